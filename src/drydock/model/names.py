@@ -1,0 +1,61 @@
+"""Names as the engine writes them. Bytes until shown: container file systems and image names hold anything."""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import NamedTuple, NewType
+
+RawPath = NewType("RawPath", bytes)
+"""A Linux path: bytes without NUL. Absolute unless a docstring says what it is relative to."""
+
+Digest = NewType("Digest", bytes)
+"""``algorithm:hex``, as records store it; may be malformed when a database says so."""
+
+UnixNano = NewType("UnixNano", int)
+"""Nanoseconds since 1970-01-01T00:00:00Z."""
+
+_DIGEST = re.compile(rb"(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
+
+
+class Kind(enum.Enum):
+    """The kinds of things containerd's records name."""
+
+    IMAGE = "image"
+    CONTAINER = "container"
+    BLOB = "blob"
+    INGEST = "ingest"
+    SNAPSHOT = "snapshot"
+    LEASE = "lease"
+    SANDBOX = "sandbox"
+
+    # Members are singletons: identity hashing spares a Python call per dictionary look-up in the mark pass.
+    __hash__ = object.__hash__
+
+
+class Ref(NamedTuple):
+    """One recorded thing: its kind, the namespace that records it, and its key there.
+
+    A snapshot's key is ``<snapshotter>/<key>``, cut at the first slash, as containerd's collector forms it
+    (containerd core/metadata/gc.go, v2.1).
+    """
+
+    kind: Kind
+    namespace: bytes
+    key: bytes
+
+
+def is_digest(name: bytes) -> bool:
+    """Whether ``name`` is a digest of an algorithm containerd's content store accepts (go-digest: sha256, 384, 512)."""
+    return _DIGEST.match(name) is not None
+
+
+def snapshot_ref(namespace: bytes, snapshotter: bytes, key: bytes) -> Ref:
+    """The reference of a snapshot record."""
+    return Ref(Kind.SNAPSHOT, namespace, snapshotter + b"/" + key)
+
+
+def split_snapshot_key(key: bytes) -> tuple[bytes, bytes]:
+    """``<snapshotter>/<key>`` cut at the first slash."""
+    snapshotter, _, rest = key.partition(b"/")
+    return snapshotter, rest

@@ -1,0 +1,181 @@
+"""What meta.db records, one type per bucket of its schema (containerd core/metadata/buckets.go, v2.1).
+
+Times are nanoseconds since the epoch, UTC; None where a record has none or it cannot be decoded (then a finding says so).
+Labels keep their bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from drydock.model.findings import Finding
+from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano, snapshot_ref
+
+Labels = Mapping[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image name and the descriptor it points to."""
+
+    namespace: bytes
+    name: bytes
+    target: Digest
+    media_type: bytes
+    target_size: int | None
+    """Bytes of the target blob (an index or a manifest), not of the image."""
+    labels: Labels
+    created: UnixNano | None = None
+    updated: UnixNano | None = None
+
+    @property
+    def ref(self) -> Ref:
+        """This record's reference."""
+        return Ref(Kind.IMAGE, self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container record. dockerd's exist only while a container runs, and name no snapshot."""
+
+    namespace: bytes
+    id: bytes
+    image: bytes
+    snapshotter: bytes
+    snapshot_key: bytes
+    sandbox_id: bytes
+    runtime: bytes
+    labels: Labels
+    created: UnixNano | None = None
+    updated: UnixNano | None = None
+
+    @property
+    def ref(self) -> Ref:
+        """This record's reference."""
+        return Ref(Kind.CONTAINER, self.namespace, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A blob record: says that a namespace owns the content ``digest``."""
+
+    namespace: bytes
+    digest: Digest
+    size: int | None
+    """Bytes, as recorded at commit; None where the record has none or it cannot be decoded."""
+    labels: Labels
+    created: UnixNano | None = None
+    updated: UnixNano | None = None
+
+    @property
+    def ref(self) -> Ref:
+        """This record's reference."""
+        return Ref(Kind.BLOB, self.namespace, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """A download (or another write) in progress."""
+
+    namespace: bytes
+    name: bytes
+    """The client's ref, the key of the record."""
+    backend_ref: bytes
+    """The content store's ref; its directory is ``ingest/<sha256 of this>``."""
+    expires: UnixNano | None
+    """Set only when the ingest was opened without a lease."""
+    expected: Digest | None
+    """A blob already on disk that this ingest will adopt without a file of its own ("shared" ingest)."""
+
+    @property
+    def ref(self) -> Ref:
+        """This record's reference."""
+        return Ref(Kind.INGEST, self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot record; ``name`` is what its snapshotter's own database calls it."""
+
+    namespace: bytes
+    snapshotter: bytes
+    key: bytes
+    name: bytes
+    parent: bytes
+    """Key of the parent in the same namespace and snapshotter; empty if none. Authoritative, unlike ``children``."""
+    children: tuple[bytes, ...]
+    labels: Labels
+    created: UnixNano | None = None
+    updated: UnixNano | None = None
+
+    @property
+    def ref(self) -> Ref:
+        """This record's reference."""
+        return snapshot_ref(self.namespace, self.snapshotter, self.key)
+
+    @property
+    def parent_ref(self) -> Ref | None:
+        """The parent's reference, or None."""
+        return snapshot_ref(self.namespace, self.snapshotter, self.parent) if self.parent else None
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A sandbox record (containerd 2.0; 1.7 keeps them outside ``v1``, where its own collector does not look)."""
+
+    namespace: bytes
+    id: bytes
+    sandboxer: bytes
+    runtime: bytes
+    labels: Labels
+    outside_v1: bool
+    created: UnixNano | None = None
+    updated: UnixNano | None = None
+
+    @property
+    def ref(self) -> Ref:
+        """This record's reference."""
+        return Ref(Kind.SANDBOX, self.namespace, self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease and what it holds."""
+
+    namespace: bytes
+    id: bytes
+    labels: Labels
+    blobs: tuple[Digest, ...]
+    ingests: tuple[bytes, ...]
+    images: tuple[bytes, ...]
+    snapshots: tuple[tuple[bytes, bytes], ...]
+    """(snapshotter, key) pairs."""
+    created: UnixNano | None = None
+
+    @property
+    def ref(self) -> Ref:
+        """This record's reference."""
+        return Ref(Kind.LEASE, self.namespace, self.id)
+
+
+@dataclass(slots=True)
+class Metadata:
+    """Everything one meta.db records, and what could not be read of it."""
+
+    path: RawPath
+    schema_version: int
+    """``v1/version``; 0 where absent. 3: containerd 1.2 to 1.7; 4: 2.0 and later."""
+    namespaces: dict[bytes, Labels] = field(default_factory=dict)
+    images: list[Image] = field(default_factory=list)
+    containers: list[Container] = field(default_factory=list)
+    blobs: list[Blob] = field(default_factory=list)
+    ingests: list[Ingest] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    sandboxes: list[Sandbox] = field(default_factory=list)
+    leases: list[Lease] = field(default_factory=list)
+    newest: UnixNano | None = None
+    """The latest creation or update time of any record: a clock earlier than this is wrong."""
+    findings: list[Finding] = field(default_factory=list)
+    complete: bool = True
+    """False when any part was not understood or not readable: then nothing that depends on it may be removed."""

@@ -1,0 +1,68 @@
+"""Where containerd storage lies, and whose records can own what is in it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from drydock.model.findings import Finding
+from drydock.model.names import Digest, RawPath
+
+
+class Engine(enum.Enum):
+    """Who runs the containerd of a root; the value is what reports show."""
+
+    DOCKER = "docker"
+    CONTAINERD = "containerd"
+    K3S = "k3s"
+    RKE2 = "rke2"
+    MICROK8S = "microk8s"
+    K0S = "k0s"
+    ROOTLESS = "rootless"
+    KIND = "kind"
+    BUILDKIT = "buildkit"
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """One containerd root: the folder that holds ``io.containerd.metadata.v1.bolt``."""
+
+    path: RawPath
+    """Absolute, as this process reaches it."""
+    engine: Engine
+    host: RawPath = RawPath(b"/")
+    """Root of the host file system it belongs to: ``/`` for this host, else where that host is mounted."""
+    states: tuple[RawPath, ...] = ()
+    """Absolute state folders (``/run/containerd`` ...) that its engine would use, as this process reaches them."""
+    docker: tuple[RawPath, ...] = ()
+    """Absolute Docker data roots whose ``containers/`` and BuildKit databases can own its leases."""
+
+
+@dataclass(frozen=True, slots=True)
+class DockerContainer:
+    """A folder of dockerd's ``containers/``. Its name alone keeps the lease; the rest is None where unreadable."""
+
+    id: bytes
+    name: bytes | None = None
+    driver: bytes | None = None
+    image: Digest | None = None
+    """The image id (config digest)."""
+    manifest: Digest | None = None
+    """``ImageManifest.digest``: what the container was made from with the containerd image store."""
+    running: bool | None = None
+    """What dockerd last wrote; a crash leaves it true."""
+
+
+@dataclass(slots=True)
+class Owners:
+    """Records outside containerd that own its leases. A set that is None was not readable: it keeps every lease."""
+
+    containers: dict[bytes, DockerContainer] | None = None
+    """dockerd's containers by id, over every data root of the containerd root."""
+    images: frozenset[Digest] | None = None
+    """Image ids of the graphdriver image store (``image/*/imagedb/content``)."""
+    build_records: frozenset[bytes] | None = None
+    """BuildKit cache records (``metadata_v2.db``) that are not marked deleted."""
+    build_history: frozenset[bytes] | None = None
+    """BuildKit history records (``history*.db``)."""
+    findings: list[Finding] = field(default_factory=list)
