@@ -1,6 +1,7 @@
 """What meta.db records, one type per bucket of its schema (containerd core/metadata/buckets.go, v2.1).
 
-Times are nanoseconds since the epoch, UTC; None where a record has none or it cannot be decoded (then a finding says so).
+Times are nanoseconds since the epoch, UTC; None where a record has none or it cannot be decoded (then a finding says
+so).
 Labels keep their bytes.
 """
 

@@ -30,7 +30,7 @@ class Root:
     path: RawPath
     """Absolute, as this process reaches it."""
     engine: Engine
-    host: RawPath = RawPath(b"/")
+    host: RawPath = field(default=RawPath(b"/"))
     """Root of the host file system it belongs to: ``/`` for this host, else where that host is mounted."""
     states: tuple[RawPath, ...] = ()
     """Absolute state folders (``/run/containerd`` ...) that its engine would use, as this process reaches them."""
