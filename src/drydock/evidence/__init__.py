@@ -1,0 +1,1 @@
+"""The only code that reads the world: databases, files, processes, mounts. It changes nothing."""

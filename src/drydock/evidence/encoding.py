@@ -1,0 +1,75 @@
+"""Values as containerd's Go code writes them into bbolt: varints and binary times.
+
+Sources: Go encoding/binary (varint.go), Go time (Time.MarshalBinary), containerd core/metadata/boltutil/helpers.go (v2.1).
+"""
+
+from __future__ import annotations
+
+import struct
+
+from drydock.model.names import UnixNano
+
+# Seconds from 0001-01-01 to 1970-01-01, the two epochs (Go time.unixToInternal).
+_EPOCH = 62135596800
+_TIME = struct.Struct(">BqiH")
+_MAX_VARINT = 10
+
+
+class Undecodable(ValueError):
+    """A value is not in the form its field has; the message says what was found."""
+
+
+def uvarint(raw: bytes) -> int:
+    """The unsigned varint that ``raw`` consists of.
+
+    Raises:
+        Undecodable: it is cut short, too long, or followed by other bytes.
+    """
+    value, end = uvarint_at(raw, 0)
+    if end != len(raw):
+        raise Undecodable(f"{len(raw) - end} bytes after a varint")
+    return value
+
+
+def uvarint_at(raw: bytes, start: int) -> tuple[int, int]:
+    """The unsigned varint at ``start``, and where it ends.
+
+    Raises:
+        Undecodable: it is cut short or does not fit 64 bits.
+    """
+    value = shift = 0
+    for position in range(start, min(len(raw), start + _MAX_VARINT)):
+        byte = raw[position]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            if value >> 64:
+                break
+            return value, position + 1
+        shift += 7
+    raise Undecodable("a varint that does not end")
+
+
+def varint(raw: bytes) -> int:
+    """The signed (zigzag) varint that ``raw`` consists of.
+
+    Raises:
+        Undecodable: as :func:`uvarint`.
+    """
+    value = uvarint(raw)
+    return (value >> 1) ^ -(value & 1)
+
+
+def binary_time(raw: bytes) -> UnixNano:
+    """A Go binary time, versions 1 (15 bytes) and 2 (16 bytes), as nanoseconds since the Unix epoch, UTC.
+
+    The zone offset is only how the writer would show it; the instant does not depend on it.
+
+    Raises:
+        Undecodable: wrong version, length or nanoseconds.
+    """
+    if len(raw) < 15 or raw[0] not in (1, 2) or len(raw) != 14 + raw[0]:
+        raise Undecodable(f"{len(raw)} bytes that are no Go time")
+    _, seconds, nanoseconds, _ = _TIME.unpack_from(raw)
+    if not 0 <= nanoseconds < 1_000_000_000:
+        raise Undecodable("a time with impossible nanoseconds")
+    return UnixNano((seconds - _EPOCH) * 1_000_000_000 + nanoseconds)

@@ -1,0 +1,288 @@
+"""meta.db: every record containerd keeps, schema versions 1 to 4.
+
+Sources: containerd core/metadata/buckets.go, migrations.go (v2.1); metadata/sandbox.go (v1.7) for the sandboxes outside
+``v1``. What is not of this schema makes the reading incomplete, and an incomplete reading deletes nothing.
+"""
+
+from __future__ import annotations
+
+from bbolt_reader import Bucket, Database
+from drydock.evidence.encoding import Undecodable, binary_time
+from drydock.evidence.record import Ledger
+from drydock.model.names import Digest, RawPath, UnixNano, is_digest
+from drydock.model.records import Blob, Container, Image, Ingest, Lease, Metadata, Sandbox, Snapshot
+from drydock.model.text import shown
+
+NEWEST_SCHEMA = 4
+"""The last schema version whose buckets are all known here (containerd 2.0 to 2.3)."""
+
+
+def read_metadata(database: Database, path: RawPath) -> Metadata:
+    """Read all records of an open meta.db.
+
+    Args:
+        database: the open file.
+        path: what findings call the file.
+
+    Returns:
+        The records; ``complete`` is False where anything was not readable or not understood.
+    """
+    return _Reader(database, path).read()
+
+
+class _Reader:
+    """Reads one meta.db into one Metadata."""
+
+    def __init__(self, database: Database, path: RawPath) -> None:
+        self._root = database.root
+        self._ledger = Ledger(path)
+        self._found = Metadata(path, schema_version=0)
+
+    def read(self) -> Metadata:
+        """Walk the file once."""
+        found, ledger = self._found, self._ledger
+        v1: Bucket | None = None
+        for key, value in ledger.entries(self._root):
+            if isinstance(value, bytes):
+                ledger.blind("unknown-key", (key,), f"{shown(key)}: a key outside every bucket")
+            elif key == b"v1":
+                v1 = value
+            else:
+                self._outside_v1(key, value)
+        if v1 is None:
+            ledger.blind("empty-database", (), "no bucket v1: nothing is recorded here")
+        else:
+            self._v1(v1)
+        found.findings, found.complete, found.newest = ledger.findings, ledger.complete, ledger.newest
+        return found
+
+    def _v1(self, v1: Bucket) -> None:
+        for key, value in self._ledger.entries(v1):
+            if isinstance(value, bytes):
+                self._version(key, value)
+            else:
+                self._namespace(key, value)
+
+    def _version(self, key: bytes, value: bytes) -> None:
+        ledger = self._ledger
+        if key != b"version":
+            ledger.blind("unknown-key", (b"v1", key), f"v1/{shown(key)}: not known to this version")
+            return
+        # containerd writes it with PutVarint; a version that cannot be read cannot be called old enough.
+        if len(value) != 1 or value[0] & 1 or value[0] & 0x80:
+            ledger.blind("undecodable", (b"v1", key), "v1/version: cannot be decoded")
+            return
+        self._found.schema_version = value[0] >> 1
+        if self._found.schema_version > NEWEST_SCHEMA:
+            ledger.blind(
+                "newer-schema",
+                (b"v1", key),
+                f"schema version {self._found.schema_version} is newer than {NEWEST_SCHEMA}, the newest known here",
+            )
+
+    def _namespace(self, name: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        self._found.namespaces[name] = record.labels()
+        readers = {
+            b"images": self._image,
+            b"containers": self._container,
+            b"leases": self._lease,
+            b"sandboxes": self._sandbox,
+        }
+        for field, read in readers.items():
+            kind = record.bucket(field)
+            if kind is not None:
+                for key, value in self._ledger.buckets(kind):
+                    read(name, key, value)
+        snapshotters = record.bucket(b"snapshots")
+        if snapshotters is not None:
+            for snapshotter, snapshots in self._ledger.buckets(snapshotters):
+                for key, value in self._ledger.buckets(snapshots):
+                    self._snapshot(name, snapshotter, key, value)
+        content = record.bucket(b"content")
+        if content is not None:
+            self._content(name, content)
+        record.finish()
+
+    def _content(self, namespace: bytes, bucket: Bucket) -> None:
+        content = self._ledger.record(bucket)
+        blobs = content.bucket(b"blob")
+        if blobs is not None:
+            for key, value in self._ledger.buckets(blobs):
+                self._blob(namespace, key, value)
+        ingests = content.bucket(b"ingests")
+        if ingests is not None:
+            for key, value in self._ledger.buckets(ingests):
+                self._ingest(namespace, key, value)
+        # containerd 1.1 and earlier: ref to backend ref, no bucket of its own (metadata/migrations.go migrateIngests).
+        legacy = content.bucket(b"ingest")
+        if legacy is not None:
+            for key, raw in self._ledger.entries(legacy):
+                if isinstance(raw, bytes):
+                    self._found.ingests.append(Ingest(namespace, key, raw, None, None))
+                else:
+                    self._ledger.blind("unknown-bucket", raw.path, "a bucket among the ingests of schema 1")
+        content.finish()
+
+    def _image(self, namespace: bytes, name: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        target = record.bucket(b"target")
+        digest, media_type, size = Digest(b""), b"", None
+        if target is None:
+            self._ledger.damage("image-without-target", bucket.path, f"image {shown(name)} has no target")
+        else:
+            fields = self._ledger.record(target)
+            digest = self._digest(fields.text(b"digest"), bucket)
+            media_type, size = fields.text(b"mediatype"), fields.signed(b"size")
+            fields.finish()
+        record.skip(b"annotations")
+        self._found.images.append(
+            Image(
+                namespace,
+                name,
+                digest,
+                media_type,
+                size,
+                record.labels(),
+                record.time(b"createdat"),
+                record.time(b"updatedat"),
+            )
+        )
+        record.finish()
+
+    def _container(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        runtime = record.bucket(b"runtime")
+        runtime_name = b""
+        if runtime is not None:
+            fields = self._ledger.record(runtime)
+            runtime_name = fields.text(b"name")
+            fields.skip(b"options")
+            fields.finish()
+        record.skip(b"spec", b"extensions")
+        self._found.containers.append(
+            Container(
+                namespace,
+                key,
+                record.text(b"image"),
+                record.text(b"snapshotter"),
+                record.text(b"snapshotKey"),
+                record.text(b"sandboxid"),
+                runtime_name,
+                record.labels(),
+                record.time(b"createdat"),
+                record.time(b"updatedat"),
+            )
+        )
+        record.finish()
+
+    def _blob(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        self._found.blobs.append(
+            Blob(
+                namespace,
+                self._digest(key, bucket),
+                record.signed(b"size"),
+                record.labels(),
+                record.time(b"createdat"),
+                record.time(b"updatedat"),
+            )
+        )
+        record.finish()
+
+    def _ingest(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        backend_ref = record.text(b"ref")
+        expires, expected = self._expiry(record.raw(b"expireat"), key, bucket), record.raw(b"expected")
+        digest = None if expected is None else self._digest(expected, bucket)
+        self._found.ingests.append(Ingest(namespace, key, backend_ref, expires, digest))
+        record.finish()
+
+    def _expiry(self, raw: bytes | None, key: bytes, bucket: Bucket) -> UnixNano | None:
+        if raw is None:
+            return None
+        try:
+            return binary_time(raw)
+        except Undecodable as error:
+            # containerd's own collection ends with an error here, so the ingest counts as one that never expires.
+            self._ledger.damage(
+                "undecodable-expiry",
+                (*bucket.path, b"expireat"),
+                f"ingest {shown(key)}: expireat: {error}; containerd collects nothing while this stands",
+            )
+            return UnixNano(2**63 - 1)
+
+    def _snapshot(self, namespace: bytes, snapshotter: bytes, key: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        self._found.snapshots.append(
+            Snapshot(
+                namespace,
+                snapshotter,
+                key,
+                record.text(b"name"),
+                record.text(b"parent"),
+                record.keys(b"children"),
+                record.labels(),
+                record.time(b"createdat"),
+                record.time(b"updatedat"),
+            )
+        )
+        record.finish()
+
+    def _lease(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        snapshots: list[tuple[bytes, bytes]] = []
+        snapshotters = record.bucket(b"snapshots")
+        if snapshotters is not None:
+            for snapshotter, keys in self._ledger.buckets(snapshotters):
+                snapshots.extend((snapshotter, snapshot) for snapshot in self._ledger.keys(keys))
+        self._found.leases.append(
+            Lease(
+                namespace,
+                key,
+                record.labels(),
+                tuple(Digest(digest) for digest in record.keys(b"content")),
+                record.keys(b"ingests"),
+                record.keys(b"images"),
+                tuple(snapshots),
+                record.time(b"createdat"),
+            )
+        )
+        record.finish()
+
+    def _sandbox(self, namespace: bytes, key: bytes, bucket: Bucket, *, outside_v1: bool = False) -> None:
+        record = self._ledger.record(bucket)
+        runtime = record.bucket(b"runtime")
+        runtime_name = b""
+        if runtime is not None:
+            fields = self._ledger.record(runtime)
+            runtime_name = fields.text(b"name")
+            fields.skip(b"options")
+            fields.finish()
+        record.skip(b"spec", b"extensions")
+        self._found.sandboxes.append(
+            Sandbox(
+                namespace,
+                key,
+                record.text(b"sandboxer"),
+                runtime_name,
+                record.labels(),
+                outside_v1,
+                record.time(b"createdat"),
+                record.time(b"updatedat"),
+            )
+        )
+        record.finish()
+
+    def _outside_v1(self, namespace: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        sandboxes = record.bucket(b"sandboxes")
+        if sandboxes is not None:
+            for key, value in self._ledger.buckets(sandboxes):
+                self._sandbox(namespace, key, value, outside_v1=True)
+        record.finish()
+
+    def _digest(self, raw: bytes, bucket: Bucket) -> Digest:
+        if not is_digest(raw):
+            self._ledger.damage("invalid-digest", bucket.path, f"{shown(raw)} is not a digest")
+        return Digest(raw)

@@ -1,0 +1,182 @@
+"""One bucket of meta.db or metadata.db that stands for one thing: its fields, decoded, with what was wrong about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bbolt_reader import BoltError, Bucket
+from drydock.evidence.encoding import Undecodable, binary_time, uvarint, varint
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.records import Labels
+from drydock.model.text import shown
+
+
+class Ledger:
+    """Collects findings about one database file, and whether anything in it stayed unread or not understood."""
+
+    def __init__(self, file: RawPath) -> None:
+        self.file = file
+        self.findings: list[Finding] = []
+        self.complete = True
+        self.newest: UnixNano | None = None
+
+    def blind(self, code: str, bucket: tuple[bytes, ...], message: str, severity: Severity = Severity.BLIND) -> None:
+        """Say that something was not read or not understood: what depends on it must be withheld."""
+        self.complete = False
+        self._say(code, severity, bucket, message)
+
+    def damage(self, code: str, bucket: tuple[bytes, ...], message: str, remedy: str = "") -> None:
+        """Say that something is damaged which removal does not depend on."""
+        self._say(code, Severity.DAMAGE, bucket, message, remedy)
+
+    def entries(self, bucket: Bucket) -> Iterator[tuple[bytes, bytes | Bucket]]:
+        """The entries of a bucket, as far as its pages can be read."""
+        try:
+            yield from bucket.items()
+        except BoltError as error:
+            self.complete = False
+            self.findings.append(
+                Finding(
+                    "unreadable-page",
+                    Severity.DAMAGE,
+                    f"{_path(bucket.path)}: {error}",
+                    Place(self.file, getattr(error, "page", None), getattr(error, "offset", None), bucket.path),
+                    remedy=f"drydock bolt check {shown(self.file)}",
+                )
+            )
+
+    def buckets(self, bucket: Bucket) -> Iterator[tuple[bytes, Bucket]]:
+        """The sub-buckets of a bucket that should hold nothing else."""
+        for key, value in self.entries(bucket):
+            if isinstance(value, bytes):
+                self.blind("unknown-key", bucket.path, f"{_path(bucket.path)}: {shown(key)} is not a bucket")
+            else:
+                yield key, value
+
+    def keys(self, bucket: Bucket) -> Iterator[bytes]:
+        """The keys of a bucket that is a set: every value is empty."""
+        for key, value in self.entries(bucket):
+            if not isinstance(value, bytes):
+                self.blind("unknown-bucket", value.path, f"{_path(value.path)}: a bucket where a key was expected")
+            else:
+                yield key
+
+    def record(self, bucket: Bucket) -> Record:
+        """The fields of a bucket that stands for one thing."""
+        return Record(self, bucket)
+
+    def saw(self, time: UnixNano | None) -> None:
+        """Keep the latest time met."""
+        if time is not None and (self.newest is None or time > self.newest):
+            self.newest = time
+
+    def _say(self, code: str, severity: Severity, bucket: tuple[bytes, ...], message: str, remedy: str = "") -> None:
+        self.findings.append(Finding(code, severity, message, Place(self.file, bucket=bucket), remedy=remedy))
+
+
+class Record:
+    """The fields of one record. Each read takes a field out; :meth:`finish` says what nobody asked for."""
+
+    __slots__ = ("_bucket", "_fields", "_ledger")
+
+    def __init__(self, ledger: Ledger, bucket: Bucket) -> None:
+        self._ledger = ledger
+        self._bucket = bucket
+        self._fields: dict[bytes, bytes | Bucket] = dict(ledger.entries(bucket))
+
+    def raw(self, field: bytes) -> bytes | None:
+        """A field's bytes, or None where there is none."""
+        value = self._fields.pop(field, None)
+        if value is None or isinstance(value, bytes):
+            return value
+        self._wrong(field, "is a bucket")
+        return None
+
+    def text(self, field: bytes) -> bytes:
+        """A field that is a string; empty where there is none."""
+        return self.raw(field) or b""
+
+    def skip(self, *fields: bytes) -> None:
+        """Fields that are known and not needed."""
+        for field in fields:
+            self._fields.pop(field, None)
+
+    def time(self, field: bytes) -> UnixNano | None:
+        """A field that is a binary time; None where there is none or it cannot be decoded."""
+        raw = self.raw(field)
+        if raw is None:
+            return None
+        try:
+            time = binary_time(raw)
+        except Undecodable as error:
+            self._ledger.damage("undecodable-time", (*self._bucket.path, field), self._about(field, str(error)))
+            return None
+        self._ledger.saw(time)
+        return time
+
+    def signed(self, field: bytes) -> int | None:
+        """A field that is a zigzag varint; None where there is none or it cannot be decoded."""
+        raw = self.raw(field)
+        if raw is None:
+            return None
+        try:
+            return varint(raw)
+        except Undecodable as error:
+            self._wrong(field, str(error))
+            return None
+
+    def unsigned(self, field: bytes) -> int | None:
+        """A field that is an unsigned varint; None where there is none or it cannot be decoded."""
+        raw = self.raw(field)
+        if raw is None:
+            return None
+        try:
+            return uvarint(raw)
+        except Undecodable as error:
+            self._wrong(field, str(error))
+            return None
+
+    def bucket(self, field: bytes) -> Bucket | None:
+        """A field that is a bucket."""
+        value = self._fields.pop(field, None)
+        if isinstance(value, bytes):
+            self._wrong(field, "is not a bucket")
+            return None
+        return value
+
+    def labels(self, field: bytes = b"labels") -> Labels:
+        """A field that is a bucket of strings; empty where there is none."""
+        bucket = self.bucket(field)
+        if bucket is None:
+            return {}
+        labels: dict[bytes, bytes] = {}
+        for key, value in self._ledger.entries(bucket):
+            if isinstance(value, bytes):
+                labels[key] = value
+            else:
+                self._ledger.blind("unknown-bucket", value.path, f"{_path(value.path)}: a bucket among labels")
+        return labels
+
+    def keys(self, field: bytes) -> tuple[bytes, ...]:
+        """A field that is a bucket used as a set."""
+        bucket = self.bucket(field)
+        return () if bucket is None else tuple(self._ledger.keys(bucket))
+
+    def finish(self) -> None:
+        """Report the fields nobody asked for: a newer containerd may keep references in them."""
+        for field, value in self._fields.items():
+            code = "unknown-key" if isinstance(value, bytes) else "unknown-bucket"
+            self._ledger.blind(code, (*self._bucket.path, field), self._about(field, "not known to this version"))
+
+    def _wrong(self, field: bytes, what: str) -> None:
+        # Reading on as if the field were absent could drop a reference, so whatever depends on it is withheld.
+        bucket = (*self._bucket.path, field)
+        self._ledger.blind("undecodable", bucket, self._about(field, what), Severity.DAMAGE)
+
+    def _about(self, field: bytes, what: str) -> str:
+        return f"{_path((*self._bucket.path, field))}: {what}"
+
+
+def _path(bucket: tuple[bytes, ...]) -> str:
+    return "/".join(shown(part) for part in bucket) or "(top)"

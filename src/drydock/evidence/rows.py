@@ -1,0 +1,82 @@
+"""A snapshotter's metadata.db: which directory number is which snapshot.
+
+Source: containerd core/snapshots/storage/bolt.go (v2.1; the format has not changed since 1.0).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bbolt_reader import Bucket, Database
+from drydock.evidence.record import Ledger
+from drydock.model.data import Row, RowKind
+from drydock.model.findings import Finding
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.text import shown
+
+
+@dataclass(slots=True)
+class Rows:
+    """The rows of one metadata.db."""
+
+    rows: dict[bytes, Row] = field(default_factory=dict)
+    sequence: int | None = None
+    newest: UnixNano | None = None
+    findings: list[Finding] = field(default_factory=list)
+    complete: bool = True
+
+
+def read_rows(database: Database, path: RawPath) -> Rows:
+    """Read all rows of an open metadata.db.
+
+    Args:
+        database: the open file.
+        path: what findings call the file.
+    """
+    ledger, found = Ledger(path), Rows()
+    ids: dict[int, bytes] = {}
+    for key, value in ledger.entries(database.root):
+        if key != b"v1" or isinstance(value, bytes):
+            ledger.blind("unknown-bucket", (key,), f"{shown(key)}: not of a snapshotter's metadata.db")
+            continue
+        for part, bucket in ledger.buckets(value):
+            if part == b"snapshots":
+                found.sequence = bucket.sequence
+                for name, row in ledger.buckets(bucket):
+                    _row(ledger, found, ids, name, row)
+            elif part != b"parents":
+                ledger.blind("unknown-bucket", bucket.path, f"v1/{shown(part)}: not known to this version")
+    for row in found.rows.values():
+        if row.parent and row.parent not in found.rows:
+            ledger.damage(
+                "row-without-parent", (b"v1", b"snapshots", row.name), f"{shown(row.name)}: its parent has no row"
+            )
+    found.findings, found.complete, found.newest = ledger.findings, ledger.complete, ledger.newest
+    return found
+
+
+def _row(ledger: Ledger, found: Rows, ids: dict[int, bytes], name: bytes, bucket: Bucket) -> None:
+    record = ledger.record(bucket)
+    number = record.unsigned(b"id")
+    kind = record.raw(b"kind")
+    if number is None or number == 0:
+        ledger.blind("undecodable", bucket.path, f"{shown(name)}: a row without an id")
+    elif number in ids:
+        ledger.blind("shared-id", bucket.path, f"{shown(name)} and {shown(ids[number])} have the same id {number}")
+    else:
+        ids[number] = name
+    if kind is None or len(kind) != 1 or kind[0] > max(RowKind):
+        ledger.blind("undecodable", bucket.path, f"{shown(name)}: a row without a known kind")
+        kind = b"\0"
+    found.rows[name] = Row(
+        name,
+        number or 0,
+        RowKind(kind[0]),
+        record.text(b"parent"),
+        record.signed(b"size"),
+        record.signed(b"inodes"),
+        record.labels(),
+        record.time(b"createdat"),
+        record.time(b"updatedat"),
+    )
+    record.finish()

@@ -1,0 +1,56 @@
+"""Raw names made fit to show: one line, no control sequence, nothing that reorders text, and reversible."""
+
+from __future__ import annotations
+
+import re
+
+_ESCAPE = re.compile(r"\\(?:(\\)|x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
+
+
+def shown(raw: bytes) -> str:
+    r"""``raw`` as text for a terminal, a page or a document.
+
+    UTF-8 is kept where it is printable. Everything else is escaped as in Python's literals: a backslash doubled, bytes
+    that are no UTF-8 as ``\xNN``, control, format (so every bidirectional mark), separator and unassigned characters
+    as ``\xNN`` below U+0080 and ``\uNNNN`` or ``\UNNNNNNNN`` above. :func:`unshown` gives the same bytes back.
+    """
+    text = raw.decode("utf-8", "surrogateescape")
+    if text.isprintable() and "\\" not in text:
+        return text
+    return "".join(map(_escape, text))
+
+
+def unshown(text: str) -> bytes:
+    """The bytes that :func:`shown` made ``text`` of; text that it did not make is taken as it is, in UTF-8."""
+    parts: list[bytes] = []
+    end = 0
+    for match in _ESCAPE.finditer(text):
+        parts.append(_encode(text[end : match.start()]))
+        backslash, byte, short, long = match.groups()
+        if backslash:
+            parts.append(b"\\")
+        elif byte:
+            parts.append(bytes.fromhex(byte))
+        else:
+            code = int(short or long, 16)
+            parts.append(chr(code).encode("utf-8", "surrogatepass") if code <= 0x10FFFF else _encode(match.group()))
+        end = match.end()
+    parts.append(_encode(text[end:]))
+    return b"".join(parts)
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _escape(char: str) -> str:
+    if char == "\\":
+        return r"\\"
+    if char.isprintable():
+        return char
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
