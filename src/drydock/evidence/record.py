@@ -1,4 +1,4 @@
-"""One bucket of meta.db or metadata.db that stands for one thing: its fields, decoded, with what was wrong about them."""
+"""One bucket of meta.db or metadata.db that stands for one thing: its fields, decoded, and what was wrong with them."""
 
 from __future__ import annotations
 
