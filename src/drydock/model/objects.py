@@ -46,7 +46,7 @@ class StoreObject:
     id: bytes
     """A blob's digest, an ingest's client ref, a snapshot's key; without a record the name on disk, or of its row."""
     state: State
-    bytes: int
+    allocated: int
     """What it takes on disk: allocated blocks; for a committed snapshot what its row says (``Store.measured``)."""
     path: RawPath | None
     """Relative to the root; None where nothing is on disk."""

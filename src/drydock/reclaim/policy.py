@@ -29,7 +29,7 @@ def choose(verdict: Verdict) -> tuple[list[Removal], list[Withheld]]:
             continue
         reason = blind or _backend_reason(verdict, found)
         if reason or found.path is None or found.fingerprint is None:
-            withheld.append(Withheld(found.kind.value, shown(found.id), found.bytes, reason))
+            withheld.append(Withheld(found.kind.value, shown(found.id), found.allocated, reason))
         else:
             removals.append(
                 Removal(
@@ -37,7 +37,7 @@ def choose(verdict: Verdict) -> tuple[list[Removal], list[Withheld]]:
                     verdict.store.root.path,
                     RawPath(found.path),
                     found.fingerprint,
-                    found.bytes,
+                    found.allocated,
                     "no record names it" + (f"; {found.note}" if found.note else ""),
                 )
             )

@@ -45,7 +45,7 @@ def name(ref: Ref) -> str:
 
 
 def _object(verdict: Verdict, reached: Reach, holdings: dict[Ref, Holding], found: StoreObject) -> Explanation:
-    facts = [("bytes", str(found.bytes))]
+    facts = [("bytes", str(found.allocated))]
     if found.path is not None:
         facts.append(("path", shown(found.path)))
     if found.row is not None:

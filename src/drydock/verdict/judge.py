@@ -105,7 +105,7 @@ def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[
         if len(holders) == 1:
             holder = holders.pop()
             if holder is not None:
-                only[holder] = only.get(holder, 0) + found.bytes
+                only[holder] = only.get(holder, 0) + found.allocated
     return [_holding(lease, reached.classes[lease.ref], only.get(lease.ref, 0)) for lease in store.metadata.leases]
 
 

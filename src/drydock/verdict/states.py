@@ -34,7 +34,7 @@ def judge_blobs(store: Store, reached: Reached) -> Iterator[StoreObject]:
         if file is None:
             found.state, found.note = State.MISSING, "recorded, and the file is not there"
         else:
-            found.bytes, found.path, found.fingerprint = file.allocated, file.path, file.fingerprint
+            found.allocated, found.path, found.fingerprint = file.allocated, file.path, file.fingerprint
             sizes = {record.size for record in records if record.size is not None}
             if sizes and sizes != {file.size}:
                 said = ", ".join(str(size) for size in sorted(sizes))
@@ -139,11 +139,11 @@ def _add_data(found: StoreObject, backend: Backend, row: Row, entry: SnapshotEnt
     found.row = row.name
     if entry is not None:
         found.path, found.fingerprint = entry.path, entry.fingerprint
-        found.bytes = entry.allocated if entry.allocated is not None else row.size or 0
+        found.allocated = entry.allocated if entry.allocated is not None else row.size or 0
         if not entry.is_directory and backend.layout is not LayoutKind.FOREIGN:
             found.state, found.note = State.CORRUPT, f"{row.id} is not a directory"
     elif backend.layout is LayoutKind.FOREIGN or not backend.complete:
-        found.bytes = row.size or 0
+        found.allocated = row.size or 0
     elif backend.layout is LayoutKind.NATIVE and row.kind is RowKind.VIEW and row.parent:
         # A view with a parent is its parent's directory (plugins/snapshots/native/native.go createSnapshot).
         return
@@ -176,7 +176,7 @@ def _ingest(records: list[Ingest], directory: IngestDirectory | None, reached: R
         # Not damage: containerd makes the directory when the write goes on (core/metadata/content.go Writer).
         found.note = "nothing received"
     else:
-        found.bytes, found.path, found.fingerprint = directory.allocated, directory.path, directory.fingerprint
+        found.allocated, found.path, found.fingerprint = directory.allocated, directory.path, directory.fingerprint
         received = f"{directory.received}" if directory.total is None else f"{directory.received} of {directory.total}"
         found.note = f"{received} bytes received"
     return found
