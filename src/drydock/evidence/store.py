@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from bbolt_reader import BoltError, Database
 from bbolt_reader.verify import verify
 from drydock.evidence.content import read_content
+from drydock.evidence.digests import hash_blobs
 from drydock.evidence.directory import folder, names
 from drydock.evidence.locks import Lock, hold
 from drydock.evidence.metadata import read_metadata
@@ -83,12 +84,13 @@ def hold_store(root: Root, *, exclusive: bool) -> Iterator[Held]:
         yield held
 
 
-def read_store(held: Held, *, recorded: bool, progress: Progress | None = None) -> Store:
+def read_store(held: Held, *, measure: str, verification: str, progress: Progress | None = None) -> Store:
     """Read everything below a root whose databases are held.
 
     Args:
         held: from :func:`hold_store`.
-        recorded: take sizes of committed snapshots from their rows instead of measuring the directories.
+        measure: ``recorded`` takes sizes of committed snapshots from their rows, ``disk`` measures every directory.
+        verification: how blobs are compared with their records: ``none``, ``size`` or ``digest``.
         progress: told what was done.
     """
     root = held.root.path
@@ -100,18 +102,22 @@ def read_store(held: Held, *, recorded: bool, progress: Progress | None = None) 
         read_content(root, _part(progress, "content")),
         {},
         read_owners(held.root),
-        "recorded" if recorded else "disk",
+        measure,
+        verification,
         findings=list(held.findings),
     )
-    measure = Measure()
+    if verification == "digest":
+        store.wrong, unread = hash_blobs(root, store.content.blobs.values(), _part(progress, "bytes hashed"))
+        store.content.findings += unread
+    sizes = Measure()
     for snapshotter, file in held.backends.items():
         database = file.database if file is not None else None
         backend = read_backend(
             root,
             snapshotter,
             database,
-            measure=measure,
-            recorded=recorded,
+            measure=sizes,
+            recorded=measure == "recorded",
             progress=_part(progress, f"snapshots of {shown(snapshotter)}"),
         )
         if file is not None and not file.is_sound:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from drydock.model.data import Backend, Content
 from drydock.model.findings import Finding
+from drydock.model.names import Digest, UnixNano
 from drydock.model.records import Metadata
 from drydock.model.roots import Owners, Root
 
@@ -22,6 +23,10 @@ class Store:
     owners: Owners
     measured: str
     """``recorded`` or ``disk``: where the sizes of committed snapshots are from."""
+    verified: str
+    """``none``, ``size`` or ``digest``: how blobs were compared with their records."""
+    wrong: frozenset[Digest] = frozenset()
+    """Blobs whose bytes do not hash to their name; empty unless ``verified`` is ``digest``."""
     database_bytes: int = 0
     """Bytes of allocated blocks of meta.db and every metadata.db."""
     findings: list[Finding] = field(default_factory=list)
@@ -33,3 +38,8 @@ class Store:
         for backend in self.backends.values():
             found += backend.findings
         return found + self.owners.findings
+
+    def newest(self) -> UnixNano | None:
+        """The latest time that any record or row carries."""
+        times = [self.metadata.newest, *(backend.newest for backend in self.backends.values())]
+        return max((time for time in times if time is not None), default=None)

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from drydock.model.errors import Usage
 from drydock.model.names import Kind, Ref, is_digest, split_snapshot_key
 from drydock.model.objects import StoreObject, Verdict
+from drydock.model.text import shown
 from drydock.verdict.judge import Reach
 
 Subject = StoreObject | Ref
 """An object, or the record of an image, a container, a sandbox or a lease."""
 
 _SHORTEST_PREFIX = 4
+_LISTED = 8
 _NAMED = (Kind.IMAGE, Kind.CONTAINER, Kind.SANDBOX, Kind.LEASE)
 
 
 def find(verdict: Verdict, reached: Reach, word: bytes) -> list[Subject]:
-    """Everything in one root that ``word`` names: by path, or else by whole names, or else by how names begin."""
+    """Everything in one root that ``word`` names: by path, or else by whole names, or else by how names begin.
+
+    Raises:
+        Usage: it is the beginning of more than one name.
+    """
     by_path = [found for found in verdict.objects if _is_path(verdict, found, word)]
     if by_path:
         return list(by_path)
@@ -28,7 +35,17 @@ def find(verdict: Verdict, reached: Reach, word: bytes) -> list[Subject]:
             exact.append(subject)
         elif len(word) >= _SHORTEST_PREFIX and any(name.startswith(word) for name in names):
             begins.append(subject)
-    return exact or begins
+    if exact:
+        return exact
+    several = sorted({_id(subject) for subject in begins})
+    if len(several) > 1:
+        listed = ", ".join(shown(each) for each in several[:_LISTED])
+        raise Usage(f"{shown(word)} is the beginning of {len(several)} names: {listed}")
+    return begins
+
+
+def _id(subject: Subject) -> bytes:
+    return subject.key if isinstance(subject, Ref) else subject.id
 
 
 def _names(verdict: Verdict, reached: Reach) -> Iterator[tuple[Subject, set[bytes]]]:

@@ -36,7 +36,9 @@ def judge_blobs(store: Store, reached: Reached) -> Iterator[StoreObject]:
         else:
             found.allocated, found.path, found.fingerprint = file.allocated, file.path, file.fingerprint
             sizes = {record.size for record in records if record.size is not None}
-            if sizes and sizes != {file.size}:
+            if digest in store.wrong:
+                found.state, found.note = State.CORRUPT, "its bytes do not hash to its digest"
+            if store.verified != "none" and sizes and sizes != {file.size}:
                 said = ", ".join(str(size) for size in sorted(sizes))
                 found.state, found.note = (
                     State.CORRUPT,
