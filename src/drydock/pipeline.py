@@ -87,4 +87,3 @@ def _judged(
         check_clock(at, store.newest())
         verdict, reached = judge(store, at)
         yield Scan(verdict, *choose(verdict)), reached
-
