@@ -29,10 +29,15 @@ address = "{state}/containerd.sock"
 [debug]
 level = "debug"
 [plugins."io.containerd.gc.v1.scheduler"]
-startup_delay = "{delay}"
 """
 _ABOUT = re.compile("garbage|orphan|clean|remov|content|ingest|snapshot")
-_NO_COLLECTION, _DEFAULT = "0s", "100ms"
+# With a deletion_threshold of 0 (the default) a deletion would be followed by a collection at once, whatever the delay
+# at start (containerd gc/scheduler/scheduler.go run, v1.6).
+_NO_COLLECTION = """\
+startup_delay = "0s"
+deletion_threshold = 1000000
+mutation_threshold = 1000000
+"""
 
 
 class Containerd:
@@ -41,8 +46,8 @@ class Containerd:
     Args:
         sandbox: open already; with a root file system its containerd is run, without one this machine's.
         root: containerd's root folder as the sandbox sees it.
-        collect: whether the first collection, 100 ms after the start, is made. Without it nothing is collected until
-            something is deleted.
+        collect: whether it collects as usual: 100 ms after the start, and after deletions. Without, it never does,
+            unless :meth:`collect` asks for it.
 
     Raises:
         EngineUnavailable: no containerd here.
@@ -53,8 +58,8 @@ class Containerd:
         self.sandbox = sandbox
         self.root = root
         self._collect = collect
-        # Inside a suite /run is a tmpfs of the sandbox's own; on this machine's file system it must be made unique.
-        self._state = Path("/run/drydock-containerd") if sandbox.rootfs else sandbox.work / "state"
+        # /run is a tmpfs of the sandbox's own.
+        self._state = Path("/run/drydock-containerd")
         self._daemon: Daemon | None = None
 
     @property
@@ -74,7 +79,7 @@ class Containerd:
             for tool in ("containerd", "ctr", "runc"):
                 if shutil.which(tool) is None:
                     raise EngineUnavailable(f"{tool} is not installed")
-        config = _CONFIG.format(root=self.root, state=self._state, delay=_DEFAULT if self._collect else _NO_COLLECTION)
+        config = _CONFIG.format(root=self.root, state=self._state) + ("" if self._collect else _NO_COLLECTION)
         self.sandbox.run("mkdir", "-p", self._state)
         self.sandbox.run("sh", "-c", f"cat >'{self._state}/config.toml'", stdin=config.encode())
         self._daemon = self.sandbox.spawn("containerd.log", "containerd", "--config", self._state / "config.toml")

@@ -57,6 +57,8 @@ if [ -n "$2" ]; then
     umount -l /mnt
     mount --make-rshared /
 else
+    # runc keeps its containers' state below /run: it must not meet that of other engines here.
+    mount -t tmpfs tmpfs /run
     mount -t proc proc /proc
     echo "$pid" >"$1.new"
     mv "$1.new" "$1"
