@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from drydock.evidence.directory import folder
 from drydock.model.names import RawPath
 
 _LINKS = 40  # the kernel's own bound on one path (include/linux/namei.h, MAXSYMLINKS)
@@ -84,10 +86,8 @@ def is_folder(path: bytes) -> bool:
 def names(path: bytes, limit: int) -> Iterator[bytes]:
     """The names in a folder, at most ``limit``, in no order; none where it cannot be read."""
     try:
-        with os.scandir(path) as entries:
-            for count, entry in enumerate(entries):
-                if count >= limit:
-                    return
-                yield entry.name
+        with folder(RawPath(path)) as descriptor, os.scandir(descriptor) as entries:
+            for entry in itertools.islice(entries, limit):
+                yield os.fsencode(entry.name)
     except OSError:
         return
