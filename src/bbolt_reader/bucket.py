@@ -5,37 +5,35 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
-from bbolt_reader.page import HEADER, LEAF_BUCKET, MAX_DEPTH, MAX_KEY, PAGE_LEAF, Leaf, Tree, formats
+from bbolt_reader.page import HEADER, PAGE_LEAF
+from bbolt_reader.tree import MAX_DEPTH, Leaf, Tree
 
 
 class Bucket:
     """One bucket of an open database; valid until that is closed.
 
     Any method may raise :class:`~bbolt_reader.errors.BoltError`, also while an iterator of it is read.
+
+    Attributes:
+        root: the page its tree starts at; 0 where it is inline.
+        sequence: the last number its NextSequence gave out.
+        offset: byte of the file its header lies at.
     """
 
-    __slots__ = ("_base", "_data", "_depth", "_end", "_key", "_parent", "_start", "_tree")
+    __slots__ = ("_depth", "_key", "_parent", "_tree", "_value", "offset", "root", "sequence")
 
-    def __init__(  # noqa: PLR0917  by position: made once per record
-        self,
-        tree: Tree,
-        parent: Bucket | None,
-        key: bytes,
-        depth: int,
-        data: bytes,
-        start: int,
-        end: int,
-        base: int,
+    def __init__(  # noqa: PLR0917  by position: made once per record, where names cost a tenth of the time
+        self, tree: Tree, parent: Bucket | None, key: bytes, depth: int, value: bytes, offset: int
     ) -> None:
         self._tree = tree
         self._parent = parent
         self._key = key
         self._depth = depth
-        # data[start:end] is the bucket's header and, if it is inline, its page; data starts at byte base of the file.
-        self._data = data
-        self._start = start
-        self._end = end
-        self._base = base
+        self._value = value
+        self.offset = offset
+        self.root: int
+        self.sequence: int
+        self.root, self.sequence = tree.bucket(value)
 
     def __repr__(self) -> str:
         return f"Bucket(path={self.path!r}, root={self.root})"
@@ -50,24 +48,11 @@ class Bucket:
             bucket = bucket._parent
         return tuple(reversed(names))
 
-    @property
-    def root(self) -> int:
-        """The page its tree starts at; 0 where it is inline."""
-        return int(formats().bucket.unpack_from(self._data, self._start)[0])
-
-    @property
-    def sequence(self) -> int:
-        """The last number its NextSequence gave out."""
-        return int(formats().bucket.unpack_from(self._data, self._start)[1])
-
-    @property
-    def offset(self) -> int:
-        """Byte of the file its header lies at."""
-        return self._base + self._start
-
     def items(self) -> Iterator[tuple[bytes, bytes | Bucket]]:
         """All keys, each with its value or the bucket it names."""
-        return self._entries(self._leaves())
+        if self.root:
+            return self._entries(self._tree.leaves(self.root, self.offset))
+        return self._entries((self._inline(),))
 
     def buckets(self) -> Iterator[tuple[bytes, Bucket]]:
         """The keys that name buckets, with these."""
@@ -92,62 +77,55 @@ class Bucket:
         return value if isinstance(value, Bucket) else None
 
     def _find(self, key: bytes) -> bytes | Bucket | None:
-        for found, value in self._entries(self._leaves(key)):
+        leaf = self._leaf_of(key) if self.root else self._inline()
+        for found, value in self._entries((leaf,)):
             if found == key:
                 return value
         return None
 
-    def _leaves(self, key: bytes | None = None) -> Iterable[Leaf]:
-        """All leaf pages, or the one where ``key`` must be."""
-        tree, root = self._tree, self.root
-        referrer = self._base + self._start
-        if not root:
-            return (self._inline(),)
-        if key is None:
-            return tree.leaves(root, referrer)
-        data, flags, count = tree.load(root, referrer)
+    def _leaf_of(self, key: bytes) -> Leaf:
+        """The leaf page where a key must be, if it is anywhere."""
+        tree, pgid, referrer = self._tree, self.root, self.offset
         for _ in range(MAX_DEPTH):
-            if flags == PAGE_LEAF:
-                return ((data, 0, len(data), count, root * tree.page_size),)
-            children = tree.children(root, data, count)
-            at = bisect_right([child.key for child in children], key)
-            child = children[max(at - 1, 0)]
-            root = child.pgid
-            data, flags, count = tree.load(root, child.offset)
-        raise tree.corrupt(f"more than {MAX_DEPTH} branch pages above each other", root * tree.page_size)
+            page = tree.load(pgid, referrer)
+            if page.flags == PAGE_LEAF:
+                return page.leaf
+            children = tree.children(page)
+            child = children[max(bisect_right([child.key for child in children], key) - 1, 0)]
+            pgid, referrer = child.pgid, child.offset
+        raise tree.corrupt(f"more than {MAX_DEPTH} branch pages above each other", referrer)
 
     def _inline(self) -> Leaf:
-        start = self._start + HEADER
-        if start + HEADER > self._end:
-            raise self._tree.corrupt("an inline bucket without a page", self._base + self._start)
-        _, flags, count, _ = formats().header.unpack_from(self._data, start)
-        if flags != PAGE_LEAF or start + HEADER + HEADER * count > self._end:
-            raise self._tree.corrupt(f"an inline bucket with flags {flags:#x}, {count} elements", self._base + start)
-        return self._data, start, self._end, count, self._base
+        value = self._value
+        if len(value) < HEADER + HEADER:
+            raise self._tree.corrupt("an inline bucket without a page", self.offset)
+        _, flags, count, _ = self._tree.header(value, HEADER)
+        if flags != PAGE_LEAF or HEADER * (count + 2) > len(value):
+            raise self._tree.corrupt(f"an inline bucket with flags {flags:#x}, {count} elements", self.offset + HEADER)
+        return value, HEADER, len(value), count, self.offset
 
     def _entries(self, leaves: Iterable[Leaf]) -> Iterator[tuple[bytes, bytes | Bucket]]:
-        # The hot loop: one generator deep, one test of all positions an element. What bbolt writes lies in the order of
-        # the elements, so that positions only grow bounds what hostile ones can make us copy to the size of the page.
-        tree, depth = self._tree, self._depth + 1
-        unpack = formats().leaf.iter_unpack
-        inline = not self.root
+        # The hot loop. Records of one kind have pages of one shape, so a shape is worked out once (page.Shape).
+        tree = self._tree
+        shapes = tree.shapes
         for data, start, end, count, base in leaves:
-            at = start + HEADER
-            floor = at + HEADER * count
-            for flags, pos, ksize, vsize in unpack(data[at:floor]):
-                key_at = at + pos
-                value_at = key_at + ksize
-                if key_at < floor or (floor := value_at + vsize) > end or not 0 < ksize <= MAX_KEY:
-                    raise tree.corrupt(
-                        "an entry out of its page, into another, or with a key of no valid length", base + at
-                    )
-                key = data[key_at:value_at]
-                if not flags:
-                    yield key, data[value_at:floor]
-                elif flags != LEAF_BUCKET or vsize < HEADER:
-                    raise tree.corrupt(f"an entry with flags {flags:#x} and {vsize} bytes", base + at)
-                elif inline or depth > MAX_DEPTH:
-                    raise tree.corrupt("a bucket in an inline bucket, or too deep", base + at)
-                else:
-                    yield key, Bucket(tree, self, key, depth, data, value_at, floor, base)
-                at += HEADER
+            if not count:
+                continue
+            first = start + HEADER
+            after = first + HEADER * count
+            elements = data[first:after]
+            shape = shapes.get(elements)
+            if shape is None:
+                shape = tree.shape(elements, end - after, base + first)
+            elif shape.size > end - after:
+                raise tree.corrupt("entries that lead out of their page", base + start)
+            fields = shape.unpack(data, after)
+            if not shape.buckets:
+                yield from zip(fields[::2], fields[1::2], strict=True)
+                continue
+            depth = self._depth + 1
+            if not self.root or depth > MAX_DEPTH:
+                raise tree.corrupt("a bucket in an inline bucket, or too deep", base + start)
+            offset = base + after
+            for key, value, at in zip(fields[::2], fields[1::2], shape.buckets, strict=True):
+                yield key, Bucket(tree, self, key, depth, value, offset + at) if at else value

@@ -9,8 +9,9 @@ from typing import final
 from bbolt_reader.bucket import Bucket
 from bbolt_reader.errors import NotBolt, Truncated
 from bbolt_reader.meta import Meta, choose, read_metas
-from bbolt_reader.page import HEADER, Page, Tree, formats
+from bbolt_reader.page import HEADER, Page, formats
 from bbolt_reader.source import READ_LIMIT, Source
+from bbolt_reader.tree import Tree
 
 
 @final
@@ -35,14 +36,18 @@ class Database:
         self.root = self.root_of(self.meta)
 
     @classmethod
-    def open(cls, path: bytes | str | os.PathLike[str] | os.PathLike[bytes]) -> Database:
+    def open(cls, path: bytes | str | os.PathLike[str] | os.PathLike[bytes], *, mapped: bool = True) -> Database:
         """Open a file by its name, read-only.
+
+        Args:
+            path: its name; a link is followed.
+            mapped: False where others may write to the file or shorten it meanwhile; see Source.
 
         Raises:
             Unreadable: it cannot be opened or read.
             NotBolt: neither of its metas is valid.
         """
-        source = Source.open(os.fsencode(path))
+        source = Source.open(os.fsencode(path), mapped=mapped)
         try:
             return cls(source)
         except BaseException:
@@ -50,18 +55,19 @@ class Database:
             raise
 
     @classmethod
-    def from_fd(cls, fd: int, name: bytes) -> Database:
+    def from_fd(cls, fd: int, name: bytes, *, mapped: bool = True) -> Database:
         """Read a file that is open already, and stays so when this database is closed.
 
         Args:
             fd: a descriptor that can be read.
             name: what errors call the file.
+            mapped: as for :meth:`open`.
 
         Raises:
             Unreadable: it cannot be read.
             NotBolt: neither of its metas is valid.
         """
-        return cls(Source(fd, name, owned=False))
+        return cls(Source(fd, name, owned=False, mapped=mapped))
 
     def __enter__(self) -> Database:
         return self
@@ -83,7 +89,9 @@ class Database:
         """
         if not meta.valid:
             raise NotBolt(meta.reason, file=self.name, page=meta.index, offset=meta.offset)
-        return Bucket(Tree(self.source, meta), None, b"", 0, meta.raw, 2 * HEADER, 3 * HEADER, meta.offset)
+        return Bucket(
+            Tree(self.source, meta), None, b"", 0, meta.raw[2 * HEADER : 3 * HEADER], meta.offset + 2 * HEADER
+        )
 
     @property
     def pages(self) -> int:
