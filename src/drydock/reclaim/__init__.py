@@ -1,0 +1,1 @@
+"""What changes a store: plans carried out, journalled, and taken back."""
