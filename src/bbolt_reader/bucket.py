@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import chain
 
 from bbolt_reader.page import HEADER, PAGE_LEAF
-from bbolt_reader.tree import MAX_DEPTH, Leaf, Tree
+from bbolt_reader.tree import MAX_DEPTH, Loaded, Tree
 
 
 class Bucket:
@@ -50,9 +51,12 @@ class Bucket:
 
     def items(self) -> Iterator[tuple[bytes, bytes | Bucket]]:
         """All keys, each with its value or the bucket it names."""
-        if self.root:
-            return self._entries(self._tree.leaves(self.root, self.offset))
-        return self._entries((self._inline(),))
+        if not self.root:
+            return self._entries(self._inline())
+        page = self._tree.load(self.root, self.offset)
+        if page[0] == PAGE_LEAF:
+            return self._entries(page)
+        return chain.from_iterable(map(self._entries, self._tree.leaves(page)))
 
     def buckets(self) -> Iterator[tuple[bytes, Bucket]]:
         """The keys that name buckets, with these."""
@@ -78,54 +82,57 @@ class Bucket:
 
     def _find(self, key: bytes) -> bytes | Bucket | None:
         leaf = self._leaf_of(key) if self.root else self._inline()
-        for found, value in self._entries((leaf,)):
+        for found, value in self._entries(leaf):
             if found == key:
                 return value
         return None
 
-    def _leaf_of(self, key: bytes) -> Leaf:
+    def _leaf_of(self, key: bytes) -> Loaded:
         """The leaf page where a key must be, if it is anywhere."""
         tree, pgid, referrer = self._tree, self.root, self.offset
         for _ in range(MAX_DEPTH):
             page = tree.load(pgid, referrer)
-            if page.flags == PAGE_LEAF:
-                return page.leaf
+            if page[0] == PAGE_LEAF:
+                return page
             children = tree.children(page)
             child = children[max(bisect_right([child.key for child in children], key) - 1, 0)]
             pgid, referrer = child.pgid, child.offset
         raise tree.corrupt(f"more than {MAX_DEPTH} branch pages above each other", referrer)
 
-    def _inline(self) -> Leaf:
+    def _inline(self) -> Loaded:
         value = self._value
         if len(value) < HEADER + HEADER:
             raise self._tree.corrupt("an inline bucket without a page", self.offset)
         _, flags, count, _ = self._tree.header(value, HEADER)
         if flags != PAGE_LEAF or HEADER * (count + 2) > len(value):
             raise self._tree.corrupt(f"an inline bucket with flags {flags:#x}, {count} elements", self.offset + HEADER)
-        return value, HEADER, len(value), count, self.offset
+        return flags, value, HEADER, len(value), count, self.offset
 
-    def _entries(self, leaves: Iterable[Leaf]) -> Iterator[tuple[bytes, bytes | Bucket]]:
-        # The hot loop. Records of one kind have pages of one shape, so a shape is worked out once (page.Shape).
+    def _entries(self, page: Loaded) -> Iterator[tuple[bytes, bytes | Bucket]]:
+        """The entries of one leaf page."""
+        # The hot path. Records of one kind have pages of one shape: each shape is worked out once, and the iteration
+        # over what was unpacked is left to C.
+        _, data, start, end, count, base = page
+        if not count:
+            return iter(())
         tree = self._tree
-        shapes = tree.shapes
-        for data, start, end, count, base in leaves:
-            if not count:
-                continue
-            first = start + HEADER
-            after = first + HEADER * count
-            elements = data[first:after]
-            shape = shapes.get(elements)
-            if shape is None:
-                shape = tree.shape(elements, end - after, base + first)
-            elif shape.size > end - after:
-                raise tree.corrupt("entries that lead out of their page", base + start)
-            fields = shape.unpack(data, after)
-            if not shape.buckets:
-                yield from zip(fields[::2], fields[1::2], strict=True)
-                continue
-            depth = self._depth + 1
-            if not self.root or depth > MAX_DEPTH:
-                raise tree.corrupt("a bucket in an inline bucket, or too deep", base + start)
-            offset = base + after
-            for key, value, at in zip(fields[::2], fields[1::2], shape.buckets, strict=True):
-                yield key, Bucket(tree, self, key, depth, value, offset + at) if at else value
+        first = start + HEADER
+        after = first + HEADER * count
+        elements = data[first:after]
+        shape = tree.shapes.get(elements)
+        if shape is None:
+            shape = tree.shape(elements, end - after, base + first)
+        elif shape.size > end - after:
+            raise tree.corrupt("entries that lead out of their page", base + start)
+        fields = iter(shape.unpack(data, after))
+        if not shape.buckets:
+            return zip(fields, fields, strict=False)
+        depth = self._depth + 1
+        if not self.root or depth > MAX_DEPTH:
+            raise tree.corrupt("a bucket in an inline bucket, or too deep", base + start)
+        entries: list[tuple[bytes, bytes | Bucket]] = list(zip(fields, fields, strict=False))
+        offset = base + after
+        for index, at in shape.buckets:
+            key, value = entries[index]
+            entries[index] = key, Bucket(tree, self, key, depth, value, offset + at)  # type: ignore[arg-type]
+        return iter(entries)
