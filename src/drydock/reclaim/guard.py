@@ -18,6 +18,7 @@ def check_clock(now: UnixNano, newest: UnixNano | None) -> None:
     Raises:
         Refused: ``now`` is earlier.
     """
-    if newest is not None and now < newest:
+    # A time that is typed has whole seconds; records have nanoseconds.
+    if newest is not None and now // _SECOND < newest // _SECOND:
         behind = -((now - newest) // _SECOND)
         raise Refused(f"the clock is {behind} s earlier than the newest record: set it, or give --now")
