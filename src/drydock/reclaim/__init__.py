@@ -1,1 +1,1 @@
-"""What changes a store: plans carried out, journalled, and taken back."""
+"""Removing: what to remove (policy), whether it may be done now (guard), and doing it (apply, with the knife)."""
