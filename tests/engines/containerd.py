@@ -1,0 +1,146 @@
+"""One containerd on one root: this machine's own (Debian 12: 1.6.20) or a suite's, without dockerd."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from tests.engines.sandbox import Daemon, Sandbox, wait_for
+from tests.engines.unavailable import EngineUnavailable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# Nothing but storage is wanted: no CRI, and no restart of containers that were running.
+_CONFIG = """\
+version = 2
+root = "{root}"
+state = "{state}"
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", \
+"io.containerd.internal.v1.restart", "io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp", \
+"io.containerd.snapshotter.v1.devmapper"]
+[grpc]
+address = "{state}/containerd.sock"
+[debug]
+level = "debug"
+[plugins."io.containerd.gc.v1.scheduler"]
+"""
+_ABOUT = re.compile("garbage|orphan|clean|remov|content|ingest|snapshot")
+# With a deletion_threshold of 0 (the default) a deletion would be followed by a collection at once, whatever the delay
+# at start (containerd gc/scheduler/scheduler.go run, v1.6).
+_NO_COLLECTION = """\
+startup_delay = "0s"
+deletion_threshold = 1000000
+mutation_threshold = 1000000
+"""
+
+
+class Containerd:
+    """A containerd in a sandbox, as a context manager: stopped cleanly at the end.
+
+    Args:
+        sandbox: open already; with a root file system its containerd is run, without one this machine's.
+        root: containerd's root folder as the sandbox sees it.
+        collect: whether it collects as usual: 100 ms after the start, and after deletions. Without, it never does,
+            unless :meth:`collect` asks for it.
+
+    Raises:
+        EngineUnavailable: no containerd here.
+        TimeoutError: it did not come up; the message has the end of its log.
+    """
+
+    def __init__(self, sandbox: Sandbox, root: Path, *, collect: bool) -> None:
+        self.sandbox = sandbox
+        self.root = root
+        self._collect = collect
+        # /run is a tmpfs of the sandbox's own.
+        self._state = Path("/run/drydock-containerd")
+        self._daemon: Daemon | None = None
+
+    @property
+    def socket(self) -> str:
+        """Its socket's path as the sandbox sees it."""
+        return f"{self._state}/containerd.sock"
+
+    @property
+    def daemon(self) -> Daemon:
+        """The running process."""
+        if self._daemon is None:
+            raise RuntimeError("this containerd was not started")
+        return self._daemon
+
+    def __enter__(self) -> Self:
+        if self.sandbox.rootfs is None:
+            for tool in ("containerd", "ctr", "runc"):
+                if shutil.which(tool) is None:
+                    raise EngineUnavailable(f"{tool} is not installed")
+        config = _CONFIG.format(root=self.root, state=self._state) + ("" if self._collect else _NO_COLLECTION)
+        self.sandbox.run("mkdir", "-p", self._state)
+        self.sandbox.run("sh", "-c", f"cat >'{self._state}/config.toml'", stdin=config.encode())
+        self._daemon = self.sandbox.spawn("containerd.log", "containerd", "--config", self._state / "config.toml")
+        try:
+            wait_for(self._answers, 20.0, "containerd", lambda: self.daemon.running)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.daemon.tail(200)}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it cleanly."""
+        self.daemon.stop()
+
+    def kill(self) -> None:
+        """SIGKILL it: its databases and files are as it left them."""
+        self.daemon.kill()
+
+    def version(self) -> str:
+        """What it says of itself, for example ``1.6.20~ds1``."""
+        said = self.ctr_text("version")
+        return said.split("Server:")[1].split("Version:")[1].split()[0]
+
+    def collect(self) -> None:
+        """Make its collector run, and wait until it is done, on disk too."""
+        # ctr has no command for it; removing a lease with --sync waits for a collection, and this lease holds nothing.
+        self.ctr("leases", "create", "--id", "drydock-collect", namespace="default")
+        self.ctr("leases", "rm", "--sync", "drydock-collect", namespace="default")
+
+    def warnings(self) -> list[str]:
+        """The messages it logged as warnings or errors about what it collected."""
+        lines = self.daemon.log.read_text(errors="replace").splitlines()
+        found = [line for line in lines if re.search(r"level=(warning|error)", line) and _ABOUT.search(line)]
+        return [line.partition(" ")[2].replace(str(self.root), "<root>") for line in found]
+
+    def ctr(
+        self, *arguments: str | Path, namespace: str | None = None, check: bool = True, stdin: bytes = b""
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run ctr against it.
+
+        Raises:
+            RuntimeError: ``check`` and it failed.
+        """
+        return self.sandbox.run(*ctr_command(self.socket, namespace), *arguments, check=check, stdin=stdin)
+
+    def ctr_text(self, *arguments: str | Path, namespace: str | None = None) -> str:
+        """Run ctr against it and give what it printed.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        return self.ctr(*arguments, namespace=namespace).stdout.decode(errors="surrogateescape")
+
+    def _answers(self) -> bool:
+        return self.ctr("namespaces", "ls", "-q", check=False).returncode == 0
+
+
+def ctr_command(socket: str, namespace: str | None) -> Sequence[str]:
+    """How ctr is called on a socket."""
+    return ["ctr", "-a", socket, *(["-n", namespace] if namespace else [])]

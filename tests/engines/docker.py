@@ -1,0 +1,118 @@
+"""A real Docker engine of a Debian suite, with the containerd image store, on a data root given."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import psutil
+from tests.engines.containerd import ctr_command
+from tests.engines.sandbox import Daemon, Sandbox, wait_for
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_CONFIG = b'{"features":{"containerd-snapshotter":true},"iptables":false,"ip6tables":false,"bridge":"none"}\n'
+_SOCKET = "/run/docker/containerd/containerd.sock"
+
+
+class Docker:
+    """dockerd and the containerd it manages, in a sandbox made for a suite, as a context manager.
+
+    Raises:
+        TimeoutError: it did not come up; the message has the end of its log.
+    """
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self._daemon: Daemon | None = None
+
+    @property
+    def daemon(self) -> Daemon:
+        """The running dockerd."""
+        if self._daemon is None:
+            raise RuntimeError("this dockerd was not started")
+        return self._daemon
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it, as often as wanted after a stop or a kill."""
+        self.sandbox.run("mkdir", "-p", "/etc/docker")
+        self.sandbox.run("sh", "-c", "cat >/etc/docker/daemon.json", stdin=_CONFIG)
+        # Left by a kill; a reboot would have emptied /run.
+        self.sandbox.run("rm", "-f", "/run/docker.pid", "/run/docker/containerd/containerd.pid")
+        self._daemon = self.sandbox.spawn("dockerd.log", "dockerd")
+        try:
+            wait_for(self._answers, 40.0, "dockerd", lambda: self.daemon.running)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.daemon.tail()}") from error
+
+    def stop(self) -> None:
+        """End it cleanly, its containerd too."""
+        self.daemon.stop()
+
+    def kill(self) -> None:
+        """SIGKILL dockerd, its containerd, and the shims and builds below them."""
+        self.daemon.kill()
+
+    def docker(self, *arguments: str | Path, stdin: bytes = b"", timeout: float = 120.0) -> str:
+        """Run the docker command and give what it printed.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        return self.sandbox.run("docker", *arguments, stdin=stdin, timeout=timeout).stdout.decode()
+
+    def begin(self, *arguments: str | Path) -> Client:
+        """Start a docker command that is to be interrupted."""
+        return Client(self.sandbox.spawn("client.log", "docker", *arguments))
+
+    def ctr(self, *arguments: str | Path, namespace: str = "moby") -> str:
+        """Run ctr against its containerd and give what it printed."""
+        return self.sandbox.run(*ctr_command(_SOCKET, namespace), *arguments).stdout.decode()
+
+    def containerd(self) -> psutil.Process:
+        """The containerd that dockerd manages."""
+        return next(child for child in self.daemon.process.children(recursive=True) if child.name() == "containerd")
+
+    def version(self) -> str:
+        """The version of dockerd, for example ``28.5.2+dfsg3``."""
+        return self.docker("version", "--format", "{{.Server.Version}}").strip()
+
+    def _answers(self) -> bool:
+        try:
+            return self.sandbox.run("docker", "version", check=False, timeout=10.0).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+
+class Client:
+    """A docker command under way."""
+
+    def __init__(self, process: Daemon) -> None:
+        self._process = process
+
+    def interrupt(self) -> None:
+        """Ctrl-C, and wait for it to end."""
+        self._process.process.send_signal(signal.SIGINT)
+        wait_for(lambda: not self._process.running, 20.0, "the end of the interrupted command")
+
+    def tail(self) -> str:
+        """The end of what it printed."""
+        return self._process.tail()
+
+    @property
+    def running(self) -> bool:
+        """Whether it is still under way."""
+        return self._process.running

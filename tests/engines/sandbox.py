@@ -1,0 +1,274 @@
+"""Where engines run: namespaces of their own, so that nothing collides, leaks out or stays behind.
+
+A sandbox has its own mount, process, network and IPC namespaces. Its first process is the only thing to end: when that
+dies the kernel kills every engine, shim and container in it, and all mounts made there go with it. Loopback is the only
+network, so two sandboxes may use the same ports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import psutil
+from tests.engines.unavailable import EngineUnavailable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_TOOLS = ("setpriv", "unshare", "nsenter", "mount")
+_CLONE_NEWNET = 0x40000000
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
+
+# $1: where to say that all is set up; $2: a root file system for the engine or "", $3: a folder for its upper layer,
+# $4: the folder to show as /var/lib/docker. The first process stays bash, which reaps orphaned shims.
+_INIT = r"""
+set -e
+read -r pid _ </proc/self/stat
+mount --make-rprivate /
+if [ -n "$2" ]; then
+    mount -t tmpfs tmpfs "$3"
+    mkdir "$3/upper" "$3/work" "$3/root"
+    mount -t overlay overlay -o "lowerdir=$2,upperdir=$3/upper,workdir=$3/work" "$3/root"
+    cd "$3/root"
+    mkdir -p var/lib/docker mnt
+    mount -t proc proc proc
+    mount --rbind /sys sys
+    mount --rbind /dev dev
+    mount -t tmpfs tmpfs run
+    mount --bind "$4" var/lib/docker
+    echo "$pid" >"$1.new"
+    mv "$1.new" "$1"
+    pivot_root . mnt
+    cd /
+    umount -l /mnt
+    mount --make-rshared /
+else
+    # runc keeps its containers' state below /run: it must not meet that of other engines here.
+    mount -t tmpfs tmpfs /run
+    mount -t proc proc /proc
+    echo "$pid" >"$1.new"
+    mv "$1.new" "$1"
+fi
+while :; do sleep 3600 & wait $! || true; done
+"""
+
+
+class Daemon:
+    """A process that runs in a sandbox until it is ended."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], log: Path) -> None:
+        self._popen = popen
+        self.log = log
+        """Where its standard output and error go."""
+        self.process = _only_child(popen)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._popen.poll() is None
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """End it as a service manager does, and wait for it.
+
+        Raises:
+            TimeoutError: it did not end in time.
+        """
+        if self.running:
+            self.process.send_signal(signal.SIGTERM)
+        self._wait(timeout)
+
+    def kill(self) -> None:
+        """SIGKILL it and everything it started."""
+        if self.running:
+            family = [self.process, *self.process.children(recursive=True)]
+            for process in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+        self._wait(10.0)
+
+    def tail(self, lines: int = 15) -> str:
+        """The end of its log, for messages."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def _wait(self, timeout: float) -> None:
+        try:
+            self._popen.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"{self.log.name}: still running after {timeout} s") from error
+
+
+class Sandbox:
+    """Namespaces to run an engine in, as a context manager.
+
+    Args:
+        work: an existing folder for logs and scratch mount points; it must not lie in what the engine stores.
+        rootfs: an engine's root file system, used read-only below a tmpfs; None for this machine's own.
+        docker: the folder shown as /var/lib/docker; needed with ``rootfs``.
+
+    Raises:
+        EngineUnavailable: not root, a tool is missing, or the kernel allows no namespaces.
+    """
+
+    def __init__(self, work: Path, rootfs: Path | None = None, docker: Path | None = None) -> None:
+        self.work = work
+        self.rootfs = rootfs
+        self._docker = docker
+        self._init: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+
+    def __enter__(self) -> Self:
+        if os.geteuid() != 0:
+            raise EngineUnavailable("running an engine needs root")
+        for tool in _TOOLS:
+            if shutil.which(tool) is None:
+                raise EngineUnavailable(f"{tool} (util-linux) is not installed")
+        scratch = self.work / "scratch"
+        scratch.mkdir(exist_ok=True)
+        ready = self.work / "init.pid"
+        ready.unlink(missing_ok=True)
+        log = self.work / "init.log"
+        with log.open("wb") as output:
+            self._init = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--ipc", "--fork",
+                 "--kill-child", "bash", "-c", _INIT, "sandbox", str(ready), str(self.rootfs or ""), str(scratch),
+                 str(self._docker or "")],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/",
+            )  # fmt: skip
+        try:
+            wait_for(ready.exists, 10.0, "the sandbox", self._alive)
+            self._pid = int(ready.read_text())
+            wait_for(self._entered, 10.0, "the sandbox's root", self._alive)
+            self._inside(_loopback_up)
+        except (OSError, TimeoutError) as error:
+            self.close()
+            raise EngineUnavailable(f"no sandbox: {error}: {log.read_text(errors='replace').strip()}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill everything in the sandbox; its mounts go with it. As sudden as a power cut, but nothing is unsynced."""
+        if self._init is not None:
+            if self._pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._pid, signal.SIGKILL)
+            else:
+                self._init.kill()
+            self._init.wait()
+            self._init, self._pid = None, 0
+
+    def run(
+        self, *command: str | Path, check: bool = True, stdin: bytes = b"", timeout: float = 120.0
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command inside.
+
+        Raises:
+            RuntimeError: ``check`` and it failed; the message has what it said.
+        """
+        done = subprocess.run(
+            self._enter(command), input=stdin, capture_output=True, timeout=timeout, check=False, cwd="/"
+        )
+        if check and done.returncode != 0:
+            said = (done.stderr or done.stdout).decode(errors="replace").strip()
+            raise RuntimeError(f"{' '.join(map(str, command))}: status {done.returncode}: {said}")
+        return done
+
+    def spawn(self, log: str, *command: str | Path) -> Daemon:
+        """Start a long-running command inside; ``log`` names its log file in the work folder."""
+        path = self.work / log
+        with path.open("ab") as output:
+            popen = subprocess.Popen(
+                self._enter(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/"
+            )
+        return Daemon(popen, path)
+
+    def listen(self, port: int = 0) -> socket.socket:
+        """A TCP socket on the sandbox's loopback (0: a free port), usable from this process."""
+        made: list[socket.socket] = []
+        self._inside(lambda: made.append(socket.create_server(("127.0.0.1", port))))
+        return made[0]
+
+    def _enter(self, command: Sequence[str | Path]) -> list[str]:
+        root = ["-r", "-w"] if self.rootfs else []
+        return ["nsenter", "-t", str(self._pid), "-m", "-p", "-n", "-i", *root, *map(str, command)]
+
+    def _alive(self) -> bool:
+        return self._init is not None and self._init.poll() is None
+
+    def _entered(self) -> bool:
+        # With a root of its own, the first process has pivoted once its root no longer holds the scratch folder.
+        return self.rootfs is None or not Path(f"/proc/{self._pid}/root{self.work}").exists()
+
+    def _inside(self, action: Callable[[], object]) -> None:
+        """Do ``action`` in a thread that is in the sandbox's network namespace."""
+        failed: list[OSError] = []
+
+        def enter() -> None:
+            try:
+                _join_network(self._pid)
+                action()
+            except OSError as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+        if failed:
+            raise failed[0]
+
+
+def wait_for(
+    condition: Callable[[], bool], timeout: float, what: str, alive: Callable[[], bool] = lambda: True
+) -> None:
+    """Poll until ``condition`` holds.
+
+    Raises:
+        TimeoutError: it did not in ``timeout`` seconds, or ``alive`` turned false.
+    """
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not there after {timeout} s")
+        if not alive():
+            raise TimeoutError(f"{what}: ended before it was there")
+        time.sleep(0.02)
+
+
+def _loopback_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        request = struct.pack("16sh14x", b"lo", 0)
+        flags = struct.unpack("16sh14x", fcntl.ioctl(probe, _SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(probe, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
+
+
+def _join_network(pid: int) -> None:
+    """Put the calling thread, not the process, into another's network namespace (os.setns is of Python 3.12)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open(f"/proc/{pid}/ns/net", "rb") as namespace:
+        if libc.setns(namespace.fileno(), _CLONE_NEWNET) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, f"setns: {os.strerror(code)}")
+
+
+def _only_child(popen: subprocess.Popen[bytes]) -> psutil.Process:
+    """What nsenter started: a pid namespace is entered by a child of it."""
+    parent = psutil.Process(popen.pid)
+    wait_for(lambda: bool(parent.children()), 10.0, "the daemon", lambda: popen.poll() is None)
+    return parent.children()[0]

@@ -1,0 +1,73 @@
+"""Debian suites with a Docker engine in them, made by debootstrap once and kept."""
+
+from __future__ import annotations
+
+import enum
+import fcntl
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.engines.unavailable import EngineUnavailable
+
+_PACKAGES = "containerd,docker.io,docker-cli,docker-buildx,iptables,ca-certificates,busybox-static"
+_SCRIPTS = Path("/usr/share/debootstrap/scripts")
+
+
+class Suite(enum.Enum):
+    """A Debian suite; the value is its name."""
+
+    TRIXIE = "trixie"
+    """Docker 26.1, containerd 1.7: leases of 24 h."""
+    FORKY = "forky"
+    """Docker 28.5, containerd 2.1: leases of 8 h."""
+
+
+def rootfs(suite: Suite) -> Path:
+    """The root file system of a suite, made if it is not there yet (about a minute, 500 MB, needs a Debian mirror).
+
+    It lies below ``$DRYDOCK_ENGINES``, by default /var/cache/drydock-engines.
+
+    Raises:
+        EngineUnavailable: not root, no debootstrap, or the mirror cannot be reached.
+    """
+    if os.geteuid() != 0:
+        raise EngineUnavailable("running an engine needs root")
+    cache = Path(os.environ.get("DRYDOCK_ENGINES", "/var/cache/drydock-engines"))
+    made = cache / suite.value
+    if made.exists():
+        return made
+    if shutil.which("debootstrap") is None:
+        raise EngineUnavailable("debootstrap is not installed")
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{suite.value}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            _debootstrap(suite, made)
+    return made
+
+
+def _debootstrap(suite: Suite, made: Path) -> None:
+    partial = made.with_name(f"{suite.value}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    # An older debootstrap has no script for a newer suite; sid's is the one they all share.
+    script = _SCRIPTS / (suite.value if (_SCRIPTS / suite.value).exists() else "sid")
+    log = made.with_name(f"{suite.value}.log")
+    with log.open("wb") as output:
+        done = subprocess.run(
+            ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", *_keyring(), suite.value, str(partial),
+             "http://deb.debian.org/debian", str(script)],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, cwd="/",
+        )  # fmt: skip
+    if done.returncode != 0:
+        last = log.read_text(errors="replace").strip().splitlines()[-1:]
+        raise EngineUnavailable(f"debootstrap {suite.value} failed: {' '.join(last)} (see {log})")
+    partial.rename(made)
+
+
+def _keyring() -> list[str]:
+    """Signatures are checked where this machine's keyring has keys new enough for every suite (trixie's and later)."""
+    keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+    newest = Path("/usr/share/keyrings/debian-archive-trixie-automatic.gpg")
+    return [f"--keyring={keyring}"] if keyring.exists() and newest.exists() else ["--no-check-gpg"]
