@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
+from itertools import pairwise
 from typing import Final
 
 from bbolt_reader.bucket import Bucket
@@ -18,8 +20,7 @@ from bbolt_reader.database import Database
 from bbolt_reader.errors import BoltError, Truncated, Unreadable
 from bbolt_reader.meta import PAGE_META, Meta
 from bbolt_reader.page import HEADER, PAGE_FREELIST, PAGE_LEAF, formats
-from bbolt_reader.source import READ_LIMIT
-from bbolt_reader.tree import MAX_DEPTH, Loaded, Tree
+from bbolt_reader.tree import MAX_DEPTH, Loaded
 
 EACH: Final = 100
 """The most of one kind of damage that is told one by one; the rest is counted."""
@@ -77,7 +78,7 @@ class _Verifier:
         self._database = database
         self._meta = database.meta
         root = database.root_of(database.meta)
-        self._tree: Tree = root.tree
+        self._tree = root.tree
         self._root = root
 
     def run(self) -> Iterator[Damage]:
@@ -101,13 +102,15 @@ class _Verifier:
         yield from self._balance(free)
 
     def _of_meta(self, meta: Meta) -> Iterator[Damage]:
-        place = {"page": meta.index, "offset": meta.offset}
         if not meta.valid:
             # bbolt before v1.3.7 takes a meta whose checksum is 0 for valid.
             severe = len(meta.raw) == 5 * HEADER and meta.reason.startswith("checksum") and not meta.checksum
-            yield Damage("meta", f"meta {meta.index} is not valid: {meta.reason}", severe=severe, **place)
+            yield Damage(
+                "meta", f"meta {meta.index} is not valid: {meta.reason}", meta.index, meta.offset, severe=severe
+            )
         elif meta.id != meta.index or meta.flags != PAGE_META:
-            yield Damage("meta", f"the page of meta {meta.index} says id {meta.id}, flags {meta.flags:#x}", **place)
+            message = f"the page of meta {meta.index} says id {meta.id}, flags {meta.flags:#x}"
+            yield Damage("meta", message, meta.index, meta.offset)
 
     def _freelist(self) -> array[int]:
         """The free pages in ascending order, as far as the list can be read.
@@ -117,8 +120,7 @@ class _Verifier:
         """
         meta, tree = self._meta, self._tree
         pgid, referrer = meta.freelist, meta.offset + _FREELIST_FIELD
-        flags, data, start, end, count, base = tree.load(pgid, referrer, kinds=(PAGE_FREELIST,))
-        del flags
+        _, data, start, end, count, base = tree.load(pgid, referrer, (PAGE_FREELIST,))
         at = start + HEADER
         if count == 0xFFFF:
             if end - at < 8:
@@ -127,8 +129,7 @@ class _Verifier:
             at += 8
         if count * 8 > end - at:
             raise tree.corrupt(f"{count} free pages in {end - at} bytes", base + start)
-        ids = array("Q", bytes(data[at : at + 8 * count]))
-        return ids
+        return array("Q", data[at : at + 8 * count])
 
     def _pages(self) -> Iterator[Damage]:
         """Walk the tree of every bucket; what cannot be read is told and left out."""
@@ -157,7 +158,8 @@ class _Verifier:
         highs = [*(child.key for child in children[1:]), step.high]
         # Reversed: the first child is taken from the stack first, so that damage is told in the order of the file.
         for child, high in zip(reversed(children), reversed(highs), strict=True):
-            stack.append(_Step(child.pgid, child.offset, child.key, high, step.depth + 1, step.bucket))
+            below = _Step(child.pgid, child.offset, child.key, high, step.depth + 1, step.bucket)
+            yield from self._push(stack, below)
 
     def _leaf(
         self, page: Loaded, low: bytes, high: bytes | None, bucket: Bucket, stack: list[_Step]
@@ -172,17 +174,50 @@ class _Verifier:
             if not isinstance(value, Bucket):
                 continue
             if value.root:
-                stack.append(_Step(value.root, value.offset, b"", None, 0, value))
+                yield from self._push(stack, _Step(value.root, value.offset, b"", None, 0, value))
                 continue
             try:
-                inline = value.inline()
-                yield from self._leaf(inline, b"", None, value, stack)
+                yield from self._leaf(value.inline(), b"", None, value, stack)
             except BoltError as error:
                 yield _damage(error)
 
+    def _push(self, stack: list[_Step], step: _Step) -> Iterator[Damage]:
+        """Claim a page before it is put off, so that never more are put off than the file has."""
+        try:
+            self._tree.claim(step.pgid, step.referrer)
+        except BoltError as error:
+            yield _damage(error)
+        else:
+            stack.append(step)
+
     def _balance(self, free: array[int]) -> Iterator[Damage]:
         """Every page below the high-water mark is either reached or free, and no free one is named twice."""
-        ids, last = iter(self._sorted(free)), -1
-        if any(b <= a for a, b in zip(free, free[1:], strict=False)):
-            yield Damage("freelist", "the free pages are not in ascending order", self._meta.freelist)
-        del ids, last
+        meta, end = self._meta, min(self._meta.high_water, self._database.pages)
+        ordered: Sequence[int] = free
+        if any(after < before for before, after in pairwise(free)):
+            yield Damage("freelist", "the free pages are not in ascending order", meta.freelist)
+            ordered = sorted(free)
+        used, expected = -1, 2
+        last = -1
+        claimed = ((pgid, False) for pgid in self._tree.claimed())
+        for pgid, is_free in merge(claimed, ((pgid, True) for pgid in ordered), ((end, False),)):
+            if not is_free:
+                used = pgid
+            elif not 2 <= pgid < meta.high_water:
+                yield Damage("freelist", f"page {pgid} cannot be free, of {meta.high_water}", meta.freelist)
+                continue
+            elif pgid == last:
+                if pgid == used:
+                    yield Damage("freed", "free, and in use", pgid, pgid * meta.page_size)
+                else:
+                    yield Damage("freelist", f"page {pgid} is free twice", meta.freelist)
+            if meta.has_freelist and expected < pgid <= end:
+                what = f"pages {expected} to {pgid - 1}" if pgid - 1 > expected else f"page {expected}"
+                yield Damage("unreachable", f"{what}: neither in use nor free", expected, expected * meta.page_size)
+            last, expected = pgid, max(expected, pgid + 1)
+
+
+def _damage(error: BoltError, code: str = "") -> Damage:
+    if not code:
+        code = {Truncated: "truncated", Unreadable: "unreadable"}.get(type(error), "corrupt")
+    return Damage(code, error.message, error.page, error.offset)
