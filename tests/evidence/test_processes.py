@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.privilege import needs_root
 from tests.support.proc import python, running, shell
 
 from drydock.evidence.processes import users
 from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
-
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root: mount namespaces")
 
 
 @pytest.fixture
