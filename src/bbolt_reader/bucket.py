@@ -19,14 +19,15 @@ class Bucket:
         root: the page its tree starts at; 0 where it is inline.
         sequence: the last number its NextSequence gave out.
         offset: byte of the file its header lies at.
+        tree: the pages it is part of.
     """
 
-    __slots__ = ("_depth", "_key", "_parent", "_tree", "_value", "offset", "root", "sequence")
+    __slots__ = ("_depth", "_key", "_parent", "_value", "offset", "root", "sequence", "tree")
 
     def __init__(  # noqa: PLR0917  by position: made once per record, where names cost a tenth of the time
         self, tree: Tree, parent: Bucket | None, key: bytes, depth: int, value: bytes, offset: int
     ) -> None:
-        self._tree = tree
+        self.tree = tree
         self._parent = parent
         self._key = key
         self._depth = depth
@@ -52,11 +53,11 @@ class Bucket:
     def items(self) -> Iterator[tuple[bytes, bytes | Bucket]]:
         """All keys, each with its value or the bucket it names."""
         if not self.root:
-            return self._entries(self._inline())
-        page = self._tree.load(self.root, self.offset)
+            return self.entries(self.inline())
+        page = self.tree.load(self.root, self.offset)
         if page[0] == PAGE_LEAF:
-            return self._entries(page)
-        return chain.from_iterable(map(self._entries, self._tree.leaves(page)))
+            return self.entries(page)
+        return chain.from_iterable(map(self.entries, self.tree.leaves(page)))
 
     def buckets(self) -> Iterator[tuple[bytes, Bucket]]:
         """The keys that name buckets, with these."""
@@ -81,15 +82,15 @@ class Bucket:
         return value if isinstance(value, Bucket) else None
 
     def _find(self, key: bytes) -> bytes | Bucket | None:
-        leaf = self._leaf_of(key) if self.root else self._inline()
-        for found, value in self._entries(leaf):
+        leaf = self._leaf_of(key) if self.root else self.inline()
+        for found, value in self.entries(leaf):
             if found == key:
                 return value
         return None
 
     def _leaf_of(self, key: bytes) -> Loaded:
         """The leaf page where a key must be, if it is anywhere."""
-        tree, pgid, referrer = self._tree, self.root, self.offset
+        tree, pgid, referrer = self.tree, self.root, self.offset
         for _ in range(MAX_DEPTH):
             page = tree.load(pgid, referrer)
             if page[0] == PAGE_LEAF:
@@ -99,23 +100,28 @@ class Bucket:
             pgid, referrer = child.pgid, child.offset
         raise tree.corrupt(f"more than {MAX_DEPTH} branch pages above each other", referrer)
 
-    def _inline(self) -> Loaded:
+    def inline(self) -> Loaded:
+        """The page of an inline bucket.
+
+        Raises:
+            Corrupt: there is none.
+        """
         value = self._value
         if len(value) < HEADER + HEADER:
-            raise self._tree.corrupt("an inline bucket without a page", self.offset)
-        _, flags, count, _ = self._tree.header(value, HEADER)
+            raise self.tree.corrupt("an inline bucket without a page", self.offset)
+        _, flags, count, _ = self.tree.header(value, HEADER)
         if flags != PAGE_LEAF or HEADER * (count + 2) > len(value):
-            raise self._tree.corrupt(f"an inline bucket with flags {flags:#x}, {count} elements", self.offset + HEADER)
+            raise self.tree.corrupt(f"an inline bucket with flags {flags:#x}, {count} elements", self.offset + HEADER)
         return flags, value, HEADER, len(value), count, self.offset
 
-    def _entries(self, page: Loaded) -> Iterator[tuple[bytes, bytes | Bucket]]:
+    def entries(self, page: Loaded) -> Iterator[tuple[bytes, bytes | Bucket]]:
         """The entries of one leaf page."""
         # The hot path. Records of one kind have pages of one shape: each shape is worked out once, and the iteration
         # over what was unpacked is left to C.
         _, data, start, end, count, base = page
         if not count:
             return iter(())
-        tree = self._tree
+        tree = self.tree
         first = start + HEADER
         after = first + HEADER * count
         elements = data[first:after]

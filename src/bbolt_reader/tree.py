@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator, MutableSequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import mmap
 from struct import Struct
@@ -12,7 +12,16 @@ from typing import Any, Final, TypeAlias
 
 from bbolt_reader.errors import Corrupt, Truncated
 from bbolt_reader.meta import Meta
-from bbolt_reader.page import HEADER, LEAF_BUCKET, MAX_KEY, PAGE_BRANCH, PAGE_LEAF, BranchElement, formats
+from bbolt_reader.page import (
+    HEADER,
+    LEAF_BUCKET,
+    MAX_KEY,
+    PAGE_BRANCH,
+    PAGE_FREELIST,
+    PAGE_LEAF,
+    BranchElement,
+    formats,
+)
 from bbolt_reader.source import READ_LIMIT, Source
 
 MAX_DEPTH: Final = 64
@@ -47,7 +56,7 @@ class Tree:
     """
 
     __slots__ = (
-        "_high_water",
+        "_end",
         "_owners",
         "_window",
         "branch",
@@ -69,20 +78,20 @@ class Tree:
         self.branch = formats().branch.iter_unpack
         self.leaf = formats().leaf.iter_unpack
         self.shapes: dict[bytes, Shape] = {}
-        self._high_water = meta.high_water
         self._window = source.window
         # Who names each page; 0, no byte that could, while nobody has. An array takes a fifth of a dict's memory, but
         # all at once, and a file with holes can have any size.
-        pages = min(meta.high_water, source.size // meta.page_size)
-        self._owners: MutableSequence[int] | defaultdict[int, int]
-        self._owners = array("Q", bytes(8 * pages)) if pages <= _ARRAY_PAGES else defaultdict(int)
+        self._end = min(meta.high_water, source.size // meta.page_size)
+        self._owners: array[int] | defaultdict[int, int]
+        self._owners = array("Q", bytes(8 * self._end)) if self._end <= _ARRAY_PAGES else defaultdict(int)
 
-    def load(self, pgid: int, referrer: int) -> Loaded:
-        """A branch or leaf page.
+    def load(self, pgid: int, referrer: int, kinds: tuple[int, ...] = (PAGE_LEAF, PAGE_BRANCH)) -> Loaded:
+        """A branch or leaf page, or one of other kinds.
 
         Args:
             pgid: its position.
             referrer: the byte of the file that names it; the same at every call for this page.
+            kinds: the flags it may have.
 
         Raises:
             Corrupt: it is no such page, or belongs to something else.
@@ -91,23 +100,43 @@ class Tree:
         """
         length = self.page_size
         offset = pgid * length
-        if not 2 <= pgid < self._high_water:
-            raise self.corrupt(f"page {pgid} is named, of {self._high_water}", referrer)
+        if not 2 <= pgid < self._end or self._owners[pgid] != referrer:
+            self.claim(pgid, referrer)
         data, start = self._window(offset, length, pgid)
-        if self._owners[pgid] != referrer:
-            self._claim(pgid, referrer)
         own, flags, count, overflow = self.header(data, start)
         if own != pgid:
             raise self.corrupt(f"the page says it is page {own}", offset)
-        if flags not in {PAGE_LEAF, PAGE_BRANCH}:
-            raise self.corrupt(f"neither a branch nor a leaf: flags {flags:#x}", offset)
+        if flags not in kinds:
+            raise self.corrupt(f"flags {flags:#x}, not one of {', '.join(map(hex, kinds))}", offset)
         if overflow:
             length *= overflow + 1
             self._cover(pgid, overflow, referrer)
             data, start = self._window(offset, length, pgid)
-        if HEADER + HEADER * count > length:
+        if HEADER + HEADER * count > length and flags != PAGE_FREELIST:
             raise self.corrupt(f"{count} elements in {length} bytes", offset)
         return flags, data, start, start + length, count, offset - start
+
+    def claim(self, pgid: int, referrer: int) -> None:
+        """Note who names a page.
+
+        Raises:
+            Corrupt: it cannot be a page of the tree, or something else names it as well.
+            Truncated: the file has no such page.
+        """
+        if not 2 <= pgid < self.meta.high_water:
+            raise self.corrupt(f"page {pgid} is named, of {self.meta.high_water}", referrer)
+        if pgid >= self._end:
+            raise Truncated(f"named at {referrer:#x}, missing", file=self.source.name, page=pgid)
+        owner = self._owners[pgid]
+        if owner and owner != referrer:
+            raise self.corrupt(f"page {pgid} is named here and at {owner:#x}", referrer)
+        self._owners[pgid] = referrer
+
+    def claimed(self) -> Iterator[int]:
+        """The pages that something was found to name, in ascending order."""
+        if isinstance(self._owners, array):
+            return (pgid for pgid, owner in enumerate(self._owners) if owner)
+        return iter(sorted(pgid for pgid, owner in self._owners.items() if owner))
 
     def leaves(self, page: Loaded) -> Iterator[Loaded]:
         """The leaf pages below a branch page, in order."""
@@ -188,17 +217,9 @@ class Tree:
     def _cover(self, pgid: int, overflow: int, referrer: int) -> None:
         """Claim the places a page's overflow takes."""
         offset = pgid * self.page_size
-        if pgid + overflow >= self._high_water:
-            raise self.corrupt(f"reaches to page {pgid + overflow}, of {self._high_water}", offset)
+        if pgid + overflow >= self.meta.high_water:
+            raise self.corrupt(f"reaches to page {pgid + overflow}, of {self.meta.high_water}", offset)
         if (overflow + 1) * self.page_size > READ_LIMIT:
             raise self.corrupt(f"a page of {(overflow + 1) * self.page_size} bytes", offset)
-        if pgid + overflow >= self.source.size // self.page_size:
-            raise Truncated("its end is missing", file=self.source.name, page=pgid, offset=offset)
         for covered in range(pgid + 1, pgid + overflow + 1):
-            self._claim(covered, referrer)
-
-    def _claim(self, pgid: int, referrer: int) -> None:
-        owner = self._owners[pgid]
-        if owner and owner != referrer:
-            raise self.corrupt(f"takes page {pgid}, as does what {owner:#x} names", referrer)
-        self._owners[pgid] = referrer
+            self.claim(covered, referrer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -15,7 +16,12 @@ from tests.engines.sandbox import Daemon, Sandbox, wait_for
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_CONFIG = b'{"features":{"containerd-snapshotter":true},"iptables":false,"ip6tables":false,"bridge":"none"}\n'
+_CONFIG = {
+    "features": {"containerd-snapshotter": True},
+    "iptables": False,
+    "ip6tables": False,
+    "bridge": "none",
+}
 _SOCKET = "/run/docker/containerd/containerd.sock"
 
 
@@ -48,8 +54,9 @@ class Docker:
 
     def start(self) -> None:
         """Start it, as often as wanted after a stop or a kill."""
+        config = json.dumps({**_CONFIG, "cgroup-parent": f"/{self.sandbox.cgroup}"}).encode()
         self.sandbox.run("mkdir", "-p", "/etc/docker")
-        self.sandbox.run("sh", "-c", "cat >/etc/docker/daemon.json", stdin=_CONFIG)
+        self.sandbox.run("sh", "-c", "cat >/etc/docker/daemon.json", stdin=config)
         # Left by a kill; a reboot would have emptied /run.
         self.sandbox.run("rm", "-f", "/run/docker.pid", "/run/docker/containerd/containerd.pid")
         self._daemon = self.sandbox.spawn("dockerd.log", "dockerd")

@@ -18,6 +18,7 @@ import struct
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _TOOLS = ("setpriv", "unshare", "nsenter", "mount")
+_CGROUPS = Path("/sys/fs/cgroup")
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
@@ -126,6 +128,8 @@ class Sandbox:
     def __init__(self, work: Path, rootfs: Path | None = None, docker: Path | None = None) -> None:
         self.work = work
         self.rootfs = rootfs
+        self.cgroup = f"drydock-{uuid.uuid4().hex}"
+        """Name of a top-level control group for what runs inside, removed at the end; made by the engine."""
         self._docker = docker
         self._init: subprocess.Popen[bytes] | None = None
         self._pid = 0
@@ -173,6 +177,7 @@ class Sandbox:
                 self._init.kill()
             self._init.wait()
             self._init, self._pid = None, 0
+        _remove_cgroup(self.cgroup)
 
     def run(
         self, *command: str | Path, check: bool = True, stdin: bytes = b"", timeout: float = 120.0
@@ -249,6 +254,16 @@ def wait_for(
         if not alive():
             raise TimeoutError(f"{what}: ended before it was there")
         time.sleep(0.02)
+
+
+def _remove_cgroup(name: str) -> None:
+    """Remove a control group and those in it, in every hierarchy; a killed engine leaves them, empty."""
+    for top in (_CGROUPS / name, *_CGROUPS.glob(f"*/{name}")):
+        below = sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True)
+        for group in (*below, top):
+            # Where processes are still ending, the group stays: harmless, and empty soon.
+            with contextlib.suppress(OSError):
+                group.rmdir()
 
 
 def _loopback_up() -> None:
