@@ -1,5 +1,6 @@
 """A cut removes what the plan saw and nothing else."""
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -230,6 +231,40 @@ def test_leftovers_are_named_with_their_place_and_remedy(store, anchor):
         subprocess.run(["chattr", "-i", doomed], check=True)
     assert again.status is Status.FAILED
     assert "immutable" in again.detail
+
+
+@pytest.mark.root
+@needs_root
+def test_a_full_disk_gets_its_space_back(tmp_path):
+    """On an ext4 filled to the last block, a folder too full for longer names included, everything can be removed."""
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    with open(image, "wb") as file:
+        file.truncate(32 << 20)
+    disk.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-m0", "-b1024", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, disk], check=True)
+    try:
+        store = Store(disk / "root")
+        names = [f"{number:0200}" for number in range(60)]
+        paths = [store.add_snapshot(name, files=5) for name in names] + [store.add_blob(), store.add_ingest()]
+        with contextlib.suppress(OSError), open(disk / "fill", "wb", buffering=0) as file:
+            while file.write(b"\0" * 1024):
+                pass
+        # Each block of the folder is filled by its own share of the names, so that all are tried.
+        for length in (250, 225, 203):
+            for number in range(1000):
+                with contextlib.suppress(OSError):
+                    (store.path / SNAPSHOTS / f"{number:0{length}}").touch()
+        before = os.statvfs(disk)
+        anchor = open_anchor(store.root)
+        outcomes = [cuts.remove(anchor, store.aim(path)) for path in paths]
+        anchor.close()
+        assert {outcome.status for outcome in outcomes} == {Status.DONE}
+        os.sync()
+        after = os.statvfs(disk)
+        assert (after.f_bfree - before.f_bfree) * 1024 >= sum(outcome.freed for outcome in outcomes) * 0.95
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFDIR])

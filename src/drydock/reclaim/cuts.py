@@ -139,7 +139,14 @@ def _unlink(parent: int, name: bytes, removal: Removal, found: os.stat_result) -
 
 def _remove_snapshot(parent: int, name: bytes, removal: Removal, stop: threading.Event | None) -> Outcome:
     expect = removal.expect
-    doomed = _rename_doomed(parent, name)
+    try:
+        doomed = _rename_doomed(parent, name)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        # On a full disk the longer name may need a block that is not there. Its row is gone, so that a crash leaves no
+        # more than a directory without a row.
+        return _told(removal, name, remove_tree(parent, name, (expect.device, expect.inode), stop))
     try:
         removed = remove_tree(parent, doomed, (expect.device, expect.inode), stop)
     except OSError as error:
