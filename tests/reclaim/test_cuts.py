@@ -1,5 +1,6 @@
 """A cut removes what the plan saw and nothing else."""
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -10,7 +11,7 @@ from tests.support.privilege import needs_root
 from tests.support.store import BLOBS, INGEST, SNAPSHOTS, Store
 
 from drydock.model.plans import Status, Target
-from drydock.reclaim import cuts, knife
+from drydock.reclaim import cuts, knife, syscalls
 from drydock.reclaim.anchor import open_anchor
 
 
@@ -32,6 +33,17 @@ def anchor(store):
     opened.close()
 
 
+@pytest.fixture(params=["openat2", "walk"])
+def way(request, monkeypatch):
+    """Both ways to open a path, which must leave no descriptor behind."""
+    if request.param == "walk":
+        monkeypatch.setattr(syscalls, "has_openat2", lambda: False)
+    before = len(os.listdir("/proc/self/fd"))
+    yield
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("kind", ["blob", "ingest", "snapshot"])
 def test_removes_one_thing(store, anchor, kind):
     """Each kind goes whole and alone, and frees what du counted."""
@@ -105,6 +117,7 @@ def test_a_real_change_is_noticed(store, anchor, change, detail):
     assert os.path.lexists(store.path / os.fsdecode(removal.path))
 
 
+@pytest.mark.usefixtures("way")
 def test_what_is_gone_is_gone(store, anchor):
     """A thing that is not there any more, or whose folder is not, is no failure."""
     removal = store.aim(store.add_blob())
@@ -133,6 +146,7 @@ def test_a_swap_at_the_last_moment_is_taken_back(store, anchor, monkeypatch):
     assert (place / "precious").is_dir()
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
     ("target", "path"),
     [
@@ -162,6 +176,7 @@ def test_a_forged_path_reaches_nothing(store, anchor, target, path):
     assert store.list() == before
 
 
+@pytest.mark.usefixtures("way")
 def test_a_symlink_on_the_way_is_not_followed(store, anchor):
     """A folder replaced by a link to the very same folder is refused."""
     removal = store.aim(store.add_blob())
@@ -174,6 +189,7 @@ def test_a_symlink_on_the_way_is_not_followed(store, anchor):
 
 @pytest.mark.root
 @needs_root
+@pytest.mark.usefixtures("way")
 def test_a_mount_on_the_way_is_crossed_only_when_the_plan_saw_it(store, anchor, tmp_path):
     """A snapshotter on its own disk can be cleaned; a bind mount of the same device on the way cannot."""
     snapshots = store.path / SNAPSHOTS
@@ -206,9 +222,7 @@ def test_leftovers_are_named_with_their_place_and_remedy(store, anchor):
     doomed = store.path / SNAPSHOTS / "rm-7"
     subprocess.run(["chattr", "-i", doomed / "fs" / "etc" / "file1"], check=True)
     assert outcome.status is Status.FAILED
-    assert outcome.detail == (
-        f"1 left in {SNAPSHOTS}/rm-7: fs/etc/file1: it is immutable: chattr -R -i -a on the snapshot lets it go"
-    )
+    assert outcome.detail == (f"1 left in {SNAPSHOTS}/rm-7: fs/etc/file1: it is immutable: chattr -R -i -a lets it go")
     assert os.listdir(doomed / "fs" / "etc") == ["file1"]
     subprocess.run(["chattr", "+i", doomed], check=True)
     try:
@@ -217,6 +231,40 @@ def test_leftovers_are_named_with_their_place_and_remedy(store, anchor):
         subprocess.run(["chattr", "-i", doomed], check=True)
     assert again.status is Status.FAILED
     assert "immutable" in again.detail
+
+
+@pytest.mark.root
+@needs_root
+def test_a_full_disk_gets_its_space_back(tmp_path):
+    """On an ext4 filled to the last block, a folder too full for longer names included, everything can be removed."""
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    with open(image, "wb") as file:
+        file.truncate(32 << 20)
+    disk.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-m0", "-b1024", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, disk], check=True)
+    try:
+        store = Store(disk / "root")
+        names = [f"{number:0200}" for number in range(60)]
+        paths = [store.add_snapshot(name, files=5) for name in names] + [store.add_blob(), store.add_ingest()]
+        with contextlib.suppress(OSError), open(disk / "fill", "wb", buffering=0) as file:
+            while file.write(b"\0" * 1024):
+                pass
+        # Each block of the folder is filled by its own share of the names, so that all are tried.
+        for length in (250, 225, 203):
+            for number in range(1000):
+                with contextlib.suppress(OSError):
+                    (store.path / SNAPSHOTS / f"{number:0{length}}").touch()
+        before = os.statvfs(disk)
+        anchor = open_anchor(store.root)
+        outcomes = [cuts.remove(anchor, store.aim(path)) for path in paths]
+        anchor.close()
+        assert {outcome.status for outcome in outcomes} == {Status.DONE}
+        os.sync()
+        after = os.statvfs(disk)
+        assert (after.f_bfree - before.f_bfree) * 1024 >= sum(outcome.freed for outcome in outcomes) * 0.95
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFDIR])
