@@ -1,6 +1,6 @@
 """Values as containerd's Go code writes them into bbolt: varints and binary times.
 
-Sources: Go encoding/binary (varint.go), Go time (Time.MarshalBinary), containerd core/metadata/boltutil/helpers.go (2.1).
+Sources: Go encoding/binary (varint.go), Go time (Time.MarshalBinary), containerd core/metadata/boltutil (v2.1).
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ def read_rows(database: Database, path: RawPath) -> Rows:
         for part, bucket in ledger.buckets(value):
             if part == b"snapshots":
                 found.sequence = bucket.sequence
-                for name, row in ledger.buckets(bucket):
-                    _row(ledger, found, ids, name, row)
+                for name, entry in ledger.buckets(bucket):
+                    _row(ledger, found, ids, name, entry)
             elif part != b"parents":
                 ledger.blind("unknown-bucket", bucket.path, f"v1/{shown(part)}: not known to this version")
     for row in found.rows.values():

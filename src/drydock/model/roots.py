@@ -36,6 +36,12 @@ class Root:
     """Absolute state folders (``/run/containerd`` ...) that its engine would use, as this process reaches them."""
     docker: tuple[RawPath, ...] = ()
     """Absolute Docker data roots whose ``containers/`` and BuildKit databases can own its leases."""
+    docker_known: bool = True
+    """False when a setting that may name one more data root could not be read: then no owner is provably gone."""
+    snapshotters: tuple[tuple[bytes, RawPath], ...] = ()
+    """(snapshotter, absolute folder), as this process reaches it, of those whose ``root_path`` lies elsewhere."""
+    findings: tuple[Finding, ...] = ()
+    """What could not be read of the settings that led here."""
 
 
 @dataclass(frozen=True, slots=True)

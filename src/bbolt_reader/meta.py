@@ -1,0 +1,123 @@
+"""The two metas: which are valid, which one counts, and the page size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from bbolt_reader.errors import NotBolt
+from bbolt_reader.source import Source
+
+MAGIC: Final = 0xED0CDAED
+VERSION: Final = 2
+NO_FREELIST: Final = 0xFFFFFFFFFFFFFFFF
+PAGE_META: Final = 0x04
+PAGE_SIZES: Final = tuple(1024 << power for power in range(15))
+"""1 KiB to 16 MiB: what bbolt looks for when page 0 is lost (v1.4 db.go, getPageSizeFromSecondMeta)."""
+
+_HEADER_SIZE: Final = 16
+_SIZE: Final = 64
+_CHECKED: Final = 56
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """One meta page as it lies in the file, valid or not."""
+
+    index: int
+    """0 or 1: the page it is on."""
+    offset: int
+    """Byte of the file its page starts at."""
+    reason: str
+    """Why it is not valid, one line; empty where it is valid."""
+    raw: bytes
+    """Page header and meta, 80 bytes; fewer at the end of a short file."""
+    id: int = 0
+    """What its page header says its page is."""
+    flags: int = 0
+    """The flags of its page header."""
+    page_size: int = 0
+    root: int = 0
+    sequence: int = 0
+    freelist: int = 0
+    high_water: int = 0
+    """The first page id that was never used."""
+    txid: int = 0
+    checksum: int = 0
+
+    @property
+    def valid(self) -> bool:
+        """Whether bbolt would use it."""
+        return not self.reason
+
+    @property
+    def has_freelist(self) -> bool:
+        """Whether the free pages were written down; if not, they are those nothing reaches."""
+        return self.freelist != NO_FREELIST
+
+
+def checksum(data: bytes) -> int:
+    """FNV-1a, 64 bits."""
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return value
+
+
+def read_metas(source: Source) -> tuple[Meta, Meta]:
+    """Both metas of a file, read as bbolt does: page 0 gives the page size, and if it is lost, page 1 is looked for.
+
+    Raises:
+        NotBolt: neither is valid.
+        Unreadable: the file cannot be read.
+    """
+    first = _read(source, 0, 0)
+    if first.valid:
+        return first, _read(source, 1, first.page_size)
+    for size in PAGE_SIZES:
+        second = _read(source, 1, size)
+        if second.valid:
+            return first, second
+    raise NotBolt(f"not a bbolt file: {first.reason}, and no second meta", file=source.name, page=0, offset=0)
+
+
+def choose(metas: tuple[Meta, Meta]) -> Meta:
+    """The valid meta of the later transaction; of equal ones the first, as bbolt's ``db.meta``."""
+    return max((meta for meta in metas if meta.valid), key=lambda meta: (meta.txid, -meta.index))
+
+
+def _read(source: Source, index: int, offset: int) -> Meta:
+    from bbolt_reader import layout  # noqa: PLC0415  construct is slow to import; see there
+
+    there = source.size - offset
+    raw = source.read(offset, min(_HEADER_SIZE + _SIZE, there), index) if there > 0 else b""
+    if len(raw) < _HEADER_SIZE + _SIZE:
+        return Meta(index, offset, "the file is too short for a meta", raw)
+    header = layout.PAGE_HEADER.parse(raw[:_HEADER_SIZE])
+    fields = layout.META.parse(raw[_HEADER_SIZE:])
+    reason = ""
+    if fields.magic != MAGIC:
+        reason = f"magic {fields.magic:#010x}, not {MAGIC:#010x}"
+    elif fields.version != VERSION:
+        reason = f"version {fields.version}, not {VERSION}"
+    elif fields.checksum != checksum(raw[_HEADER_SIZE : _HEADER_SIZE + _CHECKED]):
+        reason = "checksum does not fit"
+    elif fields.page_size not in PAGE_SIZES:
+        reason = f"page size {fields.page_size}"
+    elif index and fields.page_size != offset:
+        reason = f"page size {fields.page_size} in the meta at {offset}"
+    return Meta(
+        index,
+        offset,
+        reason,
+        raw,
+        header.id,
+        header.flags,
+        fields.page_size,
+        fields.root,
+        fields.sequence,
+        fields.freelist,
+        fields.high_water,
+        fields.txid,
+        fields.checksum,
+    )

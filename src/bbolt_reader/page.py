@@ -1,0 +1,119 @@
+"""Pages: read once each, by position, with every number in them checked against where it must lie."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Final, NamedTuple
+
+from bbolt_reader.errors import Corrupt
+from bbolt_reader.meta import PAGE_META
+
+PAGE_BRANCH: Final = 0x01
+PAGE_LEAF: Final = 0x02
+PAGE_FREELIST: Final = 0x10
+LEAF_BUCKET: Final = 0x01
+HEADER: Final = 16
+"""Bytes of a page header; also of an element and of a bucket header."""
+MAX_KEY: Final = 32768
+
+KINDS: Final = {PAGE_BRANCH: "branch", PAGE_LEAF: "leaf", PAGE_META: "meta", PAGE_FREELIST: "freelist"}
+
+
+class Formats(NamedTuple):
+    """The ``struct`` twins of layout.py."""
+
+    header: Struct
+    branch: Struct
+    leaf: Struct
+    bucket: Struct
+    free: Struct
+
+
+@functools.cache
+def formats() -> Formats:
+    """The ``struct`` twins of layout.py, made at the first use."""
+    from bbolt_reader import layout  # noqa: PLC0415  construct is slow to import; see there
+
+    return Formats(
+        layout.packed(layout.PAGE_HEADER),
+        layout.packed(layout.BRANCH_ELEMENT),
+        layout.packed(layout.LEAF_ELEMENT),
+        layout.packed(layout.BUCKET_HEADER),
+        layout.packed(layout.FREE_PAGE),
+    )
+
+
+class BranchElement(NamedTuple):
+    """One child of a branch page."""
+
+    offset: int
+    """Byte of the file the element starts at."""
+    key: bytes
+    pgid: int
+
+
+class LeafElement(NamedTuple):
+    """One entry of a leaf page."""
+
+    offset: int
+    """Byte of the file the element starts at."""
+    flags: int
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page as it lies in the file; its header is not checked."""
+
+    position: int
+    offset: int
+    """Byte of the file it starts at."""
+    id: int
+    flags: int
+    count: int
+    overflow: int
+    data: bytes = field(repr=False)
+    """All its bytes, header and overflow included; only the first place where the overflow leads out of the file."""
+
+    @property
+    def kind(self) -> str:
+        """``branch``, ``leaf``, ``meta``, ``freelist``, or ``unknown``."""
+        return KINDS.get(self.flags, "unknown")
+
+    def branches(self) -> Iterator[BranchElement]:
+        """The elements of a branch page.
+
+        Raises:
+            Corrupt: one leads out of the page.
+        """
+        for index, (pos, ksize, pgid) in enumerate(formats().branch.iter_unpack(self._elements())):
+            start = self._within(index, pos, ksize)
+            yield BranchElement(self.offset + HEADER * (index + 1), self.data[start : start + ksize], pgid)
+
+    def leaves(self) -> Iterator[LeafElement]:
+        """The elements of a leaf page.
+
+        Raises:
+            Corrupt: one leads out of the page.
+        """
+        for index, (flags, pos, ksize, vsize) in enumerate(formats().leaf.iter_unpack(self._elements())):
+            start = self._within(index, pos, ksize + vsize)
+            middle = start + ksize
+            at = self.offset + HEADER * (index + 1)
+            yield LeafElement(at, flags, self.data[start:middle], self.data[middle : middle + vsize])
+
+    def _elements(self) -> bytes:
+        end = HEADER + HEADER * self.count
+        if end > len(self.data):
+            raise Corrupt(f"{self.count} elements in {len(self.data)} bytes", page=self.position, offset=self.offset)
+        return self.data[HEADER:end]
+
+    def _within(self, index: int, pos: int, size: int) -> int:
+        at = HEADER * (index + 1)
+        if pos < HEADER * (self.count - index) or at + pos + size > len(self.data):
+            raise Corrupt(f"element {index} leads out of its page", page=self.position, offset=self.offset + at)
+        return at + pos

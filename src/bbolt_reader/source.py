@@ -1,0 +1,152 @@
+"""The bytes of one file: opened without leaving a trace, read by position, within the size it had when opened."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+from typing import Final, TypeAlias
+
+from bbolt_reader.errors import Corrupt, Truncated, Unreadable
+
+READ_LIMIT: Final = 64 << 20
+"""The most bytes read at once, so the most one page may take. bbolt allows values of 2 GiB; containerd's requests,
+and so its records, end at 16 MiB."""
+
+Window: TypeAlias = "tuple[bytes | mmap.mmap, int]"
+"""A buffer, and where in it the bytes asked for start."""
+
+_CHUNK: Final = 1 << 20
+_MADV_POPULATE_READ: Final = 22  # Linux 5.14; Python has no name for it before 3.13
+
+
+class Source:
+    """Bounded reads from a file descriptor.
+
+    A mapping is three times as fast as reads, but a file that gets shorter, or a disk that fails, ends the process by
+    SIGBUS. So each part of the mapping is populated by the kernel before it is touched, which reports both as errors;
+    where the kernel cannot, and where the caller expects others to write, bytes are read instead. What is left: a file
+    cut off after a part was populated. bbolt never shortens a file, and who holds its lock keeps bbolt out as well.
+
+    Attributes:
+        name: what errors call the file.
+        size: bytes in the file when it was opened.
+        mapped: whether it is mapped.
+    """
+
+    __slots__ = ("_fd", "_map", "_owned", "_populated", "name", "size")
+
+    def __init__(self, fd: int, name: bytes, *, owned: bool, mapped: bool) -> None:
+        self._fd = fd
+        self._owned = owned
+        self.name = name
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("not a regular file", file=name)
+        self.size = status.st_size
+        self._map: mmap.mmap | None = None
+        self._populated: set[int] = set()
+        if mapped and self.size:
+            self._map = _mapping(fd, self.size)
+
+    @classmethod
+    def open(cls, path: bytes, *, mapped: bool) -> Source:
+        """Open for reading only; without changing the time of access where the owner or root asks.
+
+        Raises:
+            Unreadable: it cannot be opened or is no regular file.
+        """
+        # O_NONBLOCK: a fifo in the file's place must not stop us; it means nothing to regular files.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+        try:
+            try:
+                fd = os.open(path, flags | os.O_NOATIME)
+            except PermissionError:
+                fd = os.open(path, flags)
+        except (OSError, ValueError) as error:
+            raise Unreadable(_reason(error), file=path) from error
+        try:
+            return cls(fd, path, owned=True, mapped=mapped)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    @property
+    def mapped(self) -> bool:
+        """Whether windows are parts of a mapping."""
+        return self._map is not None
+
+    def close(self) -> None:
+        """Close what :meth:`open` opened; a second call does nothing."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+            self._populated.clear()
+        if self._owned and self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+    def window(self, offset: int, length: int, page: int) -> Window:
+        """A buffer with ``length`` bytes of the file from byte ``offset`` on, and where they start in it.
+
+        Raises: as :meth:`read`.
+        """
+        mapping, populated, end = self._map, self._populated, offset + length
+        if mapping is None:
+            return self.read(offset, length, page), 0
+        if length <= _CHUNK and end <= self.size and offset // _CHUNK in populated and (end - 1) // _CHUNK in populated:
+            return mapping, offset
+        if end > self.size or length > READ_LIMIT:
+            return self.read(offset, length, page), 0
+        for chunk in range(offset // _CHUNK, (end - 1) // _CHUNK + 1):
+            if chunk not in populated:
+                try:
+                    mapping.madvise(_MADV_POPULATE_READ, chunk * _CHUNK, min(_CHUNK, self.size - chunk * _CHUNK))
+                except OSError:
+                    return self.read(offset, length, page), 0
+                populated.add(chunk)
+        return mapping, offset
+
+    def read(self, offset: int, length: int, page: int | None = None) -> bytes:
+        """Exactly ``length`` bytes from byte ``offset`` on.
+
+        Raises:
+            Truncated: the file ends before that.
+            Corrupt: more than READ_LIMIT was asked for.
+            Unreadable: the system reports an error, or the source is closed.
+        """
+        if offset + length > self.size:
+            raise Truncated(f"behind the end of the file, {self.size} bytes", file=self.name, page=page, offset=offset)
+        if length > READ_LIMIT:
+            raise Corrupt(f"{length} bytes in one page", file=self.name, page=page, offset=offset)
+        try:
+            data = os.pread(self._fd, length, offset)
+            while len(data) < length:
+                more = os.pread(self._fd, length - len(data), offset + len(data))
+                if not more:
+                    raise Truncated("the file got shorter while it was read", file=self.name, page=page, offset=offset)
+                data += more
+        except (OSError, OverflowError) as error:
+            raise Unreadable(_reason(error), file=self.name, page=page, offset=offset) from error
+        return data
+
+
+def _mapping(fd: int, size: int) -> mmap.mmap | None:
+    """The file as a mapping; None where the system cannot map it, or cannot populate a mapping."""
+    try:
+        mapping = mmap.mmap(fd, size, prot=mmap.PROT_READ)
+    except (OSError, ValueError, OverflowError):
+        return None
+    try:
+        mapping.madvise(_MADV_POPULATE_READ, 0, min(size, mmap.PAGESIZE))
+    except OSError:
+        mapping.close()
+        return None
+    return mapping
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        return "closed" if error.errno == errno.EBADF else os.strerror(error.errno)
+    return "the name or position is not one a file can have"

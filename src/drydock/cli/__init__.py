@@ -1,0 +1,72 @@
+"""The command ``drydock``: one file a command, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+import drydock
+from drydock.model.errors import DrydockError, Usage
+
+_COMMANDS = {
+    "scan": "what is there, by state, with bytes",
+    "explain": "why something is there, or why nothing holds it",
+    "clean": "show what no record names; with --apply remove it",
+    "bolt": "look into a bbolt file",
+}
+
+
+class _Commands(click.Group):
+    """Imports a command's module only when it is called or asked for help: a start must be fast on a sick host."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"drydock.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:  # noqa: ANN401 - click's signature
+        """Run, and end with the exit status that the design gives each outcome."""
+        try:
+            sys.exit(super().main(args, prog_name="drydock", standalone_mode=False) or 0)
+        except click.exceptions.Abort:
+            _end("interrupted", 128 + 2)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(Usage.exit_code)
+        except DrydockError as error:
+            _end(str(error), error.exit_code)
+        except BrokenPipeError:
+            # The reader of the pipe has gone; Python would complain once more when it flushes at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+
+
+def _end(message: str, code: int) -> None:
+    click.echo(f"drydock: {message}", err=True)
+    sys.exit(code)
+
+
+@click.command(
+    cls=_Commands,
+    epilog="Exit status, additive: 0 nothing to say, 1 reclaimable data, 2 damage, 4 an action failed, 8 evidence "
+    "unreadable, 16 usage, 32 refused (an engine runs, a lock is held, a plan is stale).",
+)
+@click.version_option(drydock.__version__, message="drydock %(version)s")
+def main() -> None:
+    """Fsck for container storage, with Docker or containerd stopped.
+
+    WHERE is a containerd root, a Docker data root, or the root of a mounted host; without it, this host.
+    """

@@ -1,0 +1,39 @@
+"""``drydock explain``."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from drydock.cli.options import now_option, where_argument
+from drydock.cli.output import open_output, print_json
+from drydock.cli.progress import show_progress
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.text import unshown
+
+
+@click.command()
+@click.argument("subject", metavar="OBJECT")
+@where_argument
+@click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
+@now_option
+def explain(subject: str, where: RawPath | None, form: str, now: UnixNano) -> None:
+    """Say what holds OBJECT, or why nothing does. Changes nothing.
+
+    OBJECT is a digest or its beginning, a path, a snapshot key, an image, a container or a lease. A name that scan
+    showed with escapes can be typed as it was shown.
+    """
+    from drydock.pipeline import explain as run  # noqa: PLC0415 - help and completion must not load the readers
+    from drydock.report.explanation import explanation_document, explanation_lines  # noqa: PLC0415 - the same
+
+    with show_progress() as progress:
+        explanations = run(unshown(os.fsdecode(subject)), where, now=now, progress=progress)
+    with open_output(None) as file:
+        if form == "json":
+            print_json(explanation_document(explanations), file)
+            return
+        for number, explanation in enumerate(explanations):
+            if number:
+                file.write("\n")
+            file.writelines(line + "\n" for line in explanation_lines(explanation))

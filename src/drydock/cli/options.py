@@ -1,0 +1,43 @@
+"""Arguments and options that several commands take, and how their words become values."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.times import parse_time
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def where_argument(function: _F) -> _F:
+    """The optional argument WHERE, as bytes."""
+    return click.argument("where", required=False, callback=_path)(function)
+
+
+def now_option(function: _F) -> _F:
+    """The option ``--now``, as nanoseconds; the clock without it."""
+    return click.option(
+        "--now",
+        metavar="TIME",
+        callback=_time,
+        help="Judge expiries as at this time (RFC 3339) instead of the clock.",
+    )(function)
+
+
+def _path(_: click.Context, __: click.Parameter, value: str | None) -> RawPath | None:
+    return None if value is None else RawPath(os.fsencode(value))
+
+
+def _time(_: click.Context, __: click.Parameter, value: str | None) -> UnixNano:
+    if value is None:
+        return UnixNano(time.time_ns())
+    moment = parse_time(os.fsencode(value))
+    if moment is None:
+        raise click.BadParameter(f"{value!r} is no RFC 3339 time such as 2026-01-31T12:00:00Z")
+    return moment

@@ -1,0 +1,167 @@
+"""What containerd's config.toml and dockerd's daemon.json say about where their storage lies.
+
+Sources: containerd cmd/containerd/server/config/config.go (v2.1: ``LoadConfig``, ``resolveImports``, ``mergeConfig``),
+plugins/snapshots/overlay/plugin/plugin.go (``root_path``); moby daemon/config/config.go (v28: ``data-root``,
+``graph``).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import posixpath
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from drydock.evidence.file import read_regular
+from drydock.evidence.host import Host, names
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import RawPath
+from drydock.model.text import shown
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_LARGEST = 1 << 20
+_IMPORTS = 64
+_NAMES = 4096
+_SNAPSHOTTER = "io.containerd.snapshotter.v1."
+
+
+@dataclass(slots=True)
+class ContainerdConfig:
+    """What matters here of an effective config.toml; paths are absolute in its host."""
+
+    root: RawPath | None = None
+    state: RawPath | None = None
+    snapshotters: dict[bytes, RawPath] = field(default_factory=dict)
+    """``root_path`` by snapshotter, where one is set."""
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class DockerConfig:
+    """What matters here of a daemon.json; paths are absolute in its host."""
+
+    data_root: RawPath | None = None
+    exec_root: RawPath | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+
+def read_containerd_config(host: Host, path: bytes) -> ContainerdConfig:
+    """Read ``path`` and what it imports; a later file's values win, as containerd merges them.
+
+    Args:
+        host: the host whose file it is.
+        path: absolute in that host. A file that is not there sets nothing.
+
+    Returns:
+        The settings; what could not be read or followed is a finding.
+    """
+    config = ContainerdConfig()
+    waiting, seen = [RawPath(path)], set[bytes]()
+    while waiting:
+        name = waiting.pop(0)
+        if name in seen:
+            continue
+        if len(seen) >= _IMPORTS:
+            config.findings.append(_blind(name, f"more than {_IMPORTS} imported files: the rest is not read"))
+            break
+        seen.add(name)
+        document = _toml(host, name, config.findings)
+        if document is None:
+            continue
+        config.root = _path(document.get("root"), name, config.findings) or config.root
+        config.state = _path(document.get("state"), name, config.findings) or config.state
+        plugins = document.get("plugins")
+        for plugin, settings in plugins.items() if isinstance(plugins, dict) else ():
+            # Version 1 names plugins by their id alone, later versions by type and id.
+            if isinstance(settings, dict) and (not plugin.startswith("io.") or plugin.startswith(_SNAPSHOTTER)):
+                where = _path(settings.get("root_path"), name, config.findings)
+                if where is not None:
+                    config.snapshotters[plugin.removeprefix(_SNAPSHOTTER).encode()] = where
+        waiting.extend(_imports(host, name, document.get("imports"), config.findings))
+    return config
+
+
+def read_docker_config(host: Host, path: bytes) -> DockerConfig:
+    """Read a daemon.json.
+
+    Args:
+        host: the host whose file it is.
+        path: absolute in that host. A file that is not there sets nothing.
+
+    Returns:
+        The settings; what could not be read is a finding.
+    """
+    config = DockerConfig()
+    try:
+        raw = read_regular(host.reach(path), _LARGEST)
+        document: Any = json.loads(raw) if raw.strip() else {}
+    except (FileNotFoundError, NotADirectoryError):
+        return config
+    except (OSError, ValueError, RecursionError) as error:
+        config.findings.append(_blind(path, f"cannot be read: {_why(error)}"))
+        return config
+    if not isinstance(document, dict):
+        config.findings.append(_blind(path, "no JSON object"))
+        return config
+    for key in ("data-root", "graph"):  # "graph" is its name before Docker 17.05
+        config.data_root = config.data_root or _path(document.get(key), path, config.findings)
+    config.exec_root = _path(document.get("exec-root"), path, config.findings)
+    return config
+
+
+def _toml(host: Host, path: RawPath, findings: list[Finding]) -> dict[str, Any] | None:
+    try:
+        document: dict[str, Any] = tomllib.loads(read_regular(host.reach(path), _LARGEST).decode())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:  # tomllib's and UTF-8's errors are ValueErrors
+        findings.append(_blind(path, f"cannot be read: {_why(error)}"))
+        return None
+    return document
+
+
+def _imports(host: Host, importer: RawPath, value: object, findings: list[Finding]) -> Iterator[RawPath]:
+    """The files that an ``imports`` list names: paths, relative to the importing file, with a pattern as last name."""
+    for entry in value if isinstance(value, list) else ():
+        if not isinstance(entry, str) or "\0" in entry:
+            findings.append(_blind(importer, "an import is no path"))
+            continue
+        # normpath keeps two leading slashes apart (POSIX); nothing here does.
+        folder, name = posixpath.split(posixpath.normpath(posixpath.join(posixpath.dirname(importer), entry.encode())))
+        if any(char in folder for char in b"*?["):
+            findings.append(_blind(importer, f"import {shown(entry.encode())}: a pattern in a folder's name"))
+        elif any(char in name for char in b"*?["):
+            try:
+                found = sorted(names(host.reach(folder), _NAMES))
+            except OSError:
+                found = []
+            yield from (RawPath(posixpath.join(folder, each)) for each in found if fnmatch.fnmatchcase(each, name))
+        else:
+            yield RawPath(posixpath.join(folder, name))
+
+
+def _path(value: object, file: bytes, findings: list[Finding]) -> RawPath | None:
+    """A setting's value as an absolute path; None where it sets nothing."""
+    if value is None or value == "":
+        return None
+    raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
+    if not raw.startswith(b"/") or b"\0" in raw or b"$" in raw:
+        findings.append(_blind(file, f"{shown(raw[:200]) or 'a value'}: not an absolute path"))
+        return None
+    return RawPath(raw)
+
+
+def _why(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return shown(text.encode("utf-8", "surrogateescape"))[:200] or type(error).__name__
+
+
+def _blind(file: bytes, message: str) -> Finding:
+    return Finding("config-unreadable", Severity.BLIND, f"{shown(file)}: {message}", Place(RawPath(file)))

@@ -1,0 +1,157 @@
+"""The content store's files: committed blobs and downloads in progress.
+
+Source: containerd plugins/content/local/store.go, writer.go (v2.1).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+
+from drydock.evidence.directory import fingerprint, folder, names, open_folder, read_small
+from drydock.evidence.sizes import Measure
+from drydock.model.data import BlobClass, BlobFile, Content, IngestDirectory
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import Digest, RawPath, UnixNano, is_digest
+from drydock.model.text import shown
+from drydock.model.times import parse_time
+
+CONTENT = b"io.containerd.content.v1.content"
+_ALGORITHMS = (b"sha256", b"sha384", b"sha512")
+_INGEST_FILES = frozenset((b"data", b"ref", b"startedat", b"updatedat", b"total", b"startedat.tmp", b"updatedat.tmp"))
+_REF_LIMIT = 1 << 20
+_SMALL_LIMIT = 64
+_BLOCK = 512
+
+
+def read_content(root: RawPath, progress: Callable[[int], None] | None = None) -> Content:
+    """List the blobs and ingests below a containerd root.
+
+    Args:
+        root: absolute path of the containerd root.
+        progress: called with the number of entries seen since its last call.
+    """
+    return _Reader(root, progress).read()
+
+
+class _Reader:
+    """Lists one content store."""
+
+    def __init__(self, root: RawPath, progress: Callable[[int], None] | None) -> None:
+        self._root = root
+        self._content = Content()
+        self._progress = progress
+
+    def read(self) -> Content:
+        self._list((CONTENT, b"blobs"), self._algorithms)
+        self._list((CONTENT, b"ingest"), self._ingests)
+        return self._content
+
+    def _list(self, parts: tuple[bytes, ...], read: Callable[[int], None]) -> None:
+        try:
+            with folder(self._root, *parts) as descriptor:
+                read(descriptor)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._unreadable(b"/".join(parts), error)
+
+    def _algorithms(self, blobs: int) -> None:
+        for name in names(blobs):
+            path = b"/".join((CONTENT, b"blobs", name))
+            if name not in _ALGORITHMS:
+                # containerd's walk passes over them (store.go Walk), so nothing there is ever used or freed.
+                self._say("foreign-name", Severity.NOTE, path, f"{shown(path)}: no digest algorithm; left alone")
+                found = os.stat(name, dir_fd=blobs, follow_symlinks=False)
+                allocated = Measure().folder(name, blobs).allocated
+                self._content.junk.append(
+                    BlobFile(Digest(name), RawPath(path), found.st_size, allocated, fingerprint(found), BlobClass.JUNK)
+                )
+                continue
+            try:
+                descriptor = open_folder(name, blobs)
+            except OSError as error:
+                self._unreadable(path, error)
+                continue
+            try:
+                self._blobs(name, descriptor)
+            except OSError as error:
+                self._unreadable(path, error)
+            finally:
+                os.close(descriptor)
+
+    def _blobs(self, algorithm: bytes, descriptor: int) -> None:
+        seen = 0
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name)
+                path = RawPath(b"/".join((CONTENT, b"blobs", algorithm, name)))
+                digest = Digest(algorithm + b":" + name)
+                found = entry.stat(follow_symlinks=False)
+                blob = BlobFile(digest, path, found.st_size, found.st_blocks * _BLOCK, fingerprint(found))
+                seen += 1
+                if self._progress is not None and not seen % 1000:
+                    self._progress(1000)
+                if is_digest(digest) and stat.S_ISREG(found.st_mode):
+                    self._content.blobs[digest] = blob
+                    continue
+                self._content.junk.append(
+                    BlobFile(digest, path, blob.size, blob.allocated, blob.fingerprint, BlobClass.JUNK)
+                )
+                self._say(
+                    "junk-name",
+                    Severity.DAMAGE,
+                    path,
+                    f"{shown(path)} is not a blob; containerd's content collection stops at a name like this",
+                    remedy="look at it, and move it out of blobs/",
+                )
+
+    def _ingests(self, descriptor: int) -> None:
+        for name in names(descriptor):
+            path = RawPath(b"/".join((CONTENT, b"ingest", name)))
+            try:
+                self._content.ingests.append(_ingest(descriptor, name, path))
+            except OSError as error:
+                self._unreadable(path, error)
+
+    def _unreadable(self, path: bytes, error: OSError) -> None:
+        self._content.complete = False
+        self._say("unreadable", Severity.BLIND, path, f"{shown(path)}: {error.strerror}")
+
+    def _say(self, code: str, severity: Severity, path: bytes, message: str, remedy: str = "") -> None:
+        place = Place(RawPath(os.path.join(self._root, path)))
+        self._content.findings.append(Finding(code, severity, message, place, shown(path), remedy))
+
+
+def _ingest(parent: int, name: bytes, path: RawPath) -> IngestDirectory:
+    top = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    if not stat.S_ISDIR(top.st_mode):
+        return IngestDirectory(name, path, None, 0, top.st_blocks * _BLOCK, None, None, fingerprint(top), False)
+    descriptor = open_folder(name, parent)
+    try:
+        allocated, received, plain = top.st_blocks * _BLOCK, 0, True
+        for file in names(descriptor):
+            found = os.stat(file, dir_fd=descriptor, follow_symlinks=False)
+            allocated += found.st_blocks * _BLOCK
+            plain = plain and file in _INGEST_FILES and stat.S_ISREG(found.st_mode)
+            if file == b"data":
+                received = found.st_size
+        total = read_small(b"total", descriptor, _SMALL_LIMIT)
+        return IngestDirectory(
+            name,
+            path,
+            read_small(b"ref", descriptor, _REF_LIMIT),
+            received,
+            allocated,
+            int(total) if total is not None and total.isdigit() else None,
+            _time(read_small(b"updatedat", descriptor, _SMALL_LIMIT)),
+            fingerprint(top),
+            plain,
+        )
+    finally:
+        os.close(descriptor)
+
+
+def _time(raw: bytes | None) -> UnixNano | None:
+    return None if raw is None else parse_time(raw)

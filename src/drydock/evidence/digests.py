@@ -1,0 +1,72 @@
+"""Hashing blobs: whether their bytes are what their names say."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from drydock.evidence.directory import folder, open_file
+from drydock.model.data import BlobFile
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import Digest, RawPath
+from drydock.model.text import shown
+
+_CHUNK = 1 << 20
+
+
+def hash_blobs(
+    root: RawPath, blobs: Iterable[BlobFile], progress: Callable[[int], None] | None = None
+) -> tuple[frozenset[Digest], list[Finding]]:
+    """Hash blobs of a root, on every core.
+
+    Args:
+        root: absolute path of the containerd root.
+        blobs: what to hash.
+        progress: called with the number of bytes done since its last call, from several threads.
+
+    Returns:
+        The digests whose file has other bytes, and findings on files that could not be read.
+    """
+    wrong: set[Digest] = set()
+    findings: list[Finding] = []
+
+    def check(blob: BlobFile) -> None:
+        try:
+            if not _fits(root, blob, progress):
+                wrong.add(blob.digest)
+        except OSError as error:
+            findings.append(
+                Finding(
+                    "unreadable-blob",
+                    Severity.DAMAGE,
+                    f"{shown(blob.path)}: {error.strerror}",
+                    Place(RawPath(os.path.join(root, blob.path))),
+                    shown(blob.digest),
+                )
+            )
+
+    # hashlib lets other threads run while it hashes, so threads use every core.
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for _ in pool.map(check, sorted(blobs, key=lambda blob: -blob.size)):
+            pass
+    return frozenset(wrong), sorted(findings, key=lambda finding: finding.message)
+
+
+def _fits(root: RawPath, blob: BlobFile, progress: Callable[[int], None] | None) -> bool:
+    algorithm, _, wanted = blob.digest.partition(b":")
+    parts = blob.path.split(b"/")
+    with folder(root, *parts[:-1]) as parent:
+        descriptor = open_file(parts[-1], parent)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        digest = hashlib.new(algorithm.decode())
+        buffer = memoryview(bytearray(_CHUNK))
+        while got := os.readv(descriptor, [buffer]):
+            digest.update(buffer[:got])
+            if progress is not None:
+                progress(got)
+        return digest.hexdigest().encode() == wanted
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,66 @@
+"""The programs that use containerd storage, by name, and how each is stopped."""
+
+from __future__ import annotations
+
+import re
+
+from drydock.model.roots import Engine
+
+DAEMONS: dict[bytes, Engine | None] = {
+    b"dockerd": Engine.DOCKER,
+    b"docker-containerd": Engine.DOCKER,
+    b"containerd": Engine.CONTAINERD,
+    b"buildkitd": Engine.BUILDKIT,
+    b"k3s": Engine.K3S,
+    b"k3s-server": Engine.K3S,
+    b"k3s-agent": Engine.K3S,
+    b"rke2": Engine.RKE2,
+    b"k0s": Engine.K0S,
+    b"kubelite": Engine.MICROK8S,
+    b"kubelet": None,
+}
+"""Daemons and whose they are; None: of several engines."""
+
+_SHIM = re.compile(rb"(docker-)?containerd-shim(-[a-z0-9-]+)?\Z")
+_STOP = (
+    (b"containerd-shim", "stop its container, or kill the shim"),
+    (b"dockerd", "systemctl stop docker.socket docker"),
+    (b"containerd", "systemctl stop docker.socket docker containerd"),
+    (b"buildkitd", "systemctl stop buildkit"),
+    (b"kubelet", "systemctl stop kubelet"),
+    (b"k3s", "k3s-killall.sh"),
+    (b"rke2", "rke2-killall.sh"),
+    (b"k0s", "k0s stop"),
+    (b"kubelite", "microk8s stop"),
+)
+_OF_ENGINE = {
+    Engine.K3S: "k3s-killall.sh",
+    Engine.RKE2: "rke2-killall.sh",
+    Engine.K0S: "k0s stop",
+    Engine.MICROK8S: "microk8s stop",
+    Engine.KIND: "docker stop the kind node",
+    Engine.ROOTLESS: "systemctl --user stop docker containerd, as its user",
+}
+
+
+def program(arguments: list[bytes], comm: bytes) -> bytes:
+    """The name of a program: of its first argument, else what the kernel calls it (at most 15 bytes of it)."""
+    # k3s shows itself as "/usr/local/bin/k3s server", and setproctitle makes one argument of it.
+    first = arguments[0].split(b" ", 1)[0] if arguments else b""
+    name = first.rsplit(b"/", 1)[-1]
+    return name if name in DAEMONS or is_shim(name) else comm
+
+
+def is_shim(name: bytes) -> bool:
+    """Whether ``name`` is a containerd shim's: it keeps a container running without its engine."""
+    return _SHIM.match(name) is not None
+
+
+def how_to_stop(name: bytes, pid: int, engine: Engine | None = None) -> str:
+    """What to run so that a process ends; never more than a suggestion."""
+    if engine in _OF_ENGINE and (name in DAEMONS or is_shim(name)):
+        return _OF_ENGINE[engine]
+    for prefix, command in _STOP:
+        if name.startswith(prefix):
+            return command
+    return f"end process {pid}"

@@ -1,0 +1,63 @@
+"""Regular files of a host that is not trusted: opened without following a link, read up to a bound."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from drydock.model.names import RawPath
+
+
+class NotRegular(OSError):
+    """The name is there and is no regular file: a link, a FIFO, a device, a folder."""
+
+
+class TooLarge(OSError):
+    """The file is larger than its reader accepts."""
+
+
+def open_regular(path: RawPath) -> int:
+    """A read-only descriptor of ``path``, for the caller to close; the file's access time is left alone where allowed.
+
+    Args:
+        path: its folders are followed as they are; its last name must not be a link.
+
+    Raises:
+        NotRegular: it is no regular file. It was not opened then: opening a device may act on it.
+        OSError: it cannot be opened.
+    """
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        raise NotRegular("not a regular file")
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags | os.O_NOATIME)
+    except PermissionError:  # O_NOATIME is for the file's owner and for root
+        fd = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise NotRegular("not a regular file")
+    return fd
+
+
+def read_regular(path: RawPath, limit: int) -> bytes:
+    """All bytes of the regular file ``path``, at most ``limit`` of them.
+
+    Raises:
+        NotRegular: it is no regular file.
+        TooLarge: it has more than ``limit`` bytes.
+        OSError: it cannot be read.
+    """
+    fd = open_regular(path)
+    try:
+        if os.fstat(fd).st_size > limit:
+            raise TooLarge(f"larger than {limit} bytes")
+        parts: list[bytes] = []
+        left = limit + 1  # a file of /proc says it has no size, and one may grow
+        while left > 0 and (part := os.read(fd, min(left, 1 << 20))):
+            parts.append(part)
+            left -= len(part)
+    finally:
+        os.close(fd)
+    if left <= 0:
+        raise TooLarge(f"larger than {limit} bytes")
+    return b"".join(parts)

@@ -1,0 +1,93 @@
+"""A host's file system, mounted anywhere: its own paths, followed inside it and never out of it."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from drydock.evidence.directory import folder
+from drydock.model.names import RawPath
+
+_LINKS = 40  # the kernel's own bound on one path (include/linux/namei.h, MAXSYMLINKS)
+_LONGEST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The file system of a host whose ``/`` this process reaches as ``root``."""
+
+    root: RawPath = RawPath(b"/")  # noqa: RUF009 - a NewType call is the constant itself
+
+    def reach(self, path: bytes) -> RawPath:
+        """Where this process finds what that host calls ``path``.
+
+        Links are followed as that host would, an absolute one from its root; ``..`` stops at its root. What does not
+        exist is appended as it is.
+
+        Args:
+            path: absolute in that host.
+
+        Raises:
+            OSError: more links than a kernel follows, or no valid path at all.
+        """
+        if not path.startswith(b"/") or b"\0" in path or len(path) > _LONGEST:
+            raise OSError(errno.EINVAL, "not an absolute path")
+        todo = [name for name in reversed(path.split(b"/")) if name not in (b"", b".")]
+        done: list[bytes] = []
+        links = 0
+        while todo:
+            name = todo.pop()
+            if name == b"..":
+                del done[-1:]
+                continue
+            done.append(name)
+            try:
+                target = os.readlink(self._join(done))
+            except OSError:  # no link, or not there
+                continue
+            links += 1
+            if links > _LINKS or len(todo) > _LONGEST:
+                raise OSError(errno.ELOOP, "too many links")
+            if target.startswith(b"/"):
+                done.clear()
+            else:
+                done.pop()
+            todo.extend(name for name in reversed(target.split(b"/")) if name not in (b"", b"."))
+        return self._join(done)
+
+    def name(self, reached: RawPath) -> RawPath:
+        """What that host calls ``reached``, a path that :meth:`reach` gave."""
+        return RawPath(b"/" + reached[len(self.root.rstrip(b"/")) :].lstrip(b"/"))
+
+    def folder(self, path: bytes) -> RawPath | None:
+        """Where ``path`` is, if it is a folder; else None."""
+        try:
+            reached = self.reach(path)
+        except OSError:
+            return None
+        return reached if is_folder(reached) else None
+
+    def _join(self, names: list[bytes]) -> RawPath:
+        return RawPath(os.path.join(self.root, *names))
+
+
+def is_folder(path: bytes) -> bool:
+    """Whether ``path`` itself is a folder; a link to one is none."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def names(path: bytes, limit: int) -> Iterator[bytes]:
+    """The names in a folder, at most ``limit``, in no order; none where it cannot be read."""
+    try:
+        with folder(RawPath(path)) as descriptor, os.scandir(descriptor) as entries:
+            for entry in itertools.islice(entries, limit):
+                yield os.fsencode(entry.name)
+    except OSError:
+        return

@@ -1,0 +1,94 @@
+"""The command lines a host starts its engines with: what a flag says about storage overrides every config file.
+
+Units (systemd), and the option files of other init systems and of Debian's and Red Hat's packages. Read as text: each
+flag found is one more place to look at, so reading too much does no harm.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from drydock.evidence.file import read_regular
+from drydock.evidence.host import Host, is_folder, names
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import RawPath
+from drydock.model.text import shown
+
+_LARGEST = 1 << 18
+_FILES = 4096
+_UNITS = (b"/etc/systemd/system", b"/run/systemd/system", b"/usr/local/lib/systemd/system", b"/usr/lib/systemd/system")
+_OPTIONS = tuple(
+    folder + name
+    for folder in (b"/etc/default/", b"/etc/sysconfig/", b"/etc/conf.d/", b"/etc/init.d/")
+    for name in (b"docker", b"containerd", b"k3s", b"rke2-server", b"rke2-agent", b"k0s")
+)
+_RANCHER = (b"/etc/rancher/k3s/config.yaml", b"/etc/rancher/rke2/config.yaml")
+_ENGINES = re.compile(rb"dockerd|containerd|k3s|rke2|k0s|DOCKER_OPTS|--data-root|data-dir")
+_PLACES = (b"data-root", b"root", b"data-dir", b"config-file")
+_FLAG = re.compile(
+    rb"""(?:^|[\s"'])(?:--(data-root|graph|exec-root|root|state|config-file|config|data-dir)|-(g)|(?:K3S_|RKE2_)?(data-dir|DATA_DIR)(?=[:=]))"""
+    rb"""[=:\s]\s*["']?([^\s"'\\]+)""",
+    re.MULTILINE,
+)
+
+
+@dataclass(slots=True)
+class Services:
+    """Flags of a host's engines."""
+
+    flags: dict[bytes, list[RawPath]] = field(default_factory=lambda: defaultdict(list))
+    """Absolute paths in that host, by flag: ``data-root``, ``exec-root``, ``root``, ``state``, ``config``, ..."""
+    findings: list[Finding] = field(default_factory=list)
+
+
+def read_services(host: Host) -> Services:
+    """Read the flags; a file that cannot be read, or a value only known at run time, is a finding."""
+    services = Services()
+    masked = host.reach(b"/dev/null")
+    for path in _files(host):
+        try:
+            reached = host.reach(path)
+            if reached == masked or is_folder(reached):
+                continue
+            text = read_regular(reached, _LARGEST)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            services.findings.append(_blind(path, f"cannot be read: {error.strerror or error}"))
+            continue
+        if not _ENGINES.search(text):
+            continue
+        for match in _FLAG.finditer(re.sub(rb"(?m)^\s*[#;].*$|\\\n", b"", text)):
+            flag = match[1] or match[2] or match[3]
+            flag = {b"g": b"data-root", b"graph": b"data-root", b"DATA_DIR": b"data-dir"}.get(flag, flag)
+            value = match[4]
+            if b"$" in value or b"%" in value:
+                if flag in _PLACES:
+                    services.findings.append(
+                        _blind(path, f"{shown(flag)} {shown(value[:200])}: known at run time only")
+                    )
+            elif value.startswith(b"/") and b"\0" not in value and value not in services.flags[flag]:
+                services.flags[flag].append(RawPath(value))
+    return services
+
+
+def _files(host: Host) -> Iterator[bytes]:
+    yield from _OPTIONS
+    yield from _RANCHER
+    for folder in _UNITS:
+        reached = host.folder(folder)
+        for name in sorted(names(reached, _FILES)) if reached else ():
+            if name.endswith(b".service"):
+                yield folder + b"/" + name
+            elif name.endswith(b".service.d"):
+                drop_in = host.folder(folder + b"/" + name)
+                for part in sorted(names(drop_in, _FILES)) if drop_in else ():
+                    if part.endswith(b".conf"):
+                        yield folder + b"/" + name + b"/" + part
+
+
+def _blind(file: bytes, message: str) -> Finding:
+    return Finding("config-unreadable", Severity.BLIND, f"{shown(file)}: {message}", Place(RawPath(file)))

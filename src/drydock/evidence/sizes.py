@@ -1,0 +1,126 @@
+"""Allocated bytes of a folder a container wrote: any depth, any name, no symlink followed, no device crossed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+
+from drydock.evidence.directory import open_folder
+
+_BLOCK = 512
+_OPEN_LEVELS = 128
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a walk found."""
+
+    allocated: int = 0
+    """Bytes of allocated blocks; an inode met before is not counted again."""
+    entries: int = 0
+    skipped: list[str] = field(default_factory=list)
+    """Why parts were not counted, one line each; a name in it is not shown, only the reason."""
+
+
+@dataclass(slots=True)
+class _Level:
+    descriptor: int | None
+    """None while the walk is far below: then it is opened again from below, and compared."""
+    device: int
+    inode: int
+    pending: list[bytes]
+
+
+class Measure:
+    """Measures folders; inodes with several links are counted once over all of them."""
+
+    def __init__(self) -> None:
+        self._linked: set[tuple[int, int]] = set()
+
+    def folder(self, name: bytes, parent: int) -> Usage:
+        """The usage of ``name`` in the open folder ``parent``, itself included.
+
+        Raises:
+            OSError: ``name`` is not there.
+        """
+        usage = Usage()
+        top = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        self._count(top, usage)
+        if stat.S_ISDIR(top.st_mode):
+            self._walk(name, parent, top.st_dev, usage)
+        return usage
+
+    def _walk(self, name: bytes, parent: int, device: int, usage: Usage) -> None:
+        levels: list[_Level] = []
+        try:
+            self._enter(name, parent, device, levels, usage)
+            while levels:
+                level = levels[-1]
+                if level.pending:
+                    assert level.descriptor is not None
+                    self._enter(level.pending.pop(), level.descriptor, device, levels, usage)
+                elif not self._leave(levels, usage):
+                    return
+        finally:
+            for level in levels:
+                if level.descriptor is not None:
+                    os.close(level.descriptor)
+
+    def _enter(self, name: bytes, parent: int, device: int, levels: list[_Level], usage: Usage) -> None:
+        try:
+            descriptor = open_folder(name, parent)
+        except OSError as error:
+            usage.skipped.append(f"a folder could not be opened: {error.strerror}")
+            return
+        here = os.fstat(descriptor)
+        if here.st_dev != device:
+            os.close(descriptor)
+            usage.skipped.append("a mount of another file system was not entered")
+            return
+        level = _Level(descriptor, here.st_dev, here.st_ino, [])
+        levels.append(level)
+        if len(levels) > _OPEN_LEVELS:
+            above = levels[-1 - _OPEN_LEVELS]
+            if above.descriptor is not None:
+                os.close(above.descriptor)
+                above.descriptor = None
+        try:
+            self._list(descriptor, level.pending, usage)
+        except OSError as error:
+            usage.skipped.append(f"a folder could not be listed: {error.strerror}")
+
+    def _list(self, descriptor: int, pending: list[bytes], usage: Usage) -> None:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                found = entry.stat(follow_symlinks=False)
+                self._count(found, usage)
+                if stat.S_ISDIR(found.st_mode):
+                    pending.append(os.fsencode(entry.name))
+
+    def _leave(self, levels: list[_Level], usage: Usage) -> bool:
+        done = levels.pop()
+        assert done.descriptor is not None
+        try:
+            if levels and levels[-1].descriptor is None:
+                above = open_folder(b"..", done.descriptor)
+                here = os.fstat(above)
+                levels[-1].descriptor = above
+                if (here.st_dev, here.st_ino) != (levels[-1].device, levels[-1].inode):
+                    usage.skipped.append("a folder was moved while it was measured")
+                    return False
+        except OSError as error:
+            usage.skipped.append(f"a folder could not be opened again: {error.strerror}")
+            return False
+        finally:
+            os.close(done.descriptor)
+        return True
+
+    def _count(self, found: os.stat_result, usage: Usage) -> None:
+        usage.entries += 1
+        if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
+            key = (found.st_dev, found.st_ino)
+            if key in self._linked:
+                return
+            self._linked.add(key)
+        usage.allocated += found.st_blocks * _BLOCK

@@ -1,0 +1,114 @@
+"""A snapshotter's folder: its rows, and the directories that lie beside them.
+
+Sources: containerd plugins/snapshots/overlay/overlay.go, plugins/snapshots/native/native.go (v2.1).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable
+
+from bbolt_reader import Database
+from drydock.evidence.directory import fingerprint, folder, names
+from drydock.evidence.rows import read_rows
+from drydock.evidence.sizes import Measure
+from drydock.model.data import Backend, LayoutKind, RowKind, SnapshotEntry
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import RawPath
+from drydock.model.text import shown
+
+PREFIX = b"io.containerd.snapshotter.v1."
+DATABASE = b"metadata.db"
+SNAPSHOTS = b"snapshots"
+_LAYOUTS = {
+    b"overlayfs": LayoutKind.OVERLAY,
+    b"fuse-overlayfs": LayoutKind.OVERLAY,
+    b"native": LayoutKind.NATIVE,
+}
+_ID = re.compile(rb"[1-9][0-9]{0,18}\Z")
+
+
+def layout(snapshotter: bytes) -> LayoutKind:
+    """How far the layout of a snapshotter's folder is understood."""
+    return _LAYOUTS.get(snapshotter, LayoutKind.FOREIGN)
+
+
+def read_backend(
+    root: RawPath,
+    snapshotter: bytes,
+    database: Database | None,
+    *,
+    measure: Measure,
+    recorded: bool,
+    progress: Callable[[int], None] | None = None,
+) -> Backend:
+    """Read one snapshotter below a containerd root.
+
+    Args:
+        root: absolute path of the containerd root.
+        snapshotter: its name, as in ``io.containerd.snapshotter.v1.<name>``.
+        database: its open metadata.db, or None where there is none.
+        measure: counts allocated blocks.
+        recorded: take the size of a committed snapshot from its row instead of measuring it.
+        progress: called with the number of directories done since its last call.
+    """
+    backend = Backend(snapshotter, RawPath(PREFIX + snapshotter), layout(snapshotter))
+    if database is not None:
+        found = read_rows(database, RawPath(os.path.join(root, backend.path, DATABASE)))
+        backend.rows, backend.sequence, backend.newest = found.rows, found.sequence, found.newest
+        backend.findings, backend.complete = found.findings, found.complete
+    try:
+        with folder(root, backend.path, SNAPSHOTS) as descriptor:
+            _entries(backend, descriptor, measure, recorded=recorded, progress=progress)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        _blind(root, backend, f"{shown(backend.path)}/snapshots: {error.strerror}")
+    if backend.entries and backend.sequence is None and backend.layout is not LayoutKind.FOREIGN:
+        _blind(
+            root, backend, f"{shown(snapshotter)}: there are snapshot directories and no rows: metadata.db may be lost"
+        )
+    return backend
+
+
+def _entries(
+    backend: Backend,
+    descriptor: int,
+    measure: Measure,
+    *,
+    recorded: bool,
+    progress: Callable[[int], None] | None,
+) -> None:
+    committed = {row.id for row in backend.rows.values() if row.kind is RowKind.COMMITTED and row.size is not None}
+    for name in names(descriptor):
+        found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        number = int(name) if _ID.match(name) else None
+        allocated = None
+        if backend.layout is not LayoutKind.FOREIGN and not (recorded and number in committed):
+            usage = measure.folder(name, descriptor)
+            allocated = usage.allocated
+            if usage.skipped:
+                backend.findings.append(
+                    Finding(
+                        "not-measured",
+                        Severity.NOTE,
+                        f"{shown(backend.name)} {shown(name)}: {usage.skipped[0]}"
+                        + (f" (and {len(usage.skipped) - 1} more)" if len(usage.skipped) > 1 else ""),
+                        Place(RawPath(b"/".join((backend.path, SNAPSHOTS, name)))),
+                        shown(name),
+                    )
+                )
+        path = RawPath(b"/".join((backend.path, SNAPSHOTS, name)))
+        backend.entries.append(
+            SnapshotEntry(name, path, number, fingerprint(found), stat.S_ISDIR(found.st_mode), allocated)
+        )
+        if progress is not None:
+            progress(1)
+
+
+def _blind(root: RawPath, backend: Backend, message: str) -> None:
+    backend.complete = False
+    place = Place(RawPath(os.path.join(root, backend.path)))
+    backend.findings.append(Finding("unreadable", Severity.BLIND, message, place, shown(backend.name)))

@@ -1,0 +1,200 @@
+"""One containerd root, held still and read: meta.db, every snapshotter, the content store, and who owns the leases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from bbolt_reader.verify import verify
+
+from bbolt_reader import BoltError, Database
+from drydock.evidence.content import read_content
+from drydock.evidence.digests import hash_blobs
+from drydock.evidence.directory import folder, names
+from drydock.evidence.locks import Lock, hold
+from drydock.evidence.metadata import read_metadata
+from drydock.evidence.owners import read_owners
+from drydock.evidence.sizes import Measure
+from drydock.evidence.snapshots import DATABASE, PREFIX, read_backend
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import RawPath
+from drydock.model.records import Metadata
+from drydock.model.roots import Root
+from drydock.model.store import Store
+from drydock.model.text import shown
+
+METADATA = b"io.containerd.metadata.v1.bolt/meta.db"
+_BLOCK = 512
+
+Progress = Callable[[str, int], None]
+"""Told what is being read, and how many more of it are done."""
+
+
+@dataclass(slots=True)
+class File:
+    """One database of a root, locked; ``database`` is None where it cannot be opened as bbolt."""
+
+    path: RawPath
+    """Absolute."""
+    lock: Lock
+    database: Database | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it opened and its pages fit together."""
+        return self.database is not None and not self.findings
+
+
+@dataclass(slots=True)
+class Held:
+    """The databases of one root with the locks on them."""
+
+    root: Root
+    metadata: File | None
+    """None where there is no meta.db."""
+    backends: dict[bytes, File | None]
+    """Each snapshotter folder's metadata.db; None where it has none."""
+    findings: list[Finding] = field(default_factory=list)
+
+
+@contextmanager
+def hold_store(root: Root, *, exclusive: bool) -> Iterator[Held]:
+    """Lock every database of a root, as bbolt does, for as long as the context lasts.
+
+    Args:
+        root: what to hold.
+        exclusive: keep readers out as well: for changing the store.
+
+    Raises:
+        Refused: another process holds a lock that stands in the way.
+        EvidenceUnreadable: the root or a database file cannot be opened.
+    """
+    with ExitStack() as stack:
+        held = Held(root, None, {})
+        path = RawPath(os.path.join(root.path, METADATA))
+        if os.path.lexists(path):
+            held.metadata = _hold(stack, path, exclusive=exclusive)
+        for snapshotter in _snapshotters(root, held):
+            database = RawPath(os.path.join(root.path, PREFIX + snapshotter, DATABASE))
+            held.backends[snapshotter] = (
+                _hold(stack, database, exclusive=exclusive) if os.path.lexists(database) else None
+            )
+        yield held
+
+
+def read_store(held: Held, *, measure: str, verification: str, progress: Progress | None = None) -> Store:
+    """Read everything below a root whose databases are held.
+
+    Args:
+        held: from :func:`hold_store`.
+        measure: ``recorded`` takes sizes of committed snapshots from their rows, ``disk`` measures every directory.
+        verification: how blobs are compared with their records: ``none``, ``size`` or ``digest``.
+        progress: told what was done.
+    """
+    root = held.root.path
+    if progress is not None:
+        progress("records", 1)
+    store = Store(
+        held.root,
+        _metadata(held),
+        read_content(root, _part(progress, "content")),
+        {},
+        read_owners(held.root),
+        measure,
+        verification,
+        findings=list(held.findings),
+    )
+    if verification == "digest":
+        store.wrong, unread = hash_blobs(root, store.content.blobs.values(), _part(progress, "bytes hashed"))
+        store.content.findings += unread
+    sizes = Measure()
+    for snapshotter, file in held.backends.items():
+        database = file.database if file is not None else None
+        backend = read_backend(
+            root,
+            snapshotter,
+            database,
+            measure=sizes,
+            recorded=measure == "recorded",
+            progress=_part(progress, f"snapshots of {shown(snapshotter)}"),
+        )
+        if file is not None and not file.is_sound:
+            backend.complete = False
+            backend.findings = [*file.findings, *backend.findings]
+        store.backends[snapshotter] = backend
+    for file in (held.metadata, *held.backends.values()):
+        if file is not None:
+            store.database_bytes += os.fstat(file.lock.fd).st_blocks * _BLOCK
+    return store
+
+
+def _metadata(held: Held) -> Metadata:
+    file = held.metadata
+    if file is None:
+        path = RawPath(os.path.join(held.root.path, METADATA))
+        finding = Finding(
+            "no-database",
+            Severity.BLIND,
+            "there is no meta.db: what the data belongs to is not known",
+            Place(path),
+        )
+        return Metadata(path, 0, findings=[finding], complete=False)
+    if file.database is None:
+        return Metadata(file.path, 0, findings=file.findings, complete=False)
+    metadata = read_metadata(file.database, file.path)
+    if not file.is_sound:
+        metadata.complete = False
+        metadata.findings = [*file.findings, *metadata.findings]
+    return metadata
+
+
+def _snapshotters(root: Root, held: Held) -> list[bytes]:
+    try:
+        with folder(root.path) as descriptor:
+            found = [name for name in names(descriptor) if name.startswith(PREFIX)]
+    except OSError as error:
+        held.findings.append(
+            Finding("unreadable", Severity.BLIND, f"{shown(root.path)}: {error.strerror}", Place(root.path))
+        )
+        return []
+    return [name[len(PREFIX) :] for name in found]
+
+
+def _hold(stack: ExitStack, path: RawPath, *, exclusive: bool) -> File:
+    lock = stack.enter_context(hold(path, exclusive=exclusive))
+    file = File(path, lock)
+    try:
+        file.database = stack.enter_context(Database.from_fd(lock.fd, path))
+        damages = verify(file.database)
+    except BoltError as error:
+        file.findings.append(
+            Finding(
+                "unreadable-database",
+                Severity.DAMAGE,
+                f"{shown(path)}: {error}",
+                Place(path, error.page, error.offset),
+                remedy=f"drydock bolt check {shown(path)}",
+            )
+        )
+        return file
+    file.findings.extend(
+        Finding(
+            f"bolt-{damage.code}",
+            Severity.DAMAGE,
+            f"{shown(path)}: {damage.message}",
+            Place(path, damage.page, damage.offset),
+            remedy=f"drydock bolt check {shown(path)}",
+        )
+        for damage in damages
+    )
+    return file
+
+
+def _part(progress: Progress | None, what: str) -> Callable[[int], None] | None:
+    if progress is None:
+        return None
+    told = progress
+    return lambda done: told(what, done)

@@ -1,0 +1,169 @@
+"""The containerd roots of one host: where its engines put them by default, and where its settings say.
+
+Sources of the places: moby daemon/command/daemon.go and daemon/internal/libcontainerd/supervisor (v28), containerd
+defaults/defaults_unix.go (v2.1), k3s pkg/agent/config; the documentation of rke2, k0s and microk8s.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+from drydock.evidence.config import read_containerd_config, read_docker_config
+from drydock.evidence.homes import homes
+from drydock.evidence.host import Host
+from drydock.evidence.layout import is_data_root, is_root, managed, nested, once, with_remapped
+from drydock.evidence.services import Services, read_services
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import RawPath
+from drydock.model.roots import Engine, Root
+from drydock.model.text import shown
+
+_DOCKER_DATA = (b"/var/lib/docker", b"/var/snap/docker/common/var-lib-docker")
+_DOCKER_CONFIG = (b"/etc/docker/daemon.json", b"/var/snap/docker/current/config/daemon.json")
+_DISTRIBUTIONS = (
+    # engine, default data folder, containerd's root and config in it, state
+    (
+        Engine.K3S,
+        b"/var/lib/rancher/k3s",
+        b"agent/containerd",
+        b"agent/etc/containerd/config.toml",
+        b"/run/k3s/containerd",
+    ),
+    (
+        Engine.RKE2,
+        b"/var/lib/rancher/rke2",
+        b"agent/containerd",
+        b"agent/etc/containerd/config.toml",
+        b"/run/k3s/containerd",
+    ),
+    (Engine.K0S, b"/var/lib/k0s", b"containerd", b"/etc/k0s/containerd.toml", b"/run/k0s/containerd"),
+    (
+        Engine.MICROK8S,
+        b"/var/snap/microk8s",
+        b"common/var/lib/containerd",
+        b"current/args/containerd.toml",
+        b"/var/snap/microk8s/common/run/containerd",
+    ),
+)
+
+
+class Survey:
+    """Collects the roots of one host; ``findings`` is what could not be read of its settings."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.findings: list[Finding] = []
+
+    def roots(self) -> list[Root]:
+        """Every root, once; those that the host's own settings explain best come first."""
+        host = self._host
+        services = read_services(host)
+        self.findings.extend(services.findings)
+        data, execs = self._docker(services)
+        owners = tuple(dict.fromkeys(each for one in data for each in with_remapped(one)))
+        unknown = bool(self.findings)
+        found: list[Root] = []
+        for one in data:
+            states = tuple(self._reach(each + b"/containerd/daemon") for each in execs)
+            found += [Root(each, Engine.DOCKER, host.root, states, owners, not unknown) for each in managed(host, one)]
+        found += [replace(root, docker=owners, docker_known=not unknown) for root in self._containerd(services)]
+        found += self._distributions(services)
+        found += self._rootless()
+        found += [root for one in data for root in nested(host, one, host.root)]
+        general = tuple(self.findings)
+        return [
+            replace(root, findings=tuple(dict.fromkeys((*root.findings, *general))))
+            if root.docker and general
+            else root
+            for root in once(found)
+        ]
+
+    def _docker(self, services: Services) -> tuple[list[RawPath], list[bytes]]:
+        """(data roots as reached, exec roots in the host)."""
+        data: list[bytes] = []
+        execs: list[bytes] = []
+        for path in (*services.flags[b"config-file"], *_DOCKER_CONFIG):
+            config = read_docker_config(self._host, path)
+            self.findings.extend(config.findings)
+            data += [config.data_root] if config.data_root else []
+            execs += [config.exec_root] if config.exec_root else []
+        data = [*services.flags[b"data-root"], *data, *_DOCKER_DATA]
+        execs = [*services.flags[b"exec-root"], *execs, b"/var/run/docker"]
+        reached = [each for path in data if (each := self._host.folder(path)) is not None]
+        return list(dict.fromkeys(reached)), list(dict.fromkeys(execs))
+
+    def _containerd(self, services: Services) -> Iterator[Root]:
+        """Roots of a system containerd: what config files and flags say, and the default."""
+        places: list[tuple[bytes, tuple[bytes, ...], dict[bytes, RawPath], tuple[Finding, ...]]] = []
+        for path in dict.fromkeys((b"/etc/containerd/config.toml", *services.flags[b"config"])):
+            if not path.endswith(b".toml"):
+                continue
+            config = read_containerd_config(self._host, path)
+            self.findings.extend(config.findings)
+            states = tuple(each for each in (config.state, *services.flags[b"state"], b"/run/containerd") if each)
+            roots = (config.root, b"/var/lib/containerd", *services.flags[b"root"])
+            places += [(root, states, config.snapshotters, tuple(config.findings)) for root in roots if root]
+        for where, states, snapshotters, findings in places:
+            reached = self._host.folder(where)
+            if reached is not None and is_root(reached):
+                yield self._root(reached, Engine.CONTAINERD, states, snapshotters, findings)
+
+    def _distributions(self, services: Services) -> Iterator[Root]:
+        for engine, default, root, settings, state in _DISTRIBUTIONS:
+            for data in dict.fromkeys((default, *services.flags[b"data-dir"])):
+                reached = self._host.folder(data + b"/" + root)
+                if reached is None or not is_root(reached):
+                    continue
+                config = read_containerd_config(self._host, os.path.join(data, settings))
+                states = (config.state or state,)
+                yield self._root(reached, engine, states, config.snapshotters, tuple(config.findings))
+
+    def _rootless(self) -> Iterator[Root]:
+        """Roots of users. What a user's settings or links lead to counts only where the user owns it."""
+        for home, uid in homes(self._host):
+            run = b"/run/user/%d" % uid
+            docker = read_docker_config(self._host, home + b"/.config/docker/daemon.json")
+            places = (docker.data_root, home + b"/.local/share/docker")
+            data = tuple(dict.fromkeys(each for path in places if path and (each := self._owned(path, uid))))
+            states = (self._reach((docker.exec_root or run + b"/docker") + b"/containerd/daemon"),)
+            owners, unread = tuple(filter(is_data_root, data)), tuple(docker.findings)
+            for root in (each for one in data for each in managed(self._host, one) if os.lstat(each).st_uid == uid):
+                yield Root(root, Engine.ROOTLESS, self._host.root, states, owners, not unread, findings=unread)
+            config = read_containerd_config(self._host, home + b"/.config/containerd/config.toml")
+            foreign = [where for where in config.snapshotters.values() if not self._owned(where, uid)]
+            findings = (*config.findings, *(_foreign(each) for each in foreign))
+            moved = {name: where for name, where in config.snapshotters.items() if where not in foreign}
+            for path in (config.root, home + b"/.local/share/containerd"):
+                reached = self._owned(path, uid) if path else None
+                if reached is not None and is_root(reached):
+                    states = (config.state or RawPath(run + b"/containerd"),)
+                    yield self._root(reached, Engine.ROOTLESS, states, moved, findings)
+
+    def _owned(self, path: bytes, uid: int) -> RawPath | None:
+        reached = self._host.folder(path)
+        return reached if reached is not None and os.lstat(reached).st_uid == uid else None
+
+    def _root(
+        self,
+        path: RawPath,
+        engine: Engine,
+        states: tuple[bytes, ...],
+        snapshotters: dict[bytes, RawPath],
+        findings: tuple[Finding, ...],
+    ) -> Root:
+        moved = tuple((name, self._reach(where)) for name, where in snapshotters.items())
+        reached = tuple(dict.fromkeys(map(self._reach, states)))
+        return Root(path, engine, self._host.root, reached, snapshotters=moved, findings=findings)
+
+    def _reach(self, path: bytes) -> RawPath:
+        try:
+            return self._host.reach(path)
+        except OSError:  # a loop of links: the engine cannot reach it either
+            return RawPath(os.path.join(self._host.root, path.lstrip(b"/")))
+
+
+def _foreign(path: RawPath) -> Finding:
+    message = f"{shown(path)}: a user's settings put a snapshotter there, and the user does not own it"
+    return Finding("config-foreign", Severity.BLIND, message, Place(path))

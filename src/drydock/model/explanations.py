@@ -1,0 +1,28 @@
+"""Why something is there, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drydock.model.names import RawPath
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One thing of one root, and what holds it. Every text is shown."""
+
+    root: RawPath
+    title: str
+    """What it is: kind, id, namespace."""
+    state: str
+    """A state, or a lease's class; ``root`` for images, containers and sandboxes."""
+    facts: tuple[tuple[str, str], ...]
+    """Names and values worth knowing: bytes, path, times."""
+    chains: tuple[tuple[str, ...], ...]
+    """Ways from a root or a lease down to it, one line a step."""
+    nothing: str
+    """Why nothing holds it; empty where a chain does."""
+    refers_to: tuple[str, ...]
+    """What it refers to itself: what its end would let go of, unless something else holds that."""
+    more: int = 0
+    """How many more of ``refers_to`` there are."""

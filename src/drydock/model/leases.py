@@ -1,0 +1,53 @@
+"""Whose a lease is."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from drydock.model.names import Ref, UnixNano
+
+
+class LeaseClass(enum.Enum):
+    """The classes of leases (design: words); the value is what documents show."""
+
+    EXPIRED = "expired"
+    """Past its expiry: containerd's next collection drops it, and it holds nothing any more."""
+    TEMPORARY = "temporary"
+    """Ends by itself, or is marked temporary by its maker: a pull, a push, a build step."""
+    CONTAINER = "container"
+    BUILD_CACHE = "build-cache"
+    BUILD_HISTORY = "build-history"
+    IMAGE = "image"
+    """An image of Docker's graphdriver mode."""
+    OWNERLESS = "ownerless"
+    """Its owner's records are readable, and the owner is not there."""
+    UNKNOWN = "unknown"
+    """Nothing known says whose it is: kept."""
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether what it holds is live: the owner exists, and the lease does not end by itself."""
+        return self in _OWNED
+
+
+_OWNED = frozenset((LeaseClass.CONTAINER, LeaseClass.BUILD_CACHE, LeaseClass.BUILD_HISTORY, LeaseClass.IMAGE))
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One lease with what is known of it."""
+
+    ref: Ref
+    kind: LeaseClass
+    reason: str
+    """Why it is of this class; one shown line."""
+    owner: str
+    """Shown name of what owns it; empty where nothing is known to."""
+    created: UnixNano | None
+    expires: UnixNano | None
+    """When it ends by itself; None for never."""
+    resources: int
+    """Blobs, ingests, snapshots and images it names."""
+    only: int
+    """Bytes that nothing but this lease holds: what ending it alone would free."""

@@ -1,0 +1,67 @@
+"""What a scan of one root comes to: the verdict, what may be removed, and what is withheld."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from drydock.model.findings import Severity
+from drydock.model.leases import LeaseClass
+from drydock.model.objects import State, Verdict
+from drydock.model.plans import Removal, Withheld
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """Objects of one state."""
+
+    count: int
+    bytes: int
+
+
+@dataclass(slots=True)
+class Scan:
+    """One root, judged."""
+
+    verdict: Verdict
+    removals: list[Removal] = field(default_factory=list)
+    """What ``clean --apply`` would remove now."""
+    withheld: list[Withheld] = field(default_factory=list)
+
+    def totals(self) -> dict[State, Total]:
+        """Count and bytes by state, every state named."""
+        counts = dict.fromkeys(State, 0)
+        sizes = dict.fromkeys(State, 0)
+        for found in self.verdict.objects:
+            counts[found.state] += 1
+            sizes[found.state] += found.allocated
+        return {state: Total(counts[state], sizes[state]) for state in State}
+
+    def reclaimable(self) -> Total:
+        """What can be freed now."""
+        return Total(len(self.removals), sum(removal.bytes for removal in self.removals))
+
+    def leased(self) -> dict[LeaseClass, Total]:
+        """Leases that hold what nothing else does: how many of each class, and the bytes of what such leases hold.
+
+        Bytes that leases of several classes hold together are counted for the first class only, in the order of
+        :class:`LeaseClass`.
+        """
+        kinds = {holding.ref: holding.kind for holding in self.verdict.leases}
+        order = list(LeaseClass)
+        sizes = dict.fromkeys(order, 0)
+        for found in self.verdict.objects:
+            if found.state is State.LEASED:
+                sizes[min((kinds[ref] for ref in found.held_by), key=order.index)] += found.allocated
+        counts = dict.fromkeys(order, 0)
+        for holding in self.verdict.leases:
+            if not holding.kind.is_owned:
+                counts[holding.kind] += 1
+        return {kind: Total(counts[kind], sizes[kind]) for kind in order if counts[kind] or sizes[kind]}
+
+    def exit_code(self) -> int:
+        """The additive exit status (design): 1 reclaimable, 2 damage, 8 evidence that could not be read."""
+        findings = self.verdict.findings
+        code = 1 if self.removals else 0
+        code |= 2 if any(finding.severity is Severity.DAMAGE for finding in findings) else 0
+        blind = any(finding.severity is Severity.BLIND for finding in findings)
+        return code | (8 if blind or not self.verdict.store.metadata.complete else 0)

@@ -1,0 +1,45 @@
+"""One containerd root as it was read: the three kinds of data, and whose records own the leases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from drydock.model.data import Backend, Content
+from drydock.model.findings import Finding
+from drydock.model.names import Digest, UnixNano
+from drydock.model.records import Metadata
+from drydock.model.roots import Owners, Root
+
+
+@dataclass(slots=True)
+class Store:
+    """Everything read of one root."""
+
+    root: Root
+    metadata: Metadata
+    content: Content
+    backends: dict[bytes, Backend]
+    """By snapshotter name: one for every ``io.containerd.snapshotter.v1.*`` folder."""
+    owners: Owners
+    measured: str
+    """``recorded`` or ``disk``: where the sizes of committed snapshots are from."""
+    verified: str
+    """``none``, ``size`` or ``digest``: how blobs were compared with their records."""
+    wrong: frozenset[Digest] = frozenset()
+    """Blobs whose bytes do not hash to their name; empty unless ``verified`` is ``digest``."""
+    database_bytes: int = 0
+    """Bytes of allocated blocks of meta.db and every metadata.db."""
+    findings: list[Finding] = field(default_factory=list)
+    """What was wrong with the files as such; the parts carry their own findings."""
+
+    def all_findings(self) -> list[Finding]:
+        """The findings of the root and of every part."""
+        found = [*self.findings, *self.metadata.findings, *self.content.findings]
+        for backend in self.backends.values():
+            found += backend.findings
+        return found + self.owners.findings
+
+    def newest(self) -> UnixNano | None:
+        """The latest time that any record or row carries."""
+        times = [self.metadata.newest, *(backend.newest for backend in self.backends.values())]
+        return max((time for time in times if time is not None), default=None)

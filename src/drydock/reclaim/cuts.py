@@ -1,0 +1,196 @@
+"""One removal, carried out: the path opened safely, the fingerprint checked again, then the cut.
+
+What the engine does is followed where it matters: a blob is unlinked at once, as no other name may stand in ``blobs/``
+(containerd core/metadata/content.go, v2.1: one invalid name ends its collection), and a snapshot's directory is first
+renamed to ``rm-…``, a name that the overlay snapshotter itself cleans up when this process dies half-way
+(containerd plugins/snapshots/overlay/overlay.go getCleanupDirectories, v2.1).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+from typing import Final
+
+from drydock.model.data import Fingerprint
+from drydock.model.names import RawPath
+from drydock.model.plans import Outcome, Removal, Status, Target
+from drydock.model.text import shown
+from drydock.reclaim import knife
+from drydock.reclaim.anchor import Anchor, describe_change, take_fingerprint
+from drydock.reclaim.obstacle import describe_obstacle
+from drydock.reclaim.removed import Removed
+from drydock.reclaim.tree import remove_tree
+
+_FOLDERS: Final = {Target.BLOB: (-3, b"blobs"), Target.INGEST: (-2, b"ingest"), Target.SNAPSHOT: (-2, b"snapshots")}
+_DOOMED: Final = b"rm-"
+_NAMES: Final = 1000
+
+
+def remove(anchor: Anchor, removal: Removal, stop: threading.Event | None = None) -> Outcome:
+    """Remove what ``removal`` names, if it is still what the plan saw.
+
+    Returns:
+        DONE with the bytes freed; CHANGED or GONE with nothing done; FAILED with what stands in the way.
+
+    Raises:
+        removed.Stopped: ``stop`` was set; a directory is then removed in part.
+    """
+    try:
+        parent, name = _open_checked(anchor, removal)
+    except OSError as error:
+        return _failed(removal, error)
+    try:
+        found = _look(parent, name)
+        if found is None:
+            return Outcome(removal, Status.GONE)
+        change = describe_change(removal.expect, take_fingerprint(found))
+        if change:
+            return Outcome(removal, Status.CHANGED, change)
+        if not stat.S_ISDIR(found.st_mode):
+            return _unlink(parent, name, removal, found)
+        if removal.target is Target.SNAPSHOT and not name.startswith(_DOOMED):
+            return _remove_snapshot(parent, name, removal, stop)
+        return _told(removal, name, remove_tree(parent, name, (found.st_dev, found.st_ino), stop))
+    except OSError as error:
+        return _failed(removal, error, describe_obstacle(parent, name, error))
+    finally:
+        os.close(parent)
+
+
+def move(anchor: Anchor, removal: Removal, target: int, new_name: bytes) -> Outcome:
+    """Move what ``removal`` names, if it is still what the plan saw, into the open directory ``target``."""
+    try:
+        parent, name = _open_checked(anchor, removal)
+    except OSError as error:
+        return _failed(removal, error)
+    try:
+        found = _look(parent, name)
+        if found is None:
+            return Outcome(removal, Status.GONE)
+        change = describe_change(removal.expect, take_fingerprint(found))
+        if change:
+            return Outcome(removal, Status.CHANGED, change)
+        knife.move(parent, name, target, new_name)
+        if not _is_same(target, new_name, removal.expect):
+            knife.move(target, new_name, parent, name)
+            return Outcome(removal, Status.CHANGED, "it was swapped at the last moment")
+    except OSError as error:
+        return _failed(removal, error, describe_obstacle(parent, name, error))
+    finally:
+        os.close(parent)
+    return Outcome(removal, Status.DONE)
+
+
+def put_back(anchor: Anchor, removal: Removal, source: int, name: bytes) -> Outcome:
+    """Rename ``name`` in the open directory ``source`` back to where ``removal`` was, if that place is free."""
+    try:
+        parent, old_name = _open_checked(anchor, removal)
+    except OSError as error:
+        return _failed(removal, error)
+    try:
+        if _look(source, name) is None:
+            return Outcome(removal, Status.GONE, "it is not in quarantine")
+        if not _is_same(source, name, removal.expect):
+            return Outcome(removal, Status.CHANGED, "something else is in quarantine under its name")
+        knife.move(source, name, parent, old_name)
+    except FileExistsError:
+        return Outcome(removal, Status.FAILED, "something is there again")
+    except OSError as error:
+        return _failed(removal, error)
+    finally:
+        os.close(parent)
+    return Outcome(removal, Status.DONE)
+
+
+def _open_checked(anchor: Anchor, removal: Removal) -> tuple[int, bytes]:
+    # Even a forged plan reaches only entries of these folders, never the folders themselves: a missing blobs/ or
+    # snapshots/ stops the engine (reference: containerd content/local store walk, snapshotter create).
+    place, folder = _FOLDERS[removal.target]
+    components = removal.path.split(b"/")
+    if len(components) < -place + 1 or components[place] != folder:
+        raise OSError(errno.EINVAL, f"no {removal.target.value} has such a path")
+    return anchor.open_parent(removal.path, removal.expect.device)
+
+
+def _look(parent: int, name: bytes) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _is_same(parent: int, name: bytes, expect: Fingerprint) -> bool:
+    # A rename changes the ctime, so only what every file system keeps is compared.
+    found = _look(parent, name)
+    return found is not None and (found.st_dev, found.st_ino, found.st_mode) == (
+        expect.device,
+        expect.inode,
+        expect.mode,
+    )
+
+
+def _unlink(parent: int, name: bytes, removal: Removal, found: os.stat_result) -> Outcome:
+    knife.unlink(name, dir_fd=parent)
+    return Outcome(removal, Status.DONE, freed=found.st_blocks * 512 if found.st_nlink == 1 else 0)
+
+
+def _remove_snapshot(parent: int, name: bytes, removal: Removal, stop: threading.Event | None) -> Outcome:
+    expect = removal.expect
+    try:
+        doomed = _rename_doomed(parent, name)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        # On a full disk the longer name may need a block that is not there. Its row is gone, so that a crash leaves no
+        # more than a directory without a row.
+        return _told(removal, name, remove_tree(parent, name, (expect.device, expect.inode), stop))
+    try:
+        removed = remove_tree(parent, doomed, (expect.device, expect.inode), stop)
+    except OSError as error:
+        if error.errno == errno.ESTALE:
+            knife.move(parent, doomed, parent, name)
+            return Outcome(removal, Status.CHANGED, "it was swapped at the last moment")
+        return _failed(removal, error, f"{error.strerror}; it is now called {shown(doomed)}")
+    return _told(removal, doomed, removed)
+
+
+def _rename_doomed(parent: int, name: bytes) -> bytes:
+    for number in range(_NAMES):
+        # 240: with the prefix and the number still below the 255 bytes of a name.
+        doomed = _DOOMED + name[:240] + (b"-%d" % number if number else b"")
+        try:
+            knife.move(parent, name, parent, doomed)
+        except FileExistsError:
+            continue
+        return doomed
+    raise OSError(errno.EEXIST, f"{_NAMES} directories of that name wait to be removed already")
+
+
+def _told(removal: Removal, name: bytes, removed: Removed) -> Outcome:
+    if not removed.left_count:
+        return Outcome(removal, Status.DONE, freed=removed.freed)
+    where = shown(RawPath(removal.path.rpartition(b"/")[0] + b"/" + name))
+    named = "; ".join(f"{left.path}: {left.reason}" for left in removed.left[:3])
+    more = f"; and {removed.left_count - 3} more" if removed.left_count > 3 else ""
+    detail = f"{removed.left_count} left in {where}: {named}{more}"
+    return Outcome(removal, Status.FAILED, detail, removed.freed)
+
+
+def _failed(removal: Removal, error: OSError, reason: str | None = None) -> Outcome:
+    if error.errno == errno.ENOENT:
+        return Outcome(removal, Status.GONE)
+    if error.errno == errno.ESTALE:
+        return Outcome(removal, Status.CHANGED, "it was swapped at the last moment")
+    return Outcome(removal, Status.FAILED, reason or _describe_way(error))
+
+
+def _describe_way(error: OSError) -> str:
+    match error.errno:
+        case errno.EXDEV:
+            return "a mount lies between"
+        case errno.ELOOP | errno.ENOTDIR:
+            return "a part of its path is a symbolic link or no directory"
+    return error.strerror or type(error).__name__

@@ -1,0 +1,40 @@
+"""The only module that removes or renames in a store (design, safety 2), each call relative to an open directory.
+
+None follows a symbolic link in its last component, and callers pass a single name, so what goes is always an entry of
+the very directory that was opened and looked at. Where to cut, and whether, is decided in :mod:`drydock.reclaim.cuts`
+and :mod:`drydock.reclaim.tree`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from drydock.reclaim.syscalls import renameat2_noreplace
+
+unlink = os.unlink
+"""``unlink(name, dir_fd=…)``: drop an entry that is no directory. Raises OSError."""
+
+rmdir = os.rmdir
+"""``rmdir(name, dir_fd=…)``: drop an empty directory. Raises OSError."""
+
+
+def move(source: int, name: bytes, target: int, new_name: bytes) -> None:
+    """Rename ``name`` in the directory ``source`` to ``new_name`` in ``target``; nothing is ever replaced.
+
+    Raises:
+        FileExistsError: ``new_name`` is taken.
+        OSError: with the kernel's reason; ``EXDEV`` when the two directories are of different mounts.
+    """
+    try:
+        renameat2_noreplace(source, name, target, new_name)
+    except OSError as error:
+        # EINVAL: the file system does not know RENAME_NOREPLACE (NFS, some FUSE); ENOSYS: the libc or kernel does not.
+        if error.errno not in {errno.EINVAL, errno.ENOSYS}:
+            raise
+        try:
+            os.stat(new_name, dir_fd=target, follow_symlinks=False)
+        except FileNotFoundError:
+            os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+        else:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new_name) from None

@@ -1,0 +1,126 @@
+"""A folder that removed data is moved to instead, so that it can be moved back.
+
+Layout: ``DIR/<time>-<pid>/<path below the containerd root>``. The journal says from where to where.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from dataclasses import dataclass
+
+from drydock.model.errors import Refused
+from drydock.model.names import RawPath
+from drydock.model.plans import Outcome, Removal, Status
+from drydock.model.text import shown
+from drydock.reclaim import cuts
+from drydock.reclaim.anchor import Anchor
+from drydock.reclaim.syscalls import mount_id, open_directory
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """The open folder of one run. Close it when done."""
+
+    path: RawPath
+    """Absolute."""
+    fd: int
+
+    def place(self, removal: Removal) -> RawPath:
+        """Where :meth:`take` puts it; for the journal line that goes first."""
+        return RawPath(os.path.join(self.path, removal.path))
+
+    def take(self, anchor: Anchor, removal: Removal) -> Outcome:
+        """Move what ``removal`` names here, if it is still what the plan saw."""
+        components = removal.path.split(b"/")
+        try:
+            folder = self._open_folder(components[:-1])
+        except OSError as error:
+            return Outcome(removal, Status.FAILED, f"no folder in quarantine: {error.strerror}")
+        try:
+            return cuts.move(anchor, removal, folder, components[-1])
+        finally:
+            os.close(folder)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.fd)
+
+    def _open_folder(self, components: list[bytes]) -> int:
+        current = os.dup(self.fd)
+        for component in components:
+            try:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(component, 0o700, dir_fd=current)
+                below = open_directory(current, component)
+            finally:
+                os.close(current)
+            current = below
+        return current
+
+
+def open_quarantine(directory: RawPath, anchor: Anchor, run: str) -> Quarantine:
+    """Make the folder ``run`` in ``directory``, which must be there, on the root's mount and outside of the root.
+
+    Raises:
+        Refused: it is not such a directory, or others may rename what is in it.
+    """
+    text = shown(directory)
+    try:
+        fd = os.open(directory, _DIRECTORY)
+    except OSError as error:
+        raise Refused(f"quarantine {text}: {error.strerror}") from error
+    try:
+        info = os.fstat(fd)
+        if info.st_dev != anchor.device or mount_id(fd) != mount_id(anchor.fd):
+            raise Refused(
+                f"quarantine {text} is not on the file system of {shown(anchor.path)}: nothing can be renamed into it"
+            )
+        if info.st_mode & 0o022 and not info.st_mode & stat.S_ISVTX:
+            raise Refused(f"quarantine {text} can be written by others: chmod go-w it")
+        if _is_below(fd, anchor):
+            raise Refused(f"quarantine {text} lies in the store itself")
+        os.mkdir(run, 0o700, dir_fd=fd)
+        path = RawPath(os.path.join(os.path.abspath(directory), os.fsencode(run)))
+        return Quarantine(path, open_directory(fd, os.fsencode(run)))
+    except OSError as error:
+        raise Refused(f"quarantine {text}: {error.strerror}") from error
+    finally:
+        os.close(fd)
+
+
+def put_back(anchor: Anchor, removal: Removal, place: RawPath) -> Outcome:
+    """Move what lies at ``place``, where a journal says ``removal`` was moved, back to where it was."""
+    folder, _, name = place.rpartition(b"/")
+    try:
+        source = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return Outcome(removal, Status.GONE, "it is not in quarantine")
+    except OSError as error:
+        return Outcome(removal, Status.FAILED, f"quarantine: {error.strerror}")
+    try:
+        return cuts.put_back(anchor, removal, source, name)
+    finally:
+        os.close(source)
+
+
+def _is_below(fd: int, anchor: Anchor) -> bool:
+    current = os.dup(fd)
+    try:
+        previous: tuple[int, int] | None = None
+        while True:
+            info = os.fstat(current)
+            identity = (info.st_dev, info.st_ino)
+            if identity == (anchor.device, anchor.inode):
+                return True
+            if identity == previous:
+                return False
+            previous = identity
+            above = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=current)
+            os.close(current)
+            current = above
+    finally:
+        os.close(current)

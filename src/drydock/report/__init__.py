@@ -1,0 +1,1 @@
+"""Verdicts made into documents, tables and text. Knows only values."""

@@ -1,0 +1,20 @@
+"""Amounts as people read them."""
+
+from __future__ import annotations
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def show_bytes(amount: int) -> str:
+    """Bytes in the largest unit that keeps a digit before the point: ``0 B``, ``14.2 GiB``."""
+    value = float(amount)
+    for unit in _UNITS[:-1]:
+        if abs(value) < 1024:
+            return f"{amount} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} {_UNITS[-1]}"
+
+
+def show_count(count: int, what: str) -> str:
+    """``1 blob``, ``2 blobs``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

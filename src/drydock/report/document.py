@@ -1,0 +1,135 @@
+"""The scan document ``drydock.scan/1``: what scripts and other reports read. Fields may be added, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import drydock
+from drydock.model.findings import Finding
+from drydock.model.leases import Holding
+from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
+from drydock.model.objects import StoreObject
+from drydock.model.plans import Withheld
+from drydock.model.scans import Scan, Total
+from drydock.model.text import shown
+from drydock.model.times import show_time
+
+SCHEMA = "drydock.scan/1"
+
+Document = dict[str, Any]
+
+
+def scan_document(scans: Iterable[Scan], now: UnixNano) -> Document:
+    """One document for everything that was scanned."""
+    return {**_head(now), "roots": [{**_root(scan), **_parts(scan)} for scan in scans]}
+
+
+def scan_lines(scans: Iterable[Scan], now: UnixNano) -> Iterator[Document]:
+    """The same, one document a line: a head, then each root followed by what it holds, each with a ``type``."""
+    yield {"type": "scan", **_head(now)}
+    for scan in scans:
+        root = shown(scan.verdict.store.root.path)
+        yield {"type": "root", **_root(scan)}
+        for part, entries in _parts(scan).items():
+            for entry in entries:
+                yield {"type": part.rstrip("s") if part != "withheld" else part, "root": root, **entry}
+
+
+def reference(ref: Ref) -> Document:
+    """A record by kind, namespace and id; a snapshot's id is its key."""
+    if ref.kind is Kind.SNAPSHOT:
+        snapshotter, key = split_snapshot_key(ref.key)
+        named = {"id": shown(key), "snapshotter": shown(snapshotter)}
+    else:
+        named = {"id": shown(ref.key)}
+    return {"kind": ref.kind.value, "namespace": shown(ref.namespace), **named}
+
+
+def _head(now: UnixNano) -> Document:
+    return {"schema": SCHEMA, "drydock": drydock.__version__, "now": show_time(now)}
+
+
+def _root(scan: Scan) -> Document:
+    store = scan.verdict.store
+    return {
+        "path": shown(store.root.path),
+        "engine": store.root.engine.value,
+        "namespaces": sorted(shown(namespace) for namespace in store.metadata.namespaces),
+        "schema_version": store.metadata.schema_version,
+        "complete": store.metadata.complete and all(backend.complete for backend in store.backends.values()),
+        "measured": store.measured,
+        "verified": store.verified,
+        "totals": {state.value: _total(total) for state, total in scan.totals().items()},
+        "reclaimable": _total(scan.reclaimable()),
+        "leased_by_class": {kind.value: _total(total) for kind, total in scan.leased().items()},
+        "database_bytes": store.database_bytes,
+    }
+
+
+def _parts(scan: Scan) -> dict[str, list[Document]]:
+    verdict = scan.verdict
+    return {
+        "objects": [_object(found) for found in verdict.objects],
+        "leases": [_lease(holding) for holding in verdict.leases],
+        "findings": [_finding(finding) for finding in verdict.findings],
+        "withheld": [_withheld(withheld) for withheld in scan.withheld],
+    }
+
+
+def _total(total: Total) -> Document:
+    return {"count": total.count, "bytes": total.bytes}
+
+
+def _object(found: StoreObject) -> Document:
+    document: Document = {
+        "kind": found.kind.value,
+        "id": shown(found.id),
+        "state": found.state.value,
+        "bytes": found.allocated,
+        "path": None if found.path is None else shown(found.path),
+        "namespaces": [shown(namespace) for namespace in found.namespaces],
+        "held_by": [reference(ref) for ref in found.held_by],
+        "reach": None if found.reach is None else found.reach.value,
+        "note": found.note,
+    }
+    if found.snapshotter:
+        document["snapshotter"] = shown(found.snapshotter)
+        document["row"] = None if found.row is None else shown(found.row)
+    return document
+
+
+def _lease(holding: Holding) -> Document:
+    return {
+        "namespace": shown(holding.ref.namespace),
+        "id": shown(holding.ref.key),
+        "class": holding.kind.value,
+        "reason": holding.reason,
+        "owner": holding.owner,
+        "created": _time(holding.created),
+        "expires": _time(holding.expires),
+        "resources": holding.resources,
+        "only_bytes": holding.only,
+    }
+
+
+def _finding(finding: Finding) -> Document:
+    return {
+        "code": finding.code,
+        "severity": finding.severity.name.lower(),
+        "message": finding.message,
+        "subject": finding.subject,
+        "file": shown(finding.place.file),
+        "page": finding.place.page,
+        "offset": finding.place.offset,
+        "bucket": [shown(part) for part in finding.place.bucket],
+        "remedy": finding.remedy,
+    }
+
+
+def _withheld(withheld: Withheld) -> Document:
+    return {"kind": withheld.kind, "id": withheld.id, "bytes": withheld.bytes, "reason": withheld.reason}
+
+
+def _time(time: UnixNano | None) -> str | None:
+    return None if time is None else show_time(time)

@@ -1,0 +1,51 @@
+"""Explanations as text and as documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from drydock.model.explanations import Explanation
+from drydock.model.text import shown
+
+SCHEMA = "drydock.explain/1"
+
+
+def explanation_lines(explanation: Explanation) -> Iterator[str]:
+    """One explanation, for a terminal or a pipe."""
+    yield f"{explanation.title}: {explanation.state}"
+    yield f"  root: {shown(explanation.root)}"
+    for word, value in explanation.facts:
+        yield f"  {word}: {value}"
+    for chain in explanation.chains:
+        yield "  held:"
+        for depth, step in enumerate(chain):
+            yield f"    {'  ' * depth}{step}"
+    if explanation.nothing:
+        yield f"  held by nothing: {explanation.nothing}"
+    if explanation.refers_to:
+        yield "  refers to:"
+        for line in explanation.refers_to:
+            yield f"    {line}"
+        if explanation.more:
+            yield f"    and {explanation.more} more"
+
+
+def explanation_document(explanations: Iterable[Explanation]) -> dict[str, Any]:
+    """The document ``drydock.explain/1``."""
+    return {
+        "schema": SCHEMA,
+        "explanations": [
+            {
+                "root": shown(explanation.root),
+                "title": explanation.title,
+                "state": explanation.state,
+                "facts": dict(explanation.facts),
+                "chains": [list(chain) for chain in explanation.chains],
+                "nothing": explanation.nothing,
+                "refers_to": list(explanation.refers_to),
+                "more": explanation.more,
+            }
+            for explanation in explanations
+        ],
+    }

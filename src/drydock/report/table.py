@@ -1,0 +1,175 @@
+"""Scans as a person reads them, in a terminal or a pipe: states with bars, what can be freed, damage, commands."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from drydock.model.findings import Finding, Severity
+from drydock.model.leases import Holding, LeaseClass
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.objects import State
+from drydock.model.scans import Scan, Total
+from drydock.model.text import shown
+from drydock.model.times import show_span, show_time
+from drydock.report.amounts import show_bytes, show_count
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_STYLES = {
+    State.LIVE: "green",
+    State.LEASED: "yellow",
+    State.UNREACHABLE: "cyan",
+    State.ORPHANED: "magenta",
+    State.MISSING: "red",
+    State.CORRUPT: "red",
+    State.FOREIGN: "bright_black",
+}
+_LISTED = 8
+_NARROWEST_BAR, _WIDEST_BAR = 10, 60
+
+
+def print_scans(scans: Sequence[Scan], console: Console, where: RawPath | None) -> None:
+    """Print every scan, one block a root."""
+    for scan in scans:
+        _Block(scan, console, where).print()
+
+
+class _Block:
+    """What is printed of one root."""
+
+    def __init__(self, scan: Scan, console: Console, where: RawPath | None) -> None:
+        self._scan = scan
+        self._console = console
+        self._target = "" if where is None else " " + shlex.quote(shown(where))
+
+    def print(self) -> None:
+        store = self._scan.verdict.store
+        namespaces = ", ".join(sorted(shown(namespace) for namespace in store.metadata.namespaces)) or "none"
+        self._line(shown(store.root.path), style="bold")
+        sizes = "as containerd recorded them" if store.measured == "recorded" else "as measured on disk"
+        self._line(f"{store.root.engine.value}; namespaces: {namespaces}; sizes of committed snapshots {sizes}", 2)
+        self._line("")
+        self._states()
+        self._line("")
+        self._free_now()
+        self._leases()
+        self._unreachable()
+        self._findings(Severity.DAMAGE, "Damage")
+        self._findings(Severity.BLIND, "Could not be read or understood")
+        self._withheld()
+        self._line("")
+
+    def _states(self) -> None:
+        totals = self._scan.totals()
+        whole = max(1, sum(total.bytes for total in totals.values()))
+        room = max(_NARROWEST_BAR, min(_WIDEST_BAR, self._console.width - 42))
+        block = "█" if self._console.encoding.lower().startswith("utf") else "#"
+        self._line(f"{'state':<13}{'objects':>8}  {'size':>10}", 2, "bold")
+        for state, total in totals.items():
+            style = _STYLES[state] if total.count else "bright_black"
+            bar = block * -(-total.bytes * room // whole)
+            self._row(state.value, str(total.count), total.bytes, bar, style)
+        self._row("databases", "", self._scan.verdict.store.database_bytes, "", "bright_black")
+
+    def _row(self, name: str, count: str, size: int, bar: str, style: str) -> None:
+        self._line(f"{name:<13}{count:>8}  {show_bytes(size):>10}  {bar}".rstrip(), 2, style)
+
+    def _free_now(self) -> None:
+        total = self._scan.reclaimable()
+        if not total.count:
+            self._line("Can be freed now: nothing.", 2)
+            return
+        self._line(
+            f"Can be freed now: {show_bytes(total.bytes)} in {show_count(total.count, 'object')} that no record names.",
+            2,
+        )
+        self._command(f"drydock clean{self._target}", "shows them")
+        self._command(f"drydock clean --apply{self._target}", "removes them")
+
+    def _leases(self) -> None:
+        by_class = {kind: total for kind, total in self._scan.leased().items() if kind is not LeaseClass.EXPIRED}
+        size = sum(total.bytes for total in by_class.values())
+        if not by_class:
+            return
+        self._line(f"Held by leases only: {show_bytes(size)}.", 2)
+        for kind, total in by_class.items():
+            self._line(f"{kind.value}: {_amounts(total)}{self._end(kind)}", 6)
+
+    def _end(self, kind: LeaseClass) -> str:
+        holdings = [holding for holding in self._scan.verdict.leases if holding.kind is kind]
+        ends = [holding.expires for holding in holdings if holding.expires is not None]
+        if not ends:
+            return "; they do not end by themselves"
+        last = max(ends)
+        rest = len(holdings) - len(ends)
+        never = f", {rest} without an end" if rest else ""
+        return f"; the last ends {show_time(last)}, in {show_span(last - self._scan.verdict.now)}{never}"
+
+    def _unreachable(self) -> None:
+        total = self._scan.totals()[State.UNREACHABLE]
+        if total.count:
+            self._line(
+                f"Goes with the engine's next collection: {_amounts(total, 'object')}, recorded and held by nothing.", 2
+            )
+
+    def _findings(self, severity: Severity, title: str) -> None:
+        findings = [finding for finding in self._scan.verdict.findings if finding.severity is severity]
+        if not findings:
+            return
+        self._line(f"{title}: {len(findings)}", 2, "red" if severity is Severity.DAMAGE else "yellow")
+        for finding in findings[:_LISTED]:
+            self._line(finding.message, 6)
+        self._more(len(findings))
+        for remedy in dict.fromkeys(finding.remedy for finding in findings[:_LISTED] if finding.remedy):
+            self._line(f"what to do: {remedy}", 6)
+
+    def _withheld(self) -> None:
+        withheld = self._scan.withheld
+        if not withheld:
+            return
+        size = sum(each.bytes for each in withheld)
+        self._line(f"Looks free and is kept: {show_bytes(size)} in {show_count(len(withheld), 'object')}, because", 2)
+        reasons = Counter(each.reason for each in withheld)
+        for reason, count in reasons.most_common(_LISTED):
+            self._line(f"{reason} ({show_count(count, 'object')})", 6)
+        self._more(len(reasons))
+
+    def _more(self, count: int) -> None:
+        if count > _LISTED:
+            self._line(f"and {count - _LISTED} more: --format json has all", 6)
+
+    def _command(self, command: str, does: str) -> None:
+        self._line(f"{command}   {does}", 6, "bold")
+
+    def _line(self, text: str, indent: int = 0, style: str = "") -> None:
+        from rich.padding import Padding  # noqa: PLC0415 - a start without a table must not pay for rich
+        from rich.text import Text  # noqa: PLC0415 - the same
+
+        if self._console.is_terminal:
+            self._console.print(Padding(Text(text, style), (0, 0, 0, indent)))
+        else:
+            # Whole lines, for grep: nothing wraps and nothing pads them.
+            self._console.print(" " * indent + text, soft_wrap=True)
+
+
+def describe_lease(holding: Holding, now: UnixNano) -> str:
+    """A lease on one line: class, id, namespace, age, end."""
+    age = "" if holding.created is None else f", {show_span(now - holding.created)} old"
+    end = "" if holding.expires is None else f", ends {show_time(holding.expires)}"
+    return f"{holding.kind.value} lease {shown(holding.ref.key)} ({shown(holding.ref.namespace)}){age}{end}"
+
+
+def describe_finding(finding: Finding) -> str:
+    """A finding on one line, with where it was seen."""
+    where = f"{shown(finding.place.file)}"
+    if finding.place.page is not None:
+        where += f", page {finding.place.page}"
+    return f"{finding.severity.name.lower()}: {finding.message} [{where}]"
+
+
+def _amounts(total: Total, what: str = "lease") -> str:
+    return f"{show_count(total.count, what)}, {show_bytes(total.bytes)}"

@@ -1,0 +1,139 @@
+"""Why a thing is there: the way from a root down to it, or why nothing holds it; and what it refers to itself."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from drydock.model.explanations import Explanation
+from drydock.model.leases import Holding, LeaseClass
+from drydock.model.names import Kind, Ref
+from drydock.model.objects import State, StoreObject, Verdict
+from drydock.model.text import shown
+from drydock.model.times import show_span, show_time
+from drydock.verdict.find import Subject, describe
+from drydock.verdict.graph import Edge, Node
+from drydock.verdict.judge import Reach
+from drydock.verdict.reach import mark, path_to
+
+_LISTED = 20
+
+
+def explain(verdict: Verdict, reached: Reach, subject: Subject) -> Explanation:
+    """Explain one subject that :func:`drydock.verdict.find.find` gave."""
+    holdings = {holding.ref: holding for holding in verdict.leases}
+    if isinstance(subject, StoreObject):
+        return _object(verdict, reached, holdings, subject)
+    targets = _targets(reached, [subject])
+    return Explanation(
+        verdict.store.root.path,
+        name(subject),
+        holdings[subject].kind.value if subject in holdings else "root",
+        _lease_facts(holdings[subject], verdict)
+        if subject in holdings
+        else (("kept", reached.why.get(Node(subject), "")),),
+        (),
+        "",
+        tuple(targets[:_LISTED]),
+        max(0, len(targets) - _LISTED),
+    )
+
+
+def name(ref: Ref) -> str:
+    """A record in words: kind, name, namespace."""
+    kind, key = describe(ref)
+    return f"{kind} {shown(key)} (namespace {shown(ref.namespace)})"
+
+
+def _object(verdict: Verdict, reached: Reach, holdings: dict[Ref, Holding], found: StoreObject) -> Explanation:
+    facts = [("bytes", str(found.allocated))]
+    if found.path is not None:
+        facts.append(("path", shown(found.path)))
+    if found.row is not None:
+        facts.append(("row", shown(found.row)))
+    if found.namespaces:
+        facts.append(("namespaces", ", ".join(shown(namespace) for namespace in found.namespaces)))
+    if found.note:
+        facts.append(("note", found.note))
+    chains = _chains(reached, holdings, found)
+    targets = _targets(reached, found.refs)
+    return Explanation(
+        verdict.store.root.path,
+        f"{found.kind.value} {shown(found.id)}",
+        found.state.value,
+        tuple(facts),
+        tuple(chains),
+        "" if chains else _nothing(reached, found),
+        tuple(targets[:_LISTED]),
+        max(0, len(targets) - _LISTED),
+    )
+
+
+def _chains(reached: Reach, holdings: dict[Ref, Holding], found: StoreObject) -> list[tuple[str, ...]]:
+    chains: list[tuple[str, ...]] = []
+    for ref in found.refs:
+        live = reached.path(ref)
+        if live:
+            chains.append(_steps(reached, holdings, live))
+            continue
+        for lease in reached.leased.get(ref, ())[:_LISTED]:
+            marks = mark(reached.graph, [Node(lease)], within=reached.live)
+            node = Node(ref) if Node(ref) in marks else Node(ref, flat=True)
+            chains.append(_steps(reached, holdings, path_to(marks, node)))
+    return chains
+
+
+def _steps(reached: Reach, holdings: dict[Ref, Holding], path: list[Node]) -> tuple[str, ...]:
+    first = path[0]
+    if first.ref in holdings:
+        holding = holdings[first.ref]
+        owner = f", {holding.owner}" if holding.owner else ""
+        lines = [f"{name(first.ref)}: {holding.kind.value}{owner}, {holding.reason}"]
+    else:
+        lines = [f"{name(first.ref)}: {reached.why.get(first, '')}"]
+    for before, node in pairwise(path):
+        how = next(edge.how for edge in reached.graph.edges(before) if edge.target == node)
+        lines.append(f"{name(node.ref)} {how} it")
+    return tuple(lines)
+
+
+def _nothing(reached: Reach, found: StoreObject) -> str:
+    if found.state is State.FOREIGN:
+        return "it is not of a layout this tool fully understands: left alone"
+    if not found.refs:
+        return "no record names it" + (f": {found.note}" if found.note else "")
+    wanted = set(found.refs)
+    by = [(ref, edge) for ref in reached.graph.records for edge in _edges(reached, ref) if edge.target.ref in wanted]
+    if not by:
+        return "recorded, and nothing refers to it"
+    ref, edge = by[0]
+    if ref.kind is Kind.LEASE and reached.classes[ref][0] is LeaseClass.EXPIRED:
+        return f"it {edge.how} {name(ref)}, which {reached.classes[ref][1]}"
+    return f"it {edge.how} {name(ref)}, which nothing holds either"
+
+
+def _edges(reached: Reach, ref: Ref) -> list[Edge]:
+    return [*reached.graph.edges(Node(ref)), *reached.graph.edges(Node(ref, flat=True))]
+
+
+def _targets(reached: Reach, refs: tuple[Ref, ...] | list[Ref]) -> list[str]:
+    lines: dict[str, None] = {}
+    for ref in refs:
+        for edge in reached.graph.edges(Node(ref)):
+            there = "" if edge.target.ref in reached.graph.records else "; it has no record here"
+            lines[f"{name(edge.target.ref)} {edge.how} it{there}"] = None
+    return list(lines)
+
+
+def _lease_facts(holding: Holding, verdict: Verdict) -> tuple[tuple[str, str], ...]:
+    facts = [("why", holding.reason)]
+    if holding.owner:
+        facts.append(("owner", holding.owner))
+    if holding.created is not None:
+        facts.append(("created", f"{show_time(holding.created)}, {show_span(verdict.now - holding.created)} ago"))
+    if holding.expires is None:
+        facts.append(("ends", "never by itself"))
+    else:
+        until = holding.expires - verdict.now
+        facts.append(("ends", f"{show_time(holding.expires)}, {'in ' + show_span(until) if until >= 0 else 'past'}"))
+    facts.append(("only it holds", f"{holding.only} bytes"))
+    return tuple(facts)

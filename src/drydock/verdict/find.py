@@ -1,0 +1,100 @@
+"""Which recorded or stored things a word of the user's means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from drydock.model.errors import Usage
+from drydock.model.names import Kind, Ref, is_digest, split_snapshot_key
+from drydock.model.objects import StoreObject, Verdict
+from drydock.model.text import shown
+from drydock.verdict.judge import Reach
+
+Subject = StoreObject | Ref
+"""An object, or the record of an image, a container, a sandbox or a lease."""
+
+_SHORTEST_PREFIX = 4
+_LISTED = 8
+_NAMED = (Kind.IMAGE, Kind.CONTAINER, Kind.SANDBOX, Kind.LEASE)
+
+
+def find(verdict: Verdict, reached: Reach, word: bytes) -> list[Subject]:
+    """Everything in one root that ``word`` names: by path, or else by whole names, or else by how names begin.
+
+    Raises:
+        Usage: it is the beginning of more than one name.
+    """
+    by_path = [found for found in verdict.objects if _is_path(verdict, found, word)]
+    if by_path:
+        return list(by_path)
+    exact: list[Subject] = []
+    begins: list[Subject] = []
+    wanted = {word, *_image_names(word)}
+    for subject, names in _names(verdict, reached):
+        if not wanted.isdisjoint(names):
+            exact.append(subject)
+        elif len(word) >= _SHORTEST_PREFIX and any(name.startswith(word) for name in names):
+            begins.append(subject)
+    if exact:
+        return exact
+    several = sorted({_id(subject) for subject in begins})
+    if len(several) > 1:
+        listed = ", ".join(shown(each) for each in several[:_LISTED])
+        raise Usage(f"{shown(word)} is the beginning of {len(several)} names: {listed}")
+    return begins
+
+
+def _id(subject: Subject) -> bytes:
+    return subject.key if isinstance(subject, Ref) else subject.id
+
+
+def _names(verdict: Verdict, reached: Reach) -> Iterator[tuple[Subject, set[bytes]]]:
+    for found in verdict.objects:
+        names = {found.id}
+        if is_digest(found.id):
+            names.add(found.id.partition(b":")[2])
+        if found.row is not None:
+            names.add(found.row)
+        if found.path is not None:
+            names.add(found.path.rpartition(b"/")[2])
+        yield found, names
+    containers = verdict.store.owners.containers or {}
+    for ref in reached.graph.records:
+        if ref.kind in _NAMED:
+            names = {ref.key}
+            if ref.kind is not Kind.IMAGE and ref.key in containers:
+                names.add((containers[ref.key].name or b"").lstrip(b"/"))
+            yield ref, names
+    # dockerd's stopped containers have no record in containerd; the snapshot that has their id stands for them.
+    by_name = {(container.name or b"").lstrip(b"/"): key for key, container in containers.items()}
+    for found in verdict.objects:
+        for name, key in by_name.items():
+            if found.id == key and name:
+                yield found, {name}
+
+
+def _is_path(verdict: Verdict, found: StoreObject, word: bytes) -> bool:
+    if found.path is None or b"/" not in word:
+        return False
+    whole = verdict.store.root.path.rstrip(b"/") + b"/" + found.path
+    word = word.rstrip(b"/")
+    return word in (whole, found.path) or word.startswith((whole + b"/", found.path + b"/"))
+
+
+def _image_names(word: bytes) -> Iterator[bytes]:
+    """The full names that Docker would give a short one (distribution/reference, ParseNormalizedNamed)."""
+    name, _, tag = word.rpartition(b"/")[2].partition(b":")
+    if not name or b"@" in word:
+        return
+    tagged = word if tag else word + b":latest"
+    yield tagged
+    first, slash, _ = tagged.partition(b"/")
+    if not slash:
+        yield b"docker.io/library/" + tagged
+    elif b"." not in first and b":" not in first and first != b"localhost":
+        yield b"docker.io/" + tagged
+
+
+def describe(ref: Ref) -> tuple[str, bytes]:
+    """A record's kind and its name without what the kind says already."""
+    return ref.kind.value, split_snapshot_key(ref.key)[1] if ref.kind is Kind.SNAPSHOT else ref.key

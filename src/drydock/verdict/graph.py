@@ -1,0 +1,140 @@
+"""The graph of containerd's records: who refers to whom.
+
+Source: containerd core/metadata/gc.go scanRoots, references (v1.6 to v2.3), as the superset of what any version keeps:
+every image is a root, back references and conditions are edges, sandboxes outside ``v1`` count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from drydock.model.names import Digest, Kind, Ref, UnixNano, snapshot_ref
+from drydock.model.records import Blob, Container, Image, Ingest, Labels, Lease, Metadata, Sandbox, Snapshot
+from drydock.model.text import shown
+from drydock.verdict.labels import FLAT, back_references, is_root, references
+
+Record = Image | Container | Blob | Ingest | Snapshot | Sandbox | Lease
+
+
+class Node(NamedTuple):
+    """A record as the collector visits it. Visited flat, a blob refers to nothing and a snapshot only to its parent."""
+
+    ref: Ref
+    flat: bool = False
+
+
+class Edge(NamedTuple):
+    """One reference, and what states it."""
+
+    target: Node
+    how: str
+
+
+class Graph:
+    """The records of one meta.db by reference. Every edge stays within a namespace."""
+
+    def __init__(self, metadata: Metadata) -> None:
+        self.records: dict[Ref, Record] = {}
+        self._back: dict[Ref, list[tuple[Ref, bytes]]] = {}
+        for records in (
+            metadata.images,
+            metadata.containers,
+            metadata.blobs,
+            metadata.ingests,
+            metadata.snapshots,
+            metadata.sandboxes,
+            metadata.leases,
+        ):
+            for record in records:
+                self.records[record.ref] = record
+        carriers: tuple[list[Image] | list[Container] | list[Blob] | list[Snapshot], ...] = (
+            metadata.images,
+            metadata.containers,
+            metadata.blobs,
+            metadata.snapshots,
+        )
+        for carrier in carriers:
+            for record in carrier:
+                for source, label in back_references(record.namespace, record.labels):
+                    self._back.setdefault(source, []).append((record.ref, label))
+
+    def roots(self, now: UnixNano) -> Iterator[tuple[Node, str]]:
+        """What is kept for its own sake, leases excepted, with the reason."""
+        for record in self.records.values():
+            reason = _root_reason(record, now)
+            if reason:
+                yield Node(record.ref), reason
+
+    def edges(self, node: Node) -> Iterator[Edge]:
+        """What a node refers to."""
+        record = self.records.get(node.ref)
+        if record is None:
+            return
+        namespace = node.ref.namespace
+        if node.flat:
+            yield from _flat_edges(record)
+            return
+        if isinstance(record, Lease):
+            yield from _lease_edges(record)
+            return
+        if isinstance(record, Image):
+            yield Edge(Node(_blob(namespace, record.target)), "is the target of")
+        elif isinstance(record, Snapshot):
+            parent = record.parent_ref
+            if parent is not None:
+                yield Edge(Node(parent), "is the parent of")
+        elif isinstance(record, Ingest):
+            if record.expected is not None:
+                yield Edge(Node(_blob(namespace, record.expected)), "is expected by")
+        elif isinstance(record, Container) and record.snapshotter:
+            snapshot = snapshot_ref(namespace, record.snapshotter, record.snapshot_key)
+            yield Edge(Node(snapshot), "is the root file system of")
+        for target, label in references(namespace, _labels(record)):
+            yield Edge(Node(target), f"is named by label {shown(label)} of")
+        for target, label in self._back.get(node.ref, ()):
+            yield Edge(Node(target), f"is kept, by its own label {shown(label)}, with")
+
+
+def _blob(namespace: bytes, digest: Digest) -> Ref:
+    return Ref(Kind.BLOB, namespace, digest)
+
+
+def _labels(record: Record) -> Labels:
+    return {} if isinstance(record, Ingest) else record.labels
+
+
+def _root_reason(record: Record, now: UnixNano) -> str:
+    if isinstance(record, Image):
+        return "an image"
+    if isinstance(record, Container):
+        return "a container"
+    if isinstance(record, Sandbox):
+        return "a sandbox"
+    if isinstance(record, Ingest):
+        return "a write without a lease that has not expired" if record.expires and now <= record.expires else ""
+    if isinstance(record, Blob | Snapshot) and is_root(record.labels):
+        return "labelled containerd.io/gc.root"
+    return ""
+
+
+def _lease_edges(lease: Lease) -> Iterator[Edge]:
+    # Ingests are never flat (gc.go scanRoots).
+    flat = FLAT in lease.labels
+    for digest in lease.blobs:
+        yield Edge(Node(_blob(lease.namespace, digest), flat), "is held by")
+    for snapshotter, key in lease.snapshots:
+        yield Edge(Node(snapshot_ref(lease.namespace, snapshotter, key), flat), "is held by")
+    for ingest in lease.ingests:
+        yield Edge(Node(Ref(Kind.INGEST, lease.namespace, ingest)), "is held by")
+    for image in lease.images:
+        yield Edge(Node(Ref(Kind.IMAGE, lease.namespace, image), flat), "is held by")
+
+
+def _flat_edges(record: Record) -> Iterator[Edge]:
+    if isinstance(record, Snapshot):
+        parent = record.parent_ref
+        if parent is not None:
+            yield Edge(Node(parent, flat=True), "is the parent of")
+    elif isinstance(record, Image):
+        yield Edge(Node(_blob(record.namespace, record.target), flat=True), "is the target of")

@@ -1,0 +1,135 @@
+"""The verdict on one root: every object's state, every lease's class, and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.leases import Holding, LeaseClass
+from drydock.model.names import Ref, UnixNano
+from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
+from drydock.model.records import Lease
+from drydock.model.store import Store
+from drydock.model.text import shown
+from drydock.verdict.graph import Graph, Node
+from drydock.verdict.labels import expiry
+from drydock.verdict.leases import Judgement, classify
+from drydock.verdict.reach import mark, path_to, sole_holders
+from drydock.verdict.states import judge_blobs, judge_ingests, judge_snapshots
+
+
+@dataclass(slots=True)
+class Reach:
+    """What the roots and the leases of one meta.db reach."""
+
+    graph: Graph
+    why: dict[Node, str]
+    """The roots that are not leases, with the reason."""
+    classes: dict[Ref, Judgement]
+    """Of every lease."""
+    live: dict[Node, Node | None]
+    """Reached from a root or from an owned lease, with the node before."""
+    leased: dict[Ref, tuple[Ref, ...]]
+    """Reached by other leases only: which ones."""
+
+    def states(self) -> dict[Ref, tuple[State, tuple[Ref, ...]]]:
+        """For each record that something reaches: its state, and what keeps it."""
+        reached: dict[Ref, tuple[State, tuple[Ref, ...]]] = {
+            ref: (State.LEASED, leases) for ref, leases in self.leased.items()
+        }
+        start: dict[Node, Ref] = {}
+        for node, before in self.live.items():
+            # A node comes after the node it was reached from.
+            start[node] = node.ref if before is None else start[before]
+            if node.ref not in reached or reached[node.ref][0] is not State.LIVE:
+                reached[node.ref] = (State.LIVE, (start[node],))
+        return reached
+
+    def path(self, ref: Ref) -> list[Node]:
+        """The path from a root to ``ref``; empty where nothing live reaches it."""
+        for node in (Node(ref), Node(ref, flat=True)):
+            if node in self.live:
+                return path_to(self.live, node)
+        return []
+
+
+def reach(store: Store, now: UnixNano, ended: Iterable[Ref] = ()) -> Reach:
+    """Mark the records of a store as containerd's collector would at ``now``.
+
+    Args:
+        store: the root as it was read.
+        now: the time that expiries are compared with.
+        ended: leases to treat as gone.
+    """
+    graph = Graph(store.metadata)
+    gone = frozenset(ended)
+    why = dict(graph.roots(now))
+    classes = {lease.ref: classify(lease, graph, store.owners, now) for lease in store.metadata.leases}
+    owned = [ref for ref, (kind, _, _) in classes.items() if kind.is_owned and ref not in gone]
+    live = mark(graph, [*why, *(Node(ref) for ref in owned)])
+    leased: dict[Ref, list[Ref]] = {}
+    for ref, (kind, _, _) in classes.items():
+        if kind.is_owned or kind is LeaseClass.EXPIRED or ref in gone:
+            continue
+        for node in mark(graph, [Node(ref)], within=live):
+            holders = leased.setdefault(node.ref, [])
+            if ref not in holders:
+                holders.append(ref)
+    return Reach(graph, why, classes, live, {ref: tuple(holders) for ref, holders in leased.items()})
+
+
+def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
+    """Compare records, rows and data of one root.
+
+    Returns:
+        The verdict, and the marks it came from.
+    """
+    reached = reach(store, now)
+    states = reached.states()
+    objects = [
+        *judge_blobs(store, states),
+        *judge_ingests(store, states),
+        *judge_snapshots(store, states),
+    ]
+    findings = [*store.all_findings(), *(_finding(store, found) for found in objects if _is_damage(found))]
+    return Verdict(store, now, objects, _holdings(store, reached, objects), findings), reached
+
+
+def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[Holding]:
+    holding = [lease for lease in store.metadata.leases if reached.classes[lease.ref][0] is not LeaseClass.EXPIRED]
+    sole = sole_holders(reached.graph, reached.why, (lease.ref for lease in holding))
+    only: dict[Ref, int] = {}
+    for found in objects:
+        holders = {sole[ref] for ref in found.refs if ref in sole}
+        if len(holders) == 1:
+            holder = holders.pop()
+            if holder is not None:
+                only[holder] = only.get(holder, 0) + found.allocated
+    return [_holding(lease, reached.classes[lease.ref], only.get(lease.ref, 0)) for lease in store.metadata.leases]
+
+
+def _holding(lease: Lease, judgement: Judgement, only: int) -> Holding:
+    kind, reason, owner = judgement
+    resources = len(lease.blobs) + len(lease.ingests) + len(lease.images) + len(lease.snapshots)
+    return Holding(lease.ref, kind, reason, owner, lease.created, expiry(lease.labels), resources, only)
+
+
+def _is_damage(found: StoreObject) -> bool:
+    return found.state in (State.MISSING, State.CORRUPT)
+
+
+def _finding(store: Store, found: StoreObject) -> Finding:
+    # What nothing reaches goes with the next collection, whatever its state: worth knowing, not damage.
+    severity = Severity.NOTE if found.reach is State.UNREACHABLE else Severity.DAMAGE
+    what = "record" if found.kind is ObjectKind.BLOB else "snapshot"
+    return Finding(
+        f"{found.state.value}-{found.kind.value}",
+        severity,
+        f"{found.kind.value} {shown(found.id)}: {found.note}",
+        Place(store.metadata.path),
+        shown(found.id),
+        f"a pull does not repair it while the {what} stands; remove the images that need it, and pull again"
+        if severity is Severity.DAMAGE
+        else "",
+    )

@@ -1,0 +1,116 @@
+"""Whose a lease is: from its labels, its id, and its owner's own records.
+
+Sources: moby daemon/containerd/leases.go, image_snapshot.go, daemon/images/store.go (v24 to v28.5), buildkit
+cache/manager.go, util/leaseutil/manager.go, solver/llbsolver/history.go (v0.13 to v0.25), containerd
+internal/cri/server/podsandbox (v2.1), core/leases/id.go (v2.1).
+"""
+
+from __future__ import annotations
+
+import re
+
+from drydock.model.leases import LeaseClass
+from drydock.model.names import Digest, Kind, Ref, UnixNano
+from drydock.model.records import Lease
+from drydock.model.roots import Owners
+from drydock.model.text import shown
+from drydock.model.times import show_time
+from drydock.verdict.graph import Graph
+from drydock.verdict.labels import FLAT, expiry, has_expired
+
+_CONTAINER_ID = re.compile(rb"[0-9a-f]{64}\Z")
+_BUILD_RECORD = re.compile(rb"([0-9a-z]{25})(-variants|-view)?\Z")
+_RANDOM = re.compile(rb"[0-9]{1,9}-[A-Za-z0-9_-]{4}\Z")
+_IMAGE = b"moby-image-"
+_HISTORY = b"ref_"
+_TEMPORARY = (b"buildkit/lease.temporary", b"moby/prune.images", b"moby.lease/temporary")
+_DAY = 86_400 * 1_000_000_000
+
+Judgement = tuple[LeaseClass, str, str]
+"""Class, reason, owner; both texts shown."""
+
+
+def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judgement:
+    """Whose ``lease`` is at ``now``, and why.
+
+    An owner whose records could not be read keeps its leases: they are UNKNOWN, never OWNERLESS.
+    """
+    end = expiry(lease.labels)
+    if end is not None and has_expired(lease.labels, now):
+        return LeaseClass.EXPIRED, f"ended {show_time(end)}", ""
+    for label in _TEMPORARY:
+        if label in lease.labels:
+            return LeaseClass.TEMPORARY, f"labelled {shown(label)}", ""
+    if end is not None:
+        return LeaseClass.TEMPORARY, f"ends {show_time(end)}", ""
+    if lease.id.startswith(_IMAGE):
+        return _image(lease, owners)
+    if lease.namespace.endswith(b"_history") and lease.id.startswith(_HISTORY):
+        return _history(lease, owners)
+    build = _BUILD_RECORD.match(lease.id)
+    if build is not None and (FLAT in lease.labels or build[2]):
+        return _build(build[1], owners)
+    if _CONTAINER_ID.match(lease.id):
+        return _container(lease, graph, owners)
+    if _is_docker(lease.namespace) and _RANDOM.match(lease.id) and not lease.labels:
+        return _nameless(lease, now)
+    return LeaseClass.UNKNOWN, "neither its labels nor its id say whose it is", ""
+
+
+def _is_docker(namespace: bytes) -> bool:
+    # moby, plugins.moby, and with userns-remap moby-<uid>.<gid> (moby daemon/daemon.go RemapContainerdNamespaces).
+    return re.match(rb"(plugins\.)?moby(-[0-9]+\.[0-9]+)?\Z", namespace) is not None
+
+
+def _image(lease: Lease, owners: Owners) -> Judgement:
+    digest = Digest(lease.id[len(_IMAGE) :])
+    if owners.images is None:
+        return LeaseClass.UNKNOWN, "Docker's image records could not be read", ""
+    if digest in owners.images:
+        return LeaseClass.IMAGE, "its image is in Docker's imagedb", f"image {shown(digest)}"
+    return LeaseClass.OWNERLESS, "its image is not in Docker's imagedb", ""
+
+
+def _history(lease: Lease, owners: Owners) -> Judgement:
+    record = lease.id[len(_HISTORY) :]
+    if owners.build_history is None:
+        return LeaseClass.UNKNOWN, "BuildKit's history could not be read", ""
+    if record in owners.build_history:
+        return LeaseClass.BUILD_HISTORY, "its build is in BuildKit's history", f"build {shown(record)}"
+    return LeaseClass.OWNERLESS, "its build is not in BuildKit's history", ""
+
+
+def _build(record: bytes, owners: Owners) -> Judgement:
+    if owners.build_records is None:
+        return LeaseClass.UNKNOWN, "BuildKit's cache records could not be read", ""
+    if record in owners.build_records:
+        return (
+            LeaseClass.BUILD_CACHE,
+            "its cache record is in BuildKit's metadata_v2.db",
+            f"cache record {shown(record)}",
+        )
+    return LeaseClass.OWNERLESS, "its cache record is not in BuildKit's metadata_v2.db", ""
+
+
+def _container(lease: Lease, graph: Graph, owners: Owners) -> Judgement:
+    for kind in (Kind.CONTAINER, Kind.SANDBOX):
+        if Ref(kind, lease.namespace, lease.id) in graph.records:
+            return LeaseClass.CONTAINER, f"a {kind.value} record has its id", f"{kind.value} {shown(lease.id)}"
+    if lease.namespace == b"k8s.io":
+        return LeaseClass.OWNERLESS, "no sandbox or container record has its id", ""
+    if not _is_docker(lease.namespace):
+        return LeaseClass.UNKNOWN, "its id is a container's, of an engine not known here", ""
+    if owners.containers is None:
+        return LeaseClass.UNKNOWN, "Docker's containers could not be read", ""
+    container = owners.containers.get(lease.id)
+    if container is not None:
+        name = shown(container.name or lease.id)
+        return LeaseClass.CONTAINER, "dockerd has a container with its id", f"container {name}"
+    return LeaseClass.OWNERLESS, "dockerd has no container with its id", ""
+
+
+def _nameless(lease: Lease, now: UnixNano) -> Judgement:
+    # docker save, and docker pull of an existing tag, left such leases without an end from 24 to 27.3 (moby #48910).
+    if lease.created is not None and now - lease.created > _DAY:
+        return LeaseClass.OWNERLESS, "an operation of dockerd's, older than a day, that ended with the daemon", ""
+    return LeaseClass.UNKNOWN, "an operation of dockerd's, not older than a day", ""

@@ -1,0 +1,73 @@
+"""Marking: what is reached from where, by which path, and what only one lease holds."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+
+from drydock.model.names import Ref
+from drydock.verdict.graph import Graph, Node
+
+
+def mark(graph: Graph, starts: Iterable[Node], within: Container[Node] | None = None) -> dict[Node, Node | None]:
+    """Everything reached from ``starts``, each with the node it was first reached from (None for a start).
+
+    Args:
+        graph: the records.
+        starts: where to begin.
+        within: nodes already marked elsewhere, not to be entered again.
+    """
+    reached: dict[Node, Node | None] = {}
+    queue: list[Node] = []
+    for start in starts:
+        if start not in reached and (within is None or start not in within):
+            reached[start] = None
+            queue.append(start)
+    while queue:
+        node = queue.pop()
+        for target, _ in graph.edges(node):
+            if target not in reached and (within is None or target not in within):
+                reached[target] = node
+                queue.append(target)
+    return reached
+
+
+def path_to(reached: Mapping[Node, Node | None], node: Node) -> list[Node]:
+    """The path by which ``node`` was reached, from its start to ``node`` itself."""
+    path = [node]
+    while (before := reached[path[-1]]) is not None:
+        path.append(before)
+    path.reverse()
+    return path
+
+
+def sole_holders(graph: Graph, roots: Iterable[Node], leases: Iterable[Ref]) -> dict[Ref, Ref | None]:
+    """For everything reached: the one lease that reaches it, or None where a root or several leases do.
+
+    Each node changes at most twice (nothing, one lease, more), so this takes two passes over the edges and not one a
+    lease.
+    """
+    holder: dict[Node, Ref | None] = {}
+    queue: list[Node] = []
+    for root in roots:
+        if root not in holder:
+            holder[root] = None
+            queue.append(root)
+    for lease in leases:
+        node = Node(lease)
+        holder[node] = lease
+        queue.append(node)
+    while queue:
+        node = queue.pop()
+        current = holder[node]
+        for target, _ in graph.edges(node):
+            if target not in holder:
+                holder[target] = current
+            elif holder[target] is not None and holder[target] != current:
+                holder[target] = None
+            else:
+                continue
+            queue.append(target)
+    merged: dict[Ref, Ref | None] = {}
+    for (ref, _), lease_ref in holder.items():
+        merged[ref] = lease_ref if ref not in merged or merged[ref] == lease_ref else None
+    return merged

@@ -1,0 +1,302 @@
+"""Discovery of containerd roots, on trees built for each test."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from drydock.evidence.roots import discover
+from drydock.model.errors import EvidenceUnreadable
+from drydock.model.findings import Severity
+from drydock.model.names import RawPath
+from drydock.model.roots import Engine, Root
+
+
+def make_root(path: Path, part: str = "io.containerd.metadata.v1.bolt") -> Path:
+    """A folder that is a containerd root by one of its parts."""
+    (path / part).mkdir(parents=True)
+    return path
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """The root of a mounted host that has no store yet."""
+    top = tmp_path / "host"
+    (top / "etc").mkdir(parents=True)
+    (top / "var/lib").mkdir(parents=True)
+    return top
+
+
+def found(where: Path | bytes) -> list[Root]:
+    """What discovery finds there."""
+    return discover(RawPath(os.fsencode(where)))
+
+
+def by_path(where: Path) -> dict[str, Root]:
+    """What discovery finds there, by path relative to it."""
+    return {os.path.relpath(os.fsdecode(root.path), where): root for root in found(where)}
+
+
+def test_empty_host(host):
+    """A host without any store gives no root and no error."""
+    assert found(host) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "engine"),
+    [
+        ("var/lib/docker/containerd/daemon", Engine.DOCKER),
+        ("var/lib/docker/containerd", Engine.DOCKER),
+        ("var/snap/docker/common/var-lib-docker/containerd/daemon", Engine.DOCKER),
+        ("var/lib/containerd", Engine.CONTAINERD),
+        ("var/lib/rancher/k3s/agent/containerd", Engine.K3S),
+        ("var/lib/rancher/rke2/agent/containerd", Engine.RKE2),
+        ("var/snap/microk8s/common/var/lib/containerd", Engine.MICROK8S),
+        ("var/lib/k0s/containerd", Engine.K0S),
+        ("var/lib/docker/volumes/abc/_data/lib/containerd", Engine.KIND),
+        ("var/lib/docker/volumes/abc/_data/agent/containerd", Engine.K3S),
+        ("var/lib/docker/volumes/abc/_data/containerd/daemon", Engine.DOCKER),
+    ],
+)
+def test_places(host, place, engine):
+    """Every default place is found from the host's root and, given directly, is the same root."""
+    path = make_root(host / place)
+    assert {name: root.engine for name, root in by_path(host).items()} == {place: engine}
+    assert found(path) == found(host)
+
+
+def test_rootless_places(host):
+    """Homes come from passwd and from /home; a store that another user owns is not taken for the user's."""
+    (host / "etc/passwd").write_text(
+        f"ann:x:{os.getuid()}:1::/srv/ann:/bin/sh\nbob:x:4242:1::/srv/bob:/bin/sh\nbroken\n"
+    )
+    make_root(host / "srv/ann/.local/share/docker/containerd/daemon")
+    make_root(host / "srv/bob/.local/share/containerd")
+    make_root(host / "home/eve/.local/share/containerd")
+    assert {name: root.engine for name, root in by_path(host).items()} == {
+        "srv/ann/.local/share/docker/containerd/daemon": Engine.ROOTLESS,
+        "home/eve/.local/share/containerd": Engine.ROOTLESS,
+    }
+
+
+def test_root_without_databases(host):
+    """A folder with content alone is a root: data that no record names has to be seen."""
+    make_root(host / "var/lib/containerd", "io.containerd.content.v1.content")
+    assert list(by_path(host)) == ["var/lib/containerd"]
+
+
+def test_owners_of_docker_roots(host):
+    """System and managed containerd share their owners, remapped data roots included; a bare parent is no owner."""
+    make_root(host / "var/lib/docker/containerd/daemon")
+    make_root(host / "var/lib/containerd")
+    (host / "var/lib/docker/100000.100000/containers").mkdir(parents=True)
+    (host / "data/docker/containers").mkdir(parents=True)
+    (host / "etc/docker").mkdir()
+    (host / "etc/docker/daemon.json").write_text(json.dumps({"data-root": "/data/docker"}))
+    owners = {os.fsencode(host / "var/lib/docker/100000.100000"), os.fsencode(host / "data/docker")}
+    roots = by_path(host)
+    assert set(roots) == {"var/lib/docker/containerd/daemon", "var/lib/containerd"}
+    assert all(set(root.docker) == owners and root.docker_known for root in roots.values())
+    assert roots["var/lib/containerd"].host == os.fsencode(host)
+    assert roots["var/lib/containerd"].states == (os.fsencode(host / "run/containerd"),)
+    assert roots["var/lib/docker/containerd/daemon"].states == (os.fsencode(host / "var/run/docker/containerd/daemon"),)
+
+
+def test_data_root_in_a_unit(host):
+    """A --data-root that only a systemd drop-in sets is found: its containers own leases."""
+    make_root(host / "srv/d/containerd/daemon")
+    (host / "srv/d/containers").mkdir()
+    drop_in = host / "etc/systemd/system/docker.service.d"
+    drop_in.mkdir(parents=True)
+    (drop_in / "a.conf").write_text(
+        "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H fd:// \\\n --data-root=/srv/d\n"
+    )
+    assert by_path(host)["srv/d/containerd/daemon"].docker == (os.fsencode(host / "srv/d"),)
+
+
+@pytest.mark.parametrize(
+    "text", ["ExecStart=/usr/bin/dockerd --data-root ${WHERE}", "# dockerd --data-root=/x\nOther=1"]
+)
+def test_data_root_known_at_run_time(host, text):
+    """A data root that cannot be known makes the owners unknown; one in a comment does not."""
+    make_root(host / "var/lib/containerd")
+    (host / "etc/systemd/system").mkdir(parents=True)
+    (host / "etc/systemd/system/docker.service").write_text(text)
+    assert by_path(host)["var/lib/containerd"].docker_known is ("#" in text)
+
+
+def test_config_toml(host):
+    """Root, state and root_path come from config.toml and its imports, a later file winning; versions 1 and 2."""
+    make_root(host / "data/ctd")
+    (host / "etc/containerd/conf.d").mkdir(parents=True)
+    (host / "etc/containerd/config.toml").write_text(
+        'version = 2\nroot = "/elsewhere"\nimports = ["conf.d/*.toml", "config.toml", "/nowhere.toml"]\n'
+        '[plugins."io.containerd.snapshotter.v1.overlayfs"]\nroot_path = "/fast/overlay"\n'
+    )
+    (host / "etc/containerd/conf.d/a.toml").write_text(
+        'root = "/data/ctd"\nstate = "/run/ctd"\n[plugins.native]\nroot_path = "/fast/native"\n'
+    )
+    (root,) = found(host)
+    assert root.path == os.fsencode(host / "data/ctd")
+    assert root.states == (os.fsencode(host / "run/ctd"), os.fsencode(host / "run/containerd"))
+    assert dict(root.snapshotters) == {
+        b"overlayfs": os.fsencode(host / "fast/overlay"),
+        b"native": os.fsencode(host / "fast/native"),
+    }
+    assert root.findings == ()
+
+
+def test_links_stay_inside_the_host(host, tmp_path):
+    """An absolute link of a mounted host is followed inside it, and none leads out."""
+    make_root(host / "data/docker/containerd/daemon")
+    (host / "var/lib/docker").symlink_to("/data/docker")
+    make_root(tmp_path / "outside")
+    (host / "var/lib/containerd").symlink_to("../../../outside")
+    assert list(by_path(host)) == ["data/docker/containerd/daemon"]
+
+
+def test_volume_cannot_lead_out(host):
+    """A link that a container made in its volume does not lead to another store."""
+    make_root(host / "srv/private")
+    volume = host / "var/lib/docker/volumes/v/_data"
+    (volume / "lib").mkdir(parents=True)
+    (volume / "lib/containerd").symlink_to(host / "srv/private")
+    (volume / "agent").symlink_to("../../../../../../srv")
+    assert found(host) == []
+
+
+def test_user_settings_cannot_reach_others(host):
+    """A user's config cannot put a snapshotter where another user's data lies."""
+    (host / "etc/passwd").write_text(f"ann:x:{os.getuid() + 1}:1::/srv/ann:/bin/sh\n")
+    root = make_root(host / "srv/ann/.local/share/containerd")
+    config = host / "srv/ann/.config/containerd/config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('[plugins."io.containerd.snapshotter.v1.overlayfs"]\nroot_path = "/var/lib"\n')
+    if os.getuid() == 0:
+        os.chown(root, 1, 1)
+        (each,) = found(host)
+        assert each.snapshotters == ()
+        assert [finding.severity for finding in each.findings] == [Severity.BLIND]
+    else:
+        assert found(host) == []
+
+
+def test_same_folder_once(host):
+    """A root that two settings name is reported once."""
+    make_root(host / "var/lib/containerd")
+    (host / "etc/containerd").mkdir()
+    (host / "etc/containerd/config.toml").write_text('root = "/alias"\n')
+    (host / "alias").symlink_to("var/lib/containerd")
+    assert len(found(host)) == 1
+
+
+def test_data_root_given(tmp_path):
+    """A copied Docker data root is enough: its containerd, its owners."""
+    make_root(tmp_path / "copy/containerd/daemon")
+    (tmp_path / "copy/containers").mkdir()
+    (root,) = found(tmp_path / "copy")
+    assert root.path == os.fsencode(tmp_path / "copy/containerd/daemon")
+    assert root.docker == (os.fsencode(tmp_path / "copy"),)
+    assert found(tmp_path / "copy/containerd/daemon") == [root]
+
+
+def test_root_alone_has_no_owner(tmp_path):
+    """A root copied on its own names no data root."""
+    (root,) = found(make_root(tmp_path / "x"))
+    assert (root.engine, root.docker) == (Engine.CONTAINERD, ())
+
+
+def test_data_root_of_a_system_containerd(host):
+    """A data root whose storage lies elsewhere says where, instead of going there."""
+    make_root(host / "var/lib/containerd")
+    (host / "var/lib/docker/containers").mkdir(parents=True)
+    with pytest.raises(EvidenceUnreadable, match=r"/var/lib/containerd holds it"):
+        found(host / "var/lib/docker")
+
+
+@pytest.mark.parametrize("kind", ["missing", "file", "folder", "part", "buildkit"])
+def test_no_store(tmp_path, kind):
+    """What is no store is one clear line."""
+    where = tmp_path / "x\nfake: line"
+    if kind == "file":
+        where.write_bytes(b"")
+    elif kind != "missing":
+        where.mkdir()
+    if kind == "part":
+        (where / "meta.db").touch()
+    if kind == "buildkit":
+        (where / "containerdmeta.db").touch()
+    with pytest.raises(EvidenceUnreadable) as caught:
+        found(where)
+    assert "\n" not in str(caught.value)
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _huge(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(100 << 20)
+
+
+def _nested(path: Path) -> None:
+    path.write_text("[" * 200_000)
+
+
+def _binary(path: Path) -> None:
+    path.write_bytes(b'root = "\xff\xfe"\n{"data-root": "\xff"}')
+
+
+def _null(path: Path) -> None:
+    path.write_text('{"data-root": "/a\\u0000b"}' if path.suffix == ".json" else 'root = "/a\\u0000b"')
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("make", [_fifo, _huge, _nested, _binary, _null, _folder, _loop])
+@pytest.mark.parametrize("name", ["containerd/config.toml", "docker/daemon.json"])
+def test_hostile_settings(host, make, name):
+    """Settings that cannot be read neither hang nor stop discovery: the root says so, and owners are unknown."""
+    make_root(host / "var/lib/containerd")
+    (host / "var/lib/docker/containers").mkdir(parents=True)
+    (host / "etc" / name).parent.mkdir()
+    make(host / "etc" / name)
+    (root,) = found(host)
+    assert [finding.code for finding in root.findings] == ["config-unreadable"]
+    assert name != "docker/daemon.json" or not root.docker_known
+
+
+def test_hostile_settings_and_nothing_else(host):
+    """Nothing found while a setting is unreadable is an error, not an empty host."""
+    (host / "etc/docker").mkdir()
+    (host / "etc/docker/daemon.json").write_text("{")
+    with pytest.raises(EvidenceUnreadable, match=r"daemon\.json"):
+        found(host)
+
+
+def test_cyclic_and_endless_imports(host):
+    """Imports that name each other, or far too many, end."""
+    make_root(host / "var/lib/containerd")
+    (host / "etc/containerd").mkdir()
+    (host / "etc/containerd/config.toml").write_text('imports = ["*.toml"]\n')
+    for number in range(100):
+        (host / f"etc/containerd/{number}.toml").write_text('imports = ["*.toml", "../containerd/config.toml"]\n')
+    (root,) = found(host)
+    assert [finding.code for finding in root.findings] == ["config-unreadable"]
+
+
+def test_names_that_are_no_text(host):
+    """Names that are no UTF-8 are found and kept as bytes."""
+    data = os.fsencode(host) + b"/var/lib/docker/volumes/\xff\x1b[2J/_data/lib/containerd"
+    os.makedirs(data + b"/io.containerd.metadata.v1.bolt")
+    assert [root.path for root in found(host)] == [data]

@@ -1,0 +1,94 @@
+"""Whose a lease is, rule by rule of model §5 and §8.8; an owner that cannot be read keeps its leases."""
+
+import pytest
+from tests.support.values import NOW, digest, lease
+
+from drydock.model.leases import LeaseClass
+from drydock.model.records import Container, Metadata, Sandbox
+from drydock.model.roots import DockerContainer, Owners
+from drydock.verdict.graph import Graph
+from drydock.verdict.leases import classify
+
+CONTAINER = b"c" * 64
+RECORD = b"0123456789abcdefghijklmno"
+FLAT = {b"containerd.io/gc.flat": b"2026-01-01T00:00:00Z"}
+HOUR = 3600 * 10**9
+KNOWN = Owners({}, frozenset(), frozenset(), frozenset())
+
+
+def _class(found, owners=KNOWN, **records):
+    metadata = Metadata(b"/store/meta.db", 4)
+    metadata.leases.append(found)
+    for name, values in records.items():
+        getattr(metadata, name).extend(values)
+    return classify(found, Graph(metadata), owners, NOW)[0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({b"containerd.io/gc.expire": b"2020-01-01T00:00:00Z"}, LeaseClass.EXPIRED),
+        ({b"containerd.io/gc.expire": b"2020-01-01T00:00:00Z", b"moby/prune.images": b"true"}, LeaseClass.EXPIRED),
+        ({b"containerd.io/gc.expire": b"2120-01-01T00:00:00Z"}, LeaseClass.TEMPORARY),
+        ({b"moby/prune.images": b"true"}, LeaseClass.TEMPORARY),
+        ({b"moby.lease/temporary": b"x"}, LeaseClass.TEMPORARY),
+        ({b"buildkit/lease.temporary": b"x", **FLAT}, LeaseClass.TEMPORARY),
+        ({b"containerd.io/gc.expire": b"no time"}, LeaseClass.UNKNOWN),
+        ({}, LeaseClass.UNKNOWN),
+    ],
+)
+def test_labels_come_first(labels, expected):
+    """An expiry or a mark of its maker decides; an expiry that does not parse is no expiry."""
+    assert _class(lease(b"some-lease", labels)) is expected
+
+
+def test_a_docker_container_owns_the_lease_of_its_id():
+    """By the name of its folder; gone when the readable folder does not have it; kept when that is unreadable."""
+    held = lease(CONTAINER)
+    there = Owners({CONTAINER: DockerContainer(CONTAINER)}, frozenset(), frozenset(), frozenset())
+    assert _class(held, there) is LeaseClass.CONTAINER
+    assert _class(held) is LeaseClass.OWNERLESS
+    assert _class(held, Owners()) is LeaseClass.UNKNOWN
+    assert _class(lease(CONTAINER, namespace=b"moby-100000.100000")) is LeaseClass.OWNERLESS
+    assert _class(lease(CONTAINER, namespace=b"default")) is LeaseClass.UNKNOWN
+
+
+def test_a_cri_sandbox_or_container_record_owns_the_lease_of_its_id():
+    """In k8s.io the owner's records are in the same database."""
+    held = lease(CONTAINER, namespace=b"k8s.io")
+    assert _class(held, Owners()) is LeaseClass.OWNERLESS
+    sandbox = Sandbox(b"k8s.io", CONTAINER, b"", b"", {}, outside_v1=False)
+    assert _class(held, Owners(), sandboxes=[sandbox]) is LeaseClass.CONTAINER
+    container = Container(b"k8s.io", CONTAINER, b"", b"", b"", b"", b"", {})
+    assert _class(held, Owners(), containers=[container]) is LeaseClass.CONTAINER
+
+
+@pytest.mark.parametrize("name", [RECORD, RECORD + b"-variants", RECORD + b"-view"])
+def test_a_build_record_owns_its_leases(name):
+    """The record's id, bare and with BuildKit's two suffixes."""
+    held = lease(name, FLAT)
+    assert _class(held, Owners(build_records=frozenset((RECORD,)))) is LeaseClass.BUILD_CACHE
+    assert _class(held) is LeaseClass.OWNERLESS
+    assert _class(held, Owners()) is LeaseClass.UNKNOWN
+
+
+def test_build_history_and_graphdriver_images():
+    """Leases named after a build in a history namespace, and after an image of the graphdriver store."""
+    held = lease(b"ref_abc", namespace=b"moby_history")
+    assert _class(held, Owners(build_history=frozenset((b"abc",)))) is LeaseClass.BUILD_HISTORY
+    assert _class(held) is LeaseClass.OWNERLESS
+    assert _class(held, Owners()) is LeaseClass.UNKNOWN
+    held = lease(b"moby-image-" + digest(7))
+    assert _class(held, Owners(images=frozenset((digest(7),)))) is LeaseClass.IMAGE
+    assert _class(held) is LeaseClass.OWNERLESS
+    assert _class(held, Owners()) is LeaseClass.UNKNOWN
+
+
+def test_a_random_lease_of_dockerd_without_an_end_is_ownerless_after_a_day():
+    """What docker save and some pulls left before 27.4; only in dockerd's namespaces, and only when it is old."""
+    old, young = NOW - 25 * HOUR, NOW - 23 * HOUR
+    assert _class(lease(b"305771601-pHvw", created=old)) is LeaseClass.OWNERLESS
+    assert _class(lease(b"305771601-pHvw", created=young)) is LeaseClass.UNKNOWN
+    assert _class(lease(b"305771601-pHvw")) is LeaseClass.UNKNOWN
+    assert _class(lease(b"305771601-pHvw", created=old, namespace=b"default")) is LeaseClass.UNKNOWN
+    assert _class(lease(b"305771601-pHvw", {b"mine": b"1"}, created=old)) is LeaseClass.UNKNOWN
