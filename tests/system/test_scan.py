@@ -196,7 +196,7 @@ def test_without_rights(unpacked):
     os.chmod(host / of.root, 0o700)
     # Everything is imported first: the user may not be able to read the interpreter's own folder.
     code = (
-        "import os, sys, drydock.cli, drydock.cli.scan, drydock.pipeline, drydock.report.table, drydock.report.document\n"
+        "import os, sys, drydock.cli.scan, drydock.pipeline, drydock.report.table, drydock.report.document\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); drydock.cli.main(sys.argv[1:])"
     )
     done = subprocess.run(
