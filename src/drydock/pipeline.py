@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from drydock.evidence.roots import discover
 from drydock.evidence.store import Progress, hold_store, read_store
@@ -15,12 +16,14 @@ from drydock.model.plans import Outcome
 from drydock.model.roots import Root
 from drydock.model.scans import Scan
 from drydock.model.text import shown
-from drydock.reclaim.execute import Run, execute
 from drydock.reclaim.guard import check_clock, refuse_if_used
 from drydock.reclaim.policy import choose
 from drydock.verdict.explain import explain as explain_subject
 from drydock.verdict.find import find
 from drydock.verdict.judge import Reach, judge
+
+if TYPE_CHECKING:
+    from drydock.reclaim.execute import Run
 
 
 def scan(
@@ -105,6 +108,8 @@ def clean(
         EvidenceUnreadable: ``where`` is not a store.
         Refused: an engine, a shim or a mount uses a root, a lock is held, or the clock is wrong.
     """
+    from drydock.reclaim.execute import execute  # noqa: PLC0415 - a scan must not load what cuts
+
     with ExitStack() as stack:
         roots = discover(where)
         for root in roots:
