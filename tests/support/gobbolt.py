@@ -64,10 +64,3 @@ def check(path: Path, *, timeout: float = 20) -> tuple[int, str]:
 def dump(path: Path) -> str:
     """Every bucket, sequence, key and value of a file, as ``drydock bolt dump`` prints it."""
     return subprocess.run([program("dump"), path], capture_output=True, check=True, timeout=300).stdout.decode()
-
-
-def visit(path: Path) -> tuple[int, int, float]:
-    """Keys and bytes in a file, and the seconds it took Go to visit them."""
-    done = subprocess.run([program("visit"), path], capture_output=True, check=True, timeout=600)
-    keys, size, seconds = done.stdout.split()
-    return int(keys), int(size), float(seconds)
