@@ -6,6 +6,7 @@ A standalone buildkitd keeps the same kind of database below another layout; it 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -34,9 +35,11 @@ def discover(where: RawPath | None) -> list[Root]:
     if where is None:
         return _discover_host(Host())
     path = RawPath(os.path.realpath(where))
-    if not os.path.lexists(path):
-        raise EvidenceUnreadable(f"{shown(where)}: no such folder")
-    if not is_folder(path):
+    try:
+        status = os.lstat(path)
+    except OSError as error:
+        raise EvidenceUnreadable(f"{shown(where)}: {error.strerror}") from error
+    if not stat.S_ISDIR(status.st_mode):
         raise EvidenceUnreadable(f"{shown(where)}: not a folder")
     if not os.access(path, os.R_OK | os.X_OK):
         raise EvidenceUnreadable(f"{shown(where)}: permission denied (run as root)")
@@ -57,6 +60,8 @@ def _discover_host(host: Host) -> list[Root]:
     found = survey.roots()
     if not found and survey.findings:
         raise EvidenceUnreadable(f"no containerd root found, and {survey.findings[0].message}")
+    if not found and survey.closed:
+        raise EvidenceUnreadable(f"{shown(survey.closed[0])}: permission denied (run as root)")
     return found
 
 
