@@ -6,7 +6,6 @@ A standalone buildkitd keeps the same kind of database below another layout; it 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -36,10 +35,14 @@ def discover(where: RawPath | None) -> list[Root]:
         return _discover_host(Host())
     path = RawPath(os.path.realpath(where))
     try:
-        status = os.lstat(path)
+        os.lstat(path)
+    except FileNotFoundError as error:
+        raise EvidenceUnreadable(f"{shown(where)}: no such folder") from error
+    except PermissionError as error:
+        raise EvidenceUnreadable(f"{shown(where)}: permission denied (run as root)") from error
     except OSError as error:
         raise EvidenceUnreadable(f"{shown(where)}: {error.strerror}") from error
-    if not stat.S_ISDIR(status.st_mode):
+    if not is_folder(path):
         raise EvidenceUnreadable(f"{shown(where)}: not a folder")
     if not os.access(path, os.R_OK | os.X_OK):
         raise EvidenceUnreadable(f"{shown(where)}: permission denied (run as root)")
