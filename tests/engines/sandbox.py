@@ -167,6 +167,11 @@ class Sandbox:
     ) -> None:
         self.close()
 
+    @property
+    def init(self) -> psutil.Process:
+        """The first process, whose end is the end of everything inside."""
+        return psutil.Process(self._pid)
+
     def close(self) -> None:
         """Kill everything in the sandbox; its mounts go with it. As sudden as a power cut, but nothing is unsynced."""
         if self._init is not None:

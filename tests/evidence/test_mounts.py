@@ -6,6 +6,7 @@ import os
 import subprocess
 
 import pytest
+from tests.support.privilege import needs_root
 from tests.support.proc import python, running, shell
 
 from drydock.evidence.mountinfo import Entry, View
@@ -14,8 +15,6 @@ from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
 
 SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
-
-root_only = pytest.mark.skipif(os.getuid() != 0, reason="needs root: mounts")
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def overlay(store, where, lower, upper="3"):
 
 
 @pytest.mark.root
-@root_only
+@needs_root
 @pytest.mark.parametrize(("lower", "upper", "snapshot"), [("12", "3", b"1"), ("2", "3", b"2"), ("21", "", b"2")])
 def test_overlay_in_another_namespace(store, tmp_path, lower, upper, snapshot):
     """An overlay of the root's snapshots counts wherever it is mounted; a root beside it is free."""
@@ -65,7 +64,7 @@ def test_overlay_in_another_namespace(store, tmp_path, lower, upper, snapshot):
 
 
 @pytest.mark.root
-@root_only
+@needs_root
 def test_relative_lower_folders(store, tmp_path):
     """Lower folders relative to ``snapshots``, as containerd mounts long lists, count."""
     (tmp_path / "merged").mkdir()
@@ -76,7 +75,7 @@ def test_relative_lower_folders(store, tmp_path):
 
 
 @pytest.mark.root
-@root_only
+@needs_root
 def test_the_same_text_in_another_namespace(store, tmp_path):
     """An overlay whose folders have the same path, but lie in another store, does not count."""
     (tmp_path / "merged").mkdir()
@@ -87,7 +86,7 @@ def test_the_same_text_in_another_namespace(store, tmp_path):
 
 
 @pytest.mark.root
-@root_only
+@needs_root
 def test_bind_of_a_part(store, tmp_path):
     """A bind mount of a snapshot counts; one of the whole root, or of what holds it, does not."""
     for name in ("part", "whole", "above"):
@@ -101,7 +100,7 @@ def test_bind_of_a_part(store, tmp_path):
 
 
 @pytest.mark.root
-@root_only
+@needs_root
 def test_mount_inside(store):
     """A mount strictly below the root counts; one at the root itself does not."""
     with in_namespace(f"mount -t tmpfs none '{store}/{SNAPSHOTS}/1/fs'"):
@@ -112,7 +111,7 @@ def test_mount_inside(store):
 
 
 @pytest.mark.root
-@root_only
+@needs_root
 def test_root_on_a_mount_of_its_own(store, tmp_path):
     """A root that is a read-only bind mount is free, and shows who uses a part of what it is a mount of."""
     for name in ("capture", "part"):
@@ -128,7 +127,7 @@ def test_root_on_a_mount_of_its_own(store, tmp_path):
 
 
 @pytest.mark.root
-@root_only
+@needs_root
 def test_in_a_chroot(store, tmp_path):
     """A mount that a chrooted process made below its own root counts, by the paths that it has there."""
     (tmp_path / "merged").mkdir()

@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.privilege import needs_root
 from tests.support.proc import python, running, shell
 
 from drydock.evidence.processes import users
 from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
-
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root: mount namespaces")
 
 
 @pytest.fixture
@@ -116,6 +115,8 @@ def daemon(folder, name, *flags):
         ("containerd", ["-c", "{other}/config.toml"], Engine.CONTAINERD, True),
         ("dockerd", ["--data-root", "{data}"], Engine.DOCKER, True),
         ("dockerd", ["-g", "{other}"], Engine.DOCKER, False),
+        ("dockerd", ["-g", "{other}"], Engine.CONTAINERD, True),
+        ("dockerd", ["-g", "{other}", "--containerd=/run/other/containerd.sock"], Engine.CONTAINERD, False),
         ("k3s", ["server"], Engine.K3S, True),
         ("k3s", ["server"], Engine.CONTAINERD, False),
         ("kubelet", [], Engine.K3S, True),
