@@ -115,6 +115,8 @@ def daemon(folder, name, *flags):
         ("containerd", ["-c", "{other}/config.toml"], Engine.CONTAINERD, True),
         ("dockerd", ["--data-root", "{data}"], Engine.DOCKER, True),
         ("dockerd", ["-g", "{other}"], Engine.DOCKER, False),
+        ("dockerd", ["-g", "{other}"], Engine.CONTAINERD, True),
+        ("dockerd", ["-g", "{other}", "--containerd=/run/other/containerd.sock"], Engine.CONTAINERD, False),
         ("k3s", ["server"], Engine.K3S, True),
         ("k3s", ["server"], Engine.CONTAINERD, False),
         ("kubelet", [], Engine.K3S, True),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 from tests.engines.containerd import Containerd
@@ -53,6 +55,12 @@ def test_process(store):
         assert f"end process {child.pid}" in str(caught.value)
         assert str(caught.value).isprintable()
     refuse_if_used(root(store))
+
+
+def test_importing_is_cheap():
+    """Nothing that only reads loads psutil."""
+    code = "import sys, drydock.reclaim.guard, drydock.evidence.roots; sys.exit('psutil' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.root

@@ -15,6 +15,8 @@ from drydock.model.errors import ActionFailed
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from drydock.model.scans import Scan
+
 
 @contextmanager
 def open_output(path: str | None) -> Iterator[TextIO]:
@@ -49,3 +51,11 @@ def console(file: TextIO) -> Console:
     from rich.console import Console  # noqa: PLC0415 - a start without a table must not pay for rich
 
     return Console(file=file, highlight=False, emoji=False, markup=False)
+
+
+def warn_unread(scans: Iterable[Scan]) -> None:
+    """One line on stderr for each root whose records could not all be read."""
+    for scan in scans:
+        cause = scan.unread()
+        if cause:
+            click.echo(f"drydock: {cause}; nothing that depends on it is removed", err=True)

@@ -3,7 +3,8 @@
 A path's text says nothing across mount namespaces, so every path is judged by the device and inode of its folders as
 the process itself sees them (``/proc/<pid>/root``). Rules for those that need not have a file of the root open:
 
-- dockerd and containerd count when their flags or settings name the root, or one of its Docker data roots;
+- dockerd and containerd count when their flags or settings name the root, or one of its Docker data roots; any dockerd
+  in this mount namespace counts for a system containerd of this host, unless its flags name the socket of another;
 - k3s, rke2, k0s and microk8s count for the root of their own kind on this host: they start its containerd again;
 - kubelet counts for the root of a Kubernetes distribution, and for a system containerd of this host unless its flags
   name the socket of another runtime; never for Docker's or a user's root;
@@ -86,8 +87,7 @@ class _Look:
         if kind in _KUBERNETES:
             return f"runs the containerd of {engine.value}" if self._here and kind is engine else None
         if name == b"kubelet":
-            socket = _flag(arguments, b"container-runtime-endpoint")
-            mine = socket is None or any(os.path.dirname(socket).endswith(state) for state in self._root.states)
+            mine = self._may_talk(_flag(arguments, b"container-runtime-endpoint"))
             used = engine in _KUBERNETES or (engine is Engine.CONTAINERD and mine)
             return "starts containers in it" if self._here and used else None
         if kind is Engine.BUILDKIT:
@@ -101,7 +101,18 @@ class _Look:
             config = _flag(arguments, b"config", b"c") or b"/etc/containerd/config.toml"
             told = _flag(arguments, b"root") or read_containerd_config(host, config).root or b"/var/lib/containerd"
         where = host.folder(told)
-        return f"serves {shown(told)}" if where is not None and _key(where) in self._all else None
+        if where is not None and _key(where) in self._all:
+            return f"serves {shown(told)}"
+        if name == b"dockerd" and self._here and engine is Engine.CONTAINERD and self._is_beside(pid):
+            return "may keep containers in it" if self._may_talk(_flag(arguments, b"containerd")) else None
+        return None
+
+    def _may_talk(self, socket: bytes | None) -> bool:
+        """Whether a client with this socket, or with its default one, talks to the root's containerd."""
+        return socket is None or any(os.path.dirname(socket).endswith(state) for state in self._root.states)
+
+    def _is_beside(self, pid: int) -> bool:
+        return _key(b"/proc/%d/ns/mnt" % pid) == self._space and _key(b"/proc/%d/root" % pid) == _key(b"/")
 
     def _keeps(self, pid: int, namespace: bytes, container: bytes, address: bytes | None) -> bool:
         """Whether a shim's container belongs to the root.
