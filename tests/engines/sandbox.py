@@ -76,7 +76,10 @@ class Daemon:
         self._popen = popen
         self.log = log
         """Where its standard output and error go."""
-        self.process = _only_child(popen)
+        try:
+            self.process = _only_child(popen)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.tail(200)}") from error
 
     @property
     def running(self) -> bool:
@@ -91,7 +94,7 @@ class Daemon:
         """
         if self.running:
             self.process.send_signal(signal.SIGTERM)
-        self._wait(timeout)
+        self.wait(timeout)
 
     def kill(self) -> None:
         """SIGKILL it and everything it started."""
@@ -100,13 +103,18 @@ class Daemon:
             for process in family:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-        self._wait(10.0)
+        self.wait(10.0)
 
     def tail(self, lines: int = 15) -> str:
         """The end of its log, for messages."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def _wait(self, timeout: float) -> None:
+    def wait(self, timeout: float) -> None:
+        """Wait for its end.
+
+        Raises:
+            TimeoutError: it did not end in time.
+        """
         try:
             self._popen.wait(timeout)
         except subprocess.TimeoutExpired as error:
@@ -117,7 +125,8 @@ class Sandbox:
     """Namespaces to run an engine in, as a context manager.
 
     Args:
-        work: an existing folder for logs and scratch mount points; it must not lie in what the engine stores.
+        work: an existing folder for logs and scratch mount points, not below /run (which is hidden) and not in what the
+            engine stores.
         rootfs: an engine's root file system, used read-only below a tmpfs; None for this machine's own.
         docker: the folder shown as /var/lib/docker; needed with ``rootfs``.
 
@@ -133,6 +142,7 @@ class Sandbox:
         self._docker = docker
         self._init: subprocess.Popen[bytes] | None = None
         self._pid = 0
+        self._daemons: list[Daemon] = []
 
     def __enter__(self) -> Self:
         if os.geteuid() != 0:
@@ -159,7 +169,8 @@ class Sandbox:
             self._inside(_loopback_up)
         except (OSError, TimeoutError) as error:
             self.close()
-            raise EngineUnavailable(f"no sandbox: {error}: {log.read_text(errors='replace').strip()}") from error
+            said = " ".join(log.read_text(errors="replace").split())
+            raise EngineUnavailable(f"no sandbox: {error}: {said}") from error
         return self
 
     def __exit__(
@@ -175,13 +186,15 @@ class Sandbox:
     def close(self) -> None:
         """Kill everything in the sandbox; its mounts go with it. As sudden as a power cut, but nothing is unsynced."""
         if self._init is not None:
-            if self._pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGKILL)
-            else:
-                self._init.kill()
+            if self._alive():
+                # unshare has not seen the end of its child yet, so the number is still that child's.
+                os.kill(self._pid or self._init.pid, signal.SIGKILL)
             self._init.wait()
             self._init, self._pid = None, 0
+        for daemon in self._daemons:
+            # nsenter, which stays outside, holds the mounts until it has seen the daemon's end.
+            daemon.wait(10.0)
+        self._daemons.clear()
         _remove_cgroup(self.cgroup)
 
     def run(
@@ -207,7 +220,9 @@ class Sandbox:
             popen = subprocess.Popen(
                 self._enter(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/"
             )
-        return Daemon(popen, path)
+        daemon = Daemon(popen, path)
+        self._daemons.append(daemon)
+        return daemon
 
     def listen(self, port: int = 0) -> socket.socket:
         """A TCP socket on the sandbox's loopback (0: a free port), usable from this process."""
