@@ -108,7 +108,7 @@ def test_tells_a_meta_that_does_not_count_as_less(tmp_path):
 
 
 def test_a_meta_without_a_checksum_is_severe(tmp_path):
-    """bbolt v1.3.6 would use it, with whatever is in it."""
+    """The bbolt of v1.3.6 would use it, with whatever is in it."""
     path = tmp_path / "file.db"
     layout = boltwriter.write(path, TREE)
     layout.patch(layout.newest * 4096 + 16 + 56, bytes(8))
