@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from itertools import chain
 
 from bbolt_reader.page import HEADER, PAGE_LEAF
-from bbolt_reader.tree import MAX_DEPTH, Leaf, Tree
+from bbolt_reader.tree import MAX_DEPTH, Loaded, Tree
 
 
 class Bucket:
@@ -18,14 +19,15 @@ class Bucket:
         root: the page its tree starts at; 0 where it is inline.
         sequence: the last number its NextSequence gave out.
         offset: byte of the file its header lies at.
+        tree: the pages it is part of.
     """
 
-    __slots__ = ("_depth", "_key", "_parent", "_tree", "_value", "offset", "root", "sequence")
+    __slots__ = ("_depth", "_key", "_parent", "_value", "offset", "root", "sequence", "tree")
 
     def __init__(  # noqa: PLR0917  by position: made once per record, where names cost a tenth of the time
         self, tree: Tree, parent: Bucket | None, key: bytes, depth: int, value: bytes, offset: int
     ) -> None:
-        self._tree = tree
+        self.tree = tree
         self._parent = parent
         self._key = key
         self._depth = depth
@@ -50,9 +52,12 @@ class Bucket:
 
     def items(self) -> Iterator[tuple[bytes, bytes | Bucket]]:
         """All keys, each with its value or the bucket it names."""
-        if self.root:
-            return self._entries(self._tree.leaves(self.root, self.offset))
-        return self._entries((self._inline(),))
+        if not self.root:
+            return self.entries(self.inline())
+        page = self.tree.load(self.root, self.offset)
+        if page[0] == PAGE_LEAF:
+            return self.entries(page)
+        return chain.from_iterable(map(self.entries, self.tree.leaves(page)))
 
     def buckets(self) -> Iterator[tuple[bytes, Bucket]]:
         """The keys that name buckets, with these."""
@@ -77,55 +82,63 @@ class Bucket:
         return value if isinstance(value, Bucket) else None
 
     def _find(self, key: bytes) -> bytes | Bucket | None:
-        leaf = self._leaf_of(key) if self.root else self._inline()
-        for found, value in self._entries((leaf,)):
+        leaf = self._leaf_of(key) if self.root else self.inline()
+        for found, value in self.entries(leaf):
             if found == key:
                 return value
         return None
 
-    def _leaf_of(self, key: bytes) -> Leaf:
+    def _leaf_of(self, key: bytes) -> Loaded:
         """The leaf page where a key must be, if it is anywhere."""
-        tree, pgid, referrer = self._tree, self.root, self.offset
+        tree, pgid, referrer = self.tree, self.root, self.offset
         for _ in range(MAX_DEPTH):
             page = tree.load(pgid, referrer)
-            if page.flags == PAGE_LEAF:
-                return page.leaf
+            if page[0] == PAGE_LEAF:
+                return page
             children = tree.children(page)
             child = children[max(bisect_right([child.key for child in children], key) - 1, 0)]
             pgid, referrer = child.pgid, child.offset
         raise tree.corrupt(f"more than {MAX_DEPTH} branch pages above each other", referrer)
 
-    def _inline(self) -> Leaf:
+    def inline(self) -> Loaded:
+        """The page of an inline bucket.
+
+        Raises:
+            Corrupt: there is none.
+        """
         value = self._value
         if len(value) < HEADER + HEADER:
-            raise self._tree.corrupt("an inline bucket without a page", self.offset)
-        _, flags, count, _ = self._tree.header(value, HEADER)
+            raise self.tree.corrupt("an inline bucket without a page", self.offset)
+        _, flags, count, _ = self.tree.header(value, HEADER)
         if flags != PAGE_LEAF or HEADER * (count + 2) > len(value):
-            raise self._tree.corrupt(f"an inline bucket with flags {flags:#x}, {count} elements", self.offset + HEADER)
-        return value, HEADER, len(value), count, self.offset
+            raise self.tree.corrupt(f"an inline bucket with flags {flags:#x}, {count} elements", self.offset + HEADER)
+        return flags, value, HEADER, len(value), count, self.offset
 
-    def _entries(self, leaves: Iterable[Leaf]) -> Iterator[tuple[bytes, bytes | Bucket]]:
-        # The hot loop. Records of one kind have pages of one shape, so a shape is worked out once (page.Shape).
-        tree = self._tree
-        shapes = tree.shapes
-        for data, start, end, count, base in leaves:
-            if not count:
-                continue
-            first = start + HEADER
-            after = first + HEADER * count
-            elements = data[first:after]
-            shape = shapes.get(elements)
-            if shape is None:
-                shape = tree.shape(elements, end - after, base + first)
-            elif shape.size > end - after:
-                raise tree.corrupt("entries that lead out of their page", base + start)
-            fields = shape.unpack(data, after)
-            if not shape.buckets:
-                yield from zip(fields[::2], fields[1::2], strict=True)
-                continue
-            depth = self._depth + 1
-            if not self.root or depth > MAX_DEPTH:
-                raise tree.corrupt("a bucket in an inline bucket, or too deep", base + start)
-            offset = base + after
-            for key, value, at in zip(fields[::2], fields[1::2], shape.buckets, strict=True):
-                yield key, Bucket(tree, self, key, depth, value, offset + at) if at else value
+    def entries(self, page: Loaded) -> Iterator[tuple[bytes, bytes | Bucket]]:
+        """The entries of one leaf page."""
+        # The hot path. Records of one kind have pages of one shape: each shape is worked out once, and the iteration
+        # over what was unpacked is left to C.
+        _, data, start, end, count, base = page
+        if not count:
+            return iter(())
+        tree = self.tree
+        first = start + HEADER
+        after = first + HEADER * count
+        elements = data[first:after]
+        shape = tree.shapes.get(elements)
+        if shape is None:
+            shape = tree.shape(elements, end - after, base + first)
+        elif shape.size > end - after:
+            raise tree.corrupt("entries that lead out of their page", base + start)
+        fields = iter(shape.unpack(data, after))
+        if not shape.buckets:
+            return zip(fields, fields, strict=False)
+        depth = self._depth + 1
+        if not self.root or depth > MAX_DEPTH:
+            raise tree.corrupt("a bucket in an inline bucket, or too deep", base + start)
+        entries: list[tuple[bytes, bytes | Bucket]] = list(zip(fields, fields, strict=False))
+        offset = base + after
+        for index, at in shape.buckets:
+            key, value = entries[index]
+            entries[index] = key, Bucket(tree, self, key, depth, value, offset + at)  # type: ignore[arg-type]
+        return iter(entries)

@@ -81,6 +81,8 @@ class Source:
         """Close what :meth:`open` opened; a second call does nothing."""
         if self._map is not None:
             self._map.close()
+            self._map = None
+            self._populated.clear()
         if self._owned and self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
@@ -90,13 +92,13 @@ class Source:
 
         Raises: as :meth:`read`.
         """
-        mapping = self._map
+        mapping, populated, end = self._map, self._populated, offset + length
         if mapping is None:
             return self.read(offset, length, page), 0
-        end = offset + length
-        if end > self.size or length > READ_LIMIT or self._fd < 0:
+        if length <= _CHUNK and end <= self.size and offset // _CHUNK in populated and (end - 1) // _CHUNK in populated:
+            return mapping, offset
+        if end > self.size or length > READ_LIMIT:
             return self.read(offset, length, page), 0
-        populated = self._populated
         for chunk in range(offset // _CHUNK, (end - 1) // _CHUNK + 1):
             if chunk not in populated:
                 try:

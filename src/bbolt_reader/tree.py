@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from array import array
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import mmap
 from struct import Struct
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from bbolt_reader.errors import Corrupt
+from bbolt_reader.errors import Corrupt, Truncated
 from bbolt_reader.meta import Meta
-from bbolt_reader.page import HEADER, LEAF_BUCKET, MAX_KEY, PAGE_BRANCH, PAGE_LEAF, BranchElement, formats
+from bbolt_reader.page import (
+    HEADER,
+    LEAF_BUCKET,
+    MAX_KEY,
+    PAGE_BRANCH,
+    PAGE_FREELIST,
+    PAGE_LEAF,
+    BranchElement,
+    formats,
+)
 from bbolt_reader.source import READ_LIMIT, Source
 
 MAX_DEPTH: Final = 64
@@ -18,16 +29,11 @@ MAX_DEPTH: Final = 64
 
 _SHAPES_KEPT: Final = 4096
 _SHAPE_ELEMENTS: Final = 64
+_ARRAY_PAGES: Final = 1 << 23
 
-Leaf: TypeAlias = "tuple[bytes | mmap, int, int, int, int]"
-"""A leaf page in a buffer: the buffer, where the page starts and ends in it, its elements, the buffer's file offset."""
-
-
-class Loaded(NamedTuple):
-    """A branch or leaf page whose header is right."""
-
-    flags: int
-    leaf: Leaf
+Loaded: TypeAlias = "tuple[int, bytes | mmap, int, int, int, int]"
+"""A branch or leaf page whose header is right: its flags, a buffer, where in it the page starts and ends, how many
+elements it has, and the byte of the file that the buffer starts at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +44,8 @@ class Shape:
     """``Struct.unpack_from``: key, value, key, value, … of a page whose elements end at the given offset."""
     size: int
     """Bytes it takes behind the elements."""
-    buckets: tuple[int, ...]
-    """For each element that is a bucket, where its value starts behind the elements, else 0; empty if none is one."""
+    buckets: tuple[tuple[int, int], ...]
+    """The elements that are buckets: index, and where the value starts behind the elements."""
 
 
 class Tree:
@@ -50,8 +56,9 @@ class Tree:
     """
 
     __slots__ = (
-        "_high_water",
+        "_end",
         "_owners",
+        "_window",
         "branch",
         "bucket",
         "header",
@@ -71,45 +78,81 @@ class Tree:
         self.branch = formats().branch.iter_unpack
         self.leaf = formats().leaf.iter_unpack
         self.shapes: dict[bytes, Shape] = {}
-        self._high_water = meta.high_water
-        self._owners: dict[int, int] = {}
+        self._window = source.window
+        # Who names each page; 0, no byte that could, while nobody has. An array takes a fifth of a dict's memory, but
+        # all at once, and a file with holes can have any size.
+        self._end = min(meta.high_water, source.size // meta.page_size)
+        self._owners: array[int] | defaultdict[int, int]
+        self._owners = array("Q", bytes(8 * self._end)) if self._end <= _ARRAY_PAGES else defaultdict(int)
 
-    def load(self, pgid: int, referrer: int) -> Loaded:
-        """A branch or leaf page.
+    def load(self, pgid: int, referrer: int, kinds: tuple[int, ...] = (PAGE_LEAF, PAGE_BRANCH)) -> Loaded:
+        """A branch or leaf page, or one of other kinds.
 
         Args:
             pgid: its position.
             referrer: the byte of the file that names it; the same at every call for this page.
+            kinds: the flags it may have.
 
         Raises:
             Corrupt: it is no such page, or belongs to something else.
             Truncated: it lies behind the end of the file.
             Unreadable: the file cannot be read.
         """
-        if not 2 <= pgid < self._high_water:
-            raise self.corrupt(f"page {pgid} is named, of {self._high_water}", referrer)
-        if self._owners.setdefault(pgid, referrer) != referrer:
-            raise self.corrupt(f"page {pgid} is named here and at offset {self._owners[pgid]:#x}", referrer)
         length = self.page_size
         offset = pgid * length
-        data, start = self.source.window(offset, length, pgid)
+        if not 2 <= pgid < self._end or self._owners[pgid] != referrer:
+            self.claim(pgid, referrer)
+        data, start = self._window(offset, length, pgid)
         own, flags, count, overflow = self.header(data, start)
         if own != pgid:
             raise self.corrupt(f"the page says it is page {own}", offset)
-        if flags not in {PAGE_BRANCH, PAGE_LEAF}:
-            raise self.corrupt(f"neither a branch nor a leaf: flags {flags:#x}", offset)
+        if flags not in kinds:
+            raise self.corrupt(f"flags {flags:#x}, not one of {', '.join(map(hex, kinds))}", offset)
         if overflow:
             length *= overflow + 1
             self._cover(pgid, overflow, referrer)
-            data, start = self.source.window(offset, length, pgid)
-        if HEADER + HEADER * count > length:
+            data, start = self._window(offset, length, pgid)
+        if HEADER + HEADER * count > length and flags != PAGE_FREELIST:
             raise self.corrupt(f"{count} elements in {length} bytes", offset)
-        return Loaded(flags, (data, start, start + length, count, offset - start))
+        return flags, data, start, start + length, count, offset - start
 
-    def leaves(self, root: int, referrer: int) -> Iterator[Leaf] | tuple[Leaf]:
-        """The leaf pages below a page, in order."""
-        page = self.load(root, referrer)
-        return (page.leaf,) if page.flags == PAGE_LEAF else self._descend(page)
+    def claim(self, pgid: int, referrer: int) -> None:
+        """Note who names a page.
+
+        Raises:
+            Corrupt: it cannot be a page of the tree, or something else names it as well.
+            Truncated: the file has no such page.
+        """
+        if not 2 <= pgid < self.meta.high_water:
+            raise self.corrupt(f"page {pgid} is named, of {self.meta.high_water}", referrer)
+        if pgid >= self._end:
+            raise Truncated(f"named at {referrer:#x}, missing", file=self.source.name, page=pgid)
+        owner = self._owners[pgid]
+        if owner and owner != referrer:
+            raise self.corrupt(f"page {pgid} is named here and at {owner:#x}", referrer)
+        self._owners[pgid] = referrer
+
+    def claimed(self) -> Iterator[int]:
+        """The pages that something was found to name, in ascending order."""
+        if isinstance(self._owners, array):
+            return (pgid for pgid, owner in enumerate(self._owners) if owner)
+        return iter(sorted(pgid for pgid, owner in self._owners.items() if owner))
+
+    def leaves(self, page: Loaded) -> Iterator[Loaded]:
+        """The leaf pages below a branch page, in order."""
+        stack = [iter([(child.pgid, child.offset) for child in self.children(page)])]
+        while stack:
+            for pgid, referrer in stack[-1]:
+                page = self.load(pgid, referrer)
+                if page[0] == PAGE_LEAF:
+                    yield page
+                    continue
+                if len(stack) == MAX_DEPTH:
+                    raise self.corrupt(f"more than {MAX_DEPTH} branch pages above each other", referrer)
+                stack.append(iter([(child.pgid, child.offset) for child in self.children(page)]))
+                break
+            else:
+                stack.pop()
 
     def children(self, page: Loaded) -> list[BranchElement]:
         """The elements of a branch page.
@@ -117,7 +160,7 @@ class Tree:
         Raises:
             Corrupt: there is none, or one leads out of the page.
         """
-        data, start, end, count, base = page.leaf
+        _, data, start, end, count, base = page
         if not count:
             raise self.corrupt("a branch without children", base + start)
         at = start + HEADER
@@ -146,9 +189,9 @@ class Tree:
             Corrupt: a key or value leads out of the page or into another, or is of no valid length, or no valid flags.
         """
         codes: list[str] = []
-        values: list[int] = []
-        at, end, some = -len(elements), 0, False
-        for flags, pos, ksize, vsize in self.leaf(elements):
+        buckets: list[tuple[int, int]] = []
+        at, end = -len(elements), 0
+        for index, (flags, pos, ksize, vsize) in enumerate(self.leaf(elements)):
             key_at = at + pos
             if key_at < end or key_at + ksize + vsize > room or not 0 < ksize <= MAX_KEY:
                 raise self.corrupt(
@@ -159,11 +202,11 @@ class Tree:
                 raise self.corrupt(f"an entry with flags {flags:#x} and {vsize} bytes", offset + len(elements) + at)
             codes.append(f"{key_at - end}x{ksize}s{vsize}s")
             end = key_at + ksize + vsize
-            values.append(key_at + ksize if flags else 0)
-            some = some or flags != 0
+            if flags:
+                buckets.append((index, key_at + ksize))
             at += HEADER
-        shape = Shape(Struct("<" + "".join(codes)).unpack_from, end, tuple(values) if some else ())
-        if len(values) <= _SHAPE_ELEMENTS and len(self.shapes) < _SHAPES_KEPT:
+        shape = Shape(Struct("<" + "".join(codes)).unpack_from, end, tuple(buckets))
+        if len(codes) <= _SHAPE_ELEMENTS and len(self.shapes) < _SHAPES_KEPT:
             self.shapes[elements] = shape
         return shape
 
@@ -171,28 +214,12 @@ class Tree:
         """An error at a byte of the file."""
         return Corrupt(message, file=self.source.name, page=offset // self.page_size, offset=offset)
 
-    def _descend(self, page: Loaded) -> Iterator[Leaf]:
-        stack = [iter([(child.pgid, child.offset) for child in self.children(page)])]
-        while stack:
-            for pgid, referrer in stack[-1]:
-                page = self.load(pgid, referrer)
-                if page.flags == PAGE_LEAF:
-                    yield page.leaf
-                    continue
-                if len(stack) == MAX_DEPTH:
-                    raise self.corrupt(f"more than {MAX_DEPTH} branch pages above each other", referrer)
-                stack.append(iter([(child.pgid, child.offset) for child in self.children(page)]))
-                break
-            else:
-                stack.pop()
-
     def _cover(self, pgid: int, overflow: int, referrer: int) -> None:
         """Claim the places a page's overflow takes."""
         offset = pgid * self.page_size
-        if pgid + overflow >= self._high_water:
-            raise self.corrupt(f"reaches to page {pgid + overflow}, of {self._high_water}", offset)
+        if pgid + overflow >= self.meta.high_water:
+            raise self.corrupt(f"reaches to page {pgid + overflow}, of {self.meta.high_water}", offset)
         if (overflow + 1) * self.page_size > READ_LIMIT:
             raise self.corrupt(f"a page of {(overflow + 1) * self.page_size} bytes", offset)
         for covered in range(pgid + 1, pgid + overflow + 1):
-            if self._owners.setdefault(covered, referrer) != referrer:
-                raise self.corrupt(f"covers page {covered}, which {self._owners[covered]:#x} names", offset)
+            self.claim(covered, referrer)

@@ -24,7 +24,7 @@ def hold(engine: Containerd, namespace: str, lease: str, kind: str, name: str) -
 def open_ingest(
     engine: Containerd, namespace: str, ref: str, data: bytes, *, total: int, lease: str | None = None
 ) -> None:
-    """Begin to write content and stop before the end, as a client that went away. Without a lease it expires in 24 h."""
+    """Begin to write content and go away before the end. Without a lease it expires in 24 h."""
     message = _number(1, _WRITE) + _text(2, ref) + _number(3, total) + _bytes(6, data)
     _call(engine, namespace, "content.v1.Content/Write", message, lease=lease)
 

@@ -86,7 +86,7 @@ class Containerd:
         try:
             wait_for(self._answers, 20.0, "containerd", lambda: self.daemon.running)
         except TimeoutError as error:
-            raise TimeoutError(f"{error}\n{self.daemon.tail()}") from error
+            raise TimeoutError(f"{error}\n{self.daemon.tail(200)}") from error
         return self
 
     def __exit__(
@@ -116,11 +116,8 @@ class Containerd:
     def warnings(self) -> list[str]:
         """The messages it logged as warnings or errors about what it collected."""
         lines = self.daemon.log.read_text(errors="replace").splitlines()
-        return [
-            line.partition(" ")[2]
-            for line in lines
-            if re.search(r"level=(warning|error)", line) and _ABOUT.search(line)
-        ]
+        found = [line for line in lines if re.search(r"level=(warning|error)", line) and _ABOUT.search(line)]
+        return [line.partition(" ")[2].replace(str(self.root), "<root>") for line in found]
 
     def ctr(
         self, *arguments: str | Path, namespace: str | None = None, check: bool = True, stdin: bytes = b""

@@ -53,17 +53,16 @@ def dropped(before: Listing, after: Listing) -> Names:
 
 
 def on_disk(root: Path) -> list[str]:
-    r"""Every blob, ingest folder and snapshot folder below a containerd root, as paths relative to it.
+    """Every blob, ingest folder and snapshot folder below a containerd root, as paths relative to it.
 
-    Bytes that are no UTF-8 are written as ``\xNN``.
+    Bytes that are no UTF-8 become lone surrogates, as in Python's file names.
     """
     found = [
         *root.glob("io.containerd.content.v1.content/blobs/*/*"),
         *root.glob("io.containerd.content.v1.content/ingest/*"),
         *root.glob("io.containerd.snapshotter.v1.*/snapshots/*"),
     ]
-    return sorted(str(path.relative_to(root)).encode(errors="surrogateescape").decode(errors="backslashreplace")
-                  for path in found)  # fmt: skip
+    return sorted(str(path.relative_to(root)) for path in found)
 
 
 def ingest_files(root: Path) -> dict[str, dict[str, Any]]:

@@ -133,7 +133,8 @@ func mixed(db *bolt.DB, count int) {
 }
 
 // blobs makes what containerd leaves in meta.db for count blobs of one namespace: a bucket each with two times, a size
-// and labels, so that no blob's bucket fits inline; a few hundred a transaction, in the order of random digests.
+// and labels, so that no blob's bucket fits inline. An image of twenty blobs a transaction, digests at random: blobs that
+// are neighbours by key lie far apart in the file. Names, sizes and labels have various lengths.
 func blobs(db *bolt.DB, count int) {
 	random := rand.New(rand.NewSource(2))
 	stamp := []byte{1, 0, 0, 0, 14, 0xd9, 1, 2, 3, 4, 5, 6, 7, 0xff, 0xff}
@@ -146,7 +147,7 @@ func blobs(db *bolt.DB, count int) {
 				bucket, err = bucket.CreateBucketIfNotExists([]byte(name))
 				must(err)
 			}
-			for i := 0; i < 20000 && made < count; i++ {
+			for i := 0; i < 20 && made < count; i++ {
 				made++
 				digest := make([]byte, 32)
 				random.Read(digest)
@@ -158,7 +159,8 @@ func blobs(db *bolt.DB, count int) {
 				must(blob.Put([]byte("size"), size))
 				labels, err := blob.CreateBucket([]byte("labels"))
 				must(err)
-				must(labels.Put([]byte("containerd.io/distribution.source.docker.io"), []byte("library/image")))
+				source := "library/" + strings.Repeat("i", 3+made/20%23)
+				must(labels.Put([]byte("containerd.io/distribution.source.docker.io"), []byte(source)))
 				must(labels.Put([]byte("containerd.io/uncompressed"), []byte(fmt.Sprintf("sha256:%x", digest))))
 			}
 			return nil

@@ -1,0 +1,223 @@
+"""Everything that is wrong with a file: what bbolt's own ``tx.Check`` finds, and what it does not survive.
+
+``tx.Check`` of v1.3.6 reports pages that are reached twice, free and reached, neither, of another type, or above the
+high-water mark, and free ids named twice; v1.4 (tx_check.go) adds the order of keys. Here these are joined by cycles,
+headers, positions, lengths and flags, on all of which bbolt panics, hangs or reads what is none of its business.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from heapq import merge
+from itertools import pairwise
+from typing import Final
+
+from bbolt_reader.bucket import Bucket
+from bbolt_reader.database import Database
+from bbolt_reader.errors import BoltError, Truncated, Unreadable
+from bbolt_reader.meta import PAGE_META, Meta
+from bbolt_reader.page import HEADER, PAGE_FREELIST, PAGE_LEAF, formats
+from bbolt_reader.tree import MAX_DEPTH, Loaded
+
+EACH: Final = 100
+"""The most of one kind of damage that is told one by one; the rest is counted."""
+
+_FREELIST_FIELD: Final = HEADER + 32
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One thing that is wrong."""
+
+    code: str
+    """Its kind: meta, short-file, root, freelist, corrupt, truncated, unreadable, order, freed, or unreachable."""
+    message: str
+    """One line without control characters and without the place."""
+    page: int | None = None
+    offset: int | None = None
+    severe: bool = True
+    """False where bbolt reads the file as if nothing were wrong: the meta that does not count is not valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A page to look at, who names it, and between which keys its own must lie."""
+
+    pgid: int
+    referrer: int
+    low: bytes
+    high: bytes | None
+    depth: int
+    bucket: Bucket
+
+
+def verify(database: Database) -> Iterator[Damage]:
+    """Look at every page and every entry once.
+
+    Args:
+        database: an open file; reading the other meta's tree is not part of this.
+
+    Yields:
+        What is wrong, at most :data:`EACH` of a kind, then how many more there were.
+    """
+    told: Counter[str] = Counter()
+    for damage in _Verifier(database).run():
+        told[damage.code] += 1
+        if told[damage.code] <= EACH:
+            yield damage
+    for code, count in told.items():
+        if count > EACH:
+            yield Damage(code, f"{count - EACH} more of this kind")
+
+
+class _Verifier:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._meta = database.meta
+        root = database.root_of(database.meta)
+        self._tree = root.tree
+        self._root = root
+
+    def run(self) -> Iterator[Damage]:
+        for meta in self._database.metas:
+            yield from self._of_meta(meta)
+        database, meta = self._database, self._meta
+        if meta.high_water > database.pages:
+            yield Damage(
+                "short-file",
+                f"{database.size} bytes, of {meta.high_water * meta.page_size}",
+                page=database.pages,
+                offset=database.size,
+            )
+        free: array[int] = array("Q")
+        if meta.has_freelist:
+            try:
+                free = self._freelist()
+            except BoltError as error:
+                yield _damage(error, "freelist")
+        yield from self._pages()
+        yield from self._balance(free)
+
+    def _of_meta(self, meta: Meta) -> Iterator[Damage]:
+        if not meta.valid:
+            # bbolt before v1.3.7 takes a meta whose checksum is 0 for valid.
+            severe = len(meta.raw) == 5 * HEADER and meta.reason.startswith("checksum") and not meta.checksum
+            yield Damage(
+                "meta", f"meta {meta.index} is not valid: {meta.reason}", meta.index, meta.offset, severe=severe
+            )
+        elif meta.id != meta.index or meta.flags != PAGE_META:
+            message = f"the page of meta {meta.index} says id {meta.id}, flags {meta.flags:#x}"
+            yield Damage("meta", message, meta.index, meta.offset)
+
+    def _freelist(self) -> array[int]:
+        """The free pages in ascending order, as far as the list can be read.
+
+        Raises:
+            BoltError: it cannot.
+        """
+        meta, tree = self._meta, self._tree
+        pgid, referrer = meta.freelist, meta.offset + _FREELIST_FIELD
+        _, data, start, end, count, base = tree.load(pgid, referrer, (PAGE_FREELIST,))
+        at = start + HEADER
+        if count == 0xFFFF:
+            if end - at < 8:
+                raise tree.corrupt("a freelist without its count", base + start)
+            count = formats().free.unpack_from(data, at)[0]
+            at += 8
+        if count * 8 > end - at:
+            raise tree.corrupt(f"{count} free pages in {end - at} bytes", base + start)
+        return array("Q", data[at : at + 8 * count])
+
+    def _pages(self) -> Iterator[Damage]:
+        """Walk the tree of every bucket; what cannot be read is told and left out."""
+        stack = [_Step(self._root.root, self._root.offset, b"", None, 0, self._root)]
+        while stack:
+            step = stack.pop()
+            try:
+                page = self._tree.load(step.pgid, step.referrer)
+                if page[0] == PAGE_LEAF:
+                    yield from self._leaf(page, step.low, step.high, step.bucket, stack)
+                else:
+                    yield from self._branch(page, step, stack)
+            except BoltError as error:
+                yield _damage(error)
+
+    def _branch(self, page: Loaded, step: _Step, stack: list[_Step]) -> Iterator[Damage]:
+        tree = self._tree
+        if step.depth == MAX_DEPTH:
+            raise tree.corrupt(f"more than {MAX_DEPTH} branch pages above each other", step.referrer)
+        children = tree.children(page)
+        last = step.low
+        for index, child in enumerate(children):
+            if child.key < last or (index and child.key == last) or (step.high is not None and child.key >= step.high):
+                yield Damage("order", f"the key of child {index} is out of order", step.pgid, child.offset)
+            last = child.key
+        highs = [*(child.key for child in children[1:]), step.high]
+        # Reversed: the first child is taken from the stack first, so that damage is told in the order of the file.
+        for child, high in zip(reversed(children), reversed(highs), strict=True):
+            below = _Step(child.pgid, child.offset, child.key, high, step.depth + 1, step.bucket)
+            yield from self._push(stack, below)
+
+    def _leaf(
+        self, page: Loaded, low: bytes, high: bytes | None, bucket: Bucket, stack: list[_Step]
+    ) -> Iterator[Damage]:
+        _, _, start, _, count, base = page
+        last = low
+        for index, (key, value) in enumerate(bucket.entries(page)):
+            if key < last or (index and key == last) or (high is not None and key >= high):
+                at = base + start + HEADER * (index + 1)
+                yield Damage("order", f"key {index} of {count} is out of order", at // self._tree.page_size, at)
+            last = key
+            if not isinstance(value, Bucket):
+                continue
+            if value.root:
+                yield from self._push(stack, _Step(value.root, value.offset, b"", None, 0, value))
+                continue
+            try:
+                yield from self._leaf(value.inline(), b"", None, value, stack)
+            except BoltError as error:
+                yield _damage(error)
+
+    def _push(self, stack: list[_Step], step: _Step) -> Iterator[Damage]:
+        """Claim a page before it is put off, so that never more are put off than the file has."""
+        try:
+            self._tree.claim(step.pgid, step.referrer)
+        except BoltError as error:
+            yield _damage(error)
+        else:
+            stack.append(step)
+
+    def _balance(self, free: array[int]) -> Iterator[Damage]:
+        """Every page below the high-water mark is either reached or free, and no free one is named twice."""
+        meta, end = self._meta, min(self._meta.high_water, self._database.pages)
+        ordered: Sequence[int] = free
+        if any(after < before for before, after in pairwise(free)):
+            yield Damage("freelist", "the free pages are not in ascending order", meta.freelist)
+            ordered = sorted(free)
+        used, expected = -1, 2
+        last = -1
+        claimed = ((pgid, False) for pgid in self._tree.claimed())
+        for pgid, is_free in merge(claimed, ((pgid, True) for pgid in ordered), ((end, False),)):
+            if not is_free:
+                used = pgid
+            elif not 2 <= pgid < meta.high_water:
+                yield Damage("freelist", f"page {pgid} cannot be free, of {meta.high_water}", meta.freelist)
+                continue
+            elif pgid == last:
+                if pgid == used:
+                    yield Damage("freed", "free, and in use", pgid, pgid * meta.page_size)
+                else:
+                    yield Damage("freelist", f"page {pgid} is free twice", meta.freelist)
+            if meta.has_freelist and expected < pgid <= end:
+                what = f"pages {expected} to {pgid - 1}" if pgid - 1 > expected else f"page {expected}"
+                yield Damage("unreachable", f"{what}: neither in use nor free", expected, expected * meta.page_size)
+            last, expected = pgid, max(expected, pgid + 1)
+
+
+def _damage(error: BoltError, code: str = "") -> Damage:
+    if not code:
+        code = {Truncated: "truncated", Unreadable: "unreadable"}.get(type(error), "corrupt")
+    return Damage(code, error.message, error.page, error.offset)

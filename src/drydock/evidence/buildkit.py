@@ -1,0 +1,129 @@
+"""BuildKit's records below a Docker data root: cache records and build history, which own leases of their names.
+
+Sources: moby daemon/internal/builder-next/controller.go (v28: where the files are); buildkit cache/metadata/metadata.go
+(``_main``, ``_index``, ``_external``), cache/metadata.go (``cache.deleted``), solver/llbsolver/history.go
+(``_records``, ``_version``) (v0.20).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+
+from bbolt_reader import BoltError, Bucket, Database
+from drydock.evidence.directory import folder, names
+from drydock.evidence.locks import hold
+from drydock.model.errors import DrydockError
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import RawPath
+from drydock.model.text import shown
+
+_CACHE = re.compile(rb"metadata_v2\.db\Z")
+_HISTORY = re.compile(rb"history[a-z0-9_]*\.db\Z")
+_CACHE_BUCKETS = frozenset((b"_main", b"_index", b"_external"))
+_HISTORY_BUCKETS = frozenset((b"_records", b"_version"))
+
+
+class _Unknown(Exception):
+    """Something is there that this module does not know, so what is not there proves nothing."""
+
+
+def read_build_records(data: RawPath, findings: list[Finding]) -> frozenset[bytes] | None:
+    """Ids of the cache records that are not marked deleted, over every ``metadata_v2.db``.
+
+    Args:
+        data: the data root.
+        findings: what could not be read is added here.
+
+    Returns:
+        None where there is no database, or one cannot be read: every cache record's lease is kept then. So does a
+        ``buildkit`` folder that was removed by hand: whether that was meant, only its owner knows.
+    """
+    return _over(data, _CACHE, _cache_records, "build cache", findings)
+
+
+def read_build_history(data: RawPath, findings: list[Finding]) -> frozenset[bytes] | None:
+    """Build references over every ``history*.db``; None as for :func:`read_build_records`."""
+    return _over(data, _HISTORY, _history_records, "build history", findings)
+
+
+def _over(
+    data: RawPath,
+    pattern: re.Pattern[bytes],
+    read: Callable[[Bucket], Iterator[bytes]],
+    what: str,
+    findings: list[Finding],
+) -> frozenset[bytes] | None:
+    where = RawPath(data + b"/buildkit")
+    found: set[bytes] = set()
+    path = where
+    try:
+        files = list(_files(data, pattern))
+        for path in files:
+            with hold(path, exclusive=False) as lock, Database.from_fd(lock.fd, path) as database:
+                found.update(read(database.root))
+    except FileNotFoundError:
+        files = []
+    except (OSError, BoltError, DrydockError, _Unknown) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        findings.append(_unknown(path, why, what))
+        return None
+    if not files:
+        findings.append(_unknown(where, "no database there", what, Severity.NOTE))
+        return None
+    return frozenset(found)
+
+
+def _files(data: RawPath, pattern: re.Pattern[bytes]) -> Iterator[RawPath]:
+    """Databases in ``buildkit`` and the folders right in it, one for each worker."""
+    with folder(data, b"buildkit") as descriptor:
+        inside = names(descriptor)
+    for name in inside:
+        if pattern.match(name):
+            yield RawPath(os.path.join(data, b"buildkit", name))
+        elif name.startswith(b"containerd-"):
+            with folder(data, b"buildkit", name) as descriptor:
+                for each in filter(pattern.match, names(descriptor)):
+                    yield RawPath(os.path.join(data, b"buildkit", name, each))
+
+
+def _cache_records(root: Bucket) -> Iterator[bytes]:
+    for key, value in _known(root, _CACHE_BUCKETS):
+        if key != b"_main":
+            continue
+        for record, fields in value.items():
+            if isinstance(fields, bytes):
+                raise _Unknown(f"record {shown(record)} is no bucket")
+            if not _is_deleted(fields.get(b"cache.deleted")):
+                yield record
+
+
+def _history_records(root: Bucket) -> Iterator[bytes]:
+    for key, value in _known(root, _HISTORY_BUCKETS):
+        if key == b"_records":
+            yield from (record for record, _ in value.items())
+
+
+def _known(root: Bucket, expected: frozenset[bytes]) -> Iterator[tuple[bytes, Bucket]]:
+    for key, value in root.items():
+        if key not in expected or isinstance(value, bytes):
+            raise _Unknown(f"{shown(key)} is not known to this version")
+        yield key, value
+
+
+def _is_deleted(raw: bytes | None) -> bool:
+    """Whether a record says so in full; whatever else stands there keeps it."""
+    if raw is None:
+        return False
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and value.get("value") is True
+
+
+def _unknown(path: bytes, why: str, what: str, severity: Severity = Severity.BLIND) -> Finding:
+    message = f"{shown(path)}: {why}: every lease of the {what} is kept"
+    return Finding("owners-unknown", severity, message, Place(RawPath(path)))

@@ -1,0 +1,60 @@
+"""Records outside containerd that own its leases, over every Docker data root of a containerd root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import TypeVar
+
+from drydock.evidence.buildkit import read_build_history, read_build_records
+from drydock.evidence.docker import read_containers, read_images
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import RawPath
+from drydock.model.roots import DockerContainer, Owners, Root
+from drydock.model.text import shown
+
+_T = TypeVar("_T")
+
+
+def read_owners(root: Root) -> Owners:
+    """Who may own the leases of ``root``.
+
+    Three cases, for each kind of owner: every data root was read, and what is in none of them is provably gone; one
+    data root could not be read, and the kind is None; there is no data root at all (Kubernetes, or a root that was
+    copied without its owner), or a setting that may name a further one could not be read, and every kind is None.
+    """
+    owners = Owners(findings=list(root.findings))
+    if not root.docker:
+        message = f"{shown(root.path)}: no Docker data root belongs to it: leases of dockerd and BuildKit are kept"
+        owners.findings.append(Finding("no-owners", Severity.NOTE, message, Place(root.path)))
+        return owners
+    if not root.docker_known:
+        message = f"{shown(root.path)}: it may have a Docker data root that is not known: no owner is provably gone"
+        owners.findings.append(Finding("owners-unknown", Severity.BLIND, message, Place(root.path)))
+    containers: dict[bytes, DockerContainer] | None = {}
+    for data in root.docker:
+        each = read_containers(data, owners.findings)
+        containers = {**containers, **each} if containers is not None and each is not None else None
+    images = _union(root, read_images, owners.findings)
+    records = _union(root, read_build_records, owners.findings)
+    history = _union(root, read_build_history, owners.findings)
+    if root.docker_known:
+        owners.containers, owners.images, owners.build_records, owners.build_history = (
+            containers,
+            images,
+            records,
+            history,
+        )
+    return owners
+
+
+def _union(
+    root: Root, read: Callable[[RawPath, list[Finding]], AbstractSet[_T] | None], findings: list[Finding]
+) -> frozenset[_T] | None:
+    found: set[_T] = set()
+    known = True
+    for data in root.docker:
+        each = read(data, findings)
+        known = known and each is not None
+        found.update(each or ())
+    return frozenset(found) if known else None

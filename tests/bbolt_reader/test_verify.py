@@ -1,0 +1,154 @@
+"""Whatever Go's check reports or does not survive, verify reports; and nothing about what Go wrote."""
+
+import random
+import struct
+
+import pytest
+from tests.support import boltwriter, gobbolt
+
+from bbolt_reader import BoltError, Database, verify
+
+needs_go = pytest.mark.skipif(bool(gobbolt.why_not()), reason=gobbolt.why_not() or "Go is there")
+
+TREE = {
+    b"v1": {
+        b"version": b"\x06",
+        b"many": {b"key%04d" % i: b"value" * (i % 7) for i in range(200)},
+        b"big": {b"k": b"v" * 3000},
+        b"inline": {b"a": b"1", b"b": b""},
+    },
+}
+
+
+def found(path):
+    """What verify says, an error at opening included."""
+    try:
+        with Database.open(path) as database:
+            return list(verify(database))
+    except BoltError as error:
+        return [error]
+
+
+def codes(path):
+    """The kinds of damage, sorted."""
+    return sorted({damage.code for damage in found(path)})
+
+
+@needs_go
+@pytest.mark.parametrize("page_size", [1024, 4096, 65536])
+@pytest.mark.parametrize(
+    "shape", ["empty", "flat", "nested", "inline", "overflow", "deleted", "mixed", "mixed-nofreelist", "blobs"]
+)
+def test_says_nothing_about_what_go_wrote(tmp_path, shape, page_size):
+    """A sound file has no damage, whatever its shape."""
+    assert found(gobbolt.fill(tmp_path / "file.db", shape, page_size)) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"freelist": False}, {"free": 3}, {"inline": False}, {"extra": 5000}])
+def test_says_nothing_about_what_the_tests_write(tmp_path, options):
+    """The same for the files that damage is done to below."""
+    boltwriter.write(tmp_path / "file.db", TREE, page_size=1024, **options)
+    assert found(tmp_path / "file.db") == []
+
+
+def header_patches(layout):
+    """Every field of the header and the first elements of every page, with values that break each."""
+    for pgid in range(2, layout.high_water):
+        for offset, form in ((0, "<Q"), (8, "<H"), (10, "<H"), (12, "<I")):
+            for value in (0, 1, 2, 3, 5, 0x10, 0xFFFF):
+                yield pgid * layout.page_size + offset, struct.pack(form, value)
+        for element in range(2):
+            for offset in (0, 4, 8, 12):
+                for value in (0, 1, 2, 3, 7, 900, 0x7FFFFFFF, 0xFFFFFFFF):
+                    yield pgid * layout.page_size + 16 + 16 * element + offset, struct.pack("<I", value)
+
+
+@needs_go
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{"free": 2}, {"freelist": False}])
+def test_finds_what_go_finds_wherever_a_number_is_wrong(tmp_path, options):
+    """Each number of each page overwritten in turn: where Go reports, panics or hangs, so do we report."""
+    path = tmp_path / "file.db"
+    sound = boltwriter.image(TREE, page_size=1024, **options)
+    reported = 0
+    patches = list(header_patches(sound))
+    for offset, data in random.Random(7).sample(patches, 300):
+        if sound.data[offset : offset + len(data)] == data:
+            continue
+        boltwriter.image(TREE, page_size=1024, **options).save(path).patch(offset, data)
+        code, said = gobbolt.check(path, timeout=1)
+        if code:
+            reported += 1
+            assert found(path), f"{offset:#x} {data.hex()}: Go said {code} {said[:300]}"
+    assert reported > 100
+
+
+@needs_go
+@pytest.mark.slow
+def test_finds_what_go_finds_wherever_a_meta_is_wrong(tmp_path):
+    """The same for the fields of the metas, with checksums that fit and that do not."""
+    path = tmp_path / "file.db"
+    for field in ("root", "freelist", "high_water", "page_size", "magic", "version", "txid"):
+        for value in (0, 2, 5, 1000):
+            if field == "page_size" and value == 0:
+                continue
+            layout = boltwriter.write(path, TREE, page_size=1024, free=2)
+            layout.patch_meta(**{field: value})
+            code, said = gobbolt.check(path, timeout=1)
+            assert not code or found(path), f"{field}={value}: Go said {code} {said[:300]}"
+
+
+def test_tells_a_meta_that_does_not_count_as_less(tmp_path):
+    """The other meta may be torn by a crash, and bbolt goes on; so that alone is nothing severe."""
+    path = tmp_path / "file.db"
+    layout = boltwriter.write(path, TREE)
+    layout.patch((1 - layout.newest) * 4096 + 16, b"\0")
+    (damage,) = found(path)
+    assert (damage.code, damage.severe, damage.page) == ("meta", False, 1 - layout.newest)
+
+
+def test_finds_free_pages_in_use_and_twice(tmp_path):
+    """A page in the freelist that the tree uses, one named twice, one past the end, and one that nothing names."""
+    path = tmp_path / "file.db"
+    layout = boltwriter.write(path, TREE, free=4)
+    layout.patch_page(layout.freelist, 16, struct.pack("<4Q", 2, 2, layout.root, 10**6))
+    damages = [(damage.code, damage.page) for damage in found(path)]
+    assert ("freed", layout.root) in damages
+    assert damages.count(("freelist", layout.freelist)) == 2
+    assert ("unreachable", 3) in damages
+
+
+def test_finds_keys_out_of_order(tmp_path):
+    """Keys that a search would miss, within a page and against the page above."""
+    path = tmp_path / "file.db"
+    layout = boltwriter.write(path, TREE, page_size=1024)
+    at = layout.data.index(b"key0100") + 3
+    layout.patch(at, b"9")
+    assert codes(path) == ["order"]
+
+
+def test_finds_a_cycle(tmp_path):
+    """A branch that leads back to itself is told once, and ends."""
+    path = tmp_path / "file.db"
+    layout = boltwriter.write(path, TREE, page_size=1024)
+    branch = layout.roots[b"v1", b"many"]
+    layout.patch_page(branch, 24, struct.pack("<Q", branch))
+    assert {"corrupt", "unreachable"} <= set(codes(path))
+
+
+def test_finds_that_the_file_is_short(tmp_path):
+    """A file cut off behind its metas: what is missing is told, and where."""
+    path = tmp_path / "file.db"
+    layout = boltwriter.write(path, TREE, page_size=1024)
+    layout.truncate(5 * 1024 + 100)
+    assert "short-file" in codes(path)
+
+
+def test_counts_what_there_is_too_much_of(tmp_path):
+    """A freelist of nothing but zeros does not become a report of its own size."""
+    path = tmp_path / "file.db"
+    layout = boltwriter.write(path, TREE, free=300)
+    layout.patch_page(layout.freelist, 16, b"\0" * 2400)
+    said = found(path)
+    assert len(said) < 110
+    assert any("200 more" in damage.message for damage in said)

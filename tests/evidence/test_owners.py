@@ -1,0 +1,204 @@
+"""Who owns leases: dockerd's folders and BuildKit's databases, whole, missing and damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from tests.support.boltwriter import write
+
+from drydock.evidence.owners import read_owners
+from drydock.model.findings import Severity
+from drydock.model.names import RawPath
+from drydock.model.roots import Engine, Root
+
+CID = "c1" * 32
+IMAGE = "a0" * 32
+MANIFEST = "sha256:" + "b1" * 32
+
+
+def root(*data, known=True):
+    """A containerd root with these data roots."""
+    docker = tuple(RawPath(os.fsencode(each)) for each in data)
+    return Root(RawPath(b"/x"), Engine.DOCKER, docker=docker, docker_known=known)
+
+
+def value(what):
+    """A value as BuildKit writes it."""
+    return json.dumps({"value": what}).encode()
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data root with one of each owner."""
+    top = tmp_path / "docker"
+    (top / "containers" / CID).mkdir(parents=True)
+    (top / "containers" / CID / "config.v2.json").write_text(
+        json.dumps(
+            {
+                "ID": CID,
+                "Name": "/web",
+                "Driver": "overlayfs",
+                "Image": "sha256:" + IMAGE,
+                "ImageManifest": {"digest": MANIFEST},
+                "State": {"Running": True},
+            }
+        )
+    )
+    (top / "image/overlay2/imagedb/content/sha256").mkdir(parents=True)
+    (top / "image/overlay2/imagedb/content/sha256" / IMAGE).touch()
+    (top / "image/overlayfs").mkdir()
+    (top / "buildkit/containerd-overlayfs").mkdir(parents=True)
+    write(
+        top / "buildkit/containerd-overlayfs/metadata_v2.db",
+        {
+            b"_main": {
+                b"kept": {b"cache.snapshot": value("x")},
+                b"gone": {b"cache.deleted": value(True)},
+                b"odd": {b"cache.deleted": b"{"},
+                b"undeleted": {b"cache.deleted": value(False)},
+            },
+            b"_index": {b"chainid::kept": b""},
+        },
+    )
+    write(top / "buildkit/history_c8d.db", {b"_records": {b"build1": b"\x0a\x00"}, b"_version": {b"version": b"2"}})
+    return top
+
+
+def test_every_owner(data):
+    """All kinds are read; only a record that says it is deleted owns nothing."""
+    owners = read_owners(root(data))
+    container = owners.containers[CID.encode()]
+    assert (container.name, container.driver, container.running) == (b"web", b"overlayfs", True)
+    assert (container.image, container.manifest) == (b"sha256:" + IMAGE.encode(), MANIFEST.encode())
+    assert owners.images == {b"sha256:" + IMAGE.encode()}
+    assert owners.build_records == {b"kept", b"odd", b"undeleted"}
+    assert owners.build_history == {b"build1"}
+    assert owners.findings == []
+
+
+def test_no_data_root():
+    """Without a data root nothing is known, which is no damage."""
+    owners = read_owners(root())
+    assert (owners.containers, owners.images, owners.build_records, owners.build_history) == (None, None, None, None)
+    assert [finding.severity for finding in owners.findings] == [Severity.NOTE]
+
+
+def test_unknown_data_root(data):
+    """When one more data root may exist, nothing is provably gone."""
+    owners = read_owners(root(data, known=False))
+    assert (owners.containers, owners.images, owners.build_records, owners.build_history) == (None, None, None, None)
+
+
+def test_empty_is_not_missing(data):
+    """An empty containers folder proves that there are none; a missing one, or a link, proves nothing."""
+    (data / "containers" / CID / "config.v2.json").unlink()
+    (data / "containers" / CID).rmdir()
+    assert read_owners(root(data)).containers == {}
+    (data / "containers").rmdir()
+    owners = read_owners(root(data))
+    assert owners.containers is None
+    assert owners.build_history == {b"build1"}
+    assert [finding.code for finding in owners.findings] == ["owners-unknown"]
+    (data / "elsewhere").mkdir()
+    (data / "containers").symlink_to("elsewhere")
+    assert read_owners(root(data)).containers is None
+
+
+def test_several_data_roots(data, tmp_path):
+    """Owners of all data roots count together, and one that cannot be read makes all unknown."""
+    other = tmp_path / "other"
+    (other / "containers/abc").mkdir(parents=True)
+    owners = read_owners(root(data, other))
+    assert set(owners.containers) == {CID.encode(), b"abc"}
+    assert owners.build_records is None
+
+
+@pytest.mark.parametrize("kind", ["broken", "fifo", "link", "huge", "list", "deep", "missing"])
+def test_unreadable_container(data, tmp_path, kind):
+    """A container whose configuration cannot be read still owns its lease."""
+    path = data / "containers" / CID / "config.v2.json"
+    secret = tmp_path / "secret.json"
+    path.rename(secret)
+    if kind == "broken":
+        path.write_bytes(b'{"ID": "\xff')
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to(secret)
+    elif kind == "huge":
+        os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 1 << 30)
+    elif kind == "list":
+        path.write_text("[]")
+    elif kind == "deep":
+        path.write_text("[" * 100_000)
+    owners = read_owners(root(data))
+    assert owners.containers[CID.encode()].name is None
+    assert [finding.code for finding in owners.findings] == ["container-unreadable"]
+
+
+def test_hostile_values(data):
+    """Values of the wrong type, and names that are no text, are survived."""
+    (data / "containers" / CID / "config.v2.json").write_text(
+        '{"Name": ["x"], "Image": "sha256:../..", "State": 3, "ImageManifest": {"digest": {}}, "Driver": "\\ud800"}'
+    )
+    os.mkdir(os.fsencode(data) + b"/containers/\xff\n")
+    owners = read_owners(root(data))
+    container = owners.containers[CID.encode()]
+    assert (container.name, container.image, container.running, container.manifest) == (None, None, None, None)
+    assert b"\xff\n" in owners.containers
+    assert all("\n" not in finding.message for finding in owners.findings)
+
+
+@pytest.mark.parametrize(
+    "kind", ["missing", "emptied", "truncated", "random", "unknown bucket", "flat record", "locked"]
+)
+def test_build_records_unknown(data, kind):
+    """No database, or one that cannot be read or understood, keeps every build lease; history is judged apart."""
+    path = data / "buildkit/containerd-overlayfs/metadata_v2.db"
+    child = None
+    if kind == "missing":
+        path.unlink()
+    elif kind == "emptied":
+        path.write_bytes(b"")
+    elif kind == "truncated":
+        os.truncate(path, 5000)
+    elif kind == "random":
+        path.write_bytes(os.urandom(1 << 16))
+    elif kind == "unknown bucket":
+        write(path, {b"_main": {}, b"_new": {}})
+    elif kind == "flat record":
+        write(path, {b"_main": {b"x": b"y"}})
+    else:
+        program = (
+            "import fcntl,sys,time; f=open(sys.argv[1],'rb'); fcntl.flock(f,2); print(1,flush=True); time.sleep(60)"
+        )
+        child = subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE)
+        child.stdout.readline()
+    try:
+        owners = read_owners(root(data))
+    finally:
+        if child:
+            child.kill()
+            child.wait()
+            child.stdout.close()
+    assert owners.build_records is None
+    assert owners.build_history == {b"build1"}
+    assert [finding.code for finding in owners.findings] == ["owners-unknown"]
+
+
+def test_buildkit_removed(data):
+    """A buildkit folder that is gone is not taken as proof that its leases are ownerless."""
+    (data / "buildkit").rename(data / "was-buildkit")
+    owners = read_owners(root(data))
+    assert (owners.build_records, owners.build_history) == (None, None)
+    assert [finding.severity for finding in owners.findings] == [Severity.NOTE, Severity.NOTE]
+
+
+def test_no_record_yet(data):
+    """A database without records proves that there are none."""
+    write(data / "buildkit/containerd-overlayfs/metadata_v2.db", {})
+    assert read_owners(root(data)).build_records == frozenset()
