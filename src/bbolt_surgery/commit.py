@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from bbolt_reader.meta import MAGIC, NO_FREELIST, PAGE_META, VERSION, Meta, checksum
-from bbolt_reader.page import HEADER, formats
+from bbolt_reader.page import formats
 from bbolt_surgery.deletion import Root
 from bbolt_surgery.errors import NotCommitted, Uncertain
 
@@ -44,7 +44,7 @@ def encode_meta(index: int, page_size: int, root: Root, high_water: int, txid: i
         "high_water": high_water,
         "txid": txid,
     }
-    body = layout.META.build({**fields, "checksum": 0})[:-8]
+    body: bytes = layout.META.build({**fields, "checksum": 0})[:-8]
     return formats().header.pack(index, PAGE_META, 0, 0) + body + checksum(body).to_bytes(8, "little")
 
 
@@ -52,6 +52,7 @@ def commit(
     fd: int,
     name: bytes,
     metas: tuple[Meta, Meta],
+    *,
     current: Meta,
     meta: bytes,
     pages: Sequence[tuple[int, bytes]],
@@ -77,17 +78,9 @@ def commit(
     offset = other.index * current.page_size
     former = other.raw
     try:
-        _reserve(fd, pages, current.page_size, offset)
-        for pgid, data in sorted(pages):
-            _write(fd, data, pgid * current.page_size)
-        os.fdatasync(fd)
+        _prepare(fd, name, pages, current.page_size, offset)
         ready()
-        for each in metas:
-            if os.pread(fd, len(each.raw), each.index * current.page_size) != each.raw:
-                raise NotCommitted("the database changed during the edit: whoever did that ignores its lock", file=name)
-    except OSError as error:
-        _shorten(fd, size)
-        raise NotCommitted(_told(error, "before the commit"), file=name, errno=error.errno or 0) from error
+        _unchanged(fd, name, metas, current.page_size)
     except BaseException:
         _shorten(fd, size)
         raise
@@ -95,21 +88,40 @@ def commit(
         _write(fd, meta, offset)
         os.fdatasync(fd)
     except BaseException as error:
-        number = error.errno or 0 if isinstance(error, OSError) else 0
+        number = (error.errno or 0) if isinstance(error, OSError) else 0
         try:
             _write(fd, former, offset)
             os.fdatasync(fd)
         except OSError as second:
             raise Uncertain(
-                f"{_told(error, 'at the commit')}; taking it back failed too ({_reason(second)}): the database holds "
-                "the old contents or the new ones",
+                f"the commit: {_reason(error)}; taking it back: {_reason(second)}; the database holds the old contents "
+                "or the new ones",
                 file=name,
                 errno=number,
             ) from error
         _shorten(fd, size)
         if isinstance(error, OSError):
-            raise NotCommitted(_told(error, "at the commit, which was taken back"), file=name, errno=number) from error
+            raise NotCommitted(f"{_reason(error)}; the commit was taken back", file=name, errno=number) from error
         raise
+
+
+def _prepare(fd: int, name: bytes, pages: Sequence[tuple[int, bytes]], page_size: int, meta: int) -> None:
+    try:
+        _reserve(fd, pages, page_size, meta)
+        for pgid, data in sorted(pages):
+            _write(fd, data, pgid * page_size)
+        os.fdatasync(fd)
+    except OSError as error:
+        raise NotCommitted(f"{_reason(error)}; not committed", file=name, errno=error.errno or 0) from error
+
+
+def _unchanged(fd: int, name: bytes, metas: tuple[Meta, Meta], page_size: int) -> None:
+    try:
+        same = all(os.pread(fd, len(each.raw), each.index * page_size) == each.raw for each in metas)
+    except OSError as error:
+        raise NotCommitted(f"{_reason(error)}; not committed", file=name, errno=error.errno or 0) from error
+    if not same:
+        raise NotCommitted("the database changed during the edit: whoever did that ignores its lock", file=name)
 
 
 def _reserve(fd: int, pages: Iterable[tuple[int, bytes]], page_size: int, meta: int) -> None:
@@ -138,11 +150,6 @@ def _shorten(fd: int, size: int) -> None:
     with contextlib.suppress(OSError):
         if os.fstat(fd).st_size > size:
             os.ftruncate(fd, size)
-
-
-def _told(error: BaseException, when: str) -> str:
-    return f"{_reason(error)}, {when}; the database holds what it held before" if when[:2] != "at" else (
-        f"{_reason(error)}, {when}")  # fmt: skip
 
 
 def _reason(error: BaseException) -> str:

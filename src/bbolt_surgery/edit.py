@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import os
-from collections.abc import Callable, Iterable
-from types import TracebackType
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from bbolt_reader.database import Database
 from bbolt_reader.errors import BoltError, Corrupt, Truncated
 from bbolt_reader.meta import PAGE_META, Meta
+from bbolt_reader.page import PAGE_FREELIST
+from bbolt_reader.verify import verify
 from bbolt_surgery.commit import commit, encode_meta, next_txid
 from bbolt_surgery.deletion import Deletion, Receipt, Root
 from bbolt_surgery.errors import Damaged, Moved, SurgeryError
@@ -51,12 +52,14 @@ def delete(
         NotCommitted: writing failed; the database holds what it held before.
         Uncertain: the commit's sync failed; the database holds the old contents or the new ones.
     """
-    with _Opened(fd, name) as opened:
+    with _opened(fd, name) as opened:
         used = opened.survey()
-        space = Space(fd, opened.file.page_size, free(used, opened.meta.high_water), opened.meta.high_water)
+        # The older tree may reach further, if someone took the newer one back.
+        high_water = max(opened.meta.high_water, *(pgid + places for pgid, places in used.items()))
+        space = Space(fd, opened.file.page_size, free(used, high_water), high_water)
         rewrite = Rewrite(opened.file, opened.root, space.take)
         root = rewrite.delete(deletions)
-        done = opened.receipt(root, space.high_water, rewrite)
+        done = opened.receipt(root, space.high_water if rewrite.deleted else opened.meta.high_water, rewrite)
         if rewrite.deleted:
             opened.commit(done, rewrite.pages, on_ready)
         return done
@@ -86,7 +89,7 @@ def restore(
         Damaged: the former tree is not sound. Nothing was written.
         NotCommitted, Uncertain: as for :func:`delete`.
     """
-    with _Opened(fd, name) as opened:
+    with _opened(fd, name) as opened:
         meta = opened.meta
         if (meta.txid, opened.root, meta.high_water) != (receipt.txid_after, receipt.root_after, receipt.hwm_after):
             raise Moved(
@@ -104,37 +107,31 @@ def restore(
         return done
 
 
+@contextmanager
+def _opened(fd: int, name: bytes) -> Iterator[_Opened]:
+    """A database to edit; what bbolt_reader raises meanwhile is Damaged."""
+    try:
+        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    except OSError as error:
+        raise SurgeryError(os.strerror(error.errno or 0), file=name) from error
+    if flags & os.O_ACCMODE != os.O_RDWR or flags & os.O_APPEND:
+        raise SurgeryError("not opened for reading and writing, or opened for appending", file=name)
+    try:
+        with Database.from_fd(fd, name) as database:
+            yield _Opened(fd, database)
+    except BoltError as error:
+        raise Damaged(str(error), file=name) from error
+
+
 class _Opened:
-    """A database to edit; what bbolt_reader raises while it is open is Damaged."""
-
-    def __init__(self, fd: int, name: bytes) -> None:
+    def __init__(self, fd: int, database: Database) -> None:
         self._fd = fd
-        self._name = name
-        try:
-            flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-        except OSError as error:
-            raise SurgeryError(os.strerror(error.errno or 0), file=name) from error
-        if flags & os.O_ACCMODE != os.O_RDWR or flags & os.O_APPEND:
-            raise SurgeryError("not opened for reading and writing, or for appending", file=name)
-
-    def __enter__(self) -> _Opened:
-        try:
-            # Not mapped: pages are read once each, and the file may grow.
-            self._database = Database.from_fd(self._fd, self._name, mapped=False)
-            self.meta = self._database.meta
-            self.root = Root(self.meta.root, self.meta.sequence)
-            self.file = Loaded(self._database.source, self.meta.page_size, self.meta.high_water)
-            self._sound()
-        except BoltError as error:
-            raise Damaged(str(error), file=self._name) from error
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._database.close()
-        if isinstance(error, BoltError):
-            raise Damaged(str(error), file=self._name) from error
+        self._name = database.name
+        self._database = database
+        self.meta = database.meta
+        self.root = Root(self.meta.root, self.meta.sequence)
+        self.file = Loaded(database.source, self.meta.page_size, self.meta.high_water)
+        self._sound()
 
     def _sound(self) -> None:
         meta, database = self.meta, self._database
@@ -156,6 +153,9 @@ class _Opened:
         The tree of the meta that does not count may be broken, after a crash: bbolt writes over its pages before it
         writes over it. Then it is no state to go back to, and what can be read of it is not protected.
         """
+        for damage in verify(self._database):
+            if damage.severe:
+                raise Corrupt(damage.message, file=self._name, page=damage.page, offset=damage.offset)
         meta = self.meta
         used = survey(self.file, meta.root, meta.freelist if meta.has_freelist else None)
         other: Meta = self._database.metas[1 - meta.index]
@@ -165,8 +165,9 @@ class _Opened:
                 more = survey(older, other.root, None, used)
             except BoltError:
                 more = {}
-            if other.has_freelist and 2 <= other.freelist < older.high_water:
-                more.setdefault(other.freelist, 1)
+            if other.has_freelist:
+                with suppress(BoltError):
+                    more[other.freelist] = older.header(other.freelist, (PAGE_FREELIST,))[2]
             for pgid, places in more.items():
                 used[pgid] = max(used.get(pgid, 0), places)
         return used
@@ -187,17 +188,15 @@ class _Opened:
             absent=tuple(rewrite.absent) if rewrite else (),
         )
 
-    def commit(
-        self, done: Receipt, pages: list[tuple[int, bytes]], on_ready: Callable[[Receipt], None] | None
-    ) -> None:
+    def commit(self, done: Receipt, pages: list[tuple[int, bytes]], on_ready: Callable[[Receipt], None] | None) -> None:
         index = 1 - self.meta.index
         meta = encode_meta(index, self.meta.page_size, done.root_after, done.hwm_after, done.txid_after)
         commit(
             self._fd,
             self._name,
             self._database.metas,
-            self.meta,
-            meta,
-            pages,
-            (lambda: on_ready(done)) if on_ready else lambda: None,
+            current=self.meta,
+            meta=meta,
+            pages=pages,
+            ready=(lambda: on_ready(done)) if on_ready else lambda: None,
         )

@@ -20,7 +20,10 @@ class SurgeryError(Exception):
 
 
 class Damaged(SurgeryError):
-    """The database is not sound, or cannot be read. Nothing was written; the cause is a bbolt_reader.BoltError."""
+    """The database is not sound, or cannot be read: its cause, a bbolt_reader.BoltError, has the place.
+
+    Nothing was written.
+    """
 
 
 class Moved(SurgeryError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from bbolt_reader.page import HEADER, LEAF_BUCKET, PAGE_FREELIST, PAGE_LEAF, formats
+from bbolt_reader.page import HEADER, LEAF_BUCKET, PAGE_BRANCH, PAGE_FREELIST, PAGE_LEAF, formats
 from bbolt_reader.tree import MAX_DEPTH
 from bbolt_surgery.node import Branch, Leaf, Loaded, leaf
 
@@ -98,7 +98,7 @@ class _Walk:
             raise self.file.corrupt(step.pgid, f"more than {MAX_DEPTH} above each other")
         if step.pgid in self.known:
             return
-        _, _, places = self.file.header(step.pgid, (PAGE_LEAF, 1))
+        _, _, places = self.file.header(step.pgid, (PAGE_LEAF, PAGE_BRANCH))
         self.claim(step.pgid, places)
         self.steps.append(step)
 
