@@ -16,13 +16,13 @@ pytestmark = pytest.mark.skipif(bool(gobbolt.why_not()), reason=gobbolt.why_not(
 SECTOR = 512
 
 
-def subject(path, *, free=12, extra=1024):
+def subject(path, *, page_size=1024, free=12, extra=1024):
     """A small file with nested, inline and overflowing content, free pages, and what to delete from it."""
-    tree = {
-        b"top": {b"%03d" % number: b"v" * 60 for number in range(60)}
-        | {b"in": {b"x": b"1", b"y": b"2"}, b"wide": b"w" * 3000, b"deep": {b"deeper": {b"%d" % n: b"z" * 200 for n in range(9)}}}
-    }  # fmt: skip
-    boltwriter.write(path, tree, page_size=1024, free=free, extra=extra, sequences={(b"top",): 7, (b"top", b"in"): 9})
+    deep = {b"deeper": {b"%d" % number: b"z" * 200 for number in range(9)}}
+    top = {b"%03d" % number: b"v" * 60 for number in range(60)}
+    top |= {b"in": {b"x": b"1", b"y": b"2"}, b"wide": b"w" * 9000, b"deep": deep}
+    boltwriter.write(path, {b"top": top}, page_size=page_size, free=free, extra=extra,
+                     sequences={(b"top",): 7, (b"top", b"in"): 9})  # fmt: skip
     gone = [Deletion((b"top",), b"%03d" % number) for number in range(0, 40, 3)]
     return [
         *gone,
@@ -30,6 +30,15 @@ def subject(path, *, free=12, extra=1024):
         Deletion((b"top",), b"wide"),
         Deletion((b"top", b"deep"), b"deeper"),
     ]
+
+
+def attempt(path, gone):
+    """Edit, and give the error that came of it."""
+    try:
+        edit(path, gone)
+    except (NotCommitted, Uncertain) as failed:
+        return failed
+    return None
 
 
 def batches(calls):
@@ -61,7 +70,7 @@ def sectors(writes, choose):
                 yield at + start, data[start : start + SECTOR]
 
 
-def crashes(image, calls):
+def crashes(image, calls, page_size):
     """The files that a crash may leave: after every write, with any of those not synced, and with parts of them."""
     choose = random.Random(1)
     done = []
@@ -76,7 +85,9 @@ def crashes(image, calls):
             yield applied(image, [*done, *reversed(some)])
         for _ in range(20):
             yield applied(image, [*done, *sectors(batch, choose)])
-        if len(batch) == 1:  # the meta: torn inside its one sector too, which no disk should do
+        # The meta torn inside its one sector too, which no disk should do; with pages of 4096 bytes, as bbolt before
+        # v1.3.7 takes any file for one of those when page 0 is lost.
+        if len(batch) == 1 and page_size == 4096:
             (at, data) = batch[0]
             assert at % SECTOR + len(data) <= SECTOR
             for length in range(0, len(data), 3):
@@ -86,10 +97,10 @@ def crashes(image, calls):
     yield applied(image, done)
 
 
-def held(path, image, calls, old, new):
+def held(path, files, old, new):
     """Every file a crash may leave is good, and both contents occur."""
     seen = set()
-    for crashed in set(crashes(image, calls)):
+    for crashed in set(files):
         path.write_bytes(crashed)
         found = gobbolt.dump(path)
         assert found in {old, new}
@@ -99,21 +110,22 @@ def held(path, image, calls, old, new):
     assert seen == {old, new}
 
 
+@pytest.mark.parametrize("page_size", [1024, 4096])
 @pytest.mark.parametrize("space", [{"free": 0, "extra": 1024}, {"free": 40, "extra": 1024}, {"free": 3, "extra": 0}])
-def test_a_crash_anywhere_leaves_the_old_or_the_new(tmp_path, monkeypatch, space):
+def test_a_crash_anywhere_leaves_the_old_or_the_new(tmp_path, monkeypatch, page_size, space):
     """In an edit, and in its undoing: each is replayed write by write, in parts, out of order and torn."""
     path = tmp_path / "file.db"
-    gone = subject(path, **space)
+    gone = subject(path, page_size=page_size, **space)
     old, image = gobbolt.dump(path), path.read_bytes()
     with monkeypatch.context() as patch:
         recorder = Recorder(patch)
         receipt = edit(path, gone)
     new, edited = gobbolt.dump(path), path.read_bytes()
-    held(tmp_path / "crashed.db", image, recorder.calls, old, new)
+    held(tmp_path / "crashed.db", crashes(image, recorder.calls, page_size), old, new)
     with monkeypatch.context() as patch:
         recorder = Recorder(patch)
         undo(path, receipt)
-    held(tmp_path / "crashed.db", edited, recorder.calls, new, old)
+    held(tmp_path / "crashed.db", crashes(edited, recorder.calls, page_size), new, old)
 
 
 def test_writes_then_syncs_then_writes_the_meta_then_syncs(tmp_path, monkeypatch):
@@ -162,12 +174,11 @@ def test_each_call_that_fails_leaves_the_old(tmp_path, monkeypatch, error, after
         path.write_bytes(image)
         with monkeypatch.context() as patch:
             recorder = Recorder(patch, number, error, after=after)
-            try:
-                edit(path, gone)
-            except NotCommitted as failed:
-                assert failed.errno == error
-            else:
-                break
+            failed = attempt(path, gone)
+        if failed is None:
+            break
+        assert isinstance(failed, NotCommitted)
+        assert failed.errno == error
         assert gobbolt.dump(path) == old == dump(path)
         assert gobbolt.check(path) == (0, "")
         assert path.stat().st_size == len(image)
@@ -179,17 +190,18 @@ def test_a_device_that_dies_at_the_commit(tmp_path, monkeypatch):
     """If the commit can neither be synced nor taken back, the error says that either may be there, and one is."""
     path = tmp_path / "file.db"
     gone = subject(path)
-    old = gobbolt.dump(path)
+    old, image = gobbolt.dump(path), path.read_bytes()
     with monkeypatch.context() as patch:
         recorder = Recorder(patch)
-        receipt = edit(path, gone)
+        edit(path, gone)
     new = gobbolt.dump(path)
-    undo(path, receipt)
-    for last in (1, 2):
-        with monkeypatch.context() as patch, pytest.raises(Uncertain) as raised:
-            Recorder(patch, len(recorder.calls) - last, errno.EIO, lasting=True)
-            edit(path, gone)
-        assert raised.value.errno == errno.EIO
+    for last, after in itertools.product((1, 2), (False, True)):
+        path.write_bytes(image)
+        with monkeypatch.context() as patch:
+            Recorder(patch, len(recorder.calls) - last, errno.EIO, after=after, lasting=True)
+            failed = attempt(path, gone)
+        assert isinstance(failed, Uncertain)
+        assert failed.errno == errno.EIO
         assert gobbolt.dump(path) in {old, new}
         assert gobbolt.check(path) == (0, "")
 
@@ -206,8 +218,8 @@ def test_short_writes_are_gone_on_with(tmp_path, monkeypatch):
     assert len(receipt.deleted) == len(gone)
     undo(path, receipt)
     old = dump(path)
-    with monkeypatch.context() as patch, pytest.raises(NotCommitted):
-        patch.setattr(os, "pwrite", lambda fd, data, at: 0)
+    monkeypatch.setattr(os, "pwrite", lambda _fd, _data, _at: 0)
+    with pytest.raises(NotCommitted):
         edit(path, gone)
     assert dump(path) == old
 
