@@ -98,8 +98,12 @@ class Database:
         """How many whole pages the file has; at least the meta's high water if it is complete."""
         return self.size // self.page_size
 
-    def page(self, pgid: int) -> Page:
-        """The page at a position, whatever its header says; its overflow too, if that is in the file.
+    def page(self, pgid: int, *, whole: bool = True) -> Page:
+        """The page at a position, whatever its header says.
+
+        Args:
+            pgid: 0 to ``pages - 1``.
+            whole: with its overflow, if that is in the file.
 
         Raises:
             Truncated: the file has no such page.
@@ -111,6 +115,6 @@ class Database:
         data = self.source.read(offset, self.page_size, pgid)
         own, flags, count, overflow = formats().header.unpack_from(data)
         length = (overflow + 1) * self.page_size
-        if overflow and offset + length <= self.size and length <= READ_LIMIT:
+        if whole and overflow and offset + length <= self.size and length <= READ_LIMIT:
             data += self.source.read(offset + len(data), length - len(data), pgid)
         return Page(pgid, offset, own, flags, count, overflow, data)

@@ -89,7 +89,8 @@ def choose(metas: tuple[Meta, Meta]) -> Meta:
 def _read(source: Source, index: int, offset: int) -> Meta:
     from bbolt_reader import layout  # noqa: PLC0415  construct is slow to import; see there
 
-    raw = source.read(offset, max(0, min(_HEADER_SIZE + _SIZE, source.size - offset)) if offset < source.size else 0)
+    there = source.size - offset
+    raw = source.read(offset, min(_HEADER_SIZE + _SIZE, there), index) if there > 0 else b""
     if len(raw) < _HEADER_SIZE + _SIZE:
         return Meta(index, offset, "the file is too short for a meta", raw)
     header = layout.PAGE_HEADER.parse(raw[:_HEADER_SIZE])

@@ -12,12 +12,12 @@ from bbolt_surgery import Damaged, Deletion
 PAGE = 1024
 
 
-def subject(path):
+def subject(path, free=30):
     """A file with branches, nested, inline and overflowing content, and a freelist."""
     tree = {b"%02d" % number: {b"%03d" % key: b"v" * 50 for key in range(number * 9)} for number in range(12)}
     tree[b"05"][b"in"] = {b"%03d" % key: b"v" * 90 for key in range(60)}
     tree[b"06"][b"wide"] = b"w" * 5000
-    return boltwriter.write(path, tree, page_size=PAGE, free=30)
+    return boltwriter.write(path, tree, page_size=PAGE, free=free)
 
 
 def broken(image, choose):
@@ -123,7 +123,7 @@ def test_an_older_tree_that_is_broken_does_not_matter(tmp_path):
 def test_the_older_tree_is_not_written_to(tmp_path, monkeypatch):
     """It stays whole until the commit takes its meta's place, so that losing the newer meta loses no more than that."""
     path = tmp_path / "file.db"
-    subject(path)
+    subject(path, free=0)
     names = everything(path)
     edit(path, names[:40:2])
     older = reached(path)

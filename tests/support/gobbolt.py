@@ -66,13 +66,6 @@ def dump(path: Path) -> str:
     return subprocess.run([program("dump"), path], capture_output=True, check=True, timeout=300).stdout.decode()
 
 
-def visit(path: Path) -> tuple[int, int, float]:
-    """Keys and bytes in a file, and the seconds it took Go to visit them."""
-    done = subprocess.run([program("visit"), path], capture_output=True, check=True, timeout=600)
-    keys, size, seconds = done.stdout.split()
-    return int(keys), int(size), float(seconds)
-
-
 def churn(path: Path, seed: int, count: int = 2000) -> str:
     """Use a file as its owner would, changing it; what went wrong, which a panic is too, or nothing."""
     done = subprocess.run(

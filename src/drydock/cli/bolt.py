@@ -1,0 +1,253 @@
+"""``drydock bolt``: what a bbolt file holds, and whether it is sound."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from drydock.cli.output import print_json
+from drydock.evidence.locks import hold
+from drydock.model.errors import EvidenceUnreadable
+from drydock.model.names import RawPath
+from drydock.model.text import shown, unshown
+
+if TYPE_CHECKING:
+    from bbolt_reader import Bucket, Database, Meta
+
+_DAMAGED = 2
+
+_file = click.argument("file", type=click.Path(path_type=bytes))
+_names = click.argument("names", metavar="[NAME]...", nargs=-1)
+_format = click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
+
+
+@click.group()
+def bolt() -> None:
+    """Look into a bbolt file, such as meta.db or metadata.db, while no engine has it open.
+
+    Names are printed with escapes where they are not plain text, and can be typed so.
+    """
+
+
+@bolt.command()
+@_file
+@_format
+def info(file: RawPath, form: str) -> None:
+    """Say what the two metas of FILE say, and which one counts."""
+    with _opened(file) as database:
+        document = _info(database)
+        if form == "json":
+            print_json({"schema": "drydock.bolt-info/1", "path": shown(file), **document}, sys.stdout)
+            return
+        for name in ("size", "page_size", "pages", "high_water", "txid", "freelist"):
+            click.echo(f"{name.replace('_', ' '):<11}{document[name]}")
+        for meta in document["metas"]:
+            click.echo(f"meta {meta['page']}     txid {meta['txid']}, root page {meta['root']}, {meta['state']}")
+
+
+@bolt.command()
+@_file
+@_format
+def check(file: RawPath, form: str) -> int:
+    """Look at every page of FILE; exit status 2 if anything is wrong."""
+    from bbolt_reader import verify  # noqa: PLC0415 - help must not load the reader
+
+    with _opened(file) as database:
+        damages = list(verify(database))
+    severe = any(damage.severe for damage in damages)
+    if form == "json":
+        rows = [{name: getattr(damage, name) for name in damage.__slots__} for damage in damages]
+        print_json({"schema": "drydock.bolt-check/1", "path": shown(file), "damage": rows}, sys.stdout)
+    else:
+        for damage in damages:
+            place = "" if damage.page is None else f" page {damage.page}"
+            place += "" if damage.offset is None else f" offset {damage.offset:#x}"
+            click.echo(f"{damage.code if damage.severe else 'note'}:{place} {damage.message}")
+        click.echo("damaged" if severe else "sound")
+    return _DAMAGED if severe else 0
+
+
+@bolt.command()
+@_file
+@_names
+def buckets(file: RawPath, names: tuple[str, ...]) -> None:
+    r"""List the buckets of FILE, or those in the bucket NAME..., with sequence and root page.
+
+    A slash in a name is printed as \x2f.
+    """
+    with _opened(file) as database:
+        start = _bucket(database, names)
+        sys.stdout.writelines(
+            f"{_joined(value.path)}\tsequence {value.sequence}\t{f'page {value.root}' if value.root else 'inline'}\n"
+            for _, value in _walk(start)
+            if not isinstance(value, bytes)
+        )
+
+
+@bolt.command()
+@_file
+@_names
+def keys(file: RawPath, names: tuple[str, ...]) -> None:
+    """List the keys of the bucket NAME..., or of the root; those that are buckets end in a slash."""
+    with _opened(file) as database:
+        sys.stdout.writelines(
+            f"{shown(key)}\t{len(value)} bytes\n" if isinstance(value, bytes) else f"{shown(key)}/\n"
+            for key, value in _bucket(database, names).items()
+        )
+
+
+@bolt.command()
+@_file
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--format", "form", type=click.Choice(("text", "hex", "raw")), default="text", show_default=True)
+def get(file: RawPath, names: tuple[str, ...], form: str) -> None:
+    """Print one value: NAME... are the buckets from the root on and the key."""
+    with _opened(file) as database:
+        bucket, key = _bucket(database, names[:-1]), unshown(names[-1])
+        value = bucket.get(key)
+        if value is None:
+            what = "a bucket, not a value" if bucket.bucket(key) else "no such key"
+            raise EvidenceUnreadable(f"{_joined((*bucket.path, key))}: {what}")
+    if form == "raw":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(value)
+        sys.stdout.buffer.flush()
+    else:
+        click.echo(value.hex() if form == "hex" else shown(value))
+
+
+@bolt.command()
+@_file
+@_names
+def dump(file: RawPath, names: tuple[str, ...]) -> None:
+    """Print every sequence, key and value, in hexadecimal, one a line and in order: two files compare with diff."""
+    with _opened(file) as database:
+        start = _bucket(database, names)
+        sys.stdout.write(f"bucket {_hex(start.path) or '/'} {start.sequence}\n")
+        sys.stdout.writelines(
+            f"key {path} {value.hex()}\n" if isinstance(value, bytes) else f"bucket {path} {value.sequence}\n"
+            for path, value in _hexed(start)
+        )
+
+
+@bolt.command()
+@_file
+@_format
+def pages(file: RawPath, form: str) -> None:
+    """List the pages of FILE by position, as their headers have them."""
+    with _opened(file) as database:
+        if form == "json":
+            rows = list(_pages(database))
+            print_json({"schema": "drydock.bolt-pages/1", "path": shown(file), "pages": rows}, sys.stdout)
+            return
+        sys.stdout.writelines(
+            f"{row['page']}\t{row['kind']}\t{row['count']} elements\t{row['overflow']} overflow\tid {row['id']}\n"
+            for row in _pages(database)
+        )
+
+
+@contextmanager
+def _opened(file: RawPath) -> Iterator[Database]:
+    """The database, locked against engines.
+
+    Raises:
+        Refused: an engine has it.
+        EvidenceUnreadable: it cannot be read.
+    """
+    from bbolt_reader import BoltError, Database  # noqa: PLC0415 - help must not load the reader
+
+    with hold(file, exclusive=False) as lock:
+        try:
+            with Database.from_fd(lock.fd, file) as database:
+                yield database
+        except BoltError as error:
+            raise EvidenceUnreadable(f"{shown(file)}: {error}") from error
+
+
+def _bucket(database: Database, names: tuple[str, ...]) -> Bucket:
+    """The bucket that is named from the root on."""
+    bucket = database.root
+    for name in names:
+        key = unshown(name)
+        inner = bucket.bucket(key)
+        if inner is None:
+            raise EvidenceUnreadable(f"{_joined((*bucket.path, key))}: no such bucket")
+        bucket = inner
+    return bucket
+
+
+def _walk(start: Bucket) -> Iterator[tuple[bytes, bytes | Bucket]]:
+    """Everything in a bucket and those in it; as deep as the reader allows buckets to be."""
+    stack = [start.items()]
+    while stack:
+        for key, value in stack[-1]:
+            yield key, value
+            if not isinstance(value, bytes):
+                stack.append(value.items())
+                break
+        else:
+            stack.pop()
+
+
+def _hexed(start: Bucket) -> Iterator[tuple[str, bytes | Bucket]]:
+    stack = [(f"{path}/" if (path := _hex(start.path)) else "", start.items())]
+    while stack:
+        prefix, items = stack[-1]
+        for key, value in items:
+            path = prefix + key.hex()
+            yield path, value
+            if not isinstance(value, bytes):
+                stack.append((f"{path}/", value.items()))
+                break
+        else:
+            stack.pop()
+
+
+def _hex(path: tuple[bytes, ...]) -> str:
+    return "/".join(name.hex() for name in path)
+
+
+def _joined(path: tuple[bytes, ...]) -> str:
+    return "/".join(shown(name).replace("/", r"\x2f") for name in path)
+
+
+def _info(database: Database) -> dict[str, Any]:
+    meta = database.meta
+    return {
+        "size": database.size,
+        "page_size": database.page_size,
+        "pages": database.pages,
+        "high_water": meta.high_water,
+        "txid": meta.txid,
+        "freelist": f"page {meta.freelist}" if meta.has_freelist else "not kept",
+        "metas": [
+            {"page": one.index, "txid": one.txid, "root": one.root, "state": _state(one, database)}
+            for one in database.metas
+        ],
+    }
+
+
+def _state(meta: Meta, database: Database) -> str:
+    if not meta.valid:
+        return f"not valid: {meta.reason}"
+    return "in use" if meta is database.meta else "valid, older"
+
+
+def _pages(database: Database) -> Iterator[dict[str, Any]]:
+    position = 0
+    while position < database.pages:
+        page = database.page(position, whole=False)
+        yield {
+            "page": position,
+            "kind": page.kind,
+            "count": page.count,
+            "overflow": page.overflow,
+            "id": page.id,
+        }
+        # What a page's overflow covers has no header; what does not look like a page of the file is passed one by one.
+        sound = page.id == position and page.kind in {"branch", "leaf", "freelist"}
+        position += 1 + (page.overflow if sound else 0)
