@@ -64,3 +64,12 @@ def check(path: Path, *, timeout: float = 20) -> tuple[int, str]:
 def dump(path: Path) -> str:
     """Every bucket, sequence, key and value of a file, as ``drydock bolt dump`` prints it."""
     return subprocess.run([program("dump"), path], capture_output=True, check=True, timeout=300).stdout.decode()
+
+
+def churn(path: Path, seed: int, count: int = 2000) -> str:
+    """Use a file as its owner would, changing it; what went wrong, which a panic is too, or nothing."""
+    done = subprocess.run(
+        [program("churn"), path, str(seed), str(count)], capture_output=True, check=False, timeout=300
+    )
+    text = (done.stdout + done.stderr).decode(errors="replace")
+    return "" if not done.returncode else text or f"exit code {done.returncode}"
