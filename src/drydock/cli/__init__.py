@@ -17,7 +17,10 @@ from drydock.model.errors import DrydockError, Usage
 _COMMANDS = {
     "scan": "what is there, by state, with bytes",
     "explain": "why something is there, or why nothing holds it",
-    "clean": "show what no record names; with --apply remove it",
+    "plan": "write down what would be removed",
+    "apply": "do what a plan says",
+    "clean": "show what nothing references; with --apply remove it",
+    "undo": "put back what a run moved and edited",
     "bolt": "look into a bbolt file",
 }
 
