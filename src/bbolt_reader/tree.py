@@ -5,10 +5,9 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from mmap import mmap
 from struct import Struct
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from bbolt_reader.errors import Corrupt, Truncated
 from bbolt_reader.meta import Meta
@@ -36,8 +35,7 @@ Loaded: TypeAlias = "tuple[int, bytes | mmap, int, int, int, int]"
 elements it has, and the byte of the file that the buffer starts at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """How the keys and values of a leaf page follow each other: what its elements say, once checked."""
 
     unpack: Any
