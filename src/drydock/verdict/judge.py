@@ -42,7 +42,8 @@ class Reach:
         for node, before in self.live.items():
             # A node comes after the node it was reached from.
             start[node] = node.ref if before is None else start[before]
-            if node.ref not in reached or reached[node.ref][0] is not State.LIVE:
+            # The holder shown is the one that explain's path begins with: a node that is not flat comes first there.
+            if not node.flat or node.ref not in reached or reached[node.ref][0] is not State.LIVE:
                 reached[node.ref] = (State.LIVE, (start[node],))
         return reached
 
