@@ -1,4 +1,4 @@
-"""Removing snapshots: drydock's tree removal against ``rm -rf`` of the same tree, alternating, in one run.
+"""Removing snapshots: what ``apply`` does, journal and all, against ``rm -rf`` of the same tree, in one run.
 
     python benchmarks/remove_tree.py [DIRECTORY] [--snapshots N] [--files N] [--rounds N]
 
@@ -15,7 +15,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from drydock.reclaim.tree import remove_tree
+from drydock.model.names import RawPath
+from drydock.model.plans import Removal, Status, Target
+from drydock.reclaim.anchor import open_anchor, take_fingerprint
+from drydock.reclaim.apply import remove
+from drydock.reclaim.journal import JournalWriter
+
+FOLDER = "io.containerd.snapshotter.v1.overlayfs/snapshots"
 
 
 def build(top: Path, snapshots: int, files: int) -> None:
@@ -23,7 +29,7 @@ def build(top: Path, snapshots: int, files: int) -> None:
     data = b"x" * 700
     per_snapshot = files // snapshots
     for number in range(snapshots):
-        fs = top / str(number) / "fs"
+        fs = top / FOLDER / str(number) / "fs"
         made = 0
         for group in range((per_snapshot + 29) // 30):
             folder = fs / f"usr{group % 5}" / f"lib{group % 11}" / f"package-{group}"
@@ -35,20 +41,25 @@ def build(top: Path, snapshots: int, files: int) -> None:
 
 
 def drydock(top: Path) -> None:
-    """Remove each snapshot of ``top`` with the code that ``apply`` uses."""
-    fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for name in os.listdir(os.fsencode(top)):
-            removed = remove_tree(fd, name)
-            if removed.left_count:
-                raise SystemExit(f"left: {removed.left}")
-    finally:
-        os.close(fd)
+    """Remove each snapshot of ``top`` as ``apply`` does: fingerprint, journal, rename, removal."""
+    state = Path(tempfile.mkdtemp(dir=top.parent))
+    fd = os.open(state, os.O_RDONLY)
+    anchor = open_anchor(RawPath(os.fsencode(top)))
+    journal = JournalWriter(fd, RawPath(os.fsencode(state)), anchor.path, None)
+    removals = []
+    for name in os.listdir(os.fsencode(top / FOLDER)):
+        path = RawPath(os.fsencode(FOLDER) + b"/" + name)
+        expect = take_fingerprint(os.lstat(os.path.join(anchor.path, path)))
+        removals.append(Removal(Target.SNAPSHOT, anchor.path, path, expect, 0, "no row names it"))
+    for outcome in remove(removals, anchor, journal):
+        if outcome.status is not Status.DONE:
+            raise SystemExit(outcome.detail)
+    journal.finish()
 
 
 def rm(top: Path) -> None:
     """Remove each snapshot of ``top`` with rm."""
-    subprocess.run(["rm", "-rf", "--", *(str(path) for path in top.iterdir())], check=True)
+    subprocess.run(["rm", "-rf", "--", *(str(path) for path in (top / FOLDER).iterdir())], check=True)
 
 
 def main() -> None:

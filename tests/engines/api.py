@@ -29,6 +29,12 @@ def open_ingest(
     _call(engine, namespace, "content.v1.Content/Write", message, lease=lease)
 
 
+def share_ingest(engine: Containerd, namespace: str, ref: str, digest: str, *, total: int) -> None:
+    """Begin to write content that another namespace has: recorded as expected, with no data of its own."""
+    message = _text(2, ref) + _number(3, total) + _text(4, digest)
+    _call(engine, namespace, "content.v1.Content/Write", message)
+
+
 def _call(engine: Containerd, namespace: str, method: str, message: bytes, *, lease: str | None = None) -> None:
     if shutil.which("curl") is None:
         raise EngineUnavailable("curl is not installed")

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import psutil
 from tests.engines.containerd import ctr_command
 from tests.engines.sandbox import Daemon, Sandbox, wait_for
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_CONFIG = b'{"features":{"containerd-snapshotter":true},"iptables":false,"ip6tables":false,"bridge":"none"}\n'
+_CONFIG = {
+    "features": {"containerd-snapshotter": True},
+    "iptables": False,
+    "ip6tables": False,
+    "bridge": "none",
+}
 _SOCKET = "/run/docker/containerd/containerd.sock"
 
 
@@ -29,6 +34,7 @@ class Docker:
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
         self._daemon: Daemon | None = None
+        self._clients = 0
 
     @property
     def daemon(self) -> Daemon:
@@ -48,8 +54,9 @@ class Docker:
 
     def start(self) -> None:
         """Start it, as often as wanted after a stop or a kill."""
+        config = json.dumps({**_CONFIG, "cgroup-parent": f"/{self.sandbox.cgroup}"}).encode()
         self.sandbox.run("mkdir", "-p", "/etc/docker")
-        self.sandbox.run("sh", "-c", "cat >/etc/docker/daemon.json", stdin=_CONFIG)
+        self.sandbox.run("sh", "-c", "cat >/etc/docker/daemon.json", stdin=config)
         # Left by a kill; a reboot would have emptied /run.
         self.sandbox.run("rm", "-f", "/run/docker.pid", "/run/docker/containerd/containerd.pid")
         self._daemon = self.sandbox.spawn("dockerd.log", "dockerd")
@@ -63,7 +70,7 @@ class Docker:
         self.daemon.stop()
 
     def kill(self) -> None:
-        """SIGKILL dockerd, its containerd, and the shims and builds below them."""
+        """SIGKILL dockerd, its containerd and builds; shims and containers go on, as after a crash of dockerd alone."""
         self.daemon.kill()
 
     def docker(self, *arguments: str | Path, stdin: bytes = b"", timeout: float = 120.0) -> str:
@@ -76,15 +83,12 @@ class Docker:
 
     def begin(self, *arguments: str | Path) -> Client:
         """Start a docker command that is to be interrupted."""
-        return Client(self.sandbox.spawn("client.log", "docker", *arguments))
+        self._clients += 1
+        return Client(self.sandbox.spawn(f"client-{self._clients}.log", "docker", *arguments))
 
     def ctr(self, *arguments: str | Path, namespace: str = "moby") -> str:
         """Run ctr against its containerd and give what it printed."""
         return self.sandbox.run(*ctr_command(_SOCKET, namespace), *arguments).stdout.decode()
-
-    def containerd(self) -> psutil.Process:
-        """The containerd that dockerd manages."""
-        return next(child for child in self.daemon.process.children(recursive=True) if child.name() == "containerd")
 
     def version(self) -> str:
         """The version of dockerd, for example ``28.5.2+dfsg3``."""

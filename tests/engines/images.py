@@ -75,6 +75,13 @@ class Image:
         """Manifest, config and layers."""
         return (self.manifest, self.config, *self.layers)
 
+    def chain_id(self, length: int | None = None) -> str:
+        """The chain id of the first ``length`` layers, by default of all (OCI image-spec, config.md)."""
+        chain, *others = [layer.digest for layer in self.layers[:length]]
+        for digest in others:
+            chain = "sha256:" + hashlib.sha256(f"{chain} {digest}".encode()).hexdigest()
+        return chain
+
 
 def layer(files: Mapping[str, bytes]) -> Blob:
     """A layer with these files; a name that ends in ``/`` is a directory, ``.wh.x`` removes x of the layers below."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ def listed(engine: Containerd) -> Listing:
     """Everything that ctr lists. Nothing is changed, if collections are off.
 
     Content is read too: ``size`` is the number of bytes that ``ctr content get`` gave, None if it could not, and
-    ``intact`` says whether they have the digest. An ingest's ``size`` is the text shown.
+    ``intact`` says whether they have the digest. An ingest's ``size`` is the text shown; a snapshot's
+    ``bytes`` are what was recorded at its commit, None for one that is not committed.
     """
     return {name: _namespace(engine, name, labels) for name, labels in _namespaces(engine).items()}
 
@@ -91,33 +93,60 @@ def _namespace(engine: Containerd, namespace: str, labels: dict[str, str]) -> di
     def tabs(*command: str) -> list[dict[str, str]]:
         return _tabs(engine.ctr_text(*command, namespace=namespace))
 
+    def info(container: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(engine.ctr_text("containers", "info", container, namespace=namespace))
+        return found
+
+    def used(snapshotter: str, row: dict[str, str]) -> int | None:
+        # Of others it is measured when asked, and depends on the file system.
+        if row["KIND"] != "Committed":
+            return None
+        return int(columns("snapshots", "--snapshotter", snapshotter, "usage", "-b", row["KEY"])[0]["SIZE"])
+
+    # Some lists come in the order of a Go map.
+    def by(key: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return sorted(rows, key=lambda row: str(row[key]))
+
+    images = [
+        {"name": row["REF"], "type": row["TYPE"], "digest": row["DIGEST"], "labels": _labels(row["LABELS"])}
+        for row in columns("images", "ls")
+    ]
+    containers = [
+        {"id": row["CONTAINER"], "image": row["IMAGE"], "runtime": row["RUNTIME"], **_stands_on(info(row["CONTAINER"]))}
+        for row in columns("containers", "ls")
+    ]
+    content = [
+        {"digest": row["DIGEST"], "labels": _labels(row["LABELS"]), **_read(engine, namespace, row["DIGEST"])}
+        for row in tabs("content", "ls")
+    ]
+    ingests = [{"ref": row["REF"], "size": row["SIZE"]} for row in tabs("content", "active")]
+    snapshots = {
+        snapshotter: by(
+            "key",
+            [
+                {"key": row["KEY"], "parent": row["PARENT"], "kind": row["KIND"], "bytes": used(snapshotter, row)}
+                for row in columns("snapshots", "--snapshotter", snapshotter, "ls")
+            ],
+        )
+        for snapshotter in SNAPSHOTTERS
+    }
+    leases = [
+        {"id": row["ID"], "created": row["CREATED AT"], "labels": _labels(row["LABELS"])}
+        for row in columns("leases", "ls")
+    ]
     return {
         "labels": labels,
-        "images": [
-            {"name": row["REF"], "type": row["TYPE"], "digest": row["DIGEST"], "labels": _labels(row["LABELS"])}
-            for row in columns("images", "ls")
-        ],
-        "containers": [
-            {"id": row["CONTAINER"], "image": row["IMAGE"], "runtime": row["RUNTIME"]}
-            for row in columns("containers", "ls")
-        ],
-        "content": [
-            {"digest": row["DIGEST"], "labels": _labels(row["LABELS"]), **_read(engine, namespace, row["DIGEST"])}
-            for row in tabs("content", "ls")
-        ],
-        "ingests": [{"ref": row["REF"], "size": row["SIZE"]} for row in tabs("content", "active")],
-        "snapshots": {
-            snapshotter: [
-                {"key": row["KEY"], "parent": row["PARENT"], "kind": row["KIND"]}
-                for row in columns("snapshots", "--snapshotter", snapshotter, "ls")
-            ]
-            for snapshotter in SNAPSHOTTERS
-        },
-        "leases": [
-            {"id": row["ID"], "created": row["CREATED AT"], "labels": _labels(row["LABELS"])}
-            for row in columns("leases", "ls")
-        ],
+        "images": by("name", images),
+        "containers": by("id", containers),
+        "content": by("digest", content),
+        "ingests": by("ref", ingests),
+        "snapshots": snapshots,
+        "leases": by("id", leases),
     }
+
+
+def _stands_on(info: dict[str, Any]) -> dict[str, str]:
+    return {"snapshotter": info.get("Snapshotter", ""), "snapshot": info.get("SnapshotKey", "")}
 
 
 def _read(engine: Containerd, namespace: str, digest: str) -> dict[str, Any]:

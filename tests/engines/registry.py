@@ -73,7 +73,7 @@ class Registry:
 
             def handle(self) -> None:
                 # Docker tries TLS first, and falls back when the answer begins like HTTP/1.
-                if self.rfile.peek(1)[:1] == b"\x16":
+                if self.connection.recv(1, socket.MSG_PEEK) == b"\x16":
                     self.wfile.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
                     return
                 super().handle()

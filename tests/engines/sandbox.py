@@ -18,6 +18,7 @@ import struct
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _TOOLS = ("setpriv", "unshare", "nsenter", "mount")
+_CGROUPS = Path("/sys/fs/cgroup")
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
@@ -74,7 +76,10 @@ class Daemon:
         self._popen = popen
         self.log = log
         """Where its standard output and error go."""
-        self.process = _only_child(popen)
+        try:
+            self.process = _only_child(popen)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.tail(200)}") from error
 
     @property
     def running(self) -> bool:
@@ -89,7 +94,7 @@ class Daemon:
         """
         if self.running:
             self.process.send_signal(signal.SIGTERM)
-        self._wait(timeout)
+        self.wait(timeout)
 
     def kill(self) -> None:
         """SIGKILL it and everything it started."""
@@ -98,13 +103,18 @@ class Daemon:
             for process in family:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-        self._wait(10.0)
+        self.wait(10.0)
 
     def tail(self, lines: int = 15) -> str:
         """The end of its log, for messages."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def _wait(self, timeout: float) -> None:
+    def wait(self, timeout: float) -> None:
+        """Wait for its end.
+
+        Raises:
+            TimeoutError: it did not end in time.
+        """
         try:
             self._popen.wait(timeout)
         except subprocess.TimeoutExpired as error:
@@ -115,7 +125,8 @@ class Sandbox:
     """Namespaces to run an engine in, as a context manager.
 
     Args:
-        work: an existing folder for logs and scratch mount points; it must not lie in what the engine stores.
+        work: an existing folder for logs and scratch mount points, not below /run (which is hidden) and not in what the
+            engine stores.
         rootfs: an engine's root file system, used read-only below a tmpfs; None for this machine's own.
         docker: the folder shown as /var/lib/docker; needed with ``rootfs``.
 
@@ -126,9 +137,12 @@ class Sandbox:
     def __init__(self, work: Path, rootfs: Path | None = None, docker: Path | None = None) -> None:
         self.work = work
         self.rootfs = rootfs
+        self.cgroup = f"drydock-{uuid.uuid4().hex}"
+        """Name of a top-level control group for what runs inside, removed at the end; made by the engine."""
         self._docker = docker
         self._init: subprocess.Popen[bytes] | None = None
         self._pid = 0
+        self._daemons: list[Daemon] = []
 
     def __enter__(self) -> Self:
         if os.geteuid() != 0:
@@ -155,7 +169,8 @@ class Sandbox:
             self._inside(_loopback_up)
         except (OSError, TimeoutError) as error:
             self.close()
-            raise EngineUnavailable(f"no sandbox: {error}: {log.read_text(errors='replace').strip()}") from error
+            said = " ".join(log.read_text(errors="replace").split())
+            raise EngineUnavailable(f"no sandbox: {error}: {said}") from error
         return self
 
     def __exit__(
@@ -163,16 +178,24 @@ class Sandbox:
     ) -> None:
         self.close()
 
+    @property
+    def init(self) -> psutil.Process:
+        """The first process, whose end is the end of everything inside."""
+        return psutil.Process(self._pid)
+
     def close(self) -> None:
         """Kill everything in the sandbox; its mounts go with it. As sudden as a power cut, but nothing is unsynced."""
         if self._init is not None:
-            if self._pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGKILL)
-            else:
-                self._init.kill()
+            if self._alive():
+                # unshare has not seen the end of its child yet, so the number is still that child's.
+                os.kill(self._pid or self._init.pid, signal.SIGKILL)
             self._init.wait()
             self._init, self._pid = None, 0
+        for daemon in self._daemons:
+            # nsenter, which stays outside, holds the mounts until it has seen the daemon's end.
+            daemon.wait(10.0)
+        self._daemons.clear()
+        _remove_cgroup(self.cgroup)
 
     def run(
         self, *command: str | Path, check: bool = True, stdin: bytes = b"", timeout: float = 120.0
@@ -197,7 +220,9 @@ class Sandbox:
             popen = subprocess.Popen(
                 self._enter(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/"
             )
-        return Daemon(popen, path)
+        daemon = Daemon(popen, path)
+        self._daemons.append(daemon)
+        return daemon
 
     def listen(self, port: int = 0) -> socket.socket:
         """A TCP socket on the sandbox's loopback (0: a free port), usable from this process."""
@@ -249,6 +274,16 @@ def wait_for(
         if not alive():
             raise TimeoutError(f"{what}: ended before it was there")
         time.sleep(0.02)
+
+
+def _remove_cgroup(name: str) -> None:
+    """Remove a control group and those in it, in every hierarchy; a killed engine leaves them, empty."""
+    for top in (_CGROUPS / name, *_CGROUPS.glob(f"*/{name}")):
+        below = sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True)
+        for group in (*below, top):
+            # Where processes are still ending, the group stays: harmless, and empty soon.
+            with contextlib.suppress(OSError):
+                group.rmdir()
 
 
 def _loopback_up() -> None:

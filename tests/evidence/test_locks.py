@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from tests.support.privilege import needs_root
 
 from drydock.evidence.locks import hold
 from drydock.model.errors import EvidenceUnreadable, Refused
@@ -105,7 +106,7 @@ def test_only_regular_files(database, kind):
 
 
 @pytest.mark.root
-@pytest.mark.skipif(os.getuid() != 0, reason="needs root: mounts")
+@needs_root
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_on_a_read_only_mount(database, exclusive):
     """A lock can be had, and is respected, on a read-only mount."""

@@ -154,7 +154,7 @@ def test_hostile_values(data):
 
 
 @pytest.mark.parametrize(
-    "kind", ["missing", "emptied", "truncated", "random", "unknown bucket", "flat record", "locked"]
+    "kind", ["missing", "emptied", "truncated", "one meta", "random", "unknown bucket", "flat record", "locked"]
 )
 def test_build_records_unknown(data, kind):
     """No database, or one that cannot be read or understood, keeps every build lease; history is judged apart."""
@@ -166,6 +166,9 @@ def test_build_records_unknown(data, kind):
         path.write_bytes(b"")
     elif kind == "truncated":
         os.truncate(path, 5000)
+    elif kind == "one meta":
+        with path.open("r+b") as file:
+            file.write(bytes(4096))
     elif kind == "random":
         path.write_bytes(os.urandom(1 << 16))
     elif kind == "unknown bucket":

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
+from tests.support.privilege import needs_root
 
 from drydock.evidence.roots import discover
 from drydock.model.errors import EvidenceUnreadable
@@ -115,6 +120,31 @@ def test_data_root_in_a_unit(host):
         "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H fd:// \\\n --data-root=/srv/d\n"
     )
     assert by_path(host)["srv/d/containerd/daemon"].docker == (os.fsencode(host / "srv/d"),)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "place"),
+    [
+        ("etc/default/docker", 'DOCKER_OPTS="--dns 8.8.8.8 -g /srv/d"', "srv/d/containerd/daemon"),
+        ("etc/systemd/system/a.service", "ExecStart=/opt/containerd --root /srv/c", "srv/c"),
+        ("etc/systemd/system/a.service", "ExecStart=/opt/containerd -c '/opt/c.toml'\n", "srv/t"),
+        ("etc/systemd/system/a.service", "ExecStart=dockerd $O\nEnvironmentFile=-/opt/env", "srv/e/containerd/daemon"),
+        ("etc/rancher/k3s/config.yaml", 'token: x\ndata-dir: "/srv/k3s"\n', "srv/k3s/agent/containerd"),
+        ("etc/systemd/system/k3s.service", "EnvironmentFile=/opt/env2\n# k3s", "srv/k3s/agent/containerd"),
+        ("etc/systemd/system/a.service", "ExecStart=/opt/other --root /srv/c", None),
+    ],
+)
+def test_flags(host, file, text, place):
+    """Units, option files, the files they include, and k3s' settings name roots; other programs' units do not."""
+    for each in ("srv/d/containerd/daemon", "srv/c", "srv/t", "srv/e/containerd/daemon", "srv/k3s/agent/containerd"):
+        make_root(host / each)
+    (host / "opt").mkdir()
+    (host / "opt/c.toml").write_text('root = "/srv/t"\n')
+    (host / "opt/env").write_text("OPTS=--data-root=/srv/e\nEnvironmentFile=/opt/env\n")
+    (host / "opt/env2").write_text("K3S_DATA_DIR=/srv/k3s\n")
+    (host / file).parent.mkdir(parents=True)
+    (host / file).write_text(text)
+    assert list(by_path(host)) == ([place] if place else [])
 
 
 @pytest.mark.parametrize(
@@ -282,6 +312,36 @@ def test_hostile_settings_and_nothing_else(host):
     (host / "etc/docker/daemon.json").write_text("{")
     with pytest.raises(EvidenceUnreadable, match=r"daemon\.json"):
         found(host)
+
+
+@pytest.mark.parametrize(
+    "text", [b"\n" * 250_000, b" " * 250_000, b"--root " * 35_000, b"EnvironmentFile=/a\n" * 13_000]
+)
+def test_hostile_units_end(host, text):
+    """Units made to keep a scanner busy are read in a moment."""
+    make_root(host / "var/lib/containerd")
+    (host / "etc/systemd/system").mkdir(parents=True)
+    (host / "etc/systemd/system/x.service").write_bytes(text + b"dockerd")
+    start = time.monotonic()
+    assert len(found(host)) == 1
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.root
+@needs_root
+def test_closed_to_this_user():
+    """A user who may not look into Docker's data root is told so, not that there is nothing."""
+    code = (
+        "import os, sys; from drydock.evidence.roots import discover\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534); discover(os.fsencode(sys.argv[1]))"
+    )
+    with tempfile.TemporaryDirectory() as top:  # pytest's own folders are closed to other users as well
+        os.chmod(top, 0o755)
+        (Path(top) / "etc").mkdir()
+        make_root(Path(top) / "var/lib/docker/containerd/daemon")
+        (Path(top) / "var/lib/docker").chmod(0o710)
+        result = subprocess.run([sys.executable, "-c", code, top], capture_output=True, text=True, check=False)
+    assert "permission denied (run as root)" in result.stderr
 
 
 def test_cyclic_and_endless_imports(host):

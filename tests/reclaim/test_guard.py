@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
-import pytest
+import os
+import re
+import subprocess
+import sys
 
+import pytest
+from tests.engines.containerd import Containerd
+from tests.engines.images import Image, busybox_layer, write_archive
+from tests.engines.sandbox import Sandbox, wait_for
+from tests.engines.unavailable import EngineUnavailable
+from tests.support.privilege import needs_root
+from tests.support.proc import python, running, shell
+
+from drydock.evidence import mounts, processes
+from drydock.evidence.locks import hold
 from drydock.model.errors import Refused
-from drydock.model.names import UnixNano
-from drydock.reclaim.guard import check_clock
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.roots import Engine, Root
+from drydock.reclaim.guard import check_clock, refuse_if_used
+
+
+def root(path):
+    """The root as a value."""
+    return Root(RawPath(os.fsencode(path)), Engine.CONTAINERD)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A containerd root whose name is an attack on terminals."""
+    path = tmp_path / "store\x1b[2J\n"
+    (path / "snapshots/7/fs").mkdir(parents=True)
+    (path / "file").touch()
+    return path
 
 
 def test_clock_before_the_newest_record():
@@ -16,3 +44,76 @@ def test_clock_before_the_newest_record():
     check_clock(UnixNano(10**18), UnixNano(10**18))
     check_clock(UnixNano(10**18 + 1), UnixNano(10**18))
     check_clock(UnixNano(0), None)
+
+
+def test_process(store):
+    """A process that has a file of the root open is named in one line, with what to do."""
+    with running(python("file = open(sys.argv[1] + '/file')", store)) as child:
+        with pytest.raises(Refused) as caught:
+            refuse_if_used(root(store))
+        assert f"pid {child.pid}" in str(caught.value)
+        assert f"end process {child.pid}" in str(caught.value)
+        assert str(caught.value).isprintable()
+    refuse_if_used(root(store))
+
+
+def test_importing_is_cheap():
+    """Nothing that only reads loads psutil."""
+    code = "import sys, drydock.reclaim.guard, drydock.evidence.roots; sys.exit('psutil' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.root
+@needs_root
+def test_mount(store, tmp_path):
+    """A mount in another namespace is named, with the namespace to enter."""
+    (tmp_path / "part").mkdir()
+    command = shell(f'mount --bind "$1/snapshots/7/fs" "{tmp_path}/part"')
+    with running(["unshare", "-m", "sh", "-c", command, "sh", store]) as child:
+        with pytest.raises(Refused, match=rf"nsenter -t {child.pid} -m umount .*/part") as caught:
+            refuse_if_used(root(store))
+        assert str(caught.value).isprintable()
+    refuse_if_used(root(store))
+
+
+@pytest.mark.root
+@pytest.mark.engine
+@needs_root
+@pytest.mark.slow
+def test_containerd(tmp_path):
+    """A real containerd: it, then its shim and its container's overlay alone, are refused; on another root, never."""
+    mine, other, archive = tmp_path / "mine", tmp_path / "other", tmp_path / "image.tar"
+    for path in (mine, other):
+        path.mkdir()
+    image = Image((busybox_layer(),))
+    write_archive(archive, {"docker.io/library/x:1": image})
+    database = RawPath(os.fsencode(mine / "io.containerd.metadata.v1.bolt/meta.db"))
+    try:
+        with Sandbox(tmp_path) as sandbox, Containerd(sandbox, mine, collect=False) as engine:
+            pid = engine.daemon.process.pid
+            with pytest.raises(Refused, match=rf"containerd \(pid {pid}\).*systemctl stop"):
+                refuse_if_used(root(mine))
+            with pytest.raises(Refused, match=rf"containerd \(pid {pid}\)"):
+                hold(database, exclusive=False)
+            refuse_if_used(root(other))
+
+            engine.ctr("images", "import", archive, namespace="ns")
+            engine.ctr(
+                "run", "-d", "--null-io", "--cgroup", "", "docker.io/library/x:1", "c1", "/bin/busybox", "sleep", "300",
+                namespace="ns",
+            )  # fmt: skip
+            os.kill(pid, 9)
+            wait_for(lambda: not engine.daemon.running, 10.0, "the end of containerd")
+            hold(database, exclusive=False).release()
+            shims = [each for each in processes.users(root(mine)) if each.container == (b"ns", b"c1")]
+            assert [each.name[:15] for each in shims] == [b"containerd-shim"]
+            with pytest.raises(Refused, match="keeps container c1 of namespace ns running"):
+                refuse_if_used(root(mine))
+            overlays = [each for each in mounts.users(root(mine)) if "overlay" in each.why or "mount of" in each.why]
+            assert overlays
+            assert all(re.fullmatch(rb"[0-9]+", each.snapshot or b"") for each in overlays)
+            assert processes.users(root(other)) == []
+            assert mounts.users(root(other)) == []
+    except EngineUnavailable as error:
+        pytest.skip(str(error))
+    refuse_if_used(root(mine))

@@ -8,12 +8,14 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from tests.support.privilege import needs_root
 
-from drydock.reclaim import knife, syscalls, tree
+from drydock.reclaim import knife, syscalls
+from drydock.reclaim.removed import LISTED, Stopped
 from drydock.reclaim.tree import remove_tree
 
 DEPTH = 10_000
@@ -169,12 +171,12 @@ def test_holds_few_descriptors(doomed, monkeypatch):
 def test_removes_a_wide_directory(doomed, depth):
     """More subdirectories than are kept in mind at once are all removed, near the top and far down."""
     fd = dig(doomed, depth)
-    for number in range(3000):
+    for number in range(9000):
         os.mkdir(f"wide{number}", dir_fd=fd)
     os.close(fd)
     removed = remove(doomed)
     assert removed.left == []
-    assert removed.entries == 3000 + depth + 1
+    assert removed.entries == 9000 + depth + 1
 
 
 @pytest.mark.root
@@ -369,7 +371,17 @@ def test_names_a_bounded_number_of_leftovers(doomed, monkeypatch):
     monkeypatch.setattr(knife, "unlink", refuse)
     removed = remove(doomed)
     assert removed.left_count == 3000
-    assert len(removed.left) == tree.LISTED
+    assert len(removed.left) == LISTED
+
+
+def test_stops_when_asked(doomed):
+    """Asked to stop, it raises and leaves the rest, with no descriptor open."""
+    (doomed / "one").mkdir()
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        remove(doomed, stop=stop)
+    assert (doomed / "one").is_dir()
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """States of small stores whose answer can be worked out by hand."""
 
-from tests.support.stores import NOW, blob, digest, image, lease, snapshot, store
+from tests.support.values import NOW, blob, digest, image, lease, snapshot, store
 
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, Ref

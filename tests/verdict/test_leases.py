@@ -1,7 +1,7 @@
 """Whose a lease is, rule by rule of model §5 and §8.8; an owner that cannot be read keeps its leases."""
 
 import pytest
-from tests.support.stores import NOW, digest, lease
+from tests.support.values import NOW, digest, lease
 
 from drydock.model.leases import LeaseClass
 from drydock.model.records import Container, Metadata, Sandbox

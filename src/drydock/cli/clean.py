@@ -8,8 +8,9 @@ import sys
 import click
 
 from drydock.cli.options import now_option, where_argument
+from drydock.cli.output import warn_unread
 from drydock.cli.progress import show_progress
-from drydock.model.errors import ActionFailed, Usage
+from drydock.model.errors import ActionFailed, EvidenceUnreadable, Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.plans import Status
 from drydock.model.scans import Scan
@@ -41,14 +42,15 @@ def clean(
     """
     from drydock.pipeline import clean as run  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.pipeline import scan  # noqa: PLC0415 - the same
-    from drydock.report.cleaning import outcome_lines, removal_lines  # noqa: PLC0415 - the same
+    from drydock.report.cleaning import outcome_lines, removal_lines, withheld_lines  # noqa: PLC0415 - the same
 
     def show(scans: list[Scan]) -> None:
         for found in scans:
-            for line in removal_lines(found):
+            for line in (*removal_lines(found), *withheld_lines(found)):
                 click.echo(line)
         if not scans:
             click.echo("No containerd storage on this host.")
+        warn_unread(scans)
 
     if not do:
         if quarantine or yes:
@@ -63,8 +65,12 @@ def clean(
             code |= found.exit_code()
         ctx.exit(code)
 
+    code = 0
+
     def agree(scans: list[Scan]) -> bool:
+        nonlocal code
         show(scans)
+        code = EvidenceUnreadable.exit_code if any(found.unread() for found in scans) else 0
         if not any(found.removals for found in scans):
             return False
         if yes:
@@ -75,14 +81,14 @@ def clean(
 
     with show_progress() as progress:
         runs = run(where, agree=agree, now=now, state=_path(state), quarantine=_path(quarantine), progress=progress)
-    failed = False
     for done in runs:
         click.echo(f"{shown(done.root)}:")
         for line in outcome_lines(done.outcomes):
             click.echo(line)
         click.echo(f"  journal: {shown(done.journal)} ({done.state})")
-        failed = failed or any(outcome.status in (Status.FAILED, Status.CHANGED) for outcome in done.outcomes)
-    ctx.exit(ActionFailed.exit_code if failed else 0)
+        if any(outcome.status in (Status.FAILED, Status.CHANGED) for outcome in done.outcomes):
+            code |= ActionFailed.exit_code
+    ctx.exit(code)
 
 
 def _path(value: str | None) -> RawPath | None:

@@ -15,6 +15,8 @@ from drydock.model.errors import ActionFailed
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from drydock.model.scans import Scan
+
 
 @contextmanager
 def open_output(path: str | None) -> Iterator[TextIO]:
@@ -45,11 +47,15 @@ def print_lines(documents: Iterable[dict[str, Any]], file: TextIO) -> None:
 
 
 def console(file: TextIO) -> Console:
-    """A console on ``file``: colours on a terminal, plain text of any width in a pipe."""
+    """A console on ``file``: colours on a terminal, plain text in a pipe."""
     from rich.console import Console  # noqa: PLC0415 - a start without a table must not pay for rich
 
-    made = Console(file=file, highlight=False, emoji=False, markup=False)
-    if not made.is_terminal:
-        # Lines are for grep there: they are not wrapped.
-        made = Console(file=file, highlight=False, emoji=False, markup=False, width=120, soft_wrap=True)
-    return made
+    return Console(file=file, highlight=False, emoji=False, markup=False)
+
+
+def warn_unread(scans: Iterable[Scan]) -> None:
+    """One line on stderr for each root whose records could not all be read."""
+    for scan in scans:
+        cause = scan.unread()
+        if cause:
+            click.echo(f"drydock: {cause}; nothing that depends on it is removed", err=True)

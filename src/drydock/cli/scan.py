@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from drydock.cli.options import now_option, where_argument
-from drydock.cli.output import console, open_output, print_json, print_lines
+from drydock.cli.output import console, open_output, print_json, print_lines, warn_unread
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath, UnixNano
 
@@ -60,6 +60,7 @@ def scan(
             print_scans(scans, console(file), where)
         else:
             print("No containerd storage on this host.", file=file)
+    warn_unread(scans)
     code = 0
     for found in scans:
         code |= found.exit_code()

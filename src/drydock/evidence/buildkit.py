@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from bbolt_reader import BoltError, Bucket, Database
+from bbolt_reader.verify import verify
 from drydock.evidence.directory import folder, names
 from drydock.evidence.locks import hold
 from drydock.model.errors import DrydockError
@@ -63,6 +64,7 @@ def _over(
         files = list(_files(data, pattern))
         for path in files:
             with hold(path, exclusive=False) as lock, Database.from_fd(lock.fd, path) as database:
+                _sound(database)
                 found.update(read(database.root))
     except FileNotFoundError:
         files = []
@@ -74,6 +76,13 @@ def _over(
         findings.append(_unknown(where, "no database there", what, Severity.NOTE))
         return None
     return frozenset(found)
+
+
+def _sound(database: Database) -> None:
+    """A record that a damaged page hides would look like one that was deleted."""
+    damage = next(verify(database), None)
+    if damage is not None:
+        raise _Unknown(damage.message)
 
 
 def _files(data: RawPath, pattern: re.Pattern[bytes]) -> Iterator[RawPath]:

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable
 
 from drydock.evidence.directory import fingerprint, folder, names, open_folder, read_small
+from drydock.evidence.sizes import Measure
 from drydock.model.data import BlobClass, BlobFile, Content, IngestDirectory
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Digest, RawPath, UnixNano, is_digest
@@ -62,6 +63,11 @@ class _Reader:
             if name not in _ALGORITHMS:
                 # containerd's walk passes over them (store.go Walk), so nothing there is ever used or freed.
                 self._say("foreign-name", Severity.NOTE, path, f"{shown(path)}: no digest algorithm; left alone")
+                found = os.stat(name, dir_fd=blobs, follow_symlinks=False)
+                allocated = Measure().folder(name, blobs).allocated
+                self._content.junk.append(
+                    BlobFile(Digest(name), RawPath(path), found.st_size, allocated, fingerprint(found), BlobClass.JUNK)
+                )
                 continue
             try:
                 descriptor = open_folder(name, blobs)

@@ -34,8 +34,14 @@ def discover(where: RawPath | None) -> list[Root]:
     if where is None:
         return _discover_host(Host())
     path = RawPath(os.path.realpath(where))
-    if not os.path.lexists(path):
-        raise EvidenceUnreadable(f"{shown(where)}: no such folder")
+    try:
+        os.lstat(path)
+    except FileNotFoundError as error:
+        raise EvidenceUnreadable(f"{shown(where)}: no such folder") from error
+    except PermissionError as error:
+        raise EvidenceUnreadable(f"{shown(where)}: permission denied (run as root)") from error
+    except OSError as error:
+        raise EvidenceUnreadable(f"{shown(where)}: {error.strerror}") from error
     if not is_folder(path):
         raise EvidenceUnreadable(f"{shown(where)}: not a folder")
     if not os.access(path, os.R_OK | os.X_OK):
@@ -57,6 +63,8 @@ def _discover_host(host: Host) -> list[Root]:
     found = survey.roots()
     if not found and survey.findings:
         raise EvidenceUnreadable(f"no containerd root found, and {survey.findings[0].message}")
+    if not found and survey.closed:
+        raise EvidenceUnreadable(f"{shown(survey.closed[0])}: permission denied (run as root)")
     return found
 
 

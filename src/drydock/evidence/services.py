@@ -27,9 +27,10 @@ _OPTIONS = tuple(
 )
 _RANCHER = (b"/etc/rancher/k3s/config.yaml", b"/etc/rancher/rke2/config.yaml")
 _ENGINES = re.compile(rb"dockerd|containerd|k3s|rke2|k0s|DOCKER_OPTS|--data-root|data-dir")
+_ENVIRONMENT = re.compile(rb"(?m)^[ \t]*EnvironmentFile=-?(/[^\s%$]+)")
 _PLACES = (b"data-root", b"root", b"data-dir", b"config-file")
 _FLAG = re.compile(
-    rb"""(?:^|[\s"'])(?:--(data-root|graph|exec-root|root|state|config-file|config|data-dir)|-(g)|(?:K3S_|RKE2_)?(data-dir|DATA_DIR)(?=[:=]))"""
+    rb"""(?:^|[\s"'=])(?:--(data-root|graph|exec-root|root|state|config-file|config|data-dir)|-([gc])|(?:K3S_|RKE2_)?(data-dir|DATA_DIR)(?=[:=]))"""
     rb"""[=:\s]\s*["']?([^\s"'\\]+)""",
     re.MULTILINE,
 )
@@ -48,7 +49,14 @@ def read_services(host: Host) -> Services:
     """Read the flags; a file that cannot be read, or a value only known at run time, is a finding."""
     services = Services()
     masked = host.reach(b"/dev/null")
-    for path in _files(host):
+    waiting = dict.fromkeys(_files(host), False)
+    seen: set[bytes] = set()
+    while waiting and len(seen) < _FILES:
+        path = next(iter(waiting))
+        included = waiting.pop(path)
+        if path in seen:
+            continue
+        seen.add(path)
         try:
             reached = host.reach(path)
             if reached == masked or is_folder(reached):
@@ -59,11 +67,16 @@ def read_services(host: Host) -> Services:
         except OSError as error:
             services.findings.append(_blind(path, f"cannot be read: {error.strerror or error}"))
             continue
-        if not _ENGINES.search(text):
+        if not included and not _ENGINES.search(text):
             continue
-        for match in _FLAG.finditer(re.sub(rb"(?m)^\s*[#;].*$|\\\n", b"", text)):
+        text = re.sub(rb"(?m)^[ \t]*[#;].*$|\\\n", b"", text)
+        # What a unit takes its options from; such a file may say nothing of which engine it is for.
+        waiting |= dict.fromkeys(_ENVIRONMENT.findall(text), True)
+        for match in _FLAG.finditer(text):
             flag = match[1] or match[2] or match[3]
-            flag = {b"g": b"data-root", b"graph": b"data-root", b"DATA_DIR": b"data-dir"}.get(flag, flag)
+            flag = {b"g": b"data-root", b"c": b"config", b"graph": b"data-root", b"DATA_DIR": b"data-dir"}.get(
+                flag, flag
+            )
             value = match[4]
             if b"$" in value or b"%" in value:
                 if flag in _PLACES:
@@ -72,6 +85,8 @@ def read_services(host: Host) -> Services:
                     )
             elif value.startswith(b"/") and b"\0" not in value and value not in services.flags[flag]:
                 services.flags[flag].append(RawPath(value))
+    if waiting:
+        services.findings.append(_blind(next(iter(waiting)), f"more than {_FILES} units: the rest is not read"))
     return services
 
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
-from bbolt_reader.verify import verify
-
 from bbolt_reader import BoltError, Database
+from bbolt_reader.verify import verify
 from drydock.evidence.content import read_content
 from drydock.evidence.digests import hash_blobs
 from drydock.evidence.directory import folder, names

@@ -8,6 +8,7 @@ from drydock.model.findings import Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.objects import State, Verdict
 from drydock.model.plans import Removal, Withheld
+from drydock.model.text import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,16 @@ class Scan:
             if not holding.kind.is_owned:
                 counts[holding.kind] += 1
         return {kind: Total(counts[kind], sizes[kind]) for kind in order if counts[kind] or sizes[kind]}
+
+    def unread(self) -> str:
+        """Why meta.db could not be read whole, with its path, on one shown line; empty where it was."""
+        metadata = self.verdict.store.metadata
+        if metadata.complete:
+            return ""
+        causes = [finding for finding in metadata.findings if finding.severity is not Severity.NOTE]
+        cause = causes[0].message if causes else "not everything could be read"
+        path = shown(metadata.path)
+        return cause if path in cause else f"{path}: {cause}"
 
     def exit_code(self) -> int:
         """The additive exit status (design): 1 reclaimable, 2 damage, 8 evidence that could not be read."""

@@ -20,8 +20,9 @@ from drydock.model.plans import Outcome, Removal, Status, Target
 from drydock.model.text import shown
 from drydock.reclaim import knife
 from drydock.reclaim.anchor import Anchor, describe_change, take_fingerprint
-from drydock.reclaim.syscalls import protection
-from drydock.reclaim.tree import Removed, remove_tree
+from drydock.reclaim.obstacle import describe_obstacle
+from drydock.reclaim.removed import Removed
+from drydock.reclaim.tree import remove_tree
 
 _FOLDERS: Final = {Target.BLOB: (-3, b"blobs"), Target.INGEST: (-2, b"ingest"), Target.SNAPSHOT: (-2, b"snapshots")}
 _DOOMED: Final = b"rm-"
@@ -35,7 +36,7 @@ def remove(anchor: Anchor, removal: Removal, stop: threading.Event | None = None
         DONE with the bytes freed; CHANGED or GONE with nothing done; FAILED with what stands in the way.
 
     Raises:
-        tree.Stopped: ``stop`` was set; a directory is then removed in part.
+        removed.Stopped: ``stop`` was set; a directory is then removed in part.
     """
     try:
         parent, name = _open_checked(anchor, removal)
@@ -53,10 +54,8 @@ def remove(anchor: Anchor, removal: Removal, stop: threading.Event | None = None
         if removal.target is Target.SNAPSHOT and not name.startswith(_DOOMED):
             return _remove_snapshot(parent, name, removal, stop)
         return _told(removal, name, remove_tree(parent, name, (found.st_dev, found.st_ino), stop))
-    except FileNotFoundError:
-        return Outcome(removal, Status.GONE)
     except OSError as error:
-        return _failed(removal, error, _protection(parent, name, error))
+        return _failed(removal, error, describe_obstacle(parent, name, error))
     finally:
         os.close(parent)
 
@@ -78,10 +77,8 @@ def move(anchor: Anchor, removal: Removal, target: int, new_name: bytes) -> Outc
         if not _is_same(target, new_name, removal.expect):
             knife.move(target, new_name, parent, name)
             return Outcome(removal, Status.CHANGED, "it was swapped at the last moment")
-    except FileNotFoundError:
-        return Outcome(removal, Status.GONE)
     except OSError as error:
-        return _failed(removal, error, _protection(parent, name, error))
+        return _failed(removal, error, describe_obstacle(parent, name, error))
     finally:
         os.close(parent)
     return Outcome(removal, Status.DONE)
@@ -142,7 +139,14 @@ def _unlink(parent: int, name: bytes, removal: Removal, found: os.stat_result) -
 
 def _remove_snapshot(parent: int, name: bytes, removal: Removal, stop: threading.Event | None) -> Outcome:
     expect = removal.expect
-    doomed = _rename_doomed(parent, name)
+    try:
+        doomed = _rename_doomed(parent, name)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        # On a full disk the longer name may need a block that is not there. Its row is gone, so that a crash leaves no
+        # more than a directory without a row.
+        return _told(removal, name, remove_tree(parent, name, (expect.device, expect.inode), stop))
     try:
         removed = remove_tree(parent, doomed, (expect.device, expect.inode), stop)
     except OSError as error:
@@ -175,27 +179,18 @@ def _told(removal: Removal, name: bytes, removed: Removed) -> Outcome:
     return Outcome(removal, Status.FAILED, detail, removed.freed)
 
 
-def _protection(parent: int, name: bytes, error: OSError) -> str | None:
-    if error.errno != errno.EPERM:
-        return None
-    flag = protection(parent, name)
-    if flag is not None:
-        return f"it is {flag}: chattr -R -i -a lets it go"
-    flag = protection(parent, b"")
-    return f"its directory is {flag}: chattr -i -a lets it go" if flag is not None else None
-
-
 def _failed(removal: Removal, error: OSError, reason: str | None = None) -> Outcome:
-    if reason is None:
-        match error.errno:
-            case errno.EXDEV:
-                reason = "a mount lies between"
-            case errno.ELOOP | errno.ENOTDIR:
-                reason = "a part of its path is a symbolic link or no directory"
-            case errno.ENOENT:
-                return Outcome(removal, Status.GONE)
-            case errno.ESTALE:
-                return Outcome(removal, Status.CHANGED, "it was swapped at the last moment")
-            case _:
-                reason = error.strerror or type(error).__name__
-    return Outcome(removal, Status.FAILED, reason)
+    if error.errno == errno.ENOENT:
+        return Outcome(removal, Status.GONE)
+    if error.errno == errno.ESTALE:
+        return Outcome(removal, Status.CHANGED, "it was swapped at the last moment")
+    return Outcome(removal, Status.FAILED, reason or _describe_way(error))
+
+
+def _describe_way(error: OSError) -> str:
+    match error.errno:
+        case errno.EXDEV:
+            return "a mount lies between"
+        case errno.ELOOP | errno.ENOTDIR:
+            return "a part of its path is a symbolic link or no directory"
+    return error.strerror or type(error).__name__

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+import os
+
+from drydock.evidence import mounts, processes
 from drydock.model.errors import Refused
 from drydock.model.names import UnixNano
+from drydock.model.roots import Root
+from drydock.model.text import shown
 
 _SECOND = 1_000_000_000
+_TOLD = 3
+
+
+def refuse_if_used(root: Root) -> None:
+    """Refuse a root that a process uses (engine, shim, or whoever has it open) or that is mounted from, anywhere.
+
+    What runs beyond this process's PID namespace cannot be seen: the databases' locks are then what is left.
+
+    Raises:
+        Refused: it is used. One line that names the first few, and what to do about each.
+    """
+    told = [f"{shown(each.name)} (pid {each.pid}) {each.why}; stop it: {each.stop}" for each in processes.users(root)]
+    if not told:
+        own = os.stat("/proc/self/ns/mnt").st_ino
+        for mount in mounts.users(root):
+            enter = "" if mount.namespace == own else f"nsenter -t {mount.pid} -m "
+            told.append(f"{shown(mount.point)} {mount.why}; unmount it: {enter}umount {shown(mount.point)}")
+    if told:
+        more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+        raise Refused(f"{shown(root.path)} is in use: {'; '.join(told[:_TOLD])}{more}")
 
 
 def check_clock(now: UnixNano, newest: UnixNano | None) -> None:
@@ -18,6 +43,7 @@ def check_clock(now: UnixNano, newest: UnixNano | None) -> None:
     Raises:
         Refused: ``now`` is earlier.
     """
-    if newest is not None and now < newest:
+    # A time that is typed has whole seconds; records have nanoseconds.
+    if newest is not None and now // _SECOND < newest // _SECOND:
         behind = -((now - newest) // _SECOND)
         raise Refused(f"the clock is {behind} s earlier than the newest record: set it, or give --now")

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import functools
 import os
+from contextlib import suppress
 from typing import Final
 
 _AT_FDCWD: Final = -100
@@ -121,7 +122,8 @@ def mount_id(fd: int) -> int:
     Raises:
         OSError: without a /proc that says so.
     """
-    with open(f"/proc/self/fdinfo/{fd}", "rb") as lines:
+    # A missing /proc must not look like a missing file to those who asked about one.
+    with suppress(FileNotFoundError), open(f"/proc/self/fdinfo/{fd}", "rb") as lines:
         for line in lines:
             if line.startswith(b"mnt_id:"):
                 return int(line[7:])

@@ -12,47 +12,20 @@ import errno
 import os
 import stat
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from drydock.model.text import shown
 from drydock.reclaim import knife
-from drydock.reclaim.syscalls import open_directory, protection
-
-LISTED: Final = 20
-"""How many of the entries left behind are named; all are counted."""
+from drydock.reclaim.obstacle import describe_obstacle
+from drydock.reclaim.removed import LISTED, Left, Removed, Stopped
+from drydock.reclaim.syscalls import open_directory
 
 _WINDOW: Final = 32
 _RETRIES: Final = 3
 _STUCK: Final = 1024
 _UP: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OWNER: Final = stat.S_IRWXU
-
-
-class Stopped(Exception):
-    """The caller asked to stop; the tree is removed in part."""
-
-
-@dataclass(frozen=True, slots=True)
-class Left:
-    """An entry that could not be removed."""
-
-    path: str
-    """Below the tree's own name, shown, shortened in the middle when long."""
-    reason: str
-
-
-@dataclass(slots=True)
-class Removed:
-    """What a removal did."""
-
-    freed: int = 0
-    """Bytes of allocated blocks whose last link went."""
-    entries: int = 0
-    """Entries removed, directories included."""
-    left: list[Left] = field(default_factory=list)
-    """The first :data:`LISTED` of the entries that stand in the way."""
-    left_count: int = 0
 
 
 @dataclass(slots=True)
@@ -111,7 +84,6 @@ class _Walk:
     def enter_top(self, name: bytes, identity: tuple[int, int] | None) -> None:
         frame = self._open(self._parent, os.fsdecode(name))
         self._stack.append(frame)
-        self._device = os.fstat(frame.fd).st_dev
         if identity is not None and identity != (self._device, frame.inode):
             raise OSError(errno.ESTALE, "another directory is there now", name)
 
@@ -133,12 +105,20 @@ class _Walk:
             fd = self._open_locked(directory, raw)
         try:
             info = os.fstat(fd)
+            self._check_device(info.st_dev)
             if self._user and info.st_uid == self._user and info.st_mode & _OWNER != _OWNER:
                 os.fchmod(fd, stat.S_IMODE(info.st_mode) | _OWNER)
         except BaseException:
             os.close(fd)
             raise
         return _Frame(name, info.st_ino, info.st_blocks, fd)
+
+    def _check_device(self, device: int) -> None:
+        if not self._stack:
+            self._device = device
+        elif device != self._device:
+            # A btrfs subvolume is another device without being a mount.
+            raise OSError(errno.ENOTSUP, "a subvolume, or another file system, is there")
 
     def _open_locked(self, directory: int, raw: bytes) -> int:
         # A container may leave a directory that its own owner cannot list. O_PATH needs no permission on it, and the
@@ -158,8 +138,8 @@ class _Walk:
             raise Stopped
         frame.more = False
         fd, unlink = frame.fd, knife.unlink
-        # Far down only a few names are kept for later, so that a hostile tree cannot fill the memory.
-        limit = 1024 if len(self._stack) < 256 else 16
+        # The deeper, the fewer names are kept for later, so that a hostile tree cannot fill the memory.
+        limit = max(128, 16384 >> len(self._stack))
         pending: list[str] = []
         blocks = gone = 0
         try:
@@ -182,7 +162,7 @@ class _Walk:
                     except IsADirectoryError:
                         self._again(frame, name)
                     except OSError as error:
-                        self._leave(name, self._reason(fd, name, error))
+                        self._leave(name, describe_obstacle(fd, os.fsencode(name), error))
                     else:
                         gone += 1
                         if info.st_nlink == 1:
@@ -205,7 +185,7 @@ class _Walk:
             if error.errno in {errno.ELOOP, errno.ENOTDIR}:
                 self._unlink_swapped(frame, name)
             else:
-                self._leave(name, self._reason(frame.fd, name, error))
+                self._leave(name, describe_obstacle(frame.fd, os.fsencode(name), error))
             return
         self._stack.append(child)
         if len(self._stack) > _WINDOW + 1:
@@ -224,7 +204,7 @@ class _Walk:
         except IsADirectoryError:
             self._again(frame, name)
         except OSError as error:
-            self._leave(name, self._reason(frame.fd, name, error))
+            self._leave(name, describe_obstacle(frame.fd, os.fsencode(name), error))
         else:
             self.removed.entries += 1
 
@@ -254,7 +234,7 @@ class _Walk:
                     self._pop()
                     self._unlink_swapped(above, child.name)
                     return
-                self._leave("", self._reason(directory, child.name, error))
+                self._leave("", describe_obstacle(directory, os.fsencode(child.name), error))
             else:
                 self.removed.entries += 1
                 self.removed.freed += child.blocks * 512
@@ -307,18 +287,6 @@ class _Walk:
             names.append(name)
         text = shown(os.fsencode("/".join(names))) or "."
         return text if len(text) <= 512 else f"{text[:255]}…{text[-255:]}"
-
-    def _reason(self, directory: int, name: str, error: OSError) -> str:
-        if error.errno == errno.EXDEV:
-            return "something is mounted there: umount it"
-        if error.errno == errno.EBUSY:
-            return "it is in use as a mount point"
-        if error.errno == errno.EPERM:
-            for place, whose in ((os.fsencode(name), "it"), (b"", "its directory")):
-                flag = protection(directory, place)
-                if flag is not None:
-                    return f"{whose} is {flag}: chattr -R -i -a on the snapshot lets it go"
-        return error.strerror or type(error).__name__
 
 
 def _stick(frame: _Frame, name: str) -> None:

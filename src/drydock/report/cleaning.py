@@ -29,6 +29,13 @@ def removal_lines(scan: Scan) -> Iterator[str]:
         yield f"  and {len(removals) - _LISTED} more: --format json has all"
 
 
+def withheld_lines(scan: Scan) -> Iterator[str]:
+    """What looks free and is kept, counted by reason."""
+    reasons = Counter(withheld.reason for withheld in scan.withheld)
+    for reason, count in reasons.most_common(_LISTED):
+        yield f"  kept: {show_count(count, 'object')} that no record names, because {reason}"
+
+
 def outcome_lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """What became of the removals: those that failed in full, the others counted."""
     for outcome in outcomes:

@@ -64,30 +64,19 @@ class _Block:
         self._line("")
 
     def _states(self) -> None:
-        from rich.table import Table  # noqa: PLC0415 - a start without a table must not pay for rich
-        from rich.text import Text  # noqa: PLC0415 - the same
-
         totals = self._scan.totals()
         whole = max(1, sum(total.bytes for total in totals.values()))
         room = max(_NARROWEST_BAR, min(_WIDEST_BAR, self._console.width - 42))
         block = "█" if self._console.encoding.lower().startswith("utf") else "#"
-        table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-        table.add_column("  state", no_wrap=True)
-        table.add_column("objects", justify="right", no_wrap=True)
-        table.add_column("size", justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
+        self._line(f"{'state':<13}{'objects':>8}  {'size':>10}", 2, "bold")
         for state, total in totals.items():
             style = _STYLES[state] if total.count else "bright_black"
-            length = -(-total.bytes * room // whole)
-            table.add_row(
-                Text(f"  {state.value}", style),
-                Text(str(total.count), style),
-                Text(show_bytes(total.bytes), style),
-                Text(block * length, style),
-            )
-        databases = show_bytes(self._scan.verdict.store.database_bytes)
-        table.add_row(*(Text(word, "bright_black") for word in ("  databases", "", databases, "")))
-        self._console.print(table)
+            bar = block * -(-total.bytes * room // whole)
+            self._row(state.value, str(total.count), total.bytes, bar, style)
+        self._row("databases", "", self._scan.verdict.store.database_bytes, "", "bright_black")
+
+    def _row(self, name: str, count: str, size: int, bar: str, style: str) -> None:
+        self._line(f"{name:<13}{count:>8}  {show_bytes(size):>10}  {bar}".rstrip(), 2, style)
 
     def _free_now(self) -> None:
         total = self._scan.reclaimable()
@@ -160,7 +149,11 @@ class _Block:
         from rich.padding import Padding  # noqa: PLC0415 - a start without a table must not pay for rich
         from rich.text import Text  # noqa: PLC0415 - the same
 
-        self._console.print(Padding(Text(text, style), (0, 0, 0, indent)))
+        if self._console.is_terminal:
+            self._console.print(Padding(Text(text, style), (0, 0, 0, indent)))
+        else:
+            # Whole lines, for grep: nothing wraps and nothing pads them.
+            self._console.print(" " * indent + text, soft_wrap=True)
 
 
 def describe_lease(holding: Holding, now: UnixNano) -> str:

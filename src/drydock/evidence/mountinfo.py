@@ -1,0 +1,102 @@
+"""The mount tables of every mount namespace: /proc/<pid>/mountinfo (proc(5), kernel fs/proc_namespace.c)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+_LARGEST = 1 << 26
+_DELETED = b"//deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A mount namespace, seen from one root folder in it."""
+
+    pid: int
+    """A process that has this view."""
+    namespace: int
+    """Inode of the mount namespace."""
+    root: tuple[int, int]
+    """Device and inode of the root folder."""
+
+    @property
+    def prefix(self) -> bytes:
+        """What to put in front of a path of this view to reach it from here."""
+        return b"/proc/%d/root" % self.pid
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a mount table; paths are unescaped."""
+
+    id: int
+    device: bytes
+    """``major:minor`` of the mounted file system."""
+    root: bytes
+    """What of that file system is mounted."""
+    point: bytes
+    """Where, in the view it was read from."""
+    kind: bytes
+    options: tuple[tuple[bytes, bytes], ...]
+    """The file system's own options, in order: a key may come again."""
+
+
+def views() -> dict[View, list[Entry]]:
+    """Every view that a process has, with its mount table; this process's first."""
+    found: dict[tuple[int, tuple[int, int]], tuple[View, list[Entry]]] = {}
+    for pid in (os.getpid(), *sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())):
+        try:
+            space = os.stat(f"/proc/{pid}/ns/mnt").st_ino
+            top = os.stat(f"/proc/{pid}/root")
+        except OSError:  # it has ended, or is another user's
+            continue
+        key = (space, (top.st_dev, top.st_ino))
+        if key not in found and (table := list(entries(pid))):
+            found[key] = View(pid, *key), table
+    return dict(found.values())
+
+
+def entries(pid: int | str) -> Iterator[Entry]:
+    """The mount table of a process; empty when it has ended."""
+    try:
+        with open(f"/proc/{pid}/mountinfo", "rb") as file:
+            lines = file.read(_LARGEST).splitlines()
+    except OSError:
+        return
+    for line in lines:
+        left, _, right = line.partition(b" - ")
+        fields, last = left.split(b" "), right.split(b" ")
+        if len(fields) >= 6 and len(last) >= 3:
+            yield Entry(
+                int(fields[0]),
+                fields[2],
+                unescaped(fields[3]).removesuffix(_DELETED),
+                unescaped(fields[4]).removesuffix(_DELETED),
+                last[0],
+                tuple(
+                    (key, unescaped(value)) for key, _, value in (each.partition(b"=") for each in last[2].split(b","))
+                ),
+            )
+
+
+def unescaped(raw: bytes) -> bytes:
+    """Octal escapes as the bytes that they stand for."""
+    return _ESCAPED.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), raw)
+
+
+def mount_id(path: bytes) -> int | None:
+    """The id, in this process's mount table, of the mount that a folder lies on."""
+    try:
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+            match = re.search(rb"^mnt_id:\s*(\d+)", file.read(4096), re.MULTILINE)
+    finally:
+        os.close(fd)
+    return int(match[1]) if match else None

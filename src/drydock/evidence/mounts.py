@@ -1,0 +1,152 @@
+"""Mounts, in any mount namespace, that use a containerd root.
+
+Three kinds count: a mount strictly below the root; a bind mount, anywhere, of a part of it; an overlay whose upper,
+work or lower folders lie in it. The mount that contains the root, and one of the whole of it elsewhere, do not.
+
+containerd shortens long lists of lower folders to names relative to ``snapshots`` (core/mount/mount_linux.go,
+``compactLowerdirOption``, v2.1); newer kernels show one ``lowerdir+`` for each folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+from drydock.evidence.mountinfo import Entry, View, entries, mount_id, views
+from drydock.model.names import RawPath
+from drydock.model.roots import Root
+from drydock.model.text import shown
+from drydock.model.usage import Mount
+
+_SNAPSHOT = re.compile(rb"/snapshots/([0-9]+)(?=/|\Z)")
+_RELATIVE = re.compile(rb"([0-9]+)(/[^/]+)?\Z")
+_COLON = re.compile(rb"((?:\\.|[^\\:])*)(?::|\Z)", re.DOTALL)
+_FOLDERS = (b"upperdir", b"workdir", b"lowerdir", b"lowerdir+", b"datadir+")
+
+
+def users(root: Root) -> list[Mount]:
+    """The mounts that use ``root``, each once however many namespaces have a copy of it."""
+    found: dict[tuple[bytes, str], Mount] = {}
+    look = _Look(root)
+    for view, table in look.views.items():
+        for entry in table:
+            judged = look.judge(view, entry)
+            if judged is not None:
+                why, snapshot = judged
+                mount = Mount(entry.id, view.namespace, view.pid, RawPath(entry.point), why, snapshot)
+                found.setdefault((entry.point, why), mount)
+    return list(found.values())
+
+
+class _Look:
+    """One look at every mount table, for one root."""
+
+    def __init__(self, root: Root) -> None:
+        self.views = views()
+        self._paths = [root.path, *(folder for _, folder in root.snapshotters)]
+        self._wanted = {key for key in map(_key, self._paths) if key is not None}
+        self._parts = [part for part in map(_part, self._paths) if part is not None]
+        self._seen: dict[tuple[int, bytes], bool] = {}
+
+    def judge(self, view: View, entry: Entry) -> tuple[str, bytes | None] | None:
+        """(why, snapshot) if a mount uses the root."""
+        if self._within(view, os.path.dirname(entry.point)) and entry.point != b"/":
+            return "is mounted inside it", _snapshot(entry.point)
+        for device, part in self._parts:
+            if entry.device == device and entry.root.startswith(part.rstrip(b"/") + b"/") and entry.root != b"/":
+                inside = entry.root[len(part.rstrip(b"/")) :]
+                return f"is a mount of its {shown(inside[1:])}", _snapshot(inside)
+        return self._overlay(view, entry) if entry.kind == b"overlay" else None
+
+    def _overlay(self, view: View, entry: Entry) -> tuple[str, bytes | None] | None:
+        folders = list(_folders(entry))
+        absolute = [(option, path) for option, path in folders if path.startswith(b"/")]
+        for option, path in absolute:
+            if self._reaches(view, path):
+                return f"is an overlay with {shown(option)} {shown(path)}", _snapshot(path)
+        relative = [path for _, path in folders if not path.startswith(b"/")]
+        # With an absolute folder beside them, relative ones are of the same snapshotter.
+        if relative and not absolute and all(map(self._could_be, relative)):
+            return f"is an overlay with lowerdir {shown(relative[0])}", _RELATIVE.sub(rb"\1", relative[0])
+        return None
+
+    def _reaches(self, view: View, path: bytes) -> bool:
+        """Whether an option's path leads into the root: in the mount's own view, else in any that has such a path.
+
+        An option is in the words of whoever mounted it, who may have had another view than those who see the mount.
+        """
+        above = os.path.dirname(os.path.dirname(path))  # .../snapshots/12/fs: the folder above is asked once for all
+        if os.path.lexists(view.prefix + path):
+            return self._within(view, path) if not _SNAPSHOT.search(path) else self._within(view, above)
+        return any(self._within(each, above) for each in self.views)
+
+    def _within(self, view: View, path: bytes) -> bool:
+        """Whether ``path``, in a view, is at or below the root."""
+        asked: list[tuple[int, bytes]] = []
+        answer = False
+        while True:
+            key = (view.pid, path)
+            known = self._seen.get(key)
+            if known is not None:
+                answer = known
+                break
+            asked.append(key)
+            if _key(view.prefix + path) in self._wanted:
+                answer = True
+                break
+            above = os.path.dirname(path)
+            if above == path:
+                break
+            path = above
+        # Below an answer of yes all is yes; below one of no, nothing between was wanted either.
+        self._seen.update((each, answer) for each in asked)
+        return answer
+
+    def _could_be(self, path: bytes) -> bool:
+        match = _RELATIVE.match(path)
+        if match is None:
+            return False
+        folders = [os.path.join(each, b"snapshots", match[1]) for each in self._paths[1:]]
+        inside = self._paths[0]
+        try:
+            names = [os.fsencode(name) for name in os.listdir(inside)]
+        except OSError:
+            names = []
+        folders += [
+            os.path.join(inside, name, b"snapshots", match[1])
+            for name in names
+            if name.startswith(b"io.containerd.snapshotter.v1.")
+        ]
+        return any(map(os.path.lexists, folders))
+
+
+def _folders(entry: Entry) -> Iterator[tuple[bytes, bytes]]:
+    for key, value in entry.options:
+        if key in _FOLDERS:
+            # Only lowerdir is a list; a colon or backslash in a name has a backslash in front of it.
+            parts = (match[1] for match in _COLON.finditer(value)) if key == b"lowerdir" else (value,)
+            yield from ((key, re.sub(rb"\\(.)", rb"\1", part)) for part in parts if part)
+
+
+def _part(path: RawPath) -> tuple[bytes, bytes] | None:
+    """(device, path inside its file system) of a folder, in the words of mountinfo."""
+    number = mount_id(path)
+    for entry in entries("self"):
+        if entry.id == number:
+            inside = os.path.relpath(os.path.realpath(path), entry.point)
+            return entry.device, os.path.normpath(os.path.join(entry.root, inside))
+    return None
+
+
+def _snapshot(path: bytes) -> bytes | None:
+    match = _SNAPSHOT.search(path)
+    return match[1] if match else None
+
+
+def _key(path: bytes) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,39 @@
+"""What of the running system uses a containerd root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drydock.model.names import RawPath
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that uses a root."""
+
+    pid: int
+    name: bytes
+    why: str
+    """One shown line: the evidence, a clause that follows the process's name."""
+    stop: str
+    """What to run, or do, so that it ends."""
+    container: tuple[bytes, bytes] | None = None
+    """(namespace, id) of the container that a shim keeps running."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mount, in some mount namespace, that uses a root."""
+
+    id: int
+    """Of its namespace's mountinfo."""
+    namespace: int
+    """Inode of the mount namespace."""
+    pid: int
+    """One process in that namespace; what ``nsenter -t`` takes."""
+    point: RawPath
+    """Where it is mounted, in that namespace."""
+    why: str
+    """One shown line: the evidence, a clause that follows the mount point."""
+    snapshot: bytes | None = None
+    """Directory number of the snapshot that it uses, where that can be told."""

@@ -1,0 +1,160 @@
+"""Where a run keeps its journal and backups, which is a tmpfs when the disk is full (design, safety 9)."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from drydock.model.errors import EvidenceUnreadable, Refused
+from drydock.model.names import RawPath
+from drydock.model.text import shown
+from drydock.reclaim.journal import NAME, Journal, read_journal
+
+PLACES: Final = (RawPath(b"/var/lib/drydock"), RawPath(b"/run/drydock"), RawPath(b"/dev/shm/drydock"))
+"""Tried in this order; all but the first are lost with a reboot."""
+
+_MARGIN: Final = 1 << 20
+"""Room that the journal itself may need, in bytes."""
+_RUNS: Final = 10_000
+_TMPFS: Final = frozenset({b"tmpfs", b"ramfs"})
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The directory of one run, mode 0700. Close it when done."""
+
+    path: RawPath
+    """Absolute."""
+    fd: int
+    why: str
+    """One shown line: why this place."""
+    volatile: bool
+    """A reboot loses it."""
+
+    @property
+    def run(self) -> str:
+        """The run's own name, ``<time>-<pid>``."""
+        return os.fsdecode(os.path.basename(self.path))
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.fd)
+
+
+def open_state(directory: RawPath | None, need: int, places: Iterable[RawPath] = PLACES) -> State:
+    """Make the directory of a new run in ``directory``, or in the first of ``places`` that can take it.
+
+    Args:
+        directory: what the user chose; then nothing else is tried.
+        need: bytes that backups will take.
+        places: where to try without a choice.
+
+    Raises:
+        Refused: none can take it; says what is wrong with each.
+    """
+    if directory is not None:
+        try:
+            return _open_run(directory, need, "as chosen")
+        except OSError as error:
+            raise Refused(f"state directory {shown(directory)}: {error.strerror}") from error
+    problems: list[str] = []
+    for place in places:
+        try:
+            return _open_run(place, need, "; ".join([*problems, "so it is here"]) if problems else "the default")
+        except OSError as error:  # noqa: PERF203 - three places
+            problems.append(f"{shown(place)}: {error.strerror}")
+    raise Refused(f"no place for the journal ({'; '.join(problems)}): name one with --state")
+
+
+def find_unfinished(root: RawPath, places: Iterable[RawPath] = PLACES) -> list[Journal]:
+    """The journals of runs on ``root`` that were killed, oldest first; a run that is still going is not among them."""
+    found: list[Journal] = []
+    for place in places:
+        with suppress(OSError):
+            base = _open_base(place, create=False)
+            try:
+                for run in sorted(map(os.fsencode, os.listdir(base)))[-_RUNS:]:
+                    journal = _read_abandoned(base, RawPath(os.path.join(place, run)), run)
+                    if journal is not None and journal.root == root and journal.finished is None:
+                        found.append(journal)
+            finally:
+                os.close(base)
+    return sorted(found, key=lambda journal: journal.time)
+
+
+def _read_abandoned(base: int, path: RawPath, run: bytes) -> Journal | None:
+    try:
+        directory = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base)
+    except OSError:
+        return None
+    try:
+        fd = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return None
+    finally:
+        os.close(directory)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    try:
+        return read_journal(RawPath(os.path.join(path, NAME)))
+    except EvidenceUnreadable:
+        # Killed before the header was whole: then nothing was cut.
+        return None
+
+
+def _open_run(place: RawPath, need: int, why: str) -> State:
+    base = _open_base(place, create=True)
+    try:
+        room = os.fstatvfs(base)
+        free = room.f_frsize * room.f_bavail
+        if free < need + _MARGIN:
+            raise OSError(errno.ENOSPC, f"{free} bytes free, {need + _MARGIN} needed")
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        for number in range(100):
+            run = f"{stamp}-{os.getpid()}{f'-{number}' if number else ''}"
+            try:
+                os.mkdir(run, 0o700, dir_fd=base)
+            except FileExistsError:
+                continue
+            os.fsync(base)
+            path = RawPath(os.path.join(os.path.abspath(place), run.encode()))
+            fd = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base)
+            return State(path, fd, why, _is_volatile(fd))
+        raise OSError(errno.EEXIST, "too many runs at once")
+    finally:
+        os.close(base)
+
+
+def _open_base(place: RawPath, *, create: bool) -> int:
+    if create:
+        with suppress(FileExistsError):
+            os.mkdir(place, 0o700)
+    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    info = os.fstat(fd)
+    # /dev/shm is everybody's: what someone else made or may write there is neither written to nor believed.
+    if info.st_uid != os.geteuid() or stat.S_IMODE(info.st_mode) & 0o022:
+        os.close(fd)
+        raise OSError(errno.EPERM, "it belongs to, or can be written by, someone else")
+    return fd
+
+
+def _is_volatile(fd: int) -> bool:
+    device = os.fstat(fd).st_dev
+    number = b"%d:%d" % (os.major(device), os.minor(device))
+    with suppress(OSError), open("/proc/self/mountinfo", "rb") as lines:
+        for line in lines:
+            fields, _, tail = line.partition(b" - ")
+            if fields.split()[2:3] == [number]:
+                return tail.split()[0] in _TMPFS
+    return False

@@ -1,0 +1,171 @@
+"""Mounts that use a root, told by real mounts in this and in other mount namespaces."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+from tests.support.privilege import needs_root
+from tests.support.proc import python, running, shell
+
+from drydock.evidence.mountinfo import Entry, View
+from drydock.evidence.mounts import _folders, _Look, users
+from drydock.model.names import RawPath
+from drydock.model.roots import Engine, Root
+
+SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A containerd root with three snapshots."""
+    path = tmp_path / "sto re"
+    for number in (1, 2, 3):
+        (path / SNAPSHOTS / str(number) / "fs").mkdir(parents=True)
+        (path / SNAPSHOTS / str(number) / "work").mkdir()
+    return path
+
+
+def root(path):
+    """The root as a value."""
+    return Root(RawPath(os.fsencode(path)), Engine.CONTAINERD)
+
+
+def in_namespace(code):
+    """A child that runs ``code`` in a mount namespace of its own."""
+    return running(["unshare", "-m", "sh", "-c", shell(code)])
+
+
+def overlay(store, where, lower, upper="3"):
+    """A mount command for an overlay of the store's snapshots."""
+    base = store / SNAPSHOTS
+    lowers = ":".join(f"{base}/{each}/fs" for each in lower)
+    options = f"lowerdir={lowers}"
+    if upper:
+        options += f",upperdir={base}/{upper}/fs,workdir={base}/{upper}/work"
+    return f"mount -t overlay overlay -o '{options}' {where}"
+
+
+@pytest.mark.root
+@needs_root
+@pytest.mark.parametrize(("lower", "upper", "snapshot"), [("12", "3", b"1"), ("2", "3", b"2"), ("21", "", b"2")])
+def test_overlay_in_another_namespace(store, tmp_path, lower, upper, snapshot):
+    """An overlay of the root's snapshots counts wherever it is mounted; a root beside it is free."""
+    (tmp_path / "merged").mkdir()
+    (tmp_path / "other").mkdir()
+    with in_namespace(overlay(store, tmp_path / "merged", lower, upper)) as child:
+        (mount,) = users(root(store))
+        assert (mount.point, mount.snapshot) == (os.fsencode(tmp_path / "merged"), snapshot)
+        assert mount.namespace == os.stat(f"/proc/{child.pid}/ns/mnt").st_ino
+        assert "overlay" in mount.why
+        assert users(root(tmp_path / "other")) == []
+    assert users(root(store)) == []
+
+
+@pytest.mark.root
+@needs_root
+def test_relative_lower_folders(store, tmp_path):
+    """Lower folders relative to ``snapshots``, as containerd mounts long lists, count."""
+    (tmp_path / "merged").mkdir()
+    command = f"cd '{store}/{SNAPSHOTS}'; mount -t overlay overlay -o lowerdir=2/fs:1/fs '{tmp_path}/merged'"
+    with in_namespace(command):
+        (mount,) = users(root(store))
+        assert mount.snapshot == b"2"
+
+
+@pytest.mark.root
+@needs_root
+def test_the_same_text_in_another_namespace(store, tmp_path):
+    """An overlay whose folders have the same path, but lie in another store, does not count."""
+    (tmp_path / "merged").mkdir()
+    subprocess.run(["cp", "-a", store, tmp_path / "copy"], check=True)
+    with in_namespace(f"mount --bind '{tmp_path}/copy' '{store}'; {overlay(store, tmp_path / 'merged', '12')}"):
+        assert users(root(store)) == []
+        assert users(root(tmp_path / "copy")) != []
+
+
+@pytest.mark.root
+@needs_root
+def test_bind_of_a_part(store, tmp_path):
+    """A bind mount of a snapshot counts; one of the whole root, or of what holds it, does not."""
+    for name in ("part", "whole", "above"):
+        (tmp_path / name).mkdir()
+    part = f"mount --bind '{store}/{SNAPSHOTS}/2/fs' '{tmp_path}/part'"
+    with in_namespace(f"mount --bind '{store}' '{tmp_path}/whole'; mount --bind '{tmp_path}' '{tmp_path}/above'"):
+        assert users(root(store)) == []
+    with in_namespace(part):
+        (mount,) = users(root(store))
+        assert (mount.point, mount.snapshot) == (os.fsencode(tmp_path / "part"), b"2")
+
+
+@pytest.mark.root
+@needs_root
+def test_mount_inside(store):
+    """A mount strictly below the root counts; one at the root itself does not."""
+    with in_namespace(f"mount -t tmpfs none '{store}/{SNAPSHOTS}/1/fs'"):
+        (mount,) = users(root(store))
+        assert (mount.why, mount.snapshot) == ("is mounted inside it", b"1")
+    with in_namespace(f"mount --bind '{store}' '{store}'"):
+        assert users(root(store)) == []
+
+
+@pytest.mark.root
+@needs_root
+def test_root_on_a_mount_of_its_own(store, tmp_path):
+    """A root that is a read-only bind mount is free, and shows who uses a part of what it is a mount of."""
+    for name in ("capture", "part"):
+        (tmp_path / name).mkdir()
+    subprocess.run(["mount", "--bind", store, tmp_path / "capture"], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", tmp_path / "capture"], check=True)
+        assert users(root(tmp_path / "capture")) == []
+        with in_namespace(f"mount --bind '{store}/{SNAPSHOTS}/2/fs' '{tmp_path}/part'"):
+            assert [mount.snapshot for mount in users(root(tmp_path / "capture"))] == [b"2"]
+    finally:
+        subprocess.run(["umount", tmp_path / "capture"], check=True)
+
+
+@pytest.mark.root
+@needs_root
+def test_in_a_chroot(store, tmp_path):
+    """A mount that a chrooted process made below its own root counts, by the paths that it has there."""
+    (tmp_path / "merged").mkdir()
+    inner = store.relative_to(tmp_path)
+    base = f"/{inner}/{SNAPSHOTS}"
+    options = f"lowerdir={base}/1/fs,upperdir={base}/3/fs,workdir={base}/3/work"
+    code = (
+        "import ctypes, os; libc = ctypes.CDLL(None); os.chroot(sys.argv[1]); os.chdir('/')\n"
+        "assert libc.mount(b'overlay', b'/merged', b'overlay', 0, sys.argv[2].encode()) == 0"
+    )
+    with running(["unshare", "-m", *python(code, tmp_path, options)]) as child:
+        (mount,) = users(root(store))
+        assert (mount.point, mount.pid, mount.snapshot) == (b"/merged", child.pid, b"1")
+
+
+def test_lists_of_lower_folders():
+    """Every spelling of lower folders is taken apart: colons, escaped ones, data-only layers, one option for each."""
+    entry = Entry(
+        1,
+        b"0:1",
+        b"/",
+        b"/x",
+        b"overlay",
+        ((b"lowerdir", rb"/a\:b:/c\\d::/data"), (b"lowerdir+", b"/e:f"), (b"index", b"off"), (b"upperdir", b"/u")),
+    )
+    assert list(_folders(entry)) == [
+        (b"lowerdir", b"/a:b"),
+        (b"lowerdir", rb"/c\d"),
+        (b"lowerdir", b"/data"),
+        (b"lowerdir+", b"/e:f"),
+        (b"upperdir", b"/u"),
+    ]
+
+
+def test_long_paths_and_lists_end(store):
+    """A mount point thousands of folders deep and ten thousand lower folders are judged without trouble."""
+    look = _Look(root(store))
+    view = View(os.getpid(), 0, (0, 0))
+    lower = b":".join(b"/nowhere/snapshots/%d/fs" % number for number in range(10_000))
+    entry = Entry(1, b"0:1", b"/", b"/a" * 5000, b"overlay", ((b"lowerdir", lower),))
+    assert look.judge(view, entry) is None

@@ -1,0 +1,176 @@
+"""Users of a root, told by real processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.privilege import needs_root
+from tests.support.proc import python, running, shell
+
+from drydock.evidence.processes import users
+from drydock.model.names import RawPath
+from drydock.model.roots import Engine, Root
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A containerd root."""
+    path = tmp_path / "store"
+    path.mkdir()
+    (path / "file").write_bytes(b"x" * 8192)
+    return path
+
+
+def root(path, engine=Engine.CONTAINERD, **more):
+    """The root as a value."""
+    return Root(RawPath(os.fsencode(path)), engine, **more)
+
+
+_MAPPED = """
+import mmap, os
+file = open(sys.argv[1] + '/file')
+kept = mmap.mmap(file.fileno(), 4096, prot=mmap.PROT_READ)
+os.closerange(3, 64)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        ("file = open(sys.argv[1] + '/file')", "open"),
+        ("import os; file = open(sys.argv[1] + '/file'); os.unlink(sys.argv[1] + '/file')", "open"),
+        ("import os; os.chdir(sys.argv[1])", "working folder"),
+        (_MAPPED, "mapped"),
+    ],
+)
+def test_any_process_that_has_it_open(store, tmp_path, code, word):
+    """A process of any name counts by what it has open; another root beside it does not."""
+    other = tmp_path / "store-other"
+    other.mkdir()
+    with running(python(code, store)) as child:
+        found = users(root(store))
+        assert [each.pid for each in found] == [child.pid]
+        assert word in found[0].why
+        assert found[0].stop == f"end process {child.pid}"
+        assert users(root(other)) == []
+    assert users(root(store)) == []
+
+
+def test_not_itself_nor_who_started_it(store, monkeypatch):
+    """This process does not count, though it has files open and works in the root."""
+    monkeypatch.chdir(store)
+    with (store / "file").open("rb"):
+        assert users(root(store)) == []
+
+
+@pytest.mark.root
+@needs_root
+def test_same_path_in_another_namespace(store, tmp_path):
+    """A process that has the same path of another mount open does not count; by another path, it does."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "file").touch()
+    hidden = shell(f"mount --bind {other} {store}; exec 3<{store}/file")
+    with running(["unshare", "-m", "sh", "-c", hidden]):
+        assert users(root(store)) == []
+    elsewhere = shell(f"mount --bind {store} {other}; exec 3<{other}/file")
+    with running(["unshare", "-m", "sh", "-c", elsewhere]) as child:
+        assert [each.pid for each in users(root(store))] == [child.pid]
+
+
+@pytest.mark.root
+@needs_root
+def test_chrooted_process(store):
+    """A process whose root folder lies in the store counts."""
+    code = "import os; os.chdir('/'); os.chroot(sys.argv[1] + '/inner')"
+    (store / "inner").mkdir()
+    with running(python(code, store)) as child:
+        found = users(root(store))
+    assert [(each.pid, "root folder" in each.why) for each in found] == [(child.pid, True)]
+
+
+def named(folder: Path, name: str) -> Path:
+    """A Python by another name: what a process is called is what its file is called."""
+    path = folder / name
+    shutil.copy(os.path.realpath(sys.executable), path)
+    return path
+
+
+def daemon(folder, name, *flags):
+    """A process called like an engine, with these flags, that has nothing open."""
+    script = folder / "script.py"
+    script.write_text("import sys\nprint('ready', flush=True)\nsys.stdin.read()")
+    return [named(folder, name), script, *flags]
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "engine", "counts"),
+    [
+        ("containerd", ["--root", "{store}"], Engine.CONTAINERD, True),
+        ("containerd", ["--root={other}"], Engine.CONTAINERD, False),
+        ("containerd", ["-c", "{other}/config.toml"], Engine.CONTAINERD, True),
+        ("dockerd", ["--data-root", "{data}"], Engine.DOCKER, True),
+        ("dockerd", ["-g", "{other}"], Engine.DOCKER, False),
+        ("dockerd", ["-g", "{other}"], Engine.CONTAINERD, True),
+        ("dockerd", ["-g", "{other}", "--containerd=/run/other/containerd.sock"], Engine.CONTAINERD, False),
+        ("k3s", ["server"], Engine.K3S, True),
+        ("k3s", ["server"], Engine.CONTAINERD, False),
+        ("kubelet", [], Engine.K3S, True),
+        ("kubelet", [], Engine.CONTAINERD, True),
+        ("kubelet", ["--container-runtime-endpoint=unix:///run/crio/crio.sock"], Engine.CONTAINERD, False),
+        ("kubelet", [], Engine.DOCKER, False),
+        ("buildkitd", [], Engine.CONTAINERD, True),
+        ("buildkitd", ["--containerd-worker=false"], Engine.CONTAINERD, False),
+        ("kubelite", [], Engine.MICROK8S, True),
+    ],
+)
+def test_daemons_by_flags(store, tmp_path, *, name, flags, engine, counts):
+    """Daemons that have nothing open are judged by flags, settings and kind."""
+    data, other = tmp_path / "data", tmp_path / "other"
+    data.mkdir()
+    other.mkdir()
+    (other / "config.toml").write_text(f'root = "{store}"\n')
+    flags = [flag.format(store=store, other=other, data=data) for flag in flags]
+    here = root(store, engine, states=(RawPath(b"/run/containerd"),), docker=(RawPath(os.fsencode(data)),))
+    with running(daemon(tmp_path, name, *flags)) as child:
+        found = users(here)
+    assert [each.pid for each in found] == ([child.pid] if counts else [])
+    if counts:
+        assert "end process" not in found[0].stop
+
+
+def test_daemons_of_this_host_leave_copies_alone(store, tmp_path):
+    """A kubelet of this host says nothing about a root that this host's settings do not know."""
+    with running(daemon(tmp_path, "kubelet")):
+        assert users(root(store)) == []
+
+
+@pytest.mark.parametrize("how", ["link", "work", "state", "address", "other"])
+def test_shims(store, tmp_path, how):
+    """A shim counts for the root that its container's work folder is in; for others it does not."""
+    bundle = tmp_path / "run/io.containerd.runtime.v2.task/moby/abc"
+    work = store / "io.containerd.runtime.v2.task/moby/abc"
+    bundle.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    states = ()
+    if how == "link":
+        (bundle / "work").symlink_to(work)
+    elif how == "work":
+        work.mkdir(parents=True)
+    elif how in ("state", "address"):
+        states = (RawPath(os.fsencode(tmp_path / "run")),)
+    else:
+        work.mkdir(parents=True)
+        (bundle / "work").symlink_to(tmp_path / "elsewhere")
+    arguments = daemon(tmp_path, "containerd-shim-runc-v2", "-namespace", "moby", "-id", "abc")
+    if how == "address":
+        arguments += ["-address", str(tmp_path / "run/containerd.sock")]
+    with running(arguments, cwd=tmp_path if how == "address" else bundle) as child:
+        found = users(root(store, states=states))
+    assert [(each.pid, each.container) for each in found] == (
+        [] if how == "other" else [(child.pid, (b"moby", b"abc"))]
+    )

@@ -1,0 +1,157 @@
+"""A journal says what was intended and what ended, whatever moment it was cut off at."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from drydock.model.data import Fingerprint
+from drydock.model.errors import ActionFailed, EvidenceUnreadable
+from drydock.model.names import RawPath
+from drydock.model.plans import Outcome, Removal, Status, Target
+from drydock.reclaim.journal import NAME, JournalWriter, read_journal
+
+ROOT = RawPath(b"/var/lib/\xff\n")
+
+
+def aim(number):
+    """A removal with a hostile name."""
+    path = RawPath(b"x/snapshots/%d\x1b\xfe" % number)
+    return Removal(Target.SNAPSHOT, ROOT, path, Fingerprint(1, 2**63, 3, 4, 5, -6), 7, "no record")
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """An open journal."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    made = JournalWriter(fd, RawPath(os.fsencode(tmp_path)), ROOT, "a" * 64)
+    os.close(fd)
+    yield made
+    made.close()
+
+
+def fill(writer):
+    """Two removals, a move and an edit; the second removal's end is not written."""
+    one, two = writer.intend([aim(1), aim(2)], [None, None])
+    writer.end_removal(one, Outcome(aim(1), Status.DONE, "", 4096))
+    (three,) = writer.intend([aim(3)], [RawPath(b"/q/\xff")])
+    writer.end_removal(three, Outcome(aim(3), Status.FAILED, "busy"))
+    four = writer.intend_edit(RawPath(b"/m/meta.db"), {"txid": 2**60, "backup": "meta.db"})
+    writer.end(four, Status.DONE)
+    return two
+
+
+def test_reads_what_it_wrote(writer):
+    """All values come back, raw bytes included, and only what has no end is pending."""
+    two = fill(writer)
+    journal = read_journal(writer.path)
+    assert (journal.root, journal.plan, journal.finished, journal.torn) == (ROOT, "a" * 64, None, False)
+    assert [entry.do for entry in journal.entries] == ["remove", "remove", "move", "edit"]
+    assert [entry.removal for entry in journal.entries] == [aim(1), aim(2), aim(3), None]
+    assert journal.entries[2].to == b"/q/\xff"
+    assert journal.entries[3].fields == {"txid": 2**60, "backup": "meta.db"}
+    assert (journal.entries[0].ended.freed, journal.entries[2].ended.detail) == (4096, "busy")
+    assert [entry.number for entry in journal.pending] == [two]
+    writer.finish()
+    assert read_journal(writer.path).finished is not None
+
+
+def test_is_true_when_torn_anywhere(writer, tmp_path):
+    """Cut at each byte, it can be read, and says exactly what its whole lines said."""
+    fill(writer)
+    data = Path(os.fsdecode(writer.path)).read_bytes()
+    header = data.index(b"\n") + 1
+    for length in range(len(data)):
+        torn = tmp_path / "torn"
+        torn.write_bytes(data[:length])
+        if length < header:
+            with pytest.raises(EvidenceUnreadable):
+                read_journal(RawPath(os.fsencode(torn)))
+            continue
+        journal = read_journal(RawPath(os.fsencode(torn)))
+        whole = [json.loads(line) for line in data[:length].split(b"\n")[1:-1]]
+        assert [entry.number for entry in journal.entries] == [line["n"] for line in whole if "n" in line]
+        assert {entry.number for entry in journal.entries if entry.ended} == {
+            line["ended"] for line in whole if "ended" in line
+        }
+        assert journal.torn == (data[length - 1] != ord("\n"))
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 512, b"\xff\n{}\n", b"{" * 100_000 + b"\n", b"[1]\n", b"[" * 100_000 + b"\n"])
+def test_garbage_after_a_power_loss_ends_it(writer, tmp_path, tail):
+    """What a file system may leave after the last synced byte is not read as a line."""
+    fill(writer)
+    with open(writer.path, "ab") as file:
+        file.write(tail)
+    journal = read_journal(writer.path)
+    assert journal.torn
+    assert len(journal.entries) == 4
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"n": 1},
+        {"ended": 9, "status": "done", "freed": 0, "detail": ""},
+        {"n": 1, "do": "format", "path": "x", "target": "blob", "to": None, "bytes": 1, "why": "", "expect": [0] * 6},
+        {"n": 1, "do": "remove", "path": 5, "target": "blob", "to": None, "bytes": 1, "why": "", "expect": [0] * 6},
+        {"n": 1, "do": "remove", "path": "x", "target": "disk", "to": None, "bytes": 1, "why": "", "expect": [0] * 6},
+        {"n": 1, "do": "remove", "path": "x", "target": "blob", "to": None, "bytes": 1, "why": "", "expect": [0]},
+        {"n": 1, "do": "remove", "path": "x", "target": "blob", "to": None, "bytes": "1e", "why": "", "expect": None},
+    ],
+)
+def test_a_forged_line_is_an_error(writer, line):
+    """Whole lines that say what drydock never writes are refused, not guessed at."""
+    with open(writer.path, "ab") as file:
+        file.write(json.dumps(line).encode() + b"\n")
+    with pytest.raises(EvidenceUnreadable):
+        read_journal(writer.path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}\n", b'{"schema":"drydock.journal/2"}\n', b'{"schema":"drydock.journal/1"}\n']
+)
+def test_what_is_no_journal_is_refused(tmp_path, content):
+    """Empty, foreign, newer and incomplete headers are refused with the path."""
+    path = tmp_path / "journal"
+    path.write_bytes(content)
+    with pytest.raises(EvidenceUnreadable, match="journal"):
+        read_journal(RawPath(os.fsencode(path)))
+
+
+@pytest.mark.parametrize("call", ["write", "fdatasync"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
+def test_a_failed_write_ends_it_for_good(writer, monkeypatch, call, number):
+    """After one error nothing more is promised, even when the disk seems to work again."""
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(ActionFailed, match=os.strerror(number)):
+        writer.intend([aim(1)], [None])
+    monkeypatch.undo()
+    with pytest.raises(ActionFailed):
+        writer.intend([aim(2)], [None])
+    with pytest.raises(ActionFailed):
+        writer.finish()
+
+
+def test_syncs_before_it_returns(writer, monkeypatch):
+    """An intention is synced after its last byte is written, and before the call comes back."""
+    calls = []
+    write, sync = os.write, os.fdatasync
+    monkeypatch.setattr(os, "write", lambda fd, data: (calls.append("write"), write(fd, data[:100]))[1])
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (calls.append("sync"), sync(fd))[1])
+    writer.intend([aim(1), aim(2)], [None, None])
+    assert calls.count("sync") == 1
+    assert calls[-1] == "sync"
+    assert len(read_journal(writer.path).entries) == 2
+
+
+def test_is_only_for_its_owner(writer):
+    """Nobody else can read which paths a host had."""
+    assert os.stat(writer.path).st_mode & 0o777 == 0o600
+    assert os.path.basename(writer.path) == NAME

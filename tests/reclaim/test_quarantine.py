@@ -1,0 +1,104 @@
+"""What is moved to quarantine can be moved back, and only a fit place is taken."""
+
+import os
+import subprocess
+
+import pytest
+from tests.support.privilege import needs_root
+from tests.support.store import BLOBS, Store
+
+from drydock.model.errors import Refused
+from drydock.model.plans import Status
+from drydock.reclaim.anchor import open_anchor
+from drydock.reclaim.quarantine import open_quarantine, put_back
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A root with one of each kind."""
+    made = Store(tmp_path / "root")
+    made.paths = [made.add_blob(), made.add_ingest(), made.add_snapshot("5")]
+    return made
+
+
+@pytest.fixture
+def anchor(store):
+    """The open root."""
+    opened = open_anchor(store.root)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def room(tmp_path):
+    """A directory on the same file system."""
+    path = tmp_path / "quarantine"
+    path.mkdir()
+    return path
+
+
+def test_there_and_back(store, anchor, room):
+    """Moved away, the store holds none of it; put back, it is as it was, contents, modes and inodes."""
+    before = store.list()
+    removals = [store.aim(path) for path in store.paths]
+    quarantine = open_quarantine(os.fsencode(room), anchor, "run")
+    places = [quarantine.place(removal) for removal in removals]
+    assert [quarantine.take(anchor, removal).status for removal in removals] == [Status.DONE] * 3
+    quarantine.close()
+    assert not any((store.path / path).exists() for path in store.paths)
+    assert all(os.path.lexists(place) for place in places)
+    outcomes = [put_back(anchor, removal, place) for removal, place in zip(removals, places, strict=True)]
+    assert [outcome.status for outcome in outcomes] == [Status.DONE] * 3
+    assert store.list() == before
+    assert [(store.path / path).lstat().st_ino for path in store.paths] == [r.expect.inode for r in removals]
+
+
+def test_nothing_is_overwritten(store, anchor, room):
+    """A place that is taken again is not put back over, and a second way back finds nothing."""
+    removal = store.aim(store.paths[0])
+    quarantine = open_quarantine(os.fsencode(room), anchor, "run")
+    quarantine.take(anchor, removal)
+    (store.path / store.paths[0]).write_bytes(b"pulled again")
+    outcome = put_back(anchor, removal, quarantine.place(removal))
+    assert (outcome.status, outcome.detail) == (Status.FAILED, "something is there again")
+    assert (store.path / store.paths[0]).read_bytes() == b"pulled again"
+    os.unlink(quarantine.place(removal))
+    assert put_back(anchor, removal, quarantine.place(removal)).status is Status.GONE
+    quarantine.close()
+
+
+def test_a_change_keeps_it_in_the_store(store, anchor, room):
+    """The fingerprint is checked before a move as before a cut."""
+    removal = store.aim(store.paths[0])
+    (store.path / store.paths[0]).write_bytes(b"other")
+    quarantine = open_quarantine(os.fsencode(room), anchor, "run")
+    assert quarantine.take(anchor, removal).status is Status.CHANGED
+    quarantine.close()
+    assert (store.path / store.paths[0]).read_bytes() == b"other"
+
+
+@pytest.mark.parametrize("place", ["root", f"root/{BLOBS}", "missing", "file", "link", "open"])
+def test_an_unfit_place_is_refused(store, anchor, room, tmp_path, place):
+    """The store itself, nothing, a file, a link, and a directory that anybody may change are refused."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(room)
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    before = store.list()
+    with pytest.raises(Refused):
+        open_quarantine(os.fsencode(tmp_path / place), anchor, "run")
+    assert store.list() == before
+
+
+@pytest.mark.root
+@needs_root
+@pytest.mark.parametrize("kind", ["tmpfs", "bind"])
+def test_another_mount_is_refused(anchor, room, kind):
+    """Another file system, and another mount of the same one, take no rename: refused before anything is moved."""
+    what = ["-t", "tmpfs", "none"] if kind == "tmpfs" else ["--bind", room]
+    subprocess.run(["mount", *what, room], check=True)
+    try:
+        with pytest.raises(Refused, match="not on the file system"):
+            open_quarantine(os.fsencode(room), anchor, "run")
+    finally:
+        subprocess.run(["umount", room], check=True)

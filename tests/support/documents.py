@@ -1,0 +1,49 @@
+"""Scan documents as the command prints them, for comparison with what engines said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+from tests.support.captures import Capture
+
+from drydock.cli import main
+
+Names = dict[str, dict[str, list[str]]]
+
+
+def run(*arguments: str | Path, status: int | None = None) -> str:
+    """Run ``drydock`` in this process, and give what it printed on stdout."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    if status is not None:
+        assert result.exit_code == status, result.output
+    return result.stdout
+
+
+def scan(capture: Capture, host: Path, *options: str, status: int | None = None) -> dict[str, Any]:
+    """The document of the one root of a capture, judged by the clock of the day it was taken."""
+    text = run("scan", "--now", capture.taken_at, "--format", "json", *options, host, status=status)
+    roots = json.loads(text)["roots"]
+    assert len(roots) == 1
+    assert Path(roots[0]["path"]) == host / capture.root
+    return roots[0]
+
+
+def recorded(root: dict[str, Any], *states: str) -> Names:
+    """The recorded objects in these states (all without), per namespace and kind, named as ctr names them.
+
+    An ingest whose folder is gone is left out: ``ctr content active`` does not list it.
+    """
+    kinds = {"blob": "content", "ingest": "ingests", "snapshot": "snapshots"}
+    found: dict[str, dict[str, set[str]]] = {}
+    for each in root["objects"]:
+        if (states and each["state"] not in states) or (each["kind"] == "ingest" and each["path"] is None):
+            continue
+        name = f"{each['snapshotter']}/{each['id']}" if each["kind"] == "snapshot" else each["id"]
+        for namespace in each["namespaces"]:
+            found.setdefault(namespace, {}).setdefault(kinds[each["kind"]], set()).add(name)
+    return {namespace: {kind: sorted(names) for kind, names in kinds.items()} for namespace, kinds in found.items()}

@@ -1,0 +1,47 @@
+"""What a root's databases name on disk, by Go's own reading of them and by nothing of drydock's."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from tests.support import gobbolt
+
+METADATA = "io.containerd.metadata.v1.bolt/meta.db"
+CONTENT = "io.containerd.content.v1.content"
+
+Values = dict[tuple[bytes, ...], bytes]
+
+
+def values(database: Path) -> Values:
+    """Every value of a bbolt file, by its bucket path and key."""
+    found: Values = {}
+    for line in gobbolt.dump(database).splitlines():
+        what, path, *rest = line.split(" ")
+        if what == "key":
+            found[tuple(bytes.fromhex(part) for part in path.split("/"))] = bytes.fromhex(rest[0]) if rest else b""
+    return found
+
+
+def named_paths(root: Path) -> set[str]:
+    """Every blob, ingest and snapshot path (relative) that records and rows name, there or not."""
+    paths: set[str] = set()
+    for path in values(root / METADATA):
+        match path:
+            case (b"v1", _, b"content", b"blob", digest, _):
+                paths.add(f"{CONTENT}/blobs/{digest.decode().replace(':', '/')}")
+    for path, value in values(root / METADATA).items():
+        match path:
+            case (b"v1", _, b"content", b"ingests", _, b"ref"):
+                paths.add(f"{CONTENT}/ingest/{hashlib.sha256(value).hexdigest()}")
+            case (b"v1", _, b"content", b"ingests", _, b"expected"):
+                paths.add(f"{CONTENT}/blobs/{value.decode().replace(':', '/')}")
+    for database in root.glob("io.containerd.snapshotter.v1.*/metadata.db"):
+        for path, value in values(database).items():
+            if path[:2] == (b"v1", b"snapshots") and path[3:] == (b"id",):
+                paths.add(f"{database.parent.name}/snapshots/{_uvarint(value)}")
+    return paths
+
+
+def _uvarint(raw: bytes) -> int:
+    return sum((byte & 0x7F) << (7 * position) for position, byte in enumerate(raw))

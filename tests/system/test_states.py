@@ -1,0 +1,78 @@
+"""States of real captures against what the engines themselves said of them."""
+
+import pytest
+from tests.engines.listing import names
+from tests.support.captures import captures
+from tests.support.documents import recorded, scan
+
+pytestmark = pytest.mark.root
+
+READABLE = [pytest.param(each, id=each.name) for each in captures() if "dropped_by_gc" in each.facts]
+KINDS = ("content", "ingests", "snapshots")
+
+
+def _only(listing, *kinds):
+    found = {
+        namespace: {kind: lists[kind] for kind in kinds if lists.get(kind)} for namespace, lists in listing.items()
+    }
+    return {namespace: lists for namespace, lists in found.items() if lists}
+
+
+@pytest.mark.parametrize("capture", READABLE)
+def test_recorded_is_what_ctr_listed(capture, unpacked):
+    """Every blob, ingest and snapshot that ctr listed, in its namespace, and no other."""
+    root = scan(capture, unpacked(capture))
+    assert _only(recorded(root), *KINDS) == _only(names(capture.namespaces), *KINDS)
+    assert root["namespaces"] == sorted(capture.namespaces)
+    leases = {
+        namespace: sorted(row["id"] for row in lists["leases"]) for namespace, lists in capture.namespaces.items()
+    }
+    found = {
+        namespace: sorted(each["id"] for each in root["leases"] if each["namespace"] == namespace)
+        for namespace in leases
+    }
+    assert found == leases
+
+
+@pytest.mark.parametrize("capture", READABLE)
+def test_unreachable_is_what_the_collector_dropped(capture, unpacked):
+    """What the engine's own collection took off its lists is unreachable here (or unreachable and damaged), no more."""
+    root = scan(capture, unpacked(capture))
+    for each in root["objects"]:
+        if each["reach"] == "unreachable":
+            each["state"] = "unreachable"
+    assert _only(recorded(root, "unreachable"), *KINDS) == _only(capture.facts["dropped_by_gc"], *KINDS)
+    expired = {}
+    for lease in root["leases"]:
+        if lease["class"] == "expired":
+            expired.setdefault(lease["namespace"], {}).setdefault("leases", []).append(lease["id"])
+    assert expired == _only(capture.facts["dropped_by_gc"], "leases")
+
+
+@pytest.mark.parametrize("capture", READABLE)
+def test_leased_goes_when_the_leases_do(capture, unpacked):
+    """What the engine dropped once the same leases were deleted is leased here by nothing else, or unreachable."""
+    root = scan(capture, unpacked(capture))
+    ended = {(namespace, lease) for namespace, leases in capture.facts["leases_ended"].items() for lease in leases}
+    for each in root["objects"]:
+        holders = {(holder["namespace"], holder["id"]) for holder in each["held_by"]}
+        leased = each["reach"] == "leased" and holders <= ended
+        each["state"] = "goes" if leased or each["reach"] == "unreachable" else "stays"
+    assert _only(recorded(root, "goes"), *KINDS) == _only(capture.facts["dropped_after_leases_ended"], *KINDS)
+
+
+@pytest.mark.parametrize("capture", READABLE)
+def test_every_path_on_disk_is_an_object(capture, unpacked):
+    """Each blob, ingest and snapshot entry that lies on disk appears once, under its path."""
+    root = scan(capture, unpacked(capture))
+    paths = [each["path"] for each in root["objects"] if each["path"] is not None]
+    assert len(paths) == len(set(paths))
+    by_disk = {_shown(path) for path in capture.facts["disk_before"]}
+    folders = {path.rpartition("/")[0] for path in by_disk if "/blobs/md5/" in path}
+    assert set(paths) == {path for path in by_disk if "/blobs/md5/" not in path} | folders
+
+
+def _shown(path: str) -> str:
+    from drydock.model.text import shown
+
+    return shown(path.encode("utf-8", "surrogateescape"))
