@@ -29,15 +29,15 @@ def next_txid(current: Meta) -> int:
     return after if after % 2 != current.index else after + 1
 
 
-def encode_meta(index: int, page_size: int, root: Root, high_water: int, txid: int) -> bytes:
-    """Header and meta of page 0 or 1, with no freelist: bbolt finds the free pages by walking the tree."""
+def encode_meta(current: Meta, root: Root, high_water: int, txid: int) -> bytes:
+    """What is to take the other meta's place, header and all: with no freelist, so bbolt finds free pages by a walk."""
     from bbolt_reader import layout  # noqa: PLC0415  construct is slow to import; see there
 
     fields = {
         "magic": MAGIC,
         "version": VERSION,
-        "page_size": page_size,
-        "flags": 0,
+        "page_size": current.page_size,
+        "flags": int.from_bytes(current.raw[28:32], "little"),  # unused; kept as it is
         "root": root.pgid,
         "sequence": root.sequence,
         "freelist": NO_FREELIST,
@@ -45,7 +45,7 @@ def encode_meta(index: int, page_size: int, root: Root, high_water: int, txid: i
         "txid": txid,
     }
     body: bytes = layout.META.build({**fields, "checksum": 0})[:-8]
-    return formats().header.pack(index, PAGE_META, 0, 0) + body + checksum(body).to_bytes(8, "little")
+    return formats().header.pack(1 - current.index, PAGE_META, 0, 0) + body + checksum(body).to_bytes(8, "little")
 
 
 def commit(
@@ -90,8 +90,9 @@ def commit(
     except BaseException as error:
         number = (error.errno or 0) if isinstance(error, OSError) else 0
         try:
-            _write(fd, former, offset)
-            os.fdatasync(fd)
+            if os.pread(fd, len(former), offset) != former:
+                _write(fd, former, offset)
+                os.fdatasync(fd)
         except OSError as second:
             raise Uncertain(
                 f"the commit: {_reason(error)}; taking it back: {_reason(second)}; the database holds the old contents "

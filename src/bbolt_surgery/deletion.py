@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+_NUMBERS: Final = (
+    "txid_before",
+    "txid_after",
+    "root_before",
+    "sequence_before",
+    "root_after",
+    "sequence_after",
+    "hwm_before",
+    "hwm_after",
+    "pages_written",
+    "grew_by",
+)
 
 
 class Deletion(NamedTuple):
@@ -29,7 +43,7 @@ class Root(NamedTuple):
 class Receipt:
     """What one commit did; enough to undo it for as long as nobody commits after it.
 
-    All that :func:`bbolt_surgery.restore` needs are the integers and the two roots, so a receipt can be kept as JSON.
+    :meth:`numbers` is all that :func:`bbolt_surgery.restore` needs, in a form that can be kept as JSON.
     The pages of the former tree are left as they were by the commit that gave this receipt, but not by the next one,
     whoever makes it: one receipt can be undone, the last.
     """
@@ -50,3 +64,41 @@ class Receipt:
     """What was there and is no more, each once, in order."""
     absent: tuple[Deletion, ...] = ()
     """What was asked for and not there, each once, in order."""
+
+    def numbers(self) -> dict[str, int]:
+        """Everything but the names, flat; :meth:`of_numbers` makes a receipt of it again."""
+        numbers = (
+            self.txid_before,
+            self.txid_after,
+            *self.root_before,
+            *self.root_after,
+            self.hwm_before,
+            self.hwm_after,
+            self.pages_written,
+            self.grew_by,
+        )
+        return dict(zip(_NUMBERS, numbers, strict=True))
+
+    @classmethod
+    def of_numbers(cls, numbers: Mapping[str, object]) -> Receipt:
+        """A receipt, without names, from what :meth:`numbers` gave.
+
+        Raises:
+            ValueError: one is missing, or no number.
+        """
+        found: dict[str, int] = {}
+        for field in _NUMBERS:
+            number = numbers.get(field)
+            if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+                raise ValueError(f"{field} of a receipt is missing or no number")
+            found[field] = number
+        return cls(
+            txid_before=found["txid_before"],
+            txid_after=found["txid_after"],
+            root_before=Root(found["root_before"], found["sequence_before"]),
+            root_after=Root(found["root_after"], found["sequence_after"]),
+            hwm_before=found["hwm_before"],
+            hwm_after=found["hwm_after"],
+            pages_written=found["pages_written"],
+            grew_by=found["grew_by"],
+        )

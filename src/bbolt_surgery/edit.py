@@ -189,8 +189,7 @@ class _Opened:
         )
 
     def commit(self, done: Receipt, pages: list[tuple[int, bytes]], on_ready: Callable[[Receipt], None] | None) -> None:
-        index = 1 - self.meta.index
-        meta = encode_meta(index, self.meta.page_size, done.root_after, done.hwm_after, done.txid_after)
+        meta = encode_meta(self.meta, done.root_after, done.hwm_after, done.txid_after)
         commit(
             self._fd,
             self._name,
