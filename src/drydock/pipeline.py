@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+from drydock.evidence.manifests import read_documents
 from drydock.evidence.roots import discover
 from drydock.evidence.store import Progress, hold_store, read_store
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.explanations import Explanation
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.plans import Outcome
+from drydock.model.pulls import Pulls
 from drydock.model.roots import Root
 from drydock.model.scans import Scan
 from drydock.model.text import shown
@@ -21,6 +23,7 @@ from drydock.reclaim.policy import choose
 from drydock.verdict.explain import explain as explain_subject
 from drydock.verdict.find import find
 from drydock.verdict.judge import Reach, judge
+from drydock.verdict.pulls import find_pulls, list_pull_blobs
 
 
 def scan(
@@ -77,6 +80,31 @@ def explain(
     if not explanations:
         raise EvidenceUnreadable(f"nothing here is called {shown(word)}")
     return explanations
+
+
+def pulls(
+    where: RawPath | None = None, *, now: UnixNano | None = None, progress: Progress | None = None
+) -> list[Pulls]:
+    """List the interrupted pulls. Changes nothing.
+
+    Args:
+        where: as for :func:`scan`.
+        now: as for :func:`scan`.
+        progress: as for :func:`scan`.
+
+    Returns:
+        One list for each containerd root found.
+
+    Raises:
+        EvidenceUnreadable: ``where`` is not a store.
+        Refused: an engine uses it, or the clock is wrong.
+    """
+    lists: list[Pulls] = []
+    for root in discover(where):
+        with _judged(root, now, "recorded", "size", progress) as (found, reached):
+            documents = read_documents(root.path, list_pull_blobs(found.verdict, reached))
+            lists.append(Pulls(root.path, find_pulls(found.verdict, reached, documents), found.unread()))
+    return lists
 
 
 def clean(

@@ -17,6 +17,7 @@ from drydock.model.errors import DrydockError, Usage
 _COMMANDS = {
     "scan": "what is there, by state, with bytes",
     "explain": "why something is there, or why nothing holds it",
+    "pulls": "the interrupted pulls: what came down, and how to end or keep each",
     "clean": "show what no record names; with --apply remove it",
     "bolt": "look into a bbolt file",
 }
