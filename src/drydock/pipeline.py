@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from drydock.evidence.manifests import read_documents
 from drydock.evidence.roots import discover
 from drydock.evidence.store import Held, Progress, hold_store, read_store
 from drydock.evidence.witness import witnesses
@@ -16,6 +17,7 @@ from drydock.model.explanations import Explanation
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.plans import Outcome
 from drydock.model.policies import Policy
+from drydock.model.pulls import Pulls
 from drydock.model.roots import Root
 from drydock.model.runs import Run
 from drydock.model.scans import Scan
@@ -27,6 +29,7 @@ from drydock.reclaim.unfinished import unfinished_runs
 from drydock.verdict.explain import explain as explain_subject
 from drydock.verdict.find import find
 from drydock.verdict.judge import Reach, judge
+from drydock.verdict.pulls import find_pulls, list_pull_blobs
 
 
 def scan(
@@ -84,6 +87,32 @@ def explain(
     if not explanations:
         raise EvidenceUnreadable(f"nothing here is called {shown(word)}")
     return explanations
+
+
+def pulls(
+    where: RawPath | None = None, *, now: UnixNano | None = None, progress: Progress | None = None
+) -> list[Pulls]:
+    """List the interrupted pulls. Changes nothing.
+
+    Args:
+        where: as for :func:`scan`.
+        now: as for :func:`scan`.
+        progress: as for :func:`scan`.
+
+    Returns:
+        One list for each containerd root found.
+
+    Raises:
+        EvidenceUnreadable: ``where`` is not a store.
+        Refused: an engine uses it, or the clock is wrong.
+    """
+    lists: list[Pulls] = []
+    for root in discover(where):
+        with _judged(root, now, progress=progress) as judged:
+            verdict = judged.scan.verdict
+            documents = read_documents(root.path, list_pull_blobs(verdict, judged.reached))
+            lists.append(Pulls(root.path, find_pulls(verdict, judged.reached, documents), judged.scan.unread()))
+    return lists
 
 
 def plan(

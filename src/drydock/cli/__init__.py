@@ -17,6 +17,7 @@ from drydock.model.errors import DrydockError, Usage
 _COMMANDS = {
     "scan": "what is there, by state, with bytes",
     "explain": "why something is there, or why nothing holds it",
+    "pulls": "the interrupted pulls: what came down, and how to end or keep each",
     "plan": "write down what would be removed",
     "apply": "do what a plan says",
     "clean": "show what nothing references; with --apply remove it",
