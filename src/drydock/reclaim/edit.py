@@ -6,9 +6,9 @@ Sources: containerd core/metadata/buckets.go, core/snapshots/storage/bolt.go (v2
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
-from bbolt_surgery import Deletion, Receipt, Root, SurgeryError, delete, restore
+from bbolt_surgery import Deletion, Receipt, SurgeryError, delete, restore
 from drydock.model.errors import ActionFailed
 from drydock.model.names import Kind, Ref, split_snapshot_key
 from drydock.model.plans import Plan, RowDrop
@@ -56,7 +56,7 @@ def edit(lock: int, name: bytes, deletions: list[Deletion], note: Callable[[Fiel
     """
     with _writable(lock, name) as descriptor:
         try:
-            return _fields(delete(descriptor, name, deletions, on_ready=lambda receipt: note(_fields(receipt))))
+            return delete(descriptor, name, deletions, on_ready=lambda receipt: note(receipt.numbers())).numbers()
         except SurgeryError as error:
             raise ActionFailed(f"{shown(name)}: {error}") from error
 
@@ -116,30 +116,8 @@ def _uvarint(number: int) -> bytes:
     return bytes(encoded)
 
 
-def _fields(receipt: Receipt) -> Fields:
-    return dict(_pairs(receipt))
-
-
-def _pairs(receipt: Receipt) -> Iterator[tuple[str, int]]:
-    for name in ("txid_before", "txid_after", "hwm_before", "hwm_after", "pages_written", "grew_by"):
-        yield name, getattr(receipt, name)
-    for name, root in (("before", receipt.root_before), ("after", receipt.root_after)):
-        yield f"root_{name}", root.pgid
-        yield f"sequence_{name}", root.sequence
-
-
 def _receipt(fields: Fields) -> Receipt:
-    number = {name: int(value) for name, value in fields.items() if isinstance(value, int)}
     try:
-        return Receipt(
-            txid_before=number["txid_before"],
-            txid_after=number["txid_after"],
-            root_before=Root(number["root_before"], number["sequence_before"]),
-            root_after=Root(number["root_after"], number["sequence_after"]),
-            hwm_before=number["hwm_before"],
-            hwm_after=number["hwm_after"],
-            pages_written=number["pages_written"],
-            grew_by=number["grew_by"],
-        )
-    except KeyError as error:
-        raise ActionFailed(f"the journal does not say {error.args[0]} of the edit") from error
+        return Receipt.of_numbers({name: value for name, value in fields.items() if isinstance(value, int)})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ActionFailed(f"the journal does not say what the edit did ({type(error).__name__})") from error
