@@ -2,7 +2,7 @@
 
     python benchmarks/bolt_visit.py [--blobs 200000] [--runs 7] [--write]
 
-Both read the same file, in turn, each time in a new process, from the page cache. Both count keys and bytes. Go is
+Both read the same file, in turn, each time in a new process, from the page cache. Both count keys. Go is
 measured twice: bbolt hands out parts of its mapping, so a visit alone copies nothing, while bbolt_reader's keys and
 values are copies that outlive the database; ``copy`` is Go with such copies.
 """
@@ -32,21 +32,16 @@ start = time.perf_counter()
 from bbolt_reader import Database
 
 def visit(bucket):
-    keys = size = 0
+    keys = 0
     for key, value in bucket.items():
         keys += 1
-        size += len(key)
-        if type(value) is bytes:
-            size += len(value)
-        else:
-            more, bytes_ = visit(value)
-            keys += more
-            size += bytes_
-    return keys, size
+        if type(value) is not bytes:
+            keys += visit(value)
+    return keys
 
 with Database.open(sys.argv[1]) as database:
-    keys, size = visit(database.root)
-print(keys, size, time.perf_counter() - start)
+    keys = visit(database.root)
+print(keys, time.perf_counter() - start)
 """
 
 
@@ -68,27 +63,27 @@ def main() -> None:
         seen = set()
         for turn in range(options.runs + 1):  # the first fills the page cache
             for name, command in commands.items():
-                keys, total, inside, outside = run(command)
-                seen.add((keys, total))
+                keys, inside, outside = run(command)
+                seen.add(keys)
                 if turn:
                     times[name].append((inside, outside))
     if len(seen) != 1:
         sys.exit(f"not the same was visited: {seen}")
-    keys, total = seen.pop()
+    keys = seen.pop()
     report = table(options, times, f"{options.blobs:,} blobs, {keys:,} keys, {size / 1e6:,.0f} MB")
     print(report)
     if options.write:
         write(report)
 
 
-def run(command: list[str]) -> tuple[int, int, float, float]:
-    """Keys, bytes, seconds by the program's own clock, and seconds of the whole process."""
+def run(command: list[str]) -> tuple[int, float, float]:
+    """Keys, seconds by the program's own clock, and seconds of the whole process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, check=True, env=environment)
     outside = time.perf_counter() - start
-    keys, total, inside = done.stdout.split()
-    return int(keys), int(total), float(inside), outside
+    keys, inside = done.stdout.split()
+    return int(keys), float(inside), outside
 
 
 def table(options: argparse.Namespace, times: dict[str, list[tuple[float, float]]], what: str) -> str:

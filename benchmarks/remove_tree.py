@@ -15,9 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from drydock.evidence.directory import fingerprint
 from drydock.model.names import RawPath
 from drydock.model.plans import Removal, Status, Target
-from drydock.reclaim.anchor import open_anchor, take_fingerprint
+from drydock.reclaim.anchor import open_anchor
 from drydock.reclaim.apply import remove
 from drydock.reclaim.journal import JournalWriter
 
@@ -49,7 +50,7 @@ def drydock(top: Path) -> None:
     removals = []
     for name in os.listdir(os.fsencode(top / FOLDER)):
         path = RawPath(os.fsencode(FOLDER) + b"/" + name)
-        expect = take_fingerprint(os.lstat(os.path.join(anchor.path, path)))
+        expect = fingerprint(os.lstat(os.path.join(anchor.path, path)))
         removals.append(Removal(Target.SNAPSHOT, anchor.path, path, expect, 0, "no row names it"))
     for outcome in remove(removals, anchor, journal):
         if outcome.status is not Status.DONE:

@@ -8,13 +8,10 @@ network, so two sandboxes may use the same ports.
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import fcntl
 import os
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import threading
 import time
@@ -25,6 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import psutil
+from tests.engines.network import join_network, raise_loopback
 from tests.engines.unavailable import EngineUnavailable
 
 if TYPE_CHECKING:
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
 
 _TOOLS = ("setpriv", "unshare", "nsenter", "mount")
 _CGROUPS = Path("/sys/fs/cgroup")
-_CLONE_NEWNET = 0x40000000
-_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 # $1: where to say that all is set up; $2: a root file system for the engine or "", $3: a folder for its upper layer,
 # $4: the folder to show as /var/lib/docker. The first process stays bash, which reaps orphaned shims.
@@ -166,7 +162,7 @@ class Sandbox:
             wait_for(ready.exists, 10.0, "the sandbox", self._alive)
             self._pid = int(ready.read_text())
             wait_for(self._entered, 10.0, "the sandbox's root", self._alive)
-            self._inside(_loopback_up)
+            self._inside(raise_loopback)
         except (OSError, TimeoutError) as error:
             self.close()
             said = " ".join(log.read_text(errors="replace").split())
@@ -247,7 +243,7 @@ class Sandbox:
 
         def enter() -> None:
             try:
-                _join_network(self._pid)
+                join_network(self._pid)
                 action()
             except OSError as error:
                 failed.append(error)
@@ -284,22 +280,6 @@ def _remove_cgroup(name: str) -> None:
             # Where processes are still ending, the group stays: harmless, and empty soon.
             with contextlib.suppress(OSError):
                 group.rmdir()
-
-
-def _loopback_up() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        request = struct.pack("16sh14x", b"lo", 0)
-        flags = struct.unpack("16sh14x", fcntl.ioctl(probe, _SIOCGIFFLAGS, request))[1]
-        fcntl.ioctl(probe, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
-
-
-def _join_network(pid: int) -> None:
-    """Put the calling thread, not the process, into another's network namespace (os.setns is of Python 3.12)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open(f"/proc/{pid}/ns/net", "rb") as namespace:
-        if libc.setns(namespace.fileno(), _CLONE_NEWNET) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, f"setns: {os.strerror(code)}")
 
 
 def _only_child(popen: subprocess.Popen[bytes]) -> psutil.Process:

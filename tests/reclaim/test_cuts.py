@@ -10,8 +10,9 @@ import pytest
 from tests.support.privilege import needs_root
 from tests.support.store import BLOBS, INGEST, SNAPSHOTS, Store
 
+from drydock.evidence import beneath
 from drydock.model.plans import Status, Target
-from drydock.reclaim import cuts, knife, syscalls
+from drydock.reclaim import cuts, knife
 from drydock.reclaim.anchor import open_anchor
 
 
@@ -37,7 +38,7 @@ def anchor(store):
 def way(request, monkeypatch):
     """Both ways to open a path, which must leave no descriptor behind."""
     if request.param == "walk":
-        monkeypatch.setattr(syscalls, "has_openat2", lambda: False)
+        monkeypatch.setattr(beneath, "has_openat2", lambda: False)
     before = len(os.listdir("/proc/self/fd"))
     yield
     assert len(os.listdir("/proc/self/fd")) == before

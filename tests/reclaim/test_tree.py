@@ -14,7 +14,8 @@ import time
 import pytest
 from tests.support.privilege import needs_root
 
-from drydock.reclaim import knife, syscalls
+from drydock.evidence import beneath
+from drydock.reclaim import knife
 from drydock.reclaim.removed import LISTED, Stopped
 from drydock.reclaim.tree import remove_tree
 
@@ -25,7 +26,7 @@ DEPTH = 10_000
 def way(request, monkeypatch):
     """Both ways to open a directory: the kernel's, and the one for kernels or filters without it."""
     if request.param == "walk":
-        monkeypatch.setattr(syscalls, "has_openat2", lambda: False)
+        monkeypatch.setattr(beneath, "has_openat2", lambda: False)
     return request.param
 
 

@@ -21,9 +21,8 @@ def lease(key, kind=LeaseClass.TEMPORARY, expires=NOW + HOUR):
 
 def pull(*leases, layers=(), **fields):
     """A pull of these leases."""
-    wanted = {
-        "targets": (), "sources": (), "images": (), "platforms": (), "others": (), "bytes": 5, "held": 6, "updated": None
-    } | fields  # fmt: skip
+    wanted = dict.fromkeys(("targets", "sources", "images", "platforms", "others"), ())
+    wanted |= {"bytes": 5, "held": 6, "updated": None} | fields
     return Pull(root=b"/store", namespace=b"moby", leases=leases, layers=layers, **wanted)
 
 

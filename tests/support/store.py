@@ -4,8 +4,8 @@ import os
 import stat
 from pathlib import Path
 
+from drydock.evidence.directory import fingerprint
 from drydock.model.plans import Removal, Target
-from drydock.reclaim.anchor import take_fingerprint
 
 BLOBS = "io.containerd.content.v1.content/blobs/sha256"
 INGEST = "io.containerd.content.v1.content/ingest"
@@ -54,7 +54,7 @@ class Store:
                 path.split("/")[-3 if "/blobs/" in path else -2]
             ]
         info = os.lstat(self.path / path)
-        return Removal(target, self.root, os.fsencode(path), take_fingerprint(info), info.st_size, "no record names it")
+        return Removal(target, self.root, os.fsencode(path), fingerprint(info), info.st_size, "no record names it")
 
     def list(self):
         """Every path below the root with its kind and content, for comparison."""

@@ -63,7 +63,7 @@ class Listed:
 
 @pytest.mark.parametrize("name", INTERRUPTED)
 def test_the_pull_is_what_ctr_listed(name, unpacked):
-    """Lease, origin, times, and each layer: size, bytes that came, state, unpacked. BuildKit's leases are not listed."""
+    """Lease, origin, times, and each layer: size, bytes that came, state, unpacked. BuildKit's are not listed."""
     of = capture(name)
     listed = Listed(of)
     [pull] = _pulls(of, unpacked(of), status=0)
@@ -199,6 +199,26 @@ def test_commands_name_the_lease_and_the_place(unpacked):
         ["drydock", "clean", "--end-leases", "temporary", *rest],
         ["drydock", "clean", "--end-leases", "temporary", "--older-than", "1h", *rest],
     ]
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_the_printed_commands_do_what_they_say(which, unpacked_anew, tmp_path):
+    """Typed as printed (with an answer), each is understood: the pull is gone, or kept whole, and its bytes with it."""
+    of = capture(INTERRUPTED[1])
+    host = unpacked_anew(of)
+    listed = Listed(of)
+    [before] = _pulls(of, host)
+    lines = run("pulls", "--now", of.taken_at, host).splitlines()
+    command = [shlex.split(line)[1:] for line in lines if line.strip().startswith("drydock ")][which]
+    run(*command, "--yes", "--now", of.taken_at, "--state", tmp_path / "state", status=0)
+    ends = which in (0, 2)
+    assert _pulls(of, host) == ([] if ends else [before])
+    blobs = host / of.root / "io.containerd.content.v1.content/blobs/sha256"
+    there = {digest for digest in listed.content if (blobs / digest.partition(":")[2]).exists()}
+    gone = of.facts["dropped_after_leases_ended"]["moby"]["content"]
+    assert there == listed.content.keys() - (set(gone) if ends else set())
+    if ends:
+        assert listed.blobs <= set(gone)
 
 
 def _pulls(of, host, now=None, status=None):

@@ -18,7 +18,10 @@ _COMMANDS = {
     "scan": "what is there, by state, with bytes",
     "explain": "why something is there, or why nothing holds it",
     "pulls": "the interrupted pulls: what came down, and how to end or keep each",
-    "clean": "show what no record names; with --apply remove it",
+    "plan": "write down what would be removed",
+    "apply": "do what a plan says",
+    "clean": "show what nothing references; with --apply remove it",
+    "undo": "put back what a run moved and edited",
     "bolt": "look into a bbolt file",
 }
 

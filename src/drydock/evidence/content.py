@@ -9,7 +9,8 @@ import os
 import stat
 from collections.abc import Callable
 
-from drydock.evidence.directory import fingerprint, folder, names, open_folder, read_small
+from drydock.evidence.directory import fingerprint, folder, names, open_folder
+from drydock.evidence.file import NotRegular, TooLarge, read_regular
 from drydock.evidence.sizes import Measure
 from drydock.model.data import BlobClass, BlobFile, Content, IngestDirectory
 from drydock.model.findings import Finding, Place, Severity
@@ -41,6 +42,7 @@ class _Reader:
     def __init__(self, root: RawPath, progress: Callable[[int], None] | None) -> None:
         self._root = root
         self._content = Content()
+        self._measure = Measure()
         self._progress = progress
 
     def read(self) -> Content:
@@ -49,13 +51,15 @@ class _Reader:
         return self._content
 
     def _list(self, parts: tuple[bytes, ...], read: Callable[[int], None]) -> None:
+        there = False
         try:
             with folder(self._root, *parts) as descriptor:
+                there = True
                 read(descriptor)
-        except FileNotFoundError:
-            return
         except OSError as error:
-            self._unreadable(b"/".join(parts), error)
+            # Not there at all is an answer; what goes while it is read is none.
+            if there or not isinstance(error, FileNotFoundError):
+                self._unreadable(b"/".join(parts), error)
 
     def _algorithms(self, blobs: int) -> None:
         for name in names(blobs):
@@ -64,10 +68,7 @@ class _Reader:
                 # containerd's walk passes over them (store.go Walk), so nothing there is ever used or freed.
                 self._say("foreign-name", Severity.NOTE, path, f"{shown(path)}: no digest algorithm; left alone")
                 found = os.stat(name, dir_fd=blobs, follow_symlinks=False)
-                allocated = Measure().folder(name, blobs).allocated
-                self._content.junk.append(
-                    BlobFile(Digest(name), RawPath(path), found.st_size, allocated, fingerprint(found), BlobClass.JUNK)
-                )
+                self._add_junk(Digest(name), RawPath(path), found, blobs)
                 continue
             try:
                 descriptor = open_folder(name, blobs)
@@ -89,16 +90,15 @@ class _Reader:
                 path = RawPath(b"/".join((CONTENT, b"blobs", algorithm, name)))
                 digest = Digest(algorithm + b":" + name)
                 found = entry.stat(follow_symlinks=False)
-                blob = BlobFile(digest, path, found.st_size, found.st_blocks * _BLOCK, fingerprint(found))
                 seen += 1
                 if self._progress is not None and not seen % 1000:
                     self._progress(1000)
                 if is_digest(digest) and stat.S_ISREG(found.st_mode):
-                    self._content.blobs[digest] = blob
+                    self._content.blobs[digest] = BlobFile(
+                        digest, path, found.st_size, found.st_blocks * _BLOCK, fingerprint(found)
+                    )
                     continue
-                self._content.junk.append(
-                    BlobFile(digest, path, blob.size, blob.allocated, blob.fingerprint, BlobClass.JUNK)
-                )
+                self._add_junk(digest, path, found, descriptor)
                 self._say(
                     "junk-name",
                     Severity.DAMAGE,
@@ -106,6 +106,13 @@ class _Reader:
                     f"{shown(path)} is not a blob; containerd's content collection stops at a name like this",
                     remedy="look at it, and move it out of blobs/",
                 )
+
+        if self._progress is not None:
+            self._progress(seen % 1000)
+
+    def _add_junk(self, name: Digest, path: RawPath, found: os.stat_result, parent: int) -> None:
+        allocated = self._measure.folder(path.rpartition(b"/")[2], parent).allocated
+        self._content.junk.append(BlobFile(name, path, found.st_size, allocated, fingerprint(found), BlobClass.JUNK))
 
     def _ingests(self, descriptor: int) -> None:
         for name in names(descriptor):
@@ -131,26 +138,34 @@ def _ingest(parent: int, name: bytes, path: RawPath) -> IngestDirectory:
     descriptor = open_folder(name, parent)
     try:
         allocated, received, plain = top.st_blocks * _BLOCK, 0, True
+        measure = Measure()
         for file in names(descriptor):
             found = os.stat(file, dir_fd=descriptor, follow_symlinks=False)
-            allocated += found.st_blocks * _BLOCK
+            allocated += measure.folder(file, descriptor).allocated
             plain = plain and file in _INGEST_FILES and stat.S_ISREG(found.st_mode)
             if file == b"data":
                 received = found.st_size
-        total = read_small(b"total", descriptor, _SMALL_LIMIT)
+        total = _read(b"total", descriptor, _SMALL_LIMIT)
         return IngestDirectory(
             name,
             path,
-            read_small(b"ref", descriptor, _REF_LIMIT),
+            _read(b"ref", descriptor, _REF_LIMIT),
             received,
             allocated,
             int(total) if total is not None and total.isdigit() else None,
-            _time(read_small(b"updatedat", descriptor, _SMALL_LIMIT)),
+            _time(_read(b"updatedat", descriptor, _SMALL_LIMIT)),
             fingerprint(top),
             plain,
         )
     finally:
         os.close(descriptor)
+
+
+def _read(name: bytes, parent: int, limit: int) -> bytes | None:
+    try:
+        return read_regular(name, limit, parent)
+    except (FileNotFoundError, NotRegular, TooLarge):
+        return None
 
 
 def _time(raw: bytes | None) -> UnixNano | None:

@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from drydock.evidence.directory import folder, open_file
+from drydock.evidence.directory import folder
+from drydock.evidence.file import open_regular
 from drydock.model.data import BlobFile
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Digest, RawPath
@@ -58,7 +59,7 @@ def _fits(root: RawPath, blob: BlobFile, progress: Callable[[int], None] | None)
     algorithm, _, wanted = blob.digest.partition(b":")
     parts = blob.path.split(b"/")
     with folder(root, *parts[:-1]) as parent:
-        descriptor = open_file(parts[-1], parent)
+        descriptor = open_regular(parts[-1], parent)
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         digest = hashlib.new(algorithm.decode())

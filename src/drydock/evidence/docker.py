@@ -69,8 +69,8 @@ def read_images(data: RawPath, findings: list[Finding]) -> frozenset[Digest] | N
 def _container(data: RawPath, name: bytes, findings: list[Finding]) -> DockerContainer:
     path = RawPath(data + b"/containers/" + name + b"/config.v2.json")
     try:
-        with folder(data, b"containers", name):
-            config: Any = json.loads(read_regular(path, _LARGEST))
+        with folder(data, b"containers", name) as descriptor:
+            config: Any = json.loads(read_regular(b"config.v2.json", _LARGEST, descriptor))
         if not isinstance(config, dict):
             raise ValueError("no JSON object")  # noqa: TRY004, TRY301 - damage like any other that json finds
     except (OSError, ValueError, RecursionError) as error:

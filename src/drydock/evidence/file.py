@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
-from drydock.model.names import RawPath
+from drydock.evidence.directory import open_unseen
 
 
 class NotRegular(OSError):
@@ -16,41 +17,39 @@ class TooLarge(OSError):
     """The file is larger than its reader accepts."""
 
 
-def open_regular(path: RawPath) -> int:
+def open_regular(path: bytes, parent: int | None = None) -> int:
     """A read-only descriptor of ``path``, for the caller to close; the file's access time is left alone where allowed.
 
     Args:
         path: its folders are followed as they are; its last name must not be a link.
+        parent: an open folder that ``path`` is relative to.
 
     Raises:
         NotRegular: it is no regular file. It was not opened then: opening a device may act on it.
         OSError: it cannot be opened.
     """
-    if not stat.S_ISREG(os.lstat(path).st_mode):
-        raise NotRegular("not a regular file")
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        fd = os.open(path, flags | os.O_NOATIME)
-    except PermissionError:  # O_NOATIME is for the file's owner and for root
-        fd = os.open(path, flags)
+    if not stat.S_ISREG(os.stat(path, dir_fd=parent, follow_symlinks=False).st_mode):
+        raise NotRegular(errno.EINVAL, "not a regular file")
+    # What was put there since must not make the open wait.
+    fd = open_unseen(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, parent)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise NotRegular("not a regular file")
+        raise NotRegular(errno.EINVAL, "not a regular file")
     return fd
 
 
-def read_regular(path: RawPath, limit: int) -> bytes:
-    """All bytes of the regular file ``path``, at most ``limit`` of them.
+def read_regular(path: bytes, limit: int, parent: int | None = None) -> bytes:
+    """All bytes of the regular file ``path``, at most ``limit`` of them; ``parent`` as for :func:`open_regular`.
 
     Raises:
         NotRegular: it is no regular file.
         TooLarge: it has more than ``limit`` bytes.
         OSError: it cannot be read.
     """
-    fd = open_regular(path)
+    fd = open_regular(path, parent)
     try:
         if os.fstat(fd).st_size > limit:
-            raise TooLarge(f"larger than {limit} bytes")
+            raise TooLarge(errno.EFBIG, f"larger than {limit} bytes")
         parts: list[bytes] = []
         left = limit + 1  # a file of /proc says it has no size, and one may grow
         while left > 0 and (part := os.read(fd, min(left, 1 << 20))):
@@ -59,5 +58,5 @@ def read_regular(path: RawPath, limit: int) -> bytes:
     finally:
         os.close(fd)
     if left <= 0:
-        raise TooLarge(f"larger than {limit} bytes")
+        raise TooLarge(errno.EFBIG, f"larger than {limit} bytes")
     return b"".join(parts)

@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from drydock.evidence.directory import folder, open_file
+from drydock.evidence.directory import folder
+from drydock.evidence.file import open_regular
 from drydock.model.data import BlobFile
 from drydock.model.documents import Config, Descriptor, Document, Documents, Index, Manifest
 from drydock.model.findings import Finding, Place, Severity
@@ -99,7 +100,7 @@ def _read(root: RawPath, blob: BlobFile, limit: int) -> bytes | None:
     """The whole blob; None where it does not begin as a JSON object does."""
     parts = blob.path.split(b"/")
     with folder(root, *parts[:-1]) as parent:
-        descriptor = open_file(parts[-1], parent)
+        descriptor = open_regular(parts[-1], parent)
     try:
         head = os.read(descriptor, 64)
         if not head.lstrip(_SPACE).startswith(b"{"):

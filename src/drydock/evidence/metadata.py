@@ -7,8 +7,9 @@ Sources: containerd core/metadata/buckets.go, migrations.go (v2.1); metadata/san
 from __future__ import annotations
 
 from bbolt_reader import Bucket, Database
-from drydock.evidence.encoding import Undecodable, binary_time
-from drydock.evidence.record import Ledger
+from drydock.evidence.encoding import Undecodable, binary_time, varint
+from drydock.evidence.record import Ledger, Record
+from drydock.model.findings import Severity
 from drydock.model.names import Digest, RawPath, UnixNano, is_digest
 from drydock.model.records import Blob, Container, Image, Ingest, Lease, Metadata, Sandbox, Snapshot
 from drydock.model.text import shown
@@ -69,10 +70,15 @@ class _Reader:
             ledger.blind("unknown-key", (b"v1", key), f"v1/{shown(key)}: not known to this version")
             return
         # containerd writes it with PutVarint; a version that cannot be read cannot be called old enough.
-        if len(value) != 1 or value[0] & 1 or value[0] & 0x80:
-            ledger.blind("undecodable", (b"v1", key), "v1/version: cannot be decoded")
+        try:
+            version = varint(value)
+        except Undecodable as error:
+            ledger.blind("undecodable", (b"v1", key), f"v1/version: {error}", Severity.DAMAGE)
             return
-        self._found.schema_version = value[0] >> 1
+        if version < 0:
+            ledger.blind("undecodable", (b"v1", key), f"v1/version: {version}", Severity.DAMAGE)
+            return
+        self._found.schema_version = version
         if self._found.schema_version > NEWEST_SCHEMA:
             ledger.blind(
                 "newer-schema",
@@ -119,6 +125,8 @@ class _Reader:
         if legacy is not None:
             for key, raw in self._ledger.entries(legacy):
                 if isinstance(raw, bytes):
+                    if not raw:
+                        self._ledger.blind("undecodable", (*legacy.path, key), f"ingest {shown(key)}: names no data")
                     self._found.ingests.append(Ingest(namespace, key, raw, None, None))
                 else:
                     self._ledger.blind("unknown-bucket", raw.path, "a bucket among the ingests of schema 1")
@@ -129,11 +137,14 @@ class _Reader:
         target = record.bucket(b"target")
         digest, media_type, size = Digest(b""), b"", None
         if target is None:
-            self._ledger.damage("image-without-target", bucket.path, f"image {shown(name)} has no target")
+            # Whatever it pointed to looks unnamed now.
+            self._ledger.blind(
+                "image-without-target", bucket.path, f"image {shown(name)} has no target", Severity.DAMAGE
+            )
         else:
             fields = self._ledger.record(target)
             digest = self._digest(fields.text(b"digest"), bucket)
-            media_type, size = fields.text(b"mediatype"), fields.signed(b"size")
+            media_type, size = fields.text(b"mediatype"), fields.size(b"size")
             fields.finish()
         record.skip(b"annotations")
         self._found.images.append(
@@ -152,13 +163,6 @@ class _Reader:
 
     def _container(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
         record = self._ledger.record(bucket)
-        runtime = record.bucket(b"runtime")
-        runtime_name = b""
-        if runtime is not None:
-            fields = self._ledger.record(runtime)
-            runtime_name = fields.text(b"name")
-            fields.skip(b"options")
-            fields.finish()
         record.skip(b"spec", b"extensions")
         self._found.containers.append(
             Container(
@@ -168,7 +172,7 @@ class _Reader:
                 record.text(b"snapshotter"),
                 record.text(b"snapshotKey"),
                 record.text(b"sandboxid"),
-                runtime_name,
+                self._runtime(record),
                 record.labels(),
                 record.time(b"createdat"),
                 record.time(b"updatedat"),
@@ -182,7 +186,7 @@ class _Reader:
             Blob(
                 namespace,
                 self._digest(key, bucket),
-                record.signed(b"size"),
+                record.size(b"size"),
                 record.labels(),
                 record.time(b"createdat"),
                 record.time(b"updatedat"),
@@ -192,9 +196,10 @@ class _Reader:
 
     def _ingest(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
         record = self._ledger.record(bucket)
-        backend_ref = record.text(b"ref")
-        expires, expected = self._expiry(record.raw(b"expireat"), key, bucket), record.raw(b"expected")
-        digest = None if expected is None else self._digest(expected, bucket)
+        # Every ingest has a ref, one that has no file of its own too (core/metadata/content.go Writer, v2.1).
+        backend_ref = record.needed(b"ref")
+        expires, expected = self._expiry(record.raw(b"expireat"), key, bucket), record.text(b"expected")
+        digest = self._digest(expected, bucket) if expected else None
         self._found.ingests.append(Ingest(namespace, key, backend_ref, expires, digest))
         record.finish()
 
@@ -219,7 +224,7 @@ class _Reader:
                 namespace,
                 snapshotter,
                 key,
-                record.text(b"name"),
+                record.needed(b"name"),
                 record.text(b"parent"),
                 record.keys(b"children"),
                 record.labels(),
@@ -241,7 +246,7 @@ class _Reader:
                 namespace,
                 key,
                 record.labels(),
-                tuple(Digest(digest) for digest in record.keys(b"content")),
+                tuple(self._digest(digest, bucket) for digest in record.keys(b"content")),
                 record.keys(b"ingests"),
                 record.keys(b"images"),
                 tuple(snapshots),
@@ -252,20 +257,13 @@ class _Reader:
 
     def _sandbox(self, namespace: bytes, key: bytes, bucket: Bucket, *, outside_v1: bool = False) -> None:
         record = self._ledger.record(bucket)
-        runtime = record.bucket(b"runtime")
-        runtime_name = b""
-        if runtime is not None:
-            fields = self._ledger.record(runtime)
-            runtime_name = fields.text(b"name")
-            fields.skip(b"options")
-            fields.finish()
         record.skip(b"spec", b"extensions")
         self._found.sandboxes.append(
             Sandbox(
                 namespace,
                 key,
                 record.text(b"sandboxer"),
-                runtime_name,
+                self._runtime(record),
                 record.labels(),
                 outside_v1,
                 record.time(b"createdat"),
@@ -273,6 +271,16 @@ class _Reader:
             )
         )
         record.finish()
+
+    def _runtime(self, record: Record) -> bytes:
+        runtime = record.bucket(b"runtime")
+        if runtime is None:
+            return b""
+        fields = self._ledger.record(runtime)
+        name = fields.text(b"name")
+        fields.skip(b"options")
+        fields.finish()
+        return name
 
     def _outside_v1(self, namespace: bytes, bucket: Bucket) -> None:
         record = self._ledger.record(bucket)
@@ -284,5 +292,6 @@ class _Reader:
 
     def _digest(self, raw: bytes, bucket: Bucket) -> Digest:
         if not is_digest(raw):
-            self._ledger.damage("invalid-digest", bucket.path, f"{shown(raw)} is not a digest")
+            # Bytes that were a digest once may name data that looks unnamed now.
+            self._ledger.blind("invalid-digest", bucket.path, f"{shown(raw)} is not a digest", Severity.DAMAGE)
         return Digest(raw)

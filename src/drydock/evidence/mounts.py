@@ -131,7 +131,16 @@ def _folders(entry: Entry) -> Iterator[tuple[bytes, bytes]]:
 
 def _part(path: RawPath) -> tuple[bytes, bytes] | None:
     """(device, path inside its file system) of a folder, in the words of mountinfo."""
-    number = mount_id(path)
+    try:
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        number = mount_id(fd)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
     for entry in entries("self"):
         if entry.id == number:
             inside = os.path.relpath(os.path.realpath(path), entry.point)

@@ -11,6 +11,8 @@ from drydock.model.names import RawPath, UnixNano
 from drydock.model.records import Labels
 from drydock.model.text import shown
 
+_LISTED = 1000
+
 
 class Ledger:
     """Collects findings about one database file, and whether anything in it stayed unread or not understood."""
@@ -20,6 +22,7 @@ class Ledger:
         self.findings: list[Finding] = []
         self.complete = True
         self.newest: UnixNano | None = None
+        self._counts: dict[str, int] = {}
 
     def blind(self, code: str, bucket: tuple[bytes, ...], message: str, severity: Severity = Severity.BLIND) -> None:
         """Say that something was not read or not understood: what depends on it must be withheld."""
@@ -36,12 +39,12 @@ class Ledger:
             yield from bucket.items()
         except BoltError as error:
             self.complete = False
-            self.findings.append(
+            self._add(
                 Finding(
                     "unreadable-page",
                     Severity.DAMAGE,
                     f"{_path(bucket.path)}: {error}",
-                    Place(self.file, getattr(error, "page", None), getattr(error, "offset", None), bucket.path),
+                    Place(self.file, error.page, error.offset, bucket.path),
                     remedy=f"drydock bolt check {shown(self.file)}",
                 )
             )
@@ -72,7 +75,16 @@ class Ledger:
             self.newest = time
 
     def _say(self, code: str, severity: Severity, bucket: tuple[bytes, ...], message: str, remedy: str = "") -> None:
-        self.findings.append(Finding(code, severity, message, Place(self.file, bucket=bucket), remedy=remedy))
+        self._add(Finding(code, severity, message, Place(self.file, bucket=bucket), remedy=remedy))
+
+    def _add(self, finding: Finding) -> None:
+        # Hostile files have a fault every few bytes; what they say must not take many times their size.
+        count = self._counts[finding.code] = self._counts.get(finding.code, 0) + 1
+        if count <= _LISTED:
+            self.findings.append(finding)
+        elif count == _LISTED + 1:
+            message = f"{shown(self.file)}: more than {_LISTED} of {finding.code}; the rest is not listed"
+            self.findings.append(Finding(finding.code, finding.severity, message, Place(self.file)))
 
 
 class Record:
@@ -125,6 +137,21 @@ class Record:
         except Undecodable as error:
             self._wrong(field, str(error))
             return None
+
+    def size(self, field: bytes) -> int | None:
+        """A field that is a zigzag varint and no less than zero; None where there is none or it is no such."""
+        number = self.signed(field)
+        if number is not None and number < 0:
+            self._wrong(field, f"{number}, less than nothing")
+            return None
+        return number
+
+    def needed(self, field: bytes) -> bytes:
+        """A field that is a string and in every record of its kind: without it, what it names looks unnamed."""
+        value = self.raw(field)
+        if not value:
+            self._wrong(field, "is missing or empty")
+        return value or b""
 
     def unsigned(self, field: bytes) -> int | None:
         """A field that is an unsigned varint; None where there is none or it cannot be decoded."""

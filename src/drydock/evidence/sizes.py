@@ -1,15 +1,18 @@
-"""Allocated bytes of a folder a container wrote: any depth, any name, no symlink followed, no device crossed."""
+"""Allocated bytes of a folder a container wrote: any depth, any name, no symlink followed, no mount entered."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
 
+from drydock.evidence.beneath import open_directory
 from drydock.evidence.directory import open_folder
 
 _BLOCK = 512
 _OPEN_LEVELS = 128
+_LISTED = 20
 
 
 @dataclass(slots=True)
@@ -20,7 +23,15 @@ class Usage:
     """Bytes of allocated blocks; an inode met before is not counted again."""
     entries: int = 0
     skipped: list[str] = field(default_factory=list)
-    """Why parts were not counted, one line each; a name in it is not shown, only the reason."""
+    """Why parts were not counted, one line each, the first of them; a name is not shown, only the reason."""
+    skips: int = 0
+    """How many parts were not counted."""
+
+    def skip(self, reason: str) -> None:
+        """Note a part that is not counted."""
+        self.skips += 1
+        if len(self.skipped) < _LISTED:
+            self.skipped.append(reason)
 
 
 @dataclass(slots=True)
@@ -29,7 +40,8 @@ class _Level:
     """None while the walk is far below: then it is opened again from below, and compared."""
     device: int
     inode: int
-    pending: list[bytes]
+    pending: list[tuple[bytes, int]]
+    """Folders still to enter: names and blocks."""
 
 
 class Measure:
@@ -46,20 +58,21 @@ class Measure:
         """
         usage = Usage()
         top = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        self._count(top, usage)
         if stat.S_ISDIR(top.st_mode):
-            self._walk(name, parent, top.st_dev, usage)
+            self._walk(name, top.st_blocks, parent, usage)
+        else:
+            self._count(top, usage)
         return usage
 
-    def _walk(self, name: bytes, parent: int, device: int, usage: Usage) -> None:
+    def _walk(self, name: bytes, blocks: int, parent: int, usage: Usage) -> None:
         levels: list[_Level] = []
         try:
-            self._enter(name, parent, device, levels, usage)
+            self._enter(name, blocks, parent, levels, usage)
             while levels:
                 level = levels[-1]
                 if level.pending:
                     assert level.descriptor is not None
-                    self._enter(level.pending.pop(), level.descriptor, device, levels, usage)
+                    self._enter(*level.pending.pop(), level.descriptor, levels, usage)
                 elif not self._leave(levels, usage):
                     return
         finally:
@@ -67,17 +80,19 @@ class Measure:
                 if level.descriptor is not None:
                     os.close(level.descriptor)
 
-    def _enter(self, name: bytes, parent: int, device: int, levels: list[_Level], usage: Usage) -> None:
+    def _enter(self, name: bytes, blocks: int, parent: int, levels: list[_Level], usage: Usage) -> None:
         try:
-            descriptor = open_folder(name, parent)
+            descriptor = open_directory(parent, name, readable=True)
         except OSError as error:
-            usage.skipped.append(f"a folder could not be opened: {error.strerror}")
+            if error.errno == errno.EXDEV:
+                usage.skip("a mount was not entered")
+                return
+            usage.entries += 1
+            usage.allocated += blocks * _BLOCK
+            usage.skip(f"a folder could not be opened: {error.strerror}")
             return
         here = os.fstat(descriptor)
-        if here.st_dev != device:
-            os.close(descriptor)
-            usage.skipped.append("a mount of another file system was not entered")
-            return
+        self._count(here, usage)
         level = _Level(descriptor, here.st_dev, here.st_ino, [])
         levels.append(level)
         if len(levels) > _OPEN_LEVELS:
@@ -88,15 +103,16 @@ class Measure:
         try:
             self._list(descriptor, level.pending, usage)
         except OSError as error:
-            usage.skipped.append(f"a folder could not be listed: {error.strerror}")
+            usage.skip(f"a folder could not be listed: {error.strerror}")
 
-    def _list(self, descriptor: int, pending: list[bytes], usage: Usage) -> None:
+    def _list(self, descriptor: int, pending: list[tuple[bytes, int]], usage: Usage) -> None:
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 found = entry.stat(follow_symlinks=False)
-                self._count(found, usage)
                 if stat.S_ISDIR(found.st_mode):
-                    pending.append(os.fsencode(entry.name))
+                    pending.append((os.fsencode(entry.name), found.st_blocks))
+                else:
+                    self._count(found, usage)
 
     def _leave(self, levels: list[_Level], usage: Usage) -> bool:
         done = levels.pop()
@@ -107,10 +123,10 @@ class Measure:
                 here = os.fstat(above)
                 levels[-1].descriptor = above
                 if (here.st_dev, here.st_ino) != (levels[-1].device, levels[-1].inode):
-                    usage.skipped.append("a folder was moved while it was measured")
+                    usage.skip("a folder was moved while it was measured")
                     return False
         except OSError as error:
-            usage.skipped.append(f"a folder could not be opened again: {error.strerror}")
+            usage.skip(f"a folder could not be opened again: {error.strerror}")
             return False
         finally:
             os.close(done.descriptor)

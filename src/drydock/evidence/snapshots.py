@@ -27,7 +27,8 @@ _LAYOUTS = {
     b"fuse-overlayfs": LayoutKind.OVERLAY,
     b"native": LayoutKind.NATIVE,
 }
-_ID = re.compile(rb"[1-9][0-9]{0,18}\Z")
+_ID = re.compile(rb"[1-9][0-9]{0,19}\Z")
+_LARGEST_ID = 2**64 - 1
 
 
 def layout(snapshotter: bytes) -> LayoutKind:
@@ -59,13 +60,15 @@ def read_backend(
         found = read_rows(database, RawPath(os.path.join(root, backend.path, DATABASE)))
         backend.rows, backend.sequence, backend.newest = found.rows, found.sequence, found.newest
         backend.findings, backend.complete = found.findings, found.complete
+    there = False
     try:
         with folder(root, backend.path, SNAPSHOTS) as descriptor:
+            there = True
             _entries(backend, descriptor, measure, recorded=recorded, progress=progress)
-    except FileNotFoundError:
-        pass
     except OSError as error:
-        _blind(root, backend, f"{shown(backend.path)}/snapshots: {error.strerror}")
+        # Not there at all is an answer; what goes while it is read is none.
+        if there or not isinstance(error, FileNotFoundError):
+            _blind(root, backend, f"{shown(backend.path)}/snapshots: {error.strerror}")
     if backend.entries and backend.sequence is None and backend.layout is not LayoutKind.FOREIGN:
         _blind(
             root, backend, f"{shown(snapshotter)}: there are snapshot directories and no rows: metadata.db may be lost"
@@ -84,18 +87,18 @@ def _entries(
     committed = {row.id for row in backend.rows.values() if row.kind is RowKind.COMMITTED and row.size is not None}
     for name in names(descriptor):
         found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-        number = int(name) if _ID.match(name) else None
+        number = _number(name)
         allocated = None
         if backend.layout is not LayoutKind.FOREIGN and not (recorded and number in committed):
             usage = measure.folder(name, descriptor)
             allocated = usage.allocated
-            if usage.skipped:
+            if usage.skips:
                 backend.findings.append(
                     Finding(
                         "not-measured",
                         Severity.NOTE,
                         f"{shown(backend.name)} {shown(name)}: {usage.skipped[0]}"
-                        + (f" (and {len(usage.skipped) - 1} more)" if len(usage.skipped) > 1 else ""),
+                        + (f" (and {usage.skips - 1} more)" if usage.skips > 1 else ""),
                         Place(RawPath(b"/".join((backend.path, SNAPSHOTS, name)))),
                         shown(name),
                     )
@@ -106,6 +109,11 @@ def _entries(
         )
         if progress is not None:
             progress(1)
+
+
+def _number(name: bytes) -> int | None:
+    number = int(name) if _ID.match(name) else 0
+    return number if 0 < number <= _LARGEST_ID else None
 
 
 def _blind(root: RawPath, backend: Backend, message: str) -> None:

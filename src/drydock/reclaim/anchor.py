@@ -7,11 +7,11 @@ import os
 import stat
 from dataclasses import dataclass
 
+from drydock.evidence.beneath import open_directory
 from drydock.model.data import Fingerprint
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.text import shown
-from drydock.reclaim.syscalls import open_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,6 @@ def open_anchor(path: RawPath) -> Anchor:
         raise EvidenceUnreadable(f"{shown(path)}: {error.strerror}") from error
     info = os.fstat(fd)
     return Anchor(path, fd, info.st_dev, info.st_ino)
-
-
-def take_fingerprint(info: os.stat_result) -> Fingerprint:
-    """The fingerprint that a stat result gives."""
-    return Fingerprint(info.st_dev, info.st_ino, info.st_mode, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
 
 def describe_change(expect: Fingerprint, found: Fingerprint) -> str:

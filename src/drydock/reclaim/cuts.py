@@ -14,12 +14,13 @@ import stat
 import threading
 from typing import Final
 
+from drydock.evidence.directory import fingerprint
 from drydock.model.data import Fingerprint
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status, Target
 from drydock.model.text import shown
 from drydock.reclaim import knife
-from drydock.reclaim.anchor import Anchor, describe_change, take_fingerprint
+from drydock.reclaim.anchor import Anchor, describe_change
 from drydock.reclaim.obstacle import describe_obstacle
 from drydock.reclaim.removed import Removed
 from drydock.reclaim.tree import remove_tree
@@ -46,7 +47,7 @@ def remove(anchor: Anchor, removal: Removal, stop: threading.Event | None = None
         found = _look(parent, name)
         if found is None:
             return Outcome(removal, Status.GONE)
-        change = describe_change(removal.expect, take_fingerprint(found))
+        change = describe_change(removal.expect, fingerprint(found))
         if change:
             return Outcome(removal, Status.CHANGED, change)
         if not stat.S_ISDIR(found.st_mode):
@@ -70,7 +71,7 @@ def move(anchor: Anchor, removal: Removal, target: int, new_name: bytes) -> Outc
         found = _look(parent, name)
         if found is None:
             return Outcome(removal, Status.GONE)
-        change = describe_change(removal.expect, take_fingerprint(found))
+        change = describe_change(removal.expect, fingerprint(found))
         if change:
             return Outcome(removal, Status.CHANGED, change)
         knife.move(parent, name, target, new_name)

@@ -10,13 +10,14 @@ import os
 import stat
 from dataclasses import dataclass
 
+from drydock.evidence.beneath import open_directory
+from drydock.evidence.mountinfo import mount_id
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status
 from drydock.model.text import shown
 from drydock.reclaim import cuts
 from drydock.reclaim.anchor import Anchor
-from drydock.reclaim.syscalls import mount_id, open_directory
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

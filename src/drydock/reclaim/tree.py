@@ -15,11 +15,11 @@ import threading
 from dataclasses import dataclass
 from typing import Final
 
+from drydock.evidence.beneath import open_directory
 from drydock.model.text import shown
 from drydock.reclaim import knife
 from drydock.reclaim.obstacle import describe_obstacle
 from drydock.reclaim.removed import LISTED, Left, Removed, Stopped
-from drydock.reclaim.syscalls import open_directory
 
 _WINDOW: Final = 32
 _RETRIES: Final = 3

@@ -57,7 +57,9 @@ def _root(scan: Scan) -> Document:
         "engine": store.root.engine.value,
         "namespaces": sorted(shown(namespace) for namespace in store.metadata.namespaces),
         "schema_version": store.metadata.schema_version,
-        "complete": store.metadata.complete and all(backend.complete for backend in store.backends.values()),
+        "complete": store.metadata.complete
+        and store.content.complete
+        and all(backend.complete for backend in store.backends.values()),
         "measured": store.measured,
         "verified": store.verified,
         "totals": {state.value: _total(total) for state, total in scan.totals().items()},

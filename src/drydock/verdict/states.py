@@ -31,7 +31,9 @@ def judge_blobs(store: Store, reached: Reached) -> Iterator[StoreObject]:
         state, holders = _merge(refs, reached)
         file = store.content.blobs.get(digest)
         found = StoreObject(ObjectKind.BLOB, digest, state, 0, None, refs, state, held_by=holders)
-        if file is None:
+        if file is None and not store.content.complete:
+            found.note = "recorded; whether its file is there could not be read"
+        elif file is None:
             found.state, found.note = State.MISSING, "recorded, and the file is not there"
         else:
             found.allocated, found.path, found.fingerprint = file.allocated, file.path, file.fingerprint
