@@ -99,12 +99,7 @@ def test_bytes_are_those_on_disk(name, unpacked):
         if listed.snapshots[key]["bytes"] is not None:
             expected += listed.snapshots[key]["bytes"]
             continue
-        [number] = [
-            value[0]
-            for path, value in rows.items()
-            if path[1:2] == (b"snapshots",) and path[3:] == (b"id",) and path[2].endswith(b"/" + key.encode())
-        ]
-        expected += _taken(overlay / "snapshots" / str(number))
+        expected += _taken(overlay / "snapshots" / _number(rows, key))
     [pull] = _pulls(of, host)
     assert pull["bytes"] == expected
     assert pull["bytes"] == pull["leases"][0]["only_bytes"]
@@ -126,6 +121,24 @@ def test_damage_of_a_restored_backup_is_told(unpacked):
     assert states[listed.layers[3]] == "absent"
     assert pull["others"]["damaged"] == len(lost & {listed.manifest, listed.config}) == 2
     assert "to keep it" not in run("pulls", "--now", of.taken_at, unpacked(of))
+
+
+@pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}")
+@pytest.mark.parametrize("name", [*INTERRUPTED, RESTORED])
+def test_unpacked_is_what_has_a_folder(name, unpacked):
+    """By Go's reading of the rows: a layer is unpacked where its chain's row has a folder; records do not count."""
+    of = capture(name)
+    listed = Listed(of)
+    host = unpacked(of)
+    overlay = host / of.root / "io.containerd.snapshotter.v1.overlayfs"
+    rows = values(overlay / "metadata.db")
+    expected = [
+        chain in listed.snapshots and (overlay / "snapshots" / _number(rows, chain)).is_dir()
+        for chain in listed.chains()
+    ]
+    [pull] = _pulls(of, host)
+    assert [layer["unpacked"] for layer in pull["layers"]] == expected
+    assert sum(expected) == (1 if name == RESTORED else 3)
 
 
 def test_after_its_end_the_same_bytes_are_free(unpacked):
@@ -228,6 +241,17 @@ def _pulls(of, host, now=None, status=None):
     [root] = document["roots"]
     assert Path(root["path"]) == host / of.root
     return root["pulls"]
+
+
+def _number(rows, key):
+    """The folder of a snapshot's row; numbers here are below 128, one byte as a varint."""
+    [number] = [
+        value[0]
+        for path, value in rows.items()
+        if path[1:2] == (b"snapshots",) and path[3:] == (b"id",) and path[2].endswith(b"/" + key.encode())
+    ]
+    assert number < 128
+    return str(number)
 
 
 def _taken(folder):

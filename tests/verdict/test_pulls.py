@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 from tests.support.values import FINGERPRINT, NOW, NS, blob, digest, image, lease, snapshot, store
 
-from drydock.model.data import IngestDirectory
+from drydock.model.data import Backend, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
 from drydock.model.documents import Config, Descriptor, Documents, Index, Manifest
 from drydock.model.leases import LeaseClass
 from drydock.model.names import UnixNano
@@ -36,9 +36,9 @@ def ingest(of, kind=b"layer", **fields):
     return Ingest(NS, name, b"moby/1/" + name, fields.get("expires"), fields.get("expected"))
 
 
-def find(*records, documents=None, files=(), folders=(), owners=None):
+def find(*records, documents=None, files=(), folders=(), owners=None, backends=None):
     """The pulls of a store of these records."""
-    made = store(*records, files=files, owners=owners)
+    made = store(*records, files=files, owners=owners, backends=backends)
     for record, received, total in folders:
         name = sha256(record.backend_ref).hexdigest().encode()
         made.content.ingests.append(
@@ -168,6 +168,50 @@ def test_an_unfinished_extraction_alone_is_a_pull():
     [pull] = find(snapshot(key), lease(b"a", ENDS, snapshots=(key,)))
     assert dict(pull.others) == {"extracting": 1}
     assert pull.layers == ()
+
+
+def test_a_layer_that_comes_twice_is_one():
+    """It is unpacked once it is so at both places."""
+    twice = Documents(
+        {MANIFEST: Manifest(Descriptor(CONFIG), (Descriptor(ONE), Descriptor(ONE))), CONFIG: Config(DIFFS[:2], b"")}
+    )
+    records = [blob(each, TOOLS) for each in (MANIFEST, CONFIG)]
+    records += [snapshot(CHAIN), lease(b"a", ENDS, blobs=(MANIFEST, CONFIG))]
+    [pull] = find(*records, documents=twice, files=(MANIFEST, CONFIG))
+    assert [(layer.digest, layer.unpacked) for layer in pull.layers] == [(ONE, False)]
+    [pull] = find(*records, snapshot(DIFFS[0]), documents=twice, files=(MANIFEST, CONFIG))
+    assert [(layer.digest, layer.unpacked) for layer in pull.layers] == [(ONE, True)]
+
+
+def test_a_config_of_another_length_is_not_used():
+    """With more diff ids than layers nobody knows which is whose: nothing counts as unpacked."""
+    longer = Documents({**DOCUMENTS.found, CONFIG: Config((*DIFFS, digest(14)), b"")})
+    records = [
+        *(blob(each, TOOLS) for each in (MANIFEST, CONFIG)),
+        snapshot(DIFFS[0]),
+        lease(b"a", ENDS, blobs=(MANIFEST, CONFIG)),
+    ]
+    [pull] = find(*records, files=(MANIFEST, CONFIG))
+    assert [layer.unpacked for layer in pull.layers] == [True, False, False]
+    [pull] = find(*records, documents=longer, files=(MANIFEST, CONFIG))
+    assert [layer.unpacked for layer in pull.layers] == [False, False, False]
+
+
+@pytest.mark.parametrize("kind", RowKind)
+def test_only_a_committed_snapshot_is_unpacked(kind):
+    """A row of another kind under a chain's name is somebody's work in progress."""
+    name = NS + b"/1/" + DIFFS[0]
+    path = b"io.containerd.snapshotter.v1.overlayfs"
+    rows = {name: Row(name, 1, kind, b"", 5, 1, {})}
+    entries = [SnapshotEntry(b"1", path + b"/snapshots/1", 1, FINGERPRINT, True, 5)]
+    [pull] = find(
+        *(blob(each, TOOLS) for each in (MANIFEST, CONFIG)),
+        snapshot(DIFFS[0]),
+        lease(b"a", ENDS, blobs=(MANIFEST, CONFIG)),
+        files=(MANIFEST, CONFIG),
+        backends={b"overlayfs": Backend(b"overlayfs", path, LayoutKind.OVERLAY, rows, 1, entries)},
+    )
+    assert pull.layers[0].unpacked == (kind is RowKind.COMMITTED)
 
 
 def test_labels_tell_of_a_manifest_whose_file_is_gone():
