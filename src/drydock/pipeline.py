@@ -109,9 +109,9 @@ def pulls(
     lists: list[Pulls] = []
     for root in discover(where):
         with _judged(root, now, progress=progress) as judged:
-            verdict = judged.scan.verdict
-            documents = read_documents(root.path, list_pull_blobs(verdict, judged.reached))
-            lists.append(Pulls(root.path, find_pulls(verdict, judged.reached, documents), judged.scan.unread()))
+            verdict, reached = judged.scan.verdict, judged.reached
+            documents = read_documents(root.path, list_pull_blobs(verdict, reached))
+            lists.append(Pulls(root.path, find_pulls(verdict, reached, documents), judged.scan.unread()))
     return lists
 
 

@@ -105,15 +105,15 @@ def _read(root: RawPath, blob: BlobFile, limit: int) -> bytes | None:
         head = os.read(descriptor, 64)
         if not head.lstrip(_SPACE).startswith(b"{"):
             return None
+        if os.fstat(descriptor).st_size > limit:
+            raise _Unusable(f"looks like a document, and has more than {limit} bytes")
         chunks = [head]
-        left = limit + 1 - len(head)
+        left = limit - len(head)
         while left > 0 and (chunk := os.read(descriptor, min(left, _CHUNK))):
             chunks.append(chunk)
             left -= len(chunk)
     finally:
         os.close(descriptor)
-    if left <= 0:
-        raise _Unusable(f"looks like a document, and has more than {limit} bytes")
     return b"".join(chunks)
 
 

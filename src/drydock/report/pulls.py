@@ -135,7 +135,8 @@ def _choices(pulls: Sequence[Pull], target: str) -> Iterator[str]:
         yield f"    drydock clean --end-leases temporary --older-than 1h --apply{target}"
     if kinds - {LeaseClass.TEMPORARY, LeaseClass.EXPIRED}:
         yield "  leases of another class end one by one, with --end-lease."
-    yield "  Each command shows what would go, and asks. Without --apply it only shows."
+    yield "  Each takes what nothing references as well. It shows what would go, and asks;"
+    yield "  without --apply it only shows."
 
 
 def _times(lease: Holding, now: UnixNano) -> str:

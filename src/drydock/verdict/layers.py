@@ -34,7 +34,7 @@ def split_download(name: bytes) -> tuple[bytes, bytes, Digest] | None:
     return match[1], match[2] or b"", Digest(match[3])
 
 
-class Evidence:
+class Facts:
     """What is known of one root, by what pulls ask for; made once a root."""
 
     def __init__(self, verdict: Verdict, reached: Reach, documents: Documents) -> None:
@@ -78,8 +78,8 @@ class Evidence:
 class Parts:
     """What the leases of one pull hold, taken apart."""
 
-    def __init__(self, evidence: Evidence, leases: Iterable[Lease]) -> None:
-        self._evidence = evidence
+    def __init__(self, facts: Facts, leases: Iterable[Lease]) -> None:
+        self._facts = facts
         self.blobs: dict[Digest, Blob] = {}
         self.ingests: dict[Digest, tuple[bytes, Ingest]] = {}
         self.names: set[bytes] = set()
@@ -128,7 +128,7 @@ class Parts:
         for _, manifest in self._images():
             chains = list(self._chains(manifest))
             for number, layer in enumerate(manifest.layers):
-                whole = number < len(chains) and self._evidence.is_unpacked(self.namespace, chains[number])
+                whole = number < len(chains) and self._facts.is_unpacked(self.namespace, chains[number])
                 unpacked[layer.digest] = whole and unpacked.get(layer.digest, True)
                 sizes.setdefault(layer.digest, layer.size)
         alone = [digest for digest, (kind, _) in self.ingests.items() if kind == b"layer"]
@@ -159,12 +159,12 @@ class Parts:
 
     def _add(self, lease: Lease) -> None:
         for digest in lease.blobs:
-            blob = self._evidence.blob(lease.namespace, digest)
+            blob = self._facts.blob(lease.namespace, digest)
             if blob is not None:
                 self.blobs[digest] = blob
         for name in lease.ingests:
             download = split_download(name)
-            record = self._evidence.reached.graph.records.get(Ref(Kind.INGEST, lease.namespace, name))
+            record = self._facts.reached.graph.records.get(Ref(Kind.INGEST, lease.namespace, name))
             if download is not None and isinstance(record, Ingest):
                 kind, said, digest = download
                 self.ingests[digest] = (kind, record)
@@ -173,7 +173,7 @@ class Parts:
         self._extracting.update(key for _, key in lease.snapshots if key.startswith(EXTRACTING))
 
     def _document(self, digest: Digest) -> Index | Manifest | Config | None:
-        return self._evidence.documents.found.get(digest)
+        return self._facts.documents.found.get(digest)
 
     def _index(self, digest: Digest) -> Index | None:
         document = self._document(digest)
@@ -213,7 +213,7 @@ class Parts:
         if config is not None and len(config.diff_ids) == len(manifest.layers):
             diffs: list[bytes | None] = list(config.diff_ids)
         else:
-            blobs = (self._evidence.blob(self.namespace, layer.digest) for layer in manifest.layers)
+            blobs = (self._facts.blob(self.namespace, layer.digest) for layer in manifest.layers)
             diffs = [None if blob is None else blob.labels.get(UNCOMPRESSED) for blob in blobs]
         chain = b""
         for diff in diffs:
@@ -223,14 +223,14 @@ class Parts:
             yield chain
 
     def _layer(self, digest: Digest, size: int | None, unpacked: bool) -> PulledLayer:
-        file = self._evidence.store.content.blobs.get(digest)
-        blob = self._evidence.blob(self.namespace, digest)
+        file = self._facts.store.content.blobs.get(digest)
+        blob = self._facts.blob(self.namespace, digest)
         there = 0 if file is None else file.size
         if blob is not None:
             size = blob.size if size is None else size
             if self._is_damaged(blob):
                 return PulledLayer(digest, size, there, LayerState.DAMAGED, unpacked)
-            alone = digest in self.blobs and blob.ref not in self._evidence.live
+            alone = digest in self.blobs and blob.ref not in self._facts.live
             return PulledLayer(digest, size, there, LayerState.WHOLE if alone else LayerState.EXISTING, unpacked)
         _, ingest = self.ingests.get(digest, (b"", None))
         if ingest is None:
@@ -244,10 +244,10 @@ class Parts:
         return PulledLayer(digest, total, directory.received, LayerState.PARTIAL, unpacked)
 
     def _is_damaged(self, blob: Blob) -> bool:
-        return any(found.state in (State.MISSING, State.CORRUPT) for found in self._evidence.objects_of(blob.ref))
+        return any(found.state in (State.MISSING, State.CORRUPT) for found in self._facts.objects_of(blob.ref))
 
     def _directory(self, ingest: Ingest) -> IngestDirectory | None:
-        return self._evidence.directories.get(sha256(ingest.backend_ref).hexdigest().encode())
+        return self._facts.directories.get(sha256(ingest.backend_ref).hexdigest().encode())
 
 
 def _children(labels: Labels, wanted: bytes) -> tuple[Descriptor, ...]:

@@ -18,7 +18,7 @@ from drydock.model.records import Blob, Labels, Lease
 from drydock.verdict.graph import Node
 from drydock.verdict.judge import Reach
 from drydock.verdict.labels import FLAT
-from drydock.verdict.layers import EXTRACTING, Evidence, Parts, split_download
+from drydock.verdict.layers import EXTRACTING, Facts, Parts, split_download
 from drydock.verdict.leases import names_owner
 from drydock.verdict.reach import mark
 
@@ -42,12 +42,12 @@ def find_pulls(verdict: Verdict, reached: Reach, documents: Documents) -> list[P
         reached: the same.
         documents: what was read of :func:`list_pull_blobs`.
     """
-    evidence = Evidence(verdict, reached, documents)
+    facts = Facts(verdict, reached, documents)
     groups: dict[tuple[object, ...], list[Lease]] = {}
     for lease in _pull_leases(verdict, reached):
-        groups.setdefault(_key(evidence, lease), []).append(lease)
+        groups.setdefault(_key(facts, lease), []).append(lease)
     holdings = {holding.ref: holding for holding in verdict.leases}
-    pulls = [_pull(evidence, leases, holdings) for leases in groups.values()]
+    pulls = [_pull(facts, leases, holdings) for leases in groups.values()]
     return sorted(pulls, key=lambda pull: (-pull.bytes, -pull.held, pull.namespace, pull.leases[0].ref.key))
 
 
@@ -83,9 +83,9 @@ def _marks(lease: Lease, reached: Reach) -> Iterator[Ref]:
             yield snapshot_ref(lease.namespace, snapshotter, key)
 
 
-def _key(evidence: Evidence, lease: Lease) -> tuple[object, ...]:
+def _key(facts: Facts, lease: Lease) -> tuple[object, ...]:
     """The same for tries of the same pull: what was asked for, or else from where and which downloads, or the lease."""
-    parts = Parts(evidence, [lease])
+    parts = Parts(facts, [lease])
     if parts.targets:
         return lease.namespace, parts.targets
     if parts.ingests or parts.blobs:
@@ -93,20 +93,20 @@ def _key(evidence: Evidence, lease: Lease) -> tuple[object, ...]:
     return (lease.ref,)
 
 
-def _pull(evidence: Evidence, leases: list[Lease], holdings: dict[Ref, Holding]) -> Pull:
-    parts = Parts(evidence, leases)
+def _pull(facts: Facts, leases: list[Lease], holdings: dict[Ref, Holding]) -> Pull:
+    parts = Parts(facts, leases)
     layers = parts.layers()
-    only, held = _amounts(evidence, leases)
+    only, held = _amounts(facts, leases)
     targets = parts.targets
     names = {*parts.names, *(name for lease in leases for name in lease.images)}
     names |= {
         image.name
-        for image in evidence.store.metadata.images
+        for image in facts.store.metadata.images
         if image.namespace == parts.namespace and image.target in targets
     }
-    findings = evidence.documents.findings
+    findings = facts.documents.findings
     return Pull(
-        evidence.store.root.path,
+        facts.store.root.path,
         parts.namespace,
         tuple(sorted((holdings[lease.ref] for lease in leases), key=lambda each: (each.created or 0, each.ref.key))),
         targets,
@@ -145,16 +145,16 @@ def _sources(labels: Labels) -> set[bytes]:
     }
 
 
-def _amounts(evidence: Evidence, leases: list[Lease]) -> tuple[int, int]:
+def _amounts(facts: Facts, leases: list[Lease]) -> tuple[int, int]:
     """Bytes that go when these leases end, and bytes of all that they reach."""
     group = {lease.ref for lease in leases}
     found: dict[int, StoreObject] = {}
-    for node in mark(evidence.reached.graph, [Node(ref) for ref in group]):
-        found.update((id(each), each) for each in evidence.objects_of(node.ref))
-    only = sum(each.allocated for each in found.values() if _goes(evidence, each, group))
+    for node in mark(facts.reached.graph, [Node(ref) for ref in group]):
+        found.update((id(each), each) for each in facts.objects_of(node.ref))
+    only = sum(each.allocated for each in found.values() if _goes(facts, each, group))
     return only, sum(each.allocated for each in found.values())
 
 
-def _goes(evidence: Evidence, found: StoreObject, group: set[Ref]) -> bool:
-    leased = evidence.reached.leased
-    return all(ref not in evidence.live and group.issuperset(leased.get(ref, ())) for ref in found.refs)
+def _goes(facts: Facts, found: StoreObject, group: set[Ref]) -> bool:
+    leased = facts.reached.leased
+    return all(ref not in facts.live and group.issuperset(leased.get(ref, ())) for ref in found.refs)
