@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from tests.support import gobbolt
 
@@ -21,6 +22,28 @@ def values(database: Path) -> Values:
         if what == "key":
             found[tuple(bytes.fromhex(part) for part in path.split("/"))] = bytes.fromhex(rest[0]) if rest else b""
     return found
+
+
+def nested(database: Path) -> dict[bytes, Any]:
+    """A bbolt file as nested dicts: a bucket is a dict, a value is bytes."""
+    top: dict[bytes, Any] = {}
+    for line in gobbolt.dump(database).splitlines():
+        what, path, *rest = line.split(" ")
+        if path == "/":
+            continue
+        *folders, name = (bytes.fromhex(part) for part in path.split("/"))
+        bucket = top
+        for folder in folders:
+            bucket = bucket[folder]
+        bucket[name] = {} if what == "bucket" else bytes.fromhex(rest[0]) if rest else b""
+    return top
+
+
+def sequence(database: Path, *path: bytes) -> int:
+    """The sequence of one bucket."""
+    wanted = "/".join(part.hex() for part in path)
+    lines = (line.split(" ") for line in gobbolt.dump(database).splitlines())
+    return next(int(words[2]) for words in lines if words[:2] == ["bucket", wanted])
 
 
 def named_paths(root: Path) -> set[str]:

@@ -65,9 +65,9 @@ class _Reader:
         for name in names(blobs):
             path = b"/".join((CONTENT, b"blobs", name))
             if name not in _ALGORITHMS:
+                found = os.stat(name, dir_fd=blobs, follow_symlinks=False)
                 # containerd's walk passes over them (store.go Walk), so nothing there is ever used or freed.
                 self._say("foreign-name", Severity.NOTE, path, f"{shown(path)}: no digest algorithm; left alone")
-                found = os.stat(name, dir_fd=blobs, follow_symlinks=False)
                 self._add_junk(Digest(name), RawPath(path), found, blobs)
                 continue
             try:

@@ -148,10 +148,11 @@ class Record:
 
     def needed(self, field: bytes) -> bytes:
         """A field that is a string and in every record of its kind: without it, what it names looks unnamed."""
-        value = self.raw(field)
-        if not value:
+        if not self._fields.get(field, b""):
+            self._fields.pop(field, None)
             self._wrong(field, "is missing or empty")
-        return value or b""
+            return b""
+        return self.text(field)
 
     def unsigned(self, field: bytes) -> int | None:
         """A field that is an unsigned varint; None where there is none or it cannot be decoded."""
