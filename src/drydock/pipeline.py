@@ -24,7 +24,7 @@ from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.reclaim.guard import check_clock, refuse_if_used
 from drydock.reclaim.plan import make_plan
-from drydock.reclaim.plan_file import Request, plan_hash
+from drydock.reclaim.plan_file import Request, plan_hash, read_requests
 from drydock.reclaim.unfinished import unfinished_runs
 from drydock.verdict.explain import explain as explain_subject
 from drydock.verdict.find import find
@@ -197,7 +197,7 @@ def apply(
     Each root's plan is made anew, of the plan's own policy and time, and carried out only if it comes out the same.
 
     Args:
-        requests: from :func:`drydock.reclaim.plan_file.read_requests`.
+        requests: from :func:`read_plans`, or :func:`request` of a plan made in this process.
         state: as for :func:`clean`.
         quarantine: as for :func:`clean`.
         progress: as for :func:`clean`.
@@ -222,6 +222,26 @@ def apply(
             check_clock(UnixNano(time.time_ns()), each.scan.verdict.store.newest())
             judged.append(each)
         return [_carry_out(each, state, quarantine, progress) for each in judged if not each.scan.plan.is_empty]
+
+
+def read_plans(path: str) -> list[Request]:
+    """What a plan file asks for, for :func:`apply`.
+
+    Raises:
+        EvidenceUnreadable: the file cannot be read, or is not a plan.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, ValueError) as error:
+        raise EvidenceUnreadable(f"{path}: {getattr(error, 'strerror', None) or 'not text'}") from error
+    return read_requests(text, path)
+
+
+def request(scan: Scan) -> Request:
+    """What asks :func:`apply` for the plan of a scan, as a plan file would."""
+    made = scan.plan
+    return Request(made.root, made.now, made.policy, plan_hash(made))
 
 
 def undo(journal: RawPath) -> Run:
