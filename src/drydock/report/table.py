@@ -150,7 +150,7 @@ class _Block:
             self._line(f"and {count - _LISTED} more: --format json has all", 6)
 
     def _command(self, command: str, does: str) -> None:
-        self._line(f"drydock {command}{self._target}   {does}", 6, "bold")
+        self._line(f"drydock {command}{self._target}   # {does}", 6, "bold")
 
     def _line(self, text: str, indent: int = 0, style: str = "") -> None:
         from rich.padding import Padding  # noqa: PLC0415 - a start without a table must not pay for rich
