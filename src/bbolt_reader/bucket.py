@@ -22,6 +22,9 @@ class Bucket:
         tree: the pages it is part of.
     """
 
+    root: int
+    sequence: int
+
     __slots__ = ("_depth", "_key", "_parent", "_value", "offset", "root", "sequence", "tree")
 
     def __init__(  # noqa: PLR0917  by position: made once per record, where names cost a tenth of the time
@@ -33,8 +36,6 @@ class Bucket:
         self._depth = depth
         self._value = value
         self.offset = offset
-        self.root: int
-        self.sequence: int
         self.root, self.sequence = tree.bucket(value)
 
     def __repr__(self) -> str:
@@ -128,17 +129,18 @@ class Bucket:
         shape = tree.shapes.get(elements)
         if shape is None:
             shape = tree.shape(elements, end - after, base + first)
-        elif shape.size > end - after:
+        unpack, size, buckets = shape
+        if after + size > end:
             raise tree.corrupt("entries that lead out of their page", base + start)
-        fields = iter(shape.unpack(data, after))
-        if not shape.buckets:
-            return zip(fields, fields, strict=False)
+        fields = iter(unpack(data, after))
+        if not buckets:
+            return zip(fields, fields)  # noqa: B905 - a keyword costs more than the zip
         depth = self._depth + 1
         if not self.root or depth > MAX_DEPTH:
             raise tree.corrupt("a bucket in an inline bucket, or too deep", base + start)
-        entries: list[tuple[bytes, bytes | Bucket]] = list(zip(fields, fields, strict=False))
+        entries: list[tuple[bytes, bytes | Bucket]] = list(zip(fields, fields))  # noqa: B905 - the same
         offset = base + after
-        for index, at in shape.buckets:
+        for index, at in buckets:
             key, value = entries[index]
             entries[index] = key, Bucket(tree, self, key, depth, value, offset + at)  # type: ignore[arg-type]
         return iter(entries)

@@ -17,14 +17,14 @@ and so its records, end at 16 MiB."""
 Window: TypeAlias = "tuple[bytes | mmap.mmap, int]"
 """A buffer, and where in it the bytes asked for start."""
 
-_CHUNK: Final = 1 << 20
+CHUNK: Final = 1 << 20
 _MADV_POPULATE_READ: Final = 22  # Linux 5.14; Python has no name for it before 3.13
 
 
 class Source:
     """Bounded reads from a file descriptor.
 
-    A mapping is three times as fast as reads, but a file that gets shorter, or a disk that fails, ends the process by
+    A mapping is faster than reads, but a file that gets shorter, or a disk that fails, ends the process by
     SIGBUS. So each part of the mapping is populated by the kernel before it is touched, which reports both as errors;
     where the kernel cannot, and where the caller expects others to write, bytes are read instead. What is left: a file
     cut off after a part was populated. bbolt never shortens a file, and who holds its lock keeps bbolt out as well.
@@ -32,10 +32,11 @@ class Source:
     Attributes:
         name: what errors call the file.
         size: bytes in the file when it was opened.
-        mapped: whether it is mapped.
+        mapping: the file, mapped; None where it is read.
+        populated: the chunks of the mapping that can be touched.
     """
 
-    __slots__ = ("_fd", "_map", "_owned", "_populated", "name", "size")
+    __slots__ = ("_fd", "_owned", "mapping", "name", "populated", "size")
 
     def __init__(self, fd: int, name: bytes, *, owned: bool, mapped: bool) -> None:
         self._fd = fd
@@ -45,10 +46,10 @@ class Source:
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("not a regular file", file=name)
         self.size = status.st_size
-        self._map: mmap.mmap | None = None
-        self._populated: set[int] = set()
+        self.mapping: mmap.mmap | None = None
+        self.populated: set[int] = set()
         if mapped and self.size:
-            self._map = _mapping(fd, self.size)
+            self.mapping = _mapping(fd, self.size)
 
     @classmethod
     def open(cls, path: bytes, *, mapped: bool) -> Source:
@@ -72,17 +73,12 @@ class Source:
             os.close(fd)
             raise
 
-    @property
-    def mapped(self) -> bool:
-        """Whether windows are parts of a mapping."""
-        return self._map is not None
-
     def close(self) -> None:
         """Close what :meth:`open` opened; a second call does nothing."""
-        if self._map is not None:
-            self._map.close()
-            self._map = None
-            self._populated.clear()
+        if self.mapping is not None:
+            self.mapping.close()
+            self.mapping = None
+            self.populated.clear()
         if self._owned and self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
@@ -92,17 +88,17 @@ class Source:
 
         Raises: as :meth:`read`.
         """
-        mapping, populated, end = self._map, self._populated, offset + length
+        mapping, populated, end = self.mapping, self.populated, offset + length
         if mapping is None:
             return self.read(offset, length, page), 0
-        if length <= _CHUNK and end <= self.size and offset // _CHUNK in populated and (end - 1) // _CHUNK in populated:
+        if length <= CHUNK and end <= self.size and offset // CHUNK in populated and (end - 1) // CHUNK in populated:
             return mapping, offset
         if end > self.size or length > READ_LIMIT:
             return self.read(offset, length, page), 0
-        for chunk in range(offset // _CHUNK, (end - 1) // _CHUNK + 1):
+        for chunk in range(offset // CHUNK, (end - 1) // CHUNK + 1):
             if chunk not in populated:
                 try:
-                    mapping.madvise(_MADV_POPULATE_READ, chunk * _CHUNK, min(_CHUNK, self.size - chunk * _CHUNK))
+                    mapping.madvise(_MADV_POPULATE_READ, chunk * CHUNK, min(CHUNK, self.size - chunk * CHUNK))
                 except OSError:
                     return self.read(offset, length, page), 0
                 populated.add(chunk)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from mmap import mmap
 from struct import Struct
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from bbolt_reader.errors import Corrupt, Truncated
 from bbolt_reader.meta import Meta
@@ -22,7 +21,7 @@ from bbolt_reader.page import (
     BranchElement,
     formats,
 )
-from bbolt_reader.source import READ_LIMIT, Source
+from bbolt_reader.source import CHUNK, READ_LIMIT, Source
 
 MAX_DEPTH: Final = 64
 """The most branch pages above a leaf, and the most buckets above a bucket. Two children a branch fill 2**64 pages."""
@@ -36,8 +35,7 @@ Loaded: TypeAlias = "tuple[int, bytes | mmap, int, int, int, int]"
 elements it has, and the byte of the file that the buffer starts at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """How the keys and values of a leaf page follow each other: what its elements say, once checked."""
 
     unpack: Any
@@ -57,7 +55,9 @@ class Tree:
 
     __slots__ = (
         "_end",
+        "_mapping",
         "_owners",
+        "_populated",
         "_window",
         "branch",
         "bucket",
@@ -79,6 +79,9 @@ class Tree:
         self.leaf = formats().leaf.iter_unpack
         self.shapes: dict[bytes, Shape] = {}
         self._window = source.window
+        # Both are the source's: what is populated lies wholly in the file, and nothing is once the source is closed.
+        self._populated = source.populated
+        self._mapping: bytes | mmap = source.mapping or b""
         # Who names each page; 0, no byte that could, while nobody has. An array takes a fifth of a dict's memory, but
         # all at once, and a file with holes can have any size.
         self._end = min(meta.high_water, source.size // meta.page_size)
@@ -100,9 +103,15 @@ class Tree:
         """
         length = self.page_size
         offset = pgid * length
-        if not 2 <= pgid < self._end or self._owners[pgid] != referrer:
+        # What claim() and window() do where all is well, without the two calls.
+        if 2 <= pgid < self._end and not self._owners[pgid]:
+            self._owners[pgid] = referrer
+        else:
             self.claim(pgid, referrer)
-        data, start = self._window(offset, length, pgid)
+        if length <= CHUNK and offset // CHUNK in self._populated:
+            data, start = self._mapping, offset
+        else:
+            data, start = self._window(offset, length, pgid)
         own, flags, count, overflow = self.header(data, start)
         if own != pgid:
             raise self.corrupt(f"the page says it is page {own}", offset)

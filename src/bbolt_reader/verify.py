@@ -103,7 +103,7 @@ class _Verifier:
 
     def _of_meta(self, meta: Meta) -> Iterator[Damage]:
         if not meta.valid:
-            # bbolt before v1.3.7 takes a meta whose checksum is 0 for valid.
+            # bbolt v1.3.6 (db.go, meta.validate) takes a meta whose checksum is 0 for valid, and may use it.
             severe = len(meta.raw) == 5 * HEADER and meta.reason.startswith("checksum") and not meta.checksum
             yield Damage(
                 "meta", f"meta {meta.index} is not valid: {meta.reason}", meta.index, meta.offset, severe=severe

@@ -5,25 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
 
+from drydock.evidence.manifests import read_documents
 from drydock.evidence.roots import discover
-from drydock.evidence.store import Progress, hold_store, read_store
-from drydock.model.errors import EvidenceUnreadable
+from drydock.evidence.store import Held, Progress, hold_store, read_store
+from drydock.evidence.witness import witnesses
+from drydock.model.errors import EvidenceUnreadable, Refused, Usage
 from drydock.model.explanations import Explanation
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.plans import Outcome
+from drydock.model.policies import Policy
+from drydock.model.pulls import Pulls
 from drydock.model.roots import Root
+from drydock.model.runs import Run
 from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.reclaim.guard import check_clock, refuse_if_used
-from drydock.reclaim.policy import choose
+from drydock.reclaim.plan import make_plan
+from drydock.reclaim.plan_file import Request, plan_hash, read_requests
+from drydock.reclaim.unfinished import unfinished_runs
 from drydock.verdict.explain import explain as explain_subject
 from drydock.verdict.find import find
 from drydock.verdict.judge import Reach, judge
-
-if TYPE_CHECKING:
-    from drydock.reclaim.execute import Run
+from drydock.verdict.pulls import find_pulls, list_pull_blobs
 
 
 def scan(
@@ -52,8 +58,8 @@ def scan(
     """
     scans: list[Scan] = []
     for root in discover(where):
-        with _judged(root, now, measure, verification, progress) as (found, _):
-            scans.append(found)
+        with _judged(root, now, measure=measure, verification=verification, progress=progress) as judged:
+            scans.append(judged.scan)
     return scans
 
 
@@ -74,85 +80,252 @@ def explain(
     """
     explanations: list[Explanation] = []
     for root in discover(where):
-        with _judged(root, now, "recorded", "size", progress) as (found, reached):
-            subjects = find(found.verdict, reached, word)
-            explanations += [explain_subject(found.verdict, reached, subject) for subject in subjects]
+        with _judged(root, now, progress=progress) as judged:
+            verdict = judged.scan.verdict
+            subjects = find(verdict, judged.reached, word)
+            explanations += [explain_subject(verdict, judged.reached, subject) for subject in subjects]
     if not explanations:
         raise EvidenceUnreadable(f"nothing here is called {shown(word)}")
     return explanations
+
+
+def pulls(
+    where: RawPath | None = None, *, now: UnixNano | None = None, progress: Progress | None = None
+) -> list[Pulls]:
+    """List the interrupted pulls. Changes nothing.
+
+    Args:
+        where: as for :func:`scan`.
+        now: as for :func:`scan`.
+        progress: as for :func:`scan`.
+
+    Returns:
+        One list for each containerd root found.
+
+    Raises:
+        EvidenceUnreadable: ``where`` is not a store.
+        Refused: an engine uses it, or the clock is wrong.
+    """
+    lists: list[Pulls] = []
+    for root in discover(where):
+        with _judged(root, now, progress=progress) as judged:
+            verdict, reached = judged.scan.verdict, judged.reached
+            documents = read_documents(root.path, list_pull_blobs(verdict, reached))
+            lists.append(Pulls(root.path, find_pulls(verdict, reached, documents), judged.scan.unread()))
+    return lists
+
+
+def plan(
+    where: RawPath | None = None,
+    *,
+    policy: Policy | None = None,
+    now: UnixNano | None = None,
+    progress: Progress | None = None,
+) -> list[Scan]:
+    """Decide what would be removed under a policy. Changes nothing.
+
+    Args:
+        where: as for :func:`scan`.
+        policy: which leases end, and what is kept; None: expired ones, and nothing besides.
+        now: as for :func:`scan`.
+        progress: as for :func:`scan`.
+
+    Returns:
+        One scan for each root, with its plan.
+
+    Raises:
+        EvidenceUnreadable: as for :func:`scan`.
+        Refused: as for :func:`scan`; or the policy names a lease whose owner exists.
+        Usage: a name of the policy fits nothing, or several things.
+    """
+    scans: list[Scan] = []
+    for root in discover(where):
+        with _judged(root, now, policy=policy, progress=progress) as judged:
+            scans.append(judged.scan)
+    _refuse_unknown(scans, policy)
+    return scans
 
 
 def clean(
     where: RawPath | None = None,
     *,
     agree: Callable[[list[Scan]], bool],
+    policy: Policy | None = None,
     now: UnixNano | None = None,
     state: RawPath | None = None,
     quarantine: RawPath | None = None,
     progress: Progress | None = None,
 ) -> list[Run]:
-    """Remove what no record names, holding every lock from the first look to the last cut.
+    """Plan and apply in one step, holding every lock from the first look to the last cut.
 
     Args:
         where: as for :func:`scan`.
-        agree: shown the scans; nothing is removed unless it says yes.
+        agree: shown the scans with their plans; nothing is changed unless it says yes.
+        policy: as for :func:`plan`.
         now: as for :func:`scan`.
-        state: where the journal goes; None for the default.
+        state: where journal and backups go; None for the default.
         quarantine: a folder to move things to instead of deleting them.
         progress: told what was read, and what was removed.
 
     Returns:
-        One run for each root in which something was to be removed; none without agreement.
+        One run for each root in which something was to be done; none without agreement.
 
     Raises:
-        EvidenceUnreadable: ``where`` is not a store.
-        Refused: an engine, a shim or a mount uses a root, a lock is held, or the clock is wrong.
+        EvidenceUnreadable: as for :func:`scan`.
+        Refused: an engine, a shim or a mount uses a root, a lock is held, the clock is wrong, or as for :func:`plan`.
+        Usage: as for :func:`plan`.
+        ActionFailed: the journal or the backups could not be written; nothing was changed in that root.
     """
-    from drydock.reclaim.execute import execute  # noqa: PLC0415 - a scan must not load what cuts
-
     with ExitStack() as stack:
-        roots = discover(where)
-        for root in roots:
-            refuse_if_used(root)
-        scans = [
-            stack.enter_context(_judged(root, now, "recorded", "size", progress, exclusive=True))[0] for root in roots
-        ]
+        judged = [_hold_to_change(stack, root, now, policy, progress) for root in discover(where)]
+        scans = [each.scan for each in judged]
+        _refuse_unknown(scans, policy)
         if not agree(scans):
             return []
-        runs: list[Run] = []
-        for found in scans:
-            if found.removals:
-                # Something may have started since the first look; the locks keep containerd itself out.
-                refuse_if_used(found.verdict.store.root)
-                runs.append(
-                    execute(
-                        found.verdict.store.root.path,
-                        found.removals,
-                        state=state,
-                        quarantine=quarantine,
-                        told=None if progress is None else _told(progress),
-                    )
+        return [_carry_out(each, state, quarantine, progress) for each in judged if not each.scan.plan.is_empty]
+
+
+def apply(
+    requests: list[Request],
+    *,
+    state: RawPath | None = None,
+    quarantine: RawPath | None = None,
+    progress: Progress | None = None,
+) -> list[Run]:
+    """Carry out plans that were written to a file earlier.
+
+    Each root's plan is made anew, of the plan's own policy and time, and carried out only if it comes out the same.
+
+    Args:
+        requests: from :func:`read_plans`, or :func:`request` of a plan made in this process.
+        state: as for :func:`clean`.
+        quarantine: as for :func:`clean`.
+        progress: as for :func:`clean`.
+
+    Raises:
+        Refused: as for :func:`clean`, or a plan is stale: the store is not as it was, or the file was changed.
+        EvidenceUnreadable: a root is not there any more.
+        ActionFailed: as for :func:`clean`.
+    """
+    with ExitStack() as stack:
+        judged: list[_Judged] = []
+        for request in requests:
+            roots = [root for root in discover(request.root) if root.path == request.root]
+            if not roots:
+                raise EvidenceUnreadable(f"{shown(request.root)}: no containerd root")
+            each = _hold_to_change(stack, roots[0], request.now, request.policy, progress)
+            if plan_hash(each.scan.plan) != request.hash:
+                raise Refused(
+                    f"the plan for {shown(request.root)} is stale: the store is not as the plan saw it, "
+                    "or the file was changed; make a new one with drydock plan"
                 )
-        return runs
+            check_clock(UnixNano(time.time_ns()), each.scan.verdict.store.newest())
+            judged.append(each)
+        return [_carry_out(each, state, quarantine, progress) for each in judged if not each.scan.plan.is_empty]
 
 
-def _told(progress: Progress) -> Callable[[Outcome], None]:
-    return lambda outcome: progress("removed", 1)  # noqa: ARG005 - what became of it is told at the end
+def read_plans(path: str) -> list[Request]:
+    """What a plan file asks for, for :func:`apply`.
+
+    Raises:
+        EvidenceUnreadable: the file cannot be read, or is not a plan.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, ValueError) as error:
+        raise EvidenceUnreadable(f"{path}: {getattr(error, 'strerror', None) or 'not text'}") from error
+    return read_requests(text, path)
+
+
+def request(scan: Scan) -> Request:
+    """What asks :func:`apply` for the plan of a scan, as a plan file would."""
+    made = scan.plan
+    return Request(made.root, made.now, made.policy, plan_hash(made))
+
+
+def undo(journal: RawPath) -> Run:
+    """Put back what a journal says was moved, and each edited database as it was before.
+
+    Args:
+        journal: path of the journal.
+
+    Raises:
+        EvidenceUnreadable: it is no journal, or its root is not there.
+        Refused: as for :func:`clean`.
+    """
+    from drydock.reclaim.journal import read_journal  # noqa: PLC0415 - a scan must not load what changes a store
+    from drydock.reclaim.undo import undo as undo_run  # noqa: PLC0415 - the same
+
+    found = read_journal(journal)
+    roots = [root for root in discover(found.root) if root.path == found.root]
+    if not roots:
+        raise EvidenceUnreadable(f"{shown(found.root)}: no containerd root")
+    refuse_if_used(roots[0])
+    with hold_store(roots[0], exclusive=True) as held:
+        return undo_run(found, held)
+
+
+@dataclass(slots=True)
+class _Judged:
+    """One root while its locks are held."""
+
+    scan: Scan
+    reached: Reach
+    held: Held
 
 
 @contextmanager
 def _judged(
     root: Root,
     now: UnixNano | None,
-    measure: str,
-    verification: str,
-    progress: Progress | None,
     *,
+    policy: Policy | None = None,
+    measure: str = "recorded",
+    verification: str = "size",
+    progress: Progress | None = None,
     exclusive: bool = False,
-) -> Iterator[tuple[Scan, Reach]]:
+) -> Iterator[_Judged]:
     with hold_store(root, exclusive=exclusive) as held:
         store = read_store(held, measure=measure, verification=verification, progress=progress)
+        store.findings += unfinished_runs(root.path)
         at = UnixNano(time.time_ns()) if now is None else now
         check_clock(at, store.newest())
         verdict, reached = judge(store, at)
-        yield Scan(verdict, *choose(verdict)), reached
+        made = make_plan(verdict, reached, policy or Policy(), witnesses(held))
+        yield _Judged(Scan(verdict, made), reached, held)
+
+
+def _hold_to_change(
+    stack: ExitStack, root: Root, now: UnixNano | None, policy: Policy | None, progress: Progress | None
+) -> _Judged:
+    refuse_if_used(root)
+    judged = stack.enter_context(_judged(root, now, policy=policy, progress=progress, exclusive=True))
+    # Something may have started since the first look; from here on the locks keep containerd itself out.
+    refuse_if_used(root)
+    return judged
+
+
+def _carry_out(judged: _Judged, state: RawPath | None, quarantine: RawPath | None, progress: Progress | None) -> Run:
+    from drydock.reclaim.execute import execute  # noqa: PLC0415 - a scan must not load what changes a store
+
+    told = None if progress is None else partial(_tell, progress)
+    made = judged.scan.plan
+    store = judged.scan.verdict.store
+    return execute(made, judged.held, store, plan_hash=plan_hash(made), state=state, quarantine=quarantine, told=told)
+
+
+def _tell(progress: Progress, _: Outcome) -> None:
+    progress("removed", 1)
+
+
+def _refuse_unknown(scans: list[Scan], policy: Policy | None) -> None:
+    """Refuse names that fit nothing anywhere: a mistyped name must not end in something being removed."""
+    if policy is None:
+        return
+    for name in policy.leases:
+        if not any(holding.ref.key == name for scan in scans for holding in scan.verdict.leases):
+            raise Usage(f"there is no lease {shown(name)}")
+    for name in policy.keep:
+        if not any(name in scan.plan.kept for scan in scans):
+            raise Usage(f"nothing here is called {shown(name)}, so it cannot be kept")

@@ -107,6 +107,15 @@ def test_tells_a_meta_that_does_not_count_as_less(tmp_path):
     assert (damage.code, damage.severe, damage.page) == ("meta", False, 1 - layout.newest)
 
 
+def test_a_meta_without_a_checksum_is_severe(tmp_path):
+    """The bbolt of v1.3.6 would use it, with whatever is in it."""
+    path = tmp_path / "file.db"
+    layout = boltwriter.write(path, TREE)
+    layout.patch(layout.newest * 4096 + 16 + 56, bytes(8))
+    (damage,) = found(path)
+    assert (damage.code, damage.severe) == ("meta", True)
+
+
 def test_finds_free_pages_in_use_and_twice(tmp_path):
     """A page in the freelist that the tree uses, one named twice, one past the end, and one that nothing names."""
     path = tmp_path / "file.db"

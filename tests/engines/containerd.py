@@ -108,7 +108,7 @@ class Containerd:
         return said.split("Server:")[1].split("Version:")[1].split()[0]
 
     def collect(self) -> None:
-        """Make its collector run, and wait until it is done, on disk too."""
+        """Make its collector run, and wait until it is done, on disk too; leaves an empty namespace ``default``."""
         # ctr has no command for it; removing a lease with --sync waits for a collection, and this lease holds nothing.
         self.ctr("leases", "create", "--id", "drydock-collect", namespace="default")
         self.ctr("leases", "rm", "--sync", "drydock-collect", namespace="default")

@@ -108,6 +108,21 @@ def busybox_layer() -> Blob:
     return layer({"bin/": b"", "bin/busybox": _BUSYBOX.read_bytes(), "tmp/": b"", "etc/": b""})
 
 
+def base_of(content: Path, manifest: str) -> Blob:
+    """The first layer of an image in a containerd content store, so that it can be served again; from a capture, say.
+
+    Args:
+        content: the folder that holds ``blobs``.
+        manifest: the digest of the image's manifest.
+    """
+
+    def read(digest: str) -> bytes:
+        algorithm, _, value = digest.partition(":")
+        return (content / "blobs" / algorithm / value).read_bytes()
+
+    return Blob(_LAYER, read(json.loads(read(manifest))["layers"][0]["digest"]))
+
+
 def write_archive(path: Path, images: Mapping[str, Image]) -> None:
     """Write an OCI archive (image-layout in a tar) that ``ctr images import`` reads; the keys are image names."""
     index = {

@@ -8,13 +8,10 @@ network, so two sandboxes may use the same ports.
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import fcntl
 import os
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import threading
 import time
@@ -25,6 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import psutil
+from tests.engines.network import join_network, raise_loopback
 from tests.engines.unavailable import EngineUnavailable
 
 if TYPE_CHECKING:
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
 
 _TOOLS = ("setpriv", "unshare", "nsenter", "mount")
 _CGROUPS = Path("/sys/fs/cgroup")
-_CLONE_NEWNET = 0x40000000
-_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 # $1: where to say that all is set up; $2: a root file system for the engine or "", $3: a folder for its upper layer,
 # $4: the folder to show as /var/lib/docker. The first process stays bash, which reaps orphaned shims.
@@ -76,7 +72,10 @@ class Daemon:
         self._popen = popen
         self.log = log
         """Where its standard output and error go."""
-        self.process = _only_child(popen)
+        try:
+            self.process = _only_child(popen)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.tail(200)}") from error
 
     @property
     def running(self) -> bool:
@@ -91,7 +90,7 @@ class Daemon:
         """
         if self.running:
             self.process.send_signal(signal.SIGTERM)
-        self._wait(timeout)
+        self.wait(timeout)
 
     def kill(self) -> None:
         """SIGKILL it and everything it started."""
@@ -100,13 +99,18 @@ class Daemon:
             for process in family:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-        self._wait(10.0)
+        self.wait(10.0)
 
     def tail(self, lines: int = 15) -> str:
         """The end of its log, for messages."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def _wait(self, timeout: float) -> None:
+    def wait(self, timeout: float) -> None:
+        """Wait for its end.
+
+        Raises:
+            TimeoutError: it did not end in time.
+        """
         try:
             self._popen.wait(timeout)
         except subprocess.TimeoutExpired as error:
@@ -117,7 +121,8 @@ class Sandbox:
     """Namespaces to run an engine in, as a context manager.
 
     Args:
-        work: an existing folder for logs and scratch mount points; it must not lie in what the engine stores.
+        work: an existing folder for logs and scratch mount points, not below /run (which is hidden) and not in what the
+            engine stores.
         rootfs: an engine's root file system, used read-only below a tmpfs; None for this machine's own.
         docker: the folder shown as /var/lib/docker; needed with ``rootfs``.
 
@@ -133,6 +138,7 @@ class Sandbox:
         self._docker = docker
         self._init: subprocess.Popen[bytes] | None = None
         self._pid = 0
+        self._daemons: list[Daemon] = []
 
     def __enter__(self) -> Self:
         if os.geteuid() != 0:
@@ -156,10 +162,11 @@ class Sandbox:
             wait_for(ready.exists, 10.0, "the sandbox", self._alive)
             self._pid = int(ready.read_text())
             wait_for(self._entered, 10.0, "the sandbox's root", self._alive)
-            self._inside(_loopback_up)
+            self._inside(raise_loopback)
         except (OSError, TimeoutError) as error:
             self.close()
-            raise EngineUnavailable(f"no sandbox: {error}: {log.read_text(errors='replace').strip()}") from error
+            said = " ".join(log.read_text(errors="replace").split())
+            raise EngineUnavailable(f"no sandbox: {error}: {said}") from error
         return self
 
     def __exit__(
@@ -175,13 +182,15 @@ class Sandbox:
     def close(self) -> None:
         """Kill everything in the sandbox; its mounts go with it. As sudden as a power cut, but nothing is unsynced."""
         if self._init is not None:
-            if self._pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGKILL)
-            else:
-                self._init.kill()
+            if self._alive():
+                # unshare has not seen the end of its child yet, so the number is still that child's.
+                os.kill(self._pid or self._init.pid, signal.SIGKILL)
             self._init.wait()
             self._init, self._pid = None, 0
+        for daemon in self._daemons:
+            # nsenter, which stays outside, holds the mounts until it has seen the daemon's end.
+            daemon.wait(10.0)
+        self._daemons.clear()
         _remove_cgroup(self.cgroup)
 
     def run(
@@ -207,7 +216,9 @@ class Sandbox:
             popen = subprocess.Popen(
                 self._enter(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/"
             )
-        return Daemon(popen, path)
+        daemon = Daemon(popen, path)
+        self._daemons.append(daemon)
+        return daemon
 
     def listen(self, port: int = 0) -> socket.socket:
         """A TCP socket on the sandbox's loopback (0: a free port), usable from this process."""
@@ -232,7 +243,7 @@ class Sandbox:
 
         def enter() -> None:
             try:
-                _join_network(self._pid)
+                join_network(self._pid)
                 action()
             except OSError as error:
                 failed.append(error)
@@ -269,22 +280,6 @@ def _remove_cgroup(name: str) -> None:
             # Where processes are still ending, the group stays: harmless, and empty soon.
             with contextlib.suppress(OSError):
                 group.rmdir()
-
-
-def _loopback_up() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        request = struct.pack("16sh14x", b"lo", 0)
-        flags = struct.unpack("16sh14x", fcntl.ioctl(probe, _SIOCGIFFLAGS, request))[1]
-        fcntl.ioctl(probe, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
-
-
-def _join_network(pid: int) -> None:
-    """Put the calling thread, not the process, into another's network namespace (os.setns is of Python 3.12)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open(f"/proc/{pid}/ns/net", "rb") as namespace:
-        if libc.setns(namespace.fileno(), _CLONE_NEWNET) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, f"setns: {os.strerror(code)}")
 
 
 def _only_child(popen: subprocess.Popen[bytes]) -> psutil.Process:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from tests.support.privilege import needs_root
 
 from drydock.evidence.roots import discover
 from drydock.model.errors import EvidenceUnreadable
@@ -321,6 +325,23 @@ def test_hostile_units_end(host, text):
     start = time.monotonic()
     assert len(found(host)) == 1
     assert time.monotonic() - start < 5
+
+
+@pytest.mark.root
+@needs_root
+def test_closed_to_this_user():
+    """A user who may not look into Docker's data root is told so, not that there is nothing."""
+    code = (
+        "import os, sys; from drydock.evidence.roots import discover\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534); discover(os.fsencode(sys.argv[1]))"
+    )
+    with tempfile.TemporaryDirectory() as top:  # pytest's own folders are closed to other users as well
+        os.chmod(top, 0o755)
+        (Path(top) / "etc").mkdir()
+        make_root(Path(top) / "var/lib/docker/containerd/daemon")
+        (Path(top) / "var/lib/docker").chmod(0o710)
+        result = subprocess.run([sys.executable, "-c", code, top], capture_output=True, text=True, check=False)
+    assert "permission denied (run as root)" in result.stderr
 
 
 def test_cyclic_and_endless_imports(host):

@@ -172,12 +172,12 @@ def test_holds_few_descriptors(doomed, monkeypatch):
 def test_removes_a_wide_directory(doomed, depth):
     """More subdirectories than are kept in mind at once are all removed, near the top and far down."""
     fd = dig(doomed, depth)
-    for number in range(3000):
+    for number in range(9000):
         os.mkdir(f"wide{number}", dir_fd=fd)
     os.close(fd)
     removed = remove(doomed)
     assert removed.left == []
-    assert removed.entries == 3000 + depth + 1
+    assert removed.entries == 9000 + depth + 1
 
 
 @pytest.mark.root

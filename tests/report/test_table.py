@@ -5,7 +5,8 @@ import re
 
 import pytest
 from rich.console import Console
-from tests.support.scans import scan_of_everything
+from tests.support.scans import judged, scan_of_everything
+from tests.support.values import blob, digest, image, store
 
 from drydock.cli.output import console
 from drydock.model.names import RawPath
@@ -41,11 +42,11 @@ def test_a_terminal_is_filled_and_not_overrun(width):
     for state, total in scan.totals().items():
         assert re.search(rf"{state.value} +{total.count} +\d", flat), state
     for words in (
-        "Can be freed now: 4.0 KiB in 1 object that no record names.",
+        "Can be freed now: 12.0 KiB in 3 files and directories that nothing references.",
         "drydock clean '/mnt/a host'",
         "drydock clean --apply '/mnt/a host'",
         "Held by leases only:",
-        "Goes with the engine's next collection:",
+        "Among it, held by nothing: 2 objects",
         "Damage:",
         "Could not be read or understood: 1",
         "what to do: do this",
@@ -97,13 +98,7 @@ def test_a_pipe_gets_whole_lines(name):
 
 def test_nothing_to_say():
     """A store in order: that nothing can be freed, and no empty headings."""
-    from tests.support.values import NOW, blob, digest, image, store
-
-    from drydock.model.scans import Scan
-    from drydock.verdict.judge import judge
-
-    verdict, _ = judge(store(image(digest(1)), blob(digest(1)), files=[digest(1)]), NOW)
-    text = printed(Scan(verdict), where=None)
+    text = printed(judged(store(image(digest(1)), blob(digest(1)), files=[digest(1)])), where=None)
     assert "Can be freed now: nothing." in text
     for heading in ("Damage", "Held by", "Could not", "Looks free", "collection"):
         assert heading not in text
@@ -112,5 +107,5 @@ def test_nothing_to_say():
 def test_withheld_things_are_counted_with_the_reason():
     """What looks free and is kept says why."""
     text = printed(scan_of_everything(b"plain", complete=False))
-    assert "Looks free and is kept: 4.0 KiB in 1 object, because" in text
+    assert "Looks free and is kept: 8.0 KiB in 3 objects, because" in text
     assert "Can be freed now: nothing." in text

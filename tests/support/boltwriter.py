@@ -213,9 +213,9 @@ class _Writer:
             (part[0][1] if part else b"", self.place(0x02, len(part), leaf_body(part))) for part in self.cut(entries)
         ]
         while len(level) > 1:
-            parts = self.cut([(0, key, pgid) for key, pgid in level])
-            if len(parts) == len(level):  # keys of more than half a page
-                parts = [[item for part in parts[i : i + 2] for item in part] for i in range(0, len(parts), 2)]
+            parts = self.cut([(0, key, pgid) for key, pgid in level], least=2)
+            if len(parts[-1]) == 1:  # bbolt panics when it rebalances below a branch of one child
+                parts[-2:] = [parts[-2] + parts[-1]]
             level = [(part[0][1], self.place(0x01, len(part), branch_body(part))) for part in parts]
         self.roots[path] = level[0][1]
         return level[0][1]
@@ -231,13 +231,13 @@ class _Writer:
             return 1, key, BUCKET.pack(0, sequence) + HEADER.pack(0, 0x02, len(flat), 0) + leaf_body(flat)
         return 1, key, BUCKET.pack(self.bucket(value, path), sequence)
 
-    def cut(self, entries: Sequence[tuple[int, bytes, bytes | int]]) -> list[list[tuple]]:
-        """Share entries out to pages; what is too big for one gets its own."""
+    def cut(self, entries: Sequence[tuple[int, bytes, bytes | int]], least: int = 1) -> list[list[tuple]]:
+        """Share entries out to pages; what is too big for one gets its own, or shares it, if it must, with overflow."""
         parts: list[list[tuple]] = [[]]
         used = HEADER.size
         for entry in entries:
             size = LEAF.size + len(entry[1]) + (len(entry[2]) if isinstance(entry[2], bytes) else 0)
-            if parts[-1] and (used + size > self.fill or len(parts[-1]) == 0xFFFE):
+            if len(parts[-1]) >= least and (used + size > self.fill or len(parts[-1]) == 0xFFFE):
                 parts.append([])
                 used = HEADER.size
             parts[-1].append(entry)

@@ -66,8 +66,10 @@ def dump(path: Path) -> str:
     return subprocess.run([program("dump"), path], capture_output=True, check=True, timeout=300).stdout.decode()
 
 
-def visit(path: Path) -> tuple[int, int, float]:
-    """Keys and bytes in a file, and the seconds it took Go to visit them."""
-    done = subprocess.run([program("visit"), path], capture_output=True, check=True, timeout=600)
-    keys, size, seconds = done.stdout.split()
-    return int(keys), int(size), float(seconds)
+def churn(path: Path, seed: int, count: int = 2000) -> str:
+    """Use a file as its owner would, changing it; what went wrong, which a panic is too, or nothing."""
+    done = subprocess.run(
+        [program("churn"), path, str(seed), str(count)], capture_output=True, check=False, timeout=300
+    )
+    text = (done.stdout + done.stderr).decode(errors="replace")
+    return "" if not done.returncode else text or f"exit code {done.returncode}"

@@ -7,9 +7,11 @@ from tests.support.values import FINGERPRINT, NOW, blob, digest, image, lease, s
 from drydock.model.data import BlobClass, BlobFile
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Digest, RawPath
+from drydock.model.policies import Policy
 from drydock.model.scans import Scan
+from drydock.model.store import Store
 from drydock.model.text import shown
-from drydock.reclaim.policy import choose
+from drydock.reclaim.plan import make_plan
 from drydock.verdict.judge import judge
 
 HOSTILE = b"\x1b[31mred\x1b]0;t\x07\n\xe2\x80\xae\xff<b>[bold]"
@@ -41,5 +43,10 @@ def scan_of_everything(name: bytes = HOSTILE, *, complete: bool = True) -> Scan:
         read.findings.append(
             Finding(f"code-{severity.name.lower()}", severity, f"{shown(name)}: said", place, remedy="do this")
         )
-    verdict, _ = judge(read, NOW)
-    return Scan(verdict, *choose(verdict))
+    return judged(read)
+
+
+def judged(read: Store) -> Scan:
+    """The scan of a store."""
+    verdict, reached = judge(read, NOW)
+    return Scan(verdict, make_plan(verdict, reached, Policy(), ()))

@@ -24,6 +24,11 @@ _FOREIGN = ("blobs/md5/", "/zz-not-a-digest", "blobs/sha256/eeee", "ingest/stray
 
 
 def _clean(capture, host, tmp_path, *options, status=0):
+    """Clean without editing a database: what the rest of the file is about."""
+    return _run(capture, host, tmp_path, "--no-edit", *options, status=status)
+
+
+def _run(capture, host, tmp_path, *options, status=0):
     return run("clean", "--now", capture.taken_at, "--apply", "--yes", "--state", tmp_path / "state", *options, host,
                status=status)  # fmt: skip
 
@@ -53,7 +58,6 @@ def test_exactly_what_no_record_names_is_removed(capture, unpacked_anew, tmp_pat
     assert {path: values(path) for path in root.glob("**/*.db")} == databases
     found = scan(capture, host)
     assert [each for each in found["objects"] if each["state"] == "orphaned" and each["row"] is None] == []
-    assert found["reclaimable"]["count"] == 0
 
 
 @pytest.mark.engine

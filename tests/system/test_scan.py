@@ -242,7 +242,7 @@ def test_a_scan_loads_nothing_that_cuts(unpacked):
     )  # fmt: skip
     loaded = set(done.stderr.split())
     assert "drydock.pipeline" in loaded
-    cutting = {f"drydock.reclaim.{name}" for name in ("knife", "cuts", "tree", "apply", "execute", "journal")}
+    cutting = {f"drydock.reclaim.{name}" for name in ("knife", "cuts", "tree", "apply", "execute")}
     assert not loaded & {*cutting, "psutil", "rich", "tqdm", "concurrent.futures"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,10 +16,16 @@ from drydock.model.errors import DrydockError, Usage
 
 # Linux's number; importing signal costs a tenth of a start.
 _SIGPIPE = 13
+_FAULT = 64
+
 _COMMANDS = {
     "scan": "what is there, by state, with bytes",
     "explain": "why something is there, or why nothing holds it",
-    "clean": "show what no record names; with --apply remove it",
+    "pulls": "the interrupted pulls: what came down, and how to end or keep each",
+    "plan": "write down what would be removed",
+    "apply": "do what a plan says",
+    "clean": "show what nothing references; with --apply remove it",
+    "undo": "put back what a run moved and edited",
     "bolt": "look into a bbolt file",
 }
 
@@ -62,6 +69,10 @@ class _Commands(click.Group):
             sys.exit(Usage.exit_code)
         except DrydockError as error:
             _end(str(error), error.exit_code)
+        except Exception:  # noqa: BLE001 - the last line of defence of the exit status
+            # Python's own status for this, 1, would say that something can be freed.
+            traceback.print_exc()
+            _end("this is a fault of drydock's own: please report it, with the lines above", _FAULT)
 
 
 def _end(message: str, code: int) -> None:
@@ -72,7 +83,8 @@ def _end(message: str, code: int) -> None:
 @click.command(
     cls=_Commands,
     epilog="Exit status, additive: 0 nothing to say, 1 reclaimable data, 2 damage, 4 an action failed, 8 evidence "
-    "unreadable, 16 usage, 32 refused (an engine runs, a lock is held, a plan is stale).",
+    "unreadable, 16 usage, 32 refused (an engine runs, a lock is held, a plan is stale). 64 alone: a fault of "
+    "drydock's own.",
 )
 @click.version_option(drydock.__version__, message="drydock %(version)s")
 def main() -> None:

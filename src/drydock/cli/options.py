@@ -30,6 +30,30 @@ def now_option(function: _F) -> _F:
     )(function)
 
 
+def state_options(function: _F) -> _F:
+    """The options ``--state`` and ``--quarantine``, as absolute bytes."""
+    for option in (
+        click.option(
+            "--quarantine",
+            metavar="DIR",
+            callback=_directory,
+            help="Move things there instead of deleting them; DIR is on the same file system.",
+        ),
+        click.option(
+            "--state",
+            metavar="DIR",
+            callback=_directory,
+            help="Where journal and backups go. [default: /var/lib/drydock, or a tmpfs if that is full]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def _directory(_: click.Context, __: click.Parameter, value: str | None) -> RawPath | None:
+    return None if value is None else RawPath(os.fsencode(os.path.abspath(value)))
+
+
 def _path(_: click.Context, __: click.Parameter, value: str | None) -> RawPath | None:
     return None if value is None else RawPath(os.fsencode(value))
 

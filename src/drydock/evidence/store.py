@@ -17,6 +17,7 @@ from drydock.evidence.metadata import read_metadata
 from drydock.evidence.owners import read_owners
 from drydock.evidence.sizes import Measure
 from drydock.evidence.snapshots import DATABASE, PREFIX, read_backend
+from drydock.model.data import LayoutKind
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.records import Metadata
@@ -44,7 +45,7 @@ class File:
     @property
     def is_sound(self) -> bool:
         """Whether it opened and its pages fit together."""
-        return self.database is not None and not self.findings
+        return self.database is not None and all(finding.severity is Severity.NOTE for finding in self.findings)
 
 
 @dataclass(slots=True)
@@ -110,6 +111,7 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
         store.wrong, unread = hash_blobs(root, store.content.blobs.values(), _part(progress, "bytes hashed"))
         store.content.findings += unread
     sizes = Measure()
+    elsewhere = dict(held.root.snapshotters)
     for snapshotter, file in held.backends.items():
         database = file.database if file is not None else None
         backend = read_backend(
@@ -120,9 +122,12 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
             recorded=measure == "recorded",
             progress=_part(progress, f"snapshots of {shown(snapshotter)}"),
         )
-        if file is not None and not file.is_sound:
-            backend.complete = False
+        if file is not None:
+            backend.complete = backend.complete and file.is_sound
             backend.findings = [*file.findings, *backend.findings]
+        if snapshotter in elsewhere:
+            # Its configured folder is not this one: what lies here is somebody's, or old.
+            backend.layout = LayoutKind.FOREIGN
         store.backends[snapshotter] = backend
     for file in (held.metadata, *held.backends.values()):
         if file is not None:
@@ -144,9 +149,8 @@ def _metadata(held: Held) -> Metadata:
     if file.database is None:
         return Metadata(file.path, 0, findings=file.findings, complete=False)
     metadata = read_metadata(file.database, file.path)
-    if not file.is_sound:
-        metadata.complete = False
-        metadata.findings = [*file.findings, *metadata.findings]
+    metadata.complete = metadata.complete and file.is_sound
+    metadata.findings = [*file.findings, *metadata.findings]
     return metadata
 
 
@@ -167,7 +171,7 @@ def _hold(stack: ExitStack, path: RawPath, *, exclusive: bool) -> File:
     file = File(path, lock)
     try:
         file.database = stack.enter_context(Database.from_fd(lock.fd, path))
-        damages = verify(file.database)
+        damages = list(verify(file.database))
     except BoltError as error:
         file.findings.append(
             Finding(
@@ -182,7 +186,7 @@ def _hold(stack: ExitStack, path: RawPath, *, exclusive: bool) -> File:
     file.findings.extend(
         Finding(
             f"bolt-{damage.code}",
-            Severity.DAMAGE,
+            Severity.DAMAGE if damage.severe else Severity.NOTE,
             f"{shown(path)}: {damage.message}",
             Place(path, damage.page, damage.offset),
             remedy=f"drydock bolt check {shown(path)}",

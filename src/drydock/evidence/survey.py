@@ -47,6 +47,7 @@ _DISTRIBUTIONS = (
         b"/var/snap/microk8s/common/run/containerd",
     ),
 )
+_TOPS = (*_DOCKER_DATA, b"/var/lib/containerd", *(each[1] for each in _DISTRIBUTIONS))
 
 
 class Survey:
@@ -55,6 +56,8 @@ class Survey:
     def __init__(self, host: Host) -> None:
         self._host = host
         self.findings: list[Finding] = []
+        self.closed = [each for each in map(host.folder, _TOPS) if each is not None and not os.access(each, os.X_OK)]
+        """Folders of engines that this user may not look into."""
 
     def roots(self) -> list[Root]:
         """Every root, once; those that the host's own settings explain best come first."""

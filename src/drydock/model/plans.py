@@ -6,7 +6,9 @@ import enum
 from dataclasses import dataclass
 
 from drydock.model.data import Fingerprint
-from drydock.model.names import RawPath
+from drydock.model.leases import LeaseClass
+from drydock.model.names import RawPath, Ref, UnixNano
+from drydock.model.policies import Policy
 
 
 class Target(enum.Enum):
@@ -31,6 +33,85 @@ class Removal:
     """What removing it is expected to free."""
     why: str
     """One shown line."""
+    after_edit: bool = False
+    """A record or a row names it until the databases are edited; otherwise nothing does, and it goes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseEnd:
+    """A lease to delete."""
+
+    ref: Ref
+    kind: LeaseClass
+    why: str
+    """One shown line."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDrop:
+    """The record of a blob, an ingest or a snapshot to delete from meta.db, in its namespace."""
+
+    ref: Ref
+    parent: Ref | None
+    """Of a snapshot: the surviving parent whose ``children`` name it."""
+    why: str
+    """One shown line."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowDrop:
+    """A row of a snapshotter's metadata.db to delete, with its entry in ``parents``."""
+
+    snapshotter: bytes
+    name: bytes
+    id: int
+    parent_id: int | None
+    why: str
+    """One shown line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A database as the plan saw it."""
+
+    path: RawPath
+    """Relative to the root."""
+    size: int
+    """Bytes."""
+    metas: str
+    """SHA-256 of its first pages, the two metas: every commit changes one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done to one root, in this order: what no record names, meta.db, each metadata.db, what that freed.
+
+    Two plans of the same hash do the same.
+    """
+
+    root: RawPath
+    """Absolute path of the containerd root."""
+    now: UnixNano
+    """What expiries were compared with."""
+    policy: Policy
+    witnesses: tuple[Witness, ...]
+    leases: tuple[LeaseEnd, ...]
+    records: tuple[RecordDrop, ...]
+    rows: tuple[RowDrop, ...]
+    removals: tuple[Removal, ...]
+    withheld: tuple[Withheld, ...] = ()
+    kept: tuple[bytes, ...] = ()
+    """Those names of ``policy.keep`` that fit something in this root."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.leases or self.records or self.rows or self.removals)
+
+    @property
+    def bytes(self) -> int:
+        """What it is expected to free."""
+        return sum(removal.bytes for removal in self.removals)
 
 
 @dataclass(frozen=True, slots=True)

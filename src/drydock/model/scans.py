@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from drydock.model.findings import Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.objects import State, Verdict
-from drydock.model.plans import Removal, Withheld
+from drydock.model.plans import Plan, Withheld
 from drydock.model.text import shown
 
 
@@ -24,9 +24,13 @@ class Scan:
     """One root, judged."""
 
     verdict: Verdict
-    removals: list[Removal] = field(default_factory=list)
-    """What ``clean --apply`` would remove now."""
-    withheld: list[Withheld] = field(default_factory=list)
+    plan: Plan
+    """What ``clean --apply`` would do now."""
+
+    @property
+    def withheld(self) -> tuple[Withheld, ...]:
+        """What looks free and is kept."""
+        return self.plan.withheld
 
     def totals(self) -> dict[State, Total]:
         """Count and bytes by state, every state named."""
@@ -38,8 +42,8 @@ class Scan:
         return {state: Total(counts[state], sizes[state]) for state in State}
 
     def reclaimable(self) -> Total:
-        """What can be freed now."""
-        return Total(len(self.removals), sum(removal.bytes for removal in self.removals))
+        """What can be freed now: paths to remove, and their bytes."""
+        return Total(len(self.plan.removals), self.plan.bytes)
 
     def leased(self) -> dict[LeaseClass, Total]:
         """Leases that hold what nothing else does: how many of each class, and the bytes of what such leases hold.
@@ -72,7 +76,7 @@ class Scan:
     def exit_code(self) -> int:
         """The additive exit status (design): 1 reclaimable, 2 damage, 8 evidence that could not be read."""
         findings = self.verdict.findings
-        code = 1 if self.removals else 0
+        code = 0 if self.plan.is_empty else 1
         code |= 2 if any(finding.severity is Severity.DAMAGE for finding in findings) else 0
         blind = any(finding.severity is Severity.BLIND for finding in findings)
         return code | (8 if blind or not self.verdict.store.metadata.complete else 0)

@@ -1,65 +1,193 @@
-"""A run: state directory, journal, quarantine, and the removals of one root in their order."""
+"""Carrying a plan out, under locks the caller holds: what no record names, meta.db, each metadata.db, what that freed.
+
+The order is the design's (safety 6): whatever moment a crash comes at, all it leaves is data without a record.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import os
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from drydock.model.names import RawPath
-from drydock.model.plans import Outcome, Removal
+from bbolt_reader import BoltError, Database
+from drydock.evidence.metadata import read_metadata
+from drydock.evidence.rows import read_rows
+from drydock.evidence.store import File, Held
+from drydock.model.errors import ActionFailed
+from drydock.model.names import RawPath, Ref
+from drydock.model.plans import Outcome, Plan, Removal, RowDrop, Status
+from drydock.model.records import Metadata
+from drydock.model.runs import EditOutcome, Run
+from drydock.model.store import Store
+from drydock.model.text import shown
 from drydock.reclaim.anchor import open_anchor
 from drydock.reclaim.apply import remove
-from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.backup import back_up
+from drydock.reclaim.edit import Fields, edit, metadata_deletions, revert, row_deletions
+from drydock.reclaim.journal import JournalWriter, close_abandoned
 from drydock.reclaim.quarantine import open_quarantine
-from drydock.reclaim.state import open_state
+from drydock.reclaim.state import PLACES, State, find_unfinished, open_state
 
 Told = Callable[[Outcome], None]
 
 
-@dataclass(slots=True)
-class Run:
-    """What a run did to one root."""
-
-    root: RawPath
-    outcomes: list[Outcome]
-    journal: RawPath
-    state: str
-    """Why the journal is where it is; one shown line."""
-
-
 def execute(
-    root: RawPath,
-    removals: Sequence[Removal],
+    plan: Plan,
+    held: Held,
+    store: Store,
     *,
+    plan_hash: str,
     state: RawPath | None = None,
     quarantine: RawPath | None = None,
     told: Told | None = None,
 ) -> Run:
-    """Carry out the removals of one root, whose locks the caller holds.
+    """Carry out a plan.
 
     Args:
-        root: absolute path of the containerd root.
-        removals: in their order.
+        plan: what to do; not empty.
+        held: the root's databases, locked exclusively, in the state the plan was made of.
+        store: what was read of them for the plan.
+        plan_hash: the plan's hash, for the journal.
         state: the state directory the user chose.
         quarantine: where to move things instead of deleting them.
-        told: called with each outcome.
+        told: called with each removal's outcome.
 
     Raises:
         Refused: there is no place for the journal, or the quarantine will not do.
-        ActionFailed: the journal cannot be begun.
+        ActionFailed: the journal cannot be begun, or the backups cannot be made; nothing was changed.
     """
+    places = PLACES if state is None else (state, *PLACES)
+    earlier = find_unfinished(plan.root, places)
     with ExitStack() as stack:
-        anchor = open_anchor(root)
+        anchor = open_anchor(plan.root)
         stack.callback(anchor.close)
-        kept = open_state(state, 0)
+        edits = _edits(plan, held)
+        kept = open_state(state, sum(os.fstat(each.file.lock.fd).st_size for each in edits))
         stack.callback(kept.close)
         apart = None
         if quarantine is not None:
             apart = open_quarantine(quarantine, anchor, kept.run)
             stack.callback(apart.close)
-        journal = JournalWriter(kept.fd, kept.path, root, None)
+        journal = JournalWriter(kept.fd, kept.path, plan.root, plan_hash)
         stack.callback(journal.close)
-        outcomes = remove(removals, anchor, journal, apart, told)
+        run = Run(plan.root, journal.path, f"{kept.why}; lost with a reboot" if kept.volatile else kept.why)
+        backups = {each.file.path: _back_up(each.file, kept, plan.root) for each in edits}
+        # What no record names goes first: it needs no edit, and on a full disk makes room for one.
+        loose = [removal for removal in plan.removals if not removal.after_edit]
+        run.outcomes += remove(loose, anchor, journal, apart, told)
+        blocked: dict[bytes | None, str] = {}
+        for each in edits:
+            stopped = blocked.get(None, "")
+            outcome = _edit(each, store, journal, backups[each.file.path], stopped)
+            run.edits.append(outcome)
+            if outcome.status is not Status.DONE:
+                blocked[each.snapshotter] = outcome.detail
+        ready, waiting = _split([removal for removal in plan.removals if removal.after_edit], blocked)
+        run.outcomes += remove(ready, anchor, journal, apart, told)
+        run.outcomes += waiting
+        _finish(run, journal)
+        if not run.failed:
+            for abandoned in earlier:
+                close_abandoned(abandoned)
+        return run
+
+
+@dataclass(slots=True)
+class _Edit:
+    """One database's part of the plan; ``snapshotter`` is None for meta.db."""
+
+    snapshotter: bytes | None
+    file: File
+    plan: Plan
+    rows: list[RowDrop]
+
+
+def _edits(plan: Plan, held: Held) -> list[_Edit]:
+    edits: list[_Edit] = []
+    if plan.leases or plan.records:
+        assert held.metadata is not None, "a plan that drops records was made of a meta.db"
+        edits.append(_Edit(None, held.metadata, plan, []))
+    for snapshotter, file in held.backends.items():
+        rows = [row for row in plan.rows if row.snapshotter == snapshotter]
+        if rows:
+            assert file is not None, "a plan that drops rows was made of a metadata.db"
+            edits.append(_Edit(snapshotter, file, plan, rows))
+    return edits
+
+
+def _back_up(file: File, kept: State, root: RawPath) -> RawPath:
+    name = os.path.relpath(file.path, root).replace(b"/", b".")
+    return back_up(file.lock.fd, name, kept.fd, kept.path)
+
+
+def _edit(each: _Edit, store: Store, journal: JournalWriter, backup: RawPath, stopped: str) -> EditOutcome:
+    plan, path = each.plan, each.file.path
+    leases, records = (len(plan.leases), len(plan.records)) if each.snapshotter is None else (0, len(each.rows))
+    if stopped:
+        return EditOutcome(path, leases, records, Status.FAILED, f"not tried: {stopped}", backup)
+    deletions = metadata_deletions(plan) if each.snapshotter is None else row_deletions(each.rows)
+    numbers: list[int] = []
+
+    def note(fields: Fields) -> None:
+        numbers.append(journal.intend_edit(path, {**fields, "backup": shown(backup)}))
+
+    try:
+        fields = edit(each.file.lock.fd, path, deletions, note)
+        wrong = _compare(each, store)
+        if wrong:
+            revert(each.file.lock.fd, path, fields)
+            wrong = f"{shown(path)}: {wrong} after the edit, so it was taken back"
+    except ActionFailed as error:
+        wrong = str(error)
+    status = Status.FAILED if wrong else Status.DONE
+    # A journal that broke refuses the next intention; the edit itself is as it is.
+    with suppress(ActionFailed):
+        for number in numbers:
+            journal.end(number, status, detail=wrong)
+    return EditOutcome(path, leases, records, status, wrong, backup)
+
+
+def _compare(each: _Edit, store: Store) -> str:
+    """Read the database once more: what differs from what the plan should have left; empty where nothing does."""
+    try:
+        with Database.from_fd(each.file.lock.fd, each.file.path) as database:
+            if each.snapshotter is None:
+                left = _refs(read_metadata(database, each.file.path))
+                gone = {end.ref for end in each.plan.leases} | {drop.ref for drop in each.plan.records}
+                return "" if left == _refs(store.metadata) - gone else "other records are there than planned"
+            names = set(read_rows(database, each.file.path).rows)
+            dropped = {row.name for row in each.rows}
+            rows = set(store.backends[each.snapshotter].rows)
+            return "" if names == rows - dropped else "other rows are there than planned"
+    except BoltError as error:
+        return f"it could not be read ({error})"
+
+
+def _refs(metadata: Metadata) -> set[Ref]:
+    lists = (
+        metadata.images, metadata.containers, metadata.blobs, metadata.ingests,
+        metadata.snapshots, metadata.sandboxes, metadata.leases,
+    )  # fmt: skip
+    return {record.ref for records in lists for record in records}
+
+
+def _split(removals: list[Removal], blocked: dict[bytes | None, str]) -> tuple[list[Removal], list[Outcome]]:
+    """What may go now, and what may not since the edit it waits for was not made."""
+    ready: list[Removal] = []
+    waiting: list[Outcome] = []
+    for removal in removals:
+        snapshotter = removal.path.partition(b"/")[0].removeprefix(b"io.containerd.snapshotter.v1.")
+        reason = blocked.get(None) or blocked.get(snapshotter)
+        if reason:
+            waiting.append(Outcome(removal, Status.FAILED, f"not tried: {reason}"))
+        else:
+            ready.append(removal)
+    return ready, waiting
+
+
+def _finish(run: Run, journal: JournalWriter) -> None:
+    try:
         journal.finish()
-        return Run(root, outcomes, journal.path, f"{kept.why}; lost with a reboot" if kept.volatile else kept.why)
+    except ActionFailed as error:
+        run.warnings.append(str(error))

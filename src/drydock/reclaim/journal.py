@@ -10,7 +10,8 @@ First line, the header::
 Before an action, synced::
 
     {"n": NUMBER, "do": "remove" | "move", "target": "blob" | "ingest" | "snapshot", "path": PATH below the root,
-     "to": PATH or null, "bytes": NUMBER, "why": TEXT, "expect": [device, inode, mode, size, mtime_ns, ctime_ns]}
+     "to": PATH or null, "bytes": NUMBER, "why": TEXT, "expect": [device, inode, mode, size, mtime_ns, ctime_ns],
+     "after_edit": whether a record or a row named it until the edits of this run}
     {"n": NUMBER, "do": "edit", "path": PATH, "fields": {NAME: TEXT or NUMBER}}
 
 After it, not synced: its absence says that the end is unknown, not that nothing was done::
@@ -140,6 +141,7 @@ class JournalWriter:
                 "bytes": removal.bytes,
                 "why": removal.why,
                 "expect": astuple(removal.expect),
+                "after_edit": removal.after_edit,
             }
             for number, removal, place in zip(numbers, removals, places, strict=True)
         ]
@@ -213,7 +215,10 @@ def read_journal(path: RawPath) -> Journal:
             while line := lines.readline(_LINE):
                 fields = _parse(line)
                 if fields is None:
+                    # What follows a torn line is from a later run: only that it finished this one's work.
                     journal.torn = True
+                    continue
+                if journal.torn and "finished" not in fields:
                     break
                 _read_line(journal, numbers, fields)
     except OSError as error:
@@ -221,6 +226,24 @@ def read_journal(path: RawPath) -> Journal:
     except (KeyError, TypeError, ValueError) as error:
         raise EvidenceUnreadable(f"{text}: not what drydock writes ({error})") from error
     return journal
+
+
+def close_abandoned(journal: Journal) -> None:
+    """Write into the journal of a killed run that a later run has finished its work.
+
+    Raises:
+        ActionFailed: it cannot be written.
+    """
+    line = b"\n" * journal.torn + json.dumps({"finished": _now()}).encode() + b"\n"
+    try:
+        fd = os.open(journal.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.write(fd, line)
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise ActionFailed(f"journal {shown(journal.path)}: {error.strerror}") from error
 
 
 def _now() -> str:
@@ -261,6 +284,14 @@ def _read_entry(root: RawPath, fields: Mapping[str, Any]) -> Entry:
     if do not in {"remove", "move"}:
         raise ValueError(f"unknown action {shown(str(do).encode())}")
     expect = Fingerprint(*map(int, fields["expect"]))
-    removal = Removal(Target(fields["target"]), root, path, expect, int(fields["bytes"]), str(fields["why"]))
+    removal = Removal(
+        Target(fields["target"]),
+        root,
+        path,
+        expect,
+        int(fields["bytes"]),
+        str(fields["why"]),
+        bool(fields["after_edit"]),
+    )
     to = fields["to"]
     return Entry(number, do, path, removal, None if to is None else RawPath(unshown(to)))

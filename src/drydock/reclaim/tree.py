@@ -138,8 +138,8 @@ class _Walk:
             raise Stopped
         frame.more = False
         fd, unlink = frame.fd, knife.unlink
-        # Far down only a few names are kept for later, so that a hostile tree cannot fill the memory.
-        limit = 1024 if len(self._stack) < 256 else 16
+        # The deeper, the fewer names are kept for later, so that a hostile tree cannot fill the memory.
+        limit = max(128, 16384 >> len(self._stack))
         pending: list[str] = []
         blocks = gone = 0
         try:

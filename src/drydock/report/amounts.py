@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_PLURALS = {"file or directory": "files and directories", "entry": "entries"}
 
 
 def show_bytes(amount: int) -> str:
@@ -18,4 +19,4 @@ def show_bytes(amount: int) -> str:
 
 def show_count(count: int, what: str) -> str:
     """``1 blob``, ``2 blobs``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return f"{count} {what}" if count == 1 else f"{count} {_PLURALS.get(what, what + 's')}"

@@ -1,51 +1,71 @@
-"""What a clean would remove, and what became of it, as text."""
+"""What a plan would do, and what became of it, as text."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from drydock.model.plans import Outcome, Removal, Status
-from drydock.model.scans import Scan
+from drydock.model.plans import Plan, Status
+from drydock.model.runs import Run
 from drydock.model.text import shown
 from drydock.report.amounts import show_bytes, show_count
 
 _LISTED = 40
 
 
-def removal_lines(scan: Scan) -> Iterator[str]:
-    """What would be removed of one root, largest first."""
-    total = scan.reclaimable()
-    root = shown(scan.verdict.store.root.path)
-    if not total.count:
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """What would be done to one root: leases, then paths with their bytes, largest first, then what is kept and why."""
+    root = shown(plan.root)
+    if plan.is_empty:
         yield f"{root}: nothing to remove"
-        return
-    yield f"{root}: {show_bytes(total.bytes)} in {show_count(total.count, 'object')} that no record names"
-    removals = sorted(scan.removals, key=lambda removal: -removal.bytes)
+    else:
+        yield f"{root}: {show_bytes(plan.bytes)} in {show_count(len(plan.removals), 'file or directory')}"
+        yield from _edits(plan)
+        yield from _removals(plan)
+    reasons = Counter(withheld.reason for withheld in plan.withheld)
+    for reason, count in reasons.most_common(_LISTED):
+        yield f"  kept: {show_count(count, 'object')} that would go otherwise: {reason}"
+
+
+def run_lines(run: Run) -> Iterator[str]:
+    """What became of it: what failed in full, the rest counted."""
+    yield f"{shown(run.root)}:"
+    for edited in run.edits:
+        what = show_count(edited.records, "entry") + (
+            f", {show_count(edited.leases, 'lease')}" if edited.leases else ""
+        )
+        detail = f": {edited.detail}" if edited.detail else ""
+        backup = f"; as it was: {shown(edited.backup)}" if edited.backup else ""
+        yield f"  database {shown(edited.path)}: {edited.status.value}, {what}{detail}{backup}"
+    for outcome in run.outcomes:
+        if outcome.status in (Status.FAILED, Status.CHANGED):
+            detail = f": {outcome.detail}" if outcome.detail else ""
+            yield f"  {outcome.action.target.value} {shown(outcome.action.path)}: {outcome.status.value}{detail}"
+    for warning in run.warnings:
+        yield f"  {warning}"
+    counts = Counter(outcome.status for outcome in run.outcomes)
+    said = ", ".join(f"{count} {status.value}" for status, count in counts.items())
+    yield f"  files and directories: {said or 'none'}; {show_bytes(run.freed)} freed"
+    yield f"  journal: {shown(run.journal)} ({run.state})"
+
+
+def _edits(plan: Plan) -> Iterator[str]:
+    for end in plan.leases[:_LISTED]:
+        yield f"  ends lease {shown(end.ref.key)} (namespace {shown(end.ref.namespace)}): {end.why}"
+    if len(plan.leases) > _LISTED:
+        yield f"  and {len(plan.leases) - _LISTED} more leases"
+    if plan.records:
+        kinds = Counter(drop.ref.kind.value for drop in plan.records)
+        said = ", ".join(show_count(count, kind) for kind, count in sorted(kinds.items()))
+        yield f"  deletes from meta.db the records of {said}"
+    for snapshotter, count in Counter(row.snapshotter for row in plan.rows).items():
+        yield f"  deletes from the metadata.db of {shown(snapshotter)} {show_count(count, 'row')}"
+
+
+def _removals(plan: Plan) -> Iterator[str]:
+    removals = sorted(plan.removals, key=lambda removal: -removal.bytes)
     for removal in removals[:_LISTED]:
         yield f"  {show_bytes(removal.bytes):>10}  {removal.target.value:8}  {shown(removal.path)}"
         yield f"              {removal.why}"
     if len(removals) > _LISTED:
-        yield f"  and {len(removals) - _LISTED} more: --format json has all"
-
-
-def withheld_lines(scan: Scan) -> Iterator[str]:
-    """What looks free and is kept, counted by reason."""
-    reasons = Counter(withheld.reason for withheld in scan.withheld)
-    for reason, count in reasons.most_common(_LISTED):
-        yield f"  kept: {show_count(count, 'object')} that no record names, because {reason}"
-
-
-def outcome_lines(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """What became of the removals: those that failed in full, the others counted."""
-    for outcome in outcomes:
-        if outcome.status in (Status.FAILED, Status.CHANGED):
-            yield f"  {_name(outcome.action)}: {outcome.status.value}{': ' + outcome.detail if outcome.detail else ''}"
-    counts = Counter(outcome.status for outcome in outcomes)
-    freed = sum(outcome.freed for outcome in outcomes)
-    said = ", ".join(f"{count} {status.value}" for status, count in counts.items())
-    yield f"  {said or 'nothing was to be done'}; {show_bytes(freed)} freed"
-
-
-def _name(removal: Removal) -> str:
-    return f"{removal.target.value} {shown(removal.path)}"
+        yield f"  and {len(removals) - _LISTED} more: drydock plan -o FILE lists all"

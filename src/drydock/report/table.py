@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from drydock.model.findings import Finding, Severity
-from drydock.model.leases import Holding, LeaseClass
-from drydock.model.names import RawPath, UnixNano
+from drydock.model.findings import Severity
+from drydock.model.leases import LeaseClass
+from drydock.model.names import RawPath
 from drydock.model.objects import State
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
@@ -56,10 +56,11 @@ class _Block:
         self._states()
         self._line("")
         self._free_now()
-        self._leases()
         self._unreachable()
+        self._leases()
         self._findings(Severity.DAMAGE, "Damage")
         self._findings(Severity.BLIND, "Could not be read or understood")
+        self._findings(Severity.NOTE, "To be finished")
         self._withheld()
         self._line("")
 
@@ -80,15 +81,13 @@ class _Block:
 
     def _free_now(self) -> None:
         total = self._scan.reclaimable()
-        if not total.count:
+        if self._scan.plan.is_empty:
             self._line("Can be freed now: nothing.", 2)
             return
-        self._line(
-            f"Can be freed now: {show_bytes(total.bytes)} in {show_count(total.count, 'object')} that no record names.",
-            2,
-        )
-        self._command(f"drydock clean{self._target}", "shows them")
-        self._command(f"drydock clean --apply{self._target}", "removes them")
+        what = show_count(total.count, "file or directory")
+        self._line(f"Can be freed now: {show_bytes(total.bytes)} in {what} that nothing references.", 2)
+        self._command("clean", "shows them")
+        self._command("clean --apply", "removes them")
 
     def _leases(self) -> None:
         by_class = {kind: total for kind, total in self._scan.leased().items() if kind is not LeaseClass.EXPIRED}
@@ -98,6 +97,11 @@ class _Block:
         self._line(f"Held by leases only: {show_bytes(size)}.", 2)
         for kind, total in by_class.items():
             self._line(f"{kind.value}: {_amounts(total)}{self._end(kind)}", 6)
+        if LeaseClass.TEMPORARY in by_class:
+            self._command("pulls", "shows the interrupted pulls")
+            self._command("clean --end-leases temporary", "shows what ending the temporary leases frees")
+        if LeaseClass.OWNERLESS in by_class:
+            self._command("clean --end-leases ownerless", "shows what ending those whose owner is gone frees as well")
 
     def _end(self, kind: LeaseClass) -> str:
         holdings = [holding for holding in self._scan.verdict.leases if holding.kind is kind]
@@ -112,12 +116,13 @@ class _Block:
     def _unreachable(self) -> None:
         total = self._scan.totals()[State.UNREACHABLE]
         if total.count:
-            self._line(
-                f"Goes with the engine's next collection: {_amounts(total, 'object')}, recorded and held by nothing.", 2
-            )
+            first = "Held by nothing" if self._scan.plan.is_empty else "Among it, held by nothing"
+            self._line(f"{first}: {_amounts(total, 'object')} that the engine's own collection would free.", 2)
 
     def _findings(self, severity: Severity, title: str) -> None:
         findings = [finding for finding in self._scan.verdict.findings if finding.severity is severity]
+        if severity is Severity.NOTE:
+            findings = [finding for finding in findings if finding.remedy]
         if not findings:
             return
         self._line(f"{title}: {len(findings)}", 2, "red" if severity is Severity.DAMAGE else "yellow")
@@ -143,7 +148,7 @@ class _Block:
             self._line(f"and {count - _LISTED} more: --format json has all", 6)
 
     def _command(self, command: str, does: str) -> None:
-        self._line(f"{command}   # {does}", 6, "bold")
+        self._line(f"drydock {command}{self._target}   # {does}", 6, "bold")
 
     def _line(self, text: str, indent: int = 0, style: str = "") -> None:
         from rich.padding import Padding  # noqa: PLC0415 - a start without a table must not pay for rich
@@ -154,21 +159,6 @@ class _Block:
         else:
             # Whole lines, for grep: nothing wraps and nothing pads them.
             self._console.print(" " * indent + text, soft_wrap=True)
-
-
-def describe_lease(holding: Holding, now: UnixNano) -> str:
-    """A lease on one line: class, id, namespace, age, end."""
-    age = "" if holding.created is None else f", {show_span(now - holding.created)} old"
-    end = "" if holding.expires is None else f", ends {show_time(holding.expires)}"
-    return f"{holding.kind.value} lease {shown(holding.ref.key)} ({shown(holding.ref.namespace)}){age}{end}"
-
-
-def describe_finding(finding: Finding) -> str:
-    """A finding on one line, with where it was seen."""
-    where = f"{shown(finding.place.file)}"
-    if finding.place.page is not None:
-        where += f", page {finding.place.page}"
-    return f"{finding.severity.name.lower()}: {finding.message} [{where}]"
 
 
 def _amounts(total: Total, what: str = "lease") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from drydock.model.findings import Finding, Place, Severity
@@ -55,17 +55,18 @@ class Reach:
         return []
 
 
-def reach(store: Store, now: UnixNano, ended: Iterable[Ref] = ()) -> Reach:
+def reach(store: Store, now: UnixNano, ended: Iterable[Ref] = (), kept: Mapping[Ref, str] | None = None) -> Reach:
     """Mark the records of a store as containerd's collector would at ``now``.
 
     Args:
         store: the root as it was read.
         now: the time that expiries are compared with.
         ended: leases to treat as gone.
+        kept: what else to treat as a root, with the reason.
     """
     graph = Graph(store.metadata)
     gone = frozenset(ended)
-    why = dict(graph.roots(now))
+    why = {**{Node(ref): reason for ref, reason in (kept or {}).items()}, **dict(graph.roots(now))}
     classes = {lease.ref: classify(lease, graph, store.owners, now) for lease in store.metadata.leases}
     owned = [ref for ref, (kind, _, _) in classes.items() if kind.is_owned and ref not in gone]
     live = mark(graph, [*why, *(Node(ref) for ref in owned)])

@@ -57,6 +57,17 @@ def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judge
     return LeaseClass.UNKNOWN, "neither its labels nor its id say whose it is", ""
 
 
+def names_owner(lease: Lease) -> bool:
+    """Whether the id is made of what owns the lease: an image, a build, a cache record, a container."""
+    build = _BUILD_RECORD.match(lease.id)
+    return (
+        lease.id.startswith(_IMAGE)
+        or (lease.namespace.endswith(b"_history") and lease.id.startswith(_HISTORY))
+        or _CONTAINER_ID.match(lease.id) is not None
+        or (build is not None and (FLAT in lease.labels or build[2] is not None))
+    )
+
+
 def _is_docker(namespace: bytes) -> bool:
     # moby, plugins.moby, and with userns-remap moby-<uid>.<gid> (moby daemon/daemon.go RemapContainerdNamespaces).
     return re.match(rb"(plugins\.)?moby(-[0-9]+\.[0-9]+)?\Z", namespace) is not None

@@ -34,6 +34,8 @@ func main() {
 		"deleted":  deleted,
 		"mixed":    mixed,
 		"blobs":    blobs,
+		"long":     long,
+		"steps":    steps,
 	}
 	shapes[name](db, count)
 	must(db.Sync())
@@ -166,4 +168,29 @@ func blobs(db *bolt.DB, count int) {
 			return nil
 		}))
 	}
+}
+
+// long makes trees of many levels: few keys fit into a branch page.
+func long(db *bolt.DB, count int) {
+	must(db.Update(func(tx *bolt.Tx) error {
+		bucket, err := tx.CreateBucket([]byte("long"))
+		must(err)
+		for i := 0; i < count; i++ {
+			must(bucket.Put([]byte(fmt.Sprintf("%06d", i)+strings.Repeat("-", i*37%400)), make([]byte, i%60)))
+		}
+		return nil
+	}))
+}
+
+// steps puts a short key in front of each page and a long one behind it.
+func steps(db *bolt.DB, count int) {
+	must(db.Update(func(tx *bolt.Tx) error {
+		bucket, err := tx.CreateBucket([]byte("steps"))
+		must(err)
+		for i := 0; i < count; i++ {
+			must(bucket.Put([]byte(fmt.Sprintf("%03d", i)), make([]byte, 400)))
+			must(bucket.Put([]byte(fmt.Sprintf("%03d", i)+strings.Repeat("k", 300)), make([]byte, 100)))
+		}
+		return nil
+	}))
 }

@@ -1,0 +1,201 @@
+"""The two operations: delete, and undo the last deletion."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from bbolt_reader.database import Database
+from bbolt_reader.errors import BoltError, Corrupt, Truncated
+from bbolt_reader.meta import PAGE_META, Meta
+from bbolt_reader.page import PAGE_FREELIST
+from bbolt_reader.verify import verify
+from bbolt_surgery.commit import commit, encode_meta, next_txid
+from bbolt_surgery.deletion import Deletion, Receipt, Root
+from bbolt_surgery.errors import Damaged, Moved, SurgeryError
+from bbolt_surgery.node import Loaded
+from bbolt_surgery.rewrite import Rewrite
+from bbolt_surgery.space import Space
+from bbolt_surgery.survey import free, survey
+
+_LAST_TXID = 1 << 62
+
+
+def delete(
+    fd: int,
+    name: bytes,
+    deletions: Iterable[Deletion],
+    *,
+    on_ready: Callable[[Receipt], None] | None = None,
+) -> Receipt:
+    """Delete keys and buckets from a bbolt file, in place, in one commit.
+
+    The whole file is read and checked first. The former tree's pages are not written to. A crash at any moment leaves
+    the old contents or the new ones. Where nothing of what is named is there, nothing is written.
+
+    Args:
+        fd: the file, opened O_RDWR and without O_APPEND by a caller who holds its flock LOCK_EX, so that no bbolt has
+            it open; its position is moved.
+        name: what errors call the file.
+        deletions: what to delete; a key or bucket that is not there is told in the receipt.
+        on_ready: called with the receipt once all is on disk but the meta that makes it count: the moment to note the
+            receipt down. If it raises, that is raised, and nothing is committed. Not called if there is nothing to do.
+
+    Returns:
+        What was done; :func:`restore` takes it.
+
+    Raises:
+        SurgeryError: the descriptor cannot be used.
+        Damaged: the database is not sound. Nothing was written.
+        NotCommitted: writing failed; the database holds what it held before.
+        Uncertain: the commit's sync failed; the database holds the old contents or the new ones.
+    """
+    with _opened(fd, name) as opened:
+        used = opened.survey()
+        # The older tree may reach further, if someone took the newer one back.
+        high_water = max(opened.meta.high_water, *(pgid + places for pgid, places in used.items()))
+        space = Space(fd, opened.file.page_size, free(used, high_water), high_water)
+        rewrite = Rewrite(opened.file, opened.root, space.take)
+        root = rewrite.delete(deletions)
+        done = opened.receipt(root, space.high_water if rewrite.deleted else opened.meta.high_water, rewrite)
+        if rewrite.deleted:
+            opened.commit(done, rewrite.pages, on_ready)
+        return done
+
+
+def restore(
+    fd: int,
+    name: bytes,
+    receipt: Receipt,
+    *,
+    on_ready: Callable[[Receipt], None] | None = None,
+) -> Receipt:
+    """Undo the commit a receipt is of, by one more commit, of the root that was there before.
+
+    Args:
+        fd: as for :func:`delete`.
+        name: what errors call the file.
+        receipt: of the last commit to the file; where nothing was written, nothing is undone.
+        on_ready: as for :func:`delete`.
+
+    Returns:
+        What was done; undoing that as well brings the deletion back.
+
+    Raises:
+        SurgeryError: the descriptor cannot be used.
+        Moved: the file is not as the receipt's commit left it. Nothing was written.
+        Damaged: the former tree is not sound. Nothing was written.
+        NotCommitted, Uncertain: as for :func:`delete`.
+    """
+    with _opened(fd, name) as opened:
+        meta = opened.meta
+        if (meta.txid, opened.root, meta.high_water) != (receipt.txid_after, receipt.root_after, receipt.hwm_after):
+            raise Moved(
+                f"transaction {meta.txid} counts, not {receipt.txid_after} as the edit left it"
+                if meta.txid != receipt.txid_after
+                else f"transaction {meta.txid} is not the one the edit made",
+                file=name,
+            )
+        if receipt.txid_after == receipt.txid_before:
+            return opened.receipt(opened.root, meta.high_water, None)
+        former = Loaded(opened.file.source, meta.page_size, min(receipt.hwm_before, meta.high_water))
+        survey(former, receipt.root_before.pgid, None)
+        done = opened.receipt(receipt.root_before, meta.high_water, None)
+        opened.commit(done, [], on_ready)
+        return done
+
+
+@contextmanager
+def _opened(fd: int, name: bytes) -> Iterator[_Opened]:
+    """A database to edit; what bbolt_reader raises meanwhile is Damaged."""
+    try:
+        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    except OSError as error:
+        raise SurgeryError(os.strerror(error.errno or 0), file=name) from error
+    if flags & os.O_ACCMODE != os.O_RDWR or flags & os.O_APPEND:
+        raise SurgeryError("not opened for reading and writing, or opened for appending", file=name)
+    try:
+        with Database.from_fd(fd, name) as database:
+            yield _Opened(fd, database)
+    except BoltError as error:
+        raise Damaged(str(error), file=name) from error
+
+
+class _Opened:
+    def __init__(self, fd: int, database: Database) -> None:
+        self._fd = fd
+        self._name = database.name
+        self._database = database
+        self.meta = database.meta
+        self.root = Root(self.meta.root, self.meta.sequence)
+        self.file = Loaded(database.source, self.meta.page_size, self.meta.high_water)
+        self._sound()
+
+    def _sound(self) -> None:
+        meta, database = self.meta, self._database
+        problem = ""
+        if meta.high_water > database.pages:
+            raise Truncated(f"{database.pages} pages, of {meta.high_water}", file=self._name)
+        if meta.id != meta.index or meta.flags != PAGE_META:
+            problem = f"the page of the meta says it is page {meta.id}, with flags {meta.flags:#x}"
+        elif not 2 <= meta.root < meta.high_water:
+            problem = f"the root is page {meta.root}, of {meta.high_water}"
+        elif meta.txid >= _LAST_TXID:
+            problem = f"transaction {meta.txid}"
+        if problem:
+            raise Corrupt(problem, file=self._name, page=meta.index, offset=meta.offset)
+
+    def survey(self) -> dict[int, int]:
+        """The pages that either meta reaches.
+
+        The tree of the meta that does not count may be broken, after a crash: bbolt writes over its pages before it
+        writes over it. Then it is no state to go back to, and what can be read of it is not protected.
+        """
+        for damage in verify(self._database):
+            if damage.severe:
+                raise Corrupt(damage.message, file=self._name, page=damage.page, offset=damage.offset)
+        meta = self.meta
+        used = survey(self.file, meta.root, meta.freelist if meta.has_freelist else None)
+        other: Meta = self._database.metas[1 - meta.index]
+        if other.valid and other.page_size == meta.page_size:
+            older = Loaded(self.file.source, meta.page_size, min(other.high_water, self._database.pages))
+            try:
+                more = survey(older, other.root, None, used)
+            except BoltError:
+                more = {}
+            if other.has_freelist:
+                with suppress(BoltError):
+                    more[other.freelist] = older.header(other.freelist, (PAGE_FREELIST,))[2]
+            for pgid, places in more.items():
+                used[pgid] = max(used.get(pgid, 0), places)
+        return used
+
+    def receipt(self, root: Root, high_water: int, rewrite: Rewrite | None) -> Receipt:
+        meta, size = self.meta, self.meta.page_size
+        pages = rewrite.pages if rewrite else []
+        return Receipt(
+            txid_before=meta.txid,
+            txid_after=meta.txid if root == self.root else next_txid(meta),
+            root_before=self.root,
+            root_after=root,
+            hwm_before=meta.high_water,
+            hwm_after=high_water,
+            pages_written=sum(len(data) for _, data in pages) // size,
+            grew_by=max(0, high_water * size - self._database.size) if pages else 0,
+            deleted=tuple(rewrite.deleted) if rewrite else (),
+            absent=tuple(rewrite.absent) if rewrite else (),
+        )
+
+    def commit(self, done: Receipt, pages: list[tuple[int, bytes]], on_ready: Callable[[Receipt], None] | None) -> None:
+        meta = encode_meta(self.meta, done.root_after, done.hwm_after, done.txid_after)
+        commit(
+            self._fd,
+            self._name,
+            self._database.metas,
+            current=self.meta,
+            meta=meta,
+            pages=pages,
+            ready=(lambda: on_ready(done)) if on_ready else lambda: None,
+        )

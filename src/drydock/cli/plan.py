@@ -1,0 +1,53 @@
+"""``drydock plan``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from drydock.cli.options import now_option, where_argument
+from drydock.cli.output import open_output, print_json, warn_unread
+from drydock.cli.policy import make_policy, policy_options
+from drydock.cli.progress import show_progress
+from drydock.model.names import RawPath, UnixNano
+
+
+@click.command()
+@where_argument
+@click.option("-o", "--output", metavar="PLAN", help="Write the plan there; without it, to stdout.")
+@policy_options
+@now_option
+@click.pass_context
+def plan(
+    ctx: click.Context,
+    /,
+    *,
+    where: RawPath | None,
+    output: str | None,
+    now: UnixNano,
+    **policy: Any,  # noqa: ANN401 - handed on to make_policy as it is
+) -> None:
+    """Write down what would be removed, for drydock apply. Changes nothing.
+
+    The file lists each lease that would end, each record and row that would be deleted, each path that would be
+    removed with its bytes, why, and what is kept and why. Exit status as scan's.
+    """
+    from drydock import pipeline  # noqa: PLC0415 - help and completion must not load the readers
+    from drydock.reclaim.plan_file import plans_document  # noqa: PLC0415 - the same
+    from drydock.report.cleaning import plan_lines  # noqa: PLC0415 - the same
+
+    with show_progress() as progress:
+        scans = pipeline.plan(where, policy=make_policy(**policy), now=now, progress=progress)
+    with open_output(output) as file:
+        print_json(plans_document([found.plan for found in scans]), file)
+    if output not in (None, "-"):
+        for found in scans:
+            for line in plan_lines(found.plan):
+                click.echo(line)
+        click.echo(f"drydock apply {output}   does it")
+    warn_unread(scans)
+    code = 0
+    for found in scans:
+        code |= found.exit_code()
+    ctx.exit(code)

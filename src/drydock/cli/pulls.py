@@ -1,0 +1,43 @@
+"""``drydock pulls``."""
+
+from __future__ import annotations
+
+import shutil
+
+import click
+
+from drydock.cli.options import now_option, where_argument
+from drydock.cli.output import open_output, print_json
+from drydock.cli.progress import show_progress
+from drydock.model.names import RawPath, UnixNano
+
+
+@click.command()
+@where_argument
+@click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True)
+@now_option
+@click.pass_context
+def pulls(ctx: click.Context, *, where: RawPath | None, form: str, now: UnixNano) -> None:
+    """List the interrupted pulls: from where, what came, what ending each frees, and how. Changes nothing.
+
+    Needs the engine stopped: it takes shared locks on the databases. Exit status: 0, 2 a pull has damaged data,
+    8 something could not be read; they add up.
+    """
+    from drydock.pipeline import pulls as run  # noqa: PLC0415 - help and completion must not load the readers
+    from drydock.report.pulls import pulls_document, pulls_lines  # noqa: PLC0415 - the same
+
+    with show_progress() as progress:
+        roots = run(where, now=now, progress=progress)
+    with open_output(None) as file:
+        if form == "json":
+            print_json(pulls_document(roots, now), file)
+        elif roots:
+            file.writelines(line + "\n" for line in pulls_lines(roots, now, where, shutil.get_terminal_size().columns))
+        else:
+            print("No containerd storage on this host.", file=file)
+    code = 0
+    for root in roots:
+        if root.unread:
+            click.echo(f"drydock: {root.unread}; there may be pulls that are not listed", err=True)
+        code |= root.exit_code()
+    ctx.exit(code)

@@ -1,0 +1,28 @@
+"""``drydock undo``."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from drydock.model.errors import ActionFailed
+from drydock.model.names import RawPath
+
+
+@click.command()
+@click.argument("journal", type=click.Path())
+@click.pass_context
+def undo(ctx: click.Context, *, journal: str) -> None:
+    """Put back what the run of JOURNAL moved to quarantine, and its edited databases as they were.
+
+    What was deleted cannot come back: then the databases stay as they are, and the backups are named. Needs the
+    engine stopped. Exit status 0 when all is back, 4 when something is not.
+    """
+    from drydock import pipeline  # noqa: PLC0415 - help and completion must not load the readers
+    from drydock.report.cleaning import run_lines  # noqa: PLC0415 - the same
+
+    run = pipeline.undo(RawPath(os.fsencode(os.path.abspath(journal))))
+    for line in run_lines(run):
+        click.echo(line)
+    ctx.exit(ActionFailed.exit_code if run.failed else 0)

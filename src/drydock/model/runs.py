@@ -1,0 +1,53 @@
+"""What a run did, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from drydock.model.names import RawPath
+from drydock.model.plans import Outcome, Status
+
+
+@dataclass(frozen=True, slots=True)
+class EditOutcome:
+    """How the edit of one database ended."""
+
+    path: RawPath
+    """Absolute."""
+    leases: int
+    records: int
+    """Records of blobs, ingests and snapshots; of a metadata.db, rows."""
+    status: Status
+    detail: str = ""
+    """One shown line."""
+    backup: RawPath | None = None
+    """A copy from before the edit."""
+
+
+@dataclass(slots=True)
+class Run:
+    """What a run did to one root."""
+
+    root: RawPath
+    journal: RawPath
+    state: str
+    """Why the journal is where it is; one shown line."""
+    outcomes: list[Outcome] = field(default_factory=list)
+    edits: list[EditOutcome] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """What else went wrong; shown."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether something of the plan was not done."""
+        done = (Status.DONE, Status.GONE)
+        return (
+            bool(self.warnings)
+            or any(outcome.status not in done for outcome in self.outcomes)
+            or any(edited.status is not Status.DONE for edited in self.edits)
+        )
+
+    @property
+    def freed(self) -> int:
+        """Bytes of allocated blocks that went away."""
+        return sum(outcome.freed for outcome in self.outcomes)

@@ -1,0 +1,123 @@
+"""Database edits: a plan's deletions put into bbolt's words, and committed in place (design, safety 7).
+
+Sources: containerd core/metadata/buckets.go, core/snapshots/storage/bolt.go (v2.1) for where each thing lies.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+from bbolt_surgery import Deletion, Receipt, SurgeryError, delete, restore
+from drydock.model.errors import ActionFailed
+from drydock.model.names import Kind, Ref, split_snapshot_key
+from drydock.model.plans import Plan, RowDrop
+from drydock.model.text import shown
+
+Fields = Mapping[str, str | int]
+"""A receipt as a journal keeps it."""
+
+
+def metadata_deletions(plan: Plan) -> list[Deletion]:
+    """What the plan deletes from meta.db: leases, records, and dropped snapshots from their parents' ``children``."""
+    deletions = [Deletion((b"v1", end.ref.namespace, b"leases"), end.ref.key) for end in plan.leases]
+    for drop in plan.records:
+        deletions.append(_record(drop.ref))
+        if drop.parent is not None:
+            deletions.append(Deletion((*_path(drop.parent), b"children"), split_snapshot_key(drop.ref.key)[1]))
+    return deletions
+
+
+def row_deletions(rows: list[RowDrop]) -> list[Deletion]:
+    """What the plan deletes from one metadata.db: rows, and their entries below their parents."""
+    deletions = [Deletion((b"v1", b"snapshots"), row.name) for row in rows]
+    deletions += [
+        Deletion((b"v1", b"parents"), _uvarint(row.parent_id) + b"\0" + _uvarint(row.id))
+        for row in rows
+        if row.parent_id is not None
+    ]
+    return deletions
+
+
+def edit(lock: int, name: bytes, deletions: list[Deletion], note: Callable[[Fields], None]) -> Fields:
+    """Commit deletions to a database whose lock the caller holds.
+
+    Args:
+        lock: the descriptor that holds the lock, exclusively.
+        name: what errors call the file.
+        deletions: what to delete; a thing of the plan that is not there is an error, ``children`` excepted.
+        note: called with what an undo needs, once all but the last write is on disk.
+
+    Returns:
+        What an undo needs.
+
+    Raises:
+        ActionFailed: nothing was changed, or the error says what may have been.
+    """
+    with _writable(lock, name) as descriptor:
+        try:
+            return delete(descriptor, name, deletions, on_ready=lambda receipt: note(receipt.numbers())).numbers()
+        except SurgeryError as error:
+            raise ActionFailed(f"{shown(name)}: {error}") from error
+
+
+def revert(lock: int, name: bytes, fields: Fields) -> None:
+    """Commit the root that was there before an edit once more.
+
+    Args:
+        lock: as for :func:`edit`.
+        name: as for :func:`edit`.
+        fields: what :func:`edit` noted.
+
+    Raises:
+        ActionFailed: somebody wrote to the database since, or it cannot be written.
+    """
+    with _writable(lock, name) as descriptor:
+        try:
+            restore(descriptor, name, _receipt(fields))
+        except SurgeryError as error:
+            raise ActionFailed(f"{shown(name)}: {error}") from error
+
+
+class _writable:  # noqa: N801 - a context manager that reads as a verb
+    """The locked file itself once more, for writing: by its descriptor, so that no name is looked up again."""
+
+    def __init__(self, lock: int, name: bytes) -> None:
+        self._lock, self._name = lock, name
+
+    def __enter__(self) -> int:
+        try:
+            self._descriptor = os.open(f"/proc/self/fd/{self._lock}", os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise ActionFailed(f"{shown(self._name)} cannot be opened for writing: {error.strerror}") from error
+        return self._descriptor
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+
+def _record(ref: Ref) -> Deletion:
+    path = _path(ref)
+    return Deletion(path[:-1], path[-1])
+
+
+def _path(ref: Ref) -> tuple[bytes, ...]:
+    if ref.kind is Kind.SNAPSHOT:
+        return (b"v1", ref.namespace, b"snapshots", *split_snapshot_key(ref.key))
+    return (b"v1", ref.namespace, b"content", b"blob" if ref.kind is Kind.BLOB else b"ingests", ref.key)
+
+
+def _uvarint(number: int) -> bytes:
+    encoded = bytearray()
+    while number >= 0x80:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def _receipt(fields: Fields) -> Receipt:
+    try:
+        return Receipt.of_numbers({name: value for name, value in fields.items() if isinstance(value, int)})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ActionFailed(f"the journal does not say what the edit did ({type(error).__name__})") from error

@@ -1,0 +1,197 @@
+"""The plan for one root: leases to end, records and rows to delete, paths to remove, and what is withheld and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from drydock.model.data import Backend
+from drydock.model.leases import Holding
+from drydock.model.names import Kind, Ref
+from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
+from drydock.model.plans import LeaseEnd, Plan, RecordDrop, Removal, RowDrop, Target, Withheld, Witness
+from drydock.model.policies import Policy
+from drydock.model.records import Snapshot
+from drydock.model.store import Store
+from drydock.model.text import shown
+from drydock.reclaim.select import backend_blindness, blind_spots, describe, end, first_cause, keep
+from drydock.verdict.find import find
+from drydock.verdict.judge import Reach, reach
+
+_TARGETS = {
+    ObjectKind.BLOB: Target.BLOB,
+    ObjectKind.INGEST: Target.INGEST,
+    ObjectKind.SNAPSHOT: Target.SNAPSHOT,
+}
+_EDITED_SINCE = 2
+"""Schema versions before this one keep ingests elsewhere (containerd core/metadata/migrations.go, v2.1)."""
+
+
+def make_plan(verdict: Verdict, reached: Reach, policy: Policy, witnesses: Iterable[Witness]) -> Plan:
+    """Decide what of one root goes under a policy.
+
+    A record goes in each namespace where nothing reaches it once the leases have ended, as the engine's collector does
+    it; a blob or a directory goes once no namespace has a record of it left.
+
+    Raises:
+        Refused: the policy names a lease whose owner exists.
+        Usage: it names something to be ended and kept, or the beginning of several names.
+    """
+    return _Planner(verdict, reached, policy).plan(tuple(witnesses))
+
+
+class _Planner:
+    """Makes one plan."""
+
+    def __init__(self, verdict: Verdict, reached: Reach, policy: Policy) -> None:
+        self._verdict = verdict
+        self._store: Store = verdict.store
+        self._reached = reached
+        self._policy = policy
+        self._withheld: list[Withheld] = []
+        self._kept = keep(verdict, reached, policy)
+        metadata = self._store.metadata
+        self._blind = "" if metadata.complete else first_cause(metadata.findings)
+        self._no_edit = self._blind or _no_edit(self._store, policy)
+
+    def plan(self, witnesses: tuple[Witness, ...]) -> Plan:
+        """Put it together."""
+        ended = [] if self._no_edit else self._ended()
+        dropped = {} if self._no_edit else self._dropped(ended)
+        rows = [] if self._no_edit else self._rows(dropped)
+        removals = list(self._removals(dropped, rows))
+        return Plan(
+            self._store.root.path,
+            self._verdict.now,
+            self._policy,
+            witnesses,
+            tuple(LeaseEnd(holding.ref, holding.kind, describe(holding, self._verdict)) for holding in ended),
+            tuple(dropped.values()),
+            tuple(rows),
+            tuple(sorted(removals, key=_order)),
+            tuple(self._withheld),
+            tuple(word for word in self._policy.keep if find(self._verdict, self._reached, word)),
+        )
+
+    def _ended(self) -> list[Holding]:
+        return end(self._verdict, self._kept, self._policy)
+
+    def _dropped(self, ended: list[Holding]) -> dict[Ref, RecordDrop]:
+        """The records that nothing reaches once the leases have ended."""
+        blind = blind_spots(self._store)
+        refs = [holding.ref for holding in ended]
+        kept = {ref: why for ref, why in self._kept.items() if ref.kind is not Kind.LEASE}
+        after = reach(self._store, self._verdict.now, refs, {**blind, **kept}).states()
+        free = reach(self._store, self._verdict.now, refs).states()
+        why = self._reasons(ended)
+        dropped: dict[Ref, RecordDrop] = {}
+        for ref, record in self._reached.graph.records.items():
+            if ref.kind not in (Kind.BLOB, Kind.INGEST, Kind.SNAPSHOT):
+                continue
+            if ref not in after:
+                parent = record.parent_ref if isinstance(record, Snapshot) else None
+                dropped[ref] = RecordDrop(ref, parent, why.get(ref, "nothing refers to it"))
+            elif ref not in free:
+                reason = blind.get(ref) or kept.get(ref) or "it belongs to what is kept"
+                self._withheld.append(Withheld(ref.kind.value, shown(ref.key), 0, reason))
+        # A parent that goes takes its list of children with it.
+        return {
+            ref: drop if drop.parent is None or drop.parent not in dropped else RecordDrop(ref, None, drop.why)
+            for ref, drop in dropped.items()
+        }
+
+    def _reasons(self, ended: list[Holding]) -> dict[Ref, str]:
+        held = {holding.ref for holding in ended}
+        reasons: dict[Ref, str] = {}
+        for ref, leases in self._reached.leased.items():
+            names = [shown(lease.key) for lease in leases if lease in held]
+            if names:
+                more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+                reasons[ref] = f"only lease {names[0]}{more} held it"
+        return reasons
+
+    def _rows(self, dropped: dict[Ref, RecordDrop]) -> list[RowDrop]:
+        named: dict[bytes, set[bytes]] = {}
+        for snapshot in self._store.metadata.snapshots:
+            if snapshot.ref not in dropped:
+                named.setdefault(snapshot.snapshotter, set()).add(snapshot.name)
+        rows: list[RowDrop] = []
+        for snapshotter, backend in self._store.backends.items():
+            if not backend_blindness(self._store, snapshotter):
+                rows += self._rows_of(backend, named.get(snapshotter, set()))
+        return rows
+
+    def _rows_of(self, backend: Backend, named: set[bytes]) -> Iterator[RowDrop]:
+        candidates = {name for name in backend.rows if name not in named}
+        # A row that others stand on stays: the snapshotter itself would refuse (core/snapshots/storage/bolt.go Remove).
+        standing = [row.parent for name, row in backend.rows.items() if name not in candidates]
+        while standing:
+            name = standing.pop()
+            if name in candidates:
+                candidates.discard(name)
+                standing.append(backend.rows[name].parent)
+                self._withheld.append(
+                    Withheld("snapshot", shown(name), 0, "a row that stays has it as its parent in metadata.db")
+                )
+        for name in sorted(candidates):
+            row = backend.rows[name]
+            parent = backend.rows.get(row.parent)
+            yield RowDrop(backend.name, name, row.id, None if parent is None else parent.id, "no record names it")
+
+    def _removals(self, dropped: dict[Ref, RecordDrop], rows: list[RowDrop]) -> Iterator[Removal]:
+        gone = {(row.snapshotter, row.name) for row in rows}
+        expected = {
+            ingest.expected for ingest in self._store.metadata.ingests if ingest.expected and ingest.ref not in dropped
+        }
+        for found in self._verdict.objects:
+            if found.state in (State.ORPHANED, State.UNREACHABLE, State.LEASED, State.CORRUPT, State.MISSING):
+                why = self._verdict_on(found, dropped, gone)
+                if why and found.path is not None and found.fingerprint is not None and found.id not in expected:
+                    after = bool(found.refs) or found.row is not None
+                    yield Removal(
+                        _TARGETS[found.kind],
+                        self._store.root.path,
+                        found.path,
+                        found.fingerprint,
+                        found.allocated,
+                        why,
+                        after,
+                    )
+
+    def _verdict_on(self, found: StoreObject, dropped: dict[Ref, RecordDrop], gone: set[tuple[bytes, bytes]]) -> str:
+        """Why an object's data goes; empty where it stays, which is told where it looks free."""
+        if found.refs and any(ref not in dropped for ref in found.refs):
+            return self._kept_record(found)
+        if found.kind is ObjectKind.SNAPSHOT and found.row is not None:
+            if (found.snapshotter, found.row) in gone:
+                return dropped[found.refs[0]].why if found.refs else "no record names its row"
+            return self._withhold(found, self._no_edit or backend_blindness(self._store, found.snapshotter))
+        if found.refs:
+            return dropped[found.refs[0]].why
+        reason = self._blind
+        if found.kind is ObjectKind.SNAPSHOT:
+            reason = reason or backend_blindness(self._store, found.snapshotter)
+        if reason:
+            return self._withhold(found, reason)
+        return "no record names it" + (f"; {found.note}" if found.note else "")
+
+    def _kept_record(self, found: StoreObject) -> str:
+        if found.state is State.UNREACHABLE and self._no_edit:
+            self._withhold(found, self._no_edit)
+        return ""
+
+    def _withhold(self, found: StoreObject, reason: str) -> str:
+        if reason:
+            self._withheld.append(Withheld(found.kind.value, shown(found.id), found.allocated, reason))
+        return ""
+
+
+def _no_edit(store: Store, policy: Policy) -> str:
+    if not policy.edit:
+        return "the databases are not to be edited (--no-edit)"
+    if store.metadata.schema_version < _EDITED_SINCE:
+        return f"a meta.db of schema version {store.metadata.schema_version} is not edited"
+    return ""
+
+
+def _order(removal: Removal) -> tuple[bool, str, bytes]:
+    return removal.after_edit, removal.target.value, removal.path

@@ -1,0 +1,151 @@
+"""Plans as documents, ``drydock.plan/1``: what a person reads before apply, and what apply compares.
+
+A plan file is not trusted: apply makes the plan of its policy and its time anew, and carries that out only if it has
+the same hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, Final
+
+import drydock
+from drydock.model.errors import EvidenceUnreadable
+from drydock.model.names import Kind, RawPath, Ref, UnixNano, split_snapshot_key
+from drydock.model.plans import Plan
+from drydock.model.policies import EndLeases, Policy
+from drydock.model.text import shown, unshown
+from drydock.model.times import show_time
+
+SCHEMA: Final = "drydock.plan/1"
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What of a plan file is needed to make its plan anew."""
+
+    root: RawPath
+    now: UnixNano
+    policy: Policy
+    hash: str
+
+
+def plans_document(plans: Sequence[Plan]) -> Document:
+    """The document of several roots' plans."""
+    return {
+        "schema": SCHEMA,
+        "drydock": drydock.__version__,
+        "plans": [{**plan_document(plan), "hash": plan_hash(plan)} for plan in plans],
+    }
+
+
+def plan_hash(plan: Plan) -> str:
+    """SHA-256 over everything in the plan's document."""
+    canonical = json.dumps(plan_document(plan), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def plan_document(plan: Plan) -> Document:
+    """One plan; names and paths shown, times in nanoseconds where they are compared."""
+    return {
+        "root": shown(plan.root),
+        "now": plan.now,
+        "now_shown": show_time(plan.now),
+        "policy": _policy(plan.policy),
+        "evidence": [
+            {"path": shown(witness.path), "size": witness.size, "sha256_of_metas": witness.metas}
+            for witness in plan.witnesses
+        ],
+        "leases": [{**_ref(end.ref), "class": end.kind.value, "why": end.why} for end in plan.leases],
+        "records": [
+            {**_ref(drop.ref), "unlinked_from": None if drop.parent is None else _ref(drop.parent), "why": drop.why}
+            for drop in plan.records
+        ],
+        "rows": [
+            {
+                "snapshotter": shown(row.snapshotter),
+                "name": shown(row.name),
+                "id": row.id,
+                "parent_id": row.parent_id,
+                "why": row.why,
+            }
+            for row in plan.rows
+        ],
+        "removals": [
+            {
+                "kind": removal.target.value,
+                "path": shown(removal.path),
+                "bytes": removal.bytes,
+                "expect": list(astuple(removal.expect)),
+                "after_edit": removal.after_edit,
+                "why": removal.why,
+            }
+            for removal in plan.removals
+        ],
+        "bytes": plan.bytes,
+        "withheld": [
+            {"kind": withheld.kind, "id": withheld.id, "bytes": withheld.bytes, "reason": withheld.reason}
+            for withheld in plan.withheld
+        ],
+    }
+
+
+def read_requests(text: str, name: str) -> list[Request]:
+    """What a plan file asks for.
+
+    Args:
+        text: its contents.
+        name: what errors call it.
+
+    Raises:
+        EvidenceUnreadable: it is not a plan of this schema.
+    """
+    try:
+        document = json.loads(text)
+        if document["schema"] != SCHEMA:
+            raise EvidenceUnreadable(f"{name}: a plan of schema {str(document['schema'])[:40]!r}, not {SCHEMA}")
+        return [
+            Request(
+                RawPath(unshown(plan["root"])),
+                UnixNano(int(plan["now"])),
+                _read_policy(plan["policy"]),
+                str(plan["hash"]),
+            )
+            for plan in document["plans"]
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise EvidenceUnreadable(f"{name}: not a plan ({type(error).__name__})") from error
+
+
+def _ref(ref: Ref) -> Document:
+    named: Document = {"kind": ref.kind.value, "namespace": shown(ref.namespace)}
+    if ref.kind is Kind.SNAPSHOT:
+        snapshotter, key = split_snapshot_key(ref.key)
+        return {**named, "snapshotter": shown(snapshotter), "id": shown(key)}
+    return {**named, "id": shown(ref.key)}
+
+
+def _policy(policy: Policy) -> Document:
+    return {
+        "end_leases": policy.end.value,
+        "older_than": policy.older_than,
+        "end_lease": [shown(name) for name in policy.leases],
+        "keep": [shown(name) for name in policy.keep],
+        "edit": policy.edit,
+    }
+
+
+def _read_policy(document: Document) -> Policy:
+    older_than = document["older_than"]
+    return Policy(
+        EndLeases(document["end_leases"]),
+        None if older_than is None else int(older_than),
+        tuple(unshown(name) for name in document["end_lease"]),
+        tuple(unshown(name) for name in document["keep"]),
+        bool(document["edit"]),
+    )

@@ -1,0 +1,87 @@
+"""Which leases a policy ends, and what it keeps whatever else it says."""
+
+from __future__ import annotations
+
+from drydock.model.data import LayoutKind
+from drydock.model.errors import Refused, Usage
+from drydock.model.findings import Finding, Severity
+from drydock.model.leases import Holding, LeaseClass
+from drydock.model.names import Ref
+from drydock.model.objects import StoreObject, Verdict
+from drydock.model.policies import Policy
+from drydock.model.store import Store
+from drydock.model.text import shown
+from drydock.model.times import show_span
+from drydock.verdict.find import find
+from drydock.verdict.judge import Reach
+
+
+def keep(verdict: Verdict, reached: Reach, policy: Policy) -> dict[Ref, str]:
+    """What the policy names to be kept, by reference, with the reason; empty for a name that fits nothing here."""
+    kept: dict[Ref, str] = {}
+    for word in policy.keep:
+        for subject in find(verdict, reached, word):
+            refs = subject.refs if isinstance(subject, StoreObject) else (subject,)
+            kept.update(dict.fromkeys(refs, f"kept by --keep {shown(word)}"))
+    return kept
+
+
+def end(verdict: Verdict, kept: dict[Ref, str], policy: Policy) -> list[Holding]:
+    """The leases that the policy ends, the expired ones included, none of them kept.
+
+    Raises:
+        Refused: a lease was named whose owner exists.
+        Usage: a lease was named both to be ended and to be kept.
+    """
+    ended: list[Holding] = []
+    for holding in verdict.leases:
+        named = holding.ref.key in policy.leases
+        if named and holding.ref in kept:
+            raise Usage(f"lease {shown(holding.ref.key)} is named to be ended and to be kept")
+        if named and holding.kind.is_owned:
+            raise Refused(f"lease {shown(holding.ref.key)} belongs to {holding.owner}: remove that with its engine")
+        if holding.ref not in kept and (named or _is_due(holding, verdict, policy)):
+            ended.append(holding)
+    return ended
+
+
+def describe(holding: Holding, verdict: Verdict) -> str:
+    """Why a lease ends, on one shown line."""
+    age = "" if holding.created is None else f", {show_span(verdict.now - holding.created)} old"
+    return f"{holding.kind.value}: {holding.reason}{age}"
+
+
+def blind_spots(store: Store) -> dict[Ref, str]:
+    """Snapshot records that must stay with all they refer to: their snapshotter's data is not fully understood."""
+    kept: dict[Ref, str] = {}
+    for snapshot in store.metadata.snapshots:
+        reason = backend_blindness(store, snapshot.snapshotter)
+        if reason:
+            kept[snapshot.ref] = reason
+    return kept
+
+
+def backend_blindness(store: Store, snapshotter: bytes) -> str:
+    """Why nothing of a snapshotter may be removed; empty where it may."""
+    backend = store.backends.get(snapshotter)
+    if backend is None:
+        return f"the data of snapshotter {shown(snapshotter)} is not below this root"
+    if backend.layout is LayoutKind.FOREIGN:
+        return f"the layout of snapshotter {shown(snapshotter)} is not fully understood"
+    return "" if backend.complete else first_cause(backend.findings)
+
+
+def first_cause(findings: list[Finding]) -> str:
+    """The first finding that is more than a note."""
+    causes = [finding.message for finding in findings if finding.severity is not Severity.NOTE]
+    return causes[0] if causes else "not everything could be read"
+
+
+def _is_due(holding: Holding, verdict: Verdict, policy: Policy) -> bool:
+    if holding.kind is LeaseClass.EXPIRED:
+        return True
+    if not policy.end.includes(holding.kind):
+        return False
+    if policy.older_than is None:
+        return True
+    return holding.created is not None and verdict.now - holding.created >= policy.older_than

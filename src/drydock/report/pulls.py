@@ -1,0 +1,200 @@
+"""Interrupted pulls as text and as the document ``drydock.pulls/1``."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import drydock
+from drydock.model.leases import Holding, LeaseClass
+from drydock.model.names import Digest, RawPath, UnixNano
+from drydock.model.pulls import LayerState, Pull, PulledLayer, Pulls
+from drydock.model.text import shown
+from drydock.model.times import show_span, show_time
+from drydock.report.amounts import show_bytes, show_count
+
+SCHEMA = "drydock.pulls/1"
+
+Document = dict[str, Any]
+
+_LISTED = 40
+_FULL_DIGEST = 71
+_SHORT_DIGEST = 19
+_BESIDE_DIGEST = 60
+_OTHERS = {
+    "index": ("index", "indexes"),
+    "manifest": ("manifest", "manifests"),
+    "attestation": ("attestation", "attestations"),
+    "config": ("config", "configs"),
+    "unknown": ("blob of unknown kind", "blobs of unknown kind"),
+    "damaged": ("of these damaged", "of these damaged"),
+    "unfinished": ("unfinished document", "unfinished documents"),
+    "extracting": ("unfinished extraction", "unfinished extractions"),
+}
+
+
+def pulls_lines(roots: Sequence[Pulls], now: UnixNano, where: RawPath | None, width: int) -> Iterator[str]:
+    """The pulls of every root for a person: tables as wide as ``width`` allows, commands and names never cut."""
+    target = "" if where is None else " " + shlex.quote(shown(where))
+    for number, root in enumerate(roots):
+        if number:
+            yield ""
+        count = show_count(len(root.pulls), "interrupted pull") if root.pulls else "no interrupted pulls"
+        yield f"{shown(root.root)}: {count}"
+        for pull in root.pulls:
+            yield ""
+            yield from _pull(pull, now, target, width)
+        if root.pulls:
+            yield ""
+            yield from _choices(root.pulls, target)
+
+
+def pulls_document(roots: Iterable[Pulls], now: UnixNano) -> Document:
+    """One document for every root. Fields may be added, never changed."""
+    return {
+        "schema": SCHEMA,
+        "drydock": drydock.__version__,
+        "now": show_time(now),
+        "roots": [
+            {
+                "path": shown(root.root),
+                "unread": root.unread,
+                "pulls": [_pull_document(pull) for pull in root.pulls],
+            }
+            for root in roots
+        ],
+    }
+
+
+def _pull(pull: Pull, now: UnixNano, target: str, width: int) -> Iterator[str]:
+    title = ", ".join(shown(source) for source in pull.sources) or "origin not known"
+    platforms = ", ".join(shown(platform) for platform in pull.platforms)
+    yield f"  {title}{'  ' + platforms if platforms else ''}  (namespace {shown(pull.namespace)})"
+    for image in pull.images:
+        yield f"    image {shown(image)}"
+    for digest in pull.targets:
+        yield f"    of {_digest(digest, _FULL_DIGEST)}"
+    for lease in pull.leases:
+        yield f"    lease {shown(lease.ref.key)}: {lease.kind.value}{_times(lease, now)}"
+    begin = "it is over, and freeing it gives" if pull.has_ended else "ending it frees"
+    yield f"    {begin} {show_bytes(pull.bytes)}; with what others hold too it is {show_bytes(pull.held)}"
+    if pull.updated is not None:
+        yield f"    last bytes came {show_span(now - pull.updated)} ago"
+    yield from _layers(pull.layers, width)
+    counts = dict(pull.others)
+    others = [f"{counts[word]} {_OTHERS[word][counts[word] != 1]}" for word in _OTHERS if word in counts]
+    if others:
+        yield f"    besides: {', '.join(others)}"
+    if pull.is_damaged:
+        yield "    what is damaged is not downloaded again while its record stands:"
+        yield "    end this pull, then pull again"
+    for finding in pull.findings:
+        yield f"    {finding.message}"
+    yield from _commands(pull, target)
+
+
+def _layers(layers: Sequence[PulledLayer], width: int) -> Iterator[str]:
+    if not layers:
+        yield "    no layer is known"
+        return
+    counts = [(state, sum(layer.state is state for layer in layers)) for state in LayerState]
+    said = ", ".join(f"{count} {state.value}" for state, count in counts if count)
+    unpacked = sum(layer.unpacked for layer in layers)
+    yield f"    {show_count(len(layers), 'layer')}: {said}; {unpacked} unpacked"
+    room = _FULL_DIGEST if width >= _FULL_DIGEST + _BESIDE_DIGEST else _SHORT_DIGEST
+    yield f"    {'':>3}  {'layer':<{room}}  {'size':>10}  {'got':>16}  {'blob':<8}  unpacked"
+    for number, layer in enumerate(layers[:_LISTED], 1):
+        size = "?" if layer.size is None else show_bytes(layer.size)
+        row = f"{number:>3}  {_digest(layer.digest, room):<{room}}  {size:>10}  {_got(layer):>16}"
+        yield f"    {row}  {layer.state.value:<8}  {'yes' if layer.unpacked else 'no'}"
+    if len(layers) > _LISTED:
+        yield f"    and {len(layers) - _LISTED} more: --format json has all"
+
+
+def _commands(pull: Pull, target: str) -> Iterator[str]:
+    ids = [shlex.quote(shown(lease.ref.key)) for lease in pull.leases]
+    if pull.has_ended:
+        yield "    the engine drops it when it next collects; to free it now:"
+        yield f"      drydock clean --apply{target}"
+        return
+    yield "    to end it:"
+    yield f"      drydock clean {' '.join(f'--end-lease {each}' for each in ids)} --apply{target}"
+    if pull.is_damaged or LeaseClass.TEMPORARY not in {lease.kind for lease in pull.leases}:
+        return
+    yield "    to keep it, to be resumed, and end all other temporary leases:"
+    yield f"      drydock clean --end-leases temporary {' '.join(f'--keep {each}' for each in ids)} --apply{target}"
+
+
+def _choices(pulls: Sequence[Pull], target: str) -> Iterator[str]:
+    kinds = {lease.kind for pull in pulls for lease in pull.leases}
+    if LeaseClass.TEMPORARY in kinds:
+        yield "  to end all temporary leases, those of builds and other operations too:"
+        yield f"    drydock clean --end-leases temporary --apply{target}"
+        yield "  to end those of them that began an hour ago or earlier:"
+        yield f"    drydock clean --end-leases temporary --older-than 1h --apply{target}"
+    if kinds - {LeaseClass.TEMPORARY, LeaseClass.EXPIRED}:
+        yield "  leases of another class end one by one, with --end-lease."
+    yield "  Each takes what nothing references as well. It shows what would go, and asks;"
+    yield "  without --apply it only shows."
+
+
+def _times(lease: Holding, now: UnixNano) -> str:
+    age = "" if lease.created is None else f", {show_span(now - lease.created)} old"
+    if lease.expires is None:
+        return f"{age}, does not end by itself"
+    left = lease.expires - now
+    return f"{age}, {'ends in' if left >= 0 else 'ended'} {show_span(left)}{'' if left >= 0 else ' ago'}"
+
+
+def _got(layer: PulledLayer) -> str:
+    if layer.state is LayerState.PARTIAL and layer.size:
+        return f"{show_bytes(layer.got)}  {min(100, layer.got * 100 // layer.size):>3} %"
+    return show_bytes(layer.got)
+
+
+def _digest(digest: Digest, room: int) -> str:
+    text = shown(digest)
+    return text if len(text) <= room or room == _FULL_DIGEST else text[:room]
+
+
+def _pull_document(pull: Pull) -> Document:
+    return {
+        "namespace": shown(pull.namespace),
+        "sources": [shown(source) for source in pull.sources],
+        "images": [shown(image) for image in pull.images],
+        "targets": [shown(digest) for digest in pull.targets],
+        "platforms": [shown(platform) for platform in pull.platforms],
+        "leases": [
+            {
+                "id": shown(lease.ref.key),
+                "class": lease.kind.value,
+                "reason": lease.reason,
+                "created": _time(lease.created),
+                "expires": _time(lease.expires),
+                "only_bytes": lease.only,
+            }
+            for lease in pull.leases
+        ],
+        "created": _time(pull.created),
+        "expires": _time(pull.expires),
+        "updated": _time(pull.updated),
+        "bytes": pull.bytes,
+        "held_bytes": pull.held,
+        "layers": [
+            {
+                "digest": shown(layer.digest),
+                "size": layer.size,
+                "got": layer.got,
+                "state": layer.state.value,
+                "unpacked": layer.unpacked,
+            }
+            for layer in pull.layers
+        ],
+        "others": dict(pull.others),
+        "findings": [finding.message for finding in pull.findings],
+    }
+
+
+def _time(time: UnixNano | None) -> str | None:
+    return None if time is None else show_time(time)
