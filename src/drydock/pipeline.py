@@ -12,7 +12,7 @@ from drydock.evidence.manifests import read_documents
 from drydock.evidence.roots import discover
 from drydock.evidence.store import Held, Progress, hold_store, read_store
 from drydock.evidence.witness import witnesses
-from drydock.model.errors import EvidenceUnreadable, Refused, Usage
+from drydock.model.errors import DrydockError, EvidenceUnreadable, Refused, Usage
 from drydock.model.explanations import Explanation
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.plans import Outcome
@@ -25,7 +25,7 @@ from drydock.model.text import shown
 from drydock.reclaim.guard import check_clock, refuse_if_used
 from drydock.reclaim.plan import make_plan
 from drydock.reclaim.plan_file import Request, plan_hash, read_requests
-from drydock.reclaim.unfinished import unfinished_runs
+from drydock.reclaim.unfinished import close_unfinished, unfinished_runs
 from drydock.verdict.explain import explain as explain_subject
 from drydock.verdict.find import find
 from drydock.verdict.judge import Reach, judge
@@ -38,6 +38,7 @@ def scan(
     now: UnixNano | None = None,
     measure: str = "recorded",
     verification: str = "size",
+    state: RawPath | None = None,
     progress: Progress | None = None,
 ) -> list[Scan]:
     """Say what is there, by state. Changes nothing.
@@ -47,6 +48,7 @@ def scan(
         now: what expiries are compared with; None for the clock.
         measure: ``recorded`` or ``disk``.
         verification: ``none``, ``size`` or ``digest``.
+        state: where to look for runs that were stopped, besides the default places.
         progress: told what was read.
 
     Returns:
@@ -58,7 +60,8 @@ def scan(
     """
     scans: list[Scan] = []
     for root in discover(where):
-        with _judged(root, now, measure=measure, verification=verification, progress=progress) as judged:
+        options = _judged(root, now, measure=measure, verification=verification, state=state, progress=progress)
+        with options as judged:
             scans.append(judged.scan)
     return scans
 
@@ -168,7 +171,8 @@ def clean(
         progress: told what was read, and what was removed.
 
     Returns:
-        One run for each root in which something was to be done; none without agreement.
+        One run for each root in which something was to be done; none without agreement. What goes wrong before
+        anything was changed is raised for the first of them, and a warning of its run for the others.
 
     Raises:
         EvidenceUnreadable: as for :func:`scan`.
@@ -180,9 +184,12 @@ def clean(
         judged = [_hold_to_change(stack, root, now, policy, progress) for root in discover(where)]
         scans = [each.scan for each in judged]
         _refuse_unknown(scans, policy)
+        for each in scans:
+            if each.plan.is_empty and not each.unread():
+                close_unfinished(each.plan.root, state)
         if not agree(scans):
             return []
-        return [_carry_out(each, state, quarantine, progress) for each in judged if not each.scan.plan.is_empty]
+        return _carry_out(judged, state, quarantine, progress)
 
 
 def apply(
@@ -221,7 +228,7 @@ def apply(
                 )
             check_clock(UnixNano(time.time_ns()), each.scan.verdict.store.newest())
             judged.append(each)
-        return [_carry_out(each, state, quarantine, progress) for each in judged if not each.scan.plan.is_empty]
+        return _carry_out(judged, state, quarantine, progress)
 
 
 def read_plans(path: str) -> list[Request]:
@@ -263,6 +270,8 @@ def undo(journal: RawPath) -> Run:
         raise EvidenceUnreadable(f"{shown(found.root)}: no containerd root")
     refuse_if_used(roots[0])
     with hold_store(roots[0], exclusive=True) as held:
+        # Something may have started since the first look.
+        refuse_if_used(roots[0])
         return undo_run(found, held)
 
 
@@ -283,12 +292,13 @@ def _judged(
     policy: Policy | None = None,
     measure: str = "recorded",
     verification: str = "size",
+    state: RawPath | None = None,
     progress: Progress | None = None,
     exclusive: bool = False,
 ) -> Iterator[_Judged]:
     with hold_store(root, exclusive=exclusive) as held:
         store = read_store(held, measure=measure, verification=verification, progress=progress)
-        store.findings += unfinished_runs(root.path)
+        store.findings += unfinished_runs(root.path, state)
         at = UnixNano(time.time_ns()) if now is None else now
         check_clock(at, store.newest())
         verdict, reached = judge(store, at)
@@ -306,13 +316,27 @@ def _hold_to_change(
     return judged
 
 
-def _carry_out(judged: _Judged, state: RawPath | None, quarantine: RawPath | None, progress: Progress | None) -> Run:
+def _carry_out(
+    judged: list[_Judged], state: RawPath | None, quarantine: RawPath | None, progress: Progress | None
+) -> list[Run]:
     from drydock.reclaim.execute import execute  # noqa: PLC0415 - a scan must not load what changes a store
 
     told = None if progress is None else partial(_tell, progress)
-    made = judged.scan.plan
-    store = judged.scan.verdict.store
-    return execute(made, judged.held, store, plan_hash=plan_hash(made), state=state, quarantine=quarantine, told=told)
+    runs: list[Run] = []
+    for each in judged:
+        made, store = each.scan.plan, each.scan.verdict.store
+        if made.is_empty:
+            continue
+        mark = plan_hash(made)
+        try:
+            run = execute(made, each.held, store, plan_hash=mark, state=state, quarantine=quarantine, told=told)
+        except DrydockError as error:
+            if not runs:
+                raise
+            # Of the roots before, something was changed: that must be told.
+            run = Run(made.root, None, "", warnings=[f"nothing was done: {error}"])
+        runs.append(run)
+    return runs
 
 
 def _tell(progress: Progress, _: Outcome) -> None:

@@ -63,7 +63,7 @@ def test_nothing_is_overwritten(store, anchor, room):
     assert (outcome.status, outcome.detail) == (Status.FAILED, "something is there again")
     assert (store.path / store.paths[0]).read_bytes() == b"pulled again"
     os.unlink(quarantine.place(removal))
-    assert put_back(anchor, removal, quarantine.place(removal)).status is Status.GONE
+    assert put_back(anchor, removal, quarantine.place(removal)).status is Status.FAILED
     quarantine.close()
 
 

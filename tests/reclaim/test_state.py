@@ -25,9 +25,11 @@ def places(tmp_path):
 
 
 def start(places, root=ROOT):
-    """A run with a journal."""
+    """A run with a journal, and an intention in it."""
     state = open_state(None, 0, places)
-    return state, JournalWriter(state.fd, state.path, root, None)
+    writer = JournalWriter(state.fd, state.path, root, None)
+    writer.intend_edit(RawPath(b"/meta.db"), {})
+    return state, writer
 
 
 def stop(state, writer):

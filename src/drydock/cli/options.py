@@ -36,13 +36,13 @@ def state_options(function: _F) -> _F:
         click.option(
             "--quarantine",
             metavar="DIR",
-            callback=_directory,
+            callback=absolute_path,
             help="Move things there instead of deleting them; DIR is on the same file system.",
         ),
         click.option(
             "--state",
             metavar="DIR",
-            callback=_directory,
+            callback=absolute_path,
             help="Where journal and backups go. [default: /var/lib/drydock, or a tmpfs if that is full]",
         ),
     ):
@@ -50,7 +50,8 @@ def state_options(function: _F) -> _F:
     return function
 
 
-def _directory(_: click.Context, __: click.Parameter, value: str | None) -> RawPath | None:
+def absolute_path(_: click.Context, __: click.Parameter, value: str | None) -> RawPath | None:
+    """What an option names, as absolute bytes."""
     return None if value is None else RawPath(os.fsencode(os.path.abspath(value)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from drydock.cli.options import now_option, where_argument
+from drydock.cli.options import absolute_path, now_option, where_argument
 from drydock.cli.output import console, open_output, print_json, print_lines, warn_unread
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath, UnixNano
@@ -28,6 +28,9 @@ from drydock.model.names import RawPath, UnixNano
     show_default=True,
     help="Sizes of committed snapshots: as containerd recorded them, or by walking every directory.",
 )
+@click.option(
+    "--state", metavar="DIR", callback=absolute_path, help="Look there too for runs that were stopped before their end."
+)
 @now_option
 @click.pass_context
 def scan(
@@ -38,6 +41,7 @@ def scan(
     output: str | None,
     verify: str,
     measure: str,
+    state: RawPath | None,
     now: UnixNano,
 ) -> None:
     """Say what is there, by state, with bytes. Changes nothing.
@@ -50,7 +54,7 @@ def scan(
     from drydock.report.table import print_scans  # noqa: PLC0415 - the same
 
     with show_progress() as progress:
-        scans = run(where, now=now, measure=measure, verification=verify, progress=progress)
+        scans = run(where, now=now, measure=measure, verification=verify, state=state, progress=progress)
     with open_output(output) as file:
         if form == "json":
             print_json(scan_document(scans, now), file)

@@ -29,7 +29,8 @@ class Run:
     """What a run did to one root."""
 
     root: RawPath
-    journal: RawPath
+    journal: RawPath | None
+    """None where nothing was begun; then there is a warning."""
     state: str
     """Why the journal is where it is; one shown line."""
     outcomes: list[Outcome] = field(default_factory=list)

@@ -90,20 +90,34 @@ def put_back(anchor: Anchor, removal: Removal, source: int, name: bytes) -> Outc
     try:
         parent, old_name = _open_checked(anchor, removal)
     except OSError as error:
-        return _failed(removal, error)
+        return Outcome(removal, Status.FAILED, _describe_way(error))
     try:
         if _look(source, name) is None:
-            return Outcome(removal, Status.GONE, "it is not in quarantine")
+            return Outcome(removal, Status.FAILED, "it is not in quarantine")
         if not _is_same(source, name, removal.expect):
             return Outcome(removal, Status.CHANGED, "something else is in quarantine under its name")
         knife.move(source, name, parent, old_name)
     except FileExistsError:
         return Outcome(removal, Status.FAILED, "something is there again")
     except OSError as error:
-        return _failed(removal, error)
+        return Outcome(removal, Status.FAILED, _describe_way(error))
     finally:
         os.close(parent)
     return Outcome(removal, Status.DONE)
+
+
+def is_in_place(anchor: Anchor, removal: Removal) -> bool:
+    """Whether the very file or directory that ``removal`` named lies where it lay."""
+    try:
+        parent, name = _open_checked(anchor, removal)
+    except OSError:
+        return False
+    try:
+        return _is_same(parent, name, removal.expect)
+    except OSError:
+        return False
+    finally:
+        os.close(parent)
 
 
 def _open_checked(anchor: Anchor, removal: Removal) -> tuple[int, bytes]:

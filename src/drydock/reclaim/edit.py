@@ -5,14 +5,17 @@ Sources: containerd core/metadata/buckets.go, core/snapshots/storage/bolt.go (v2
 
 from __future__ import annotations
 
+import enum
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
 
+from bbolt_reader import BoltError, Database
 from bbolt_surgery import Deletion, Receipt, SurgeryError, delete, restore
 from drydock.model.errors import ActionFailed
 from drydock.model.names import Kind, Ref, split_snapshot_key
 from drydock.model.plans import Plan, RowDrop
-from drydock.model.text import shown
+from drydock.model.text import shown, unshown
 
 Fields = Mapping[str, str | int]
 """A receipt as a journal keeps it."""
@@ -59,6 +62,41 @@ def edit(lock: int, name: bytes, deletions: list[Deletion], note: Callable[[Fiel
             return delete(descriptor, name, deletions, on_ready=lambda receipt: note(receipt.numbers())).numbers()
         except SurgeryError as error:
             raise ActionFailed(f"{shown(name)}: {error}") from error
+
+
+class Standing(enum.Enum):
+    """Where a database stands with regard to an edit."""
+
+    EDITED = "as the edit left it"
+    FORMER = "as it was before the edit"
+    MOVED = "somebody else wrote to it since the edit"
+
+
+def standing(lock: int, name: bytes, fields: Fields) -> Standing:
+    """Whether an edit still stands, never came to count or was taken back, or somebody wrote since.
+
+    Args:
+        lock: as for :func:`edit`.
+        name: as for :func:`edit`.
+        fields: what :func:`edit` noted.
+
+    Raises:
+        ActionFailed: the database or the note cannot be read.
+    """
+    receipt = _receipt(fields)
+    try:
+        with Database.from_fd(lock, name) as database:
+            meta = database.meta
+            at = (meta.txid, (meta.root, meta.sequence))
+            if at == (receipt.txid_after, receipt.root_after):
+                return Standing.EDITED
+            if at == (receipt.txid_before, receipt.root_before):
+                return Standing.FORMER
+            # Taken back in one more commit; or one of bbolt's own put its root on that page, which to it was free.
+            again = 0 < meta.txid - receipt.txid_after <= 2 and at[1] == receipt.root_before
+            return Standing.FORMER if again and _equals_backup(database, fields) else Standing.MOVED
+    except BoltError as error:
+        raise ActionFailed(f"{shown(name)}: {error}") from error
 
 
 def revert(lock: int, name: bytes, fields: Fields) -> None:
@@ -114,6 +152,26 @@ def _uvarint(number: int) -> bytes:
         number >>= 7
     encoded.append(number)
     return bytes(encoded)
+
+
+def _equals_backup(database: Database, fields: Fields) -> bool:
+    try:
+        with Database.open(unshown(str(fields["backup"]))) as backup:
+            return all(one == other for one, other in zip_longest(_contents(database), _contents(backup)))
+    except (BoltError, KeyError):
+        return False
+
+
+def _contents(database: Database) -> Iterator[tuple[tuple[bytes, ...], bytes, bytes | int]]:
+    pending = [database.root]
+    while pending:
+        bucket = pending.pop()
+        for key, value in bucket.items():
+            if isinstance(value, bytes):
+                yield bucket.path, key, value
+            else:
+                yield bucket.path, key, value.sequence
+                pending.append(value)
 
 
 def _receipt(fields: Fields) -> Receipt:

@@ -25,9 +25,10 @@ from drydock.reclaim.anchor import open_anchor
 from drydock.reclaim.apply import remove
 from drydock.reclaim.backup import back_up
 from drydock.reclaim.edit import Fields, edit, metadata_deletions, revert, row_deletions
-from drydock.reclaim.journal import JournalWriter, close_abandoned
+from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.quarantine import open_quarantine
-from drydock.reclaim.state import PLACES, State, find_unfinished, open_state
+from drydock.reclaim.state import State, open_state, places_with
+from drydock.reclaim.unfinished import close_unfinished
 
 Told = Callable[[Outcome], None]
 
@@ -57,13 +58,11 @@ def execute(
         Refused: there is no place for the journal, or the quarantine will not do.
         ActionFailed: the journal cannot be begun, or the backups cannot be made; nothing was changed.
     """
-    places = PLACES if state is None else (state, *PLACES)
-    earlier = find_unfinished(plan.root, places)
     with ExitStack() as stack:
         anchor = open_anchor(plan.root)
         stack.callback(anchor.close)
         edits = _edits(plan, held)
-        kept = open_state(state, sum(os.fstat(each.file.lock.fd).st_size for each in edits))
+        kept = open_state(state, sum(os.fstat(each.file.lock.fd).st_size for each in edits), places_with(None))
         stack.callback(kept.close)
         apart = None
         if quarantine is not None:
@@ -86,10 +85,7 @@ def execute(
         ready, waiting = _split([removal for removal in plan.removals if removal.after_edit], blocked)
         run.outcomes += remove(ready, anchor, journal, apart, told)
         run.outcomes += waiting
-        _finish(run, journal)
-        if not run.failed:
-            for abandoned in earlier:
-                close_abandoned(abandoned)
+        _finish(run, journal, state)
         return run
 
 
@@ -186,8 +182,10 @@ def _split(removals: list[Removal], blocked: dict[bytes | None, str]) -> tuple[l
     return ready, waiting
 
 
-def _finish(run: Run, journal: JournalWriter) -> None:
+def _finish(run: Run, journal: JournalWriter, state: RawPath | None) -> None:
     try:
         journal.finish()
+        if not run.failed:
+            close_unfinished(run.root, state)
     except ActionFailed as error:
         run.warnings.append(str(error))

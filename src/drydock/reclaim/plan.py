@@ -73,13 +73,13 @@ class _Planner:
         )
 
     def _ended(self) -> list[Holding]:
-        return end(self._verdict, self._kept, self._policy)
+        return end(self._verdict, self._kept.refs, self._policy)
 
     def _dropped(self, ended: list[Holding]) -> dict[Ref, RecordDrop]:
         """The records that nothing reaches once the leases have ended."""
         blind = blind_spots(self._store)
         refs = [holding.ref for holding in ended]
-        kept = {ref: why for ref, why in self._kept.items() if ref.kind is not Kind.LEASE}
+        kept = self._kept.refs
         after = reach(self._store, self._verdict.now, refs, {**blind, **kept}).states()
         free = reach(self._store, self._verdict.now, refs).states()
         why = self._reasons(ended)
@@ -114,6 +114,8 @@ class _Planner:
         for snapshot in self._store.metadata.snapshots:
             if snapshot.ref not in dropped:
                 named.setdefault(snapshot.snapshotter, set()).add(snapshot.name)
+        for snapshotter, name in self._kept.rows:
+            named.setdefault(snapshotter, set()).add(name)
         rows: list[RowDrop] = []
         for snapshotter, backend in self._store.backends.items():
             if not backend_blindness(self._store, snapshotter):
@@ -161,6 +163,8 @@ class _Planner:
         """Why an object's data goes; empty where it stays, which is told where it looks free."""
         if found.refs and any(ref not in dropped for ref in found.refs):
             return self._kept_record(found)
+        if found.path in self._kept.paths:
+            return self._withhold(found, self._kept.paths[found.path])
         if found.kind is ObjectKind.SNAPSHOT and found.row is not None:
             if (found.snapshotter, found.row) in gone:
                 return dropped[found.refs[0]].why if found.refs else "no record names its row"

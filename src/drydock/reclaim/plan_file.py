@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass
 from typing import Any, Final
 
 import drydock
-from drydock.model.errors import EvidenceUnreadable
+from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.names import Kind, RawPath, Ref, UnixNano, split_snapshot_key
 from drydock.model.plans import Plan
 from drydock.model.policies import EndLeases, Policy
@@ -46,8 +46,7 @@ def plans_document(plans: Sequence[Plan]) -> Document:
 
 def plan_hash(plan: Plan) -> str:
     """SHA-256 over everything in the plan's document."""
-    canonical = json.dumps(plan_document(plan), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return _hash(plan_document(plan))
 
 
 def plan_document(plan: Plan) -> Document:
@@ -104,11 +103,15 @@ def read_requests(text: str, name: str) -> list[Request]:
 
     Raises:
         EvidenceUnreadable: it is not a plan of this schema.
+        Refused: a plan in it was changed: what its reader crossed out would be done all the same.
     """
     try:
         document = json.loads(text)
         if document["schema"] != SCHEMA:
             raise EvidenceUnreadable(f"{name}: a plan of schema {str(document['schema'])[:40]!r}, not {SCHEMA}")
+        for plan in document["plans"]:
+            if _hash({field: value for field, value in plan.items() if field != "hash"}) != plan["hash"]:
+                raise Refused(f"{name}: it was changed since drydock plan wrote it; change the options of plan instead")
         return [
             Request(
                 RawPath(unshown(plan["root"])),
@@ -120,6 +123,11 @@ def read_requests(text: str, name: str) -> list[Request]:
         ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise EvidenceUnreadable(f"{name}: not a plan ({type(error).__name__})") from error
+
+
+def _hash(document: Document) -> str:
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _ref(ref: Ref) -> Document:

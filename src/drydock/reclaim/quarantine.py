@@ -96,12 +96,12 @@ def open_quarantine(directory: RawPath, anchor: Anchor, run: str) -> Quarantine:
 def put_back(anchor: Anchor, removal: Removal, place: RawPath) -> Outcome:
     """Move what lies at ``place``, where a journal says ``removal`` was moved, back to where it was."""
     folder, _, name = place.rpartition(b"/")
+    if not place.startswith(b"/") or not place.endswith(b"/" + removal.path) or b".." in place.split(b"/"):
+        return Outcome(removal, Status.FAILED, f"{shown(place)} is no place in a quarantine")
     try:
         source = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return Outcome(removal, Status.GONE, "it is not in quarantine")
     except OSError as error:
-        return Outcome(removal, Status.FAILED, f"quarantine: {error.strerror}")
+        return Outcome(removal, Status.FAILED, f"quarantine {shown(folder)}: {error.strerror}")
     try:
         return cuts.put_back(anchor, removal, source, name)
     finally:

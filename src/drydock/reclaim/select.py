@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from drydock.model.data import LayoutKind
 from drydock.model.errors import Refused, Usage
 from drydock.model.findings import Finding, Severity
 from drydock.model.leases import Holding, LeaseClass
-from drydock.model.names import Ref
+from drydock.model.names import RawPath, Ref
 from drydock.model.objects import StoreObject, Verdict
 from drydock.model.policies import Policy
 from drydock.model.store import Store
@@ -16,13 +18,30 @@ from drydock.verdict.find import find
 from drydock.verdict.judge import Reach
 
 
-def keep(verdict: Verdict, reached: Reach, policy: Policy) -> dict[Ref, str]:
-    """What the policy names to be kept, by reference, with the reason; empty for a name that fits nothing here."""
-    kept: dict[Ref, str] = {}
+@dataclass(slots=True)
+class Kept:
+    """What the policy names to be kept, with the reason; empty where no name fits anything here."""
+
+    refs: dict[Ref, str] = field(default_factory=dict)
+    rows: dict[tuple[bytes, bytes], str] = field(default_factory=dict)
+    """By snapshotter and name."""
+    paths: dict[RawPath, str] = field(default_factory=dict)
+
+
+def keep(verdict: Verdict, reached: Reach, policy: Policy) -> Kept:
+    """What the policy names to be kept: records, and also rows and data that no record names."""
+    kept = Kept()
     for word in policy.keep:
+        reason = f"kept by --keep {shown(word)}"
         for subject in find(verdict, reached, word):
-            refs = subject.refs if isinstance(subject, StoreObject) else (subject,)
-            kept.update(dict.fromkeys(refs, f"kept by --keep {shown(word)}"))
+            if not isinstance(subject, StoreObject):
+                kept.refs[subject] = reason
+                continue
+            kept.refs.update(dict.fromkeys(subject.refs, reason))
+            if subject.row is not None:
+                kept.rows[subject.snapshotter, subject.row] = reason
+            if subject.path is not None:
+                kept.paths[subject.path] = reason
     return kept
 
 

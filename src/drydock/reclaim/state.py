@@ -73,8 +73,16 @@ def open_state(directory: RawPath | None, need: int, places: Iterable[RawPath] =
     raise Refused(f"no place for the journal ({'; '.join(problems)}): name one with --state")
 
 
+def places_with(directory: RawPath | None) -> tuple[RawPath, ...]:
+    """Where journals may lie: the default places, after ``directory``, which the user chose, if there is one."""
+    return PLACES if directory is None else (directory, *PLACES)
+
+
 def find_unfinished(root: RawPath, places: Iterable[RawPath] = PLACES) -> list[Journal]:
-    """The journals of runs on ``root`` that were killed, oldest first; a run that is still going is not among them."""
+    """The journals of runs on ``root`` that were killed, oldest first; a run that is still going is not among them.
+
+    Nor is one that wrote down no action: it did nothing.
+    """
     found: list[Journal] = []
     for place in places:
         with suppress(OSError):
@@ -82,7 +90,7 @@ def find_unfinished(root: RawPath, places: Iterable[RawPath] = PLACES) -> list[J
             try:
                 for run in sorted(map(os.fsencode, os.listdir(base)))[-_RUNS:]:
                     journal = _read_abandoned(base, RawPath(os.path.join(place, run)), run)
-                    if journal is not None and journal.root == root and journal.finished is None:
+                    if journal is not None and journal.root == root and journal.entries and journal.finished is None:
                         found.append(journal)
             finally:
                 os.close(base)
@@ -114,12 +122,13 @@ def _read_abandoned(base: int, path: RawPath, run: bytes) -> Journal | None:
 
 
 def _open_run(place: RawPath, need: int, why: str) -> State:
+    # Asked before anything is made: the last block of a full disk is not for an empty folder.
+    room = os.statvfs(place if os.path.isdir(place) else os.path.dirname(place) or b".")
+    free = room.f_frsize * room.f_bavail
+    if free < need + _MARGIN:
+        raise OSError(errno.ENOSPC, f"{free} bytes free, {need + _MARGIN} needed")
     base = _open_base(place, create=True)
     try:
-        room = os.fstatvfs(base)
-        free = room.f_frsize * room.f_bavail
-        if free < need + _MARGIN:
-            raise OSError(errno.ENOSPC, f"{free} bytes free, {need + _MARGIN} needed")
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         for number in range(100):
             run = f"{stamp}-{os.getpid()}{f'-{number}' if number else ''}"

@@ -1,18 +1,24 @@
-"""Undoing a run by its journal: what was moved is moved back, then each database's former root is committed again."""
+"""Undoing a run by its journal: what was moved is moved back, then each database's former root is committed again.
+
+At every moment, and whatever fails, no record stands whose data is not there: data comes back first and is synced; the
+metadata.db follow, and meta.db is last. What stays undone is data or rows that no record names, which does no harm.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 
-from drydock.evidence.store import Held
+from drydock.evidence.store import File, Held
 from drydock.model.errors import ActionFailed
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status
 from drydock.model.runs import EditOutcome, Run
-from drydock.model.text import shown
+from drydock.model.text import shown, unshown
 from drydock.reclaim.anchor import Anchor, open_anchor
-from drydock.reclaim.edit import revert
-from drydock.reclaim.journal import Entry, Journal
+from drydock.reclaim.cuts import is_in_place
+from drydock.reclaim.edit import Standing, revert, standing
+from drydock.reclaim.journal import Entry, Journal, close_abandoned
 from drydock.reclaim.quarantine import put_back
 
 
@@ -20,66 +26,81 @@ def undo(journal: Journal, held: Held) -> Run:
     """Undo what a journal says was done, under locks the caller holds exclusively.
 
     A database is put back only when everything that its edit let go of is there again: a record whose data is gone
-    would make every later pull of it fail (model: a record without its blob is never fetched again).
+    would make every later pull of it fail (model: a record without its blob is never fetched again). Where a database
+    cannot be put back, what its edit let go of stays in quarantine. An undo that was stopped can be repeated.
 
     Args:
         journal: as read.
         held: the same root's databases.
     """
     run = Run(journal.root, journal.path, "the journal that was undone")
+    edits = [entry for entry in reversed(journal.entries) if entry.do == "edit"]
+    barred = next(filter(None, (_hindrance(held, entry) for entry in edits)), "")
     anchor = open_anchor(journal.root)
     try:
-        lost = False
         for entry in reversed(journal.entries):
             if entry.removal is not None:
-                outcome = _back(anchor, entry, entry.removal)
-                run.outcomes.append(outcome)
-                lost = lost or (entry.removal.after_edit and outcome.status not in (Status.DONE, Status.GONE))
-        for entry in reversed(journal.entries):
-            if entry.do == "edit":
-                run.edits.append(_unedit(held, entry, lost=lost))
+                run.outcomes.append(_back(anchor, entry, entry.removal, barred))
     finally:
         anchor.close()
+    if any(outcome.status is Status.DONE for outcome in run.outcomes):
+        # A commit's sync says nothing of renames in other directories.
+        os.sync()
+    if any(outcome.action.after_edit and outcome.status is Status.FAILED for outcome in run.outcomes):
+        barred = barred or "data that its former records name was deleted, or could not be moved back"
+    for entry in edits:
+        run.edits.append(_unedit(held, entry, barred))
+        if run.edits[-1].status is not Status.DONE:
+            barred = barred or f"{shown(entry.path)} could not be put back"
+    if not run.failed and journal.finished is None:
+        try:
+            close_abandoned(journal)
+        except ActionFailed as error:
+            run.warnings.append(str(error))
     return run
 
 
-def _back(anchor: Anchor, entry: Entry, removal: Removal) -> Outcome:
+def _back(anchor: Anchor, entry: Entry, removal: Removal, barred: str) -> Outcome:
     """GONE where there is nothing to move back since it was never taken away."""
-    if entry.ended is not None and entry.ended.status not in (Status.DONE, Status.FAILED):
+    if entry.ended is not None and entry.ended.status is Status.CHANGED:
         return Outcome(removal, Status.GONE, "it was not removed")
-    if _is_there(anchor, removal):
+    if is_in_place(anchor, removal):
+        if entry.to is None and stat.S_ISDIR(removal.expect.mode):
+            return Outcome(removal, Status.FAILED, "it is there, but a part of it may have been deleted")
         return Outcome(removal, Status.GONE, "it is in its place")
     if entry.to is None:
         return Outcome(removal, Status.FAILED, "deleted: it cannot come back")
+    if removal.after_edit and barred:
+        return Outcome(removal, Status.FAILED, f"left in {shown(entry.to)}: {barred}")
     return put_back(anchor, removal, entry.to)
 
 
-def _is_there(anchor: Anchor, removal: Removal) -> bool:
+def _hindrance(held: Held, entry: Entry) -> str:
+    """Why a database cannot be put back; empty where it can, or need not."""
+    file = _find(held, entry.path)
+    if file is None:
+        return f"{shown(entry.path)} is not there"
     try:
-        parent, name = anchor.open_parent(removal.path, removal.expect.device)
-    except OSError:
-        return False
-    try:
-        found = os.lstat(name, dir_fd=parent)
-    except OSError:
-        return False
-    finally:
-        os.close(parent)
-    return found.st_ino == removal.expect.inode and found.st_dev == removal.expect.device
+        stands = standing(file.lock.fd, file.path, entry.fields)
+    except ActionFailed as error:
+        return str(error)
+    return f"{shown(entry.path)}: {stands.value}" if stands is Standing.MOVED else ""
 
 
-def _unedit(held: Held, entry: Entry, *, lost: bool) -> EditOutcome:
-    backup = RawPath(os.fsencode(str(entry.fields.get("backup", ""))))
-    if entry.ended is not None and entry.ended.status is not Status.DONE:
-        return EditOutcome(entry.path, 0, 0, Status.GONE, "it was not edited", backup)
-    if lost:
-        why = "left as it is: data that its former records name was deleted, or could not be moved back"
-        return EditOutcome(entry.path, 0, 0, Status.FAILED, f"{why}; the backup is {shown(backup)}", backup)
-    for file in (held.metadata, *held.backends.values()):
-        if file is not None and file.path == entry.path:
-            try:
-                revert(file.lock.fd, file.path, entry.fields)
-            except ActionFailed as error:
-                return EditOutcome(entry.path, 0, 0, Status.FAILED, f"{error}; the backup is {shown(backup)}", backup)
-            return EditOutcome(entry.path, 0, 0, Status.DONE, "its former contents are back", backup)
-    return EditOutcome(entry.path, 0, 0, Status.FAILED, f"it is not there; the backup is {shown(backup)}", backup)
+def _unedit(held: Held, entry: Entry, barred: str) -> EditOutcome:
+    backup = RawPath(unshown(str(entry.fields.get("backup", ""))))
+    file = _find(held, entry.path)
+    try:
+        if file is not None and standing(file.lock.fd, file.path, entry.fields) is Standing.FORMER:
+            return EditOutcome(entry.path, 0, 0, Status.DONE, "it is as it was before the edit", backup)
+        if file is None or barred:
+            return EditOutcome(entry.path, 0, 0, Status.FAILED, f"left as it is: {barred}", backup)
+        revert(file.lock.fd, file.path, entry.fields)
+    except ActionFailed as error:
+        return EditOutcome(entry.path, 0, 0, Status.FAILED, str(error), backup)
+    return EditOutcome(entry.path, 0, 0, Status.DONE, "its former contents are back", backup)
+
+
+def _find(held: Held, path: RawPath) -> File | None:
+    files = (held.metadata, *held.backends.values())
+    return next((file for file in files if file is not None and file.path == path), None)

@@ -1,15 +1,16 @@
-"""Runs that were killed: what a scan says of them."""
+"""Runs that were killed: what a scan says of them, and the end of their journals once nothing is left to do."""
 
 from __future__ import annotations
 
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.text import shown
-from drydock.reclaim.state import find_unfinished
+from drydock.reclaim.journal import close_abandoned
+from drydock.reclaim.state import find_unfinished, places_with
 
 
-def unfinished_runs(root: RawPath) -> list[Finding]:
-    """One note for each journal of a killed run on ``root``, in the default places."""
+def unfinished_runs(root: RawPath, state: RawPath | None = None) -> list[Finding]:
+    """One note for each journal of a killed run on ``root``, in the default places and in ``state``."""
     return [
         Finding(
             "unfinished-run",
@@ -19,5 +20,15 @@ def unfinished_runs(root: RawPath) -> list[Finding]:
             Place(journal.path),
             remedy="drydock clean --apply, with the options it had: it finishes the run",
         )
-        for journal in find_unfinished(root)
+        for journal in find_unfinished(root, places_with(state))
     ]
+
+
+def close_unfinished(root: RawPath, state: RawPath | None = None) -> None:
+    """Write into the journals of killed runs on ``root`` that a later run found nothing more to do.
+
+    Raises:
+        ActionFailed: one cannot be written.
+    """
+    for journal in find_unfinished(root, places_with(state)):
+        close_abandoned(journal)

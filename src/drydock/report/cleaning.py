@@ -46,7 +46,8 @@ def run_lines(run: Run) -> Iterator[str]:
     counts = Counter(outcome.status for outcome in run.outcomes)
     said = ", ".join(f"{count} {status.value}" for status, count in counts.items())
     yield f"  files and directories: {said or 'none'}; {show_bytes(run.freed)} freed"
-    yield f"  journal: {shown(run.journal)} ({run.state})"
+    if run.journal is not None:
+        yield f"  journal: {shown(run.journal)} ({run.state})"
 
 
 def _edits(plan: Plan) -> Iterator[str]:
