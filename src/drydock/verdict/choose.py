@@ -1,0 +1,140 @@
+"""Which image or container a word means, as ``docker`` and ``ctr`` take it: a name, an id, or the beginning of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from drydock.model.errors import Usage
+from drydock.model.exports import ChosenContainer, ChosenImage
+from drydock.model.names import Digest, Ref, is_digest
+from drydock.model.objects import ObjectKind, StoreObject, Verdict
+from drydock.model.text import shown
+from drydock.verdict.find import image_names, short_names
+
+_SHORTEST_PREFIX = 4
+_LISTED = 8
+
+
+def choose_image(verdict: Verdict, word: bytes, namespace: bytes | None = None) -> ChosenImage | None:
+    """The image that a word means: by name, by digest, by the beginning of either; None where there is none.
+
+    A digest of a blob that no image has is an image too: its names may be lost.
+
+    Args:
+        verdict: from :func:`drydock.verdict.judge.judge`.
+        word: what was typed.
+        namespace: look in this one only.
+
+    Raises:
+        Usage: it means several images.
+    """
+    images = [each for each in verdict.store.metadata.images if namespace in (None, each.namespace)]
+    wanted = {word, *image_names(word)}
+    tests = (
+        lambda name, target: name in wanted,
+        lambda name, target: word in (target, target.partition(b":")[2]),
+        lambda name, target: word in short_names(name) or (len(word) >= _SHORTEST_PREFIX and name.startswith(word)),
+        lambda name, target: target.startswith(word) or target.partition(b":")[2].startswith(word),
+    )
+    for test in tests:
+        found = [each for each in images if word and test(each.name, each.target)]
+        targets = {each.target for each in found}
+        if len(targets) > 1:
+            raise Usage(_several(word, (each.namespace + b"/" + each.name for each in found)))
+        if found:
+            names = tuple(dict.fromkeys(each.name for each in found))
+            return ChosenImage(found[0].target, names, found[0].media_type)
+    digest = _blob(verdict, word)
+    return None if digest is None else ChosenImage(digest, (), b"")
+
+
+def choose_container(verdict: Verdict, word: bytes, namespace: bytes | None = None) -> ChosenContainer | None:
+    """The container that a word means: dockerd's by name or id, containerd's by id, else a snapshot by its key.
+
+    dockerd's stopped containers have no record in containerd, and its running ones name no snapshot: the snapshot that
+    has the container's id is its file system (moby daemon/containerd/image_snapshot.go, v28.5).
+
+    Args:
+        verdict: as for :func:`choose_image`.
+        word: what was typed.
+        namespace: as for :func:`choose_image`.
+
+    Raises:
+        Usage: it means several containers.
+    """
+    names = {
+        each: container.name or b"" for each, container in (verdict.store.owners.containers or {}).items()
+    }
+    known = [each for each in _containers(verdict, names) if namespace in (None, each.namespace)]
+    snapshots = [each for each in _snapshots(verdict) if namespace in (None, each.namespace)]
+    tests = (
+        (known, lambda key: word in (key, names.get(key))),
+        (snapshots, lambda key: key == word),
+        (known, lambda key: key.startswith(word)),
+        (snapshots, lambda key: len(word) >= _SHORTEST_PREFIX and key.startswith(word)),
+    )
+    for candidates, test in tests:
+        found = list(dict.fromkeys(each for each in candidates if word and test(each.id)))
+        if len(found) > 1:
+            raise Usage(_several(word, (each.namespace + b"/" + each.id for each in found)))
+        if found:
+            return found[0]
+    return None
+
+
+def _containers(verdict: Verdict, docker: Iterable[bytes]) -> Iterator[ChosenContainer]:
+    by_key: dict[bytes, list[ChosenContainer]] = {}
+    for each in _snapshots(verdict):
+        by_key.setdefault(each.id, []).append(each)
+    for container in verdict.store.metadata.containers:
+        key = container.snapshot_key if container.snapshotter else container.id
+        same = [
+            each
+            for each in by_key.get(key, ())
+            if each.namespace == container.namespace and container.snapshotter in (b"", each.snapshotter)
+        ]
+        row = same[0].row if same else None
+        snapshotter = same[0].snapshotter if same else container.snapshotter
+        yield ChosenContainer(container.id, container.namespace, snapshotter, row)
+    for each in docker:
+        yield from by_key.get(each, (ChosenContainer(each, b"", b"", None),))
+
+
+def _snapshots(verdict: Verdict) -> Iterator[ChosenContainer]:
+    for found in verdict.objects:
+        if found.kind is not ObjectKind.SNAPSHOT:
+            continue
+        if found.refs:
+            for ref in found.refs:
+                yield ChosenContainer(_key(ref), ref.namespace, found.snapshotter, found.row)
+        elif found.row is not None:
+            namespace, key = _named(found)
+            yield ChosenContainer(key, namespace, found.snapshotter, found.row)
+
+
+def _key(ref: Ref) -> bytes:
+    return ref.key.partition(b"/")[2]
+
+
+def _named(found: StoreObject) -> tuple[bytes, bytes]:
+    """Namespace and key, as the row's name has them: ``namespace/number/key`` (core/metadata/snapshot.go createKey)."""
+    namespace, _, rest = (found.row or b"").partition(b"/")
+    return namespace, rest.partition(b"/")[2]
+
+
+def _blob(verdict: Verdict, word: bytes) -> Digest | None:
+    blobs = verdict.store.content.blobs
+    if is_digest(word):
+        return Digest(word) if word in blobs else None
+    if len(word) < _SHORTEST_PREFIX:
+        return None
+    found = [each for each in blobs if each.startswith(word) or each.partition(b":")[2].startswith(word)]
+    if len(found) > 1:
+        raise Usage(_several(word, found))
+    return found[0] if found else None
+
+
+def _several(word: bytes, names: Iterable[bytes]) -> str:
+    every = sorted({shown(each) for each in names})
+    more = f" and {len(every) - _LISTED} more" if len(every) > _LISTED else ""
+    return f"{shown(word)} may mean any of {len(every)}: {', '.join(every[:_LISTED])}{more}"
