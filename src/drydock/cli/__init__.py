@@ -25,6 +25,9 @@ _COMMANDS = {
     "plan": "write down what would be removed",
     "apply": "do what a plan says",
     "clean": "show what nothing references; with --apply remove it",
+    "ls": "images, containers, snapshots, leases, content or ingests",
+    "export": "take out an image, or a container's files",
+    "diff": "what a container changed against its image",
     "undo": "put back what a run moved and edited",
     "bolt": "look into a bbolt file",
 }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 
-_NONE = (errno.ENODATA, errno.ENOTSUP, errno.ENOENT)
-
 
 def read_xattrs(name: bytes, parent: int) -> dict[bytes, bytes]:
     """All extended attributes of ``name`` in the open folder ``parent``; of the folder itself where ``name`` is ``.``.
@@ -23,12 +21,9 @@ def read_xattrs(name: bytes, parent: int) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
     try:
         for key in xattr.list(path, nofollow=True):
-            try:
-                found[key] = xattr.get(path, key, nofollow=True)
-            except OSError as error:
-                if error.errno not in _NONE:
-                    raise
+            found[key] = xattr.get(path, key, nofollow=True)
     except OSError as error:
-        if error.errno != errno.ENOTSUP:
+        # Not of every file system; an ACL that says what the mode says is listed and has no value on some.
+        if error.errno not in (errno.ENOTSUP, errno.ENODATA):
             raise
     return found

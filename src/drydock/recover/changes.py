@@ -80,7 +80,9 @@ class _Comparison:
                 yield from self._parents()
                 yield Change(kind, self._path(name))
             if here is not None and here.folders and not _is_same(here, before):
-                self._enter(name, here, before if before is not None and before.folders else None, said=kind is not None)
+                self._enter(
+                    name, here, before if before is not None and before.folders else None, said=kind is not None
+                )
 
     def _enter(self, name: bytes, new: Merged, old: Merged | None, *, said: bool) -> None:
         self._levels.append(_Level(name, new, old, said, []))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from drydock.evidence.file import open_regular
 from drydock.model.errors import EvidenceUnreadable
+from drydock.model.exports import Exported
 from drydock.model.text import shown
 from drydock.recover.layers import Stack
 from drydock.recover.overlay import Found, Merged, Overlay
@@ -19,15 +20,13 @@ from drydock.recover.tree import walk
 _TOP = b"./"
 
 
-def write_tree(
-    stack: Stack, output: Output, note: Callable[[str], None], told: Callable[[int], None] | None = None
-) -> int:
+def write_tree(stack: Stack, output: Output, exported: Exported, told: Callable[[int], None] | None = None) -> int:
     """Write a file system as a tar archive.
 
     Args:
         stack: its layers.
         output: where the archive goes.
-        note: told of what is missing or wrong in it, one shown line each.
+        exported: gets the remarks and the damage.
         told: called with the number of entries written since its last call.
 
     Returns:
@@ -39,6 +38,7 @@ def write_tree(
     """
     if not stack.layers:
         raise EvidenceUnreadable("it has no layer: there is nothing in it")
+    note = exported.note
     with Places(stack) as places:
         overlay = Overlay(places, stack.private, note)
         writer = _Writer(overlay, Archive(output, note), note)
@@ -53,6 +53,8 @@ def write_tree(
         except OSError as error:
             raise EvidenceUnreadable(f"{stack.names[0]}: {error.strerror}") from error
         writer.archive.finish()
+    if writer.sockets:
+        exported.remarks.append(f"{writer.sockets} sockets are left out: tar has no word for them")
     return count
 
 
@@ -62,6 +64,7 @@ class _Writer:
     def __init__(self, overlay: Overlay, archive: Archive, note: Callable[[str], None]) -> None:
         self._overlay = overlay
         self.archive = archive
+        self.sockets = 0
         self._note = note
         self._linked: dict[tuple[int, int], bytes] = {}
 
@@ -86,7 +89,7 @@ class _Writer:
             self.archive.add(name.rstrip(b"/") + b"/", info, xattrs=self._overlay.visible(merged.top))
             return True
         if stat.S_ISSOCK(info.st_mode):
-            self._note(f"/{shown(path)}: a socket; tar has no word for it")
+            self.sockets += 1
             return False
         if info.st_nlink > 1:
             first = self._linked.get(merged.top.inode)

@@ -1,7 +1,7 @@
 """An image as an archive that ``docker load``, ``ctr images import`` and skopeo read: an OCI layout in a tar.
 
-Sources: opencontainers image-spec v1.1, image-layout.md; containerd core/images/archive/exporter.go, importer.go (v2.1);
-moby image/tarexport (v28.5) for manifest.json, which engines without the containerd image store need.
+Sources: opencontainers image-spec v1.1, image-layout.md; containerd core/images/archive/exporter.go, importer.go
+(v2.1); moby image/tarexport (v28.5) for manifest.json, which engines without the containerd image store need.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def select_variants(
     if platform is not None:
         images = [each for each in images if matches(each.platform, platform)]
         if not images:
-            has = ", ".join(sorted({shown(each.platform) for each in found.variants if each.platform})) or "unknown ones"
+            has = (
+                ", ".join(sorted({shown(each.platform) for each in found.variants if each.platform})) or "unknown ones"
+            )
             raise Usage(f"the image is not for {shown(platform)}; it is for {has}")
     whole: list[Variant] = []
     for each in images:
@@ -71,12 +73,12 @@ def select_variants(
 
 def write_image(
     root: RawPath,
-    chosen: ChosenImage,
-    found: Variants,
-    selected: Iterable[Variant],
     blobs: Mapping[Digest, BlobFile],
+    chosen: ChosenImage,
     output: Output,
     *,
+    found: Variants,
+    selected: Iterable[Variant],
     alone: bool,
     told: Callable[[int], None] | None = None,
 ) -> int:
@@ -84,11 +86,11 @@ def write_image(
 
     Args:
         root: absolute path of the containerd root.
+        blobs: what is on disk.
         chosen: the image and its names.
+        output: where the archive goes.
         found: the image by platform.
         selected: from :func:`select_variants`.
-        blobs: what is on disk.
-        output: where the archive goes.
         alone: the names point to the manifest of the one platform, instead of to the index.
         told: called with the number of bytes written since its last call.
 

@@ -1,7 +1,7 @@
 """Which folders make up the file system of a snapshot, the uppermost first.
 
-Sources: containerd plugins/snapshots/overlay/overlay.go (``mounts``, ``createSnapshot``), plugins/snapshots/native/native.go
-(``mounts``, ``createSnapshot``), v2.1.
+Sources: containerd plugins/snapshots/overlay/overlay.go (``mounts``, ``createSnapshot``),
+plugins/snapshots/native/native.go (``mounts``, ``createSnapshot``), v2.1.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def parent_stack(store: Store, snapshotter: bytes, row: bytes) -> Stack:
 def _backend(store: Store, snapshotter: bytes) -> Backend:
     backend = store.backends.get(snapshotter)
     if backend is None:
-        raise EvidenceUnreadable(f"snapshotter {shown(snapshotter)} keeps its data elsewhere, where drydock does not look")
+        raise EvidenceUnreadable(
+            f"snapshotter {shown(snapshotter)} keeps its data elsewhere, where drydock does not look"
+        )
     if backend.layout is LayoutKind.FOREIGN or snapshotter == _FUSE:
         raise EvidenceUnreadable(f"how snapshotter {shown(snapshotter)} lays out its files is not known to drydock")
     return backend
@@ -67,7 +69,7 @@ def _stack(store: Store, backend: Backend, name: bytes) -> Stack:
     if backend.layout is LayoutKind.NATIVE:
         # Each is a full copy; a view with a parent has no folder of its own.
         rows = [row for row in rows if row.kind is not RowKind.VIEW or not row.parent][:1]
-        parts = [(backend.path, SNAPSHOTS, b"%d" % row.id) for row in rows]
+        parts: list[tuple[bytes, ...]] = [(backend.path, SNAPSHOTS, b"%d" % row.id) for row in rows]
     else:
         # A view is its parents' folders; its own stays empty.
         rows = rows[1:] if rows[0].kind is RowKind.VIEW and rows[0].parent else rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -40,6 +41,24 @@ class Output:
             raise
         except OSError as error:
             raise ActionFailed(f"{self._name}: {error.strerror}") from error
+
+
+@contextmanager
+def open_export(path: RawPath | None, root: RawPath) -> Iterator[Output]:
+    """A new file as :func:`new_file` gives it, or stdout where ``path`` is None.
+
+    Raises:
+        Usage: stdout is a terminal; or as for :func:`new_file`.
+        ActionFailed: as for :func:`new_file`.
+    """
+    if path is not None:
+        with new_file(path, root) as output:
+            yield output
+        return
+    if sys.stdout.isatty():
+        raise Usage("an archive is not for a terminal: give -o FILE, or a pipe")
+    yield Output(sys.stdout.buffer, "stdout")
+    sys.stdout.buffer.flush()
 
 
 @contextmanager

@@ -222,7 +222,9 @@ class Overlay:
                 return None
             lookup.metacopy = stat.S_ISREG(mode) and self._private + b"metacopy" in found.xattrs
             if lookup.metacopy and not self._follow:
-                self._note(f"{shown(name)}: says that its data lies in another layer; any container can write that here")
+                self._note(
+                    f"{shown(name)}: says that its data lies in another layer; any container can write that here"
+                )
                 lookup.metacopy = False
             lookup.stop = not lookup.metacopy
             if lookup.stop:

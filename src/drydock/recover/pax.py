@@ -1,7 +1,7 @@
 """Tar archives of any names: POSIX pax headers written from bytes, sparse files as GNU tar's format 1.0.
 
-Sources: POSIX.1-2017 pax, "pax Interchange Format"; GNU tar manual, "Storing Sparse Files", "PAX 1"; GNU tar src/xheader.c
-(xattr_encode_keyword, v1.30), which also took SCHILY.xattr from star.
+Sources: POSIX.1-2017 pax, "pax Interchange Format"; GNU tar manual, "Storing Sparse Files", "PAX 1"; GNU tar
+src/xheader.c (xattr_encode_keyword, v1.30), which also took SCHILY.xattr from star.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ class Archive:
         self, name: bytes, info: os.stat_result, *, target: bytes = b"", xattrs: Mapping[bytes, bytes] | None = None
     ) -> None:
         """An entry without data: a folder, a symlink to ``target``, a device, a FIFO."""
-        self._head(name, info, _TYPES[stat.S_IFMT(info.st_mode)], 0, target, _records(xattrs or {}))
+        self._head(name, info, _TYPES[stat.S_IFMT(info.st_mode)], 0, target=target, records=_records(xattrs or {}))
 
     def add_link(self, name: bytes, info: os.stat_result, target: bytes) -> None:
         """One more name of the entry ``target``."""
-        self._head(name, info, _LINK, 0, target, [])
+        self._head(name, info, _LINK, 0, target=target)
 
     def add_file(
         self, name: bytes, info: os.stat_result, data: int, what: str, xattrs: Mapping[bytes, bytes] | None = None
@@ -67,7 +67,7 @@ class Archive:
         size = os.fstat(data).st_size
         records = _records(xattrs or {})
         if os.fstat(data).st_blocks * BLOCK >= size or next(_segments(data, size), None) == (0, size):
-            self._head(name, info, b"0", size, b"", records)
+            self._head(name, info, b"0", size, records=records)
             self._copy(data, 0, size, what)
         else:
             self._add_sparse(name, info, data, what, records)
@@ -81,7 +81,7 @@ class Archive:
 
     def begin_file(self, name: bytes, size: int) -> None:
         """The head of a plain file of root's, of no time: exactly ``size`` bytes must follow by :meth:`write`."""
-        self._write(_ustar(name, 0o444, 0, 0, size, 0, b"0", b"", 0))
+        self._write(_ustar(name, b"0", size))
 
     def write(self, data: bytes) -> None:
         """Bytes of the file that was begun."""
@@ -117,7 +117,7 @@ class Archive:
         ]
         if not _is_utf8(name):
             records.insert(0, _BINARY)
-        self._head(b"./GNUSparseFile.0/data", info, b"0", mapped + held, b"", records)
+        self._head(b"./GNUSparseFile.0/data", info, b"0", mapped + held, records=records)
         start_of_map = self.written
         self._write(head)
         for start, length in _segments(data, size):
@@ -152,9 +152,15 @@ class Archive:
             start += len(chunk)
 
     def _head(
-        self, name: bytes, info: os.stat_result, kind: bytes, size: int, target: bytes, records: list[tuple[bytes, bytes]]
+        self,
+        name: bytes,
+        info: os.stat_result,
+        kind: bytes,
+        size: int,
+        *,
+        target: bytes = b"",
+        records: list[tuple[bytes, bytes]] | None = None,
     ) -> None:
-        mode = stat.S_IMODE(info.st_mode)
         seconds, rest = divmod(info.st_mtime_ns, _SECOND)
         extended: list[tuple[bytes, bytes]] = []
         if not (_is_utf8(name) and _is_utf8(target)):
@@ -168,14 +174,25 @@ class Archive:
         for key, number, digits in ((b"uid", info.st_uid, 7), (b"gid", info.st_gid, 7), (b"size", size, 11)):
             if number != _fit(number, digits):
                 extended.append((key, b"%d" % number))
-        extended += records
+        extended += records or []
         if extended:
             body = b"".join(_record(key, value) for key, value in extended)
-            self._write(_ustar(b"./PaxHeaders/data", 0o644, 0, 0, len(body), 0, _EXTENDED, b"", 0))
+            self._write(_ustar(b"./PaxHeaders/data", _EXTENDED, len(body)))
             self._write(body)
             self._pad()
         device = info.st_rdev if kind in (b"3", b"4") else 0
-        self._write(_ustar(name, mode, info.st_uid, info.st_gid, size, seconds, kind, target, device))
+        self._write(
+            _ustar(
+                name,
+                kind,
+                size,
+                mode=stat.S_IMODE(info.st_mode),
+                owner=(info.st_uid, info.st_gid),
+                seconds=seconds,
+                target=target,
+                device=device,
+            )
+        )
 
     def _pad(self) -> None:
         self._write(bytes(-self.written % BLOCK))
@@ -223,15 +240,23 @@ def _record(key: bytes, value: bytes) -> bytes:
 
 
 def _ustar(
-    name: bytes, mode: int, uid: int, gid: int, size: int, seconds: int, kind: bytes, target: bytes, device: int
+    name: bytes,
+    kind: bytes,
+    size: int,
+    *,
+    mode: int = 0o444,
+    owner: tuple[int, int] = (0, 0),
+    seconds: int = 0,
+    target: bytes = b"",
+    device: int = 0,
 ) -> bytes:
     """A ustar header; what does not fit is cut, for a pax header says it as well."""
     head = b"".join(
         (
             name[:100].ljust(100, b"\0"),
             b"%07o\0" % mode,
-            b"%07o\0" % _fit(uid, 7),
-            b"%07o\0" % _fit(gid, 7),
+            b"%07o\0" % _fit(owner[0], 7),
+            b"%07o\0" % _fit(owner[1], 7),
             b"%011o\0" % _fit(size, 11),
             b"%011o\0" % _fit(seconds, 11),
             b" " * 8,
@@ -247,7 +272,7 @@ def _ustar(
 
 
 def _fit(number: int, digits: int) -> int:
-    return min(max(number, 0), 8**digits - 1)
+    return min(max(number, 0), (1 << 3 * digits) - 1)
 
 
 def _time(nanoseconds: int) -> bytes:

@@ -1,15 +1,19 @@
-"""Folders inside layers, opened when they are wanted: any depth, a bounded number of descriptors, no symlink, no mount."""
+"""Folders inside layers, opened when wanted: any depth, a bounded number of descriptors, no symlink, no mount."""
 
 from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from drydock.evidence.beneath import open_directory
 from drydock.evidence.directory import folder, open_folder
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.text import shown
 from drydock.recover.layers import Stack
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _OPEN = 256
 # overlay itself takes 500 (fs/overlayfs/params.h OVL_MAX_STACK); containerd's mounts hold fewer than 200.
@@ -53,7 +57,7 @@ class Places:
             raise
         self.roots = tuple(roots)
 
-    def __enter__(self) -> Places:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

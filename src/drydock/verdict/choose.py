@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from drydock.model.errors import Usage
 from drydock.model.exports import ChosenContainer, ChosenImage
 from drydock.model.names import Digest, Ref, is_digest
 from drydock.model.objects import ObjectKind, StoreObject, Verdict
+from drydock.model.records import Image
 from drydock.model.text import shown
 from drydock.verdict.find import image_names, short_names
 
@@ -30,14 +31,14 @@ def choose_image(verdict: Verdict, word: bytes, namespace: bytes | None = None) 
     """
     images = [each for each in verdict.store.metadata.images if namespace in (None, each.namespace)]
     wanted = {word, *image_names(word)}
-    tests = (
-        lambda name, target: name in wanted,
-        lambda name, target: word in (target, target.partition(b":")[2]),
-        lambda name, target: word in short_names(name) or (len(word) >= _SHORTEST_PREFIX and name.startswith(word)),
-        lambda name, target: target.startswith(word) or target.partition(b":")[2].startswith(word),
+    tests: tuple[Callable[[Image], bool], ...] = (
+        lambda image: image.name in wanted,
+        lambda image: word in _digest_names(image.target),
+        lambda image: word in short_names(image.name) or _begins(image.name, word),
+        lambda image: any(each.startswith(word) for each in _digest_names(image.target)),
     )
     for test in tests:
-        found = [each for each in images if word and test(each.name, each.target)]
+        found = [each for each in images if word and test(each)]
         targets = {each.target for each in found}
         if len(targets) > 1:
             raise Usage(_several(word, (each.namespace + b"/" + each.name for each in found)))
@@ -62,16 +63,14 @@ def choose_container(verdict: Verdict, word: bytes, namespace: bytes | None = No
     Raises:
         Usage: it means several containers.
     """
-    names = {
-        each: container.name or b"" for each, container in (verdict.store.owners.containers or {}).items()
-    }
+    names = {each: container.name or b"" for each, container in (verdict.store.owners.containers or {}).items()}
     known = [each for each in _containers(verdict, names) if namespace in (None, each.namespace)]
     snapshots = [each for each in _snapshots(verdict) if namespace in (None, each.namespace)]
-    tests = (
+    tests: tuple[tuple[list[ChosenContainer], Callable[[bytes], bool]], ...] = (
         (known, lambda key: word in (key, names.get(key))),
         (snapshots, lambda key: key == word),
         (known, lambda key: key.startswith(word)),
-        (snapshots, lambda key: len(word) >= _SHORTEST_PREFIX and key.startswith(word)),
+        (snapshots, lambda key: _begins(key, word)),
     )
     for candidates, test in tests:
         found = list(dict.fromkeys(each for each in candidates if word and test(each.id)))
@@ -96,8 +95,8 @@ def _containers(verdict: Verdict, docker: Iterable[bytes]) -> Iterator[ChosenCon
         row = same[0].row if same else None
         snapshotter = same[0].snapshotter if same else container.snapshotter
         yield ChosenContainer(container.id, container.namespace, snapshotter, row)
-    for each in docker:
-        yield from by_key.get(each, (ChosenContainer(each, b"", b"", None),))
+    for key in docker:
+        yield from by_key.get(key, [ChosenContainer(key, b"", b"", None)])
 
 
 def _snapshots(verdict: Verdict) -> Iterator[ChosenContainer]:
@@ -126,12 +125,18 @@ def _blob(verdict: Verdict, word: bytes) -> Digest | None:
     blobs = verdict.store.content.blobs
     if is_digest(word):
         return Digest(word) if word in blobs else None
-    if len(word) < _SHORTEST_PREFIX:
-        return None
-    found = [each for each in blobs if each.startswith(word) or each.partition(b":")[2].startswith(word)]
+    found = [each for each in blobs if any(_begins(name, word) for name in _digest_names(each))]
     if len(found) > 1:
         raise Usage(_several(word, found))
     return found[0] if found else None
+
+
+def _digest_names(digest: Digest) -> tuple[bytes, bytes]:
+    return digest, digest.partition(b":")[2]
+
+
+def _begins(name: bytes, word: bytes) -> bool:
+    return len(word) >= _SHORTEST_PREFIX and name.startswith(word)
 
 
 def _several(word: bytes, names: Iterable[bytes]) -> str:
