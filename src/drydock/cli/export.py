@@ -25,6 +25,10 @@ def export() -> None:
     """
 
 
+def _file(ctx: click.Context, parameter: click.Parameter, value: str) -> RawPath | None:
+    return None if value == "-" else absolute_path(ctx, parameter, value)
+
+
 def _output_option(function: _F) -> _F:
     return click.option(
         "-o", "--output", metavar="FILE", required=True, callback=_file, help="A new file; - for stdout."
@@ -98,7 +102,3 @@ def _end(ctx: click.Context, done: Exported, amount: str) -> None:
         click.echo(f"drydock: and {done.damages - len(done.damage)} more", err=True)
     click.echo(f"{done.what}: {amount}, from {shown(done.root)}", err=True)
     ctx.exit(done.exit_code())
-
-
-def _file(ctx: click.Context, parameter: click.Parameter, value: str) -> RawPath | None:
-    return None if value == "-" else absolute_path(ctx, parameter, value)
