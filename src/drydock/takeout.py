@@ -69,7 +69,6 @@ def export_image(
         )
         exported = Exported(root, ", ".join(map(shown, chosen.names)) or shown(chosen.target))
         selected = select_variants(found, _lost(judged.verdict), platform, exported)
-        exported.platforms = tuple(dict.fromkeys(each.platform for each in selected if not each.is_attestation))
         file = stack.enter_context(open_export(output, root))
         exported.count = write_image(
             root,

@@ -37,7 +37,7 @@ def select_variants(
         found: the image by platform.
         lost: why a blob that is recorded cannot be had.
         platform: the one that is wanted; None for all.
-        exported: gets the remarks.
+        exported: gets the platforms and the remarks.
 
     Raises:
         EvidenceUnreadable: a blob that is needed is not there; it is named.
@@ -64,6 +64,7 @@ def select_variants(
             exported.remarks.append(f"{shown(each.platform) or shown(each.manifest)}: never fetched whole, left out")
     if not whole:
         raise EvidenceUnreadable(_problem(images[0], lost) or "nothing of it is whole")
+    exported.platforms = tuple(dict.fromkeys(each.platform for each in whole))
     if platform is not None:
         # What an attestation is for, only annotations of the index tell, which goes.
         return tuple(whole[:1])

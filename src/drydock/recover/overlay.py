@@ -162,6 +162,7 @@ class Overlay:
             number += 1
 
     def _look_in_layer(self, place: Place, lookup: _Lookup) -> None:
+        by = lookup.by
         found, base = self._walk(place, lookup)
         if found is None or base is None:
             return
@@ -169,7 +170,8 @@ class Overlay:
             lookup.hits.append(found)
             return
         below = Place(place.layer, found.inode, base, found.name)
-        if lookup.by is not None and lookup.by is not found and not self._is_first(lookup.by, below):
+        if by is not None and not self._is_first(by, below):
+            lookup.stop = True
             return
         lookup.hits.append(found)
         lookup.folders.append(below)
