@@ -212,6 +212,8 @@ def _choose(
             found.append((judged, chosen))
         cause = unread_cause(judged.verdict.store.metadata)
         causes += [cause] if cause else []
+    # Docker's containers are those of every root that it has had; the one with the files is meant.
+    found = [each for each in found if not isinstance(each[1], ChosenContainer) or each[1].row is not None] or found
     if len(found) > 1:
         roots = ", ".join(shown(judged.root) for judged, _ in found)
         raise Usage(f"{shown(name)} is in several roots: {roots}; say which one as WHERE")
@@ -222,7 +224,8 @@ def _choose(
 
 def _layers(verdict: Verdict, chosen: ChosenContainer, layers: Callable[..., Stack]) -> Stack:
     if chosen.row is None:
-        raise EvidenceUnreadable(f"container {shown(chosen.id)}: its snapshot is not there, and with it all its files")
+        driver = f" (its driver is {shown(chosen.snapshotter)})" if chosen.snapshotter else ""
+        raise EvidenceUnreadable(f"container {shown(chosen.id)}: this store has no snapshot of it{driver}")
     return layers(verdict.store, chosen.snapshotter, chosen.row)
 
 

@@ -1,8 +1,12 @@
 """Taking out of captures of real hosts: containers, images, changes, lists, against what the engines said of them."""
 
+import fcntl
 import json
 import re
 import shutil
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -17,7 +21,7 @@ from tests.support.captures import capture, captures
 from tests.support.documents import run
 from tests.support.layouts import read_layout
 from tests.support.mounted import facts, mount, unpack_tar
-from tests.support.records import folders, values
+from tests.support.records import METADATA, folders, values
 from tests.support.trees import tree
 
 from drydock.cli import main
@@ -42,7 +46,7 @@ def _containers(of):
         yield "moby", row["name"], "overlayfs", row["id"]
 
 
-ALL = [pytest.param(of, *container, id=f"{of.name}-{container[1]}") for of in WHOLE for container in _containers(of)]
+ALL = [pytest.param(of, container, id=f"{of.name}-{container[1]}") for of in WHOLE for container in _containers(of)]
 
 
 def _folders(root, namespace, snapshotter, key):
@@ -58,14 +62,15 @@ def _folders(root, namespace, snapshotter, key):
 
 
 @_NO_GO
-@pytest.mark.parametrize(("of", "namespace", "name", "snapshotter", "key"), ALL)
-def test_a_container_is_what_a_mount_of_its_layers_is(of, namespace, name, snapshotter, key, unpacked, tmp_path):
+@pytest.mark.parametrize(("of", "container"), ALL)
+def test_a_container_is_what_a_mount_of_its_layers_is(of, container, unpacked, tmp_path):
     """Every container of every capture: unpacked, its files are those of a real mount of the same folders."""
+    namespace, name, snapshotter, key = container
     host = unpacked(of)
     archive = tmp_path / "out.tar"
-    before = tree(host, times=False)
+    before = tree(host)
     run("export", "container", name, host, "-o", archive, "-n", namespace, status=0)
-    assert tree(host, times=False) == before
+    assert tree(host) == before
     unpack_tar(archive, tmp_path / "out")
     layers = _folders(host / of.root, namespace, snapshotter, key)
     if snapshotter == "native":
@@ -129,7 +134,7 @@ def _fails(*arguments, status):
 
 
 def test_names_that_say_too_little(unpacked, tmp_path):
-    """Nothing of that name; several of it; another namespace; the same host twice. Each is said, and nothing written."""
+    """Nothing of that name; several of it; another namespace; two roots. Each is said, and nothing is written."""
     host = unpacked(capture(NAMESPACES))
     archive = tmp_path / "out.tar"
     assert "is called nope" in _fails("export", "image", "nope", host, "-o", archive, status=8)
@@ -145,6 +150,40 @@ def test_names_that_say_too_little(unpacked, tmp_path):
     assert str(twice / "var/lib/containerd") in said
     assert str(twice / "var/lib/docker/containerd/daemon") in said
     assert not archive.exists()
+
+
+def test_beside_a_running_engine(unpacked, tmp_path):
+    """Somebody has the database open, as containerd has: every command is refused, and nothing is written."""
+    host = unpacked(of := capture(NAMESPACES))
+    archive = tmp_path / "out.tar"
+    with (host / of.root / METADATA).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for words in (("export", "image", "app:1"), ("export", "container", "ran")):
+            assert "stop it" in _fails(*words, host, "-o", archive, status=32)
+        assert "stop it" in _fails("diff", "container", "ran", host, status=32)
+        assert "stop it" in _fails("ls", "images", host, "--now", of.taken_at, status=32)
+    assert not archive.exists()
+
+
+def test_to_a_pipe(unpacked, tmp_path):
+    """With - the same bytes come on stdout, and nothing else."""
+    host = unpacked(capture(NAMESPACES))
+    for words in (("image", "app:1"), ("container", "ran")):
+        archive = tmp_path / f"{words[0]}.tar"
+        run("export", *words, host, "-o", archive, status=0)
+        said = subprocess.run(
+            [sys.executable, "-m", "drydock", "export", *words, str(host), "-o", "-"], capture_output=True, check=True
+        )
+        assert said.stdout == archive.read_bytes()
+
+
+def test_without_records(unpacked_anew, tmp_path):
+    """With half a meta.db, which names nothing, a container's files still come by the rows' own names."""
+    of = capture("containerd-1.6-truncated-metadb")
+    host = unpacked_anew(of)
+    run("export", "container", "ran", host, "-o", tmp_path / "out.tar", status=0)
+    with tarfile.open(tmp_path / "out.tar") as archive:
+        assert {"./was-here", "./bin/busybox"} <= set(archive.getnames())
 
 
 def _no_nodes(folder, names):
@@ -291,18 +330,18 @@ def test_changes_are_dockers(unpacked_anew, tmp_path):
     of = capture(KILLED)
     host = unpacked_anew(of)
     script = (
-        "cd /; rm -r tmp; mkdir tmp; echo x > tmp/x; rm srv/shop; mkdir srv/shop; echo y > srv/shop/y;"
-        "busybox mkdir -p new/deep; echo z > new/deep/z; chmod 700 bin; ln -s a new/link; mkfifo new/pipe;"
-        "ln bin/busybox new/linked; touch -d 2001-01-01 new/deep/z; rm -r etc/opt; exit 0"
+        "set -e; cd /; rm -r tmp; mkdir tmp; echo x > tmp/x; rm srv/shop; mkdir srv/shop; echo y > srv/shop/y;"
+        "mkdir -p new/deep; echo z > new/deep/z; chmod 700 bin; ln -s a new/link; mkfifo new/pipe;"
+        "ln bin/busybox new/linked; touch -d 2001-01-01 new/deep/z; rm .dockerenv; rmdir srv/none || mkdir srv/none"
     )
     with docker_on(of, host, tmp_path / "docker") as docker:
         command = ["run", "--network", "none", "--name", "busy", "127.0.0.1:5000/shop:1", "/bin/busybox", "sh", "-c"]
-        docker.docker(*command, f"/bin/busybox --install -s /bin 2>/dev/null; {script}")
+        docker.docker(*command, f"/bin/busybox --install -s /bin; {script}")
         said = {name: docker.docker("diff", name).splitlines() for name in ("busy", "web")}
         docker.sandbox.run("sh", "-c", "docker export busy >/var/lib/docker/busy.tar")
     for name, lines in said.items():
         assert sorted(run("diff", "container", name, host, status=0).splitlines()) == sorted(lines)
-        assert len(lines) > 1
+    assert {"A /new/deep/z", "C /srv/shop", "C /bin", "C /tmp", "D /.dockerenv", "A /srv/none"} <= set(said["busy"])
     run("export", "container", "busy", host, "-o", tmp_path / "busy.tar", status=0)
     unpack_tar(tmp_path / "busy.tar", tmp_path / "ours")
     unpack_tar(host / of.docker / "busy.tar", tmp_path / "theirs")

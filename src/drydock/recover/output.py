@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -15,6 +16,7 @@ from drydock.model.names import RawPath
 from drydock.model.text import shown
 
 _BUFFER = 1 << 20
+_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR)
 
 
 class Output:
@@ -88,7 +90,8 @@ def new_file(path: RawPath, root: RawPath) -> Iterator[Output]:
                 os.link(b"/proc/self/fd/%d" % inner, name, dst_dir_fd=descriptor, follow_symlinks=True)
             os.fsync(descriptor)
     except OSError as error:
-        raise ActionFailed(f"{shown(path)}: {error.strerror}") from error
+        hint = "; this file system has no nameless files: use -o - and redirect it" if error.errno in _NAMELESS else ""
+        raise ActionFailed(f"{shown(path)}: {error.strerror}{hint}") from error
 
 
 def _exists(name: bytes, parent: int) -> bool:

@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from drydock.evidence.directory import names
@@ -113,7 +114,9 @@ class Overlay:
     def leave(self, directory: Merged) -> None:
         """Tell that the walk goes on above a folder."""
         for place in directory.folders:
-            self._places.rise(place)
+            # Where that fails it is opened from the top when it is wanted, and what goes wrong is said there.
+            with suppress(OSError):
+                self._places.rise(place)
 
     def visible(self, found: Found) -> dict[bytes, bytes]:
         """The extended attributes of something as a mount shows them: overlay's own hidden, escaped ones unescaped."""

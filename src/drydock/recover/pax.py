@@ -209,9 +209,11 @@ def _segments(data: int, size: int) -> Iterator[tuple[int, int]]:
         try:
             start = os.lseek(data, at, os.SEEK_DATA)
         except OSError as error:
-            if error.errno != errno.ENXIO:
-                raise
-            break
+            if error.errno == errno.ENXIO:
+                break
+            # A file system that cannot tell.
+            yield at, size - at
+            return
         if start >= size:
             break
         at = min(os.lseek(data, start, os.SEEK_HOLE), size)

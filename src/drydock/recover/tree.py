@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from drydock.model.text import shown
 from drydock.recover.overlay import Merged, Overlay
@@ -11,9 +11,8 @@ from drydock.recover.overlay import Merged, Overlay
 
 @dataclass(slots=True)
 class _Level:
-    name: bytes
     directory: Merged
-    pending: list[tuple[bytes, Merged]]
+    pending: list[tuple[bytes, Merged]] = field(default_factory=list)
 
 
 def walk(overlay: Overlay, note: Callable[[str], None]) -> Iterator[tuple[bytes, Merged]]:
@@ -26,26 +25,31 @@ def walk(overlay: Overlay, note: Callable[[str], None]) -> Iterator[tuple[bytes,
     Raises:
         OSError: the root cannot be read.
     """
-    root = overlay.root()
-    yield b"", root
-    levels = [_Level(b"", root, [])]
-    yield from _list(overlay, levels, note)
-    while levels:
+    level = _Level(overlay.root())
+    levels = [level]
+    # No level has its path: ten thousand of them would hold gigabytes.
+    names: list[bytes] = []
+    yield b"", level.directory
+    yield from _list(overlay, level, b"", note)
+    while True:
         level = levels[-1]
-        if not level.pending:
-            levels.pop()
-            overlay.leave(level.directory)
+        if level.pending:
+            name, directory = level.pending.pop()
+            names.append(name)
+            path = b"/".join(names)
+            levels.append(_Level(directory))
+            yield path, directory
+            yield from _list(overlay, levels[-1], path, note)
             continue
-        name, directory = level.pending.pop()
-        levels.append(_Level(name, directory, []))
-        yield _path(levels), directory
-        yield from _list(overlay, levels, note)
+        levels.pop()
+        if not levels:
+            return
+        names.pop()
+        overlay.leave(level.directory)
 
 
-def _list(overlay: Overlay, levels: list[_Level], note: Callable[[str], None]) -> Iterator[tuple[bytes, Merged]]:
-    """What is in the last level's folder, folders excepted: those are left pending."""
-    level = levels[-1]
-    path = _path(levels)
+def _list(overlay: Overlay, level: _Level, path: bytes, note: Callable[[str], None]) -> Iterator[tuple[bytes, Merged]]:
+    """What is in one folder, folders excepted: those are left pending."""
     before = path + b"/" if path else b""
     try:
         for name, merged in overlay.list(level.directory):
@@ -56,8 +60,3 @@ def _list(overlay: Overlay, levels: list[_Level], note: Callable[[str], None]) -
     except OSError as error:
         note(f"/{shown(path)}: could not be listed: {error.strerror}; what is in it is missing")
     level.pending.reverse()
-
-
-def _path(levels: list[_Level]) -> bytes:
-    # Kept in no level: ten thousand of them would hold gigabytes.
-    return b"/".join(level.name for level in levels[1:])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from drydock.model.errors import Usage
 from drydock.model.exports import ChosenContainer, ChosenImage
 from drydock.model.names import Digest, Ref, is_digest
 from drydock.model.objects import ObjectKind, StoreObject, Verdict
 from drydock.model.records import Image
+from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
 from drydock.verdict.find import image_names, short_names
 
@@ -63,8 +64,9 @@ def choose_container(verdict: Verdict, word: bytes, namespace: bytes | None = No
     Raises:
         Usage: it means several containers.
     """
-    names = {each: container.name or b"" for each, container in (verdict.store.owners.containers or {}).items()}
-    known = [each for each in _containers(verdict, names) if namespace in (None, each.namespace)]
+    docker = verdict.store.owners.containers or {}
+    names = {each: container.name or b"" for each, container in docker.items()}
+    known = [each for each in _containers(verdict, docker) if namespace in (None, each.namespace)]
     snapshots = [each for each in _snapshots(verdict) if namespace in (None, each.namespace)]
     tests: tuple[tuple[list[ChosenContainer], Callable[[bytes], bool]], ...] = (
         (known, lambda key: word in (key, names.get(key))),
@@ -81,7 +83,7 @@ def choose_container(verdict: Verdict, word: bytes, namespace: bytes | None = No
     return None
 
 
-def _containers(verdict: Verdict, docker: Iterable[bytes]) -> Iterator[ChosenContainer]:
+def _containers(verdict: Verdict, docker: Mapping[bytes, DockerContainer]) -> Iterator[ChosenContainer]:
     by_key: dict[bytes, list[ChosenContainer]] = {}
     for each in _snapshots(verdict):
         by_key.setdefault(each.id, []).append(each)
@@ -95,8 +97,8 @@ def _containers(verdict: Verdict, docker: Iterable[bytes]) -> Iterator[ChosenCon
         row = same[0].row if same else None
         snapshotter = same[0].snapshotter if same else container.snapshotter
         yield ChosenContainer(container.id, container.namespace, snapshotter, row)
-    for key in docker:
-        yield from by_key.get(key, [ChosenContainer(key, b"", b"", None)])
+    for key, owner in docker.items():
+        yield from by_key.get(key, [ChosenContainer(key, b"", owner.driver or b"", None)])
 
 
 def _snapshots(verdict: Verdict) -> Iterator[ChosenContainer]:
