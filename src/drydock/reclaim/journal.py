@@ -119,6 +119,9 @@ class JournalWriter:
         try:
             self._write([header], sync=True)
             os.fsync(directory)
+        except OSError as error:
+            self.close()
+            raise ActionFailed(f"journal {shown(self.path)}: {error.strerror}") from error
         except BaseException:
             self.close()
             raise
