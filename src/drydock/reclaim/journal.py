@@ -119,6 +119,9 @@ class JournalWriter:
         try:
             self._write([header], sync=True)
             os.fsync(directory)
+        except OSError as error:
+            self.close()
+            raise ActionFailed(f"journal {shown(self.path)}: {error.strerror}") from error
         except BaseException:
             self.close()
             raise
@@ -202,11 +205,15 @@ def read_journal(path: RawPath) -> Journal:
     """Read a journal as far as it was written.
 
     Raises:
-        EvidenceUnreadable: it cannot be opened, has no whole header, or is of another schema.
+        EvidenceUnreadable: it cannot be opened, others may have written it, it has no whole header, or is of another
+            schema.
     """
     text = shown(path)
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as lines:
+            info = os.fstat(lines.fileno())
+            if info.st_uid not in {0, os.geteuid()} or info.st_mode & 0o022:
+                raise EvidenceUnreadable(f"{text}: it belongs to, or can be written by, someone else")
             header = _parse(lines.readline(_LINE))
             if header is None or header.get("schema") != SCHEMA:
                 raise EvidenceUnreadable(f"{text}: no journal of the schema {SCHEMA}")
