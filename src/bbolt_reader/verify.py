@@ -33,7 +33,8 @@ class Damage:
     """One thing that is wrong."""
 
     code: str
-    """Its kind: meta, short-file, root, freelist, corrupt, truncated, unreadable, order, freed, or unreachable."""
+    """Its kind: meta, short-file, root, freelist, corrupt, truncated, unreadable, order, gap, freed, or
+    unreachable."""
     message: str
     """One line without control characters and without the place."""
     page: int | None = None
@@ -99,6 +100,9 @@ class _Verifier:
             except BoltError as error:
                 yield _damage(error, "freelist")
         yield from self._pages()
+        for offset in sorted(self._tree.gaps):
+            what = "an entry that is not where the one before it ends: entries may be lost"
+            yield Damage("gap", what, offset // meta.page_size, offset)
         yield from self._balance(free)
 
     def _of_meta(self, meta: Meta) -> Iterator[Damage]:
@@ -164,8 +168,11 @@ class _Verifier:
     def _leaf(
         self, page: Loaded, low: bytes, high: bytes | None, bucket: Bucket, stack: list[_Step]
     ) -> Iterator[Damage]:
-        _, _, start, _, count, base = page
+        _, data, start, end, count, base = page
         last = low
+        if not count and bucket.path and any(data[start + HEADER : min(start + 2 * HEADER, end)]):
+            # bbolt makes an emptied bucket an inline one (v1.3.6, bucket.go, spill); who does not leaves the page blank.
+            self._tree.note_gap(base + start)
         for index, (key, value) in enumerate(bucket.entries(page)):
             if key < last or (index and key == last) or (high is not None and key >= high):
                 at = base + start + HEADER * (index + 1)
@@ -177,7 +184,10 @@ class _Verifier:
                 yield from self._push(stack, _Step(value.root, value.offset, b"", None, 0, value))
                 continue
             try:
-                yield from self._leaf(value.inline(), b"", None, value, stack)
+                inline = value.inline()
+                yield from self._leaf(inline, b"", None, value, stack)
+                if self._tree.extent(inline) != len(inline[1]):
+                    self._tree.note_gap(value.offset)
             except BoltError as error:
                 yield _damage(error)
 
