@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.engines.unavailable import EngineUnavailable
 from tests.support.captures import Capture, CaptureUnavailable, unpack
 
 
@@ -20,6 +21,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs root"))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, None, None]:
+    """Skip where an engine or a capture that a fixture needs is not to be had here, and say why."""
+    try:
+        yield
+    except (EngineUnavailable, CaptureUnavailable) as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    """The same for what a test itself needs."""
+    try:
+        yield
+    except (EngineUnavailable, CaptureUnavailable) as reason:
+        pytest.skip(str(reason))
+
+
 @pytest.fixture(scope="session")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Capture], Path]]:
     """Unpacks a capture once a session, for tests that only read it."""
@@ -27,7 +46,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Cap
 
     def give(capture: Capture) -> Path:
         if capture.name not in done:
-            done[capture.name] = _unpack(capture, tmp_path_factory.mktemp(capture.name))
+            done[capture.name] = unpack(capture, tmp_path_factory.mktemp(capture.name))
         return done[capture.name]
 
     yield give
@@ -38,12 +57,5 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Cap
 @pytest.fixture
 def unpacked_anew(tmp_path: Path) -> Iterator[Callable[[Capture], Path]]:
     """Unpacks a capture for one test, which may change it."""
-    yield lambda capture: _unpack(capture, tmp_path)
+    yield lambda capture: unpack(capture, tmp_path)
     shutil.rmtree(tmp_path, ignore_errors=True)
-
-
-def _unpack(capture: Capture, directory: Path) -> Path:
-    try:
-        return unpack(capture, directory)
-    except CaptureUnavailable as error:
-        pytest.skip(str(error))

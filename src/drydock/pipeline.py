@@ -24,7 +24,7 @@ from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.reclaim.guard import check_clock, refuse_if_used
 from drydock.reclaim.plan import make_plan
-from drydock.reclaim.plan_file import Request, plan_hash
+from drydock.reclaim.plan_file import Request, plan_hash, read_requests
 from drydock.reclaim.unfinished import close_unfinished, unfinished_runs
 from drydock.verdict.explain import explain as explain_subject
 from drydock.verdict.find import find
@@ -204,7 +204,7 @@ def apply(
     Each root's plan is made anew, of the plan's own policy and time, and carried out only if it comes out the same.
 
     Args:
-        requests: from :func:`drydock.reclaim.plan_file.read_requests`.
+        requests: from :func:`read_plans`, or :func:`request` of a plan made in this process.
         state: as for :func:`clean`.
         quarantine: as for :func:`clean`.
         progress: as for :func:`clean`.
@@ -229,6 +229,26 @@ def apply(
             check_clock(UnixNano(time.time_ns()), each.scan.verdict.store.newest())
             judged.append(each)
         return _carry_out(judged, state, quarantine, progress)
+
+
+def read_plans(path: str) -> list[Request]:
+    """What a plan file asks for, for :func:`apply`.
+
+    Raises:
+        EvidenceUnreadable: the file cannot be read, or is not a plan.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, ValueError) as error:
+        raise EvidenceUnreadable(f"{path}: {getattr(error, 'strerror', None) or 'not text'}") from error
+    return read_requests(text, path)
+
+
+def request(scan: Scan) -> Request:
+    """What asks :func:`apply` for the plan of a scan, as a plan file would."""
+    made = scan.plan
+    return Request(made.root, made.now, made.policy, plan_hash(made))
 
 
 def undo(journal: RawPath) -> Run:
@@ -328,8 +348,12 @@ def _refuse_unknown(scans: list[Scan], policy: Policy | None) -> None:
     if policy is None:
         return
     for name in policy.leases:
-        if not any(holding.ref.key == name for scan in scans for holding in scan.verdict.leases):
+        named = [holding for scan in scans for holding in scan.verdict.leases if holding.is_called(name)]
+        if not named:
             raise Usage(f"there is no lease {shown(name)}")
+        if len(named) > 1:
+            several = ", ".join(f"{shown(each.ref.namespace)}/{shown(each.ref.key)}" for each in named)
+            raise Usage(f"there are {len(named)} leases {shown(name)}: {several}; name one with its namespace")
     for name in policy.keep:
         if not any(name in scan.plan.kept for scan in scans):
             raise Usage(f"nothing here is called {shown(name)}, so it cannot be kept")

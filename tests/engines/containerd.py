@@ -107,11 +107,15 @@ class Containerd:
         said = self.ctr_text("version")
         return said.split("Server:")[1].split("Version:")[1].split()[0]
 
-    def collect(self) -> None:
-        """Make its collector run, and wait until it is done, on disk too; leaves an empty namespace ``default``."""
+    def collect(self, namespace: str = "default") -> None:
+        """Make its collector run, and wait until it is done, on disk too.
+
+        Args:
+            namespace: where the lease is that this takes; it is left there, empty, if it was not there before.
+        """
         # ctr has no command for it; removing a lease with --sync waits for a collection, and this lease holds nothing.
-        self.ctr("leases", "create", "--id", "drydock-collect", namespace="default")
-        self.ctr("leases", "rm", "--sync", "drydock-collect", namespace="default")
+        self.ctr("leases", "create", "--id", "drydock-collect", namespace=namespace)
+        self.ctr("leases", "rm", "--sync", "drydock-collect", namespace=namespace)
 
     def warnings(self) -> list[str]:
         """The messages it logged as warnings or errors about what it collected."""

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,11 @@ def capture(name: str) -> Capture:
     """
     found = {each.name: each for each in captures()}
     return found[name]
+
+
+def clock(capture: Capture) -> str:
+    """The time to judge a capture's leases by where an engine judges them too: now, but not before it was taken."""
+    return max(datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), capture.taken_at)
 
 
 def unpack(capture: Capture, directory: Path) -> Path:

@@ -11,6 +11,9 @@ from tests.support import gobbolt
 METADATA = "io.containerd.metadata.v1.bolt/meta.db"
 CONTENT = "io.containerd.content.v1.content"
 
+# Of planted things, what is not of containerd's layout: it is left alone.
+_FOREIGN = ("blobs/md5/", "/zz-not-a-digest", "blobs/sha256/eeee", "ingest/stray", "v1.nydus/")
+
 Values = dict[tuple[bytes, ...], bytes]
 
 
@@ -22,6 +25,16 @@ def values(database: Path) -> Values:
         if what == "key":
             found[tuple(bytes.fromhex(part) for part in path.split("/"))] = bytes.fromhex(rest[0]) if rest else b""
     return found
+
+
+def dumps(root: Path) -> dict[str, set[str]]:
+    """Every bucket with its sequence, and every value, of all databases of a root; by path relative to it."""
+    return {str(path.relative_to(root)): set(gobbolt.dump(path).splitlines()) for path in root.glob("*/*.db")}
+
+
+def is_foreign(path: str) -> bool:
+    """Whether a planted path is of no layout that containerd has."""
+    return any(part in path for part in _FOREIGN)
 
 
 def nested(database: Path) -> dict[bytes, Any]:
@@ -60,10 +73,17 @@ def named_paths(root: Path) -> set[str]:
             case (b"v1", _, b"content", b"ingests", _, b"expected"):
                 paths.add(f"{CONTENT}/blobs/{value.decode().replace(':', '/')}")
     for database in root.glob("io.containerd.snapshotter.v1.*/metadata.db"):
-        for path, value in values(database).items():
-            if path[:2] == (b"v1", b"snapshots") and path[3:] == (b"id",):
-                paths.add(f"{database.parent.name}/snapshots/{_uvarint(value)}")
+        paths.update(f"{database.parent.name}/{folder}" for folder in folders(database).values())
     return paths
+
+
+def folders(database: Path) -> dict[bytes, str]:
+    """Of each row of a snapshotter's metadata.db, by its name, the folder; relative to the database's own."""
+    return {
+        path[2]: f"snapshots/{_uvarint(value)}"
+        for path, value in values(database).items()
+        if path[:2] == (b"v1", b"snapshots") and path[3:] == (b"id",)
+    }
 
 
 def _uvarint(raw: bytes) -> int:

@@ -11,7 +11,7 @@ from tests.engines.unavailable import EngineUnavailable
 from tests.support import gobbolt
 from tests.support.captures import captures
 from tests.support.documents import run, scan
-from tests.support.records import named_paths, values
+from tests.support.records import is_foreign, named_paths, values
 from tests.support.trees import tree
 
 from drydock.model.text import shown
@@ -19,8 +19,6 @@ from drydock.model.text import shown
 pytestmark = pytest.mark.root
 
 READABLE = [pytest.param(each, id=each.name) for each in captures() if "dropped_by_gc" in each.facts]
-# Of planted things: what is not of containerd's layout is left alone, and a row without a record needs an edit.
-_FOREIGN = ("blobs/md5/", "/zz-not-a-digest", "blobs/sha256/eeee", "ingest/stray", "v1.nydus/")
 
 
 def _clean(capture, host, tmp_path, *options, status=0):
@@ -31,10 +29,6 @@ def _clean(capture, host, tmp_path, *options, status=0):
 def _run(capture, host, tmp_path, *options, status=0):
     return run("clean", "--now", capture.taken_at, "--apply", "--yes", "--state", tmp_path / "state", *options, host,
                status=status)  # fmt: skip
-
-
-def _is_foreign(path):
-    return any(part in path for part in _FOREIGN)
 
 
 @pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}")
@@ -49,9 +43,9 @@ def test_exactly_what_no_record_names_is_removed(capture, unpacked_anew, tmp_pat
     databases = {path: values(path) for path in root.glob("**/*.db")}
     _clean(capture, host, tmp_path)
     left = set(on_disk(root))
-    assert left == {path for path in there if path in named or _is_foreign(path)}
+    assert left == {path for path in there if path in named or is_foreign(path)}
     after = tree(root)
-    kept = [path for path in named | {path for path in there if _is_foreign(path)} if path in there]
+    kept = [path for path in named | {path for path in there if is_foreign(path)} if path in there]
     for path in kept:
         below = [name for name in before if name == path.encode() or name.startswith(path.encode() + b"/")]
         assert {name: before[name] for name in below} == {name: after.get(name) for name in below}

@@ -227,6 +227,25 @@ def test_version_and_help_start_without_the_heavy_libraries():
         assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.root
+def test_a_scan_loads_nothing_that_cuts(unpacked):
+    """No knife, no psutil, no threads in a process that only looks."""
+    of = capture(NAMESPACES)
+    code = (
+        "import sys; from drydock.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: print(*sys.modules, sep='\\n', file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "scan", "--format", "json", "--now", of.taken_at, str(unpacked(of))],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    loaded = set(done.stderr.split())
+    assert "drydock.pipeline" in loaded
+    cutting = {f"drydock.reclaim.{name}" for name in ("knife", "cuts", "tree", "apply", "execute")}
+    assert not loaded & {*cutting, "psutil", "rich", "tqdm", "concurrent.futures"}
+
+
 def test_a_reader_that_leaves_is_no_error(tmp_path):
     """Piped into head: no traceback, and the status that the signal would give."""
     (tmp_path / "etc").mkdir()

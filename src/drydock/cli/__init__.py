@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +13,10 @@ import click
 
 import drydock
 from drydock.model.errors import DrydockError, Usage
+
+# Linux's number; importing signal costs a tenth of a start.
+_SIGPIPE = 13
+_FAULT = 64
 
 _COMMANDS = {
     "scan": "what is there, by state, with bytes",
@@ -52,7 +56,7 @@ class _Commands(click.Group):
         except BrokenPipeError:
             # Python would complain once more when it flushes at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise click.exceptions.Exit(128 + signal.SIGPIPE) from None
+            raise click.exceptions.Exit(128 + _SIGPIPE) from None
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:  # noqa: ANN401 - click's signature
         """Run, and end with the exit status that the design gives each outcome."""
@@ -65,6 +69,10 @@ class _Commands(click.Group):
             sys.exit(Usage.exit_code)
         except DrydockError as error:
             _end(str(error), error.exit_code)
+        except Exception:  # noqa: BLE001 - the last line of defence of the exit status
+            # Python's own status for this, 1, would say that something can be freed.
+            traceback.print_exc()
+            _end("this is a fault of drydock's own: please report it, with the lines above", _FAULT)
 
 
 def _end(message: str, code: int) -> None:
@@ -75,7 +83,8 @@ def _end(message: str, code: int) -> None:
 @click.command(
     cls=_Commands,
     epilog="Exit status, additive: 0 nothing to say, 1 reclaimable data, 2 damage, 4 an action failed, 8 evidence "
-    "unreadable, 16 usage, 32 refused (an engine runs, a lock is held, a plan is stale).",
+    "unreadable, 16 usage, 32 refused (an engine runs, a lock is held, a plan is stale). 64 alone: a fault of "
+    "drydock's own.",
 )
 @click.version_option(drydock.__version__, message="drydock %(version)s")
 def main() -> None:

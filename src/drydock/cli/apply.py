@@ -6,7 +6,7 @@ import click
 
 from drydock.cli.options import state_options
 from drydock.cli.progress import show_progress
-from drydock.model.errors import ActionFailed, EvidenceUnreadable
+from drydock.model.errors import ActionFailed
 from drydock.model.names import RawPath
 
 
@@ -21,16 +21,10 @@ def apply(ctx: click.Context, *, plan: str, quarantine: RawPath | None, state: R
     not, 32 when the plan is stale or the store is in use: then nothing was changed.
     """
     from drydock import pipeline  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.reclaim.plan_file import read_requests  # noqa: PLC0415 - the same
     from drydock.report.cleaning import run_lines  # noqa: PLC0415 - the same
 
-    try:
-        with open(plan, encoding="utf-8") as file:
-            text = file.read()
-    except (OSError, ValueError) as error:
-        raise EvidenceUnreadable(f"{plan}: {getattr(error, 'strerror', None) or 'not text'}") from error
     with show_progress() as progress:
-        runs = pipeline.apply(read_requests(text, plan), state=state, quarantine=quarantine, progress=progress)
+        runs = pipeline.apply(pipeline.read_plans(plan), state=state, quarantine=quarantine, progress=progress)
     for run in runs:
         for line in run_lines(run):
             click.echo(line)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from drydock.model.names import RawPath
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(NamedTuple):
     """One thing of one root, and what holds it. Every text is shown."""
 
     root: RawPath
     title: str
     """What it is: kind, id, namespace."""
     state: str
-    """A state, or a lease's class; ``root`` for images, containers and sandboxes."""
+    """A state; a lease's class and the word lease; ``root`` for images, containers and sandboxes."""
     facts: tuple[tuple[str, str], ...]
-    """Names and values worth knowing: bytes, path, times."""
+    """Names and values worth knowing: path, times, owner."""
     chains: tuple[tuple[str, ...], ...]
     """Ways from a root or a lease down to it, one line a step."""
     nothing: str
@@ -26,3 +25,5 @@ class Explanation:
     """What it refers to itself: what its end would let go of, unless something else holds that."""
     more: int = 0
     """How many more of ``refers_to`` there are."""
+    bytes: int | None = None
+    """What it takes on disk; for a lease, what nothing but it holds; None for other records."""

@@ -124,7 +124,7 @@ def _edits(plan: Plan, held: Held) -> list[_Edit]:
 
 
 def _back_up(file: File, kept: State, root: RawPath) -> RawPath:
-    name = os.path.relpath(file.path, root).replace(b"/", b"!")
+    name = os.path.relpath(file.path, root).replace(b"/", b".")
     return back_up(file.lock.fd, name, kept.fd, kept.path)
 
 

@@ -31,8 +31,8 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
-from typing import Any, Final, Literal
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
 
 from drydock import __version__
 from drydock.model.data import Fingerprint
@@ -49,8 +49,7 @@ _LINE: Final = 1 << 20
 """Longest line believed in; a path has at most 4096 bytes, shown in at most four characters each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How an action ended."""
 
     status: Status
@@ -143,7 +142,7 @@ class JournalWriter:
                 "to": None if place is None else shown(place),
                 "bytes": removal.bytes,
                 "why": removal.why,
-                "expect": astuple(removal.expect),
+                "expect": tuple(removal.expect),
                 "after_edit": removal.after_edit,
             }
             for number, removal, place in zip(numbers, removals, places, strict=True)

@@ -10,7 +10,8 @@ def show_bytes(amount: int) -> str:
     """Bytes in the largest unit that keeps a digit before the point: ``0 B``, ``14.2 GiB``."""
     value = float(amount)
     for unit in _UNITS[:-1]:
-        if abs(value) < 1024:
+        # What would be rounded to 1024.0 is 1.0 of the next.
+        if round(abs(value), 1) < 1024:
             return f"{amount} B" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} {_UNITS[-1]}"

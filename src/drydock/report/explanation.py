@@ -7,6 +7,7 @@ from typing import Any
 
 from drydock.model.explanations import Explanation
 from drydock.model.text import shown
+from drydock.report.amounts import show_bytes, show_count
 
 SCHEMA = "drydock.explain/1"
 
@@ -15,10 +16,13 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
     """One explanation, for a terminal or a pipe."""
     yield f"{explanation.title}: {explanation.state}"
     yield f"  root: {shown(explanation.root)}"
+    if explanation.bytes is not None:
+        what = "only it holds" if explanation.state.endswith(" lease") else "size"
+        yield f"  {what}: {show_bytes(explanation.bytes)} ({show_count(explanation.bytes, 'byte')})"
     for word, value in explanation.facts:
         yield f"  {word}: {value}"
     for chain in explanation.chains:
-        yield "  held:"
+        yield "  held by:"
         for depth, step in enumerate(chain):
             yield f"    {'  ' * depth}{step}"
     if explanation.nothing:
@@ -40,6 +44,7 @@ def explanation_document(explanations: Iterable[Explanation]) -> dict[str, Any]:
                 "root": shown(explanation.root),
                 "title": explanation.title,
                 "state": explanation.state,
+                "bytes": explanation.bytes,
                 "facts": dict(explanation.facts),
                 "chains": [list(chain) for chain in explanation.chains],
                 "nothing": explanation.nothing,

@@ -116,10 +116,8 @@ class _Block:
     def _unreachable(self) -> None:
         total = self._scan.totals()[State.UNREACHABLE]
         if total.count:
-            said = (
-                f"{_amounts(total, 'object')}, recorded and held by nothing: the engine's own collection would free it"
-            )
-            self._line(f"Among it {said}.", 2)
+            first = "Held by nothing" if self._scan.plan.is_empty else "Among it, held by nothing"
+            self._line(f"{first}: {_amounts(total, 'object')} that the engine's own collection would free.", 2)
 
     def _findings(self, severity: Severity, title: str) -> None:
         findings = [finding for finding in self._scan.verdict.findings if finding.severity is severity]
@@ -150,7 +148,7 @@ class _Block:
             self._line(f"and {count - _LISTED} more: --format json has all", 6)
 
     def _command(self, command: str, does: str) -> None:
-        self._line(f"drydock {command}{self._target}   {does}", 6, "bold")
+        self._line(f"drydock {command}{self._target}   # {does}", 6, "bold")
 
     def _line(self, text: str, indent: int = 0, style: str = "") -> None:
         from rich.padding import Padding  # noqa: PLC0415 - a start without a table must not pay for rich

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from drydock.model.explanations import Explanation
-from drydock.model.leases import Holding, LeaseClass
+from drydock.model.leases import Holding
 from drydock.model.names import Kind, Ref
 from drydock.model.objects import State, StoreObject, Verdict
 from drydock.model.text import shown
@@ -24,17 +24,19 @@ def explain(verdict: Verdict, reached: Reach, subject: Subject) -> Explanation:
     if isinstance(subject, StoreObject):
         return _object(verdict, reached, holdings, subject)
     targets = _targets(reached, [subject])
+    holding = holdings.get(subject)
     return Explanation(
         verdict.store.root.path,
         name(subject),
-        holdings[subject].kind.value if subject in holdings else "root",
-        _lease_facts(holdings[subject], verdict)
-        if subject in holdings
-        else (("kept", reached.why.get(Node(subject), "")),),
+        "root" if holding is None else f"{holding.kind.value} lease",
+        (("why", f"{reached.why.get(Node(subject), '')}: kept until it is removed"),)
+        if holding is None
+        else _lease_facts(holding, verdict),
         (),
         "",
         tuple(targets[:_LISTED]),
         max(0, len(targets) - _LISTED),
+        None if holding is None else holding.only,
     )
 
 
@@ -45,7 +47,7 @@ def name(ref: Ref) -> str:
 
 
 def _object(verdict: Verdict, reached: Reach, holdings: dict[Ref, Holding], found: StoreObject) -> Explanation:
-    facts = [("bytes", str(found.allocated))]
+    facts: list[tuple[str, str]] = []
     if found.path is not None:
         facts.append(("path", shown(found.path)))
     if found.row is not None:
@@ -62,9 +64,10 @@ def _object(verdict: Verdict, reached: Reach, holdings: dict[Ref, Holding], foun
         found.state.value,
         tuple(facts),
         tuple(chains),
-        "" if chains else _nothing(reached, found),
+        "" if chains else _nothing(verdict, reached, found),
         tuple(targets[:_LISTED]),
         max(0, len(targets) - _LISTED),
+        found.allocated,
     )
 
 
@@ -86,29 +89,32 @@ def _steps(reached: Reach, holdings: dict[Ref, Holding], path: list[Node]) -> tu
     first = path[0]
     if first.ref in holdings:
         holding = holdings[first.ref]
-        owner = f", {holding.owner}" if holding.owner else ""
-        lines = [f"{name(first.ref)}: {holding.kind.value}{owner}, {holding.reason}"]
+        owner = f" of {holding.owner}" if holding.owner else ""
+        lines = [f"{name(first.ref)}: {holding.kind.value} lease{owner}; {holding.reason}"]
     else:
         lines = [f"{name(first.ref)}: {reached.why.get(first, '')}"]
     for before, node in pairwise(path):
         how = next(edge.how for edge in reached.graph.edges(before) if edge.target == node)
-        lines.append(f"{name(node.ref)} {how} it")
+        lines.append(f"holds {name(node.ref)}, {how}")
     return tuple(lines)
 
 
-def _nothing(reached: Reach, found: StoreObject) -> str:
+def _nothing(verdict: Verdict, reached: Reach, found: StoreObject) -> str:
     if found.state is State.FOREIGN:
-        return "it is not of a layout this tool fully understands: left alone"
+        return found.note or "not of a layout this tool fully understands"
     if not found.refs:
-        return "no record names it" + (f": {found.note}" if found.note else "")
+        if not verdict.store.metadata.complete:
+            return "none of the records that could be read names it, and not all could be read"
+        return "no record names it" + (f"; {found.note}" if found.note else "")
     wanted = set(found.refs)
     by = [(ref, edge) for ref in reached.graph.records for edge in _edges(reached, ref) if edge.target.ref in wanted]
     if not by:
-        return "recorded, and nothing refers to it"
-    ref, edge = by[0]
-    if ref.kind is Kind.LEASE and reached.classes[ref][0] is LeaseClass.EXPIRED:
-        return f"it {edge.how} {name(ref)}, which {reached.classes[ref][1]}"
-    return f"it {edge.how} {name(ref)}, which nothing holds either"
+        return "recorded, and no other record refers to it"
+    # A lease that has ended says why; a record that nothing holds either only leads on.
+    ref, edge = next(((ref, edge) for ref, edge in by if ref.kind is Kind.LEASE), by[0])
+    if ref.kind is Kind.LEASE:
+        return f"{name(ref)} held it, and {reached.classes[ref][1]}"
+    return f"{name(ref)} refers to it ({edge.how}), and nothing holds that either"
 
 
 def _edges(reached: Reach, ref: Ref) -> list[Edge]:
@@ -120,7 +126,7 @@ def _targets(reached: Reach, refs: tuple[Ref, ...] | list[Ref]) -> list[str]:
     for ref in refs:
         for edge in reached.graph.edges(Node(ref)):
             there = "" if edge.target.ref in reached.graph.records else "; it has no record here"
-            lines[f"{name(edge.target.ref)} {edge.how} it{there}"] = None
+            lines[f"{name(edge.target.ref)}, {edge.how}{there}"] = None
     return list(lines)
 
 
@@ -135,5 +141,4 @@ def _lease_facts(holding: Holding, verdict: Verdict) -> tuple[tuple[str, str], .
     else:
         until = holding.expires - verdict.now
         facts.append(("ends", f"{show_time(holding.expires)}, {'in ' + show_span(until) if until >= 0 else 'past'}"))
-    facts.append(("only it holds", f"{holding.only} bytes"))
     return tuple(facts)

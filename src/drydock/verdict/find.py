@@ -33,22 +33,40 @@ def find(verdict: Verdict, reached: Reach, word: bytes) -> list[Subject]:
     for subject, names in _names(verdict, reached):
         if not wanted.isdisjoint(names):
             exact.append(subject)
-        elif len(word) >= _SHORTEST_PREFIX and any(name.startswith(word) for name in names):
+            continue
+        is_beginning = len(word) >= _SHORTEST_PREFIX and any(name.startswith(word) for name in names)
+        if is_beginning or word in _short_names(subject):
             begins.append(subject)
     if exact:
         return exact
     several = sorted({_id(subject) for subject in begins})
-    if len(several) > 1:
+    # Docker makes ``<id>-init`` beside a container's ``<id>``: the beginning of both means the container.
+    if several and set(several) <= {several[0], several[0] + b"-init"}:
+        return [subject for subject in begins if _id(subject) == several[0]]
+    if several:
         listed = ", ".join(shown(each) for each in several[:_LISTED])
-        raise Usage(f"{shown(word)} is the beginning of {len(several)} names: {listed}")
-    return begins
+        more = f" and {len(several) - _LISTED} more" if len(several) > _LISTED else ""
+        raise Usage(f"{shown(word)} may mean any of {len(several)} names: {listed}{more}")
+    return []
 
 
 def _id(subject: Subject) -> bytes:
     return subject.key if isinstance(subject, Ref) else subject.id
 
 
+def _short_names(subject: Subject) -> tuple[bytes, ...]:
+    """How people call an image that is not of Docker Hub: without its registry, or without its tag as well."""
+    if not isinstance(subject, Ref) or subject.kind is not Kind.IMAGE:
+        return ()
+    last = subject.key.rpartition(b"/")[2]
+    return last, last.partition(b":")[0], subject.key[: len(subject.key) - len(last)] + last.partition(b":")[0]
+
+
 def _names(verdict: Verdict, reached: Reach) -> Iterator[tuple[Subject, set[bytes]]]:
+    # dockerd's stopped containers have no record in containerd; the snapshot that has their id stands for them.
+    containers = {
+        key: container.name for key, container in (verdict.store.owners.containers or {}).items() if container.name
+    }
     for found in verdict.objects:
         names = {found.id}
         if is_digest(found.id):
@@ -57,20 +75,15 @@ def _names(verdict: Verdict, reached: Reach) -> Iterator[tuple[Subject, set[byte
             names.add(found.row)
         if found.path is not None:
             names.add(found.path.rpartition(b"/")[2])
+        if found.id in containers:
+            names.add(containers[found.id])
         yield found, names
-    containers = verdict.store.owners.containers or {}
     for ref in reached.graph.records:
         if ref.kind in _NAMED:
             names = {ref.key}
             if ref.kind is not Kind.IMAGE and ref.key in containers:
-                names.add((containers[ref.key].name or b"").lstrip(b"/"))
+                names.add(containers[ref.key])
             yield ref, names
-    # dockerd's stopped containers have no record in containerd; the snapshot that has their id stands for them.
-    by_name = {(container.name or b"").lstrip(b"/"): key for key, container in containers.items()}
-    for found in verdict.objects:
-        for name, key in by_name.items():
-            if found.id == key and name:
-                yield found, {name}
 
 
 def _is_path(verdict: Verdict, found: StoreObject, word: bytes) -> bool:

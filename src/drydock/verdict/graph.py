@@ -29,6 +29,7 @@ class Edge(NamedTuple):
 
     target: Node
     how: str
+    """What the target is to the thing that refers to it, shown: ``its parent``."""
 
 
 class Graph:
@@ -79,21 +80,21 @@ class Graph:
             yield from _lease_edges(record)
             return
         if isinstance(record, Image):
-            yield Edge(Node(_blob(namespace, record.target)), "is the target of")
+            yield Edge(Node(_blob(namespace, record.target)), "its target")
         elif isinstance(record, Snapshot):
             parent = record.parent_ref
             if parent is not None:
-                yield Edge(Node(parent), "is the parent of")
+                yield Edge(Node(parent), "its parent")
         elif isinstance(record, Ingest):
             if record.expected is not None:
-                yield Edge(Node(_blob(namespace, record.expected)), "is expected by")
+                yield Edge(Node(_blob(namespace, record.expected)), "the blob it waits for")
         elif isinstance(record, Container) and record.snapshotter:
             snapshot = snapshot_ref(namespace, record.snapshotter, record.snapshot_key)
-            yield Edge(Node(snapshot), "is the root file system of")
+            yield Edge(Node(snapshot), "its root file system")
         for target, label in references(namespace, _labels(record)):
-            yield Edge(Node(target), f"is named by label {shown(label)} of")
+            yield Edge(Node(target), f"named in its label {shown(label)}")
         for target, label in self._back.get(node.ref, ()):
-            yield Edge(Node(target), f"is kept, by its own label {shown(label)}, with")
+            yield Edge(Node(target), f"kept with it by its own label {shown(label)}")
 
 
 def _blob(namespace: bytes, digest: Digest) -> Ref:
@@ -122,19 +123,19 @@ def _lease_edges(lease: Lease) -> Iterator[Edge]:
     # Ingests are never flat (gc.go scanRoots).
     flat = FLAT in lease.labels
     for digest in lease.blobs:
-        yield Edge(Node(_blob(lease.namespace, digest), flat), "is held by")
+        yield Edge(Node(_blob(lease.namespace, digest), flat), "listed in it")
     for snapshotter, key in lease.snapshots:
-        yield Edge(Node(snapshot_ref(lease.namespace, snapshotter, key), flat), "is held by")
+        yield Edge(Node(snapshot_ref(lease.namespace, snapshotter, key), flat), "listed in it")
     for ingest in lease.ingests:
-        yield Edge(Node(Ref(Kind.INGEST, lease.namespace, ingest)), "is held by")
+        yield Edge(Node(Ref(Kind.INGEST, lease.namespace, ingest)), "listed in it")
     for image in lease.images:
-        yield Edge(Node(Ref(Kind.IMAGE, lease.namespace, image), flat), "is held by")
+        yield Edge(Node(Ref(Kind.IMAGE, lease.namespace, image), flat), "listed in it")
 
 
 def _flat_edges(record: Record) -> Iterator[Edge]:
     if isinstance(record, Snapshot):
         parent = record.parent_ref
         if parent is not None:
-            yield Edge(Node(parent, flat=True), "is the parent of")
+            yield Edge(Node(parent, flat=True), "its parent")
     elif isinstance(record, Image):
-        yield Edge(Node(_blob(record.namespace, record.target), flat=True), "is the target of")
+        yield Edge(Node(_blob(record.namespace, record.target), flat=True), "its target")

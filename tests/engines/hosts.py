@@ -1,0 +1,63 @@
+"""A capture's own engine on a copy of it, unpacked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.engines.containerd import Containerd
+from tests.engines.docker import Docker
+from tests.engines.sandbox import Sandbox
+from tests.engines.suite import Suite, rootfs
+from tests.engines.unavailable import EngineUnavailable
+from tests.support.captures import Capture
+
+# Suites move on. Docker's captures are then opened by a newer one, which has to agree about them all the same.
+_SUITES = {"26.1": Suite.TRIXIE, "28.5": Suite.FORKY}
+
+
+@contextmanager
+def containerd_on(capture: Capture, host: Path, work: Path, *, collect: bool) -> Iterator[Containerd]:
+    """The containerd that made a capture, alone: this machine's, or that of the suite whose Docker made it.
+
+    Args:
+        capture: which it is.
+        host: where it is unpacked.
+        work: a folder for logs, made if it is not there.
+        collect: as for :class:`Containerd`.
+
+    Raises:
+        EngineUnavailable: it cannot be run here, or this machine's is another version.
+    """
+    with _sandbox(capture, host, work) as sandbox:
+        root = host / capture.root if capture.docker is None else Path("/", capture.root)
+        with Containerd(sandbox, root, collect=collect) as engine:
+            if capture.docker is None and engine.version()[:4] != capture.containerd[:4]:
+                raise EngineUnavailable(
+                    f"this machine's containerd is {engine.version()}, the capture's {capture.containerd}"
+                )
+            yield engine
+
+
+@contextmanager
+def docker_on(capture: Capture, host: Path, work: Path) -> Iterator[Docker]:
+    """The Docker of the suite that made a capture.
+
+    Args:
+        capture: one of a Docker host.
+        host: as for :func:`containerd_on`.
+        work: as for :func:`containerd_on`.
+
+    Raises:
+        EngineUnavailable: it cannot be run here.
+    """
+    with _sandbox(capture, host, work) as sandbox, Docker(sandbox) as docker:
+        yield docker
+
+
+def _sandbox(capture: Capture, host: Path, work: Path) -> Sandbox:
+    work.mkdir(exist_ok=True)
+    if capture.docker is None:
+        return Sandbox(work)
+    return Sandbox(work, rootfs(_SUITES[capture.version[:4]]), host / capture.docker)

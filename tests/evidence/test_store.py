@@ -1,0 +1,131 @@
+"""One root held and read: every part is there, damage withholds, and what is held is let go."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+import pytest
+from tests.support.boltwriter import write
+from tests.support.gowriting import go_time, uvarint, varint
+
+from drydock.evidence.store import METADATA, hold_store, read_store
+from drydock.model.errors import Refused
+from drydock.model.findings import Severity
+from drydock.model.names import RawPath
+from drydock.model.roots import Engine, Root
+
+HEX = "ab" * 32
+DIGEST = b"sha256:" + HEX.encode()
+OVERLAY = "io.containerd.snapshotter.v1.overlayfs"
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A root with one blob and one snapshot, each recorded and on disk."""
+    blobs = tmp_path / "io.containerd.content.v1.content/blobs/sha256"
+    blobs.mkdir(parents=True)
+    (blobs / HEX).write_bytes(b"12345")
+    database = tmp_path / os.fsdecode(METADATA)
+    database.parent.mkdir()
+    moment = {b"createdat": go_time(100), b"updatedat": go_time(100)}
+    write(
+        database,
+        {
+            b"v1": {
+                b"version": b"\x06",
+                b"ns": {
+                    b"content": {b"blob": {DIGEST: {**moment, b"size": varint(5)}}},
+                    b"snapshots": {b"overlayfs": {b"k": {**moment, b"name": b"ns/1/k"}}},
+                },
+            }
+        },
+    )
+    (tmp_path / OVERLAY / "snapshots/1/fs").mkdir(parents=True)
+    row = {b"id": uvarint(1), b"kind": b"\x02", b"createdat": go_time(200), b"updatedat": go_time(200)}
+    write(tmp_path / OVERLAY / "metadata.db", {b"v1": {b"snapshots": {b"ns/1/k": row}, b"parents": {}}})
+    return tmp_path
+
+
+def read(place, *, verification="size", progress=None):
+    """Hold and read a root."""
+    root = Root(RawPath(bytes(place)), Engine.CONTAINERD)
+    with hold_store(root, exclusive=False) as held:
+        return read_store(held, measure="disk", verification=verification, progress=progress)
+
+
+def test_every_part_is_read(place):
+    """Records, rows, data and the newest time over all of them; the databases' own blocks."""
+    told = []
+    found = read(place, progress=lambda what, done: told.append((what, done)))
+    assert [blob.digest for blob in found.metadata.blobs] == list(found.content.blobs) == [DIGEST]
+    assert list(found.backends[b"overlayfs"].rows) == [b"ns/1/k"]
+    assert [entry.id for entry in found.backends[b"overlayfs"].entries] == [1]
+    assert found.newest() == 200 * 10**9
+    blocks = sum(os.stat(path).st_blocks for path in (place / os.fsdecode(METADATA), place / OVERLAY / "metadata.db"))
+    assert found.database_bytes == blocks * 512
+    assert found.metadata.complete
+    assert found.backends[b"overlayfs"].complete
+    assert [finding for finding in found.all_findings() if finding.severity is not Severity.NOTE] == []
+    assert {what for what, _ in told} == {"records", "content", "snapshots of overlayfs"}
+
+
+def test_wrong_bytes_are_found_only_when_asked_for(place):
+    """--verify digest reads every byte; size does not."""
+    assert read(place).wrong == frozenset()
+    assert read(place, verification="digest").wrong == {DIGEST}
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "random", "torn", "shared"])
+@pytest.mark.parametrize("which", ["meta.db", "metadata.db"])
+def test_a_database_that_cannot_be_trusted_withholds(place, which, damage):
+    """Not there, no bbolt at all, or pages that do not fit: incomplete, with a finding that names the file."""
+    path = place / os.fsdecode(METADATA) if which == "meta.db" else place / OVERLAY / "metadata.db"
+    size = path.stat().st_size
+    if damage == "gone":
+        path.unlink()
+    elif damage == "torn":
+        os.truncate(path, size - 4096)
+    elif damage == "shared":
+        data = bytearray(path.read_bytes())
+        data[2 * 4096 + 8] ^= 0xFF  # the flags of the first page behind the metas
+        path.write_bytes(data)
+    else:
+        path.write_bytes(b"" if damage == "empty" else os.urandom(size))
+    found = read(place)
+    part = found.metadata if which == "meta.db" else found.backends[b"overlayfs"]
+    other = found.backends[b"overlayfs"] if which == "meta.db" else found.metadata
+    assert not part.complete
+    assert other.complete
+    worst = [finding for finding in part.findings if finding.severity is not Severity.NOTE]
+    assert worst
+    assert all(finding.place.file.startswith(os.fsencode(place)) for finding in worst)
+
+
+def test_no_snapshotter_folder_is_missed(place):
+    """Each folder of that name is a backend, whatever is in it; a file in its place is a blind spot."""
+    (place / "io.containerd.snapshotter.v1.new").mkdir()
+    (place / "io.containerd.snapshotter.v1.file").touch()
+    found = read(place)
+    assert set(found.backends) == {b"overlayfs", b"new", b"file"}
+    assert found.backends[b"new"].complete
+    assert not found.backends[b"file"].complete
+
+
+def test_locks_are_held_and_let_go(place):
+    """As a reader beside readers, never beside a writer; afterwards both files are free, also after an error."""
+    root = Root(RawPath(bytes(place)), Engine.CONTAINERD)
+    paths = [place / os.fsdecode(METADATA), place / OVERLAY / "metadata.db"]
+    with hold_store(root, exclusive=False), hold_store(root, exclusive=False):
+        for path in paths:
+            with path.open("rb") as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with paths[1].open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(Refused), hold_store(root, exclusive=False):
+            pass
+    before = len(os.listdir("/proc/self/fd"))
+    for path in paths:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,103 @@
+"""The scan document is the one of the design, whole and line by line, and carries no raw name."""
+
+import json
+
+from tests.support.scans import HOSTILE, scan_of_everything
+from tests.support.values import NOW
+
+from drydock.model.names import Kind, Ref
+from drydock.model.objects import State
+from drydock.model.text import shown, unshown
+from drydock.report.document import reference, scan_document, scan_lines
+
+OBJECT = {"kind", "id", "state", "bytes", "path", "namespaces", "held_by", "reach", "note"}
+
+
+def test_the_shape_is_the_designs():
+    """Every field that the design names is there, with its type; totals name every state."""
+    document = scan_document([scan_of_everything()], NOW)
+    assert document["schema"] == "drydock.scan/1"
+    assert document["now"] == "2027-01-15T08:00:00Z"
+    (root,) = document["roots"]
+    assert {"path", "engine", "namespaces", "totals", "objects", "leases", "findings", "withheld"} <= set(root)
+    assert (root["path"], root["engine"], root["namespaces"]) == ("/store", "containerd", ["moby"])
+    assert list(root["totals"]) == ["live", "leased", "unreachable", "orphaned", "missing", "corrupt", "foreign"]
+    for each in root["objects"]:
+        extra = {"snapshotter", "row"} if each["kind"] == "snapshot" else set()
+        assert set(each) == OBJECT | extra
+        assert each["state"] in root["totals"]
+        assert each["path"] is None or not each["path"].startswith("/")
+        for holder in each["held_by"]:
+            assert {"kind", "namespace", "id"} <= set(holder)
+    assert set(root["leases"][0]) == {
+        "namespace", "id", "class", "reason", "owner", "created", "expires", "resources", "only_bytes",
+    }  # fmt: skip
+    assert set(root["findings"][0]) == {
+        "code", "severity", "message", "subject", "file", "page", "offset", "bucket", "remedy",
+    }  # fmt: skip
+
+
+def test_totals_are_the_sums_of_the_objects():
+    """Counts and bytes of every state, those without any too."""
+    root = scan_document([scan_of_everything()], NOW)["roots"][0]
+    for state in State:
+        objects = [each for each in root["objects"] if each["state"] == state.value]
+        assert root["totals"][state.value] == {"count": len(objects), "bytes": sum(each["bytes"] for each in objects)}
+    free = [each for each in root["objects"] if each["state"] == "orphaned" or each["reach"] == "unreachable"]
+    assert len(free) == root["reclaimable"]["count"] + len(root["withheld"])
+
+
+def test_withheld_things_say_why():
+    """Nothing that could not be judged is reclaimable, and the document says so."""
+    root = scan_document([scan_of_everything(complete=False)], NOW)["roots"][0]
+    assert root["complete"] is False
+    assert root["reclaimable"] == {"count": 0, "bytes": 0}
+    assert root["withheld"]
+    assert all(set(each) == {"kind", "id", "bytes", "reason"} for each in root["withheld"])
+    assert all(each["reason"] for each in root["withheld"])
+
+
+def test_the_lines_are_the_document():
+    """A head, the root, and each part in its order, with a type and the root's path: nothing more, nothing less."""
+    scan = scan_of_everything()
+    document = scan_document([scan, scan], NOW)
+    lines = list(scan_lines([scan, scan], NOW))
+    head = {key: value for key, value in document.items() if key != "roots"}
+    assert lines[0] == {"type": "scan", **head}
+    wanted = []
+    for root in document["roots"]:
+        parts = {"object": "objects", "lease": "leases", "finding": "findings", "withheld": "withheld"}
+        wanted.append({"type": "root", **{key: value for key, value in root.items() if key not in parts.values()}})
+        for kind, part in parts.items():
+            wanted += [{"type": kind, "root": root["path"], **each} for each in root[part]]
+    assert lines[1:] == wanted
+
+
+def test_no_raw_name_gets_in():
+    """Every string is printable, whatever the names were, and the names can be had back."""
+    document = scan_document([scan_of_everything()], NOW)
+    for text in _strings(document):
+        assert text.isprintable(), text
+    assert unshown(shown(HOSTILE)) == HOSTILE
+    assert any(each["id"] == shown(HOSTILE) for each in document["roots"][0]["leases"])
+    assert json.loads(json.dumps(document)) == document
+
+
+def test_references():
+    """A snapshot's reference is cut at the first slash only."""
+    assert reference(Ref(Kind.SNAPSHOT, b"moby", b"overlayfs/a/b")) == {
+        "kind": "snapshot", "namespace": "moby", "id": "a/b", "snapshotter": "overlayfs",
+    }  # fmt: skip
+    assert reference(Ref(Kind.LEASE, b"moby", b"a/b")) == {"kind": "lease", "namespace": "moby", "id": "a/b"}
+
+
+def _strings(value):
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            yield key
+            yield from _strings(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _strings(each)

@@ -1,0 +1,111 @@
+"""The table a person reads: fits the terminal, whole lines in a pipe, and no raw name in either."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+from tests.support.scans import judged, scan_of_everything
+from tests.support.values import blob, digest, image, store
+
+from drydock.cli.output import console
+from drydock.model.names import RawPath
+from drydock.report.table import print_scans
+
+WHERE = RawPath(b"/mnt/a host")
+SGR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def printed(*scans, width=None, encoding="utf-8", where=WHERE):
+    """What is printed on a terminal of this width, or (None) into a pipe."""
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding)
+    if width is None:
+        sheet = console(file)
+    else:
+        sheet = Console(
+            file=file, width=width, force_terminal=True, color_system="standard", highlight=False, emoji=False,
+            markup=False, legacy_windows=False,
+        )  # fmt: skip
+    print_scans(scans, sheet, where)
+    file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_a_terminal_is_filled_and_not_overrun(width):
+    """No line is wider; every state, amount, reason and command is there, word by word."""
+    scan = scan_of_everything(b"plain")
+    text = SGR.sub("", printed(scan, width=width))
+    assert max(map(len, text.splitlines())) <= width
+    flat = " ".join(text.split())
+    for state, total in scan.totals().items():
+        assert re.search(rf"{state.value} +{total.count} +\d", flat), state
+    for words in (
+        "Can be freed now: 12.0 KiB in 3 files and directories that nothing references.",
+        "drydock clean '/mnt/a host'",
+        "drydock clean --apply '/mnt/a host'",
+        "Held by leases only:",
+        "Among it, held by nothing: 2 objects",
+        "Damage:",
+        "Could not be read or understood: 1",
+        "what to do: do this",
+        "recorded, and the file is not there",
+    ):
+        assert words in flat
+
+
+def test_bars_are_in_proportion_and_fit():
+    """The largest state has the longest bar; what is there at all has one; and with the numbers it fits 80 columns."""
+    text = SGR.sub("", printed(scan_of_everything(b"plain"), width=80))
+    bars = {line.split()[0]: line.count("█") for line in text.splitlines() if "█" in line}
+    assert len(bars) >= 4
+    scan = scan_of_everything(b"plain")
+    sizes = {state.value: total.bytes for state, total in scan.totals().items() if total.bytes}
+    assert set(bars) == set(sizes)
+    by_size = sorted(sizes, key=sizes.__getitem__)
+    assert [bars[state] for state in by_size] == sorted(bars.values())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("width", [None, 80])
+def test_an_encoding_without_blocks_has_other_bars(encoding, width):
+    """A serial console or LANG=C: ASCII bars, and nothing that cannot be encoded."""
+    text = printed(scan_of_everything(b"plain"), width=width, encoding=encoding)
+    assert "#####" in text
+    assert text.isascii()
+
+
+def test_hostile_names_reach_no_terminal():
+    """Only rich's own colours are escape sequences; no other control or format character is in it."""
+    text = printed(scan_of_everything(), width=80)
+    assert "\x1b[" in text
+    text = SGR.sub("", text)
+    assert all(char.isprintable() or char == "\n" for char in text)
+
+
+@pytest.mark.parametrize("name", [b"plain", b"x" * 2000])
+def test_a_pipe_gets_whole_lines(name):
+    """For grep: no colour, no wrapping, no padding at the end of a line, no control character."""
+    text = printed(scan_of_everything(name))
+    assert "\x1b" not in text
+    for line in text.splitlines():
+        assert line == line.rstrip()
+    assert sum("recorded, and the file is not there" in line for line in text.splitlines()) == 1
+    if name != b"plain":
+        assert any(len(line) > 2000 for line in text.splitlines())
+
+
+def test_nothing_to_say():
+    """A store in order: that nothing can be freed, and no empty headings."""
+    text = printed(judged(store(image(digest(1)), blob(digest(1)), files=[digest(1)])), where=None)
+    assert "Can be freed now: nothing." in text
+    for heading in ("Damage", "Held by", "Could not", "Looks free", "collection"):
+        assert heading not in text
+
+
+def test_withheld_things_are_counted_with_the_reason():
+    """What looks free and is kept says why."""
+    text = printed(scan_of_everything(b"plain", complete=False))
+    assert "Looks free and is kept: 8.0 KiB in 3 objects, because" in text
+    assert "Can be freed now: nothing." in text

@@ -1,0 +1,52 @@
+"""Scans as values, for tests of reports: one of everything, with names that would harm a terminal."""
+
+from __future__ import annotations
+
+from tests.support.values import FINGERPRINT, NOW, blob, digest, image, lease, snapshot, store
+
+from drydock.model.data import BlobClass, BlobFile
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import Digest, RawPath
+from drydock.model.policies import Policy
+from drydock.model.scans import Scan
+from drydock.model.store import Store
+from drydock.model.text import shown
+from drydock.reclaim.plan import make_plan
+from drydock.verdict.judge import judge
+
+HOSTILE = b"\x1b[31mred\x1b]0;t\x07\n\xe2\x80\xae\xff<b>[bold]"
+"""Escape sequences, a line break, a right-to-left override, no UTF-8, HTML and rich's own markup."""
+PULL = {b"containerd.io/gc.expire": b"2120-01-01T00:00:00Z"}
+ENDED = {b"containerd.io/gc.expire": b"2020-01-01T00:00:00Z"}
+
+
+def scan_of_everything(name: bytes = HOSTILE, *, complete: bool = True) -> Scan:
+    """Objects of most states, leases of several classes, findings of every severity, each called ``name``."""
+    read = store(
+        image(digest(1), name=b"docker.io/" + name),
+        blob(digest(1), {b"containerd.io/gc.ref.content.l.0": digest(2)}),
+        blob(digest(2)),
+        blob(digest(3)),
+        blob(digest(4)),
+        blob(digest(6), size=9),
+        snapshot(name),
+        lease(name, PULL, blobs=[digest(3)], created=NOW - 10**9),
+        lease(b"old" + name, ENDED, blobs=[digest(4)]),
+        lease(b"other" + name, blobs=[digest(3)]),
+        files=[digest(number) for number in (1, 3, 4, 5, 6)],
+        complete=complete,
+    )
+    junk = RawPath(b"io.containerd.content.v1.content/blobs/sha256/" + name.replace(b"/", b"_"))
+    read.content.junk.append(BlobFile(Digest(name), junk, 3, 4096, FINGERPRINT, BlobClass.JUNK))
+    for severity in Severity:
+        place = Place(RawPath(b"/store/" + name), 3, 4096, (b"v1", name))
+        read.findings.append(
+            Finding(f"code-{severity.name.lower()}", severity, f"{shown(name)}: said", place, remedy="do this")
+        )
+    return judged(read)
+
+
+def judged(read: Store) -> Scan:
+    """The scan of a store."""
+    verdict, reached = judge(read, NOW)
+    return Scan(verdict, make_plan(verdict, reached, Policy(), ()))
