@@ -90,7 +90,7 @@ def test_a_quarantine_on_another_disk_is_refused_before_anything(unpacked_anew, 
 
 
 def test_a_second_root_that_cannot_be_begun_does_not_hide_the_first(unpacked_anew, monkeypatch):
-    """Of two roots one was cleaned when the other fails: status 4, both are told of, and none is said to be untouched."""
+    """Of two roots one was cleaned when the other fails: status 4, and both are told of."""
     first, second = capture(ONE), capture("containerd-1.6-namespaces")
     host = unpacked_anew(first)
     unpacked_anew(second)
