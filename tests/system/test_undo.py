@@ -178,6 +178,24 @@ def test_a_killed_run_can_be_undone(host, tmp_path_factory, part):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("closed", [True, False], ids=["finished", "killed-too"])
+def test_a_killed_run_that_a_later_one_went_on_from_keeps_its_databases(host, closed):
+    """The later run deleted what the first had only let go of: no record of it comes back."""
+    before = missing(host)
+    trial = run_counted(*host.clean_command("--quarantine", host.apart), kill_after=75)
+    assert trial.signal
+    journal = host.journal()
+    assert not [line for line in map(json.loads, journal.read_text().splitlines()) if line.get("target") == "snapshot"]
+    assert '"do":"edit"' in journal.read_text()
+    ended = run_counted(*host.clean_command(), kill_after=0 if closed else 35)
+    assert ended.signal == (0 if closed else 9)
+    after = dumps(host.root)
+    assert "a later run went on" in run("undo", journal, status=4)
+    assert dumps(host.root) == after
+    assert missing(host) <= before
+
+
+@pytest.mark.slow
 def test_an_undo_that_is_killed_is_finished_by_the_next(host, tmp_path):
     """At no moment of an undo does a record stand without its data; run again, it ends with all as before."""
     before, lacked = host.seen(), missing(host)
