@@ -1,7 +1,5 @@
 """Plans of small made-up stores: what goes, what is withheld and why; by a model of containerd's collector."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -89,7 +87,7 @@ def test_a_shared_ingest_elsewhere_keeps_the_file():
     waiting = Ingest(b"other", b"ref", b"other/1/ref", NOW + 1, digest(1))
     made = plan(store(blob(digest(1)), waiting, files=[digest(1)]))
     assert keys(made) == ({digest(1)}, set(), set())
-    gone = plan(store(blob(digest(1)), replace(waiting, expires=NOW - 1), files=[digest(1)]))
+    gone = plan(store(blob(digest(1)), waiting._replace(expires=NOW - 1), files=[digest(1)]))
     assert keys(gone) == ({digest(1), b"ref"}, set(), {digest(1).partition(b":")[2]})
 
 
@@ -117,7 +115,7 @@ def test_older_than_takes_leases_by_their_age():
     """A temporary lease that says no time of creation is no age old, and stays; an expired one needs none."""
     held = [lease(b"young", LATER, created=NOW - 5), lease(b"old", LATER, created=NOW - 50), lease(b"none", LATER),
             lease(b"past", PAST)]  # fmt: skip
-    made = plan(store(*held), replace(TEMPORARY, older_than=20))
+    made = plan(store(*held), TEMPORARY._replace(older_than=20))
     assert {end.ref.key for end in made.leases} == {b"old", b"past"}
 
 
@@ -132,7 +130,7 @@ def test_the_document_comes_back_and_its_hash_stays():
     assert "\x1b" not in text
     (request,) = read_requests(text, "plan")
     assert (request.root, request.now, request.policy, request.hash) == (made.root, NOW, policy, plan_hash(made))
-    assert plan_hash(replace(made, removals=made.removals[:0])) != request.hash
+    assert plan_hash(made._replace(removals=made.removals[:0])) != request.hash
     assert plan_document(made)["bytes"] == 4096
 
 

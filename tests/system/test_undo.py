@@ -114,9 +114,9 @@ def test_backups_are_the_databases_as_they_were(host):
     """By Go's dump, the backup of each database is what it was before the run."""
     before = dumps(host.root)
     journal = host.clean()
-    found = {backup.name.replace("!", "/"): gobbolt.dump(backup) for backup in journal.parent.glob("*.db")}
-    assert found
-    assert found == {name: before[name] for name in found}
+    found = {backup.name: gobbolt.dump(backup) for backup in journal.parent.glob("*.db")}
+    assert len(found) == 2
+    assert found.items() <= {name.replace("/", "."): dumped for name, dumped in before.items()}.items()
 
 
 @pytest.mark.parametrize("which", [0, 1])
