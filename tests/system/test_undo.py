@@ -130,7 +130,7 @@ def test_a_database_that_somebody_wrote_to_is_left(host, which):
     text = run("undo", journal, status=4)
     assert host.seen() == after
     assert "somebody else wrote to it" in text
-    assert str(journal.parent / str(written.relative_to(host.root)).replace("/", "!")) in text
+    assert str(journal.parent / str(written.relative_to(host.root)).replace("/", ".")) in text
     assert str(host.apart) in text
     assert missing(host) == before
 
