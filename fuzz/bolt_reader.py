@@ -29,7 +29,7 @@ def one(data: bytes) -> None:
     """Walk, search, verify and look at each page."""
     with held(data) as fd:
         try:
-            walked, source = _walk(fd)
+            source = _walk(fd)
             database = Database(source)
             list(verify(database))
             # A page with overflow is read twice: its first place tells how long it is.
@@ -42,18 +42,21 @@ def one(data: bytes) -> None:
             _told(error)
 
 
-def _walk(fd: int) -> tuple[int, Counting]:
+def _walk(fd: int) -> Counting:
     source = Counting(fd)
-    keys, stack = 0, [Database(source).root]
+    stack = [Database(source).root]
     while stack:
-        try:
-            for _, value in stack.pop().items():
-                keys += 1
-                if isinstance(value, Bucket):
-                    stack.append(value)
-        except BoltError as error:
-            _told(error)
-    return keys, source
+        stack += _below(stack.pop())
+    return source
+
+
+def _below(bucket: Bucket) -> list[Bucket]:
+    found: list[Bucket] = []
+    try:
+        found.extend(value for _, value in bucket.items() if isinstance(value, Bucket))
+    except BoltError as error:
+        _told(error)
+    return found
 
 
 def _all(read: object) -> None:

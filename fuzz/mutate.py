@@ -24,7 +24,7 @@ def mutate(data: bytes, most: int, seed: int, any_mutation: Callable[[bytes, int
         head: bytes in front of the file.
     """
     choose = random.Random(seed)
-    if choose.random() < 0.5:  # noqa: PLR2004 - half the time
+    if choose.random() < 0.5:
         raw = bytearray(any_mutation(data, most))
     else:
         raw = bytearray(data)

@@ -1,4 +1,4 @@
-"""bbolt files by the shortest way, for sound ones: what they hold, and where their numbers lie. Shares nothing with src/."""
+"""Sound bbolt files by the shortest way: what they hold, and where their numbers lie. Shares nothing with src/."""
 
 from __future__ import annotations
 
@@ -101,10 +101,10 @@ class File:
             key = self.data[key_at : key_at + ksize]
             value_at = key_at + ksize
             if not flags:
-                self.contents[*path, key] = self.data[value_at : value_at + vsize]
+                self.contents[(*path, key)] = self.data[value_at : value_at + vsize]
                 continue
             root, sequence = BUCKET.unpack_from(self.data, value_at)
-            self.contents[*path, key] = sequence
+            self.contents[(*path, key)] = sequence
             self._number(value_at, 8, "page")
             if root:
                 for below, entries in self._tree(root, (*path, key)):

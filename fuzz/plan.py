@@ -2,8 +2,9 @@
 
 An input is a list of damages of five bytes each, done to the databases of one small root. What has to be noticed, or be
 without effect, is: pages and sectors that read as blanks, as noise or as another page; a file cut short; one number
-of the format with any value. What cannot be noticed, as bbolt keeps no checksum of its pages: one valid name in place of
-another, and an older page where the number of a page leads to it. Such damages must only do no other harm.
+of the format with any value. What cannot be noticed, as bbolt keeps no checksum of its pages: a valid name in place of
+another, the length of a page's last name, an older page where the number of a page leads to it. Of such damages the
+plan may be any; only nothing else may go wrong.
 """
 
 from __future__ import annotations
@@ -130,7 +131,8 @@ def _plan(root: Path) -> frozenset[tuple[object, ...]]:
             check_clock(UnixNano(NOW), store.newest())
             made = make_plan(*judge(store, UnixNano(NOW)), _POLICY, ())
     except DrydockError as error:
-        assert str(error).isprintable(), repr(str(error))
+        if not str(error).isprintable():
+            raise AssertionError(repr(str(error))) from error
         return frozenset()
     return _parts(made)
 
@@ -164,6 +166,6 @@ def _store(kind: int) -> _Store:
         plan = _plan(path)
         (scan,) = pipeline.plan(RawPath(bytes(path)), policy=_POLICY, now=UnixNano(NOW))
         assert plan == _parts(scan.plan)
-        assert {part[0] for part in plan} == {"lease", "record", "row", "path"}, "the sound store must have all to remove"
+        assert {part[0] for part in plan} == {"lease", "record", "row", "path"}, "one of each must go"
         _made[kind] = _Store(path, files, plan)
     return _made[kind]

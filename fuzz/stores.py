@@ -99,7 +99,7 @@ def _row(number: int, kind: int, parent: bytes = b"") -> dict[bytes, Any]:
     fields: dict[bytes, Any] = {b"id": uvarint(number), b"kind": bytes([kind]), **_TIMES}
     if parent:
         fields[b"parent"] = parent
-    if kind == 3:  # noqa: PLR2004 - committed, as containerd writes it
+    if kind == 3:
         fields |= {b"size": varint(4096), b"inodes": varint(3)}
     return fields
 

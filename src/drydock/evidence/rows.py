@@ -48,7 +48,7 @@ def read_rows(database: Database, path: RawPath) -> Rows:
                 ledger.blind("unknown-bucket", bucket.path, f"v1/{shown(part)}: not known to this version")
     for row in found.rows.values():
         if row.parent and row.parent not in found.rows:
-            # A snapshotter never removes a row that others stand on: the parent's was lost, and its directory looks free.
+            # No snapshotter removes a row that others stand on: the parent's was lost, and its directory looks free.
             ledger.blind(
                 "row-without-parent",
                 (b"v1", b"snapshots", row.name),
