@@ -10,10 +10,9 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from heapq import merge
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from bbolt_reader.bucket import Bucket
 from bbolt_reader.database import Database
@@ -28,8 +27,7 @@ EACH: Final = 100
 _FREELIST_FIELD: Final = HEADER + 32
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(NamedTuple):
     """One thing that is wrong."""
 
     code: str
@@ -43,8 +41,7 @@ class Damage:
     """False where bbolt reads the file as if nothing were wrong: the meta that does not count is not valid."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     """A page to look at, who names it, and between which keys its own must lie."""
 
     pgid: int

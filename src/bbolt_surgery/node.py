@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from bbolt_reader.errors import Corrupt
 from bbolt_reader.page import HEADER, LEAF_BUCKET, MAX_KEY, PAGE_BRANCH, PAGE_LEAF, formats
@@ -16,16 +15,14 @@ MAX_COUNT: Final = 0xFFFE
 _KEPT: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):
     """A leaf page."""
 
     entries: list[tuple[int, bytes, bytes]]
     """Flags (LEAF_BUCKET or 0), key, value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(NamedTuple):
     """A branch page."""
 
     children: list[tuple[bytes, Child]]

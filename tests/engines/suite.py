@@ -15,6 +15,10 @@ _PACKAGES = "containerd,docker.io,docker-cli,docker-buildx,iptables,ca-certifica
 _SCRIPTS = Path("/usr/share/debootstrap/scripts")
 
 
+_failures: dict[Suite, str] = {}
+"""Suites that could not be made in this run: no test after the first waits for the mirror again."""
+
+
 class Suite(enum.Enum):
     """A Debian suite; the value is its name."""
 
@@ -44,6 +48,8 @@ def rootfs(suite: Suite) -> Path:
     with (cache / f"{suite.value}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
+            if suite in _failures:
+                raise EngineUnavailable(_failures[suite])
             _debootstrap(suite, made)
     return made
 
@@ -62,7 +68,8 @@ def _debootstrap(suite: Suite, made: Path) -> None:
         )  # fmt: skip
     if done.returncode != 0:
         last = log.read_text(errors="replace").strip().splitlines()[-1:]
-        raise EngineUnavailable(f"debootstrap {suite.value} failed: {' '.join(last)} (see {log})")
+        _failures[suite] = f"debootstrap {suite.value} failed: {' '.join(last)} (see {log})"
+        raise EngineUnavailable(_failures[suite])
     partial.rename(made)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 from fixtures.recipes.docker_interrupted_pull import PORT, images
@@ -9,9 +10,10 @@ from tests.engines.hosts import containerd_on, docker_on
 from tests.engines.images import base_of, noise
 from tests.engines.listing import dropped, listed
 from tests.engines.registry import Registry
+from tests.support import gobbolt
 from tests.support.captures import capture, captures, clock, unpack
 from tests.support.documents import run
-from tests.support.records import CONTENT
+from tests.support.records import CONTENT, METADATA, nested
 
 pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.slow]
 
@@ -23,6 +25,8 @@ _BUILD = b"""\
 FROM 127.0.0.1:5000/shop:1
 RUN ["/bin/busybox", "sh", "-c", "echo built > /srv/built"]
 """
+# BuildKit's leases of its cache (buildkit cache/manager.go, refs.go, v0.25).
+_CACHE_RECORD = re.compile(rb"([0-9a-z]{25})(?:-variants|-view)?\Z")
 # Of containerd's captures: what each image has been unpacked by, and one of its files, by seed and KiB.
 _IMAGES = (
     ("default", "base", "overlayfs", 10, 60),
@@ -88,6 +92,23 @@ def test_ending_ownerless_leases_takes_nothing_from_docker(name, tmp_path):
     assert works == broken or (broken is None and name == "docker-28.5-restored-backup")
 
 
+@pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}")
+@pytest.mark.parametrize("taken", DOCKER)
+def test_what_ends_as_ownerless_has_no_owner(taken, unpacked_anew, tmp_path):
+    """Besides the temporary leases, those end that are named for a cache record which Go finds in no BuildKit database.
+
+    Where every record is there, that is none; each lease of a container is left.
+    """
+    host = unpacked_anew(taken)
+    before = _leases(taken, host)
+    records = nested(host / taken.docker / "buildkit/containerd-overlayfs/metadata_v2.db")[b"_main"].keys()
+    lost = {lease for lease in before if (named := _CACHE_RECORD.match(lease)) and named[1] not in records}
+    _clean(taken, host, tmp_path, "ownerless")
+    temporary = {lease.encode() for lease in taken.facts["leases_ended"]["moby"]}
+    assert before - _leases(taken, host) == temporary | lost
+    assert bool(lost - temporary) == ("restored" in taken.name)
+
+
 @pytest.mark.parametrize("taken", CONTAINERD)
 def test_containerd_goes_on(taken, tmp_path):
     """Each image runs, and each container starts, as on a copy that was not cleaned; what is not damaged is whole."""
@@ -111,6 +132,10 @@ def _clean(taken, host, tmp_path, classes):
         "clean", "--end-leases", classes, "--apply", "--yes", "--now", clock(taken),
         "--state", tmp_path / "state", host, status=0,
     )  # fmt: skip
+
+
+def _leases(taken, host):
+    return set(nested(host / taken.root / METADATA)[b"v1"][b"moby"][b"leases"])
 
 
 def _state(docker):

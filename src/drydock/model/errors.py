@@ -24,6 +24,10 @@ class ActionFailed(DrydockError):
     exit_code = 4
 
 
+class DiskFull(ActionFailed):
+    """There was no room for it; nothing was changed."""
+
+
 class Usage(DrydockError):
     """The words of a call do not fit together."""
 

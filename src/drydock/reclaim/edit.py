@@ -6,13 +6,14 @@ Sources: containerd core/metadata/buckets.go, core/snapshots/storage/bolt.go (v2
 from __future__ import annotations
 
 import enum
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
 
 from bbolt_reader import BoltError, Database
-from bbolt_surgery import Deletion, Receipt, SurgeryError, delete, restore
-from drydock.model.errors import ActionFailed
+from bbolt_surgery import Deletion, NotCommitted, Receipt, SurgeryError, delete, restore
+from drydock.model.errors import ActionFailed, DiskFull
 from drydock.model.names import Kind, Ref, split_snapshot_key
 from drydock.model.plans import Plan, RowDrop
 from drydock.model.text import shown, unshown
@@ -55,11 +56,15 @@ def edit(lock: int, name: bytes, deletions: list[Deletion], note: Callable[[Fiel
         What an undo needs.
 
     Raises:
+        DiskFull: there is no room for the pages it takes; nothing was changed.
         ActionFailed: nothing was changed, or the error says what may have been.
     """
     with _writable(lock, name) as descriptor:
         try:
             return delete(descriptor, name, deletions, on_ready=lambda receipt: note(receipt.numbers())).numbers()
+        except NotCommitted as error:
+            kind = DiskFull if error.errno in {errno.ENOSPC, errno.EDQUOT} else ActionFailed
+            raise kind(f"{shown(name)}: {error}") from error
         except SurgeryError as error:
             raise ActionFailed(f"{shown(name)}: {error}") from error
 

@@ -1,6 +1,8 @@
 """Carrying a plan out, under locks the caller holds: what no record names, meta.db, each metadata.db, what that freed.
 
 The order is the design's (safety 6): whatever moment a crash comes at, all it leaves is data without a record.
+One exception, on a full disk: where an edit lacks a block, doomed ingests go first. They are the one kind of data that
+containerd misses without harm: it begins the write anew (core/metadata/content.go Writer, v2.1).
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from bbolt_reader import BoltError, Database
 from drydock.evidence.metadata import read_metadata
 from drydock.evidence.rows import read_rows
 from drydock.evidence.store import File, Held
-from drydock.model.errors import ActionFailed
+from drydock.model.errors import ActionFailed, DiskFull
 from drydock.model.names import RawPath, Ref
-from drydock.model.plans import Outcome, Plan, Removal, RowDrop, Status
+from drydock.model.plans import Outcome, Plan, Removal, RowDrop, Status, Target
 from drydock.model.records import Metadata
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.store import Store
@@ -76,13 +78,22 @@ def execute(
         loose = [removal for removal in plan.removals if not removal.after_edit]
         run.outcomes += remove(loose, anchor, journal, apart, told)
         blocked: dict[bytes | None, str] = {}
+        after = [removal for removal in plan.removals if removal.after_edit]
+
+        def make_room() -> bool:
+            """Remove doomed ingests; whether there were any. A move to quarantine would free nothing."""
+            ingests = [] if apart else [removal for removal in after if removal.target is Target.INGEST]
+            after[:] = [removal for removal in after if removal not in ingests]
+            run.outcomes += remove(ingests, anchor, journal, None, told)
+            return bool(ingests)
+
         for each in edits:
             stopped = blocked.get(None, "")
-            outcome = _edit(each, store, journal, backups[each.file.path], stopped)
+            outcome = _edit(each, store, journal, backups[each.file.path], stopped=stopped, make_room=make_room)
             run.edits.append(outcome)
             if outcome.status is not Status.DONE:
                 blocked[each.snapshotter] = outcome.detail
-        ready, waiting = _split([removal for removal in plan.removals if removal.after_edit], blocked)
+        ready, waiting = _split(after, blocked)
         run.outcomes += remove(ready, anchor, journal, apart, told)
         run.outcomes += waiting
         _finish(run, journal, state)
@@ -117,7 +128,15 @@ def _back_up(file: File, kept: State, root: RawPath) -> RawPath:
     return back_up(file.lock.fd, name, kept.fd, kept.path)
 
 
-def _edit(each: _Edit, store: Store, journal: JournalWriter, backup: RawPath, stopped: str) -> EditOutcome:
+def _edit(
+    each: _Edit,
+    store: Store,
+    journal: JournalWriter,
+    backup: RawPath,
+    *,
+    stopped: str,
+    make_room: Callable[[], bool],
+) -> EditOutcome:
     plan, path = each.plan, each.file.path
     leases, records = (len(plan.leases), len(plan.records)) if each.snapshotter is None else (0, len(each.rows))
     if stopped:
@@ -129,7 +148,12 @@ def _edit(each: _Edit, store: Store, journal: JournalWriter, backup: RawPath, st
         numbers.append(journal.intend_edit(path, {**fields, "backup": shown(backup)}))
 
     try:
-        fields = edit(each.file.lock.fd, path, deletions, note)
+        try:
+            fields = edit(each.file.lock.fd, path, deletions, note)
+        except DiskFull:
+            if not make_room():
+                raise
+            fields = edit(each.file.lock.fd, path, deletions, note)
         wrong = _compare(each, store)
         if wrong:
             revert(each.file.lock.fd, path, fields)

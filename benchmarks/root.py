@@ -1,0 +1,106 @@
+"""A containerd root of any size, for benchmarks.
+
+The databases come from tests/support/boltwriter.py and not from containerd: 200,000 blobs through its API take hours,
+and what is timed here is reading, for which only the shape of the file counts. Pages are filled to two thirds, as bbolt
+leaves them. Blobs have random bytes, and their real digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.boltwriter import write
+from tests.support.gowriting import go_time, uvarint, varint
+
+CONTENT = "io.containerd.content.v1.content"
+OVERLAY = "io.containerd.snapshotter.v1.overlayfs"
+METADATA = "io.containerd.metadata.v1.bolt"
+_FILL = 0.67
+_LAYERS = 8
+_FOLDER = 30
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a root is to be."""
+
+    blobs: int
+    snapshots: int
+    files: int
+    blob_bytes: int = 4096
+
+
+def build(top: Path, size: Size) -> None:
+    """Make the root: images of eight layers, each a blob; as many snapshots as asked, the files spread over them."""
+    now = go_time(int(time.time()) - 3600)
+    for folder in (f"{CONTENT}/blobs/sha256", f"{CONTENT}/ingest", METADATA, f"{OVERLAY}/snapshots"):
+        (top / folder).mkdir(parents=True)
+    digests = [_blob(top, number, size.blob_bytes) for number in range(size.blobs)]
+    records = {digest: {b"createdat": now, b"updatedat": now, b"size": varint(size.blob_bytes)} for digest in digests}
+    images = {}
+    for first in range(0, size.blobs, _LAYERS + 1):
+        manifest, *layers = digests[first : first + _LAYERS + 1]
+        records[manifest][b"labels"] = {
+            b"containerd.io/gc.ref.content.l.%d" % index: layer for index, layer in enumerate(layers)
+        }
+        target = {
+            b"digest": manifest,
+            b"mediatype": b"application/vnd.oci.image.manifest.v1+json",
+            b"size": varint(4096),
+        }
+        images[b"docker.io/library/image:%d" % first] = {b"createdat": now, b"updatedat": now, b"target": target}
+    snapshots, rows, parents = _snapshots(top, size, now)
+    namespace = {
+        b"content": {b"blob": records},
+        b"images": images,
+        b"leases": {
+            b"1-abcd": {b"createdat": now, b"labels": {}, b"snapshots": {b"overlayfs": dict.fromkeys(snapshots, b"")}}
+        },
+        b"snapshots": {b"overlayfs": snapshots},
+    }
+    write(top / METADATA / "meta.db", {b"v1": {b"version": b"\x08", b"moby": namespace}}, fill=_FILL)
+    write(
+        top / OVERLAY / "metadata.db",
+        {b"v1": {b"snapshots": rows, b"parents": parents}},
+        fill=_FILL,
+        sequences={(b"v1", b"snapshots"): size.snapshots},
+    )
+
+
+def _blob(top: Path, number: int, size: int) -> bytes:
+    data = number.to_bytes(8, "big") + os.urandom(min(size, 4096) - 8)
+    data *= size // len(data)
+    digest = hashlib.sha256(data).hexdigest()
+    (top / CONTENT / "blobs/sha256" / digest).write_bytes(data)
+    return b"sha256:" + digest.encode()
+
+
+def _snapshots(top: Path, size: Size, now: bytes) -> tuple[dict, dict, dict]:
+    snapshots, rows, parents, previous = {}, {}, {}, b""
+    each = size.files // size.snapshots if size.snapshots else 0
+    data = b"x" * 700
+    for number in range(1, size.snapshots + 1):
+        key = b"sha256:" + hashlib.sha256(b"%d" % number).hexdigest().encode()
+        name = b"moby/%d/" % number + key
+        snapshots[key] = {b"name": name, b"createdat": now, b"updatedat": now}
+        rows[name] = {
+            b"id": uvarint(number), b"kind": b"\x03", b"createdat": now, b"updatedat": now,
+            b"inodes": varint(each), b"size": varint(each * 4096),
+        }  # fmt: skip
+        if number % _LAYERS != 1:
+            snapshots[key][b"parent"] = previous
+            rows[name][b"parent"] = b"moby/%d/" % (number - 1) + previous
+            parents[uvarint(number - 1) + b"\0" + uvarint(number)] = name
+        previous = key
+        fs = top / OVERLAY / "snapshots" / str(number) / "fs"
+        for group in range((each + _FOLDER - 1) // _FOLDER):
+            folder = fs / f"usr{group % 5}" / f"lib{group % 11}" / f"package-{group}"
+            folder.mkdir(parents=True)
+            for index in range(min(_FOLDER, each - group * _FOLDER)):
+                with open(folder / f"file-{index}.py", "wb") as file:
+                    file.write(data)
+    return snapshots, rows, parents

@@ -1,0 +1,163 @@
+"""A disk filled to the last byte: clean frees it without needing any of it, and the engine works again."""
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from tests.engines.containerd import Containerd
+from tests.engines.listing import listed as list_engine
+from tests.engines.listing import names, on_disk
+from tests.engines.sandbox import Sandbox
+from tests.engines.unavailable import EngineUnavailable
+from tests.support.captures import CaptureUnavailable, capture, unpack
+from tests.support.documents import run
+from tests.support.records import METADATA
+from tests.support.roots import databases
+
+from drydock.reclaim import state
+
+pytestmark = pytest.mark.root
+
+SIZE = 96 << 20
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """An empty ext4 of its own; its inodes do not run out before its blocks."""
+    image, point = tmp_path / "disk", tmp_path / "mnt"
+    with image.open("wb") as file:
+        file.truncate(SIZE)
+    point.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-b", "4096", "-i", "4096", "-m", "5", image], check=True)
+    mounted = subprocess.run(["mount", "-o", "loop", image, point], capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no loop mount here: {mounted.stderr.strip()}")
+    # Blocks that ext4 keeps for itself: even they are to be full.
+    device = os.stat(point).st_dev
+    loop = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve().name
+    with contextlib.suppress(OSError):
+        Path(f"/sys/fs/ext4/{loop}/reserved_clusters").write_text("0")
+    yield point
+    subprocess.run(["umount", "-l", point], check=True)
+
+
+@pytest.fixture
+def memory():
+    """A tmpfs to put state in."""
+    point = Path(tempfile.mkdtemp(prefix="drydock-test-", dir="/dev/shm"))
+    yield point
+    shutil.rmtree(point)
+
+
+def fill(disk):
+    """Write until nothing more fits, the blocks reserved for root included, and not a byte."""
+    with (disk / "ballast").open("wb", buffering=0) as file:
+        for size in (1 << 20, 4096, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size))
+                    os.fsync(file.fileno())
+    room = os.statvfs(disk)
+    assert room.f_bavail == 0
+    assert room.f_ffree > 1000
+    (disk / "more").touch()
+    with pytest.raises(OSError, match="No space left"):
+        (disk / "more").write_bytes(b"x")
+    (disk / "more").unlink()
+
+
+def put(name, disk):
+    """A capture on the disk."""
+    try:
+        return unpack(capture(name), disk)
+    except CaptureUnavailable as error:
+        pytest.skip(str(error))
+
+
+def writes(engine):
+    """Whether a containerd can take in a blob."""
+    done = engine.ctr("content", "ingest", "--expected-size", "5", "drydock-test", namespace="default", check=False,
+                      stdin=b"hello")  # fmt: skip
+    return done.returncode == 0, done.stderr.decode(errors="replace")
+
+
+def works(root, work):
+    """Whether containerd starts on a root and takes in a blob; what it says, and what it lists."""
+    work.mkdir()
+    try:
+        with Sandbox(work) as sandbox, Containerd(sandbox, root, collect=False) as engine:
+            return *writes(engine), names(list_engine(engine))
+    except EngineUnavailable as error:
+        pytest.skip(str(error))
+    except TimeoutError as error:
+        return False, str(error), {}
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["docker-28.5-interrupted-pull", "containerd-1.6-planted-orphans"])
+def test_a_full_disk_is_freed_and_the_engine_works_again(name, disk, memory, tmp_path, monkeypatch):
+    """State goes to the tmpfs and that is said; the databases do not grow; before containerd fails, after it works."""
+    of = capture(name)
+    host = put(name, disk)
+    root = host / of.root
+    defaults = (os.fsencode(disk / "var/lib/drydock"), os.fsencode(memory / "drydock"))
+    monkeypatch.setattr(state, "PLACES", defaults)
+    fill(disk)
+    could, said, _ = works(root, tmp_path / "before")
+    assert not could
+    assert re.search("no space left|ended before it was there", said), said
+    # What containerd made while it failed may have moved a block.
+    fill(disk)
+    sizes = {path: path.stat().st_size for path in databases(root)}
+    text = run("clean", "--end-leases", "temporary", "--apply", "--yes", "--now", of.taken_at, host, status=0)
+    room = os.statvfs(disk)
+    assert room.f_bfree * room.f_frsize > 1 << 20
+    assert f"journal: {memory}" in text
+    assert "bytes free" in text
+    assert "lost with a reboot" in text
+    assert not (disk / "var/lib/drydock").exists()
+    assert {path: path.stat().st_size for path in databases(root)} == sizes
+    could, said, lists = works(root, tmp_path / "after")
+    assert could, said
+    for namespace, lists_before in of.namespaces.items():
+        assert lists[namespace]["images"] == sorted(row["name"] for row in lists_before["images"])
+        assert lists[namespace]["containers"] == sorted(row["id"] for row in lists_before["containers"])
+
+
+def test_an_edit_needs_no_free_block(disk, memory, monkeypatch):
+    """With leased data only, nothing can be freed before the edit: it finds its room in the database itself."""
+    of = capture("docker-28.5-interrupted-pull")
+    host = put(of.name, disk)
+    root = host / of.root
+    monkeypatch.setattr(state, "PLACES", (os.fsencode(disk / "var/lib/drydock"), os.fsencode(memory / "drydock")))
+    run("clean", "--no-edit", "--apply", "--yes", "--now", of.taken_at, host, status=0)
+    fill(disk)
+    before = set(on_disk(root))
+    size = (root / METADATA).stat().st_size
+    text = run("clean", "--end-leases", "temporary", "--apply", "--yes", "--now", of.taken_at, host, status=0)
+    assert "ends lease" in text
+    assert (root / METADATA).stat().st_size == size
+    assert set(on_disk(root)) < before
+    assert os.statvfs(disk).f_bfree * 4096 > 1 << 20
+
+
+def test_without_any_room_for_the_journal_nothing_is_touched(disk, monkeypatch):
+    """Every default place on the full disk: refused, with the way out named, and the databases as they were."""
+    of = capture("docker-28.5-interrupted-pull")
+    host = put(of.name, disk)
+    monkeypatch.setattr(state, "PLACES", (os.fsencode(disk / "var/lib/drydock"), os.fsencode(disk / "run-drydock")))
+    fill(disk)
+    before = {path: path.read_bytes() for path in databases(host / of.root)}
+    paths = set(on_disk(host / of.root))
+    with contextlib.redirect_stderr(io.StringIO()):
+        run("clean", "--end-leases", "temporary", "--apply", "--yes", "--now", of.taken_at, host, status=32)
+    assert {path: path.read_bytes() for path in databases(host / of.root)} == before
+    assert set(on_disk(host / of.root)) == paths
+    assert not (disk / "run-drydock").exists()
