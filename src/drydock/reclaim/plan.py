@@ -181,6 +181,8 @@ class _Planner:
             if (found.snapshotter, found.row) in gone:
                 return dropped[found.refs[0]].why if found.refs else "no record names its row"
             return self._withhold(found, self._no_edit or backend_blindness(self._store, found.snapshotter))
+        if found.kind is ObjectKind.BLOB and found.id in self._needed and not self._blind:
+            return self._withhold(found, "a record that stays refers to it, though its namespace has no record of it")
         if found.refs:
             return dropped[found.refs[0]].why
         reason = self._blind
@@ -188,8 +190,6 @@ class _Planner:
             reason = reason or backend_blindness(self._store, found.snapshotter)
             if not reason and found.snapshotter in self._rowless and found.id.isdigit():
                 reason = "it may be the directory of a snapshot that is recorded and has no row"
-        elif not reason and found.kind is ObjectKind.BLOB and found.id in self._needed:
-            reason = "a record that stays refers to it, though its own record is not there"
         if reason:
             return self._withhold(found, reason)
         return "no record names it" + (f"; {found.note}" if found.note else "")
