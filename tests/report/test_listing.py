@@ -39,7 +39,7 @@ def test_every_row_is_a_line():
         if lines:
             names = [str(row["namespace"] or "-") for row in listing.rows]
             assert [line.split()[0] for line in lines[1:]] == names
-            second = lines[0].index(lines[0].split()[1])
+            second = lines[0].index(" " + lines[0].split()[1]) + 1
             assert all(line[second - 1] == " " and line[second] != " " for line in lines)
 
 
