@@ -11,6 +11,7 @@ from drydock.model.objects import ObjectKind, State, StoreObject
 from drydock.model.records import Blob, Ingest, Snapshot
 from drydock.model.store import Store
 
+_UNREACHED: tuple[State, tuple[Ref, ...]] = (State.UNREACHABLE, ())
 _STRENGTH = {State.LIVE: 3, State.LEASED: 2, State.UNREACHABLE: 1}
 
 Reached = Mapping[Ref, tuple[State, tuple[Ref, ...]]]
@@ -188,6 +189,8 @@ def _ingest(records: list[Ingest], directory: IngestDirectory | None, reached: R
 
 def _merge(refs: tuple[Ref, ...], reached: Reached) -> tuple[State, tuple[Ref, ...]]:
     """The strongest state over all records of one object, and what keeps it there."""
+    if len(refs) == 1:
+        return reached.get(refs[0], _UNREACHED)
     state = State.UNREACHABLE
     holders: list[Ref] = []
     for ref in refs:
