@@ -16,7 +16,7 @@ def main() -> None:
         # Importing click alone takes three times as long as an interpreter's start.
         sys.stdout.write(f"drydock {__version__}\n")
         return
-    # A run makes millions of values, none of which refer to each other in a ring: looking for rings takes a fifth of it.
+    # A run makes millions of values that form no rings: looking for rings takes a fifth of it.
     gc.set_threshold(_VALUES)
     from drydock.cli import main as run  # noqa: PLC0415 - see above
 

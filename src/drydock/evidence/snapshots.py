@@ -85,12 +85,16 @@ def _entries(
     progress: Callable[[int], None] | None,
 ) -> None:
     committed = {row.id for row in backend.rows.values() if row.kind is RowKind.COMMITTED and row.size is not None}
-    for name in names(descriptor):
+    listed = names(descriptor)
+    known = backend.layout is not LayoutKind.FOREIGN
+    measured = [name for name in listed if known and not (recorded and _number(name) in committed)]
+    usages = zip(measured, measure_folders(measure, measured, descriptor, progress), strict=True)
+    following, usage = next(usages, _NOTHING)
+    for name in listed:
         found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
         number = _number(name)
         allocated = None
-        if backend.layout is not LayoutKind.FOREIGN and not (recorded and number in committed):
-            usage = measure.folder(name, descriptor)
+        if name == following:
             allocated = usage.allocated
             if usage.skips:
                 backend.findings.append(

@@ -18,6 +18,8 @@ from drydock.verdict.leases import Judgement, classify
 from drydock.verdict.reach import mark, path_to, sole_holders
 from drydock.verdict.states import judge_blobs, judge_ingests, judge_snapshots
 
+_DAMAGE = (State.MISSING, State.CORRUPT)
+
 
 @dataclass(slots=True)
 class Reach:
@@ -110,7 +112,7 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         *judge_ingests(store, states),
         *judge_snapshots(store, states),
     ]
-    findings = [*store.all_findings(), *(_finding(store, found) for found in objects if _is_damage(found))]
+    findings = [*store.all_findings(), *(_finding(store, found) for found in objects if found.state in _DAMAGE)]
     return Verdict(store, now, objects, _holdings(store, reached, objects), findings), reached
 
 
@@ -121,11 +123,14 @@ def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[
     sole = sole_holders(reached.graph, reached.why, (lease.ref for lease in holding))
     only: dict[Ref, int] = {}
     for found in objects:
-        holders = {sole[ref] for ref in found.refs if ref in sole}
-        if len(holders) == 1:
-            holder = holders.pop()
-            if holder is not None:
-                only[holder] = only.get(holder, 0) + found.allocated
+        refs = found.refs
+        if len(refs) == 1:
+            holder = sole.get(refs[0])
+        else:
+            holders = {sole[ref] for ref in refs if ref in sole}
+            holder = holders.pop() if len(holders) == 1 else None
+        if holder is not None:
+            only[holder] = only.get(holder, 0) + found.allocated
     return [_holding(lease, reached.classes[lease.ref], only.get(lease.ref, 0)) for lease in store.metadata.leases]
 
 
@@ -133,10 +138,6 @@ def _holding(lease: Lease, judgement: Judgement, only: int) -> Holding:
     kind, reason, owner = judgement
     resources = len(lease.blobs) + len(lease.ingests) + len(lease.images) + len(lease.snapshots)
     return Holding(lease.ref, kind, reason, owner, lease.created, expiry(lease.labels), resources, only)
-
-
-def _is_damage(found: StoreObject) -> bool:
-    return found.state in (State.MISSING, State.CORRUPT)
 
 
 def _finding(store: Store, found: StoreObject) -> Finding:

@@ -38,10 +38,10 @@ def judge_blobs(store: Store, reached: Reached) -> Iterator[StoreObject]:
             found.state, found.note = State.MISSING, "recorded, and the file is not there"
         else:
             found.allocated, found.path, found.fingerprint = file.allocated, file.path, file.fingerprint
-            sizes = {record.size for record in records if record.size is not None}
             if digest in store.wrong:
                 found.state, found.note = State.CORRUPT, "its bytes do not hash to its digest"
-            if store.verified != "none" and sizes and sizes != {file.size}:
+            if store.verified != "none" and not all(record.size in (None, file.size) for record in records):
+                sizes = {record.size for record in records if record.size is not None}
                 said = ", ".join(str(size) for size in sorted(sizes))
                 found.state, found.note = (
                     State.CORRUPT,
