@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable
 
 from bbolt_reader import Database
+from drydock.evidence.crew import measure_folders
 from drydock.evidence.directory import fingerprint, folder, names
 from drydock.evidence.rows import read_rows
 from drydock.evidence.sizes import Measure
@@ -85,12 +86,16 @@ def _entries(
     progress: Callable[[int], None] | None,
 ) -> None:
     committed = {row.id for row in backend.rows.values() if row.kind is RowKind.COMMITTED and row.size is not None}
-    for name in names(descriptor):
+    listed = names(descriptor)
+    known = backend.layout is not LayoutKind.FOREIGN
+    measured = [name for name in listed if known and not (recorded and _number(name) in committed)]
+    usages = measure_folders(measure, measured, descriptor, progress)
+    for name in listed:
         found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
         number = _number(name)
         allocated = None
-        if backend.layout is not LayoutKind.FOREIGN and not (recorded and number in committed):
-            usage = measure.folder(name, descriptor)
+        if known and not (recorded and number in committed):
+            usage = next(usages)
             allocated = usage.allocated
             if usage.skips:
                 backend.findings.append(
@@ -103,12 +108,12 @@ def _entries(
                         shown(name),
                     )
                 )
+        elif progress is not None:
+            progress(1)
         path = RawPath(b"/".join((backend.path, SNAPSHOTS, name)))
         backend.entries.append(
             SnapshotEntry(name, path, number, fingerprint(found), stat.S_ISDIR(found.st_mode), allocated)
         )
-        if progress is not None:
-            progress(1)
 
 
 def _number(name: bytes) -> int | None:
