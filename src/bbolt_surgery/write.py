@@ -23,6 +23,9 @@ from bbolt_surgery.node import MAX_COUNT, Branch, Leaf, Node, encode, first_key,
 _INLINE: Final = 4
 """A bucket goes into its parent's page up to this part of a page (bbolt v1.3.6, bucket.go, maxInlineBucketSize)."""
 
+_LEAST: Final = 0x1000
+"""bbolt reads so much before it knows the page size, and takes a shorter file for none (v1.3.6, db.go, Open)."""
+
 
 def write_new(path: bytes, root: NewBucket, *, page_size: int, txid: int, like: os.stat_result) -> None:
     """Write a database under a name that is free.
@@ -71,7 +74,7 @@ def _fill(fd: int, root: NewBucket, page_size: int, txid: int) -> None:
     writer = _Writer(fd, page_size)
     header = Root(writer.bucket(root, 0), root.sequence)
     high_water = writer.next
-    os.ftruncate(fd, high_water * page_size)
+    os.ftruncate(fd, max(high_water * page_size, _LEAST))
     for number in (txid + 1, txid + 2):
         index = number % 2
         meta = build_meta(index, page_size=page_size, flags=REBUILT, root=header, high_water=high_water, txid=number)
