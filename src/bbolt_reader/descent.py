@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from bbolt_reader.lenient import Sheet, Sheets, inline
 from bbolt_reader.page import LEAF_BUCKET, LeafElement, formats
@@ -14,6 +14,11 @@ from bbolt_reader.tree import MAX_DEPTH
 _TWICE = 2
 """How often one page is read at most: a damaged number can name a page that belongs elsewhere, and which of two is
 right nobody can tell."""
+
+_TELLING: Final = 15
+"""Bytes from which on a value is rare enough to tell two versions of one bucket by."""
+_READ_AGAIN: Final = 4
+"""How often all of the file is read at most, in all: pages may claim overflow that others claim as well."""
 
 
 class _Step(NamedTuple):
@@ -38,6 +43,9 @@ class Descent:
     holes: list[Hole] = field(default_factory=list)
     places: dict[int, Names] = field(default_factory=dict)
     """Each page that was read or is covered by one that was, and the bucket it belongs to."""
+    known: dict[int, Names | None] = field(default_factory=dict)
+    """The bucket that each telling entry belongs to, by its :func:`mark`; None where it is several."""
+    _spent: int = 0
 
     def run(self, root: int, referrer: int, path: Names = ()) -> None:
         """Read what is below a page; no page more than twice."""
@@ -56,13 +64,19 @@ class Descent:
             if step.depth > MAX_DEPTH or len(step.path) > MAX_DEPTH:
                 self._lose(step, f"more than {MAX_DEPTH} above each other", "corrupt", step.referrer)
                 continue
-            found = self.sheets.sheet(step.pgid) if step.pgid >= 2 else "no page of a tree"
+            found = self._sheet(step.pgid) if step.pgid >= 2 else "no page of a tree"
             if isinstance(found, str):
                 self._lose(step, found, "corrupt", step.pgid * self.sheets.page_size)
                 continue
             for place in range(found.places):
                 self.places.setdefault(found.pgid + place, step.path)
             steps += reversed(list(self._leaf(found, step) if found.is_leaf else self._branch(found, step)))
+
+    def _sheet(self, pgid: int) -> Sheet | str:
+        overdrawn = self._spent > _READ_AGAIN * self.sheets.count
+        found = self.sheets.sheet(pgid, pgid + 1 if overdrawn else None)
+        self._spent += 1 if isinstance(found, str) else found.places
+        return found
 
     def _lose(self, step: _Step, message: str, code: str, offset: int) -> None:
         page = step.pgid if code == "corrupt" else step.referrer // self.sheets.page_size
@@ -81,6 +95,10 @@ class Descent:
     def _leaf(self, sheet: Sheet, step: _Step) -> Iterator[_Step]:
         if sheet.lost:
             self._entries_lost(sheet, step)
+        for element in sheet.entries:
+            telling = mark(element)
+            if telling is not None:
+                self.known[telling] = step.path if self.known.get(telling, step.path) == step.path else None
         for statement, root, lost in stated(sheet, step.path, self.standing):
             self.statements.append(statement)
             below = (*statement.path, statement.key)
@@ -96,6 +114,18 @@ class Descent:
         message = f"{sheet.lost} elements that cannot be read"
         self.problems.append(Problem("entries", message, sheet.pgid, sheet.offset, self.standing))
         self.holes.append(Hole(step.path, step.low, step.high))
+
+
+def mark(element: LeafElement) -> int | None:
+    """A number that two versions of a bucket have in common where this entry did not change.
+
+    None where the entry tells nothing: other buckets may well have the same.
+    """
+    if element.flags == LEAF_BUCKET:
+        root = formats().bucket.unpack_from(element.value)[0]
+        # The sequence may have changed; an unchanged bucket keeps its page.
+        return hash((element.key, root or element.value))
+    return hash((element.key, element.value)) if len(element.value) >= _TELLING else None
 
 
 def stated(

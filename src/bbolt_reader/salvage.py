@@ -10,7 +10,7 @@ from bbolt_reader.lenient import Sheets
 from bbolt_reader.probe import Probe, probe
 from bbolt_reader.source import Source
 from bbolt_reader.statements import Names, Problem, Salvage, Standing, Statement
-from bbolt_reader.unlinked import RootTest, Unlinked, free_pages, marks
+from bbolt_reader.unlinked import RootTest, Unlinked, free_pages
 
 
 def _no_moment(_: bytes) -> int:
@@ -75,6 +75,7 @@ class _Salvager:
         self._say(current.statements)
         self.problems += current.problems
         places: dict[int, Names] = dict(current.places)
+        known = dict(current.known)
         if older is not None:
             before = Descent(sheets, Standing.PREVIOUS, skip=current.places)
             before.run(older.root, older.offset)
@@ -84,8 +85,10 @@ class _Salvager:
             self.problems += [each for each in before.problems if each.page not in told]
             for pgid, path in before.places.items():
                 places.setdefault(pgid, path)
+            for telling, bucket in before.known.items():
+                known[telling] = bucket if known.get(telling, bucket) == bucket else None
         unlinked = Unlinked.find(sheets, {0, 1, *places}, self.hints.moment)
-        origins = unlinked.origins(marks(sheets, places), places, self.hints.is_root)
+        origins = unlinked.origins(known, places, self.hints.is_root)
         end = meta.high_water if meta is not None else 0
         self._say(unlinked.statements(origins, lambda pgid: free is not None and pgid < end and pgid not in free))
         return Salvage(

@@ -68,14 +68,6 @@ class Hole:
     high: bytes | None
     """The first one behind the hole; None where it is open."""
 
-    def covers(self, path: Names, key: bytes) -> bool:
-        """Whether a key of a bucket lies in the hole, or in a bucket in it."""
-        depth = len(self.path)
-        if path[:depth] != self.path:
-            return False
-        name = path[depth] if len(path) > depth else key
-        return name >= self.low and (self.high is None or name < self.high)
-
 
 @dataclass(frozen=True, slots=True)
 class Salvage:

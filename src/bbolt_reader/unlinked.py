@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, NamedTuple, TypeAlias
 
-from bbolt_reader.descent import stated
+from bbolt_reader.descent import mark, stated
 from bbolt_reader.errors import BoltError
 from bbolt_reader.lenient import Sheet, Sheets
-from bbolt_reader.page import HEADER, LEAF_BUCKET, PAGE_FREELIST, LeafElement, formats
+from bbolt_reader.page import HEADER, LEAF_BUCKET, PAGE_FREELIST, formats
 from bbolt_reader.statements import Names, Standing, Statement
 from bbolt_reader.tree import MAX_DEPTH
 
 _PATHS_KEPT: Final = 4
 """The most buckets one page is said to have been part of: places are used again, so old pages can name it wrongly."""
-_TELLING: Final = 15
-"""Bytes from which on a value is rare enough to tell two versions of one bucket by."""
-
 RootTest: TypeAlias = "Callable[[Collection[bytes]], bool]"
 """Whether a page with these keys is one of a root bucket."""
 
@@ -28,30 +26,6 @@ class Origin(NamedTuple):
 
     fragment: int | None
     path: Names
-
-
-def mark(element: LeafElement) -> tuple[bytes, int | bytes] | None:
-    """What two versions of a bucket have in common where this entry did not change; None where it tells nothing."""
-    if element.flags == LEAF_BUCKET:
-        root = formats().bucket.unpack_from(element.value)[0]
-        # The sequence may have changed; an unchanged bucket keeps its page.
-        return (element.key, root) if root else (element.key, element.value)
-    return (element.key, element.value) if len(element.value) >= _TELLING else None
-
-
-def marks(sheets: Sheets, places: Mapping[int, Names]) -> dict[int, Names | None]:
-    """The bucket each telling entry of the pages in use belongs to, by the entry's hash; None where it is several."""
-    found: dict[int, Names | None] = {}
-    for pgid, path in places.items():
-        sheet = sheets.sheet(pgid)
-        if isinstance(sheet, str):
-            continue
-        for element in sheet.entries:
-            telling = mark(element)
-            if telling is not None:
-                key = hash(telling)
-                found[key] = path if found.get(key, path) == path else None
-    return found
 
 
 @dataclass(slots=True)
@@ -75,8 +49,8 @@ class Unlinked:
         sane = sheets.sane()
         pages: dict[int, Sheet] = {}
         rank: dict[int, int] = {}
-        stops = sorted({*sane, *taken})
-        after = dict(zip(stops, [*stops[1:], sheets.count], strict=True))
+        stops = sorted({*sane, *taken, sheets.count})
+        after = dict(pairwise(stops))
         for pgid in sane:
             if pgid in taken or pgid < 2:
                 continue
@@ -103,7 +77,7 @@ class Unlinked:
         """The buckets that each page was part of, by what it has in common with those in use and by who names it.
 
         Args:
-            known: from :func:`marks`.
+            known: the bucket that each telling entry of the pages in use belongs to; see :class:`Descent`.
             places: the pages in use, and their buckets.
             is_root: whether a page with these keys is one of the root bucket; None where that is not known.
         """
@@ -137,7 +111,7 @@ class Unlinked:
             votes = Counter(
                 path
                 for element in sheet.entries
-                if (telling := mark(element)) is not None and (path := known.get(hash(telling))) is not None
+                if (telling := mark(element)) is not None and (path := known.get(telling)) is not None
             )
             votes.update(places[child.pgid] for child in sheet.children if child.pgid in places)
             if is_root is not None and is_root(sheet.keys()):

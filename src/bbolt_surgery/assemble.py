@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -66,9 +67,7 @@ class _Assembler:
         self.buckets: dict[Names, NewBucket] = {(): self.root}
         self.used = dict.fromkeys(Standing, 0)
         self.certain: set[Names] = set()
-        self.holes: dict[Names, list[Hole]] = {}
-        for hole in salvage.holes:
-            self.holes.setdefault(hole.path, []).append(hole)
+        self.holes = _joined(salvage.holes)
 
     def take(self, statements: Iterable[Statement]) -> None:
         """Put statements where they belong, if nothing is there yet."""
@@ -125,9 +124,26 @@ class _Assembler:
         return bucket
 
     def _in_hole(self, statement: Statement) -> bool:
-        path = statement.path
-        return any(
-            hole.covers(path, statement.key)
-            for depth in range(len(path) + 1)
-            for hole in self.holes.get(path[:depth], ())
-        )
+        names = (*statement.path, statement.key)
+        for depth, name in enumerate(names):
+            holes = self.holes.get(names[:depth])
+            if holes is not None:
+                place = bisect_right(holes, name, key=lambda hole: hole[0]) - 1
+                high = holes[place][1] if place >= 0 else b""
+                if high is None or name < high:
+                    return True
+        return False
+
+
+def _joined(holes: Iterable[Hole]) -> dict[Names, list[tuple[bytes, bytes | None]]]:
+    """The holes of each bucket in order, none of which overlap."""
+    found: dict[Names, list[tuple[bytes, bytes | None]]] = {}
+    for hole in sorted(holes, key=lambda each: each.low):
+        ranges = found.setdefault(hole.path, [])
+        if ranges and (ranges[-1][1] is None or hole.low <= ranges[-1][1]):
+            low, high = ranges[-1]
+            high = None if high is None or hole.high is None else max(high, hole.high)
+            ranges[-1] = (low, high)
+        else:
+            ranges.append((hole.low, hole.high))
+    return found
