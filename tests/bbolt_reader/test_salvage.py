@@ -209,7 +209,31 @@ def test_hostile_pages_end(tmp_path):
     assert read(path).problems
     path.write_bytes(b"".join([bytes(2 * size), *pages]))
     assert read(path).problems
+    # Overflow up to the end, from every page.
+    pages = [
+        (boltwriter.HEADER.pack(pgid, 2, 1, count - pgid - 1) + boltwriter.leaf_body([bucket(pgid + 1)])).ljust(size)
+        for pgid in range(2, count)
+    ]
+    path.write_bytes(b"".join([*metas, *pages]))
+    assert read(path).problems
     assert time.monotonic() - started < 30
+
+
+def bucket(pgid):
+    """An element that names a page as its bucket's."""
+    return 1, b"k", struct.pack("<QQ", pgid, 0)
+
+
+def test_nothing_but_a_list_of_free_pages(tmp_path):
+    """Metas and every page of the tree lost: no statement, and what is wrong is told."""
+    path = tmp_path / "a.db"
+    layout = boltwriter.write(path, {b"v1": {b"a": b"b"}}, free=2)
+    for pgid in range(layout.high_water):
+        if pgid != layout.freelist:
+            layout.patch_page(pgid, 0, bytes(4096))
+    found = read(path)
+    assert found.statements == []
+    assert {problem.code for problem in found.problems} == {"meta", "corrupt"}
 
 
 def test_noise_is_no_database(tmp_path):
