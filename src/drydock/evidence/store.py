@@ -184,6 +184,16 @@ def _hold(stack: ExitStack, path: RawPath, *, exclusive: bool) -> File:
             )
         )
         return file
+    if file.database.meta.is_rebuilt:
+        file.findings.append(
+            Finding(
+                "rebuilt-database",
+                Severity.BLIND,
+                f"{shown(path)}: made of what could be salvaged of another: what it has no record of may be yours",
+                Place(path, file.database.meta.index, file.database.meta.offset),
+                remedy=f"drydock bolt trust {shown(path)}",
+            )
+        )
     file.findings.extend(
         Finding(
             f"bolt-{damage.code}",
