@@ -18,6 +18,10 @@ Window: TypeAlias = "tuple[bytes | mmap.mmap, int]"
 """A buffer, and where in it the bytes asked for start."""
 
 CHUNK: Final = 1 << 20
+RESIDENT: Final = 32
+"""The most chunks that count as this process's memory before all are given back; they stay in the page cache."""
+_ROUNDS: Final = 4
+"""How often the whole file may be populated again because of that: a tree may lie in its file in any order."""
 _MADV_POPULATE_READ: Final = 22  # Linux 5.14; Python has no name for it before 3.13
 
 
@@ -36,7 +40,7 @@ class Source:
         populated: the chunks of the mapping that can be touched.
     """
 
-    __slots__ = ("_fd", "_owned", "mapping", "name", "populated", "size")
+    __slots__ = ("_fd", "_owned", "_releases", "mapping", "name", "populated", "size")
 
     def __init__(self, fd: int, name: bytes, *, owned: bool, mapped: bool) -> None:
         self._fd = fd
@@ -48,6 +52,7 @@ class Source:
         self.size = status.st_size
         self.mapping: mmap.mmap | None = None
         self.populated: set[int] = set()
+        self._releases = _ROUNDS * (1 + self.size // (RESIDENT * CHUNK))
         if mapped and self.size:
             self.mapping = _mapping(fd, self.size)
 
@@ -95,6 +100,10 @@ class Source:
             return mapping, offset
         if end > self.size or length > READ_LIMIT:
             return self.read(offset, length, page), 0
+        if len(populated) >= RESIDENT and self._releases:
+            self._releases -= 1
+            populated.clear()
+            mapping.madvise(mmap.MADV_DONTNEED)
         for chunk in range(offset // CHUNK, (end - 1) // CHUNK + 1):
             if chunk not in populated:
                 try:

@@ -96,10 +96,11 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
     root = held.root.path
     if progress is not None:
         progress("records", 1)
+    metadata = _metadata(held)
     store = Store(
         held.root,
-        _metadata(held),
-        read_content(root, _part(progress, "content")),
+        metadata,
+        read_content(root, _part(progress, "content"), {blob.digest for blob in metadata.blobs}),
         {},
         read_owners(held.root),
         measure,
