@@ -19,9 +19,8 @@ Window: TypeAlias = "tuple[bytes | mmap.mmap, int]"
 
 CHUNK: Final = 1 << 20
 RESIDENT: Final = 32
-"""The most chunks that count as this process's memory before all are given back; they stay in the page cache."""
-_ROUNDS: Final = 4
-"""How often the whole file may be populated again because of that: a tree may lie in its file in any order."""
+"""The most chunks that count as this process's memory, where a file is read from its beginning to its end: then all are
+given back, and stay in the page cache. A tree that lies in its file in any order would be populated again and again."""
 _MADV_POPULATE_READ: Final = 22  # Linux 5.14; Python has no name for it before 3.13
 
 
@@ -40,7 +39,7 @@ class Source:
         populated: the chunks of the mapping that can be touched.
     """
 
-    __slots__ = ("_fd", "_owned", "_releases", "mapping", "name", "populated", "size")
+    __slots__ = ("_fd", "_last", "_owned", "_rises", "mapping", "name", "populated", "size")
 
     def __init__(self, fd: int, name: bytes, *, owned: bool, mapped: bool) -> None:
         self._fd = fd
@@ -52,7 +51,7 @@ class Source:
         self.size = status.st_size
         self.mapping: mmap.mmap | None = None
         self.populated: set[int] = set()
-        self._releases = _ROUNDS * (1 + self.size // (RESIDENT * CHUNK))
+        self._last = self._rises = 0
         if mapped and self.size:
             self.mapping = _mapping(fd, self.size)
 
@@ -88,6 +87,13 @@ class Source:
             os.close(self._fd)
         self._fd = -1
 
+    def release(self) -> None:
+        """Give back the memory that the mapping takes; what is read later is populated again."""
+        self.populated.clear()
+        self._rises = 0
+        if self.mapping is not None:
+            self.mapping.madvise(mmap.MADV_DONTNEED)
+
     def window(self, offset: int, length: int, page: int) -> Window:
         """A buffer with ``length`` bytes of the file from byte ``offset`` on, and where they start in it.
 
@@ -100,10 +106,8 @@ class Source:
             return mapping, offset
         if end > self.size or length > READ_LIMIT:
             return self.read(offset, length, page), 0
-        if len(populated) >= RESIDENT and self._releases:
-            self._releases -= 1
-            populated.clear()
-            mapping.madvise(mmap.MADV_DONTNEED)
+        if len(populated) >= RESIDENT and 8 * self._rises > 5 * len(populated):
+            self.release()
         for chunk in range(offset // CHUNK, (end - 1) // CHUNK + 1):
             if chunk not in populated:
                 try:
@@ -111,6 +115,8 @@ class Source:
                 except OSError:
                     return self.read(offset, length, page), 0
                 populated.add(chunk)
+                self._rises += chunk > self._last
+                self._last = chunk
         return mapping, offset
 
     def read(self, offset: int, length: int, page: int | None = None) -> bytes:

@@ -151,6 +151,7 @@ def _metadata(held: Held) -> Metadata:
     if file.database is None:
         return Metadata(file.path, 0, findings=file.findings, complete=False)
     metadata = read_metadata(file.database, file.path)
+    file.database.release()
     metadata.complete = metadata.complete and file.is_sound
     metadata.findings = [*file.findings, *metadata.findings]
     return metadata
@@ -174,6 +175,7 @@ def _hold(stack: ExitStack, path: RawPath, *, exclusive: bool) -> File:
     try:
         file.database = stack.enter_context(Database.from_fd(lock.fd, path))
         damages = list(verify(file.database))
+        file.database.release()
     except BoltError as error:
         file.findings.append(
             Finding(
