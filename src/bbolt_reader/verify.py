@@ -32,7 +32,8 @@ class Damage(NamedTuple):
     """One thing that is wrong."""
 
     code: str
-    """Its kind: meta, short-file, root, freelist, corrupt, truncated, unreadable, order, freed, or unreachable."""
+    """Its kind: meta, short-file, root, freelist, corrupt, truncated, unreadable, order, gap, freed, or
+    unreachable."""
     message: str
     """One line without control characters and without the place."""
     page: int | None = None
@@ -97,6 +98,9 @@ class _Verifier:
             except BoltError as error:
                 yield _damage(error, "freelist")
         yield from self._pages()
+        for offset in sorted(self._tree.gaps):
+            what = "an entry that is not where the one before it ends: entries may be lost"
+            yield Damage("gap", what, offset // meta.page_size, offset)
         yield from self._balance(free)
 
     def _of_meta(self, meta: Meta) -> Iterator[Damage]:
@@ -162,6 +166,10 @@ class _Verifier:
     def _leaf(
         self, page: Loaded, low: bytes, high: bytes | None, bucket: Bucket, stack: list[_Step]
     ) -> Iterator[Damage]:
+        _, data, start, end, count, base = page
+        if not count and bucket.path and any(data[start + HEADER : min(start + 2 * HEADER, end)]):
+            # bbolt makes an emptied bucket an inline one (v1.3.6 bucket.go spill); who does not leaves the page blank.
+            self._tree.note_gap(base + start)
         entries = list(bucket.entries(page))
         keys = [key for key, _ in entries]
         if not _in_order(keys, low, high):
@@ -178,6 +186,8 @@ class _Verifier:
                 keys = [key for key, _ in value.entries(inline)]
                 if not _in_order(keys, b"", None):
                     yield from self._disorder(inline, keys, b"", None)
+                if self._tree.extent(inline) != len(inline[1]):
+                    self._tree.note_gap(value.offset)
             except BoltError as error:
                 yield _damage(error)
 

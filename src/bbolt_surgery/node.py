@@ -95,8 +95,8 @@ def leaf(page: bytes, count: int) -> list[tuple[int, bytes, bytes]]:
     for flags, pos, ksize, vsize in formats().leaf.iter_unpack(page[HEADER:floor]):
         start = at + pos
         middle = start + ksize
-        if start < floor or middle + vsize > len(page) or not 0 < ksize <= MAX_KEY:
-            raise ValueError("an entry out of its page, into another, or with a key of no valid length")
+        if start != floor or middle + vsize > len(page) or not 0 < ksize <= MAX_KEY:
+            raise ValueError("an entry out of its page, not behind the one before, or with a key of no valid length")
         if flags and (flags != LEAF_BUCKET or vsize < HEADER):
             raise ValueError(f"an entry with flags {flags:#x} and {vsize} bytes")
         floor = middle + vsize
@@ -116,8 +116,8 @@ def _children(page: bytes, count: int) -> list[tuple[bytes, int]]:
         raise ValueError(f"a branch with {count} children in {len(page)} bytes")
     for pos, ksize, pgid in formats().branch.iter_unpack(page[HEADER:floor]):
         start = at + pos
-        if start < floor or start + ksize > len(page) or not 0 < ksize <= MAX_KEY:
-            raise ValueError("a key out of its page, into another, or of no valid length")
+        if start != floor or start + ksize > len(page) or not 0 < ksize <= MAX_KEY:
+            raise ValueError("a key out of its page, not behind the one before, or of no valid length")
         floor = start + ksize
         key = page[start:floor]
         if key <= last:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bbolt_reader import BoltError, Bucket, Database
 from drydock.evidence.encoding import Undecodable, binary_time, varint
-from drydock.evidence.record import Ledger, Record
+from drydock.evidence.record import CONTENT_LABEL, Ledger, Record
 from drydock.model.findings import Severity
 from drydock.model.names import Digest, RawPath, UnixNano, is_digest
 from drydock.model.records import Blob, Container, Image, Ingest, Labels, Lease, Metadata, Sandbox, Snapshot
@@ -329,7 +329,7 @@ def _usual_blob(namespace: bytes, key: bytes, bucket: Bucket, names: dict[bytes,
         if in_labels is not None:
             found: dict[bytes, bytes] = {}
             for name, value in in_labels.items():
-                if not isinstance(value, bytes):
+                if not isinstance(value, bytes) or not _is_usual(name, value):
                     return None
                 found[names.setdefault(name, name) if len(names) < _KEPT else name] = value
             labels = found
@@ -338,3 +338,10 @@ def _usual_blob(namespace: bytes, key: bytes, bucket: Bucket, names: dict[bytes,
     except (BoltError, Undecodable):
         return None
     return Blob(namespace, Digest(key), size, labels, created, updated) if size >= 0 else None
+
+
+def _is_usual(label: bytes, value: bytes) -> bool:
+    """Whether Record.labels has nothing to say of a label."""
+    if any(blank in word for word in (label, value) for blank in (b"\0", b"\xff")):
+        return False
+    return not label.startswith(CONTENT_LABEL) or is_digest(value)

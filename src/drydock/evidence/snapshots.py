@@ -74,7 +74,24 @@ def read_backend(
         _blind(
             root, backend, f"{shown(snapshotter)}: there are snapshot directories and no rows: metadata.db may be lost"
         )
+    _note_older(root, backend)
     return backend
+
+
+def _note_older(root: RawPath, backend: Backend) -> None:
+    """Say when directories have numbers that this metadata.db never gave out: then it is older than the data."""
+    if backend.sequence is None or backend.layout is LayoutKind.FOREIGN:
+        return
+    # One above it is what a crash while a snapshot is made leaves (overlay.go createSnapshot, v2.1).
+    newer = [entry.id for entry in backend.entries if entry.id is not None and entry.id > backend.sequence + 1]
+    if newer:
+        message = (
+            f"{shown(backend.name)}: metadata.db knows {backend.sequence} as the last directory, and there are "
+            f"{len(newer)} with higher numbers: it is older than the data, and what containers wrote may be among them"
+        )
+        place = Place(RawPath(os.path.join(root, backend.path, DATABASE)))
+        remedy = "if there is a newer meta.db and metadata.db, put both back before anything is removed or started"
+        backend.findings.append(Finding("older-database", Severity.NOTE, message, place, shown(backend.name), remedy))
 
 
 def _entries(

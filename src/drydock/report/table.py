@@ -81,7 +81,7 @@ class _Block:
         self._leases()
         self._findings(Severity.DAMAGE, "Damage")
         self._findings(Severity.BLIND, "Could not be read or understood")
-        self._findings(Severity.NOTE, "To be finished")
+        self._findings(Severity.NOTE, "Note")
         self._withheld()
         self._line("")
 
