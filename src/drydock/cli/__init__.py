@@ -12,6 +12,7 @@ import click
 
 import drydock
 from drydock.model.errors import DrydockError, Usage
+from drydock.model.text import printable
 
 # Linux's number; importing signal costs a tenth of a start.
 _SIGPIPE = 13
@@ -67,6 +68,8 @@ class _Commands(click.Group):
         except click.exceptions.Abort:
             _end("interrupted", 128 + 2)
         except click.ClickException as error:
+            # Words that were typed, or pasted, are in it as they came.
+            vars(error)["message"] = printable(error.message)
             error.show()
             sys.exit(Usage.exit_code)
         except DrydockError as error:

@@ -97,7 +97,7 @@ def read_requests(text: str, name: str) -> list[Request]:
 
     Args:
         text: its contents.
-        name: what errors call it.
+        name: what errors call it, shown.
 
     Raises:
         EvidenceUnreadable: it is not a plan of this schema.
