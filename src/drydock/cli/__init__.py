@@ -26,6 +26,8 @@ _COMMANDS = {
     "apply": "do what a plan says",
     "clean": "show what nothing references; with --apply remove it",
     "undo": "put back what a run moved and edited",
+    "verify": "what is whole: records, bytes, and what was unpacked",
+    "repair": "show what makes a broken image pull again; with --apply do it",
     "bolt": "look into a bbolt file",
 }
 

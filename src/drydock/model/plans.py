@@ -71,6 +71,18 @@ class RowDrop:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldDrop:
+    """One key to delete from a record or a row that stays: what the engine stumbles over, and can do without."""
+
+    snapshotter: bytes | None
+    """Whose metadata.db; None for meta.db."""
+    bucket: tuple[bytes, ...]
+    key: bytes
+    why: str
+    """One shown line."""
+
+
+@dataclass(frozen=True, slots=True)
 class Witness:
     """A database as the plan saw it."""
 
@@ -102,11 +114,13 @@ class Plan:
     withheld: tuple[Withheld, ...] = ()
     kept: tuple[bytes, ...] = ()
     """Those names of ``policy.keep`` that fit something in this root."""
+    fields: tuple[FieldDrop, ...] = ()
+    """Keys of records and rows that stay; only a repair has any."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.leases or self.records or self.rows or self.removals)
+        return not (self.leases or self.records or self.rows or self.removals or self.fields)
 
     @property
     def bytes(self) -> int:

@@ -1,0 +1,59 @@
+"""Who needs a record: the images and containers that reach it, by the names people call them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from drydock.model.leases import LeaseClass
+from drydock.model.names import Kind, Ref
+from drydock.model.objects import Verdict
+from drydock.model.records import Image
+from drydock.model.text import shown
+from drydock.verdict.graph import Node
+from drydock.verdict.judge import Reach
+
+
+class Dependants:
+    """The graph of one root, the other way round."""
+
+    def __init__(self, verdict: Verdict, reached: Reach) -> None:
+        self._verdict = verdict
+        self._reached = reached
+        self._graph = reached.graph
+        self._before: dict[Ref, set[Ref]] = {}
+        for ref in self._graph.records:
+            for target, _ in self._graph.edges(Node(ref)):
+                self._before.setdefault(target.ref, set()).add(ref)
+
+    def of(self, refs: Iterable[Ref]) -> tuple[list[Ref], list[Ref]]:
+        """The images, and the containers, that reach any of ``refs``; of dockerd's containers the lease."""
+        seen = set(refs)
+        pending = list(seen)
+        while pending:
+            for before in self._before.get(pending.pop(), ()):
+                if before not in seen:
+                    seen.add(before)
+                    pending.append(before)
+        images = sorted(ref for ref in seen if ref.kind is Kind.IMAGE) if seen else []
+        return images, self.containers(seen)
+
+    def containers(self, refs: Iterable[Ref]) -> list[Ref]:
+        """The containers among some records; a container's record and its lease are one."""
+        found: dict[tuple[bytes, bytes], Ref] = {}
+        for ref in refs:
+            is_lease = ref.kind is Kind.LEASE and self._reached.classes[ref][0] is LeaseClass.CONTAINER
+            if ref.kind is Kind.CONTAINER or is_lease:
+                found.setdefault((ref.namespace, ref.key), ref)
+        return [found[key] for key in sorted(found)]
+
+    def name(self, ref: Ref) -> str:
+        """What people call it, shown: an image's name, a Docker container's name, else its id."""
+        docker = (self._verdict.store.owners.containers or {}).get(ref.key)
+        if ref.kind is not Kind.IMAGE and docker is not None and docker.name:
+            return shown(docker.name.removeprefix(b"/"))
+        return shown(ref.key)
+
+    def image(self, ref: Ref) -> Image | None:
+        """The record of an image."""
+        record = self._graph.records.get(ref)
+        return record if isinstance(record, Image) else None
