@@ -1,7 +1,7 @@
 """A containerd root of any size, for benchmarks.
 
-The databases come from tests/support/boltwriter.py and not from containerd: 200,000 blobs through its API take hours, and
-what is timed here is reading, for which only the shape of the file counts. Pages are filled to two thirds, as bbolt
+The databases come from tests/support/boltwriter.py and not from containerd: 200,000 blobs through its API take hours,
+and what is timed here is reading, for which only the shape of the file counts. Pages are filled to two thirds, as bbolt
 leaves them. Blobs have random bytes, and their real digests.
 """
 
@@ -35,7 +35,7 @@ class Size:
 
 
 def build(top: Path, size: Size) -> None:
-    """Make the root: images of eight layers, each a blob; as many snapshots as asked, with the files spread over them."""
+    """Make the root: images of eight layers, each a blob; as many snapshots as asked, the files spread over them."""
     now = go_time(int(time.time()) - 3600)
     for folder in (f"{CONTENT}/blobs/sha256", f"{CONTENT}/ingest", METADATA, f"{OVERLAY}/snapshots"):
         (top / folder).mkdir(parents=True)
@@ -79,8 +79,8 @@ def _blob(top: Path, number: int, size: int) -> bytes:
     return b"sha256:" + digest.encode()
 
 
-def _snapshots(top: Path, size: Size, now: bytes):
-    snapshots, rows, parents = {}, {}, {}
+def _snapshots(top: Path, size: Size, now: bytes) -> tuple[dict, dict, dict]:
+    snapshots, rows, parents, previous = {}, {}, {}, b""
     each = size.files // size.snapshots if size.snapshots else 0
     data = b"x" * 700
     for number in range(1, size.snapshots + 1):

@@ -348,8 +348,12 @@ def _refuse_unknown(scans: list[Scan], policy: Policy | None) -> None:
     if policy is None:
         return
     for name in policy.leases:
-        if not any(holding.ref.key == name for scan in scans for holding in scan.verdict.leases):
+        named = [holding for scan in scans for holding in scan.verdict.leases if holding.is_called(name)]
+        if not named:
             raise Usage(f"there is no lease {shown(name)}")
+        if len(named) > 1:
+            several = ", ".join(f"{shown(each.ref.namespace)}/{shown(each.ref.key)}" for each in named)
+            raise Usage(f"there are {len(named)} leases {shown(name)}: {several}; name one with its namespace")
     for name in policy.keep:
         if not any(name in scan.plan.kept for scan in scans):
             raise Usage(f"nothing here is called {shown(name)}, so it cannot be kept")

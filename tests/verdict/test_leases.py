@@ -3,7 +3,7 @@
 import pytest
 from tests.support.values import NOW, digest, lease
 
-from drydock.model.leases import LeaseClass
+from drydock.model.leases import Holding, LeaseClass
 from drydock.model.records import Container, Metadata, Sandbox
 from drydock.model.roots import DockerContainer, Owners
 from drydock.verdict.graph import Graph
@@ -92,3 +92,11 @@ def test_a_random_lease_of_dockerd_without_an_end_is_ownerless_after_a_day():
     assert _class(lease(b"305771601-pHvw")) is LeaseClass.UNKNOWN
     assert _class(lease(b"305771601-pHvw", created=old, namespace=b"default")) is LeaseClass.UNKNOWN
     assert _class(lease(b"305771601-pHvw", {b"mine": b"1"}, created=old)) is LeaseClass.UNKNOWN
+
+
+def test_a_lease_is_called_by_its_id_or_with_its_namespace():
+    """NAMESPACE/ID tells two leases of one id apart."""
+    holding = Holding(lease(b"x").ref, LeaseClass.UNKNOWN, "", "", None, None, 0, 0)
+    assert holding.is_called(b"x")
+    assert holding.is_called(b"moby/x")
+    assert not holding.is_called(b"default/x")

@@ -24,7 +24,12 @@ def policy_options(function: _F) -> _F:
         click.option(
             "--keep", metavar="OBJECT", multiple=True, help="Keep this, with all it refers to; a lease does not end."
         ),
-        click.option("--end-lease", metavar="ID", multiple=True, help="End this lease too, unless its owner exists."),
+        click.option(
+            "--end-lease",
+            metavar="ID",
+            multiple=True,
+            help="End this lease too (ID, or NAMESPACE/ID), unless its owner exists.",
+        ),
         click.option(
             "--older-than",
             metavar="SPAN",

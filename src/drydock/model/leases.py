@@ -51,3 +51,7 @@ class Holding:
     """Blobs, ingests, snapshots and images it names."""
     only: int
     """Bytes that nothing but this lease holds: what ending it alone would free."""
+
+    def is_called(self, name: bytes) -> bool:
+        """Whether ``name`` is its id, or ``NAMESPACE/ID`` where the same id is in several namespaces."""
+        return name in (self.ref.key, self.ref.namespace + b"/" + self.ref.key)

@@ -51,7 +51,7 @@ def end(verdict: Verdict, kept: dict[Ref, str], policy: Policy) -> list[Holding]
     """
     ended: list[Holding] = []
     for holding in verdict.leases:
-        named = holding.ref.key in policy.leases
+        named = any(holding.is_called(name) for name in policy.leases)
         if named and holding.ref in kept:
             raise Usage(f"lease {shown(holding.ref.key)} is named to be ended and to be kept")
         if named and holding.kind.is_owned:
