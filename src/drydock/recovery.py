@@ -24,7 +24,7 @@ from drydock.model.verifications import Coverage, Hit, ImageState, Verification
 from drydock.reclaim.guard import check_clock, refuse_if_used
 from drydock.reclaim.plan_file import plan_hash
 from drydock.reclaim.state import places_with
-from drydock.recover.breaks import disagreements
+from drydock.recover.breaks import disagreements, wrong_orphans
 from drydock.recover.memory import open_memory
 from drydock.recover.repair import make_repair, refuse_unknown
 from drydock.recover.verify import Clock, Wanted, name_hits, read_blobs, read_unpacked
@@ -61,7 +61,7 @@ def verify(
     clock = Clock(wanted.seconds)
     found: list[Verification] = []
     for root in discover(where):
-        with _looked(root, wanted, clock, now, state, progress, exclusive=False) as looked:
+        with _looked(root, wanted, clock, now=now, state=state, progress=progress, exclusive=False) as looked:
             found.append(looked.verification())
     return found
 
@@ -107,7 +107,8 @@ def repair(
         for root in discover(where):
             if apply:
                 refuse_if_used(root)
-            looked.append(stack.enter_context(_looked(root, wanted, clock, now, state, progress, exclusive=apply)))
+            look = _looked(root, wanted, clock, now=now, state=state, progress=progress, exclusive=apply)
+            looked.append(stack.enter_context(look))
             if apply:
                 # Something may have started since the first look; from here on the locks keep containerd itself out.
                 refuse_if_used(root)
@@ -142,10 +143,10 @@ def _looked(
     root: Root,
     wanted: Wanted,
     clock: Clock,
+    *,
     now: UnixNano | None,
     state: RawPath | None,
     progress: Progress | None,
-    *,
     exclusive: bool,
 ) -> Iterator[_Looked]:
     with hold_store(root, exclusive=exclusive) as held:
@@ -159,13 +160,14 @@ def _looked(
             verdict, reached = judge(store, at)
             images = Images(verdict, read_documents(root.path, list_image_blobs(verdict, reached)))
             layers = images.unpacked()
-            found, unpacked = read_unpacked(store, layers, wanted, memory, clock, progress)
+            found, unpacked = read_unpacked(store, layers, wanted=wanted, memory=memory, clock=clock, progress=progress)
             unpacked.skipped = images.committed() - len(layers)
             if (wanted.data or wanted.unpacked) and not data.left and not unpacked.left:
                 memory.finish()
         finally:
             memory.close()
         about: dict[Finding, tuple[Ref, ...]] = {**dict(disagreements(store)), **found.refs}
+        about.update(dict.fromkeys(wrong_orphans(store), ()))
         verdict.findings += about
         states = images.states()
         yield _Looked(
@@ -176,7 +178,9 @@ def _looked(
             data if wanted.data else None,
             unpacked if wanted.unpacked else None,
             [memory.warning] if memory.warning else [],
-            lambda accept: make_repair(verdict, reached, states, found.snapshots, accept, witnesses(held)),
+            lambda accept: make_repair(
+                verdict, reached, states, wrong=found.snapshots, accept=accept, witnesses=witnesses(held)
+            ),
         )
 
 

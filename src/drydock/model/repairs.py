@@ -37,9 +37,11 @@ class Repair:
     """Shown names of the images that the engine unpacks again by itself, from what it has."""
     left: tuple[Finding, ...]
     """Damage that the plan does not mend."""
+    mends: bool = True
+    """Whether what the plan does mends damage, and is not for tidiness alone."""
     unread: str = ""
     """Why the records could not be read whole, on one shown line; empty where they were."""
 
     def exit_code(self) -> int:
         """The additive exit status (design): 2 damage, planned or not, 8 evidence that could not be read."""
-        return (2 if self.left or not self.plan.is_empty else 0) | (8 if self.unread else 0)
+        return (2 if self.left or self.mends else 0) | (8 if self.unread else 0)

@@ -121,8 +121,8 @@ class _Edit:
 
 def _edits(plan: Plan, held: Held) -> list[_Edit]:
     edits: list[_Edit] = []
-    edited: dict[bytes | None, File | None] = {None: held.metadata, **held.backends}
-    for snapshotter, file in edited.items():
+    edited: list[tuple[bytes | None, File | None]] = [(None, held.metadata), *held.backends.items()]
+    for snapshotter, file in edited:
         rows = any(row.snapshotter == snapshotter for row in plan.rows)
         fields = any(field.snapshotter == snapshotter for field in plan.fields)
         if rows or fields or (snapshotter is None and (plan.leases or plan.records)):

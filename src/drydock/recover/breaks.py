@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from drydock.model.data import RowKind
 from drydock.model.findings import Finding, Place, Severity
-from drydock.model.names import Kind, Ref, snapshot_ref
+from drydock.model.names import Kind, RawPath, Ref, snapshot_ref
 from drydock.model.objects import ObjectKind, StoreObject, Verdict
 from drydock.model.records import Snapshot
 from drydock.model.store import Store
@@ -155,6 +155,23 @@ def disagreements(store: Store) -> list[tuple[Finding, tuple[Ref, ...]]]:
             )
             said.append((finding, (image.ref,)))
     return said
+
+
+def wrong_orphans(store: Store) -> Iterator[Finding]:
+    """Blobs without a record whose bytes are wrong: a pull that wants one adopts it unread, its size being right.
+
+    Source: containerd core/metadata/content.go Writer, createAndCopy (v2.1).
+    """
+    recorded = {blob.digest for blob in store.metadata.blobs}
+    for digest in sorted(store.wrong - recorded):
+        yield Finding(
+            "corrupt-orphan",
+            Severity.NOTE,
+            f"blob {shown(digest)}: no record names it, and its bytes do not hash to its digest",
+            Place(RawPath(store.root.path + b"/" + store.content.blobs[digest].path)),
+            shown(digest),
+            "drydock clean --apply frees it",
+        )
 
 
 def stale_children(store: Store) -> Iterator[tuple[Snapshot, bytes]]:

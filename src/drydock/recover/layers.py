@@ -97,7 +97,7 @@ def read_layer(raw: IO[bytes], *, content: bool, stop: Callable[[], bool]) -> En
                     return None
                 tree.add(tar, member)
                 # tarfile keeps them all for a rereading that never comes.
-                tar.members = []
+                tar.members = []  # type: ignore[attr-defined] # typeshed does not list it
     except Unreadable:
         raise
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, OverflowError, RecursionError) as error:
@@ -118,7 +118,7 @@ class _Header(tarfile.TarInfo):
         header = super().frombuf(buf, encoding, errors)
         if header.type in _SPECIAL and header.size > _LONGEST_HEADER:
             raise Unreadable("its layer has a header longer than containerd reads")
-        return cast("_Header", header)
+        return header
 
 
 def _open(plain: IO[bytes]) -> tarfile.TarFile:
@@ -130,10 +130,11 @@ def _decompressed(raw: IO[bytes]) -> IO[bytes]:
     head = buffered.peek(4)[:4]
     if head.startswith(_GZIP):
         return cast("IO[bytes]", gzip.GzipFile(fileobj=buffered))
-    return _zstd(buffered) if head == _ZSTD else buffered
+    plain = cast("IO[bytes]", buffered)
+    return _zstd(plain) if head == _ZSTD else plain
 
 
-def _zstd(buffered: io.BufferedReader) -> IO[bytes]:
+def _zstd(buffered: IO[bytes]) -> IO[bytes]:
     """Python's own decoder (3.14), else the library's."""
     try:
         python = importlib.import_module("compression.zstd")

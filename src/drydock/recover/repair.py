@@ -42,6 +42,7 @@ def make_repair(
     verdict: Verdict,
     reached: Reach,
     images: Iterable[ImageState],
+    *,
     wrong: Mapping[RowName, Finding],
     accept: tuple[bytes, ...],
     witnesses: Iterable[Witness],
@@ -106,9 +107,7 @@ class _Repairer:
                 self._withheld.append(Withheld(kind, shown(found.id) if found else "", size, reason))
                 continue
             for ref in family.refs:
-                records.setdefault(
-                    ref, family.why if ref in family.refs[-1:] else f"it stands on one that goes: {family.why}"
-                )
+                records.setdefault(ref, family.why)
             rows.update(dict.fromkeys(family.rows, family.why))
             if family.found is not None:
                 mended.add(id(family.found))
@@ -127,20 +126,28 @@ class _Repairer:
             fields=fields,
         )
         left = tuple(self._left(plan, mended))
-        return Repair(plan, tuple(self._losses.values()), tuple(self._again), tuple(self._unpack), left, self._blind)
+        mends = bool(records or rows or removals) or any(field.why in _TIMES.values() for field in fields)
+        return Repair(
+            plan,
+            tuple(self._losses.values()),
+            tuple(self._again),
+            tuple(self._unpack),
+            left,
+            mends,
+            self._blind,
+        )
 
     def _loss(self, family: Family) -> str:
         """Why a family stays: something would be lost that was not given up. Notes all losses, and what comes again."""
         losses: list[Loss] = []
         images, containers = self._dependants.of(family.refs)
         if family.found is not None and family.found.kind is ObjectKind.SNAPSHOT:
-            for ref in containers:
-                losses.append(self._lose(ref, "container", "what it wrote stands on what goes"))
+            losses += [self._lose(ref, "container", "what it wrote stands on what goes") for ref in containers]
             losses += self._active(family, containers)
         again: list[str] = []
         unpack: list[str] = []
         for ref in images:
-            name = self._dependants.name(ref)
+            name = self._dependants.label(ref)
             if family.found is not None and family.found.kind is ObjectKind.SNAPSHOT and self._is_whole(ref):
                 unpack.append(name)
             elif is_pulled(self._reached, (node.ref for node in mark(self._reached.graph, [Node(ref)]))):

@@ -107,7 +107,7 @@ class _Comparison:
         parts = [*self.unpacked.path.split(b"/"), *([b"fs"] if backend.layout is LayoutKind.OVERLAY else [])]
         with folder(self.store.root.path, *parts) as top:
             pending = [(b"", tree)]
-            self._one(tree, b"/", os.fstat(top), lambda: b"", _xattrs(f"/proc/self/fd/{top}", follow=True))
+            self._one(tree, b"/", os.fstat(top), b"", _xattrs(f"/proc/self/fd/{top}", follow=True))
             while pending:
                 path, entry = pending.pop()
                 if self.stop():
@@ -149,7 +149,8 @@ class _Comparison:
                     continue
                 info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 xattrs = _xattrs(f"/proc/self/fd/{descriptor}/".encode() + name, follow=False)
-                right = self._one(child, full, info, lambda name=name: os.readlink(name, dir_fd=descriptor), xattrs)
+                target = os.readlink(name, dir_fd=descriptor) if stat.S_ISLNK(info.st_mode) else b""
+                right = self._one(child, full, info, target, xattrs)
                 if right and child.type is Type.DIRECTORY:
                     below.append((full, child))
                 elif right and self.content and child.type is Type.FILE:
@@ -172,9 +173,7 @@ class _Comparison:
             return
         self._say(path, "is not there")
 
-    def _one(
-        self, entry: Entry, path: bytes, info: os.stat_result, target: Callable[[], bytes], xattrs: dict[str, bytes]
-    ) -> bool:
+    def _one(self, entry: Entry, path: bytes, info: os.stat_result, target: bytes, xattrs: dict[str, bytes]) -> bool:
         """Compare one path; False where it is not even of the right type."""
         if entry.type is Type.WHITEOUT:
             if not stat.S_ISCHR(info.st_mode) or info.st_rdev != 0:
@@ -190,7 +189,7 @@ class _Comparison:
             self.emptied += info.st_size == 0
             wrong.append(f"{info.st_size} bytes, {entry.size} in the layer")
         if entry.type is Type.SYMLINK:
-            if target() != entry.target:
+            if target != entry.target:
                 wrong.append("leads elsewhere")
         elif stat.S_IMODE(info.st_mode) != entry.mode:
             wrong.append(f"mode {stat.S_IMODE(info.st_mode):04o}, {entry.mode:04o} in the layer")
@@ -204,9 +203,9 @@ class _Comparison:
         lost = sorted(name for name, value in entry.xattrs.items() if xattrs.get(name) != value)
         if lost and self._owners:
             wrong.append(f"extended attribute {shown(os.fsencode(lost[0]))} differs")
-        if entry.is_opaque and self._is_overlay and not self.unpacked.is_base:
-            if not any(xattrs.get(name) == b"y" for name in _OPAQUE):
-                wrong.append("not marked opaque")
+        marked = any(xattrs.get(name) == b"y" for name in _OPAQUE)
+        if entry.is_opaque and self._is_overlay and not self.unpacked.is_base and not marked:
+            wrong.append("not marked opaque")
         if wrong:
             self._say(path, ", ".join(wrong))
         return True

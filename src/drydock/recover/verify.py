@@ -93,6 +93,7 @@ def read_blobs(store: Store, wanted: Wanted, memory: Memory, clock: Clock, progr
 def read_unpacked(
     store: Store,
     layers: Iterable[Unpacked],
+    *,
     wanted: Wanted,
     memory: Memory,
     clock: Clock,
@@ -141,7 +142,7 @@ def name_hits(
     hits: list[Hit] = []
     for finding in findings:
         images, containers = dependants.of(about.get(finding, ()))
-        hits.append(Hit(finding, tuple(map(dependants.name, images)), tuple(map(dependants.name, containers))))
+        hits.append(Hit(finding, tuple(map(dependants.label, images)), tuple(map(dependants.label, containers))))
     return hits
 
 

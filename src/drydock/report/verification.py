@@ -20,6 +20,7 @@ Document = dict[str, Any]
 
 _LISTED = 40
 _NAMED = 6
+_NOTES = {"corrupt-orphan": "Wrong, and needed by nothing", "not-compared": "Not compared"}
 _TITLES = {Severity.DAMAGE: "Damage", Severity.BLIND: "Could not be read or understood"}
 
 
@@ -32,8 +33,8 @@ def verification_lines(roots: Sequence[Verification], where: RawPath | None) -> 
         yield shown(root.root)
         for severity, title in _TITLES.items():
             yield from _hits([hit for hit in root.hits if hit.finding.severity is severity], title)
-        notes = [hit for hit in root.hits if hit.finding.code == "not-compared"]
-        yield from _hits(notes, "Not compared")
+        for code, title in _NOTES.items():
+            yield from _hits([hit for hit in root.hits if hit.finding.code == code], title)
         if not any(hit.finding.severity in _TITLES for hit in root.hits):
             yield "  No damage found."
         yield from _images(root.images)

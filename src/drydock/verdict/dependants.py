@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, Ref
 from drydock.model.objects import Verdict
-from drydock.model.records import Image
 from drydock.model.text import shown
 from drydock.verdict.graph import Node
 from drydock.verdict.judge import Reach
@@ -53,7 +52,7 @@ class Dependants:
             return shown(docker.name.removeprefix(b"/"))
         return shown(ref.key)
 
-    def image(self, ref: Ref) -> Image | None:
-        """The record of an image."""
-        record = self._graph.records.get(ref)
-        return record if isinstance(record, Image) else None
+    def label(self, ref: Ref) -> str:
+        """Its name, with the namespace where the root has several."""
+        alone = len(self._verdict.store.metadata.namespaces) < 2
+        return self.name(ref) if alone else f"{self.name(ref)} (namespace {shown(ref.namespace)})"
