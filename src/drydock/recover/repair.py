@@ -172,6 +172,7 @@ class _Repairer:
 
     def _active(self, family: Family, containers: list[Ref]) -> Iterator[Loss]:
         """Snapshots that somebody writes to, and that are no known container's."""
+        live = {node.ref for node in self._reached.live}
         owned: set[Ref] = set()
         for ref in containers:
             owned |= {node.ref for node in mark(self._reached.graph, [Node(ref)])}
@@ -183,7 +184,8 @@ class _Repairer:
             if row is None or row.kind is not RowKind.ACTIVE or ref in owned or key.startswith(EXTRACTING):
                 continue
             classes = {self._reached.classes[lease][0] for lease in self._reached.leased.get(ref, ())}
-            if classes and classes <= {LeaseClass.TEMPORARY, LeaseClass.OWNERLESS}:
+            # What nothing reaches, or only what ends by itself, the engine drops too.
+            if ref not in live and classes <= {LeaseClass.TEMPORARY, LeaseClass.OWNERLESS}:
                 continue
             if not any(entry.id == row.id for entry in backend.entries):
                 continue
