@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from drydock.model.data import RowKind
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Kind, RawPath, Ref, snapshot_ref
 from drydock.model.objects import ObjectKind, StoreObject, Verdict
@@ -128,9 +127,6 @@ def disagreements(store: Store) -> list[tuple[Finding, tuple[Ref, ...]]]:
         elif row is not None and row.parent != (b"" if parent is None else parent.name):
             problem = "its row has another parent than its record"
             code = "other-parent"
-        elif row is not None and row.kind is RowKind.UNKNOWN:
-            problem = "its row is of no kind"
-            code = "other-kind"
         if problem:
             finding = Finding(code, Severity.DAMAGE, f"snapshot {key}: {problem}", Place(store.metadata.path), key)
             said.append((finding, (snapshot.ref,)))

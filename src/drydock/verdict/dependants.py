@@ -53,6 +53,7 @@ class Dependants:
         return shown(ref.key)
 
     def label(self, ref: Ref) -> str:
-        """Its name, with the namespace where the root has several."""
-        alone = len(self._verdict.store.metadata.namespaces) < 2
+        """Its name, with the namespace where another has one of that name."""
+        same = (Ref(ref.kind, namespace, ref.key) for namespace in self._verdict.store.metadata.namespaces)
+        alone = sum(each in self._graph.records for each in same) < 2
         return self.name(ref) if alone else f"{self.name(ref)} (namespace {shown(ref.namespace)})"

@@ -15,6 +15,7 @@ from drydock.model.names import Digest, Kind, Ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.records import Image
 from drydock.model.verifications import Completeness, ImageState, Platform, Unpacked
+from drydock.verdict.blindness import backend_blindness
 from drydock.verdict.graph import Node
 from drydock.verdict.judge import Reach, is_damaged
 from drydock.verdict.reach import mark
@@ -59,15 +60,17 @@ class Images:
     def unpacked(self) -> list[Unpacked]:
         """Every directory that a layer of an image was unpacked to, with that layer's blob, each once."""
         found: dict[tuple[bytes, bytes], Unpacked] = {}
-        files = self._verdict.store.content.blobs
-        for image in self._verdict.store.metadata.images:
+        store = self._verdict.store
+        files = store.content.blobs
+        known = [name for name in store.backends if not backend_blindness(store, name)]
+        for image in store.metadata.images:
             for digest, _ in self._manifests(image):
                 for chain, layer, is_base in self._layers(digest):
                     file = files.get(layer)
                     blob = self._blobs.get(Ref(Kind.BLOB, image.namespace, layer))
                     if file is None or (blob is not None and is_damaged(blob)):
                         continue
-                    for snapshotter in self._verdict.store.backends:
+                    for snapshotter in known:
                         each = self._snapshots.get((image.namespace, snapshotter, chain))
                         if each is None or each.row is None or each.path is None or each.fingerprint is None:
                             continue
@@ -79,7 +82,7 @@ class Images:
         return list(found.values())
 
     def committed(self) -> int:
-        """Directories of committed snapshots that a record names."""
+        """How many committed snapshots a record names."""
         return sum(
             found.kind is ObjectKind.SNAPSHOT
             for found in {id(each): each for each in self._snapshots.values()}.values()
