@@ -78,7 +78,7 @@ class Entry:
     """A directory that hides what lies below it."""
 
 
-def read_layer(raw: IO[bytes], *, content: bool, stop: Callable[[], bool]) -> Entry | None:
+def read_layer(raw: io.RawIOBase, *, content: bool, stop: Callable[[], bool]) -> Entry | None:
     """The tree of a layer, with the last word on each path; a hard link is the very entry it links to.
 
     Args:
@@ -90,8 +90,9 @@ def read_layer(raw: IO[bytes], *, content: bool, stop: Callable[[], bool]) -> En
         Unreadable: it is no such layer, or goes beyond what can be compared.
     """
     tree = _Tree(content=content)
+    buffered = io.BufferedReader(raw, _CHUNK)
     try:
-        with _decompressed(raw) as plain, _open(plain) as tar:
+        with _open(_decompressed(buffered)) as tar:
             while (member := tar.next()) is not None:
                 if stop():
                     return None
@@ -107,6 +108,9 @@ def read_layer(raw: IO[bytes], *, content: bool, stop: Callable[[], bool]) -> En
         if type(error).__module__.partition(".")[0] in {"zstandard", "compression"}:
             raise Unreadable(f"its layer cannot be read ({type(error).__name__})") from error
         raise
+    finally:
+        # Else its end would be the end of the blob, which is not read to its own yet.
+        buffered.detach()
     return tree.top
 
 
@@ -125,8 +129,7 @@ def _open(plain: IO[bytes]) -> tarfile.TarFile:
     return tarfile.open(fileobj=plain, mode="r|", tarinfo=_Header, encoding="utf-8", errors="surrogateescape")
 
 
-def _decompressed(raw: IO[bytes]) -> IO[bytes]:
-    buffered = io.BufferedReader(cast("io.RawIOBase", raw), _CHUNK)
+def _decompressed(buffered: io.BufferedReader[io.RawIOBase]) -> IO[bytes]:
     head = buffered.peek(4)[:4]
     if head.startswith(_GZIP):
         return cast("IO[bytes]", gzip.GzipFile(fileobj=buffered))
@@ -166,11 +169,12 @@ class _Tree:
             if member.isdir():
                 self._describe(self.top, member)
             return
-        parent, name = self._parent(parts[:-1]), parts[-1]
+        name = parts[-1]
+        if name != _OPAQUE and any(part.startswith(_AUFS) for part in parts):
+            return
+        parent = self._parent(parts[:-1])
         if name == _OPAQUE:
             parent.is_opaque = True
-        elif name.startswith(_AUFS) or any(part.startswith(_AUFS) for part in parts):
-            return
         elif name.startswith(_WHITEOUT):
             parent.children[name[len(_WHITEOUT) :]] = Entry(Type.WHITEOUT)
         elif member.islnk():

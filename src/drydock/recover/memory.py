@@ -26,8 +26,9 @@ Key = tuple[str, str, int, int]
 class Memory:
     """An open memory; nothing is kept where no place could be written."""
 
-    def __init__(self, fd: int | None, warning: str = "") -> None:
+    def __init__(self, fd: int | None, warning: str = "", *, write: bool = False) -> None:
         self._fd = fd
+        self._writes = write
         self.warning = warning
         """One shown line, where nothing is kept."""
         self.known: dict[Key, bool] = {}
@@ -66,14 +67,18 @@ class Memory:
                     key = (kind, name, inode, time)
                     self.suspects.discard(key) if right else self.suspects.add(key)
                     finished = False
+        if not self._writes:
+            return
         if finished:
             # Only what was wrong is worth keeping.
             raw = b"".join(_line([*key, False]) for key in sorted(self.suspects)) + _line(["finished"])
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, raw, 0)
+            os.ftruncate(fd, 0)
+            os.write(fd, raw)
+        else:
+            os.ftruncate(fd, len(raw))
 
     def _write(self, entry: list[object]) -> None:
-        if self._fd is None:
+        if self._fd is None or not self._writes:
             return
         try:
             os.write(self._fd, _line(entry))
@@ -96,17 +101,17 @@ def open_memory(root: RawPath, places: Iterable[RawPath], *, write: bool) -> Mem
     name = b"verified-" + hashlib.sha256(root).hexdigest()[:16].encode() + b".jsonl"
     problems: list[str] = []
     for place in places:
-        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if write else 0)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT if write else os.O_RDONLY
         try:
             if write:
                 os.makedirs(place, 0o700, exist_ok=True)
-            fd = os.open(os.path.join(place, name), flags, 0o600)
+            fd = os.open(os.path.join(place, name), flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             problems.append(f"{shown(place)}: {error.strerror}")
             continue
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return Memory(fd)
+            fcntl.flock(fd, (fcntl.LOCK_EX if write else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            return Memory(fd, write=write)
         except BlockingIOError:
             os.close(fd)
             raise Refused(f"another drydock verifies {shown(root)}") from None

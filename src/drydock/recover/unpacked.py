@@ -9,22 +9,26 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from drydock.evidence.beneath import open_directory
 from drydock.evidence.directory import folder, names
 from drydock.evidence.file import open_regular
 from drydock.model.data import LayoutKind
 from drydock.model.findings import Finding, Place, Severity
-from drydock.model.names import RawPath
+from drydock.model.names import Digest, RawPath
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.verifications import Unpacked
 from drydock.recover.layers import Entry, NoDecoder, Type, Unreadable, read_layer
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _LISTED: Final = 3
 _CHUNK: Final = 1 << 20
@@ -59,11 +63,11 @@ def compare(store: Store, unpacked: Unpacked, *, content: bool, stop: Callable[[
         parts = unpacked.layer.path.split(b"/")
         with folder(store.root.path, *parts[:-1]) as parent:
             descriptor = open_regular(parts[-1], parent)
-        # FileIO closes it, once the layer is read.
-        with open(descriptor, "rb", buffering=0) as raw:
+        with _Hashed(descriptor, unpacked.layer.digest) as raw:
             tree = read_layer(raw, content=content, stop=stop)
-        if tree is None:
-            return None
+            if tree is None:
+                return None
+            raw.check()
         found = _Comparison(store, unpacked, content=content, stop=stop)
         if not found.run(tree):
             return None
@@ -88,6 +92,44 @@ def compare(store: Store, unpacked: Unpacked, *, content: bool, stop: Callable[[
         key,
         "a pull does not mend it while the snapshot stands: drydock repair drops it, then pull again",
     )
+
+
+class _Hashed(io.RawIOBase):
+    """A blob, hashed as it is read."""
+
+    def __init__(self, descriptor: int, digest: Digest) -> None:
+        super().__init__()
+        algorithm, _, self._wanted = digest.partition(b":")
+        self._descriptor = descriptor
+        self._digest = hashlib.new(algorithm.decode())
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Read some."""
+        view = memoryview(buffer)
+        got = os.readv(self._descriptor, [view])
+        self._digest.update(view[:got])
+        return got
+
+    def check(self) -> None:
+        """Read the rest, and refuse a blob that does not hash to its name.
+
+        Raises:
+            Unreadable: what differs from a damaged layer is not damaged for that.
+        """
+        while self.read(_CHUNK):
+            pass
+        if self._digest.hexdigest().encode() != self._wanted:
+            raise Unreadable("the bytes of its layer's blob are wrong, so it cannot be compared")
+
+    def close(self) -> None:
+        """Give the file up."""
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
 
 
 @dataclass(slots=True)
@@ -182,8 +224,15 @@ class _Comparison:
         if not _TESTS[entry.type](info.st_mode):
             self._say(path, f"is no {entry.type.value}")
             return False
-        if entry.mode is None:
-            return True
+        wrong = [] if entry.mode is None else self._differences(entry, info, target, xattrs)
+        marked = any(xattrs.get(name) == b"y" for name in _OPAQUE)
+        if entry.is_opaque and self._is_overlay and not self.unpacked.is_base and not marked:
+            wrong.append("not marked opaque")
+        if wrong:
+            self._say(path, ", ".join(wrong))
+        return True
+
+    def _differences(self, entry: Entry, info: os.stat_result, target: bytes, xattrs: dict[str, bytes]) -> list[str]:
         wrong: list[str] = []
         if entry.type is Type.FILE and info.st_size != entry.size:
             self.emptied += info.st_size == 0
@@ -203,12 +252,7 @@ class _Comparison:
         lost = sorted(name for name, value in entry.xattrs.items() if xattrs.get(name) != value)
         if lost and self._owners:
             wrong.append(f"extended attribute {shown(os.fsencode(lost[0]))} differs")
-        marked = any(xattrs.get(name) == b"y" for name in _OPAQUE)
-        if entry.is_opaque and self._is_overlay and not self.unpacked.is_base and not marked:
-            wrong.append("not marked opaque")
-        if wrong:
-            self._say(path, ", ".join(wrong))
-        return True
+        return wrong
 
     def _bytes(self, entry: Entry, path: bytes, name: bytes, parent: int) -> None:
         descriptor = open_regular(name, parent)

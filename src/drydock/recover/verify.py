@@ -102,7 +102,8 @@ def read_unpacked(
     """Compare unpacked layers with their blobs: all, or only those an earlier run found wrong."""
     coverage, found = Coverage(), Bytes()
     for each in layers:
-        key = _snapshot_key(each, content=wanted.content)
+        content = wanted.content or _snapshot_key(each, content=True) in memory.suspects
+        key = _snapshot_key(each, content=content)
         if wanted.unpacked and memory.known.get(key):
             coverage.done += 1
             coverage.resumed += 1
@@ -112,7 +113,7 @@ def read_unpacked(
         if clock.is_up():
             coverage.left += 1
             continue
-        outcome = compare(store, each, content=wanted.content, stop=clock.is_up)
+        outcome = compare(store, each, content=content, stop=clock.is_up)
         if outcome is None:
             coverage.left += 1
             continue
