@@ -22,6 +22,8 @@ After it, not synced: its absence says that the end is unknown, not that nothing
 When the run has done all it could, synced::
 
     {"finished": RFC 3339}
+
+or, if it was killed and a later run or an undo did the rest, ``{"finished": RFC 3339, "by": "later"}``.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
-from typing import Any, Final, Literal
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
 
 from drydock import __version__
 from drydock.model.data import Fingerprint
@@ -49,8 +51,7 @@ _LINE: Final = 1 << 20
 """Longest line believed in; a path has at most 4096 bytes, shown in at most four characters each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How an action ended."""
 
     status: Status
@@ -87,6 +88,8 @@ class Journal:
     plan: str | None
     entries: list[Entry] = field(default_factory=list)
     finished: str | None = None
+    taken_over: bool = False
+    """A later run, or an undo, wrote that it is finished."""
     torn: bool = False
     """Its end is not a whole line: writing it was interrupted."""
 
@@ -119,6 +122,9 @@ class JournalWriter:
         try:
             self._write([header], sync=True)
             os.fsync(directory)
+        except OSError as error:
+            self.close()
+            raise ActionFailed(f"journal {shown(self.path)}: {error.strerror}") from error
         except BaseException:
             self.close()
             raise
@@ -140,7 +146,7 @@ class JournalWriter:
                 "to": None if place is None else shown(place),
                 "bytes": removal.bytes,
                 "why": removal.why,
-                "expect": astuple(removal.expect),
+                "expect": tuple(removal.expect),
                 "after_edit": removal.after_edit,
             }
             for number, removal, place in zip(numbers, removals, places, strict=True)
@@ -202,11 +208,15 @@ def read_journal(path: RawPath) -> Journal:
     """Read a journal as far as it was written.
 
     Raises:
-        EvidenceUnreadable: it cannot be opened, has no whole header, or is of another schema.
+        EvidenceUnreadable: it cannot be opened, others may have written it, it has no whole header, or is of another
+            schema.
     """
     text = shown(path)
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as lines:
+            info = os.fstat(lines.fileno())
+            if info.st_uid not in {0, os.geteuid()} or info.st_mode & 0o022:
+                raise EvidenceUnreadable(f"{text}: it belongs to, or can be written by, someone else")
             header = _parse(lines.readline(_LINE))
             if header is None or header.get("schema") != SCHEMA:
                 raise EvidenceUnreadable(f"{text}: no journal of the schema {SCHEMA}")
@@ -234,7 +244,7 @@ def close_abandoned(journal: Journal) -> None:
     Raises:
         ActionFailed: it cannot be written.
     """
-    line = b"\n" * journal.torn + json.dumps({"finished": _now()}).encode() + b"\n"
+    line = b"\n" * journal.torn + json.dumps({"finished": _now(), "by": "later"}).encode() + b"\n"
     try:
         fd = os.open(journal.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -269,6 +279,7 @@ def _read_header(path: RawPath, fields: Mapping[str, Any]) -> Journal:
 def _read_line(journal: Journal, numbers: dict[int, Entry], fields: Mapping[str, Any]) -> None:
     if "finished" in fields:
         journal.finished = str(fields["finished"])
+        journal.taken_over = "by" in fields
     elif "ended" in fields:
         numbers[fields["ended"]].ended = Ended(Status(fields["status"]), int(fields["freed"]), str(fields["detail"]))
     else:

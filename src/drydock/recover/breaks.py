@@ -11,7 +11,7 @@ from drydock.model.objects import ObjectKind, StoreObject, Verdict
 from drydock.model.records import Snapshot
 from drydock.model.store import Store
 from drydock.model.text import shown
-from drydock.verdict.blindness import backend_blindness
+from drydock.verdict.blindness import backend_blindness, repair_blindness
 from drydock.verdict.judge import Reach, is_damaged
 
 RowName = tuple[bytes, bytes]
@@ -30,6 +30,9 @@ class Family:
     """Records, the deepest first."""
     rows: tuple[RowName, ...]
     """Rows, the deepest first."""
+
+
+_ROWLESS = "recorded, and its row is not in metadata.db"
 
 
 class Families:
@@ -58,7 +61,7 @@ class Families:
                 yield Family(found, found.note, found.refs, ())
             elif found.kind is ObjectKind.SNAPSHOT and found.refs:
                 why = self._snapshot(found)
-                if why and not backend_blindness(self._verdict.store, found.snapshotter):
+                if why and not repair_blindness(self._verdict.store, found.snapshotter):
                     refs, rows = self._closure(found)
                     yield Family(found, why, refs, rows)
 
@@ -66,7 +69,7 @@ class Families:
         if is_damaged(found):
             return found.note
         if found.row is None:
-            return ""
+            return _ROWLESS if _has_lost_rows(self._verdict.store, found.snapshotter) else ""
         differs = self._wrong.get((found.snapshotter, found.row))
         if differs is not None:
             return "what is unpacked is not as in its layer"
@@ -121,7 +124,10 @@ def disagreements(store: Store) -> list[tuple[Finding, tuple[Ref, ...]]]:
         row = None if backend is None else backend.rows.get(snapshot.name)
         parent = by_ref.get(snapshot.parent_ref) if snapshot.parent_ref is not None else None
         problem = ""
-        if snapshot.parent_ref is not None and parent is None:
+        code = "missing-snapshot"
+        if row is None and _has_lost_rows(store, snapshot.snapshotter):
+            problem = _ROWLESS
+        elif snapshot.parent_ref is not None and parent is None:
             problem = f"its parent {shown(snapshot.parent)} has no record"
             code = "missing-parent"
         elif row is not None and row.parent != (b"" if parent is None else parent.name):
@@ -168,6 +174,11 @@ def wrong_orphans(store: Store) -> Iterator[Finding]:
             shown(digest),
             "drydock clean --apply frees it",
         )
+
+
+def _has_lost_rows(store: Store, snapshotter: bytes) -> bool:
+    """Whether rows were lost, and all else of the snapshotter was read: then a record without a row has lost it."""
+    return bool(backend_blindness(store, snapshotter)) and not repair_blindness(store, snapshotter)
 
 
 def stale_children(store: Store) -> Iterator[tuple[Snapshot, bytes]]:

@@ -271,8 +271,11 @@ class _Repairer:
             if finding.severity is not Severity.DAMAGE:
                 continue
             by_field = finding.code in _TIMES and finding.place.bucket in places
+            by_row = finding.code == "row-without-parent" and finding.place.bucket[-1] in {
+                row.name for row in plan.rows
+            }
             by_path = RawPath(finding.place.file.removeprefix(self._store.root.path.rstrip(b"/") + b"/")) in gone
-            if not (by_field or by_path or (finding.subject and finding.subject in about)):
+            if not (by_field or by_row or by_path or (finding.subject and finding.subject in about)):
                 yield finding
 
 

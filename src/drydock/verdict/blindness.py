@@ -11,6 +11,8 @@ from drydock.model.text import shown
 _EDITED_SINCE = 2
 """Schema versions before this one keep ingests elsewhere (containerd core/metadata/migrations.go, v2.1)."""
 
+_LOST_ROW = "row-without-parent"
+
 
 def edit_blindness(store: Store) -> str:
     """Why no database of a root may be edited; empty where it may."""
@@ -40,6 +42,17 @@ def backend_blindness(store: Store, snapshotter: bytes) -> str:
     if backend.layout is LayoutKind.FOREIGN:
         return f"the layout of snapshotter {shown(snapshotter)} is not fully understood"
     return "" if backend.complete else first_cause(backend.findings)
+
+
+def repair_blindness(store: Store, snapshotter: bytes) -> str:
+    """As :func:`backend_blindness`, but that a row was lost keeps nothing: a repair drops what stood on it."""
+    reason = backend_blindness(store, snapshotter)
+    backend = store.backends.get(snapshotter)
+    if not reason or backend is None or backend.layout is LayoutKind.FOREIGN:
+        return reason
+    causes = [finding for finding in backend.findings if finding.severity is not Severity.NOTE]
+    others = [finding for finding in causes if finding.code != _LOST_ROW]
+    return first_cause(others) if others or not causes else ""
 
 
 def first_cause(findings: list[Finding]) -> str:

@@ -19,22 +19,31 @@ class Dependants:
         self._verdict = verdict
         self._reached = reached
         self._graph = reached.graph
-        self._before: dict[Ref, set[Ref]] = {}
-        for ref in self._graph.records:
-            for target, _ in self._graph.edges(Node(ref)):
-                self._before.setdefault(target.ref, set()).add(ref)
+        self._before: dict[Ref, set[Ref]] | None = None
 
     def of(self, refs: Iterable[Ref]) -> tuple[list[Ref], list[Ref]]:
         """The images, and the containers, that reach any of ``refs``; of dockerd's containers the lease."""
         seen = set(refs)
+        if not seen:
+            return [], []
+        sources = self._sources()
         pending = list(seen)
         while pending:
-            for before in self._before.get(pending.pop(), ()):
+            for before in sources.get(pending.pop(), ()):
                 if before not in seen:
                     seen.add(before)
                     pending.append(before)
-        images = sorted(ref for ref in seen if ref.kind is Kind.IMAGE) if seen else []
+        images = sorted(ref for ref in seen if ref.kind is Kind.IMAGE)
         return images, self.containers(seen)
+
+    def _sources(self) -> dict[Ref, set[Ref]]:
+        """What refers to each record; most stores are whole, and never ask."""
+        if self._before is None:
+            self._before = {}
+            for ref in self._graph.records:
+                for target in self._graph.targets(Node(ref)):
+                    self._before.setdefault(target.ref, set()).add(ref)
+        return self._before
 
     def containers(self, refs: Iterable[Ref]) -> list[Ref]:
         """The containers among some records; a container's record and its lease are one."""
