@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -55,6 +56,40 @@ def test_is_found_and_named(name, host, tmp_path, orphans):
     before = _state(host)
     run("repair", "--data", "--unpacked=content", "--now", TAKEN.taken_at, "--state", tmp_path / "state", host)
     assert _state(host) == before
+
+
+MENDED = [
+    *(name for name in BREAKAGES if name.startswith(("manifest_", "config_", "layer_", "file_"))),
+    "record_without_row", "record_without_last_row", "parent_without_row", "row_with_other_parent",
+    "folder_missing", "active_folder_missing", "folder_is_a_file",
+    "junk_file", "field_image", "field_expiry", "row_created",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MENDED)
+def test_repair_leaves_no_damage(name, host, tmp_path):
+    """After repair nothing of it is found any more, but that the image's manifest has to be pulled; undo brings it back.
+
+    What is lost is the container, where its files or what they stand on went; without --accept-loss that stays.
+    """
+    broken = Broken(host / TAKEN.root)
+    BREAKAGES[name](broken)
+    options = ("--data", "--unpacked=content", "--now", TAKEN.taken_at, "--state", tmp_path / "state")
+    if broken.containers:
+        before = _state(host)
+        run("repair", *options, "--apply", "--yes", host, status=2)
+        kept = _state(host)
+        assert {path for path in before if not path.endswith(".db")} <= kept.keys()
+        assert broken.said <= {(each["code"], each["subject"]) for each in _verify(host, tmp_path, *options[:2])}
+        options += ("--accept-loss", "web")
+    said = run("repair", *options, "--apply", "--yes", "--quarantine", tmp_path / "host/quarantine", host, status=0)
+    left = {(each["code"], each["subject"]) for each in _verify(host, tmp_path, *options[:2])}
+    assert left == ({("missing-target", broken.image)} if name.startswith("manifest_") else set())
+    for database in (METADATA, ROWS):
+        assert gobbolt.check(host / TAKEN.root / database) == (0, "")
+    (journal,) = re.findall(r"journal: (\S+\.jsonl)", said)
+    run("undo", journal, status=0)
+    assert {(each["code"], each["subject"]) for each in _verify(host, tmp_path, *options[:2])} == broken.said
 
 
 def test_nothing_is_said_of_what_is_whole(whole, tmp_path):
@@ -118,7 +153,7 @@ def test_an_old_database_with_new_data(tmp_path):
         (each["code"], each["subject"])
         for each in _verify(host, tmp_path, "--data", "--unpacked", taken=taken, notes=True)
     }
-    assert found == expected
+    assert found == expected | {("older-database", "overlayfs")}
     assert len(expected) > 10
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from drydock.model.findings import Severity
 from drydock.model.leases import LeaseClass
@@ -11,11 +12,10 @@ from drydock.model.plans import Plan, Withheld
 from drydock.model.text import shown
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
+class Total(NamedTuple):
     """Objects of one state."""
 
-    count: int
+    count: int  # type: ignore[assignment] # shadows tuple.count, which nobody asks a total for
     bytes: int
 
 

@@ -77,6 +77,13 @@ class Families:
         row = backend.rows[found.row]
         if row.parent and row.parent not in backend.rows:
             return "the row that its own stands on is not there"
+        for ref in found.refs:
+            record = self._records[ref]
+            parent = None if record.parent_ref is None else self._records.get(record.parent_ref)
+            # Without its parent's record a snapshot works as before: its rows are what is mounted.
+            known = record.parent_ref is None or parent is not None
+            if known and row.parent != (b"" if parent is None else parent.name):
+                return "its row has another parent than its record"
         return ""
 
     def _closure(self, found: StoreObject) -> tuple[tuple[Ref, ...], tuple[RowName, ...]]:
