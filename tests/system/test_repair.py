@@ -164,7 +164,7 @@ def test_containerd_pulls_again(what, tmp_path):
         with Containerd(sandbox, root, collect=True) as engine:
             if engine.version()[:4] != "1.6.":
                 pytest.skip(f"this machine's containerd is {engine.version()}, not 1.6")
-            assert _use(engine, name) == _sha256(1, 60)
+            _use(engine, name)
             if what in PULL:
                 # So that the layer is wanted: it is unpacked again, as after a change of snapshotter.
                 engine.ctr("snapshots", "rm", made.chain_id())
@@ -175,7 +175,7 @@ def test_containerd_pulls_again(what, tmp_path):
         said = _repair(tmp_path, tmp_path, *options)
         assert name in said
         with Containerd(sandbox, root, collect=True) as engine:
-            assert _use(engine, name) == _sha256(1, 60)
+            _use(engine, name)
     assert "No damage found" in run("verify", "--data", "--unpacked=content", "--state", tmp_path / "s", tmp_path)
 
 
@@ -198,11 +198,11 @@ def _pull_and_hash(docker):
 
 
 def _use(engine, name):
-    """Pull, and give the digest of a file from a container."""
+    """Pull, and check a file in a container: ctr's status is the container's, where its output may be cut short."""
     engine.ctr("images", "pull", "--plain-http", name)
-    words = ("run", "--rm", "--cgroup", "", name, "one", "/bin/busybox", "sha256sum", "/srv/shop")
+    check = f"echo '{_sha256(1, 60)}  /srv/shop' | /bin/busybox sha256sum -c"
     try:
-        return engine.ctr_text(*words).split()[0]
+        engine.ctr("run", "--rm", "--cgroup", "", name, "one", "/bin/busybox", "sh", "-c", check)
     finally:
         engine.ctr("containers", "rm", "one", check=False)
 
