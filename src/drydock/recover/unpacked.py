@@ -1,7 +1,7 @@
 """A committed snapshot's directory against the layer it was unpacked from.
 
 Overlay's ``fs/`` holds what the layer holds and nothing else. Native's directory is a full copy of all layers: of it
-only what the layer itself has is compared. Sources: as :mod:`drydock.recover.layers`; containerd
+only what the layer itself has is compared. Sources: as :mod:`drydock.recover.layer_blob`; containerd
 plugins/snapshots/overlay/overlay.go, plugins/snapshots/native/native.go (v2.1).
 """
 
@@ -25,7 +25,7 @@ from drydock.model.names import Digest, RawPath
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.verifications import Unpacked
-from drydock.recover.layers import Entry, NoDecoder, Type, Unreadable, read_layer
+from drydock.recover.layer_blob import Entry, NoDecoder, Type, Unreadable, read_layer
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -121,7 +121,9 @@ def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[
     holding = [lease for lease in store.metadata.leases if reached.classes[lease.ref][0] is not LeaseClass.EXPIRED]
     if not holding:
         return [_holding(lease, reached.classes[lease.ref], 0) for lease in store.metadata.leases]
-    sole = sole_holders(reached.graph, reached.why, (lease.ref for lease in holding))
+    owned = any(kind.is_owned for kind, _, _ in reached.classes.values())
+    rooted = mark(reached.graph, reached.why) if owned else reached.live
+    sole = sole_holders(reached.graph, rooted, (lease.ref for lease in holding))
     only: dict[Ref, int] = {}
     for found in objects:
         refs = found.refs
@@ -129,6 +131,8 @@ def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[
             holder = sole.get(refs[0])
         else:
             holders = {sole[ref] for ref in refs if ref in sole}
+            if any(Node(ref) in rooted or Node(ref, flat=True) in rooted for ref in refs):
+                holders.add(None)
             holder = holders.pop() if len(holders) == 1 else None
         if holder is not None:
             only[holder] = only.get(holder, 0) + found.allocated

@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from drydock.recover.layers import NoDecoder, Type, Unreadable, read_layer
+from drydock.recover.layer_blob import NoDecoder, Type, Unreadable, read_layer
 
 
 def _tar(*entries):
