@@ -29,6 +29,8 @@ _COMMANDS = {
     "export": "take out an image, or a container's files",
     "diff": "what a container changed against its image",
     "undo": "put back what a run moved and edited",
+    "verify": "what is whole: records, bytes, and what was unpacked",
+    "repair": "show what makes a broken image pull again; with --apply do it",
     "bolt": "look into a bbolt file",
 }
 
