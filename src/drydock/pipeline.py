@@ -17,7 +17,7 @@ from drydock.model.explanations import Explanation
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.plans import Outcome
 from drydock.model.policies import Policy
-from drydock.model.pulls import Pulls
+from drydock.model.pulls import Pull, Pulls
 from drydock.model.roots import Root
 from drydock.model.runs import Run
 from drydock.model.scans import Scan
@@ -28,6 +28,7 @@ from drydock.reclaim.plan_file import Request, plan_hash, read_requests
 from drydock.reclaim.unfinished import close_unfinished, unfinished_runs
 from drydock.verdict.explain import explain as explain_subject
 from drydock.verdict.find import find
+from drydock.verdict.inventory import take_inventory
 from drydock.verdict.judge import Reach, judge
 from drydock.verdict.pulls import find_pulls, list_pull_blobs
 
@@ -39,6 +40,7 @@ def scan(
     measure: str = "recorded",
     verification: str = "size",
     state: RawPath | None = None,
+    inventory: bool = False,
     progress: Progress | None = None,
 ) -> list[Scan]:
     """Say what is there, by state. Changes nothing.
@@ -49,6 +51,7 @@ def scan(
         measure: ``recorded`` or ``disk``.
         verification: ``none``, ``size`` or ``digest``.
         state: where to look for runs that were stopped, besides the default places.
+        inventory: say as well who holds what by name, and which pulls were interrupted (``Scan.inventory``).
         progress: told what was read.
 
     Returns:
@@ -62,6 +65,8 @@ def scan(
     for root in discover(where):
         options = _judged(root, now, measure=measure, verification=verification, state=state, progress=progress)
         with options as judged:
+            if inventory:
+                judged.scan.inventory = take_inventory(judged.scan.verdict, judged.reached, _pulls(judged))
             scans.append(judged.scan)
     return scans
 
@@ -112,9 +117,7 @@ def pulls(
     lists: list[Pulls] = []
     for root in discover(where):
         with _judged(root, now, progress=progress) as judged:
-            verdict, reached = judged.scan.verdict, judged.reached
-            documents = read_documents(root.path, list_pull_blobs(verdict, reached))
-            lists.append(Pulls(root.path, find_pulls(verdict, reached, documents), judged.scan.unread()))
+            lists.append(Pulls(root.path, _pulls(judged), judged.scan.unread()))
     return lists
 
 
@@ -304,6 +307,12 @@ def _judged(
         verdict, reached = judge(store, at)
         made = make_plan(verdict, reached, policy or Policy(), witnesses(held))
         yield _Judged(Scan(verdict, made), reached, held)
+
+
+def _pulls(judged: _Judged) -> list[Pull]:
+    verdict, reached = judged.scan.verdict, judged.reached
+    documents = read_documents(verdict.store.root.path, list_pull_blobs(verdict, reached))
+    return find_pulls(verdict, reached, documents)
 
 
 def _hold_to_change(

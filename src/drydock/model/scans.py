@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from drydock.model.findings import Severity
+from drydock.model.inventories import Inventory
 from drydock.model.leases import LeaseClass
 from drydock.model.objects import State, Verdict
 from drydock.model.plans import Plan, Withheld
@@ -26,6 +27,8 @@ class Scan:
     verdict: Verdict
     plan: Plan
     """What ``clean --apply`` would do now."""
+    inventory: Inventory | None = None
+    """Who holds what by name; None where it was not asked for."""
 
     @property
     def withheld(self) -> tuple[Withheld, ...]:
