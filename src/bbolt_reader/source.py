@@ -22,11 +22,12 @@ _MADV_POPULATE_READ: Final = 22  # Linux 5.14; Python has no name for it before 
 
 
 class Source:
-    """Bounded reads from a file descriptor.
+    """Bounded reads from a file descriptor, whose position is moved.
 
     A mapping is faster than reads, but a file that gets shorter, or a disk that fails, ends the process by
     SIGBUS. So each part of the mapping is populated by the kernel before it is touched, which reports both as errors;
-    where the kernel cannot, and where the caller expects others to write, bytes are read instead. What is left: a file
+    where the kernel cannot, where the file has holes, and where the caller expects others to write, bytes are read
+    instead. What is left: a file
     cut off after a part was populated. bbolt never shortens a file, and who holds its lock keeps bbolt out as well.
 
     Attributes:
@@ -97,12 +98,22 @@ class Source:
             return self.read(offset, length, page), 0
         for chunk in range(offset // CHUNK, (end - 1) // CHUNK + 1):
             if chunk not in populated:
+                if self._has_hole(chunk):
+                    return self.read(offset, length, page), 0
                 try:
                     mapping.madvise(_MADV_POPULATE_READ, chunk * CHUNK, min(CHUNK, self.size - chunk * CHUNK))
                 except OSError:
                     return self.read(offset, length, page), 0
                 populated.add(chunk)
         return mapping, offset
+
+    def _has_hole(self, chunk: int) -> bool:
+        # A tmpfs gives a hole blocks when a mapping of it is touched: reading must not fill a disk.
+        try:
+            hole = os.lseek(self._fd, chunk * CHUNK, os.SEEK_HOLE)
+        except OSError:
+            return False
+        return hole < min((chunk + 1) * CHUNK, self.size)
 
     def read(self, offset: int, length: int, page: int | None = None) -> bytes:
         """Exactly ``length`` bytes from byte ``offset`` on.

@@ -28,6 +28,7 @@ MAX_DEPTH: Final = 64
 
 _SHAPES_KEPT: Final = 4096
 _SHAPE_ELEMENTS: Final = 64
+_GAPS_KEPT: Final = 100
 _ARRAY_PAGES: Final = 1 << 23
 
 Loaded: TypeAlias = "tuple[int, bytes | mmap, int, int, int, int]"
@@ -61,6 +62,7 @@ class Tree:
         "_window",
         "branch",
         "bucket",
+        "gaps",
         "header",
         "leaf",
         "meta",
@@ -78,6 +80,9 @@ class Tree:
         self.branch = formats().branch.iter_unpack
         self.leaf = formats().leaf.iter_unpack
         self.shapes: dict[bytes, Shape] = {}
+        # bbolt leaves no byte between entries (node.write of v1.3.6): where there is one, an element is not what it
+        # was, as when a count was too small. Pages of one shape are looked at once, so this tells of some, not of all.
+        self.gaps: set[int] = set()
         self._window = source.window
         # Both are the source's: what is populated lies wholly in the file, and nothing is once the source is closed.
         self._populated = source.populated
@@ -177,6 +182,8 @@ class Tree:
         found = []
         for pos, ksize, child in self.branch(data[at:floor]):
             key_at = at + pos
+            if key_at != floor:
+                self.note_gap(base + at)
             if key_at < floor or (floor := key_at + ksize) > end or not 0 < ksize <= MAX_KEY:
                 raise self.corrupt("a key that leads out of its page, into another, or has no valid length", base + at)
             found.append(BranchElement(base + at, data[key_at:floor], child))
@@ -209,6 +216,8 @@ class Tree:
                 )
             if flags and (flags != LEAF_BUCKET or vsize < HEADER):
                 raise self.corrupt(f"an entry with flags {flags:#x} and {vsize} bytes", offset + len(elements) + at)
+            if key_at != end:
+                self.note_gap(offset + len(elements) + at)
             codes.append(f"{key_at - end}x{ksize}s{vsize}s")
             end = key_at + ksize + vsize
             if flags:
@@ -218,6 +227,24 @@ class Tree:
         if len(codes) <= _SHAPE_ELEMENTS and len(self.shapes) < _SHAPES_KEPT:
             self.shapes[elements] = shape
         return shape
+
+    def extent(self, page: Loaded) -> int:
+        """Where the last entry of a leaf page ends, in its buffer.
+
+        Raises:
+            Corrupt: as :meth:`shape`.
+        """
+        _, data, start, end, count, base = page
+        first = start + HEADER
+        after = first + HEADER * count
+        elements = data[first:after]
+        shape = self.shapes.get(elements) or self.shape(elements, end - after, base + first)
+        return after + shape.size
+
+    def note_gap(self, offset: int) -> None:
+        """Remember an element that does not start where the one before it ends, or that should have been the last."""
+        if len(self.gaps) < _GAPS_KEPT:
+            self.gaps.add(offset)
 
     def corrupt(self, message: str, offset: int) -> Corrupt:
         """An error at a byte of the file."""

@@ -10,10 +10,9 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from heapq import merge
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from bbolt_reader.bucket import Bucket
 from bbolt_reader.database import Database
@@ -28,12 +27,12 @@ EACH: Final = 100
 _FREELIST_FIELD: Final = HEADER + 32
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(NamedTuple):
     """One thing that is wrong."""
 
     code: str
-    """Its kind: meta, short-file, root, freelist, corrupt, truncated, unreadable, order, freed, or unreachable."""
+    """Its kind: meta, short-file, root, freelist, corrupt, truncated, unreadable, order, gap, freed, or
+    unreachable."""
     message: str
     """One line without control characters and without the place."""
     page: int | None = None
@@ -42,8 +41,7 @@ class Damage:
     """False where bbolt reads the file as if nothing were wrong: the meta that does not count is not valid."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     """A page to look at, who names it, and between which keys its own must lie."""
 
     pgid: int
@@ -99,6 +97,9 @@ class _Verifier:
             except BoltError as error:
                 yield _damage(error, "freelist")
         yield from self._pages()
+        for offset in sorted(self._tree.gaps):
+            what = "an entry that is not where the one before it ends: entries may be lost"
+            yield Damage("gap", what, offset // meta.page_size, offset)
         yield from self._balance(free)
 
     def _of_meta(self, meta: Meta) -> Iterator[Damage]:
@@ -164,8 +165,11 @@ class _Verifier:
     def _leaf(
         self, page: Loaded, low: bytes, high: bytes | None, bucket: Bucket, stack: list[_Step]
     ) -> Iterator[Damage]:
-        _, _, start, _, count, base = page
+        _, data, start, end, count, base = page
         last = low
+        if not count and bucket.path and any(data[start + HEADER : min(start + 2 * HEADER, end)]):
+            # bbolt makes an emptied bucket an inline one (v1.3.6, bucket.go, spill); who does not leaves the page blank.
+            self._tree.note_gap(base + start)
         for index, (key, value) in enumerate(bucket.entries(page)):
             if key < last or (index and key == last) or (high is not None and key >= high):
                 at = base + start + HEADER * (index + 1)
@@ -177,7 +181,10 @@ class _Verifier:
                 yield from self._push(stack, _Step(value.root, value.offset, b"", None, 0, value))
                 continue
             try:
-                yield from self._leaf(value.inline(), b"", None, value, stack)
+                inline = value.inline()
+                yield from self._leaf(inline, b"", None, value, stack)
+                if self._tree.extent(inline) != len(inline[1]):
+                    self._tree.note_gap(value.offset)
             except BoltError as error:
                 yield _damage(error)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 _NUMBERS: Final = (
@@ -39,8 +38,7 @@ class Root(NamedTuple):
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What one commit did; enough to undo it for as long as nobody commits after it.
 
     :meth:`numbers` is all that :func:`bbolt_surgery.restore` needs, in a form that can be kept as JSON.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from bbolt_reader.errors import Corrupt
 from bbolt_reader.page import HEADER, LEAF_BUCKET, MAX_KEY, PAGE_BRANCH, PAGE_LEAF, formats
@@ -16,16 +15,14 @@ MAX_COUNT: Final = 0xFFFE
 _KEPT: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):
     """A leaf page."""
 
     entries: list[tuple[int, bytes, bytes]]
     """Flags (LEAF_BUCKET or 0), key, value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(NamedTuple):
     """A branch page."""
 
     children: list[tuple[bytes, Child]]
@@ -98,8 +95,8 @@ def leaf(page: bytes, count: int) -> list[tuple[int, bytes, bytes]]:
     for flags, pos, ksize, vsize in formats().leaf.iter_unpack(page[HEADER:floor]):
         start = at + pos
         middle = start + ksize
-        if start < floor or middle + vsize > len(page) or not 0 < ksize <= MAX_KEY:
-            raise ValueError("an entry out of its page, into another, or with a key of no valid length")
+        if start != floor or middle + vsize > len(page) or not 0 < ksize <= MAX_KEY:
+            raise ValueError("an entry out of its page, not behind the one before, or with a key of no valid length")
         if flags and (flags != LEAF_BUCKET or vsize < HEADER):
             raise ValueError(f"an entry with flags {flags:#x} and {vsize} bytes")
         floor = middle + vsize
@@ -119,8 +116,8 @@ def _children(page: bytes, count: int) -> list[tuple[bytes, int]]:
         raise ValueError(f"a branch with {count} children in {len(page)} bytes")
     for pos, ksize, pgid in formats().branch.iter_unpack(page[HEADER:floor]):
         start = at + pos
-        if start < floor or start + ksize > len(page) or not 0 < ksize <= MAX_KEY:
-            raise ValueError("a key out of its page, into another, or of no valid length")
+        if start != floor or start + ksize > len(page) or not 0 < ksize <= MAX_KEY:
+            raise ValueError("a key out of its page, not behind the one before, or of no valid length")
         floor = start + ksize
         key = page[start:floor]
         if key <= last:

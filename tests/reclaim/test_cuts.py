@@ -4,7 +4,6 @@ import contextlib
 import os
 import stat
 import subprocess
-from dataclasses import replace
 
 import pytest
 from tests.support.privilege import needs_root
@@ -92,8 +91,8 @@ def test_nothing_is_cut_when_the_fingerprint_differs(store, anchor, field):
     """Each field of the fingerprint alone keeps the knife away."""
     for path in (store.add_blob(), store.add_ingest(), store.add_snapshot()):
         removal = store.aim(path)
-        changed = replace(removal.expect, **{field: getattr(removal.expect, field) ^ 1})
-        outcome = cuts.remove(anchor, replace(removal, expect=changed))
+        changed = removal.expect._replace(**{field: getattr(removal.expect, field) ^ 1})
+        outcome = cuts.remove(anchor, removal._replace(expect=changed))
         assert outcome.status is Status.CHANGED
         assert outcome.detail
         assert (store.path / path).exists()
@@ -171,8 +170,8 @@ def test_a_forged_path_reaches_nothing(store, anchor, target, path):
     (store.path / "io.containerd.snapshotter.v1.overlayfs" / "metadata.db").touch()
     before = store.list()
     info = (store.path / path.lstrip("/")).stat()
-    removal = replace(store.aim(f"{SNAPSHOTS}/1"), target=target, path=path.encode())
-    removal = replace(removal, expect=replace(removal.expect, inode=info.st_ino, mode=info.st_mode))
+    removal = store.aim(f"{SNAPSHOTS}/1")._replace(target=target, path=path.encode())
+    removal = removal._replace(expect=removal.expect._replace(inode=info.st_ino, mode=info.st_mode))
     assert cuts.remove(anchor, removal).status is Status.FAILED
     assert store.list() == before
 

@@ -1,7 +1,5 @@
 """What a plan shows before, and a run after."""
 
-from dataclasses import replace
-
 from tests.support.scans import HOSTILE, scan_of_everything
 from tests.support.values import FINGERPRINT
 
@@ -19,8 +17,8 @@ def removal(number, size):
 
 def test_removals_largest_first_and_bounded():
     """Sum and count of all; the largest are named, the rest is counted; no control character."""
-    plan = replace(
-        scan_of_everything().plan, removals=tuple(removal(number, number * 1024) for number in range(50)),
+    plan = scan_of_everything().plan._replace(
+        removals=tuple(removal(number, number * 1024) for number in range(50)),
         leases=(), records=(), rows=(), withheld=(),
     )  # fmt: skip
     lines = list(plan_lines(plan))

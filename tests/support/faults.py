@@ -90,10 +90,11 @@ def _watch(kill_after: int, hook: Hook | None) -> list[str]:
                 number = len(calls)
                 if hook is not None:
                     hook(number, name)
-                result = perform(*arguments, **named)
-                if number == kill_after:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return result
+                try:
+                    return perform(*arguments, **named)
+                finally:
+                    if number == kill_after:
+                        os.kill(os.getpid(), signal.SIGKILL)
 
         return call
 

@@ -60,7 +60,7 @@ def check(file: RawPath, form: str) -> int:
         damages = list(verify(database))
     severe = any(damage.severe for damage in damages)
     if form == "json":
-        rows = [{name: getattr(damage, name) for name in damage.__slots__} for damage in damages]
+        rows = [damage._asdict() for damage in damages]
         print_json({"schema": "drydock.bolt-check/1", "path": shown(file), "damage": rows}, sys.stdout)
     else:
         for damage in damages:

@@ -7,7 +7,7 @@ import itertools
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from drydock.evidence.directory import folder
 from drydock.model.names import RawPath
@@ -16,11 +16,10 @@ _LINKS = 40  # the kernel's own bound on one path (include/linux/namei.h, MAXSYM
 _LONGEST = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """The file system of a host whose ``/`` this process reaches as ``root``."""
 
-    root: RawPath = RawPath(b"/")  # noqa: RUF009 - a NewType call is the constant itself
+    root: RawPath = RawPath(b"/")
 
     def reach(self, path: bytes) -> RawPath:
         """Where this process finds what that host calls ``path``.

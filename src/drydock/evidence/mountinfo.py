@@ -7,15 +7,14 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 _LARGEST = 1 << 26
 _DELETED = b"//deleted"
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """A mount namespace, seen from one root folder in it."""
 
     pid: int
@@ -31,8 +30,7 @@ class View:
         return b"/proc/%d/root" % self.pid
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of a mount table; paths are unescaped."""
 
     id: int

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 
 from drydock.evidence.host import Host, is_folder
 from drydock.evidence.layout import is_data_root, is_root, managed, nested, once, with_remapped
@@ -73,7 +72,7 @@ def _known_root(path: RawPath) -> Root:
     for host in _hosts_above(path):
         for root in Survey(host).roots():
             if os.path.samefile(root.path, path):
-                return replace(root, path=path)
+                return root._replace(path=path)
     for up in (1, 2):  # <data-root>/containerd/daemon, and <data-root>/containerd
         data = RawPath(b"/".join(path.split(b"/")[:-up]) or b"/")
         if path in managed(Host(data), data) and is_data_root(data):

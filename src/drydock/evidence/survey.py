@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 
 from drydock.evidence.config import read_containerd_config, read_docker_config
 from drydock.evidence.homes import homes
@@ -71,13 +70,13 @@ class Survey:
         for one in data:
             states = tuple(self._reach(each + b"/containerd/daemon") for each in execs)
             found += [Root(each, Engine.DOCKER, host.root, states, owners, not unknown) for each in managed(host, one)]
-        found += [replace(root, docker=owners, docker_known=not unknown) for root in self._containerd(services)]
+        found += [root._replace(docker=owners, docker_known=not unknown) for root in self._containerd(services)]
         found += self._distributions(services)
         found += self._rootless()
         found += [root for one in data for root in nested(host, one, host.root)]
         general = tuple(self.findings)
         return [
-            replace(root, findings=tuple(dict.fromkeys((*root.findings, *general))))
+            root._replace(findings=tuple(dict.fromkeys((*root.findings, *general))))
             if root.docker and general
             else root
             for root in once(found)

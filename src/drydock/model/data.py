@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from drydock.model.findings import Finding
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.records import Labels
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(NamedTuple):
     """What must still hold about a path for a cut to be safe (design, safety 3)."""
 
     device: int
@@ -30,8 +30,7 @@ class BlobClass(enum.Enum):
     """Not named by a digest: one such name stops containerd's own content collection."""
 
 
-@dataclass(frozen=True, slots=True)
-class BlobFile:
+class BlobFile(NamedTuple):
     """A file below ``blobs/<algorithm>/``."""
 
     digest: Digest
@@ -44,8 +43,7 @@ class BlobFile:
     kind: BlobClass = BlobClass.BLOB
 
 
-@dataclass(frozen=True, slots=True)
-class IngestDirectory:
+class IngestDirectory(NamedTuple):
     """An entry of ``ingest/``."""
 
     name: bytes
@@ -74,8 +72,7 @@ class RowKind(enum.IntEnum):
     COMMITTED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A row of a snapshotter's metadata.db."""
 
     name: bytes
@@ -91,8 +88,7 @@ class Row:
     updated: UnixNano | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotEntry:
+class SnapshotEntry(NamedTuple):
     """An entry of a snapshotter's ``snapshots/`` folder."""
 
     name: bytes

@@ -7,13 +7,13 @@ manifests (schema 2) and configs have the same fields.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from drydock.model.findings import Finding
 from drydock.model.names import Digest
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(NamedTuple):
     """What a document says of another blob."""
 
     digest: Digest
@@ -27,15 +27,13 @@ class Descriptor:
     """Whether it is BuildKit's attestation of another manifest, which no engine unpacks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """One image for several platforms."""
 
     manifests: tuple[Descriptor, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(NamedTuple):
     """One image for one platform."""
 
     config: Descriptor | None
@@ -43,8 +41,7 @@ class Manifest:
     """From the base up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """What an image runs, and what its layers unpack to."""
 
     diff_ids: tuple[Digest, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from drydock.model.names import RawPath
 
@@ -19,8 +19,7 @@ class Severity(enum.IntEnum):
     """The engine will fail on it, or lies about it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where in the evidence a statement was read."""
 
     file: RawPath
@@ -29,8 +28,7 @@ class Place:
     bucket: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One statement about the evidence."""
 
     code: str

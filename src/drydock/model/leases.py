@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from drydock.model.names import Ref, UnixNano
 
@@ -34,8 +34,7 @@ class LeaseClass(enum.Enum):
 _OWNED = frozenset((LeaseClass.CONTAINER, LeaseClass.BUILD_CACHE, LeaseClass.BUILD_HISTORY, LeaseClass.IMAGE))
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(NamedTuple):
     """One lease with what is known of it."""
 
     ref: Ref

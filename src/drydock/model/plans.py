@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from drydock.model.data import Fingerprint
 from drydock.model.leases import LeaseClass
@@ -19,8 +19,7 @@ class Target(enum.Enum):
     SNAPSHOT = "snapshot"
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(NamedTuple):
     """One file or directory to remove."""
 
     target: Target
@@ -37,8 +36,7 @@ class Removal:
     """A record or a row names it until the databases are edited; otherwise nothing does, and it goes first."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseEnd:
+class LeaseEnd(NamedTuple):
     """A lease to delete."""
 
     ref: Ref
@@ -47,8 +45,7 @@ class LeaseEnd:
     """One shown line."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordDrop:
+class RecordDrop(NamedTuple):
     """The record of a blob, an ingest or a snapshot to delete from meta.db, in its namespace."""
 
     ref: Ref
@@ -58,8 +55,7 @@ class RecordDrop:
     """One shown line."""
 
 
-@dataclass(frozen=True, slots=True)
-class RowDrop:
+class RowDrop(NamedTuple):
     """A row of a snapshotter's metadata.db to delete, with its entry in ``parents``."""
 
     snapshotter: bytes
@@ -70,8 +66,7 @@ class RowDrop:
     """One shown line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Witness:
+class Witness(NamedTuple):
     """A database as the plan saw it."""
 
     path: RawPath
@@ -82,8 +77,7 @@ class Witness:
     """SHA-256 of its first pages, the two metas: every commit changes one of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What is to be done to one root, in this order: what no record names, meta.db, each metadata.db, what that freed.
 
     Two plans of the same hash do the same.
@@ -114,8 +108,7 @@ class Plan:
         return sum(removal.bytes for removal in self.removals)
 
 
-@dataclass(frozen=True, slots=True)
-class Withheld:
+class Withheld(NamedTuple):
     """Something that looks reclaimable and is kept, with the reason."""
 
     kind: str
@@ -135,8 +128,7 @@ class Status(enum.Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How one action ended."""
 
     action: Removal

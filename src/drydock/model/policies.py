@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from drydock.model.leases import LeaseClass
 
@@ -27,8 +27,7 @@ _INCLUDED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """The options of plan and clean."""
 
     end: EndLeases = EndLeases.EXPIRED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from drydock.model.findings import Finding
 from drydock.model.leases import Holding, LeaseClass
@@ -25,8 +26,7 @@ class LayerState(enum.Enum):
     """Recorded, and its file is gone or of the wrong size or digest: containerd does not download it again."""
 
 
-@dataclass(frozen=True, slots=True)
-class PulledLayer:
+class PulledLayer(NamedTuple):
     """One layer of an image that was being pulled."""
 
     digest: Digest
@@ -39,8 +39,7 @@ class PulledLayer:
     """Whether a committed snapshot holds what it unpacks to, at each place it has in the image."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pull:
+class Pull(NamedTuple):
     """One pull that left leases behind: one try, or several of the same image."""
 
     root: RawPath

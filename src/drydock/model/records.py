@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from drydock.model.findings import Finding
 from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano, snapshot_ref
@@ -16,8 +17,7 @@ from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano, snapshot_r
 Labels = Mapping[bytes, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """An image name and the descriptor it points to."""
 
     namespace: bytes
@@ -36,8 +36,7 @@ class Image:
         return Ref(Kind.IMAGE, self.namespace, self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(NamedTuple):
     """A container record. dockerd's exist only while a container runs, and name no snapshot."""
 
     namespace: bytes
@@ -57,8 +56,7 @@ class Container:
         return Ref(Kind.CONTAINER, self.namespace, self.id)
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(NamedTuple):
     """A blob record: says that a namespace owns the content ``digest``."""
 
     namespace: bytes
@@ -75,8 +73,7 @@ class Blob:
         return Ref(Kind.BLOB, self.namespace, self.digest)
 
 
-@dataclass(frozen=True, slots=True)
-class Ingest:
+class Ingest(NamedTuple):
     """A download (or another write) in progress."""
 
     namespace: bytes
@@ -95,8 +92,7 @@ class Ingest:
         return Ref(Kind.INGEST, self.namespace, self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A snapshot record; ``name`` is what its snapshotter's own database calls it."""
 
     namespace: bytes
@@ -121,8 +117,7 @@ class Snapshot:
         return snapshot_ref(self.namespace, self.snapshotter, self.parent) if self.parent else None
 
 
-@dataclass(frozen=True, slots=True)
-class Sandbox:
+class Sandbox(NamedTuple):
     """A sandbox record (containerd 2.0; 1.7 keeps them outside ``v1``, where its own collector does not look)."""
 
     namespace: bytes
@@ -140,8 +135,7 @@ class Sandbox:
         return Ref(Kind.SANDBOX, self.namespace, self.id)
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """A lease and what it holds."""
 
     namespace: bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from drydock.model.findings import Finding
 from drydock.model.names import Digest, RawPath
@@ -23,14 +24,13 @@ class Engine(enum.Enum):
     BUILDKIT = "buildkit"
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(NamedTuple):
     """One containerd root: the folder that holds ``io.containerd.metadata.v1.bolt``."""
 
     path: RawPath
     """Absolute, as this process reaches it."""
     engine: Engine
-    host: RawPath = field(default=RawPath(b"/"))
+    host: RawPath = RawPath(b"/")
     """Root of the host file system it belongs to: ``/`` for this host, else where that host is mounted."""
     states: tuple[RawPath, ...] = ()
     """Absolute state folders (``/run/containerd`` ...) that its engine would use, as this process reaches them."""
@@ -44,8 +44,7 @@ class Root:
     """What could not be read of the settings that led here."""
 
 
-@dataclass(frozen=True, slots=True)
-class DockerContainer:
+class DockerContainer(NamedTuple):
     """A folder of dockerd's ``containers/``. Its name alone keeps the lease; the rest is None where unreadable."""
 
     id: bytes

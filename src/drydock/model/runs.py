@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Status
 
 
-@dataclass(frozen=True, slots=True)
-class EditOutcome:
+class EditOutcome(NamedTuple):
     """How the edit of one database ended."""
 
     path: RawPath

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from drydock.model.names import RawPath
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """A process that uses a root."""
 
     pid: int
@@ -21,8 +20,7 @@ class Process:
     """(namespace, id) of the container that a shim keeps running."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(NamedTuple):
     """A mount, in some mount namespace, that uses a root."""
 
     id: int

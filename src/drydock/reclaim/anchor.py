@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from drydock.evidence.beneath import open_directory
 from drydock.model.data import Fingerprint
@@ -14,8 +14,7 @@ from drydock.model.names import RawPath
 from drydock.model.text import shown
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
+class Anchor(NamedTuple):
     """An open containerd root. Close it when done."""
 
     path: RawPath

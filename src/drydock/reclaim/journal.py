@@ -31,8 +31,8 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
-from typing import Any, Final, Literal
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
 
 from drydock import __version__
 from drydock.model.data import Fingerprint
@@ -49,8 +49,7 @@ _LINE: Final = 1 << 20
 """Longest line believed in; a path has at most 4096 bytes, shown in at most four characters each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How an action ended."""
 
     status: Status
@@ -119,6 +118,9 @@ class JournalWriter:
         try:
             self._write([header], sync=True)
             os.fsync(directory)
+        except OSError as error:
+            self.close()
+            raise ActionFailed(f"journal {shown(self.path)}: {error.strerror}") from error
         except BaseException:
             self.close()
             raise
@@ -140,7 +142,7 @@ class JournalWriter:
                 "to": None if place is None else shown(place),
                 "bytes": removal.bytes,
                 "why": removal.why,
-                "expect": astuple(removal.expect),
+                "expect": tuple(removal.expect),
                 "after_edit": removal.after_edit,
             }
             for number, removal, place in zip(numbers, removals, places, strict=True)
@@ -202,11 +204,15 @@ def read_journal(path: RawPath) -> Journal:
     """Read a journal as far as it was written.
 
     Raises:
-        EvidenceUnreadable: it cannot be opened, has no whole header, or is of another schema.
+        EvidenceUnreadable: it cannot be opened, others may have written it, it has no whole header, or is of another
+            schema.
     """
     text = shown(path)
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as lines:
+            info = os.fstat(lines.fileno())
+            if info.st_uid not in {0, os.geteuid()} or info.st_mode & 0o022:
+                raise EvidenceUnreadable(f"{text}: it belongs to, or can be written by, someone else")
             header = _parse(lines.readline(_LINE))
             if header is None or header.get("schema") != SCHEMA:
                 raise EvidenceUnreadable(f"{text}: no journal of the schema {SCHEMA}")

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import drydock
 from drydock.model.errors import EvidenceUnreadable, Refused
@@ -25,8 +24,7 @@ SCHEMA: Final = "drydock.plan/1"
 Document = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What of a plan file is needed to make its plan anew."""
 
     root: RawPath
@@ -80,7 +78,7 @@ def plan_document(plan: Plan) -> Document:
                 "kind": removal.target.value,
                 "path": shown(removal.path),
                 "bytes": removal.bytes,
-                "expect": list(astuple(removal.expect)),
+                "expect": list(removal.expect),
                 "after_edit": removal.after_edit,
                 "why": removal.why,
             }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from drydock.evidence.beneath import open_directory
 from drydock.evidence.mountinfo import mount_id
@@ -22,8 +22,7 @@ from drydock.reclaim.anchor import Anchor
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantine:
+class Quarantine(NamedTuple):
     """The open folder of one run. Close it when done."""
 
     path: RawPath

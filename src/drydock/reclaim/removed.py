@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 LISTED: Final = 20
 """How many of the entries left behind are named; all are counted."""
@@ -13,8 +13,7 @@ class Stopped(Exception):
     """The caller asked to stop; the tree is removed in part."""
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(NamedTuple):
     """An entry that could not be removed."""
 
     path: str

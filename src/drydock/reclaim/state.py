@@ -9,8 +9,7 @@ import stat
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.names import RawPath
@@ -26,8 +25,7 @@ _RUNS: Final = 10_000
 _TMPFS: Final = frozenset({b"tmpfs", b"ramfs"})
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """The directory of one run, mode 0700. Close it when done."""
 
     path: RawPath

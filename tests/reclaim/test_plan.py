@@ -1,0 +1,380 @@
+"""Plans of small made-up stores: what goes, what is withheld and why; by a model of containerd's collector."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.values import FINGERPRINT, NOW, NS, blob, digest, image, lease, snapshot, store
+
+from drydock.model.data import Backend, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
+from drydock.model.names import RawPath
+from drydock.model.policies import EndLeases, Policy
+from drydock.model.records import Ingest
+from drydock.model.roots import Owners
+from drydock.reclaim.plan import make_plan
+from drydock.reclaim.plan_file import plan_document, plan_hash, plans_document, read_requests
+from drydock.verdict.judge import judge
+
+OVER = b"overlayfs"
+LATER = {b"containerd.io/gc.expire": b"2090-01-01T00:00:00Z"}
+PAST = {b"containerd.io/gc.expire": b"2000-01-01T00:00:00Z"}
+TEMPORARY = Policy(EndLeases.TEMPORARY)
+
+
+def row(name, number, parent=b""):
+    """A row of metadata.db."""
+    return Row(name, number, RowKind.COMMITTED, parent, 10, 1, {})
+
+
+def entry(number):
+    """A snapshot's directory."""
+    name = b"%d" % number
+    path = RawPath(b"io.containerd.snapshotter.v1.overlayfs/snapshots/" + name)
+    return SnapshotEntry(name, path, number, FINGERPRINT, True, 4096)
+
+
+def backend(*rows, entries=None, **fields):
+    """An overlayfs; a directory for each row, unless told otherwise."""
+    numbers = [each.id for each in rows] if entries is None else entries
+    path = RawPath(b"io.containerd.snapshotter.v1.overlayfs")
+    return {OVER: Backend(OVER, path, fields.pop("layout", LayoutKind.OVERLAY), {each.name: each for each in rows},
+                          99, [entry(number) for number in numbers], **fields)}  # fmt: skip
+
+
+def plan(of, policy=TEMPORARY, now=NOW):
+    """The plan of a store."""
+    verdict, reached = judge(of, now)
+    return make_plan(verdict, reached, policy, ())
+
+
+def keys(made):
+    """The names of what a plan drops: records, rows, and the last part of paths."""
+    return (
+        {drop.ref.key for drop in made.records},
+        {each.name for each in made.rows},
+        {removal.path.rpartition(b"/")[2] for removal in made.removals},
+    )
+
+
+def test_a_row_that_a_surviving_row_stands_on_is_withheld():
+    """No record names b"base", but a live snapshot's row has it as its parent: row and directory stay."""
+    rows = [row(b"base", 1), row(NS + b"/1/top", 2, b"base"), row(b"other", 3)]
+    made = plan(store(snapshot(b"top", labels={b"containerd.io/gc.root": b""}), backends=backend(*rows)))
+    assert keys(made) == (set(), {b"other"}, {b"3"})
+    assert [(each.id, each.reason) for each in made.withheld if each.reason] == [
+        ("base", "a row that stays has it as its parent in metadata.db")
+    ]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"layout": LayoutKind.FOREIGN}, {"complete": False}, None], ids=["foreign", "incomplete", "elsewhere"]
+)
+def test_a_snapshotter_not_understood_keeps_its_records_and_what_they_refer_to(fields):
+    """Its leased snapshot stays with parent and the blob its label names; another blob of the lease goes."""
+    refers = {b"containerd.io/gc.ref.content.x": digest(1)}
+    held = lease(b"pull", LATER, blobs=[digest(2)], snapshots=[b"top"])
+    records = [snapshot(b"base"), snapshot(b"top", b"base", refers), blob(digest(1)), blob(digest(2)), held]
+    rows = [row(NS + b"/1/base", 1), row(NS + b"/1/top", 2, NS + b"/1/base")]
+    backends = {} if fields is None else backend(*rows, **fields)
+    made = plan(store(*records, files=[digest(1), digest(2)], backends=backends))
+    assert keys(made) == ({digest(2)}, set(), {digest(2).partition(b":")[2]})
+    understood = plan(store(*records, files=[digest(1), digest(2)], backends=backend(*rows)))
+    assert len(understood.records) == 4
+    assert len(understood.rows) == 2
+
+
+def test_a_shared_ingest_elsewhere_keeps_the_file():
+    """The only record goes, but a live ingest of another namespace waits to adopt that very file."""
+    waiting = Ingest(b"other", b"ref", b"other/1/ref", NOW + 1, digest(1))
+    made = plan(store(blob(digest(1)), waiting, files=[digest(1)]))
+    assert keys(made) == ({digest(1)}, set(), set())
+    gone = plan(store(blob(digest(1)), replace(waiting, expires=NOW - 1), files=[digest(1)]))
+    assert keys(gone) == ({digest(1), b"ref"}, set(), {digest(1).partition(b":")[2]})
+
+
+def test_a_blob_goes_with_its_last_record():
+    """Unreachable in one namespace and live in another: that record goes, the file stays."""
+    records = [blob(digest(1)), blob(digest(1), namespace=b"other"), image(digest(1), namespace=b"other")]
+    made = plan(store(*records, files=[digest(1)]))
+    assert [drop.ref.namespace for drop in made.records] == [NS]
+    assert made.removals == ()
+    assert len(plan(store(*records[:2], files=[digest(1)])).removals) == 1
+
+
+def test_a_dropped_snapshot_leaves_its_surviving_parents_list():
+    """Only where the parent stays: a parent that goes takes its list with it."""
+    rows = [row(NS + b"/1/base", 1), row(NS + b"/1/mid", 2, NS + b"/1/base"), row(NS + b"/1/top", 3, NS + b"/1/mid")]
+    kept = {b"containerd.io/gc.root": b""}
+    records = [snapshot(b"base", labels=kept), snapshot(b"mid", b"base"), snapshot(b"top", b"mid")]
+    made = plan(store(*records, backends=backend(*rows)))
+    parents = {drop.ref.key: drop.parent and drop.parent.key for drop in made.records}
+    assert parents == {b"overlayfs/mid": b"overlayfs/base", b"overlayfs/top": None}
+    assert {each.name: each.parent_id for each in made.rows} == {NS + b"/1/mid": 1, NS + b"/1/top": 2}
+
+
+def test_older_than_takes_leases_by_their_age():
+    """A temporary lease that says no time of creation is no age old, and stays; an expired one needs none."""
+    held = [lease(b"young", LATER, created=NOW - 5), lease(b"old", LATER, created=NOW - 50), lease(b"none", LATER),
+            lease(b"past", PAST)]  # fmt: skip
+    made = plan(store(*held), replace(TEMPORARY, older_than=20))
+    assert {end.ref.key for end in made.leases} == {b"old", b"past"}
+
+
+def test_the_document_comes_back_and_its_hash_stays():
+    """What a request needs survives the file, names of any bytes included; what is planned changes the hash."""
+    odd = lease(b"\xff\n\x1b[31m", LATER, blobs=[digest(1)])
+    policy = Policy(EndLeases.OWNERLESS, 7, (b"\xff\n\x1b[31m",), (digest(2),))
+    made = plan(store(odd, blob(digest(1)), blob(digest(2)), files=[digest(1), digest(2)]), policy)
+    import json
+
+    text = json.dumps(plans_document([made]))
+    assert "\x1b" not in text
+    (request,) = read_requests(text, "plan")
+    assert (request.root, request.now, request.policy, request.hash) == (made.root, NOW, policy, plan_hash(made))
+    assert plan_hash(replace(made, removals=made.removals[:0])) != request.hash
+    assert plan_document(made)["bytes"] == 4096
+
+
+# -- a model of the collector
+#
+# The world is plain tuples; nothing below uses drydock but to build the store and to make the plan.
+
+SPACES = (b"one", b"two")
+numbers = st.integers(0, 4)
+spaces = st.sampled_from(SPACES)
+WORLD = st.fixed_dictionaries({
+    "blobs": st.dictionaries(st.tuples(spaces, numbers), st.tuples(st.booleans(), st.none() | numbers), max_size=8),
+    "snapshots": st.dictionaries(
+        st.tuples(spaces, numbers), st.tuples(st.booleans(), st.none() | numbers, st.none() | numbers), max_size=8
+    ),
+    "images": st.sets(st.tuples(spaces, numbers), max_size=2),
+    "ingests": st.dictionaries(
+        st.tuples(spaces, numbers), st.tuples(st.sampled_from(["past", "later", None]), st.none() | numbers), max_size=3
+    ),
+    "leases": st.dictionaries(
+        st.tuples(spaces, numbers),
+        st.tuples(
+            st.sampled_from(["past", "later", None]), st.booleans(),
+            st.sets(numbers, max_size=3), st.sets(numbers, max_size=2), st.sets(numbers, max_size=2),
+        ),
+        max_size=4,
+    ),
+    "files": st.sets(st.integers(0, 6)),
+    "lost_rows": st.sets(st.tuples(spaces, numbers), max_size=2),
+    "extra_rows": st.dictionaries(st.integers(50, 53), st.none() | st.tuples(spaces, numbers) | st.integers(50, 53)),
+    "folders": st.sets(st.integers(0, 60), max_size=30),
+    "ingest_folders": st.sets(st.tuples(spaces, numbers), max_size=4),
+})  # fmt: skip
+
+
+def parent_of(world, space, number):
+    """A snapshot's parent, which must be recorded and have a smaller number: no rings."""
+    parent = world["snapshots"][space, number][1]
+    return parent if parent is not None and parent < number and (space, parent) in world["snapshots"] else None
+
+
+def black(world, ended):
+    """What containerd's collector marks once these leases are gone, as (kind, space, number); all versions' union."""
+    todo, seen = [], set()
+    for (space, number), (end, flat, blobs, snapshots, ingests) in world["leases"].items():
+        if end == "past" or (space, number) in ended:
+            continue
+        todo += [("blob", space, each, flat) for each in blobs] + [
+            ("snapshot", space, each, flat) for each in snapshots
+        ]
+        todo += [("ingest", space, each, False) for each in ingests]
+    todo += [("blob", space, number, False) for space, number in world["images"]]
+    todo += [("ingest", *key, False) for key, (end, _) in world["ingests"].items() if end == "later"]
+    todo += [("blob", *key, False) for key, (root, _) in world["blobs"].items() if root]
+    todo += [("snapshot", *key, False) for key, (root, _, _) in world["snapshots"].items() if root]
+    while todo:
+        node = todo.pop()
+        kind, space, number, flat = node
+        if node in seen or (space, number) not in world[f"{kind}s"]:
+            continue
+        seen.add(node)
+        if kind == "blob" and not flat:
+            refers = world["blobs"][space, number][1]
+            todo += [] if refers is None else [("blob", space, refers, False)]
+        elif kind == "ingest":
+            expected = world["ingests"][space, number][1]
+            todo += [] if expected is None else [("blob", space, expected, False)]
+        elif kind == "snapshot":
+            parent, refers = parent_of(world, space, number), world["snapshots"][space, number][2]
+            todo += [] if parent is None else [("snapshot", space, parent, flat)]
+            todo += [] if refers is None or flat else [("blob", space, refers, False)]
+    return {node[:3] for node in seen}
+
+
+def row_id(space, number):
+    """The directory number of a recorded snapshot."""
+    return 1 + SPACES.index(space) * 10 + number
+
+
+def world_rows(world):
+    """All rows, each with its parent row: by (space, number) for recorded snapshots, by number for others."""
+    rows = {}
+    for space, number in world["snapshots"]:
+        if (space, number) not in world["lost_rows"]:
+            parent = parent_of(world, space, number)
+            rows[space, number] = None if parent is None else (space, parent)
+    for number, parent in world["extra_rows"].items():
+        rows[number] = parent if not isinstance(parent, int) or parent < number else None
+    return rows
+
+
+def expected(world):
+    """What should go: records, rows and paths, by the model alone."""
+    ended = {key for key, (end, *_) in world["leases"].items() if end is not None}
+    marked = black(world, ended)
+    recorded = {(kind, *key) for kind in ("blob", "snapshot", "ingest") for key in world[f"{kind}s"]}
+    records = recorded - marked
+    rows = world_rows(world)
+    stay = [key for key in rows if isinstance(key, tuple) and ("snapshot", *key) in marked]
+    standing = set()
+    while stay:
+        key = stay.pop()
+        if key in rows and key not in standing:
+            standing.add(key)
+            stay.append(rows[key])
+    gone_rows = set(rows) - standing
+    named = {number for kind, _, number in marked if kind == "blob"}
+    named |= {world["ingests"][key][1] for key in world["ingests"] if ("ingest", *key) in marked}
+    paths = {("blob", number) for number in world["files"] - named}
+    for number in world["folders"]:
+        ids = {row_id(*key) if isinstance(key, tuple) else key: key for key in rows}
+        if number not in ids or ids[number] in gone_rows:
+            paths.add(("snapshot", number))
+    paths |= {("ingest", *key) for key in world["ingest_folders"] if ("ingest", *key) not in marked}
+    return ended, records, gone_rows, paths
+
+
+def row_name(key):
+    """A row's name."""
+    return b"%s/1/%d" % key if isinstance(key, tuple) else b"extra%d" % key
+
+
+def build(world):
+    """The same world as drydock would have read it."""
+    end = {"past": PAST, "later": LATER, None: {}}
+    times = {"past": NOW - 1, "later": NOW + 1, None: None}
+    records = [image(digest(number), namespace=space, name=b"i%d" % number) for space, number in world["images"]]
+    root = {b"containerd.io/gc.root": b""}
+    for (space, number), (is_root, refers) in world["blobs"].items():
+        labels = {**(root if is_root else {})}
+        if refers is not None:
+            labels[b"containerd.io/gc.ref.content.0"] = digest(refers)
+        records.append(blob(digest(number), labels, namespace=space))
+    for (space, number), (is_root, _, refers) in world["snapshots"].items():
+        labels = {**(root if is_root else {})}
+        if refers is not None:
+            labels[b"containerd.io/gc.ref.content"] = digest(refers)
+        parent = parent_of(world, space, number)
+        records.append(snapshot(b"%d" % number, b"" if parent is None else b"%d" % parent, labels, namespace=space))
+    for (space, number), (when, wants) in world["ingests"].items():
+        reference = b"%s/1/%d" % (space, number)
+        records.append(Ingest(space, b"%d" % number, reference, times[when], None if wants is None else digest(wants)))
+    for (space, number), (when, flat, blobs, snapshots, ingests) in world["leases"].items():
+        labels = {**end[when], **({b"containerd.io/gc.flat": b""} if flat else {})}
+        records.append(lease(b"lease%d" % number, labels, namespace=space, blobs=[digest(each) for each in blobs],
+                             snapshots=[b"%d" % each for each in snapshots],
+                             ingests=[b"%d" % each for each in ingests]))  # fmt: skip
+    rows = [
+        row(row_name(key), row_id(*key) if isinstance(key, tuple) else key, b"" if above is None else row_name(above))
+        for key, above in world_rows(world).items()
+    ]
+    made = store(*records, files=[digest(number) for number in world["files"]],
+                 backends=backend(*rows, entries=sorted(world["folders"])), owners=Owners({}))  # fmt: skip
+    made.content.ingests += [ingest_folder(*key) for key in sorted(world["ingest_folders"])]
+    return made
+
+
+def ingest_folder(space, number):
+    """An ingest's folder."""
+    import hashlib
+
+    reference = b"%s/1/%d" % (space, number)
+    name = hashlib.sha256(reference).hexdigest().encode()
+    path = RawPath(b"io.containerd.content.v1.content/ingest/" + name)
+    return IngestDirectory(name, path, reference, 1, 4096, None, None, FINGERPRINT)
+
+
+def outcome(made):
+    """A plan as sets: leases, records, rows, paths."""
+    return (
+        {end.ref for end in made.leases},
+        {drop.ref for drop in made.records},
+        {(each.snapshotter, each.name) for each in made.rows},
+        {removal.path for removal in made.removals},
+    )
+
+
+@given(WORLD)
+@settings(max_examples=400, deadline=None)
+def test_a_plan_is_what_the_collector_would_drop_and_what_nothing_names(world):
+    """Leases, records, rows and paths, each exactly those of the model."""
+    ended, records, rows, paths = expected(world)
+    made = plan(build(world))
+    assert {(end.ref.namespace, int(end.ref.key[5:])) for end in made.leases} == ended
+    found = set()
+    for drop in made.records:
+        kind, name = drop.ref.kind.value, drop.ref.key
+        number = int(name[7:], 16) if kind == "blob" else int(name.rpartition(b"/")[2])
+        found.add((kind, drop.ref.namespace, number))
+    assert found == records
+    assert {each.name for each in made.rows} == {row_name(key) for key in rows}
+    folders = {ingest_folder(*key[1:]).path: key for key in paths if key[0] == "ingest"}
+    there = set()
+    for removal in made.removals:
+        name = removal.path.rpartition(b"/")[2]
+        kind = removal.target.value
+        if kind == "ingest":
+            there.add(folders.get(removal.path, removal.path))
+        else:
+            there.add((kind, int(name, 16 if kind == "blob" else 10)))
+    assert there == paths
+    for removal in made.removals:
+        if removal.after_edit and removal.target.value == "snapshot":
+            assert made.rows
+
+
+DAMAGE = st.sets(st.sampled_from(["metadata", "backend", "foreign", "gone", "content", "owners"]), min_size=1)
+
+
+@given(WORLD, DAMAGE, st.randoms(use_true_random=False), st.sampled_from(list(EndLeases)))
+@settings(max_examples=400, deadline=None)
+def test_damage_never_enlarges_a_plan(world, damage, random, end):
+    """Whatever evidence is lost, as its readers say when it is: nothing goes that else would have stayed."""
+    policy = Policy(end)
+    whole = outcome(plan(build(world), policy))
+    hurt = build(world)
+    for what in damage:
+        hurt_one(hurt, what, random)
+    for less, more in zip(outcome(plan(hurt, policy)), whole, strict=True):
+        assert less <= more
+
+
+def hurt_one(of, what, random):
+    """Lose a random part of one kind of evidence, and say that it is not complete."""
+    metadata = of.metadata
+    if what == "metadata":
+        metadata.complete = False
+        for records in (metadata.images, metadata.blobs, metadata.ingests, metadata.snapshots, metadata.leases):
+            records[:] = [record for record in records if random.random() < 0.7]
+    elif what == "content":
+        of.content.complete = False
+        of.content.blobs = {key: file for key, file in of.content.blobs.items() if random.random() < 0.7}
+        of.content.ingests[:] = [found for found in of.content.ingests if random.random() < 0.7]
+    elif what == "owners":
+        of.owners = Owners()
+    elif what == "gone":
+        of.backends.clear()
+    elif OVER in of.backends:
+        found = of.backends[OVER]
+        if what == "foreign":
+            found.layout = LayoutKind.FOREIGN
+        else:
+            found.complete = False
+            found.rows = {name: each for name, each in found.rows.items() if random.random() < 0.7}
+            found.entries[:] = [each for each in found.entries if random.random() < 0.7]
