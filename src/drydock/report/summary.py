@@ -40,8 +40,8 @@ class Summary:
     databases: int
     free: Part
     leases: Part
-    damage: int
-    """How many findings there are of it."""
+    damage: tuple[tuple[str, int], ...]
+    """Codes of findings of damage, and how many there are of each; the most first."""
     damaged: tuple[str, ...]
     """The first of them."""
     remedies: tuple[str, ...]
@@ -67,7 +67,7 @@ def summarize(scan: Scan, where: RawPath | None) -> Summary:
         store.database_bytes,
         _free(scan, where),
         _leases(scan, where),
-        len(damage),
+        tuple(Counter(finding.code for finding in damage).most_common()),
         tuple(_first([finding.message for finding in damage])),
         tuple(dict.fromkeys(finding.remedy for finding in damage[:_LISTED] if finding.remedy)),
         tuple(_notes(scan)),
@@ -89,7 +89,7 @@ def _about(scan: Scan) -> str:
 def _free(scan: Scan, where: RawPath | None) -> Part:
     total = scan.reclaimable()
     if scan.plan.is_empty:
-        return Part("nothing", ("Nothing is there that nothing references.",))
+        return Part("nothing", ("Something references everything that is there.",))
     what = show_count(total.count, "file or directory")
     return Part(
         show_bytes(total.bytes),

@@ -69,12 +69,18 @@ def _data(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> dict[s
 
 
 def _title(summaries: Sequence[Summary]) -> str:
+    if not summaries:
+        return "nothing found"
     used = show_bytes(sum(summary.used for summary in summaries))
     free = [summary.free.size for summary in summaries if summary.free.commands]
-    can = f"{' and '.join(free[:3])} can be freed now" if free else "nothing can be freed now"
-    damage = sum(summary.damage for summary in summaries)
-    bad = f", {damage} damaged" if damage else ""
-    return f"{used} used, {can}{bad}" if summaries else "nothing found"
+    leased = [summary.leases.size for summary in summaries if summary.leases.words]
+    words = [f"{used} used", f"{' and '.join(free[:3])} can be freed now" if free else "nothing can be freed now"]
+    if leased:
+        words.append(f"{' and '.join(leased[:3])} by ending leases")
+    damage = sum(count for summary in summaries for _, count in summary.damage)
+    if damage:
+        words.append(f"{damage} damaged")
+    return ", ".join(words)
 
 
 def _root(summary: Summary) -> dict[str, Any]:
@@ -102,7 +108,12 @@ def _root(summary: Summary) -> dict[str, Any]:
             "classes": summary.leases.words,
             "commands": summary.leases.commands,
         },
-        "damage": {"count": summary.damage, "words": summary.damaged, "remedies": summary.remedies},
+        "damage": {
+            "count": sum(count for _, count in summary.damage),
+            "kinds": [f"{code}: {count}" for code, count in summary.damage],
+            "words": summary.damaged,
+            "remedies": summary.remedies,
+        },
         "notes": summary.notes,
     }
 

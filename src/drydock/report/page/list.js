@@ -3,7 +3,7 @@ const COLUMNS = [
   ["Is", WHAT], ["Name", NAME], ["State", STATE], ["Size", BYTES], ["Frees alone", ONLY], ["Came", CAME], ["Ends", ENDS],
 ];
 const NUMBERS = [BYTES, ONLY, CAME, ENDS];
-const WIDTHS = { [WHAT]: "15%", [NAME]: "36%", [STATE]: "11%" };
+const WIDTHS = { [WHAT]: "14%", [NAME]: "34%", [STATE]: "10%", [CAME]: "13%", [ENDS]: "13%" };
 const OBJECTS = ["blob", "ingest", "snapshot"];
 const SELECTIONS = {
   All: () => true,
@@ -18,7 +18,6 @@ const SELECTIONS = {
   Objects: (row) => OBJECTS.includes(row[KIND]),
 };
 const PAGE = 200;
-const collator = new Intl.Collator("en", { numeric: true });
 let selection = "All", column = BYTES, down = true, found = rows, drawn = 0;
 
 function texts(entry) {
@@ -29,7 +28,7 @@ function texts(entry) {
 function compare(a, b) {
   const left = a.row[column], right = b.row[column];
   if (left === null || right === null) return left === right ? 0 : left === null ? 1 : -1;
-  const order = NUMBERS.includes(column) ? left - right : left === right ? 0 : collator.compare(left, right);
+  const order = NUMBERS.includes(column) ? left - right : left === right ? 0 : left < right ? -1 : 1;
   return down ? -order : order;
 }
 

@@ -5,6 +5,8 @@ const whole = plant();
 let focus = whole;
 let chosen = null;
 let laid = null;
+// What is drawn without the mark of what is chosen: a mouse that moves must not lay out twenty thousand things.
+const ground = document.createElement("canvas");
 
 function plant() {
   const leaf = (root, number) => (place) => ({ entry: { row: root.rows[place], root, number }, bytes: root.rows[place][BYTES], name: root.rows[place][NAME], children: null });
@@ -34,6 +36,9 @@ function lay() {
   laid = d3.hierarchy(focus, (node) => node.children).sum((node) => (node.children ? 0 : node.bytes)).sort((a, b) => b.value - a.value);
   d3.treemap().size([box.width, box.height]).paddingOuter(2).paddingInner(1)
     .paddingTop((node) => (node === laid ? 0 : node.x1 - node.x0 > 44 && node.y1 - node.y0 > 44 ? HEAD : 2))(laid);
+  laid.each((node) => {
+    node.data.at = node;
+  });
   return box;
 }
 
@@ -64,9 +69,9 @@ function short(entry) {
 function draw() {
   const box = lay();
   const ratio = window.devicePixelRatio || 1;
-  canvas.width = Math.round(box.width * ratio);
-  canvas.height = Math.round(box.height * ratio);
-  const context = canvas.getContext("2d");
+  canvas.width = ground.width = Math.round(box.width * ratio);
+  canvas.height = ground.height = Math.round(box.height * ratio);
+  const context = ground.getContext("2d");
   context.scale(ratio, ratio);
   const tones = inks(), group = colour("group"), ink = colour("ink"), card = colour("card"), line = colour("line");
   const family = getComputedStyle(document.body).fontFamily;
@@ -102,17 +107,25 @@ function draw() {
       if (height > 34) context.fillText(fitted(context, size(node.value), width - 10), x0 + 5, y0 + 27);
     }
   });
-  const at = chosen && laid.find((node) => node.data === chosen);
-  if (at) {
-    context.lineWidth = 3;
-    context.strokeStyle = ink;
-    context.strokeRect(at.x0 + 1.5, at.y0 + 1.5, Math.max(at.x1 - at.x0 - 3, 1), Math.max(at.y1 - at.y0 - 3, 1));
-  }
   if (!laid.children) {
     context.fillStyle = ink;
     context.font = `14px ${family}`;
     context.fillText("Nothing here takes space.", 12, 24);
   }
+  mark();
+}
+
+function mark() {
+  const ratio = window.devicePixelRatio || 1, context = canvas.getContext("2d");
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  if (ground.width) context.drawImage(ground, 0, 0);
+  const at = chosen?.at;
+  if (!at || at.data !== chosen) return;
+  context.scale(ratio, ratio);
+  context.lineWidth = 3;
+  context.strokeStyle = colour("ink");
+  context.strokeRect(at.x0 + 1.5, at.y0 + 1.5, Math.max(at.x1 - at.x0 - 3, 1), Math.max(at.y1 - at.y0 - 3, 1));
 }
 
 function hatch(context, { x0, y0, x1, y1 }, front) {
@@ -178,13 +191,13 @@ canvas.addEventListener("mousemove", (event) => {
   const at = under(event)?.data ?? null;
   if (at !== chosen) {
     chosen = at;
-    draw();
+    mark();
     tell();
   }
 });
 canvas.addEventListener("mouseleave", () => {
   chosen = null;
-  draw();
+  mark();
   tell();
 });
 canvas.addEventListener("click", (event) => {
@@ -204,7 +217,7 @@ canvas.addEventListener("keydown", (event) => {
   else if (event.key === "Home") return event.preventDefault(), go(whole);
   else return undefined;
   event.preventDefault();
-  draw();
+  mark();
   return tell();
 });
 

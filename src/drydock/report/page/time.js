@@ -44,11 +44,11 @@ function timeLine() {
     `Of ${leases.length} leases, ${ends.length} will end by themselves, ${past} ended already, ${never} never end by themselves.`,
   ].join(" ");
   const width = box.clientWidth;
-  const svg = shape("svg", { viewBox: `0 0 ${width} 190`, role: "img", "aria-label": element("time-words").textContent });
+  const svg = shape("svg", { viewBox: `0 0 ${width} 195`, role: "img", "aria-label": element("time-words").textContent });
   const now = ends.length ? Math.round(width * 0.68) : width - 40;
   if (came.length) arrivals(svg, came, now);
   svg.append(shape("line", { x1: 0, y1: TOP + HEIGHT, x2: width, y2: TOP + HEIGHT }));
-  svg.append(shape("line", { x1: now, y1: 0, x2: now, y2: TOP + HEIGHT, class: "now" }), label(now - 4, 10, "now", "end"));
+  svg.append(shape("line", { x1: now, y1: 0, x2: now, y2: TOP + HEIGHT, class: "now" }), label(now, TOP + HEIGHT + 34, "now", "middle"));
   if (ends.length) future(svg, ends, now, width);
   box.replaceChildren(svg);
 }
@@ -70,7 +70,7 @@ function arrivals(svg, came, now) {
       svg.append(shape("rect", { x: place * step, y, width: Math.max(step - 2, 2), height, class: `state-${tone(state)}` }, `from ${when(Math.floor(start))}: ${size(bytes)} ${state}`));
     }
   });
-  svg.append(label(0, TOP + HEIGHT + 18, when(from)), label(0, 10, `came: ${size(most)} at most in one step`));
+  svg.append(label(0, TOP + HEIGHT + 18, when(from)), label(0, 10, `came; the highest is ${size(most)}`));
 }
 
 function future(svg, ends, now, width) {
@@ -85,7 +85,7 @@ function future(svg, ends, now, width) {
     const names = items.slice(0, 5).map(({ row }) => `${row[WHAT]} ${row[NAME]} ends ${when(row[ENDS])}`).join("\n");
     svg.append(shape("rect", { x: now + 6 + place * step, y: TOP + HEIGHT - height, width: Math.max(step - 2, 2), height, class: "state-leased" }, `${items.length} leases, ${size(frees)}\n${names}`));
   });
-  svg.append(label(now + 6, 10, `leases that end: ${ends.length}`), label(width, TOP + HEIGHT + 18, when(to), "end"));
+  svg.append(label(now + 6, 10, `${ends.length} leases end`), label(width, TOP + HEIGHT + 18, when(to), "end"));
 }
 
 new ResizeObserver(timeLine).observe(element("time"));
