@@ -212,6 +212,8 @@ canvas.addEventListener("keydown", (event) => {
   const side = SIDES[event.key];
   const near = laid.children ?? [];
   if (side && near.length) chosen = beside(near, side);
+  else if (event.key === "PageDown" && near.length) chosen = along(near, 1);
+  else if (event.key === "PageUp" && near.length) chosen = along(near, -1);
   else if (event.key === "Enter" && chosen) return event.preventDefault(), enter(chosen);
   else if ((event.key === "Escape" || event.key === "Backspace") && focus.above) return event.preventDefault(), go(focus.above);
   else if (event.key === "Home") return event.preventDefault(), go(whole);
@@ -233,9 +235,13 @@ function beside(near, [dx, dy]) {
     const cost = along + 2 * across;
     if (cost < least) [best, least] = [node, cost];
   }
-  // Where nothing lies that way, the order of size goes on, so that every one can be come to.
-  const next = near[(near.indexOf(from) + (dx + dy > 0 ? 1 : near.length - 1)) % near.length];
-  return (best ?? next).data;
+  return (best ?? from).data;
+}
+
+// The next one by size: arrows alone need not come to everything.
+function along(near, step) {
+  const place = near.findIndex((node) => node.data === chosen);
+  return near[place < 0 ? 0 : (place + step + near.length) % near.length].data;
 }
 
 new ResizeObserver(draw).observe(canvas.parentElement);

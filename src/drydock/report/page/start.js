@@ -28,14 +28,20 @@ function dot(state) {
   return make("i", { class: `dot state-${tone(state)}` });
 }
 
+// To one digit, and a half to the even one, as the other reports round.
+function tenths(value) {
+  const tenfold = value * 10, whole = Math.round(tenfold);
+  return (tenfold % 1 === 0.5 && whole % 2 ? whole - 1 : whole) / 10;
+}
+
 function size(bytes) {
   if (bytes === null || bytes === undefined) return "";
   let value = bytes;
   for (const unit of ["B", "KiB", "MiB", "GiB", "TiB"]) {
-    if (Math.round(value * 10) / 10 < 1024) return unit === "B" ? `${bytes} B` : `${value.toFixed(1)} ${unit}`;
+    if (tenths(value) < 1024) return unit === "B" ? `${bytes} B` : `${tenths(value).toFixed(1)} ${unit}`;
     value /= 1024;
   }
-  return `${value.toFixed(1)} PiB`;
+  return `${tenths(value).toFixed(1)} PiB`;
 }
 
 function when(seconds) {
