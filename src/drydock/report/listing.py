@@ -24,6 +24,7 @@ Row = list[Any]
 Bytes and times (seconds since 1970) are numbers or null; ``links`` are places in ``links``.
 """
 
+_OBJECTS = (Kind.BLOB, Kind.INGEST, Kind.SNAPSHOT)
 _DAMAGED = (State.MISSING, State.CORRUPT)
 
 
@@ -73,8 +74,12 @@ class Listing:
         for each in branch.branches:
             self._holders(each)
         holder = branch.holder
+        if holder is not None and holder.ref.kind in _OBJECTS:
+            # What is kept for its own sake is listed as the object that it is.
+            places = (place for place in holder.objects if holder.ref in self._verdict.objects[place].refs)
+            self._row_of.update((holder.ref, place) for place in places)
         # Leases have rows of their own, the expired ones too.
-        if holder is not None and (holder.lease is None or kind_of(holder) == "container"):
+        elif holder is not None and (holder.lease is None or kind_of(holder) == "container"):
             self._row_of[holder.ref] = len(self._rows)
             self._rows.append(self._holder(branch, holder))
 

@@ -3,7 +3,7 @@ const COLUMNS = [
   ["Is", WHAT], ["Name", NAME], ["State", STATE], ["Size", BYTES], ["Frees alone", ONLY], ["Came", CAME], ["Ends", ENDS],
 ];
 const NUMBERS = [BYTES, ONLY, CAME, ENDS];
-const WIDTHS = { [WHAT]: "14%", [NAME]: "34%", [STATE]: "10%", [CAME]: "13%", [ENDS]: "13%" };
+const WIDTHS = { [WHAT]: "14%", [NAME]: "30%", [STATE]: "12%", [CAME]: "13%", [ENDS]: "13%" };
 const OBJECTS = ["blob", "ingest", "snapshot"];
 const SELECTIONS = {
   All: () => true,
@@ -53,7 +53,7 @@ function select() {
 
 function cell(row, place, title) {
   const value = NUMBERS.slice(2).includes(place) ? when(row[place]) : NUMBERS.includes(place) ? size(row[place]) : row[place];
-  const classes = place === NAME ? "name" : NUMBERS.includes(place) ? "number" : "";
+  const classes = place === NAME ? "name" : place === STATE ? "state" : NUMBERS.includes(place) ? "number" : "";
   const made = make("td", { class: classes || null, "data-label": value === "" ? null : title });
   if (place === STATE) made.append(dot(value));
   made.append(place === NAME ? make("div", {}, value) : value);

@@ -19,10 +19,11 @@ function label(x, y, words, anchor = "start") {
   return made;
 }
 
-// What lies far outside is put into the first or the last step: one wrong clock must not squeeze the rest.
-function range(times, low, high) {
-  const sorted = [...times].sort((a, b) => a - b);
-  return [sorted[Math.floor((sorted.length - 1) * low)], sorted[Math.ceil((sorted.length - 1) * high)]];
+// Where the first (or the last) few of all that weighs begin: one wrong clock must not squeeze the rest.
+function edge(entries, time, weight, share) {
+  const sorted = [...entries].sort((a, b) => time(a) - time(b));
+  let left = sorted.reduce((sum, entry) => sum + weight(entry), 0) * share;
+  return time(sorted.find((entry) => (left -= weight(entry)) < 0) ?? sorted.at(-1));
 }
 
 function columns(items, time, from, to, count) {
@@ -54,7 +55,7 @@ function timeLine() {
 }
 
 function arrivals(svg, came, now) {
-  const [from] = range(came.map(({ row }) => row[CAME]), 0.005, 1);
+  const from = edge(came, ({ row }) => row[CAME], ({ row }) => row[BYTES], 0.005);
   const count = Math.max(10, Math.floor(now / 14)), step = now / count;
   const steps = columns(came, ({ row }) => row[CAME], from, data.now, count);
   const sums = steps.map((items) => items.reduce((sum, { row }) => sum + row[BYTES], 0));
@@ -70,11 +71,11 @@ function arrivals(svg, came, now) {
       svg.append(shape("rect", { x: place * step, y, width: Math.max(step - 2, 2), height, class: `state-${tone(state)}` }, `from ${when(Math.floor(start))}: ${size(bytes)} ${state}`));
     }
   });
-  svg.append(label(0, TOP + HEIGHT + 18, when(from)), label(0, 10, `came; the highest is ${size(most)}`));
+  svg.append(label(0, TOP + HEIGHT + 18, `${came.some(({ row }) => row[CAME] < from) ? "before " : ""}${when(from)}`), label(0, 10, `came; the highest is ${size(most)}`));
 }
 
 function future(svg, ends, now, width) {
-  const [, to] = range(ends.map(({ row }) => row[ENDS]), 0, 0.95);
+  const to = edge(ends, ({ row }) => row[ENDS], () => 1, 0.95);
   const room = width - now - 8, count = Math.max(4, Math.floor(room / 14)), step = room / count;
   const steps = columns(ends, ({ row }) => row[ENDS], data.now, to, count);
   const most = Math.max(...steps.map((items) => items.length));
@@ -85,7 +86,7 @@ function future(svg, ends, now, width) {
     const names = items.slice(0, 5).map(({ row }) => `${row[WHAT]} ${row[NAME]} ends ${when(row[ENDS])}`).join("\n");
     svg.append(shape("rect", { x: now + 6 + place * step, y: TOP + HEIGHT - height, width: Math.max(step - 2, 2), height, class: "state-leased" }, `${items.length} leases, ${size(frees)}\n${names}`));
   });
-  svg.append(label(now + 6, 10, `${ends.length} leases end`), label(width, TOP + HEIGHT + 18, when(to), "end"));
+  svg.append(label(now + 6, 10, `${ends.length} leases end`), label(width, TOP + HEIGHT + 18, `${when(to)}${ends.some(({ row }) => row[ENDS] > to) ? " or later" : ""}`, "end"));
 }
 
 new ResizeObserver(timeLine).observe(element("time"));
