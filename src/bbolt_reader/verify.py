@@ -168,7 +168,7 @@ class _Verifier:
         _, data, start, end, count, base = page
         last = low
         if not count and bucket.path and any(data[start + HEADER : min(start + 2 * HEADER, end)]):
-            # bbolt makes an emptied bucket an inline one (v1.3.6, bucket.go, spill); who does not leaves the page blank.
+            # bbolt makes an emptied bucket an inline one (v1.3.6 bucket.go spill); who does not leaves the page blank.
             self._tree.note_gap(base + start)
         for index, (key, value) in enumerate(bucket.entries(page)):
             if key < last or (index and key == last) or (high is not None and key >= high):

@@ -144,4 +144,6 @@ def inline_entries(value: bytes) -> list[tuple[int, bytes, bytes]]:
     entries = leaf(value[HEADER:], count)
     if any(entry[0] for entry in entries):
         raise ValueError("a bucket in it")
+    if HEADER * (count + 2) + sum(len(key) + len(value) for _, key, value in entries) != len(value):
+        raise ValueError("entries that do not fill it")
     return entries

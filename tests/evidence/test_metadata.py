@@ -391,3 +391,37 @@ def _pruned(tree):
     """Without empty buckets and empty strings: records say no more with them than without."""
     below = {key: _pruned(value) if isinstance(value, dict) else value for key, value in tree.items()}
     return {key: value for key, value in below.items() if value or (value == b"" and key not in _TEXTS)}
+
+
+@pytest.mark.parametrize("blank", [b"\0" * 9, b"\xff" * 9, b"tail\0\0"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        (b"images", b"docker.io/library/x:1"),
+        (b"labels", b"team"),
+        (b"images", b"docker.io/library/x:1", b"labels", b"l"),
+        (b"containers", b"c1", b"snapshotKey"),
+        (b"snapshots", b"overlayfs", b"k /\xff", b"parent"),
+        (b"leases", b"l", b"snapshots", b"overlayfs", b"p"),
+    ],
+)
+def test_names_that_read_as_blanks_keep_everything(read, path, blank):
+    """A part of a page that was lost reads as zeros or ones, which no name holds: what it named looks unnamed now."""
+    value = WHOLE
+    for part in path:
+        value = value[part]
+    named = changed(WHOLE, *path, value=blank)
+    if not isinstance(value, bytes) or not value:
+        named = changed(changed(WHOLE, *path, value=None), *path[:-1], blank, value=value)
+    found = read(of(named))
+    assert not found.complete
+    assert any("written over" in finding.message for finding in found.findings)
+
+
+def test_a_content_label_that_names_no_digest_keeps_everything(read):
+    """What it named looks unnamed now."""
+    label = b"containerd.io/gc.ref.content.l.0"
+    sound = read(of(changed(WHOLE, b"content", b"blob", DIGEST, b"labels", label, value=OTHER)))
+    assert sound.complete
+    cut = read(of(changed(WHOLE, b"content", b"blob", DIGEST, b"labels", label, value=OTHER[:-1])))
+    assert (cut.complete, [finding.code for finding in cut.findings]) == (False, ["invalid-digest"])

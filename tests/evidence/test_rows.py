@@ -101,9 +101,9 @@ def test_what_is_not_understood_withholds(read, tree):
 
 
 def test_a_parent_without_a_row_is_damage(read):
-    """It is said, and withholds nothing: the row is there and so is its directory."""
+    """It is said, and withholds everything: the directory of the row that was lost looks like nobody's."""
     found = read(store({b"a": row(1, 3, parent=b"gone")}))
-    assert found.complete
+    assert not found.complete
     assert [finding.code for finding in found.findings] == ["row-without-parent"]
 
 

@@ -1,11 +1,10 @@
 """Plans of small made-up stores: what goes, what is withheld and why; by a model of containerd's collector."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.values import FINGERPRINT, NOW, NS, blob, digest, image, lease, snapshot, store
+from tests.support.worlds import WORLD, expected, parent_of, row_id, row_name, world_rows
 
 from drydock.model.data import Backend, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
 from drydock.model.names import RawPath
@@ -89,7 +88,7 @@ def test_a_shared_ingest_elsewhere_keeps_the_file():
     waiting = Ingest(b"other", b"ref", b"other/1/ref", NOW + 1, digest(1))
     made = plan(store(blob(digest(1)), waiting, files=[digest(1)]))
     assert keys(made) == ({digest(1)}, set(), set())
-    gone = plan(store(blob(digest(1)), replace(waiting, expires=NOW - 1), files=[digest(1)]))
+    gone = plan(store(blob(digest(1)), waiting._replace(expires=NOW - 1), files=[digest(1)]))
     assert keys(gone) == ({digest(1), b"ref"}, set(), {digest(1).partition(b":")[2]})
 
 
@@ -117,7 +116,7 @@ def test_older_than_takes_leases_by_their_age():
     """A temporary lease that says no time of creation is no age old, and stays; an expired one needs none."""
     held = [lease(b"young", LATER, created=NOW - 5), lease(b"old", LATER, created=NOW - 50), lease(b"none", LATER),
             lease(b"past", PAST)]  # fmt: skip
-    made = plan(store(*held), replace(TEMPORARY, older_than=20))
+    made = plan(store(*held), TEMPORARY._replace(older_than=20))
     assert {end.ref.key for end in made.leases} == {b"old", b"past"}
 
 
@@ -132,127 +131,8 @@ def test_the_document_comes_back_and_its_hash_stays():
     assert "\x1b" not in text
     (request,) = read_requests(text, "plan")
     assert (request.root, request.now, request.policy, request.hash) == (made.root, NOW, policy, plan_hash(made))
-    assert plan_hash(replace(made, removals=made.removals[:0])) != request.hash
+    assert plan_hash(made._replace(removals=made.removals[:0])) != request.hash
     assert plan_document(made)["bytes"] == 4096
-
-
-# -- a model of the collector
-#
-# The world is plain tuples; nothing below uses drydock but to build the store and to make the plan.
-
-SPACES = (b"one", b"two")
-numbers = st.integers(0, 4)
-spaces = st.sampled_from(SPACES)
-WORLD = st.fixed_dictionaries({
-    "blobs": st.dictionaries(st.tuples(spaces, numbers), st.tuples(st.booleans(), st.none() | numbers), max_size=8),
-    "snapshots": st.dictionaries(
-        st.tuples(spaces, numbers), st.tuples(st.booleans(), st.none() | numbers, st.none() | numbers), max_size=8
-    ),
-    "images": st.sets(st.tuples(spaces, numbers), max_size=2),
-    "ingests": st.dictionaries(
-        st.tuples(spaces, numbers), st.tuples(st.sampled_from(["past", "later", None]), st.none() | numbers), max_size=3
-    ),
-    "leases": st.dictionaries(
-        st.tuples(spaces, numbers),
-        st.tuples(
-            st.sampled_from(["past", "later", None]), st.booleans(),
-            st.sets(numbers, max_size=3), st.sets(numbers, max_size=2), st.sets(numbers, max_size=2),
-        ),
-        max_size=4,
-    ),
-    "files": st.sets(st.integers(0, 6)),
-    "lost_rows": st.sets(st.tuples(spaces, numbers), max_size=2),
-    "extra_rows": st.dictionaries(st.integers(50, 53), st.none() | st.tuples(spaces, numbers) | st.integers(50, 53)),
-    "folders": st.sets(st.integers(0, 60), max_size=30),
-    "ingest_folders": st.sets(st.tuples(spaces, numbers), max_size=4),
-})  # fmt: skip
-
-
-def parent_of(world, space, number):
-    """A snapshot's parent, which must be recorded and have a smaller number: no rings."""
-    parent = world["snapshots"][space, number][1]
-    return parent if parent is not None and parent < number and (space, parent) in world["snapshots"] else None
-
-
-def black(world, ended):
-    """What containerd's collector marks once these leases are gone, as (kind, space, number); all versions' union."""
-    todo, seen = [], set()
-    for (space, number), (end, flat, blobs, snapshots, ingests) in world["leases"].items():
-        if end == "past" or (space, number) in ended:
-            continue
-        todo += [("blob", space, each, flat) for each in blobs] + [
-            ("snapshot", space, each, flat) for each in snapshots
-        ]
-        todo += [("ingest", space, each, False) for each in ingests]
-    todo += [("blob", space, number, False) for space, number in world["images"]]
-    todo += [("ingest", *key, False) for key, (end, _) in world["ingests"].items() if end == "later"]
-    todo += [("blob", *key, False) for key, (root, _) in world["blobs"].items() if root]
-    todo += [("snapshot", *key, False) for key, (root, _, _) in world["snapshots"].items() if root]
-    while todo:
-        node = todo.pop()
-        kind, space, number, flat = node
-        if node in seen or (space, number) not in world[f"{kind}s"]:
-            continue
-        seen.add(node)
-        if kind == "blob" and not flat:
-            refers = world["blobs"][space, number][1]
-            todo += [] if refers is None else [("blob", space, refers, False)]
-        elif kind == "ingest":
-            expected = world["ingests"][space, number][1]
-            todo += [] if expected is None else [("blob", space, expected, False)]
-        elif kind == "snapshot":
-            parent, refers = parent_of(world, space, number), world["snapshots"][space, number][2]
-            todo += [] if parent is None else [("snapshot", space, parent, flat)]
-            todo += [] if refers is None or flat else [("blob", space, refers, False)]
-    return {node[:3] for node in seen}
-
-
-def row_id(space, number):
-    """The directory number of a recorded snapshot."""
-    return 1 + SPACES.index(space) * 10 + number
-
-
-def world_rows(world):
-    """All rows, each with its parent row: by (space, number) for recorded snapshots, by number for others."""
-    rows = {}
-    for space, number in world["snapshots"]:
-        if (space, number) not in world["lost_rows"]:
-            parent = parent_of(world, space, number)
-            rows[space, number] = None if parent is None else (space, parent)
-    for number, parent in world["extra_rows"].items():
-        rows[number] = parent if not isinstance(parent, int) or parent < number else None
-    return rows
-
-
-def expected(world):
-    """What should go: records, rows and paths, by the model alone."""
-    ended = {key for key, (end, *_) in world["leases"].items() if end is not None}
-    marked = black(world, ended)
-    recorded = {(kind, *key) for kind in ("blob", "snapshot", "ingest") for key in world[f"{kind}s"]}
-    records = recorded - marked
-    rows = world_rows(world)
-    stay = [key for key in rows if isinstance(key, tuple) and ("snapshot", *key) in marked]
-    standing = set()
-    while stay:
-        key = stay.pop()
-        if key in rows and key not in standing:
-            standing.add(key)
-            stay.append(rows[key])
-    gone_rows = set(rows) - standing
-    named = {number for kind, _, number in marked if kind == "blob"}
-    named |= {world["ingests"][key][1] for key in world["ingests"] if ("ingest", *key) in marked}
-    paths = {("blob", number) for number in world["files"] - named}
-    for number in world["folders"]:
-        ids = {row_id(*key) if isinstance(key, tuple) else key: key for key in rows}
-        if number not in ids or ids[number] in gone_rows:
-            paths.add(("snapshot", number))
-    paths |= {("ingest", *key) for key in world["ingest_folders"] if ("ingest", *key) not in marked}
-    return ended, records, gone_rows, paths
-
-
-def row_name(key):
-    """A row's name."""
-    return b"%s/1/%d" % key if isinstance(key, tuple) else b"extra%d" % key
 
 
 def build(world):

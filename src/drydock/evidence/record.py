@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from bbolt_reader import BoltError, Bucket
 from drydock.evidence.encoding import Undecodable, binary_time, uvarint, varint
 from drydock.model.findings import Finding, Place, Severity
-from drydock.model.names import RawPath, UnixNano
+from drydock.model.names import RawPath, UnixNano, is_digest
 from drydock.model.records import Labels
 from drydock.model.text import shown
 
 _LISTED = 1000
+_CONTENT = b"containerd.io/gc.ref.content"
+_BLANKS = (b"\0", b"\xff\xff")
+"""What parts of a disk that were lost read as, and no name holds: names reach containerd as UTF-8."""
 
 
 class Ledger:
@@ -55,6 +58,7 @@ class Ledger:
             if isinstance(value, bytes):
                 self.blind("unknown-key", bucket.path, f"{_path(bucket.path)}: {shown(key)} is not a bucket")
             else:
+                self.named(bucket, key)
                 yield key, value
 
     def keys(self, bucket: Bucket) -> Iterator[bytes]:
@@ -63,7 +67,15 @@ class Ledger:
             if not isinstance(value, bytes):
                 self.blind("unknown-bucket", value.path, f"{_path(value.path)}: a bucket where a key was expected")
             else:
+                self.named(bucket, key)
                 yield key
+
+    def named(self, bucket: Bucket, *words: bytes) -> None:
+        """Say where words in a bucket cannot be what was written: what they named looks unnamed now."""
+        for word in words:
+            if any(blank in word for blank in _BLANKS):
+                message = f"{_path(bucket.path)}: {shown(word)}: a name that was written over"
+                self.blind("undecodable", bucket.path, message, Severity.DAMAGE)
 
     def record(self, bucket: Bucket) -> Record:
         """The fields of a bucket that stands for one thing."""
@@ -107,7 +119,9 @@ class Record:
 
     def text(self, field: bytes) -> bytes:
         """A field that is a string; empty where there is none."""
-        return self.raw(field) or b""
+        text = self.raw(field) or b""
+        self._ledger.named(self._bucket, text)
+        return text
 
     def skip(self, *fields: bytes) -> None:
         """Fields that are known and not needed."""
@@ -181,6 +195,10 @@ class Record:
         labels: dict[bytes, bytes] = {}
         for key, value in self._ledger.entries(bucket):
             if isinstance(value, bytes):
+                self._ledger.named(bucket, key, value)
+                if key.startswith(_CONTENT) and not is_digest(value):
+                    message = f"{_path((*bucket.path, key))}: {shown(value)} is not a digest"
+                    self._ledger.blind("invalid-digest", bucket.path, message, Severity.DAMAGE)
                 labels[key] = value
             else:
                 self._ledger.blind("unknown-bucket", value.path, f"{_path(value.path)}: a bucket among labels")

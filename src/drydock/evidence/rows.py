@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from bbolt_reader import Bucket, Database
 from drydock.evidence.record import Ledger
 from drydock.model.data import Row, RowKind
-from drydock.model.findings import Finding
+from drydock.model.findings import Finding, Severity
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.text import shown
 
@@ -48,8 +48,12 @@ def read_rows(database: Database, path: RawPath) -> Rows:
                 ledger.blind("unknown-bucket", bucket.path, f"v1/{shown(part)}: not known to this version")
     for row in found.rows.values():
         if row.parent and row.parent not in found.rows:
-            ledger.damage(
-                "row-without-parent", (b"v1", b"snapshots", row.name), f"{shown(row.name)}: its parent has no row"
+            # No snapshotter removes a row that others stand on: the parent's was lost, and its directory looks free.
+            ledger.blind(
+                "row-without-parent",
+                (b"v1", b"snapshots", row.name),
+                f"{shown(row.name)}: its parent has no row",
+                Severity.DAMAGE,
             )
     found.findings, found.complete, found.newest = ledger.findings, ledger.complete, ledger.newest
     return found

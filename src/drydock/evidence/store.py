@@ -44,8 +44,8 @@ class File:
 
     @property
     def is_sound(self) -> bool:
-        """Whether it opened and its pages fit together."""
-        return self.database is not None and all(finding.severity is Severity.NOTE for finding in self.findings)
+        """Whether it opened, both its metas are valid, and its pages fit together."""
+        return self.database is not None and not self.findings
 
 
 @dataclass(slots=True)
@@ -186,7 +186,8 @@ def _hold(stack: ExitStack, path: RawPath, *, exclusive: bool) -> File:
     file.findings.extend(
         Finding(
             f"bolt-{damage.code}",
-            Severity.DAMAGE if damage.severe else Severity.NOTE,
+            # A meta that was lost may have been the newer one: then what its transaction recorded looks unnamed.
+            Severity.DAMAGE if damage.severe else Severity.BLIND,
             f"{shown(path)}: {damage.message}",
             Place(path, damage.page, damage.offset),
             remedy=f"drydock bolt check {shown(path)}",

@@ -49,6 +49,10 @@ class _Planner:
         self._policy = policy
         self._withheld: list[Withheld] = []
         self._kept = keep(verdict, reached, policy)
+        # What staying records refer to, recorded or not; and the snapshotters of which a staying record has no row.
+        self._named = set(reached.states())
+        self._needed: set[bytes] = set()
+        self._rowless: set[bytes] = set()
         metadata = self._store.metadata
         self._blind = "" if metadata.complete else first_cause(metadata.findings)
         self._no_edit = self._blind or _no_edit(self._store, policy)
@@ -81,6 +85,7 @@ class _Planner:
         refs = [holding.ref for holding in ended]
         kept = self._kept.refs
         after = reach(self._store, self._verdict.now, refs, {**blind, **kept}).states()
+        self._named = set(after)
         free = reach(self._store, self._verdict.now, refs).states()
         why = self._reasons(ended)
         dropped: dict[Ref, RecordDrop] = {}
@@ -141,8 +146,15 @@ class _Planner:
 
     def _removals(self, dropped: dict[Ref, RecordDrop], rows: list[RowDrop]) -> Iterator[Removal]:
         gone = {(row.snapshotter, row.name) for row in rows}
-        expected = {
-            ingest.expected for ingest in self._store.metadata.ingests if ingest.expected and ingest.ref not in dropped
+        metadata = self._store.metadata
+        expected = {ingest.expected for ingest in metadata.ingests if ingest.expected and ingest.ref not in dropped}
+        self._needed = {ref.key for ref in self._named if ref.kind is Kind.BLOB}
+        self._rowless = {
+            snapshot.snapshotter
+            for snapshot in metadata.snapshots
+            if snapshot.ref not in dropped
+            and (backend := self._store.backends.get(snapshot.snapshotter)) is not None
+            and snapshot.name not in backend.rows
         }
         for found in self._verdict.objects:
             if found.state in (State.ORPHANED, State.UNREACHABLE, State.LEASED, State.CORRUPT, State.MISSING):
@@ -169,11 +181,15 @@ class _Planner:
             if (found.snapshotter, found.row) in gone:
                 return dropped[found.refs[0]].why if found.refs else "no record names its row"
             return self._withhold(found, self._no_edit or backend_blindness(self._store, found.snapshotter))
+        if found.kind is ObjectKind.BLOB and found.id in self._needed and not self._blind:
+            return self._withhold(found, "a record that stays refers to it, though its namespace has no record of it")
         if found.refs:
             return dropped[found.refs[0]].why
         reason = self._blind
         if found.kind is ObjectKind.SNAPSHOT:
             reason = reason or backend_blindness(self._store, found.snapshotter)
+            if not reason and found.snapshotter in self._rowless and found.id.isdigit():
+                reason = "it may be the directory of a snapshot that is recorded and has no row"
         if reason:
             return self._withhold(found, reason)
         return "no record names it" + (f"; {found.note}" if found.note else "")

@@ -1,0 +1,71 @@
+"""bbolt_reader: any bytes give typed errors, and are read a few times at most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fuzz.memory import Counting, held
+from tests.support import boltwriter
+
+from bbolt_reader import BoltError, Bucket, Database, verify
+
+TREE = {
+    b"v1": {
+        b"many": {b"key%03d" % i: b"value" * (i % 7) for i in range(60)},
+        b"big": {b"k": b"v" * 2000},
+        b"inline": {b"a": b"1", b"b": b""},
+        b"deep": {b"er": {b"and": {b"down": {b"k": b"v"}}}},
+    },
+}
+
+
+def seeds() -> Iterator[bytes]:
+    """Sound files of each kind."""
+    for options in ({"free": 2}, {"freelist": False}, {"inline": False, "fill": 0.4}, {"page_size": 4096, "txid": 11}):
+        yield bytes(boltwriter.image(TREE, **{"page_size": 1024, **options}).data)
+
+
+def one(data: bytes) -> None:
+    """Walk, search, verify and look at each page."""
+    with held(data) as fd:
+        try:
+            source = _walk(fd)
+            database = Database(source)
+            list(verify(database))
+            # A page with overflow is read twice: its first place tells how long it is.
+            assert source.given <= 4 * len(data) + 4096, f"{source.given} bytes read of {len(data)}"
+            database.root.get(b"v1")
+            for pgid in range(min(database.pages, 64)):
+                page = database.page(pgid)
+                _all(page.leaves) if page.kind == "leaf" else _all(page.branches) if page.kind == "branch" else None
+        except BoltError as error:
+            _told(error)
+
+
+def _walk(fd: int) -> Counting:
+    source = Counting(fd)
+    stack = [Database(source).root]
+    while stack:
+        stack += _below(stack.pop())
+    return source
+
+
+def _below(bucket: Bucket) -> list[Bucket]:
+    found: list[Bucket] = []
+    try:
+        found.extend(value for _, value in bucket.items() if isinstance(value, Bucket))
+    except BoltError as error:
+        _told(error)
+    return found
+
+
+def _all(read: object) -> None:
+    assert callable(read)
+    try:
+        list(read())
+    except BoltError as error:
+        _told(error)
+
+
+def _told(error: BoltError) -> None:
+    assert str(error).isprintable(), repr(str(error))

@@ -1,0 +1,78 @@
+"""What a plan leaves out because something that should be recorded is not."""
+
+import os
+
+import pytest
+from fuzz.stores import META_DB, METADATA, METADATA_DB, NOW, ROWS, SEQUENCES, digest, lay_out
+from tests.support import boltwriter
+
+from drydock import pipeline
+from drydock.model.names import RawPath, UnixNano
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """Plan for the small root with these databases."""
+    lay_out(tmp_path)
+
+    def give(metadata=METADATA, rows=ROWS, damage=None):
+        layouts = (
+            boltwriter.write(tmp_path / META_DB, metadata),
+            boltwriter.write(tmp_path / METADATA_DB, rows, sequences=SEQUENCES),
+        )
+        if damage is not None:
+            damage(layouts)
+        (scan,) = pipeline.plan(RawPath(os.fsencode(tmp_path)), now=UnixNano(NOW))
+        return scan.plan
+
+    return give
+
+
+def without(tree, *path):
+    """A copy of nested dicts without one thing."""
+    copy = dict(tree)
+    if len(path) > 1:
+        copy[path[0]] = without(copy[path[0]], *path[1:])
+    else:
+        del copy[path[0]]
+    return copy
+
+
+def names(plan):
+    """The last part of each path that goes."""
+    return {removal.path.rpartition(b"/")[2] for removal in plan.removals}
+
+
+def test_a_blob_that_a_staying_record_refers_to_stays_without_its_own_record(plan):
+    """The record of an image's layer is lost: its file is not nobody's."""
+    lost, orphan = (digest(number).partition(b":")[2] for number in (3, 10))
+    assert lost not in names(plan())
+    made = without(METADATA, b"v1", b"moby", b"content", b"blob", digest(3))
+    made = plan(without(made, b"v1", b"other"))
+    assert orphan in names(made)
+    assert lost not in names(made)
+    assert "has no record of it" in next(each.reason for each in made.withheld if lost.decode() in each.id)
+
+
+def test_directories_without_a_row_stay_while_a_record_lacks_its_row(plan):
+    """Which of them is the snapshot's cannot be told."""
+    assert {b"5", b"6"} <= names(plan())
+    rows = without(without(ROWS, b"v1", b"snapshots", b"moby/3/work"), b"v1", b"parents")
+    made = plan(rows={b"v1": {**rows[b"v1"], b"parents": {}}})
+    assert names(made) & {b"3", b"6"} == set()
+    assert b"5" in names(made)  # its row is there, and no record names it
+
+
+@pytest.mark.parametrize("database", [0, 1])
+@pytest.mark.parametrize("meta", [0, 1])
+def test_a_lost_meta_keeps_what_depends_on_its_database(plan, database, meta):
+    """It may have been the newer one: what its transaction recorded looks unnamed."""
+
+    def damage(layouts):
+        layouts[database].patch(meta * 4096 + 20, b"\xee" * 30)
+
+    made = plan(damage=damage)
+    assert not made.rows
+    assert not [each for each in made.removals if each.target.value == "snapshot"]
+    if database == 0:
+        assert made.is_empty
