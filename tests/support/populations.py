@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from hashlib import sha256
 
-from tests.support.values import FINGERPRINT, NOW, blob, digest, image, lease, snapshot, store
+from tests.support.values import FINGERPRINT, NOW, blob, image, lease, snapshot, store
 
 from drydock.model.data import Backend, BlobFile, LayoutKind, Row, RowKind, SnapshotEntry
-from drydock.model.names import RawPath, UnixNano
+from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.policies import Policy
 from drydock.model.records import Container
 from drydock.model.scans import Scan
@@ -17,6 +18,7 @@ from drydock.verdict.inventory import take_inventory
 from drydock.verdict.judge import judge
 
 _LAYERS = 8
+_NAMES = (b"shop/web", b"shop/cart", b"billing/api", b"ml/train", b"search/index", b"ops/agent", b"data/etl")
 _DAY = 86400 * 10**9
 _FOLDER = b"io.containerd.snapshotter.v1.overlayfs"
 
@@ -45,26 +47,27 @@ class _Population:
         base = 1000 * (number + 1)
         below = 1000 * (chance.randrange(number) + 1) if number and chance.random() < 0.4 else base
         owners = [below if place < _LAYERS // 2 else base for place in range(_LAYERS)]
-        layers = [digest(owner + place + 1) for place, owner in enumerate(owners)]
+        layers = [_digest(b"%d-%d" % (owner, place)) for place, owner in enumerate(owners)]
         parent = b""
         for place, owner in enumerate(owners):
             self._blob(layers[place], int(chance.paretovariate(1.1) * 2**20), {}, came)
-            key = b"chain-%d-%d" % (owner, place)
+            key = _digest(b"chain-%d-%d" % (owner, place))
             self._snapshot(key, parent, RowKind.COMMITTED, came)
             parent = key
         labels = {b"containerd.io/gc.ref.content.l.%d" % place: each for place, each in enumerate(layers)}
         labels[b"containerd.io/gc.ref.snapshot.overlayfs"] = parent
-        self._blob(digest(base), 4096, labels, came)
+        target = _digest(b"%d" % base)
+        self._blob(target, 4096, labels, came)
         held = chance.random()
         if held < 0.85:
-            name = b"registry.example/team-%d/service:%d" % (number % 17, number)
-            self._records.append(_born(image(digest(base), name=name), came))
+            name = b"registry.example/%s:1.%d" % (_NAMES[number % len(_NAMES)], number)
+            self._records.append(_born(image(target, name=name), came))
         elif held < 0.95:
             ends = b"%d-01-%02dT%02d:00:00Z" % (2027 if held < 0.92 else 2026, 16 + number % 3, number % 24)
             expires = {b"containerd.io/gc.expire": ends}
-            self._records.append(lease(b"%d-pull" % number, expires, blobs=[digest(base)], created=came))
+            self._records.append(lease(b"%d-pull" % number, expires, blobs=[target], created=came))
         if number % 10 == 0:
-            key = b"container-%d" % number
+            key = sha256(b"container-%d" % number).hexdigest().encode()
             self._snapshot(key, parent, RowKind.ACTIVE, came)
             self._records.append(Container(b"moby", key, b"", b"overlayfs", key, b"", b"runc", {}, came))
 
@@ -75,7 +78,7 @@ class _Population:
             if self._chance.random() < 0.9995:
                 read.content.blobs[each] = _file(each, size)
         for number in range(orphans):
-            each = digest(10**9 + number)
+            each = _digest(b"orphan-%d" % number)
             read.content.blobs[each] = _file(each, 4096 * (number + 1))
         backend = Backend(b"overlayfs", RawPath(_FOLDER), LayoutKind.OVERLAY, self._rows, len(self._rows))
         for row in self._rows.values():
@@ -84,6 +87,7 @@ class _Population:
             backend.entries.append(SnapshotEntry(b"%d" % row.id, path, row.id, FINGERPRINT, True, size))
         read.backends[b"overlayfs"] = backend
         read.database_bytes = 8 * 2**20
+        read.root = _with(read.root, path=RawPath(b"/var/lib/containerd"))
         verdict, reached = judge(read, NOW)
         return Scan(verdict, make_plan(verdict, reached, Policy(), ()), take_inventory(verdict, reached))
 
@@ -100,10 +104,19 @@ class _Population:
             self._records.append(_born(snapshot(key, parent), came))
 
 
+def _digest(of: bytes) -> Digest:
+    return Digest(b"sha256:" + sha256(of).hexdigest().encode())
+
+
 def _file(of: bytes, size: int) -> BlobFile:
     path = RawPath(b"io.containerd.content.v1.content/blobs/" + of.replace(b":", b"/"))
-    return BlobFile(of, path, size, -(-size // 4096) * 4096, FINGERPRINT)
+    last_month = _with(FINGERPRINT, mtime_ns=NOW - 30 * _DAY)
+    return BlobFile(Digest(of), path, size, -(-size // 4096) * 4096, last_month)
 
 
 def _born(record, came: UnixNano):
-    return record._replace(created=came) if isinstance(record, tuple) else dataclasses.replace(record, created=came)
+    return _with(record, created=came)
+
+
+def _with(value, **fields):
+    return value._replace(**fields) if isinstance(value, tuple) else dataclasses.replace(value, **fields)

@@ -50,15 +50,17 @@ function inks() {
   return Object.fromEntries([...STATES, "none"].map((state) => [state, [colour(state), dark(colour(state)) ? "#fff" : "#10161c"]]));
 }
 
-function fitted(context, text, room) {
+// As much of a text as there is room for: its beginning, or where that says little its end.
+function fitted(context, text, room, end = false) {
   if (context.measureText(text).width <= room) return text;
+  const cut = (length) => (end ? "…" + text.slice(text.length - length) : text.slice(0, length) + "…");
   let low = 0, high = text.length;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    if (context.measureText(text.slice(0, middle) + "…").width <= room) low = middle;
+    if (context.measureText(cut(middle)).width <= room) low = middle;
     else high = middle - 1;
   }
-  return low > 2 ? text.slice(0, low) + "…" : "";
+  return low > 2 ? cut(low) : "";
 }
 
 function short(entry) {
@@ -88,9 +90,10 @@ function draw() {
         context.fillStyle = ink;
         context.font = `${node.depth === 1 ? "600 " : ""}12px ${family}`;
         const amount = size(node.value), room = context.measureText(amount).width;
-        const name = node.data.kind === "group" || node.data.kind === "root" ? node.data.name : `${node.data.kind} ${node.data.name}`;
+        const isImage = node.data.kind === "image";
+        const name = isImage || node.data.kind === "group" || node.data.kind === "root" ? node.data.name : `${node.data.kind} ${node.data.name}`;
         const beside = width - 14 - room > 60;
-        context.fillText(fitted(context, name, width - 10 - (beside ? room + 6 : 0)), x0 + 5, y0 + HEAD / 2 + 1);
+        context.fillText(fitted(context, name, width - 10 - (beside ? room + 6 : 0), isImage), x0 + 5, y0 + HEAD / 2 + 1);
         if (beside) context.fillText(amount, x1 - 5 - room, y0 + HEAD / 2 + 1);
       }
       return;
