@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
+from bbolt_reader import packed
 from bbolt_reader.errors import NotBolt
 from bbolt_reader.source import Source
 
@@ -20,11 +20,10 @@ _SIZE: Final = 64
 _CHECKED: Final = 56
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(NamedTuple):
     """One meta page as it lies in the file, valid or not."""
 
-    index: int
+    index: int  # type: ignore[assignment] # shadows tuple.index, which nobody asks a meta for
     """0 or 1: the page it is on."""
     offset: int
     """Byte of the file its page starts at."""
@@ -87,37 +86,37 @@ def choose(metas: tuple[Meta, Meta]) -> Meta:
 
 
 def _read(source: Source, index: int, offset: int) -> Meta:
-    from bbolt_reader import layout  # noqa: PLC0415  construct is slow to import; see there
-
     there = source.size - offset
     raw = source.read(offset, min(_HEADER_SIZE + _SIZE, there), index) if there > 0 else b""
     if len(raw) < _HEADER_SIZE + _SIZE:
         return Meta(index, offset, "the file is too short for a meta", raw)
-    header = layout.PAGE_HEADER.parse(raw[:_HEADER_SIZE])
-    fields = layout.META.parse(raw[_HEADER_SIZE:])
+    own, page_flags, _, _ = packed.PAGE_HEADER.unpack_from(raw)
+    magic, version, page_size, _, root, sequence, freelist, high_water, txid, found = packed.META.unpack_from(
+        raw, _HEADER_SIZE
+    )
     reason = ""
-    if fields.magic != MAGIC:
-        reason = f"magic {fields.magic:#010x}, not {MAGIC:#010x}"
-    elif fields.version != VERSION:
-        reason = f"version {fields.version}, not {VERSION}"
-    elif fields.checksum != checksum(raw[_HEADER_SIZE : _HEADER_SIZE + _CHECKED]):
+    if magic != MAGIC:
+        reason = f"magic {magic:#010x}, not {MAGIC:#010x}"
+    elif version != VERSION:
+        reason = f"version {version}, not {VERSION}"
+    elif found != checksum(raw[_HEADER_SIZE : _HEADER_SIZE + _CHECKED]):
         reason = "checksum does not fit"
-    elif fields.page_size not in PAGE_SIZES:
-        reason = f"page size {fields.page_size}"
-    elif index and fields.page_size != offset:
-        reason = f"page size {fields.page_size} in the meta at {offset}"
+    elif page_size not in PAGE_SIZES:
+        reason = f"page size {page_size}"
+    elif index and page_size != offset:
+        reason = f"page size {page_size} in the meta at {offset}"
     return Meta(
         index,
         offset,
         reason,
         raw,
-        header.id,
-        header.flags,
-        fields.page_size,
-        fields.root,
-        fields.sequence,
-        fields.freelist,
-        fields.high_water,
-        fields.txid,
-        fields.checksum,
+        own,
+        page_flags,
+        page_size,
+        root,
+        sequence,
+        freelist,
+        high_water,
+        txid,
+        found,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,6 +70,8 @@ class _Commands(click.Group):
         except DrydockError as error:
             _end(str(error), error.exit_code)
         except Exception:  # noqa: BLE001 - the last line of defence of the exit status
+            import traceback  # noqa: PLC0415 - a start must be fast
+
             # Python's own status for this, 1, would say that something can be freed.
             traceback.print_exc()
             _end("this is a fault of drydock's own: please report it, with the lines above", _FAULT)

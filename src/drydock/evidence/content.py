@@ -84,11 +84,12 @@ class _Reader:
 
     def _blobs(self, algorithm: bytes, descriptor: int) -> None:
         seen = 0
+        above, prefix = b"/".join((CONTENT, b"blobs", algorithm, b"")), algorithm + b":"
         with os.scandir(descriptor) as entries:
             for entry in entries:
-                name = os.fsencode(entry.name)
-                path = RawPath(b"/".join((CONTENT, b"blobs", algorithm, name)))
-                digest = Digest(algorithm + b":" + name)
+                name = entry.name.encode() if entry.name.isascii() else os.fsencode(entry.name)
+                path = RawPath(above + name)
+                digest = Digest(prefix + name)
                 found = entry.stat(follow_symlinks=False)
                 seen += 1
                 if self._progress is not None and not seen % 1000:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from drydock.model.findings import Severity
-from drydock.model.inventories import Inventory
 from drydock.model.leases import LeaseClass
 from drydock.model.objects import State, Verdict
 from drydock.model.plans import Plan, Withheld
 from drydock.model.text import shown
 
+if TYPE_CHECKING:
+    from drydock.model.inventories import Inventory
 
-@dataclass(frozen=True, slots=True)
-class Total:
+
+class Total(NamedTuple):
     """Objects of one state."""
 
-    count: int
+    count: int  # type: ignore[assignment] # shadows tuple.count, which nobody asks a total for
     bytes: int
 
 

@@ -24,7 +24,7 @@ def mark(graph: Graph, starts: Iterable[Node], within: Container[Node] | None = 
             queue.append(start)
     while queue:
         node = queue.pop()
-        for target, _ in graph.edges(node):
+        for target in graph.targets(node):
             if target not in reached and (within is None or target not in within):
                 reached[target] = node
                 queue.append(target)
@@ -59,7 +59,7 @@ def sole_holders(graph: Graph, roots: Iterable[Node], leases: Iterable[Ref]) -> 
     while queue:
         node = queue.pop()
         current = holder[node]
-        for target, _ in graph.edges(node):
+        for target in graph.targets(node):
             if target not in holder:
                 holder[target] = current
             elif holder[target] is not None and holder[target] != current:

@@ -19,7 +19,7 @@ from drydock.model.scans import Scan
 from drydock.model.times import show_time
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.listing import Listing
-from drydock.report.summary import Summary, command, summarize
+from drydock.report.summary import Summary, summarize, target
 
 _SCRIPTS = ("start.js", "detail.js", "map.js", "time.js", "list.js")
 
@@ -65,7 +65,7 @@ def _data(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> dict[s
         if scan.inventory is None:
             raise ValueError("a page needs scans made with their inventory")
         roots.append(Listing(scan, scan.inventory).document())
-    return {"now": now // 10**9, "explain": command("explain", None), "where": command("", where)[8:], "roots": roots}
+    return {"now": now // 10**9, "where": target(where), "roots": roots}
 
 
 def _title(summaries: Sequence[Summary]) -> str:
