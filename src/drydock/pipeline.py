@@ -25,8 +25,9 @@ from drydock.verdict.judge import Reach, judge
 
 if TYPE_CHECKING:
     from drydock.model.explanations import Explanation
+    from drydock.model.inventories import Inventory
     from drydock.model.plans import Outcome
-    from drydock.model.pulls import Pulls
+    from drydock.model.pulls import Pull, Pulls
     from drydock.model.runs import Run
     from drydock.reclaim.plan_file import Request
 
@@ -38,6 +39,7 @@ def scan(
     measure: str = "recorded",
     verification: str = "size",
     state: RawPath | None = None,
+    inventory: bool = False,
     progress: Progress | None = None,
 ) -> list[Scan]:
     """Say what is there, by state. Changes nothing.
@@ -48,6 +50,7 @@ def scan(
         measure: ``recorded`` or ``disk``.
         verification: ``none``, ``size`` or ``digest``.
         state: where to look for runs that were stopped, besides the default places.
+        inventory: say as well who holds what by name, and which pulls were interrupted (``Scan.inventory``).
         progress: told what was read.
 
     Returns:
@@ -61,6 +64,8 @@ def scan(
     for root in discover(where):
         options = _judged(root, now, measure=measure, verification=verification, state=state, progress=progress)
         with options as judged:
+            if inventory:
+                judged.scan.inventory = _inventory(judged)
             scans.append(judged.scan)
     return scans
 
@@ -111,16 +116,12 @@ def pulls(
         EvidenceUnreadable: ``where`` is not a store.
         Refused: an engine uses it, or the clock is wrong.
     """
-    from drydock.evidence.manifests import read_documents  # noqa: PLC0415 - a scan must start fast
-    from drydock.model.pulls import Pulls  # noqa: PLC0415 - the same
-    from drydock.verdict.pulls import find_pulls, list_pull_blobs  # noqa: PLC0415 - the same
+    from drydock.model.pulls import Pulls  # noqa: PLC0415 - a scan must start fast
 
     lists: list[Pulls] = []
     for root in discover(where):
         with _judged(root, now, progress=progress) as judged:
-            verdict, reached = judged.scan.verdict, judged.reached
-            documents = read_documents(root.path, list_pull_blobs(verdict, reached))
-            lists.append(Pulls(root.path, find_pulls(verdict, reached, documents), judged.scan.unread()))
+            lists.append(Pulls(root.path, _pulls(judged), judged.scan.unread()))
     return lists
 
 
@@ -316,6 +317,21 @@ def _judged(
         verdict, reached = judge(store, at)
         made = make_plan(verdict, reached, policy or Policy(), witnesses(held))
         yield _Judged(Scan(verdict, made), reached, held)
+
+
+def _inventory(judged: _Judged) -> Inventory:
+    from drydock.verdict.inventory import take_inventory  # noqa: PLC0415 - a plain scan must start fast
+
+    return take_inventory(judged.scan.verdict, judged.reached, _pulls(judged))
+
+
+def _pulls(judged: _Judged) -> list[Pull]:
+    from drydock.evidence.manifests import read_documents  # noqa: PLC0415 - a scan must start fast
+    from drydock.verdict.pulls import find_pulls, list_pull_blobs  # noqa: PLC0415 - the same
+
+    verdict, reached = judged.scan.verdict, judged.reached
+    documents = read_documents(verdict.store.root.path, list_pull_blobs(verdict, reached))
+    return find_pulls(verdict, reached, documents)
 
 
 def _hold_to_change(

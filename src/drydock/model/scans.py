@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from drydock.model.findings import Severity
 from drydock.model.leases import LeaseClass
@@ -11,6 +11,9 @@ from drydock.model.objects import State, Verdict
 from drydock.model.plans import Plan, Withheld
 from drydock.model.records import Metadata
 from drydock.model.text import shown
+
+if TYPE_CHECKING:
+    from drydock.model.inventories import Inventory
 
 
 class Total(NamedTuple):
@@ -27,6 +30,8 @@ class Scan:
     verdict: Verdict
     plan: Plan
     """What ``clean --apply`` would do now."""
+    inventory: Inventory | None = None
+    """Who holds what by name; None where it was not asked for."""
 
     @property
     def withheld(self) -> tuple[Withheld, ...]:
