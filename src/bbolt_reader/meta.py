@@ -12,12 +12,17 @@ MAGIC: Final = 0xED0CDAED
 VERSION: Final = 2
 NO_FREELIST: Final = 0xFFFFFFFFFFFFFFFF
 PAGE_META: Final = 0x04
+REBUILT: Final = 0x53414C56
+"""In the flags of a meta: the file was written from what could be salvaged of another. bbolt does not use these flags
+and hands them on from each commit to the next (v1.3.6 db.go, meta.copy; v1.4 internal/common/meta.go, Copy), so this
+stays with the file, and with every copy of it, whoever changes it."""
 PAGE_SIZES: Final = tuple(1024 << power for power in range(15))
 """1 KiB to 16 MiB: what bbolt looks for when page 0 is lost (v1.4 db.go, getPageSizeFromSecondMeta)."""
 
 _HEADER_SIZE: Final = 16
 _SIZE: Final = 64
 _CHECKED: Final = 56
+_FLAGS: Final = slice(28, 32)
 
 
 class Meta(NamedTuple):
@@ -48,6 +53,11 @@ class Meta(NamedTuple):
     def valid(self) -> bool:
         """Whether bbolt would use it."""
         return not self.reason
+
+    @property
+    def is_rebuilt(self) -> bool:
+        """Whether the file was written from what could be salvaged of another, and so may lack something."""
+        return int.from_bytes(self.raw[_FLAGS], "little") == REBUILT
 
     @property
     def has_freelist(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -247,12 +248,13 @@ def read_plans(path: str) -> list[Request]:
     """
     from drydock.reclaim.plan_file import read_requests  # noqa: PLC0415 - a scan must start fast
 
+    name = shown(os.fsencode(path))
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
     except (OSError, ValueError) as error:
-        raise EvidenceUnreadable(f"{path}: {getattr(error, 'strerror', None) or 'not text'}") from error
-    return read_requests(text, path)
+        raise EvidenceUnreadable(f"{name}: {getattr(error, 'strerror', None) or 'not text'}") from error
+    return read_requests(text, name)
 
 
 def request(scan: Scan) -> Request:

@@ -12,6 +12,7 @@ import click
 
 import drydock
 from drydock.model.errors import DrydockError, Usage
+from drydock.model.text import printable
 
 # Linux's number; importing signal costs a tenth of a start.
 _SIGPIPE = 13
@@ -24,7 +25,12 @@ _COMMANDS = {
     "plan": "write down what would be removed",
     "apply": "do what a plan says",
     "clean": "show what nothing references; with --apply remove it",
+    "ls": "images, containers, snapshots, leases, content or ingests",
+    "export": "take out an image, or a container's files",
+    "diff": "what a container changed against its image",
     "undo": "put back what a run moved and edited",
+    "verify": "what is whole: records, bytes, and what was unpacked",
+    "repair": "show what makes a broken image pull again; with --apply do it",
     "schema": "print the JSON Schema of a document",
     "bolt": "look into a bbolt file",
 }
@@ -65,6 +71,8 @@ class _Commands(click.Group):
         except click.exceptions.Abort:
             _end("interrupted", 128 + 2)
         except click.ClickException as error:
+            # Words that were typed, or pasted, are in it as they came.
+            vars(error)["message"] = printable(error.message)
             error.show()
             sys.exit(Usage.exit_code)
         except DrydockError as error:

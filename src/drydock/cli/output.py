@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from drydock.model.errors import ActionFailed
+from drydock.model.text import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +35,7 @@ def open_output(path: str | None) -> Iterator[TextIO]:
         with click.open_file(path, "w", encoding="utf-8", atomic=True) as file:
             yield file  # type: ignore[misc] # click types it as IO[Any]
     except OSError as error:
-        raise ActionFailed(f"{path}: {error.strerror}") from error
+        raise ActionFailed(f"{shown(os.fsencode(path))}: {error.strerror}") from error
 
 
 def print_json(document: dict[str, Any], file: TextIO) -> None:

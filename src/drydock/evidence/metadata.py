@@ -17,6 +17,7 @@ from drydock.model.text import shown
 NEWEST_SCHEMA = 4
 """The last schema version whose buckets are all known here (containerd 2.0 to 2.3)."""
 _NO_LABELS: Labels = {}
+_KEPT = 1024
 
 
 def read_metadata(database: Database, path: RawPath) -> Metadata:
@@ -39,6 +40,7 @@ class _Reader:
         self._root = database.root
         self._ledger = Ledger(path)
         self._found = Metadata(path, schema_version=0)
+        self._names: dict[bytes, bytes] = {}
 
     def read(self) -> Metadata:
         """Walk the file once."""
@@ -183,7 +185,7 @@ class _Reader:
 
     def _blob(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
         # Most of all records are blobs, and most of these are as containerd writes them.
-        blob = _usual_blob(namespace, key, bucket)
+        blob = _usual_blob(namespace, key, bucket, self._names)
         if blob is not None:
             self._ledger.saw(blob.created)
             self._ledger.saw(blob.updated)
@@ -305,8 +307,11 @@ class _Reader:
         return Digest(raw)
 
 
-def _usual_blob(namespace: bytes, key: bytes, bucket: Bucket) -> Blob | None:
-    """A blob record without anything to report; None where there may be something, and Record is to look."""
+def _usual_blob(namespace: bytes, key: bytes, bucket: Bucket, names: dict[bytes, bytes]) -> Blob | None:
+    """A blob record without anything to report; None where there may be something, and Record is to look.
+
+    ``names`` keeps the first names of labels: a few, each on thousands of records.
+    """
     try:
         fields = dict(bucket.items())
         raw_size, raw_created = fields.pop(b"size", None), fields.pop(b"createdat", None)
@@ -326,7 +331,7 @@ def _usual_blob(namespace: bytes, key: bytes, bucket: Bucket) -> Blob | None:
             for name, value in in_labels.items():
                 if not isinstance(value, bytes) or not _is_usual(name, value):
                     return None
-                found[name] = value
+                found[names.setdefault(name, name) if len(names) < _KEPT else name] = value
             labels = found
         size, created = varint(raw_size), binary_time(raw_created)
         updated = created if raw_updated == raw_created else binary_time(raw_updated)

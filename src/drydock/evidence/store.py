@@ -96,10 +96,11 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
     root = held.root.path
     if progress is not None:
         progress("records", 1)
+    metadata = _metadata(held)
     store = Store(
         held.root,
-        _metadata(held),
-        read_content(root, _part(progress, "content")),
+        metadata,
+        read_content(root, _part(progress, "content"), {blob.digest for blob in metadata.blobs}),
         {},
         read_owners(held.root),
         measure,
@@ -150,6 +151,7 @@ def _metadata(held: Held) -> Metadata:
     if file.database is None:
         return Metadata(file.path, 0, findings=file.findings, complete=False)
     metadata = read_metadata(file.database, file.path)
+    file.database.release()
     metadata.complete = metadata.complete and file.is_sound
     metadata.findings = [*file.findings, *metadata.findings]
     return metadata
@@ -173,6 +175,7 @@ def _hold(stack: ExitStack, path: RawPath, *, exclusive: bool) -> File:
     try:
         file.database = stack.enter_context(Database.from_fd(lock.fd, path))
         damages = list(verify(file.database))
+        file.database.release()
     except BoltError as error:
         file.findings.append(
             Finding(
@@ -184,6 +187,16 @@ def _hold(stack: ExitStack, path: RawPath, *, exclusive: bool) -> File:
             )
         )
         return file
+    if file.database.meta.is_rebuilt:
+        file.findings.append(
+            Finding(
+                "rebuilt-database",
+                Severity.BLIND,
+                f"{shown(path)}: made of what could be salvaged of another: what it has no record of may be yours",
+                Place(path, file.database.meta.index, file.database.meta.offset),
+                remedy=f"drydock bolt trust {shown(path)}",
+            )
+        )
     file.findings.extend(
         Finding(
             f"bolt-{damage.code}",

@@ -13,7 +13,8 @@ from drydock.model.policies import Policy
 from drydock.model.records import Snapshot
 from drydock.model.store import Store
 from drydock.model.text import shown
-from drydock.reclaim.select import backend_blindness, blind_spots, describe, end, first_cause, keep
+from drydock.reclaim.select import describe, end, keep
+from drydock.verdict.blindness import backend_blindness, blind_spots, edit_blindness, first_cause
 from drydock.verdict.find import find
 from drydock.verdict.judge import Reach, reach
 
@@ -22,8 +23,6 @@ _TARGETS = {
     ObjectKind.INGEST: Target.INGEST,
     ObjectKind.SNAPSHOT: Target.SNAPSHOT,
 }
-_EDITED_SINCE = 2
-"""Schema versions before this one keep ingests elsewhere (containerd core/metadata/migrations.go, v2.1)."""
 
 
 def make_plan(verdict: Verdict, reached: Reach, policy: Policy, witnesses: Iterable[Witness]) -> Plan:
@@ -216,9 +215,7 @@ class _Planner:
 def _no_edit(store: Store, policy: Policy) -> str:
     if not policy.edit:
         return "the databases are not to be edited (--no-edit)"
-    if store.metadata.schema_version < _EDITED_SINCE:
-        return f"a meta.db of schema version {store.metadata.schema_version} is not edited"
-    return ""
+    return edit_blindness(store)
 
 
 def _order(removal: Removal) -> tuple[bool, str, bytes]:

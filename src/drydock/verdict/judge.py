@@ -112,7 +112,8 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         *judge_ingests(store, states),
         *judge_snapshots(store, states),
     ]
-    findings = [*store.all_findings(), *(_finding(store, found) for found in objects if found.state in _DAMAGE)]
+    damaged = [found for found in objects if found.state in _DAMAGE]
+    findings = [*store.all_findings(), *(damage_finding(store, found) for found in damaged)]
     return Verdict(store, now, objects, _holdings(store, reached, objects), findings), reached
 
 
@@ -120,7 +121,9 @@ def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[
     holding = [lease for lease in store.metadata.leases if reached.classes[lease.ref][0] is not LeaseClass.EXPIRED]
     if not holding:
         return [_holding(lease, reached.classes[lease.ref], 0) for lease in store.metadata.leases]
-    sole = sole_holders(reached.graph, reached.why, (lease.ref for lease in holding))
+    owned = any(kind.is_owned for kind, _, _ in reached.classes.values())
+    rooted = mark(reached.graph, reached.why) if owned else reached.live
+    sole = sole_holders(reached.graph, rooted, (lease.ref for lease in holding))
     only: dict[Ref, int] = {}
     for found in objects:
         refs = found.refs
@@ -128,6 +131,8 @@ def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[
             holder = sole.get(refs[0])
         else:
             holders = {sole[ref] for ref in refs if ref in sole}
+            if any(Node(ref) in rooted or Node(ref, flat=True) in rooted for ref in refs):
+                holders.add(None)
             holder = holders.pop() if len(holders) == 1 else None
         if holder is not None:
             only[holder] = only.get(holder, 0) + found.allocated
@@ -140,7 +145,13 @@ def _holding(lease: Lease, judgement: Judgement, only: int) -> Holding:
     return Holding(lease.ref, kind, reason, owner, lease.created, expiry(lease.labels), resources, only)
 
 
-def _finding(store: Store, found: StoreObject) -> Finding:
+def is_damaged(found: StoreObject) -> bool:
+    """Whether an object's data is not what its record says."""
+    return found.state in _DAMAGE
+
+
+def damage_finding(store: Store, found: StoreObject) -> Finding:
+    """What is said of a damaged object."""
     # What nothing reaches goes with the next collection, whatever its state: worth knowing, not damage.
     severity = Severity.NOTE if found.reach is State.UNREACHABLE else Severity.DAMAGE
     what = "record" if found.kind is ObjectKind.BLOB else "snapshot"
@@ -150,7 +161,7 @@ def _finding(store: Store, found: StoreObject) -> Finding:
         f"{found.kind.value} {shown(found.id)}: {found.note}",
         Place(store.metadata.path),
         shown(found.id),
-        f"a pull does not repair it while the {what} stands; remove the images that need it, and pull again"
+        f"a pull does not mend it while the {what} stands: drydock repair drops it, then pull again"
         if severity is Severity.DAMAGE
         else "",
     )
