@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.engines.unavailable import EngineUnavailable
+from tests.support.browser import BrowserUnavailable
 from tests.support.captures import Capture, CaptureUnavailable, unpack
 
 
@@ -23,10 +24,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup() -> Generator[None, None, None]:
-    """Skip where an engine or a capture that a fixture needs is not to be had here, and say why."""
+    """Skip where an engine, a capture or a browser that a fixture needs is not to be had here, and say why."""
     try:
         yield
-    except (EngineUnavailable, CaptureUnavailable) as reason:
+    except (EngineUnavailable, CaptureUnavailable, BrowserUnavailable) as reason:
         pytest.skip(str(reason))
 
 
@@ -35,7 +36,7 @@ def pytest_runtest_call() -> Generator[None, None, None]:
     """The same for what a test itself needs."""
     try:
         yield
-    except (EngineUnavailable, CaptureUnavailable) as reason:
+    except (EngineUnavailable, CaptureUnavailable, BrowserUnavailable) as reason:
         pytest.skip(str(reason))
 
 

@@ -6,31 +6,30 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
-from drydock.evidence.manifests import read_documents
 from drydock.evidence.roots import discover
 from drydock.evidence.store import Held, Progress, hold_store, read_store
 from drydock.evidence.witness import witnesses
 from drydock.model.errors import DrydockError, EvidenceUnreadable, Refused, Usage
-from drydock.model.explanations import Explanation
 from drydock.model.names import RawPath, UnixNano
-from drydock.model.plans import Outcome
 from drydock.model.policies import Policy
-from drydock.model.pulls import Pulls
 from drydock.model.roots import Root
-from drydock.model.runs import Run
 from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.reclaim.guard import check_clock, refuse_if_used
 from drydock.reclaim.plan import make_plan
-from drydock.reclaim.plan_file import Request, plan_hash, read_requests
 from drydock.reclaim.unfinished import close_unfinished, unfinished_runs
-from drydock.verdict.explain import explain as explain_subject
-from drydock.verdict.find import find
 from drydock.verdict.judge import Reach, judge
-from drydock.verdict.pulls import find_pulls, list_pull_blobs
+
+if TYPE_CHECKING:
+    from drydock.model.explanations import Explanation
+    from drydock.model.inventories import Inventory
+    from drydock.model.plans import Outcome
+    from drydock.model.pulls import Pull, Pulls
+    from drydock.model.runs import Run
+    from drydock.reclaim.plan_file import Request
 
 
 def scan(
@@ -40,6 +39,7 @@ def scan(
     measure: str = "recorded",
     verification: str = "size",
     state: RawPath | None = None,
+    inventory: bool = False,
     progress: Progress | None = None,
 ) -> list[Scan]:
     """Say what is there, by state. Changes nothing.
@@ -50,6 +50,7 @@ def scan(
         measure: ``recorded`` or ``disk``.
         verification: ``none``, ``size`` or ``digest``.
         state: where to look for runs that were stopped, besides the default places.
+        inventory: say as well who holds what by name, and which pulls were interrupted (``Scan.inventory``).
         progress: told what was read.
 
     Returns:
@@ -63,6 +64,8 @@ def scan(
     for root in discover(where):
         options = _judged(root, now, measure=measure, verification=verification, state=state, progress=progress)
         with options as judged:
+            if inventory:
+                judged.scan.inventory = _inventory(judged)
             scans.append(judged.scan)
     return scans
 
@@ -82,6 +85,9 @@ def explain(
         EvidenceUnreadable: ``where`` is not a store, or nothing in it has that name.
         Usage: the beginning of a name fits more than one.
     """
+    from drydock.verdict.explain import explain as explain_subject  # noqa: PLC0415 - a scan must start fast
+    from drydock.verdict.find import find  # noqa: PLC0415 - the same
+
     explanations: list[Explanation] = []
     for root in discover(where):
         with _judged(root, now, progress=progress) as judged:
@@ -110,12 +116,12 @@ def pulls(
         EvidenceUnreadable: ``where`` is not a store.
         Refused: an engine uses it, or the clock is wrong.
     """
+    from drydock.model.pulls import Pulls  # noqa: PLC0415 - a scan must start fast
+
     lists: list[Pulls] = []
     for root in discover(where):
         with _judged(root, now, progress=progress) as judged:
-            verdict, reached = judged.scan.verdict, judged.reached
-            documents = read_documents(root.path, list_pull_blobs(verdict, reached))
-            lists.append(Pulls(root.path, find_pulls(verdict, reached, documents), judged.scan.unread()))
+            lists.append(Pulls(root.path, _pulls(judged), judged.scan.unread()))
     return lists
 
 
@@ -215,6 +221,8 @@ def apply(
         EvidenceUnreadable: a root is not there any more.
         ActionFailed: as for :func:`clean`.
     """
+    from drydock.reclaim.plan_file import plan_hash  # noqa: PLC0415 - a scan must start fast
+
     with ExitStack() as stack:
         judged: list[_Judged] = []
         for request in requests:
@@ -238,6 +246,8 @@ def read_plans(path: str) -> list[Request]:
     Raises:
         EvidenceUnreadable: the file cannot be read, or is not a plan.
     """
+    from drydock.reclaim.plan_file import read_requests  # noqa: PLC0415 - a scan must start fast
+
     name = shown(os.fsencode(path))
     try:
         with open(path, encoding="utf-8") as file:
@@ -249,6 +259,8 @@ def read_plans(path: str) -> list[Request]:
 
 def request(scan: Scan) -> Request:
     """What asks :func:`apply` for the plan of a scan, as a plan file would."""
+    from drydock.reclaim.plan_file import Request, plan_hash  # noqa: PLC0415 - a scan must start fast
+
     made = scan.plan
     return Request(made.root, made.now, made.policy, plan_hash(made))
 
@@ -277,8 +289,7 @@ def undo(journal: RawPath) -> Run:
         return undo_run(found, held)
 
 
-@dataclass(slots=True)
-class _Judged:
+class _Judged(NamedTuple):
     """One root while its locks are held."""
 
     scan: Scan
@@ -308,6 +319,21 @@ def _judged(
         yield _Judged(Scan(verdict, made), reached, held)
 
 
+def _inventory(judged: _Judged) -> Inventory:
+    from drydock.verdict.inventory import take_inventory  # noqa: PLC0415 - a plain scan must start fast
+
+    return take_inventory(judged.scan.verdict, judged.reached, _pulls(judged))
+
+
+def _pulls(judged: _Judged) -> list[Pull]:
+    from drydock.evidence.manifests import read_documents  # noqa: PLC0415 - a scan must start fast
+    from drydock.verdict.pulls import find_pulls, list_pull_blobs  # noqa: PLC0415 - the same
+
+    verdict, reached = judged.scan.verdict, judged.reached
+    documents = read_documents(verdict.store.root.path, list_pull_blobs(verdict, reached))
+    return find_pulls(verdict, reached, documents)
+
+
 def _hold_to_change(
     stack: ExitStack, root: Root, now: UnixNano | None, policy: Policy | None, progress: Progress | None
 ) -> _Judged:
@@ -321,7 +347,9 @@ def _hold_to_change(
 def _carry_out(
     judged: list[_Judged], state: RawPath | None, quarantine: RawPath | None, progress: Progress | None
 ) -> list[Run]:
-    from drydock.reclaim.execute import execute  # noqa: PLC0415 - a scan must not load what changes a store
+    from drydock.model.runs import Run  # noqa: PLC0415 - a scan must not load what changes a store
+    from drydock.reclaim.execute import execute  # noqa: PLC0415 - the same
+    from drydock.reclaim.plan_file import plan_hash  # noqa: PLC0415 - the same
 
     told = None if progress is None else partial(_tell, progress)
     runs: list[Run] = []

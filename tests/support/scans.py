@@ -12,6 +12,7 @@ from drydock.model.scans import Scan
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.reclaim.plan import make_plan
+from drydock.verdict.inventory import take_inventory
 from drydock.verdict.judge import judge
 
 HOSTILE = b"\x1b[31mred\x1b]0;t\x07\n\xe2\x80\xae\xff<b>[bold]"
@@ -20,7 +21,7 @@ PULL = {b"containerd.io/gc.expire": b"2120-01-01T00:00:00Z"}
 ENDED = {b"containerd.io/gc.expire": b"2020-01-01T00:00:00Z"}
 
 
-def scan_of_everything(name: bytes = HOSTILE, *, complete: bool = True) -> Scan:
+def scan_of_everything(name: bytes = HOSTILE, *, complete: bool = True, inventory: bool = False) -> Scan:
     """Objects of most states, leases of several classes, findings of every severity, each called ``name``."""
     read = store(
         image(digest(1), name=b"docker.io/" + name),
@@ -43,10 +44,11 @@ def scan_of_everything(name: bytes = HOSTILE, *, complete: bool = True) -> Scan:
         read.findings.append(
             Finding(f"code-{severity.name.lower()}", severity, f"{shown(name)}: said", place, remedy="do this")
         )
-    return judged(read)
+    return judged(read, inventory=inventory)
 
 
-def judged(read: Store) -> Scan:
+def judged(read: Store, *, inventory: bool = False) -> Scan:
     """The scan of a store."""
     verdict, reached = judge(read, NOW)
-    return Scan(verdict, make_plan(verdict, reached, Policy(), ()))
+    plan = make_plan(verdict, reached, Policy(), ())
+    return Scan(verdict, plan, take_inventory(verdict, reached) if inventory else None)

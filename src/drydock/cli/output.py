@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from drydock.model.scans import Scan
+
+_WIDTH = 80
 
 
 @contextmanager
@@ -39,17 +40,50 @@ def open_output(path: str | None) -> Iterator[TextIO]:
 
 def print_json(document: dict[str, Any], file: TextIO) -> None:
     """One document, indented."""
+    import json  # noqa: PLC0415 - a start without a document must not pay for it
+
     json.dump(document, file, indent=1, ensure_ascii=False)
     file.write("\n")
 
 
 def print_lines(documents: Iterable[dict[str, Any]], file: TextIO) -> None:
     """One document a line."""
+    import json  # noqa: PLC0415 - the same
+
     file.writelines(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n" for document in documents)
 
 
-def console(file: TextIO) -> Console:
-    """A console on ``file``: colours on a terminal, plain text in a pipe."""
+class Plain:
+    """Whole lines of text: what rich would print in a pipe, without the time it takes to load."""
+
+    is_terminal = False
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self.encoding = getattr(file, "encoding", None) or "utf-8"
+
+    @property
+    def width(self) -> int:
+        """Columns that a bar may take: of ``COLUMNS``, or of a terminal this process has, or 80."""
+        columns = os.environ.get("COLUMNS", "")
+        if columns.isascii() and columns.isdigit():
+            return int(columns)
+        for fd in (0, 1, 2):
+            try:
+                return os.get_terminal_size(fd).columns or _WIDTH
+            except OSError:  # noqa: PERF203 - three descriptors
+                continue
+        return _WIDTH
+
+    def print(self, line: object, *, soft_wrap: bool) -> None:  # noqa: ARG002 - rich's name; here nothing wraps
+        """One line."""
+        self._file.write(f"{line}\n")
+
+
+def console(file: TextIO) -> Console | Plain:
+    """What prints a table on ``file``: rich on a terminal, plain text in a pipe."""
+    if not file.isatty() and not os.environ.get("FORCE_COLOR"):
+        return Plain(file)
     from rich.console import Console  # noqa: PLC0415 - a start without a table must not pay for rich
 
     return Console(file=file, highlight=False, emoji=False, markup=False)

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TextIO
+
 import click
 
 from drydock.cli.options import absolute_path, now_option, where_argument
-from drydock.cli.output import console, open_output, print_json, print_lines, warn_unread
+from drydock.cli.output import Plain, console, open_output, print_json, print_lines, warn_unread
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath, UnixNano
+
+if TYPE_CHECKING:
+    from drydock.model.scans import Scan
 
 
 @click.command()
 @where_argument
-@click.option("--format", "form", type=click.Choice(("table", "json", "jsonl")), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("table", "tree", "json", "jsonl", "csv", "markdown", "html")),
+    default="table",
+    show_default=True,
+)
 @click.option("-o", "--output", metavar="FILE", help="Write there instead of to stdout.")
+@click.option(
+    "--depth", type=click.IntRange(0), default=3, show_default=True, help="With --format tree: levels below a root."
+)
+@click.option(
+    "--top", type=click.IntRange(1), default=8, show_default=True, help="With --format tree: lines of each level."
+)
+@click.option("--holders", is_flag=True, help="With json and jsonl: also what each image, container and lease holds.")
 @click.option(
     "--verify",
     type=click.Choice(("none", "size", "digest")),
@@ -39,6 +58,9 @@ def scan(
     where: RawPath | None,
     form: str,
     output: str | None,
+    depth: int,
+    top: int,
+    holders: bool,
     verify: str,
     measure: str,
     state: RawPath | None,
@@ -51,21 +73,65 @@ def scan(
     """
     from drydock.pipeline import scan as run  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.report.document import scan_document, scan_lines  # noqa: PLC0415 - the same
-    from drydock.report.table import print_scans  # noqa: PLC0415 - the same
 
+    named = holders or form in ("tree", "markdown", "html")
     with show_progress() as progress:
-        scans = run(where, now=now, measure=measure, verification=verify, state=state, progress=progress)
+        scans = run(
+            where,
+            now=now,
+            measure=measure,
+            verification=verify,
+            state=state,
+            inventory=named,
+            progress=progress,
+        )
     with open_output(output) as file:
-        if form == "json":
+        if form in ("table", "tree") and not scans:
+            print("No containerd storage on this host.", file=file)
+        elif form == "table":
+            from drydock.report.table import print_scans  # noqa: PLC0415 - only what is asked for is loaded
+
+            print_scans(scans, console(file), where)
+        elif form == "tree":
+            _print_tree(scans, file, depth, top)
+        elif form == "json":
             print_json(scan_document(scans, now), file)
         elif form == "jsonl":
             print_lines(scan_lines(scans, now), file)
-        elif scans:
-            print_scans(scans, console(file), where)
         else:
-            print("No containerd storage on this host.", file=file)
+            file.writelines(_text(form, scans, now, where))
     warn_unread(scans)
     code = 0
     for found in scans:
         code |= found.exit_code()
     ctx.exit(code)
+
+
+def _text(form: str, scans: list[Scan], now: UnixNano, where: RawPath | None) -> Iterable[str]:
+    # Only what is asked for is loaded: a page brings a template engine with it.
+    if form == "csv":
+        from drydock.report.sheet import sheet_lines  # noqa: PLC0415 - see above
+
+        return sheet_lines(scans)
+    if form == "markdown":
+        from drydock.report.ticket import ticket_lines  # noqa: PLC0415 - see above
+
+        return (line + "\n" for line in ticket_lines(scans, now, where))
+    from drydock.report.page import render_page  # noqa: PLC0415 - see above
+
+    return (render_page(scans, now, where),)
+
+
+def _print_tree(scans: list[Scan], file: TextIO, depth: int, top: int) -> None:
+    from drydock.report.tree import tree_lines  # noqa: PLC0415 - only what is asked for is loaded
+
+    blocks = (getattr(file, "encoding", None) or "").lower().startswith("utf")
+    sheet = console(file)
+    if isinstance(sheet, Plain):
+        for line in tree_lines(scans, depth=depth, top=top, width=None, blocks=blocks):
+            print("".join(span.text for span in line).rstrip(), file=file)
+        return
+    from rich.text import Text  # noqa: PLC0415 - only a terminal pays for rich
+
+    for line in tree_lines(scans, depth=depth, top=top, width=sheet.width, blocks=blocks):
+        sheet.print(Text.assemble(*line), no_wrap=True, crop=False)

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable
 
 from bbolt_reader import Database
+from drydock.evidence.crew import measure_folders
 from drydock.evidence.directory import fingerprint, folder, names
 from drydock.evidence.rows import read_rows
 from drydock.evidence.sizes import Measure
@@ -73,7 +74,24 @@ def read_backend(
         _blind(
             root, backend, f"{shown(snapshotter)}: there are snapshot directories and no rows: metadata.db may be lost"
         )
+    _note_older(root, backend)
     return backend
+
+
+def _note_older(root: RawPath, backend: Backend) -> None:
+    """Say when directories have numbers that this metadata.db never gave out: then it is older than the data."""
+    if backend.sequence is None or backend.layout is LayoutKind.FOREIGN:
+        return
+    # One above it is what a crash while a snapshot is made leaves (overlay.go createSnapshot, v2.1).
+    newer = [entry.id for entry in backend.entries if entry.id is not None and entry.id > backend.sequence + 1]
+    if newer:
+        message = (
+            f"{shown(backend.name)}: metadata.db knows {backend.sequence} as the last directory, and there are "
+            f"{len(newer)} with higher numbers: it is older than the data, and what containers wrote may be among them"
+        )
+        place = Place(RawPath(os.path.join(root, backend.path, DATABASE)))
+        remedy = "if there is a newer meta.db and metadata.db, put both back before anything is removed or started"
+        backend.findings.append(Finding("older-database", Severity.NOTE, message, place, shown(backend.name), remedy))
 
 
 def _entries(
@@ -85,12 +103,16 @@ def _entries(
     progress: Callable[[int], None] | None,
 ) -> None:
     committed = {row.id for row in backend.rows.values() if row.kind is RowKind.COMMITTED and row.size is not None}
-    for name in names(descriptor):
+    listed = names(descriptor)
+    known = backend.layout is not LayoutKind.FOREIGN
+    measured = [name for name in listed if known and not (recorded and _number(name) in committed)]
+    usages = measure_folders(measure, measured, descriptor, progress)
+    for name in listed:
         found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
         number = _number(name)
         allocated = None
-        if backend.layout is not LayoutKind.FOREIGN and not (recorded and number in committed):
-            usage = measure.folder(name, descriptor)
+        if known and not (recorded and number in committed):
+            usage = next(usages)
             allocated = usage.allocated
             if usage.skips:
                 backend.findings.append(
@@ -103,12 +125,12 @@ def _entries(
                         shown(name),
                     )
                 )
+        elif progress is not None:
+            progress(1)
         path = RawPath(b"/".join((backend.path, SNAPSHOTS, name)))
         backend.entries.append(
             SnapshotEntry(name, path, number, fingerprint(found), stat.S_ISDIR(found.st_mode), allocated)
         )
-        if progress is not None:
-            progress(1)
 
 
 def _number(name: bytes) -> int | None:

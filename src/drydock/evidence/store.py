@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from bbolt_reader import BoltError, Database
 from bbolt_reader.verify import verify
 from drydock.evidence.content import read_content
-from drydock.evidence.digests import hash_blobs
 from drydock.evidence.directory import folder, names
 from drydock.evidence.locks import Lock, hold
 from drydock.evidence.metadata import read_metadata
@@ -96,10 +95,11 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
     root = held.root.path
     if progress is not None:
         progress("records", 1)
+    metadata = _metadata(held)
     store = Store(
         held.root,
-        _metadata(held),
-        read_content(root, _part(progress, "content")),
+        metadata,
+        read_content(root, _part(progress, "content"), {blob.digest for blob in metadata.blobs}),
         {},
         read_owners(held.root),
         measure,
@@ -107,6 +107,8 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
         findings=list(held.findings),
     )
     if verification == "digest":
+        from drydock.evidence.digests import hash_blobs  # noqa: PLC0415 - most scans hash nothing
+
         store.wrong, unread = hash_blobs(root, store.content.blobs.values(), _part(progress, "bytes hashed"))
         store.content.findings += unread
     sizes = Measure()
@@ -148,6 +150,7 @@ def _metadata(held: Held) -> Metadata:
     if file.database is None:
         return Metadata(file.path, 0, findings=file.findings, complete=False)
     metadata = read_metadata(file.database, file.path)
+    file.database.release()
     metadata.complete = metadata.complete and file.is_sound
     metadata.findings = [*file.findings, *metadata.findings]
     return metadata
@@ -182,6 +185,7 @@ def _hold(stack: ExitStack, path: RawPath, *, exclusive: bool) -> File:
     try:
         file.database = stack.enter_context(Database.from_fd(lock.fd, path))
         damages = list(verify(file.database))
+        file.database.release()
     except BoltError as error:
         file.findings.append(
             Finding(
@@ -193,6 +197,16 @@ def _hold(stack: ExitStack, path: RawPath, *, exclusive: bool) -> File:
             )
         )
         return file
+    if file.database.meta.is_rebuilt:
+        file.findings.append(
+            Finding(
+                "rebuilt-database",
+                Severity.BLIND,
+                f"{shown(path)}: made of what could be salvaged of another: what it has no record of may be yours",
+                Place(path, file.database.meta.index, file.database.meta.offset),
+                remedy=f"drydock bolt trust {shown(path)}",
+            )
+        )
     file.findings.extend(
         Finding(
             f"bolt-{damage.code}",

@@ -22,6 +22,8 @@ After it, not synced: its absence says that the end is unknown, not that nothing
 When the run has done all it could, synced::
 
     {"finished": RFC 3339}
+
+or, if it was killed and a later run or an undo did the rest, ``{"finished": RFC 3339, "by": "later"}``.
 """
 
 from __future__ import annotations
@@ -86,6 +88,8 @@ class Journal:
     plan: str | None
     entries: list[Entry] = field(default_factory=list)
     finished: str | None = None
+    taken_over: bool = False
+    """A later run, or an undo, wrote that it is finished."""
     torn: bool = False
     """Its end is not a whole line: writing it was interrupted."""
 
@@ -240,7 +244,7 @@ def close_abandoned(journal: Journal) -> None:
     Raises:
         ActionFailed: it cannot be written.
     """
-    line = b"\n" * journal.torn + json.dumps({"finished": _now()}).encode() + b"\n"
+    line = b"\n" * journal.torn + json.dumps({"finished": _now(), "by": "later"}).encode() + b"\n"
     try:
         fd = os.open(journal.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -275,6 +279,7 @@ def _read_header(path: RawPath, fields: Mapping[str, Any]) -> Journal:
 def _read_line(journal: Journal, numbers: dict[int, Entry], fields: Mapping[str, Any]) -> None:
     if "finished" in fields:
         journal.finished = str(fields["finished"])
+        journal.taken_over = "by" in fields
     elif "ended" in fields:
         numbers[fields["ended"]].ended = Ended(Status(fields["status"]), int(fields["freed"]), str(fields["detail"]))
     else:

@@ -73,6 +73,15 @@ def plan_document(plan: Plan) -> Document:
             }
             for row in plan.rows
         ],
+        "fields": [
+            {
+                "snapshotter": None if field.snapshotter is None else shown(field.snapshotter),
+                "bucket": [shown(part) for part in field.bucket],
+                "key": shown(field.key),
+                "why": field.why,
+            }
+            for field in plan.fields
+        ],
         "removals": [
             {
                 "kind": removal.target.value,

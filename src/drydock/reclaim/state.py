@@ -7,14 +7,16 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.names import RawPath
 from drydock.model.text import shown
-from drydock.reclaim.journal import NAME, Journal, read_journal
+
+if TYPE_CHECKING:
+    from drydock.reclaim.journal import Journal
 
 PLACES: Final = (RawPath(b"/var/lib/drydock"), RawPath(b"/run/drydock"), RawPath(b"/dev/shm/drydock"))
 """Tried in this order; all but the first are lost with a reboot."""
@@ -81,21 +83,35 @@ def find_unfinished(root: RawPath, places: Iterable[RawPath] = PLACES) -> list[J
 
     Nor is one that wrote down no action: it did nothing.
     """
-    found: list[Journal] = []
+    return sorted(
+        (journal for journal in _journals(root, places) if journal.finished is None), key=lambda journal: journal.time
+    )
+
+
+def has_later(journal: Journal) -> bool:
+    """Whether another run worked on the same root since, as far as its journal lies beside this one or by default."""
+    beside = RawPath(os.path.dirname(os.path.dirname(journal.path)))
+    others = _journals(journal.root, dict.fromkeys(places_with(beside)))
+    return any(other.path != journal.path and other.time >= journal.time for other in others)
+
+
+def _journals(root: RawPath, places: Iterable[RawPath]) -> Iterator[Journal]:
+    """Those of runs on ``root`` that wrote down an action, and are not going any more."""
     for place in places:
         with suppress(OSError):
             base = _open_base(place, create=False)
             try:
                 for run in sorted(map(os.fsencode, os.listdir(base)))[-_RUNS:]:
                     journal = _read_abandoned(base, RawPath(os.path.join(place, run)), run)
-                    if journal is not None and journal.root == root and journal.entries and journal.finished is None:
-                        found.append(journal)
+                    if journal is not None and journal.root == root and journal.entries:
+                        yield journal
             finally:
                 os.close(base)
-    return sorted(found, key=lambda journal: journal.time)
 
 
 def _read_abandoned(base: int, path: RawPath, run: bytes) -> Journal | None:
+    from drydock.reclaim.journal import NAME, read_journal  # noqa: PLC0415 - most hosts have no journal
+
     try:
         directory = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base)
     except OSError:

@@ -20,6 +20,7 @@ from drydock.reclaim.cuts import is_in_place
 from drydock.reclaim.edit import Standing, revert, standing
 from drydock.reclaim.journal import Entry, Journal, close_abandoned
 from drydock.reclaim.quarantine import put_back
+from drydock.reclaim.state import has_later
 
 
 def undo(journal: Journal, held: Held) -> Run:
@@ -36,6 +37,9 @@ def undo(journal: Journal, held: Held) -> Run:
     run = Run(journal.root, journal.path, "the journal that was undone")
     edits = [entry for entry in reversed(journal.entries) if entry.do == "edit"]
     barred = next(filter(None, (_hindrance(held, entry) for entry in edits)), "")
+    if not barred and (journal.taken_over or (journal.finished is None and has_later(journal))):
+        # What a killed run's edit let go of and its journal does not name yet, the later run removed as nobody's.
+        barred = "a later run went on where this one was stopped"
     anchor = open_anchor(journal.root)
     try:
         for entry in reversed(journal.entries):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import drydock
 from drydock.model.findings import Finding
+from drydock.model.inventories import Inventory
 from drydock.model.leases import Holding
 from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
-from drydock.model.objects import StoreObject
+from drydock.model.objects import StoreObject, Verdict
 from drydock.model.plans import Withheld
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
@@ -71,11 +73,13 @@ def _root(scan: Scan) -> Document:
 
 def _parts(scan: Scan) -> dict[str, list[Document]]:
     verdict = scan.verdict
+    named = {} if scan.inventory is None else {"holders": _holders(verdict, scan.inventory)}
     return {
         "objects": [_object(found) for found in verdict.objects],
         "leases": [_lease(holding) for holding in verdict.leases],
         "findings": [_finding(finding) for finding in verdict.findings],
         "withheld": [_withheld(withheld) for withheld in scan.withheld],
+        **named,
     }
 
 
@@ -113,6 +117,23 @@ def _lease(holding: Holding) -> Document:
         "resources": holding.resources,
         "only_bytes": holding.only,
     }
+
+
+def _holders(verdict: Verdict, inventory: Inventory) -> list[Document]:
+    counts = Counter(place for holder in inventory.holders for place in holder.objects)
+    sizes = [found.allocated for found in verdict.objects]
+    return [
+        {
+            **reference(holder.ref),
+            "names": [shown(name) for name in holder.names],
+            "class": None if holder.lease is None else holder.lease.value,
+            "owner": holder.owner,
+            "objects": len(holder.objects),
+            "bytes": sum(sizes[place] for place in holder.objects),
+            "only_bytes": sum(sizes[place] for place in holder.objects if counts[place] == 1),
+        }
+        for holder in inventory.holders
+    ]
 
 
 def _finding(finding: Finding) -> Document:

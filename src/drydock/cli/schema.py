@@ -1,0 +1,17 @@
+"""``drydock schema``."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import click
+
+
+@click.command()
+@click.argument("name", type=click.Choice(("scan", "plan", "journal", "explain", "pulls")))
+def schema(name: str) -> None:
+    """Print the JSON Schema of a document that drydock writes.
+
+    That of the journal is for one of its lines.
+    """
+    click.echo(files("drydock").joinpath(f"schemas/{name}.json").read_text(encoding="utf-8"), nl=False)

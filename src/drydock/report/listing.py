@@ -1,0 +1,67 @@
+"""Lists as tables and as documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import drydock
+from drydock.model.listings import Cell, Listing, ListKind
+from drydock.model.names import UnixNano
+from drydock.model.text import shown
+from drydock.model.times import show_time
+from drydock.report.amounts import show_bytes
+
+_SIZES = frozenset(("bytes", "size", "received", "total", "only_bytes"))
+_COLUMNS = {
+    ListKind.IMAGES: ("namespace", "name", "digest", "bytes", "platforms", "damaged"),
+    ListKind.CONTAINERS: ("namespace", "id", "name", "image", "engine", "snapshotter", "bytes", "state"),
+    ListKind.SNAPSHOTS: ("namespace", "snapshotter", "key", "parent", "kind", "bytes", "state", "held_by"),
+    ListKind.LEASES: ("namespace", "id", "class", "created", "expires", "resources", "only_bytes", "owner"),
+    ListKind.CONTENT: ("namespace", "digest", "size", "state", "held_by"),
+    ListKind.INGESTS: ("namespace", "ref", "received", "total", "updated", "state", "held_by"),
+}
+
+
+def listing_document(listings: Iterable[Listing], kind: ListKind, now: UnixNano) -> dict[str, Any]:
+    """The document ``drydock.ls/1``."""
+    return {
+        "schema": "drydock.ls/1",
+        "drydock": drydock.__version__,
+        "now": show_time(now),
+        "kind": kind.value,
+        "roots": [
+            {"path": shown(listing.root), "unread": listing.unread, kind.value: listing.rows} for listing in listings
+        ],
+    }
+
+
+def listing_lines(listings: Iterable[Listing]) -> Iterator[str]:
+    """Each list as a table, whole lines, columns apart by two blanks."""
+    for number, listing in enumerate(listings):
+        if number:
+            yield ""
+        yield f"{shown(listing.root)}: {len(listing.rows)} {listing.kind.value}"
+        columns = _COLUMNS[listing.kind]
+        cells = [[_cell(column, row[column]) for column in columns] for row in listing.rows]
+        titles = [column.upper().replace("_", " ") for column in columns]
+        widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
+        if cells:
+            for line in (titles, *cells):
+                yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _cell(column: str, value: Cell) -> str:
+    if value is None or value in ("", []):
+        return "-"
+    if isinstance(value, int) and column in _SIZES:
+        return show_bytes(value)
+    if isinstance(value, list):
+        return (
+            value[0]
+            if len(value) == 1
+            else f"{value[0]} +{len(value) - 1}"
+            if column != "platforms"
+            else ",".join(value)
+        )
+    return str(value)

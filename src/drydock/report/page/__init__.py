@@ -1,0 +1,131 @@
+"""A scan as one page that needs nothing else: text, data, style and scripts in one file.
+
+Nothing from a store is trusted: text goes through Jinja2's escaping, data is JSON in which no markup can begin, scripts
+set text and never markup, and a policy in the page allows its own style and script by their hashes and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import drydock
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.objects import State
+from drydock.model.scans import Scan
+from drydock.model.times import show_time
+from drydock.report.amounts import show_bytes, show_count
+from drydock.report.catalogue import Listing
+from drydock.report.summary import Summary, summarize, target
+
+_SCRIPTS = ("start.js", "detail.js", "treemap.js", "map.js", "time.js", "list.js")
+
+
+def render_page(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> str:
+    """The page.
+
+    Args:
+        scans: made with their inventory.
+        now: when it was.
+        where: what was scanned, for the commands; None for this host.
+
+    Raises:
+        ValueError: a scan was made without its inventory.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - only a page pays for it
+    from markupsafe import Markup  # noqa: PLC0415 - the same
+
+    environment = Environment(
+        loader=PackageLoader("drydock.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    style, script = _read("page.css"), _script()
+    summaries = [summarize(scan, where) for scan in scans]
+    return environment.get_template("page.html").render(
+        title=_title(summaries),
+        now=show_time(now).removesuffix("Z").replace("T", " "),
+        version=drydock.__version__,
+        roots=[_root(summary) for summary in summaries],
+        legend=[state.value for state in State],
+        data=_data(scans, now, where),
+        # Both are this package's own files, and hold no "</".
+        style=Markup(style),  # noqa: S704 - the same
+        script=Markup(script),  # noqa: S704 - the same
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+    )
+
+
+def _data(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> dict[str, Any]:
+    roots = []
+    for scan in scans:
+        if scan.inventory is None:
+            raise ValueError("a page needs scans made with their inventory")
+        roots.append(Listing(scan, scan.inventory).document())
+    return {"now": now // 10**9, "where": target(where), "roots": roots}
+
+
+def _title(summaries: Sequence[Summary]) -> str:
+    if not summaries:
+        return "nothing found"
+    used = show_bytes(sum(summary.used for summary in summaries))
+    free = [summary.free.size for summary in summaries if summary.free.commands]
+    leased = [summary.leases.size for summary in summaries if summary.leases.words]
+    words = [f"{used} used", f"{' and '.join(free[:3])} can be freed now" if free else "nothing can be freed now"]
+    if leased:
+        words.append(f"{' and '.join(leased[:3])} by ending leases")
+    damage = sum(count for summary in summaries for _, count in summary.damage)
+    if damage:
+        words.append(f"{damage} damaged")
+    return ", ".join(words)
+
+
+def _root(summary: Summary) -> dict[str, Any]:
+    return {
+        "path": summary.path,
+        "about": summary.about,
+        "used": show_bytes(summary.used),
+        "databases": show_bytes(summary.databases),
+        "states": [
+            {
+                "name": state.value,
+                "bytes": total.bytes,
+                "size": show_bytes(total.bytes),
+                "count": show_count(total.count, "object"),
+            }
+            for state, total in summary.states
+        ],
+        "free": {
+            "size": summary.free.size,
+            "words": " ".join(summary.free.words),
+            "commands": summary.free.commands,
+        },
+        "leases": {
+            "size": summary.leases.size,
+            "classes": summary.leases.words,
+            "commands": summary.leases.commands,
+        },
+        "damage": {
+            "count": sum(count for _, count in summary.damage),
+            "kinds": [f"{code}: {count}" for code, count in summary.damage],
+            "words": summary.damaged,
+            "remedies": summary.remedies,
+        },
+        "notes": summary.notes,
+    }
+
+
+def _read(name: str) -> str:
+    return files("drydock.report").joinpath(f"page/{name}").read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    own = "\n".join(_read(name) for name in _SCRIPTS)
+    return f'(() => {{\n"use strict";\n{own}}})();\n'
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,97 @@
+// The table: filtered, sorted, and drawn a few hundred lines at a time.
+const COLUMNS = [
+  ["Is", WHAT], ["Name", NAME], ["State", STATE], ["Size", BYTES], ["Frees alone", ONLY], ["Came", CAME], ["Ends", ENDS],
+];
+const NUMBERS = [BYTES, ONLY, CAME, ENDS];
+const WIDTHS = { [WHAT]: "14%", [NAME]: "30%", [STATE]: "12%", [CAME]: "13%", [ENDS]: "13%" };
+const OBJECTS = ["blob", "ingest", "snapshot"];
+const SELECTIONS = {
+  All: () => true,
+  Images: (row) => row[KIND] === "image",
+  Containers: (row) => row[KIND] === "container",
+  Leases: (row) => row[KIND] === "lease",
+  "Interrupted pulls": (row) => row[KIND] === "pull",
+  Orphans: (row) => row[STATE] === "orphaned",
+  "Held by nothing": (row) => OBJECTS.includes(row[KIND]) && ["orphaned", "unreachable"].includes(row[STATE]),
+  Damaged: (row) => ["missing", "corrupt", "damage"].includes(row[STATE]),
+  Findings: (row) => row[KIND] === "finding",
+  Objects: (row) => OBJECTS.includes(row[KIND]),
+};
+const PAGE = 200;
+let selection = "All", column = BYTES, down = true, found = rows, drawn = 0;
+
+function texts(entry) {
+  entry.text ??= [entry.row[WHAT], entry.row[NAME], entry.row[STATE], ...entry.row[FACTS].map(([, value]) => value)].join("\n").toLowerCase();
+  return entry.text;
+}
+
+function compare(a, b) {
+  const left = a.row[column], right = b.row[column];
+  if (left === null || right === null) return left === right ? 0 : left === null ? 1 : -1;
+  const order = NUMBERS.includes(column) ? left - right : left === right ? 0 : left < right ? -1 : 1;
+  return down ? -order : order;
+}
+
+function select() {
+  const words = element("find").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const wanted = SELECTIONS[selection];
+  found = rows.filter((entry) => wanted(entry.row) && words.every((word) => texts(entry).includes(word)));
+  found.sort(compare);
+  for (const button of element("kinds").children) button.setAttribute("aria-pressed", String(button.dataset.name === selection));
+  for (const head of document.querySelectorAll("#list th")) {
+    const own = Number(head.dataset.column) === column;
+    if (own) head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    else head.removeAttribute("aria-sort");
+    head.querySelector("span").textContent = own ? (down ? " ↓" : " ↑") : "";
+  }
+  const bytes = found.reduce((sum, { row }) => sum + (OBJECTS.includes(row[KIND]) ? row[BYTES] : 0), 0);
+  element("count").textContent = `${found.length} of ${rows.length}${bytes ? `; objects among them: ${size(bytes)}` : ""}`;
+  document.querySelector("#list tbody").replaceChildren();
+  drawn = 0;
+  more();
+}
+
+function cell(row, place, title) {
+  const value = NUMBERS.slice(2).includes(place) ? when(row[place]) : NUMBERS.includes(place) ? size(row[place]) : row[place];
+  const classes = place === NAME ? "name" : place === STATE ? "state" : NUMBERS.includes(place) ? "number" : "";
+  const made = make("td", { class: classes || null, "data-label": value === "" ? null : title });
+  if (place === STATE) made.append(dot(value));
+  made.append(place === NAME ? make("div", {}, value) : value);
+  return made;
+}
+
+function more() {
+  const body = document.querySelector("#list tbody");
+  const lines = found.slice(drawn, drawn + PAGE).map((entry) => {
+    const line = make("tr", { tabindex: "0", onclick: () => show(entry) }, ...COLUMNS.map(([title, place]) => cell(entry.row, place, title)));
+    line.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") show(entry);
+      else if (event.key === "ArrowDown") line.nextElementSibling?.focus();
+      else if (event.key === "ArrowUp") line.previousElementSibling?.focus();
+      else return;
+      event.preventDefault();
+    });
+    return line;
+  });
+  body.append(...lines);
+  drawn += lines.length;
+  element("more").hidden = drawn >= found.length;
+  element("more").textContent = `Show more (${found.length - drawn} left)`;
+}
+
+element("kinds").append(...Object.keys(SELECTIONS).map((name) => {
+  const count = rows.filter(({ row }) => SELECTIONS[name](row)).length;
+  return make("button", { type: "button", "data-name": name, onclick: () => { selection = name; select(); } }, `${name} ${count}`);
+}));
+document.querySelector("#list thead tr").append(...COLUMNS.map(([title, place]) => {
+  const sort = () => {
+    [column, down] = [place, column === place ? !down : NUMBERS.includes(place)];
+    select();
+  };
+  const head = make("th", { scope: "col", "data-column": place, class: NUMBERS.includes(place) ? "number" : null }, make("button", { type: "button", onclick: sort }, title, make("span", { "aria-hidden": "true" })));
+  head.style.width = WIDTHS[place] ?? "";
+  return head;
+}));
+element("find").addEventListener("input", select);
+element("more").addEventListener("click", more);
+select();

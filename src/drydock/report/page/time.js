@@ -1,0 +1,92 @@
+// The time line: bytes by when they came, then leases by when they end.
+const SVG = "http://www.w3.org/2000/svg";
+const HEIGHT = 150, TOP = 18;
+
+function shape(tag, attributes, title) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (title) {
+    const said = document.createElementNS(SVG, "title");
+    said.textContent = title;
+    made.append(said);
+  }
+  return made;
+}
+
+function label(x, y, words, anchor = "start") {
+  const made = shape("text", { x, y, "text-anchor": anchor });
+  made.textContent = words;
+  return made;
+}
+
+// Where the first (or the last) few of all that weighs begin: one wrong clock must not squeeze the rest.
+function edge(entries, time, weight, share) {
+  const sorted = [...entries].sort((a, b) => time(a) - time(b));
+  let left = sorted.reduce((sum, entry) => sum + weight(entry), 0) * share;
+  return time(sorted.find((entry) => (left -= weight(entry)) < 0) ?? sorted.at(-1));
+}
+
+function columns(items, time, from, to, count) {
+  const made = Array.from({ length: count }, () => []);
+  const span = Math.max(to - from, 1);
+  for (const item of items) made[Math.min(count - 1, Math.max(0, Math.floor(((time(item) - from) / span) * count)))].push(item);
+  return made;
+}
+
+function timeLine() {
+  const box = element("time");
+  const came = rows.filter(({ row }) => ["blob", "ingest", "snapshot"].includes(row[KIND]) && row[CAME] !== null && row[BYTES] > 0);
+  const leases = rows.filter(({ row }) => row[KIND] === "lease");
+  const ends = leases.filter(({ row }) => row[ENDS] !== null && row[ENDS] >= data.now);
+  const past = leases.filter(({ row }) => row[ENDS] !== null && row[ENDS] < data.now).length;
+  const never = leases.filter(({ row }) => row[ENDS] === null).length;
+  element("time-words").textContent = [
+    came.length ? `${size(came.reduce((sum, { row }) => sum + row[BYTES], 0))} in ${came.length} objects with a time.` : "No object has a time.",
+    `Of ${leases.length} leases, ${ends.length} will end by themselves, ${past} ended already, ${never} never end by themselves.`,
+  ].join(" ");
+  const width = box.clientWidth;
+  const svg = shape("svg", { viewBox: `0 0 ${width} 195`, role: "img", "aria-label": element("time-words").textContent });
+  const now = ends.length ? Math.round(width * 0.68) : width - 40;
+  if (came.length) arrivals(svg, came, now);
+  svg.append(shape("line", { x1: 0, y1: TOP + HEIGHT, x2: width, y2: TOP + HEIGHT }));
+  svg.append(shape("line", { x1: now, y1: 0, x2: now, y2: TOP + HEIGHT, class: "now" }), label(now, TOP + HEIGHT + 34, "now", "middle"));
+  if (ends.length) future(svg, ends, now, width);
+  box.replaceChildren(svg);
+}
+
+function arrivals(svg, came, now) {
+  const from = edge(came, ({ row }) => row[CAME], ({ row }) => row[BYTES], 0.005);
+  const count = Math.max(10, Math.floor(now / 14)), step = now / count;
+  const steps = columns(came, ({ row }) => row[CAME], from, data.now, count);
+  const sums = steps.map((items) => items.reduce((sum, { row }) => sum + row[BYTES], 0));
+  const most = Math.max(...sums);
+  steps.forEach((items, place) => {
+    let y = TOP + HEIGHT;
+    const start = from + ((data.now - from) / count) * place;
+    for (const state of STATES) {
+      const bytes = items.reduce((sum, { row }) => sum + (row[STATE] === state ? row[BYTES] : 0), 0);
+      if (!bytes) continue;
+      const height = Math.max(2, (bytes / most) * HEIGHT);
+      y -= height;
+      svg.append(shape("rect", { x: place * step, y, width: Math.max(step - 2, 2), height, class: `state-${tone(state)}` }, `from ${when(Math.floor(start))}: ${size(bytes)} ${state}`));
+    }
+  });
+  svg.append(label(0, TOP + HEIGHT + 18, `${came.some(({ row }) => row[CAME] < from) ? "before " : ""}${when(from)}`), label(0, 10, `came; the highest is ${size(most)}`));
+}
+
+function future(svg, ends, now, width) {
+  const to = edge(ends, ({ row }) => row[ENDS], () => 1, 0.95);
+  const room = width - now - 8, count = Math.max(4, Math.floor(room / 14)), step = room / count;
+  const steps = columns(ends, ({ row }) => row[ENDS], data.now, to, count);
+  const most = Math.max(...steps.map((items) => items.length));
+  steps.forEach((items, place) => {
+    if (!items.length) return;
+    const height = Math.max(4, (items.length / most) * HEIGHT);
+    const frees = items.reduce((sum, { row }) => sum + (row[ONLY] ?? 0), 0);
+    const names = items.slice(0, 5).map(({ row }) => `${row[WHAT]} ${row[NAME]} ends ${when(row[ENDS])}`).join("\n");
+    svg.append(shape("rect", { x: now + 6 + place * step, y: TOP + HEIGHT - height, width: Math.max(step - 2, 2), height, class: "state-leased" }, `${items.length} leases, ${size(frees)}\n${names}`));
+  });
+  svg.append(label(now + 6, 10, `${ends.length} leases end`), label(width, TOP + HEIGHT + 18, `${when(to)}${ends.some(({ row }) => row[ENDS] > to) ? " or later" : ""}`, "end"));
+}
+
+new ResizeObserver(timeLine).observe(element("time"));

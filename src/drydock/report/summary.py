@@ -1,0 +1,153 @@
+"""A scan in words, for a page and for a ticket: what is used, what can be freed and how, what is damaged."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+
+from drydock.model.findings import Finding, Severity
+from drydock.model.leases import LeaseClass
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.objects import State
+from drydock.model.scans import Scan, Total
+from drydock.model.text import shown
+from drydock.model.times import show_span, show_time
+from drydock.report.amounts import show_bytes, show_count
+
+_LISTED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the summary's parts. Every text is shown."""
+
+    size: str
+    words: tuple[str, ...]
+    commands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One root in words. Every text is shown."""
+
+    path: str
+    about: str
+    states: tuple[tuple[State, Total], ...]
+    """Those of which something is there."""
+    used: int
+    """Bytes of every object and of the databases."""
+    databases: int
+    free: Part
+    leases: Part
+    damage: tuple[tuple[str, int], ...]
+    """Codes of findings of damage, and how many there are of each; the most first."""
+    damaged: tuple[str, ...]
+    """The first of them."""
+    remedies: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What could not be read, what is to be finished, what looks free and is kept."""
+
+
+def summarize(scan: Scan, where: RawPath | None) -> Summary:
+    """Say of one root what a person needs first.
+
+    Args:
+        scan: the root.
+        where: what was scanned, for the commands; None for this host.
+    """
+    store = scan.verdict.store
+    totals = scan.totals()
+    damage = [finding for finding in scan.verdict.findings if finding.severity is Severity.DAMAGE]
+    return Summary(
+        shown(store.root.path),
+        _about(scan),
+        tuple((state, total) for state, total in totals.items() if total.count),
+        sum(total.bytes for total in totals.values()) + store.database_bytes,
+        store.database_bytes,
+        _free(scan, where),
+        _leases(scan, where),
+        tuple(Counter(finding.code for finding in damage).most_common()),
+        tuple(_first([finding.message for finding in damage])),
+        tuple(dict.fromkeys(finding.remedy for finding in damage[:_LISTED] if finding.remedy)),
+        tuple(_notes(scan)),
+    )
+
+
+def command(words: str, where: RawPath | None) -> str:
+    """A command to type, about what was scanned."""
+    return f"drydock {words}{target(where)}"
+
+
+def target(where: RawPath | None) -> str:
+    """What was scanned as the end of a command, with a blank before it; empty for this host."""
+    return "" if where is None else f" {shlex.quote(shown(where))}"
+
+
+def _about(scan: Scan) -> str:
+    store = scan.verdict.store
+    namespaces = ", ".join(sorted(shown(namespace) for namespace in store.metadata.namespaces)) or "none"
+    sizes = "as containerd recorded them" if store.measured == "recorded" else "as measured on disk"
+    return f"{store.root.engine.value}; namespaces: {namespaces}; sizes of committed snapshots {sizes}"
+
+
+def _free(scan: Scan, where: RawPath | None) -> Part:
+    total = scan.reclaimable()
+    if scan.plan.is_empty:
+        return Part("nothing", ("Something references everything that is there.",))
+    what = show_count(total.count, "file or directory")
+    return Part(
+        show_bytes(total.bytes),
+        (f"In {what} that nothing references.",),
+        (command("clean", where), command("clean --apply", where)),
+    )
+
+
+def _leases(scan: Scan, where: RawPath | None) -> Part:
+    by_class = {kind: total for kind, total in scan.leased().items() if kind is not LeaseClass.EXPIRED}
+    if not by_class:
+        return Part("nothing", ())
+    commands = []
+    if LeaseClass.TEMPORARY in by_class:
+        commands += ["pulls", "clean --end-leases temporary"]
+    if LeaseClass.OWNERLESS in by_class:
+        commands.append("clean --end-leases ownerless")
+    return Part(
+        show_bytes(sum(total.bytes for total in by_class.values())),
+        tuple(
+            f"{kind.value}: {show_count(total.count, 'lease')}, {show_bytes(total.bytes)}{_end(scan, kind)}"
+            for kind, total in by_class.items()
+        ),
+        tuple(command(words, where) for words in commands),
+    )
+
+
+def _end(scan: Scan, kind: LeaseClass) -> str:
+    holdings = [holding for holding in scan.verdict.leases if holding.kind is kind]
+    ends: list[UnixNano] = [holding.expires for holding in holdings if holding.expires is not None]
+    if not ends:
+        return "; they do not end by themselves"
+    last = max(ends)
+    never = f", {len(holdings) - len(ends)} without an end" if len(ends) < len(holdings) else ""
+    return f"; the last ends {show_time(last)}, in {show_span(last - scan.verdict.now)}{never}"
+
+
+def _notes(scan: Scan) -> list[str]:
+    findings = scan.verdict.findings
+    blind = [finding.message for finding in findings if finding.severity is Severity.BLIND]
+    notes = [f"Could not be read or understood: {message}" for message in _first(blind)]
+    unfinished: list[Finding] = [
+        finding for finding in findings if finding.severity is Severity.NOTE and finding.remedy
+    ]
+    notes += [f"{finding.message}. What to do: {finding.remedy}" for finding in unfinished[:_LISTED]]
+    if scan.withheld:
+        size = show_bytes(sum(each.bytes for each in scan.withheld))
+        reasons = Counter(each.reason for each in scan.withheld).most_common(_LISTED)
+        said = "; ".join(f"{reason} ({show_count(count, 'object')})" for reason, count in reasons)
+        notes.append(f"Looks free and is kept: {size}, because {said}")
+    return notes
+
+
+def _first(messages: list[str]) -> list[str]:
+    more = len(messages) - _LISTED
+    return [*messages[:_LISTED], f"and {more} more"] if more > 0 else messages

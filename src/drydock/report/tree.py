@@ -1,0 +1,193 @@
+"""A store as a tree for a terminal or a pipe: the largest first, with bars of what is shared and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from drydock.model.objects import StoreObject
+from drydock.model.scans import Scan
+from drydock.model.text import shown
+from drydock.report.amounts import show_bytes, show_count
+from drydock.report.branch import Branch, grow
+from drydock.report.parts import Parts
+
+_SIZE = 10
+_NARROWEST_BAR, _WIDEST_BAR = 6, 24
+_NARROWEST_NAME = 40
+
+
+class Span(NamedTuple):
+    """A piece of a line."""
+
+    text: str
+    style: str
+    """As rich names it; empty for none."""
+
+
+class _Signs(NamedTuple):
+    alone: str
+    shared: str
+    branch: str
+    last: str
+    down: str
+    cut: str
+
+
+_BLOCKS = _Signs("█", "░", "├─ ", "└─ ", "│  ", "…")
+_ASCII = _Signs("#", ".", "|- ", "`- ", "|  ", "~")
+_COLOURS = {
+    "live": "green",
+    "leased": "yellow",
+    "unreachable": "cyan",
+    "orphaned": "magenta",
+    "missing": "red",
+    "corrupt": "red",
+    "foreign": "bright_black",
+}
+
+
+class _Item(NamedTuple):
+    """What one line is about."""
+
+    name: str
+    note: str
+    bytes: int
+    alone: int
+    """Bytes that nothing else holds; the bar's first part."""
+    shared: int
+    """The bar's second part."""
+    style: str
+    below: Branch | None
+
+
+def tree_lines(
+    scans: Sequence[Scan], *, depth: int, top: int, width: int | None, blocks: bool = True
+) -> Iterator[list[Span]]:
+    """Each root as a tree; sizes on the left add up, and a shared byte counts once.
+
+    Args:
+        scans: made with their inventory.
+        depth: how many levels below a root.
+        top: how many of each level; what is left out is counted.
+        width: columns; None for whole lines, however long.
+        blocks: whether the output can show block and line characters.
+
+    Raises:
+        ValueError: a scan was made without its inventory.
+    """
+    signs = _BLOCKS if blocks else _ASCII
+    for number, scan in enumerate(scans):
+        if number:
+            yield []
+        tree = _Tree(scan, depth, top, width, signs)
+        yield from tree.lines()
+    if scans:
+        yield []
+        words = f"  {signs.alone} nothing else holds it   {signs.shared} shared: others hold it too"
+        yield [Span(words if width is None else _chop(words, width), "bright_black")]
+
+
+class _Tree:
+    def __init__(self, scan: Scan, depth: int, top: int, width: int | None, signs: _Signs) -> None:
+        self._objects = scan.verdict.objects
+        self._parts = Parts(scan.verdict)
+        self._root = grow(scan)
+        self._depth, self._top, self._width, self._signs = depth, top, width, signs
+        room = (100 if width is None else width) - _SIZE - 4 - _NARROWEST_NAME
+        self._bar = min(_WIDEST_BAR, room) if room >= _NARROWEST_BAR else 0
+
+    def lines(self) -> Iterator[list[Span]]:
+        yield self._line(self._of_branch(self._root), "")
+        yield from self._below(self._root, "", 1)
+
+    def _below(self, branch: Branch, lead: str, level: int) -> Iterator[list[Span]]:
+        if level > self._depth:
+            return
+        items = [self._of_branch(each) for each in branch.branches]
+        items += [self._of_object(self._objects[place], branch.is_shared) for place in branch.objects]
+        items.sort(key=lambda item: -item.bytes)
+        shown_items, rest = items[: self._top], items[self._top :]
+        for number, item in enumerate(shown_items):
+            last = number == len(shown_items) - 1 and not rest
+            yield self._line(item, lead + (self._signs.last if last else self._signs.branch))
+            if item.below is not None:
+                yield from self._below(item.below, lead + ("   " if last else self._signs.down), level + 1)
+        if rest:
+            left = sum(item.bytes for item in rest)
+            yield self._line(
+                _Item(f"and {len(rest)} more", "", left, 0, 0, "bright_black", None), lead + self._signs.last
+            )
+
+    def _of_branch(self, branch: Branch) -> _Item:
+        name = branch.name if branch.kind in ("root", "group") else f"{branch.kind} {branch.name}"
+        objects = show_count(branch.count, "object")
+        if branch.holder is None:
+            note = objects if branch.count else ""
+            style = "bold" if branch.kind in ("root", "namespace") else ""
+            shared = branch.bytes if branch.is_shared else 0
+            return _Item(name, note, branch.bytes, branch.bytes - shared, shared, style, branch)
+        more = branch.reached - branch.only
+        note = f"{show_bytes(branch.only)} alone, {show_bytes(more)} shared" if more else objects
+        return _Item(name, note, branch.bytes, branch.only, more, "", branch)
+
+    def _of_object(self, found: StoreObject, is_shared: bool) -> _Item:
+        alone = 0 if is_shared else found.allocated
+        style = _COLOURS[found.state.value]
+        name = f"{self._parts.of(found)} {shown(found.id)}"
+        return _Item(name, found.state.value, found.allocated, alone, found.allocated - alone, style, None)
+
+    def _line(self, item: _Item, lead: str) -> list[Span]:
+        spans = [Span(f"{show_bytes(item.bytes):>{_SIZE}}  ", "")]
+        if self._bar:
+            spans += self._bars(item)
+        spans.append(Span(lead, "bright_black"))
+        note = f"  ({item.note})" if item.note else ""
+        if self._width is None:
+            return [*spans, Span(item.name, item.style), Span(note, "bright_black")]
+        room = self._width - sum(_columns(span.text) for span in spans)
+        if _columns(item.name) + len(note) > room and room < _NARROWEST_NAME + len(note):
+            note = ""
+        name = _cut(item.name, room - len(note), self._signs.cut)
+        return _fit([*spans, Span(name, item.style), Span(note, "bright_black")], self._width)
+
+    def _bars(self, item: _Item) -> Iterator[Span]:
+        whole = max(1, self._root.bytes)
+        # What is there at all has a bar.
+        full = min(self._bar, -(-(item.alone + item.shared) * self._bar // whole))
+        alone = min(full, -(-item.alone * self._bar // whole))
+        yield Span(self._signs.alone * alone, _bar_style(item))
+        yield Span(self._signs.shared * (full - alone), "blue")
+        yield Span(" " * (self._bar - full + 2), "")
+
+
+def _bar_style(item: _Item) -> str:
+    return item.style if item.style not in ("", "bold", "bright_black") else "blue"
+
+
+def _columns(text: str) -> int:
+    from rich.cells import cell_len  # noqa: PLC0415 - a pipe needs no widths, and must not pay for rich
+
+    return cell_len(text)
+
+
+def _chop(text: str, room: int) -> str:
+    from rich.cells import set_cell_size  # noqa: PLC0415 - see _columns
+
+    return text if _columns(text) <= room else set_cell_size(text, max(room, 0)).rstrip()
+
+
+def _cut(text: str, room: int, sign: str) -> str:
+    if _columns(text) <= room:
+        return text
+    return _chop(text, room - 1) + sign if room > 1 else _chop(text, room)
+
+
+def _fit(spans: list[Span], width: int) -> list[Span]:
+    left = width
+    fitted = []
+    for span in spans:
+        text = _chop(span.text, left) if _columns(span.text) > left else span.text
+        fitted.append(Span(text, span.style))
+        left -= _columns(text)
+    return fitted

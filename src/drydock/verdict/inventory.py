@@ -1,0 +1,109 @@
+"""Who holds what, by the names people use: each image, container and lease with everything that it reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from drydock.model.inventories import Holder, Inventory, Link
+from drydock.model.leases import LeaseClass
+from drydock.model.names import Kind, Ref
+from drydock.model.objects import Verdict
+from drydock.model.pulls import Pull
+from drydock.model.records import Image
+from drydock.verdict.graph import Graph, Node
+from drydock.verdict.judge import Reach
+from drydock.verdict.reach import mark
+
+_MOST_VISITS = 5_000_000
+
+
+def take_inventory(verdict: Verdict, reached: Reach, pulls: Iterable[Pull] = ()) -> Inventory:
+    """The holders of a root and the way to every record.
+
+    Args:
+        verdict: the root, judged.
+        reached: the marks it came from.
+        pulls: its interrupted pulls, to be handed on.
+    """
+    places: dict[Ref, list[int]] = {}
+    for place, found in enumerate(verdict.objects):
+        for ref in found.refs:
+            places.setdefault(ref, []).append(place)
+    walk = _Walk(reached.graph, places)
+    holders = tuple(
+        Holder(refs[0], tuple(ref.key for ref in refs), *_lease(reached, refs[0]), walk.objects(refs))
+        for refs in _holders(verdict, reached)
+    )
+    return Inventory(holders, _links(reached), tuple(pulls), whole=walk.left > 0)
+
+
+class _Walk:
+    """Follows references from one holder after the other, within a bound."""
+
+    def __init__(self, graph: Graph, places: Mapping[Ref, list[int]]) -> None:
+        self._graph = graph
+        self._places = places
+        self.left = _MOST_VISITS
+
+    def objects(self, refs: Iterable[Ref]) -> tuple[int, ...]:
+        reached = {Node(ref) for ref in refs}
+        queue = list(reached)
+        while queue and self.left > 0:
+            node = queue.pop()
+            targets = self._graph.targets(node)
+            self.left -= 1 + len(targets)
+            for target in targets:
+                if target not in reached:
+                    reached.add(target)
+                    queue.append(target)
+        if self.left <= 0:
+            return ()
+        return tuple(sorted({place for node in reached for place in self._places.get(node.ref, ())}))
+
+
+def _holders(verdict: Verdict, reached: Reach) -> Iterator[list[Ref]]:
+    """The records of each holder: the names of one image together."""
+    images: dict[tuple[bytes, bytes], list[Ref]] = {}
+    rest: list[list[Ref]] = []
+    for node in reached.why:
+        record = reached.graph.records.get(node.ref)
+        if isinstance(record, Image):
+            images.setdefault((record.namespace, record.target), []).append(node.ref)
+        else:
+            rest.append([node.ref])
+    for refs in images.values():
+        # A name with a tag says more than one that repeats the digest.
+        yield sorted(refs, key=lambda ref: (b"sha256:" in ref.key, ref.key))
+    yield from rest
+    for holding in verdict.leases:
+        if holding.kind is not LeaseClass.EXPIRED:
+            yield [holding.ref]
+
+
+def _lease(reached: Reach, ref: Ref) -> tuple[LeaseClass | None, str]:
+    if ref.kind is not Kind.LEASE:
+        return None, ""
+    kind, _, owner = reached.classes[ref]
+    return kind, owner
+
+
+def _links(reached: Reach) -> dict[Ref, Link]:
+    starts = [Node(ref) for ref, (kind, _, _) in reached.classes.items() if kind is not LeaseClass.EXPIRED]
+    leased = mark(reached.graph, starts, within=reached.live)
+    links: dict[Ref, Link] = {}
+    for marks in (reached.live, leased):
+        before_of: dict[Node, list[Node]] = {}
+        for node, before in marks.items():
+            if before is None:
+                why = reached.why.get(node) or reached.classes[node.ref][1]
+                links.setdefault(node.ref, Link(None, why))
+            else:
+                before_of.setdefault(before, []).append(node)
+        hows = {before: {edge.target: edge.how for edge in reached.graph.edges(before)} for before in before_of}
+        # What is reached in full as well as flat is linked in full: a chain then never turns back.
+        for flat in (False, True):
+            for before, nodes in before_of.items():
+                for node in nodes:
+                    if node.flat is flat:
+                        links.setdefault(node.ref, Link(before.ref, hows[before][node]))
+    return links

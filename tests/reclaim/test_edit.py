@@ -1,0 +1,110 @@
+"""Where a database stands with regard to an edit, told from its pages alone; errors that say what was changed."""
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.support import gobbolt, surgery
+
+from bbolt_reader import Database
+from bbolt_surgery import Deletion
+from drydock.model.errors import ActionFailed, DiskFull
+from drydock.model.text import shown
+from drydock.reclaim.edit import Standing, edit, revert, standing
+
+pytestmark = pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}")
+
+
+SHAPE = "nested"
+
+
+@pytest.fixture
+def database(tmp_path):
+    """A database of Go's, a copy of it, an edit, and the lock's descriptor."""
+    path, backup = tmp_path / "db", tmp_path / "backup"
+    gobbolt.fill(path, SHAPE, count=200)
+    shutil.copy(path, backup)
+    fd = os.open(path, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    with Database.open(path) as opened:
+        deletions = [Deletion((), key) for key, _ in list(opened.root.items())[:1]]
+    yield path, backup, deletions, fd
+    os.close(fd)
+
+
+def noted(database):
+    """Make the edit; what a journal would keep of it."""
+    path, backup, deletions, fd = database
+    return {**edit(fd, os.fsencode(path), deletions, lambda _: None), "backup": shown(os.fsencode(backup))}
+
+
+def test_an_edit_stands_until_it_is_taken_back(database):
+    """Edited, then as it was; reverted a second time it is refused, since somebody committed: ourselves."""
+    path, backup, _, fd = database
+    fields = noted(database)
+    assert standing(fd, os.fsencode(path), fields) is Standing.EDITED
+    revert(fd, os.fsencode(path), fields)
+    assert standing(fd, os.fsencode(path), fields) is Standing.FORMER
+    # Of a copy: the lock keeps Go out.
+    copy = shutil.copy(path, f"{path}.copy")
+    assert gobbolt.dump(Path(copy)) == gobbolt.dump(backup)
+    with pytest.raises(ActionFailed):
+        revert(fd, os.fsencode(path), fields)
+
+
+def test_an_edit_that_never_counted(database):
+    """The note was written and the commit was not: as it was before."""
+    path, _, deletions, fd = database
+    notes = []
+
+    def stop(fields):
+        notes.append(fields)
+        raise ActionFailed("the journal is full")
+
+    with pytest.raises(ActionFailed, match="the journal is full"):
+        edit(fd, os.fsencode(path), deletions, stop)
+    assert standing(fd, os.fsencode(path), notes[0]) is Standing.FORMER
+
+
+def test_somebody_else_wrote(database):
+    """Go's bbolt committed since the edit: moved, and not reverted."""
+    path, _, _, fd = database
+    fields = noted(database)
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    assert gobbolt.churn(path, 2, 20) == ""
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    assert standing(fd, os.fsencode(path), fields) is Standing.MOVED
+    after = path.read_bytes()
+    with pytest.raises(ActionFailed):
+        revert(fd, os.fsencode(path), fields)
+    assert path.read_bytes() == after
+
+
+def test_a_root_on_the_same_page_is_not_enough(database, tmp_path):
+    """One commit later with the root where it was, but other contents than the backup's: somebody else's commit."""
+    path, _, deletions, fd = database
+    fields = noted(database)
+    revert(fd, os.fsencode(path), fields)
+    other = tmp_path / "other"
+    shutil.copy(path, other)
+    surgery.edit(other, deletions)
+    for backup in (other, tmp_path / "not-there"):
+        assert standing(fd, os.fsencode(path), {**fields, "backup": str(backup)}) is Standing.MOVED
+
+
+@pytest.mark.parametrize("number", [28, 5])
+def test_an_error_says_whether_room_was_missing(database, monkeypatch, number):
+    """ENOSPC is DiskFull, which can be helped; any other is not. Nothing is changed by either."""
+    path, _, deletions, fd = database
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fallocate", fail)
+    with pytest.raises(ActionFailed) as raised:
+        edit(fd, os.fsencode(path), deletions, lambda _: None)
+    assert isinstance(raised.value, DiskFull) == (number == 28)
+    assert path.read_bytes() == before

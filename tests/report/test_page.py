@@ -1,0 +1,426 @@
+"""The page, opened from a file in a real browser that can reach nothing."""
+
+import json
+import re
+import shlex
+import socket
+import time
+
+import pytest
+from tests.support.browser import SIZES, THEMES, browser, opened
+from tests.support.captures import capture, captures
+from tests.support.documents import run
+from tests.support.populations import population
+from tests.support.scans import scan_of_everything
+from tests.support.values import NOW
+
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.text import shown
+from drydock.model.times import parse_time
+from drydock.pipeline import scan as run_scan
+from drydock.report.amounts import show_bytes
+from drydock.report.page import render_page
+
+HOSTILE = (
+    "</script><script>window.bad=1</script><img src=x onerror=window.bad=2>\u2028"
+    "<!--{{ 7*7 }}{% raw %}\"'`&amp;${window.bad=3}\\\x1b[31m\u202e"
+).encode()
+CAPTURE = "docker-28.5-interrupted-pull"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """One browser for all tests of this file."""
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def hostile(chromium, tmp_path):
+    """The page of a store in which everything has a name that would harm it."""
+    yield from _open(chromium, tmp_path, scan_of_everything(HOSTILE, inventory=True))
+
+
+@pytest.fixture
+def plain(chromium, tmp_path):
+    """The page of a store with a bit of everything."""
+    yield from _open(chromium, tmp_path, population(400))
+
+
+def _open(chromium, folder, scan):
+    file = folder / "report.html"
+    file.write_text(render_page([scan], NOW, RawPath(b"/mnt/a host")), encoding="utf-8")
+    with opened(chromium, file) as page:
+        page.scan = scan
+        yield page
+        assert page.complaints == []
+        assert page.asked == [file.as_uri()]
+
+
+def cells(page, column):
+    """What is shown in one column of the table."""
+    return page.locator(f"#list tbody tr td:nth-child({column})").all_inner_texts()
+
+
+def count(page):
+    """How many lines the filters leave."""
+    return int(re.match(r"\d+", page.locator("#count").inner_text())[0])
+
+
+def test_the_summary_is_in_words(plain):
+    """At the top: used, what can be freed now and by ending leases, damage, and the commands."""
+    totals = plain.scan.totals()
+    used = sum(total.bytes for total in totals.values()) + plain.scan.verdict.store.database_bytes
+    text = plain.locator(".summary").inner_text()
+    for words in (
+        show_bytes(used),
+        show_bytes(plain.scan.plan.bytes),
+        show_bytes(totals[next(state for state in totals if state.value == "leased")].bytes),
+        "drydock clean '/mnt/a host'",
+        "drydock clean --end-leases temporary '/mnt/a host'",
+    ):
+        assert words in text
+    assert plain.title() == f"drydock: {plain.locator('h1').inner_text()}"
+
+
+def test_the_table_has_everything(plain):
+    """A line for each image, container, lease, finding and object; the selections count them."""
+    scan = plain.scan
+    holders = [holder for holder in scan.inventory.holders if holder.lease is None]
+    wanted = len(scan.verdict.objects) + len(holders) + len(scan.verdict.leases) + len(scan.verdict.findings)
+    assert count(plain) == wanted
+    images = sum(holder.ref.kind.value == "image" for holder in holders)
+    plain.get_by_role("button", name=f"Images {images}").click()
+    assert count(plain) == images
+    assert set(cells(plain, 1)) == {"image"}
+    plain.get_by_role("button", name=re.compile("^Orphans")).click()
+    assert set(cells(plain, 3)) == {"orphaned"}
+
+
+def test_the_table_sorts(plain):
+    """By any column, both ways, by amounts and not by their text; what has no value comes last."""
+    plain.locator("#kinds button", has_text="Objects").click()
+    head = plain.locator('th[data-column="4"]')
+    assert head.get_attribute("aria-sort") == "descending"
+    sizes = sorted((each.allocated for each in plain.scan.verdict.objects), reverse=True)
+    assert cells(plain, 4) == [show_bytes(size) for size in sizes[: len(cells(plain, 4))]]
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert cells(plain, 4) == [show_bytes(size) for size in sizes[::-1][: len(cells(plain, 4))]]
+    plain.locator('th[data-column="2"] button').click()
+    names = cells(plain, 2)
+    assert names == sorted(names)
+    plain.locator("#kinds button", has_text="Leases").click()
+    plain.locator('th[data-column="7"] button').click()
+    ends = cells(plain, 7)
+    assert ends == sorted(ends, reverse=True)
+    assert ends[0]
+
+
+def test_the_table_finds(plain):
+    """Every word must be somewhere in the line; nothing found is said."""
+    plain.locator("#find").fill("SHOP/ image")
+    assert count(plain) == sum(
+        b"shop/" in holder.names[0] for holder in plain.scan.inventory.holders if holder.lease is None
+    )
+    plain.locator("#find").fill("no such thing")
+    assert count(plain) == 0
+    assert cells(plain, 1) == []
+
+
+def test_more_lines_on_demand(plain):
+    """The first lines, and the rest with a button."""
+    everything = count(plain)
+    first = len(cells(plain, 1))
+    assert first < everything
+    plain.locator("#more").click()
+    assert len(cells(plain, 1)) == min(everything, 2 * first)
+
+
+def test_a_line_tells_what_holds_it(plain):
+    """Enter opens a line: the chain from what keeps it down to it, and what to type; Escape closes it."""
+    plain.locator("#find").fill("unpacked live moby")
+    line = plain.locator("#list tbody tr").first
+    name = line.locator("td.name").inner_text()
+    line.focus()
+    line.press("Enter")
+    detail = plain.locator("dialog[open]")
+    assert detail.locator("h2").inner_text() == name
+    steps = detail.locator("ol.chain").first.locator("li").all_inner_texts()
+    assert re.match(r"(image|container) .*: an? (image|container)$", steps[0])
+    assert len(steps) >= 2
+    assert f"snapshot {name}," in steps[-1]
+    assert detail.locator("code").inner_text() == f"drydock explain {name} '/mnt/a host'"
+    plain.keyboard.press("Escape")
+    assert plain.locator("dialog[open]").count() == 0
+    line.press("ArrowDown")
+    assert plain.evaluate("document.activeElement.rowIndex") == 2
+
+
+def test_the_map_by_keyboard(plain):
+    """Tab comes to it; arrows choose and say what; Enter goes in down to an object, Escape out again."""
+    canvas = plain.locator("#map")
+    canvas.focus()
+    info, crumbs = plain.locator("#map-info"), plain.locator("#crumbs button")
+    assert crumbs.count() == 1
+    for depth in (2, 3):
+        plain.keyboard.press("ArrowRight")
+        plain.keyboard.press("Enter")
+        assert crumbs.count() == depth
+    plain.keyboard.press("ArrowDown")
+    first = info.inner_text()
+    assert " % of all" in first
+    plain.keyboard.press("ArrowRight")
+    assert info.inner_text() != first
+    plain.keyboard.press("Enter")
+    assert plain.locator("dialog[open] h2").inner_text()
+    plain.keyboard.press("Escape")
+    canvas.focus()
+    plain.keyboard.press("Escape")
+    assert crumbs.count() == 2
+    plain.keyboard.press("Home")
+    assert crumbs.count() == 1
+
+
+def test_the_keyboard_comes_to_everything(plain):
+    """No part of the map can be reached with a mouse only: Page Down goes through all, the largest first."""
+    plain.locator("#map").focus()
+    plain.keyboard.press("PageDown")
+    plain.keyboard.press("Enter")
+    (space,) = [branch for branch in _tree(plain)[6] if branch[0] == "namespace"]
+    seen = []
+    for _ in space[6]:
+        plain.keyboard.press("PageDown")
+        seen.append(plain.locator("#map-info").inner_text())
+    assert len(set(seen)) == len(space[6])
+    assert space[6][0][1] in seen[0]
+    plain.keyboard.press("PageUp")
+    assert plain.locator("#map-info").inner_text() == seen[-2]
+
+
+def _tree(page):
+    return page.evaluate("JSON.parse(document.getElementById('data').textContent).roots[0].tree")
+
+
+def test_the_map_by_mouse(plain):
+    """Moving over it says what is there; a click goes in; the crumbs go out."""
+    box = plain.locator("#map").bounding_box()
+    plain.mouse.move(box["x"] + 40, box["y"] + box["height"] / 2)
+    assert " · " in plain.locator("#map-info").inner_text()
+    plain.mouse.click(box["x"] + 40, box["y"] + box["height"] / 2)
+    crumbs = plain.locator("#crumbs button")
+    assert crumbs.count() == 2
+    crumbs.first.click()
+    assert crumbs.count() == 1
+
+
+def test_areas_are_in_proportion(plain):
+    """As much of the map is in the colour of a state as that state has of the bytes, borders and titles apart."""
+    shares = plain.evaluate(
+        """() => {
+          const canvas = document.getElementById("map");
+          const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+          const style = getComputedStyle(document.documentElement);
+          const counts = {};
+          for (const state of ["live", "leased", "unreachable", "orphaned"]) {
+            const hex = style.getPropertyValue(`--${state}`).trim();
+            const rgb = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+            counts[state] = 0;
+            for (let at = 0; at < pixels.length; at += 4)
+              if (pixels[at] === rgb[0] && pixels[at + 1] === rgb[1] && pixels[at + 2] === rgb[2]) counts[state]++;
+          }
+          return counts;
+        }"""
+    )
+    totals = {state.value: total.bytes for state, total in plain.scan.totals().items()}
+    all_pixels, all_bytes = sum(shares.values()), sum(totals.values())
+    assert all_pixels > 100_000
+    for state, pixels in shares.items():
+        assert abs(pixels / all_pixels - totals[state] / all_bytes) < 0.1, state
+
+
+def test_hostile_names_stay_text(hostile):
+    """Nothing of a name becomes an element, runs, or is left out."""
+    assert hostile.evaluate("window.bad") is None
+    assert hostile.locator("img").count() == 0
+    assert hostile.locator("script").count() == 2
+    assert "49" not in hostile.locator("h1").inner_text()
+    name = shown(b"docker.io/" + HOSTILE)
+    assert name in cells(hostile, 2)
+    hostile.locator("#list tbody tr", has_text="docker.io/").first.click()
+    assert hostile.locator("dialog h2").inner_text() == name
+    hostile.keyboard.press("Escape")
+    for line in hostile.locator("#list tbody tr").all():
+        line.click()
+        hostile.keyboard.press("Escape")
+    assert hostile.evaluate("window.bad") is None
+    assert hostile.evaluate("document.querySelectorAll('body > *').length") == 6
+
+
+def test_what_is_typed_is_quoted(hostile):
+    """The command for a hostile name is one word to a shell, and is the name as explain takes it."""
+    hostile.locator("#list tbody tr", has_text="docker.io/").first.click()
+    command = hostile.locator("dialog code").inner_text()
+    assert shlex.split(command) == ["drydock", "explain", shown(b"docker.io/" + HOSTILE), "/mnt/a host"]
+
+
+def test_the_policy_holds(chromium, tmp_path):
+    """Even if something got in: no foreign script runs, no style, and a server beside it is never called."""
+    file = tmp_path / "report.html"
+    file.write_text(render_page([scan_of_everything(b"plain", inventory=True)], NOW, None))
+    with socket.create_server(("127.0.0.1", 0)) as server, opened(chromium, file, offline=False) as page:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        page.evaluate(
+            """(url) => {
+              const script = document.createElement("script");
+              script.textContent = "window.bad = 1";
+              const image = document.createElement("img");
+              image.src = url;
+              const style = document.createElement("style");
+              style.textContent = "body { display: none }";
+              document.body.append(script, image, style);
+              document.body.insertAdjacentHTML("beforeend", '<i onclick="window.bad=2" id="mark">x</i>');
+              document.getElementById("mark").click();
+              return fetch(url).catch(() => null);
+            }""",
+            url,
+        )
+        assert page.evaluate("window.bad") is None
+        assert page.evaluate("getComputedStyle(document.body).display") == "block"
+        assert len(page.complaints) >= 4
+        server.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            server.accept()
+        # The server can be called: without the page's policy the same browser does.
+        empty = tmp_path / "empty.html"
+        empty.write_text("<title>x</title>")
+        page.goto(empty.as_uri())
+        page.evaluate("(url) => { document.body.append(Object.assign(new Image(), { src: url })); }", url)
+        server.settimeout(20)
+        server.accept()[0].close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("theme", THEMES)
+def test_it_fits_and_has_two_themes(chromium, tmp_path, tmp_path_factory, size, theme):
+    """No page is wider than its screen; light is light and dark is dark; a screenshot of each is kept."""
+    file = tmp_path / "report.html"
+    file.write_text(render_page([population(400)], NOW, None))
+    with opened(chromium, file, size=size, theme=theme) as page:
+        assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        light = sum(map(int, re.findall(r"\d+", ground)[:3])) > 380
+        assert light is (theme == "light")
+        page.screenshot(path=tmp_path_factory.mktemp("pictures") / f"{size}-{theme}.png")
+
+
+@pytest.mark.slow
+def test_twenty_thousand_objects(chromium, tmp_path):
+    """It opens, sorts, finds and moves about; bounds are wide, as CI's machines differ."""
+    scan = population(20_000)
+    assert len(scan.verdict.objects) >= 20_000
+    file = tmp_path / "report.html"
+    file.write_text(render_page([scan], NOW, None))
+    begin = time.monotonic()
+    with opened(chromium, file) as page:
+        assert count(page) > 20_000
+        page.locator('th[data-column="2"] button').click()
+        page.locator("#find").fill("web:1.77")
+        page.locator("#map").focus()
+        for key in ("ArrowRight", "Enter", "ArrowRight", "ArrowDown"):
+            page.keyboard.press(key)
+        assert page.locator("#crumbs button").count() == 2
+        assert time.monotonic() - begin < 60
+
+
+@pytest.mark.root
+def test_a_real_host(chromium, unpacked, tmp_path):
+    """``drydock scan --format html`` of a capture: the engine's own images, leases and containers are in it."""
+    of = capture(CAPTURE)
+    file = tmp_path / "report.html"
+    run("scan", "--now", of.taken_at, "--format", "html", "-o", file, unpacked(of))
+    with opened(chromium, file) as page:
+        names = cells(page, 2)
+        for space in of.namespaces.values():
+            for image in space["images"]:
+                assert image["name"] in names
+        for space, leases in of.facts["leases_ended"].items():
+            assert all(lease in names for lease in leases), space
+        page.locator("#kinds button", has_text="Interrupted pulls").click()
+        assert count(page) == 1
+        page.locator("#list tbody tr").click()
+        assert "partial" in page.locator("dialog[open]").inner_text()
+        assert page.complaints == []
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("of", captures(), ids=lambda each: each.name)
+def test_every_capture_is_listed_whole(chromium, unpacked, tmp_path, of):
+    """Each object of a real store is one line, also one that is kept for its own sake; bytes come to those used."""
+    (scan,) = run_scan(str(unpacked(of)).encode(), now=parse_time(of.taken_at.encode()), inventory=True)
+    file = tmp_path / "report.html"
+    file.write_text(render_page([scan], scan.verdict.now, None))
+    with opened(chromium, file) as page:
+        page.locator("#kinds button", has_text="Objects").click()
+        assert count(page) == len(scan.verdict.objects)
+        size = show_bytes(sum(each.allocated for each in scan.verdict.objects))
+        assert page.locator("#count").inner_text().endswith(f": {size}") or size == "0 B"
+        for number in range(min(20, count(page))):
+            page.locator("#list tbody tr").nth(number).click()
+            text = page.locator("dialog[open]").inner_text()
+            assert ("Held by nothing" in text) is not ("Held by\n" in text)
+            page.keyboard.press("Escape")
+        assert page.complaints == []
+
+
+def test_nothing_and_several(chromium, tmp_path):
+    """A host without storage has a page that says so; several roots are one map, each with a summary."""
+    file = tmp_path / "report.html"
+    file.write_text(render_page([], NOW, None))
+    with opened(chromium, file) as page:
+        assert "No containerd storage was found" in page.locator("header").inner_text()
+        assert count(page) == 0
+        assert page.complaints == []
+    file.write_text(render_page([population(100), population(200, seed=2)], NOW, None))
+    with opened(chromium, file) as page:
+        assert page.locator(".summary").count() == 2
+        page.locator("#map").focus()
+        for depth in (1, 2, 3):
+            assert page.locator("#crumbs button").count() == depth
+            page.keyboard.press("PageDown")
+            page.keyboard.press("Enter")
+        assert page.complaints == []
+
+
+def test_numbers_out_of_bounds(chromium, tmp_path):
+    """Times and sizes that no clock and no disk has, as a damaged database may have them, break nothing."""
+    scan = population(60)
+    for number, found in enumerate(scan.verdict.objects):
+        found.allocated = (0, -5, 2**63, 2**80)[number % 4]
+    for number, holding in enumerate(list(scan.verdict.leases)):
+        ends = UnixNano((-(2**80), 2**90, 0, NOW + 1)[number % 4])
+        scan.verdict.leases[number] = holding._replace(expires=ends, created=ends)
+    file = tmp_path / "report.html"
+    file.write_text(render_page([scan], NOW, None))
+    with opened(chromium, file) as page:
+        page.locator("#kinds button", has_text="Leases").click()
+        for line in page.locator("#list tbody tr").all():
+            line.click()
+            page.keyboard.press("Escape")
+        assert page.complaints == []
+
+
+def test_the_script_ends_where_it_ends():
+    """The template puts style and script in as they are: neither holds what would end its element."""
+    text = render_page([], NOW, None)
+    assert len(re.findall(r"</script", text, re.IGNORECASE)) == 2
+    assert len(re.findall(r"</style", text, re.IGNORECASE)) == 1
+    assert "nothing found" in text
+
+
+def test_the_data_is_json_without_markup():
+    """What JSON.parse gets is what was put in, and holds no character that HTML gives a meaning."""
+    text = render_page([scan_of_everything(HOSTILE, inventory=True)], NOW, None)
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert not re.search("[<>&'\u2028\u2029]", data)
+    assert any(shown(HOSTILE) in row[2] for row in json.loads(data)["roots"][0]["rows"])

@@ -1,0 +1,67 @@
+"""Markdown for a ticket: what is said is there, and no name becomes markup."""
+
+import pytest
+from markdown_it import MarkdownIt
+from tests.support.scans import scan_of_everything
+from tests.support.values import NOW
+
+from drydock.model.names import RawPath
+from drydock.report.ticket import literal, ticket_lines
+
+WHERE = RawPath(b"/mnt/a host")
+
+
+def rendered(name, **options):
+    """The tokens of CommonMark with tables and links, as GitHub has them."""
+    text = "\n".join(ticket_lines([scan_of_everything(name, inventory=True, **options)], NOW, WHERE))
+    return text, MarkdownIt("commonmark").enable(["table"]).parse(text)
+
+
+def inline(tokens):
+    """Every inline token."""
+    return [child for token in tokens for child in token.children or ()]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"plain", b"`a`", b"``", b"a|b", b"**bold**", b"<script>x</script>", b"[x](https://evil.example)",
+        b"https://evil.example", b"@somebody #1", b"\\`|", b"![i](http://x)", b"a\n\n# head", b"|", b"`", b"` `` ```|",
+    ],
+)  # fmt: skip
+def test_names_stay_text(name):
+    """No link, no image, no markup and no further heading or cell comes of a name."""
+    text, tokens = rendered(name)
+    plain_text, plain = rendered(b"plain")
+    kinds = [token.type for token in tokens]
+    assert kinds == [token.type for token in plain]
+    assert {token.type for token in inline(tokens)} <= {
+        "text",
+        "code_inline",
+        "strong_open",
+        "strong_close",
+        "softbreak",
+    }
+    assert len(text.splitlines()) == len(plain_text.splitlines())
+
+
+def test_it_says_what_counts():
+    """Amounts, what can be freed, damage, the largest holders, and commands that can be typed."""
+    text, tokens = rendered(b"plain")
+    for words in (
+        "Can be freed now: **12.0 KiB**",
+        "By ending leases: **",
+        "Damage: **",
+        "| `image docker.io/plain` |",
+    ):
+        assert words in text
+    (commands,) = [token for token in tokens if token.type == "code_block"]
+    assert commands.content.splitlines()[0] == "drydock clean '/mnt/a host'"
+
+
+@pytest.mark.parametrize("text", ["", "`", "a`b", "`` ` ``", " x", "\\", "`x``"])
+def test_code_spans_hold_any_text(text):
+    """What CommonMark reads out of the span is the text that went in."""
+    tokens = inline(MarkdownIt("commonmark").parse(f"a {literal(text)} b"))
+    (span,) = [token for token in tokens if token.type == "code_inline"]
+    assert span.content.strip() == text.strip()

@@ -1,0 +1,143 @@
+"""The JSON Schemas fit what drydock writes about every capture, and say no to what it does not write."""
+
+import copy
+import json
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+from tests.support.captures import captures
+from tests.support.documents import run
+from tests.support.scans import HOSTILE, scan_of_everything
+from tests.support.values import NOW
+
+from drydock.model.leases import LeaseClass
+from drydock.model.objects import State
+from drydock.model.plans import Status
+from drydock.model.roots import Engine
+from drydock.report.document import scan_document
+
+NAMES = ("scan", "plan", "journal", "explain", "pulls")
+CAPTURES = pytest.mark.parametrize("capture", captures(), ids=lambda each: each.name)
+
+
+def validator(name, *, strict=True):
+    """What the command prints; strict: a field that the schema does not name is an error."""
+    schema = json.loads(run("schema", name, status=0))
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(_closed(schema) if strict else schema)
+
+
+def _closed(schema):
+    if isinstance(schema, list):
+        return [_closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: _closed(each) for key, each in schema.items()}
+    if "properties" in closed and closed.get("type") == "object":
+        closed.setdefault("additionalProperties", False)
+    return closed
+
+
+@pytest.mark.root
+@CAPTURES
+def test_scans(capture, unpacked):
+    """Scan documents, with and without holders, measured and verified in every way."""
+    host = unpacked(capture)
+    check = validator("scan")
+    for options in ((), ("--holders",), ("--measure", "disk", "--verify", "digest")):
+        document = json.loads(run("scan", "--now", capture.taken_at, "--format", "json", *options, host))
+        check.validate(document)
+        assert ("holders" in document["roots"][0]) is ("--holders" in options)
+
+
+@pytest.mark.root
+@CAPTURES
+def test_pulls_and_explanations(capture, unpacked):
+    """Interrupted pulls; and what explain says of one object of each state, of a lease and of an image."""
+    host = unpacked(capture)
+    now = ("--now", capture.taken_at, "--format", "json")
+    validator("pulls").validate(json.loads(run("pulls", *now, host)))
+    check = validator("explain")
+    (root,) = json.loads(run("scan", *now, host))["roots"]
+    words = {(each["kind"], each["state"]): each["path"] or each["id"] for each in root["objects"]}
+    words.update({lease["class"]: lease["id"] for lease in root["leases"]})
+    for word in words.values():
+        if not word.startswith("-"):
+            check.validate(json.loads(run("explain", word, *now, host)))
+
+
+@pytest.mark.root
+@CAPTURES
+@pytest.mark.parametrize("moved", [False, True])
+def test_plans_and_journals(capture, unpacked_anew, tmp_path_factory, moved):
+    """A plan that ends what can be ended, and every line of the journal of carrying it out."""
+    host = unpacked_anew(capture)
+    plan = tmp_path_factory.mktemp("plan") / "plan.json"
+    run("plan", "--now", capture.taken_at, "--end-leases", "ownerless", "-o", plan, host)
+    validator("plan").validate(json.loads(plan.read_text()))
+    state = tmp_path_factory.mktemp("state")
+    options = ["--now", capture.taken_at, "--end-leases", "ownerless", "--apply", "--yes", "--state", state]
+    if moved:
+        (host / "moved").mkdir()
+        options += ["--quarantine", host / "moved"]
+    run("clean", *options, host)
+    check = validator("journal")
+    kinds = set()
+    for journal in state.rglob("journal.jsonl"):
+        for line in journal.read_text().splitlines():
+            entry = json.loads(line)
+            check.validate(entry)
+            kinds.add(entry.get("do") or next(iter(entry)))
+    expected = {"schema", "ended", "finished"} if json.loads(plan.read_text())["plans"][0]["removals"] else set()
+    assert expected <= kinds
+    assert not expected or ("move" if moved else "remove") in kinds
+
+
+def test_hostile_names_fit():
+    """Names are text, whatever they were."""
+    validator("scan").validate(scan_document([scan_of_everything(HOSTILE, inventory=True)], NOW))
+
+
+def test_fields_may_be_added():
+    """As docs/json.md promises to readers: a later version's document fits this version's schema."""
+    document = scan_document([scan_of_everything(b"plain")], NOW)
+    document["new"] = document["roots"][0]["new"] = document["roots"][0]["objects"][0]["new"] = 1
+    validator("scan", strict=False).validate(document)
+    with pytest.raises(ValidationError):
+        validator("scan").validate(document)
+
+
+def test_what_is_missing_or_wrong_is_told():
+    """Each field of a scan document is needed, and is of its type."""
+    check = validator("scan", strict=False)
+    whole = json.loads(json.dumps(scan_document([scan_of_everything(b"plain", inventory=True)], NOW)))
+    parts = [whole, whole["roots"][0]]
+    parts += [
+        whole["roots"][0][part][0]
+        for part in ("objects", "leases", "findings", "withheld", "holders")
+        if whole["roots"][0][part]
+    ]
+    for part in parts:
+        for field, value in list(part.items()):
+            if field in ("holders", "snapshotter", "row"):
+                continue
+            del part[field]
+            with pytest.raises(ValidationError):
+                check.validate(whole)
+            part[field] = {"wrong": copy.copy(field)}
+            with pytest.raises(ValidationError):
+                check.validate(whole)
+            part[field] = value
+    check.validate(whole)
+
+
+def test_every_word_is_known():
+    """States, classes of leases, engines and outcomes of the program are those of the schemas."""
+    scan = json.loads(run("schema", "scan"))["$defs"]
+    assert scan["object"]["properties"]["state"]["enum"] == [state.value for state in State]
+    assert scan["lease"]["properties"]["class"]["enum"] == [kind.value for kind in LeaseClass]
+    assert scan["root"]["properties"]["engine"]["enum"] == [engine.value for engine in Engine]
+    journal = json.loads(run("schema", "journal"))["$defs"]
+    assert set(journal["end"]["properties"]["status"]["enum"]) == {status.value for status in Status}
+    for name in NAMES:
+        assert json.loads(run("schema", name))["$id"] == f"urn:drydock:{name}:1"
