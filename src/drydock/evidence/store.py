@@ -17,6 +17,7 @@ from drydock.evidence.owners import read_owners
 from drydock.evidence.sizes import Measure
 from drydock.evidence.snapshots import DATABASE, PREFIX, read_backend
 from drydock.model.data import LayoutKind
+from drydock.model.errors import EvidenceUnreadable
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.records import Metadata
@@ -74,13 +75,11 @@ def hold_store(root: Root, *, exclusive: bool) -> Iterator[Held]:
     with ExitStack() as stack:
         held = Held(root, None, {})
         path = RawPath(os.path.join(root.path, METADATA))
-        if os.path.lexists(path):
+        if _is_there(path):
             held.metadata = _hold(stack, path, exclusive=exclusive)
         for snapshotter in _snapshotters(root, held):
             database = RawPath(os.path.join(root.path, PREFIX + snapshotter, DATABASE))
-            held.backends[snapshotter] = (
-                _hold(stack, database, exclusive=exclusive) if os.path.lexists(database) else None
-            )
+            held.backends[snapshotter] = _hold(stack, database, exclusive=exclusive) if _is_there(database) else None
         yield held
 
 
@@ -167,6 +166,17 @@ def _snapshotters(root: Root, held: Held) -> list[bytes]:
         )
         return []
     return [name[len(PREFIX) :] for name in found]
+
+
+def _is_there(path: RawPath) -> bool:
+    """Whether there is anything; what cannot be looked at is not taken for nothing."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise EvidenceUnreadable(f"{shown(path)}: {error.strerror}") from error
+    return True
 
 
 def _hold(stack: ExitStack, path: RawPath, *, exclusive: bool) -> File:
