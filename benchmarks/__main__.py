@@ -46,7 +46,7 @@ def main() -> None:
         for name in options.names or ALL:
             where = ruler.machine()
             title, lines = ALL[name](directory, quick=options.quick, rounds=options.rounds)
-            command = f"python -m benchmarks {name}{' --quick' * options.quick}"
+            command = f"python -m benchmarks {name} --rounds {options.rounds}{' --quick' * options.quick}"
             section = "\n".join([f"## {title}", "", f"`{command}`: {where}.", "", *lines])
             print(section, flush=True)
             print(flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,9 +26,10 @@ from drydock.verdict.judge import Reach, judge
 if TYPE_CHECKING:
     from drydock.model.explanations import Explanation
     from drydock.model.inventories import Inventory
-    from drydock.model.plans import Outcome
+    from drydock.model.plans import Outcome, Plan
     from drydock.model.pulls import Pull, Pulls
     from drydock.model.runs import Run
+    from drydock.model.store import Store
     from drydock.reclaim.plan_file import Request
 
 
@@ -196,7 +197,7 @@ def clean(
                 close_unfinished(each.plan.root, state)
         if not agree(scans):
             return []
-        return _carry_out(judged, state, quarantine, progress)
+        return carry_out(_parts(judged), state=state, quarantine=quarantine, progress=progress)
 
 
 def apply(
@@ -237,7 +238,7 @@ def apply(
                 )
             check_clock(UnixNano(time.time_ns()), each.scan.verdict.store.newest())
             judged.append(each)
-        return _carry_out(judged, state, quarantine, progress)
+        return carry_out(_parts(judged), state=state, quarantine=quarantine, progress=progress)
 
 
 def read_plans(path: str) -> list[Request]:
@@ -344,22 +345,31 @@ def _hold_to_change(
     return judged
 
 
-def _carry_out(
-    judged: list[_Judged], state: RawPath | None, quarantine: RawPath | None, progress: Progress | None
+def carry_out(
+    parts: Iterable[tuple[Plan, Held, Store]],
+    *,
+    state: RawPath | None = None,
+    quarantine: RawPath | None = None,
+    progress: Progress | None = None,
 ) -> list[Run]:
-    from drydock.model.runs import Run  # noqa: PLC0415 - a scan must not load what changes a store
-    from drydock.reclaim.execute import execute  # noqa: PLC0415 - the same
-    from drydock.reclaim.plan_file import plan_hash  # noqa: PLC0415 - the same
+    """Carry out the plans of several roots, each with its databases held exclusively, and with what it was made of.
+
+    Returns:
+        One run for each plan that is not empty. What goes wrong before anything was changed is raised for the first,
+        and a warning of its run for the others.
+    """
+    from drydock.model.runs import Run  # noqa: PLC0415 - a scan must start fast
+    from drydock.reclaim.execute import execute  # noqa: PLC0415 - a scan must not load what changes a store
+    from drydock.reclaim.plan_file import plan_hash  # noqa: PLC0415 - a scan must start fast
 
     told = None if progress is None else partial(_tell, progress)
     runs: list[Run] = []
-    for each in judged:
-        made, store = each.scan.plan, each.scan.verdict.store
+    for made, held, store in parts:
         if made.is_empty:
             continue
         mark = plan_hash(made)
         try:
-            run = execute(made, each.held, store, plan_hash=mark, state=state, quarantine=quarantine, told=told)
+            run = execute(made, held, store, plan_hash=mark, state=state, quarantine=quarantine, told=told)
         except DrydockError as error:
             if not runs:
                 raise
@@ -367,6 +377,11 @@ def _carry_out(
             run = Run(made.root, None, "", warnings=[f"nothing was done: {error}"])
         runs.append(run)
     return runs
+
+
+def _parts(judged: list[_Judged]) -> Iterator[tuple[Plan, Held, Store]]:
+    for each in judged:
+        yield each.scan.plan, each.held, each.scan.verdict.store
 
 
 def _tell(progress: Progress, _: Outcome) -> None:

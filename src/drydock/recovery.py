@@ -6,23 +6,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from drydock.evidence.manifests import read_documents
 from drydock.evidence.roots import discover
 from drydock.evidence.store import Held, Progress, hold_store, read_store
 from drydock.evidence.witness import witnesses
-from drydock.model.errors import DrydockError
 from drydock.model.findings import Finding
 from drydock.model.names import RawPath, Ref, UnixNano
 from drydock.model.objects import Verdict
-from drydock.model.plans import Outcome
 from drydock.model.repairs import Repair
 from drydock.model.roots import Root
 from drydock.model.runs import Run
 from drydock.model.verifications import Coverage, Hit, ImageState, Verification
+from drydock.pipeline import carry_out
 from drydock.reclaim.guard import check_clock, refuse_if_used
-from drydock.reclaim.plan_file import plan_hash
 from drydock.reclaim.state import places_with
 from drydock.recover.breaks import disagreements, wrong_orphans
 from drydock.recover.memory import open_memory
@@ -116,7 +113,8 @@ def repair(
         refuse_unknown(repairs, accept)
         if not agree(repairs) or not apply:
             return []
-        return _carry_out(looked, repairs, state, quarantine, progress)
+        parts = ((made.plan, each.held, each.verdict.store) for each, made in zip(looked, repairs, strict=True))
+        return carry_out(parts, state=state, quarantine=quarantine, progress=progress)
 
 
 @dataclass(slots=True)
@@ -182,35 +180,3 @@ def _looked(
                 verdict, reached, states, wrong=found.snapshots, accept=accept, witnesses=witnesses(held)
             ),
         )
-
-
-def _carry_out(
-    looked: list[_Looked],
-    repairs: list[Repair],
-    state: RawPath | None,
-    quarantine: RawPath | None,
-    progress: Progress | None,
-) -> list[Run]:
-    from drydock.reclaim.execute import execute  # noqa: PLC0415 - verify must not load what changes a store
-
-    told = None if progress is None else partial(_tell, progress)
-    runs: list[Run] = []
-    for each, made in zip(looked, repairs, strict=True):
-        plan = made.plan
-        if plan.is_empty:
-            continue
-        mark = plan_hash(plan)
-        store = each.verdict.store
-        try:
-            run = execute(plan, each.held, store, plan_hash=mark, state=state, quarantine=quarantine, told=told)
-        except DrydockError as error:
-            if not runs:
-                raise
-            # Of the roots before, something was changed: that must be told.
-            run = Run(plan.root, None, "", warnings=[f"nothing was done: {error}"])
-        runs.append(run)
-    return runs
-
-
-def _tell(progress: Progress, _: Outcome) -> None:
-    progress("removed", 1)

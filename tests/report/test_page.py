@@ -281,7 +281,7 @@ def test_the_policy_holds(chromium, tmp_path):
               document.body.append(script, image, style);
               document.body.insertAdjacentHTML("beforeend", '<i onclick="window.bad=2" id="mark">x</i>');
               document.getElementById("mark").click();
-              return fetch(url).catch(() => null);
+              return fetch(url, { signal: AbortSignal.timeout(2000) }).catch(() => null);
             }""",
             url,
         )
