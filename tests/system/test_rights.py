@@ -20,15 +20,23 @@ NOW = ("--now", "2001-09-09T01:46:41Z")
 NOBODY = 65534
 SOURCE = Path(drydock.__file__).parents[1]
 SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
-# Python and its libraries may lie where only root gets to: what is imported on demand is loaded before that.
-LATER = (
-    "os", "concurrent.futures.thread", "difflib", "psutil", "rich.console", "rich.table", "tqdm", "bbolt_reader.layout",
-    *(
-        ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
-        for path in SOURCE.glob("drydock/**/*.py")
-        if path.name != "__main__.py"
-    ),
-)  # fmt: skip
+# Python and its libraries may lie where only root gets to: what any file of the project, or click, imports on demand is
+# loaded before that.
+LATER = """
+import contextlib, importlib, os, pathlib, re, sys
+import concurrent.futures.thread, difflib, encodings.idna
+source = pathlib.Path(sys.argv[1])
+for path in source.rglob("*.py"):
+    names = re.findall(r"^ *(?:from|import) ([a-z_0-9.]+)", path.read_text(), re.MULTILINE)
+    own = ".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__")
+    for name in (*names, *([] if path.name == "__main__.py" else [own])):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+os.setgroups([])
+os.setresgid(*[int(sys.argv[2])] * 3)
+os.setresuid(*[int(sys.argv[2])] * 3)
+del sys.argv[1:3]
+"""
 LABEL = b"system_u:object_r:container_file_t:s0:c1,c2\0"
 
 
@@ -49,11 +57,13 @@ def root():
 def run(*arguments, user=None):
     """Exit status, stdout and stderr of ``drydock``, also as another user."""
     environment = {**os.environ, "HOME": "/", "PYTHONDONTWRITEBYTECODE": "1"}
-    source = "import sys; sys.path[:0] = sys.argv[1].split(':'); del sys.argv[1]; from drydock.cli import main; "
-    become = f"import {', '.join(LATER)}; os.setgroups([]); os.setresgid(*[{user}] * 3); os.setresuid(*[{user}] * 3); "
+    source = "import sys; sys.path[:0] = sys.argv[1].split(':'); del sys.argv[1]\n"
+    source += f"{LATER if user is not None else ''}\nfrom drydock.cli import main; main(sys.argv[1:])"
+    become = () if user is None else (str(SOURCE), str(user))
     done = subprocess.run(
-        [sys.executable, "-c", source + (become if user is not None else "") + "main(sys.argv[1:])",
-         ":".join(sys.path), *map(str, arguments)],
+        [
+            sys.executable, "-c", source, ":".join(sys.path), *become, *map(str, arguments),
+        ],
         capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
@@ -79,10 +89,21 @@ CALLS = {
     "scan --format json": (*NOW, "--format", "json"),
     "explain": (*NOW, "c1"),
     "pulls": (*NOW,),
+    "ls images": (*NOW,),
+    "verify": (*NOW, "--state", "{}"),
+    "repair": (*NOW,),
+    "export container": ("-o", "-", "c1"),
+    "diff container": ("c1",),
+    "bolt salvage": (),
     "plan": (*NOW, "-o", "-"),
     "clean": (*NOW,),
     "clean --apply --yes": (*NOW, "--state", "{}"),
 }
+
+
+def where(call, root):
+    """What a call is about: the root, or a file of it."""
+    return root / META_DB if call.startswith("bolt") else root
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -91,11 +112,12 @@ def test_a_user_who_may_not_read(root, call, tmp_path):
     close(root)
     before = tree(root)
     options = [str(tmp_path) if each == "{}" else each for each in CALLS[call]]
-    status, _, errors = run(*call.split(), *options, root, user=NOBODY)
+    status, _, errors = run(*call.split(), *options, where(call, root), user=NOBODY)
     assert status in {8, 32}, errors
     assert errors.count("\n") == 1
     assert errors.startswith("drydock: ")
-    assert "ermission denied" in errors
+    # An engine of this host's, which may be anybody's business, is refused before anything is read.
+    assert "ermission denied" in errors or "cannot be looked into (run as root)" in errors
     assert tree(root) == before
 
 
@@ -141,6 +163,8 @@ def test_a_user_cleans_what_is_the_users_own(root):
     with tempfile.TemporaryDirectory() as state:
         os.chown(state, NOBODY, NOBODY)
         status, said, errors = run("clean", "--apply", "--yes", *NOW, "--state", state, root, user=NOBODY)
+    if "cannot be looked into (run as root)" in errors:
+        pytest.skip("an engine runs on this host, and a user cannot tell whose root it has")
     assert status == 0, said + errors
     assert "othing to remove" in run("clean", *NOW, root, user=NOBODY)[1]
 
@@ -157,11 +181,12 @@ def read_only(root):
 
 
 @pytest.mark.parametrize("call", [each for each in CALLS if not each.startswith("clean --apply")])
-def test_a_root_that_is_read_only_is_looked_at(read_only, call):
+def test_a_root_that_is_read_only_is_looked_at(read_only, call, tmp_path):
     """All that changes nothing works where nothing can be changed."""
-    status, said, errors = run(*call.split(), *CALLS[call], read_only)
+    options = [str(tmp_path) if each == "{}" else each for each in CALLS[call]]
+    status, said, errors = run(*call.split(), *options, where(call, read_only))
     assert status & ~3 == 0, errors
-    assert said
+    assert said or call == "diff container"  # which changed nothing
 
 
 @pytest.mark.parametrize("aside", [False, True])
