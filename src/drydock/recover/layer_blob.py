@@ -15,7 +15,7 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, Final, cast
+from typing import IO, Any, Final, cast
 
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -119,10 +119,18 @@ class _Header(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
-        header = super().frombuf(buf, encoding, errors)
+        return cls._checked(super().frombuf(buf, encoding, errors))
+
+    @classmethod
+    def _frombuf(cls, *arguments: Any, **options: Any) -> _Header:  # noqa: ANN401 - tarfile's own, and not the same in each
+        # Where there is this one (CPython since its fix of directories' names, 2026), fromtarfile goes past frombuf.
+        return cls._checked(super()._frombuf(*arguments, **options))  # type: ignore[misc] # not in typeshed
+
+    @staticmethod
+    def _checked(header: Any) -> _Header:  # noqa: ANN401 - what either gives, which typeshed does not know of one
         if header.type in _SPECIAL and header.size > _LONGEST_HEADER:
             raise Unreadable("its layer has a header longer than containerd reads")
-        return header
+        return cast("_Header", header)
 
 
 def _open(plain: IO[bytes]) -> tarfile.TarFile:
