@@ -255,6 +255,20 @@ def test_removes_devices_and_whiteouts(doomed):
 
 @pytest.mark.root
 @needs_root
+def test_attributes_of_overlay_lead_nowhere(doomed, canary):
+    """Opaque directories and redirects are removed where they are: what a redirect names is not looked at."""
+    (doomed / "opaque").mkdir()
+    (doomed / "moved").mkdir()
+    (doomed / "moved/file").write_bytes(b"x")
+    os.setxattr(doomed / "opaque", "trusted.overlay.opaque", b"y")
+    os.setxattr(doomed / "moved", "trusted.overlay.redirect", os.fsencode(canary))
+    os.setxattr(doomed / "moved/file", "trusted.overlay.metacopy", b"")
+    assert remove(doomed).left == []
+    assert not doomed.exists()
+
+
+@pytest.mark.root
+@needs_root
 @pytest.mark.usefixtures("way")
 def test_a_user_gets_through_own_locked_directories(doomed):
     """Without root, directories of the user's own without any permission are opened up and removed."""
