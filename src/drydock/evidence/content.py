@@ -26,21 +26,23 @@ _SMALL_LIMIT = 64
 _BLOCK = 512
 
 
-def read_content(root: RawPath, progress: Callable[[int], None] | None = None) -> Content:
+def read_content(root: RawPath, progress: Callable[[int], None] | None = None, *, live: bool = False) -> Content:
     """List the blobs and ingests below a containerd root.
 
     Args:
         root: absolute path of the containerd root.
         progress: called with the number of entries seen since its last call.
+        live: an engine may be at work: what goes while it is read is not there.
     """
-    return _Reader(root, progress).read()
+    return _Reader(root, progress, live=live).read()
 
 
 class _Reader:
     """Lists one content store."""
 
-    def __init__(self, root: RawPath, progress: Callable[[int], None] | None) -> None:
+    def __init__(self, root: RawPath, progress: Callable[[int], None] | None, *, live: bool) -> None:
         self._root = root
+        self._live = live
         self._content = Content()
         self._measure = Measure()
         self._progress = progress
@@ -89,7 +91,12 @@ class _Reader:
                 name = os.fsencode(entry.name)
                 path = RawPath(b"/".join((CONTENT, b"blobs", algorithm, name)))
                 digest = Digest(algorithm + b":" + name)
-                found = entry.stat(follow_symlinks=False)
+                try:
+                    found = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    if self._live:
+                        continue
+                    raise
                 seen += 1
                 if self._progress is not None and not seen % 1000:
                     self._progress(1000)
@@ -120,7 +127,8 @@ class _Reader:
             try:
                 self._content.ingests.append(_ingest(descriptor, name, path))
             except OSError as error:
-                self._unreadable(path, error)
+                if not (self._live and isinstance(error, FileNotFoundError)):
+                    self._unreadable(path, error)
 
     def _unreadable(self, path: bytes, error: OSError) -> None:
         self._content.complete = False

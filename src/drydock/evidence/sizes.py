@@ -108,7 +108,11 @@ class Measure:
     def _list(self, descriptor: int, pending: list[tuple[bytes, int]], usage: Usage) -> None:
         with os.scandir(descriptor) as entries:
             for entry in entries:
-                found = entry.stat(follow_symlinks=False)
+                try:
+                    found = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    # Beside a running container: what went takes nothing, and what is listed after it still counts.
+                    continue
                 if stat.S_ISDIR(found.st_mode):
                     pending.append((os.fsencode(entry.name), found.st_blocks))
                 else:

@@ -44,6 +44,7 @@ def read_backend(
     measure: Measure,
     recorded: bool,
     progress: Callable[[int], None] | None = None,
+    live: bool = False,
 ) -> Backend:
     """Read one snapshotter below a containerd root.
 
@@ -54,6 +55,7 @@ def read_backend(
         measure: counts allocated blocks.
         recorded: take the size of a committed snapshot from its row instead of measuring it.
         progress: called with the number of directories done since its last call.
+        live: an engine may be at work: what goes while it is read is not there.
     """
     backend = Backend(snapshotter, RawPath(PREFIX + snapshotter), layout(snapshotter))
     if database is not None:
@@ -64,7 +66,7 @@ def read_backend(
     try:
         with folder(root, backend.path, SNAPSHOTS) as descriptor:
             there = True
-            _entries(backend, descriptor, measure, recorded=recorded, progress=progress)
+            _entries(backend, descriptor, measure, recorded=recorded, progress=progress, live=live)
     except OSError as error:
         # Not there at all is an answer; what goes while it is read is none.
         if there or not isinstance(error, FileNotFoundError):
@@ -83,32 +85,41 @@ def _entries(
     *,
     recorded: bool,
     progress: Callable[[int], None] | None,
+    live: bool,
 ) -> None:
     committed = {row.id for row in backend.rows.values() if row.kind is RowKind.COMMITTED and row.size is not None}
     for name in names(descriptor):
-        found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-        number = _number(name)
-        allocated = None
-        if backend.layout is not LayoutKind.FOREIGN and not (recorded and number in committed):
-            usage = measure.folder(name, descriptor)
-            allocated = usage.allocated
-            if usage.skips:
-                backend.findings.append(
-                    Finding(
-                        "not-measured",
-                        Severity.NOTE,
-                        f"{shown(backend.name)} {shown(name)}: {usage.skipped[0]}"
-                        + (f" (and {usage.skips - 1} more)" if usage.skips > 1 else ""),
-                        Place(RawPath(b"/".join((backend.path, SNAPSHOTS, name)))),
-                        shown(name),
-                    )
-                )
-        path = RawPath(b"/".join((backend.path, SNAPSHOTS, name)))
-        backend.entries.append(
-            SnapshotEntry(name, path, number, fingerprint(found), stat.S_ISDIR(found.st_mode), allocated)
-        )
+        try:
+            backend.entries.append(_entry(backend, descriptor, name, committed, measure, recorded=recorded))
+        except FileNotFoundError:
+            if not live:
+                raise
         if progress is not None:
             progress(1)
+
+
+def _entry(
+    backend: Backend, descriptor: int, name: bytes, committed: set[int], measure: Measure, *, recorded: bool
+) -> SnapshotEntry:
+    path = RawPath(b"/".join((backend.path, SNAPSHOTS, name)))
+    found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+    number = _number(name)
+    allocated = None
+    if backend.layout is not LayoutKind.FOREIGN and not (recorded and number in committed):
+        usage = measure.folder(name, descriptor)
+        allocated = usage.allocated
+        if usage.skips:
+            backend.findings.append(
+                Finding(
+                    "not-measured",
+                    Severity.NOTE,
+                    f"{shown(backend.name)} {shown(name)}: {usage.skipped[0]}"
+                    + (f" (and {usage.skips - 1} more)" if usage.skips > 1 else ""),
+                    Place(path),
+                    shown(name),
+                )
+            )
+    return SnapshotEntry(name, path, number, fingerprint(found), stat.S_ISDIR(found.st_mode), allocated)
 
 
 def _number(name: bytes) -> int | None:

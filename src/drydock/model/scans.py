@@ -31,6 +31,11 @@ class Scan:
     """Who holds what by name; None where it was not asked for."""
 
     @property
+    def live(self) -> bool:
+        """Whether it was made beside an engine that may have been at work."""
+        return self.verdict.store.live
+
+    @property
     def withheld(self) -> tuple[Withheld, ...]:
         """What looks free and is kept."""
         return self.plan.withheld
