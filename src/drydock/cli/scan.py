@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(("table", "tree", "json", "jsonl", "csv", "markdown", "html")),
+    type=click.Choice(("table", "tree", "json", "jsonl", "csv", "markdown", "html", "prometheus")),
     default="table",
     show_default=True,
 )
@@ -84,7 +85,8 @@ def scan(
     from drydock.pipeline import scan as run  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.report.document import scan_document, scan_lines  # noqa: PLC0415 - the same
 
-    named = holders or form in ("tree", "markdown", "html")
+    named = holders or form in ("tree", "markdown", "html", "prometheus")
+    began = time.monotonic()
     with show_progress() as progress:
         scans = run(
             where,
@@ -106,6 +108,10 @@ def scan(
             print_scans(scans, console(file), where)
         elif form == "tree":
             _print_tree(scans, file, depth, top)
+        elif form == "prometheus":
+            from drydock.report.prometheus import metric_lines  # noqa: PLC0415 - only what is asked for is loaded
+
+            file.writelines(line + "\n" for line in metric_lines(scans, now, time.monotonic() - began))
         elif form == "json":
             print_json(scan_document(scans, now, name), file)
         elif form == "jsonl":

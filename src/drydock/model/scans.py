@@ -36,6 +36,16 @@ class Scan:
         return self.verdict.store.live
 
     @property
+    def complete(self) -> bool:
+        """Whether everything could be read: the records, the rows and the data."""
+        store = self.verdict.store
+        return (
+            store.metadata.complete
+            and store.content.complete
+            and all(backend.complete for backend in store.backends.values())
+        )
+
+    @property
     def withheld(self) -> tuple[Withheld, ...]:
         """What looks free and is kept."""
         return self.plan.withheld

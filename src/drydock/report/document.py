@@ -65,9 +65,7 @@ def _root(scan: Scan) -> Document:
         "engine": store.root.engine.value,
         "namespaces": sorted(shown(namespace) for namespace in store.metadata.namespaces),
         "schema_version": store.metadata.schema_version,
-        "complete": store.metadata.complete
-        and store.content.complete
-        and all(backend.complete for backend in store.backends.values()),
+        "complete": scan.complete,
         "live": store.live,
         "measured": store.measured,
         "verified": store.verified,
