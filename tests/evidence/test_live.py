@@ -61,7 +61,7 @@ def place(tmp_path):
     return tmp_path
 
 
-def states(place, monkeypatch, meanwhile):
+def states(place, monkeypatch, meanwhile, young=0):
     """The states of a live look, by kind and number, during which ``meanwhile`` happens before or after the listing."""
     real = live.read_store
 
@@ -72,6 +72,7 @@ def states(place, monkeypatch, meanwhile):
         return store
 
     monkeypatch.setattr(live, "read_store", read_store)
+    monkeypatch.setattr(live, "_YOUNG", young)
     with copy_store(Root(RawPath(bytes(place)), Engine.CONTAINERD)) as held:
         store = read_live(held, measure="recorded", verification="size")
     assert store.live
@@ -170,4 +171,13 @@ def test_names_that_vanish_while_listed_are_not_there(place, monkeypatch):
     found = states(place, monkeypatch, lambda _: None)
     assert ("blob", 3) not in found
     assert ("snapshot", 3) not in found
+    assert numbers(found, "blob") == numbers(found, "snapshot") == {1, 2}
+
+
+def test_what_is_young_may_be_in_the_making(place, monkeypatch):
+    """Data without a record is nothing to free within the first minute; what is recorded is judged at any age."""
+    found = states(place, monkeypatch, lambda _: None, young=60)
+    assert ("blob", 3) not in found
+    assert ("snapshot", 3) not in found
+    assert found["blob", 4] is found["snapshot", 4] is State.MISSING
     assert numbers(found, "blob") == numbers(found, "snapshot") == {1, 2}

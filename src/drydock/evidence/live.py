@@ -2,8 +2,8 @@
 
 The databases are copied, then the data is listed, then, if anything was committed meanwhile, the databases are copied
 again; and where data without a record is left, once more after a moment. containerd records what came after its data
-is there, and removes data after its record: so what has no record in any look and is still there has none, and what is
-recorded in every look and has no data has none.
+is there, and removes data after its record: so what has no record in any look, is still there, and has been for a
+minute has none, and what is recorded in every look and has no data has none.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from drydock.model.store import Store
 _T = TypeVar("_T")
 _LOOKS: Final = 5
 _PAUSE: Final = 0.2
+_YOUNG: Final = 60
+"""Seconds for which data without a record counts as in the making."""
 _VANISHED: Final = "unreadable-blob"
 
 
@@ -57,6 +59,7 @@ def read_live(held: Held, *, measure: str, verification: str, progress: Progress
         # Between a record and its data there are moments: what seems to have none is looked at once more at least.
         if not unnamed or (number and unnamed == before):
             break
+    _leave_young(store, unnamed)
     return store
 
 
@@ -78,6 +81,20 @@ def _unnamed(store: Store) -> set[RawPath]:
         numbers = {row.id for row in backend.rows.values()}
         found |= {each.path for each in backend.entries if each.id not in numbers}
     return found
+
+
+def _leave_young(store: Store, unnamed: set[RawPath]) -> None:
+    """Leave out what no record names yet: on a slow disk its commit may take long."""
+    oldest = time.time_ns() - _YOUNG * 1_000_000_000
+
+    def kept(path: RawPath, seen: Fingerprint) -> bool:
+        return path not in unnamed or seen.ctime_ns < oldest
+
+    content = store.content
+    content.blobs = {digest: file for digest, file in content.blobs.items() if kept(file.path, file.fingerprint)}
+    content.ingests = [each for each in content.ingests if kept(each.path, each.fingerprint)]
+    for backend in store.backends.values():
+        backend.entries = [each for each in backend.entries if kept(each.path, each.fingerprint)]
 
 
 def _settle(store: Store, later: Metadata, rows: dict[bytes, dict[bytes, Row]]) -> None:
