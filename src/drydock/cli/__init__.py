@@ -26,6 +26,7 @@ _COMMANDS = {
     "apply": "do what a plan says",
     "clean": "show what nothing references; with --apply remove it",
     "undo": "put back what a run moved and edited",
+    "fleet": "ask the scan documents of many hosts",
     "schema": "print the JSON Schema of a document",
     "bolt": "look into a bbolt file",
 }

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 
 from drydock.cli.options import absolute_path, now_option, where_argument
-from drydock.cli.output import console, open_output, print_json, print_lines, warn_unread
+from drydock.cli.output import console, open_binary, open_output, print_json, print_lines, warn_unread
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.text import shown
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(("table", "tree", "json", "jsonl", "csv", "markdown", "html", "prometheus")),
+    type=click.Choice(("table", "tree", "json", "jsonl", "csv", "markdown", "html", "prometheus", "parquet")),
     default="table",
     show_default=True,
 )
@@ -85,7 +85,7 @@ def scan(
     from drydock.pipeline import scan as run  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.report.document import scan_document, scan_lines  # noqa: PLC0415 - the same
 
-    named = holders or form in ("tree", "markdown", "html", "prometheus")
+    named = holders or form in ("tree", "markdown", "html", "prometheus", "parquet")
     began = time.monotonic()
     with show_progress() as progress:
         scans = run(
@@ -99,6 +99,13 @@ def scan(
             progress=progress,
         )
     name = shown(os.fsencode(os.uname().nodename if host is None else host))
+    if form == "parquet":
+        from drydock.report.parquet import write_parquet  # noqa: PLC0415 - only what is asked for is loaded
+        from drydock.report.rows import document_rows  # noqa: PLC0415 - the same
+
+        with open_binary(output) as raw:
+            write_parquet(document_rows(scan_document(scans, now, name)), raw)
+        _end(ctx, scans)
     with open_output(output) as file:
         if form in ("table", "tree") and not scans:
             print("No containerd storage on this host.", file=file)
@@ -118,6 +125,10 @@ def scan(
             print_lines(scan_lines(scans, now, name), file)
         else:
             file.writelines(_text(form, scans, now, where))
+    _end(ctx, scans)
+
+
+def _end(ctx: click.Context, scans: list[Scan]) -> NoReturn:
     warn_unread(scans)
     code = 0
     for found in scans:
