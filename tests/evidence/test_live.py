@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 
@@ -20,6 +21,7 @@ from drydock.verdict.judge import judge
 
 OVERLAY = "io.containerd.snapshotter.v1.overlayfs"
 BLOBS = "io.containerd.content.v1.content/blobs/sha256"
+_TRANSACTIONS = itertools.count(10)
 MOMENT = {b"createdat": go_time(100), b"updatedat": go_time(100)}
 
 
@@ -37,9 +39,9 @@ def records(place, blobs, snapshots):
     rows = {
         b"ns/%d/k" % each: {b"id": uvarint(each), b"kind": b"\x02", **MOMENT, b"size": varint(1)} for each in snapshots
     }
-    # Sizes differ with what is recorded, so every change moves the metas as a commit would.
-    write(place / os.fsdecode(METADATA), {b"v1": {b"version": b"\x06", b"ns": namespace}})
-    write(place / OVERLAY / "metadata.db", {b"v1": {b"snapshots": rows, b"parents": {}}})
+    txid = next(_TRANSACTIONS)
+    write(place / os.fsdecode(METADATA), {b"v1": {b"version": b"\x06", b"ns": namespace}}, txid=txid)
+    write(place / OVERLAY / "metadata.db", {b"v1": {b"snapshots": rows, b"parents": {}}}, txid=txid)
 
 
 def data(place, blobs, snapshots):
@@ -181,3 +183,25 @@ def test_what_is_young_may_be_in_the_making(place, monkeypatch):
     assert ("snapshot", 3) not in found
     assert found["blob", 4] is found["snapshot", 4] is State.MISSING
     assert numbers(found, "blob") == numbers(found, "snapshot") == {1, 2}
+
+
+def test_nothing_is_planned_on_the_strength_of_it(place):
+    """A live scan, as a function too, gives no request to apply."""
+    import drydock
+    from drydock.model.errors import Usage
+
+    (scan,) = drydock.scan(RawPath(bytes(place)), live=True)
+    with pytest.raises(Usage, match="live"):
+        drydock.request(scan)
+
+
+def test_a_row_that_was_copied_before_its_record(place, monkeypatch):
+    """Its snapshot came between the copies: neither the row nor the folder is said to be held by nothing."""
+    records(place, (1, 2, 4), (1, 2, 4, 8))
+    data(place, (), (8,))
+    rows = (place / OVERLAY / "metadata.db").read_bytes()
+    records(place, (1, 2, 4), (1, 2, 4))
+    (place / OVERLAY / "metadata.db").write_bytes(rows)
+    found = states(place, monkeypatch, lambda now: now == "after" and records(place, (1, 2, 4), (1, 2, 4, 8)))
+    assert numbers(found, "snapshot") == {1, 2}
+    assert {key: state for key, state in found.items() if key in REST} == REST

@@ -77,10 +77,15 @@ def _unnamed(store: Store) -> set[RawPath]:
     folders = {_folder(each) for each in store.metadata.ingests}
     found = {file.path for digest, file in store.content.blobs.items() if digest not in digests}
     found |= {each.path for each in store.content.ingests if each.name not in folders}
-    for backend in store.backends.values():
-        numbers = {row.id for row in backend.rows.values()}
+    for name, backend in store.backends.items():
+        recorded = _names(store.metadata, name)
+        numbers = {row.id for row in backend.rows.values() if row.name in recorded}
         found |= {each.path for each in backend.entries if each.id not in numbers}
     return found
+
+
+def _names(metadata: Metadata, snapshotter: bytes) -> set[bytes]:
+    return {each.name for each in metadata.snapshots if each.snapshotter == snapshotter}
 
 
 def _leave_young(store: Store, unnamed: set[RawPath]) -> None:
@@ -93,8 +98,15 @@ def _leave_young(store: Store, unnamed: set[RawPath]) -> None:
     content = store.content
     content.blobs = {digest: file for digest, file in content.blobs.items() if kept(file.path, file.fingerprint)}
     content.ingests = [each for each in content.ingests if kept(each.path, each.fingerprint)]
-    for backend in store.backends.values():
+    for name, backend in store.backends.items():
+        young = {each.id for each in backend.entries if not kept(each.path, each.fingerprint)}
+        recorded = _names(store.metadata, name)
         backend.entries = [each for each in backend.entries if kept(each.path, each.fingerprint)]
+        backend.rows = {
+            key: row
+            for key, row in backend.rows.items()
+            if key in recorded or (row.id not in young and (row.created is None or row.created < oldest))
+        }
 
 
 def _settle(store: Store, later: Metadata, rows: dict[bytes, dict[bytes, Row]]) -> None:
@@ -113,7 +125,8 @@ def _settle(store: Store, later: Metadata, rows: dict[bytes, dict[bytes, Row]]) 
     ]
     content.findings = [each for each in content.findings if each.code != _VANISHED or os.path.lexists(each.place.file)]
     for name, backend in store.backends.items():
-        _settle_backend(store, backend, rows.get(name, {}))
+        if name in rows:
+            _settle_backend(store, backend, rows[name], _Both(_names(first, name), _names(later, name)))
     first.images = _common(first.images, later.images, lambda each: each.ref)
     first.containers = _common(first.containers, later.containers, lambda each: each.ref)
     first.blobs = _common(first.blobs, later.blobs, lambda each: each.ref)
@@ -122,10 +135,11 @@ def _settle(store: Store, later: Metadata, rows: dict[bytes, dict[bytes, Row]]) 
     first.sandboxes = _common(first.sandboxes, later.sandboxes, lambda each: each.ref)
     first.leases = _common(first.leases, later.leases, lambda each: each.ref)
     first.newest = later.newest
-    first.complete = first.complete and later.complete
+    if first.complete and not later.complete:
+        first.complete, first.findings = False, later.findings
 
 
-def _settle_backend(store: Store, backend: Backend, rows: dict[bytes, Row]) -> None:
+def _settle_backend(store: Store, backend: Backend, rows: dict[bytes, Row], names: _Both) -> None:
     numbers = _Both({row.id for row in backend.rows.values()}, {row.id for row in rows.values()})
     backend.entries = [
         each
@@ -133,7 +147,14 @@ def _settle_backend(store: Store, backend: Backend, rows: dict[bytes, Row]) -> N
         if (each.id is None or numbers.settled(each.id))
         and (each.id in numbers.first or _stays(store, each.path, each.fingerprint))
     ]
-    backend.rows = {name: row for name, row in rows.items() if name in backend.rows and backend.rows[name].id == row.id}
+    # The records were copied before the rows: a row may be of a snapshot that only the later look has a record of.
+    gone = {row.id for name, row in rows.items() if not names.settled(name)}
+    backend.entries = [each for each in backend.entries if each.id not in gone]
+    backend.rows = {
+        name: row
+        for name, row in rows.items()
+        if row.id not in gone and name in backend.rows and backend.rows[name].id == row.id
+    }
 
 
 class _Both(NamedTuple):
