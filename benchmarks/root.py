@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.support.boltwriter import write
 from tests.support.gowriting import go_time, uvarint, varint
@@ -19,19 +20,33 @@ from tests.support.gowriting import go_time, uvarint, varint
 CONTENT = "io.containerd.content.v1.content"
 OVERLAY = "io.containerd.snapshotter.v1.overlayfs"
 METADATA = "io.containerd.metadata.v1.bolt"
+LEASE = "1-abcd"
+"""Holds every snapshot."""
 _FILL = 0.67
 _LAYERS = 8
 _FOLDER = 30
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """How large a root is to be."""
 
     blobs: int
     snapshots: int
     files: int
     blob_bytes: int = 4096
+    file_bytes: int = 700
+
+
+def built(directory: Path, size: Size) -> Path:
+    """The root of that size in ``directory``, made if it is not there yet."""
+    top = directory / ("root-" + "-".join(str(number) for number in size))
+    if not top.exists():
+        unfinished = top.with_suffix(".unfinished")
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        build(unfinished, size)
+        unfinished.rename(top)
+    return top
 
 
 def build(top: Path, size: Size) -> None:
@@ -58,7 +73,11 @@ def build(top: Path, size: Size) -> None:
         b"content": {b"blob": records},
         b"images": images,
         b"leases": {
-            b"1-abcd": {b"createdat": now, b"labels": {}, b"snapshots": {b"overlayfs": dict.fromkeys(snapshots, b"")}}
+            LEASE.encode(): {
+                b"createdat": now,
+                b"labels": {},
+                b"snapshots": {b"overlayfs": dict.fromkeys(snapshots, b"")},
+            }
         },
         b"snapshots": {b"overlayfs": snapshots},
     }
@@ -82,7 +101,7 @@ def _blob(top: Path, number: int, size: int) -> bytes:
 def _snapshots(top: Path, size: Size, now: bytes) -> tuple[dict, dict, dict]:
     snapshots, rows, parents, previous = {}, {}, {}, b""
     each = size.files // size.snapshots if size.snapshots else 0
-    data = b"x" * 700
+    data = b"x" * size.file_bytes
     for number in range(1, size.snapshots + 1):
         key = b"sha256:" + hashlib.sha256(b"%d" % number).hexdigest().encode()
         name = b"moby/%d/" % number + key

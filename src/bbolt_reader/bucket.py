@@ -142,5 +142,5 @@ class Bucket:
         offset = base + after
         for index, at in buckets:
             key, value = entries[index]
-            entries[index] = key, Bucket(tree, self, key, depth, value, offset + at)  # type: ignore[arg-type]
+            entries[index] = key, Bucket(tree, self, key, depth, value, offset + at)  # type: ignore[arg-type] # fields are bytes
         return iter(entries)

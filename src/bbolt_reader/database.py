@@ -81,6 +81,10 @@ class Database:
         """Close the file; its buckets cannot be read any more."""
         self.source.close()
 
+    def release(self) -> None:
+        """Give back the memory that reading took: the file stays open, and in the page cache."""
+        self.source.release()
+
     def root_of(self, meta: Meta) -> Bucket:
         """The root bucket as one of the metas has it, also as the older one has.
 

@@ -4,8 +4,8 @@ A file is a row of pages. Page ``p`` starts at byte ``p * page_size``, with a pa
 n + 1 places. Pages 0 and 1 hold the two metas. Integers are little-endian. Source: etcd-io/bbolt, page.go, bucket.go
 and db.go of v1.3.6 (internal/common of v1.4), which have the same layout since boltdb 1.0.
 
-Importing construct takes longer than reading most files, so only :func:`bbolt_reader.page.formats` and the reading of
-the metas import this module, on demand.
+Importing construct takes longer than reading most files, so readers use packed.py, the same in ``struct``; a test
+holds the two together.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ FREE_PAGE = Struct("id" / Int64ul)
 
 
 def packed(declaration: Struct) -> struct.Struct:
-    """The ``struct`` of the same fields, for where construct would be too slow.
+    """The ``struct`` of the same fields: what packed.py must say.
 
     Raises:
         TypeError: the declaration holds something that is no fixed-size integer.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
+from bbolt_reader import packed
 from bbolt_reader.errors import NotBolt
 from bbolt_reader.source import Source
 
@@ -12,19 +12,23 @@ MAGIC: Final = 0xED0CDAED
 VERSION: Final = 2
 NO_FREELIST: Final = 0xFFFFFFFFFFFFFFFF
 PAGE_META: Final = 0x04
+REBUILT: Final = 0x53414C56
+"""In the flags of a meta: the file was written from what could be salvaged of another. bbolt does not use these flags
+and hands them on from each commit to the next (v1.3.6 db.go, meta.copy; v1.4 internal/common/meta.go, Copy), so this
+stays with the file, and with every copy of it, whoever changes it."""
 PAGE_SIZES: Final = tuple(1024 << power for power in range(15))
 """1 KiB to 16 MiB: what bbolt looks for when page 0 is lost (v1.4 db.go, getPageSizeFromSecondMeta)."""
 
 _HEADER_SIZE: Final = 16
 _SIZE: Final = 64
 _CHECKED: Final = 56
+_FLAGS: Final = slice(28, 32)
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(NamedTuple):
     """One meta page as it lies in the file, valid or not."""
 
-    index: int
+    index: int  # type: ignore[assignment] # shadows tuple.index, which nobody asks a meta for
     """0 or 1: the page it is on."""
     offset: int
     """Byte of the file its page starts at."""
@@ -49,6 +53,11 @@ class Meta:
     def valid(self) -> bool:
         """Whether bbolt would use it."""
         return not self.reason
+
+    @property
+    def is_rebuilt(self) -> bool:
+        """Whether the file was written from what could be salvaged of another, and so may lack something."""
+        return int.from_bytes(self.raw[_FLAGS], "little") == REBUILT
 
     @property
     def has_freelist(self) -> bool:
@@ -87,37 +96,37 @@ def choose(metas: tuple[Meta, Meta]) -> Meta:
 
 
 def _read(source: Source, index: int, offset: int) -> Meta:
-    from bbolt_reader import layout  # noqa: PLC0415  construct is slow to import; see there
-
     there = source.size - offset
     raw = source.read(offset, min(_HEADER_SIZE + _SIZE, there), index) if there > 0 else b""
     if len(raw) < _HEADER_SIZE + _SIZE:
         return Meta(index, offset, "the file is too short for a meta", raw)
-    header = layout.PAGE_HEADER.parse(raw[:_HEADER_SIZE])
-    fields = layout.META.parse(raw[_HEADER_SIZE:])
+    own, page_flags, _, _ = packed.PAGE_HEADER.unpack_from(raw)
+    magic, version, page_size, _, root, sequence, freelist, high_water, txid, found = packed.META.unpack_from(
+        raw, _HEADER_SIZE
+    )
     reason = ""
-    if fields.magic != MAGIC:
-        reason = f"magic {fields.magic:#010x}, not {MAGIC:#010x}"
-    elif fields.version != VERSION:
-        reason = f"version {fields.version}, not {VERSION}"
-    elif fields.checksum != checksum(raw[_HEADER_SIZE : _HEADER_SIZE + _CHECKED]):
+    if magic != MAGIC:
+        reason = f"magic {magic:#010x}, not {MAGIC:#010x}"
+    elif version != VERSION:
+        reason = f"version {version}, not {VERSION}"
+    elif found != checksum(raw[_HEADER_SIZE : _HEADER_SIZE + _CHECKED]):
         reason = "checksum does not fit"
-    elif fields.page_size not in PAGE_SIZES:
-        reason = f"page size {fields.page_size}"
-    elif index and fields.page_size != offset:
-        reason = f"page size {fields.page_size} in the meta at {offset}"
+    elif page_size not in PAGE_SIZES:
+        reason = f"page size {page_size}"
+    elif index and page_size != offset:
+        reason = f"page size {page_size} in the meta at {offset}"
     return Meta(
         index,
         offset,
         reason,
         raw,
-        header.id,
-        header.flags,
-        fields.page_size,
-        fields.root,
-        fields.sequence,
-        fields.freelist,
-        fields.high_water,
-        fields.txid,
-        fields.checksum,
+        own,
+        page_flags,
+        page_size,
+        root,
+        sequence,
+        freelist,
+        high_water,
+        txid,
+        found,
     )

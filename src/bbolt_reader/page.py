@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final, NamedTuple
 
+from bbolt_reader import packed
 from bbolt_reader.errors import Corrupt
 from bbolt_reader.meta import PAGE_META
 
@@ -23,7 +23,7 @@ KINDS: Final = {PAGE_BRANCH: "branch", PAGE_LEAF: "leaf", PAGE_META: "meta", PAG
 
 
 class Formats(NamedTuple):
-    """The ``struct`` twins of layout.py."""
+    """The twins that reading pages takes."""
 
     header: Struct
     branch: Struct
@@ -32,18 +32,14 @@ class Formats(NamedTuple):
     free: Struct
 
 
-@functools.cache
-def formats() -> Formats:
-    """The ``struct`` twins of layout.py, made at the first use."""
-    from bbolt_reader import layout  # noqa: PLC0415  construct is slow to import; see there
+_FORMATS: Final = Formats(
+    packed.PAGE_HEADER, packed.BRANCH_ELEMENT, packed.LEAF_ELEMENT, packed.BUCKET_HEADER, packed.FREE_PAGE
+)
 
-    return Formats(
-        layout.packed(layout.PAGE_HEADER),
-        layout.packed(layout.BRANCH_ELEMENT),
-        layout.packed(layout.LEAF_ELEMENT),
-        layout.packed(layout.BUCKET_HEADER),
-        layout.packed(layout.FREE_PAGE),
-    )
+
+def formats() -> Formats:
+    """The ``struct`` twins of layout.py."""
+    return _FORMATS
 
 
 class BranchElement(NamedTuple):

@@ -18,6 +18,9 @@ Window: TypeAlias = "tuple[bytes | mmap.mmap, int]"
 """A buffer, and where in it the bytes asked for start."""
 
 CHUNK: Final = 1 << 20
+RESIDENT: Final = 32
+"""The most chunks that count as this process's memory, where a file is read from its beginning to its end: then all are
+given back, and stay in the page cache. A tree that lies in its file in any order would be populated again and again."""
 _MADV_POPULATE_READ: Final = 22  # Linux 5.14; Python has no name for it before 3.13
 
 
@@ -37,7 +40,7 @@ class Source:
         populated: the chunks of the mapping that can be touched.
     """
 
-    __slots__ = ("_fd", "_owned", "mapping", "name", "populated", "size")
+    __slots__ = ("_fd", "_last", "_owned", "_rises", "mapping", "name", "populated", "size")
 
     def __init__(self, fd: int, name: bytes, *, owned: bool, mapped: bool) -> None:
         self._fd = fd
@@ -49,6 +52,7 @@ class Source:
         self.size = status.st_size
         self.mapping: mmap.mmap | None = None
         self.populated: set[int] = set()
+        self._last = self._rises = 0
         if mapped and self.size:
             self.mapping = _mapping(fd, self.size)
 
@@ -84,6 +88,13 @@ class Source:
             os.close(self._fd)
         self._fd = -1
 
+    def release(self) -> None:
+        """Give back the memory that the mapping takes; what is read later is populated again."""
+        self.populated.clear()
+        self._rises = 0
+        if self.mapping is not None:
+            self.mapping.madvise(mmap.MADV_DONTNEED)
+
     def window(self, offset: int, length: int, page: int) -> Window:
         """A buffer with ``length`` bytes of the file from byte ``offset`` on, and where they start in it.
 
@@ -96,6 +107,8 @@ class Source:
             return mapping, offset
         if end > self.size or length > READ_LIMIT:
             return self.read(offset, length, page), 0
+        if len(populated) >= RESIDENT and 8 * self._rises > 5 * len(populated):
+            self.release()
         for chunk in range(offset // CHUNK, (end - 1) // CHUNK + 1):
             if chunk not in populated:
                 if self._has_hole(chunk):
@@ -105,6 +118,8 @@ class Source:
                 except OSError:
                     return self.read(offset, length, page), 0
                 populated.add(chunk)
+                self._rises += chunk > self._last
+                self._last = chunk
         return mapping, offset
 
     def _has_hole(self, chunk: int) -> bool:

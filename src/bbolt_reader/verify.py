@@ -11,7 +11,8 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from heapq import merge
-from itertools import pairwise
+from itertools import islice, pairwise
+from operator import lt
 from typing import Final, NamedTuple
 
 from bbolt_reader.bucket import Bucket
@@ -166,27 +167,38 @@ class _Verifier:
         self, page: Loaded, low: bytes, high: bytes | None, bucket: Bucket, stack: list[_Step]
     ) -> Iterator[Damage]:
         _, data, start, end, count, base = page
-        last = low
         if not count and bucket.path and any(data[start + HEADER : min(start + 2 * HEADER, end)]):
             # bbolt makes an emptied bucket an inline one (v1.3.6 bucket.go spill); who does not leaves the page blank.
             self._tree.note_gap(base + start)
-        for index, (key, value) in enumerate(bucket.entries(page)):
-            if key < last or (index and key == last) or (high is not None and key >= high):
-                at = base + start + HEADER * (index + 1)
-                yield Damage("order", f"key {index} of {count} is out of order", at // self._tree.page_size, at)
-            last = key
-            if not isinstance(value, Bucket):
+        entries = list(bucket.entries(page))
+        keys = [key for key, _ in entries]
+        if not _in_order(keys, low, high):
+            yield from self._disorder(page, keys, low, high)
+        for _, value in entries:
+            if type(value) is not Bucket:
                 continue
             if value.root:
                 yield from self._push(stack, _Step(value.root, value.offset, b"", None, 0, value))
                 continue
             try:
                 inline = value.inline()
-                yield from self._leaf(inline, b"", None, value, stack)
+                # An inline bucket holds no buckets: entries() sees to it.
+                keys = [key for key, _ in value.entries(inline)]
+                if not _in_order(keys, b"", None):
+                    yield from self._disorder(inline, keys, b"", None)
                 if self._tree.extent(inline) != len(inline[1]):
                     self._tree.note_gap(value.offset)
             except BoltError as error:
                 yield _damage(error)
+
+    def _disorder(self, page: Loaded, keys: list[bytes], low: bytes, high: bytes | None) -> Iterator[Damage]:
+        _, _, start, _, count, base = page
+        last = low
+        for index, key in enumerate(keys):
+            if key < last or (index and key == last) or (high is not None and key >= high):
+                at = base + start + HEADER * (index + 1)
+                yield Damage("order", f"key {index} of {count} is out of order", at // self._tree.page_size, at)
+            last = key
 
     def _push(self, stack: list[_Step], step: _Step) -> Iterator[Damage]:
         """Claim a page before it is put off, so that never more are put off than the file has."""
@@ -222,6 +234,13 @@ class _Verifier:
                 what = f"pages {expected} to {pgid - 1}" if pgid - 1 > expected else f"page {expected}"
                 yield Damage("unreachable", f"{what}: neither in use nor free", expected, expected * meta.page_size)
             last, expected = pgid, max(expected, pgid + 1)
+
+
+def _in_order(keys: list[bytes], low: bytes, high: bytes | None) -> bool:
+    """Whether each key is above the one before, none is below ``low``, and all are below ``high``."""
+    if not keys:
+        return True
+    return keys[0] >= low and (high is None or keys[-1] < high) and all(map(lt, keys, islice(keys, 1, None)))
 
 
 def _damage(error: BoltError, code: str = "") -> Damage:

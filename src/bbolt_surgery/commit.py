@@ -29,15 +29,27 @@ def next_txid(current: Meta) -> int:
     return after if after % 2 != current.index else after + 1
 
 
-def encode_meta(current: Meta, root: Root, high_water: int, txid: int) -> bytes:
-    """What is to take the other meta's place, header and all: with no freelist, so bbolt finds free pages by a walk."""
+def encode_meta(current: Meta, root: Root, high_water: int, txid: int, flags: int | None = None) -> bytes:
+    """What is to take the other meta's place; ``flags`` are kept as they are unless given."""
+    return build_meta(
+        1 - current.index,
+        page_size=current.page_size,
+        flags=int.from_bytes(current.raw[28:32], "little") if flags is None else flags,
+        root=root,
+        high_water=high_water,
+        txid=txid,
+    )
+
+
+def build_meta(index: int, *, page_size: int, flags: int, root: Root, high_water: int, txid: int) -> bytes:
+    """A page header and a meta, with no freelist, so bbolt finds free pages by a walk."""
     from bbolt_reader import layout  # noqa: PLC0415  construct is slow to import; see there
 
     fields = {
         "magic": MAGIC,
         "version": VERSION,
-        "page_size": current.page_size,
-        "flags": int.from_bytes(current.raw[28:32], "little"),  # unused; kept as it is
+        "page_size": page_size,
+        "flags": flags,
         "root": root.pgid,
         "sequence": root.sequence,
         "freelist": NO_FREELIST,
@@ -45,7 +57,7 @@ def encode_meta(current: Meta, root: Root, high_water: int, txid: int) -> bytes:
         "txid": txid,
     }
     body: bytes = layout.META.build({**fields, "checksum": 0})[:-8]
-    return formats().header.pack(1 - current.index, PAGE_META, 0, 0) + body + checksum(body).to_bytes(8, "little")
+    return formats().header.pack(index, PAGE_META, 0, 0) + body + checksum(body).to_bytes(8, "little")
 
 
 def commit(
@@ -85,13 +97,13 @@ def commit(
         _shorten(fd, size)
         raise
     try:
-        _write(fd, meta, offset)
+        write_all(fd, meta, offset)
         os.fdatasync(fd)
     except BaseException as error:
         number = (error.errno or 0) if isinstance(error, OSError) else 0
         try:
             if os.pread(fd, len(former), offset) != former:
-                _write(fd, former, offset)
+                write_all(fd, former, offset)
                 os.fdatasync(fd)
         except OSError as second:
             raise Uncertain(
@@ -110,7 +122,7 @@ def _prepare(fd: int, name: bytes, pages: Sequence[tuple[int, bytes]], page_size
     try:
         _reserve(fd, pages, page_size, meta)
         for pgid, data in sorted(pages):
-            _write(fd, data, pgid * page_size)
+            write_all(fd, data, pgid * page_size)
         os.fdatasync(fd)
     except OSError as error:
         raise NotCommitted(f"{_reason(error)}; not committed", file=name, errno=error.errno or 0) from error
@@ -136,7 +148,8 @@ def _reserve(fd: int, pages: Iterable[tuple[int, bytes]], page_size: int, meta: 
             raise
 
 
-def _write(fd: int, data: bytes, offset: int) -> None:
+def write_all(fd: int, data: bytes, offset: int) -> None:
+    """Write all of some bytes at an offset."""
     view = memoryview(data)
     while view:
         written = os.pwrite(fd, view, offset)

@@ -107,6 +107,27 @@ def restore(
         return done
 
 
+def trust(fd: int, name: bytes) -> bool:
+    """Take back that a file was rebuilt, by a commit that changes nothing else.
+
+    Args:
+        fd: as for :func:`delete`.
+        name: what errors call the file.
+
+    Returns:
+        Whether it said so, and so whether there was anything to do.
+
+    Raises:
+        SurgeryError, Damaged, NotCommitted, Uncertain: as :func:`delete`.
+    """
+    with _opened(fd, name) as opened:
+        if not opened.meta.is_rebuilt:
+            return False
+        opened.survey()
+        opened.unmark()
+        return True
+
+
 @contextmanager
 def _opened(fd: int, name: bytes) -> Iterator[_Opened]:
     """A database to edit; what bbolt_reader raises meanwhile is Damaged."""
@@ -199,3 +220,9 @@ class _Opened:
             pages=pages,
             ready=(lambda: on_ready(done)) if on_ready else lambda: None,
         )
+
+    def unmark(self) -> None:
+        """Commit the same root once more, without flags."""
+        meta = self.meta
+        data = encode_meta(meta, self.root, meta.high_water, next_txid(meta), flags=0)
+        commit(self._fd, self._name, self._database.metas, current=meta, meta=data, pages=[], ready=lambda: None)

@@ -54,3 +54,15 @@ class Uncertain(SurgeryError):
     def __init__(self, message: str, *, file: bytes = b"", errno: int = 0) -> None:
         super().__init__(message, file=file)
         self.errno = errno
+
+
+class NotWritten(SurgeryError):
+    """A new file was not made: its name is taken, or writing failed. Nothing was left behind.
+
+    Attributes:
+        errno: what the system reported; 0 where something else is wrong.
+    """
+
+    def __init__(self, message: str, *, file: bytes = b"", errno: int = 0) -> None:
+        super().__init__(message, file=file)
+        self.errno = errno

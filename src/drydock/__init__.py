@@ -7,10 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from drydock.pipeline import apply, clean, explain, plan, pulls, read_plans, request, scan, undo
+    from drydock.recovery import repair, verify
+    from drydock.takeout import diff_container, export_container, export_image, ls
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["apply", "clean", "explain", "plan", "pulls", "read_plans", "request", "scan", "undo"]
+__all__ = [
+    "apply",
+    "clean",
+    "diff_container",
+    "explain",
+    "export_container",
+    "export_image",
+    "ls",
+    "plan",
+    "pulls",
+    "read_plans",
+    "repair",
+    "request",
+    "scan",
+    "undo",
+    "verify",
+]
+_HOMES = {
+    **dict.fromkeys(("diff_container", "export_container", "export_image", "ls"), "drydock.takeout"),
+    **dict.fromkeys(("repair", "verify"), "drydock.recovery"),
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - each of the functions has its own type
@@ -18,4 +40,4 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - each of the functions has i
         raise AttributeError(f"module 'drydock' has no attribute {name!r}")
     import importlib  # noqa: PLC0415 - a start without it is faster
 
-    return getattr(importlib.import_module("drydock.pipeline"), name)
+    return getattr(importlib.import_module(_HOMES.get(name, "drydock.pipeline")), name)

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
-from drydock.evidence.live import read_live
-from drydock.evidence.manifests import read_documents
 from drydock.evidence.roots import discover
 from drydock.evidence.store import Held, Progress, copy_store, hold_store, read_store
 from drydock.evidence.witness import witnesses
 from drydock.model.errors import DrydockError, EvidenceUnreadable, Refused, Usage
-from drydock.model.explanations import Explanation
 from drydock.model.names import RawPath, UnixNano
-from drydock.model.plans import Outcome
 from drydock.model.policies import Policy
-from drydock.model.pulls import Pull, Pulls
 from drydock.model.roots import Root
-from drydock.model.runs import Run
 from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.reclaim.guard import check_clock, refuse_if_used
 from drydock.reclaim.plan import make_plan
-from drydock.reclaim.plan_file import Request, plan_hash, read_requests
 from drydock.reclaim.unfinished import close_unfinished, unfinished_runs
-from drydock.verdict.explain import explain as explain_subject
-from drydock.verdict.find import find
-from drydock.verdict.inventory import take_inventory
 from drydock.verdict.judge import Reach, judge
-from drydock.verdict.pulls import find_pulls, list_pull_blobs
+
+if TYPE_CHECKING:
+    from drydock.model.explanations import Explanation
+    from drydock.model.inventories import Inventory
+    from drydock.model.plans import Outcome, Plan
+    from drydock.model.pulls import Pull, Pulls
+    from drydock.model.runs import Run
+    from drydock.model.store import Store
+    from drydock.reclaim.plan_file import Request
 
 
 def scan(
@@ -72,7 +71,7 @@ def scan(
         )
         with options as judged:
             if inventory:
-                judged.scan.inventory = take_inventory(judged.scan.verdict, judged.reached, _pulls(judged))
+                judged.scan.inventory = _inventory(judged)
             scans.append(judged.scan)
     return scans
 
@@ -92,6 +91,9 @@ def explain(
         EvidenceUnreadable: ``where`` is not a store, or nothing in it has that name.
         Usage: the beginning of a name fits more than one.
     """
+    from drydock.verdict.explain import explain as explain_subject  # noqa: PLC0415 - a scan must start fast
+    from drydock.verdict.find import find  # noqa: PLC0415 - the same
+
     explanations: list[Explanation] = []
     for root in discover(where):
         with _judged(root, now, progress=progress) as judged:
@@ -120,6 +122,8 @@ def pulls(
         EvidenceUnreadable: ``where`` is not a store.
         Refused: an engine uses it, or the clock is wrong.
     """
+    from drydock.model.pulls import Pulls  # noqa: PLC0415 - a scan must start fast
+
     lists: list[Pulls] = []
     for root in discover(where):
         with _judged(root, now, progress=progress) as judged:
@@ -198,7 +202,7 @@ def clean(
                 close_unfinished(each.plan.root, state)
         if not agree(scans):
             return []
-        return _carry_out(judged, state, quarantine, progress)
+        return carry_out(_parts(judged), state=state, quarantine=quarantine, progress=progress)
 
 
 def apply(
@@ -223,6 +227,8 @@ def apply(
         EvidenceUnreadable: a root is not there any more.
         ActionFailed: as for :func:`clean`.
     """
+    from drydock.reclaim.plan_file import plan_hash  # noqa: PLC0415 - a scan must start fast
+
     with ExitStack() as stack:
         judged: list[_Judged] = []
         for request in requests:
@@ -237,7 +243,7 @@ def apply(
                 )
             check_clock(UnixNano(time.time_ns()), each.scan.verdict.store.newest())
             judged.append(each)
-        return _carry_out(judged, state, quarantine, progress)
+        return carry_out(_parts(judged), state=state, quarantine=quarantine, progress=progress)
 
 
 def read_plans(path: str) -> list[Request]:
@@ -246,12 +252,15 @@ def read_plans(path: str) -> list[Request]:
     Raises:
         EvidenceUnreadable: the file cannot be read, or is not a plan.
     """
+    from drydock.reclaim.plan_file import read_requests  # noqa: PLC0415 - a scan must start fast
+
+    name = shown(os.fsencode(path))
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
     except (OSError, ValueError) as error:
-        raise EvidenceUnreadable(f"{path}: {getattr(error, 'strerror', None) or 'not text'}") from error
-    return read_requests(text, path)
+        raise EvidenceUnreadable(f"{name}: {getattr(error, 'strerror', None) or 'not text'}") from error
+    return read_requests(text, name)
 
 
 def request(scan: Scan) -> Request:
@@ -260,6 +269,8 @@ def request(scan: Scan) -> Request:
     Raises:
         Usage: it is of a live scan.
     """
+    from drydock.reclaim.plan_file import Request, plan_hash  # noqa: PLC0415 - a scan must start fast
+
     if scan.live:
         raise Usage("a live scan makes no plan: stop the engine, and plan anew")
     made = scan.plan
@@ -290,8 +301,7 @@ def undo(journal: RawPath) -> Run:
         return undo_run(found, held)
 
 
-@dataclass(slots=True)
-class _Judged:
+class _Judged(NamedTuple):
     """One root while its locks are held."""
 
     scan: Scan
@@ -313,8 +323,12 @@ def _judged(
     live: bool = False,
 ) -> Iterator[_Judged]:
     with copy_store(root) if live else hold_store(root, exclusive=exclusive) as held:
-        read = read_live if live else read_store
-        store = read(held, measure=measure, verification=verification, progress=progress)
+        if live:
+            from drydock.evidence.live import read_live  # noqa: PLC0415 - a scan must start fast
+
+            store = read_live(held, measure=measure, verification=verification, progress=progress)
+        else:
+            store = read_store(held, measure=measure, verification=verification, progress=progress)
         store.findings += unfinished_runs(root.path, state)
         at = UnixNano(time.time_ns()) if now is None else now
         # An engine at work records what came since ``now`` was taken.
@@ -324,7 +338,16 @@ def _judged(
         yield _Judged(Scan(verdict, made), reached, held)
 
 
+def _inventory(judged: _Judged) -> Inventory:
+    from drydock.verdict.inventory import take_inventory  # noqa: PLC0415 - a plain scan must start fast
+
+    return take_inventory(judged.scan.verdict, judged.reached, _pulls(judged))
+
+
 def _pulls(judged: _Judged) -> list[Pull]:
+    from drydock.evidence.manifests import read_documents  # noqa: PLC0415 - a scan must start fast
+    from drydock.verdict.pulls import find_pulls, list_pull_blobs  # noqa: PLC0415 - the same
+
     verdict, reached = judged.scan.verdict, judged.reached
     documents = read_documents(verdict.store.root.path, list_pull_blobs(verdict, reached))
     return find_pulls(verdict, reached, documents)
@@ -340,20 +363,31 @@ def _hold_to_change(
     return judged
 
 
-def _carry_out(
-    judged: list[_Judged], state: RawPath | None, quarantine: RawPath | None, progress: Progress | None
+def carry_out(
+    parts: Iterable[tuple[Plan, Held, Store]],
+    *,
+    state: RawPath | None = None,
+    quarantine: RawPath | None = None,
+    progress: Progress | None = None,
 ) -> list[Run]:
+    """Carry out the plans of several roots, each with its databases held exclusively, and with what it was made of.
+
+    Returns:
+        One run for each plan that is not empty. What goes wrong before anything was changed is raised for the first,
+        and a warning of its run for the others.
+    """
+    from drydock.model.runs import Run  # noqa: PLC0415 - a scan must start fast
     from drydock.reclaim.execute import execute  # noqa: PLC0415 - a scan must not load what changes a store
+    from drydock.reclaim.plan_file import plan_hash  # noqa: PLC0415 - a scan must start fast
 
     told = None if progress is None else partial(_tell, progress)
     runs: list[Run] = []
-    for each in judged:
-        made, store = each.scan.plan, each.scan.verdict.store
+    for made, held, store in parts:
         if made.is_empty:
             continue
         mark = plan_hash(made)
         try:
-            run = execute(made, each.held, store, plan_hash=mark, state=state, quarantine=quarantine, told=told)
+            run = execute(made, held, store, plan_hash=mark, state=state, quarantine=quarantine, told=told)
         except DrydockError as error:
             if not runs:
                 raise
@@ -361,6 +395,11 @@ def _carry_out(
             run = Run(made.root, None, "", warnings=[f"nothing was done: {error}"])
         runs.append(run)
     return runs
+
+
+def _parts(judged: list[_Judged]) -> Iterator[tuple[Plan, Held, Store]]:
+    for each in judged:
+        yield each.scan.plan, each.held, each.scan.verdict.store
 
 
 def _tell(progress: Progress, _: Outcome) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bbolt_reader import layout
+from bbolt_reader import layout, packed
 from bbolt_reader.page import HEADER, formats
 
 DECLARED = ["PAGE_HEADER", "BRANCH_ELEMENT", "LEAF_ELEMENT", "BUCKET_HEADER", "FREE_PAGE", "META"]
@@ -16,6 +16,7 @@ def test_struct_and_construct_agree(name, data):
     """Any bytes give the same numbers under the same names, and the same bytes back."""
     declaration = getattr(layout, name)
     twin = layout.packed(declaration)
+    assert getattr(packed, name).format == twin.format
     raw = data.draw(st.binary(min_size=twin.size, max_size=twin.size))
     parsed = declaration.parse(raw)
     assert declaration.sizeof() == twin.size

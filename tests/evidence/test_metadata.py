@@ -12,6 +12,7 @@ from tests.support.gowriting import go_time, varint
 from tests.support.records import METADATA, nested
 
 from bbolt_reader import Database
+from drydock.evidence import metadata
 from drydock.evidence.metadata import read_metadata
 from drydock.model.findings import Severity
 from drydock.model.names import RawPath
@@ -391,6 +392,40 @@ def _pruned(tree):
     """Without empty buckets and empty strings: records say no more with them than without."""
     below = {key: _pruned(value) if isinstance(value, dict) else value for key, value in tree.items()}
     return {key: value for key, value in below.items() if value or (value == b"" and key not in _TEXTS)}
+
+
+_FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        b"size": st.sampled_from([varint(5), varint(-5), b"", b"\xff", b"\x05\x05", {}]),
+        b"createdat": st.sampled_from([go_time(7), b"", b"x" * 15, {}]),
+        b"updatedat": st.sampled_from([go_time(7), go_time(8), b"\x03" * 15, {}]),
+        b"labels": st.sampled_from([{}, {b"l": b"1"}, {b"l": b"1", b"m": {}}, b"no bucket"]),
+        b"other": st.sampled_from([b"", {}]),
+    },
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    blobs=st.dictionaries(st.sampled_from([DIGEST, OTHER, b"sha256:x", b"k"]), _FIELDS, max_size=4), cut=st.integers()
+)
+def test_blobs_come_out_the_same_the_short_way(tmp_path, monkeypatch, blobs, cut):
+    """A blob read the short way is, with all there is to report, what reading it field by field gives; damaged too."""
+    path = tmp_path / "meta.db"
+    write(path, {b"v1": {b"ns": {b"content": {b"blob": blobs}}}})
+    data = bytearray(path.read_bytes())
+    if cut % 3 == 0:
+        place = 2 * 4096 + cut % (len(data) - 2 * 4096)
+        data[place] ^= 1 + cut % 255
+        path.write_bytes(data)
+    found = []
+    for short in (True, False):
+        with monkeypatch.context() as patch, Database.open(path) as database:
+            if not short:
+                patch.setattr(metadata, "_usual_blob", lambda *_: None)
+            found.append(read_metadata(database, RawPath(b"/meta.db")))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("blank", [b"\0" * 9, b"\xff" * 9, b"tail\0\0"])

@@ -25,7 +25,7 @@ def test_replays(target):
         one(data)
 
 
-@pytest.mark.parametrize("target", ["bolt_reader", "records", "rows", "surgery"])
+@pytest.mark.parametrize("target", ["bolt_reader", "records", "rows", "surgery", "salvage"])
 def test_memory_is_a_small_multiple_of_the_file(target):
     """No input of a few KiB makes the readers, or an edit, take megabytes."""
     one = importlib.import_module(f"fuzz.{target}").one

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drydock.model.text import shown, unshown
+from drydock.model.text import printable, shown, unshown
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,8 @@ def test_is_one_harmless_line(raw):
     text = shown(raw)
     text.encode("utf-8")
     assert not {unicodedata.category(char) for char in text} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def test_printable_leaves_backslashes():
+    """What a library says may have escaped a word already; only what is raw is escaped."""
+    assert printable("no '\\x1b' \x1b[31m\n\u202e") == "no '\\x1b' \\x1b[31m\\x0a\\u202e"

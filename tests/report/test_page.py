@@ -14,7 +14,7 @@ from tests.support.populations import population
 from tests.support.scans import scan_of_everything
 from tests.support.values import NOW
 
-from drydock.model.names import RawPath
+from drydock.model.names import RawPath, UnixNano
 from drydock.model.text import shown
 from drydock.model.times import parse_time
 from drydock.pipeline import scan as run_scan
@@ -281,7 +281,7 @@ def test_the_policy_holds(chromium, tmp_path):
               document.body.append(script, image, style);
               document.body.insertAdjacentHTML("beforeend", '<i onclick="window.bad=2" id="mark">x</i>');
               document.getElementById("mark").click();
-              return fetch(url).catch(() => null);
+              return fetch(url, { signal: AbortSignal.timeout(2000) }).catch(() => null);
             }""",
             url,
         )
@@ -369,6 +369,43 @@ def test_every_capture_is_listed_whole(chromium, unpacked, tmp_path, of):
             page.locator("#list tbody tr").nth(number).click()
             text = page.locator("dialog[open]").inner_text()
             assert ("Held by nothing" in text) is not ("Held by\n" in text)
+            page.keyboard.press("Escape")
+        assert page.complaints == []
+
+
+def test_nothing_and_several(chromium, tmp_path):
+    """A host without storage has a page that says so; several roots are one map, each with a summary."""
+    file = tmp_path / "report.html"
+    file.write_text(render_page([], NOW, None))
+    with opened(chromium, file) as page:
+        assert "No containerd storage was found" in page.locator("header").inner_text()
+        assert count(page) == 0
+        assert page.complaints == []
+    file.write_text(render_page([population(100), population(200, seed=2)], NOW, None))
+    with opened(chromium, file) as page:
+        assert page.locator(".summary").count() == 2
+        page.locator("#map").focus()
+        for depth in (1, 2, 3):
+            assert page.locator("#crumbs button").count() == depth
+            page.keyboard.press("PageDown")
+            page.keyboard.press("Enter")
+        assert page.complaints == []
+
+
+def test_numbers_out_of_bounds(chromium, tmp_path):
+    """Times and sizes that no clock and no disk has, as a damaged database may have them, break nothing."""
+    scan = population(60)
+    for number, found in enumerate(scan.verdict.objects):
+        found.allocated = (0, -5, 2**63, 2**80)[number % 4]
+    for number, holding in enumerate(list(scan.verdict.leases)):
+        ends = UnixNano((-(2**80), 2**90, 0, NOW + 1)[number % 4])
+        scan.verdict.leases[number] = holding._replace(expires=ends, created=ends)
+    file = tmp_path / "report.html"
+    file.write_text(render_page([scan], NOW, None))
+    with opened(chromium, file) as page:
+        page.locator("#kinds button", has_text="Leases").click()
+        for line in page.locator("#list tbody tr").all():
+            line.click()
             page.keyboard.press("Escape")
         assert page.complaints == []
 

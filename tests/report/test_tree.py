@@ -1,7 +1,17 @@
 """The tree in a terminal and in a pipe."""
 
+import fcntl
+import os
+import re
+import struct
+import subprocess
+import sys
+import termios
+
 import pytest
 from rich.cells import cell_len
+from tests.support.captures import capture
+from tests.support.documents import run
 from tests.support.populations import population
 from tests.support.scans import HOSTILE, judged, scan_of_everything
 from tests.support.values import blob, digest, image, store
@@ -77,3 +87,35 @@ def test_bars_tell_what_is_shared():
     assert "█" not in by_name[f"layer 1 {shown(digest(3))}"]
     assert "░" not in by_name[f"manifest {shown(digest(1))}"]
     assert "".join(lines(found, blocks=False)).isascii()
+
+
+@pytest.mark.root
+def test_the_command_on_a_terminal(unpacked):
+    """On a terminal of fifty columns: coloured, and no line wider; in a pipe plain and the same tree."""
+    of = capture("docker-28.5-interrupted-pull")
+    command = [sys.executable, "-m", "drydock", "scan", "--now", of.taken_at, "--format", "tree", str(unpacked(of))]
+    leader, follower = os.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 50, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
+    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):
+        environment.pop(name, None)
+    with subprocess.Popen(command, stdout=follower, stderr=subprocess.DEVNULL, env=environment) as process:
+        os.close(follower)
+        raw = b""
+        while True:
+            try:
+                part = os.read(leader, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            raw += part
+    os.close(leader)
+    assert process.returncode == 0
+    text = raw.decode().replace("\r\n", "\n")
+    assert "\x1b[" in text
+    shown_lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
+    assert max(map(cell_len, shown_lines)) <= 50
+    piped = run("scan", "--now", of.taken_at, "--format", "tree", unpacked(of))
+    assert "\x1b" not in piped
+    assert [line[:10] for line in piped.splitlines()] == [line[:10].rstrip() or line[:10] for line in shown_lines]

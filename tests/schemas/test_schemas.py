@@ -12,8 +12,9 @@ from tests.support.values import NOW
 
 from drydock.model.leases import LeaseClass
 from drydock.model.objects import State
-from drydock.model.plans import Status
+from drydock.model.plans import FieldDrop, Status
 from drydock.model.roots import Engine
+from drydock.reclaim.plan_file import plans_document
 from drydock.report.document import scan_document
 
 NAMES = ("scan", "plan", "journal", "explain", "pulls")
@@ -91,6 +92,15 @@ def test_plans_and_journals(capture, unpacked_anew, tmp_path_factory, moved):
     expected = {"schema", "ended", "finished"} if json.loads(plan.read_text())["plans"][0]["removals"] else set()
     assert expected <= kinds
     assert not expected or ("move" if moved else "remove") in kinds
+
+
+def test_a_plan_that_deletes_keys():
+    """No capture needs one, so it is made: keys of meta.db and of a metadata.db, with names that are no text."""
+    keys = tuple(FieldDrop(snapshotter, (b"v1", HOSTILE), HOSTILE, "why") for snapshotter in (None, b"overlayfs"))
+    plan = scan_of_everything().plan._replace(fields=keys)
+    document = json.loads(json.dumps(plans_document([plan])))
+    assert len(document["plans"][0]["fields"]) == 2
+    validator("plan").validate(document)
 
 
 def test_hostile_names_fit():

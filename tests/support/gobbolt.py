@@ -73,3 +73,10 @@ def churn(path: Path, seed: int, count: int = 2000) -> str:
     )
     text = (done.stdout + done.stderr).decode(errors="replace")
     return "" if not done.returncode else text or f"exit code {done.returncode}"
+
+
+def drop(path: Path, *buckets: tuple[bytes, ...], touches: int = 0, freelist: bool = True) -> None:
+    """Delete buckets, each in a transaction of its own, and make more transactions that change next to nothing."""
+    names = ["/".join(name.hex() for name in bucket) for bucket in buckets]
+    command = [program("drop"), path, "false" if freelist else "true", *names, *["touch"] * touches]
+    subprocess.run(command, check=True, timeout=300)

@@ -76,3 +76,16 @@ def _shown(path: str) -> str:
     from drydock.model.text import shown
 
     return shown(path.encode("utf-8", "surrogateescape"))
+
+
+def test_databases_older_than_the_data_are_told(unpacked):
+    """After a restore: directories whose numbers were never given out may hold what containers wrote. Nowhere else."""
+    told = {}
+    for each in READABLE:
+        capture = each.values[0]
+        findings = scan(capture, unpacked(capture))["findings"]
+        told[capture.name] = [finding["severity"] for finding in findings if finding["code"] == "older-database"]
+    assert told.pop("docker-28.5-restored-backup") == ["note"]
+    # Planted: a folder numbered 9999.
+    assert set(told.pop("containerd-1.6-planted-orphans")) == {"note"}
+    assert set(map(tuple, told.values())) == {()}

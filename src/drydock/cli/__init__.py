@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import click
 
 import drydock
 from drydock.model.errors import DrydockError, Usage
+from drydock.model.text import printable
 
 # Linux's number; importing signal costs a tenth of a start.
 _SIGPIPE = 13
@@ -25,7 +25,12 @@ _COMMANDS = {
     "plan": "write down what would be removed",
     "apply": "do what a plan says",
     "clean": "show what nothing references; with --apply remove it",
+    "ls": "images, containers, snapshots, leases, content or ingests",
+    "export": "take out an image, or a container's files",
+    "diff": "what a container changed against its image",
     "undo": "put back what a run moved and edited",
+    "verify": "what is whole: records, bytes, and what was unpacked",
+    "repair": "show what makes a broken image pull again; with --apply do it",
     "fleet": "ask the scan documents of many hosts",
     "schema": "print the JSON Schema of a document",
     "bolt": "look into a bbolt file",
@@ -67,11 +72,15 @@ class _Commands(click.Group):
         except click.exceptions.Abort:
             _end("interrupted", 128 + 2)
         except click.ClickException as error:
+            # Words that were typed, or pasted, are in it as they came.
+            vars(error)["message"] = printable(error.message)
             error.show()
             sys.exit(Usage.exit_code)
         except DrydockError as error:
             _end(str(error), error.exit_code)
         except Exception:  # noqa: BLE001 - the last line of defence of the exit status
+            import traceback  # noqa: PLC0415 - a start must be fast
+
             # Python's own status for this, 1, would say that something can be freed.
             traceback.print_exc()
             _end("this is a fault of drydock's own: please report it, with the lines above", _FAULT)

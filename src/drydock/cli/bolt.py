@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drydock.cli.output import print_json
+from drydock.cli.salvage import salvage, trust
 from drydock.evidence.locks import hold
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
@@ -31,6 +32,10 @@ def bolt() -> None:
 
     Names are printed with escapes where they are not plain text, and can be typed so.
     """
+
+
+bolt.add_command(salvage)
+bolt.add_command(trust)
 
 
 @bolt.command()

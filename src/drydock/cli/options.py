@@ -50,6 +50,16 @@ def state_options(function: _F) -> _F:
     return function
 
 
+def namespace_option(function: _F) -> _F:
+    """The option ``--namespace``, as bytes."""
+    return click.option(
+        "-n",
+        "--namespace",
+        callback=lambda _, __, value: None if value is None else os.fsencode(value),
+        help="Look in this containerd namespace only.",
+    )(function)
+
+
 def absolute_path(_: click.Context, __: click.Parameter, value: str | None) -> RawPath | None:
     """What an option names, as absolute bytes."""
     return None if value is None else RawPath(os.fsencode(os.path.abspath(value)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,11 +11,14 @@ from typing import IO, TYPE_CHECKING, Any, TextIO
 import click
 
 from drydock.model.errors import ActionFailed
+from drydock.model.text import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from drydock.model.scans import Scan
+
+_WIDTH = 80
 
 
 @contextmanager
@@ -32,7 +35,7 @@ def open_output(path: str | None) -> Iterator[TextIO]:
         with click.open_file(path, "w", encoding="utf-8", atomic=True) as file:
             yield file  # type: ignore[misc] # click types it as IO[Any]
     except OSError as error:
-        raise ActionFailed(f"{path}: {error.strerror}") from error
+        raise ActionFailed(f"{shown(os.fsencode(path))}: {error.strerror}") from error
 
 
 @contextmanager
@@ -54,17 +57,50 @@ def open_binary(path: str | None) -> Iterator[IO[bytes]]:
 
 def print_json(document: dict[str, Any], file: TextIO) -> None:
     """One document, indented."""
+    import json  # noqa: PLC0415 - a start without a document must not pay for it
+
     json.dump(document, file, indent=1, ensure_ascii=False)
     file.write("\n")
 
 
 def print_lines(documents: Iterable[dict[str, Any]], file: TextIO) -> None:
     """One document a line."""
+    import json  # noqa: PLC0415 - the same
+
     file.writelines(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n" for document in documents)
 
 
-def console(file: TextIO) -> Console:
-    """A console on ``file``: colours on a terminal, plain text in a pipe."""
+class Plain:
+    """Whole lines of text: what rich would print in a pipe, without the time it takes to load."""
+
+    is_terminal = False
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self.encoding = getattr(file, "encoding", None) or "utf-8"
+
+    @property
+    def width(self) -> int:
+        """Columns that a bar may take: of ``COLUMNS``, or of a terminal this process has, or 80."""
+        columns = os.environ.get("COLUMNS", "")
+        if columns.isascii() and columns.isdigit():
+            return int(columns)
+        for fd in (0, 1, 2):
+            try:
+                return os.get_terminal_size(fd).columns or _WIDTH
+            except OSError:  # noqa: PERF203 - three descriptors
+                continue
+        return _WIDTH
+
+    def print(self, line: object, *, soft_wrap: bool) -> None:  # noqa: ARG002 - rich's name; here nothing wraps
+        """One line."""
+        self._file.write(f"{line}\n")
+
+
+def console(file: TextIO) -> Console | Plain:
+    """What prints a table on ``file``: rich on a terminal, plain text in a pipe."""
+    if not file.isatty() and not os.environ.get("FORCE_COLOR"):
+        return Plain(file)
     from rich.console import Console  # noqa: PLC0415 - a start without a table must not pay for rich
 
     return Console(file=file, highlight=False, emoji=False, markup=False)

@@ -33,7 +33,7 @@ def policy_options(function: _F) -> _F:
         click.option(
             "--older-than",
             metavar="SPAN",
-            callback=_span,
+            callback=span,
             help="End temporary and ownerless leases only if they are at least this old: 90min, 1h, 2d.",
         ),
         click.option(
@@ -68,7 +68,8 @@ def make_policy(
     )
 
 
-def _span(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+def span(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """A length of time that an option names, in nanoseconds."""
     if value is None:
         return None
     match = _SPAN.fullmatch(value.strip())

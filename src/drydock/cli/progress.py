@@ -21,6 +21,8 @@ def show_progress() -> Iterator[Progress | None]:
         return
     from tqdm import tqdm  # noqa: PLC0415 - not needed in a pipe
 
+    tqdm.monitor_interval = 0  # its thread would keep evidence.crew from forking
+
     bar: tqdm[Any] | None = None
 
     def told(what: str, done: int) -> None:

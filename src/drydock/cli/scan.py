@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 import click
 
 from drydock.cli.options import absolute_path, now_option, where_argument
-from drydock.cli.output import console, open_binary, open_output, print_json, print_lines, warn_unread
+from drydock.cli.output import Plain, console, open_binary, open_output, print_json, print_lines, warn_unread
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.text import shown
@@ -155,12 +155,12 @@ def _print_tree(scans: list[Scan], file: TextIO, depth: int, top: int) -> None:
     from drydock.report.tree import tree_lines  # noqa: PLC0415 - only what is asked for is loaded
 
     blocks = (getattr(file, "encoding", None) or "").lower().startswith("utf")
-    if not file.isatty():
+    sheet = console(file)
+    if isinstance(sheet, Plain):
         for line in tree_lines(scans, depth=depth, top=top, width=None, blocks=blocks):
             print("".join(span.text for span in line).rstrip(), file=file)
         return
     from rich.text import Text  # noqa: PLC0415 - only a terminal pays for rich
 
-    sheet = console(file)
     for line in tree_lines(scans, depth=depth, top=top, width=sheet.width, blocks=blocks):
         sheet.print(Text.assemble(*line), no_wrap=True, crop=False)

@@ -7,8 +7,6 @@ plugins/snapshots/overlay/plugin/plugin.go (``root_path``); moby daemon/config/c
 
 from __future__ import annotations
 
-import fnmatch
-import json
 import posixpath
 import sys
 from collections.abc import Iterator
@@ -20,11 +18,6 @@ from drydock.evidence.host import Host, names
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.text import shown
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _LARGEST = 1 << 20
 _IMPORTS = 64
@@ -101,6 +94,8 @@ def read_docker_config(host: Host, path: bytes) -> DockerConfig:
     config = DockerConfig()
     try:
         raw = read_regular(host.reach(path), _LARGEST)
+        import json  # noqa: PLC0415 - a host without Docker must not pay for it
+
         document: Any = json.loads(raw) if raw.strip() else {}
     except (FileNotFoundError, NotADirectoryError):
         return config
@@ -118,7 +113,13 @@ def read_docker_config(host: Host, path: bytes) -> DockerConfig:
 
 def _toml(host: Host, path: RawPath, findings: list[Finding]) -> dict[str, Any] | None:
     try:
-        document: dict[str, Any] = tomllib.loads(read_regular(host.reach(path), _LARGEST).decode())
+        raw = read_regular(host.reach(path), _LARGEST)
+        # A host without such a file must not pay for the parser.
+        if sys.version_info >= (3, 11):
+            import tomllib  # noqa: PLC0415 - the same
+        else:
+            import tomli as tomllib  # noqa: PLC0415 - the same
+        document: dict[str, Any] = tomllib.loads(raw.decode())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:  # tomllib's and UTF-8's errors are ValueErrors
@@ -138,6 +139,8 @@ def _imports(host: Host, importer: RawPath, value: object, findings: list[Findin
         if any(char in folder for char in b"*?["):
             findings.append(_blind(importer, f"import {shown(entry.encode())}: a pattern in a folder's name"))
         elif any(char in name for char in b"*?["):
+            import fnmatch  # noqa: PLC0415 - patterns are rare
+
             try:
                 found = sorted(names(host.reach(folder), _NAMES))
             except OSError:

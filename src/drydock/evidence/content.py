@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from drydock.evidence.directory import fingerprint, folder, names, open_folder
 from drydock.evidence.file import NotRegular, TooLarge, read_regular
@@ -26,21 +26,31 @@ _SMALL_LIMIT = 64
 _BLOCK = 512
 
 
-def read_content(root: RawPath, progress: Callable[[int], None] | None = None, *, live: bool = False) -> Content:
+def read_content(
+    root: RawPath,
+    progress: Callable[[int], None] | None = None,
+    known: Collection[Digest] = (),
+    *,
+    live: bool = False,
+) -> Content:
     """List the blobs and ingests below a containerd root.
 
     Args:
         root: absolute path of the containerd root.
         progress: called with the number of entries seen since its last call.
+        known: digests that records name: one that a file has too is kept in memory once.
         live: an engine may be at work: what goes while it is read is not there.
     """
-    return _Reader(root, progress, live=live).read()
+    return _Reader(root, progress, known, live=live).read()
 
 
 class _Reader:
     """Lists one content store."""
 
-    def __init__(self, root: RawPath, progress: Callable[[int], None] | None, *, live: bool) -> None:
+    def __init__(
+        self, root: RawPath, progress: Callable[[int], None] | None, known: Collection[Digest], *, live: bool
+    ) -> None:
+        self._known = dict(zip(known, known, strict=True))
         self._root = root
         self._live = live
         self._content = Content()
@@ -86,11 +96,13 @@ class _Reader:
 
     def _blobs(self, algorithm: bytes, descriptor: int) -> None:
         seen = 0
+        above, prefix = b"/".join((CONTENT, b"blobs", algorithm, b"")), algorithm + b":"
         with os.scandir(descriptor) as entries:
             for entry in entries:
-                name = os.fsencode(entry.name)
-                path = RawPath(b"/".join((CONTENT, b"blobs", algorithm, name)))
-                digest = Digest(algorithm + b":" + name)
+                name = entry.name.encode() if entry.name.isascii() else os.fsencode(entry.name)
+                path = RawPath(above + name)
+                digest = Digest(prefix + name)
+                digest = self._known.get(digest, digest)
                 try:
                     found = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:

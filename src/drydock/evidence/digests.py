@@ -17,7 +17,12 @@ _CHUNK = 1 << 20
 
 
 def hash_blobs(
-    root: RawPath, blobs: Iterable[BlobFile], progress: Callable[[int], None] | None = None
+    root: RawPath,
+    blobs: Iterable[BlobFile],
+    progress: Callable[[int], None] | None = None,
+    *,
+    told: Callable[[BlobFile, bool], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[frozenset[Digest], list[Finding]]:
     """Hash blobs of a root, on every core.
 
@@ -25,6 +30,8 @@ def hash_blobs(
         root: absolute path of the containerd root.
         blobs: what to hash.
         progress: called with the number of bytes done since its last call, from several threads.
+        told: called with each blob that was read to its end, and whether its bytes fit; in one thread.
+        stop: asked again and again; once it says so, no more is read, and what is half read is not told.
 
     Returns:
         The digests whose file has other bytes, and findings on files that could not be read.
@@ -34,10 +41,9 @@ def hash_blobs(
     wrong: set[Digest] = set()
     findings: list[Finding] = []
 
-    def check(blob: BlobFile) -> None:
+    def check(blob: BlobFile) -> bool | None:
         try:
-            if not _fits(root, blob, progress):
-                wrong.add(blob.digest)
+            fits = _fits(root, blob, progress, stop)
         except OSError as error:
             findings.append(
                 Finding(
@@ -48,15 +54,26 @@ def hash_blobs(
                     shown(blob.digest),
                 )
             )
+            return None
+        if fits is False:
+            wrong.add(blob.digest)
+        return fits
 
+    ordered = sorted(blobs, key=lambda blob: -blob.size)
     # hashlib lets other threads run while it hashes, so threads use every core.
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for _ in pool.map(check, sorted(blobs, key=lambda blob: -blob.size)):
-            pass
+        for blob, fits in zip(ordered, pool.map(check, ordered), strict=True):
+            if told is not None and fits is not None:
+                told(blob, fits)
     return frozenset(wrong), sorted(findings, key=lambda finding: finding.message)
 
 
-def _fits(root: RawPath, blob: BlobFile, progress: Callable[[int], None] | None) -> bool:
+def _fits(
+    root: RawPath, blob: BlobFile, progress: Callable[[int], None] | None, stop: Callable[[], bool]
+) -> bool | None:
+    """None where it was stopped."""
+    if stop():
+        return None
     algorithm, _, wanted = blob.digest.partition(b":")
     parts = blob.path.split(b"/")
     with folder(root, *parts[:-1]) as parent:
@@ -67,6 +84,8 @@ def _fits(root: RawPath, blob: BlobFile, progress: Callable[[int], None] | None)
         buffer = memoryview(bytearray(_CHUNK))
         while got := os.readv(descriptor, [buffer]):
             digest.update(buffer[:got])
+            if stop():
+                return None
             if progress is not None:
                 progress(got)
         return digest.hexdigest().encode() == wanted

@@ -6,16 +6,18 @@ Sources: containerd core/metadata/buckets.go, migrations.go (v2.1); metadata/san
 
 from __future__ import annotations
 
-from bbolt_reader import Bucket, Database
+from bbolt_reader import BoltError, Bucket, Database
 from drydock.evidence.encoding import Undecodable, binary_time, varint
-from drydock.evidence.record import Ledger, Record
+from drydock.evidence.record import CONTENT_LABEL, Ledger, Record
 from drydock.model.findings import Severity
 from drydock.model.names import Digest, RawPath, UnixNano, is_digest
-from drydock.model.records import Blob, Container, Image, Ingest, Lease, Metadata, Sandbox, Snapshot
+from drydock.model.records import Blob, Container, Image, Ingest, Labels, Lease, Metadata, Sandbox, Snapshot
 from drydock.model.text import shown
 
 NEWEST_SCHEMA = 4
 """The last schema version whose buckets are all known here (containerd 2.0 to 2.3)."""
+_NO_LABELS: Labels = {}
+_KEPT = 1024
 
 
 def read_metadata(database: Database, path: RawPath) -> Metadata:
@@ -38,6 +40,7 @@ class _Reader:
         self._root = database.root
         self._ledger = Ledger(path)
         self._found = Metadata(path, schema_version=0)
+        self._names: dict[bytes, bytes] = {}
 
     def read(self) -> Metadata:
         """Walk the file once."""
@@ -181,6 +184,13 @@ class _Reader:
         record.finish()
 
     def _blob(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
+        # Most of all records are blobs, and most of these are as containerd writes them.
+        blob = _usual_blob(namespace, key, bucket, self._names)
+        if blob is not None:
+            self._ledger.saw(blob.created)
+            self._ledger.saw(blob.updated)
+            self._found.blobs.append(blob)
+            return
         record = self._ledger.record(bucket)
         self._found.blobs.append(
             Blob(
@@ -295,3 +305,43 @@ class _Reader:
             # Bytes that were a digest once may name data that looks unnamed now.
             self._ledger.blind("invalid-digest", bucket.path, f"{shown(raw)} is not a digest", Severity.DAMAGE)
         return Digest(raw)
+
+
+def _usual_blob(namespace: bytes, key: bytes, bucket: Bucket, names: dict[bytes, bytes]) -> Blob | None:
+    """A blob record without anything to report; None where there may be something, and Record is to look.
+
+    ``names`` keeps the first names of labels: a few, each on thousands of records.
+    """
+    try:
+        fields = dict(bucket.items())
+        raw_size, raw_created = fields.pop(b"size", None), fields.pop(b"createdat", None)
+        raw_updated, in_labels = fields.pop(b"updatedat", None), fields.pop(b"labels", None)
+        if (
+            fields
+            or not is_digest(key)
+            or type(raw_size) is not bytes
+            or type(raw_created) is not bytes
+            or type(raw_updated) is not bytes
+            or isinstance(in_labels, bytes)
+        ):
+            return None
+        labels: Labels = _NO_LABELS
+        if in_labels is not None:
+            found: dict[bytes, bytes] = {}
+            for name, value in in_labels.items():
+                if not isinstance(value, bytes) or not _is_usual(name, value):
+                    return None
+                found[names.setdefault(name, name) if len(names) < _KEPT else name] = value
+            labels = found
+        size, created = varint(raw_size), binary_time(raw_created)
+        updated = created if raw_updated == raw_created else binary_time(raw_updated)
+    except (BoltError, Undecodable):
+        return None
+    return Blob(namespace, Digest(key), size, labels, created, updated) if size >= 0 else None
+
+
+def _is_usual(label: bytes, value: bytes) -> bool:
+    """Whether Record.labels has nothing to say of a label."""
+    if any(blank in word for word in (label, value) for blank in (b"\0", b"\xff")):
+        return False
+    return not label.startswith(CONTENT_LABEL) or is_digest(value)

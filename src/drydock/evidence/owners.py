@@ -7,8 +7,6 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TypeVar
 
-from drydock.evidence.buildkit import read_build_history, read_build_records
-from drydock.evidence.docker import read_containers, read_images
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.roots import DockerContainer, Owners, Root
@@ -36,6 +34,9 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
     if not root.docker_known:
         message = f"{shown(root.path)}: it may have a Docker data root that is not known: no owner is provably gone"
         owners.findings.append(Finding("owners-unknown", Severity.BLIND, message, Place(root.path)))
+    from drydock.evidence.buildkit import read_build_history, read_build_records  # noqa: PLC0415 - not without Docker
+    from drydock.evidence.docker import read_containers, read_images  # noqa: PLC0415 - the same
+
     containers: dict[bytes, DockerContainer] | None = {}
     for data in root.docker:
         each = read_containers(data, owners.findings)

@@ -12,7 +12,7 @@ from drydock.model.records import Labels
 from drydock.model.text import shown
 
 _LISTED = 1000
-_CONTENT = b"containerd.io/gc.ref.content"
+CONTENT_LABEL = b"containerd.io/gc.ref.content"
 _BLANKS = (b"\0", b"\xff\xff")
 """What parts of a disk that were lost read as, and no name holds: names reach containerd as UTF-8."""
 
@@ -196,7 +196,7 @@ class Record:
         for key, value in self._ledger.entries(bucket):
             if isinstance(value, bytes):
                 self._ledger.named(bucket, key, value)
-                if key.startswith(_CONTENT) and not is_digest(value):
+                if key.startswith(CONTENT_LABEL) and not is_digest(value):
                     message = f"{_path((*bucket.path, key))}: {shown(value)} is not a digest"
                     self._ledger.blind("invalid-digest", bucket.path, message, Severity.DAMAGE)
                 labels[key] = value

@@ -11,9 +11,10 @@ import stat
 from collections.abc import Callable
 
 from bbolt_reader import Database
+from drydock.evidence.crew import measure_folders
 from drydock.evidence.directory import fingerprint, folder, names
 from drydock.evidence.rows import read_rows
-from drydock.evidence.sizes import Measure
+from drydock.evidence.sizes import Measure, Usage
 from drydock.model.data import Backend, LayoutKind, RowKind, SnapshotEntry
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
@@ -75,7 +76,25 @@ def read_backend(
         _blind(
             root, backend, f"{shown(snapshotter)}: there are snapshot directories and no rows: metadata.db may be lost"
         )
+    if not live:  # beside an engine, numbers were given out since the rows were copied
+        _note_older(root, backend)
     return backend
+
+
+def _note_older(root: RawPath, backend: Backend) -> None:
+    """Say when directories have numbers that this metadata.db never gave out: then it is older than the data."""
+    if backend.sequence is None or backend.layout is LayoutKind.FOREIGN:
+        return
+    # One above it is what a crash while a snapshot is made leaves (overlay.go createSnapshot, v2.1).
+    newer = [entry.id for entry in backend.entries if entry.id is not None and entry.id > backend.sequence + 1]
+    if newer:
+        message = (
+            f"{shown(backend.name)}: metadata.db knows {backend.sequence} as the last directory, and there are "
+            f"{len(newer)} with higher numbers: it is older than the data, and what containers wrote may be among them"
+        )
+        place = Place(RawPath(os.path.join(root, backend.path, DATABASE)))
+        remedy = "if there is a newer meta.db and metadata.db, put both back before anything is removed or started"
+        backend.findings.append(Finding("older-database", Severity.NOTE, message, place, shown(backend.name), remedy))
 
 
 def _entries(
@@ -88,38 +107,42 @@ def _entries(
     live: bool,
 ) -> None:
     committed = {row.id for row in backend.rows.values() if row.kind is RowKind.COMMITTED and row.size is not None}
-    for name in names(descriptor):
+    listed = names(descriptor)
+    known = backend.layout is not LayoutKind.FOREIGN
+    wanted = [name for name in listed if known and not (recorded and _number(name) in committed)]
+    measured = frozenset(wanted)
+    # Beside an engine one process measures: that is kinder to the host, and a folder may go at its turn.
+    usages = iter(()) if live else measure_folders(measure, wanted, descriptor, progress)
+    for name in listed:
+        usage = None
         try:
-            backend.entries.append(_entry(backend, descriptor, name, committed, measure, recorded=recorded))
+            found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            if name in measured:
+                usage = measure.folder(name, descriptor) if live else next(usages)
         except FileNotFoundError:
             if not live:
                 raise
-        if progress is not None:
+            continue
+        if progress is not None and (live or usage is None):
             progress(1)
+        backend.entries.append(_entry(backend, name, found, usage))
 
 
-def _entry(
-    backend: Backend, descriptor: int, name: bytes, committed: set[int], measure: Measure, *, recorded: bool
-) -> SnapshotEntry:
+def _entry(backend: Backend, name: bytes, found: os.stat_result, usage: Usage | None) -> SnapshotEntry:
     path = RawPath(b"/".join((backend.path, SNAPSHOTS, name)))
-    found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-    number = _number(name)
-    allocated = None
-    if backend.layout is not LayoutKind.FOREIGN and not (recorded and number in committed):
-        usage = measure.folder(name, descriptor)
-        allocated = usage.allocated
-        if usage.skips:
-            backend.findings.append(
-                Finding(
-                    "not-measured",
-                    Severity.NOTE,
-                    f"{shown(backend.name)} {shown(name)}: {usage.skipped[0]}"
-                    + (f" (and {usage.skips - 1} more)" if usage.skips > 1 else ""),
-                    Place(path),
-                    shown(name),
-                )
+    if usage is not None and usage.skips:
+        backend.findings.append(
+            Finding(
+                "not-measured",
+                Severity.NOTE,
+                f"{shown(backend.name)} {shown(name)}: {usage.skipped[0]}"
+                + (f" (and {usage.skips - 1} more)" if usage.skips > 1 else ""),
+                Place(path),
+                shown(name),
             )
-    return SnapshotEntry(name, path, number, fingerprint(found), stat.S_ISDIR(found.st_mode), allocated)
+        )
+    allocated = None if usage is None else usage.allocated
+    return SnapshotEntry(name, path, _number(name), fingerprint(found), stat.S_ISDIR(found.st_mode), allocated)
 
 
 def _number(name: bytes) -> int | None:

@@ -11,7 +11,6 @@ from bbolt_reader import BoltError, Database
 from bbolt_reader.verify import verify
 from drydock.evidence.content import read_content
 from drydock.evidence.copy import copy_database
-from drydock.evidence.digests import hash_blobs
 from drydock.evidence.directory import folder, names
 from drydock.evidence.locks import hold
 from drydock.evidence.metadata import read_metadata
@@ -19,6 +18,7 @@ from drydock.evidence.owners import read_owners
 from drydock.evidence.sizes import Measure
 from drydock.evidence.snapshots import DATABASE, PREFIX, read_backend
 from drydock.model.data import LayoutKind
+from drydock.model.errors import EvidenceUnreadable
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.records import Metadata
@@ -111,11 +111,11 @@ def copy_store(root: Root) -> Iterator[Held]:
 def _collect(held: Held, take: Callable[[RawPath], File]) -> Held:
     root = held.root
     path = RawPath(os.path.join(root.path, METADATA))
-    if os.path.lexists(path):
+    if _is_there(path):
         held.metadata = take(path)
     for snapshotter in _snapshotters(root, held):
         database = RawPath(os.path.join(root.path, PREFIX + snapshotter, DATABASE))
-        held.backends[snapshotter] = take(database) if os.path.lexists(database) else None
+        held.backends[snapshotter] = take(database) if _is_there(database) else None
     return held
 
 
@@ -131,10 +131,11 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
     root = held.root.path
     if progress is not None:
         progress("records", 1)
+    metadata = read_records(held)
     store = Store(
         held.root,
-        read_records(held),
-        read_content(root, _part(progress, "content"), live=held.live),
+        metadata,
+        read_content(root, _part(progress, "content"), {blob.digest for blob in metadata.blobs}, live=held.live),
         {},
         read_owners(held.root, live=held.live),
         measure,
@@ -142,6 +143,8 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
         findings=list(held.findings),
     )
     if verification == "digest":
+        from drydock.evidence.digests import hash_blobs  # noqa: PLC0415 - most scans hash nothing
+
         store.wrong, unread = hash_blobs(root, store.content.blobs.values(), _part(progress, "bytes hashed"))
         store.content.findings += unread
     sizes = Measure()
@@ -184,6 +187,7 @@ def read_records(held: Held) -> Metadata:
     if file.database is None:
         return Metadata(file.path, 0, findings=file.findings, complete=False)
     metadata = read_metadata(file.database, file.path)
+    file.database.release()
     metadata.complete = metadata.complete and file.is_sound
     metadata.findings = [*file.findings, *metadata.findings]
     return metadata
@@ -201,11 +205,23 @@ def _snapshotters(root: Root, held: Held) -> list[bytes]:
     return [name[len(PREFIX) :] for name in found]
 
 
+def _is_there(path: RawPath) -> bool:
+    """Whether there is anything; what cannot be looked at is not taken for nothing."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise EvidenceUnreadable(f"{shown(path)}: {error.strerror}") from error
+    return True
+
+
 def _open(stack: ExitStack, path: RawPath, fd: int, allocated: int, *, mapped: bool) -> File:
     file = File(path, fd, allocated)
     try:
         file.database = stack.enter_context(Database.from_fd(fd, path, mapped=mapped))
         damages = list(verify(file.database))
+        file.database.release()
     except BoltError as error:
         file.findings.append(
             Finding(
@@ -217,6 +233,16 @@ def _open(stack: ExitStack, path: RawPath, fd: int, allocated: int, *, mapped: b
             )
         )
         return file
+    if file.database.meta.is_rebuilt:
+        file.findings.append(
+            Finding(
+                "rebuilt-database",
+                Severity.BLIND,
+                f"{shown(path)}: made of what could be salvaged of another: what it has no record of may be yours",
+                Place(path, file.database.meta.index, file.database.meta.offset),
+                remedy=f"drydock bolt trust {shown(path)}",
+            )
+        )
     file.findings.extend(
         Finding(
             f"bolt-{damage.code}",

@@ -66,6 +66,17 @@ class RowDrop(NamedTuple):
     """One shown line."""
 
 
+class FieldDrop(NamedTuple):
+    """One key to delete from a record or a row that stays: what the engine stumbles over, and can do without."""
+
+    snapshotter: bytes | None
+    """Whose metadata.db; None for meta.db."""
+    bucket: tuple[bytes, ...]
+    key: bytes
+    why: str
+    """One shown line."""
+
+
 class Witness(NamedTuple):
     """A database as the plan saw it."""
 
@@ -96,11 +107,13 @@ class Plan(NamedTuple):
     withheld: tuple[Withheld, ...] = ()
     kept: tuple[bytes, ...] = ()
     """Those names of ``policy.keep`` that fit something in this root."""
+    fields: tuple[FieldDrop, ...] = ()
+    """Keys of records and rows that stay; only a repair has any."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.leases or self.records or self.rows or self.removals)
+        return not (self.leases or self.records or self.rows or self.removals or self.fields)
 
     @property
     def bytes(self) -> int:

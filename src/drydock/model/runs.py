@@ -22,6 +22,8 @@ class EditOutcome(NamedTuple):
     """One shown line."""
     backup: RawPath | None = None
     """A copy from before the edit."""
+    fields: int = 0
+    """Keys of records and rows that stay."""
 
 
 @dataclass(slots=True)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from drydock.model.findings import Severity
-from drydock.model.inventories import Inventory
 from drydock.model.leases import LeaseClass
 from drydock.model.objects import State, Verdict
 from drydock.model.plans import Plan, Withheld
+from drydock.model.records import Metadata
 from drydock.model.text import shown
 
+if TYPE_CHECKING:
+    from drydock.model.inventories import Inventory
 
-@dataclass(frozen=True, slots=True)
-class Total:
+
+class Total(NamedTuple):
     """Objects of one state."""
 
-    count: int
+    count: int  # type: ignore[assignment] # shadows tuple.count, which nobody asks a total for
     bytes: int
 
 
@@ -83,13 +86,7 @@ class Scan:
 
     def unread(self) -> str:
         """Why meta.db could not be read whole, with its path, on one shown line; empty where it was."""
-        metadata = self.verdict.store.metadata
-        if metadata.complete:
-            return ""
-        causes = [finding for finding in metadata.findings if finding.severity is not Severity.NOTE]
-        cause = causes[0].message if causes else "not everything could be read"
-        path = shown(metadata.path)
-        return cause if path in cause else f"{path}: {cause}"
+        return unread_cause(self.verdict.store.metadata)
 
     def exit_code(self) -> int:
         """The additive exit status (design): 1 reclaimable, 2 damage, 8 evidence that could not be read."""
@@ -98,3 +95,13 @@ class Scan:
         code |= 2 if any(finding.severity is Severity.DAMAGE for finding in findings) else 0
         blind = any(finding.severity is Severity.BLIND for finding in findings)
         return code | (8 if blind or not self.verdict.store.metadata.complete else 0)
+
+
+def unread_cause(metadata: Metadata) -> str:
+    """Why meta.db could not be read whole, with its path, on one shown line; empty where it was."""
+    if metadata.complete:
+        return ""
+    causes = [finding for finding in metadata.findings if finding.severity is not Severity.NOTE]
+    cause = causes[0].message if causes else "not everything could be read"
+    path = shown(metadata.path)
+    return cause if path in cause else f"{path}: {cause}"

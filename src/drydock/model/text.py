@@ -20,6 +20,11 @@ def shown(raw: bytes) -> str:
     return "".join(map(_escape, text))
 
 
+def printable(text: str) -> str:
+    """A text that may have raw words in it, such as a library's message, made fit to print: backslashes stay single."""
+    return "".join(char if char == "\\" else _escape(char) for char in text)
+
+
 def unshown(text: str) -> bytes:
     """The bytes that :func:`shown` made ``text`` of; text that it did not make is taken as it is, in UTF-8."""
     parts: list[bytes] = []

@@ -15,7 +15,7 @@ from bbolt_reader import BoltError, Database
 from bbolt_surgery import Deletion, NotCommitted, Receipt, SurgeryError, delete, restore
 from drydock.model.errors import ActionFailed, DiskFull
 from drydock.model.names import Kind, Ref, split_snapshot_key
-from drydock.model.plans import Plan, RowDrop
+from drydock.model.plans import Plan
 from drydock.model.text import shown, unshown
 
 Fields = Mapping[str, str | int]
@@ -29,18 +29,19 @@ def metadata_deletions(plan: Plan) -> list[Deletion]:
         deletions.append(_record(drop.ref))
         if drop.parent is not None:
             deletions.append(Deletion((*_path(drop.parent), b"children"), split_snapshot_key(drop.ref.key)[1]))
-    return deletions
+    return deletions + _fields(plan, None)
 
 
-def row_deletions(rows: list[RowDrop]) -> list[Deletion]:
+def row_deletions(plan: Plan, snapshotter: bytes) -> list[Deletion]:
     """What the plan deletes from one metadata.db: rows, and their entries below their parents."""
+    rows = [row for row in plan.rows if row.snapshotter == snapshotter]
     deletions = [Deletion((b"v1", b"snapshots"), row.name) for row in rows]
     deletions += [
         Deletion((b"v1", b"parents"), _uvarint(row.parent_id) + b"\0" + _uvarint(row.id))
         for row in rows
         if row.parent_id is not None
     ]
-    return deletions
+    return deletions + _fields(plan, snapshotter)
 
 
 def edit(lock: int, name: bytes, deletions: list[Deletion], note: Callable[[Fields], None]) -> Fields:
@@ -137,6 +138,10 @@ class _writable:  # noqa: N801 - a context manager that reads as a verb
 
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
+
+
+def _fields(plan: Plan, snapshotter: bytes | None) -> list[Deletion]:
+    return [Deletion(field.bucket, field.key) for field in plan.fields if field.snapshotter == snapshotter]
 
 
 def _record(ref: Ref) -> Deletion:

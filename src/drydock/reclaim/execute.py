@@ -107,19 +107,27 @@ class _Edit:
     snapshotter: bytes | None
     file: File
     plan: Plan
-    rows: list[RowDrop]
+
+    @property
+    def rows(self) -> list[RowDrop]:
+        """The rows that go."""
+        return [row for row in self.plan.rows if row.snapshotter == self.snapshotter]
+
+    @property
+    def fields(self) -> int:
+        """How many keys go of records and rows that stay."""
+        return sum(field.snapshotter == self.snapshotter for field in self.plan.fields)
 
 
 def _edits(plan: Plan, held: Held) -> list[_Edit]:
     edits: list[_Edit] = []
-    if plan.leases or plan.records:
-        assert held.metadata is not None, "a plan that drops records was made of a meta.db"
-        edits.append(_Edit(None, held.metadata, plan, []))
-    for snapshotter, file in held.backends.items():
-        rows = [row for row in plan.rows if row.snapshotter == snapshotter]
-        if rows:
-            assert file is not None, "a plan that drops rows was made of a metadata.db"
-            edits.append(_Edit(snapshotter, file, plan, rows))
+    edited: list[tuple[bytes | None, File | None]] = [(None, held.metadata), *held.backends.items()]
+    for snapshotter, file in edited:
+        rows = any(row.snapshotter == snapshotter for row in plan.rows)
+        fields = any(field.snapshotter == snapshotter for field in plan.fields)
+        if rows or fields or (snapshotter is None and (plan.leases or plan.records)):
+            assert file is not None, "a plan that edits a database was made of it"
+            edits.append(_Edit(snapshotter, file, plan))
     return edits
 
 
@@ -140,8 +148,8 @@ def _edit(
     plan, path = each.plan, each.file.path
     leases, records = (len(plan.leases), len(plan.records)) if each.snapshotter is None else (0, len(each.rows))
     if stopped:
-        return EditOutcome(path, leases, records, Status.FAILED, f"not tried: {stopped}", backup)
-    deletions = metadata_deletions(plan) if each.snapshotter is None else row_deletions(each.rows)
+        return EditOutcome(path, leases, records, Status.FAILED, f"not tried: {stopped}", backup, each.fields)
+    deletions = metadata_deletions(plan) if each.snapshotter is None else row_deletions(plan, each.snapshotter)
     numbers: list[int] = []
 
     def note(fields: Fields) -> None:
@@ -165,7 +173,7 @@ def _edit(
     with suppress(ActionFailed):
         for number in numbers:
             journal.end(number, status, detail=wrong)
-    return EditOutcome(path, leases, records, status, wrong, backup)
+    return EditOutcome(path, leases, records, status, wrong, backup, each.fields)
 
 
 def _compare(each: _Edit, store: Store) -> str:

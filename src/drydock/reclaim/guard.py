@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from drydock.evidence import mounts, processes
 from drydock.model.errors import Refused
 from drydock.model.names import UnixNano
 from drydock.model.roots import Root
@@ -22,6 +21,8 @@ def refuse_if_used(root: Root) -> None:
     Raises:
         Refused: it is used. One line that names the first few, and what to do about each.
     """
+    from drydock.evidence import mounts, processes  # noqa: PLC0415 - a scan asks only for the clock
+
     told = [f"{shown(each.name)} (pid {each.pid}) {each.why}; stop it: {each.stop}" for each in processes.users(root)]
     if not told:
         own = os.stat("/proc/self/ns/mnt").st_ino

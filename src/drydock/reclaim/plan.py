@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from drydock.model.data import Backend
-from drydock.model.leases import Holding
+from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Kind, Ref
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import LeaseEnd, Plan, RecordDrop, Removal, RowDrop, Target, Withheld, Witness
@@ -13,7 +13,8 @@ from drydock.model.policies import Policy
 from drydock.model.records import Snapshot
 from drydock.model.store import Store
 from drydock.model.text import shown
-from drydock.reclaim.select import backend_blindness, blind_spots, describe, end, first_cause, keep
+from drydock.reclaim.select import describe, end, keep
+from drydock.verdict.blindness import backend_blindness, blind_spots, edit_blindness, first_cause
 from drydock.verdict.find import find
 from drydock.verdict.judge import Reach, reach
 
@@ -22,8 +23,6 @@ _TARGETS = {
     ObjectKind.INGEST: Target.INGEST,
     ObjectKind.SNAPSHOT: Target.SNAPSHOT,
 }
-_EDITED_SINCE = 2
-"""Schema versions before this one keep ingests elsewhere (containerd core/metadata/migrations.go, v2.1)."""
 
 
 def make_plan(verdict: Verdict, reached: Reach, policy: Policy, witnesses: Iterable[Witness]) -> Plan:
@@ -84,9 +83,9 @@ class _Planner:
         blind = blind_spots(self._store)
         refs = [holding.ref for holding in ended]
         kept = self._kept.refs
-        after = reach(self._store, self._verdict.now, refs, {**blind, **kept}).states()
+        free = self._without(refs)
+        after = free if not blind and not kept else self._without(refs, {**blind, **kept})
         self._named = set(after)
-        free = reach(self._store, self._verdict.now, refs).states()
         why = self._reasons(ended)
         dropped: dict[Ref, RecordDrop] = {}
         for ref, record in self._reached.graph.records.items():
@@ -103,6 +102,14 @@ class _Planner:
             ref: drop if drop.parent is None or drop.parent not in dropped else RecordDrop(ref, None, drop.why)
             for ref, drop in dropped.items()
         }
+
+    def _without(self, leases: list[Ref], kept: dict[Ref, str] | None = None) -> set[Ref]:
+        """The records that something reaches once ``leases`` have ended, and while ``kept`` are kept."""
+        # An expired lease holds nothing to begin with.
+        changed = any(self._reached.classes[ref][0] is not LeaseClass.EXPIRED for ref in leases)
+        if not changed and not kept:
+            return self._reached.refs()
+        return reach(self._store, self._verdict.now, leases, kept, before=self._reached).refs()
 
     def _reasons(self, ended: list[Holding]) -> dict[Ref, str]:
         held = {holding.ref for holding in ended}
@@ -208,9 +215,7 @@ class _Planner:
 def _no_edit(store: Store, policy: Policy) -> str:
     if not policy.edit:
         return "the databases are not to be edited (--no-edit)"
-    if store.metadata.schema_version < _EDITED_SINCE:
-        return f"a meta.db of schema version {store.metadata.schema_version} is not edited"
-    return ""
+    return edit_blindness(store)
 
 
 def _order(removal: Removal) -> tuple[bool, str, bytes]:

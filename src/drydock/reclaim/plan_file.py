@@ -73,6 +73,15 @@ def plan_document(plan: Plan) -> Document:
             }
             for row in plan.rows
         ],
+        "fields": [
+            {
+                "snapshotter": None if field.snapshotter is None else shown(field.snapshotter),
+                "bucket": [shown(part) for part in field.bucket],
+                "key": shown(field.key),
+                "why": field.why,
+            }
+            for field in plan.fields
+        ],
         "removals": [
             {
                 "kind": removal.target.value,
@@ -97,7 +106,7 @@ def read_requests(text: str, name: str) -> list[Request]:
 
     Args:
         text: its contents.
-        name: what errors call it.
+        name: what errors call it, shown.
 
     Raises:
         EvidenceUnreadable: it is not a plan of this schema.

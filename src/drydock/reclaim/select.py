@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from drydock.model.data import LayoutKind
 from drydock.model.errors import Refused, Usage
-from drydock.model.findings import Finding, Severity
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import RawPath, Ref
 from drydock.model.objects import StoreObject, Verdict
 from drydock.model.policies import Policy
-from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.times import show_span
 from drydock.verdict.find import find
@@ -68,32 +65,6 @@ def describe(holding: Holding, verdict: Verdict) -> str:
     """Why a lease ends, on one shown line."""
     age = "" if holding.created is None else f", {show_span(verdict.now - holding.created)} old"
     return f"{holding.kind.value}: {holding.reason}{age}"
-
-
-def blind_spots(store: Store) -> dict[Ref, str]:
-    """Snapshot records that must stay with all they refer to: their snapshotter's data is not fully understood."""
-    kept: dict[Ref, str] = {}
-    for snapshot in store.metadata.snapshots:
-        reason = backend_blindness(store, snapshot.snapshotter)
-        if reason:
-            kept[snapshot.ref] = reason
-    return kept
-
-
-def backend_blindness(store: Store, snapshotter: bytes) -> str:
-    """Why nothing of a snapshotter may be removed; empty where it may."""
-    backend = store.backends.get(snapshotter)
-    if backend is None:
-        return f"the data of snapshotter {shown(snapshotter)} is not below this root"
-    if backend.layout is LayoutKind.FOREIGN:
-        return f"the layout of snapshotter {shown(snapshotter)} is not fully understood"
-    return "" if backend.complete else first_cause(backend.findings)
-
-
-def first_cause(findings: list[Finding]) -> str:
-    """The first finding that is more than a note."""
-    causes = [finding.message for finding in findings if finding.severity is not Severity.NOTE]
-    return causes[0] if causes else "not everything could be read"
 
 
 def _is_due(holding: Holding, verdict: Verdict, policy: Policy) -> bool:

@@ -9,12 +9,14 @@ import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.names import RawPath
 from drydock.model.text import shown
-from drydock.reclaim.journal import NAME, Journal, read_journal
+
+if TYPE_CHECKING:
+    from drydock.reclaim.journal import Journal
 
 PLACES: Final = (RawPath(b"/var/lib/drydock"), RawPath(b"/run/drydock"), RawPath(b"/dev/shm/drydock"))
 """Tried in this order; all but the first are lost with a reboot."""
@@ -108,6 +110,8 @@ def _journals(root: RawPath, places: Iterable[RawPath]) -> Iterator[Journal]:
 
 
 def _read_abandoned(base: int, path: RawPath, run: bytes) -> Journal | None:
+    from drydock.reclaim.journal import NAME, read_journal  # noqa: PLC0415 - most hosts have no journal
+
     try:
         directory = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base)
     except OSError:

@@ -20,11 +20,9 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield f"{root}: nothing to remove"
     else:
         yield f"{root}: {show_bytes(plan.bytes)} in {show_count(len(plan.removals), 'file or directory')}"
-        yield from _edits(plan)
-        yield from _removals(plan)
-    reasons = Counter(withheld.reason for withheld in plan.withheld)
-    for reason, count in reasons.most_common(_LISTED):
-        yield f"  kept: {show_count(count, 'object')} that would go otherwise: {reason}"
+        yield from edit_lines(plan)
+        yield from removal_lines(plan)
+    yield from kept_lines(plan)
 
 
 def run_lines(run: Run) -> Iterator[str]:
@@ -34,6 +32,7 @@ def run_lines(run: Run) -> Iterator[str]:
         what = show_count(edited.records, "entry") + (
             f", {show_count(edited.leases, 'lease')}" if edited.leases else ""
         )
+        what += f", {show_count(edited.fields, 'key')} of others" if edited.fields else ""
         detail = f": {edited.detail}" if edited.detail else ""
         backup = f"; as it was: {shown(edited.backup)}" if edited.backup else ""
         yield f"  database {shown(edited.path)}: {edited.status.value}, {what}{detail}{backup}"
@@ -50,7 +49,15 @@ def run_lines(run: Run) -> Iterator[str]:
         yield f"  journal: {shown(run.journal)} ({run.state})"
 
 
-def _edits(plan: Plan) -> Iterator[str]:
+def kept_lines(plan: Plan) -> Iterator[str]:
+    """What is kept, counted by the reason."""
+    reasons = Counter(withheld.reason for withheld in plan.withheld)
+    for reason, count in reasons.most_common(_LISTED):
+        yield f"  kept: {show_count(count, 'object')} that would go otherwise: {reason}"
+
+
+def edit_lines(plan: Plan) -> Iterator[str]:
+    """What would be deleted from the databases."""
     for end in plan.leases[:_LISTED]:
         yield f"  ends lease {shown(end.ref.key)} (namespace {shown(end.ref.namespace)}): {end.why}"
     if len(plan.leases) > _LISTED:
@@ -61,9 +68,12 @@ def _edits(plan: Plan) -> Iterator[str]:
         yield f"  deletes from meta.db the records of {said}"
     for snapshotter, count in Counter(row.snapshotter for row in plan.rows).items():
         yield f"  deletes from the metadata.db of {shown(snapshotter)} {show_count(count, 'row')}"
+    for why, count in Counter(field.why for field in plan.fields).most_common(_LISTED):
+        yield f"  deletes {show_count(count, 'key')} of records that stay: {why}"
 
 
-def _removals(plan: Plan) -> Iterator[str]:
+def removal_lines(plan: Plan) -> Iterator[str]:
+    """The paths that would go, the largest first."""
     removals = sorted(plan.removals, key=lambda removal: -removal.bytes)
     for removal in removals[:_LISTED]:
         yield f"  {show_bytes(removal.bytes):>10}  {removal.target.value:8}  {shown(removal.path)}"

@@ -79,7 +79,12 @@ def summarize(scan: Scan, where: RawPath | None) -> Summary:
 
 def command(words: str, where: RawPath | None) -> str:
     """A command to type, about what was scanned."""
-    return f"drydock {words}" + ("" if where is None else f" {shlex.quote(shown(where))}")
+    return f"drydock {words}{target(where)}"
+
+
+def target(where: RawPath | None) -> str:
+    """What was scanned as the end of a command, with a blank before it; empty for this host."""
+    return "" if where is None else f" {shlex.quote(shown(where))}"
 
 
 def _about(scan: Scan) -> str:

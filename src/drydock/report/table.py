@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from drydock.model.findings import Severity
 from drydock.model.leases import LeaseClass
@@ -18,7 +18,7 @@ from drydock.report.amounts import show_bytes, show_count
 from drydock.report.summary import LIVE
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.padding import Padding
 
 _STYLES = {
     State.LIVE: "green",
@@ -30,10 +30,31 @@ _STYLES = {
     State.FOREIGN: "bright_black",
 }
 _LISTED = 8
+
+
+class Sheet(Protocol):
+    """What lines are printed on: a console of rich's, or plain text."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether lines may have styles, and wrap."""
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+
+    @property
+    def encoding(self) -> str:
+        """Of its text."""
+
+    def print(self, line: str | Padding, *, soft_wrap: bool) -> None:
+        """One line."""
+
+
 _NARROWEST_BAR, _WIDEST_BAR = 10, 60
 
 
-def print_scans(scans: Sequence[Scan], console: Console, where: RawPath | None) -> None:
+def print_scans(scans: Sequence[Scan], console: Sheet, where: RawPath | None) -> None:
     """Print every scan, one block a root."""
     for scan in scans:
         _Block(scan, console, where).print()
@@ -42,7 +63,7 @@ def print_scans(scans: Sequence[Scan], console: Console, where: RawPath | None) 
 class _Block:
     """What is printed of one root."""
 
-    def __init__(self, scan: Scan, console: Console, where: RawPath | None) -> None:
+    def __init__(self, scan: Scan, console: Sheet, where: RawPath | None) -> None:
         self._scan = scan
         self._console = console
         self._target = "" if where is None else " " + shlex.quote(shown(where))
@@ -63,7 +84,7 @@ class _Block:
         self._leases()
         self._findings(Severity.DAMAGE, "Damage")
         self._findings(Severity.BLIND, "Could not be read or understood")
-        self._findings(Severity.NOTE, "To be finished")
+        self._findings(Severity.NOTE, "Note")
         self._withheld()
         self._line("")
 
@@ -154,11 +175,11 @@ class _Block:
         self._line(f"drydock {command}{self._target}   # {does}", 6, "bold")
 
     def _line(self, text: str, indent: int = 0, style: str = "") -> None:
-        from rich.padding import Padding  # noqa: PLC0415 - a start without a table must not pay for rich
-        from rich.text import Text  # noqa: PLC0415 - the same
-
         if self._console.is_terminal:
-            self._console.print(Padding(Text(text, style), (0, 0, 0, indent)))
+            from rich.padding import Padding  # noqa: PLC0415 - a start without a table must not pay for rich
+            from rich.text import Text  # noqa: PLC0415 - the same
+
+            self._console.print(Padding(Text(text, style), (0, 0, 0, indent)), soft_wrap=False)
         else:
             # Whole lines, for grep: nothing wraps and nothing pads them.
             self._console.print(" " * indent + text, soft_wrap=True)

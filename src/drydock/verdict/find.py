@@ -29,13 +29,13 @@ def find(verdict: Verdict, reached: Reach, word: bytes) -> list[Subject]:
         return list(by_path)
     exact: list[Subject] = []
     begins: list[Subject] = []
-    wanted = {word, *_image_names(word)}
+    wanted = {word, *image_names(word)}
     for subject, names in _names(verdict, reached):
         if not wanted.isdisjoint(names):
             exact.append(subject)
             continue
         is_beginning = len(word) >= _SHORTEST_PREFIX and any(name.startswith(word) for name in names)
-        if is_beginning or word in _short_names(subject):
+        if is_beginning or word in _short_names_of(subject):
             begins.append(subject)
     if exact:
         return exact
@@ -54,12 +54,14 @@ def _id(subject: Subject) -> bytes:
     return subject.key if isinstance(subject, Ref) else subject.id
 
 
-def _short_names(subject: Subject) -> tuple[bytes, ...]:
+def _short_names_of(subject: Subject) -> tuple[bytes, ...]:
+    return short_names(subject.key) if isinstance(subject, Ref) and subject.kind is Kind.IMAGE else ()
+
+
+def short_names(image: bytes) -> tuple[bytes, ...]:
     """How people call an image that is not of Docker Hub: without its registry, or without its tag as well."""
-    if not isinstance(subject, Ref) or subject.kind is not Kind.IMAGE:
-        return ()
-    last = subject.key.rpartition(b"/")[2]
-    return last, last.partition(b":")[0], subject.key[: len(subject.key) - len(last)] + last.partition(b":")[0]
+    last = image.rpartition(b"/")[2]
+    return last, last.partition(b":")[0], image[: len(image) - len(last)] + last.partition(b":")[0]
 
 
 def _names(verdict: Verdict, reached: Reach) -> Iterator[tuple[Subject, set[bytes]]]:
@@ -94,7 +96,7 @@ def _is_path(verdict: Verdict, found: StoreObject, word: bytes) -> bool:
     return word in (whole, found.path) or word.startswith((whole + b"/", found.path + b"/"))
 
 
-def _image_names(word: bytes) -> Iterator[bytes]:
+def image_names(word: bytes) -> Iterator[bytes]:
     """The full names that Docker would give a short one (distribution/reference, ParseNormalizedNamed)."""
     name, _, tag = word.rpartition(b"/")[2].partition(b":")
     if not name or b"@" in word:

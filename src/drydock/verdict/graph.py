@@ -28,8 +28,14 @@ class Edge(NamedTuple):
     """One reference, and what states it."""
 
     target: Node
-    how: str
-    """What the target is to the thing that refers to it, shown: ``its parent``."""
+    words: str
+    """What the target is to the thing that refers to it: ``its parent``; what a label follows, if one states it."""
+    label: bytes = b""
+
+    @property
+    def how(self) -> str:
+        """What the target is to the thing that refers to it, shown."""
+        return f"{self.words} {shown(self.label)}" if self.label else self.words
 
 
 class Graph:
@@ -38,6 +44,7 @@ class Graph:
     def __init__(self, metadata: Metadata) -> None:
         self.records: dict[Ref, Record] = {}
         self._back: dict[Ref, list[tuple[Ref, bytes]]] = {}
+        self._targets: dict[Node, tuple[Node, ...]] = {}
         for records in (
             metadata.images,
             metadata.containers,
@@ -57,15 +64,32 @@ class Graph:
         )
         for carrier in carriers:
             for record in carrier:
+                if not record.labels:
+                    continue
                 for source, label in back_references(record.namespace, record.labels):
                     self._back.setdefault(source, []).append((record.ref, label))
 
     def roots(self, now: UnixNano) -> Iterator[tuple[Node, str]]:
         """What is kept for its own sake, leases excepted, with the reason."""
-        for record in self.records.values():
+        for ref, record in self.records.items():
+            # Most of all records by far.
+            if ref.kind is Kind.BLOB and not _labels(record):
+                continue
             reason = _root_reason(record, now)
             if reason:
-                yield Node(record.ref), reason
+                yield Node(ref), reason
+
+    def targets(self, node: Node) -> tuple[Node, ...]:
+        """What a node refers to, without what states it; worked out once a node."""
+        known = self._targets.get(node)
+        if known is None:
+            ref = node.ref
+            if ref.kind is Kind.BLOB and ref not in self._back:
+                record = self.records.get(ref)
+                if record is None or not _labels(record):
+                    return ()
+            known = self._targets[node] = tuple(edge.target for edge in self.edges(node))
+        return known
 
     def edges(self, node: Node) -> Iterator[Edge]:
         """What a node refers to."""
@@ -92,9 +116,9 @@ class Graph:
             snapshot = snapshot_ref(namespace, record.snapshotter, record.snapshot_key)
             yield Edge(Node(snapshot), "its root file system")
         for target, label in references(namespace, _labels(record)):
-            yield Edge(Node(target), f"named in its label {shown(label)}")
+            yield Edge(Node(target), "named in its label", label)
         for target, label in self._back.get(node.ref, ()):
-            yield Edge(Node(target), f"kept with it by its own label {shown(label)}")
+            yield Edge(Node(target), "kept with it by its own label", label)
 
 
 def _blob(namespace: bytes, digest: Digest) -> Ref:

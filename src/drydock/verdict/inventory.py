@@ -38,12 +38,11 @@ def take_inventory(verdict: Verdict, reached: Reach, pulls: Iterable[Pull] = ())
 
 
 class _Walk:
-    """Follows references; remembers each record's, as many holders reach the same ones."""
+    """Follows references from one holder after the other, within a bound."""
 
     def __init__(self, graph: Graph, places: Mapping[Ref, list[int]]) -> None:
         self._graph = graph
         self._places = places
-        self._targets: dict[Node, tuple[Node, ...]] = {}
         self.left = _MOST_VISITS
 
     def objects(self, refs: Iterable[Ref]) -> tuple[int, ...]:
@@ -51,13 +50,12 @@ class _Walk:
         queue = list(reached)
         while queue and self.left > 0:
             node = queue.pop()
-            targets = self._targets.get(node)
-            if targets is None:
-                targets = self._targets[node] = tuple({edge.target for edge in self._graph.edges(node)})
+            targets = self._graph.targets(node)
             self.left -= 1 + len(targets)
-            new = [target for target in targets if target not in reached]
-            reached.update(new)
-            queue += new
+            for target in targets:
+                if target not in reached:
+                    reached.add(target)
+                    queue.append(target)
         if self.left <= 0:
             return ()
         return tuple(sorted({place for node in reached for place in self._places.get(node.ref, ())}))

@@ -18,6 +18,8 @@ from drydock.verdict.leases import Judgement, classify
 from drydock.verdict.reach import mark, path_to, sole_holders
 from drydock.verdict.states import judge_blobs, judge_ingests, judge_snapshots
 
+_DAMAGE = (State.MISSING, State.CORRUPT)
+
 
 @dataclass(slots=True)
 class Reach:
@@ -38,14 +40,19 @@ class Reach:
         reached: dict[Ref, tuple[State, tuple[Ref, ...]]] = {
             ref: (State.LEASED, leases) for ref, leases in self.leased.items()
         }
-        start: dict[Node, Ref] = {}
+        held: dict[Node, tuple[State, tuple[Ref, ...]]] = {}
         for node, before in self.live.items():
+            ref, flat = node
             # A node comes after the node it was reached from.
-            start[node] = node.ref if before is None else start[before]
+            held[node] = here = (State.LIVE, (ref,)) if before is None else held[before]
             # The holder shown is the one that explain's path begins with: a node that is not flat comes first there.
-            if not node.flat or node.ref not in reached or reached[node.ref][0] is not State.LIVE:
-                reached[node.ref] = (State.LIVE, (start[node],))
+            if not flat or ref not in reached or reached[ref][0] is not State.LIVE:
+                reached[ref] = here
         return reached
+
+    def refs(self) -> set[Ref]:
+        """Each record that something reaches."""
+        return {ref for ref, _ in self.live}.union(self.leased)
 
     def path(self, ref: Ref) -> list[Node]:
         """The path from a root to ``ref``; empty where nothing live reaches it."""
@@ -55,7 +62,13 @@ class Reach:
         return []
 
 
-def reach(store: Store, now: UnixNano, ended: Iterable[Ref] = (), kept: Mapping[Ref, str] | None = None) -> Reach:
+def reach(
+    store: Store,
+    now: UnixNano,
+    ended: Iterable[Ref] = (),
+    kept: Mapping[Ref, str] | None = None,
+    before: Reach | None = None,
+) -> Reach:
     """Mark the records of a store as containerd's collector would at ``now``.
 
     Args:
@@ -63,11 +76,16 @@ def reach(store: Store, now: UnixNano, ended: Iterable[Ref] = (), kept: Mapping[
         now: the time that expiries are compared with.
         ended: leases to treat as gone.
         kept: what else to treat as a root, with the reason.
+        before: the marks of the same store at the same ``now``, whose graph and classes are these as well.
     """
-    graph = Graph(store.metadata)
+    graph = Graph(store.metadata) if before is None else before.graph
     gone = frozenset(ended)
     why = {**{Node(ref): reason for ref, reason in (kept or {}).items()}, **dict(graph.roots(now))}
-    classes = {lease.ref: classify(lease, graph, store.owners, now) for lease in store.metadata.leases}
+    classes = (
+        {lease.ref: classify(lease, graph, store.owners, now) for lease in store.metadata.leases}
+        if before is None
+        else before.classes
+    )
     owned = [ref for ref, (kind, _, _) in classes.items() if kind.is_owned and ref not in gone]
     live = mark(graph, [*why, *(Node(ref) for ref in owned)])
     leased: dict[Ref, list[Ref]] = {}
@@ -94,20 +112,30 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         *judge_ingests(store, states),
         *judge_snapshots(store, states),
     ]
-    findings = [*store.all_findings(), *(_finding(store, found) for found in objects if _is_damage(found))]
+    damaged = [found for found in objects if found.state in _DAMAGE]
+    findings = [*store.all_findings(), *(damage_finding(store, found) for found in damaged)]
     return Verdict(store, now, objects, _holdings(store, reached, objects), findings), reached
 
 
 def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[Holding]:
     holding = [lease for lease in store.metadata.leases if reached.classes[lease.ref][0] is not LeaseClass.EXPIRED]
-    sole = sole_holders(reached.graph, reached.why, (lease.ref for lease in holding))
+    if not holding:
+        return [_holding(lease, reached.classes[lease.ref], 0) for lease in store.metadata.leases]
+    owned = any(kind.is_owned for kind, _, _ in reached.classes.values())
+    rooted = mark(reached.graph, reached.why) if owned else reached.live
+    sole = sole_holders(reached.graph, rooted, (lease.ref for lease in holding))
     only: dict[Ref, int] = {}
     for found in objects:
-        holders = {sole[ref] for ref in found.refs if ref in sole}
-        if len(holders) == 1:
-            holder = holders.pop()
-            if holder is not None:
-                only[holder] = only.get(holder, 0) + found.allocated
+        refs = found.refs
+        if len(refs) == 1:
+            holder = sole.get(refs[0])
+        else:
+            holders = {sole[ref] for ref in refs if ref in sole}
+            if any(Node(ref) in rooted or Node(ref, flat=True) in rooted for ref in refs):
+                holders.add(None)
+            holder = holders.pop() if len(holders) == 1 else None
+        if holder is not None:
+            only[holder] = only.get(holder, 0) + found.allocated
     return [_holding(lease, reached.classes[lease.ref], only.get(lease.ref, 0)) for lease in store.metadata.leases]
 
 
@@ -117,11 +145,13 @@ def _holding(lease: Lease, judgement: Judgement, only: int) -> Holding:
     return Holding(lease.ref, kind, reason, owner, lease.created, expiry(lease.labels), resources, only)
 
 
-def _is_damage(found: StoreObject) -> bool:
-    return found.state in (State.MISSING, State.CORRUPT)
+def is_damaged(found: StoreObject) -> bool:
+    """Whether an object's data is not what its record says."""
+    return found.state in _DAMAGE
 
 
-def _finding(store: Store, found: StoreObject) -> Finding:
+def damage_finding(store: Store, found: StoreObject) -> Finding:
+    """What is said of a damaged object."""
     # What nothing reaches goes with the next collection, whatever its state: worth knowing, not damage.
     severity = Severity.NOTE if found.reach is State.UNREACHABLE else Severity.DAMAGE
     what = "record" if found.kind is ObjectKind.BLOB else "snapshot"
@@ -131,7 +161,7 @@ def _finding(store: Store, found: StoreObject) -> Finding:
         f"{found.kind.value} {shown(found.id)}: {found.note}",
         Place(store.metadata.path),
         shown(found.id),
-        f"a pull does not repair it while the {what} stands; remove the images that need it, and pull again"
+        f"a pull does not mend it while the {what} stands: drydock repair drops it, then pull again"
         if severity is Severity.DAMAGE
         else "",
     )

@@ -66,6 +66,8 @@ def back_references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, byt
 
 
 def _named(namespace: bytes, what: bytes, value: bytes) -> Ref | None:
+    if what.startswith(b"content."):
+        return Ref(Kind.BLOB, namespace, value)
     if what.startswith(b"snapshot."):
         # Dots belong to the snapshotter's name: it ends at the first slash.
         snapshotter = what[len(b"snapshot.") :].partition(b"/")[0]

@@ -24,7 +24,7 @@ def mark(graph: Graph, starts: Iterable[Node], within: Container[Node] | None = 
             queue.append(start)
     while queue:
         node = queue.pop()
-        for target, _ in graph.edges(node):
+        for target in graph.targets(node):
             if target not in reached and (within is None or target not in within):
                 reached[target] = node
                 queue.append(target)
@@ -40,18 +40,19 @@ def path_to(reached: Mapping[Node, Node | None], node: Node) -> list[Node]:
     return path
 
 
-def sole_holders(graph: Graph, roots: Iterable[Node], leases: Iterable[Ref]) -> dict[Ref, Ref | None]:
-    """For everything reached: the one lease that reaches it, or None where a root or several leases do.
+def sole_holders(graph: Graph, rooted: Container[Node], leases: Iterable[Ref]) -> dict[Ref, Ref | None]:
+    """For everything that leases reach: the one lease that does, or None where a root or another lease does as well.
 
     Each node changes at most twice (nothing, one lease, more), so this takes two passes over the edges and not one a
     lease.
+
+    Args:
+        graph: the records.
+        rooted: what the roots that are no leases reach; it is not entered.
+        leases: where to begin.
     """
     holder: dict[Node, Ref | None] = {}
     queue: list[Node] = []
-    for root in roots:
-        if root not in holder:
-            holder[root] = None
-            queue.append(root)
     for lease in leases:
         node = Node(lease)
         holder[node] = lease
@@ -59,7 +60,9 @@ def sole_holders(graph: Graph, roots: Iterable[Node], leases: Iterable[Ref]) -> 
     while queue:
         node = queue.pop()
         current = holder[node]
-        for target, _ in graph.edges(node):
+        for target in graph.targets(node):
+            if target in rooted:
+                continue
             if target not in holder:
                 holder[target] = current
             elif holder[target] is not None and holder[target] != current:
@@ -68,6 +71,7 @@ def sole_holders(graph: Graph, roots: Iterable[Node], leases: Iterable[Ref]) -> 
                 continue
             queue.append(target)
     merged: dict[Ref, Ref | None] = {}
-    for (ref, _), lease_ref in holder.items():
-        merged[ref] = lease_ref if ref not in merged or merged[ref] == lease_ref else None
+    for (ref, flat), lease_ref in holder.items():
+        alone = ref not in merged or merged[ref] == lease_ref
+        merged[ref] = lease_ref if alone and Node(ref, not flat) not in rooted else None
     return merged

@@ -11,6 +11,7 @@ from drydock.model.objects import ObjectKind, State, StoreObject
 from drydock.model.records import Blob, Ingest, Snapshot
 from drydock.model.store import Store
 
+_UNREACHED: tuple[State, tuple[Ref, ...]] = (State.UNREACHABLE, ())
 _STRENGTH = {State.LIVE: 3, State.LEASED: 2, State.UNREACHABLE: 1}
 
 Reached = Mapping[Ref, tuple[State, tuple[Ref, ...]]]
@@ -37,10 +38,10 @@ def judge_blobs(store: Store, reached: Reached) -> Iterator[StoreObject]:
             found.state, found.note = State.MISSING, "recorded, and the file is not there"
         else:
             found.allocated, found.path, found.fingerprint = file.allocated, file.path, file.fingerprint
-            sizes = {record.size for record in records if record.size is not None}
             if digest in store.wrong:
                 found.state, found.note = State.CORRUPT, "its bytes do not hash to its digest"
-            if store.verified != "none" and sizes and sizes != {file.size}:
+            if store.verified != "none" and not all(record.size in (None, file.size) for record in records):
+                sizes = {record.size for record in records if record.size is not None}
                 said = ", ".join(str(size) for size in sorted(sizes))
                 found.state, found.note = (
                     State.CORRUPT,
@@ -188,6 +189,8 @@ def _ingest(records: list[Ingest], directory: IngestDirectory | None, reached: R
 
 def _merge(refs: tuple[Ref, ...], reached: Reached) -> tuple[State, tuple[Ref, ...]]:
     """The strongest state over all records of one object, and what keeps it there."""
+    if len(refs) == 1:
+        return reached.get(refs[0], _UNREACHED)
     state = State.UNREACHABLE
     holders: list[Ref] = []
     for ref in refs:

@@ -18,10 +18,10 @@ from drydock.model.objects import State
 from drydock.model.scans import Scan
 from drydock.model.times import show_time
 from drydock.report.amounts import show_bytes, show_count
-from drydock.report.listing import Listing
-from drydock.report.summary import Summary, command, summarize
+from drydock.report.catalogue import Listing
+from drydock.report.summary import Summary, summarize, target
 
-_SCRIPTS = ("start.js", "detail.js", "map.js", "time.js", "list.js")
+_SCRIPTS = ("start.js", "detail.js", "treemap.js", "map.js", "time.js", "list.js")
 
 
 def render_page(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> str:
@@ -65,7 +65,7 @@ def _data(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> dict[s
         if scan.inventory is None:
             raise ValueError("a page needs scans made with their inventory")
         roots.append(Listing(scan, scan.inventory).document())
-    return {"now": now // 10**9, "explain": command("explain", None), "where": command("", where)[8:], "roots": roots}
+    return {"now": now // 10**9, "where": target(where), "roots": roots}
 
 
 def _title(summaries: Sequence[Summary]) -> str:
@@ -123,10 +123,8 @@ def _read(name: str) -> str:
 
 
 def _script() -> str:
-    # The library's licence wants its notice in every copy.
-    licence = f"/*\n{_read('vendor/LICENSE.d3-hierarchy')}*/\n"
     own = "\n".join(_read(name) for name in _SCRIPTS)
-    return f'{licence}{_read("vendor/d3-hierarchy.min.js")}\n(() => {{\n"use strict";\n{own}}})();\n'
+    return f'(() => {{\n"use strict";\n{own}}})();\n'
 
 
 def _hash(text: str) -> str:

@@ -30,7 +30,7 @@ function show({ row, root }) {
   if (!row[LINKS].length && ["blob", "ingest", "snapshot"].includes(row[KIND])) body.append(make("h3", {}, "Held by nothing"));
   if (row[WORD] && row[KIND] !== "finding") {
     const dashes = row[WORD].startsWith("-") ? "-- " : "";
-    const command = row[KIND] === "pull" ? `drydock pulls${data.where}` : `${data.explain} ${dashes}${quoted(row[WORD])}${data.where}`;
+    const command = row[KIND] === "pull" ? `drydock pulls${data.where}` : `drydock explain ${dashes}${quoted(row[WORD])}${data.where}`;
     body.append(make("p", { class: "command" }, make("code", {}, command)));
   }
   dialog.showModal();

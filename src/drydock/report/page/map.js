@@ -1,4 +1,4 @@
-// The treemap: one canvas, laid out by d3-hierarchy for the place that is looked at.
+// The treemap: one canvas, laid out for the place that is looked at.
 const canvas = element("map");
 const HEAD = 20;
 const whole = plant();
@@ -33,12 +33,8 @@ function colour(name) {
 
 function lay() {
   const box = canvas.parentElement.getBoundingClientRect();
-  laid = d3.hierarchy(focus, (node) => node.children).sum((node) => (node.children ? 0 : node.bytes)).sort((a, b) => b.value - a.value);
-  d3.treemap().size([box.width, box.height]).paddingOuter(2).paddingInner(1)
-    .paddingTop((node) => (node === laid ? 0 : node.x1 - node.x0 > 44 && node.y1 - node.y0 > 44 ? HEAD : 2))(laid);
-  laid.each((node) => {
-    node.data.at = node;
-  });
+  laid = laidOut(focus, box.width, box.height, (node) => (!node.parent ? 0 : node.x1 - node.x0 > 44 && node.y1 - node.y0 > 44 ? HEAD : 2));
+  for (const node of downward(laid)) node.data.at = node;
   return box;
 }
 
@@ -78,9 +74,9 @@ function draw() {
   const tones = inks(), group = colour("group"), ink = colour("ink"), card = colour("card"), line = colour("line");
   const family = getComputedStyle(document.body).fontFamily;
   context.textBaseline = "middle";
-  laid.eachBefore((node) => {
+  for (const node of downward(laid)) {
     const { x0, y0, x1, y1 } = node, width = x1 - x0, height = y1 - y0;
-    if (node === laid || width <= 0 || height <= 0) return;
+    if (node === laid || width <= 0 || height <= 0) continue;
     if (node.children) {
       context.fillStyle = node.depth % 2 ? group : card;
       context.fillRect(x0, y0, width, height);
@@ -96,7 +92,7 @@ function draw() {
         context.fillText(fitted(context, name, width - 10 - (beside ? room + 6 : 0), isImage), x0 + 5, y0 + HEAD / 2 + 1);
         if (beside) context.fillText(amount, x1 - 5 - room, y0 + HEAD / 2 + 1);
       }
-      return;
+      continue;
     }
     const entry = node.data.entry, [back, front] = tones[entry ? tone(entry.row[STATE]) : "none"];
     context.fillStyle = back;
@@ -109,7 +105,7 @@ function draw() {
       context.fillText(fitted(context, entry ? short(entry) : node.data.name, width - 10), x0 + 5, top);
       if (height > 34) context.fillText(fitted(context, size(node.value), width - 10), x0 + 5, y0 + 27);
     }
-  });
+  }
   if (!laid.children) {
     context.fillStyle = ink;
     context.font = `14px ${family}`;

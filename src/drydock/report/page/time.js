@@ -45,7 +45,7 @@ function timeLine() {
     `Of ${leases.length} leases, ${ends.length} will end by themselves, ${past} ended already, ${never} never end by themselves.`,
   ].join(" ");
   const width = box.clientWidth;
-  const svg = shape("svg", { viewBox: `0 0 ${width} 195`, role: "img", "aria-label": element("time-words").textContent });
+  const svg = shape("svg", { viewBox: `0 0 ${width} 210`, role: "img", "aria-label": element("time-words").textContent });
   const now = ends.length ? Math.round(width * 0.68) : width - 40;
   if (came.length) arrivals(svg, came, now);
   svg.append(shape("line", { x1: 0, y1: TOP + HEIGHT, x2: width, y2: TOP + HEIGHT }));

@@ -1,0 +1,107 @@
+"""Work that the disk and the kernel do most of: hashing blobs, and removing trees."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from benchmarks import ruler
+from benchmarks.root import CONTENT, OVERLAY, Size, built
+
+from drydock.evidence.directory import fingerprint
+from drydock.model.names import RawPath
+from drydock.model.plans import Removal, Status, Target
+from drydock.reclaim.anchor import open_anchor
+from drydock.reclaim.apply import remove as remove_all
+from drydock.reclaim.journal import JournalWriter
+
+_FOLDER = f"{OVERLAY}/snapshots"
+
+
+def digest(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]:
+    """``scan --verify digest`` against sha256sum on both cores."""
+    each = 1 << 16 if quick else 64 << 20
+    files, times, lines = [], [], []
+    for count in (4, 16, 64):
+        root = built(directory, Size(count, 1, 10, each))
+        names = b"\0".join(map(os.fsencode, sorted((root / CONTENT / "blobs/sha256").iterdir())))
+        other, own = "`xargs -P2 sha256sum`", "`scan --verify digest`"
+        commands = {
+            other: ["xargs", "-0", "-P2", "-n4", "sha256sum"],
+            own: ruler.drydock("scan", "--verify", "digest", root),
+        }
+        costs = ruler.race(commands, max(1, rounds - 2), fine=(0, 1), text=names)
+        files.append(count * each)
+        times.append(ruler.least(costs[own]))
+        lines = [f"{count} blobs of {each >> 10:,} KiB; in the page cache where memory is large enough.", ""]
+        lines += ruler.table(costs, other)
+    return "scan --verify digest", [
+        *lines, "", "Wanted: at most 1.05. " + ruler.growth("its time with the bytes", files, times),
+    ]  # fmt: skip
+
+
+def remove(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]:
+    """What ``clean --apply`` does to trees, journal and all, against ``rm -rf``."""
+    files = 1_500 if quick else 150_000
+    sizes, times, ratios = [files // 16, files // 4, files], [], []
+    for count in sizes:
+        seconds: dict[str, list[float]] = {"rm": [], "drydock": []}
+        for turn in range(max(1, rounds - 2)):
+            for way in (_rm, _drydock) if turn % 2 else (_drydock, _rm):
+                with tempfile.TemporaryDirectory(dir=directory) as name:
+                    top = Path(name) / "root"
+                    plant(top, max(1, 100 * count // files), count)
+                    os.sync()
+                    start = time.perf_counter()
+                    way(top)
+                    seconds[way.__name__.strip("_")].append(time.perf_counter() - start)
+        times.append(min(seconds["drydock"]))
+        ratios = [mine / other for mine, other in zip(seconds["drydock"], seconds["rm"], strict=True)]
+    each = "; ".join(f"{name} {min(some):.2f} / {median(some):.2f} s (min / median)" for name, some in seconds.items())
+    return "Removing snapshots", [
+        f"{files:,} files in 100 snapshots: {each}; median ratio {median(ratios):.2f} (wanted: at most 1.2).",
+        "",
+        ruler.growth("drydock's time with the files", sizes, times),
+    ]
+
+
+def plant(top: Path, snapshots: int, files: int) -> None:
+    """``files`` small files over ``snapshots`` directories, some 30 to a directory, as a root file system has them."""
+    data = b"x" * 700
+    per_snapshot = files // snapshots
+    for number in range(snapshots):
+        fs = top / _FOLDER / str(number) / "fs"
+        for group in range((per_snapshot + 29) // 30):
+            folder = fs / f"usr{group % 5}" / f"lib{group % 11}" / f"package-{group}"
+            folder.mkdir(parents=True)
+            for index in range(min(30, per_snapshot - group * 30)):
+                with open(folder / f"file-{index}.py", "wb") as file:
+                    file.write(data)
+
+
+def _drydock(top: Path) -> None:
+    """Remove each snapshot of ``top`` as ``apply`` does: fingerprint, journal, rename, removal."""
+    state = Path(tempfile.mkdtemp(dir=top.parent))
+    fd = os.open(state, os.O_RDONLY)
+    anchor = open_anchor(RawPath(os.fsencode(top)))
+    journal = JournalWriter(fd, RawPath(os.fsencode(state)), anchor.path, None)
+    removals = []
+    for name in os.listdir(os.fsencode(top / _FOLDER)):
+        path = RawPath(os.fsencode(_FOLDER) + b"/" + name)
+        expect = fingerprint(os.lstat(os.path.join(anchor.path, path)))
+        removals.append(Removal(Target.SNAPSHOT, anchor.path, path, expect, 0, "no row names it"))
+    for outcome in remove_all(removals, anchor, journal):
+        if outcome.status is not Status.DONE:
+            raise RuntimeError(outcome.detail)
+    journal.finish()
+    journal.close()
+    os.close(fd)
+
+
+def _rm(top: Path) -> None:
+    """Remove each snapshot of ``top`` with rm."""
+    subprocess.run(["rm", "-rf", "--", *(str(path) for path in (top / _FOLDER).iterdir())], check=True)

@@ -1,0 +1,31 @@
+"""The most memory a scan takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks import ruler
+from benchmarks.root import Size, built
+
+
+def memory(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]:  # noqa: ARG001 - as all of them are called
+    """Peak of ``scan`` with many blobs, and of ``scan --measure disk`` with many files."""
+    less = 100 if quick else 1
+    lines = ["| root | command | peak, MB | seconds |", "| --- | --- | --- | --- |"]
+    peaks: dict[str, list[float]] = {"blobs": [], "files": []}
+    blobs = [number // less for number in (12_500, 50_000, 200_000)]
+    files = [number // less for number in (62_500, 250_000, 1_000_000)]
+    for kind, counts in (("blobs", blobs), ("files", files)):
+        for count in counts:
+            size = Size(count, 20, 2_000, 512) if kind == "blobs" else Size(100, 200, count, 512, 0)
+            words = () if kind == "blobs" else ("--measure", "disk")
+            cost, _ = ruler.run(ruler.drydock("scan", *words, built(directory, size)), fine=(0, 1))
+            peaks[kind].append(cost.peak)
+            command = f"`scan{''.join(f' {word}' for word in words)}`"
+            lines.append(f"| {count:,} {kind} | {command} | {cost.peak:.0f} | {cost.seconds:.2f} |")
+    lines += [
+        "",
+        f"Wanted: at most 250 MB with {blobs[-1]:,} blobs, and flat in the number of files:",
+        f"there the largest is {max(peaks['files']) / min(peaks['files']):.2f} x the smallest. A worker's is its own.",
+    ]
+    return "Peak memory of a scan", lines

@@ -1,0 +1,38 @@
+"""Scanning a root with many files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks import ruler
+from benchmarks.root import Size, built
+
+_FINE = (0, 1)
+
+
+def recorded(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]:
+    """``scan`` with sizes as recorded, against ``du -s``."""
+    lines = _against_du(directory, quick=quick, rounds=rounds, words=())
+    return "scan, with recorded sizes", [*lines, "Wanted: at most 0.25."]
+
+
+def measured(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]:
+    """``scan --measure disk`` against ``du -s``."""
+    lines = _against_du(directory, quick=quick, rounds=rounds, words=("--measure", "disk"))
+    return "scan --measure disk", [*lines, "Wanted: at most 1.2."]
+
+
+def _against_du(directory: Path, *, quick: bool, rounds: int, words: tuple[str, ...]) -> list[str]:
+    whole = Size(80, 16, 3_200) if quick else Size(5_000, 200, 300_000)
+    files, times, lines = [], [], []
+    for part in (16, 4, 1):
+        size = Size(whole.blobs // part, max(1, whole.snapshots // part), whole.files // part)
+        root = built(directory, size)
+        du, scan = "`du -s`", "`drydock scan" + "".join(f" {word}" for word in words) + "`"
+        commands = {du: ["du", "-s", str(root)], scan: ruler.drydock("scan", *words, root)}
+        costs = ruler.race(commands, rounds, fine=_FINE)
+        files.append(size.files)
+        times.append(ruler.least(costs[scan]))
+        lines = [f"{size.files:,} files in {size.snapshots} snapshots, {size.blobs:,} blobs; caches warm.", ""]
+        lines += ruler.table(costs, du)
+    return [*lines, "", ruler.growth("its time with the files", files, times)]

@@ -1,0 +1,155 @@
+"""From a root page down, past everything that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from bbolt_reader.lenient import Sheet, Sheets, inline
+from bbolt_reader.page import LEAF_BUCKET, LeafElement, formats
+from bbolt_reader.statements import Hole, Names, Problem, Standing, Statement
+from bbolt_reader.tree import MAX_DEPTH
+
+_TWICE = 2
+"""How often one page is read at most: a damaged number can name a page that belongs elsewhere, and which of two is
+right nobody can tell."""
+
+_TELLING: Final = 15
+"""Bytes from which on a value is rare enough to tell two versions of one bucket by."""
+_READ_AGAIN: Final = 4
+"""How often all of the file is read at most, in all: pages may claim overflow that others claim as well."""
+
+
+class _Step(NamedTuple):
+    pgid: int
+    referrer: int
+    path: Names
+    low: bytes
+    high: bytes | None
+    depth: int
+
+
+@dataclass(slots=True)
+class Descent:
+    """One walk: what it found, and what it could not read."""
+
+    sheets: Sheets
+    standing: Standing
+    skip: Collection[int] = ()
+    """Pages that need no reading again, nor what is below them."""
+    statements: list[Statement] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    holes: list[Hole] = field(default_factory=list)
+    places: dict[int, Names] = field(default_factory=dict)
+    """Each page that was read or is covered by one that was, and the bucket it belongs to."""
+    known: dict[int, Names | None] = field(default_factory=dict)
+    """The bucket that each telling entry belongs to, by its :func:`mark`; None where it is several."""
+    _spent: int = 0
+
+    def run(self, root: int, referrer: int, path: Names = ()) -> None:
+        """Read what is below a page; no page more than twice."""
+        steps = [_Step(root, referrer, path, b"", None, 0)]
+        visits: dict[int, int] = {}
+        while steps:
+            step = steps.pop()
+            if step.pgid in self.skip:
+                continue
+            count = visits.get(step.pgid, 0)
+            if count:
+                self._lose(step, f"page {step.pgid} is named here and elsewhere", "twice", step.referrer)
+                if count == _TWICE:
+                    continue
+            visits[step.pgid] = count + 1
+            if step.depth > MAX_DEPTH or len(step.path) > MAX_DEPTH:
+                self._lose(step, f"more than {MAX_DEPTH} above each other", "corrupt", step.referrer)
+                continue
+            found = self._sheet(step.pgid) if step.pgid >= 2 else "no page of a tree"
+            if isinstance(found, str):
+                self._lose(step, found, "corrupt", step.pgid * self.sheets.page_size)
+                continue
+            for place in range(found.places):
+                self.places.setdefault(found.pgid + place, step.path)
+            steps += reversed(list(self._leaf(found, step) if found.is_leaf else self._branch(found, step)))
+
+    def _sheet(self, pgid: int) -> Sheet | str:
+        overdrawn = self._spent > _READ_AGAIN * self.sheets.count
+        found = self.sheets.sheet(pgid, pgid + 1 if overdrawn else None)
+        self._spent += 1 if isinstance(found, str) else found.places
+        return found
+
+    def _lose(self, step: _Step, message: str, code: str, offset: int) -> None:
+        page = step.pgid if code == "corrupt" else step.referrer // self.sheets.page_size
+        self.problems.append(Problem(code, message, page, offset, self.standing))
+        self.holes.append(Hole(step.path, step.low, step.high))
+
+    def _branch(self, sheet: Sheet, step: _Step) -> Iterator[_Step]:
+        children = sheet.children
+        if sheet.lost:
+            self._entries_lost(sheet, step)
+        for index, child in enumerate(children):
+            low = child.key if index else step.low
+            high = children[index + 1].key if index + 1 < len(children) else step.high
+            yield _Step(child.pgid, child.offset, step.path, low, high, step.depth + 1)
+
+    def _leaf(self, sheet: Sheet, step: _Step) -> Iterator[_Step]:
+        if sheet.lost:
+            self._entries_lost(sheet, step)
+        for element in sheet.entries:
+            telling = mark(element)
+            if telling is not None:
+                self.known[telling] = step.path if self.known.get(telling, step.path) == step.path else None
+        for statement, root, lost in stated(sheet, step.path, self.standing):
+            self.statements.append(statement)
+            below = (*statement.path, statement.key)
+            if lost:
+                self.problems.append(
+                    Problem("entries", f"{lost} lost in an inline bucket", sheet.pgid, statement.offset, self.standing)
+                )
+                self.holes.append(Hole(below, b"", None))
+            if root:
+                yield _Step(root, statement.offset, below, b"", None, 0)
+
+    def _entries_lost(self, sheet: Sheet, step: _Step) -> None:
+        message = f"{sheet.lost} elements that cannot be read"
+        self.problems.append(Problem("entries", message, sheet.pgid, sheet.offset, self.standing))
+        self.holes.append(Hole(step.path, step.low, step.high))
+
+
+def mark(element: LeafElement) -> int | None:
+    """A number that two versions of a bucket have in common where this entry did not change.
+
+    None where the entry tells nothing: other buckets may well have the same.
+    """
+    if element.flags == LEAF_BUCKET:
+        root = formats().bucket.unpack_from(element.value)[0]
+        # The sequence may have changed; an unchanged bucket keeps its page.
+        return hash((element.key, root or element.value))
+    return hash((element.key, element.value)) if len(element.value) >= _TELLING else None
+
+
+def stated(
+    sheet: Sheet, path: Names, standing: Standing, *, linked: bool = True, fragment: int | None = None
+) -> Iterator[tuple[Statement, int, int]]:
+    """The statements of a leaf page, inline buckets opened.
+
+    Yields:
+        Each; the page its bucket starts at, else 0; and how many entries of an inline bucket are lost.
+    """
+
+    def make(at: Names, element: LeafElement, value: bytes | None, sequence: int) -> Statement:
+        return Statement(at, element.key, value, sequence, sheet.pgid, element.offset, standing, linked, fragment)
+
+    for element in sheet.entries:
+        if element.flags != LEAF_BUCKET:
+            yield make(path, element, element.value, 0), 0, 0
+            continue
+        root, sequence = formats().bucket.unpack_from(element.value)
+        inner: Iterable[LeafElement] = ()
+        lost = 0
+        if not root:
+            inner, lost = inline(element)
+        yield make(path, element, None, sequence), root, lost
+        below = (*path, element.key)
+        for each in inner:
+            yield make(below, each, each.value, 0), 0, 0

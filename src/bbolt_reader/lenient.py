@@ -1,0 +1,198 @@
+"""Single pages of a damaged file: every entry that is whole, however many of its neighbours are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from bbolt_reader.errors import BoltError
+from bbolt_reader.page import HEADER, LEAF_BUCKET, MAX_KEY, PAGE_BRANCH, PAGE_LEAF, BranchElement, LeafElement, formats
+from bbolt_reader.source import CHUNK, READ_LIMIT, Source
+
+_HEADERS_AT_ONCE: Final = 16384
+"""Above this page size headers are read one by one."""
+
+
+class Part(NamedTuple):
+    """Where the key of an element and, in a leaf, its value lie in a page; flags of a leaf's, child of a branch's."""
+
+    number: int
+    extra: int
+    start: int
+    middle: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A branch or leaf page whose header is sane."""
+
+    pgid: int
+    offset: int
+    flags: int
+    places: int
+    """With its overflow, as far as the file has it."""
+    entries: Sequence[LeafElement]
+    """Of a leaf."""
+    children: Sequence[BranchElement]
+    """Of a branch."""
+    lost: int
+    """Elements that cannot be read."""
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it is a leaf page."""
+        return self.flags == PAGE_LEAF
+
+    def keys(self) -> list[bytes]:
+        """Its keys."""
+        return [*(entry.key for entry in self.entries), *(child.key for child in self.children)]
+
+
+class Sheets:
+    """The pages of a file, by position, without a tree."""
+
+    def __init__(self, source: Source, page_size: int) -> None:
+        self.source = source
+        self.page_size = page_size
+        self.count = -(-source.size // page_size)
+        """Places, the last one perhaps cut off."""
+
+    def header(self, pgid: int) -> tuple[int, int, int, int]:
+        """Id, flags, elements and overflow.
+
+        Raises:
+            BoltError: the file has no such bytes.
+        """
+        id_, flags, count, overflow = formats().header.unpack(self.source.read(pgid * self.page_size, HEADER, pgid))
+        return id_, flags, count, overflow
+
+    def sane(self, kinds: tuple[int, ...] = (PAGE_LEAF, PAGE_BRANCH)) -> list[int]:
+        """The positions whose header says that it lies there and is of one of these kinds, in ascending order."""
+        found: list[int] = []
+        size = self.page_size
+        step = max(1, CHUNK // size) if size <= _HEADERS_AT_ONCE else 1
+        for first in range(0, self.count, step):
+            length = min(step * size, self.source.size - first * size)
+            try:
+                data = self.source.read(first * size, length if step > 1 else min(length, HEADER), first)
+            except BoltError:
+                found += [pgid for pgid in range(first, min(first + step, self.count)) if self._is(pgid, kinds)]
+                continue
+            for index in range(min(step, self.count - first)):
+                at = index * size
+                if at + HEADER <= len(data):
+                    own, flags, count, _ = formats().header.unpack_from(data, at)
+                    if own == first + index and flags in kinds and (count or flags == PAGE_LEAF):
+                        found.append(first + index)
+        return found
+
+    def _is(self, pgid: int, kinds: tuple[int, ...]) -> bool:
+        try:
+            own, flags, count, _ = self.header(pgid)
+        except BoltError:
+            return False
+        return own == pgid and flags in kinds and bool(count or flags == PAGE_LEAF)
+
+    def sheet(self, pgid: int, until: int | None = None) -> Sheet | str:
+        """What can be read of the page at a position; or, in one line, why nothing can.
+
+        Args:
+            pgid: the position.
+            until: the first place behind it that belongs to another page, where that is known.
+        """
+        size, offset = self.page_size, pgid * self.page_size
+        end = self.count if until is None else min(until, self.count)
+        try:
+            own, flags, count, overflow = self.header(pgid)
+            if own != pgid:
+                return f"the page says it is page {own}"
+            if flags not in {PAGE_LEAF, PAGE_BRANCH}:
+                return f"flags {flags:#x}"
+            places = min(overflow + 1, end - pgid)
+            length = min(places * size, self.source.size - offset)
+            if HEADER * (count + 1) > length or length > READ_LIMIT:
+                return f"{count} elements in {length} bytes"
+            data = self.source.read(offset, length, pgid)
+        except BoltError as error:
+            return error.message
+        found = parts(data, count, flags)
+        entries: list[LeafElement] = []
+        children: list[BranchElement] = []
+        for index, extra, start, middle, stop in found:
+            at = offset + HEADER * (index + 1)
+            if flags == PAGE_LEAF:
+                entries.append(LeafElement(at, extra, data[start:middle], data[middle:stop]))
+            else:
+                children.append(BranchElement(at, data[start:middle], extra))
+        return Sheet(pgid, offset, flags, places, entries, children, count - len(found))
+
+
+def inline(element: LeafElement) -> tuple[list[LeafElement], int]:
+    """The entries of an inline bucket, all at the offset of the element that holds it, and how many are lost."""
+    page = element.value[HEADER:]
+    if len(page) < HEADER:
+        return [], 1
+    _, flags, count, _ = formats().header.unpack_from(page)
+    if flags != PAGE_LEAF or HEADER * (count + 1) > len(page):
+        return [], 1
+    found = [part for part in parts(page, count, PAGE_LEAF) if not part.extra]  # no bucket is inline in an inline one
+    entries = [
+        LeafElement(element.offset, 0, page[part.start : part.middle], page[part.middle : part.end]) for part in found
+    ]
+    return entries, count - len(found)
+
+
+def parts(page: bytes, count: int, kind: int) -> list[Part]:
+    """The elements of a page that can be trusted, in order; no byte belongs to two of them.
+
+    bbolt writes keys and values without gaps, in the order of the elements. So one that neither starts where the one
+    before it ends, nor ends where the one behind it starts, is wrong; and so is the one of two that do not meet whose
+    other end does not meet anything either.
+    """
+    floor = HEADER * (count + 1)
+    made: list[Part] = []
+    for index in range(count):
+        at = HEADER * (index + 1)
+        if kind == PAGE_LEAF:
+            extra, pos, ksize, vsize = formats().leaf.unpack_from(page, at)
+        else:
+            pos, ksize, extra = formats().branch.unpack_from(page, at)
+            vsize = 0
+        start = at + pos
+        middle = start + ksize
+        end = middle + vsize
+        whole = floor <= start and end <= len(page) and 0 < ksize <= MAX_KEY
+        if whole and kind == PAGE_LEAF and extra:
+            whole = extra == LEAF_BUCKET and vsize >= HEADER
+        if whole:
+            made.append(Part(index, extra, start, middle, end))
+    made = [part for place, part in enumerate(made) if _meets(made, place, floor, count)]
+    kept: list[Part] = []
+    for place, part in enumerate(made):
+        behind = made[place + 1] if place + 1 < len(made) else None
+        if behind is not None and (
+            part.end > behind.start or (part.end != behind.start and behind.number == part.number + 1)
+        ):
+            continue  # the one behind it ends where it should
+        if kept and part.start < kept[-1].end:
+            continue
+        kept.append(part)
+    return kept
+
+
+def _meets(made: Sequence[Part], place: int, floor: int, count: int) -> bool:
+    part = made[place]
+    before = made[place - 1] if place else None
+    behind = made[place + 1] if place + 1 < len(made) else None
+    if part.number == 0:
+        starts = part.start == floor
+    else:
+        # Nothing is known of where it should start if the one before it is lost already.
+        starts = before is None or before.number != part.number - 1 or part.start == before.end
+    if part.number == count - 1:
+        ends = starts  # nothing says where the last one ends
+    else:
+        ends = behind is None or behind.number != part.number + 1 or part.end == behind.start
+    return starts or ends

@@ -1,0 +1,68 @@
+"""A damaged file's page size and metas, also where neither meta is valid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from bbolt_reader.errors import BoltError, NotBolt
+from bbolt_reader.lenient import Sheets
+from bbolt_reader.meta import PAGE_META, PAGE_SIZES, Meta, choose, read_metas
+from bbolt_reader.page import PAGE_BRANCH, PAGE_FREELIST, PAGE_LEAF
+from bbolt_reader.source import Source
+
+_PAGES_PROBED: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How a file is laid out, as far as that can be known."""
+
+    page_size: int
+    metas: tuple[Meta, ...]
+    """Both, valid or not; none where neither is valid."""
+
+    @property
+    def current(self) -> Meta | None:
+        """The meta that counts; None where neither is valid."""
+        return choose((self.metas[0], self.metas[1])) if self.metas else None
+
+    @property
+    def previous(self) -> Meta | None:
+        """The other one; None where it is not valid."""
+        current = self.current
+        if current is None:
+            return None
+        other = self.metas[1 - current.index]
+        return other if other.valid and other.page_size == current.page_size else None
+
+
+def probe(source: Source) -> Probe:
+    """Find the page size: of a valid meta, else the one with the most page headers in the right places.
+
+    Raises:
+        NotBolt: nothing in the file looks like a page.
+        Unreadable: the file cannot be read.
+    """
+    try:
+        metas = read_metas(source)
+    except NotBolt:
+        best, size = max((sum(1 for _ in _headers(source, size)), size) for size in PAGE_SIZES)
+        if not best:
+            raise
+        return Probe(size, ())
+    return Probe(choose(metas).page_size, metas)
+
+
+def _headers(source: Source, page_size: int) -> Iterator[int]:
+    """Positions, other than 0, of plausible page headers, were this the page size."""
+    sheets = Sheets(source, page_size)
+    for pgid in range(1, min(sheets.count, _PAGES_PROBED)):
+        try:
+            own, flags, _, overflow = sheets.header(pgid)
+        except BoltError:
+            continue
+        known = flags in {PAGE_LEAF, PAGE_BRANCH, PAGE_FREELIST, PAGE_META}
+        if own == pgid and known and pgid + overflow < sheets.count:
+            yield pgid

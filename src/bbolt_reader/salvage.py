@@ -1,0 +1,122 @@
+"""What can still be read of a bbolt file with one or both metas, any page, or the tail lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from bbolt_reader.descent import Descent
+from bbolt_reader.lenient import Sheets
+from bbolt_reader.probe import Probe, probe
+from bbolt_reader.source import Source
+from bbolt_reader.statements import Names, Problem, Salvage, Standing, Statement
+from bbolt_reader.unlinked import RootTest, Unlinked, free_pages
+
+
+def _no_moment(_: bytes) -> int:
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What is known of the kind of database, to tell newer pages from older ones."""
+
+    moment: Callable[[bytes], int] = _no_moment
+    """How new a value is; 0 where it says nothing of that."""
+    is_root: RootTest | None = None
+    """Whether a page with these keys is one of the root bucket; None where that is not known."""
+
+
+def salvage(source: Source, hints: Hints = Hints()) -> Salvage:
+    """Read all that can be read of a file; nothing is written.
+
+    The newest valid meta's tree first: a page or an entry that cannot be read loses what is below it, nothing else.
+    Then what only the older meta's tree has, then pages that no tree reaches. Each page is read a bounded number of
+    times, whatever its numbers say.
+
+    Args:
+        source: the file; its size bounds the time, and the memory, which is a few times that.
+        hints: what is known of its contents.
+
+    Raises:
+        NotBolt: nothing in it looks like a page.
+        Unreadable: it cannot be read at all.
+    """
+    found = probe(source)
+    return _Salvager(Sheets(source, found.page_size), found, hints).run()
+
+
+class _Salvager:
+    def __init__(self, sheets: Sheets, found: Probe, hints: Hints) -> None:
+        self.sheets = sheets
+        self.found = found
+        self.hints = hints
+        self.statements: list[Statement] = []
+        self.problems: list[Problem] = []
+        self.said: set[int] = set()
+
+    def run(self) -> Salvage:
+        sheets, meta, older = self.sheets, self.found.current, self.found.previous
+        self._metas()
+        guessed = None
+        root, referrer, free = 0, 0, None
+        if meta is not None:
+            root, referrer = meta.root, meta.offset
+            if meta.has_freelist:
+                free = free_pages(sheets, meta.freelist)
+                if free is None:
+                    self._problem("freelist", "the list of free pages cannot be read", meta.freelist)
+            if meta.high_water > sheets.count:
+                self._problem("short-file", f"{sheets.count} pages, of {meta.high_water}", sheets.count)
+        else:
+            root = guessed = Unlinked.find(sheets, (), self.hints.moment).best_root(self.hints.is_root) or 0
+        current = Descent(sheets, Standing.CURRENT)
+        current.run(root, referrer)
+        self._say(current.statements)
+        self.problems += current.problems
+        places: dict[int, Names] = dict(current.places)
+        known = dict(current.known)
+        if older is not None:
+            before = Descent(sheets, Standing.PREVIOUS, skip=current.places)
+            before.run(older.root, older.offset)
+            self._say(before.statements)
+            # A page that both trees name is told already, and the older tree may be written over.
+            told = {problem.page for problem in self.problems}
+            self.problems += [each for each in before.problems if each.page not in told]
+            for pgid, path in before.places.items():
+                places.setdefault(pgid, path)
+            for telling, bucket in before.known.items():
+                known[telling] = bucket if known.get(telling, bucket) == bucket else None
+        unlinked = Unlinked.find(sheets, {0, 1, *places}, self.hints.moment)
+        origins = unlinked.origins(known, places, self.hints.is_root)
+        end = meta.high_water if meta is not None else 0
+        self._say(unlinked.statements(origins, lambda pgid: free is not None and pgid < end and pgid not in free))
+        return Salvage(
+            sheets.page_size,
+            max((each.txid for each in self.found.metas if each.valid), default=0),
+            meta.sequence if meta is not None else 0,
+            self.statements,
+            self.problems,
+            current.holes,
+            guessed,
+        )
+
+    def _metas(self) -> None:
+        if not self.found.metas:
+            self._problem("meta", "neither meta is valid", 0)
+        for each in self.found.metas:
+            if not each.valid:
+                self.problems.append(
+                    Problem("meta", f"meta {each.index} is not valid: {each.reason}", each.index, each.offset)
+                )
+
+    def _problem(self, code: str, message: str, page: int) -> None:
+        self.problems.append(Problem(code, message, page, page * self.sheets.page_size))
+
+    def _say(self, statements: Iterable[Statement]) -> None:
+        """Keep what was not said yet."""
+        for each in statements:
+            same = hash((each.fragment, each.path, each.key, each.value, each.sequence))
+            if same not in self.said:
+                self.said.add(same)
+                self.statements.append(each)

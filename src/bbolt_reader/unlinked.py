@@ -1,0 +1,201 @@
+"""Pages that no tree reaches any more: what they say, and which buckets they were part of."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final, NamedTuple, TypeAlias
+
+from bbolt_reader.descent import mark, stated
+from bbolt_reader.errors import BoltError
+from bbolt_reader.lenient import Sheet, Sheets
+from bbolt_reader.page import HEADER, LEAF_BUCKET, PAGE_FREELIST, formats
+from bbolt_reader.statements import Names, Standing, Statement
+from bbolt_reader.tree import MAX_DEPTH
+
+_PATHS_KEPT: Final = 4
+"""The most buckets one page is said to have been part of: places are used again, so old pages can name it wrongly."""
+RootTest: TypeAlias = "Callable[[Collection[bytes]], bool]"
+"""Whether a page with these keys is one of a root bucket."""
+
+
+class Origin(NamedTuple):
+    """A bucket, from the root bucket on or from the bucket that starts at a page."""
+
+    fragment: int | None
+    path: Names
+
+
+@dataclass(slots=True)
+class Unlinked:
+    """The pages outside of every tree."""
+
+    sheets: Sheets
+    pages: dict[int, Sheet]
+    rank: dict[int, int] = field(default_factory=dict)
+    """How new each is."""
+
+    @classmethod
+    def find(cls, sheets: Sheets, taken: Collection[int], moment: Callable[[bytes], int]) -> Unlinked:
+        """Look at every page that is not taken.
+
+        Args:
+            sheets: the file.
+            taken: pages that are read already or covered by those.
+            moment: how new a value is; 0 where it does not say.
+        """
+        sane = sheets.sane()
+        pages: dict[int, Sheet] = {}
+        rank: dict[int, int] = {}
+        stops = sorted({*sane, *taken, sheets.count})
+        after = dict(pairwise(stops))
+        for pgid in sane:
+            if pgid in taken or pgid < 2:
+                continue
+            sheet = sheets.sheet(pgid, after[pgid])
+            if not isinstance(sheet, str) and (sheet.entries or sheet.children):
+                pages[pgid] = sheet
+                rank[pgid] = max((moment(each.value) for each in sheet.entries if not each.flags), default=0)
+        return cls(sheets, pages, rank)
+
+    def references(self, pgid: int) -> Iterator[tuple[int, bytes | None]]:
+        """The pages that one names, each with the key where it is a bucket, None where it is part of the same one."""
+        sheet = self.pages[pgid]
+        for child in sheet.children:
+            yield child.pgid, None
+        for element in sheet.entries:
+            if element.flags == LEAF_BUCKET:
+                root = formats().bucket.unpack_from(element.value)[0]
+                if root:
+                    yield root, element.key
+
+    def origins(
+        self, known: Mapping[int, Names | None], places: Mapping[int, Names], is_root: RootTest | None
+    ) -> dict[int, list[Origin]]:
+        """The buckets that each page was part of, by what it has in common with those in use and by who names it.
+
+        Args:
+            known: the bucket that each telling entry of the pages in use belongs to; see :class:`Descent`.
+            places: the pages in use, and their buckets.
+            is_root: whether a page with these keys is one of the root bucket; None where that is not known.
+        """
+        found: defaultdict[int, list[Origin]] = defaultdict(list)
+        below: dict[int, list[tuple[int, bytes | None]]] = {}
+        above: defaultdict[int, list[tuple[int, bytes | None]]] = defaultdict(list)
+        queue: deque[tuple[int, Origin]] = deque()
+
+        def add(pgid: int, origin: Origin) -> None:
+            if len(found[pgid]) < _PATHS_KEPT and len(origin.path) <= MAX_DEPTH and origin not in found[pgid]:
+                found[pgid].append(origin)
+                queue.append((pgid, origin))
+
+        def spread() -> None:
+            while queue:
+                pgid, origin = queue.popleft()
+                for child, key in below[pgid]:
+                    add(child, origin if key is None else Origin(origin.fragment, (*origin.path, key)))
+                if origin.fragment is None:
+                    for parent, key in above[pgid]:
+                        if key is None:
+                            add(parent, origin)
+                        elif origin.path and origin.path[-1] == key and not found[parent]:
+                            add(parent, Origin(None, origin.path[:-1]))
+
+        for pgid in self.pages:
+            below[pgid] = [(child, key) for child, key in self.references(pgid) if child in self.pages]
+            for child, key in below[pgid]:
+                above[child].append((pgid, key))
+        for pgid, sheet in self.pages.items():
+            votes = Counter(
+                path
+                for element in sheet.entries
+                if (telling := mark(element)) is not None and (path := known.get(telling)) is not None
+            )
+            votes.update(places[child.pgid] for child in sheet.children if child.pgid in places)
+            if is_root is not None and is_root(sheet.keys()):
+                add(pgid, Origin(None, ()))
+            for path, _ in votes.most_common(1):
+                add(pgid, Origin(None, path))
+        spread()
+        # What is left starts where nothing names a page; in rings of pages, anywhere.
+        for pgid in [*(page for page in self.pages if not above[page]), *self.pages]:
+            if not found[pgid]:
+                add(pgid, Origin(pgid, ()))
+                spread()
+        return dict(found)
+
+    def statements(self, origins: Mapping[int, Iterable[Origin]], in_use: Callable[[int], bool]) -> Iterator[Statement]:
+        """What the pages say, the newest pages first.
+
+        Args:
+            origins: from :meth:`origins`.
+            in_use: whether a page is known to be part of the tree that counts, though nothing names it.
+        """
+        for pgid in sorted(self.pages, key=lambda page: (-self.rank[page], page)):
+            standing = Standing.CURRENT if in_use(pgid) else Standing.DELETED
+            for origin in origins.get(pgid, ()):
+                for statement, _, _ in stated(
+                    self.pages[pgid], origin.path, standing, linked=False, fragment=origin.fragment
+                ):
+                    yield statement
+
+    def best_root(self, is_root: RootTest | None) -> int | None:
+        """The page most likely to be the newest root bucket's, were all of the file unlinked.
+
+        Args:
+            is_root: as for :meth:`origins`.
+        """
+        scores: dict[int, tuple[bool, int, int]] = {}
+        for start in self.pages:
+            stack = [(start, iter(list(self.references(start))))]
+            open_: set[int] = {start}
+            while stack and start not in scores:
+                pgid, rest = stack[-1]
+                child = next(
+                    (one for one, _ in rest if one in self.pages and one not in scores and one not in open_), None
+                )
+                if child is not None:
+                    open_.add(child)
+                    stack.append((child, iter(list(self.references(child)))))
+                    continue
+                stack.pop()
+                scores[pgid] = self._score(pgid, scores)
+                open_.discard(pgid)
+        best = max(
+            ((is_root is None or is_root(sheet.keys()), *scores[pgid], pgid) for pgid, sheet in self.pages.items()),
+            default=None,
+        )
+        return best[-1] if best else None
+
+    def _score(self, pgid: int, scores: Mapping[int, tuple[bool, int, int]]) -> tuple[bool, int, int]:
+        """Whether all below a page is there, how new it is, and how much."""
+        whole, newest, amount = not self.pages[pgid].lost, self.rank[pgid], 1
+        for child, _ in self.references(pgid):
+            if child not in scores:
+                whole = False
+                continue
+            inner = scores[child]
+            whole, newest, amount = whole and inner[0], max(newest, inner[1]), min(amount + inner[2], 1 << 63)
+        return whole, newest, amount
+
+
+def free_pages(sheets: Sheets, pgid: int) -> set[int] | None:
+    """The ids on a freelist page; None where it cannot be read."""
+    try:
+        own, flags, count, overflow = sheets.header(pgid)
+        if own != pgid or flags != PAGE_FREELIST or not 2 <= pgid < sheets.count:
+            return None
+        length = min((overflow + 1) * sheets.page_size, sheets.source.size - pgid * sheets.page_size)
+        data = sheets.source.read(pgid * sheets.page_size, length, pgid)
+    except BoltError:
+        return None
+    ids = memoryview(data)[HEADER : len(data) // 8 * 8].cast("Q")
+    if count == 0xFFFF:
+        if not ids:
+            return None
+        count, ids = ids[0], ids[1:]
+    if count > len(ids):
+        return None
+    return {one for one in ids[:count] if one < sheets.count}

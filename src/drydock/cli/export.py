@@ -1,0 +1,104 @@
+"""``drydock export``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from drydock.cli.options import absolute_path, namespace_option, where_argument
+from drydock.cli.progress import show_progress
+from drydock.model.exports import Exported
+from drydock.model.names import RawPath
+from drydock.model.text import shown, unshown
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@click.group()
+def export() -> None:
+    """Take an image, or the files of a container, out of a stopped or mounted host. Changes nothing in it.
+
+    FILE must not be there yet; it appears when it is whole. With - it is stdout.
+    """
+
+
+def _file(ctx: click.Context, parameter: click.Parameter, value: str) -> RawPath | None:
+    return None if value == "-" else absolute_path(ctx, parameter, value)
+
+
+def _output_option(function: _F) -> _F:
+    return click.option(
+        "-o", "--output", metavar="FILE", required=True, callback=_file, help="A new file; - for stdout."
+    )(function)
+
+
+@export.command()
+@click.argument("name")
+@where_argument
+@_output_option
+@click.option("--platform", metavar="OS/ARCH", help="Only this one. [default: all that are there whole]")
+@namespace_option
+@click.pass_context
+def image(
+    ctx: click.Context,
+    *,
+    name: str,
+    where: RawPath | None,
+    output: RawPath | None,
+    platform: str | None,
+    namespace: bytes | None,
+) -> None:
+    """Write image NAME as an archive that docker load, ctr images import and skopeo read.
+
+    NAME is a name, a digest, or the beginning of one. Every digest is verified; a missing or wrong blob is named, and
+    no file is left. Exit status: 0, 4 FILE cannot be written, 8 a blob is missing, 16 NAME means several images,
+    32 an engine runs.
+    """
+    from drydock.takeout import export_image as run  # noqa: PLC0415 - help and completion must not load the readers
+
+    wanted = None if platform is None else os.fsencode(platform)
+    with show_progress() as progress:
+        done = run(
+            unshown(os.fsdecode(name)),
+            where,
+            output=output,
+            platform=wanted,
+            namespace=namespace,
+            progress=progress,
+        )
+    platforms = ", ".join(shown(each) for each in done.platforms if each)
+    _end(ctx, done, f"{done.count} blobs" + (f", {platforms}" if platforms else ""))
+
+
+@export.command()
+@click.argument("name")
+@where_argument
+@_output_option
+@namespace_option
+@click.pass_context
+def container(
+    ctx: click.Context, *, name: str, where: RawPath | None, output: RawPath | None, namespace: bytes | None
+) -> None:
+    """Write the files of container NAME as a tar, as a mount of its layers would show them.
+
+    NAME is a container's name, its id or how that begins; or the key of any snapshot. Unpack it as root with
+    tar --xattrs --xattrs-include='*' -xpf FILE. Exit status: 0, 2 something in it could not be read, 4 FILE cannot be
+    written, 8 a layer is missing, 16 NAME means several containers, 32 an engine runs.
+    """
+    from drydock.takeout import export_container as run  # noqa: PLC0415 - the same
+
+    with show_progress() as progress:
+        done = run(unshown(os.fsdecode(name)), where, output=output, namespace=namespace, progress=progress)
+    _end(ctx, done, f"{done.count} entries")
+
+
+def _end(ctx: click.Context, done: Exported, amount: str) -> None:
+    for line in (*done.remarks, *done.damage):
+        click.echo(f"drydock: {line}", err=True)
+    if done.damages > len(done.damage):
+        click.echo(f"drydock: and {done.damages - len(done.damage)} more", err=True)
+    click.echo(f"{done.what}: {amount}, from {shown(done.root)}", err=True)
+    ctx.exit(done.exit_code())

@@ -1,0 +1,42 @@
+"""``drydock ls``."""
+
+from __future__ import annotations
+
+import click
+
+from drydock.cli.options import now_option, where_argument
+from drydock.cli.output import open_output, print_json
+from drydock.cli.progress import show_progress
+from drydock.model.listings import ListKind
+from drydock.model.names import RawPath, UnixNano
+
+
+@click.command()
+@click.argument("kind", type=click.Choice([kind.value for kind in ListKind]))
+@where_argument
+@click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True)
+@now_option
+@click.pass_context
+def ls(ctx: click.Context, *, kind: str, where: RawPath | None, form: str, now: UnixNano) -> None:
+    """List what a store has, as ctr and docker would, and what they do not say: states, holders, sizes.
+
+    Changes nothing. Exit status: 0, 8 something could not be read, 32 an engine runs.
+    """
+    from drydock.report.listing import listing_document, listing_lines  # noqa: PLC0415 - help must not load the readers
+    from drydock.takeout import ls as run  # noqa: PLC0415 - the same
+
+    with show_progress() as progress:
+        listings = run(ListKind(kind), where, now=now, progress=progress)
+    with open_output(None) as file:
+        if form == "json":
+            print_json(listing_document(listings, ListKind(kind), now), file)
+        elif listings:
+            file.writelines(line + "\n" for line in listing_lines(listings))
+        else:
+            print("No containerd storage on this host.", file=file)
+    code = 0
+    for listing in listings:
+        if listing.unread:
+            click.echo(f"drydock: {listing.unread}; there may be {kind} that are not listed", err=True)
+        code |= listing.exit_code()
+    ctx.exit(code)

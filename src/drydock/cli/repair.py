@@ -1,0 +1,108 @@
+"""``drydock repair``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from drydock.cli.options import now_option, state_options, where_argument
+from drydock.cli.progress import show_progress
+from drydock.cli.wanted import Looking, make_wanted, wanted_options
+from drydock.model.errors import ActionFailed, EvidenceUnreadable, Usage
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.repairs import Repair
+from drydock.model.text import unshown
+
+
+@click.command(cls=Looking)
+@where_argument
+@click.option("--apply", "do", is_flag=True, help="Do it; without this, only show it.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--accept-loss",
+    metavar="NAME",
+    multiple=True,
+    help="Give up this image, container or snapshot, named as shown under WOULD BE LOST.",
+)
+@wanted_options
+@state_options
+@now_option
+@click.pass_context
+def repair(
+    ctx: click.Context,
+    /,
+    *,
+    where: RawPath | None,
+    do: bool,
+    yes: bool,
+    accept_loss: tuple[str, ...],
+    data: bool,
+    unpacked: bool,
+    unpacked_content: bool,
+    max_duration: int | None,
+    quarantine: RawPath | None,
+    state: RawPath | None,
+    now: UnixNano,
+) -> None:
+    """Show what makes a broken image pull again; with --apply, do it.
+
+    The records of data that is missing or corrupt go, with those that stand on them: then a pull fetches it again,
+    where it failed or believed the record before. Whatever would be lost is named first, and what it needs stays unless
+    --accept-loss gives it up. The databases are backed up before they are edited, and drydock undo takes a run back.
+
+    What drydock verify --data or --unpacked found wrong is read once more, and mended too; with those options all is
+    read now. Exit status: 0 nothing to mend, 2 damage, 8 records could not be read; with --apply 0 when all that was
+    planned was done and no damage is left, 4 when something was not.
+    """
+    from drydock import recovery  # noqa: PLC0415 - help and completion must not load the readers
+    from drydock.report.cleaning import run_lines  # noqa: PLC0415 - the same
+    from drydock.report.repair import repair_lines  # noqa: PLC0415 - the same
+
+    if not do and (quarantine or yes):
+        raise Usage("--yes and --quarantine belong to --apply")
+    code = 0
+
+    def agree(repairs: list[Repair]) -> bool:
+        nonlocal code
+        for made in repairs:
+            for line in repair_lines(made):
+                click.echo(line)
+            if made.unread:
+                click.echo(f"drydock: {made.unread}; so no database is edited", err=True)
+            code |= made.exit_code()
+        if not repairs:
+            click.echo("No containerd storage on this host.")
+        if all(made.plan.is_empty for made in repairs):
+            return False
+        if not do:
+            click.echo("Nothing was changed: --apply does it.")
+            return False
+        code = 0
+        for made in repairs:
+            code |= (2 if made.left else 0) | (EvidenceUnreadable.exit_code if made.unread else 0)
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            raise Usage("--apply asks first, and stdin is no terminal: --yes answers")
+        return click.confirm("Do this?", default=False)
+
+    with show_progress() as progress:
+        runs = recovery.repair(
+            where,
+            agree=agree,
+            accept=tuple(unshown(os.fsdecode(name)) for name in accept_loss),
+            wanted=make_wanted(data, unpacked, unpacked_content, max_duration),
+            now=now,
+            state=state,
+            quarantine=quarantine,
+            apply=do,
+            progress=progress,
+        )
+    for run in runs:
+        for line in run_lines(run):
+            click.echo(line)
+        if run.failed:
+            code |= ActionFailed.exit_code
+    ctx.exit(code)

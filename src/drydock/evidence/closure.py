@@ -1,0 +1,42 @@
+"""The documents of images: indexes, their manifests, and the configs of those."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from drydock.evidence.manifests import read_documents
+from drydock.model.data import BlobFile
+from drydock.model.documents import Documents, Index, Manifest
+from drydock.model.names import Digest, RawPath
+
+# An index of indexes of manifests of configs; deeper ones engines do not make.
+_ROUNDS = 5
+
+
+def read_closure(root: RawPath, blobs: Mapping[Digest, BlobFile], targets: Iterable[Digest]) -> Documents:
+    """Read every document that the targets lead to, as far as they are on disk; layers are not read.
+
+    Args:
+        root: absolute path of the containerd root.
+        blobs: its blobs.
+        targets: indexes or manifests.
+    """
+    documents = Documents()
+    seen: set[Digest] = set()
+    level = list(dict.fromkeys(targets))
+    for _ in range(_ROUNDS):
+        level = [digest for digest in level if digest in blobs and digest not in seen]
+        if not level:
+            break
+        seen.update(level)
+        read = read_documents(root, (blobs[digest] for digest in level))
+        documents.found.update(read.found)
+        documents.findings.update(read.findings)
+        below: dict[Digest, None] = {}
+        for document in read.found.values():
+            if isinstance(document, Index):
+                below.update(dict.fromkeys(child.digest for child in document.manifests))
+            elif isinstance(document, Manifest) and document.config is not None:
+                below[document.config.digest] = None
+        level = list(below)
+    return documents

@@ -1,0 +1,164 @@
+"""Measuring many folders on every core: in processes, as threads would take turns at what a walk mostly is, Python.
+
+A worker is a fork of this process. It holds the same locks for as long as it lives, so it does not outlive this one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+from drydock.evidence.sizes import Measure, Usage
+
+_FEWEST = 8
+_MOST = 4
+_TICKET = 4
+_TICKETS = 16_000  # a pipe holds 64 KiB (pipe(7))
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+
+
+def measure_folders(
+    measure: Measure, names: Sequence[bytes], parent: int, progress: Callable[[int], None] | None = None
+) -> Iterator[Usage]:
+    """The usage of each of ``names`` in the open folder ``parent``, in their order, as :meth:`Measure.folder` has it.
+
+    Args:
+        measure: counts inodes with several links once.
+        names: what to measure.
+        parent: the folder they are in.
+        progress: called with the number of folders done since its last call.
+
+    Raises:
+        OSError: one of them is not there.
+    """
+    # A fork has only the thread that made it: what another one holds at that moment stays held in it.
+    alone = len(names) < _FEWEST or (os.cpu_count() or 1) < 2 or threading.active_count() > 1
+    found = {} if alone else _share(measure, names, parent, progress)
+    for number, name in enumerate(names):
+        usage = found.pop(number, None)
+        if usage is not None:
+            measure.add(usage)
+        else:
+            usage = measure.folder(name, parent)
+            if progress is not None:
+                progress(1)
+        yield usage
+
+
+class _Worker:
+    """A child process that measures, and the file it writes its results to."""
+
+    def __init__(self, measure: Measure, names: Sequence[bytes], parent: int, tickets: int) -> None:
+        """Start it.
+
+        Raises:
+            OSError: there is no process or no memory for it.
+        """
+        self._results = os.memfd_create("drydock", os.MFD_CLOEXEC)
+        starter = os.getpid()
+        try:
+            self._pid = os.fork()
+        except BaseException:
+            os.close(self._results)
+            raise
+        if not self._pid:
+            _work(measure, names, parent, tickets, self._results, starter)
+
+    def results(self) -> dict[int, Usage]:
+        """What it found, once it has ended, however it did."""
+        self._wait()
+        found: dict[int, Usage] = {}
+        os.lseek(self._results, 0, os.SEEK_SET)
+        with open(self._results, "rb", closefd=False) as lines:
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    break
+                number, allocated, entries, skipped, skips, linked = json.loads(line)
+                inodes = {(device, inode): size for device, inode, size in linked}
+                found[number] = Usage(allocated, entries, skipped, skips, inodes)
+        return found
+
+    def close(self) -> None:
+        """End it, if it has not ended."""
+        if self._pid:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self._wait()
+        os.close(self._results)
+
+    def _wait(self) -> None:
+        if self._pid:
+            with suppress(ChildProcessError):  # whoever runs us ignores SIGCHLD, so that the kernel has waited for it
+                os.waitpid(self._pid, 0)
+            self._pid = 0
+
+
+def _share(
+    measure: Measure, names: Sequence[bytes], parent: int, progress: Callable[[int], None] | None
+) -> dict[int, Usage]:
+    """What this process and its workers found; what none of them did is left out, to be measured, or missed, again."""
+    found: dict[int, Usage] = {}
+    workers: list[_Worker] = []
+    tickets = _tickets(len(names))
+    try:
+        with suppress(OSError):  # those there are do the work
+            for _ in range(min(os.cpu_count() or 1, _MOST) - 1):
+                workers.append(_Worker(measure, names, parent, tickets))  # noqa: PERF401 - the ones before an error count
+        for number in _drawn(tickets, len(names)):
+            with suppress(OSError):
+                found[number] = measure.walk(names[number], parent)
+            if progress is not None and number in found:
+                progress(1)
+        for worker in workers:
+            others = worker.results()
+            found |= others
+            if progress is not None:
+                progress(len(others))
+    finally:
+        os.close(tickets)
+        for worker in workers:
+            worker.close()
+    return found
+
+
+def _tickets(count: int) -> int:
+    """A pipe with a number for each share of the work: who reads one does that share."""
+    tickets, source = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        # A user with many pipes has small ones: then the rest is measured afterwards.
+        with suppress(BlockingIOError):
+            os.write(source, b"".join(number.to_bytes(_TICKET, "little") for number in range(min(count, _TICKETS))))
+    finally:
+        os.close(source)
+    return tickets
+
+
+def _drawn(tickets: int, count: int) -> Iterator[int]:
+    while len(ticket := os.read(tickets, _TICKET)) == _TICKET:
+        yield from range(int.from_bytes(ticket, "little"), count, _TICKETS)
+
+
+def _work(  # noqa: PLR0917 - once
+    measure: Measure, names: Sequence[bytes], parent: int, tickets: int, results: int, starter: int
+) -> NoReturn:
+    """What a worker does; nothing of the process it was forked from may run in it."""
+    try:
+        for caught in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(caught, signal.SIG_DFL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        with open(results, "wb", closefd=False) as file:
+            # Died before the line above: then nobody reads what would be written.
+            for number in _drawn(tickets, len(names)) if os.getppid() == starter else ():
+                with suppress(OSError):  # the one who asked comes to it again, and says so
+                    usage = measure.walk(names[number], parent)
+                    linked = [(*key, size) for key, size in usage.linked.items()]
+                    line = (number, usage.allocated, usage.entries, usage.skipped, usage.skips, linked)
+                    file.write(json.dumps(line).encode() + b"\n")
+    finally:
+        os._exit(0)

@@ -1,0 +1,39 @@
+"""Lists of what a store has, as ``ctr`` and ``docker`` would give them."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from drydock.model.names import RawPath
+
+Cell = str | int | bool | None | list[str] | dict[str, str]
+"""What is known of one thing; texts are shown, sizes are bytes, times RFC 3339."""
+
+
+class ListKind(enum.Enum):
+    """What can be listed; the value is its word on the command line."""
+
+    IMAGES = "images"
+    CONTAINERS = "containers"
+    SNAPSHOTS = "snapshots"
+    LEASES = "leases"
+    CONTENT = "content"
+    INGESTS = "ingests"
+
+
+@dataclass(slots=True)
+class Listing:
+    """One list of one root."""
+
+    root: RawPath
+    """Absolute path of the containerd root."""
+    kind: ListKind
+    rows: list[dict[str, Cell]] = field(default_factory=list)
+    """One a record; what has none has no namespace. docs/export.md names the fields."""
+    unread: str = ""
+    """Why records could not all be read, on one shown line: then there may be more than is listed."""
+
+    def exit_code(self) -> int:
+        """The additive exit status (design): 8 evidence that could not be read."""
+        return 8 if self.unread else 0

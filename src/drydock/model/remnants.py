@@ -1,0 +1,32 @@
+"""What a damaged or used meta.db still says of records that it has, or had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drydock.model.names import UnixNano
+from drydock.model.records import Container, Image, Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Remnant:
+    """An image, a container or a lease, as far as its fields can be read."""
+
+    record: Image | Container | Lease
+    """Namespace and name are empty where no page says them; so are fields that are lost."""
+    standing: str
+    """``current``, ``previous`` or ``deleted``."""
+    page: int
+    offset: int
+    """Byte of the file where it was found: its name if that is known, else one of its fields."""
+
+    @property
+    def name(self) -> bytes:
+        """What it was called; empty where that is not known."""
+        return self.record.name if isinstance(self.record, Image) else self.record.id
+
+    @property
+    def last(self) -> UnixNano | None:
+        """When it was last written, as far as it says."""
+        updated = None if isinstance(self.record, Lease) else self.record.updated
+        return updated if updated is not None else self.record.created

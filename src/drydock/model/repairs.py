@@ -1,0 +1,47 @@
+"""What a repair would do to one root, and what would be lost by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drydock.model.findings import Finding
+from drydock.model.names import Ref
+from drydock.model.plans import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something that is no more, or cannot be had again, once a record that it needs is dropped."""
+
+    ref: Ref
+    """Of an image, a container, or a snapshot that somebody writes to."""
+    name: str
+    """Shown; what ``--accept-loss`` takes."""
+    kind: str
+    """``image``, ``container`` or ``snapshot``."""
+    why: str
+    """One shown line."""
+    accepted: bool
+
+
+@dataclass(slots=True)
+class Repair:
+    """One root, with the plan that mends it."""
+
+    plan: Plan
+    losses: tuple[Loss, ...]
+    """What is lost if all that is broken is mended; what is not accepted is not in the plan."""
+    again: tuple[str, ...]
+    """Shown names of the images to be pulled again afterwards."""
+    unpack: tuple[str, ...]
+    """Shown names of the images that the engine unpacks again by itself, from what it has."""
+    left: tuple[Finding, ...]
+    """Damage that the plan does not mend."""
+    mends: bool = True
+    """Whether what the plan does mends damage, and is not for tidiness alone."""
+    unread: str = ""
+    """Why the records could not be read whole, on one shown line; empty where they were."""
+
+    def exit_code(self) -> int:
+        """The additive exit status (design): 2 damage, planned or not, 8 evidence that could not be read."""
+        return (2 if self.left or self.mends else 0) | (8 if self.unread else 0)

@@ -1,0 +1,119 @@
+"""What a verification found, as values: what is damaged, whom it hits, and how whole each image is."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from drydock.model.data import BlobFile
+from drydock.model.findings import Finding, Severity
+from drydock.model.names import Digest, RawPath, Ref
+
+
+class Completeness(enum.Enum):
+    """How much of an image for one platform the engine has; the value is what reports show."""
+
+    COMPLETE = "complete"
+    """Manifest, config and every layer."""
+    INCOMPLETE = "incomplete"
+    """Some of it was never fetched, or was dropped once it was unpacked: no damage."""
+    ABSENT = "absent"
+    """Not even its manifest was fetched: no damage."""
+    DAMAGED = "damaged"
+    """Some of it is recorded, and its data is missing or corrupt."""
+    UNREADABLE = "unreadable"
+    """Its manifest is there and could not be read as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """An image for one platform."""
+
+    manifest: Digest
+    platform: bytes
+    """``os/architecture``, where it is known; else empty."""
+    state: Completeness
+    unpacked: tuple[bytes, ...]
+    """The snapshotters that hold every layer unpacked."""
+    absent: tuple[Digest, ...] = ()
+    """Its blobs that no record of its namespace names."""
+    damaged: tuple[Digest, ...] = ()
+    """Its blobs that are recorded, and missing or corrupt."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageState:
+    """An image as its engine sees it."""
+
+    namespace: bytes
+    name: bytes
+    target: Digest
+    platforms: tuple[Platform, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """A committed snapshot, and the layer it was unpacked from."""
+
+    snapshotter: bytes
+    row: bytes
+    """Its row's name."""
+    key: bytes
+    """The chain id."""
+    refs: tuple[Ref, ...]
+    path: RawPath
+    """Of its directory, relative to the root."""
+    inode: int
+    changed: int
+    """The directory's ctime, in nanoseconds."""
+    layer: BlobFile
+    is_base: bool
+    """Nothing lies below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A finding with whom it hits."""
+
+    finding: Finding
+    images: tuple[str, ...] = ()
+    """Shown names of the images that need it."""
+    containers: tuple[str, ...] = ()
+    """Shown names of the containers that need it."""
+
+
+@dataclass(slots=True)
+class Coverage:
+    """How far a tier came."""
+
+    done: int = 0
+    bytes: int = 0
+    resumed: int = 0
+    """Of those done, how many an earlier run had done."""
+    left: int = 0
+    """Not looked at: time was up."""
+    skipped: int = 0
+    """Not comparable: no layer of theirs is there or known."""
+
+
+@dataclass(slots=True)
+class Verification:
+    """One root, verified."""
+
+    root: RawPath
+    hits: list[Hit]
+    images: list[ImageState]
+    data: Coverage | None = None
+    """None where bytes were not asked for."""
+    unpacked: Coverage | None = None
+    """None where snapshots were not asked for."""
+    unread: str = ""
+    """Why the records could not be read whole, on one shown line; empty where they were."""
+    warnings: list[str] = field(default_factory=list)
+
+    def exit_code(self) -> int:
+        """The additive exit status (design): 2 damage, 4 not all was looked at, 8 evidence that could not be read."""
+        severities = {hit.finding.severity for hit in self.hits}
+        code = 2 if Severity.DAMAGE in severities else 0
+        code |= 4 if any(tier is not None and tier.left for tier in (self.data, self.unpacked)) else 0
+        return code | (8 if self.unread or Severity.BLIND in severities else 0)

@@ -1,0 +1,1 @@
+"""Recovering: verify, salvage, repair, export: what is whole, and how to get it out."""

@@ -1,0 +1,125 @@
+"""A container's file system as a tar archive: the one that a mount of its layers would show."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+
+from drydock.evidence.file import open_regular
+from drydock.model.errors import EvidenceUnreadable
+from drydock.model.exports import Exported
+from drydock.model.text import shown
+from drydock.recover.layers import Stack
+from drydock.recover.overlay import Found, Merged, Overlay
+from drydock.recover.pax import Archive, Output
+from drydock.recover.places import Places
+from drydock.recover.tree import walk
+
+_TOP = b"./"
+
+
+def write_tree(stack: Stack, output: Output, exported: Exported, told: Callable[[int], None] | None = None) -> int:
+    """Write a file system as a tar archive.
+
+    Args:
+        stack: its layers.
+        output: where the archive goes.
+        exported: gets the remarks and the damage.
+        told: called with the number of entries written since its last call.
+
+    Returns:
+        How many entries were written.
+
+    Raises:
+        EvidenceUnreadable: a layer is not there.
+        ActionFailed: from ``output``.
+    """
+    if not stack.layers:
+        raise EvidenceUnreadable("it has no layer: there is nothing in it")
+    note = exported.note
+    with Places(stack) as places:
+        overlay = Overlay(places, stack.private, note)
+        writer = _Writer(overlay, Archive(output, note), note)
+        count = 0
+        try:
+            for path, merged in walk(overlay, note):
+                count += writer.add(path, merged)
+                if told is not None:
+                    told(1)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise EvidenceUnreadable(f"{stack.names[0]}: {error.strerror}") from error
+        writer.archive.finish()
+    if writer.sockets:
+        exported.remarks.append(f"{writer.sockets} sockets are left out: tar has no word for them")
+    return count
+
+
+class _Writer:
+    """Writes the entries of one file system."""
+
+    def __init__(self, overlay: Overlay, archive: Archive, note: Callable[[str], None]) -> None:
+        self._overlay = overlay
+        self.archive = archive
+        self.sockets = 0
+        self._note = note
+        self._linked: dict[tuple[int, int], bytes] = {}
+
+    def add(self, path: bytes, merged: Merged) -> bool:
+        """Write one entry; False where that cannot be."""
+        before = self.archive.written
+        try:
+            return self._add(path, merged)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if self.archive.written != before:
+                # Half an entry cannot be taken back.
+                raise EvidenceUnreadable(f"/{shown(path)}: {error.strerror}") from error
+            self._note(f"/{shown(path)}: {error.strerror}; left out")
+            return False
+
+    def _add(self, path: bytes, merged: Merged) -> bool:
+        info = merged.top.info
+        name = _TOP + path
+        if stat.S_ISDIR(info.st_mode):
+            self.archive.add(name.rstrip(b"/") + b"/", info, xattrs=self._overlay.visible(merged.top))
+            return True
+        if stat.S_ISSOCK(info.st_mode):
+            self.sockets += 1
+            return False
+        if info.st_nlink > 1:
+            first = self._linked.get(merged.top.inode)
+            if first is not None:
+                self.archive.add_link(name, info, first)
+                return True
+        self._add_new(path, merged)
+        if info.st_nlink > 1:
+            self._linked[merged.top.inode] = name
+        return True
+
+    def _add_new(self, path: bytes, merged: Merged) -> None:
+        top, name = merged.top, _TOP + path
+        xattrs = self._overlay.visible(top)
+        if stat.S_ISREG(top.info.st_mode):
+            data = self._open(merged.data)
+            try:
+                self.archive.add_file(name, top.info, data, "/" + shown(path), xattrs)
+            finally:
+                os.close(data)
+            return
+        target = b""
+        if stat.S_ISLNK(top.info.st_mode):
+            target = os.readlink(top.name, dir_fd=self._overlay.descriptor(top.place))
+        self.archive.add(name, top.info, target=target, xattrs=xattrs)
+
+    def _open(self, found: Found) -> int:
+        data = open_regular(found.name, self._overlay.descriptor(found.place))
+        info = os.fstat(data)
+        if (info.st_dev, info.st_ino) != found.inode:
+            os.close(data)
+            raise OSError(errno.ESTALE, "was exchanged while it was read")
+        return data

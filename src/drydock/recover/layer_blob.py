@@ -1,0 +1,298 @@
+"""What a layer unpacks to, as a tree of entries, read from its blob as a stream.
+
+Sources: opencontainers image-spec v1.1, layer.md (whiteouts); containerd pkg/archive/tar.go (applyNaive,
+createTarFile), pkg/archive/tar_unix.go, core/diff/apply/apply_linux.go (v2.1). Anybody may have written the layer.
+"""
+
+from __future__ import annotations
+
+import enum
+import gzip
+import hashlib
+import importlib
+import io
+import tarfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO, Any, Final, cast
+
+_GZIP: Final = b"\x1f\x8b"
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_WHITEOUT: Final = b".wh."
+_OPAQUE: Final = b".wh..wh..opq"
+_AUFS: Final = b".wh..wh."
+_XATTR: Final = "SCHILY.xattr."
+_MOST: Final = 2_000_000
+_LONGEST_HEADER: Final = 1 << 20  # Go's reader refuses longer ones (archive/tar/common.go, maxSpecialFileSize, 1.22)
+_HOPS: Final = 40
+_CHUNK: Final = 1 << 20
+_WINDOW: Final = 1 << 27
+"""What zstd's own command decodes at most without being told to."""
+_SPECIAL: Final = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
+
+
+class Unreadable(Exception):
+    """The layer cannot be compared; the message is why, one line that is fit to show."""
+
+
+class NoDecoder(Unreadable):
+    """Nothing here decodes its compression."""
+
+
+class Type(enum.Enum):
+    """What an entry is."""
+
+    DIRECTORY = "directory"
+    FILE = "file"
+    SYMLINK = "symbolic link"
+    CHARACTER = "character device"
+    BLOCK = "block device"
+    FIFO = "pipe"
+    WHITEOUT = "whiteout"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One path of a layer."""
+
+    type: Type
+    mode: int | None = None
+    """Permissions; None for a directory that the layer only implies."""
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    """Bytes of a file."""
+    target: bytes = b""
+    """Of a symbolic link."""
+    device: tuple[int, int] = (0, 0)
+    """Major and minor number."""
+    xattrs: dict[str, bytes] = field(default_factory=dict)
+    sha256: bytes = b""
+    """Of a file's bytes, where they were read."""
+    children: dict[bytes, Entry] = field(default_factory=dict)
+    """Of a directory."""
+    is_opaque: bool = False
+    """A directory that hides what lies below it."""
+
+
+def read_layer(raw: io.RawIOBase, *, content: bool, stop: Callable[[], bool]) -> Entry | None:
+    """The tree of a layer, with the last word on each path; a hard link is the very entry it links to.
+
+    Args:
+        raw: the blob: a tar, plain or compressed with gzip or zstd.
+        content: whether to hash files.
+        stop: asked at each entry; None is returned once it says so.
+
+    Raises:
+        Unreadable: it is no such layer, or goes beyond what can be compared.
+    """
+    tree = _Tree(content=content)
+    buffered = io.BufferedReader(raw, _CHUNK)
+    try:
+        with _open(_decompressed(buffered)) as tar:
+            while (member := tar.next()) is not None:
+                if stop():
+                    return None
+                tree.add(tar, member)
+                # tarfile keeps them all for a rereading that never comes.
+                tar.members = []  # type: ignore[attr-defined] # typeshed does not list it
+    except Unreadable:
+        raise
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, OverflowError, RecursionError) as error:
+        raise Unreadable(f"its layer cannot be read ({type(error).__name__})") from error
+    except Exception as error:
+        # zstandard's own error has no base but Exception, and is there only where the library is.
+        if type(error).__module__.partition(".")[0] in {"zstandard", "compression"}:
+            raise Unreadable(f"its layer cannot be read ({type(error).__name__})") from error
+        raise
+    finally:
+        # Else its end would be the end of the blob, which is not read to its own yet.
+        buffered.detach()
+    return tree.top
+
+
+class _Header(tarfile.TarInfo):
+    """Refuses headers that would take any amount of memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        return cls._checked(super().frombuf(buf, encoding, errors))
+
+    @classmethod
+    def _frombuf(cls, *arguments: Any, **options: Any) -> _Header:  # noqa: ANN401 - tarfile's own, and not the same in each
+        # Where there is this one (CPython since its fix of directories' names, 2026), fromtarfile goes past frombuf.
+        return cls._checked(super()._frombuf(*arguments, **options))  # type: ignore[misc] # not in typeshed
+
+    @staticmethod
+    def _checked(header: Any) -> _Header:  # noqa: ANN401 - what either gives, which typeshed does not know of one
+        if header.type in _SPECIAL and header.size > _LONGEST_HEADER:
+            raise Unreadable("its layer has a header longer than containerd reads")
+        return cast("_Header", header)
+
+
+def _open(plain: IO[bytes]) -> tarfile.TarFile:
+    return tarfile.open(fileobj=plain, mode="r|", tarinfo=_Header, encoding="utf-8", errors="surrogateescape")
+
+
+def _decompressed(buffered: io.BufferedReader[io.RawIOBase]) -> IO[bytes]:
+    head = buffered.peek(4)[:4]
+    if head.startswith(_GZIP):
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=buffered))
+    plain = cast("IO[bytes]", buffered)
+    return _zstd(plain) if head == _ZSTD else plain
+
+
+def _zstd(buffered: IO[bytes]) -> IO[bytes]:
+    """Python's own decoder (3.14), else the library's."""
+    try:
+        python = importlib.import_module("compression.zstd")
+    except ImportError:
+        pass
+    else:
+        return cast("IO[bytes]", python.ZstdFile(buffered))
+    try:
+        library = importlib.import_module("zstandard")
+    except ImportError:
+        raise NoDecoder("its layer is compressed with zstd: pip install 'containerd-drydock[zstd]'") from None
+    decoder = library.ZstdDecompressor(max_window_size=_WINDOW)
+    return cast("IO[bytes]", decoder.stream_reader(buffered, read_across_frames=True))
+
+
+class _Tree:
+    def __init__(self, *, content: bool) -> None:
+        self.top = Entry(Type.DIRECTORY)
+        self._content = content
+        self._count = 0
+
+    def add(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        """Apply one entry, as containerd does."""
+        self._count += 1
+        if self._count > _MOST:
+            raise Unreadable(f"its layer has more than {_MOST} entries")
+        parts = _parts(member.name)
+        if not parts:
+            if member.isdir():
+                self._describe(self.top, member)
+            return
+        name = parts[-1]
+        if name != _OPAQUE and any(part.startswith(_AUFS) for part in parts):
+            return
+        parent = self._parent(parts[:-1])
+        if name == _OPAQUE:
+            parent.is_opaque = True
+        elif name.startswith(_WHITEOUT):
+            parent.children[name[len(_WHITEOUT) :]] = Entry(Type.WHITEOUT)
+        elif member.islnk():
+            linked = self._find(_parts(member.linkname))
+            if linked is not None:
+                parent.children[name] = linked
+        else:
+            self._put(parent, name, tar, member)
+
+    def _put(self, parent: Entry, name: bytes, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        kind = _type(member)
+        if kind is None:
+            return
+        before = parent.children.get(name)
+        if kind is Type.DIRECTORY and before is not None and before.type is Type.DIRECTORY:
+            self._describe(before, member)
+            return
+        entry = Entry(kind)
+        self._describe(entry, member)
+        if kind is Type.FILE:
+            entry.size = member.size
+            if self._content:
+                entry.sha256 = _hash(tar, member)
+        parent.children[name] = entry
+
+    @staticmethod
+    def _describe(entry: Entry, member: tarfile.TarInfo) -> None:
+        entry.mode, entry.uid, entry.gid = member.mode & 0o7777, member.uid, member.gid
+        entry.target = member.linkname.encode("utf-8", "surrogateescape") if member.issym() else b""
+        entry.device = (member.devmajor, member.devminor)
+        entry.xattrs = {
+            key[len(_XATTR) :]: value.encode("utf-8", "surrogateescape")
+            for key, value in member.pax_headers.items()
+            if key.startswith(_XATTR)
+        }
+
+    def _parent(self, parts: list[bytes]) -> Entry:
+        """The directory a path lies in, made where the layer has none; links of this layer are followed."""
+        path = self._resolved(parts)
+        here = self.top
+        for part in path:
+            child = here.children.get(part)
+            if child is None or child.type is not Type.DIRECTORY:
+                child = here.children[part] = Entry(Type.DIRECTORY)
+            here = child
+        return here
+
+    def _find(self, parts: list[bytes]) -> Entry | None:
+        if not parts:
+            return None
+        here: Entry | None = self.top
+        for part in [*self._resolved(parts[:-1]), parts[-1]]:
+            here = None if here is None else here.children.get(part)
+        return here
+
+    def _resolved(self, parts: list[bytes]) -> list[bytes]:
+        done: list[bytes] = []
+        todo = parts[::-1]
+        here = [self.top]
+        hops = 0
+        while todo:
+            part = todo.pop()
+            if part in (b"", b"."):
+                continue
+            if part == b"..":
+                if done:
+                    done.pop()
+                    here.pop()
+                continue
+            child = here[-1].children.get(part)
+            if child is not None and child.type is Type.SYMLINK:
+                hops += 1
+                if hops > _HOPS:
+                    raise Unreadable("its layer has links that lead in circles")
+                if child.target.startswith(b"/"):
+                    done, here = [], [self.top]
+                todo += child.target.split(b"/")[::-1]
+                continue
+            done.append(part)
+            here.append(child if child is not None else Entry(Type.DIRECTORY))
+        return done
+
+
+def _parts(name: str) -> list[bytes]:
+    parts: list[bytes] = []
+    for part in name.encode("utf-8", "surrogateescape").split(b"/"):
+        if part == b"..":
+            del parts[-1:]
+        elif part not in (b"", b"."):
+            parts.append(part)
+    return parts
+
+
+def _type(member: tarfile.TarInfo) -> Type | None:
+    if member.isdir():
+        return Type.DIRECTORY
+    if member.isreg():
+        return Type.FILE
+    kinds = {
+        tarfile.SYMTYPE: Type.SYMLINK,
+        tarfile.CHRTYPE: Type.CHARACTER,
+        tarfile.BLKTYPE: Type.BLOCK,
+        tarfile.FIFOTYPE: Type.FIFO,
+    }
+    return kinds.get(member.type)
+
+
+def _hash(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    digest = hashlib.sha256()
+    while file is not None and (chunk := file.read(_CHUNK)):
+        digest.update(chunk)
+    return digest.digest()

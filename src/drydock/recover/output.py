@@ -1,0 +1,102 @@
+"""The file that an export writes: it appears whole or not at all, and nothing that is there is replaced."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from drydock.evidence.directory import folder
+from drydock.model.errors import ActionFailed, Usage
+from drydock.model.names import RawPath
+from drydock.model.text import shown
+
+_BUFFER = 1 << 20
+_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR)
+
+
+class Output:
+    """Bytes on their way out; what goes wrong there is not the evidence's fault.
+
+    Args:
+        file: where they go.
+        name: what to call it in a message, shown.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def write(self, data: bytes) -> None:
+        """Write all of ``data``.
+
+        Raises:
+            ActionFailed: it cannot be written.
+        """
+        try:
+            self._file.write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise ActionFailed(f"{self._name}: {error.strerror}") from error
+
+
+@contextmanager
+def open_export(path: RawPath | None, root: RawPath) -> Iterator[Output]:
+    """A new file as :func:`new_file` gives it, or stdout where ``path`` is None.
+
+    Raises:
+        Usage: stdout is a terminal; or as for :func:`new_file`.
+        ActionFailed: as for :func:`new_file`.
+    """
+    if path is not None:
+        with new_file(path, root) as output:
+            yield output
+        return
+    if sys.stdout.isatty():
+        raise Usage("an archive is not for a terminal: give -o FILE, or a pipe")
+    yield Output(sys.stdout.buffer, "stdout")
+    sys.stdout.buffer.flush()
+
+
+@contextmanager
+def new_file(path: RawPath, root: RawPath) -> Iterator[Output]:
+    """A new file ``path``, of mode 0600, that gets its name when the context ends without an error.
+
+    Until then it has none (O_TMPFILE), so whatever ends the process leaves nothing behind.
+
+    Raises:
+        Usage: it would lie in the containerd root ``root``.
+        ActionFailed: it is there already, or it cannot be written; on a file system without O_TMPFILE.
+    """
+    head, name = os.path.split(os.path.abspath(path))
+    place = os.path.realpath(head)
+    if os.path.commonpath((place, os.path.realpath(root))) == os.path.realpath(root):
+        raise Usage(f"{shown(path)} is inside the store: write it elsewhere")
+    try:
+        with folder(RawPath(place)) as descriptor:
+            if _exists(name, descriptor):
+                raise ActionFailed(f"{shown(path)} is there already: nothing is replaced")
+            inner = os.open(b".", os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600, dir_fd=descriptor)
+            with io.BufferedWriter(io.FileIO(inner, "w"), _BUFFER) as file:
+                yield Output(file, shown(path))
+                file.flush()
+                os.fsync(inner)
+                # With a descriptor as the target's folder, Python uses linkat, which follows the link in /proc.
+                os.link(b"/proc/self/fd/%d" % inner, name, dst_dir_fd=descriptor, follow_symlinks=True)
+            os.fsync(descriptor)
+    except OSError as error:
+        hint = "; this file system has no nameless files: use -o - and redirect it" if error.errno in _NAMELESS else ""
+        raise ActionFailed(f"{shown(path)}: {error.strerror}{hint}") from error
+
+
+def _exists(name: bytes, parent: int) -> bool:
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

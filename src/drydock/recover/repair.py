@@ -1,0 +1,291 @@
+"""The plan that mends one root: what goes so that the engine makes it anew, and what would be lost by that.
+
+Why records go: containerd's content store answers "already exists" from the record alone (core/metadata/content.go
+Writer, v2.1), and the unpacker skips a layer whose snapshot is recorded (core/unpack/unpacker.go, v2.1), whatever
+became of the data; so a pull mends neither. Image records stay: an image whose target is gone is found again by the
+next pull, and a reference to a record that is not there is nothing to the collector (core/metadata/gc.go, v2.1).
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+
+from drydock.model.data import RowKind
+from drydock.model.errors import Usage
+from drydock.model.findings import Finding, Severity
+from drydock.model.leases import LeaseClass
+from drydock.model.names import Kind, RawPath, Ref, split_snapshot_key
+from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
+from drydock.model.plans import FieldDrop, Plan, RecordDrop, Removal, RowDrop, Target, Withheld, Witness
+from drydock.model.policies import Policy
+from drydock.model.repairs import Loss, Repair
+from drydock.model.text import shown
+from drydock.model.verifications import Completeness, ImageState
+from drydock.recover.breaks import Families, Family, RowName, is_pulled, stale_children
+from drydock.verdict.blindness import edit_blindness
+from drydock.verdict.dependants import Dependants
+from drydock.verdict.graph import Node
+from drydock.verdict.judge import Reach
+from drydock.verdict.layers import EXTRACTING
+from drydock.verdict.reach import mark
+
+_TIMES = {
+    "undecodable-time": "a time that cannot be decoded: the engine fails to list what has it",
+    "undecodable-expiry": "an expiry that cannot be decoded: the engine collects nothing while it stands",
+}
+_PREFIX = 12
+"""The shortest beginning of a container's id that names it, as docker shows them."""
+
+
+def make_repair(
+    verdict: Verdict,
+    reached: Reach,
+    images: Iterable[ImageState],
+    *,
+    wrong: Mapping[RowName, Finding],
+    accept: tuple[bytes, ...],
+    witnesses: Iterable[Witness],
+) -> Repair:
+    """Decide what mends one root.
+
+    Args:
+        verdict: with ``store.wrong`` as far as blobs were hashed.
+        reached: the same.
+        images: how whole they are.
+        wrong: snapshots that are not as their layers.
+        accept: names of images, containers and snapshots that may be lost.
+        witnesses: the databases as they are.
+    """
+    return _Repairer(verdict, reached, images, wrong, accept).repair(tuple(witnesses))
+
+
+def refuse_unknown(repairs: Iterable[Repair], accept: Iterable[bytes]) -> None:
+    """Refuse names that would not be lost anywhere: a mistyped name must not go unseen.
+
+    Raises:
+        Usage: there is such a name.
+    """
+    losses = [loss for repair in repairs for loss in repair.losses]
+    for name in accept:
+        if not any(_names(name, loss.ref, loss.name) for loss in losses):
+            raise Usage(f"{shown(name)} would not be lost, so there is nothing to accept")
+
+
+class _Repairer:
+    def __init__(
+        self,
+        verdict: Verdict,
+        reached: Reach,
+        images: Iterable[ImageState],
+        wrong: Mapping[RowName, Finding],
+        accept: tuple[bytes, ...],
+    ) -> None:
+        self._verdict = verdict
+        self._store = verdict.store
+        self._reached = reached
+        self._images = {Ref(Kind.IMAGE, image.namespace, image.name): image for image in images}
+        self._wrong = wrong
+        self._accept = accept
+        self._dependants = Dependants(verdict, reached)
+        self._losses: dict[Ref, Loss] = {}
+        self._again: dict[str, None] = {}
+        self._unpack: dict[str, None] = {}
+        self._withheld: list[Withheld] = []
+        self._blind = edit_blindness(self._store)
+
+    def repair(self, witnesses: tuple[Witness, ...]) -> Repair:
+        """Put it together."""
+        records: dict[Ref, str] = {}
+        rows: dict[RowName, str] = {}
+        mended: set[int] = set()
+        for family in Families(self._verdict, self._wrong):
+            reason = self._blind or self._loss(family)
+            if reason:
+                found = family.found
+                kind, size = (found.kind.value, found.allocated) if found else ("snapshot", 0)
+                self._withheld.append(Withheld(kind, shown(found.id) if found else "", size, reason))
+                continue
+            for ref in family.refs:
+                records.setdefault(ref, family.why)
+            rows.update(dict.fromkeys(family.rows, family.why))
+            if family.found is not None:
+                mended.add(id(family.found))
+        removals = [*self._junk(), *self._removals(records, rows)]
+        fields = tuple(() if self._blind else self._fields(records))
+        plan = Plan(
+            self._store.root.path,
+            self._verdict.now,
+            Policy(),
+            witnesses,
+            (),
+            tuple(self._record(ref, why, records) for ref, why in records.items()),
+            tuple(self._row(row, why) for row, why in rows.items()),
+            tuple(sorted(removals, key=lambda removal: (removal.after_edit, removal.path))),
+            tuple(self._withheld),
+            fields=fields,
+        )
+        left = tuple(self._left(plan, mended))
+        mends = bool(records or rows or removals) or any(field.why in _TIMES.values() for field in fields)
+        return Repair(
+            plan,
+            tuple(self._losses.values()),
+            tuple(self._again),
+            tuple(self._unpack),
+            left,
+            mends,
+            self._blind,
+        )
+
+    def _loss(self, family: Family) -> str:
+        """Why a family stays: something would be lost that was not given up. Notes all losses, and what comes again."""
+        losses: list[Loss] = []
+        images, containers = self._dependants.of(family.refs)
+        if family.found is not None and family.found.kind is ObjectKind.SNAPSHOT:
+            losses += [self._lose(ref, "container", "what it wrote stands on what goes") for ref in containers]
+            losses += self._active(family, containers)
+        again: list[str] = []
+        unpack: list[str] = []
+        for ref in images:
+            name = self._dependants.label(ref)
+            if family.found is not None and family.found.kind is ObjectKind.SNAPSHOT and self._is_whole(ref):
+                unpack.append(name)
+            elif is_pulled(self._reached, (node.ref for node in mark(self._reached.graph, [Node(ref)]))):
+                again.append(name)
+            elif family.found is None or family.found.reach is not State.UNREACHABLE:
+                losses.append(self._lose(ref, "image", "no record says which registry it came from"))
+        for loss in losses:
+            self._losses[loss.ref] = loss
+        open_ = [loss for loss in losses if not loss.accepted]
+        if open_:
+            more = f" and {len(open_) - 1} more" if len(open_) > 1 else ""
+            return f"{open_[0].kind} {open_[0].name}{more} would be lost; --accept-loss gives it up"
+        self._again.update(dict.fromkeys(again))
+        self._unpack.update(dict.fromkeys(unpack))
+        return ""
+
+    def _lose(self, ref: Ref, kind: str, why: str) -> Loss:
+        name = self._dependants.name(ref)
+        if kind == "snapshot":
+            name = shown(split_snapshot_key(ref.key)[1])
+        return Loss(ref, name, kind, why, any(_names(word, ref, name) for word in self._accept))
+
+    def _active(self, family: Family, containers: list[Ref]) -> Iterator[Loss]:
+        """Snapshots that somebody writes to, and that are no known container's."""
+        live = {node.ref for node in self._reached.live}
+        owned: set[Ref] = set()
+        for ref in containers:
+            owned |= {node.ref for node in mark(self._reached.graph, [Node(ref)])}
+        for ref in family.refs:
+            snapshotter, key = split_snapshot_key(ref.key)
+            record = self._reached.graph.records[ref]
+            backend = self._store.backends[snapshotter]
+            row = backend.rows.get(getattr(record, "name", b""))
+            if row is None or row.kind is not RowKind.ACTIVE or ref in owned or key.startswith(EXTRACTING):
+                continue
+            classes = {self._reached.classes[lease][0] for lease in self._reached.leased.get(ref, ())}
+            # What nothing reaches, or only what ends by itself, the engine drops too.
+            if ref not in live and classes <= {LeaseClass.TEMPORARY, LeaseClass.OWNERLESS}:
+                continue
+            if not any(entry.id == row.id for entry in backend.entries):
+                continue
+            yield self._lose(ref, "snapshot", "somebody writes to it, and it stands on what goes")
+
+    def _is_whole(self, ref: Ref) -> bool:
+        """Whether the engine can unpack an image again without a pull."""
+        image = self._images.get(ref)
+        states = [] if image is None else [platform.state for platform in image.platforms]
+        return Completeness.COMPLETE in states and Completeness.DAMAGED not in states
+
+    def _record(self, ref: Ref, why: str, records: Mapping[Ref, str]) -> RecordDrop:
+        parent = getattr(self._reached.graph.records[ref], "parent_ref", None)
+        stays = parent is not None and parent not in records and parent in self._reached.graph.records
+        return RecordDrop(ref, parent if stays else None, why)
+
+    def _row(self, row: RowName, why: str) -> RowDrop:
+        snapshotter, name = row
+        backend = self._store.backends[snapshotter]
+        found = backend.rows[name]
+        parent = backend.rows.get(found.parent)
+        return RowDrop(snapshotter, name, found.id, None if parent is None else parent.id, why)
+
+    def _removals(self, records: Mapping[Ref, str], rows: Mapping[RowName, str]) -> Iterator[Removal]:
+        for found in self._verdict.objects:
+            if found.path is None or found.fingerprint is None:
+                continue
+            if found.kind is ObjectKind.SNAPSHOT and found.row is not None and (found.snapshotter, found.row) in rows:
+                why = rows[found.snapshotter, found.row]
+                yield self._removal(Target.SNAPSHOT, found, why)
+            elif found.kind is ObjectKind.BLOB and found.refs and all(ref in records for ref in found.refs):
+                # A file that stays would be adopted by the next pull, its size being right, without being read.
+                yield self._removal(Target.BLOB, found, found.note)
+            elif found.kind is ObjectKind.BLOB and not found.refs and found.id in self._store.wrong and not self._blind:
+                yield self._removal(
+                    Target.BLOB, found, "no record names it, and the next pull would adopt its wrong bytes unread"
+                )
+
+    def _removal(self, target: Target, found: StoreObject, why: str) -> Removal:
+        assert found.path is not None
+        assert found.fingerprint is not None
+        root = self._store.root.path
+        after = bool(found.refs) or found.row is not None
+        return Removal(target, root, found.path, found.fingerprint, found.allocated, why, after)
+
+    def _junk(self) -> Iterator[Removal]:
+        for junk in self._store.content.junk:
+            if not _is_in_algorithm(junk.path):
+                continue
+            if stat.S_ISREG(junk.fingerprint.mode):
+                yield Removal(
+                    Target.BLOB,
+                    self._store.root.path,
+                    junk.path,
+                    junk.fingerprint,
+                    junk.allocated,
+                    "no blob: the engine's content collection stops at its name",
+                )
+            else:
+                self._withheld.append(
+                    Withheld("blob", shown(junk.path), junk.allocated, "no regular file; look at it, and move it away")
+                )
+
+    def _fields(self, records: Mapping[Ref, str]) -> Iterator[FieldDrop]:
+        paths = {backend.path + b"/metadata.db": name for name, backend in self._store.backends.items()}
+        root = self._store.root.path
+        for finding in self._store.all_findings():
+            if finding.code in _TIMES and finding.place.bucket:
+                *bucket, key = finding.place.bucket
+                snapshotter = paths.get(finding.place.file.removeprefix(root.rstrip(b"/") + b"/"))
+                if snapshotter is not None or finding.place.file == self._store.metadata.path:
+                    yield FieldDrop(snapshotter, tuple(bucket), key, _TIMES[finding.code])
+        for snapshot, child in stale_children(self._store):
+            if snapshot.ref not in records:
+                bucket_ = (b"v1", snapshot.namespace, b"snapshots", snapshot.snapshotter, snapshot.key, b"children")
+                yield FieldDrop(None, bucket_, child, "a child that is gone: the engine refuses to remove its parent")
+
+    def _left(self, plan: Plan, mended: set[int]) -> Iterator[Finding]:
+        places = {(*field.bucket, field.key) for field in plan.fields}
+        gone = {removal.path for removal in plan.removals}
+        about = {shown(found.id) for found in self._verdict.objects if id(found) in mended}
+        for finding in [*self._verdict.findings, *self._wrong.values()]:
+            if finding.severity is not Severity.DAMAGE:
+                continue
+            by_field = finding.code in _TIMES and finding.place.bucket in places
+            by_row = finding.code == "row-without-parent" and finding.place.bucket[-1] in {
+                row.name for row in plan.rows
+            }
+            by_path = RawPath(finding.place.file.removeprefix(self._store.root.path.rstrip(b"/") + b"/")) in gone
+            if not (by_field or by_row or by_path or (finding.subject and finding.subject in about)):
+                yield finding
+
+
+def _names(word: bytes, ref: Ref, name: str) -> bool:
+    key = split_snapshot_key(ref.key)[1] if ref.kind is Kind.SNAPSHOT else ref.key
+    if word.startswith(ref.namespace + b"/") and _names(word[len(ref.namespace) + 1 :], ref, name):
+        return True
+    is_id = ref.kind in (Kind.LEASE, Kind.CONTAINER) and len(word) >= _PREFIX and key.startswith(word)
+    return shown(word) == name or word == key or is_id
+
+
+def _is_in_algorithm(path: bytes) -> bool:
+    return path.rpartition(b"/")[0].rpartition(b"/")[0].endswith(b"/blobs")

@@ -1,0 +1,160 @@
+"""Verifying one root, in tiers: records, the bytes of blobs, and what layers were unpacked to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from drydock.evidence.digests import hash_blobs
+from drydock.model.data import BlobFile
+from drydock.model.findings import Finding, Severity
+from drydock.model.names import Digest, Ref
+from drydock.model.objects import Verdict
+from drydock.model.store import Store
+from drydock.model.text import shown
+from drydock.model.verifications import Coverage, Hit, Unpacked
+from drydock.recover.memory import Key, Memory
+from drydock.recover.unpacked import compare
+from drydock.verdict.dependants import Dependants
+from drydock.verdict.judge import Reach, damage_finding, is_damaged
+
+Progress = Callable[[str, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of a root to look at, besides its records."""
+
+    data: bool = False
+    """The bytes of every blob; without, those that an earlier run found wrong are read again."""
+    unpacked: bool = False
+    """Every unpacked layer; without, as for ``data``."""
+    content: bool = False
+    """The bytes of unpacked files too."""
+    seconds: float | None = None
+    """How long to go on."""
+
+
+@dataclass(slots=True)
+class Bytes:
+    """What reading bytes found wrong."""
+
+    findings: list[Finding] = field(default_factory=list)
+    snapshots: dict[tuple[bytes, bytes], Finding] = field(default_factory=dict)
+    """By snapshotter and row."""
+    refs: dict[Finding, tuple[Ref, ...]] = field(default_factory=dict)
+
+
+class Clock:
+    """Says when time is up."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def is_up(self) -> bool:
+        """Whether to stop."""
+        return self._end is not None and time.monotonic() >= self._end
+
+
+def read_blobs(store: Store, wanted: Wanted, memory: Memory, clock: Clock, progress: Progress | None) -> Coverage:
+    """Hash blobs: all, or only those an earlier run found wrong. What is wrong goes to ``store.wrong``.
+
+    Call it before the store is judged.
+    """
+    coverage = Coverage()
+    todo: list[BlobFile] = []
+    wrong: set[Digest] = set()
+    for file in store.content.blobs.values():
+        right = memory.known.get(_blob_key(file)) if wanted.data else None
+        if right:
+            coverage.done += 1
+            coverage.resumed += 1
+        elif wanted.data or _blob_key(file) in memory.suspects:
+            todo.append(file)
+    done = 0
+
+    def told(file: BlobFile, right: bool) -> None:
+        nonlocal done
+        done += 1
+        coverage.bytes += file.size
+        memory.tell(_blob_key(file), right)
+
+    step = None if progress is None else lambda count: progress("bytes hashed", count)
+    found, unread = hash_blobs(store.root.path, todo, step, told=told, stop=clock.is_up)
+    wrong |= found
+    store.wrong = frozenset(wrong)
+    store.content.findings += unread
+    coverage.done += done + len(unread)
+    coverage.left = len(todo) - done - len(unread)
+    return coverage
+
+
+def read_unpacked(
+    store: Store,
+    layers: Iterable[Unpacked],
+    *,
+    wanted: Wanted,
+    memory: Memory,
+    clock: Clock,
+    progress: Progress | None = None,
+) -> tuple[Bytes, Coverage]:
+    """Compare unpacked layers with their blobs: all, or only those an earlier run found wrong."""
+    coverage, found = Coverage(), Bytes()
+    for each in layers:
+        content = wanted.content or _snapshot_key(each, content=True) in memory.suspects
+        key = _snapshot_key(each, content=content)
+        if wanted.unpacked and memory.known.get(key):
+            coverage.done += 1
+            coverage.resumed += 1
+            continue
+        if not wanted.unpacked and key not in memory.suspects:
+            continue
+        if clock.is_up():
+            coverage.left += 1
+            continue
+        outcome = compare(store, each, content=content, stop=clock.is_up)
+        if outcome is None:
+            coverage.left += 1
+            continue
+        coverage.done += 1
+        coverage.bytes += each.layer.size
+        if progress is not None:
+            progress("unpacked layers", 1)
+        if isinstance(outcome, Finding):
+            found.findings.append(outcome)
+            found.refs[outcome] = each.refs
+            if outcome.severity is Severity.DAMAGE:
+                found.snapshots[each.snapshotter, each.row] = outcome
+        if outcome is True or (each.snapshotter, each.row) in found.snapshots:
+            memory.tell(key, outcome is True)
+    return found, coverage
+
+
+def name_hits(
+    verdict: Verdict, reached: Reach, findings: Iterable[Finding], refs: dict[Finding, tuple[Ref, ...]]
+) -> list[Hit]:
+    """Each finding with the images and containers that need what it is about."""
+    about = dict(refs)
+    for found in verdict.objects:
+        if is_damaged(found):
+            about.setdefault(damage_finding(verdict.store, found), found.refs)
+    dependants = Dependants(verdict, reached)
+    hits: list[Hit] = []
+    for finding in findings:
+        images, containers = dependants.of(about.get(finding, ()))
+        hits.append(Hit(finding, tuple(map(dependants.label, images)), tuple(map(dependants.label, containers))))
+    return hits
+
+
+def _blob_key(file: BlobFile) -> Key:
+    return "blob", shown(file.digest), file.fingerprint.inode, file.fingerprint.mtime_ns
+
+
+def _snapshot_key(each: Unpacked, *, content: bool) -> Key:
+    return (
+        "content" if content else "unpacked",
+        f"{shown(each.snapshotter)} {shown(each.row)}",
+        each.inode,
+        each.changed,
+    )

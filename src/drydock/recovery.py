@@ -1,0 +1,182 @@
+"""The composition root of what recovers: verify and repair, as functions with types."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from drydock.evidence.manifests import read_documents
+from drydock.evidence.roots import discover
+from drydock.evidence.store import Held, Progress, hold_store, read_store
+from drydock.evidence.witness import witnesses
+from drydock.model.findings import Finding
+from drydock.model.names import RawPath, Ref, UnixNano
+from drydock.model.objects import Verdict
+from drydock.model.repairs import Repair
+from drydock.model.roots import Root
+from drydock.model.runs import Run
+from drydock.model.verifications import Coverage, Hit, ImageState, Verification
+from drydock.pipeline import carry_out
+from drydock.reclaim.guard import check_clock, refuse_if_used
+from drydock.reclaim.state import places_with
+from drydock.recover.breaks import disagreements, wrong_orphans
+from drydock.recover.memory import open_memory
+from drydock.recover.repair import make_repair, refuse_unknown
+from drydock.recover.verify import Clock, Wanted, name_hits, read_blobs, read_unpacked
+from drydock.verdict.blindness import edit_blindness
+from drydock.verdict.images import Images, list_image_blobs
+from drydock.verdict.judge import judge
+
+
+def verify(
+    where: RawPath | None = None,
+    *,
+    wanted: Wanted | None = None,
+    now: UnixNano | None = None,
+    state: RawPath | None = None,
+    progress: Progress | None = None,
+) -> list[Verification]:
+    """Say what is whole: records, and on demand the bytes of blobs and what was unpacked. Changes nothing in a store.
+
+    Args:
+        where: a containerd root, a Docker data root, or the root of a mounted host; None for this host.
+        wanted: what to look at besides records, and for how long; None for records alone.
+        now: what expiries are compared with; None for the clock.
+        state: where it is remembered how far a run came; None for the default.
+        progress: told what was done.
+
+    Returns:
+        One verification for each containerd root.
+
+    Raises:
+        EvidenceUnreadable: ``where`` is not a store.
+        Refused: an engine or another verification uses it, or the clock is wrong.
+    """
+    wanted = wanted or Wanted()
+    clock = Clock(wanted.seconds)
+    found: list[Verification] = []
+    for root in discover(where):
+        with _looked(root, wanted, clock, now=now, state=state, progress=progress, exclusive=False) as looked:
+            found.append(looked.verification())
+    return found
+
+
+def repair(
+    where: RawPath | None = None,
+    *,
+    agree: Callable[[list[Repair]], bool],
+    accept: tuple[bytes, ...] = (),
+    wanted: Wanted | None = None,
+    now: UnixNano | None = None,
+    state: RawPath | None = None,
+    quarantine: RawPath | None = None,
+    apply: bool = False,
+    progress: Progress | None = None,
+) -> list[Run]:
+    """Plan what mends a store, and do it if agreed, under the locks, guards, backups and journal of clean.
+
+    Args:
+        where: as for :func:`verify`.
+        agree: shown the repairs; nothing is changed unless it says yes.
+        accept: names of images, containers and snapshots that may be lost.
+        wanted: what to look at first; what an earlier verification found wrong is read again in any case.
+        now: as for :func:`verify`.
+        state: where journal and backups go, and what is remembered of verifications; None for the default.
+        quarantine: a folder to move things to instead of deleting them.
+        apply: whether anything may be changed; else ``agree`` is only shown the repairs.
+        progress: told what was done.
+
+    Returns:
+        One run for each root in which something was done.
+
+    Raises:
+        EvidenceUnreadable: as for :func:`verify`.
+        Refused: as for :func:`verify`; with ``apply`` an engine, a shim or a mount that uses a root, as well.
+        Usage: ``accept`` names something that would not be lost.
+        ActionFailed: the journal or the backups could not be written; nothing was changed in that root.
+    """
+    wanted = wanted or Wanted()
+    clock = Clock(wanted.seconds)
+    with ExitStack() as stack:
+        looked: list[_Looked] = []
+        for root in discover(where):
+            if apply:
+                refuse_if_used(root)
+            look = _looked(root, wanted, clock, now=now, state=state, progress=progress, exclusive=apply)
+            looked.append(stack.enter_context(look))
+            if apply:
+                # Something may have started since the first look; from here on the locks keep containerd itself out.
+                refuse_if_used(root)
+        repairs = [each.repair(accept) for each in looked]
+        refuse_unknown(repairs, accept)
+        if not agree(repairs) or not apply:
+            return []
+        parts = ((made.plan, each.held, each.verdict.store) for each, made in zip(looked, repairs, strict=True))
+        return carry_out(parts, state=state, quarantine=quarantine, progress=progress)
+
+
+@dataclass(slots=True)
+class _Looked:
+    """One root, looked at, while its locks are held."""
+
+    held: Held
+    verdict: Verdict
+    hits: list[Hit]
+    images: list[ImageState]
+    data: Coverage | None
+    unpacked: Coverage | None
+    warnings: list[str]
+    repair: Callable[[tuple[bytes, ...]], Repair]
+
+    def verification(self) -> Verification:
+        store = self.verdict.store
+        unread = "" if store.metadata.complete else edit_blindness(store)
+        return Verification(store.root.path, self.hits, self.images, self.data, self.unpacked, unread, self.warnings)
+
+
+@contextmanager
+def _looked(
+    root: Root,
+    wanted: Wanted,
+    clock: Clock,
+    *,
+    now: UnixNano | None,
+    state: RawPath | None,
+    progress: Progress | None,
+    exclusive: bool,
+) -> Iterator[_Looked]:
+    with hold_store(root, exclusive=exclusive) as held:
+        store = read_store(held, measure="recorded", verification="size", progress=progress)
+        at = UnixNano(time.time_ns()) if now is None else now
+        check_clock(at, store.newest())
+        places = (state,) if state is not None else places_with(None)
+        memory = open_memory(root.path, places, write=wanted.data or wanted.unpacked)
+        try:
+            data = read_blobs(store, wanted, memory, clock, progress)
+            verdict, reached = judge(store, at)
+            images = Images(verdict, read_documents(root.path, list_image_blobs(verdict, reached)))
+            layers = images.unpacked()
+            found, unpacked = read_unpacked(store, layers, wanted=wanted, memory=memory, clock=clock, progress=progress)
+            unpacked.skipped = images.committed() - len(layers)
+            if (wanted.data or wanted.unpacked) and not data.left and not unpacked.left:
+                memory.finish()
+        finally:
+            memory.close()
+        about: dict[Finding, tuple[Ref, ...]] = {**dict(disagreements(store)), **found.refs}
+        about.update(dict.fromkeys(wrong_orphans(store), ()))
+        verdict.findings += about
+        states = images.states()
+        yield _Looked(
+            held,
+            verdict,
+            name_hits(verdict, reached, verdict.findings, about),
+            states,
+            data if wanted.data else None,
+            unpacked if wanted.unpacked else None,
+            [memory.warning] if memory.warning else [],
+            lambda accept: make_repair(
+                verdict, reached, states, wrong=found.snapshots, accept=accept, witnesses=witnesses(held)
+            ),
+        )

@@ -1,0 +1,173 @@
+"""A verification as text and as the document ``drydock.verify/1``."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import drydock
+from drydock.model.findings import Finding, Severity
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.text import shown
+from drydock.model.times import show_time
+from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, Verification
+from drydock.report.amounts import show_bytes, show_count
+
+SCHEMA = "drydock.verify/1"
+
+Document = dict[str, Any]
+
+_LISTED = 40
+_NAMED = 6
+_NOTES = {"corrupt-orphan": "Wrong, and needed by nothing", "not-compared": "Not compared"}
+_TITLES = {Severity.DAMAGE: "Damage", Severity.BLIND: "Could not be read or understood"}
+
+
+def verification_lines(roots: Sequence[Verification], where: RawPath | None) -> Iterator[str]:
+    """What was found, for a person: damage with whom it hits, then images, then how far each tier came."""
+    target = "" if where is None else " " + shlex.quote(shown(where))
+    for number, root in enumerate(roots):
+        if number:
+            yield ""
+        yield shown(root.root)
+        for severity, title in _TITLES.items():
+            yield from _hits([hit for hit in root.hits if hit.finding.severity is severity], title)
+        for code, title in _NOTES.items():
+            yield from _hits([hit for hit in root.hits if hit.finding.code == code], title)
+        if not any(hit.finding.severity in _TITLES for hit in root.hits):
+            yield "  No damage found."
+        yield from _images(root.images)
+        yield from _coverage("blobs", root.data)
+        yield from _coverage("unpacked layers", root.unpacked)
+        yield from (f"  {warning}" for warning in root.warnings)
+        yield from _next(root, target)
+
+
+def verification_document(roots: Iterable[Verification], now: UnixNano) -> Document:
+    """One document for every root. Fields may be added, never changed."""
+    return {
+        "schema": SCHEMA,
+        "drydock": drydock.__version__,
+        "now": show_time(now),
+        "roots": [
+            {
+                "path": shown(root.root),
+                "unread": root.unread,
+                "findings": [_hit_document(hit) for hit in root.hits],
+                "images": [_image_document(image) for image in root.images],
+                "data": _coverage_document(root.data),
+                "unpacked": _coverage_document(root.unpacked),
+                "warnings": root.warnings,
+            }
+            for root in roots
+        ],
+    }
+
+
+def _hits(hits: Sequence[Hit], title: str) -> Iterator[str]:
+    if not hits:
+        return
+    yield f"  {title}: {len(hits)}"
+    for hit in hits[:_LISTED]:
+        yield f"      {hit.finding.code}: {hit.finding.message}"
+        for what, names in (("image", hit.images), ("container", hit.containers)):
+            if names:
+                more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+                yield f"          hits {what}{'s' if len(names) > 1 else ''} {', '.join(names[:_NAMED])}{more}"
+    if len(hits) > _LISTED:
+        yield f"      and {len(hits) - _LISTED} more: --format json has all"
+    for remedy in dict.fromkeys(hit.finding.remedy for hit in hits if hit.finding.remedy):
+        yield f"      what to do: {remedy}"
+
+
+def _images(images: Sequence[ImageState]) -> Iterator[str]:
+    if not images:
+        return
+    yield f"  Images: {len(images)}"
+    for image in images[:_LISTED]:
+        yield f"      {shown(image.name)} (namespace {shown(image.namespace)})"
+        for platform in image.platforms:
+            # Of an image for ten platforms, one was asked for.
+            if platform.state is not Completeness.ABSENT or len(image.platforms) == 1:
+                yield f"          {_platform(platform)}"
+        absent = sum(platform.state is Completeness.ABSENT for platform in image.platforms)
+        if absent and len(image.platforms) > 1:
+            yield f"          {show_count(absent, 'platform')} never fetched"
+    if len(images) > _LISTED:
+        yield f"      and {len(images) - _LISTED} more: --format json has all"
+
+
+def _platform(platform: Platform) -> str:
+    name = shown(platform.platform) or "platform not known"
+    where = ", ".join(map(shown, platform.unpacked))
+    counts = [(len(platform.damaged), "damaged"), (len(platform.absent), "not there")]
+    parts = "".join(f", {show_count(count, 'blob')} {word}" for count, word in counts if count)
+    return f"{name}: {platform.state.value}{parts}; {f'unpacked in {where}' if where else 'not unpacked'}"
+
+
+def _coverage(what: str, coverage: Coverage | None) -> Iterator[str]:
+    if coverage is None:
+        return
+    parts = [f"{coverage.done} looked at"]
+    if coverage.resumed:
+        parts.append(f"{coverage.resumed} of them by an earlier run")
+    if coverage.skipped:
+        parts.append(f"{coverage.skipped} without a layer to compare with")
+    if coverage.left:
+        parts.append(f"{coverage.left} left: time was up, and the next run goes on")
+    yield f"  {what}: {', '.join(parts)}; {show_bytes(coverage.bytes)} read"
+
+
+def _next(root: Verification, target: str) -> Iterator[str]:
+    if any(hit.finding.severity is Severity.DAMAGE for hit in root.hits):
+        yield f"      drydock repair{target}   # shows what mends it, and what would be lost"
+
+
+def _hit_document(hit: Hit) -> Document:
+    return {**_finding(hit.finding), "images": list(hit.images), "containers": list(hit.containers)}
+
+
+def _finding(finding: Finding) -> Document:
+    return {
+        "code": finding.code,
+        "severity": finding.severity.name.lower(),
+        "message": finding.message,
+        "file": shown(finding.place.file),
+        "page": finding.place.page,
+        "offset": finding.place.offset,
+        "bucket": [shown(part) for part in finding.place.bucket],
+        "subject": finding.subject,
+        "remedy": finding.remedy,
+    }
+
+
+def _image_document(image: ImageState) -> Document:
+    return {
+        "namespace": shown(image.namespace),
+        "name": shown(image.name),
+        "target": shown(image.target),
+        "platforms": [
+            {
+                "manifest": shown(platform.manifest),
+                "platform": shown(platform.platform),
+                "state": platform.state.value,
+                "unpacked": [shown(snapshotter) for snapshotter in platform.unpacked],
+                "absent": [shown(digest) for digest in platform.absent],
+                "damaged": [shown(digest) for digest in platform.damaged],
+            }
+            for platform in image.platforms
+        ],
+    }
+
+
+def _coverage_document(coverage: Coverage | None) -> Document | None:
+    if coverage is None:
+        return None
+    return {
+        "done": coverage.done,
+        "resumed": coverage.resumed,
+        "left": coverage.left,
+        "not_comparable": coverage.skipped,
+        "bytes": coverage.bytes,
+    }

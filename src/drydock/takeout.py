@@ -1,0 +1,238 @@
+"""Taking out of a stopped or mounted host: images, containers' files, what they changed, lists. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from drydock.evidence.closure import read_closure
+from drydock.evidence.roots import discover
+from drydock.evidence.store import Progress, hold_store, read_store
+from drydock.model.documents import Documents
+from drydock.model.errors import EvidenceUnreadable, Usage
+from drydock.model.exports import Change, ChosenContainer, Exported
+from drydock.model.listings import Listing, ListKind
+from drydock.model.names import Digest, RawPath, UnixNano
+from drydock.model.objects import ObjectKind, State, Verdict
+from drydock.model.roots import Root
+from drydock.model.scans import unread_cause
+from drydock.model.text import shown
+from drydock.recover.changes import find_changes
+from drydock.recover.container import write_tree
+from drydock.recover.image import select_variants, write_image
+from drydock.recover.layers import Stack, parent_stack, snapshot_stack
+from drydock.recover.output import open_export
+from drydock.verdict.choose import choose_container, choose_image
+from drydock.verdict.judge import Reach, judge
+from drydock.verdict.listing import list_kind
+from drydock.verdict.platforms import find_variants
+
+_T = TypeVar("_T")
+
+
+def export_image(
+    name: bytes,
+    where: RawPath | None = None,
+    *,
+    output: RawPath | None,
+    platform: bytes | None = None,
+    namespace: bytes | None = None,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write an image as an archive that ``docker load``, ``ctr images import`` and skopeo read.
+
+    Args:
+        name: a name, a digest, or the beginning of one that means one image only.
+        where: a containerd root, a Docker data root, or the root of a mounted host; None for this host.
+        output: a new file; None for stdout.
+        platform: ``os/architecture[/variant]``; None for all that are there whole.
+        namespace: look in this one only.
+        progress: told what was read and written.
+
+    Raises:
+        EvidenceUnreadable: ``where`` is no store, nothing has that name, or a blob is missing or wrong: it is named.
+        Usage: the name means several things, or the image is not for that platform.
+        Refused: an engine uses the store.
+        ActionFailed: the file is there already, or cannot be written. Of a failed export no file is left.
+    """
+    if platform is not None and b"/" not in platform:
+        raise Usage(f"{shown(platform)} is no platform such as linux/amd64")
+    with ExitStack() as stack:
+        judged, chosen = _choose(stack, name, where, progress, lambda each: choose_image(each, name, namespace))
+        root, store = judged.root, judged.verdict.store
+        found = find_variants(
+            chosen.target, read_closure(root, store.content.blobs, [chosen.target]), store.content.blobs
+        )
+        exported = Exported(root, ", ".join(map(shown, chosen.names)) or shown(chosen.target))
+        selected = select_variants(found, _lost(judged.verdict), platform, exported)
+        file = stack.enter_context(open_export(output, root))
+        exported.count = write_image(
+            root,
+            store.content.blobs,
+            chosen,
+            file,
+            found=found,
+            selected=selected,
+            alone=platform is not None or not found.indexes,
+            told=None if progress is None else partial(progress, "bytes written"),
+        )
+        return exported
+
+
+def export_container(
+    name: bytes,
+    where: RawPath | None = None,
+    *,
+    output: RawPath | None,
+    namespace: bytes | None = None,
+    progress: Progress | None = None,
+) -> Exported:
+    """Write a container's file system as a tar archive, as a mount of its layers would show it.
+
+    Args:
+        name: a container's name, its id or how that begins; or the key of any snapshot.
+        where: as for :func:`export_image`.
+        output: as for :func:`export_image`.
+        namespace: as for :func:`export_image`.
+        progress: as for :func:`export_image`.
+
+    Raises:
+        EvidenceUnreadable: as for :func:`export_image`; or a layer is missing, or its snapshotter is not understood.
+        Usage: as for :func:`export_image`.
+        Refused: as for :func:`export_image`.
+        ActionFailed: as for :func:`export_image`.
+    """
+    with ExitStack() as stack:
+        judged, chosen = _choose(stack, name, where, progress, lambda each: choose_container(each, name, namespace))
+        layers = _layers(judged.verdict, chosen, snapshot_stack)
+        exported = Exported(judged.root, shown(chosen.id))
+        file = stack.enter_context(open_export(output, judged.root))
+        told = None if progress is None else partial(progress, "files written")
+        exported.count = write_tree(layers, file, exported, told)
+        return exported
+
+
+def diff_container(
+    name: bytes,
+    where: RawPath | None = None,
+    *,
+    namespace: bytes | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[Change], list[str]]:
+    """What a container changed against its image, as ``docker diff`` lists it.
+
+    Args:
+        name: as for :func:`export_container`.
+        where: as for :func:`export_image`.
+        namespace: as for :func:`export_image`.
+        progress: as for :func:`export_image`.
+
+    Returns:
+        The changes, and what could not be compared, shown.
+
+    Raises:
+        EvidenceUnreadable: as for :func:`export_container`.
+        Usage: as for :func:`export_image`.
+        Refused: as for :func:`export_image`.
+    """
+    with ExitStack() as stack:
+        judged, chosen = _choose(stack, name, where, progress, lambda each: choose_container(each, name, namespace))
+        new = _layers(judged.verdict, chosen, snapshot_stack)
+        old = _layers(judged.verdict, chosen, parent_stack)
+        exported = Exported(judged.root, shown(chosen.id))
+        return list(find_changes(new, old, exported.note)), exported.damage
+
+
+def ls(
+    kind: ListKind, where: RawPath | None = None, *, now: UnixNano | None = None, progress: Progress | None = None
+) -> list[Listing]:
+    """List what a store has of one kind, as ``ctr`` and ``docker`` would, with states and holders.
+
+    Args:
+        kind: what to list.
+        where: as for :func:`export_image`.
+        now: what expiries are compared with; None for the clock.
+        progress: told what was read.
+
+    Returns:
+        One list for each containerd root found.
+
+    Raises:
+        EvidenceUnreadable: ``where`` is not a store.
+        Refused: an engine uses the store.
+    """
+    listings: list[Listing] = []
+    for root in discover(where):
+        with _judged(root, progress, now) as judged:
+            verdict = judged.verdict
+            documents = Documents()
+            if kind is ListKind.IMAGES:
+                targets = [image.target for image in verdict.store.metadata.images]
+                documents = read_closure(root.path, verdict.store.content.blobs, targets)
+            rows = list_kind(kind, verdict, judged.reached, documents)
+            listings.append(Listing(root.path, kind, rows, unread_cause(verdict.store.metadata)))
+    return listings
+
+
+@dataclass(slots=True)
+class _Judged:
+    """One root while its locks are held."""
+
+    root: RawPath
+    verdict: Verdict
+    reached: Reach
+
+
+@contextmanager
+def _judged(root: Root, progress: Progress | None, now: UnixNano | None = None) -> Iterator[_Judged]:
+    with hold_store(root, exclusive=False) as held:
+        store = read_store(held, measure="recorded", verification="size", progress=progress)
+        verdict, reached = judge(store, UnixNano(time.time_ns()) if now is None else now)
+        yield _Judged(root.path, verdict, reached)
+
+
+def _choose(
+    stack: ExitStack,
+    name: bytes,
+    where: RawPath | None,
+    progress: Progress | None,
+    choose: Callable[[Verdict], _T | None],
+) -> tuple[_Judged, _T]:
+    """The one root that has what a name means, held until the stack ends."""
+    found: list[tuple[_Judged, _T]] = []
+    causes: list[str] = []
+    for root in discover(where):
+        judged = stack.enter_context(_judged(root, progress))
+        chosen = choose(judged.verdict)
+        if chosen is not None:
+            found.append((judged, chosen))
+        cause = unread_cause(judged.verdict.store.metadata)
+        causes += [cause] if cause else []
+    # Docker's containers are those of every root that it has had; the one with the files is meant.
+    found = [each for each in found if not isinstance(each[1], ChosenContainer) or each[1].row is not None] or found
+    if len(found) > 1:
+        roots = ", ".join(shown(judged.root) for judged, _ in found)
+        raise Usage(f"{shown(name)} is in several roots: {roots}; say which one as WHERE")
+    if not found:
+        raise EvidenceUnreadable(f"nothing here is called {shown(name)}" + "".join(f"; {cause}" for cause in causes))
+    return found[0]
+
+
+def _layers(verdict: Verdict, chosen: ChosenContainer, layers: Callable[..., Stack]) -> Stack:
+    if chosen.row is None:
+        driver = f" (its driver is {shown(chosen.snapshotter)})" if chosen.snapshotter else ""
+        raise EvidenceUnreadable(f"container {shown(chosen.id)}: this store has no snapshot of it{driver}")
+    return layers(verdict.store, chosen.snapshotter, chosen.row)
+
+
+def _lost(verdict: Verdict) -> dict[Digest, str]:
+    """Why a recorded blob cannot be had."""
+    return {
+        Digest(found.id): found.note
+        for found in verdict.objects
+        if found.kind is ObjectKind.BLOB and found.state in (State.MISSING, State.CORRUPT)
+    }

@@ -1,0 +1,61 @@
+"""What was not read or not understood, and so must stay as it is, with the reason."""
+
+from __future__ import annotations
+
+from drydock.model.data import LayoutKind
+from drydock.model.findings import Finding, Severity
+from drydock.model.names import Ref
+from drydock.model.store import Store
+from drydock.model.text import shown
+
+_EDITED_SINCE = 2
+"""Schema versions before this one keep ingests elsewhere (containerd core/metadata/migrations.go, v2.1)."""
+
+_LOST_ROW = "row-without-parent"
+
+
+def edit_blindness(store: Store) -> str:
+    """Why no database of a root may be edited; empty where it may."""
+    metadata = store.metadata
+    if not metadata.complete:
+        return first_cause(metadata.findings)
+    if metadata.schema_version < _EDITED_SINCE:
+        return f"a meta.db of schema version {metadata.schema_version} is not edited"
+    return ""
+
+
+def blind_spots(store: Store) -> dict[Ref, str]:
+    """Snapshot records that must stay with all they refer to: their snapshotter's data is not fully understood."""
+    kept: dict[Ref, str] = {}
+    for snapshot in store.metadata.snapshots:
+        reason = backend_blindness(store, snapshot.snapshotter)
+        if reason:
+            kept[snapshot.ref] = reason
+    return kept
+
+
+def backend_blindness(store: Store, snapshotter: bytes) -> str:
+    """Why nothing of a snapshotter may be removed; empty where it may."""
+    backend = store.backends.get(snapshotter)
+    if backend is None:
+        return f"the data of snapshotter {shown(snapshotter)} is not below this root"
+    if backend.layout is LayoutKind.FOREIGN:
+        return f"the layout of snapshotter {shown(snapshotter)} is not fully understood"
+    return "" if backend.complete else first_cause(backend.findings)
+
+
+def repair_blindness(store: Store, snapshotter: bytes) -> str:
+    """As :func:`backend_blindness`, but that a row was lost keeps nothing: a repair drops what stood on it."""
+    reason = backend_blindness(store, snapshotter)
+    backend = store.backends.get(snapshotter)
+    if not reason or backend is None or backend.layout is LayoutKind.FOREIGN:
+        return reason
+    causes = [finding for finding in backend.findings if finding.severity is not Severity.NOTE]
+    others = [finding for finding in causes if finding.code != _LOST_ROW]
+    return first_cause(others) if others or not causes else ""
+
+
+def first_cause(findings: list[Finding]) -> str:
+    """The first finding that is more than a note."""
+    causes = [finding.message for finding in findings if finding.severity is not Severity.NOTE]
+    return causes[0] if causes else "not everything could be read"

@@ -1,0 +1,147 @@
+"""Which image or container a word means, as ``docker`` and ``ctr`` take it: a name, an id, or the beginning of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from drydock.model.errors import Usage
+from drydock.model.exports import ChosenContainer, ChosenImage
+from drydock.model.names import Digest, Ref, is_digest
+from drydock.model.objects import ObjectKind, StoreObject, Verdict
+from drydock.model.records import Image
+from drydock.model.roots import DockerContainer
+from drydock.model.text import shown
+from drydock.verdict.find import image_names, short_names
+
+_SHORTEST_PREFIX = 4
+_LISTED = 8
+
+
+def choose_image(verdict: Verdict, word: bytes, namespace: bytes | None = None) -> ChosenImage | None:
+    """The image that a word means: by name, by digest, by the beginning of either; None where there is none.
+
+    A digest of a blob that no image has is an image too: its names may be lost.
+
+    Args:
+        verdict: from :func:`drydock.verdict.judge.judge`.
+        word: what was typed.
+        namespace: look in this one only.
+
+    Raises:
+        Usage: it means several images.
+    """
+    images = [each for each in verdict.store.metadata.images if namespace in (None, each.namespace)]
+    wanted = {word, *image_names(word)}
+    tests: tuple[Callable[[Image], bool], ...] = (
+        lambda image: image.name in wanted,
+        lambda image: word in _digest_names(image.target),
+        lambda image: word in short_names(image.name) or _begins(image.name, word),
+        lambda image: any(each.startswith(word) for each in _digest_names(image.target)),
+    )
+    for test in tests:
+        found = [each for each in images if word and test(each)]
+        targets = {each.target for each in found}
+        if len(targets) > 1:
+            raise Usage(_several(word, (each.namespace + b"/" + each.name for each in found)))
+        if found:
+            names = tuple(dict.fromkeys(each.name for each in found))
+            return ChosenImage(found[0].target, names, found[0].media_type)
+    digest = _blob(verdict, word)
+    return None if digest is None else ChosenImage(digest, (), b"")
+
+
+def choose_container(verdict: Verdict, word: bytes, namespace: bytes | None = None) -> ChosenContainer | None:
+    """The container that a word means: dockerd's by name or id, containerd's by id, else a snapshot by its key.
+
+    dockerd's stopped containers have no record in containerd, and its running ones name no snapshot: the snapshot that
+    has the container's id is its file system (moby daemon/containerd/image_snapshot.go, v28.5).
+
+    Args:
+        verdict: as for :func:`choose_image`.
+        word: what was typed.
+        namespace: as for :func:`choose_image`.
+
+    Raises:
+        Usage: it means several containers.
+    """
+    docker = verdict.store.owners.containers or {}
+    names = {each: container.name or b"" for each, container in docker.items()}
+    known = [each for each in _containers(verdict, docker) if namespace in (None, each.namespace)]
+    snapshots = [each for each in _snapshots(verdict) if namespace in (None, each.namespace)]
+    tests: tuple[tuple[list[ChosenContainer], Callable[[bytes], bool]], ...] = (
+        (known, lambda key: word in (key, names.get(key))),
+        (snapshots, lambda key: key == word),
+        (known, lambda key: key.startswith(word)),
+        (snapshots, lambda key: _begins(key, word)),
+    )
+    for candidates, test in tests:
+        found = list(dict.fromkeys(each for each in candidates if word and test(each.id)))
+        if len(found) > 1:
+            raise Usage(_several(word, (each.namespace + b"/" + each.id for each in found)))
+        if found:
+            return found[0]
+    return None
+
+
+def _containers(verdict: Verdict, docker: Mapping[bytes, DockerContainer]) -> Iterator[ChosenContainer]:
+    by_key: dict[bytes, list[ChosenContainer]] = {}
+    for each in _snapshots(verdict):
+        by_key.setdefault(each.id, []).append(each)
+    for container in verdict.store.metadata.containers:
+        key = container.snapshot_key if container.snapshotter else container.id
+        same = [
+            each
+            for each in by_key.get(key, ())
+            if each.namespace == container.namespace and container.snapshotter in (b"", each.snapshotter)
+        ]
+        row = same[0].row if same else None
+        snapshotter = same[0].snapshotter if same else container.snapshotter
+        yield ChosenContainer(container.id, container.namespace, snapshotter, row)
+    for key, owner in docker.items():
+        yield from by_key.get(key, [ChosenContainer(key, b"", owner.driver or b"", None)])
+
+
+def _snapshots(verdict: Verdict) -> Iterator[ChosenContainer]:
+    for found in verdict.objects:
+        if found.kind is not ObjectKind.SNAPSHOT:
+            continue
+        if found.refs:
+            for ref in found.refs:
+                yield ChosenContainer(_key(ref), ref.namespace, found.snapshotter, found.row)
+        elif found.row is not None:
+            namespace, key = _named(found)
+            yield ChosenContainer(key, namespace, found.snapshotter, found.row)
+
+
+def _key(ref: Ref) -> bytes:
+    return ref.key.partition(b"/")[2]
+
+
+def _named(found: StoreObject) -> tuple[bytes, bytes]:
+    """Namespace and key, as the row's name has them: ``namespace/number/key`` (core/metadata/snapshot.go createKey)."""
+    namespace, _, rest = (found.row or b"").partition(b"/")
+    return namespace, rest.partition(b"/")[2]
+
+
+def _blob(verdict: Verdict, word: bytes) -> Digest | None:
+    blobs = verdict.store.content.blobs
+    if is_digest(word):
+        return Digest(word) if word in blobs else None
+    found = [each for each in blobs if any(_begins(name, word) for name in _digest_names(each))]
+    if len(found) > 1:
+        raise Usage(_several(word, found))
+    return found[0] if found else None
+
+
+def _digest_names(digest: Digest) -> tuple[bytes, bytes]:
+    return digest, digest.partition(b":")[2]
+
+
+def _begins(name: bytes, word: bytes) -> bool:
+    return len(word) >= _SHORTEST_PREFIX and name.startswith(word)
+
+
+def _several(word: bytes, names: Iterable[bytes]) -> str:
+    every = sorted({shown(each) for each in names})
+    more = f" and {len(every) - _LISTED} more" if len(every) > _LISTED else ""
+    return f"{shown(word)} may mean any of {len(every)}: {', '.join(every[:_LISTED])}{more}"

@@ -1,0 +1,157 @@
+"""Images as their engine sees them: which of their blobs are there, and which layers are unpacked where.
+
+A blob of another platform that was never fetched is no damage: containerd writes the labels of all children before it
+fetches any (containerd core/images/mediatypes.go ChildGCLabels, core/remotes/handlers.go, v2.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+from drydock.model.data import BlobFile, RowKind
+from drydock.model.documents import Config, Documents, Index, Manifest
+from drydock.model.names import Digest, Kind, Ref, split_snapshot_key
+from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
+from drydock.model.records import Image
+from drydock.model.verifications import Completeness, ImageState, Platform, Unpacked
+from drydock.verdict.blindness import backend_blindness
+from drydock.verdict.graph import Node
+from drydock.verdict.judge import Reach, is_damaged
+from drydock.verdict.reach import mark
+
+
+def list_image_blobs(verdict: Verdict, reached: Reach) -> list[BlobFile]:
+    """The blobs whose documents :class:`Images` wants to be read, each once."""
+    nodes = mark(reached.graph, [Node(image.ref) for image in verdict.store.metadata.images])
+    files = verdict.store.content.blobs
+    wanted = dict.fromkeys(Digest(node.ref.key) for node in nodes if node.ref.kind is Kind.BLOB)
+    return [files[digest] for digest in wanted if digest in files]
+
+
+class Images:
+    """The images of one root, taken apart once."""
+
+    def __init__(self, verdict: Verdict, documents: Documents) -> None:
+        self._verdict = verdict
+        self._documents = documents.found
+        self._blobs: dict[Ref, StoreObject] = {}
+        self._snapshots: dict[tuple[bytes, bytes, bytes], StoreObject] = {}
+        for found in verdict.objects:
+            for ref in found.refs:
+                if ref.kind is Kind.BLOB:
+                    self._blobs[ref] = found
+                elif ref.kind is Kind.SNAPSHOT and self._is_unpacked(found):
+                    snapshotter, key = split_snapshot_key(ref.key)
+                    self._snapshots[ref.namespace, snapshotter, key] = found
+
+    def states(self) -> list[ImageState]:
+        """Every image record, with its platforms."""
+        return [
+            ImageState(
+                image.namespace,
+                image.name,
+                image.target,
+                tuple(self._platform(image.namespace, *each) for each in self._manifests(image)),
+            )
+            for image in self._verdict.store.metadata.images
+        ]
+
+    def unpacked(self) -> list[Unpacked]:
+        """Every directory that a layer of an image was unpacked to, with that layer's blob, each once."""
+        found: dict[tuple[bytes, bytes], Unpacked] = {}
+        store = self._verdict.store
+        files = store.content.blobs
+        known = [name for name in store.backends if not backend_blindness(store, name)]
+        for image in store.metadata.images:
+            for digest, _ in self._manifests(image):
+                for chain, layer, is_base in self._layers(digest):
+                    file = files.get(layer)
+                    blob = self._blobs.get(Ref(Kind.BLOB, image.namespace, layer))
+                    if file is None or (blob is not None and is_damaged(blob)):
+                        continue
+                    for snapshotter in known:
+                        each = self._snapshots.get((image.namespace, snapshotter, chain))
+                        if each is None or each.row is None or each.path is None or each.fingerprint is None:
+                            continue
+                        print_ = each.fingerprint
+                        found[snapshotter, each.row] = Unpacked(
+                            snapshotter, each.row, chain, each.refs, each.path,
+                            print_.inode, print_.ctime_ns, file, is_base,
+                        )  # fmt: skip
+        return list(found.values())
+
+    def committed(self) -> int:
+        """How many committed snapshots a record names."""
+        return sum(
+            found.kind is ObjectKind.SNAPSHOT
+            for found in {id(each): each for each in self._snapshots.values()}.values()
+        )
+
+    def _manifests(self, image: Image) -> Iterator[tuple[Digest, bytes]]:
+        """The manifests an image name leads to, with their platforms, each once; attestations are none."""
+        seen = {image.target}
+        pending = [(image.target, b"")]
+        while pending:
+            digest, platform = pending.pop(0)
+            document = self._documents.get(digest)
+            if not isinstance(document, Index):
+                yield digest, platform
+                continue
+            for child in document.manifests:
+                if child.digest not in seen and not child.is_attestation:
+                    seen.add(child.digest)
+                    pending.append((child.digest, child.platform))
+
+    def _platform(self, namespace: bytes, digest: Digest, platform: bytes) -> Platform:
+        blob = self._blobs.get(Ref(Kind.BLOB, namespace, digest))
+        if blob is None:
+            return Platform(digest, platform, Completeness.ABSENT, (), (digest,))
+        if is_damaged(blob):
+            return Platform(digest, platform, Completeness.DAMAGED, (), (), (digest,))
+        manifest = self._documents.get(digest)
+        if not isinstance(manifest, Manifest):
+            return Platform(digest, platform, Completeness.UNREADABLE, ())
+        needed = [*([manifest.config.digest] if manifest.config else []), *(layer.digest for layer in manifest.layers)]
+        absent: dict[Digest, None] = {}
+        damaged: dict[Digest, None] = {}
+        for each in needed:
+            part = self._blobs.get(Ref(Kind.BLOB, namespace, each))
+            if part is None:
+                absent[each] = None
+            elif is_damaged(part):
+                damaged[each] = None
+        state = Completeness.DAMAGED if damaged else Completeness.INCOMPLETE if absent else Completeness.COMPLETE
+        config = None if manifest.config is None else self._documents.get(manifest.config.digest)
+        if not platform and isinstance(config, Config):
+            platform = config.platform
+        chains = [chain for chain, _, _ in self._layers(digest)]
+        unpacked = tuple(
+            snapshotter
+            for snapshotter in sorted({snapshotter for _, snapshotter, _ in self._snapshots})
+            if chains and all((namespace, snapshotter, chain) in self._snapshots for chain in chains)
+        )
+        return Platform(digest, platform, state, unpacked, tuple(absent), tuple(damaged))
+
+    def _layers(self, digest: Digest) -> Iterator[tuple[bytes, Digest, bool]]:
+        """Chain id and blob of each layer, from the base up; nothing where the config does not tell.
+
+        Source: opencontainers image-spec v1.1, config.md, "Layer ChainID".
+        """
+        manifest = self._documents.get(digest)
+        if not isinstance(manifest, Manifest) or manifest.config is None:
+            return
+        config = self._documents.get(manifest.config.digest)
+        if not isinstance(config, Config) or len(config.diff_ids) != len(manifest.layers):
+            return
+        chain = b""
+        for diff, layer in zip(config.diff_ids, manifest.layers, strict=True):
+            below, chain = chain, diff if not chain else b"sha256:" + sha256(chain + b" " + diff).hexdigest().encode()
+            yield chain, layer.digest, not below
+
+    def _is_unpacked(self, found: StoreObject) -> bool:
+        if found.state in (State.MISSING, State.CORRUPT):
+            return False
+        backend = self._verdict.store.backends.get(found.snapshotter)
+        row = None if backend is None or found.row is None else backend.rows.get(found.row)
+        return row is None or row.kind is RowKind.COMMITTED

@@ -1,0 +1,237 @@
+"""Lists of images, containers, snapshots, leases, content and ingests: records, with what became of their data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from drydock.model.data import IngestDirectory, Row
+from drydock.model.documents import Documents
+from drydock.model.exports import Variant
+from drydock.model.listings import Cell, ListKind
+from drydock.model.names import Digest, Kind, Ref, UnixNano
+from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
+from drydock.model.records import Labels
+from drydock.model.text import shown
+from drydock.model.times import show_time
+from drydock.verdict.find import describe
+from drydock.verdict.judge import Reach
+from drydock.verdict.platforms import find_variants
+
+_Row = dict[str, Cell]
+
+
+def list_kind(kind: ListKind, verdict: Verdict, reached: Reach, documents: Documents) -> list[dict[str, Cell]]:
+    """The rows of one list, sorted by namespace and name; what has no record comes last.
+
+    Args:
+        kind: which list.
+        verdict: from :func:`drydock.verdict.judge.judge`.
+        reached: the same.
+        documents: those of the images (only that list needs them).
+    """
+    makers: dict[ListKind, Callable[[], Iterator[_Row]]] = {
+        ListKind.IMAGES: lambda: _images(verdict, documents),
+        ListKind.CONTAINERS: lambda: _containers(verdict),
+        ListKind.SNAPSHOTS: lambda: _snapshots(verdict, reached),
+        ListKind.LEASES: lambda: _leases(verdict, reached),
+        ListKind.CONTENT: lambda: _content(verdict, reached),
+        ListKind.INGESTS: lambda: _ingests(verdict, reached),
+    }
+    return sorted(makers[kind](), key=_order)
+
+
+def _order(row: _Row) -> tuple[bool, str, str]:
+    return (
+        row["namespace"] is None,
+        str(row["namespace"]),
+        str(next(value for key, value in row.items() if key != "namespace")),
+    )
+
+
+def _images(verdict: Verdict, documents: Documents) -> Iterator[_Row]:
+    files = verdict.store.content.blobs
+    lost = {
+        found.id
+        for found in verdict.objects
+        if found.kind is ObjectKind.BLOB and found.state in (State.MISSING, State.CORRUPT)
+    }
+    for image in verdict.store.metadata.images:
+        found = find_variants(image.target, documents, files)
+        images = [each for each in found.variants if not each.is_attestation]
+        blobs = {*found.indexes, *(digest for each in found.variants for digest in each.blobs)} | {image.target}
+        yield {
+            "namespace": shown(image.namespace),
+            "name": shown(image.name),
+            "digest": shown(image.target),
+            "media_type": shown(image.media_type),
+            "bytes": sum(files[digest].size for digest in blobs if digest in files),
+            "platforms": _platforms(each for each in images if not each.absent and lost.isdisjoint(each.blobs)),
+            "incomplete": _platforms(each for each in images if each.absent or not lost.isdisjoint(each.blobs)),
+            "damaged": sorted(shown(digest) for digest in blobs if digest in lost),
+            "labels": _labels(image.labels),
+            "created": _time(image.created),
+            "updated": _time(image.updated),
+        }
+
+
+def _platforms(variants: Iterable[Variant]) -> list[str]:
+    return sorted({shown(each.platform) or "unknown" for each in variants})
+
+
+def _containers(verdict: Verdict) -> Iterator[_Row]:
+    snapshots: dict[bytes, StoreObject] = {}
+    by_ref: dict[Ref, StoreObject] = {}
+    for found in verdict.objects:
+        if found.kind is ObjectKind.SNAPSHOT:
+            snapshots.setdefault(found.id, found)
+            by_ref.update(dict.fromkeys(found.refs, found))
+    docker = dict(verdict.store.owners.containers or {})
+    for record in verdict.store.metadata.containers:
+        owner = docker.pop(record.id, None)
+        snapshot = None
+        if record.snapshotter:
+            key = record.snapshotter + b"/" + record.snapshot_key
+            snapshot = by_ref.get(Ref(Kind.SNAPSHOT, record.namespace, key))
+        elif owner is not None:
+            snapshot = snapshots.get(record.id)
+        yield {
+            "namespace": shown(record.namespace),
+            "id": shown(record.id),
+            "name": shown(owner.name) if owner is not None and owner.name else None,
+            "image": shown(record.image),
+            "runtime": shown(record.runtime),
+            "engine": "containerd" if owner is None else "docker",
+            "running": None if owner is None else owner.running,
+            **_root_of(snapshot, record.snapshotter, record.snapshot_key),
+            "created": _time(record.created),
+        }
+    for owner in docker.values():
+        snapshot = snapshots.get(owner.id)
+        namespaces = [] if snapshot is None else snapshot.namespaces
+        yield {
+            "namespace": shown(namespaces[0]) if namespaces else None,
+            "id": shown(owner.id),
+            "name": shown(owner.name) if owner.name else None,
+            "image": shown(owner.manifest or owner.image or b""),
+            "runtime": None,
+            "engine": "docker",
+            "running": owner.running,
+            **_root_of(snapshot, owner.driver or b"", owner.id),
+            "created": None,
+        }
+
+
+def _root_of(snapshot: StoreObject | None, snapshotter: bytes, key: bytes) -> _Row:
+    return {
+        "snapshotter": shown(snapshotter if snapshot is None else snapshot.snapshotter),
+        "snapshot": shown(key),
+        "bytes": None if snapshot is None else snapshot.allocated,
+        "state": "missing" if snapshot is None else snapshot.state.value,
+    }
+
+
+def _snapshots(verdict: Verdict, reached: Reach) -> Iterator[_Row]:
+    for found in verdict.objects:
+        if found.kind is not ObjectKind.SNAPSHOT:
+            continue
+        backend = verdict.store.backends.get(found.snapshotter)
+        row = None if backend is None or found.row is None else backend.rows.get(found.row)
+        for ref in found.refs or (None,):
+            record: Any = None if ref is None else reached.graph.records.get(ref)
+            yield {
+                "namespace": None if ref is None else shown(ref.namespace),
+                "snapshotter": shown(found.snapshotter),
+                "key": shown(found.id if record is None else record.key),
+                "parent": shown(record.parent) if record is not None else _parent(row),
+                "kind": None if row is None else row.kind.name.capitalize(),
+                "bytes": found.allocated,
+                **_facts(found),
+                "row": None if found.row is None else shown(found.row),
+                "labels": {} if record is None else _labels(record.labels),
+                "created": _time(record.created) if record is not None else None,
+            }
+
+
+def _parent(row: Row | None) -> str | None:
+    return None if row is None else shown(row.parent)
+
+
+def _leases(verdict: Verdict, reached: Reach) -> Iterator[_Row]:
+    for holding in verdict.leases:
+        record: Any = reached.graph.records[holding.ref]
+        yield {
+            "namespace": shown(holding.ref.namespace),
+            "id": shown(holding.ref.key),
+            "class": holding.kind.value,
+            "reason": holding.reason,
+            "owner": holding.owner,
+            "created": _time(holding.created),
+            "expires": _time(holding.expires),
+            "resources": holding.resources,
+            "only_bytes": holding.only,
+            "labels": _labels(record.labels),
+        }
+
+
+def _content(verdict: Verdict, reached: Reach) -> Iterator[_Row]:
+    files = verdict.store.content.blobs
+    for found in verdict.objects:
+        if found.kind is not ObjectKind.BLOB:
+            continue
+        refs = [ref for ref in found.refs if ref.kind is Kind.BLOB]
+        file = files.get(Digest(found.id))
+        for ref in refs or (None,):
+            record: Any = None if ref is None else reached.graph.records.get(ref)
+            yield {
+                "namespace": None if ref is None else shown(ref.namespace),
+                "digest": shown(found.id),
+                "size": file.size if file is not None else None,
+                "recorded_size": None if record is None else record.size,
+                "bytes": found.allocated,
+                **_facts(found),
+                "labels": {} if record is None else _labels(record.labels),
+                "created": _time(record.created) if record is not None else None,
+            }
+
+
+def _ingests(verdict: Verdict, reached: Reach) -> Iterator[_Row]:
+    folders = {each.path: each for each in verdict.store.content.ingests}
+    for found in verdict.objects:
+        if found.kind is not ObjectKind.INGEST:
+            continue
+        folder: IngestDirectory | None = None if found.path is None else folders.get(found.path)
+        for ref in found.refs or (None,):
+            record: Any = None if ref is None else reached.graph.records.get(ref)
+            yield {
+                "namespace": None if ref is None else shown(ref.namespace),
+                "ref": shown(found.id if record is None else record.name),
+                "received": None if folder is None else folder.received,
+                "total": None if folder is None else folder.total,
+                "bytes": found.allocated,
+                **_facts(found),
+                "updated": None if folder is None else _time(folder.updated),
+                "expires": _time(record.expires) if record is not None else None,
+            }
+
+
+def _facts(found: StoreObject) -> _Row:
+    return {
+        "state": found.state.value,
+        "held_by": [_holder(ref) for ref in found.held_by],
+        "path": None if found.path is None else shown(found.path),
+        "note": found.note,
+    }
+
+
+def _holder(ref: Ref) -> str:
+    kind, name = describe(ref)
+    return f"{kind} {shown(name)}"
+
+
+def _labels(labels: Labels) -> dict[str, str]:
+    return {shown(key): shown(value) for key, value in sorted(labels.items())}
+
+
+def _time(time: UnixNano | None) -> str | None:
+    return None if time is None else show_time(time)

@@ -1,0 +1,102 @@
+"""A verification's memory: a run that was stopped goes on, one that ended is not believed again."""
+
+import pytest
+
+from drydock.model.errors import Refused
+from drydock.recover.memory import open_memory
+
+ROOT = b"/store"
+ONE, TWO = ("blob", "sha256:aa", 1, 2), ("blob", "sha256:bb", 3, 4)
+
+
+def _open(path, *, write=True):
+    return open_memory(ROOT, [bytes(path)], write=write)
+
+
+def test_a_stopped_run_is_gone_on_with(tmp_path):
+    """What was told is known to the next run, with its result."""
+    memory = _open(tmp_path)
+    memory.tell(ONE, True)
+    memory.tell(TWO, False)
+    memory.close()
+    again = _open(tmp_path)
+    assert again.known == {ONE: True, TWO: False}
+    again.close()
+
+
+def test_an_ended_run_is_read_anew(tmp_path):
+    """After the end nothing counts as read; what was wrong is a suspect, until it is right."""
+    memory = _open(tmp_path)
+    memory.tell(ONE, True)
+    memory.tell(TWO, False)
+    memory.finish()
+    memory.close()
+    again = _open(tmp_path)
+    assert (again.known, again.suspects) == ({}, {TWO})
+    again.tell(TWO, True)
+    again.finish()
+    again.close()
+    last = _open(tmp_path)
+    assert (last.known, last.suspects) == ({}, set())
+    last.close()
+
+
+def test_a_torn_line_is_dropped(tmp_path):
+    """A line that was being written when the run was killed does not spoil the next."""
+    memory = _open(tmp_path)
+    memory.tell(ONE, True)
+    memory.close()
+    (file,) = tmp_path.iterdir()
+    with file.open("ab") as end:
+        end.write(b'["blob", "sha2')
+    again = _open(tmp_path)
+    again.tell(TWO, True)
+    again.close()
+    last = _open(tmp_path)
+    assert last.known == {ONE: True, TWO: True}
+    last.close()
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b'["blob", 1, 2, 3, 4]\n', b"\xff\n", b"[[]]\n", b'["finished", 1]\n'])
+def test_nonsense_is_passed_over(line, tmp_path):
+    """Whatever stands in the file, it is no error and no knowledge."""
+    _open(tmp_path).close()
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(line)
+    memory = _open(tmp_path)
+    assert (memory.known, memory.suspects) == ({}, set())
+    memory.close()
+
+
+def test_two_runs_do_not_share_it(tmp_path):
+    """A second run of the same root is refused while the first goes on."""
+    memory = _open(tmp_path)
+    with pytest.raises(Refused):
+        _open(tmp_path)
+    memory.close()
+
+
+def test_reading_makes_and_changes_nothing(tmp_path):
+    """Without results to tell, no file is made, and one that is there stays as it is."""
+    _open(tmp_path / "none", write=False).close()
+    assert not (tmp_path / "none").exists()
+    memory = _open(tmp_path)
+    memory.tell(TWO, False)
+    memory.finish()
+    memory.close()
+    (file,) = tmp_path.iterdir()
+    before = file.read_bytes()
+    again = _open(tmp_path, write=False)
+    assert again.suspects == {TWO}
+    again.tell(ONE, True)
+    again.close()
+    assert file.read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_is_a_warning(tmp_path):
+    """The verification goes on without a memory, and says so."""
+    (tmp_path / "file").touch()
+    memory = _open(tmp_path / "file" / "below")
+    assert "not remembered" in memory.warning
+    memory.tell(ONE, True)
+    memory.finish()

@@ -1,0 +1,61 @@
+"""Lists as tables and documents: columns, amounts, and names that would harm a terminal."""
+
+import json
+
+from tests.support.scans import HOSTILE, scan_of_everything
+from tests.support.values import NOW, digest, image, store
+
+from drydock.model.documents import Config, Descriptor, Documents, Index, Manifest
+from drydock.model.listings import Listing, ListKind
+from drydock.model.names import RawPath
+from drydock.report.listing import listing_document, listing_lines
+from drydock.verdict.judge import judge
+from drydock.verdict.listing import list_kind
+
+
+def listings(kind):
+    """The list of a store in which everything has a hostile name."""
+    store = scan_of_everything().verdict.store
+    verdict, reached = judge(store, NOW)
+    return [Listing(RawPath(b"/store/" + HOSTILE), kind, list_kind(kind, verdict, reached, Documents()))]
+
+
+def test_hostile_names_are_escaped():
+    """No list, as table or document, has a character that a terminal acts on."""
+    for kind in ListKind:
+        lines = list(listing_lines(listings(kind)))
+        assert all(line.isprintable() for line in lines)
+        text = json.dumps(listing_document(listings(kind), kind, NOW), ensure_ascii=False)
+        assert text.isprintable()
+
+
+def test_every_row_is_a_line():
+    """Title, head, one line a row; columns begin where their titles do."""
+    for kind in ListKind:
+        [listing] = listings(kind)
+        title, *lines = listing_lines([listing])
+        assert title.endswith(f": {len(listing.rows)} {kind.value}")
+        assert len(lines) == (len(listing.rows) + 1 if listing.rows else 0)
+        if lines:
+            names = [str(row["namespace"] or "-") for row in listing.rows]
+            assert [line.split()[0] for line in lines[1:]] == names
+            second = lines[0].index(" " + lines[0].split()[1]) + 1
+            assert all(line[second - 1] == " " and line[second] != " " for line in lines)
+
+
+def test_an_image_of_several_platforms():
+    """Whole and incomplete platforms, and the bytes that are there, each blob once."""
+    one, two = Manifest(Descriptor(digest(3)), (Descriptor(digest(4)),)), Manifest(None, (Descriptor(digest(9)),))
+    documents = Documents(
+        {
+            digest(1): Index(
+                (Descriptor(digest(2), platform=b"linux/amd64"), Descriptor(digest(5), platform=b"linux/arm64"))
+            ),
+            digest(2): one,
+            digest(5): two,
+            digest(3): Config((digest(7),), b"linux/amd64"),
+        }
+    )
+    verdict, reached = judge(store(image(digest(1)), files=[digest(number) for number in range(1, 6)]), NOW)
+    [row] = list_kind(ListKind.IMAGES, verdict, reached, documents)
+    assert (row["platforms"], row["incomplete"], row["bytes"]) == (["linux/amd64"], ["linux/arm64"], 15)

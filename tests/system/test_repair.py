@@ -1,0 +1,211 @@
+"""Images that real engines cannot pull any more: after ``drydock repair --apply`` they can, and run."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fixtures.recipes.docker_interrupted_pull import PORT, images
+from tests.engines.containerd import Containerd
+from tests.engines.hosts import docker_on
+from tests.engines.images import Image, base_of, busybox_layer, layer, noise
+from tests.engines.registry import Registry
+from tests.engines.sandbox import Sandbox
+from tests.support import gobbolt
+from tests.support.captures import capture, clock, unpack
+from tests.support.documents import run
+from tests.support.records import CONTENT, folders
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.engine,
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}"),
+]
+
+OVERLAYFS = "io.containerd.snapshotter.v1.overlayfs"
+
+
+@dataclass
+class Broken:
+    """A root and one image in it, to be broken."""
+
+    root: Path
+    image: Image
+
+    def blob(self, blob):
+        """Path of a blob."""
+        return self.root / CONTENT / "blobs" / blob.digest.replace(":", "/")
+
+    def folder(self, length):
+        """Path of the folder that the first ``length`` layers' last one was unpacked to."""
+        rows = folders(self.root / OVERLAYFS / "metadata.db")
+        chain = self.image.chain_id(length).encode()
+        (name,) = [name for name in rows if name.split(b"/", 2)[2] == chain]
+        return self.root / OVERLAYFS / rows[name]
+
+    def unlink_layer(self):
+        """The last layer's blob is gone."""
+        self.blob(self.image.layers[-1]).unlink()
+
+    def truncate_layer(self):
+        """The last layer's blob has no bytes."""
+        self.blob(self.image.layers[-1]).write_bytes(b"")
+
+    def flip_layer(self):
+        """The last layer's blob has its size, and other bytes."""
+        path = self.blob(self.image.layers[-1])
+        data = bytearray(path.read_bytes())
+        data[600] ^= 0xFF
+        path.write_bytes(data)
+
+    def unlink_config(self):
+        """The config is gone."""
+        self.blob(self.image.config).unlink()
+
+    def empty_manifest(self):
+        """The manifest has no bytes."""
+        self.blob(self.image.manifest).write_bytes(b"")
+
+    def remove_folder(self):
+        """The folder of the last layer is gone."""
+        shutil.rmtree(self.folder(None))
+
+    def remove_base(self):
+        """The folder of the first layer is gone: everything stands on it."""
+        shutil.rmtree(self.folder(1))
+
+    def empty_files(self):
+        """Files of the first layer have no bytes, as after a power cut."""
+        (self.folder(1) / "fs/bin/busybox").write_bytes(b"")
+
+
+# What is broken, and what repair has to be told.
+PULL = ("unlink_layer", "truncate_layer", "flip_layer")
+USE = {
+    "unlink_config": (),
+    "empty_manifest": (),
+    "remove_folder": ("--accept-loss", "web"),
+    "remove_base": ("--accept-loss", "web"),
+    "empty_files": ("--unpacked", "--accept-loss", "web"),
+}
+
+
+def copies(tmp_path, taken):
+    """The capture twice: to be shown broken, and to be mended."""
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+        unpack(taken, tmp_path / name)
+        yield tmp_path / name
+
+
+@pytest.mark.parametrize("what", PULL)
+def test_docker_resumes_a_pull_that_failed_for_ever(what, tmp_path):
+    """The pull of tools:2 fails on a whole layer that is damaged; once its record is dropped it ends, and runs."""
+    taken = capture("docker-28.5-interrupted-pull")
+    data = () if what != "flip_layer" else ("--data",)
+    for host in copies(tmp_path, taken):
+        base = base_of(host / taken.root / CONTENT, taken.facts["dockerd"]["images"][0]["id"])
+        served = images(base)
+        getattr(Broken(host / taken.root, served["tools:2"]), what)()
+        if host.name == "after":
+            _repair(host, tmp_path, *data, now=clock(taken))
+        with docker_on(taken, host, tmp_path / f"docker {host.name}") as docker:
+            with Registry(docker.sandbox.listen(PORT), served):
+                if host.name == "before":
+                    with pytest.raises(RuntimeError):
+                        docker.docker("pull", "-q", "127.0.0.1:5000/tools:2")
+                    continue
+                docker.docker("pull", "-q", "127.0.0.1:5000/tools:2")
+            for path, *made in (("/opt/one", 2, 120), ("/opt/three", 5, 100)):
+                assert _hash_in(docker, "127.0.0.1:5000/tools:2", path) == _sha256(*made)
+
+
+@pytest.mark.parametrize("what", USE)
+def test_docker_uses_an_image_again(what, tmp_path):
+    """shop:1 does not run, and a pull does not help; after repair it pulls and runs; what was to be lost was named."""
+    taken = capture("docker-28.5-interrupted-pull")
+    for host in copies(tmp_path, taken):
+        base = base_of(host / taken.root / CONTENT, taken.facts["dockerd"]["images"][0]["id"])
+        served = images(base)
+        getattr(Broken(host / taken.root, served["shop:1"]), what)()
+        if host.name == "after":
+            if "web" in USE[what]:
+                found = USE[what][:-2]
+                said = run("repair", *found, "--now", clock(taken), "--state", tmp_path / "state", host, status=2)
+                assert "container web (namespace moby)" in said.partition("WOULD BE LOST")[2].partition("kept:")[0]
+            _repair(host, tmp_path, *USE[what], now=clock(taken))
+        with docker_on(taken, host, tmp_path / f"docker {host.name}") as docker:
+            with Registry(docker.sandbox.listen(PORT), served):
+                if host.name == "before":
+                    with pytest.raises(RuntimeError):
+                        _pull_and_hash(docker)
+                    continue
+                assert _pull_and_hash(docker) == _sha256(1, 60)
+            # dockerd does not load a container whose snapshot is gone (moby daemon/daemon.go load, v28.5).
+            assert docker.docker("ps", "-a", "--format", "{{.Names}}").split() == (
+                [] if "web" in USE[what] else ["web"]
+            )
+            assert json.loads(docker.docker("system", "df", "--format", "json").splitlines()[0])["TotalCount"] == "1"
+
+
+@pytest.mark.parametrize("what", [*PULL, *USE])
+def test_containerd_pulls_again(what, tmp_path):
+    """Containerd 1.6 pulls an image, is stopped, loses data, and cannot use or pull it; after repair it can."""
+    made = Image((busybox_layer(), layer({"srv/": b"", "srv/shop": noise(1, 60)})))
+    root = tmp_path / "var/lib/containerd"
+    root.mkdir(parents=True)
+    options = () if what != "flip_layer" else ("--data",)
+    options += ("--unpacked",) if what == "empty_files" else ()
+    with Sandbox(tmp_path) as sandbox, Registry(sandbox.listen(PORT), {"shop:1": made}) as registry:
+        name = f"{registry.address}/shop:1"
+        with Containerd(sandbox, root, collect=True) as engine:
+            if engine.version()[:4] != "1.6.":
+                pytest.skip(f"this machine's containerd is {engine.version()}, not 1.6")
+            _use(engine, name)
+            if what in PULL:
+                # So that the layer is wanted: it is unpacked again, as after a change of snapshotter.
+                engine.ctr("snapshots", "rm", made.chain_id())
+        broken = Broken(root, made)
+        getattr(broken, what)()
+        with Containerd(sandbox, root, collect=True) as engine, pytest.raises(RuntimeError):
+            _use(engine, name)
+        said = _repair(tmp_path, tmp_path, *options)
+        assert name in said
+        with Containerd(sandbox, root, collect=True) as engine:
+            _use(engine, name)
+    assert "No damage found" in run("verify", "--data", "--unpacked=content", "--state", tmp_path / "s", tmp_path)
+
+
+def _repair(host, tmp_path, *options, now=None):
+    times = () if now is None else ("--now", now)
+    said = run("repair", "--apply", "--yes", *options, *times, "--state", tmp_path / "state", host, status=0)
+    for database in host.rglob("*.db"):
+        if database.name in {"meta.db", "metadata.db"}:
+            assert gobbolt.check(database) == (0, "")
+    return said
+
+
+def _hash_in(docker, image, path):
+    return docker.docker("run", "--rm", "--network", "none", image, "/bin/busybox", "sha256sum", path).split()[0]
+
+
+def _pull_and_hash(docker):
+    docker.docker("pull", "-q", "127.0.0.1:5000/shop:1")
+    return _hash_in(docker, "127.0.0.1:5000/shop:1", "/srv/shop")
+
+
+def _use(engine, name):
+    """Pull, and check a file in a container: ctr's status is the container's, where its output may be cut short."""
+    engine.ctr("images", "pull", "--plain-http", name)
+    check = f"echo '{_sha256(1, 60)}  /srv/shop' | /bin/busybox sha256sum -c"
+    try:
+        engine.ctr("run", "--rm", "--cgroup", "", name, "one", "/bin/busybox", "sh", "-c", check)
+    finally:
+        engine.ctr("containers", "rm", "one", check=False)
+
+
+def _sha256(seed, kib):
+    return hashlib.sha256(noise(seed, kib)).hexdigest()

@@ -1,0 +1,237 @@
+"""Verifying what real engines unpacked: nothing is said of it, whatever a layer holds; and long runs are resumed."""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import tarfile
+
+import pytest
+from fixtures.recipes.docker_interrupted_pull import PORT
+from tests.engines.containerd import Containerd
+from tests.engines.images import Blob, Image, busybox_layer, noise, write_archive
+from tests.engines.registry import Registry
+from tests.engines.sandbox import Sandbox
+from tests.support.captures import capture
+from tests.support.documents import run
+from tests.support.records import CONTENT
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+_INDEX = "application/vnd.oci.image.index.v1+json"
+_CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
+
+
+def _entry(tar, name, kind=tarfile.REGTYPE, data=b"", **fields):
+    info = tarfile.TarInfo(name)
+    info.type, info.size, info.mode = kind, len(data), 0o644
+    for field, value in fields.items():
+        setattr(info, field, value)
+    tar.addfile(info, io.BytesIO(data))
+
+
+def _rich(upper):
+    """A layer with everything a layer can hold; ``upper`` removes and replaces what the lower one has."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        if not upper:
+            _entry(tar, "all/", tarfile.DIRTYPE, mode=0o755)
+            _entry(tar, "all/file", data=noise(1, 3), mode=0o4711, uid=1000, gid=77777)
+            _entry(tar, "all/gone", data=b"x")
+            _entry(tar, "all/folder/below", data=b"x")
+            _entry(tar, "hidden/one", data=b"1")
+            _entry(tar, "hidden/two", data=b"2")
+            _entry(tar, "usr/lib/", tarfile.DIRTYPE, mode=0o1777)
+            _entry(tar, "lib", tarfile.SYMTYPE, linkname="usr/lib")
+            _entry(tar, "lib/behind", data=b"behind a link")
+            _entry(tar, "all/empty")
+            _entry(tar, "all/dev", tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o666)
+            _entry(tar, "all/disk", tarfile.BLKTYPE, devmajor=7, devminor=250)
+            _entry(tar, "all/pipe", tarfile.FIFOTYPE, mode=0o600)
+            _entry(tar, "all/second", tarfile.LNKTYPE, linkname="all/file", mode=0o4711, uid=1000, gid=77777)
+            _entry(tar, "all/cap", data=b"cap", pax_headers={
+                "SCHILY.xattr.security.capability": _CAPABILITY.decode("utf-8", "surrogateescape"),
+                "SCHILY.xattr.user.note": "kept",
+            })  # fmt: skip
+            _entry(tar, "all/\u00fcmlaut \u202e name", data=b"x")
+            _entry(tar, "all/" + "n" * 200, data=b"x")
+            _entry(tar, "twice", data=b"first")
+            _entry(tar, "twice", data=b"second time", mode=0o600)
+            _entry(tar, "./dotted/./path", data=b"x")
+        else:
+            _entry(tar, "all/.wh.gone")
+            _entry(tar, "all/.wh.folder")
+            _entry(tar, "hidden/.wh..wh..opq")
+            _entry(tar, "hidden/three", data=b"3")
+            _entry(tar, "all/file", data=noise(2, 2), mode=0o600)
+            _entry(tar, "all/dangling", tarfile.SYMTYPE, linkname="/no/where")
+    raw = buffer.getvalue()
+    return Blob(_GZIP, gzip.compress(raw, mtime=0)), "sha256:" + hashlib.sha256(raw).hexdigest()
+
+
+class Rich(Image):
+    """An image of gzipped layers: their digests are not the diff ids."""
+
+    @property
+    def config(self):
+        """The config, with the digests of what is unpacked."""
+        made = json.loads(super().config.data)
+        made["rootfs"]["diff_ids"] = [self.layers[0].digest, _rich(False)[1], _rich(True)[1]]
+        return Blob("application/vnd.oci.image.config.v1+json", json.dumps(made).encode())
+
+
+def _image():
+    return Rich((busybox_layer(), _rich(False)[0], _rich(True)[0]))
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A root into which containerd unpacked the image, with overlayfs and with native."""
+    made = tmp_path / "var/lib/containerd"
+    made.mkdir(parents=True)
+    archive = tmp_path / "rich.tar"
+    write_archive(archive, {"docker.io/library/rich:1": _image()})
+    with Sandbox(tmp_path) as sandbox, Containerd(sandbox, made, collect=False) as engine:
+        for snapshotter in ("overlayfs", "native"):
+            engine.ctr("images", "import", "--snapshotter", snapshotter, archive)
+    return made
+
+
+def _verify(where, tmp_path, *options, status=None):
+    said = run("verify", *options, "--format", "json", "--state", tmp_path / "state", where, status=status)
+    (found,) = json.loads(said)["roots"]
+    found["findings"] = [each for each in found["findings"] if each["severity"] != "note"]
+    return found
+
+
+@pytest.mark.engine
+def test_what_an_engine_unpacked_is_as_in_its_layers(root, tmp_path):
+    """Owners, modes, links, devices, attributes, whiteouts, opaque folders, odd names: no difference is seen."""
+    found = _verify(root, tmp_path, "--data", "--unpacked=content", status=0)
+    assert found["findings"] == []
+    assert found["unpacked"]["done"] == 6
+    assert found["unpacked"]["not_comparable"] == 0
+    (image,) = found["images"]
+    (platform,) = image["platforms"]
+    assert (platform["state"], platform["unpacked"]) == ("complete", ["native", "overlayfs"])
+
+
+def _copy(path):
+    """A file of its own, in place of a hard link to one like it."""
+    path.unlink()
+    path.write_bytes(noise(1, 3))
+    os.chown(path, 1000, 77777)
+    path.chmod(0o4711)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    ("path", "damage"),
+    [
+        ("all/cap", lambda path: os.removexattr(path, "security.capability")),
+        ("all/second", _copy),
+        ("lib", lambda path: (path.unlink(), path.symlink_to("usr/lib64"))),
+        ("all/dev", lambda path: (path.unlink(), os.mknod(path, 0o020666, os.makedev(1, 5)))),
+        ("usr/lib/behind", lambda path: path.write_bytes(b"")),
+        ("all/empty", lambda path: path.write_bytes(b"no more")),
+    ],
+    ids=["attribute", "hard link", "link", "device", "empty", "full"],
+)  # fmt: skip
+def test_each_kind_of_difference_is_seen(path, damage, root, tmp_path):
+    """One path of the second layer is changed behind the engine's back, in overlayfs."""
+    (fs,) = [each.parent for each in root.glob("io.containerd.snapshotter.v1.overlayfs/snapshots/*/fs/twice")]
+    damage(fs / path)
+    found = _verify(root, tmp_path, "--unpacked", status=2)["findings"]
+    assert [each["code"] for each in found] == ["snapshot-differs"]
+    assert "1 entries are not as in layer" in found[0]["message"]
+    assert os.path.basename(path) in found[0]["message"]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", ["all/gone", "hidden"])
+def test_a_lost_whiteout_is_seen(name, root, tmp_path):
+    """What the upper layer removes would come back: the mark is gone, in overlayfs."""
+    (fs,) = [
+        each.parent.parent for each in root.glob("io.containerd.snapshotter.v1.overlayfs/snapshots/*/fs/hidden/three")
+    ]
+    if name == "hidden":
+        os.removexattr(fs / name, "trusted.overlay.opaque")
+    else:
+        (fs / name).unlink()
+    found = _verify(root, tmp_path, "--unpacked", status=2)["findings"]
+    assert [each["code"] for each in found] == ["snapshot-differs"]
+
+
+@pytest.mark.engine
+def test_a_damaged_layer_does_not_damn_what_was_unpacked_from_it(root, tmp_path):
+    """Without --data nobody knows yet that the layer's bytes are wrong: the snapshot is not compared with them."""
+    blob = root / CONTENT / "blobs" / _image().layers[1].digest.replace(":", "/")
+    data = bytearray(blob.read_bytes())
+    data[-1] ^= 0xFF
+    blob.write_bytes(data)
+    found = _verify(root, tmp_path, "--unpacked", status=8)["findings"]
+    assert {each["code"] for each in found} == {"unreadable-layer"}
+    assert "snapshot" not in run("repair", "--unpacked", "--state", tmp_path / "state", root)
+
+
+def test_a_run_that_was_stopped_goes_on(unpacked, tmp_path):
+    """With no time at all nothing is read and the status says so; what a run has read the next does not read again."""
+    taken = capture("docker-28.5-interrupted-pull")
+    host = unpacked(taken)
+    now = ("--now", taken.taken_at)
+    first = _verify(host, tmp_path, "--data", "--max-duration", "0s", *now, status=4)
+    assert (first["data"]["done"], first["data"]["left"]) == (0, 17)
+    whole = _verify(host, tmp_path, "--data", *now, status=0)
+    assert (whole["data"]["done"], whole["data"]["left"], whole["data"]["resumed"]) == (17, 0, 0)
+    (memory,) = (tmp_path / "state").iterdir()
+    # As if it had been stopped in the middle.
+    memory.write_bytes(b'["blob", "x", 1, 1, true]\n')
+    from drydock.recover.memory import open_memory
+
+    told = open_memory(os.fsencode(host / taken.root), [os.fsencode(tmp_path / "state")], write=True)
+    for path in sorted((host / taken.root / CONTENT / "blobs/sha256").iterdir())[:5]:
+        info = path.stat()
+        told.tell(("blob", f"sha256:{path.name}", info.st_ino, info.st_mtime_ns), True)
+    told.close()
+    rest = _verify(host, tmp_path, "--data", *now, status=0)
+    assert (rest["data"]["done"], rest["data"]["resumed"]) == (17, 5)
+
+
+@pytest.mark.engine
+def test_a_platform_that_was_never_fetched_is_no_damage(tmp_path):
+    """Of an index for two platforms one is pulled: the other is absent, and nothing is found wrong."""
+    here = Image((busybox_layer(),))
+    other = Image((busybox_layer(),), ("/bin/busybox", "false"))
+    index = {
+        "schemaVersion": 2,
+        "mediaType": _INDEX,
+        "manifests": [
+            here.manifest.descriptor(platform={"os": "linux", "architecture": "amd64"}),
+            other.manifest.descriptor(platform={"os": "linux", "architecture": "s390x"}),
+        ],
+    }
+
+    class Several(Image):
+        @property
+        def manifest(self):
+            return Blob(_INDEX, json.dumps(index).encode())
+
+        @property
+        def blobs(self):
+            return (self.manifest, *here.blobs, *other.blobs)
+
+    root = tmp_path / "var/lib/containerd"
+    root.mkdir(parents=True)
+    served = {"two:1": Several(here.layers)}
+    with (
+        Sandbox(tmp_path) as sandbox,
+        Registry(sandbox.listen(PORT), served),
+        Containerd(sandbox, root, collect=True) as engine,
+    ):
+        engine.ctr("images", "pull", "--plain-http", "--platform", "linux/amd64", f"127.0.0.1:{PORT}/two:1")
+    found = _verify(root, tmp_path, "--data", status=0)
+    assert found["findings"] == []
+    platforms = {each["platform"]: each["state"] for each in found["images"][0]["platforms"]}
+    assert platforms == {"linux/amd64": "complete", "linux/s390x": "absent"}
