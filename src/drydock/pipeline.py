@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from drydock.evidence.roots import discover
-from drydock.evidence.store import Held, Progress, hold_store, read_store
+from drydock.evidence.store import Held, Progress, copy_store, hold_store, read_store
 from drydock.evidence.witness import witnesses
 from drydock.model.errors import DrydockError, EvidenceUnreadable, Refused, Usage
 from drydock.model.names import RawPath, UnixNano
@@ -41,6 +41,7 @@ def scan(
     verification: str = "size",
     state: RawPath | None = None,
     inventory: bool = False,
+    live: bool = False,
     progress: Progress | None = None,
 ) -> list[Scan]:
     """Say what is there, by state. Changes nothing.
@@ -52,18 +53,22 @@ def scan(
         verification: ``none``, ``size`` or ``digest``.
         state: where to look for runs that were stopped, besides the default places.
         inventory: say as well who holds what by name, and which pulls were interrupted (``Scan.inventory``).
+        live: take no lock, and read copies of the databases instead: for looking beside a running engine. What came or
+            went meanwhile is left out, and nothing may be removed on the strength of it.
         progress: told what was read.
 
     Returns:
         One scan for each containerd root found; none on a host without containerd storage.
 
     Raises:
-        EvidenceUnreadable: ``where`` is not a store.
+        EvidenceUnreadable: ``where`` is not a store, or, live, a database could not be copied.
         Refused: an engine uses it, or the clock is wrong.
     """
     scans: list[Scan] = []
     for root in discover(where):
-        options = _judged(root, now, measure=measure, verification=verification, state=state, progress=progress)
+        options = _judged(
+            root, now, measure=measure, verification=verification, state=state, live=live, progress=progress
+        )
         with options as judged:
             if inventory:
                 judged.scan.inventory = _inventory(judged)
@@ -259,9 +264,15 @@ def read_plans(path: str) -> list[Request]:
 
 
 def request(scan: Scan) -> Request:
-    """What asks :func:`apply` for the plan of a scan, as a plan file would."""
+    """What asks :func:`apply` for the plan of a scan, as a plan file would.
+
+    Raises:
+        Usage: it is of a live scan.
+    """
     from drydock.reclaim.plan_file import Request, plan_hash  # noqa: PLC0415 - a scan must start fast
 
+    if scan.live:
+        raise Usage("a live scan makes no plan: stop the engine, and plan anew")
     made = scan.plan
     return Request(made.root, made.now, made.policy, plan_hash(made))
 
@@ -309,12 +320,19 @@ def _judged(
     state: RawPath | None = None,
     progress: Progress | None = None,
     exclusive: bool = False,
+    live: bool = False,
 ) -> Iterator[_Judged]:
-    with hold_store(root, exclusive=exclusive) as held:
-        store = read_store(held, measure=measure, verification=verification, progress=progress)
+    with copy_store(root) if live else hold_store(root, exclusive=exclusive) as held:
+        if live:
+            from drydock.evidence.live import read_live  # noqa: PLC0415 - a scan must start fast
+
+            store = read_live(held, measure=measure, verification=verification, progress=progress)
+        else:
+            store = read_store(held, measure=measure, verification=verification, progress=progress)
         store.findings += unfinished_runs(root.path, state)
         at = UnixNano(time.time_ns()) if now is None else now
-        check_clock(at, store.newest())
+        # An engine at work records what came since ``now`` was taken.
+        check_clock(UnixNano(max(at, time.time_ns())) if live else at, store.newest())
         verdict, reached = judge(store, at)
         made = make_plan(verdict, reached, policy or Policy(), witnesses(held))
         yield _Judged(Scan(verdict, made), reached, held)

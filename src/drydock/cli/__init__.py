@@ -31,6 +31,7 @@ _COMMANDS = {
     "undo": "put back what a run moved and edited",
     "verify": "what is whole: records, bytes, and what was unpacked",
     "repair": "show what makes a broken image pull again; with --apply do it",
+    "fleet": "ask the scan documents of many hosts",
     "schema": "print the JSON Schema of a document",
     "bolt": "look into a bbolt file",
 }

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -36,6 +36,23 @@ def open_output(path: str | None) -> Iterator[TextIO]:
             yield file  # type: ignore[misc] # click types it as IO[Any]
     except OSError as error:
         raise ActionFailed(f"{shown(os.fsencode(path))}: {error.strerror}") from error
+
+
+@contextmanager
+def open_binary(path: str | None) -> Iterator[IO[bytes]]:
+    """stdout, or the file ``path`` written anew, for bytes.
+
+    Raises:
+        ActionFailed: the file cannot be written.
+    """
+    if path is None or path == "-":
+        yield sys.stdout.buffer
+        return
+    try:
+        with click.open_file(path, "wb", atomic=True) as file:
+            yield file
+    except OSError as error:
+        raise ActionFailed(f"{path}: {error.strerror}") from error
 
 
 def print_json(document: dict[str, Any], file: TextIO) -> None:

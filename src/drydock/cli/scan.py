@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 
 from drydock.cli.options import absolute_path, now_option, where_argument
-from drydock.cli.output import Plain, console, open_output, print_json, print_lines, warn_unread
+from drydock.cli.output import Plain, console, open_binary, open_output, print_json, print_lines, warn_unread
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath, UnixNano
+from drydock.model.text import shown
 
 if TYPE_CHECKING:
     from drydock.model.scans import Scan
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(("table", "tree", "json", "jsonl", "csv", "markdown", "html")),
+    type=click.Choice(("table", "tree", "json", "jsonl", "csv", "markdown", "html", "prometheus", "parquet")),
     default="table",
     show_default=True,
 )
@@ -50,6 +53,12 @@ if TYPE_CHECKING:
 @click.option(
     "--state", metavar="DIR", callback=absolute_path, help="Look there too for runs that were stopped before their end."
 )
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Beside a running engine: take no lock, read copies of the databases, leave out what comes or goes meanwhile.",
+)
+@click.option("--host", metavar="NAME", help="What the documents call this host. [default: its name]")
 @now_option
 @click.pass_context
 def scan(
@@ -64,17 +73,20 @@ def scan(
     verify: str,
     measure: str,
     state: RawPath | None,
+    live: bool,
+    host: str | None,
     now: UnixNano,
 ) -> None:
     """Say what is there, by state, with bytes. Changes nothing.
 
-    Needs the engine stopped: it takes shared locks on the databases. Exit status: 0, 1 something can be freed now,
-    2 damage, 8 something could not be read; they add up.
+    Needs the engine stopped, or --live: it takes shared locks on the databases. Exit status: 0, 1 something can be
+    freed now, 2 damage, 8 something could not be read; they add up.
     """
     from drydock.pipeline import scan as run  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.report.document import scan_document, scan_lines  # noqa: PLC0415 - the same
 
-    named = holders or form in ("tree", "markdown", "html")
+    named = holders or form in ("tree", "markdown", "html", "prometheus", "parquet")
+    began = time.monotonic()
     with show_progress() as progress:
         scans = run(
             where,
@@ -83,8 +95,17 @@ def scan(
             verification=verify,
             state=state,
             inventory=named,
+            live=live,
             progress=progress,
         )
+    name = shown(os.fsencode(os.uname().nodename if host is None else host))
+    if form == "parquet":
+        from drydock.report.parquet import write_parquet  # noqa: PLC0415 - only what is asked for is loaded
+        from drydock.report.rows import document_rows  # noqa: PLC0415 - the same
+
+        with open_binary(output) as raw:
+            write_parquet(document_rows(scan_document(scans, now, name)), raw)
+        _end(ctx, scans)
     with open_output(output) as file:
         if form in ("table", "tree") and not scans:
             print("No containerd storage on this host.", file=file)
@@ -94,12 +115,20 @@ def scan(
             print_scans(scans, console(file), where)
         elif form == "tree":
             _print_tree(scans, file, depth, top)
+        elif form == "prometheus":
+            from drydock.report.prometheus import metric_lines  # noqa: PLC0415 - only what is asked for is loaded
+
+            file.writelines(line + "\n" for line in metric_lines(scans, now, time.monotonic() - began))
         elif form == "json":
-            print_json(scan_document(scans, now), file)
+            print_json(scan_document(scans, now, name), file)
         elif form == "jsonl":
-            print_lines(scan_lines(scans, now), file)
+            print_lines(scan_lines(scans, now, name), file)
         else:
             file.writelines(_text(form, scans, now, where))
+    _end(ctx, scans)
+
+
+def _end(ctx: click.Context, scans: list[Scan]) -> NoReturn:
     warn_unread(scans)
     code = 0
     for found in scans:

@@ -11,9 +11,11 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from bbolt_reader import BoltError, Bucket, Database
 from bbolt_reader.verify import verify
+from drydock.evidence.copy import copy_database
 from drydock.evidence.directory import folder, names
 from drydock.evidence.locks import hold
 from drydock.model.errors import DrydockError
@@ -31,23 +33,24 @@ class _Unknown(Exception):
     """Something is there that this module does not know, so what is not there proves nothing."""
 
 
-def read_build_records(data: RawPath, findings: list[Finding]) -> frozenset[bytes] | None:
+def read_build_records(data: RawPath, findings: list[Finding], *, live: bool = False) -> frozenset[bytes] | None:
     """Ids of the cache records that are not marked deleted, over every ``metadata_v2.db``.
 
     Args:
         data: the data root.
         findings: what could not be read is added here.
+        live: read a copy instead of taking a lock.
 
     Returns:
         None where there is no database, or one cannot be read: every cache record's lease is kept then. So does a
         ``buildkit`` folder that was removed by hand: whether that was meant, only its owner knows.
     """
-    return _over(data, _CACHE, _cache_records, "build cache", findings)
+    return _over(data, _CACHE, _cache_records, "build cache", findings, live=live)
 
 
-def read_build_history(data: RawPath, findings: list[Finding]) -> frozenset[bytes] | None:
+def read_build_history(data: RawPath, findings: list[Finding], *, live: bool = False) -> frozenset[bytes] | None:
     """Build references over every ``history*.db``; None as for :func:`read_build_records`."""
-    return _over(data, _HISTORY, _history_records, "build history", findings)
+    return _over(data, _HISTORY, _history_records, "build history", findings, live=live)
 
 
 def _over(
@@ -56,6 +59,8 @@ def _over(
     read: Callable[[Bucket], Iterator[bytes]],
     what: str,
     findings: list[Finding],
+    *,
+    live: bool,
 ) -> frozenset[bytes] | None:
     where = RawPath(data + b"/buildkit")
     found: set[bytes] = set()
@@ -63,7 +68,7 @@ def _over(
     try:
         files = list(_files(data, pattern))
         for path in files:
-            with hold(path, exclusive=False) as lock, Database.from_fd(lock.fd, path) as database:
+            with _opened(path, live=live) as database:
                 _sound(database)
                 found.update(read(database.root))
     except FileNotFoundError:
@@ -76,6 +81,20 @@ def _over(
         findings.append(_unknown(where, "no database there", what, Severity.NOTE))
         return None
     return frozenset(found)
+
+
+@contextmanager
+def _opened(path: RawPath, *, live: bool) -> Iterator[Database]:
+    if not live:
+        with hold(path, exclusive=False) as lock, Database.from_fd(lock.fd, path) as database:
+            yield database
+        return
+    copied = copy_database(path)
+    try:
+        with Database.from_fd(copied.fd, path, mapped=False) as database:
+            yield database
+    finally:
+        os.close(copied.fd)
 
 
 def _sound(database: Database) -> None:

@@ -27,7 +27,11 @@ _BLOCK = 512
 
 
 def read_content(
-    root: RawPath, progress: Callable[[int], None] | None = None, known: Collection[Digest] = ()
+    root: RawPath,
+    progress: Callable[[int], None] | None = None,
+    known: Collection[Digest] = (),
+    *,
+    live: bool = False,
 ) -> Content:
     """List the blobs and ingests below a containerd root.
 
@@ -35,16 +39,20 @@ def read_content(
         root: absolute path of the containerd root.
         progress: called with the number of entries seen since its last call.
         known: digests that records name: one that a file has too is kept in memory once.
+        live: an engine may be at work: what goes while it is read is not there.
     """
-    return _Reader(root, progress, known).read()
+    return _Reader(root, progress, known, live=live).read()
 
 
 class _Reader:
     """Lists one content store."""
 
-    def __init__(self, root: RawPath, progress: Callable[[int], None] | None, known: Collection[Digest]) -> None:
+    def __init__(
+        self, root: RawPath, progress: Callable[[int], None] | None, known: Collection[Digest], *, live: bool
+    ) -> None:
         self._known = dict(zip(known, known, strict=True))
         self._root = root
+        self._live = live
         self._content = Content()
         self._measure = Measure()
         self._progress = progress
@@ -95,7 +103,12 @@ class _Reader:
                 path = RawPath(above + name)
                 digest = Digest(prefix + name)
                 digest = self._known.get(digest, digest)
-                found = entry.stat(follow_symlinks=False)
+                try:
+                    found = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    if self._live:
+                        continue
+                    raise
                 seen += 1
                 if self._progress is not None and not seen % 1000:
                     self._progress(1000)
@@ -126,7 +139,8 @@ class _Reader:
             try:
                 self._content.ingests.append(_ingest(descriptor, name, path))
             except OSError as error:
-                self._unreadable(path, error)
+                if not (self._live and isinstance(error, FileNotFoundError)):
+                    self._unreadable(path, error)
 
     def _unreadable(self, path: bytes, error: OSError) -> None:
         self._content.complete = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import TypeVar
 
 from drydock.model.findings import Finding, Place, Severity
@@ -14,12 +15,16 @@ from drydock.model.text import shown
 _T = TypeVar("_T")
 
 
-def read_owners(root: Root) -> Owners:
+def read_owners(root: Root, *, live: bool = False) -> Owners:
     """Who may own the leases of ``root``.
 
     Three cases, for each kind of owner: every data root was read, and what is in none of them is provably gone; one
     data root could not be read, and the kind is None; there is no data root at all (Kubernetes, or a root that was
     copied without its owner), or a setting that may name a further one could not be read, and every kind is None.
+
+    Args:
+        root: whose leases.
+        live: take no lock: an engine may be at work.
     """
     owners = Owners(findings=list(root.findings))
     if not root.docker:
@@ -37,8 +42,8 @@ def read_owners(root: Root) -> Owners:
         each = read_containers(data, owners.findings)
         containers = {**containers, **each} if containers is not None and each is not None else None
     images = _union(root, read_images, owners.findings)
-    records = _union(root, read_build_records, owners.findings)
-    history = _union(root, read_build_history, owners.findings)
+    records = _union(root, partial(read_build_records, live=live), owners.findings)
+    history = _union(root, partial(read_build_history, live=live), owners.findings)
     if root.docker_known:
         owners.containers, owners.images, owners.build_records, owners.build_history = (
             containers,

@@ -128,7 +128,11 @@ class Measure:
         try:
             with os.scandir(descriptor) as entries:
                 for entry in entries:
-                    found = entry.stat(follow_symlinks=False)
+                    try:
+                        found = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        # Beside a running container: what went takes nothing, and what is listed after it still counts.
+                        continue
                     if found.st_mode & _TYPE == stat.S_IFDIR:
                         pending.append((os.fsencode(entry.name), found.st_blocks))
                         continue

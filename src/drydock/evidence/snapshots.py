@@ -14,7 +14,7 @@ from bbolt_reader import Database
 from drydock.evidence.crew import measure_folders
 from drydock.evidence.directory import fingerprint, folder, names
 from drydock.evidence.rows import read_rows
-from drydock.evidence.sizes import Measure
+from drydock.evidence.sizes import Measure, Usage
 from drydock.model.data import Backend, LayoutKind, RowKind, SnapshotEntry
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
@@ -45,6 +45,7 @@ def read_backend(
     measure: Measure,
     recorded: bool,
     progress: Callable[[int], None] | None = None,
+    live: bool = False,
 ) -> Backend:
     """Read one snapshotter below a containerd root.
 
@@ -55,6 +56,7 @@ def read_backend(
         measure: counts allocated blocks.
         recorded: take the size of a committed snapshot from its row instead of measuring it.
         progress: called with the number of directories done since its last call.
+        live: an engine may be at work: what goes while it is read is not there.
     """
     backend = Backend(snapshotter, RawPath(PREFIX + snapshotter), layout(snapshotter))
     if database is not None:
@@ -65,7 +67,7 @@ def read_backend(
     try:
         with folder(root, backend.path, SNAPSHOTS) as descriptor:
             there = True
-            _entries(backend, descriptor, measure, recorded=recorded, progress=progress)
+            _entries(backend, descriptor, measure, recorded=recorded, progress=progress, live=live)
     except OSError as error:
         # Not there at all is an answer; what goes while it is read is none.
         if there or not isinstance(error, FileNotFoundError):
@@ -74,7 +76,8 @@ def read_backend(
         _blind(
             root, backend, f"{shown(snapshotter)}: there are snapshot directories and no rows: metadata.db may be lost"
         )
-    _note_older(root, backend)
+    if not live:  # beside an engine, numbers were given out since the rows were copied
+        _note_older(root, backend)
     return backend
 
 
@@ -101,36 +104,45 @@ def _entries(
     *,
     recorded: bool,
     progress: Callable[[int], None] | None,
+    live: bool,
 ) -> None:
     committed = {row.id for row in backend.rows.values() if row.kind is RowKind.COMMITTED and row.size is not None}
     listed = names(descriptor)
     known = backend.layout is not LayoutKind.FOREIGN
-    measured = [name for name in listed if known and not (recorded and _number(name) in committed)]
-    usages = measure_folders(measure, measured, descriptor, progress)
+    wanted = [name for name in listed if known and not (recorded and _number(name) in committed)]
+    measured = frozenset(wanted)
+    # Beside an engine one process measures: that is kinder to the host, and a folder may go at its turn.
+    usages = iter(()) if live else measure_folders(measure, wanted, descriptor, progress)
     for name in listed:
-        found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-        number = _number(name)
-        allocated = None
-        if known and not (recorded and number in committed):
-            usage = next(usages)
-            allocated = usage.allocated
-            if usage.skips:
-                backend.findings.append(
-                    Finding(
-                        "not-measured",
-                        Severity.NOTE,
-                        f"{shown(backend.name)} {shown(name)}: {usage.skipped[0]}"
-                        + (f" (and {usage.skips - 1} more)" if usage.skips > 1 else ""),
-                        Place(RawPath(b"/".join((backend.path, SNAPSHOTS, name)))),
-                        shown(name),
-                    )
-                )
-        elif progress is not None:
+        usage = None
+        try:
+            found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            if name in measured:
+                usage = measure.folder(name, descriptor) if live else next(usages)
+        except FileNotFoundError:
+            if not live:
+                raise
+            continue
+        if progress is not None and (live or usage is None):
             progress(1)
-        path = RawPath(b"/".join((backend.path, SNAPSHOTS, name)))
-        backend.entries.append(
-            SnapshotEntry(name, path, number, fingerprint(found), stat.S_ISDIR(found.st_mode), allocated)
+        backend.entries.append(_entry(backend, name, found, usage))
+
+
+def _entry(backend: Backend, name: bytes, found: os.stat_result, usage: Usage | None) -> SnapshotEntry:
+    path = RawPath(b"/".join((backend.path, SNAPSHOTS, name)))
+    if usage is not None and usage.skips:
+        backend.findings.append(
+            Finding(
+                "not-measured",
+                Severity.NOTE,
+                f"{shown(backend.name)} {shown(name)}: {usage.skipped[0]}"
+                + (f" (and {usage.skips - 1} more)" if usage.skips > 1 else ""),
+                Place(path),
+                shown(name),
+            )
         )
+    allocated = None if usage is None else usage.allocated
+    return SnapshotEntry(name, path, _number(name), fingerprint(found), stat.S_ISDIR(found.st_mode), allocated)
 
 
 def _number(name: bytes) -> int | None:

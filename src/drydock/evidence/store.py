@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from bbolt_reader import BoltError, Database
 from bbolt_reader.verify import verify
 from drydock.evidence.content import read_content
+from drydock.evidence.copy import copy_database
 from drydock.evidence.directory import folder, names
-from drydock.evidence.locks import Lock, hold
+from drydock.evidence.locks import hold
 from drydock.evidence.metadata import read_metadata
 from drydock.evidence.owners import read_owners
 from drydock.evidence.sizes import Measure
@@ -34,11 +35,14 @@ Progress = Callable[[str, int], None]
 
 @dataclass(slots=True)
 class File:
-    """One database of a root, locked; ``database`` is None where it cannot be opened as bbolt."""
+    """One database of a root, locked or copied; ``database`` is None where it cannot be opened as bbolt."""
 
     path: RawPath
     """Absolute."""
-    lock: Lock
+    fd: int
+    """The locked file, or the copy; open for as long as the store is held."""
+    allocated: int
+    """Bytes of allocated blocks of the file."""
     database: Database | None = None
     findings: list[Finding] = field(default_factory=list)
 
@@ -50,7 +54,7 @@ class File:
 
 @dataclass(slots=True)
 class Held:
-    """The databases of one root with the locks on them."""
+    """The databases of one root with the locks on them, or copies of them."""
 
     root: Root
     metadata: File | None
@@ -58,6 +62,12 @@ class Held:
     backends: dict[bytes, File | None]
     """Each snapshotter folder's metadata.db; None where it has none."""
     findings: list[Finding] = field(default_factory=list)
+    live: bool = False
+    """Whether these are copies: an engine may be at work, and nothing may be decided by them."""
+
+    def files(self) -> list[File]:
+        """Every database that is there."""
+        return [file for file in (self.metadata, *self.backends.values()) if file is not None]
 
 
 @contextmanager
@@ -73,21 +83,47 @@ def hold_store(root: Root, *, exclusive: bool) -> Iterator[Held]:
         EvidenceUnreadable: the root or a database file cannot be opened.
     """
     with ExitStack() as stack:
-        held = Held(root, None, {})
-        path = RawPath(os.path.join(root.path, METADATA))
-        if _is_there(path):
-            held.metadata = _hold(stack, path, exclusive=exclusive)
-        for snapshotter in _snapshotters(root, held):
-            database = RawPath(os.path.join(root.path, PREFIX + snapshotter, DATABASE))
-            held.backends[snapshotter] = _hold(stack, database, exclusive=exclusive) if _is_there(database) else None
-        yield held
+
+        def lock(path: RawPath) -> File:
+            held = stack.enter_context(hold(path, exclusive=exclusive))
+            return _open(stack, path, held.fd, os.fstat(held.fd).st_blocks * _BLOCK, mapped=True)
+
+        yield _collect(Held(root, None, {}), lock)
+
+
+@contextmanager
+def copy_store(root: Root) -> Iterator[Held]:
+    """Copies in memory of every database of a root: for looking at it while its engine runs. Takes no lock.
+
+    Raises:
+        EvidenceUnreadable: the root or a database file cannot be opened, or copied.
+    """
+    with ExitStack() as stack:
+
+        def copy(path: RawPath) -> File:
+            copied = copy_database(path)
+            stack.callback(os.close, copied.fd)
+            return _open(stack, path, copied.fd, copied.allocated, mapped=False)
+
+        yield _collect(Held(root, None, {}, live=True), copy)
+
+
+def _collect(held: Held, take: Callable[[RawPath], File]) -> Held:
+    root = held.root
+    path = RawPath(os.path.join(root.path, METADATA))
+    if _is_there(path):
+        held.metadata = take(path)
+    for snapshotter in _snapshotters(root, held):
+        database = RawPath(os.path.join(root.path, PREFIX + snapshotter, DATABASE))
+        held.backends[snapshotter] = take(database) if _is_there(database) else None
+    return held
 
 
 def read_store(held: Held, *, measure: str, verification: str, progress: Progress | None = None) -> Store:
     """Read everything below a root whose databases are held.
 
     Args:
-        held: from :func:`hold_store`.
+        held: from :func:`hold_store` or :func:`copy_store`.
         measure: ``recorded`` takes sizes of committed snapshots from their rows, ``disk`` measures every directory.
         verification: how blobs are compared with their records: ``none``, ``size`` or ``digest``.
         progress: told what was done.
@@ -95,13 +131,13 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
     root = held.root.path
     if progress is not None:
         progress("records", 1)
-    metadata = _metadata(held)
+    metadata = read_records(held)
     store = Store(
         held.root,
         metadata,
-        read_content(root, _part(progress, "content"), {blob.digest for blob in metadata.blobs}),
+        read_content(root, _part(progress, "content"), {blob.digest for blob in metadata.blobs}, live=held.live),
         {},
-        read_owners(held.root),
+        read_owners(held.root, live=held.live),
         measure,
         verification,
         findings=list(held.findings),
@@ -122,6 +158,7 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
             measure=sizes,
             recorded=measure == "recorded",
             progress=_part(progress, f"snapshots of {shown(snapshotter)}"),
+            live=held.live,
         )
         if file is not None:
             backend.complete = backend.complete and file.is_sound
@@ -130,13 +167,13 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
             # Its configured folder is not this one: what lies here is somebody's, or old.
             backend.layout = LayoutKind.FOREIGN
         store.backends[snapshotter] = backend
-    for file in (held.metadata, *held.backends.values()):
-        if file is not None:
-            store.database_bytes += os.fstat(file.lock.fd).st_blocks * _BLOCK
+    store.database_bytes = sum(file.allocated for file in held.files())
+    store.live = held.live
     return store
 
 
-def _metadata(held: Held) -> Metadata:
+def read_records(held: Held) -> Metadata:
+    """Every record of the meta.db of a held root; incomplete, with a finding, where it has none that can be read."""
     file = held.metadata
     if file is None:
         path = RawPath(os.path.join(held.root.path, METADATA))
@@ -179,11 +216,10 @@ def _is_there(path: RawPath) -> bool:
     return True
 
 
-def _hold(stack: ExitStack, path: RawPath, *, exclusive: bool) -> File:
-    lock = stack.enter_context(hold(path, exclusive=exclusive))
-    file = File(path, lock)
+def _open(stack: ExitStack, path: RawPath, fd: int, allocated: int, *, mapped: bool) -> File:
+    file = File(path, fd, allocated)
     try:
-        file.database = stack.enter_context(Database.from_fd(lock.fd, path))
+        file.database = stack.enter_context(Database.from_fd(fd, path, mapped=mapped))
         damages = list(verify(file.database))
         file.database.release()
     except BoltError as error:

@@ -20,11 +20,9 @@ def witnesses(held: Held) -> list[Witness]:
         OSError: a database cannot be read.
     """
     seen: list[Witness] = []
-    for file in (held.metadata, *held.backends.values()):
-        if file is None:
-            continue
-        size = os.fstat(file.lock.fd).st_size
+    for file in held.files():
+        size = os.fstat(file.fd).st_size
         length = min(size, 2 * file.database.page_size if file.database is not None else _METAS)
-        digest = hashlib.sha256(os.pread(file.lock.fd, length, 0)).hexdigest()
+        digest = hashlib.sha256(os.pread(file.fd, length, 0)).hexdigest()
         seen.append(Witness(RawPath(os.path.relpath(file.path, held.root.path)), size, digest))
     return seen

@@ -34,6 +34,21 @@ class Scan:
     """Who holds what by name; None where it was not asked for."""
 
     @property
+    def live(self) -> bool:
+        """Whether it was made beside an engine that may have been at work."""
+        return self.verdict.store.live
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything could be read: the records, the rows and the data."""
+        store = self.verdict.store
+        return (
+            store.metadata.complete
+            and store.content.complete
+            and all(backend.complete for backend in store.backends.values())
+        )
+
+    @property
     def withheld(self) -> tuple[Withheld, ...]:
         """What looks free and is kept."""
         return self.plan.withheld

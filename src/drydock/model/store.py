@@ -29,6 +29,8 @@ class Store:
     """Blobs whose bytes do not hash to their name; empty unless ``verified`` is ``digest``."""
     database_bytes: int = 0
     """Bytes of allocated blocks of meta.db and every metadata.db."""
+    live: bool = False
+    """Whether it was read while its engine may have been at work."""
     findings: list[Finding] = field(default_factory=list)
     """What was wrong with the files as such; the parts carry their own findings."""
 

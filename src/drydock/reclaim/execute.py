@@ -64,7 +64,7 @@ def execute(
         anchor = open_anchor(plan.root)
         stack.callback(anchor.close)
         edits = _edits(plan, held)
-        kept = open_state(state, sum(os.fstat(each.file.lock.fd).st_size for each in edits), places_with(None))
+        kept = open_state(state, sum(os.fstat(each.file.fd).st_size for each in edits), places_with(None))
         stack.callback(kept.close)
         apart = None
         if quarantine is not None:
@@ -133,7 +133,7 @@ def _edits(plan: Plan, held: Held) -> list[_Edit]:
 
 def _back_up(file: File, kept: State, root: RawPath) -> RawPath:
     name = os.path.relpath(file.path, root).replace(b"/", b".")
-    return back_up(file.lock.fd, name, kept.fd, kept.path)
+    return back_up(file.fd, name, kept.fd, kept.path)
 
 
 def _edit(
@@ -157,14 +157,14 @@ def _edit(
 
     try:
         try:
-            fields = edit(each.file.lock.fd, path, deletions, note)
+            fields = edit(each.file.fd, path, deletions, note)
         except DiskFull:
             if not make_room():
                 raise
-            fields = edit(each.file.lock.fd, path, deletions, note)
+            fields = edit(each.file.fd, path, deletions, note)
         wrong = _compare(each, store)
         if wrong:
-            revert(each.file.lock.fd, path, fields)
+            revert(each.file.fd, path, fields)
             wrong = f"{shown(path)}: {wrong} after the edit, so it was taken back"
     except ActionFailed as error:
         wrong = str(error)
@@ -179,7 +179,7 @@ def _edit(
 def _compare(each: _Edit, store: Store) -> str:
     """Read the database once more: what differs from what the plan should have left; empty where nothing does."""
     try:
-        with Database.from_fd(each.file.lock.fd, each.file.path) as database:
+        with Database.from_fd(each.file.fd, each.file.path) as database:
             if each.snapshotter is None:
                 left = _refs(read_metadata(database, each.file.path))
                 gone = {end.ref for end in each.plan.leases} | {drop.ref for drop in each.plan.records}

@@ -85,7 +85,7 @@ def _hindrance(held: Held, entry: Entry) -> str:
     if file is None:
         return f"{shown(entry.path)} is not there"
     try:
-        stands = standing(file.lock.fd, file.path, entry.fields)
+        stands = standing(file.fd, file.path, entry.fields)
     except ActionFailed as error:
         return str(error)
     return f"{shown(entry.path)}: {stands.value}" if stands is Standing.MOVED else ""
@@ -95,11 +95,11 @@ def _unedit(held: Held, entry: Entry, barred: str) -> EditOutcome:
     backup = RawPath(unshown(str(entry.fields.get("backup", ""))))
     file = _find(held, entry.path)
     try:
-        if file is not None and standing(file.lock.fd, file.path, entry.fields) is Standing.FORMER:
+        if file is not None and standing(file.fd, file.path, entry.fields) is Standing.FORMER:
             return EditOutcome(entry.path, 0, 0, Status.DONE, "it is as it was before the edit", backup)
         if file is None or barred:
             return EditOutcome(entry.path, 0, 0, Status.FAILED, f"left as it is: {barred}", backup)
-        revert(file.lock.fd, file.path, entry.fields)
+        revert(file.fd, file.path, entry.fields)
     except ActionFailed as error:
         return EditOutcome(entry.path, 0, 0, Status.FAILED, str(error), backup)
     return EditOutcome(entry.path, 0, 0, Status.DONE, "its former contents are back", backup)

@@ -22,14 +22,20 @@ SCHEMA = "drydock.scan/1"
 Document = dict[str, Any]
 
 
-def scan_document(scans: Iterable[Scan], now: UnixNano) -> Document:
-    """One document for everything that was scanned."""
-    return {**_head(now), "roots": [{**_root(scan), **_parts(scan)} for scan in scans]}
+def scan_document(scans: Iterable[Scan], now: UnixNano, host: str = "") -> Document:
+    """One document for everything that was scanned.
+
+    Args:
+        scans: what was scanned.
+        now: when it was.
+        host: where, as text that can be shown.
+    """
+    return {**_head(now, host), "roots": [{**_root(scan), **_parts(scan)} for scan in scans]}
 
 
-def scan_lines(scans: Iterable[Scan], now: UnixNano) -> Iterator[Document]:
+def scan_lines(scans: Iterable[Scan], now: UnixNano, host: str = "") -> Iterator[Document]:
     """The same, one document a line: a head, then each root followed by what it holds, each with a ``type``."""
-    yield {"type": "scan", **_head(now)}
+    yield {"type": "scan", **_head(now, host)}
     for scan in scans:
         root = shown(scan.verdict.store.root.path)
         yield {"type": "root", **_root(scan)}
@@ -48,8 +54,8 @@ def reference(ref: Ref) -> Document:
     return {"kind": ref.kind.value, "namespace": shown(ref.namespace), **named}
 
 
-def _head(now: UnixNano) -> Document:
-    return {"schema": SCHEMA, "drydock": drydock.__version__, "now": show_time(now)}
+def _head(now: UnixNano, host: str) -> Document:
+    return {"schema": SCHEMA, "drydock": drydock.__version__, "now": show_time(now), "host": host}
 
 
 def _root(scan: Scan) -> Document:
@@ -59,9 +65,8 @@ def _root(scan: Scan) -> Document:
         "engine": store.root.engine.value,
         "namespaces": sorted(shown(namespace) for namespace in store.metadata.namespaces),
         "schema_version": store.metadata.schema_version,
-        "complete": store.metadata.complete
-        and store.content.complete
-        and all(backend.complete for backend in store.backends.values()),
+        "complete": scan.complete,
+        "live": store.live,
         "measured": store.measured,
         "verified": store.verified,
         "totals": {state.value: _total(total) for state, total in scan.totals().items()},

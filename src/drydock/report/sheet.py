@@ -12,7 +12,7 @@ from drydock.model.text import shown
 from drydock.report.document import reference
 
 COLUMNS: Final = (
-    "root", "kind", "id", "state", "bytes", "namespaces", "snapshotter", "path", "reach", "held_by", "note",
+    "root", "kind", "id", "state", "bytes", "namespaces", "snapshotter", "path", "reach", "held_by", "note", "live",
 )  # fmt: skip
 _FORMULA = ("=", "+", "-", "@")
 
@@ -28,7 +28,7 @@ def sheet_lines(scans: Iterable[Scan]) -> Iterator[str]:
     for scan in scans:
         root = shown(scan.verdict.store.root.path)
         for found in scan.verdict.objects:
-            yield writer.writerow([_safe(cell) for cell in _cells(root, found)])
+            yield writer.writerow([*(_safe(cell) for cell in _cells(root, found)), "true" if scan.live else "false"])
 
 
 class _Echo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from dataclasses import dataclass
+from typing import Final
 
 from drydock.model.findings import Finding, Severity
 from drydock.model.leases import LeaseClass
@@ -15,6 +16,8 @@ from drydock.model.text import shown
 from drydock.model.times import show_span, show_time
 from drydock.report.amounts import show_bytes, show_count
 
+LIVE: Final = "live: read while the engine may have been at work; what came or went meanwhile is left out"
+"""What a report says of a scan made with ``--live``."""
 _LISTED = 8
 
 
@@ -88,7 +91,8 @@ def _about(scan: Scan) -> str:
     store = scan.verdict.store
     namespaces = ", ".join(sorted(shown(namespace) for namespace in store.metadata.namespaces)) or "none"
     sizes = "as containerd recorded them" if store.measured == "recorded" else "as measured on disk"
-    return f"{store.root.engine.value}; namespaces: {namespaces}; sizes of committed snapshots {sizes}"
+    live = f"; {LIVE}" if scan.live else ""
+    return f"{store.root.engine.value}; namespaces: {namespaces}; sizes of committed snapshots {sizes}{live}"
 
 
 def _free(scan: Scan, where: RawPath | None) -> Part:

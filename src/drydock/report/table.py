@@ -15,6 +15,7 @@ from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
 from drydock.model.times import show_span, show_time
 from drydock.report.amounts import show_bytes, show_count
+from drydock.report.summary import LIVE
 
 if TYPE_CHECKING:
     from rich.padding import Padding
@@ -73,6 +74,8 @@ class _Block:
         self._line(shown(store.root.path), style="bold")
         sizes = "as containerd recorded them" if store.measured == "recorded" else "as measured on disk"
         self._line(f"{store.root.engine.value}; namespaces: {namespaces}; sizes of committed snapshots {sizes}", 2)
+        if self._scan.live:
+            self._line(LIVE, 2, "yellow")
         self._line("")
         self._states()
         self._line("")

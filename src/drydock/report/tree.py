@@ -11,6 +11,7 @@ from drydock.model.text import shown
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.branch import Branch, grow
 from drydock.report.parts import Parts
+from drydock.report.summary import LIVE
 
 _SIZE = 10
 _NARROWEST_BAR, _WIDEST_BAR = 6, 24
@@ -81,6 +82,8 @@ def tree_lines(
         if number:
             yield []
         tree = _Tree(scan, depth, top, width, signs)
+        if scan.live:
+            yield [Span(LIVE if width is None else _chop(LIVE, width), "yellow")]
         yield from tree.lines()
     if scans:
         yield []

@@ -1,0 +1,214 @@
+"""Questions over many hosts: the answers are those of plain sums over the documents, whatever form they came in."""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+from tests.support.captures import captures
+from tests.support.documents import run
+from tests.support.fleets import MIB, host_document, layer_bytes
+from tests.support.scans import HOSTILE, scan_of_everything
+from tests.support.values import NOW
+
+from drydock.report.document import scan_document, scan_lines
+from drydock.report.parquet import write_parquet
+from drydock.report.rows import document_rows
+
+FEW = 30
+
+
+@pytest.fixture(scope="module")
+def documents():
+    """Thirty hosts."""
+    return [host_document(number) for number in range(FEW)]
+
+
+@pytest.fixture(scope="module")
+def folder(documents, tmp_path_factory):
+    """The same as files of every form."""
+    place = tmp_path_factory.mktemp("reports")
+    for number, document in enumerate(documents):
+        name = place / document["host"]
+        if number % 3 == 0:
+            name.with_suffix(".json").write_text(json.dumps(document, indent=1))
+        elif number % 3 == 1:
+            with name.with_suffix(".parquet").open("wb") as file:
+                write_parquet(document_rows(document), file)
+        else:
+            name.with_suffix(".jsonl").write_text("".join(json.dumps(line) + "\n" for line in _lines(document)))
+    return place
+
+
+def _lines(document):
+    yield {"type": "scan", **{name: value for name, value in document.items() if name != "roots"}}
+    for root in document["roots"]:
+        parts = {part: root[part] for part in ("objects", "leases", "findings", "withheld", "holders")}
+        yield {"type": "root", **{name: value for name, value in root.items() if name not in parts}}
+        for part, entries in parts.items():
+            yield from ({"type": part.rstrip("s"), "root": root["path"], **entry} for entry in entries)
+
+
+def answers(*arguments, status=0):
+    """The answers, by title, as lists of dictionaries."""
+    document = json.loads(run("fleet", "--format", "json", *arguments, status=status))
+    assert document["schema"] == "drydock.fleet/1"
+    return {
+        answer["title"]: [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
+        for answer in document["answers"]
+    }
+
+
+def test_the_sums_are_right(documents, folder):
+    """States, hosts, images, layers and leases, over files of three forms."""
+    found = answers("--top", "1000", folder)
+    objects = [(document, each) for document in documents for each in document["roots"][0]["objects"]]
+    for row in found["By state"]:
+        mine = [(document, each) for document, each in objects if each["state"] == row["state"]]
+        assert row["objects"] == len(mine)
+        assert row["bytes"] == sum(each["bytes"] for _, each in mine)
+        assert row["hosts"] == len({document["host"] for document, _ in mine})
+    assert {row["state"] for row in found["By state"]} == {"live", "leased", "orphaned"}
+    worst = found["Hosts where most can be freed"]
+    assert {row["host"]: row["free_now_bytes"] for row in worst} == {
+        document["host"]: document["roots"][0]["reclaimable"]["bytes"] for document in documents
+    }
+    freed = [row["free_now_bytes"] + row["leased_bytes"] for row in worst]
+    assert freed == sorted(freed, reverse=True)
+    images = Counter()
+    for document in documents:
+        for holder in document["roots"][0]["holders"]:
+            images[holder["names"][0]] += holder["only_bytes"]
+    assert {row["image"]: row["only_bytes"] for row in found["Images by what nothing else holds"]} == dict(images)
+    blobs = Counter(each["id"] for _, each in objects if each["kind"] == "blob")
+    expected = {id_: (count, layer_bytes(int(id_[7:], 16))) for id_, count in blobs.items() if count > 1}
+    assert {row["blob"]: (row["hosts"], row["each_bytes"]) for row in found["Layers stored on many hosts"]} == expected
+    assert [
+        (row["class"], row["cause"], row["hosts"], row["only_bytes"])
+        for row in found["Leases that nobody needs, by cause"]
+    ] == [
+        ("temporary", "ends by itself", FEW, FEW * 5 * MIB),
+        ("ownerless", "dockerd has no container with its id", FEW, FEW * MIB),
+    ]
+
+
+def test_only_the_newest_report_on_a_root_counts(documents, tmp_path):
+    """An older report, and the same one again, change nothing; a newer one replaces."""
+    plain = tmp_path / "plain.json"
+    plain.write_text(json.dumps(documents[4]))
+    alone = answers(plain)
+    (tmp_path / "again.json").write_text(json.dumps(documents[4]))
+    older = {**documents[4], "now": "2025-01-01T00:00:00Z", "roots": host_document(9)["roots"]}
+    (tmp_path / "older.json").write_text(json.dumps(older))
+    assert answers(tmp_path) == alone
+    newer = {**older, "now": "2027-01-01T00:00:00Z"}
+    (tmp_path / "newer.json").write_text(json.dumps(newer))
+    (tmp_path / "only.json").write_text(json.dumps(newer))
+    assert answers(tmp_path) == answers(tmp_path / "only.json")
+
+
+def test_own_questions(folder):
+    """``--sql`` asks the views; what is no SQL, and what would touch files, is a usage error."""
+    query = "SELECT count(*) AS n FROM objects WHERE state = 'leased'"
+    assert answers("--sql", query, folder) == {"": [{"n": FEW}]}
+    assert run("fleet", "--sql", query, folder).split() == ["n", str(FEW)]
+    for wrong in ("nonsense", "SELECT * FROM read_text('/etc/passwd')", "COPY objects TO '/tmp/drydock-fleet-test'"):
+        run("fleet", "--sql", wrong, folder, status=16)
+    run("fleet", "--sql", "SET enable_external_access = true", folder, status=16)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"schema": "drydock.scan/1", "roots": 3}', '{"type": "object"}\n', "\0", "\xff"]
+)
+@pytest.mark.parametrize("ending", ["json", "jsonl", "parquet"])
+def test_files_that_are_no_reports(documents, tmp_path, text, ending):
+    """Each is named on stderr and not counted; the others are; alone it ends the command."""
+    (tmp_path / f"bad.{ending}").write_text(text, encoding="latin-1")
+    run("fleet", tmp_path, status=8)
+    (tmp_path / "good.json").write_text(json.dumps(documents[0]))
+    found = answers(tmp_path, status=8)
+    assert [row["host"] for row in found["Hosts where most can be freed"]] == ["host-0000"]
+
+
+def test_a_document_with_a_wrong_field_is_not_counted(documents, tmp_path):
+    """Nothing of it: half a host would be a wrong host."""
+    document = json.loads(json.dumps(documents[0]))
+    document["roots"][0]["objects"][-1]["bytes"] = "many"
+    (tmp_path / "bad.json").write_text(json.dumps(document))
+    (tmp_path / "good.json").write_text(json.dumps(documents[1]))
+    assert [row["host"] for row in answers(tmp_path, status=8)["Hosts where most can be freed"]] == ["host-0001"]
+
+
+def test_hostile_names(tmp_path):
+    """Whatever names and hosts are called: one printable line each in a terminal, text in a page."""
+    document = scan_document(
+        [scan_of_everything(HOSTILE, inventory=True)], NOW, "<script>alert(1)</script>\x1b[31m\u202e"
+    )
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    text = run("fleet", tmp_path)
+    assert all(line.isprintable() for line in text.split("\n"))
+    page = run("fleet", "--format", "html", tmp_path)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_lines_and_documents_say_the_same():
+    """JSON lines of drydock's own become the same rows as its document."""
+    from drydock.report.fleet.reports import _lines as read
+
+    scan = scan_of_everything(b"plain", inventory=True)
+    lines = [json.dumps(line) for line in scan_lines([scan], NOW, "here")]
+    rows = [{**row, "path": None} if row["type"] == "root" else row for row in read(lines, "x")]
+    assert rows == list(document_rows(scan_document([scan], NOW, "here")))
+
+
+@pytest.mark.root
+def test_parquet_of_captures(unpacked, tmp_path):
+    """What scan writes as Parquet is what it writes as JSON: the same answers."""
+    for capture in captures():
+        host = unpacked(capture)
+        for form in ("parquet", "json"):
+            place = tmp_path / form
+            place.mkdir(exist_ok=True)
+            run("scan", "--now", capture.taken_at, "--host", capture.name, "--holders", "--format", form,
+                "-o", place / f"{capture.name}.{form}", host)  # fmt: skip
+    found = answers(tmp_path / "parquet")
+    assert found == answers(tmp_path / "json")
+    assert len(found["Hosts where most can be freed"]) == len(captures())
+
+
+def test_without_the_extra_it_says_what_to_install(folder, monkeypatch):
+    """One line, and the status of a usage error."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    run("fleet", folder, status=16)
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    run("fleet", folder, status=16)
+
+
+@pytest.mark.slow
+def test_two_thousand_hosts(tmp_path):
+    """In less than 30 s and 1 GB, as JSON and as Parquet."""
+    for number in range(2000):
+        document = host_document(number)
+        if number % 2:
+            (tmp_path / f"{number}.json").write_text(json.dumps(document))
+        else:
+            with (tmp_path / f"{number}.parquet").open("wb") as file:
+                write_parquet(document_rows(document), file)
+    command = [sys.executable, "-m", "drydock", "fleet", "--format", "json", str(tmp_path)]
+    before = time.monotonic()
+    done = subprocess.Popen(command, stdout=subprocess.PIPE)
+    output, _ = done.communicate()
+    seconds = time.monotonic() - before
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    assert done.returncode == 0
+    found = json.loads(output)
+    assert found["hosts"] == 2000
+    assert found["objects"] > 100_000
+    assert peak < 1000 * MIB, (seconds, peak)
+    assert seconds < 30, (seconds, peak)
