@@ -13,6 +13,12 @@ from tests.support.browser import BrowserUnavailable
 from tests.support.captures import Capture, CaptureUnavailable, unpack
 
 
+# The same examples in every run: a failure is of the change that is tested. ./run prove looks for new ones.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+if "DRYDOCK_TEST_LONG" not in os.environ:
+    hypothesis.settings.load_profile("repeatable")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs root where there is none, and say so."""
     if os.geteuid() == 0:
