@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from tests.engines.unavailable import EngineUnavailable
 from tests.support.browser import BrowserUnavailable
 from tests.support.captures import Capture, CaptureUnavailable, unpack
-
 
 # The same examples in every run: a failure is of the change that is tested. ./run prove looks for new ones.
 hypothesis.settings.register_profile("repeatable", derandomize=True)
