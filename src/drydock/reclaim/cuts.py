@@ -12,6 +12,7 @@ import errno
 import os
 import stat
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from drydock.evidence.directory import fingerprint
@@ -39,30 +40,32 @@ def remove(anchor: Anchor, removal: Removal, stop: threading.Event | None = None
     Raises:
         removed.Stopped: ``stop`` was set; a directory is then removed in part.
     """
-    try:
-        parent, name = _open_checked(anchor, removal)
-    except OSError as error:
-        return _failed(removal, error)
-    try:
-        found = _look(parent, name)
-        if found is None:
-            return Outcome(removal, Status.GONE)
-        change = describe_change(removal.expect, fingerprint(found))
-        if change:
-            return Outcome(removal, Status.CHANGED, change)
+
+    def cut(parent: int, name: bytes, found: os.stat_result) -> Outcome:
         if not stat.S_ISDIR(found.st_mode):
             return _unlink(parent, name, removal, found)
         if removal.target is Target.SNAPSHOT and not name.startswith(_DOOMED):
             return _remove_snapshot(parent, name, removal, stop)
         return _told(removal, name, remove_tree(parent, name, (found.st_dev, found.st_ino), stop))
-    except OSError as error:
-        return _failed(removal, error, describe_obstacle(parent, name, error))
-    finally:
-        os.close(parent)
+
+    return _checked(anchor, removal, cut)
 
 
 def move(anchor: Anchor, removal: Removal, target: int, new_name: bytes) -> Outcome:
     """Move what ``removal`` names, if it is still what the plan saw, into the open directory ``target``."""
+
+    def cut(parent: int, name: bytes, _: os.stat_result) -> Outcome:
+        knife.move(parent, name, target, new_name)
+        if not _is_same(target, new_name, removal.expect):
+            knife.move(target, new_name, parent, name)
+            return Outcome(removal, Status.CHANGED, "it was swapped at the last moment")
+        return Outcome(removal, Status.DONE)
+
+    return _checked(anchor, removal, cut)
+
+
+def _checked(anchor: Anchor, removal: Removal, cut: Callable[[int, bytes, os.stat_result], Outcome]) -> Outcome:
+    """Make a cut if what it is aimed at is still what the plan saw; ``cut`` is given the open folder and the name."""
     try:
         parent, name = _open_checked(anchor, removal)
     except OSError as error:
@@ -74,15 +77,11 @@ def move(anchor: Anchor, removal: Removal, target: int, new_name: bytes) -> Outc
         change = describe_change(removal.expect, fingerprint(found))
         if change:
             return Outcome(removal, Status.CHANGED, change)
-        knife.move(parent, name, target, new_name)
-        if not _is_same(target, new_name, removal.expect):
-            knife.move(target, new_name, parent, name)
-            return Outcome(removal, Status.CHANGED, "it was swapped at the last moment")
+        return cut(parent, name, found)
     except OSError as error:
         return _failed(removal, error, describe_obstacle(parent, name, error))
     finally:
         os.close(parent)
-    return Outcome(removal, Status.DONE)
 
 
 def put_back(anchor: Anchor, removal: Removal, source: int, name: bytes) -> Outcome:
