@@ -6,7 +6,7 @@ import click
 
 from drydock.cli.options import state_options
 from drydock.cli.progress import show_progress
-from drydock.model.errors import ActionFailed
+from drydock.cli.runs import print_runs
 from drydock.model.names import RawPath
 
 
@@ -21,13 +21,9 @@ def apply(ctx: click.Context, *, plan: str, quarantine: RawPath | None, state: R
     not, 32 when the plan is stale or the store is in use: then nothing was changed.
     """
     from drydock import pipeline  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.report.cleaning import run_lines  # noqa: PLC0415 - the same
 
     with show_progress() as progress:
         runs = pipeline.apply(pipeline.read_plans(plan), state=state, quarantine=quarantine, progress=progress)
-    for run in runs:
-        for line in run_lines(run):
-            click.echo(line)
     if not runs:
         click.echo("The plan is empty: nothing was to be done.")
-    ctx.exit(ActionFailed.exit_code if any(run.failed for run in runs) else 0)
+    ctx.exit(print_runs(runs))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -11,7 +10,8 @@ from drydock.cli.options import now_option, state_options, where_argument
 from drydock.cli.output import warn_unread
 from drydock.cli.policy import make_policy, policy_options
 from drydock.cli.progress import show_progress
-from drydock.model.errors import ActionFailed, EvidenceUnreadable, Usage
+from drydock.cli.runs import confirm, print_runs
+from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.scans import Scan
 
@@ -45,7 +45,7 @@ def clean(
     when all was done, 4 when something was not, 8 when records could not be read.
     """
     from drydock import pipeline  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.report.cleaning import plan_lines, run_lines  # noqa: PLC0415 - the same
+    from drydock.report.cleaning import plan_lines  # noqa: PLC0415 - the same
 
     wanted = make_policy(**policy)
 
@@ -78,19 +78,10 @@ def clean(
         code = EvidenceUnreadable.exit_code if any(found.unread() for found in scans) else 0
         if all(found.plan.is_empty for found in scans):
             return False
-        if yes:
-            return True
-        if not sys.stdin.isatty():
-            raise Usage("--apply asks first, and stdin is no terminal: --yes answers")
-        return click.confirm("Do this?", default=False)
+        return confirm(yes=yes)
 
     with show_progress() as progress:
         runs = pipeline.clean(
             where, agree=agree, policy=wanted, now=now, state=state, quarantine=quarantine, progress=progress
         )
-    for run in runs:
-        for line in run_lines(run):
-            click.echo(line)
-        if run.failed:
-            code |= ActionFailed.exit_code
-    ctx.exit(code)
+    ctx.exit(code | print_runs(runs))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import click
 
 from drydock.cli.options import now_option, state_options, where_argument
 from drydock.cli.progress import show_progress
+from drydock.cli.runs import confirm, print_runs
 from drydock.cli.wanted import Looking, make_wanted, wanted_options
-from drydock.model.errors import ActionFailed, EvidenceUnreadable, Usage
+from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.repairs import Repair
 from drydock.model.text import unshown
@@ -57,7 +57,6 @@ def repair(
     planned was done and no damage is left, 4 when something was not.
     """
     from drydock import recovery  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.report.cleaning import run_lines  # noqa: PLC0415 - the same
     from drydock.report.repair import repair_lines  # noqa: PLC0415 - the same
 
     if not do and (quarantine or yes):
@@ -82,11 +81,7 @@ def repair(
         code = 0
         for made in repairs:
             code |= (2 if made.left else 0) | (EvidenceUnreadable.exit_code if made.unread else 0)
-        if yes:
-            return True
-        if not sys.stdin.isatty():
-            raise Usage("--apply asks first, and stdin is no terminal: --yes answers")
-        return click.confirm("Do this?", default=False)
+        return confirm(yes=yes)
 
     with show_progress() as progress:
         runs = recovery.repair(
@@ -100,9 +95,4 @@ def repair(
             apply=do,
             progress=progress,
         )
-    for run in runs:
-        for line in run_lines(run):
-            click.echo(line)
-        if run.failed:
-            code |= ActionFailed.exit_code
-    ctx.exit(code)
+    ctx.exit(code | print_runs(runs))

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from drydock.model.errors import ActionFailed
+from drydock.cli.runs import print_runs
 from drydock.model.names import RawPath
 
 
@@ -20,9 +20,5 @@ def undo(ctx: click.Context, *, journal: str) -> None:
     engine stopped. Exit status 0 when all is back, 4 when something is not.
     """
     from drydock import pipeline  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.report.cleaning import run_lines  # noqa: PLC0415 - the same
 
-    run = pipeline.undo(RawPath(os.fsencode(os.path.abspath(journal))))
-    for line in run_lines(run):
-        click.echo(line)
-    ctx.exit(ActionFailed.exit_code if run.failed else 0)
+    ctx.exit(print_runs([pipeline.undo(RawPath(os.fsencode(os.path.abspath(journal))))]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from bbolt_reader import BoltError, Bucket
 from drydock.evidence.encoding import Undecodable, binary_time, uvarint, varint
@@ -143,14 +143,7 @@ class Record:
 
     def signed(self, field: bytes) -> int | None:
         """A field that is a zigzag varint; None where there is none or it cannot be decoded."""
-        raw = self.raw(field)
-        if raw is None:
-            return None
-        try:
-            return varint(raw)
-        except Undecodable as error:
-            self._wrong(field, str(error))
-            return None
+        return self._number(field, varint)
 
     def size(self, field: bytes) -> int | None:
         """A field that is a zigzag varint and no less than zero; None where there is none or it is no such."""
@@ -170,14 +163,7 @@ class Record:
 
     def unsigned(self, field: bytes) -> int | None:
         """A field that is an unsigned varint; None where there is none or it cannot be decoded."""
-        raw = self.raw(field)
-        if raw is None:
-            return None
-        try:
-            return uvarint(raw)
-        except Undecodable as error:
-            self._wrong(field, str(error))
-            return None
+        return self._number(field, uvarint)
 
     def bucket(self, field: bytes) -> Bucket | None:
         """A field that is a bucket."""
@@ -214,6 +200,16 @@ class Record:
         for field, value in self._fields.items():
             code = "unknown-key" if isinstance(value, bytes) else "unknown-bucket"
             self._ledger.blind(code, (*self._bucket.path, field), self._about(field, "not known to this version"))
+
+    def _number(self, field: bytes, decode: Callable[[bytes], int]) -> int | None:
+        raw = self.raw(field)
+        if raw is None:
+            return None
+        try:
+            return decode(raw)
+        except Undecodable as error:
+            self._wrong(field, str(error))
+            return None
 
     def _wrong(self, field: bytes, what: str) -> None:
         # Reading on as if the field were absent could drop a reference, so whatever depends on it is withheld.

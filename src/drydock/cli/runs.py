@@ -1,0 +1,41 @@
+"""Asking before something is changed, and telling what was."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import click
+
+from drydock.model.errors import ActionFailed, Usage
+from drydock.model.runs import Run
+
+
+def confirm(*, yes: bool) -> bool:
+    """Ask on a terminal; ``yes`` is the answer that ``--yes`` gives.
+
+    Raises:
+        Usage: there is nobody to ask.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise Usage("--apply asks first, and stdin is no terminal: --yes answers")
+    return click.confirm("Do this?", default=False)
+
+
+def print_runs(runs: Iterable[Run]) -> int:
+    """Say what became of each root.
+
+    Returns:
+        The exit status: 4 when something of a plan was not done, else 0.
+    """
+    from drydock.report.cleaning import run_lines  # noqa: PLC0415 - help and completion must not load reports
+
+    code = 0
+    for run in runs:
+        for line in run_lines(run):
+            click.echo(line)
+        if run.failed:
+            code = ActionFailed.exit_code
+    return code
