@@ -11,7 +11,7 @@ import click
 from drydock.cli.output import print_json
 from drydock.model.names import RawPath
 from drydock.model.text import shown
-from drydock.model.times import show_time
+from drydock.model.times import show_known, show_time
 
 if TYPE_CHECKING:
     from bbolt_reader.statements import Problem, Salvage, Statement
@@ -145,8 +145,8 @@ def _record(each: Remnant) -> dict[str, Any]:
         "standing": each.standing,
         "namespace": shown(record.namespace) or None,
         "name": shown(each.name) or None,
-        "created": None if record.created is None else show_time(record.created),
-        "updated": None if isinstance(record, Lease) or record.updated is None else show_time(record.updated),
+        "created": show_known(record.created),
+        "updated": None if isinstance(record, Lease) else show_known(record.updated),
         "labels": {shown(key): shown(value) for key, value in sorted(record.labels.items())},
         "page": each.page,
         "offset": each.offset,

@@ -6,6 +6,8 @@ import enum
 from typing import NamedTuple
 
 from drydock.model.names import Ref, UnixNano
+from drydock.model.text import shown
+from drydock.model.times import show_known
 
 
 class LeaseClass(enum.Enum):
@@ -50,6 +52,20 @@ class Holding(NamedTuple):
     """Blobs, ingests, snapshots and images it names."""
     only: int
     """Bytes that nothing but this lease holds: what ending it alone would free."""
+
+    def facts(self) -> dict[str, str | int | None]:
+        """What documents say of it, shown; the names of the fields are theirs (docs/json.md)."""
+        return {
+            "namespace": shown(self.ref.namespace),
+            "id": shown(self.ref.key),
+            "class": self.kind.value,
+            "reason": self.reason,
+            "owner": self.owner,
+            "created": show_known(self.created),
+            "expires": show_known(self.expires),
+            "resources": self.resources,
+            "only_bytes": self.only,
+        }
 
     def is_called(self, name: bytes) -> bool:
         """Whether ``name`` is its id, or ``NAMESPACE/ID`` where the same id is in several namespaces."""

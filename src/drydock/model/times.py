@@ -46,6 +46,11 @@ def show_time(time: UnixNano) -> str:
     return moment.isoformat() + "Z"
 
 
+def show_known(time: UnixNano | None) -> str | None:
+    """A time as documents have it: None where it is not known."""
+    return None if time is None else show_time(time)
+
+
 def show_span(nanoseconds: int) -> str:
     """A length of time in its one or two largest units: ``3 d 4 h``, ``25 min``, ``12 s``."""
     seconds = abs(nanoseconds) // _SECOND

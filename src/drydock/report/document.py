@@ -9,7 +9,6 @@ from typing import Any
 import drydock
 from drydock.model.findings import Finding
 from drydock.model.inventories import Inventory
-from drydock.model.leases import Holding
 from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
 from drydock.model.objects import StoreObject, Verdict
 from drydock.model.plans import Withheld
@@ -81,7 +80,7 @@ def _parts(scan: Scan) -> dict[str, list[Document]]:
     named = {} if scan.inventory is None else {"holders": _holders(verdict, scan.inventory)}
     return {
         "objects": [_object(found) for found in verdict.objects],
-        "leases": [_lease(holding) for holding in verdict.leases],
+        "leases": [holding.facts() for holding in verdict.leases],
         "findings": [_finding(finding) for finding in verdict.findings],
         "withheld": [_withheld(withheld) for withheld in scan.withheld],
         **named,
@@ -108,20 +107,6 @@ def _object(found: StoreObject) -> Document:
         document["snapshotter"] = shown(found.snapshotter)
         document["row"] = None if found.row is None else shown(found.row)
     return document
-
-
-def _lease(holding: Holding) -> Document:
-    return {
-        "namespace": shown(holding.ref.namespace),
-        "id": shown(holding.ref.key),
-        "class": holding.kind.value,
-        "reason": holding.reason,
-        "owner": holding.owner,
-        "created": _time(holding.created),
-        "expires": _time(holding.expires),
-        "resources": holding.resources,
-        "only_bytes": holding.only,
-    }
 
 
 def _holders(verdict: Verdict, inventory: Inventory) -> list[Document]:
@@ -157,7 +142,3 @@ def _finding(finding: Finding) -> Document:
 
 def _withheld(withheld: Withheld) -> Document:
     return {"kind": withheld.kind, "id": withheld.id, "bytes": withheld.bytes, "reason": withheld.reason}
-
-
-def _time(time: UnixNano | None) -> str | None:
-    return None if time is None else show_time(time)

@@ -11,7 +11,7 @@ from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.pulls import LayerState, Pull, PulledLayer, Pulls
 from drydock.model.text import shown
-from drydock.model.times import show_span, show_time
+from drydock.model.times import show_known, show_span, show_time
 from drydock.report.amounts import show_bytes, show_count
 
 SCHEMA = "drydock.pulls/1"
@@ -170,15 +170,15 @@ def _pull_document(pull: Pull) -> Document:
                 "id": shown(lease.ref.key),
                 "class": lease.kind.value,
                 "reason": lease.reason,
-                "created": _time(lease.created),
-                "expires": _time(lease.expires),
+                "created": show_known(lease.created),
+                "expires": show_known(lease.expires),
                 "only_bytes": lease.only,
             }
             for lease in pull.leases
         ],
-        "created": _time(pull.created),
-        "expires": _time(pull.expires),
-        "updated": _time(pull.updated),
+        "created": show_known(pull.created),
+        "expires": show_known(pull.expires),
+        "updated": show_known(pull.updated),
         "bytes": pull.bytes,
         "held_bytes": pull.held,
         "layers": [
@@ -194,7 +194,3 @@ def _pull_document(pull: Pull) -> Document:
         "others": dict(pull.others),
         "findings": [finding.message for finding in pull.findings],
     }
-
-
-def _time(time: UnixNano | None) -> str | None:
-    return None if time is None else show_time(time)

@@ -9,11 +9,11 @@ from drydock.model.data import IngestDirectory, Row
 from drydock.model.documents import Documents
 from drydock.model.exports import Variant
 from drydock.model.listings import Cell, ListKind
-from drydock.model.names import Digest, Kind, Ref, UnixNano
+from drydock.model.names import Digest, Kind, Ref
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.records import Labels
 from drydock.model.text import shown
-from drydock.model.times import show_time
+from drydock.model.times import show_known
 from drydock.verdict.find import describe
 from drydock.verdict.judge import Reach
 from drydock.verdict.platforms import find_variants
@@ -70,8 +70,8 @@ def _images(verdict: Verdict, documents: Documents) -> Iterator[_Row]:
             "incomplete": _platforms(each for each in images if each.absent or not lost.isdisjoint(each.blobs)),
             "damaged": sorted(shown(digest) for digest in blobs if digest in lost),
             "labels": _labels(image.labels),
-            "created": _time(image.created),
-            "updated": _time(image.updated),
+            "created": show_known(image.created),
+            "updated": show_known(image.updated),
         }
 
 
@@ -104,7 +104,7 @@ def _containers(verdict: Verdict) -> Iterator[_Row]:
             "engine": "containerd" if owner is None else "docker",
             "running": None if owner is None else owner.running,
             **_root_of(snapshot, record.snapshotter, record.snapshot_key),
-            "created": _time(record.created),
+            "created": show_known(record.created),
         }
     for owner in docker.values():
         snapshot = snapshots.get(owner.id)
@@ -149,7 +149,7 @@ def _snapshots(verdict: Verdict, reached: Reach) -> Iterator[_Row]:
                 **_facts(found),
                 "row": None if found.row is None else shown(found.row),
                 "labels": {} if record is None else _labels(record.labels),
-                "created": _time(record.created) if record is not None else None,
+                "created": show_known(record.created) if record is not None else None,
             }
 
 
@@ -160,18 +160,7 @@ def _parent(row: Row | None) -> str | None:
 def _leases(verdict: Verdict, reached: Reach) -> Iterator[_Row]:
     for holding in verdict.leases:
         record: Any = reached.graph.records[holding.ref]
-        yield {
-            "namespace": shown(holding.ref.namespace),
-            "id": shown(holding.ref.key),
-            "class": holding.kind.value,
-            "reason": holding.reason,
-            "owner": holding.owner,
-            "created": _time(holding.created),
-            "expires": _time(holding.expires),
-            "resources": holding.resources,
-            "only_bytes": holding.only,
-            "labels": _labels(record.labels),
-        }
+        yield {**holding.facts(), "labels": _labels(record.labels)}
 
 
 def _content(verdict: Verdict, reached: Reach) -> Iterator[_Row]:
@@ -191,7 +180,7 @@ def _content(verdict: Verdict, reached: Reach) -> Iterator[_Row]:
                 "bytes": found.allocated,
                 **_facts(found),
                 "labels": {} if record is None else _labels(record.labels),
-                "created": _time(record.created) if record is not None else None,
+                "created": show_known(record.created) if record is not None else None,
             }
 
 
@@ -210,8 +199,8 @@ def _ingests(verdict: Verdict, reached: Reach) -> Iterator[_Row]:
                 "total": None if folder is None else folder.total,
                 "bytes": found.allocated,
                 **_facts(found),
-                "updated": None if folder is None else _time(folder.updated),
-                "expires": _time(record.expires) if record is not None else None,
+                "updated": None if folder is None else show_known(folder.updated),
+                "expires": show_known(record.expires) if record is not None else None,
             }
 
 
@@ -231,7 +220,3 @@ def _holder(ref: Ref) -> str:
 
 def _labels(labels: Labels) -> dict[str, str]:
     return {shown(key): shown(value) for key, value in sorted(labels.items())}
-
-
-def _time(time: UnixNano | None) -> str | None:
-    return None if time is None else show_time(time)
