@@ -10,7 +10,7 @@ from bbolt_reader import BoltError, Bucket, Database
 from drydock.evidence.encoding import Undecodable, binary_time, varint
 from drydock.evidence.record import CONTENT_LABEL, Ledger, Record
 from drydock.model.findings import Severity
-from drydock.model.names import Digest, RawPath, UnixNano, is_digest
+from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano, is_digest
 from drydock.model.records import Blob, Container, Image, Ingest, Labels, Lease, Metadata, Sandbox, Snapshot
 from drydock.model.text import shown
 
@@ -194,8 +194,7 @@ class _Reader:
         record = self._ledger.record(bucket)
         self._found.blobs.append(
             Blob(
-                namespace,
-                self._digest(key, bucket),
+                Ref(Kind.BLOB, namespace, self._digest(key, bucket)),
                 record.size(b"size"),
                 record.labels(),
                 record.time(b"createdat"),
@@ -337,7 +336,7 @@ def _usual_blob(namespace: bytes, key: bytes, bucket: Bucket, names: dict[bytes,
         updated = created if raw_updated == raw_created else binary_time(raw_updated)
     except (BoltError, Undecodable):
         return None
-    return Blob(namespace, Digest(key), size, labels, created, updated) if size >= 0 else None
+    return Blob(Ref(Kind.BLOB, namespace, key), size, labels, created, updated) if size >= 0 else None
 
 
 def _is_usual(label: bytes, value: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from drydock.model.data import Fingerprint
+from drydock.model.data import BlobFile, Fingerprint, IngestDirectory, Junk, SnapshotEntry
 from drydock.model.findings import Finding
 from drydock.model.leases import Holding
 from drydock.model.names import RawPath, Ref, UnixNano
@@ -48,8 +48,8 @@ class StoreObject:
     state: State
     allocated: int
     """What it takes on disk: allocated blocks; for a committed snapshot what its row says (``Store.measured``)."""
-    path: RawPath | None
-    """Relative to the root; None where nothing is on disk."""
+    data: BlobFile | Junk | IngestDirectory | SnapshotEntry | None
+    """What is on disk; None where nothing is."""
     refs: tuple[Ref, ...] = ()
     """Its records, one a namespace."""
     reach: State | None = None
@@ -60,10 +60,18 @@ class StoreObject:
     """Name of a snapshot's row in metadata.db; None where it has none."""
     held_by: tuple[Ref, ...] = ()
     """What keeps it: for ``live`` the first root found, for ``leased`` every lease that reaches it."""
-    fingerprint: Fingerprint | None = None
-    """Of its path; None where nothing is on disk."""
     note: str = ""
     """One shown line, where the state needs a reason."""
+
+    @property
+    def path(self) -> RawPath | None:
+        """Relative to the root; None where nothing is on disk."""
+        return None if self.data is None else self.data.path
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        """Of its path; None where nothing is on disk."""
+        return None if self.data is None else self.data.fingerprint
 
     @property
     def namespaces(self) -> tuple[bytes, ...]:

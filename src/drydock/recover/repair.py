@@ -219,10 +219,13 @@ class _Repairer:
             elif found.kind is ObjectKind.BLOB and found.refs and all(ref in records for ref in found.refs):
                 # A file that stays would be adopted by the next pull, its size being right, without being read.
                 yield self._removal(Target.BLOB, found, found.note)
-            elif found.kind is ObjectKind.BLOB and not found.refs and found.id in self._store.wrong and not self._blind:
+            elif found.state is not State.FOREIGN and not found.refs and self._is_wrong_blob(found):
                 yield self._removal(
                     Target.BLOB, found, "no record names it, and the next pull would adopt its wrong bytes unread"
                 )
+
+    def _is_wrong_blob(self, found: StoreObject) -> bool:
+        return found.kind is ObjectKind.BLOB and found.id in self._store.wrong and not self._blind
 
     def _removal(self, target: Target, found: StoreObject, why: str) -> Removal:
         assert found.path is not None

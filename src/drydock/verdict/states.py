@@ -20,14 +20,17 @@ Reached = Mapping[Ref, tuple[State, tuple[Ref, ...]]]
 
 def judge_blobs(store: Store, reached: Reached) -> Iterator[StoreObject]:
     """Blob records of all namespaces against the files below ``blobs/``."""
-    recorded: dict[Digest, list[Blob]] = {}
+    recorded: dict[Digest, Blob] = {}
+    again: dict[Digest, list[Blob]] = {}  # by other namespaces
     for blob in store.metadata.blobs:
-        recorded.setdefault(blob.digest, []).append(blob)
+        if recorded.setdefault(blob.digest, blob) is not blob:
+            again.setdefault(blob.digest, []).append(blob)
     adopting: dict[Digest, list[Ingest]] = {}
     for ingest in store.metadata.ingests:
         if ingest.expected is not None:
             adopting.setdefault(ingest.expected, []).append(ingest)
-    for digest, records in recorded.items():
+    for digest, first in recorded.items():
+        records = [first, *again.get(digest, ())]
         refs = tuple(record.ref for record in records)
         state, holders = _merge(refs, reached)
         file = store.content.blobs.get(digest)
@@ -37,7 +40,7 @@ def judge_blobs(store: Store, reached: Reached) -> Iterator[StoreObject]:
         elif file is None:
             found.state, found.note = State.MISSING, "recorded, and the file is not there"
         else:
-            found.allocated, found.path, found.fingerprint = file.allocated, file.path, file.fingerprint
+            found.data, found.allocated = file, file.allocated
             if digest in store.wrong:
                 found.state, found.note = State.CORRUPT, "its bytes do not hash to its digest"
             if store.verified != "none" and not all(record.size in (None, file.size) for record in records):
@@ -51,9 +54,7 @@ def judge_blobs(store: Store, reached: Reached) -> Iterator[StoreObject]:
     for digest, file in store.content.blobs.items():
         if digest in recorded:
             continue
-        found = StoreObject(
-            ObjectKind.BLOB, digest, State.ORPHANED, file.allocated, file.path, fingerprint=file.fingerprint
-        )
+        found = StoreObject(ObjectKind.BLOB, digest, State.ORPHANED, file.allocated, file)
         if digest in adopting:
             found.refs = tuple(ingest.ref for ingest in adopting[digest])
             found.state, found.held_by = _merge(found.refs, reached)
@@ -62,7 +63,7 @@ def judge_blobs(store: Store, reached: Reached) -> Iterator[StoreObject]:
         yield found
     for junk in store.content.junk:
         name = junk.path.rpartition(b"/")[2]
-        yield StoreObject(ObjectKind.BLOB, name, State.FOREIGN, junk.allocated, junk.path, note="not named by a digest")
+        yield StoreObject(ObjectKind.BLOB, name, State.FOREIGN, junk.allocated, junk, note="not named by a digest")
 
 
 def judge_ingests(store: Store, reached: Reached) -> Iterator[StoreObject]:
@@ -79,8 +80,7 @@ def judge_ingests(store: Store, reached: Reached) -> Iterator[StoreObject]:
         if records is not None:
             yield _ingest(records, directory, reached)
             continue
-        found = StoreObject(ObjectKind.INGEST, directory.name, State.ORPHANED, directory.allocated, directory.path)
-        found.fingerprint = directory.fingerprint
+        found = StoreObject(ObjectKind.INGEST, directory.name, State.ORPHANED, directory.allocated, directory)
         if not directory.is_plain:
             found.state, found.note = State.FOREIGN, "holds what containerd does not put there"
         elif directory.backend_ref is None:
@@ -143,7 +143,7 @@ def _judge_backend(
 def _add_data(found: StoreObject, backend: Backend, row: Row, entry: SnapshotEntry | None) -> None:
     found.row = row.name
     if entry is not None:
-        found.path, found.fingerprint = entry.path, entry.fingerprint
+        found.data = entry
         found.allocated = entry.allocated if entry.allocated is not None else row.size or 0
         if not entry.is_directory and backend.layout is not LayoutKind.FOREIGN:
             found.state, found.note = State.CORRUPT, f"{row.id} is not a directory"
@@ -160,9 +160,8 @@ def _add_data(found: StoreObject, backend: Backend, row: Row, entry: SnapshotEnt
 
 def _rowless(snapshotter: bytes, backend: Backend, entry: SnapshotEntry) -> StoreObject:
     found = StoreObject(
-        ObjectKind.SNAPSHOT, entry.name, State.ORPHANED, entry.allocated or 0, entry.path, snapshotter=snapshotter
+        ObjectKind.SNAPSHOT, entry.name, State.ORPHANED, entry.allocated or 0, entry, snapshotter=snapshotter
     )
-    found.fingerprint = entry.fingerprint
     if backend.layout is LayoutKind.OVERLAY:
         # The snapshotter's own clean-up removes whatever is not the number of a row (overlay.go getCleanupDirectories).
         found.note = "no row has this number" if entry.id is not None else "left by an interrupted operation"
@@ -181,7 +180,7 @@ def _ingest(records: list[Ingest], directory: IngestDirectory | None, reached: R
         # Not damage: containerd makes the directory when the write goes on (core/metadata/content.go Writer).
         found.note = "nothing received"
     else:
-        found.allocated, found.path, found.fingerprint = directory.allocated, directory.path, directory.fingerprint
+        found.data, found.allocated = directory, directory.allocated
         received = f"{directory.received}" if directory.total is None else f"{directory.received} of {directory.total}"
         found.note = f"{received} bytes received"
     return found
