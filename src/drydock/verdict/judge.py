@@ -12,7 +12,7 @@ from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.records import Lease
 from drydock.model.store import Store
 from drydock.model.text import shown
-from drydock.verdict.graph import Graph, Node
+from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.labels import expiry
 from drydock.verdict.leases import Judgement, classify
 from drydock.verdict.reach import mark, path_to, sole_holders
@@ -26,7 +26,7 @@ class Reach:
     """What the roots and the leases of one meta.db reach."""
 
     graph: Graph
-    why: dict[Node, str]
+    why: dict[Ref, str]
     """The roots that are not leases, with the reason."""
     classes: dict[Ref, Judgement]
     """Of every lease."""
@@ -40,23 +40,30 @@ class Reach:
         reached: dict[Ref, tuple[State, tuple[Ref, ...]]] = {
             ref: (State.LEASED, leases) for ref, leases in self.leased.items()
         }
-        held: dict[Node, tuple[State, tuple[Ref, ...]]] = {}
+        flat: dict[Flat, tuple[State, tuple[Ref, ...]]] = {}
         for node, before in self.live.items():
-            ref, flat = node
             # A node comes after the node it was reached from.
-            held[node] = here = (State.LIVE, (ref,)) if before is None else held[before]
+            if before is None:
+                here: tuple[State, tuple[Ref, ...]] = State.LIVE, (visited(node),)
+            else:
+                here = flat[before] if isinstance(before, Flat) else reached[before]
             # The holder shown is the one that explain's path begins with: a node that is not flat comes first there.
-            if not flat or ref not in reached or reached[ref][0] is not State.LIVE:
-                reached[ref] = here
+            if not isinstance(node, Flat):
+                reached[node] = here
+                continue
+            flat[node] = here
+            if node.ref not in reached or reached[node.ref][0] is not State.LIVE:
+                reached[node.ref] = here
         return reached
 
     def refs(self) -> set[Ref]:
         """Each record that something reaches."""
-        return {ref for ref, _ in self.live}.union(self.leased)
+        return {visited(node) for node in self.live}.union(self.leased)
 
     def path(self, ref: Ref) -> list[Node]:
         """The path from a root to ``ref``; empty where nothing live reaches it."""
-        for node in (Node(ref), Node(ref, flat=True)):
+        nodes: tuple[Node, ...] = ref, Flat(ref)
+        for node in nodes:
             if node in self.live:
                 return path_to(self.live, node)
         return []
@@ -80,20 +87,20 @@ def reach(
     """
     graph = Graph(store.metadata) if before is None else before.graph
     gone = frozenset(ended)
-    why = {**{Node(ref): reason for ref, reason in (kept or {}).items()}, **dict(graph.roots(now))}
+    why = {**(kept or {}), **dict(graph.roots(now))}
     classes = (
         {lease.ref: classify(lease, graph, store.owners, now) for lease in store.metadata.leases}
         if before is None
         else before.classes
     )
     owned = [ref for ref, (kind, _, _) in classes.items() if kind.is_owned and ref not in gone]
-    live = mark(graph, [*why, *(Node(ref) for ref in owned)])
+    live = mark(graph, [*why, *owned])
     leased: dict[Ref, list[Ref]] = {}
     for ref, (kind, _, _) in classes.items():
         if kind.is_owned or kind is LeaseClass.EXPIRED or ref in gone:
             continue
-        for node in mark(graph, [Node(ref)], within=live):
-            holders = leased.setdefault(node.ref, [])
+        for node in mark(graph, [ref], within=live):
+            holders = leased.setdefault(visited(node), [])
             if ref not in holders:
                 holders.append(ref)
     return Reach(graph, why, classes, live, {ref: tuple(holders) for ref, holders in leased.items()})
@@ -131,7 +138,7 @@ def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[
             holder = sole.get(refs[0])
         else:
             holders = {sole[ref] for ref in refs if ref in sole}
-            if any(Node(ref) in rooted or Node(ref, flat=True) in rooted for ref in refs):
+            if any(ref in rooted or Flat(ref) in rooted for ref in refs):
                 holders.add(None)
             holder = holders.pop() if len(holders) == 1 else None
         if holder is not None:

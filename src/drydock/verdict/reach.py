@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 
 from drydock.model.names import Ref
-from drydock.verdict.graph import Graph, Node
+from drydock.verdict.graph import Flat, Graph, Node, visited
 
 
 def mark(graph: Graph, starts: Iterable[Node], within: Container[Node] | None = None) -> dict[Node, Node | None]:
@@ -54,9 +54,8 @@ def sole_holders(graph: Graph, rooted: Container[Node], leases: Iterable[Ref]) -
     holder: dict[Node, Ref | None] = {}
     queue: list[Node] = []
     for lease in leases:
-        node = Node(lease)
-        holder[node] = lease
-        queue.append(node)
+        holder[lease] = lease
+        queue.append(lease)
     while queue:
         node = queue.pop()
         current = holder[node]
@@ -71,7 +70,9 @@ def sole_holders(graph: Graph, rooted: Container[Node], leases: Iterable[Ref]) -
                 continue
             queue.append(target)
     merged: dict[Ref, Ref | None] = {}
-    for (ref, flat), lease_ref in holder.items():
+    for node, lease_ref in holder.items():
+        ref = visited(node)
+        otherwise = ref if isinstance(node, Flat) else Flat(ref)
         alone = ref not in merged or merged[ref] == lease_ref
-        merged[ref] = lease_ref if alone and Node(ref, not flat) not in rooted else None
+        merged[ref] = lease_ref if alone and otherwise not in rooted else None
     return merged
