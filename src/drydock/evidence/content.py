@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 
 from drydock.evidence.directory import fingerprint, folder, names, open_folder
 from drydock.evidence.file import NotRegular, TooLarge, read_regular
@@ -28,7 +28,7 @@ _BLOCK = 512
 def read_content(
     root: RawPath,
     progress: Callable[[int], None] | None = None,
-    known: Collection[Digest] = (),
+    known: Mapping[Digest, Digest] | None = None,
     *,
     live: bool = False,
 ) -> Content:
@@ -37,7 +37,7 @@ def read_content(
     Args:
         root: absolute path of the containerd root.
         progress: called with the number of entries seen since its last call.
-        known: digests that records name: one that a file has too is kept in memory once.
+        known: digests that records name, each by itself: one that a file has too is kept in memory once.
         live: an engine may be at work: what goes while it is read is not there.
     """
     return _Reader(root, progress, known, live=live).read()
@@ -47,9 +47,14 @@ class _Reader:
     """Lists one content store."""
 
     def __init__(
-        self, root: RawPath, progress: Callable[[int], None] | None, known: Collection[Digest], *, live: bool
+        self,
+        root: RawPath,
+        progress: Callable[[int], None] | None,
+        known: Mapping[Digest, Digest] | None,
+        *,
+        live: bool,
     ) -> None:
-        self._known = dict(zip(known, known, strict=True))
+        self._known = known or {}
         self._root = root
         self._live = live
         self._content = Content()

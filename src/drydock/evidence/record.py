@@ -13,6 +13,8 @@ from drydock.model.text import shown
 
 _LISTED = 1000
 CONTENT_LABEL = b"containerd.io/gc.ref.content"
+NO_LABELS: Labels = {}
+"""Of the many records that have none."""
 _BLANKS = (b"\0", b"\xff\xff")
 """What parts of a disk that were lost read as, and no name holds: names reach containerd as UTF-8."""
 
@@ -177,7 +179,7 @@ class Record:
         """A field that is a bucket of strings; empty where there is none."""
         bucket = self.bucket(field)
         if bucket is None:
-            return {}
+            return NO_LABELS
         labels: dict[bytes, bytes] = {}
         for key, value in self._ledger.entries(bucket):
             if isinstance(value, bytes):

@@ -13,7 +13,7 @@ from drydock.model.times import show_span, show_time
 from drydock.verdict.find import Subject, describe
 from drydock.verdict.graph import Edge, Flat, Node, visited
 from drydock.verdict.judge import Reach
-from drydock.verdict.reach import mark, path_to
+from drydock.verdict.reach import path_to, trace
 
 _LISTED = 20
 
@@ -79,9 +79,9 @@ def _chains(reached: Reach, holdings: dict[Ref, Holding], found: StoreObject) ->
             chains.append(_steps(reached, holdings, live))
             continue
         for lease in reached.leased.get(ref, ())[:_LISTED]:
-            marks = mark(reached.graph, [lease], within=reached.live)
-            node = ref if ref in marks else Flat(ref)
-            chains.append(_steps(reached, holdings, path_to(marks, node)))
+            ways = trace(reached.graph, [lease], within=reached.live)
+            node = ref if ref in ways else Flat(ref)
+            chains.append(_steps(reached, holdings, path_to(ways, node)))
     return chains
 
 

@@ -12,7 +12,7 @@ from drydock.model.pulls import Pull
 from drydock.model.records import Image
 from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.judge import Reach
-from drydock.verdict.reach import mark
+from drydock.verdict.reach import trace
 
 _MOST_VISITS = 5_000_000
 
@@ -89,11 +89,11 @@ def _lease(reached: Reach, ref: Ref) -> tuple[LeaseClass | None, str]:
 
 def _links(reached: Reach) -> dict[Ref, Link]:
     starts = [ref for ref, (kind, _, _) in reached.classes.items() if kind is not LeaseClass.EXPIRED]
-    leased = mark(reached.graph, starts, within=reached.live)
+    leased = trace(reached.graph, starts, within=reached.live)
     links: dict[Ref, Link] = {}
-    for marks in (reached.live, leased):
+    for ways in (reached.ways(), leased):
         before_of: dict[Node, list[Node]] = {}
-        for node, before in marks.items():
+        for node, before in ways.items():
             if before is None:
                 ref = visited(node)
                 links.setdefault(ref, Link(None, reached.why.get(ref) or reached.classes[ref][1]))

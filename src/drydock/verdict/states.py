@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 
 from drydock.model.data import Backend, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
@@ -11,14 +11,13 @@ from drydock.model.objects import ObjectKind, State, StoreObject
 from drydock.model.records import Blob, Ingest, Snapshot
 from drydock.model.store import Store
 
-_UNREACHED: tuple[State, tuple[Ref, ...]] = (State.UNREACHABLE, ())
 _STRENGTH = {State.LIVE: 3, State.LEASED: 2, State.UNREACHABLE: 1}
 
-Reached = Mapping[Ref, tuple[State, tuple[Ref, ...]]]
-"""For each record that something reaches: LIVE or LEASED, and what keeps it."""
+Holders = Callable[[Ref], tuple[State, tuple[Ref, ...]]]
+"""Of a record: LIVE, LEASED or UNREACHABLE, and what keeps it (``Reach.holders``)."""
 
 
-def judge_blobs(store: Store, reached: Reached) -> Iterator[StoreObject]:
+def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
     """Blob records of all namespaces against the files below ``blobs/``."""
     recorded: dict[Digest, Blob] = {}
     again: dict[Digest, list[Blob]] = {}  # by other namespaces
@@ -32,9 +31,9 @@ def judge_blobs(store: Store, reached: Reached) -> Iterator[StoreObject]:
     for digest, first in recorded.items():
         records = [first, *again.get(digest, ())]
         refs = tuple(record.ref for record in records)
-        state, holders = _merge(refs, reached)
+        state, held_by = _merge(refs, holders)
         file = store.content.blobs.get(digest)
-        found = StoreObject(ObjectKind.BLOB, digest, state, 0, None, refs, state, held_by=holders)
+        found = StoreObject(ObjectKind.BLOB, digest, state, 0, None, refs, state, held_by=held_by)
         if file is None and not store.content.complete:
             found.note = "recorded; whether its file is there could not be read"
         elif file is None:
@@ -57,7 +56,7 @@ def judge_blobs(store: Store, reached: Reached) -> Iterator[StoreObject]:
         found = StoreObject(ObjectKind.BLOB, digest, State.ORPHANED, file.allocated, file)
         if digest in adopting:
             found.refs = tuple(ingest.ref for ingest in adopting[digest])
-            found.state, found.held_by = _merge(found.refs, reached)
+            found.state, found.held_by = _merge(found.refs, holders)
             found.reach = found.state
             found.note = "a write in progress will adopt it"
         yield found
@@ -66,19 +65,19 @@ def judge_blobs(store: Store, reached: Reached) -> Iterator[StoreObject]:
         yield StoreObject(ObjectKind.BLOB, name, State.FOREIGN, junk.allocated, junk, note="not named by a digest")
 
 
-def judge_ingests(store: Store, reached: Reached) -> Iterator[StoreObject]:
+def judge_ingests(store: Store, holders: Holders) -> Iterator[StoreObject]:
     """Ingest records against the directories in ``ingest/``: a directory is named by the hash of its backend ref."""
     recorded: dict[bytes, list[Ingest]] = {}
     for ingest in store.metadata.ingests:
         if ingest.backend_ref:
             recorded.setdefault(sha256(ingest.backend_ref).hexdigest().encode(), []).append(ingest)
         else:
-            yield _ingest([ingest], None, reached)
+            yield _ingest([ingest], None, holders)
     for directory in store.content.ingests:
         # Only a directory whose name fits is ever opened; its ref file may be lost (content/local/store.go ingestRoot).
         records = recorded.pop(directory.name, None)
         if records is not None:
-            yield _ingest(records, directory, reached)
+            yield _ingest(records, directory, holders)
             continue
         found = StoreObject(ObjectKind.INGEST, directory.name, State.ORPHANED, directory.allocated, directory)
         if not directory.is_plain:
@@ -89,21 +88,21 @@ def judge_ingests(store: Store, reached: Reached) -> Iterator[StoreObject]:
             found.note = "not named after its ref: containerd never frees it"
         yield found
     for records in recorded.values():
-        yield _ingest(records, None, reached)
+        yield _ingest(records, None, holders)
 
 
-def judge_snapshots(store: Store, reached: Reached) -> Iterator[StoreObject]:
+def judge_snapshots(store: Store, holders: Holders) -> Iterator[StoreObject]:
     """Snapshot records against their snapshotter's rows and directories, for every snapshotter."""
     records: dict[bytes, list[Snapshot]] = {}
     for snapshot in store.metadata.snapshots:
         records.setdefault(snapshot.snapshotter, []).append(snapshot)
     for snapshotter in sorted({*records, *store.backends}):
         backend = store.backends.get(snapshotter)
-        yield from _judge_backend(snapshotter, backend, records.get(snapshotter, []), reached)
+        yield from _judge_backend(snapshotter, backend, records.get(snapshotter, []), holders)
 
 
 def _judge_backend(
-    snapshotter: bytes, backend: Backend | None, snapshots: list[Snapshot], reached: Reached
+    snapshotter: bytes, backend: Backend | None, snapshots: list[Snapshot], holders: Holders
 ) -> Iterator[StoreObject]:
     by_name: dict[bytes, list[Snapshot]] = {}
     for snapshot in snapshots:
@@ -112,8 +111,8 @@ def _judge_backend(
     rows = {} if backend is None else backend.rows
     for name, same in by_name.items():
         refs = tuple(snapshot.ref for snapshot in same)
-        state, holders = _merge(refs, reached)
-        found = StoreObject(ObjectKind.SNAPSHOT, same[0].key, state, 0, None, refs, state, snapshotter, held_by=holders)
+        state, held_by = _merge(refs, holders)
+        found = StoreObject(ObjectKind.SNAPSHOT, same[0].key, state, 0, None, refs, state, snapshotter, held_by=held_by)
         row = rows.get(name)
         if backend is None:
             found.note = "its snapshotter keeps its data elsewhere"
@@ -172,10 +171,10 @@ def _rowless(snapshotter: bytes, backend: Backend, entry: SnapshotEntry) -> Stor
     return found
 
 
-def _ingest(records: list[Ingest], directory: IngestDirectory | None, reached: Reached) -> StoreObject:
+def _ingest(records: list[Ingest], directory: IngestDirectory | None, holders: Holders) -> StoreObject:
     refs = tuple(record.ref for record in records)
-    state, holders = _merge(refs, reached)
-    found = StoreObject(ObjectKind.INGEST, records[0].name, state, 0, None, refs, state, held_by=holders)
+    state, held_by = _merge(refs, holders)
+    found = StoreObject(ObjectKind.INGEST, records[0].name, state, 0, None, refs, state, held_by=held_by)
     if directory is None:
         # Not damage: containerd makes the directory when the write goes on (core/metadata/content.go Writer).
         found.note = "nothing received"
@@ -186,16 +185,16 @@ def _ingest(records: list[Ingest], directory: IngestDirectory | None, reached: R
     return found
 
 
-def _merge(refs: tuple[Ref, ...], reached: Reached) -> tuple[State, tuple[Ref, ...]]:
+def _merge(refs: tuple[Ref, ...], holders: Holders) -> tuple[State, tuple[Ref, ...]]:
     """The strongest state over all records of one object, and what keeps it there."""
     if len(refs) == 1:
-        return reached.get(refs[0], _UNREACHED)
+        return holders(refs[0])
     state = State.UNREACHABLE
-    holders: list[Ref] = []
+    merged: list[Ref] = []
     for ref in refs:
-        here, by = reached.get(ref, (State.UNREACHABLE, ()))
+        here, by = holders(ref)
         if _STRENGTH[here] > _STRENGTH[state]:
-            state, holders = here, list(by)
+            state, merged = here, list(by)
         elif here is state:
-            holders += [holder for holder in by if holder not in holders]
-    return state, tuple(holders)
+            merged += [holder for holder in by if holder not in merged]
+    return state, tuple(merged)
