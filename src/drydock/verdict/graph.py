@@ -88,7 +88,7 @@ class Graph:
                 yield ref, reason
 
     def targets(self, node: Node) -> tuple[Node, ...]:
-        """What a node refers to, without what states it; worked out once a node."""
+        """What a node refers to, without what states it; worked out once a node that may have many targets."""
         known = self._targets.get(node)
         if known is None:
             ref = visited(node)
@@ -96,7 +96,9 @@ class Graph:
                 record = self.records.get(ref)
                 if record is None or not _labels(record):
                     return ()
-            known = self._targets[node] = tuple(self._known(edge.target) for edge in self.edges(node))
+            known = tuple(self._known(edge.target) for edge in self.edges(node))
+            if ref.kind is not Kind.IMAGE:
+                self._targets[node] = known
         return known
 
     def _known(self, node: Node) -> Node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 
-from drydock.model.data import Backend, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
+from drydock.model.data import Backend, BlobFile, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
 from drydock.model.names import Digest, Ref
 from drydock.model.objects import ObjectKind, State, StoreObject
 from drydock.model.records import Blob, Ingest, Snapshot
@@ -19,17 +19,17 @@ Holders = Callable[[Ref], tuple[State, tuple[Ref, ...]]]
 
 def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
     """Blob records of all namespaces against the files below ``blobs/``."""
-    recorded: dict[Digest, Blob] = {}
-    again: dict[Digest, list[Blob]] = {}  # by other namespaces
-    for blob in store.metadata.blobs:
-        if recorded.setdefault(blob.digest, blob) is not blob:
-            again.setdefault(blob.digest, []).append(blob)
+    again, unrecorded = _compare(store)
+    same: dict[int, int] = {}  # most blobs are small: the number of each size is kept once
     adopting: dict[Digest, list[Ingest]] = {}
     for ingest in store.metadata.ingests:
         if ingest.expected is not None:
             adopting.setdefault(ingest.expected, []).append(ingest)
-    for digest, first in recorded.items():
-        records = [first, *again.get(digest, ())]
+    for blob in store.metadata.blobs:
+        digest = blob.digest
+        records = again.get(digest, (blob,))
+        if records[0] is not blob:
+            continue
         refs = tuple(record.ref for record in records)
         state, held_by = _merge(refs, holders)
         file = store.content.blobs.get(digest)
@@ -39,7 +39,8 @@ def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
         elif file is None:
             found.state, found.note = State.MISSING, "recorded, and the file is not there"
         else:
-            found.data, found.allocated = file, file.allocated
+            allocated = file.allocated
+            found.data, found.allocated = file, same.setdefault(allocated, allocated)
             if digest in store.wrong:
                 found.state, found.note = State.CORRUPT, "its bytes do not hash to its digest"
             if store.verified != "none" and not all(record.size in (None, file.size) for record in records):
@@ -50,9 +51,8 @@ def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
                     f"recorded with {said} bytes, the file has {file.size}",
                 )
         yield found
-    for digest, file in store.content.blobs.items():
-        if digest in recorded:
-            continue
+    for file in unrecorded:
+        digest = file.digest
         found = StoreObject(ObjectKind.BLOB, digest, State.ORPHANED, file.allocated, file)
         if digest in adopting:
             found.refs = tuple(ingest.ref for ingest in adopting[digest])
@@ -63,6 +63,17 @@ def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
     for junk in store.content.junk:
         name = junk.path.rpartition(b"/")[2]
         yield StoreObject(ObjectKind.BLOB, name, State.FOREIGN, junk.allocated, junk, note="not named by a digest")
+
+
+def _compare(store: Store) -> tuple[dict[Digest, list[Blob]], list[BlobFile]]:
+    """The records of what several namespaces have a record of, and the files that none has one of."""
+    recorded: dict[Digest, Blob] = {}
+    again: dict[Digest, list[Blob]] = {}
+    for blob in store.metadata.blobs:
+        first = recorded.setdefault(blob.digest, blob)
+        if first is not blob:
+            again.setdefault(blob.digest, [first]).append(blob)
+    return again, [file for digest, file in store.content.blobs.items() if digest not in recorded]
 
 
 def judge_ingests(store: Store, holders: Holders) -> Iterator[StoreObject]:
