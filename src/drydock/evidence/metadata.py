@@ -340,19 +340,17 @@ def _usual_blob(namespace: bytes, key: bytes, bucket: Bucket, once: _Once) -> Bl
         if in_labels is not None:
             found: dict[bytes, bytes] = {}
             for name, value in in_labels.items():
-                if not isinstance(value, bytes) or not _is_usual(name, value):
+                # Record.labels has something to say of any other.
+                if not isinstance(value, bytes) or b"\0" in name + value or b"\xff" in name + value:
                     return None
-                found[once.name(name)] = once.digest(value) if name.startswith(CONTENT_LABEL) else value
+                if name.startswith(CONTENT_LABEL):
+                    if not is_digest(value):
+                        return None
+                    value = once.digest(value)  # noqa: PLW2901 - the same bytes
+                found[once.name(name)] = value
             labels = found
         size, created = varint(raw_size), binary_time(raw_created)
         updated = created if raw_updated == raw_created else binary_time(raw_updated)
     except (BoltError, Undecodable):
         return None
     return Blob(Ref(Kind.BLOB, namespace, once.digest(key)), size, labels, created, updated) if size >= 0 else None
-
-
-def _is_usual(label: bytes, value: bytes) -> bool:
-    """Whether Record.labels has nothing to say of a label."""
-    if any(blank in word for word in (label, value) for blank in (b"\0", b"\xff")):
-        return False
-    return not label.startswith(CONTENT_LABEL) or is_digest(value)

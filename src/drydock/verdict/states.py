@@ -26,11 +26,11 @@ def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
         if ingest.expected is not None:
             adopting.setdefault(ingest.expected, []).append(ingest)
     for blob in store.metadata.blobs:
-        digest = blob.digest
+        digest = Digest(blob.ref.key)
         records = again.get(digest, (blob,))
         if records[0] is not blob:
             continue
-        refs = tuple(record.ref for record in records)
+        refs = tuple([record.ref for record in records])
         state, held_by = _merge(refs, holders)
         file = store.content.blobs.get(digest)
         found = StoreObject(ObjectKind.BLOB, digest, state, 0, None, refs, state, held_by=held_by)
@@ -43,7 +43,7 @@ def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
             found.data, found.allocated = file, same.setdefault(allocated, allocated)
             if digest in store.wrong:
                 found.state, found.note = State.CORRUPT, "its bytes do not hash to its digest"
-            if store.verified != "none" and not all(record.size in (None, file.size) for record in records):
+            if store.verified != "none" and not {record.size for record in records} <= {None, file.size}:
                 sizes = {record.size for record in records if record.size is not None}
                 said = ", ".join(str(size) for size in sorted(sizes))
                 found.state, found.note = (
@@ -70,9 +70,10 @@ def _compare(store: Store) -> tuple[dict[Digest, list[Blob]], list[BlobFile]]:
     recorded: dict[Digest, Blob] = {}
     again: dict[Digest, list[Blob]] = {}
     for blob in store.metadata.blobs:
-        first = recorded.setdefault(blob.digest, blob)
+        digest = Digest(blob.ref.key)
+        first = recorded.setdefault(digest, blob)
         if first is not blob:
-            again.setdefault(blob.digest, [first]).append(blob)
+            again.setdefault(digest, [first]).append(blob)
     return again, [file for digest, file in store.content.blobs.items() if digest not in recorded]
 
 
