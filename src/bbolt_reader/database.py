@@ -84,7 +84,7 @@ class Database:
 
     def release(self) -> None:
         """Give back the memory that reading took: the file stays open, and in the page cache."""
-        self.root.tree.shapes.clear()
+        self.root.tree.forget()
         self.source.release()
 
     def root_of(self, meta: Meta) -> Bucket:
