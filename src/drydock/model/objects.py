@@ -50,8 +50,8 @@ class StoreObject:
     """What it takes on disk: allocated blocks; for a committed snapshot what its row says (``Store.measured``)."""
     data: BlobFile | Junk | IngestDirectory | SnapshotEntry | None
     """What is on disk; None where nothing is."""
-    refs: tuple[Ref, ...] = ()
-    """Its records, one a namespace."""
+    records: Ref | tuple[Ref, ...] = ()
+    """Its records, one a namespace; where there is but one, as nearly always, this alone."""
     reach: State | None = None
     """LIVE, LEASED or UNREACHABLE, as its records are reached, whatever became of its data; None without a record."""
     snapshotter: bytes = b""
@@ -62,6 +62,11 @@ class StoreObject:
     """What keeps it: for ``live`` the first root found, for ``leased`` every lease that reaches it."""
     note: str = ""
     """One shown line, where the state needs a reason."""
+
+    @property
+    def refs(self) -> tuple[Ref, ...]:
+        """Its records, one a namespace."""
+        return (self.records,) if isinstance(self.records, Ref) else self.records
 
     @property
     def path(self) -> RawPath | None:

@@ -36,7 +36,7 @@ class Reach:
     """Reached from a root or from an owned lease: from which."""
     leased: dict[Ref, tuple[Ref, ...]]
     """Reached by other leases only: which ones."""
-    _alone: dict[Ref, tuple[State, tuple[Ref, ...]]] = field(default_factory=dict)
+    _alone: dict[Ref, tuple[Ref]] = field(default_factory=dict)
     _ways: dict[Node, Node | None] | None = None
 
     def __contains__(self, ref: Ref) -> bool:
@@ -50,7 +50,7 @@ class Reach:
         """
         start = self.live.get(ref) or self.live.get(Flat(ref))
         if start is not None:
-            return self._alone.setdefault(start, (State.LIVE, (start,)))
+            return State.LIVE, self._alone.setdefault(start, (start,))
         leases = self.leased.get(ref, ())
         return State.LEASED if leases else State.UNREACHABLE, leases
 

@@ -30,7 +30,7 @@ def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
         records = again.get(digest, (blob,))
         if records[0] is not blob:
             continue
-        refs = tuple([record.ref for record in records])
+        refs = tuple([record.ref for record in records]) if len(records) > 1 else blob.ref
         state, held_by = _merge(refs, holders)
         file = store.content.blobs.get(digest)
         found = StoreObject(ObjectKind.BLOB, digest, state, 0, None, refs, state, held_by=held_by)
@@ -55,8 +55,8 @@ def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
         digest = file.digest
         found = StoreObject(ObjectKind.BLOB, digest, State.ORPHANED, file.allocated, file)
         if digest in adopting:
-            found.refs = tuple(ingest.ref for ingest in adopting[digest])
-            found.state, found.held_by = _merge(found.refs, holders)
+            found.records = tuple(ingest.ref for ingest in adopting[digest])
+            found.state, found.held_by = _merge(found.records, holders)
             found.reach = found.state
             found.note = "a write in progress will adopt it"
         yield found
@@ -197,10 +197,10 @@ def _ingest(records: list[Ingest], directory: IngestDirectory | None, holders: H
     return found
 
 
-def _merge(refs: tuple[Ref, ...], holders: Holders) -> tuple[State, tuple[Ref, ...]]:
+def _merge(refs: Ref | tuple[Ref, ...], holders: Holders) -> tuple[State, tuple[Ref, ...]]:
     """The strongest state over all records of one object, and what keeps it there."""
-    if len(refs) == 1:
-        return holders(refs[0])
+    if isinstance(refs, Ref):
+        return holders(refs)
     state = State.UNREACHABLE
     merged: list[Ref] = []
     for ref in refs:
