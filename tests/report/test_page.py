@@ -7,7 +7,7 @@ import socket
 import time
 
 import pytest
-from tests.support.browser import SIZES, THEMES, browser, opened
+from tests.support.browser import SIZES, THEMES, opened
 from tests.support.captures import capture, captures
 from tests.support.documents import run
 from tests.support.populations import population
@@ -26,13 +26,6 @@ HOSTILE = (
     "<!--{{ 7*7 }}{% raw %}\"'`&amp;${window.bad=3}\\\x1b[31m\u202e"
 ).encode()
 CAPTURE = "docker-28.5-interrupted-pull"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """One browser for all tests of this file."""
-    with browser() as started:
-        yield started
 
 
 @pytest.fixture

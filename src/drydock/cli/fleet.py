@@ -61,7 +61,7 @@ def fleet(
         if form == "json":
             print_json(answers_document(answers, facts), file)
         elif form == "html":
-            file.write(render_answers(answers, facts))
+            file.write(render_answers(answers, facts, top if sql is None else None))
         else:
             if sql is None:
                 print(f"{facts['hosts']} hosts, {facts['reports']} reports, {facts['objects']} objects\n", file=file)
