@@ -10,11 +10,12 @@ const ground = document.createElement("canvas");
 
 function plant() {
   const leaf = (root, number) => (place) => ({ entry: { row: root.rows[place], root, number }, bytes: root.rows[place][BYTES], name: root.rows[place][NAME], children: null });
-  const branch = (root, number) => ([kind, name, bytes, count, shared, row, branches, objects]) => {
+  const many = ([state, count, bytes]) => ({ entry: null, state, count, bytes, name: `${count} smaller ${count === 1 ? "object" : "objects"}`, children: null });
+  const branch = (root, number) => ([kind, name, bytes, count, shared, row, branches, objects, smaller]) => {
     const made = {
       kind, name, bytes, count, shared: Boolean(shared),
       entry: row === null ? null : { row: root.rows[row], root, number },
-      children: [...branches.map(branch(root, number)), ...objects.filter((place) => root.rows[place][BYTES] > 0).map(leaf(root, number))],
+      children: [...branches.map(branch(root, number)), ...objects.filter((place) => root.rows[place][BYTES] > 0).map(leaf(root, number)), ...smaller.map(many).filter((node) => node.bytes > 0)],
     };
     if (!made.children.length) made.children = null;
     for (const child of made.children ?? []) child.above = made;
@@ -94,7 +95,7 @@ function draw() {
       }
       continue;
     }
-    const entry = node.data.entry, [back, front] = tones[entry ? tone(entry.row[STATE]) : "none"];
+    const entry = node.data.entry, [back, front] = tones[entry ? tone(entry.row[STATE]) : node.data.state ?? "none"];
     context.fillStyle = back;
     context.fillRect(x0, y0, Math.max(width, 0.5), Math.max(height, 0.5));
     if (node.parent.data.shared && width > 6 && height > 6) hatch(context, node, front);
@@ -148,7 +149,8 @@ function tell() {
   const said = [node.entry && !node.kind ? `${node.entry.row[WHAT]} ${node.name}` : node.kind && node.kind !== "group" && node.kind !== "root" ? `${node.kind} ${node.name}` : node.name];
   said.push(size(node.bytes));
   if (above) said.push(`${percent(node.bytes, whole.bytes)} of all`);
-  if (node.count) said.push(node.count === 1 ? "1 object" : `${node.count} objects`);
+  if (node.state) said.push(node.state);
+  else if (node.count) said.push(node.count === 1 ? "1 object" : `${node.count} objects`);
   if (node.entry) said.push(node.entry.row[STATE]);
   if (node.entry && node.entry.row[ONLY] !== null) said.push(`reaches ${size(node.entry.row[BYTES])}, of which ${size(node.entry.row[ONLY])} nothing else does`);
   if (node.shared || above?.shared) said.push("shared");
