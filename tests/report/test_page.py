@@ -295,6 +295,34 @@ def test_the_policy_holds(chromium, tmp_path):
         server.accept()[0].close()
 
 
+def _contrast(one, other):
+    """As WCAG 2.2 defines it, of two colours of six digits."""
+
+    def light(colour):
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True)) + 0.05
+
+    lights = sorted((light(one), light(other)))
+    return lights[1] / lights[0]
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_words_stand_out(chromium, tmp_path, theme):
+    """What is written, in the map too, has a contrast of 4.5 to 1 (WCAG 2.2, AA)."""
+    file = tmp_path / "report.html"
+    file.write_text(render_page([population(60)], NOW, None))
+    with opened(chromium, file, theme=theme) as page:
+        style = "(name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim()"
+        names = [*(state.value for state in State), "none", "ink", "quiet", "accent", "bad", "ground", "card", "group"]
+        colours = {name: page.evaluate(style, name).replace("#fff", "#ffffff", 1)[:7] for name in names}
+        for state in (*(state.value for state in State), "none"):
+            assert max(_contrast(colours[state], ink) for ink in ("#ffffff", "#10161c")) >= 4.5, state
+        pairs = [("ink", "ground"), ("ink", "card"), ("ink", "group"), ("quiet", "ground"), ("quiet", "card")]
+        for one, other in (*pairs, ("accent", "card"), ("card", "accent"), ("bad", "card")):
+            assert _contrast(colours[one], colours[other]) >= 4.5, (one, other)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("theme", THEMES)
 def test_it_fits_and_has_two_themes(chromium, tmp_path, tmp_path_factory, size, theme):

@@ -39,22 +39,26 @@ function lay() {
   return box;
 }
 
+// Each state's colour, and white or near black for what is written on it: the one that stands out more (WCAG 2.2, relative luminance).
 function inks() {
-  const dark = (hex) => {
-    const [red, green, blue] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-    return red * 0.299 + green * 0.587 + blue * 0.114 < 140;
-  };
-  return Object.fromEntries([...STATES, "none"].map((state) => [state, [colour(state), dark(colour(state)) ? "#fff" : "#10161c"]]));
+  const channel = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+  const light = (hex) => [0.2126, 0.7152, 0.0722].reduce((sum, share, at) => sum + share * channel(parseInt(hex.slice(2 * at + 1, 2 * at + 3), 16) / 255), 0.05);
+  const front = (hex) => (light("#ffffff") / light(hex) > light(hex) / light("#10161c") ? "#ffffff" : "#10161c");
+  return Object.fromEntries([...STATES, "none"].map((state) => [state, [colour(state), front(colour(state))]]));
 }
 
-// As much of a text as there is room for: its beginning, or where that says little its end.
+// As much of a text as there is room for: its beginning, or where that says little its end, from a slash on if that fits.
 function fitted(context, text, room, end = false) {
-  if (context.measureText(text).width <= room) return text;
+  const fits = (words) => context.measureText(words).width <= room;
+  if (fits(text)) return text;
+  for (let slash = text.indexOf("/"); end && slash >= 0; slash = text.indexOf("/", slash + 1)) {
+    if (fits(`…${text.slice(slash)}`)) return `…${text.slice(slash)}`;
+  }
   const cut = (length) => (end ? "…" + text.slice(text.length - length) : text.slice(0, length) + "…");
   let low = 0, high = text.length;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    if (context.measureText(cut(middle)).width <= room) low = middle;
+    if (fits(cut(middle))) low = middle;
     else high = middle - 1;
   }
   return low > 2 ? cut(low) : "";
@@ -103,8 +107,10 @@ function draw() {
       context.fillStyle = front;
       context.font = `12px ${family}`;
       const top = height > 34 ? y0 + 12 : y0 + height / 2;
-      context.fillText(fitted(context, entry ? short(entry) : node.data.name, width - 10), x0 + 5, top);
-      if (height > 34) context.fillText(fitted(context, size(node.value), width - 10), x0 + 5, y0 + 27);
+      const words = entry ? [short(entry), entry.row[WHAT]] : [node.data.name], fits = (text) => context.measureText(text).width <= width - 10;
+      context.fillText(words.find(fits) ?? fitted(context, words.at(-1), width - 10), x0 + 5, top);
+      // An amount without its unit would be another amount.
+      if (height > 34 && fits(size(node.value))) context.fillText(size(node.value), x0 + 5, y0 + 27);
     }
   }
   if (!laid.children) {
