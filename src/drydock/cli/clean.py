@@ -82,6 +82,12 @@ def clean(
 
     with show_progress() as progress:
         runs = removal.clean(
-            where, agree=agree, policy=wanted, now=now, state=state, quarantine=quarantine, progress=progress
+            where,
+            agree=progress.cleared(agree) if progress else agree,
+            policy=wanted,
+            now=now,
+            state=state,
+            quarantine=quarantine,
+            progress=progress,
         )
     ctx.exit(code | print_runs(runs))
