@@ -25,7 +25,8 @@ from drydock.model.names import Digest, RawPath
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.verifications import Unpacked
-from drydock.recover.layer_blob import Entry, NoDecoder, Type, Unreadable, read_layer
+from drydock.recover.decoder import NoDecoder, Unreadable
+from drydock.recover.layer_blob import Entry, Type, read_layer
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
