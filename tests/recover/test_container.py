@@ -35,6 +35,18 @@ def test_one_layer(layers, tmp_path):
     assert (tmp_path / "out/sparse").stat().st_blocks < 200
 
 
+def test_a_file_of_nine_gigabytes(layers, tmp_path):
+    """Longer than a header has digits for, and nearly all of it holes: its length, its end, and no space taken."""
+    with layers.new() as top, (top / "long").open("wb") as file:
+        file.seek(9 << 30)
+        file.write(b"the end")
+    assert not export(layers, tmp_path / "out").damage
+    with (tmp_path / "out/long").open("rb") as file:
+        file.seek(9 << 30)
+        assert file.read() == b"the end"
+    assert (tmp_path / "out/long").stat().st_blocks < 200
+
+
 def test_what_overlay_records(layers, tmp_path):
     """Three layers written through real mounts: deletions, replacements, renamed folders, attributes alone, links."""
     with layers.new() as top:

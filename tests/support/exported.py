@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from pathlib import Path
 
 from tests.support.mounted import Layers, facts, unpack_tar
@@ -82,6 +83,7 @@ def fill(top: Path) -> None:
     os.setxattr(top / "etc/tool", "security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))
     for name in (b"\xff\xfe not text", b"-rf", b"new\nline", b"\x1b[31mred", "größer".encode(), b"n" * 255):
         os.close(os.open(os.path.join(os.fsencode(top), name), os.O_CREAT | os.O_WRONLY, 0o600))
+    _fill_edges(top)
     with (top / "sparse").open("wb") as file:
         for at in (0, 5_000_000, 20_000_000):
             file.seek(at)
@@ -94,3 +96,38 @@ def fill(top: Path) -> None:
     os.utime(top / "kept/link", ns=(LATE, LATE), follow_symlinks=False)
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(str(top / "socket"))
+
+
+def _fill_edges(top: Path) -> None:
+    """What does not fit a plain tar header: numbers, names and attributes at their limits."""
+    root = os.fsencode(top)
+    odd = b"\xfe\xff-" + b"n" * 252
+    os.makedirs(os.path.join(root, b"edge", odd, b"\x80"))
+    deep = os.path.join(root, b"edge", odd, b"\x80", b"file")
+    Path(os.fsdecode(deep)).write_bytes(b"below names that are no text")
+    os.link(deep, os.path.join(root, b"edge", b"\xc3\x28"))
+    os.symlink(b"\xff" * 300, os.path.join(root, b"edge", b"to no text"))
+    os.symlink("t" * 4095, top / "edge/longest")
+    os.symlink("t" * 100, top / "edge/hundred")
+    (top / "edge" / ("m" * 100)).mkdir()
+    (top / "edge/uid").touch()
+    os.chown(top / "edge/uid", 2**32 - 2, 2**32 - 2)
+    os.chown(top / "edge/longest", 2_097_152, 2_097_151, follow_symlinks=False)
+    for name, seconds in (("past", -(2**31)), ("future", 2**33 + 7), ("before", -1)):
+        (top / "edge" / name).touch()
+        os.utime(top / "edge" / name, ns=(0, seconds * 10**9 + 1))
+    os.mknod(top / "edge/node", 0o020600, os.makedev(4095, 2**20 - 1))
+    (top / "edge/attributes").touch()
+    os.setxattr(top / "edge/attributes", "user.empty", b"")
+    os.setxattr(top / "edge/attributes", "user.zero", b"\0")
+    os.setxattr(top / "edge/attributes", "user.\u00fc", b"\xff")
+    os.setxattr(top / "edge/attributes", "user." + "n" * 250, b"v" * 2000)
+    for name in ("longest", "node"):
+        os.setxattr(top / "edge" / name, "trusted.mine", b"of no file", follow_symlinks=False)
+    # An ACL of one user, as setfacl writes it (linux/posix_acl_xattr.h).
+    entries = ((1, 6, 2**32 - 1), (2, 4, 1234), (4, 4, 2**32 - 1), (16, 6, 2**32 - 1), (32, 0, 2**32 - 1))
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *each) for each in entries)
+    os.setxattr(top / "edge/attributes", "system.posix_acl_access", acl)
+    os.setxattr(top / "edge", "system.posix_acl_default", acl)
+    (top / "edge" / "sticky").mkdir()
+    (top / "edge/sticky").chmod(0o7777)
