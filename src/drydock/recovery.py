@@ -159,7 +159,7 @@ def _looked(
             images = Images(verdict, read_documents(root.path, list_image_blobs(verdict, reached)))
             layers = images.unpacked()
             found, unpacked = read_unpacked(store, layers, wanted=wanted, memory=memory, clock=clock, progress=progress)
-            unpacked.skipped = images.committed() - len(layers)
+            unpacked.skipped += images.committed() - len(layers)
             if (wanted.data or wanted.unpacked) and not data.left and not unpacked.left:
                 memory.finish()
         finally:
