@@ -385,6 +385,20 @@ def test_every_capture_is_listed_whole(chromium, unpacked, tmp_path, of):
         assert page.complaints == []
 
 
+@pytest.mark.root
+def test_images_of_one_name_are_told_apart(chromium, unpacked, tmp_path):
+    """Where there are several namespaces each image and container says in which it is."""
+    of = capture("containerd-1.6-namespaces")
+    file = tmp_path / "report.html"
+    run("scan", "--now", of.taken_at, "--format", "html", "-o", file, unpacked(of))
+    with opened(chromium, file) as page:
+        page.locator("#kinds button", has_text="Images").click()
+        found = sorted(zip(cells(page, 1), cells(page, 2), strict=True))
+    listed = [(f"image in {space}", image["name"]) for space, said in of.namespaces.items() for image in said["images"]]
+    assert found == sorted(listed)
+    assert len({name for _, name in listed}) < len(listed)
+
+
 def test_nothing_and_several(chromium, tmp_path):
     """A host without storage has a page that says so; several roots are one map, each with a summary."""
     file = tmp_path / "report.html"

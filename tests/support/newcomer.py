@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
+from tests.support.spark import ENVIRONMENT
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -118,9 +120,10 @@ class Newcomer:
 
     def _run(self, command: str) -> subprocess.CompletedProcess[str]:
         assert self._inner is not None
+        given = (f"{name}={value}" for name, value in ENVIRONMENT.items())
         return subprocess.run(
             [
-                *("nsenter", f"--target={self._inner.pid}", "--mount", "env", f"PATH={self._path}"),
+                *("nsenter", f"--target={self._inner.pid}", "--mount", "env", f"PATH={self._path}", *given),
                 *("sh", "-c", f"cd {self.work}; {command}"),
             ],
             capture_output=True,
