@@ -18,13 +18,13 @@ from drydock.model.repairs import Repair
 from drydock.model.roots import Root
 from drydock.model.runs import Run
 from drydock.model.verifications import Coverage, Hit, ImageState, Verification
-from drydock.pipeline import carry_out
 from drydock.reclaim.guard import check_clock, refuse_if_used
 from drydock.reclaim.state import places_with
 from drydock.recover.breaks import disagreements, wrong_orphans
 from drydock.recover.memory import open_memory
 from drydock.recover.repair import make_repair, refuse_unknown
 from drydock.recover.verify import Clock, Wanted, name_hits, read_blobs, read_unpacked
+from drydock.removal import carry_out
 from drydock.verdict.blindness import edit_blindness
 from drydock.verdict.images import Images, list_image_blobs
 from drydock.verdict.judge import judge
