@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
 
 from bbolt_reader import BoltError, Database
-from bbolt_surgery import Deletion, NotCommitted, Receipt, SurgeryError, delete, restore
+from bbolt_surgery import Deletion, NotCommitted, Receipt, SurgeryError, change, restore
 from drydock.model.errors import ActionFailed, DiskFull
 from drydock.model.names import Kind, Ref, split_snapshot_key
 from drydock.model.plans import Plan
@@ -62,7 +62,7 @@ def edit(lock: int, name: bytes, deletions: list[Deletion], note: Callable[[Fiel
     """
     with _writable(lock, name) as descriptor:
         try:
-            return delete(descriptor, name, deletions, on_ready=lambda receipt: note(receipt.numbers())).numbers()
+            return change(descriptor, name, deletions, on_ready=lambda receipt: note(receipt.numbers())).numbers()
         except NotCommitted as error:
             kind = DiskFull if error.errno in {errno.ENOSPC, errno.EDQUOT} else ActionFailed
             raise kind(f"{shown(name)}: {error}") from error
