@@ -132,8 +132,9 @@ class _Repairer:
             adoptions=self._adopted.adoptions,
         )
         left = tuple(self._left(plan, mended))
-        mends = bool(records or rows or removals or plan.adoptions)
-        mends = mends or any(field.why in _TIMES.values() for field in fields)
+        mends = bool(records or rows or removals or plan.adoptions) or any(
+            each.why in _TIMES.values() for each in fields
+        )
         return Repair(
             plan,
             tuple(self._losses.values()),
