@@ -20,7 +20,6 @@ from drydock.model.roots import Root
 from drydock.model.runs import Run
 from drydock.model.store import Store
 from drydock.model.verifications import Coverage, Hit, ImageState, Verification
-from drydock.pipeline import carry_out
 from drydock.reclaim.guard import check_clock, refuse_if_used
 from drydock.reclaim.state import places_with
 from drydock.recover.adopt import adopt as adopt_blobs
@@ -29,6 +28,7 @@ from drydock.recover.breaks import disagreements, wrong_orphans
 from drydock.recover.memory import open_memory
 from drydock.recover.repair import make_repair, refuse_unknown
 from drydock.recover.verify import Clock, Wanted, name_hits, read_blobs, read_unpacked
+from drydock.removal import carry_out
 from drydock.verdict.blindness import edit_blindness
 from drydock.verdict.images import Images, list_image_blobs
 from drydock.verdict.judge import Reach, judge
@@ -171,7 +171,7 @@ def _looked(
                 adopted.whole = tuple(made_whole(before, images.states()))
             layers = images.unpacked()
             found, unpacked = read_unpacked(store, layers, wanted=wanted, memory=memory, clock=clock, progress=progress)
-            unpacked.skipped = images.committed() - len(layers)
+            unpacked.skipped += images.committed() - len(layers)
             if (wanted.data or wanted.unpacked) and not data.left and not unpacked.left:
                 memory.finish()
         finally:

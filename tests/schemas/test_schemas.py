@@ -21,7 +21,7 @@ from drydock.reclaim.plan_file import plans_document
 from drydock.report.document import scan_document
 from drydock.report.verification import verification_document
 
-NAMES = ("scan", "plan", "journal", "explain", "pulls", "verify")
+NAMES = ("scan", "plan", "journal", "explain", "pulls", "verify", "fleet")
 CAPTURES = pytest.mark.parametrize("capture", captures(), ids=lambda each: each.name)
 
 
@@ -132,6 +132,35 @@ def test_plans_and_journals(capture, unpacked_anew, tmp_path_factory, moved):
     expected = {"schema", "ended", "finished"} if json.loads(plan.read_text())["plans"][0]["removals"] else set()
     assert expected <= kinds
     assert not expected or ("move" if moved else "remove") in kinds
+
+
+@pytest.mark.root
+def test_fleets(unpacked, tmp_path):
+    """Answers over every capture, to every question and to one's own, with lists, truths, times and nulls in them."""
+    for each in captures():
+        report = tmp_path / f"{each.name}.json"
+        options = ("--host", each.name, "--holders", "--format", "json", "-o", report)
+        run("scan", "--now", each.taken_at, *options, unpacked(each))
+    check = validator("fleet")
+    document = json.loads(run("fleet", "--format", "json", tmp_path, status=0))
+    check.validate(document)
+    assert all(answer["rows"] for answer in document["answers"])
+    for question in ("SELECT * FROM holders", "SELECT * FROM leases", "SELECT * FROM roots", "SELECT 1.5, [[1]]"):
+        own = json.loads(run("fleet", "--format", "json", "--sql", question, tmp_path, status=0))
+        check.validate(own)
+        (answer,) = own["answers"]
+        assert all(len(row) == len(answer["columns"]) for row in answer["rows"])
+    (tmp_path / "bad.json").write_text("{}")
+    check.validate(json.loads(run("fleet", "--format", "json", tmp_path, status=8)))
+    for part in (document, document["answers"][0]):
+        for field, value in list(part.items()):
+            for wrong in ({}, {field: {"wrong": 1}}):
+                del part[field]
+                part.update(wrong)
+                with pytest.raises(ValidationError):
+                    check.validate(document)
+                part[field] = value
+    check.validate(document)
 
 
 def test_a_plan_that_deletes_keys():

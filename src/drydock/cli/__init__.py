@@ -72,8 +72,9 @@ class _Commands(click.Group):
         except click.exceptions.Abort:
             _end("interrupted", 128 + 2)
         except click.ClickException as error:
-            # Words that were typed, or pasted, are in it as they came.
-            vars(error)["message"] = printable(error.message)
+            # Words that were typed, or pasted, are in it as they came; but click >= 8.2 raises a command's help, too.
+            if type(error).__name__ != "NoArgsIsHelpError":
+                vars(error)["message"] = printable(error.message)
             error.show()
             sys.exit(Usage.exit_code)
         except DrydockError as error:

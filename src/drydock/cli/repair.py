@@ -91,7 +91,7 @@ def repair(
     with show_progress() as progress:
         runs = recovery.repair(
             where,
-            agree=agree,
+            agree=progress.cleared(agree) if progress else agree,
             accept=tuple(unshown(os.fsdecode(name)) for name in accept_loss),
             wanted=make_wanted(data, unpacked, unpacked_content, max_duration),
             now=now,

@@ -125,11 +125,12 @@ def write_image(
 
 
 def _problem(variant: Variant, lost: Mapping[Digest, str]) -> str | None:
+    of = f"{shown(variant.platform)}: " if variant.platform else ""
     for digest in variant.blobs:
         if digest in lost:
-            return f"{shown(digest)}: {lost[digest]}"
+            return f"{of}{shown(digest)}: {lost[digest]}"
     if variant.absent:
-        return f"{shown(variant.absent[0])}: is needed and not there; it was never fetched"
+        return f"{of}{shown(variant.absent[0])}: is not there; it was never fetched, or was dropped since"
     return None
 
 

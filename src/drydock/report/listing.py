@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -36,8 +37,17 @@ def listing_document(listings: Iterable[Listing], kind: ListKind, now: UnixNano)
     }
 
 
-def listing_lines(listings: Iterable[Listing]) -> Iterator[str]:
-    """Each list as a table, whole lines, columns apart by two blanks."""
+_LONG_ID = re.compile(r"(?<![0-9a-z])([0-9a-z]{12})[0-9a-z]{12,}(?![0-9a-z])")
+"""Digests, container ids and the random ids of BuildKit; as docker, 12 characters are shown of them, and are enough."""
+
+
+def listing_lines(listings: Iterable[Listing], width: int | None = None) -> Iterator[str]:
+    """Each list as a table, columns apart by two blanks.
+
+    Args:
+        listings: one for each root.
+        width: columns of a terminal: where a table would be wider, ids are cut to 12 characters; None: whole lines.
+    """
     for number, listing in enumerate(listings):
         if number:
             yield ""
@@ -45,10 +55,17 @@ def listing_lines(listings: Iterable[Listing]) -> Iterator[str]:
         columns = _COLUMNS[listing.kind]
         cells = [[_cell(column, row[column]) for column in columns] for row in listing.rows]
         titles = [column.upper().replace("_", " ") for column in columns]
-        widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
+        widths = _widths(titles, cells)
+        if width is not None and sum(widths) + 2 * len(widths) - 2 > width:
+            cells = [[_LONG_ID.sub(r"\1", cell) for cell in line] for line in cells]
+            widths = _widths(titles, cells)
         if cells:
             for line in (titles, *cells):
                 yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _widths(titles: list[str], cells: list[list[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
 
 
 def _cell(column: str, value: Cell) -> str:
