@@ -8,16 +8,20 @@ from jsonschema import Draft202012Validator, ValidationError
 from tests.support.captures import captures
 from tests.support.documents import run
 from tests.support.scans import HOSTILE, scan_of_everything
-from tests.support.values import NOW
+from tests.support.values import FINGERPRINT, NOW
 
+from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import LeaseClass
+from drydock.model.names import Digest, Kind, RawPath, Ref
 from drydock.model.objects import State
-from drydock.model.plans import FieldDrop, Status
+from drydock.model.plans import Adoption, FieldDrop, Status
 from drydock.model.roots import Engine
+from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, Verification
 from drydock.reclaim.plan_file import plans_document
 from drydock.report.document import scan_document
+from drydock.report.verification import verification_document
 
-NAMES = ("scan", "plan", "journal", "explain", "pulls", "fleet")
+NAMES = ("scan", "plan", "journal", "explain", "pulls", "verify", "fleet")
 CAPTURES = pytest.mark.parametrize("capture", captures(), ids=lambda each: each.name)
 
 
@@ -65,6 +69,42 @@ def test_pulls_and_explanations(capture, unpacked):
     for word in words.values():
         if not word.startswith("-"):
             check.validate(json.loads(run("explain", word, *now, host)))
+
+
+@pytest.mark.root
+@CAPTURES
+def test_verifications(capture, unpacked, tmp_path):
+    """Verify documents of each tier: none, all, and one that time was up for."""
+    host = unpacked(capture)
+    check = validator("verify")
+    tiers = ("--data", "--unpacked=content")
+    for options in ((), tiers, (*tiers, "--max-duration", "0s")):
+        said = run("verify", *options, "--format", "json", "--now", capture.taken_at, "--state", tmp_path, host)
+        document = json.loads(said)
+        check.validate(document)
+        assert all((root["data"] is None) is not bool(options) for root in document["roots"])
+
+
+def test_a_verification_of_everything():
+    """Names that are no text, a finding with a page and whom it hits, every state of a platform, and every tier."""
+    place = Place(RawPath(HOSTILE), 7, 28672, (b"v1", HOSTILE))
+    hits = [Hit(Finding("code", each, "message", place, "x", "y"), ("image",), ("box",)) for each in Severity]
+    digest = Digest(b"sha256:" + b"0" * 64)
+    platforms = tuple(Platform(digest, HOSTILE, state, (HOSTILE,), (digest,), (digest,)) for state in Completeness)
+    image = ImageState(HOSTILE, HOSTILE, digest, platforms)
+    root = Verification(RawPath(b"/" + HOSTILE), hits, [image], Coverage(1, 2, 3, 4, 5), Coverage(), "why", ["warning"])
+    document = json.loads(json.dumps(verification_document([root], NOW)))
+    check = validator("verify")
+    check.validate(document)
+    for part in (document, document["roots"][0], *(document["roots"][0][name][0] for name in ("findings", "images"))):
+        for field, value in list(part.items()):
+            del part[field]
+            with pytest.raises(ValidationError):
+                check.validate(document)
+            part[field] = {"wrong": value}
+            with pytest.raises(ValidationError):
+                check.validate(document)
+            part[field] = value
 
 
 @pytest.mark.root
@@ -132,6 +172,16 @@ def test_a_plan_that_deletes_keys():
     validator("plan").validate(document)
 
 
+def test_a_plan_that_puts_records_in():
+    """Made too: with labels, and names that are no text."""
+    labels = ((b"containerd.io/gc.ref.content.config", HOSTILE), (HOSTILE, b"x"))
+    record = Adoption(Ref(Kind.BLOB, HOSTILE, HOSTILE), RawPath(HOSTILE), FINGERPRINT, labels, "why")
+    plan = scan_of_everything().plan._replace(adoptions=(record,))
+    document = json.loads(json.dumps(plans_document([plan])))
+    assert len(document["plans"][0]["adoptions"][0]["labels"]) == 2
+    validator("plan").validate(document)
+
+
 def test_hostile_names_fit():
     """Names are text, whatever they were."""
     validator("scan").validate(scan_document([scan_of_everything(HOSTILE, inventory=True)], NOW))
@@ -176,6 +226,8 @@ def test_every_word_is_known():
     assert scan["object"]["properties"]["state"]["enum"] == [state.value for state in State]
     assert scan["lease"]["properties"]["class"]["enum"] == [kind.value for kind in LeaseClass]
     assert scan["root"]["properties"]["engine"]["enum"] == [engine.value for engine in Engine]
+    platform = json.loads(run("schema", "verify"))["$defs"]["platform"]
+    assert platform["properties"]["state"]["enum"] == [state.value for state in Completeness]
     journal = json.loads(run("schema", "journal"))["$defs"]
     assert set(journal["end"]["properties"]["status"]["enum"]) == {status.value for status in Status}
     for name in NAMES:

@@ -82,6 +82,16 @@ def plan_document(plan: Plan) -> Document:
             }
             for field in plan.fields
         ],
+        "adoptions": [
+            {
+                **_ref(each.ref),
+                "path": shown(each.path),
+                "expect": list(each.expect),
+                "labels": {shown(name): shown(value) for name, value in each.labels},
+                "why": each.why,
+            }
+            for each in plan.adoptions
+        ],
         "removals": [
             {
                 "kind": removal.target.value,
