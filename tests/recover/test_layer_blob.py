@@ -83,6 +83,13 @@ def test_a_path_through_a_link_of_the_layer_lies_behind_it():
     assert (usr.children[b"y"].size, usr.children[b"z"].size) == (2, 3)
 
 
+@pytest.mark.parametrize("name", [".wh.", "d/.wh..", ".wh..."])
+def test_whiteouts_of_nothing(name):
+    """What they would remove is the folder itself, or what is above it: no layer that can be compared."""
+    with pytest.raises(Unreadable, match="names nothing"):
+        _read(_tar(("d", DIR, None), (name, FILE, b"")))
+
+
 def test_names_do_not_leave_the_tree():
     """``..`` and leading slashes are cut off, as containerd does."""
     tree = _read(_tar(("/../../etc/x", FILE, b"1"), ("./y", FILE, b"2")))
@@ -106,10 +113,11 @@ def test_links_in_circles_are_refused():
     [
         b"",
         b"x" * 5000,
-        gzip.compress(b"x" * 5000)[:20],
+        gzip.compress(b"x" * 5000, mtime=0)[:20],
         b"\x1f\x8b" + b"\xff" * 600,
         _tar(("a", FILE, b"x" * 2000))[:900],
     ],
+    ids=["empty", "text", "cut", "senseless", "cut tar"],
 )
 def test_what_is_no_layer_is_unreadable(raw):
     """Cut, empty and senseless files."""

@@ -23,6 +23,20 @@ def lines(*scans, depth=3, top=8, width=None, blocks=True):
     return ["".join(span.text for span in line) for line in made]
 
 
+@pytest.mark.root
+def test_at_80_columns_ids_are_short_and_damage_is_told(unpacked):
+    """12 characters of a digest, as docker shows them, leave room for the state; in a pipe nothing is cut."""
+    of = capture("containerd-1.6-damaged")
+    text, _ = on_terminal("scan", "--now", of.taken_at, "--format", "tree", unpacked(of), columns=80)
+    damaged = [
+        line for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if line.endswith(("(missing)", "(corrupt)"))
+    ]
+    assert damaged
+    assert all(re.search(r" sha256:[0-9a-f]{12}  \(", line) for line in damaged)
+    whole = run("scan", "--now", of.taken_at, "--format", "tree", unpacked(of))
+    assert len(re.findall(r" sha256:[0-9a-f]{64}  \((?:missing|corrupt)\)", whole)) >= len(damaged)
+
+
 @pytest.mark.parametrize("width", [1, 20, 40, 60, 80, 120, 300])
 @pytest.mark.parametrize("name", [HOSTILE, "幅の広い名前".encode() * 30, b"x" * 2000])
 def test_it_fits_any_width(width, name):

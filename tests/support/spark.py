@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+ENVIRONMENT = {"SPARK_LOCAL_IP": "127.0.0.1"}
+"""Spark looks this machine's name up, and many a container's is not to be found."""
 
 
 class SparkUnavailable(Exception):
@@ -25,6 +29,7 @@ def spark(work: Path) -> Iterator[Any]:
         raise SparkUnavailable("java is not installed")
     from pyspark.sql import SparkSession
 
+    os.environ.update(ENVIRONMENT)
     builder = SparkSession.builder.master("local[2]").appName("drydock")
     for name, value in {
         "spark.ui.enabled": "false",

@@ -98,6 +98,22 @@ def test_a_lost_whiteout_is_seen(name, root, tmp_path):
 
 
 @pytest.mark.engine
+def test_marks_of_fuse_overlayfs(root, tmp_path):
+    """Where the mark is a file, as fuse-overlayfs makes it where it may make no device, nothing is missing."""
+    (fs,) = [
+        each.parent.parent for each in root.glob("io.containerd.snapshotter.v1.overlayfs/snapshots/*/fs/hidden/three")
+    ]
+    os.removexattr(fs / "hidden", "trusted.overlay.opaque")
+    (fs / "hidden/.wh..wh..opq").touch()
+    (fs / "all/gone").unlink()
+    (fs / "all/.wh.gone").touch()
+    assert _verify(root, tmp_path, "--unpacked", status=0)["findings"] == []
+    (fs / "hidden/.wh..wh..opq").unlink()
+    os.setxattr(fs / "hidden", "user.fuseoverlayfs.opaque", b"y")
+    assert _verify(root, tmp_path, "--unpacked", status=0)["findings"] == []
+
+
+@pytest.mark.engine
 def test_a_damaged_layer_does_not_damn_what_was_unpacked_from_it(root, tmp_path):
     """Without --data nobody knows yet that the layer's bytes are wrong: the snapshot is not compared with them."""
     blob = root / CONTENT / "blobs" / rich(GZIP).layers[1].digest.replace(":", "/")

@@ -165,7 +165,10 @@ class _Tree:
         if name == _OPAQUE:
             parent.is_opaque = True
         elif name.startswith(_WHITEOUT):
-            parent.children[name[len(_WHITEOUT) :]] = Entry(Type.WHITEOUT)
+            removed = name[len(_WHITEOUT) :]
+            if removed in (b"", b".", b".."):
+                raise Unreadable("its layer has a whiteout that names nothing")
+            parent.children[removed] = Entry(Type.WHITEOUT)
         elif member.islnk():
             linked = self._find(_parts(member.linkname))
             if linked is not None:

@@ -61,12 +61,12 @@ def parent_stack(store: Store, snapshotter: bytes, row: bytes) -> Stack:
 
 def _backend(store: Store, snapshotter: bytes) -> Backend:
     backend = store.backends.get(snapshotter)
+    name = shown(snapshotter)
+    instead = f"start its engine, and copy from what ctr snapshots --snapshotter {name} mounts DIR KEY says to mount"
     if backend is None:
-        raise EvidenceUnreadable(
-            f"snapshotter {shown(snapshotter)} keeps its data elsewhere, where drydock does not look"
-        )
+        raise EvidenceUnreadable(f"snapshotter {name} keeps its data elsewhere, where drydock does not look: {instead}")
     if backend.layout is LayoutKind.FOREIGN:
-        raise EvidenceUnreadable(f"how snapshotter {shown(snapshotter)} lays out its files is not known to drydock")
+        raise EvidenceUnreadable(f"how snapshotter {name} lays out its files is not known to drydock: {instead}")
     return backend
 
 

@@ -121,9 +121,11 @@ class Listing:
             facts += [["name", shown(name)] for name in holder.names]
         if holder.lease is not None:
             facts.append(["lease", shown(holder.ref.key)])
+        # Namespaces may have images of one name.
+        among = self._verdict.store.metadata.namespaces
         return [
             branch.kind,
-            branch.kind,
+            branch.kind if len(among) < 2 else f"{branch.kind} in {shown(holder.ref.namespace)}",
             name_of(holder),
             self._state(holder.objects),
             branch.reached,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from drydock.model.names import UnixNano
 from drydock.model.text import shown
 from drydock.model.times import show_time
 from drydock.report.amounts import show_bytes
+from drydock.report.ids import short_ids
 
 _SIZES = frozenset(("bytes", "size", "received", "total", "only_bytes"))
 _COLUMNS = {
@@ -37,10 +37,6 @@ def listing_document(listings: Iterable[Listing], kind: ListKind, now: UnixNano)
     }
 
 
-_LONG_ID = re.compile(r"(?<![0-9a-z])([0-9a-z]{12})[0-9a-z]{12,}(?![0-9a-z])")
-"""Digests, container ids and the random ids of BuildKit; as docker, 12 characters are shown of them, and are enough."""
-
-
 def listing_lines(listings: Iterable[Listing], width: int | None = None) -> Iterator[str]:
     """Each list as a table, columns apart by two blanks.
 
@@ -57,7 +53,7 @@ def listing_lines(listings: Iterable[Listing], width: int | None = None) -> Iter
         titles = [column.upper().replace("_", " ") for column in columns]
         widths = _widths(titles, cells)
         if width is not None and sum(widths) + 2 * len(widths) - 2 > width:
-            cells = [[_LONG_ID.sub(r"\1", cell) for cell in line] for line in cells]
+            cells = [[short_ids(cell) for cell in line] for line in cells]
             widths = _widths(titles, cells)
         if cells:
             for line in (titles, *cells):
