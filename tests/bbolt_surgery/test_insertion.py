@@ -106,14 +106,14 @@ def test_puts_into_any_tree(old, file, new, chosen, share):
         proven(path, [each for each in names if chosen.random() < share], insertions)
 
 
-@pytest.mark.parametrize("page_size", [1024, 4096])
+@pytest.mark.parametrize(("page_size", "longest"), [(1024, 120), (4096, 120), (1024, 430), (4096, 1800)])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_bucket_grows_and_shrinks(tmp_path, seed, page_size):
+def test_a_bucket_grows_and_shrinks(tmp_path, seed, page_size, longest):
     """From inline over one leaf to branches of branches and back, edit by edit; pages that fit stay within theirs."""
     path = tmp_path / "file.db"
     boltwriter.write(path, {b"top": {b"m": b"1"}}, page_size=page_size, sequences={(b"top",): 77})
     choose, model = random.Random(seed), tree(path)
-    size = lambda: choose.choice([1, 30, 120])  # noqa: E731
+    size = lambda: choose.choice([1, 30, longest])  # noqa: E731
     for count in (1, 3, 10, 50, 200, 900, 30, 1):
         new = [Insertion((b"top",), choose.randbytes(size()), choose.randbytes(size())) for _ in range(count)]
         gone = choose.sample(everything(path)[1:], len(everything(path)) // 9)
@@ -127,7 +127,8 @@ def test_a_bucket_grows_and_shrinks(tmp_path, seed, page_size):
         list(database.root.bucket(b"top").items())
         pages = [database.page(pgid) for pgid in reached(path)]
         heads = [page for page in pages if page.id == page.position]
-        assert not any(page.overflow for page in heads)
+        # Of three keys that are each nearly half a page, a branch with two is left one that overflows.
+        assert longest > 120 or not any(page.overflow for page in heads)
         assert any(page.kind == "branch" for page in heads)
     assert gobbolt.churn(path, seed, 5000) == ""
     edit(path, everything(path)[1:])

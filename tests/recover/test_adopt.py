@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -289,6 +290,35 @@ def test_a_kill_anywhere_leaves_the_old_or_the_new(tmp_path):
         run(*command, status=0)
         assert gobbolt.dump(root / METADATA) == new
     assert seen == {old, new}
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EROFS])
+def test_an_error_at_any_call_leaves_the_old_or_the_new(tmp_path, error):
+    """One call after the other fails: the outcome is told, the database is whole, and the next repair ends the same."""
+    spaces = {b"default": without(namespace(), MANIFEST, TWO)}
+    root = lay_out(tmp_path / "root", spaces)
+    command = ("repair", *DRY, "--apply", "--yes", "--state", tmp_path / "state", root)
+    old = gobbolt.dump(root / METADATA)
+    calls = run_counted(*command).calls
+    new = gobbolt.dump(root / METADATA)
+
+    def failing(at):
+        def hook(number, _):
+            if number == at:
+                raise OSError(error, os.strerror(error))
+
+        return hook
+
+    for number in range(1, len(calls) + 1):
+        lay_out(root, spaces)
+        ended = run_counted(*command, hook=failing(number))
+        assert "Traceback" not in ended.output
+        assert gobbolt.check(root / METADATA) == (0, "")
+        found = gobbolt.dump(root / METADATA)
+        assert found in {old, new}
+        assert found == new or ended.status != 0, (number, ended.output)
+        run(*command, status=0)
+        assert gobbolt.dump(root / METADATA) == new
 
 
 @pytest.mark.root

@@ -20,25 +20,29 @@ def secure(anchor: Anchor, adoptions: Iterable[Adoption]) -> None:
         ActionFailed: one is not as it was, or cannot be synced. Nothing is to be recorded then, as what one names would
             be collected without it.
     """
+    folders: dict[bytes, Adoption] = {}
     for each in adoptions:
-        try:
-            parent, name = anchor.open_parent(each.path, each.expect.device)
-            try:
-                file = open_regular(name, parent)
-                try:
-                    change = describe_change(each.expect, fingerprint(os.fstat(file)))
-                    os.fsync(file)
-                finally:
-                    os.close(file)
-                # Its name too: whoever put it there may not have synced that.
-                folder = open_folder(b".", parent)
-                try:
-                    os.fsync(folder)
-                finally:
-                    os.close(folder)
-            finally:
-                os.close(parent)
-        except OSError as error:
-            raise ActionFailed(f"{shown(each.path)}: {error.strerror}") from error
+        folders.setdefault(os.path.dirname(each.path), each)
+        change = _sync(anchor, each, folder=False)
         if change:
             raise ActionFailed(f"{shown(each.path)}: {change}; no record was put in")
+    # Their names too: whoever put them there may not have synced these.
+    for each in folders.values():
+        _sync(anchor, each, folder=True)
+
+
+def _sync(anchor: Anchor, adoption: Adoption, *, folder: bool) -> str:
+    """Sync a blob, or the folder that it lies in; what of it changed since the plan."""
+    try:
+        parent, name = anchor.open_parent(adoption.path, adoption.expect.device)
+        try:
+            opened = open_folder(b".", parent) if folder else open_regular(name, parent)
+        finally:
+            os.close(parent)
+        try:
+            os.fsync(opened)
+            return "" if folder else describe_change(adoption.expect, fingerprint(os.fstat(opened)))
+        finally:
+            os.close(opened)
+    except OSError as error:
+        raise ActionFailed(f"{shown(adoption.path)}: {error.strerror}") from error
