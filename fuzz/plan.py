@@ -103,7 +103,7 @@ def _damage(raw: bytearray, file: File, kind: str, step: bytes) -> bool:
             at = first % (high * size // _SECTOR) * _SECTOR
             raw[at : at + _SECTOR] = blank * _SECTOR if kind == "blank sector" else noise[:_SECTOR]
         case "cut":
-            del raw[first * 16 % len(raw) :]
+            del raw[first * 16 % (len(raw) or 1) :]
         case "number":
             number = file.numbers[first % len(file.numbers)]
             value = second if third & 1 else _VALUES[second % len(_VALUES)]
@@ -113,7 +113,7 @@ def _damage(raw: bytearray, file: File, kind: str, step: bytes) -> bool:
                 return False
             return number.what != "page" or value in file.pages or not 2 <= value < high
         case _:
-            at = first * 3 % len(raw)
+            at = first * 3 % (len(raw) or 1)
             raw[at : at + 1 + third % 4] = step[2 : 3 + third % 4]
             return False
     return True
