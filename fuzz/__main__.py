@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fuzz.mutate import mutate
 
-TARGETS = ("bolt_reader", "records", "rows", "surgery", "salvage", "plan")
+TARGETS = ("bolt_reader", "records", "rows", "surgery", "salvage", "plan", "layer")
 _HEADS = {"surgery": 2}
 _MOST_BYTES = 16384
 CORPUS = Path(__file__).parent / "corpus"
@@ -41,6 +41,8 @@ def run(target: str, seconds: int) -> None:
     head = _HEADS.get(target, 0)
 
     def mutation(data: bytes, most: int, seed: int) -> bytes:
+        if hasattr(module, "mutation"):
+            return bytes(module.mutation(data, most, seed, atheris.Mutate))
         return mutate(data, most, seed, atheris.Mutate, head=head)
 
     custom = {} if target == "plan" else {"custom_mutator": mutation}

@@ -63,7 +63,8 @@ class File:
         self.data = data
         self.size = page_size(data)
         metas = [META.unpack_from(data, index * self.size + _SIZE) for index in (0, 1)]
-        newest = max(metas, key=lambda meta: meta[8])
+        # A meta of another page size than its file's is none that counts, whatever its checksum.
+        newest = max((meta for meta in metas if meta[2] == self.size), key=lambda meta: meta[8])
         self.high_water: int = newest[7]
         self.pages: set[int] = set()
         self.numbers: list[Number] = []

@@ -23,7 +23,7 @@ from tests.support import boltwriter
 from tests.support.surgery import edit, undo
 
 from bbolt_surgery import Deletion
-from drydock import pipeline
+from drydock import removal
 from drydock.evidence.store import hold_store, read_store
 from drydock.model.errors import DrydockError
 from drydock.model.names import RawPath, UnixNano
@@ -103,7 +103,7 @@ def _damage(raw: bytearray, file: File, kind: str, step: bytes) -> bool:
             at = first % (high * size // _SECTOR) * _SECTOR
             raw[at : at + _SECTOR] = blank * _SECTOR if kind == "blank sector" else noise[:_SECTOR]
         case "cut":
-            del raw[first * 16 % len(raw) :]
+            del raw[first * 16 % (len(raw) or 1) :]
         case "number":
             number = file.numbers[first % len(file.numbers)]
             value = second if third & 1 else _VALUES[second % len(_VALUES)]
@@ -113,7 +113,7 @@ def _damage(raw: bytearray, file: File, kind: str, step: bytes) -> bool:
                 return False
             return number.what != "page" or value in file.pages or not 2 <= value < high
         case _:
-            at = first * 3 % len(raw)
+            at = first * 3 % (len(raw) or 1)
             raw[at : at + 1 + third % 4] = step[2 : 3 + third % 4]
             return False
     return True
@@ -125,7 +125,7 @@ def _same(damaged: bytearray, sound: bytes) -> bool:
 
 def _plan(root: Path) -> frozenset[tuple[object, ...]]:
     try:
-        # As drydock.pipeline.plan does it; finding the root and its owners on this host would take most of the time.
+        # As drydock.removal.plan does it; finding the root and its owners on this host would take most of the time.
         with hold_store(Root(RawPath(bytes(root)), Engine.CONTAINERD), exclusive=False) as held:
             store = read_store(held, measure="recorded", verification="size")
             check_clock(UnixNano(NOW), store.newest())
@@ -164,7 +164,7 @@ def _store(kind: int) -> _Store:
             undo(path / METADATA_DB, edit(path / METADATA_DB, [row]))
         files = {name: (path / name).read_bytes() for name in (META_DB, METADATA_DB)}
         plan = _plan(path)
-        (scan,) = pipeline.plan(RawPath(bytes(path)), policy=_POLICY, now=UnixNano(NOW))
+        (scan,) = removal.plan(RawPath(bytes(path)), policy=_POLICY, now=UnixNano(NOW))
         assert plan == _parts(scan.plan)
         assert {part[0] for part in plan} == {"lease", "record", "row", "path"}, "one of each must go"
         _made[kind] = _Store(path, files, plan)

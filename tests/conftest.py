@@ -12,7 +12,10 @@ import pytest
 from tests.engines.unavailable import EngineUnavailable
 from tests.support.browser import BrowserUnavailable
 from tests.support.captures import Capture, CaptureUnavailable, unpack
+from tests.support.full_disk import NoDisk
+from tests.support.spark import SparkUnavailable
 
+_UNAVAILABLE = (EngineUnavailable, CaptureUnavailable, BrowserUnavailable, SparkUnavailable, NoDisk)
 # The same examples in every run: a failure is of the change that is tested. ./run prove looks for new ones.
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 if "DRYDOCK_TEST_LONG" not in os.environ:
@@ -30,10 +33,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup() -> Generator[None, None, None]:
-    """Skip where an engine, a capture or a browser that a fixture needs is not to be had here, and say why."""
+    """Skip where something that a fixture needs, an engine or a browser, is not to be had here, and say why."""
     try:
         yield
-    except (EngineUnavailable, CaptureUnavailable, BrowserUnavailable) as reason:
+    except _UNAVAILABLE as reason:
         pytest.skip(str(reason))
 
 
@@ -42,7 +45,7 @@ def pytest_runtest_call() -> Generator[None, None, None]:
     """The same for what a test itself needs."""
     try:
         yield
-    except (EngineUnavailable, CaptureUnavailable, BrowserUnavailable) as reason:
+    except _UNAVAILABLE as reason:
         pytest.skip(str(reason))
 
 

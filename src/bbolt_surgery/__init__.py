@@ -1,12 +1,13 @@
-"""Crash-safe deletions, in place, in a bbolt file, and whole new files. Knows nothing of containerd.
+"""Crash-safe changes, in place, to a bbolt file, and whole new files. Knows nothing of containerd.
 
 See docs/surgery.md and docs/salvage.md.
 """
 
-from bbolt_surgery.assemble import Assembly, Choice, NewBucket, assemble
+from bbolt_surgery.assemble import Assembly, Choice, assemble
 from bbolt_surgery.deletion import Deletion, Receipt, Root
-from bbolt_surgery.edit import delete, restore, trust
-from bbolt_surgery.errors import Damaged, Moved, NotCommitted, NotWritten, SurgeryError, Uncertain
+from bbolt_surgery.edit import change, restore, trust
+from bbolt_surgery.errors import Damaged, Moved, NotCommitted, NotWritten, SurgeryError, Uncertain, Unfit
+from bbolt_surgery.insertion import Insertion, NewBucket
 from bbolt_surgery.write import write_new
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Choice",
     "Damaged",
     "Deletion",
+    "Insertion",
     "Moved",
     "NewBucket",
     "NotCommitted",
@@ -22,8 +24,9 @@ __all__ = [
     "Root",
     "SurgeryError",
     "Uncertain",
+    "Unfit",
     "assemble",
-    "delete",
+    "change",
     "restore",
     "trust",
     "write_new",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import enum
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bbolt_reader.statements import Hole, Names, Salvage, Standing, Statement
+from bbolt_surgery.insertion import NewBucket
 
 
 class Choice(enum.Enum):
@@ -19,14 +20,6 @@ class Choice(enum.Enum):
     """Also what the older meta's tree says, where the tree in use cannot be read."""
     ALL = "all"
     """Also what pages say that nothing links to, where neither can be read."""
-
-
-@dataclass(slots=True)
-class NewBucket:
-    """A bucket of a file to be written."""
-
-    sequence: int = 0
-    entries: dict[bytes, bytes | NewBucket] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

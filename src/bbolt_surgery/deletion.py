@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from bbolt_surgery.insertion import Insertion
+
 _NUMBERS: Final = (
     "txid_before",
     "txid_after",
@@ -61,7 +63,11 @@ class Receipt(NamedTuple):
     deleted: tuple[Deletion, ...] = ()
     """What was there and is no more, each once, in order."""
     absent: tuple[Deletion, ...] = ()
-    """What was asked for and not there, each once, in order."""
+    """What was to be deleted and was not there, each once, in order."""
+    inserted: tuple[Insertion, ...] = ()
+    """What was put in, in order."""
+    present: tuple[Insertion, ...] = ()
+    """What was to be put in, and something was there, in order."""
 
     def numbers(self) -> dict[str, int]:
         """Everything but the names, flat; :meth:`of_numbers` makes a receipt of it again."""

@@ -1,4 +1,4 @@
-"""The two operations: delete, and undo the last deletion."""
+"""The operations: change what a file holds, undo the last change, and take back that a file was rebuilt."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bbolt_reader.verify import verify
 from bbolt_surgery.commit import commit, encode_meta, next_txid
 from bbolt_surgery.deletion import Deletion, Receipt, Root
 from bbolt_surgery.errors import Damaged, Moved, SurgeryError
+from bbolt_surgery.insertion import Insertion
 from bbolt_surgery.node import Loaded
 from bbolt_surgery.rewrite import Rewrite
 from bbolt_surgery.space import Space
@@ -23,23 +24,25 @@ from bbolt_surgery.survey import free, survey
 _LAST_TXID = 1 << 62
 
 
-def delete(
+def change(
     fd: int,
     name: bytes,
     deletions: Iterable[Deletion],
+    insertions: Iterable[Insertion] = (),
     *,
     on_ready: Callable[[Receipt], None] | None = None,
 ) -> Receipt:
-    """Delete keys and buckets from a bbolt file, in place, in one commit.
+    """Delete keys and buckets from a bbolt file, then put others in, in place, in one commit.
 
     The whole file is read and checked first. The former tree's pages are not written to. A crash at any moment leaves
-    the old contents or the new ones. Where nothing of what is named is there, nothing is written.
+    the old contents or the new ones. Where nothing is to be done, nothing is written.
 
     Args:
         fd: the file, opened O_RDWR and without O_APPEND by a caller who holds its flock LOCK_EX, so that no bbolt has
             it open; its position is moved.
         name: what errors call the file.
         deletions: what to delete; a key or bucket that is not there is told in the receipt.
+        insertions: what to put in once that is deleted; where something is there, it stays, and the receipt tells.
         on_ready: called with the receipt once all is on disk but the meta that makes it count: the moment to note the
             receipt down. If it raises, that is raised, and nothing is committed. Not called if there is nothing to do.
 
@@ -49,6 +52,7 @@ def delete(
     Raises:
         SurgeryError: the descriptor cannot be used.
         Damaged: the database is not sound. Nothing was written.
+        Unfit: something to be put in is more than a bbolt file can hold. Nothing was written.
         NotCommitted: writing failed; the database holds what it held before.
         Uncertain: the commit's sync failed; the database holds the old contents or the new ones.
     """
@@ -58,9 +62,10 @@ def delete(
         high_water = max(opened.meta.high_water, *(pgid + places for pgid, places in used.items()))
         space = Space(fd, opened.file.page_size, free(used, high_water), high_water)
         rewrite = Rewrite(opened.file, opened.root, space.take)
-        root = rewrite.delete(deletions)
-        done = opened.receipt(root, space.high_water if rewrite.deleted else opened.meta.high_water, rewrite)
-        if rewrite.deleted:
+        root = rewrite.change(deletions, insertions)
+        changed = bool(rewrite.deleted or rewrite.inserted)
+        done = opened.receipt(root, space.high_water if changed else opened.meta.high_water, rewrite)
+        if changed:
             opened.commit(done, rewrite.pages, on_ready)
         return done
 
@@ -75,19 +80,19 @@ def restore(
     """Undo the commit a receipt is of, by one more commit, of the root that was there before.
 
     Args:
-        fd: as for :func:`delete`.
+        fd: as for :func:`change`.
         name: what errors call the file.
         receipt: of the last commit to the file; where nothing was written, nothing is undone.
-        on_ready: as for :func:`delete`.
+        on_ready: as for :func:`change`.
 
     Returns:
-        What was done; undoing that as well brings the deletion back.
+        What was done; undoing that as well brings the change back.
 
     Raises:
         SurgeryError: the descriptor cannot be used.
         Moved: the file is not as the receipt's commit left it. Nothing was written.
         Damaged: the former tree is not sound. Nothing was written.
-        NotCommitted, Uncertain: as for :func:`delete`.
+        NotCommitted, Uncertain: as for :func:`change`.
     """
     with _opened(fd, name) as opened:
         meta = opened.meta
@@ -111,14 +116,14 @@ def trust(fd: int, name: bytes) -> bool:
     """Take back that a file was rebuilt, by a commit that changes nothing else.
 
     Args:
-        fd: as for :func:`delete`.
+        fd: as for :func:`change`.
         name: what errors call the file.
 
     Returns:
         Whether it said so, and so whether there was anything to do.
 
     Raises:
-        SurgeryError, Damaged, NotCommitted, Uncertain: as :func:`delete`.
+        SurgeryError, Damaged, NotCommitted, Uncertain: as :func:`change`.
     """
     with _opened(fd, name) as opened:
         if not opened.meta.is_rebuilt:
@@ -207,6 +212,8 @@ class _Opened:
             grew_by=max(0, high_water * size - self._database.size) if pages else 0,
             deleted=tuple(rewrite.deleted) if rewrite else (),
             absent=tuple(rewrite.absent) if rewrite else (),
+            inserted=tuple(rewrite.inserted) if rewrite else (),
+            present=tuple(rewrite.present) if rewrite else (),
         )
 
     def commit(self, done: Receipt, pages: list[tuple[int, bytes]], on_ready: Callable[[Receipt], None] | None) -> None:

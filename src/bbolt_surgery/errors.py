@@ -56,6 +56,10 @@ class Uncertain(SurgeryError):
         self.errno = errno
 
 
+class Unfit(SurgeryError):
+    """A key, a value or the depth of what is to be put in is more than a bbolt file can hold. Nothing was written."""
+
+
 class NotWritten(SurgeryError):
     """A new file was not made: its name is taken, or writing failed. Nothing was left behind.
 

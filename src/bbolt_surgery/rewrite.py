@@ -1,42 +1,54 @@
-"""The tree without what is deleted: every page that changes, made anew for a place of its own."""
+"""The tree without what is deleted and with what is put in: every page that changes, made anew for its own place."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import TypeAlias
 
 from bbolt_reader.page import HEADER, LEAF_BUCKET, formats
 from bbolt_reader.tree import MAX_DEPTH
+from bbolt_surgery.builder import HALF, Builder, fits_inline, has_buckets, join, share
 from bbolt_surgery.deletion import Deletion, Root
+from bbolt_surgery.insertion import Insertion, NewBucket
 from bbolt_surgery.node import MAX_COUNT, Branch, Child, Leaf, Loaded, Node, encode, first_key, size
 from bbolt_surgery.survey import inline_entries
 
-Edits: TypeAlias = "dict[bytes, bytes | None]"
-"""Keys of one bucket: the value each is to have, or None where it goes."""
+Edits: TypeAlias = "dict[bytes, tuple[int, bytes] | None]"
+"""Keys of one bucket: the flags and the value each is to have, or None where it goes."""
+
+_Path: TypeAlias = "tuple[bytes, ...]"
 
 
 class Rewrite:
-    """Deletes in a tree that was surveyed; reads its pages, writes none.
+    """Changes a tree that was surveyed; reads its pages, writes none.
 
     Attributes:
         pages: what is to be written: each page's position and bytes, overflow included, a multiple of the page size.
         deleted: what was there, each once.
         absent: what was not.
+        inserted: what was put in.
+        present: what was not, as something is there.
     """
 
     def __init__(self, file: Loaded, root: Root, take: Callable[[int], int]) -> None:
         self._file = file
-        self._take = take
-        self._buckets: dict[tuple[bytes, ...], bytes | None] = {(): formats().bucket.pack(*root)}
+        self._builder = Builder(file.page_size, take, self._put)
+        self._buckets: dict[_Path, bytes | None] = {(): formats().bucket.pack(*root)}
         self.pages: list[tuple[int, bytes]] = []
         self.deleted: list[Deletion] = []
         self.absent: list[Deletion] = []
+        self.inserted: list[Insertion] = []
+        self.present: list[Insertion] = []
 
-    def delete(self, deletions: Iterable[Deletion]) -> Root:
-        """Delete, and give the new root bucket's header; the same as before where nothing was there to delete."""
-        edits: defaultdict[tuple[bytes, ...], Edits] = defaultdict(dict)
+    def change(self, deletions: Iterable[Deletion], insertions: Iterable[Insertion]) -> Root:
+        """Delete, then put in, and give the new root bucket's header; the same as before where nothing changed.
+
+        Raises:
+            Unfit: something to be put in is more than a bbolt file can hold.
+        """
+        edits: defaultdict[_Path, Edits] = defaultdict(dict)
         wanted = sorted({Deletion(tuple(path), key) for path, key in deletions})
         for each in wanted:
             value = self._bucket(each.path)
@@ -46,14 +58,53 @@ class Rewrite:
                 self.deleted.append(each)
                 edits[each.path][each.key] = None
         doomed = {(*each.path, each.key) for each in self.deleted}
+        for path, fresh in self._fresh(insertions, doomed).items():
+            for key, new in fresh.items():
+                flags, _, value = self._builder.entry(key, new, len(path))
+                edits[path][key] = flags, value
         # From the deepest bucket up, as each one's new header is an edit of the bucket around it.
         for depth in range(max(map(len, edits), default=0), 0, -1):
             for path in [path for path in edits if len(path) == depth]:
                 if not any(path[:length] in doomed for length in range(1, depth + 1)):
-                    edits[path[:-1]][path[-1]] = self._edited(self._known(path), edits[path])
+                    edits[path[:-1]][path[-1]] = LEAF_BUCKET, self._edited(self._known(path), edits[path])
         if () in edits:
             return Root(*formats().bucket.unpack_from(self._edited(self._known(()), edits[()])))
         return Root(*formats().bucket.unpack_from(self._known(())))
+
+    def _fresh(
+        self, insertions: Iterable[Insertion], doomed: Container[_Path]
+    ) -> dict[_Path, dict[bytes, bytes | NewBucket]]:
+        """What each bucket that stays gets."""
+        fresh: dict[_Path, dict[bytes, bytes | NewBucket]] = {}
+        for each in sorted(insertions, key=lambda insertion: (insertion.path, insertion.key)):
+            names = (*each.path, each.key)
+            depth = 0
+            while depth < len(each.path) and self._stays(names[: depth + 1], doomed):
+                depth += 1
+            entries = fresh.setdefault(names[:depth], {})
+            if names[depth] not in entries and self._is_taken(names[: depth + 1], doomed):
+                self.present.append(each)
+                continue
+            for name in names[depth:-1]:
+                inner = entries.setdefault(name, NewBucket())
+                if isinstance(inner, bytes):
+                    self.present.append(each)
+                    break
+                entries = inner.entries
+            else:
+                if each.key in entries:
+                    self.present.append(each)
+                else:
+                    entries[each.key] = _copied(each.value)
+                    self.inserted.append(each)
+        return fresh
+
+    def _stays(self, path: _Path, doomed: Container[_Path]) -> bool:
+        """Whether there is a bucket that is not deleted, the one around it being none such either."""
+        return path not in doomed and self._bucket(path) is not None
+
+    def _is_taken(self, path: _Path, doomed: Container[_Path]) -> bool:
+        return path not in doomed and self._find(self._known(path[:-1]), path[-1]) is not None
 
     def _known(self, path: tuple[bytes, ...]) -> bytes:
         value = self._bucket(path)
@@ -90,22 +141,27 @@ class Rewrite:
     def _edited(self, bucket: bytes, edits: Edits) -> bytes:
         """The new value of a bucket."""
         pgid, sequence = formats().bucket.unpack_from(bucket)
+        page_size = self._file.page_size
         if not pgid:
-            leaf = _applied(inline_entries(bucket), edits)
-            return bucket[:HEADER] + encode(0, 0, leaf)
-        node: Child = self._node(pgid, sorted(edits), edits, 0)
+            former = Leaf(inline_entries(bucket))
+            leaf = _applied(former.entries, edits)
+            if fits_inline(leaf, page_size) or (size(leaf) <= size(former) and not has_buckets(leaf)):
+                return bucket[:HEADER] + encode(0, 0, leaf)
+            nodes = share(leaf, page_size, HALF)
+        else:
+            nodes = self._nodes(pgid, sorted(edits), edits, 0) or [Leaf([])]
+        node: Child = join(nodes, page_size, HALF)
         # bbolt panics when it rebalances below a branch of one child, so none is left where something changed.
         while isinstance(node, Branch) and len(node.children) == 1:
             node = node.children[0][1]
-        if isinstance(node, Branch) and not node.children:
-            node = Leaf([])
-        return formats().bucket.pack(node if isinstance(node, int) else self._placed(node), sequence)
+        return formats().bucket.pack(node if isinstance(node, int) else self._builder.place(node), sequence)
 
-    def _node(self, pgid: int, keys: list[bytes], edits: Edits, depth: int) -> Node:
-        """A page with some keys changed; empty where nothing is left of it."""
+    def _nodes(self, pgid: int, keys: list[bytes], edits: Edits, depth: int) -> list[Node]:
+        """A page with some keys changed: several where it no longer fits, none where nothing is left of it."""
         node, _ = self._file.node(pgid)
         if isinstance(node, Leaf):
-            return _applied(node.entries, {key: edits[key] for key in keys})
+            leaf = _applied(node.entries, {key: edits[key] for key in keys})
+            return self._split(leaf, node) if leaf.entries else []
         if depth > MAX_DEPTH:
             raise self._file.corrupt(pgid, f"more than {MAX_DEPTH} branch pages above each other")
         children: list[tuple[bytes, Child]] = []
@@ -116,14 +172,18 @@ class Rewrite:
             if done == upto:
                 children.append((key, child))
                 continue
-            changed = self._node(_page(child), keys[done:upto], edits, depth + 1)
+            # The very key: bbolt looks children up in their branch by their first key (v1.3.6, node.go, spill).
+            changed = self._nodes(_page(child), keys[done:upto], edits, depth + 1)
+            children += [(first_key(each), each) for each in changed]
             done = upto
-            if changed.entries if isinstance(changed, Leaf) else changed.children:
-                # The very key: bbolt looks children up in their branch by their first key (v1.3.6, node.go, spill).
-                children.append((first_key(changed), changed))
         branch = Branch(children)
         self._settle(branch)
-        return branch
+        return self._split(branch, node) if branch.children else []
+
+    def _split(self, node: Node, former: Node) -> list[Node]:
+        """Several nodes where one grew beyond a page; an edit that only deletes never splits."""
+        page_size = self._file.page_size
+        return share(node, page_size, HALF) if self.inserted and page_size < size(node) > size(former) else [node]
 
     def _settle(self, branch: Branch) -> None:
         """Join or fill up those of a branch's changed children that are branches of one child."""
@@ -155,25 +215,23 @@ class Rewrite:
             raise self._file.corrupt(at, "a leaf page beside a branch page")
         return node
 
-    def _placed(self, node: Node) -> int:
-        """Give a node and what is new below it their places."""
-        if isinstance(node, Branch):
-            node = Branch([(key, child if isinstance(child, int) else self._placed(child)) for key, child in
-                           node.children])  # fmt: skip
+    def _put(self, pgid: int, data: bytes) -> None:
         page_size = self._file.page_size
-        places = -(-size(node) // page_size)
-        pgid = self._take(places)
-        self.pages.append((pgid, encode(pgid, places - 1, node).ljust(places * page_size, b"\0")))
-        return pgid
+        self.pages.append((pgid, data.ljust(-(-len(data) // page_size) * page_size, b"\0")))
 
 
 def _applied(entries: list[tuple[int, bytes, bytes]], edits: Edits) -> Leaf:
-    kept = []
-    for flags, key, value in entries:
-        new = edits.get(key, value)
-        if new is not None:
-            kept.append((flags, key, new))
+    kept = [entry for entry in entries if entry[1] not in edits]
+    kept += [(change[0], key, change[1]) for key, change in edits.items() if change is not None]
+    kept.sort(key=lambda entry: entry[1])
     return Leaf(kept)
+
+
+def _copied(value: bytes | NewBucket) -> bytes | NewBucket:
+    """A value that the caller's is not changed with."""
+    if isinstance(value, bytes):
+        return value
+    return NewBucket(value.sequence, {key: _copied(inner) for key, inner in value.entries.items()})
 
 
 def _page(child: Child) -> int:

@@ -6,8 +6,9 @@ The commands as functions (docs/library.md); each is loaded when it is first ask
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from drydock.pipeline import apply, clean, explain, plan, pulls, read_plans, request, scan, undo
+    from drydock.pipeline import explain, pulls, scan
     from drydock.recovery import repair, verify
+    from drydock.removal import apply, clean, plan, read_plans, request, undo
     from drydock.takeout import diff_container, export_container, export_image, ls
 
 __version__ = "0.1.0.dev0"
@@ -32,6 +33,7 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("diff_container", "export_container", "export_image", "ls"), "drydock.takeout"),
     **dict.fromkeys(("repair", "verify"), "drydock.recovery"),
+    **dict.fromkeys(("apply", "clean", "plan", "read_plans", "request", "undo"), "drydock.removal"),
 }
 
 

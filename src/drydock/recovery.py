@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from drydock.evidence.manifests import read_documents
 from drydock.evidence.roots import discover
@@ -14,20 +15,23 @@ from drydock.evidence.witness import witnesses
 from drydock.model.findings import Finding
 from drydock.model.names import RawPath, Ref, UnixNano
 from drydock.model.objects import Verdict
-from drydock.model.repairs import Repair
+from drydock.model.repairs import Adopted, Repair
 from drydock.model.roots import Root
 from drydock.model.runs import Run
+from drydock.model.store import Store
 from drydock.model.verifications import Coverage, Hit, ImageState, Verification
-from drydock.pipeline import carry_out
 from drydock.reclaim.guard import check_clock, refuse_if_used
 from drydock.reclaim.state import places_with
+from drydock.recover.adopt import adopt as adopt_blobs
+from drydock.recover.adopt import made_whole
 from drydock.recover.breaks import disagreements, wrong_orphans
 from drydock.recover.memory import open_memory
 from drydock.recover.repair import make_repair, refuse_unknown
 from drydock.recover.verify import Clock, Wanted, name_hits, read_blobs, read_unpacked
+from drydock.removal import carry_out
 from drydock.verdict.blindness import edit_blindness
 from drydock.verdict.images import Images, list_image_blobs
-from drydock.verdict.judge import judge
+from drydock.verdict.judge import Reach, judge
 
 
 def verify(
@@ -72,6 +76,7 @@ def repair(
     now: UnixNano | None = None,
     state: RawPath | None = None,
     quarantine: RawPath | None = None,
+    adopt: bool = False,
     apply: bool = False,
     progress: Progress | None = None,
 ) -> list[Run]:
@@ -85,6 +90,7 @@ def repair(
         now: as for :func:`verify`.
         state: where journal and backups go, and what is remembered of verifications; None for the default.
         quarantine: a folder to move things to instead of deleting them.
+        adopt: whether whole blobs without a record that an image needs get one.
         apply: whether anything may be changed; else ``agree`` is only shown the repairs.
         progress: told what was done.
 
@@ -104,7 +110,7 @@ def repair(
         for root in discover(where):
             if apply:
                 refuse_if_used(root)
-            look = _looked(root, wanted, clock, now=now, state=state, progress=progress, exclusive=apply)
+            look = _looked(root, wanted, clock, now=now, state=state, progress=progress, exclusive=apply, adopts=adopt)
             looked.append(stack.enter_context(look))
             if apply:
                 # Something may have started since the first look; from here on the locks keep containerd itself out.
@@ -146,6 +152,7 @@ def _looked(
     state: RawPath | None,
     progress: Progress | None,
     exclusive: bool,
+    adopts: bool = False,
 ) -> Iterator[_Looked]:
     with hold_store(root, exclusive=exclusive) as held:
         store = read_store(held, measure="recorded", verification="size", progress=progress)
@@ -155,11 +162,16 @@ def _looked(
         memory = open_memory(root.path, places, write=wanted.data or wanted.unpacked)
         try:
             data = read_blobs(store, wanted, memory, clock, progress)
-            verdict, reached = judge(store, at)
-            images = Images(verdict, read_documents(root.path, list_image_blobs(verdict, reached)))
+            verdict, reached, images = _judged(store, at)
+            adopted = Adopted()
+            if adopts and not edit_blindness(store):
+                before = images.states()
+                adopted = adopt_blobs(store, at, None if progress is None else partial(progress, "bytes hashed"))
+                verdict, reached, images = _judged(store, at)
+                adopted.whole = tuple(made_whole(before, images.states()))
             layers = images.unpacked()
             found, unpacked = read_unpacked(store, layers, wanted=wanted, memory=memory, clock=clock, progress=progress)
-            unpacked.skipped = images.committed() - len(layers)
+            unpacked.skipped += images.committed() - len(layers)
             if (wanted.data or wanted.unpacked) and not data.left and not unpacked.left:
                 memory.finish()
         finally:
@@ -177,6 +189,17 @@ def _looked(
             unpacked if wanted.unpacked else None,
             [memory.warning] if memory.warning else [],
             lambda accept: make_repair(
-                verdict, reached, states, wrong=found.snapshots, accept=accept, witnesses=witnesses(held)
+                verdict,
+                reached,
+                states,
+                wrong=found.snapshots,
+                adopted=adopted,
+                accept=accept,
+                witnesses=witnesses(held),
             ),
         )
+
+
+def _judged(store: Store, at: UnixNano) -> tuple[Verdict, Reach, Images]:
+    verdict, reached = judge(store, at)
+    return verdict, reached, Images(verdict, read_documents(store.root.path, list_image_blobs(verdict, reached)))

@@ -26,7 +26,7 @@ from drydock.recover.container import write_tree
 from drydock.recover.image import select_variants, write_image
 from drydock.recover.layers import Stack, parent_stack, snapshot_stack
 from drydock.recover.output import open_export
-from drydock.verdict.choose import choose_container, choose_image
+from drydock.verdict.choose import choose_container, choose_image, suggest_containers, suggest_images
 from drydock.verdict.judge import Reach, judge
 from drydock.verdict.listing import list_kind
 from drydock.verdict.platforms import find_variants
@@ -62,7 +62,9 @@ def export_image(
     if platform is not None and b"/" not in platform:
         raise Usage(f"{shown(platform)} is no platform such as linux/amd64")
     with ExitStack() as stack:
-        judged, chosen = _choose(stack, name, where, progress, lambda each: choose_image(each, name, namespace))
+        judged, chosen = _choose(
+            stack, name, where, progress, lambda each: choose_image(each, name, namespace), suggest=suggest_images
+        )
         root, store = judged.root, judged.verdict.store
         found = find_variants(
             chosen.target, read_closure(root, store.content.blobs, [chosen.target]), store.content.blobs
@@ -107,7 +109,14 @@ def export_container(
         ActionFailed: as for :func:`export_image`.
     """
     with ExitStack() as stack:
-        judged, chosen = _choose(stack, name, where, progress, lambda each: choose_container(each, name, namespace))
+        judged, chosen = _choose(
+            stack,
+            name,
+            where,
+            progress,
+            lambda each: choose_container(each, name, namespace),
+            suggest=suggest_containers,
+        )
         layers = _layers(judged.verdict, chosen, snapshot_stack)
         exported = Exported(judged.root, shown(chosen.id))
         file = stack.enter_context(open_export(output, judged.root))
@@ -140,7 +149,14 @@ def diff_container(
         Refused: as for :func:`export_image`.
     """
     with ExitStack() as stack:
-        judged, chosen = _choose(stack, name, where, progress, lambda each: choose_container(each, name, namespace))
+        judged, chosen = _choose(
+            stack,
+            name,
+            where,
+            progress,
+            lambda each: choose_container(each, name, namespace),
+            suggest=suggest_containers,
+        )
         new = _layers(judged.verdict, chosen, snapshot_stack)
         old = _layers(judged.verdict, chosen, parent_stack)
         exported = Exported(judged.root, shown(chosen.id))
@@ -201,15 +217,19 @@ def _choose(
     where: RawPath | None,
     progress: Progress | None,
     choose: Callable[[Verdict], _T | None],
+    *,
+    suggest: Callable[[Verdict, bytes], list[str]],
 ) -> tuple[_Judged, _T]:
     """The one root that has what a name means, held until the stack ends."""
     found: list[tuple[_Judged, _T]] = []
     causes: list[str] = []
+    looked: list[_Judged] = []
     for root in discover(where):
         judged = stack.enter_context(_judged(root, progress))
         chosen = choose(judged.verdict)
         if chosen is not None:
             found.append((judged, chosen))
+        looked.append(judged)
         cause = unread_cause(judged.verdict.store.metadata)
         causes += [cause] if cause else []
     # Docker's containers are those of every root that it has had; the one with the files is meant.
@@ -218,7 +238,11 @@ def _choose(
         roots = ", ".join(shown(judged.root) for judged, _ in found)
         raise Usage(f"{shown(name)} is in several roots: {roots}; say which one as WHERE")
     if not found:
-        raise EvidenceUnreadable(f"nothing here is called {shown(name)}" + "".join(f"; {cause}" for cause in causes))
+        others = dict.fromkeys(each for judged in looked for each in suggest(judged.verdict, name))
+        here = f"; here are: {', '.join(others)}" if others else ""
+        raise EvidenceUnreadable(
+            f"nothing here is called {shown(name)}{here}" + "".join(f"; {cause}" for cause in causes)
+        )
     return found[0]
 
 

@@ -14,7 +14,7 @@ from tests.support.captures import CaptureUnavailable, capture, captures, unpack
 from tests.support.surgery import dump, edit, everything, undo, without
 
 from bbolt_reader import Database, verify
-from bbolt_surgery import Damaged, Deletion, Moved, SurgeryError, delete
+from bbolt_surgery import Damaged, Deletion, Moved, SurgeryError, change
 
 pytestmark = pytest.mark.skipif(bool(gobbolt.why_not()), reason=gobbolt.why_not() or "Go is there")
 
@@ -229,10 +229,10 @@ def test_refuses_descriptors_it_could_do_harm_with(tmp_path):
     for flags in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR | os.O_APPEND):
         fd = os.open(path, flags)
         with pytest.raises(SurgeryError):
-            delete(fd, b"file.db", everything(path))
+            change(fd, b"file.db", everything(path))
         os.close(fd)
     with pytest.raises(SurgeryError):
-        delete(fd, b"file.db", [])
+        change(fd, b"file.db", [])
 
 
 @pytest.mark.root

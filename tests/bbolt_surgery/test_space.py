@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 from tests.support import boltwriter, gobbolt
-from tests.support.surgery import dump, edit, undo, without
+from tests.support.surgery import changed, dump, edit, told, tree, undo, without
 
-from bbolt_surgery import Deletion, NotCommitted
+from bbolt_surgery import Deletion, Insertion, NotCommitted
 from bbolt_surgery.space import Space
 
 pytestmark = pytest.mark.skipif(bool(gobbolt.why_not()), reason=gobbolt.why_not() or "Go is there")
@@ -137,6 +137,28 @@ def test_says_so_when_the_file_would_have_to_grow(full, free):
         filler.unlink()
     edit(path, GONE)
     assert gobbolt.dump(path) == without(before, GONE)
+
+
+@pytest.mark.root
+@KINDS
+def test_what_is_put_in_needs_room(full):
+    """Where the pages for it are not to be had, every byte stays; with room the same call goes through."""
+    folder, fill = full
+    path = folder / "file.db"
+    subject(path, free=3)
+    new = [Insertion((b"b",), b"new-%03d" % number, b"w" * 300) for number in range(60)]
+    image, model = path.read_bytes(), tree(path)
+    fill()
+    with pytest.raises(NotCommitted) as raised:
+        edit(path, [], new)
+    assert raised.value.errno == errno.ENOSPC
+    assert path.read_bytes() == image
+    for filler in folder.glob("filler*"):
+        filler.unlink()
+    changed(model, [], new)
+    assert len(edit(path, [], new).inserted) == len(new)
+    assert gobbolt.dump(path) == told(model)
+    assert gobbolt.check(path) == (0, "")
 
 
 def test_takes_pages_with_blocks_first(tmp_path):

@@ -1,56 +1,32 @@
-"""Every command in README.md and docs/ is run, block by block, each on a fresh host made of a capture.
-
-The host is this machine in a mount namespace of its own: the capture's Docker data root lies at /var/lib/docker, and
-/var/lib is otherwise empty. ``systemctl`` is a stand-in that does nothing. A word in capitals (LEASE, JOURNAL ...) is
-filled in with what the capture has, or what an earlier command printed.
-"""
+"""Every command in README.md and docs/ is run, block by block, each on a fresh host made of a capture."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tests.support.captures import capture
+from tests.support.newcomer import TOP, Newcomer, blocks, without_blocks
 
 import drydock
 
-TOP = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([TOP / "README.md", TOP / "CONTRIBUTING.md", *(TOP / "docs").glob("*.md")])
 HOST = "docker-28.5-interrupted-pull"
-_FENCE = re.compile(r"^( *)```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-_WORDS = re.compile(r"\b(LEASE|IMAGE|DIGEST|JOURNAL)\b")
-# scan and explain say with 1 that something can be freed, and with 2 that something is damaged.
-_FINE = (0, 1, 2, 3)
-_SETUP = """
-set -e
-mount -t tmpfs tmpfs /var/lib
-mkdir -p /var/lib/docker
-mount --bind "$1/var/lib/docker" /var/lib/docker
-exec sleep infinity
-"""
-
-
-def _blocks(document):
-    blocks = [block for _, block in _FENCE.findall(document.read_text())]
-    return [[line.strip() for line in block.splitlines() if line.strip()] for block in blocks]
 
 
 def _runnable():
     return [
         pytest.param(block, id=f"{document.name}-{number}")
         for document in DOCUMENTS
-        for number, block in enumerate(_blocks(document), 1)
+        for number, block in enumerate(blocks(document.read_text()), 1)
     ]
 
 
 def test_every_fence_says_what_it_is():
     """A block of commands is marked sh, so that this file runs it; no other block has a line that is a command."""
     for document in DOCUMENTS:
-        rest = _FENCE.sub("", document.read_text())
+        rest = without_blocks(document.read_text())
         for block in re.findall(r"```\n(.*?)```", rest, re.DOTALL):
             assert not re.search(r"^ *(sudo )?drydock ", block, re.MULTILINE), (document.name, block)
 
@@ -81,49 +57,17 @@ def test_the_commands_work_in_their_order(block, unpacked_anew, tmp_path):
     """No step of a block fails for someone who types it."""
     of = capture(HOST)
     host = unpacked_anew(of)
-    stubs = tmp_path / "bin"
-    stubs.mkdir()
-    (stubs / "systemctl").write_text("#!/bin/sh\n")
-    (stubs / "systemctl").chmod(0o755)
-    examples = tmp_path / "examples"
-    shutil.copytree(TOP / "examples", examples)
+    work = tmp_path / "work"
+    work.mkdir()
+    shutil.copytree(TOP / "examples", work / "examples")
     words = {
         "LEASE": next(iter(of.facts["leases_ended"]["moby"])),
         "IMAGE": of.namespaces["moby"]["images"][0]["name"],
         "DIGEST": of.namespaces["moby"]["content"][0]["digest"],
     }
-    path = f"{stubs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    inner = subprocess.Popen(["unshare", "--mount", "sh", "-c", _SETUP, "sh", str(host)], stdin=subprocess.DEVNULL)
-    try:
-        _wait_for_mount(inner.pid)
+    with Newcomer(host / of.docker, work, words) as newcomer:
         for line in block:
-            command = _WORDS.sub(lambda match: words[match[0]], line)
-            done = subprocess.run(
-                [
-                    *("nsenter", f"--target={inner.pid}", "--mount", "env", f"PATH={path}"),
-                    *("sh", "-c", f"cd {tmp_path}; {command}"),
-                ],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode in _FINE, (command, done)
-            assert "Traceback" not in done.stderr
-            journal = re.search(r"journal:? (\S+\.jsonl)", done.stdout)
-            if journal:
-                words["JOURNAL"] = journal[1]
-    finally:
-        inner.kill()
-        inner.wait()
-
-
-def _wait_for_mount(pid):
-    for _ in range(200):
-        text = Path(f"/proc/{pid}/mountinfo").read_text()
-        if " /var/lib/docker " in text:
-            return
-        subprocess.run(["sleep", "0.05"], check=True)
-    raise TimeoutError("the namespace was not set up")
+            newcomer.types(line)
 
 
 def test_shown_documents_are_json():

@@ -11,6 +11,7 @@ import pytest
 from tests.support.privilege import needs_root
 from tests.support.proc import python, running, shell
 
+from drydock.evidence.engines import program
 from drydock.evidence.processes import users
 from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
@@ -141,6 +142,18 @@ def test_daemons_by_flags(store, tmp_path, *, name, flags, engine, counts):
     assert [each.pid for each in found] == ([child.pid] if counts else [])
     if counts:
         assert "end process" not in found[0].stop
+
+
+def test_another_run_of_drydock(store, tmp_path):
+    """It is named, and the advice is to let it end."""
+    script = tmp_path / "script.py"
+    script.write_text("import sys\nfile = open(sys.argv[1] + '/file')\nprint('ready', flush=True)\nsys.stdin.read()")
+    with running([named(tmp_path, "drydock"), script, store]):
+        (user,) = users(root(store))
+    assert user.name == b"drydock"
+    assert user.stop.startswith("let it end")
+    # Started as a module, the kernel knows it as python.
+    assert program([b"/usr/bin/python3", b"-m", b"drydock", b"clean"], b"python3") == b"drydock"
 
 
 def test_daemons_of_this_host_leave_copies_alone(store, tmp_path):

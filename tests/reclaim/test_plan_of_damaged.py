@@ -6,7 +6,7 @@ import pytest
 from fuzz.stores import META_DB, METADATA, METADATA_DB, NOW, ROWS, SEQUENCES, digest, lay_out
 from tests.support import boltwriter
 
-from drydock import pipeline
+from drydock import removal
 from drydock.model.names import RawPath, UnixNano
 
 
@@ -22,7 +22,7 @@ def plan(tmp_path):
         )
         if damage is not None:
             damage(layouts)
-        (scan,) = pipeline.plan(RawPath(os.fsencode(tmp_path)), now=UnixNano(NOW))
+        (scan,) = removal.plan(RawPath(os.fsencode(tmp_path)), now=UnixNano(NOW))
         return scan.plan
 
     return give

@@ -2,97 +2,21 @@
 
 import os
 import shutil
-import socket
 import subprocess
 
 import pytest
-from tests.support.mounted import Layers, facts, unpack_tar
+from tests.support.exported import export, fill, same_as_mount, stack
+from tests.support.mounted import Layers, facts
 
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.exports import Exported
 from drydock.model.names import RawPath
 from drydock.recover import places
 from drydock.recover.container import write_tree
-from drydock.recover.layers import Stack
+from drydock.recover.marks import USER
 from drydock.recover.output import Output
 
 pytestmark = pytest.mark.root
-
-LATE, EARLY = 1_700_000_000_123_456_789, -1_500_000_000
-
-
-def stack(layers, private=b"trusted.overlay."):
-    """The stack that rows of these layers would give."""
-    numbers = [str(number) for number in range(layers.count, 0, -1)]
-    parts = tuple((b"snapshots", number.encode(), b"fs") for number in numbers)
-    return Stack(RawPath(os.fsencode(layers.path)), parts, tuple(numbers), private)
-
-
-def export(layers, target, private=b"trusted.overlay."):
-    """Export and unpack; what was said of it."""
-    exported = Exported(RawPath(b"/"), "x")
-    archive = target.with_suffix(".tar")
-    with archive.open("wb") as file:
-        exported.count = write_tree(stack(layers, private), Output(file, "x"), exported)
-    unpack_tar(archive, target)
-    return exported
-
-
-def same_as_mount(layers, tmp_path):
-    """Compare, and give what was said of the export."""
-    exported = export(layers, tmp_path / "out")
-    with layers.mounted() as point:
-        wanted = facts(point)
-    found = facts(tmp_path / "out")
-    assert found[0].keys() == wanted[0].keys()
-    assert {path: (found[0][path], wanted[0][path]) for path in found[0] if found[0][path] != wanted[0][path]} == {}
-    assert found[1] == wanted[1]
-    assert exported.count == len(wanted[0])
-    return exported
-
-
-def fill(top):
-    """A base layer of everything."""
-    for folder in ("etc", "deep/er/est", "gone/in", "again/in", "moved/in/it", "folder/in", "kept"):
-        (top / folder).mkdir(parents=True)
-        (top / folder / "file").write_bytes(folder.encode() * 3)
-    (top / "etc/tool").write_bytes(b"#!" + bytes(range(256)))
-    (top / "etc/tool").chmod(0o6755)
-    os.chown(top / "etc/tool", 3_000_000, 12)
-    (top / "etc/tool").chmod(0o6755)
-    for name in ("one", "two", "three"):
-        if name == "one":
-            (top / "kept/one").write_bytes(b"linked")
-        else:
-            os.link(top / "kept/one", top / "kept" / name)
-    os.symlink("/etc/passwd", top / "kept/link")
-    os.link(top / "kept/link", top / "kept/link2", follow_symlinks=False)
-    os.symlink("loop", top / "loop")
-    os.symlink("x" * 4000, top / "long")
-    os.mknod(top / "null", 0o020666, os.makedev(1, 3))
-    os.mknod(top / "disk", 0o060600, os.makedev(259, 70_000))
-    os.mkfifo(top / "pipe", 0o640)
-    (top / "empty").touch()
-    (top / "plain").write_bytes(b"plain" * 1000)
-    os.setxattr(top / "plain", "user.note", b"a=b\n\0\xff")
-    os.setxattr(top / "plain", "user.na=me%", b"x")
-    os.setxattr(top / "plain", "trusted.mine", b"mine")
-    os.setxattr(top / "kept", "security.other", b"on a folder")
-    os.setxattr(top / "etc/tool", "security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))
-    for name in (b"\xff\xfe not text", b"-rf", b"new\nline", b"\x1b[31mred", "größer".encode(), b"n" * 255):
-        os.close(os.open(os.path.join(os.fsencode(top), name), os.O_CREAT | os.O_WRONLY, 0o600))
-    with (top / "sparse").open("wb") as file:
-        for at in (0, 5_000_000, 20_000_000):
-            file.seek(at)
-            file.write(b"island")
-        file.truncate(30_000_001)
-    with (top / "hole").open("wb") as file:
-        file.truncate(1_000_000)
-    os.utime(top / "plain", ns=(LATE, LATE))
-    os.utime(top / "empty", ns=(EARLY, EARLY))
-    os.utime(top / "kept/link", ns=(LATE, LATE), follow_symlinks=False)
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(top / "socket"))
 
 
 @pytest.fixture
@@ -109,6 +33,18 @@ def test_one_layer(layers, tmp_path):
     assert exported.remarks == ["1 sockets are left out: tar has no word for them"]
     assert not exported.damage
     assert (tmp_path / "out/sparse").stat().st_blocks < 200
+
+
+def test_a_file_of_nine_gigabytes(layers, tmp_path):
+    """Longer than a header has digits for, and nearly all of it holes: its length, its end, and no space taken."""
+    with layers.new() as top, (top / "long").open("wb") as file:
+        file.seek(9 << 30)
+        file.write(b"the end")
+    assert not export(layers, tmp_path / "out").damage
+    with (tmp_path / "out/long").open("rb") as file:
+        file.seek(9 << 30)
+        assert file.read() == b"the end"
+    assert (tmp_path / "out/long").stat().st_blocks < 200
 
 
 def test_what_overlay_records(layers, tmp_path):
@@ -194,7 +130,7 @@ def test_marks_of_user_namespaces(tmp_path):
         (top / "again/new").write_bytes(b"new")
         (top / "plain").unlink()
         (top / "kept/one").write_bytes(b"changed")
-    exported = export(layers, tmp_path / "out", b"user.overlay.")
+    exported = export(layers, tmp_path / "out", USER)
     with layers.mounted() as point:
         assert facts(tmp_path / "out") == facts(point)
     assert not exported.damage
@@ -214,7 +150,7 @@ def test_a_container_cannot_redirect_with_its_own_xattrs(tmp_path):
     os.setxattr(upper / "file", "user.overlay.redirect", b"/secret/file")
     os.setxattr(upper / "file", "user.overlay.metacopy", b"")
     layers.count = 2
-    exported = export(layers, tmp_path / "out", b"user.overlay.")
+    exported = export(layers, tmp_path / "out", USER)
     assert os.listdir(tmp_path / "out/mine") == []
     assert (tmp_path / "out/file").read_bytes() == b"own"
     assert exported.damages == 2

@@ -6,7 +6,8 @@ import tarfile
 
 import pytest
 
-from drydock.recover.layer_blob import NoDecoder, Type, Unreadable, read_layer
+from drydock.recover.decoder import Unreadable
+from drydock.recover.layer_blob import Type, read_layer
 
 
 def _tar(*entries):
@@ -82,6 +83,13 @@ def test_a_path_through_a_link_of_the_layer_lies_behind_it():
     assert (usr.children[b"y"].size, usr.children[b"z"].size) == (2, 3)
 
 
+@pytest.mark.parametrize("name", [".wh.", "d/.wh..", ".wh..."])
+def test_whiteouts_of_nothing(name):
+    """What they would remove is the folder itself, or what is above it: no layer that can be compared."""
+    with pytest.raises(Unreadable, match="names nothing"):
+        _read(_tar(("d", DIR, None), (name, FILE, b"")))
+
+
 def test_names_do_not_leave_the_tree():
     """``..`` and leading slashes are cut off, as containerd does."""
     tree = _read(_tar(("/../../etc/x", FILE, b"1"), ("./y", FILE, b"2")))
@@ -109,6 +117,7 @@ def test_links_in_circles_are_refused():
         b"\x1f\x8b" + b"\xff" * 600,
         _tar(("a", FILE, b"x" * 2000))[:900],
     ],
+    ids=["empty", "text", "cut", "senseless", "cut tar"],
 )
 def test_what_is_no_layer_is_unreadable(raw):
     """Cut, empty and senseless files."""
@@ -124,25 +133,35 @@ def test_a_header_of_gigabytes_is_not_read():
         _read(info.tobuf(format=tarfile.GNU_FORMAT) + b"\0" * 20000)
 
 
-def test_zstd_needs_a_decoder_and_says_so(monkeypatch):
-    """Without a decoder the layer is not called damaged; with one it is read."""
-    import importlib
-
-    plain = _tar(("a", FILE, b"x"))
-    real = importlib.import_module
-    names = {"compression.zstd", "zstandard"}
-
-    def none(name, *rest):
-        if name in names:
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(importlib, "import_module", none)
-    with pytest.raises(NoDecoder):
-        _read(b"\x28\xb5\x2f\xfd" + plain)
-
-
 def test_it_stops_when_told():
-    """Asked at each entry."""
-    asked = iter([False, True])
-    assert _read(_tar(("a", FILE, b"x"), ("b", FILE, b"x"), ("c", FILE, b"x")), stop=lambda: next(asked)) is None
+    """Asked at each read, in the middle of one entry too."""
+    asked = iter([False, False, True])
+    assert _read(_tar(("a", FILE, bytes(8 << 20))), stop=lambda: next(asked)) is None
+
+
+@pytest.mark.parametrize("kind", ["names", "attributes", "folders", "holes"])
+def test_what_takes_memory_is_bounded(kind, monkeypatch):
+    """Long names, attributes, paths of many folders, a map of holes: refused before they take more than is given."""
+    from drydock.recover import layer_blob
+
+    monkeypatch.setattr(layer_blob, "_MOST_BYTES", 1 << 16)
+    monkeypatch.setattr(layer_blob, "_MOST", 1000)
+    monkeypatch.setattr(layer_blob, "_MOST_HEADERS", 4 << 20)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for number in range(5):
+            info = tarfile.TarInfo(f"{number}")
+            data = b""
+            if kind == "names":
+                info.name += "n" * 20_000
+            elif kind == "attributes":
+                info.pax_headers = {"SCHILY.xattr.user.long": "x" * 20_000}
+            elif kind == "folders":
+                info.name += "/a" * 400
+            else:
+                info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "x"}
+                data = b"9999999\n" + b"0\n" * (8 << 20)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    with pytest.raises(Unreadable, match=r"more than|longer"):
+        _read(buffer.getvalue())

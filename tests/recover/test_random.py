@@ -7,8 +7,10 @@ import shutil
 
 import pytest
 from tests.recover.test_changes import changes, walked
-from tests.recover.test_container import export
-from tests.support.mounted import Layers, facts
+from tests.support.exported import export
+from tests.support.mounted import FuseLayers, Layers, facts
+
+from drydock.recover.marks import FUSE
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -62,5 +64,23 @@ def test_random_layers(seed, tmp_path):
         found, wanted = facts(tmp_path / "out"), facts(new)
         assert sorted(changes(layers)) == sorted(walked(str(new), str(old)))
     assert found == wanted
+    assert not exported.damage
+    assert exported.count == len(wanted[0])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_layers_of_fuse_overlayfs(seed, tmp_path):
+    """The same with real mounts of fuse-overlayfs."""
+    rng = random.Random(seed)
+    layers = FuseLayers(tmp_path / "layers")
+    for _ in range(rng.randint(2, 6)):
+        with layers.new() as top:
+            for _ in range(60):
+                with contextlib.suppress(OSError):
+                    _step(rng, top)
+    exported = export(layers, tmp_path / "out", FUSE)
+    with layers.mounted() as point:
+        wanted = facts(point)
+    assert facts(tmp_path / "out") == wanted
     assert not exported.damage
     assert exported.count == len(wanted[0])

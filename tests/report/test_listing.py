@@ -1,8 +1,13 @@
 """Lists as tables and documents: columns, amounts, and names that would harm a terminal."""
 
 import json
+import re
 
+import pytest
+from tests.support.captures import capture
+from tests.support.documents import run
 from tests.support.scans import HOSTILE, scan_of_everything
+from tests.support.terminal import on_terminal
 from tests.support.values import NOW, digest, image, store
 
 from drydock.model.documents import Config, Descriptor, Documents, Index, Manifest
@@ -59,3 +64,20 @@ def test_an_image_of_several_platforms():
     verdict, reached = judge(store(image(digest(1)), files=[digest(number) for number in range(1, 6)]), NOW)
     [row] = list_kind(ListKind.IMAGES, verdict, reached, documents)
     assert (row["platforms"], row["incomplete"], row["bytes"]) == (["linux/amd64"], ["linux/arm64"], 15)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("kind", ["snapshots", "leases", "containers"])
+def test_ids_are_cut_where_the_terminal_is_narrow(kind, unpacked):
+    """On 80 columns as docker shows them, on 400 and in a pipe whole; 12 characters are enough to find it."""
+    of = capture("docker-28.5-interrupted-pull")
+    command = ("ls", kind, "--now", of.taken_at, unpacked(of))
+    narrow, _ = on_terminal(*command, columns=80)
+    wide, _ = on_terminal(*command, columns=400)
+    assert wide == run(*command)
+    long = set(re.findall(r"[0-9a-f]{64}", wide))
+    assert long
+    assert not re.search(r"[0-9a-f]{13}", narrow.partition("\n")[2])
+    for whole in long:
+        assert re.search(rf"\b{whole[:12]}\b", narrow)
+        assert run("explain", "--now", of.taken_at, whole[:12], unpacked(of), status=0)

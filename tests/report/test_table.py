@@ -5,8 +5,8 @@ import re
 
 import pytest
 from rich.console import Console
-from tests.support.scans import judged, scan_of_everything
-from tests.support.values import blob, digest, image, store
+from tests.support.scans import ENDED, judged, scan_of_everything
+from tests.support.values import blob, digest, image, lease, store
 
 from drydock.cli.output import console
 from drydock.model.names import RawPath
@@ -34,10 +34,11 @@ def printed(*scans, width=None, encoding="utf-8", where=WHERE):
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_a_terminal_is_filled_and_not_overrun(width):
-    """No line is wider; every state, amount, reason and command is there, word by word."""
+    """No line is wider, but for commands and paths; every state, amount, reason and command is there, word by word."""
     scan = scan_of_everything(b"plain")
     text = SGR.sub("", printed(scan, width=width))
-    assert max(map(len, text.splitlines())) <= width
+    wider = [line for line in text.splitlines() if len(line) > width]
+    assert all(line.startswith("      drydock ") or max(map(len, line.split())) > width - 6 for line in wider)
     flat = " ".join(text.split())
     for state, total in scan.totals().items():
         assert re.search(rf"{state.value} +{total.count} +\d", flat), state
@@ -82,6 +83,34 @@ def test_hostile_names_reach_no_terminal():
     assert "\x1b[" in text
     text = SGR.sub("", text)
     assert all(char.isprintable() or char == "\n" for char in text)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_commands_can_be_copied(width):
+    """Each is one line, however narrow the terminal; a remark stands beside it or, commented out, above it."""
+    where = RawPath(b"/mnt/a host/with a path that is too long for it")
+    text = SGR.sub("", printed(scan_of_everything(b"plain"), width=width, where=where))
+    for command in ("clean", "clean --apply", "pulls", "clean --end-leases temporary"):
+        (line,) = re.findall(
+            rf"^ +(drydock {command} '/mnt/a host/with a path that is too long for it'.*)$", text, re.MULTILINE
+        )
+        assert re.fullmatch(r"[^#]*'(   # [a-z ]+)?", line)
+    assert "shows what ending the temporary leases frees" in " ".join(text.split())
+
+
+def test_paths_can_be_copied():
+    """What has a word wider than the terminal is left to it."""
+    scan = scan_of_everything(b"x" * 300)
+    text = SGR.sub("", printed(scan, width=80))
+    assert f"{'x' * 300}: said" in text
+
+
+def test_only_records_can_go():
+    """A lease that has ended and holds nothing: that nothing on disk goes is said, and how the record goes."""
+    ended = lease(b"old", ENDED)
+    text = printed(judged(store(image(digest(1)), blob(digest(1)), ended, files=[digest(1)])), where=None)
+    assert "Can be freed now: nothing on disk; only records" in text
+    assert "drydock clean --apply   #" in text
 
 
 @pytest.mark.parametrize("name", [b"plain", b"x" * 2000])

@@ -59,6 +59,20 @@ def test_it_says_what_counts():
     assert commands.content.splitlines()[0] == "drydock clean '/mnt/a host'"
 
 
+def test_holders_are_told_apart_by_their_namespaces():
+    """Two images of one name are two lines."""
+    text, _ = rendered(b"plain")
+    assert "| `moby` | `image docker.io/plain` |" in text
+
+
+def test_nothing_and_what_is_kept():
+    """A host without storage is said to have none; what looks free and is kept is not said to be referenced."""
+    assert "No containerd storage was found." in "\n".join(ticket_lines([], NOW, None))
+    text = "\n".join(ticket_lines([scan_of_everything(b"plain", complete=False, inventory=True)], NOW, None))
+    assert "Can be freed now: **nothing**. Some of it looks free, and is kept for a reason." in text
+    assert "Something references everything" not in text
+
+
 @pytest.mark.parametrize("text", ["", "`", "a`b", "`` ` ``", " x", "\\", "`x``"])
 def test_code_spans_hold_any_text(text):
     """What CommonMark reads out of the span is the text that went in."""

@@ -1,12 +1,6 @@
 """The tree in a terminal and in a pipe."""
 
-import fcntl
-import os
 import re
-import struct
-import subprocess
-import sys
-import termios
 
 import pytest
 from rich.cells import cell_len
@@ -14,6 +8,7 @@ from tests.support.captures import capture
 from tests.support.documents import run
 from tests.support.populations import population
 from tests.support.scans import HOSTILE, judged, scan_of_everything
+from tests.support.terminal import on_terminal
 from tests.support.values import blob, digest, image, store
 
 from drydock.model.text import shown
@@ -26,6 +21,20 @@ def lines(*scans, depth=3, top=8, width=None, blocks=True):
     """The tree as text."""
     made = tree_lines(scans, depth=depth, top=top, width=width, blocks=blocks)
     return ["".join(span.text for span in line) for line in made]
+
+
+@pytest.mark.root
+def test_at_80_columns_ids_are_short_and_damage_is_told(unpacked):
+    """12 characters of a digest, as docker shows them, leave room for the state; in a pipe nothing is cut."""
+    of = capture("containerd-1.6-damaged")
+    text, _ = on_terminal("scan", "--now", of.taken_at, "--format", "tree", unpacked(of), columns=80)
+    damaged = [
+        line for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if line.endswith(("(missing)", "(corrupt)"))
+    ]
+    assert damaged
+    assert all(re.search(r" sha256:[0-9a-f]{12}  \(", line) for line in damaged)
+    whole = run("scan", "--now", of.taken_at, "--format", "tree", unpacked(of))
+    assert len(re.findall(r" sha256:[0-9a-f]{64}  \((?:missing|corrupt)\)", whole)) >= len(damaged)
 
 
 @pytest.mark.parametrize("width", [1, 20, 40, 60, 80, 120, 300])
@@ -93,26 +102,8 @@ def test_bars_tell_what_is_shared():
 def test_the_command_on_a_terminal(unpacked):
     """On a terminal of fifty columns: coloured, and no line wider; in a pipe plain and the same tree."""
     of = capture("docker-28.5-interrupted-pull")
-    command = [sys.executable, "-m", "drydock", "scan", "--now", of.taken_at, "--format", "tree", str(unpacked(of))]
-    leader, follower = os.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 50, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
-    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):
-        environment.pop(name, None)
-    with subprocess.Popen(command, stdout=follower, stderr=subprocess.DEVNULL, env=environment) as process:
-        os.close(follower)
-        raw = b""
-        while True:
-            try:
-                part = os.read(leader, 65536)
-            except OSError:
-                break
-            if not part:
-                break
-            raw += part
-    os.close(leader)
-    assert process.returncode == 0
-    text = raw.decode().replace("\r\n", "\n")
+    text, status = on_terminal("scan", "--now", of.taken_at, "--format", "tree", unpacked(of), columns=50)
+    assert status == 0
     assert "\x1b[" in text
     shown_lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
     assert max(map(cell_len, shown_lines)) <= 50

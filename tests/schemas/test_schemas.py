@@ -8,16 +8,20 @@ from jsonschema import Draft202012Validator, ValidationError
 from tests.support.captures import captures
 from tests.support.documents import run
 from tests.support.scans import HOSTILE, scan_of_everything
-from tests.support.values import NOW
+from tests.support.values import FINGERPRINT, NOW
 
+from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import LeaseClass
+from drydock.model.names import Digest, Kind, RawPath, Ref
 from drydock.model.objects import State
-from drydock.model.plans import FieldDrop, Status
+from drydock.model.plans import Adoption, FieldDrop, Status
 from drydock.model.roots import Engine
+from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, Verification
 from drydock.reclaim.plan_file import plans_document
 from drydock.report.document import scan_document
+from drydock.report.verification import verification_document
 
-NAMES = ("scan", "plan", "journal", "explain", "pulls")
+NAMES = ("scan", "plan", "journal", "explain", "pulls", "verify", "fleet")
 CAPTURES = pytest.mark.parametrize("capture", captures(), ids=lambda each: each.name)
 
 
@@ -69,6 +73,42 @@ def test_pulls_and_explanations(capture, unpacked):
 
 @pytest.mark.root
 @CAPTURES
+def test_verifications(capture, unpacked, tmp_path):
+    """Verify documents of each tier: none, all, and one that time was up for."""
+    host = unpacked(capture)
+    check = validator("verify")
+    tiers = ("--data", "--unpacked=content")
+    for options in ((), tiers, (*tiers, "--max-duration", "0s")):
+        said = run("verify", *options, "--format", "json", "--now", capture.taken_at, "--state", tmp_path, host)
+        document = json.loads(said)
+        check.validate(document)
+        assert all((root["data"] is None) is not bool(options) for root in document["roots"])
+
+
+def test_a_verification_of_everything():
+    """Names that are no text, a finding with a page and whom it hits, every state of a platform, and every tier."""
+    place = Place(RawPath(HOSTILE), 7, 28672, (b"v1", HOSTILE))
+    hits = [Hit(Finding("code", each, "message", place, "x", "y"), ("image",), ("box",)) for each in Severity]
+    digest = Digest(b"sha256:" + b"0" * 64)
+    platforms = tuple(Platform(digest, HOSTILE, state, (HOSTILE,), (digest,), (digest,)) for state in Completeness)
+    image = ImageState(HOSTILE, HOSTILE, digest, platforms)
+    root = Verification(RawPath(b"/" + HOSTILE), hits, [image], Coverage(1, 2, 3, 4, 5), Coverage(), "why", ["warning"])
+    document = json.loads(json.dumps(verification_document([root], NOW)))
+    check = validator("verify")
+    check.validate(document)
+    for part in (document, document["roots"][0], *(document["roots"][0][name][0] for name in ("findings", "images"))):
+        for field, value in list(part.items()):
+            del part[field]
+            with pytest.raises(ValidationError):
+                check.validate(document)
+            part[field] = {"wrong": value}
+            with pytest.raises(ValidationError):
+                check.validate(document)
+            part[field] = value
+
+
+@pytest.mark.root
+@CAPTURES
 @pytest.mark.parametrize("moved", [False, True])
 def test_plans_and_journals(capture, unpacked_anew, tmp_path_factory, moved):
     """A plan that ends what can be ended, and every line of the journal of carrying it out."""
@@ -94,12 +134,51 @@ def test_plans_and_journals(capture, unpacked_anew, tmp_path_factory, moved):
     assert not expected or ("move" if moved else "remove") in kinds
 
 
+@pytest.mark.root
+def test_fleets(unpacked, tmp_path):
+    """Answers over every capture, to every question and to one's own, with lists, truths, times and nulls in them."""
+    for each in captures():
+        report = tmp_path / f"{each.name}.json"
+        options = ("--host", each.name, "--holders", "--format", "json", "-o", report)
+        run("scan", "--now", each.taken_at, *options, unpacked(each))
+    check = validator("fleet")
+    document = json.loads(run("fleet", "--format", "json", tmp_path, status=0))
+    check.validate(document)
+    assert all(answer["rows"] for answer in document["answers"])
+    for question in ("SELECT * FROM holders", "SELECT * FROM leases", "SELECT * FROM roots", "SELECT 1.5, [[1]]"):
+        own = json.loads(run("fleet", "--format", "json", "--sql", question, tmp_path, status=0))
+        check.validate(own)
+        (answer,) = own["answers"]
+        assert all(len(row) == len(answer["columns"]) for row in answer["rows"])
+    (tmp_path / "bad.json").write_text("{}")
+    check.validate(json.loads(run("fleet", "--format", "json", tmp_path, status=8)))
+    for part in (document, document["answers"][0]):
+        for field, value in list(part.items()):
+            for wrong in ({}, {field: {"wrong": 1}}):
+                del part[field]
+                part.update(wrong)
+                with pytest.raises(ValidationError):
+                    check.validate(document)
+                part[field] = value
+    check.validate(document)
+
+
 def test_a_plan_that_deletes_keys():
     """No capture needs one, so it is made: keys of meta.db and of a metadata.db, with names that are no text."""
     keys = tuple(FieldDrop(snapshotter, (b"v1", HOSTILE), HOSTILE, "why") for snapshotter in (None, b"overlayfs"))
     plan = scan_of_everything().plan._replace(fields=keys)
     document = json.loads(json.dumps(plans_document([plan])))
     assert len(document["plans"][0]["fields"]) == 2
+    validator("plan").validate(document)
+
+
+def test_a_plan_that_puts_records_in():
+    """Made too: with labels, and names that are no text."""
+    labels = ((b"containerd.io/gc.ref.content.config", HOSTILE), (HOSTILE, b"x"))
+    record = Adoption(Ref(Kind.BLOB, HOSTILE, HOSTILE), RawPath(HOSTILE), FINGERPRINT, labels, "why")
+    plan = scan_of_everything().plan._replace(adoptions=(record,))
+    document = json.loads(json.dumps(plans_document([plan])))
+    assert len(document["plans"][0]["adoptions"][0]["labels"]) == 2
     validator("plan").validate(document)
 
 
@@ -147,6 +226,8 @@ def test_every_word_is_known():
     assert scan["object"]["properties"]["state"]["enum"] == [state.value for state in State]
     assert scan["lease"]["properties"]["class"]["enum"] == [kind.value for kind in LeaseClass]
     assert scan["root"]["properties"]["engine"]["enum"] == [engine.value for engine in Engine]
+    platform = json.loads(run("schema", "verify"))["$defs"]["platform"]
+    assert platform["properties"]["state"]["enum"] == [state.value for state in Completeness]
     journal = json.loads(run("schema", "journal"))["$defs"]
     assert set(journal["end"]["properties"]["status"]["enum"]) == {status.value for status in Status}
     for name in NAMES:

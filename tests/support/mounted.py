@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.engines.unavailable import EngineUnavailable
 
 _OPTIONS = "index=off,redirect_dir=on,metacopy=on"
 
@@ -19,6 +22,7 @@ class Layers:
     def __init__(self, path: Path, options: str = _OPTIONS) -> None:
         self.path = path
         self._options = options
+        self._kind = "overlay"
         self.count = 0
 
     @contextmanager
@@ -32,9 +36,8 @@ class Layers:
             return
         lower = ":".join(str(self._layer(number)) for number in range(self.count - 1, 0, -1))
         top = self._layer(self.count)
-        with mount(
-            f"lowerdir={lower},upperdir={top},workdir={top.parent / 'work'},{self._options}", self.path
-        ) as point:
+        options = f"lowerdir={lower},upperdir={top},workdir={top.parent / 'work'},{self._options}"
+        with mount(options, self.path, self._kind) as point:
             yield point
 
     @contextmanager
@@ -49,6 +52,59 @@ class Layers:
 
     def _layer(self, number: int) -> Path:
         return self.path / "snapshots" / str(number) / "fs"
+
+
+class FuseLayers(Layers):
+    """The same, written and shown by fuse-overlayfs.
+
+    Args:
+        path: the folder.
+        files: whether :meth:`change` leaves whiteouts that are files, as where no device may be made.
+        user: whether it writes in a user namespace, where no ``trusted.`` attribute may be set.
+
+    Raises:
+        EngineUnavailable: no fuse-overlayfs, or no /dev/fuse.
+    """
+
+    def __init__(self, path: Path, *, files: bool = False, user: bool = False) -> None:
+        super().__init__(path, "")
+        self._kind = "fuse.fuse-overlayfs"
+        self._files = files
+        self._user = user
+        need_fuse()
+
+    def change(self, script: str) -> None:
+        """One more layer: what a shell does in the mount, at its root, is what fuse-overlayfs records in it."""
+        lower = self._stacked()
+        self.count += 1
+        top = self._layer(self.count)
+        for part in (top, top.parent / "work"):
+            part.mkdir(parents=True)
+        self._run(f"lowerdir={lower},upperdir={top},workdir={top.parent / 'work'}", script)
+
+    @contextmanager
+    def mounted(self) -> Iterator[Path]:
+        """All layers, read-only."""
+        with mount(f"lowerdir={self._stacked()}", self.path, self._kind) as point:
+            yield point
+
+    def _stacked(self) -> str:
+        return ":".join(str(self._layer(number)) for number in range(self.count, 0, -1))
+
+    def _run(self, options: str, script: str) -> None:
+        point = self.path / f"mount-{len(list(self.path.iterdir()))}"
+        point.mkdir()
+        whole = f"fuse-overlayfs -o '{options}' '{point}' && cd '{point}' && set -e; {script}\ncd /; umount '{point}'"
+        environment = {**os.environ, **({"FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT": "1"} if self._files else {})}
+        # In namespaces of its own: the mount goes with the shell.
+        command = ["unshare", *(["-U", "-r"] if self._user else []), "-m", "bash", "-c", whole]
+        subprocess.run(command, env=environment, check=True)
+
+
+def need_fuse() -> None:
+    """Raises EngineUnavailable where fuse-overlayfs cannot be run."""
+    if shutil.which("fuse-overlayfs") is None or not Path("/dev/fuse").exists():
+        raise EngineUnavailable("fuse-overlayfs or /dev/fuse is not here")
 
 
 @contextmanager

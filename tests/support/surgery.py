@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
 from bbolt_reader import Bucket, Database
-from bbolt_surgery import Deletion, Receipt, delete, restore
+from bbolt_surgery import Deletion, Insertion, NewBucket, Receipt, change, restore
 
 Call: TypeAlias = "tuple[str, int, bytes]"
 """``write`` at an offset, ``sync``, ``reserve`` up to a size, or ``cut`` to a size."""
 
 
-def edit(path: Path, deletions: Iterable[Deletion], **options) -> Receipt:
-    """Delete in a file named by its path."""
+def edit(path: Path, deletions: Iterable[Deletion], insertions: Iterable[Insertion] = (), **options) -> Receipt:
+    """Delete and put in, in a file named by its path."""
     with path.open("r+b", buffering=0) as file:
-        return delete(file.fileno(), os.fsencode(path), deletions, **options)
+        return change(file.fileno(), os.fsencode(path), deletions, insertions, **options)
 
 
 def undo(path: Path, receipt: Receipt, **options) -> Receipt:
@@ -49,6 +50,37 @@ def without(dumped: str, deletions: Iterable[Deletion]) -> str:
         if line.startswith("bucket / ") or not any(tuple(path[:length]) in gone for length in range(1, len(path) + 1)):
             kept.append(line)
     return "\n".join(kept) + "\n"
+
+
+def tree(path: Path) -> NewBucket:
+    """All that bbolt_reader reads, as one value to change."""
+    with Database.open(path) as database:
+        return _tree(database.root)
+
+
+def changed(root: NewBucket, deletions: Iterable[Deletion], insertions: Iterable[Insertion]) -> list[Insertion]:
+    """Delete from a tree and put in, by dictionaries alone; gives what could not be put in."""
+    for path, key in deletions:
+        below = _below(root, path)
+        if below is not None:
+            below.entries.pop(key, None)
+    refused = []
+    for each in sorted(insertions, key=lambda insertion: insertion[:2]):
+        below, missing = root, list(each.path)
+        while missing and isinstance(below.entries.get(missing[0]), NewBucket):
+            below = below.entries[missing.pop(0)]
+        if (missing[0] if missing else each.key) in below.entries:
+            refused.append(each)
+            continue
+        for name in missing:
+            below.entries[name] = below = NewBucket()
+        below.entries[each.key] = copy.deepcopy(each.value)
+    return refused
+
+
+def told(root: NewBucket) -> str:
+    """A tree in the words of the Go program dump."""
+    return "\n".join([f"bucket / {root.sequence}", *_told(root, "")]) + "\n"
 
 
 def reached(path: Path) -> set[int]:
@@ -98,3 +130,27 @@ def _walk(bucket: Bucket):
         else:
             yield Deletion(bucket.path, key), f"bucket {name} {value.sequence}"
             yield from _walk(value)
+
+
+def _tree(bucket: Bucket) -> NewBucket:
+    entries = ((key, value if isinstance(value, bytes) else _tree(value)) for key, value in bucket.items())
+    return NewBucket(bucket.sequence, dict(entries))
+
+
+def _below(root: NewBucket, path: tuple[bytes, ...]) -> NewBucket | None:
+    for name in path:
+        below = root.entries.get(name)
+        if not isinstance(below, NewBucket):
+            return None
+        root = below
+    return root
+
+
+def _told(bucket: NewBucket, above: str):
+    for key, value in sorted(bucket.entries.items()):
+        name = above + key.hex()
+        if isinstance(value, bytes):
+            yield f"key {name} {value.hex()}"
+        else:
+            yield f"bucket {name} {value.sequence}"
+            yield from _told(value, f"{name}/")

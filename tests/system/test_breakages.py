@@ -18,6 +18,8 @@ pytestmark = [
     pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}"),
 ]
 
+LEFT_OUT = (b"containerd.io/distribution.source.", b"containerd.io/uncompressed")
+"""Labels that nothing on disk proves."""
 TAKEN = capture("docker-28.5-interrupted-pull")
 
 
@@ -90,6 +92,36 @@ def test_repair_leaves_no_damage(name, host, tmp_path):
     (journal,) = re.findall(r"journal: (\S+\.jsonl)", said)
     run("undo", journal, status=0)
     assert {(each["code"], each["subject"]) for each in _verify(host, tmp_path, *options[:2])} == broken.said
+
+
+@pytest.mark.parametrize("name", ["blob_without_record", "target_without_record"])
+def test_adopt_mends_what_lost_its_record(name, host, tmp_path, orphans, whole):
+    """Go reads the records that were there before, but for their times and two labels; undo takes it back.
+
+    Nothing is found any more, and nothing more is orphaned than was before.
+    """
+    broken = Broken(host / TAKEN.root)
+    BREAKAGES[name](broken)
+    without = gobbolt.dump(host / TAKEN.root / METADATA)
+    options = ("--adopt", "--now", TAKEN.taken_at, "--state", tmp_path / "state")
+    assert broken.image in run("repair", *options, host, status=2).partition("whole again")[2]
+    said = run("repair", *options, "--apply", "--yes", host, status=0)
+    assert _verify(host, tmp_path, "--data") == []
+    assert _orphaned(host) == orphans
+    assert gobbolt.check(host / TAKEN.root / METADATA) == (0, "")
+    (digest,) = broken.orphaned
+    place = (b"v1", b"moby", b"content", b"blob", digest.encode())
+
+    def told(root):
+        known = {path[5:]: value for path, value in values(root / METADATA).items() if path[:5] == place}
+        return {name: value for name, value in known.items()
+                if not name[0].endswith(b"edat") and not name[-1].startswith(LEFT_OUT)}  # fmt: skip
+
+    assert told(host / TAKEN.root) == told(whole / TAKEN.root)
+    assert (b"size",) in told(host / TAKEN.root)
+    (journal,) = re.findall(r"journal: (\S+\.jsonl)", said)
+    run("undo", journal, status=0)
+    assert gobbolt.dump(host / TAKEN.root / METADATA) == without
 
 
 def test_nothing_is_said_of_what_is_whole(whole, tmp_path):

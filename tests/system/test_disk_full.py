@@ -5,7 +5,6 @@ import io
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from tests.engines.sandbox import Sandbox
 from tests.engines.unavailable import EngineUnavailable
 from tests.support.captures import CaptureUnavailable, capture, unpack
 from tests.support.documents import run
+from tests.support.full_disk import disk as small_disk
+from tests.support.full_disk import fill
 from tests.support.records import METADATA
 from tests.support.roots import databases
 
@@ -29,22 +30,10 @@ SIZE = 96 << 20
 
 @pytest.fixture
 def disk(tmp_path):
-    """An empty ext4 of its own; its inodes do not run out before its blocks."""
-    image, point = tmp_path / "disk", tmp_path / "mnt"
-    with image.open("wb") as file:
-        file.truncate(SIZE)
-    point.mkdir()
-    subprocess.run(["mkfs.ext4", "-q", "-F", "-b", "4096", "-i", "4096", "-m", "5", image], check=True)
-    mounted = subprocess.run(["mount", "-o", "loop", image, point], capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no loop mount here: {mounted.stderr.strip()}")
-    # Blocks that ext4 keeps for itself: even they are to be full.
-    device = os.stat(point).st_dev
-    loop = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve().name
-    with contextlib.suppress(OSError):
-        Path(f"/sys/fs/ext4/{loop}/reserved_clusters").write_text("0")
-    yield point
-    subprocess.run(["umount", "-l", point], check=True)
+    """A disk of its own."""
+    (tmp_path / "mnt").mkdir()
+    with small_disk(tmp_path / "disk", tmp_path / "mnt", SIZE) as point:
+        yield point
 
 
 @pytest.fixture
@@ -53,23 +42,6 @@ def memory():
     point = Path(tempfile.mkdtemp(prefix="drydock-test-", dir="/dev/shm"))
     yield point
     shutil.rmtree(point)
-
-
-def fill(disk):
-    """Write until nothing more fits, the blocks reserved for root included, and not a byte."""
-    with (disk / "ballast").open("wb", buffering=0) as file:
-        for size in (1 << 20, 4096, 1):
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(bytes(size))
-                    os.fsync(file.fileno())
-    room = os.statvfs(disk)
-    assert room.f_bavail == 0
-    assert room.f_ffree > 1000
-    (disk / "more").touch()
-    with pytest.raises(OSError, match="No space left"):
-        (disk / "more").write_bytes(b"x")
-    (disk / "more").unlink()
 
 
 def put(name, disk):

@@ -28,7 +28,6 @@ from drydock.cli import main
 
 pytestmark = pytest.mark.root
 
-LISTED = [pytest.param(each, id=each.name) for each in captures() if each.facts.get("namespaces")]
 WHOLE = [each for each in captures() if each.facts.get("namespaces") and "damaged" not in each.name]
 DAMAGED = "containerd-1.6-damaged"
 NAMESPACES = "containerd-1.6-namespaces"
@@ -214,75 +213,6 @@ def _needed(of, digest, host):
     blobs = host / of.root / "io.containerd.content.v1.content/blobs/sha256"
     document = json.loads((blobs / digest.partition(":")[2]).read_bytes())
     return [digest, document["config"]["digest"], *(layer["digest"] for layer in document["layers"])]
-
-
-def _rows(kind, of, host):
-    document = json.loads(run("ls", kind, host, "--now", of.taken_at, "--format", "json"))
-    assert document["schema"] == "drydock.ls/1"
-    [root] = document["roots"]
-    return [row for row in root[kind] if row["namespace"] is not None]
-
-
-@pytest.mark.parametrize("of", LISTED)
-def test_lists_are_the_engines(of, unpacked):
-    """Item by item what ctr listed: images, containers, snapshots, leases, content, ingests of every namespace."""
-    host = unpacked(of)
-    found = {
-        kind: _rows(kind, of, host) for kind in ("images", "containers", "snapshots", "leases", "content", "ingests")
-    }
-
-    def rows(kind, namespace):
-        return [row for row in found[kind] if row["namespace"] == namespace]
-
-    for namespace, lists in of.namespaces.items():
-        assert [
-            (row["name"], row["media_type"], row["digest"], row["labels"]) for row in rows("images", namespace)
-        ] == [(row["name"], row["type"], row["digest"], row["labels"]) for row in lists["images"]]
-        containers = [row for row in rows("containers", namespace) if row["engine"] == "containerd"]
-        assert [[row[key] for key in ("id", "image", "runtime", "snapshotter", "snapshot")] for row in containers] == [
-            [row[key] for key in ("id", "image", "runtime", "snapshotter", "snapshot")] for row in lists["containers"]
-        ]
-        said = {row["digest"]: row for row in lists["content"]}
-        assert {row["digest"]: row["labels"] for row in rows("content", namespace)} == {
-            digest: row["labels"] for digest, row in said.items()
-        }
-        for row in rows("content", namespace):
-            assert row["size"] == said[row["digest"]]["size"]
-            assert (row["state"] in ("missing", "corrupt")) <= (not said[row["digest"]]["intact"])
-        assert {row["id"]: (row["created"], row["labels"]) for row in rows("leases", namespace)} == {
-            row["id"]: (row["created"], row["labels"]) for row in lists["leases"]
-        }
-        # ctr does not list those whose folder is gone, and Docker's captures have one.
-        there = sorted(row["ref"] for row in rows("ingests", namespace) if row["path"] is not None)
-        assert there == sorted(row["ref"] for row in lists["ingests"])
-        _same_snapshots(of, rows("snapshots", namespace), lists["snapshots"])
-    docker = [row for row in found["containers"] if row["engine"] == "docker"]
-    assert [(row["id"], row["name"]) for row in docker] == [
-        (row["id"], row["name"]) for row in (of.facts["dockerd"] or {}).get("containers", [])
-    ]
-
-
-def _same_snapshots(of, rows, lists):
-    for snapshotter, said in lists.items():
-        mine = {row["key"]: row for row in rows if row["snapshotter"] == snapshotter}
-        # Where a row is gone, ctr lists nothing.
-        there = {key: row for key, row in mine.items() if row["kind"] is not None}
-        assert {key: (row["parent"], row["kind"]) for key, row in there.items()} == {
-            row["key"]: (row["parent"], row["kind"]) for row in said
-        }
-        for row in said:
-            if row["bytes"] is not None and there[row["key"]]["path"] is not None:
-                assert there[row["key"]]["bytes"] == row["bytes"]
-
-
-def test_lists_as_tables(unpacked):
-    """Every list as a table: a title, a head, and a line for each row of the document."""
-    of = capture(KILLED)
-    host = unpacked(of)
-    for kind in ("images", "containers", "snapshots", "leases", "content", "ingests"):
-        lines = run("ls", kind, host, "--now", of.taken_at, status=0).splitlines()
-        assert len(lines) == 2 + len(_rows(kind, of, host))
-        assert lines[1].startswith("NAMESPACE  ")
 
 
 @pytest.mark.engine

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from tests.engines.containerd import Containerd
@@ -16,10 +15,11 @@ from tests.engines.listing import listed
 from tests.engines.sandbox import Sandbox
 from tests.engines.unavailable import EngineUnavailable
 from tests.support import gobbolt
-from tests.support.captures import capture, unpack
+from tests.support.captures import unpack
 from tests.support.documents import run, scan
 from tests.support.faults import CALLS, places, run_counted
 from tests.support.roots import data, databases, dumps
+from tests.support.undisturbed import command
 
 from bbolt_reader import Database
 from bbolt_reader.verify import verify
@@ -39,40 +39,6 @@ EACH = {
     "containerd-1.6-planted-orphans": 1 if ALL else 29,
 }
 BATCH = 20
-
-
-class Undisturbed:
-    """What a clean of a capture comes to that nothing disturbs, and the calls it makes."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        self.capture = capture(name)
-        self.host = unpack(self.capture, folder)
-        self.root = self.host / self.capture.root
-        ended = run_counted(*command(self.capture, self.host))
-        assert (ended.signal, ended.status) == (0, 0), ended.output
-        self.calls = ended.calls
-        self.data, self.dumps = data(self.root), dumps(self.root)
-
-
-def command(of, host):
-    """The clean that is killed."""
-    return ("clean", "--end-leases", "temporary", "--apply", "--yes", "--now", of.taken_at, "--state", host / "state",
-            host)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """Each capture's undisturbed run, made once."""
-    made = {}
-
-    def give(name):
-        if name not in made:
-            made[name] = Undisturbed(name, tmp_path_factory.mktemp("undisturbed"))
-        return made[name]
-
-    yield give
-    for each in made.values():
-        shutil.rmtree(each.host)
 
 
 def killed(whole, number, folder):

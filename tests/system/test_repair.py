@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from fixtures.recipes.docker_interrupted_pull import PORT, images
@@ -16,7 +13,8 @@ from tests.engines.sandbox import Sandbox
 from tests.support import gobbolt
 from tests.support.captures import capture, clock, unpack
 from tests.support.documents import run
-from tests.support.records import CONTENT, folders
+from tests.support.records import CONTENT
+from tests.support.spoiled import Spoiled
 
 pytestmark = [
     pytest.mark.root,
@@ -24,63 +22,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}"),
 ]
-
-OVERLAYFS = "io.containerd.snapshotter.v1.overlayfs"
-
-
-@dataclass
-class Broken:
-    """A root and one image in it, to be broken."""
-
-    root: Path
-    image: Image
-
-    def blob(self, blob):
-        """Path of a blob."""
-        return self.root / CONTENT / "blobs" / blob.digest.replace(":", "/")
-
-    def folder(self, length):
-        """Path of the folder that the first ``length`` layers' last one was unpacked to."""
-        rows = folders(self.root / OVERLAYFS / "metadata.db")
-        chain = self.image.chain_id(length).encode()
-        (name,) = [name for name in rows if name.split(b"/", 2)[2] == chain]
-        return self.root / OVERLAYFS / rows[name]
-
-    def unlink_layer(self):
-        """The last layer's blob is gone."""
-        self.blob(self.image.layers[-1]).unlink()
-
-    def truncate_layer(self):
-        """The last layer's blob has no bytes."""
-        self.blob(self.image.layers[-1]).write_bytes(b"")
-
-    def flip_layer(self):
-        """The last layer's blob has its size, and other bytes."""
-        path = self.blob(self.image.layers[-1])
-        data = bytearray(path.read_bytes())
-        data[600] ^= 0xFF
-        path.write_bytes(data)
-
-    def unlink_config(self):
-        """The config is gone."""
-        self.blob(self.image.config).unlink()
-
-    def empty_manifest(self):
-        """The manifest has no bytes."""
-        self.blob(self.image.manifest).write_bytes(b"")
-
-    def remove_folder(self):
-        """The folder of the last layer is gone."""
-        shutil.rmtree(self.folder(None))
-
-    def remove_base(self):
-        """The folder of the first layer is gone: everything stands on it."""
-        shutil.rmtree(self.folder(1))
-
-    def empty_files(self):
-        """Files of the first layer have no bytes, as after a power cut."""
-        (self.folder(1) / "fs/bin/busybox").write_bytes(b"")
-
 
 # What is broken, and what repair has to be told.
 PULL = ("unlink_layer", "truncate_layer", "flip_layer")
@@ -109,7 +50,7 @@ def test_docker_resumes_a_pull_that_failed_for_ever(what, tmp_path):
     for host in copies(tmp_path, taken):
         base = base_of(host / taken.root / CONTENT, taken.facts["dockerd"]["images"][0]["id"])
         served = images(base)
-        getattr(Broken(host / taken.root, served["tools:2"]), what)()
+        getattr(Spoiled(host / taken.root, served["tools:2"]), what)()
         if host.name == "after":
             _repair(host, tmp_path, *data, now=clock(taken))
         with docker_on(taken, host, tmp_path / f"docker {host.name}") as docker:
@@ -130,7 +71,7 @@ def test_docker_uses_an_image_again(what, tmp_path):
     for host in copies(tmp_path, taken):
         base = base_of(host / taken.root / CONTENT, taken.facts["dockerd"]["images"][0]["id"])
         served = images(base)
-        getattr(Broken(host / taken.root, served["shop:1"]), what)()
+        getattr(Spoiled(host / taken.root, served["shop:1"]), what)()
         if host.name == "after":
             if "web" in USE[what]:
                 found = USE[what][:-2]
@@ -168,7 +109,7 @@ def test_containerd_pulls_again(what, tmp_path):
             if what in PULL:
                 # So that the layer is wanted: it is unpacked again, as after a change of snapshotter.
                 engine.ctr("snapshots", "rm", made.chain_id())
-        broken = Broken(root, made)
+        broken = Spoiled(root, made)
         getattr(broken, what)()
         with Containerd(sandbox, root, collect=True) as engine, pytest.raises(RuntimeError):
             _use(engine, name)

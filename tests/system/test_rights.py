@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fuzz.stores import META_DB, METADATA, METADATA_DB, ROWS, SEQUENCES, lay_out
-from tests.support import boltwriter
+from tests.support import adoptable, boltwriter
 from tests.support.trees import tree
 
 import drydock
@@ -119,6 +119,18 @@ def test_a_user_who_may_not_read(root, call, tmp_path):
     # An engine of this host's, which may be anybody's business, is refused before anything is read.
     assert "ermission denied" in errors or "cannot be looked into (run as root)" in errors
     assert tree(root) == before
+
+
+def test_a_user_who_may_read_sees_what_would_be_adopted(root):
+    """The same plan as root's, with nothing changed but access times, which are not a reader's to keep."""
+    shutil.rmtree(root)
+    adoptable.lay_out(root, {b"default": adoptable.without(adoptable.namespace(), adoptable.IMAGE.manifest)})
+    before = tree(root, times=False)
+    calls = [run("repair", "--adopt", "--now", adoptable.NOW, root, user=user) for user in (None, NOBODY)]
+    assert calls[0] == calls[1]
+    assert calls[0][0] == 2
+    assert "whole again" in calls[0][1]
+    assert tree(root, times=False) == before
 
 
 @pytest.mark.parametrize("command", ["info", "check", "buckets", "keys", "dump", "pages"])

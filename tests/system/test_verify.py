@@ -1,11 +1,7 @@
 """Verifying what real engines unpacked: nothing is said of it, whatever a layer holds; and long runs are resumed."""
 
-import gzip
-import hashlib
-import io
 import json
 import os
-import tarfile
 
 import pytest
 from fixtures.recipes.docker_interrupted_pull import PORT
@@ -16,74 +12,11 @@ from tests.engines.sandbox import Sandbox
 from tests.support.captures import capture
 from tests.support.documents import run
 from tests.support.records import CONTENT
+from tests.support.rich import GZIP, rich
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
 _INDEX = "application/vnd.oci.image.index.v1+json"
-_CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
-
-
-def _entry(tar, name, kind=tarfile.REGTYPE, data=b"", **fields):
-    info = tarfile.TarInfo(name)
-    info.type, info.size, info.mode = kind, len(data), 0o644
-    for field, value in fields.items():
-        setattr(info, field, value)
-    tar.addfile(info, io.BytesIO(data))
-
-
-def _rich(upper):
-    """A layer with everything a layer can hold; ``upper`` removes and replaces what the lower one has."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        if not upper:
-            _entry(tar, "all/", tarfile.DIRTYPE, mode=0o755)
-            _entry(tar, "all/file", data=noise(1, 3), mode=0o4711, uid=1000, gid=77777)
-            _entry(tar, "all/gone", data=b"x")
-            _entry(tar, "all/folder/below", data=b"x")
-            _entry(tar, "hidden/one", data=b"1")
-            _entry(tar, "hidden/two", data=b"2")
-            _entry(tar, "usr/lib/", tarfile.DIRTYPE, mode=0o1777)
-            _entry(tar, "lib", tarfile.SYMTYPE, linkname="usr/lib")
-            _entry(tar, "lib/behind", data=b"behind a link")
-            _entry(tar, "all/empty")
-            _entry(tar, "all/dev", tarfile.CHRTYPE, devmajor=1, devminor=3, mode=0o666)
-            _entry(tar, "all/disk", tarfile.BLKTYPE, devmajor=7, devminor=250)
-            _entry(tar, "all/pipe", tarfile.FIFOTYPE, mode=0o600)
-            _entry(tar, "all/second", tarfile.LNKTYPE, linkname="all/file", mode=0o4711, uid=1000, gid=77777)
-            _entry(tar, "all/cap", data=b"cap", pax_headers={
-                "SCHILY.xattr.security.capability": _CAPABILITY.decode("utf-8", "surrogateescape"),
-                "SCHILY.xattr.user.note": "kept",
-            })  # fmt: skip
-            _entry(tar, "all/\u00fcmlaut \u202e name", data=b"x")
-            _entry(tar, "all/" + "n" * 200, data=b"x")
-            _entry(tar, "twice", data=b"first")
-            _entry(tar, "twice", data=b"second time", mode=0o600)
-            _entry(tar, "./dotted/./path", data=b"x")
-        else:
-            _entry(tar, "all/.wh.gone")
-            _entry(tar, "all/.wh.folder")
-            _entry(tar, "hidden/.wh..wh..opq")
-            _entry(tar, "hidden/three", data=b"3")
-            _entry(tar, "all/file", data=noise(2, 2), mode=0o600)
-            _entry(tar, "all/dangling", tarfile.SYMTYPE, linkname="/no/where")
-    raw = buffer.getvalue()
-    return Blob(_GZIP, gzip.compress(raw, mtime=0)), "sha256:" + hashlib.sha256(raw).hexdigest()
-
-
-class Rich(Image):
-    """An image of gzipped layers: their digests are not the diff ids."""
-
-    @property
-    def config(self):
-        """The config, with the digests of what is unpacked."""
-        made = json.loads(super().config.data)
-        made["rootfs"]["diff_ids"] = [self.layers[0].digest, _rich(False)[1], _rich(True)[1]]
-        return Blob("application/vnd.oci.image.config.v1+json", json.dumps(made).encode())
-
-
-def _image():
-    return Rich((busybox_layer(), _rich(False)[0], _rich(True)[0]))
 
 
 @pytest.fixture
@@ -92,7 +25,7 @@ def root(tmp_path):
     made = tmp_path / "var/lib/containerd"
     made.mkdir(parents=True)
     archive = tmp_path / "rich.tar"
-    write_archive(archive, {"docker.io/library/rich:1": _image()})
+    write_archive(archive, {"docker.io/library/rich:1": rich(GZIP)})
     with Sandbox(tmp_path) as sandbox, Containerd(sandbox, made, collect=False) as engine:
         for snapshotter in ("overlayfs", "native"):
             engine.ctr("images", "import", "--snapshotter", snapshotter, archive)
@@ -165,9 +98,25 @@ def test_a_lost_whiteout_is_seen(name, root, tmp_path):
 
 
 @pytest.mark.engine
+def test_marks_of_fuse_overlayfs(root, tmp_path):
+    """Where the mark is a file, as fuse-overlayfs makes it where it may make no device, nothing is missing."""
+    (fs,) = [
+        each.parent.parent for each in root.glob("io.containerd.snapshotter.v1.overlayfs/snapshots/*/fs/hidden/three")
+    ]
+    os.removexattr(fs / "hidden", "trusted.overlay.opaque")
+    (fs / "hidden/.wh..wh..opq").touch()
+    (fs / "all/gone").unlink()
+    (fs / "all/.wh.gone").touch()
+    assert _verify(root, tmp_path, "--unpacked", status=0)["findings"] == []
+    (fs / "hidden/.wh..wh..opq").unlink()
+    os.setxattr(fs / "hidden", "user.fuseoverlayfs.opaque", b"y")
+    assert _verify(root, tmp_path, "--unpacked", status=0)["findings"] == []
+
+
+@pytest.mark.engine
 def test_a_damaged_layer_does_not_damn_what_was_unpacked_from_it(root, tmp_path):
     """Without --data nobody knows yet that the layer's bytes are wrong: the snapshot is not compared with them."""
-    blob = root / CONTENT / "blobs" / _image().layers[1].digest.replace(":", "/")
+    blob = root / CONTENT / "blobs" / rich(GZIP).layers[1].digest.replace(":", "/")
     data = bytearray(blob.read_bytes())
     data[-1] ^= 0xFF
     blob.write_bytes(data)

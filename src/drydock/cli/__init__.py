@@ -69,11 +69,13 @@ class _Commands(click.Group):
         """Run, and end with the exit status that the design gives each outcome."""
         try:
             sys.exit(super().main(args, prog_name="drydock", standalone_mode=False) or 0)
-        except click.exceptions.Abort:
-            _end("interrupted", 128 + 2)
+        except click.exceptions.Abort as error:
+            what_is_left = str(error.__cause__ or "")
+            _end("interrupted" + (f"; {what_is_left}" if what_is_left else ""), 128 + 2)
         except click.ClickException as error:
-            # Words that were typed, or pasted, are in it as they came.
-            vars(error)["message"] = printable(error.message)
+            # Words that were typed, or pasted, are in it as they came; but click >= 8.2 raises a command's help, too.
+            if type(error).__name__ != "NoArgsIsHelpError":
+                vars(error)["message"] = printable(error.message)
             error.show()
             sys.exit(Usage.exit_code)
         except DrydockError as error:

@@ -20,10 +20,10 @@ def apply(ctx: click.Context, *, plan: str, quarantine: RawPath | None, state: R
     Needs the engine stopped, and keeps it out until the end. Exit status 0 when all was done, 4 when something was
     not, 32 when the plan is stale or the store is in use: then nothing was changed.
     """
-    from drydock import pipeline  # noqa: PLC0415 - help and completion must not load the readers
+    from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
 
     with show_progress() as progress:
-        runs = pipeline.apply(pipeline.read_plans(plan), state=state, quarantine=quarantine, progress=progress)
+        runs = removal.apply(removal.read_plans(plan), state=state, quarantine=quarantine, progress=progress)
     if not runs:
         click.echo("The plan is empty: nothing was to be done.")
     ctx.exit(print_runs(runs))

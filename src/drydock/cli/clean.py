@@ -44,7 +44,7 @@ def clean(
     Needs the engine stopped, and keeps it out until the end. Exit status without --apply as scan's; with --apply 0
     when all was done, 4 when something was not, 8 when records could not be read.
     """
-    from drydock import pipeline  # noqa: PLC0415 - help and completion must not load the readers
+    from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.report.cleaning import plan_lines  # noqa: PLC0415 - the same
 
     wanted = make_policy(**policy)
@@ -61,7 +61,7 @@ def clean(
         if quarantine or yes:
             raise Usage("--yes and --quarantine belong to --apply")
         with show_progress() as progress:
-            scans = pipeline.plan(where, policy=wanted, now=now, progress=progress)
+            scans = removal.plan(where, policy=wanted, now=now, progress=progress)
         show(scans)
         if any(not found.plan.is_empty for found in scans):
             click.echo("Nothing was removed: --apply does it.")
@@ -81,7 +81,13 @@ def clean(
         return confirm(yes=yes)
 
     with show_progress() as progress:
-        runs = pipeline.clean(
-            where, agree=agree, policy=wanted, now=now, state=state, quarantine=quarantine, progress=progress
+        runs = removal.clean(
+            where,
+            agree=progress.cleared(agree) if progress else agree,
+            policy=wanted,
+            now=now,
+            state=state,
+            quarantine=quarantine,
+            progress=progress,
         )
     ctx.exit(code | print_runs(runs))

@@ -7,27 +7,41 @@ import os
 import click
 
 from drydock.cli.output import open_output, print_json
-from drydock.model.errors import EvidenceUnreadable
+from drydock.model.errors import EvidenceUnreadable, Usage
+from drydock.report.fleet.statements import script_lines
 
 
 @click.command()
-@click.argument("reports", metavar="REPORT...", nargs=-1, required=True)
+@click.argument("reports", metavar="REPORT...", nargs=-1)
 @click.option("--format", "form", type=click.Choice(("table", "json", "html")), default="table", show_default=True)
 @click.option("-o", "--output", metavar="FILE", help="Write there instead of to stdout.")
 @click.option("--sql", metavar="QUERY", help="Ask this instead; docs/fleet.md names the tables.")
 @click.option("--top", type=click.IntRange(1), default=15, show_default=True, help="Rows of each answer.")
+@click.option("--statements", is_flag=True, help="Print the SQL of all questions instead, for Spark; asks nothing.")
 @click.pass_context
 def fleet(
-    ctx: click.Context, *, reports: tuple[str, ...], form: str, output: str | None, sql: str | None, top: int
+    ctx: click.Context,
+    *,
+    reports: tuple[str, ...],
+    form: str,
+    output: str | None,
+    sql: str | None,
+    top: int,
+    statements: bool,
 ) -> None:
     """Ask the scan documents of many hosts: totals, the worst hosts, images, layers and leases over all of them.
 
     REPORT is what scan wrote with --format json, jsonl or parquet, or a folder of such files. Of several reports on
     the same root the newest counts. Exit status: 0, 8 a file is no report.
     """
+    if statements:
+        with open_output(output) as file:
+            file.writelines(line + "\n" for line in script_lines(top))
+        return
+    if not reports:
+        raise Usage("name a REPORT, or a folder of reports")
     # Only this command pays for these, and they for a database.
     from drydock.report.fleet.answers import answer_lines, answers_document, render_answers  # noqa: PLC0415 - see above
-    from drydock.report.fleet.questions import ask_all  # noqa: PLC0415 - see above
     from drydock.report.fleet.reports import find_reports, report_tables  # noqa: PLC0415 - see above
     from drydock.report.fleet.warehouse import Warehouse  # noqa: PLC0415 - see above
 
@@ -39,7 +53,7 @@ def fleet(
             click.echo(f"drydock: {line}; not counted", err=True)
         if len(refused) == len(found):
             raise EvidenceUnreadable("there is no report to ask")
-        answers = ask_all(warehouse, top) if sql is None else [warehouse.ask(sql)]
+        answers = warehouse.ask_all(top) if sql is None else [warehouse.ask(sql)]
         facts = {**warehouse.facts(), "reports": len(found) - len(refused), "refused": len(refused)}
     finally:
         warehouse.close()
@@ -47,7 +61,7 @@ def fleet(
         if form == "json":
             print_json(answers_document(answers, facts), file)
         elif form == "html":
-            file.write(render_answers(answers, facts))
+            file.write(render_answers(answers, facts, top if sql is None else None))
         else:
             if sql is None:
                 print(f"{facts['hosts']} hosts, {facts['reports']} reports, {facts['objects']} objects\n", file=file)

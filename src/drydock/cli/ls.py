@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import click
 
 from drydock.cli.options import now_option, where_argument
@@ -31,7 +33,8 @@ def ls(ctx: click.Context, *, kind: str, where: RawPath | None, form: str, now: 
         if form == "json":
             print_json(listing_document(listings, ListKind(kind), now), file)
         elif listings:
-            file.writelines(line + "\n" for line in listing_lines(listings))
+            width = shutil.get_terminal_size().columns if file.isatty() else None
+            file.writelines(line + "\n" for line in listing_lines(listings, width))
         else:
             print("No containerd storage on this host.", file=file)
     code = 0

@@ -3,38 +3,58 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from drydock.evidence.store import Progress
+_Asked = TypeVar("_Asked")
+_SOON = 0.3
+"""Seconds: what takes less draws nothing."""
+
+
+class Bar:
+    """Draws one bar for what is being done; a receiver of progress."""
+
+    def __init__(self) -> None:
+        self._drawn: tqdm[Any] | None = None
+
+    def __call__(self, what: str, done: int) -> None:
+        """``done`` more of ``what``."""
+        from tqdm import tqdm  # noqa: PLC0415 - not needed in a pipe
+
+        tqdm.monitor_interval = 0  # its thread would keep evidence.crew from forking
+        if self._drawn is None or self._drawn.desc != f"{what}: ":
+            self.clear()
+            self._drawn = tqdm(desc=what, leave=False, unit_scale=True, file=sys.stderr, delay=_SOON)
+        self._drawn.update(done)
+
+    def clear(self) -> None:
+        """Take it off the screen."""
+        if self._drawn is not None:
+            self._drawn.close()
+            self._drawn = None
+
+    def cleared(self, ask: Callable[[_Asked], bool]) -> Callable[[_Asked], bool]:
+        """``ask``, with no bar on the screen where it prints."""
+
+        def asked(what: _Asked) -> bool:
+            self.clear()
+            return ask(what)
+
+        return asked
 
 
 @contextmanager
-def show_progress() -> Iterator[Progress | None]:
-    """A receiver of progress that draws one bar for what is being read; None where stderr is no terminal."""
+def show_progress() -> Iterator[Bar | None]:
+    """A bar until the block ends; None where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return
-    from tqdm import tqdm  # noqa: PLC0415 - not needed in a pipe
-
-    tqdm.monitor_interval = 0  # its thread would keep evidence.crew from forking
-
-    bar: tqdm[Any] | None = None
-
-    def told(what: str, done: int) -> None:
-        nonlocal bar
-        if bar is None or bar.desc != f"{what}: ":
-            if bar is not None:
-                bar.close()
-            bar = tqdm(desc=what, leave=False, unit_scale=True, file=sys.stderr)
-        bar.update(done)
-
+    bar = Bar()
     try:
-        yield told
+        yield bar
     finally:
-        if bar is not None:
-            bar.close()
+        bar.clear()

@@ -26,6 +26,7 @@ from drydock.model.text import unshown
     multiple=True,
     help="Give up this image, container or snapshot, named as shown under WOULD BE LOST.",
 )
+@click.option("--adopt", is_flag=True, help="Give whole blobs without a record that an image needs their record back.")
 @wanted_options
 @state_options
 @now_option
@@ -38,6 +39,7 @@ def repair(
     do: bool,
     yes: bool,
     accept_loss: tuple[str, ...],
+    adopt: bool,
     data: bool,
     unpacked: bool,
     unpacked_content: bool,
@@ -51,6 +53,9 @@ def repair(
     The records of data that is missing or corrupt go, with those that stand on them: then a pull fetches it again,
     where it failed or believed the record before. Whatever would be lost is named first, and what it needs stays unless
     --accept-loss gives it up. The databases are backed up before they are edited, and drydock undo takes a run back.
+
+    With --adopt, blobs that are on disk and lost their record get it back, where a manifest that is in use names them:
+    each is hashed first, and the images that are whole by that are named. Nothing has to be pulled for these.
 
     What drydock verify --data or --unpacked found wrong is read once more, and mended too; with those options all is
     read now. Exit status: 0 nothing to mend, 2 damage, 8 records could not be read; with --apply 0 when all that was
@@ -86,12 +91,13 @@ def repair(
     with show_progress() as progress:
         runs = recovery.repair(
             where,
-            agree=agree,
+            agree=progress.cleared(agree) if progress else agree,
             accept=tuple(unshown(os.fsdecode(name)) for name in accept_loss),
             wanted=make_wanted(data, unpacked, unpacked_content, max_duration),
             now=now,
             state=state,
             quarantine=quarantine,
+            adopt=adopt,
             apply=do,
             progress=progress,
         )

@@ -19,6 +19,6 @@ def undo(ctx: click.Context, *, journal: str) -> None:
     What was deleted cannot come back: then the databases stay as they are, and the backups are named. Needs the
     engine stopped. Exit status 0 when all is back, 4 when something is not.
     """
-    from drydock import pipeline  # noqa: PLC0415 - help and completion must not load the readers
+    from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
 
-    ctx.exit(print_runs([pipeline.undo(RawPath(os.fsencode(os.path.abspath(journal))))]))
+    ctx.exit(print_runs([removal.undo(RawPath(os.fsencode(os.path.abspath(journal))))]))

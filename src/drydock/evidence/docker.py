@@ -78,7 +78,7 @@ def _container(data: RawPath, name: bytes, findings: list[Finding]) -> DockerCon
         message = f"container {shown(name)}: {shown(path)}: {why}; the container still counts"
         findings.append(Finding("container-unreadable", Severity.NOTE, message, Place(path), shown(name)))
         return DockerContainer(name)
-    manifest, state = config.get("ImageManifest"), config.get("State")
+    manifest, state, settings = config.get("ImageManifest"), config.get("State"), config.get("Config")
     running = state.get("Running") if isinstance(state, dict) else None
     label = _bytes(config.get("Name"))
     return DockerContainer(
@@ -88,6 +88,7 @@ def _container(data: RawPath, name: bytes, findings: list[Finding]) -> DockerCon
         _digest(config.get("Image")),
         _digest(manifest.get("digest")) if isinstance(manifest, dict) else None,
         running if isinstance(running, bool) else None,
+        _bytes(settings.get("Image")) if isinstance(settings, dict) else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Values as containerd's Go code writes them into bbolt: varints and binary times.
+"""Values as containerd's Go code writes them into bbolt, read and written: varints and binary times.
 
 Sources: Go encoding/binary (varint.go), Go time (Time.MarshalBinary), containerd core/metadata/boltutil (v2.1).
 """
@@ -13,6 +13,8 @@ from drydock.model.names import UnixNano
 _EPOCH = 62135596800
 _TIME = struct.Struct(">BqiH")
 _MAX_VARINT = 10
+_UTC = 0xFFFF
+"""A zone offset of -1 minute, which no zone has."""
 
 
 class Undecodable(ValueError):
@@ -73,3 +75,24 @@ def binary_time(raw: bytes) -> UnixNano:
     if not 0 <= nanoseconds < 1_000_000_000:
         raise Undecodable("a time with impossible nanoseconds")
     return UnixNano((seconds - _EPOCH) * 1_000_000_000 + nanoseconds)
+
+
+def encode_uvarint(number: int) -> bytes:
+    """The unsigned varint of a number that is not negative."""
+    encoded = bytearray()
+    while number >= 0x80:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def encode_varint(number: int) -> bytes:
+    """The signed (zigzag) varint of a number of 64 bits."""
+    return encode_uvarint(number << 1 if number >= 0 else ~(number << 1))
+
+
+def encode_time(time: UnixNano) -> bytes:
+    """The binary time of an instant, version 1, in UTC, as containerd writes all of its own."""
+    seconds, nanoseconds = divmod(time, 1_000_000_000)
+    return _TIME.pack(1, seconds + _EPOCH, nanoseconds, _UTC)

@@ -32,6 +32,7 @@ _STOP = (
     (b"rke2", "rke2-killall.sh"),
     (b"k0s", "k0s stop"),
     (b"kubelite", "microk8s stop"),
+    (b"drydock", "let it end, or press Ctrl-C in its terminal"),
 )
 _OF_ENGINE = {
     Engine.K3S: "k3s-killall.sh",
@@ -48,6 +49,8 @@ def program(arguments: list[bytes], comm: bytes) -> bytes:
     # k3s shows itself as "/usr/local/bin/k3s server", and setproctitle makes one argument of it.
     first = arguments[0].split(b" ", 1)[0] if arguments else b""
     name = first.rsplit(b"/", 1)[-1]
+    if arguments[1:3] == [b"-m", b"drydock"]:
+        return b"drydock"
     return name if name in DAEMONS or is_shim(name) else comm
 
 

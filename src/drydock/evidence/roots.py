@@ -89,7 +89,9 @@ def _below_data_root(path: RawPath) -> list[Root]:
     if not found:
         other = next((root for root in known if path in root.docker), None)
         hint = f"; {shown(other.path)} holds it: give that" if other else ""
-        raise EvidenceUnreadable(f"{shown(path)}: a Docker data root without containerd storage below it{hint}")
+        raise EvidenceUnreadable(
+            f"{shown(path)}: no containerd storage below it, though it looks like a Docker data root{hint}"
+        )
     return found
 
 

@@ -53,6 +53,15 @@ class Config(NamedTuple):
 Document = Index | Manifest | Config
 
 
+def list_children(document: Document | None) -> tuple[Descriptor, ...]:
+    """What a document names, in the engine's order: manifests, or the config and the layers; nothing for None."""
+    if isinstance(document, Index):
+        return document.manifests
+    if isinstance(document, Manifest):
+        return (*((document.config,) if document.config else ()), *document.layers)
+    return ()
+
+
 @dataclass(slots=True)
 class Documents:
     """The documents found among some blobs."""

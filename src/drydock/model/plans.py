@@ -9,6 +9,7 @@ from drydock.model.data import Fingerprint
 from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath, Ref, UnixNano
 from drydock.model.policies import Policy
+from drydock.model.records import Blob
 
 
 class Target(enum.Enum):
@@ -77,6 +78,24 @@ class FieldDrop(NamedTuple):
     """One shown line."""
 
 
+class Adoption(NamedTuple):
+    """A record to put into meta.db, of a blob that is on disk and was hashed."""
+
+    ref: Ref
+    path: RawPath
+    """Relative to the root."""
+    expect: Fingerprint
+    """Of the file, from before it was hashed."""
+    labels: tuple[tuple[bytes, bytes], ...]
+    """As the engine would have written them, by name."""
+    why: str
+    """One shown line."""
+
+    def record(self, now: UnixNano) -> Blob:
+        """The record, made at ``now``."""
+        return Blob(self.ref, self.expect.size, dict(self.labels), created=now, updated=now)
+
+
 class Witness(NamedTuple):
     """A database as the plan saw it."""
 
@@ -109,11 +128,13 @@ class Plan(NamedTuple):
     """Those names of ``policy.keep`` that fit something in this root."""
     fields: tuple[FieldDrop, ...] = ()
     """Keys of records and rows that stay; only a repair has any."""
+    adoptions: tuple[Adoption, ...] = ()
+    """Records to put in; only a repair has any."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.leases or self.records or self.rows or self.removals or self.fields)
+        return not (self.leases or self.records or self.rows or self.removals or self.fields or self.adoptions)
 
     @property
     def bytes(self) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from drydock.model.findings import Finding
 from drydock.model.names import Ref
-from drydock.model.plans import Plan
+from drydock.model.plans import Adoption, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,26 @@ class Loss:
     why: str
     """One shown line."""
     accepted: bool
+
+
+class Unadopted(NamedTuple):
+    """A blob without a record that a manifest names, and that gets none."""
+
+    namespace: bytes
+    id: str
+    """Its digest, shown."""
+    reason: str
+    """One shown line."""
+
+
+@dataclass(slots=True)
+class Adopted:
+    """What lost its record and gets it back."""
+
+    adoptions: tuple[Adoption, ...] = ()
+    left: tuple[Unadopted, ...] = ()
+    whole: tuple[Ref, ...] = ()
+    """The images that have all of a platform by that, and had not before."""
 
 
 @dataclass(slots=True)
@@ -41,6 +62,9 @@ class Repair:
     """Whether what the plan does mends damage, and is not for tidiness alone."""
     unread: str = ""
     """Why the records could not be read whole, on one shown line; empty where they were."""
+    whole: tuple[str, ...] = ()
+    """Shown names of the images that are whole once their blobs have their records back."""
+    unadopted: tuple[Unadopted, ...] = ()
 
     def exit_code(self) -> int:
         """The additive exit status (design): 2 damage, planned or not, 8 evidence that could not be read."""

@@ -56,6 +56,8 @@ class DockerContainer(NamedTuple):
     """``ImageManifest.digest``: what the container was made from with the containerd image store."""
     running: bool | None = None
     """What dockerd last wrote; a crash leaves it true."""
+    asked: bytes | None = None
+    """The image as it was named when the container was made, which ``docker ps`` shows."""
 
 
 @dataclass(slots=True)

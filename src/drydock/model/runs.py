@@ -24,6 +24,8 @@ class EditOutcome(NamedTuple):
     """A copy from before the edit."""
     fields: int = 0
     """Keys of records and rows that stay."""
+    added: int = 0
+    """Records that were put in."""
 
 
 @dataclass(slots=True)

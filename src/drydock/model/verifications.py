@@ -93,7 +93,7 @@ class Coverage:
     left: int = 0
     """Not looked at: time was up."""
     skipped: int = 0
-    """Not comparable: no layer of theirs is there or known."""
+    """Not comparable: no layer of theirs is there or known, or nothing here decodes it."""
 
 
 @dataclass(slots=True)

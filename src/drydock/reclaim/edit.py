@@ -1,4 +1,4 @@
-"""Database edits: a plan's deletions put into bbolt's words, and committed in place (design, safety 7).
+"""Database edits: what a plan deletes and puts in, in bbolt's words, and committed in place (design, safety 7).
 
 Sources: containerd core/metadata/buckets.go, core/snapshots/storage/bolt.go (v2.1) for where each thing lies.
 """
@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
 
 from bbolt_reader import BoltError, Database
-from bbolt_surgery import Deletion, NotCommitted, Receipt, SurgeryError, delete, restore
+from bbolt_surgery import Deletion, Insertion, NewBucket, NotCommitted, Receipt, SurgeryError, change, restore
+from drydock.evidence.encoding import encode_time, encode_uvarint, encode_varint
 from drydock.model.errors import ActionFailed, DiskFull
 from drydock.model.names import Kind, Ref, split_snapshot_key
 from drydock.model.plans import Plan
@@ -32,26 +33,46 @@ def metadata_deletions(plan: Plan) -> list[Deletion]:
     return deletions + _fields(plan, None)
 
 
+def metadata_insertions(plan: Plan) -> list[Insertion]:
+    """The records that the plan puts into meta.db, as containerd does (core/metadata/content.go commit, v2.1)."""
+    time = encode_time(plan.now)
+    insertions: list[Insertion] = []
+    for each in plan.adoptions:
+        record = NewBucket(entries={b"createdat": time, b"updatedat": time, b"size": encode_varint(each.expect.size)})
+        if each.labels:
+            record.entries[b"labels"] = NewBucket(entries=dict(each.labels))
+        path = _path(each.ref)
+        insertions.append(Insertion(path[:-1], path[-1], record))
+    return insertions
+
+
 def row_deletions(plan: Plan, snapshotter: bytes) -> list[Deletion]:
     """What the plan deletes from one metadata.db: rows, and their entries below their parents."""
     rows = [row for row in plan.rows if row.snapshotter == snapshotter]
     deletions = [Deletion((b"v1", b"snapshots"), row.name) for row in rows]
     deletions += [
-        Deletion((b"v1", b"parents"), _uvarint(row.parent_id) + b"\0" + _uvarint(row.id))
+        Deletion((b"v1", b"parents"), encode_uvarint(row.parent_id) + b"\0" + encode_uvarint(row.id))
         for row in rows
         if row.parent_id is not None
     ]
     return deletions + _fields(plan, snapshotter)
 
 
-def edit(lock: int, name: bytes, deletions: list[Deletion], note: Callable[[Fields], None]) -> Fields:
-    """Commit deletions to a database whose lock the caller holds.
+def edit(
+    lock: int,
+    name: bytes,
+    deletions: list[Deletion],
+    note: Callable[[Fields], None],
+    insertions: list[Insertion] | None = None,
+) -> Fields:
+    """Commit changes to a database whose lock the caller holds.
 
     Args:
         lock: the descriptor that holds the lock, exclusively.
         name: what errors call the file.
         deletions: what to delete; a thing of the plan that is not there is an error, ``children`` excepted.
         note: called with what an undo needs, once all but the last write is on disk.
+        insertions: what to put in; what is there is not replaced.
 
     Returns:
         What an undo needs.
@@ -62,7 +83,10 @@ def edit(lock: int, name: bytes, deletions: list[Deletion], note: Callable[[Fiel
     """
     with _writable(lock, name) as descriptor:
         try:
-            return delete(descriptor, name, deletions, on_ready=lambda receipt: note(receipt.numbers())).numbers()
+            done = change(
+                descriptor, name, deletions, insertions or (), on_ready=lambda receipt: note(receipt.numbers())
+            )
+            return done.numbers()
         except NotCommitted as error:
             kind = DiskFull if error.errno in {errno.ENOSPC, errno.EDQUOT} else ActionFailed
             raise kind(f"{shown(name)}: {error}") from error
@@ -153,15 +177,6 @@ def _path(ref: Ref) -> tuple[bytes, ...]:
     if ref.kind is Kind.SNAPSHOT:
         return (b"v1", ref.namespace, b"snapshots", *split_snapshot_key(ref.key))
     return (b"v1", ref.namespace, b"content", b"blob" if ref.kind is Kind.BLOB else b"ingests", ref.key)
-
-
-def _uvarint(number: int) -> bytes:
-    encoded = bytearray()
-    while number >= 0x80:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
 
 
 def _equals_backup(database: Database, fields: Fields) -> bool:

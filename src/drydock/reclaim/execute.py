@@ -18,17 +18,18 @@ from drydock.evidence.rows import read_rows
 from drydock.evidence.store import File, Held
 from drydock.model.errors import ActionFailed, DiskFull
 from drydock.model.names import RawPath, Ref
-from drydock.model.plans import Outcome, Plan, Removal, RowDrop, Status, Target
+from drydock.model.plans import Adoption, Outcome, Plan, Removal, RowDrop, Status, Target
 from drydock.model.records import Metadata
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.store import Store
 from drydock.model.text import shown
-from drydock.reclaim.anchor import open_anchor
+from drydock.reclaim.anchor import Anchor, open_anchor
 from drydock.reclaim.apply import remove
 from drydock.reclaim.backup import back_up
-from drydock.reclaim.edit import Fields, edit, metadata_deletions, revert, row_deletions
+from drydock.reclaim.edit import Fields, edit, metadata_deletions, metadata_insertions, revert, row_deletions
 from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.quarantine import open_quarantine
+from drydock.reclaim.secure import secure
 from drydock.reclaim.state import State, open_state, places_with
 from drydock.reclaim.unfinished import close_unfinished
 
@@ -89,7 +90,8 @@ def execute(
 
         for each in edits:
             stopped = blocked.get(None, "")
-            outcome = _edit(each, store, journal, backups[each.file.path], stopped=stopped, make_room=make_room)
+            backup = backups[each.file.path]
+            outcome = _edit(each, anchor, store, journal, backup, stopped=stopped, make_room=make_room)
             run.edits.append(outcome)
             if outcome.status is not Status.DONE:
                 blocked[each.snapshotter] = outcome.detail
@@ -114,6 +116,11 @@ class _Edit:
         return [row for row in self.plan.rows if row.snapshotter == self.snapshotter]
 
     @property
+    def adoptions(self) -> tuple[Adoption, ...]:
+        """The records that are put in."""
+        return self.plan.adoptions if self.snapshotter is None else ()
+
+    @property
     def fields(self) -> int:
         """How many keys go of records and rows that stay."""
         return sum(field.snapshotter == self.snapshotter for field in self.plan.fields)
@@ -125,7 +132,7 @@ def _edits(plan: Plan, held: Held) -> list[_Edit]:
     for snapshotter, file in edited:
         rows = any(row.snapshotter == snapshotter for row in plan.rows)
         fields = any(field.snapshotter == snapshotter for field in plan.fields)
-        if rows or fields or (snapshotter is None and (plan.leases or plan.records)):
+        if rows or fields or (snapshotter is None and (plan.leases or plan.records or plan.adoptions)):
             assert file is not None, "a plan that edits a database was made of it"
             edits.append(_Edit(snapshotter, file, plan))
     return edits
@@ -138,6 +145,7 @@ def _back_up(file: File, kept: State, root: RawPath) -> RawPath:
 
 def _edit(
     each: _Edit,
+    anchor: Anchor,
     store: Store,
     journal: JournalWriter,
     backup: RawPath,
@@ -150,18 +158,20 @@ def _edit(
     if stopped:
         return EditOutcome(path, leases, records, Status.FAILED, f"not tried: {stopped}", backup, each.fields)
     deletions = metadata_deletions(plan) if each.snapshotter is None else row_deletions(plan, each.snapshotter)
+    insertions = metadata_insertions(plan) if each.adoptions else []
     numbers: list[int] = []
 
     def note(fields: Fields) -> None:
         numbers.append(journal.intend_edit(path, {**fields, "backup": shown(backup)}))
 
     try:
+        secure(anchor, each.adoptions)
         try:
-            fields = edit(each.file.fd, path, deletions, note)
+            fields = edit(each.file.fd, path, deletions, note, insertions)
         except DiskFull:
             if not make_room():
                 raise
-            fields = edit(each.file.fd, path, deletions, note)
+            fields = edit(each.file.fd, path, deletions, note, insertions)
         wrong = _compare(each, store)
         if wrong:
             revert(each.file.fd, path, fields)
@@ -173,7 +183,7 @@ def _edit(
     with suppress(ActionFailed):
         for number in numbers:
             journal.end(number, status, detail=wrong)
-    return EditOutcome(path, leases, records, status, wrong, backup, each.fields)
+    return EditOutcome(path, leases, records, status, wrong, backup, each.fields, len(each.adoptions))
 
 
 def _compare(each: _Edit, store: Store) -> str:
@@ -181,7 +191,11 @@ def _compare(each: _Edit, store: Store) -> str:
     try:
         with Database.from_fd(each.file.fd, each.file.path) as database:
             if each.snapshotter is None:
-                left = _refs(read_metadata(database, each.file.path))
+                metadata = read_metadata(database, each.file.path)
+                blobs = {blob.ref: blob for blob in metadata.blobs}
+                if any(blobs.get(added.ref) != added.record(each.plan.now) for added in each.adoptions):
+                    return "a record that was put in is not as planned"
+                left = _refs(metadata)
                 gone = {end.ref for end in each.plan.leases} | {drop.ref for drop in each.plan.records}
                 return "" if left == _refs(store.metadata) - gone else "other records are there than planned"
             names = set(read_rows(database, each.file.path).rows)

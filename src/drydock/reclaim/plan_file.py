@@ -88,6 +88,16 @@ def _document(plan: Plan) -> Document:
             }
             for field in plan.fields
         ),
+        "adoptions": (
+            {
+                **_ref(each.ref),
+                "path": shown(each.path),
+                "expect": list(each.expect),
+                "labels": {shown(name): shown(value) for name, value in each.labels},
+                "why": each.why,
+            }
+            for each in plan.adoptions
+        ),
         "removals": (
             {
                 "kind": removal.target.value,

@@ -160,7 +160,9 @@ def disagreements(store: Store) -> list[tuple[Finding, tuple[Ref, ...]]]:
                 f"image {shown(image.name)}: its target {shown(image.target)} has no record",
                 Place(store.metadata.path),
                 shown(image.name),
-                "pull it again, or remove it",
+                "drydock repair --adopt gives it its record back"
+                if image.target in store.content.blobs
+                else "pull it again, or remove it",
             )
             said.append((finding, (image.ref,)))
     return said

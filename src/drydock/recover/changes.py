@@ -37,7 +37,7 @@ def find_changes(new: Stack, old: Stack, note: Callable[[str], None]) -> Iterato
     if not new.layers:
         return
     with Places(new) as new_places, Places(old) as old_places:
-        sides = (Overlay(new_places, new.private, note), Overlay(old_places, old.private, note))
+        sides = (Overlay(new_places, new.marks, note), Overlay(old_places, old.marks, note))
         try:
             roots = (sides[0].root(), sides[1].root() if old.layers else None)
             yield from _Comparison(*sides, note).compare(*roots)

@@ -40,7 +40,7 @@ def write_tree(stack: Stack, output: Output, exported: Exported, told: Callable[
         raise EvidenceUnreadable("it has no layer: there is nothing in it")
     note = exported.note
     with Places(stack) as places:
-        overlay = Overlay(places, stack.private, note)
+        overlay = Overlay(places, stack.marks, note)
         writer = _Writer(overlay, Archive(output, note), note)
         count = 0
         try:
@@ -53,6 +53,8 @@ def write_tree(stack: Stack, output: Output, exported: Exported, told: Callable[
         except OSError as error:
             raise EvidenceUnreadable(f"{stack.names[0]}: {error.strerror}") from error
         writer.archive.finish()
+    if stack.is_mapped:
+        exported.remarks.append("its ids are mapped: owners are those on disk, not those that it saw")
     if writer.sockets:
         exported.remarks.append(f"{writer.sockets} sockets are left out: tar has no word for them")
     return count

@@ -18,7 +18,8 @@ from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.exports import ChosenImage, Exported, Variant, Variants
 from drydock.model.names import Digest, RawPath
 from drydock.model.text import shown
-from drydock.recover.pax import Archive, Output
+from drydock.recover.output import Output
+from drydock.recover.pax import Archive
 from drydock.verdict.platforms import matches
 
 _CHUNK = 1 << 20
@@ -112,6 +113,7 @@ def write_image(
     media_type = variants[0].media_type if alone and found.indexes else chosen.media_type
     if not media_type:
         media_type = _INDEX if target in found.indexes else _MANIFEST
+    output.expected = sum(blobs[digest].size for digest in wanted)
     archive = Archive(output, _no_note)
     archive.add_bytes(b"oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
     archive.add_bytes(b"index.json", _index(chosen.names, target, media_type, blobs[target].size))
@@ -125,11 +127,12 @@ def write_image(
 
 
 def _problem(variant: Variant, lost: Mapping[Digest, str]) -> str | None:
+    of = f"{shown(variant.platform)}: " if variant.platform else ""
     for digest in variant.blobs:
         if digest in lost:
-            return f"{shown(digest)}: {lost[digest]}"
+            return f"{of}{shown(digest)}: {lost[digest]}"
     if variant.absent:
-        return f"{shown(variant.absent[0])}: is needed and not there; it was never fetched"
+        return f"{of}{shown(variant.absent[0])}: is not there; it was never fetched, or was dropped since"
     return None
 
 

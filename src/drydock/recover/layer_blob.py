@@ -7,39 +7,30 @@ createTarFile), pkg/archive/tar_unix.go, core/diff/apply/apply_linux.go (v2.1). 
 from __future__ import annotations
 
 import enum
-import gzip
 import hashlib
-import importlib
 import io
 import tarfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any, Final, cast
 
-_GZIP: Final = b"\x1f\x8b"
-_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+from drydock.recover.decoder import Plain, Stopped, Unreadable
+
 _WHITEOUT: Final = b".wh."
 _OPAQUE: Final = b".wh..wh..opq"
 _AUFS: Final = b".wh..wh."
 _XATTR: Final = "SCHILY.xattr."
 _MOST: Final = 2_000_000
+_MOST_BYTES: Final = 1 << 28
+"""Of names, targets and attributes that are held."""
+_MOST_HEADERS: Final = 1 << 24
+"""Bytes before an entry's own data: long names, attributes, a map of holes. tarfile holds them all at once."""
 _LONGEST_HEADER: Final = 1 << 20  # Go's reader refuses longer ones (archive/tar/common.go, maxSpecialFileSize, 1.22)
 _HOPS: Final = 40
 _CHUNK: Final = 1 << 20
-_WINDOW: Final = 1 << 27
-"""What zstd's own command decodes at most without being told to."""
 _SPECIAL: Final = (
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
 )  # fmt: skip
-
-
-class Unreadable(Exception):
-    """The layer cannot be compared; the message is why, one line that is fit to show."""
-
-
-class NoDecoder(Unreadable):
-    """Nothing here decodes its compression."""
 
 
 class Type(enum.Enum):
@@ -84,7 +75,7 @@ def read_layer(raw: io.RawIOBase, *, content: bool, stop: Callable[[], bool]) ->
     Args:
         raw: the blob: a tar, plain or compressed with gzip or zstd.
         content: whether to hash files.
-        stop: asked at each entry; None is returned once it says so.
+        stop: asked again and again; None is returned once it says so.
 
     Raises:
         Unreadable: it is no such layer, or goes beyond what can be compared.
@@ -92,22 +83,20 @@ def read_layer(raw: io.RawIOBase, *, content: bool, stop: Callable[[], bool]) ->
     tree = _Tree(content=content)
     buffered = io.BufferedReader(raw, _CHUNK)
     try:
-        with _open(_decompressed(buffered)) as tar:
-            while (member := tar.next()) is not None:
-                if stop():
-                    return None
+        plain = Plain(buffered, stop)
+        with _open(plain) as tar:
+            # What opening read already.
+            member = tar.next()
+            plain.allowed = None
+            while member is not None:
                 tree.add(tar, member)
                 # tarfile keeps them all for a rereading that never comes.
                 tar.members = []  # type: ignore[attr-defined] # typeshed does not list it
-    except Unreadable:
-        raise
-    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError, OverflowError, RecursionError) as error:
+                member = _next(plain, tar)
+    except Stopped:
+        return None
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError) as error:
         raise Unreadable(f"its layer cannot be read ({type(error).__name__})") from error
-    except Exception as error:
-        # zstandard's own error has no base but Exception, and is there only where the library is.
-        if type(error).__module__.partition(".")[0] in {"zstandard", "compression"}:
-            raise Unreadable(f"its layer cannot be read ({type(error).__name__})") from error
-        raise
     finally:
         # Else its end would be the end of the blob, which is not read to its own yet.
         buffered.detach()
@@ -133,32 +122,25 @@ class _Header(tarfile.TarInfo):
         return cast("_Header", header)
 
 
-def _open(plain: IO[bytes]) -> tarfile.TarFile:
-    return tarfile.open(fileobj=plain, mode="r|", tarinfo=_Header, encoding="utf-8", errors="surrogateescape")
+def _open(plain: Plain) -> tarfile.TarFile:
+    plain.allowed = _MOST_HEADERS
+    stream = cast("IO[bytes]", plain)
+    return tarfile.open(
+        fileobj=stream, mode="r|", bufsize=_CHUNK, tarinfo=_Header, encoding="utf-8", errors="surrogateescape"
+    )
 
 
-def _decompressed(buffered: io.BufferedReader[io.RawIOBase]) -> IO[bytes]:
-    head = buffered.peek(4)[:4]
-    if head.startswith(_GZIP):
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=buffered))
-    plain = cast("IO[bytes]", buffered)
-    return _zstd(plain) if head == _ZSTD else plain
-
-
-def _zstd(buffered: IO[bytes]) -> IO[bytes]:
-    """Python's own decoder (3.14), else the library's."""
+def _next(plain: Plain, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+    """The next entry; the data before it may be of any length, what describes it may not."""
+    stream = tar.fileobj
+    assert stream is not None
+    if stream.tell() < tar.offset - 1:
+        stream.seek(tar.offset - 1)
+    plain.allowed = _MOST_HEADERS
     try:
-        python = importlib.import_module("compression.zstd")
-    except ImportError:
-        pass
-    else:
-        return cast("IO[bytes]", python.ZstdFile(buffered))
-    try:
-        library = importlib.import_module("zstandard")
-    except ImportError:
-        raise NoDecoder("its layer is compressed with zstd: pip install 'containerd-drydock[zstd]'") from None
-    decoder = library.ZstdDecompressor(max_window_size=_WINDOW)
-    return cast("IO[bytes]", decoder.stream_reader(buffered, read_across_frames=True))
+        return tar.next()
+    finally:
+        plain.allowed = None
 
 
 class _Tree:
@@ -166,12 +148,11 @@ class _Tree:
         self.top = Entry(Type.DIRECTORY)
         self._content = content
         self._count = 0
+        self._bytes = 0
 
     def add(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         """Apply one entry, as containerd does."""
-        self._count += 1
-        if self._count > _MOST:
-            raise Unreadable(f"its layer has more than {_MOST} entries")
+        self._hold(len(member.name) + len(member.linkname))
         parts = _parts(member.name)
         if not parts:
             if member.isdir():
@@ -184,7 +165,10 @@ class _Tree:
         if name == _OPAQUE:
             parent.is_opaque = True
         elif name.startswith(_WHITEOUT):
-            parent.children[name[len(_WHITEOUT) :]] = Entry(Type.WHITEOUT)
+            removed = name[len(_WHITEOUT) :]
+            if removed in (b"", b".", b".."):
+                raise Unreadable("its layer has a whiteout that names nothing")
+            parent.children[removed] = Entry(Type.WHITEOUT)
         elif member.islnk():
             linked = self._find(_parts(member.linkname))
             if linked is not None:
@@ -208,8 +192,8 @@ class _Tree:
                 entry.sha256 = _hash(tar, member)
         parent.children[name] = entry
 
-    @staticmethod
-    def _describe(entry: Entry, member: tarfile.TarInfo) -> None:
+    def _describe(self, entry: Entry, member: tarfile.TarInfo) -> None:
+        self._bytes += sum(map(len, member.pax_headers.values()))
         entry.mode, entry.uid, entry.gid = member.mode & 0o7777, member.uid, member.gid
         entry.target = member.linkname.encode("utf-8", "surrogateescape") if member.issym() else b""
         entry.device = (member.devmajor, member.devminor)
@@ -226,9 +210,19 @@ class _Tree:
         for part in path:
             child = here.children.get(part)
             if child is None or child.type is not Type.DIRECTORY:
+                self._hold(0)
                 child = here.children[part] = Entry(Type.DIRECTORY)
             here = child
         return here
+
+    def _hold(self, length: int) -> None:
+        """Count one more entry and its bytes."""
+        self._count += 1
+        self._bytes += length
+        if self._count > _MOST:
+            raise Unreadable(f"its layer has more than {_MOST} entries")
+        if self._bytes > _MOST_BYTES:
+            raise Unreadable(f"its layer has more than {_MOST_BYTES} bytes of names and attributes")
 
     def _find(self, parts: list[bytes]) -> Entry | None:
         if not parts:

@@ -1,7 +1,8 @@
 """Which folders make up the file system of a snapshot, the uppermost first.
 
 Sources: containerd plugins/snapshots/overlay/overlay.go (``mounts``, ``createSnapshot``),
-plugins/snapshots/native/native.go (``mounts``, ``createSnapshot``), v2.1.
+plugins/snapshots/native/native.go (``mounts``, ``createSnapshot``), v2.1; fuse-overlayfs-snapshotter
+fuseoverlayfs.go (``mounts``), v2.1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from drydock.model.names import RawPath
 from drydock.model.roots import Engine
 from drydock.model.store import Store
 from drydock.model.text import shown
+from drydock.recover.marks import FUSE, KERNEL, USER, Marks
 
+MAPPING = b"containerd.io/snapshot/uidmapping"
+"""A row's label where its owners are mapped (containerd core/snapshots/snapshotter.go, v2.1)."""
 _FUSE = b"fuse-overlayfs"
 
 
@@ -29,8 +33,10 @@ class Stack:
     """Each layer's folder, as parts below the root; the uppermost first. Empty for a snapshot of nothing."""
     names: tuple[str, ...]
     """What to call each layer in a message; shown."""
-    private: bytes = b"trusted.overlay."
-    """How the names of overlay's own attributes begin."""
+    marks: Marks = KERNEL
+    """How they say what they hide."""
+    is_mapped: bool = False
+    """Whether owners on disk are others than the container sees."""
 
 
 def snapshot_stack(store: Store, snapshotter: bytes, row: bytes) -> Stack:
@@ -50,17 +56,17 @@ def parent_stack(store: Store, snapshotter: bytes, row: bytes) -> Stack:
     """
     backend = _backend(store, snapshotter)
     parent = _row(backend, row).parent
-    return _stack(store, backend, parent) if parent else Stack(store.root.path, (), (), _private(store))
+    return _stack(store, backend, parent) if parent else Stack(store.root.path, (), ())
 
 
 def _backend(store: Store, snapshotter: bytes) -> Backend:
     backend = store.backends.get(snapshotter)
+    name = shown(snapshotter)
+    instead = f"start its engine, and copy from what ctr snapshots --snapshotter {name} mounts DIR KEY says to mount"
     if backend is None:
-        raise EvidenceUnreadable(
-            f"snapshotter {shown(snapshotter)} keeps its data elsewhere, where drydock does not look"
-        )
-    if backend.layout is LayoutKind.FOREIGN or snapshotter == _FUSE:
-        raise EvidenceUnreadable(f"how snapshotter {shown(snapshotter)} lays out its files is not known to drydock")
+        raise EvidenceUnreadable(f"snapshotter {name} keeps its data elsewhere, where drydock does not look: {instead}")
+    if backend.layout is LayoutKind.FOREIGN:
+        raise EvidenceUnreadable(f"how snapshotter {name} lays out its files is not known to drydock: {instead}")
     return backend
 
 
@@ -74,7 +80,9 @@ def _stack(store: Store, backend: Backend, name: bytes) -> Stack:
         # A view is its parents' folders; its own stays empty.
         rows = rows[1:] if rows[0].kind is RowKind.VIEW and rows[0].parent else rows
         parts = [(backend.path, SNAPSHOTS, b"%d" % row.id, b"fs") for row in rows]
-    return Stack(store.root.path, tuple(parts), tuple(shown(row.name) for row in rows), _private(store))
+    is_mapped = store.root.engine is Engine.ROOTLESS or MAPPING in backend.rows[name].labels
+    names = tuple(shown(row.name) for row in rows)
+    return Stack(store.root.path, tuple(parts), names, _marks(store, backend), is_mapped)
 
 
 def _chain(backend: Backend, name: bytes) -> list[Row]:
@@ -98,6 +106,8 @@ def _row(backend: Backend, name: bytes) -> Row:
     return row
 
 
-def _private(store: Store) -> bytes:
+def _marks(store: Store, backend: Backend) -> Marks:
+    if backend.name == _FUSE:
+        return FUSE
     # Overlay in a user namespace is mounted with userxattr (containerd snapshots/overlay/overlayutils/check.go, v2.1).
-    return b"user.overlay." if store.root.engine is Engine.ROOTLESS else b"trusted.overlay."
+    return USER if store.root.engine is Engine.ROOTLESS else KERNEL

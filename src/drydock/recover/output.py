@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from drydock.evidence.directory import folder
-from drydock.model.errors import ActionFailed, Usage
+from drydock.model.errors import ActionFailed, EvidenceUnreadable, Usage
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 
 _BUFFER = 1 << 20
+_NOT_WHOLE = "what came out on stdout is not whole"
+_NO_FILE = "no file is left"
 _NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR)
 
 
@@ -25,11 +27,17 @@ class Output:
     Args:
         file: where they go.
         name: what to call it in a message, shown.
+        left: what a failure leaves of it, for a message.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: BinaryIO, name: str, left: str = "") -> None:
         self._file = file
         self._name = name
+        self._left = left
+        self.written = 0
+        """Bytes so far."""
+        self.expected: int | None = None
+        """Bytes in all, where they are known beforehand."""
 
     def write(self, data: bytes) -> None:
         """Write all of ``data``.
@@ -42,7 +50,14 @@ class Output:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise ActionFailed(f"{self._name}: {error.strerror}") from error
+            raise ActionFailed(f"{self._name}: {error.strerror}{self.after(error)}") from error
+        self.written += len(data)
+
+    def after(self, error: OSError) -> str:
+        """What to say besides of a failure to write."""
+        needs = error.errno == errno.ENOSPC and self.expected is not None
+        parts = (self._left, f"all of it takes {self.expected} bytes" if needs else "")
+        return "".join(f"; {part}" for part in parts if part)
 
 
 @contextmanager
@@ -59,8 +74,16 @@ def open_export(path: RawPath | None, root: RawPath) -> Iterator[Output]:
         return
     if sys.stdout.isatty():
         raise Usage("an archive is not for a terminal: give -o FILE, or a pipe")
-    yield Output(sys.stdout.buffer, "stdout")
-    sys.stdout.buffer.flush()
+    output = Output(sys.stdout.buffer, "stdout", _NOT_WHOLE)
+    try:
+        yield output
+        sys.stdout.buffer.flush()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_NOT_WHOLE if output.written else "") from None
+    except EvidenceUnreadable as error:
+        if not output.written:
+            raise
+        raise EvidenceUnreadable(f"{error}; {_NOT_WHOLE}") from error
 
 
 @contextmanager
@@ -77,21 +100,28 @@ def new_file(path: RawPath, root: RawPath) -> Iterator[Output]:
     place = os.path.realpath(head)
     if os.path.commonpath((place, os.path.realpath(root))) == os.path.realpath(root):
         raise Usage(f"{shown(path)} is inside the store: write it elsewhere")
+    output: Output | None = None
+    is_there = False
     try:
         with folder(RawPath(place)) as descriptor:
             if _exists(name, descriptor):
                 raise ActionFailed(f"{shown(path)} is there already: nothing is replaced")
             inner = os.open(b".", os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600, dir_fd=descriptor)
             with io.BufferedWriter(io.FileIO(inner, "w"), _BUFFER) as file:
-                yield Output(file, shown(path))
+                output = Output(file, shown(path), _NO_FILE)
+                yield output
                 file.flush()
                 os.fsync(inner)
                 # With a descriptor as the target's folder, Python uses linkat, which follows the link in /proc.
                 os.link(b"/proc/self/fd/%d" % inner, name, dst_dir_fd=descriptor, follow_symlinks=True)
+                is_there = True
             os.fsync(descriptor)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("" if is_there else _NO_FILE) from None
     except OSError as error:
         hint = "; this file system has no nameless files: use -o - and redirect it" if error.errno in _NAMELESS else ""
-        raise ActionFailed(f"{shown(path)}: {error.strerror}{hint}") from error
+        after = hint if output is None else output.after(error)
+        raise ActionFailed(f"{shown(path)}: {error.strerror}{after}") from error
 
 
 def _exists(name: bytes, parent: int) -> bool:

@@ -1,8 +1,9 @@
 """How overlay makes one folder of several: whiteouts, opaque folders, redirects, files whose data lies below.
 
-Source: Linux fs/overlayfs/namei.c (ovl_lookup, ovl_lookup_layer, ovl_lookup_single, ovl_check_redirect), util.c
-(ovl_path_is_whiteout), xattrs.c (ovl_own_xattr_handlers), v6.12. Where the kernel gives an error (a redirect or a
-metacopy that its mount options forbid, data that is not there) what can be had is given, and a note says so.
+Source: Linux fs/overlayfs/namei.c (ovl_lookup, ovl_lookup_layer, ovl_lookup_single, ovl_check_redirect), v6.12;
+fuse-overlayfs main.c (load_dir), v1.10. How layers are marked: :mod:`drydock.recover.marks`. Where the kernel gives an
+error (a redirect or a metacopy that its mount options forbid, data that is not there) what can be had is given, and a
+note says so.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from drydock.evidence.directory import names
 from drydock.evidence.xattrs import read_xattrs
 from drydock.model.text import shown
+from drydock.recover.marks import WHITEOUT, Marks
 from drydock.recover.places import Place, Places
 
 _LONGEST_REDIRECT = 4096
@@ -73,15 +75,14 @@ class Overlay:
 
     Args:
         places: the layers.
-        private: how the names of overlay's own attributes begin. Any container can write those that begin with
-            ``user.``; then neither redirects nor metacopies are followed, as the kernel does not follow them.
+        marks: how they are marked. Where any container can write the marks, neither redirects nor metacopies are
+            followed, as the kernel does not follow them.
         note: told what could not be had, in one shown line.
     """
 
-    def __init__(self, places: Places, private: bytes, note: Callable[[str], None]) -> None:
+    def __init__(self, places: Places, marks: Marks, note: Callable[[str], None]) -> None:
         self._places = places
-        self._private = private
-        self._follow = private.startswith(b"trusted.")
+        self._marks = marks
         self._note = note
         self._targets: dict[tuple[int, tuple[int, int]], tuple[int, int]] = {}
 
@@ -94,7 +95,7 @@ class Overlay:
         place = self._places.roots[0]
         descriptor = self._places.fd(place)
         top = Found(place, b".", os.fstat(descriptor), read_xattrs(b".", descriptor))
-        return Merged(top, top, self._places.roots)
+        return Merged(top, top, self._roots())
 
     def list(self, directory: Merged) -> Iterator[tuple[bytes, Merged]]:
         """What a merged folder holds, in the order of the bytes of the names.
@@ -103,11 +104,16 @@ class Overlay:
             OSError: a layer's part of it cannot be listed: then it is not known what it hides below.
         """
         having: dict[bytes, list[int]] = {}
+        removed: dict[bytes, int] = {}
         for number, place in enumerate(directory.folders):
             for name in names(self._places.fd(place)):
-                having.setdefault(name, []).append(number)
+                if self._marks.by_files and name.startswith(WHITEOUT):
+                    removed.setdefault(name[len(WHITEOUT) :], number)
+                else:
+                    having.setdefault(name, []).append(number)
         for name in sorted(having):
-            merged = self._look(directory.folders, name, having[name])
+            last = removed.get(name, len(directory.folders))
+            merged = self._look(directory.folders, name, [number for number in having[name] if number < last])
             if merged is not None:
                 yield name, merged
 
@@ -119,19 +125,22 @@ class Overlay:
                 self._places.rise(place)
 
     def visible(self, found: Found) -> dict[bytes, bytes]:
-        """The extended attributes of something as a mount shows them: overlay's own hidden, escaped ones unescaped."""
-        escaped = self._private + b"overlay."
-        shown_as: dict[bytes, bytes] = {}
-        for key, value in found.xattrs.items():
-            if key.startswith(escaped):
-                shown_as[self._private + key[len(escaped) :]] = value
-            elif not key.startswith(self._private):
-                shown_as[key] = value
-        return shown_as
+        """The extended attributes of something as a mount shows them."""
+        return self._marks.visible(found.xattrs)
 
     def descriptor(self, place: Place) -> int:
         """A descriptor of a layer's folder, good until the next call of any method."""
         return self._places.fd(place)
+
+    def _roots(self) -> tuple[Place, ...]:
+        """The layers' own roots, as far as none above is opaque; overlay in the kernel does not ask that of a root."""
+        roots = self._places.roots
+        if self._marks.by_files:
+            for number, place in enumerate(roots):
+                descriptor = self._places.fd(place)
+                if self._marks.is_opaque(b".", descriptor, read_xattrs(b".", descriptor)):
+                    return roots[: number + 1]
+        return roots
 
     def _look(self, folders: tuple[Place, ...], name: bytes, having: Iterable[int]) -> Merged | None:
         lookup = _Lookup(name)
@@ -215,7 +224,7 @@ class Overlay:
         if found is None:
             return None
         mode, is_last = found.info.st_mode, not after
-        if self._is_whiteout(found):
+        if self._marks.is_whiteout(found.info, found.xattrs):
             lookup.stop = True
             return None
         if is_last and lookup.metacopy and not stat.S_ISREG(mode):
@@ -225,8 +234,8 @@ class Overlay:
             if lookup.is_folder or not is_last:
                 lookup.stop = True
                 return None
-            lookup.metacopy = stat.S_ISREG(mode) and self._private + b"metacopy" in found.xattrs
-            if lookup.metacopy and not self._follow:
+            lookup.metacopy = stat.S_ISREG(mode) and self._marks.is_metacopy(found.xattrs)
+            if lookup.metacopy and not self._marks.trusted:
                 self._note(
                     f"{shown(name)}: says that its data lies in another layer; any container can write that here"
                 )
@@ -236,17 +245,17 @@ class Overlay:
                 return found
         else:
             lookup.is_folder = lookup.is_folder or is_last
-            if found.xattrs.get(self._private + b"opaque") == b"y":
+            if self._marks.is_opaque(name, self._places.fd(place), found.xattrs):
                 lookup.stop = True
                 return found
         self._redirect(lookup, found, before, after)
         return found
 
     def _redirect(self, lookup: _Lookup, found: Found, before: int, after: bytes) -> None:
-        target = found.xattrs.get(self._private + b"redirect")
+        target = self._marks.redirect(found.xattrs)
         if target is None:
             return
-        if not self._follow or not _is_usable(target):
+        if not self._marks.trusted or not _is_usable(target):
             self._note(f"{shown(found.name)}: its redirect is not followed; what it was merged with is not in it")
             lookup.stop = True
             return
@@ -255,12 +264,6 @@ class Overlay:
         else:
             target = lookup.wanted[:before] + target
         lookup.wanted, lookup.by = target + after, found
-
-    def _is_whiteout(self, found: Found) -> bool:
-        if stat.S_ISCHR(found.info.st_mode):
-            return found.info.st_rdev == 0
-        is_empty = stat.S_ISREG(found.info.st_mode) and not found.info.st_size
-        return is_empty and self._private + b"whiteout" in found.xattrs
 
     def _stat(self, place: Place, name: bytes) -> Found | None:
         descriptor = self._places.fd(place)

@@ -81,6 +81,8 @@ class Archive:
 
     def begin_file(self, name: bytes, size: int) -> None:
         """The head of a plain file of root's, of no time: exactly ``size`` bytes must follow by :meth:`write`."""
+        if size != _fit(size, 11):
+            self._extend([(b"size", b"%d" % size)])
         self._write(_ustar(name, b"0", size))
 
     def write(self, data: bytes) -> None:
@@ -176,10 +178,7 @@ class Archive:
                 extended.append((key, b"%d" % number))
         extended += records or []
         if extended:
-            body = b"".join(_record(key, value) for key, value in extended)
-            self._write(_ustar(b"./PaxHeaders/data", _EXTENDED, len(body)))
-            self._write(body)
-            self._pad()
+            self._extend(extended)
         device = info.st_rdev if kind in (b"3", b"4") else 0
         self._write(
             _ustar(
@@ -193,6 +192,13 @@ class Archive:
                 device=device,
             )
         )
+
+    def _extend(self, records: list[tuple[bytes, bytes]]) -> None:
+        """What the next header has no room for."""
+        body = b"".join(_record(key, value) for key, value in records)
+        self._write(_ustar(b"./PaxHeaders/data", _EXTENDED, len(body)))
+        self._write(body)
+        self._pad()
 
     def _pad(self) -> None:
         self._write(bytes(-self.written % BLOCK))

@@ -19,7 +19,7 @@ from drydock.model.names import Kind, RawPath, Ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import FieldDrop, Plan, RecordDrop, Removal, RowDrop, Target, Withheld, Witness
 from drydock.model.policies import Policy
-from drydock.model.repairs import Loss, Repair
+from drydock.model.repairs import Adopted, Loss, Repair
 from drydock.model.text import shown
 from drydock.model.verifications import Completeness, ImageState
 from drydock.recover.breaks import Families, Family, RowName, is_pulled, stale_children
@@ -44,6 +44,7 @@ def make_repair(
     images: Iterable[ImageState],
     *,
     wrong: Mapping[RowName, Finding],
+    adopted: Adopted,
     accept: tuple[bytes, ...],
     witnesses: Iterable[Witness],
 ) -> Repair:
@@ -54,10 +55,11 @@ def make_repair(
         reached: the same.
         images: how whole they are.
         wrong: snapshots that are not as their layers.
+        adopted: blobs that get their records back; ``verdict`` and ``reached`` are of a store that has these.
         accept: names of images, containers and snapshots that may be lost.
         witnesses: the databases as they are.
     """
-    return _Repairer(verdict, reached, images, wrong, accept).repair(tuple(witnesses))
+    return _Repairer(verdict, reached, images, wrong, adopted=adopted, accept=accept).repair(tuple(witnesses))
 
 
 def refuse_unknown(repairs: Iterable[Repair], accept: Iterable[bytes]) -> None:
@@ -79,6 +81,8 @@ class _Repairer:
         reached: Reach,
         images: Iterable[ImageState],
         wrong: Mapping[RowName, Finding],
+        *,
+        adopted: Adopted,
         accept: tuple[bytes, ...],
     ) -> None:
         self._verdict = verdict
@@ -86,6 +90,7 @@ class _Repairer:
         self._reached = reached
         self._images = {Ref(Kind.IMAGE, image.namespace, image.name): image for image in images}
         self._wrong = wrong
+        self._adopted = adopted
         self._accept = accept
         self._dependants = Dependants(verdict, reached)
         self._losses: dict[Ref, Loss] = {}
@@ -124,9 +129,12 @@ class _Repairer:
             tuple(sorted(removals, key=lambda removal: (removal.after_edit, removal.path))),
             tuple(self._withheld),
             fields=fields,
+            adoptions=self._adopted.adoptions,
         )
         left = tuple(self._left(plan, mended))
-        mends = bool(records or rows or removals) or any(field.why in _TIMES.values() for field in fields)
+        mends = bool(records or rows or removals or plan.adoptions) or any(
+            each.why in _TIMES.values() for each in fields
+        )
         return Repair(
             plan,
             tuple(self._losses.values()),
@@ -135,6 +143,8 @@ class _Repairer:
             left,
             mends,
             self._blind,
+            tuple(map(self._dependants.label, self._adopted.whole)),
+            self._adopted.left,
         )
 
     def _loss(self, family: Family) -> str:

@@ -25,15 +25,17 @@ from drydock.model.names import Digest, RawPath
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.verifications import Unpacked
-from drydock.recover.layer_blob import Entry, NoDecoder, Type, Unreadable, read_layer
+from drydock.recover.decoder import NoDecoder, Unreadable
+from drydock.recover.layer_blob import Entry, Type, read_layer
+from drydock.recover.layers import MAPPING
+from drydock.recover.marks import SENTINEL
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _LISTED: Final = 3
 _CHUNK: Final = 1 << 20
-_OPAQUE: Final = ("trusted.overlay.opaque", "user.overlay.opaque")
-_MAPPING: Final = b"containerd.io/snapshot/uidmapping"
+_OPAQUE: Final = ("trusted.overlay.opaque", "user.overlay.opaque", "user.fuseoverlayfs.opaque")
 _TESTS: Final[dict[Type, Callable[[int], bool]]] = {
     Type.DIRECTORY: stat.S_ISDIR,
     Type.FILE: stat.S_ISREG,
@@ -165,7 +167,7 @@ class _Comparison:
     def _owners(self) -> bool:
         """Whether owners are those of the layer: not where ids are mapped."""
         row = self.store.backends[self.unpacked.snapshotter].rows[self.unpacked.row]
-        return os.geteuid() == 0 and _MAPPING not in row.labels and not self._is_rootless
+        return os.geteuid() == 0 and MAPPING not in row.labels and not self._is_rootless
 
     @property
     def _is_rootless(self) -> bool:
@@ -184,6 +186,10 @@ class _Comparison:
         below: list[tuple[bytes, Entry]] = []
         try:
             there = set(names(descriptor))
+            if entry.is_opaque and self._is_overlay and not self.unpacked.is_base:
+                xattrs = _xattrs(f"/proc/self/fd/{descriptor}", follow=True)
+                if SENTINEL not in there and not any(xattrs.get(name) == b"y" for name in _OPAQUE):
+                    self._say(path, "not marked opaque")
             for name, child in entry.children.items():
                 full = path + b"/" + name if path else name
                 if name not in there:
@@ -225,9 +231,6 @@ class _Comparison:
             self._say(path, f"is no {entry.type.value}")
             return False
         wrong = [] if entry.mode is None else self._differences(entry, info, target, xattrs)
-        marked = any(xattrs.get(name) == b"y" for name in _OPAQUE)
-        if entry.is_opaque and self._is_overlay and not self.unpacked.is_base and not marked:
-            wrong.append("not marked opaque")
         if wrong:
             self._say(path, ", ".join(wrong))
         return True

@@ -117,10 +117,13 @@ def read_unpacked(
         if outcome is None:
             coverage.left += 1
             continue
-        coverage.done += 1
-        coverage.bytes += each.layer.size
         if progress is not None:
             progress("unpacked layers", 1)
+        if isinstance(outcome, Finding) and outcome.severity is Severity.NOTE:
+            coverage.skipped += 1
+        else:
+            coverage.done += 1
+            coverage.bytes += each.layer.size
         if isinstance(outcome, Finding):
             found.findings.append(outcome)
             found.refs[outcome] = each.refs

@@ -33,6 +33,7 @@ def run_lines(run: Run) -> Iterator[str]:
             f", {show_count(edited.leases, 'lease')}" if edited.leases else ""
         )
         what += f", {show_count(edited.fields, 'key')} of others" if edited.fields else ""
+        what += f", {show_count(edited.added, 'record')} put in" if edited.added else ""
         detail = f": {edited.detail}" if edited.detail else ""
         backup = f"; as it was: {shown(edited.backup)}" if edited.backup else ""
         yield f"  database {shown(edited.path)}: {edited.status.value}, {what}{detail}{backup}"

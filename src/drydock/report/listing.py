@@ -11,6 +11,7 @@ from drydock.model.names import UnixNano
 from drydock.model.text import shown
 from drydock.model.times import show_time
 from drydock.report.amounts import show_bytes
+from drydock.report.ids import short_ids
 
 _SIZES = frozenset(("bytes", "size", "received", "total", "only_bytes"))
 _COLUMNS = {
@@ -36,8 +37,13 @@ def listing_document(listings: Iterable[Listing], kind: ListKind, now: UnixNano)
     }
 
 
-def listing_lines(listings: Iterable[Listing]) -> Iterator[str]:
-    """Each list as a table, whole lines, columns apart by two blanks."""
+def listing_lines(listings: Iterable[Listing], width: int | None = None) -> Iterator[str]:
+    """Each list as a table, columns apart by two blanks.
+
+    Args:
+        listings: one for each root.
+        width: columns of a terminal: where a table would be wider, ids are cut to 12 characters; None: whole lines.
+    """
     for number, listing in enumerate(listings):
         if number:
             yield ""
@@ -45,10 +51,17 @@ def listing_lines(listings: Iterable[Listing]) -> Iterator[str]:
         columns = _COLUMNS[listing.kind]
         cells = [[_cell(column, row[column]) for column in columns] for row in listing.rows]
         titles = [column.upper().replace("_", " ") for column in columns]
-        widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
+        widths = _widths(titles, cells)
+        if width is not None and sum(widths) + 2 * len(widths) - 2 > width:
+            cells = [[short_ids(cell) for cell in line] for line in cells]
+            widths = _widths(titles, cells)
         if cells:
             for line in (titles, *cells):
                 yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _widths(titles: list[str], cells: list[list[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
 
 
 def _cell(column: str, value: Cell) -> str:

@@ -97,14 +97,15 @@ def _about(scan: Scan) -> str:
 
 def _free(scan: Scan, where: RawPath | None) -> Part:
     total = scan.reclaimable()
+    if scan.plan.is_empty and scan.withheld:
+        return Part("nothing", ("Some of it looks free, and is kept for a reason.",))
     if scan.plan.is_empty:
         return Part("nothing", ("Something references everything that is there.",))
+    commands = (command("clean", where), command("clean --apply", where))
+    if not total.count:
+        return Part("nothing on disk", ("Only records in the databases that nothing needs.",), commands)
     what = show_count(total.count, "file or directory")
-    return Part(
-        show_bytes(total.bytes),
-        (f"In {what} that nothing references.",),
-        (command("clean", where), command("clean --apply", where)),
-    )
+    return Part(show_bytes(total.bytes), (f"In {what} that nothing references.",), commands)
 
 
 def _leases(scan: Scan, where: RawPath | None) -> Part:

@@ -19,6 +19,7 @@ from drydock.report.summary import LIVE
 
 if TYPE_CHECKING:
     from rich.padding import Padding
+    from rich.text import Text
 
 _STYLES = {
     State.LIVE: "green",
@@ -47,7 +48,7 @@ class Sheet(Protocol):
     def encoding(self) -> str:
         """Of its text."""
 
-    def print(self, line: str | Padding, *, soft_wrap: bool) -> None:
+    def print(self, line: str | Padding | Text, *, soft_wrap: bool) -> None:
         """One line."""
 
 
@@ -108,8 +109,11 @@ class _Block:
         if self._scan.plan.is_empty:
             self._line("Can be freed now: nothing.", 2)
             return
-        what = show_count(total.count, "file or directory")
-        self._line(f"Can be freed now: {show_bytes(total.bytes)} in {what} that nothing references.", 2)
+        if total.count:
+            what = show_count(total.count, "file or directory")
+            self._line(f"Can be freed now: {show_bytes(total.bytes)} in {what} that nothing references.", 2)
+        else:
+            self._line("Can be freed now: nothing on disk; only records in the databases that nothing needs.", 2)
         self._command("clean", "shows them")
         self._command("clean --apply", "removes them")
 
@@ -172,14 +176,24 @@ class _Block:
             self._line(f"and {count - _LISTED} more: --format json has all", 6)
 
     def _command(self, command: str, does: str) -> None:
-        self._line(f"drydock {command}{self._target}   # {does}", 6, "bold")
+        typed = f"drydock {command}{self._target}"
+        line = f"{typed}   # {does}"
+        if self._console.is_terminal and 6 + len(line) > self._console.width:
+            # A remark that wrapped would be a command of its own to who copies both lines.
+            self._line(f"# {does}", 6)
+            line = typed
+        self._line(line, 6, "bold", whole=True)
 
-    def _line(self, text: str, indent: int = 0, style: str = "") -> None:
+    def _line(self, text: str, indent: int = 0, style: str = "", *, whole: bool = False) -> None:
         if self._console.is_terminal:
             from rich.padding import Padding  # noqa: PLC0415 - a start without a table must not pay for rich
             from rich.text import Text  # noqa: PLC0415 - the same
 
-            self._console.print(Padding(Text(text, style), (0, 0, 0, indent)), soft_wrap=False)
+            # A command, or a path wider than the screen, is left to the terminal: it can be copied in one piece.
+            if whole or any(len(word) > self._console.width - indent for word in text.split()):
+                self._console.print(Text(" " * indent + text, style), soft_wrap=True)
+            else:
+                self._console.print(Padding(Text(text, style), (0, 0, 0, indent)), soft_wrap=False)
         else:
             # Whole lines, for grep: nothing wraps and nothing pads them.
             self._console.print(" " * indent + text, soft_wrap=True)

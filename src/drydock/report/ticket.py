@@ -32,6 +32,9 @@ def ticket_lines(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) ->
     for scan in scans:
         yield ""
         yield from _root(scan, summarize(scan, where))
+    if not scans:
+        yield ""
+        yield "No containerd storage was found."
     yield ""
     yield f"drydock {drydock.__version__}"
 
@@ -77,21 +80,25 @@ def _root(scan: Scan, summary: Summary) -> Iterator[str]:
 
 
 def _largest(tree: Branch) -> Iterator[str]:
-    found = sorted(_leaves(tree), key=lambda branch: -branch.bytes)
-    yield "| what | objects | size | alone | shared |"
-    yield "| --- | ---: | ---: | ---: | ---: |"
-    for branch in found[:_LISTED]:
+    found = sorted(_leaves(tree), key=lambda each: -each[1].bytes)
+    yield "| namespace | what | objects | size | alone | shared |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: |"
+    for namespace, branch in found[:_LISTED]:
         name = branch.name if branch.kind == "group" else f"{branch.kind} {branch.name}"
         alone, shared = ("", "") if branch.holder is None else (branch.only, branch.reached - branch.only)
         amounts = " | ".join(each if isinstance(each, str) else show_bytes(each) for each in (alone, shared))
-        yield f"| {literal(name, in_table=True)} | {branch.count} | {show_bytes(branch.bytes)} | {amounts} |"
+        place = literal(namespace, in_table=True) if namespace else ""
+        yield f"| {place} | {literal(name, in_table=True)} | {branch.count} | {show_bytes(branch.bytes)} | {amounts} |"
     if len(found) > _LISTED:
-        rest = sum(branch.bytes for branch in found[_LISTED:])
-        yield f"| and {show_count(len(found) - _LISTED, 'other')} | | {show_bytes(rest)} | | |"
+        rest = sum(branch.bytes for _, branch in found[_LISTED:])
+        yield f"| | and {show_count(len(found) - _LISTED, 'other')} | | {show_bytes(rest)} | | |"
 
 
-def _leaves(branch: Branch) -> Iterator[Branch]:
+def _leaves(branch: Branch, namespace: str = "") -> Iterator[tuple[str, Branch]]:
+    """What has no branches, with the namespace that it is in; empty for none and for several."""
+    if branch.kind == "namespace":
+        namespace = branch.name
     if not branch.branches and branch.bytes:
-        yield branch
+        yield namespace, branch
     for each in branch.branches:
-        yield from _leaves(each)
+        yield from _leaves(each, namespace)

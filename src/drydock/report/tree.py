@@ -10,12 +10,13 @@ from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.branch import Branch, grow
+from drydock.report.ids import short_ids
 from drydock.report.parts import Parts
 from drydock.report.summary import LIVE
 
 _SIZE = 10
 _NARROWEST_BAR, _WIDEST_BAR = 6, 24
-_NARROWEST_NAME = 40
+_NARROWEST_NAME = 54
 
 
 class Span(NamedTuple):
@@ -149,9 +150,13 @@ class _Tree:
         if self._width is None:
             return [*spans, Span(item.name, item.style), Span(note, "bright_black")]
         room = self._width - sum(_columns(span.text) for span in spans)
-        if _columns(item.name) + len(note) > room and room < _NARROWEST_NAME + len(note):
+        name = item.name
+        if _columns(name) + len(note) > room:
+            name = short_ids(name)
+        # Of damage the note says more than the end of a name.
+        if _columns(name) + len(note) > room and item.style != "red":
             note = ""
-        name = _cut(item.name, room - len(note), self._signs.cut)
+        name = _cut(name, room - len(note), self._signs.cut)
         return _fit([*spans, Span(name, item.style), Span(note, "bright_black")], self._width)
 
     def _bars(self, item: _Item) -> Iterator[Span]:

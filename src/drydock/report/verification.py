@@ -113,7 +113,7 @@ def _coverage(what: str, coverage: Coverage | None) -> Iterator[str]:
     if coverage.resumed:
         parts.append(f"{coverage.resumed} of them by an earlier run")
     if coverage.skipped:
-        parts.append(f"{coverage.skipped} without a layer to compare with")
+        parts.append(f"{coverage.skipped} without a layer that can be compared")
     if coverage.left:
         parts.append(f"{coverage.left} left: time was up, and the next run goes on")
     yield f"  {what}: {', '.join(parts)}; {show_bytes(coverage.bytes)} read"

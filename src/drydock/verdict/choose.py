@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import SequenceMatcher
 
 from drydock.model.errors import Usage
 from drydock.model.exports import ChosenContainer, ChosenImage
@@ -15,6 +16,7 @@ from drydock.verdict.find import image_names, short_names
 
 _SHORTEST_PREFIX = 4
 _LISTED = 8
+_COMPARED = 100
 
 
 def choose_image(verdict: Verdict, word: bytes, namespace: bytes | None = None) -> ChosenImage | None:
@@ -81,6 +83,28 @@ def choose_container(verdict: Verdict, word: bytes, namespace: bytes | None = No
         if found:
             return found[0]
     return None
+
+
+def suggest_images(verdict: Verdict, word: bytes) -> list[str]:
+    """Names of images, shown, the likeliest first: for who typed one that is not there."""
+    return _similar(word, (image.name for image in verdict.store.metadata.images))
+
+
+def suggest_containers(verdict: Verdict, word: bytes) -> list[str]:
+    """The same for containers: names where they have one, else ids."""
+    docker = verdict.store.owners.containers or {}
+    names = {container.id: docker[container.id].name or container.id for container in docker.values()}
+    records = {container.id: container.id for container in verdict.store.metadata.containers}
+    return _similar(word, {**records, **names}.values())
+
+
+def _similar(word: bytes, names: Iterable[bytes]) -> list[str]:
+    def unlike(name: bytes) -> tuple[float, bytes]:
+        parts = (name[:_COMPARED], name.rpartition(b"/")[2][:_COMPARED])
+        near = max(SequenceMatcher(None, word[:_COMPARED], part, autojunk=False).ratio() for part in parts)
+        return -near, name
+
+    return [shown(name) for name in sorted(set(names), key=unlike)[:_LISTED]]
 
 
 def _containers(verdict: Verdict, docker: Mapping[bytes, DockerContainer]) -> Iterator[ChosenContainer]:

@@ -125,7 +125,9 @@ class Images:
         config = None if manifest.config is None else self._documents.get(manifest.config.digest)
         if not platform and isinstance(config, Config):
             platform = config.platform
-        chains = [chain for chain, _, _ in self._layers(digest)]
+        # An engine that has no config cannot tell which snapshots are meant (core/images/image.go RootFS, v2.1).
+        without = manifest.config is not None and manifest.config.digest in absent
+        chains = [] if without else [chain for chain, _, _ in self._layers(digest)]
         unpacked = tuple(
             snapshotter
             for snapshotter in sorted({snapshotter for _, snapshotter, _ in self._snapshots})

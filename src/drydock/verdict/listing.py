@@ -12,6 +12,7 @@ from drydock.model.listings import Cell, ListKind
 from drydock.model.names import Digest, Kind, Ref
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.records import Labels
+from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
 from drydock.model.times import show_known
 from drydock.verdict.find import describe
@@ -99,7 +100,8 @@ def _containers(verdict: Verdict) -> Iterator[_Row]:
             "namespace": shown(record.namespace),
             "id": shown(record.id),
             "name": shown(owner.name) if owner is not None and owner.name else None,
-            "image": shown(record.image),
+            "image": shown(record.image or (owner.asked if owner is not None else None) or b""),
+            "image_digest": _image_of(owner),
             "runtime": shown(record.runtime),
             "engine": "containerd" if owner is None else "docker",
             "running": None if owner is None else owner.running,
@@ -113,13 +115,19 @@ def _containers(verdict: Verdict) -> Iterator[_Row]:
             "namespace": shown(namespaces[0]) if namespaces else None,
             "id": shown(owner.id),
             "name": shown(owner.name) if owner.name else None,
-            "image": shown(owner.manifest or owner.image or b""),
+            "image": shown(owner.asked or owner.manifest or owner.image or b""),
+            "image_digest": _image_of(owner),
             "runtime": None,
             "engine": "docker",
             "running": owner.running,
             **_root_of(snapshot, owner.driver or b"", owner.id),
             "created": None,
         }
+
+
+def _image_of(owner: DockerContainer | None) -> str | None:
+    digest = None if owner is None else owner.manifest or owner.image
+    return None if digest is None else shown(digest)
 
 
 def _root_of(snapshot: StoreObject | None, snapshotter: bytes, key: bytes) -> _Row:

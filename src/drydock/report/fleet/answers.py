@@ -5,11 +5,16 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 import drydock
-from drydock.report.amounts import show_bytes
+from drydock.model.objects import State
+from drydock.report.amounts import show_bytes, show_count
+from drydock.report.fleet.statements import STATES
 from drydock.report.fleet.warehouse import Answer
+from drydock.report.onefile import render_file
+
+_STATES: Final = {state.value for state in State}
 
 
 def answer_lines(answers: Sequence[Answer]) -> Iterator[str]:
@@ -58,31 +63,88 @@ def answers_document(answers: Sequence[Answer], facts: dict[str, int]) -> dict[s
     }
 
 
-def render_answers(answers: Sequence[Answer], facts: dict[str, int]) -> str:
-    """The answers as a page; every text is escaped by the template engine."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - only a page pays for it
+def render_answers(answers: Sequence[Answer], facts: dict[str, int], top: int | None) -> str:
+    """The answers as a page.
 
-    environment = Environment(
-        loader=PackageLoader("drydock.report", "fleet"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    Args:
+        answers: in their order.
+        facts: counts of what was read.
+        top: how many rows each answer has at most; None for as many as there are.
+    """
+    about = [show_count(facts["reports"], "report"), show_count(facts["objects"], "object")]
+    if facts["refused"]:
+        about.append(f"{show_count(facts['refused'], 'file')} not counted, as no reports")
+    return render_file(
+        "fleet/fleet.html",
+        ("fleet/fleet.css",),
+        ("fleet/fleet.js",),
+        hosts=show_count(facts["hosts"], "host"),
+        about=", ".join(about),
+        tables=[_table(answer) for answer in answers],
+        top=top,
+        version=drydock.__version__,
     )
-    tables = [
-        {
-            "title": answer.title or "Answer",
-            "note": answer.note,
-            "columns": answer.columns,
-            "right": [_is_number(answer, place) for place in range(len(answer.columns))],
-            "rows": [_cells(answer, row) for row in answer.rows],
-        }
-        for answer in answers
+
+
+def _table(answer: Answer) -> dict[str, Any]:
+    right = [_is_number(answer, place) for place in range(len(answer.columns))]
+    titles = [_title(name) for name in answer.columns]
+    looks = [
+        " ".join(
+            word
+            for word, holds in (("first", not place), ("number", to_right), ("bytes", to_right and _is_bytes(name)))
+            if holds
+        )
+        for place, (name, to_right) in enumerate(zip(answer.columns, right, strict=True))
     ]
-    return environment.get_template("fleet.html").render(tables=tables, facts=facts, version=drydock.__version__)
+    rows = [
+        [
+            {
+                "text": text,
+                "label": title,
+                "look": look,
+                "amount": value if type(value) in (int, float) else None,
+                "state": value if name == "state" and value in _STATES else None,
+            }
+            for text, title, look, value, name in zip(
+                _cells(answer, row), titles, looks, row, answer.columns, strict=True
+            )
+        ]
+        for row in answer.rows
+    ]
+    return {
+        "title": answer.title or "Answer",
+        "note": answer.note,
+        "columns": [{"title": title, "right": to_right} for title, to_right in zip(titles, right, strict=True)],
+        "rows": rows,
+        "shares": _shares(answer),
+    }
+
+
+def _shares(answer: Answer) -> list[tuple[str, int]]:
+    """Bytes by state, for a bar, where that is what was asked."""
+    if answer.title != STATES.title:
+        return []
+    places = [answer.columns.index(name) for name in ("state", "bytes")]
+    shares = [(row[places[0]], row[places[1]]) for row in answer.rows]
+    return [(state, size) for state, size in shares if state in _STATES and size]
+
+
+def _title(name: str) -> str:
+    """What a column is called to people: amounts say their unit themselves."""
+    words = name.replace("_", " ")
+    return "size" if words == "bytes" else words.removesuffix(" bytes")
 
 
 def _cells(answer: Answer, row: Sequence[Any]) -> list[str]:
     return [
-        show_bytes(value) if name.endswith("bytes") and type(value) is int else _text(value)
+        show_bytes(value) if _is_bytes(name) and type(value) is int else _text(value)
         for name, value in zip(answer.columns, row, strict=True)
     ]
+
+
+def _is_bytes(name: str) -> bool:
+    return name.endswith("bytes")
 
 
 def _is_number(answer: Answer, place: int) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from drydock.model.errors import Usage
+from drydock.report.fleet.statements import IMAGES, QUESTIONS, question_statements, view_statements
 from drydock.report.parquet import MISSING
 from drydock.report.rows import COLUMNS
 
@@ -15,31 +16,9 @@ if TYPE_CHECKING:
 
 _MEMORY: Final = "512MB"
 _TYPES: Final = {"text": "VARCHAR", "texts": "VARCHAR[]", "number": "BIGINT", "truth": "BOOLEAN"}
-# Of several reports on the same root only the newest counts; of equally old ones the last.
-VIEWS: Final = """
-CREATE TABLE newest AS
-  SELECT host, root, report, now FROM all_rows WHERE type = 'root'
-  QUALIFY row_number() OVER (PARTITION BY host, root ORDER BY now DESC, report DESC) = 1;
-CREATE VIEW rows AS
-  SELECT all_rows.* FROM all_rows SEMI JOIN newest
-  ON all_rows.host = newest.host AND all_rows.root = newest.root
-  AND all_rows.report = newest.report AND all_rows.now = newest.now;
-CREATE VIEW roots AS
-  SELECT host, now, drydock, root, engine, live, complete, database_bytes, reclaimable_bytes
-  FROM rows WHERE type = 'root';
-CREATE VIEW objects AS
-  SELECT host, root, kind, id, state, bytes, namespaces, snapshotter, path, reach, held_by, note
-  FROM rows WHERE type = 'object';
-CREATE VIEW leases AS
-  SELECT host, root, namespaces[1] AS namespace, id, class, reason, owner, try_cast(created AS TIMESTAMP) AS created,
-  try_cast(expires AS TIMESTAMP) AS expires, count AS resources, only_bytes
-  FROM rows WHERE type = 'lease';
-CREATE VIEW findings AS
-  SELECT host, root, code, severity, note AS message, id AS subject FROM rows WHERE type = 'finding';
-CREATE VIEW holders AS
-  SELECT host, root, kind, namespaces[1] AS namespace, id, names, class, owner, count AS objects, bytes, only_bytes
-  FROM rows WHERE type = 'holder';
-"""
+# Spark's word for an element of a list, or null (Spark 3.5): what is asked is then the same text for both.
+_WORDS: Final = "CREATE MACRO try_element_at(list, place) AS list[place]"
+_NO_HOLDERS: Final = "no report says what each image holds: scan with --holders, or --format parquet"
 
 
 class Answer(NamedTuple):
@@ -74,7 +53,8 @@ class Warehouse:
             self._connection.register("incoming", table)
             self._connection.execute("INSERT INTO all_rows BY NAME SELECT * FROM incoming")
             self._connection.unregister("incoming")
-        self._connection.execute(VIEWS)
+        for statement in (_WORDS, *view_statements()):
+            self._connection.execute(statement)
         # From here on only what was loaded: a question that was copied from somewhere reads and writes no file.
         self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
 
@@ -90,6 +70,20 @@ class Warehouse:
             return Answer(title, columns, tuple(found.fetchall()))
         except self._duckdb.Error as error:
             raise Usage(" ".join(str(error).split())) from error
+
+    def ask_all(self, top: int) -> list[Answer]:
+        """The answers to every question of :mod:`drydock.report.fleet.statements`.
+
+        Args:
+            top: rows of each answer at most.
+        """
+        answers = [
+            self.ask(sql, question.title) for question, sql in zip(QUESTIONS, question_statements(top), strict=True)
+        ]
+        return [
+            answer._replace(note=_NO_HOLDERS) if answer.title == IMAGES.title and not answer.rows else answer
+            for answer in answers
+        ]
 
     def facts(self) -> dict[str, int]:
         """How many hosts and objects count."""

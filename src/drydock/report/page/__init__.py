@@ -1,15 +1,8 @@
-"""A scan as one page that needs nothing else: text, data, style and scripts in one file.
-
-Nothing from a store is trusted: text goes through Jinja2's escaping, data is JSON in which no markup can begin, scripts
-set text and never markup, and a policy in the page allows its own style and script by their hashes and nothing else.
-"""
+"""A scan as a page: one file that loads nothing."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
 import drydock
@@ -19,9 +12,10 @@ from drydock.model.scans import Scan
 from drydock.model.times import show_time
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.catalogue import Listing
+from drydock.report.onefile import render_file
 from drydock.report.summary import Summary, summarize, target
 
-_SCRIPTS = ("start.js", "detail.js", "treemap.js", "map.js", "time.js", "list.js")
+_SCRIPTS = tuple(f"page/{name}.js" for name in ("start", "detail", "treemap", "map", "time", "list"))
 
 
 def render_page(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> str:
@@ -35,27 +29,17 @@ def render_page(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> 
     Raises:
         ValueError: a scan was made without its inventory.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - only a page pays for it
-    from markupsafe import Markup  # noqa: PLC0415 - the same
-
-    environment = Environment(
-        loader=PackageLoader("drydock.report", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    style, script = _read("page.css"), _script()
     summaries = [summarize(scan, where) for scan in scans]
-    return environment.get_template("page.html").render(
+    return render_file(
+        "page/page.html",
+        ("page/page.css",),
+        _SCRIPTS,
         title=_title(summaries),
         now=show_time(now).removesuffix("Z").replace("T", " "),
         version=drydock.__version__,
         roots=[_root(summary) for summary in summaries],
         legend=[state.value for state in State],
         data=_data(scans, now, where),
-        # Both are this package's own files, and hold no "</".
-        style=Markup(style),  # noqa: S704 - the same
-        script=Markup(script),  # noqa: S704 - the same
-        style_hash=_hash(style),
-        script_hash=_hash(script),
     )
 
 
@@ -116,16 +100,3 @@ def _root(summary: Summary) -> dict[str, Any]:
         },
         "notes": summary.notes,
     }
-
-
-def _read(name: str) -> str:
-    return files("drydock.report").joinpath(f"page/{name}").read_text(encoding="utf-8")
-
-
-def _script() -> str:
-    own = "\n".join(_read(name) for name in _SCRIPTS)
-    return f'(() => {{\n"use strict";\n{own}}})();\n'
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -27,7 +27,8 @@ function show({ row, root }) {
   for (const link of row[LINKS]) {
     body.append(make("h3", {}, "Held by"), make("ol", { class: "chain" }, ...chain(root, link).map((step) => make("li", {}, step))));
   }
-  if (!row[LINKS].length && ["blob", "ingest", "snapshot"].includes(row[KIND])) body.append(make("h3", {}, "Held by nothing"));
+  if (row[COUNT] > 1) body.append(make("p", {}, "They are together here, so that the page stays quick. One by one they are in the document and in CSV."), make("p", { class: "command" }, make("code", {}, `drydock scan --format csv -o objects.csv${data.where}`)));
+  else if (!row[LINKS].length && ["blob", "ingest", "snapshot"].includes(row[KIND])) body.append(make("h3", {}, "Held by nothing"));
   if (row[WORD] && row[KIND] !== "finding") {
     const dashes = row[WORD].startsWith("-") ? "-- " : "";
     const command = row[KIND] === "pull" ? `drydock pulls${data.where}` : `drydock explain ${dashes}${quoted(row[WORD])}${data.where}`;

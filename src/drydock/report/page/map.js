@@ -10,11 +10,12 @@ const ground = document.createElement("canvas");
 
 function plant() {
   const leaf = (root, number) => (place) => ({ entry: { row: root.rows[place], root, number }, bytes: root.rows[place][BYTES], name: root.rows[place][NAME], children: null });
-  const branch = (root, number) => ([kind, name, bytes, count, shared, row, branches, objects]) => {
+  const many = ([state, count, bytes]) => ({ entry: null, state, count, bytes, name: `${count} smaller ${count === 1 ? "object" : "objects"}`, children: null });
+  const branch = (root, number) => ([kind, name, bytes, count, shared, row, branches, objects, smaller]) => {
     const made = {
       kind, name, bytes, count, shared: Boolean(shared),
       entry: row === null ? null : { row: root.rows[row], root, number },
-      children: [...branches.map(branch(root, number)), ...objects.filter((place) => root.rows[place][BYTES] > 0).map(leaf(root, number))],
+      children: [...branches.map(branch(root, number)), ...objects.filter((place) => root.rows[place][BYTES] > 0).map(leaf(root, number)), ...smaller.map(many).filter((node) => node.bytes > 0)],
     };
     if (!made.children.length) made.children = null;
     for (const child of made.children ?? []) child.above = made;
@@ -38,22 +39,26 @@ function lay() {
   return box;
 }
 
+// Each state's colour, and white or near black for what is written on it: the one that stands out more (WCAG 2.2, relative luminance).
 function inks() {
-  const dark = (hex) => {
-    const [red, green, blue] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-    return red * 0.299 + green * 0.587 + blue * 0.114 < 140;
-  };
-  return Object.fromEntries([...STATES, "none"].map((state) => [state, [colour(state), dark(colour(state)) ? "#fff" : "#10161c"]]));
+  const channel = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+  const light = (hex) => [0.2126, 0.7152, 0.0722].reduce((sum, share, at) => sum + share * channel(parseInt(hex.slice(2 * at + 1, 2 * at + 3), 16) / 255), 0.05);
+  const front = (hex) => (light("#ffffff") / light(hex) > light(hex) / light("#10161c") ? "#ffffff" : "#10161c");
+  return Object.fromEntries([...STATES, "none"].map((state) => [state, [colour(state), front(colour(state))]]));
 }
 
-// As much of a text as there is room for: its beginning, or where that says little its end.
+// As much of a text as there is room for: its beginning, or where that says little its end, from a slash on if that fits.
 function fitted(context, text, room, end = false) {
-  if (context.measureText(text).width <= room) return text;
+  const fits = (words) => context.measureText(words).width <= room;
+  if (fits(text)) return text;
+  for (let slash = text.indexOf("/"); end && slash >= 0; slash = text.indexOf("/", slash + 1)) {
+    if (fits(`…${text.slice(slash)}`)) return `…${text.slice(slash)}`;
+  }
   const cut = (length) => (end ? "…" + text.slice(text.length - length) : text.slice(0, length) + "…");
   let low = 0, high = text.length;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    if (context.measureText(cut(middle)).width <= room) low = middle;
+    if (fits(cut(middle))) low = middle;
     else high = middle - 1;
   }
   return low > 2 ? cut(low) : "";
@@ -94,7 +99,7 @@ function draw() {
       }
       continue;
     }
-    const entry = node.data.entry, [back, front] = tones[entry ? tone(entry.row[STATE]) : "none"];
+    const entry = node.data.entry, [back, front] = tones[entry ? tone(entry.row[STATE]) : node.data.state ?? "none"];
     context.fillStyle = back;
     context.fillRect(x0, y0, Math.max(width, 0.5), Math.max(height, 0.5));
     if (node.parent.data.shared && width > 6 && height > 6) hatch(context, node, front);
@@ -102,8 +107,10 @@ function draw() {
       context.fillStyle = front;
       context.font = `12px ${family}`;
       const top = height > 34 ? y0 + 12 : y0 + height / 2;
-      context.fillText(fitted(context, entry ? short(entry) : node.data.name, width - 10), x0 + 5, top);
-      if (height > 34) context.fillText(fitted(context, size(node.value), width - 10), x0 + 5, y0 + 27);
+      const words = entry ? [short(entry), entry.row[WHAT]] : [node.data.name], fits = (text) => context.measureText(text).width <= width - 10;
+      context.fillText(words.find(fits) ?? fitted(context, words.at(-1), width - 10), x0 + 5, top);
+      // An amount without its unit would be another amount.
+      if (height > 34 && fits(size(node.value))) context.fillText(size(node.value), x0 + 5, y0 + 27);
     }
   }
   if (!laid.children) {
@@ -148,7 +155,8 @@ function tell() {
   const said = [node.entry && !node.kind ? `${node.entry.row[WHAT]} ${node.name}` : node.kind && node.kind !== "group" && node.kind !== "root" ? `${node.kind} ${node.name}` : node.name];
   said.push(size(node.bytes));
   if (above) said.push(`${percent(node.bytes, whole.bytes)} of all`);
-  if (node.count) said.push(node.count === 1 ? "1 object" : `${node.count} objects`);
+  if (node.state) said.push(node.state);
+  else if (node.count) said.push(node.count === 1 ? "1 object" : `${node.count} objects`);
   if (node.entry) said.push(node.entry.row[STATE]);
   if (node.entry && node.entry.row[ONLY] !== null) said.push(`reaches ${size(node.entry.row[BYTES])}, of which ${size(node.entry.row[ONLY])} nothing else does`);
   if (node.shared || above?.shared) said.push("shared");

@@ -36,12 +36,15 @@ function columns(items, time, from, to, count) {
 function timeLine() {
   const box = element("time");
   const came = rows.filter(({ row }) => ["blob", "ingest", "snapshot"].includes(row[KIND]) && row[CAME] !== null && row[BYTES] > 0);
+  for (const [second, state, bytes, count] of data.roots.flatMap((root) => root.times)) {
+    if (bytes > 0) came.push({ row: { [CAME]: second, [STATE]: state, [BYTES]: bytes, [COUNT]: count } });
+  }
   const leases = rows.filter(({ row }) => row[KIND] === "lease");
   const ends = leases.filter(({ row }) => row[ENDS] !== null && row[ENDS] >= data.now);
   const past = leases.filter(({ row }) => row[ENDS] !== null && row[ENDS] < data.now).length;
   const never = leases.filter(({ row }) => row[ENDS] === null).length;
   element("time-words").textContent = [
-    came.length ? `${size(came.reduce((sum, { row }) => sum + row[BYTES], 0))} in ${came.length} objects with a time.` : "No object has a time.",
+    came.length ? `${size(came.reduce((sum, { row }) => sum + row[BYTES], 0))} in ${things(came)} objects with a time.` : "No object has a time.",
     `Of ${leases.length} leases, ${ends.length} will end by themselves, ${past} ended already, ${never} never end by themselves.`,
   ].join(" ");
   const width = box.clientWidth;

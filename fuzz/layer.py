@@ -1,0 +1,95 @@
+"""Layers: any bytes give a tree or one error with one line to show, whatever they are compressed with."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+
+from drydock.recover.decoder import Unreadable
+from drydock.recover.layer_blob import read_layer
+
+_MEMBERS = (
+    ("etc/", tarfile.DIRTYPE, ""),
+    ("etc/passwd", tarfile.REGTYPE, "root"),
+    ("etc/link", tarfile.SYMTYPE, "../up/passwd"),
+    ("etc/hard", tarfile.LNKTYPE, "etc/passwd"),
+    ("dev/null", tarfile.CHRTYPE, ""),
+    ("pipe", tarfile.FIFOTYPE, ""),
+    ("etc/.wh.gone", tarfile.REGTYPE, ""),
+    ("var/.wh..wh..opq", tarfile.REGTYPE, ""),
+    ("n" * 150 + "/" + "\u00fc" * 120, tarfile.REGTYPE, "long"),
+)
+
+
+def seeds() -> Iterator[bytes]:
+    """Tars of each format with each kind of entry, plain and compressed."""
+    for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        for members in (_MEMBERS, *((each,) for each in _MEMBERS)):
+            raw = _tar(members, form)
+            yield raw
+            if members is _MEMBERS:
+                yield gzip.compress(raw, mtime=0)
+                frame = subprocess.run(["zstd", "-q", "-c"], input=raw, capture_output=True, check=True).stdout
+                yield frame
+                yield b"\x50\x2a\x4d\x18\x01\0\0\0x" + frame
+
+
+def one(data: bytes) -> None:
+    """Read it, and look at what came."""
+    said = ""
+    try:
+        tree = read_layer(_Raw(data), content=True, stop=lambda: False)
+    except Unreadable as error:
+        said = str(error)
+        tree = None
+    if tree is None:
+        assert said.isprintable()
+        return
+    pending, seen = [tree], set()
+    while pending:
+        entry = pending.pop()
+        if id(entry) in seen:
+            continue
+        seen.add(id(entry))
+        for name, child in entry.children.items():
+            assert b"/" not in name
+            assert name not in (b"", b".", b"..")
+            pending.append(child)
+
+
+def mutation(data: bytes, most: int, _seed: int, any_mutation: Callable[[bytes, int], bytes]) -> bytes:
+    """As libFuzzer would, and then with the sums that headers have of themselves put right."""
+    raw = bytearray(any_mutation(data, most))
+    for at in range(0, len(raw) - 511, 512):
+        if raw[at + 257 : at + 262] == b"ustar":
+            raw[at + 148 : at + 156] = b" " * 8
+            raw[at + 148 : at + 156] = b"%06o\0 " % sum(raw[at : at + 512])
+    return bytes(raw)
+
+
+class _Raw(io.RawIOBase):
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        return self._data.readinto(buffer)
+
+
+def _tar(members: tuple[tuple[str, bytes, str], ...], form: int) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=form) as tar:
+        for name, kind, text in members:
+            info = tarfile.TarInfo(name)
+            info.type = kind
+            data = text.encode() if kind == tarfile.REGTYPE else b""
+            info.size, info.linkname = len(data), "" if data else text
+            if form == tarfile.PAX_FORMAT and data:
+                info.pax_headers = {"SCHILY.xattr.user.note": "x"}
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()

@@ -1,0 +1,137 @@
+"""Pages for what is new: entries shared out to leaves, branches above them, and a place for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from bbolt_reader.page import HEADER, LEAF_BUCKET, MAX_KEY, formats
+from bbolt_reader.source import READ_LIMIT
+from bbolt_reader.tree import MAX_DEPTH
+from bbolt_surgery.errors import Unfit
+from bbolt_surgery.insertion import NewBucket
+from bbolt_surgery.node import MAX_COUNT, Branch, Leaf, Node, encode, first_key, size
+
+FULL: Final = 1.0
+"""Every page but the last as full as can be: for what is written once."""
+HALF: Final = 0.5
+"""Pages that are split are left half empty, so that the next keys fit (bbolt v1.3.6, bucket.go, DefaultFillPercent)."""
+_INLINE: Final = 4
+"""A bucket goes into its parent's page up to this part of a page (bbolt v1.3.6, bucket.go, maxInlineBucketSize)."""
+
+
+class Builder:
+    """Makes the pages of new buckets, and places nodes."""
+
+    def __init__(self, page_size: int, take: Callable[[int], int], put: Callable[[int, bytes], None]) -> None:
+        """Make one.
+
+        Args:
+            page_size: of the file.
+            take: gives the first of so many places in a row.
+            put: is given a page's position and bytes, not padded.
+        """
+        self._page_size = page_size
+        self._take = take
+        self._put = put
+
+    def entry(self, key: bytes, value: bytes | NewBucket, depth: int) -> tuple[int, bytes, bytes]:
+        """The leaf entry of a key; a bucket's pages are placed first.
+
+        Args:
+            key: any.
+            value: any.
+            depth: buckets above the one it belongs to.
+
+        Raises:
+            Unfit: no bbolt file can hold it.
+        """
+        if not 0 < len(key) <= MAX_KEY:
+            raise Unfit(f"a key of {len(key)} bytes")
+        if isinstance(value, bytes):
+            if HEADER * 2 + len(key) + len(value) > READ_LIMIT - self._page_size:
+                raise Unfit(f"a value of {len(value)} bytes")
+            return 0, key, value
+        flat = [(0, name, inner) for name, inner in sorted(value.entries.items()) if isinstance(inner, bytes)]
+        leaf = Leaf(flat)
+        if len(flat) == len(value.entries) and fits_inline(leaf, self._page_size):
+            return LEAF_BUCKET, key, formats().bucket.pack(0, value.sequence) + encode(0, 0, leaf)
+        return LEAF_BUCKET, key, formats().bucket.pack(self.bucket(value, depth + 1), value.sequence)
+
+    def bucket(self, bucket: NewBucket, depth: int) -> int:
+        """Place the pages of a bucket, those of the buckets in it first; give its root page.
+
+        Raises:
+            Unfit: as :meth:`entry`.
+        """
+        if depth > MAX_DEPTH:
+            raise Unfit(f"more than {MAX_DEPTH} buckets in each other")
+        leaf = Leaf([self.entry(key, bucket.entries[key], depth) for key in sorted(bucket.entries)])
+        return self.place(join(share(leaf, self._page_size, FULL), self._page_size, FULL))
+
+    def place(self, node: Node) -> int:
+        """Give a node and what is new below it their places."""
+        if isinstance(node, Branch):
+            node = Branch([(key, child if isinstance(child, int) else self.place(child)) for key, child in
+                           node.children])  # fmt: skip
+        places = -(-size(node) // self._page_size)
+        pgid = self._take(places)
+        self._put(pgid, encode(pgid, places - 1, node))
+        return pgid
+
+
+def fits_inline(leaf: Leaf, page_size: int) -> bool:
+    """Whether a bucket of these entries is one that bbolt keeps in its parent's page."""
+    return size(leaf) <= page_size // _INLINE and not has_buckets(leaf)
+
+
+def has_buckets(leaf: Leaf) -> bool:
+    """Whether a bucket is among its entries: bbolt has none in an inline bucket."""
+    return any(flags for flags, _, _ in leaf.entries)
+
+
+def share(node: Node, page_size: int, fill: float) -> list[Node]:
+    """Share a node out to as many as it takes for each to fit a page, unless one element alone does not.
+
+    Args:
+        node: not larger than bbolt's own would be, or larger.
+        page_size: of the file.
+        fill: how full those cut off are made at most; the rest fits a page.
+    """
+    if isinstance(node, Leaf):
+        entries = node.entries
+        sizes = [HEADER + len(key) + len(value) for _, key, value in entries]
+        return [Leaf(entries[first:last]) for first, last in _cuts(sizes, page_size, 1, fill)]
+    children = node.children
+    # bbolt panics when it rebalances below a branch of one child.
+    cuts = _cuts([HEADER + len(key) for key, _ in children], page_size, 2, fill)
+    return [Branch(children[first:last]) for first, last in cuts]
+
+
+def join(nodes: list[Node], page_size: int, fill: float) -> Node:
+    """The one node above some, all of a kind, in order; itself where there is one."""
+    while len(nodes) > 1:
+        nodes = share(Branch([(first_key(node), node) for node in nodes]), page_size, fill)
+    return nodes[0]
+
+
+def _cuts(sizes: Sequence[int], page_size: int, least: int, fill: float) -> list[tuple[int, int]]:
+    """Where to cut elements of these sizes apart, at least so many to each part."""
+    cuts: list[tuple[int, int]] = []
+    first, rest, limit = 0, HEADER + sum(sizes), int(page_size * fill)
+    while rest > page_size or len(sizes) - first > MAX_COUNT:
+        last, used = first, HEADER
+        while last < len(sizes) and (
+            last - first < least or (used + sizes[last] <= limit and last - first < MAX_COUNT)
+        ):
+            used += sizes[last]
+            last += 1
+        if last == len(sizes):
+            break
+        cuts.append((first, last))
+        first, rest = last, rest - used + HEADER
+    cuts.append((first, len(sizes)))
+    if len(cuts) > 1 and cuts[-1][1] - cuts[-1][0] < least:
+        (start, middle), (_, end) = cuts[-2:]
+        cuts[-2:] = [(start, middle - 1), (middle - 1, end)] if middle - start > least else [(start, end)]
+    return cuts

@@ -1,0 +1,48 @@
+"""The last look at blobs that are to get a record, before the database is edited."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from drydock.evidence.directory import fingerprint, open_folder
+from drydock.evidence.file import open_regular
+from drydock.model.errors import ActionFailed
+from drydock.model.plans import Adoption
+from drydock.model.text import shown
+from drydock.reclaim.anchor import Anchor, describe_change
+
+
+def secure(anchor: Anchor, adoptions: Iterable[Adoption]) -> None:
+    """Have the blobs on disk, as the plan saw them: a record without its blob is what no pull mends.
+
+    Raises:
+        ActionFailed: one is not as it was, or cannot be synced. Nothing is to be recorded then, as what one names would
+            be collected without it.
+    """
+    folders: dict[bytes, Adoption] = {}
+    for each in adoptions:
+        folders.setdefault(os.path.dirname(each.path), each)
+        change = _sync(anchor, each, folder=False)
+        if change:
+            raise ActionFailed(f"{shown(each.path)}: {change}; no record was put in")
+    # Their names too: whoever put them there may not have synced these.
+    for each in folders.values():
+        _sync(anchor, each, folder=True)
+
+
+def _sync(anchor: Anchor, adoption: Adoption, *, folder: bool) -> str:
+    """Sync a blob, or the folder that it lies in; what of it changed since the plan."""
+    try:
+        parent, name = anchor.open_parent(adoption.path, adoption.expect.device)
+        try:
+            opened = open_folder(b".", parent) if folder else open_regular(name, parent)
+        finally:
+            os.close(parent)
+        try:
+            os.fsync(opened)
+            return "" if folder else describe_change(adoption.expect, fingerprint(os.fstat(opened)))
+        finally:
+            os.close(opened)
+    except OSError as error:
+        raise ActionFailed(f"{shown(adoption.path)}: {error.strerror}") from error

@@ -1,0 +1,114 @@
+"""A layer without its compression, as a stream: gzip, zstd, or none, told by its first bytes as containerd tells it.
+
+Sources: containerd pkg/archive/compression/compression.go (DetectCompression, v2.1); RFC 8878, 3.1 (zstd frames).
+Anybody may have written the layer: memory stays below what one window takes, whatever it unpacks to.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import sys
+import zlib
+from collections.abc import Callable
+from typing import IO, Any, Final, cast
+
+_GZIP: Final = b"\x1f\x8b"
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_SKIPPABLE: Final = range(0x184D2A50, 0x184D2A60)
+_SINGLE_SEGMENT: Final = 0x20
+_WINDOW_LOG: Final = 27
+"""128 MiB: what zstd's own command decodes without being told to; encoders of images use 8 MiB and less."""
+_MIB: Final = 1 << 20
+_LONGEST_HEAD: Final = 18
+"""Bytes of a zstd frame's header."""
+
+
+class Unreadable(Exception):
+    """The layer cannot be compared; the message is why, one line that is fit to show."""
+
+
+class NoDecoder(Unreadable):
+    """Nothing here decodes its compression, which is not its fault."""
+
+
+class Stopped(Exception):
+    """The reader was told to stop."""
+
+
+class Plain:
+    """The bytes of a layer, decompressed.
+
+    Args:
+        blob: the layer as it is stored, at its beginning.
+        stop: asked before each read: however much a few bytes unpack to, it can be ended.
+
+    Raises:
+        NoDecoder: nothing here decodes it.
+    """
+
+    def __init__(self, blob: io.BufferedReader[io.RawIOBase], stop: Callable[[], bool]) -> None:
+        self._stop = stop
+        self.allowed: int | None = None
+        """Bytes that may still be read; None for any number."""
+        self._errors: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error)
+        head = blob.peek(_LONGEST_HEAD)[:_LONGEST_HEAD]
+        if head.startswith(_GZIP):
+            self._stream = cast("IO[bytes]", gzip.GzipFile(fileobj=blob))
+        elif head.startswith(_ZSTD) or int.from_bytes(head[:4], "little") in _SKIPPABLE:
+            zstd = _zstd()
+            _check_window(head)
+            self._errors += (zstd.ZstdError,)
+            limit = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
+            self._stream = cast("IO[bytes]", zstd.ZstdFile(blob, options=limit))
+        else:
+            self._stream = cast("IO[bytes]", blob)
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes; none at the end.
+
+        Raises:
+            Stopped: ``stop`` said so.
+            Unreadable: it cannot be decompressed, or more was read than is allowed.
+        """
+        if self._stop():
+            raise Stopped
+        if self.allowed is not None:
+            self.allowed -= size
+            if self.allowed < 0:
+                raise Unreadable("its layer has a header longer than containerd reads")
+        try:
+            return self._stream.read(size)
+        except self._errors as error:
+            raise Unreadable(f"its layer cannot be decompressed ({type(error).__name__})") from error
+
+
+def _zstd() -> Any:  # noqa: ANN401 - one of two modules with the same interface
+    """Python's own module, or the same as a library where Python has none yet."""
+    try:
+        if sys.version_info >= (3, 14):
+            from compression import zstd  # noqa: PLC0415 - few layers need it
+        else:
+            from backports import zstd  # noqa: PLC0415 - the same
+    except ImportError:
+        raise NoDecoder("its layer is compressed with zstd: pip install 'containerd-drydock[zstd]'") from None
+    return zstd
+
+
+def _check_window(head: bytes) -> None:
+    """Refuse a frame that needs more memory than is given: the decoder's own error does not tell it from damage."""
+    if not head.startswith(_ZSTD) or len(head) < _LONGEST_HEAD:
+        return
+    descriptor = head[4]
+    if descriptor & _SINGLE_SEGMENT:
+        # The window is the whole content, whose size comes after the dictionary's number.
+        begin = 5 + (0, 1, 2, 4)[descriptor & 3]
+        length = 1 << (descriptor >> 6)
+        window = int.from_bytes(head[begin : begin + length], "little")
+    else:
+        window = (8 + (head[5] & 7)) << (7 + (head[5] >> 3))
+    if window > 1 << _WINDOW_LOG:
+        raise NoDecoder(
+            f"its layer is compressed with zstd and a window of {window // _MIB} MiB; "
+            f"drydock decodes up to {(1 << _WINDOW_LOG) // _MIB} MiB"
+        )

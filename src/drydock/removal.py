@@ -1,0 +1,267 @@
+"""The commands that change a store, and what decides about them: plan, apply, clean, undo."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from drydock.evidence.roots import discover
+from drydock.evidence.store import Held, Progress, hold_store
+from drydock.model.errors import DrydockError, EvidenceUnreadable, Refused, Usage
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.policies import Policy
+from drydock.model.roots import Root
+from drydock.model.scans import Scan
+from drydock.model.text import shown
+from drydock.pipeline import Judged, judge_root
+from drydock.reclaim.guard import check_clock, refuse_if_used
+from drydock.reclaim.unfinished import close_unfinished
+
+if TYPE_CHECKING:
+    from drydock.model.plans import Outcome, Plan
+    from drydock.model.runs import Run
+    from drydock.model.store import Store
+    from drydock.reclaim.plan_file import Request
+
+
+def plan(
+    where: RawPath | None = None,
+    *,
+    policy: Policy | None = None,
+    now: UnixNano | None = None,
+    progress: Progress | None = None,
+) -> list[Scan]:
+    """Decide what would be removed under a policy. Changes nothing.
+
+    Args:
+        where: as for :func:`scan`.
+        policy: which leases end, and what is kept; None: expired ones, and nothing besides.
+        now: as for :func:`scan`.
+        progress: as for :func:`scan`.
+
+    Returns:
+        One scan for each root, with its plan.
+
+    Raises:
+        EvidenceUnreadable: as for :func:`scan`.
+        Refused: as for :func:`scan`; or the policy names a lease whose owner exists.
+        Usage: a name of the policy fits nothing, or several things.
+    """
+    scans: list[Scan] = []
+    for root in discover(where):
+        with judge_root(root, now, policy=policy, progress=progress) as judged:
+            scans.append(judged.scan)
+    _refuse_unknown(scans, policy)
+    return scans
+
+
+def clean(
+    where: RawPath | None = None,
+    *,
+    agree: Callable[[list[Scan]], bool],
+    policy: Policy | None = None,
+    now: UnixNano | None = None,
+    state: RawPath | None = None,
+    quarantine: RawPath | None = None,
+    progress: Progress | None = None,
+) -> list[Run]:
+    """Plan and apply in one step, holding every lock from the first look to the last cut.
+
+    Args:
+        where: as for :func:`scan`.
+        agree: shown the scans with their plans; nothing is changed unless it says yes.
+        policy: as for :func:`plan`.
+        now: as for :func:`scan`.
+        state: where journal and backups go; None for the default.
+        quarantine: a folder to move things to instead of deleting them.
+        progress: told what was read, and what was removed.
+
+    Returns:
+        One run for each root in which something was to be done; none without agreement. What goes wrong before
+        anything was changed is raised for the first of them, and a warning of its run for the others.
+
+    Raises:
+        EvidenceUnreadable: as for :func:`scan`.
+        Refused: an engine, a shim or a mount uses a root, a lock is held, the clock is wrong, or as for :func:`plan`.
+        Usage: as for :func:`plan`.
+        ActionFailed: the journal or the backups could not be written; nothing was changed in that root.
+    """
+    with ExitStack() as stack:
+        judged = [_hold_to_change(stack, root, now, policy, progress) for root in discover(where)]
+        scans = [each.scan for each in judged]
+        _refuse_unknown(scans, policy)
+        for each in scans:
+            if each.plan.is_empty and not each.unread():
+                close_unfinished(each.plan.root, state)
+        if not agree(scans):
+            return []
+        return carry_out(_parts(judged), state=state, quarantine=quarantine, progress=progress)
+
+
+def apply(
+    requests: list[Request],
+    *,
+    state: RawPath | None = None,
+    quarantine: RawPath | None = None,
+    progress: Progress | None = None,
+) -> list[Run]:
+    """Carry out plans that were written to a file earlier.
+
+    Each root's plan is made anew, of the plan's own policy and time, and carried out only if it comes out the same.
+
+    Args:
+        requests: from :func:`read_plans`, or :func:`request` of a plan made in this process.
+        state: as for :func:`clean`.
+        quarantine: as for :func:`clean`.
+        progress: as for :func:`clean`.
+
+    Raises:
+        Refused: as for :func:`clean`, or a plan is stale: the store is not as it was, or the file was changed.
+        EvidenceUnreadable: a root is not there any more.
+        ActionFailed: as for :func:`clean`.
+    """
+    from drydock.reclaim.plan_file import plan_hash  # noqa: PLC0415 - a scan must start fast
+
+    with ExitStack() as stack:
+        judged: list[Judged] = []
+        for request in requests:
+            roots = [root for root in discover(request.root) if root.path == request.root]
+            if not roots:
+                raise EvidenceUnreadable(f"{shown(request.root)}: no containerd root")
+            each = _hold_to_change(stack, roots[0], request.now, request.policy, progress)
+            if plan_hash(each.scan.plan) != request.hash:
+                raise Refused(
+                    f"the plan for {shown(request.root)} is stale: the store is not as the plan saw it, "
+                    "or the file was changed; make a new one with drydock plan"
+                )
+            check_clock(UnixNano(time.time_ns()), each.scan.verdict.store.newest())
+            judged.append(each)
+        return carry_out(_parts(judged), state=state, quarantine=quarantine, progress=progress)
+
+
+def read_plans(path: str) -> list[Request]:
+    """What a plan file asks for, for :func:`apply`.
+
+    Raises:
+        EvidenceUnreadable: the file cannot be read, or is not a plan.
+    """
+    from drydock.reclaim.plan_file import read_requests  # noqa: PLC0415 - a scan must start fast
+
+    name = shown(os.fsencode(path))
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, ValueError) as error:
+        raise EvidenceUnreadable(f"{name}: {getattr(error, 'strerror', None) or 'not text'}") from error
+    return read_requests(text, name)
+
+
+def request(scan: Scan) -> Request:
+    """What asks :func:`apply` for the plan of a scan, as a plan file would.
+
+    Raises:
+        Usage: it is of a live scan.
+    """
+    from drydock.reclaim.plan_file import Request, plan_hash  # noqa: PLC0415 - a scan must start fast
+
+    if scan.live:
+        raise Usage("a live scan makes no plan: stop the engine, and plan anew")
+    made = scan.plan
+    return Request(made.root, made.now, made.policy, plan_hash(made))
+
+
+def undo(journal: RawPath) -> Run:
+    """Put back what a journal says was moved, and each edited database as it was before.
+
+    Args:
+        journal: path of the journal.
+
+    Raises:
+        EvidenceUnreadable: it is no journal, or its root is not there.
+        Refused: as for :func:`clean`.
+    """
+    from drydock.reclaim.journal import read_journal  # noqa: PLC0415 - a scan must not load what changes a store
+    from drydock.reclaim.undo import undo as undo_run  # noqa: PLC0415 - the same
+
+    found = read_journal(journal)
+    roots = [root for root in discover(found.root) if root.path == found.root]
+    if not roots:
+        raise EvidenceUnreadable(f"{shown(found.root)}: no containerd root")
+    refuse_if_used(roots[0])
+    with hold_store(roots[0], exclusive=True) as held:
+        # Something may have started since the first look.
+        refuse_if_used(roots[0])
+        return undo_run(found, held)
+
+
+def _hold_to_change(
+    stack: ExitStack, root: Root, now: UnixNano | None, policy: Policy | None, progress: Progress | None
+) -> Judged:
+    refuse_if_used(root)
+    judged = stack.enter_context(judge_root(root, now, policy=policy, progress=progress, exclusive=True))
+    # Something may have started since the first look; from here on the locks keep containerd itself out.
+    refuse_if_used(root)
+    return judged
+
+
+def carry_out(
+    parts: Iterable[tuple[Plan, Held, Store]],
+    *,
+    state: RawPath | None = None,
+    quarantine: RawPath | None = None,
+    progress: Progress | None = None,
+) -> list[Run]:
+    """Carry out the plans of several roots, each with its databases held exclusively, and with what it was made of.
+
+    Returns:
+        One run for each plan that is not empty. What goes wrong before anything was changed is raised for the first,
+        and a warning of its run for the others.
+    """
+    from drydock.model.runs import Run  # noqa: PLC0415 - a scan must start fast
+    from drydock.reclaim.execute import execute  # noqa: PLC0415 - a scan must not load what changes a store
+    from drydock.reclaim.plan_file import plan_hash  # noqa: PLC0415 - a scan must start fast
+
+    told = None if progress is None else partial(_tell, progress)
+    runs: list[Run] = []
+    for made, held, store in parts:
+        if made.is_empty:
+            continue
+        mark = plan_hash(made)
+        try:
+            run = execute(made, held, store, plan_hash=mark, state=state, quarantine=quarantine, told=told)
+        except DrydockError as error:
+            if not runs:
+                raise
+            # Of the roots before, something was changed: that must be told.
+            run = Run(made.root, None, "", warnings=[f"nothing was done: {error}"])
+        runs.append(run)
+    return runs
+
+
+def _parts(judged: list[Judged]) -> Iterator[tuple[Plan, Held, Store]]:
+    for each in judged:
+        yield each.scan.plan, each.held, each.scan.verdict.store
+
+
+def _tell(progress: Progress, _: Outcome) -> None:
+    progress("removed", 1)
+
+
+def _refuse_unknown(scans: list[Scan], policy: Policy | None) -> None:
+    """Refuse names that fit nothing anywhere: a mistyped name must not end in something being removed."""
+    if policy is None:
+        return
+    for name in policy.leases:
+        named = [holding for scan in scans for holding in scan.verdict.leases if holding.is_called(name)]
+        if not named:
+            raise Usage(f"there is no lease {shown(name)}")
+        if len(named) > 1:
+            several = ", ".join(f"{shown(each.ref.namespace)}/{shown(each.ref.key)}" for each in named)
+            raise Usage(f"there are {len(named)} leases {shown(name)}: {several}; name one with its namespace")
+    for name in policy.keep:
+        if not any(name in scan.plan.kept for scan in scans):
+            raise Usage(f"nothing here is called {shown(name)}, so it cannot be kept")

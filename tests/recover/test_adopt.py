@@ -1,0 +1,344 @@
+"""Blobs that lost their record: which get it back, what it says, and which do not; held against Go's reading."""
+
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+from tests.engines.images import Blob
+from tests.support import adoptable, gobbolt
+from tests.support.adoptable import IMAGE, NAME, NOW, blob_path, labels, lay_out, namespace, record, target, without
+from tests.support.documents import run
+from tests.support.faults import run_counted
+from tests.support.gowriting import go_time
+from tests.support.records import CONTENT, METADATA, nested, sequence
+from tests.support.trees import tree
+
+from drydock import recovery
+from drydock.model.plans import Status
+from drydock.model.times import parse_time
+
+pytestmark = pytest.mark.skipif(bool(gobbolt.why_not()), reason=gobbolt.why_not() or "Go is there")
+
+MANIFEST, CONFIG, ONE, TWO = IMAGE.blobs
+INDEX = "application/vnd.oci.image.index.v1+json"
+DRY = ("--adopt", "--now", NOW)
+
+
+def apply(root, *options, status=0):
+    """Repair with --adopt, under a state directory beside the root."""
+    state = root.parent / "state"
+    return run("repair", *DRY, "--apply", "--yes", "--state", state, *options, root, status=status)
+
+
+def show(root, status=2):
+    """The plan; it changes nothing."""
+    before = tree(root)
+    said = run("repair", *DRY, "--state", root.parent / "state", root, status=status)
+    assert tree(root) == before
+    return said
+
+
+def blobs(root, space=b"default"):
+    """The records of blobs, as Go reads them."""
+    return nested(root / METADATA)[b"v1"][space][b"content"][b"blob"]
+
+
+def made_now(blob, **more):
+    """A record that was made at the repair's time."""
+    time = go_time(parse_time(NOW.encode()) // 10**9)
+    return {**record(blob, **more), b"createdat": time, b"updatedat": time}
+
+
+@pytest.mark.parametrize(
+    "gone", [(TWO,), (CONFIG, ONE), (MANIFEST,), IMAGE.blobs], ids=["layer", "two", "manifest", "all"]
+)
+def test_what_lost_its_record_gets_it_back(tmp_path, gone):
+    """Whatever of an image is gone, down from its name: size, times and labels are as containerd writes them.
+
+    Sequences and all else stay, bbolt finds nothing wrong, the image that is whole is named, and undo takes it back.
+    """
+    root = lay_out(tmp_path / "root", {b"default": without(namespace(), *gone)})
+    before, files = gobbolt.dump(root / METADATA), tree(root / CONTENT)
+    said = show(root)
+    for blob in gone:
+        assert f"{blob.digest} (namespace default)" in said
+    assert NAME.decode() in said.partition("whole again")[2]
+    journal = re.search(r"journal: (\S+\.jsonl)", apply(root)).group(1)
+    expected = {blob.digest.encode(): record(blob) for blob in IMAGE.blobs}
+    expected[MANIFEST.digest.encode()] = record(MANIFEST, labels=labels())
+    expected |= {blob.digest.encode(): made_now(blob) for blob in gone}
+    if MANIFEST in gone:
+        expected[MANIFEST.digest.encode()] = made_now(MANIFEST, labels=labels())
+    assert blobs(root) == expected
+    assert gobbolt.check(root / METADATA) == (0, "")
+    assert sequence(root / METADATA, b"v1", b"default", b"content", b"blob") == 7
+    assert tree(root / CONTENT) == files
+    assert "nothing to mend" in run("repair", *DRY, "--state", tmp_path / "state", root, status=0)
+    run("undo", journal, status=0)
+    assert gobbolt.dump(root / METADATA) == before
+
+
+def test_without_the_option_nothing_is_put_in(tmp_path):
+    """A repair that was not asked to adopts nothing."""
+    root = lay_out(tmp_path / "root", {b"default": without(namespace(), TWO)})
+    before = gobbolt.dump(root / METADATA)
+    run("repair", "--now", NOW, "--apply", "--yes", "--state", tmp_path / "state", root, status=0)
+    assert gobbolt.dump(root / METADATA) == before
+
+
+def test_an_index_and_what_is_below_it(tmp_path):
+    """Manifests of an index are adopted too, with the labels of each kind; a platform that is not on disk is not."""
+    other = dataclasses.replace(IMAGE, command=("other",))
+    manifests = [MANIFEST.descriptor(platform={"os": "linux", "architecture": "amd64"}), other.manifest.descriptor()]
+    index = Blob(INDEX, json.dumps({"schemaVersion": 2, "manifests": manifests}).encode())
+    space = {b"content": {b"blob": {}}, b"images": {NAME: target(index)}}
+    root = lay_out(tmp_path / "root", {b"default": space}, (index, *IMAGE.blobs))
+    assert NAME.decode() in show(root).partition("whole again")[2]
+    apply(root)
+    children = {b"containerd.io/gc.ref.content.m.%d" % number: blob.digest.encode()
+                for number, blob in enumerate((MANIFEST, other.manifest))}  # fmt: skip
+    assert blobs(root) == {
+        index.digest.encode(): made_now(index, labels=children),
+        MANIFEST.digest.encode(): made_now(MANIFEST, labels=labels()),
+        **{blob.digest.encode(): made_now(blob) for blob in (CONFIG, ONE, TWO)},
+    }
+
+
+def test_each_namespace_for_itself(tmp_path):
+    """One has all records, one lost two, and one names nothing: only the second gets any."""
+    spaces = {b"a": namespace(), b"b": without(namespace(), CONFIG, TWO), b"c": {b"labels": {b"x": b"y"}}}
+    root = lay_out(tmp_path / "root", spaces)
+    apply(root)
+    assert blobs(root, b"a") == namespace()[b"content"][b"blob"]
+    assert blobs(root, b"b")[TWO.digest.encode()] == made_now(TWO)
+    assert nested(root / METADATA)[b"v1"][b"c"] == spaces[b"c"]
+
+
+def test_a_namespace_without_any_content(tmp_path):
+    """The buckets on the way are made, as containerd makes them."""
+    root = lay_out(tmp_path / "root", {b"default": {b"images": {NAME: target(MANIFEST)}}})
+    apply(root)
+    assert blobs(root)[MANIFEST.digest.encode()] == made_now(MANIFEST, labels=labels())
+    assert gobbolt.check(root / METADATA) == (0, "")
+
+
+def test_wrong_bytes_are_never_adopted(tmp_path):
+    """A blob of the right size with other bytes is said to be so, and its file goes: a pull would adopt it unread."""
+    root = lay_out(tmp_path / "root", {b"default": without(namespace(), ONE, TWO)})
+    data = bytearray(TWO.data)
+    data[600] ^= 1
+    blob_path(root, TWO).write_bytes(data)
+    said = show(root)
+    assert f"{TWO.digest} (namespace default): {MANIFEST.digest} names it, and its bytes do not hash" in said
+    assert "whole again" not in said
+    apply(root)
+    assert ONE.digest.encode() in blobs(root)
+    assert TWO.digest.encode() not in blobs(root)
+    assert not blob_path(root, TWO).exists()
+
+
+def test_a_size_that_its_manifest_does_not_say(tmp_path):
+    """The right bytes under the right name, and another size where they are named: of an image, and of a layer."""
+    spaces = {b"default": {b"content": {b"blob": {}}, b"images": {NAME: target(MANIFEST, size=7)}}}
+    root = lay_out(tmp_path / "root", spaces)
+    assert "names it with 7 bytes; the file has" in show(root, status=2)
+    lying = json.loads(MANIFEST.data)
+    lying["layers"][1]["size"] += 1
+    manifest = Blob(MANIFEST.media_type, json.dumps(lying).encode())
+    space = without(namespace(), MANIFEST, TWO)
+    space[b"content"][b"blob"][manifest.digest.encode()] = record(manifest, labels=labels())
+    space[b"images"] = {NAME: target(manifest)}
+    root = lay_out(tmp_path / "other", {b"default": space}, (manifest, *IMAGE.blobs))
+    before = gobbolt.dump(root / METADATA)
+    assert f"{TWO.digest} (namespace default)" in show(root, status=0).partition("not adopted")[2]
+    apply(root)
+    assert gobbolt.dump(root / METADATA) == before
+
+
+def test_what_its_manifest_has_no_label_for(tmp_path):
+    """The engine would collect it, with its file: it is said, and left."""
+    space = without(namespace(), TWO)
+    del space[b"content"][b"blob"][MANIFEST.digest.encode()][b"labels"][b"containerd.io/gc.ref.content.l.1"]
+    root = lay_out(tmp_path / "root", {b"default": space})
+    assert f"{MANIFEST.digest} names it, and has no label for it" in show(root, status=0)
+    apply(root)
+    assert TWO.digest.encode() not in blobs(root)
+
+
+@pytest.mark.parametrize("what", ["link", "folder", "fifo"])
+def test_what_is_no_file(tmp_path, what):
+    """A link to the right bytes, or anything else, under a blob's name is not opened, and gets no record."""
+    root = lay_out(tmp_path / "root", {b"default": without(namespace(), TWO)})
+    path = blob_path(root, TWO)
+    path.rename(tmp_path / "bytes")
+    {"link": lambda: path.symlink_to(tmp_path / "bytes"), "folder": path.mkdir, "fifo": lambda: os.mkfifo(path)}[what]()
+    show(root)
+    apply(root, status=2)
+    assert TWO.digest.encode() not in blobs(root)
+
+
+def test_a_blob_that_an_ingest_waits_for(tmp_path):
+    """A shared ingest of it stays as it is: the engine finds the blob there when it ends it."""
+    space = without(namespace(), TWO)
+    ingest = {b"ref": b"default/1/layer", b"expected": TWO.digest.encode(), b"expireat": go_time(2**33)}
+    space[b"content"][b"ingests"] = {b"layer": ingest}
+    root = lay_out(tmp_path / "root", {b"default": space})
+    apply(root)
+    content = nested(root / METADATA)[b"v1"][b"default"][b"content"]
+    assert content[b"blob"][TWO.digest.encode()] == made_now(TWO)
+    assert content[b"ingests"] == {b"layer": ingest}
+
+
+@pytest.mark.parametrize(("end", "there"), [(b"2030-01-01T00:00:00Z", True), (b"2020-01-01T00:00:00Z", False)])
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_manifest_that_only_a_lease_holds(tmp_path, end, there, flat):
+    """While the lease lasts what its manifest names is adopted; not once it ended, nor where it holds that flat."""
+    space = without(namespace(), TWO)
+    del space[b"images"]
+    marks = {b"containerd.io/gc.expire": end, **({b"containerd.io/gc.flat": b"yes"} if flat else {})}
+    lease = {b"createdat": go_time(adoptable.MADE), b"labels": marks, b"content": {MANIFEST.digest.encode(): b""}}
+    space[b"leases"] = {b"pull": lease}
+    root = lay_out(tmp_path / "root", {b"default": space})
+    apply(root)
+    assert (TWO.digest.encode() in blobs(root)) is (there and not flat)
+
+
+def test_what_is_no_document(tmp_path):
+    """A target that says it is a manifest, and is too large, cut short, or an index, is never adopted."""
+    for number, data in enumerate([
+        b'{"layers": [], "x": "' + b"x" * (9 << 20) + b'"}', b'{"layers": [', b'{"manifests": [], "layers": []}',
+        json.dumps({"manifests": [MANIFEST.descriptor()]}).encode(), b"[]",
+        json.dumps({"config": CONFIG.descriptor(), "layers": [{"digest": "sha256:short"}]}).encode(),
+    ]):  # fmt: skip
+        bad = Blob(MANIFEST.media_type, data)
+        space = {b"content": {b"blob": {}}, b"images": {NAME: target(bad)}}
+        root = lay_out(tmp_path / f"root{number}", {b"default": space}, (bad, *IMAGE.blobs))
+        assert f"{bad.digest} (namespace default)" in show(root).partition("not adopted")[2]
+        apply(root, status=2)
+        assert blobs(root) == {}
+
+
+def test_indexes_in_each_other(tmp_path):
+    """A chain of them without an end in sight is followed eight deep, and a second run goes on."""
+    chain = [MANIFEST]
+    for _ in range(12):
+        chain.append(Blob(INDEX, json.dumps({"manifests": [chain[-1].descriptor()]}).encode()))
+    space = {b"content": {b"blob": {}}, b"images": {NAME: target(chain[-1])}}
+    root = lay_out(tmp_path / "root", {b"default": space}, (*chain, CONFIG, ONE, TWO))
+    apply(root)
+    assert len(blobs(root)) == 8
+    apply(root)
+    assert len(blobs(root)) == 16
+
+
+def test_a_blob_that_changes_before_the_edit(tmp_path):
+    """What was hashed and is another file when the database is to be edited: nothing is put in, of anything."""
+    root = lay_out(tmp_path / "root", {b"default": without(namespace(), ONE, TWO)})
+    before = gobbolt.dump(root / METADATA)
+
+    def agree(repairs):
+        assert [each.ref.key for each in repairs[0].plan.adoptions] == sorted(
+            blob.digest.encode() for blob in (ONE, TWO)
+        )
+        os.utime(blob_path(root, TWO))
+        return True
+
+    (done,) = recovery.repair(
+        os.fsencode(root), agree=agree, adopt=True, apply=True, now=parse_time(NOW.encode()),
+        state=os.fsencode(tmp_path / "state"),
+    )  # fmt: skip
+    assert [each.status for each in done.edits] == [Status.FAILED]
+    assert "changed; no record was put in" in done.edits[0].detail
+    assert gobbolt.dump(root / METADATA) == before
+
+
+def test_many_at_once(tmp_path):
+    """Hundreds of records, over many pages of the database, in one edit."""
+    many = dataclasses.replace(
+        IMAGE, layers=tuple(Blob(ONE.media_type, b"%05d" % number * 100) for number in range(400))
+    )
+    space = {b"content": {b"blob": {}}, b"images": {NAME: target(many.manifest)}}
+    root = lay_out(tmp_path / "root", {b"default": space}, many.blobs)
+    apply(root)
+    assert len(blobs(root)) == 402
+    assert gobbolt.check(root / METADATA) == (0, "")
+    assert gobbolt.churn(root / METADATA, 1, 500) == ""
+
+
+def test_a_kill_anywhere_leaves_the_old_or_the_new(tmp_path):
+    """After each system call that changes something: the database is whole, and the next repair ends the same."""
+    spaces = {b"default": without(namespace(), MANIFEST, TWO)}
+    root = lay_out(tmp_path / "root", spaces)
+    command = ("repair", *DRY, "--apply", "--yes", "--state", tmp_path / "state", root)
+    old = gobbolt.dump(root / METADATA)
+    ended = run_counted(*command)
+    assert (ended.signal, ended.status) == (0, 0), ended.output
+    new, seen = gobbolt.dump(root / METADATA), set()
+    for number in range(1, len(ended.calls) + 1):
+        lay_out(root, spaces)
+        assert run_counted(*command, kill_after=number).signal == signal.SIGKILL
+        assert gobbolt.check(root / METADATA) == (0, "")
+        found = gobbolt.dump(root / METADATA)
+        assert found in {old, new}
+        seen.add(found)
+        run(*command, status=0)
+        assert gobbolt.dump(root / METADATA) == new
+    assert seen == {old, new}
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EROFS])
+def test_an_error_at_any_call_leaves_the_old_or_the_new(tmp_path, error):
+    """One call after the other fails: the outcome is told, the database is whole, and the next repair ends the same."""
+    spaces = {b"default": without(namespace(), MANIFEST, TWO)}
+    root = lay_out(tmp_path / "root", spaces)
+    command = ("repair", *DRY, "--apply", "--yes", "--state", tmp_path / "state", root)
+    old = gobbolt.dump(root / METADATA)
+    calls = run_counted(*command).calls
+    new = gobbolt.dump(root / METADATA)
+
+    def failing(at):
+        def hook(number, _):
+            if number == at:
+                raise OSError(error, os.strerror(error))
+
+        return hook
+
+    for number in range(1, len(calls) + 1):
+        lay_out(root, spaces)
+        ended = run_counted(*command, hook=failing(number))
+        assert "Traceback" not in ended.output
+        assert gobbolt.check(root / METADATA) == (0, "")
+        found = gobbolt.dump(root / METADATA)
+        assert found in {old, new}
+        assert found == new or ended.status != 0, (number, ended.output)
+        run(*command, status=0)
+        assert gobbolt.dump(root / METADATA) == new
+
+
+@pytest.mark.root
+def test_a_full_disk_changes_nothing(tmp_path):
+    """Without a block for the pages that it takes nothing is put in, and it is said; with room the next run does it."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", disk], check=True)
+    try:
+        root = lay_out(disk / "root", {b"default": without(namespace(), TWO)})
+        before = (root / METADATA).read_bytes()
+        with (disk / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        assert os.statvfs(disk).f_bavail == 0
+        options = ("repair", *DRY, "--apply", "--yes", "--state", tmp_path / "state", root)
+        assert "No space left" in run(*options, status=4)
+        assert (root / METADATA).read_bytes() == before
+        (disk / "ballast").unlink()
+        run(*options, status=0)
+        assert TWO.digest.encode() in blobs(root)
+    finally:
+        subprocess.run(["umount", disk], check=True)

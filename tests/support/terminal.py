@@ -1,0 +1,46 @@
+"""A command on a terminal of a given width, as somebody who sits before it has it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+
+def on_terminal(*arguments: str | Path, columns: int, errors: bool = False) -> tuple[str, int]:
+    """Run ``drydock`` on a terminal.
+
+    Args:
+        arguments: of the command.
+        columns: how wide the terminal is.
+        errors: whether stderr, and so the progress, goes there too.
+
+    Returns:
+        All that was written there, escape sequences and carriage returns included, and the exit status.
+    """
+    leader, follower = os.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
+    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):
+        environment.pop(name, None)
+    command = [sys.executable, "-m", "drydock", *map(str, arguments)]
+    with subprocess.Popen(
+        command, stdout=follower, stderr=follower if errors else subprocess.DEVNULL, env=environment
+    ) as process:
+        os.close(follower)
+        raw = b""
+        while part := _read(leader):
+            raw += part
+    os.close(leader)
+    return raw.decode().replace("\r\n", "\n"), process.returncode
+
+
+def _read(leader: int) -> bytes:
+    try:
+        return os.read(leader, 65536)
+    except OSError:  # EIO: nobody has the other end any more
+        return b""

@@ -1,0 +1,124 @@
+"""Verifying what a real containerd unpacked from layers that zstd's own command compressed."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from tests.engines.containerd import Containerd
+from tests.engines.images import Blob, write_archive
+from tests.engines.sandbox import Sandbox
+from tests.support.documents import run
+from tests.support.records import CONTENT
+from tests.support.rich import ZSTD, Rich, rich
+
+pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.slow]
+
+_OVERLAY = "io.containerd.snapshotter.v1.overlayfs/snapshots"
+
+
+def _import(tmp_path, image):
+    """A root into which containerd unpacked an image, with overlayfs."""
+    made = tmp_path / "var/lib/containerd"
+    made.mkdir(parents=True)
+    archive = tmp_path / "image.tar"
+    write_archive(archive, {"docker.io/library/rich:1": image})
+    with Sandbox(tmp_path) as sandbox, Containerd(sandbox, made, collect=False) as engine:
+        engine.ctr("images", "import", archive)
+        assert "+zstd" in engine.ctr_text("content", "get", image.manifest.digest)
+    return made
+
+
+@pytest.fixture
+def root(tmp_path):
+    """The same for the image of everything."""
+    return _import(tmp_path, rich(ZSTD))
+
+
+def _findings(root, tmp_path, *options, status):
+    said = run(
+        "verify", "--unpacked=content", "--format", "json", "--state", tmp_path / "state", *options, root, status=status
+    )
+    (found,) = json.loads(said)["roots"]
+    return found, {each["code"] for each in found["findings"] if each["severity"] != "note"}
+
+
+def test_what_was_unpacked_from_zstd(root, tmp_path):
+    """Every layer is compared, bytes too, and nothing is found; an emptied file is."""
+    found, codes = _findings(root, tmp_path, "--data", status=0)
+    assert codes == set()
+    assert (found["unpacked"]["done"], found["unpacked"]["not_comparable"]) == (3, 0)
+    (path,) = root.glob(f"{_OVERLAY}/*/fs/usr/lib/behind")
+    path.write_bytes(b"")
+    found, codes = _findings(root, tmp_path, status=2)
+    assert codes == {"snapshot-differs"}
+    assert "1 of them empty files that have bytes in the layer" in str(found["findings"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "size"])
+def test_a_damaged_layer(damage, root, tmp_path):
+    """A cut, a flipped byte, another content size: the blob is named, and the snapshot is not called damaged."""
+    blob = root / CONTENT / "blobs" / rich(ZSTD).layers[1].digest.replace(":", "/")
+    data = bytearray(blob.read_bytes())
+    if damage == "cut":
+        # Of the size that is recorded, so that only decoding tells.
+        data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
+    elif damage == "flipped":
+        data[len(data) // 2] ^= 0xFF
+    else:
+        data[6] ^= 0x01
+    blob.write_bytes(data)
+    found, codes = _findings(root, tmp_path, status=8)
+    assert codes == {"unreadable-layer"}
+    assert "drydock verify --data" in run("verify", "--unpacked", "--state", tmp_path / "other", root, status=8)
+    assert found["unpacked"]["done"] == 3
+    found, codes = _findings(root, tmp_path, "--data", status=2)
+    assert codes == {"corrupt-blob"}
+    assert blob.name in str(found["findings"])
+
+
+def test_without_a_decoder(root, tmp_path):
+    """Where no library decodes zstd, that is a note which names the extra; nothing is damage, and the status is 0."""
+    (path,) = root.glob(f"{_OVERLAY}/*/fs/usr/lib/behind")
+    path.write_bytes(b"")
+    script = (
+        "import sys\n"
+        "sys.modules['compression.zstd'] = sys.modules['backports.zstd'] = None\n"
+        "from drydock.__main__ import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", script, "verify", "--unpacked", "--state", tmp_path / "state", root]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    assert "pip install 'containerd-drydock[zstd]'" in said.stdout
+    assert "3 without a layer that can be compared" in said.stdout
+    assert "No damage found." in said.stdout
+
+
+def test_a_bomb(tmp_path):
+    """A layer of 512 MiB of zeros in 20 KiB: compared with what was unpacked, in little memory."""
+    plain = tmp_path / "plain.tar"
+    subprocess.run(
+        f"mkdir {tmp_path}/in && truncate -s 512M {tmp_path}/in/zeros && tar -C {tmp_path}/in -cf {plain} zeros",
+        shell=True, check=True,
+    )  # fmt: skip
+    small = subprocess.run(["zstd", "-q", "-c", plain], capture_output=True, check=True).stdout
+    assert len(small) < 1 << 16
+    digest = subprocess.run(["sha256sum", plain], capture_output=True, check=True, text=True).stdout.split()[0]
+    os.unlink(plain)
+    image = Rich((Blob("application/vnd.oci.image.layer.v1.tar+zstd", small),), diff_ids=(f"sha256:{digest}",))
+    root = _import(tmp_path, image)
+    script = (
+        "import resource, sys\n"
+        "from drydock.cli import main\n"
+        "try:\n"
+        "    main(sys.argv[1:])\n"
+        "finally:\n"
+        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    command = [sys.executable, "-c", script, "verify", "--unpacked", "--state", tmp_path / "state"]
+    said = subprocess.run([*command, root], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "1 looked at" in said.stdout
+    assert int(said.stdout.split()[-1]) < 150 << 10, "KiB"
