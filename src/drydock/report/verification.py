@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import drydock
-from drydock.model.findings import Finding, Severity
+from drydock.model.findings import Severity
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.text import shown
-from drydock.model.times import show_time
 from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, Verification
 from drydock.report.amounts import show_bytes, show_count
+from drydock.report.document import finding_document
+from drydock.report.head import head
 
 SCHEMA = "drydock.verify/1"
 
@@ -47,9 +47,7 @@ def verification_lines(roots: Sequence[Verification], where: RawPath | None) -> 
 def verification_document(roots: Iterable[Verification], now: UnixNano) -> Document:
     """One document for every root. Fields may be added, never changed."""
     return {
-        "schema": SCHEMA,
-        "drydock": drydock.__version__,
-        "now": show_time(now),
+        **head(SCHEMA, now),
         "roots": [
             {
                 "path": shown(root.root),
@@ -125,21 +123,7 @@ def _next(root: Verification, target: str) -> Iterator[str]:
 
 
 def _hit_document(hit: Hit) -> Document:
-    return {**_finding(hit.finding), "images": list(hit.images), "containers": list(hit.containers)}
-
-
-def _finding(finding: Finding) -> Document:
-    return {
-        "code": finding.code,
-        "severity": finding.severity.name.lower(),
-        "message": finding.message,
-        "file": shown(finding.place.file),
-        "page": finding.place.page,
-        "offset": finding.place.offset,
-        "bucket": [shown(part) for part in finding.place.bucket],
-        "subject": finding.subject,
-        "remedy": finding.remedy,
-    }
+    return {**finding_document(hit.finding), "images": list(hit.images), "containers": list(hit.containers)}
 
 
 def _image_document(image: ImageState) -> Document:
