@@ -91,7 +91,7 @@ def test_a_verification_of_everything():
     hits = [Hit(Finding("code", each, "message", place, "x", "y"), ("image",), ("box",)) for each in Severity]
     digest = Digest(b"sha256:" + b"0" * 64)
     platforms = tuple(Platform(digest, HOSTILE, state, (HOSTILE,), (digest,), (digest,)) for state in Completeness)
-    image = ImageState(HOSTILE, HOSTILE, digest, platforms)
+    image = ImageState(HOSTILE, HOSTILE, digest, platforms, (digest,))
     root = Verification(RawPath(b"/" + HOSTILE), hits, [image], Coverage(1, 2, 3, 4, 5), Coverage(), "why", ["warning"])
     document = json.loads(json.dumps(verification_document([root], NOW)))
     check = validator("verify")
