@@ -147,6 +147,19 @@ def test_verify_names_the_index_first(tmp_path):
     assert "never fetched" not in text
 
 
+def test_a_question_does_not_mix_into_a_document(tmp_path):
+    """--apply without --yes is refused where a document or a file is asked for, and where that cannot be written."""
+    root = lay_out(tmp_path / "root", {b"default": without(namespace(), TWO)})
+    before = gobbolt.dump(root / METADATA)
+    for options in (["--format", "json"], ["-o", tmp_path / "text"], ["--format", "json", "-o", tmp_path / "text"]):
+        assert run("repair", *DRY, "--apply", *options, root, status=16) == ""
+    assert apply(root, "--format", "json", "-o", tmp_path / "nowhere/file", status=4) == ""
+    assert gobbolt.dump(root / METADATA) == before
+    assert apply(root, "-o", tmp_path / "text") == ""
+    assert TWO.digest in (tmp_path / "text").read_text().partition("journal:")[0]
+    assert blobs(root)[TWO.digest.encode()] == made_now(TWO)
+
+
 def test_without_the_option_nothing_is_put_in(tmp_path):
     """A repair that was not asked to adopts nothing."""
     root = lay_out(tmp_path / "root", {b"default": without(namespace(), TWO)})
