@@ -16,7 +16,7 @@ from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.records import Image
 from drydock.model.verifications import Completeness, ImageState, Platform, Unpacked
 from drydock.verdict.blindness import backend_blindness, edit_blindness
-from drydock.verdict.graph import Node
+from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach, is_damaged
 from drydock.verdict.labels import child_labels, is_parent
 from drydock.verdict.reach import mark
@@ -24,9 +24,9 @@ from drydock.verdict.reach import mark
 
 def list_image_blobs(verdict: Verdict, reached: Reach) -> list[BlobFile]:
     """The blobs whose documents :class:`Images` wants to be read, each once."""
-    nodes = mark(reached.graph, [Node(image.ref) for image in verdict.store.metadata.images])
+    nodes = mark(reached.graph, [image.ref for image in verdict.store.metadata.images])
     files = verdict.store.content.blobs
-    wanted = dict.fromkeys(Digest(node.ref.key) for node in nodes if node.ref.kind is Kind.BLOB)
+    wanted = dict.fromkeys(Digest(ref.key) for ref in map(visited, nodes) if ref.kind is Kind.BLOB)
     return [files[digest] for digest in wanted if digest in files]
 
 
@@ -36,7 +36,6 @@ class Images:
     def __init__(self, verdict: Verdict, reached: Reach, documents: Documents) -> None:
         self._verdict = verdict
         self._reached = reached
-        self._kept: set[Ref] | None = None
         self._documents = documents.found
         self._blobs: dict[Ref, StoreObject] = {}
         self._snapshots: dict[tuple[bytes, bytes, bytes], StoreObject] = {}
@@ -134,9 +133,7 @@ class Images:
 
     def _is_kept(self, ref: Ref) -> bool:
         """Whether the collector would keep a record of it, and whether it can be put in."""
-        if self._kept is None:
-            self._kept = set() if edit_blindness(self._verdict.store) else set(self._reached.refs())
-        return ref in self._kept
+        return ref in self._reached and not edit_blindness(self._verdict.store)
 
     def _platform(self, namespace: bytes, digest: Digest, platform: bytes) -> Platform:
         blob = self._blobs.get(Ref(Kind.BLOB, namespace, digest))
