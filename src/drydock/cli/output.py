@@ -38,6 +38,19 @@ def open_output(path: str | None) -> Iterator[TextIO]:
         raise ActionFailed(f"{shown(os.fsencode(path))}: {error.strerror}") from error
 
 
+def check_output(path: str | None) -> None:
+    """See that :func:`open_output` can write ``path``, before something is done that has to be told.
+
+    Raises:
+        ActionFailed: its folder is not there or cannot be written to, or it is a folder itself.
+    """
+    if path is None or path == "-":
+        return
+    place = os.path.realpath(path)
+    if os.path.isdir(place) or not os.access(os.path.dirname(place), os.W_OK):
+        raise ActionFailed(f"{shown(os.fsencode(path))}: cannot be written")
+
+
 @contextmanager
 def open_binary(path: str | None) -> Iterator[IO[bytes]]:
     """stdout, or the file ``path`` written anew, for bytes.
