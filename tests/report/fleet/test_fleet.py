@@ -1,10 +1,9 @@
 """Questions over many hosts: the answers are those of plain sums over the documents, whatever form they came in."""
 
 import json
-import resource
+import os
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
@@ -202,7 +201,7 @@ def test_without_the_extra_it_says_what_to_install(folder, monkeypatch):
 
 @pytest.mark.slow
 def test_two_thousand_hosts(tmp_path):
-    """In less than 30 s and 1 GB, as JSON and as Parquet."""
+    """In less than 30 s and 1 GB, as JSON and as Parquet. Of the processor: others may have the machine meanwhile."""
     for number in range(2000):
         document = host_document(number)
         if number % 2:
@@ -211,11 +210,11 @@ def test_two_thousand_hosts(tmp_path):
             with (tmp_path / f"{number}.parquet").open("wb") as file:
                 write_parquet(document_rows(document), file)
     command = [sys.executable, "-m", "drydock", "fleet", "--format", "json", str(tmp_path)]
-    before = time.monotonic()
-    done = subprocess.Popen(command, stdout=subprocess.PIPE)
-    output, _ = done.communicate()
-    seconds = time.monotonic() - before
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as done:
+        output = done.stdout.read()
+        _, status, used = os.wait4(done.pid, 0)
+        done.returncode = os.waitstatus_to_exitcode(status)
+    seconds, peak = used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
     assert done.returncode == 0
     found = json.loads(output)
     assert found["hosts"] == 2000
