@@ -88,13 +88,20 @@ class Adoption(NamedTuple):
     """Of the file, from before it was hashed."""
     labels: tuple[tuple[bytes, bytes], ...]
     """As the engine would have written them, by name."""
+    made: UnixNano
+    """The time that the record says it was made at."""
     why: str
     """One shown line."""
 
-    def record(self, now: UnixNano) -> Blob:
-        """The record, made at ``now``."""
+    def record(self) -> Blob:
+        """The record."""
         return Blob(
-            self.ref.namespace, Digest(self.ref.key), self.expect.size, dict(self.labels), created=now, updated=now
+            self.ref.namespace,
+            Digest(self.ref.key),
+            self.expect.size,
+            dict(self.labels),
+            created=self.made,
+            updated=self.made,
         )
 
 

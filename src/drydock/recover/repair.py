@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from drydock.model.data import RowKind
 from drydock.model.errors import Usage
@@ -104,7 +105,10 @@ class _Repairer:
         records: dict[Ref, str] = {}
         rows: dict[RowName, str] = {}
         mended: set[int] = set()
-        for family in Families(self._verdict, self._wrong):
+        adopted = {each.ref for each in self._adopted.adoptions}
+        for damaged in Families(self._verdict, self._wrong):
+            # Its bytes were hashed, so what is wrong is another namespace's record of it.
+            family = replace(damaged, refs=tuple(ref for ref in damaged.refs if ref not in adopted))
             reason = self._blind or self._loss(family)
             if reason:
                 found = family.found
