@@ -27,5 +27,6 @@ def memory(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]
         "",
         f"Wanted: at most 250 MB with {blobs[-1]:,} blobs, and flat in the number of files:",
         f"there the largest is {max(peaks['files']) / min(peaks['files']):.2f} x the smallest. A worker's is its own.",
+        ruler.growth("the peak with the blobs", blobs, peaks["blobs"], "MB"),
     ]
     return "Peak memory of a scan", lines

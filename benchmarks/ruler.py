@@ -56,7 +56,7 @@ def run(command: Sequence[str], *, fine: Sequence[int] = (0,), text: bytes | Non
         output = said.read()
     if process.returncode not in fine:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {output.decode(errors='replace')}")
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000), output
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6), output
 
 
 def race(

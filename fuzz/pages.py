@@ -14,6 +14,7 @@ META = struct.Struct("<IIIIQQQQQ")
 _SIZE = 16
 _CHECKED = META.size
 _LEAF_PAGE = 2
+_MAGIC, _VERSION = 0xED0CDAED, 2
 _OFFSET, _PRIME = 14695981039346656037, 1099511628211
 
 
@@ -41,6 +42,13 @@ def page_size(data: bytes) -> int:
     return size if size in {1024 << power for power in range(7)} else 1024
 
 
+def _meta(data: bytes, at: int) -> tuple[int, ...] | None:
+    """The numbers of a meta that counts (bbolt meta.go Validate, v1.3.11)."""
+    meta: tuple[int, ...] = META.unpack_from(data, at)
+    (total,) = struct.unpack_from("<Q", data, at + _CHECKED)
+    return meta if meta[:2] == (_MAGIC, _VERSION) and total == fnv1a(data[at : at + _CHECKED]) else None
+
+
 def checked(data: bytes | bytearray) -> bytes:
     """The file with checksums that fit both metas, where the file is long enough to have them."""
     fixed = bytearray(data)
@@ -62,9 +70,9 @@ class File:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.size = page_size(data)
-        metas = [META.unpack_from(data, index * self.size + _SIZE) for index in (0, 1)]
+        metas = [_meta(data, index * self.size + _SIZE) for index in (0, 1)]
         # A meta of another page size than its file's is none that counts, whatever its checksum.
-        newest = max((meta for meta in metas if meta[2] == self.size), key=lambda meta: meta[8])
+        newest = max((meta for meta in metas if meta and meta[2] == self.size), key=lambda meta: meta[8])
         self.high_water: int = newest[7]
         self.pages: set[int] = set()
         self.numbers: list[Number] = []

@@ -5,9 +5,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import chain
+from typing import Final
 
 from bbolt_reader.page import HEADER, PAGE_LEAF
 from bbolt_reader.tree import MAX_DEPTH, Loaded, Tree
+
+_INLINE: Final = bytes(8)
+"""Begins the value of an inline bucket: root 0."""
+_COUNT: Final = HEADER + 10
+"""Byte of an inline bucket's value where its page's count is."""
 
 
 class Bucket:
@@ -16,16 +22,11 @@ class Bucket:
     Any method may raise :class:`~bbolt_reader.errors.BoltError`, also while an iterator of it is read.
 
     Attributes:
-        root: the page its tree starts at; 0 where it is inline.
-        sequence: the last number its NextSequence gave out.
         offset: byte of the file its header lies at.
         tree: the pages it is part of.
     """
 
-    root: int
-    sequence: int
-
-    __slots__ = ("_depth", "_key", "_parent", "_value", "offset", "root", "sequence", "tree")
+    __slots__ = ("_depth", "_key", "_parent", "_value", "offset", "tree")
 
     def __init__(  # noqa: PLR0917  by position: made once per record, where names cost a tenth of the time
         self, tree: Tree, parent: Bucket | None, key: bytes, depth: int, value: bytes, offset: int
@@ -36,10 +37,19 @@ class Bucket:
         self._depth = depth
         self._value = value
         self.offset = offset
-        self.root, self.sequence = tree.bucket(value)
 
     def __repr__(self) -> str:
         return f"Bucket(path={self.path!r}, root={self.root})"
+
+    @property
+    def root(self) -> int:
+        """The page its tree starts at; 0 where it is inline."""
+        return int(self.tree.bucket(self._value)[0])
+
+    @property
+    def sequence(self) -> int:
+        """The last number its NextSequence gave out."""
+        return int(self.tree.bucket(self._value)[1])
 
     @property
     def path(self) -> tuple[bytes, ...]:
@@ -53,12 +63,32 @@ class Bucket:
 
     def items(self) -> Iterator[tuple[bytes, bytes | Bucket]]:
         """All keys, each with its value or the bucket it names."""
-        if not self.root:
-            return self.entries(self.inline())
-        page = self.tree.load(self.root, self.offset)
+        tree, value = self.tree, self._value
+        if value.startswith(_INLINE):
+            # The hot path: what a header and elements like these say was checked when they were first met.
+            after = (
+                HEADER + HEADER + HEADER * (value[_COUNT] | value[_COUNT + 1] << 8) if len(value) > _COUNT + 1 else 0
+            )
+            known = tree.inlines.get(value[HEADER:after])
+            if known is None:
+                return self._first_of_its_kind(value[HEADER:after])
+            unpack, size, _ = known
+            if after + size > len(value):
+                raise tree.corrupt("entries that lead out of their page", self.offset + HEADER)
+            fields = iter(unpack(value, after))
+            return zip(fields, fields)  # noqa: B905 - a keyword costs more than the zip
+        page = tree.load(tree.bucket(value)[0], self.offset)
         if page[0] == PAGE_LEAF:
             return self.entries(page)
-        return chain.from_iterable(map(self.entries, self.tree.leaves(page)))
+        return chain.from_iterable(map(self.entries, tree.leaves(page)))
+
+    def _first_of_its_kind(self, kind: bytes) -> Iterator[tuple[bytes, bytes | Bucket]]:
+        """The entries of an inline bucket, checked in full; ``kind`` is its page's header and elements."""
+        found = self.entries(self.inline())
+        shape = self.tree.shapes.get(kind[HEADER:])
+        if shape is not None:
+            self.tree.inlines[kind] = shape
+        return found
 
     def buckets(self) -> Iterator[tuple[bytes, Bucket]]:
         """The keys that name buckets, with these."""
@@ -136,7 +166,7 @@ class Bucket:
         if not buckets:
             return zip(fields, fields)  # noqa: B905 - a keyword costs more than the zip
         depth = self._depth + 1
-        if not self.root or depth > MAX_DEPTH:
+        if self._value.startswith(_INLINE) or depth > MAX_DEPTH:
             raise tree.corrupt("a bucket in an inline bucket, or too deep", base + start)
         entries: list[tuple[bytes, bytes | Bucket]] = list(zip(fields, fields))  # noqa: B905 - the same
         offset = base + after

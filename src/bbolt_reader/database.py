@@ -55,19 +55,20 @@ class Database:
             raise
 
     @classmethod
-    def from_fd(cls, fd: int, name: bytes, *, mapped: bool = True) -> Database:
+    def from_fd(cls, fd: int, name: bytes, *, mapped: bool = True, bounded: bool = False) -> Database:
         """Read a file that is open already, and stays so when this database is closed.
 
         Args:
             fd: a descriptor that can be read.
             name: what errors call the file.
             mapped: as for :meth:`open`.
+            bounded: keep the mapping small, whatever the file's size; see Source.
 
         Raises:
             Unreadable: it cannot be read.
             NotBolt: neither of its metas is valid.
         """
-        return cls(Source(fd, name, owned=False, mapped=mapped))
+        return cls(Source(fd, name, owned=False, mapped=mapped, bounded=bounded))
 
     def __enter__(self) -> Database:
         return self
@@ -83,6 +84,7 @@ class Database:
 
     def release(self) -> None:
         """Give back the memory that reading took: the file stays open, and in the page cache."""
+        self.root.tree.forget()
         self.source.release()
 
     def root_of(self, meta: Meta) -> Bucket:

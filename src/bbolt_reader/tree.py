@@ -64,6 +64,7 @@ class Tree:
         "bucket",
         "gaps",
         "header",
+        "inlines",
         "leaf",
         "meta",
         "page_size",
@@ -80,6 +81,8 @@ class Tree:
         self.branch = formats().branch.iter_unpack
         self.leaf = formats().leaf.iter_unpack
         self.shapes: dict[bytes, Shape] = {}
+        self.inlines: dict[bytes, Shape] = {}
+        """The same of inline buckets' pages, by header and elements; none of them has a bucket in it."""
         # bbolt leaves no byte between entries (node.write of v1.3.6): where there is one, an element is not what it
         # was, as when a count was too small. Pages of one shape are looked at once, so this tells of some, not of all.
         self.gaps: set[int] = set()
@@ -240,6 +243,11 @@ class Tree:
         elements = data[first:after]
         shape = self.shapes.get(elements) or self.shape(elements, end - after, base + first)
         return after + shape.size
+
+    def forget(self) -> None:
+        """Give back the memory that shapes take: those met later are worked out again."""
+        self.shapes.clear()
+        self.inlines.clear()
 
     def note_gap(self, offset: int) -> None:
         """Remember an element that does not start where the one before it ends, or that should have been the last."""

@@ -280,3 +280,19 @@ def test_the_newer_valid_meta_counts(tmp_path):
         with Database.open(path) as database:
             assert (database.meta.index, database.meta.txid) == (1 - txid % 2, txid - 1)
             assert not database.metas[layout.newest].valid
+
+
+def test_an_inline_bucket_like_another_but_shorter(tmp_path):
+    """What was checked once of a kind of bucket says nothing of how long the next one's value is."""
+    path = tmp_path / "db"
+    boltwriter.write(path, {b"one": {b"key": b"value", b"more": b"data"}})
+    with Database.open(path) as database:
+        whole = database.root.bucket(b"one")
+        assert whole is not None
+        value = whole._value
+        for _ in range(2):
+            assert list(whole.items()) == [(b"key", b"value"), (b"more", b"data")]
+        for length in range(HEADER, len(value)):  # an entry with less is no bucket
+            cut = Bucket(database.root.tree, database.root, b"one", 1, value[:length], whole.offset)
+            with pytest.raises(Corrupt):
+                list(cut.items())

@@ -87,3 +87,20 @@ def test_a_released_database_is_read_again(tmp_path):
         database.release()
         assert [dict(bucket.items()) for _, bucket in database.root.buckets()] == first
         assert len(first[0]) == 2000
+
+
+def test_a_bounded_source_stays_small_in_any_order(large):
+    """From the end to the beginning, which gives nothing back in between: what is not mapped is read, and right."""
+    source = Source.open(bytes(large), mapped=True)
+    bounded = Source(os.open(large, os.O_RDONLY), bytes(large), owned=True, mapped=True, bounded=True)
+    before, most = resident(), 0
+    for offset in range(bounded.size - MIB, -1, -MIB):
+        buffer, start = bounded.window(offset, 4096, 0)
+        assert buffer[start : start + 4096] == b"x" * 4096
+        most = max(most, resident())
+    bounded.close()
+    assert most - before <= (RESIDENT + 8) * MIB
+    for offset in range(source.size - MIB, -1, -MIB):
+        source.window(offset, 4096, 0)
+    assert resident() - before > 2 * RESIDENT * MIB
+    source.close()

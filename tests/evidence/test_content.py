@@ -11,10 +11,9 @@ import pytest
 from tests.support.privilege import needs_root
 
 from drydock.evidence import content as reader
-from drydock.evidence.content import CONTENT, read_content
-from drydock.model.data import BlobClass
+from drydock.evidence.content import read_content
 from drydock.model.findings import Severity
-from drydock.model.names import RawPath
+from drydock.model.names import CONTENT, RawPath
 
 NAME = sha256(b"ns/1/ref").hexdigest()
 
@@ -65,7 +64,6 @@ def test_blobs_of_every_algorithm(root):
         info = os.lstat(os.fsencode(root) + b"/" + blob.path)
         assert (blob.size, blob.allocated) == (info.st_size, info.st_blocks * 512)
         assert (blob.fingerprint.inode, blob.fingerprint.ctime_ns) == (info.st_ino, info.st_ctime_ns)
-        assert blob.kind is BlobClass.BLOB
     assert (found.complete, found.findings) == (True, [])
 
 
@@ -95,7 +93,6 @@ def test_what_is_no_blob_is_damage_and_never_a_blob(root, kind):
     assert found.findings[0].remedy
     assert found.findings[0].message.isprintable()
     (junk,) = found.junk
-    assert junk.kind is BlobClass.JUNK
     assert junk.path.endswith(os.fsencode(place.name))
     assert junk.allocated >= size
     assert found.complete

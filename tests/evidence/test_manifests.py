@@ -12,7 +12,7 @@ from drydock.evidence import manifests
 from drydock.evidence.manifests import parse_document, read_documents
 from drydock.model.data import BlobFile, Fingerprint
 from drydock.model.documents import Config, Descriptor, Index, Manifest
-from drydock.model.names import is_digest
+from drydock.model.names import CONTENT, is_digest
 
 ONE, TWO = "sha256:" + "1" * 64, "sha512:" + "2" * 128
 WORDS = ("manifests", "layers", "config", "rootfs", "diff_ids", "digest", "size", "mediaType", "platform", "os",
@@ -32,15 +32,13 @@ VALUES = st.recursive(
 @pytest.fixture
 def place(tmp_path):
     """Gives a blob with some bytes, under a digest that fits or under another."""
-    folder = tmp_path / "blobs"
-    folder.mkdir()
+    folder = tmp_path / os.fsdecode(CONTENT) / "blobs/sha256"
+    folder.mkdir(parents=True)
 
     def put(raw, name=None):
         name = hashlib.sha256(raw).hexdigest() if name is None else name
         (folder / name).write_bytes(raw)
-        return BlobFile(
-            b"sha256:" + name.encode(), b"blobs/" + name.encode(), len(raw), 0, Fingerprint(0, 0, 0, 0, 0, 0)
-        )
+        return BlobFile.of(b"sha256:" + name.encode(), Fingerprint(0, 0, 0, len(raw), 0, 0), 0)
 
     return put
 

@@ -1,5 +1,8 @@
 """Plans of small made-up stores: what goes, what is withheld and why; by a model of containerd's collector."""
 
+import hashlib
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +15,8 @@ from drydock.model.policies import EndLeases, Policy
 from drydock.model.records import Ingest
 from drydock.model.roots import Owners
 from drydock.reclaim.plan import make_plan
-from drydock.reclaim.plan_file import plan_document, plan_hash, plans_document, read_requests
+from drydock.reclaim.plan_file import plan_document, plan_hash, plans_document, plans_stream, read_requests
+from drydock.report.indented import indented
 from drydock.verdict.judge import judge
 
 OVER = b"overlayfs"
@@ -125,14 +129,15 @@ def test_the_document_comes_back_and_its_hash_stays():
     odd = lease(b"\xff\n\x1b[31m", LATER, blobs=[digest(1)])
     policy = Policy(EndLeases.OWNERLESS, 7, (b"\xff\n\x1b[31m",), (digest(2),))
     made = plan(store(odd, blob(digest(1)), blob(digest(2)), files=[digest(1), digest(2)]), policy)
-    import json
-
     text = json.dumps(plans_document([made]))
     assert "\x1b" not in text
     (request,) = read_requests(text, "plan")
     assert (request.root, request.now, request.policy, request.hash) == (made.root, NOW, policy, plan_hash(made))
     assert plan_hash(made._replace(removals=made.removals[:0])) != request.hash
     assert plan_document(made)["bytes"] == 4096
+    canonical = json.dumps(plan_document(made), sort_keys=True, separators=(",", ":"))
+    assert plan_hash(made) == hashlib.sha256(canonical.encode()).hexdigest()
+    assert "".join(indented(plans_stream([made]))) == json.dumps(plans_document([made]), indent=1, ensure_ascii=False)
 
 
 def build(world):

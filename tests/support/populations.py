@@ -109,9 +109,8 @@ def _digest(of: bytes) -> Digest:
 
 
 def _file(of: bytes, size: int) -> BlobFile:
-    path = RawPath(b"io.containerd.content.v1.content/blobs/" + of.replace(b":", b"/"))
-    last_month = _with(FINGERPRINT, mtime_ns=NOW - 30 * _DAY)
-    return BlobFile(Digest(of), path, size, -(-size // 4096) * 4096, last_month)
+    last_month = _with(FINGERPRINT, size=size, mtime_ns=NOW - 30 * _DAY)
+    return BlobFile.of(Digest(of), last_month, -(-size // 4096) * 4096)
 
 
 def _born(record, came: UnixNano):

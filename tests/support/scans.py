@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.support.values import FINGERPRINT, NOW, blob, digest, image, lease, snapshot, store
 
-from drydock.model.data import BlobClass, BlobFile
+from drydock.model.data import Junk
 from drydock.model.findings import Finding, Place, Severity
-from drydock.model.names import Digest, RawPath
+from drydock.model.names import RawPath
 from drydock.model.policies import Policy
 from drydock.model.scans import Scan
 from drydock.model.store import Store
@@ -38,7 +38,7 @@ def scan_of_everything(name: bytes = HOSTILE, *, complete: bool = True, inventor
         complete=complete,
     )
     junk = RawPath(b"io.containerd.content.v1.content/blobs/sha256/" + name.replace(b"/", b"_"))
-    read.content.junk.append(BlobFile(Digest(name), junk, 3, 4096, FINGERPRINT, BlobClass.JUNK))
+    read.content.junk.append(Junk(junk, 4096, FINGERPRINT))
     for severity in Severity:
         place = Place(RawPath(b"/store/" + name), 3, 4096, (b"v1", name))
         read.findings.append(

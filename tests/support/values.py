@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from drydock.model.data import BlobFile, Content, Fingerprint
-from drydock.model.names import Digest, RawPath, UnixNano
+from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
 from drydock.model.records import Blob, Image, Lease, Metadata, Snapshot
 from drydock.model.roots import Engine, Owners, Root
 from drydock.model.store import Store
@@ -25,7 +25,7 @@ def image(target: Digest, *, name: bytes = b"docker.io/library/x:1", labels=None
 
 def blob(of: Digest, labels=None, *, size: int = 3, namespace: bytes = NS) -> Blob:
     """A blob record."""
-    return Blob(namespace, of, size, labels or {})
+    return Blob(Ref(Kind.BLOB, namespace, of), size, labels or {})
 
 
 def snapshot(key: bytes, parent: bytes = b"", labels=None, *, namespace: bytes = NS, snapshotter=b"overlayfs"):
@@ -64,7 +64,6 @@ def store(*records, files=(), owners: Owners | None = None, backends=None, compl
         metadata.namespaces.setdefault(record.namespace, {})
     content = Content()
     for of in files:
-        path = RawPath(b"io.containerd.content.v1.content/blobs/" + of.replace(b":", b"/"))
-        content.blobs[of] = BlobFile(of, path, 3, 4096, FINGERPRINT)
+        content.blobs[of] = BlobFile.of(of, FINGERPRINT, 4096)
     root = Root(RawPath(b"/store"), Engine.CONTAINERD)
     return Store(root, metadata, content, backends or {}, owners or Owners(), "recorded", "size")

@@ -191,6 +191,6 @@ def test_ending_a_lease_marks_again_without_it():
     """What the plan asks: the same store as if a lease were gone."""
     held = lease(b"l", PULL, blobs=[digest(1)])
     found = store(held, blob(digest(1)))
-    assert reach(found, NOW).states()[Ref(Kind.BLOB, b"moby", digest(1))][0] is State.LEASED
-    assert Ref(Kind.BLOB, b"moby", digest(1)) not in reach(found, NOW, [held.ref]).states()
+    assert reach(found, NOW).holders(Ref(Kind.BLOB, b"moby", digest(1)))[0] is State.LEASED
+    assert Ref(Kind.BLOB, b"moby", digest(1)) not in reach(found, NOW, [held.ref])
     assert reach(found, NOW).classes[held.ref][0] is LeaseClass.TEMPORARY

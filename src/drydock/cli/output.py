@@ -56,10 +56,10 @@ def open_binary(path: str | None) -> Iterator[IO[bytes]]:
 
 
 def print_json(document: dict[str, Any], file: TextIO) -> None:
-    """One document, indented."""
-    import json  # noqa: PLC0415 - a start without a document must not pay for it
+    """One document, indented; where it has an iterator, a list is written as it comes."""
+    from drydock.report.indented import indented  # noqa: PLC0415 - a start without a document must not pay for it
 
-    json.dump(document, file, indent=1, ensure_ascii=False)
+    file.writelines(indented(document))
     file.write("\n")
 
 

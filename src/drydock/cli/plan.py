@@ -34,13 +34,13 @@ def plan(
     removed with its bytes, why, and what is kept and why. Exit status as scan's.
     """
     from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.reclaim.plan_file import plans_document  # noqa: PLC0415 - the same
+    from drydock.reclaim.plan_file import plans_stream  # noqa: PLC0415 - the same
     from drydock.report.cleaning import plan_lines  # noqa: PLC0415 - the same
 
     with show_progress() as progress:
         scans = removal.plan(where, policy=make_policy(**policy), now=now, progress=progress)
     with open_output(output) as file:
-        print_json(plans_document([found.plan for found in scans]), file)
+        print_json(plans_stream(found.plan for found in scans), file)
     if output not in (None, "-"):
         for found in scans:
             for line in plan_lines(found.plan):

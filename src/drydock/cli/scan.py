@@ -83,7 +83,6 @@ def scan(
     freed now, 2 damage, 8 something could not be read; they add up.
     """
     from drydock.pipeline import scan as run  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.report.document import scan_document, scan_lines  # noqa: PLC0415 - the same
 
     named = holders or form in ("tree", "markdown", "html", "prometheus", "parquet")
     began = time.monotonic()
@@ -100,6 +99,7 @@ def scan(
         )
     name = shown(os.fsencode(os.uname().nodename if host is None else host))
     if form == "parquet":
+        from drydock.report.document import scan_document  # noqa: PLC0415 - only what is asked for is loaded
         from drydock.report.parquet import write_parquet  # noqa: PLC0415 - only what is asked for is loaded
         from drydock.report.rows import document_rows  # noqa: PLC0415 - the same
 
@@ -120,8 +120,12 @@ def scan(
 
             file.writelines(line + "\n" for line in metric_lines(scans, now, time.monotonic() - began))
         elif form == "json":
-            print_json(scan_document(scans, now, name), file)
+            from drydock.report.document import scan_stream  # noqa: PLC0415 - only what is asked for is loaded
+
+            print_json(scan_stream(scans, now, name), file)
         elif form == "jsonl":
+            from drydock.report.document import scan_lines  # noqa: PLC0415 - only what is asked for is loaded
+
             print_lines(scan_lines(scans, now, name), file)
         else:
             file.writelines(_text(form, scans, now, where))

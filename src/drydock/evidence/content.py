@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 
 from drydock.evidence.directory import fingerprint, folder, names, open_folder
 from drydock.evidence.file import NotRegular, TooLarge, read_regular
 from drydock.evidence.sizes import Measure
-from drydock.model.data import BlobClass, BlobFile, Content, IngestDirectory
+from drydock.model.data import BlobFile, Content, IngestDirectory, Junk
 from drydock.model.findings import Finding, Place, Severity
-from drydock.model.names import Digest, RawPath, UnixNano, is_digest
+from drydock.model.names import CONTENT, Digest, RawPath, UnixNano, is_digest
 from drydock.model.text import shown
 from drydock.model.times import parse_time
 
-CONTENT = b"io.containerd.content.v1.content"
 _ALGORITHMS = (b"sha256", b"sha384", b"sha512")
 _INGEST_FILES = frozenset((b"data", b"ref", b"startedat", b"updatedat", b"total", b"startedat.tmp", b"updatedat.tmp"))
 _REF_LIMIT = 1 << 20
@@ -29,7 +28,7 @@ _BLOCK = 512
 def read_content(
     root: RawPath,
     progress: Callable[[int], None] | None = None,
-    known: Collection[Digest] = (),
+    known: Mapping[Digest, Digest] | None = None,
     *,
     live: bool = False,
 ) -> Content:
@@ -38,7 +37,7 @@ def read_content(
     Args:
         root: absolute path of the containerd root.
         progress: called with the number of entries seen since its last call.
-        known: digests that records name: one that a file has too is kept in memory once.
+        known: digests that records name, each by itself: one that a file has too is kept in memory once.
         live: an engine may be at work: what goes while it is read is not there.
     """
     return _Reader(root, progress, known, live=live).read()
@@ -48,9 +47,14 @@ class _Reader:
     """Lists one content store."""
 
     def __init__(
-        self, root: RawPath, progress: Callable[[int], None] | None, known: Collection[Digest], *, live: bool
+        self,
+        root: RawPath,
+        progress: Callable[[int], None] | None,
+        known: Mapping[Digest, Digest] | None,
+        *,
+        live: bool,
     ) -> None:
-        self._known = dict(zip(known, known, strict=True))
+        self._known = known or {}
         self._root = root
         self._live = live
         self._content = Content()
@@ -80,7 +84,7 @@ class _Reader:
                 found = os.stat(name, dir_fd=blobs, follow_symlinks=False)
                 # containerd's walk passes over them (store.go Walk), so nothing there is ever used or freed.
                 self._say("foreign-name", Severity.NOTE, path, f"{shown(path)}: no digest algorithm; left alone")
-                self._add_junk(Digest(name), RawPath(path), found, blobs)
+                self._add_junk(RawPath(path), found, blobs)
                 continue
             try:
                 descriptor = open_folder(name, blobs)
@@ -100,7 +104,6 @@ class _Reader:
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 name = entry.name.encode() if entry.name.isascii() else os.fsencode(entry.name)
-                path = RawPath(above + name)
                 digest = Digest(prefix + name)
                 digest = self._known.get(digest, digest)
                 try:
@@ -113,11 +116,10 @@ class _Reader:
                 if self._progress is not None and not seen % 1000:
                     self._progress(1000)
                 if is_digest(digest) and stat.S_ISREG(found.st_mode):
-                    self._content.blobs[digest] = BlobFile(
-                        digest, path, found.st_size, found.st_blocks * _BLOCK, fingerprint(found)
-                    )
+                    self._content.blobs[digest] = BlobFile.of(digest, fingerprint(found), found.st_blocks * _BLOCK)
                     continue
-                self._add_junk(digest, path, found, descriptor)
+                path = RawPath(above + name)
+                self._add_junk(path, found, descriptor)
                 self._say(
                     "junk-name",
                     Severity.DAMAGE,
@@ -129,9 +131,9 @@ class _Reader:
         if self._progress is not None:
             self._progress(seen % 1000)
 
-    def _add_junk(self, name: Digest, path: RawPath, found: os.stat_result, parent: int) -> None:
+    def _add_junk(self, path: RawPath, found: os.stat_result, parent: int) -> None:
         allocated = self._measure.folder(path.rpartition(b"/")[2], parent).allocated
-        self._content.junk.append(BlobFile(name, path, found.st_size, allocated, fingerprint(found), BlobClass.JUNK))
+        self._content.junk.append(Junk(path, allocated, fingerprint(found)))
 
     def _ingests(self, descriptor: int) -> None:
         for name in names(descriptor):

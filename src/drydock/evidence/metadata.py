@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from bbolt_reader import BoltError, Bucket, Database
 from drydock.evidence.encoding import Undecodable, binary_time, varint
-from drydock.evidence.record import CONTENT_LABEL, Ledger, Record
+from drydock.evidence.record import CONTENT_LABEL, NO_LABELS, Ledger, Record
 from drydock.model.findings import Severity
-from drydock.model.names import Digest, RawPath, UnixNano, is_digest
+from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano, is_digest
 from drydock.model.records import Blob, Container, Image, Ingest, Labels, Lease, Metadata, Sandbox, Snapshot
 from drydock.model.text import shown
 
 NEWEST_SCHEMA = 4
 """The last schema version whose buckets are all known here (containerd 2.0 to 2.3)."""
-_NO_LABELS: Labels = {}
 _KEPT = 1024
 
 
@@ -40,7 +39,7 @@ class _Reader:
         self._root = database.root
         self._ledger = Ledger(path)
         self._found = Metadata(path, schema_version=0)
-        self._names: dict[bytes, bytes] = {}
+        self._once = _Once()
 
     def read(self) -> Metadata:
         """Walk the file once."""
@@ -185,7 +184,7 @@ class _Reader:
 
     def _blob(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
         # Most of all records are blobs, and most of these are as containerd writes them.
-        blob = _usual_blob(namespace, key, bucket, self._names)
+        blob = _usual_blob(namespace, key, bucket, self._once)
         if blob is not None:
             self._ledger.saw(blob.created)
             self._ledger.saw(blob.updated)
@@ -194,8 +193,7 @@ class _Reader:
         record = self._ledger.record(bucket)
         self._found.blobs.append(
             Blob(
-                namespace,
-                self._digest(key, bucket),
+                Ref(Kind.BLOB, namespace, self._digest(key, bucket)),
                 record.size(b"size"),
                 record.labels(),
                 record.time(b"createdat"),
@@ -307,11 +305,24 @@ class _Reader:
         return Digest(raw)
 
 
-def _usual_blob(namespace: bytes, key: bytes, bucket: Bucket, names: dict[bytes, bytes]) -> Blob | None:
-    """A blob record without anything to report; None where there may be something, and Record is to look.
+class _Once:
+    """Words that many records have, each kept in memory once."""
 
-    ``names`` keeps the first names of labels: a few, each on thousands of records.
-    """
+    def __init__(self) -> None:
+        self._names: dict[bytes, bytes] = {}
+        self._digests: dict[bytes, bytes] = {}
+
+    def name(self, label: bytes) -> bytes:
+        """A label's name: a few, each on thousands of records."""
+        return self._names.setdefault(label, label) if len(self._names) < _KEPT else label
+
+    def digest(self, digest: bytes) -> bytes:
+        """A digest: a layer's is a key of its own, and in a label of each manifest that has it."""
+        return self._digests.setdefault(digest, digest)
+
+
+def _usual_blob(namespace: bytes, key: bytes, bucket: Bucket, once: _Once) -> Blob | None:
+    """A blob record without anything to report; None where there may be something, and Record is to look."""
     try:
         fields = dict(bucket.items())
         raw_size, raw_created = fields.pop(b"size", None), fields.pop(b"createdat", None)
@@ -325,23 +336,21 @@ def _usual_blob(namespace: bytes, key: bytes, bucket: Bucket, names: dict[bytes,
             or isinstance(in_labels, bytes)
         ):
             return None
-        labels: Labels = _NO_LABELS
+        labels: Labels = NO_LABELS
         if in_labels is not None:
             found: dict[bytes, bytes] = {}
             for name, value in in_labels.items():
-                if not isinstance(value, bytes) or not _is_usual(name, value):
+                # Record.labels has something to say of any other.
+                if not isinstance(value, bytes) or b"\0" in name + value or b"\xff" in name + value:
                     return None
-                found[names.setdefault(name, name) if len(names) < _KEPT else name] = value
+                if name.startswith(CONTENT_LABEL):
+                    if not is_digest(value):
+                        return None
+                    value = once.digest(value)  # noqa: PLW2901 - the same bytes
+                found[once.name(name)] = value
             labels = found
         size, created = varint(raw_size), binary_time(raw_created)
         updated = created if raw_updated == raw_created else binary_time(raw_updated)
     except (BoltError, Undecodable):
         return None
-    return Blob(namespace, Digest(key), size, labels, created, updated) if size >= 0 else None
-
-
-def _is_usual(label: bytes, value: bytes) -> bool:
-    """Whether Record.labels has nothing to say of a label."""
-    if any(blank in word for word in (label, value) for blank in (b"\0", b"\xff")):
-        return False
-    return not label.startswith(CONTENT_LABEL) or is_digest(value)
+    return Blob(Ref(Kind.BLOB, namespace, once.digest(key)), size, labels, created, updated) if size >= 0 else None

@@ -13,7 +13,9 @@ from drydock.model.text import shown
 
 _LISTED = 1000
 CONTENT_LABEL = b"containerd.io/gc.ref.content"
-_BLANKS = (b"\0", b"\xff\xff")
+NO_LABELS: Labels = {}
+"""Of the many records that have none."""
+_NUL, _ONES = b"\0", b"\xff\xff"
 """What parts of a disk that were lost read as, and no name holds: names reach containerd as UTF-8."""
 
 
@@ -73,7 +75,7 @@ class Ledger:
     def named(self, bucket: Bucket, *words: bytes) -> None:
         """Say where words in a bucket cannot be what was written: what they named looks unnamed now."""
         for word in words:
-            if any(blank in word for blank in _BLANKS):
+            if _NUL in word or _ONES in word:
                 message = f"{_path(bucket.path)}: {shown(word)}: a name that was written over"
                 self.blind("undecodable", bucket.path, message, Severity.DAMAGE)
 
@@ -177,7 +179,7 @@ class Record:
         """A field that is a bucket of strings; empty where there is none."""
         bucket = self.bucket(field)
         if bucket is None:
-            return {}
+            return NO_LABELS
         labels: dict[bytes, bytes] = {}
         for key, value in self._ledger.entries(bucket):
             if isinstance(value, bytes):

@@ -124,7 +124,7 @@ class Measure:
     def _list(self, descriptor: int, pending: list[tuple[bytes, int]], usage: Usage) -> None:
         # The hot path: a turn for every file of every layer.
         seen = blocks = 0
-        linked = usage.linked
+        linked, type_, folder = usage.linked, _TYPE, stat.S_IFDIR
         try:
             with os.scandir(descriptor) as entries:
                 for entry in entries:
@@ -133,7 +133,7 @@ class Measure:
                     except FileNotFoundError:
                         # Beside a running container: what went takes nothing, and what is listed after it still counts.
                         continue
-                    if found.st_mode & _TYPE == stat.S_IFDIR:
+                    if found.st_mode & type_ == folder:
                         pending.append((os.fsencode(entry.name), found.st_blocks))
                         continue
                     seen += 1

@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from bbolt_reader import Database
-from drydock.evidence.crew import measure_folders
 from drydock.evidence.directory import fingerprint, folder, names
 from drydock.evidence.rows import read_rows
 from drydock.evidence.sizes import Measure, Usage
@@ -112,7 +111,11 @@ def _entries(
     wanted = [name for name in listed if known and not (recorded and _number(name) in committed)]
     measured = frozenset(wanted)
     # Beside an engine one process measures: that is kinder to the host, and a folder may go at its turn.
-    usages = iter(()) if live else measure_folders(measure, wanted, descriptor, progress)
+    usages: Iterator[Usage] = iter(())
+    if wanted and not live:
+        from drydock.evidence.crew import measure_folders  # noqa: PLC0415 - a scan that measures nothing must start fast
+
+        usages = measure_folders(measure, wanted, descriptor, progress)
     for name in listed:
         usage = None
         try:

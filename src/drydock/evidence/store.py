@@ -135,7 +135,9 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
     store = Store(
         held.root,
         metadata,
-        read_content(root, _part(progress, "content"), {blob.digest for blob in metadata.blobs}, live=held.live),
+        read_content(
+            root, _part(progress, "content"), {blob.digest: blob.digest for blob in metadata.blobs}, live=held.live
+        ),
         {},
         read_owners(held.root, live=held.live),
         measure,
@@ -219,7 +221,7 @@ def _is_there(path: RawPath) -> bool:
 def _open(stack: ExitStack, path: RawPath, fd: int, allocated: int, *, mapped: bool) -> File:
     file = File(path, fd, allocated)
     try:
-        file.database = stack.enter_context(Database.from_fd(fd, path, mapped=mapped))
+        file.database = stack.enter_context(Database.from_fd(fd, path, mapped=mapped, bounded=True))
         damages = list(verify(file.database))
         file.database.release()
     except BoltError as error:

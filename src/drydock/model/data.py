@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from struct import Struct
+from typing import Final, NamedTuple
 
 from drydock.model.findings import Finding
-from drydock.model.names import Digest, RawPath, UnixNano
+from drydock.model.names import Digest, RawPath, UnixNano, blob_path
 from drydock.model.records import Labels
 
 
@@ -22,25 +23,57 @@ class Fingerprint(NamedTuple):
     ctime_ns: int
 
 
-class BlobClass(enum.Enum):
-    """What an entry below ``blobs/`` is."""
-
-    BLOB = "blob"
-    JUNK = "junk"
-    """Not named by a digest: one such name stops containerd's own content collection."""
+_FACTS: Final = Struct("<QQLqqLqLq")
+_SECOND: Final = 1_000_000_000
 
 
-class BlobFile(NamedTuple):
-    """A file below ``blobs/<algorithm>/``."""
+@dataclass(slots=True)
+class BlobFile:
+    """A file below ``blobs/<algorithm>/``. A host has hundreds of thousands: the numbers of one are kept packed."""
 
     digest: Digest
+    facts: bytes
+    """What :meth:`of` was told."""
+
+    @classmethod
+    def of(cls, digest: Digest, fingerprint: Fingerprint, allocated: int) -> BlobFile:
+        """The file of a blob, with the bytes of its allocated blocks."""
+        device, inode, mode, size, mtime, ctime = fingerprint
+        facts = _FACTS.pack(
+            device, inode, mode, size, mtime // _SECOND, mtime % _SECOND, ctime // _SECOND, ctime % _SECOND, allocated
+        )
+        return cls(digest, facts)
+
+    @property
+    def path(self) -> RawPath:
+        """Relative to the containerd root."""
+        return blob_path(self.digest)
+
+    @property
+    def size(self) -> int:
+        """Bytes in it."""
+        return int(_FACTS.unpack(self.facts)[3])
+
+    @property
+    def allocated(self) -> int:
+        """Bytes of allocated blocks."""
+        return int(_FACTS.unpack(self.facts)[-1])
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What a cut compares again."""
+        device, inode, mode, size, mtime, mtime_rest, ctime, ctime_rest, _ = _FACTS.unpack(self.facts)
+        return Fingerprint(device, inode, mode, size, mtime * _SECOND + mtime_rest, ctime * _SECOND + ctime_rest)
+
+
+class Junk(NamedTuple):
+    """An entry below ``blobs/`` that is not named by a digest: one such name stops containerd's content collection."""
+
     path: RawPath
     """Relative to the containerd root."""
-    size: int
     allocated: int
     """Bytes of allocated blocks."""
     fingerprint: Fingerprint
-    kind: BlobClass = BlobClass.BLOB
 
 
 class IngestDirectory(NamedTuple):
@@ -137,6 +170,6 @@ class Content:
 
     blobs: dict[Digest, BlobFile] = field(default_factory=dict)
     ingests: list[IngestDirectory] = field(default_factory=list)
-    junk: list[BlobFile] = field(default_factory=list)
+    junk: list[Junk] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     complete: bool = True

@@ -15,6 +15,9 @@ Digest = NewType("Digest", bytes)
 UnixNano = NewType("UnixNano", int)
 """Nanoseconds since 1970-01-01T00:00:00Z."""
 
+CONTENT = b"io.containerd.content.v1.content"
+"""The content store's folder in a containerd root."""
+
 _DIGEST = re.compile(rb"(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
 
 
@@ -48,6 +51,11 @@ class Ref(NamedTuple):
 def is_digest(name: bytes) -> bool:
     """Whether ``name`` is a digest of an algorithm containerd's content store accepts (go-digest: sha256, 384, 512)."""
     return _DIGEST.match(name) is not None
+
+
+def blob_path(digest: Digest) -> RawPath:
+    """Where a blob lies, relative to the containerd root (containerd plugins/content/local/store.go blobPath, v2.1)."""
+    return RawPath(b"/".join((CONTENT, b"blobs", *digest.split(b":", 1))))
 
 
 def snapshot_ref(namespace: bytes, snapshotter: bytes, key: bytes) -> Ref:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from drydock.model.data import Fingerprint
+from drydock.model.data import BlobFile, Fingerprint, IngestDirectory, Junk, SnapshotEntry
 from drydock.model.findings import Finding
 from drydock.model.leases import Holding
 from drydock.model.names import RawPath, Ref, UnixNano
@@ -48,10 +48,10 @@ class StoreObject:
     state: State
     allocated: int
     """What it takes on disk: allocated blocks; for a committed snapshot what its row says (``Store.measured``)."""
-    path: RawPath | None
-    """Relative to the root; None where nothing is on disk."""
-    refs: tuple[Ref, ...] = ()
-    """Its records, one a namespace."""
+    data: BlobFile | Junk | IngestDirectory | SnapshotEntry | None
+    """What is on disk; None where nothing is."""
+    records: Ref | tuple[Ref, ...] = ()
+    """Its records, one a namespace; where there is but one, as nearly always, this alone."""
     reach: State | None = None
     """LIVE, LEASED or UNREACHABLE, as its records are reached, whatever became of its data; None without a record."""
     snapshotter: bytes = b""
@@ -60,10 +60,23 @@ class StoreObject:
     """Name of a snapshot's row in metadata.db; None where it has none."""
     held_by: tuple[Ref, ...] = ()
     """What keeps it: for ``live`` the first root found, for ``leased`` every lease that reaches it."""
-    fingerprint: Fingerprint | None = None
-    """Of its path; None where nothing is on disk."""
     note: str = ""
     """One shown line, where the state needs a reason."""
+
+    @property
+    def refs(self) -> tuple[Ref, ...]:
+        """Its records, one a namespace."""
+        return (self.records,) if isinstance(self.records, Ref) else self.records
+
+    @property
+    def path(self) -> RawPath | None:
+        """Relative to the root; None where nothing is on disk."""
+        return None if self.data is None else self.data.path
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        """Of its path; None where nothing is on disk."""
+        return None if self.data is None else self.data.fingerprint
 
     @property
     def namespaces(self) -> tuple[bytes, ...]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from drydock.model.data import Fingerprint
 from drydock.model.leases import LeaseClass
-from drydock.model.names import Digest, RawPath, Ref, UnixNano
+from drydock.model.names import RawPath, Ref, UnixNano
 from drydock.model.policies import Policy
 from drydock.model.records import Blob
 
@@ -95,14 +95,7 @@ class Adoption(NamedTuple):
 
     def record(self) -> Blob:
         """The record."""
-        return Blob(
-            self.ref.namespace,
-            Digest(self.ref.key),
-            self.expect.size,
-            dict(self.labels),
-            created=self.made,
-            updated=self.made,
-        )
+        return Blob(self.ref, self.expect.size, dict(self.labels), created=self.made, updated=self.made)
 
 
 class Witness(NamedTuple):

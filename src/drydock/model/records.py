@@ -59,8 +59,8 @@ class Container(NamedTuple):
 class Blob(NamedTuple):
     """A blob record: says that a namespace owns the content ``digest``."""
 
-    namespace: bytes
-    digest: Digest
+    ref: Ref
+    """This record's reference; made once, as there are more blobs than all other records together."""
     size: int | None
     """Bytes, as recorded at commit; None where the record has none or it cannot be decoded."""
     labels: Labels
@@ -68,9 +68,14 @@ class Blob(NamedTuple):
     updated: UnixNano | None = None
 
     @property
-    def ref(self) -> Ref:
-        """This record's reference."""
-        return Ref(Kind.BLOB, self.namespace, self.digest)
+    def namespace(self) -> bytes:
+        """Whose record it is."""
+        return self.ref.namespace
+
+    @property
+    def digest(self) -> Digest:
+        """What content it is of."""
+        return Digest(self.ref.key)
 
 
 class Ingest(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 from drydock.model.data import Backend
 from drydock.model.leases import Holding, LeaseClass
@@ -49,8 +50,7 @@ class _Planner:
         self._withheld: list[Withheld] = []
         self._kept = keep(verdict, reached, policy)
         # What staying records refer to, recorded or not; and the snapshotters of which a staying record has no row.
-        self._named = set(reached.states())
-        self._needed: set[bytes] = set()
+        self._named = reached
         self._rowless: set[bytes] = set()
         metadata = self._store.metadata
         self._blind = "" if metadata.complete else first_cause(metadata.findings)
@@ -85,7 +85,7 @@ class _Planner:
         kept = self._kept.refs
         free = self._without(refs)
         after = free if not blind and not kept else self._without(refs, {**blind, **kept})
-        self._named = set(after)
+        self._named = after
         why = self._reasons(ended)
         dropped: dict[Ref, RecordDrop] = {}
         for ref, record in self._reached.graph.records.items():
@@ -103,13 +103,13 @@ class _Planner:
             for ref, drop in dropped.items()
         }
 
-    def _without(self, leases: list[Ref], kept: dict[Ref, str] | None = None) -> set[Ref]:
-        """The records that something reaches once ``leases`` have ended, and while ``kept`` are kept."""
+    def _without(self, leases: list[Ref], kept: dict[Ref, str] | None = None) -> Reach:
+        """What is reached once ``leases`` have ended, and while ``kept`` are kept."""
         # An expired lease holds nothing to begin with.
         changed = any(self._reached.classes[ref][0] is not LeaseClass.EXPIRED for ref in leases)
         if not changed and not kept:
-            return self._reached.refs()
-        return reach(self._store, self._verdict.now, leases, kept, before=self._reached).refs()
+            return self._named
+        return reach(self._store, self._verdict.now, leases, kept, before=self._reached)
 
     def _reasons(self, ended: list[Holding]) -> dict[Ref, str]:
         held = {holding.ref for holding in ended}
@@ -155,7 +155,6 @@ class _Planner:
         gone = {(row.snapshotter, row.name) for row in rows}
         metadata = self._store.metadata
         expected = {ingest.expected for ingest in metadata.ingests if ingest.expected and ingest.ref not in dropped}
-        self._needed = {ref.key for ref in self._named if ref.kind is Kind.BLOB}
         self._rowless = {
             snapshot.snapshotter
             for snapshot in metadata.snapshots
@@ -177,6 +176,11 @@ class _Planner:
                         why,
                         after,
                     )
+
+    @cached_property
+    def _needed(self) -> set[bytes]:
+        """The blobs among what is named; asked for only where a blob may go."""
+        return {ref.key for ref in self._named.refs() if ref.kind is Kind.BLOB}
 
     def _verdict_on(self, found: StoreObject, dropped: dict[Ref, RecordDrop], gone: set[tuple[bytes, bytes]]) -> str:
         """Why an object's data goes; empty where it stays, which is told where it looks free."""

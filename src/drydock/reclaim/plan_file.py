@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import drydock
@@ -22,6 +22,7 @@ from drydock.model.times import show_time
 SCHEMA: Final = "drydock.plan/1"
 
 Document = dict[str, Any]
+_HEAD: Final[Document] = {"schema": SCHEMA, "drydock": drydock.__version__}
 
 
 class Request(NamedTuple):
@@ -35,20 +36,25 @@ class Request(NamedTuple):
 
 def plans_document(plans: Sequence[Plan]) -> Document:
     """The document of several roots' plans."""
-    return {
-        "schema": SCHEMA,
-        "drydock": drydock.__version__,
-        "plans": [{**plan_document(plan), "hash": plan_hash(plan)} for plan in plans],
-    }
+    return {**_HEAD, "plans": [{**plan_document(plan), "hash": plan_hash(plan)} for plan in plans]}
+
+
+def plans_stream(plans: Iterable[Plan]) -> Document:
+    """The same, with iterators in the place of the lists that grow with a plan: to be written, not kept."""
+    return {**_HEAD, "plans": ({**_document(plan), "hash": plan_hash(plan)} for plan in plans)}
 
 
 def plan_hash(plan: Plan) -> str:
     """SHA-256 over everything in the plan's document."""
-    return _hash(plan_document(plan))
+    return _hash(_document(plan))
 
 
 def plan_document(plan: Plan) -> Document:
     """One plan; names and paths shown, times in nanoseconds where they are compared."""
+    return {name: list(part) if isinstance(part, Iterator) else part for name, part in _document(plan).items()}
+
+
+def _document(plan: Plan) -> Document:
     return {
         "root": shown(plan.root),
         "now": plan.now,
@@ -58,12 +64,12 @@ def plan_document(plan: Plan) -> Document:
             {"path": shown(witness.path), "size": witness.size, "sha256_of_metas": witness.metas}
             for witness in plan.witnesses
         ],
-        "leases": [{**_ref(end.ref), "class": end.kind.value, "why": end.why} for end in plan.leases],
-        "records": [
+        "leases": ({**_ref(end.ref), "class": end.kind.value, "why": end.why} for end in plan.leases),
+        "records": (
             {**_ref(drop.ref), "unlinked_from": None if drop.parent is None else _ref(drop.parent), "why": drop.why}
             for drop in plan.records
-        ],
-        "rows": [
+        ),
+        "rows": (
             {
                 "snapshotter": shown(row.snapshotter),
                 "name": shown(row.name),
@@ -72,8 +78,8 @@ def plan_document(plan: Plan) -> Document:
                 "why": row.why,
             }
             for row in plan.rows
-        ],
-        "fields": [
+        ),
+        "fields": (
             {
                 "snapshotter": None if field.snapshotter is None else shown(field.snapshotter),
                 "bucket": [shown(part) for part in field.bucket],
@@ -81,8 +87,8 @@ def plan_document(plan: Plan) -> Document:
                 "why": field.why,
             }
             for field in plan.fields
-        ],
-        "adoptions": [
+        ),
+        "adoptions": (
             {
                 **_ref(each.ref),
                 "path": shown(each.path),
@@ -92,8 +98,8 @@ def plan_document(plan: Plan) -> Document:
                 "why": each.why,
             }
             for each in plan.adoptions
-        ],
-        "removals": [
+        ),
+        "removals": (
             {
                 "kind": removal.target.value,
                 "path": shown(removal.path),
@@ -103,12 +109,12 @@ def plan_document(plan: Plan) -> Document:
                 "why": removal.why,
             }
             for removal in plan.removals
-        ],
+        ),
         "bytes": plan.bytes,
-        "withheld": [
+        "withheld": (
             {"kind": withheld.kind, "id": withheld.id, "bytes": withheld.bytes, "reason": withheld.reason}
             for withheld in plan.withheld
-        ],
+        ),
     }
 
 
@@ -144,8 +150,21 @@ def read_requests(text: str, name: str) -> list[Request]:
 
 
 def _hash(document: Document) -> str:
-    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    """SHA-256 of the document as JSON with sorted keys and no blanks, put together part by part."""
+    canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+    hashed = hashlib.sha256(b"{")
+    for index, name in enumerate(sorted(document)):
+        part = document[name]
+        hashed.update(f"{',' * bool(index)}{canonical(name)}:".encode())
+        if not isinstance(part, Iterator):
+            hashed.update(canonical(part).encode())
+            continue
+        hashed.update(b"[")
+        for place, each in enumerate(part):
+            hashed.update(f"{',' * bool(place)}{canonical(each)}".encode())
+        hashed.update(b"]")
+    hashed.update(b"}")
+    return hashed.hexdigest()
 
 
 def _ref(ref: Ref) -> Document:

@@ -23,7 +23,6 @@ from drydock.model.repairs import Adopted, Unadopted
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.verifications import Completeness, ImageState
-from drydock.verdict.graph import Node
 from drydock.verdict.judge import Reach, reach
 from drydock.verdict.labels import child_labels, is_parent
 from drydock.verdict.reach import mark
@@ -86,7 +85,7 @@ class _Adopter:
         """Go down, document by document, until nothing more is named."""
         for _ in range(_DEEPEST):
             reached = reach(self._store, self._now)
-            refs = reached.refs()
+            refs = set(reached.refs())
             fresh = [self._adoption(ref, named) for ref, named in self._whole(self._named(reached, refs), refs)]
             if not fresh:
                 break
@@ -115,10 +114,10 @@ class _Adopter:
             name(image.namespace, target, f"image {shown(image.name)} names it")
         recorded = sorted(ref for ref in refs if ref.kind is Kind.BLOB and ref in records)
         self._load(Digest(ref.key) for ref in recorded)
-        of_images = mark(reached.graph, [Node(image.ref) for image in self._store.metadata.images])
+        of_images = mark(reached.graph, [image.ref for image in self._store.metadata.images])
         for ref in recorded:
             for child in list_children(self._documents.get(Digest(ref.key))):
-                name(ref.namespace, child, f"{shown(ref.key)} names it", of_image=Node(ref) in of_images)
+                name(ref.namespace, child, f"{shown(ref.key)} names it", of_image=ref in of_images)
         return named
 
     def _whole(self, named: dict[Ref, list[_Named]], refs: set[Ref]) -> Iterator[tuple[Ref, _Named]]:

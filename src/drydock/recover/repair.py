@@ -26,7 +26,7 @@ from drydock.model.verifications import Completeness, ImageState
 from drydock.recover.breaks import Families, Family, RowName, is_pulled, stale_children
 from drydock.verdict.blindness import edit_blindness
 from drydock.verdict.dependants import Dependants
-from drydock.verdict.graph import Node
+from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach
 from drydock.verdict.layers import EXTRACTING
 from drydock.verdict.reach import mark
@@ -164,7 +164,7 @@ class _Repairer:
             name = self._dependants.label(ref)
             if family.found is not None and family.found.kind is ObjectKind.SNAPSHOT and self._is_whole(ref):
                 unpack.append(name)
-            elif is_pulled(self._reached, (node.ref for node in mark(self._reached.graph, [Node(ref)]))):
+            elif is_pulled(self._reached, map(visited, mark(self._reached.graph, [ref]))):
                 again.append(name)
             elif family.found is None or family.found.reach is not State.UNREACHABLE:
                 losses.append(self._lose(ref, "image", "no record says which registry it came from"))
@@ -186,10 +186,10 @@ class _Repairer:
 
     def _active(self, family: Family, containers: list[Ref]) -> Iterator[Loss]:
         """Snapshots that somebody writes to, and that are no known container's."""
-        live = {node.ref for node in self._reached.live}
+        live = set(map(visited, self._reached.live))
         owned: set[Ref] = set()
         for ref in containers:
-            owned |= {node.ref for node in mark(self._reached.graph, [Node(ref)])}
+            owned |= set(map(visited, mark(self._reached.graph, [ref])))
         for ref in family.refs:
             snapshotter, key = split_snapshot_key(ref.key)
             record = self._reached.graph.records[ref]
@@ -233,10 +233,13 @@ class _Repairer:
             elif found.kind is ObjectKind.BLOB and found.refs and all(ref in records for ref in found.refs):
                 # A file that stays would be adopted by the next pull, its size being right, without being read.
                 yield self._removal(Target.BLOB, found, found.note)
-            elif found.kind is ObjectKind.BLOB and not found.refs and found.id in self._store.wrong and not self._blind:
+            elif found.state is not State.FOREIGN and not found.refs and self._is_wrong_blob(found):
                 yield self._removal(
                     Target.BLOB, found, "no record names it, and the next pull would adopt its wrong bytes unread"
                 )
+
+    def _is_wrong_blob(self, found: StoreObject) -> bool:
+        return found.kind is ObjectKind.BLOB and found.id in self._store.wrong and not self._blind
 
     def _removal(self, target: Target, found: StoreObject, why: str) -> Removal:
         assert found.path is not None

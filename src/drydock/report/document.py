@@ -29,7 +29,15 @@ def scan_document(scans: Iterable[Scan], now: UnixNano, host: str = "") -> Docum
         now: when it was.
         host: where, as text that can be shown.
     """
-    return {**_head(now, host), "roots": [{**_root(scan), **_parts(scan)} for scan in scans]}
+    document = scan_stream(scans, now, host)
+    roots = [{name: list(part) if isinstance(part, Iterator) else part for name, part in root.items()}
+             for root in document["roots"]]  # fmt: skip
+    return {**document, "roots": roots}
+
+
+def scan_stream(scans: Iterable[Scan], now: UnixNano, host: str = "") -> Document:
+    """The same, with iterators in the place of the lists that grow with a store: to be written, not kept."""
+    return {**_head(now, host), "roots": ({**_root(scan), **_parts(scan)} for scan in scans)}
 
 
 def scan_lines(scans: Iterable[Scan], now: UnixNano, host: str = "") -> Iterator[Document]:
@@ -75,14 +83,14 @@ def _root(scan: Scan) -> Document:
     }
 
 
-def _parts(scan: Scan) -> dict[str, list[Document]]:
+def _parts(scan: Scan) -> dict[str, Iterator[Document]]:
     verdict = scan.verdict
     named = {} if scan.inventory is None else {"holders": _holders(verdict, scan.inventory)}
     return {
-        "objects": [_object(found) for found in verdict.objects],
-        "leases": [holding.facts() for holding in verdict.leases],
-        "findings": [_finding(finding) for finding in verdict.findings],
-        "withheld": [_withheld(withheld) for withheld in scan.withheld],
+        "objects": map(_object, verdict.objects),
+        "leases": (holding.facts() for holding in verdict.leases),
+        "findings": map(_finding, verdict.findings),
+        "withheld": map(_withheld, scan.withheld),
         **named,
     }
 
@@ -109,11 +117,11 @@ def _object(found: StoreObject) -> Document:
     return document
 
 
-def _holders(verdict: Verdict, inventory: Inventory) -> list[Document]:
+def _holders(verdict: Verdict, inventory: Inventory) -> Iterator[Document]:
     counts = Counter(place for holder in inventory.holders for place in holder.objects)
     sizes = [found.allocated for found in verdict.objects]
-    return [
-        {
+    for holder in inventory.holders:
+        yield {
             **reference(holder.ref),
             "names": [shown(name) for name in holder.names],
             "class": None if holder.lease is None else holder.lease.value,
@@ -122,8 +130,6 @@ def _holders(verdict: Verdict, inventory: Inventory) -> list[Document]:
             "bytes": sum(sizes[place] for place in holder.objects),
             "only_bytes": sum(sizes[place] for place in holder.objects if counts[place] == 1),
         }
-        for holder in inventory.holders
-    ]
 
 
 def _finding(finding: Finding) -> Document:

@@ -8,7 +8,7 @@ from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, Ref
 from drydock.model.objects import Verdict
 from drydock.model.text import shown
-from drydock.verdict.graph import Node
+from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach
 
 
@@ -41,8 +41,8 @@ class Dependants:
         if self._before is None:
             self._before = {}
             for ref in self._graph.records:
-                for target in self._graph.targets(Node(ref)):
-                    self._before.setdefault(target.ref, set()).add(ref)
+                for target in self._graph.targets(ref):
+                    self._before.setdefault(visited(target), set()).add(ref)
         return self._before
 
     def containers(self, refs: Iterable[Ref]) -> list[Ref]:

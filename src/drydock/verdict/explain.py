@@ -11,9 +11,9 @@ from drydock.model.objects import State, StoreObject, Verdict
 from drydock.model.text import shown
 from drydock.model.times import show_span, show_time
 from drydock.verdict.find import Subject, describe
-from drydock.verdict.graph import Edge, Node
+from drydock.verdict.graph import Edge, Flat, Node, visited
 from drydock.verdict.judge import Reach
-from drydock.verdict.reach import mark, path_to
+from drydock.verdict.reach import path_to, trace
 
 _LISTED = 20
 
@@ -29,7 +29,7 @@ def explain(verdict: Verdict, reached: Reach, subject: Subject) -> Explanation:
         verdict.store.root.path,
         name(subject),
         "root" if holding is None else f"{holding.kind.value} lease",
-        (("why", f"{reached.why.get(Node(subject), '')}: kept until it is removed"),)
+        (("why", f"{reached.why.get(subject, '')}: kept until it is removed"),)
         if holding is None
         else _lease_facts(holding, verdict),
         (),
@@ -79,23 +79,23 @@ def _chains(reached: Reach, holdings: dict[Ref, Holding], found: StoreObject) ->
             chains.append(_steps(reached, holdings, live))
             continue
         for lease in reached.leased.get(ref, ())[:_LISTED]:
-            marks = mark(reached.graph, [Node(lease)], within=reached.live)
-            node = Node(ref) if Node(ref) in marks else Node(ref, flat=True)
-            chains.append(_steps(reached, holdings, path_to(marks, node)))
+            ways = trace(reached.graph, [lease], within=reached.live)
+            node = ref if ref in ways else Flat(ref)
+            chains.append(_steps(reached, holdings, path_to(ways, node)))
     return chains
 
 
 def _steps(reached: Reach, holdings: dict[Ref, Holding], path: list[Node]) -> tuple[str, ...]:
-    first = path[0]
-    if first.ref in holdings:
-        holding = holdings[first.ref]
+    first = visited(path[0])
+    if first in holdings:
+        holding = holdings[first]
         owner = f" of {holding.owner}" if holding.owner else ""
-        lines = [f"{name(first.ref)}: {holding.kind.value} lease{owner}; {holding.reason}"]
+        lines = [f"{name(first)}: {holding.kind.value} lease{owner}; {holding.reason}"]
     else:
-        lines = [f"{name(first.ref)}: {reached.why.get(first, '')}"]
+        lines = [f"{name(first)}: {reached.why.get(first, '')}"]
     for before, node in pairwise(path):
         how = next(edge.how for edge in reached.graph.edges(before) if edge.target == node)
-        lines.append(f"holds {name(node.ref)}, {how}")
+        lines.append(f"holds {name(visited(node))}, {how}")
     return tuple(lines)
 
 
@@ -107,7 +107,9 @@ def _nothing(verdict: Verdict, reached: Reach, found: StoreObject) -> str:
             return "none of the records that could be read names it, and not all could be read"
         return "no record names it" + (f"; {found.note}" if found.note else "")
     wanted = set(found.refs)
-    by = [(ref, edge) for ref in reached.graph.records for edge in _edges(reached, ref) if edge.target.ref in wanted]
+    by = [
+        (ref, edge) for ref in reached.graph.records for edge in _edges(reached, ref) if visited(edge.target) in wanted
+    ]
     if not by:
         return "recorded, and no other record refers to it"
     # A lease that has ended says why; a record that nothing holds either only leads on.
@@ -118,15 +120,15 @@ def _nothing(verdict: Verdict, reached: Reach, found: StoreObject) -> str:
 
 
 def _edges(reached: Reach, ref: Ref) -> list[Edge]:
-    return [*reached.graph.edges(Node(ref)), *reached.graph.edges(Node(ref, flat=True))]
+    return [*reached.graph.edges(ref), *reached.graph.edges(Flat(ref))]
 
 
 def _targets(reached: Reach, refs: tuple[Ref, ...] | list[Ref]) -> list[str]:
     lines: dict[str, None] = {}
     for ref in refs:
-        for edge in reached.graph.edges(Node(ref)):
-            there = "" if edge.target.ref in reached.graph.records else "; it has no record here"
-            lines[f"{name(edge.target.ref)}, {edge.how}{there}"] = None
+        for edge in reached.graph.edges(ref):
+            there = "" if visited(edge.target) in reached.graph.records else "; it has no record here"
+            lines[f"{name(visited(edge.target))}, {edge.how}{there}"] = None
     return list(lines)
 
 

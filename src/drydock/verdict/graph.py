@@ -17,11 +17,19 @@ from drydock.verdict.labels import FLAT, back_references, is_root, references
 Record = Image | Container | Blob | Ingest | Snapshot | Sandbox | Lease
 
 
-class Node(NamedTuple):
-    """A record as the collector visits it. Visited flat, a blob refers to nothing and a snapshot only to its parent."""
+class Flat(NamedTuple):
+    """A record as the collector visits it flat: then a blob refers to nothing, and a snapshot only to its parent."""
 
     ref: Ref
-    flat: bool = False
+
+
+Node = Ref | Flat
+"""A record as the collector visits it: whole, for which its reference stands, or flat."""
+
+
+def visited(node: Node) -> Ref:
+    """The reference of the record."""
+    return node.ref if isinstance(node, Flat) else node
 
 
 class Edge(NamedTuple):
@@ -69,7 +77,7 @@ class Graph:
                 for source, label in back_references(record.namespace, record.labels):
                     self._back.setdefault(source, []).append((record.ref, label))
 
-    def roots(self, now: UnixNano) -> Iterator[tuple[Node, str]]:
+    def roots(self, now: UnixNano) -> Iterator[tuple[Ref, str]]:
         """What is kept for its own sake, leases excepted, with the reason."""
         for ref, record in self.records.items():
             # Most of all records by far.
@@ -77,48 +85,58 @@ class Graph:
                 continue
             reason = _root_reason(record, now)
             if reason:
-                yield Node(ref), reason
+                yield ref, reason
 
     def targets(self, node: Node) -> tuple[Node, ...]:
-        """What a node refers to, without what states it; worked out once a node."""
+        """What a node refers to, without what states it; worked out once a node that may have many targets."""
         known = self._targets.get(node)
         if known is None:
-            ref = node.ref
+            ref = visited(node)
             if ref.kind is Kind.BLOB and ref not in self._back:
                 record = self.records.get(ref)
                 if record is None or not _labels(record):
                     return ()
-            known = self._targets[node] = tuple(edge.target for edge in self.edges(node))
+            known = tuple(self._known(edge.target) for edge in self.edges(node))
+            if ref.kind is not Kind.IMAGE:
+                self._targets[node] = known
         return known
+
+    def _known(self, node: Node) -> Node:
+        """The same node; where it is a blob, the reference that its record has: these are kept, and there are many."""
+        record = self.records.get(visited(node))
+        if not isinstance(record, Blob):
+            return node
+        return Flat(record.ref) if isinstance(node, Flat) else record.ref
 
     def edges(self, node: Node) -> Iterator[Edge]:
         """What a node refers to."""
-        record = self.records.get(node.ref)
+        ref = visited(node)
+        record = self.records.get(ref)
         if record is None:
             return
-        namespace = node.ref.namespace
-        if node.flat:
+        namespace = ref.namespace
+        if isinstance(node, Flat):
             yield from _flat_edges(record)
             return
         if isinstance(record, Lease):
             yield from _lease_edges(record)
             return
         if isinstance(record, Image):
-            yield Edge(Node(_blob(namespace, record.target)), "its target")
+            yield Edge(_blob(namespace, record.target), "its target")
         elif isinstance(record, Snapshot):
             parent = record.parent_ref
             if parent is not None:
-                yield Edge(Node(parent), "its parent")
+                yield Edge(parent, "its parent")
         elif isinstance(record, Ingest):
             if record.expected is not None:
-                yield Edge(Node(_blob(namespace, record.expected)), "the blob it waits for")
+                yield Edge(_blob(namespace, record.expected), "the blob it waits for")
         elif isinstance(record, Container) and record.snapshotter:
             snapshot = snapshot_ref(namespace, record.snapshotter, record.snapshot_key)
-            yield Edge(Node(snapshot), "its root file system")
+            yield Edge(snapshot, "its root file system")
         for target, label in references(namespace, _labels(record)):
-            yield Edge(Node(target), "named in its label", label)
-        for target, label in self._back.get(node.ref, ()):
-            yield Edge(Node(target), "kept with it by its own label", label)
+            yield Edge(target, "named in its label", label)
+        for target, label in self._back.get(ref, ()):
+            yield Edge(target, "kept with it by its own label", label)
 
 
 def _blob(namespace: bytes, digest: Digest) -> Ref:
@@ -143,23 +161,27 @@ def _root_reason(record: Record, now: UnixNano) -> str:
     return ""
 
 
+def _whole(ref: Ref) -> Node:
+    return ref
+
+
 def _lease_edges(lease: Lease) -> Iterator[Edge]:
     # Ingests are never flat (gc.go scanRoots).
-    flat = FLAT in lease.labels
+    visit = Flat if FLAT in lease.labels else _whole
     for digest in lease.blobs:
-        yield Edge(Node(_blob(lease.namespace, digest), flat), "listed in it")
+        yield Edge(visit(_blob(lease.namespace, digest)), "listed in it")
     for snapshotter, key in lease.snapshots:
-        yield Edge(Node(snapshot_ref(lease.namespace, snapshotter, key), flat), "listed in it")
+        yield Edge(visit(snapshot_ref(lease.namespace, snapshotter, key)), "listed in it")
     for ingest in lease.ingests:
-        yield Edge(Node(Ref(Kind.INGEST, lease.namespace, ingest)), "listed in it")
+        yield Edge(Ref(Kind.INGEST, lease.namespace, ingest), "listed in it")
     for image in lease.images:
-        yield Edge(Node(Ref(Kind.IMAGE, lease.namespace, image), flat), "listed in it")
+        yield Edge(visit(Ref(Kind.IMAGE, lease.namespace, image)), "listed in it")
 
 
 def _flat_edges(record: Record) -> Iterator[Edge]:
     if isinstance(record, Snapshot):
         parent = record.parent_ref
         if parent is not None:
-            yield Edge(Node(parent, flat=True), "its parent")
+            yield Edge(Flat(parent), "its parent")
     elif isinstance(record, Image):
-        yield Edge(Node(_blob(record.namespace, record.target), flat=True), "its target")
+        yield Edge(Flat(_blob(record.namespace, record.target)), "its target")

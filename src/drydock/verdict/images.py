@@ -16,16 +16,16 @@ from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.records import Image
 from drydock.model.verifications import Completeness, ImageState, Platform, Unpacked
 from drydock.verdict.blindness import backend_blindness
-from drydock.verdict.graph import Node
+from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach, is_damaged
 from drydock.verdict.reach import mark
 
 
 def list_image_blobs(verdict: Verdict, reached: Reach) -> list[BlobFile]:
     """The blobs whose documents :class:`Images` wants to be read, each once."""
-    nodes = mark(reached.graph, [Node(image.ref) for image in verdict.store.metadata.images])
+    nodes = mark(reached.graph, [image.ref for image in verdict.store.metadata.images])
     files = verdict.store.content.blobs
-    wanted = dict.fromkeys(Digest(node.ref.key) for node in nodes if node.ref.kind is Kind.BLOB)
+    wanted = dict.fromkeys(Digest(ref.key) for ref in map(visited, nodes) if ref.kind is Kind.BLOB)
     return [files[digest] for digest in wanted if digest in files]
 
 

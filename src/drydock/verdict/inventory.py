@@ -10,9 +10,9 @@ from drydock.model.names import Kind, Ref
 from drydock.model.objects import Verdict
 from drydock.model.pulls import Pull
 from drydock.model.records import Image
-from drydock.verdict.graph import Graph, Node
+from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.judge import Reach
-from drydock.verdict.reach import mark
+from drydock.verdict.reach import trace
 
 _MOST_VISITS = 5_000_000
 
@@ -46,7 +46,7 @@ class _Walk:
         self.left = _MOST_VISITS
 
     def objects(self, refs: Iterable[Ref]) -> tuple[int, ...]:
-        reached = {Node(ref) for ref in refs}
+        reached: set[Node] = set(refs)
         queue = list(reached)
         while queue and self.left > 0:
             node = queue.pop()
@@ -58,19 +58,19 @@ class _Walk:
                     queue.append(target)
         if self.left <= 0:
             return ()
-        return tuple(sorted({place for node in reached for place in self._places.get(node.ref, ())}))
+        return tuple(sorted({place for node in reached for place in self._places.get(visited(node), ())}))
 
 
 def _holders(verdict: Verdict, reached: Reach) -> Iterator[list[Ref]]:
     """The records of each holder: the names of one image together."""
     images: dict[tuple[bytes, bytes], list[Ref]] = {}
     rest: list[list[Ref]] = []
-    for node in reached.why:
-        record = reached.graph.records.get(node.ref)
+    for ref in reached.why:
+        record = reached.graph.records.get(ref)
         if isinstance(record, Image):
-            images.setdefault((record.namespace, record.target), []).append(node.ref)
+            images.setdefault((record.namespace, record.target), []).append(ref)
         else:
-            rest.append([node.ref])
+            rest.append([ref])
     for refs in images.values():
         # A name with a tag says more than one that repeats the digest.
         yield sorted(refs, key=lambda ref: (b"sha256:" in ref.key, ref.key))
@@ -88,15 +88,15 @@ def _lease(reached: Reach, ref: Ref) -> tuple[LeaseClass | None, str]:
 
 
 def _links(reached: Reach) -> dict[Ref, Link]:
-    starts = [Node(ref) for ref, (kind, _, _) in reached.classes.items() if kind is not LeaseClass.EXPIRED]
-    leased = mark(reached.graph, starts, within=reached.live)
+    starts = [ref for ref, (kind, _, _) in reached.classes.items() if kind is not LeaseClass.EXPIRED]
+    leased = trace(reached.graph, starts, within=reached.live)
     links: dict[Ref, Link] = {}
-    for marks in (reached.live, leased):
+    for ways in (reached.ways(), leased):
         before_of: dict[Node, list[Node]] = {}
-        for node, before in marks.items():
+        for node, before in ways.items():
             if before is None:
-                why = reached.why.get(node) or reached.classes[node.ref][1]
-                links.setdefault(node.ref, Link(None, why))
+                ref = visited(node)
+                links.setdefault(ref, Link(None, reached.why.get(ref) or reached.classes[ref][1]))
             else:
                 before_of.setdefault(before, []).append(node)
         hows = {before: {edge.target: edge.how for edge in reached.graph.edges(before)} for before in before_of}
@@ -104,6 +104,6 @@ def _links(reached: Reach) -> dict[Ref, Link]:
         for flat in (False, True):
             for before, nodes in before_of.items():
                 for node in nodes:
-                    if node.flat is flat:
-                        links.setdefault(node.ref, Link(before.ref, hows[before][node]))
+                    if isinstance(node, Flat) is flat:
+                        links.setdefault(visited(node), Link(visited(before), hows[before][node]))
     return links

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import Holding, LeaseClass
@@ -12,10 +12,10 @@ from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.records import Lease
 from drydock.model.store import Store
 from drydock.model.text import shown
-from drydock.verdict.graph import Graph, Node
+from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.labels import expiry
 from drydock.verdict.leases import Judgement, classify
-from drydock.verdict.reach import mark, path_to, sole_holders
+from drydock.verdict.reach import mark, path_to, sole_holders, trace
 from drydock.verdict.states import judge_blobs, judge_ingests, judge_snapshots
 
 _DAMAGE = (State.MISSING, State.CORRUPT)
@@ -26,39 +26,51 @@ class Reach:
     """What the roots and the leases of one meta.db reach."""
 
     graph: Graph
-    why: dict[Node, str]
+    why: dict[Ref, str]
     """The roots that are not leases, with the reason."""
     classes: dict[Ref, Judgement]
     """Of every lease."""
-    live: dict[Node, Node | None]
-    """Reached from a root or from an owned lease, with the node before."""
+    owned: tuple[Ref, ...]
+    """The leases that have an owner."""
+    live: dict[Node, Ref]
+    """Reached from a root or from an owned lease: from which."""
     leased: dict[Ref, tuple[Ref, ...]]
     """Reached by other leases only: which ones."""
+    _alone: dict[Ref, tuple[Ref]] = field(default_factory=dict)
+    _ways: dict[Node, Node | None] | None = None
 
-    def states(self) -> dict[Ref, tuple[State, tuple[Ref, ...]]]:
-        """For each record that something reaches: its state, and what keeps it."""
-        reached: dict[Ref, tuple[State, tuple[Ref, ...]]] = {
-            ref: (State.LEASED, leases) for ref, leases in self.leased.items()
-        }
-        held: dict[Node, tuple[State, tuple[Ref, ...]]] = {}
-        for node, before in self.live.items():
-            ref, flat = node
-            # A node comes after the node it was reached from.
-            held[node] = here = (State.LIVE, (ref,)) if before is None else held[before]
-            # The holder shown is the one that explain's path begins with: a node that is not flat comes first there.
-            if not flat or ref not in reached or reached[ref][0] is not State.LIVE:
-                reached[ref] = here
-        return reached
+    def __contains__(self, ref: Ref) -> bool:
+        """Whether anything reaches a record."""
+        return ref in self.live or ref in self.leased or Flat(ref) in self.live
 
-    def refs(self) -> set[Ref]:
-        """Each record that something reaches."""
-        return {ref for ref, _ in self.live}.union(self.leased)
+    def holders(self, ref: Ref) -> tuple[State, tuple[Ref, ...]]:
+        """The state of a record, and what keeps it.
+
+        For what is live that is the root that :meth:`path` begins with: a node that is not flat comes first there.
+        """
+        start = self.live.get(ref) or self.live.get(Flat(ref))
+        if start is not None:
+            return State.LIVE, self._alone.setdefault(start, (start,))
+        leases = self.leased.get(ref, ())
+        return State.LEASED if leases else State.UNREACHABLE, leases
+
+    def refs(self) -> Iterator[Ref]:
+        """Each record that something reaches, some of them twice."""
+        yield from map(visited, self.live)
+        yield from self.leased
+
+    def ways(self) -> dict[Node, Node | None]:
+        """What is live, each with the node before it on the way from its root; worked out where it is asked for."""
+        if self._ways is None:
+            self._ways = trace(self.graph, [*self.why, *self.owned])
+        return self._ways
 
     def path(self, ref: Ref) -> list[Node]:
         """The path from a root to ``ref``; empty where nothing live reaches it."""
-        for node in (Node(ref), Node(ref, flat=True)):
+        nodes: tuple[Node, ...] = ref, Flat(ref)
+        for node in nodes:
             if node in self.live:
-                return path_to(self.live, node)
+                return path_to(self.ways(), node)
         return []
 
 
@@ -80,23 +92,23 @@ def reach(
     """
     graph = Graph(store.metadata) if before is None else before.graph
     gone = frozenset(ended)
-    why = {**{Node(ref): reason for ref, reason in (kept or {}).items()}, **dict(graph.roots(now))}
+    why = {**(kept or {}), **dict(graph.roots(now))}
     classes = (
         {lease.ref: classify(lease, graph, store.owners, now) for lease in store.metadata.leases}
         if before is None
         else before.classes
     )
-    owned = [ref for ref, (kind, _, _) in classes.items() if kind.is_owned and ref not in gone]
-    live = mark(graph, [*why, *(Node(ref) for ref in owned)])
+    owned = tuple(ref for ref, (kind, _, _) in classes.items() if kind.is_owned and ref not in gone)
+    live = mark(graph, [*why, *owned])
     leased: dict[Ref, list[Ref]] = {}
     for ref, (kind, _, _) in classes.items():
         if kind.is_owned or kind is LeaseClass.EXPIRED or ref in gone:
             continue
-        for node in mark(graph, [Node(ref)], within=live):
-            holders = leased.setdefault(node.ref, [])
+        for node in mark(graph, [ref], within=live):
+            holders = leased.setdefault(visited(node), [])
             if ref not in holders:
                 holders.append(ref)
-    return Reach(graph, why, classes, live, {ref: tuple(holders) for ref, holders in leased.items()})
+    return Reach(graph, why, classes, owned, live, {ref: tuple(holders) for ref, holders in leased.items()})
 
 
 def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
@@ -106,11 +118,10 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         The verdict, and the marks it came from.
     """
     reached = reach(store, now)
-    states = reached.states()
     objects = [
-        *judge_blobs(store, states),
-        *judge_ingests(store, states),
-        *judge_snapshots(store, states),
+        *judge_blobs(store, reached.holders),
+        *judge_ingests(store, reached.holders),
+        *judge_snapshots(store, reached.holders),
     ]
     damaged = [found for found in objects if found.state in _DAMAGE]
     findings = [*store.all_findings(), *(damage_finding(store, found) for found in damaged)]
@@ -131,7 +142,7 @@ def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[
             holder = sole.get(refs[0])
         else:
             holders = {sole[ref] for ref in refs if ref in sole}
-            if any(Node(ref) in rooted or Node(ref, flat=True) in rooted for ref in refs):
+            if any(ref in rooted or Flat(ref) in rooted for ref in refs):
                 holders.add(None)
             holder = holders.pop() if len(holders) == 1 else None
         if holder is not None:

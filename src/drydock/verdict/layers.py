@@ -13,6 +13,7 @@ from drydock.model.names import Digest, Kind, Ref, UnixNano, is_digest
 from drydock.model.objects import State, StoreObject, Verdict
 from drydock.model.pulls import LayerState, PulledLayer
 from drydock.model.records import Blob, Ingest, Labels, Lease
+from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach
 
 UNCOMPRESSED = b"containerd.io/uncompressed"
@@ -41,7 +42,7 @@ class Facts:
         self.store = verdict.store
         self.reached = reached
         self.documents = documents
-        self.live = frozenset(node.ref for node in reached.live)
+        self.live = frozenset(map(visited, reached.live))
         self._objects: dict[Ref, list[StoreObject]] = {}
         for found in verdict.objects:
             for ref in found.refs:

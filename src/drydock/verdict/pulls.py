@@ -15,7 +15,7 @@ from drydock.model.names import Digest, Kind, Ref, snapshot_ref
 from drydock.model.objects import StoreObject, Verdict
 from drydock.model.pulls import Pull
 from drydock.model.records import Blob, Labels, Lease
-from drydock.verdict.graph import Node
+from drydock.verdict.graph import Flat, visited
 from drydock.verdict.judge import Reach
 from drydock.verdict.labels import FLAT
 from drydock.verdict.layers import EXTRACTING, Facts, Parts, split_download
@@ -65,9 +65,7 @@ def _is_pull(lease: Lease, reached: Reach) -> bool:
     """
     if FLAT in lease.labels or names_owner(lease):
         return False
-    return any(
-        Node(ref) not in reached.live and Node(ref, flat=True) not in reached.live for ref in _marks(lease, reached)
-    )
+    return any(ref not in reached.live and Flat(ref) not in reached.live for ref in _marks(lease, reached))
 
 
 def _marks(lease: Lease, reached: Reach) -> Iterator[Ref]:
@@ -149,8 +147,8 @@ def _amounts(facts: Facts, leases: list[Lease]) -> tuple[int, int]:
     """Bytes that go when these leases end, and bytes of all that they reach."""
     group = {lease.ref for lease in leases}
     found: dict[int, StoreObject] = {}
-    for node in mark(facts.reached.graph, [Node(ref) for ref in group]):
-        found.update((id(each), each) for each in facts.objects_of(node.ref))
+    for node in mark(facts.reached.graph, group):
+        found.update((id(each), each) for each in facts.objects_of(visited(node)))
     only = sum(each.allocated for each in found.values() if _goes(facts, each, group))
     return only, sum(each.allocated for each in found.values())
 

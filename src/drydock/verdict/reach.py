@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from drydock.model.names import Ref
-from drydock.verdict.graph import Graph, Node
+from drydock.verdict.graph import Flat, Graph, Node, visited
 
 
-def mark(graph: Graph, starts: Iterable[Node], within: Container[Node] | None = None) -> dict[Node, Node | None]:
-    """Everything reached from ``starts``, each with the node it was first reached from (None for a start).
+def mark(graph: Graph, starts: Iterable[Ref], within: Container[Node] | None = None) -> dict[Node, Ref]:
+    """Everything reached from ``starts``, each with the start it was first reached from.
 
     Args:
         graph: the records.
         starts: where to begin.
         within: nodes already marked elsewhere, not to be entered again.
     """
+    reached: dict[Node, Ref] = {}
+    for node, before in _spread(graph, starts, within, reached):
+        reached[node] = visited(node) if before is None else reached[before]
+    return reached
+
+
+def trace(graph: Graph, starts: Iterable[Ref], within: Container[Node] | None = None) -> dict[Node, Node | None]:
+    """As :func:`mark`, but each with the node before it on the way from its start (None for a start)."""
     reached: dict[Node, Node | None] = {}
+    for node, before in _spread(graph, starts, within, reached):
+        reached[node] = before  # noqa: PERF403 - the walk looks into it
+    return reached
+
+
+def _spread(
+    graph: Graph, starts: Iterable[Ref], within: Container[Node] | None, reached: Container[Node]
+) -> Iterator[tuple[Node, Node | None]]:
+    """Each node that is not in ``reached`` yet, with the one before; the caller puts it there at once."""
     queue: list[Node] = []
     for start in starts:
         if start not in reached and (within is None or start not in within):
-            reached[start] = None
+            yield start, None
             queue.append(start)
     while queue:
         node = queue.pop()
         for target in graph.targets(node):
             if target not in reached and (within is None or target not in within):
-                reached[target] = node
+                yield target, node
                 queue.append(target)
-    return reached
 
 
 def path_to(reached: Mapping[Node, Node | None], node: Node) -> list[Node]:
@@ -54,9 +70,8 @@ def sole_holders(graph: Graph, rooted: Container[Node], leases: Iterable[Ref]) -
     holder: dict[Node, Ref | None] = {}
     queue: list[Node] = []
     for lease in leases:
-        node = Node(lease)
-        holder[node] = lease
-        queue.append(node)
+        holder[lease] = lease
+        queue.append(lease)
     while queue:
         node = queue.pop()
         current = holder[node]
@@ -71,7 +86,9 @@ def sole_holders(graph: Graph, rooted: Container[Node], leases: Iterable[Ref]) -
                 continue
             queue.append(target)
     merged: dict[Ref, Ref | None] = {}
-    for (ref, flat), lease_ref in holder.items():
+    for node, lease_ref in holder.items():
+        ref = visited(node)
+        otherwise = ref if isinstance(node, Flat) else Flat(ref)
         alone = ref not in merged or merged[ref] == lease_ref
-        merged[ref] = lease_ref if alone and Node(ref, not flat) not in rooted else None
+        merged[ref] = lease_ref if alone and otherwise not in rooted else None
     return merged

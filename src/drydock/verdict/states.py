@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 
-from drydock.model.data import Backend, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
+from drydock.model.data import Backend, BlobFile, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
 from drydock.model.names import Digest, Ref
 from drydock.model.objects import ObjectKind, State, StoreObject
 from drydock.model.records import Blob, Ingest, Snapshot
 from drydock.model.store import Store
 
-_UNREACHED: tuple[State, tuple[Ref, ...]] = (State.UNREACHABLE, ())
 _STRENGTH = {State.LIVE: 3, State.LEASED: 2, State.UNREACHABLE: 1}
 
-Reached = Mapping[Ref, tuple[State, tuple[Ref, ...]]]
-"""For each record that something reaches: LIVE or LEASED, and what keeps it."""
+Holders = Callable[[Ref], tuple[State, tuple[Ref, ...]]]
+"""Of a record: LIVE, LEASED or UNREACHABLE, and what keeps it (``Reach.holders``)."""
 
 
-def judge_blobs(store: Store, reached: Reached) -> Iterator[StoreObject]:
+def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
     """Blob records of all namespaces against the files below ``blobs/``."""
-    recorded: dict[Digest, list[Blob]] = {}
-    for blob in store.metadata.blobs:
-        recorded.setdefault(blob.digest, []).append(blob)
+    again, unrecorded = _compare(store)
+    same: dict[int, int] = {}  # most blobs are small: the number of each size is kept once
     adopting: dict[Digest, list[Ingest]] = {}
     for ingest in store.metadata.ingests:
         if ingest.expected is not None:
             adopting.setdefault(ingest.expected, []).append(ingest)
-    for digest, records in recorded.items():
-        refs = tuple(record.ref for record in records)
-        state, holders = _merge(refs, reached)
+    for blob in store.metadata.blobs:
+        digest = Digest(blob.ref.key)
+        records = again.get(digest, (blob,))
+        if records[0] is not blob:
+            continue
+        refs = tuple([record.ref for record in records]) if len(records) > 1 else blob.ref
+        state, held_by = _merge(refs, holders)
         file = store.content.blobs.get(digest)
-        found = StoreObject(ObjectKind.BLOB, digest, state, 0, None, refs, state, held_by=holders)
+        found = StoreObject(ObjectKind.BLOB, digest, state, 0, None, refs, state, held_by=held_by)
         if file is None and not store.content.complete:
             found.note = "recorded; whether its file is there could not be read"
         elif file is None:
             found.state, found.note = State.MISSING, "recorded, and the file is not there"
         else:
-            found.allocated, found.path, found.fingerprint = file.allocated, file.path, file.fingerprint
+            allocated = file.allocated
+            found.data, found.allocated = file, same.setdefault(allocated, allocated)
             if digest in store.wrong:
                 found.state, found.note = State.CORRUPT, "its bytes do not hash to its digest"
-            if store.verified != "none" and not all(record.size in (None, file.size) for record in records):
+            if store.verified != "none" and not {record.size for record in records} <= {None, file.size}:
                 sizes = {record.size for record in records if record.size is not None}
                 said = ", ".join(str(size) for size in sorted(sizes))
                 found.state, found.note = (
@@ -48,39 +51,47 @@ def judge_blobs(store: Store, reached: Reached) -> Iterator[StoreObject]:
                     f"recorded with {said} bytes, the file has {file.size}",
                 )
         yield found
-    for digest, file in store.content.blobs.items():
-        if digest in recorded:
-            continue
-        found = StoreObject(
-            ObjectKind.BLOB, digest, State.ORPHANED, file.allocated, file.path, fingerprint=file.fingerprint
-        )
+    for file in unrecorded:
+        digest = file.digest
+        found = StoreObject(ObjectKind.BLOB, digest, State.ORPHANED, file.allocated, file)
         if digest in adopting:
-            found.refs = tuple(ingest.ref for ingest in adopting[digest])
-            found.state, found.held_by = _merge(found.refs, reached)
+            found.records = tuple(ingest.ref for ingest in adopting[digest])
+            found.state, found.held_by = _merge(found.records, holders)
             found.reach = found.state
             found.note = "a write in progress will adopt it"
         yield found
     for junk in store.content.junk:
         name = junk.path.rpartition(b"/")[2]
-        yield StoreObject(ObjectKind.BLOB, name, State.FOREIGN, junk.allocated, junk.path, note="not named by a digest")
+        yield StoreObject(ObjectKind.BLOB, name, State.FOREIGN, junk.allocated, junk, note="not named by a digest")
 
 
-def judge_ingests(store: Store, reached: Reached) -> Iterator[StoreObject]:
+def _compare(store: Store) -> tuple[dict[Digest, list[Blob]], list[BlobFile]]:
+    """The records of what several namespaces have a record of, and the files that none has one of."""
+    recorded: dict[Digest, Blob] = {}
+    again: dict[Digest, list[Blob]] = {}
+    for blob in store.metadata.blobs:
+        digest = Digest(blob.ref.key)
+        first = recorded.setdefault(digest, blob)
+        if first is not blob:
+            again.setdefault(digest, [first]).append(blob)
+    return again, [file for digest, file in store.content.blobs.items() if digest not in recorded]
+
+
+def judge_ingests(store: Store, holders: Holders) -> Iterator[StoreObject]:
     """Ingest records against the directories in ``ingest/``: a directory is named by the hash of its backend ref."""
     recorded: dict[bytes, list[Ingest]] = {}
     for ingest in store.metadata.ingests:
         if ingest.backend_ref:
             recorded.setdefault(sha256(ingest.backend_ref).hexdigest().encode(), []).append(ingest)
         else:
-            yield _ingest([ingest], None, reached)
+            yield _ingest([ingest], None, holders)
     for directory in store.content.ingests:
         # Only a directory whose name fits is ever opened; its ref file may be lost (content/local/store.go ingestRoot).
         records = recorded.pop(directory.name, None)
         if records is not None:
-            yield _ingest(records, directory, reached)
+            yield _ingest(records, directory, holders)
             continue
-        found = StoreObject(ObjectKind.INGEST, directory.name, State.ORPHANED, directory.allocated, directory.path)
-        found.fingerprint = directory.fingerprint
+        found = StoreObject(ObjectKind.INGEST, directory.name, State.ORPHANED, directory.allocated, directory)
         if not directory.is_plain:
             found.state, found.note = State.FOREIGN, "holds what containerd does not put there"
         elif directory.backend_ref is None:
@@ -89,21 +100,21 @@ def judge_ingests(store: Store, reached: Reached) -> Iterator[StoreObject]:
             found.note = "not named after its ref: containerd never frees it"
         yield found
     for records in recorded.values():
-        yield _ingest(records, None, reached)
+        yield _ingest(records, None, holders)
 
 
-def judge_snapshots(store: Store, reached: Reached) -> Iterator[StoreObject]:
+def judge_snapshots(store: Store, holders: Holders) -> Iterator[StoreObject]:
     """Snapshot records against their snapshotter's rows and directories, for every snapshotter."""
     records: dict[bytes, list[Snapshot]] = {}
     for snapshot in store.metadata.snapshots:
         records.setdefault(snapshot.snapshotter, []).append(snapshot)
     for snapshotter in sorted({*records, *store.backends}):
         backend = store.backends.get(snapshotter)
-        yield from _judge_backend(snapshotter, backend, records.get(snapshotter, []), reached)
+        yield from _judge_backend(snapshotter, backend, records.get(snapshotter, []), holders)
 
 
 def _judge_backend(
-    snapshotter: bytes, backend: Backend | None, snapshots: list[Snapshot], reached: Reached
+    snapshotter: bytes, backend: Backend | None, snapshots: list[Snapshot], holders: Holders
 ) -> Iterator[StoreObject]:
     by_name: dict[bytes, list[Snapshot]] = {}
     for snapshot in snapshots:
@@ -112,8 +123,8 @@ def _judge_backend(
     rows = {} if backend is None else backend.rows
     for name, same in by_name.items():
         refs = tuple(snapshot.ref for snapshot in same)
-        state, holders = _merge(refs, reached)
-        found = StoreObject(ObjectKind.SNAPSHOT, same[0].key, state, 0, None, refs, state, snapshotter, held_by=holders)
+        state, held_by = _merge(refs, holders)
+        found = StoreObject(ObjectKind.SNAPSHOT, same[0].key, state, 0, None, refs, state, snapshotter, held_by=held_by)
         row = rows.get(name)
         if backend is None:
             found.note = "its snapshotter keeps its data elsewhere"
@@ -143,7 +154,7 @@ def _judge_backend(
 def _add_data(found: StoreObject, backend: Backend, row: Row, entry: SnapshotEntry | None) -> None:
     found.row = row.name
     if entry is not None:
-        found.path, found.fingerprint = entry.path, entry.fingerprint
+        found.data = entry
         found.allocated = entry.allocated if entry.allocated is not None else row.size or 0
         if not entry.is_directory and backend.layout is not LayoutKind.FOREIGN:
             found.state, found.note = State.CORRUPT, f"{row.id} is not a directory"
@@ -160,9 +171,8 @@ def _add_data(found: StoreObject, backend: Backend, row: Row, entry: SnapshotEnt
 
 def _rowless(snapshotter: bytes, backend: Backend, entry: SnapshotEntry) -> StoreObject:
     found = StoreObject(
-        ObjectKind.SNAPSHOT, entry.name, State.ORPHANED, entry.allocated or 0, entry.path, snapshotter=snapshotter
+        ObjectKind.SNAPSHOT, entry.name, State.ORPHANED, entry.allocated or 0, entry, snapshotter=snapshotter
     )
-    found.fingerprint = entry.fingerprint
     if backend.layout is LayoutKind.OVERLAY:
         # The snapshotter's own clean-up removes whatever is not the number of a row (overlay.go getCleanupDirectories).
         found.note = "no row has this number" if entry.id is not None else "left by an interrupted operation"
@@ -173,30 +183,30 @@ def _rowless(snapshotter: bytes, backend: Backend, entry: SnapshotEntry) -> Stor
     return found
 
 
-def _ingest(records: list[Ingest], directory: IngestDirectory | None, reached: Reached) -> StoreObject:
+def _ingest(records: list[Ingest], directory: IngestDirectory | None, holders: Holders) -> StoreObject:
     refs = tuple(record.ref for record in records)
-    state, holders = _merge(refs, reached)
-    found = StoreObject(ObjectKind.INGEST, records[0].name, state, 0, None, refs, state, held_by=holders)
+    state, held_by = _merge(refs, holders)
+    found = StoreObject(ObjectKind.INGEST, records[0].name, state, 0, None, refs, state, held_by=held_by)
     if directory is None:
         # Not damage: containerd makes the directory when the write goes on (core/metadata/content.go Writer).
         found.note = "nothing received"
     else:
-        found.allocated, found.path, found.fingerprint = directory.allocated, directory.path, directory.fingerprint
+        found.data, found.allocated = directory, directory.allocated
         received = f"{directory.received}" if directory.total is None else f"{directory.received} of {directory.total}"
         found.note = f"{received} bytes received"
     return found
 
 
-def _merge(refs: tuple[Ref, ...], reached: Reached) -> tuple[State, tuple[Ref, ...]]:
+def _merge(refs: Ref | tuple[Ref, ...], holders: Holders) -> tuple[State, tuple[Ref, ...]]:
     """The strongest state over all records of one object, and what keeps it there."""
-    if len(refs) == 1:
-        return reached.get(refs[0], _UNREACHED)
+    if isinstance(refs, Ref):
+        return holders(refs)
     state = State.UNREACHABLE
-    holders: list[Ref] = []
+    merged: list[Ref] = []
     for ref in refs:
-        here, by = reached.get(ref, (State.UNREACHABLE, ()))
+        here, by = holders(ref)
         if _STRENGTH[here] > _STRENGTH[state]:
-            state, holders = here, list(by)
+            state, merged = here, list(by)
         elif here is state:
-            holders += [holder for holder in by if holder not in holders]
-    return state, tuple(holders)
+            merged += [holder for holder in by if holder not in merged]
+    return state, tuple(merged)
