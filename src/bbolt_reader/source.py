@@ -34,7 +34,7 @@ class Source:
     cut off after a part was populated. bbolt never shortens a file, and who holds its lock keeps bbolt out as well.
 
     A source that is ``bounded`` never has much more than RESIDENT chunks mapped: what lies elsewhere in a file that is
-    read in no order is read, which takes a tenth longer.
+    read in no order is read, which takes about a third longer.
 
     Attributes:
         name: what errors call the file.

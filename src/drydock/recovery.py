@@ -13,7 +13,7 @@ from drydock.evidence.roots import discover
 from drydock.evidence.store import Held, Progress, hold_store, read_store
 from drydock.evidence.witness import witnesses
 from drydock.model.findings import Finding
-from drydock.model.names import RawPath, Ref, UnixNano
+from drydock.model.names import Kind, RawPath, Ref, UnixNano
 from drydock.model.objects import Verdict
 from drydock.model.repairs import Adopted, Repair
 from drydock.model.roots import Root
@@ -177,10 +177,11 @@ def _looked(
                 memory.finish()
         finally:
             memory.close()
-        about: dict[Finding, tuple[Ref, ...]] = {**dict(disagreements(store)), **found.refs}
+        states = images.states()
+        adoptable = {Ref(Kind.BLOB, image.namespace, digest) for image in states for digest in image.adoptable}
+        about: dict[Finding, tuple[Ref, ...]] = {**dict(disagreements(store, adoptable)), **found.refs}
         about.update(dict.fromkeys(wrong_orphans(store), ()))
         verdict.findings += about
-        states = images.states()
         yield _Looked(
             held,
             verdict,
@@ -212,4 +213,5 @@ def _made(at: UnixNano, newest: UnixNano | None) -> UnixNano:
 
 def _judged(store: Store, at: UnixNano) -> tuple[Verdict, Reach, Images]:
     verdict, reached = judge(store, at)
-    return verdict, reached, Images(verdict, read_documents(store.root.path, list_image_blobs(verdict, reached)))
+    documents = read_documents(store.root.path, list_image_blobs(verdict, reached))
+    return verdict, reached, Images(verdict, reached, documents)

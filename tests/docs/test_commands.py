@@ -10,6 +10,7 @@ from tests.support.captures import capture
 from tests.support.newcomer import TOP, Newcomer, blocks, without_blocks
 
 import drydock
+from drydock.cli.schema import schema
 
 DOCUMENTS = sorted([TOP / "README.md", TOP / "CONTRIBUTING.md", *(TOP / "docs").glob("*.md")])
 HOST = "docker-28.5-interrupted-pull"
@@ -38,6 +39,17 @@ def test_every_command_is_documented():
     table = (TOP / "README.md").read_text()
     for name in main.list_commands(None):
         assert f"`drydock {name}" in table
+
+
+def test_every_schema_is_documented():
+    """The names that drydock schema takes are the files there are, and those that README and docs/json.md list."""
+    (name,) = schema.params
+    there = {path.stem for path in Path(drydock.__file__).parent.glob("schemas/*.json")}
+    assert set(name.type.choices) == there
+    (row,) = re.findall(r"^\| `drydock schema NAME` \|.*: (.*) \|$", (TOP / "README.md").read_text(), re.MULTILINE)
+    assert row.split(", ") == list(name.type.choices)
+    first = (TOP / "docs/json.md").read_text().partition("\nFields may be added")[0]
+    assert set(re.findall(r"`(?:drydock schema )?([a-z]+)`", first)) == there
 
 
 def test_every_finding_is_documented():

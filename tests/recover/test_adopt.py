@@ -84,6 +84,82 @@ def test_what_lost_its_record_gets_it_back(tmp_path, gone):
     assert gobbolt.dump(root / METADATA) == before
 
 
+def hints(root, *options):
+    """What verify says of each image: what can be adopted, by namespace."""
+    said = run("verify", "--now", NOW, "--state", root.parent / "state", "--format", "json", *options, root)
+    (found,) = json.loads(said)["roots"]
+    return {image["namespace"]: set(image["adoptable"]) for image in found["images"]}
+
+
+def planned(root):
+    """What repair --adopt plans, by namespace."""
+    plans = []
+    recovery.repair(
+        os.fsencode(root), agree=lambda repairs: plans.extend(each.plan for each in repairs), adopt=True,
+        now=parse_time(NOW.encode()), state=os.fsencode(root.parent / "state"),
+    )  # fmt: skip
+    found = {}
+    for each in plans[0].adoptions:
+        found.setdefault(each.ref.namespace.decode(), set()).add(each.ref.key.decode())
+    return found
+
+
+def test_verify_says_it_in_each_namespace(tmp_path):
+    """What is named is what repair --adopt plans, though the other namespace has all; nothing where none is lost."""
+    spaces = {b"a": namespace(), b"b": without(namespace(), CONFIG, TWO)}
+    root = lay_out(tmp_path / "root", spaces)
+    assert hints(root) == {"a": set(), "b": {CONFIG.digest, TWO.digest}}
+    assert planned(root) == {"b": {CONFIG.digest, TWO.digest}}
+
+
+def test_verify_says_nothing_of_what_cannot_be_adopted(tmp_path):
+    """Wrong bytes once they were read, another size, no label, a link: repair --adopt would not take them."""
+    root = lay_out(tmp_path / "wrong", {b"default": without(namespace(), TWO)})
+    path = blob_path(root, TWO)
+    data = bytearray(TWO.data)
+    data[600] ^= 1
+    path.write_bytes(data)
+    assert hints(root, "--data") == {"default": set()}
+    # It is remembered, and read again.
+    assert hints(root) == {"default": set()}
+    path.write_bytes(TWO.data[:-1])
+    assert hints(root) == {"default": set()}
+    path.unlink()
+    path.symlink_to(blob_path(root, ONE))
+    assert hints(root) == {"default": set()}
+    space = without(namespace(), TWO)
+    del space[b"content"][b"blob"][MANIFEST.digest.encode()][b"labels"][b"containerd.io/gc.ref.content.l.1"]
+    root = lay_out(tmp_path / "label", {b"default": space})
+    assert (hints(root), planned(root)) == ({"default": set()}, {})
+
+
+def test_verify_names_the_index_first(tmp_path):
+    """What an index names has no other record either: the index is named, and nothing is called unfetched."""
+    other = dataclasses.replace(IMAGE, command=("other",))
+    manifests = [each.manifest.descriptor() for each in (IMAGE, other)]
+    index = Blob(INDEX, json.dumps({"schemaVersion": 2, "manifests": manifests}).encode())
+    space = {b"content": {b"blob": {}}, b"images": {NAME: target(index)}}
+    root = lay_out(tmp_path / "root", {b"default": space}, (index, *IMAGE.blobs))
+    assert hints(root) == {"default": {index.digest}}
+    text = run("verify", "--now", NOW, "--state", tmp_path / "state", root)
+    assert "2 platforms without a record too" in text
+    assert "what to do: drydock repair --adopt" in text
+    assert "never fetched" not in text
+
+
+def test_a_question_does_not_mix_into_a_document(tmp_path):
+    """--apply without --yes is refused where a document or a file is asked for, and where that cannot be written."""
+    root = lay_out(tmp_path / "root", {b"default": without(namespace(), TWO)})
+    before = gobbolt.dump(root / METADATA)
+    for options in (["--format", "json"], ["-o", tmp_path / "text"], ["--format", "json", "-o", tmp_path / "text"]):
+        assert run("repair", *DRY, "--apply", *options, root, status=16) == ""
+    assert apply(root, "--format", "json", "-o", tmp_path / "nowhere/file", status=4) == ""
+    assert gobbolt.dump(root / METADATA) == before
+    assert apply(root, "-o", tmp_path / "text") == ""
+    assert TWO.digest in (tmp_path / "text").read_text().partition("journal:")[0]
+    assert blobs(root)[TWO.digest.encode()] == made_now(TWO)
+
+
 def test_without_the_option_nothing_is_put_in(tmp_path):
     """A repair that was not asked to adopts nothing."""
     root = lay_out(tmp_path / "root", {b"default": without(namespace(), TWO)})

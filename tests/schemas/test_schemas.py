@@ -2,9 +2,12 @@
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
+from fixtures.breakages import BREAKAGES, Broken
 from jsonschema import Draft202012Validator, ValidationError
+from tests.support.captures import capture as captured
 from tests.support.captures import captures
 from tests.support.documents import run
 from tests.support.scans import HOSTILE, scan_of_everything
@@ -14,14 +17,17 @@ from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
 from drydock.model.objects import State
-from drydock.model.plans import Adoption, FieldDrop, Status
+from drydock.model.plans import Adoption, FieldDrop, Outcome, Removal, Status, Target
+from drydock.model.repairs import Loss, Repair, Unadopted
 from drydock.model.roots import Engine
+from drydock.model.runs import EditOutcome, Run
 from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, Verification
 from drydock.reclaim.plan_file import plans_document
 from drydock.report.document import scan_document
+from drydock.report.repair import repair_document
 from drydock.report.verification import verification_document
 
-NAMES = ("scan", "plan", "journal", "explain", "pulls", "verify", "fleet")
+NAMES = ("scan", "plan", "journal", "explain", "pulls", "verify", "repair", "fleet")
 CAPTURES = pytest.mark.parametrize("capture", captures(), ids=lambda each: each.name)
 
 
@@ -91,12 +97,111 @@ def test_a_verification_of_everything():
     hits = [Hit(Finding("code", each, "message", place, "x", "y"), ("image",), ("box",)) for each in Severity]
     digest = Digest(b"sha256:" + b"0" * 64)
     platforms = tuple(Platform(digest, HOSTILE, state, (HOSTILE,), (digest,), (digest,)) for state in Completeness)
-    image = ImageState(HOSTILE, HOSTILE, digest, platforms)
+    image = ImageState(HOSTILE, HOSTILE, digest, platforms, (digest,))
     root = Verification(RawPath(b"/" + HOSTILE), hits, [image], Coverage(1, 2, 3, 4, 5), Coverage(), "why", ["warning"])
     document = json.loads(json.dumps(verification_document([root], NOW)))
     check = validator("verify")
     check.validate(document)
     for part in (document, document["roots"][0], *(document["roots"][0][name][0] for name in ("findings", "images"))):
+        for field, value in list(part.items()):
+            del part[field]
+            with pytest.raises(ValidationError):
+                check.validate(document)
+            part[field] = {"wrong": value}
+            with pytest.raises(ValidationError):
+                check.validate(document)
+            part[field] = value
+
+
+@pytest.mark.root
+@CAPTURES
+def test_repairs(capture, unpacked, tmp_path):
+    """What is planned for each capture, and what cannot be; nothing is done."""
+    options = ("--adopt", "--now", capture.taken_at, "--state", tmp_path, "--format", "json")
+    document = json.loads(run("repair", *options, unpacked(capture)))
+    validator("repair").validate(document)
+    assert document["roots"]
+    assert all(root["run"] is None for root in document["roots"])
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("name", "filled", "run_of"),
+    [
+        ("blob_without_record", {"adoptions", "whole", "fields"}, {"edits"}),
+        ("layer_flipped", {"records", "removals", "pull_again"}, {"edits", "removals"}),
+        ("folder_missing", {"losses", "withheld", "left"}, set()),
+        ("folder_is_a_file", {"losses", "records", "rows", "removals"}, {"edits", "removals"}),
+        ("record_without_last_row", {"losses", "withheld", "left"}, set()),
+        ("junk_file", {"removals"}, {"removals"}),
+        ("field_expiry", {"fields"}, {"edits"}),
+    ],
+)
+def test_repairs_of_what_was_broken(name, filled, run_of, unpacked_anew, tmp_path_factory):
+    """Planned, then done, to a file: the parts that this breakage needs are there, and the store is as they say."""
+    taken, tmp_path = captured("docker-28.5-interrupted-pull"), tmp_path_factory.mktemp("beside")
+    host = unpacked_anew(taken)
+    BREAKAGES[name](Broken(host / taken.root))
+    check = validator("repair")
+    options = ("--adopt", "--data", "--now", taken.taken_at, "--state", tmp_path / "state", "--format", "json")
+    options += ("--accept-loss", "web") if "rows" in filled else ()
+    (before,) = json.loads(run("repair", *options, host))["roots"]
+    (after,) = _repaired(check, tmp_path / "repair.json", *options, "--apply", "--yes", host)
+    assert before["run"] is None
+    assert {part for part in filled if not before.get(part, before["plan"].get(part))} == set()
+    assert {part: before[part] for part in before if part != "run"} == {
+        part: after[part] for part in after if part != "run"
+    }
+    ran = after["run"] or {"edits": [], "removals": []}
+    assert {part for part in ("edits", "removals") if ran[part]} >= run_of
+    for each in ran["removals"]:
+        assert each["status"] == "done"
+        assert not (host / taken.root / each["path"]).exists()
+    for each in ran["edits"]:
+        assert each["status"] == "done"
+        assert (host / taken.root / each["path"]).exists()
+    if after["run"] is not None:
+        for planned, done in ((("records", "rows"), "records"), (("fields",), "fields"), (("adoptions",), "added")):
+            assert sum(each[done] for each in ran["edits"]) == sum(len(before["plan"][part]) for part in planned)
+        header = Path(ran["journal"]).read_text().partition("\n")[0]
+        assert json.loads(header)["plan"] == after["plan"]["hash"]
+        if "rows" in filled:
+            (tmp_path / "again.json").write_text("old")
+            assert run("repair", *options, "-o", tmp_path / "again.json", host, status=16) == ""
+            assert (tmp_path / "again.json").read_text() == "old"
+            options = options[:-2]
+        (again,) = _repaired(check, tmp_path / "again.json", *options, host)
+        assert not any(again["plan"][part] for part in ("records", "rows", "fields", "adoptions", "removals"))
+
+
+def _repaired(check, path, *options):
+    """The roots of a document written to a file, while nothing is printed."""
+    assert run("repair", *options, "-o", path) == ""
+    document = json.loads(path.read_text())
+    check.validate(document)
+    return document["roots"]
+
+
+def test_a_repair_of_everything():
+    """Names that are no text, and every part: a plan, losses, what is left, and a run that failed."""
+    ref = Ref(Kind.IMAGE, HOSTILE, HOSTILE)
+    plan = scan_of_everything(HOSTILE).plan
+    finding = Finding("code", Severity.DAMAGE, "message", Place(RawPath(HOSTILE), 7, 28672, (HOSTILE,)), "x", "y")
+    removal = Removal(Target.BLOB, plan.root, RawPath(HOSTILE), FINGERPRINT, 1, "why")
+    outcomes = [Outcome(removal, each, "detail", 2) for each in Status]
+    edits = [EditOutcome(RawPath(HOSTILE), 0, 1, each, "detail", RawPath(HOSTILE)) for each in Status]
+    repair = Repair(
+        plan, (Loss(ref, "name", "image", "why", accepted=False),), ("again",), ("unpack",), (finding,),
+        unread="why", whole=("whole",), unadopted=(Unadopted(HOSTILE, "sha256:0", "why"),),
+    )  # fmt: skip
+    done = Run(plan.root, RawPath(HOSTILE), "state", outcomes, edits, ["warning"])
+    document = json.loads(json.dumps(repair_document([repair], plans_document([plan])["plans"], [done], NOW)))
+    check = validator("repair")
+    check.validate(document)
+    (root,) = document["roots"]
+    parts = [root[name][0] for name in ("losses", "not_adopted", "left")]
+    parts += [root["run"], root["run"]["edits"][0], root["run"]["removals"][0]]
+    for part in (document, root, *parts):
         for field, value in list(part.items()):
             del part[field]
             with pytest.raises(ValidationError):
@@ -230,5 +335,6 @@ def test_every_word_is_known():
     assert platform["properties"]["state"]["enum"] == [state.value for state in Completeness]
     journal = json.loads(run("schema", "journal"))["$defs"]
     assert set(journal["end"]["properties"]["status"]["enum"]) == {status.value for status in Status}
+    assert json.loads(run("schema", "repair"))["$defs"]["plan"] == json.loads(run("schema", "plan"))["$defs"]["plan"]
     for name in NAMES:
         assert json.loads(run("schema", name))["$id"] == f"urn:drydock:{name}:1"

@@ -124,6 +124,32 @@ def test_adopt_mends_what_lost_its_record(name, host, tmp_path, orphans, whole):
     assert gobbolt.dump(host / TAKEN.root / METADATA) == without
 
 
+@pytest.mark.parametrize("name", ["blob_without_record", "target_without_record"])
+def test_verify_names_repair_adopt_where_the_file_is_there(name, host, tmp_path):
+    """At the blob, in the document and in the text, until its bytes are found wrong, or its file is gone."""
+    broken = Broken(host / TAKEN.root)
+    BREAKAGES[name](broken)
+    (digest,) = broken.orphaned
+    options = ("--data", "--now", TAKEN.taken_at, "--state", tmp_path / "state", host)
+    for way, adoptable in (("whole", [digest]), ("wrong", []), ("gone", [])):
+        if way == "wrong":
+            data = bytearray(broken.path(digest).read_bytes())
+            data[len(data) // 2] ^= 1
+            broken.path(digest).write_bytes(data)
+        elif way == "gone":
+            broken.path(digest).unlink()
+        (root,) = json.loads(run("verify", "--format", "json", *options))["roots"]
+        (image,) = root["images"]
+        assert image["adoptable"] == adoptable
+        assert [digest] in [platform["absent"] for platform in image["platforms"]]
+        text = run("verify", *options)
+        assert (f"{digest}: on disk, without a record in this namespace: drydock repair --adopt" in text) is (
+            way == "whole"
+        )
+        assert (f"drydock repair --adopt {host}" in text) is (way == "whole")
+        assert ("repair --adopt" in text) is (way == "whole")
+
+
 def test_nothing_is_said_of_what_is_whole(whole, tmp_path):
     """Without a breakage nothing is found."""
     assert _verify(whole, tmp_path, "--data", "--unpacked=content") == []

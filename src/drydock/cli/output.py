@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ _WIDTH = 80
 
 @contextmanager
 def open_output(path: str | None) -> Iterator[TextIO]:
-    """stdout, or the file ``path`` written anew.
+    """stdout, or the file ``path`` written anew: whole, or, where something is raised, as it was before.
 
     Raises:
         ActionFailed: the file cannot be written.
@@ -31,16 +32,26 @@ def open_output(path: str | None) -> Iterator[TextIO]:
     if path is None or path == "-":
         yield sys.stdout
         return
-    try:
-        with click.open_file(path, "w", encoding="utf-8", atomic=True) as file:
-            yield file  # type: ignore[misc] # click types it as IO[Any]
-    except OSError as error:
-        raise ActionFailed(f"{shown(os.fsencode(path))}: {error.strerror}") from error
+    with _written(path, "w", "utf-8") as file:
+        yield file
+
+
+def check_output(path: str | None) -> None:
+    """See that :func:`open_output` can write ``path``, before something is done that has to be told.
+
+    Raises:
+        ActionFailed: its folder is not there or cannot be written to, or it is a folder itself.
+    """
+    if path is None or path == "-":
+        return
+    place = os.path.realpath(path)
+    if os.path.isdir(place) or not os.access(os.path.dirname(place), os.W_OK):
+        raise ActionFailed(f"{shown(os.fsencode(path))}: cannot be written")
 
 
 @contextmanager
 def open_binary(path: str | None) -> Iterator[IO[bytes]]:
-    """stdout, or the file ``path`` written anew, for bytes.
+    """The same for bytes.
 
     Raises:
         ActionFailed: the file cannot be written.
@@ -48,11 +59,30 @@ def open_binary(path: str | None) -> Iterator[IO[bytes]]:
     if path is None or path == "-":
         yield sys.stdout.buffer
         return
+    with _written(path, "wb", None) as file:
+        yield file
+
+
+@contextmanager
+def _written(path: str, mode: str, encoding: str | None) -> Iterator[Any]:
+    place = os.path.realpath(path)
     try:
-        with click.open_file(path, "wb", atomic=True) as file:
-            yield file
+        if os.path.lexists(place) and not os.path.isfile(place):
+            # A device or a pipe: what came in the place of /dev/null would not be one.
+            with open(place, mode, encoding=encoding) as file:
+                yield file
+            return
+        import tempfile  # noqa: PLC0415 - most results go to stdout
+
+        with tempfile.TemporaryDirectory(prefix=".drydock-", dir=os.path.dirname(place)) as folder:
+            made = os.path.join(folder, "output")
+            with open(made, mode, encoding=encoding) as file:
+                yield file
+            if os.path.exists(place):
+                os.chmod(made, stat.S_IMODE(os.stat(place).st_mode))
+            os.replace(made, place)  # noqa: TID251 - the result of before, and nothing of a store
     except OSError as error:
-        raise ActionFailed(f"{path}: {error.strerror}") from error
+        raise ActionFailed(f"{shown(os.fsencode(path))}: {error.strerror}") from error
 
 
 def print_json(document: dict[str, Any], file: TextIO) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 import click
 
 from drydock.cli.options import now_option, state_options, where_argument
+from drydock.cli.output import check_output, open_output, print_json
 from drydock.cli.progress import show_progress
 from drydock.cli.runs import confirm, print_runs
 from drydock.cli.wanted import Looking, make_wanted, wanted_options
@@ -28,6 +30,8 @@ from drydock.model.text import unshown
 )
 @click.option("--adopt", is_flag=True, help="Give whole blobs without a record that an image needs their record back.")
 @wanted_options
+@click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True)
+@click.option("-o", "--output", metavar="FILE", help="Write there instead of to stdout.")
 @state_options
 @now_option
 @click.pass_context
@@ -44,6 +48,8 @@ def repair(
     unpacked: bool,
     unpacked_content: bool,
     max_duration: int | None,
+    form: str,
+    output: str | None,
     quarantine: RawPath | None,
     state: RawPath | None,
     now: UnixNano,
@@ -58,30 +64,41 @@ def repair(
     each is hashed first, and the images that are whole by that are named. Nothing has to be pulled for these.
 
     What drydock verify --data or --unpacked found wrong is read once more, and mended too; with those options all is
-    read now. Exit status: 0 nothing to mend, 2 damage, 8 records could not be read; with --apply 0 when all that was
+    read now. With --format json one document says what is planned, and with --apply --yes what became of it.
+
+    Exit status: 0 nothing to mend, 2 damage, 8 records could not be read; with --apply 0 when all that was
     planned was done and no damage is left, 4 when something was not.
     """
     from drydock import recovery  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.report.repair import repair_lines  # noqa: PLC0415 - the same
+    from drydock.reclaim.plan_file import plans_document  # noqa: PLC0415 - the same
+    from drydock.report.repair import repair_document, repair_lines  # noqa: PLC0415 - the same
 
     if not do and (quarantine or yes):
         raise Usage("--yes and --quarantine belong to --apply")
+    # Only after all is done: an error must leave a file that is there as it was.
+    told = io.StringIO() if form == "json" or output not in (None, "-") else None
+    if do and told is not None:
+        if not yes:
+            raise Usage("--apply asks first, and what it asks about would go elsewhere: --yes answers")
+        check_output(output)
+    planned: list[Repair] = []
     code = 0
 
     def agree(repairs: list[Repair]) -> bool:
         nonlocal code
+        planned.extend(repairs)
         for made in repairs:
             for line in repair_lines(made):
-                click.echo(line)
+                click.echo(line, file=told)
             if made.unread:
                 click.echo(f"drydock: {made.unread}; so no database is edited", err=True)
             code |= made.exit_code()
         if not repairs:
-            click.echo("No containerd storage on this host.")
+            click.echo("No containerd storage on this host.", file=told)
         if all(made.plan.is_empty for made in repairs):
             return False
         if not do:
-            click.echo("Nothing was changed: --apply does it.")
+            click.echo("Nothing was changed: --apply does it.", file=told)
             return False
         code = 0
         for made in repairs:
@@ -101,4 +118,12 @@ def repair(
             apply=do,
             progress=progress,
         )
-    ctx.exit(code | print_runs(runs))
+    code |= print_runs(runs, told)
+    if told is not None:
+        with open_output(output) as file:
+            if form == "json":
+                plans = plans_document([made.plan for made in planned])["plans"]
+                print_json(repair_document(planned, plans, runs, now), file)
+            else:
+                file.write(told.getvalue())
+    ctx.exit(code)

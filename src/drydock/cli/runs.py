@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from typing import TextIO
 
 import click
 
@@ -24,8 +25,8 @@ def confirm(*, yes: bool) -> bool:
     return click.confirm("Do this?", default=False)
 
 
-def print_runs(runs: Iterable[Run]) -> int:
-    """Say what became of each root.
+def print_runs(runs: Iterable[Run], file: TextIO | None = None) -> int:
+    """Say what became of each root, on stdout or in ``file``.
 
     Returns:
         The exit status: 4 when something of a plan was not done, else 0.
@@ -35,7 +36,7 @@ def print_runs(runs: Iterable[Run]) -> int:
     code = 0
     for run in runs:
         for line in run_lines(run):
-            click.echo(line)
+            click.echo(line, file=file)
         if run.failed:
             code = ActionFailed.exit_code
     return code

@@ -8,7 +8,7 @@ import click
 
 
 @click.command()
-@click.argument("name", type=click.Choice(("scan", "plan", "journal", "explain", "pulls", "verify", "fleet")))
+@click.argument("name", type=click.Choice(("scan", "plan", "journal", "explain", "pulls", "verify", "repair", "fleet")))
 def schema(name: str) -> None:
     """Print the JSON Schema of a document that drydock writes.
 

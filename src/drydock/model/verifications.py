@@ -49,6 +49,9 @@ class ImageState:
     name: bytes
     target: Digest
     platforms: tuple[Platform, ...]
+    adoptable: tuple[Digest, ...] = ()
+    """Its blobs that no record of its namespace names and that are on disk, not known to be wrong: ``repair --adopt``
+    gives them one, and then what they name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from drydock.model.findings import Finding, Place, Severity
@@ -121,8 +121,13 @@ class Families:
         return depths
 
 
-def disagreements(store: Store) -> list[tuple[Finding, tuple[Ref, ...]]]:
-    """What of records and rows does not fit together, beyond missing data; with the records it is about."""
+def disagreements(store: Store, adoptable: Container[Ref]) -> list[tuple[Finding, tuple[Ref, ...]]]:
+    """What of records and rows does not fit together, beyond missing data; with the records it is about.
+
+    Args:
+        store: one root.
+        adoptable: the blobs without a record that a repair can give one.
+    """
     said: list[tuple[Finding, tuple[Ref, ...]]] = []
     by_ref = {snapshot.ref: snapshot for snapshot in store.metadata.snapshots}
     for snapshot in store.metadata.snapshots:
@@ -161,7 +166,7 @@ def disagreements(store: Store) -> list[tuple[Finding, tuple[Ref, ...]]]:
                 Place(store.metadata.path),
                 shown(image.name),
                 "drydock repair --adopt gives it its record back"
-                if image.target in store.content.blobs
+                if Ref(Kind.BLOB, image.namespace, image.target) in adoptable
                 else "pull it again, or remove it",
             )
             said.append((finding, (image.ref,)))

@@ -73,11 +73,11 @@ def edit_lines(plan: Plan) -> Iterator[str]:
         yield f"  deletes {show_count(count, 'key')} of records that stay: {why}"
 
 
-def removal_lines(plan: Plan) -> Iterator[str]:
-    """The paths that would go, the largest first."""
+def removal_lines(plan: Plan, whole: str = "drydock plan -o FILE") -> Iterator[str]:
+    """The paths that would go, the largest first; ``whole`` is the command that lists all."""
     removals = sorted(plan.removals, key=lambda removal: -removal.bytes)
     for removal in removals[:_LISTED]:
         yield f"  {show_bytes(removal.bytes):>10}  {removal.target.value:8}  {shown(removal.path)}"
         yield f"              {removal.why}"
     if len(removals) > _LISTED:
-        yield f"  and {len(removals) - _LISTED} more: drydock plan -o FILE lists all"
+        yield f"  and {len(removals) - _LISTED} more: {whole} lists all"

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import drydock
 from drydock.model.findings import Finding
 from drydock.model.inventories import Inventory
 from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
@@ -14,7 +13,7 @@ from drydock.model.objects import StoreObject, Verdict
 from drydock.model.plans import Withheld
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
-from drydock.model.times import show_time
+from drydock.report.head import head
 
 SCHEMA = "drydock.scan/1"
 
@@ -61,8 +60,23 @@ def reference(ref: Ref) -> Document:
     return {"kind": ref.kind.value, "namespace": shown(ref.namespace), **named}
 
 
+def finding_document(finding: Finding) -> Document:
+    """A finding with its place."""
+    return {
+        "code": finding.code,
+        "severity": finding.severity.name.lower(),
+        "message": finding.message,
+        "subject": finding.subject,
+        "file": shown(finding.place.file),
+        "page": finding.place.page,
+        "offset": finding.place.offset,
+        "bucket": [shown(part) for part in finding.place.bucket],
+        "remedy": finding.remedy,
+    }
+
+
 def _head(now: UnixNano, host: str) -> Document:
-    return {"schema": SCHEMA, "drydock": drydock.__version__, "now": show_time(now), "host": host}
+    return {**head(SCHEMA, now), "host": host}
 
 
 def _root(scan: Scan) -> Document:
@@ -89,7 +103,7 @@ def _parts(scan: Scan) -> dict[str, Iterator[Document]]:
     return {
         "objects": map(_object, verdict.objects),
         "leases": (holding.facts() for holding in verdict.leases),
-        "findings": map(_finding, verdict.findings),
+        "findings": map(finding_document, verdict.findings),
         "withheld": map(_withheld, scan.withheld),
         **named,
     }
@@ -130,20 +144,6 @@ def _holders(verdict: Verdict, inventory: Inventory) -> Iterator[Document]:
             "bytes": sum(sizes[place] for place in holder.objects),
             "only_bytes": sum(sizes[place] for place in holder.objects if counts[place] == 1),
         }
-
-
-def _finding(finding: Finding) -> Document:
-    return {
-        "code": finding.code,
-        "severity": finding.severity.name.lower(),
-        "message": finding.message,
-        "subject": finding.subject,
-        "file": shown(finding.place.file),
-        "page": finding.place.page,
-        "offset": finding.place.offset,
-        "bucket": [shown(part) for part in finding.place.bucket],
-        "remedy": finding.remedy,
-    }
 
 
 def _withheld(withheld: Withheld) -> Document:

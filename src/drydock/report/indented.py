@@ -1,7 +1,7 @@
 """Documents as indented JSON, written while they are made: the whole text of a large one is never in memory.
 
 The same text as ``json.dumps(document, indent=1, ensure_ascii=False)``, which writes indented documents in Python too,
-and takes twice as long.
+and takes more than half as long again.
 """
 
 from __future__ import annotations

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import drydock
 from drydock.model.listings import Cell, Listing, ListKind
 from drydock.model.names import UnixNano
 from drydock.model.text import shown
-from drydock.model.times import show_time
 from drydock.report.amounts import show_bytes
+from drydock.report.head import head
 from drydock.report.ids import short_ids
 
 _SIZES = frozenset(("bytes", "size", "received", "total", "only_bytes"))
@@ -27,9 +26,7 @@ _COLUMNS = {
 def listing_document(listings: Iterable[Listing], kind: ListKind, now: UnixNano) -> dict[str, Any]:
     """The document ``drydock.ls/1``."""
     return {
-        "schema": "drydock.ls/1",
-        "drydock": drydock.__version__,
-        "now": show_time(now),
+        **head("drydock.ls/1", now),
         "kind": kind.value,
         "roots": [
             {"path": shown(listing.root), "unread": listing.unread, kind.value: listing.rows} for listing in listings

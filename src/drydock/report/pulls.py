@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import drydock
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.pulls import LayerState, Pull, PulledLayer, Pulls
 from drydock.model.text import shown
-from drydock.model.times import show_known, show_span, show_time
+from drydock.model.times import show_known, show_span
 from drydock.report.amounts import show_bytes, show_count
+from drydock.report.head import head
 
 SCHEMA = "drydock.pulls/1"
 
@@ -53,9 +53,7 @@ def pulls_lines(roots: Sequence[Pulls], now: UnixNano, where: RawPath | None, wi
 def pulls_document(roots: Iterable[Pulls], now: UnixNano) -> Document:
     """One document for every root. Fields may be added, never changed."""
     return {
-        "schema": SCHEMA,
-        "drydock": drydock.__version__,
-        "now": show_time(now),
+        **head(SCHEMA, now),
         "roots": [
             {
                 "path": shown(root.root),

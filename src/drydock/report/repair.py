@@ -1,14 +1,23 @@
-"""A repair as text: what would be lost first, then what is done, then what comes next."""
+"""A repair as text, what would be lost first, and as the document ``drydock.repair/1``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+from drydock.model.names import UnixNano
 from drydock.model.plans import Plan
 from drydock.model.repairs import Loss, Repair
+from drydock.model.runs import Run
 from drydock.model.text import shown
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.cleaning import edit_lines, kept_lines, removal_lines
+from drydock.report.document import finding_document, reference
+from drydock.report.head import head
+
+SCHEMA = "drydock.repair/1"
+
+Document = dict[str, Any]
 
 _LISTED = 40
 
@@ -24,7 +33,7 @@ def repair_lines(repair: Repair) -> Iterator[str]:
     yield from _losses("is lost:", repair, accepted=True)
     yield from edit_lines(plan)
     yield from _adoptions(plan)
-    yield from removal_lines(plan)
+    yield from removal_lines(plan, "drydock repair --format json")
     yield from _names("whole again, with nothing to pull:", repair.whole)
     yield from _names("pull again afterwards:", repair.again)
     yield from _names("unpacked again by the engine when it is next run, from what is there:", repair.unpack)
@@ -37,6 +46,82 @@ def repair_lines(repair: Repair) -> Iterator[str]:
             yield f"      {finding.code}: {finding.message}"
         if len(repair.left) > _LISTED:
             yield f"      and {len(repair.left) - _LISTED} more: drydock verify --format json has all"
+
+
+def repair_document(
+    repairs: Sequence[Repair], plans: Sequence[Document], runs: Sequence[Run], now: UnixNano
+) -> Document:
+    """One document for every root. Fields may be added, never changed.
+
+    Args:
+        repairs: what is planned.
+        plans: the document of each one's plan.
+        runs: what became of those that were carried out.
+        now: what expiries were compared with.
+    """
+    done = {run.root: run for run in runs}
+    return {
+        **head(SCHEMA, now),
+        "roots": [
+            {
+                "path": shown(each.plan.root),
+                "unread": each.unread,
+                "plan": plan,
+                "losses": [
+                    {
+                        **reference(loss.ref),
+                        "name": loss.name,
+                        "what": loss.kind,
+                        "why": loss.why,
+                        "accepted": loss.accepted,
+                    }
+                    for loss in each.losses
+                ],
+                "whole": list(each.whole),
+                "pull_again": list(each.again),
+                "unpacked_again": list(each.unpack),
+                "not_adopted": [
+                    {"namespace": shown(left.namespace), "id": left.id, "reason": left.reason}
+                    for left in each.unadopted
+                ],
+                "left": [finding_document(finding) for finding in each.left],
+                "run": _run(done[each.plan.root]) if each.plan.root in done else None,
+            }
+            for each, plan in zip(repairs, plans, strict=True)
+        ],
+    }
+
+
+def _run(run: Run) -> Document:
+    return {
+        "failed": run.failed,
+        "journal": None if run.journal is None else shown(run.journal),
+        "state": run.state,
+        "edits": [
+            {
+                "path": shown(edited.path),
+                "status": edited.status.value,
+                "detail": edited.detail,
+                "backup": None if edited.backup is None else shown(edited.backup),
+                "records": edited.records,
+                "fields": edited.fields,
+                "added": edited.added,
+            }
+            for edited in run.edits
+        ],
+        "removals": [
+            {
+                "kind": outcome.action.target.value,
+                "path": shown(outcome.action.path),
+                "status": outcome.status.value,
+                "detail": outcome.detail,
+                "freed": outcome.freed,
+            }
+            for outcome in run.outcomes
+        ],
+        "freed": run.freed,
+        "warnings": list(run.warnings),
+    }
 
 
 def _losses(title: str, repair: Repair, *, accepted: bool) -> Iterator[str]:

@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import drydock
-from drydock.model.findings import Finding, Severity
-from drydock.model.names import RawPath, UnixNano
+from drydock.model.findings import Severity
+from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.text import shown
-from drydock.model.times import show_time
 from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, Verification
 from drydock.report.amounts import show_bytes, show_count
+from drydock.report.document import finding_document
+from drydock.report.head import head
 
 SCHEMA = "drydock.verify/1"
 
@@ -47,9 +47,7 @@ def verification_lines(roots: Sequence[Verification], where: RawPath | None) -> 
 def verification_document(roots: Iterable[Verification], now: UnixNano) -> Document:
     """One document for every root. Fields may be added, never changed."""
     return {
-        "schema": SCHEMA,
-        "drydock": drydock.__version__,
-        "now": show_time(now),
+        **head(SCHEMA, now),
         "roots": [
             {
                 "path": shown(root.root),
@@ -87,21 +85,36 @@ def _images(images: Sequence[ImageState]) -> Iterator[str]:
     yield f"  Images: {len(images)}"
     for image in images[:_LISTED]:
         yield f"      {shown(image.name)} (namespace {shown(image.namespace)})"
+        adoptable = frozenset(image.adoptable)
+        others = 0
         for platform in image.platforms:
             # Of an image for ten platforms, one was asked for.
-            if platform.state is not Completeness.ABSENT or len(image.platforms) == 1:
-                yield f"          {_platform(platform)}"
-        absent = sum(platform.state is Completeness.ABSENT for platform in image.platforms)
-        if absent and len(image.platforms) > 1:
-            yield f"          {show_count(absent, 'platform')} never fetched"
+            is_absent = platform.state is Completeness.ABSENT and platform.manifest not in adoptable
+            if is_absent and len(image.platforms) > 1:
+                others += 1
+            else:
+                yield f"          {_platform(platform, adoptable)}"
+        if others:
+            # An index without a record keeps nothing that it names.
+            word = "without a record too" if image.target in adoptable else "never fetched"
+            yield f"          {show_count(others, 'platform')} {word}"
+        for digest in image.adoptable[:_LISTED]:
+            yield f"          {shown(digest)}: on disk, without a record in this namespace: drydock repair --adopt"
+        if len(image.adoptable) > _LISTED:
+            yield f"          and {len(image.adoptable) - _LISTED} more"
     if len(images) > _LISTED:
         yield f"      and {len(images) - _LISTED} more: --format json has all"
 
 
-def _platform(platform: Platform) -> str:
+def _platform(platform: Platform, adoptable: frozenset[Digest]) -> str:
     name = shown(platform.platform) or "platform not known"
     where = ", ".join(map(shown, platform.unpacked))
-    counts = [(len(platform.damaged), "damaged"), (len(platform.absent), "not there")]
+    unrecorded = sum(digest in adoptable for digest in platform.absent)
+    counts = [
+        (len(platform.damaged), "damaged"),
+        (len(platform.absent) - unrecorded, "not there"),
+        (unrecorded, "without a record"),
+    ]
     parts = "".join(f", {show_count(count, 'blob')} {word}" for count, word in counts if count)
     return f"{name}: {platform.state.value}{parts}; {f'unpacked in {where}' if where else 'not unpacked'}"
 
@@ -122,24 +135,12 @@ def _coverage(what: str, coverage: Coverage | None) -> Iterator[str]:
 def _next(root: Verification, target: str) -> Iterator[str]:
     if any(hit.finding.severity is Severity.DAMAGE for hit in root.hits):
         yield f"      drydock repair{target}   # shows what mends it, and what would be lost"
+    if any(image.adoptable for image in root.images):
+        yield f"      drydock repair --adopt{target}   # hashes what is on disk without a record, and shows the records"
 
 
 def _hit_document(hit: Hit) -> Document:
-    return {**_finding(hit.finding), "images": list(hit.images), "containers": list(hit.containers)}
-
-
-def _finding(finding: Finding) -> Document:
-    return {
-        "code": finding.code,
-        "severity": finding.severity.name.lower(),
-        "message": finding.message,
-        "file": shown(finding.place.file),
-        "page": finding.place.page,
-        "offset": finding.place.offset,
-        "bucket": [shown(part) for part in finding.place.bucket],
-        "subject": finding.subject,
-        "remedy": finding.remedy,
-    }
+    return {**finding_document(hit.finding), "images": list(hit.images), "containers": list(hit.containers)}
 
 
 def _image_document(image: ImageState) -> Document:
@@ -147,6 +148,7 @@ def _image_document(image: ImageState) -> Document:
         "namespace": shown(image.namespace),
         "name": shown(image.name),
         "target": shown(image.target),
+        "adoptable": [shown(digest) for digest in image.adoptable],
         "platforms": [
             {
                 "manifest": shown(platform.manifest),

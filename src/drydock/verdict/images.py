@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 from drydock.model.data import BlobFile, RowKind
-from drydock.model.documents import Config, Documents, Index, Manifest
+from drydock.model.documents import Config, Descriptor, Documents, Index, Manifest, list_children
 from drydock.model.names import Digest, Kind, Ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.records import Image
 from drydock.model.verifications import Completeness, ImageState, Platform, Unpacked
-from drydock.verdict.blindness import backend_blindness
+from drydock.verdict.blindness import backend_blindness, edit_blindness
 from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach, is_damaged
+from drydock.verdict.labels import child_labels, is_parent
 from drydock.verdict.reach import mark
 
 
@@ -32,8 +33,9 @@ def list_image_blobs(verdict: Verdict, reached: Reach) -> list[BlobFile]:
 class Images:
     """The images of one root, taken apart once."""
 
-    def __init__(self, verdict: Verdict, documents: Documents) -> None:
+    def __init__(self, verdict: Verdict, reached: Reach, documents: Documents) -> None:
         self._verdict = verdict
+        self._reached = reached
         self._documents = documents.found
         self._blobs: dict[Ref, StoreObject] = {}
         self._snapshots: dict[tuple[bytes, bytes, bytes], StoreObject] = {}
@@ -53,6 +55,7 @@ class Images:
                 image.name,
                 image.target,
                 tuple(self._platform(image.namespace, *each) for each in self._manifests(image)),
+                tuple(self._adoptable(image)),
             )
             for image in self._verdict.store.metadata.images
         ]
@@ -102,6 +105,35 @@ class Images:
                 if child.digest not in seen and not child.is_attestation:
                     seen.add(child.digest)
                     pending.append((child.digest, child.platform))
+
+    def _adoptable(self, image: Image) -> Iterator[Digest]:
+        """What :func:`drydock.recover.adopt.adopt` takes in its first round, as far as is known unhashed."""
+        pending = [Descriptor(image.target, image.media_type, image.target_size)]
+        seen: set[Digest] = set()
+        while pending:
+            named = pending.pop(0)
+            if named.digest in seen:
+                continue
+            seen.add(named.digest)
+            ref = Ref(Kind.BLOB, image.namespace, named.digest)
+            if ref in self._blobs:
+                pending += list_children(self._documents.get(named.digest))
+            elif self._is_there(named) and self._is_kept(ref):
+                yield named.digest
+
+    def _is_there(self, named: Descriptor) -> bool:
+        """Whether a blob's file has the size that is said of it, is not known to be wrong, and reads as what it is."""
+        store = self._verdict.store
+        file = store.content.blobs.get(named.digest)
+        if file is None or named.size not in (None, file.size) or named.digest in store.wrong:
+            return False
+        return not is_parent(named.media_type) or bool(
+            child_labels(named.media_type, self._documents.get(named.digest))
+        )
+
+    def _is_kept(self, ref: Ref) -> bool:
+        """Whether the collector would keep a record of it, and whether it can be put in."""
+        return ref in self._reached and not edit_blindness(self._verdict.store)
 
     def _platform(self, namespace: bytes, digest: Digest, platform: bytes) -> Platform:
         blob = self._blobs.get(Ref(Kind.BLOB, namespace, digest))
