@@ -25,8 +25,9 @@ from drydock.reclaim.state import places_with
 from drydock.recover.adopt import adopt as adopt_blobs
 from drydock.recover.adopt import made_whole
 from drydock.recover.breaks import disagreements, wrong_orphans
+from drydock.recover.losses import refuse_unknown
 from drydock.recover.memory import open_memory
-from drydock.recover.repair import make_repair, refuse_unknown
+from drydock.recover.repair import make_repair
 from drydock.recover.verify import Clock, Wanted, name_hits, read_blobs, read_unpacked
 from drydock.removal import carry_out
 from drydock.verdict.blindness import edit_blindness
