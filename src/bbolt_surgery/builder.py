@@ -82,7 +82,7 @@ class Builder:
 
 def fits_inline(leaf: Leaf, page_size: int) -> bool:
     """Whether a bucket of these entries is one that bbolt keeps in its parent's page."""
-    return size(leaf) <= page_size // _INLINE and not has_buckets(leaf)
+    return size(leaf) <= page_size // _INLINE and len(leaf.entries) <= MAX_COUNT and not has_buckets(leaf)
 
 
 def has_buckets(leaf: Leaf) -> bool:

@@ -11,6 +11,7 @@ from bbolt_reader.page import HEADER, LEAF_BUCKET, formats
 from bbolt_reader.tree import MAX_DEPTH
 from bbolt_surgery.builder import HALF, Builder, fits_inline, has_buckets, join, share
 from bbolt_surgery.deletion import Deletion, Root
+from bbolt_surgery.errors import Unfit
 from bbolt_surgery.insertion import Insertion, NewBucket
 from bbolt_surgery.node import MAX_COUNT, Branch, Child, Leaf, Loaded, Node, encode, first_key, size
 from bbolt_surgery.survey import inline_entries
@@ -95,7 +96,7 @@ class Rewrite:
                 if each.key in entries:
                     self.present.append(each)
                 else:
-                    entries[each.key] = _copied(each.value)
+                    entries[each.key] = _copied(each.value, len(each.path))
                     self.inserted.append(each)
         return fresh
 
@@ -183,7 +184,8 @@ class Rewrite:
     def _split(self, node: Node, former: Node) -> list[Node]:
         """Several nodes where one grew beyond a page; an edit that only deletes never splits."""
         page_size = self._file.page_size
-        return share(node, page_size, HALF) if self.inserted and page_size < size(node) > size(former) else [node]
+        grew = page_size < size(node) > size(former) or len(node[0]) > MAX_COUNT
+        return share(node, page_size, HALF) if self.inserted and grew else [node]
 
     def _settle(self, branch: Branch) -> None:
         """Join or fill up those of a branch's changed children that are branches of one child."""
@@ -227,11 +229,17 @@ def _applied(entries: list[tuple[int, bytes, bytes]], edits: Edits) -> Leaf:
     return Leaf(kept)
 
 
-def _copied(value: bytes | NewBucket) -> bytes | NewBucket:
-    """A value that the caller's is not changed with."""
+def _copied(value: bytes | NewBucket, depth: int) -> bytes | NewBucket:
+    """A value that the caller's is not changed with; in so many buckets.
+
+    Raises:
+        Unfit: it is deeper than any file.
+    """
     if isinstance(value, bytes):
         return value
-    return NewBucket(value.sequence, {key: _copied(inner) for key, inner in value.entries.items()})
+    if depth > MAX_DEPTH:
+        raise Unfit(f"more than {MAX_DEPTH} buckets in each other")
+    return NewBucket(value.sequence, {key: _copied(inner, depth + 1) for key, inner in value.entries.items()})
 
 
 def _page(child: Child) -> int:

@@ -25,8 +25,9 @@ from drydock.reclaim.state import places_with
 from drydock.recover.adopt import adopt as adopt_blobs
 from drydock.recover.adopt import made_whole
 from drydock.recover.breaks import disagreements, wrong_orphans
+from drydock.recover.losses import refuse_unknown
 from drydock.recover.memory import open_memory
-from drydock.recover.repair import make_repair, refuse_unknown
+from drydock.recover.repair import make_repair
 from drydock.recover.verify import Clock, Wanted, name_hits, read_blobs, read_unpacked
 from drydock.removal import carry_out
 from drydock.verdict.blindness import edit_blindness
@@ -166,7 +167,8 @@ def _looked(
             adopted = Adopted()
             if adopts and not edit_blindness(store):
                 before = images.states()
-                adopted = adopt_blobs(store, at, None if progress is None else partial(progress, "bytes hashed"))
+                made = _made(at, store.newest())
+                adopted = adopt_blobs(store, at, made, None if progress is None else partial(progress, "bytes hashed"))
                 verdict, reached, images = _judged(store, at)
                 adopted.whole = tuple(made_whole(before, images.states()))
             layers = images.unpacked()
@@ -199,6 +201,15 @@ def _looked(
                 witnesses=witnesses(held),
             ),
         )
+
+
+def _made(at: UnixNano, newest: UnixNano | None) -> UnixNano:
+    """The time of records that are put in: not later than the clock, where that is right.
+
+    With records of a time to come every run after this one would be refused.
+    """
+    clock = UnixNano(time.time_ns())
+    return min(at, clock if newest is None else max(clock, newest))
 
 
 def _judged(store: Store, at: UnixNano) -> tuple[Verdict, Reach, Images]:

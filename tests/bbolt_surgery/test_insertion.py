@@ -190,6 +190,31 @@ def test_refuses_what_no_file_can_hold(tmp_path, new):
     assert path.read_bytes() == image
 
 
+def test_refuses_buckets_without_an_end(tmp_path):
+    """A value that is one bucket in another, deeper than Python itself would follow."""
+    path = tmp_path / "file.db"
+    boltwriter.write(path, {b"b": {b"k": b"v"}})
+    deep = NewBucket()
+    for _ in range(5000):
+        deep = NewBucket(0, {b"x": deep})
+    image = path.read_bytes()
+    with pytest.raises(Unfit):
+        edit(path, [], [Insertion((b"b",), b"deep", deep)])
+    assert path.read_bytes() == image
+
+
+def test_more_keys_than_a_page_can_count(tmp_path):
+    """In a file of large pages, where they would all fit one, or be inline: a page counts with 16 bits."""
+    path = tmp_path / "file.db"
+    many = {b"%05d" % number: b"v" for number in range(65_530)}
+    boltwriter.write(path, {b"b": many, b"c": {}}, page_size=16 << 20)
+    insertions = [Insertion((b"b",), b"new-%d" % number, b"") for number in range(8)]
+    insertions.append(Insertion((b"c",), b"new", NewBucket(0, {**many, **{each.key: b"" for each in insertions}})))
+    assert len(edit(path, [], insertions).inserted) == 9
+    assert gobbolt.check(path) == (0, "")
+    assert gobbolt.dump(path).count("\n") == 4 + 2 * (len(many) + 8)
+
+
 def subject(path, *, page_size, free, extra):
     """A file, and insertions that split its leaf, make an inline bucket real, and need new ones."""
     top = {b"%03d" % number: b"v" * 60 for number in range(0, 120, 2)} | {b"in": {b"x": b"1"}}

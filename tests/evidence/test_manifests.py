@@ -142,9 +142,8 @@ def test_what_does_not_hash_to_its_name_is_not_believed(place, tmp_path):
 def test_reading_ends_at_the_bounds(place, tmp_path, monkeypatch):
     """One document beyond the limit is refused, and so is what comes after the limit of all."""
     monkeypatch.setattr(manifests, "_LIMIT", 100)
-    monkeypatch.setattr(manifests, "_LIMIT_OF_ALL", 150)
     fits, long, late = (place(b'{"layers": []}' + b" " * count) for count in (86, 87, 40))
-    documents = read_documents(os.fsencode(tmp_path), [long, fits, late])
+    documents = read_documents(os.fsencode(tmp_path), [long, fits, late], 150)
     assert set(documents.found) == {fits.digest}
     assert set(documents.findings) == {long.digest, late.digest}
 

@@ -15,7 +15,7 @@ from tests.support import adoptable, gobbolt
 from tests.support.adoptable import IMAGE, NAME, NOW, blob_path, labels, lay_out, namespace, record, target, without
 from tests.support.documents import run
 from tests.support.faults import run_counted
-from tests.support.gowriting import go_time
+from tests.support.gowriting import go_time, varint
 from tests.support.records import CONTENT, METADATA, nested, sequence
 from tests.support.trees import tree
 
@@ -194,6 +194,47 @@ def test_each_namespace_for_itself(tmp_path):
     assert blobs(root, b"a") == namespace()[b"content"][b"blob"]
     assert blobs(root, b"b")[TWO.digest.encode()] == made_now(TWO)
     assert nested(root / METADATA)[b"v1"][b"c"] == spaces[b"c"]
+
+
+def test_another_namespace_says_another_size(tmp_path):
+    """A record with a wrong size goes, the one that is put in stays, and with it the file that it needs."""
+    spaces = {b"a": namespace(), b"b": without(namespace(), TWO)}
+    spaces[b"a"][b"content"][b"blob"][TWO.digest.encode()][b"size"] = varint(7)
+    root = lay_out(tmp_path / "root", spaces)
+    apply(root, "--accept-loss", f"a/{NAME.decode()}")
+    assert TWO.digest.encode() not in blobs(root, b"a")
+    assert blobs(root, b"b")[TWO.digest.encode()] == made_now(TWO)
+    assert blob_path(root, TWO).read_bytes() == TWO.data
+
+
+@pytest.mark.parametrize("of", [MANIFEST, TWO], ids=["manifest", "layer"])
+def test_an_image_that_calls_a_blob_something_else(tmp_path, of):
+    """Another image's word for a blob takes nothing from the one that needs it: neither its labels nor its record."""
+    calls = {"layers": [of.descriptor() | {"mediaType": ONE.media_type if of is MANIFEST else MANIFEST.media_type}]}
+    liar = Blob(MANIFEST.media_type, json.dumps(calls).encode())
+    index = Blob(INDEX, json.dumps({"manifests": [MANIFEST.descriptor()]}).encode())
+    space = without(namespace(), of)
+    names = {b"containerd.io/gc.ref.content.m.0": MANIFEST.digest.encode()}
+    space[b"content"][b"blob"][index.digest.encode()] = record(index, labels=names)
+    names = {b"containerd.io/gc.ref.content.l.0": of.digest.encode()}
+    space[b"content"][b"blob"][liar.digest.encode()] = record(liar, labels=names)
+    space[b"images"] = {NAME: target(index), b"liar": target(liar)}
+    if of is TWO:
+        # The record that is read first.
+        space[b"images"] = {NAME: target(index), b"liar": target(of) | {b"target": {
+            **target(of)[b"target"], b"mediatype": MANIFEST.media_type.encode()}}}  # fmt: skip
+    root = lay_out(tmp_path / "root", {b"default": space}, (index, liar, *IMAGE.blobs))
+    apply(root)
+    assert blobs(root)[of.digest.encode()] == made_now(of, labels=labels() if of is MANIFEST else {})
+
+
+def test_a_time_to_come_is_not_written(tmp_path):
+    """Else every later run would be refused, since a clock is not earlier than the newest record."""
+    root = lay_out(tmp_path / "root", {b"default": without(namespace(), TWO)})
+    state = tmp_path / "state"
+    run("repair", "--adopt", "--now", "2099-01-01T00:00:00Z", "--apply", "--yes", "--state", state, root, status=0)
+    assert TWO.digest.encode() in blobs(root)
+    run("scan", root, status=0)
 
 
 def test_a_namespace_without_any_content(tmp_path):

@@ -139,9 +139,12 @@ def test_it_stops_when_told():
     assert _read(_tar(("a", FILE, bytes(8 << 20))), stop=lambda: next(asked)) is None
 
 
-@pytest.mark.parametrize("kind", ["names", "attributes", "folders", "holes"])
+@pytest.mark.parametrize("kind", ["names", "attributes", "keys", "global", "links", "folders", "holes"])
 def test_what_takes_memory_is_bounded(kind, monkeypatch):
-    """Long names, attributes, paths of many folders, a map of holes: refused before they take more than is given."""
+    """Long names, attributes, paths of many folders, a map of holes: refused before they take more than is given.
+
+    So are attributes of the whole archive, which grow without an entry that is kept, and long ways over links.
+    """
     from drydock.recover import layer_blob
 
     monkeypatch.setattr(layer_blob, "_MOST_BYTES", 1 << 16)
@@ -156,6 +159,15 @@ def test_what_takes_memory_is_bounded(kind, monkeypatch):
                 info.name += "n" * 20_000
             elif kind == "attributes":
                 info.pax_headers = {"SCHILY.xattr.user.long": "x" * 20_000}
+            elif kind == "keys":
+                info.pax_headers = {"SCHILY.xattr.user." + "k" * 20_000: ""}
+            elif kind == "global":
+                info.name, tar.pax_headers = f".wh.{number}", {f"{number}": "x" * 20_000}
+                buffer.write(tar.tarinfo.create_pax_global_header(tar.pax_headers))
+            elif kind == "links" and not number:
+                info.type, info.linkname = LINK, "./" * 10_000
+            elif kind == "links":
+                info.name = f"0/{number}"
             elif kind == "folders":
                 info.name += "/a" * 400
             else:

@@ -15,7 +15,7 @@ from tests.support.values import FINGERPRINT, NOW
 
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import LeaseClass
-from drydock.model.names import Digest, Kind, RawPath, Ref
+from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
 from drydock.model.objects import State
 from drydock.model.plans import Adoption, FieldDrop, Outcome, Removal, Status, Target
 from drydock.model.repairs import Loss, Repair, Unadopted
@@ -280,7 +280,7 @@ def test_a_plan_that_deletes_keys():
 def test_a_plan_that_puts_records_in():
     """Made too: with labels, and names that are no text."""
     labels = ((b"containerd.io/gc.ref.content.config", HOSTILE), (HOSTILE, b"x"))
-    record = Adoption(Ref(Kind.BLOB, HOSTILE, HOSTILE), RawPath(HOSTILE), FINGERPRINT, labels, "why")
+    record = Adoption(Ref(Kind.BLOB, HOSTILE, HOSTILE), RawPath(HOSTILE), FINGERPRINT, labels, UnixNano(1), "why")
     plan = scan_of_everything().plan._replace(adoptions=(record,))
     document = json.loads(json.dumps(plans_document([plan])))
     assert len(document["plans"][0]["adoptions"][0]["labels"]) == 2

@@ -18,7 +18,8 @@ from drydock.model.text import shown
 
 # Registries need not take manifests of more than 4 MiB (distribution-spec v1.1, "Pushing Manifests").
 _LIMIT = 8 << 20
-_LIMIT_OF_ALL = 256 << 20
+ALL_DOCUMENTS = 256 << 20
+"""Bytes of documents that are read of one root."""
 _LONGEST_NUMBER = 20
 # A document of ten thousand layers has a tenth of this; each one costs some hundred bytes of memory.
 _MOST_VALUES = 1_000_000
@@ -31,7 +32,7 @@ class _Unusable(Exception):
     """The bytes are no document that can be used; the message is why, shown."""
 
 
-def read_documents(root: RawPath, blobs: Iterable[BlobFile]) -> Documents:
+def read_documents(root: RawPath, blobs: Iterable[BlobFile], most: int = ALL_DOCUMENTS) -> Documents:
     """Read those of the blobs that are indexes, manifests or configs.
 
     A blob whose first byte is not that of a JSON object is passed over without a word: most are layers.
@@ -39,15 +40,15 @@ def read_documents(root: RawPath, blobs: Iterable[BlobFile]) -> Documents:
     Args:
         root: absolute path of the containerd root.
         blobs: where to look.
+        most: how many bytes of documents to read.
     """
     documents = Documents()
-    left = _LIMIT_OF_ALL
     for blob in blobs:
         try:
-            raw = _read(root, blob, min(left, _LIMIT))
+            raw = _read(root, blob, min(most - documents.bytes, _LIMIT))
             if raw is None:
                 continue
-            left -= len(raw)
+            documents.bytes += len(raw)
             _check(blob.digest, raw)
             document, problem = parse_document(raw)
         except (OSError, _Unusable) as error:

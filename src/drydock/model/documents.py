@@ -69,3 +69,5 @@ class Documents:
     found: dict[Digest, Document] = field(default_factory=dict)
     findings: dict[Digest, Finding] = field(default_factory=dict)
     """What was wrong with a blob that looks like a document; it is in ``found`` too where the rest could be used."""
+    bytes: int = 0
+    """How many were read."""

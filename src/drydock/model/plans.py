@@ -88,12 +88,14 @@ class Adoption(NamedTuple):
     """Of the file, from before it was hashed."""
     labels: tuple[tuple[bytes, bytes], ...]
     """As the engine would have written them, by name."""
+    made: UnixNano
+    """The time that the record says it was made at."""
     why: str
     """One shown line."""
 
-    def record(self, now: UnixNano) -> Blob:
-        """The record, made at ``now``."""
-        return Blob(self.ref, self.expect.size, dict(self.labels), created=now, updated=now)
+    def record(self) -> Blob:
+        """The record."""
+        return Blob(self.ref, self.expect.size, dict(self.labels), created=self.made, updated=self.made)
 
 
 class Witness(NamedTuple):

@@ -35,9 +35,9 @@ def metadata_deletions(plan: Plan) -> list[Deletion]:
 
 def metadata_insertions(plan: Plan) -> list[Insertion]:
     """The records that the plan puts into meta.db, as containerd does (core/metadata/content.go commit, v2.1)."""
-    time = encode_time(plan.now)
     insertions: list[Insertion] = []
     for each in plan.adoptions:
+        time = encode_time(each.made)
         record = NewBucket(entries={b"createdat": time, b"updatedat": time, b"size": encode_varint(each.expect.size)})
         if each.labels:
             record.entries[b"labels"] = NewBucket(entries=dict(each.labels))

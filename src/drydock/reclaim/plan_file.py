@@ -94,6 +94,7 @@ def _document(plan: Plan) -> Document:
                 "path": shown(each.path),
                 "expect": list(each.expect),
                 "labels": {shown(name): shown(value) for name, value in each.labels},
+                "made": each.made,
                 "why": each.why,
             }
             for each in plan.adoptions

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from drydock.evidence.digests import hash_blobs
-from drydock.evidence.manifests import read_documents
+from drydock.evidence.manifests import ALL_DOCUMENTS, read_documents
 from drydock.model.documents import Descriptor, Document, list_children
 from drydock.model.names import Digest, Kind, Ref, UnixNano
 from drydock.model.plans import Adoption
@@ -41,17 +41,18 @@ class _Named(NamedTuple):
     """Whether an image reaches what names it."""
 
 
-def adopt(store: Store, now: UnixNano, progress: Callable[[int], None] | None = None) -> Adopted:
+def adopt(store: Store, now: UnixNano, made: UnixNano, progress: Callable[[int], None] | None = None) -> Adopted:
     """Find and hash the blobs that are to get a record back. The store then has these records, as if they were there.
 
     What has wrong bytes goes to ``store.wrong``, and is never adopted.
 
     Args:
         store: as read, from a database that can be edited.
-        now: the time the records are made at, and that expiries are compared with.
+        now: what expiries are compared with.
+        made: the time of the records.
         progress: called with the number of bytes hashed since its last call, from several threads.
     """
-    return _Adopter(store, now, progress).adopt()
+    return _Adopter(store, now, made, progress).adopt()
 
 
 def made_whole(before: Iterable[ImageState], after: Iterable[ImageState]) -> Iterator[Ref]:
@@ -67,12 +68,14 @@ def made_whole(before: Iterable[ImageState], after: Iterable[ImageState]) -> Ite
 
 
 class _Adopter:
-    def __init__(self, store: Store, now: UnixNano, progress: Callable[[int], None] | None) -> None:
+    def __init__(self, store: Store, now: UnixNano, made: UnixNano, progress: Callable[[int], None] | None) -> None:
         self._store = store
         self._now = now
+        self._made = made
         self._progress = progress
         self._documents: dict[Digest, Document] = {}
         self._faults: dict[Digest, str] = {}
+        self._room = ALL_DOCUMENTS
         self._read: set[Digest] = set()
         self._right: set[Digest] = set()
         self._adoptions: dict[Ref, Adoption] = {}
@@ -87,7 +90,7 @@ class _Adopter:
             if not fresh:
                 break
             self._adoptions.update({adoption.ref: adoption for adoption in fresh})
-            records = [*self._store.metadata.blobs, *(adoption.record(self._now) for adoption in fresh)]
+            records = [*self._store.metadata.blobs, *(adoption.record() for adoption in fresh)]
             self._store.metadata = replace(self._store.metadata, blobs=records)
         left = (
             Unadopted(ref.namespace, shown(ref.key), why)
@@ -120,7 +123,7 @@ class _Adopter:
     def _whole(self, named: dict[Ref, list[_Named]], refs: set[Ref]) -> Iterator[tuple[Ref, _Named]]:
         """Those that can be adopted now; of the others it is noted why not."""
         files = self._store.content.blobs
-        wanted: dict[Ref, _Named] = {}
+        wanted: dict[Ref, list[_Named]] = {}
         for ref, sources in named.items():
             has = files[Digest(ref.key)].size
             fitting = [each for each in sources if each.descriptor.size in (None, has)]
@@ -132,22 +135,31 @@ class _Adopter:
                     continue
                 self._left[ref] = f"{fitting[0].why}, and has no label for it: the engine would collect it at once"
             else:
-                wanted[ref] = fitting[0]
+                wanted[ref] = fitting
         unread = self._hash({Digest(ref.key) for ref in wanted})
         self._load(Digest(ref.key) for ref in wanted if ref.key in self._right)
-        for ref, source in wanted.items():
+        for ref, sources in wanted.items():
             digest = Digest(ref.key)
-            fault = self._faults.get(digest, "it is not what its media type says")
             if digest in unread:
                 self._left[ref] = unread[digest]
             elif digest in self._store.wrong:
-                self._left[ref] = f"{source.why}, and its bytes do not hash to its digest"
-            elif is_parent(source.descriptor.media_type) and (
-                digest in self._faults or not child_labels(source.descriptor.media_type, self._documents.get(digest))
-            ):
-                self._left[ref] = f"{source.why}; {fault}"
+                self._left[ref] = f"{sources[0].why}, and its bytes do not hash to its digest"
+            elif (source := self._fitting(digest, sources)) is None:
+                fault = self._faults.get(digest, "it is not what its media type says")
+                self._left[ref] = f"{sources[0].why}; {fault}"
             else:
                 yield ref, source
+
+    def _fitting(self, digest: Digest, sources: list[_Named]) -> _Named | None:
+        """What calls a blob what it is: anybody's image may call it something else, which would cost it its labels."""
+        others: list[_Named] = []
+        for each in sources:
+            media_type = each.descriptor.media_type
+            if not is_parent(media_type):
+                others.append(each)
+            elif digest not in self._faults and child_labels(media_type, self._documents.get(digest)):
+                return each
+        return others[0] if others else None
 
     def _hash(self, digests: set[Digest]) -> dict[Digest, str]:
         """Hash what was not; gives those that could not be read, with the reason."""
@@ -163,11 +175,12 @@ class _Adopter:
         blobs = self._store.content.blobs
         new = {digest: blobs[digest] for digest in digests if digest in blobs and digest not in self._read}
         self._read |= new.keys()
-        documents = read_documents(self._store.root.path, new.values())
+        documents = read_documents(self._store.root.path, new.values(), self._room)
+        self._room -= documents.bytes
         self._documents.update(documents.found)
         self._faults.update({digest: finding.message for digest, finding in documents.findings.items()})
 
     def _adoption(self, ref: Ref, named: _Named) -> Adoption:
         file = self._store.content.blobs[Digest(ref.key)]
         labels = child_labels(named.descriptor.media_type, self._documents.get(file.digest))
-        return Adoption(ref, file.path, file.fingerprint, tuple(sorted(labels.items())), named.why)
+        return Adoption(ref, file.path, file.fingerprint, tuple(sorted(labels.items())), self._made, named.why)

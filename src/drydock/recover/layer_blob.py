@@ -22,7 +22,7 @@ _AUFS: Final = b".wh..wh."
 _XATTR: Final = "SCHILY.xattr."
 _MOST: Final = 2_000_000
 _MOST_BYTES: Final = 1 << 28
-"""Of names, targets and attributes that are held."""
+"""Of names, targets and attributes that are held, and of targets that are followed."""
 _MOST_HEADERS: Final = 1 << 24
 """Bytes before an entry's own data: long names, attributes, a map of holes. tarfile holds them all at once."""
 _LONGEST_HEADER: Final = 1 << 20  # Go's reader refuses longer ones (archive/tar/common.go, maxSpecialFileSize, 1.22)
@@ -152,7 +152,9 @@ class _Tree:
 
     def add(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         """Apply one entry, as containerd does."""
-        self._hold(len(member.name) + len(member.linkname))
+        # Those of the whole archive too, which each entry has: tarfile holds any number of them.
+        attributes = sum(len(key) + len(value) for key, value in member.pax_headers.items())
+        self._hold(len(member.name) + len(member.linkname) + attributes)
         parts = _parts(member.name)
         if not parts:
             if member.isdir():
@@ -193,7 +195,6 @@ class _Tree:
         parent.children[name] = entry
 
     def _describe(self, entry: Entry, member: tarfile.TarInfo) -> None:
-        self._bytes += sum(map(len, member.pax_headers.values()))
         entry.mode, entry.uid, entry.gid = member.mode & 0o7777, member.uid, member.gid
         entry.target = member.linkname.encode("utf-8", "surrogateescape") if member.issym() else b""
         entry.device = (member.devmajor, member.devminor)
@@ -218,9 +219,13 @@ class _Tree:
     def _hold(self, length: int) -> None:
         """Count one more entry and its bytes."""
         self._count += 1
-        self._bytes += length
         if self._count > _MOST:
             raise Unreadable(f"its layer has more than {_MOST} entries")
+        self._pass(length)
+
+    def _pass(self, length: int) -> None:
+        """Count bytes that are held, or gone through once more."""
+        self._bytes += length
         if self._bytes > _MOST_BYTES:
             raise Unreadable(f"its layer has more than {_MOST_BYTES} bytes of names and attributes")
 
@@ -251,6 +256,8 @@ class _Tree:
                 hops += 1
                 if hops > _HOPS:
                     raise Unreadable("its layer has links that lead in circles")
+                # Forty long links on the way to each of many entries would take hours.
+                self._pass(len(child.target))
                 if child.target.startswith(b"/"):
                     done, here = [], [self.top]
                 todo += child.target.split(b"/")[::-1]

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from drydock.model.data import RowKind
-from drydock.model.errors import Usage
 from drydock.model.findings import Finding, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, RawPath, Ref, split_snapshot_key
@@ -23,6 +23,7 @@ from drydock.model.repairs import Adopted, Loss, Repair
 from drydock.model.text import shown
 from drydock.model.verifications import Completeness, ImageState
 from drydock.recover.breaks import Families, Family, RowName, is_pulled, stale_children
+from drydock.recover.losses import is_called
 from drydock.verdict.blindness import edit_blindness
 from drydock.verdict.dependants import Dependants
 from drydock.verdict.graph import visited
@@ -34,8 +35,6 @@ _TIMES = {
     "undecodable-time": "a time that cannot be decoded: the engine fails to list what has it",
     "undecodable-expiry": "an expiry that cannot be decoded: the engine collects nothing while it stands",
 }
-_PREFIX = 12
-"""The shortest beginning of a container's id that names it, as docker shows them."""
 
 
 def make_repair(
@@ -60,18 +59,6 @@ def make_repair(
         witnesses: the databases as they are.
     """
     return _Repairer(verdict, reached, images, wrong, adopted=adopted, accept=accept).repair(tuple(witnesses))
-
-
-def refuse_unknown(repairs: Iterable[Repair], accept: Iterable[bytes]) -> None:
-    """Refuse names that would not be lost anywhere: a mistyped name must not go unseen.
-
-    Raises:
-        Usage: there is such a name.
-    """
-    losses = [loss for repair in repairs for loss in repair.losses]
-    for name in accept:
-        if not any(_names(name, loss.ref, loss.name) for loss in losses):
-            raise Usage(f"{shown(name)} would not be lost, so there is nothing to accept")
 
 
 class _Repairer:
@@ -104,7 +91,10 @@ class _Repairer:
         records: dict[Ref, str] = {}
         rows: dict[RowName, str] = {}
         mended: set[int] = set()
-        for family in Families(self._verdict, self._wrong):
+        adopted = {each.ref for each in self._adopted.adoptions}
+        for damaged in Families(self._verdict, self._wrong):
+            # Its bytes were hashed, so what is wrong is another namespace's record of it.
+            family = replace(damaged, refs=tuple(ref for ref in damaged.refs if ref not in adopted))
             reason = self._blind or self._loss(family)
             if reason:
                 found = family.found
@@ -178,7 +168,7 @@ class _Repairer:
         name = self._dependants.name(ref)
         if kind == "snapshot":
             name = shown(split_snapshot_key(ref.key)[1])
-        return Loss(ref, name, kind, why, any(_names(word, ref, name) for word in self._accept))
+        return Loss(ref, name, kind, why, any(is_called(word, ref, name) for word in self._accept))
 
     def _active(self, family: Family, containers: list[Ref]) -> Iterator[Loss]:
         """Snapshots that somebody writes to, and that are no known container's."""
@@ -290,14 +280,6 @@ class _Repairer:
             by_path = RawPath(finding.place.file.removeprefix(self._store.root.path.rstrip(b"/") + b"/")) in gone
             if not (by_field or by_row or by_path or (finding.subject and finding.subject in about)):
                 yield finding
-
-
-def _names(word: bytes, ref: Ref, name: str) -> bool:
-    key = split_snapshot_key(ref.key)[1] if ref.kind is Kind.SNAPSHOT else ref.key
-    if word.startswith(ref.namespace + b"/") and _names(word[len(ref.namespace) + 1 :], ref, name):
-        return True
-    is_id = ref.kind in (Kind.LEASE, Kind.CONTAINER) and len(word) >= _PREFIX and key.startswith(word)
-    return shown(word) == name or word == key or is_id
 
 
 def _is_in_algorithm(path: bytes) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_LONG = re.compile(r"(?<![0-9a-z])([0-9a-z]{12})[0-9a-z]{12,}(?![0-9a-z])")
+# Digits, letters, digits: a word of a name may be as long, and stays whole.
+_LONG = re.compile(r"(?<![0-9a-z])(?=[a-z]*[0-9]+[a-z]+[0-9])([0-9a-z]{12})[0-9a-z]{12,}(?![0-9a-z])")
 
 
 def short_ids(text: str) -> str:

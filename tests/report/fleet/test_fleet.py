@@ -51,6 +51,23 @@ def _lines(document):
             yield from ({"type": part.rstrip("s"), "root": root["path"], **entry} for entry in entries)
 
 
+def test_one_report_with_impossible_numbers(documents, tmp_path):
+    """A damaged database may say any size: what does not fit 64 bits has no sum, and all else is answered."""
+    for number, document in enumerate(documents[:3]):
+        changed = json.loads(json.dumps(document))
+        root = changed["roots"][0]
+        for each in (*root["objects"], *root["holders"], *root["leases"]) if number == 1 else ():
+            each |= {name: 2**62 + 5 for name in ("bytes", "only_bytes") if name in each}
+        (tmp_path / f"{number}.json").write_text(json.dumps(changed))
+    found = answers(tmp_path)
+    hosts = {row["host"]: row for row in found["Hosts where most can be freed"]}
+    used = [sum(each["bytes"] for each in document["roots"][0]["objects"]) for document in documents]
+    assert hosts[documents[0]["host"]]["used_bytes"] == used[0]
+    assert hosts[documents[1]["host"]]["used_bytes"] is None
+    assert hosts[documents[2]["host"]]["used_bytes"] == used[2]
+    assert {row["state"]: row["bytes"] for row in found["By state"]}["live"] is None
+
+
 def answers(*arguments, status=0):
     """The answers, by title, as lists of dictionaries."""
     document = json.loads(run("fleet", "--format", "json", *arguments, status=status))

@@ -7,8 +7,12 @@ element, where DuckDB is taught Spark's word (``try_element_at``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
+
+_SUM: Final = re.compile(r"\{sum:([^}]+)\}")
+_EXACT: Final = r"try_cast(sum(CAST(\1 AS DECIMAL(38, 0))) AS BIGINT)"
 
 
 class View(NamedTuple):
@@ -19,7 +23,11 @@ class View(NamedTuple):
 
 
 class Question(NamedTuple):
-    """One question; columns that end in ``bytes`` are bytes, ``{top}`` stands for how many rows are wanted."""
+    """One question; columns that end in ``bytes`` are bytes.
+
+    ``{top}`` stands for how many rows are wanted, ``{sum:…}`` for an exact sum, or null where it is more than 64
+    bits: one report with impossible numbers must not keep all others from being asked.
+    """
 
     title: str
     sql: str
@@ -70,34 +78,35 @@ FROM rows WHERE type = 'holder'""",
 )
 STATES: Final = Question(
     "By state",
-    """SELECT state, count(*) AS objects, CAST(sum(bytes) AS BIGINT) AS bytes, count(DISTINCT host) AS hosts
+    """SELECT state, count(*) AS objects, {sum:bytes} AS bytes, count(DISTINCT host) AS hosts
 FROM objects GROUP BY state ORDER BY bytes DESC, state""",
 )
 HOSTS: Final = Question(
     "Hosts where most can be freed",
     """WITH used AS (
-  SELECT host, CAST(sum(bytes) AS BIGINT) AS used_bytes,
-    CAST(coalesce(sum(bytes) FILTER (WHERE state = 'leased'), 0) AS BIGINT) AS leased_bytes
+  SELECT host, {sum:bytes} AS used_bytes,
+    {sum:CASE WHEN state = 'leased' THEN bytes ELSE 0 END} AS leased_bytes
   FROM objects GROUP BY host),
 free AS (
-  SELECT host, CAST(sum(reclaimable_bytes) AS BIGINT) AS free_now_bytes, bool_and(complete) AS complete,
+  SELECT host, {sum:reclaimable_bytes} AS free_now_bytes, bool_and(complete) AS complete,
     max(now) AS scanned
   FROM roots GROUP BY host),
 damage AS (SELECT host, count(*) AS damaged FROM findings WHERE severity = 'damage' GROUP BY host)
-SELECT host, coalesce(used_bytes, 0) AS used_bytes, free_now_bytes, coalesce(leased_bytes, 0) AS leased_bytes,
-  coalesce(damaged, 0) AS damaged, complete, scanned
+SELECT host, CASE WHEN used.host IS NULL THEN 0 ELSE used_bytes END AS used_bytes, free_now_bytes,
+  CASE WHEN used.host IS NULL THEN 0 ELSE leased_bytes END AS leased_bytes, coalesce(damaged, 0) AS damaged,
+  complete, scanned
 FROM free LEFT JOIN used USING (host) LEFT JOIN damage USING (host)
-ORDER BY free_now_bytes + coalesce(leased_bytes, 0) DESC, host LIMIT {top}""",
+ORDER BY CAST(free_now_bytes AS DECIMAL(38, 0)) + coalesce(leased_bytes, 0) DESC, host LIMIT {top}""",
 )
 IMAGES: Final = Question(
     "Images by what nothing else holds",
     """SELECT coalesce(try_element_at(names, 1), id) AS image, count(DISTINCT host) AS hosts,
-  CAST(sum(only_bytes) AS BIGINT) AS only_bytes, CAST(sum(bytes) AS BIGINT) AS bytes
+  {sum:only_bytes} AS only_bytes, {sum:bytes} AS bytes
 FROM holders WHERE kind = 'image' GROUP BY image ORDER BY only_bytes DESC, image LIMIT {top}""",
 )
 BLOBS: Final = Question(
     "Layers stored on many hosts",
-    """SELECT id AS blob, count(DISTINCT host) AS hosts, max(bytes) AS each_bytes, CAST(sum(bytes) AS BIGINT) AS bytes
+    """SELECT id AS blob, count(DISTINCT host) AS hosts, max(bytes) AS each_bytes, {sum:bytes} AS bytes
 FROM objects WHERE kind = 'blob' AND bytes > 0 AND split_part(id, ':', 1) IN ('sha256', 'sha384', 'sha512') GROUP BY id
 HAVING count(DISTINCT host) > 1 ORDER BY bytes DESC, blob LIMIT {top}""",
 )
@@ -105,7 +114,7 @@ LEASES: Final = Question(
     "Leases that nobody needs, by cause",
     """SELECT class, CASE WHEN class = 'temporary' AND reason LIKE 'ends %' THEN 'ends by itself'
     WHEN class = 'expired' THEN 'has ended' ELSE reason END AS cause,
-  count(DISTINCT host) AS hosts, count(*) AS leases, CAST(sum(only_bytes) AS BIGINT) AS only_bytes,
+  count(DISTINCT host) AS hosts, count(*) AS leases, {sum:only_bytes} AS only_bytes,
   min(created) AS oldest
 FROM leases WHERE class IN ('expired', 'temporary', 'ownerless', 'unknown')
 GROUP BY class, cause ORDER BY only_bytes DESC, leases DESC, class, cause LIMIT {top}""",
@@ -124,7 +133,7 @@ def question_statements(top: int) -> list[str]:
     Args:
         top: rows of each answer at most.
     """
-    return [question.sql.replace("{top}", str(top)) for question in QUESTIONS]
+    return [_SUM.sub(_EXACT, question.sql).replace("{top}", str(top)) for question in QUESTIONS]
 
 
 def script_lines(top: int) -> Iterator[str]:
