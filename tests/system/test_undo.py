@@ -195,6 +195,22 @@ def test_a_killed_run_that_a_later_one_went_on_from_keeps_its_databases(host, cl
     assert missing(host) <= before
 
 
+def test_the_second_of_two_killed_runs_can_be_undone(host):
+    """Within a second of each other, too: which came first is still known."""
+    first = run_counted(*host.clean_command(), kill_after=30)
+    (earlier,) = host.path.glob("state/*/journal.jsonl")
+    between = host.seen()
+    second = run_counted(*host.clean_command("--quarantine", host.apart), kill_after=60)
+    assert first.signal
+    assert second.signal
+    (journal,) = set(host.path.glob("state/*/journal.jsonl")) - {earlier}
+    assert '"do":"edit"' in journal.read_text()
+    first_time, second_time = (json.loads(each.read_text().splitlines()[0])["time"] for each in (earlier, journal))
+    assert first_time < second_time
+    run("undo", journal, status=0)
+    assert host.seen() == between
+
+
 @pytest.mark.slow
 def test_an_undo_that_is_killed_is_finished_by_the_next(host, tmp_path):
     """At no moment of an undo does a record stand without its data; run again, it ends with all as before."""

@@ -257,7 +257,8 @@ def close_abandoned(journal: Journal) -> None:
 
 
 def _now() -> str:
-    return dt.datetime.now(dt.timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    # To the microsecond: undo asks which of two runs came first.
+    return dt.datetime.now(dt.timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
