@@ -20,7 +20,7 @@ def memory(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]
         for count in counts:
             size = Size(count, 20, 2_000, 512) if kind == "blobs" else Size(100, 200, count, 512, 0)
             words = () if kind == "blobs" else ("--measure", "disk")
-            # Not built here: until it runs its own program, a child has its parent's memory, and that counts (getrusage(2)).
+            # Not built here: a child has its parent's memory until its own program starts, and that counts too.
             with ProcessPoolExecutor(1) as builder:
                 root = builder.submit(built, directory, size).result()
             cost, _ = ruler.run(ruler.drydock("scan", *words, root), fine=(0, 1))
