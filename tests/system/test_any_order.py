@@ -151,3 +151,34 @@ TestAnyOrder.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+@pytest.mark.root
+def test_the_folder_of_a_row_that_a_kill_left():
+    """A row without its record names its folder, so that this is not that of the record whose row is lost."""
+    machine = AnyOrder()
+    try:
+        machine.start(
+            world={
+                "blobs": {(b"one", 2): (False, None)},
+                "folders": {11},
+                "snapshots": {
+                    (b"two", 1): (True, None, None),
+                    (b"one", 0): (False, None, None),
+                    (b"two", 0): (False, None, None),
+                    (b"one", 1): (False, None, None),
+                },
+                "images": set(),
+                "ingest_folders": {(b"two", 0)},
+                "leases": {},
+                "extra_rows": {},
+                "lost_rows": {(b"two", 1)},
+                "files": {0, 1, 2, 3, 4},
+                "ingests": {(b"one", 0): ("past", None)},
+            }
+        )
+        machine.killed(at=71, apart=False)
+        assert machine.world["stray_rows"]
+        machine.clean(by_plan=False, apart=False)
+    finally:
+        machine.teardown()
