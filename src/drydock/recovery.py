@@ -20,7 +20,7 @@ from drydock.model.roots import Root
 from drydock.model.runs import Run
 from drydock.model.store import Store
 from drydock.model.verifications import Coverage, Hit, ImageState, Verification
-from drydock.reclaim.guard import check_clock, refuse_if_used
+from drydock.reclaim.guard import check_clock
 from drydock.reclaim.state import places_with
 from drydock.recover.adopt import adopt as adopt_blobs
 from drydock.recover.adopt import made_whole
@@ -29,7 +29,7 @@ from drydock.recover.losses import refuse_unknown
 from drydock.recover.memory import open_memory
 from drydock.recover.repair import make_repair
 from drydock.recover.verify import Clock, Wanted, name_hits, read_blobs, read_unpacked
-from drydock.removal import carry_out
+from drydock.removal import carry_out, hold_unused
 from drydock.verdict.blindness import edit_blindness
 from drydock.verdict.images import Images, list_image_blobs
 from drydock.verdict.judge import Reach, judge
@@ -109,13 +109,8 @@ def repair(
     with ExitStack() as stack:
         looked: list[_Looked] = []
         for root in discover(where):
-            if apply:
-                refuse_if_used(root)
             look = _looked(root, wanted, clock, now=now, state=state, progress=progress, exclusive=apply, adopts=adopt)
-            looked.append(stack.enter_context(look))
-            if apply:
-                # Something may have started since the first look; from here on the locks keep containerd itself out.
-                refuse_if_used(root)
+            looked.append(hold_unused(stack, root, look) if apply else stack.enter_context(look))
         repairs = [each.repair(accept) for each in looked]
         refuse_unknown(repairs, accept)
         if not agree(repairs) or not apply:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from drydock.evidence.roots import discover
 from drydock.evidence.store import Held, Progress, hold_store
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from drydock.model.runs import Run
     from drydock.model.store import Store
     from drydock.reclaim.plan_file import Request
+
+_Held = TypeVar("_Held")
 
 
 def plan(
@@ -129,10 +131,7 @@ def apply(
     with ExitStack() as stack:
         judged: list[Judged] = []
         for request in requests:
-            roots = [root for root in discover(request.root) if root.path == request.root]
-            if not roots:
-                raise EvidenceUnreadable(f"{shown(request.root)}: no containerd root")
-            each = _hold_to_change(stack, roots[0], request.now, request.policy, progress)
+            each = _hold_to_change(stack, _root_at(request.root), request.now, request.policy, progress)
             if plan_hash(each.scan.plan) != request.hash:
                 raise Refused(
                     f"the plan for {shown(request.root)} is stale: the store is not as the plan saw it, "
@@ -188,24 +187,36 @@ def undo(journal: RawPath) -> Run:
     from drydock.reclaim.undo import undo as undo_run  # noqa: PLC0415 - the same
 
     found = read_journal(journal)
-    roots = [root for root in discover(found.root) if root.path == found.root]
-    if not roots:
-        raise EvidenceUnreadable(f"{shown(found.root)}: no containerd root")
-    refuse_if_used(roots[0])
-    with hold_store(roots[0], exclusive=True) as held:
-        # Something may have started since the first look.
-        refuse_if_used(roots[0])
-        return undo_run(found, held)
+    root = _root_at(found.root)
+    with ExitStack() as stack:
+        return undo_run(found, hold_unused(stack, root, hold_store(root, exclusive=True)))
+
+
+def hold_unused(stack: ExitStack, root: Root, holding: AbstractContextManager[_Held]) -> _Held:
+    """Enter what takes a root's locks as a writer, with nothing that uses the root before it or after.
+
+    Raises:
+        Refused: an engine, a shim or a mount uses it.
+    """
+    refuse_if_used(root)
+    held = stack.enter_context(holding)
+    # Something may have started since the first look; from here on the locks keep containerd itself out.
+    refuse_if_used(root)
+    return held
 
 
 def _hold_to_change(
     stack: ExitStack, root: Root, now: UnixNano | None, policy: Policy | None, progress: Progress | None
 ) -> Judged:
-    refuse_if_used(root)
-    judged = stack.enter_context(judge_root(root, now, policy=policy, progress=progress, exclusive=True))
-    # Something may have started since the first look; from here on the locks keep containerd itself out.
-    refuse_if_used(root)
-    return judged
+    return hold_unused(stack, root, judge_root(root, now, policy=policy, progress=progress, exclusive=True))
+
+
+def _root_at(path: RawPath) -> Root:
+    """The root that a plan or a journal is of."""
+    for root in discover(path):
+        if root.path == path:
+            return root
+    raise EvidenceUnreadable(f"{shown(path)}: no containerd root")
 
 
 def carry_out(
