@@ -109,14 +109,7 @@ def export_container(
         ActionFailed: as for :func:`export_image`.
     """
     with ExitStack() as stack:
-        judged, chosen = _choose(
-            stack,
-            name,
-            where,
-            progress,
-            lambda each: choose_container(each, name, namespace),
-            suggest=suggest_containers,
-        )
+        judged, chosen = _choose_container(stack, name, where, namespace, progress)
         layers = _layers(judged.verdict, chosen, snapshot_stack)
         exported = Exported(judged.root, shown(chosen.id))
         file = stack.enter_context(open_export(output, judged.root))
@@ -149,14 +142,7 @@ def diff_container(
         Refused: as for :func:`export_image`.
     """
     with ExitStack() as stack:
-        judged, chosen = _choose(
-            stack,
-            name,
-            where,
-            progress,
-            lambda each: choose_container(each, name, namespace),
-            suggest=suggest_containers,
-        )
+        judged, chosen = _choose_container(stack, name, where, namespace, progress)
         new = _layers(judged.verdict, chosen, snapshot_stack)
         old = _layers(judged.verdict, chosen, parent_stack)
         exported = Exported(judged.root, shown(chosen.id))
@@ -244,6 +230,14 @@ def _choose(
             f"nothing here is called {shown(name)}{here}" + "".join(f"; {cause}" for cause in causes)
         )
     return found[0]
+
+
+def _choose_container(
+    stack: ExitStack, name: bytes, where: RawPath | None, namespace: bytes | None, progress: Progress | None
+) -> tuple[_Judged, ChosenContainer]:
+    return _choose(
+        stack, name, where, progress, lambda each: choose_container(each, name, namespace), suggest=suggest_containers
+    )
 
 
 def _layers(verdict: Verdict, chosen: ChosenContainer, layers: Callable[..., Stack]) -> Stack:
