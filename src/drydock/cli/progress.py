@@ -23,10 +23,10 @@ class Bar:
 
     def __call__(self, what: str, done: int) -> None:
         """``done`` more of ``what``."""
-        from tqdm import tqdm  # noqa: PLC0415 - not needed in a pipe
-
-        tqdm.monitor_interval = 0  # its thread would keep evidence.crew from forking
         if self._drawn is None or self._drawn.desc != f"{what}: ":
+            from tqdm import tqdm  # noqa: PLC0415 - not needed in a pipe
+
+            tqdm.monitor_interval = 0  # its thread would keep evidence.crew from forking
             self.clear()
             self._drawn = tqdm(desc=what, leave=False, unit_scale=True, file=sys.stderr, delay=_SOON)
         self._drawn.update(done)

@@ -75,7 +75,7 @@ def repair(
 
     if not do and (quarantine or yes):
         raise Usage("--yes and --quarantine belong to --apply")
-    # Only after all is done: an error must leave a file that is there as it was.
+    # Written when all is done: before it there may be no room for a file.
     told = io.StringIO() if form == "json" or output not in (None, "-") else None
     if do and told is not None:
         if not yes:

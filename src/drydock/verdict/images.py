@@ -108,6 +108,8 @@ class Images:
 
     def _adoptable(self, image: Image) -> Iterator[Digest]:
         """What :func:`drydock.recover.adopt.adopt` takes in its first round, as far as is known unhashed."""
+        if edit_blindness(self._verdict.store):
+            return
         pending = [Descriptor(image.target, image.media_type, image.target_size)]
         seen: set[Digest] = set()
         while pending:
@@ -118,7 +120,7 @@ class Images:
             ref = Ref(Kind.BLOB, image.namespace, named.digest)
             if ref in self._blobs:
                 pending += list_children(self._documents.get(named.digest))
-            elif self._is_there(named) and self._is_kept(ref):
+            elif ref in self._reached and self._is_there(named):
                 yield named.digest
 
     def _is_there(self, named: Descriptor) -> bool:
@@ -130,10 +132,6 @@ class Images:
         return not is_parent(named.media_type) or bool(
             child_labels(named.media_type, self._documents.get(named.digest))
         )
-
-    def _is_kept(self, ref: Ref) -> bool:
-        """Whether the collector would keep a record of it, and whether it can be put in."""
-        return ref in self._reached and not edit_blindness(self._verdict.store)
 
     def _platform(self, namespace: bytes, digest: Digest, platform: bytes) -> Platform:
         blob = self._blobs.get(Ref(Kind.BLOB, namespace, digest))
