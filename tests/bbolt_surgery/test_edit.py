@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support import boltwriter, gobbolt
 from tests.support.captures import CaptureUnavailable, capture, captures, unpack
-from tests.support.surgery import dump, edit, everything, undo, without
+from tests.support.surgery import dump, edit, everything, undo, use_and_undo, without
 
 from bbolt_reader import Database, verify
 from bbolt_surgery import Damaged, Deletion, Moved, SurgeryError, change
@@ -41,14 +40,7 @@ def proven(path: Path, deletions, seed: int = 0):
     assert path.stat().st_ino == inode
     assert path.stat().st_size == size + receipt.grew_by
     assert bool(receipt.deleted) == (expected != before)
-    used = path.with_suffix(".used")
-    shutil.copy(path, used)
-    assert gobbolt.churn(used, seed) == ""
-    undo(path, receipt)
-    assert gobbolt.check(path) == (0, "")
-    assert gobbolt.dump(path) == before == dump(path)
-    shutil.copy(path, used)
-    assert gobbolt.churn(used, seed) == ""
+    use_and_undo(path, receipt, before, seed)
     return receipt
 
 

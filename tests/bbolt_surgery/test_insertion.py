@@ -1,7 +1,6 @@
 """A file with what was put in: held against dictionaries, and against Go's bbolt, which reads, checks and uses it."""
 
 import random
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from tests.bbolt_surgery.test_commit import crashes, held
 from tests.bbolt_surgery.test_edit import FILES, KEYS, SHAPES, TREES, VALUES
 from tests.bbolt_surgery.test_rewrite import shape
 from tests.support import boltwriter, gobbolt
-from tests.support.surgery import Recorder, changed, dump, edit, everything, reached, told, tree, undo
+from tests.support.surgery import Recorder, changed, dump, edit, everything, reached, told, tree, undo, use_and_undo
 
 from bbolt_reader import Database
 from bbolt_surgery import Deletion, Insertion, NewBucket, Unfit
@@ -41,14 +40,7 @@ def proven(path: Path, deletions, insertions, seed: int = 0):
     for keys, firsts, kinds in shape(path):
         assert keys == firsts
         assert len(kinds) == 1
-    used = path.with_suffix(".used")
-    shutil.copy(path, used)
-    assert gobbolt.churn(used, seed) == ""
-    undo(path, receipt)
-    assert gobbolt.check(path) == (0, "")
-    assert gobbolt.dump(path) == before == dump(path)
-    shutil.copy(path, used)
-    assert gobbolt.churn(used, seed) == ""
+    use_and_undo(path, receipt, before, seed)
     return receipt
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
+
+from tests.support import gobbolt
 
 from bbolt_reader import Bucket, Database
 from bbolt_surgery import Deletion, Insertion, NewBucket, Receipt, change, restore
@@ -154,3 +157,15 @@ def _told(bucket: NewBucket, above: str):
         else:
             yield f"bucket {name} {value.sequence}"
             yield from _told(value, f"{name}/")
+
+
+def use_and_undo(path: Path, receipt: Receipt, before: str, seed: int) -> None:
+    """Go writes to what an edit made; the edit undone, all is as in the dump before, and Go writes to that."""
+    used = path.with_suffix(".used")
+    shutil.copy(path, used)
+    assert gobbolt.churn(used, seed) == ""
+    undo(path, receipt)
+    assert gobbolt.check(path) == (0, "")
+    assert gobbolt.dump(path) == before == dump(path)
+    shutil.copy(path, used)
+    assert gobbolt.churn(used, seed) == ""

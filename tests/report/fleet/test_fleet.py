@@ -1,7 +1,6 @@
 """Questions over many hosts: the answers are those of plain sums over the documents, whatever form they came in."""
 
 import json
-import subprocess
 import sys
 from collections import Counter
 
@@ -9,6 +8,7 @@ import pytest
 from tests.support.captures import captures
 from tests.support.documents import run
 from tests.support.fleets import MIB, host_document, layer_bytes
+from tests.support.peaks import run_measured
 from tests.support.scans import HOSTILE, scan_of_everything
 from tests.support.values import NOW
 
@@ -225,23 +225,10 @@ def test_two_thousand_hosts(tmp_path):
         else:
             with (tmp_path / f"{number}.parquet").open("wb") as file:
                 write_parquet(document_rows(document), file)
-    # The peak as the process itself has it: in ru_maxrss is what it had of this one, before its own program ran.
-    script = (
-        "import os, sys\n"
-        "from drydock.cli import main\n"
-        "try:\n"
-        "    main(sys.argv[1:])\n"
-        "finally:\n"
-        "    peak = next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
-        "    print(peak, sum(os.times()[:2]), file=sys.stderr)\n"
-    )
-    command = [sys.executable, "-c", script, "fleet", "--format", "json", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    output = done.stdout
-    kib, seconds = map(float, done.stderr.split())
-    peak = kib * 1024
-    found = json.loads(output)
+    measured = run_measured("fleet", "--format", "json", tmp_path)
+    assert measured.status == 0
+    found = json.loads(measured.output)
     assert found["hosts"] == 2000
     assert found["objects"] > 100_000
-    assert peak < 1000 * MIB, (seconds, peak)
-    assert seconds < 30, (seconds, peak)
+    assert measured.peak < 1000 * MIB, measured[1:]
+    assert measured.seconds < 30, measured[1:]
