@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from bbolt_reader.page import HEADER, PAGE_LEAF
-from bbolt_reader.tree import MAX_DEPTH, Loaded, Tree
+from bbolt_reader.source import CHUNK
+from bbolt_reader.tree import MAX_DEPTH, Loaded, Shape, Tree
 
-_INLINE: Final = bytes(8)
-"""Begins the value of an inline bucket: root 0."""
-_COUNT: Final = HEADER + 10
-"""Byte of an inline bucket's value where its page's count is."""
+Batch: TypeAlias = "tuple[Sequence[bytes], Sequence[bytes | Bucket], Sequence[Bucket]]"
+"""The keys of a page; as many values, or the buckets that keys name; and these buckets once more."""
+
+_ID: Final = 8
+"""Bytes of a page's id, with which its header starts."""
+_PAGE: Final = 8
+"""Byte of what follows a bucket's root where an inline bucket's page starts: behind the sequence."""
 
 
 class Bucket:
@@ -22,34 +26,31 @@ class Bucket:
     Any method may raise :class:`~bbolt_reader.errors.BoltError`, also while an iterator of it is read.
 
     Attributes:
-        offset: byte of the file its header lies at.
         tree: the pages it is part of.
+        root: the page its tree starts at; 0 where it is inline.
+        offset: byte of the file its header lies at.
     """
 
-    __slots__ = ("_depth", "_key", "_parent", "_value", "offset", "tree")
+    __slots__ = ("_depth", "_key", "_parent", "_rest", "offset", "root", "tree")
 
     def __init__(  # noqa: PLR0917  by position: made once per record, where names cost a tenth of the time
-        self, tree: Tree, parent: Bucket | None, key: bytes, depth: int, value: bytes, offset: int
+        self, tree: Tree, parent: Bucket | None, key: bytes, depth: int, root: int, rest: bytes, offset: int
     ) -> None:
         self.tree = tree
         self._parent = parent
         self._key = key
         self._depth = depth
-        self._value = value
+        self.root = root
+        self._rest = rest
         self.offset = offset
 
     def __repr__(self) -> str:
         return f"Bucket(path={self.path!r}, root={self.root})"
 
     @property
-    def root(self) -> int:
-        """The page its tree starts at; 0 where it is inline."""
-        return int(self.tree.bucket(self._value)[0])
-
-    @property
     def sequence(self) -> int:
         """The last number its NextSequence gave out."""
-        return int(self.tree.bucket(self._value)[1])
+        return int.from_bytes(self._rest[:_PAGE], "little")
 
     @property
     def path(self) -> tuple[bytes, ...]:
@@ -63,32 +64,79 @@ class Bucket:
 
     def items(self) -> Iterator[tuple[bytes, bytes | Bucket]]:
         """All keys, each with its value or the bucket it names."""
-        tree, value = self.tree, self._value
-        if value.startswith(_INLINE):
-            # The hot path: what a header and elements like these say was checked when they were first met.
-            after = (
-                HEADER + HEADER + HEADER * (value[_COUNT] | value[_COUNT + 1] << 8) if len(value) > _COUNT + 1 else 0
-            )
-            known = tree.inlines.get(value[HEADER:after])
-            if known is None:
-                return self._first_of_its_kind(value[HEADER:after])
-            unpack, size, _ = known
-            if after + size > len(value):
-                raise tree.corrupt("entries that lead out of their page", self.offset + HEADER)
-            fields = iter(unpack(value, after))
-            return zip(fields, fields)  # noqa: B905 - a keyword costs more than the zip
-        page = tree.load(tree.bucket(value)[0], self.offset)
-        if page[0] == PAGE_LEAF:
-            return self.entries(page)
-        return chain.from_iterable(map(self.entries, tree.leaves(page)))
+        batches = self.batches()
+        if type(batches) is tuple:
+            keys, values, _ = batches[0]
+            return zip(keys, values)  # noqa: B905 - a keyword costs more than the zip; they are of one length
+        return chain.from_iterable(zip(keys, values, strict=True) for keys, values, _ in batches)
 
-    def _first_of_its_kind(self, kind: bytes) -> Iterator[tuple[bytes, bytes | Bucket]]:
-        """The entries of an inline bucket, checked in full; ``kind`` is its page's header and elements."""
-        found = self.entries(self.inline())
-        shape = self.tree.shapes.get(kind[HEADER:])
-        if shape is not None:
-            self.tree.inlines[kind] = shape
-        return found
+    def batches(self) -> Iterable[Batch]:
+        """All keys and values, a page at a time: those of most buckets, which have one page, at once."""
+        # The hot path. Records of one kind have pages of one kind: what all bytes between a page's id and its first key
+        # say is checked when they are first met, and pages with the same are unpacked, id and all, in one call.
+        tree, pgid = self.tree, self.root
+        if not pgid:
+            rest = self._rest
+            shape = tree.inlines.get(rest[_PAGE + _ID : tree.inline_guess])
+            if shape is None:
+                return (self._learn(self.inline()),)
+            unpack, size, _, keys, values = shape
+            if _PAGE + size > len(rest):
+                raise tree.corrupt("entries that lead out of their page", self.offset + HEADER)
+            fields = unpack(rest, _PAGE)
+            return ((keys(fields), values(fields), ()),)
+        start = pgid * tree.page_size
+        if start // CHUNK in tree.populated:
+            shape = tree.leaves.get(tree.mapping[start + _ID : start + tree.leaf_guess])
+            if shape is not None:
+                fields = shape.unpack(tree.mapping, start)
+                # Its id must be the one that was asked for; load() tells where it is not.
+                if fields[0] == pgid:
+                    # What claim() does where all is well, without the call.
+                    if 2 <= pgid < tree.end and not tree.owners[pgid]:
+                        tree.owners[pgid] = self.offset
+                    else:
+                        tree.claim(pgid, self.offset)
+                    if not shape.buckets:
+                        return ((shape.keys(fields), shape.values(fields), ()),)
+                    return (self._place(shape, fields, start),)
+        page = tree.load(pgid, self.offset)
+        return (self._learn(page),) if page[0] == PAGE_LEAF else map(self.batch, tree.leaves_below(page))
+
+    def _learn(self, page: Loaded) -> Batch:
+        """The entries of this bucket's only page, whose kind is remembered for the next."""
+        tree, batch = self.tree, self.batch(page)
+        elements = HEADER + HEADER * page[4]
+        if not self.root:
+            tree.learn(page, tree.inlines)
+            tree.inline_guess = _PAGE + elements
+        elif page[3] - page[2] == tree.page_size:
+            tree.learn(page, tree.leaves)
+            tree.leaf_guess = elements
+        return batch
+
+    def batch(self, page: Loaded) -> Batch:
+        """The entries of one leaf page, of this bucket's or its own where it is inline."""
+        shape = self.tree.shape_of(page)
+        _, data, start, _, _, base = page
+        fields = shape.unpack(data, start)
+        if not shape.buckets:
+            return shape.keys(fields), shape.values(fields), ()
+        if not self.root:
+            raise self.tree.corrupt("a bucket in an inline bucket", base + start)
+        return self._place(shape, fields, base + start)
+
+    def _place(self, shape: Shape, fields: tuple[Any, ...], offset: int) -> Batch:
+        """The entries of a page of buckets and values, which lies at a byte of the file."""
+        tree, depth = self.tree, self._depth + 1
+        if depth > MAX_DEPTH:
+            raise tree.corrupt(f"more than {MAX_DEPTH} buckets in each other", offset)
+        keys, values, buckets = shape.keys(fields), list(shape.values(fields)), []
+        for index, root, at in shape.buckets:
+            bucket = Bucket(tree, self, keys[index], depth, fields[root], values[index], offset + at)
+            values[index] = bucket
+            buckets.append(bucket)
+        return keys, values, buckets
 
     def buckets(self) -> Iterator[tuple[bytes, Bucket]]:
         """The keys that name buckets, with these."""
@@ -113,11 +161,8 @@ class Bucket:
         return value if isinstance(value, Bucket) else None
 
     def _find(self, key: bytes) -> bytes | Bucket | None:
-        leaf = self._leaf_of(key) if self.root else self.inline()
-        for found, value in self.entries(leaf):
-            if found == key:
-                return value
-        return None
+        keys, values, _ = self.batch(self._leaf_of(key) if self.root else self.inline())
+        return values[keys.index(key)] if key in keys else None
 
     def _leaf_of(self, key: bytes) -> Loaded:
         """The leaf page where a key must be, if it is anywhere."""
@@ -137,40 +182,10 @@ class Bucket:
         Raises:
             Corrupt: there is none.
         """
-        value = self._value
-        if len(value) < HEADER + HEADER:
+        rest = self._rest
+        if len(rest) < _PAGE + HEADER:
             raise self.tree.corrupt("an inline bucket without a page", self.offset)
-        _, flags, count, _ = self.tree.header(value, HEADER)
-        if flags != PAGE_LEAF or HEADER * (count + 2) > len(value):
+        _, flags, count, _ = self.tree.header(rest, _PAGE)
+        if flags != PAGE_LEAF or _PAGE + HEADER * (count + 1) > len(rest):
             raise self.tree.corrupt(f"an inline bucket with flags {flags:#x}, {count} elements", self.offset + HEADER)
-        return flags, value, HEADER, len(value), count, self.offset
-
-    def entries(self, page: Loaded) -> Iterator[tuple[bytes, bytes | Bucket]]:
-        """The entries of one leaf page."""
-        # The hot path. Records of one kind have pages of one shape: each shape is worked out once, and the iteration
-        # over what was unpacked is left to C.
-        _, data, start, end, count, base = page
-        if not count:
-            return iter(())
-        tree = self.tree
-        first = start + HEADER
-        after = first + HEADER * count
-        elements = data[first:after]
-        shape = tree.shapes.get(elements)
-        if shape is None:
-            shape = tree.shape(elements, end - after, base + first)
-        unpack, size, buckets = shape
-        if after + size > end:
-            raise tree.corrupt("entries that lead out of their page", base + start)
-        fields = iter(unpack(data, after))
-        if not buckets:
-            return zip(fields, fields)  # noqa: B905 - a keyword costs more than the zip
-        depth = self._depth + 1
-        if self._value.startswith(_INLINE) or depth > MAX_DEPTH:
-            raise tree.corrupt("a bucket in an inline bucket, or too deep", base + start)
-        entries: list[tuple[bytes, bytes | Bucket]] = list(zip(fields, fields))  # noqa: B905 - the same
-        offset = base + after
-        for index, at in buckets:
-            key, value = entries[index]
-            entries[index] = key, Bucket(tree, self, key, depth, value, offset + at)  # type: ignore[arg-type] # fields are bytes
-        return iter(entries)
+        return flags, rest, _PAGE, len(rest), count, self.offset + HEADER - _PAGE

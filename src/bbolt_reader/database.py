@@ -95,9 +95,8 @@ class Database:
         """
         if not meta.valid:
             raise NotBolt(meta.reason, file=self.name, page=meta.index, offset=meta.offset)
-        return Bucket(
-            Tree(self.source, meta), None, b"", 0, meta.raw[2 * HEADER : 3 * HEADER], meta.offset + 2 * HEADER
-        )
+        rest = meta.raw[2 * HEADER + 8 : 3 * HEADER]
+        return Bucket(Tree(self.source, meta), None, b"", 0, meta.root, rest, meta.offset + 2 * HEADER)
 
     @property
     def pages(self) -> int:
@@ -119,8 +118,9 @@ class Database:
             raise Truncated(f"no page {pgid} of {self.pages}", file=self.name)
         offset = pgid * self.page_size
         data = self.source.read(offset, self.page_size, pgid)
-        own, flags, count, overflow = formats().header.unpack_from(data)
+        header = formats().header.unpack_from(data)
+        overflow = header[3]
         length = (overflow + 1) * self.page_size
         if whole and overflow and offset + length <= self.size and length <= READ_LIMIT:
             data += self.source.read(offset + len(data), length - len(data), pgid)
-        return Page(pgid, offset, own, flags, count, overflow, data)
+        return Page(pgid, offset, header, data)

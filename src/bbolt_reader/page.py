@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -61,19 +60,27 @@ class LeafElement(NamedTuple):
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
 class Page:
-    """One page as it lies in the file; its header is not checked."""
+    """One page as it lies in the file; its header is not checked.
 
-    position: int
-    offset: int
-    """Byte of the file it starts at."""
-    id: int
-    flags: int
-    count: int
-    overflow: int
-    data: bytes = field(repr=False)
-    """All its bytes, header and overflow included; only the first place where the overflow leads out of the file."""
+    Attributes:
+        position: where it lies, in pages.
+        offset: byte of the file it starts at.
+        id: what its header says its position is.
+        flags: exactly one of the PAGE_ flags where it is sound.
+        count: elements that follow.
+        overflow: places it takes besides this one.
+        data: all its bytes, header and overflow included; only its first place where the overflow leads out of the
+            file.
+    """
+
+    __slots__ = ("count", "data", "flags", "id", "offset", "overflow", "position")
+
+    def __init__(self, position: int, offset: int, header: tuple[int, int, int, int], data: bytes) -> None:
+        self.position = position
+        self.offset = offset
+        self.id, self.flags, self.count, self.overflow = header
+        self.data = data
 
     @property
     def kind(self) -> str:

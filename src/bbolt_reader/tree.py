@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from mmap import mmap
+from operator import itemgetter
 from struct import Struct
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -26,6 +27,8 @@ from bbolt_reader.source import CHUNK, READ_LIMIT, Source
 MAX_DEPTH: Final = 64
 """The most branch pages above a leaf, and the most buckets above a bucket. Two children a branch fill 2**64 pages."""
 
+_ID: Final = 8
+"""Bytes of a page's id, with which its header starts."""
 _SHAPES_KEPT: Final = 4096
 _SHAPE_ELEMENTS: Final = 64
 _GAPS_KEPT: Final = 100
@@ -36,15 +39,30 @@ Loaded: TypeAlias = "tuple[int, bytes | mmap, int, int, int, int]"
 elements it has, and the byte of the file that the buffer starts at."""
 
 
+_Picker: TypeAlias = Callable[[tuple[Any, ...]], tuple[bytes, ...]]
+
+
 class Shape(NamedTuple):
     """How the keys and values of a leaf page follow each other: what its elements say, once checked."""
 
     unpack: Any
-    """``Struct.unpack_from``: key, value, key, value, … of a page whose elements end at the given offset."""
+    """``Struct.unpack_from``, from a page's first byte: its id; then of each entry the key, and its value or, where it
+    is a bucket, the root and what follows it."""
     size: int
-    """Bytes it takes behind the elements."""
-    buckets: tuple[tuple[int, int], ...]
-    """The elements that are buckets: index, and where the value starts behind the elements."""
+    """Bytes from the page's first byte to the end of its last entry."""
+    buckets: tuple[tuple[int, int, int], ...]
+    """The entries that are buckets: which, which of what is unpacked is the root, and the value's first byte in the
+    page."""
+    keys: _Picker
+    """Takes the keys from what is unpacked."""
+    values: _Picker
+    """The same of the values; of a bucket, of what follows its root."""
+
+
+def _picker(fields: list[int]) -> _Picker:
+    """An itemgetter that gives a tuple, also of one field or none."""
+    first = fields[0] if fields else 0
+    return itemgetter(*fields) if len(fields) > 1 else itemgetter(slice(first, first + len(fields)))
 
 
 class Tree:
@@ -55,19 +73,21 @@ class Tree:
     """
 
     __slots__ = (
-        "_end",
-        "_mapping",
-        "_owners",
-        "_populated",
         "_window",
         "branch",
-        "bucket",
+        "end",
         "gaps",
         "header",
+        "inline_guess",
         "inlines",
         "leaf",
+        "leaf_guess",
+        "leaves",
+        "mapping",
         "meta",
+        "owners",
         "page_size",
+        "populated",
         "shapes",
         "source",
     )
@@ -77,24 +97,29 @@ class Tree:
         self.meta = meta
         self.page_size = meta.page_size
         self.header = formats().header.unpack_from
-        self.bucket = formats().bucket.unpack_from
         self.branch = formats().branch.iter_unpack
         self.leaf = formats().leaf.iter_unpack
         self.shapes: dict[bytes, Shape] = {}
+        """Of all pages, by their elements."""
+        self.leaves: dict[bytes, Shape] = {}
+        """Of pages without overflow, by all bytes between a page's id and its first key, the count among them: what
+        such bytes say was checked in full when they were first met."""
         self.inlines: dict[bytes, Shape] = {}
-        """The same of inline buckets' pages, by header and elements; none of them has a bucket in it."""
+        """The same of inline buckets' pages; none of them has a bucket in it."""
+        self.leaf_guess = self.inline_guess = HEADER
+        """Where the elements of the page met last end: the next is most often of its kind."""
         # bbolt leaves no byte between entries (node.write of v1.3.6): where there is one, an element is not what it
         # was, as when a count was too small. Pages of one shape are looked at once, so this tells of some, not of all.
         self.gaps: set[int] = set()
         self._window = source.window
         # Both are the source's: what is populated lies wholly in the file, and nothing is once the source is closed.
-        self._populated = source.populated
-        self._mapping: bytes | mmap = source.mapping or b""
+        self.populated = source.populated if meta.page_size <= CHUNK else frozenset[int]()
+        self.mapping: bytes | mmap = source.mapping or b""
         # Who names each page; 0, no byte that could, while nobody has. An array takes a fifth of a dict's memory, but
         # all at once, and a file with holes can have any size.
-        self._end = min(meta.high_water, source.size // meta.page_size)
-        self._owners: array[int] | defaultdict[int, int]
-        self._owners = array("Q", bytes(8 * self._end)) if self._end <= _ARRAY_PAGES else defaultdict(int)
+        self.end = min(meta.high_water, source.size // meta.page_size)
+        self.owners: array[int] | defaultdict[int, int]
+        self.owners = array("Q", bytes(8 * self.end)) if self.end <= _ARRAY_PAGES else defaultdict(int)
 
     def load(self, pgid: int, referrer: int, kinds: tuple[int, ...] = (PAGE_LEAF, PAGE_BRANCH)) -> Loaded:
         """A branch or leaf page, or one of other kinds.
@@ -112,12 +137,12 @@ class Tree:
         length = self.page_size
         offset = pgid * length
         # What claim() and window() do where all is well, without the two calls.
-        if 2 <= pgid < self._end and not self._owners[pgid]:
-            self._owners[pgid] = referrer
+        if 2 <= pgid < self.end and not self.owners[pgid]:
+            self.owners[pgid] = referrer
         else:
             self.claim(pgid, referrer)
-        if length <= CHUNK and offset // CHUNK in self._populated:
-            data, start = self._mapping, offset
+        if offset // CHUNK in self.populated:
+            data, start = self.mapping, offset
         else:
             data, start = self._window(offset, length, pgid)
         own, flags, count, overflow = self.header(data, start)
@@ -142,20 +167,20 @@ class Tree:
         """
         if not 2 <= pgid < self.meta.high_water:
             raise self.corrupt(f"page {pgid} is named, of {self.meta.high_water}", referrer)
-        if pgid >= self._end:
+        if pgid >= self.end:
             raise Truncated(f"named at {referrer:#x}, missing", file=self.source.name, page=pgid)
-        owner = self._owners[pgid]
+        owner = self.owners[pgid]
         if owner and owner != referrer:
             raise self.corrupt(f"page {pgid} is named here and at {owner:#x}", referrer)
-        self._owners[pgid] = referrer
+        self.owners[pgid] = referrer
 
     def claimed(self) -> Iterator[int]:
         """The pages that something was found to name, in ascending order."""
-        if isinstance(self._owners, array):
-            return (pgid for pgid, owner in enumerate(self._owners) if owner)
-        return iter(sorted(pgid for pgid, owner in self._owners.items() if owner))
+        if isinstance(self.owners, array):
+            return (pgid for pgid, owner in enumerate(self.owners) if owner)
+        return iter(sorted(pgid for pgid, owner in self.owners.items() if owner))
 
-    def leaves(self, page: Loaded) -> Iterator[Loaded]:
+    def leaves_below(self, page: Loaded) -> Iterator[Loaded]:
         """The leaf pages below a branch page, in order."""
         stack = [iter([(child.pgid, child.offset) for child in self.children(page)])]
         while stack:
@@ -208,7 +233,10 @@ class Tree:
             Corrupt: a key or value leads out of the page or into another, or is of no valid length, or no valid flags.
         """
         codes: list[str] = []
-        buckets: list[tuple[int, int]] = []
+        buckets: list[tuple[int, int, int]] = []
+        keys: list[int] = []
+        values: list[int] = []
+        before = HEADER + len(elements)
         at, end = -len(elements), 0
         for index, (flags, pos, ksize, vsize) in enumerate(self.leaf(elements)):
             key_at = at + pos
@@ -221,32 +249,55 @@ class Tree:
                 raise self.corrupt(f"an entry with flags {flags:#x} and {vsize} bytes", offset + len(elements) + at)
             if key_at != end:
                 self.note_gap(offset + len(elements) + at)
-            codes.append(f"{key_at - end}x{ksize}s{vsize}s")
-            end = key_at + ksize + vsize
+            # What was unpacked so far: the id, a key and a value of each entry before, and the roots among them.
+            field = 1 + 2 * index + len(buckets)
+            keys.append(field)
+            values.append(field + (2 if flags else 1))
             if flags:
-                buckets.append((index, key_at + ksize))
+                buckets.append((index, field + 1, before + key_at + ksize))
+            codes.append(f"{key_at - end}x{ksize}sQ{vsize - 8}s" if flags else f"{key_at - end}x{ksize}s{vsize}s")
+            end = key_at + ksize + vsize
             at += HEADER
-        shape = Shape(Struct("<" + "".join(codes)).unpack_from, end, tuple(buckets))
+        unpack = Struct(f"<Q{before - _ID}x" + "".join(codes)).unpack_from
+        shape = Shape(unpack, before + end, tuple(buckets), _picker(keys), _picker(values))
         if len(codes) <= _SHAPE_ELEMENTS and len(self.shapes) < _SHAPES_KEPT:
             self.shapes[elements] = shape
         return shape
 
-    def extent(self, page: Loaded) -> int:
-        """Where the last entry of a leaf page ends, in its buffer.
+    def shape_of(self, page: Loaded) -> Shape:
+        """How the entries of a leaf page lie, whether pages like it were met or not.
 
         Raises:
-            Corrupt: as :meth:`shape`.
+            Corrupt: as :meth:`shape`; or it is too short for its entries.
         """
         _, data, start, end, count, base = page
         first = start + HEADER
         after = first + HEADER * count
         elements = data[first:after]
         shape = self.shapes.get(elements) or self.shape(elements, end - after, base + first)
-        return after + shape.size
+        if start + shape.size > end:
+            raise self.corrupt("entries that lead out of their page", base + start)
+        return shape
+
+    def learn(self, page: Loaded, kinds: dict[bytes, Shape]) -> None:
+        """Remember how the entries of a leaf page lie for pages that begin as it does.
+
+        Args:
+            page: one without overflow; what such a page begins with says so.
+            kinds: :attr:`leaves` or :attr:`inlines`.
+
+        Raises:
+            Corrupt: as :meth:`shape_of`.
+        """
+        _, data, start, _, count, _ = page
+        shape = self.shape_of(page)
+        if count <= _SHAPE_ELEMENTS and len(kinds) < _SHAPES_KEPT:
+            kinds[data[start + _ID : start + HEADER + HEADER * count]] = shape
 
     def forget(self) -> None:
         """Give back the memory that shapes take: those met later are worked out again."""
         self.shapes.clear()
+        self.leaves.clear()
         self.inlines.clear()
 
     def note_gap(self, offset: int) -> None:

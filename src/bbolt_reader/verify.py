@@ -170,28 +170,25 @@ class _Verifier:
         if not count and bucket.path and any(data[start + HEADER : min(start + 2 * HEADER, end)]):
             # bbolt makes an emptied bucket an inline one (v1.3.6 bucket.go spill); who does not leaves the page blank.
             self._tree.note_gap(base + start)
-        entries = list(bucket.entries(page))
-        keys = [key for key, _ in entries]
+        keys, _, buckets = bucket.batch(page)
         if not _in_order(keys, low, high):
             yield from self._disorder(page, keys, low, high)
-        for _, value in entries:
-            if type(value) is not Bucket:
-                continue
-            if value.root:
-                yield from self._push(stack, _Step(value.root, value.offset, b"", None, 0, value))
+        for below in buckets:
+            if below.root:
+                yield from self._push(stack, _Step(below.root, below.offset, b"", None, 0, below))
                 continue
             try:
-                inline = value.inline()
-                # An inline bucket holds no buckets: entries() sees to it.
-                keys = [key for key, _ in value.entries(inline)]
+                inline = below.inline()
+                # An inline bucket holds no buckets: batch() sees to it.
+                keys, _, _ = below.batch(inline)
                 if not _in_order(keys, b"", None):
                     yield from self._disorder(inline, keys, b"", None)
-                if self._tree.extent(inline) != len(inline[1]):
-                    self._tree.note_gap(value.offset)
+                if inline[2] + self._tree.shape_of(inline).size != inline[3]:
+                    self._tree.note_gap(below.offset)
             except BoltError as error:
                 yield _damage(error)
 
-    def _disorder(self, page: Loaded, keys: list[bytes], low: bytes, high: bytes | None) -> Iterator[Damage]:
+    def _disorder(self, page: Loaded, keys: Sequence[bytes], low: bytes, high: bytes | None) -> Iterator[Damage]:
         _, _, start, _, count, base = page
         last = low
         for index, key in enumerate(keys):
@@ -236,7 +233,7 @@ class _Verifier:
             last, expected = pgid, max(expected, pgid + 1)
 
 
-def _in_order(keys: list[bytes], low: bytes, high: bytes | None) -> bool:
+def _in_order(keys: Sequence[bytes], low: bytes, high: bytes | None) -> bool:
     """Whether each key is above the one before, none is below ``low``, and all are below ``high``."""
     if not keys:
         return True

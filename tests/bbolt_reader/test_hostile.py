@@ -289,10 +289,10 @@ def test_an_inline_bucket_like_another_but_shorter(tmp_path):
     with Database.open(path) as database:
         whole = database.root.bucket(b"one")
         assert whole is not None
-        value = whole._value
+        rest = whole._rest
         for _ in range(2):
             assert list(whole.items()) == [(b"key", b"value"), (b"more", b"data")]
-        for length in range(HEADER, len(value)):  # an entry with less is no bucket
-            cut = Bucket(database.root.tree, database.root, b"one", 1, value[:length], whole.offset)
+        for length in range(HEADER - 8, len(rest)):  # an entry with less is no bucket
+            cut = Bucket(database.root.tree, database.root, b"one", 1, 0, rest[:length], whole.offset)
             with pytest.raises(Corrupt):
                 list(cut.items())
