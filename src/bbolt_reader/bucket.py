@@ -131,7 +131,8 @@ class Bucket:
         tree, depth = self.tree, self._depth + 1
         if depth > MAX_DEPTH:
             raise tree.corrupt(f"more than {MAX_DEPTH} buckets in each other", offset)
-        keys, values, buckets = shape.keys(fields), list(shape.values(fields)), []
+        keys, buckets = shape.keys(fields), []
+        values: list[Any] = list(shape.values(fields))
         for index, root, at in shape.buckets:
             bucket = Bucket(tree, self, keys[index], depth, fields[root], values[index], offset + at)
             values[index] = bucket

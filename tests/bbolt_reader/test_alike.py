@@ -1,0 +1,117 @@
+"""A page like others met before is read as it would be alone: what was checked once hides no damage of the next."""
+
+import struct
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tests.support import boltwriter
+
+from bbolt_reader import BoltError, Bucket, Corrupt, Database
+
+PAGE = 1024
+LAST = b"record9"
+TREE = {
+    b"records": {
+        b"record%d" % number: {
+            b"createdat": b"%015d" % number,
+            b"labels": {b"one": b"%d" % number, b"two": b"data"},
+            b"size": b"%04d" % number,
+            b"updatedat": b"%015d" % number,
+        }
+        for number in range(10)
+    }
+}
+SOUND = boltwriter.image(TREE, page_size=PAGE)
+AT = SOUND.roots[b"records", LAST] * PAGE
+LABELS = SOUND.data.index(b"labels", AT) + len(b"labels")
+
+
+def plain(bucket):
+    """A bucket as a dict, or the error that reading it ends with."""
+    try:
+        return {key: plain(value) if isinstance(value, Bucket) else value for key, value in bucket.items()}
+    except BoltError as error:
+        return str(error), error.page, error.offset
+
+
+def last(path, *, likes, mapped):
+    """The last record, read after those like it, which are remembered or forgotten."""
+    with Database.open(path, mapped=mapped) as database:
+        found = None
+        for _, record in database.root.bucket(b"records").buckets():
+            if not likes:
+                database.root.tree.forget()
+            found = plain(record)
+        return found
+
+
+def patch(offset, form, value):
+    """An example of bytes changed."""
+    return example(patches=[(offset, struct.pack(form, value))], mapped=True)
+
+
+@settings(max_examples=300)
+@given(
+    patches=st.lists(st.tuples(st.integers(0, 400), st.binary(min_size=1, max_size=8)), min_size=1, max_size=3),
+    mapped=st.booleans(),
+)
+@patch(0, "<Q", 2)  # its id
+@patch(8, "<H", 1)  # flags
+@patch(10, "<H", 3)  # count
+@patch(10, "<H", 5)
+@patch(12, "<I", 1)  # overflow
+@patch(16, "<I", 1)  # the first element: flags, position, sizes
+@patch(20, "<I", 60)
+@patch(24, "<I", 10)
+@patch(28, "<I", 900)
+@patch(LABELS - AT, "<Q", 2)  # the labels: root, then flags, count and an element of the inline page
+@patch(LABELS - AT + 24, "<H", 1)
+@patch(LABELS - AT + 26, "<H", 1)
+@patch(LABELS - AT + 26, "<H", 60000)
+@patch(LABELS - AT + 32, "<I", 1)
+@patch(LABELS - AT + 36, "<I", 4000)
+def test_damage_to_a_page_is_seen_after_its_likes(tmp_path_factory, patches, mapped):
+    """Any bytes of the last of ten pages of one kind changed: the same as where nothing is remembered of the nine."""
+    path = tmp_path_factory.getbasetemp() / "alike.db"
+    data = bytearray(SOUND.data)
+    for offset, raw in patches:
+        data[AT + offset : AT + offset + len(raw)] = raw
+    path.write_bytes(data)
+    assert last(path, likes=True, mapped=mapped) == last(path, likes=False, mapped=mapped)
+
+
+def test_the_examples_are_of_the_page_that_is_meant(tmp_path):
+    """Without damage the record is what was written, and its page is one that is recognised."""
+    SOUND.save(tmp_path / "file.db")
+    assert last(tmp_path / "file.db", likes=True, mapped=True) == TREE[b"records"][LAST]
+    with Database.open(tmp_path / "file.db") as database:
+        tree = database.root.tree
+        for _, record in database.root.bucket(b"records").buckets():
+            plain(record)
+        assert bytes(SOUND.data[AT + 8 : AT + tree.leaf_guess]) in tree.leaves
+        assert bytes(SOUND.data[LABELS + 24 : LABELS + 8 + tree.inline_guess]) in tree.inlines
+
+
+def test_a_page_named_twice_is_seen_though_it_is_like_others(tmp_path):
+    """Each page belongs to one bucket, also where it is recognised."""
+    name = SOUND.data.index(LAST) + len(LAST)
+    image = boltwriter.image(TREE, page_size=PAGE)
+    image.patch(name, struct.pack("<Q", SOUND.roots[b"records", b"record3"])).save(tmp_path / "file.db")
+    with Database.open(tmp_path / "file.db") as database:
+        *others, last_one = [record for _, record in database.root.bucket(b"records").buckets()]
+        assert all(plain(record) == TREE[b"records"][record.path[-1]] for record in others)
+        with pytest.raises(Corrupt, match="named here and at"):
+            last_one.items()
+
+
+def test_what_was_learned_can_be_forgotten(tmp_path):
+    """Released in the middle, a database reads on, and gives the same."""
+    SOUND.save(tmp_path / "file.db")
+    with Database.open(tmp_path / "file.db") as database:
+        read = {}
+        for key, record in database.root.bucket(b"records").buckets():
+            read[key] = plain(record)
+            database.release()
+        assert read == TREE[b"records"]
+        assert not database.root.tree.leaves
