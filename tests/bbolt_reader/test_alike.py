@@ -115,3 +115,15 @@ def test_what_was_learned_can_be_forgotten(tmp_path):
             database.release()
         assert read == TREE[b"records"]
         assert not database.root.tree.leaves
+
+
+def test_the_overflow_of_each_page_is_claimed(tmp_path):
+    """Pages that take several places are alike as well: every place of the second is known to be taken."""
+    boltwriter.write(
+        tmp_path / "file.db", {b"%d" % one: {b"key": b"%d" % one * 3000} for one in range(3)}, page_size=PAGE
+    )
+    with Database.open(tmp_path / "file.db") as database:
+        for _, bucket in database.root.buckets():
+            plain(bucket)
+        tree = database.root.tree
+        assert set(tree.claimed()) == set(range(2, tree.meta.high_water)) - {tree.meta.freelist}
