@@ -1,8 +1,9 @@
 """Visiting every key of a large meta.db, here and in Go.
 
-Both read the same file, each time in a new process, from the page cache, and count keys. Go is measured twice: bbolt
+Both read the same file, each time in a new process, from the page cache, and count keys. Each is measured twice. bbolt
 hands out parts of its mapping, so a visit alone copies nothing, while bbolt_reader's keys and values are copies that
-outlive the database; ``copying`` is Go with such copies.
+outlive the database; ``copying`` is Go with such copies. bbolt_reader gives what a page holds at once, and this
+is what drydock's record readers take; ``key by key`` goes through it in a loop besides.
 """
 
 from __future__ import annotations
@@ -13,17 +14,32 @@ from pathlib import Path
 from benchmarks import ruler
 from tests.support import gobbolt
 
-VISIT = """
+BATCHES = """
 import sys
 from bbolt_reader import Database
 
 def visit(bucket):
-    keys = 0
+    found = 0
+    for keys, values, buckets in bucket.batches():
+        found += len(keys)
+        for below in buckets:
+            found += visit(below)
+    return found
+
+with Database.open(sys.argv[1]) as database:
+    print(visit(database.root))
+"""
+ITEMS = """
+import sys
+from bbolt_reader import Database
+
+def visit(bucket):
+    found = 0
     for key, value in bucket.items():
-        keys += 1
+        found += 1
         if type(value) is not bytes:
-            keys += visit(value)
-    return keys
+            found += visit(value)
+    return found
 
 with Database.open(sys.argv[1]) as database:
     print(visit(database.root))
@@ -41,7 +57,12 @@ def visit(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]
         if not path.exists():
             gobbolt.fill(path, "blobs", 4096, count)
         go = [str(gobbolt.program("visit")), str(path)]
-        commands = {"Go": go, "Go, copying": [*go, "copy"], "bbolt_reader": [sys.executable, "-c", VISIT, str(path)]}
+        commands = {
+            "Go": go,
+            "Go, copying": [*go, "copy"],
+            "bbolt_reader": [sys.executable, "-c", BATCHES, str(path)],
+            "bbolt_reader, key by key": [sys.executable, "-c", ITEMS, str(path)],
+        }
         said = {ruler.run(command)[1].split()[0] for command in commands.values()}
         if len(said) != 1:
             raise RuntimeError(f"not the same was visited: {said}")
