@@ -12,7 +12,7 @@ from tests.support.gowriting import go_time, varint
 from tests.support.records import METADATA, nested
 
 from bbolt_reader import Database
-from drydock.evidence import metadata
+from drydock.evidence.blobs import UsualBlobs
 from drydock.evidence.metadata import read_metadata
 from drydock.model.findings import Severity
 from drydock.model.names import RawPath
@@ -423,7 +423,7 @@ def test_blobs_come_out_the_same_the_short_way(tmp_path, monkeypatch, blobs, cut
     for short in (True, False):
         with monkeypatch.context() as patch, Database.open(path) as database:
             if not short:
-                patch.setattr(metadata, "_usual_blob", lambda *_: None)
+                patch.setattr(UsualBlobs, "read", lambda *_: None)
             found.append(read_metadata(database, RawPath(b"/meta.db")))
     assert found[0] == found[1]
 

@@ -23,12 +23,13 @@ _INGEST_FILES = frozenset((b"data", b"ref", b"startedat", b"updatedat", b"total"
 _REF_LIMIT = 1 << 20
 _SMALL_LIMIT = 64
 _BLOCK = 512
+_TYPE = 0o170000  # S_IFMT: S_ISREG would be a call for each file
 
 
 def read_content(
     root: RawPath,
     progress: Callable[[int], None] | None = None,
-    known: Mapping[Digest, Digest] | None = None,
+    known: Mapping[bytes, Digest] | None = None,
     *,
     live: bool = False,
 ) -> Content:
@@ -37,7 +38,7 @@ def read_content(
     Args:
         root: absolute path of the containerd root.
         progress: called with the number of entries seen since its last call.
-        known: digests that records name, each by itself: one that a file has too is kept in memory once.
+        known: valid digests that records name, each by itself: one that a file has too is kept in memory once.
         live: an engine may be at work: what goes while it is read is not there.
     """
     return _Reader(root, progress, known, live=live).read()
@@ -50,7 +51,7 @@ class _Reader:
         self,
         root: RawPath,
         progress: Callable[[int], None] | None,
-        known: Mapping[Digest, Digest] | None,
+        known: Mapping[bytes, Digest] | None,
         *,
         live: bool,
     ) -> None:
@@ -101,11 +102,10 @@ class _Reader:
     def _blobs(self, algorithm: bytes, descriptor: int) -> None:
         seen = 0
         above, prefix = b"/".join((CONTENT, b"blobs", algorithm, b"")), algorithm + b":"
+        known, blobs, type_, regular = self._known, self._content.blobs, _TYPE, stat.S_IFREG
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 name = entry.name.encode() if entry.name.isascii() else os.fsencode(entry.name)
-                digest = Digest(prefix + name)
-                digest = self._known.get(digest, digest)
                 try:
                     found = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
@@ -115,8 +115,12 @@ class _Reader:
                 seen += 1
                 if self._progress is not None and not seen % 1000:
                     self._progress(1000)
-                if is_digest(digest) and stat.S_ISREG(found.st_mode):
-                    self._content.blobs[digest] = BlobFile.of(digest, fingerprint(found), found.st_blocks * _BLOCK)
+                digest = known.get(prefix + name) or Digest(prefix + name)
+                if found.st_mode & type_ == regular and (digest in known or is_digest(digest)):
+                    facts = (  # as fingerprint() has them, without the call
+                        found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns,
+                    )  # fmt: skip
+                    blobs[digest] = BlobFile.of(digest, facts, found.st_blocks * _BLOCK)
                     continue
                 path = RawPath(above + name)
                 self._add_junk(path, found, descriptor)

@@ -27,6 +27,16 @@ def uvarint(raw: bytes) -> int:
     Raises:
         Undecodable: it is cut short, too long, or followed by other bytes.
     """
+    if 0 < len(raw) < _MAX_VARINT:
+        # Nearly all, without a second call: so few bytes cannot go beyond 64 bits.
+        value = shift = 0
+        for byte in raw:
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        if byte < 0x80 and shift == 7 * len(raw):
+            return value
     value, end = uvarint_at(raw, 0)
     if end != len(raw):
         raise Undecodable(f"{len(raw) - end} bytes after a varint")
@@ -69,9 +79,11 @@ def binary_time(raw: bytes) -> UnixNano:
     Raises:
         Undecodable: wrong version, length or nanoseconds.
     """
-    if len(raw) < 15 or raw[0] not in (1, 2) or len(raw) != 14 + raw[0]:
+    if len(raw) < 15:
         raise Undecodable(f"{len(raw)} bytes that are no Go time")
-    _, seconds, nanoseconds, _ = _TIME.unpack_from(raw)
+    version, seconds, nanoseconds, _ = _TIME.unpack_from(raw)
+    if version not in (1, 2) or len(raw) != 14 + version:
+        raise Undecodable(f"{len(raw)} bytes that are no Go time")
     if not 0 <= nanoseconds < 1_000_000_000:
         raise Undecodable("a time with impossible nanoseconds")
     return UnixNano((seconds - _EPOCH) * 1_000_000_000 + nanoseconds)

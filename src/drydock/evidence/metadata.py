@@ -6,17 +6,17 @@ Sources: containerd core/metadata/buckets.go, migrations.go (v2.1); metadata/san
 
 from __future__ import annotations
 
-from bbolt_reader import BoltError, Bucket, Database
+from bbolt_reader import Bucket, Database
+from drydock.evidence.blobs import UsualBlobs
 from drydock.evidence.encoding import Undecodable, binary_time, varint
-from drydock.evidence.record import CONTENT_LABEL, NO_LABELS, Ledger, Record
+from drydock.evidence.record import Ledger, Record
 from drydock.model.findings import Severity
-from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano, is_digest
-from drydock.model.records import Blob, Container, Image, Ingest, Labels, Lease, Metadata, Sandbox, Snapshot
+from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
+from drydock.model.records import Blob, Container, Image, Ingest, Lease, Metadata, Sandbox, Snapshot
 from drydock.model.text import shown
 
 NEWEST_SCHEMA = 4
 """The last schema version whose buckets are all known here (containerd 2.0 to 2.3)."""
-_KEPT = 1024
 
 
 def read_metadata(database: Database, path: RawPath) -> Metadata:
@@ -39,7 +39,7 @@ class _Reader:
         self._root = database.root
         self._ledger = Ledger(path)
         self._found = Metadata(path, schema_version=0)
-        self._once = _Once()
+        self._usual = UsualBlobs()
 
     def read(self) -> Metadata:
         """Walk the file once."""
@@ -56,6 +56,7 @@ class _Reader:
             ledger.blind("empty-database", (), "no bucket v1: nothing is recorded here")
         else:
             self._v1(v1)
+        found.digests = self._usual.digests
         found.findings, found.complete, found.newest = ledger.findings, ledger.complete, ledger.newest
         return found
 
@@ -116,8 +117,7 @@ class _Reader:
         content = self._ledger.record(bucket)
         blobs = content.bucket(b"blob")
         if blobs is not None:
-            for key, value in self._ledger.buckets(blobs):
-                self._blob(namespace, key, value)
+            self._blobs(namespace, blobs)
         ingests = content.bucket(b"ingests")
         if ingests is not None:
             for key, value in self._ledger.buckets(ingests):
@@ -182,14 +182,17 @@ class _Reader:
         )
         record.finish()
 
+    def _blobs(self, namespace: bytes, bucket: Bucket) -> None:
+        ledger, read, append = self._ledger, self._usual.read, self._found.blobs.append
+        for key, value in ledger.entries(bucket):
+            blob = None if isinstance(value, bytes) else read(namespace, key, value)
+            if blob is not None:
+                append(blob)
+            elif (below := ledger.below(bucket, key, value)) is not None:
+                self._blob(namespace, key, below)
+        ledger.saw(self._usual.newest)
+
     def _blob(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
-        # Most of all records are blobs, and most of these are as containerd writes them.
-        blob = _usual_blob(namespace, key, bucket, self._once)
-        if blob is not None:
-            self._ledger.saw(blob.created)
-            self._ledger.saw(blob.updated)
-            self._found.blobs.append(blob)
-            return
         record = self._ledger.record(bucket)
         self._found.blobs.append(
             Blob(
@@ -299,58 +302,9 @@ class _Reader:
         record.finish()
 
     def _digest(self, raw: bytes, bucket: Bucket) -> Digest:
-        if not is_digest(raw):
+        digest = self._usual.digest(raw)
+        if digest is None:
             # Bytes that were a digest once may name data that looks unnamed now.
             self._ledger.blind("invalid-digest", bucket.path, f"{shown(raw)} is not a digest", Severity.DAMAGE)
-        return Digest(raw)
-
-
-class _Once:
-    """Words that many records have, each kept in memory once."""
-
-    def __init__(self) -> None:
-        self._names: dict[bytes, bytes] = {}
-        self._digests: dict[bytes, bytes] = {}
-
-    def name(self, label: bytes) -> bytes:
-        """A label's name: a few, each on thousands of records."""
-        return self._names.setdefault(label, label) if len(self._names) < _KEPT else label
-
-    def digest(self, digest: bytes) -> bytes:
-        """A digest: a layer's is a key of its own, and in a label of each manifest that has it."""
-        return self._digests.setdefault(digest, digest)
-
-
-def _usual_blob(namespace: bytes, key: bytes, bucket: Bucket, once: _Once) -> Blob | None:
-    """A blob record without anything to report; None where there may be something, and Record is to look."""
-    try:
-        fields = dict(bucket.items())
-        raw_size, raw_created = fields.pop(b"size", None), fields.pop(b"createdat", None)
-        raw_updated, in_labels = fields.pop(b"updatedat", None), fields.pop(b"labels", None)
-        if (
-            fields
-            or not is_digest(key)
-            or type(raw_size) is not bytes
-            or type(raw_created) is not bytes
-            or type(raw_updated) is not bytes
-            or isinstance(in_labels, bytes)
-        ):
-            return None
-        labels: Labels = NO_LABELS
-        if in_labels is not None:
-            found: dict[bytes, bytes] = {}
-            for name, value in in_labels.items():
-                # Record.labels has something to say of any other.
-                if not isinstance(value, bytes) or b"\0" in name + value or b"\xff" in name + value:
-                    return None
-                if name.startswith(CONTENT_LABEL):
-                    if not is_digest(value):
-                        return None
-                    value = once.digest(value)  # noqa: PLW2901 - the same bytes
-                found[once.name(name)] = value
-            labels = found
-        size, created = varint(raw_size), binary_time(raw_created)
-        updated = created if raw_updated == raw_created else binary_time(raw_updated)
-    except (BoltError, Undecodable):
-        return None
-    return Blob(Ref(Kind.BLOB, namespace, once.digest(key)), size, labels, created, updated) if size >= 0 else None
+            return Digest(raw)
+        return digest

@@ -57,11 +57,18 @@ class Ledger:
     def buckets(self, bucket: Bucket) -> Iterator[tuple[bytes, Bucket]]:
         """The sub-buckets of a bucket that should hold nothing else."""
         for key, value in self.entries(bucket):
-            if isinstance(value, bytes):
-                self.blind("unknown-key", bucket.path, f"{_path(bucket.path)}: {shown(key)} is not a bucket")
-            else:
-                self.named(bucket, key)
-                yield key, value
+            below = self.below(bucket, key, value)
+            if below is not None:
+                yield key, below
+
+    def below(self, bucket: Bucket, key: bytes, value: bytes | Bucket) -> Bucket | None:
+        """The sub-bucket that an entry of a bucket is which should hold nothing else; None where it is none."""
+        if isinstance(value, bytes):
+            self.blind("unknown-key", bucket.path, f"{_path(bucket.path)}: {shown(key)} is not a bucket")
+            return None
+        if _NUL in key or _ONES in key:
+            self.named(bucket, key)
+        return value
 
     def keys(self, bucket: Bucket) -> Iterator[bytes]:
         """The keys of a bucket that is a set: every value is empty."""
@@ -69,7 +76,8 @@ class Ledger:
             if not isinstance(value, bytes):
                 self.blind("unknown-bucket", value.path, f"{_path(value.path)}: a bucket where a key was expected")
             else:
-                self.named(bucket, key)
+                if _NUL in key or _ONES in key:
+                    self.named(bucket, key)
                 yield key
 
     def named(self, bucket: Bucket, *words: bytes) -> None:
@@ -122,7 +130,8 @@ class Record:
     def text(self, field: bytes) -> bytes:
         """A field that is a string; empty where there is none."""
         text = self.raw(field) or b""
-        self._ledger.named(self._bucket, text)
+        if _NUL in text or _ONES in text:
+            self._ledger.named(self._bucket, text)
         return text
 
     def skip(self, *fields: bytes) -> None:

@@ -135,15 +135,14 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
     store = Store(
         held.root,
         metadata,
-        read_content(
-            root, _part(progress, "content"), {blob.digest: blob.digest for blob in metadata.blobs}, live=held.live
-        ),
+        read_content(root, _part(progress, "content"), metadata.digests, live=held.live),
         {},
         read_owners(held.root, live=held.live),
         measure,
         verification,
         findings=list(held.findings),
     )
+    metadata.digests = {}  # the memory is needed for what comes
     if verification == "digest":
         from drydock.evidence.digests import hash_blobs  # noqa: PLC0415 - most scans hash nothing
 

@@ -36,8 +36,8 @@ class BlobFile:
     """What :meth:`of` was told."""
 
     @classmethod
-    def of(cls, digest: Digest, fingerprint: Fingerprint, allocated: int) -> BlobFile:
-        """The file of a blob, with the bytes of its allocated blocks."""
+    def of(cls, digest: Digest, fingerprint: tuple[int, int, int, int, int, int], allocated: int) -> BlobFile:
+        """The file of a blob: what its :class:`Fingerprint` has, and the bytes of its allocated blocks."""
         device, inode, mode, size, mtime, ctime = fingerprint
         facts = _FACTS.pack(
             device, inode, mode, size, mtime // _SECOND, mtime % _SECOND, ctime // _SECOND, ctime % _SECOND, allocated
@@ -48,6 +48,11 @@ class BlobFile:
     def path(self) -> RawPath:
         """Relative to the containerd root."""
         return blob_path(self.digest)
+
+    def amounts(self) -> tuple[int, int]:
+        """Bytes in it, and bytes of allocated blocks."""
+        facts = _FACTS.unpack(self.facts)
+        return facts[3], facts[8]
 
     @property
     def size(self) -> int:

@@ -174,6 +174,8 @@ class Metadata:
     snapshots: list[Snapshot] = field(default_factory=list)
     sandboxes: list[Sandbox] = field(default_factory=list)
     leases: list[Lease] = field(default_factory=list)
+    digests: dict[bytes, Digest] = field(default_factory=dict, compare=False, repr=False)
+    """Valid digests that records name, each by itself: what else has one of these refers to it, and checks no more."""
     newest: UnixNano | None = None
     """The latest creation or update time of any record: a clock earlier than this is wrong."""
     findings: list[Finding] = field(default_factory=list)

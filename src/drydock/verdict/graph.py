@@ -81,7 +81,7 @@ class Graph:
         """What is kept for its own sake, leases excepted, with the reason."""
         for ref, record in self.records.items():
             # Most of all records by far.
-            if ref.kind is Kind.BLOB and not _labels(record):
+            if type(record) is Blob and not record.labels:
                 continue
             reason = _root_reason(record, now)
             if reason:
@@ -89,16 +89,28 @@ class Graph:
 
     def targets(self, node: Node) -> tuple[Node, ...]:
         """What a node refers to, without what states it; worked out once a node that may have many targets."""
+        record = self.records.get(node)  # type: ignore[arg-type] # what is flat is in it as little as any other
+        if type(record) is Blob and node not in self._back:
+            # Most of all nodes by far, and each of them is asked for once or twice.
+            return self._named_by(record) if record.labels else ()
         known = self._targets.get(node)
         if known is None:
-            ref = visited(node)
-            if ref.kind is Kind.BLOB and ref not in self._back:
-                record = self.records.get(ref)
-                if record is None or not _labels(record):
-                    return ()
             known = tuple(self._known(edge.target) for edge in self.edges(node))
-            if ref.kind is not Kind.IMAGE:
+            if known and visited(node).kind is not Kind.IMAGE:
                 self._targets[node] = known
+        return known
+
+    def _named_by(self, blob: Blob) -> tuple[Node, ...]:
+        """What the labels of a blob refer to; where that is blobs, the references their records have."""
+        known = self._targets.get(blob.ref)
+        if known is None:
+            find = self.records.get
+            known = self._targets[blob.ref] = tuple(
+                [
+                    found.ref if type(found := find(ref)) is Blob else ref
+                    for ref, _ in references(blob.ref.namespace, blob.labels)
+                ]
+            )
         return known
 
     def _known(self, node: Node) -> Node:

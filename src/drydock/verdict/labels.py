@@ -60,7 +60,9 @@ def is_root(labels: Labels) -> bool:
 def references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, bytes]]:
     """What the labels refer to, with the label that says so."""
     for key, value in labels.items():
-        if key.startswith(_REF):
+        if key.startswith(_CONTENT):
+            yield Ref(Kind.BLOB, namespace, value), key
+        elif key.startswith(_REF):
             ref = _named(namespace, key[len(_REF) :], value)
             if ref is not None:
                 yield ref, key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from drydock.model.names import Ref
 from drydock.verdict.graph import Flat, Graph, Node, visited
@@ -16,35 +16,38 @@ def mark(graph: Graph, starts: Iterable[Ref], within: Container[Node] | None = N
         starts: where to begin.
         within: nodes already marked elsewhere, not to be entered again.
     """
+    # The hot path: a turn for every record and every reference.
     reached: dict[Node, Ref] = {}
-    for node, before in _spread(graph, starts, within, reached):
-        reached[node] = visited(node) if before is None else reached[before]
+    targets_of = graph.targets
+    queue: list[Node] = []
+    for start in starts:
+        if start not in reached and (within is None or start not in within):
+            reached[start] = start
+            queue.append(start)
+    while queue:
+        node = queue.pop()
+        for target in targets_of(node):
+            if target not in reached and (within is None or target not in within):
+                reached[target] = reached[node]
+                queue.append(target)
     return reached
 
 
 def trace(graph: Graph, starts: Iterable[Ref], within: Container[Node] | None = None) -> dict[Node, Node | None]:
     """As :func:`mark`, but each with the node before it on the way from its start (None for a start)."""
     reached: dict[Node, Node | None] = {}
-    for node, before in _spread(graph, starts, within, reached):
-        reached[node] = before  # noqa: PERF403 - the walk looks into it
-    return reached
-
-
-def _spread(
-    graph: Graph, starts: Iterable[Ref], within: Container[Node] | None, reached: Container[Node]
-) -> Iterator[tuple[Node, Node | None]]:
-    """Each node that is not in ``reached`` yet, with the one before; the caller puts it there at once."""
     queue: list[Node] = []
     for start in starts:
         if start not in reached and (within is None or start not in within):
-            yield start, None
+            reached[start] = None
             queue.append(start)
     while queue:
         node = queue.pop()
         for target in graph.targets(node):
             if target not in reached and (within is None or target not in within):
-                yield target, node
+                reached[target] = node
                 queue.append(target)
+    return reached
 
 
 def path_to(reached: Mapping[Node, Node | None], node: Node) -> list[Node]:

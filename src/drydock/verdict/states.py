@@ -25,31 +25,37 @@ def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
     for ingest in store.metadata.ingests:
         if ingest.expected is not None:
             adopting.setdefault(ingest.expected, []).append(ingest)
+    files, wrong, compared, kind = store.content.blobs, store.wrong, store.verified != "none", ObjectKind.BLOB
     for blob in store.metadata.blobs:
+        refs: Ref | tuple[Ref, ...] = blob.ref
         digest = Digest(blob.ref.key)
-        records = again.get(digest, (blob,))
-        if records[0] is not blob:
-            continue
-        refs = tuple([record.ref for record in records]) if len(records) > 1 else blob.ref
-        state, held_by = _merge(refs, holders)
-        file = store.content.blobs.get(digest)
-        found = StoreObject(ObjectKind.BLOB, digest, state, 0, None, refs, state, held_by=held_by)
-        if file is None and not store.content.complete:
-            found.note = "recorded; whether its file is there could not be read"
-        elif file is None:
-            found.state, found.note = State.MISSING, "recorded, and the file is not there"
+        records = again.get(digest)
+        if records is None:
+            state, held_by = holders(blob.ref)
+        elif records[0] is blob:
+            refs = tuple([record.ref for record in records])
+            state, held_by = _merge(refs, holders)
         else:
-            allocated = file.allocated
-            found.data, found.allocated = file, same.setdefault(allocated, allocated)
-            if digest in store.wrong:
-                found.state, found.note = State.CORRUPT, "its bytes do not hash to its digest"
-            if store.verified != "none" and not {record.size for record in records} <= {None, file.size}:
-                sizes = {record.size for record in records if record.size is not None}
-                said = ", ".join(str(size) for size in sorted(sizes))
-                found.state, found.note = (
-                    State.CORRUPT,
-                    f"recorded with {said} bytes, the file has {file.size}",
-                )
+            continue
+        file = files.get(digest)
+        if file is None:
+            found = StoreObject(kind, digest, state, 0, None, refs, state, held_by=held_by)
+            if store.content.complete:
+                found.state, found.note = State.MISSING, "recorded, and the file is not there"
+            else:
+                found.note = "recorded; whether its file is there could not be read"
+            yield found
+            continue
+        size, allocated = file.amounts()
+        allocated = same.setdefault(allocated, allocated)
+        found = StoreObject(kind, digest, state, allocated, file, refs, state, b"", None, held_by)
+        if digest in wrong:
+            found.state, found.note = State.CORRUPT, "its bytes do not hash to its digest"
+        if compared and (records is not None or (blob.size != size and blob.size is not None)):
+            sizes = {record.size for record in records or (blob,) if record.size is not None}
+            if not sizes <= {size}:
+                said = ", ".join(str(each) for each in sorted(sizes))
+                found.state, found.note = State.CORRUPT, f"recorded with {said} bytes, the file has {size}"
         yield found
     for file in unrecorded:
         digest = file.digest
@@ -67,13 +73,13 @@ def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
 
 def _compare(store: Store) -> tuple[dict[Digest, list[Blob]], list[BlobFile]]:
     """The records of what several namespaces have a record of, and the files that none has one of."""
-    recorded: dict[Digest, Blob] = {}
     again: dict[Digest, list[Blob]] = {}
-    for blob in store.metadata.blobs:
-        digest = Digest(blob.ref.key)
-        first = recorded.setdefault(digest, blob)
-        if first is not blob:
-            again.setdefault(digest, [first]).append(blob)
+    blobs = store.metadata.blobs
+    recorded = {blob.ref.key for blob in blobs}
+    if len(recorded) < len(blobs):
+        for blob in blobs:
+            again.setdefault(Digest(blob.ref.key), []).append(blob)
+        again = {digest: records for digest, records in again.items() if len(records) > 1}
     return again, [file for digest, file in store.content.blobs.items() if digest not in recorded]
 
 
@@ -197,10 +203,8 @@ def _ingest(records: list[Ingest], directory: IngestDirectory | None, holders: H
     return found
 
 
-def _merge(refs: Ref | tuple[Ref, ...], holders: Holders) -> tuple[State, tuple[Ref, ...]]:
+def _merge(refs: tuple[Ref, ...], holders: Holders) -> tuple[State, tuple[Ref, ...]]:
     """The strongest state over all records of one object, and what keeps it there."""
-    if isinstance(refs, Ref):
-        return holders(refs)
     state = State.UNREACHABLE
     merged: list[Ref] = []
     for ref in refs:
