@@ -43,16 +43,17 @@ class Ledger:
         try:
             yield from bucket.items()
         except BoltError as error:
-            self.complete = False
-            self._add(
-                Finding(
-                    "unreadable-page",
-                    Severity.DAMAGE,
-                    f"{_path(bucket.path)}: {error}",
-                    Place(self.file, error.page, error.offset, bucket.path),
-                    remedy=f"drydock bolt check {shown(self.file)}",
-                )
-            )
+            self._unread(bucket, error)
+
+    def fields(self, bucket: Bucket) -> dict[bytes, bytes | Bucket]:
+        """The same, all at once."""
+        fields: dict[bytes, bytes | Bucket] = {}
+        try:
+            for keys, values, _ in bucket.batches():
+                fields.update(zip(keys, values, strict=True))
+        except BoltError as error:
+            self._unread(bucket, error)
+        return fields
 
     def buckets(self, bucket: Bucket) -> Iterator[tuple[bytes, Bucket]]:
         """The sub-buckets of a bucket that should hold nothing else."""
@@ -96,6 +97,18 @@ class Ledger:
         if time is not None and (self.newest is None or time > self.newest):
             self.newest = time
 
+    def _unread(self, bucket: Bucket, error: BoltError) -> None:
+        self.complete = False
+        self._add(
+            Finding(
+                "unreadable-page",
+                Severity.DAMAGE,
+                f"{_path(bucket.path)}: {error}",
+                Place(self.file, error.page, error.offset, bucket.path),
+                remedy=f"drydock bolt check {shown(self.file)}",
+            )
+        )
+
     def _say(self, code: str, severity: Severity, bucket: tuple[bytes, ...], message: str, remedy: str = "") -> None:
         self._add(Finding(code, severity, message, Place(self.file, bucket=bucket), remedy=remedy))
 
@@ -117,7 +130,7 @@ class Record:
     def __init__(self, ledger: Ledger, bucket: Bucket) -> None:
         self._ledger = ledger
         self._bucket = bucket
-        self._fields: dict[bytes, bytes | Bucket] = dict(ledger.entries(bucket))
+        self._fields = ledger.fields(bucket)
 
     def raw(self, field: bytes) -> bytes | None:
         """A field's bytes, or None where there is none."""
