@@ -30,12 +30,16 @@ _ON_THE_HOST = ("deploy", "docs", "engines", "system")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let workers that run side by side not see each other's mounts."""
+    # pytest-xdist 3.8 puts the group into a test's name by an attribute that is pytest's own, and says nothing else.
+    if config.getoption("dist", "no") == "loadgroup" and not hasattr(pytest.Item, "_nodeid"):
+        raise pytest.UsageError(f"with pytest {pytest.__version__} no test would be in its group: pip install --group test")
     if hasattr(config, "workerinput") and os.geteuid() == 0:
         keep_mounts_apart()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
+# First: the worker's own hook reads the groups.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs root where there is none, and say so; let one worker have all that needs the host, and begin it.
 
     The workers are handed tests in this order: the other has the rest, and both have what is left of it at the end.
@@ -46,16 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="needs root"))
         if engine or item.path.relative_to(_TESTS).parts[0] in _ON_THE_HOST:
             item.add_marker(pytest.mark.xdist_group("host"))
-    items.sort(key=_is_free)
-    yield
-    # pytest-xdist puts the group into the name, by an attribute that is pytest's own.
-    if getattr(config.option, "loadgroup", False) and not all(_is_free(item) or "@" in item.nodeid for item in items):
-        raise pytest.UsageError("this pytest-xdist does not know this pytest's names: no test would be in its group")
-
-
-def _is_free(item: pytest.Item) -> bool:
-    """Whether any worker may run a test."""
-    return item.get_closest_marker("xdist_group") is None
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
 @pytest.hookimpl(wrapper=True)
