@@ -24,15 +24,15 @@ hypothesis.settings.register_profile("long", deadline=None)
 hypothesis.settings.load_profile("long" if "DRYDOCK_TEST_LONG" in os.environ else "repeatable")
 
 _TESTS = Path(__file__).parent
-# Whole commands beside engines, and engines: one after the other, as on a host.
-_ON_THE_HOST = ("deploy", "docs", "engines", "system")
+# Besides what starts engines, and what says of itself that it looks at all processes there are.
+_ON_THE_HOST = ("deploy", "docs", "engines")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let workers that run side by side not see each other's mounts."""
     # pytest-xdist 3.8 puts the group into a test's name by an attribute that is pytest's own, and says nothing else.
     if config.getoption("dist", "no") == "loadgroup" and not hasattr(pytest.Item, "_nodeid"):
-        raise pytest.UsageError(f"with pytest {pytest.__version__} no test would be in its group: pip install --group test")
+        raise pytest.UsageError(f"with pytest {pytest.__version__} no test would be in its group: pyproject.toml")
     if hasattr(config, "workerinput") and os.geteuid() == 0:
         keep_mounts_apart()
 

@@ -14,6 +14,7 @@ from drydock.evidence.mounts import _folders, _Look, users
 from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
 
+pytestmark = pytest.mark.xdist_group("host")
 SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
 
 
