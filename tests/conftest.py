@@ -10,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from tests.engines.unavailable import EngineUnavailable
+from tests.support.apart import keep_mounts_apart
 from tests.support.browser import BrowserUnavailable
 from tests.support.captures import Capture, CaptureUnavailable, unpack
 from tests.support.full_disk import NoDisk
@@ -17,18 +18,39 @@ from tests.support.spark import SparkUnavailable
 
 _UNAVAILABLE = (EngineUnavailable, CaptureUnavailable, BrowserUnavailable, SparkUnavailable, NoDisk)
 # The same examples in every run: a failure is of the change that is tested. ./run prove looks for new ones.
-hypothesis.settings.register_profile("repeatable", derandomize=True)
-if "DRYDOCK_TEST_LONG" not in os.environ:
-    hypothesis.settings.load_profile("repeatable")
+# Without a deadline: how long an example takes says more of what else the machine does.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("long", deadline=None)
+hypothesis.settings.load_profile("long" if "DRYDOCK_TEST_LONG" in os.environ else "repeatable")
+
+_TESTS = Path(__file__).parent
+# Besides what starts engines, and what says of itself that it looks at all processes there are.
+_ON_THE_HOST = ("deploy", "docs", "engines")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let workers that run side by side not see each other's mounts."""
+    # pytest-xdist 3.8 puts the group into a test's name by an attribute that is pytest's own, and says nothing else.
+    if config.getoption("dist", "no") == "loadgroup" and not hasattr(pytest.Item, "_nodeid"):
+        raise pytest.UsageError(f"with pytest {pytest.__version__} no test would be in its group: pyproject.toml")
+    if hasattr(config, "workerinput") and os.geteuid() == 0:
+        keep_mounts_apart()
+
+
+# First: the worker's own hook reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs root where there is none, and say so."""
-    if os.geteuid() == 0:
-        return
+    """Skip what needs root where there is none, and say so; let one worker have all that needs the host, and begin it.
+
+    The workers are handed tests in this order: the other has the rest, and both have what is left of it at the end.
+    """
     for item in items:
-        if item.get_closest_marker("root") or item.get_closest_marker("engine"):
+        engine = item.get_closest_marker("engine")
+        if os.geteuid() != 0 and (engine or item.get_closest_marker("root")):
             item.add_marker(pytest.mark.skip(reason="needs root"))
+        if engine or item.path.relative_to(_TESTS).parts[0] in _ON_THE_HOST:
+            item.add_marker(pytest.mark.xdist_group("host"))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
 @pytest.hookimpl(wrapper=True)

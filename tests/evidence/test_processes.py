@@ -16,6 +16,8 @@ from drydock.evidence.processes import users
 from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
 
+pytestmark = pytest.mark.xdist_group("host")
+
 
 @pytest.fixture
 def store(tmp_path):

@@ -22,6 +22,8 @@ from drydock.model.names import RawPath, UnixNano
 from drydock.model.roots import Engine, Root
 from drydock.reclaim.guard import check_clock, refuse_if_used
 
+pytestmark = pytest.mark.xdist_group("host")
+
 
 def root(path):
     """The root as a value."""

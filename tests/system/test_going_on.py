@@ -125,8 +125,8 @@ def test_containerd_goes_on(taken, tmp_path):
             found[copy] = _run_all(engine)
     assert found["cleaned"] == found["as it was"]
     if "damaged" not in taken.name:
-        whole = {(namespace, image): (0, _sha256(*made)) for namespace, image, _, *made in _IMAGES}
-        assert found["cleaned"] == {**whole, **dict.fromkeys(_CONTAINERS, (0, ""))}
+        all_of_them = [*((namespace, image) for namespace, image, *_ in _IMAGES), *_CONTAINERS]
+        assert found["cleaned"] == dict.fromkeys(all_of_them, 0)
 
 
 def _clean(taken, host, tmp_path, classes):
@@ -192,16 +192,17 @@ def _hash_in(docker, image, path):
 
 
 def _run_all(engine):
+    """Statuses: of each image whether its file is whole, of each container whether it ran; output may be cut short."""
     found = {}
-    for namespace, image, snapshotter, seed, _ in _IMAGES:
-        done = engine.ctr(
+    for namespace, image, snapshotter, *made in _IMAGES:
+        check = f"echo '{_sha256(*made)}  /data/{made[0]}' | /bin/busybox sha256sum -c"
+        found[namespace, image] = engine.ctr(
             "run", "--rm", "--cgroup", "", "--snapshotter", snapshotter, f"docker.io/library/{image}:1", f"new-{image}",
-            "/bin/busybox", "sha256sum", f"/data/{seed}", namespace=namespace, check=False,
-        )  # fmt: skip
-        found[namespace, image] = done.returncode, done.stdout.decode().partition(" ")[0]
+            "/bin/busybox", "sh", "-c", check, namespace=namespace, check=False,
+        ).returncode  # fmt: skip
     for namespace, container in _CONTAINERS:
         done = engine.ctr("tasks", "start", "--null-io", container, namespace=namespace, check=False)
-        found[namespace, container] = done.returncode, done.stdout.decode()
+        found[namespace, container] = done.returncode
     return found
 
 
