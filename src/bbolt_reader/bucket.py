@@ -7,15 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
-from bbolt_reader.page import HEADER, PAGE_LEAF
+from bbolt_reader.page import HEADER, ID, PAGE_LEAF
+from bbolt_reader.shape import Shape
 from bbolt_reader.source import CHUNK
-from bbolt_reader.tree import MAX_DEPTH, Loaded, Shape, Tree
+from bbolt_reader.tree import MAX_DEPTH, Loaded, Tree
 
 Batch: TypeAlias = "tuple[Sequence[bytes], Sequence[bytes | Bucket], Sequence[Bucket]]"
 """The keys of a page; as many values, or the buckets that keys name; and these buckets once more."""
 
-_ID: Final = 8
-"""Bytes of a page's id, with which its header starts."""
 _PAGE: Final = 8
 """Byte of what follows a bucket's root where an inline bucket's page starts: behind the sequence."""
 
@@ -77,17 +76,17 @@ class Bucket:
         tree, pgid = self.tree, self.root
         if not pgid:
             rest = self._rest
-            shape = tree.inlines.get(rest[_PAGE + _ID : tree.inline_guess])
+            shape = tree.inlines.get(rest[_PAGE + ID : tree.inline_guess])
             if shape is None:
                 return (self._learn(self.inline()),)
             unpack, size, _, keys, values = shape
-            if _PAGE + size > len(rest):
-                raise tree.corrupt("entries that lead out of their page", self.offset + HEADER)
+            if _PAGE + size != len(rest):
+                self._ends(size)
             fields = unpack(rest, _PAGE)
             return ((keys(fields), values(fields), ()),)
         start = pgid * tree.page_size
         if start // CHUNK in tree.populated:
-            shape = tree.leaves.get(tree.mapping[start + _ID : start + tree.leaf_guess])
+            shape = tree.leaves.get(tree.mapping[start + ID : start + tree.leaf_guess])
             if shape is not None:
                 fields = shape.unpack(tree.mapping, start)
                 # Its id must be the one that was asked for; load() tells where it is not.
@@ -119,12 +118,22 @@ class Bucket:
         """The entries of one leaf page, of this bucket's or its own where it is inline."""
         shape = self.tree.shape_of(page)
         _, data, start, _, _, base = page
+        if not self.root:
+            self._ends(shape.size)
         fields = shape.unpack(data, start)
         if not shape.buckets:
             return shape.keys(fields), shape.values(fields), ()
         if not self.root:
             raise self.tree.corrupt("a bucket in an inline bucket", base + start)
         return self._place(shape, fields, base + start)
+
+    def _ends(self, size: int) -> None:
+        """Look whether an inline bucket's value ends where its last entry does."""
+        room = len(self._rest) - _PAGE
+        if size > room:
+            raise self.tree.corrupt("entries that lead out of their page", self.offset + HEADER)
+        if size < room:
+            self.tree.note_gap(self.offset)
 
     def _place(self, shape: Shape, fields: tuple[Any, ...], offset: int) -> Batch:
         """The entries of a page of buckets and values, which lies at a byte of the file."""

@@ -16,6 +16,8 @@ PAGE_FREELIST: Final = 0x10
 LEAF_BUCKET: Final = 0x01
 HEADER: Final = 16
 """Bytes of a page header; also of an element and of a bucket header."""
+ID: Final = 8
+"""Bytes of a page's id, with which its header starts."""
 MAX_KEY: Final = 32768
 
 KINDS: Final = {PAGE_BRANCH: "branch", PAGE_LEAF: "leaf", PAGE_META: "meta", PAGE_FREELIST: "freelist"}

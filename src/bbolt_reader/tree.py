@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from mmap import mmap
-from operator import itemgetter
-from struct import Struct
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from bbolt_reader.errors import Corrupt, Truncated
 from bbolt_reader.meta import Meta
 from bbolt_reader.page import (
     HEADER,
+    ID,
     LEAF_BUCKET,
     MAX_KEY,
     PAGE_BRANCH,
@@ -22,13 +21,12 @@ from bbolt_reader.page import (
     BranchElement,
     formats,
 )
+from bbolt_reader.shape import Lengths, Shape
 from bbolt_reader.source import CHUNK, READ_LIMIT, Source
 
 MAX_DEPTH: Final = 64
 """The most branch pages above a leaf, and the most buckets above a bucket. Two children a branch fill 2**64 pages."""
 
-_ID: Final = 8
-"""Bytes of a page's id, with which its header starts."""
 _SHAPES_KEPT: Final = 4096
 _SHAPE_ELEMENTS: Final = 64
 _GAPS_KEPT: Final = 100
@@ -37,32 +35,6 @@ _ARRAY_PAGES: Final = 1 << 23
 Loaded: TypeAlias = "tuple[int, bytes | mmap, int, int, int, int]"
 """A branch or leaf page whose header is right: its flags, a buffer, where in it the page starts and ends, how many
 elements it has, and the byte of the file that the buffer starts at."""
-
-
-_Picker: TypeAlias = Callable[[tuple[Any, ...]], tuple[bytes, ...]]
-
-
-class Shape(NamedTuple):
-    """How the keys and values of a leaf page follow each other: what its elements say, once checked."""
-
-    unpack: Any
-    """``Struct.unpack_from``, from a page's first byte: its id; then of each entry the key, and its value or, where it
-    is a bucket, the root and what follows it."""
-    size: int
-    """Bytes from the page's first byte to the end of its last entry."""
-    buckets: tuple[tuple[int, int, int], ...]
-    """The entries that are buckets: which, which of what is unpacked is the root, and the value's first byte in the
-    page."""
-    keys: _Picker
-    """Takes the keys from what is unpacked."""
-    values: _Picker
-    """The same of the values; of a bucket, of what follows its root."""
-
-
-def _picker(fields: list[int]) -> _Picker:
-    """An itemgetter that gives a tuple, also of one field or none."""
-    first = fields[0] if fields else 0
-    return itemgetter(*fields) if len(fields) > 1 else itemgetter(slice(first, first + len(fields)))
 
 
 class Tree:
@@ -232,13 +204,9 @@ class Tree:
         Raises:
             Corrupt: a key or value leads out of the page or into another, or is of no valid length, or no valid flags.
         """
-        codes: list[str] = []
-        buckets: list[tuple[int, int, int]] = []
-        keys: list[int] = []
-        values: list[int] = []
-        before = HEADER + len(elements)
+        entries: list[Lengths] = []
         at, end = -len(elements), 0
-        for index, (flags, pos, ksize, vsize) in enumerate(self.leaf(elements)):
+        for flags, pos, ksize, vsize in self.leaf(elements):
             key_at = at + pos
             if key_at < end or key_at + ksize + vsize > room or not 0 < ksize <= MAX_KEY:
                 raise self.corrupt(
@@ -249,18 +217,11 @@ class Tree:
                 raise self.corrupt(f"an entry with flags {flags:#x} and {vsize} bytes", offset + len(elements) + at)
             if key_at != end:
                 self.note_gap(offset + len(elements) + at)
-            # What was unpacked so far: the id, a key and a value of each entry before, and the roots among them.
-            field = 1 + 2 * index + len(buckets)
-            keys.append(field)
-            values.append(field + (2 if flags else 1))
-            if flags:
-                buckets.append((index, field + 1, before + key_at + ksize))
-            codes.append(f"{key_at - end}x{ksize}sQ{vsize - 8}s" if flags else f"{key_at - end}x{ksize}s{vsize}s")
+            entries.append(Lengths(key_at - end, ksize, vsize, bool(flags)))
             end = key_at + ksize + vsize
             at += HEADER
-        unpack = Struct(f"<Q{before - _ID}x" + "".join(codes)).unpack_from
-        shape = Shape(unpack, before + end, tuple(buckets), _picker(keys), _picker(values))
-        if len(codes) <= _SHAPE_ELEMENTS and len(self.shapes) < _SHAPES_KEPT:
+        shape = Shape.of(HEADER + len(elements), entries)
+        if len(entries) <= _SHAPE_ELEMENTS and len(self.shapes) < _SHAPES_KEPT:
             self.shapes[elements] = shape
         return shape
 
@@ -292,7 +253,7 @@ class Tree:
         _, data, start, _, count, _ = page
         shape = self.shape_of(page)
         if count <= _SHAPE_ELEMENTS and len(kinds) < _SHAPES_KEPT:
-            kinds[data[start + _ID : start + HEADER + HEADER * count]] = shape
+            kinds[data[start + ID : start + HEADER + HEADER * count]] = shape
 
     def forget(self) -> None:
         """Give back the memory that shapes take: those met later are worked out again."""

@@ -15,7 +15,7 @@ from itertools import islice, pairwise
 from operator import lt
 from typing import Final, NamedTuple
 
-from bbolt_reader.bucket import Bucket
+from bbolt_reader.bucket import Batch, Bucket
 from bbolt_reader.database import Database
 from bbolt_reader.errors import BoltError, Truncated, Unreadable
 from bbolt_reader.meta import PAGE_META, Meta
@@ -43,7 +43,7 @@ class Damage(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """A page to look at, who names it, and between which keys its own must lie."""
+    """A page below a branch: who names it, and between which keys its own must lie."""
 
     pgid: int
     referrer: int
@@ -79,6 +79,9 @@ class _Verifier:
         root = database.root_of(database.meta)
         self._tree = root.tree
         self._root = root
+        # Most records have the keys that one before had, which are in order then: (), of a page and of an inline one.
+        self._usual: Sequence[bytes] = ()
+        self._usual_inline: Sequence[bytes] = ()
 
     def run(self) -> Iterator[Damage]:
         for meta in self._database.metas:
@@ -135,19 +138,26 @@ class _Verifier:
 
     def _pages(self) -> Iterator[Damage]:
         """Walk the tree of every bucket; what cannot be read is told and left out."""
-        stack = [_Step(self._root.root, self._root.offset, b"", None, 0, self._root)]
+        stack: list[Bucket | _Step] = [self._root]
         while stack:
             step = stack.pop()
             try:
+                if isinstance(step, Bucket):
+                    # The hot path: nearly all buckets have one page.
+                    batches = step.batches()
+                    if type(batches) is tuple:
+                        yield from self._leaf(batches[0], _Step(step.root, step.offset, b"", None, 0, step), stack)
+                        continue
+                    step = _Step(step.root, step.offset, b"", None, 0, step)
                 page = self._tree.load(step.pgid, step.referrer)
                 if page[0] == PAGE_LEAF:
-                    yield from self._leaf(page, step.low, step.high, step.bucket, stack)
+                    yield from self._leaf(step.bucket.batch(page), step, stack)
                 else:
                     yield from self._branch(page, step, stack)
             except BoltError as error:
                 yield _damage(error)
 
-    def _branch(self, page: Loaded, step: _Step, stack: list[_Step]) -> Iterator[Damage]:
+    def _branch(self, page: Loaded, step: _Step, stack: list[Bucket | _Step]) -> Iterator[Damage]:
         tree = self._tree
         if step.depth == MAX_DEPTH:
             raise tree.corrupt(f"more than {MAX_DEPTH} branch pages above each other", step.referrer)
@@ -161,32 +171,46 @@ class _Verifier:
         # Reversed: the first child is taken from the stack first, so that damage is told in the order of the file.
         for child, high in zip(reversed(children), reversed(highs), strict=True):
             below = _Step(child.pgid, child.offset, child.key, high, step.depth + 1, step.bucket)
-            yield from self._push(stack, below)
-
-    def _leaf(
-        self, page: Loaded, low: bytes, high: bytes | None, bucket: Bucket, stack: list[_Step]
-    ) -> Iterator[Damage]:
-        _, data, start, end, count, base = page
-        if not count and bucket.path and any(data[start + HEADER : min(start + 2 * HEADER, end)]):
-            # bbolt makes an emptied bucket an inline one (v1.3.6 bucket.go spill); who does not leaves the page blank.
-            self._tree.note_gap(base + start)
-        keys, _, buckets = bucket.batch(page)
-        if not _in_order(keys, low, high):
-            yield from self._disorder(page, keys, low, high)
-        for below in buckets:
-            if below.root:
-                yield from self._push(stack, _Step(below.root, below.offset, b"", None, 0, below))
-                continue
             try:
-                inline = below.inline()
-                # An inline bucket holds no buckets: batch() sees to it.
-                keys, _, _ = below.batch(inline)
-                if not _in_order(keys, b"", None):
-                    yield from self._disorder(inline, keys, b"", None)
-                if inline[2] + self._tree.shape_of(inline).size != inline[3]:
-                    self._tree.note_gap(below.offset)
+                # Before it is put off, as a bucket is.
+                tree.claim(below.pgid, below.referrer)
+                stack.append(below)
             except BoltError as error:
                 yield _damage(error)
+
+    def _leaf(self, batch: Batch, step: _Step, stack: list[Bucket | _Step]) -> Iterator[Damage]:
+        keys, _, buckets = batch
+        anywhere = not step.low and step.high is None
+        if not keys:
+            self._emptied(step)
+        elif not anywhere or keys != self._usual:
+            if not _in_order(keys, step.low, step.high):
+                yield from self._disorder(self._tree.load(step.pgid, step.referrer), keys, step.low, step.high)
+            elif anywhere:
+                self._usual = keys
+        for below in buckets:
+            try:
+                if below.root:
+                    # Claimed before it is put off, so that never more are put off than the file has.
+                    self._tree.claim(below.root, below.offset)
+                    stack.append(below)
+                    continue
+                # An inline bucket has one page, and no buckets in it.
+                ((keys, _, _),) = below.batches()
+                if keys != self._usual_inline:
+                    if _in_order(keys, b"", None):
+                        self._usual_inline = keys
+                    else:
+                        yield from self._disorder(below.inline(), keys, b"", None)
+            except BoltError as error:
+                yield _damage(error)
+
+    def _emptied(self, step: _Step) -> None:
+        """Look whether a page without entries had none: bytes where the first element would be say something else."""
+        _, data, start, end, _, base = self._tree.load(step.pgid, step.referrer)
+        if step.bucket.path and any(data[start + HEADER : min(start + 2 * HEADER, end)]):
+            # bbolt makes an emptied bucket an inline one (v1.3.6 bucket.go spill); who does not leaves the page blank.
+            self._tree.note_gap(base + start)
 
     def _disorder(self, page: Loaded, keys: Sequence[bytes], low: bytes, high: bytes | None) -> Iterator[Damage]:
         _, _, start, _, count, base = page
@@ -196,15 +220,6 @@ class _Verifier:
                 at = base + start + HEADER * (index + 1)
                 yield Damage("order", f"key {index} of {count} is out of order", at // self._tree.page_size, at)
             last = key
-
-    def _push(self, stack: list[_Step], step: _Step) -> Iterator[Damage]:
-        """Claim a page before it is put off, so that never more are put off than the file has."""
-        try:
-            self._tree.claim(step.pgid, step.referrer)
-        except BoltError as error:
-            yield _damage(error)
-        else:
-            stack.append(step)
 
     def _balance(self, free: array[int]) -> Iterator[Damage]:
         """Every page below the high-water mark is either reached or free, and no free one is named twice."""
