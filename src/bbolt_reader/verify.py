@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from heapq import merge
 from itertools import islice, pairwise
 from operator import lt
+from struct import Struct
 from typing import Final, NamedTuple
 
 from bbolt_reader.bucket import Bucket
@@ -26,6 +27,9 @@ EACH: Final = 100
 """The most of one kind of damage that is told one by one; the rest is counted."""
 
 _FREELIST_FIELD: Final = HEADER + 32
+_KINDS: Final = 1024
+_SMALL: Final = 1024
+"""Bytes of the largest pages that are remembered: hostile ones must not fill the memory."""
 
 
 class Damage(NamedTuple):
@@ -79,6 +83,9 @@ class _Verifier:
         root = database.root_of(database.meta)
         self._tree = root.tree
         self._root = root
+        # Of inline buckets, of which there is one in each record: they are of a few kinds, and have the same few keys.
+        self._sound: dict[bytes, Struct] = {}
+        self._ordered: set[tuple[bytes, ...]] = set()
 
     def run(self) -> Iterator[Damage]:
         for meta in self._database.metas:
@@ -182,14 +189,37 @@ class _Verifier:
                 continue
             try:
                 inline = value.inline()
+                if self._is_alike(inline):
+                    continue
                 # An inline bucket holds no buckets: entries() sees to it.
                 keys = [key for key, _ in value.entries(inline)]
                 if not _in_order(keys, b"", None):
                     yield from self._disorder(inline, keys, b"", None)
+                else:
+                    self._remember(inline, keys)
                 if self._tree.extent(inline) != len(inline[1]):
                     self._tree.note_gap(value.offset)
             except BoltError as error:
                 yield _damage(error)
+
+    def _is_alike(self, page: Loaded) -> bool:
+        """Whether a page has the header and elements of one that was found sound, and keys that were found in order."""
+        _, data, start, end, count, _ = page
+        after = start + HEADER + HEADER * count
+        keys = self._sound.get(data[start:after])
+        return keys is not None and keys.size == end - after and keys.unpack_from(data, after) in self._ordered
+
+    def _remember(self, page: Loaded, keys: Sequence[bytes]) -> None:
+        """Keep what :meth:`_is_alike` compares of a page that was looked at in full and has its keys in order."""
+        _, data, start, end, count, _ = page
+        after = start + HEADER + HEADER * count
+        if end - start > _SMALL or len(self._ordered) >= _KINDS or len(self._sound) >= _KINDS:
+            return
+        sizes = [(ksize, vsize) for _, _, ksize, vsize in self._tree.leaf(data[start + HEADER : after])]
+        # Entries that take all the room there is have no gap between them or behind them.
+        if sum(map(sum, sizes)) == end - after:
+            self._sound[bytes(data[start:after])] = Struct("<" + "".join(f"{key}s{value}x" for key, value in sizes))
+            self._ordered.add(tuple(keys))
 
     def _disorder(self, page: Loaded, keys: list[bytes], low: bytes, high: bytes | None) -> Iterator[Damage]:
         _, _, start, _, count, base = page

@@ -2,6 +2,7 @@
 
 import random
 import struct
+import sys
 
 import pytest
 from fuzz.pages import File
@@ -179,3 +180,25 @@ def test_finds_every_count_that_is_too_small(tmp_path, inline):
             assert found(tmp_path / "file.db"), (offset, less)
             tried += 1
     assert tried > 200
+
+
+def test_records_like_others_are_looked_at_as_well(tmp_path, monkeypatch):
+    """Whatever byte of a record is wrong, the ones like it that came before hide nothing of it."""
+    path = tmp_path / "file.db"
+    record = {b"createdat": b"123456", b"size": b"78", b"updatedat": b"9"}
+    boltwriter.write(path, {b"v1": {b"record%d" % number: record for number in range(4)}}, page_size=1024)
+    sound = path.read_bytes()
+    start = sound.rindex(b"record3") + len(b"record3")
+    length = 16 + 16 + 3 * 16 + sum(map(len, (*record, *record.values())))
+    told = 0
+    for place in range(start, start + length):
+        for change in (1, 0x80, 0x20):
+            data = bytearray(sound)
+            data[place] ^= change
+            path.write_bytes(data)
+            short = found(path)
+            with monkeypatch.context() as patch:
+                patch.setattr(sys.modules["bbolt_reader.verify"], "_KINDS", 0)
+                assert list(map(str, found(path))) == list(map(str, short))
+            told += bool(short)
+    assert told > length
