@@ -117,7 +117,12 @@ class Record:
     def __init__(self, ledger: Ledger, bucket: Bucket) -> None:
         self._ledger = ledger
         self._bucket = bucket
-        self._fields: dict[bytes, bytes | Bucket] = dict(ledger.entries(bucket))
+        self._fields: dict[bytes, bytes | Bucket]
+        try:
+            self._fields = dict(bucket.items())
+        except BoltError:
+            # Once more: what can be read of it, and a finding.
+            self._fields = dict(ledger.entries(bucket))
 
     def raw(self, field: bytes) -> bytes | None:
         """A field's bytes, or None where there is none."""
