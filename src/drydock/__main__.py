@@ -8,8 +8,6 @@ import sys
 from drydock import __version__
 
 _VALUES = 100_000
-_TABLE = 1 << 20
-_M_MMAP_THRESHOLD = -3  # glibc malloc.h
 
 
 def main() -> None:
@@ -20,23 +18,13 @@ def main() -> None:
         return
     # A run makes millions of values that form no rings: looking for rings takes a fifth of it.
     gc.set_threshold(_VALUES)
-    _give_back_tables()
     from drydock.cli import main as run  # noqa: PLC0415 - see above
 
-    run()
-
-
-def _give_back_tables() -> None:
-    """Have malloc give the tables of a large store back to the system when they are freed.
-
-    glibc keeps what is as large as something that was freed before (mallopt(3), M_MMAP_THRESHOLD): a tenth of a scan's
-    memory. Other C libraries have no such call.
-    """
-    import ctypes  # noqa: PLC0415 - drydock --version does without
-
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(_M_MMAP_THRESHOLD, _TABLE)
+    try:
+        run()
+    finally:
+        # The interpreter looks once more at its end, when the system takes everything back anyway.
+        gc.freeze()
 
 
 if __name__ == "__main__":

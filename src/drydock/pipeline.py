@@ -163,7 +163,7 @@ def judge_root(
         EvidenceUnreadable: as for :func:`scan`.
         Refused: as for :func:`scan`.
     """
-    with copy_store(root) if live else hold_store(root, exclusive=exclusive) as held:
+    with copy_store(root) if live else hold_store(root, exclusive=exclusive, measured=measure == "disk") as held:
         if live:
             from drydock.evidence.live import read_live  # noqa: PLC0415 - a scan must start fast
 

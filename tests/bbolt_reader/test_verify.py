@@ -128,6 +128,21 @@ def test_finds_free_pages_in_use_and_twice(tmp_path):
     assert ("unreachable", 3) in damages
 
 
+def test_keys_that_were_in_order_elsewhere_must_be_in_their_branch_too(tmp_path):
+    """A page below a branch with the very keys of a page that was found sound: they belong to another page's range."""
+    path = tmp_path / "db"
+    names = [b"key%02d" % number for number in range(24)]
+    # Pages of fourteen keys; the last bucket is looked at first.
+    tree = {b"many": dict.fromkeys(names, b"v" * 50), b"one": dict.fromkeys(names[:14], b"w" * 50)}
+    layout = boltwriter.write(path, tree, page_size=1024)
+    assert codes(path) == []
+    pages = {at: layout.data[at * 1024 : at * 1024 + 1024] for at in range(2, layout.high_water)}
+    (second,) = (at for at, page in pages.items() if names[-1] + b"v" in page)
+    one = layout.roots[b"one",] * 1024
+    layout.patch_page(second, 8, layout.data[one + 8 : one + 1024])
+    assert codes(path) == ["order"]
+
+
 def test_finds_keys_out_of_order(tmp_path):
     """Keys that a search would miss, within a page and against the page above."""
     path = tmp_path / "file.db"
@@ -179,3 +194,25 @@ def test_finds_every_count_that_is_too_small(tmp_path, inline):
             assert found(tmp_path / "file.db"), (offset, less)
             tried += 1
     assert tried > 200
+
+
+def test_records_like_others_are_looked_at_as_well(tmp_path, monkeypatch):
+    """Whatever byte of a record is wrong, the ones like it that came before hide nothing of it."""
+    path = tmp_path / "file.db"
+    record = {b"createdat": b"123456", b"size": b"78", b"updatedat": b"9"}
+    boltwriter.write(path, {b"v1": {b"record%d" % number: record for number in range(4)}}, page_size=1024)
+    sound = path.read_bytes()
+    start = sound.rindex(b"record3") + len(b"record3")
+    length = 16 + 16 + 3 * 16 + sum(map(len, (*record, *record.values())))
+    told = 0
+    for place in range(start, start + length):
+        for change in (1, 0x80, 0x20):
+            data = bytearray(sound)
+            data[place] ^= change
+            path.write_bytes(data)
+            short = found(path)
+            with monkeypatch.context() as patch:
+                patch.setattr("bbolt_reader.tree._SHAPES_KEPT", 0)
+                assert list(map(str, found(path))) == list(map(str, short))
+            told += bool(short)
+    assert told > length

@@ -129,3 +129,29 @@ def test_locks_are_held_and_let_go(place):
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_directories_are_measured_from_the_start(place):
+    """A crew begins once the locks are held, finds what is found without one, and leaves nothing open."""
+    for number in range(2, 30):
+        (place / OVERLAY / f"snapshots/{number}/fs").mkdir(parents=True)
+        (place / OVERLAY / f"snapshots/{number}/fs/file").write_bytes(b"x" * 5000 * number)
+    (place / "io.containerd.snapshotter.v1.other/snapshots/1").mkdir(parents=True)
+    before = set(os.listdir("/proc/self/fd"))
+    root = Root(RawPath(bytes(place)), Engine.CONTAINERD)
+    with hold_store(root, exclusive=False, measured=True) as held:
+        assert list(held.crews) == [b"overlayfs"]
+        found = read_store(held, measure="disk", verification="none")
+    assert found.backends == read(place).backends
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_no_worker_outlasts_a_store_that_was_not_read(place):
+    """Whatever ends the block ends the workers."""
+    for number in range(2, 30):
+        (place / OVERLAY / f"snapshots/{number}/fs").mkdir(parents=True)
+    root = Root(RawPath(bytes(place)), Engine.CONTAINERD)
+    with pytest.raises(KeyboardInterrupt), hold_store(root, exclusive=False, measured=True):
+        raise KeyboardInterrupt
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

@@ -5,10 +5,10 @@ Python has no name for openat2 (Linux 5.6); where the kernel or a filter refuses
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import functools
 import os
+from collections.abc import Callable
 from typing import Final
 
 from drydock.evidence.mountinfo import mount_id
@@ -22,21 +22,29 @@ _RESOLVE_BENEATH: Final = 0x08
 _DIRECTORY: Final = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
 @functools.cache
-def _libc() -> ctypes.CDLL:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    return libc
+def _system() -> Callable[[int, bytes, int, int], int]:
+    """openat2 as a call: a descriptor, or less than 0 and the error's number negated."""
+    import ctypes  # noqa: PLC0415 - a scan that walks nothing must start fast
 
+    class How(ctypes.Structure):
+        _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
-@functools.cache
-def _how(flags: int, resolve: int) -> tuple[_OpenHow, object]:
-    how = _OpenHow(flags, 0, resolve)
-    return how, ctypes.byref(how)
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    call.restype = ctypes.c_long
+    call.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
+    size = ctypes.sizeof(How)
+    hows: dict[tuple[int, int], tuple[How, int]] = {}
+
+    def system(parent: int, path: bytes, flags: int, resolve: int) -> int:
+        known = hows.get((flags, resolve))
+        if known is None:
+            how = How(flags, 0, resolve)
+            known = hows[flags, resolve] = how, ctypes.addressof(how)
+        fd: int = call(_SYS_OPENAT2, parent, path, known[1], size)
+        return fd if fd >= 0 else -ctypes.get_errno()
+
+    return system
 
 
 @functools.cache
@@ -76,17 +84,13 @@ def _open(parent: int, path: bytes, flags: int, *, cross_mounts: bool) -> int:
 
 
 def _openat2(parent: int, path: bytes, flags: int, resolve: int) -> int:
-    libc = _libc()
-    how, reference = _how(flags, resolve)
+    system = _system()
     while True:
-        fd: int = libc.syscall(
-            _SYS_OPENAT2, parent, ctypes.c_char_p(path), reference, ctypes.c_size_t(ctypes.sizeof(how))
-        )
+        fd = system(parent, path, flags, resolve)
         if fd >= 0:
             return fd
-        number = ctypes.get_errno()
-        if number != errno.EINTR:
-            raise OSError(number, os.strerror(number), path)
+        if fd != -errno.EINTR:
+            raise OSError(-fd, os.strerror(-fd), path)
 
 
 def _walk(parent: int, components: list[bytes], flags: int, *, cross_mounts: bool) -> int:

@@ -12,6 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from types import TracebackType
 from typing import NoReturn
 
 from drydock.evidence.sizes import Measure, Usage
@@ -23,8 +24,78 @@ _TICKETS = 16_000  # a pipe holds 64 KiB (pipe(7))
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 
+class Crew:
+    """Workers that measure the folders of one open folder from the moment they are made, until they are closed.
+
+    Args:
+        names: what to measure.
+        parent: the folder they are in; open until the crew is closed.
+    """
+
+    def __init__(self, names: Sequence[bytes], parent: int) -> None:
+        self._names = names
+        self._parent = parent
+        self._workers: list[_Worker] = []
+        self._tickets = -1
+        # A fork has only the thread that made it: what another one holds at that moment stays held in it.
+        if len(names) < _FEWEST or (os.cpu_count() or 1) < 2 or threading.active_count() > 1:
+            return
+        self._tickets = _tickets(len(names))
+        try:
+            with suppress(OSError):  # those there are do the work
+                for _ in range(min(os.cpu_count() or 1, _MOST) - 1):
+                    self._workers.append(_Worker(names, parent, self._tickets))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Crew:  # noqa: PYI034 - Self is in typing since 3.11 only
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers that have not ended."""
+        for worker in self._workers:
+            worker.close()
+        self._workers.clear()
+        if self._tickets >= 0:
+            os.close(self._tickets)
+            self._tickets = -1
+
+    def finish(self, measure: Measure, progress: Callable[[int], None] | None = None) -> dict[bytes, Usage]:
+        """Measure what the workers have not begun, and wait for them.
+
+        Returns:
+            What this process and its workers found, by name; what none of them did is left out, to be measured, or
+            missed, again.
+        """
+        found: dict[bytes, Usage] = {}
+        if self._tickets < 0:
+            return found
+        for number in _drawn(self._tickets, len(self._names)):
+            name = self._names[number]
+            with suppress(OSError):
+                found[name] = measure.walk(name, self._parent)
+            if progress is not None and name in found:
+                progress(1)
+        for worker in self._workers:
+            others = worker.results()
+            found |= {self._names[number]: usage for number, usage in others.items()}
+            if progress is not None:
+                progress(len(others))
+        return found
+
+
 def measure_folders(
-    measure: Measure, names: Sequence[bytes], parent: int, progress: Callable[[int], None] | None = None
+    measure: Measure,
+    names: Sequence[bytes],
+    parent: int,
+    progress: Callable[[int], None] | None = None,
+    crew: Crew | None = None,
 ) -> Iterator[Usage]:
     """The usage of each of ``names`` in the open folder ``parent``, in their order, as :meth:`Measure.folder` has it.
 
@@ -33,15 +104,18 @@ def measure_folders(
         names: what to measure.
         parent: the folder they are in.
         progress: called with the number of folders done since its last call.
+        crew: measures them already; None: one is made.
 
     Raises:
         OSError: one of them is not there.
     """
-    # A fork has only the thread that made it: what another one holds at that moment stays held in it.
-    alone = len(names) < _FEWEST or (os.cpu_count() or 1) < 2 or threading.active_count() > 1
-    found = {} if alone else _share(measure, names, parent, progress)
-    for number, name in enumerate(names):
-        usage = found.pop(number, None)
+    if crew is None:
+        with Crew(names, parent) as own:
+            found = own.finish(measure, progress)
+    else:
+        found = crew.finish(measure, progress)
+    for name in names:
+        usage = found.pop(name, None)
         if usage is not None:
             measure.add(usage)
         else:
@@ -54,7 +128,7 @@ def measure_folders(
 class _Worker:
     """A child process that measures, and the file it writes its results to."""
 
-    def __init__(self, measure: Measure, names: Sequence[bytes], parent: int, tickets: int) -> None:
+    def __init__(self, names: Sequence[bytes], parent: int, tickets: int) -> None:
         """Start it.
 
         Raises:
@@ -68,7 +142,7 @@ class _Worker:
             os.close(self._results)
             raise
         if not self._pid:
-            _work(measure, names, parent, tickets, self._results, starter)
+            _work(names, parent, tickets, self._results, starter)
 
     def results(self) -> dict[int, Usage]:
         """What it found, once it has ended, however it did."""
@@ -99,34 +173,6 @@ class _Worker:
             self._pid = 0
 
 
-def _share(
-    measure: Measure, names: Sequence[bytes], parent: int, progress: Callable[[int], None] | None
-) -> dict[int, Usage]:
-    """What this process and its workers found; what none of them did is left out, to be measured, or missed, again."""
-    found: dict[int, Usage] = {}
-    workers: list[_Worker] = []
-    tickets = _tickets(len(names))
-    try:
-        with suppress(OSError):  # those there are do the work
-            for _ in range(min(os.cpu_count() or 1, _MOST) - 1):
-                workers.append(_Worker(measure, names, parent, tickets))  # noqa: PERF401 - the ones before an error count
-        for number in _drawn(tickets, len(names)):
-            with suppress(OSError):
-                found[number] = measure.walk(names[number], parent)
-            if progress is not None and number in found:
-                progress(1)
-        for worker in workers:
-            others = worker.results()
-            found |= others
-            if progress is not None:
-                progress(len(others))
-    finally:
-        os.close(tickets)
-        for worker in workers:
-            worker.close()
-    return found
-
-
 def _tickets(count: int) -> int:
     """A pipe with a number for each share of the work: who reads one does that share."""
     tickets, source = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -144,13 +190,12 @@ def _drawn(tickets: int, count: int) -> Iterator[int]:
         yield from range(int.from_bytes(ticket, "little"), count, _TICKETS)
 
 
-def _work(  # noqa: PLR0917 - once
-    measure: Measure, names: Sequence[bytes], parent: int, tickets: int, results: int, starter: int
-) -> NoReturn:
+def _work(names: Sequence[bytes], parent: int, tickets: int, results: int, starter: int) -> NoReturn:
     """What a worker does; nothing of the process it was forked from may run in it."""
     try:
         for caught in (signal.SIGINT, signal.SIGTERM):
             signal.signal(caught, signal.SIG_DFL)
+        measure = Measure()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         with open(results, "wb", closefd=False) as file:
             # Died before the line above: then nobody reads what would be written.

@@ -36,16 +36,20 @@ class Host(NamedTuple):
         if not path.startswith(b"/") or b"\0" in path or len(path) > _LONGEST:
             raise OSError(errno.EINVAL, "not an absolute path")
         todo = [name for name in reversed(path.split(b"/")) if name not in (b"", b".")]
+        top = self.root.rstrip(b"/")
         done: list[bytes] = []
+        here = top
         links = 0
         while todo:
             name = todo.pop()
             if name == b"..":
                 del done[-1:]
+                here = b"/".join((top, *done))
                 continue
             done.append(name)
+            here += b"/" + name
             try:
-                target = os.readlink(self._join(done))
+                target = os.readlink(here)
             except OSError:  # no link, or not there
                 continue
             links += 1
@@ -55,8 +59,9 @@ class Host(NamedTuple):
                 done.clear()
             else:
                 done.pop()
+            here = b"/".join((top, *done))
             todo.extend(name for name in reversed(target.split(b"/")) if name not in (b"", b"."))
-        return self._join(done)
+        return RawPath(os.path.join(self.root, *done))
 
     def name(self, reached: RawPath) -> RawPath:
         """What that host calls ``reached``, a path that :meth:`reach` gave."""
@@ -69,9 +74,6 @@ class Host(NamedTuple):
         except OSError:
             return None
         return reached if is_folder(reached) else None
-
-    def _join(self, names: list[bytes]) -> RawPath:
-        return RawPath(os.path.join(self.root, *names))
 
 
 def is_folder(path: bytes) -> bool:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from bbolt_reader import Database
 from drydock.evidence.directory import fingerprint, folder, names
@@ -18,6 +20,9 @@ from drydock.model.data import Backend, LayoutKind, RowKind, SnapshotEntry
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.text import shown
+
+if TYPE_CHECKING:
+    from drydock.evidence.crew import Crew
 
 PREFIX = b"io.containerd.snapshotter.v1."
 DATABASE = b"metadata.db"
@@ -45,6 +50,7 @@ def read_backend(
     recorded: bool,
     progress: Callable[[int], None] | None = None,
     live: bool = False,
+    crew: Crew | None = None,
 ) -> Backend:
     """Read one snapshotter below a containerd root.
 
@@ -56,6 +62,7 @@ def read_backend(
         recorded: take the size of a committed snapshot from its row instead of measuring it.
         progress: called with the number of directories done since its last call.
         live: an engine may be at work: what goes while it is read is not there.
+        crew: from :func:`begin`: it measures the directories already.
     """
     backend = Backend(snapshotter, RawPath(PREFIX + snapshotter), layout(snapshotter))
     if database is not None:
@@ -66,7 +73,7 @@ def read_backend(
     try:
         with folder(root, backend.path, SNAPSHOTS) as descriptor:
             there = True
-            _entries(backend, descriptor, measure, recorded=recorded, progress=progress, live=live)
+            _entries(backend, descriptor, measure, recorded=recorded, progress=progress, live=live, crew=crew)
     except OSError as error:
         # Not there at all is an answer; what goes while it is read is none.
         if there or not isinstance(error, FileNotFoundError):
@@ -78,6 +85,24 @@ def read_backend(
     if not live:  # beside an engine, numbers were given out since the rows were copied
         _note_older(root, backend)
     return backend
+
+
+@contextmanager
+def begin(root: RawPath, snapshotters: Iterable[bytes]) -> Iterator[dict[bytes, Crew]]:
+    """Have the directories of every snapshotter measured while other things are read, for as long as the context lasts.
+
+    What cannot be opened is left to :func:`read_backend`, which says so.
+    """
+    from drydock.evidence.crew import Crew  # noqa: PLC0415 - a scan that measures nothing must start fast
+
+    crews: dict[bytes, Crew] = {}
+    with ExitStack() as stack:
+        for snapshotter in snapshotters:
+            if layout(snapshotter) is not LayoutKind.FOREIGN:
+                with suppress(OSError):
+                    descriptor = stack.enter_context(folder(root, PREFIX + snapshotter, SNAPSHOTS))
+                    crews[snapshotter] = stack.enter_context(Crew(names(descriptor), descriptor))
+        yield crews
 
 
 def _note_older(root: RawPath, backend: Backend) -> None:
@@ -104,6 +129,7 @@ def _entries(
     recorded: bool,
     progress: Callable[[int], None] | None,
     live: bool,
+    crew: Crew | None,
 ) -> None:
     committed = {row.id for row in backend.rows.values() if row.kind is RowKind.COMMITTED and row.size is not None}
     listed = names(descriptor)
@@ -115,7 +141,7 @@ def _entries(
     if wanted and not live:
         from drydock.evidence.crew import measure_folders  # noqa: PLC0415 - a scan that measures nothing must start fast
 
-        usages = measure_folders(measure, wanted, descriptor, progress)
+        usages = measure_folders(measure, wanted, descriptor, progress, crew)
     for name in listed:
         usage = None
         try:

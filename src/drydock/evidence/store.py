@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bbolt_reader import BoltError, Database
 from bbolt_reader.verify import verify
@@ -16,7 +17,7 @@ from drydock.evidence.locks import hold
 from drydock.evidence.metadata import read_metadata
 from drydock.evidence.owners import read_owners
 from drydock.evidence.sizes import Measure
-from drydock.evidence.snapshots import DATABASE, PREFIX, read_backend
+from drydock.evidence.snapshots import DATABASE, PREFIX, begin, read_backend
 from drydock.model.data import LayoutKind
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.findings import Finding, Place, Severity
@@ -26,8 +27,13 @@ from drydock.model.roots import Root
 from drydock.model.store import Store
 from drydock.model.text import shown
 
+if TYPE_CHECKING:
+    from drydock.evidence.crew import Crew
+
 METADATA = b"io.containerd.metadata.v1.bolt/meta.db"
 _BLOCK = 512
+_LARGE = 16 << 20
+"""Bytes of a database whose records take so much memory that it matters."""
 
 Progress = Callable[[str, int], None]
 """Told what is being read, and how many more of it are done."""
@@ -64,6 +70,8 @@ class Held:
     findings: list[Finding] = field(default_factory=list)
     live: bool = False
     """Whether these are copies: an engine may be at work, and nothing may be decided by them."""
+    crews: dict[bytes, Crew] = field(default_factory=dict)
+    """Those that measure the directories of snapshotters meanwhile."""
 
     def files(self) -> list[File]:
         """Every database that is there."""
@@ -71,12 +79,13 @@ class Held:
 
 
 @contextmanager
-def hold_store(root: Root, *, exclusive: bool) -> Iterator[Held]:
+def hold_store(root: Root, *, exclusive: bool, measured: bool = False) -> Iterator[Held]:
     """Lock every database of a root, as bbolt does, for as long as the context lasts.
 
     Args:
         root: what to hold.
         exclusive: keep readers out as well: for changing the store.
+        measured: every directory of a snapshot is to be measured, which begins at once.
 
     Raises:
         Refused: another process holds a lock that stands in the way.
@@ -86,9 +95,14 @@ def hold_store(root: Root, *, exclusive: bool) -> Iterator[Held]:
 
         def lock(path: RawPath) -> File:
             held = stack.enter_context(hold(path, exclusive=exclusive))
-            return _open(stack, path, held.fd, os.fstat(held.fd).st_blocks * _BLOCK, mapped=True)
+            return File(path, held.fd, os.fstat(held.fd).st_blocks * _BLOCK)
 
-        yield _collect(Held(root, None, {}), lock)
+        held = _collect(Held(root, None, {}), lock)
+        if measured:
+            held.crews = stack.enter_context(begin(root.path, held.backends))
+        for file in held.files():
+            _open(stack, file, mapped=True)
+        yield held
 
 
 @contextmanager
@@ -103,9 +117,12 @@ def copy_store(root: Root) -> Iterator[Held]:
         def copy(path: RawPath) -> File:
             copied = copy_database(path)
             stack.callback(os.close, copied.fd)
-            return _open(stack, path, copied.fd, copied.allocated, mapped=False)
+            return File(path, copied.fd, copied.allocated)
 
-        yield _collect(Held(root, None, {}, live=True), copy)
+        held = _collect(Held(root, None, {}, live=True), copy)
+        for file in held.files():
+            _open(stack, file, mapped=False)
+        yield held
 
 
 def _collect(held: Held, take: Callable[[RawPath], File]) -> Held:
@@ -160,6 +177,7 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
             recorded=measure == "recorded",
             progress=_part(progress, f"snapshots of {shown(snapshotter)}"),
             live=held.live,
+            crew=held.crews.get(snapshotter),
         )
         if file is not None:
             backend.complete = backend.complete and file.is_sound
@@ -217,10 +235,14 @@ def _is_there(path: RawPath) -> bool:
     return True
 
 
-def _open(stack: ExitStack, path: RawPath, fd: int, allocated: int, *, mapped: bool) -> File:
-    file = File(path, fd, allocated)
+def _open(stack: ExitStack, file: File, *, mapped: bool) -> None:
+    path = file.path
+    if file.allocated >= _LARGE:
+        from drydock.evidence.heap import give_back_tables  # noqa: PLC0415 - most stores are small
+
+        give_back_tables()
     try:
-        file.database = stack.enter_context(Database.from_fd(fd, path, mapped=mapped, bounded=True))
+        file.database = stack.enter_context(Database.from_fd(file.fd, path, mapped=mapped, bounded=True))
         damages = list(verify(file.database))
         file.database.release()
     except BoltError as error:
@@ -233,7 +255,7 @@ def _open(stack: ExitStack, path: RawPath, fd: int, allocated: int, *, mapped: b
                 remedy=f"drydock bolt check {shown(path)}",
             )
         )
-        return file
+        return
     if file.database.meta.is_rebuilt:
         file.findings.append(
             Finding(
@@ -255,7 +277,6 @@ def _open(stack: ExitStack, path: RawPath, fd: int, allocated: int, *, mapped: b
         )
         for damage in damages
     )
-    return file
 
 
 def _part(progress: Progress | None, what: str) -> Callable[[int], None] | None:

@@ -89,6 +89,9 @@ class _Planner:
         why = self._reasons(ended)
         dropped: dict[Ref, RecordDrop] = {}
         for ref, record in self._reached.graph.records.items():
+            if after is free and ref in free.live:
+                # Most of all records by far.
+                continue
             if ref.kind not in (Kind.BLOB, Kind.INGEST, Kind.SNAPSHOT):
                 continue
             if ref not in after:

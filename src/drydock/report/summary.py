@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from dataclasses import dataclass
-from typing import Final
 
 from drydock.model.findings import Finding, Severity
 from drydock.model.leases import LeaseClass
@@ -15,9 +14,8 @@ from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
 from drydock.model.times import show_span, show_time
 from drydock.report.amounts import show_bytes, show_count
+from drydock.report.live import LIVE
 
-LIVE: Final = "live: read while the engine may have been at work; what came or went meanwhile is left out"
-"""What a report says of a scan made with ``--live``."""
 _LISTED = 8
 
 

@@ -15,7 +15,7 @@ from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
 from drydock.model.times import show_span, show_time
 from drydock.report.amounts import show_bytes, show_count
-from drydock.report.summary import LIVE
+from drydock.report.live import LIVE
 
 if TYPE_CHECKING:
     from rich.padding import Padding

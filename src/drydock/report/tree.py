@@ -11,8 +11,8 @@ from drydock.model.text import shown
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.branch import Branch, grow
 from drydock.report.ids import short_ids
+from drydock.report.live import LIVE
 from drydock.report.parts import Parts
-from drydock.report.summary import LIVE
 
 _SIZE = 10
 _NARROWEST_BAR, _WIDEST_BAR = 6, 24

@@ -6,11 +6,14 @@ Source: containerd core/metadata/gc.go (v2.1 to v2.3). Where versions differ, th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from drydock.model.documents import Document, Index, Manifest, list_children
 from drydock.model.names import Kind, Ref, UnixNano, snapshot_ref
 from drydock.model.records import Labels
 from drydock.model.times import parse_time
+
+if TYPE_CHECKING:
+    from drydock.model.documents import Document
 
 EXPIRE = b"containerd.io/gc.expire"
 FLAT = b"containerd.io/gc.flat"
@@ -102,6 +105,8 @@ def child_labels(media_type: bytes, document: Document | None) -> dict[bytes, by
         media_type: what is said of the blob where it is named: by this the engine decides whether it names anything.
         document: what it is; None where it is no index, manifest or config.
     """
+    from drydock.model.documents import Index, Manifest, list_children  # noqa: PLC0415 - a scan must start fast
+
     fits = (isinstance(document, Manifest) and media_type in _MANIFESTS) or (
         isinstance(document, Index) and media_type in _INDEXES
     )
