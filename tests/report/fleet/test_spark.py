@@ -12,7 +12,8 @@ from drydock.report.fleet.reports import find_reports, report_tables
 from drydock.report.fleet.statements import QUESTIONS, VIEWS, question_statements
 from drydock.report.fleet.warehouse import Warehouse
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+# One worker's: it takes long to start Spark.
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("spark")]
 
 TOP = 1000
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs/fleet.md"
