@@ -81,11 +81,11 @@ class UsualBlobs:
                 return None
             digest = digests.get(value)
             if digest is None:
-                if b"\0" in value or b"\xff" in value:
-                    return None
                 if name.startswith(CONTENT_LABEL):
-                    digest = self.digest(value)
-                    if digest is None:
+                    if not _is_digest(value):
                         return None
+                    digest = digests[value] = Digest(value)
+                elif b"\0" in value or b"\xff" in value:
+                    return None
             labels[known] = digest or value
         return labels

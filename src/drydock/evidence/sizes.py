@@ -41,10 +41,10 @@ class Usage:
 class _Level:
     descriptor: int | None
     """None while the walk is far below: then it is opened again from below, and compared."""
-    device: int
-    inode: int
     pending: list[tuple[bytes, int]]
     """Folders still to enter: names and blocks."""
+    identity: tuple[int, int] = 0, 0
+    """Device and inode, for that comparison."""
 
 
 class Measure:
@@ -103,23 +103,29 @@ class Measure:
             if error.errno == errno.EXDEV:
                 usage.skip("a mount was not entered")
                 return
-            usage.entries += 1
-            usage.allocated += blocks * _BLOCK
+            descriptor = None
             usage.skip(f"a folder could not be opened: {error.strerror}")
+        usage.entries += 1
+        usage.allocated += blocks * _BLOCK
+        if descriptor is None:
             return
-        here = os.fstat(descriptor)
-        _count(here, usage)
-        level = _Level(descriptor, here.st_dev, here.st_ino, [])
-        levels.append(level)
-        if len(levels) > _OPEN_LEVELS:
-            above = levels[-1 - _OPEN_LEVELS]
-            if above.descriptor is not None:
-                os.close(above.descriptor)
-                above.descriptor = None
+        pending: list[tuple[bytes, int]] = []
+        levels.append(_Level(descriptor, pending))
         try:
-            self._list(descriptor, level.pending, usage)
+            self._list(descriptor, pending, usage)
         except OSError as error:
             usage.skip(f"a folder could not be listed: {error.strerror}")
+        if not pending:
+            # Most of all folders.
+            levels.pop()
+            os.close(descriptor)
+        elif len(levels) > _OPEN_LEVELS:
+            above = levels[-1 - _OPEN_LEVELS]
+            if above.descriptor is not None:
+                here = os.fstat(above.descriptor)
+                above.identity = here.st_dev, here.st_ino
+                os.close(above.descriptor)
+                above.descriptor = None
 
     def _list(self, descriptor: int, pending: list[tuple[bytes, int]], usage: Usage) -> None:
         # The hot path: a turn for every file of every layer.
@@ -153,7 +159,7 @@ class Measure:
                 above = open_folder(b"..", done.descriptor)
                 here = os.fstat(above)
                 levels[-1].descriptor = above
-                if (here.st_dev, here.st_ino) != (levels[-1].device, levels[-1].inode):
+                if (here.st_dev, here.st_ino) != levels[-1].identity:
                     usage.skip("a folder was moved while it was measured")
                     return False
         except OSError as error:

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 EXPIRE = b"containerd.io/gc.expire"
 FLAT = b"containerd.io/gc.flat"
-_GC = b"containerd.io/gc."
 _ROOT = b"containerd.io/gc.root"
 _REF = b"containerd.io/gc.ref."
 _BACK = b"containerd.io/gc.bref."
 _CONDITION = b"containerd.io/gc.cond."
+_BACKWARDS = (_BACK, _CONDITION)
 _CONTENT = b"containerd.io/gc.ref.content."
 
 _INDEXES = frozenset(
@@ -57,7 +57,10 @@ def has_expired(labels: Labels, now: UnixNano) -> bool:
 
 def is_root(labels: Labels) -> bool:
     """Whether a ``gc.root`` label keeps the thing: any key with that prefix since 2.2, the exact key before."""
-    return any(key.startswith(_ROOT) for key in labels)
+    for key in labels:  # noqa: SIM110 - a generator for each of very many
+        if key.startswith(_ROOT):
+            return True
+    return False
 
 
 def references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, bytes]]:
@@ -77,12 +80,11 @@ def back_references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, byt
     Conditions (2.3: ``gc.cond.snapshot.<snapshotter>``) count as met: a condition can only end a reference.
     """
     for key, value in labels.items():
-        if not key.startswith(_GC):
+        if not key.startswith(_BACKWARDS):
             continue
-        ref = None
         if key.startswith(_BACK):
             ref = _named(namespace, key[len(_BACK) :], value)
-        elif key.startswith(_CONDITION):
+        else:
             ref = _named(
                 namespace, key[len(_CONDITION) :].replace(b"snapshot/", b"snapshot.", 1), value.rpartition(b"|")[2]
             )
