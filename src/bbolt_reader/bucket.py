@@ -85,14 +85,14 @@ class Bucket:
             fields = unpack(rest, _PAGE)
             return ((keys(fields), values(fields), ()),)
         start = pgid * tree.page_size
-        if start // CHUNK in tree.populated:
+        if pgid < tree.end and start // CHUNK in tree.populated:
             shape = tree.leaves.get(tree.mapping[start + ID : start + tree.leaf_guess])
             if shape is not None:
                 fields = shape.unpack(tree.mapping, start)
                 # Its id must be the one that was asked for; load() tells where it is not.
                 if fields[0] == pgid:
                     # What claim() does where all is well, without the call.
-                    if 2 <= pgid < tree.end and not tree.owners[pgid]:
+                    if pgid > 1 and not tree.owners[pgid]:
                         tree.owners[pgid] = self.offset
                     else:
                         tree.claim(pgid, self.offset)

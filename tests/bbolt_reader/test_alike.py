@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.support import boltwriter
 
-from bbolt_reader import BoltError, Bucket, Corrupt, Database
+from bbolt_reader import BoltError, Bucket, Corrupt, Database, Truncated
 
 PAGE = 1024
 LAST = b"record9"
@@ -127,3 +127,19 @@ def test_the_overflow_of_each_page_is_claimed(tmp_path):
             plain(bucket)
         tree = database.root.tree
         assert set(tree.claimed()) == set(range(2, tree.meta.high_water)) - {tree.meta.freelist}
+
+
+@pytest.mark.parametrize("kept", [80, 200, PAGE - 1])
+def test_a_page_that_the_file_ends_in(tmp_path, kept):
+    """The last page begins like others and is cut off, in its elements or its entries: it is missing."""
+    image = boltwriter.image(TREE, page_size=PAGE)
+    pgid = image.high_water
+    cut = (struct.pack("<Q", pgid) + image.data[AT + 8 : AT + PAGE])[:kept]
+    image.patch(image.data.index(LAST) + len(LAST), struct.pack("<Q", pgid))
+    image.patch_meta(high_water=pgid + 1).data.extend(cut)
+    image.save(tmp_path / "file.db")
+    with Database.open(tmp_path / "file.db") as database:
+        *others, last_one = [record for _, record in database.root.bucket(b"records").buckets()]
+        assert all(plain(record) == TREE[b"records"][record.path[-1]] for record in others)
+        with pytest.raises(Truncated):
+            last_one.items()
