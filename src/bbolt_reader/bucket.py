@@ -81,7 +81,7 @@ class Bucket:
                 return (self._learn(self.inline()),)
             unpack, size, _, keys, values = shape
             if _PAGE + size != len(rest):
-                self._ends(size)
+                self._ends(size)  # raises where it is too short
             fields = unpack(rest, _PAGE)
             return ((keys(fields), values(fields), ()),)
         start = pgid * tree.page_size
@@ -131,7 +131,7 @@ class Bucket:
         """Look whether an inline bucket's value ends where its last entry does."""
         room = len(self._rest) - _PAGE
         if size > room:
-            raise self.tree.corrupt("entries that lead out of their page", self.offset + HEADER)
+            self.tree.shape_of(self.inline())  # says which entry leads out of it
         if size < room:
             self.tree.note_gap(self.offset)
 

@@ -229,15 +229,15 @@ class Tree:
         """How the entries of a leaf page lie, whether pages like it were met or not.
 
         Raises:
-            Corrupt: as :meth:`shape`; or it is too short for its entries.
+            Corrupt: as :meth:`shape`.
         """
         _, data, start, end, count, base = page
         first = start + HEADER
         after = first + HEADER * count
         elements = data[first:after]
-        shape = self.shapes.get(elements) or self.shape(elements, end - after, base + first)
-        if start + shape.size > end:
-            raise self.corrupt("entries that lead out of their page", base + start)
+        shape = self.shapes.get(elements)
+        if shape is None or start + shape.size > end:
+            shape = self.shape(elements, end - after, base + first)
         return shape
 
     def learn(self, page: Loaded, kinds: dict[bytes, Shape]) -> None:
