@@ -34,6 +34,14 @@ def two_cores(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
 
+@pytest.fixture(autouse=True)
+def own_threads(monkeypatch):
+    """Only threads that a test starts count: tests before it may have left some that wait for nothing."""
+    count = threading.active_count
+    before = count() - 1
+    monkeypatch.setattr(threading, "active_count", lambda: count() - before)
+
+
 def measured(top, told=None):
     """(allocated, entries, skipped) of each folder."""
     with folder(os.fsencode(top)) as parent:
