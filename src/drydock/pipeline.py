@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from drydock.evidence.roots import discover
 from drydock.evidence.store import Held, Progress, copy_store, hold_store, read_store
-from drydock.evidence.witness import witnesses
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.policies import Policy
@@ -24,6 +23,7 @@ from drydock.verdict.judge import Reach, judge
 if TYPE_CHECKING:
     from drydock.model.explanations import Explanation
     from drydock.model.inventories import Inventory
+    from drydock.model.plans import Witness
     from drydock.model.pulls import Pull, Pulls
 
 
@@ -151,7 +151,7 @@ def judge_root(
     Args:
         root: from :func:`drydock.evidence.roots.discover`.
         now: as for :func:`scan`.
-        policy: as for :func:`drydock.removal.plan`.
+        policy: what goes; None where nothing is to go on the strength of it: such a plan has no witnesses.
         measure: as for :func:`scan`.
         verification: as for :func:`scan`.
         state: as for :func:`scan`.
@@ -175,8 +175,14 @@ def judge_root(
         # An engine at work records what came since ``now`` was taken.
         check_clock(UnixNano(max(at, time.time_ns())) if live else at, store.newest())
         verdict, reached = judge(store, at)
-        made = make_plan(verdict, reached, policy or Policy(), witnesses(held))
+        made = make_plan(verdict, reached, policy or Policy(), () if policy is None else _witnesses(held))
         yield Judged(Scan(verdict, made), reached, held)
+
+
+def _witnesses(held: Held) -> list[Witness]:
+    from drydock.evidence.witness import witnesses  # noqa: PLC0415 - a scan must start fast, and this loads OpenSSL
+
+    return witnesses(held)
 
 
 def _inventory(judged: Judged) -> Inventory:

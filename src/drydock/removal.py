@@ -55,7 +55,7 @@ def plan(
     """
     scans: list[Scan] = []
     for root in discover(where):
-        with judge_root(root, now, policy=policy, progress=progress) as judged:
+        with judge_root(root, now, policy=policy or Policy(), progress=progress) as judged:
             scans.append(judged.scan)
     _refuse_unknown(scans, policy)
     return scans
@@ -93,7 +93,7 @@ def clean(
         ActionFailed: the journal or the backups could not be written; nothing was changed in that root.
     """
     with ExitStack() as stack:
-        judged = [_hold_to_change(stack, root, now, policy, progress) for root in discover(where)]
+        judged = [_hold_to_change(stack, root, now, policy or Policy(), progress) for root in discover(where)]
         scans = [each.scan for each in judged]
         _refuse_unknown(scans, policy)
         for each in scans:
@@ -206,7 +206,7 @@ def hold_unused(stack: ExitStack, root: Root, holding: AbstractContextManager[_H
 
 
 def _hold_to_change(
-    stack: ExitStack, root: Root, now: UnixNano | None, policy: Policy | None, progress: Progress | None
+    stack: ExitStack, root: Root, now: UnixNano | None, policy: Policy, progress: Progress | None
 ) -> Judged:
     return hold_unused(stack, root, judge_root(root, now, policy=policy, progress=progress, exclusive=True))
 

@@ -12,15 +12,14 @@ import os
 import time
 from collections.abc import Callable, Hashable
 from collections.abc import Set as AbstractSet
-from hashlib import sha256
 from typing import Final, NamedTuple, TypeVar
 
 from drydock.evidence.copy import metas, read_state
 from drydock.evidence.rows import read_rows
 from drydock.evidence.store import Held, Progress, copy_store, read_records, read_store
 from drydock.model.data import Backend, Fingerprint, Row
-from drydock.model.names import RawPath
-from drydock.model.records import Ingest, Metadata
+from drydock.model.names import RawPath, ingest_name
+from drydock.model.records import Metadata
 from drydock.model.store import Store
 
 _T = TypeVar("_T")
@@ -74,7 +73,7 @@ def _rows(held: Held) -> dict[bytes, dict[bytes, Row]]:
 def _unnamed(store: Store) -> set[RawPath]:
     """Data that no record or row names."""
     digests = {blob.digest for blob in store.metadata.blobs}
-    folders = {_folder(each) for each in store.metadata.ingests}
+    folders = {ingest_name(each.backend_ref) for each in store.metadata.ingests}
     found = {file.path for digest, file in store.content.blobs.items() if digest not in digests}
     found |= {each.path for each in store.content.ingests if each.name not in folders}
     for name, backend in store.backends.items():
@@ -117,7 +116,10 @@ def _settle(store: Store, later: Metadata, rows: dict[bytes, dict[bytes, Row]]) 
         for digest, file in content.blobs.items()
         if recorded.settled(digest) and (digest in recorded.first or _stays(store, file.path, file.fingerprint))
     }
-    folders = _Both({_folder(each) for each in first.ingests}, {_folder(each) for each in later.ingests})
+    folders = _Both(
+        {ingest_name(each.backend_ref) for each in first.ingests},
+        {ingest_name(each.backend_ref) for each in later.ingests},
+    )
     content.ingests = [
         each
         for each in content.ingests
@@ -172,10 +174,6 @@ def _common(first: list[_T], later: list[_T], key: Callable[[_T], Hashable]) -> 
     """What both have, as the later has it."""
     known = {key(each) for each in first}
     return [each for each in later if key(each) in known]
-
-
-def _folder(ingest: Ingest) -> bytes:
-    return sha256(ingest.backend_ref).hexdigest().encode()
 
 
 def _stays(store: Store, path: RawPath, seen: Fingerprint) -> bool:

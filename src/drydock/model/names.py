@@ -59,6 +59,13 @@ def blob_path(digest: Digest) -> RawPath:
     return RawPath(b"/".join((CONTENT, b"blobs", *digest.split(b":", 1))))
 
 
+def ingest_name(backend_ref: bytes) -> bytes:
+    """The name of an ingest's folder below ``ingest/`` (containerd plugins/content/local/store.go ingestRoot, v2.1)."""
+    from hashlib import sha256  # noqa: PLC0415 - most stores have no ingest, and it loads OpenSSL
+
+    return sha256(backend_ref).hexdigest().encode()
+
+
 def snapshot_ref(namespace: bytes, snapshotter: bytes, key: bytes) -> Ref:
     """The reference of a snapshot record."""
     return Ref(Kind.SNAPSHOT, namespace, snapshotter + b"/" + key)

@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from drydock.model.data import IngestDirectory, RowKind
 from drydock.model.documents import Config, Descriptor, Documents, Index, Manifest
-from drydock.model.names import Digest, Kind, Ref, UnixNano, is_digest
+from drydock.model.names import Digest, Kind, Ref, UnixNano, ingest_name, is_digest
 from drydock.model.objects import State, StoreObject, Verdict
 from drydock.model.pulls import LayerState, PulledLayer
 from drydock.model.records import Blob, Ingest, Labels, Lease
@@ -248,7 +248,7 @@ class Parts:
         return any(found.state in (State.MISSING, State.CORRUPT) for found in self._facts.objects_of(blob.ref))
 
     def _directory(self, ingest: Ingest) -> IngestDirectory | None:
-        return self._facts.directories.get(sha256(ingest.backend_ref).hexdigest().encode())
+        return self._facts.directories.get(ingest_name(ingest.backend_ref))
 
 
 def _children(labels: Labels, wanted: bytes) -> tuple[Descriptor, ...]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from hashlib import sha256
 
 from drydock.model.data import Backend, BlobFile, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
-from drydock.model.names import Digest, Ref
+from drydock.model.names import Digest, Ref, ingest_name
 from drydock.model.objects import ObjectKind, State, StoreObject
 from drydock.model.records import Blob, Ingest, Snapshot
 from drydock.model.store import Store
@@ -88,7 +87,7 @@ def judge_ingests(store: Store, holders: Holders) -> Iterator[StoreObject]:
     recorded: dict[bytes, list[Ingest]] = {}
     for ingest in store.metadata.ingests:
         if ingest.backend_ref:
-            recorded.setdefault(sha256(ingest.backend_ref).hexdigest().encode(), []).append(ingest)
+            recorded.setdefault(ingest_name(ingest.backend_ref), []).append(ingest)
         else:
             yield _ingest([ingest], None, holders)
     for directory in store.content.ingests:
@@ -102,7 +101,7 @@ def judge_ingests(store: Store, holders: Holders) -> Iterator[StoreObject]:
             found.state, found.note = State.FOREIGN, "holds what containerd does not put there"
         elif directory.backend_ref is None:
             found.note = "no ref file: containerd never frees it"
-        elif sha256(directory.backend_ref).hexdigest().encode() != directory.name:
+        elif ingest_name(directory.backend_ref) != directory.name:
             found.note = "not named after its ref: containerd never frees it"
         yield found
     for records in recorded.values():
