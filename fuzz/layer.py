@@ -7,9 +7,10 @@ import io
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
+from unittest.mock import patch
 
+from drydock.recover import layer_blob
 from drydock.recover.decoder import Unreadable
-from drydock.recover.layer_blob import read_layer
 
 _MEMBERS = (
     ("etc/", tarfile.DIRTYPE, ""),
@@ -35,13 +36,16 @@ def seeds() -> Iterator[bytes]:
                 frame = subprocess.run(["zstd", "-q", "-c"], input=raw, capture_output=True, check=True).stdout
                 yield frame
                 yield b"\x50\x2a\x4d\x18\x01\0\0\0x" + frame
+    yield from _with_holes()
 
 
 def one(data: bytes) -> None:
     """Read it, and look at what came."""
     said = ""
     try:
-        tree = read_layer(_Raw(data), content=True, stop=lambda: False)
+        # A size that is hashed in no time: an input that takes seconds is one that hangs.
+        with patch.object(layer_blob, "_MOST_SPARSE", 1 << 26):
+            tree = layer_blob.read_layer(_Raw(data), content=True, stop=lambda: False)
     except Unreadable as error:
         said = str(error)
         tree = None
@@ -79,6 +83,21 @@ class _Raw(io.RawIOBase):
 
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
         return self._data.readinto(buffer)
+
+
+def _with_holes() -> Iterator[bytes]:
+    """A file with holes, its map in an attribute and, as GNU tar's own format has it, in the header."""
+    info = tarfile.TarInfo("holes")
+    info.size = 5
+    info.pax_headers = {"GNU.sparse.map": "1000,2,3000,3", "GNU.sparse.size": "4000"}
+    data = b"holed".ljust(512, b"\0")
+    yield info.tobuf(format=tarfile.PAX_FORMAT) + data
+    info.type = tarfile.GNUTYPE_SPARSE
+    raw = bytearray(info.tobuf(format=tarfile.GNU_FORMAT))
+    # Offset and length of each part from byte 386, the whole length at byte 483 (GNU tar's manual, "Sparse Formats").
+    raw[386:434] = b"".join(b"%011o\0" % number for number in (1000, 2, 3000, 3))
+    raw[483:495] = b"%011o\0" % 4000
+    yield mutation(bytes(raw) + data, 0, 0, lambda whole, _: whole)
 
 
 def _tar(members: tuple[tuple[str, bytes, str], ...], form: int) -> bytes:

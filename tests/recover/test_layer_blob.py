@@ -1,7 +1,9 @@
 """Layers read as trees: what containerd's own applying makes of the same tar, and nothing hostile gets through."""
 
 import gzip
+import hashlib
 import io
+import subprocess
 import tarfile
 
 import pytest
@@ -137,6 +139,75 @@ def test_it_stops_when_told():
     """Asked at each read, in the middle of one entry too."""
     asked = iter([False, False, True])
     assert _read(_tar(("a", FILE, bytes(8 << 20))), stop=lambda: next(asked)) is None
+
+
+def _patient():
+    """A stop that comes after more turns than any of these takes: what would go on for years ends, and is None."""
+    turns = iter(range(1000))
+    return lambda: next(turns, None) is None
+
+
+def _header(name, size, **more):
+    """An entry without its data, with any number as its size."""
+    info = tarfile.TarInfo(name)
+    info.size = size
+    info.pax_headers = more
+    form = tarfile.PAX_FORMAT if more else tarfile.GNU_FORMAT
+    return info.tobuf(format=form)
+
+
+@pytest.mark.parametrize("content", [True, False])
+@pytest.mark.parametrize("name", ["file", ".wh.gone"])
+@pytest.mark.parametrize("size", [1000, 1 << 40, 1 << 80])
+def test_an_entry_that_goes_on_behind_the_end(name, size, content):
+    """Whatever size a header gives, no more is read than there is; tarfile itself would read on for years."""
+    raw = _header(name, size) + b"x" * 900
+    with pytest.raises(Unreadable, match="ReadError"):
+        read_layer(_Raw(raw), content=content, stop=_patient())
+
+
+@pytest.mark.parametrize(
+    "before", ["-9223372036854775808,9223372036854775808,", "0,1,-4611686018427387904,4611686018427387904,"]
+)
+def test_a_map_that_leads_behind_the_end(before):
+    """Parts of a file with holes that claim to lie further on than there is anything."""
+    raw = _header("file", 512, **{"GNU.sparse.map": before + "0,5", "GNU.sparse.size": "5"}) + b"x" * 1024
+    with pytest.raises(Unreadable):
+        _read(raw, stop=_patient())
+
+
+def test_holes_of_any_length():
+    """A hole takes no room in a layer: 1 KiB would be hashed for years."""
+    raw = _header("file", 0, **{"GNU.sparse.map": "4611686018427387904,0", "GNU.sparse.size": str(1 << 62)}) + bytes(
+        1024
+    )
+    with pytest.raises(Unreadable, match="holes"):
+        _read(raw)
+
+
+def test_it_stops_within_a_hole():
+    """Nothing is read for a hole, and it is asked there too."""
+    size = 1 << 33
+    raw = _header("file", 0, **{"GNU.sparse.map": f"{size},0", "GNU.sparse.size": str(size)}) + bytes(1024)
+    asked = iter([False] * 10)
+    assert _read(raw, stop=lambda: next(asked, True)) is None
+
+
+@pytest.mark.parametrize("form", ["gnu", "0.0", "0.1", "1.0"])
+def test_files_with_holes(form, tmp_path):
+    """As GNU tar writes them: of their full length, and hashed with their holes."""
+    with (tmp_path / "file").open("wb") as file:
+        for at in (100_000, 400_000):
+            file.seek(at)
+            file.write(b"x" * 5000)
+        file.truncate(1_000_000)
+    words = ["--format=gnu"] if form == "gnu" else ["--format=posix", f"--sparse-version={form}"]
+    call = ["tar", "--sparse", *words, "-C", tmp_path, "-cf", "-", "file"]
+    raw = subprocess.run(call, capture_output=True, check=True).stdout
+    assert len(raw) < 100_000
+    found = _read(raw).children[b"file"]
+    whole = (tmp_path / "file").read_bytes()
+    assert (found.size, found.sha256) == (len(whole), hashlib.sha256(whole).digest())
 
 
 @pytest.mark.parametrize("kind", ["names", "attributes", "keys", "global", "links", "folders", "holes"])

@@ -12,9 +12,10 @@ import io
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, Any, Final, cast
+from typing import IO, Final, cast
 
 from drydock.recover.decoder import Plain, Stopped, Unreadable
+from drydock.recover.forward import Forward, Header
 
 _WHITEOUT: Final = b".wh."
 _OPAQUE: Final = b".wh..wh..opq"
@@ -25,12 +26,10 @@ _MOST_BYTES: Final = 1 << 28
 """Of names, targets and attributes that are held, and of targets that are followed."""
 _MOST_HEADERS: Final = 1 << 24
 """Bytes before an entry's own data: long names, attributes, a map of holes. tarfile holds them all at once."""
-_LONGEST_HEADER: Final = 1 << 20  # Go's reader refuses longer ones (archive/tar/common.go, maxSpecialFileSize, 1.22)
+_MOST_SPARSE: Final = 1 << 36
+"""Bytes of files with holes, which take no room in a layer, and minutes to hash."""
 _HOPS: Final = 40
 _CHUNK: Final = 1 << 20
-_SPECIAL: Final = (
-    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
-)  # fmt: skip
 
 
 class Type(enum.Enum):
@@ -80,11 +79,12 @@ def read_layer(raw: io.RawIOBase, *, content: bool, stop: Callable[[], bool]) ->
     Raises:
         Unreadable: it is no such layer, or goes beyond what can be compared.
     """
-    tree = _Tree(content=content)
+    tree = _Tree(content=content, stop=stop)
     buffered = io.BufferedReader(raw, _CHUNK)
     try:
         plain = Plain(buffered, stop)
-        with _open(plain) as tar:
+        stream = Forward(plain.read)
+        with _open(plain, stream) as tar:
             # What opening read already.
             member = tar.next()
             plain.allowed = None
@@ -92,7 +92,7 @@ def read_layer(raw: io.RawIOBase, *, content: bool, stop: Callable[[], bool]) ->
                 tree.add(tar, member)
                 # tarfile keeps them all for a rereading that never comes.
                 tar.members = []  # type: ignore[attr-defined] # typeshed does not list it
-                member = _next(plain, tar)
+                member = _next(plain, stream, tar)
     except Stopped:
         return None
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError) as error:
@@ -103,37 +103,14 @@ def read_layer(raw: io.RawIOBase, *, content: bool, stop: Callable[[], bool]) ->
     return tree.top
 
 
-class _Header(tarfile.TarInfo):
-    """Refuses headers that would take any amount of memory."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
-        return cls._checked(super().frombuf(buf, encoding, errors))
-
-    @classmethod
-    def _frombuf(cls, *arguments: Any, **options: Any) -> _Header:  # noqa: ANN401 - tarfile's own, and not the same in each
-        # Where there is this one (CPython since its fix of directories' names, 2026), fromtarfile goes past frombuf.
-        return cls._checked(super()._frombuf(*arguments, **options))  # type: ignore[misc] # not in typeshed
-
-    @staticmethod
-    def _checked(header: Any) -> _Header:  # noqa: ANN401 - what either gives, which typeshed does not know of one
-        if header.type in _SPECIAL and header.size > _LONGEST_HEADER:
-            raise Unreadable("its layer has a header longer than containerd reads")
-        return cast("_Header", header)
-
-
-def _open(plain: Plain) -> tarfile.TarFile:
+def _open(plain: Plain, stream: Forward) -> tarfile.TarFile:
     plain.allowed = _MOST_HEADERS
-    stream = cast("IO[bytes]", plain)
-    return tarfile.open(
-        fileobj=stream, mode="r|", bufsize=_CHUNK, tarinfo=_Header, encoding="utf-8", errors="surrogateescape"
-    )
+    source = cast("IO[bytes]", stream)
+    return tarfile.TarFile(fileobj=source, tarinfo=Header, encoding="utf-8", errors="surrogateescape")
 
 
-def _next(plain: Plain, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+def _next(plain: Plain, stream: Forward, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
     """The next entry; the data before it may be of any length, what describes it may not."""
-    stream = tar.fileobj
-    assert stream is not None
     if stream.tell() < tar.offset - 1:
         stream.seek(tar.offset - 1)
     plain.allowed = _MOST_HEADERS
@@ -144,9 +121,11 @@ def _next(plain: Plain, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
 
 
 class _Tree:
-    def __init__(self, *, content: bool) -> None:
+    def __init__(self, *, content: bool, stop: Callable[[], bool]) -> None:
         self.top = Entry(Type.DIRECTORY)
         self._content = content
+        self._stop = stop
+        self._sparse = 0
         self._count = 0
         self._bytes = 0
 
@@ -191,8 +170,22 @@ class _Tree:
         if kind is Type.FILE:
             entry.size = member.size
             if self._content:
-                entry.sha256 = _hash(tar, member)
+                entry.sha256 = self._hash(tar, member)
         parent.children[name] = entry
+
+    def _hash(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+        if member.issparse():
+            self._sparse += member.size
+            if self._sparse > _MOST_SPARSE:
+                raise Unreadable(f"its layer has more than {_MOST_SPARSE} bytes in files with holes")
+        file = tar.extractfile(member)
+        digest = hashlib.sha256()
+        while file is not None and (chunk := file.read(_CHUNK)):
+            digest.update(chunk)
+            # Holes are zeros that nothing is read for.
+            if self._stop():
+                raise Stopped
+        return digest.digest()
 
     def _describe(self, entry: Entry, member: tarfile.TarInfo) -> None:
         entry.mode, entry.uid, entry.gid = member.mode & 0o7777, member.uid, member.gid
@@ -289,11 +282,3 @@ def _type(member: tarfile.TarInfo) -> Type | None:
         tarfile.FIFOTYPE: Type.FIFO,
     }
     return kinds.get(member.type)
-
-
-def _hash(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member)
-    digest = hashlib.sha256()
-    while file is not None and (chunk := file.read(_CHUNK)):
-        digest.update(chunk)
-    return digest.digest()

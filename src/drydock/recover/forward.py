@@ -1,0 +1,88 @@
+"""A layer as tarfile reads it: forward only, never behind its end, and no header of any length."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from drydock.recover.decoder import Unreadable
+
+_CHUNK: Final = 1 << 20
+_LONGEST_HEADER: Final = 1 << 20  # Go's reader refuses longer ones (archive/tar/common.go, maxSpecialFileSize, 1.22)
+_SPECIAL: Final = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
+
+
+class Forward:
+    """What is read at a byte of a stream, and how far that is.
+
+    tarfile's own (``tarfile._Stream`` of CPython 3.11) reads on behind the end for as long as the size in a header
+    says: a header of 512 bytes would take it years.
+
+    Args:
+        source: gives at most as many bytes as it is asked for, and none at the end.
+    """
+
+    def __init__(self, source: Callable[[int], bytes]) -> None:
+        self._source = source
+        self._ahead = memoryview(b"")
+        self._at = 0
+
+    def tell(self) -> int:
+        """Bytes that were read or gone past."""
+        return self._at
+
+    def read(self, size: int) -> bytes:
+        """The next ``size`` bytes; fewer where the stream ends before."""
+        parts: list[memoryview] = []
+        left = size
+        while left > 0 and (self._ahead or self._fill()):
+            part = self._ahead[:left]
+            self._ahead = self._ahead[len(part) :]
+            parts.append(part)
+            left -= len(part)
+        found = b"".join(parts)
+        self._at += len(found)
+        return found
+
+    def seek(self, to: int) -> int:
+        """Go on to a byte, or to the end where that comes first; where it is now.
+
+        Raises:
+            tarfile.StreamError: the byte is behind.
+        """
+        if to < self._at:
+            raise tarfile.StreamError("seeking backwards is not allowed")
+        while self._at < to and self.read(min(to - self._at, _CHUNK)):
+            pass
+        return self._at
+
+    def _fill(self) -> bool:
+        self._ahead = memoryview(self._source(_CHUNK))
+        return bool(self._ahead)
+
+
+class Header(tarfile.TarInfo):
+    """Refuses headers that would take any amount of memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Header:
+        """As tarfile's own.
+
+        Raises:
+            Unreadable: it is of an entry that tarfile reads at once, and that is longer than Go's reader accepts.
+        """
+        return cls._checked(super().frombuf(buf, encoding, errors))
+
+    @classmethod
+    def _frombuf(cls, *arguments: Any, **options: Any) -> Header:  # noqa: ANN401 - tarfile's own, and not the same in each
+        # Where there is this one (CPython since its fix of directories' names, 2026), fromtarfile goes past frombuf.
+        return cls._checked(super()._frombuf(*arguments, **options))  # type: ignore[misc] # not in typeshed
+
+    @staticmethod
+    def _checked(header: Any) -> Header:  # noqa: ANN401 - what either gives, which typeshed does not know of one
+        if header.type in _SPECIAL and header.size > _LONGEST_HEADER:
+            raise Unreadable("its layer has a header longer than containerd reads")
+        return cast("Header", header)
