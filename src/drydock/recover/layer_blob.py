@@ -95,7 +95,8 @@ def read_layer(raw: io.RawIOBase, *, content: bool, stop: Callable[[], bool]) ->
                 member = _next(plain, stream, tar)
     except Stopped:
         return None
-    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError, LookupError) as error:
+        # LookupError: tarfile looks for the numbers of a map of holes without asking whether they are there.
         raise Unreadable(f"its layer cannot be read ({type(error).__name__})") from error
     finally:
         # Else its end would be the end of the blob, which is not read to its own yet.
