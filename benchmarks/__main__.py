@@ -9,9 +9,9 @@ and root. ``--quick`` has them a hundred times smaller: that they run, not how f
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "src")]
@@ -42,32 +42,21 @@ def main() -> None:
     if unknown := set(options.names) - set(ALL):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}")
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="drydock-benchmarks-") as temporary:
-        directory = (options.directory or Path(temporary)).absolute()
+        directory = options.directory or Path(temporary)
         directory.mkdir(parents=True, exist_ok=True)
-        names = options.names or list(ALL)
-        for name in names:
-            if len(names) > 1:
-                _alone(name, directory, options)
-                continue
+        for name in options.names or ALL:
             where = ruler.machine()
-            title, lines = ALL[name](directory, quick=options.quick, rounds=options.rounds)
+            # The peak of a process is at least what the one that started it had (Linux fs/exec.c, exec_mmap): after
+            # other benchmarks that is more than a scan takes.
+            with ProcessPoolExecutor(1) as alone:
+                run = alone.submit(ALL[name], directory, quick=options.quick, rounds=options.rounds)
+                title, lines = run.result()
             command = f"python -m benchmarks {name} --rounds {options.rounds}{' --quick' * options.quick}"
             section = "\n".join([f"## {title}", "", f"`{command}`: {where}.", "", *lines])
             print(section, flush=True)
             print(flush=True)
             if options.write:
                 ruler.write(name, section)
-
-
-def _alone(name: str, directory: Path, options: argparse.Namespace) -> None:
-    """Run one benchmark in a process of its own.
-
-    The peak of a process is at least what the one that started it had (Linux fs/exec.c, exec_mmap): after other
-    benchmarks that is more than a scan takes.
-    """
-    words = [name, "--directory", str(directory), "--rounds", str(options.rounds)]
-    words += ["--quick"] * options.quick + ["--write"] * options.write
-    subprocess.run([sys.executable, "-m", "benchmarks", *words], cwd=ruler.HERE, check=True)
 
 
 if __name__ == "__main__":
