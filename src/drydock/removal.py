@@ -53,11 +53,12 @@ def plan(
         Refused: as for :func:`scan`; or the policy names a lease whose owner exists.
         Usage: a name of the policy fits nothing, or several things.
     """
+    wanted = policy or Policy()
     scans: list[Scan] = []
     for root in discover(where):
-        with judge_root(root, now, policy=policy or Policy(), progress=progress) as judged:
+        with judge_root(root, now, policy=wanted, progress=progress) as judged:
             scans.append(judged.scan)
-    _refuse_unknown(scans, policy)
+    _refuse_unknown(scans, wanted)
     return scans
 
 
@@ -92,10 +93,11 @@ def clean(
         Usage: as for :func:`plan`.
         ActionFailed: the journal or the backups could not be written; nothing was changed in that root.
     """
+    wanted = policy or Policy()
     with ExitStack() as stack:
-        judged = [_hold_to_change(stack, root, now, policy or Policy(), progress) for root in discover(where)]
+        judged = [_hold_to_change(stack, root, now, wanted, progress) for root in discover(where)]
         scans = [each.scan for each in judged]
-        _refuse_unknown(scans, policy)
+        _refuse_unknown(scans, wanted)
         for each in scans:
             if each.plan.is_empty and not each.unread():
                 close_unfinished(each.plan.root, state)
@@ -262,10 +264,8 @@ def _tell(progress: Progress, _: Outcome) -> None:
     progress("removed", 1)
 
 
-def _refuse_unknown(scans: list[Scan], policy: Policy | None) -> None:
+def _refuse_unknown(scans: list[Scan], policy: Policy) -> None:
     """Refuse names that fit nothing anywhere: a mistyped name must not end in something being removed."""
-    if policy is None:
-        return
     for name in policy.leases:
         named = [holding for scan in scans for holding in scan.verdict.leases if holding.is_called(name)]
         if not named:
