@@ -73,7 +73,7 @@ def _rows(held: Held) -> dict[bytes, dict[bytes, Row]]:
 def _unnamed(store: Store) -> set[RawPath]:
     """Data that no record or row names."""
     digests = {blob.digest for blob in store.metadata.blobs}
-    folders = {ingest_name(each.backend_ref) for each in store.metadata.ingests}
+    folders = _folders(store.metadata)
     found = {file.path for digest, file in store.content.blobs.items() if digest not in digests}
     found |= {each.path for each in store.content.ingests if each.name not in folders}
     for name, backend in store.backends.items():
@@ -116,10 +116,7 @@ def _settle(store: Store, later: Metadata, rows: dict[bytes, dict[bytes, Row]]) 
         for digest, file in content.blobs.items()
         if recorded.settled(digest) and (digest in recorded.first or _stays(store, file.path, file.fingerprint))
     }
-    folders = _Both(
-        {ingest_name(each.backend_ref) for each in first.ingests},
-        {ingest_name(each.backend_ref) for each in later.ingests},
-    )
+    folders = _Both(_folders(first), _folders(later))
     content.ingests = [
         each
         for each in content.ingests
@@ -174,6 +171,10 @@ def _common(first: list[_T], later: list[_T], key: Callable[[_T], Hashable]) -> 
     """What both have, as the later has it."""
     known = {key(each) for each in first}
     return [each for each in later if key(each) in known]
+
+
+def _folders(metadata: Metadata) -> set[bytes]:
+    return {ingest_name(each.backend_ref) for each in metadata.ingests}
 
 
 def _stays(store: Store, path: RawPath, seen: Fingerprint) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from drydock.recover.decoder import Unreadable
 
@@ -77,12 +77,12 @@ class Header(tarfile.TarInfo):
         return cls._checked(super().frombuf(buf, encoding, errors))
 
     @classmethod
-    def _frombuf(cls, *arguments: Any, **options: Any) -> Header:  # noqa: ANN401 - tarfile's own, and not the same in each
+    def _frombuf(cls, *arguments: object, **options: object) -> Header:
         # Where there is this one (CPython since its fix of directories' names, 2026), fromtarfile goes past frombuf.
         return cls._checked(super()._frombuf(*arguments, **options))  # type: ignore[misc] # not in typeshed
 
     @staticmethod
-    def _checked(header: Any) -> Header:  # noqa: ANN401 - what either gives, which typeshed does not know of one
+    def _checked(header: tarfile.TarInfo) -> Header:
         if header.type in _SPECIAL and header.size > _LONGEST_HEADER:
             raise Unreadable("its layer has a header longer than containerd reads")
         return cast("Header", header)
