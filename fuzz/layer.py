@@ -65,8 +65,13 @@ def one(data: bytes) -> None:
 
 
 def mutation(data: bytes, most: int, _seed: int, any_mutation: Callable[[bytes, int], bytes]) -> bytes:
-    """As libFuzzer would, and then with the sums that headers have of themselves put right."""
-    raw = bytearray(any_mutation(data, most))
+    """As libFuzzer would, and then with right sums."""
+    return summed(any_mutation(data, most))
+
+
+def summed(data: bytes) -> bytes:
+    """The same with the sums that headers have of themselves put right."""
+    raw = bytearray(data)
     for at in range(0, len(raw) - 511, 512):
         if raw[at + 257 : at + 262] == b"ustar":
             raw[at + 148 : at + 156] = b" " * 8
@@ -97,7 +102,7 @@ def _with_holes() -> Iterator[bytes]:
     # Offset and length of each part from byte 386, the whole length at byte 483 (GNU tar's manual, "Sparse Formats").
     raw[386:434] = b"".join(b"%011o\0" % number for number in (1000, 2, 3000, 3))
     raw[483:495] = b"%011o\0" % 4000
-    yield mutation(bytes(raw) + data, 0, 0, lambda whole, _: whole)
+    yield summed(bytes(raw) + data)
 
 
 def _tar(members: tuple[tuple[str, bytes, str], ...], form: int) -> bytes:

@@ -8,7 +8,7 @@ import subprocess
 from hashlib import sha256, sha512
 
 import pytest
-from tests.support.privilege import needs_root
+from tests.support.privilege import NOBODY, needs_root
 
 from drydock.evidence import content as reader
 from drydock.evidence.content import read_content
@@ -16,7 +16,6 @@ from drydock.model.findings import Severity
 from drydock.model.names import CONTENT, RawPath
 
 NAME = sha256(b"ns/1/ref").hexdigest()
-NOBODY = 65534
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import subprocess
 import threading
 
 import pytest
-from tests.support.privilege import needs_root
+from tests.support.privilege import NOBODY, needs_root
 
 from drydock.evidence import beneath, sizes
 from drydock.evidence.directory import folder
@@ -182,8 +182,8 @@ def test_an_unreadable_folder_is_counted_and_said(tmp_path):
         os.fchdir(parent)
         if child == 0:
             os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
         usage = Measure().folder(b"1", parent)
         assert usage.allocated == wanted
         assert usage.skipped == ["a folder could not be opened: Permission denied"]

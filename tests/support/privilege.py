@@ -5,3 +5,6 @@ import os
 import pytest
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, device nodes, file flags")
+
+NOBODY = 65534
+"""The user that Debian calls so, who owns nothing."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fuzz.stores import META_DB, METADATA, METADATA_DB, ROWS, SEQUENCES, lay_out
 from tests.support import adoptable, boltwriter
+from tests.support.privilege import NOBODY
 from tests.support.trees import tree
 
 import drydock
@@ -18,7 +19,6 @@ import drydock
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("host")]
 
 NOW = ("--now", "2001-09-09T01:46:41Z")
-NOBODY = 65534
 SOURCE = Path(drydock.__file__).parents[1]
 SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
 # Python and its libraries may lie where only root gets to: what any file of the project, or click, imports on demand is
