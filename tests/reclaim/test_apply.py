@@ -16,8 +16,9 @@ from drydock.model.names import RawPath
 from drydock.model.plans import Status
 from drydock.reclaim import apply, knife
 from drydock.reclaim.anchor import open_anchor
-from drydock.reclaim.journal import NAME, JournalWriter, read_journal
+from drydock.reclaim.journal import JournalWriter, read_journal
 from drydock.reclaim.quarantine import open_quarantine
+from drydock.reclaim.state import JOURNAL
 
 
 @pytest.fixture
@@ -198,7 +199,7 @@ def test_an_interrupt_leaves_a_true_journal(store, tmp_path, monkeypatch):
     monkeypatch.setattr(knife, "unlink", unlink)
     with Run(store, tmp_path / "state") as run, pytest.raises(KeyboardInterrupt):
         run.remove(removals)
-    journal = read_journal(RawPath(os.fsencode(tmp_path / "state" / os.fsdecode(NAME))))
+    journal = read_journal(RawPath(os.fsencode(tmp_path / "state" / os.fsdecode(JOURNAL))))
     assert [entry.path for entry in journal.pending] == [removals[2].path]
     assert [entry.ended.status for entry in journal.entries[:2]] == [Status.DONE] * 2
 
@@ -281,7 +282,7 @@ def test_killed_before_every_change(store, tmp_path):
         _, errors = child.communicate(timeout=60)
         after = store.list()
         assert {path: after[path] for path in store.kept} == store.kept
-        journal = tmp_path / f"state{calls}" / os.fsdecode(NAME)
+        journal = tmp_path / f"state{calls}" / os.fsdecode(JOURNAL)
         if child.returncode == 0:
             assert read_journal(RawPath(os.fsencode(journal))).finished
             break

@@ -11,7 +11,8 @@ from drydock.model.data import Fingerprint
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status, Target
-from drydock.reclaim.journal import NAME, JournalWriter, read_journal
+from drydock.reclaim.journal import JournalWriter, read_journal
+from drydock.reclaim.state import JOURNAL
 
 ROOT = RawPath(b"/var/lib/\xff\n")
 
@@ -154,4 +155,4 @@ def test_syncs_before_it_returns(writer, monkeypatch):
 def test_is_only_for_its_owner(writer):
     """Nobody else can read which paths a host had."""
     assert os.stat(writer.path).st_mode & 0o777 == 0o600
-    assert os.path.basename(writer.path) == NAME
+    assert os.path.basename(writer.path) == JOURNAL

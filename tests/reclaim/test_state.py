@@ -12,7 +12,8 @@ from tests.support.privilege import needs_root
 
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
-from drydock.reclaim.journal import JournalWriter
+from drydock.model.plans import Status
+from drydock.reclaim.journal import JournalWriter, close_abandoned
 from drydock.reclaim.state import PLACES, find_unfinished, open_state
 
 ROOT = RawPath(b"/var/lib/containerd")
@@ -143,6 +144,20 @@ def test_a_killed_run_is_found(places):
     assert [os.path.dirname(journal.path) for journal in found] == [killed[0].path]
     stop(*going)
     assert len(find_unfinished(ROOT, places)) == 2
+
+
+def test_finished_runs_are_not_parsed(places, monkeypatch):
+    """However many runs there were, a scan reads the last line of those that ended, themselves or by a later run."""
+    done, killed = start(places), start(places)
+    done[1].finish()
+    # Words of an action are not taken for the end.
+    killed[1].end(1, Status.DONE, detail='\n{"finished":')
+    stop(*done)
+    stop(*killed)
+    [journal] = find_unfinished(ROOT, places)
+    close_abandoned(journal)
+    monkeypatch.setattr("drydock.reclaim.journal.read_journal", lambda path: pytest.fail(f"{path} is parsed"))
+    assert find_unfinished(ROOT, places) == []
 
 
 def test_hostile_state_is_not_believed(places, tmp_path):

@@ -42,11 +42,9 @@ from drydock.model.errors import ActionFailed, EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status, Target
 from drydock.model.text import shown, unshown
+from drydock.reclaim.state import JOURNAL
 
 SCHEMA: Final = "drydock.journal/1"
-NAME: Final = b"journal.jsonl"
-"""What the journal is called in a run's state directory."""
-
 _LINE: Final = 1 << 20
 """Longest line believed in; a path has at most 4096 bytes, shown in at most four characters each."""
 
@@ -108,12 +106,12 @@ class JournalWriter:
         Raises:
             ActionFailed: it cannot be written.
         """
-        self.path = RawPath(os.path.join(path, NAME))
+        self.path = RawPath(os.path.join(path, JOURNAL))
         self._next = 1
         self._broken: str | None = None
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            self._fd = os.open(NAME, flags, 0o600, dir_fd=directory)
+            self._fd = os.open(JOURNAL, flags, 0o600, dir_fd=directory)
             # Held as long as this process lives: what is locked is running, what is not and not finished was killed.
             fcntl.flock(self._fd, fcntl.LOCK_EX)
         except OSError as error:
@@ -178,7 +176,7 @@ class JournalWriter:
         self.end(number, outcome.status, outcome.freed, outcome.detail)
 
     def finish(self) -> None:
-        """Write that the run did all it could, and sync.
+        """Write that the run did all it could, and sync; :func:`drydock.reclaim.state.find_unfinished` looks for it.
 
         Raises:
             ActionFailed: it could not be written.

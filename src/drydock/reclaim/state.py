@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 PLACES: Final = (RawPath(b"/var/lib/drydock"), RawPath(b"/run/drydock"), RawPath(b"/dev/shm/drydock"))
 """Tried in this order; all but the first are lost with a reboot."""
 
+JOURNAL: Final = b"journal.jsonl"
+"""What the journal is called in a run's directory."""
+
 _MARGIN: Final = 1 << 20
 """Room that the journal itself may need, in bytes."""
 _RUNS: Final = 10_000
+_TAIL: Final = 200
+"""Bytes that hold the last line of a journal whose run has finished, and the end of the line before."""
 _TMPFS: Final = frozenset({b"tmpfs", b"ramfs"})
 
 
@@ -83,56 +88,70 @@ def find_unfinished(root: RawPath, places: Iterable[RawPath] = PLACES) -> list[J
 
     Nor is one that wrote down no action: it did nothing.
     """
-    return sorted(
-        (journal for journal in _journals(root, places) if journal.finished is None), key=lambda journal: journal.time
-    )
+    journals = _journals(root, places, finished=False)
+    return sorted((journal for journal in journals if journal.finished is None), key=lambda journal: journal.time)
 
 
 def has_later(journal: Journal) -> bool:
     """Whether another run worked on the same root since, as far as its journal lies beside this one or by default."""
     beside = RawPath(os.path.dirname(os.path.dirname(journal.path)))
-    others = _journals(journal.root, dict.fromkeys(places_with(beside)))
+    others = _journals(journal.root, dict.fromkeys(places_with(beside)), finished=True)
     return any(other.path != journal.path and other.time >= journal.time for other in others)
 
 
-def _journals(root: RawPath, places: Iterable[RawPath]) -> Iterator[Journal]:
-    """Those of runs on ``root`` that wrote down an action, and are not going any more."""
+def _journals(root: RawPath, places: Iterable[RawPath], *, finished: bool) -> Iterator[Journal]:
+    """Those of runs on ``root`` that wrote down an action and are not going any more.
+
+    Without ``finished``, those that have finished need not be among them.
+    """
     for place in places:
         with suppress(OSError):
             base = _open_base(place, create=False)
             try:
                 for run in sorted(map(os.fsencode, os.listdir(base)))[-_RUNS:]:
-                    journal = _read_abandoned(base, RawPath(os.path.join(place, run)), run)
+                    journal = _read_abandoned(base, RawPath(os.path.join(place, run)), run, finished=finished)
                     if journal is not None and journal.root == root and journal.entries:
                         yield journal
             finally:
                 os.close(base)
 
 
-def _read_abandoned(base: int, path: RawPath, run: bytes) -> Journal | None:
-    from drydock.reclaim.journal import NAME, read_journal  # noqa: PLC0415 - most hosts have no journal
-
+def _read_abandoned(base: int, path: RawPath, run: bytes, *, finished: bool) -> Journal | None:
     try:
         directory = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base)
     except OSError:
         return None
     try:
-        fd = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        fd = os.open(JOURNAL, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     except OSError:
         return None
     finally:
         os.close(directory)
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if not finished and _ends_finished(fd):
+            return None
     except OSError:
         return None
     finally:
         os.close(fd)
+    from drydock.reclaim.journal import read_journal  # noqa: PLC0415 - most hosts have no journal to read
+
     try:
-        return read_journal(RawPath(os.path.join(path, NAME)))
+        return read_journal(RawPath(os.path.join(path, JOURNAL)))
     except EvidenceUnreadable:
         # Killed before the header was whole: then nothing was cut.
         return None
+
+
+def _ends_finished(fd: int) -> bool:
+    """Whether a journal's last line says that the run has finished.
+
+    A scan looks at each run there ever was: it must not parse what they did.
+    """
+    size = os.fstat(fd).st_size
+    tail = os.pread(fd, _TAIL, max(0, size - _TAIL))
+    return tail.endswith(b"}\n") and tail[tail.rfind(b"\n", 0, -1) + 1 :].startswith(b'{"finished":')
 
 
 def _open_run(place: RawPath, need: int, why: str) -> State:
