@@ -61,6 +61,7 @@ def play(wheels, roots, tmp_path_factory):
         "drydock_home": str(work / "home"),
         "drydock_python": sys.executable,
         "drydock_reports": str(work / "reports"),
+        "drydock_state": str(work / "state"),
         "ansible_become": False,
     }
     inventory = work / "hosts.json"
@@ -111,10 +112,11 @@ def test_only_a_stopped_host_is_cleaned(play, roots):
     before = tree(roots["busy"])
     with (roots["busy"] / META).open("rb") as database:
         fcntl.flock(database, fcntl.LOCK_EX)
-        recap, _, output = play(drydock_clean=True)
+        recap, reports, output = play(drydock_clean=True)
     assert tree(roots["busy"]) == before
     assert "left alone: drydock: " in output
     assert all(counts["failed"] == 0 for counts in recap.values())
+    assert len(list((reports.parent / "state").glob("*/journal.jsonl"))) == 1
     free = {name: json.loads(run("scan", "--live", "--format", "json", root)) for name, root in roots.items()}
     assert free["idle"]["roots"][0]["reclaimable"]["bytes"] == 0
     assert free["busy"]["roots"][0]["reclaimable"]["bytes"] > 0
