@@ -22,6 +22,8 @@ def shown(raw: bytes) -> str:
 
 def printable(text: str) -> str:
     """A text that may have raw words in it, such as a library's message, made fit to print: backslashes stay single."""
+    if text.isprintable():
+        return text
     return "".join(char if char == "\\" else _escape(char) for char in text)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import drydock
 from drydock.model.objects import State
+from drydock.model.text import printable
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.fleet.statements import STATES
 from drydock.report.fleet.warehouse import Answer
@@ -167,12 +168,7 @@ def _text(value: Any) -> str:  # noqa: ANN401 - the same
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return " ".join(map(_text, value))
-    text = str(value)
-    return text if text.isprintable() else "".join(each if each.isprintable() else _escape(each) for each in text)
-
-
-def _escape(char: str) -> str:
-    return f"\\x{ord(char):02x}" if ord(char) < 0x80 else f"\\u{ord(char):04x}"
+    return printable(str(value))
 
 
 def _width(text: str) -> int:
