@@ -183,7 +183,8 @@ LEASE = (b"leases", b"l")
         ((*IMAGE, b"target"), None), ((*CLIENT, b"expected"), b"sha256:"), ((*CLIENT, b"ref"), None),
         ((*CLIENT, b"ref"), b""), ((*SNAPSHOT, b"name"), None), ((*SNAPSHOT, b"name"), b""),
         ((b"content", b"blob", b"sha256:" + b"aB" * 32), TIMES), ((*LEASE, b"content", b"blake3:00"), b""),
-        ((b"content", b"ingest"), {b"client": b""}),
+        ((b"content", b"ingest"), {b"client": b""}), ((b"content", b"ingest"), {b"client": b"ns/1/client"}),
+        ((b"containers", b"c1", b"snapshotter"), None), ((b"containers", b"c1", b"snapshotKey"), None),
     ],
 )  # fmt: skip
 def test_what_could_hide_a_reference_withholds(read, path, value):

@@ -165,6 +165,42 @@ def test_roots_without_a_lease():
     assert (states[b"w"], states[b"late"]) == (State.LIVE, State.UNREACHABLE)
 
 
+def test_conditions_and_dead_edges_keep_as_the_engine_does():
+    """gc.cond: the image keeps the snapshot, not the reverse. gc.bref: also of what was named and never fetched."""
+    used = {b"containerd.io/gc.cond.value-usedat": b"2026-01-01T00:00:00Z"}
+    cached = {b"containerd.io/gc.cond.snapshot.overlayfs": b"usedat<24h|cached"}
+    found = store(
+        image(digest(1), labels=cached),
+        blob(digest(1), _refers(2)),
+        blob(digest(3), {b"containerd.io/gc.bref.content": digest(2)}),
+        blob(digest(4), {b"containerd.io/gc.cond.snapshot.overlayfs": b"usedat<24h|base"}),
+        blob(digest(5), {b"containerd.io/gc.bref.content": digest(6)}),
+        snapshot(b"cached", b"base", used),
+        snapshot(b"base"),
+        files=[digest(n) for n in (1, 3, 4, 5)],
+    )
+    states = _states(found)
+    assert {key for key, state in states.items() if state is State.LIVE} == {digest(1), digest(3), b"cached", b"base"}
+    assert states[digest(4)] is states[digest(5)] is State.UNREACHABLE
+
+
+def test_two_records_of_one_reference_both_count():
+    """A sandbox in v1 and outside of it: the labels of both keep. An ingest of schema 1 does not end a later one."""
+    found = store(
+        Sandbox(b"moby", b"s1", b"", b"", _refers(1), outside_v1=False),
+        Sandbox(b"moby", b"s1", b"", b"", _refers(2), outside_v1=True),
+        blob(digest(1)),
+        blob(digest(2)),
+        Ingest(b"moby", b"w", b"moby/1/w", NOW, digest(3)),
+        Ingest(b"moby", b"w", b"moby/2/w", None, None),
+        blob(digest(3)),
+        files=[digest(n) for n in (1, 2, 3)],
+    )
+    states = _states(found)
+    assert [states[digest(n)] for n in (1, 2, 3)] == [State.LIVE] * 3
+    assert states[b"w"] is State.LIVE
+
+
 def test_a_file_that_is_gone_or_has_another_size():
     """Missing and corrupt say what the record was good for."""
     found = store(image(digest(1)), blob(digest(1), _refers(2)), blob(digest(2), size=7), files=[digest(2)])

@@ -18,6 +18,9 @@ from drydock.model.text import shown
 NEWEST_SCHEMA = 4
 """The last schema version whose buckets are all known here (containerd 2.0 to 2.3)."""
 
+_LEGACY_SCHEMA = 1
+"""The last schema version with writes below ``ingest``."""
+
 
 def read_metadata(database: Database, path: RawPath) -> Metadata:
     """Read all records of an open meta.db.
@@ -40,6 +43,7 @@ class _Reader:
         self._ledger = Ledger(path)
         self._found = Metadata(path, schema_version=0)
         self._usual = UsualBlobs()
+        self._legacy: tuple[bytes, ...] | None = None
 
     def read(self) -> Metadata:
         """Walk the file once."""
@@ -56,6 +60,9 @@ class _Reader:
             ledger.blind("empty-database", (), "no bucket v1: nothing is recorded here")
         else:
             self._v1(v1)
+        if self._legacy is not None and found.schema_version > _LEGACY_SCHEMA:
+            # Its migration removes them (migrations.go migrateIngests): no engine reads these.
+            ledger.blind("unknown-bucket", self._legacy, f"writes of schema 1 in a file of {found.schema_version}")
         found.digests = self._usual.digests
         found.findings, found.complete, found.newest = ledger.findings, ledger.complete, ledger.newest
         return found
@@ -126,6 +133,7 @@ class _Reader:
         legacy = content.bucket(b"ingest")
         if legacy is not None:
             for key, raw in self._ledger.entries(legacy):
+                self._legacy = legacy.path
                 if isinstance(raw, bytes):
                     if not raw:
                         self._ledger.blind("undecodable", (*legacy.path, key), f"ingest {shown(key)}: names no data")
@@ -171,8 +179,9 @@ class _Reader:
                 namespace,
                 key,
                 record.text(b"image"),
-                record.text(b"snapshotter"),
-                record.text(b"snapshotKey"),
+                # Docker's containers have empty ones; containers.go writeContainer leaves none out.
+                record.written(b"snapshotter"),
+                record.written(b"snapshotKey"),
                 record.text(b"sandboxid"),
                 self._runtime(record),
                 record.labels(),

@@ -185,6 +185,12 @@ class Record:
             return b""
         return self.text(field)
 
+    def written(self, field: bytes) -> bytes:
+        """A field that is a string and written into every record of its kind, also where it is empty."""
+        if field not in self._fields:
+            self._wrong(field, "is missing")
+        return self.text(field)
+
     def unsigned(self, field: bytes) -> int | None:
         """A field that is an unsigned varint; None where there is none or it cannot be decoded."""
         return self._number(field, uvarint)

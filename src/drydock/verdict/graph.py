@@ -1,7 +1,8 @@
 """The graph of containerd's records: who refers to whom.
 
 Source: containerd core/metadata/gc.go scanRoots, references (v1.6 to v2.3), as the superset of what any version keeps:
-every image is a root, back references and conditions are edges, sandboxes outside ``v1`` count.
+every image is a root, back references and conditions are edges, sandboxes outside ``v1`` count, and of two records of
+one reference both do.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from drydock.model.names import Digest, Kind, Ref, UnixNano, snapshot_ref
-from drydock.model.records import Blob, Container, Image, Ingest, Labels, Lease, Metadata, Sandbox, Snapshot
+from drydock.model.records import Blob, Container, Image, Ingest, Lease, Metadata, Sandbox, Snapshot
 from drydock.model.text import shown
 from drydock.verdict.labels import FLAT, back_references, is_root, references
 
@@ -51,6 +52,8 @@ class Graph:
 
     def __init__(self, metadata: Metadata) -> None:
         self.records: dict[Ref, Record] = {}
+        # Of one reference: a sandbox in v1 and outside, an ingest of schema 1 and a later one.
+        self._again: dict[Ref, list[Record]] = {}
         self._back: dict[Ref, list[tuple[Ref, bytes]]] = {}
         self._targets: dict[Node, tuple[Node, ...]] = {}
         for records in (
@@ -63,7 +66,8 @@ class Graph:
             metadata.leases,
         ):
             for record in records:
-                self.records[record.ref] = record
+                if self.records.setdefault(record.ref, record) is not record:
+                    self._again.setdefault(record.ref, []).append(record)
         carriers: tuple[list[Image] | list[Container] | list[Blob] | list[Snapshot], ...] = (
             metadata.images,
             metadata.containers,
@@ -86,6 +90,11 @@ class Graph:
             reason = _root_reason(record, now)
             if reason:
                 yield ref, reason
+        for ref, others in self._again.items():
+            for record in others:
+                reason = _root_reason(record, now)
+                if reason:
+                    yield ref, reason
 
     def targets(self, node: Node) -> tuple[Node, ...]:
         """What a node refers to, without what states it; worked out once a node that may have many targets."""
@@ -124,39 +133,19 @@ class Graph:
         """What a node refers to."""
         ref = visited(node)
         record = self.records.get(ref)
-        if record is None:
-            return
-        namespace = ref.namespace
-        if isinstance(node, Flat):
-            yield from _flat_edges(record)
-            return
-        if isinstance(record, Lease):
-            yield from _lease_edges(record)
-            return
-        if isinstance(record, Image):
-            yield Edge(_blob(namespace, record.target), "its target")
-        elif isinstance(record, Snapshot):
-            parent = record.parent_ref
-            if parent is not None:
-                yield Edge(parent, "its parent")
-        elif isinstance(record, Ingest):
-            if record.expected is not None:
-                yield Edge(_blob(namespace, record.expected), "the blob it waits for")
-        elif isinstance(record, Container) and record.snapshotter:
-            snapshot = snapshot_ref(namespace, record.snapshotter, record.snapshot_key)
-            yield Edge(snapshot, "its root file system")
-        for target, label in references(namespace, _labels(record)):
-            yield Edge(target, "named in its label", label)
-        for target, label in self._back.get(ref, ()):
-            yield Edge(target, "kept with it by its own label", label)
+        edges = _flat_edges if isinstance(node, Flat) else _edges
+        if record is not None:
+            yield from edges(record)
+            for other in self._again.get(ref, ()):
+                yield from edges(other)
+        if not isinstance(node, Flat):
+            # Also where it has no record itself: a pull names what was not fetched yet (gc.go references, first lines).
+            for target, label in self._back.get(ref, ()):
+                yield Edge(target, "kept with it by its own label", label)
 
 
 def _blob(namespace: bytes, digest: Digest) -> Ref:
     return Ref(Kind.BLOB, namespace, digest)
-
-
-def _labels(record: Record) -> Labels:
-    return {} if isinstance(record, Ingest) else record.labels
 
 
 def _root_reason(record: Record, now: UnixNano) -> str:
@@ -171,6 +160,27 @@ def _root_reason(record: Record, now: UnixNano) -> str:
     if isinstance(record, Blob | Snapshot) and is_root(record.labels):
         return "labelled containerd.io/gc.root"
     return ""
+
+
+def _edges(record: Record) -> Iterator[Edge]:
+    if isinstance(record, Lease):
+        yield from _lease_edges(record)
+        return
+    if isinstance(record, Ingest):
+        if record.expected is not None:
+            yield Edge(_blob(record.namespace, record.expected), "the blob it waits for")
+        return
+    if isinstance(record, Image):
+        yield Edge(_blob(record.namespace, record.target), "its target")
+    elif isinstance(record, Snapshot):
+        parent = record.parent_ref
+        if parent is not None:
+            yield Edge(parent, "its parent")
+    elif isinstance(record, Container) and record.snapshotter:
+        snapshot = snapshot_ref(record.namespace, record.snapshotter, record.snapshot_key)
+        yield Edge(snapshot, "its root file system")
+    for target, label in references(record.namespace, record.labels):
+        yield Edge(target, "named in its label", label)
 
 
 def _whole(ref: Ref) -> Node:

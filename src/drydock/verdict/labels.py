@@ -20,8 +20,7 @@ FLAT = b"containerd.io/gc.flat"
 _ROOT = b"containerd.io/gc.root"
 _REF = b"containerd.io/gc.ref."
 _BACK = b"containerd.io/gc.bref."
-_CONDITION = b"containerd.io/gc.cond."
-_BACKWARDS = (_BACK, _CONDITION)
+_CONDITION = b"containerd.io/gc.cond.snapshot"
 _CONTENT = b"containerd.io/gc.ref.content."
 
 _INDEXES = frozenset(
@@ -64,32 +63,31 @@ def is_root(labels: Labels) -> bool:
 
 
 def references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, bytes]]:
-    """What the labels refer to, with the label that says so."""
+    """What the labels refer to, with the label that says so.
+
+    A condition (2.3: ``gc.cond.snapshot.<snapshotter>``, of images and blobs) counts as met: that keeps more.
+    """
     for key, value in labels.items():
         if key.startswith(_CONTENT):
             yield Ref(Kind.BLOB, namespace, value), key
-        elif key.startswith(_REF):
+            continue
+        if key.startswith(_REF):
             ref = _named(namespace, key[len(_REF) :], value)
-            if ref is not None:
-                yield ref, key
+        elif key.startswith(_CONDITION):
+            ref = _conditioned(namespace, key[len(_CONDITION) :], value)
+        else:
+            continue
+        if ref is not None:
+            yield ref, key
 
 
 def back_references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, bytes]]:
-    """What keeps the carrier of the labels while it is kept itself (2.2), with the label that says so.
-
-    Conditions (2.3: ``gc.cond.snapshot.<snapshotter>``) count as met: a condition can only end a reference.
-    """
+    """What keeps the carrier of the labels while it is kept itself (2.2), with the label that says so."""
     for key, value in labels.items():
-        if not key.startswith(_BACKWARDS):
-            continue
         if key.startswith(_BACK):
             ref = _named(namespace, key[len(_BACK) :], value)
-        else:
-            ref = _named(
-                namespace, key[len(_CONDITION) :].replace(b"snapshot/", b"snapshot.", 1), value.rpartition(b"|")[2]
-            )
-        if ref is not None:
-            yield ref, key
+            if ref is not None:
+                yield ref, key
 
 
 def is_parent(media_type: bytes) -> bool:
@@ -127,6 +125,13 @@ def _child_kind(media_type: bytes) -> bytes:
     if media_type in _MANIFESTS:
         return b"m."
     return b"l." if media_type.startswith(_LAYER) or media_type.partition(b"+")[0] in _LAYERS else b""
+
+
+def _conditioned(namespace: bytes, what: bytes, value: bytes) -> Ref | None:
+    # The key of the snapshot is all that follows the conditions, further bars too.
+    _, bar, key = value.partition(b"|")
+    snapshotter = what.lstrip(b"./").partition(b"/")[0]
+    return snapshot_ref(namespace, snapshotter, key) if bar and snapshotter else None
 
 
 def _named(namespace: bytes, what: bytes, value: bytes) -> Ref | None:
