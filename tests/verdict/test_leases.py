@@ -72,6 +72,19 @@ def test_a_build_record_owns_its_leases(name):
     assert _class(held, Owners()) is LeaseClass.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("name", "namespace"),
+    [
+        (RECORD, b"buildkit"), (RECORD + b"-view", b"k8s.io"), (b"ref_abc", b"buildkit_history"),
+        (b"moby-image-" + digest(1), b"default"), (CONTAINER, b"plugins.moby"), (b"123456789-AbC_", b"plugins.moby"),
+    ],
+)  # fmt: skip
+def test_only_leases_of_dockerd_are_looked_for_in_its_records(name, namespace):
+    """A buildkitd of its own, and plugins: that dockerd does not know them says nothing of them."""
+    labels = FLAT if name.startswith(RECORD) else {}
+    assert _class(lease(name, labels, namespace=namespace, created=0)) is LeaseClass.UNKNOWN
+
+
 def test_build_history_and_graphdriver_images():
     """Leases named after a build in a history namespace, and after an image of the graphdriver store."""
     held = lease(b"ref_abc", namespace=b"moby_history")

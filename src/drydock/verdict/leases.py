@@ -23,11 +23,15 @@ _BUILD_RECORD = re.compile(rb"([0-9a-z]{25})(-variants|-view)?\Z")
 _RANDOM = re.compile(rb"[0-9]{1,9}-[A-Za-z0-9_-]{4}\Z")
 _IMAGE = b"moby-image-"
 _HISTORY = b"ref_"
+_HISTORIES = b"_history"
+"""Ends the namespace that has these, after that of the builds."""
 _TEMPORARY = (b"buildkit/lease.temporary", b"moby/prune.images", b"moby.lease/temporary")
 _DAY = 86_400 * 1_000_000_000
 
 Judgement = tuple[LeaseClass, str, str]
 """Class, reason, owner; both texts shown."""
+
+_NOT_DOCKERS = (LeaseClass.UNKNOWN, "of a BuildKit that is not dockerd's: its records are not read", "")
 
 
 def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judgement:
@@ -43,16 +47,17 @@ def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judge
             return LeaseClass.TEMPORARY, f"labelled {shown(label)}", ""
     if end is not None:
         return LeaseClass.TEMPORARY, f"ends {show_time(end)}", ""
-    if lease.id.startswith(_IMAGE):
+    docker = _is_docker(lease.namespace)
+    if docker and lease.id.startswith(_IMAGE):
         return _image(lease, owners)
-    if lease.namespace.endswith(b"_history") and lease.id.startswith(_HISTORY):
-        return _history(lease, owners)
+    if lease.namespace.endswith(_HISTORIES) and lease.id.startswith(_HISTORY):
+        return _history(lease, owners) if _is_docker(lease.namespace[: -len(_HISTORIES)]) else _NOT_DOCKERS
     build = _BUILD_RECORD.match(lease.id)
     if build is not None and (FLAT in lease.labels or build[2]):
-        return _build(build[1], owners)
+        return _build(build[1], owners) if docker else _NOT_DOCKERS
     if _CONTAINER_ID.match(lease.id):
         return _container(lease, graph, owners)
-    if _is_docker(lease.namespace) and _RANDOM.match(lease.id) and not lease.labels:
+    if docker and _RANDOM.match(lease.id) and not lease.labels:
         return _nameless(lease, now)
     return LeaseClass.UNKNOWN, "neither its labels nor its id say whose it is", ""
 
@@ -62,15 +67,16 @@ def names_owner(lease: Lease) -> bool:
     build = _BUILD_RECORD.match(lease.id)
     return (
         lease.id.startswith(_IMAGE)
-        or (lease.namespace.endswith(b"_history") and lease.id.startswith(_HISTORY))
+        or (lease.namespace.endswith(_HISTORIES) and lease.id.startswith(_HISTORY))
         or _CONTAINER_ID.match(lease.id) is not None
         or (build is not None and (FLAT in lease.labels or build[2] is not None))
     )
 
 
 def _is_docker(namespace: bytes) -> bool:
-    # moby, plugins.moby, and with userns-remap moby-<uid>.<gid> (moby daemon/daemon.go RemapContainerdNamespaces).
-    return re.match(rb"(plugins\.)?moby(-[0-9]+\.[0-9]+)?\Z", namespace) is not None
+    # With userns-remap moby-<uid>.<gid> (moby daemon/daemon.go RemapContainerdNamespaces). Not plugins.moby, nor where
+    # a standalone buildkitd works: whose leases these are is in none of dockerd's records.
+    return re.match(rb"moby(-[0-9]+\.[0-9]+)?\Z", namespace) is not None
 
 
 def _image(lease: Lease, owners: Owners) -> Judgement:
