@@ -113,7 +113,7 @@ ROWS = {
             b"moby/4/lost": _row(4, 2),
             b"moby/9/rowless": _row(5, 3),
         },
-        b"parents": {uvarint(1) + uvarint(2): b"moby/2/b", uvarint(2) + uvarint(3): b"moby/3/work"},
+        b"parents": {uvarint(1) + b"\0" + uvarint(2): b"moby/2/b", uvarint(2) + b"\0" + uvarint(3): b"moby/3/work"},
     }
 }
 SEQUENCES = {(b"v1", b"snapshots"): 7}

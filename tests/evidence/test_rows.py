@@ -36,8 +36,14 @@ def read(tmp_path):
 
 
 def store(rows, **more):
-    """The tree of a metadata.db."""
-    return {b"v1": {b"snapshots": rows, b"parents": {}, **more}}
+    """The tree of a metadata.db; each row that has a parent is listed below it, as far as they can be read."""
+    parents = {}
+    for name, fields in rows.items():
+        parent = fields.get(b"parent") if isinstance(fields, dict) else None
+        above = rows.get(parent, {}) if isinstance(parent, bytes) else {}
+        if isinstance(above.get(b"id"), bytes) and isinstance(fields.get(b"id"), bytes):
+            parents[above[b"id"] + b"\0" + fields[b"id"]] = name
+    return {b"v1": {b"snapshots": rows, b"parents": parents, **more}}
 
 
 def test_every_field(read):
@@ -105,6 +111,39 @@ def test_a_parent_without_a_row_is_damage(read):
     found = read(store({b"a": row(1, 3, parent=b"gone")}))
     assert not found.complete
     assert [finding.code for finding in found.findings] == ["row-without-parent"]
+
+
+def _pair():
+    return store({b"moby/1/base": row(1, 3), b"moby/2/top": row(2, 2, parent=b"moby/1/base")})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code"),
+    [
+        # An id is not what was written; what was written to ``parents`` is lost, or of another; a row is lost.
+        ((b"snapshots", b"moby/2/top", b"id"), uvarint(3), "parents-disagree"),
+        ((b"snapshots", b"moby/1/base", b"id"), uvarint(9), "parents-disagree"),
+        ((b"snapshots", b"moby/2/top", b"parent"), None, "parents-disagree"),
+        ((b"parents", b"\x01\0\x02"), None, "parents-disagree"),
+        ((b"parents", b"\x01\0\x02"), b"moby/2/tap", "lost-row"),
+        ((b"snapshots", b"moby/2/top"), None, "lost-row"),
+    ],
+)
+def test_rows_and_parents_that_differ_are_damage(read, path, value, code):
+    """Both say whose a directory is: where they do not say the same, none of them is known."""
+    assert read(_pair()).complete
+    tree = _pair()
+    bucket = tree[b"v1"]
+    for part in path[:-1]:
+        bucket = bucket[part]
+    if value is None:
+        del bucket[path[-1]]
+    else:
+        bucket[path[-1]] = value
+    found = read(tree)
+    assert not found.complete
+    assert found.findings[0].code == code
+    assert found.findings[0].place.bucket == (b"v1", b"parents")
 
 
 _FIELDS = st.sampled_from([b"id", b"kind", b"parent", b"size", b"inodes", b"labels", b"createdat"])

@@ -10,10 +10,11 @@ from tests.support.values import FINGERPRINT, NOW, NS, blob, digest, image, leas
 from tests.support.worlds import WORLD, expected, parent_of, row_id, row_name, world_rows
 
 from drydock.model.data import Backend, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
+from drydock.model.errors import Usage
 from drydock.model.names import RawPath
 from drydock.model.policies import EndLeases, Policy
 from drydock.model.records import Ingest
-from drydock.model.roots import Owners
+from drydock.model.roots import DockerContainer, Owners
 from drydock.reclaim.plan import make_plan
 from drydock.reclaim.plan_file import plan_document, plan_hash, plans_document, plans_stream, read_requests
 from drydock.report.indented import indented
@@ -87,6 +88,35 @@ def test_a_snapshotter_not_understood_keeps_its_records_and_what_they_refer_to(f
     assert len(understood.rows) == 2
 
 
+def test_what_a_docker_container_was_made_of_stays_without_its_lease():
+    """Its folder is there: its snapshots, what they stand on and its manifest are not nobody's, in its namespace."""
+    cid = b"c" * 64
+    names = [b"base", cid + b"-init", cid, b"other"]
+    rows = [row(b"moby/1/" + name, number) for number, name in enumerate(names, 1)]
+    records = [
+        snapshot(b"base"), snapshot(cid + b"-init", b"base"), snapshot(cid, cid + b"-init"), snapshot(b"other"),
+        blob(digest(1), {b"containerd.io/gc.ref.content.l.0": digest(2)}), blob(digest(2)), blob(digest(3)),
+    ]  # fmt: skip
+    files = [digest(n) for n in (1, 2, 3)]
+    owner = Owners({cid: DockerContainer(cid, manifest=digest(1))})
+    made = plan(store(*records, files=files, backends=backend(*rows), owners=owner))
+    assert {drop.ref.key for drop in made.records} == {b"overlayfs/other", digest(3)}
+    assert "dockerd has a container with its id" in {each.reason for each in made.withheld}
+    gone = plan(store(*records, files=files, backends=backend(*rows), owners=Owners({})))
+    assert len(gone.records) == len(records)
+
+
+def test_a_lease_that_holds_what_is_kept_does_not_end():
+    """Without it the engine's next collection would drop what --keep names; named as well, the two contradict."""
+    records = [lease(b"one", LATER, blobs=[digest(1)]), lease(b"two", LATER, blobs=[digest(2)])]
+    found = store(*records, blob(digest(1)), blob(digest(2)), files=[digest(1), digest(2)])
+    made = plan(found, TEMPORARY._replace(keep=(digest(1),)))
+    assert [end.ref.key for end in made.leases] == [b"two"]
+    assert {drop.ref.key for drop in made.records} == {digest(2)}
+    with pytest.raises(Usage, match="one is named to be ended, and it or what it holds to be kept"):
+        plan(found, Policy(leases=(b"one",), keep=(digest(1),)))
+
+
 def test_a_shared_ingest_elsewhere_keeps_the_file():
     """The only record goes, but a live ingest of another namespace waits to adopt that very file."""
     waiting = Ingest(b"other", b"ref", b"other/1/ref", NOW + 1, digest(1))
@@ -156,7 +186,8 @@ def build(world):
         if refers is not None:
             labels[b"containerd.io/gc.ref.content"] = digest(refers)
         parent = parent_of(world, space, number)
-        records.append(snapshot(b"%d" % number, b"" if parent is None else b"%d" % parent, labels, namespace=space))
+        made = snapshot(b"%d" % number, b"" if parent is None else b"%d" % parent, labels, namespace=space)
+        records.append(made._replace(name=row_name((space, number))))
     for (space, number), (when, wants) in world["ingests"].items():
         reference = b"%s/1/%d" % (space, number)
         records.append(Ingest(space, b"%d" % number, reference, times[when], None if wants is None else digest(wants)))

@@ -9,6 +9,8 @@ from tests.support import boltwriter
 from drydock import removal
 from drydock.model.names import RawPath, UnixNano
 
+SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
+
 
 @pytest.fixture
 def plan(tmp_path):
@@ -57,10 +59,61 @@ def test_a_blob_that_a_staying_record_refers_to_stays_without_its_own_record(pla
 def test_directories_without_a_row_stay_while_a_record_lacks_its_row(plan):
     """Which of them is the snapshot's cannot be told."""
     assert {b"5", b"6"} <= names(plan())
-    rows = without(without(ROWS, b"v1", b"snapshots", b"moby/3/work"), b"v1", b"parents")
-    made = plan(rows={b"v1": {**rows[b"v1"], b"parents": {}}})
+    rows = without(without(ROWS, b"v1", b"snapshots", b"moby/3/work"), b"v1", b"parents", LINK)
+    made = plan(rows=rows)
     assert names(made) & {b"3", b"6"} == set()
     assert b"5" in names(made)  # its row is there, and no record names it
+
+
+def test_directories_without_a_row_stay_while_a_snapshot_lacks_its_own(plan, tmp_path):
+    """The id in a row may be another than was written: which directory is whose cannot be told."""
+    (tmp_path / SNAPSHOTS / "3/fs").rmdir()
+    (tmp_path / SNAPSHOTS / "3").rename(tmp_path / SNAPSHOTS / "33")
+    made = plan()
+    assert names(made) & {b"33", b"6"} == set()
+    assert b"5" in names(made)
+    assert "whose own is not there" in next(each.reason for each in made.withheld if each.id == "33")
+
+
+def with_value(tree, value, *path):
+    """A copy of nested dicts with another value."""
+    return {**tree, path[0]: value if len(path) == 1 else with_value(tree[path[0]], value, *path[1:])}
+
+
+def renamed(name):
+    """The rows, with the name of the container's snapshot damaged, in its link as well."""
+    row = ROWS[b"v1"][b"snapshots"][b"moby/3/work"]
+    rows = with_value(without(ROWS, b"v1", b"snapshots", b"moby/3/work"), row, b"v1", b"snapshots", name)
+    return with_value(rows, name, b"v1", b"parents", LINK)
+
+
+WORK = (b"v1", b"moby", b"snapshots", b"overlayfs", b"work")
+LINK = b"\x02\0\x03"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "rows"),
+    [
+        (METADATA, with_value(ROWS, b"\x21", b"v1", b"snapshots", b"moby/3/work", b"id")),
+        (METADATA, with_value(ROWS, b"\x06", b"v1", b"snapshots", b"moby/3/work", b"id")),
+        (METADATA, with_value(ROWS, b"\x21", b"v1", b"snapshots", b"moby/1/a", b"id")),
+        (METADATA, renamed(b"moby/3/worx")),
+        (METADATA, renamed(b"moby/7/work")),
+        (METADATA, renamed(b"mobx/3/work")),
+        (with_value(METADATA, b"moby/2/work", *WORK, b"name"), ROWS),
+        (with_value(METADATA, b"moby/3/worx", *WORK, b"name"), ROWS),
+        (with_value(METADATA, b"moby/7/worx", *WORK, b"name"), ROWS),
+        (without(METADATA, *WORK), ROWS),
+        (without(METADATA, b"v1", b"moby", b"containers", b"c1", b"snapshotKey"), ROWS),
+        (without(METADATA, b"v1", b"moby", b"containers", b"c1", b"snapshotter"), ROWS),
+    ],
+)
+def test_the_directory_of_a_container_stays_whatever_says_whose_it_is(plan, metadata, rows):
+    """One value of its row, its record or the container's record is another, or is not there."""
+    whole = plan()
+    made = plan(metadata, rows)
+    assert names(made) <= names(whole)
+    assert {each.name for each in made.rows} <= {each.name for each in whole.rows}
 
 
 @pytest.mark.parametrize("database", [0, 1])

@@ -7,6 +7,16 @@ from hypothesis import strategies as st
 
 SPACES = (b"one", b"two")
 numbers = st.integers(0, 4)
+
+
+def with_folders(world):
+    """The world; as most are, with the folder of each row there."""
+    if not world.pop("bare"):
+        ids = {row_id(*key) if isinstance(key, tuple) else key for key in world_rows(world)}
+        world["folders"] = world["folders"] | ids
+    return world
+
+
 spaces = st.sampled_from(SPACES)
 WORLD = st.fixed_dictionaries({
     "blobs": st.dictionaries(st.tuples(spaces, numbers), st.tuples(st.booleans(), st.none() | numbers), max_size=8),
@@ -30,7 +40,8 @@ WORLD = st.fixed_dictionaries({
     "extra_rows": st.dictionaries(st.integers(50, 53), st.none() | st.tuples(spaces, numbers) | st.integers(50, 53)),
     "folders": st.sets(st.integers(0, 60), max_size=30),
     "ingest_folders": st.sets(st.tuples(spaces, numbers), max_size=4),
-})  # fmt: skip
+    "bare": st.booleans(),
+}).map(with_folders)  # fmt: skip
 
 
 def parent_of(world, space, number):
@@ -108,6 +119,11 @@ def expected(world):
             standing.add(key)
             stay.append(rows[key])
     gone_rows = set(rows) - standing
+    # A snapshot that stays and has a row and no folder: any without a row may be its.
+    bare = any(
+        kind == "snapshot" and (space, number) in rows and row_id(space, number) not in world["folders"]
+        for kind, space, number in marked
+    )
     named |= {world["ingests"][key][1] for key in world["ingests"] if ("ingest", *key) in marked}
     paths = {("blob", number) for number in world["files"] - named}
     # Which folder is that of a snapshot that stays and whose row is lost cannot be told.
@@ -121,12 +137,12 @@ def expected(world):
         if row_name((space, number)) in world.get("stray_rows", ())
     }
     for number in world["folders"]:
-        if ids[number] in gone_rows if number in ids else number in stray or not rowless:
+        if ids[number] in gone_rows if number in ids else number in stray or not (rowless or bare):
             paths.add(("snapshot", number))
     paths |= {("ingest", *key) for key in world["ingest_folders"] if ("ingest", *key) not in marked}
     return ended, records, gone_rows, paths
 
 
 def row_name(key):
-    """A row's name."""
-    return b"%s/1/%d" % key if isinstance(key, tuple) else b"extra%d" % key
+    """A row's name; as containerd gives them, the number of each is its own."""
+    return b"%s/%d/%d" % (key[0], row_id(*key), key[1]) if isinstance(key, tuple) else b"extra%d" % key

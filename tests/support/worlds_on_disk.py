@@ -67,7 +67,7 @@ def lay_out(world: World, root: Path) -> None:
         rows[row_name(key)] = {**_TIMES, b"id": uvarint(number), b"kind": b"\x03", b"size": varint(9)}
         if above is not None:
             rows[row_name(key)][b"parent"] = row_name(above)
-            parents[uvarint(_number(above)) + uvarint(number)] = row_name(key)
+            parents[uvarint(_number(above)) + b"\0" + uvarint(number)] = row_name(key)
     for folder in (META_DB, f"{OVERLAY}/metadata.db"):
         (root / folder).parent.mkdir(parents=True)
     boltwriter.write(root / META_DB, {b"v1": {b"version": varint(4), **namespaces}}, freelist=False)

@@ -14,6 +14,7 @@ from drydock.model.policies import Policy
 from drydock.model.records import Snapshot
 from drydock.model.store import Store
 from drydock.model.text import shown
+from drydock.reclaim.doubt import docker_containers, doubtful_rows, without_directory, without_row
 from drydock.reclaim.select import describe, end, keep
 from drydock.verdict.blindness import backend_blindness, blind_spots, edit_blindness, first_cause
 from drydock.verdict.find import find
@@ -49,9 +50,13 @@ class _Planner:
         self._policy = policy
         self._withheld: list[Withheld] = []
         self._kept = keep(verdict, reached, policy)
-        # What staying records refer to, recorded or not; and the snapshotters of which a staying record has no row.
+        # What staying records refer to, recorded or not.
         self._named = reached
-        self._rowless: set[bytes] = set()
+        self._stays: dict[tuple[bytes, bytes], str] = {}
+        """Rows that no record names and that stay, by snapshotter and name, with the reason."""
+        # Of what stays, by snapshotter: what has no row, and whether something has no directory.
+        self._rowless: dict[bytes, list[Snapshot]] = {}
+        self._bare: set[bytes] = set()
         metadata = self._store.metadata
         self._blind = "" if metadata.complete else first_cause(metadata.findings)
         self._no_edit = self._blind or _no_edit(self._store, policy)
@@ -60,6 +65,8 @@ class _Planner:
         """Put it together."""
         ended = [] if self._no_edit else self._ended()
         dropped = {} if self._no_edit else self._dropped(ended)
+        self._rowless = without_row(self._store, dropped)
+        self._bare = without_directory(self._verdict, dropped)
         rows = [] if self._no_edit else self._rows(dropped)
         removals = list(self._removals(dropped, rows))
         return Plan(
@@ -76,13 +83,13 @@ class _Planner:
         )
 
     def _ended(self) -> list[Holding]:
-        return end(self._verdict, self._kept.refs, self._policy)
+        return end(self._verdict, self._reached, self._kept.refs, self._policy)
 
     def _dropped(self, ended: list[Holding]) -> dict[Ref, RecordDrop]:
         """The records that nothing reaches once the leases have ended."""
         blind = blind_spots(self._store)
         refs = [holding.ref for holding in ended]
-        kept = self._kept.refs
+        kept = {**docker_containers(self._store), **self._kept.refs}
         free = self._without(refs)
         after = free if not blind and not kept else self._without(refs, {**blind, **kept})
         self._named = after
@@ -126,7 +133,9 @@ class _Planner:
 
     def _rows(self, dropped: dict[Ref, RecordDrop]) -> list[RowDrop]:
         named: dict[bytes, set[bytes]] = {}
+        recorded: dict[bytes, set[bytes]] = {}
         for snapshot in self._store.metadata.snapshots:
+            recorded.setdefault(snapshot.snapshotter, set()).add(snapshot.name)
             if snapshot.ref not in dropped:
                 named.setdefault(snapshot.snapshotter, set()).add(snapshot.name)
         for snapshotter, name in self._kept.rows:
@@ -134,11 +143,15 @@ class _Planner:
         rows: list[RowDrop] = []
         for snapshotter, backend in self._store.backends.items():
             if not backend_blindness(self._store, snapshotter):
-                rows += self._rows_of(backend, named.get(snapshotter, set()))
+                candidates = backend.rows.keys() - named.get(snapshotter, set())
+                rows += self._rows_of(backend, candidates, candidates - recorded.get(snapshotter, set()))
         return rows
 
-    def _rows_of(self, backend: Backend, named: set[bytes]) -> Iterator[RowDrop]:
-        candidates = {name for name in backend.rows if name not in named}
+    def _rows_of(self, backend: Backend, candidates: set[bytes], unnamed: set[bytes]) -> Iterator[RowDrop]:
+        lost = self._rowless.get(backend.name, ())
+        doubtful = doubtful_rows(self._named, backend.name, lost, unnamed) if unnamed else {}
+        self._stays.update({(backend.name, name): reason for name, reason in doubtful.items()})
+        candidates = candidates - doubtful.keys()
         # A row that others stand on stays: the snapshotter itself would refuse (core/snapshots/storage/bolt.go Remove).
         standing = [row.parent for name, row in backend.rows.items() if name not in candidates]
         while standing:
@@ -146,9 +159,7 @@ class _Planner:
             if name in candidates:
                 candidates.discard(name)
                 standing.append(backend.rows[name].parent)
-                self._withheld.append(
-                    Withheld("snapshot", shown(name), 0, "a row that stays has it as its parent in metadata.db")
-                )
+                self._stays[backend.name, name] = "a row that stays has it as its parent in metadata.db"
         for name in sorted(candidates):
             row = backend.rows[name]
             parent = backend.rows.get(row.parent)
@@ -158,13 +169,6 @@ class _Planner:
         gone = {(row.snapshotter, row.name) for row in rows}
         metadata = self._store.metadata
         expected = {ingest.expected for ingest in metadata.ingests if ingest.expected and ingest.ref not in dropped}
-        self._rowless = {
-            snapshot.snapshotter
-            for snapshot in metadata.snapshots
-            if snapshot.ref not in dropped
-            and (backend := self._store.backends.get(snapshot.snapshotter)) is not None
-            and snapshot.name not in backend.rows
-        }
         for found in self._verdict.objects:
             if found.state in (State.ORPHANED, State.UNREACHABLE, State.LEASED, State.CORRUPT, State.MISSING):
                 why = self._verdict_on(found, dropped, gone)
@@ -194,7 +198,8 @@ class _Planner:
         if found.kind is ObjectKind.SNAPSHOT and found.row is not None:
             if (found.snapshotter, found.row) in gone:
                 return dropped[found.refs[0]].why if found.refs else "no record names its row"
-            return self._withhold(found, self._no_edit or backend_blindness(self._store, found.snapshotter))
+            stays = self._stays.get((found.snapshotter, found.row), "")
+            return self._withhold(found, self._no_edit or backend_blindness(self._store, found.snapshotter) or stays)
         if found.kind is ObjectKind.BLOB and found.id in self._needed and not self._blind:
             return self._withhold(found, "a record that stays refers to it, though its namespace has no record of it")
         if found.refs:
@@ -202,11 +207,19 @@ class _Planner:
         reason = self._blind
         if found.kind is ObjectKind.SNAPSHOT:
             reason = reason or backend_blindness(self._store, found.snapshotter)
-            if not reason and found.snapshotter in self._rowless and found.id.isdigit():
-                reason = "it may be the directory of a snapshot that is recorded and has no row"
+            if not reason and found.id.isdigit():
+                reason = self._whose(found.snapshotter)
         if reason:
             return self._withhold(found, reason)
         return "no record names it" + (f"; {found.note}" if found.note else "")
+
+    def _whose(self, snapshotter: bytes) -> str:
+        """What a directory that no row has may be after all; empty where nothing lacks one."""
+        if snapshotter in self._rowless:
+            return "it may be the directory of a snapshot that is recorded and has no row"
+        if snapshotter in self._bare:
+            return "it may be the directory of a snapshot whose own is not there"
+        return ""
 
     def _kept_record(self, found: StoreObject) -> str:
         if found.state is State.UNREACHABLE and self._no_edit:

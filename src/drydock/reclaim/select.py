@@ -42,18 +42,22 @@ def keep(verdict: Verdict, reached: Reach, policy: Policy) -> Kept:
     return kept
 
 
-def end(verdict: Verdict, kept: dict[Ref, str], policy: Policy) -> list[Holding]:
-    """The leases that the policy ends, the expired ones included, none of them kept.
+def end(verdict: Verdict, reached: Reach, kept: dict[Ref, str], policy: Policy) -> list[Holding]:
+    """The leases that the policy ends, the expired ones included; none that is kept, or that holds what is kept.
+
+    What is kept with nothing to hold it any more, the engine would drop at its next collection. An expired lease holds
+    nothing to begin with.
 
     Raises:
         Refused: a lease was named whose owner exists.
-        Usage: a lease was named both to be ended and to be kept.
+        Usage: a lease was named to be ended, and it or what it holds to be kept.
     """
     ended: list[Holding] = []
+    kept = {**kept, **{lease: reason for ref, reason in kept.items() for lease in reached.leased.get(ref, ())}}
     for holding in verdict.leases:
         named = any(holding.is_called(name) for name in policy.leases)
         if named and holding.ref in kept:
-            raise Usage(f"lease {shown(holding.ref.key)} is named to be ended and to be kept")
+            raise Usage(f"lease {shown(holding.ref.key)} is named to be ended, and it or what it holds to be kept")
         if named and holding.kind.is_owned:
             raise Refused(f"lease {shown(holding.ref.key)} belongs to {holding.owner}: remove that with its engine")
         if holding.ref not in kept and (named or _is_due(holding, verdict, policy)):

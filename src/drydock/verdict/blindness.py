@@ -11,7 +11,7 @@ from drydock.model.text import shown
 _EDITED_SINCE = 2
 """Schema versions before this one keep ingests elsewhere (containerd core/metadata/migrations.go, v2.1)."""
 
-_LOST_ROW = "row-without-parent"
+_LOST_ROW = frozenset(("row-without-parent", "lost-row"))
 
 
 def edit_blindness(store: Store) -> str:
@@ -51,7 +51,7 @@ def repair_blindness(store: Store, snapshotter: bytes) -> str:
     if not reason or backend is None or backend.layout is LayoutKind.FOREIGN:
         return reason
     causes = [finding for finding in backend.findings if finding.severity is not Severity.NOTE]
-    others = [finding for finding in causes if finding.code != _LOST_ROW]
+    others = [finding for finding in causes if finding.code not in _LOST_ROW]
     return first_cause(others) if others or not causes else ""
 
 

@@ -47,11 +47,11 @@ def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judge
             return LeaseClass.TEMPORARY, f"labelled {shown(label)}", ""
     if end is not None:
         return LeaseClass.TEMPORARY, f"ends {show_time(end)}", ""
-    docker = _is_docker(lease.namespace)
+    docker = is_dockers(lease.namespace)
     if docker and lease.id.startswith(_IMAGE):
         return _image(lease, owners)
     if lease.namespace.endswith(_HISTORIES) and lease.id.startswith(_HISTORY):
-        return _history(lease, owners) if _is_docker(lease.namespace[: -len(_HISTORIES)]) else _NOT_DOCKERS
+        return _history(lease, owners) if is_dockers(lease.namespace[: -len(_HISTORIES)]) else _NOT_DOCKERS
     build = _BUILD_RECORD.match(lease.id)
     if build is not None and (FLAT in lease.labels or build[2]):
         return _build(build[1], owners) if docker else _NOT_DOCKERS
@@ -73,7 +73,8 @@ def names_owner(lease: Lease) -> bool:
     )
 
 
-def _is_docker(namespace: bytes) -> bool:
+def is_dockers(namespace: bytes) -> bool:
+    """Whether a namespace is one that dockerd keeps its images and containers in."""
     # With userns-remap moby-<uid>.<gid> (moby daemon/daemon.go RemapContainerdNamespaces). Not plugins.moby, nor where
     # a standalone buildkitd works: whose leases these are is in none of dockerd's records.
     return re.match(rb"moby(-[0-9]+\.[0-9]+)?\Z", namespace) is not None
@@ -115,7 +116,7 @@ def _container(lease: Lease, graph: Graph, owners: Owners) -> Judgement:
             return LeaseClass.CONTAINER, f"a {kind.value} record has its id", f"{kind.value} {shown(lease.id)}"
     if lease.namespace == b"k8s.io":
         return LeaseClass.OWNERLESS, "no sandbox or container record has its id", ""
-    if not _is_docker(lease.namespace):
+    if not is_dockers(lease.namespace):
         return LeaseClass.UNKNOWN, "its id is a container's, of an engine not known here", ""
     if owners.containers is None:
         return LeaseClass.UNKNOWN, "Docker's containers could not be read", ""
