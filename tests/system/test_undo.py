@@ -129,7 +129,7 @@ def test_a_database_that_somebody_wrote_to_is_left(host, which):
     after = host.seen()
     text = run("undo", journal, status=4)
     assert host.seen() == after
-    assert "somebody else wrote to it" in text
+    assert "wrote to it since the edit" in text
     assert str(journal.parent / str(written.relative_to(host.root)).replace("/", ".")) in text
     assert str(host.apart) in text
     assert missing(host) == before
@@ -179,20 +179,36 @@ def test_a_killed_run_can_be_undone(host, tmp_path_factory, part):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("closed", [True, False], ids=["finished", "killed-too"])
-def test_a_killed_run_that_a_later_one_went_on_from_keeps_its_databases(host, closed):
-    """The later run deleted what the first had only let go of: no record of it comes back."""
+@pytest.mark.parametrize("place", ["state", "elsewhere"])
+def test_a_killed_run_that_a_later_one_went_on_from_keeps_its_databases(host, closed, place):
+    """The later run deleted what the first had only let go of: no record of it comes back, wherever its journal is."""
     before = missing(host)
     trial = run_counted(*host.clean_command("--quarantine", host.apart), kill_after=75)
     assert trial.signal
     journal = host.journal()
     assert not [line for line in map(json.loads, journal.read_text().splitlines()) if line.get("target") == "snapshot"]
     assert '"do":"edit"' in journal.read_text()
-    ended = run_counted(*host.clean_command(), kill_after=0 if closed else 35)
+    (host.path / "elsewhere").mkdir(mode=0o700)
+    later = host.clean_command("--state", host.path / place)
+    ended = run_counted(*later, kill_after=0 if closed else 35)
     assert ended.signal == (0 if closed else 9)
     after = dumps(host.root)
-    assert "a later run went on" in run("undo", journal, status=4)
+    assert "which its former records name, is gone" in run("undo", journal, status=4)
     assert dumps(host.root) == after
     assert missing(host) <= before
+
+
+def test_a_killed_run_that_had_nothing_left_to_do_can_be_undone(host):
+    """It was killed before its last line, and a later run that found nothing more closed its journal."""
+    before = host.seen()
+    journal = host.clean("--quarantine", host.apart)
+    lines = journal.read_text().splitlines(keepends=True)
+    assert lines[-1].startswith('{"finished":')
+    journal.write_text("".join(lines[:-1]))
+    run(*host.clean_command(), status=0)
+    assert '"by"' in journal.read_text().splitlines()[-1]
+    run("undo", journal, status=0)
+    assert host.seen() == before
 
 
 def test_the_second_of_two_killed_runs_can_be_undone(host):

@@ -99,7 +99,7 @@ class Standing(enum.Enum):
 
     EDITED = "as the edit left it"
     FORMER = "as it was before the edit"
-    MOVED = "somebody else wrote to it since the edit"
+    MOVED = "an engine or another run wrote to it since the edit"
 
 
 def standing(lock: int, name: bytes, fields: Fields) -> Standing:

@@ -88,35 +88,25 @@ def find_unfinished(root: RawPath, places: Iterable[RawPath] = PLACES) -> list[J
 
     Nor is one that wrote down no action: it did nothing.
     """
-    journals = _journals(root, places, finished=False)
-    return sorted((journal for journal in journals if journal.finished is None), key=lambda journal: journal.time)
+    journals = (journal for journal in _abandoned(root, places) if journal.finished is None)
+    return sorted(journals, key=lambda journal: journal.time)
 
 
-def has_later(journal: Journal) -> bool:
-    """Whether another run worked on the same root since, as far as its journal lies beside this one or by default."""
-    beside = RawPath(os.path.dirname(os.path.dirname(journal.path)))
-    others = _journals(journal.root, dict.fromkeys(places_with(beside)), finished=True)
-    return any(other.path != journal.path and other.time >= journal.time for other in others)
-
-
-def _journals(root: RawPath, places: Iterable[RawPath], *, finished: bool) -> Iterator[Journal]:
-    """Those of runs on ``root`` that wrote down an action and are not going any more.
-
-    Without ``finished``, those that have finished need not be among them.
-    """
+def _abandoned(root: RawPath, places: Iterable[RawPath]) -> Iterator[Journal]:
+    """The journals of runs on ``root`` that wrote down an action, and are neither going any more nor at their end."""
     for place in places:
         with suppress(OSError):
             base = _open_base(place, create=False)
             try:
                 for run in sorted(map(os.fsencode, os.listdir(base)))[-_RUNS:]:
-                    journal = _read_abandoned(base, RawPath(os.path.join(place, run)), run, finished=finished)
+                    journal = _read_abandoned(base, RawPath(os.path.join(place, run)), run)
                     if journal is not None and journal.root == root and journal.entries:
                         yield journal
             finally:
                 os.close(base)
 
 
-def _read_abandoned(base: int, path: RawPath, run: bytes, *, finished: bool) -> Journal | None:
+def _read_abandoned(base: int, path: RawPath, run: bytes) -> Journal | None:
     try:
         directory = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base)
     except OSError:
@@ -129,7 +119,7 @@ def _read_abandoned(base: int, path: RawPath, run: bytes, *, finished: bool) -> 
         os.close(directory)
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        if not finished and _ends_finished(fd):
+        if _ends_finished(fd):
             return None
     except OSError:
         return None

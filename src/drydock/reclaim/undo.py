@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 
 from drydock.evidence.store import File, Held
 from drydock.model.errors import ActionFailed
@@ -18,9 +19,9 @@ from drydock.model.text import shown, unshown
 from drydock.reclaim.anchor import Anchor, open_anchor
 from drydock.reclaim.cuts import is_in_place
 from drydock.reclaim.edit import Standing, revert, standing
+from drydock.reclaim.former import find_gone
 from drydock.reclaim.journal import Entry, Journal, close_abandoned
 from drydock.reclaim.quarantine import put_back
-from drydock.reclaim.state import has_later
 
 
 def undo(journal: Journal, held: Held) -> Run:
@@ -37,9 +38,8 @@ def undo(journal: Journal, held: Held) -> Run:
     run = Run(journal.root, journal.path, "the journal that was undone")
     edits = [entry for entry in reversed(journal.entries) if entry.do == "edit"]
     barred = next(filter(None, (_hindrance(held, entry) for entry in edits)), "")
-    if not barred and (journal.taken_over or (journal.finished is None and has_later(journal))):
-        # What a killed run's edit let go of and its journal does not name yet, the later run removed as nobody's.
-        barred = "a later run went on where this one was stopped"
+    if not barred and (journal.taken_over or journal.finished is None):
+        barred = find_gone(journal, _standing(held, edits))
     anchor = open_anchor(journal.root)
     try:
         for entry in reversed(journal.entries):
@@ -62,6 +62,13 @@ def undo(journal: Journal, held: Held) -> Run:
         except ActionFailed as error:
             run.warnings.append(str(error))
     return run
+
+
+def _standing(held: Held, edits: list[Entry]) -> Iterator[tuple[Entry, File]]:
+    for entry in edits:
+        file = _find(held, entry.path)
+        if file is not None and standing(file.fd, file.path, entry.fields) is Standing.EDITED:
+            yield entry, file
 
 
 def _back(anchor: Anchor, entry: Entry, removal: Removal, barred: str) -> Outcome:
