@@ -7,19 +7,16 @@ Sources: containerd core/metadata/buckets.go, migrations.go (v2.1); metadata/san
 from __future__ import annotations
 
 from bbolt_reader import Bucket, Database
-from drydock.evidence.blobs import UsualBlobs
-from drydock.evidence.encoding import Undecodable, binary_time, varint
+from drydock.evidence.content_records import ContentReader
+from drydock.evidence.encoding import Undecodable, varint
 from drydock.evidence.record import Ledger, Record
 from drydock.model.findings import Severity
-from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
-from drydock.model.records import Blob, Container, Image, Ingest, Lease, Metadata, Sandbox, Snapshot
+from drydock.model.names import Digest, RawPath
+from drydock.model.records import Container, Image, Lease, Metadata, Sandbox, Snapshot
 from drydock.model.text import shown
 
 NEWEST_SCHEMA = 4
 """The last schema version whose buckets are all known here (containerd 2.0 to 2.3)."""
-
-_LEGACY_SCHEMA = 1
-"""The last schema version with writes below ``ingest``."""
 
 
 def read_metadata(database: Database, path: RawPath) -> Metadata:
@@ -42,8 +39,7 @@ class _Reader:
         self._root = database.root
         self._ledger = Ledger(path)
         self._found = Metadata(path, schema_version=0)
-        self._usual = UsualBlobs()
-        self._legacy: tuple[bytes, ...] | None = None
+        self._content = ContentReader(self._ledger, self._found)
 
     def read(self) -> Metadata:
         """Walk the file once."""
@@ -60,10 +56,7 @@ class _Reader:
             ledger.blind("empty-database", (), "no bucket v1: nothing is recorded here")
         else:
             self._v1(v1)
-        if self._legacy is not None and found.schema_version > _LEGACY_SCHEMA:
-            # Its migration removes them (migrations.go migrateIngests): no engine reads these.
-            ledger.blind("unknown-bucket", self._legacy, f"writes of schema 1 in a file of {found.schema_version}")
-        found.digests = self._usual.digests
+        self._content.end()
         found.findings, found.complete, found.newest = ledger.findings, ledger.complete, ledger.newest
         return found
 
@@ -117,30 +110,8 @@ class _Reader:
                     self._snapshot(name, snapshotter, key, value)
         content = record.bucket(b"content")
         if content is not None:
-            self._content(name, content)
+            self._content.read(name, content)
         record.finish()
-
-    def _content(self, namespace: bytes, bucket: Bucket) -> None:
-        content = self._ledger.record(bucket)
-        blobs = content.bucket(b"blob")
-        if blobs is not None:
-            self._blobs(namespace, blobs)
-        ingests = content.bucket(b"ingests")
-        if ingests is not None:
-            for key, value in self._ledger.buckets(ingests):
-                self._ingest(namespace, key, value)
-        # containerd 1.1 and earlier: ref to backend ref, no bucket of its own (metadata/migrations.go migrateIngests).
-        legacy = content.bucket(b"ingest")
-        if legacy is not None:
-            for key, raw in self._ledger.entries(legacy):
-                self._legacy = legacy.path
-                if isinstance(raw, bytes):
-                    if not raw:
-                        self._ledger.blind("undecodable", (*legacy.path, key), f"ingest {shown(key)}: names no data")
-                    self._found.ingests.append(Ingest(namespace, key, raw, None, None))
-                else:
-                    self._ledger.blind("unknown-bucket", raw.path, "a bucket among the ingests of schema 1")
-        content.finish()
 
     def _image(self, namespace: bytes, name: bytes, bucket: Bucket) -> None:
         record = self._ledger.record(bucket)
@@ -153,7 +124,7 @@ class _Reader:
             )
         else:
             fields = self._ledger.record(target)
-            digest = self._digest(fields.text(b"digest"), bucket)
+            digest = self._content.digest(fields.text(b"digest"), bucket)
             media_type, size = fields.text(b"mediatype"), fields.size(b"size")
             fields.finish()
         record.skip(b"annotations")
@@ -191,52 +162,6 @@ class _Reader:
         )
         record.finish()
 
-    def _blobs(self, namespace: bytes, bucket: Bucket) -> None:
-        ledger, read, append = self._ledger, self._usual.read, self._found.blobs.append
-        for key, value in ledger.entries(bucket):
-            blob = None if isinstance(value, bytes) else read(namespace, key, value)
-            if blob is not None:
-                append(blob)
-            elif (below := ledger.below(bucket, key, value)) is not None:
-                self._blob(namespace, key, below)
-        ledger.saw(self._usual.newest)
-
-    def _blob(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
-        record = self._ledger.record(bucket)
-        self._found.blobs.append(
-            Blob(
-                Ref(Kind.BLOB, namespace, self._digest(key, bucket)),
-                record.size(b"size"),
-                record.labels(),
-                record.time(b"createdat"),
-                record.time(b"updatedat"),
-            )
-        )
-        record.finish()
-
-    def _ingest(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
-        record = self._ledger.record(bucket)
-        # Every ingest has a ref, one that has no file of its own too (core/metadata/content.go Writer, v2.1).
-        backend_ref = record.needed(b"ref")
-        expires, expected = self._expiry(record.raw(b"expireat"), key, bucket), record.text(b"expected")
-        digest = self._digest(expected, bucket) if expected else None
-        self._found.ingests.append(Ingest(namespace, key, backend_ref, expires, digest))
-        record.finish()
-
-    def _expiry(self, raw: bytes | None, key: bytes, bucket: Bucket) -> UnixNano | None:
-        if raw is None:
-            return None
-        try:
-            return binary_time(raw)
-        except Undecodable as error:
-            # containerd's own collection ends with an error here, so the ingest counts as one that never expires.
-            self._ledger.damage(
-                "undecodable-expiry",
-                (*bucket.path, b"expireat"),
-                f"ingest {shown(key)}: expireat: {error}; containerd collects nothing while this stands",
-            )
-            return UnixNano(2**63 - 1)
-
     def _snapshot(self, namespace: bytes, snapshotter: bytes, key: bytes, bucket: Bucket) -> None:
         record = self._ledger.record(bucket)
         self._found.snapshots.append(
@@ -266,7 +191,7 @@ class _Reader:
                 namespace,
                 key,
                 record.labels(),
-                tuple(self._digest(digest, bucket) for digest in record.keys(b"content")),
+                tuple(self._content.digest(digest, bucket) for digest in record.keys(b"content")),
                 record.keys(b"ingests"),
                 record.keys(b"images"),
                 tuple(snapshots),
@@ -309,11 +234,3 @@ class _Reader:
             for key, value in self._ledger.buckets(sandboxes):
                 self._sandbox(namespace, key, value, outside_v1=True)
         record.finish()
-
-    def _digest(self, raw: bytes, bucket: Bucket) -> Digest:
-        digest = self._usual.digest(raw)
-        if digest is None:
-            # Bytes that were a digest once may name data that looks unnamed now.
-            self._ledger.blind("invalid-digest", bucket.path, f"{shown(raw)} is not a digest", Severity.DAMAGE)
-            return Digest(raw)
-        return digest
