@@ -90,6 +90,15 @@ def test_an_unfit_place_is_refused(store, anchor, room, tmp_path, place):
     assert store.list() == before
 
 
+def test_what_lies_on_another_disk_is_refused(store, anchor, room):
+    """A snapshotter's folder can have one of its own: nothing there can be renamed, so nothing is begun."""
+    aims = [store.aim(path) for path in store.paths]
+    other = aims[-1]._replace(expect=aims[-1].expect._replace(device=aims[-1].expect.device + 1))
+    with pytest.raises(Refused, match=r"is not on the file system of io\.containerd\.snapshotter"):
+        open_quarantine(os.fsencode(room), anchor, "run", [*aims, other])
+    assert not any(room.iterdir())
+
+
 @pytest.mark.root
 @needs_root
 @pytest.mark.parametrize("kind", ["tmpfs", "bind"])

@@ -69,7 +69,7 @@ def execute(
         stack.callback(kept.close)
         apart = None
         if quarantine is not None:
-            apart = open_quarantine(quarantine, anchor, kept.run)
+            apart = open_quarantine(quarantine, anchor, kept.run, plan.removals)
             stack.callback(apart.close)
         journal = JournalWriter(kept.fd, kept.path, plan.root, plan_hash)
         stack.callback(journal.close)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from drydock.evidence.beneath import open_directory
@@ -62,8 +63,15 @@ class Quarantine(NamedTuple):
         return current
 
 
-def open_quarantine(directory: RawPath, anchor: Anchor, run: str) -> Quarantine:
+def open_quarantine(directory: RawPath, anchor: Anchor, run: str, removals: Iterable[Removal] = ()) -> Quarantine:
     """Make the folder ``run`` in ``directory``, which must be there, on the root's mount and outside of the root.
+
+    Args:
+        directory: what the user chose.
+        anchor: the root.
+        run: the run's own name.
+        removals: what will be moved; none may lie on another file system, as where a snapshotter's folder has a disk of
+            its own: it would be refused only when its records are gone.
 
     Raises:
         Refused: it is not such a directory, or others may rename what is in it.
@@ -79,6 +87,9 @@ def open_quarantine(directory: RawPath, anchor: Anchor, run: str) -> Quarantine:
             raise Refused(
                 f"quarantine {text} is not on the file system of {shown(anchor.path)}: nothing can be renamed into it"
             )
+        elsewhere = next((each.path for each in removals if each.expect.device != info.st_dev), None)
+        if elsewhere is not None:
+            raise Refused(f"quarantine {text} is not on the file system of {shown(elsewhere)}: it cannot be renamed")
         if info.st_mode & 0o022 and not info.st_mode & stat.S_ISVTX:
             raise Refused(f"quarantine {text} can be written by others: chmod go-w it")
         if _is_below(fd, anchor):
