@@ -89,8 +89,9 @@ class _Planner:
         """The records that nothing reaches once the leases have ended."""
         blind = blind_spots(self._store)
         refs = [holding.ref for holding in ended]
-        kept = {**docker_containers(self._store), **self._kept.refs}
         free = self._without(refs)
+        lost = {ref: reason for ref, reason in docker_containers(self._store).items() if ref not in free}
+        kept = {**lost, **self._kept.refs}
         after = free if not blind and not kept else self._without(refs, {**blind, **kept})
         self._named = after
         why = self._reasons(ended)
