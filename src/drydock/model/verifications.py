@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from drydock.model.data import BlobFile
 from drydock.model.findings import Finding, Severity
-from drydock.model.names import Digest, RawPath, Ref
+from drydock.model.names import Digest, Kind, RawPath, Ref
 
 
 class Completeness(enum.Enum):
@@ -39,6 +39,8 @@ class Platform:
     """Its blobs that no record of its namespace names."""
     damaged: tuple[Digest, ...] = ()
     """Its blobs that are recorded, and missing or corrupt."""
+    chains: tuple[bytes, ...] = ()
+    """The chain ids of its layers, from the base up; none where no config tells them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ class ImageState:
     adoptable: tuple[Digest, ...] = ()
     """Its blobs that no record of its namespace names and that are on disk, not known to be wrong: ``repair --adopt``
     gives them one, and then what they name."""
+
+    @property
+    def ref(self) -> Ref:
+        """Of its record."""
+        return Ref(Kind.IMAGE, self.namespace, self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from drydock.model.records import Snapshot
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.verdict.blindness import backend_blindness, repair_blindness
-from drydock.verdict.judge import Reach, is_damaged
+from drydock.verdict.judge import is_damaged
 
 RowName = tuple[bytes, bytes]
 """Snapshotter and name."""
@@ -202,13 +202,3 @@ def stale_children(store: Store) -> Iterator[tuple[Snapshot, bytes]]:
         for child in snapshot.children:
             if snapshot_ref(snapshot.namespace, snapshot.snapshotter, child) not in keys:
                 yield snapshot, child
-
-
-def is_pulled(reached: Reach, refs: Iterable[Ref]) -> bool:
-    """Whether some blob among ``refs`` says which registry it came from."""
-    for ref in refs:
-        record = reached.graph.records.get(ref)
-        labels = getattr(record, "labels", {}) if ref.kind is Kind.BLOB else {}
-        if any(label.startswith(b"containerd.io/distribution.source.") for label in labels):
-            return True
-    return False

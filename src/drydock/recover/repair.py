@@ -15,14 +15,15 @@ from dataclasses import replace
 from drydock.model.data import RowKind
 from drydock.model.findings import Finding, Severity
 from drydock.model.leases import LeaseClass
-from drydock.model.names import Kind, RawPath, Ref, split_snapshot_key
+from drydock.model.names import RawPath, Ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import FieldDrop, Plan, RecordDrop, Removal, RowDrop, Target, Withheld, Witness
 from drydock.model.policies import Policy
 from drydock.model.repairs import Adopted, Loss, Repair
 from drydock.model.text import shown
-from drydock.model.verifications import Completeness, ImageState
-from drydock.recover.breaks import Families, Family, RowName, is_pulled, stale_children
+from drydock.model.verifications import ImageState
+from drydock.recover.again import is_pulled_again, is_unpacked_again
+from drydock.recover.breaks import Families, Family, RowName, stale_children
 from drydock.recover.losses import is_called
 from drydock.verdict.blindness import edit_blindness
 from drydock.verdict.dependants import Dependants
@@ -75,7 +76,7 @@ class _Repairer:
         self._verdict = verdict
         self._store = verdict.store
         self._reached = reached
-        self._images = {Ref(Kind.IMAGE, image.namespace, image.name): image for image in images}
+        self._images = {image.ref: image for image in images}
         self._wrong = wrong
         self._adopted = adopted
         self._accept = accept
@@ -148,12 +149,13 @@ class _Repairer:
         unpack: list[str] = []
         for ref in images:
             name = self._dependants.label(ref)
-            if family.found is not None and family.found.kind is ObjectKind.SNAPSHOT and self._is_whole(ref):
+            graph, image = self._reached.graph, self._images[ref]
+            if is_unpacked_again(graph, image, family.refs):
                 unpack.append(name)
-            elif is_pulled(self._reached, map(visited, mark(self._reached.graph, [ref]))):
+            elif is_pulled_again(graph, image, family.refs):
                 again.append(name)
             elif family.found is None or family.found.reach is not State.UNREACHABLE:
-                losses.append(self._lose(ref, "image", "no record says which registry it came from"))
+                losses.append(self._lose(ref, "image", "not all of its records say which registry it came from"))
         for loss in losses:
             self._losses[loss.ref] = loss
         open_ = [loss for loss in losses if not loss.accepted]
@@ -190,12 +192,6 @@ class _Repairer:
             if not any(entry.id == row.id for entry in backend.entries):
                 continue
             yield self._lose(ref, "snapshot", "somebody writes to it, and it stands on what goes")
-
-    def _is_whole(self, ref: Ref) -> bool:
-        """Whether the engine can unpack an image again without a pull."""
-        image = self._images.get(ref)
-        states = [] if image is None else [platform.state for platform in image.platforms]
-        return Completeness.COMPLETE in states and Completeness.DAMAGED not in states
 
     def _record(self, ref: Ref, why: str, records: Mapping[Ref, str]) -> RecordDrop:
         parent = getattr(self._reached.graph.records[ref], "parent_ref", None)

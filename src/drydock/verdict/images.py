@@ -157,13 +157,13 @@ class Images:
             platform = config.platform
         # An engine that has no config cannot tell which snapshots are meant (core/images/image.go RootFS, v2.1).
         without = manifest.config is not None and manifest.config.digest in absent
-        chains = [] if without else [chain for chain, _, _ in self._layers(digest)]
+        chains = tuple(chain for chain, _, _ in self._layers(digest))
         unpacked = tuple(
             snapshotter
             for snapshotter in sorted({snapshotter for _, snapshotter, _ in self._snapshots})
-            if chains and all((namespace, snapshotter, chain) in self._snapshots for chain in chains)
+            if chains and not without and all((namespace, snapshotter, chain) in self._snapshots for chain in chains)
         )
-        return Platform(digest, platform, state, unpacked, tuple(absent), tuple(damaged))
+        return Platform(digest, platform, state, unpacked, tuple(absent), tuple(damaged), chains)
 
     def _layers(self, digest: Digest) -> Iterator[tuple[bytes, Digest, bool]]:
         """Chain id and blob of each layer, from the base up; nothing where the config does not tell.

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 EXPIRE = b"containerd.io/gc.expire"
 FLAT = b"containerd.io/gc.flat"
+SOURCE = b"containerd.io/distribution.source."
+"""Then a registry; the value is what there is of the blob in it (core/remotes/docker/handler.go, v2.1)."""
 _ROOT = b"containerd.io/gc.root"
 _REF = b"containerd.io/gc.ref."
 _BACK = b"containerd.io/gc.bref."

@@ -17,12 +17,10 @@ from drydock.model.pulls import Pull
 from drydock.model.records import Blob, Labels, Lease
 from drydock.verdict.graph import Flat, visited
 from drydock.verdict.judge import Reach
-from drydock.verdict.labels import FLAT
+from drydock.verdict.labels import FLAT, SOURCE
 from drydock.verdict.layers import EXTRACTING, Facts, Parts, split_download
 from drydock.verdict.leases import names_owner
 from drydock.verdict.reach import mark
-
-_SOURCE = b"containerd.io/distribution.source."
 
 
 def list_pull_blobs(verdict: Verdict, reached: Reach) -> list[BlobFile]:
@@ -135,9 +133,9 @@ def _origin(parts: Parts) -> tuple[bytes, ...]:
 
 def _sources(labels: Labels) -> set[bytes]:
     return {
-        key[len(_SOURCE) :] + b"/" + repository
+        key[len(SOURCE) :] + b"/" + repository
         for key, value in labels.items()
-        if key.startswith(_SOURCE)
+        if key.startswith(SOURCE)
         for repository in value.split(b",")
         if repository
     }

@@ -1,0 +1,59 @@
+"""Whether an image can be had again once records that it needs are dropped: from what is there, or from its registry.
+
+Source: containerd core/remotes/docker/handler.go AppendDistributionSourceLabel, which a pull calls for all that it
+fetches, index and manifest too (client/pull.go fetch, core/transfer/local/pull.go, v2.1; pull.go, v1.6), and dockerd
+for all that it pushed (moby daemon/containerd/image_push.go, v28.5). What was built on a pulled base has the base's
+layers with that label; its own manifest has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from drydock.model.names import Kind, Ref, split_snapshot_key
+from drydock.model.records import Blob
+from drydock.model.verifications import Completeness, ImageState
+from drydock.verdict.graph import Graph, Record, visited
+from drydock.verdict.labels import SOURCE
+from drydock.verdict.reach import mark
+
+
+def is_unpacked_again(graph: Graph, image: ImageState, refs: Iterable[Ref]) -> bool:
+    """Whether the engine makes the snapshots among ``refs`` anew from the layers that are there.
+
+    Args:
+        graph: of the records.
+        image: one that needs them.
+        refs: what goes; those of other namespaces do not count.
+    """
+    here = {ref for ref in refs if ref.kind is Kind.SNAPSHOT and ref.namespace == image.namespace}
+    keys = {split_snapshot_key(ref.key)[1] for ref in here}
+    meant = [platform for platform in image.platforms if not keys.isdisjoint(platform.chains)]
+    known = {chain for platform in meant for chain in platform.chains}
+    needed = here.intersection(map(visited, mark(graph, [image.ref])))
+    # A config that could not be read does not say which snapshots are its own, and its label still leads to them.
+    return (
+        bool(meant)
+        and all(platform.state is Completeness.COMPLETE for platform in meant)
+        and all(split_snapshot_key(ref.key)[1] in known for ref in needed)
+    )
+
+
+def is_pulled_again(graph: Graph, image: ImageState, refs: Iterable[Ref]) -> bool:
+    """Whether a registry has an image: its target, what goes of it, and what of it is damaged were pulled or pushed.
+
+    What has no record was dropped once it was unpacked, or never fetched: of that the target's word is enough.
+
+    Args:
+        graph: of the records.
+        image: one that needs some of ``refs``.
+        refs: what goes; those of other namespaces do not count.
+    """
+    goes = {Ref(Kind.BLOB, image.namespace, digest) for each in image.platforms for digest in each.damaged}
+    goes.update(ref for ref in refs if ref.kind is Kind.BLOB and ref.namespace == image.namespace)
+    needed = {Ref(Kind.BLOB, image.namespace, image.target), *goes}
+    return all(_has_source(graph.records.get(ref)) for ref in needed)
+
+
+def _has_source(record: Record | None) -> bool:
+    return isinstance(record, Blob) and any(label.startswith(SOURCE) for label in record.labels)

@@ -1,0 +1,122 @@
+"""Which images repair calls had again, from what is there or from a registry; all others are losses that it names."""
+
+import json
+
+import pytest
+from tests.engines.images import Blob, Image, layer
+from tests.support.adoptable import NAME, NOW, blob_path
+from tests.support.documents import run
+from tests.support.unpacked import OVERLAYFS, lay_out_unpacked
+
+BASE, OWN = layer({"base": b"b", "other": b"o"}), layer({"precious": b"made here, and nowhere else"})
+IMAGE = Image((BASE, OWN))
+OTHER = Image((layer({"else": b"e"}),))
+INDEX = Blob(
+    "application/vnd.oci.image.index.v1+json",
+    json.dumps({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [
+            OTHER.manifest.descriptor(platform={"os": "linux", "architecture": "amd64"}),
+            IMAGE.manifest.descriptor(platform={"os": "linux", "architecture": "arm64"}),
+        ],
+    }).encode(),
+)  # fmt: skip
+PULLED = (BASE,)
+"""Of an image that was built here on a base that was pulled."""
+
+
+def break_snapshot(root):
+    """A file of the base is gone, so that all snapshots on it have to go."""
+    (root / OVERLAYFS / "snapshots/1/fs/base").unlink()
+
+
+def lose_own(root):
+    """The upper layer's blob is gone; its record is there."""
+    blob_path(root, OWN).unlink()
+
+
+def lose_both(root):
+    """Both of it: what is unpacked is the only copy."""
+    break_snapshot(root)
+    lose_own(root)
+
+
+def corrupt_own(root):
+    """The upper layer's blob has other bytes."""
+    path = blob_path(root, OWN)
+    data = bytearray(path.read_bytes())
+    data[600] ^= 1
+    path.write_bytes(data)
+
+
+def repair(root, *options, status):
+    """Mend what is mended without asking."""
+    said = run(
+        "repair", "--data", "--unpacked", "--apply", "--yes", "--now", NOW, "--state", root.parent / "state",
+        *options, root, status=status,
+    )  # fmt: skip
+    return said, (root / OVERLAYFS / "snapshots/2/fs/precious").exists()
+
+
+@pytest.mark.parametrize("damage", [lose_own, lose_both, corrupt_own])
+def test_what_was_built_on_a_pulled_base_is_a_loss(damage, tmp_path):
+    """The base's label says nothing of what stands on it: the image is named, and nothing of it goes unasked."""
+    root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=PULLED)
+    damage(root)
+    said, is_there = repair(root, status=2)
+    assert f"image {NAME.decode()}" in said.partition("WOULD BE LOST")[2]
+    assert "again" not in said.partition("WOULD BE LOST")[2]
+    assert is_there
+    repair(root, "--accept-loss", NAME.decode(), status=0)
+    assert "No damage found" in run("verify", "--data", "--unpacked", "--now", NOW, "--state", tmp_path / "s", root)
+
+
+@pytest.mark.parametrize("damage", [lose_own, lose_both, corrupt_own])
+def test_what_was_pulled_is_pulled_again(damage, tmp_path):
+    """Where all of it says so it is called that, and mended."""
+    root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=IMAGE.blobs)
+    damage(root)
+    said, _ = repair(root, status=0)
+    assert NAME.decode() in said.partition("pull again afterwards:")[2]
+    assert "WOULD BE LOST" not in said
+
+
+@pytest.mark.parametrize("damage", [lose_own, lose_both, corrupt_own])
+def test_a_layer_that_no_registry_is_known_to_have_is_a_loss(damage, tmp_path):
+    """The manifest's label alone is not enough where the layer's own record says nothing."""
+    root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=(IMAGE.manifest, IMAGE.config, BASE))
+    damage(root)
+    said, is_there = repair(root, status=2)
+    assert f"image {NAME.decode()}" in said.partition("WOULD BE LOST")[2]
+    assert is_there
+
+
+@pytest.mark.parametrize(("pulled", "status"), [((IMAGE.manifest,), 0), (PULLED, 2)], ids=["pulled", "built"])
+def test_a_layer_that_was_dropped_once_unpacked(pulled, status, tmp_path):
+    """It has no record that could say anything: the manifest's decides."""
+    root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=pulled, unrecorded=(OWN,))
+    break_snapshot(root)
+    said, is_there = repair(root, status=status)
+    assert ("pull again afterwards:" in said) is (status == 0)
+    assert is_there is (status == 2)
+
+
+def test_snapshots_of_a_platform_that_is_whole(tmp_path):
+    """They are unpacked again, whatever another platform lacks, and whether or not anything was pulled."""
+    root = lay_out_unpacked(tmp_path / "root", IMAGE, named=INDEX, more=(OTHER,), unrecorded=OTHER.layers)
+    break_snapshot(root)
+    said, _ = repair(root, status=0)
+    assert NAME.decode() in said.partition("unpacked again by the engine")[2]
+
+
+@pytest.mark.parametrize("gone", [None, OWN, IMAGE.config, IMAGE.manifest], ids=["record", "layer", "config", "top"])
+def test_snapshots_of_a_platform_that_is_not_whole(gone, tmp_path):
+    """Another platform that is whole does not bring them back: the record of its layer, or a blob, is gone."""
+    unrecorded = (OWN,) if gone is None else ()
+    root = lay_out_unpacked(tmp_path / "root", IMAGE, named=INDEX, more=(OTHER,), unrecorded=unrecorded)
+    break_snapshot(root)
+    blob_path(root, gone or OWN).unlink()
+    said, is_there = repair(root, status=2)
+    assert f"image {NAME.decode()}" in said.partition("WOULD BE LOST")[2]
+    assert is_there
