@@ -33,6 +33,7 @@ def seeds() -> Iterator[bytes]:
             yield raw
             if members is _MEMBERS:
                 yield gzip.compress(raw, mtime=0)
+                yield tarfile.TarInfo.create_pax_global_header({"comment": "x", "path": "etc/passwd"}) + raw
                 frame = subprocess.run(["zstd", "-q", "-c"], input=raw, capture_output=True, check=True).stdout
                 yield frame
                 yield b"\x50\x2a\x4d\x18\x01\0\0\0x" + frame

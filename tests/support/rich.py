@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import struct
 import subprocess
 import tarfile
 from dataclasses import dataclass
@@ -15,6 +16,13 @@ from tests.engines.images import Blob, Image, busybox_layer, noise
 GZIP = "gzip"
 ZSTD = "zstd"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
+_OTHER = bytes.fromhex("0100000200200000000000000000000000000000")
+_ACLS = (
+    ((1, 7, 0), (4, 7, 0), (32, 7, 0)),
+    ((1, 6, 0), (2, 7, 1000), (4, 4, 0), (16, 7, 0), (32, 4, 0)),
+    ((1, 6, 0), (4, 7, 0), (16, 7, 0), (32, 4, 0)),
+)  # fmt: skip
+"""Of the owner, user 1000, the group, the mask and others: one that a mode says as well, and two that none says."""
 _CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
 
 
@@ -44,6 +52,35 @@ def compress(raw: bytes, form: str) -> bytes:
     if form == GZIP:
         return gzip.compress(raw, mtime=0)
     return subprocess.run(["zstd", "-q", "-c"], input=raw, capture_output=True, check=True).stdout
+
+
+def _odd(tar: tarfile.TarFile) -> None:
+    """What containerd ignores of a layer, and what comes to more than one entry."""
+    _entry(tar, "./", tarfile.DIRTYPE, mode=0o500, uid=1000, gid=1000)
+    assert tar.fileobj is not None
+    tar.fileobj.write(tarfile.TarInfo.create_pax_global_header({"uid": "1234", "SCHILY.xattr.user.all": "none"}))
+    for name in ("odd/one", "odd/able"):
+        _entry(tar, name, data=b"x", mode=0o4755, pax_headers={
+            "SCHILY.xattr.security.capability": _CAPABILITY.decode("utf-8", "surrogateescape"),
+            "SCHILY.xattr.user.note": "kept",
+        })  # fmt: skip
+        more = (
+            {} if name == "odd/one" else {"SCHILY.xattr.security.capability": _OTHER.decode("utf-8", "surrogateescape")}
+        )
+        _entry(tar, f"{name} too", tarfile.LNKTYPE, linkname=name, mode=0o640, uid=7, gid=8, pax_headers=more)
+    _entry(tar, "odd/link", tarfile.SYMTYPE, linkname="x", pax_headers={"SCHILY.xattr.user.note": "never set"})
+    _entry(tar, "odd/link too", tarfile.LNKTYPE, linkname="odd/link", uid=7, gid=8)
+    _entry(tar, "odd/pipe", tarfile.FIFOTYPE, pax_headers={"SCHILY.xattr.user.note": "never set"})
+    _entry(tar, "odd/folder", tarfile.DIRTYPE, mode=0o755, pax_headers={"SCHILY.xattr.user.note": "set"})
+    _entry(tar, "odd/folder", tarfile.DIRTYPE, mode=0o700, pax_headers={"SCHILY.xattr.user.other": "set"})
+    for number, value in enumerate(_ACLS):
+        acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in value)
+        records = {
+            "SCHILY.xattr.system.posix_acl_access": acl.decode("utf-8", "surrogateescape"),
+            "SCHILY.xattr.trusted.note": "never set",
+            "SCHILY.xattr.com.apple.provenance": "never set",
+        }
+        _entry(tar, f"odd/list {number}", data=b"x", mode=0o640, pax_headers=records)
 
 
 def _entry(tar: tarfile.TarFile, name: str, kind: bytes = tarfile.REGTYPE, data: bytes = b"", **fields: object) -> None:
@@ -83,6 +120,7 @@ def _layer(*, upper: bool) -> bytes:
             _entry(tar, "twice", data=b"first")
             _entry(tar, "twice", data=b"second time", mode=0o600)
             _entry(tar, "./dotted/./path", data=b"x")
+            _odd(tar)
         else:
             _entry(tar, "all/.wh.gone")
             _entry(tar, "all/.wh.folder")

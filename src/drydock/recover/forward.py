@@ -38,7 +38,7 @@ class Forward:
         """The next ``size`` bytes; fewer where the stream ends before."""
         parts: list[memoryview] = []
         left = size
-        while left > 0 and (self._ahead or self._fill()):
+        while left > 0 and not self.is_at_end():
             part = self._ahead[:left]
             self._ahead = self._ahead[len(part) :]
             parts.append(part)
@@ -59,13 +59,17 @@ class Forward:
             pass
         return self._at
 
+    def is_at_end(self) -> bool:
+        """Whether nothing follows."""
+        return not self._ahead and not self._fill()
+
     def _fill(self) -> bool:
         self._ahead = memoryview(self._source(_CHUNK))
         return bool(self._ahead)
 
 
 class Header(tarfile.TarInfo):
-    """Refuses headers that would take any amount of memory."""
+    """Refuses headers that would take any amount of memory, and takes nothing from one of the whole archive."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Header:
@@ -80,6 +84,12 @@ class Header(tarfile.TarInfo):
     def _frombuf(cls, *arguments: object, **options: object) -> Header:
         # Where there is this one (CPython since its fix of directories' names, 2026), fromtarfile goes past frombuf.
         return cls._checked(super()._frombuf(*arguments, **options))  # type: ignore[misc] # not in typeshed
+
+    def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        # Go gives one of the whole archive as an entry, and applies it to no other (archive/tar/reader.go next, 1.22).
+        if self.type == tarfile.XGLTYPE:
+            return self._proc_builtin(archive)  # type: ignore[attr-defined, no-any-return] # not in typeshed
+        return super()._proc_pax(archive)  # type: ignore[misc, no-any-return] # the same
 
     @staticmethod
     def _checked(header: tarfile.TarInfo) -> Header:

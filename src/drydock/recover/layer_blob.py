@@ -14,13 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Final, cast
 
+from drydock.recover.attributes import CAPABILITY, list_attributes
 from drydock.recover.decoder import Plain, Stopped, Unreadable
 from drydock.recover.forward import Forward, Header
 
 _WHITEOUT: Final = b".wh."
 _OPAQUE: Final = b".wh..wh..opq"
 _AUFS: Final = b".wh..wh."
-_XATTR: Final = "SCHILY.xattr."
 _MOST: Final = 2_000_000
 _MOST_BYTES: Final = 1 << 28
 """Of names, targets and attributes that are held, and of targets that are followed."""
@@ -84,6 +84,9 @@ def read_layer(raw: io.RawIOBase, *, content: bool, stop: Callable[[], bool]) ->
     try:
         plain = Plain(buffered, stop)
         stream = Forward(plain.read)
+        if stream.is_at_end():
+            # A layer of nothing (pkg/archive/compression/compression.go DecompressStream, v2.1).
+            return tree.top
         with _open(plain, stream) as tar:
             # What opening read already.
             member = tar.next()
@@ -132,13 +135,11 @@ class _Tree:
 
     def add(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         """Apply one entry, as containerd does."""
-        # Those of the whole archive too, which each entry has: tarfile holds any number of them.
         attributes = sum(len(key) + len(value) for key, value in member.pax_headers.items())
         self._hold(len(member.name) + len(member.linkname) + attributes)
         parts = _parts(member.name)
         if not parts:
-            if member.isdir():
-                self._describe(self.top, member)
+            # containerd ignores it: the top is not of the layer.
             return
         name = parts[-1]
         if name != _OPAQUE and any(part.startswith(_AUFS) for part in parts):
@@ -151,12 +152,24 @@ class _Tree:
             if removed in (b"", b".", b".."):
                 raise Unreadable("its layer has a whiteout that names nothing")
             parent.children[removed] = Entry(Type.WHITEOUT)
+        elif member.type == tarfile.XGLTYPE:
+            # Nothing is made of it, and what was there is removed as for any other entry.
+            parent.children.pop(name, None)
         elif member.islnk():
-            linked = self._find(_parts(member.linkname))
-            if linked is not None:
-                parent.children[name] = linked
+            self._link(parent, name, member)
         else:
             self._put(parent, name, tar, member)
+
+    def _link(self, parent: Entry, name: bytes, member: tarfile.TarInfo) -> None:
+        """A hard link: owner, mode and attributes of its header are set on the file, whose they then are."""
+        linked = self._find(_parts(member.linkname))
+        if linked is None:
+            parent.children.pop(name, None)
+            return
+        parent.children[name] = linked
+        if linked.type not in (Type.DIRECTORY, Type.WHITEOUT):
+            linked.xattrs.pop(CAPABILITY, None)
+            self._describe(linked, member)
 
     def _put(self, parent: Entry, name: bytes, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         kind = _type(member)
@@ -166,8 +179,10 @@ class _Tree:
         if kind is Type.DIRECTORY and before is not None and before.type is Type.DIRECTORY:
             self._describe(before, member)
             return
-        entry = Entry(kind)
+        entry = Entry(kind, device=(member.devmajor, member.devminor))
         self._describe(entry, member)
+        if kind is Type.SYMLINK:
+            entry.target = member.linkname.encode("utf-8", "surrogateescape")
         if kind is Type.FILE:
             entry.size = member.size
             if self._content:
@@ -190,13 +205,9 @@ class _Tree:
 
     def _describe(self, entry: Entry, member: tarfile.TarInfo) -> None:
         entry.mode, entry.uid, entry.gid = member.mode & 0o7777, member.uid, member.gid
-        entry.target = member.linkname.encode("utf-8", "surrogateescape") if member.issym() else b""
-        entry.device = (member.devmajor, member.devminor)
-        entry.xattrs = {
-            key[len(_XATTR) :]: value.encode("utf-8", "surrogateescape")
-            for key, value in member.pax_headers.items()
-            if key.startswith(_XATTR)
-        }
+        takes_user = entry.type in (Type.FILE, Type.DIRECTORY)
+        takes_acl = entry.type is not Type.SYMLINK
+        entry.xattrs |= list_attributes(member.pax_headers, takes_user=takes_user, takes_acl=takes_acl)
 
     def _parent(self, parts: list[bytes]) -> Entry:
         """The directory a path lies in, made where the layer has none; links of this layer are followed."""

@@ -25,6 +25,7 @@ from drydock.model.names import Digest, RawPath
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.verifications import Unpacked
+from drydock.recover.attributes import kept
 from drydock.recover.decoder import NoDecoder, Unreadable
 from drydock.recover.layer_blob import Entry, Type, read_layer
 from drydock.recover.layers import MAPPING
@@ -151,7 +152,6 @@ class _Comparison:
         parts = [*self.unpacked.path.split(b"/"), *([b"fs"] if backend.layout is LayoutKind.OVERLAY else [])]
         with folder(self.store.root.path, *parts) as top:
             pending = [(b"", tree)]
-            self._one(tree, b"/", os.fstat(top), b"", _xattrs(f"/proc/self/fd/{top}", follow=True))
             while pending:
                 path, entry = pending.pop()
                 if self.stop():
@@ -187,8 +187,8 @@ class _Comparison:
         try:
             there = set(names(descriptor))
             if entry.is_opaque and self._is_overlay and not self.unpacked.is_base:
-                xattrs = _xattrs(f"/proc/self/fd/{descriptor}", follow=True)
-                if SENTINEL not in there and not any(xattrs.get(name) == b"y" for name in _OPAQUE):
+                marks = _xattrs(f"/proc/self/fd/{descriptor}", follow=True) or {}
+                if SENTINEL not in there and not any(marks.get(name) == b"y" for name in _OPAQUE):
                     self._say(path, "not marked opaque")
             for name, child in entry.children.items():
                 full = path + b"/" + name if path else name
@@ -221,7 +221,9 @@ class _Comparison:
             return
         self._say(path, "is not there")
 
-    def _one(self, entry: Entry, path: bytes, info: os.stat_result, target: bytes, xattrs: dict[str, bytes]) -> bool:
+    def _one(
+        self, entry: Entry, path: bytes, info: os.stat_result, target: bytes, xattrs: dict[str, bytes] | None
+    ) -> bool:
         """Compare one path; False where it is not even of the right type."""
         if entry.type is Type.WHITEOUT:
             if not stat.S_ISCHR(info.st_mode) or info.st_rdev != 0:
@@ -235,7 +237,9 @@ class _Comparison:
             self._say(path, ", ".join(wrong))
         return True
 
-    def _differences(self, entry: Entry, info: os.stat_result, target: bytes, xattrs: dict[str, bytes]) -> list[str]:
+    def _differences(
+        self, entry: Entry, info: os.stat_result, target: bytes, xattrs: dict[str, bytes] | None
+    ) -> list[str]:
         wrong: list[str] = []
         if entry.type is Type.FILE and info.st_size != entry.size:
             self.emptied += info.st_size == 0
@@ -252,7 +256,12 @@ class _Comparison:
                 wrong.append("another device")
         elif entry.type is Type.FILE and self._inodes.setdefault(id(entry), info.st_ino) != info.st_ino:
             wrong.append("no hard link, and one in the layer")
-        lost = sorted(name for name, value in entry.xattrs.items() if xattrs.get(name) != value)
+        mode = entry.mode or 0
+        lost = sorted(
+            name
+            for name, value in entry.xattrs.items()
+            if xattrs is not None and xattrs.get(name) not in (value, kept(name, value, mode))
+        )
         if lost and self._owners:
             wrong.append(f"extended attribute {shown(os.fsencode(lost[0]))} differs")
         return wrong
@@ -276,10 +285,10 @@ class _Comparison:
             self.listed.append(f"{shown(path)}: {what}")
 
 
-def _xattrs(path: str | bytes, *, follow: bool) -> dict[str, bytes]:
+def _xattrs(path: str | bytes, *, follow: bool) -> dict[str, bytes] | None:
+    """None on a file system without them: containerd ignores that one takes none."""
     try:
         found = os.listxattr(path, follow_symlinks=follow)
         return {name: os.getxattr(path, name, follow_symlinks=follow) for name in found}
-    except OSError:
-        # A file system without them, or a name that went since.
-        return {}
+    except OSError as error:
+        return None if error.errno == errno.ENOTSUP else {}

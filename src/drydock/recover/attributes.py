@@ -1,0 +1,62 @@
+"""Extended attributes of a layer's entries: those that containerd sets, and what the kernel keeps of them.
+
+Sources: containerd pkg/archive/tar.go createTarFile, pkg/archive/tar_unix.go setxattr (v1.5 to v2.3); Linux
+fs/xattr.c xattr_permission, fs/posix_acl.c posix_acl_equiv_mode and __posix_acl_chmod_masq,
+include/uapi/linux/posix_acl_xattr.h (v6.12).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Final
+
+CAPABILITY: Final = "security.capability"
+"""Any change of a file's owner drops it (Linux fs/open.c chown_common, security/commoncap.c, v6.12)."""
+_RECORD: Final = "SCHILY.xattr."
+_ACCESS: Final = "system.posix_acl_access"
+_ACLS: Final = (_ACCESS, "system.posix_acl_default")
+_VERSION: Final = struct.pack("<I", 2)
+_ENTRY: Final = struct.Struct("<HHI")
+_OWNER, _USER, _GROUP_OF_OWNER, _GROUP, _MASK, _OTHERS = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+_NOBODY: Final = 0xFFFFFFFF
+
+
+def list_attributes(records: Mapping[str, str], *, takes_user: bool, takes_acl: bool) -> dict[str, bytes]:
+    """The attributes that containerd sets of those in an entry's pax records.
+
+    Of the others it ignores the refusal: those of ``trusted.``, for which it does not ask the kernel, and those of
+    no kind that Linux has, as what macOS adds.
+
+    Args:
+        records: of the entry alone.
+        takes_user: whether it is a file or a directory: nothing else has attributes of users.
+        takes_acl: whether it has a mode: a symbolic link has none.
+    """
+    found: dict[str, bytes] = {}
+    for key, value in records.items():
+        name = key.removeprefix(_RECORD)
+        if name == key:
+            continue
+        if name.startswith("security.") or (name.startswith("user.") and takes_user) or (name in _ACLS and takes_acl):
+            found[name] = value.encode("utf-8", "surrogateescape")
+    return found
+
+
+def kept(name: str, value: bytes, mode: int) -> bytes | None:
+    """What there is of an attribute that was set, once the mode was set too; None for nothing.
+
+    An access list that says no more than a mode can becomes the mode. Of others the mode exchanges some entries.
+    """
+    head, body = value[: len(_VERSION)], value[len(_VERSION) :]
+    if name != _ACCESS or head != _VERSION or len(body) % _ENTRY.size:
+        return value
+    entries = list(_ENTRY.iter_unpack(body))
+    tags = {tag for tag, _, _ in entries}
+    if tags <= {_OWNER, _GROUP_OF_OWNER, _OTHERS}:
+        return None
+    by_mode = {_OWNER: mode >> 6 & 7, (_MASK if _MASK in tags else _GROUP_OF_OWNER): mode >> 3 & 7, _OTHERS: mode & 7}
+    return head + b"".join(
+        _ENTRY.pack(tag, by_mode.get(tag, rights), number if tag in (_USER, _GROUP) else _NOBODY)
+        for tag, rights, number in entries
+    )
