@@ -176,6 +176,24 @@ def test_nothing_of_a_global_header_is_taken():
     assert (file.uid, file.size, file.xattrs) == (0, 1, {})
 
 
+def test_records_that_say_nothing():
+    """Of an empty one Go keeps what the header says; but an attribute may well be empty."""
+    plain = tarfile.TarInfo("f")
+    plain.size, plain.uid = 1, 7
+    empty = dict.fromkeys(("path", "linkpath", "size", "uid", "gid", "SCHILY.xattr.user.note"), "")
+    raw = tarfile.TarInfo.create_pax_global_header(empty)
+    raw = summed(raw[:156] + tarfile.XHDTYPE + raw[157:]) + plain.tobuf(tarfile.USTAR_FORMAT) + b"x".ljust(512, b"\0")
+    file = _read(raw).children[b"f"]
+    assert (file.size, file.uid, file.xattrs) == (1, 7, {"user.note": b""})
+
+
+def test_of_several_extended_headers_in_a_row_the_last_counts():
+    """As in Go: the one before says nothing of the entry."""
+    raw = _tar(("f", FILE, b"x", _attributes(user__a="1", user__b="2")))[:1024]
+    raw += _tar(("f", FILE, b"x", _attributes(user__b="3")))
+    assert _read(raw).children[b"f"].xattrs == {"user.b": b"3"}
+
+
 @pytest.mark.parametrize(
     "raw", [b"", gzip.compress(b"", mtime=0), bytes(512), bytes(1024)], ids=["empty", "gzip", "one block", "two blocks"]
 )

@@ -2,7 +2,7 @@
 
 Sources: containerd pkg/archive/tar.go createTarFile, pkg/archive/tar_unix.go setxattr (v1.5 to v2.3); Linux
 fs/xattr.c xattr_permission, fs/posix_acl.c posix_acl_equiv_mode and __posix_acl_chmod_masq,
-include/uapi/linux/posix_acl_xattr.h (v6.12).
+include/uapi/linux/posix_acl_xattr.h, security/commoncap.c cap_inode_getsecurity (v6.12).
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ CAPABILITY: Final = "security.capability"
 """Any change of a file's owner drops it (Linux fs/open.c chown_common, security/commoncap.c, v6.12)."""
 _RECORD: Final = "SCHILY.xattr."
 _ACCESS: Final = "system.posix_acl_access"
-_ACLS: Final = (_ACCESS, "system.posix_acl_default")
+_DEFAULT: Final = "system.posix_acl_default"
+_ACLS: Final = (_ACCESS, _DEFAULT)
 _VERSION: Final = struct.pack("<I", 2)
 _ENTRY: Final = struct.Struct("<HHI")
 _OWNER, _USER, _GROUP_OF_OWNER, _GROUP, _MASK, _OTHERS = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 _NOBODY: Final = 0xFFFFFFFF
+_CAPABILITY: Final = struct.Struct("<I16xI")
+"""Revision and flags, what is passed over here, and the root of a user namespace (uapi/linux/capability.h)."""
 
 
 def list_attributes(records: Mapping[str, str], *, takes_user: bool, takes_acl: bool) -> dict[str, bytes]:
@@ -44,19 +47,35 @@ def list_attributes(records: Mapping[str, str], *, takes_user: bool, takes_acl: 
 
 
 def kept(name: str, value: bytes, mode: int) -> bytes | None:
-    """What there is of an attribute that was set, once the mode was set too; None for nothing.
-
-    An access list that says no more than a mode can becomes the mode. Of others the mode exchanges some entries.
-    """
+    """What the kernel gives of an attribute that was set, once the mode was set too; None for nothing."""
+    if name == CAPABILITY:
+        return _kept_capability(value)
     head, body = value[: len(_VERSION)], value[len(_VERSION) :]
-    if name != _ACCESS or head != _VERSION or len(body) % _ENTRY.size:
+    if name not in _ACLS or head != _VERSION or len(body) % _ENTRY.size:
         return value
-    entries = list(_ENTRY.iter_unpack(body))
+    return _kept_list(list(_ENTRY.iter_unpack(body)), None if name == _DEFAULT else mode)
+
+
+def _kept_list(entries: list[tuple[int, int, int]], mode: int | None) -> bytes | None:
+    """An access list that says no more than a mode can becomes the mode; of others the mode exchanges some entries."""
     tags = {tag for tag, _, _ in entries}
-    if tags <= {_OWNER, _GROUP_OF_OWNER, _OTHERS}:
+    if not tags or (mode is not None and tags <= {_OWNER, _GROUP_OF_OWNER, _OTHERS}):
         return None
-    by_mode = {_OWNER: mode >> 6 & 7, (_MASK if _MASK in tags else _GROUP_OF_OWNER): mode >> 3 & 7, _OTHERS: mode & 7}
-    return head + b"".join(
+    by_mode: dict[int, int] = {}
+    if mode is not None:
+        group = _MASK if _MASK in tags else _GROUP_OF_OWNER
+        by_mode = {_OWNER: mode >> 6 & 7, group: mode >> 3 & 7, _OTHERS: mode & 7}
+    return _VERSION + b"".join(
         _ENTRY.pack(tag, by_mode.get(tag, rights), number if tag in (_USER, _GROUP) else _NOBODY)
         for tag, rights, number in entries
     )
+
+
+def _kept_capability(value: bytes) -> bytes:
+    """Of the user namespace whose root is root, it comes back as of none."""
+    if len(value) != _CAPABILITY.size:
+        return value
+    magic, root = _CAPABILITY.unpack(value)
+    if magic >> 24 != 3 or root:
+        return value
+    return struct.pack("<I", 2 << 24 | magic & 0xFFFFFF) + value[4:-4]

@@ -91,6 +91,14 @@ class Header(tarfile.TarInfo):
             return self._proc_builtin(archive)  # type: ignore[attr-defined, no-any-return] # not in typeshed
         return super()._proc_pax(archive)  # type: ignore[misc, no-any-return] # the same
 
+    def _apply_pax_info(self, records: dict[str, str], encoding: str, errors: str) -> None:
+        # Of several in a row Go takes the last, which comes first here, and nothing of an empty one (next, mergePAX).
+        if self.pax_headers:
+            return
+        said = {keyword: value for keyword, value in records.items() if value}
+        super()._apply_pax_info(said, encoding, errors)  # type: ignore[misc] # the same
+        self.pax_headers = records
+
     @staticmethod
     def _checked(header: tarfile.TarInfo) -> Header:
         if header.type in _SPECIAL and header.size > _LONGEST_HEADER:
