@@ -8,12 +8,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from drydock.evidence.digests import hash_blobs
 from drydock.evidence.manifests import read_documents
 from drydock.evidence.roots import discover
 from drydock.evidence.store import Held, Progress, hold_store, read_store
 from drydock.evidence.witness import witnesses
+from drydock.model.data import BlobFile
 from drydock.model.findings import Finding
-from drydock.model.names import Kind, RawPath, Ref, UnixNano
+from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
 from drydock.model.objects import Verdict
 from drydock.model.repairs import Adopted, Repair
 from drydock.model.roots import Root
@@ -24,6 +26,7 @@ from drydock.reclaim.guard import check_clock
 from drydock.reclaim.state import places_with
 from drydock.recover.adopt import adopt as adopt_blobs
 from drydock.recover.adopt import made_whole
+from drydock.recover.again import list_sources
 from drydock.recover.breaks import disagreements, wrong_orphans
 from drydock.recover.losses import refuse_unknown
 from drydock.recover.memory import open_memory
@@ -109,7 +112,9 @@ def repair(
     with ExitStack() as stack:
         looked: list[_Looked] = []
         for root in discover(where):
-            look = _looked(root, wanted, clock, now=now, state=state, progress=progress, exclusive=apply, adopts=adopt)
+            look = _looked(
+                root, wanted, clock, now=now, state=state, progress=progress, exclusive=apply, mends=True, adopts=adopt
+            )
             looked.append(hold_unused(stack, root, look) if apply else stack.enter_context(look))
         repairs = [each.repair(accept) for each in looked]
         refuse_unknown(repairs, accept)
@@ -148,6 +153,7 @@ def _looked(
     state: RawPath | None,
     progress: Progress | None,
     exclusive: bool,
+    mends: bool = False,
     adopts: bool = False,
 ) -> Iterator[_Looked]:
     with hold_store(root, exclusive=exclusive) as held:
@@ -169,6 +175,10 @@ def _looked(
             layers = images.unpacked()
             found, unpacked = read_unpacked(store, layers, wanted=wanted, memory=memory, clock=clock, progress=progress)
             unpacked.skipped += images.committed() - len(layers)
+            right: set[Digest] = set()
+            if mends and (sources := list_sources(verdict, images.states(), found.snapshots)):
+                right = _read(store, sources, progress)
+                verdict, reached, images = _judged(store, at)
             if (wanted.data or wanted.unpacked) and not data.left and not unpacked.left:
                 memory.finish()
         finally:
@@ -192,10 +202,26 @@ def _looked(
                 states,
                 wrong=found.snapshots,
                 adopted=adopted,
+                right=right,
                 accept=accept,
                 witnesses=witnesses(held),
             ),
         )
+
+
+def _read(store: Store, blobs: list[BlobFile], progress: Progress | None) -> set[Digest]:
+    """The blobs whose bytes are right; those with other bytes go to ``store.wrong``."""
+    right: set[Digest] = set()
+
+    def told(blob: BlobFile, fits: bool) -> None:
+        if fits:
+            right.add(blob.digest)
+
+    step = None if progress is None else partial(progress, "bytes hashed")
+    wrong, unread = hash_blobs(store.root.path, blobs, step, told=told)
+    store.wrong |= wrong
+    store.content.findings += [each for each in unread if each not in store.content.findings]
+    return right
 
 
 def _made(at: UnixNano, newest: UnixNano | None) -> UnixNano:

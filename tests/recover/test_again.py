@@ -1,12 +1,17 @@
 """Which images repair calls had again, from what is there or from a registry; all others are losses that it names."""
 
+import errno
 import json
+import os
+import shutil
 
 import pytest
 from tests.engines.images import Blob, Image, layer
 from tests.support.adoptable import NAME, NOW, blob_path
 from tests.support.documents import run
 from tests.support.unpacked import OVERLAYFS, lay_out_unpacked
+
+from drydock.evidence import digests
 
 BASE, OWN = layer({"base": b"b", "other": b"o"}), layer({"precious": b"made here, and nowhere else"})
 IMAGE = Image((BASE, OWN))
@@ -108,6 +113,42 @@ def test_snapshots_of_a_platform_that_is_whole(tmp_path):
     break_snapshot(root)
     said, _ = repair(root, status=0)
     assert NAME.decode() in said.partition("unpacked again by the engine")[2]
+
+
+@pytest.mark.parametrize("options", [(), ("--unpacked",)])
+@pytest.mark.parametrize(("pulled", "status"), [(IMAGE.blobs, 0), (PULLED, 2)], ids=["pulled", "built"])
+def test_layers_are_read_before_what_they_were_unpacked_to_goes(options, pulled, status, tmp_path):
+    """A layer of the right size whose bytes are wrong is not called a source, whether or not bytes were asked for."""
+    root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=pulled)
+    corrupt_own(root)
+    if options:
+        break_snapshot(root)
+    else:
+        shutil.rmtree(root / OVERLAYFS / "snapshots/1")
+    state = ("--now", NOW, "--state", tmp_path / "state")
+    said = run("repair", *options, "--apply", "--yes", *state, root, status=status)
+    assert "unpacked again" not in said
+    assert ("pull again afterwards:" in said, "WOULD BE LOST" in said) == (status == 0, status == 2)
+    assert (root / OVERLAYFS / "snapshots/2/fs/precious").exists() is (status == 2)
+    assert blob_path(root, OWN).exists() is (status == 2)
+
+
+def test_a_layer_that_cannot_be_read_is_no_source(tmp_path, monkeypatch):
+    """Of the disk's error nothing follows but that the image's snapshots are kept, and that is said."""
+    fits = digests._fits
+
+    def fail(root, blob, *more):
+        if blob.digest == OWN.digest.encode():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return fits(root, blob, *more)
+
+    monkeypatch.setattr(digests, "_fits", fail)
+    root = lay_out_unpacked(tmp_path / "root", IMAGE)
+    break_snapshot(root)
+    said, is_there = repair(root, status=2)
+    assert said.count("unreadable-blob") == 1
+    assert "WOULD BE LOST" in said
+    assert is_there
 
 
 @pytest.mark.parametrize("gone", [None, OWN, IMAGE.config, IMAGE.manifest], ids=["record", "layer", "config", "top"])

@@ -41,6 +41,8 @@ class Platform:
     """Its blobs that are recorded, and missing or corrupt."""
     chains: tuple[bytes, ...] = ()
     """The chain ids of its layers, from the base up; none where no config tells them."""
+    needed: tuple[Digest, ...] = ()
+    """Its config and layers, as far as its manifest tells them."""
 
 
 @dataclass(frozen=True, slots=True)

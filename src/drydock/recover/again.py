@@ -8,23 +8,47 @@ layers with that label; its own manifest has none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 
-from drydock.model.names import Kind, Ref, split_snapshot_key
+from drydock.model.data import BlobFile
+from drydock.model.findings import Finding
+from drydock.model.names import Digest, Kind, Ref, split_snapshot_key
+from drydock.model.objects import Verdict
 from drydock.model.records import Blob
 from drydock.model.verifications import Completeness, ImageState
+from drydock.recover.breaks import Families, RowName
 from drydock.verdict.graph import Graph, Record, visited
 from drydock.verdict.labels import SOURCE
 from drydock.verdict.reach import mark
 
 
-def is_unpacked_again(graph: Graph, image: ImageState, refs: Iterable[Ref]) -> bool:
+def list_sources(verdict: Verdict, images: Iterable[ImageState], wrong: Mapping[RowName, Finding]) -> list[BlobFile]:
+    """The blobs that snapshots which go would be unpacked from again; their bytes are to be read before these go.
+
+    Args:
+        verdict: of one root.
+        images: how whole they are.
+        wrong: snapshots that are not as their layers.
+    """
+    go = {ref for family in Families(verdict, wrong) for ref in family.refs if ref.kind is Kind.SNAPSHOT}
+    keys = {(ref.namespace, split_snapshot_key(ref.key)[1]) for ref in go}
+    digests: dict[Digest, None] = {}
+    for image in images:
+        for platform in image.platforms:
+            if any((image.namespace, chain) in keys for chain in platform.chains):
+                digests.update(dict.fromkeys((platform.manifest, *platform.needed)))
+    files = verdict.store.content.blobs
+    return [files[digest] for digest in digests if digest in files]
+
+
+def is_unpacked_again(graph: Graph, image: ImageState, refs: Iterable[Ref], right: Container[Digest]) -> bool:
     """Whether the engine makes the snapshots among ``refs`` anew from the layers that are there.
 
     Args:
         graph: of the records.
         image: one that needs them.
         refs: what goes; those of other namespaces do not count.
+        right: of :func:`list_sources` those whose bytes were read, and are right.
     """
     here = {ref for ref in refs if ref.kind is Kind.SNAPSHOT and ref.namespace == image.namespace}
     keys = {split_snapshot_key(ref.key)[1] for ref in here}
@@ -35,6 +59,7 @@ def is_unpacked_again(graph: Graph, image: ImageState, refs: Iterable[Ref]) -> b
     return (
         bool(meant)
         and all(platform.state is Completeness.COMPLETE for platform in meant)
+        and all(digest in right for platform in meant for digest in (platform.manifest, *platform.needed))
         and all(split_snapshot_key(ref.key)[1] in known for ref in needed)
     )
 

@@ -9,13 +9,13 @@ next pull, and a reference to a record that is not there is nothing to the colle
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from drydock.model.data import RowKind
 from drydock.model.findings import Finding, Severity
 from drydock.model.leases import LeaseClass
-from drydock.model.names import RawPath, Ref, split_snapshot_key
+from drydock.model.names import Digest, RawPath, Ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import FieldDrop, Plan, RecordDrop, Removal, RowDrop, Target, Withheld, Witness
 from drydock.model.policies import Policy
@@ -45,6 +45,7 @@ def make_repair(
     *,
     wrong: Mapping[RowName, Finding],
     adopted: Adopted,
+    right: Container[Digest],
     accept: tuple[bytes, ...],
     witnesses: Iterable[Witness],
 ) -> Repair:
@@ -56,10 +57,12 @@ def make_repair(
         images: how whole they are.
         wrong: snapshots that are not as their layers.
         adopted: blobs that get their records back; ``verdict`` and ``reached`` are of a store that has these.
+        right: of the blobs that snapshots would be unpacked from again those whose bytes were read, and are right.
         accept: names of images, containers and snapshots that may be lost.
         witnesses: the databases as they are.
     """
-    return _Repairer(verdict, reached, images, wrong, adopted=adopted, accept=accept).repair(tuple(witnesses))
+    made = _Repairer(verdict, reached, images, wrong, adopted=adopted, right=right, accept=accept)
+    return made.repair(tuple(witnesses))
 
 
 class _Repairer:
@@ -71,6 +74,7 @@ class _Repairer:
         wrong: Mapping[RowName, Finding],
         *,
         adopted: Adopted,
+        right: Container[Digest],
         accept: tuple[bytes, ...],
     ) -> None:
         self._verdict = verdict
@@ -79,6 +83,7 @@ class _Repairer:
         self._images = {image.ref: image for image in images}
         self._wrong = wrong
         self._adopted = adopted
+        self._right = right
         self._accept = accept
         self._dependants = Dependants(verdict, reached)
         self._losses: dict[Ref, Loss] = {}
@@ -150,7 +155,7 @@ class _Repairer:
         for ref in images:
             name = self._dependants.label(ref)
             graph, image = self._reached.graph, self._images[ref]
-            if is_unpacked_again(graph, image, family.refs):
+            if is_unpacked_again(graph, image, family.refs, self._right):
                 unpack.append(name)
             elif is_pulled_again(graph, image, family.refs):
                 again.append(name)

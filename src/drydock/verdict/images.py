@@ -163,7 +163,7 @@ class Images:
             for snapshotter in sorted({snapshotter for _, snapshotter, _ in self._snapshots})
             if chains and not without and all((namespace, snapshotter, chain) in self._snapshots for chain in chains)
         )
-        return Platform(digest, platform, state, unpacked, tuple(absent), tuple(damaged), chains)
+        return Platform(digest, platform, state, unpacked, tuple(absent), tuple(damaged), chains, tuple(needed))
 
     def _layers(self, digest: Digest) -> Iterator[tuple[bytes, Digest, bool]]:
         """Chain id and blob of each layer, from the base up; nothing where the config does not tell.
