@@ -64,7 +64,8 @@ def repair(
     each is hashed first, and the images that are whole by that are named. Nothing has to be pulled for these.
 
     What drydock verify --data or --unpacked found wrong is read once more, and mended too; with those options all is
-    read now. With --format json one document says what is planned, and with --apply --yes what became of it.
+    read now. What the engine is to unpack again is read in any case. With --format json one document says what is
+    planned, and with --apply --yes what became of it.
 
     Exit status: 0 nothing to mend, 2 damage, 8 records could not be read; with --apply 0 when all that was
     planned was done and no damage is left, 4 when something was not.
