@@ -271,7 +271,7 @@ class _Repairer:
         places = {(*field.bucket, field.key) for field in plan.fields}
         gone = {removal.path for removal in plan.removals}
         about = {shown(found.id) for found in self._verdict.objects if id(found) in mended}
-        for finding in [*self._verdict.findings, *self._wrong.values()]:
+        for finding in dict.fromkeys([*self._verdict.findings, *self._wrong.values()]):
             if finding.severity is not Severity.DAMAGE:
                 continue
             by_field = finding.code in _TIMES and finding.place.bucket in places
