@@ -123,7 +123,6 @@ def _pair():
         # An id is not what was written; what was written to ``parents`` is lost, or of another; a row is lost.
         ((b"snapshots", b"moby/2/top", b"id"), uvarint(3), "parents-disagree"),
         ((b"snapshots", b"moby/1/base", b"id"), uvarint(9), "parents-disagree"),
-        ((b"snapshots", b"moby/2/top", b"parent"), None, "parents-disagree"),
         ((b"parents", b"\x01\0\x02"), None, "parents-disagree"),
         ((b"parents", b"\x01\0\x02"), b"moby/2/tap", "lost-row"),
         ((b"snapshots", b"moby/2/top"), None, "lost-row"),
@@ -143,7 +142,7 @@ def test_rows_and_parents_that_differ_are_damage(read, path, value, code):
     found = read(tree)
     assert not found.complete
     assert found.findings[0].code == code
-    assert found.findings[0].place.bucket == (b"v1", b"parents")
+    assert found.findings[0].place.bucket[:2] == (b"v1", b"parents")
 
 
 _FIELDS = st.sampled_from([b"id", b"kind", b"parent", b"size", b"inodes", b"labels", b"createdat"])

@@ -21,6 +21,8 @@ class Rows:
     """The rows of one metadata.db."""
 
     rows: dict[bytes, Row] = field(default_factory=dict)
+    links: dict[bytes, bytes] = field(default_factory=dict)
+    """What ``parents`` says: by the ids of parent and child, as they are written there, the child's name."""
     sequence: int | None = None
     newest: UnixNano | None = None
     findings: list[Finding] = field(default_factory=list)
@@ -36,7 +38,6 @@ def read_rows(database: Database, path: RawPath) -> Rows:
     """
     ledger, found = Ledger(path), Rows()
     ids: dict[int, bytes] = {}
-    links: dict[bytes, bytes] = {}
     for key, value in ledger.entries(database.root):
         if key != b"v1" or isinstance(value, bytes):
             ledger.blind("unknown-bucket", (key,), f"{shown(key)}: not of a snapshotter's metadata.db")
@@ -47,7 +48,7 @@ def read_rows(database: Database, path: RawPath) -> Rows:
                 for name, entry in ledger.buckets(bucket):
                     _row(ledger, found, ids, name, entry)
             elif part == b"parents":
-                links = {name: child for name, child in ledger.entries(bucket) if isinstance(child, bytes)}
+                found.links = {name: child for name, child in ledger.entries(bucket) if isinstance(child, bytes)}
             else:
                 ledger.blind("unknown-bucket", bucket.path, f"v1/{shown(part)}: not known to this version")
     for row in found.rows.values():
@@ -59,33 +60,33 @@ def read_rows(database: Database, path: RawPath) -> Rows:
                 f"{shown(row.name)}: its parent has no row",
                 Severity.DAMAGE,
             )
-    _compare(ledger, found, links)
+    _compare(ledger, found)
     found.findings, found.complete, found.newest = ledger.findings, ledger.complete, ledger.newest
     return found
 
 
-def _compare(ledger: Ledger, found: Rows, links: dict[bytes, bytes]) -> None:
-    """Compare the rows with ``parents``, which says of each that has a parent once more whose it is.
+def _compare(ledger: Ledger, found: Rows) -> None:
+    """Compare the rows with ``parents``, which says of each that has a parent once more which id it has.
 
     Each change of a row changes both in one transaction (bolt.go createSnapshot, CommitActive, Remove): where they
     differ, an id, a name or a row is not what was written, and a directory that no row has may be a snapshot's.
     """
     where = (b"v1", b"parents")
-    rows = found.rows
-    orphans = {row.name for row in rows.values() if row.parent and row.parent not in rows}
-    expected = {
-        encode_uvarint(rows[row.parent].id) + b"\0" + encode_uvarint(row.id): row.name
-        for row in rows.values()
-        if row.parent in rows
-    }
-    for key, name in links.items() - expected.items():
-        if name not in rows:
-            ledger.blind("lost-row", where, f"{shown(name)}: has a parent, and no row", Severity.DAMAGE)
-        elif name not in orphans:
-            message = f"{shown(name)}: its row has another id or parent than {shown(key)} says"
-            ledger.blind("parents-disagree", where, message, Severity.DAMAGE)
-    for name in {*expected.values()} - {*links.values()}:
-        ledger.blind("parents-disagree", where, f"{shown(name)}: not among its parent's", Severity.DAMAGE)
+    rows, ids = found.rows, {encode_uvarint(row.id) for row in found.rows.values()}
+    for key, name in found.links.items():
+        row = rows.get(name)
+        if row is None:
+            ledger.blind("lost-row", (*where, key), f"{shown(name)}: has a parent, and no row", Severity.DAMAGE)
+            continue
+        parent, _, child = key.partition(b"\0")
+        known = row.parent not in rows or parent in ids
+        if child != encode_uvarint(row.id) or not known:
+            message = f"{shown(name)}: it or its parent has another id than its entry in parents"
+            ledger.blind("parents-disagree", (*where, key), message, Severity.DAMAGE)
+    linked = set(found.links.values())
+    for row in rows.values():
+        if row.parent in rows and row.name not in linked:
+            ledger.blind("parents-disagree", where, f"{shown(row.name)}: has no entry in parents", Severity.DAMAGE)
 
 
 def _row(ledger: Ledger, found: Rows, ids: dict[int, bytes], name: bytes, bucket: Bucket) -> None:

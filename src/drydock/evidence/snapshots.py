@@ -67,7 +67,8 @@ def read_backend(
     backend = Backend(snapshotter, RawPath(PREFIX + snapshotter), layout(snapshotter))
     if database is not None:
         found = read_rows(database, RawPath(os.path.join(root, backend.path, DATABASE)))
-        backend.rows, backend.sequence, backend.newest = found.rows, found.sequence, found.newest
+        backend.rows, backend.links = found.rows, found.links
+        backend.sequence, backend.newest = found.sequence, found.newest
         backend.findings, backend.complete = found.findings, found.complete
     there = False
     try:

@@ -160,6 +160,8 @@ class Backend:
     """Relative to the containerd root."""
     layout: LayoutKind
     rows: dict[bytes, Row] = field(default_factory=dict)
+    links: dict[bytes, bytes] = field(default_factory=dict)
+    """What ``v1/parents`` says: by the ids of parent and child, as they are written there, the child's name."""
     sequence: int | None = None
     """The id allocator; None where metadata.db has no ``v1/snapshots`` yet."""
     entries: list[SnapshotEntry] = field(default_factory=list)

@@ -202,3 +202,22 @@ def stale_children(store: Store) -> Iterator[tuple[Snapshot, bytes]]:
         for child in snapshot.children:
             if snapshot_ref(snapshot.namespace, snapshot.snapshotter, child) not in keys:
                 yield snapshot, child
+
+
+def stale_links(store: Store, gone: Container[RowName], dropped: Container[Ref]) -> Iterator[tuple[bytes, bytes]]:
+    """(snapshotter, key in ``parents``) of rows that were lost, or go without their parent's row being there.
+
+    Args:
+        store: the root.
+        gone: rows that a repair drops.
+        dropped: records that it drops; what stays and has no row may be found in its row yet.
+    """
+    wanted = {(each.snapshotter, each.name) for each in store.metadata.snapshots if each.ref not in dropped}
+    for snapshotter, backend in store.backends.items():
+        if repair_blindness(store, snapshotter):
+            continue
+        for key, name in backend.links.items():
+            row = backend.rows.get(name)
+            lost = row is None and (snapshotter, name) not in wanted
+            if lost or (row is not None and (snapshotter, name) in gone and row.parent not in backend.rows):
+                yield snapshotter, key

@@ -23,7 +23,7 @@ from drydock.model.repairs import Adopted, Loss, Repair
 from drydock.model.text import shown
 from drydock.model.verifications import ImageState
 from drydock.recover.again import is_pulled_again, is_unpacked_again
-from drydock.recover.breaks import Families, Family, RowName, stale_children
+from drydock.recover.breaks import Families, Family, RowName, stale_children, stale_links
 from drydock.recover.losses import is_called
 from drydock.verdict.blindness import edit_blindness
 from drydock.verdict.dependants import Dependants
@@ -36,6 +36,9 @@ _TIMES = {
     "undecodable-time": "a time that cannot be decoded: the engine fails to list what has it",
     "undecodable-expiry": "an expiry that cannot be decoded: the engine collects nothing while it stands",
 }
+_FIELDS = frozenset((*_TIMES, "lost-row"))
+"""Findings that one field is about, which goes."""
+_LOST = "an entry of a row that was lost: nothing of the snapshotter is removed while it stands"
 
 
 def make_repair(
@@ -113,7 +116,7 @@ class _Repairer:
             if family.found is not None:
                 mended.add(id(family.found))
         removals = [*self._junk(), *self._removals(records, rows)]
-        fields = tuple(() if self._blind else self._fields(records))
+        fields = tuple(() if self._blind else self._fields(records, rows))
         plan = Plan(
             self._store.root.path,
             self._verdict.now,
@@ -129,7 +132,7 @@ class _Repairer:
         )
         left = tuple(self._left(plan, mended))
         mends = bool(records or rows or removals or plan.adoptions) or any(
-            each.why in _TIMES.values() for each in fields
+            each.why in (*_TIMES.values(), _LOST) for each in fields
         )
         return Repair(
             plan,
@@ -253,7 +256,7 @@ class _Repairer:
                     Withheld("blob", shown(junk.path), junk.allocated, "no regular file; look at it, and move it away")
                 )
 
-    def _fields(self, records: Mapping[Ref, str]) -> Iterator[FieldDrop]:
+    def _fields(self, records: Mapping[Ref, str], rows: Mapping[RowName, str]) -> Iterator[FieldDrop]:
         paths = {backend.path + b"/metadata.db": name for name, backend in self._store.backends.items()}
         root = self._store.root.path
         for finding in self._store.all_findings():
@@ -266,6 +269,8 @@ class _Repairer:
             if snapshot.ref not in records:
                 bucket_ = (b"v1", snapshot.namespace, b"snapshots", snapshot.snapshotter, snapshot.key, b"children")
                 yield FieldDrop(None, bucket_, child, "a child that is gone: the engine refuses to remove its parent")
+        for name, key in stale_links(self._store, rows, records):
+            yield FieldDrop(name, (b"v1", b"parents"), key, _LOST)
 
     def _left(self, plan: Plan, mended: set[int]) -> Iterator[Finding]:
         places = {(*field.bucket, field.key) for field in plan.fields}
@@ -274,7 +279,7 @@ class _Repairer:
         for finding in dict.fromkeys([*self._verdict.findings, *self._wrong.values()]):
             if finding.severity is not Severity.DAMAGE:
                 continue
-            by_field = finding.code in _TIMES and finding.place.bucket in places
+            by_field = finding.code in _FIELDS and finding.place.bucket in places
             by_row = finding.code == "row-without-parent" and finding.place.bucket[-1] in {
                 row.name for row in plan.rows
             }
