@@ -8,6 +8,7 @@ from drydock.cli.options import state_options
 from drydock.cli.progress import show_progress
 from drydock.cli.runs import print_runs
 from drydock.model.names import RawPath
+from drydock.streams import keep_going
 
 
 @click.command()
@@ -22,6 +23,7 @@ def apply(ctx: click.Context, *, plan: str, quarantine: RawPath | None, state: R
     """
     from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
 
+    keep_going()
     with show_progress() as progress:
         runs = removal.apply(removal.read_plans(plan), state=state, quarantine=quarantine, progress=progress)
     if not runs:

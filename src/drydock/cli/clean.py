@@ -14,6 +14,7 @@ from drydock.cli.runs import confirm, print_runs
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.scans import Scan
+from drydock.streams import keep_going
 
 
 @click.command()
@@ -70,6 +71,8 @@ def clean(
             code |= found.exit_code()
         ctx.exit(code)
 
+    if yes:
+        keep_going()
     code = 0
 
     def agree(scans: list[Scan]) -> bool:

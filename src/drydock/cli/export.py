@@ -13,6 +13,7 @@ from drydock.cli.progress import show_progress
 from drydock.model.exports import Exported
 from drydock.model.names import RawPath
 from drydock.model.text import shown, unshown
+from drydock.streams import stop_when_lost
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -26,7 +27,10 @@ def export() -> None:
 
 
 def _file(ctx: click.Context, parameter: click.Parameter, value: str) -> RawPath | None:
-    return None if value == "-" else absolute_path(ctx, parameter, value)
+    if value != "-":
+        return absolute_path(ctx, parameter, value)
+    stop_when_lost()
+    return None
 
 
 def _output_option(function: _F) -> _F:

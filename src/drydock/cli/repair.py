@@ -16,6 +16,7 @@ from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.repairs import Repair
 from drydock.model.text import unshown
+from drydock.streams import keep_going
 
 
 @click.command(cls=Looking)
@@ -82,6 +83,8 @@ def repair(
         if not yes:
             raise Usage("--apply asks first, and what it asks about would go elsewhere: --yes answers")
         check_output(output)
+    if yes:
+        keep_going()
     planned: list[Repair] = []
     code = 0
 

@@ -10,6 +10,7 @@ import click
 
 from drydock.model.errors import ActionFailed, Usage
 from drydock.model.runs import Run
+from drydock.streams import is_lost, keep_going
 
 
 def confirm(*, yes: bool) -> bool:
@@ -17,12 +18,18 @@ def confirm(*, yes: bool) -> bool:
 
     Raises:
         Usage: there is nobody to ask.
+        ActionFailed: what is asked about cannot be shown.
     """
     if yes:
         return True
     if not sys.stdin.isatty():
         raise Usage("--apply asks first, and stdin is no terminal: --yes answers")
-    return click.confirm("Do this?", default=False)
+    if is_lost():
+        raise ActionFailed("nothing was done: what would be asked about cannot be shown")
+    agreed = click.confirm("Do this?", default=False)
+    if agreed:
+        keep_going()
+    return agreed
 
 
 def print_runs(runs: Iterable[Run], file: TextIO | None = None) -> int:

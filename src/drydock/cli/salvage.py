@@ -12,6 +12,7 @@ from drydock.cli.output import print_json
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 from drydock.model.times import show_known, show_time
+from drydock.streams import keep_going
 
 if TYPE_CHECKING:
     from bbolt_reader.statements import Problem, Salvage, Statement
@@ -47,6 +48,8 @@ def salvage(file: RawPath, form: str, deleted: bool, rebuild: RawPath | None, ch
     from drydock.recover.salvage import open_salvage  # noqa: PLC0415 - the same
     from drydock.recover.salvage import rebuild as write  # noqa: PLC0415 - the same
 
+    if rebuild is not None:
+        keep_going()
     with open_salvage(file) as (lock, found):
         remnants = find_remnants(found.statements)
         made = None if rebuild is None else (rebuild, write(lock, found, rebuild, choice))
@@ -69,6 +72,7 @@ def trust(file: RawPath) -> None:
     """
     from drydock.recover.salvage import trust_rebuilt  # noqa: PLC0415 - help must not load the reader
 
+    keep_going()
     click.echo("trusted" if trust_rebuilt(file) else "nothing to do: this file was not rebuilt")
 
 
@@ -194,13 +198,13 @@ def _print(
         for hole in found.holes
     )
     if found.guessed_root is not None:
-        click.echo(f"both metas are lost: page {found.guessed_root} was taken for the root")
-    click.echo(", ".join(f"{count} {standing}" for standing, count in _counts(found).items()))
+        write((f"both metas are lost: page {found.guessed_root} was taken for the root\n",))
+    write((", ".join(f"{count} {standing}" for standing, count in _counts(found).items()), "\n"))
     if made is not None:
         out, assembly = made
         write(f"left out: {_joined(path)}: nothing of it can be read but its name\n" for path in assembly.left_out)
         used = ", ".join(f"{count} {standing.value}" for standing, count in assembly.used.items())
-        click.echo(f"{shown(out)}: written, from {used}; a scan removes nothing there until `drydock bolt trust`")
+        write((f"{shown(out)}: written, from {used}; a scan removes nothing there until `drydock bolt trust`\n",))
 
 
 def _counts(found: Salvage) -> dict[str, int]:

@@ -8,6 +8,7 @@ import click
 
 from drydock.cli.runs import print_runs
 from drydock.model.names import RawPath
+from drydock.streams import keep_going
 
 
 @click.command()
@@ -21,4 +22,5 @@ def undo(ctx: click.Context, *, journal: str) -> None:
     """
     from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
 
+    keep_going()
     ctx.exit(print_runs([removal.undo(RawPath(os.fsencode(os.path.abspath(journal))))]))

@@ -46,6 +46,16 @@ def unshown(text: str) -> bytes:
     return b"".join(parts)
 
 
+def coded(char: str) -> str:
+    """A character as the escape that :func:`unshown` makes it of, whether it is printable or not."""
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
@@ -53,11 +63,4 @@ def _encode(text: str) -> bytes:
 def _escape(char: str) -> str:
     if char == "\\":
         return r"\\"
-    if char.isprintable():
-        return char
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    if code < 0x80:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return char if char.isprintable() else coded(char)

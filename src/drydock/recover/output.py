@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from drydock.evidence.directory import folder
 from drydock.model.errors import ActionFailed, EvidenceUnreadable, Usage
@@ -47,17 +47,27 @@ class Output:
         """
         try:
             self._file.write(data)
-        except BrokenPipeError:
-            raise
         except OSError as error:
-            raise ActionFailed(f"{self._name}: {error.strerror}{self.after(error)}") from error
+            self._blame(error)
         self.written += len(data)
+
+    def flush(self) -> None:
+        """Let go of what is kept back; raises as :meth:`write`."""
+        try:
+            self._file.flush()
+        except OSError as error:
+            self._blame(error)
 
     def after(self, error: OSError) -> str:
         """What to say besides of a failure to write."""
         needs = error.errno == errno.ENOSPC and self.expected is not None
         parts = (self._left, f"all of it takes {self.expected} bytes" if needs else "")
         return "".join(f"; {part}" for part in parts if part)
+
+    def _blame(self, error: OSError) -> NoReturn:
+        if isinstance(error, BrokenPipeError):
+            raise error
+        raise ActionFailed(f"{self._name}: {error.strerror}{self.after(error)}") from error
 
 
 @contextmanager
@@ -77,7 +87,7 @@ def open_export(path: RawPath | None, root: RawPath) -> Iterator[Output]:
     output = Output(sys.stdout.buffer, "stdout", _NOT_WHOLE)
     try:
         yield output
-        sys.stdout.buffer.flush()
+        output.flush()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_NOT_WHOLE if output.written else "") from None
     except EvidenceUnreadable as error:
