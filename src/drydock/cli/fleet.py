@@ -6,7 +6,7 @@ import os
 
 import click
 
-from drydock.cli.output import open_output, print_json
+from drydock.cli.output import open_output, print_json, use_utf8
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.report.fleet.statements import script_lines
 
@@ -61,6 +61,7 @@ def fleet(
         if form == "json":
             print_json(answers_document(answers, facts), file)
         elif form == "html":
+            use_utf8(file)
             file.write(render_answers(answers, facts, top if sql is None else None))
         else:
             if sql is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
@@ -85,10 +86,17 @@ def _written(path: str, mode: str, encoding: str | None) -> Iterator[Any]:
         raise ActionFailed(f"{shown(os.fsencode(path))}: {error.strerror}") from error
 
 
+def use_utf8(file: TextIO) -> None:
+    """Write in UTF-8 from here on, whatever the locale of stdout is: what a program reads is as it is in a file."""
+    if isinstance(file, io.TextIOWrapper):
+        file.reconfigure(encoding="utf-8", errors=file.errors)
+
+
 def print_json(document: dict[str, Any], file: TextIO) -> None:
     """One document, indented; where it has an iterator, a list is written as it comes."""
     from drydock.report.indented import indented  # noqa: PLC0415 - a start without a document must not pay for it
 
+    use_utf8(file)
     file.writelines(indented(document))
     file.write("\n")
 
@@ -97,6 +105,7 @@ def print_lines(documents: Iterable[dict[str, Any]], file: TextIO) -> None:
     """One document a line."""
     import json  # noqa: PLC0415 - the same
 
+    use_utf8(file)
     file.writelines(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n" for document in documents)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from drydock.cli.output import open_output, print_json, warn_unread
 from drydock.cli.policy import make_policy, policy_options
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath, UnixNano
+from drydock.model.text import shown
 
 
 @click.command()
@@ -41,11 +43,11 @@ def plan(
         scans = removal.plan(where, policy=make_policy(**policy), now=now, progress=progress)
     with open_output(output) as file:
         print_json(plans_stream(found.plan for found in scans), file)
-    if output not in (None, "-"):
+    if output is not None and output != "-":
         for found in scans:
             for line in plan_lines(found.plan):
                 click.echo(line)
-        click.echo(f"drydock apply {output}   does it")
+        click.echo(f"drydock apply {shown(os.fsencode(output))}   does it")
     warn_unread(scans)
     code = 0
     for found in scans:

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 import click
 
 from drydock.cli.options import absolute_path, now_option, where_argument
-from drydock.cli.output import Plain, console, open_binary, open_output, print_json, print_lines, warn_unread
+from drydock.cli.output import (
+    Plain,
+    console,
+    open_binary,
+    open_output,
+    print_json,
+    print_lines,
+    use_utf8,
+    warn_unread,
+)
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.text import shown
@@ -118,6 +127,7 @@ def scan(
         elif form == "prometheus":
             from drydock.report.prometheus import metric_lines  # noqa: PLC0415 - only what is asked for is loaded
 
+            use_utf8(file)
             file.writelines(line + "\n" for line in metric_lines(scans, now, time.monotonic() - began))
         elif form == "json":
             from drydock.report.document import scan_stream  # noqa: PLC0415 - only what is asked for is loaded
@@ -128,6 +138,8 @@ def scan(
 
             print_lines(scan_lines(scans, now, name), file)
         else:
+            if form != "markdown":
+                use_utf8(file)
             file.writelines(_text(form, scans, now, where))
     _end(ctx, scans)
 
