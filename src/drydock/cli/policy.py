@@ -13,7 +13,8 @@ from drydock.model.policies import EndLeases, Policy
 from drydock.model.text import unshown
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_SPAN = re.compile(r"(\d+)(s|min|m|h|d)")
+_SPAN = re.compile(r"([0-9]{1,9})(s|min|m|h|d)")
+"""Nine digits of days are more than any clock counts; Python refuses to read thousands of them."""
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 
