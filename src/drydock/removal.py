@@ -99,7 +99,7 @@ def clean(
         scans = [each.scan for each in judged]
         _refuse_unknown(scans, wanted)
         for each in scans:
-            if each.plan.is_empty and not each.unread():
+            if each.plan.is_empty and not each.is_blind:
                 close_unfinished(each.plan.root, state)
         if not agree(scans):
             return []

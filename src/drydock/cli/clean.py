@@ -43,7 +43,7 @@ def clean(
     leases hold, such as the remains of interrupted pulls. The databases are backed up before they are edited.
 
     Needs the engine stopped, and keeps it out until the end. Exit status without --apply as scan's; with --apply 0
-    when all was done, 4 when something was not, 8 when records could not be read.
+    when all was done, 4 when something was not, 8 when something could not be read.
     """
     from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.report.cleaning import plan_lines  # noqa: PLC0415 - the same
@@ -78,7 +78,7 @@ def clean(
     def agree(scans: list[Scan]) -> bool:
         nonlocal code
         show(scans)
-        code = EvidenceUnreadable.exit_code if any(found.unread() for found in scans) else 0
+        code = EvidenceUnreadable.exit_code if any(found.is_blind for found in scans) else 0
         if all(found.plan.is_empty for found in scans):
             return False
         return confirm(yes=yes)

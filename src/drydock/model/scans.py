@@ -49,6 +49,12 @@ class Scan:
         )
 
     @property
+    def is_blind(self) -> bool:
+        """Whether something was not read or not understood, so that what depends on it is kept."""
+        blind = any(finding.severity is Severity.BLIND for finding in self.verdict.findings)
+        return blind or not self.verdict.store.metadata.complete
+
+    @property
     def withheld(self) -> tuple[Withheld, ...]:
         """What looks free and is kept."""
         return self.plan.withheld
@@ -93,8 +99,7 @@ class Scan:
         findings = self.verdict.findings
         code = 0 if self.plan.is_empty else 1
         code |= 2 if any(finding.severity is Severity.DAMAGE for finding in findings) else 0
-        blind = any(finding.severity is Severity.BLIND for finding in findings)
-        return code | (8 if blind or not self.verdict.store.metadata.complete else 0)
+        return code | (8 if self.is_blind else 0)
 
 
 def unread_cause(metadata: Metadata) -> str:
