@@ -111,6 +111,54 @@ def test_a_forged_line_is_an_error(writer, line):
         read_journal(writer.path)
 
 
+INFINITE = float("inf")
+REMOVAL = {"n": 1, "do": "move", "target": "blob", "path": "x", "to": "/q/x", "bytes": 1, "why": "",
+           "expect": [0] * 6, "after_edit": True}  # fmt: skip
+EDIT = {"n": 1, "do": "edit", "path": "/m/meta.db", "fields": {"txid": 1, "backup": "/b/meta.db"}}
+ENDED = {"ended": 1, "status": "done", "freed": 0, "detail": ""}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        *([{**REMOVAL, name: value}] for name in ("n", "bytes") for value in (INFINITE, 1e300, 10**40, True, "1", 1.5)),
+        *([{**REMOVAL, "expect": [value, 2, 3, 4, 5, 6]}] for value in (INFINITE, float("nan"), 10**400)),
+        [{**REMOVAL, "path": r"x/a\x00b"}],
+        [{**REMOVAL, "to": r"/q/\x00"}],
+        [{**EDIT, "path": r"/m/\x00"}],
+        [{**EDIT, "fields": {"txid": INFINITE}}],
+        [{**EDIT, "fields": {"txid": None}}],
+        [{**EDIT, "fields": {"backup": r"/b/\x00"}}],
+        [{**EDIT, "fields": "txid"}],
+        [REMOVAL, {**ENDED, "freed": INFINITE}],
+        [REMOVAL, {**ENDED, "ended": INFINITE}],
+    ],
+    ids=str,
+)
+def test_numbers_and_paths_that_there_are_not(writer, lines):
+    """Numbers without end, fractions and paths with a NUL are no journal's; the same lines without them are."""
+    with open(writer.path, "ab") as file:
+        file.writelines(json.dumps(line).encode() + b"\n" for line in lines)
+    with pytest.raises(EvidenceUnreadable):
+        read_journal(writer.path)
+
+
+def test_the_lines_that_those_are_made_of_are_sound(writer):
+    """So it is the number or the path that is refused."""
+    with open(writer.path, "ab") as file:
+        file.writelines(json.dumps(line).encode() + b"\n" for line in (REMOVAL, ENDED, EDIT))
+    assert len(read_journal(writer.path).entries) == 2
+
+
+def test_a_root_with_a_nul_is_refused(tmp_path):
+    """No folder is looked for."""
+    path = tmp_path / "journal"
+    header = {"schema": "drydock.journal/1", "tool": "x", "time": "t", "root": r"/a\x00", "plan": None}
+    path.write_text(json.dumps(header) + "\n")
+    with pytest.raises(EvidenceUnreadable, match="NUL"):
+        read_journal(RawPath(os.fsencode(path)))
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{}\n", b'{"schema":"drydock.journal/2"}\n', b'{"schema":"drydock.journal/1"}\n']
 )

@@ -29,6 +29,8 @@ def printable(text: str) -> str:
 
 def unshown(text: str) -> bytes:
     """The bytes that :func:`shown` made ``text`` of; text that it did not make is taken as it is, in UTF-8."""
+    if "\\" not in text:
+        return _encode(text)
     parts: list[bytes] = []
     end = 0
     for match in _ESCAPE.finditer(text):

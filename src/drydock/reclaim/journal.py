@@ -41,9 +41,11 @@ from drydock.model.data import Fingerprint
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status, Target
-from drydock.model.text import shown, unshown
+from drydock.model.text import shown
+from drydock.reclaim import fields as checked
 from drydock.reclaim.state import JOURNAL
 
+_decode = json.JSONDecoder().decode
 SCHEMA: Final = "drydock.journal/1"
 _LINE: Final = 1 << 20
 """Longest line believed in; a path has at most 4096 bytes, shown in at most four characters each."""
@@ -231,7 +233,7 @@ def read_journal(path: RawPath) -> Journal:
                 _read_line(journal, numbers, fields)
     except OSError as error:
         raise EvidenceUnreadable(f"{text}: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise EvidenceUnreadable(f"{text}: not what drydock writes ({error})") from error
     return journal
 
@@ -263,7 +265,8 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        fields = json.loads(line)
+        # A decoder of its own: json.loads asks each line for its encoding, and a journal has many.
+        fields = _decode(line.decode())
     except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) else None
@@ -271,7 +274,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 def _read_header(path: RawPath, fields: Mapping[str, Any]) -> Journal:
     plan = fields["plan"]
-    root = RawPath(unshown(fields["root"]))
+    root = checked.path(fields["root"])
     return Journal(path, str(fields["tool"]), str(fields["time"]), root, None if plan is None else str(plan))
 
 
@@ -280,7 +283,8 @@ def _read_line(journal: Journal, numbers: dict[int, Entry], fields: Mapping[str,
         journal.finished = str(fields["finished"])
         journal.taken_over = "by" in fields
     elif "ended" in fields:
-        numbers[fields["ended"]].ended = Ended(Status(fields["status"]), int(fields["freed"]), str(fields["detail"]))
+        ended = Ended(Status(fields["status"]), checked.whole(fields["freed"]), str(fields["detail"]))
+        numbers[checked.whole(fields["ended"])].ended = ended
     else:
         entry = _read_entry(journal.root, fields)
         numbers[entry.number] = entry
@@ -288,20 +292,26 @@ def _read_line(journal: Journal, numbers: dict[int, Entry], fields: Mapping[str,
 
 
 def _read_entry(root: RawPath, fields: Mapping[str, Any]) -> Entry:
-    number, do, path = int(fields["n"]), fields["do"], RawPath(unshown(fields["path"]))
+    number, do, path = checked.whole(fields["n"]), fields["do"], checked.path(fields["path"])
     if do == "edit":
-        return Entry(number, "edit", path, fields=dict(fields["fields"]))
+        return Entry(number, "edit", path, fields=_read_edit(fields["fields"]))
     if do not in {"remove", "move"}:
         raise ValueError(f"unknown action {shown(str(do).encode())}")
-    expect = Fingerprint(*map(int, fields["expect"]))
+    expect = Fingerprint(*map(checked.whole, fields["expect"]))
     removal = Removal(
         Target(fields["target"]),
         root,
         path,
         expect,
-        int(fields["bytes"]),
+        checked.whole(fields["bytes"]),
         str(fields["why"]),
         bool(fields["after_edit"]),
     )
     to = fields["to"]
-    return Entry(number, do, path, removal, None if to is None else RawPath(unshown(to)))
+    return Entry(number, do, path, removal, None if to is None else checked.path(to))
+
+
+def _read_edit(fields: Mapping[str, Any]) -> dict[str, str | int]:
+    if "backup" in fields:
+        checked.path(fields["backup"])
+    return {name: value if isinstance(value, str) else checked.whole(value) for name, value in fields.items()}

@@ -18,6 +18,7 @@ from drydock.model.plans import Plan
 from drydock.model.policies import EndLeases, Policy
 from drydock.model.text import shown, unshown
 from drydock.model.times import show_time
+from drydock.reclaim import fields as checked
 
 SCHEMA: Final = "drydock.plan/1"
 
@@ -138,8 +139,8 @@ def read_requests(text: str, name: str) -> list[Request]:
                 raise Refused(f"{name}: it was changed since drydock plan wrote it; change the options of plan instead")
         return [
             Request(
-                RawPath(unshown(plan["root"])),
-                UnixNano(int(plan["now"])),
+                checked.path(plan["root"]),
+                UnixNano(checked.whole(plan["now"])),
                 _read_policy(plan["policy"]),
                 str(plan["hash"]),
             )
@@ -189,7 +190,7 @@ def _read_policy(document: Document) -> Policy:
     older_than = document["older_than"]
     return Policy(
         EndLeases(document["end_leases"]),
-        None if older_than is None else int(older_than),
+        None if older_than is None else checked.whole(older_than),
         tuple(unshown(name) for name in document["end_lease"]),
         tuple(unshown(name) for name in document["keep"]),
         bool(document["edit"]),
