@@ -82,21 +82,26 @@ def explain(
         progress: as for :func:`scan`.
 
     Raises:
-        EvidenceUnreadable: ``where`` is not a store, or nothing in it has that name.
+        EvidenceUnreadable: ``where`` is not a store, or nothing that could be read of it has that name.
         Usage: the beginning of a name fits more than one.
     """
     from drydock.verdict.explain import explain as explain_subject  # noqa: PLC0415 - a scan must start fast
     from drydock.verdict.find import find  # noqa: PLC0415 - the same
 
     explanations: list[Explanation] = []
+    causes: list[str] = []
     for root in discover(where):
         with judge_root(root, now, progress=progress) as judged:
             verdict = judged.scan.verdict
             subjects = find(verdict, judged.reached, word)
             explanations += [explain_subject(verdict, judged.reached, subject) for subject in subjects]
+            cause = judged.scan.unread()
+            causes += [cause] if cause else []
     if not explanations:
-        raise EvidenceUnreadable(f"nothing here is called {shown(word)}")
-    return explanations
+        raise EvidenceUnreadable("; ".join([f"nothing here is called {shown(word)}", *causes]))
+    # What another root has of that name is missing from them as well.
+    unread = "; ".join(causes)
+    return [each._replace(unread=unread) for each in explanations]
 
 
 def pulls(

@@ -226,9 +226,7 @@ def _choose(
     if not found:
         others = dict.fromkeys(each for judged in looked for each in suggest(judged.verdict, name))
         here = f"; here are: {', '.join(others)}" if others else ""
-        raise EvidenceUnreadable(
-            f"nothing here is called {shown(name)}{here}" + "".join(f"; {cause}" for cause in causes)
-        )
+        raise EvidenceUnreadable("; ".join([f"nothing here is called {shown(name)}{here}", *causes]))
     return found[0]
 
 

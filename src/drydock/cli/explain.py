@@ -18,11 +18,12 @@ from drydock.model.text import unshown
 @where_argument
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
 @now_option
-def explain(subject: str, where: RawPath | None, form: str, now: UnixNano) -> None:
+@click.pass_context
+def explain(ctx: click.Context, *, subject: str, where: RawPath | None, form: str, now: UnixNano) -> None:
     """Say what holds OBJECT, or why nothing does. Changes nothing.
 
     OBJECT is a digest or its beginning, a path, a snapshot key, an image, a container or a lease. A name that scan
-    showed with escapes can be typed as it was shown.
+    showed with escapes can be typed as it was shown. Exit status: 0, 8 something could not be read, 32 an engine runs.
     """
     from drydock.pipeline import explain as run  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.report.explanation import explanation_document, explanation_lines  # noqa: PLC0415 - the same
@@ -32,8 +33,14 @@ def explain(subject: str, where: RawPath | None, form: str, now: UnixNano) -> No
     with open_output(None) as file:
         if form == "json":
             print_json(explanation_document(explanations), file)
-            return
-        for number, explanation in enumerate(explanations):
-            if number:
-                file.write("\n")
-            file.writelines(line + "\n" for line in explanation_lines(explanation))
+        else:
+            for number, explanation in enumerate(explanations):
+                if number:
+                    file.write("\n")
+                file.writelines(line + "\n" for line in explanation_lines(explanation))
+    code = 0
+    for unread in dict.fromkeys(each.unread for each in explanations if each.unread):
+        click.echo(f"drydock: {unread}; there may be more that holds it", err=True)
+    for each in explanations:
+        code |= each.exit_code()
+    ctx.exit(code)

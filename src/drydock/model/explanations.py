@@ -27,3 +27,9 @@ class Explanation(NamedTuple):
     """How many more of ``refers_to`` there are."""
     bytes: int | None = None
     """What it takes on disk; for a lease, what nothing but it holds; None for other records."""
+    unread: str = ""
+    """Why records could not all be read, on one shown line: then more may hold it than is said."""
+
+    def exit_code(self) -> int:
+        """The additive exit status (design): 8 evidence that could not be read."""
+        return 8 if self.unread else 0
