@@ -1,6 +1,8 @@
 """The text and the document of made-up pulls."""
 
-import shlex
+import os
+
+from tests.support.shell import words
 
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import Holding, LeaseClass
@@ -33,7 +35,7 @@ def lines(*pulls, where=None, width=80):
 
 def commands(text):
     """The commands in a text, as a shell takes them apart."""
-    return [shlex.split(line)[2:] for line in text if line.strip().startswith("drydock ")]
+    return [[os.fsdecode(word) for word in words(line)[1:]] for line in text if line.strip().startswith("drydock ")]
 
 
 def test_hostile_names_reach_no_terminal():
@@ -47,7 +49,7 @@ def test_hostile_names_reach_no_terminal():
     assert "    no JSON" in text
     first = commands(text)[0]
     assert first[0] == "--end-lease"
-    assert unshown(first[1]) == unshown(first[3]) == HOSTILE
+    assert unshown(first[1]) == os.fsencode(first[3]) == HOSTILE
     document = pulls_document([Pulls(b"/store", [found])], NOW)
     assert unshown(document["roots"][0]["pulls"][0]["leases"][0]["id"]) == HOSTILE
 

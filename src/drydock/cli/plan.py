@@ -12,7 +12,7 @@ from drydock.cli.output import open_output, print_json, warn_unread
 from drydock.cli.policy import make_policy, policy_options
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath, UnixNano
-from drydock.model.text import shown
+from drydock.model.text import quoted_path
 
 
 @click.command()
@@ -47,7 +47,7 @@ def plan(
         for found in scans:
             for line in plan_lines(found.plan):
                 click.echo(line)
-        click.echo(f"drydock apply {shown(os.fsencode(output))}   does it")
+        click.echo(f"drydock apply {quoted_path(os.fsencode(output))}   does it")
     warn_unread(scans)
     code = 0
     for found in scans:

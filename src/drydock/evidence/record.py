@@ -9,7 +9,7 @@ from drydock.evidence.encoding import Undecodable, binary_time, uvarint, varint
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath, UnixNano, is_digest
 from drydock.model.records import Labels
-from drydock.model.text import shown
+from drydock.model.text import quoted_path, shown
 
 _LISTED = 1000
 CONTENT_LABEL = b"containerd.io/gc.ref.content"
@@ -105,7 +105,7 @@ class Ledger:
                 Severity.DAMAGE,
                 f"{_path(bucket.path)}: {error}",
                 Place(self.file, error.page, error.offset, bucket.path),
-                remedy=f"drydock bolt check {shown(self.file)}",
+                remedy=f"drydock bolt check {quoted_path(self.file)}",
             )
         )
 

@@ -25,7 +25,7 @@ from drydock.model.names import RawPath
 from drydock.model.records import Metadata
 from drydock.model.roots import Root
 from drydock.model.store import Store
-from drydock.model.text import shown
+from drydock.model.text import quoted_path, shown
 
 if TYPE_CHECKING:
     from drydock.evidence.crew import Crew
@@ -252,7 +252,7 @@ def _open(stack: ExitStack, file: File, *, mapped: bool) -> None:
                 Severity.DAMAGE,
                 f"{shown(path)}: {error}",
                 Place(path, error.page, error.offset),
-                remedy=f"drydock bolt check {shown(path)}",
+                remedy=f"drydock bolt check {quoted_path(path)}",
             )
         )
         return
@@ -263,7 +263,7 @@ def _open(stack: ExitStack, file: File, *, mapped: bool) -> None:
                 Severity.BLIND,
                 f"{shown(path)}: made of what could be salvaged of another: what it has no record of may be yours",
                 Place(path, file.database.meta.index, file.database.meta.offset),
-                remedy=f"drydock bolt trust {shown(path)}",
+                remedy=f"drydock bolt trust {quoted_path(path)}",
             )
         )
     file.findings.extend(
@@ -273,7 +273,7 @@ def _open(stack: ExitStack, file: File, *, mapped: bool) -> None:
             Severity.DAMAGE if damage.severe else Severity.BLIND,
             f"{shown(path)}: {damage.message}",
             Place(path, damage.page, damage.offset),
-            remedy=f"drydock bolt check {shown(path)}",
+            remedy=f"drydock bolt check {quoted_path(path)}",
         )
         for damage in damages
     )

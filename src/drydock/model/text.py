@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+_PLAIN = re.compile(rb"[\w@%+=:,./-]+", re.ASCII)
 _ESCAPE = re.compile(r"\\(?:(\\)|x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
 
 
@@ -48,6 +49,25 @@ def unshown(text: str) -> bytes:
     return b"".join(parts)
 
 
+def quoted(raw: bytes) -> str:
+    """``raw`` as one word of a shell's command line, to be shown and copied: the command then gets ``raw``.
+
+    Plain where no shell sees anything in it, in single quotes where it is printable, and as bash's ``$'...'`` for the
+    rest, so that no raw control sequence is shown.
+    """
+    if _PLAIN.fullmatch(raw):
+        return raw.decode()
+    text = raw.decode("utf-8", "surrogateescape")
+    if text.isprintable():
+        return "'" + text.replace("'", "'\"'\"'") + "'"
+    return "$'" + "".join(char if char.isprintable() and char not in "'\\" else _bytewise(char) for char in text) + "'"
+
+
+def quoted_path(raw: bytes) -> str:
+    """As :func:`quoted`; and a path that begins with a dash is no option."""
+    return quoted(b"./" + raw if raw.startswith(b"-") else raw)
+
+
 def coded(char: str) -> str:
     """A character as the escape that :func:`unshown` makes it of, whether it is printable or not."""
     code = ord(char)
@@ -56,6 +76,11 @@ def coded(char: str) -> str:
     if code < 0x80:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _bytewise(char: str) -> str:
+    # Two digits each: in bash, zsh and ash no more belong to it.
+    return f"\\{char}" if char in "'\\" else "".join(f"\\x{byte:02x}" for byte in _encode(char))
 
 
 def _encode(text: str) -> bytes:

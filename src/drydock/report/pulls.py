@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.pulls import LayerState, Pull, PulledLayer, Pulls
-from drydock.model.text import shown
+from drydock.model.text import quoted, shown
 from drydock.model.times import show_known, show_span
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.head import head
+from drydock.report.where import target_of
 
 SCHEMA = "drydock.pulls/1"
 
@@ -36,7 +36,7 @@ _OTHERS = {
 
 def pulls_lines(roots: Sequence[Pulls], now: UnixNano, where: RawPath | None, width: int) -> Iterator[str]:
     """The pulls of every root for a person: tables as wide as ``width`` allows, commands and names never cut."""
-    target = "" if where is None else " " + shlex.quote(shown(where))
+    target = target_of(where)
     for number, root in enumerate(roots):
         if number:
             yield ""
@@ -111,7 +111,8 @@ def _layers(layers: Sequence[PulledLayer], width: int) -> Iterator[str]:
 
 
 def _commands(pull: Pull, target: str) -> Iterator[str]:
-    ids = [shlex.quote(shown(lease.ref.key)) for lease in pull.leases]
+    # Typed as shown: what is typed is un-shown.
+    ids = [quoted(shown(lease.ref.key).encode()) for lease in pull.leases]
     if pull.has_ended:
         yield "    the engine drops it when it next collects; to free it now:"
         yield f"      drydock clean --apply{target}"

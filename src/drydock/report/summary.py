@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from drydock.model.text import shown
 from drydock.model.times import show_span, show_time
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.live import LIVE
+from drydock.report.where import target_of
 
 _LISTED = 8
 
@@ -77,12 +77,7 @@ def summarize(scan: Scan, where: RawPath | None) -> Summary:
 
 def command(words: str, where: RawPath | None) -> str:
     """A command to type, about what was scanned."""
-    return f"drydock {words}{target(where)}"
-
-
-def target(where: RawPath | None) -> str:
-    """What was scanned as the end of a command, with a blank before it; empty for this host."""
-    return "" if where is None else f" {shlex.quote(shown(where))}"
+    return f"drydock {words}{target_of(where)}"
 
 
 def _about(scan: Scan) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +15,7 @@ from drydock.model.text import shown
 from drydock.model.times import show_span, show_time
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.live import LIVE
+from drydock.report.where import target_of
 
 if TYPE_CHECKING:
     from rich.padding import Padding
@@ -67,7 +67,7 @@ class _Block:
     def __init__(self, scan: Scan, console: Sheet, where: RawPath | None) -> None:
         self._scan = scan
         self._console = console
-        self._target = "" if where is None else " " + shlex.quote(shown(where))
+        self._target = target_of(where)
 
     def print(self) -> None:
         store = self._scan.verdict.store

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from drydock.model.verifications import Completeness, Coverage, Hit, ImageState,
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.document import finding_document
 from drydock.report.head import head
+from drydock.report.where import target_of
 
 SCHEMA = "drydock.verify/1"
 
@@ -26,7 +26,7 @@ _TITLES = {Severity.DAMAGE: "Damage", Severity.BLIND: "Could not be read or unde
 
 def verification_lines(roots: Sequence[Verification], where: RawPath | None) -> Iterator[str]:
     """What was found, for a person: damage with whom it hits, then images, then how far each tier came."""
-    target = "" if where is None else " " + shlex.quote(shown(where))
+    target = target_of(where)
     for number, root in enumerate(roots):
         if number:
             yield ""

@@ -13,7 +13,8 @@ from drydock.model.times import show_time
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.catalogue import Listing
 from drydock.report.onefile import render_file
-from drydock.report.summary import Summary, summarize, target
+from drydock.report.summary import Summary, summarize
+from drydock.report.where import target_of
 
 _SCRIPTS = tuple(f"page/{name}.js" for name in ("start", "detail", "treemap", "map", "time", "list"))
 
@@ -49,7 +50,7 @@ def _data(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> dict[s
         if scan.inventory is None:
             raise ValueError("a page needs scans made with their inventory")
         roots.append(Listing(scan, scan.inventory).document())
-    return {"now": now // 10**9, "where": target(where), "roots": roots}
+    return {"now": now // 10**9, "where": target_of(where), "roots": roots}
 
 
 def _title(summaries: Sequence[Summary]) -> str:
