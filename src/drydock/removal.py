@@ -16,7 +16,7 @@ from drydock.model.names import RawPath, UnixNano
 from drydock.model.policies import Policy
 from drydock.model.roots import Root
 from drydock.model.scans import Scan
-from drydock.model.text import shown
+from drydock.model.text import quoted_path, shown
 from drydock.pipeline import Judged, judge_root
 from drydock.reclaim.guard import check_clock, refuse_if_used
 from drydock.reclaim.unfinished import close_unfinished
@@ -267,11 +267,19 @@ def _tell(progress: Progress, _: Outcome) -> None:
 def _refuse_unknown(scans: list[Scan], policy: Policy) -> None:
     """Refuse names that fit nothing anywhere: a mistyped name must not end in something being removed."""
     for name in policy.leases:
-        named = [holding for scan in scans for holding in scan.verdict.leases if holding.is_called(name)]
+        named = [
+            (holding.ref, scan.plan.root)
+            for scan in scans
+            for holding in scan.verdict.leases
+            if holding.is_called(name)
+        ]
         if not named:
             raise Usage(f"there is no lease {shown(name)}")
+        if len({ref for ref, _ in named}) < len(named):
+            roots = ", ".join(quoted_path(root) for root in dict.fromkeys(root for _, root in named))
+            raise Usage(f"lease {shown(name)} is in several roots: {roots}; say which one as WHERE")
         if len(named) > 1:
-            several = ", ".join(f"{shown(each.ref.namespace)}/{shown(each.ref.key)}" for each in named)
+            several = ", ".join(f"{shown(ref.namespace)}/{shown(ref.key)}" for ref, _ in named)
             raise Usage(f"there are {len(named)} leases {shown(name)}: {several}; name one with its namespace")
     for name in policy.keep:
         if not any(name in scan.plan.kept for scan in scans):

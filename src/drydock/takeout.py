@@ -20,7 +20,7 @@ from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.objects import ObjectKind, State, Verdict
 from drydock.model.roots import Root
 from drydock.model.scans import unread_cause
-from drydock.model.text import shown
+from drydock.model.text import quoted_path, shown
 from drydock.recover.changes import find_changes
 from drydock.recover.container import write_tree
 from drydock.recover.image import select_variants, write_image
@@ -221,7 +221,7 @@ def _choose(
     # Docker's containers are those of every root that it has had; the one with the files is meant.
     found = [each for each in found if not isinstance(each[1], ChosenContainer) or each[1].row is not None] or found
     if len(found) > 1:
-        roots = ", ".join(shown(judged.root) for judged, _ in found)
+        roots = ", ".join(quoted_path(judged.root) for judged, _ in found)
         raise Usage(f"{shown(name)} is in several roots: {roots}; say which one as WHERE")
     if not found:
         others = dict.fromkeys(each for judged in looked for each in suggest(judged.verdict, name))
