@@ -45,11 +45,12 @@ def fleet(
     from drydock.report.fleet.reports import find_reports, report_tables  # noqa: PLC0415 - see above
     from drydock.report.fleet.warehouse import Warehouse  # noqa: PLC0415 - see above
 
-    refused: list[str] = []
+    refused: dict[int, str] = {}
     found = find_reports([os.fsencode(each) for each in reports])
-    warehouse = Warehouse(report_tables(found, refused.append))
+    warehouse = Warehouse(report_tables(found, refused.__setitem__))
     try:
-        for line in refused:
+        warehouse.forget(refused)
+        for line in refused.values():
             click.echo(f"drydock: {line}; not counted", err=True)
         if len(refused) == len(found):
             raise EvidenceUnreadable("there is no report to ask")

@@ -83,11 +83,28 @@ def root_rows(head: Row, root: Row) -> Iterator[Row]:
     """
     if not isinstance(root, dict):
         raise ValueError("a root is no object")  # noqa: TRY004 - a document's fault, like any other
-    base = {**head, "root": _cell(root, "path", "text")}
+    base = base_row(head, root, "path")
     yield {**part_row(base, "root", root), "path": None}
     for part, type_ in _PARTS:
         for entry in _list(root, part):
             yield part_row(base, type_, entry)
+
+
+def base_row(head: Row, entry: Row, name: str) -> Row:
+    """What every row of a root begins with.
+
+    Args:
+        head: from :func:`head_row`.
+        entry: what says which root it is, or is in.
+        name: the field that does.
+
+    Raises:
+        ValueError: it does not.
+    """
+    path = _cell(entry, name, "text")
+    if path is None:
+        raise ValueError("a root has no path")
+    return {**head, "root": path}
 
 
 def part_row(base: Row, type_: str, entry: Row) -> Row:
@@ -105,7 +122,7 @@ def part_row(base: Row, type_: str, entry: Row) -> Row:
     if "namespace" in entry:
         row["namespaces"] = [_cell(entry, "namespace", "text")]
     if "held_by" in entry:
-        row["held_by"] = [f"{each.get('kind')}:{each.get('id')}" for each in _list(entry, "held_by")]
+        row["held_by"] = [_held_by(each) for each in _list(entry, "held_by")]
     if type_ == "root":
         free = entry.get("reclaimable")
         row["reclaimable_bytes"] = _cell(free, "bytes", "number") if isinstance(free, dict) else None
@@ -123,6 +140,13 @@ def _list(entry: Row, name: str) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError(f"{name} is no list")  # noqa: TRY004 - a document's fault, like any other
     return value
+
+
+def _held_by(holder: object) -> str:
+    kind, id_ = (_cell(holder, name, "text") for name in ("kind", "id")) if isinstance(holder, dict) else (None, None)
+    if kind is None or id_ is None:
+        raise ValueError("held_by names no record")
+    return f"{kind}:{id_}"
 
 
 def _cell(entry: Row, name: str, kind: str) -> Any:  # noqa: ANN401 - JSON's own

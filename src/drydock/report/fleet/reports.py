@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.text import shown
 from drydock.report.parquet import schema, tables
-from drydock.report.rows import Row, document_rows, head_row, part_row
+from drydock.report.rows import Row, base_row, document_rows, head_row, part_row
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,12 +41,13 @@ def _named(path: bytes) -> list[bytes]:
     return [path]
 
 
-def report_tables(paths: Sequence[bytes], refused: Callable[[str], None]) -> Iterator[pa.Table]:
+def report_tables(paths: Sequence[bytes], refused: Callable[[int, str], None]) -> Iterator[pa.Table]:
     """The rows of every report, with the number of each in a column ``report``.
 
     Args:
         paths: files.
-        refused: told of each file that is no report, or not a whole one, in one shown line; nothing of it is used.
+        refused: told of each file that is no report, or not a whole one: its number, and why in one shown line. Nothing
+            of it is to be used: of a Parquet file, tables may have been given before its damage was met.
 
     Raises:
         Usage: pyarrow is not installed.
@@ -60,7 +62,7 @@ def report_tables(paths: Sequence[bytes], refused: Callable[[str], None]) -> Ite
             try:
                 found = list(_rows(path))
             except (OSError, ValueError, RecursionError) as error:
-                refused(_reason(path, error))
+                refused(number, _reason(path, error))
                 continue
             for row in found:
                 row["report"] = number
@@ -74,7 +76,7 @@ def report_tables(paths: Sequence[bytes], refused: Callable[[str], None]) -> Ite
 
 def _rows(path: bytes) -> Iterator[Row]:
     """The rows of a JSON or JSON lines file; a document without a host's name is called as its file is."""
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8", opener=_open) as file:
         first = file.readline()
         name = shown(os.path.splitext(os.path.basename(path))[0])
         if '"type"' in first and first.rstrip().endswith("}"):
@@ -101,27 +103,65 @@ def _lines(lines: Iterable[str], name: str) -> Iterator[Row]:
         elif head is None:
             raise ValueError("not a drydock.scan/1 document")
         else:
-            root = entry.pop("path", None) if type_ == "root" else entry.pop("root", None)
-            if not isinstance(root, str) or type_ not in _TYPES:
+            if type_ not in _TYPES:
                 raise ValueError("not a drydock.scan/1 document")
-            yield part_row({**head, "root": root}, type_, entry)
+            base = base_row(head, entry, "path" if type_ == "root" else "root")
+            if type_ == "root":
+                del entry["path"]
+            yield part_row(base, type_, entry)
 
 
-def _parquet(path: bytes, columns: pa.Schema, number: int, refused: Callable[[str], None]) -> Iterator[pa.Table]:
+def _parquet(path: bytes, columns: pa.Schema, number: int, refused: Callable[[int, str], None]) -> Iterator[pa.Table]:
     import pyarrow as pa  # noqa: PLC0415 - an extra; schema() says so where it is missing
     from pyarrow.parquet import ParquetFile  # noqa: PLC0415 - the same
 
     try:
-        with open(path, "rb") as raw, ParquetFile(raw) as file:
-            if not set(columns.names) <= set(file.schema_arrow.names):
-                refused(f"{shown(path)}: not written by drydock scan --format parquet")
+        with open(path, "rb", opener=_open) as raw, ParquetFile(raw) as file:
+            if not _fits(file.schema_arrow, columns):
+                refused(number, f"{shown(path)}: not written by drydock scan --format parquet")
                 return
             for batch in file.iter_batches(_BATCH, columns=columns.names):
                 table = pa.Table.from_batches([batch]).select(columns.names).cast(columns)
+                table.validate(full=True)  # text that is no UTF-8 ends DuckDB
                 numbers = pa.repeat(pa.scalar(number, pa.int64()), table.num_rows)
                 yield table.append_column("report", numbers)
-    except (OSError, ValueError) as error:
-        refused(_reason(path, error))
+    except (OSError, ValueError, LookupError, pa.ArrowException) as error:
+        refused(number, _reason(path, error))
+
+
+def _fits(there: pa.Schema, columns: pa.Schema) -> bool:
+    """Whether a file has each column once, and of its type."""
+    for column in columns:
+        places = there.get_all_field_indices(column.name)
+        if len(places) != 1 or not _means(there.field(places[0]).type, column.type):
+            return False
+    return True
+
+
+def _means(has: pa.DataType, due: pa.DataType) -> bool:
+    """Whether two types mean the same: other programs write text, lists and numbers in other widths."""
+    from pyarrow import types  # noqa: PLC0415 - an extra; schema() says so where it is missing
+
+    if types.is_list(due):
+        return types.is_null(has) or (
+            (types.is_list(has) or types.is_large_list(has)) and _means(has.value_type, due.value_type)
+        )
+    return bool(
+        has == due
+        or types.is_null(has)
+        or (types.is_string(due) and types.is_large_string(has))
+        or (types.is_integer(due) and types.is_integer(has))
+    )
+
+
+def _open(path: str | bytes, flags: int) -> int:
+    """A descriptor of a regular file; anything else is not opened, or not waited for."""
+    if stat.S_ISREG(os.stat(path).st_mode):
+        fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+        os.close(fd)
+    raise OSError(errno.EINVAL, "not a regular file")
 
 
 def _reason(path: bytes, error: Exception) -> str:

@@ -58,6 +58,15 @@ class Warehouse:
         # From here on only what was loaded: a question that was copied from somewhere reads and writes no file.
         self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
 
+    def forget(self, reports: Iterable[int]) -> None:
+        """Drop the rows of reports that turned out not to be whole.
+
+        Args:
+            reports: their numbers.
+        """
+        for number in reports:
+            self._connection.execute("DELETE FROM all_rows WHERE report = ?", [number])
+
     def ask(self, sql: str, title: str = "") -> Answer:
         """The answer to one question.
 
