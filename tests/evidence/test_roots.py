@@ -306,6 +306,20 @@ def test_hostile_settings(host, make, name):
     assert name != "docker/daemon.json" or not root.docker_known
 
 
+@pytest.mark.parametrize("name", ["dev", "dev/null"])
+def test_a_loop_in_the_place_of_dev(host, name):
+    """The host's store is found; a unit that is masked by a link into the loop is one that cannot be read."""
+    make_root(host / "var/lib/containerd")
+    (host / name).parent.mkdir(exist_ok=True)
+    (host / name).symlink_to("/" + name)
+    assert list(by_path(host)) == ["var/lib/containerd"]
+    (host / "etc/systemd/system").mkdir(parents=True)
+    (host / "etc/systemd/system/docker.service").symlink_to("/dev/null")
+    (host / "var/lib/docker/containers").mkdir(parents=True)
+    (root,) = found(host)
+    assert [finding.code for finding in root.findings] == ["config-unreadable"]
+
+
 def test_hostile_settings_and_nothing_else(host):
     """Nothing found while a setting is unreadable is an error, not an empty host."""
     (host / "etc/docker").mkdir()
