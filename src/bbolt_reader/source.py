@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import stat
+from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 from bbolt_reader.errors import Corrupt, Truncated, Unreadable
@@ -136,6 +137,24 @@ class Source:
         except OSError:
             return False
         return hole < min((chunk + 1) * CHUNK, self.size)
+
+    def stretches(self) -> Iterator[tuple[int, int]]:
+        """Where the file is no hole: the first byte of each stretch and the one behind it, in order.
+
+        A hole reads as zeros, and takes none of the disk however large it is.
+        """
+        at = 0
+        while at < self.size:
+            try:
+                start = os.lseek(self._fd, at, os.SEEK_DATA)
+                end = os.lseek(self._fd, start, os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+                    return
+                start, end = at, self.size  # what cannot be told is data
+            at = min(end, self.size)
+            if start < at:
+                yield start, at
 
     def read(self, offset: int, length: int, page: int | None = None) -> bytes:
         """Exactly ``length`` bytes from byte ``offset`` on.

@@ -31,6 +31,11 @@ _SHAPES_KEPT: Final = 4096
 _SHAPE_ELEMENTS: Final = 64
 _GAPS_KEPT: Final = 100
 _ARRAY_PAGES: Final = 1 << 23
+_COVERED: Final = 1 << 18
+"""Places that overflow may take whatever of the file is no hole; above that, _SPARSE times as many as are none. bbolt
+writes pages in full, but a copy may have made holes of zeros. Without a bound, a few numbers have a file read, and its
+places noted, that is larger than any disk."""
+_SPARSE: Final = 4
 
 Loaded: TypeAlias = "tuple[int, bytes | mmap, int, int, int, int]"
 """A branch or leaf page whose header is right: its flags, a buffer, where in it the page starts and ends, how many
@@ -45,6 +50,8 @@ class Tree:
     """
 
     __slots__ = (
+        "_covered",
+        "_most_covered",
         "_window",
         "branch",
         "end",
@@ -83,6 +90,7 @@ class Tree:
         # bbolt leaves no byte between entries (node.write of v1.3.6): where there is one, an element is not what it
         # was, as when a count was too small. Pages of one shape are looked at once, so this tells of some, not of all.
         self.gaps: set[int] = set()
+        self._covered, self._most_covered = 0, _COVERED
         self._window = source.window
         # Both are the source's: what is populated lies wholly in the file, and nothing is once the source is closed.
         self.populated = source.populated if meta.page_size <= CHUNK else frozenset[int]()
@@ -277,5 +285,13 @@ class Tree:
             raise self.corrupt(f"reaches to page {pgid + overflow}, of {self.meta.high_water}", offset)
         if (overflow + 1) * self.page_size > READ_LIMIT:
             raise self.corrupt(f"a page of {(overflow + 1) * self.page_size} bytes", offset)
+        if self.owners[pgid + overflow] == referrer:
+            return
+        self._covered += overflow
+        if self._covered > self._most_covered == _COVERED:
+            held = sum(end - start for start, end in self.source.stretches()) // self.page_size
+            self._most_covered = max(_COVERED + 1, _SPARSE * held)
+        if self._covered > self._most_covered:
+            raise self.corrupt(f"overflow over {self._covered} places, most of them holes", offset)
         for covered in range(pgid + 1, pgid + overflow + 1):
             self.claim(covered, referrer)

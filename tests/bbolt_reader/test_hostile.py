@@ -230,6 +230,47 @@ def test_a_file_of_holes_costs_nothing(tmp_path):
     assert time.monotonic() - before < 5
 
 
+def test_overflow_over_holes_is_bounded(tmp_path):
+    """Pages far apart that each claim all the holes up to the next: refused before much is read or noted."""
+    path, count, apart = tmp_path / "gaps.db", 800, 16384
+    high_water = (count + 1) * apart
+    children = [(0, b"%04d" % number, (number + 1) * apart) for number in range(count)]
+    body = boltwriter.branch_body(children)
+    with path.open("wb") as file:
+        for index in (0, 1):
+            file.seek(4096 * index)
+            file.write(boltwriter.meta_page(index, page_size=4096, root=2, high_water=high_water, txid=1 + index))
+        file.write(bytes(4096 * 2 - file.tell()))
+        file.write(boltwriter.HEADER.pack(2, 1, count, len(body) // 4096) + body)
+        for _, key, pgid in children:
+            file.seek(4096 * pgid)
+            file.write(boltwriter.HEADER.pack(pgid, 2, 1, apart - 1) + boltwriter.leaf_body([(0, key, b"v")]))
+        file.truncate(4096 * high_water)
+    before = time.process_time()
+    with Database.open(path) as database:
+        assert {damage.code for damage in verify(database)} == {"corrupt"}
+    assert time.process_time() - before < 8
+
+
+def test_overflow_that_is_mostly_holes(tmp_path):
+    """A value of zeros that a copy made a hole of is whole, and the file sound."""
+    path = tmp_path / "sparse.db"
+    boltwriter.write(path, {b"b": {b"k": bytes(60 << 20), b"l": b"v"}})
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        data = file.read()
+        file.truncate(0)
+        for at in range(0, size, 4096):
+            if any(data[at : at + 4096]):
+                file.seek(at)
+                file.write(data[at : at + 4096])
+        file.truncate(size)
+    assert path.stat().st_blocks * 512 < 1 << 20
+    with Database.open(path) as database:
+        assert list(verify(database)) == []
+        assert database.root.bucket(b"b").get(b"k") == bytes(60 << 20)
+
+
 def test_what_is_no_file(tmp_path):
     """A directory, a fifo, a device and a missing file are refused at once."""
     os.mkfifo(tmp_path / "fifo")

@@ -57,6 +57,26 @@ def test_a_closed_source_says_so(tmp_path):
     assert os.path.exists(path)
 
 
+def test_stretches(tmp_path):
+    """What was written, by the file system's blocks, and nothing of the holes; an empty file has none."""
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate(10 * MIB)
+        for at in (0, 5 * MIB, 10 * MIB - 1):
+            file.seek(at)
+            file.write(b"x")
+    source = Source.open(bytes(path), mapped=False)
+    found = list(source.stretches())
+    assert [start for start, _ in found] == [0, 5 * MIB, found[-1][0]]
+    assert found[-1][0] < found[-1][1] == 10 * MIB
+    assert sum(end - start for start, end in found) < MIB
+    source.close()
+    path.write_bytes(b"")
+    assert list(Source.open(bytes(path), mapped=False).stretches()) == []
+    os.truncate(path, MIB)
+    assert list(Source.open(bytes(path), mapped=False).stretches()) == []
+
+
 @pytest.fixture
 def large(tmp_path):
     """A file of three times what may stay."""
