@@ -17,8 +17,9 @@ right nobody can tell."""
 
 _TELLING: Final = 15
 """Bytes from which on a value is rare enough to tell two versions of one bucket by."""
-_READ_AGAIN: Final = 4
-"""How often all of the file is read at most, in all: pages may claim overflow that others claim as well."""
+READ_AGAIN: Final = 4
+"""How often all of the file but its holes is read at most, in all: pages may claim overflow that others claim as well,
+or that is a hole of any size."""
 
 
 class _Step(NamedTuple):
@@ -73,7 +74,7 @@ class Descent:
             steps += reversed(list(self._leaf(found, step) if found.is_leaf else self._branch(found, step)))
 
     def _sheet(self, pgid: int) -> Sheet | str:
-        overdrawn = self._spent > _READ_AGAIN * self.sheets.count
+        overdrawn = self._spent > READ_AGAIN * self.sheets.held
         found = self.sheets.sheet(pgid, pgid + 1 if overdrawn else None)
         self._spent += 1 if isinstance(found, str) else found.places
         return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from bbolt_reader.errors import BoltError
@@ -59,6 +60,20 @@ class Sheets:
         self.count = -(-source.size // page_size)
         """Places, the last one perhaps cut off."""
 
+    @cached_property
+    def held(self) -> int:
+        """How many places begin in what is no hole."""
+        return sum(map(len, self.ranges()))
+
+    def ranges(self) -> Iterator[range]:
+        """The positions that begin in what is no hole, in ascending order; the header of any other is all zeros."""
+        last = 0
+        for start, end in self.source.stretches():
+            found = range(max(last, -(-start // self.page_size)), -(-end // self.page_size))
+            last = found.stop
+            if found:
+                yield found
+
     def header(self, pgid: int) -> tuple[int, int, int, int]:
         """Id, flags, elements and overflow.
 
@@ -73,14 +88,15 @@ class Sheets:
         found: list[int] = []
         size = self.page_size
         step = max(1, CHUNK // size) if size <= _HEADERS_AT_ONCE else 1
-        for first in range(0, self.count, step):
-            length = min(step * size, self.source.size - first * size)
+        for places in (part[at : at + step] for part in self.ranges() for at in range(0, len(part), step)):
+            first = places.start
+            length = min(len(places) * size, self.source.size - first * size)
             try:
                 data = self.source.read(first * size, length if step > 1 else min(length, HEADER), first)
             except BoltError:
-                found += [pgid for pgid in range(first, min(first + step, self.count)) if self._is(pgid, kinds)]
+                found += [pgid for pgid in places if self._is(pgid, kinds)]
                 continue
-            for index in range(min(step, self.count - first)):
+            for index in range(len(places)):
                 at = index * size
                 if at + HEADER <= len(data):
                     own, flags, count, _ = formats().header.unpack_from(data, at)

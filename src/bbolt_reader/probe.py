@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Final
 
 from bbolt_reader.errors import BoltError, NotBolt
@@ -58,7 +59,9 @@ def probe(source: Source) -> Probe:
 def _headers(source: Source, page_size: int) -> Iterator[int]:
     """Positions, other than 0, of plausible page headers, were this the page size."""
     sheets = Sheets(source, page_size)
-    for pgid in range(1, min(sheets.count, _PAGES_PROBED)):
+    for pgid in islice(chain.from_iterable(sheets.ranges()), _PAGES_PROBED):
+        if not pgid:
+            continue
         try:
             own, flags, _, overflow = sheets.header(pgid)
         except BoltError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple, TypeAlias
 
-from bbolt_reader.descent import mark, stated
+from bbolt_reader.descent import READ_AGAIN, mark, stated
 from bbolt_reader.errors import BoltError
 from bbolt_reader.lenient import Sheet, Sheets
 from bbolt_reader.page import HEADER, LEAF_BUCKET, PAGE_FREELIST, formats
@@ -51,10 +51,13 @@ class Unlinked:
         rank: dict[int, int] = {}
         stops = sorted({*sane, *taken, sheets.count})
         after = dict(pairwise(stops))
+        spent = 0
         for pgid in sane:
             if pgid in taken or pgid < 2:
                 continue
-            sheet = sheets.sheet(pgid, after[pgid])
+            overdrawn = spent > READ_AGAIN * sheets.held
+            sheet = sheets.sheet(pgid, pgid + 1 if overdrawn else after[pgid])
+            spent += 1 if isinstance(sheet, str) else sheet.places
             if not isinstance(sheet, str) and (sheet.entries or sheet.children):
                 pages[pgid] = sheet
                 rank[pgid] = max((moment(each.value) for each in sheet.entries if not each.flags), default=0)

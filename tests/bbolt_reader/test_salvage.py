@@ -1,5 +1,6 @@
 """A file with any page lost: every key that does not live below it is still read, with its place and standing."""
 
+import os
 import random
 import struct
 import time
@@ -222,6 +223,63 @@ def test_hostile_pages_end(tmp_path):
 def bucket(pgid):
     """An element that names a page as its bucket's."""
     return 1, b"k", struct.pack("<QQ", pgid, 0)
+
+
+@pytest.fixture
+def holes(tmp_path):
+    """Makes a file as large as its file system allows, and says how large that is."""
+
+    def grow(path):
+        for size in (2**63 - 1, 2**43, 2**40):
+            try:
+                os.truncate(path, size)
+            except OSError:
+                continue
+            return size
+        return pytest.skip("the file system has no large files")
+
+    return grow
+
+
+def test_nothing_but_a_hole(tmp_path, holes):
+    """A file of any size without one byte in it is no database, and that is known at once."""
+    path = tmp_path / "hole.db"
+    path.touch()
+    holes(path)
+    started = time.monotonic()
+    with pytest.raises(NotBolt):
+        read(path)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+def test_a_database_with_a_hole_of_any_size_behind_it(tmp_path, holes, lost):
+    """With its metas and without: what is said is what it says without the hole, and the hole costs nothing."""
+    path = tmp_path / "grown.db"
+    data = bytes(lost * 4096) + bytes(boltwriter.write(path, TREE, free=3).data[lost * 4096 :])
+    path.write_bytes(data)
+    alone = read(path)
+    assert alone.statements
+    holes(path)
+    started = time.monotonic()
+    grown = read(path)
+    assert time.monotonic() - started < 5
+    assert grown.statements == alone.statements
+    assert grown.guessed_root == alone.guessed_root
+
+
+def test_pages_that_claim_the_holes_behind_them(tmp_path):
+    """Pages far apart whose overflow reaches to the next: read, and not the holes between them over and over."""
+    path, count, apart = tmp_path / "apart.db", 1000, 16384
+    with path.open("wb") as file:
+        for pgid in range(apart, (count + 1) * apart, apart):
+            file.seek(4096 * pgid)
+            leaf = boltwriter.leaf_body([(0, b"%d" % pgid, b"v")])
+            file.write(boltwriter.HEADER.pack(pgid, 2, 1, apart - 1) + leaf)
+        file.truncate(4096 * (count + 1) * apart)
+    before = time.process_time()
+    assert len(read(path).statements) == count
+    assert time.process_time() - before < 5
 
 
 def test_nothing_but_a_list_of_free_pages(tmp_path):
