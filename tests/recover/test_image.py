@@ -124,6 +124,32 @@ def test_names_that_are_no_tags(blobs, tmp_path):
     assert layout.docker[0]["RepoTags"] == []
 
 
+def test_names_that_are_digests(blobs, tmp_path):
+    """CRI's record under the image's id is no name for others, and dockerd refuses it; by the digest, it is one."""
+    target = blobs.image("amd64")
+    config = blobs.document(target)["config"]["digest"].encode()
+    names = (b"example.org/x:1", config, b"example.org/x@" + target["digest"].encode())
+    layout, _ = export(blobs, target, tmp_path, names=names)
+    said = [entry["annotations"]["io.containerd.image.name"] for entry in layout.index["manifests"]]
+    assert said == [names[0].decode(), names[2].decode()]
+    assert layout.docker[0]["RepoTags"] == ["example.org/x:1"]
+    layout, _ = export(blobs, target, tmp_path, names=(config,))
+    assert "annotations" not in layout.index["manifests"][0]
+    assert layout.docker[0]["RepoTags"] == []
+
+
+def test_a_name_by_the_digest_of_an_index(blobs, tmp_path):
+    """It is not the name of one platform's manifest, which the archive has in the index's place."""
+    one, two = blobs.image("amd64"), blobs.image("arm64")
+    target = blobs.add({"mediaType": INDEX, "manifests": [one, two]}, INDEX)
+    names = (b"example.org/x:1", b"example.org/x@" + target["digest"].encode())
+    layout, _ = export(blobs, target, tmp_path, names=names, platform=b"linux/amd64")
+    [entry] = layout.index["manifests"]
+    assert (entry["digest"], entry["annotations"]["io.containerd.image.name"]) == (one["digest"], "example.org/x:1")
+    layout, _ = export(blobs, target, tmp_path, names=names)
+    assert len(layout.index["manifests"]) == 2
+
+
 def test_every_platform(blobs, tmp_path):
     """An index of two platforms, one in an index of its own, and an attestation: all of it under the index's digest."""
     one, two = blobs.image("amd64"), blobs.image("arm64")

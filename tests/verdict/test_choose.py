@@ -36,6 +36,15 @@ def test_an_image_in_two_namespaces():
     assert choose_image(two, b"x:1", b"other") is None
 
 
+def test_the_id_under_which_cri_records_an_image():
+    """It means the image with all its names, as the digest of its manifest does."""
+    id_ = digest(7)
+    verdict = judged(image(digest(1)), image(digest(1), name=id_), image(digest(2), name=b"docker.io/library/y:1"))
+    for word in (id_, digest(1)):
+        chosen = choose_image(verdict, word)
+        assert (chosen.target, set(chosen.names)) == (digest(1), {b"docker.io/library/x:1", id_})
+
+
 def test_an_image_that_lost_its_names():
     """A digest of a blob that no image has is taken by the whole of it, or by a beginning of four letters."""
     verdict = judged(image(digest(1)), files=[digest(1), digest(0xABCDEF << 232)])

@@ -16,7 +16,7 @@ from drydock.evidence.file import open_regular
 from drydock.model.data import BlobFile
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.exports import ChosenImage, Exported, Variant, Variants
-from drydock.model.names import Digest, RawPath
+from drydock.model.names import Digest, RawPath, is_digest
 from drydock.model.text import shown
 from drydock.recover.output import Output
 from drydock.recover.pax import Archive
@@ -113,13 +113,14 @@ def write_image(
     media_type = variants[0].media_type if alone and found.indexes else chosen.media_type
     if not media_type:
         media_type = _INDEX if target in found.indexes else _MANIFEST
+    names = tuple(name for name in chosen.names if _is_name_of(name, target))
     output.expected = sum(blobs[digest].size for digest in wanted)
     archive = Archive(output, _no_note)
     archive.add_bytes(b"oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-    archive.add_bytes(b"index.json", _index(chosen.names, target, media_type, blobs[target].size))
+    archive.add_bytes(b"index.json", _index(names, target, media_type, blobs[target].size))
     best = _best([each for each in variants if not each.is_attestation])
     if best is not None:
-        archive.add_bytes(b"manifest.json", _docker_manifest(chosen.names, best))
+        archive.add_bytes(b"manifest.json", _docker_manifest(names, best))
     for digest in wanted:
         _write_blob(archive, root, blobs[digest], sizes.get(digest), told)
     archive.finish()
@@ -134,6 +135,15 @@ def _problem(variant: Variant, lost: Mapping[Digest, str]) -> str | None:
     if variant.absent:
         return f"{of}{shown(variant.absent[0])}: is not there; it was never fetched, or was dropped since"
     return None
+
+
+def _is_name_of(name: bytes, target: Digest) -> bool:
+    """Whether a name is one for others to use, and by digest, of nothing else.
+
+    CRI records each image under the digest of its config besides (containerd internal/cri/server/images/image_pull.go
+    PullImage, v2.1); dockerd refuses that as a tag (moby reference/store.go addReference, v27).
+    """
+    return not is_digest(name) and (b"@" not in name or name.endswith(b"@" + target))
 
 
 def _index(names: tuple[bytes, ...], target: Digest, media_type: bytes, size: int) -> bytes:

@@ -46,6 +46,9 @@ def choose_image(verdict: Verdict, word: bytes, namespace: bytes | None = None) 
         if len(targets) > 1:
             raise Usage(_several(word, (each.namespace + b"/" + each.name for each in found)))
         if found:
+            if all(is_digest(each.name) for each in found):
+                # CRI's record of an image under its id: all names of that image are meant.
+                found = [each for each in images if each.target in targets]
             names = tuple(dict.fromkeys(each.name for each in found))
             return ChosenImage(found[0].target, names, found[0].media_type)
     digest = _blob(verdict, word)
