@@ -244,10 +244,12 @@ def test_platforms_that_are_the_same(platform, wanted, same):
     assert matches(platform, wanted) is same
 
 
-def test_documents_that_name_each_other(blobs, tmp_path):
-    """An index deeper than engines make them, and one that says it is another's child, end."""
+def test_indexes_in_indexes(blobs, tmp_path):
+    """An index in an index in an index …, beside a manifest in each: all of it is written, however deep."""
     inner = blobs.image("amd64")
-    for _ in range(20):
-        inner = blobs.add({"mediaType": INDEX, "manifests": [inner]}, INDEX)
-    with pytest.raises(EvidenceUnreadable, match=inner["digest"]):
-        export(blobs, inner, tmp_path)
+    for depth in range(20):
+        inner = blobs.add({"mediaType": INDEX, "manifests": [blobs.image(f"arm{depth}"), inner]}, INDEX)
+    layout, exported = export(blobs, inner, tmp_path)
+    assert set(layout.blobs) == layout.reached(inner["digest"])
+    assert len(exported.platforms) == 21
+    assert not exported.remarks

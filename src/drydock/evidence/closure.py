@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from drydock.evidence.manifests import read_documents
+from drydock.evidence.manifests import ALL_DOCUMENTS, read_documents
 from drydock.model.data import BlobFile
 from drydock.model.documents import Documents, Index, Manifest
 from drydock.model.names import Digest, RawPath
 
-# An index of indexes of manifests of configs; deeper ones engines do not make.
-_ROUNDS = 5
-
 
 def read_closure(root: RawPath, blobs: Mapping[Digest, BlobFile], targets: Iterable[Digest]) -> Documents:
     """Read every document that the targets lead to, as far as they are on disk; layers are not read.
+
+    Indexes may be nested as deep as they are: containerd pulls and collects them so (core/images/handlers.go Walk, v2.1).
 
     Args:
         root: absolute path of the containerd root.
@@ -24,12 +23,10 @@ def read_closure(root: RawPath, blobs: Mapping[Digest, BlobFile], targets: Itera
     documents = Documents()
     seen: set[Digest] = set()
     level = list(dict.fromkeys(targets))
-    for _ in range(_ROUNDS):
-        level = [digest for digest in level if digest in blobs and digest not in seen]
-        if not level:
-            break
+    while level := [digest for digest in level if digest in blobs and digest not in seen]:
         seen.update(level)
-        read = read_documents(root, (blobs[digest] for digest in level))
+        read = read_documents(root, (blobs[digest] for digest in level), ALL_DOCUMENTS - documents.bytes)
+        documents.bytes += read.bytes
         documents.found.update(read.found)
         documents.findings.update(read.findings)
         below: dict[Digest, None] = {}

@@ -11,7 +11,6 @@ from drydock.model.documents import Config, Descriptor, Documents, Index, Manife
 from drydock.model.exports import Variant, Variants
 from drydock.model.names import Digest
 
-_DEEPEST = 4
 # Such a layer is not to be handed on: engines take it from its own place (image-spec v1.0, layer.md).
 _ELSEWHERE = (b"nondistributable", b".foreign.")
 
@@ -25,13 +24,13 @@ def find_variants(target: Digest, documents: Documents, there: Container[Digest]
         there: digests of the blobs that are on disk.
 
     Returns:
-        No variant where the target is no document that can be read.
+        No variant where the target is neither an index nor a manifest that can be read.
     """
     found: dict[Digest, Variant] = {}
     indexes: dict[Digest, None] = {}
     sizes: dict[Digest, int] = {}
     level = [Descriptor(target)]
-    for _ in range(_DEEPEST):
+    while level:
         below: list[Descriptor] = []
         for entry in level:
             document = documents.found.get(entry.digest)
@@ -40,7 +39,7 @@ def find_variants(target: Digest, documents: Documents, there: Container[Digest]
                 if entry.size is not None:
                     sizes[entry.digest] = entry.size
                 below += document.manifests
-            elif not isinstance(document, Index) and (entry.digest != target or document is not None):
+            elif not isinstance(document, Index) and (entry.digest != target or isinstance(document, Manifest)):
                 found.setdefault(entry.digest, _variant(entry, document, documents, there))
         level = below
     return Variants(target, tuple(indexes), tuple(found.values()), tuple(sizes.items()))
