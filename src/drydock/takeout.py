@@ -12,7 +12,7 @@ from typing import TypeVar
 from drydock.evidence.closure import read_closure
 from drydock.evidence.roots import discover
 from drydock.evidence.store import Progress, hold_store, read_store
-from drydock.model.documents import Documents
+from drydock.model.documents import Config, Documents
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.exports import Change, ChosenContainer, Exported
 from drydock.model.listings import Listing, ListKind
@@ -26,7 +26,7 @@ from drydock.recover.container import write_tree
 from drydock.recover.image import select_variants, write_image
 from drydock.recover.layers import Stack, parent_stack, snapshot_stack
 from drydock.recover.output import open_export
-from drydock.verdict.choose import choose_container, choose_image, suggest_containers, suggest_images
+from drydock.verdict.choose import choose_container, choose_image, name_images, suggest_containers, suggest_images
 from drydock.verdict.judge import Reach, judge
 from drydock.verdict.listing import list_kind
 from drydock.verdict.platforms import find_variants
@@ -55,7 +55,7 @@ def export_image(
 
     Raises:
         EvidenceUnreadable: ``where`` is no store, nothing has that name, or a blob is missing or wrong: it is named.
-        Usage: the name means several things, or the image is not for that platform.
+        Usage: the name means several things, or the id of an image, or the image is not for that platform.
         Refused: an engine uses the store.
         ActionFailed: the file is there already, or cannot be written. Of a failed export no file is left.
     """
@@ -66,9 +66,10 @@ def export_image(
             stack, name, where, progress, lambda each: choose_image(each, name, namespace), suggest=suggest_images
         )
         root, store = judged.root, judged.verdict.store
-        found = find_variants(
-            chosen.target, read_closure(root, store.content.blobs, [chosen.target]), store.content.blobs
-        )
+        documents = read_closure(root, store.content.blobs, [chosen.target])
+        if isinstance(documents.found.get(chosen.target), Config):
+            raise Usage(f"{shown(chosen.target)}: {_whose_id(judged, chosen.target)}")
+        found = find_variants(chosen.target, documents, store.content.blobs)
         exported = Exported(root, ", ".join(map(shown, chosen.names)) or shown(chosen.target))
         selected = select_variants(found, _lost(judged.verdict), platform, exported)
         file = stack.enter_context(open_export(output, root))
@@ -243,6 +244,15 @@ def _layers(verdict: Verdict, chosen: ChosenContainer, layers: Callable[..., Sta
         driver = f" (its driver is {shown(chosen.snapshotter)})" if chosen.snapshotter else ""
         raise EvidenceUnreadable(f"container {shown(chosen.id)}: this store has no snapshot of it{driver}")
     return layers(verdict.store, chosen.snapshotter, chosen.row)
+
+
+def _whose_id(judged: _Judged, config: Digest) -> str:
+    """What to export in the place of a config."""
+    targets = [image.target for image in judged.verdict.store.metadata.images]
+    documents = read_closure(judged.root, judged.verdict.store.content.blobs, targets)
+    names = name_images(judged.verdict, config, documents)
+    by = f"its name: {', '.join(names)}" if names else "the digest of its manifest; no name here leads to it"
+    return f"is the id of an image (its config); export that by {by}"
 
 
 def _lost(verdict: Verdict) -> dict[Digest, str]:

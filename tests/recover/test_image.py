@@ -5,6 +5,7 @@ import json
 import os
 
 import pytest
+from tests.support.adoptable import IMAGE, lay_out, namespace
 from tests.support.layouts import read_layout
 
 from drydock.evidence.closure import read_closure
@@ -14,6 +15,7 @@ from drydock.model.exports import ChosenImage, Exported
 from drydock.model.names import Digest, RawPath
 from drydock.recover.image import select_variants, write_image
 from drydock.recover.output import Output
+from drydock.takeout import export_image
 from drydock.verdict.platforms import find_variants, matches
 
 CONTENT = "io.containerd.content.v1.content/blobs/sha256"
@@ -148,6 +150,25 @@ def test_a_name_by_the_digest_of_an_index(blobs, tmp_path):
     assert (entry["digest"], entry["annotations"]["io.containerd.image.name"]) == (one["digest"], "example.org/x:1")
     layout, _ = export(blobs, target, tmp_path, names=names)
     assert len(layout.index["manifests"]) == 2
+
+
+@pytest.mark.parametrize("word", [IMAGE.config.digest, IMAGE.config.digest[7:19]])
+def test_the_id_of_an_image(tmp_path, word):
+    """Docker's word for an image, though its blob is no image: it is said which one is meant, if one is known."""
+    root = lay_out(tmp_path / "root", {b"default": namespace()})
+    with pytest.raises(Usage, match=r"sha256:[0-9a-f]{64}: is the id of an image .* name: example\.org/shop:1$"):
+        export_image(word.encode(), RawPath(bytes(root)), output=RawPath(bytes(tmp_path / "out.tar")))
+    root = lay_out(tmp_path / "bare", {b"default": {**namespace(), b"images": {}}})
+    with pytest.raises(Usage, match="by the digest of its manifest; no name here leads to it"):
+        export_image(word.encode(), RawPath(bytes(root)), output=RawPath(bytes(tmp_path / "out.tar")))
+    assert not (tmp_path / "out.tar").exists()
+
+
+def test_a_layer_is_no_image(tmp_path):
+    """The digest of any other blob: not that it is not there."""
+    root = lay_out(tmp_path / "root", {b"default": namespace()})
+    with pytest.raises(EvidenceUnreadable, match="is no image that can be read"):
+        export_image(IMAGE.layers[0].digest.encode(), RawPath(bytes(root)), output=RawPath(bytes(tmp_path / "out.tar")))
 
 
 def test_every_platform(blobs, tmp_path):

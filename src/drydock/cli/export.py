@@ -58,8 +58,8 @@ def image(
     """Write image NAME as an archive that docker load, ctr images import and skopeo read.
 
     NAME is a name, a digest, or the beginning of one. Every digest is verified; a missing or wrong blob is named, and
-    no file is left. Exit status: 0, 4 FILE cannot be written, 8 a blob is missing, 16 NAME means several images,
-    32 an engine runs.
+    no file is left. Exit status: 0, 4 FILE cannot be written, 8 a blob is missing, 16 NAME means several images, or is
+    the id of one, 32 an engine runs.
     """
     from drydock.takeout import export_image as run  # noqa: PLC0415 - help and completion must not load the readers
 

@@ -13,7 +13,7 @@ from drydock.model.names import Digest, RawPath
 def read_closure(root: RawPath, blobs: Mapping[Digest, BlobFile], targets: Iterable[Digest]) -> Documents:
     """Read every document that the targets lead to, as far as they are on disk; layers are not read.
 
-    Indexes may be nested as deep as they are: containerd pulls and collects them so (core/images/handlers.go Walk, v2.1).
+    However deep indexes are nested: containerd pulls and collects them so (core/images/handlers.go Walk, v2.1).
 
     Args:
         root: absolute path of the containerd root.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 
+from drydock.model.documents import Documents
 from drydock.model.errors import Usage
 from drydock.model.exports import ChosenContainer, ChosenImage
 from drydock.model.names import Digest, Ref, is_digest
@@ -13,6 +14,7 @@ from drydock.model.records import Image
 from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
 from drydock.verdict.find import image_names, short_names
+from drydock.verdict.platforms import find_variants
 
 _SHORTEST_PREFIX = 4
 _LISTED = 8
@@ -86,6 +88,23 @@ def choose_container(verdict: Verdict, word: bytes, namespace: bytes | None = No
         if found:
             return found[0]
     return None
+
+
+def name_images(verdict: Verdict, config: Digest, documents: Documents) -> list[str]:
+    """The names, shown, of the images that have a config: its digest is what engines call an image's id.
+
+    Args:
+        verdict: as for :func:`choose_image`.
+        config: digest of the config.
+        documents: those of all images, from :func:`drydock.evidence.closure.read_closure`.
+    """
+    there = verdict.store.content.blobs
+    having = {
+        target
+        for target in {image.target for image in verdict.store.metadata.images}
+        if any(each.config == config for each in find_variants(target, documents, there).variants)
+    }
+    return sorted({shown(image.name) for image in verdict.store.metadata.images if image.target in having})
 
 
 def suggest_images(verdict: Verdict, word: bytes) -> list[str]:
