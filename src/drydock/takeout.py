@@ -14,7 +14,7 @@ from drydock.evidence.roots import discover
 from drydock.evidence.store import Progress, hold_store, read_store
 from drydock.model.documents import Config, Documents
 from drydock.model.errors import EvidenceUnreadable, Usage
-from drydock.model.exports import Change, ChosenContainer, Exported
+from drydock.model.exports import Change, ChosenContainer, Exported, Variants
 from drydock.model.listings import Listing, ListKind
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.objects import ObjectKind, State, Verdict
@@ -71,7 +71,8 @@ def export_image(
             raise Usage(f"{shown(chosen.target)}: {_whose_id(judged, chosen.target)}")
         found = find_variants(chosen.target, documents, store.content.blobs)
         exported = Exported(root, ", ".join(map(shown, chosen.names)) or shown(chosen.target))
-        selected = select_variants(found, _lost(judged.verdict), platform, exported)
+        lost = {**_lost(judged.verdict), **_unread(found, documents)}
+        selected = select_variants(found, lost, platform, exported)
         file = stack.enter_context(open_export(output, root))
         exported.count = write_image(
             root,
@@ -261,4 +262,14 @@ def _lost(verdict: Verdict) -> dict[Digest, str]:
         Digest(found.id): found.note
         for found in verdict.objects
         if found.kind is ObjectKind.BLOB and found.state in (State.MISSING, State.CORRUPT)
+    }
+
+
+def _unread(found: Variants, documents: Documents) -> dict[Digest, str]:
+    """Why an index or manifest that is there cannot be used; one of a kind that is not known is none of these."""
+    wanted = (found.target, *(each.manifest for each in found.variants))
+    return {
+        digest: documents.findings[digest].message.removeprefix(f"{shown(digest)}: ")
+        for digest in wanted
+        if digest in documents.findings and digest not in documents.found
     }

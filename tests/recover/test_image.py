@@ -5,7 +5,8 @@ import json
 import os
 
 import pytest
-from tests.support.adoptable import IMAGE, lay_out, namespace
+from tests.engines.images import Blob, Image, layer
+from tests.support.adoptable import IMAGE, NAME, blob_path, lay_out, namespace, record, target
 from tests.support.layouts import read_layout
 
 from drydock.evidence.closure import read_closure
@@ -169,6 +170,29 @@ def test_a_layer_is_no_image(tmp_path):
     root = lay_out(tmp_path / "root", {b"default": namespace()})
     with pytest.raises(EvidenceUnreadable, match="is no image that can be read"):
         export_image(IMAGE.layers[0].digest.encode(), RawPath(bytes(root)), output=RawPath(bytes(tmp_path / "out.tar")))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_manifest_that_cannot_be_read(tmp_path, nested):
+    """It is there with its size and other bytes: damage, by itself and below an index, and not called never fetched."""
+    whole = Image((layer({"other": b"3" * 100}),))
+    platforms = ({"os": "linux", "architecture": each} for each in ("amd64", "arm64"))
+    parts = [
+        each.manifest.descriptor(platform=platform) for each, platform in zip((IMAGE, whole), platforms, strict=True)
+    ]
+    index = Blob(INDEX, json.dumps({"mediaType": INDEX, "manifests": parts}).encode())
+    made = (*IMAGE.blobs, *whole.blobs, index)
+    records = {blob.digest.encode(): record(blob) for blob in made}
+    space = {b"content": {b"blob": records}, b"images": {NAME: target(index if nested else IMAGE.manifest)}}
+    root = lay_out(tmp_path / "root", {b"default": space}, made)
+    where, output = RawPath(bytes(root)), RawPath(bytes(tmp_path / "out.tar"))
+    file = blob_path(root, IMAGE.manifest)
+    file.write_bytes(b"{" * len(IMAGE.manifest.data))
+    with pytest.raises(EvidenceUnreadable, match=f"{IMAGE.manifest.digest}: its bytes do not hash to its digest"):
+        export_image(NAME, where, output=output)
+    assert not (tmp_path / "out.tar").exists()
+    if nested:
+        assert export_image(NAME, where, output=output, platform=b"linux/arm64").platforms == (b"linux/arm64",)
 
 
 def test_every_platform(blobs, tmp_path):
