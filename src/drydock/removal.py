@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -133,7 +133,8 @@ def apply(
     with ExitStack() as stack:
         judged: list[Judged] = []
         for request in requests:
-            each = _hold_to_change(stack, _root_at(request.root), request.now, request.policy, progress)
+            root = _planned_root(request.root, request.host)
+            each = _hold_to_change(stack, root, request.now, request.policy, progress)
             if plan_hash(each.scan.plan) != request.hash:
                 raise Refused(
                     f"the plan for {shown(request.root)} is stale: the store is not as the plan saw it, "
@@ -172,7 +173,7 @@ def request(scan: Scan) -> Request:
     if scan.live:
         raise Usage("a live scan makes no plan: stop the engine, and plan anew")
     made = scan.plan
-    return Request(made.root, made.now, made.policy, plan_hash(made))
+    return Request(made.root, made.host, made.now, made.policy, plan_hash(made))
 
 
 def undo(journal: RawPath) -> Run:
@@ -213,8 +214,21 @@ def _hold_to_change(
     return hold_unused(stack, root, judge_root(root, now, policy=policy, progress=progress, exclusive=True))
 
 
+def _planned_root(path: RawPath, host: RawPath) -> Root:
+    """The root that a plan is of, as its host knows it: the root alone may not tell what the host above it is.
+
+    Raises:
+        EvidenceUnreadable: it is not there any more.
+    """
+    with suppress(EvidenceUnreadable):
+        for root in discover(host):
+            if root.path == path:
+                return root
+    return _root_at(path)  # a copy that no host has
+
+
 def _root_at(path: RawPath) -> Root:
-    """The root that a plan or a journal is of."""
+    """The root that a path is of."""
     for root in discover(path):
         if root.path == path:
             return root

@@ -16,7 +16,7 @@ from drydock.model.policies import EndLeases, Policy
 from drydock.model.records import Ingest
 from drydock.model.roots import DockerContainer, Owners
 from drydock.reclaim.plan import make_plan
-from drydock.reclaim.plan_file import plan_document, plan_hash, plans_document, plans_stream, read_requests
+from drydock.reclaim.plan_file import Request, plan_document, plan_hash, plans_document, plans_stream, read_requests
 from drydock.report.indented import indented
 from drydock.verdict.judge import judge
 
@@ -159,10 +159,11 @@ def test_the_document_comes_back_and_its_hash_stays():
     odd = lease(b"\xff\n\x1b[31m", LATER, blobs=[digest(1)])
     policy = Policy(EndLeases.OWNERLESS, 7, (b"\xff\n\x1b[31m",), (digest(2),))
     made = plan(store(odd, blob(digest(1)), blob(digest(2)), files=[digest(1), digest(2)]), policy)
+    made = made._replace(host=RawPath(b"/mnt/\xff"))
     text = json.dumps(plans_document([made]))
     assert "\x1b" not in text
     (request,) = read_requests(text, "plan")
-    assert (request.root, request.now, request.policy, request.hash) == (made.root, NOW, policy, plan_hash(made))
+    assert request == Request(made.root, made.host, NOW, policy, plan_hash(made))
     assert plan_hash(made._replace(removals=made.removals[:0])) != request.hash
     assert plan_document(made)["bytes"] == 4096
     canonical = json.dumps(plan_document(made), sort_keys=True, separators=(",", ":"))

@@ -117,6 +117,8 @@ class Plan(NamedTuple):
 
     root: RawPath
     """Absolute path of the containerd root."""
+    host: RawPath
+    """Root of the host file system that it was found in, whose settings and records say who owns its leases."""
     now: UnixNano
     """What expiries were compared with."""
     policy: Policy

@@ -71,6 +71,7 @@ class _Planner:
         removals = list(self._removals(dropped, rows))
         return Plan(
             self._store.root.path,
+            self._store.root.host,
             self._verdict.now,
             self._policy,
             witnesses,

@@ -30,6 +30,7 @@ class Request(NamedTuple):
     """What of a plan file is needed to make its plan anew."""
 
     root: RawPath
+    host: RawPath
     now: UnixNano
     policy: Policy
     hash: str
@@ -58,6 +59,7 @@ def plan_document(plan: Plan) -> Document:
 def _document(plan: Plan) -> Document:
     return {
         "root": shown(plan.root),
+        "host": shown(plan.host),
         "now": plan.now,
         "now_shown": show_time(plan.now),
         "policy": _policy(plan.policy),
@@ -140,6 +142,7 @@ def read_requests(text: str, name: str) -> list[Request]:
         return [
             Request(
                 checked.path(plan["root"]),
+                checked.path(plan["host"]),
                 UnixNano(checked.whole(plan["now"])),
                 _read_policy(plan["policy"]),
                 str(plan["hash"]),

@@ -119,6 +119,7 @@ class _Repairer:
         fields = tuple(() if self._blind else self._fields(records, rows))
         plan = Plan(
             self._store.root.path,
+            self._store.root.host,
             self._verdict.now,
             Policy(),
             witnesses,
