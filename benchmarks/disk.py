@@ -17,7 +17,7 @@ from drydock.model.names import RawPath
 from drydock.model.plans import Removal, Status, Target
 from drydock.reclaim.anchor import open_anchor
 from drydock.reclaim.apply import remove as remove_all
-from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.journal_writer import JournalWriter
 
 _FOLDER = f"{OVERLAY}/snapshots"
 

@@ -16,7 +16,8 @@ from drydock.model.names import RawPath
 from drydock.model.plans import Status
 from drydock.reclaim import apply, knife
 from drydock.reclaim.anchor import open_anchor
-from drydock.reclaim.journal import JournalWriter, read_journal
+from drydock.reclaim.journal import read_journal
+from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.quarantine import open_quarantine
 from drydock.reclaim.state import JOURNAL
 

@@ -11,7 +11,8 @@ from drydock.model.data import Fingerprint
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status, Target
-from drydock.reclaim.journal import JournalWriter, read_journal
+from drydock.reclaim.journal import read_journal
+from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.state import JOURNAL
 
 ROOT = RawPath(b"/var/lib/\xff\n")

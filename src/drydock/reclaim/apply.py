@@ -13,7 +13,7 @@ from drydock.model.errors import ActionFailed
 from drydock.model.plans import Outcome, Removal, Status, Target
 from drydock.reclaim import cuts
 from drydock.reclaim.anchor import Anchor
-from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.quarantine import Quarantine
 
 _BATCH: Final = 64

@@ -27,7 +27,7 @@ from drydock.reclaim.anchor import Anchor, open_anchor
 from drydock.reclaim.apply import remove
 from drydock.reclaim.backup import back_up
 from drydock.reclaim.edit import Fields, edit, metadata_deletions, metadata_insertions, revert, row_deletions
-from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.quarantine import open_quarantine
 from drydock.reclaim.secure import secure
 from drydock.reclaim.state import State, open_state, places_with

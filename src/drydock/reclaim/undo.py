@@ -20,7 +20,8 @@ from drydock.reclaim.anchor import Anchor, open_anchor
 from drydock.reclaim.cuts import is_in_place
 from drydock.reclaim.edit import Standing, revert, standing
 from drydock.reclaim.former import find_gone
-from drydock.reclaim.journal import Entry, Journal, close_abandoned
+from drydock.reclaim.journal import Entry, Journal
+from drydock.reclaim.journal_writer import close_abandoned
 from drydock.reclaim.quarantine import put_back
 
 

@@ -29,7 +29,7 @@ def close_unfinished(root: RawPath, state: RawPath | None = None) -> None:
     Raises:
         ActionFailed: one cannot be written.
     """
-    from drydock.reclaim.journal import close_abandoned  # noqa: PLC0415 - most hosts have no journal
+    from drydock.reclaim.journal_writer import close_abandoned  # noqa: PLC0415 - most hosts have no journal
 
     for journal in find_unfinished(root, places_with(state)):
         close_abandoned(journal)
