@@ -285,7 +285,7 @@ class Tree:
             raise self.corrupt(f"reaches to page {pgid + overflow}, of {self.meta.high_water}", offset)
         if (overflow + 1) * self.page_size > READ_LIMIT:
             raise self.corrupt(f"a page of {(overflow + 1) * self.page_size} bytes", offset)
-        if self.owners[pgid + overflow] == referrer:
+        if pgid + overflow < self.end and self.owners[pgid + overflow] == referrer:
             return
         self._covered += overflow
         if self._covered > self._most_covered == _COVERED:

@@ -104,6 +104,9 @@ def test_what_a_docker_container_was_made_of_stays_without_its_lease():
     assert "dockerd has a container with its id" in {each.reason for each in made.withheld}
     gone = plan(store(*records, files=files, backends=backend(*rows), owners=Owners({})))
     assert len(gone.records) == len(records)
+    # Their records may be lost as well: then their rows say whose they are.
+    lost = plan(store(backends=backend(*rows), owners=owner))
+    assert {each.name for each in lost.rows} == {b"moby/1/other"}
 
 
 def test_a_lease_that_holds_what_is_kept_does_not_end():

@@ -9,7 +9,7 @@ from drydock.model.errors import EvidenceUnreadable
 from drydock.reclaim.plan_file import SCHEMA, read_requests
 
 POLICY = {"end_leases": "expired", "older_than": None, "end_lease": [], "keep": [], "edit": True}
-PLAN = {"root": "/r", "now": 1, "policy": POLICY}
+PLAN = {"root": "/r", "host": "/", "now": 1, "policy": POLICY}
 
 
 def hashed(plan):

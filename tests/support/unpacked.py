@@ -70,6 +70,7 @@ def _children(*blobs: Blob) -> dict[bytes, bytes]:
 def _snapshots(folder: Path, image: Image, unpack: Callable[[Blob, Path], None]) -> dict[bytes, Any]:
     records: dict[bytes, Any] = {}
     rows: dict[bytes, Any] = {}
+    parents: dict[bytes, bytes] = {}
     times = {b"createdat": go_time(MADE), b"updatedat": go_time(MADE)}
     below, name_below = b"", b""
     for number, layer in enumerate(image.layers, 1):
@@ -80,6 +81,8 @@ def _snapshots(folder: Path, image: Image, unpack: Callable[[Blob, Path], None])
             b"id": uvarint(number), b"kind": b"\x03", b"size": varint(4096), b"inodes": varint(3), **times,
             **({b"parent": name_below} if name_below else {}),
         }  # fmt: skip
+        if name_below:
+            parents[uvarint(number - 1) + b"\0" + uvarint(number)] = name
         files = folder / f"snapshots/{number}/fs"
         files.mkdir(parents=True)
         files.chmod(0o755)
@@ -88,7 +91,7 @@ def _snapshots(folder: Path, image: Image, unpack: Callable[[Blob, Path], None])
         below, name_below = key, name
     write(
         folder / "metadata.db",
-        {b"v1": {b"snapshots": rows, b"parents": {}}},
+        {b"v1": {b"snapshots": rows, b"parents": parents}},
         sequences={(b"v1", b"snapshots"): len(rows)},
     )
     os.sync()

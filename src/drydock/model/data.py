@@ -160,8 +160,6 @@ class Backend:
     """Relative to the containerd root."""
     layout: LayoutKind
     rows: dict[bytes, Row] = field(default_factory=dict)
-    links: dict[bytes, bytes] = field(default_factory=dict)
-    """What ``v1/parents`` says: by the ids of parent and child, as they are written there, the child's name."""
     sequence: int | None = None
     """The id allocator; None where metadata.db has no ``v1/snapshots`` yet."""
     entries: list[SnapshotEntry] = field(default_factory=list)
@@ -169,6 +167,8 @@ class Backend:
     findings: list[Finding] = field(default_factory=list)
     complete: bool = True
     """False when rows or directories could not all be read: then no directory of this snapshotter may be removed."""
+    links: dict[bytes, bytes] = field(default_factory=dict)
+    """What ``v1/parents`` says: by the ids of parent and child, as they are written there, the child's name."""
 
 
 @dataclass(slots=True)

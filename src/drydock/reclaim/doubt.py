@@ -17,6 +17,7 @@ from drydock.verdict.leases import is_dockers
 
 _LAYERS = (b"-init-key", b"-init", b"")
 """What dockerd appends to a container's id for the snapshots below it (moby daemon/containerd/image_snapshot.go)."""
+_HAS_CONTAINER = "dockerd has a container with its id"
 
 
 def docker_containers(store: Store) -> dict[Ref, str]:
@@ -29,15 +30,26 @@ def docker_containers(store: Store) -> dict[Ref, str]:
         return {}
     kept: dict[Ref, str] = {}
     for snapshot in store.metadata.snapshots:
-        if is_dockers(snapshot.namespace):
-            end = next(end for end in _LAYERS if snapshot.key.endswith(end))
-            if snapshot.key[: len(snapshot.key) - len(end)] in containers:
-                kept[snapshot.ref] = "dockerd has a container with its id"
+        if is_dockers(snapshot.namespace) and _container_of(snapshot.key) in containers:
+            kept[snapshot.ref] = _HAS_CONTAINER
     manifests = {container.manifest for container in containers.values()}
     for blob in store.metadata.blobs:
         if blob.ref.key in manifests and is_dockers(blob.ref.namespace):
             kept[blob.ref] = "dockerd has a container that was made of it"
     return kept
+
+
+def docker_rows(store: Store, rows: Iterable[bytes]) -> dict[bytes, str]:
+    """The rows of containers that dockerd has, with the reason: their records, and their leases, may be lost."""
+    containers = store.owners.containers
+    if not containers:
+        return {}
+    return {
+        row: _HAS_CONTAINER
+        for row in rows
+        for namespace, _, key in [_parts(row)]
+        if is_dockers(namespace) and _container_of(key) in containers
+    }
 
 
 def doubtful_rows(
@@ -104,7 +116,18 @@ class _Pair(NamedTuple):
 
 
 def _pairs(row: bytes) -> set[_Pair]:
-    """All pairs of a name ``<namespace>/<number>/<key>`` (containerd core/metadata/snapshot.go createKey, v2.1)."""
+    namespace, number, key = _parts(row)
+    return {_Pair(b"", namespace, key), _Pair(number, namespace, b""), _Pair(number, b"", key)} if key else set()
+
+
+def _parts(row: bytes) -> tuple[bytes, bytes, bytes]:
+    """Those of ``<namespace>/<number>/<key>`` (containerd core/metadata/snapshot.go createKey, v2.1)."""
     namespace, _, rest = row.partition(b"/")
     number, _, key = rest.partition(b"/")
-    return {_Pair(b"", namespace, key), _Pair(number, namespace, b""), _Pair(number, b"", key)} if key else set()
+    return namespace, number, key
+
+
+def _container_of(key: bytes) -> bytes:
+    """The id of the container that a snapshot's key is made of, if it is one's."""
+    end = next(end for end in _LAYERS if key.endswith(end))
+    return key[: len(key) - len(end)]

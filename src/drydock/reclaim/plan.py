@@ -14,7 +14,7 @@ from drydock.model.policies import Policy
 from drydock.model.records import Snapshot
 from drydock.model.store import Store
 from drydock.model.text import shown
-from drydock.reclaim.doubt import docker_containers, doubtful_rows, without_directory, without_row
+from drydock.reclaim.doubt import docker_containers, docker_rows, doubtful_rows, without_directory, without_row
 from drydock.reclaim.select import describe, end, keep
 from drydock.verdict.blindness import backend_blindness, blind_spots, edit_blindness, first_cause
 from drydock.verdict.find import find
@@ -152,6 +152,7 @@ class _Planner:
     def _rows_of(self, backend: Backend, candidates: set[bytes], unnamed: set[bytes]) -> Iterator[RowDrop]:
         lost = self._rowless.get(backend.name, ())
         doubtful = doubtful_rows(self._named, backend.name, lost, unnamed) if unnamed else {}
+        doubtful.update(docker_rows(self._store, unnamed))
         self._stays.update({(backend.name, name): reason for name, reason in doubtful.items()})
         candidates = candidates - doubtful.keys()
         # A row that others stand on stays: the snapshotter itself would refuse (core/snapshots/storage/bolt.go Remove).
@@ -210,16 +211,18 @@ class _Planner:
         if found.kind is ObjectKind.SNAPSHOT:
             reason = reason or backend_blindness(self._store, found.snapshotter)
             if not reason and found.id.isdigit():
-                reason = self._whose(found.snapshotter)
+                reason = self._whose(found.snapshotter, int(found.id))
         if reason:
             return self._withhold(found, reason)
         return "no record names it" + (f"; {found.note}" if found.note else "")
 
-    def _whose(self, snapshotter: bytes) -> str:
+    def _whose(self, snapshotter: bytes, number: int) -> str:
         """What a directory that no row has may be after all; empty where nothing lacks one."""
         if snapshotter in self._rowless:
             return "it may be the directory of a snapshot that is recorded and has no row"
-        if snapshotter in self._bare:
+        sequence = self._store.backends[snapshotter].sequence
+        # A number that was never given out here is of a newer database: it stands in the engine's way.
+        if snapshotter in self._bare and (sequence is None or number <= sequence):
             return "it may be the directory of a snapshot whose own is not there"
         return ""
 
