@@ -106,6 +106,7 @@ class _Reader:
         snapshotters = record.bucket(b"snapshots")
         if snapshotters is not None:
             for snapshotter, snapshots in self._ledger.buckets(snapshotters):
+                self._found.sequences[name, snapshotter] = snapshots.sequence
                 for key, value in self._ledger.buckets(snapshots):
                     self._snapshot(name, snapshotter, key, value)
         content = record.bucket(b"content")

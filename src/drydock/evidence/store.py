@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bbolt_reader import BoltError, Database
 from bbolt_reader.verify import verify
+from drydock.evidence.ages import note_older
 from drydock.evidence.content import read_content
 from drydock.evidence.copy import copy_database
 from drydock.evidence.directory import folder, names
@@ -186,6 +187,8 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
             # Its configured folder is not this one: what lies here is somebody's, or old.
             backend.layout = LayoutKind.FOREIGN
         store.backends[snapshotter] = backend
+    if not held.live:  # beside an engine, numbers were given out since meta.db was copied
+        store.findings += note_older(store)
     store.database_bytes = sum(file.allocated for file in held.files())
     store.live = held.live
     return store

@@ -181,3 +181,5 @@ class Metadata:
     findings: list[Finding] = field(default_factory=list)
     complete: bool = True
     """False when any part was not understood or not readable: then nothing that depends on it may be removed."""
+    sequences: dict[tuple[bytes, bytes], int] = field(default_factory=dict)
+    """The last number given to a snapshot, by namespace and snapshotter."""

@@ -1,0 +1,36 @@
+"""A meta.db that is older than a metadata.db: rows whose numbers it never gave out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.store import Store
+from drydock.model.text import shown
+
+REMEDY = "if there is a newer meta.db and metadata.db, put both back before anything is removed or started"
+
+
+def note_older(store: Store) -> Iterator[Finding]:
+    """One note for each namespace and snapshotter with rows from after this meta.db was copied.
+
+    A row is called ``<namespace>/<number>/<key>``, the number being the next of the bucket that has the namespace's
+    snapshots (containerd core/metadata/snapshot.go createSnapshot, v2.1). The engine drops rows that no record names.
+    """
+    metadata = store.metadata
+    if not metadata.complete:
+        return
+    for snapshotter, backend in store.backends.items():
+        newer: dict[bytes, int] = {}
+        for name in backend.rows:
+            namespace, _, rest = name.partition(b"/")
+            number = rest.partition(b"/")[0]
+            last = metadata.sequences.get((namespace, snapshotter), 0)
+            if last and number.isdigit() and int(number) > last:
+                newer[namespace] = newer.get(namespace, 0) + 1
+        for namespace, count in newer.items():
+            message = (
+                f"{shown(snapshotter)}: meta.db never gave out the numbers of {count} rows of namespace "
+                f"{shown(namespace)}: it is older than metadata.db, and what containers wrote may be in their directories"
+            )
+            yield Finding("older-database", Severity.NOTE, message, Place(metadata.path), shown(snapshotter), REMEDY)

@@ -1,0 +1,24 @@
+"""Rows from after a meta.db was copied."""
+
+import os
+
+import pytest
+from fuzz.stores import META_DB, METADATA, METADATA_DB, NOW, ROWS, SEQUENCES, lay_out
+from tests.support import boltwriter
+
+from drydock.model.findings import Severity
+from drydock.model.names import RawPath, UnixNano
+from drydock.pipeline import scan
+
+
+@pytest.mark.parametrize(("last", "rows"), [(3, 2), (4, 1), (9, 0)])
+def test_rows_that_meta_db_never_numbered_are_told(tmp_path, last, rows):
+    """Rows 1, 2, 3, 4 and 9 are there; what is above the last number of the namespace is from a newer meta.db."""
+    lay_out(tmp_path)
+    sequences = {(b"v1", b"moby", b"snapshots", b"overlayfs"): last}
+    boltwriter.write(tmp_path / META_DB, METADATA, sequences=sequences)
+    boltwriter.write(tmp_path / METADATA_DB, ROWS, sequences=SEQUENCES)
+    (found,) = scan(RawPath(os.fsencode(tmp_path)), now=UnixNano(NOW))
+    told = [each for each in found.verdict.findings if each.code == "older-database"]
+    assert [each.severity for each in told] == [Severity.NOTE] * bool(rows)
+    assert all(f"the numbers of {rows} rows of namespace moby" in each.message for each in told)
