@@ -31,6 +31,6 @@ def note_older(store: Store) -> Iterator[Finding]:
         for namespace, count in newer.items():
             message = (
                 f"{shown(snapshotter)}: meta.db never gave out the numbers of {count} rows of namespace "
-                f"{shown(namespace)}: it is older than metadata.db, and what containers wrote may be in their directories"
+                f"{shown(namespace)}: it is older than metadata.db, and what containers wrote may be in them"
             )
             yield Finding("older-database", Severity.NOTE, message, Place(metadata.path), shown(snapshotter), REMEDY)
