@@ -80,6 +80,31 @@ def test_relative_lower_folders(store, tmp_path):
 
 @pytest.mark.root
 @needs_root
+def test_relative_lower_folders_below_an_upper_folder_elsewhere(store, tmp_path):
+    """Relative lower folders count as well where the upper one is a path, of no root."""
+    (store / SNAPSHOTS / "70003/fs").mkdir(parents=True)
+    top = tmp_path / "top"
+    top.mkdir()
+    command = (
+        f"mount -t tmpfs none '{top}'; mkdir '{top}/u' '{top}/w' '{top}/m'; cd '{store}/{SNAPSHOTS}'\n"
+        f"mount -t overlay overlay -o 'lowerdir=70003/fs,upperdir={top}/u,workdir={top}/w' '{top}/m'"
+    )
+    with in_namespace(command):
+        assert [mount.snapshot for mount in users(root(store))] == [b"70003"]
+
+
+@pytest.mark.root
+@needs_root
+@pytest.mark.parametrize("name", ["a\rb", "a\nb", "a\x0bb"])
+def test_line_ends_in_a_name(store, tmp_path, name):
+    """A mount point counts whatever bytes its name has: the kernel escapes some of them only."""
+    (tmp_path / name).mkdir()
+    with in_namespace(f"mount --bind '{store}/{SNAPSHOTS}/2/fs' '{tmp_path}/{name}'"):
+        assert [mount.point for mount in users(root(store))] == [os.fsencode(tmp_path / name)]
+
+
+@pytest.mark.root
+@needs_root
 def test_the_same_text_in_another_namespace(store, tmp_path):
     """An overlay whose folders have the same path, but lie in another store, does not count."""
     (tmp_path / "merged").mkdir()

@@ -64,7 +64,7 @@ def entries(pid: int | str) -> Iterator[Entry]:
     """The mount table of a process; empty when it has ended."""
     try:
         with open(f"/proc/{pid}/mountinfo", "rb") as file:
-            lines = file.read(_LARGEST).splitlines()
+            lines = file.read(_LARGEST).split(b"\n")  # a name may have a \r as it is: the kernel escapes \n alone
     except OSError:
         return
     for line in lines:

@@ -61,13 +61,12 @@ class _Look:
 
     def _overlay(self, view: View, entry: Entry) -> tuple[str, bytes | None] | None:
         folders = list(_folders(entry))
-        absolute = [(option, path) for option, path in folders if path.startswith(b"/")]
-        for option, path in absolute:
-            if self._reaches(view, path):
+        for option, path in folders:
+            if path.startswith(b"/") and self._reaches(view, path):
                 return f"is an overlay with {shown(option)} {shown(path)}", _snapshot(path)
+        # An upper folder elsewhere says nothing about where its lower ones are.
         relative = [path for _, path in folders if not path.startswith(b"/")]
-        # With an absolute folder beside them, relative ones are of the same snapshotter.
-        if relative and not absolute and all(map(self._could_be, relative)):
+        if relative and all(map(self._could_be, relative)):
             return f"is an overlay with lowerdir {shown(relative[0])}", _RELATIVE.sub(rb"\1", relative[0])
         return None
 
