@@ -69,10 +69,10 @@ def test_importing_is_cheap():
 @needs_root
 def test_mount(store, tmp_path):
     """A mount in another namespace is named, with the namespace to enter."""
-    (tmp_path / "part").mkdir()
-    command = shell(f'mount --bind "$1/snapshots/7/fs" "{tmp_path}/part"')
+    (tmp_path / "the part").mkdir()
+    command = shell(f'mount --bind "$1/snapshots/7/fs" "{tmp_path}/the part"')
     with running(["unshare", "-m", "sh", "-c", command, "sh", store]) as child:
-        with pytest.raises(Refused, match=rf"nsenter -t {child.pid} -m umount .*/part") as caught:
+        with pytest.raises(Refused, match=rf"nsenter -t {child.pid} -m umount '.*/the part'$") as caught:
             refuse_if_used(root(store))
         assert str(caught.value).isprintable()
     refuse_if_used(root(store))

@@ -7,7 +7,7 @@ import os
 from drydock.model.errors import Refused
 from drydock.model.names import UnixNano
 from drydock.model.roots import Root
-from drydock.model.text import shown
+from drydock.model.text import quoted_path, shown
 
 _SECOND = 1_000_000_000
 _TOLD = 3
@@ -28,7 +28,7 @@ def refuse_if_used(root: Root) -> None:
         own = os.stat("/proc/self/ns/mnt").st_ino
         for mount in mounts.users(root):
             enter = "" if mount.namespace == own else f"nsenter -t {mount.pid} -m "
-            told.append(f"{shown(mount.point)} {mount.why}; unmount it: {enter}umount {shown(mount.point)}")
+            told.append(f"{shown(mount.point)} {mount.why}; unmount it: {enter}umount {quoted_path(mount.point)}")
     if told:
         more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
         raise Refused(f"{shown(root.path)} is in use: {'; '.join(told[:_TOLD])}{more}")
