@@ -96,6 +96,28 @@ def test_chrooted_process(store):
     assert [(each.pid, "root folder" in each.why) for each in found] == [(child.pid, True)]
 
 
+@pytest.mark.root
+@needs_root
+def test_chrooted_process_of_another_namespace(store, tmp_path):
+    """A process counts by a file that it has open though its root folder is not the topmost of its namespace."""
+    (tmp_path / "host").mkdir()
+    inner = shell(f"exec 3<{store}/file")
+    command = f"mount --rbind / {tmp_path}/host; exec chroot {tmp_path}/host sh -c '{inner}'"
+    with running(["unshare", "-m", "sh", "-c", command]) as child:
+        assert [each.pid for each in users(root(store))] == [child.pid]
+    assert users(root(store)) == []
+
+
+@pytest.mark.parametrize("name", ["a\rb", "a\nb", "a\\040b"])
+def test_mapped_below_a_strange_name(tmp_path, name):
+    """A mapped file counts whatever bytes its path has: the kernel escapes line ends only."""
+    store = tmp_path / name
+    store.mkdir()
+    (store / "file").write_bytes(b"x" * 8192)
+    with running(python(_MAPPED, store)) as child:
+        assert [each.pid for each in users(root(store))] == [child.pid]
+
+
 def named(folder: Path, name: str) -> Path:
     """A Python by another name: what a process is called is what its file is called."""
     path = folder / name
@@ -115,6 +137,8 @@ def daemon(folder, name, *flags):
     [
         ("containerd", ["--root", "{store}"], Engine.CONTAINERD, True),
         ("containerd", ["--root={other}"], Engine.CONTAINERD, False),
+        ("containerd", ["--root={other}", "--root", "{store}"], Engine.CONTAINERD, True),
+        ("containerd", ["--root={store}", "--root={other}"], Engine.CONTAINERD, False),
         ("containerd", ["-c", "{other}/config.toml"], Engine.CONTAINERD, True),
         ("dockerd", ["--data-root", "{data}"], Engine.DOCKER, True),
         ("dockerd", ["-g", "{other}"], Engine.DOCKER, False),

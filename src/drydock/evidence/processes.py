@@ -1,7 +1,7 @@
 """Processes that use a containerd root: engines that serve it, shims of its containers, and whoever has it open.
 
-A path's text says nothing across mount namespaces, so every path is judged by the device and inode of its folders as
-the process itself sees them (``/proc/<pid>/root``). Rules for those that need not have a file of the root open:
+A path's text says nothing across mount namespaces, so every path is judged by the device and inode of its folders in
+the namespace that it is shown of. Rules for those that need not have a file of the root open:
 
 - dockerd and containerd count when their flags or settings name the root, or one of its Docker data roots; any dockerd
   in this mount namespace counts for a system containerd of this host, unless its flags name the socket of another;
@@ -14,7 +14,6 @@ the process itself sees them (``/proc/<pid>/root``). Rules for those that need n
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 
 from drydock.evidence.config import read_containerd_config, read_docker_config
@@ -27,10 +26,11 @@ from drydock.model.usage import Process
 
 _MAPS = 1 << 24
 _KUBERNETES = (Engine.K3S, Engine.RKE2, Engine.K0S, Engine.MICROK8S)
-_ESCAPED = re.compile(rb"\\([0-7]{3})")
 _TASKS = b"io.containerd.runtime.v2.task"
 
 _Key = tuple[int, int]
+_Top = tuple[_Key | int | None, bytes]
+"""A mount namespace, or a process that may see less of it, and what to put in front of a path there."""
 
 
 def users(root: Root) -> list[Process]:
@@ -50,7 +50,7 @@ class _Look:
         self._store = _keys(root.path, *(folder for _, folder in root.snapshotters))
         self._all = self._store | _keys(*root.docker)
         self._space = _key(b"/proc/self/ns/mnt")
-        self._seen: dict[tuple[_Key, bytes], _Key | None] = {}
+        self._seen: dict[tuple[_Key | int | None, bytes], _Key | None] = {}
 
     def users(self) -> Iterator[Process]:
         """Judge each process once."""
@@ -125,23 +125,23 @@ class _Look:
         except OSError:
             work = b""
         if work.startswith(b"/"):
-            return self._below(pid, work, self._store)
+            return self._below((pid, b"/proc/%d/root" % pid), work, self._store)
         plain = all(part not in (b"", b".", b"..") and b"/" not in part for part in (namespace, container))
         if plain and os.path.lexists(os.path.join(self._root.path, _TASKS, namespace, container)):
             return True
         states = _keys(*self._root.states)
         bundle = _link(b"/proc/%d/cwd" % pid)
-        if bundle is not None and self._below(pid, bundle, states):
+        if bundle is not None and self._below(self._top(pid), bundle, states):
             return True
         folder = os.path.dirname(address) if address else b""
         return bool(folder) and any(_is_at(state, folder) for state in self._root.states)
 
     def _opened(self, pid: int, wanted: set[_Key], *, daemon: bool, starter: bool) -> str | None:
         """What a process has open below the wanted folders."""
-        base = b"/proc/%d/" % pid
+        base, top = b"/proc/%d/" % pid, self._top(pid)
         for name, what in ((b"root", "has its root folder in"), (b"cwd", "has its working folder in")):
             target = None if starter and name == b"cwd" else _link(base + name)
-            if target is not None and self._below(pid, target, wanted):
+            if target is not None and self._below(top, target, wanted):
                 return f"{what} {shown(target)}"
         try:
             descriptors = os.listdir(base + b"fd")
@@ -151,25 +151,29 @@ class _Look:
             return None
         for number in descriptors:
             target = _link(base + b"fd/" + number)
-            if target is not None and self._below(pid, target, wanted):
+            if target is not None and self._below(top, target, wanted):
                 return f"has {shown(target)} open"
         for target in _maps(base + b"maps"):
-            if self._below(pid, target, wanted):
+            if self._below(top, target, wanted):
                 return f"has {shown(target)} mapped"
         return None
 
-    def _below(self, pid: int, target: bytes, wanted: set[_Key]) -> bool:
-        """Whether what a link of /proc shows lies at or below a wanted folder.
+    def _top(self, pid: int) -> _Top:
+        """Whence a path leads that the kernel shows for a link of a process.
 
-        The kernel shows a path from this process's root folder, and of another mount namespace from its topmost.
+        It shows a path from this process's root folder, and of another mount namespace from its topmost (fs/d_path.c,
+        Linux 6.1): that is as far above the process's own root folder as the link of that is long.
         """
-        target = target.removesuffix(b" (deleted)")
         space = _key(b"/proc/%d/ns/mnt" % pid)
-        prefix = b"/proc/%d/root" % pid
-        if space == self._space or not os.path.lexists(prefix + os.path.dirname(target)):
-            space, prefix = self._space, b""
-        if space is None:
-            return False
+        if space is None or space == self._space:
+            return self._space, b""
+        root = b"/proc/%d/root" % pid
+        return space, root + b"/.." * (_link(root) or b"").count(b"/")
+
+    def _below(self, top: _Top, target: bytes, wanted: set[_Key]) -> bool:
+        """Whether a path lies at or below a wanted folder; one that is not there below ``top`` is taken from here."""
+        target = target.removesuffix(b" (deleted)")
+        space, prefix = top if os.path.lexists(top[1] + os.path.dirname(target)) else (self._space, b"")
         end = len(target)
         while end > 0:
             key = (space, target[:end])
@@ -213,22 +217,22 @@ def _link(path: bytes) -> bytes | None:
 def _maps(path: bytes) -> set[bytes]:
     try:
         with open(path, "rb") as file:
-            rows = [line.split(maxsplit=5) for line in file.read(_MAPS).splitlines()]
+            rows = [line.split(maxsplit=5) for line in file.read(_MAPS).split(b"\n")]
     except OSError:
         return set()
     found = {row[5] for row in rows if len(row) == 6 and row[5].startswith(b"/")}
-    return {_ESCAPED.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), each) for each in found}
+    # Of a name the kernel escapes \n alone (fs/proc/task_mmu.c show_map_vma, Linux 6.1).
+    return {each.replace(b"\\012", b"\n") for each in found}
 
 
 def _flag(arguments: list[bytes], *names: bytes) -> bytes | None:
-    """The value of a flag, in any of Go's spellings: ``-x v``, ``--x v``, ``-x=v``, ``--x=v``."""
+    """The last value of a flag, in any of Go's spellings: ``-x v``, ``--x v``, ``-x=v``, ``--x=v``."""
+    last = None
     for position, argument in enumerate(arguments):
         flag, equals, value = argument.partition(b"=")
         if flag.startswith(b"-") and flag.lstrip(b"-") in names:
-            if equals:
-                return value
-            return arguments[position + 1] if position + 1 < len(arguments) else None
-    return None
+            last = value if equals else next(iter(arguments[position + 1 : position + 2]), last)
+    return last
 
 
 def _is_at(state: RawPath, folder: bytes) -> bool:
