@@ -172,6 +172,60 @@ def test_in_a_chroot(store, tmp_path):
         assert (mount.point, mount.pid, mount.snapshot) == (b"/merged", child.pid, b"1")
 
 
+@pytest.mark.root
+@needs_root
+def test_namespace_of_a_thread(store, tmp_path):
+    """A mount in a namespace that one thread of a process has to itself counts."""
+    (tmp_path / "part").mkdir()
+    code = (
+        "import ctypes, threading, time; libc = ctypes.CDLL(None); done = threading.Event()\n"
+        "def work():\n"
+        "    assert libc.unshare(0x20200) == 0 and libc.mount(b'none', b'/', None, 0x44000, None) == 0\n"
+        "    assert libc.mount(sys.argv[1].encode(), sys.argv[2].encode(), None, 4096, None) == 0\n"
+        "    done.set(); time.sleep(300)\n"
+        "threading.Thread(target=work, daemon=True).start(); assert done.wait(60)"
+    )
+    with running(python(code, store / SNAPSHOTS / "2/fs", tmp_path / "part")) as child:
+        (mount,) = users(root(store))
+        assert mount.snapshot == b"2"
+        assert mount.pid != child.pid
+    assert users(root(store)) == []
+
+
+@pytest.fixture
+def keeper(tmp_path):
+    """A file that a mount namespace can be mounted on."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "--make-private", "none", folder], check=True)
+    try:
+        (folder / "space").touch()
+        yield folder / "space"
+    finally:
+        subprocess.run(["umount", "-R", folder], check=True)
+
+
+def keep(keeper, command):
+    """Run a command in a new namespace that only its file keeps afterwards."""
+    subprocess.run(["unshare", f"--mount={keeper}", "--propagation", "private", "sh", "-ec", command], check=True)
+
+
+@pytest.mark.root
+@needs_root
+def test_namespace_without_a_process(store, tmp_path, keeper):
+    """A bind mount and an overlay count in a namespace that only a file keeps, by paths of that namespace."""
+    for name in ("part", "merged", "other"):
+        (tmp_path / name).mkdir()
+    moved = f"mount --bind '{store}' '{tmp_path}/other'; {overlay(tmp_path / 'other', tmp_path / 'merged', '12')}"
+    keep(keeper, f"mount --bind '{store}/{SNAPSHOTS}/2/fs' '{tmp_path}/part'; {moved}")
+    found = {mount.point: mount for mount in users(root(store))}
+    assert set(found) == {os.fsencode(tmp_path / name) for name in ("part", "merged")}
+    assert {mount.kept for mount in found.values()} == {os.fsencode(keeper)}
+    assert {mount.namespace for mount in found.values()} == {keeper.stat().st_ino}
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
 def test_lists_of_lower_folders():
     """Every spelling of lower folders is taken apart: colons, escaped ones, data-only layers, one option for each."""
     entry = Entry(
@@ -193,8 +247,8 @@ def test_lists_of_lower_folders():
 
 def test_long_paths_and_lists_end(store):
     """A mount point thousands of folders deep and ten thousand lower folders are judged without trouble."""
-    look = _Look(root(store))
     view = View(os.getpid(), 0, (0, 0))
+    look = _Look(root(store), [view])
     lower = b":".join(b"/nowhere/snapshots/%d/fs" % number for number in range(10_000))
     entry = Entry(1, b"0:1", b"/", b"/a" * 5000, b"overlay", ((b"lowerdir", lower),))
     assert look.judge(view, entry) is None

@@ -79,6 +79,25 @@ def test_mount(store, tmp_path):
 
 
 @pytest.mark.root
+@needs_root
+def test_mount_that_a_file_keeps(store, tmp_path):
+    """A mount in a namespace without a process is named with a command that unmounts it."""
+    for name in ("the part", "kept"):
+        (tmp_path / name).mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "--make-private", "none", tmp_path / "kept"], check=True)
+    try:
+        (tmp_path / "kept/space").touch()
+        unshare = ["unshare", f"--mount={tmp_path}/kept/space", "--propagation", "private"]
+        subprocess.run([*unshare, "mount", "--bind", store / "snapshots/7/fs", tmp_path / "the part"], check=True)
+        with pytest.raises(Refused) as caught:
+            refuse_if_used(root(store))
+        subprocess.run(["sh", "-c", str(caught.value).partition("unmount it: ")[2]], check=True)
+        refuse_if_used(root(store))
+    finally:
+        subprocess.run(["umount", "-R", tmp_path / "kept"], check=True)
+
+
+@pytest.mark.root
 @pytest.mark.engine
 @needs_root
 @pytest.mark.slow

@@ -1,9 +1,8 @@
-"""The mount tables of every mount namespace: /proc/<pid>/mountinfo (proc(5), kernel fs/proc_namespace.c)."""
+"""Mount tables: /proc/<pid>/mountinfo (proc(5), kernel fs/proc_namespace.c)."""
 
 from __future__ import annotations
 
 import errno
-import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,11 +17,13 @@ class View(NamedTuple):
     """A mount namespace, seen from one root folder in it."""
 
     pid: int
-    """A process that has this view."""
+    """A process, or thread, that has this view."""
     namespace: int
     """Inode of the mount namespace."""
     root: tuple[int, int]
     """Device and inode of the root folder."""
+    kept: bytes = b""
+    """The file that keeps the namespace, where no process but ``pid``, of this program, is in it."""
 
     @property
     def prefix(self) -> bytes:
@@ -43,21 +44,6 @@ class Entry(NamedTuple):
     kind: bytes
     options: tuple[tuple[bytes, bytes], ...]
     """The file system's own options, in order: a key may come again."""
-
-
-def views() -> dict[View, list[Entry]]:
-    """Every view that a process has, with its mount table; this process's first."""
-    found: dict[tuple[int, tuple[int, int]], tuple[View, list[Entry]]] = {}
-    for pid in (os.getpid(), *sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())):
-        try:
-            space = os.stat(f"/proc/{pid}/ns/mnt").st_ino
-            top = os.stat(f"/proc/{pid}/root")
-        except OSError:  # it has ended, or is another user's
-            continue
-        key = (space, (top.st_dev, top.st_ino))
-        if key not in found and (table := list(entries(pid))):
-            found[key] = View(pid, *key), table
-    return dict(found.values())
 
 
 def entries(pid: int | str) -> Iterator[Entry]:

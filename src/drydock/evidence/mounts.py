@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from drydock.evidence.mountinfo import Entry, View, entries, mount_id, views
+from drydock.evidence.mountinfo import Entry, View, entries, mount_id
+from drydock.evidence.views import open_views
 from drydock.model.names import RawPath
 from drydock.model.roots import Root
 from drydock.model.text import shown
@@ -28,22 +29,24 @@ _FOLDERS = (b"upperdir", b"workdir", b"lowerdir", b"lowerdir+", b"datadir+")
 def users(root: Root) -> list[Mount]:
     """The mounts that use ``root``, each once however many namespaces have a copy of it."""
     found: dict[tuple[bytes, str], Mount] = {}
-    look = _Look(root)
-    for view, table in look.views.items():
-        for entry in table:
-            judged = look.judge(view, entry)
-            if judged is not None:
-                why, snapshot = judged
-                mount = Mount(entry.id, view.namespace, view.pid, RawPath(entry.point), why, snapshot)
-                found.setdefault((entry.point, why), mount)
+    with open_views() as views:
+        look = _Look(root, views)
+        for view, table in views.items():
+            for entry in table:
+                judged = look.judge(view, entry)
+                if judged is not None:
+                    why, snapshot = judged
+                    kept = RawPath(view.kept) if view.kept else None
+                    mount = Mount(entry.id, view.namespace, view.pid, RawPath(entry.point), why, snapshot, kept)
+                    found.setdefault((entry.point, why), mount)
     return list(found.values())
 
 
 class _Look:
     """One look at every mount table, for one root."""
 
-    def __init__(self, root: Root) -> None:
-        self.views = views()
+    def __init__(self, root: Root, views: Iterable[View]) -> None:
+        self._views = views
         self._paths = [root.path, *(folder for _, folder in root.snapshotters)]
         self._wanted = {key for key in map(_key, self._paths) if key is not None}
         self._parts = [part for part in map(_part, self._paths) if part is not None]
@@ -78,7 +81,7 @@ class _Look:
         above = os.path.dirname(os.path.dirname(path))  # .../snapshots/12/fs: the folder above is asked once for all
         if os.path.lexists(view.prefix + path):
             return self._within(view, path) if not _SNAPSHOT.search(path) else self._within(view, above)
-        return any(self._within(each, above) for each in self.views)
+        return any(self._within(each, above) for each in self._views)
 
     def _within(self, view: View, path: bytes) -> bool:
         """Whether ``path``, in a view, is at or below the root."""

@@ -28,10 +28,12 @@ class Mount(NamedTuple):
     namespace: int
     """Inode of the mount namespace."""
     pid: int
-    """One process in that namespace; what ``nsenter -t`` takes."""
+    """One process, or thread, in that namespace; what ``nsenter -t`` takes, unless ``kept`` is given."""
     point: RawPath
     """Where it is mounted, in that namespace."""
     why: str
     """One shown line: the evidence, a clause that follows the mount point."""
     snapshot: bytes | None = None
     """Directory number of the snapshot that it uses, where that can be told."""
+    kept: RawPath | None = None
+    """The file that keeps a namespace without a process; what ``nsenter --mount=`` takes."""

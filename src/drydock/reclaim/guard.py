@@ -27,7 +27,8 @@ def refuse_if_used(root: Root) -> None:
     if not told:
         own = os.stat("/proc/self/ns/mnt").st_ino
         for mount in mounts.users(root):
-            enter = "" if mount.namespace == own else f"nsenter -t {mount.pid} -m "
+            there = f"-t {mount.pid} -m" if mount.kept is None else f"--mount={quoted_path(mount.kept)}"
+            enter = "" if mount.namespace == own else f"nsenter {there} "
             told.append(f"{shown(mount.point)} {mount.why}; unmount it: {enter}umount {quoted_path(mount.point)}")
     if told:
         more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
