@@ -84,6 +84,16 @@ def test_dockers_containers():
     assert choose_container(verdict, b"web").row is None
 
 
+def test_a_running_container_of_a_graph_driver():
+    """It is one container, with a record and without a snapshot, and its driver is dockerd's."""
+    owner = DockerContainer(ID, b"web", b"overlay2")
+    running = Container(b"moby", ID, b"", b"", b"", b"", b"", {})
+    verdict = judged(running, docker=[owner])
+    for word in (b"web", ID, ID[:12]):
+        chosen = choose_container(verdict, word)
+        assert (chosen.namespace, chosen.snapshotter, chosen.row) == (b"moby", b"overlay2", None)
+
+
 def test_rows_without_records():
     """Where no record names a row, its own name tells namespace and key."""
     verdict = judged(rows=[b"moby/7/" + ID])

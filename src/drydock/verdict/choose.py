@@ -141,10 +141,15 @@ def _containers(verdict: Verdict, docker: Mapping[bytes, DockerContainer]) -> It
             if each.namespace == container.namespace and container.snapshotter in (b"", each.snapshotter)
         ]
         row = same[0].row if same else None
-        snapshotter = same[0].snapshotter if same else container.snapshotter
+        owner = docker.get(container.id)
+        driver = owner.driver if owner is not None else None
+        snapshotter = same[0].snapshotter if same else container.snapshotter or driver or b""
         yield ChosenContainer(container.id, container.namespace, snapshotter, row)
+    recorded = {container.id for container in verdict.store.metadata.containers}
     for key, owner in docker.items():
-        yield from by_key.get(key, [ChosenContainer(key, b"", owner.driver or b"", None)])
+        # A graph driver keeps no snapshots: then the record of one that runs is all that containerd has of it.
+        known = [] if key in recorded else [ChosenContainer(key, b"", owner.driver or b"", None)]
+        yield from by_key.get(key, known)
 
 
 def _snapshots(verdict: Verdict) -> Iterator[ChosenContainer]:
