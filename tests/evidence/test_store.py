@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import threading
 
 import psutil
@@ -15,7 +16,9 @@ from drydock.evidence.store import METADATA, hold_store, read_store
 from drydock.model.errors import Refused
 from drydock.model.findings import Severity
 from drydock.model.names import RawPath
+from drydock.model.objects import ObjectKind, State
 from drydock.model.roots import Engine, Root
+from drydock.verdict.judge import judge
 
 HEX = "ab" * 32
 DIGEST = b"sha256:" + HEX.encode()
@@ -102,6 +105,23 @@ def test_a_database_that_cannot_be_trusted_withholds(place, which, damage):
     worst = [finding for finding in part.findings if finding.severity is not Severity.NOTE]
     assert worst
     assert all(finding.place.file.startswith(os.fsencode(place)) for finding in worst)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_records_and_no_metadata_db(place, recorded):
+    """A snapshotter's folder without any metadata.db says nothing of snapshots that are recorded; else all."""
+    shutil.rmtree(place / OVERLAY / "snapshots")
+    (place / OVERLAY / "metadata.db").unlink()
+    if not recorded:
+        write(place / os.fsdecode(METADATA), {b"v1": {b"version": b"\x06", b"ns": {}}})
+    store = read(place)
+    backend = store.backends[b"overlayfs"]
+    assert backend.complete == (not recorded)
+    blind = [("no-database", Severity.BLIND)] if recorded else []
+    assert [(finding.code, finding.severity) for finding in backend.findings] == blind
+    verdict, _ = judge(store, store.newest())
+    states = [each.state for each in verdict.objects if each.kind is ObjectKind.SNAPSHOT]
+    assert states == ([State.UNREACHABLE] if recorded else [])
 
 
 def test_no_snapshotter_folder_is_missed(place):

@@ -183,6 +183,14 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
         if file is not None:
             backend.complete = backend.complete and file.is_sound
             backend.findings = [*file.findings, *backend.findings]
+        elif backend.complete and any(snapshot.snapshotter == snapshotter for snapshot in metadata.snapshots):
+            # A plugin of its own process may keep its data elsewhere, and the folder be left from before.
+            message = (
+                f"{shown(snapshotter)}: snapshots are recorded and there is no metadata.db: it is lost, or elsewhere"
+            )
+            where = Place(RawPath(os.path.join(root, backend.path)))
+            backend.complete = False
+            backend.findings.append(Finding("no-database", Severity.BLIND, message, where, shown(snapshotter)))
         if snapshotter in elsewhere:
             # Its configured folder is not this one: what lies here is somebody's, or old.
             backend.layout = LayoutKind.FOREIGN
