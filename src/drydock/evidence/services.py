@@ -100,7 +100,13 @@ def _masked(host: Host) -> RawPath | None:
 
 def _files(host: Host) -> Iterator[bytes]:
     yield from _OPTIONS
-    yield from _RANCHER
+    for settings in _RANCHER:
+        yield settings
+        beside = settings + b".d"  # k3s pkg/configfilearg/parser.go dotDFiles
+        reached = host.folder(beside)
+        for name in sorted(names(reached, _FILES)) if reached else ():
+            if name.lower().endswith((b".yaml", b".yml")):
+                yield beside + b"/" + name
     for folder in _UNITS:
         reached = host.folder(folder)
         for name in sorted(names(reached, _FILES)) if reached else ():
