@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import ExitStack
 
@@ -28,6 +29,23 @@ def test_namespace_that_cannot_be_looked_into(tmp_path, monkeypatch):
     (tmp_path / "the file").touch()
     monkeypatch.setattr(views, "entries", lambda _: iter([line(point)]))
     with ExitStack() as stack, pytest.raises(Refused, match=r"another file lies over it.*: umount '.*/the file'$"):
+        views._enter({(1, (1, 1)): (VIEW, [line(point)])}, stack, SPACE, [point])
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_namespace_of_another_user(tmp_path, monkeypatch, user):
+    """A namespace that must not be entered is refused to root, and is another user's for everybody else."""
+    point = os.fsencode(tmp_path / "file")
+
+    def refuse(path, space):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(views, "entries", lambda _: iter([line(point)]))
+    monkeypatch.setattr(views, "_visit", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    with ExitStack() as stack:
+        if user == 0:
+            stack.enter_context(pytest.raises(Refused, match="not permitted"))
         views._enter({(1, (1, 1)): (VIEW, [line(point)])}, stack, SPACE, [point])
 
 

@@ -27,7 +27,11 @@ _FOLDERS = (b"upperdir", b"workdir", b"lowerdir", b"lowerdir+", b"datadir+")
 
 
 def users(root: Root) -> list[Mount]:
-    """The mounts that use ``root``, each once however many namespaces have a copy of it."""
+    """The mounts that use ``root``, each once however many namespaces have a copy of it.
+
+    Raises:
+        Refused: a mount namespace cannot be looked into.
+    """
     found: dict[tuple[bytes, str], Mount] = {}
     with open_views() as views:
         look = _Look(root, views)

@@ -85,7 +85,7 @@ def _enter(found: _Views, stack: ExitStack, space: int, files: list[bytes]) -> N
         stack.enter_context(visitor)
         _add(found, visitor.pid, path)
         return
-    foreign = os.geteuid() != 0 and all(isinstance(error, PermissionError) for error in errors)
+    foreign = os.geteuid() != 0 and any(isinstance(error, PermissionError) for error in errors)
     # It may have been let go since its line was read.
     if not foreign and space in _kept({key: (view, list(entries(view.pid))) for key, (view, _) in found.items()}):
         raise Refused(

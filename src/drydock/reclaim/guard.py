@@ -19,7 +19,7 @@ def refuse_if_used(root: Root) -> None:
     What runs beyond this process's PID namespace cannot be seen: the databases' locks are then what is left.
 
     Raises:
-        Refused: it is used. One line that names the first few, and what to do about each.
+        Refused: it is used, or that cannot be told. One line that names the first few, and what to do about each.
     """
     from drydock.evidence import mounts, processes  # noqa: PLC0415 - a scan asks only for the clock
 
