@@ -117,6 +117,24 @@ def test_several_data_roots(data, tmp_path):
     assert owners.build_records is None
 
 
+def test_when_what_was_read_last_changed(data, tmp_path):
+    """The oldest of the places of one kind, in one data root and over several."""
+    history, older = data / "buildkit/history_c8d.db", data / "buildkit/history.db"
+    write(older, {b"_records": {}})
+    imagedb = data / "image/overlay2/imagedb/content/sha256"
+    places = (data / "containers", imagedb, data / "buildkit/containerd-overlayfs/metadata_v2.db", history)
+    for time, place in enumerate(places, start=1000):
+        os.utime(place, ns=(0, time))
+    os.utime(older, ns=(0, 900))
+    owners = read_owners(root(data))
+    assert (owners.containers_changed, owners.images_changed) == (1000, 1001)
+    assert (owners.build_records_changed, owners.build_history_changed) == (1002, 900)
+    other = tmp_path / "other/containers"
+    other.mkdir(parents=True)
+    os.utime(other, ns=(0, 5))
+    assert read_owners(root(data, tmp_path / "other")).containers_changed == 5
+
+
 @pytest.mark.parametrize("kind", ["broken", "fifo", "link", "huge", "list", "deep", "missing"])
 def test_unreadable_container(data, tmp_path, kind):
     """A container whose configuration cannot be read still owns its lease."""

@@ -13,7 +13,9 @@ CONTAINER = b"c" * 64
 RECORD = b"0123456789abcdefghijklmno"
 FLAT = {b"containerd.io/gc.flat": b"2026-01-01T00:00:00Z"}
 HOUR = 3600 * 10**9
-KNOWN = Owners({}, frozenset(), frozenset(), frozenset())
+CHANGED = {f"{kind}_changed": NOW for kind in ("containers", "images", "build_records", "build_history")}
+KNOWN = Owners({}, frozenset(), frozenset(), frozenset(), **CHANGED)
+MADE = NOW - HOUR
 
 
 def _class(found, owners=KNOWN, **records):
@@ -44,12 +46,12 @@ def test_labels_come_first(labels, expected):
 
 def test_a_docker_container_owns_the_lease_of_its_id():
     """By the name of its folder; gone when the readable folder does not have it; kept when that is unreadable."""
-    held = lease(CONTAINER)
-    there = Owners({CONTAINER: DockerContainer(CONTAINER)}, frozenset(), frozenset(), frozenset())
+    held = lease(CONTAINER, created=MADE)
+    there = Owners({CONTAINER: DockerContainer(CONTAINER)}, frozenset(), frozenset(), frozenset(), **CHANGED)
     assert _class(held, there) is LeaseClass.CONTAINER
     assert _class(held) is LeaseClass.OWNERLESS
     assert _class(held, Owners()) is LeaseClass.UNKNOWN
-    assert _class(lease(CONTAINER, namespace=b"moby-100000.100000")) is LeaseClass.OWNERLESS
+    assert _class(lease(CONTAINER, namespace=b"moby-100000.100000", created=MADE)) is LeaseClass.OWNERLESS
     assert _class(lease(CONTAINER, namespace=b"default")) is LeaseClass.UNKNOWN
 
 
@@ -66,7 +68,7 @@ def test_a_cri_sandbox_or_container_record_owns_the_lease_of_its_id():
 @pytest.mark.parametrize("name", [RECORD, RECORD + b"-variants", RECORD + b"-view"])
 def test_a_build_record_owns_its_leases(name):
     """The record's id, bare and with BuildKit's two suffixes."""
-    held = lease(name, FLAT)
+    held = lease(name, FLAT, created=MADE)
     assert _class(held, Owners(build_records=frozenset((RECORD,)))) is LeaseClass.BUILD_CACHE
     assert _class(held) is LeaseClass.OWNERLESS
     assert _class(held, Owners()) is LeaseClass.UNKNOWN
@@ -87,14 +89,32 @@ def test_only_leases_of_dockerd_are_looked_for_in_its_records(name, namespace):
 
 def test_build_history_and_graphdriver_images():
     """Leases named after a build in a history namespace, and after an image of the graphdriver store."""
-    held = lease(b"ref_abc", namespace=b"moby_history")
+    held = lease(b"ref_abc", namespace=b"moby_history", created=MADE)
     assert _class(held, Owners(build_history=frozenset((b"abc",)))) is LeaseClass.BUILD_HISTORY
     assert _class(held) is LeaseClass.OWNERLESS
     assert _class(held, Owners()) is LeaseClass.UNKNOWN
-    held = lease(b"moby-image-" + digest(7))
+    held = lease(b"moby-image-" + digest(7), created=MADE)
     assert _class(held, Owners(images=frozenset((digest(7),)))) is LeaseClass.IMAGE
     assert _class(held) is LeaseClass.OWNERLESS
     assert _class(held, Owners()) is LeaseClass.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("name", "namespace", "kind"),
+    [
+        (CONTAINER, b"moby", "containers"), (RECORD + b"-view", b"moby", "build_records"),
+        (b"ref_abc", b"moby_history", "build_history"), (b"moby-image-" + digest(7), b"moby", "images"),
+    ],
+)  # fmt: skip
+def test_an_owner_is_gone_only_from_what_changed_since_the_lease_was_made(name, namespace, kind):
+    """What lies at an unmounted disk's place is older than the leases; a lease without a date proves nothing."""
+    sets = {"containers": {}, "images": frozenset(), "build_records": frozenset(), "build_history": frozenset()}
+    stale = Owners(**sets, **{**CHANGED, f"{kind}_changed": MADE - 1})
+    held = lease(name, namespace=namespace, created=MADE)
+    assert _class(held) is LeaseClass.OWNERLESS
+    assert _class(held, stale) is LeaseClass.UNKNOWN
+    assert _class(held, Owners(**sets)) is LeaseClass.UNKNOWN
+    assert _class(lease(name, namespace=namespace)) is LeaseClass.UNKNOWN
 
 
 def test_a_random_lease_of_dockerd_without_an_end_is_ownerless_after_a_day():

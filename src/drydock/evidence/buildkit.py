@@ -20,7 +20,7 @@ from drydock.evidence.directory import folder, names
 from drydock.evidence.locks import hold
 from drydock.model.errors import DrydockError
 from drydock.model.findings import Finding, Place, Severity
-from drydock.model.names import RawPath
+from drydock.model.names import RawPath, UnixNano
 from drydock.model.text import shown
 
 _CACHE = re.compile(rb"metadata_v2\.db\Z")
@@ -29,12 +29,15 @@ _CACHE_BUCKETS = frozenset((b"_main", b"_index", b"_external"))
 _HISTORY_BUCKETS = frozenset((b"_records", b"_version"))
 
 
+_Records = tuple[frozenset[bytes] | None, UnixNano | None]
+
+
 class _Unknown(Exception):
     """Something is there that this module does not know, so what is not there proves nothing."""
 
 
-def read_build_records(data: RawPath, findings: list[Finding], *, live: bool = False) -> frozenset[bytes] | None:
-    """Ids of the cache records that are not marked deleted, over every ``metadata_v2.db``.
+def read_build_records(data: RawPath, findings: list[Finding], *, live: bool = False) -> _Records:
+    """Ids of the cache records that are not marked deleted, over every ``metadata_v2.db``, and when the oldest changed.
 
     Args:
         data: the data root.
@@ -48,8 +51,8 @@ def read_build_records(data: RawPath, findings: list[Finding], *, live: bool = F
     return _over(data, _CACHE, _cache_records, "build cache", findings, live=live)
 
 
-def read_build_history(data: RawPath, findings: list[Finding], *, live: bool = False) -> frozenset[bytes] | None:
-    """Build references over every ``history*.db``; None as for :func:`read_build_records`."""
+def read_build_history(data: RawPath, findings: list[Finding], *, live: bool = False) -> _Records:
+    """Build references over every ``history*.db``, and when the oldest changed; as :func:`read_build_records`."""
     return _over(data, _HISTORY, _history_records, "build history", findings, live=live)
 
 
@@ -61,13 +64,15 @@ def _over(
     findings: list[Finding],
     *,
     live: bool,
-) -> frozenset[bytes] | None:
+) -> _Records:
     where = RawPath(data + b"/buildkit")
     found: set[bytes] = set()
+    changed: list[int] = []
     path = where
     try:
         files = list(_files(data, pattern))
         for path in files:
+            changed.append(os.lstat(path).st_mtime_ns)
             with _opened(path, live=live) as database:
                 _sound(database)
                 found.update(read(database.root))
@@ -76,11 +81,11 @@ def _over(
     except (OSError, BoltError, DrydockError, _Unknown) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         findings.append(_unknown(path, why, what))
-        return None
+        return None, None
     if not files:
         findings.append(_unknown(where, "no database there", what, Severity.NOTE))
-        return None
-    return frozenset(found)
+        return None, None
+    return frozenset(found), UnixNano(min(changed))
 
 
 @contextmanager

@@ -6,13 +6,14 @@ Sources: moby daemon/container.go (``load``), container/container.go (``config.v
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from typing import Any
 
 from drydock.evidence.directory import folder, names
 from drydock.evidence.file import read_regular
 from drydock.model.findings import Finding, Place, Severity
-from drydock.model.names import Digest, RawPath, is_digest
+from drydock.model.names import Digest, RawPath, UnixNano, is_digest
 from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
 
@@ -20,8 +21,10 @@ _LARGEST = 8 << 20
 _IMAGES = (b"imagedb", b"content", b"sha256")
 
 
-def read_containers(data: RawPath, findings: list[Finding]) -> dict[bytes, DockerContainer] | None:
-    """The containers of a data root, by id.
+def read_containers(
+    data: RawPath, findings: list[Finding]
+) -> tuple[dict[bytes, DockerContainer] | None, UnixNano | None]:
+    """The containers of a data root, by id, and when the folder of them last changed.
 
     The folder's name is what keeps a container's lease; its configuration is read as far as it can be.
 
@@ -35,21 +38,21 @@ def read_containers(data: RawPath, findings: list[Finding]) -> dict[bytes, Docke
     """
     try:
         with folder(data, b"containers") as descriptor:
-            ids = names(descriptor)
+            ids, changed = names(descriptor), UnixNano(os.fstat(descriptor).st_mtime_ns)
     except OSError as error:
         findings.append(_unknown(data + b"/containers", error, "every container's lease is kept"))
-        return None
-    return {each: _container(data, each, findings) for each in ids}
+        return None, None
+    return {each: _container(data, each, findings) for each in ids}, changed
 
 
-def read_images(data: RawPath, findings: list[Finding]) -> frozenset[Digest] | None:
-    """Image ids in ``image/<driver>/imagedb/content``.
+def read_images(data: RawPath, findings: list[Finding]) -> tuple[frozenset[Digest] | None, UnixNano | None]:
+    """Image ids in ``image/<driver>/imagedb/content``, and when the oldest of these folders last changed.
 
     Returns:
         None where no driver's image database can be read: every image's lease is kept then.
     """
     found: set[Digest] = set()
-    known = False
+    changed: list[int] = []
     try:
         with folder(data, b"image") as descriptor:
             drivers = names(descriptor)
@@ -57,13 +60,13 @@ def read_images(data: RawPath, findings: list[Finding]) -> frozenset[Digest] | N
             # What the containerd image store leaves in image/ has no imagedb.
             with suppress(FileNotFoundError), folder(data, b"image", driver, *_IMAGES) as descriptor:
                 found.update(Digest(b"sha256:" + each) for each in names(descriptor))
-                known = True
+                changed.append(os.fstat(descriptor).st_mtime_ns)
     except FileNotFoundError:
-        return None
+        return None, None
     except OSError as error:
         findings.append(_unknown(data + b"/image", error, "every image's lease is kept"))
-        return None
-    return frozenset(found) if known else None
+        return None, None
+    return (frozenset(found), UnixNano(min(changed))) if changed else (None, None)
 
 
 def _container(data: RawPath, name: bytes, findings: list[Finding]) -> DockerContainer:

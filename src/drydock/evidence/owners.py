@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from drydock.model.findings import Finding, Place, Severity
-from drydock.model.names import RawPath
+from drydock.model.names import RawPath, UnixNano
 from drydock.model.roots import DockerContainer, Owners, Root
 from drydock.model.text import shown
 
@@ -38,12 +38,14 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
     from drydock.evidence.docker import read_containers, read_images  # noqa: PLC0415 - the same
 
     containers: dict[bytes, DockerContainer] | None = {}
+    times: list[UnixNano | None] = []
     for data in root.docker:
-        each = read_containers(data, owners.findings)
+        each, when = read_containers(data, owners.findings)
+        times.append(when)
         containers = {**containers, **each} if containers is not None and each is not None else None
-    images = _union(root, read_images, owners.findings)
-    records = _union(root, partial(read_build_records, live=live), owners.findings)
-    history = _union(root, partial(read_build_history, live=live), owners.findings)
+    images, images_changed = _union(root, read_images, owners.findings)
+    records, records_changed = _union(root, partial(read_build_records, live=live), owners.findings)
+    history, history_changed = _union(root, partial(read_build_history, live=live), owners.findings)
     if root.docker_known:
         owners.containers, owners.images, owners.build_records, owners.build_history = (
             containers,
@@ -51,16 +53,28 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
             records,
             history,
         )
+        owners.containers_changed, owners.images_changed = _oldest(times), images_changed
+        owners.build_records_changed, owners.build_history_changed = records_changed, history_changed
     return owners
 
 
 def _union(
-    root: Root, read: Callable[[RawPath, list[Finding]], AbstractSet[_T] | None], findings: list[Finding]
-) -> frozenset[_T] | None:
+    root: Root,
+    read: Callable[[RawPath, list[Finding]], tuple[AbstractSet[_T] | None, UnixNano | None]],
+    findings: list[Finding],
+) -> tuple[frozenset[_T] | None, UnixNano | None]:
     found: set[_T] = set()
     known = True
+    times: list[UnixNano | None] = []
     for data in root.docker:
-        each = read(data, findings)
+        each, when = read(data, findings)
+        times.append(when)
         known = known and each is not None
         found.update(each or ())
-    return frozenset(found) if known else None
+    return (frozenset(found), _oldest(times)) if known else (None, None)
+
+
+def _oldest(times: list[UnixNano | None]) -> UnixNano | None:
+    """Any of several data roots can be the one that owned a lease: the oldest says how far all of them prove."""
+    known = [each for each in times if each is not None]
+    return min(known) if len(known) == len(times) else None

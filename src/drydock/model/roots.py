@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from drydock.model.findings import Finding
-from drydock.model.names import Digest, RawPath
+from drydock.model.names import Digest, RawPath, UnixNano
 
 
 class Engine(enum.Enum):
@@ -62,7 +62,12 @@ class DockerContainer(NamedTuple):
 
 @dataclass(slots=True)
 class Owners:
-    """Records outside containerd that own its leases. A set that is None was not readable: it keeps every lease."""
+    """Records outside containerd that own its leases. A set that is None was not readable: it keeps every lease.
+
+    Beside each set, when the oldest folder or file that it was read from last changed (mtime; None: not known). What
+    is in none of them is provably gone only for a lease made before: the data root of an engine that works elsewhere,
+    or an empty mount point, last changed before.
+    """
 
     containers: dict[bytes, DockerContainer] | None = None
     """dockerd's containers by id, over every data root of the containerd root."""
@@ -72,4 +77,8 @@ class Owners:
     """BuildKit cache records (``metadata_v2.db``) that are not marked deleted."""
     build_history: frozenset[bytes] | None = None
     """BuildKit history records (``history*.db``)."""
+    containers_changed: UnixNano | None = None
+    images_changed: UnixNano | None = None
+    build_records_changed: UnixNano | None = None
+    build_history_changed: UnixNano | None = None
     findings: list[Finding] = field(default_factory=list)

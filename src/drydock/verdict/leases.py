@@ -37,7 +37,8 @@ _NOT_DOCKERS = (LeaseClass.UNKNOWN, "of a BuildKit that is not dockerd's: its re
 def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judgement:
     """Whose ``lease`` is at ``now``, and why.
 
-    An owner whose records could not be read keeps its leases: they are UNKNOWN, never OWNERLESS.
+    An owner whose records could not be read, or last changed before the lease was made, keeps its leases: they are
+    UNKNOWN, never OWNERLESS.
     """
     end = expiry(lease.labels)
     if end is not None and has_expired(lease.labels, now):
@@ -54,7 +55,7 @@ def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judge
         return _history(lease, owners) if is_dockers(lease.namespace[: -len(_HISTORIES)]) else _NOT_DOCKERS
     build = _BUILD_RECORD.match(lease.id)
     if build is not None and (FLAT in lease.labels or build[2]):
-        return _build(build[1], owners) if docker else _NOT_DOCKERS
+        return _build(lease, build[1], owners) if docker else _NOT_DOCKERS
     if _CONTAINER_ID.match(lease.id):
         return _container(lease, graph, owners)
     if docker and _RANDOM.match(lease.id) and not lease.labels:
@@ -86,7 +87,7 @@ def _image(lease: Lease, owners: Owners) -> Judgement:
         return LeaseClass.UNKNOWN, "Docker's image records could not be read", ""
     if digest in owners.images:
         return LeaseClass.IMAGE, "its image is in Docker's imagedb", f"image {shown(digest)}"
-    return LeaseClass.OWNERLESS, "its image is not in Docker's imagedb", ""
+    return _gone(lease, owners.images_changed, "its image is not in Docker's imagedb", "Docker's imagedb")
 
 
 def _history(lease: Lease, owners: Owners) -> Judgement:
@@ -95,10 +96,10 @@ def _history(lease: Lease, owners: Owners) -> Judgement:
         return LeaseClass.UNKNOWN, "BuildKit's history could not be read", ""
     if record in owners.build_history:
         return LeaseClass.BUILD_HISTORY, "its build is in BuildKit's history", f"build {shown(record)}"
-    return LeaseClass.OWNERLESS, "its build is not in BuildKit's history", ""
+    return _gone(lease, owners.build_history_changed, "its build is not in BuildKit's history", "BuildKit's history")
 
 
-def _build(record: bytes, owners: Owners) -> Judgement:
+def _build(lease: Lease, record: bytes, owners: Owners) -> Judgement:
     if owners.build_records is None:
         return LeaseClass.UNKNOWN, "BuildKit's cache records could not be read", ""
     if record in owners.build_records:
@@ -107,7 +108,8 @@ def _build(record: bytes, owners: Owners) -> Judgement:
             "its cache record is in BuildKit's metadata_v2.db",
             f"cache record {shown(record)}",
         )
-    return LeaseClass.OWNERLESS, "its cache record is not in BuildKit's metadata_v2.db", ""
+    missing = "its cache record is not in BuildKit's metadata_v2.db"
+    return _gone(lease, owners.build_records_changed, missing, "BuildKit's metadata_v2.db")
 
 
 def _container(lease: Lease, graph: Graph, owners: Owners) -> Judgement:
@@ -124,7 +126,16 @@ def _container(lease: Lease, graph: Graph, owners: Owners) -> Judgement:
     if container is not None:
         name = shown(container.name or lease.id)
         return LeaseClass.CONTAINER, "dockerd has a container with its id", f"container {name}"
-    return LeaseClass.OWNERLESS, "dockerd has no container with its id", ""
+    return _gone(lease, owners.containers_changed, "dockerd has no container with its id", "dockerd's containers/")
+
+
+def _gone(lease: Lease, changed: UnixNano | None, missing: str, where: str) -> Judgement:
+    """What removed the owner from ``where`` changed it: one that did not change since the lease was made is another."""
+    if lease.created is None:
+        return LeaseClass.UNKNOWN, f"{missing}, and when the lease was made is not recorded", ""
+    if changed is None or changed < lease.created:
+        return LeaseClass.UNKNOWN, f"{where} last changed before this lease was made: it may not be the right one", ""
+    return LeaseClass.OWNERLESS, missing, ""
 
 
 def _nameless(lease: Lease, now: UnixNano) -> Judgement:
