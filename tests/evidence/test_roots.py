@@ -161,6 +161,50 @@ def test_data_root_known_at_run_time(host, text):
     assert by_path(host)["var/lib/containerd"].docker_known is ("#" in text)
 
 
+@pytest.mark.parametrize("kind", ["absent", "mount point", "dangling", "unit", "settings", "default", "link above"])
+def test_data_root_that_is_not_reachable(host, kind):
+    """What is named and not there, or a link to what is not there, may own leases: the old data root is not all."""
+    make_root(host / "var/lib/containerd")
+    old = host / "var/snap/docker/common/var-lib-docker"
+    (old / "containers").mkdir(parents=True)
+    settings = host / "etc/docker/daemon.json"
+    if kind != "link above":
+        settings.parent.mkdir()
+    if kind == "settings":
+        settings.symlink_to("/mnt/daemon.json")
+    elif kind == "link above":
+        settings.parent.symlink_to("/mnt/docker")
+    elif kind == "unit":
+        units = host / "etc/systemd/system"
+        units.mkdir(parents=True)
+        (units / "docker.service").symlink_to("/opt/docker.service")
+    elif kind == "default":
+        (host / "var/lib/docker").symlink_to("/mnt/docker")
+    else:
+        settings.write_text('{"data-root": "/srv/docker"}')
+    if kind in {"mount point", "dangling"}:
+        (host / "srv").mkdir()
+        (host / "srv/docker").symlink_to("/mnt/docker") if kind == "dangling" else (host / "srv/docker").mkdir()
+    (root,) = found(host)
+    assert root.docker == (os.fsencode(old),)
+    assert not root.docker_known
+    assert [finding.severity for finding in root.findings] == [Severity.BLIND]
+
+
+def test_a_named_data_root_and_links_of_no_engine(host):
+    """What is there, through a link too, is known; what removed packages left behind is not an engine's."""
+    make_root(host / "var/lib/containerd")
+    (host / "mnt/docker/100000.100000/containers").mkdir(parents=True)
+    (host / "srv").symlink_to("mnt")
+    (host / "etc/docker").mkdir()
+    (host / "etc/docker/daemon.json").write_text('{"data-root": "/srv/docker"}')
+    (host / "etc/systemd/system").mkdir(parents=True)
+    (host / "etc/systemd/system/dbus-x.service").symlink_to("/opt/x.service")
+    (root,) = found(host)
+    assert root.docker == (os.fsencode(host / "mnt/docker/100000.100000"),)
+    assert (root.docker_known, root.findings) == (True, ())
+
+
 def test_config_toml(host):
     """Root, state and root_path come from config.toml and its imports, a later file winning; versions 1 and 2."""
     make_root(host / "data/ctd")

@@ -98,6 +98,8 @@ def read_docker_config(host: Host, path: bytes) -> DockerConfig:
 
         document: Any = json.loads(raw) if raw.strip() else {}
     except (FileNotFoundError, NotADirectoryError):
+        if why := host.doubt(path):
+            config.findings.append(_blind(path, why))
         return config
     except (OSError, ValueError, RecursionError) as error:
         config.findings.append(_blind(path, f"cannot be read: {_why(error)}"))
@@ -121,6 +123,8 @@ def _toml(host: Host, path: RawPath, findings: list[Finding]) -> dict[str, Any] 
             import tomli as tomllib  # noqa: PLC0415 - the same
         document: dict[str, Any] = tomllib.loads(raw.decode())
     except (FileNotFoundError, NotADirectoryError):
+        if why := host.doubt(path):
+            findings.append(_blind(path, why))
         return None
     except (OSError, ValueError, RecursionError) as error:  # tomllib's and UTF-8's errors are ValueErrors
         findings.append(_blind(path, f"cannot be read: {_why(error)}"))

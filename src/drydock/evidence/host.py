@@ -75,6 +75,23 @@ class Host(NamedTuple):
             return None
         return reached if is_folder(reached) else None
 
+    def doubt(self, path: bytes) -> str | None:
+        """Why ``path`` may hold what this process does not see: a link to what is not there, or an error.
+
+        None where it can be looked at, and where it is simply not there.
+        """
+        try:
+            for end in [at for at, char in enumerate(path) if char == ord("/") and at] + [len(path)]:
+                reached = self.reach(path[:end])
+                try:
+                    os.lstat(reached)
+                except (FileNotFoundError, NotADirectoryError):
+                    name = os.path.join(self.reach(os.path.dirname(path[:end])), os.path.basename(path[:end]))
+                    return "a link to what is not there" if os.path.islink(name) else None
+        except OSError as error:
+            return error.strerror or str(error)
+        return None
+
 
 def is_folder(path: bytes) -> bool:
     """Whether ``path`` itself is a folder; a link to one is none."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
+from drydock.evidence.directory import folder
 from drydock.evidence.host import Host, is_folder, names
 from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
@@ -24,6 +26,18 @@ def is_root(path: bytes) -> bool:
 def is_data_root(path: bytes) -> bool:
     """Whether ``path`` has what dockerd itself writes; its containerd alone does not make a data root."""
     return any(is_folder(path + b"/" + part) for part in _DOCKER_PARTS)
+
+
+def obstacle(path: RawPath) -> str | None:
+    """Why it cannot be told whether ``path``, a folder, is a data root; None where it can."""
+    try:
+        with folder(path) as descriptor, os.scandir(descriptor):
+            for part in _DOCKER_PARTS:
+                with suppress(FileNotFoundError):
+                    os.stat(part, dir_fd=descriptor, follow_symlinks=False)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def managed(host: Host, data: RawPath) -> tuple[RawPath, ...]:

@@ -60,10 +60,10 @@ def discover(where: RawPath | None) -> list[Root]:
 def _discover_host(host: Host) -> list[Root]:
     survey = Survey(host)
     found = survey.roots()
-    if not found and survey.findings:
-        raise EvidenceUnreadable(f"no containerd root found, and {survey.findings[0].message}")
     if not found and survey.closed:
         raise EvidenceUnreadable(f"{shown(survey.closed[0])}: permission denied (run as root)")
+    if not found and survey.findings:
+        raise EvidenceUnreadable(f"no containerd root found, and {survey.findings[0].message}")
     return found
 
 

@@ -27,6 +27,7 @@ _OPTIONS = tuple(
 )
 _RANCHER = (b"/etc/rancher/k3s/config.yaml", b"/etc/rancher/rke2/config.yaml")
 _ENGINES = re.compile(rb"dockerd|containerd|k3s|rke2|k0s|DOCKER_OPTS|--data-root|data-dir")
+_NAMES = re.compile(rb"docker|containerd|k3s|rke2|k0s")
 _ENVIRONMENT = re.compile(rb"(?m)^[ \t]*EnvironmentFile=-?(/[^\s%$]+)")
 _PLACES = (b"data-root", b"root", b"data-dir", b"config-file")
 _FLAG = re.compile(
@@ -63,6 +64,9 @@ def read_services(host: Host) -> Services:
                 continue
             text = read_regular(reached, _LARGEST)
         except (FileNotFoundError, NotADirectoryError):
+            # Links that removed packages leave behind are no engine's.
+            if _NAMES.search(path) and (why := host.doubt(path)):
+                services.findings.append(_blind(path, why))
             continue
         except OSError as error:
             services.findings.append(_blind(path, f"cannot be read: {error.strerror or error}"))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from drydock.evidence.config import read_containerd_config, read_docker_config
 from drydock.evidence.homes import homes
 from drydock.evidence.host import Host
-from drydock.evidence.layout import is_data_root, is_root, managed, nested, once, with_remapped
+from drydock.evidence.layout import is_data_root, is_root, managed, nested, obstacle, once, with_remapped
 from drydock.evidence.services import Services, read_services
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
@@ -46,6 +46,7 @@ _DISTRIBUTIONS = (
         b"/var/snap/microk8s/common/run/containerd",
     ),
 )
+_NO_DATA = "a setting names it as Docker's data root, and nothing of dockerd's is there (is its disk mounted?)"
 _TOPS = (*_DOCKER_DATA, b"/var/lib/containerd", *(each[1] for each in _DISTRIBUTIONS))
 
 
@@ -84,16 +85,23 @@ class Survey:
 
     def _docker(self, services: Services) -> tuple[list[RawPath], list[bytes]]:
         """(data roots as reached, exec roots in the host)."""
-        data: list[bytes] = []
+        named: list[bytes] = [*services.flags[b"data-root"]]
         execs: list[bytes] = []
         for path in (*services.flags[b"config-file"], *_DOCKER_CONFIG):
             config = read_docker_config(self._host, path)
             self.findings.extend(config.findings)
-            data += [config.data_root] if config.data_root else []
+            named += [config.data_root] if config.data_root else []
             execs += [config.exec_root] if config.exec_root else []
-        data = [*services.flags[b"data-root"], *data, *_DOCKER_DATA]
         execs = [*services.flags[b"exec-root"], *execs, b"/var/run/docker"]
-        reached = [each for path in data if (each := self._host.folder(path)) is not None]
+        reached = []
+        for path in dict.fromkeys((*named, *_DOCKER_DATA)):
+            found = self._host.folder(path)
+            why = self._host.doubt(path) or (obstacle(found) if found is not None else None)
+            if why is None and path in named and (found is None or not with_remapped(found)):
+                why = _NO_DATA
+            if why is not None:
+                self.findings.append(_unseen(path, why))
+            reached += [found] if found is not None else []
         return list(dict.fromkeys(reached)), list(dict.fromkeys(execs))
 
     def _containerd(self, services: Services) -> Iterator[Root]:
@@ -131,6 +139,8 @@ class Survey:
             data = tuple(dict.fromkeys(each for path in places if path and (each := self._owned(path, uid))))
             states = (self._reach((docker.exec_root or run + b"/docker") + b"/containerd/daemon"),)
             owners, unread = tuple(filter(is_data_root, data)), tuple(docker.findings)
+            if docker.data_root and self._host.folder(docker.data_root) not in owners:
+                unread = (*unread, _unseen(docker.data_root, _NO_DATA))
             for root in (each for one in data for each in managed(self._host, one) if os.lstat(each).st_uid == uid):
                 yield Root(root, Engine.ROOTLESS, self._host.root, states, owners, not unread, findings=unread)
             config = read_containerd_config(self._host, home + b"/.config/containerd/config.toml")
@@ -164,6 +174,10 @@ class Survey:
             return self._host.reach(path)
         except OSError:  # a loop of links: the engine cannot reach it either
             return RawPath(os.path.join(self._host.root, path.lstrip(b"/")))
+
+
+def _unseen(path: bytes, why: str) -> Finding:
+    return Finding("config-unreadable", Severity.BLIND, f"{shown(path)}: {why}", Place(RawPath(path)))
 
 
 def _foreign(path: RawPath) -> Finding:
