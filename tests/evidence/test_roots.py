@@ -226,6 +226,52 @@ def test_config_toml(host):
     assert root.findings == ()
 
 
+@pytest.mark.parametrize("name", ["c.toml", "containerd.conf"])
+@pytest.mark.parametrize("etc", [None, "", "/data/other"])
+def test_a_config_elsewhere_moves_the_snapshotters_of_the_default_root(host, name, etc):
+    """Whatever /etc/containerd/config.toml says too; a file of another program says nothing of it."""
+    make_root(host / "var/lib/containerd")
+    moved = '[plugins."io.containerd.snapshotter.v1.overlayfs"]\nroot_path = "%s"\n'
+    for folder in ("etc/systemd/system", "etc/containerd", "opt"):
+        (host / folder).mkdir(parents=True)
+    (host / "etc/systemd/system/containerd.service").write_text(
+        f"ExecStartPre=/bin/kubelet --config /opt/kubelet.yaml\nExecStart=/usr/bin/containerd --config /opt/{name}\n"
+    )
+    (host / "opt" / name).write_text(moved % "/data/overlay")
+    (host / "opt/kubelet.yaml").write_text("kind: KubeletConfiguration\n")
+    if etc is not None:
+        (host / "etc/containerd/config.toml").write_text(moved % etc if etc else "version = 2\n")
+    (root,) = found(host)
+    places = {where for snapshotter, where in root.snapshotters if snapshotter == b"overlayfs"}
+    assert places == {os.fsencode(f"{host}{where}") for where in ("/data/overlay", etc) if where}
+    assert root.findings == ()
+
+
+def test_a_config_of_another_root_says_nothing_of_the_default_one(host):
+    """Its root is set in it, and no flag overrides that."""
+    for place in ("var/lib/containerd", "srv/c"):
+        make_root(host / place)
+    (host / "etc/systemd/system").mkdir(parents=True)
+    unit = host / "etc/systemd/system/containerd.service"
+    unit.write_text("ExecStart=/usr/bin/containerd --config /etc/c.toml\n")
+    (host / "etc/c.toml").write_text('root = "/srv/c"\n[plugins.overlayfs]\nroot_path = "/data/overlay"\n')
+    moved = {name: len(root.snapshotters) for name, root in by_path(host).items()}
+    assert moved == {"var/lib/containerd": 0, "srv/c": 1}
+    unit.write_text("ExecStart=/usr/bin/containerd --root /var/lib/containerd --config /etc/c.toml\n")
+    assert len(by_path(host)["var/lib/containerd"].snapshotters) == 1
+
+
+def test_a_config_known_at_run_time(host):
+    """Of containerd: where its snapshotters lie is not known. Another program's is none of its business."""
+    make_root(host / "var/lib/containerd")
+    (host / "etc/systemd/system").mkdir(parents=True)
+    unit = host / "etc/systemd/system/containerd.service"
+    unit.write_text("ExecStart=/usr/bin/kubelet --endpoint /run/containerd/containerd.sock --config ${CONF}\n")
+    assert found(host)[0].findings == ()
+    unit.write_text("ExecStart=/usr/bin/containerd --config ${CONF}\n")
+    assert [finding.severity for finding in found(host)[0].findings] == [Severity.BLIND]
+
+
 def test_links_stay_inside_the_host(host, tmp_path):
     """An absolute link of a mounted host is followed inside it, and none leads out."""
     make_root(host / "data/docker/containerd/daemon")

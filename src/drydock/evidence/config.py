@@ -33,6 +33,8 @@ class ContainerdConfig:
     state: RawPath | None = None
     snapshotters: dict[bytes, RawPath] = field(default_factory=dict)
     """``root_path`` by snapshotter, where one is set."""
+    is_toml: bool = False
+    """Whether the file itself is there, and is TOML."""
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -68,6 +70,7 @@ def read_containerd_config(host: Host, path: bytes) -> ContainerdConfig:
         document = _toml(host, name, config.findings)
         if document is None:
             continue
+        config.is_toml = config.is_toml or name == path
         config.root = _path(document.get("root"), name, config.findings) or config.root
         config.state = _path(document.get("state"), name, config.findings) or config.state
         plugins = document.get("plugins")

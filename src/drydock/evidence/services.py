@@ -29,6 +29,9 @@ _RANCHER = (b"/etc/rancher/k3s/config.yaml", b"/etc/rancher/rke2/config.yaml")
 _ENGINES = re.compile(rb"dockerd|containerd|k3s|rke2|k0s|DOCKER_OPTS|--data-root|data-dir")
 _NAMES = re.compile(rb"docker|containerd|k3s|rke2|k0s")
 _ENVIRONMENT = re.compile(rb"(?m)^[ \t]*EnvironmentFile=-?(/[^\s%$]+)")
+_CONTAINERD = re.compile(rb"""(?:^|[/\s"'=])containerd[\s"']""")
+"""The command, and no socket's or folder's name."""
+_AT_RUN_TIME = "known at run time only"
 _PLACES = (b"data-root", b"root", b"data-dir", b"config-file")
 _FLAG = re.compile(
     rb"""(?:^|[\s"'=])(?:--(data-root|graph|exec-root|root|state|config-file|config|data-dir)|-([gc])|(?:K3S_|RKE2_)?(data-dir|DATA_DIR)(?=[:=]))"""
@@ -44,6 +47,8 @@ class Services:
     flags: dict[bytes, list[RawPath]] = field(default_factory=lambda: defaultdict(list))
     """Absolute paths in that host, by flag: ``data-root``, ``exec-root``, ``root``, ``state``, ``config``, ..."""
     findings: list[Finding] = field(default_factory=list)
+    configs: list[Finding] = field(default_factory=list)
+    """Where containerd is started with a config that only its start knows."""
 
 
 def read_services(host: Host) -> Services:
@@ -83,10 +88,11 @@ def read_services(host: Host) -> Services:
             )
             value = match[4]
             if b"$" in value or b"%" in value:
-                if flag in _PLACES:
-                    services.findings.append(
-                        _blind(path, f"{shown(flag)} {shown(value[:200])}: known at run time only")
-                    )
+                line = text[text.rfind(b"\n", 0, match.start()) + 1 : match.start() + 1]
+                if flag == b"config" and _CONTAINERD.search(line):
+                    services.configs.append(_blind(path, f"containerd's config {shown(value[:200])}: {_AT_RUN_TIME}"))
+                elif flag in _PLACES:
+                    services.findings.append(_blind(path, f"{shown(flag)} {shown(value[:200])}: {_AT_RUN_TIME}"))
             elif value.startswith(b"/") and b"\0" not in value and value not in services.flags[flag]:
                 services.flags[flag].append(RawPath(value))
     if waiting:

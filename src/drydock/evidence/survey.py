@@ -7,9 +7,9 @@ defaults/defaults_unix.go (v2.1), k3s pkg/agent/config; the documentation of rke
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from drydock.evidence.config import read_containerd_config, read_docker_config
+from drydock.evidence.config import ContainerdConfig, read_containerd_config, read_docker_config
 from drydock.evidence.homes import homes
 from drydock.evidence.host import Host
 from drydock.evidence.layout import is_data_root, is_root, managed, nested, obstacle, once, with_remapped
@@ -105,20 +105,32 @@ class Survey:
         return list(dict.fromkeys(reached)), list(dict.fromkeys(execs))
 
     def _containerd(self, services: Services) -> Iterator[Root]:
-        """Roots of a system containerd: what config files and flags say, and the default."""
-        places: list[tuple[bytes, tuple[bytes, ...], dict[bytes, RawPath], tuple[Finding, ...]]] = []
+        """Roots of a system containerd: what config files and flags say, and the default.
+
+        Which config a root is run with is not always known: what any that can be its says of its snapshotters counts.
+        """
+        default = RawPath(b"/var/lib/containerd")
+        configs: list[ContainerdConfig] = []
         for path in dict.fromkeys((b"/etc/containerd/config.toml", *services.flags[b"config"])):
-            if not path.endswith(b".toml"):
-                continue
             config = read_containerd_config(self._host, path)
-            self.findings.extend(config.findings)
-            states = tuple(each for each in (config.state, *services.flags[b"state"], b"/run/containerd") if each)
-            roots = (config.root, b"/var/lib/containerd", *services.flags[b"root"])
-            places += [(root, states, config.snapshotters, tuple(config.findings)) for root in roots if root]
-        for where, states, snapshotters, findings in places:
-            reached = self._host.folder(where)
-            if reached is not None and is_root(reached):
-                yield self._root(reached, Engine.CONTAINERD, states, snapshotters, findings)
+            if config.is_toml or path.endswith(b".toml"):  # else of another program
+                self.findings.extend(config.findings)
+                configs.append(config)
+        self.findings.extend(services.configs)
+        for root in dict.fromkeys((*(config.root or default for config in configs), default, *services.flags[b"root"])):
+            reached = self._host.folder(root)
+            if reached is None or not is_root(reached):
+                continue
+            # --root overrides what a config says, and one that could not be read may say anything.
+            its = [
+                config
+                for config in configs
+                if services.flags[b"root"] or config.findings or self._host.folder(config.root or default) == reached
+            ]
+            states = (*(config.state for config in its), *services.flags[b"state"], b"/run/containerd")
+            moved = [each for config in its for each in config.snapshotters.items()]
+            findings = (*(each for config in its for each in config.findings), *services.configs)
+            yield self._root(reached, Engine.CONTAINERD, tuple(filter(None, states)), moved, findings)
 
     def _distributions(self, services: Services) -> Iterator[Root]:
         for engine, default, root, settings, state in _DISTRIBUTIONS:
@@ -128,7 +140,7 @@ class Survey:
                     continue
                 config = read_containerd_config(self._host, os.path.join(data, settings))
                 states = (config.state or state,)
-                yield self._root(reached, engine, states, config.snapshotters, tuple(config.findings))
+                yield self._root(reached, engine, states, config.snapshotters.items(), tuple(config.findings))
 
     def _rootless(self) -> Iterator[Root]:
         """Roots of users. What a user's settings or links lead to counts only where the user owns it."""
@@ -151,7 +163,7 @@ class Survey:
                 reached = self._owned(path, uid) if path else None
                 if reached is not None and is_root(reached):
                     states = (config.state or RawPath(run + b"/containerd"),)
-                    yield self._root(reached, Engine.ROOTLESS, states, moved, findings)
+                    yield self._root(reached, Engine.ROOTLESS, states, moved.items(), findings)
 
     def _owned(self, path: bytes, uid: int) -> RawPath | None:
         reached = self._host.folder(path)
@@ -162,10 +174,10 @@ class Survey:
         path: RawPath,
         engine: Engine,
         states: tuple[bytes, ...],
-        snapshotters: dict[bytes, RawPath],
+        snapshotters: Iterable[tuple[bytes, RawPath]],
         findings: tuple[Finding, ...],
     ) -> Root:
-        moved = tuple((name, self._reach(where)) for name, where in snapshotters.items())
+        moved = tuple(dict.fromkeys((name, self._reach(where)) for name, where in snapshotters))
         reached = tuple(dict.fromkeys(map(self._reach, states)))
         return Root(path, engine, self._host.root, reached, snapshotters=moved, findings=findings)
 

@@ -39,7 +39,8 @@ class Root(NamedTuple):
     docker_known: bool = True
     """False when a setting that may name one more data root could not be read: then no owner is provably gone."""
     snapshotters: tuple[tuple[bytes, RawPath], ...] = ()
-    """(snapshotter, absolute folder), as this process reaches it, of those whose ``root_path`` lies elsewhere."""
+    """(snapshotter, absolute folder), as this process reaches it, of those whose ``root_path`` lies elsewhere; several
+    of one where configs contradict each other."""
     findings: tuple[Finding, ...] = ()
     """What could not be read of the settings that led here."""
 
