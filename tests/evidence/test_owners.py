@@ -219,6 +219,31 @@ def test_buildkit_removed(data):
     assert [finding.severity for finding in owners.findings] == [Severity.NOTE, Severity.NOTE]
 
 
+@pytest.mark.parametrize("kind", ["worker gone", "worker without", "second without", "newer", "newer graphdriver"])
+def test_the_graphdrivers_build_records_say_nothing_of_containerds(data, kind):
+    """Only what each containerd worker wrote, in a version that is known, tells which records are gone."""
+    worker = data / "buildkit/containerd-overlayfs"
+    write(data / "buildkit/metadata_v2.db", {b"_main": {b"other": {}}})
+    os.utime(data / "buildkit/metadata_v2.db", ns=(0, 7))
+    owners = read_owners(root(data))
+    assert owners.build_records == {b"kept", b"odd", b"undeleted", b"other"}
+    assert owners.build_records_changed == (worker / "metadata_v2.db").stat().st_mtime_ns
+    if kind == "worker gone":
+        worker.rename(data / "buildkit/hidden")
+    elif kind == "worker without":
+        (worker / "metadata_v2.db").unlink()
+    elif kind == "second without":
+        (data / "buildkit/containerd-native").mkdir()
+    elif kind == "newer":
+        write(worker / "metadata_v3.db", {b"_main": {}})
+    else:
+        write(data / "buildkit/metadata_v10.db", {b"_main": {}})
+    owners = read_owners(root(data))
+    assert (owners.build_records, owners.build_records_changed) == (None, None)
+    assert owners.build_history == {b"build1"}
+    assert [finding.code for finding in owners.findings] == ["owners-unknown"]
+
+
 def test_no_record_yet(data):
     """A database without records proves that there are none."""
     write(data / "buildkit/containerd-overlayfs/metadata_v2.db", {})

@@ -24,6 +24,9 @@ from drydock.model.names import RawPath, UnixNano
 from drydock.model.text import shown
 
 _CACHE = re.compile(rb"metadata_v2\.db\Z")
+_OTHER_CACHE = re.compile(rb"metadata_v[0-9]+\.db\Z")
+"""Of a BuildKit that this module does not know, where it is no ``_CACHE``."""
+_WORKER = b"containerd-"
 _HISTORY = re.compile(rb"history[a-z0-9_]*\.db\Z")
 _CACHE_BUCKETS = frozenset((b"_main", b"_index", b"_external"))
 _HISTORY_BUCKETS = frozenset((b"_records", b"_version"))
@@ -39,14 +42,18 @@ class _Unknown(Exception):
 def read_build_records(data: RawPath, findings: list[Finding], *, live: bool = False) -> _Records:
     """Ids of the cache records that are not marked deleted, over every ``metadata_v2.db``, and when the oldest changed.
 
+    The records of leases in containerd are those of its workers, in ``containerd-<snapshotter>``. The database right in
+    ``buildkit`` is of the graphdriver's builder, whose leases are in a ``containerdmeta.db`` beside it: that it lacks a
+    record says nothing.
+
     Args:
         data: the data root.
         findings: what could not be read is added here.
         live: read a copy instead of taking a lock.
 
     Returns:
-        None where there is no database, or one cannot be read: every cache record's lease is kept then. So does a
-        ``buildkit`` folder that was removed by hand: whether that was meant, only its owner knows.
+        None where a worker has no database, or one cannot be read, or there is no worker: every cache record's lease is
+        kept then. So does a ``buildkit`` folder that was removed by hand: whether that was meant, only its owner knows.
     """
     return _over(data, _CACHE, _cache_records, "build cache", findings, live=live)
 
@@ -71,8 +78,11 @@ def _over(
     path = where
     try:
         files = list(_files(data, pattern))
+        if pattern is _CACHE:
+            _complete(data, files)
         for path in files:
-            changed.append(os.lstat(path).st_mtime_ns)
+            if pattern is _HISTORY or _is_workers(path):
+                changed.append(os.lstat(path).st_mtime_ns)
             with _opened(path, live=live) as database:
                 _sound(database)
                 found.update(read(database.root))
@@ -82,7 +92,7 @@ def _over(
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         findings.append(_unknown(path, why, what))
         return None, None
-    if not files:
+    if not changed:
         findings.append(_unknown(where, "no database there", what, Severity.NOTE))
         return None, None
     return frozenset(found), UnixNano(min(changed))
@@ -116,10 +126,26 @@ def _files(data: RawPath, pattern: re.Pattern[bytes]) -> Iterator[RawPath]:
     for name in inside:
         if pattern.match(name):
             yield RawPath(os.path.join(data, b"buildkit", name))
-        elif name.startswith(b"containerd-"):
+        elif name.startswith(_WORKER):
             with folder(data, b"buildkit", name) as descriptor:
                 for each in filter(pattern.match, names(descriptor)):
                     yield RawPath(os.path.join(data, b"buildkit", name, each))
+
+
+def _complete(data: RawPath, files: list[RawPath]) -> None:
+    """Every worker has a database, and each is of a version that is known."""
+    other = next((path for path in _files(data, _OTHER_CACHE) if path not in files), None)
+    if other is not None:
+        raise _Unknown(f"{shown(os.path.basename(other))} is not known to this version")
+    with folder(data, b"buildkit") as descriptor:
+        workers = [name for name in names(descriptor) if name.startswith(_WORKER)]
+    for worker in workers:
+        if not any(os.path.basename(os.path.dirname(path)) == worker for path in files):
+            raise _Unknown(f"{shown(worker)} has no database")
+
+
+def _is_workers(path: RawPath) -> bool:
+    return os.path.basename(os.path.dirname(path)).startswith(_WORKER)
 
 
 def _cache_records(root: Bucket) -> Iterator[bytes]:
