@@ -205,6 +205,62 @@ def test_a_named_data_root_and_links_of_no_engine(host):
     assert (root.docker_known, root.findings) == (True, ())
 
 
+DOCKER = "etc/systemd/system/docker.service"
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (DOCKER, 'ExecStart=/usr/bin/dockerd --data-root "/srv/my disk/d"'),
+        (DOCKER, 'ExecStart=/usr/bin/dockerd "--data-root=/srv/my disk/d"'),
+        (DOCKER, "ExecStart=/usr/bin/dockerd --data-root=/srv/my\\x20disk/d"),
+        (DOCKER, "ExecStart=/usr/bin/dockerd --data-root=/srv/'my disk'/d"),
+        (DOCKER, "ExecStart=/usr/bin/dockerd --data-root docker"),
+        (DOCKER, "EnvironmentFile=-/opt/%i.env\nExecStart=/usr/bin/dockerd $OPTIONS"),
+        (DOCKER, "EnvironmentFile=/o*t/env\nExecStart=/usr/bin/dockerd $OPTIONS"),
+        (DOCKER, "ExecStart=/usr/local/bin/run-docker"),
+        (f"{DOCKER}.d/a.conf", "[Service]\nExecStart=\nExecStart=/usr/local/bin/run-docker"),
+    ],
+)
+def test_a_unit_that_is_not_understood(host, file, text):
+    """No owner is provably gone where Docker may be started with a data root that is not known."""
+    make_root(host / "var/lib/containerd")
+    (host / "var/lib/docker/containers").mkdir(parents=True)
+    (host / file).parent.mkdir(parents=True)
+    (host / file).write_text(text + "\n")
+    (root,) = found(host)
+    assert not root.docker_known
+    assert Severity.BLIND in {finding.severity for finding in root.findings}
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (DOCKER, "ExecStart=/usr/bin/dockerd -g/srv/d"),
+        (DOCKER, 'ExecStart=/usr/bin/dockerd "--data-root=/srv/d" -D'),
+        (DOCKER, "ExecStart=/usr/bin/dockerd --data-root '/srv/d' -D"),
+        (DOCKER, "ExecStart=/bin/sh -c 'exec dockerd --data-root=/srv/d'"),
+        (DOCKER, 'Environment="OPTS=--data-root=/srv/d -D"\nExecStart=/usr/bin/dockerd $OPTS'),
+        (DOCKER, "EnvironmentFile=/opt/*.conf\nExecStart=/usr/bin/dockerd $OPTS"),
+        ("lib/systemd/system/docker.service", "ExecStart=/usr/bin/dockerd --data-root /srv/d"),
+        (f"{DOCKER}.d/a.conf", "[Service]\nEnvironmentFile=-/opt/docker.conf"),
+        (f"{DOCKER}.d/a.conf", '[Service]\nEnvironment="OPTS=-g /srv/d"'),
+        ("etc/systemd/system/service.d/a.conf", "[Service]\nEnvironment=OPTS=--graph=/srv/d"),
+    ],
+)
+def test_a_unit_that_names_a_data_root(host, file, text):
+    """In whatever form: its containers own leases too, and nothing of it is a finding."""
+    make_root(host / "var/lib/containerd")
+    (host / "srv/d/containers").mkdir(parents=True)
+    (host / file).parent.mkdir(parents=True)
+    (host / file).write_text(text + "\n")
+    (host / "opt").mkdir()
+    (host / "opt/docker.conf").write_text("OPTS=--data-root=/srv/d\n")
+    (root,) = found(host)
+    assert root.docker == (os.fsencode(host / "srv/d"),)
+    assert (root.docker_known, root.findings) == (True, ())
+
+
 def test_config_toml(host):
     """Root, state and root_path come from config.toml and its imports, a later file winning; versions 1 and 2."""
     make_root(host / "data/ctd")

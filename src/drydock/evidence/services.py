@@ -6,6 +6,7 @@ flag found is one more place to look at, so reading too much does no harm.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -19,7 +20,13 @@ from drydock.model.text import shown
 
 _LARGEST = 1 << 18
 _FILES = 4096
-_UNITS = (b"/etc/systemd/system", b"/run/systemd/system", b"/usr/local/lib/systemd/system", b"/usr/lib/systemd/system")
+_UNITS = (
+    b"/etc/systemd/system",
+    b"/run/systemd/system",
+    b"/usr/local/lib/systemd/system",
+    b"/usr/lib/systemd/system",
+    b"/lib/systemd/system",
+)
 _OPTIONS = tuple(
     folder + name
     for folder in (b"/etc/default/", b"/etc/sysconfig/", b"/etc/conf.d/", b"/etc/init.d/")
@@ -28,14 +35,19 @@ _OPTIONS = tuple(
 _RANCHER = (b"/etc/rancher/k3s/config.yaml", b"/etc/rancher/rke2/config.yaml")
 _ENGINES = re.compile(rb"dockerd|containerd|k3s|rke2|k0s|DOCKER_OPTS|--data-root|data-dir")
 _NAMES = re.compile(rb"docker|containerd|k3s|rke2|k0s")
-_ENVIRONMENT = re.compile(rb"(?m)^[ \t]*EnvironmentFile=-?(/[^\s%$]+)")
+_ENVIRONMENT = re.compile(rb"(?m)^[ \t]*EnvironmentFile=[ \t]*-?(/[^\n]*)")
+_DOCKER_UNIT = re.compile(rb"/docker(@[^/]*)?\.service(\.d/|\Z)")
+_STARTED = re.compile(rb"(?m)^[ \t]*ExecStart=[ \t]*\S[^\n]*")
+_DOCKERD = re.compile(rb"dockerd|docker[ \t]+(?:daemon|-d)\b")
+_ENDED = re.compile(rb"[\s,;)\]}]|\Z")
 _CONTAINERD = re.compile(rb"""(?:^|[/\s"'=])containerd[\s"']""")
 """The command, and no socket's or folder's name."""
-_AT_RUN_TIME = "known at run time only"
+_AT_RUN_TIME = "known at run time only, or not understood"
+_DOCKERS = (b"data-root", b"graph", b"config-file")
 _PLACES = (b"data-root", b"root", b"data-dir", b"config-file")
 _FLAG = re.compile(
     rb"""(?:^|[\s"'=])(?:--(data-root|graph|exec-root|root|state|config-file|config|data-dir)|-([gc])|(?:K3S_|RKE2_)?(data-dir|DATA_DIR)(?=[:=]))"""
-    rb"""[=:\s]\s*["']?([^\s"'\\]+)""",
+    rb"""(?:[=:\s]\s*|(?<=-g)(?=/))(["']?)([^\s"'\\]+)""",
     re.MULTILINE,
 )
 
@@ -55,7 +67,7 @@ def read_services(host: Host) -> Services:
     """Read the flags; a file that cannot be read, or a value only known at run time, is a finding."""
     services = Services()
     masked = _masked(host)
-    waiting = dict.fromkeys(_files(host), False)
+    waiting = dict(_files(host))
     seen: set[bytes] = set()
     while waiting and len(seen) < _FILES:
         path = next(iter(waiting))
@@ -80,19 +92,24 @@ def read_services(host: Host) -> Services:
             continue
         text = re.sub(rb"(?m)^[ \t]*[#;].*$|\\\n", b"", text)
         # What a unit takes its options from; such a file may say nothing of which engine it is for.
-        waiting |= dict.fromkeys(_ENVIRONMENT.findall(text), True)
+        waiting |= dict.fromkeys(_included(host, path, text, services), True)
+        started = _STARTED.findall(text) if _DOCKER_UNIT.search(path) else []
+        if started and not any(map(_DOCKERD.search, started)):
+            services.findings.append(_blind(path, "what it starts Docker with is not known"))
         for match in _FLAG.finditer(text):
             flag = match[1] or match[2] or match[3]
             flag = {b"g": b"data-root", b"c": b"config", b"graph": b"data-root", b"DATA_DIR": b"data-dir"}.get(
                 flag, flag
             )
-            value = match[4]
-            if b"$" in value or b"%" in value:
+            value = match[5]
+            if b"$" in value or b"%" in value or _is_cut(text, match):
                 line = text[text.rfind(b"\n", 0, match.start()) + 1 : match.start() + 1]
                 if flag == b"config" and _CONTAINERD.search(line):
                     services.configs.append(_blind(path, f"containerd's config {shown(value[:200])}: {_AT_RUN_TIME}"))
                 elif flag in _PLACES:
                     services.findings.append(_blind(path, f"{shown(flag)} {shown(value[:200])}: {_AT_RUN_TIME}"))
+            elif not value.startswith(b"/") and match[1] in _DOCKERS:
+                services.findings.append(_blind(path, f"{shown(flag)} {shown(value[:200])}: not an absolute path"))
             elif value.startswith(b"/") and b"\0" not in value and value not in services.flags[flag]:
                 services.flags[flag].append(RawPath(value))
     if waiting:
@@ -108,8 +125,35 @@ def _masked(host: Host) -> RawPath | None:
         return None
 
 
-def _files(host: Host) -> Iterator[bytes]:
-    yield from _OPTIONS
+def _is_cut(text: bytes, match: re.Match[bytes]) -> bool:
+    """Whether the value goes on behind what was matched: after a space in quotes, a quote, an escape."""
+    after = text[match.end() : match.end() + 1]
+    quote = match[4]
+    if not quote and (argument := re.match(rb"""\s(["'])--""", text[max(0, match.start() - 1) : match.start() + 4])):
+        quote = argument[1]  # the whole argument is quoted
+    if quote:
+        return after != quote or not _ENDED.match(text, match.end() + 1)
+    return after == b"\\" or (after in (b'"', b"'") and not _ENDED.match(text, match.end() + 1))
+
+
+def _included(host: Host, path: bytes, text: bytes, services: Services) -> Iterator[bytes]:
+    """The files that a unit takes its environment from (systemd.exec(5): a pattern, and specifiers, are allowed)."""
+    for value in map(bytes.rstrip, _ENVIRONMENT.findall(text)):
+        folder, name = posixpath.split(value)
+        if b"%" in value or any(char in folder for char in b"*?["):
+            if _DOCKER_UNIT.search(path) or b"dockerd" in text:
+                services.findings.append(_blind(path, f"EnvironmentFile {shown(value[:200])}: {_AT_RUN_TIME}"))
+        elif any(char in name for char in b"*?["):
+            import fnmatch  # noqa: PLC0415 - patterns are rare
+
+            reached = host.folder(folder)
+            found = sorted(names(reached, _FILES)) if reached else []
+            yield from (posixpath.join(folder, each) for each in found if fnmatch.fnmatchcase(each, name))
+        else:
+            yield value
+
+
+def _rancher(host: Host) -> Iterator[bytes]:
     for settings in _RANCHER:
         yield settings
         beside = settings + b".d"  # k3s pkg/configfilearg/parser.go dotDFiles
@@ -117,16 +161,25 @@ def _files(host: Host) -> Iterator[bytes]:
         for name in sorted(names(reached, _FILES)) if reached else ():
             if name.lower().endswith((b".yaml", b".yml")):
                 yield beside + b"/" + name
+
+
+def _files(host: Host) -> Iterator[tuple[bytes, bool]]:
+    """(file, whether it is an engine's by the unit that it belongs to, whatever its text)."""
+    yield from ((path, False) for path in (*_OPTIONS, *_rancher(host)))
+    seen: set[bytes | None] = set()
     for folder in _UNITS:
         reached = host.folder(folder)
+        if reached in seen:  # /lib is a link to /usr/lib on most hosts
+            continue
+        seen.add(reached)
         for name in sorted(names(reached, _FILES)) if reached else ():
             if name.endswith(b".service"):
-                yield folder + b"/" + name
-            elif name.endswith(b".service.d"):
+                yield folder + b"/" + name, _DOCKER_UNIT.search(b"/" + name) is not None
+            elif name.endswith(b".service.d") or name == b"service.d":  # of every service
                 drop_in = host.folder(folder + b"/" + name)
                 for part in sorted(names(drop_in, _FILES)) if drop_in else ():
                     if part.endswith(b".conf"):
-                        yield folder + b"/" + name + b"/" + part
+                        yield folder + b"/" + name + b"/" + part, bool(_NAMES.search(name)) or name == b"service.d"
 
 
 def _blind(file: bytes, message: str) -> Finding:
