@@ -135,12 +135,22 @@ class _Looked:
     data: Coverage | None
     unpacked: Coverage | None
     warnings: list[str]
+    forgotten: str
     repair: Callable[[tuple[bytes, ...]], Repair]
 
     def verification(self) -> Verification:
         store = self.verdict.store
         unread = "" if store.metadata.complete else edit_blindness(store)
-        return Verification(store.root.path, self.hits, self.images, self.data, self.unpacked, unread, self.warnings)
+        return Verification(
+            store.root.path,
+            self.hits,
+            self.images,
+            self.data,
+            self.unpacked,
+            unread,
+            self.warnings,
+            self.forgotten,
+        )
 
 
 @contextmanager
@@ -196,6 +206,7 @@ def _looked(
             data if wanted.data else None,
             unpacked if wanted.unpacked else None,
             [memory.warning] if memory.warning else [],
+            wanted.options if memory.is_lost else "",
             lambda accept: make_repair(
                 verdict,
                 reached,

@@ -1,5 +1,10 @@
 """A verification's memory: a run that was stopped goes on, one that ended is not believed again."""
 
+import errno
+import os
+import subprocess
+from contextlib import suppress
+
 import pytest
 
 from drydock.model.errors import Refused
@@ -100,3 +105,75 @@ def test_a_place_that_cannot_be_written_is_a_warning(tmp_path):
     assert "not remembered" in memory.warning
     memory.tell(ONE, True)
     memory.finish()
+
+
+def _tmpfs(path, size):
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", path], check=True)
+    return path
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A place with no room for a byte, though a file can be made there."""
+    place = _tmpfs(tmp_path / "full", "64k")
+    with suppress(OSError), (place / "fill").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.root
+def test_a_full_place_is_passed_over(full, tmp_path):
+    """The next place has it, and both a reader and the next run find it there."""
+    places = [bytes(full), bytes(tmp_path / "next")]
+    memory = open_memory(ROOT, places, write=True)
+    memory.tell(ONE, True)
+    memory.tell(TWO, False)
+    memory.close()
+    assert (memory.is_lost, memory.warning) == (False, "")
+    for write in (False, True):
+        again = open_memory(ROOT, places, write=write)
+        assert (again.known, again.suspects) == ({ONE: True, TWO: False}, {TWO})
+        again.close()
+
+
+@pytest.mark.root
+def test_a_place_that_fills_up_is_left(full, tmp_path):
+    """What the first place took is in the next one with the rest, and no longer in the first."""
+    (full / "fill").unlink()
+    places = [bytes(full), bytes(tmp_path / "next")]
+    memory = open_memory(ROOT, places, write=True)
+    told = {("blob", f"sha256:{number:0100}", number, 2): number % 2 == 0 for number in range(1000)}
+    for key, right in told.items():
+        memory.tell(key, right)
+    memory.close()
+    assert not memory.is_lost
+    assert [file.stat().st_size for file in full.iterdir()] == [0]
+    again = open_memory(ROOT, places, write=False)
+    assert again.known == told
+    again.close()
+
+
+@pytest.mark.root
+def test_where_nothing_takes_it_that_is_said(full):
+    """What was told is lost, with the reason."""
+    memory = open_memory(ROOT, [bytes(full)], write=True)
+    memory.tell(ONE, False)
+    memory.close()
+    assert memory.is_lost
+    assert os.strerror(errno.ENOSPC) in memory.warning
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_what_others_can_write_is_not_believed(write, tmp_path):
+    """A place that someone else may write to is passed over."""
+    memory = _open(tmp_path / "open")
+    memory.tell(TWO, False)
+    memory.finish()
+    memory.close()
+    (tmp_path / "open").chmod(0o777)
+    again = open_memory(ROOT, [bytes(tmp_path / "open"), bytes(tmp_path / "next")], write=write)
+    assert again.suspects == set()
+    again.close()

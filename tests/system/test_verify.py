@@ -148,6 +148,22 @@ def test_a_run_that_was_stopped_goes_on(unpacked, tmp_path):
     assert (rest["data"]["done"], rest["data"]["resumed"]) == (17, 5)
 
 
+def test_what_no_place_takes_is_said(unpacked, tmp_path):
+    """The repair that is shown reads it again, the status has a 4, and no next run is said to go on."""
+    taken = capture("docker-28.5-interrupted-pull")
+    host = unpacked(taken)
+    blob = max((host / taken.root / CONTENT / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    data = bytearray(blob.read_bytes())
+    data[-1] ^= 0xFF
+    blob.write_bytes(data)
+    (tmp_path / "file").touch()
+    options = ("--data", "--state", tmp_path / "file/below", "--now", taken.taken_at)
+    said = run("verify", *options, host, status=2 | 4)
+    assert "not remembered" in said
+    assert f"drydock repair --data {host} " in said
+    assert "goes on" not in run("verify", "--max-duration", "0s", *options, host, status=4)
+
+
 @pytest.mark.engine
 def test_a_platform_that_was_never_fetched_is_no_damage(tmp_path):
     """Of an index for two platforms one is pulled: the other is absent, and nothing is found wrong."""

@@ -40,7 +40,7 @@ def verify(
     """Say what is whole, and which images and containers what is not hits. Changes nothing in the store.
 
     Without options only records are compared with what is on disk, which is fast. Exit status: 0, 2 damage, 4 time was
-    up, 8 something could not be read; they add up.
+    up, or nothing could be written down of what was read, 8 something could not be read; they add up.
     """
     from drydock.recovery import verify as run  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.report.verification import verification_document, verification_lines  # noqa: PLC0415 - the same

@@ -122,10 +122,12 @@ class Verification:
     unread: str = ""
     """Why the records could not be read whole, on one shown line; empty where they were."""
     warnings: list[str] = field(default_factory=list)
+    forgotten: str = ""
+    """Where no place took what was read: the options that have it read again; else empty."""
 
     def exit_code(self) -> int:
-        """The additive exit status (design): 2 damage, 4 not all was looked at, 8 evidence that could not be read."""
+        """The additive exit status (design): 2 damage, 4 not all was looked at or remembered, 8 evidence not read."""
         severities = {hit.finding.severity for hit in self.hits}
         code = 2 if Severity.DAMAGE in severities else 0
-        code |= 4 if any(tier is not None and tier.left for tier in (self.data, self.unpacked)) else 0
+        code |= 4 if self.forgotten or any(tier is not None and tier.left for tier in (self.data, self.unpacked)) else 0
         return code | (8 if self.unread or Severity.BLIND in severities else 0)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from drydock.evidence.private import open_private
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.names import RawPath
 from drydock.model.text import shown
@@ -96,7 +96,7 @@ def _abandoned(root: RawPath, places: Iterable[RawPath]) -> Iterator[Journal]:
     """The journals of runs on ``root`` that wrote down an action, and are neither going any more nor at their end."""
     for place in places:
         with suppress(OSError):
-            base = _open_base(place, create=False)
+            base = open_private(place, create=False)
             try:
                 for run in sorted(map(os.fsencode, os.listdir(base)))[-_RUNS:]:
                     journal = _read_abandoned(base, RawPath(os.path.join(place, run)), run)
@@ -150,7 +150,7 @@ def _open_run(place: RawPath, need: int, why: str) -> State:
     free = room.f_frsize * room.f_bavail
     if free < need + _MARGIN:
         raise OSError(errno.ENOSPC, f"{free} bytes free, {need + _MARGIN} needed")
-    base = _open_base(place, create=True)
+    base = open_private(place, create=True)
     try:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         for number in range(100):
@@ -166,19 +166,6 @@ def _open_run(place: RawPath, need: int, why: str) -> State:
         raise OSError(errno.EEXIST, "too many runs at once")
     finally:
         os.close(base)
-
-
-def _open_base(place: RawPath, *, create: bool) -> int:
-    if create:
-        with suppress(FileExistsError):
-            os.mkdir(place, 0o700)
-    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    info = os.fstat(fd)
-    # /dev/shm is everybody's: what someone else made or may write there is neither written to nor believed.
-    if info.st_uid != os.geteuid() or stat.S_IMODE(info.st_mode) & 0o022:
-        os.close(fd)
-        raise OSError(errno.EPERM, "it belongs to, or can be written by, someone else")
-    return fd
 
 
 def _is_volatile(fd: int) -> bool:

@@ -11,9 +11,10 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+from drydock.evidence.private import open_private
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
 from drydock.model.text import shown
@@ -24,67 +25,141 @@ Key = tuple[str, str, int, int]
 
 
 class Memory:
-    """An open memory; nothing is kept where no place could be written."""
+    """What is known of one root; results go to the first place that takes them, and on to the next where one is full.
 
-    def __init__(self, fd: int | None, warning: str = "", *, write: bool = False) -> None:
-        self._fd = fd
+    What another place had is moved along: a file of 0 bytes says nothing.
+    """
+
+    def __init__(self, name: bytes, places: Iterable[RawPath], *, write: bool) -> None:
+        self._name = name
         self._writes = write
-        self.warning = warning
-        """One shown line, where nothing is kept."""
+        self._places = list(places)
+        """Those that results may still go to."""
+        self._files: dict[RawPath, int] = {}
+        """Open and locked."""
+        self._fd: int | None = None
+        """Where results go."""
+        self._problems: list[str] = []
         self.known: dict[Key, bool] = {}
-        """What an earlier run that did not end had done."""
+        """What was done since a run ended last."""
         self.suspects: set[Key] = set()
-        """What any earlier run found wrong."""
-        if fd is not None:
-            self._load(fd)
+        """What any run found wrong."""
+        try:
+            self._load()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether no place took what was told."""
+        return self._writes and self._fd is None
+
+    @property
+    def warning(self) -> str:
+        """One shown line, where no place took what was told."""
+        return f"what is verified is not remembered ({'; '.join(self._problems)})" if self.is_lost else ""
 
     def tell(self, key: Key, right: bool) -> None:
         """Note one result."""
-        self._write([*key, right])
+        self._note(key, right)
+        self._write(_line([*key, right]))
 
     def finish(self) -> None:
         """Note that everything was looked at."""
-        self._write(["finished"])
+        self.known = {}
+        self._write(_line(["finished"]))
 
     def close(self) -> None:
-        """Give the file up."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        """Give the files up."""
+        while self._files:
+            os.close(self._files.popitem()[1])
 
-    def _load(self, fd: int) -> None:
-        raw = os.pread(fd, _LARGEST, 0) if os.fstat(fd).st_size <= _LARGEST else b""
-        # A last line without an end was being written when the run was killed.
-        raw = raw[: raw.rfind(b"\n") + 1]
-        finished = False
-        for line in raw.splitlines():
-            match _parse(line):
-                case ["finished"]:
-                    finished = True
-                    self.known = {}
-                case [str(kind), str(name), int(inode), int(time), bool(right)]:
-                    self.known[kind, name, inode, time] = right
-                    key = (kind, name, inode, time)
-                    self.suspects.discard(key) if right else self.suspects.add(key)
-                    finished = False
-        if not self._writes:
+    def _note(self, key: Key, right: bool) -> None:
+        self.known[key] = right
+        self.suspects.discard(key) if right else self.suspects.add(key)
+
+    def _load(self) -> None:
+        known: dict[Key, bool] = {}
+        for place in self._places:
+            try:
+                fd = self._open(place, create=False)
+            except BlockingIOError:
+                raise
+            except OSError:
+                # Where it is to be written, it is said then.
+                continue
+            for line in _read(fd).splitlines():
+                match _parse(line):
+                    case ["finished"]:
+                        self.known = {}
+                    case [str(kind), str(name), int(inode), int(time), bool(right)]:
+                        self._note((kind, name, inode, time), right)
+            known |= self.known
+            self.known = {}
+        self.known = known
+        if self._writes:
+            self._move()
+
+    def _move(self) -> None:
+        """Have all that is known in the next place that takes it, and in no other."""
+        while self._places:
+            place = self._places.pop(0)
+            try:
+                fd = self._open(place, create=True)
+                self._keep(fd)
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                self._problems.append(f"{shown(place)}: {error.strerror}")
+                continue
+            self._fd = fd
+            for other in self._files.values():
+                if other != fd:
+                    os.ftruncate(other, 0)
             return
-        if finished:
-            # Only what was wrong is worth keeping.
-            raw = b"".join(_line([*key, False]) for key in sorted(self.suspects)) + _line(["finished"])
+
+    def _keep(self, fd: int) -> None:
+        earlier: list[Sequence[object]] = [[*key, False] for key in sorted(self.suspects - self.known.keys())]
+        later: list[Sequence[object]] = [[*key, right] for key, right in self.known.items()]
+        # What is known of a run that ended stands before its end. This line is always there: a file can be made on a
+        # disk that has no room for a byte.
+        raw = b"".join(_line(entry) for entry in (*earlier, ["finished"], *later))
+        if _read(fd) != raw:
             os.ftruncate(fd, 0)
-            os.write(fd, raw)
+            _append(fd, raw)
         else:
             os.ftruncate(fd, len(raw))
 
-    def _write(self, entry: list[object]) -> None:
-        if self._fd is None or not self._writes:
+    def _open(self, place: RawPath, *, create: bool) -> int:
+        if place in self._files:
+            return self._files[place]
+        if create:
+            os.makedirs(place, 0o700, exist_ok=True)
+        flags = (os.O_RDWR | os.O_APPEND if self._writes else os.O_RDONLY) | (os.O_CREAT if create else 0)
+        base = open_private(place, create=False)
+        try:
+            fd = os.open(self._name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=base)
+        finally:
+            os.close(base)
+        self._files[place] = fd
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_EX if self._writes else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._files.pop(place))
+            raise
+        return fd
+
+    def _write(self, line: bytes) -> None:
+        if self._fd is None:
             return
         try:
-            os.write(self._fd, _line(entry))
+            _append(self._fd, line)
         except OSError as error:
-            self.warning = f"what was verified is not remembered: {error.strerror}"
-            self.close()
+            place = next(place for place, fd in self._files.items() if fd == self._fd)
+            self._problems.append(f"{shown(place)}: {error.strerror}")
+            self._fd = None
+            self._move()
 
 
 def open_memory(root: RawPath, places: Iterable[RawPath], *, write: bool) -> Memory:
@@ -92,36 +167,31 @@ def open_memory(root: RawPath, places: Iterable[RawPath], *, write: bool) -> Mem
 
     Args:
         root: absolute path of the containerd root.
-        places: state directories, made if they are not there.
+        places: state directories, made if they are not there. What others can write is not believed.
         write: whether results will be told; without, no directory and no file is made.
 
     Raises:
         Refused: another run verifies this root.
     """
     name = b"verified-" + hashlib.sha256(root).hexdigest()[:16].encode() + b".jsonl"
-    problems: list[str] = []
-    for place in places:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT if write else os.O_RDONLY
-        try:
-            if write:
-                os.makedirs(place, 0o700, exist_ok=True)
-            fd = os.open(os.path.join(place, name), flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            problems.append(f"{shown(place)}: {error.strerror}")
-            continue
-        try:
-            fcntl.flock(fd, (fcntl.LOCK_EX if write else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-            return Memory(fd, write=write)
-        except BlockingIOError:
-            os.close(fd)
-            raise Refused(f"another drydock verifies {shown(root)}") from None
-        except OSError as error:
-            os.close(fd)
-            problems.append(f"{shown(place)}: {error.strerror}")
-    return Memory(None, f"what is verified is not remembered ({'; '.join(problems)})" if write else "")
+    try:
+        return Memory(name, places, write=write)
+    except BlockingIOError:
+        raise Refused(f"another drydock verifies {shown(root)}") from None
 
 
-def _line(entry: list[object]) -> bytes:
+def _read(fd: int) -> bytes:
+    raw = os.pread(fd, _LARGEST, 0) if os.fstat(fd).st_size <= _LARGEST else b""
+    # A last line without an end was being written when the run was killed.
+    return raw[: raw.rfind(b"\n") + 1]
+
+
+def _append(fd: int, raw: bytes) -> None:
+    while raw:
+        raw = raw[os.write(fd, raw) :]
+
+
+def _line(entry: Sequence[object]) -> bytes:
     return json.dumps(entry).encode() + b"\n"
 
 

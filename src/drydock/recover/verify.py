@@ -35,6 +35,12 @@ class Wanted:
     seconds: float | None = None
     """How long to go on."""
 
+    @property
+    def options(self) -> str:
+        """As they are typed, but for the time."""
+        unpacked = "--unpacked=content" if self.content else "--unpacked"
+        return " ".join([*(["--data"] if self.data else []), *([unpacked] if self.unpacked else [])])
+
 
 @dataclass(slots=True)
 class Bytes:

@@ -38,8 +38,8 @@ def verification_lines(roots: Sequence[Verification], where: RawPath | None) -> 
         if not any(hit.finding.severity in _TITLES for hit in root.hits):
             yield "  No damage found."
         yield from _images(root.images)
-        yield from _coverage("blobs", root.data)
-        yield from _coverage("unpacked layers", root.unpacked)
+        yield from _coverage("blobs", root.data, root)
+        yield from _coverage("unpacked layers", root.unpacked, root)
         yield from (f"  {warning}" for warning in root.warnings)
         yield from _next(root, target)
 
@@ -119,7 +119,7 @@ def _platform(platform: Platform, adoptable: frozenset[Digest]) -> str:
     return f"{name}: {platform.state.value}{parts}; {f'unpacked in {where}' if where else 'not unpacked'}"
 
 
-def _coverage(what: str, coverage: Coverage | None) -> Iterator[str]:
+def _coverage(what: str, coverage: Coverage | None, root: Verification) -> Iterator[str]:
     if coverage is None:
         return
     parts = [f"{coverage.done} looked at"]
@@ -128,13 +128,14 @@ def _coverage(what: str, coverage: Coverage | None) -> Iterator[str]:
     if coverage.skipped:
         parts.append(f"{coverage.skipped} without a layer that can be compared")
     if coverage.left:
-        parts.append(f"{coverage.left} left: time was up, and the next run goes on")
+        parts.append(f"{coverage.left} left: time was up{'' if root.forgotten else ', and the next run goes on'}")
     yield f"  {what}: {', '.join(parts)}; {show_bytes(coverage.bytes)} read"
 
 
 def _next(root: Verification, target: str) -> Iterator[str]:
     if any(hit.finding.severity is Severity.DAMAGE for hit in root.hits):
-        yield f"      drydock repair{target}   # shows what mends it, and what would be lost"
+        options = root.forgotten and f" {root.forgotten}"
+        yield f"      drydock repair{options}{target}   # shows what mends it, and what would be lost"
     if any(image.adoptable for image in root.images):
         yield f"      drydock repair --adopt{target}   # hashes what is on disk without a record, and shows the records"
 
