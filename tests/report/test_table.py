@@ -10,6 +10,7 @@ from tests.support.values import blob, digest, image, lease, store
 
 from drydock.cli.output import console
 from drydock.model.names import RawPath
+from drydock.model.objects import ObjectKind, State
 from drydock.report.table import print_scans
 
 WHERE = RawPath(b"/mnt/a host")
@@ -47,13 +48,22 @@ def test_a_terminal_is_filled_and_not_overrun(width):
         "drydock clean '/mnt/a host'",
         "drydock clean --apply '/mnt/a host'",
         "Held by leases only:",
-        "Among it, held by nothing: 2 objects",
+        "Among it, held by nothing: 1 object,",
         "Damage:",
         "Could not be read or understood: 1",
         "what to do: do this",
         "recorded, and the file is not there",
     ):
         assert words in flat
+
+
+def test_a_part_is_not_larger_than_the_whole():
+    """Of what nothing holds only what can be freed now is counted there: the snapshot is kept, its data is not here."""
+    scan = scan_of_everything(b"plain")
+    unreachable = [found for found in scan.verdict.objects if found.state is State.UNREACHABLE]
+    assert {found.kind for found in unreachable} == {ObjectKind.BLOB, ObjectKind.SNAPSHOT}
+    assert scan.freed_by_engine() == (1, 4096)
+    assert "Among it, held by nothing: 1 object, 4.0 KiB that" in printed(scan)
 
 
 def test_bars_are_in_proportion_and_fit():

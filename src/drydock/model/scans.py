@@ -72,6 +72,12 @@ class Scan:
         """What can be freed now: paths to remove, and their bytes."""
         return Total(len(self.plan.removals), self.plan.bytes)
 
+    def freed_by_engine(self) -> Total:
+        """Of what can be freed now what the engine's own collection would free: a part of :meth:`reclaimable`."""
+        paths = {found.path for found in self.verdict.objects if found.state is State.UNREACHABLE}
+        sizes = [removal.bytes for removal in self.plan.removals if removal.path in paths]
+        return Total(len(sizes), sum(sizes))
+
     def leased(self) -> dict[LeaseClass, Total]:
         """Leases that hold what nothing else does: how many of each class, and the bytes of what such leases hold.
 

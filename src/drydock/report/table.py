@@ -142,9 +142,11 @@ class _Block:
         return f"; the last ends {show_time(last)}, in {show_span(last - self._scan.verdict.now)}{never}"
 
     def _unreachable(self) -> None:
-        total = self._scan.totals()[State.UNREACHABLE]
+        if self._scan.plan.is_empty:
+            first, total = "Held by nothing", self._scan.totals()[State.UNREACHABLE]
+        else:
+            first, total = "Among it, held by nothing", self._scan.freed_by_engine()
         if total.count:
-            first = "Held by nothing" if self._scan.plan.is_empty else "Among it, held by nothing"
             self._line(f"{first}: {_amounts(total, 'object')} that the engine's own collection would free.", 2)
 
     def _findings(self, severity: Severity, title: str) -> None:
