@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from drydock.cli.output import open_binary, open_output
+from drydock.cli.output import check_output, open_binary, open_output
 from drydock.model.errors import ActionFailed
 
 
@@ -77,6 +77,24 @@ def test_a_device_stays_one(tmp_path):
     before = os.lstat(os.devnull)
     write(os.devnull)
     assert os.lstat(os.devnull) == before
+
+
+def test_a_pipe_without_a_path_is_written_to():
+    """What /dev/stdout and >(process) are: links below /proc to a pipe that no path leads to."""
+    reader, writer = os.pipe()
+    path = f"/proc/self/fd/{writer}"
+    check_output(path)
+    write(path)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        assert pipe.read() == b"new"
+
+
+@pytest.mark.parametrize("name", ["", "none/result"])
+def test_what_cannot_be_written_is_said_before(name, tmp_path):
+    """A folder, and a name in none: before anything is done."""
+    with pytest.raises(ActionFailed, match="cannot be written"):
+        check_output(str(tmp_path / name))
 
 
 def test_a_folder_is_no_place(tmp_path):

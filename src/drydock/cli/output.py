@@ -45,8 +45,8 @@ def check_output(path: str | None) -> None:
     """
     if path is None or path == "-":
         return
-    place = os.path.realpath(path)
-    if os.path.isdir(place) or not os.access(os.path.dirname(place), os.W_OK):
+    checked = path if _is_special(path) else os.path.dirname(os.path.realpath(path))
+    if os.path.isdir(path) or not os.access(checked, os.W_OK):
         raise ActionFailed(f"{shown(os.fsencode(path))}: cannot be written")
 
 
@@ -66,13 +66,13 @@ def open_binary(path: str | None) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _written(path: str, mode: str, encoding: str | None) -> Iterator[Any]:
-    place = os.path.realpath(path)
     try:
-        if os.path.lexists(place) and not os.path.isfile(place):
-            # A device or a pipe: what came in the place of /dev/null would not be one.
-            with open(place, mode, encoding=encoding) as file:
+        if _is_special(path):
+            # What came in the place of /dev/null would not be one, and the pipe that /dev/stdout leads to has no path.
+            with open(path, mode, encoding=encoding) as file:
                 yield file
             return
+        place = os.path.realpath(path)
         import tempfile  # noqa: PLC0415 - most results go to stdout
 
         with tempfile.TemporaryDirectory(prefix=".drydock-", dir=os.path.dirname(place)) as folder:
@@ -84,6 +84,14 @@ def _written(path: str, mode: str, encoding: str | None) -> Iterator[Any]:
             os.replace(made, place)  # noqa: TID251 - the result of before, and nothing of a store
     except OSError as error:
         raise ActionFailed(f"{shown(os.fsencode(path))}: {error.strerror}") from error
+
+
+def _is_special(path: str) -> bool:
+    """Whether a name leads to something that is no regular file: a device, a pipe, a folder."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def use_utf8(file: TextIO) -> None:
