@@ -140,16 +140,17 @@ class _Looked:
 
     def verification(self) -> Verification:
         store = self.verdict.store
-        unread = "" if store.metadata.complete else edit_blindness(store)
+        uneditable = edit_blindness(store)
         return Verification(
             store.root.path,
             self.hits,
             self.images,
             self.data,
             self.unpacked,
-            unread,
+            "" if store.metadata.complete else uneditable,
             self.warnings,
             self.forgotten,
+            uneditable,
         )
 
 

@@ -47,7 +47,16 @@ def test_check_says_sound_or_damaged(file):
     code, text = run("check", file)
     assert code == 2
     assert f"corrupt: page {layout.root} " in text
+    assert text.splitlines()[-1].startswith(f"drydock bolt salvage {file} ")
     assert json.loads(run("check", file, "--format", "json")[1])["damage"][0]["severe"] is True
+
+
+def test_check_says_what_comes_next_where_nothing_is_a_database(tmp_path):
+    """The command that reads pages without a meta, after the reason."""
+    (tmp_path / "a file").write_bytes(bytes(8192))
+    code, text = run("check", tmp_path / "a file")
+    assert code == 8
+    assert f"drydock bolt salvage '{tmp_path}/a file' " in text.splitlines()[-1]
 
 
 def test_lists_buckets_and_keys_on_one_line_each(file):

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from tests.support import adoptable
+from tests.support.documents import run
 from tests.support.hostile import NOW, lay_out
 from tests.support.shell import words
 
@@ -87,3 +88,15 @@ def test_what_to_do_about_a_damaged_database_can_be_copied(folder):
     found = [read(folder, command) for command in commands(folder, "scan") if "bolt check" in command]
     assert [typed[:2] for typed, _ in found] == [[b"bolt", b"check"]]
     assert os.path.samefile(found[0][1], database)
+
+
+def test_no_repair_is_named_where_no_database_is_edited(folder):
+    """A verification of a meta.db that cannot be read names salvage and what can be taken out instead."""
+    database = next(folder.glob("*/meta.db"))
+    with database.open("r+b") as file:
+        file.seek(4096 * 2)
+        file.write(b"\xff" * (database.stat().st_size - 4096 * 2))
+    said = run("verify", "--now", NOW, folder, status=2 | 8)
+    assert "drydock repair" not in said
+    assert "docs/salvage.md" in said
+    assert "drydock ls images" in said

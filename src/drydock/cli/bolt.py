@@ -14,7 +14,7 @@ from drydock.cli.salvage import salvage, trust
 from drydock.evidence.locks import hold
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
-from drydock.model.text import shown, unshown
+from drydock.model.text import quoted_path, shown, unshown
 
 if TYPE_CHECKING:
     from bbolt_reader import Bucket, Database, Meta
@@ -61,8 +61,12 @@ def check(file: RawPath, form: str) -> int:
     """Look at every page of FILE; exit status 2 if anything is wrong."""
     from bbolt_reader import verify  # noqa: PLC0415 - help must not load the reader
 
-    with _opened(file) as database:
-        damages = list(verify(database))
+    salvaging = f"drydock bolt salvage {quoted_path(file)}   # shows what can be read of it; docs/salvage.md goes on"
+    try:
+        with _opened(file) as database:
+            damages = list(verify(database))
+    except EvidenceUnreadable as error:
+        raise EvidenceUnreadable(f"{error}; {salvaging}") from error
     severe = any(damage.severe for damage in damages)
     if form == "json":
         rows = [damage._asdict() for damage in damages]
@@ -72,7 +76,7 @@ def check(file: RawPath, form: str) -> int:
             place = "" if damage.page is None else f" page {damage.page}"
             place += "" if damage.offset is None else f" offset {damage.offset:#x}"
             click.echo(f"{damage.code if damage.severe else 'note'}:{place} {damage.message}")
-        click.echo("damaged" if severe else "sound")
+        click.echo(f"damaged\n{salvaging}" if severe else "sound")
     return _DAMAGED if severe else 0
 
 

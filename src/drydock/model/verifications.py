@@ -124,6 +124,8 @@ class Verification:
     warnings: list[str] = field(default_factory=list)
     forgotten: str = ""
     """Where no place took what was read: the options that have it read again; else empty."""
+    uneditable: str = ""
+    """Why no database is edited, on one shown line; empty where it may be."""
 
     def exit_code(self) -> int:
         """The additive exit status (design): 2 damage, 4 not all was looked at or remembered, 8 evidence not read."""

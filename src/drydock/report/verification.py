@@ -133,6 +133,12 @@ def _coverage(what: str, coverage: Coverage | None, root: Verification) -> Itera
 
 
 def _next(root: Verification, target: str) -> Iterator[str]:
+    if root.uneditable:
+        yield f"      Nothing here mends a record: no database is edited, because {root.uneditable}"
+        if root.unread:
+            yield "      docs/salvage.md says how what can be read of a database comes into a new one"
+        yield f"      drydock ls images{target}   # lists what can be read, and drydock export takes it out"
+        return
     if any(hit.finding.severity is Severity.DAMAGE for hit in root.hits):
         options = root.forgotten and f" {root.forgotten}"
         yield f"      drydock repair{options}{target}   # shows what mends it, and what would be lost"
