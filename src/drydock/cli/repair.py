@@ -68,8 +68,10 @@ def repair(
     read now. What the engine is to unpack again is read in any case. With --format json one document says what is
     planned, and with --apply --yes what became of it.
 
-    Exit status: 0 nothing to mend, 2 damage, 8 records could not be read; with --apply 0 when all that was
-    planned was done and no damage is left, 4 when something was not.
+    Exit status: 0 no damage, though keys may be shown that only stand in the engine's way; 2 damage, whether the plan
+    mends it or not; 8 records could not be read. With --apply: 0 all that was planned was done, and it mends all damage
+    that was found, but for the pulls that are named: where a manifest went, verify says missing-target until then; 2
+    damage was found that the plan does not mend; 4 something that was planned was not done; 8 as without. They add up.
     """
     from drydock import recovery  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.reclaim.plan_file import plans_document  # noqa: PLC0415 - the same
