@@ -19,6 +19,7 @@ from drydock.model.scans import Scan
 from drydock.model.text import quoted_path, shown
 from drydock.pipeline import Judged, judge_root
 from drydock.reclaim.guard import check_clock, refuse_if_used
+from drydock.reclaim.state import find_unfinished, places_with
 from drydock.reclaim.unfinished import close_unfinished
 
 if TYPE_CHECKING:
@@ -247,6 +248,9 @@ def carry_out(
     Returns:
         One run for each plan that is not empty. What goes wrong before anything was changed is raised for the first,
         and a warning of its run for the others.
+
+    Raises:
+        KeyboardInterrupt: with the journals of what was begun.
     """
     from drydock.model.runs import Run  # noqa: PLC0415 - a scan must start fast
     from drydock.reclaim.execute import execute  # noqa: PLC0415 - a scan must not load what changes a store
@@ -265,8 +269,18 @@ def carry_out(
                 raise
             # Of the roots before, something was changed: that must be told.
             run = Run(made.root, None, "", warnings=[f"nothing was done: {error}"])
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_what_is_left(made.root, state, runs)) from None
         runs.append(run)
     return runs
+
+
+def _what_is_left(root: RawPath, state: RawPath | None, runs: Iterable[Run]) -> str:
+    """What to know of a run that was interrupted, on one shown line; empty where nothing was begun."""
+    ended = [run.journal for run in runs if run.journal is not None]
+    begun = [journal.path for journal in find_unfinished(root, places_with(state))[-1:]]
+    said = [f"journal: {shown(path)}" for path in (*ended, *begun)]
+    return "; ".join([*said, "the same command again finishes what was begun"] if begun else said)
 
 
 def _parts(judged: list[Judged]) -> Iterator[tuple[Plan, Held, Store]]:

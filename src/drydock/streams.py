@@ -22,6 +22,8 @@ _FAILED = 4
 _ADDITIVE = 64
 """Statuses below this are sums."""
 _UNFIT = "drydock.shown"
+_needed: list[str] = []
+"""Lines of stdout that are told on stderr where it is lost."""
 
 
 class _Channel(io.FileIO):
@@ -86,6 +88,11 @@ def stop_when_lost() -> None:
     _limit((OSError,))
 
 
+def need(line: str) -> None:
+    """Have a line that is written to stdout told on stderr at the end if stdout was lost."""
+    _needed.append(line)
+
+
 def is_lost() -> bool:
     """Whether something of what was written to stdout did not get there."""
     sys.stdout.flush()
@@ -108,6 +115,8 @@ def settle(status: int) -> int:
         return 128 + _SIGPIPE
     if out.lost is not None and out.is_short and not said:
         sys.stderr.write(f"drydock: stdout: {out.lost.strerror}\n")
+    if out.lost is not None:
+        sys.stderr.writelines(f"drydock: {line}\n" for line in _needed)
     short = out.is_short or err.is_short
     return status | _FAILED if short and status < _ADDITIVE else status
 

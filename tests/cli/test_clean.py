@@ -3,9 +3,15 @@
 import shutil
 
 import pytest
+from click.testing import CliRunner
 from fuzz.stores import META_DB, METADATA, METADATA_DB, ROWS, SEQUENCES, lay_out
 from tests.support import boltwriter
 from tests.support.documents import run
+
+from drydock.cli import main
+from drydock.reclaim import execute
+from drydock.reclaim.apply import remove
+from drydock.reclaim.state import find_unfinished
 
 BLOBS = "io.containerd.content.v1.content/blobs"
 SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
@@ -61,3 +67,24 @@ def test_what_could_not_be_read_is_in_the_status(store, tmp_path, what):
     apply = ("clean", store, "--apply", "--yes", "--state", tmp_path / "state")
     run(*apply, status=8)
     run(*apply, status=8)
+
+
+def test_who_interrupts_it_is_told_how_to_go_on(store, tmp_path, monkeypatch):
+    """The journal of what was begun is named, and the same command again finishes it."""
+    command = ["clean", str(store), "--apply", "--yes", "--state", str(tmp_path / "state")]
+
+    def interrupted(*arguments):
+        remove(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(execute, "remove", interrupted)
+        result = CliRunner().invoke(main, command)
+    (journal,) = (tmp_path / "state").glob("*/journal.jsonl")
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == (
+        f"drydock: interrupted; journal: {journal}; the same command again finishes what was begun"
+    )
+    again = CliRunner().invoke(main, command)
+    assert again.exit_code & 4 == 0, again.output
+    assert not find_unfinished(bytes(store), [bytes(tmp_path / "state")])

@@ -70,6 +70,14 @@ def test_clean_frees_the_disk_that_its_log_lies_on(store, tmp_path, form):
     assert {path: path.read_bytes() for path in store.glob("*/*.db")} == databases
 
 
+def test_where_the_journal_is_comes_on_stderr(store, tmp_path):
+    """What takes a run back is told even where its log is lost."""
+    status, errors = cleaned(store, tmp_path, f">{FULL}")
+    (journal,) = (tmp_path / "state").glob("*/journal.jsonl")
+    assert status == 4
+    assert errors.splitlines() == ["drydock: stdout: No space left on device", f"drydock: journal: {journal}"]
+
+
 def test_a_reader_that_leaves_does_not_stop_a_clean(store, tmp_path):
     """``clean --apply --yes | head -1``: it goes to its end, and what nobody wanted to read is no failure."""
     for number in range(3000):

@@ -10,7 +10,8 @@ import click
 
 from drydock.model.errors import ActionFailed, Usage
 from drydock.model.runs import Run
-from drydock.streams import is_lost, keep_going
+from drydock.model.text import shown
+from drydock.streams import is_lost, keep_going, need
 
 
 def confirm(*, yes: bool) -> bool:
@@ -44,6 +45,8 @@ def print_runs(runs: Iterable[Run], file: TextIO | None = None) -> int:
     for run in runs:
         for line in run_lines(run):
             click.echo(line, file=file)
+        if run.journal is not None:
+            need(f"journal: {shown(run.journal)}")
         if run.failed:
             code = ActionFailed.exit_code
     return code
