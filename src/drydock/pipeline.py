@@ -13,7 +13,7 @@ from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.policies import Policy
 from drydock.model.roots import Root
-from drydock.model.scans import Scan
+from drydock.model.scans import Scan, unread_among
 from drydock.model.text import shown
 from drydock.reclaim.guard import check_clock
 from drydock.reclaim.plan import make_plan
@@ -126,7 +126,9 @@ def pulls(
     lists: list[Pulls] = []
     for root in discover(where):
         with judge_root(root, now, progress=progress) as judged:
-            lists.append(Pulls(root.path, _pulls(judged), judged.scan.unread()))
+            store = judged.scan.verdict.store
+            unread = unread_among(store, (store.content, *store.backends.values(), store.owners))
+            lists.append(Pulls(root.path, _pulls(judged), unread))
     return lists
 
 

@@ -28,7 +28,7 @@ from drydock.recover.layers import Stack, parent_stack, snapshot_stack
 from drydock.recover.output import open_export
 from drydock.verdict.choose import choose_container, choose_image, name_images, suggest_containers, suggest_images
 from drydock.verdict.judge import Reach, judge
-from drydock.verdict.listing import list_kind
+from drydock.verdict.listing import list_kind, unread_list
 from drydock.verdict.platforms import find_variants
 
 _T = TypeVar("_T")
@@ -178,7 +178,7 @@ def ls(
                 targets = [image.target for image in verdict.store.metadata.images]
                 documents = read_closure(root.path, verdict.store.content.blobs, targets)
             rows = list_kind(kind, verdict, judged.reached, documents)
-            listings.append(Listing(root.path, kind, rows, unread_cause(verdict.store.metadata)))
+            listings.append(Listing(root.path, kind, rows, unread_list(kind, verdict.store)))
     return listings
 
 

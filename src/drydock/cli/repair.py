@@ -69,9 +69,10 @@ def repair(
     planned, and with --apply --yes what became of it.
 
     Exit status: 0 no damage, though keys may be shown that only stand in the engine's way; 2 damage, whether the plan
-    mends it or not; 8 records could not be read. With --apply: 0 all that was planned was done, and it mends all damage
-    that was found, but for the pulls that are named: where a manifest went, verify says missing-target until then; 2
-    damage was found that the plan does not mend; 4 something that was planned was not done; 8 as without. They add up.
+    mends it or not; 8 something could not be read. With --apply: 0 all that was planned was done, and it mends all the
+    damage that was found, but for the pulls that are named: where a manifest went, verify says missing-target until
+    then; 2 damage was found that the plan does not mend; 4 something that was planned was not done; 8 as without. They
+    add up.
     """
     from drydock import recovery  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.reclaim.plan_file import plans_document  # noqa: PLC0415 - the same
@@ -98,6 +99,8 @@ def repair(
                 click.echo(line, file=told)
             if made.unread:
                 click.echo(f"drydock: {made.unread}; so no database is edited", err=True)
+            if made.blind:
+                click.echo(f"drydock: {made.blind}; what depends on it is left as it is", err=True)
             code |= made.exit_code()
         if not repairs:
             click.echo("No containerd storage on this host.", file=told)
@@ -108,7 +111,7 @@ def repair(
             return False
         code = 0
         for made in repairs:
-            code |= (2 if made.left else 0) | (EvidenceUnreadable.exit_code if made.unread else 0)
+            code |= (2 if made.left else 0) | (EvidenceUnreadable.exit_code if made.unread or made.blind else 0)
         return confirm(yes=yes)
 
     with show_progress() as progress:

@@ -32,7 +32,7 @@ class Listing:
     rows: list[dict[str, Cell]] = field(default_factory=list)
     """One a record; what has none has no namespace. docs/export.md names the fields."""
     unread: str = ""
-    """Why records could not all be read, on one shown line: then there may be more than is listed."""
+    """Why what the list is of could not all be read, on one shown line: then there may be more than is listed."""
 
     def exit_code(self) -> int:
         """The additive exit status (design): 8 evidence that could not be read."""

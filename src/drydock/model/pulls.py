@@ -101,7 +101,7 @@ class Pulls:
     pulls: list[Pull] = field(default_factory=list)
     """The one that holds most for itself first."""
     unread: str = ""
-    """Why the records could not be read whole, on one shown line: then there may be pulls that are not listed."""
+    """Why not everything could be read, on one shown line: then there may be pulls that are not listed."""
 
     def exit_code(self) -> int:
         """The additive exit status (design): 2 a pull is damaged, 8 evidence that could not be read."""

@@ -62,10 +62,12 @@ class Repair:
     """Whether what the plan does mends damage, and is not for tidiness alone."""
     unread: str = ""
     """Why the records could not be read whole, on one shown line; empty where they were."""
+    blind: str = ""
+    """What else could not be read or understood, on one shown line: what depends on it stays."""
     whole: tuple[str, ...] = ()
     """Shown names of the images that are whole once their blobs have their records back."""
     unadopted: tuple[Unadopted, ...] = ()
 
     def exit_code(self) -> int:
         """The additive exit status (design): 2 damage, planned or not, 8 evidence that could not be read."""
-        return (2 if self.left or self.mends else 0) | (8 if self.unread else 0)
+        return (2 if self.left or self.mends else 0) | (8 if self.unread or self.blind else 0)

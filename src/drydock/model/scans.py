@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from drydock.model.data import Backend, Content
 from drydock.model.findings import Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.objects import State, Verdict
 from drydock.model.plans import Plan, Withheld
 from drydock.model.records import Metadata
+from drydock.model.roots import Owners
+from drydock.model.store import Store
 from drydock.model.text import shown
 
 if TYPE_CHECKING:
@@ -116,3 +120,23 @@ def unread_cause(metadata: Metadata) -> str:
     cause = causes[0].message if causes else "not everything could be read"
     path = shown(metadata.path)
     return cause if path in cause else f"{path}: {cause}"
+
+
+def unread_among(store: Store, parts: Iterable[Content | Backend | Owners]) -> str:
+    """Why meta.db or one of ``parts`` was not read or understood whole, on one shown line; empty where all were."""
+    chosen = list(parts)
+    cause = unread_cause(store.metadata)
+    if cause:
+        return cause
+    rows = any(isinstance(part, Backend) for part in chosen)
+    findings = [*store.metadata.findings]
+    findings += [each for each in store.findings if rows or not each.place.file.endswith(b"/metadata.db")]
+    for part in chosen:
+        findings += part.findings
+    blind = [finding.message for finding in findings if finding.severity is Severity.BLIND]
+    blind += [
+        next((each.message for each in part.findings if each.severity is not Severity.NOTE), "not everything was read")
+        for part in chosen
+        if not isinstance(part, Owners) and not part.complete
+    ]
+    return blind[0] if blind else ""

@@ -135,6 +135,7 @@ class _Repairer:
         mends = bool(records or rows or removals or plan.adoptions) or any(
             each.why in (*_TIMES.values(), _LOST) for each in fields
         )
+        blind = [each.message for each in self._verdict.findings if each.severity is Severity.BLIND]
         return Repair(
             plan,
             tuple(self._losses.values()),
@@ -143,6 +144,7 @@ class _Repairer:
             left,
             mends,
             self._blind,
+            blind[0] if blind and not self._blind else "",
             tuple(map(self._dependants.label, self._adopted.whole)),
             self._adopted.left,
         )

@@ -65,7 +65,7 @@ def repair_document(
         "roots": [
             {
                 "path": shown(each.plan.root),
-                "unread": each.unread,
+                "unread": each.unread or each.blind,
                 "plan": plan,
                 "losses": [
                     {

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from drydock.model.data import IngestDirectory, Row
+from drydock.model.data import Backend, Content, IngestDirectory, Row
 from drydock.model.documents import Documents
 from drydock.model.exports import Variant
 from drydock.model.listings import Cell, ListKind
 from drydock.model.names import Digest, Kind, Ref
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.records import Labels
-from drydock.model.roots import DockerContainer
+from drydock.model.roots import DockerContainer, Owners
+from drydock.model.scans import unread_among
+from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.times import show_known
 from drydock.verdict.find import describe
@@ -40,6 +42,20 @@ def list_kind(kind: ListKind, verdict: Verdict, reached: Reach, documents: Docum
         ListKind.INGESTS: lambda: _ingests(verdict, reached),
     }
     return sorted(makers[kind](), key=_order)
+
+
+def unread_list(kind: ListKind, store: Store) -> str:
+    """Why a list may not have everything, on one shown line; empty where it has."""
+    content, backends, owners = [store.content], store.backends.values(), [store.owners]
+    parts: dict[ListKind, Iterable[Content | Backend | Owners]] = {
+        ListKind.IMAGES: content,
+        ListKind.CONTAINERS: owners,
+        ListKind.SNAPSHOTS: backends,
+        ListKind.LEASES: owners,
+        ListKind.CONTENT: content,
+        ListKind.INGESTS: content,
+    }
+    return unread_among(store, parts[kind])
 
 
 def _order(row: _Row) -> tuple[bool, str, str]:

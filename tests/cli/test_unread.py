@@ -1,0 +1,56 @@
+"""The lists and repair where something but meta.db could not be read: a line says why, and the status has 8."""
+
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from fuzz.stores import META_DB, METADATA, METADATA_DB, ROWS, SEQUENCES, lay_out
+from tests.support import boltwriter
+
+from drydock.cli import main
+
+BLOBS = "io.containerd.content.v1.content/blobs"
+SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A store that can be read whole."""
+    root = tmp_path / "store"
+    root.mkdir()
+    lay_out(root)
+    boltwriter.write(root / META_DB, METADATA)
+    boltwriter.write(root / METADATA_DB, ROWS, sequences=SEQUENCES)
+    return root
+
+
+def spoil_rows(root):
+    """A metadata.db whose pages are noise."""
+    with (root / METADATA_DB).open("r+b") as file:
+        file.seek(4096 * 2)
+        file.write(b"\xff" * 8192)
+
+
+def replace(path):
+    """A file in the place of a folder."""
+    shutil.rmtree(path)
+    path.write_text("x")
+
+
+UNREAD = {
+    "metadata.db": (spoil_rows, {"ls snapshots", "pulls", "repair"}),
+    "snapshots": (lambda root: replace(root / SNAPSHOTS), {"ls snapshots", "pulls", "repair"}),
+    "blobs": (lambda root: replace(root / BLOBS), {"ls images", "ls content", "pulls", "repair"}),
+}
+
+
+@pytest.mark.parametrize("command", ["ls images", "ls snapshots", "ls content", "ls leases", "pulls", "repair"])
+@pytest.mark.parametrize("what", UNREAD)
+def test_what_could_not_be_read_is_said(store, what, command):
+    """By the commands whose answer it touches, with nothing of it said before, and by no other."""
+    before = CliRunner().invoke(main, [*command.split(), str(store)])
+    assert before.exit_code & 8 == 0, before.output
+    spoil, touched = UNREAD[what]
+    spoil(store)
+    after = CliRunner().invoke(main, [*command.split(), str(store)])
+    assert (bool(after.exit_code & 8), after.stderr.startswith("drydock: ")) == (command in touched,) * 2, after.output
