@@ -35,11 +35,12 @@ def writer(tmp_path):
 
 
 def fill(writer):
-    """Two removals, a move and an edit; the second removal's end is not written."""
+    """Two removals, a move, what was missing, and an edit; the second removal's end is not written."""
     one, two = writer.intend([aim(1), aim(2)], [None, None])
     writer.end_removal(one, Outcome(aim(1), Status.DONE, "", 4096))
     (three,) = writer.intend([aim(3)], [RawPath(b"/q/\xff")])
     writer.end_removal(three, Outcome(aim(3), Status.FAILED, "busy"))
+    writer.note_missing([RawPath(b"s/metadata.db/\0\xff"), RawPath(b"s/1")])
     four = writer.intend_edit(RawPath(b"/m/meta.db"), {"txid": 2**60, "backup": "meta.db"})
     writer.end(four, Status.DONE)
     return two
@@ -54,6 +55,7 @@ def test_reads_what_it_wrote(writer):
     assert [entry.removal for entry in journal.entries] == [aim(1), aim(2), aim(3), None]
     assert journal.entries[2].to == b"/q/\xff"
     assert journal.entries[3].fields == {"txid": 2**60, "backup": "meta.db"}
+    assert journal.missing == {b"s/metadata.db/\0\xff", b"s/1"}
     assert (journal.entries[0].ended.freed, journal.entries[2].ended.detail) == (4096, "busy")
     assert [entry.number for entry in journal.pending] == [two]
     writer.finish()
@@ -96,6 +98,7 @@ def test_garbage_after_a_power_loss_ends_it(writer, tmp_path, tail):
     "line",
     [
         {"n": 1},
+        {"missing": 1},
         {"ended": 9, "status": "done", "freed": 0, "detail": ""},
         {"n": 1, "do": "format", "path": "x", "target": "blob", "to": None, "bytes": 1, "why": "", "expect": [0] * 6},
         {"n": 1, "do": "remove", "path": 5, "target": "blob", "to": None, "bytes": 1, "why": "", "expect": [0] * 6},

@@ -1,6 +1,7 @@
 """The JSON Schemas fit what drydock writes about every capture, and say no to what it does not write."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from drydock.model.repairs import Loss, Repair, Unadopted
 from drydock.model.roots import Engine
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, Verification
+from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.plan_file import plans_document
 from drydock.report.document import scan_document
 from drydock.report.repair import repair_document
@@ -237,6 +239,19 @@ def test_plans_and_journals(capture, unpacked_anew, tmp_path_factory, moved):
     expected = {"schema", "ended", "finished"} if json.loads(plan.read_text())["plans"][0]["removals"] else set()
     assert expected <= kinds
     assert not expected or ("move" if moved else "remove") in kinds
+
+
+def test_a_journal_of_what_was_missing(tmp_path):
+    """The line of a thing that was not there before the run."""
+    directory = os.open(tmp_path, os.O_RDONLY)
+    journal = JournalWriter(directory, RawPath(os.fsencode(tmp_path)), RawPath(HOSTILE), None)
+    journal.note_missing([RawPath(HOSTILE)])
+    journal.close()
+    os.close(directory)
+    check = validator("journal")
+    line = json.loads((tmp_path / "journal.jsonl").read_text().splitlines()[1])
+    check.validate(line)
+    refuses_without_any_field(check, line, line)
 
 
 @pytest.mark.root

@@ -14,6 +14,9 @@ from tests.support.records import METADATA, named_paths
 from tests.support.roots import databases, dumps
 from tests.support.trees import tree
 
+from drydock.model.errors import ActionFailed
+from drydock.reclaim import execute
+
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}"),
@@ -196,6 +199,27 @@ def test_a_killed_run_that_a_later_one_went_on_from_keeps_its_databases(host, cl
     assert "which its former records name, is gone" in run("undo", journal, status=4)
     assert dumps(host.root) == after
     assert missing(host) <= before
+
+
+def test_a_run_whose_rows_a_later_one_removed_keeps_its_databases(host, monkeypatch):
+    """metadata.db could not be edited, and the run ended so; the next, with another state directory, did that."""
+
+    def fail_on_rows(lock, name, *rest):
+        if os.path.basename(name) == b"metadata.db":
+            raise ActionFailed("no")
+        return edit(lock, name, *rest)
+
+    edit = execute.edit
+    with monkeypatch.context() as patched:
+        patched.setattr(execute, "edit", fail_on_rows)
+        journal = host.clean("--quarantine", host.apart, status=4)
+    (host.path / "elsewhere").mkdir(mode=0o700)
+    run(*host.clean_command("--state", host.path / "elsewhere"), status=0)
+    after = dumps(host.root)
+    text = run("undo", journal, status=4)
+    assert "metadata.db/moby/" in text
+    assert "which its former records name, is gone" in text
+    assert dumps(host.root) == after
 
 
 def test_a_killed_run_that_had_nothing_left_to_do_can_be_undone(host):

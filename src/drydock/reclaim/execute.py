@@ -27,6 +27,7 @@ from drydock.reclaim.anchor import Anchor, open_anchor
 from drydock.reclaim.apply import remove
 from drydock.reclaim.backup import back_up
 from drydock.reclaim.edit import Fields, edit, metadata_deletions, metadata_insertions, revert, row_deletions
+from drydock.reclaim.former import find_missing
 from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.quarantine import open_quarantine
 from drydock.reclaim.secure import secure
@@ -75,6 +76,7 @@ def execute(
         stack.callback(journal.close)
         run = Run(plan.root, journal.path, f"{kept.why}; lost with a reboot" if kept.volatile else kept.why)
         backups = {each.file.path: _back_up(each.file, kept, plan.root) for each in edits}
+        journal.note_missing(find_missing(plan, store))
         # What no record names goes first: it needs no edit, and on a full disk makes room for one.
         loose = [removal for removal in plan.removals if not removal.after_edit]
         run.outcomes += remove(loose, anchor, journal, apart, told)

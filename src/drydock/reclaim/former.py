@@ -1,62 +1,112 @@
-"""What a database named before an edit and does not name now, and whether it is still there: for an undo."""
+"""What databases named before the edits of a run, and whether it is still there: for an undo.
+
+Each thing has a path below the root: a blob, a snapshot's directory, and a row as ``…/metadata.db/NAME``. Ingests are
+left out: containerd begins one without data anew (core/metadata/content.go Writer, v2.1).
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 
 from bbolt_reader import BoltError, Database
 from drydock.evidence.metadata import read_metadata
-from drydock.evidence.rows import read_rows
-from drydock.evidence.snapshots import PREFIX, SNAPSHOTS
-from drydock.evidence.store import File
-from drydock.model.data import RowKind
-from drydock.model.names import Digest, RawPath, blob_path
+from drydock.evidence.rows import Rows, read_rows
+from drydock.evidence.snapshots import DATABASE, PREFIX, SNAPSHOTS
+from drydock.evidence.store import File, Held
+from drydock.model.names import Digest, Kind, RawPath, blob_path
+from drydock.model.plans import Plan
+from drydock.model.store import Store
 from drydock.model.text import shown, unshown
 from drydock.reclaim.journal import Entry, Journal
 
 
-def find_gone(journal: Journal, edits: Iterable[tuple[Entry, File]]) -> str:
-    """Why a killed run's edits cannot be taken back: the first thing that is gone and whose record would come back.
-
-    What such a run let go of and did not come to write down, a later one may have removed as nobody's, whatever state
-    directory it had. The journal cannot tell; the copies made before the edits can.
+def find_missing(plan: Plan, store: Store) -> Iterator[RawPath]:
+    """What the plan's records and rows name and is not there to begin with, so that no undo can ask for it.
 
     Args:
-        journal: of the run.
-        edits: its edits that still stand, each with its database.
+        plan: not yet carried out.
+        store: what was read of the root for it. What could not be read whole is not called missing.
+    """
+    dropped = {drop.ref for drop in plan.records}
+    if store.content.complete:
+        blobs = {Digest(ref.key) for ref in dropped if ref.kind is Kind.BLOB}
+        yield from map(blob_path, sorted(blobs - store.content.blobs.keys()))
+    for snapshot in store.metadata.snapshots:
+        if snapshot.ref in dropped:
+            backend = store.backends.get(snapshot.snapshotter)
+            if backend is None or (backend.complete and snapshot.name not in backend.rows):
+                yield _row_path(snapshot.snapshotter, snapshot.name)
+    ids = {name: {entry.id for entry in backend.entries} for name, backend in store.backends.items()}
+    for row in plan.rows:
+        if store.backends[row.snapshotter].complete and row.id not in ids[row.snapshotter]:
+            yield _directory_path(row.snapshotter, row.id)
+
+
+def find_gone(journal: Journal, held: Held, edits: Iterable[Entry]) -> str:
+    """Why a run's edits cannot be taken back: the first thing that is gone and whose record or row would come back.
+
+    What a run let go of and did not come to remove, as it was killed or a later edit of it failed, a later run may have
+    removed as nobody's, whatever state directory it had. The journal cannot tell; the copies made before the edits can.
+    Each database is judged as it will stand after the undo.
+
+    Args:
+        journal: of the run. What it moved is left out: whether that comes back is seen when it is moved.
+        held: the databases of its root.
+        edits: those of the run that still stand.
 
     Returns:
-        One shown line; empty where all is there, or will be moved back.
+        One shown line; empty where all is there, or was missing before the run.
     """
-    moved = {entry.path for entry in journal.entries if entry.removal is not None}
-    for entry, file in edits:
-        copy = RawPath(unshown(str(entry.fields.get("backup", ""))))
+    spared = {entry.path for entry in journal.entries if entry.removal is not None} | journal.missing
+    back: set[RawPath] = set()
+    rows: set[RawPath] = set()
+    with ExitStack() as stack:
         try:
-            with Database.open(copy) as backup:
-                before = _named(backup, entry.path)
-            now = set() if file.database is None else _named(file.database, entry.path)
+            former = {entry.path: stack.enter_context(Database.open(_copy(entry))) for entry in edits}
+            for snapshotter, file in held.backends.items():
+                if file is not None:
+                    now = _rows(file, file.database)
+                    after = _rows(file, former.get(file.path, file.database))
+                    rows.update(_row_path(snapshotter, name) for name in after.rows)
+                    back |= _directories(snapshotter, after) - _directories(snapshotter, now)
+            if held.metadata is not None and held.metadata.path in former:
+                back |= _named(held.metadata, former[held.metadata.path])
+                back -= _named(held.metadata, held.metadata.database)
         except BoltError as error:
             return f"what its former records name is not known: {error}"
-        root = file.path[: -len(_below(file.path))]
-        for path in sorted(before - now - moved):
-            if not os.path.lexists(root + path):
-                return f"{shown(path)}, which its former records name, is gone"
+    for path in sorted(back - spared - rows):
+        if not os.path.lexists(os.path.join(held.root.path, path)):
+            return f"{shown(path)}, which its former records name, is gone"
     return ""
 
 
-def _below(path: RawPath) -> bytes:
-    return b"/".join(path.split(b"/")[-2:])
+def _copy(entry: Entry) -> RawPath:
+    return RawPath(unshown(str(entry.fields.get("backup", ""))))
 
 
-def _named(database: Database, path: RawPath) -> set[RawPath]:
-    """The blobs or directories that a database names, below the root. Not ingests: one without data is begun anew."""
-    folder = _below(path).partition(b"/")[0]
-    if folder.startswith(PREFIX):
-        return {
-            RawPath(b"%s/%s/%d" % (folder, SNAPSHOTS, row.id))
-            for row in read_rows(database, path).rows.values()
-            # A view of the native snapshotter is its parent's directory.
-            if row.kind is not RowKind.VIEW
-        }
-    return {blob_path(Digest(blob.ref.key)) for blob in read_metadata(database, path).blobs}
+def _row_path(snapshotter: bytes, name: bytes) -> RawPath:
+    return RawPath(b"%s%s/%s/%s" % (PREFIX, snapshotter, DATABASE, name))
+
+
+def _directory_path(snapshotter: bytes, number: int) -> RawPath:
+    return RawPath(b"%s%s/%s/%d" % (PREFIX, snapshotter, SNAPSHOTS, number))
+
+
+def _rows(file: File, database: Database | None) -> Rows:
+    return Rows() if database is None else read_rows(database, file.path)
+
+
+def _directories(snapshotter: bytes, rows: Rows) -> set[RawPath]:
+    return {_directory_path(snapshotter, row.id) for row in rows.rows.values()}
+
+
+def _named(file: File, database: Database | None) -> set[RawPath]:
+    """The blobs and the rows that a meta.db names."""
+    if database is None:
+        return set()
+    metadata = read_metadata(database, file.path)
+    return {blob_path(Digest(blob.ref.key)) for blob in metadata.blobs} | {
+        _row_path(snapshot.snapshotter, snapshot.name) for snapshot in metadata.snapshots
+    }

@@ -7,6 +7,11 @@ First line, the header::
 
     {"schema": "drydock.journal/1", "tool": VERSION, "time": RFC 3339, "root": PATH, "plan": HASH or null}
 
+Before the first edit, a line for each thing that the records and rows of the plan name and that was missing before the
+run: a blob, a snapshot's directory, or ``io.containerd.snapshotter.v1.NAME/metadata.db/ROW``. Synced with the edit::
+
+    {"missing": PATH below the root}
+
 Before an action, synced::
 
     {"n": NUMBER, "do": "remove" | "move", "target": "blob" | "ingest" | "snapshot", "path": PATH below the root,
@@ -38,7 +43,7 @@ from drydock.model.data import Fingerprint
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Removal, Status, Target
-from drydock.model.text import shown
+from drydock.model.text import shown, unshown
 from drydock.reclaim import fields as checked
 
 _decode = json.JSONDecoder().decode
@@ -84,8 +89,8 @@ class Journal:
     plan: str | None
     entries: list[Entry] = field(default_factory=list)
     finished: str | None = None
-    taken_over: bool = False
-    """A later run, or an undo, wrote that it is finished."""
+    missing: set[RawPath] = field(default_factory=set)
+    """What the edits' records and rows named and was not there before the run."""
     torn: bool = False
     """Its end is not a whole line: writing it was interrupted."""
 
@@ -149,7 +154,9 @@ def _read_header(path: RawPath, fields: Mapping[str, Any]) -> Journal:
 def _read_line(journal: Journal, numbers: dict[int, Entry], fields: Mapping[str, Any]) -> None:
     if "finished" in fields:
         journal.finished = str(fields["finished"])
-        journal.taken_over = "by" in fields
+    elif "missing" in fields:
+        # No path is made of it: the name of a row may be any.
+        journal.missing.add(RawPath(unshown(fields["missing"])))
     elif "ended" in fields:
         ended = Ended(Status(fields["status"]), checked.whole(fields["freed"]), str(fields["detail"]))
         numbers[checked.whole(fields["ended"])].ended = ended

@@ -6,7 +6,7 @@ import datetime as dt
 import fcntl
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from drydock import __version__
@@ -72,6 +72,14 @@ class JournalWriter:
         ]
         self._write(lines, sync=True)
         return numbers
+
+    def note_missing(self, paths: Iterable[RawPath]) -> None:
+        """Write what an undo cannot ask for as it is not there; the next intention syncs it.
+
+        Raises:
+            ActionFailed: it could not be written.
+        """
+        self._write([{"missing": shown(path)} for path in paths], sync=False)
 
     def intend_edit(self, path: RawPath, fields: Mapping[str, str | int]) -> int:
         """Write that the database ``path`` is going to be edited, with what an undo needs, and sync.

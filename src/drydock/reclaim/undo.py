@@ -39,8 +39,7 @@ def undo(journal: Journal, held: Held) -> Run:
     run = Run(journal.root, journal.path, "the journal that was undone")
     edits = [entry for entry in reversed(journal.entries) if entry.do == "edit"]
     barred = next(filter(None, (_hindrance(held, entry) for entry in edits)), "")
-    if not barred and (journal.taken_over or journal.finished is None):
-        barred = find_gone(journal, _standing(held, edits))
+    barred = barred or find_gone(journal, held, _standing(held, edits))
     anchor = open_anchor(journal.root)
     try:
         for entry in reversed(journal.entries):
@@ -65,11 +64,11 @@ def undo(journal: Journal, held: Held) -> Run:
     return run
 
 
-def _standing(held: Held, edits: list[Entry]) -> Iterator[tuple[Entry, File]]:
+def _standing(held: Held, edits: list[Entry]) -> Iterator[Entry]:
     for entry in edits:
         file = _find(held, entry.path)
         if file is not None and standing(file.fd, file.path, entry.fields) is Standing.EDITED:
-            yield entry, file
+            yield entry
 
 
 def _back(anchor: Anchor, entry: Entry, removal: Removal, barred: str) -> Outcome:
