@@ -186,6 +186,35 @@ def test_a_row_whose_directory_a_later_run_removed_stays_away(host, monkeypatch,
     assert host.seen() == after
 
 
+def test_a_changed_blob_that_a_later_run_removed_keeps_its_record_away(host):
+    """The blob was touched while the question stood, so that its record went and its file stayed."""
+    host.write()
+    blob = blob_of(host, 7)
+
+    def agree(_):
+        os.utime(blob)
+        return True
+
+    host.clean("first", agree)
+    assert blob.exists()
+    host.clean("second", aside=False)
+    assert not blob.exists()
+    after = host.seen()
+    run = host.undo("first")
+    refused(run)
+    assert "this run did not remove it, and it is gone" in {outcome.detail for outcome in run.outcomes}
+    assert host.seen() == after
+
+
+def test_a_changed_blob_that_is_there_gets_its_record_back(host):
+    """The same blob, and no later run: all is as before."""
+    host.write()
+    before = host.seen()
+    host.clean("first", lambda _: os.utime(blob_of(host, 7)) is None)
+    assert not host.undo("first").failed
+    assert host.seen() == before
+
+
 @pytest.mark.parametrize("killed", [False, True], ids=["finished", "killed"])
 @pytest.mark.parametrize("what", ["blob", "row", "directory"])
 def test_what_was_missing_before_the_run_does_not_count(host, what, killed):

@@ -119,6 +119,20 @@ def is_in_place(anchor: Anchor, removal: Removal) -> bool:
         os.close(parent)
 
 
+def is_taken(anchor: Anchor, removal: Removal) -> bool:
+    """Whether anything lies where ``removal`` named something."""
+    try:
+        parent, name = _open_checked(anchor, removal)
+    except OSError:
+        return False
+    try:
+        return _look(parent, name) is not None
+    except OSError:
+        return False
+    finally:
+        os.close(parent)
+
+
 def _open_checked(anchor: Anchor, removal: Removal) -> tuple[int, bytes]:
     # Even a forged plan reaches only entries of these folders, never the folders themselves: a missing blobs/ or
     # snapshots/ stops the engine (reference: containerd content/local store walk, snapshotter create).

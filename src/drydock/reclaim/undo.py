@@ -17,7 +17,7 @@ from drydock.model.plans import Outcome, Removal, Status
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.text import shown, unshown
 from drydock.reclaim.anchor import Anchor, open_anchor
-from drydock.reclaim.cuts import is_in_place
+from drydock.reclaim.cuts import is_in_place, is_taken
 from drydock.reclaim.edit import Standing, revert, standing
 from drydock.reclaim.former import find_gone
 from drydock.reclaim.journal import Entry, Journal
@@ -74,6 +74,9 @@ def _standing(held: Held, edits: list[Entry]) -> Iterator[Entry]:
 def _back(anchor: Anchor, entry: Entry, removal: Removal, barred: str) -> Outcome:
     """GONE where there is nothing to move back since it was never taken away."""
     if entry.ended is not None and entry.ended.status is Status.CHANGED:
+        # Without its record it was nobody's, and a later run may have removed it.
+        if removal.after_edit and not is_taken(anchor, removal):
+            return Outcome(removal, Status.FAILED, "this run did not remove it, and it is gone")
         return Outcome(removal, Status.GONE, "it was not removed")
     if is_in_place(anchor, removal):
         if entry.to is None and stat.S_ISDIR(removal.expect.mode):
