@@ -9,6 +9,7 @@ from drydock.model.store import Store
 from drydock.model.text import shown
 
 REMEDY = "if there is a newer meta.db and metadata.db, put both back before anything is removed or started"
+"""What to do where one database is older than the other, or than the data."""
 
 
 def note_older(store: Store) -> Iterator[Finding]:

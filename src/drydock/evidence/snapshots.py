@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from bbolt_reader import Database
+from drydock.evidence.ages import REMEDY
 from drydock.evidence.directory import fingerprint, folder, names
 from drydock.evidence.rows import read_rows
 from drydock.evidence.sizes import Measure, Usage
@@ -118,8 +119,7 @@ def _note_older(root: RawPath, backend: Backend) -> None:
             f"{len(newer)} with higher numbers: it is older than the data, and what containers wrote may be among them"
         )
         place = Place(RawPath(os.path.join(root, backend.path, DATABASE)))
-        remedy = "if there is a newer meta.db and metadata.db, put both back before anything is removed or started"
-        backend.findings.append(Finding("older-database", Severity.NOTE, message, place, shown(backend.name), remedy))
+        backend.findings.append(Finding("older-database", Severity.NOTE, message, place, shown(backend.name), REMEDY))
 
 
 def _entries(
