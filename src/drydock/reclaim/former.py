@@ -20,6 +20,7 @@ from drydock.model.plans import Plan
 from drydock.model.store import Store
 from drydock.model.text import shown, unshown
 from drydock.reclaim.journal import Entry, Journal
+from drydock.verdict.blindness import repair_blindness
 
 
 def find_missing(plan: Plan, store: Store) -> Iterator[RawPath]:
@@ -27,7 +28,8 @@ def find_missing(plan: Plan, store: Store) -> Iterator[RawPath]:
 
     Args:
         plan: not yet carried out.
-        store: what was read of the root for it. What could not be read whole is not called missing.
+        store: what was read of the root for it. What could not be read whole is not called missing; rows that were
+            lost are.
     """
     dropped = {drop.ref for drop in plan.records}
     if store.content.complete:
@@ -36,11 +38,11 @@ def find_missing(plan: Plan, store: Store) -> Iterator[RawPath]:
     for snapshot in store.metadata.snapshots:
         if snapshot.ref in dropped:
             backend = store.backends.get(snapshot.snapshotter)
-            if backend is None or (backend.complete and snapshot.name not in backend.rows):
+            if backend is None or (snapshot.name not in backend.rows and not repair_blindness(store, backend.name)):
                 yield _row_path(snapshot.snapshotter, snapshot.name)
     ids = {name: {entry.id for entry in backend.entries} for name, backend in store.backends.items()}
     for row in plan.rows:
-        if store.backends[row.snapshotter].complete and row.id not in ids[row.snapshotter]:
+        if row.id not in ids[row.snapshotter] and not repair_blindness(store, row.snapshotter):
             yield _directory_path(row.snapshotter, row.id)
 
 

@@ -135,7 +135,7 @@ class _Repairer:
         mends = bool(records or rows or removals or plan.adoptions) or any(
             each.why in (*_TIMES.values(), _LOST) for each in fields
         )
-        blind = [each.message for each in self._verdict.findings if each.severity is Severity.BLIND]
+        blind = [each.message for each in self._store.all_findings() if each.severity is Severity.BLIND]
         return Repair(
             plan,
             tuple(self._losses.values()),
