@@ -6,6 +6,7 @@ import os
 import subprocess
 
 import pytest
+from tests.support.kept import keep
 from tests.support.privilege import needs_root
 from tests.support.proc import python, running, shell
 
@@ -205,11 +206,6 @@ def keeper(tmp_path):
         subprocess.run(["umount", "-R", folder], check=True)
 
 
-def keep(keeper, command):
-    """Run a command in a new namespace that only its file keeps afterwards."""
-    subprocess.run(["unshare", f"--mount={keeper}", "--propagation", "private", "sh", "-ec", command], check=True)
-
-
 @pytest.mark.root
 @needs_root
 def test_namespace_without_a_process(store, tmp_path, keeper):
@@ -217,7 +213,7 @@ def test_namespace_without_a_process(store, tmp_path, keeper):
     for name in ("part", "merged", "other"):
         (tmp_path / name).mkdir()
     moved = f"mount --bind '{store}' '{tmp_path}/other'; {overlay(tmp_path / 'other', tmp_path / 'merged', '12')}"
-    keep(keeper, f"mount --bind '{store}/{SNAPSHOTS}/2/fs' '{tmp_path}/part'; {moved}")
+    keep(keeper, "sh", "-ec", f"mount --bind '{store}/{SNAPSHOTS}/2/fs' '{tmp_path}/part'; {moved}")
     found = {mount.point: mount for mount in users(root(store))}
     assert set(found) == {os.fsencode(tmp_path / name) for name in ("part", "merged")}
     assert {mount.kept for mount in found.values()} == {os.fsencode(keeper)}

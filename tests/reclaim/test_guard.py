@@ -12,6 +12,7 @@ from tests.engines.containerd import Containerd
 from tests.engines.images import Image, busybox_layer, write_archive
 from tests.engines.sandbox import Sandbox, wait_for
 from tests.engines.unavailable import EngineUnavailable
+from tests.support.kept import keep
 from tests.support.privilege import needs_root
 from tests.support.proc import python, running, shell
 
@@ -87,8 +88,7 @@ def test_mount_that_a_file_keeps(store, tmp_path):
     subprocess.run(["mount", "-t", "tmpfs", "--make-private", "none", tmp_path / "kept"], check=True)
     try:
         (tmp_path / "kept/space").touch()
-        unshare = ["unshare", f"--mount={tmp_path}/kept/space", "--propagation", "private"]
-        subprocess.run([*unshare, "mount", "--bind", store / "snapshots/7/fs", tmp_path / "the part"], check=True)
+        keep(tmp_path / "kept/space", "mount", "--bind", store / "snapshots/7/fs", tmp_path / "the part")
         with pytest.raises(Refused) as caught:
             refuse_if_used(root(store))
         subprocess.run(["sh", "-c", str(caught.value).partition("unmount it: ")[2]], check=True)
