@@ -1,5 +1,6 @@
 """Rows from after a meta.db was copied."""
 
+import copy
 import os
 
 import pytest
@@ -22,3 +23,15 @@ def test_rows_that_meta_db_never_numbered_are_told(tmp_path, last, rows):
     told = [each for each in found.verdict.findings if each.code == "older-database"]
     assert [each.severity for each in told] == [Severity.NOTE] * bool(rows)
     assert all(f"the numbers of {rows} rows of namespace moby" in each.message for each in told)
+
+
+def test_a_number_of_any_length_is_survived(tmp_path):
+    """A hostile row's name has more digits than Python reads: it is passed over, and the others are told."""
+    lay_out(tmp_path)
+    rows = copy.deepcopy(ROWS)
+    rows[b"v1"][b"snapshots"][b"moby/" + b"9" * 5_000 + b"/x"] = rows[b"v1"][b"snapshots"].pop(b"moby/9/rowless")
+    boltwriter.write(tmp_path / META_DB, METADATA, sequences={(b"v1", b"moby", b"snapshots", b"overlayfs"): 3})
+    boltwriter.write(tmp_path / METADATA_DB, rows, sequences=SEQUENCES)
+    (found,) = scan(RawPath(os.fsencode(tmp_path)), now=UnixNano(NOW))
+    (told,) = [each for each in found.verdict.findings if each.code == "older-database"]
+    assert "the numbers of 1 rows of namespace moby" in told.message

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import row_number, split_row_name
 from drydock.model.store import Store
 from drydock.model.text import shown
 
@@ -15,8 +16,8 @@ REMEDY = "if there is a newer meta.db and metadata.db, put both back before anyt
 def note_older(store: Store) -> Iterator[Finding]:
     """One note for each namespace and snapshotter with rows from after this meta.db was copied.
 
-    A row is called ``<namespace>/<number>/<key>``, the number being the next of the bucket that has the namespace's
-    snapshots (containerd core/metadata/snapshot.go createSnapshot, v2.1). The engine drops rows that no record names.
+    The number in a row's name is the next of the bucket that has the namespace's snapshots (containerd
+    core/metadata/snapshot.go createSnapshot, v2.1). The engine drops rows that no record names.
     """
     metadata = store.metadata
     if not metadata.complete:
@@ -24,10 +25,9 @@ def note_older(store: Store) -> Iterator[Finding]:
     for snapshotter, backend in store.backends.items():
         newer: dict[bytes, int] = {}
         for name in backend.rows:
-            namespace, _, rest = name.partition(b"/")
-            number = rest.partition(b"/")[0]
+            namespace = split_row_name(name)[0]
             last = metadata.sequences.get((namespace, snapshotter), 0)
-            if last and number.isdigit() and int(number) > last:
+            if last and row_number(name) > last:
                 newer[namespace] = newer.get(namespace, 0) + 1
         for namespace, count in newer.items():
             message = (

@@ -21,6 +21,9 @@ CONTENT = b"io.containerd.content.v1.content"
 DIGEST = re.compile(rb"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
 """What :func:`is_digest` asks; by itself where that is a call for each of very many names."""
 
+_DIGITS = 20
+"""As many has the largest number of 64 bits; Python refuses to read thousands of them."""
+
 
 class Kind(enum.Enum):
     """The kinds of things containerd's records name."""
@@ -75,3 +78,19 @@ def split_snapshot_key(key: bytes) -> tuple[bytes, bytes]:
     """``<snapshotter>/<key>`` cut at the first slash."""
     snapshotter, _, rest = key.partition(b"/")
     return snapshotter, rest
+
+
+def split_row_name(row: bytes) -> tuple[bytes, bytes, bytes]:
+    """A row's name, ``<namespace>/<number>/<key>``, in its parts; what is not there is empty.
+
+    Source: containerd core/metadata/snapshot.go createKey (v2.1).
+    """
+    namespace, _, rest = row.partition(b"/")
+    number, _, key = rest.partition(b"/")
+    return namespace, number, key
+
+
+def row_number(row: bytes) -> int:
+    """The number in a row's name; 0 where it has none, or one that is larger than any counter gives out."""
+    digits = split_row_name(row)[1]
+    return int(digits) if digits.isdigit() and len(digits) < _DIGITS else 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from typing import NamedTuple
 
-from drydock.model.names import Kind, Ref
+from drydock.model.names import Kind, Ref, split_row_name
 from drydock.model.objects import ObjectKind, State, Verdict
 from drydock.model.records import Snapshot
 from drydock.model.store import Store
@@ -30,7 +30,7 @@ def docker_containers(store: Store) -> dict[Ref, str]:
         return {}
     kept: dict[Ref, str] = {}
     for snapshot in store.metadata.snapshots:
-        if is_dockers(snapshot.namespace) and _container_of(snapshot.key) in containers:
+        if _is_of(containers, snapshot.namespace, snapshot.key):
             kept[snapshot.ref] = _HAS_CONTAINER
     manifests = {container.manifest for container in containers.values()}
     for blob in store.metadata.blobs:
@@ -44,12 +44,7 @@ def docker_rows(store: Store, rows: Iterable[bytes]) -> dict[bytes, str]:
     containers = store.owners.containers
     if not containers:
         return {}
-    return {
-        row: _HAS_CONTAINER
-        for row in rows
-        for namespace, _, key in [_parts(row)]
-        if is_dockers(namespace) and _container_of(key) in containers
-    }
+    return {row: _HAS_CONTAINER for row in rows if _is_of(containers, *split_row_name(row)[::2])}
 
 
 def doubtful_rows(
@@ -116,18 +111,11 @@ class _Pair(NamedTuple):
 
 
 def _pairs(row: bytes) -> set[_Pair]:
-    namespace, number, key = _parts(row)
+    namespace, number, key = split_row_name(row)
     return {_Pair(b"", namespace, key), _Pair(number, namespace, b""), _Pair(number, b"", key)} if key else set()
 
 
-def _parts(row: bytes) -> tuple[bytes, bytes, bytes]:
-    """Those of ``<namespace>/<number>/<key>`` (containerd core/metadata/snapshot.go createKey, v2.1)."""
-    namespace, _, rest = row.partition(b"/")
-    number, _, key = rest.partition(b"/")
-    return namespace, number, key
-
-
-def _container_of(key: bytes) -> bytes:
-    """The id of the container that a snapshot's key is made of, if it is one's."""
+def _is_of(containers: Container[bytes], namespace: bytes, key: bytes) -> bool:
+    """Whether a snapshot's key is made of the id of one of dockerd's containers."""
     end = next(end for end in _LAYERS if key.endswith(end))
-    return key[: len(key) - len(end)]
+    return is_dockers(namespace) and key.removesuffix(end) in containers

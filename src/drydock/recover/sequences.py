@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from bbolt_surgery import NewBucket
 from drydock.evidence.encoding import Undecodable, uvarint
+from drydock.model.names import row_number
 
 _LARGEST = 1 << 62
 
@@ -50,8 +51,7 @@ def _raise(bucket: NewBucket | None, number: int) -> None:
 def _number(name: bytes | NewBucket | None, namespace: bytes) -> int:
     if not isinstance(name, bytes) or not name.startswith(namespace + b"/"):
         return 0
-    digits = name[len(namespace) + 1 :].partition(b"/")[0]
-    return int(digits) if digits.isdigit() and len(digits) < 20 else 0
+    return row_number(name)
 
 
 def _id(value: bytes | NewBucket | None) -> int:

@@ -8,8 +8,8 @@ from difflib import SequenceMatcher
 from drydock.model.documents import Documents
 from drydock.model.errors import Usage
 from drydock.model.exports import ChosenContainer, ChosenImage
-from drydock.model.names import Digest, Ref, is_digest
-from drydock.model.objects import ObjectKind, StoreObject, Verdict
+from drydock.model.names import Digest, Ref, is_digest, split_row_name
+from drydock.model.objects import ObjectKind, Verdict
 from drydock.model.records import Image
 from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
@@ -160,18 +160,12 @@ def _snapshots(verdict: Verdict) -> Iterator[ChosenContainer]:
             for ref in found.refs:
                 yield ChosenContainer(_key(ref), ref.namespace, found.snapshotter, found.row)
         elif found.row is not None:
-            namespace, key = _named(found)
+            namespace, _, key = split_row_name(found.row)
             yield ChosenContainer(key, namespace, found.snapshotter, found.row)
 
 
 def _key(ref: Ref) -> bytes:
     return ref.key.partition(b"/")[2]
-
-
-def _named(found: StoreObject) -> tuple[bytes, bytes]:
-    """Namespace and key, as the row's name has them: ``namespace/number/key`` (core/metadata/snapshot.go createKey)."""
-    namespace, _, rest = (found.row or b"").partition(b"/")
-    return namespace, rest.partition(b"/")[2]
 
 
 def _blob(verdict: Verdict, word: bytes) -> Digest | None:
