@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from drydock.evidence.file import read_regular
-from drydock.evidence.host import Host, names
+from drydock.evidence.host import Host, has_pattern
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.text import shown
@@ -142,19 +142,11 @@ def _imports(host: Host, importer: RawPath, value: object, findings: list[Findin
             findings.append(_blind(importer, "an import is no path"))
             continue
         # normpath keeps two leading slashes apart (POSIX); nothing here does.
-        folder, name = posixpath.split(posixpath.normpath(posixpath.join(posixpath.dirname(importer), entry.encode())))
-        if any(char in folder for char in b"*?["):
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(importer), entry.encode()))
+        if has_pattern(posixpath.dirname(path)):
             findings.append(_blind(importer, f"import {shown(entry.encode())}: a pattern in a folder's name"))
-        elif any(char in name for char in b"*?["):
-            import fnmatch  # noqa: PLC0415 - patterns are rare
-
-            try:
-                found = sorted(names(host.reach(folder), _NAMES))
-            except OSError:
-                found = []
-            yield from (RawPath(posixpath.join(folder, each)) for each in found if fnmatch.fnmatchcase(each, name))
         else:
-            yield RawPath(posixpath.join(folder, name))
+            yield from host.matches(path, _NAMES)
 
 
 def _path(value: object, file: bytes, findings: list[Finding]) -> RawPath | None:

@@ -75,6 +75,22 @@ class Host(NamedTuple):
             return None
         return reached if is_folder(reached) else None
 
+    def matches(self, path: bytes, limit: int) -> list[RawPath]:
+        """The paths, as that host calls them, that ``path`` stands for; its last name may be a pattern.
+
+        Args:
+            path: absolute in that host.
+            limit: how many names of the folder are looked at.
+        """
+        folder, name = os.path.split(path)
+        if not has_pattern(name):
+            return [RawPath(path)]
+        import fnmatch  # noqa: PLC0415 - patterns are rare
+
+        reached = self.folder(folder)
+        found = sorted(names(reached, limit)) if reached else []
+        return [RawPath(os.path.join(folder, each)) for each in found if fnmatch.fnmatchcase(each, name)]
+
     def doubt(self, path: bytes) -> str | None:
         """Why ``path`` may hold what this process does not see: a link to what is not there, or an error.
 
@@ -91,6 +107,11 @@ class Host(NamedTuple):
         except OSError as error:
             return error.strerror or str(error)
         return None
+
+
+def has_pattern(text: bytes) -> bool:
+    """Whether a path or a name is a pattern of the shell's."""
+    return any(char in text for char in b"*?[")
 
 
 def is_folder(path: bytes) -> bool:

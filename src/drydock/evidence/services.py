@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from drydock.evidence.file import read_regular
-from drydock.evidence.host import Host, is_folder, names
+from drydock.evidence.host import Host, has_pattern, is_folder, names
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.text import shown
@@ -139,18 +139,11 @@ def _is_cut(text: bytes, match: re.Match[bytes]) -> bool:
 def _included(host: Host, path: bytes, text: bytes, services: Services) -> Iterator[bytes]:
     """The files that a unit takes its environment from (systemd.exec(5): a pattern, and specifiers, are allowed)."""
     for value in map(bytes.rstrip, _ENVIRONMENT.findall(text)):
-        folder, name = posixpath.split(value)
-        if b"%" in value or any(char in folder for char in b"*?["):
+        if b"%" in value or has_pattern(posixpath.dirname(value)):
             if _DOCKER_UNIT.search(path) or b"dockerd" in text:
                 services.findings.append(_blind(path, f"EnvironmentFile {shown(value[:200])}: {_AT_RUN_TIME}"))
-        elif any(char in name for char in b"*?["):
-            import fnmatch  # noqa: PLC0415 - patterns are rare
-
-            reached = host.folder(folder)
-            found = sorted(names(reached, _FILES)) if reached else []
-            yield from (posixpath.join(folder, each) for each in found if fnmatch.fnmatchcase(each, name))
         else:
-            yield value
+            yield from host.matches(value, _FILES)
 
 
 def _rancher(host: Host) -> Iterator[bytes]:
