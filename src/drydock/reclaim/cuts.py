@@ -107,28 +107,25 @@ def put_back(anchor: Anchor, removal: Removal, source: int, name: bytes) -> Outc
 
 def is_in_place(anchor: Anchor, removal: Removal) -> bool:
     """Whether the very file or directory that ``removal`` named lies where it lay."""
-    try:
-        parent, name = _open_checked(anchor, removal)
-    except OSError:
-        return False
-    try:
-        return _is_same(parent, name, removal.expect)
-    except OSError:
-        return False
-    finally:
-        os.close(parent)
+    found = _find(anchor, removal)
+    return found is not None and _fits(found, removal.expect)
 
 
 def is_taken(anchor: Anchor, removal: Removal) -> bool:
     """Whether anything lies where ``removal`` named something."""
+    return _find(anchor, removal) is not None
+
+
+def _find(anchor: Anchor, removal: Removal) -> os.stat_result | None:
+    """What lies where ``removal`` named something; None also where that cannot be looked at."""
     try:
         parent, name = _open_checked(anchor, removal)
     except OSError:
-        return False
+        return None
     try:
-        return _look(parent, name) is not None
+        return _look(parent, name)
     except OSError:
-        return False
+        return None
     finally:
         os.close(parent)
 
@@ -151,13 +148,13 @@ def _look(parent: int, name: bytes) -> os.stat_result | None:
 
 
 def _is_same(parent: int, name: bytes, expect: Fingerprint) -> bool:
-    # A rename changes the ctime, so only what every file system keeps is compared.
     found = _look(parent, name)
-    return found is not None and (found.st_dev, found.st_ino, found.st_mode) == (
-        expect.device,
-        expect.inode,
-        expect.mode,
-    )
+    return found is not None and _fits(found, expect)
+
+
+def _fits(found: os.stat_result, expect: Fingerprint) -> bool:
+    # A rename changes the ctime, so only what every file system keeps is compared.
+    return (found.st_dev, found.st_ino, found.st_mode) == (expect.device, expect.inode, expect.mode)
 
 
 def _unlink(parent: int, name: bytes, removal: Removal, found: os.stat_result) -> Outcome:
