@@ -82,7 +82,7 @@ def _enter(found: _Views, stack: ExitStack, space: int, files: list[bytes]) -> N
         except OSError as error:
             errors.append(error)
             continue
-        stack.enter_context(visitor)
+        stack.callback(visitor.close)
         _add(found, visitor.pid, path)
         return
     foreign = os.geteuid() != 0 and any(isinstance(error, PermissionError) for error in errors)

@@ -7,7 +7,6 @@ import errno
 import os
 import signal
 from contextlib import suppress
-from types import TracebackType
 from typing import NoReturn
 
 _CLONE_NEWNS = 0x20000  # include/uapi/linux/sched.h
@@ -39,14 +38,6 @@ class Visitor:
             self.close()
             number = int(told) if told else errno.ESRCH
             raise OSError(number, os.strerror(number))
-
-    def __enter__(self) -> Visitor:  # noqa: PYI034 - Self is in typing since 3.11 only
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End it."""
