@@ -46,7 +46,6 @@ from drydock.model.plans import Removal, Status, Target
 from drydock.model.text import shown, unshown
 from drydock.reclaim import fields as checked
 
-_decode = json.JSONDecoder().decode
 SCHEMA: Final = "drydock.journal/1"
 _LINE: Final = 1 << 20
 """Longest line believed in; a path has at most 4096 bytes, shown in at most four characters each."""
@@ -139,7 +138,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         # A decoder of its own: json.loads asks each line for its encoding, and a journal has many.
-        fields = _decode(line.decode())
+        fields = json.loads(line.decode())
     except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) else None
