@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tests.support import boltwriter
 from tests.support.gowriting import go_time, uvarint, varint
 
 NOW = 10**18
@@ -136,3 +137,11 @@ def lay_out(root: Path) -> None:
     for number in range(1, 7):
         (root / "io.containerd.snapshotter.v1.overlayfs/snapshots" / str(number) / "fs").mkdir(parents=True)
     (root / os.path.dirname(META_DB)).mkdir()
+
+
+def put(root: Path, metadata: dict[bytes, Any] = METADATA) -> None:
+    """The whole store; ``metadata`` in the place of its records."""
+    root.mkdir(parents=True, exist_ok=True)
+    lay_out(root)
+    boltwriter.write(root / META_DB, metadata)
+    boltwriter.write(root / METADATA_DB, ROWS, sequences=SEQUENCES)

@@ -4,8 +4,7 @@ import shutil
 
 import pytest
 from click.testing import CliRunner
-from fuzz.stores import META_DB, METADATA, METADATA_DB, ROWS, SEQUENCES, lay_out
-from tests.support import boltwriter
+from fuzz.stores import META_DB, METADATA_DB
 from tests.support.documents import run
 
 from drydock.cli import main
@@ -15,17 +14,6 @@ from drydock.reclaim.state import find_unfinished
 
 BLOBS = "io.containerd.content.v1.content/blobs"
 SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
-
-
-@pytest.fixture
-def store(tmp_path):
-    """A store with things that go."""
-    root = tmp_path / "store"
-    root.mkdir()
-    lay_out(root)
-    boltwriter.write(root / META_DB, METADATA)
-    boltwriter.write(root / METADATA_DB, ROWS, sequences=SEQUENCES)
-    return root
 
 
 def spoil(path):

@@ -4,24 +4,12 @@ import shutil
 
 import pytest
 from click.testing import CliRunner
-from fuzz.stores import META_DB, METADATA, METADATA_DB, ROWS, SEQUENCES, lay_out
-from tests.support import boltwriter
+from fuzz.stores import METADATA_DB
 
 from drydock.cli import main
 
 BLOBS = "io.containerd.content.v1.content/blobs"
 SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
-
-
-@pytest.fixture
-def store(tmp_path):
-    """A store that can be read whole."""
-    root = tmp_path / "store"
-    root.mkdir()
-    lay_out(root)
-    boltwriter.write(root / META_DB, METADATA)
-    boltwriter.write(root / METADATA_DB, ROWS, sequences=SEQUENCES)
-    return root
 
 
 def spoil_rows(root):

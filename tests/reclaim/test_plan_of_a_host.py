@@ -4,8 +4,7 @@ import copy
 import json
 
 import pytest
-from fuzz.stores import META_DB, METADATA, METADATA_DB, ROWS, SEQUENCES, digest, lay_out
-from tests.support import boltwriter
+from fuzz.stores import METADATA, digest, put
 from tests.support.documents import run
 from tests.support.gowriting import go_time
 
@@ -19,12 +18,9 @@ def host(tmp_path):
     host = tmp_path / "host"
     (host / "var/lib/docker/containers").mkdir(parents=True)
     root = host / "var/lib/containerd"
-    root.mkdir()
-    lay_out(root)
     metadata = copy.deepcopy(METADATA)
     metadata[b"v1"][b"moby"][b"leases"][OWNER] = {b"createdat": go_time(1500), b"content": {digest(7): b""}}
-    boltwriter.write(root / META_DB, metadata)
-    boltwriter.write(root / METADATA_DB, ROWS, sequences=SEQUENCES)
+    put(root, metadata)
     return host
 
 

@@ -4,21 +4,12 @@ import copy
 
 import pytest
 from click.testing import CliRunner
-from fuzz.stores import META_DB, METADATA, METADATA_DB, ROWS, SEQUENCES, lay_out
-from tests.support import boltwriter
+from fuzz.stores import METADATA, put
 
 from drydock.cli import main
 
 ROOTS = ("var/lib/containerd", "var/lib/docker/containerd/daemon")
 LEASE = "pull"
-
-
-def put(root, metadata):
-    """A store with these records."""
-    root.mkdir(parents=True)
-    lay_out(root)
-    boltwriter.write(root / META_DB, metadata)
-    boltwriter.write(root / METADATA_DB, ROWS, sequences=SEQUENCES)
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from fuzz.stores import META_DB, METADATA, METADATA_DB, ROWS, SEQUENCES, lay_out
-from tests.support import adoptable, boltwriter
+from fuzz.stores import META_DB, METADATA_DB, put
+from tests.support import adoptable
 from tests.support.privilege import NOBODY
 from tests.support.trees import tree
 
@@ -48,9 +48,7 @@ def root():
     folder.chmod(0o755)
     root = folder / "root"
     root.mkdir(mode=0o755)
-    lay_out(root)
-    boltwriter.write(root / META_DB, METADATA)
-    boltwriter.write(root / METADATA_DB, ROWS, sequences=SEQUENCES)
+    put(root)
     yield root
     shutil.rmtree(folder)
 
