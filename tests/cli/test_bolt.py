@@ -1,4 +1,4 @@
-"""``drydock bolt`` shows what is in a file, and ends with the design's exit codes."""
+"""``drydock bolt`` shows what is in a file, and ends with the exit statuses of docs/bolt.md."""
 
 import fcntl
 import json

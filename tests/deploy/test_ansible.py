@@ -1,5 +1,6 @@
 """The Ansible role, on hosts that are folders of this machine: copied, scanned, brought back; cleaned where allowed."""
 
+import copy
 import fcntl
 import json
 import os
@@ -8,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from fuzz.stores import METADATA_DB, ROWS, SEQUENCES, lay_out
+from tests.support import boltwriter
 from tests.support.captures import capture, unpack
 from tests.support.documents import run
 from tests.support.trees import tree
@@ -31,12 +34,17 @@ def wheels(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
-    """The containerd roots of two hosts: ``idle``, and ``busy``, where something holds the database."""
+    """The containerd roots of three hosts: ``idle``; ``busy``, whose database is held; ``odd``, with a new field."""
     of = capture(PLANTED)
     found = {}
     for name in ("idle", "busy"):
         place = tmp_path_factory.mktemp(name)
         found[name] = unpack(of, place) / of.root
+    found["odd"] = tmp_path_factory.mktemp("odd")
+    lay_out(found["odd"])
+    rows = copy.deepcopy(ROWS)
+    rows[b"v1"][b"snapshots"][min(rows[b"v1"][b"snapshots"])][b"future"] = b"x"
+    boltwriter.write(found["odd"] / METADATA_DB, rows, sequences=SEQUENCES)
     return found
 
 
@@ -92,7 +100,7 @@ def test_the_documents_come_back(play, roots):
     """The tool is copied and installed from its wheels, every host is scanned, and nothing in a store changes."""
     before = {name: tree(root) for name, root in roots.items()}
     recap, reports, _ = play()
-    assert sorted(path.name for path in reports.iterdir()) == ["busy.json", "idle.json"]
+    assert sorted(path.name for path in reports.iterdir()) == ["busy.json", "idle.json", "odd.json"]
     for name in roots:
         document = json.loads((reports / f"{name}.json").read_text())
         assert document["host"] == name
@@ -100,7 +108,7 @@ def test_the_documents_come_back(play, roots):
         assert document["roots"][0]["reclaimable"]["bytes"] > 0
         assert recap[name]["failed"] == recap[name]["unreachable"] == 0
     answers = json.loads(run("fleet", "--format", "json", reports))
-    assert answers["hosts"] == 2
+    assert answers["hosts"] == 3
     assert {name: tree(root) for name, root in roots.items()} == before
     # Played again, only the documents are new.
     again, _, _ = play()
@@ -108,7 +116,7 @@ def test_the_documents_come_back(play, roots):
 
 
 def test_only_a_stopped_host_is_cleaned(play, roots):
-    """Where a lock is held, as an engine's, nothing changes and the play goes on; the other host is cleaned."""
+    """Where a lock is held, as an engine's, nothing changes and the play goes on; the others are cleaned."""
     before = tree(roots["busy"])
     with (roots["busy"] / META).open("rb") as database:
         fcntl.flock(database, fcntl.LOCK_EX)
@@ -116,7 +124,8 @@ def test_only_a_stopped_host_is_cleaned(play, roots):
     assert tree(roots["busy"]) == before
     assert "left alone: drydock: " in output
     assert all(counts["failed"] == 0 for counts in recap.values())
-    assert len(list((reports.parent / "state").glob("*/journal.jsonl"))) == 1
+    assert f"kept: drydock: {roots['odd'] / METADATA_DB}: " in output
+    assert len(list((reports.parent / "state").glob("*/journal.jsonl"))) == 2
     free = {name: json.loads(run("scan", "--live", "--format", "json", root)) for name, root in roots.items()}
-    assert free["idle"]["roots"][0]["reclaimable"]["bytes"] == 0
+    assert free["idle"]["roots"][0]["reclaimable"]["bytes"] == free["odd"]["roots"][0]["reclaimable"]["bytes"] == 0
     assert free["busy"]["roots"][0]["reclaimable"]["bytes"] > 0

@@ -42,7 +42,7 @@ class Run:
         state.mkdir(exist_ok=True)
         self.anchor = open_anchor(store.root)
         fd = os.open(state, os.O_RDONLY)
-        self.journal = JournalWriter(fd, RawPath(os.fsencode(state)), RawPath(store.root), None)
+        self.journal = JournalWriter(fd, RawPath(os.fsencode(state)), RawPath(store.root), "a" * 64)
         os.close(fd)
 
     def __enter__(self):

@@ -65,7 +65,7 @@ def test_says_what_the_kernel_says(folder):
 
 
 def test_no_other_module_of_drydock_cuts():
-    """Search the sources: calls that remove or rename are in the knife alone (design, safety 2).
+    """Search the sources: calls that remove or rename are in the knife alone (docs/safety.md 2).
 
     Besides, a result that is written to a file takes the place of the one before.
     """

@@ -28,7 +28,7 @@ def places(tmp_path):
 def start(places, root=ROOT):
     """A run with a journal, and an intention in it."""
     state = open_state(None, 0, places)
-    writer = JournalWriter(state.fd, state.path, root, None)
+    writer = JournalWriter(state.fd, state.path, root, "a" * 64)
     writer.intend_edit(RawPath(b"/meta.db"), {})
     return state, writer
 
@@ -112,7 +112,7 @@ def test_a_full_disk_is_left_for_a_tmpfs(tmp_path):
         assert os.path.dirname(state.path) == PLACES[2]
         assert state.volatile
         assert str(disk) in state.why
-        JournalWriter(state.fd, state.path, ROOT, None).close()
+        JournalWriter(state.fd, state.path, ROOT, "a" * 64).close()
         state.close()
         subprocess.run(["rm", "-rf", state.path], check=True)
     finally:

@@ -1,4 +1,4 @@
-"""The scan document is the one of the design, whole and line by line, and carries no raw name."""
+"""The scan document is that of docs/json.md, whole and line by line, and carries no raw name."""
 
 import json
 
@@ -14,7 +14,7 @@ OBJECT = {"kind", "id", "state", "bytes", "path", "namespaces", "held_by", "reac
 
 
 def test_the_shape_is_the_designs():
-    """Every field that the design names is there, with its type; totals name every state."""
+    """Every field that docs/json.md names is there, with its type; totals name every state."""
     document = scan_document([scan_of_everything()], NOW)
     assert document["schema"] == "drydock.scan/1"
     assert document["now"] == "2027-01-15T08:00:00Z"

@@ -2,8 +2,11 @@
 
 import json
 
+from tests.support.values import NOW
+
 from drydock.model.explanations import Explanation
 from drydock.model.names import RawPath
+from drydock.model.times import show_time
 from drydock.report.explanation import explanation_document, explanation_lines
 
 HELD = Explanation(
@@ -40,10 +43,11 @@ def test_the_text():
 
 def test_the_document():
     """The same as data: bytes as a number, chains as lists."""
-    document = explanation_document([HELD, NOTHING])
-    assert document["schema"] == "drydock.explain/1"
+    document = explanation_document([HELD, NOTHING._replace(unread="meta.db: page 3")], NOW)
+    assert (document["schema"], document["now"]) == ("drydock.explain/1", show_time(NOW))
     held, nothing = document["explanations"]
     assert (held["bytes"], held["facts"], held["more"]) == (73728, {"path": "blobs/ab"}, 3)
+    assert (held["unread"], nothing["unread"]) == ("", "meta.db: page 3")
     assert held["chains"] == [list(HELD.chains[0])]
     assert (nothing["bytes"], nothing["nothing"], nothing["chains"]) == (None, "no record names it", [])
     assert json.loads(json.dumps(document)) == document

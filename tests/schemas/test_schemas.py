@@ -244,7 +244,7 @@ def test_plans_and_journals(capture, unpacked_anew, tmp_path_factory, moved):
 def test_a_journal_of_what_was_missing(tmp_path):
     """The line of a thing that was not there before the run."""
     directory = os.open(tmp_path, os.O_RDONLY)
-    journal = JournalWriter(directory, RawPath(os.fsencode(tmp_path)), RawPath(HOSTILE), None)
+    journal = JournalWriter(directory, RawPath(os.fsencode(tmp_path)), RawPath(HOSTILE), "a" * 64)
     journal.note_missing([RawPath(HOSTILE)])
     journal.close()
     os.close(directory)

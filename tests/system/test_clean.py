@@ -136,7 +136,7 @@ def test_hostile_names_are_escaped(unpacked):
 
 
 def test_host_without_storage(tmp_path):
-    """An empty host says so."""
+    """An empty host says so, and which: what is mounted in the wrong place is not taken for this one."""
     (tmp_path / "etc").mkdir()
     (Path(tmp_path) / "var/lib").mkdir(parents=True)
-    assert run("clean", tmp_path, status=0).strip() == "No containerd storage on this host."
+    assert run("clean", tmp_path, status=0).strip() == f"No containerd storage below {tmp_path}."

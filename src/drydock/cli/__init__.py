@@ -51,7 +51,7 @@ class _Commands(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:  # noqa: ANN401 - click's signature
-        """Run, and end with the exit status that the design gives each outcome."""
+        """Run, and end with the exit status that each outcome has (the epilog below)."""
         try:
             sys.exit(super().main(args, prog_name="drydock", standalone_mode=False) or 0)
         except click.exceptions.Abort as error:
@@ -81,8 +81,8 @@ def _end(message: str, code: int) -> None:
 @click.command(
     cls=_Commands,
     epilog="Exit status, additive: 0 nothing to say, 1 reclaimable data, 2 damage, 4 an action failed, 8 evidence "
-    "unreadable, 16 usage, 32 refused (an engine runs, a lock is held, a plan is stale). 64 alone: a fault of "
-    "drydock's own.",
+    "unreadable, 16 usage, 32 refused (an engine runs, a lock is held, a plan is stale). No sums: 64 a fault of "
+    "drydock's own, 130 interrupted, 141 what read its output left.",
 )
 @click.version_option(drydock.__version__, message="drydock %(version)s")
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from drydock.cli.options import now_option, state_options, where_argument
-from drydock.cli.output import warn_unread
+from drydock.cli.output import no_storage, warn_unread
 from drydock.cli.policy import make_policy, policy_options
 from drydock.cli.progress import show_progress
 from drydock.cli.runs import confirm, print_runs
@@ -55,7 +55,7 @@ def clean(
             for line in plan_lines(found.plan):
                 click.echo(line)
         if not scans:
-            click.echo("No containerd storage on this host.")
+            click.echo(no_storage(where))
         warn_unread(scans)
 
     if not do:

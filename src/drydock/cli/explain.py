@@ -32,7 +32,7 @@ def explain(ctx: click.Context, *, subject: str, where: RawPath | None, form: st
         explanations = run(unshown(os.fsdecode(subject)), where, now=now, progress=progress)
     with open_output(None) as file:
         if form == "json":
-            print_json(explanation_document(explanations), file)
+            print_json(explanation_document(explanations, now), file)
         else:
             for number, explanation in enumerate(explanations):
                 if number:

@@ -7,7 +7,7 @@ import shutil
 import click
 
 from drydock.cli.options import now_option, where_argument
-from drydock.cli.output import open_output, print_json
+from drydock.cli.output import no_storage, open_output, print_json
 from drydock.cli.progress import show_progress
 from drydock.model.listings import ListKind
 from drydock.model.names import RawPath, UnixNano
@@ -36,7 +36,7 @@ def ls(ctx: click.Context, *, kind: str, where: RawPath | None, form: str, now: 
             width = shutil.get_terminal_size().columns if file.isatty() else None
             file.writelines(line + "\n" for line in listing_lines(listings, width))
         else:
-            print("No containerd storage on this host.", file=file)
+            print(no_storage(where), file=file)
     code = 0
     for listing in listings:
         if listing.unread:

@@ -18,6 +18,7 @@ from drydock.model.text import shown
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from drydock.model.names import RawPath
     from drydock.model.scans import Scan
 
 _WIDTH = 80
@@ -151,6 +152,11 @@ def console(file: TextIO) -> Console | Plain:
     from rich.console import Console  # noqa: PLC0415 - a start without a table must not pay for rich
 
     return Console(file=file, highlight=False, emoji=False, markup=False)
+
+
+def no_storage(where: RawPath | None) -> str:
+    """What to say where nothing was found, and where that was: a mistyped mount point is not this host."""
+    return f"No containerd storage {'on this host' if where is None else f'below {shown(where)}'}."
 
 
 def warn_unread(scans: Iterable[Scan]) -> None:

@@ -7,7 +7,7 @@ import shutil
 import click
 
 from drydock.cli.options import now_option, where_argument
-from drydock.cli.output import open_output, print_json
+from drydock.cli.output import no_storage, open_output, print_json
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath, UnixNano
 
@@ -34,7 +34,7 @@ def pulls(ctx: click.Context, *, where: RawPath | None, form: str, now: UnixNano
         elif roots:
             file.writelines(line + "\n" for line in pulls_lines(roots, now, where, shutil.get_terminal_size().columns))
         else:
-            print("No containerd storage on this host.", file=file)
+            print(no_storage(where), file=file)
     code = 0
     for root in roots:
         if root.unread:

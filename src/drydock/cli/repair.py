@@ -8,7 +8,7 @@ import os
 import click
 
 from drydock.cli.options import now_option, state_options, where_argument
-from drydock.cli.output import check_output, open_output, print_json
+from drydock.cli.output import check_output, no_storage, open_output, print_json
 from drydock.cli.progress import show_progress
 from drydock.cli.runs import confirm, print_runs
 from drydock.cli.wanted import Looking, make_wanted, wanted_options
@@ -103,7 +103,7 @@ def repair(
                 click.echo(f"drydock: {made.blind}; what depends on it is left as it is", err=True)
             code |= made.exit_code()
         if not repairs:
-            click.echo("No containerd storage on this host.", file=told)
+            click.echo(no_storage(where), file=told)
         if all(made.plan.is_empty for made in repairs):
             return False
         if not do:

@@ -13,6 +13,7 @@ from drydock.cli.options import absolute_path, now_option, where_argument
 from drydock.cli.output import (
     Plain,
     console,
+    no_storage,
     open_binary,
     open_output,
     print_json,
@@ -117,7 +118,7 @@ def scan(
         _end(ctx, scans)
     with open_output(output) as file:
         if form in ("table", "tree") and not scans:
-            print("No containerd storage on this host.", file=file)
+            print(no_storage(where), file=file)
         elif form == "table":
             from drydock.report.table import print_scans  # noqa: PLC0415 - only what is asked for is loaded
 

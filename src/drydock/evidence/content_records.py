@@ -62,7 +62,8 @@ class ContentReader:
                 self._legacy = legacy.path
                 if isinstance(raw, bytes):
                     if not raw:
-                        self._ledger.blind("undecodable", (*legacy.path, key), f"ingest {shown(key)}: names no data")
+                        message = f"ingest {shown(key)}: names no data"
+                        self._ledger.blind("undecodable", (*legacy.path, key), message, Severity.DAMAGE)
                     self._found.ingests.append(Ingest(namespace, key, raw, None, None))
                 else:
                     self._ledger.blind("unknown-bucket", raw.path, "a bucket among the ingests of schema 1")

@@ -94,13 +94,13 @@ def _row(ledger: Ledger, found: Rows, ids: dict[int, bytes], name: bytes, bucket
     number = record.unsigned(b"id")
     kind = record.raw(b"kind")
     if number is None or number == 0:
-        ledger.blind("undecodable", bucket.path, f"{shown(name)}: a row without an id")
+        ledger.blind("undecodable", bucket.path, f"{shown(name)}: a row without an id", Severity.DAMAGE)
     elif number in ids:
         ledger.blind("shared-id", bucket.path, f"{shown(name)} and {shown(ids[number])} have the same id {number}")
     else:
         ids[number] = name
     if kind is None or len(kind) != 1 or kind[0] > max(RowKind):
-        ledger.blind("undecodable", bucket.path, f"{shown(name)}: a row without a known kind")
+        ledger.blind("undecodable", bucket.path, f"{shown(name)}: a row without a known kind", Severity.DAMAGE)
         kind = b"\0"
     found.rows[name] = Row(
         name,

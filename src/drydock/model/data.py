@@ -13,7 +13,7 @@ from drydock.model.records import Labels
 
 
 class Fingerprint(NamedTuple):
-    """What must still hold about a path for a cut to be safe (design, safety 3)."""
+    """What must still hold about a path for a cut to be safe (docs/safety.md 3)."""
 
     device: int
     inode: int

@@ -9,7 +9,7 @@ class DrydockError(Exception):
     """Root of every exception drydock raises; the message is one line, ready for stderr."""
 
     exit_code: ClassVar[int] = 8
-    """Exit status of the command that ends with this error (design: exit codes)."""
+    """Exit status of the command that ends with this error (README.md, exit status)."""
 
 
 class EvidenceUnreadable(DrydockError):

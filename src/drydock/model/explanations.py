@@ -31,5 +31,5 @@ class Explanation(NamedTuple):
     """Why records could not all be read, on one shown line: then more may hold it than is said."""
 
     def exit_code(self) -> int:
-        """The additive exit status (design): 8 evidence that could not be read."""
+        """The additive exit status (README.md): 8 evidence that could not be read."""
         return 8 if self.unread else 0

@@ -97,7 +97,7 @@ class Exported:
             self.damage.append(text)
 
     def exit_code(self) -> int:
-        """The additive exit status (design): 2 damage."""
+        """The additive exit status (README.md): 2 damage."""
         return 2 if self.damages else 0
 
 

@@ -11,7 +11,7 @@ from drydock.model.times import show_known
 
 
 class LeaseClass(enum.Enum):
-    """The classes of leases (design: words); the value is what documents show."""
+    """The classes of leases (docs/what-fills-my-disk.md); the value is what documents show."""
 
     EXPIRED = "expired"
     """Past its expiry: containerd's next collection drops it, and it holds nothing any more."""

@@ -35,5 +35,5 @@ class Listing:
     """Why what the list is of could not all be read, on one shown line: then there may be more than is listed."""
 
     def exit_code(self) -> int:
-        """The additive exit status (design): 8 evidence that could not be read."""
+        """The additive exit status (README.md): 8 evidence that could not be read."""
         return 8 if self.unread else 0

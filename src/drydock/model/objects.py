@@ -13,7 +13,7 @@ from drydock.model.store import Store
 
 
 class State(enum.Enum):
-    """The states of an object (design: words), in the order reports show them."""
+    """The states of an object (docs/what-fills-my-disk.md), in the order reports show them."""
 
     LIVE = "live"
     LEASED = "leased"

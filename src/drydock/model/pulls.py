@@ -104,5 +104,5 @@ class Pulls:
     """Why not everything could be read, on one shown line: then there may be pulls that are not listed."""
 
     def exit_code(self) -> int:
-        """The additive exit status (design): 2 a pull is damaged, 8 evidence that could not be read."""
+        """The additive exit status (README.md): 2 a pull is damaged, 8 evidence that could not be read."""
         return (2 if any(pull.is_damaged for pull in self.pulls) else 0) | (8 if self.unread else 0)

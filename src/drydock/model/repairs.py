@@ -69,5 +69,5 @@ class Repair:
     unadopted: tuple[Unadopted, ...] = ()
 
     def exit_code(self) -> int:
-        """The additive exit status (design): 2 damage, planned or not, 8 evidence that could not be read."""
+        """The additive exit status (README.md): 2 damage, planned or not, 8 evidence that could not be read."""
         return (2 if self.left or self.mends else 0) | (8 if self.unread or self.blind else 0)

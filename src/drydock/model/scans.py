@@ -105,7 +105,7 @@ class Scan:
         return unread_cause(self.verdict.store.metadata)
 
     def exit_code(self) -> int:
-        """The additive exit status (design): 1 reclaimable, 2 damage, 8 evidence that could not be read."""
+        """The additive exit status (README.md): 1 reclaimable, 2 damage, 8 evidence that could not be read."""
         findings = self.verdict.findings
         code = 0 if self.plan.is_empty else 1
         code |= 2 if any(finding.severity is Severity.DAMAGE for finding in findings) else 0

@@ -128,7 +128,7 @@ class Verification:
     """Why no database is edited, on one shown line; empty where it may be."""
 
     def exit_code(self) -> int:
-        """The additive exit status (design): 2 damage, 4 not all was looked at or remembered, 8 evidence not read."""
+        """The additive exit status (README.md): 2 damage, 4 not all was looked at or remembered, 8 not all was read."""
         severities = {hit.finding.severity for hit in self.hits}
         code = 2 if Severity.DAMAGE in severities else 0
         code |= 4 if self.forgotten or any(tier is not None and tier.left for tier in (self.data, self.unpacked)) else 0

@@ -132,7 +132,8 @@ def _find(anchor: Anchor, removal: Removal) -> os.stat_result | None:
 
 def _open_checked(anchor: Anchor, removal: Removal) -> tuple[int, bytes]:
     # Even a forged plan reaches only entries of these folders, never the folders themselves: a missing blobs/ or
-    # snapshots/ stops the engine (reference: containerd content/local store walk, snapshotter create).
+    # snapshots/ stops the engine (containerd plugins/content/local/store.go Walk, plugins/snapshots/overlay/overlay.go
+    # createSnapshot, v2.1).
     place, folder = _FOLDERS[removal.target]
     components = removal.path.split(b"/")
     if len(components) < -place + 1 or components[place] != folder:

@@ -16,14 +16,14 @@ from drydock.verdict.judge import Reach
 from drydock.verdict.leases import is_dockers
 
 _LAYERS = (b"-init-key", b"-init", b"")
-"""What dockerd appends to a container's id for the snapshots below it (moby daemon/containerd/image_snapshot.go)."""
+"""What dockerd appends to a container's id for its snapshots (moby daemon/containerd/image_snapshot.go, v28.5)."""
 _HAS_CONTAINER = "dockerd has a container with its id"
 
 
 def docker_containers(store: Store) -> dict[Ref, str]:
     """What a container that dockerd has was made of, with the reason: its lease, which keeps that, may be lost.
 
-    dockerd drops the lease before the container's folder (moby daemon/delete.go), so a folder alone is no leak.
+    dockerd drops the lease before the container's folder (moby daemon/delete.go, v28.5), so a folder alone is no leak.
     """
     containers = store.owners.containers
     if not containers:

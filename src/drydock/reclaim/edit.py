@@ -1,4 +1,4 @@
-"""Database edits: what a plan deletes and puts in, in bbolt's words, and committed in place (design, safety 7).
+"""Database edits: what a plan deletes and puts in, in bbolt's words, and committed in place (docs/safety.md 7).
 
 Sources: containerd core/metadata/buckets.go, core/snapshots/storage/bolt.go (v2.1) for where each thing lies.
 """

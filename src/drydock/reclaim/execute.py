@@ -1,6 +1,6 @@
 """Carrying a plan out, under locks the caller holds: what no record names, meta.db, each metadata.db, what that freed.
 
-The order is the design's (safety 6): whatever moment a crash comes at, all it leaves is data without a record.
+The order is that of docs/safety.md, 6: whatever moment a crash comes at, all it leaves is data without a record.
 One exception, on a full disk: where an edit lacks a block, doomed ingests go first. They are the one kind of data that
 containerd misses without harm: it begins the write anew (core/metadata/content.go Writer, v2.1).
 """

@@ -5,7 +5,7 @@ what was written. Names and paths are as :func:`drydock.model.text.shown` gives 
 
 First line, the header::
 
-    {"schema": "drydock.journal/1", "tool": VERSION, "time": RFC 3339, "root": PATH, "plan": HASH or null}
+    {"schema": "drydock.journal/1", "tool": VERSION, "time": RFC 3339, "root": PATH, "plan": HASH}
 
 Before the first edit, a line for each thing that the records and rows of the plan name and that was missing before the
 run: a blob, a snapshot's directory, or ``io.containerd.snapshotter.v1.NAME/metadata.db/ROW``. Synced with the edit::
@@ -85,7 +85,7 @@ class Journal:
     tool: str
     time: str
     root: RawPath
-    plan: str | None
+    plan: str
     entries: list[Entry] = field(default_factory=list)
     finished: str | None = None
     missing: set[RawPath] = field(default_factory=set)
@@ -137,7 +137,6 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        # A decoder of its own: json.loads asks each line for its encoding, and a journal has many.
         fields = json.loads(line.decode())
     except (ValueError, RecursionError):
         return None
@@ -145,9 +144,8 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 
 def _read_header(path: RawPath, fields: Mapping[str, Any]) -> Journal:
-    plan = fields["plan"]
     root = checked.path(fields["root"])
-    return Journal(path, str(fields["tool"]), str(fields["time"]), root, None if plan is None else str(plan))
+    return Journal(path, str(fields["tool"]), str(fields["time"]), root, str(fields["plan"]))
 
 
 def _read_line(journal: Journal, numbers: dict[int, Entry], fields: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Writing a journal: what a run intends is on disk before each cut (design, safety 9)."""
+"""Writing a journal: what a run intends is on disk before each cut (docs/safety.md 9)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from drydock.reclaim.state import JOURNAL
 class JournalWriter:
     """Appends to a journal. An error of the disk ends it: from then on every call raises ActionFailed."""
 
-    def __init__(self, directory: int, path: RawPath, root: RawPath, plan: str | None) -> None:
+    def __init__(self, directory: int, path: RawPath, root: RawPath, plan: str) -> None:
         """Create the journal in the open ``directory``; ``path`` is that directory's own, for messages.
 
         Raises:

@@ -155,7 +155,8 @@ class _Planner:
         doubtful.update(docker_rows(self._store, unnamed))
         self._stays.update({(backend.name, name): reason for name, reason in doubtful.items()})
         candidates = candidates - doubtful.keys()
-        # A row that others stand on stays: the snapshotter itself would refuse (core/snapshots/storage/bolt.go Remove).
+        # A row that others stand on stays: the snapshotter itself would refuse (containerd core/snapshots/storage/
+        # bolt.go Remove, v2.1).
         standing = [row.parent for name, row in backend.rows.items() if name not in candidates]
         while standing:
             name = standing.pop()

@@ -1,4 +1,4 @@
-"""Where a run keeps its journal and backups, which is a tmpfs when the disk is full (design, safety 9)."""
+"""Where a run keeps its journal and backups, which is a tmpfs when the disk is full (docs/safety.md 9)."""
 
 from __future__ import annotations
 

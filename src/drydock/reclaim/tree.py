@@ -1,4 +1,4 @@
-"""Removal of a directory tree that a container left: bounded, and trusting nothing in it (design, safety 8).
+"""Removal of a directory tree that a container left: bounded, and trusting nothing in it (docs/safety.md 8).
 
 Every step is relative to an open directory and takes a single name, so nothing is followed; a directory is entered
 only with openat2's RESOLVE_NO_XDEV (or a check of the mount id), so a mount, even of the same device, is left alone.

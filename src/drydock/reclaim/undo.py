@@ -29,8 +29,9 @@ def undo(journal: Journal, held: Held) -> Run:
     """Undo what a journal says was done, under locks the caller holds exclusively.
 
     A database is put back only when everything that its edit let go of is there again: a record whose data is gone
-    would make every later pull of it fail (model: a record without its blob is never fetched again). Where a database
-    cannot be put back, what its edit let go of stays in quarantine. An undo that was stopped can be repeated.
+    would make every later pull of it fail, since what has a record is not fetched (containerd core/remotes/handlers.go
+    Fetch, v2.1). Where a database cannot be put back, what its edit let go of stays in quarantine. An undo that was
+    stopped can be repeated.
 
     Args:
         journal: as read.

@@ -3,9 +3,10 @@
 What is put in is the record that containerd writes when a blob is committed (core/metadata/content.go commit, v2.1),
 with the labels that a pull gives it for what it names (:func:`drydock.verdict.labels.child_labels`). The label that
 says where it was pulled from, ``containerd.io/distribution.source.*``, is left out: nothing tells, and the next pull of
-the image adds it (core/remotes/docker/handler.go AppendDistributionSourceLabel). So is ``containerd.io/uncompressed``,
-which spares the engine to decompress a layer for its digest (images/diffid.go GetDiffID, v1.6). A blob of which only
-another namespace has a record counts, as it does for a pull (content.go Writer, the shared policy).
+the image adds it (core/remotes/docker/handler.go AppendDistributionSourceLabel, v2.1). So is
+``containerd.io/uncompressed``, which spares the engine to decompress a layer for its digest (images/diffid.go
+GetDiffID, v1.6). A blob of which only another namespace has a record counts, as it does for a pull
+(core/metadata/content.go Writer, v2.1, the shared policy).
 """
 
 from __future__ import annotations

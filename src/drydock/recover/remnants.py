@@ -1,4 +1,4 @@
-"""Images, containers and leases among the statements of a salvaged meta.db (containerd core/metadata/buckets.go)."""
+"""Images, containers and leases among the statements of a salvaged meta.db (containerd metadata/buckets.go, v2.1)."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ def raise_sequences(root: NewBucket) -> None:
     """Raise each sequence to the highest number that a record says was given out.
 
     In meta.db the names that snapshotters and the content store know are ``<namespace>/<number>/<key>``
-    (containerd core/metadata/snapshot.go, createKey; content.go), in a snapshotter's metadata.db a row's ``id`` is the
-    number and names its directory (core/snapshots/storage/bolt.go).
+    (containerd core/metadata/snapshot.go, createKey; content.go; v2.1), in a snapshotter's metadata.db a row's ``id``
+    is the number and names its directory (core/snapshots/storage/bolt.go).
     """
     v1 = root.entries.get(b"v1")
     if not isinstance(v1, NewBucket):

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from drydock.model.explanations import Explanation
+from drydock.model.names import UnixNano
 from drydock.model.text import shown
 from drydock.report.amounts import show_bytes, show_count
+from drydock.report.head import head
 
 SCHEMA = "drydock.explain/1"
 
@@ -35,13 +37,14 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
             yield f"    and {explanation.more} more"
 
 
-def explanation_document(explanations: Iterable[Explanation]) -> dict[str, Any]:
-    """The document ``drydock.explain/1``."""
+def explanation_document(explanations: Iterable[Explanation], now: UnixNano) -> dict[str, Any]:
+    """The document ``drydock.explain/1``, as it was at ``now``."""
     return {
-        "schema": SCHEMA,
+        **head(SCHEMA, now),
         "explanations": [
             {
                 "root": shown(explanation.root),
+                "unread": explanation.unread,
                 "title": explanation.title,
                 "state": explanation.state,
                 "bytes": explanation.bytes,
