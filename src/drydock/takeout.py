@@ -17,7 +17,7 @@ from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.exports import Change, ChosenContainer, Exported, Variants
 from drydock.model.listings import Listing, ListKind
 from drydock.model.names import Digest, RawPath, UnixNano
-from drydock.model.objects import ObjectKind, State, Verdict
+from drydock.model.objects import ObjectKind, Verdict
 from drydock.model.roots import Root
 from drydock.model.scans import unread_cause
 from drydock.model.text import quoted_path, shown
@@ -259,9 +259,7 @@ def _whose_id(judged: _Judged, config: Digest) -> str:
 def _lost(verdict: Verdict) -> dict[Digest, str]:
     """Why a recorded blob cannot be had."""
     return {
-        Digest(found.id): found.note
-        for found in verdict.objects
-        if found.kind is ObjectKind.BLOB and found.state in (State.MISSING, State.CORRUPT)
+        Digest(found.id): found.note for found in verdict.objects if found.kind is ObjectKind.BLOB and found.is_damaged
     }
 
 

@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 from tests.support.populations import population
 
-from drydock.model.objects import State
-from drydock.report.smaller import DAMAGED, choose_holders, choose_objects, put_together, sum_by_state
+from drydock.model.objects import DAMAGED, State
+from drydock.report.smaller import choose_holders, choose_objects, put_together, sum_by_state
 
 DAY = 86_400
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import Final
 
 from drydock.model.data import BlobFile, Fingerprint, IngestDirectory, Junk, SnapshotEntry
 from drydock.model.findings import Finding
@@ -25,6 +26,10 @@ class State(enum.Enum):
 
     # Members are singletons: see Kind.
     __hash__ = object.__hash__
+
+
+DAMAGED: Final = (State.MISSING, State.CORRUPT)
+"""Where the data is not what the record says."""
 
 
 class ObjectKind(enum.Enum):
@@ -67,6 +72,11 @@ class StoreObject:
     def refs(self) -> tuple[Ref, ...]:
         """Its records, one a namespace."""
         return (self.records,) if isinstance(self.records, Ref) else self.records
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether its data is not what its record says."""
+        return self.state in DAMAGED
 
     @property
     def path(self) -> RawPath | None:

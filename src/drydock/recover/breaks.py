@@ -12,7 +12,6 @@ from drydock.model.records import Snapshot
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.verdict.blindness import backend_blindness, repair_blindness
-from drydock.verdict.judge import is_damaged
 
 RowName = tuple[bytes, bytes]
 """Snapshotter and name."""
@@ -57,7 +56,7 @@ class Families:
 
     def __iter__(self) -> Iterator[Family]:
         for found in self._verdict.objects:
-            if found.kind is ObjectKind.BLOB and found.refs and is_damaged(found):
+            if found.kind is ObjectKind.BLOB and found.refs and found.is_damaged:
                 yield Family(found, found.note, found.refs, ())
             elif found.kind is ObjectKind.SNAPSHOT and found.refs:
                 why = self._snapshot(found)
@@ -66,7 +65,7 @@ class Families:
                     yield Family(found, why, refs, rows)
 
     def _snapshot(self, found: StoreObject) -> str:
-        if is_damaged(found):
+        if found.is_damaged:
             return found.note
         if found.row is None:
             return _ROWLESS if _has_lost_rows(self._verdict.store, found.snapshotter) else ""

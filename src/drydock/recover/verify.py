@@ -17,7 +17,7 @@ from drydock.model.verifications import Coverage, Hit, Unpacked
 from drydock.recover.memory import Key, Memory
 from drydock.recover.unpacked import compare
 from drydock.verdict.dependants import Dependants
-from drydock.verdict.judge import Reach, damage_finding, is_damaged
+from drydock.verdict.judge import Reach, damage_finding
 
 Progress = Callable[[str, int], None]
 
@@ -146,7 +146,7 @@ def name_hits(
     """Each finding with the images and containers that need what it is about."""
     about = dict(refs)
     for found in verdict.objects:
-        if is_damaged(found):
+        if found.is_damaged:
             about.setdefault(damage_finding(verdict.store, found), found.refs)
     dependants = Dependants(verdict, reached)
     hits: list[Hit] = []

@@ -15,7 +15,7 @@ from drydock.model.findings import Severity
 from drydock.model.inventories import Holder, Inventory
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
-from drydock.model.objects import StoreObject, Verdict
+from drydock.model.objects import DAMAGED, StoreObject, Verdict
 from drydock.model.pulls import Pull
 from drydock.model.scans import Scan
 from drydock.model.text import shown
@@ -23,7 +23,7 @@ from drydock.report.amounts import show_bytes, show_count
 from drydock.report.branch import Branch, grow, name_of
 from drydock.report.parts import Parts
 from drydock.report.plot import Plot
-from drydock.report.smaller import DAMAGED, Smaller, choose_holders, choose_objects, is_object, put_together
+from drydock.report.smaller import Smaller, choose_holders, choose_objects, is_object, put_together
 
 Row = list[Any]
 """kind, what it is, name, state, bytes, bytes only it holds, came, ends, facts [[word, value]], links, explain's word,
@@ -33,7 +33,7 @@ Bytes and times (seconds since 1970) are numbers or null; ``links`` are places i
 """
 
 
-class Listing:
+class Catalogue:
     """One root, for a page."""
 
     def __init__(self, scan: Scan, inventory: Inventory) -> None:

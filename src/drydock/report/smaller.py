@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from drydock.model.inventories import Holder
 from drydock.model.names import Kind, UnixNano
-from drydock.model.objects import ObjectKind, State, StoreObject
+from drydock.model.objects import DAMAGED, ObjectKind, State, StoreObject
 
 OBJECTS: Final = 20_000
 """So many objects of a root have a line and a place of their own: a browser stays quick, and the file small."""
@@ -16,7 +16,6 @@ HOLDERS: Final = 5_000
 """So many images, containers and leases of a root."""
 _STEPS: Final = 500
 _DAY: Final = 86_400
-DAMAGED: Final = (State.MISSING, State.CORRUPT)
 
 
 class Alike(NamedTuple):

@@ -7,17 +7,17 @@ fetches any (containerd core/images/mediatypes.go ChildGCLabels, core/remotes/ha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import sha256
 
-from drydock.model.data import BlobFile, RowKind
+from drydock.model.data import BlobFile
 from drydock.model.documents import Config, Descriptor, Documents, Index, Manifest, list_children
 from drydock.model.names import Digest, Kind, Ref, split_snapshot_key
-from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
+from drydock.model.objects import ObjectKind, StoreObject, Verdict
 from drydock.model.records import Image
 from drydock.model.verifications import Completeness, ImageState, Platform, Unpacked
 from drydock.verdict.blindness import backend_blindness, edit_blindness
+from drydock.verdict.chains import chain_ids, is_unpacked
 from drydock.verdict.graph import visited
-from drydock.verdict.judge import Reach, is_damaged
+from drydock.verdict.judge import Reach
 from drydock.verdict.labels import child_labels, is_parent
 from drydock.verdict.reach import mark
 
@@ -43,7 +43,7 @@ class Images:
             for ref in found.refs:
                 if ref.kind is Kind.BLOB:
                     self._blobs[ref] = found
-                elif ref.kind is Kind.SNAPSHOT and self._is_unpacked(found):
+                elif ref.kind is Kind.SNAPSHOT and is_unpacked(self._verdict.store, found):
                     snapshotter, key = split_snapshot_key(ref.key)
                     self._snapshots[ref.namespace, snapshotter, key] = found
 
@@ -71,7 +71,7 @@ class Images:
                 for chain, layer, is_base in self._layers(digest):
                     file = files.get(layer)
                     blob = self._blobs.get(Ref(Kind.BLOB, image.namespace, layer))
-                    if file is None or (blob is not None and is_damaged(blob)):
+                    if file is None or (blob is not None and blob.is_damaged):
                         continue
                     for snapshotter in known:
                         each = self._snapshots.get((image.namespace, snapshotter, chain))
@@ -137,7 +137,7 @@ class Images:
         blob = self._blobs.get(Ref(Kind.BLOB, namespace, digest))
         if blob is None:
             return Platform(digest, platform, Completeness.ABSENT, (), (digest,))
-        if is_damaged(blob):
+        if blob.is_damaged:
             return Platform(digest, platform, Completeness.DAMAGED, (), (), (digest,))
         manifest = self._documents.get(digest)
         if not isinstance(manifest, Manifest):
@@ -149,7 +149,7 @@ class Images:
             part = self._blobs.get(Ref(Kind.BLOB, namespace, each))
             if part is None:
                 absent[each] = None
-            elif is_damaged(part):
+            elif part.is_damaged:
                 damaged[each] = None
         state = Completeness.DAMAGED if damaged else Completeness.INCOMPLETE if absent else Completeness.COMPLETE
         config = None if manifest.config is None else self._documents.get(manifest.config.digest)
@@ -166,24 +166,12 @@ class Images:
         return Platform(digest, platform, state, unpacked, tuple(absent), tuple(damaged), chains, tuple(needed))
 
     def _layers(self, digest: Digest) -> Iterator[tuple[bytes, Digest, bool]]:
-        """Chain id and blob of each layer, from the base up; nothing where the config does not tell.
-
-        Source: opencontainers image-spec v1.1, config.md, "Layer ChainID".
-        """
+        """Chain id and blob of each layer, and whether it is the base; nothing where the config does not tell."""
         manifest = self._documents.get(digest)
         if not isinstance(manifest, Manifest) or manifest.config is None:
             return
         config = self._documents.get(manifest.config.digest)
         if not isinstance(config, Config) or len(config.diff_ids) != len(manifest.layers):
             return
-        chain = b""
-        for diff, layer in zip(config.diff_ids, manifest.layers, strict=True):
-            below, chain = chain, diff if not chain else b"sha256:" + sha256(chain + b" " + diff).hexdigest().encode()
-            yield chain, layer.digest, not below
-
-    def _is_unpacked(self, found: StoreObject) -> bool:
-        if found.state in (State.MISSING, State.CORRUPT):
-            return False
-        backend = self._verdict.store.backends.get(found.snapshotter)
-        row = None if backend is None or found.row is None else backend.rows.get(found.row)
-        return row is None or row.kind is RowKind.COMMITTED
+        for number, (chain, layer) in enumerate(zip(chain_ids(config.diff_ids), manifest.layers, strict=True)):
+            yield chain, layer.digest, number == 0

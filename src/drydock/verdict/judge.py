@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Ref, UnixNano
-from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
+from drydock.model.objects import DAMAGED, ObjectKind, State, StoreObject, Verdict
 from drydock.model.records import Lease
 from drydock.model.store import Store
 from drydock.model.text import shown
@@ -17,8 +17,6 @@ from drydock.verdict.labels import expiry
 from drydock.verdict.leases import Judgement, classify
 from drydock.verdict.reach import mark, path_to, sole_holders, trace
 from drydock.verdict.states import judge_blobs, judge_ingests, judge_snapshots
-
-_DAMAGE = (State.MISSING, State.CORRUPT)
 
 
 @dataclass(slots=True)
@@ -123,7 +121,7 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         *judge_ingests(store, reached.holders),
         *judge_snapshots(store, reached.holders),
     ]
-    damaged = [found for found in objects if found.state in _DAMAGE]
+    damaged = [found for found in objects if found.state in DAMAGED]
     findings = [*store.all_findings(), *(damage_finding(store, found) for found in damaged)]
     return Verdict(store, now, objects, _holdings(store, reached, objects), findings), reached
 
@@ -154,11 +152,6 @@ def _holding(lease: Lease, judgement: Judgement, only: int) -> Holding:
     kind, reason, owner = judgement
     resources = len(lease.blobs) + len(lease.ingests) + len(lease.images) + len(lease.snapshots)
     return Holding(lease.ref, kind, reason, owner, lease.created, expiry(lease.labels), resources, only)
-
-
-def is_damaged(found: StoreObject) -> bool:
-    """Whether an object's data is not what its record says."""
-    return found.state in _DAMAGE
 
 
 def damage_finding(store: Store, found: StoreObject) -> Finding:

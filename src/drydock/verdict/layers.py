@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from hashlib import sha256
 
-from drydock.model.data import IngestDirectory, RowKind
+from drydock.model.data import IngestDirectory
 from drydock.model.documents import Config, Descriptor, Documents, Index, Manifest
 from drydock.model.names import Digest, Kind, Ref, UnixNano, ingest_name, is_digest
-from drydock.model.objects import State, StoreObject, Verdict
+from drydock.model.objects import StoreObject, Verdict
 from drydock.model.pulls import LayerState, PulledLayer
 from drydock.model.records import Blob, Ingest, Labels, Lease
+from drydock.verdict.chains import chain_ids, is_unpacked
 from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach
 
@@ -52,7 +52,7 @@ class Facts:
         }
         self._unpacked: set[tuple[bytes, bytes]] = set()
         for snapshot in verdict.store.metadata.snapshots:
-            if all(map(self._is_committed, self.objects_of(snapshot.ref))):
+            if all(is_unpacked(self.store, found) for found in self.objects_of(snapshot.ref)):
                 self._unpacked.add((snapshot.namespace, snapshot.key))
 
     def blob(self, namespace: bytes, digest: Digest) -> Blob | None:
@@ -68,15 +68,8 @@ class Facts:
         """What a record stands for: one object, or two where a write in progress waits for a blob."""
         return self._objects.get(ref, [])
 
-    def _is_committed(self, found: StoreObject) -> bool:
-        if found.state in (State.MISSING, State.CORRUPT):
-            return False
-        backend = self.store.backends.get(found.snapshotter)
-        row = None if backend is None or found.row is None else backend.rows.get(found.row)
-        return row is None or row.kind is RowKind.COMMITTED
 
-
-class Parts:
+class PullParts:
     """What the leases of one pull hold, taken apart."""
 
     def __init__(self, facts: Facts, leases: Iterable[Lease]) -> None:
@@ -216,12 +209,7 @@ class Parts:
         else:
             blobs = (self._facts.blob(self.namespace, layer.digest) for layer in manifest.layers)
             diffs = [None if blob is None else blob.labels.get(UNCOMPRESSED) for blob in blobs]
-        chain = b""
-        for diff in diffs:
-            if diff is None:
-                return
-            chain = b"sha256:" + sha256(chain + b" " + diff).hexdigest().encode() if chain else diff
-            yield chain
+        return chain_ids(diffs)
 
     def _layer(self, digest: Digest, size: int | None, unpacked: bool) -> PulledLayer:
         file = self._facts.store.content.blobs.get(digest)
@@ -245,7 +233,7 @@ class Parts:
         return PulledLayer(digest, total, directory.received, LayerState.PARTIAL, unpacked)
 
     def _is_damaged(self, blob: Blob) -> bool:
-        return any(found.state in (State.MISSING, State.CORRUPT) for found in self._facts.objects_of(blob.ref))
+        return any(found.is_damaged for found in self._facts.objects_of(blob.ref))
 
     def _directory(self, ingest: Ingest) -> IngestDirectory | None:
         return self._facts.directories.get(ingest_name(ingest.backend_ref))

@@ -10,7 +10,7 @@ from drydock.model.documents import Documents
 from drydock.model.exports import Variant
 from drydock.model.listings import Cell, ListKind
 from drydock.model.names import Digest, Kind, Ref
-from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
+from drydock.model.objects import ObjectKind, StoreObject, Verdict
 from drydock.model.records import Labels
 from drydock.model.roots import DockerContainer, Owners
 from drydock.model.scans import unread_among
@@ -68,11 +68,7 @@ def _order(row: _Row) -> tuple[bool, str, str]:
 
 def _images(verdict: Verdict, documents: Documents) -> Iterator[_Row]:
     files = verdict.store.content.blobs
-    lost = {
-        found.id
-        for found in verdict.objects
-        if found.kind is ObjectKind.BLOB and found.state in (State.MISSING, State.CORRUPT)
-    }
+    lost = {found.id for found in verdict.objects if found.kind is ObjectKind.BLOB and found.is_damaged}
     for image in verdict.store.metadata.images:
         found = find_variants(image.target, documents, files)
         images = [each for each in found.variants if not each.is_attestation]

@@ -18,7 +18,7 @@ from drydock.model.records import Blob, Labels, Lease
 from drydock.verdict.graph import Flat, visited
 from drydock.verdict.judge import Reach
 from drydock.verdict.labels import FLAT, SOURCE
-from drydock.verdict.layers import EXTRACTING, Facts, Parts, split_download
+from drydock.verdict.layers import EXTRACTING, Facts, PullParts, split_download
 from drydock.verdict.leases import names_owner
 from drydock.verdict.reach import mark
 
@@ -81,7 +81,7 @@ def _marks(lease: Lease, reached: Reach) -> Iterator[Ref]:
 
 def _key(facts: Facts, lease: Lease) -> tuple[object, ...]:
     """The same for tries of the same pull: what was asked for, or else from where and which downloads, or the lease."""
-    parts = Parts(facts, [lease])
+    parts = PullParts(facts, [lease])
     if parts.targets:
         return lease.namespace, parts.targets
     if parts.ingests or parts.blobs:
@@ -90,7 +90,7 @@ def _key(facts: Facts, lease: Lease) -> tuple[object, ...]:
 
 
 def _pull(facts: Facts, leases: list[Lease], holdings: dict[Ref, Holding]) -> Pull:
-    parts = Parts(facts, leases)
+    parts = PullParts(facts, leases)
     layers = parts.layers()
     only, held = _amounts(facts, leases)
     targets = parts.targets
@@ -118,7 +118,7 @@ def _pull(facts: Facts, leases: list[Lease], holdings: dict[Ref, Holding]) -> Pu
     )
 
 
-def _origin(parts: Parts) -> tuple[bytes, ...]:
+def _origin(parts: PullParts) -> tuple[bytes, ...]:
     """Where it came from: what the targets' labels say, as far as the labels of the rest agree.
 
     A blob that several repositories have is labelled with all of them that it was pulled from.

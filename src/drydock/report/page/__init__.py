@@ -11,7 +11,7 @@ from drydock.model.objects import State
 from drydock.model.scans import Scan
 from drydock.model.times import show_time
 from drydock.report.amounts import show_bytes, show_count
-from drydock.report.catalogue import Listing
+from drydock.report.catalogue import Catalogue
 from drydock.report.onefile import render_file
 from drydock.report.summary import Summary, summarize
 from drydock.report.where import target_of
@@ -49,7 +49,7 @@ def _data(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> dict[s
     for scan in scans:
         if scan.inventory is None:
             raise ValueError("a page needs scans made with their inventory")
-        roots.append(Listing(scan, scan.inventory).document())
+        roots.append(Catalogue(scan, scan.inventory).document())
     return {"now": now // 10**9, "where": target_of(where), "roots": roots}
 
 
