@@ -64,7 +64,7 @@ def read_containerd_config(host: Host, path: bytes) -> ContainerdConfig:
         if name in seen:
             continue
         if len(seen) >= _IMPORTS:
-            config.findings.append(_blind(name, f"more than {_IMPORTS} imported files: the rest is not read"))
+            config.findings.append(unseen(name, f"more than {_IMPORTS} imported files: the rest is not read"))
             break
         seen.add(name)
         document = _toml(host, name, config.findings)
@@ -102,13 +102,13 @@ def read_docker_config(host: Host, path: bytes) -> DockerConfig:
         document: Any = json.loads(raw) if raw.strip() else {}
     except (FileNotFoundError, NotADirectoryError):
         if why := host.doubt(path):
-            config.findings.append(_blind(path, why))
+            config.findings.append(unseen(path, why))
         return config
     except (OSError, ValueError, RecursionError) as error:
-        config.findings.append(_blind(path, f"cannot be read: {_why(error)}"))
+        config.findings.append(unseen(path, f"cannot be read: {_why(error)}"))
         return config
     if not isinstance(document, dict):
-        config.findings.append(_blind(path, "no JSON object"))
+        config.findings.append(unseen(path, "no JSON object"))
         return config
     for key in ("data-root", "graph"):  # "graph" is its name before Docker 17.05
         config.data_root = config.data_root or _path(document.get(key), path, config.findings)
@@ -127,10 +127,10 @@ def _toml(host: Host, path: RawPath, findings: list[Finding]) -> dict[str, Any] 
         document: dict[str, Any] = tomllib.loads(raw.decode())
     except (FileNotFoundError, NotADirectoryError):
         if why := host.doubt(path):
-            findings.append(_blind(path, why))
+            findings.append(unseen(path, why))
         return None
     except (OSError, ValueError, RecursionError) as error:  # tomllib's and UTF-8's errors are ValueErrors
-        findings.append(_blind(path, f"cannot be read: {_why(error)}"))
+        findings.append(unseen(path, f"cannot be read: {_why(error)}"))
         return None
     return document
 
@@ -139,12 +139,12 @@ def _imports(host: Host, importer: RawPath, value: object, findings: list[Findin
     """The files that an ``imports`` list names: paths, relative to the importing file, with a pattern as last name."""
     for entry in value if isinstance(value, list) else ():
         if not isinstance(entry, str) or "\0" in entry:
-            findings.append(_blind(importer, "an import is no path"))
+            findings.append(unseen(importer, "an import is no path"))
             continue
         # normpath keeps two leading slashes apart (POSIX); nothing here does.
         path = posixpath.normpath(posixpath.join(posixpath.dirname(importer), entry.encode()))
         if has_pattern(posixpath.dirname(path)):
-            findings.append(_blind(importer, f"import {shown(entry.encode())}: a pattern in a folder's name"))
+            findings.append(unseen(importer, f"import {shown(entry.encode())}: a pattern in a folder's name"))
         else:
             yield from host.matches(path, _NAMES)
 
@@ -155,7 +155,7 @@ def _path(value: object, file: bytes, findings: list[Finding]) -> RawPath | None
         return None
     raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
     if not raw.startswith(b"/") or b"\0" in raw or b"$" in raw:
-        findings.append(_blind(file, f"{shown(raw[:200]) or 'a value'}: not an absolute path"))
+        findings.append(unseen(file, f"{shown(raw[:200]) or 'a value'}: not an absolute path"))
         return None
     return RawPath(raw)
 
@@ -165,5 +165,6 @@ def _why(error: Exception) -> str:
     return shown(text.encode("utf-8", "surrogateescape"))[:200] or type(error).__name__
 
 
-def _blind(file: bytes, message: str) -> Finding:
+def unseen(file: bytes, message: str) -> Finding:
+    """The finding that a setting which could name a root could not be read."""
     return Finding("config-unreadable", Severity.BLIND, f"{shown(file)}: {message}", Place(RawPath(file)))

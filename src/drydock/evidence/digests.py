@@ -6,8 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 
-from drydock.evidence.directory import folder
-from drydock.evidence.file import open_regular
+from drydock.evidence.file import open_below
 from drydock.model.data import BlobFile
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Digest, RawPath
@@ -75,9 +74,7 @@ def _fits(
     if stop():
         return None
     algorithm, _, wanted = blob.digest.partition(b":")
-    parts = blob.path.split(b"/")
-    with folder(root, *parts[:-1]) as parent:
-        descriptor = open_regular(parts[-1], parent)
+    descriptor = open_below(root, blob.path)
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         digest = hashlib.new(algorithm.decode())

@@ -6,7 +6,8 @@ import errno
 import os
 import stat
 
-from drydock.evidence.directory import open_unseen
+from drydock.evidence.directory import folder, open_unseen
+from drydock.model.names import RawPath
 
 
 class NotRegular(OSError):
@@ -36,6 +37,22 @@ def open_regular(path: bytes, parent: int | None = None) -> int:
         os.close(fd)
         raise NotRegular(errno.EINVAL, "not a regular file")
     return fd
+
+
+def open_below(root: RawPath, path: RawPath) -> int:
+    """The same for a path below a root; no link among its folders is followed either."""
+    *folders, name = path.split(b"/")
+    with folder(root, *folders) as parent:
+        return open_regular(name, parent)
+
+
+def identity(path: bytes) -> tuple[int, int] | None:
+    """Device and inode of what a path leads to; None where nothing tells."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def read_regular(path: bytes, limit: int, parent: int | None = None) -> bytes:

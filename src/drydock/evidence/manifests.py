@@ -8,8 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from drydock.evidence.directory import folder
-from drydock.evidence.file import open_regular
+from drydock.evidence.file import open_below
 from drydock.model.data import BlobFile
 from drydock.model.documents import Config, Descriptor, Document, Documents, Index, Manifest
 from drydock.model.findings import Finding, Place, Severity
@@ -99,9 +98,7 @@ def parse_document(raw: bytes) -> tuple[Document | None, str]:
 
 def _read(root: RawPath, blob: BlobFile, limit: int) -> bytes | None:
     """The whole blob; None where it does not begin as a JSON object does."""
-    parts = blob.path.split(b"/")
-    with folder(root, *parts[:-1]) as parent:
-        descriptor = open_regular(parts[-1], parent)
+    descriptor = open_below(root, blob.path)
     try:
         head = os.read(descriptor, 64)
         if not head.lstrip(_SPACE).startswith(b"{"):

@@ -13,7 +13,9 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
+from drydock.evidence.file import identity
 from drydock.evidence.mountinfo import Entry, View, entries, mount_id
+from drydock.evidence.snapshots import PREFIX
 from drydock.evidence.views import open_views
 from drydock.model.names import RawPath
 from drydock.model.roots import Root
@@ -52,7 +54,7 @@ class _Look:
     def __init__(self, root: Root, views: Iterable[View]) -> None:
         self._views = views
         self._paths = [root.path, *(folder for _, folder in root.snapshotters)]
-        self._wanted = {key for key in map(_key, self._paths) if key is not None}
+        self._wanted = {key for key in map(identity, self._paths) if key is not None}
         self._parts = [part for part in map(_part, self._paths) if part is not None]
         self._seen: dict[tuple[int, bytes], bool] = {}
 
@@ -98,7 +100,7 @@ class _Look:
                 answer = known
                 break
             asked.append(key)
-            if _key(view.prefix + path) in self._wanted:
+            if identity(view.prefix + path) in self._wanted:
                 answer = True
                 break
             above = os.path.dirname(path)
@@ -119,11 +121,7 @@ class _Look:
             names = [os.fsencode(name) for name in os.listdir(inside)]
         except OSError:
             names = []
-        folders += [
-            os.path.join(inside, name, b"snapshots", match[1])
-            for name in names
-            if name.startswith(b"io.containerd.snapshotter.v1.")
-        ]
+        folders += [os.path.join(inside, name, b"snapshots", match[1]) for name in names if name.startswith(PREFIX)]
         return any(map(os.path.lexists, folders))
 
 
@@ -157,11 +155,3 @@ def _part(path: RawPath) -> tuple[bytes, bytes] | None:
 def _snapshot(path: bytes) -> bytes | None:
     match = _SNAPSHOT.search(path)
     return match[1] if match else None
-
-
-def _key(path: bytes) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 from drydock.evidence.config import read_containerd_config, read_docker_config
 from drydock.evidence.engines import DAEMONS, how_to_stop, is_shim, program
+from drydock.evidence.file import identity
 from drydock.evidence.host import Host
 from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
@@ -49,7 +50,7 @@ class _Look:
         self._here = root.host == b"/" and bool(root.states)
         self._store = _keys(root.path, *(folder for _, folder in root.snapshotters))
         self._all = self._store | _keys(*root.docker)
-        self._space = _key(b"/proc/self/ns/mnt")
+        self._space = identity(b"/proc/self/ns/mnt")
         self._seen: dict[tuple[_Key | int | None, bytes], _Key | None] = {}
 
     def users(self) -> Iterator[Process]:
@@ -101,7 +102,7 @@ class _Look:
             config = _flag(arguments, b"config", b"c") or b"/etc/containerd/config.toml"
             told = _flag(arguments, b"root") or read_containerd_config(host, config).root or b"/var/lib/containerd"
         where = host.folder(told)
-        if where is not None and _key(where) in self._all:
+        if where is not None and identity(where) in self._all:
             return f"serves {shown(told)}"
         if name == b"dockerd" and self._here and engine is Engine.CONTAINERD and self._is_beside(pid):
             return "may keep containers in it" if self._may_talk(_flag(arguments, b"containerd")) else None
@@ -112,7 +113,7 @@ class _Look:
         return socket is None or any(os.path.dirname(socket).endswith(state) for state in self._root.states)
 
     def _is_beside(self, pid: int) -> bool:
-        return _key(b"/proc/%d/ns/mnt" % pid) == self._space and _key(b"/proc/%d/root" % pid) == _key(b"/")
+        return identity(b"/proc/%d/ns/mnt" % pid) == self._space and identity(b"/proc/%d/root" % pid) == identity(b"/")
 
     def _keeps(self, pid: int, namespace: bytes, container: bytes, address: bytes | None) -> bool:
         """Whether a shim's container belongs to the root.
@@ -164,7 +165,7 @@ class _Look:
         It shows a path from this process's root folder, and of another mount namespace from its topmost (fs/d_path.c,
         Linux 6.1): that is as far above the process's own root folder as the link of that is long.
         """
-        space = _key(b"/proc/%d/ns/mnt" % pid)
+        space = identity(b"/proc/%d/ns/mnt" % pid)
         if space is None or space == self._space:
             return self._space, b""
         root = b"/proc/%d/root" % pid
@@ -178,7 +179,7 @@ class _Look:
         while end > 0:
             key = (space, target[:end])
             if key not in self._seen:
-                self._seen[key] = _key(prefix + target[:end])
+                self._seen[key] = identity(prefix + target[:end])
             if self._seen[key] in wanted:
                 return True
             end = target.rfind(b"/", 0, end)
@@ -193,16 +194,8 @@ class _Look:
         return owner in (0, runs)
 
 
-def _key(path: bytes) -> _Key | None:
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
-
-
 def _keys(*paths: RawPath) -> set[_Key]:
-    return {key for key in map(_key, paths) if key is not None}
+    return {key for key in map(identity, paths) if key is not None}
 
 
 def _link(path: bytes) -> bytes | None:

@@ -12,9 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from drydock.evidence.config import unseen
 from drydock.evidence.file import read_regular
 from drydock.evidence.host import Host, has_pattern, is_folder, names
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model.findings import Finding
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 
@@ -83,10 +84,10 @@ def read_services(host: Host) -> Services:
         except (FileNotFoundError, NotADirectoryError):
             # Links that removed packages leave behind are no engine's.
             if _NAMES.search(path) and (why := host.doubt(path)):
-                services.findings.append(_blind(path, why))
+                services.findings.append(unseen(path, why))
             continue
         except OSError as error:
-            services.findings.append(_blind(path, f"cannot be read: {error.strerror or error}"))
+            services.findings.append(unseen(path, f"cannot be read: {error.strerror or error}"))
             continue
         if not included and not _ENGINES.search(text):
             continue
@@ -95,7 +96,7 @@ def read_services(host: Host) -> Services:
         waiting |= dict.fromkeys(_included(host, path, text, services), True)
         started = _STARTED.findall(text) if _DOCKER_UNIT.search(path) else []
         if started and not any(map(_DOCKERD.search, started)):
-            services.findings.append(_blind(path, "what it starts Docker with is not known"))
+            services.findings.append(unseen(path, "what it starts Docker with is not known"))
         for match in _FLAG.finditer(text):
             flag = match[1] or match[2] or match[3]
             flag = {b"g": b"data-root", b"c": b"config", b"graph": b"data-root", b"DATA_DIR": b"data-dir"}.get(
@@ -105,15 +106,15 @@ def read_services(host: Host) -> Services:
             if b"$" in value or b"%" in value or _is_cut(text, match):
                 line = text[text.rfind(b"\n", 0, match.start()) + 1 : match.start() + 1]
                 if flag == b"config" and _CONTAINERD.search(line):
-                    services.configs.append(_blind(path, f"containerd's config {shown(value[:200])}: {_AT_RUN_TIME}"))
+                    services.configs.append(unseen(path, f"containerd's config {shown(value[:200])}: {_AT_RUN_TIME}"))
                 elif flag in _PLACES:
-                    services.findings.append(_blind(path, f"{shown(flag)} {shown(value[:200])}: {_AT_RUN_TIME}"))
+                    services.findings.append(unseen(path, f"{shown(flag)} {shown(value[:200])}: {_AT_RUN_TIME}"))
             elif not value.startswith(b"/") and match[1] in _DOCKERS:
-                services.findings.append(_blind(path, f"{shown(flag)} {shown(value[:200])}: not an absolute path"))
+                services.findings.append(unseen(path, f"{shown(flag)} {shown(value[:200])}: not an absolute path"))
             elif value.startswith(b"/") and b"\0" not in value and value not in services.flags[flag]:
                 services.flags[flag].append(RawPath(value))
     if waiting:
-        services.findings.append(_blind(next(iter(waiting)), f"more than {_FILES} units: the rest is not read"))
+        services.findings.append(unseen(next(iter(waiting)), f"more than {_FILES} units: the rest is not read"))
     return services
 
 
@@ -141,7 +142,7 @@ def _included(host: Host, path: bytes, text: bytes, services: Services) -> Itera
     for value in map(bytes.rstrip, _ENVIRONMENT.findall(text)):
         if b"%" in value or has_pattern(posixpath.dirname(value)):
             if _DOCKER_UNIT.search(path) or b"dockerd" in text:
-                services.findings.append(_blind(path, f"EnvironmentFile {shown(value[:200])}: {_AT_RUN_TIME}"))
+                services.findings.append(unseen(path, f"EnvironmentFile {shown(value[:200])}: {_AT_RUN_TIME}"))
         else:
             yield from host.matches(value, _FILES)
 
@@ -173,7 +174,3 @@ def _files(host: Host) -> Iterator[tuple[bytes, bool]]:
                 for part in sorted(names(drop_in, _FILES)) if drop_in else ():
                     if part.endswith(b".conf"):
                         yield folder + b"/" + name + b"/" + part, bool(_NAMES.search(name)) or name == b"service.d"
-
-
-def _blind(file: bytes, message: str) -> Finding:
-    return Finding("config-unreadable", Severity.BLIND, f"{shown(file)}: {message}", Place(RawPath(file)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from drydock.evidence.config import ContainerdConfig, read_containerd_config, read_docker_config
+from drydock.evidence.config import ContainerdConfig, read_containerd_config, read_docker_config, unseen
 from drydock.evidence.homes import homes
 from drydock.evidence.host import Host
 from drydock.evidence.layout import is_data_root, is_root, managed, nested, obstacle, once, with_remapped
@@ -100,7 +100,7 @@ class Survey:
             if why is None and path in named and (found is None or not with_remapped(found)):
                 why = _NO_DATA
             if why is not None:
-                self.findings.append(_unseen(path, why))
+                self.findings.append(unseen(path, why))
             reached += [found] if found is not None else []
         return list(dict.fromkeys(reached)), list(dict.fromkeys(execs))
 
@@ -152,7 +152,7 @@ class Survey:
             states = (self._reach((docker.exec_root or run + b"/docker") + b"/containerd/daemon"),)
             owners, unread = tuple(filter(is_data_root, data)), tuple(docker.findings)
             if docker.data_root and self._host.folder(docker.data_root) not in owners:
-                unread = (*unread, _unseen(docker.data_root, _NO_DATA))
+                unread = (*unread, unseen(docker.data_root, _NO_DATA))
             for root in (each for one in data for each in managed(self._host, one) if os.lstat(each).st_uid == uid):
                 yield Root(root, Engine.ROOTLESS, self._host.root, states, owners, not unread, findings=unread)
             config = read_containerd_config(self._host, home + b"/.config/containerd/config.toml")
@@ -186,10 +186,6 @@ class Survey:
             return self._host.reach(path)
         except OSError:  # a loop of links: the engine cannot reach it either
             return RawPath(os.path.join(self._host.root, path.lstrip(b"/")))
-
-
-def _unseen(path: bytes, why: str) -> Finding:
-    return Finding("config-unreadable", Severity.BLIND, f"{shown(path)}: {why}", Place(RawPath(path)))
 
 
 def _foreign(path: RawPath) -> Finding:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from bbolt_reader import BoltError, Database
 from drydock.evidence.metadata import read_metadata
 from drydock.evidence.rows import read_rows
+from drydock.evidence.snapshots import PREFIX
 from drydock.evidence.store import File, Held
 from drydock.model.errors import ActionFailed, DiskFull
 from drydock.model.names import RawPath, Ref
@@ -221,7 +222,7 @@ def _split(removals: list[Removal], blocked: dict[bytes | None, str]) -> tuple[l
     ready: list[Removal] = []
     waiting: list[Outcome] = []
     for removal in removals:
-        snapshotter = removal.path.partition(b"/")[0].removeprefix(b"io.containerd.snapshotter.v1.")
+        snapshotter = removal.path.partition(b"/")[0].removeprefix(PREFIX)
         reason = blocked.get(None) or blocked.get(snapshotter)
         if reason:
             waiting.append(Outcome(removal, Status.FAILED, f"not tried: {reason}"))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from drydock.evidence.mountinfo import entries
 from drydock.evidence.private import open_private
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.names import RawPath
@@ -171,9 +172,4 @@ def _open_run(place: RawPath, need: int, why: str) -> State:
 def _is_volatile(fd: int) -> bool:
     device = os.fstat(fd).st_dev
     number = b"%d:%d" % (os.major(device), os.minor(device))
-    with suppress(OSError), open("/proc/self/mountinfo", "rb") as lines:
-        for line in lines:
-            fields, _, tail = line.partition(b" - ")
-            if fields.split()[2:3] == [number]:
-                return tail.split()[0] in _TMPFS
-    return False
+    return any(entry.kind in _TMPFS for entry in entries("self") if entry.device == number)

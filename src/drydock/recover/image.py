@@ -11,8 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 
-from drydock.evidence.directory import folder
-from drydock.evidence.file import open_regular
+from drydock.evidence.file import open_below
 from drydock.model.data import BlobFile
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.exports import ChosenImage, Exported, Variant, Variants
@@ -190,10 +189,8 @@ def _write_blob(
     archive: Archive, root: RawPath, blob: BlobFile, size: int | None, told: Callable[[int], None] | None
 ) -> None:
     what = shown(blob.digest)
-    parts = blob.path.split(b"/")
     try:
-        with folder(root, *parts[:-1]) as parent:
-            data = open_regular(parts[-1], parent)
+        data = open_below(root, blob.path)
     except OSError as error:
         raise EvidenceUnreadable(f"{what}: {error.strerror}") from error
     try:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from drydock.evidence.beneath import open_directory
 from drydock.evidence.directory import folder, names
-from drydock.evidence.file import open_regular
+from drydock.evidence.file import open_below, open_regular
 from drydock.model.data import LayoutKind
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Digest, RawPath
@@ -63,9 +63,7 @@ def compare(store: Store, unpacked: Unpacked, *, content: bool, stop: Callable[[
     place = Place(RawPath(os.path.join(store.root.path, unpacked.path)))
     key = shown(unpacked.key)
     try:
-        parts = unpacked.layer.path.split(b"/")
-        with folder(store.root.path, *parts[:-1]) as parent:
-            descriptor = open_regular(parts[-1], parent)
+        descriptor = open_below(store.root.path, unpacked.layer.path)
         with _Hashed(descriptor, unpacked.layer.digest) as raw:
             tree = read_layer(raw, content=content, stop=stop)
             if tree is None:
