@@ -13,6 +13,7 @@ from drydock.evidence.manifests import read_documents
 from drydock.evidence.roots import discover
 from drydock.evidence.store import Held, Progress, hold_store, read_store
 from drydock.evidence.witness import witnesses
+from drydock.execution import carry_out, hold_unused
 from drydock.model.data import BlobFile
 from drydock.model.findings import Finding
 from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
@@ -32,7 +33,6 @@ from drydock.recover.losses import refuse_unknown
 from drydock.recover.memory import open_memory
 from drydock.recover.repair import make_repair
 from drydock.recover.verify import Clock, Wanted, name_hits, read_blobs, read_unpacked
-from drydock.removal import carry_out, hold_unused
 from drydock.verdict.blindness import edit_blindness
 from drydock.verdict.images import Images, list_image_blobs
 from drydock.verdict.judge import Reach, judge

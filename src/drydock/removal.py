@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, suppress
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
 from drydock.evidence.roots import discover
 from drydock.evidence.store import Held, Progress, hold_store
-from drydock.model.errors import DrydockError, EvidenceUnreadable, Refused, Usage
+from drydock.execution import carry_out, hold_unused
+from drydock.model.errors import EvidenceUnreadable, Refused, Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.policies import Policy
 from drydock.model.roots import Root
 from drydock.model.scans import Scan
 from drydock.model.text import quoted_path, shown
 from drydock.pipeline import Judged, judge_root
-from drydock.reclaim.guard import check_clock, refuse_if_used
-from drydock.reclaim.state import find_unfinished, places_with
+from drydock.reclaim.guard import check_clock
 from drydock.reclaim.unfinished import close_unfinished
 
 if TYPE_CHECKING:
-    from drydock.model.plans import Outcome, Plan
+    from drydock.model.plans import Plan
     from drydock.model.runs import Run
     from drydock.model.store import Store
     from drydock.reclaim.plan_file import Request
-
-_Held = TypeVar("_Held")
 
 
 def plan(
@@ -196,19 +193,6 @@ def undo(journal: RawPath) -> Run:
         return undo_run(found, hold_unused(stack, root, hold_store(root, exclusive=True)))
 
 
-def hold_unused(stack: ExitStack, root: Root, holding: AbstractContextManager[_Held]) -> _Held:
-    """Enter what takes a root's locks as a writer, with nothing that uses the root before it or after.
-
-    Raises:
-        Refused: an engine, a shim or a mount uses it.
-    """
-    refuse_if_used(root)
-    held = stack.enter_context(holding)
-    # Something may have started since the first look; from here on the locks keep containerd itself out.
-    refuse_if_used(root)
-    return held
-
-
 def _hold_to_change(
     stack: ExitStack, root: Root, now: UnixNano | None, policy: Policy, progress: Progress | None
 ) -> Judged:
@@ -236,60 +220,9 @@ def _root_at(path: RawPath) -> Root:
     raise EvidenceUnreadable(f"{shown(path)}: no containerd root")
 
 
-def carry_out(
-    parts: Iterable[tuple[Plan, Held, Store]],
-    *,
-    state: RawPath | None = None,
-    quarantine: RawPath | None = None,
-    progress: Progress | None = None,
-) -> list[Run]:
-    """Carry out the plans of several roots, each with its databases held exclusively, and with what it was made of.
-
-    Returns:
-        One run for each plan that is not empty. What goes wrong before anything was changed is raised for the first,
-        and a warning of its run for the others.
-
-    Raises:
-        KeyboardInterrupt: with the journals of what was begun.
-    """
-    from drydock.model.runs import Run  # noqa: PLC0415 - a scan must start fast
-    from drydock.reclaim.execute import execute  # noqa: PLC0415 - a scan must not load what changes a store
-    from drydock.reclaim.plan_file import plan_hash  # noqa: PLC0415 - a scan must start fast
-
-    told = None if progress is None else partial(_tell, progress)
-    runs: list[Run] = []
-    for made, held, store in parts:
-        if made.is_empty:
-            continue
-        mark = plan_hash(made)
-        try:
-            run = execute(made, held, store, plan_hash=mark, state=state, quarantine=quarantine, told=told)
-        except DrydockError as error:
-            if not runs:
-                raise
-            # Of the roots before, something was changed: that must be told.
-            run = Run(made.root, None, "", warnings=[f"nothing was done: {error}"])
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(_what_is_left(made.root, state, runs)) from None
-        runs.append(run)
-    return runs
-
-
-def _what_is_left(root: RawPath, state: RawPath | None, runs: Iterable[Run]) -> str:
-    """What to know of a run that was interrupted, on one shown line; empty where nothing was begun."""
-    ended = [run.journal for run in runs if run.journal is not None]
-    begun = [journal.path for journal in find_unfinished(root, places_with(state))[-1:]]
-    said = [f"journal: {shown(path)}" for path in (*ended, *begun)]
-    return "; ".join([*said, "the same command again finishes what was begun"] if begun else said)
-
-
 def _parts(judged: list[Judged]) -> Iterator[tuple[Plan, Held, Store]]:
     for each in judged:
         yield each.scan.plan, each.held, each.scan.verdict.store
-
-
-def _tell(progress: Progress, _: Outcome) -> None:
-    progress("removed", 1)
 
 
 def _refuse_unknown(scans: list[Scan], policy: Policy) -> None:
