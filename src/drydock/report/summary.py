@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from drydock.model.findings import Finding, Severity
 from drydock.model.leases import LeaseClass
-from drydock.model.names import RawPath, UnixNano
+from drydock.model.names import RawPath
 from drydock.model.objects import State
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
-from drydock.model.times import show_span, show_time
+from drydock.report.about import about_end, about_root
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.live import LIVE
 from drydock.report.where import target_of
@@ -62,7 +62,7 @@ def summarize(scan: Scan, where: RawPath | None) -> Summary:
     damage = [finding for finding in scan.verdict.findings if finding.severity is Severity.DAMAGE]
     return Summary(
         shown(store.root.path),
-        _about(scan),
+        about_root(scan) + (f"; {LIVE}" if scan.live else ""),
         tuple((state, total) for state, total in totals.items() if total.count),
         sum(total.bytes for total in totals.values()) + store.database_bytes,
         store.database_bytes,
@@ -78,14 +78,6 @@ def summarize(scan: Scan, where: RawPath | None) -> Summary:
 def command(words: str, where: RawPath | None) -> str:
     """A command to type, about what was scanned."""
     return f"drydock {words}{target_of(where)}"
-
-
-def _about(scan: Scan) -> str:
-    store = scan.verdict.store
-    namespaces = ", ".join(sorted(shown(namespace) for namespace in store.metadata.namespaces)) or "none"
-    sizes = "as containerd recorded them" if store.measured == "recorded" else "as measured on disk"
-    live = f"; {LIVE}" if scan.live else ""
-    return f"{store.root.engine.value}; namespaces: {namespaces}; sizes of committed snapshots {sizes}{live}"
 
 
 def _free(scan: Scan, where: RawPath | None) -> Part:
@@ -113,21 +105,11 @@ def _leases(scan: Scan, where: RawPath | None) -> Part:
     return Part(
         show_bytes(sum(total.bytes for total in by_class.values())),
         tuple(
-            f"{kind.value}: {show_count(total.count, 'lease')}, {show_bytes(total.bytes)}{_end(scan, kind)}"
+            f"{kind.value}: {show_count(total.count, 'lease')}, {show_bytes(total.bytes)}{about_end(scan, kind)}"
             for kind, total in by_class.items()
         ),
         tuple(command(words, where) for words in commands),
     )
-
-
-def _end(scan: Scan, kind: LeaseClass) -> str:
-    holdings = [holding for holding in scan.verdict.leases if holding.kind is kind]
-    ends: list[UnixNano] = [holding.expires for holding in holdings if holding.expires is not None]
-    if not ends:
-        return "; they do not end by themselves"
-    last = max(ends)
-    never = f", {len(holdings) - len(ends)} without an end" if len(ends) < len(holdings) else ""
-    return f"; the last ends {show_time(last)}, in {show_span(last - scan.verdict.now)}{never}"
 
 
 def _notes(scan: Scan) -> list[str]:

@@ -12,7 +12,7 @@ from drydock.model.names import RawPath
 from drydock.model.objects import State
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
-from drydock.model.times import show_span, show_time
+from drydock.report.about import COLOURS, about_end, about_root
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.live import LIVE
 from drydock.report.where import target_of
@@ -21,15 +21,6 @@ if TYPE_CHECKING:
     from rich.padding import Padding
     from rich.text import Text
 
-_STYLES = {
-    State.LIVE: "green",
-    State.LEASED: "yellow",
-    State.UNREACHABLE: "cyan",
-    State.ORPHANED: "magenta",
-    State.MISSING: "red",
-    State.CORRUPT: "red",
-    State.FOREIGN: "bright_black",
-}
 _LISTED = 8
 
 
@@ -70,11 +61,8 @@ class _Block:
         self._target = target_of(where)
 
     def print(self) -> None:
-        store = self._scan.verdict.store
-        namespaces = ", ".join(sorted(shown(namespace) for namespace in store.metadata.namespaces)) or "none"
-        self._line(shown(store.root.path), style="bold")
-        sizes = "as containerd recorded them" if store.measured == "recorded" else "as measured on disk"
-        self._line(f"{store.root.engine.value}; namespaces: {namespaces}; sizes of committed snapshots {sizes}", 2)
+        self._line(shown(self._scan.verdict.store.root.path), style="bold")
+        self._line(about_root(self._scan), 2)
         if self._scan.live:
             self._line(LIVE, 2, "yellow")
         self._line("")
@@ -96,7 +84,7 @@ class _Block:
         block = "█" if self._console.encoding.lower().startswith("utf") else "#"
         self._line(f"{'state':<13}{'objects':>8}  {'size':>10}", 2, "bold")
         for state, total in totals.items():
-            style = _STYLES[state] if total.count else "bright_black"
+            style = COLOURS[state] if total.count else "bright_black"
             bar = block * -(-total.bytes * room // whole)
             self._row(state.value, str(total.count), total.bytes, bar, style)
         self._row("databases", "", self._scan.verdict.store.database_bytes, "", "bright_black")
@@ -124,22 +112,12 @@ class _Block:
             return
         self._line(f"Held by leases only: {show_bytes(size)}.", 2)
         for kind, total in by_class.items():
-            self._line(f"{kind.value}: {_amounts(total)}{self._end(kind)}", 6)
+            self._line(f"{kind.value}: {_amounts(total)}{about_end(self._scan, kind)}", 6)
         if LeaseClass.TEMPORARY in by_class:
             self._command("pulls", "shows the interrupted pulls")
             self._command("clean --end-leases temporary", "shows what ending the temporary leases frees")
         if LeaseClass.OWNERLESS in by_class:
             self._command("clean --end-leases ownerless", "shows what ending those whose owner is gone frees as well")
-
-    def _end(self, kind: LeaseClass) -> str:
-        holdings = [holding for holding in self._scan.verdict.leases if holding.kind is kind]
-        ends = [holding.expires for holding in holdings if holding.expires is not None]
-        if not ends:
-            return "; they do not end by themselves"
-        last = max(ends)
-        rest = len(holdings) - len(ends)
-        never = f", {rest} without an end" if rest else ""
-        return f"; the last ends {show_time(last)}, in {show_span(last - self._scan.verdict.now)}{never}"
 
     def _unreachable(self) -> None:
         if self._scan.plan.is_empty:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from drydock.model.objects import StoreObject
 from drydock.model.scans import Scan
 from drydock.model.text import shown
+from drydock.report.about import COLOURS
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.branch import Branch, grow
 from drydock.report.ids import short_ids
@@ -38,15 +39,6 @@ class _Signs(NamedTuple):
 
 _BLOCKS = _Signs("█", "░", "├─ ", "└─ ", "│  ", "…")
 _ASCII = _Signs("#", ".", "|- ", "`- ", "|  ", "~")
-_COLOURS = {
-    "live": "green",
-    "leased": "yellow",
-    "unreachable": "cyan",
-    "orphaned": "magenta",
-    "missing": "red",
-    "corrupt": "red",
-    "foreign": "bright_black",
-}
 
 
 class _Item(NamedTuple):
@@ -137,7 +129,7 @@ class _Tree:
 
     def _of_object(self, found: StoreObject, is_shared: bool) -> _Item:
         alone = 0 if is_shared else found.allocated
-        style = _COLOURS[found.state.value]
+        style = COLOURS[found.state]
         name = f"{self._parts.of(found)} {shown(found.id)}"
         return _Item(name, found.state.value, found.allocated, alone, found.allocated - alone, style, None)
 
