@@ -1,10 +1,12 @@
 """``drydock clean --apply`` where not everything can be read: what it removes, and the status that says so."""
 
+import copy
 import shutil
 
 import pytest
 from click.testing import CliRunner
-from fuzz.stores import META_DB, METADATA_DB
+from fuzz.stores import META_DB, METADATA_DB, ROWS, SEQUENCES
+from tests.support import boltwriter
 from tests.support.documents import run
 
 from drydock.cli import main
@@ -55,6 +57,29 @@ def test_what_could_not_be_read_is_in_the_status(store, tmp_path, what):
     apply = ("clean", store, "--apply", "--yes", "--state", tmp_path / "state")
     run(*apply, status=8)
     run(*apply, status=8)
+
+
+def without_id(rows):
+    """A row of a damaged database."""
+    del rows[b"id"]
+
+
+def of_a_newer_version(rows):
+    """A row with a field that is not known."""
+    rows[b"future"] = b"x"
+
+
+@pytest.mark.parametrize("spoil_row", [without_id, of_a_newer_version])
+@pytest.mark.parametrize("command", [("scan",), ("plan",), ("clean",), ("clean", "--apply", "--yes")])
+def test_the_cause_of_an_8_is_on_stderr(store, tmp_path, command, spoil_row):
+    """With the file, whatever is left to be removed: a row of which one field is not understood."""
+    rows = copy.deepcopy(ROWS)
+    spoil_row(rows[b"v1"][b"snapshots"][min(rows[b"v1"][b"snapshots"])])
+    boltwriter.write(store / METADATA_DB, rows, sequences=SEQUENCES)
+    state = ("--state", str(tmp_path / "state")) if "--apply" in command else ()
+    said = CliRunner().invoke(main, [*command, *state, str(store)])
+    assert said.exit_code & 8
+    assert f"drydock: {store / METADATA_DB}: " in said.stderr
 
 
 def test_who_interrupts_it_is_told_how_to_go_on(store, tmp_path, monkeypatch):

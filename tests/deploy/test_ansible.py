@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fuzz.stores import METADATA_DB, ROWS, SEQUENCES, lay_out
+from fuzz.stores import METADATA_DB, ROWS, SEQUENCES, put
 from tests.support import boltwriter
 from tests.support.captures import capture, unpack
 from tests.support.documents import run
@@ -41,7 +41,7 @@ def roots(tmp_path_factory):
         place = tmp_path_factory.mktemp(name)
         found[name] = unpack(of, place) / of.root
     found["odd"] = tmp_path_factory.mktemp("odd")
-    lay_out(found["odd"])
+    put(found["odd"])
     rows = copy.deepcopy(ROWS)
     rows[b"v1"][b"snapshots"][min(rows[b"v1"][b"snapshots"])][b"future"] = b"x"
     boltwriter.write(found["odd"] / METADATA_DB, rows, sequences=SEQUENCES)

@@ -160,7 +160,7 @@ def no_storage(where: RawPath | None) -> str:
 
 
 def warn_unread(scans: Iterable[Scan]) -> None:
-    """One line on stderr for each root whose records could not all be read."""
+    """One line on stderr for each root in which something could not be read: the status has 8 for it."""
     for scan in scans:
         cause = scan.unread()
         if cause:

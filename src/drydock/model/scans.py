@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from drydock.model.data import Backend, Content
-from drydock.model.findings import Severity
+from drydock.model.findings import Finding, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.objects import State, Verdict
 from drydock.model.plans import Plan, Withheld
@@ -55,8 +55,7 @@ class Scan:
     @property
     def is_blind(self) -> bool:
         """Whether something was not read or not understood, so that what depends on it is kept."""
-        blind = any(finding.severity is Severity.BLIND for finding in self.verdict.findings)
-        return blind or not self.verdict.store.metadata.complete
+        return bool(self.unread())
 
     @property
     def withheld(self) -> tuple[Withheld, ...]:
@@ -101,8 +100,10 @@ class Scan:
         return {kind: Total(counts[kind], sizes[kind]) for kind in order if counts[kind] or sizes[kind]}
 
     def unread(self) -> str:
-        """Why meta.db could not be read whole, with its path, on one shown line; empty where it was."""
-        return unread_cause(self.verdict.store.metadata)
+        """Why something was not read or not understood, meta.db first, on one shown line; empty where all was."""
+        store = self.verdict.store
+        cause = unread_among(store, (store.content, *store.backends.values(), store.owners))
+        return cause or next(map(_placed, _blind(self.verdict.findings)), "")
 
     def exit_code(self) -> int:
         """The additive exit status (README.md): 1 reclaimable, 2 damage, 8 evidence that could not be read."""
@@ -116,27 +117,39 @@ def unread_cause(metadata: Metadata) -> str:
     """Why meta.db could not be read whole, with its path, on one shown line; empty where it was."""
     if metadata.complete:
         return ""
-    causes = [finding for finding in metadata.findings if finding.severity is not Severity.NOTE]
-    cause = causes[0].message if causes else "not everything could be read"
+    cause = next(map(_placed, _severe(metadata.findings)), "not everything could be read")
     path = shown(metadata.path)
     return cause if path in cause else f"{path}: {cause}"
 
 
 def unread_among(store: Store, parts: Iterable[Content | Backend | Owners]) -> str:
     """Why meta.db or one of ``parts`` was not read or understood whole, on one shown line; empty where all were."""
-    chosen = list(parts)
     cause = unread_cause(store.metadata)
     if cause:
         return cause
+    chosen = list(parts)
     rows = any(isinstance(part, Backend) for part in chosen)
-    findings = [*store.metadata.findings]
-    findings += [each for each in store.findings if rows or not each.place.file.endswith(b"/metadata.db")]
+    found = [*_blind(store.metadata.findings)]
+    found += _blind(each for each in store.findings if rows or not each.place.file.endswith(b"/metadata.db"))
     for part in chosen:
-        findings += part.findings
-    blind = [finding.message for finding in findings if finding.severity is Severity.BLIND]
-    blind += [
-        next((each.message for each in part.findings if each.severity is not Severity.NOTE), "not everything was read")
-        for part in chosen
-        if not isinstance(part, Owners) and not part.complete
-    ]
-    return blind[0] if blind else ""
+        found += _blind(part.findings)
+    if found:
+        return _placed(found[0])
+    for part in chosen:
+        if not isinstance(part, Owners) and not part.complete:
+            return next(map(_placed, _severe(part.findings)), "not everything was read")
+    return ""
+
+
+def _blind(findings: Iterable[Finding]) -> Iterator[Finding]:
+    return (finding for finding in findings if finding.severity is Severity.BLIND)
+
+
+def _severe(findings: Iterable[Finding]) -> Iterator[Finding]:
+    return (finding for finding in findings if finding.severity is not Severity.NOTE)
+
+
+def _placed(finding: Finding) -> str:
+    """What a finding says, with the path of its file."""
+    path = shown(finding.place.file)
+    return finding.message if path in finding.message else f"{path}: {finding.message}"
