@@ -80,7 +80,9 @@ def _what_is_left(root: RawPath, state: RawPath | None, runs: Iterable[Run]) -> 
     ended = [run.journal for run in runs if run.journal is not None]
     begun = [journal.path for journal in find_unfinished(root, places_with(state))[-1:]]
     said = [f"journal: {shown(path)}" for path in (*ended, *begun)]
-    return "; ".join([*said, "the same command again finishes what was begun"] if begun else said)
+    return "; ".join(
+        [*said, "drydock clean --apply, with the options it had, finishes what was begun"] if begun else said
+    )
 
 
 def _tell(progress: Progress, _: Outcome) -> None:

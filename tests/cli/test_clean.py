@@ -83,7 +83,7 @@ def test_the_cause_of_an_8_is_on_stderr(store, tmp_path, command, spoil_row):
 
 
 def test_who_interrupts_it_is_told_how_to_go_on(store, tmp_path, monkeypatch):
-    """The journal of what was begun is named, and the same command again finishes it."""
+    """The journal of what was begun is named, and the command that finishes it."""
     command = ["clean", str(store), "--apply", "--yes", "--state", str(tmp_path / "state")]
 
     def interrupted(*arguments):
@@ -96,7 +96,8 @@ def test_who_interrupts_it_is_told_how_to_go_on(store, tmp_path, monkeypatch):
     (journal,) = (tmp_path / "state").glob("*/journal.jsonl")
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == (
-        f"drydock: interrupted; journal: {journal}; the same command again finishes what was begun"
+        f"drydock: interrupted; journal: {journal}; "
+        "drydock clean --apply, with the options it had, finishes what was begun"
     )
     again = CliRunner().invoke(main, command)
     assert again.exit_code & 4 == 0, again.output

@@ -116,6 +116,10 @@ def test_a_lease_that_holds_what_is_kept_does_not_end():
     made = plan(found, TEMPORARY._replace(keep=(digest(1),)))
     assert [end.ref.key for end in made.leases] == [b"two"]
     assert {drop.ref.key for drop in made.records} == {digest(2)}
+    (stays,) = made.withheld
+    assert (stays.kind, stays.id) == ("lease", "one")
+    assert stays.bytes == next(each.only for each in judge(found, NOW)[0].leases if each.ref.key == b"one") > 0
+    assert stays.reason.startswith("lease one stays with all that it holds: kept by --keep sha256:")
     with pytest.raises(Usage, match="one is named to be ended, and it or what it holds to be kept"):
         plan(found, Policy(leases=(b"one",), keep=(digest(1),)))
 

@@ -3,10 +3,11 @@
 from tests.support.scans import HOSTILE, scan_of_everything
 from tests.support.values import FINGERPRINT
 
+from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status, Target
 from drydock.model.runs import EditOutcome, Run
-from drydock.report.cleaning import plan_lines, run_lines
+from drydock.report.cleaning import plan_lines, run_lines, scan_lines
 
 
 def removal(number, size):
@@ -35,6 +36,18 @@ def test_leases_and_records_are_named():
     assert any(line.startswith("  ends lease old\\x1b[31m") for line in lines)
     assert any("deletes from meta.db the records of" in line and "blob" in line for line in lines)
     assert all(line.isprintable() for line in lines)
+
+
+def test_an_older_database_is_said_before_the_plan():
+    """And what to do about it: after the removal it is too late."""
+    scan = scan_of_everything()
+    older = Finding(
+        "older-database", Severity.NOTE, "it is older", Place(RawPath(b"/store/meta.db")), "x", "put it back"
+    )
+    scan.verdict.findings.append(older)
+    lines = list(scan_lines(scan))
+    assert lines[:2] == ["note: it is older", "  what to do: put it back"]
+    assert lines[2:] == list(plan_lines(scan.plan))
 
 
 def test_nothing_to_remove():

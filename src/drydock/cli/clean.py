@@ -46,13 +46,13 @@ def clean(
     when all was done, 4 when something was not, 8 when something could not be read.
     """
     from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.report.cleaning import plan_lines  # noqa: PLC0415 - the same
+    from drydock.report.cleaning import scan_lines  # noqa: PLC0415 - the same
 
     wanted = make_policy(**policy)
 
     def show(scans: list[Scan]) -> None:
         for found in scans:
-            for line in plan_lines(found.plan):
+            for line in scan_lines(found):
                 click.echo(line)
         if not scans:
             click.echo(no_storage(where))

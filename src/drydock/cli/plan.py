@@ -37,7 +37,7 @@ def plan(
     """
     from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.reclaim.plan_file import plans_stream  # noqa: PLC0415 - the same
-    from drydock.report.cleaning import plan_lines  # noqa: PLC0415 - the same
+    from drydock.report.cleaning import scan_lines  # noqa: PLC0415 - the same
 
     with show_progress() as progress:
         scans = removal.plan(where, policy=make_policy(**policy), now=now, progress=progress)
@@ -45,7 +45,7 @@ def plan(
         print_json(plans_stream(found.plan for found in scans), file)
     if output is not None and output != "-":
         for found in scans:
-            for line in plan_lines(found.plan):
+            for line in scan_lines(found):
                 click.echo(line)
         click.echo(f"drydock apply {quoted_path(os.fsencode(output))}   does it")
     warn_unread(scans)

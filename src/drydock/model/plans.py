@@ -150,10 +150,11 @@ class Withheld(NamedTuple):
     """Something that looks reclaimable and is kept, with the reason."""
 
     kind: str
-    """``blob``, ``ingest`` or ``snapshot``."""
+    """``blob``, ``ingest``, ``snapshot`` or ``lease``."""
     id: str
     """Shown."""
     bytes: int
+    """What it takes; of a lease, what nothing but it holds."""
     reason: str
 
 

@@ -84,7 +84,9 @@ class _Planner:
         )
 
     def _ended(self) -> list[Holding]:
-        return end(self._verdict, self._reached, self._kept.refs, self._policy)
+        ended, stay = end(self._verdict, self._reached, self._kept.refs, self._policy)
+        self._withheld += stay
+        return ended
 
     def _dropped(self, ended: list[Holding]) -> dict[Ref, RecordDrop]:
         """The records that nothing reaches once the leases have ended."""

@@ -8,6 +8,7 @@ from drydock.model.errors import Refused, Usage
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import RawPath, Ref
 from drydock.model.objects import StoreObject, Verdict
+from drydock.model.plans import Withheld
 from drydock.model.policies import Policy
 from drydock.model.text import shown
 from drydock.model.times import show_span
@@ -42,27 +43,38 @@ def keep(verdict: Verdict, reached: Reach, policy: Policy) -> Kept:
     return kept
 
 
-def end(verdict: Verdict, reached: Reach, kept: dict[Ref, str], policy: Policy) -> list[Holding]:
+def end(verdict: Verdict, reached: Reach, kept: dict[Ref, str], policy: Policy) -> tuple[list[Holding], list[Withheld]]:
     """The leases that the policy ends, the expired ones included; none that is kept, or that holds what is kept.
 
     What is kept with nothing to hold it any more, the engine would drop at its next collection. An expired lease holds
     nothing to begin with.
+
+    Returns:
+        Those that end, and those that would, but for what is kept: with the bytes that only they hold.
 
     Raises:
         Refused: a lease was named whose owner exists.
         Usage: a lease was named to be ended, and it or what it holds to be kept.
     """
     ended: list[Holding] = []
-    kept = {**kept, **{lease: reason for ref, reason in kept.items() for lease in reached.leased.get(ref, ())}}
+    stay: list[Withheld] = []
+    kept = {**{lease: reason for ref, reason in kept.items() for lease in reached.leased.get(ref, ())}, **kept}
     for holding in verdict.leases:
         named = any(holding.is_called(name) for name in policy.leases)
         if named and holding.ref in kept:
             raise Usage(f"lease {shown(holding.ref.key)} is named to be ended, and it or what it holds to be kept")
         if named and holding.kind.is_owned:
             raise Refused(f"lease {shown(holding.ref.key)} belongs to {holding.owner}: remove that with its engine")
-        if holding.ref not in kept and (named or _is_due(holding, verdict, policy)):
+        if not named and not _is_due(holding, verdict, policy):
+            continue
+        if holding.ref not in kept:
             ended.append(holding)
-    return ended
+        elif holding.kind is not LeaseClass.EXPIRED:
+            name = shown(holding.ref.key)
+            stay.append(
+                Withheld("lease", name, holding.only, f"lease {name} stays with all that it holds: {kept[holding.ref]}")
+            )
+    return ended, stay
 
 
 def describe(holding: Holding, verdict: Verdict) -> str:

@@ -7,10 +7,22 @@ from collections.abc import Iterator
 
 from drydock.model.plans import Plan, Status
 from drydock.model.runs import Run
+from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.report.amounts import show_bytes, show_count
 
 _LISTED = 40
+
+
+def scan_lines(scan: Scan) -> Iterator[str]:
+    """What to know of one root before anything goes, and what would be done to it."""
+    # Before it is removed is when a newer copy can still be put back.
+    older = [finding for finding in scan.verdict.findings if finding.code == "older-database"]
+    for finding in older[:_LISTED]:
+        yield f"note: {finding.message}"
+    for remedy in dict.fromkeys(finding.remedy for finding in older):
+        yield f"  what to do: {remedy}"
+    yield from plan_lines(scan.plan)
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
