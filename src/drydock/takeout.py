@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,13 +20,14 @@ from drydock.model.listings import Listing, ListKind
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.objects import ObjectKind, Verdict
 from drydock.model.roots import Root
-from drydock.model.scans import unread_cause
+from drydock.model.scans import unread_among
 from drydock.model.text import quoted_path, shown
 from drydock.recover.changes import find_changes
 from drydock.recover.container import write_tree
 from drydock.recover.image import select_variants, write_image
 from drydock.recover.layers import Stack, parent_stack, snapshot_stack
 from drydock.recover.output import open_export
+from drydock.verdict.blindness import backend_blindness
 from drydock.verdict.choose import choose_container, choose_image, name_images, suggest_containers, suggest_images
 from drydock.verdict.judge import Reach, judge
 from drydock.verdict.listing import list_kind, unread_list
@@ -218,7 +220,8 @@ def _choose(
         if chosen is not None:
             found.append((judged, chosen))
         looked.append(judged)
-        cause = unread_cause(judged.verdict.store.metadata)
+        store = judged.verdict.store
+        cause = unread_among(store, (store.owners, store.content, *store.backends.values()))
         causes += [cause] if cause else []
     # Docker's containers are those of every root that it has had; the one with the files is meant.
     found = [each for each in found if not isinstance(each[1], ChosenContainer) or each[1].row is not None] or found
@@ -242,6 +245,14 @@ def _choose_container(
 
 def _layers(verdict: Verdict, chosen: ChosenContainer, layers: Callable[..., Stack]) -> Stack:
     if chosen.row is None:
+        unread = backend_blindness(verdict.store, chosen.snapshotter) if chosen.snapshotter else ""
+        backend = verdict.store.backends.get(chosen.snapshotter)
+        if unread and backend is not None:
+            places = shown(os.path.join(verdict.store.root.path, backend.path, b"snapshots"))
+            raise EvidenceUnreadable(
+                f"container {shown(chosen.id)}: which directory is its own is not known: {unread}; what it wrote may "
+                f"still lie in one of those below {places}"
+            )
         driver = f" (its driver is {shown(chosen.snapshotter)})" if chosen.snapshotter else ""
         raise EvidenceUnreadable(f"container {shown(chosen.id)}: this store has no snapshot of it{driver}")
     return layers(verdict.store, chosen.snapshotter, chosen.row)

@@ -105,6 +105,14 @@ def test_says_that_a_file_is_none(tmp_path, command, content):
     assert text.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["none", "", "/dev/null"])
+def test_nothing_is_salvaged_of_what_is_no_file(tmp_path, name):
+    """Of what is not there, of a folder and of a device nothing can be read: no command is told."""
+    code, text = run("check", tmp_path / name)
+    assert code == 8
+    assert "drydock bolt salvage" not in text
+
+
 def test_names_that_are_not_there(file, tmp_path):
     """8 for a file, bucket or key that is not there, and for a bucket where a value was asked for; 16 for no words."""
     assert run("info", tmp_path / "none")[0] == 8

@@ -32,6 +32,25 @@ UNREAD = {
 }
 
 
+@pytest.mark.parametrize("command", ["export container c1 {} -o -", "diff container c1 {}"])
+def test_a_container_whose_rows_are_lost_is_not_said_to_be_gone(store, command):
+    """Its record and its files are there: the cause is named, and where to look."""
+    spoil_rows(store)
+    said = CliRunner().invoke(main, command.format(store).split())
+    assert said.exit_code == 8
+    assert f"its own is not known: {store / METADATA_DB}" in said.stderr
+    assert said.stderr.endswith(f"may still lie in one of those below {store / SNAPSHOTS}\n")
+
+
+def test_what_is_not_found_has_the_cause_beside_it(store):
+    """Whatever could not be read: the container may be among it."""
+    spoil_rows(store)
+    said = CliRunner().invoke(main, ["export", "container", "nobody", str(store), "-o", "-"])
+    assert said.exit_code == 8
+    assert said.stderr.startswith("drydock: nothing here is called nobody")
+    assert str(store / METADATA_DB) in said.stderr
+
+
 @pytest.mark.parametrize("command", ["ls images", "ls snapshots", "ls content", "ls leases", "pulls", "repair"])
 @pytest.mark.parametrize("what", UNREAD)
 def test_what_could_not_be_read_is_said(store, what, command):

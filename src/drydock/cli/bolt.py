@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +67,8 @@ def check(file: RawPath, form: str) -> int:
         with _opened(file) as database:
             damages = list(verify(database))
     except EvidenceUnreadable as error:
+        if not os.path.isfile(file):
+            raise
         raise EvidenceUnreadable(f"{error}; {salvaging}") from error
     severe = any(damage.severe for damage in damages)
     if form == "json":

@@ -40,6 +40,7 @@ def ls(ctx: click.Context, *, kind: str, where: RawPath | None, form: str, now: 
     code = 0
     for listing in listings:
         if listing.unread:
-            click.echo(f"drydock: {listing.unread}; there may be {kind} that are not listed", err=True)
+            more = ", or whose they are is not known" if kind == ListKind.LEASES.value else ""
+            click.echo(f"drydock: {listing.unread}; there may be {kind} that are not listed{more}", err=True)
         code |= listing.exit_code()
     ctx.exit(code)

@@ -128,17 +128,15 @@ def unread_among(store: Store, parts: Iterable[Content | Backend | Owners]) -> s
     if cause:
         return cause
     chosen = list(parts)
+    for part in chosen:
+        if not isinstance(part, Owners) and not part.complete:
+            return next(map(_placed, _severe(part.findings)), "not everything was read")
     rows = any(isinstance(part, Backend) for part in chosen)
     found = [*_blind(store.metadata.findings)]
     found += _blind(each for each in store.findings if rows or not each.place.file.endswith(b"/metadata.db"))
     for part in chosen:
         found += _blind(part.findings)
-    if found:
-        return _placed(found[0])
-    for part in chosen:
-        if not isinstance(part, Owners) and not part.complete:
-            return next(map(_placed, _severe(part.findings)), "not everything was read")
-    return ""
+    return _placed(found[0]) if found else ""
 
 
 def _blind(findings: Iterable[Finding]) -> Iterator[Finding]:

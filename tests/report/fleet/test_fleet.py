@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 
 import pytest
+from click.testing import CliRunner
 from tests.support.captures import captures
 from tests.support.documents import run
 from tests.support.fleets import MIB, host_document, layer_bytes
@@ -12,6 +13,7 @@ from tests.support.peaks import run_measured
 from tests.support.scans import HOSTILE, scan_of_everything
 from tests.support.values import NOW
 
+from drydock.cli import main
 from drydock.report.document import scan_document, scan_lines
 from drydock.report.parquet import write_parquet
 from drydock.report.rows import document_rows
@@ -133,6 +135,33 @@ def test_own_questions(folder):
     for wrong in ("nonsense", "SELECT * FROM read_text('/etc/passwd')", "COPY objects TO '/tmp/drydock-fleet-test'"):
         run("fleet", "--sql", wrong, folder, status=16)
     run("fleet", "--sql", "SET enable_external_access = true", folder, status=16)
+
+
+def test_own_questions_show_no_raw_words(tmp_path):
+    """Of a column that words of reports name, and of a value that DuckDB quotes in what it says is wrong."""
+    document = host_document(1)
+    document["roots"][0]["objects"][0].update(id="\x1b[31m\u202e", state="\x1b[31mstate\u202e")
+    (tmp_path / "one.json").write_text(json.dumps(document))
+    pivot = "PIVOT objects ON state USING count(*) GROUP BY kind"
+    said = run("fleet", "--sql", pivot, tmp_path) + run("fleet", "--format", "html", "--sql", pivot, tmp_path)
+    failed = CliRunner().invoke(main, ["fleet", "--sql", "SELECT error(id) FROM objects", str(tmp_path)])
+    assert failed.exit_code == 16
+    for text in (said, failed.stderr):
+        assert "\\x1b[31m" in text
+        assert not {"\x1b", "\u202e"} & set(text)
+
+
+def test_numbers_that_json_has_no_word_for(folder):
+    """A division by nothing is null."""
+    query = "SELECT 1.0::DOUBLE / 0 AS a, 0.0::DOUBLE / 0 AS b, 0.5::DOUBLE AS c"
+    document = json.loads(run("fleet", "--format", "json", "--sql", query, folder), parse_constant=pytest.fail)
+    assert document["answers"][0]["rows"] == [[None, None, 0.5]]
+
+
+@pytest.mark.parametrize("words", ["", ";", "-- nothing"])
+def test_no_question(words, folder):
+    """Is a usage error."""
+    run("fleet", "--sql", words, folder, status=16)
 
 
 def test_the_statements_need_no_reports(tmp_path):

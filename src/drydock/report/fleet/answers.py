@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
@@ -30,7 +31,7 @@ def answer_lines(answers: Sequence[Answer]) -> Iterator[str]:
         if not answer.rows:
             yield from () if answer.note else ("  nothing",)
             continue
-        cells = [list(answer.columns), *(_cells(answer, row) for row in answer.rows)]
+        cells = [list(map(printable, answer.columns)), *(_cells(answer, row) for row in answer.rows)]
         widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
         right = [_is_number(answer, place) for place in range(len(widths))]
         for row in cells:
@@ -133,7 +134,7 @@ def _shares(answer: Answer) -> list[tuple[str, int]]:
 
 def _title(name: str) -> str:
     """What a column is called to people: amounts say their unit themselves."""
-    words = name.replace("_", " ")
+    words = printable(name).replace("_", " ")
     return "size" if words == "bytes" else words.removesuffix(" bytes")
 
 
@@ -153,6 +154,8 @@ def _is_number(answer: Answer, place: int) -> bool:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a question selects
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no word for it
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from drydock.model.errors import Usage
+from drydock.model.text import printable
 from drydock.report.fleet.statements import IMAGES, QUESTIONS, question_statements, view_statements
 from drydock.report.parquet import MISSING
 from drydock.report.rows import COLUMNS
@@ -75,10 +76,13 @@ class Warehouse:
         """
         try:
             found = self._connection.execute(sql)
+            if found is None:
+                raise Usage("there is no question in these words")
             columns = tuple(each[0] for each in found.description or ())
             return Answer(title, columns, tuple(found.fetchall()))
         except self._duckdb.Error as error:
-            raise Usage(" ".join(str(error).split())) from error
+            # It quotes values, which are words of reports.
+            raise Usage(printable(" ".join(str(error).split()))) from error
 
     def ask_all(self, top: int) -> list[Answer]:
         """The answers to every question of :mod:`drydock.report.fleet.statements`.
