@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -92,6 +93,66 @@ def test_relative_lower_folders_below_an_upper_folder_elsewhere(store, tmp_path)
     )
     with in_namespace(command):
         assert [mount.snapshot for mount in users(root(store))] == [b"70003"]
+
+
+@pytest.fixture
+def other(store, tmp_path):
+    """A root beside ``store``, and three snapshots that both have."""
+    for path in (store, tmp_path / "other"):
+        for number in (70001, 70002, 70003):
+            (path / SNAPSHOTS / str(number) / "fs").mkdir(parents=True)
+            (path / SNAPSHOTS / str(number) / "work").mkdir()
+    return tmp_path / "other"
+
+
+@pytest.mark.root
+@needs_root
+@pytest.mark.parametrize("inside", [False, True], ids=["outside", "chroot"])
+def test_relative_lower_folders_of_another_root(store, other, tmp_path, inside):
+    """A running container of another root is none of this one's, by the mount itself and by what the container sees."""
+    merged = tmp_path / "merged"
+    merged.mkdir()
+    base = other / SNAPSHOTS
+    options = f"lowerdir=70002/fs:70001/fs,upperdir={base}/70003/fs,workdir={base}/70003/work"
+    code = (
+        "import ctypes, os; libc = ctypes.CDLL(None); os.chdir(sys.argv[1])\n"
+        "assert libc.mount(b'overlay', sys.argv[2].encode(), b'overlay', 0, sys.argv[3].encode()) == 0\n"
+        f"{inside} and os.chroot(sys.argv[2]); os.chdir('/')"
+    )
+    with running(["unshare", "-m", *python(code, base, merged, options)]):
+        assert users(root(store)) == []
+        (mount,) = users(root(other))
+        assert (mount.point, mount.snapshot) == (b"/" if inside else os.fsencode(merged), b"70003")
+
+
+@pytest.mark.parametrize("doubt", ["", "no lower", "no upper", "linked lower", "linked snapshots", "no store"])
+def test_whose_relative_lower_folders_are(store, other, tmp_path, doubt):
+    """They are beside the upper folder where all are there and none is the root's; else they may be the root's."""
+    snapshots = other / SNAPSHOTS
+    views = [View(os.getpid(), 0, (0, 0))]
+    upper = snapshots / "70003/fs"
+    if doubt in ("no lower", "linked lower"):
+        shutil.rmtree(snapshots / "70002")
+    if doubt == "linked lower":
+        (snapshots / "70002").symlink_to(store / SNAPSHOTS / "70002")
+    if doubt == "no upper":
+        shutil.rmtree(snapshots / "70003")
+    if doubt == "linked snapshots":
+        shutil.rmtree(snapshots)
+        snapshots.symlink_to(store / SNAPSHOTS)
+    if doubt == "no store":
+        upper = other / "fs"
+        upper.mkdir()
+    entry = Entry(
+        1,
+        b"0:1",
+        b"/",
+        b"/x",
+        b"overlay",
+        ((b"lowerdir", b"70002/fs:70001/fs"), (b"upperdir", os.fsencode(upper))),
+    )
+    judged = _Look(root(store), views).judge(views[0], entry)
+    assert judged == (("is an overlay with lowerdir 70002/fs", b"70002") if doubt else None)
 
 
 @pytest.mark.root

@@ -24,6 +24,7 @@ from drydock.model.usage import Mount
 
 _SNAPSHOT = re.compile(rb"/snapshots/([0-9]+)(?=/|\Z)")
 _RELATIVE = re.compile(rb"([0-9]+)(/[^/]+)?\Z")
+_UPPER = re.compile(rb"(/.*/snapshots)/([0-9]+/fs)\Z", re.DOTALL)
 _COLON = re.compile(rb"((?:\\.|[^\\:])*)(?::|\Z)", re.DOTALL)
 _FOLDERS = (b"upperdir", b"workdir", b"lowerdir", b"lowerdir+", b"datadir+")
 
@@ -73,9 +74,9 @@ class _Look:
         for option, path in folders:
             if path.startswith(b"/") and self._reaches(view, path):
                 return f"is an overlay with {shown(option)} {shown(path)}", _snapshot(path)
-        # An upper folder elsewhere says nothing about where its lower ones are.
         relative = [path for _, path in folders if not path.startswith(b"/")]
-        if relative and all(map(self._could_be, relative)):
+        uppers = [path for option, path in folders if option == b"upperdir"]
+        if relative and all(map(self._could_be, relative)) and not any(self._has(upper, relative) for upper in uppers):
             return f"is an overlay with lowerdir {shown(relative[0])}", _RELATIVE.sub(rb"\1", relative[0])
         return None
 
@@ -113,16 +114,37 @@ class _Look:
 
     def _could_be(self, path: bytes) -> bool:
         match = _RELATIVE.match(path)
-        if match is None:
-            return False
-        folders = [os.path.join(each, b"snapshots", match[1]) for each in self._paths[1:]]
+        return match is not None and any(os.path.lexists(os.path.join(each, match[1])) for each in self._snapshots())
+
+    def _snapshots(self) -> list[bytes]:
+        """Where the root's snapshots may lie."""
         inside = self._paths[0]
         try:
             names = [os.fsencode(name) for name in os.listdir(inside)]
         except OSError:
             names = []
-        folders += [os.path.join(inside, name, b"snapshots", match[1]) for name in names if name.startswith(PREFIX)]
-        return any(map(os.path.lexists, folders))
+        folders = [*self._paths[1:], *(os.path.join(inside, name) for name in names if name.startswith(PREFIX))]
+        return [os.path.join(each, b"snapshots") for each in folders]
+
+    def _has(self, upper: bytes, relative: list[bytes]) -> bool:
+        """Whether the snapshots that an upper folder, not of the root, is among have all these lower ones as well.
+
+        Then they are its own: all folders of an overlay of containerd are of one snapshotter
+        (plugins/snapshots/overlay/overlay.go mounts, v2.1); an upper folder elsewhere says nothing of where its lower
+        ones are. Whoever mounted it may have had any view: all that have the upper folder must show the same.
+        """
+        match = _UPPER.match(upper)
+        if match is None or any(self._within(view, match[1]) for view in self._views):
+            return False
+        places = {identity(view.prefix + upper): view.prefix + match[1] for view in self._views}
+        places.pop(None, None)
+        own = self._snapshots()
+        for place in places.values():
+            for name in (match[2], *relative):
+                found = identity(os.path.join(place, name))
+                if found is None or found in {identity(os.path.join(each, name)) for each in own}:
+                    return False  # a link or a mount can make them the root's under another path
+        return bool(places)
 
 
 def _folders(entry: Entry) -> Iterator[tuple[bytes, bytes]]:
