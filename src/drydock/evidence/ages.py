@@ -17,7 +17,9 @@ def note_older(store: Store) -> Iterator[Finding]:
     """One note for each namespace and snapshotter with rows from after this meta.db was copied.
 
     The number in a row's name is the next of the bucket that has the namespace's snapshots (containerd
-    core/metadata/snapshot.go createSnapshot, v2.1). The engine drops rows that no record names.
+    core/metadata/snapshot.go createSnapshot, v2.1). The engine drops rows that no record names. Commit there has the
+    snapshotter write its row inside the transaction of meta.db that gives out the number: what ends it in between
+    leaves one row with the next number, and no older database.
     """
     metadata = store.metadata
     if not metadata.complete:
@@ -27,7 +29,7 @@ def note_older(store: Store) -> Iterator[Finding]:
         for name in backend.rows:
             namespace = split_row_name(name)[0]
             last = metadata.sequences.get((namespace, snapshotter), 0)
-            if last and row_number(name) > last:
+            if last and row_number(name) > last + 1:
                 newer[namespace] = newer.get(namespace, 0) + 1
         for namespace, count in newer.items():
             message = (
