@@ -17,7 +17,9 @@ from drydock.model.errors import Refused
 from drydock.model.findings import Severity
 from drydock.model.names import RawPath
 from drydock.model.objects import ObjectKind, State
+from drydock.model.policies import EndLeases, Policy
 from drydock.model.roots import Engine, Root
+from drydock.reclaim.plan import make_plan
 from drydock.verdict.judge import judge
 
 HEX = "ab" * 32
@@ -52,9 +54,9 @@ def place(tmp_path):
     return tmp_path
 
 
-def read(place, *, verification="size", progress=None):
+def read(place, *, verification="size", progress=None, snapshotters=()):
     """Hold and read a root."""
-    root = Root(RawPath(bytes(place)), Engine.CONTAINERD)
+    root = Root(RawPath(bytes(place)), Engine.CONTAINERD, snapshotters=snapshotters)
     with hold_store(root, exclusive=False) as held:
         return read_store(held, measure="disk", verification=verification, progress=progress)
 
@@ -122,6 +124,23 @@ def test_records_and_no_metadata_db(place, recorded):
     verdict, _ = judge(store, store.newest())
     states = [each.state for each in verdict.objects if each.kind is ObjectKind.SNAPSHOT]
     assert states == ([State.UNREACHABLE] if recorded else [])
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_rows_that_lie_elsewhere(place, moved):
+    """Of stargz, and where root_path is set, no metadata.db is no blind spot; what is recorded stays in any case."""
+    name = "overlayfs" if moved else "stargz"
+    shutil.rmtree(place / OVERLAY)
+    (place / f"io.containerd.snapshotter.v1.{name}/snapshotter/snapshots/1/fs").mkdir(parents=True)
+    moment = {b"createdat": go_time(100), b"updatedat": go_time(100)}
+    snapshots = {name.encode(): {b"k": {**moment, b"name": b"ns/1/k"}}}
+    write(place / os.fsdecode(METADATA), {b"v1": {b"version": b"\x06", b"ns": {b"snapshots": snapshots}}})
+    store = read(place, snapshotters=((b"overlayfs", RawPath(b"/elsewhere")),) if moved else ())
+    assert store.backends[name.encode()].findings == []
+    plan = make_plan(*judge(store, store.newest()), Policy(EndLeases.TEMPORARY), ())
+    assert (plan.records, plan.rows) == ((), ())
+    reason = f"the layout of snapshotter {name} is not fully understood"
+    assert [(each.id, each.reason) for each in plan.withheld] == [(f"{name}/k", reason)]
 
 
 def test_no_snapshotter_folder_is_missed(place):

@@ -168,6 +168,7 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
         store.content.findings += unread
     sizes = Measure()
     elsewhere = dict(held.root.snapshotters)
+    recorded = {snapshot.snapshotter for snapshot in metadata.snapshots}
     for snapshotter, file in held.backends.items():
         database = file.database if file is not None else None
         backend = read_backend(
@@ -180,20 +181,21 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
             live=held.live,
             crew=held.crews.get(snapshotter),
         )
+        if snapshotter in elsewhere:
+            # Its configured folder is not this one: what lies here is somebody's, or old.
+            backend.layout = LayoutKind.FOREIGN
         if file is not None:
             backend.complete = backend.complete and file.is_sound
             backend.findings = [*file.findings, *backend.findings]
-        elif backend.complete and any(snapshot.snapshotter == snapshotter for snapshot in metadata.snapshots):
-            # A plugin of its own process may keep its data elsewhere, and the folder be left from before.
+        elif backend.complete and backend.layout is not LayoutKind.FOREIGN and snapshotter in recorded:
+            # A plugin of its own process may keep its data elsewhere, and the folder be left from before. What is of no
+            # known layout has other places: stargz has snapshotter/metadata.db (stargz service/service.go, v0.16).
             message = (
                 f"{shown(snapshotter)}: snapshots are recorded and there is no metadata.db: it is lost, or elsewhere"
             )
             where = Place(RawPath(os.path.join(root, backend.path)))
             backend.complete = False
             backend.findings.append(Finding("no-database", Severity.BLIND, message, where, shown(snapshotter)))
-        if snapshotter in elsewhere:
-            # Its configured folder is not this one: what lies here is somebody's, or old.
-            backend.layout = LayoutKind.FOREIGN
         store.backends[snapshotter] = backend
     if not held.live:  # beside an engine, numbers were given out since meta.db was copied
         store.findings += note_older(store)
