@@ -16,6 +16,7 @@ from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
 
 CID = "c1" * 32
+KINDS = ("containers", "images", "build_records", "build_history")
 IMAGE = "a0" * 32
 MANIFEST = "sha256:" + "b1" * 32
 
@@ -29,6 +30,11 @@ def root(*data, known=True):
 def value(what):
     """A value as BuildKit writes it."""
     return json.dumps({"value": what}).encode()
+
+
+def known(owners):
+    """The kinds of which everything was read."""
+    return [kind for kind in KINDS if getattr(owners, f"{kind}_changed") is not None]
 
 
 @pytest.fixture
@@ -77,58 +83,69 @@ def test_every_owner(data):
     assert owners.images == {b"sha256:" + IMAGE.encode()}
     assert owners.build_records == {b"kept", b"odd", b"undeleted"}
     assert owners.build_history == {b"build1"}
+    assert known(owners) == list(KINDS)
+    assert owners.containers_known
     assert owners.findings == []
 
 
 def test_no_data_root():
     """Without a data root nothing is known, which is no damage."""
     owners = read_owners(root())
-    assert (owners.containers, owners.images, owners.build_records, owners.build_history) == (None, None, None, None)
+    assert known(owners) == []
+    assert not owners.containers_known
     assert [finding.severity for finding in owners.findings] == [Severity.NOTE]
 
 
 def test_unknown_data_root(data):
-    """When one more data root may exist, nothing is provably gone."""
-    owners = read_owners(root(data, known=False))
-    assert (owners.containers, owners.images, owners.build_records, owners.build_history) == (None, None, None, None)
+    """When one more data root may exist, nothing is provably gone, and what was found is there all the same."""
+    owners, whole = read_owners(root(data, known=False)), read_owners(root(data))
+    assert known(owners) == []
+    assert [getattr(owners, kind) for kind in KINDS] == [getattr(whole, kind) for kind in KINDS]
 
 
 def test_empty_is_not_missing(data):
     """An empty containers folder proves that there are none; a missing one, or a link, proves nothing."""
     (data / "containers" / CID / "config.v2.json").unlink()
     (data / "containers" / CID).rmdir()
-    assert read_owners(root(data)).containers == {}
+    owners = read_owners(root(data))
+    assert (owners.containers, owners.containers_known) == ({}, True)
     (data / "containers").rmdir()
     owners = read_owners(root(data))
-    assert owners.containers is None
-    assert owners.build_history == {b"build1"}
+    assert known(owners) == list(KINDS[1:])
     assert [finding.code for finding in owners.findings] == ["owners-unknown"]
     (data / "elsewhere").mkdir()
     (data / "containers").symlink_to("elsewhere")
-    assert read_owners(root(data)).containers is None
+    assert not read_owners(root(data)).containers_known
 
 
 def test_several_data_roots(data, tmp_path):
-    """Owners of all data roots count together, and one that cannot be read makes all unknown."""
+    """Owners of all data roots count together; one that cannot be read hides others, not those that were found."""
     other = tmp_path / "other"
     (other / "containers/abc").mkdir(parents=True)
     owners = read_owners(root(data, other))
     assert set(owners.containers) == {CID.encode(), b"abc"}
-    assert owners.build_records is None
+    assert owners.build_records == {b"kept", b"odd", b"undeleted"}
+    assert known(owners) == ["containers"]
+    (other / "containers").rename(other / "elsewhere")
+    owners = read_owners(root(data, other))
+    assert set(owners.containers) == {CID.encode()}
+    assert known(owners) == []
 
 
 def test_when_what_was_read_last_changed(data, tmp_path):
-    """The oldest of the places of one kind, in one data root and over several."""
+    """The newest place in one data root, as engines leave older ones there; over several data roots the oldest."""
     history, older = data / "buildkit/history_c8d.db", data / "buildkit/history.db"
     write(older, {b"_records": {}})
-    imagedb = data / "image/overlay2/imagedb/content/sha256"
+    imagedb, former = (data / f"image/{driver}/imagedb/content/sha256" for driver in ("overlay2", "aufs"))
+    former.mkdir(parents=True)
     places = (data / "containers", imagedb, data / "buildkit/containerd-overlayfs/metadata_v2.db", history)
     for time, place in enumerate(places, start=1000):
         os.utime(place, ns=(0, time))
     os.utime(older, ns=(0, 900))
+    os.utime(former, ns=(0, 900))
     owners = read_owners(root(data))
     assert (owners.containers_changed, owners.images_changed) == (1000, 1001)
-    assert (owners.build_records_changed, owners.build_history_changed) == (1002, 900)
+    assert (owners.build_records_changed, owners.build_history_changed) == (1002, 1003)
     other = tmp_path / "other/containers"
     other.mkdir(parents=True)
     os.utime(other, ns=(0, 5))
@@ -137,7 +154,7 @@ def test_when_what_was_read_last_changed(data, tmp_path):
 
 @pytest.mark.parametrize("kind", ["broken", "fifo", "link", "huge", "list", "deep", "missing"])
 def test_unreadable_container(data, tmp_path, kind):
-    """A container whose configuration cannot be read still owns its lease."""
+    """A container whose configuration cannot be read still owns its lease, and any manifest may be its."""
     path = data / "containers" / CID / "config.v2.json"
     secret = tmp_path / "secret.json"
     path.rename(secret)
@@ -154,8 +171,25 @@ def test_unreadable_container(data, tmp_path, kind):
     elif kind == "deep":
         path.write_text("[" * 100_000)
     owners = read_owners(root(data))
-    assert owners.containers[CID.encode()].name is None
-    assert [finding.code for finding in owners.findings] == ["container-unreadable"]
+    container = owners.containers[CID.encode()]
+    assert (container.name, container.manifest_known) == (None, False)
+    assert [(each.code, each.severity) for each in owners.findings] == [("container-unreadable", Severity.BLIND)]
+
+
+def test_what_is_no_container_hides_no_manifest(data):
+    """A folder of another name than containers have, as on a disk of its own, is worth a note."""
+    (data / "containers/lost+found").mkdir()
+    owners = read_owners(root(data))
+    assert all(container.manifest_known for container in owners.containers.values())
+    assert [(each.code, each.severity) for each in owners.findings] == [("container-unreadable", Severity.NOTE)]
+
+
+def test_a_container_without_a_manifest(data):
+    """As with a graphdriver: it was made of none, which is no damage."""
+    (data / "containers" / CID / "config.v2.json").write_text(json.dumps({"ID": CID, "Driver": "overlay2"}))
+    owners = read_owners(root(data))
+    assert owners.containers[CID.encode()].manifest_known
+    assert owners.findings == []
 
 
 def test_hostile_values(data):
@@ -167,6 +201,7 @@ def test_hostile_values(data):
     owners = read_owners(root(data))
     container = owners.containers[CID.encode()]
     assert (container.name, container.image, container.running, container.manifest) == (None, None, None, None)
+    assert not container.manifest_known
     assert b"\xff\n" in owners.containers
     assert all("\n" not in finding.message for finding in owners.findings)
 
@@ -206,16 +241,25 @@ def test_build_records_unknown(data, kind):
             child.kill()
             child.wait()
             child.stdout.close()
-    assert owners.build_records is None
     assert owners.build_history == {b"build1"}
+    assert known(owners) == [kind for kind in KINDS if kind != "build_records"]
     assert [finding.code for finding in owners.findings] == ["owners-unknown"]
+
+
+@pytest.mark.parametrize("name", ["history.db", "history_z.db"])
+def test_one_of_several_databases_is_damaged(data, name):
+    """What the others have still has its owner."""
+    (data / "buildkit" / name).write_bytes(b"x" * 4096)
+    owners = read_owners(root(data))
+    assert owners.build_history == {b"build1"}
+    assert known(owners) == [kind for kind in KINDS if kind != "build_history"]
 
 
 def test_buildkit_removed(data):
     """A buildkit folder that is gone is not taken as proof that its leases are ownerless."""
     (data / "buildkit").rename(data / "was-buildkit")
     owners = read_owners(root(data))
-    assert (owners.build_records, owners.build_history) == (None, None)
+    assert known(owners) == ["containers", "images"]
     assert [finding.severity for finding in owners.findings] == [Severity.NOTE, Severity.NOTE]
 
 
@@ -239,7 +283,7 @@ def test_the_graphdrivers_build_records_say_nothing_of_containerds(data, kind):
     else:
         write(data / "buildkit/metadata_v10.db", {b"_main": {}})
     owners = read_owners(root(data))
-    assert (owners.build_records, owners.build_records_changed) == (None, None)
+    assert owners.build_records_changed is None
     assert owners.build_history == {b"build1"}
     assert [finding.code for finding in owners.findings] == ["owners-unknown"]
 
@@ -247,4 +291,5 @@ def test_the_graphdrivers_build_records_say_nothing_of_containerds(data, kind):
 def test_no_record_yet(data):
     """A database without records proves that there are none."""
     write(data / "buildkit/containerd-overlayfs/metadata_v2.db", {})
-    assert read_owners(root(data)).build_records == frozenset()
+    owners = read_owners(root(data))
+    assert (owners.build_records, known(owners)) == (frozenset(), list(KINDS))

@@ -20,7 +20,7 @@ def judged(*records, files=(), rows=(), docker=None):
     backend.rows = {
         name: Row(name, number, RowKind.ACTIVE, b"", None, None, {}) for number, name in enumerate(rows, start=1)
     }
-    owners = Owners(containers={each.id: each for each in docker} if docker is not None else None)
+    owners = Owners(containers={each.id: each for each in docker or ()})
     read = store(*records, files=files, owners=owners, backends={b"overlayfs": backend})
     return judge(read, NOW)[0]
 

@@ -158,7 +158,7 @@ def test_other_leases_are_no_pulls(held):
         Ingest(NS, b"history-ref_x", b"moby/1/h", None, None),
         snapshot(b"build-step"),
     ]
-    owners = Owners({}, frozenset(), frozenset(), frozenset())
+    owners = Owners(**{f"{kind}_changed": NOW for kind in ("containers", "images", "build_records", "build_history")})
     assert find(*records, held, files=(OTHER, ONE, CONFIG), owners=owners) == []
 
 

@@ -32,7 +32,7 @@ _CACHE_BUCKETS = frozenset((b"_main", b"_index", b"_external"))
 _HISTORY_BUCKETS = frozenset((b"_records", b"_version"))
 
 
-_Records = tuple[frozenset[bytes] | None, UnixNano | None]
+_Records = tuple[set[bytes], UnixNano | None]
 
 
 class _Unknown(Exception):
@@ -40,7 +40,7 @@ class _Unknown(Exception):
 
 
 def read_build_records(data: RawPath, findings: list[Finding], *, live: bool = False) -> _Records:
-    """Ids of the cache records that are not marked deleted, over every ``metadata_v2.db``, and when the oldest changed.
+    """Ids of the cache records that are not marked deleted, over every ``metadata_v2.db``, and when the newest changed.
 
     The records of leases in containerd are those of its workers, in ``containerd-<snapshotter>``. The database right in
     ``buildkit`` is of the graphdriver's builder, whose leases are in a ``containerdmeta.db`` beside it: that it lacks a
@@ -52,14 +52,18 @@ def read_build_records(data: RawPath, findings: list[Finding], *, live: bool = F
         live: read a copy instead of taking a lock.
 
     Returns:
-        None where a worker has no database, or one cannot be read, or there is no worker: every cache record's lease is
-        kept then. So does a ``buildkit`` folder that was removed by hand: whether that was meant, only its owner knows.
+        What was found. No time where a worker has no database, or one cannot be read, or there is no worker: a record
+        that was not found may be there then. So with a ``buildkit`` folder that was removed by hand: whether that was
+        meant, only its owner knows.
     """
     return _over(data, _CACHE, _cache_records, "build cache", findings, live=live)
 
 
 def read_build_history(data: RawPath, findings: list[Finding], *, live: bool = False) -> _Records:
-    """Build references over every ``history*.db``, and when the oldest changed; as :func:`read_build_records`."""
+    """Build references over every ``history*.db``, and when the newest changed; as :func:`read_build_records`.
+
+    The containerd image store has a ``history_c8d.db`` since Docker 27 and leaves the ``history.db`` of before.
+    """
     return _over(data, _HISTORY, _history_records, "build history", findings, live=live)
 
 
@@ -75,27 +79,29 @@ def _over(
     where = RawPath(data + b"/buildkit")
     found: set[bytes] = set()
     changed: list[int] = []
-    path = where
+    files: list[RawPath] = []
+    unknown: list[Finding] = []
     try:
-        files = list(_files(data, pattern))
+        files += _files(data, pattern)
         if pattern is _CACHE:
             _complete(data, files)
-        for path in files:
+    except FileNotFoundError:
+        files = []
+    except (OSError, _Unknown) as error:
+        unknown.append(_unknown(where, error, what))
+    for path in files:
+        try:
             if pattern is _HISTORY or _is_workers(path):
                 changed.append(os.lstat(path).st_mtime_ns)
             with _opened(path, live=live) as database:
-                _sound(database)
                 found.update(read(database.root))
-    except FileNotFoundError:
-        files = []
-    except (OSError, BoltError, DrydockError, _Unknown) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        findings.append(_unknown(path, why, what))
-        return None, None
-    if not changed:
-        findings.append(_unknown(where, "no database there", what, Severity.NOTE))
-        return None, None
-    return frozenset(found), UnixNano(min(changed))
+                _sound(database)
+        except (OSError, BoltError, DrydockError, _Unknown) as error:  # noqa: PERF203 - a few files
+            unknown.append(_unknown(path, error, what))
+    if not changed and not unknown:
+        unknown.append(_unknown(where, "no database there", what, Severity.NOTE))
+    findings += unknown
+    return found, None if unknown else UnixNano(max(changed))
 
 
 @contextmanager
@@ -183,6 +189,7 @@ def _is_deleted(raw: bytes | None) -> bool:
     return isinstance(value, dict) and value.get("value") is True
 
 
-def _unknown(path: bytes, why: str, what: str, severity: Severity = Severity.BLIND) -> Finding:
-    message = f"{shown(path)}: {why}: every lease of the {what} is kept"
+def _unknown(path: bytes, why: Exception | str, what: str, severity: Severity = Severity.BLIND) -> Finding:
+    said = why.strerror if isinstance(why, OSError) and why.strerror else why
+    message = f"{shown(path)}: {said}: every lease of the {what} is kept"
     return Finding("owners-unknown", severity, message, Place(RawPath(path)))

@@ -13,7 +13,7 @@ from typing import Any
 from drydock.evidence.directory import folder, names
 from drydock.evidence.file import read_regular
 from drydock.model.findings import Finding, Place, Severity
-from drydock.model.names import Digest, RawPath, UnixNano, is_digest
+from drydock.model.names import Digest, RawPath, UnixNano, is_container_id, is_digest
 from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
 
@@ -21,9 +21,7 @@ _LARGEST = 8 << 20
 _IMAGES = (b"imagedb", b"content", b"sha256")
 
 
-def read_containers(
-    data: RawPath, findings: list[Finding]
-) -> tuple[dict[bytes, DockerContainer] | None, UnixNano | None]:
+def read_containers(data: RawPath, findings: list[Finding]) -> tuple[dict[bytes, DockerContainer], UnixNano | None]:
     """The containers of a data root, by id, and when the folder of them last changed.
 
     The folder's name is what keeps a container's lease; its configuration is read as far as it can be.
@@ -33,40 +31,49 @@ def read_containers(
         findings: what could not be read is added here.
 
     Returns:
-        None where ``containers/`` is missing or cannot be listed: whose the leases are is not known then. Empty where
-        it is there and holds nothing: dockerd makes it at every start, so there is provably no container.
+        No time where ``containers/`` is missing or cannot be listed: whose the leases are is not known then. A time and
+        no container where it is there and holds nothing: dockerd makes it at every start, so there is provably none.
     """
     try:
         with folder(data, b"containers") as descriptor:
             ids, changed = names(descriptor), UnixNano(os.fstat(descriptor).st_mtime_ns)
     except OSError as error:
         findings.append(_unknown(data + b"/containers", error, "every container's lease is kept"))
-        return None, None
+        return {}, None
     return {each: _container(data, each, findings) for each in ids}, changed
 
 
-def read_images(data: RawPath, findings: list[Finding]) -> tuple[frozenset[Digest] | None, UnixNano | None]:
-    """Image ids in ``image/<driver>/imagedb/content``, and when the oldest of these folders last changed.
+def read_images(data: RawPath, findings: list[Finding]) -> tuple[set[Digest], UnixNano | None]:
+    """Image ids in ``image/<driver>/imagedb/content``, and when the newest of these folders last changed.
+
+    A driver that was given up leaves its folder; what an image's removal changes is that of the driver in use.
 
     Returns:
-        None where no driver's image database can be read: every image's lease is kept then.
+        What was found. No time where no driver's image database, or not every one, can be read: an image that was not
+        found may be there then.
     """
     found: set[Digest] = set()
     changed: list[int] = []
+    known = True
+    where = RawPath(data + b"/image")
     try:
         with folder(data, b"image") as descriptor:
             drivers = names(descriptor)
-        for driver in drivers:
+    except FileNotFoundError:
+        return found, None
+    except OSError as error:
+        findings.append(_unknown(where, error, "every image's lease is kept"))
+        return found, None
+    for driver in drivers:
+        try:
             # What the containerd image store leaves in image/ has no imagedb.
             with suppress(FileNotFoundError), folder(data, b"image", driver, *_IMAGES) as descriptor:
                 found.update(Digest(b"sha256:" + each) for each in names(descriptor))
                 changed.append(os.fstat(descriptor).st_mtime_ns)
-    except FileNotFoundError:
-        return None, None
-    except OSError as error:
-        findings.append(_unknown(data + b"/image", error, "every image's lease is kept"))
-        return None, None
-    return (frozenset(found), UnixNano(min(changed))) if changed else (None, None)
+        except OSError as error:  # noqa: PERF203 - a few drivers
+            findings.append(_unknown(where, error, "every image's lease is kept"))
+            known = False
+    return found, UnixNano(max(changed)) if changed and known else None
 
 
 def _container(data: RawPath, name: bytes, findings: list[Finding]) -> DockerContainer:
@@ -78,21 +85,34 @@ def _container(data: RawPath, name: bytes, findings: list[Finding]) -> DockerCon
             raise ValueError("no JSON object")  # noqa: TRY004, TRY301 - damage like any other that json finds
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "not a container's configuration"
-        message = f"container {shown(name)}: {shown(path)}: {why}; the container still counts"
-        findings.append(Finding("container-unreadable", Severity.NOTE, message, Place(path), shown(name)))
-        return DockerContainer(name)
-    manifest, state, settings = config.get("ImageManifest"), config.get("State"), config.get("Config")
+        findings.append(_unreadable(name, path, why))
+        return DockerContainer(name, manifest_known=not is_container_id(name))
+    made_from = config.get("ImageManifest")
+    manifest = _digest(made_from.get("digest")) if isinstance(made_from, dict) else None
+    if made_from is not None and manifest is None:
+        findings.append(_unreadable(name, path, "its ImageManifest has no digest"))
+    state, settings, label = config.get("State"), config.get("Config"), _bytes(config.get("Name"))
     running = state.get("Running") if isinstance(state, dict) else None
-    label = _bytes(config.get("Name"))
     return DockerContainer(
         name,
         label.removeprefix(b"/") if label else None,
         _bytes(config.get("Driver")),
         _digest(config.get("Image")),
-        _digest(manifest.get("digest")) if isinstance(manifest, dict) else None,
+        manifest,
         running if isinstance(running, bool) else None,
         _bytes(settings.get("Image")) if isinstance(settings, dict) else None,
+        # None with a graphdriver, and in an older Docker.
+        manifest_known=manifest is not None or made_from is None or not is_container_id(name),
     )
+
+
+def _unreadable(name: bytes, path: RawPath, why: str) -> Finding:
+    """Of a container: what may be its manifest is kept. Of what has another name, as a ``lost+found``: it counts."""
+    is_container = is_container_id(name)
+    effect = "the container still counts" + (", and so does what may be its manifest" if is_container else "")
+    message = f"container {shown(name)}: {shown(path)}: {why}; {effect}"
+    severity = Severity.BLIND if is_container else Severity.NOTE
+    return Finding("container-unreadable", severity, message, Place(path), shown(name))
 
 
 def _bytes(value: object) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath, UnixNano
-from drydock.model.roots import DockerContainer, Owners, Root
+from drydock.model.roots import Owners, Root
 from drydock.model.text import shown
 
 _T = TypeVar("_T")
@@ -19,8 +19,9 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
     """Who may own the leases of ``root``.
 
     Three cases, for each kind of owner: every data root was read, and what is in none of them is provably gone; one
-    data root could not be read, and the kind is None; there is no data root at all (Kubernetes, or a root that was
-    copied without its owner), or a setting that may name a further one could not be read, and every kind is None.
+    data root could not be read whole, and not all of the kind is known; there is no data root at all (Kubernetes, or a
+    root that was copied without its owner), or a setting that may name a further one could not be read, and of no kind
+    all is known. What was found is there in each of them.
 
     Args:
         root: whose leases.
@@ -37,44 +38,34 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
     from drydock.evidence.buildkit import read_build_history, read_build_records  # noqa: PLC0415 - not without Docker
     from drydock.evidence.docker import read_containers, read_images  # noqa: PLC0415 - the same
 
-    containers: dict[bytes, DockerContainer] | None = {}
     times: list[UnixNano | None] = []
     for data in root.docker:
         each, when = read_containers(data, owners.findings)
+        owners.containers.update(each)
         times.append(when)
-        containers = {**containers, **each} if containers is not None and each is not None else None
-    images, images_changed = _union(root, read_images, owners.findings)
-    records, records_changed = _union(root, partial(read_build_records, live=live), owners.findings)
-    history, history_changed = _union(root, partial(read_build_history, live=live), owners.findings)
-    if root.docker_known:
-        owners.containers, owners.images, owners.build_records, owners.build_history = (
-            containers,
-            images,
-            records,
-            history,
-        )
-        owners.containers_changed, owners.images_changed = _oldest(times), images_changed
-        owners.build_records_changed, owners.build_history_changed = records_changed, history_changed
+    owners.containers_changed = _oldest(root, times)
+    owners.images, owners.images_changed = _union(root, read_images, owners.findings)
+    builds = partial(read_build_records, live=live), partial(read_build_history, live=live)
+    owners.build_records, owners.build_records_changed = _union(root, builds[0], owners.findings)
+    owners.build_history, owners.build_history_changed = _union(root, builds[1], owners.findings)
     return owners
 
 
 def _union(
     root: Root,
-    read: Callable[[RawPath, list[Finding]], tuple[AbstractSet[_T] | None, UnixNano | None]],
+    read: Callable[[RawPath, list[Finding]], tuple[AbstractSet[_T], UnixNano | None]],
     findings: list[Finding],
-) -> tuple[frozenset[_T] | None, UnixNano | None]:
+) -> tuple[frozenset[_T], UnixNano | None]:
     found: set[_T] = set()
-    known = True
     times: list[UnixNano | None] = []
     for data in root.docker:
         each, when = read(data, findings)
+        found.update(each)
         times.append(when)
-        known = known and each is not None
-        found.update(each or ())
-    return (frozenset(found), _oldest(times)) if known else (None, None)
+    return frozenset(found), _oldest(root, times)
 
 
-def _oldest(times: list[UnixNano | None]) -> UnixNano | None:
+def _oldest(root: Root, times: list[UnixNano | None]) -> UnixNano | None:
     """Any of several data roots can be the one that owned a lease: the oldest says how far all of them prove."""
     known = [each for each in times if each is not None]
-    return min(known) if len(known) == len(times) else None
+    return min(known) if root.docker_known and len(known) == len(times) else None

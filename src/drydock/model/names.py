@@ -21,6 +21,8 @@ CONTENT = b"io.containerd.content.v1.content"
 DIGEST = re.compile(rb"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
 """What :func:`is_digest` asks; by itself where that is a call for each of very many names."""
 
+_CONTAINER_ID = re.compile(rb"[0-9a-f]{64}\Z")
+
 _DIGITS = 20
 """As many has the largest number of 64 bits; Python refuses to read thousands of them."""
 
@@ -55,6 +57,11 @@ class Ref(NamedTuple):
 def is_digest(name: bytes) -> bool:
     """Whether ``name`` is a digest of an algorithm containerd's content store accepts (go-digest: sha256, 384, 512)."""
     return DIGEST.match(name) is not None
+
+
+def is_container_id(name: bytes) -> bool:
+    """Whether ``name`` is as the ids that dockerd and CRI give to containers (moby pkg/stringid/stringid.go, v28.5)."""
+    return _CONTAINER_ID.match(name) is not None
 
 
 def blob_path(digest: Digest) -> RawPath:

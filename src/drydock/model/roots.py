@@ -59,27 +59,35 @@ class DockerContainer(NamedTuple):
     """What dockerd last wrote; a crash leaves it true."""
     asked: bytes | None = None
     """The image as it was named when the container was made, which ``docker ps`` shows."""
+    manifest_known: bool = True
+    """False where its configuration could not be read: any manifest may be what it was made from."""
 
 
 @dataclass(slots=True)
 class Owners:
-    """Records outside containerd that own its leases. A set that is None was not readable: it keeps every lease.
+    """Records outside containerd that own its leases: what was found of each kind, whatever else could not be read.
 
-    Beside each set, when the oldest folder or file that it was read from last changed (mtime; None: not known). What
-    is in none of them is provably gone only for a lease made before: the data root of an engine that works elsewhere,
-    or an empty mount point, last changed before.
+    Beside each set, when it last changed (mtime): the newest folder or file of a data root, the oldest of several data
+    roots. None where not all of the kind is known: then what was not found is not provably gone. Else it is so only
+    for a lease made before: the data root of an engine that works elsewhere, or an empty mount point, last changed
+    before.
     """
 
-    containers: dict[bytes, DockerContainer] | None = None
+    containers: dict[bytes, DockerContainer] = field(default_factory=dict)
     """dockerd's containers by id, over every data root of the containerd root."""
-    images: frozenset[Digest] | None = None
+    images: frozenset[Digest] = frozenset()
     """Image ids of the graphdriver image store (``image/*/imagedb/content``)."""
-    build_records: frozenset[bytes] | None = None
+    build_records: frozenset[bytes] = frozenset()
     """BuildKit cache records (``metadata_v2.db``) that are not marked deleted."""
-    build_history: frozenset[bytes] | None = None
+    build_history: frozenset[bytes] = frozenset()
     """BuildKit history records (``history*.db``)."""
     containers_changed: UnixNano | None = None
     images_changed: UnixNano | None = None
     build_records_changed: UnixNano | None = None
     build_history_changed: UnixNano | None = None
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def containers_known(self) -> bool:
+        """Whether dockerd has no containers but those found."""
+        return self.containers_changed is not None

@@ -71,7 +71,7 @@ def choose_container(verdict: Verdict, word: bytes, namespace: bytes | None = No
     Raises:
         Usage: it means several containers.
     """
-    docker = verdict.store.owners.containers or {}
+    docker = verdict.store.owners.containers
     names = {each: container.name or b"" for each, container in docker.items()}
     known = [each for each in _containers(verdict, docker) if namespace in (None, each.namespace)]
     snapshots = [each for each in _snapshots(verdict) if namespace in (None, each.namespace)]
@@ -114,7 +114,7 @@ def suggest_images(verdict: Verdict, word: bytes) -> list[str]:
 
 def suggest_containers(verdict: Verdict, word: bytes) -> list[str]:
     """The same for containers: names where they have one, else ids."""
-    docker = verdict.store.owners.containers or {}
+    docker = verdict.store.owners.containers
     names = {container.id: docker[container.id].name or container.id for container in docker.values()}
     records = {container.id: container.id for container in verdict.store.metadata.containers}
     return _similar(word, {**records, **names}.values())

@@ -56,7 +56,7 @@ class Dependants:
 
     def name(self, ref: Ref) -> str:
         """What people call it, shown: an image's name, a Docker container's name, else its id."""
-        docker = (self._verdict.store.owners.containers or {}).get(ref.key)
+        docker = self._verdict.store.owners.containers.get(ref.key)
         if ref.kind is not Kind.IMAGE and docker is not None and docker.name:
             return shown(docker.name.removeprefix(b"/"))
         return shown(ref.key)

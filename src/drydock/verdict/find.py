@@ -66,9 +66,7 @@ def short_names(image: bytes) -> tuple[bytes, ...]:
 
 def _names(verdict: Verdict, reached: Reach) -> Iterator[tuple[Subject, set[bytes]]]:
     # dockerd's stopped containers have no record in containerd; the snapshot that has their id stands for them.
-    containers = {
-        key: container.name for key, container in (verdict.store.owners.containers or {}).items() if container.name
-    }
+    containers = {key: container.name for key, container in verdict.store.owners.containers.items() if container.name}
     for found in verdict.objects:
         names = {found.id}
         if is_digest(found.id):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from drydock.model.leases import LeaseClass
-from drydock.model.names import Digest, Kind, Ref, UnixNano
+from drydock.model.names import Digest, Kind, Ref, UnixNano, is_container_id
 from drydock.model.records import Lease
 from drydock.model.roots import Owners
 from drydock.model.text import shown
@@ -18,7 +18,6 @@ from drydock.model.times import show_time
 from drydock.verdict.graph import Graph
 from drydock.verdict.labels import FLAT, expiry, has_expired
 
-_CONTAINER_ID = re.compile(rb"[0-9a-f]{64}\Z")
 _BUILD_RECORD = re.compile(rb"([0-9a-z]{25})(-variants|-view)?\Z")
 _RANDOM = re.compile(rb"[0-9]{1,9}-[A-Za-z0-9_-]{4}\Z")
 _IMAGE = b"moby-image-"
@@ -37,8 +36,8 @@ _NOT_DOCKERS = (LeaseClass.UNKNOWN, "of a BuildKit that is not dockerd's: its re
 def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judgement:
     """Whose ``lease`` is at ``now``, and why.
 
-    An owner whose records could not be read, or last changed before the lease was made, keeps its leases: they are
-    UNKNOWN, never OWNERLESS.
+    Where not all records of a kind of owner could be read, or they last changed before the lease was made, a lease
+    whose owner was not found is UNKNOWN, never OWNERLESS.
     """
     end = expiry(lease.labels)
     if end is not None and has_expired(lease.labels, now):
@@ -56,7 +55,7 @@ def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judge
     build = _BUILD_RECORD.match(lease.id)
     if build is not None and (FLAT in lease.labels or build[2]):
         return _build(lease, build[1], owners) if docker else _NOT_DOCKERS
-    if _CONTAINER_ID.match(lease.id):
+    if is_container_id(lease.id):
         return _container(lease, graph, owners)
     if docker and _RANDOM.match(lease.id) and not lease.labels:
         return _nameless(lease, now)
@@ -69,7 +68,7 @@ def names_owner(lease: Lease) -> bool:
     return (
         lease.id.startswith(_IMAGE)
         or (lease.namespace.endswith(_HISTORIES) and lease.id.startswith(_HISTORY))
-        or _CONTAINER_ID.match(lease.id) is not None
+        or is_container_id(lease.id)
         or (build is not None and (FLAT in lease.labels or build[2] is not None))
     )
 
@@ -83,25 +82,21 @@ def is_dockers(namespace: bytes) -> bool:
 
 def _image(lease: Lease, owners: Owners) -> Judgement:
     digest = Digest(lease.id[len(_IMAGE) :])
-    if owners.images is None:
-        return LeaseClass.UNKNOWN, "Docker's image records could not be read", ""
     if digest in owners.images:
         return LeaseClass.IMAGE, "its image is in Docker's imagedb", f"image {shown(digest)}"
-    return _gone(lease, owners.images_changed, "its image is not in Docker's imagedb", "Docker's imagedb")
+    missing = "its image is not in Docker's imagedb"
+    return _gone(lease, owners.images_changed, missing, "Docker's imagedb", "Docker's image records")
 
 
 def _history(lease: Lease, owners: Owners) -> Judgement:
     record = lease.id[len(_HISTORY) :]
-    if owners.build_history is None:
-        return LeaseClass.UNKNOWN, "BuildKit's history could not be read", ""
     if record in owners.build_history:
         return LeaseClass.BUILD_HISTORY, "its build is in BuildKit's history", f"build {shown(record)}"
-    return _gone(lease, owners.build_history_changed, "its build is not in BuildKit's history", "BuildKit's history")
+    missing = "its build is not in BuildKit's history"
+    return _gone(lease, owners.build_history_changed, missing, "BuildKit's history", "BuildKit's history")
 
 
 def _build(lease: Lease, record: bytes, owners: Owners) -> Judgement:
-    if owners.build_records is None:
-        return LeaseClass.UNKNOWN, "BuildKit's cache records could not be read", ""
     if record in owners.build_records:
         return (
             LeaseClass.BUILD_CACHE,
@@ -109,7 +104,8 @@ def _build(lease: Lease, record: bytes, owners: Owners) -> Judgement:
             f"cache record {shown(record)}",
         )
     missing = "its cache record is not in BuildKit's metadata_v2.db"
-    return _gone(lease, owners.build_records_changed, missing, "BuildKit's metadata_v2.db")
+    where, records = "BuildKit's metadata_v2.db", "BuildKit's cache records"
+    return _gone(lease, owners.build_records_changed, missing, where, records)
 
 
 def _container(lease: Lease, graph: Graph, owners: Owners) -> Judgement:
@@ -120,20 +116,21 @@ def _container(lease: Lease, graph: Graph, owners: Owners) -> Judgement:
         return LeaseClass.OWNERLESS, "no sandbox or container record has its id", ""
     if not is_dockers(lease.namespace):
         return LeaseClass.UNKNOWN, "its id is a container's, of an engine not known here", ""
-    if owners.containers is None:
-        return LeaseClass.UNKNOWN, "Docker's containers could not be read", ""
     container = owners.containers.get(lease.id)
     if container is not None:
         name = shown(container.name or lease.id)
         return LeaseClass.CONTAINER, "dockerd has a container with its id", f"container {name}"
-    return _gone(lease, owners.containers_changed, "dockerd has no container with its id", "dockerd's containers/")
+    missing = "dockerd has no container with its id"
+    return _gone(lease, owners.containers_changed, missing, "dockerd's containers/", "Docker's containers")
 
 
-def _gone(lease: Lease, changed: UnixNano | None, missing: str, where: str) -> Judgement:
+def _gone(lease: Lease, changed: UnixNano | None, missing: str, where: str, records: str) -> Judgement:
     """What removed the owner from ``where`` changed it: one that did not change since the lease was made is another."""
+    if changed is None:
+        return LeaseClass.UNKNOWN, f"not all of {records} could be read", ""
     if lease.created is None:
         return LeaseClass.UNKNOWN, f"{missing}, and when the lease was made is not recorded", ""
-    if changed is None or changed < lease.created:
+    if changed < lease.created:
         return LeaseClass.UNKNOWN, f"{where} last changed before this lease was made: it may not be the right one", ""
     return LeaseClass.OWNERLESS, missing, ""
 

@@ -99,7 +99,7 @@ def _containers(verdict: Verdict) -> Iterator[_Row]:
         if found.kind is ObjectKind.SNAPSHOT:
             snapshots.setdefault(found.id, found)
             by_ref.update(dict.fromkeys(found.refs, found))
-    docker = dict(verdict.store.owners.containers or {})
+    docker = dict(verdict.store.owners.containers)
     for record in verdict.store.metadata.containers:
         owner = docker.pop(record.id, None)
         snapshot = None
