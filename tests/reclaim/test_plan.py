@@ -10,7 +10,7 @@ from tests.support.values import FINGERPRINT, NOW, NS, blob, digest, image, leas
 from tests.support.worlds import WORLD, expected, parent_of, row_id, row_name, world_rows
 
 from drydock.model.data import Backend, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
-from drydock.model.errors import Usage
+from drydock.model.errors import Refused, Usage
 from drydock.model.names import RawPath
 from drydock.model.policies import EndLeases, Policy
 from drydock.model.records import Ingest
@@ -88,25 +88,86 @@ def test_a_snapshotter_not_understood_keeps_its_records_and_what_they_refer_to(f
     assert len(understood.rows) == 2
 
 
+CID = b"c" * 64
+NONE = Owners(containers_changed=NOW)
+"""dockerd has provably no container."""
+
+
+def of_a_container(cid=CID, owners=NONE, namespace=NS, *more):
+    """A store with what a container without a lease was made of, and with what none was."""
+    names = [b"base", cid + b"-init", cid, b"other"]
+    space = namespace + b"/1/"
+    above = {cid + b"-init": b"base", cid: cid + b"-init"}
+    rows = [row(space + name, number) for number, name in enumerate(names, 1)]
+    records = [snapshot(name, above.get(name, b""), namespace=namespace) for name in names]
+    labels = {b"containerd.io/gc.ref.content.l.0": digest(2)}
+    records += [blob(digest(n), labels if n == 1 else None, namespace=namespace) for n in (1, 2, 3)]
+    return store(*records, *more, files=[digest(n) for n in (1, 2, 3)], backends=backend(*rows), owners=owners)
+
+
 def test_what_a_docker_container_was_made_of_stays_without_its_lease():
     """Its folder is there: its snapshots, what they stand on and its manifest are not nobody's, in its namespace."""
-    cid = b"c" * 64
-    names = [b"base", cid + b"-init", cid, b"other"]
-    rows = [row(b"moby/1/" + name, number) for number, name in enumerate(names, 1)]
-    records = [
-        snapshot(b"base"), snapshot(cid + b"-init", b"base"), snapshot(cid, cid + b"-init"), snapshot(b"other"),
-        blob(digest(1), {b"containerd.io/gc.ref.content.l.0": digest(2)}), blob(digest(2)), blob(digest(3)),
-    ]  # fmt: skip
-    files = [digest(n) for n in (1, 2, 3)]
-    owner = Owners({cid: DockerContainer(cid, manifest=digest(1))})
-    made = plan(store(*records, files=files, backends=backend(*rows), owners=owner))
+    owners = Owners({CID: DockerContainer(CID, manifest=digest(1))}, containers_changed=NOW)
+    whole = of_a_container(owners=owners)
+    made = plan(whole)
     assert {drop.ref.key for drop in made.records} == {b"overlayfs/other", digest(3)}
     assert "dockerd has a container with its id" in {each.reason for each in made.withheld}
-    gone = plan(store(*records, files=files, backends=backend(*rows), owners=Owners({})))
-    assert len(gone.records) == len(records)
+    assert len(plan(of_a_container()).records) == 7
     # Their records may be lost as well: then their rows say whose they are.
-    lost = plan(store(backends=backend(*rows), owners=owner))
+    lost = plan(store(backends=whole.backends, owners=owners))
     assert {each.name for each in lost.rows} == {b"moby/1/base", b"moby/1/other"}
+    # Whether dockerd has more containers than were found is no matter for those.
+    unsure = plan(of_a_container(owners=Owners(owners.containers)))
+    assert {drop.ref.key for drop in unsure.records} == {b"overlayfs/other", digest(3)}
+
+
+def test_what_may_be_a_docker_containers_stays_where_not_all_are_known():
+    """By its key, the form of a container's id; any blob may be its manifest. In Docker's namespaces only."""
+    unknown = Owners()
+    for space in (NS, b"moby-1000.1000"):
+        made = plan(of_a_container(CID, unknown, space))
+        assert {drop.ref.key for drop in made.records} == {b"overlayfs/other"}
+        assert "its key is the id of a container, and not all that dockerd has are known" in {
+            each.reason for each in made.withheld
+        }
+    lost = plan(store(backends=of_a_container().backends, owners=unknown))
+    assert {each.name for each in lost.rows} == {b"moby/1/base", b"moby/1/other"}
+    for cid, space in ((CID, b"k8s.io"), (CID, b"default"), (CID, b"plugins.moby"), (b"c" * 63, NS)):
+        made = plan(of_a_container(cid, unknown, space))
+        assert (len(made.records), len(made.removals), made.withheld) == (7, 7, ())
+
+
+def test_a_pull_of_a_root_without_its_data_root_is_freed():
+    """With the leases of all its containers nothing is lost; where a data root could not be read, something may be."""
+    held = lease(CID, snapshots=[CID], created=NOW - 5)
+    alone = of_a_container(CID, Owners(), NS, held)
+    assert {drop.ref.key for drop in plan(alone).records} == {b"overlayfs/other", digest(1), digest(2), digest(3)}
+    for root in (alone.root._replace(docker=(RawPath(b"/docker"),)), alone.root._replace(docker_known=False)):
+        damaged = of_a_container(CID, Owners(), NS, held)
+        damaged.root = root
+        assert {drop.ref.key for drop in plan(damaged).records} == {b"overlayfs/other"}
+
+
+def test_a_container_that_may_be_there_is_given_up_with_its_lease():
+    """Where not all of dockerd's are known, only whoever names the lease can say that it is gone."""
+    held = lease(CID, snapshots=[CID], created=NOW - 5)
+    policy = Policy(EndLeases.OWNERLESS)
+    assert plan(of_a_container(CID, Owners(), NS, held), policy).leases == ()
+    named = plan(of_a_container(CID, Owners(), NS, held), policy._replace(leases=(CID,)))
+    assert (len(named.leases), len(named.records), named.withheld) == (1, 7, ())
+    found = Owners({CID: DockerContainer(CID)})
+    with pytest.raises(Refused, match="belongs to container"):
+        plan(of_a_container(CID, found, NS, held), policy._replace(leases=(CID,)))
+
+
+def test_any_blob_may_be_the_manifest_of_a_container_that_cannot_be_read():
+    """Its snapshots stay as those of any other; of another namespace than Docker's every blob goes."""
+    owners = Owners({CID: DockerContainer(CID, manifest_known=False)}, containers_changed=NOW)
+    made = plan(of_a_container(owners=owners))
+    assert {drop.ref.key for drop in made.records} == {b"overlayfs/other"}
+    assert any("its configuration could not be read" in each.reason for each in made.withheld)
+    elsewhere = plan(of_a_container(CID, owners, b"k8s.io"))
+    assert len(elsewhere.records) == 7
 
 
 def test_a_lease_that_holds_what_is_kept_does_not_end():
@@ -209,7 +270,7 @@ def build(world):
         for key, above in world_rows(world).items()
     ]
     made = store(*records, files=[digest(number) for number in world["files"]],
-                 backends=backend(*rows, entries=sorted(world["folders"])), owners=Owners({}))  # fmt: skip
+                 backends=backend(*rows, entries=sorted(world["folders"])), owners=NONE)  # fmt: skip
     made.content.ingests += [ingest_folder(*key) for key in sorted(world["ingest_folders"])]
     return made
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from typing import NamedTuple
 
-from drydock.model.names import Kind, Ref, split_row_name
+from drydock.model.names import Kind, Ref, is_container_id, split_row_name
 from drydock.model.objects import ObjectKind, State, Verdict
 from drydock.model.records import Snapshot
+from drydock.model.roots import Owners
 from drydock.model.store import Store
 from drydock.verdict.judge import Reach
 from drydock.verdict.leases import is_dockers
@@ -18,33 +19,45 @@ from drydock.verdict.leases import is_dockers
 _LAYERS = (b"-init-key", b"-init", b"")
 """What dockerd appends to a container's id for its snapshots (moby daemon/containerd/image_snapshot.go, v28.5)."""
 _HAS_CONTAINER = "dockerd has a container with its id"
+_MAY_HAVE_CONTAINER = "its key is the id of a container, and not all that dockerd has are known"
 
 
-def docker_containers(store: Store) -> dict[Ref, str]:
-    """What a container that dockerd has was made of, with the reason: its lease, which keeps that, may be lost.
+def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, str]:
+    """What a container that dockerd has, or may have, was made of, with the reason: its lease may be lost.
 
     dockerd drops the lease before the container's folder (moby daemon/delete.go, v28.5), so a folder alone is no leak.
+
+    Args:
+        store: the root.
+        given_up: leases of containers that may be there all the same, and that are ended by name.
     """
-    containers = store.owners.containers
-    if not containers:
+    dockers = frozenset(filter(is_dockers, store.metadata.namespaces))
+    if not dockers:
         return {}
     kept: dict[Ref, str] = {}
+    doubted: set[Ref] = set()
     for snapshot in store.metadata.snapshots:
-        if _is_of(containers, snapshot.namespace, snapshot.key):
-            kept[snapshot.ref] = _HAS_CONTAINER
-    manifests = {container.manifest for container in containers.values()}
+        if snapshot.namespace in dockers:
+            reason = _reason(store.owners, snapshot.namespace, snapshot.key)
+            lease = Ref(Kind.LEASE, snapshot.namespace, _container_id(snapshot.key))
+            if reason and lease not in given_up:
+                kept[snapshot.ref] = reason
+                if reason == _MAY_HAVE_CONTAINER:
+                    doubted.add(lease)
+    manifests = {container.manifest for container in store.owners.containers.values()}
+    unsure = _unsure(store, dockers, given_up, doubted)
     for blob in store.metadata.blobs:
-        if blob.ref.key in manifests and is_dockers(blob.ref.namespace):
+        if blob.ref.key in manifests and blob.ref.namespace in dockers:
             kept[blob.ref] = "dockerd has a container that was made of it"
+        elif blob.ref.namespace in unsure:
+            kept[blob.ref] = unsure[blob.ref.namespace]
     return kept
 
 
 def docker_rows(store: Store, rows: Iterable[bytes]) -> dict[bytes, str]:
-    """The rows of containers that dockerd has, with the reason: their records, and their leases, may be lost."""
-    containers = store.owners.containers
-    if not containers:
-        return {}
-    return {row: _HAS_CONTAINER for row in rows if _is_of(containers, *split_row_name(row)[::2])}
+    """The rows of containers that dockerd has, or may have, with the reason: their records may be lost."""
+    reasons = ((row, _reason(store.owners, *split_row_name(row)[::2])) for row in rows)
+    return {row: reason for row, reason in reasons if reason}
 
 
 def doubtful_rows(
@@ -115,7 +128,36 @@ def _pairs(row: bytes) -> set[_Pair]:
     return {_Pair(b"", namespace, key), _Pair(number, namespace, b""), _Pair(number, b"", key)} if key else set()
 
 
-def _is_of(containers: Container[bytes], namespace: bytes, key: bytes) -> bool:
-    """Whether a snapshot's key is made of the id of one of dockerd's containers."""
-    end = next(end for end in _LAYERS if key.endswith(end))
-    return is_dockers(namespace) and key.removesuffix(end) in containers
+def _unsure(store: Store, dockers: frozenset[bytes], given_up: Container[Ref], doubted: set[Ref]) -> dict[bytes, str]:
+    """Docker's namespaces in which any blob may be the manifest of a container, with the reason.
+
+    Which blobs are manifests no record says for certain. ``doubted`` are the leases, recorded or lost, of containers
+    that may be there and that have snapshots.
+    """
+    root, owners = store.root, store.owners
+    if not all(container.manifest_known for container in owners.containers.values()):
+        return dict.fromkeys(dockers, "what a container was made of is not known: its configuration could not be read")
+    leases = {
+        lease.ref
+        for lease in store.metadata.leases
+        if _reason(owners, lease.namespace, lease.id) == _MAY_HAVE_CONTAINER and lease.ref not in given_up
+    }
+    # A root without its data root, as a copy of it, is not damaged by that: only a lease that was lost is damage.
+    doubted = doubted | leases if root.docker or not root.docker_known else doubted - leases
+    found = {lease.namespace for lease in doubted}
+    return dict.fromkeys(found, "dockerd may have a container that was made of it: not all that it has are known")
+
+
+def _reason(owners: Owners, namespace: bytes, key: bytes) -> str:
+    """Why what has a snapshot's key may be of one of dockerd's containers; empty where it is not."""
+    if not is_dockers(namespace):
+        return ""
+    container = _container_id(key)
+    if container in owners.containers:
+        return _HAS_CONTAINER
+    return _MAY_HAVE_CONTAINER if is_container_id(container) and not owners.containers_known else ""
+
+
+def _container_id(key: bytes) -> bytes:
+    """The id that a snapshot's key is made of, where it is a container's."""
+    return key.removesuffix(next(end for end in _LAYERS if key.endswith(end)))

@@ -93,7 +93,8 @@ class _Planner:
         blind = blind_spots(self._store)
         refs = [holding.ref for holding in ended]
         free = self._without(refs)
-        lost = {ref: reason for ref, reason in docker_containers(self._store).items() if ref not in free}
+        given_up = {holding.ref for holding in ended if holding.kind is LeaseClass.UNKNOWN}
+        lost = {ref: reason for ref, reason in docker_containers(self._store, given_up).items() if ref not in free}
         kept = {**lost, **self._kept.refs}
         after = free if not blind and not kept else self._without(refs, {**blind, **kept})
         self._named = after
