@@ -176,6 +176,14 @@ def test_unreadable_container(data, tmp_path, kind):
     assert [(each.code, each.severity) for each in owners.findings] == [("container-unreadable", Severity.BLIND)]
 
 
+def test_a_container_that_is_being_made(data):
+    """Beside a running dockerd its folder is there before its configuration, which is worth a note."""
+    (data / "containers" / CID / "config.v2.json").unlink()
+    owners = read_owners(root(data), live=True)
+    assert not owners.containers[CID.encode()].manifest_known
+    assert [(each.code, each.severity) for each in owners.findings] == [("container-unreadable", Severity.NOTE)]
+
+
 def test_what_is_no_container_hides_no_manifest(data):
     """A folder of another name than containers have, as on a disk of its own, is worth a note."""
     (data / "containers/lost+found").mkdir()

@@ -21,7 +21,9 @@ _LARGEST = 8 << 20
 _IMAGES = (b"imagedb", b"content", b"sha256")
 
 
-def read_containers(data: RawPath, findings: list[Finding]) -> tuple[dict[bytes, DockerContainer], UnixNano | None]:
+def read_containers(
+    data: RawPath, findings: list[Finding], *, live: bool = False
+) -> tuple[dict[bytes, DockerContainer], UnixNano | None]:
     """The containers of a data root, by id, and when the folder of them last changed.
 
     The folder's name is what keeps a container's lease; its configuration is read as far as it can be.
@@ -29,6 +31,7 @@ def read_containers(data: RawPath, findings: list[Finding]) -> tuple[dict[bytes,
     Args:
         data: the data root.
         findings: what could not be read is added here.
+        live: dockerd may be at work: a container that it makes or removes has no configuration.
 
     Returns:
         No time where ``containers/`` is missing or cannot be listed: whose the leases are is not known then. A time and
@@ -40,7 +43,7 @@ def read_containers(data: RawPath, findings: list[Finding]) -> tuple[dict[bytes,
     except OSError as error:
         findings.append(_unknown(data + b"/containers", error, "every container's lease is kept"))
         return {}, None
-    return {each: _container(data, each, findings) for each in ids}, changed
+    return {each: _container(data, each, findings, live=live) for each in ids}, changed
 
 
 def read_images(data: RawPath, findings: list[Finding]) -> tuple[set[Digest], UnixNano | None]:
@@ -76,7 +79,7 @@ def read_images(data: RawPath, findings: list[Finding]) -> tuple[set[Digest], Un
     return found, UnixNano(max(changed)) if changed and known else None
 
 
-def _container(data: RawPath, name: bytes, findings: list[Finding]) -> DockerContainer:
+def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: bool) -> DockerContainer:
     path = RawPath(data + b"/containers/" + name + b"/config.v2.json")
     try:
         with folder(data, b"containers", name) as descriptor:
@@ -85,7 +88,8 @@ def _container(data: RawPath, name: bytes, findings: list[Finding]) -> DockerCon
             raise ValueError("no JSON object")  # noqa: TRY004, TRY301 - damage like any other that json finds
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "not a container's configuration"
-        findings.append(_unreadable(name, path, why))
+        unready = live and isinstance(error, FileNotFoundError)
+        findings.append(_unreadable(name, path, why, unready=unready))
         return DockerContainer(name, manifest_known=not is_container_id(name))
     made_from = config.get("ImageManifest")
     manifest = _digest(made_from.get("digest")) if isinstance(made_from, dict) else None
@@ -106,12 +110,12 @@ def _container(data: RawPath, name: bytes, findings: list[Finding]) -> DockerCon
     )
 
 
-def _unreadable(name: bytes, path: RawPath, why: str) -> Finding:
+def _unreadable(name: bytes, path: RawPath, why: str, *, unready: bool = False) -> Finding:
     """Of a container: what may be its manifest is kept. Of what has another name, as a ``lost+found``: it counts."""
     is_container = is_container_id(name)
     effect = "the container still counts" + (", and so does what may be its manifest" if is_container else "")
     message = f"container {shown(name)}: {shown(path)}: {why}; {effect}"
-    severity = Severity.BLIND if is_container else Severity.NOTE
+    severity = Severity.BLIND if is_container and not unready else Severity.NOTE
     return Finding("container-unreadable", severity, message, Place(path), shown(name))
 
 

@@ -40,7 +40,7 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
 
     times: list[UnixNano | None] = []
     for data in root.docker:
-        each, when = read_containers(data, owners.findings)
+        each, when = read_containers(data, owners.findings, live=live)
         owners.containers.update(each)
         times.append(when)
     owners.containers_changed = _oldest(root, times)
