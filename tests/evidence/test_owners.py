@@ -42,6 +42,7 @@ def data(tmp_path):
     """A data root with one of each owner."""
     top = tmp_path / "docker"
     (top / "containers" / CID).mkdir(parents=True)
+    (top / "containers" / CID / "hostname").write_text("web\n")
     (top / "containers" / CID / "config.v2.json").write_text(
         json.dumps(
             {
@@ -106,6 +107,7 @@ def test_unknown_data_root(data):
 def test_empty_is_not_missing(data):
     """An empty containers folder proves that there are none; a missing one, or a link, proves nothing."""
     (data / "containers" / CID / "config.v2.json").unlink()
+    (data / "containers" / CID / "hostname").unlink()
     (data / "containers" / CID).rmdir()
     owners = read_owners(root(data))
     assert (owners.containers, owners.containers_known) == ({}, True)
@@ -174,6 +176,16 @@ def test_unreadable_container(data, tmp_path, kind):
     container = owners.containers[CID.encode()]
     assert (container.name, container.manifest_known) == (None, False)
     assert [(each.code, each.severity) for each in owners.findings] == [("container-unreadable", Severity.BLIND)]
+
+
+def test_what_is_left_of_a_removed_container(data):
+    """Folders alone, as a mounts/shm that was busy: its lease counts, and there is no manifest to keep."""
+    (data / "containers" / CID / "config.v2.json").unlink()
+    (data / "containers" / CID / "hostname").unlink()
+    (data / "containers" / CID / "mounts/shm").mkdir(parents=True)
+    owners = read_owners(root(data))
+    assert owners.containers[CID.encode()].manifest_known
+    assert [(each.code, each.severity) for each in owners.findings] == [("container-unreadable", Severity.NOTE)]
 
 
 def test_a_container_that_is_being_made(data):

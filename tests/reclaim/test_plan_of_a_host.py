@@ -94,6 +94,7 @@ def docker_host(tmp_path):
             folder.mkdir(parents=True)
             config = {"ID": cid.decode(), "Driver": "overlayfs", "ImageManifest": {"digest": manifest.decode()}}
             (folder / "config.v2.json").write_text(json.dumps(config))
+            (folder / "hostconfig.json").write_text("{}")
         (docker / "buildkit/containerd-overlayfs").mkdir(parents=True)
         boltwriter.write(docker / "buildkit/containerd-overlayfs/metadata_v2.db", {b"_main": {CACHE: {b"x": b"{}"}}})
         boltwriter.write(docker / "buildkit/history_c8d.db", {b"_records": {BUILD: b"x"}})

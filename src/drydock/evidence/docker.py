@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from contextlib import suppress
 from typing import Any
 
@@ -81,20 +82,25 @@ def read_images(data: RawPath, findings: list[Finding]) -> tuple[set[Digest], Un
 
 def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: bool) -> DockerContainer:
     path = RawPath(data + b"/containers/" + name + b"/config.v2.json")
+    files: list[bytes] = []
     try:
         with folder(data, b"containers", name) as descriptor:
+            files = _files(descriptor)
             config: Any = json.loads(read_regular(b"config.v2.json", _LARGEST, descriptor))
         if not isinstance(config, dict):
             raise ValueError("no JSON object")  # noqa: TRY004, TRY301 - damage like any other that json finds
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "not a container's configuration"
-        unready = live and isinstance(error, FileNotFoundError)
-        findings.append(_unreadable(name, path, why, unready=unready))
-        return DockerContainer(name, manifest_known=not is_container_id(name))
+        gone = isinstance(error, FileNotFoundError)
+        # What dockerd could not remove of one (a busy mounts/shm, moby daemon/delete.go, v28.5) is folders alone.
+        left = not is_container_id(name) or (gone and not files)
+        findings.append(_unreadable(name, path, why, left=left, unready=live and gone))
+        return DockerContainer(name, manifest_known=left)
     made_from = config.get("ImageManifest")
     manifest = _digest(made_from.get("digest")) if isinstance(made_from, dict) else None
     if made_from is not None and manifest is None:
-        findings.append(_unreadable(name, path, "its ImageManifest has no digest"))
+        left = not is_container_id(name)
+        findings.append(_unreadable(name, path, "its ImageManifest has no digest", left=left))
     state, settings, label = config.get("State"), config.get("Config"), _bytes(config.get("Name"))
     running = state.get("Running") if isinstance(state, dict) else None
     return DockerContainer(
@@ -110,12 +116,20 @@ def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: boo
     )
 
 
-def _unreadable(name: bytes, path: RawPath, why: str, *, unready: bool = False) -> Finding:
-    """Of a container: what may be its manifest is kept. Of what has another name, as a ``lost+found``: it counts."""
-    is_container = is_container_id(name)
-    effect = "the container still counts" + (", and so does what may be its manifest" if is_container else "")
+def _files(descriptor: int) -> list[bytes]:
+    """The names in a container's folder that are no folders."""
+    return [
+        each
+        for each in names(descriptor)
+        if not stat.S_ISDIR(os.stat(each, dir_fd=descriptor, follow_symlinks=False).st_mode)
+    ]
+
+
+def _unreadable(name: bytes, path: RawPath, why: str, *, left: bool, unready: bool = False) -> Finding:
+    """Of a container: what may be its manifest is kept. Of what is left of one, or of a ``lost+found``: it counts."""
+    effect = "the container still counts" + ("" if left else ", and so does what may be its manifest")
     message = f"container {shown(name)}: {shown(path)}: {why}; {effect}"
-    severity = Severity.BLIND if is_container and not unready else Severity.NOTE
+    severity = Severity.NOTE if left or unready else Severity.BLIND
     return Finding("container-unreadable", severity, message, Place(path), shown(name))
 
 
