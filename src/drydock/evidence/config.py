@@ -21,6 +21,7 @@ from drydock.model.text import shown
 
 _LARGEST = 1 << 20
 _IMPORTS = 64
+"""Most files that are read, and most entries that are followed."""
 _NAMES = 4096
 _SNAPSHOTTER = "io.containerd.snapshotter.v1."
 
@@ -58,7 +59,7 @@ def read_containerd_config(host: Host, path: bytes) -> ContainerdConfig:
         The settings; what could not be read or followed is a finding.
     """
     config = ContainerdConfig()
-    waiting, seen = [RawPath(path)], set[bytes]()
+    waiting, seen, followed = [RawPath(path)], set[bytes](), set[bytes]()
     while waiting:
         name = waiting.pop(0)
         if name in seen:
@@ -80,7 +81,7 @@ def read_containerd_config(host: Host, path: bytes) -> ContainerdConfig:
                 where = _path(settings.get("root_path"), name, config.findings)
                 if where is not None:
                     config.snapshotters[plugin.removeprefix(_SNAPSHOTTER).encode()] = where
-        waiting.extend(_imports(host, name, document.get("imports"), config.findings))
+        waiting.extend(_imports(host, name, document.get("imports"), followed, config.findings))
     return config
 
 
@@ -135,15 +136,26 @@ def _toml(host: Host, path: RawPath, findings: list[Finding]) -> dict[str, Any] 
     return document
 
 
-def _imports(host: Host, importer: RawPath, value: object, findings: list[Finding]) -> Iterator[RawPath]:
-    """The files that an ``imports`` list names: paths, relative to the importing file, with a pattern as last name."""
+def _imports(
+    host: Host, importer: RawPath, value: object, followed: set[bytes], findings: list[Finding]
+) -> Iterator[RawPath]:
+    """The files that an ``imports`` list names: paths, relative to the importing file, with a pattern as last name.
+
+    None of what is in ``followed``; what is new gets there.
+    """
     for entry in value if isinstance(value, list) else ():
-        if not isinstance(entry, str) or "\0" in entry:
-            findings.append(unseen(importer, "an import is no path"))
-            continue
+        is_path = isinstance(entry, str) and "\0" not in entry
         # normpath keeps two leading slashes apart (POSIX); nothing here does.
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(importer), entry.encode()))
-        if has_pattern(posixpath.dirname(path)):
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(importer), entry.encode())) if is_path else b""
+        if path in followed:
+            continue
+        if len(followed) >= _IMPORTS:
+            findings.append(unseen(importer, f"more than {_IMPORTS} imports: the rest is not read"))
+            return
+        followed.add(path)
+        if not is_path:
+            findings.append(unseen(importer, "an import is no path"))
+        elif has_pattern(posixpath.dirname(path)):
             findings.append(unseen(importer, f"import {shown(entry.encode())}: a pattern in a folder's name"))
         else:
             yield from host.matches(path, _NAMES)
