@@ -478,13 +478,29 @@ def test_hostile_settings_and_nothing_else(host):
 
 
 @pytest.mark.parametrize(
-    "text", [b"\n" * 250_000, b" " * 250_000, b"--root " * 35_000, b"EnvironmentFile=/a\n" * 13_000]
+    "text",
+    [
+        b"\n" * 250_000,
+        b" " * 250_000,
+        b"--root " * 35_000,
+        b"EnvironmentFile=/a\n" * 13_000,
+        b"ExecStart=/foo containerd_ " + b"-c $a " * 40_000,
+        b"ExecStart=/foo containerd " + b"-c $a " * 40_000,
+        b"ExecStart=/foo containerd " + b"".join(b"-c /%d " % number for number in range(20_000)),
+        b"ExecStart=/foo containerd -c $A\nEnvironment=" + b"A=" * 100_000,
+        b"".join(b"EnvironmentFile=/names/*%d\n" % number for number in range(8_000)),
+        b"EnvironmentFile=/names/*\n" * 9_000,
+    ],
+    ids=range(10),
 )
 def test_hostile_units_end(host, text):
     """Units made to keep a scanner busy are read in a moment."""
     make_root(host / "var/lib/containerd")
     (host / "etc/systemd/system").mkdir(parents=True)
     (host / "etc/systemd/system/x.service").write_bytes(text + b"dockerd")
+    (host / "names").mkdir()
+    for number in range(1024):
+        (host / "names" / str(number)).touch()
     start = time.monotonic()
     assert len(found(host)) == 1
     assert time.monotonic() - start < 5
@@ -516,6 +532,23 @@ def test_cyclic_and_endless_imports(host):
         (host / f"etc/containerd/{number}.toml").write_text('imports = ["*.toml", "../containerd/config.toml"]\n')
     (root,) = found(host)
     assert [finding.code for finding in root.findings] == ["config-unreadable"]
+
+
+@pytest.mark.parametrize("entry", ["/names/*", "/names/*%d", "/names/%d", "/n*mes/%d", "\\u0000"])
+def test_imports_made_to_keep_a_reader_busy(host, entry):
+    """However many entries a config has, few are followed, and that more are not is said."""
+    make_root(host / "var/lib/containerd")
+    (host / "names").mkdir()
+    for number in range(1024):
+        (host / "names" / str(number)).touch()
+    (host / "etc/containerd").mkdir()
+    entries = ",".join(f'"{entry % number if "%" in entry else entry}"' for number in range(20_000))
+    (host / "etc/containerd/config.toml").write_text(f"imports = [{entries}]\n")
+    start = time.monotonic()
+    (root,) = found(host)
+    assert time.monotonic() - start < 5
+    assert {finding.code for finding in root.findings} == {"config-unreadable"}
+    assert len(root.findings) <= 65
 
 
 def test_names_that_are_no_text(host):

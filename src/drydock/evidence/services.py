@@ -1,56 +1,46 @@
 """The command lines a host starts its engines with: what a flag says about storage overrides every config file.
 
-Units (systemd), and the option files of other init systems and of Debian's and Red Hat's packages. Read as text: each
-flag found is one more place to look at, so reading too much does no harm.
+Read as text: each path found is one more place to look at, so reading too much does no harm. What is not understood is
+said of the flags of engines alone.
 """
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from drydock.evidence.config import unseen
-from drydock.evidence.file import read_regular
-from drydock.evidence.host import Host, has_pattern, is_folder, names
-from drydock.model.findings import Finding
+from drydock.evidence.host import Host
+from drydock.evidence.units import AT_RUN_TIME, COMMAND, Program, Service, read_units
+from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 
-_LARGEST = 1 << 18
-_FILES = 4096
-_UNITS = (
-    b"/etc/systemd/system",
-    b"/run/systemd/system",
-    b"/usr/local/lib/systemd/system",
-    b"/usr/lib/systemd/system",
-    b"/lib/systemd/system",
-)
-_OPTIONS = tuple(
-    folder + name
-    for folder in (b"/etc/default/", b"/etc/sysconfig/", b"/etc/conf.d/", b"/etc/init.d/")
-    for name in (b"docker", b"containerd", b"k3s", b"rke2-server", b"rke2-agent", b"k0s")
-)
-_RANCHER = (b"/etc/rancher/k3s/config.yaml", b"/etc/rancher/rke2/config.yaml")
-_ENGINES = re.compile(rb"dockerd|containerd|k3s|rke2|k0s|DOCKER_OPTS|--data-root|data-dir")
-_NAMES = re.compile(rb"docker|containerd|k3s|rke2|k0s")
-_ENVIRONMENT = re.compile(rb"(?m)^[ \t]*EnvironmentFile=[ \t]*-?(/[^\n]*)")
-_DOCKER_UNIT = re.compile(rb"/docker(@[^/]*)?\.service(\.d/|\Z)")
-_STARTED = re.compile(rb"(?m)^[ \t]*ExecStart=[ \t]*\S[^\n]*")
-_DOCKERD = re.compile(rb"dockerd|docker[ \t]+(?:daemon|-d)\b")
+_VALUES = 128
 _ENDED = re.compile(rb"[\s,;)\]}]|\Z")
-_CONTAINERD = re.compile(rb"""(?:^|[/\s"'=])containerd[\s"']""")
-"""The command, and no socket's or folder's name."""
-_AT_RUN_TIME = "known at run time only, or not understood"
-_DOCKERS = (b"data-root", b"graph", b"config-file")
-_PLACES = (b"data-root", b"root", b"data-dir", b"config-file")
-_FLAG = re.compile(
-    rb"""(?:^|[\s"'=])(?:--(data-root|graph|exec-root|root|state|config-file|config|data-dir)|-([gc])|(?:K3S_|RKE2_)?(data-dir|DATA_DIR)(?=[:=]))"""
-    rb"""(?:[=:\s]\s*|(?<=-g)(?=/))(["']?)([^\s"'\\]+)""",
+_ARGUMENT = re.compile(rb"""\s(["'])--""")
+_VARIABLE = re.compile(rb"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})\Z")
+_SET = re.compile(
+    rb"""(?:^[ \t]*(?:Environment[ \t]*=|export[ \t])[ \t]*(["']?)|^[ \t]*|[ \t]|(["']))"""
+    rb"""([A-Za-z_]\w*)=(["']?)([^\s"'\\]*)""",
     re.MULTILINE,
 )
+_FLAG = re.compile(
+    rb"""(?:^|[\s"'=])(?:--(data-root|graph|exec-root|root|state|config-file|config|data-dir)|-([gc])|(?:K3S_|RKE2_)?(data-dir|DATA_DIR)(?=["']?[:=]))"""
+    rb"""(?:(["']?)[=:\s]\s*|(?<=-g)(?=/))(["']?)([^\s"'\\]+)""",
+    re.MULTILINE,
+)
+_LONG = {b"g": b"data-root", b"c": b"config", b"graph": b"data-root", b"DATA_DIR": b"data-dir"}
+_OWNERS = {
+    b"data-root": Program.DOCKER,
+    b"config-file": Program.DOCKER,
+    b"config": Program.CONTAINERD,
+    b"root": Program.CONTAINERD,
+    b"data-dir": Program.KUBERNETES,
+}
+"""Whose storage lies elsewhere with it; what the others say is not needed to find it."""
 
 
 @dataclass(slots=True)
@@ -59,118 +49,138 @@ class Services:
 
     flags: dict[bytes, list[RawPath]] = field(default_factory=lambda: defaultdict(list))
     """Absolute paths in that host, by flag: ``data-root``, ``exec-root``, ``root``, ``state``, ``config``, ..."""
+    others: dict[bytes, list[RawPath]] = field(default_factory=lambda: defaultdict(list))
+    """The same of Docker's flags where it is not known to be started with them: they may be another program's."""
     findings: list[Finding] = field(default_factory=list)
     configs: list[Finding] = field(default_factory=list)
     """Where containerd is started with a config that only its start knows."""
 
 
+class _Line:
+    """A line that has flags: whether it is a command, and where the engines are named in it."""
+
+    def __init__(self, text: bytes, begin: int, end: int) -> None:
+        line = text[begin:end]
+        self.is_command = COMMAND.match(line) is not None
+        found = ((each, each.value.search(line)) for each in Program)
+        self.programs = {program: begin + match.start() for program, match in found if match}
+
+
 def read_services(host: Host) -> Services:
     """Read the flags; a file that cannot be read, or a value only known at run time, is a finding."""
     services = Services()
-    masked = _masked(host)
-    waiting = dict(_files(host))
-    seen: set[bytes] = set()
-    while waiting and len(seen) < _FILES:
-        path = next(iter(waiting))
-        included = waiting.pop(path)
-        if path in seen:
-            continue
-        seen.add(path)
-        try:
-            reached = host.reach(path)
-            if reached == masked or is_folder(reached):
-                continue
-            text = read_regular(reached, _LARGEST)
-        except (FileNotFoundError, NotADirectoryError):
-            # Links that removed packages leave behind are no engine's.
-            if _NAMES.search(path) and (why := host.doubt(path)):
-                services.findings.append(unseen(path, why))
-            continue
-        except OSError as error:
-            services.findings.append(unseen(path, f"cannot be read: {error.strerror or error}"))
-            continue
-        if not included and not _ENGINES.search(text):
-            continue
-        text = re.sub(rb"(?m)^[ \t]*[#;].*$|\\\n", b"", text)
-        # What a unit takes its options from; such a file may say nothing of which engine it is for.
-        waiting |= dict.fromkeys(_included(host, path, text, services), True)
-        started = _STARTED.findall(text) if _DOCKER_UNIT.search(path) else []
-        if started and not any(map(_DOCKERD.search, started)):
-            services.findings.append(unseen(path, "what it starts Docker with is not known"))
-        for match in _FLAG.finditer(text):
-            flag = match[1] or match[2] or match[3]
-            flag = {b"g": b"data-root", b"c": b"config", b"graph": b"data-root", b"DATA_DIR": b"data-dir"}.get(
-                flag, flag
-            )
-            value = match[5]
-            if b"$" in value or b"%" in value or _is_cut(text, match):
-                line = text[text.rfind(b"\n", 0, match.start()) + 1 : match.start() + 1]
-                if flag == b"config" and _CONTAINERD.search(line):
-                    services.configs.append(unseen(path, f"containerd's config {shown(value[:200])}: {_AT_RUN_TIME}"))
-                elif flag in _PLACES:
-                    services.findings.append(unseen(path, f"{shown(flag)} {shown(value[:200])}: {_AT_RUN_TIME}"))
-            elif not value.startswith(b"/") and match[1] in _DOCKERS:
-                services.findings.append(unseen(path, f"{shown(flag)} {shown(value[:200])}: not an absolute path"))
-            elif value.startswith(b"/") and b"\0" not in value and value not in services.flags[flag]:
-                services.flags[flag].append(RawPath(value))
-    if waiting:
-        services.findings.append(unseen(next(iter(waiting)), f"more than {_FILES} units: the rest is not read"))
+    units = read_units(host, services.findings)
+    for unit in units:
+        reader = _Reader(services, unit, units[0])
+        for path, starts_dockerd in unit.starts() if unit.is_docker else ():
+            if not starts_dockerd:
+                services.findings.append(unseen(path, "what it starts Docker with is not known"))
+        for path, text in unit.texts.items():
+            for line, match in _flags(text):
+                reader.take(path, text, line, match)
     return services
 
 
-def _masked(host: Host) -> RawPath | None:
-    """Where a unit that must not start is a link to; None where a loop of links is in the way."""
-    try:
-        return host.reach(b"/dev/null")
-    except OSError:
-        return None
+class _Reader:
+    """Takes the flags of one service; what is wrong with a flag is said once of each file."""
+
+    def __init__(self, services: Services, unit: Service, every: Service) -> None:
+        self._services = services
+        self._unit = unit
+        self._every = every
+        self._variables: dict[bytes, tuple[dict[bytes, None], bool]] | None = None
+        self._said: set[tuple[bytes, bytes]] = set()
+
+    def take(self, path: bytes, text: bytes, line: _Line, match: re.Match[bytes]) -> None:
+        """Note what one flag says."""
+        flag = match[1] or match[2] or match[3]
+        value, name = match[6], _LONG.get(flag, flag)
+        owner = _OWNERS.get(name)
+        its = owner is not None and self._is_of(owner, name, line, match)
+        unclear = b"$" in value or b"%" in value or _is_cut(text, match)
+        if its and (variable := _VARIABLE.match(value)) and not _is_cut(text, match):
+            values, is_sure = self._values(variable[1] or variable[2])
+            for each in values:
+                self._add(path, name, each, its)
+            unclear = not values or (owner is Program.DOCKER and not is_sure)
+        elif not unclear and value.startswith(b"/") and b"\0" not in value:
+            self._add(path, name, value, its or owner is not Program.DOCKER)
+        if not its or (flag == b"g" and value[:1] not in (b"/", b"$", b"%")):
+            return
+        if unclear:
+            self._say(path, name, value, AT_RUN_TIME)
+        elif owner is Program.DOCKER and not value.startswith((b"/", b"$")):
+            self._say(path, name, value, "not an absolute path")
+
+    def _is_of(self, owner: Program, name: bytes, line: _Line, match: re.Match[bytes]) -> bool:
+        """Whether it is a flag that the engine is, or may be, started with, and no other program's."""
+        if name == b"config":  # a name that many programs have
+            return line.programs.get(owner, match.start()) < match.start()
+        if owner not in self._unit.runs:
+            return False
+        is_foreign = line.is_command and owner not in line.programs and owner in self._unit.commands
+        return not is_foreign or match[1] in (b"data-root", b"graph")
+
+    def _values(self, name: bytes) -> tuple[dict[bytes, None], bool]:
+        """(the absolute paths that a variable of the service is set to, whether it can be nothing else)."""
+        if self._variables is None:
+            self._variables = {}
+            for text in (*self._unit.texts.values(), *self._every.texts.values()):
+                for match in _SET.finditer(text):
+                    variable, value = match[3], match[5]
+                    values, is_sure = self._variables.get(variable, ({}, True))
+                    plain = value.startswith(b"/") and not any(each in value for each in (b"$", b"%", b"\0"))
+                    plain = plain and not _goes_on(text, match.end(), match[4] or match[1] or match[2] or b"")
+                    if plain and len(values) <= _VALUES:
+                        values[value] = None
+                    self._variables[variable] = values, is_sure and plain
+        values, is_sure = self._variables.get(name, ({}, False))
+        # A script may set it in other ways.
+        return values, is_sure and not (self._unit.is_file or self._unit.lost or self._every.lost)
+
+    def _add(self, path: bytes, name: bytes, value: bytes, its: bool) -> None:
+        values = (self._services.flags if its else self._services.others)[name]
+        if value in values:
+            return
+        if len(values) < _VALUES:
+            values.append(RawPath(value))
+        else:
+            self._say(path, name, value, f"more than {_VALUES} of them: the rest is not looked at")
+
+    def _say(self, path: bytes, name: bytes, value: bytes, message: str) -> None:
+        if (path, name) in self._said:
+            return
+        self._said.add((path, name))
+        said = f"{shown(name)} {shown(value[:200])}: {message}"
+        if name != b"config":
+            self._services.findings.append(unseen(path, said))
+            return
+        message = f"{shown(path)}: containerd's {said}: its snapshotters may lie elsewhere"
+        self._services.configs.append(Finding("config-unknown", Severity.BLIND, message, Place(RawPath(path))))
+
+
+def _flags(text: bytes) -> Iterator[tuple[_Line, re.Match[bytes]]]:
+    """Each flag with its line, which is looked at once whatever the number of its flags."""
+    line, end = _Line(b"", 0, 0), -1
+    for match in _FLAG.finditer(text):
+        at = max(match.start(1), match.start(2), match.start(3))
+        if at > end:
+            end = text.find(b"\n", at)
+            end = len(text) if end < 0 else end
+            line = _Line(text, text.rfind(b"\n", 0, at) + 1, end)
+        yield line, match
 
 
 def _is_cut(text: bytes, match: re.Match[bytes]) -> bool:
     """Whether the value goes on behind what was matched: after a space in quotes, a quote, an escape."""
-    after = text[match.end() : match.end() + 1]
-    quote = match[4]
-    if not quote and (argument := re.match(rb"""\s(["'])--""", text[max(0, match.start() - 1) : match.start() + 4])):
+    quote = match[5]
+    if not quote and not match[4] and (argument := _ARGUMENT.match(text, max(0, match.start() - 1))):
         quote = argument[1]  # the whole argument is quoted
+    return _goes_on(text, match.end(), quote)
+
+
+def _goes_on(text: bytes, end: int, quote: bytes) -> bool:
+    after = text[end : end + 1]
     if quote:
-        return after != quote or not _ENDED.match(text, match.end() + 1)
-    return after == b"\\" or (after in (b'"', b"'") and not _ENDED.match(text, match.end() + 1))
-
-
-def _included(host: Host, path: bytes, text: bytes, services: Services) -> Iterator[bytes]:
-    """The files that a unit takes its environment from (systemd.exec(5): a pattern, and specifiers, are allowed)."""
-    for value in map(bytes.rstrip, _ENVIRONMENT.findall(text)):
-        if b"%" in value or has_pattern(posixpath.dirname(value)):
-            if _DOCKER_UNIT.search(path) or b"dockerd" in text:
-                services.findings.append(unseen(path, f"EnvironmentFile {shown(value[:200])}: {_AT_RUN_TIME}"))
-        else:
-            yield from host.matches(value, _FILES)
-
-
-def _rancher(host: Host) -> Iterator[bytes]:
-    for settings in _RANCHER:
-        yield settings
-        beside = settings + b".d"  # k3s pkg/configfilearg/parser.go dotDFiles
-        reached = host.folder(beside)
-        for name in sorted(names(reached, _FILES)) if reached else ():
-            if name.lower().endswith((b".yaml", b".yml")):
-                yield beside + b"/" + name
-
-
-def _files(host: Host) -> Iterator[tuple[bytes, bool]]:
-    """(file, whether it is an engine's by the unit that it belongs to, whatever its text)."""
-    yield from ((path, False) for path in (*_OPTIONS, *_rancher(host)))
-    seen: set[bytes | None] = set()
-    for folder in _UNITS:
-        reached = host.folder(folder)
-        if reached in seen:  # /lib is a link to /usr/lib on most hosts
-            continue
-        seen.add(reached)
-        for name in sorted(names(reached, _FILES)) if reached else ():
-            if name.endswith(b".service"):
-                yield folder + b"/" + name, _DOCKER_UNIT.search(b"/" + name) is not None
-            elif name.endswith(b".service.d") or name == b"service.d":  # of every service
-                drop_in = host.folder(folder + b"/" + name)
-                for part in sorted(names(drop_in, _FILES)) if drop_in else ():
-                    if part.endswith(b".conf"):
-                        yield folder + b"/" + name + b"/" + part, bool(_NAMES.search(name)) or name == b"service.d"
+        return after != quote or not _ENDED.match(text, end + 1)
+    return after == b"\\" or (after in (b'"', b"'") and not _ENDED.match(text, end + 1))

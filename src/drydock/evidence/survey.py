@@ -84,19 +84,27 @@ class Survey:
         ]
 
     def _docker(self, services: Services) -> tuple[list[RawPath], list[bytes]]:
-        """(data roots as reached, exec roots in the host)."""
+        """(data roots as reached, exec roots in the host).
+
+        What may be another program's counts where it is, and is missed nowhere.
+        """
         named: list[bytes] = [*services.flags[b"data-root"]]
+        others: list[bytes] = [*services.others[b"data-root"]]
         execs: list[bytes] = []
-        for path in (*services.flags[b"config-file"], *_DOCKER_CONFIG):
-            config = read_docker_config(self._host, path)
-            self.findings.extend(config.findings)
-            named += [config.data_root] if config.data_root else []
+        settings = [*services.flags[b"config-file"], *_DOCKER_CONFIG]
+        for file in dict.fromkeys((*settings, *services.others[b"config-file"])):
+            config = read_docker_config(self._host, file)
+            its = file in settings
+            self.findings.extend(config.findings if its else ())
+            (named if its else others).extend([config.data_root] if config.data_root else [])
             execs += [config.exec_root] if config.exec_root else []
         execs = [*services.flags[b"exec-root"], *execs, b"/var/run/docker"]
         reached = []
-        for path in dict.fromkeys((*named, *_DOCKER_DATA)):
+        for path in dict.fromkeys((*named, *_DOCKER_DATA, *others)):
             found = self._host.folder(path)
-            why = self._host.doubt(path) or (obstacle(found) if found is not None else None)
+            why = obstacle(found) if found is not None else None
+            if path in named or path in _DOCKER_DATA:
+                why = self._host.doubt(path) or why
             if why is None and path in named and (found is None or not with_remapped(found)):
                 why = _NO_DATA
             if why is not None:
