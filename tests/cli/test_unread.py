@@ -61,3 +61,15 @@ def test_what_could_not_be_read_is_said(store, what, command):
     spoil(store)
     after = CliRunner().invoke(main, [*command.split(), str(store)])
     assert (bool(after.exit_code & 8), after.stderr.startswith("drydock: ")) == (command in touched,) * 2, after.output
+
+
+@pytest.mark.parametrize("command", ["scan", "ls images", "ls leases", "ls containers", "pulls"])
+def test_a_config_of_snapshotters_that_is_not_known(store, tmp_path, command):
+    """It is said by a scan; lists of what meta.db records are whole without it."""
+    host = tmp_path / "host"
+    (host / "etc/systemd/system").mkdir(parents=True)
+    (host / "var/lib").mkdir(parents=True)
+    store.rename(host / "var/lib/containerd")
+    (host / "etc/systemd/system/containerd.service").write_text("ExecStart=/usr/bin/containerd --config ${CONF}\n")
+    result = CliRunner().invoke(main, [*command.split(), str(host)])
+    assert bool(result.exit_code & 8) is (command == "scan"), result.output
