@@ -72,7 +72,9 @@ def test_a_config_that_a_variable_names(tmp_path, files, configs):
         ("Environment=D=/srv/d\nExecStart=/usr/bin/dockerd --data-root ${D}", True),
         ("Environment=D=/srv/d\nEnvironment=D=%S/d\nExecStart=/usr/bin/dockerd --data-root ${D}", False),
         ("Environment=D=/srv/d\nEnvironmentFile=-/run/d\nExecStart=/usr/bin/dockerd --data-root ${D}", False),
+        ("Environment=D=/srv/d\nEnvironmentFile=-/run/*.d\nExecStart=/usr/bin/dockerd --data-root ${D}", False),
         ("Environment=D=/srv/d\nExecStart=/usr/bin/dockerd --data-root ${D}/e", False),
+        ("ExecStart=/usr/bin/dockerd --data-root ${D}", False),
     ],
 )
 def test_a_data_root_that_a_variable_names(tmp_path, text, places):
@@ -191,8 +193,17 @@ def test_units_beyond_the_bound(tmp_path):
     units = tmp_path / "etc/systemd/system"
     units.mkdir(parents=True)
     for number in range(60):
-        (units / f"{number}.service").write_bytes(b"ExecStart=containerd " + b"-c $a " * 40_000)
-    start = time.monotonic()
+        (units / f"{number}.service").write_bytes(b"ExecStart=containerd " + b"a" * 250_000)
     services = read(tmp_path, {})
+    assert [finding.message for finding in services.findings if "the rest is not read" in finding.message]
+
+
+def test_an_environment_file_of_very_many_units(tmp_path):
+    """It counts for the bound as often as it has to be looked at."""
+    (tmp_path / "opt").mkdir()
+    (tmp_path / "opt/e").write_bytes(b"A=/a -c $A\n" * 20_000)
+    units = {f"etc/systemd/system/k3s-{number}.service": "EnvironmentFile=/opt/e\n" for number in range(500)}
+    start = time.monotonic()
+    services = read(tmp_path, units)
     assert time.monotonic() - start < 20
     assert [finding.message for finding in services.findings if "the rest is not read" in finding.message]

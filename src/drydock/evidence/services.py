@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from drydock.evidence.config import unseen
 from drydock.evidence.host import Host
@@ -20,6 +21,7 @@ from drydock.model.text import shown
 
 _VALUES = 128
 _ENDED = re.compile(rb"[\s,;)\]}]|\Z")
+_UNPLAIN = re.compile(rb"[$%\0]")
 _ARGUMENT = re.compile(rb"""\s(["'])--""")
 _VARIABLE = re.compile(rb"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})\Z")
 _SET = re.compile(
@@ -66,12 +68,36 @@ class _Line:
         self.programs = {program: begin + match.start() for program, match in found if match}
 
 
+class _Variables:
+    """The environment that a service's files set."""
+
+    def __init__(self, unit: Service) -> None:
+        self.unit = unit
+
+    @cached_property
+    def set_to(self) -> dict[bytes, tuple[dict[bytes, None], bool]]:
+        """By name: the absolute paths that it is set to, and whether it can be nothing else."""
+        found: dict[bytes, tuple[dict[bytes, None], bool]] = {}
+        for text in self.unit.texts.values():
+            for match in _SET.finditer(text):
+                values, is_sure = found.get(match[3], ({}, True))
+                value, quote = match[5], match[4] or match[1] or match[2] or b""
+                is_path = (
+                    value.startswith(b"/") and not _UNPLAIN.search(value) and not _goes_on(text, match.end(), quote)
+                )
+                if is_path and len(values) <= _VALUES:
+                    values[value] = None
+                found[match[3]] = values, is_sure and is_path
+        return found
+
+
 def read_services(host: Host) -> Services:
     """Read the flags; a file that cannot be read, or a value only known at run time, is a finding."""
     services = Services()
     units = read_units(host, services.findings)
+    common = _Variables(units[0])
     for unit in units:
-        reader = _Reader(services, unit, units[0])
+        reader = _Reader(services, unit, common)
         for path, starts_dockerd in unit.starts() if unit.is_docker else ():
             if not starts_dockerd:
                 services.findings.append(unseen(path, "what it starts Docker with is not known"))
@@ -84,11 +110,10 @@ def read_services(host: Host) -> Services:
 class _Reader:
     """Takes the flags of one service; what is wrong with a flag is said once of each file."""
 
-    def __init__(self, services: Services, unit: Service, every: Service) -> None:
+    def __init__(self, services: Services, unit: Service, common: _Variables) -> None:
         self._services = services
         self._unit = unit
-        self._every = every
-        self._variables: dict[bytes, tuple[dict[bytes, None], bool]] | None = None
+        self._variables = (_Variables(unit), common)
         self._said: set[tuple[bytes, bytes]] = set()
 
     def take(self, path: bytes, text: bytes, line: _Line, match: re.Match[bytes]) -> None:
@@ -121,22 +146,13 @@ class _Reader:
         is_foreign = line.is_command and owner not in line.programs and owner in self._unit.commands
         return not is_foreign or match[1] in (b"data-root", b"graph")
 
-    def _values(self, name: bytes) -> tuple[dict[bytes, None], bool]:
+    def _values(self, name: bytes) -> tuple[list[bytes], bool]:
         """(the absolute paths that a variable of the service is set to, whether it can be nothing else)."""
-        if self._variables is None:
-            self._variables = {}
-            for text in (*self._unit.texts.values(), *self._every.texts.values()):
-                for match in _SET.finditer(text):
-                    variable, value = match[3], match[5]
-                    values, is_sure = self._variables.get(variable, ({}, True))
-                    plain = value.startswith(b"/") and not any(each in value for each in (b"$", b"%", b"\0"))
-                    plain = plain and not _goes_on(text, match.end(), match[4] or match[1] or match[2] or b"")
-                    if plain and len(values) <= _VALUES:
-                        values[value] = None
-                    self._variables[variable] = values, is_sure and plain
-        values, is_sure = self._variables.get(name, ({}, False))
-        # A script may set it in other ways.
-        return values, is_sure and not (self._unit.is_file or self._unit.lost or self._every.lost)
+        found = [each.set_to[name] for each in self._variables if name in each.set_to]
+        values = [value for values, _ in found for value in values]
+        # A script may set it in other ways, and so may a file that is gone.
+        is_whole = not (self._unit.is_file or any(each.unit.lost for each in self._variables))
+        return values, is_whole and all(is_sure for _, is_sure in found)
 
     def _add(self, path: bytes, name: bytes, value: bytes, its: bool) -> None:
         values = (self._services.flags if its else self._services.others)[name]

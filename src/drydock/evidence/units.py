@@ -148,8 +148,7 @@ class _Reader:
             is_needed: whether it is a finding that it cannot be read.
         """
         if path not in self._texts:
-            if len(self._texts) >= _FILES or self._left <= 0:
-                self._stop(path, f"more than {_FILES} units or {_TOTAL >> 20} MiB of them: the rest is not read")
+            if not self._has_room(path):
                 return None
             self._texts[path] = self._read(path, self._findings if is_needed else [])
             self._left -= len(self._texts[path] or b"")
@@ -163,11 +162,13 @@ class _Reader:
                 if b"%" in value or has_pattern(posixpath.dirname(value)):
                     unknown.append(value)
                     continue
-                for file in self._matches(value):
-                    read = self.text(file, is_needed=bool(service.runs))
-                    service.lost |= read is None and file.startswith((b"/run/", b"/var/run/"))
-                    if read:
+                files = {each: self.text(each, is_needed=bool(service.runs)) for each in self._matches(value)}
+                for file, read in files.items():
+                    if read and self._has_room(file):
+                        self._left -= len(read)  # once more for each service that has it
                         service.texts[file] = _SAID_OF_IT.sub(b"", read)
+                if None in files.values() or not files:
+                    service.lost |= value.startswith((b"/run/", b"/var/run/"))
             if unknown and Program.DOCKER in service.runs:
                 self._findings.append(unseen(path, f"EnvironmentFile {shown(unknown[0][:200])}: {AT_RUN_TIME}"))
 
@@ -176,14 +177,20 @@ class _Reader:
             return [RawPath(value)]
         if value not in self._patterns:
             if len(self._patterns) >= _PATTERNS:
-                self._stop(value, f"more than {_PATTERNS} patterns of environment files: the rest is not read")
+                self._stop(value, f"more than {_PATTERNS} patterns of environment files")
                 return []
             self._patterns[value] = self._host.matches(value, _FILES)
         return self._patterns[value]
 
-    def _stop(self, path: bytes, message: str) -> None:
+    def _has_room(self, path: bytes) -> bool:
+        if len(self._texts) <= _FILES and self._left > 0:
+            return True
+        self._stop(path, f"more than {_FILES} units, or {_TOTAL >> 20} MiB of them")
+        return False
+
+    def _stop(self, path: bytes, bound: str) -> None:
         if not self._is_full:
-            self._findings.append(unseen(path, message))
+            self._findings.append(unseen(path, f"{bound}: the rest is not read"))
         self._is_full = True
 
     def _read(self, path: bytes, findings: list[Finding]) -> bytes | None:
