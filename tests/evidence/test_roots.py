@@ -488,10 +488,13 @@ def test_hostile_settings_and_nothing_else(host):
         b"ExecStart=/foo containerd " + b"-c $a " * 40_000,
         b"ExecStart=/foo containerd " + b"".join(b"-c /%d " % number for number in range(20_000)),
         b"ExecStart=/foo containerd -c $A\nEnvironment=" + b"A=" * 100_000,
+        b"".join(b"Environment=A=/%d\n" % number for number in range(200))
+        + b"ExecStart=containerd "
+        + b"-c $A " * 40_000,
         b"".join(b"EnvironmentFile=/names/*%d\n" % number for number in range(8_000)),
         b"EnvironmentFile=/names/*\n" * 9_000,
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_hostile_units_end(host, text):
     """Units made to keep a scanner busy are read in a moment."""

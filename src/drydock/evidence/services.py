@@ -115,6 +115,7 @@ class _Reader:
         self._unit = unit
         self._variables = (_Variables(unit), common)
         self._said: set[tuple[bytes, bytes]] = set()
+        self._followed: set[tuple[bytes, bytes]] = set()
 
     def take(self, path: bytes, text: bytes, line: _Line, match: re.Match[bytes]) -> None:
         """Note what one flag says."""
@@ -125,8 +126,10 @@ class _Reader:
         unclear = b"$" in value or b"%" in value or _is_cut(text, match)
         if its and (variable := _VARIABLE.match(value)) and not _is_cut(text, match):
             values, is_sure = self._values(variable[1] or variable[2])
-            for each in values:
-                self._add(path, name, each, its)
+            if (name, value) not in self._followed:
+                self._followed.add((name, value))
+                for each in values:
+                    self._add(path, name, each, its)
             unclear = not values or (owner is Program.DOCKER and not is_sure)
         elif not unclear and value.startswith(b"/") and b"\0" not in value:
             self._add(path, name, value, its or owner is not Program.DOCKER)
