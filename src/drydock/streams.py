@@ -23,7 +23,7 @@ _ADDITIVE = 64
 """Statuses below this are sums."""
 _UNFIT = "drydock.shown"
 _needed: list[str] = []
-"""Lines of stdout that are told on stderr where it is lost."""
+"""Lines that are told on stderr where what they were written to is lost."""
 
 
 class _Channel(io.FileIO):
@@ -93,6 +93,12 @@ def need(line: str) -> None:
     _needed.append(line)
 
 
+def tell_needed() -> None:
+    """Tell those lines on stderr, once: what they were written to, stdout or a file in its place, is lost."""
+    while _needed:
+        sys.stderr.write(f"drydock: {_needed.pop(0)}\n")
+
+
 def is_lost() -> bool:
     """Whether something of what was written to stdout did not get there."""
     sys.stdout.flush()
@@ -116,7 +122,7 @@ def settle(status: int) -> int:
     if out.lost is not None and out.is_short and not said:
         sys.stderr.write(f"drydock: stdout: {out.lost.strerror}\n")
     if out.lost is not None:
-        sys.stderr.writelines(f"drydock: {line}\n" for line in _needed)
+        tell_needed()
     short = out.is_short or err.is_short
     return status | _FAILED if short and status < _ADDITIVE else status
 

@@ -146,6 +146,18 @@ def test_repair_mends_what_it_cannot_tell_of(tmp_path):
     assert drydock("verify", root)[0] == 0
 
 
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_repair_whose_file_cannot_be_written(tmp_path, form):
+    """What takes it back is told on stderr, and the status has 4, as where stdout is lost."""
+    root = lay_out(tmp_path / "store", {b"default": without(namespace(), IMAGE.layers[0])})
+    status, errors, _ = drydock(
+        "repair", root, "--adopt", "--apply", "--yes", "--state", tmp_path / "state", "--format", form, "-o", FULL
+    )
+    (journal,) = (tmp_path / "state").glob("*/journal.jsonl")
+    assert status == 4
+    assert errors.splitlines() == [f"drydock: {FULL}: No space left on device", f"drydock: journal: {journal}"]
+
+
 @pytest.mark.parametrize("form", [f"2>{FULL}", "2>&-"])
 def test_what_cannot_be_said_on_stderr(store, tmp_path, form):
     """An export is whole, and refused or wrong words are refused: with the status of that, and 4."""

@@ -12,11 +12,11 @@ from drydock.cli.output import check_output, no_storage, open_output, print_json
 from drydock.cli.progress import show_progress
 from drydock.cli.runs import confirm, print_runs
 from drydock.cli.wanted import Looking, make_wanted, wanted_options
-from drydock.model.errors import EvidenceUnreadable, Usage
+from drydock.model.errors import ActionFailed, EvidenceUnreadable, Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.repairs import Repair
 from drydock.model.text import unshown
-from drydock.streams import keep_going
+from drydock.streams import keep_going, tell_needed
 
 
 @click.command(cls=Looking)
@@ -129,10 +129,16 @@ def repair(
         )
     code |= print_runs(runs, told)
     if told is not None:
-        with open_output(output) as file:
-            if form == "json":
-                plans = plans_document([made.plan for made in planned])["plans"]
-                print_json(repair_document(planned, plans, runs, now), file)
-            else:
-                file.write(told.getvalue())
+        try:
+            with open_output(output) as file:
+                if form == "json":
+                    plans = plans_document([made.plan for made in planned])["plans"]
+                    print_json(repair_document(planned, plans, runs, now), file)
+                else:
+                    file.write(told.getvalue())
+        except ActionFailed as error:
+            # What was done stays done: as where stdout is lost, its status counts, and what takes it back is told.
+            click.echo(f"drydock: {error}", err=True)
+            tell_needed()
+            code |= error.exit_code
     ctx.exit(code)
