@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from fuzz.stores import META_DB, METADATA_DB, ROWS, SEQUENCES
 from tests.support import boltwriter
 from tests.support.documents import run
+from tests.support.terminal import answered
 
 from drydock.cli import main
 from drydock.reclaim import execute
@@ -48,6 +49,15 @@ def test_all_of_it_done_is_0(store, tmp_path):
     """Where everything could be read, nothing is added to the status."""
     run("clean", store, "--apply", "--yes", "--state", tmp_path / "state", status=0)
     run("clean", store, "--apply", "--yes", "--state", tmp_path / "state", status=0)
+
+
+def test_a_no_has_the_status_of_what_is_there(store, tmp_path):
+    """As without --apply: nothing was removed, so it can still be."""
+    said = answered("clean", store, "--apply", "--state", tmp_path / "state", answer="n")
+    assert "Do this?" in said.stdout
+    assert said.returncode == 1
+    run("clean", store, status=1)
+    assert not list(tmp_path.glob("state/*"))
 
 
 @pytest.mark.parametrize("what", UNREAD)

@@ -39,6 +39,18 @@ def on_terminal(*arguments: str | Path, columns: int, errors: bool = False) -> t
     return raw.decode().replace("\r\n", "\n"), process.returncode
 
 
+def answered(*arguments: str | Path, answer: str) -> subprocess.CompletedProcess[str]:
+    """Run ``drydock`` with a terminal for stdin on which somebody types ``answer``."""
+    leader, follower = os.openpty()
+    os.write(leader, f"{answer}\n".encode())
+    command = [sys.executable, "-m", "drydock", *map(str, arguments)]
+    try:
+        return subprocess.run(command, stdin=follower, capture_output=True, text=True, check=False, timeout=60)
+    finally:
+        os.close(leader)
+        os.close(follower)
+
+
 def _read(leader: int) -> bytes:
     try:
         return os.read(leader, 65536)

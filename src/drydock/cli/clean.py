@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -43,7 +44,8 @@ def clean(
     leases hold, such as the remains of interrupted pulls. The databases are backed up before they are edited.
 
     Needs the engine stopped, and keeps it out until the end. Exit status without --apply as scan's; with --apply 0
-    when all was done, 4 when something was not, 8 when something could not be read.
+    when all was done, 4 when something was not, 8 when something could not be read. Where the answer is no: as
+    without.
     """
     from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.report.cleaning import scan_lines  # noqa: PLC0415 - the same
@@ -66,10 +68,7 @@ def clean(
         show(scans)
         if any(not found.plan.is_empty for found in scans):
             click.echo("Nothing was removed: --apply does it.")
-        code = 0
-        for found in scans:
-            code |= found.exit_code()
-        ctx.exit(code)
+        ctx.exit(_looked(scans))
 
     if yes:
         keep_going()
@@ -81,7 +80,10 @@ def clean(
         code = EvidenceUnreadable.exit_code if any(found.is_blind for found in scans) else 0
         if all(found.plan.is_empty for found in scans):
             return False
-        return confirm(yes=yes)
+        agreed = confirm(yes=yes)
+        if not agreed:
+            code = _looked(scans)
+        return agreed
 
     with show_progress() as progress:
         runs = removal.clean(
@@ -94,3 +96,11 @@ def clean(
             progress=progress,
         )
     ctx.exit(code | print_runs(runs))
+
+
+def _looked(scans: Iterable[Scan]) -> int:
+    """The exit status where nothing was changed."""
+    code = 0
+    for found in scans:
+        code |= found.exit_code()
+    return code

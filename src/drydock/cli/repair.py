@@ -72,7 +72,7 @@ def repair(
     mends it or not; 8 something could not be read. With --apply: 0 all that was planned was done, and it mends all the
     damage that was found, but for the pulls that are named: where a manifest went, verify says missing-target until
     then; 2 damage was found that the plan does not mend; 4 something that was planned was not done; 8 as without. They
-    add up.
+    add up. Where the answer is no: as without.
     """
     from drydock import recovery  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.reclaim.plan_file import plans_document  # noqa: PLC0415 - the same
@@ -109,10 +109,12 @@ def repair(
         if not do:
             click.echo("Nothing was changed: --apply does it.", file=told)
             return False
+        if not confirm(yes=yes):
+            return False
         code = 0
         for made in repairs:
             code |= (2 if made.left else 0) | (EvidenceUnreadable.exit_code if made.unread or made.blind else 0)
-        return confirm(yes=yes)
+        return True
 
     with show_progress() as progress:
         runs = recovery.repair(
