@@ -52,7 +52,8 @@ def verify(
         where: a containerd root, a Docker data root, or the root of a mounted host; None for this host.
         wanted: what to look at besides records, and for how long; None for records alone.
         now: what expiries are compared with; None for the clock.
-        state: where it is remembered how far a run came; None for the default.
+        state: where it is remembered how far a run came, and what it found wrong; None for the default. What a run
+            with the default found wrong is known in any case.
         progress: told what was done.
 
     Returns:
@@ -90,7 +91,8 @@ def repair(
         where: as for :func:`verify`.
         agree: shown the repairs; nothing is changed unless it says yes.
         accept: names of images, containers and snapshots that may be lost.
-        wanted: what to look at first; what an earlier verification found wrong is read again in any case.
+        wanted: what to look at first; what an earlier verification with this state or the default found wrong is read
+            again in any case.
         now: as for :func:`verify`.
         state: where journal and backups go, and what is remembered of verifications; None for the default.
         quarantine: a folder to move things to instead of deleting them.
@@ -171,8 +173,9 @@ def _looked(
         store = read_store(held, measure="recorded", verification="size", progress=progress)
         at = UnixNano(time.time_ns()) if now is None else now
         check_clock(at, store.newest())
-        places = (state,) if state is not None else places_with(None)
-        memory = open_memory(root.path, places, write=wanted.data or wanted.unpacked)
+        default = places_with(None)
+        places, others = (default, ()) if state is None else ((state,), default)
+        memory = open_memory(root.path, places, others, write=wanted.data or wanted.unpacked)
         try:
             data = read_blobs(store, wanted, memory, clock, progress)
             verdict, reached, images = _judged(store, at)
@@ -191,7 +194,7 @@ def _looked(
                 right = _read(store, sources, progress)
                 verdict, reached, images = _judged(store, at)
             if (wanted.data or wanted.unpacked) and not data.left and not unpacked.left:
-                memory.finish()
+                memory.finish(wanted.kinds)
         finally:
             memory.close()
         states = images.states()

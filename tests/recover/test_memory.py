@@ -34,16 +34,52 @@ def test_an_ended_run_is_read_anew(tmp_path):
     memory = _open(tmp_path)
     memory.tell(ONE, True)
     memory.tell(TWO, False)
-    memory.finish()
+    memory.finish(["blob"])
     memory.close()
     again = _open(tmp_path)
     assert (again.known, again.suspects) == ({}, {TWO})
     again.tell(TWO, True)
-    again.finish()
+    again.finish(["blob"])
     again.close()
     last = _open(tmp_path)
     assert (last.known, last.suspects) == ({}, set())
     last.close()
+
+
+def test_an_end_is_of_what_was_looked_at(tmp_path):
+    """How far a run of another kind came is known on, in the run that ended and in the next."""
+    layer = ("unpacked", "overlayfs a", 5, 6)
+    memory = _open(tmp_path)
+    memory.tell(ONE, True)
+    memory.tell(layer, True)
+    memory.finish(["unpacked", "content"])
+    assert memory.known == {ONE: True}
+    memory.close()
+    for _ in range(2):
+        again = _open(tmp_path)
+        assert again.known == {ONE: True}
+        again.close()
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_what_was_found_wrong_elsewhere_is_known(write, tmp_path):
+    """Of another place what is wrong, not how far a run came; it is not changed, and others may write to it."""
+    memory = _open(tmp_path / "other")
+    memory.tell(ONE, True)
+    memory.tell(TWO, False)
+    (file,) = (tmp_path / "other").iterdir()
+    before = file.read_bytes()
+    with pytest.raises(Refused):
+        open_memory(ROOT, [bytes(tmp_path / "own")], [bytes(tmp_path / "other")], write=write)
+    memory.close()
+    again = open_memory(ROOT, [bytes(tmp_path / "own")], [bytes(tmp_path / "other")], write=write)
+    assert (again.known, again.suspects) == ({}, {TWO})
+    _open(tmp_path / "other").close()
+    again.close()
+    assert file.read_bytes() == before
+    own = _open(tmp_path / "own", write=False)
+    assert own.suspects == ({TWO} if write else set())
+    own.close()
 
 
 def test_a_torn_line_is_dropped(tmp_path):
@@ -87,7 +123,7 @@ def test_reading_makes_and_changes_nothing(tmp_path):
     assert not (tmp_path / "none").exists()
     memory = _open(tmp_path)
     memory.tell(TWO, False)
-    memory.finish()
+    memory.finish(["blob"])
     memory.close()
     (file,) = tmp_path.iterdir()
     before = file.read_bytes()
@@ -104,7 +140,7 @@ def test_a_place_that_cannot_be_written_is_a_warning(tmp_path):
     memory = _open(tmp_path / "file" / "below")
     assert "not remembered" in memory.warning
     memory.tell(ONE, True)
-    memory.finish()
+    memory.finish(["blob"])
 
 
 def _tmpfs(path, size):
@@ -171,7 +207,7 @@ def test_what_others_can_write_is_not_believed(write, tmp_path):
     """A place that someone else may write to is passed over."""
     memory = _open(tmp_path / "open")
     memory.tell(TWO, False)
-    memory.finish()
+    memory.finish(["blob"])
     memory.close()
     (tmp_path / "open").chmod(0o777)
     again = open_memory(ROOT, [bytes(tmp_path / "open"), bytes(tmp_path / "next")], write=write)

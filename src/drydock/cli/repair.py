@@ -64,9 +64,9 @@ def repair(
     With --adopt, blobs that are on disk and lost their record get it back, where a manifest that is in use names them:
     each is hashed first, and the images that are whole by that are named. Nothing has to be pulled for these.
 
-    What drydock verify --data or --unpacked found wrong is read once more, and mended too; with those options all is
-    read now. What the engine is to unpack again is read in any case. With --format json one document says what is
-    planned, and with --apply --yes what became of it.
+    What drydock verify --data or --unpacked found wrong is read once more, and mended too, if it had the same --state
+    or none; with those options all is read now. What the engine is to unpack again is read in any case. With --format
+    json one document says what is planned, and with --apply --yes what became of it.
 
     Exit status: 0 no damage, though keys may be shown that only stand in the engine's way; 2 damage, whether the plan
     mends it or not; 8 something could not be read. With --apply: 0 all that was planned was done, and it mends all the

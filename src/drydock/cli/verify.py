@@ -20,7 +20,8 @@ from drydock.model.names import RawPath, UnixNano
     "--state",
     metavar="DIR",
     callback=absolute_path,
-    help="Where it is remembered how far a run came. [default: /var/lib/drydock, or a tmpfs if that is full]",
+    help="Where it is remembered how far a run came, and what it found wrong. "
+    "[default: /var/lib/drydock, or a tmpfs if that is full]",
 )
 @now_option
 @click.pass_context
@@ -52,7 +53,7 @@ def verify(
         if form == "json":
             print_json(verification_document(found, now), file)
         elif found:
-            file.writelines(f"{line}\n" for line in verification_lines(found, where))
+            file.writelines(f"{line}\n" for line in verification_lines(found, where, state))
         else:
             print(no_storage(where), file=file)
     code = 0

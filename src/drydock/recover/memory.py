@@ -1,8 +1,8 @@
 """What a verification has read already, so that the next run goes on: one file of JSON lines for each root.
 
 Each line is one blob or one snapshot's directory: ``[kind, id, inode, time, whether it was right]``. A line
-``["finished"]`` ends it: the next run reads everything anew, as bits rot without a change of any time; what was wrong
-then is known on, and read again before anything is made of it.
+``["finished", kind, ...]`` ends these kinds, and without a kind all: the next run reads them anew, as bits rot without
+a change of any time; what was wrong then is known on, and read again before anything is made of it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Memory:
     What another place had is moved along: a file of 0 bytes says nothing.
     """
 
-    def __init__(self, name: bytes, places: Iterable[RawPath], *, write: bool) -> None:
+    def __init__(self, name: bytes, places: Iterable[RawPath], others: Iterable[RawPath], *, write: bool) -> None:
         self._name = name
         self._writes = write
         self._places = list(places)
@@ -45,6 +45,7 @@ class Memory:
         self.suspects: set[Key] = set()
         """What any run found wrong."""
         try:
+            self._learn(others)
             self._load()
         except BaseException:
             self.close()
@@ -65,10 +66,10 @@ class Memory:
         self._note(key, right)
         self._write(_line([*key, right]))
 
-    def finish(self) -> None:
-        """Note that everything was looked at."""
-        self.known = {}
-        self._write(_line(["finished"]))
+    def finish(self, kinds: Sequence[str]) -> None:
+        """Note that everything of these kinds was looked at."""
+        self._end(kinds)
+        self._write(_line(["finished", *kinds]))
 
     def close(self) -> None:
         """Give the files up."""
@@ -79,34 +80,47 @@ class Memory:
         self.known[key] = right
         self.suspects.discard(key) if right else self.suspects.add(key)
 
+    def _end(self, kinds: Sequence[object]) -> None:
+        self.known = {key: right for key, right in self.known.items() if kinds and key[0] not in kinds}
+
+    def _learn(self, others: Iterable[RawPath]) -> None:
+        """Suspect what runs with another place found wrong; how far they came is theirs."""
+        for place in others:
+            self._load_from(place, write=False)
+        self.close()
+
     def _load(self) -> None:
         known: dict[Key, bool] = {}
         for place in self._places:
-            try:
-                fd = self._open(place, create=False)
-            except BlockingIOError:
-                raise
-            except OSError:
-                # Where it is to be written, it is said then.
-                continue
-            for line in _read(fd).splitlines():
-                match _parse(line):
-                    case ["finished"]:
-                        self.known = {}
-                    case [str(kind), str(name), int(inode), int(time), bool(right)]:
-                        self._note((kind, name, inode, time), right)
-            known |= self.known
-            self.known = {}
+            known |= self._load_from(place, write=self._writes)
         self.known = known
         if self._writes:
             self._move()
+
+    def _load_from(self, place: RawPath, *, write: bool) -> dict[Key, bool]:
+        """What a place says is known; what is wrong of it goes to the suspects."""
+        try:
+            fd = self._open(place, write=write)
+        except BlockingIOError:
+            raise
+        except OSError:
+            # Where it is to be written, it is said then.
+            return {}
+        for line in _read(fd).splitlines():
+            match _parse(line):
+                case ["finished", *kinds] if all(isinstance(kind, str) for kind in kinds):
+                    self._end(kinds)
+                case [str(kind), str(name), int(inode), int(time), bool(right)]:
+                    self._note((kind, name, inode, time), right)
+        known, self.known = self.known, {}
+        return known
 
     def _move(self) -> None:
         """Have all that is known in the next place that takes it, and in no other."""
         while self._places:
             place = self._places.pop(0)
             try:
-                fd = self._open(place, create=True)
+                fd = self._open(place, write=True, create=True)
                 self._keep(fd)
             except BlockingIOError:
                 raise
@@ -131,12 +145,12 @@ class Memory:
         else:
             os.ftruncate(fd, len(raw))
 
-    def _open(self, place: RawPath, *, create: bool) -> int:
+    def _open(self, place: RawPath, *, write: bool, create: bool = False) -> int:
         if place in self._files:
             return self._files[place]
         if create:
             os.makedirs(place, 0o700, exist_ok=True)
-        flags = (os.O_RDWR | os.O_APPEND if self._writes else os.O_RDONLY) | (os.O_CREAT if create else 0)
+        flags = (os.O_RDWR | os.O_APPEND if write else os.O_RDONLY) | (os.O_CREAT if create else 0)
         base = open_private(place, create=False)
         try:
             fd = os.open(self._name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=base)
@@ -144,7 +158,7 @@ class Memory:
             os.close(base)
         self._files[place] = fd
         try:
-            fcntl.flock(fd, (fcntl.LOCK_EX if self._writes else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            fcntl.flock(fd, (fcntl.LOCK_EX if write else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except OSError:
             os.close(self._files.pop(place))
             raise
@@ -162,12 +176,13 @@ class Memory:
             self._move()
 
 
-def open_memory(root: RawPath, places: Iterable[RawPath], *, write: bool) -> Memory:
+def open_memory(root: RawPath, places: Iterable[RawPath], others: Iterable[RawPath] = (), *, write: bool) -> Memory:
     """The memory of a root, in the first of ``places`` that takes it.
 
     Args:
         root: absolute path of the containerd root.
         places: state directories, made if they are not there. What others can write is not believed.
+        others: state directories of which only what was found wrong is read; nothing is changed there.
         write: whether results will be told; without, no directory and no file is made.
 
     Raises:
@@ -175,7 +190,7 @@ def open_memory(root: RawPath, places: Iterable[RawPath], *, write: bool) -> Mem
     """
     name = b"verified-" + hashlib.sha256(root).hexdigest()[:16].encode() + b".jsonl"
     try:
-        return Memory(name, places, write=write)
+        return Memory(name, places, others, write=write)
     except BlockingIOError:
         raise Refused(f"another drydock verifies {shown(root)}") from None
 

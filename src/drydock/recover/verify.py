@@ -21,6 +21,9 @@ from drydock.verdict.judge import Reach, damage_finding
 
 Progress = Callable[[str, int], None]
 
+_BLOB, _UNPACKED, _CONTENT = "blob", "unpacked", "content"
+"""Kinds of what is remembered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -34,6 +37,12 @@ class Wanted:
     """The bytes of unpacked files too."""
     seconds: float | None = None
     """How long to go on."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of what is remembered that nothing is left of where a run comes to its end."""
+        unpacked = (_UNPACKED, _CONTENT) if self.content else (_UNPACKED,)
+        return (*((_BLOB,) if self.data else ()), *(unpacked if self.unpacked else ()))
 
     @property
     def options(self) -> str:
@@ -157,12 +166,12 @@ def name_hits(
 
 
 def _blob_key(file: BlobFile) -> Key:
-    return "blob", shown(file.digest), file.fingerprint.inode, file.fingerprint.mtime_ns
+    return _BLOB, shown(file.digest), file.fingerprint.inode, file.fingerprint.mtime_ns
 
 
 def _snapshot_key(each: Unpacked, *, content: bool) -> Key:
     return (
-        "content" if content else "unpacked",
+        _CONTENT if content else _UNPACKED,
         f"{shown(each.snapshotter)} {shown(each.row)}",
         each.inode,
         each.changed,

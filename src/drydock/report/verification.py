@@ -7,7 +7,7 @@ from typing import Any
 
 from drydock.model.findings import Severity
 from drydock.model.names import Digest, RawPath, UnixNano
-from drydock.model.text import shown
+from drydock.model.text import quoted_path, shown
 from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, Verification
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.document import finding_document
@@ -24,8 +24,16 @@ _NOTES = {"corrupt-orphan": "Wrong, and needed by nothing", "not-compared": "Not
 _TITLES = {Severity.DAMAGE: "Damage", Severity.BLIND: "Could not be read or understood"}
 
 
-def verification_lines(roots: Sequence[Verification], where: RawPath | None) -> Iterator[str]:
-    """What was found, for a person: damage with whom it hits, then images, then how far each tier came."""
+def verification_lines(
+    roots: Sequence[Verification], where: RawPath | None, state: RawPath | None = None
+) -> Iterator[str]:
+    """What was found, for a person: damage with whom it hits, then images, then how far each tier came.
+
+    Args:
+        roots: what was found.
+        where: what was looked at, for the commands that are named.
+        state: what was chosen to remember it in, for the same.
+    """
     target = target_of(where)
     for number, root in enumerate(roots):
         if number:
@@ -41,7 +49,7 @@ def verification_lines(roots: Sequence[Verification], where: RawPath | None) -> 
         yield from _coverage("blobs", root.data, root)
         yield from _coverage("unpacked layers", root.unpacked, root)
         yield from (f"  {warning}" for warning in root.warnings)
-        yield from _next(root, target)
+        yield from _next(root, target, state)
 
 
 def verification_document(roots: Iterable[Verification], now: UnixNano) -> Document:
@@ -132,7 +140,7 @@ def _coverage(what: str, coverage: Coverage | None, root: Verification) -> Itera
     yield f"  {what}: {', '.join(parts)}; {show_bytes(coverage.bytes)} read"
 
 
-def _next(root: Verification, target: str) -> Iterator[str]:
+def _next(root: Verification, target: str, state: RawPath | None) -> Iterator[str]:
     if root.uneditable:
         yield f"      Nothing here mends a record: no database is edited, because {root.uneditable}"
         if root.unread:
@@ -140,7 +148,9 @@ def _next(root: Verification, target: str) -> Iterator[str]:
         yield f"      drydock ls images{target}   # lists what can be read, and drydock export takes it out"
         return
     if any(hit.finding.severity is Severity.DAMAGE for hit in root.hits):
-        options = root.forgotten and f" {root.forgotten}"
+        # Only there is what bytes were found wrong.
+        remembered = "" if state is None else f" --state {quoted_path(state)}"
+        options = f" {root.forgotten}" if root.forgotten else remembered
         yield f"      drydock repair{options}{target}   # shows what mends it, and what would be lost"
     if any(image.adoptable for image in root.images):
         yield f"      drydock repair --adopt{target}   # hashes what is on disk without a record, and shows the records"
