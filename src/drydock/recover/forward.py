@@ -69,7 +69,10 @@ class Forward:
 
 
 class Header(tarfile.TarInfo):
-    """Refuses headers that would take any amount of memory, and takes nothing from one of the whole archive."""
+    """Refuses headers that would take any amount of memory, and takes nothing from one of the whole archive.
+
+    Names are those that Go reads: only in some formats is there a prefix of one.
+    """
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Header:
@@ -78,12 +81,13 @@ class Header(tarfile.TarInfo):
         Raises:
             Unreadable: it is of an entry that tarfile reads at once, and that is longer than Go's reader accepts.
         """
-        return cls._checked(super().frombuf(buf, encoding, errors))
+        return cls._checked(super().frombuf(buf, encoding, errors), buf, encoding, errors)
 
     @classmethod
-    def _frombuf(cls, *arguments: object, **options: object) -> Header:
+    def _frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str, **options: object) -> Header:
         # Where there is this one (CPython since its fix of directories' names, 2026), fromtarfile goes past frombuf.
-        return cls._checked(super()._frombuf(*arguments, **options))  # type: ignore[misc] # not in typeshed
+        header = super()._frombuf(buf, encoding, errors, **options)  # type: ignore[misc] # not in typeshed
+        return cls._checked(header, buf, encoding, errors)
 
     def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         # Go gives one of the whole archive as an entry, and applies it to no other (archive/tar/reader.go next, 1.22).
@@ -100,7 +104,31 @@ class Header(tarfile.TarInfo):
         self.pax_headers = records
 
     @staticmethod
-    def _checked(header: tarfile.TarInfo) -> Header:
+    def _checked(header: tarfile.TarInfo, buf: bytes | bytearray, encoding: str, errors: str) -> Header:
         if header.type in _SPECIAL and header.size > _LONGEST_HEADER:
             raise Unreadable("its layer has a header longer than containerd reads")
+        if not _has_prefix(bytes(buf)):
+            name = bytes(buf[:100]).partition(b"\0")[0].decode(encoding, errors)
+            header.name = name.rstrip("/") if header.isdir() else name
         return cast("Header", header)
+
+
+def _has_prefix(header: bytes) -> bool:
+    """Whether a prefix of the name stands at byte 345, as Go reads it (archive/tar/reader.go readHeader, 1.19).
+
+    GNU headers have the times of the last access and change there. Go's own writer before 1.8 put a prefix into such
+    headers too: what is no two times and is ASCII is one.
+    """
+    if header[257:265] != b"ustar  \0":
+        return header[257:263] == b"ustar\0"
+    if all(map(_is_number, (header[345:357], header[357:369]))):
+        return False
+    return header[345:500].partition(b"\0")[0].isascii()
+
+
+def _is_number(field: bytes) -> bool:
+    """Whether Go takes a time for a number: octal digits, or binary (archive/tar/strconv.go parseNumeric, 1.19)."""
+    if field[0] & 0x80:
+        # The bit below the first is the sign.
+        return -(1 << 63) <= int.from_bytes(field, "big", signed=True) + (0 if field[0] & 0x40 else 1 << 95) < 1 << 63
+    return field[0] == 0 or not field.strip(b" \0").partition(b"\0")[0].strip(b"01234567")
