@@ -16,17 +16,19 @@ from drydock.evidence import digests
 BASE, OWN = layer({"base": b"b", "other": b"o"}), layer({"precious": b"made here, and nowhere else"})
 IMAGE = Image((BASE, OWN))
 OTHER = Image((layer({"else": b"e"}),))
-INDEX = Blob(
-    "application/vnd.oci.image.index.v1+json",
-    json.dumps({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [
-            OTHER.manifest.descriptor(platform={"os": "linux", "architecture": "amd64"}),
-            IMAGE.manifest.descriptor(platform={"os": "linux", "architecture": "arm64"}),
-        ],
-    }).encode(),
-)  # fmt: skip
+
+
+def _index(*images):
+    """An index of these, each for an architecture of its own."""
+    manifests = [
+        image.manifest.descriptor(platform={"os": "linux", "architecture": name})
+        for image, name in zip(images, ("amd64", "arm64"), strict=True)
+    ]
+    kind = "application/vnd.oci.image.index.v1+json"
+    return Blob(kind, json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": manifests}).encode())
+
+
+INDEX = _index(OTHER, IMAGE)
 PULLED = (BASE,)
 """Of an image that was built here on a base that was pulled."""
 
@@ -39,6 +41,21 @@ def break_snapshot(root):
 def lose_own(root):
     """The upper layer's blob is gone; its record is there."""
     blob_path(root, OWN).unlink()
+
+
+def lose_base(root):
+    """The same of the base."""
+    blob_path(root, BASE).unlink()
+
+
+def lose_config(root):
+    """Of the image's config the blob is gone."""
+    blob_path(root, IMAGE.config).unlink()
+
+
+def break_own_snapshot(root):
+    """What the upper layer was unpacked to is gone."""
+    shutil.rmtree(root / OVERLAYFS / "snapshots/2")
 
 
 def lose_both(root):
@@ -77,13 +94,30 @@ def test_what_was_built_on_a_pulled_base_is_a_loss(damage, tmp_path):
     assert "No damage found" in run("verify", "--data", "--unpacked", "--now", NOW, "--state", tmp_path / "s", root)
 
 
-@pytest.mark.parametrize("damage", [lose_own, lose_both, corrupt_own])
-def test_what_was_pulled_is_pulled_again(damage, tmp_path):
-    """Where all of it says so it is called that, and mended."""
+PULL, SHORT = "pull again afterwards:", "usable, but without a layer"
+
+
+@pytest.mark.parametrize(
+    ("damages", "groups"),
+    [
+        ([lose_both], {PULL}),
+        ([lose_config], {PULL}),
+        ([lose_own], {SHORT}),
+        ([corrupt_own], {SHORT}),
+        # Without its config nothing holds what is unpacked: the engine collects it.
+        ([lose_own, lose_config], {PULL}),
+        ([lose_base, break_own_snapshot], {PULL, SHORT}),
+        ([lose_own, break_own_snapshot], {PULL}),
+    ],
+)
+def test_what_was_pulled_is_pulled_again(damages, groups, tmp_path):
+    """Where all of it says so it is mended, and named: for a pull, and where a pull skips a layer that is unpacked."""
     root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=IMAGE.blobs)
-    damage(root)
+    for damage in damages:
+        damage(root)
     said, _ = repair(root, status=0)
-    assert NAME.decode() in said.partition("pull again afterwards:")[2]
+    assert {group for group in (PULL, SHORT) if group in said} == groups
+    assert all(NAME.decode() in said.partition(group)[2] for group in groups)
     assert "WOULD BE LOST" not in said
 
 
@@ -107,6 +141,20 @@ def test_a_layer_that_was_dropped_once_unpacked(pulled, status, tmp_path):
     assert is_there is (status == 2)
 
 
+@pytest.mark.parametrize(("fetched", "groups"), [(True, {SHORT}), (False, {PULL, SHORT})], ids=["whole", "half"])
+def test_an_image_on_the_same_base(fetched, groups, tmp_path):
+    """It is not unpacked, and will be on what is there: with its own layer, which a pull fetches where it never was."""
+    other = Image((BASE, layer({"own": b"o"})))
+    index = _index(other, IMAGE)
+    root = lay_out_unpacked(
+        tmp_path / "root", IMAGE, named=index, more=(other,), pulled=(index, BASE),
+        unrecorded=() if fetched else other.layers[1:],
+    )  # fmt: skip
+    lose_base(root)
+    said, _ = repair(root, status=0)
+    assert {group for group in (PULL, SHORT) if group in said} == groups
+
+
 def test_snapshots_of_a_platform_that_is_whole(tmp_path):
     """They are unpacked again, whatever another platform lacks, and whether or not anything was pulled."""
     root = lay_out_unpacked(tmp_path / "root", IMAGE, named=INDEX, more=(OTHER,), unrecorded=OTHER.layers)
@@ -128,7 +176,7 @@ def test_layers_are_read_before_what_they_were_unpacked_to_goes(options, pulled,
     state = ("--now", NOW, "--state", tmp_path / "state")
     said = run("repair", *options, "--apply", "--yes", *state, root, status=status)
     assert "unpacked again" not in said
-    assert ("pull again afterwards:" in said, "WOULD BE LOST" in said) == (status == 0, status == 2)
+    assert (PULL in said, "WOULD BE LOST" in said) == (status == 0, status == 2)
     assert (root / OVERLAYFS / "snapshots/2/fs/precious").exists() is (status == 2)
     assert blob_path(root, OWN).exists() is (status == 2)
 

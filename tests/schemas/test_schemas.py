@@ -139,7 +139,7 @@ def test_repairs(capture, unpacked, tmp_path):
     ("name", "filled", "run_of"),
     [
         ("blob_without_record", {"adoptions", "whole", "fields"}, {"edits"}),
-        ("layer_flipped", {"records", "removals", "pull_again"}, {"edits", "removals"}),
+        ("layer_flipped", {"records", "removals", "stay_incomplete"}, {"edits", "removals"}),
         ("folder_missing", {"losses", "withheld", "left"}, set()),
         ("folder_is_a_file", {"losses", "records", "rows", "removals"}, {"edits", "removals"}),
         ("record_without_last_row", {"losses", "withheld", "left"}, set()),
@@ -202,7 +202,7 @@ def test_a_repair_of_everything():
     edits = [EditOutcome(RawPath(HOSTILE), 0, 1, each, "detail", RawPath(HOSTILE)) for each in Status]
     repair = Repair(
         plan, (Loss(ref, "name", "image", "why", accepted=False),), ("again",), ("unpack",), (finding,),
-        unread="why", whole=("whole",), unadopted=(Unadopted(HOSTILE, "sha256:0", "why"),),
+        unread="why", whole=("whole",), unadopted=(Unadopted(HOSTILE, "sha256:0", "why"),), short=("short",),
     )  # fmt: skip
     done = Run(plan.root, RawPath(HOSTILE), "state", outcomes, edits, ["warning"])
     document = json.loads(json.dumps(repair_document([repair], plans_document([plan])["plans"], [done], NOW)))

@@ -67,6 +67,8 @@ class Repair:
     whole: tuple[str, ...] = ()
     """Shown names of the images that are whole once their blobs have their records back."""
     unadopted: tuple[Unadopted, ...] = ()
+    short: tuple[str, ...] = ()
+    """Shown names of the images that a pull leaves without a layer, as what it was unpacked to stays."""
 
     def exit_code(self) -> int:
         """The additive exit status (README.md): 2 damage, planned or not, 8 evidence that could not be read."""

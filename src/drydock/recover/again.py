@@ -8,11 +8,11 @@ layers with that label; its own manifest has none.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from drydock.model.data import BlobFile
 from drydock.model.findings import Finding
-from drydock.model.names import Digest, Kind, Ref, split_snapshot_key
+from drydock.model.names import Digest, Kind, Ref, snapshot_ref, split_snapshot_key
 from drydock.model.objects import Verdict
 from drydock.model.records import Blob
 from drydock.model.verifications import Completeness, ImageState
@@ -78,6 +78,49 @@ def is_pulled_again(graph: Graph, image: ImageState, refs: Iterable[Ref]) -> boo
     goes.update(ref for ref in refs if ref.kind is Kind.BLOB and ref.namespace == image.namespace)
     needed = {Ref(Kind.BLOB, image.namespace, image.target), *goes}
     return all(_has_source(graph.records.get(ref)) for ref in needed)
+
+
+def split_pulled(
+    graph: Graph, images: Iterable[ImageState], gone: Container[Ref], snapshotters: Iterable[bytes]
+) -> tuple[list[Ref], list[Ref]]:
+    """Of images that a registry has those that a pull fetches something of, and those that it leaves without a layer.
+
+    A pull skips a layer whose snapshot is recorded, with its blob (containerd core/unpack/unpacker.go, v2.1;
+    unpacker.go, v1.6): the image runs, and lacks the layer for save and push. An image can be both.
+
+    Args:
+        graph: of the records.
+        images: those of which something goes.
+        gone: all records that go.
+        snapshotters: those of the root.
+    """
+    pulled: list[Ref] = []
+    short: list[Ref] = []
+    names = list(snapshotters)
+    for image in images:
+        goes = {ref for ref in map(visited, mark(graph, [image.ref])) if ref in gone}
+        skipped = {Ref(Kind.BLOB, image.namespace, digest) for digest in _skipped(graph, image, gone, names)}
+        blobs = {ref.key for ref in goes if ref.kind is Kind.BLOB}
+        meant = [platform for platform in image.platforms if not blobs.isdisjoint(platform.needed)]
+        absent = {Ref(Kind.BLOB, image.namespace, digest) for platform in meant for digest in platform.absent}
+        if not goes or not goes | absent <= skipped:
+            pulled.append(image.ref)
+        if goes & skipped:
+            short.append(image.ref)
+    return pulled, short
+
+
+def _skipped(graph: Graph, image: ImageState, gone: Container[Ref], snapshotters: Iterable[bytes]) -> Iterator[Digest]:
+    """The layers of an image whose snapshots stay: a pull fetches from the first on that has none."""
+    for platform in image.platforms:
+        # Where there are chain ids there is a config, and it comes first.
+        layers = list(zip(platform.chains, platform.needed[1:], strict=False))
+        for name in snapshotters:
+            for chain, digest in layers:
+                ref = snapshot_ref(image.namespace, name, chain)
+                if ref not in graph.records or ref in gone:
+                    break
+                yield digest
 
 
 def _has_source(record: Record | None) -> bool:

@@ -22,7 +22,7 @@ from drydock.model.policies import Policy
 from drydock.model.repairs import Adopted, Loss, Repair
 from drydock.model.text import shown
 from drydock.model.verifications import ImageState
-from drydock.recover.again import is_pulled_again, is_unpacked_again
+from drydock.recover.again import is_pulled_again, is_unpacked_again, split_pulled
 from drydock.recover.breaks import Families, Family, RowName, stale_children, stale_links
 from drydock.recover.losses import is_called
 from drydock.verdict.blindness import edit_blindness
@@ -90,7 +90,7 @@ class _Repairer:
         self._accept = accept
         self._dependants = Dependants(verdict, reached)
         self._losses: dict[Ref, Loss] = {}
-        self._again: dict[str, None] = {}
+        self._again: dict[Ref, None] = {}
         self._unpack: dict[str, None] = {}
         self._withheld: list[Withheld] = []
         self._blind = edit_blindness(self._store)
@@ -135,11 +135,13 @@ class _Repairer:
         mends = bool(records or rows or removals or plan.adoptions) or any(
             each.why in (*_TIMES.values(), _LOST) for each in fields
         )
+        pulled = [self._images[ref] for ref in self._again]
+        again, short = split_pulled(self._reached.graph, pulled, records, self._store.backends)
         blind = [each.message for each in self._store.all_findings() if each.severity is Severity.BLIND]
         return Repair(
             plan,
             tuple(self._losses.values()),
-            tuple(self._again),
+            tuple(map(self._dependants.label, again)),
             tuple(self._unpack),
             left,
             mends,
@@ -147,6 +149,7 @@ class _Repairer:
             blind[0] if blind and not self._blind else "",
             tuple(map(self._dependants.label, self._adopted.whole)),
             self._adopted.left,
+            tuple(map(self._dependants.label, short)),
         )
 
     def _loss(self, family: Family) -> str:
@@ -156,7 +159,7 @@ class _Repairer:
         if family.found is not None and family.found.kind is ObjectKind.SNAPSHOT:
             losses += [self._lose(ref, "container", "what it wrote stands on what goes") for ref in containers]
             losses += self._active(family, containers)
-        again: list[str] = []
+        again: list[Ref] = []
         unpack: list[str] = []
         for ref in images:
             name = self._dependants.label(ref)
@@ -164,7 +167,7 @@ class _Repairer:
             if is_unpacked_again(graph, image, family.refs, self._right):
                 unpack.append(name)
             elif is_pulled_again(graph, image, family.refs):
-                again.append(name)
+                again.append(ref)
             elif family.found is None or family.found.reach is not State.UNREACHABLE:
                 losses.append(self._lose(ref, "image", "not all of its records say which registry it came from"))
         for loss in losses:

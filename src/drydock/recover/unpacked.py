@@ -91,7 +91,7 @@ def compare(store: Store, unpacked: Unpacked, *, content: bool, stop: Callable[[
         f"{'; '.join(found.listed)}{more}",
         place,
         key,
-        "a pull does not mend it while the snapshot stands: drydock repair drops it, then pull again",
+        "a pull does not mend it while the snapshot stands: drydock repair drops it, and says what to pull",
     )
 
 

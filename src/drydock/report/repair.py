@@ -36,6 +36,10 @@ def repair_lines(repair: Repair) -> Iterator[str]:
     yield from removal_lines(plan, "drydock repair --format json")
     yield from _names("whole again, with nothing to pull:", repair.whole)
     yield from _names("pull again afterwards:", repair.again)
+    yield from _names(
+        "usable, but without a layer that no pull fetches while it is unpacked; to save or push, remove and pull anew:",
+        repair.short,
+    )
     yield from _names("unpacked again by the engine when it is next run, from what is there:", repair.unpack)
     yield from kept_lines(plan)
     left = [f"{each.id} (namespace {shown(each.namespace)}): {each.reason}" for each in repair.unadopted]
@@ -79,6 +83,7 @@ def repair_document(
                 ],
                 "whole": list(each.whole),
                 "pull_again": list(each.again),
+                "stay_incomplete": list(each.short),
                 "unpacked_again": list(each.unpack),
                 "not_adopted": [
                     {"namespace": shown(left.namespace), "id": left.id, "reason": left.reason}

@@ -165,7 +165,7 @@ def damage_finding(store: Store, found: StoreObject) -> Finding:
         f"{found.kind.value} {shown(found.id)}: {found.note}",
         Place(store.metadata.path),
         shown(found.id),
-        f"a pull does not mend it while the {what} stands: drydock repair drops it, then pull again"
+        f"a pull does not mend it while the {what} stands: drydock repair drops it, and says what to pull"
         if severity is Severity.DAMAGE
         else "",
     )
