@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from types import TracebackType
 from typing import final
@@ -95,8 +96,18 @@ class Database:
         """
         if not meta.valid:
             raise NotBolt(meta.reason, file=self.name, page=meta.index, offset=meta.offset)
-        rest = meta.raw[2 * HEADER + 8 : 3 * HEADER]
+        rest = meta.sequence.to_bytes(8, "little")
         return Bucket(Tree(self.source, meta), None, b"", 0, meta.root, rest, meta.offset + 2 * HEADER)
+
+    def as_of(self, meta: Meta) -> Database:
+        """The same open file as another meta has it: the older one, or that of a commit whose pages are still there.
+
+        Raises:
+            NotBolt: the meta is not valid.
+        """
+        other = copy.copy(self)
+        other.meta, other.root = meta, self.root_of(meta)
+        return other
 
     @property
     def pages(self) -> int:

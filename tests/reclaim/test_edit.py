@@ -83,15 +83,19 @@ def test_somebody_else_wrote(database):
 
 
 def test_a_root_on_the_same_page_is_not_enough(database, tmp_path):
-    """One commit later with the root where it was, but other contents than the backup's: somebody else's commit."""
+    """One commit later with the root where it was, but other contents than the backup's: somebody else's commit.
+
+    Without a backup nothing is said of it.
+    """
     path, _, deletions, fd = database
     fields = noted(database)
     revert(fd, os.fsencode(path), fields)
     other = tmp_path / "other"
     shutil.copy(path, other)
     surgery.edit(other, deletions)
-    for backup in (other, tmp_path / "not-there"):
-        assert standing(fd, os.fsencode(path), {**fields, "backup": str(backup)}) is Standing.MOVED
+    assert standing(fd, os.fsencode(path), {**fields, "backup": str(other)}) is Standing.MOVED
+    with pytest.raises(ActionFailed, match=r"is not known: .*/not-there: No such file"):
+        standing(fd, os.fsencode(path), {**fields, "backup": str(tmp_path / "not-there")})
 
 
 @pytest.mark.parametrize("number", [28, 5])

@@ -1,88 +1,23 @@
 """What an undo may not bring back: what is named in a former database, and went since."""
 
-import copy
 import json
 import os
 import shutil
 
 import pytest
-from fuzz.stores import META_DB, METADATA, METADATA_DB, NOW, ROWS, SEQUENCES, digest, lay_out
-from tests.support import boltwriter
+from fuzz.stores import META_DB, digest
 from tests.support.gowriting import uvarint
+from tests.support.small_host import Host, blob_of, unlink
 
 from bbolt_reader import Database
 from drydock import removal
 from drydock.model.errors import ActionFailed
-from drydock.model.names import RawPath, UnixNano
-from drydock.reclaim import execute
+from drydock.model.names import RawPath
+from drydock.reclaim import execute, undo
 
 OVERLAY, NATIVE = (f"io.containerd.snapshotter.v1.{name}" for name in ("overlayfs", "native"))
-BLOBS = "io.containerd.content.v1.content/blobs/sha256"
 LOST, ROWLESS = b"moby/4/lost", b"moby/9/rowless"
 COMMITTED, ACTIVE, VIEW = 3, 2, 1
-
-
-class Host:
-    """A small root that runs clean, each with a state directory of its own."""
-
-    def __init__(self, folder):
-        self.folder, self.root = folder, folder / "root"
-        self.root.mkdir()
-        lay_out(self.root)
-        self.metadata, self.rows = copy.deepcopy(METADATA), copy.deepcopy(ROWS)
-        self.rows_path = METADATA_DB
-
-    def write(self):
-        """Write the databases."""
-        boltwriter.write(self.root / META_DB, self.metadata)
-        boltwriter.write(self.root / self.rows_path, self.rows, sequences=SEQUENCES)
-
-    def clean(self, run, agree=lambda _: True, *, aside=True):
-        """Clean as the run of this name; what it did."""
-        state, quarantine = (self.folder / f"{run}-{name}" for name in ("state", "aside"))
-        for path in (state, quarantine):
-            path.mkdir(mode=0o700)
-        (done,) = removal.clean(
-            RawPath(os.fsencode(self.root)),
-            agree=agree,
-            now=UnixNano(NOW + 10**9),  # the lease of the pull has expired
-            state=RawPath(os.fsencode(state)),
-            quarantine=RawPath(os.fsencode(quarantine)) if aside else None,
-        )
-        return done
-
-    def undo(self, run):
-        """Undo the run of this name; what that did."""
-        return removal.undo(RawPath(os.fsencode(self.journal(run))))
-
-    def journal(self, run):
-        """Its journal."""
-        (journal,) = self.folder.glob(f"{run}-state/*/journal.jsonl")
-        return journal
-
-    def seen(self):
-        """What the two databases have."""
-        found = []
-        for path in (META_DB, self.rows_path):
-            with Database.open(os.fsencode(self.root / path)) as database:
-                found.append(plain(database.root))
-        return found
-
-
-def blob_of(host, number):
-    """The file of a blob."""
-    return host.root / BLOBS / digest(number).decode().partition(":")[2]
-
-
-def unlink(host, *numbers):
-    """Take blobs away that nothing holds, so that only snapshots are let go of with their data."""
-    for number in numbers:
-        blob_of(host, number).unlink()
-
-
-def plain(bucket):
-    """A bucket as nested dicts."""
-    return {key: value if isinstance(value, bytes) else plain(value) for key, value in bucket.items()}
 
 
 def on_rows(monkeypatch, error):
@@ -265,3 +200,88 @@ def test_a_view_of_the_native_snapshotter_whose_row_is_gone_stays_away(native, m
     (why,) = refused(native.undo("first"))
     assert f"{NATIVE}/metadata.db/moby/7/view, which" in why
     assert native.seen() == after
+
+
+def carried_off(host, how):
+    """The journal of the first run, once its folder lies elsewhere, or its copies of the databases are deleted."""
+    journal = host.journal("first")
+    if how == "moved":
+        return shutil.move(journal.parent, host.folder / "kept") / journal.name
+    for backup in journal.parent.glob("*.db"):
+        backup.unlink()
+    return journal
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted"])
+def test_a_run_is_undone_wherever_its_copies_are(host, how):
+    """Its folder was saved from a tmpfs, or the copies were deleted: nothing else is needed to put all back."""
+    host.write()
+    before = host.seen()
+    host.clean("first")
+    journal = carried_off(host, how)
+    run = removal.undo(RawPath(os.fsencode(journal)))
+    assert not run.failed
+    assert host.seen() == before
+    assert {edited.backup and os.path.exists(edited.backup) for edited in run.edits} == {how == "moved" or None}
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted"])
+def test_a_row_that_is_gone_keeps_its_record_away_wherever_the_copies_are(host, monkeypatch, how):
+    """What is read in their place says the same."""
+    unlink(host, 6, 7, 9)
+    host.write()
+    with monkeypatch.context() as patched:
+        on_rows(patched, ActionFailed("full"))
+        assert host.clean("first").failed
+    host.clean("second")
+    after = host.seen()
+    (why,) = refused(removal.undo(RawPath(os.fsencode(carried_off(host, how)))))
+    assert f"{OVERLAY}/metadata.db/moby/4/lost, which its former records name, is gone" in why
+    assert host.seen() == after
+
+
+def test_former_pages_that_were_written_over_are_not_put_back(host):
+    """An engine was killed before its commit counted: what the former records name is not known, and of which file."""
+    host.write()
+    host.clean("first")
+    edits = [json.loads(line) for line in host.journal("first").read_text().splitlines() if '"do":"edit"' in line]
+    path = os.fsencode(host.root / META_DB)
+    with Database.open(path) as database:
+        size = database.page_size
+    with open(path, "r+b") as file:
+        file.seek(edits[0]["fields"]["root_before"] * size)
+        file.write(b"\xff" * size)
+    after = host.seen()
+    (why,) = refused(host.undo("first"))
+    assert f"what its former records name is not known: {host.root / META_DB}: page " in why
+    assert host.seen() == after
+
+
+@pytest.mark.parametrize("how", ["moved", "deleted"])
+def test_an_undo_that_was_stopped_is_repeated_with_the_copy_beside_its_journal(host, monkeypatch, how):
+    """One of two databases is back: the copy tells that from somebody else's commit; without it that is not known."""
+    host.write()
+    before = host.seen()
+    host.clean("first")
+    real, calls = undo.revert, []
+
+    def stop(*arguments):
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        real(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(undo, "revert", stop)
+        with pytest.raises(KeyboardInterrupt):
+            host.undo("first")
+    between = host.seen()
+    assert between != before
+    backup = host.journal("first").parent / f"{OVERLAY}.metadata.db"
+    run = removal.undo(RawPath(os.fsencode(carried_off(host, how))))
+    if how == "moved":
+        assert not run.failed
+        assert host.seen() == before
+    else:
+        assert any(f"is not known: {backup}: No such file" in why for why in refused(run))
+        assert host.seen() == between

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import errno
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
 
@@ -111,7 +112,7 @@ def standing(lock: int, name: bytes, fields: Fields) -> Standing:
         fields: what :func:`edit` noted.
 
     Raises:
-        ActionFailed: the database or the note cannot be read.
+        ActionFailed: the database or the note cannot be read, or nothing tells one of these from another.
     """
     receipt = _receipt(fields)
     try:
@@ -127,6 +128,27 @@ def standing(lock: int, name: bytes, fields: Fields) -> Standing:
             return Standing.FORMER if again and _equals_backup(database, fields) else Standing.MOVED
     except BoltError as error:
         raise ActionFailed(f"{shown(name)}: {error}") from error
+
+
+def former(database: Database, fields: Fields) -> Database:
+    """A database as it was before an edit that still stands, from its own pages: what :func:`revert` commits.
+
+    Args:
+        database: where it stands is Standing.EDITED.
+        fields: as for :func:`edit`.
+
+    Raises:
+        BoltError: not every page of it is as it was.
+        ActionFailed: the note cannot be read.
+    """
+    receipt, meta = _receipt(fields), database.meta
+    (root, sequence), high_water = receipt.root_before, min(receipt.hwm_before, meta.high_water)
+    before = database.as_of(
+        meta._replace(txid=receipt.txid_before, root=root, sequence=sequence, high_water=high_water)
+    )
+    # Who reads records passes over pages that cannot be read.
+    deque(_contents(before), maxlen=0)
+    return before
 
 
 def revert(lock: int, name: bytes, fields: Fields) -> None:
@@ -180,11 +202,13 @@ def _path(ref: Ref) -> tuple[bytes, ...]:
 
 
 def _equals_backup(database: Database, fields: Fields) -> bool:
+    copy = unshown(str(fields.get("backup", "")))
     try:
-        with Database.open(unshown(str(fields["backup"]))) as backup:
+        with Database.open(copy) as backup:
             return all(one == other for one, other in zip_longest(_contents(database), _contents(backup)))
-    except (BoltError, KeyError):
-        return False
+    except BoltError as error:
+        unknown = "whether it is as it was before the edit is not known"
+        raise ActionFailed(f"{shown(database.name)}: {unknown}: {shown(error.file or copy)}: {error}") from error
 
 
 def _contents(database: Database) -> Iterator[tuple[tuple[bytes, ...], bytes, bytes | int]]:

@@ -19,6 +19,8 @@ Before an action, synced::
      "after_edit": whether a record or a row named it until the edits of this run}
     {"n": NUMBER, "do": "edit", "path": PATH, "fields": {NAME: TEXT or NUMBER}}
 
+The field ``backup`` is the path of the copy made before; one of its name beside the journal is taken for it first.
+
 After it, not synced: its absence says that the end is unknown, not that nothing was done::
 
     {"ended": NUMBER, "status": "done" | "changed since the plan" | "already gone" | "failed",
@@ -158,21 +160,21 @@ def _read_line(journal: Journal, numbers: dict[int, Entry], fields: Mapping[str,
         ended = Ended(Status(fields["status"]), checked.whole(fields["freed"]), str(fields["detail"]))
         numbers[checked.whole(fields["ended"])].ended = ended
     else:
-        entry = _read_entry(journal.root, fields)
+        entry = _read_entry(journal, fields)
         numbers[entry.number] = entry
         journal.entries.append(entry)
 
 
-def _read_entry(root: RawPath, fields: Mapping[str, Any]) -> Entry:
+def _read_entry(journal: Journal, fields: Mapping[str, Any]) -> Entry:
     number, do, path = checked.whole(fields["n"]), fields["do"], checked.path(fields["path"])
     if do == "edit":
-        return Entry(number, "edit", path, fields=_read_edit(fields["fields"]))
+        return Entry(number, "edit", path, fields=_read_edit(journal, fields["fields"]))
     if do not in {"remove", "move"}:
         raise ValueError(f"unknown action {shown(str(do).encode())}")
     expect = Fingerprint(*map(checked.whole, fields["expect"]))
     removal = Removal(
         Target(fields["target"]),
-        root,
+        journal.root,
         path,
         expect,
         checked.whole(fields["bytes"]),
@@ -183,7 +185,11 @@ def _read_entry(root: RawPath, fields: Mapping[str, Any]) -> Entry:
     return Entry(number, do, path, removal, None if to is None else checked.path(to))
 
 
-def _read_edit(fields: Mapping[str, Any]) -> dict[str, str | int]:
+def _read_edit(journal: Journal, fields: Mapping[str, Any]) -> dict[str, str | int]:
+    found = {name: value if isinstance(value, str) else checked.whole(value) for name, value in fields.items()}
     if "backup" in fields:
-        checked.path(fields["backup"])
-    return {name: value if isinstance(value, str) else checked.whole(value) for name, value in fields.items()}
+        made = checked.path(fields["backup"])
+        # Who keeps the folder of a run over a reboot, or looks at the disk of another host, has it under another path.
+        beside = os.path.join(os.path.dirname(journal.path), os.path.basename(made))
+        found["backup"] = shown(RawPath(beside if os.path.lexists(beside) else made))
+    return found

@@ -103,7 +103,8 @@ def _hindrance(held: Held, entry: Entry) -> str:
 
 
 def _unedit(held: Held, entry: Entry, barred: str) -> EditOutcome:
-    backup = RawPath(unshown(str(entry.fields.get("backup", ""))))
+    copy = RawPath(unshown(str(entry.fields.get("backup", ""))))
+    backup = copy if os.path.lexists(copy) else None
     file = _find(held, entry.path)
     try:
         if file is not None and standing(file.fd, file.path, entry.fields) is Standing.FORMER:
