@@ -96,9 +96,9 @@ def clean(
         judged = [_hold_to_change(stack, root, now, wanted, progress) for root in discover(where)]
         scans = [each.scan for each in judged]
         _refuse_unknown(scans, wanted)
-        for each in scans:
-            if each.plan.is_empty and not each.is_blind:
-                close_unfinished(each.plan.root, state)
+        for each in judged:
+            if each.scan.plan.is_empty:
+                close_unfinished(each.held, each.scan.verdict.store, state)
         if not agree(scans):
             return []
         return carry_out(_parts(judged), state=state, quarantine=quarantine, progress=progress)

@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from drydock.evidence.directory import fingerprint
@@ -111,6 +111,20 @@ def is_in_place(anchor: Anchor, removal: Removal) -> bool:
     return found is not None and _fits(found, removal.expect)
 
 
+def is_doomed(anchor: Anchor, removal: Removal) -> bool:
+    """Whether the directory that ``removal`` named lies beside its place, under a name it was given to be removed."""
+    try:
+        parent, name = _open_checked(anchor, removal)
+    except OSError:
+        return False
+    try:
+        return any(_is_same(parent, doomed, removal.expect) for doomed in _doomed_names(name))
+    except OSError:
+        return False
+    finally:
+        os.close(parent)
+
+
 def is_taken(anchor: Anchor, removal: Removal) -> bool:
     """Whether anything lies where ``removal`` named something."""
     return _find(anchor, removal) is not None
@@ -184,15 +198,19 @@ def _remove_snapshot(parent: int, name: bytes, removal: Removal, stop: threading
 
 
 def _rename_doomed(parent: int, name: bytes) -> bytes:
-    for number in range(_NAMES):
-        # 240: with the prefix and the number still below the 255 bytes of a name.
-        doomed = _DOOMED + name[:240] + (b"-%d" % number if number else b"")
+    for doomed in _doomed_names(name):
         try:
             knife.move(parent, name, parent, doomed)
         except FileExistsError:
             continue
         return doomed
     raise OSError(errno.EEXIST, f"{_NAMES} directories of that name wait to be removed already")
+
+
+def _doomed_names(name: bytes) -> Iterator[bytes]:
+    for number in range(_NAMES):
+        # 240: with the prefix and the number still below the 255 bytes of a name.
+        yield _DOOMED + name[:240] + (b"-%d" % number if number else b"")
 
 
 def _told(removal: Removal, name: bytes, removed: Removed) -> Outcome:

@@ -101,7 +101,7 @@ def execute(
         ready, waiting = _split(after, blocked)
         run.outcomes += remove(ready, anchor, journal, apart, told)
         run.outcomes += waiting
-        _finish(run, journal, state)
+        _finish(run, journal, held, store, state)
         return run
 
 
@@ -231,10 +231,9 @@ def _split(removals: list[Removal], blocked: dict[bytes | None, str]) -> tuple[l
     return ready, waiting
 
 
-def _finish(run: Run, journal: JournalWriter, state: RawPath | None) -> None:
+def _finish(run: Run, journal: JournalWriter, held: Held, store: Store, state: RawPath | None) -> None:
     try:
         journal.finish()
-        if not run.failed:
-            close_unfinished(run.root, state)
+        close_unfinished(held, store, state)
     except ActionFailed as error:
         run.warnings.append(str(error))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 from drydock.reclaim.state import find_unfinished, places_with
+
+if TYPE_CHECKING:
+    from drydock.evidence.store import Held
+    from drydock.model.store import Store
 
 
 def unfinished_runs(root: RawPath, state: RawPath | None = None) -> list[Finding]:
@@ -23,13 +29,20 @@ def unfinished_runs(root: RawPath, state: RawPath | None = None) -> list[Finding
     ]
 
 
-def close_unfinished(root: RawPath, state: RawPath | None = None) -> None:
-    """Write into the journals of killed runs on ``root`` that a later run found nothing more to do.
+def close_unfinished(held: Held, store: Store, state: RawPath | None = None) -> None:
+    """Write into the journals of killed runs on a root that they are over, where nothing they began is left to do.
+
+    Args:
+        held: the databases of the root, locked exclusively.
+        store: what was read of it under these locks.
+        state: the state directory the user chose.
 
     Raises:
         ActionFailed: one cannot be written.
     """
-    from drydock.reclaim.journal_writer import close_abandoned  # noqa: PLC0415 - most hosts have no journal
+    from drydock.reclaim.journal_writer import close_abandoned  # noqa: PLC0415 - a scan must start fast
+    from drydock.reclaim.leftover import find_left  # noqa: PLC0415 - the same
 
-    for journal in find_unfinished(root, places_with(state)):
-        close_abandoned(journal)
+    for journal in find_unfinished(held.root.path, places_with(state)):
+        if not find_left(journal, held, store):
+            close_abandoned(journal)
