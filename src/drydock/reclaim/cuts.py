@@ -113,6 +113,8 @@ def is_in_place(anchor: Anchor, removal: Removal) -> bool:
 
 def is_doomed(anchor: Anchor, removal: Removal) -> bool:
     """Whether the directory that ``removal`` named lies beside its place, under a name it was given to be removed."""
+    if removal.target is not Target.SNAPSHOT:
+        return False
     try:
         parent, name = _open_checked(anchor, removal)
     except OSError:
