@@ -6,6 +6,7 @@ import shlex
 import socket
 
 import pytest
+from playwright.sync_api import expect
 from tests.support.browser import SIZES, THEMES, opened
 from tests.support.captures import capture, captures
 from tests.support.documents import run
@@ -155,11 +156,11 @@ def test_the_map_by_keyboard(plain):
     canvas = plain.locator("#map")
     canvas.focus()
     info, crumbs = plain.locator("#map-info"), plain.locator("#crumbs button")
-    assert crumbs.count() == 1
+    expect(crumbs).to_have_count(1)
     for depth in (2, 3):
         plain.keyboard.press("ArrowRight")
         plain.keyboard.press("Enter")
-        assert crumbs.count() == depth
+        expect(crumbs).to_have_count(depth)
     plain.keyboard.press("ArrowDown")
     first = info.inner_text()
     assert " % of all" in first
@@ -170,9 +171,9 @@ def test_the_map_by_keyboard(plain):
     plain.keyboard.press("Escape")
     canvas.focus()
     plain.keyboard.press("Escape")
-    assert crumbs.count() == 2
+    expect(crumbs).to_have_count(2)
     plain.keyboard.press("Home")
-    assert crumbs.count() == 1
+    expect(crumbs).to_have_count(1)
 
 
 def test_the_keyboard_comes_to_everything(plain):
@@ -202,9 +203,9 @@ def test_the_map_by_mouse(plain):
     assert " · " in plain.locator("#map-info").inner_text()
     plain.mouse.click(box["x"] + 40, box["y"] + box["height"] / 2)
     crumbs = plain.locator("#crumbs button")
-    assert crumbs.count() == 2
+    expect(crumbs).to_have_count(2)
     crumbs.first.click()
-    assert crumbs.count() == 1
+    expect(crumbs).to_have_count(1)
 
 
 def test_areas_are_in_proportion(plain):
@@ -412,7 +413,7 @@ def test_nothing_and_several(chromium, tmp_path):
         assert page.locator(".summary").count() == 2
         page.locator("#map").focus()
         for depth in (1, 2, 3):
-            assert page.locator("#crumbs button").count() == depth
+            expect(page.locator("#crumbs button")).to_have_count(depth)
             page.keyboard.press("PageDown")
             page.keyboard.press("Enter")
         assert page.complaints == []

@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+from playwright.sync_api import expect
 from tests.support.browser import opened
 from tests.support.populations import population
 from tests.support.values import NOW
@@ -91,7 +92,7 @@ def test_very_many_objects(chromium, tmp_path, number, seconds, mebibytes):
         page.locator("#map").focus()
         for key in ("ArrowRight", "Enter", "ArrowRight", "ArrowDown"):
             page.keyboard.press(key)
-        assert page.locator("#crumbs button").count() == 2
+        expect(page.locator("#crumbs button")).to_have_count(2)
         assert page.complaints == []
         assert time.monotonic() - begin < seconds
 
