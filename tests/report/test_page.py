@@ -14,6 +14,7 @@ from tests.support.populations import population
 from tests.support.scans import scan_of_everything
 from tests.support.values import NOW
 
+from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.objects import State
 from drydock.model.text import shown
@@ -80,7 +81,7 @@ def test_the_summary_is_in_words(plain):
 def test_the_table_has_everything(plain):
     """A line for each image, container, lease, finding and object; the selections count them."""
     scan = plain.scan
-    holders = [holder for holder in scan.inventory.holders if holder.lease is None]
+    holders = [holder for holder in scan.inventory.holders if holder.lease in (None, LeaseClass.CONTAINER)]
     wanted = len(scan.verdict.objects) + len(holders) + len(scan.verdict.leases) + len(scan.verdict.findings)
     assert count(plain) == wanted
     images = sum(holder.ref.kind.value == "image" for holder in holders)

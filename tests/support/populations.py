@@ -70,6 +70,7 @@ class _Population:
             key = sha256(b"container-%d" % number).hexdigest().encode()
             self._snapshot(key, parent, RowKind.ACTIVE, came)
             self._records.append(Container(b"moby", key, b"", b"overlayfs", key, b"", b"runc", {}, came))
+            self._records.append(lease(key, {}, snapshots=[key], created=came))  # as dockerd makes it
 
     def scan(self, orphans: int) -> Scan:
         """Judge it, with so many blobs besides that no record names."""

@@ -5,8 +5,10 @@ from tests.support.captures import captures
 from tests.support.scans import ENDED, PULL
 from tests.support.values import NOW, blob, digest, image, lease, snapshot, store
 
+from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, Ref
 from drydock.model.records import Container
+from drydock.model.roots import DockerContainer, Owners
 from drydock.model.times import parse_time
 from drydock.pipeline import scan
 from drydock.verdict import inventory as module
@@ -51,6 +53,22 @@ def test_each_holder_has_what_it_reaches():
         b"pull": {digest(4)},
     }
     assert inventory.whole
+
+
+def test_a_running_container_is_one_holder():
+    """Its record and its lease have one id: what it holds is shared with nobody, and its name dockerd's."""
+    cid = b"c1" * 32
+    inventory, verdict = taken(
+        snapshot(b"top"),
+        snapshot(cid, b"top"),
+        snapshot(cid + b"-init", b"top"),
+        Container(b"moby", cid, b"", b"overlayfs", cid, b"", b"", {}),
+        lease(cid, {}, snapshots=[cid, cid + b"-init"]),
+        owners=Owners({cid: DockerContainer(cid, b"web")}),
+    )
+    assert held(inventory, verdict) == {cid: {cid, cid + b"-init", b"top"}}
+    (holder,) = inventory.holders
+    assert (holder.lease, holder.owner, holder.names) == (LeaseClass.CONTAINER, "container web", (cid,))
 
 
 def test_an_image_has_all_its_names():

@@ -24,7 +24,7 @@ class Holder(NamedTuple):
     """Something that keeps objects: an image under all of its names, a container, a lease that has not ended."""
 
     ref: Ref
-    """Its record; of an image the one of its first name."""
+    """Its record; of an image the one of its first name, of a container that has a lease the lease's."""
     names: tuple[bytes, ...]
     """An image's names, sorted; otherwise the one key."""
     lease: LeaseClass | None

@@ -9,7 +9,7 @@ from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, Ref
 from drydock.model.objects import Verdict
 from drydock.model.pulls import Pull
-from drydock.model.records import Image
+from drydock.model.records import Container, Image, Sandbox
 from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.judge import Reach
 from drydock.verdict.reach import trace
@@ -31,7 +31,7 @@ def take_inventory(verdict: Verdict, reached: Reach, pulls: Iterable[Pull] = ())
             places.setdefault(ref, []).append(place)
     walk = _Walk(reached.graph, places)
     holders = tuple(
-        Holder(refs[0], tuple(ref.key for ref in refs), *_lease(reached, refs[0]), walk.objects(refs))
+        Holder(refs[0], tuple(dict.fromkeys(ref.key for ref in refs)), *_lease(reached, refs[0]), walk.objects(refs))
         for refs in _holders(verdict, reached)
     )
     return Inventory(holders, _links(reached), tuple(pulls), whole=walk.left > 0)
@@ -62,13 +62,21 @@ class _Walk:
 
 
 def _holders(verdict: Verdict, reached: Reach) -> Iterator[list[Ref]]:
-    """The records of each holder: the names of one image together."""
+    """The records of each holder: the names of one image together, and a container's own with its lease, that first."""
     images: dict[tuple[bytes, bytes], list[Ref]] = {}
     rest: list[list[Ref]] = []
+    # dockerd's have a record besides while they run, CRI's always.
+    containers = {
+        (holding.ref.namespace, holding.ref.key): [holding.ref]
+        for holding in verdict.leases
+        if holding.kind is LeaseClass.CONTAINER
+    }
     for ref in reached.why:
         record = reached.graph.records.get(ref)
         if isinstance(record, Image):
             images.setdefault((record.namespace, record.target), []).append(ref)
+        elif isinstance(record, Container | Sandbox) and (ref.namespace, ref.key) in containers:
+            containers[ref.namespace, ref.key].append(ref)
         else:
             rest.append([ref])
     for refs in images.values():
@@ -76,7 +84,9 @@ def _holders(verdict: Verdict, reached: Reach) -> Iterator[list[Ref]]:
         yield sorted(refs, key=lambda ref: (b"sha256:" in ref.key, ref.key))
     yield from rest
     for holding in verdict.leases:
-        if holding.kind is not LeaseClass.EXPIRED:
+        if holding.kind is LeaseClass.CONTAINER:
+            yield containers[holding.ref.namespace, holding.ref.key]
+        elif holding.kind is not LeaseClass.EXPIRED:
             yield [holding.ref]
 
 

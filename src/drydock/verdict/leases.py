@@ -111,7 +111,9 @@ def _build(lease: Lease, record: bytes, owners: Owners) -> Judgement:
 def _container(lease: Lease, graph: Graph, owners: Owners) -> Judgement:
     for kind in (Kind.CONTAINER, Kind.SANDBOX):
         if Ref(kind, lease.namespace, lease.id) in graph.records:
-            return LeaseClass.CONTAINER, f"a {kind.value} record has its id", f"{kind.value} {shown(lease.id)}"
+            known = owners.containers.get(lease.id) if is_dockers(lease.namespace) else None
+            called = shown((known and known.name) or lease.id)
+            return LeaseClass.CONTAINER, f"a {kind.value} record has its id", f"{kind.value} {called}"
     if lease.namespace == b"k8s.io":
         return LeaseClass.OWNERLESS, "no sandbox or container record has its id", ""
     if not is_dockers(lease.namespace):
