@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import click
 
 from drydock.cli.options import now_option, state_options, where_argument
-from drydock.cli.output import no_storage, warn_unread
+from drydock.cli.output import no_storage, status_of, warn_unread
 from drydock.cli.policy import make_policy, policy_options
 from drydock.cli.progress import show_progress
 from drydock.cli.runs import confirm, print_runs
@@ -68,7 +67,7 @@ def clean(
         show(scans)
         if any(not found.plan.is_empty for found in scans):
             click.echo("Nothing was removed: --apply does it.")
-        ctx.exit(_looked(scans))
+        ctx.exit(status_of(scans))
 
     if yes:
         keep_going()
@@ -82,7 +81,7 @@ def clean(
             return False
         agreed = confirm(yes=yes)
         if not agreed:
-            code = _looked(scans)
+            code = status_of(scans)
         return agreed
 
     with show_progress() as progress:
@@ -96,11 +95,3 @@ def clean(
             progress=progress,
         )
     ctx.exit(code | print_runs(runs))
-
-
-def _looked(scans: Iterable[Scan]) -> int:
-    """The exit status where nothing was changed."""
-    code = 0
-    for found in scans:
-        code |= found.exit_code()
-    return code

@@ -7,7 +7,7 @@ import os
 import click
 
 from drydock.cli.options import now_option, where_argument
-from drydock.cli.output import open_output, print_json
+from drydock.cli.output import open_output, print_json, status_of
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.text import unshown
@@ -38,9 +38,6 @@ def explain(ctx: click.Context, *, subject: str, where: RawPath | None, form: st
                 if number:
                     file.write("\n")
                 file.writelines(line + "\n" for line in explanation_lines(explanation))
-    code = 0
     for unread in dict.fromkeys(each.unread for each in explanations if each.unread):
         click.echo(f"drydock: {unread}; there may be more that holds it", err=True)
-    for each in explanations:
-        code |= each.exit_code()
-    ctx.exit(code)
+    ctx.exit(status_of(explanations))

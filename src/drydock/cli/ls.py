@@ -7,7 +7,7 @@ import shutil
 import click
 
 from drydock.cli.options import now_option, where_argument
-from drydock.cli.output import no_storage, open_output, print_json
+from drydock.cli.output import no_storage, open_output, print_json, status_of
 from drydock.cli.progress import show_progress
 from drydock.model.listings import ListKind
 from drydock.model.names import RawPath, UnixNano
@@ -37,10 +37,8 @@ def ls(ctx: click.Context, *, kind: str, where: RawPath | None, form: str, now: 
             file.writelines(line + "\n" for line in listing_lines(listings, width))
         else:
             print(no_storage(where), file=file)
-    code = 0
     for listing in listings:
         if listing.unread:
             more = ", or whose they are is not known" if kind == ListKind.LEASES.value else ""
             click.echo(f"drydock: {listing.unread}; there may be {kind} that are not listed{more}", err=True)
-        code |= listing.exit_code()
-    ctx.exit(code)
+    ctx.exit(status_of(listings))

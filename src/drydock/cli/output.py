@@ -8,7 +8,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO
 
 import click
 
@@ -152,6 +152,19 @@ def console(file: TextIO) -> Console | Plain:
     from rich.console import Console  # noqa: PLC0415 - a start without a table must not pay for rich
 
     return Console(file=file, highlight=False, emoji=False, markup=False)
+
+
+class _Result(Protocol):
+    def exit_code(self) -> int:
+        """The additive exit status."""
+
+
+def status_of(results: Iterable[_Result]) -> int:
+    """The exit status of a command that looked at several things: the sum of theirs."""
+    code = 0
+    for each in results:
+        code |= each.exit_code()
+    return code
 
 
 def no_storage(where: RawPath | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from drydock.cli.options import now_option, where_argument
-from drydock.cli.output import open_output, print_json, warn_unread
+from drydock.cli.output import open_output, print_json, status_of, warn_unread
 from drydock.cli.policy import make_policy, policy_options
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath, UnixNano
@@ -49,7 +49,4 @@ def plan(
                 click.echo(line)
         click.echo(f"drydock apply {quoted_path(os.fsencode(output))}   does it")
     warn_unread(scans)
-    code = 0
-    for found in scans:
-        code |= found.exit_code()
-    ctx.exit(code)
+    ctx.exit(status_of(scans))

@@ -7,7 +7,7 @@ import shutil
 import click
 
 from drydock.cli.options import now_option, where_argument
-from drydock.cli.output import no_storage, open_output, print_json
+from drydock.cli.output import no_storage, open_output, print_json, status_of
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath, UnixNano
 
@@ -35,9 +35,7 @@ def pulls(ctx: click.Context, *, where: RawPath | None, form: str, now: UnixNano
             file.writelines(line + "\n" for line in pulls_lines(roots, now, where, shutil.get_terminal_size().columns))
         else:
             print(no_storage(where), file=file)
-    code = 0
     for root in roots:
         if root.unread:
             click.echo(f"drydock: {root.unread}; there may be pulls that are not listed", err=True)
-        code |= root.exit_code()
-    ctx.exit(code)
+    ctx.exit(status_of(roots))

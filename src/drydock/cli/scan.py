@@ -18,6 +18,7 @@ from drydock.cli.output import (
     open_output,
     print_json,
     print_lines,
+    status_of,
     use_utf8,
     warn_unread,
 )
@@ -147,10 +148,7 @@ def scan(
 
 def _end(ctx: click.Context, scans: list[Scan]) -> NoReturn:
     warn_unread(scans)
-    code = 0
-    for found in scans:
-        code |= found.exit_code()
-    ctx.exit(code)
+    ctx.exit(status_of(scans))
 
 
 def _text(form: str, scans: list[Scan], now: UnixNano, where: RawPath | None) -> Iterable[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from drydock.cli.options import absolute_path, now_option, where_argument
-from drydock.cli.output import no_storage, open_output, print_json
+from drydock.cli.output import no_storage, open_output, print_json, status_of
 from drydock.cli.progress import show_progress
 from drydock.cli.wanted import Looking, make_wanted, wanted_options
 from drydock.model.names import RawPath, UnixNano
@@ -56,7 +56,4 @@ def verify(
             file.writelines(f"{line}\n" for line in verification_lines(found, where, state))
         else:
             print(no_storage(where), file=file)
-    code = 0
-    for each in found:
-        code |= each.exit_code()
-    ctx.exit(code)
+    ctx.exit(status_of(found))

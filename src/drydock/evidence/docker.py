@@ -82,10 +82,9 @@ def read_images(data: RawPath, findings: list[Finding]) -> tuple[set[Digest], Un
 
 def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: bool) -> DockerContainer:
     path = RawPath(data + b"/containers/" + name + b"/config.v2.json")
-    files: list[bytes] = []
+    left = not is_container_id(name)
     try:
         with folder(data, b"containers", name) as descriptor:
-            files = _files(descriptor)
             config: Any = json.loads(read_regular(b"config.v2.json", _LARGEST, descriptor))
         if not isinstance(config, dict):
             raise ValueError("no JSON object")  # noqa: TRY004, TRY301 - damage like any other that json finds
@@ -93,13 +92,12 @@ def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: boo
         why = error.strerror if isinstance(error, OSError) and error.strerror else "not a container's configuration"
         gone = isinstance(error, FileNotFoundError)
         # What dockerd could not remove of one (a busy mounts/shm, moby daemon/delete.go, v28.5) is folders alone.
-        left = not is_container_id(name) or (gone and not files)
+        left = left or (gone and not _has_files(data, name))
         findings.append(_unreadable(name, path, why, left=left, unready=live and gone))
         return DockerContainer(name, manifest_known=left)
     made_from = config.get("ImageManifest")
     manifest = _digest(made_from.get("digest")) if isinstance(made_from, dict) else None
     if made_from is not None and manifest is None:
-        left = not is_container_id(name)
         findings.append(_unreadable(name, path, "its ImageManifest has no digest", left=left))
     state, settings, label = config.get("State"), config.get("Config"), _bytes(config.get("Name"))
     running = state.get("Running") if isinstance(state, dict) else None
@@ -112,17 +110,22 @@ def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: boo
         running if isinstance(running, bool) else None,
         _bytes(settings.get("Image")) if isinstance(settings, dict) else None,
         # None with a graphdriver, and in an older Docker.
-        manifest_known=manifest is not None or made_from is None or not is_container_id(name),
+        manifest_known=manifest is not None or made_from is None or left,
     )
 
 
-def _files(descriptor: int) -> list[bytes]:
-    """The names in a container's folder that are no folders."""
-    return [
-        each
-        for each in names(descriptor)
-        if not stat.S_ISDIR(os.stat(each, dir_fd=descriptor, follow_symlinks=False).st_mode)
-    ]
+def _has_files(data: RawPath, name: bytes) -> bool:
+    """Whether a container's folder has, or may have, something that is no folder."""
+    try:
+        with folder(data, b"containers", name) as descriptor:
+            return any(
+                not stat.S_ISDIR(os.stat(each, dir_fd=descriptor, follow_symlinks=False).st_mode)
+                for each in names(descriptor)
+            )
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _unreadable(name: bytes, path: RawPath, why: str, *, left: bool, unready: bool = False) -> Finding:

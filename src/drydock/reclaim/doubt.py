@@ -46,6 +46,9 @@ def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, 
                     doubted.add(lease)
     manifests = {container.manifest for container in store.owners.containers.values()}
     unsure = _unsure(store, dockers, given_up, doubted)
+    if not manifests and not unsure:
+        # Most of all records by far.
+        return kept
     for blob in store.metadata.blobs:
         if blob.ref.key in manifests and blob.ref.namespace in dockers:
             kept[blob.ref] = "dockerd has a container that was made of it"
