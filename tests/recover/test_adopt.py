@@ -16,6 +16,8 @@ from tests.support.adoptable import IMAGE, NAME, NOW, blob_path, labels, lay_out
 from tests.support.documents import run
 from tests.support.faults import run_counted
 from tests.support.gowriting import go_time, varint
+from tests.support.platforms import ATTESTATION, HERE
+from tests.support.platforms import index as multi_index
 from tests.support.records import CONTENT, METADATA, nested, sequence
 from tests.support.trees import tree
 
@@ -145,6 +147,34 @@ def test_verify_names_the_index_first(tmp_path):
     assert "2 platforms without a record too" in text
     assert "what to do: drydock repair --adopt" in text
     assert "never fetched" not in text
+
+
+def _multi(*, recorded):
+    """A namespace with the image for two platforms, of which a client fetched one, with its index's record or not."""
+    index = multi_index()
+    here = namespace(HERE)[b"content"][b"blob"]
+    children = {
+        b"containerd.io/gc.ref.content.m.%d" % number: each["digest"].encode()
+        for number, each in enumerate(json.loads(index.data)["manifests"])
+    }
+    whole = {index.digest.encode(): record(index, labels=children), **here}
+    return {b"content": {b"blob": whole if recorded else {}}, b"images": {NAME: target(index)}}
+
+
+def test_an_attestation_that_a_client_left_out(tmp_path):
+    """Its file is there for another namespace, and its index has a record: it was not lost, so nothing is advised."""
+    other = {b"content": {b"blob": {blob.digest.encode(): record(blob) for blob in ATTESTATION.blobs}}}
+    files = (multi_index(), *HERE.blobs, *ATTESTATION.blobs)
+    root = lay_out(tmp_path / "root", {b"a": other, b"b": _multi(recorded=True)}, files)
+    assert "--adopt" not in run("verify", "--now", NOW, "--state", tmp_path / "state", root)
+    assert (hints(root), planned(root)) == ({"b": set()}, {})
+
+
+def test_an_attestation_of_an_index_without_a_record(tmp_path):
+    """The index lost its record, and so did what it names: the attestation comes back with it."""
+    files = (multi_index(), *HERE.blobs, *ATTESTATION.blobs)
+    root = lay_out(tmp_path / "root", {b"b": _multi(recorded=False)}, files)
+    assert planned(root) == {"b": {blob.digest for blob in files}}
 
 
 def test_a_question_does_not_mix_into_a_document(tmp_path):

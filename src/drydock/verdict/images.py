@@ -119,7 +119,9 @@ class Images:
             seen.add(named.digest)
             ref = Ref(Kind.BLOB, image.namespace, named.digest)
             if ref in self._blobs:
-                pending += list_children(self._documents.get(named.digest))
+                # An attestation without a record, of an index that has one, is what a client left out.
+                children = list_children(self._documents.get(named.digest))
+                pending += [child for child in children if not child.is_attestation]
             elif ref in self._reached and self._is_there(named):
                 yield named.digest
 
