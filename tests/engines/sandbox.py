@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _TOOLS = ("setpriv", "unshare", "nsenter", "mount")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CGROUPS = Path("/sys/fs/cgroup")
 
-# $1: where to say that all is set up; $2: a root file system for the engine or "", $3: a folder for its upper layer,
-# $4: the folder to show as /var/lib/docker. The first process stays bash, which reaps orphaned shims.
+# $1: where to say that all is set up; $2: a root file system for the engine (of several, joined by ":", the first is on
+# top) or "", $3: a folder for its upper layer, $4: the folder to show as /var/lib/docker. The first process stays bash,
+# which reaps orphaned shims.
 _INIT = r"""
 set -e
 read -r pid _ </proc/self/stat
@@ -125,14 +127,19 @@ class Sandbox:
             engine stores.
         rootfs: an engine's root file system, used read-only below a tmpfs; None for this machine's own.
         docker: the folder shown as /var/lib/docker; needed with ``rootfs``.
+        programs: folders with programs in ``usr/local/bin`` that come before all others, the first first
+            (:func:`tests.engines.modules.built` gives such).
 
     Raises:
         EngineUnavailable: not root, a tool is missing, or the kernel allows no namespaces.
     """
 
-    def __init__(self, work: Path, rootfs: Path | None = None, docker: Path | None = None) -> None:
+    def __init__(
+        self, work: Path, rootfs: Path | None = None, docker: Path | None = None, programs: Sequence[Path] = ()
+    ) -> None:
         self.work = work
         self.rootfs = rootfs
+        self.programs = tuple(programs)
         self.cgroup = f"drydock-{uuid.uuid4().hex}"
         """Name of a top-level control group for what runs inside, removed at the end; made by the engine."""
         self._docker = docker
@@ -154,7 +161,7 @@ class Sandbox:
         with log.open("wb") as output:
             self._init = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--ipc", "--fork",
-                 "--kill-child", "bash", "-c", _INIT, "sandbox", str(ready), str(self.rootfs or ""), str(scratch),
+                 "--kill-child", "bash", "-c", _INIT, "sandbox", str(ready), self._lower(), str(scratch),
                  str(self._docker or "")],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/",
             )  # fmt: skip
@@ -202,8 +209,9 @@ class Sandbox:
             RuntimeError: ``check`` and it failed; the message has what it said.
         """
         done = subprocess.run(
-            self._enter(command), input=stdin, capture_output=True, timeout=timeout, check=False, cwd="/"
-        )
+            self._enter(command), input=stdin, capture_output=True, timeout=timeout, check=False, cwd="/",
+            env=self._environment(),
+        )  # fmt: skip
         if check and done.returncode != 0:
             said = (done.stderr or done.stdout).decode(errors="replace").strip()
             raise RuntimeError(f"{' '.join(map(str, command))}: status {done.returncode}: {said}")
@@ -214,8 +222,9 @@ class Sandbox:
         path = self.work / log
         with path.open("ab") as output:
             popen = subprocess.Popen(
-                self._enter(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/"
-            )
+                self._enter(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/",
+                env=self._environment(),
+            )  # fmt: skip
         daemon = Daemon(popen, path)
         self._daemons.append(daemon)
         return daemon
@@ -229,6 +238,13 @@ class Sandbox:
     def _enter(self, command: Sequence[str | Path]) -> list[str]:
         root = ["-r", "-w"] if self.rootfs else []
         return ["nsenter", "-t", str(self._pid), "-m", "-p", "-n", "-i", *root, *map(str, command)]
+
+    def _environment(self) -> dict[str, str]:
+        before = [] if self.rootfs else [f"{each}/usr/local/bin" for each in self.programs]
+        return {**os.environ, "PATH": ":".join([*before, _PATH])}
+
+    def _lower(self) -> str:
+        return ":".join(map(str, [*self.programs, self.rootfs])) if self.rootfs is not None else ""
 
     def _alive(self) -> bool:
         return self._init is not None and self._init.poll() is None

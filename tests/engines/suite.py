@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import enum
-import fcntl
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
+from tests.engines.cache import kept
 from tests.engines.unavailable import EngineUnavailable
 
 _PACKAGES = "containerd,docker.io,docker-cli,docker-buildx,iptables,ca-certificates,busybox-static"
 _SCRIPTS = Path("/usr/share/debootstrap/scripts")
-
-
-_failures: dict[Suite, str] = {}
-"""Suites that could not be made in this run: no test after the first waits for the mirror again."""
 
 
 class Suite(enum.Enum):
@@ -38,39 +34,24 @@ def rootfs(suite: Suite) -> Path:
     """
     if os.geteuid() != 0:
         raise EngineUnavailable("running an engine needs root")
-    cache = Path(os.environ.get("DRYDOCK_ENGINES", "/var/cache/drydock-engines"))
-    made = cache / suite.value
-    if made.exists():
-        return made
-    if shutil.which("debootstrap") is None:
-        raise EngineUnavailable("debootstrap is not installed")
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / f"{suite.value}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            if suite in _failures:
-                raise EngineUnavailable(_failures[suite])
-            _debootstrap(suite, made)
-    return made
+    return kept(suite.value, lambda made: _debootstrap(suite, made))
 
 
 def _debootstrap(suite: Suite, made: Path) -> None:
-    partial = made.with_name(f"{suite.value}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    if shutil.which("debootstrap") is None:
+        raise EngineUnavailable("debootstrap is not installed")
     # An older debootstrap has no script for a newer suite; sid's is the one they all share.
     script = _SCRIPTS / (suite.value if (_SCRIPTS / suite.value).exists() else "sid")
     log = made.with_name(f"{suite.value}.log")
     with log.open("wb") as output:
         done = subprocess.run(
-            ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", *_keyring(), suite.value, str(partial),
+            ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", *_keyring(), suite.value, str(made),
              "http://deb.debian.org/debian", str(script)],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, cwd="/",
         )  # fmt: skip
     if done.returncode != 0:
         last = log.read_text(errors="replace").strip().splitlines()[-1:]
-        _failures[suite] = f"debootstrap {suite.value} failed: {' '.join(last)} (see {log})"
-        raise EngineUnavailable(_failures[suite])
-    partial.rename(made)
+        raise EngineUnavailable(f"debootstrap {suite.value} failed: {' '.join(last)} (see {log})")
 
 
 def _keyring() -> list[str]:
