@@ -32,6 +32,7 @@ from drydock.model.policies import EndLeases, Policy
 from drydock.model.roots import Engine, Root
 from drydock.reclaim.guard import check_clock
 from drydock.reclaim.plan import make_plan
+from drydock.verdict.clock import find_ahead
 from drydock.verdict.judge import judge
 
 _STEP = 5
@@ -128,7 +129,7 @@ def _plan(root: Path) -> frozenset[tuple[object, ...]]:
         # As drydock.removal.plan does it; finding the root and its owners on this host would take most of the time.
         with hold_store(Root(RawPath(bytes(root)), Engine.CONTAINERD), exclusive=False) as held:
             store = read_store(held, measure="recorded", verification="size")
-            check_clock(UnixNano(NOW), store.newest())
+            check_clock(UnixNano(NOW), find_ahead(store, UnixNano(NOW)))
             made = make_plan(*judge(store, UnixNano(NOW)), _POLICY, ())
     except DrydockError as error:
         if not str(error).isprintable():

@@ -18,13 +18,16 @@ from drydock.model.text import shown
 from drydock.reclaim.guard import check_clock
 from drydock.reclaim.plan import make_plan
 from drydock.reclaim.unfinished import unfinished_runs
+from drydock.verdict.clock import find_ahead
 from drydock.verdict.judge import Reach, judge
 
 if TYPE_CHECKING:
     from drydock.model.explanations import Explanation
+    from drydock.model.findings import Finding
     from drydock.model.inventories import Inventory
     from drydock.model.plans import Witness
     from drydock.model.pulls import Pull, Pulls
+    from drydock.model.store import Store
 
 
 def scan(
@@ -132,12 +135,67 @@ def pulls(
     return lists
 
 
+class Looked(NamedTuple):
+    """One root as it was read, while its locks are held."""
+
+    store: Store
+    held: Held
+    now: UnixNano
+    """What expiries and ages are compared with."""
+
+
 class Judged(NamedTuple):
     """One root while its locks are held."""
 
     scan: Scan
     reached: Reach
     held: Held
+
+
+@contextmanager
+def read_root(
+    root: Root,
+    now: UnixNano | None,
+    *,
+    measure: str = "recorded",
+    verification: str = "size",
+    progress: Progress | None = None,
+    exclusive: bool = False,
+    live: bool = False,
+    timed: bool = True,
+) -> Iterator[Looked]:
+    """Read one root; the locks are held until the block ends.
+
+    Args:
+        root: from :func:`drydock.evidence.roots.discover`.
+        now: as for :func:`scan`.
+        measure: as for :func:`scan`.
+        verification: as for :func:`scan`.
+        progress: as for :func:`scan`.
+        exclusive: hold the locks as a writer.
+        live: as for :func:`scan`.
+        timed: whether ages and expiries are judged, for which the clock must be right.
+
+    Raises:
+        EvidenceUnreadable: as for :func:`scan`.
+        Refused: as for :func:`scan`.
+    """
+    with copy_store(root) if live else hold_store(root, exclusive=exclusive, measured=measure == "disk") as held:
+        if live:
+            from drydock.evidence.live import read_live  # noqa: PLC0415 - a scan must start fast
+
+            store = read_live(held, measure=measure, verification=verification, progress=progress)
+        else:
+            store = read_store(held, measure=measure, verification=verification, progress=progress)
+        at = UnixNano(time.time_ns()) if now is None else now
+        if timed:
+            times = find_ahead(store, at)
+            check_clock(at, times)
+            if live and times.ahead:
+                # An engine at work records what came since ``now`` was taken.
+                times = find_ahead(store, UnixNano(max(at, time.time_ns())))
+            store.findings += _placed(held, times.findings)
+        yield Looked(store, held, at)
 
 
 @contextmanager
@@ -170,20 +228,23 @@ def judge_root(
         EvidenceUnreadable: as for :func:`scan`.
         Refused: as for :func:`scan`.
     """
-    with copy_store(root) if live else hold_store(root, exclusive=exclusive, measured=measure == "disk") as held:
-        if live:
-            from drydock.evidence.live import read_live  # noqa: PLC0415 - a scan must start fast
+    looking = read_root(
+        root, now, measure=measure, verification=verification, progress=progress, exclusive=exclusive, live=live
+    )
+    with looking as looked:
+        looked.store.findings += unfinished_runs(root.path, state)
+        verdict, reached = judge(looked.store, looked.now)
+        witnesses = () if policy is None else _witnesses(looked.held)
+        made = make_plan(verdict, reached, policy or Policy(), witnesses)
+        yield Judged(Scan(verdict, made), reached, looked.held)
 
-            store = read_live(held, measure=measure, verification=verification, progress=progress)
-        else:
-            store = read_store(held, measure=measure, verification=verification, progress=progress)
-        store.findings += unfinished_runs(root.path, state)
-        at = UnixNano(time.time_ns()) if now is None else now
-        # An engine at work records what came since ``now`` was taken.
-        check_clock(UnixNano(max(at, time.time_ns())) if live else at, store.newest())
-        verdict, reached = judge(store, at)
-        made = make_plan(verdict, reached, policy or Policy(), () if policy is None else _witnesses(held))
-        yield Judged(Scan(verdict, made), reached, held)
+
+def _placed(held: Held, findings: list[Finding]) -> list[Finding]:
+    if not findings:
+        return findings
+    from drydock.evidence.value_place import placed  # noqa: PLC0415 - hardly any store has such findings
+
+    return [placed(held, finding) for finding in findings]
 
 
 def _witnesses(held: Held) -> list[Witness]:

@@ -11,7 +11,7 @@ from functools import partial
 from drydock.evidence.digests import hash_blobs
 from drydock.evidence.manifests import read_documents
 from drydock.evidence.roots import discover
-from drydock.evidence.store import Held, Progress, hold_store, read_store
+from drydock.evidence.store import Held, Progress
 from drydock.evidence.witness import witnesses
 from drydock.execution import carry_out, hold_unused
 from drydock.model.data import BlobFile
@@ -22,8 +22,9 @@ from drydock.model.repairs import Adopted, Repair
 from drydock.model.roots import Root
 from drydock.model.runs import Run
 from drydock.model.store import Store
+from drydock.model.times import is_ahead
 from drydock.model.verifications import Coverage, Hit, ImageState, Verification
-from drydock.reclaim.guard import check_clock
+from drydock.pipeline import read_root
 from drydock.reclaim.state import places_with
 from drydock.recover.adopt import adopt as adopt_blobs
 from drydock.recover.adopt import made_whole
@@ -169,10 +170,8 @@ def _looked(
     mends: bool = False,
     adopts: bool = False,
 ) -> Iterator[_Looked]:
-    with hold_store(root, exclusive=exclusive) as held:
-        store = read_store(held, measure="recorded", verification="size", progress=progress)
-        at = UnixNano(time.time_ns()) if now is None else now
-        check_clock(at, store.newest())
+    with read_root(root, now, progress=progress, exclusive=exclusive) as looked:
+        store, held, at = looked
         default = places_with(None)
         places, others = (default, ()) if state is None else ((state,), default)
         memory = open_memory(root.path, places, others, write=wanted.data or wanted.unpacked)
@@ -242,10 +241,12 @@ def _read(store: Store, blobs: list[BlobFile], progress: Progress | None) -> set
 def _made(at: UnixNano, newest: UnixNano | None) -> UnixNano:
     """The time of records that are put in: not later than the clock, where that is right.
 
-    With records of a time to come every run after this one would be refused.
+    A record of a time to come has no age that can be known, and with many of them every run after this one is refused.
     """
     clock = UnixNano(time.time_ns())
-    return min(at, clock if newest is None else max(clock, newest))
+    if newest is not None and not is_ahead(newest, at):
+        clock = max(clock, newest)
+    return min(at, clock)
 
 
 def _judged(store: Store, at: UnixNano) -> tuple[Verdict, Reach, Images]:

@@ -20,6 +20,7 @@ from drydock.model.text import quoted_path, shown
 from drydock.pipeline import Judged, judge_root
 from drydock.reclaim.guard import check_clock
 from drydock.reclaim.unfinished import close_unfinished
+from drydock.verdict.clock import find_ahead
 
 if TYPE_CHECKING:
     from drydock.model.plans import Plan
@@ -138,7 +139,8 @@ def apply(
                     f"the plan for {shown(request.root)} is stale: the store is not as the plan saw it, "
                     "or the file was changed; make a new one with drydock plan"
                 )
-            check_clock(UnixNano(time.time_ns()), each.scan.verdict.store.newest())
+            clock = UnixNano(time.time_ns())
+            check_clock(clock, find_ahead(each.scan.verdict.store, clock))
             judged.append(each)
         return carry_out(_parts(judged), state=state, quarantine=quarantine, progress=progress)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TypeVar
 
 from drydock.evidence.closure import read_closure
 from drydock.evidence.roots import discover
-from drydock.evidence.store import Progress, hold_store, read_store
+from drydock.evidence.store import Progress
 from drydock.model.documents import Config, Documents
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.exports import Change, ChosenContainer, Exported, Variants
@@ -22,6 +21,7 @@ from drydock.model.objects import ObjectKind, Verdict
 from drydock.model.roots import Root
 from drydock.model.scans import unread_among
 from drydock.model.text import quoted_path, shown
+from drydock.pipeline import read_root
 from drydock.recover.changes import find_changes
 from drydock.recover.container import write_tree
 from drydock.recover.image import select_variants, write_image
@@ -169,11 +169,11 @@ def ls(
 
     Raises:
         EvidenceUnreadable: ``where`` is not a store.
-        Refused: an engine uses the store.
+        Refused: an engine uses the store, or the clock is wrong.
     """
     listings: list[Listing] = []
     for root in discover(where):
-        with _judged(root, progress, now) as judged:
+        with _judged(root, progress, now, timed=True) as judged:
             verdict = judged.verdict
             documents = Documents()
             if kind is ListKind.IMAGES:
@@ -194,10 +194,11 @@ class _Judged:
 
 
 @contextmanager
-def _judged(root: Root, progress: Progress | None, now: UnixNano | None = None) -> Iterator[_Judged]:
-    with hold_store(root, exclusive=False) as held:
-        store = read_store(held, measure="recorded", verification="size", progress=progress)
-        verdict, reached = judge(store, UnixNano(time.time_ns()) if now is None else now)
+def _judged(
+    root: Root, progress: Progress | None, now: UnixNano | None = None, *, timed: bool = False
+) -> Iterator[_Judged]:
+    with read_root(root, now, progress=progress, timed=timed) as looked:
+        verdict, reached = judge(looked.store, looked.now)
         yield _Judged(root.path, verdict, reached)
 
 

@@ -37,6 +37,16 @@ def parse_time(raw: bytes) -> UnixNano | None:
     return UnixNano(seconds * _SECOND + int((fraction or b"0")[:9].ljust(9, b"0")))
 
 
+def is_ahead(time: UnixNano, now: UnixNano) -> bool:
+    """Whether a record's time is after ``now``, by whole seconds: a time that is typed has no others."""
+    return time // _SECOND > now // _SECOND
+
+
+def age(time: UnixNano | None, now: UnixNano) -> int | None:
+    """How long ago a record's time was, in nanoseconds; None where it has none, or one after ``now``."""
+    return None if time is None or is_ahead(time, now) else max(0, now - time)
+
+
 def show_time(time: UnixNano) -> str:
     """RFC 3339 in UTC, to the second; a time outside the years 1 to 9999 as its seconds since 1970."""
     try:

@@ -8,8 +8,9 @@ from drydock.model.errors import Refused
 from drydock.model.names import UnixNano
 from drydock.model.roots import Root
 from drydock.model.text import quoted_path, shown
+from drydock.model.times import show_time
+from drydock.verdict.clock import Ahead
 
-_SECOND = 1_000_000_000
 _TOLD = 3
 
 
@@ -35,17 +36,20 @@ def refuse_if_used(root: Root) -> None:
         raise Refused(f"{shown(root.path)} is in use: {'; '.join(told[:_TOLD])}{more}")
 
 
-def check_clock(now: UnixNano, newest: UnixNano | None) -> None:
-    """Refuse a clock that is earlier than the newest record: expiries would be judged wrongly.
+def check_clock(now: UnixNano, times: Ahead) -> None:
+    """Refuse a clock that is earlier than most records: ages and expiries would be judged wrongly.
+
+    No time is suggested: where the clock was once wrong, the newest record's would end leases that are in use.
 
     Args:
         now: what the clock, or the user, says.
-        newest: the latest time any record carries; None where no record has one.
+        times: what carries a time after that.
 
     Raises:
-        Refused: ``now`` is earlier.
+        Refused: more than half of what carries a time does.
     """
-    # A time that is typed has whole seconds; records have nanoseconds.
-    if newest is not None and now // _SECOND < newest // _SECOND:
-        behind = -((now - newest) // _SECOND)
-        raise Refused(f"the clock is {behind} s earlier than the newest record: set it, or give --now")
+    if 2 * times.ahead > times.dated:
+        raise Refused(
+            f"the clock says {show_time(now)}, and {times.ahead} of {times.dated} records carry a later time: "
+            "set the clock, or --now, to the true time"
+        )

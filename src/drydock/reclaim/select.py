@@ -11,7 +11,7 @@ from drydock.model.objects import StoreObject, Verdict
 from drydock.model.plans import Withheld
 from drydock.model.policies import Policy
 from drydock.model.text import shown
-from drydock.model.times import show_span
+from drydock.model.times import age, show_span
 from drydock.verdict.find import find
 from drydock.verdict.judge import Reach
 
@@ -65,12 +65,15 @@ def end(verdict: Verdict, reached: Reach, kept: dict[Ref, str], policy: Policy) 
             raise Usage(f"lease {shown(holding.ref.key)} is named to be ended, and it or what it holds to be kept")
         if named and holding.kind.is_owned:
             raise Refused(f"lease {shown(holding.ref.key)} belongs to {holding.owner}: remove that with its engine")
+        name = shown(holding.ref.key)
         if not named and not _is_due(holding, verdict, policy):
+            why = _incomparable(holding, verdict, policy)
+            if why:
+                stay.append(Withheld("lease", name, holding.only, f"lease {name} stays: {why}"))
             continue
         if holding.ref not in kept:
             ended.append(holding)
         elif holding.kind is not LeaseClass.EXPIRED:
-            name = shown(holding.ref.key)
             stay.append(
                 Withheld("lease", name, holding.only, f"lease {name} stays with all that it holds: {kept[holding.ref]}")
             )
@@ -79,8 +82,20 @@ def end(verdict: Verdict, reached: Reach, kept: dict[Ref, str], policy: Policy) 
 
 def describe(holding: Holding, verdict: Verdict) -> str:
     """Why a lease ends, on one shown line."""
-    age = "" if holding.created is None else f", {show_span(verdict.now - holding.created)} old"
-    return f"{holding.kind.value}: {holding.reason}{age}"
+    known = age(holding.created, verdict.now)
+    old = "" if known is None else f", {show_span(known)} old"
+    return f"{holding.kind.value}: {holding.reason}{old}"
+
+
+def _incomparable(holding: Holding, verdict: Verdict, policy: Policy) -> str:
+    """Which of the times of a lease that is not due cannot be compared with now; empty where none decides about it."""
+    if holding.kind.is_owned:
+        return ""
+    if holding.expires is not None and holding.expires < verdict.now:
+        return "it ended before it was made, or was made after the clock, so its end cannot be judged"
+    if policy.older_than is None or not policy.end.includes(holding.kind) or holding.created is None:
+        return ""
+    return "" if age(holding.created, verdict.now) is not None else "it was made after the clock: its age is not known"
 
 
 def _is_due(holding: Holding, verdict: Verdict, policy: Policy) -> bool:
@@ -90,4 +105,5 @@ def _is_due(holding: Holding, verdict: Verdict, policy: Policy) -> bool:
         return False
     if policy.older_than is None:
         return True
-    return holding.created is not None and verdict.now - holding.created >= policy.older_than
+    known = age(holding.created, verdict.now)
+    return known is not None and known >= policy.older_than

@@ -36,6 +36,9 @@ def about_end(scan: Scan, kind: LeaseClass) -> str:
     ends = [holding.expires for holding in holdings if holding.expires is not None]
     if not ends:
         return "; they do not end by themselves"
-    last = max(ends)
+    ends_later = [end for end in ends if end >= scan.verdict.now]
+    if not ends_later:
+        return "; when they end cannot be judged"
+    last = max(ends_later)
     never = f", {len(holdings) - len(ends)} without an end" if len(ends) < len(holdings) else ""
     return f"; the last ends {show_time(last)}, in {show_span(last - scan.verdict.now)}{never}"

@@ -19,6 +19,7 @@ from drydock.model.objects import DAMAGED, StoreObject, Verdict
 from drydock.model.pulls import Pull
 from drydock.model.scans import Scan
 from drydock.model.text import shown
+from drydock.model.times import age
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.branch import Branch, grow, name_of
 from drydock.report.parts import Parts
@@ -93,6 +94,9 @@ class Catalogue:
         came = [self._records_came[ref] for ref in found.refs if ref in self._records_came]
         return min(came) if came else _changed(found.fingerprint)
 
+    def _seconds_past(self, time: UnixNano | None) -> int | None:
+        return None if age(time, self._verdict.now) is None else _seconds(time)
+
     def _holders(self, branch: Branch) -> None:
         rest: dict[str, list[Branch]] = defaultdict(list)
         for each in branch.branches:
@@ -157,7 +161,7 @@ class Catalogue:
                 "unreachable" if is_over else "live" if holding.kind.is_owned else "leased",
                 size,
                 holding.only,
-                _seconds(holding.created),
+                self._seconds_past(holding.created),
                 _seconds(holding.expires),
                 [fact for fact in facts if fact[1]],
                 self._to((holding.ref,)),
@@ -181,7 +185,7 @@ class Catalogue:
             "unreachable" if pull.has_ended else "leased",
             pull.held,
             pull.bytes,
-            _seconds(pull.created),
+            self._seconds_past(pull.created),
             _seconds(pull.expires),
             facts,
             self._to(lease.ref for lease in pull.leases),
@@ -277,4 +281,5 @@ def _times(verdict: Verdict) -> dict[Ref, UnixNano]:
         *metadata.snapshots,
         *metadata.sandboxes,
     )
-    return {record.ref: record.created for record in records if record.created is not None}
+    # A time after the clock is no place on the page's line of time.
+    return {record.ref: record.created for record in records if age(record.created, verdict.now) is not None}

@@ -18,6 +18,7 @@ from drydock.model.objects import State
 from drydock.model.pulls import Pull
 from drydock.model.scans import Scan
 from drydock.model.text import shown
+from drydock.model.times import age
 
 _SECOND = 1_000_000_000
 
@@ -126,9 +127,9 @@ def _namespaces(scan: Scan, root: dict[str, str]) -> Iterator[_Sample]:
 
 def _pulls(pulls: Sequence[Pull], now: UnixNano, root: dict[str, str]) -> Iterator[_Sample]:
     yield _Sample("drydock_interrupted_pulls", root, len(pulls))
-    begun = [pull.created for pull in pulls if pull.created is not None]
-    if begun:
-        yield _Sample("drydock_oldest_interrupted_pull_age_seconds", root, max(0, now - min(begun)) / _SECOND)
+    ages = [known for pull in pulls if (known := age(pull.created, now)) is not None]
+    if ages:
+        yield _Sample("drydock_oldest_interrupted_pull_age_seconds", root, max(ages) / _SECOND)
 
 
 def _escaped(value: str) -> str:

@@ -9,7 +9,7 @@ from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.pulls import LayerState, Pull, PulledLayer, Pulls
 from drydock.model.text import quoted, shown
-from drydock.model.times import show_known, show_span
+from drydock.model.times import age, show_known, show_span
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.head import head
 from drydock.report.where import target_of
@@ -77,8 +77,9 @@ def _pull(pull: Pull, now: UnixNano, target: str, width: int) -> Iterator[str]:
         yield f"    lease {shown(lease.ref.key)}: {lease.kind.value}{_times(lease, now)}"
     begin = "it is over, and freeing it gives" if pull.has_ended else "ending it frees"
     yield f"    {begin} {show_bytes(pull.bytes)}; with what others hold too it is {show_bytes(pull.held)}"
-    if pull.updated is not None:
-        yield f"    last bytes came {show_span(now - pull.updated)} ago"
+    since = age(pull.updated, now)
+    if since is not None:
+        yield f"    last bytes came {show_span(since)} ago"
     yield from _layers(pull.layers, width)
     counts = dict(pull.others)
     others = [f"{counts[word]} {_OTHERS[word][counts[word] != 1]}" for word in _OTHERS if word in counts]
@@ -139,11 +140,14 @@ def _choices(pulls: Sequence[Pull], target: str) -> Iterator[str]:
 
 
 def _times(lease: Holding, now: UnixNano) -> str:
-    age = "" if lease.created is None else f", {show_span(now - lease.created)} old"
+    known = age(lease.created, now)
+    old = "" if known is None else f", {show_span(known)} old"
     if lease.expires is None:
-        return f"{age}, does not end by itself"
+        return f"{old}, does not end by itself"
     left = lease.expires - now
-    return f"{age}, {'ends in' if left >= 0 else 'ended'} {show_span(left)}{'' if left >= 0 else ' ago'}"
+    if left < 0 and lease.kind is not LeaseClass.EXPIRED:
+        return f"{old}, when it ends cannot be judged"
+    return f"{old}, {'ends in' if left >= 0 else 'ended'} {show_span(left)}{'' if left >= 0 else ' ago'}"
 
 
 def _got(layer: PulledLayer) -> str:

@@ -9,7 +9,7 @@ from drydock.model.leases import Holding
 from drydock.model.names import Kind, Ref
 from drydock.model.objects import State, StoreObject, Verdict
 from drydock.model.text import shown
-from drydock.model.times import show_span, show_time
+from drydock.model.times import age, show_span, show_time
 from drydock.verdict.find import Subject, describe
 from drydock.verdict.graph import Edge, Flat, Node, visited
 from drydock.verdict.judge import Reach
@@ -137,7 +137,9 @@ def _lease_facts(holding: Holding, verdict: Verdict) -> tuple[tuple[str, str], .
     if holding.owner:
         facts.append(("owner", holding.owner))
     if holding.created is not None:
-        facts.append(("created", f"{show_time(holding.created)}, {show_span(verdict.now - holding.created)} ago"))
+        known = age(holding.created, verdict.now)
+        ago = "after the clock" if known is None else f"{show_span(known)} ago"
+        facts.append(("created", f"{show_time(holding.created)}, {ago}"))
     if holding.expires is None:
         facts.append(("ends", "never by itself"))
     else:

@@ -14,7 +14,7 @@ from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.labels import expiry
-from drydock.verdict.leases import Judgement, classify
+from drydock.verdict.leases import Judgement, classify, note_ends
 from drydock.verdict.reach import mark, path_to, sole_holders, trace
 from drydock.verdict.states import judge_blobs, judge_ingests, judge_snapshots
 
@@ -122,7 +122,7 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         *judge_snapshots(store, reached.holders),
     ]
     damaged = [found for found in objects if found.state in DAMAGED]
-    findings = [*store.all_findings(), *(damage_finding(store, found) for found in damaged)]
+    findings = [*store.all_findings(), *note_ends(store, now), *(damage_finding(store, found) for found in damaged)]
     return Verdict(store, now, objects, _holdings(store, reached, objects), findings), reached
 
 

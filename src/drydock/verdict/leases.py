@@ -8,13 +8,17 @@ internal/cri/server/podsandbox (v2.1), core/leases/id.go (v2.1).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
+from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Digest, Kind, Ref, UnixNano, is_container_id
 from drydock.model.records import Lease
 from drydock.model.roots import Owners
+from drydock.model.store import Store
 from drydock.model.text import shown
-from drydock.model.times import show_time
+from drydock.model.times import age, is_ahead, show_time
 from drydock.verdict.graph import Graph
 from drydock.verdict.labels import FLAT, expiry, has_expired
 
@@ -40,26 +44,61 @@ def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judge
     whose owner was not found is UNKNOWN, never OWNERLESS.
     """
     end = expiry(lease.labels)
-    if end is not None and has_expired(lease.labels, now):
+    past = end is not None and has_expired(lease.labels, now)
+    if end is not None and past and not end_contradiction(lease, now):
         return LeaseClass.EXPIRED, f"ended {show_time(end)}", ""
     for label in _TEMPORARY:
         if label in lease.labels:
             return LeaseClass.TEMPORARY, f"labelled {shown(label)}", ""
     if end is not None:
-        return LeaseClass.TEMPORARY, f"ends {show_time(end)}", ""
+        why = f"its end cannot be judged: {end_contradiction(lease, now)}" if past else f"ends {show_time(end)}"
+        return LeaseClass.TEMPORARY, why, ""
     docker = is_dockers(lease.namespace)
     if docker and lease.id.startswith(_IMAGE):
-        return _image(lease, owners)
+        return _image(lease, owners, now)
     if lease.namespace.endswith(_HISTORIES) and lease.id.startswith(_HISTORY):
-        return _history(lease, owners) if is_dockers(lease.namespace[: -len(_HISTORIES)]) else _NOT_DOCKERS
+        return _history(lease, owners, now) if is_dockers(lease.namespace[: -len(_HISTORIES)]) else _NOT_DOCKERS
     build = _BUILD_RECORD.match(lease.id)
     if build is not None and (FLAT in lease.labels or build[2]):
-        return _build(lease, build[1], owners) if docker else _NOT_DOCKERS
+        return _build(lease, build[1], owners, now) if docker else _NOT_DOCKERS
     if is_container_id(lease.id):
-        return _container(lease, graph, owners)
+        return _container(lease, graph, owners, now)
     if docker and _RANDOM.match(lease.id) and not lease.labels:
         return _nameless(lease, now)
     return LeaseClass.UNKNOWN, "neither its labels nor its id say whose it is", ""
+
+
+def end_contradiction(lease: Lease, now: UnixNano) -> str:
+    """Why the end of a lease cannot be compared with ``now``; empty where it can.
+
+    Who makes a lease reckons its end from the clock that containerd takes the time of its record from (containerd
+    core/leases/lease.go WithExpiration, core/metadata/leases.go Create, v2.1).
+    """
+    end = expiry(lease.labels)
+    if end is None or lease.created is None:
+        return ""
+    if is_ahead(lease.created, now):
+        return f"it was made {show_time(lease.created)}, which is after the clock"
+    # An end has whole seconds.
+    return f"it ended {show_time(end)}, before it was made" if is_ahead(lease.created, end) else ""
+
+
+def note_ends(store: Store, now: UnixNano) -> Iterator[Finding]:
+    """The leases that ended, by their label, before their record says that they were made: one of the two is wrong."""
+    for lease in store.metadata.leases:
+        end = expiry(lease.labels)
+        if end is None or lease.created is None or not is_ahead(lease.created, end):
+            continue
+        # One with a time after the clock is a finding already.
+        if not is_ahead(lease.created, now):
+            yield Finding(
+                "ended-before-made",
+                Severity.DAMAGE,
+                f"lease {shown(lease.id)}: {end_contradiction(lease, now)} ({show_time(lease.created)})",
+                Place(store.metadata.path, bucket=(b"v1", lease.namespace, b"leases", lease.id)),
+                shown(lease.id),
+                "the engine drops it, with what nothing else holds, when it next starts: keep what is needed first",
+            )
 
 
 def names_owner(lease: Lease) -> bool:
@@ -80,23 +119,24 @@ def is_dockers(namespace: bytes) -> bool:
     return re.match(rb"moby(-[0-9]+\.[0-9]+)?\Z", namespace) is not None
 
 
-def _image(lease: Lease, owners: Owners) -> Judgement:
+def _image(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
     digest = Digest(lease.id[len(_IMAGE) :])
     if digest in owners.images:
         return LeaseClass.IMAGE, "its image is in Docker's imagedb", f"image {shown(digest)}"
     missing = "its image is not in Docker's imagedb"
-    return _gone(lease, owners.images_changed, missing, "Docker's imagedb", "Docker's image records")
+    return _gone(lease, now, missing, _Records(owners.images_changed, "Docker's imagedb", "Docker's image records"))
 
 
-def _history(lease: Lease, owners: Owners) -> Judgement:
+def _history(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
     record = lease.id[len(_HISTORY) :]
     if record in owners.build_history:
         return LeaseClass.BUILD_HISTORY, "its build is in BuildKit's history", f"build {shown(record)}"
     missing = "its build is not in BuildKit's history"
-    return _gone(lease, owners.build_history_changed, missing, "BuildKit's history", "BuildKit's history")
+    history = "BuildKit's history"
+    return _gone(lease, now, missing, _Records(owners.build_history_changed, history, history))
 
 
-def _build(lease: Lease, record: bytes, owners: Owners) -> Judgement:
+def _build(lease: Lease, record: bytes, owners: Owners, now: UnixNano) -> Judgement:
     if record in owners.build_records:
         return (
             LeaseClass.BUILD_CACHE,
@@ -104,11 +144,11 @@ def _build(lease: Lease, record: bytes, owners: Owners) -> Judgement:
             f"cache record {shown(record)}",
         )
     missing = "its cache record is not in BuildKit's metadata_v2.db"
-    where, records = "BuildKit's metadata_v2.db", "BuildKit's cache records"
-    return _gone(lease, owners.build_records_changed, missing, where, records)
+    records = _Records(owners.build_records_changed, "BuildKit's metadata_v2.db", "BuildKit's cache records")
+    return _gone(lease, now, missing, records)
 
 
-def _container(lease: Lease, graph: Graph, owners: Owners) -> Judgement:
+def _container(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judgement:
     for kind in (Kind.CONTAINER, Kind.SANDBOX):
         if Ref(kind, lease.namespace, lease.id) in graph.records:
             known = owners.containers.get(lease.id) if is_dockers(lease.namespace) else None
@@ -123,22 +163,36 @@ def _container(lease: Lease, graph: Graph, owners: Owners) -> Judgement:
         name = shown(container.name or lease.id)
         return LeaseClass.CONTAINER, "dockerd has a container with its id", f"container {name}"
     missing = "dockerd has no container with its id"
-    return _gone(lease, owners.containers_changed, missing, "dockerd's containers/", "Docker's containers")
+    records = _Records(owners.containers_changed, "dockerd's containers/", "Docker's containers")
+    return _gone(lease, now, missing, records)
 
 
-def _gone(lease: Lease, changed: UnixNano | None, missing: str, where: str, records: str) -> Judgement:
-    """What removed the owner from ``where`` changed it: one that did not change since the lease was made is another."""
-    if changed is None:
-        return LeaseClass.UNKNOWN, f"not all of {records} could be read", ""
+class _Records(NamedTuple):
+    """Those of one kind of owner."""
+
+    changed: UnixNano | None
+    """When they last changed; None where not all could be read."""
+    where: str
+    what: str
+
+
+def _gone(lease: Lease, now: UnixNano, missing: str, records: _Records) -> Judgement:
+    """What removed the owner changed its records: if they did not change since the lease was made, they are others."""
+    if records.changed is None:
+        return LeaseClass.UNKNOWN, f"not all of {records.what} could be read", ""
     if lease.created is None:
         return LeaseClass.UNKNOWN, f"{missing}, and when the lease was made is not recorded", ""
-    if changed < lease.created:
-        return LeaseClass.UNKNOWN, f"{where} last changed before this lease was made: it may not be the right one", ""
+    if is_ahead(lease.created, now):
+        return LeaseClass.UNKNOWN, f"{missing}, and its record has a time after the clock", ""
+    if records.changed < lease.created:
+        why = f"{records.where} last changed before this lease was made: it may not be the right one"
+        return LeaseClass.UNKNOWN, why, ""
     return LeaseClass.OWNERLESS, missing, ""
 
 
 def _nameless(lease: Lease, now: UnixNano) -> Judgement:
     # docker save, and docker pull of an existing tag, left such leases without an end from 24 to 27.3 (moby #48910).
-    if lease.created is not None and now - lease.created > _DAY:
+    known = age(lease.created, now)
+    if known is not None and known > _DAY:
         return LeaseClass.OWNERLESS, "an operation of dockerd's, older than a day, that ended with the daemon", ""
     return LeaseClass.UNKNOWN, "an operation of dockerd's, not older than a day", ""
