@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import stat
 import subprocess
 import sys
 
@@ -52,6 +54,7 @@ def data(tmp_path):
                 "Image": "sha256:" + IMAGE,
                 "ImageManifest": {"digest": MANIFEST},
                 "State": {"Running": True},
+                "MountPoints": {},
             }
         )
     )
@@ -178,6 +181,94 @@ def test_unreadable_container(data, tmp_path, kind):
     assert [(each.code, each.severity) for each in owners.findings] == [("container-unreadable", Severity.BLIND)]
 
 
+def mount(**fields):
+    """The configuration of a container with one mount point."""
+    return json.dumps({"ID": CID, "Driver": "overlayfs", "MountPoints": {"/m": fields}})
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"Type": "image", "ID": "e" * 64}, {b"e" * 64}),
+        # What the layer is called in Docker 28, in 29.0 and since 29.1.4 (the last by sha256sum), where the ID is lost.
+        (
+            {"Type": "image", "Name": "tools:2", "Destination": "/t"},
+            {
+                CID.encode() + b"-tools:2",
+                (CID + ",src=tools:2,dst=/t").encode().hex().encode(),
+                b"3ac64b3eceab0f06d0aa4758f51a481eb2f9154c7e8a9406db3df97cb9ea74ce",
+            },
+        ),
+        ({"Type": "bind", "Source": "/srv", "Destination": "/t"}, set()),
+    ],
+)
+def test_image_mounts(data, fields, expected):
+    """The ids of a container's image mounts, from its configuration."""
+    (data / "containers" / CID / "config.v2.json").write_text(mount(**fields))
+    owners = read_owners(root(data))
+    assert owners.containers[CID.encode()].mounts == expected
+    assert set(owners.image_mounts) == expected
+    assert (owners.mounts_known, owners.findings) == (True, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", '{"MountPoints": []}', '{"MountPoints": {"/m": 3}}', mount(Type="image"), "{", mount(Type="image", ID=3)],
+)
+def test_mounts_that_cannot_be_understood(data, text):
+    """Any id may be that of an image mount then, which is no proof of anything."""
+    (data / "containers" / CID / "config.v2.json").write_text(text)
+    owners = read_owners(root(data))
+    assert not owners.mounts_known
+    assert [(each.code, each.severity) for each in owners.findings] == [("container-unreadable", Severity.BLIND)]
+
+
+@pytest.mark.parametrize("others", [[], ["mounts/shm"]])
+def test_a_create_that_was_killed(data, others):
+    """Dockerd passes over a folder with an unfinished configuration alone, for good: a leftover, and no blind spot."""
+    place = data / "containers" / CID
+    (place / "config.v2.json").rename(place / ".tmp-config.v2.json2819357")
+    (place / "hostname").unlink()
+    for each in others:
+        (place / each).mkdir(parents=True)
+    owners = read_owners(root(data))
+    assert owners.containers[CID.encode()].manifest_known
+    assert owners.mounts_known
+    assert [(each.code, each.severity) for each in owners.findings] == [("container-unreadable", Severity.NOTE)]
+    (place / "hostconfig.json").write_text("{}")
+    assert [each.severity for each in read_owners(root(data)).findings] == [Severity.BLIND]
+
+
+@pytest.mark.parametrize("kind", ["file", "socket", pytest.param("device", marks=pytest.mark.root)])
+def test_what_is_no_folder_among_the_image_drivers(data, kind):
+    """Docker 29 keeps a database of its own there; nothing of it is an image of the classic store."""
+    place = data / "image/identity-cache.db"
+    if kind == "file":
+        place.write_bytes(bytes(16384))
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(place))
+    else:
+        os.mknod(place, stat.S_IFCHR | 0o600, os.makedev(0, 0))
+    owners = read_owners(root(data))
+    assert (owners.images, owners.findings) == ({b"sha256:" + IMAGE.encode()}, [])
+    assert known(owners) == list(KINDS)
+
+
+@pytest.mark.parametrize("kind", ["link", "damaged"])
+def test_image_drivers_that_hide_something(data, tmp_path, kind):
+    """A link may lead to a driver's folder, and what cannot be read may hold images."""
+    place = data / "image/zfs"
+    if kind == "link":
+        place.symlink_to(tmp_path)
+    else:
+        (place / "imagedb").mkdir(parents=True)
+        (place / "imagedb/content").touch()
+    owners = read_owners(root(data))
+    assert [(each.code, each.severity) for each in owners.findings] == [("owners-unknown", Severity.BLIND)]
+    assert owners.images_changed is None
+
+
 def test_what_is_left_of_a_removed_container(data):
     """Folders alone, as a mounts/shm that was busy: its lease counts, and there is no manifest to keep."""
     (data / "containers" / CID / "config.v2.json").unlink()
@@ -206,7 +297,9 @@ def test_what_is_no_container_hides_no_manifest(data):
 
 def test_a_container_without_a_manifest(data):
     """As with a graphdriver: it was made of none, which is no damage."""
-    (data / "containers" / CID / "config.v2.json").write_text(json.dumps({"ID": CID, "Driver": "overlay2"}))
+    (data / "containers" / CID / "config.v2.json").write_text(
+        json.dumps({"ID": CID, "Driver": "overlay2", "MountPoints": None})
+    )
     owners = read_owners(root(data))
     assert owners.containers[CID.encode()].manifest_known
     assert owners.findings == []

@@ -11,7 +11,7 @@ from tests.support.worlds import WORLD, expected, parent_of, row_id, row_name, w
 
 from drydock.model.data import Backend, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
 from drydock.model.errors import Refused, Usage
-from drydock.model.names import RawPath
+from drydock.model.names import RawPath, split_row_name
 from drydock.model.policies import EndLeases, Policy
 from drydock.model.records import Ingest
 from drydock.model.roots import DockerContainer, Owners
@@ -89,8 +89,9 @@ def test_a_snapshotter_not_understood_keeps_its_records_and_what_they_refer_to(f
 
 
 CID = b"c" * 64
-NONE = Owners(containers_changed=NOW)
-"""dockerd has provably no container."""
+OTHER = DockerContainer(b"d" * 64)
+NONE = Owners({OTHER.id: OTHER}, containers_changed=NOW)
+"""dockerd has provably one container, and no other."""
 
 
 def of_a_container(cid=CID, owners=NONE, namespace=NS, *more):
@@ -168,6 +169,77 @@ def test_any_blob_may_be_the_manifest_of_a_container_that_cannot_be_read():
     assert any("its configuration could not be read" in each.reason for each in made.withheld)
     elsewhere = plan(of_a_container(CID, owners, b"k8s.io"))
     assert len(elsewhere.records) == 7
+
+
+HASHED = b"e" * 64
+MOUNTS = [
+    HASHED,
+    CID + b"-docker.io/library/tools:2",
+    (CID + b",src=tools:2,dst=/tools").hex().encode(),
+]
+"""Names of an image mount's lease and snapshot: of Docker 29.1.4 and later, of 28, and of 29.0."""
+
+
+def mounted(key, owners, *more):
+    """A store with the snapshot of an image mount, and with one that nobody has."""
+    rows = [row(NS + b"/1/" + name, number) for number, name in enumerate((b"base", key, b"other"), 1)]
+    records = [snapshot(b"base"), snapshot(key, b"base"), snapshot(b"other")]
+    return store(*records, *more, backends=backend(*rows), owners=owners)
+
+
+@pytest.mark.parametrize("key", MOUNTS)
+def test_an_image_mount_stays_without_its_lease(key):
+    """Also where its record is lost; and where its container's configuration cannot be read, or is not there."""
+    container = DockerContainer(CID, mounts=frozenset((key,)))
+    owners = Owners({CID: container}, image_mounts={key: container}, containers_changed=NOW)
+    unread = Owners({CID: DockerContainer(CID, manifest_known=False, mounts_known=False)}, containers_changed=NOW)
+    for each in (owners, unread, Owners(), Owners(containers_changed=NOW)):
+        whole = mounted(key, each)
+        assert {drop.ref.key for drop in plan(whole).records} == {b"overlayfs/other"}
+        lost = store(backends=whole.backends, owners=each)
+        assert key not in {split_row_name(row.name)[2] for row in plan(lost).rows}
+    assert {drop.ref.key for drop in plan(mounted(key, NONE)).records} >= {b"overlayfs/other", b"overlayfs/" + key}
+
+
+@pytest.mark.parametrize("key", MOUNTS)
+def test_the_lease_of_an_image_mount_is_not_ended_by_name(key):
+    """Its container exists: refused, as the lease of the container itself is."""
+    container = DockerContainer(CID, b"web", mounts=frozenset((key,)))
+    owners = Owners({CID: container}, image_mounts={key: container}, containers_changed=NOW)
+    held = lease(key, snapshots=[key], created=NOW - 5)
+    policy = Policy(EndLeases.OWNERLESS)
+    assert plan(mounted(key, owners, held), policy).leases == ()
+    with pytest.raises(Refused, match="belongs to container web"):
+        plan(mounted(key, owners, held), policy._replace(leases=(key,)))
+    assert [each.ref.key for each in plan(mounted(key, NONE, held), policy).leases] == [key]
+
+
+def test_the_view_that_a_diff_of_a_container_left_is_nobodys():
+    """``docker diff`` takes no lease for it, and the engine's next collection drops it."""
+    container = DockerContainer(CID)
+    key = CID + b"-parent-view-" + b"9" * 64
+    made = plan(mounted(key, Owners({CID: container}, containers_changed=NOW)))
+    assert {drop.ref.key for drop in made.records} == {b"overlayfs/" + key, b"overlayfs/other", b"overlayfs/base"}
+
+
+def test_what_is_like_a_containers_stays_where_dockerd_has_none():
+    """An emptied folder of containers is a finding, and no proof; whoever names the lease can say that it is gone."""
+    held = lease(CID, snapshots=[CID], created=NOW - 5)
+    emptied = of_a_container(CID, Owners(containers_changed=NOW), NS, held)
+    emptied.root = emptied.root._replace(docker=(RawPath(b"/docker"),))
+    policy = Policy(EndLeases.OWNERLESS)
+    made = plan(emptied, policy)
+    assert made.leases == ()
+    assert {drop.ref.key for drop in made.records} == {b"overlayfs/other"}
+    (finding,) = [each for each in judge(emptied, NOW)[0].findings if each.code == "no-containers"]
+    assert "leases: 1, snapshots: 2" in finding.message
+    assert finding.place.file == b"/docker/containers"
+    named = plan(emptied, policy._replace(leases=(CID,)))
+    assert ({each.ref.key for each in named.leases}, len(named.records)) == ({CID}, 7)
+    # With nothing like a container's there is nothing to say.
+    plain = store(snapshot(b"base"), owners=Owners(containers_changed=NOW))
+    plain.root = emptied.root
+    assert [each.code for each in judge(plain, NOW)[0].findings] == []
 
 
 def test_a_lease_that_holds_what_is_kept_does_not_end():

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.root
 def host(tmp_path):
     """A mounted host with a lease of a container that dockerd has not."""
     host = tmp_path / "host"
-    (host / "var/lib/docker/containers").mkdir(parents=True)
+    another = host / "var/lib/docker/containers" / ("ab" * 32)
+    another.mkdir(parents=True)
+    (another / "config.v2.json").write_text('{"MountPoints": {}}')
     root = host / "var/lib/containerd"
     metadata = copy.deepcopy(METADATA)
     metadata[b"v1"][b"moby"][b"leases"][OWNER] = {b"createdat": go_time(1500), b"content": {digest(7): b""}}
@@ -66,9 +68,11 @@ LOST, LEASED = b"a1" * 32, b"b2" * 32
 """Containers of dockerd; the lease of the first is lost."""
 CACHE, BUILD, FORMER = b"c" * 25, b"d" * 25, b"e" * 25
 """A cache record and a build that BuildKit has, and one of each that it has no more."""
+MOUNTED = b"f6" * 32
+"""Lease and snapshot of an image that the second container mounts, by its configuration alone."""
 BLOBS = {LOST: digest(1), LEASED: digest(2)}
 """What the containers were made of, by digest, with no image any more."""
-SNAPSHOTS = {LOST: 1, LEASED: 2, b"cache": 3, b"former": 4, b"nobodys": 5}
+SNAPSHOTS = {LOST: 1, LEASED: 2, b"cache": 3, b"former": 4, b"nobodys": 5, MOUNTED: 6}
 MADE = {b"createdat": go_time(1_500)}
 TIMES = {**MADE, b"updatedat": go_time(1_500)}
 FLAT = {b"containerd.io/gc.flat": b"x"}
@@ -93,6 +97,8 @@ def docker_host(tmp_path):
             folder = docker / "containers" / cid.decode()
             folder.mkdir(parents=True)
             config = {"ID": cid.decode(), "Driver": "overlayfs", "ImageManifest": {"digest": manifest.decode()}}
+            mounts = {"/tools": {"Type": "image", "ID": MOUNTED.decode()}} if cid == LEASED else {}
+            config["MountPoints"] = mounts
             (folder / "config.v2.json").write_text(json.dumps(config))
             (folder / "hostconfig.json").write_text("{}")
         (docker / "buildkit/containerd-overlayfs").mkdir(parents=True)
@@ -106,6 +112,7 @@ def docker_host(tmp_path):
             },
             b"leases": {
                 LEASED: held(LEASED),
+                MOUNTED: held(MOUNTED),
                 CACHE: held(b"cache", FLAT),
                 FORMER: held(b"former", FLAT),
                 b"moby-image-sha256:" + b"1" * 64: MADE,
@@ -179,6 +186,10 @@ DAMAGES = {
     "config.v2.json of one gone": lose(CONFIGS[0]),
     "config.v2.json gone": lose(*CONFIGS),
     "a container's folder a file": both(lose(os.path.dirname(CONFIGS[0])), spoil(os.path.dirname(CONFIGS[0]))),
+    "config.v2.json with other MountPoints": spoil(
+        CONFIGS[1], contents=b'{"ImageManifest": {"digest": "%s"}, "MountPoints": [7]}' % digest(2)
+    ),
+    "containers emptied": lose(*map(os.path.dirname, CONFIGS)),
     "daemon.json cut short": spoil(SETTINGS, contents=b'{"data-root": "/var/lib/docker",'),
     "daemon.json names another": spoil(SETTINGS, contents=b'{"data-root": "/gone"}'),
     "a unit with a variable": spoil(UNIT, contents=b"[Service]\nExecStart=/usr/bin/dockerd --data-root=$D\n"),
@@ -218,6 +229,7 @@ def test_no_damage_to_what_owns_leases_enlarges_a_plan(docker_host, tmp_path, da
 def test_a_lease_whose_owner_was_found_is_not_ended_by_name(docker_host, tmp_path, damage):
     """Neither where everything could be read nor where something else could not."""
     host = docker_host("host")
+    run("plan", "--end-lease", MOUNTED.decode(), "-o", tmp_path / "plan.json", host, status=32)
     for _ in ("whole", "damaged"):
         for lease in (LEASED, CACHE, b"ref_" + BUILD, b"moby-image-sha256:" + b"1" * 64):
             run("plan", "--end-lease", lease.decode(), "-o", tmp_path / "plan.json", host, status=32)

@@ -147,9 +147,8 @@ def test_a_container_that_came_to_own_a_lease_makes_the_plan_stale(tmp_path):
     host = unpack(of, tmp_path)
     containers = host / of.docker / "containers"
     (found,) = containers.iterdir()
+    shutil.copytree(found, containers / ("0" * 64))
     found.rename(tmp_path / "hidden")
-    shutil.rmtree(host / "var/lib/docker/containers", ignore_errors=True)
-    containers.mkdir(exist_ok=True)
     planned = Planned.__new__(Planned)
     planned.path, planned.root, planned.file = host, host / of.root, tmp_path / "plan.json"
     run("plan", "--end-leases", "ownerless", "--now", of.taken_at, "-o", planned.file, host)

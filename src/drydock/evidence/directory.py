@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -52,6 +53,16 @@ def names(descriptor: int) -> list[bytes]:
     """The names in an open folder, sorted."""
     with os.scandir(descriptor) as entries:
         return sorted(os.fsencode(entry.name) for entry in entries)
+
+
+def may_be_folder(name: bytes, parent: int) -> bool:
+    """Whether a name is a folder's or a symlink's; a file, a socket or a device hides nothing that a folder would hold.
+
+    Raises:
+        OSError: it cannot be told.
+    """
+    mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+    return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
 
 
 def fingerprint(found: os.stat_result) -> Fingerprint:

@@ -1,6 +1,8 @@
 """dockerd's own records in a data root: its containers, and the image ids of the graphdriver image store.
 
 Sources: moby daemon/container.go (``load``), container/container.go (``config.v2.json``), image/fs.go (v28).
+daemon/volumes.go (``registerMountPoints``) has the three names that an image mount's layer was given: ``ID`` of its
+mount point repeats the name, and all are made of the container's id and what the user asked for.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import stat
 from contextlib import suppress
 from typing import Any
 
-from drydock.evidence.directory import folder, names
+from drydock.evidence.directory import folder, may_be_folder, names
 from drydock.evidence.file import read_regular
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Digest, RawPath, UnixNano, is_container_id, is_digest
@@ -20,6 +22,7 @@ from drydock.model.text import shown
 
 _LARGEST = 8 << 20
 _IMAGES = (b"imagedb", b"content", b"sha256")
+_UNFINISHED = b".tmp-config.v2.json"
 
 
 def read_containers(
@@ -35,8 +38,7 @@ def read_containers(
         live: dockerd may be at work: a container that it makes or removes has no configuration.
 
     Returns:
-        No time where ``containers/`` is missing or cannot be listed: whose the leases are is not known then. A time and
-        no container where it is there and holds nothing: dockerd makes it at every start, so there is provably none.
+        No time where ``containers/`` is missing or cannot be listed: whose the leases are is not known then.
     """
     try:
         with folder(data, b"containers") as descriptor:
@@ -62,7 +64,8 @@ def read_images(data: RawPath, findings: list[Finding]) -> tuple[set[Digest], Un
     where = RawPath(data + b"/image")
     try:
         with folder(data, b"image") as descriptor:
-            drivers = names(descriptor)
+            # The containerd image store keeps a file there (identity-cache.db, moby v29.3 and later).
+            drivers = [name for name in names(descriptor) if may_be_folder(name, descriptor)]
     except FileNotFoundError:
         return found, None
     except OSError as error:
@@ -91,14 +94,17 @@ def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: boo
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "not a container's configuration"
         gone = isinstance(error, FileNotFoundError)
-        # What dockerd could not remove of one (a busy mounts/shm, moby daemon/delete.go, v28.5) is folders alone.
         left = left or (gone and not _has_files(data, name))
         findings.append(_unreadable(name, path, why, left=left, unready=live and gone))
-        return DockerContainer(name, manifest_known=left)
+        return DockerContainer(name, manifest_known=left, mounts_known=left)
     made_from = config.get("ImageManifest")
     manifest = _digest(made_from.get("digest")) if isinstance(made_from, dict) else None
     if made_from is not None and manifest is None:
         findings.append(_unreadable(name, path, "its ImageManifest has no digest", left=left))
+    # dockerd writes the field of every container: where it is not there, it has become another.
+    mounts = _image_mounts(name, config["MountPoints"]) if "MountPoints" in config else None
+    if mounts is None:
+        findings.append(_unreadable(name, path, "its MountPoints cannot be understood", left=left))
     state, settings, label = config.get("State"), config.get("Config"), _bytes(config.get("Name"))
     running = state.get("Running") if isinstance(state, dict) else None
     return DockerContainer(
@@ -111,16 +117,60 @@ def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: boo
         _bytes(settings.get("Image")) if isinstance(settings, dict) else None,
         # None with a graphdriver, and in an older Docker.
         manifest_known=manifest is not None or made_from is None or left,
+        mounts=mounts or frozenset(),
+        mounts_known=mounts is not None or left,
+    )
+
+
+def _image_mounts(container: bytes, points: object) -> frozenset[bytes] | None:
+    """The ids that the layers of a container's image mounts have; None where not all mounts can be understood.
+
+    The id of every mount point counts, of whatever type, and so does what an image mount's would be made of: one
+    damaged field of a mount point hides nothing.
+    """
+    if points is None:
+        return frozenset()
+    if not isinstance(points, dict):
+        return None
+    found: set[bytes] = set()
+    for point in points.values():
+        if not isinstance(point, dict):
+            return None
+        recorded = _bytes(point.get("ID"))
+        if recorded is not None:
+            found.add(recorded)
+        source, target = _bytes(point.get("Name")), _bytes(point.get("Destination"))
+        if source is not None and target is not None:
+            found.update(_layer_names(container, source, target))
+        elif recorded is None and point.get("Type") == "image":
+            return None
+    return frozenset(found)
+
+
+def _layer_names(container: bytes, source: bytes, target: bytes) -> tuple[bytes, ...]:
+    """What dockerd calls the layer of an image mount (moby daemon/volumes.go, registerMountPoints)."""
+    from hashlib import sha256  # noqa: PLC0415 - most containers mount no image, and it loads OpenSSL
+
+    return (
+        container + b"-" + source,  # v28.0 to v28.5
+        (container + b",src=" + source + b",dst=" + target).hex().encode(),  # v29.0.0 to v29.1.3
+        sha256(container + b"-src=" + source + b"-dst=" + target).hexdigest().encode(),  # v29.1.4 and later
     )
 
 
 def _has_files(data: RawPath, name: bytes) -> bool:
-    """Whether a container's folder has, or may have, something that is no folder."""
+    """Whether a container's folder has, or may have, a file of a container that was there once.
+
+    What dockerd could not remove of one (a busy mounts/shm, moby daemon/delete.go, v28.5) is folders alone. A ``docker
+    create`` that was killed leaves the configuration that it was writing (moby sys/atomicwriter), and dockerd passes
+    such a folder over at each start (26.1 and 28.5 tried).
+    """
     try:
         with folder(data, b"containers", name) as descriptor:
             return any(
                 not stat.S_ISDIR(os.stat(each, dir_fd=descriptor, follow_symlinks=False).st_mode)
                 for each in names(descriptor)
+                if not each.startswith(_UNFINISHED)
             )
     except FileNotFoundError:
         return False

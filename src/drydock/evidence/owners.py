@@ -42,6 +42,7 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
     for data in root.docker:
         each, when = read_containers(data, owners.findings, live=live)
         owners.containers.update(each)
+        owners.image_mounts.update((mount, found) for found in each.values() for mount in found.mounts)
         times.append(when)
     owners.containers_changed = _oldest(root, times)
     owners.images, owners.images_changed = _union(root, read_images, owners.findings)

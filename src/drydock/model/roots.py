@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from drydock.model.findings import Finding
-from drydock.model.names import Digest, RawPath, UnixNano
+from drydock.model.names import Digest, RawPath, UnixNano, is_container_id
 
 
 class Engine(enum.Enum):
@@ -61,6 +61,10 @@ class DockerContainer(NamedTuple):
     """The image as it was named when the container was made, which ``docker ps`` shows."""
     manifest_known: bool = True
     """False where its configuration could not be read: any manifest may be what it was made from."""
+    mounts: frozenset[bytes] = frozenset()
+    """Ids that the leases and snapshots of its image mounts have (``docker run --mount type=image``)."""
+    mounts_known: bool = True
+    """False where its configuration could not be read: any id of such a form may be a mount's of it."""
 
 
 @dataclass(slots=True)
@@ -81,6 +85,8 @@ class Owners:
     """BuildKit cache records (``metadata_v2.db``) that are not marked deleted."""
     build_history: frozenset[bytes] = frozenset()
     """BuildKit history records (``history*.db``)."""
+    image_mounts: dict[bytes, DockerContainer] = field(default_factory=dict)
+    """The containers that mount an image, by the id of the mount's lease and snapshot."""
     containers_changed: UnixNano | None = None
     images_changed: UnixNano | None = None
     build_records_changed: UnixNano | None = None
@@ -91,3 +97,13 @@ class Owners:
     def containers_known(self) -> bool:
         """Whether dockerd has no containers but those found."""
         return self.containers_changed is not None
+
+    @property
+    def has_no_container(self) -> bool:
+        """Whether dockerd's folders of containers could be read and hold none: they may have been emptied."""
+        return self.containers_known and not any(map(is_container_id, self.containers))
+
+    @property
+    def mounts_known(self) -> bool:
+        """Whether dockerd's containers mount no images but those found."""
+        return self.containers_known and all(each.mounts_known for each in self.containers.values())

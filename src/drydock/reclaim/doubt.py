@@ -14,12 +14,12 @@ from drydock.model.records import Snapshot
 from drydock.model.roots import Owners
 from drydock.model.store import Store
 from drydock.verdict.judge import Reach
-from drydock.verdict.leases import is_dockers
+from drydock.verdict.leases import container_id, is_dockers, mounting_container
 
-_LAYERS = (b"-init-key", b"-init", b"")
-"""What dockerd appends to a container's id for its snapshots (moby daemon/containerd/image_snapshot.go, v28.5)."""
 _HAS_CONTAINER = "dockerd has a container with its id"
 _MAY_HAVE_CONTAINER = "its key is the id of a container, and not all that dockerd has are known"
+_IS_MOUNTED = "it is an image mount of a container that dockerd has"
+_MAY_BE_MOUNTED = "its key may be an image mount's, and not every container's configuration could be read"
 
 
 def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, str]:
@@ -39,7 +39,7 @@ def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, 
     for snapshot in store.metadata.snapshots:
         if snapshot.namespace in dockers:
             reason = _reason(store.owners, snapshot.namespace, snapshot.key)
-            lease = Ref(Kind.LEASE, snapshot.namespace, _container_id(snapshot.key))
+            lease = Ref(Kind.LEASE, snapshot.namespace, container_id(snapshot.key))
             if reason and lease not in given_up:
                 kept[snapshot.ref] = reason
                 if reason == _MAY_HAVE_CONTAINER:
@@ -155,12 +155,21 @@ def _reason(owners: Owners, namespace: bytes, key: bytes) -> str:
     """Why what has a snapshot's key may be of one of dockerd's containers; empty where it is not."""
     if not is_dockers(namespace):
         return ""
-    container = _container_id(key)
+    container, named = container_id(key), mounting_container(key)
     if container in owners.containers:
         return _HAS_CONTAINER
-    return _MAY_HAVE_CONTAINER if is_container_id(container) and not owners.containers_known else ""
+    if key in owners.image_mounts:
+        return _IS_MOUNTED
+    if is_container_id(container) and _may_have_more(owners):
+        return _MAY_HAVE_CONTAINER
+    if named is None:
+        return _MAY_BE_MOUNTED if is_container_id(key) and not owners.mounts_known else ""
+    # Not of a container whose mounts are known: the view that a `docker diff` left has such a key as well.
+    found = owners.containers.get(named)
+    is_unsure = _may_have_more(owners) if found is None else not found.mounts_known
+    return _MAY_BE_MOUNTED if is_unsure else ""
 
 
-def _container_id(key: bytes) -> bytes:
-    """The id that a snapshot's key is made of, where it is a container's."""
-    return key.removesuffix(next(end for end in _LAYERS if key.endswith(end)))
+def _may_have_more(owners: Owners) -> bool:
+    """Whether dockerd may have containers besides those found."""
+    return owners.has_no_container or not owners.containers_known

@@ -7,14 +7,21 @@ from dataclasses import dataclass, field
 
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import Holding, LeaseClass
-from drydock.model.names import Ref, UnixNano
+from drydock.model.names import RawPath, Ref, UnixNano, is_container_id, split_row_name
 from drydock.model.objects import DAMAGED, ObjectKind, State, StoreObject, Verdict
 from drydock.model.records import Lease
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.labels import expiry
-from drydock.verdict.leases import Judgement, classify, note_ends
+from drydock.verdict.leases import (
+    Judgement,
+    classify,
+    container_id,
+    is_dockers,
+    mounting_container,
+    note_ends,
+)
 from drydock.verdict.reach import mark, path_to, sole_holders, trace
 from drydock.verdict.states import judge_blobs, judge_ingests, judge_snapshots
 
@@ -122,7 +129,12 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         *judge_snapshots(store, reached.holders),
     ]
     damaged = [found for found in objects if found.state in DAMAGED]
-    findings = [*store.all_findings(), *note_ends(store, now), *(damage_finding(store, found) for found in damaged)]
+    findings = [
+        *store.all_findings(),
+        *_emptied(store),
+        *note_ends(store, now),
+        *(damage_finding(store, found) for found in damaged),
+    ]
     return Verdict(store, now, objects, _holdings(store, reached, objects), findings), reached
 
 
@@ -152,6 +164,37 @@ def _holding(lease: Lease, judgement: Judgement, only: int) -> Holding:
     kind, reason, owner = judgement
     resources = len(lease.blobs) + len(lease.ingests) + len(lease.images) + len(lease.snapshots)
     return Holding(lease.ref, kind, reason, owner, lease.created, expiry(lease.labels), resources, only)
+
+
+def _emptied(store: Store) -> Iterator[Finding]:
+    """What says that dockerd had containers, where its folder of them holds none."""
+    if not store.owners.has_no_container:
+        return
+    leases = sum(_is_containers(lease.namespace, lease.id) for lease in store.metadata.leases)
+    snapshots = {each.name for each in store.metadata.snapshots if _is_containers(each.namespace, each.key)}
+    rows = {
+        name
+        for backend in store.backends.values()
+        for name in backend.rows
+        if name not in snapshots and _is_containers(*split_row_name(name)[::2])
+    }
+    counts = {"leases": leases, "snapshots": len(snapshots), "rows without a record": len(rows)}
+    said = ", ".join(f"{what}: {number}" for what, number in counts.items() if number)
+    for data in store.root.docker if said else ():
+        path = RawPath(data + b"/containers")
+        yield Finding(
+            "no-containers",
+            Severity.NOTE,
+            f"{shown(path)} holds no container, and containerd has what dockerd makes for containers ({said}): "
+            "the folder may have been emptied, so all of that stays",
+            Place(path),
+            remedy="put it back, or end what is to go with drydock clean --end-lease ID",
+        )
+
+
+def _is_containers(namespace: bytes, key: bytes) -> bool:
+    """Whether dockerd gives a lease or a snapshot of a container, or of an image mount of one, such a name."""
+    return is_dockers(namespace) and (is_container_id(container_id(key)) or mounting_container(key) is not None)
 
 
 def damage_finding(store: Store, found: StoreObject) -> Finding:

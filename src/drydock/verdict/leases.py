@@ -1,8 +1,8 @@
 """Whose a lease is: from its labels, its id, and its owner's own records.
 
-Sources: moby daemon/containerd/leases.go, image_snapshot.go, daemon/images/store.go (v24 to v28.5), buildkit
-cache/manager.go, util/leaseutil/manager.go, solver/llbsolver/history.go (v0.13 to v0.25), containerd
-internal/cri/server/podsandbox (v2.1), core/leases/id.go (v2.1).
+docs/leases.md has every kind. Sources: moby daemon/containerd/leases.go, image_snapshot.go, daemon/images/store.go
+(v24 to v29.7), daemon/volumes.go (v28.0 to v29.7), buildkit cache/manager.go, cache/refs.go, util/leaseutil/manager.go,
+solver/llbsolver/history (v0.13 to v0.32), containerd internal/cri/server (v2.1 to v2.3), core/leases/id.go (v2.1).
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ from drydock.verdict.labels import FLAT, expiry, has_expired
 
 _BUILD_RECORD = re.compile(rb"([0-9a-z]{25})(-variants|-view)?\Z")
 _RANDOM = re.compile(rb"[0-9]{1,9}-[A-Za-z0-9_-]{4}\Z")
+_MOUNT = re.compile(rb"([0-9a-f]{64})-.")
+_MOUNT_IN_HEX = re.compile(rb"((?:3[0-9]|6[1-6]){64})2c7372633d(?:[0-9a-f]{2})+\Z")
+"""``<container id>,src=`` and more, each byte as two hexadecimal digits."""
+_LAYERS = (b"-init-key", b"-init", b"")
+"""What dockerd appends to a container's id for its snapshots (moby daemon/containerd/image_snapshot.go, v29.7)."""
 _IMAGE = b"moby-image-"
 _HISTORY = b"ref_"
 _HISTORIES = b"_history"
@@ -61,6 +66,8 @@ def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judge
     build = _BUILD_RECORD.match(lease.id)
     if build is not None and (FLAT in lease.labels or build[2]):
         return _build(lease, build[1], owners, now) if docker else _NOT_DOCKERS
+    if docker and mounting_container(lease.id) is not None:
+        return _image_mount(lease, owners, now)
     if is_container_id(lease.id):
         return _container(lease, graph, owners, now)
     if docker and _RANDOM.match(lease.id) and not lease.labels:
@@ -108,6 +115,7 @@ def names_owner(lease: Lease) -> bool:
         lease.id.startswith(_IMAGE)
         or (lease.namespace.endswith(_HISTORIES) and lease.id.startswith(_HISTORY))
         or is_container_id(lease.id)
+        or mounting_container(lease.id) is not None
         or (build is not None and (FLAT in lease.labels or build[2] is not None))
     )
 
@@ -117,6 +125,22 @@ def is_dockers(namespace: bytes) -> bool:
     # With userns-remap moby-<uid>.<gid> (moby daemon/daemon.go RemapContainerdNamespaces). Not plugins.moby, nor where
     # a standalone buildkitd works: whose leases these are is in none of dockerd's records.
     return re.match(rb"moby(-[0-9]+\.[0-9]+)?\Z", namespace) is not None
+
+
+def container_id(key: bytes) -> bytes:
+    """The id that a snapshot's key is made of, where it is a container's."""
+    return key.removesuffix(next(end for end in _LAYERS if key.endswith(end)))
+
+
+def mounting_container(key: bytes) -> bytes | None:
+    """The id of the container that a lease's or a snapshot's name says it is an image mount of; None where it is none.
+
+    dockerd named these from 28.0 to 29.1.3 so. Since 29.1.4 the name is a hash, and tells nothing by itself.
+    """
+    if found := _MOUNT.match(key):
+        return found[1]
+    found = _MOUNT_IN_HEX.match(key)
+    return bytes.fromhex(found[1].decode()) if found else None
 
 
 def _image(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
@@ -162,7 +186,23 @@ def _container(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Jud
     if container is not None:
         name = shown(container.name or lease.id)
         return LeaseClass.CONTAINER, "dockerd has a container with its id", f"container {name}"
-    missing = "dockerd has no container with its id"
+    return _image_mount(lease, owners, now)
+
+
+def _image_mount(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
+    """Of a lease that is an image mount's, or has the id of a container that dockerd does not have."""
+    named = mounting_container(lease.id)
+    container = owners.image_mounts.get(lease.id) or owners.containers.get(named or b"")
+    if container is not None:
+        name = shown(container.name or container.id)
+        return LeaseClass.CONTAINER, "it is an image mount of a container that dockerd has", f"container {name}"
+    if owners.has_no_container:
+        return LeaseClass.UNKNOWN, "dockerd has no container at all: its folder of them may have been emptied", ""
+    if owners.containers_known and not owners.mounts_known:
+        return LeaseClass.UNKNOWN, "it may be an image mount of a container whose configuration could not be read", ""
+    missing = "dockerd has no container with its id, and none that mounts it"
+    if named is not None:
+        missing = "dockerd does not have the container whose image mount it is"
     records = _Records(owners.containers_changed, "dockerd's containers/", "Docker's containers")
     return _gone(lease, now, missing, records)
 
