@@ -9,6 +9,8 @@ import tarfile
 from collections.abc import Callable, Iterator
 from unittest.mock import patch
 
+from tests.support.layer_trees import read_nested
+
 from drydock.recover import layer_blob
 from drydock.recover.decoder import Unreadable
 
@@ -46,7 +48,7 @@ def one(data: bytes) -> None:
     try:
         # A size that is hashed in no time: an input that takes seconds is one that hangs.
         with patch.object(layer_blob, "_MOST_SPARSE", 1 << 26):
-            tree = layer_blob.read_layer(_Raw(data), content=True, stop=lambda: False)
+            tree = read_nested(data)
     except Unreadable as error:
         said = str(error)
         tree = None
@@ -78,17 +80,6 @@ def summed(data: bytes) -> bytes:
             raw[at + 148 : at + 156] = b" " * 8
             raw[at + 148 : at + 156] = b"%06o\0 " % sum(raw[at : at + 512])
     return bytes(raw)
-
-
-class _Raw(io.RawIOBase):
-    def __init__(self, data: bytes) -> None:
-        self._data = io.BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        return self._data.readinto(buffer)
 
 
 def _with_holes() -> Iterator[bytes]:

@@ -186,7 +186,9 @@ def _looked(
                 verdict, reached, images = _judged(store, at)
                 adopted.whole = tuple(made_whole(before, images.states()))
             layers = images.unpacked()
-            found, unpacked = read_unpacked(store, layers, wanted=wanted, memory=memory, clock=clock, progress=progress)
+            found, unpacked = read_unpacked(
+                store, layers, wanted=wanted, memory=memory, clock=clock, places=places, progress=progress
+            )
             unpacked.skipped += images.committed() - len(layers)
             right: set[Digest] = set()
             if mends and (sources := list_sources(verdict, images.states(), found.snapshots)):

@@ -8,9 +8,11 @@ import tarfile
 
 import pytest
 from fuzz.layer import summed
+from tests.support.layer_trees import read_nested
 
+from drydock.recover import layer_blob
 from drydock.recover.decoder import Unreadable
-from drydock.recover.layer_blob import Type, read_layer
+from drydock.recover.layer_tree import Type
 
 
 def _tar(*entries):
@@ -32,18 +34,7 @@ def _tar(*entries):
 
 
 def _read(raw, **options):
-    return read_layer(_Raw(raw), content=True, stop=options.get("stop", lambda: False))
-
-
-class _Raw(io.RawIOBase):
-    def __init__(self, data):
-        self._data = io.BytesIO(data)
-
-    def readable(self):
-        return True
-
-    def readinto(self, buffer):
-        return self._data.readinto(buffer)
+    return read_nested(raw, **options)
 
 
 FILE, DIR, LINK, HARD = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
@@ -261,7 +252,7 @@ def test_an_entry_that_goes_on_behind_the_end(name, size, content):
     """Whatever size a header gives, no more is read than there is; tarfile itself would read on for years."""
     raw = _header(name, size) + b"x" * 900
     with pytest.raises(Unreadable, match="ReadError"):
-        read_layer(_Raw(raw), content=content, stop=_patient())
+        _read(raw, content=content, stop=_patient())
 
 
 @pytest.mark.parametrize(
@@ -315,51 +306,43 @@ def test_files_with_holes(form, tmp_path):
     assert (found.size, found.sha256) == (len(whole), hashlib.sha256(whole).digest())
 
 
-@pytest.mark.parametrize("kind", ["names", "attributes", "keys", "links", "folders", "holes"])
-def test_what_takes_memory_is_bounded(kind, monkeypatch):
-    """Long names, attributes, paths of many folders, a map of holes: refused before they take more than is given.
-
-    So are long ways over links.
-    """
-    from drydock.recover import layer_blob
-
-    monkeypatch.setattr(layer_blob, "_MOST_BYTES", 1 << 16)
-    monkeypatch.setattr(layer_blob, "_MOST", 1000)
-    monkeypatch.setattr(layer_blob, "_MOST_HEADERS", 4 << 20)
+def _many(kind):
+    """A layer of entries that are each as long as can be."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for number in range(5):
             info = tarfile.TarInfo(f"{number}")
             data = b""
-            if kind == "names":
-                info.name += "n" * 20_000
-            elif kind == "attributes":
-                info.pax_headers = {"SCHILY.xattr.user.long": "x" * 20_000}
-            elif kind == "keys":
-                info.pax_headers = {"SCHILY.xattr.user." + "k" * 20_000: ""}
+            if kind == "attributes":
+                info.pax_headers = {"SCHILY.xattr.user.long": "x" * (3 << 20)}
             elif kind == "links" and not number:
                 info.type, info.linkname = LINK, "./" * 10_000
             elif kind == "links":
-                info.name = f"0/{number}"
+                info.name = f"0/{number}/x"
             elif kind == "folders":
-                info.name += "/a" * 400
+                info.name += "/a" * 4000
             else:
                 info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "x"}
                 data = b"9999999\n" + b"0\n" * (8 << 20)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
-    with pytest.raises(Unreadable, match=r"more than|longer"):
-        _read(buffer.getvalue())
+    return buffer.getvalue()
 
 
-def test_global_headers_are_counted(monkeypatch):
-    """Any number of them is no way to take memory or time: each is an entry, and one of megabytes is refused."""
-    from drydock.recover import layer_blob
+@pytest.mark.parametrize(
+    ("kind", "why"), [("attributes", "longer"), ("links", "too long a way"), ("folders", "longer"), ("holes", "longer")]
+)
+def test_what_one_entry_takes_is_bounded(kind, why, monkeypatch):
+    """Attributes, a path of many folders, a map of holes, a long way over links: refused, not held."""
+    monkeypatch.setattr(layer_blob, "_MOST_FOLLOWED", 1 << 14)
+    monkeypatch.setattr(layer_blob, "_MOST_HEADERS", 4 << 20)
+    with pytest.raises(Unreadable, match=why):
+        _read(_many(kind))
 
-    monkeypatch.setattr(layer_blob, "_MOST", 1000)
+
+def test_a_global_header_of_megabytes_is_refused():
+    """Any number of others is read."""
     header = tarfile.TarInfo.create_pax_global_header({"comment": "x"})
-    assert _read(header * 900).children == {}
-    with pytest.raises(Unreadable, match="more than"):
-        _read(header * 1100)
+    assert _read(header * 3000).children == {}
     with pytest.raises(Unreadable, match="longer"):
         _read(tarfile.TarInfo.create_pax_global_header({"comment": "x" * (2 << 20)}))

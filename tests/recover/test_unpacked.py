@@ -1,14 +1,23 @@
 """Snapshots that are as containerd unpacks their layer, whatever the layer says: no difference is seen."""
 
 import errno
+import io
 import os
+import subprocess
+import sys
 import tarfile
 
 import pytest
+from fuzz.layer import summed
 from tests.engines.images import Blob, Image
 from tests.support.adoptable import NOW
 from tests.support.documents import run
-from tests.support.unpacked import lay_out_unpacked
+from tests.support.peaks import run_measured
+from tests.support.unpacked import extract, lay_out_unpacked
+
+from drydock.recover import layer_tree
+from drydock.recover.verify import Wanted
+from drydock.recovery import verify
 
 TAR = "application/vnd.oci.image.layer.v1.tar"
 
@@ -58,3 +67,97 @@ def test_attributes_where_the_file_system_has_none(number, status, tmp_path, mon
     if number is not None:
         monkeypatch.setattr(os, "listxattr", refuse)
     assert ("user.note differs" in _verify(tmp_path, raw, _touch, status=status)) is bool(status)
+
+
+def _wide(count, *, name="f{:06}", data=b""):
+    """A layer of one folder with many files."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for number in range(count):
+            info = tarfile.TarInfo("wide/" + name.format(number))
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return raw.getvalue()
+
+
+def _extract_but_one(layer, folder):
+    extract(layer, folder)
+    (folder / "wide/f001234").unlink()
+    (folder / "wide/more").touch()
+
+
+def test_a_large_layer_goes_on_in_a_file(tmp_path, monkeypatch):
+    """Beyond its share of memory it is compared all the same, and nothing of it is left in the state directory."""
+    monkeypatch.setattr(layer_tree, "_IN_MEMORY", 1 << 14)
+    monkeypatch.setattr(layer_tree, "_CHECKED", 1 << 14)
+    moved = []
+    opened = layer_tree._open_unnamed
+    monkeypatch.setattr(layer_tree, "_open_unnamed", lambda place: moved.append(place) or opened(place))
+    said = _verify(tmp_path, _wide(3000), _extract_but_one, status=2)
+    assert "2 entries are not as in layer" in said
+    assert "wide/f001234: is not there" in said
+    assert "wide/more: is not in the layer" in said
+    assert moved == [os.fsencode(tmp_path / "state")]
+    assert {each.suffix for each in (tmp_path / "state").iterdir()} <= {".jsonl"}
+
+
+def test_where_nothing_has_room(tmp_path, monkeypatch):
+    """The layer is named as not compared, with what to do, and the status is 8."""
+    monkeypatch.setattr(layer_tree, "_IN_MEMORY", 1 << 14)
+    monkeypatch.setattr(layer_tree, "_CHECKED", 1 << 14)
+    monkeypatch.setattr(layer_tree, "_free", lambda _place: 1 << 15)
+    said = _verify(tmp_path, _wide(3000), extract, status=8)
+    assert "no place has room" in said
+    assert "--state DIR" in said
+
+
+def _links(count, length):
+    """A layer of one folder with links to far longer names than their own."""
+    info = tarfile.TarInfo("wide/f000000")
+    info.type, info.linkname = tarfile.SYMTYPE, "t" * length
+    made = info.tobuf(tarfile.PAX_FORMAT)
+    before, header = made[:-512], bytearray(made[-512:])
+    parts = []
+    for number in range(count):
+        header[:12] = b"wide/f%06d" % number
+        parts += [before, summed(header)]
+    return b"".join(parts)
+
+
+@pytest.mark.slow
+def test_memory_is_bounded(tmp_path):
+    """Links of 120 MB, all of them lost: each is counted, in less memory than they take together."""
+    count = 60_000
+    root = lay_out_unpacked(
+        tmp_path / "root", Image((Blob(TAR, _links(count, 2000)),)), unpack=lambda _, folder: (folder / "wide").mkdir()
+    )
+    measured = run_measured("verify", "--unpacked", "--now", NOW, "--state", tmp_path / "state", root)
+    assert measured.status == 2, measured
+    assert f"{count} entries are not as in layer" in measured.output
+    assert measured.peak < 130 << 20
+
+
+def test_progress_within_one_layer(tmp_path):
+    """It comes in many steps, which together are the bytes of the layer."""
+    raw = _wide(3000, data=b"x" * 700)
+    root = lay_out_unpacked(tmp_path / "root", Image((Blob(TAR, raw),)), unpack=extract)
+    steps = []
+    verify(
+        os.fsencode(root), wanted=Wanted(unpacked=True), state=os.fsencode(tmp_path / "state"),
+        progress=lambda what, done: steps.append((what, done)),
+    )  # fmt: skip
+    done = [done for what, done in steps if what == "bytes of unpacked layers"]
+    assert sum(done) == len(raw)
+    assert len(done) > 5
+    assert max(done) < len(raw) * 2 // 3
+
+
+def test_a_layer_that_nothing_here_decodes(tmp_path, monkeypatch):
+    """Which layer is not compared is said, with what to install, and the status is 8."""
+    monkeypatch.setitem(sys.modules, "compression.zstd", None)
+    monkeypatch.setitem(sys.modules, "backports.zstd", None)
+    raw = subprocess.run(["zstd", "-q", "-c"], input=_wide(10), capture_output=True, check=True).stdout
+    said = _verify(tmp_path, raw, lambda *_: None, status=8)
+    assert f"is not compared with layer {Blob(TAR, raw).digest}" in said
+    assert "what to do: pip install 'containerd-drydock[zstd]'" in said
+    assert "1 without a layer that can be compared" in said

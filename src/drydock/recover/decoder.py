@@ -28,8 +28,21 @@ class Unreadable(Exception):
     """The layer cannot be compared; the message is why, one line that is fit to show."""
 
 
-class NoDecoder(Unreadable):
-    """Nothing here decodes its compression, which is not its fault."""
+class NotCompared(Unreadable):
+    """The layer may be sound, and still cannot be compared here.
+
+    Args:
+        why: one line that is fit to show.
+        remedy: what to run so that it can; empty where nothing helps.
+    """
+
+    def __init__(self, why: str, remedy: str = "") -> None:
+        super().__init__(why)
+        self.remedy = remedy
+
+
+class NoDecoder(NotCompared):
+    """Nothing here decodes its compression."""
 
 
 class Stopped(Exception):
@@ -91,7 +104,10 @@ def _zstd() -> Any:  # noqa: ANN401 - one of two modules with the same interface
         else:
             from backports import zstd  # noqa: PLC0415 - the same
     except ImportError:
-        raise NoDecoder("its layer is compressed with zstd: pip install 'containerd-drydock[zstd]'") from None
+        raise NoDecoder(
+            "its layer is compressed with zstd, and this Python has no module that reads it",
+            "pip install 'containerd-drydock[zstd]'",
+        ) from None
     return zstd
 
 

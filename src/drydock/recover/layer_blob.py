@@ -6,24 +6,25 @@ createTarFile), pkg/archive/tar_unix.go, core/diff/apply/apply_linux.go (v2.1). 
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import io
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import IO, Final, cast
 
 from drydock.recover.attributes import CAPABILITY, list_attributes
 from drydock.recover.decoder import Plain, Stopped, Unreadable
 from drydock.recover.forward import Forward, Header
+from drydock.recover.layer_tree import TOP, Entry, LayerTree, Type
 
 _WHITEOUT: Final = b".wh."
 _OPAQUE: Final = b".wh..wh..opq"
 _AUFS: Final = b".wh..wh."
-_MOST: Final = 2_000_000
-_MOST_BYTES: Final = 1 << 28
-"""Of names, targets and attributes that are held, and of targets that are followed."""
+_PATH_MAX: Final = 4096
+"""Linux include/uapi/linux/limits.h: containerd cannot unpack what has a longer path."""
+_MOST_FOLLOWED: Final = 1 << 28
+"""Bytes of links' targets that are gone through on the way to entries, besides some for each entry."""
+_FOLLOWED_EACH: Final = 1024
 _MOST_HEADERS: Final = 1 << 24
 """Bytes before an entry's own data: long names, attributes, a map of holes. tarfile holds them all at once."""
 _MOST_SPARSE: Final = 1 << 36
@@ -32,79 +33,47 @@ _HOPS: Final = 40
 _CHUNK: Final = 1 << 20
 
 
-class Type(enum.Enum):
-    """What an entry is."""
-
-    DIRECTORY = "directory"
-    FILE = "file"
-    SYMLINK = "symbolic link"
-    CHARACTER = "character device"
-    BLOCK = "block device"
-    FIFO = "pipe"
-    WHITEOUT = "whiteout"
-
-
-@dataclass(slots=True)
-class Entry:
-    """One path of a layer."""
-
-    type: Type
-    mode: int | None = None
-    """Permissions; None for a directory that the layer only implies."""
-    uid: int = 0
-    gid: int = 0
-    size: int = 0
-    """Bytes of a file."""
-    target: bytes = b""
-    """Of a symbolic link."""
-    device: tuple[int, int] = (0, 0)
-    """Major and minor number."""
-    xattrs: dict[str, bytes] = field(default_factory=dict)
-    sha256: bytes = b""
-    """Of a file's bytes, where they were read."""
-    children: dict[bytes, Entry] = field(default_factory=dict)
-    """Of a directory."""
-    is_opaque: bool = False
-    """A directory that hides what lies below it."""
-
-
-def read_layer(raw: io.RawIOBase, *, content: bool, stop: Callable[[], bool]) -> Entry | None:
-    """The tree of a layer, with the last word on each path; a hard link is the very entry it links to.
+def read_layer(raw: io.RawIOBase, tree: LayerTree, *, content: bool, stop: Callable[[], bool]) -> bool:
+    """Put a layer's entries into a tree.
 
     Args:
         raw: the blob: a tar, plain or compressed with gzip or zstd.
+        tree: an empty one.
         content: whether to hash files.
-        stop: asked again and again; None is returned once it says so.
+        stop: asked again and again.
+
+    Returns:
+        False where ``stop`` said so.
 
     Raises:
         Unreadable: it is no such layer, or goes beyond what can be compared.
     """
-    tree = _Tree(content=content, stop=stop)
+    reader = _Reader(tree, content=content, stop=stop)
     buffered = io.BufferedReader(raw, _CHUNK)
     try:
         plain = Plain(buffered, stop)
         stream = Forward(plain.read)
         if stream.is_at_end():
             # A layer of nothing (pkg/archive/compression/compression.go DecompressStream, v2.1).
-            return tree.top
+            return True
         with _open(plain, stream) as tar:
             # What opening read already.
             member = tar.next()
             plain.allowed = None
             while member is not None:
-                tree.add(tar, member)
+                reader.add(tar, member)
                 # tarfile keeps them all for a rereading that never comes.
                 tar.members = []  # type: ignore[attr-defined] # typeshed does not list it
                 member = _next(plain, stream, tar)
     except Stopped:
-        return None
+        return False
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError, LookupError) as error:
         # LookupError: tarfile looks for the numbers of a map of holes without asking whether they are there.
         raise Unreadable(f"its layer cannot be read ({type(error).__name__})") from error
     finally:
         # Else its end would be the end of the blob, which is not read to its own yet.
         buffered.detach()
-    return tree.top
+    return True
 
 
 def _open(plain: Plain, stream: Forward) -> tarfile.TarFile:
@@ -124,19 +93,20 @@ def _next(plain: Plain, stream: Forward, tar: tarfile.TarFile) -> tarfile.TarInf
         plain.allowed = None
 
 
-class _Tree:
-    def __init__(self, *, content: bool, stop: Callable[[], bool]) -> None:
-        self.top = Entry(Type.DIRECTORY)
+class _Reader:
+    def __init__(self, tree: LayerTree, *, content: bool, stop: Callable[[], bool]) -> None:
+        self._tree = tree
         self._content = content
         self._stop = stop
         self._sparse = 0
-        self._count = 0
-        self._bytes = 0
+        self._seen = 0
+        self._followed = 0
+        self._known: tuple[list[bytes], int] = [], TOP
+        """The directory that the last entry lies in: as the layer calls it, and its node."""
 
     def add(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         """Apply one entry, as containerd does."""
-        attributes = sum(len(key) + len(value) for key, value in member.pax_headers.items())
-        self._hold(len(member.name) + len(member.linkname) + attributes)
+        self._seen += 1
         parts = _parts(member.name)
         if not parts:
             # containerd ignores it: the top is not of the layer.
@@ -146,38 +116,42 @@ class _Tree:
             return
         parent = self._parent(parts[:-1])
         if name == _OPAQUE:
-            parent.is_opaque = True
+            directory = self._tree.entry(parent)
+            directory.is_opaque = True
+            self._tree.update(directory)
         elif name.startswith(_WHITEOUT):
             removed = name[len(_WHITEOUT) :]
             if removed in (b"", b".", b".."):
                 raise Unreadable("its layer has a whiteout that names nothing")
-            parent.children[removed] = Entry(Type.WHITEOUT)
+            self._replace(parent, removed, Entry(Type.WHITEOUT))
         elif member.type == tarfile.XGLTYPE:
             # Nothing is made of it, and what was there is removed as for any other entry.
-            parent.children.pop(name, None)
+            self._remove(parent, name)
         elif member.islnk():
             self._link(parent, name, member)
         else:
             self._put(parent, name, tar, member)
 
-    def _link(self, parent: Entry, name: bytes, member: tarfile.TarInfo) -> None:
+    def _link(self, parent: int, name: bytes, member: tarfile.TarInfo) -> None:
         """A hard link: owner, mode and attributes of its header are set on the file, whose they then are."""
         linked = self._find(_parts(member.linkname))
         if linked is None:
-            parent.children.pop(name, None)
+            self._remove(parent, name)
             return
-        parent.children[name] = linked
         if linked.type not in (Type.DIRECTORY, Type.WHITEOUT):
             linked.xattrs.pop(CAPABILITY, None)
             self._describe(linked, member)
+        self._forget()
+        self._tree.link(parent, name, linked)
 
-    def _put(self, parent: Entry, name: bytes, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    def _put(self, parent: int, name: bytes, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         kind = _type(member)
         if kind is None:
             return
-        before = parent.children.get(name)
+        before = self._tree.child(parent, name)
         if kind is Type.DIRECTORY and before is not None and before.type is Type.DIRECTORY:
             self._describe(before, member)
+            self._tree.update(before)
             return
         entry = Entry(kind, device=(member.devmajor, member.devminor))
         self._describe(entry, member)
@@ -187,7 +161,23 @@ class _Tree:
             entry.size = member.size
             if self._content:
                 entry.sha256 = self._hash(tar, member)
-        parent.children[name] = entry
+        if before is None and kind is not Type.SYMLINK:
+            # No path leads elsewhere for it.
+            self._tree.add(parent, name, entry)
+        else:
+            self._replace(parent, name, entry)
+
+    def _replace(self, parent: int, name: bytes, entry: Entry) -> None:
+        self._forget()
+        self._tree.add(parent, name, entry)
+
+    def _remove(self, parent: int, name: bytes) -> None:
+        self._forget()
+        self._tree.remove(parent, name)
+
+    def _forget(self) -> None:
+        """Paths may lead elsewhere now."""
+        self._known = [], TOP
 
     def _hash(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
         if member.issparse():
@@ -209,43 +199,31 @@ class _Tree:
         takes_acl = entry.type is not Type.SYMLINK
         entry.xattrs |= list_attributes(member.pax_headers, takes_user=takes_user, takes_acl=takes_acl)
 
-    def _parent(self, parts: list[bytes]) -> Entry:
+    def _parent(self, parts: list[bytes]) -> int:
         """The directory a path lies in, made where the layer has none; links of this layer are followed."""
-        path = self._resolved(parts)
-        here = self.top
-        for part in path:
-            child = here.children.get(part)
+        if parts == self._known[0]:
+            return self._known[1]
+        here = TOP
+        for part in self._resolved(parts):
+            child = self._tree.child(here, part)
             if child is None or child.type is not Type.DIRECTORY:
-                self._hold(0)
-                child = here.children[part] = Entry(Type.DIRECTORY)
-            here = child
+                child = self._tree.add(here, part, Entry(Type.DIRECTORY))
+            here = child.node
+        self._known = parts, here
         return here
-
-    def _hold(self, length: int) -> None:
-        """Count one more entry and its bytes."""
-        self._count += 1
-        if self._count > _MOST:
-            raise Unreadable(f"its layer has more than {_MOST} entries")
-        self._pass(length)
-
-    def _pass(self, length: int) -> None:
-        """Count bytes that are held, or gone through once more."""
-        self._bytes += length
-        if self._bytes > _MOST_BYTES:
-            raise Unreadable(f"its layer has more than {_MOST_BYTES} bytes of names and attributes")
 
     def _find(self, parts: list[bytes]) -> Entry | None:
         if not parts:
             return None
-        here: Entry | None = self.top
+        found: Entry | None = self._tree.entry(TOP)
         for part in [*self._resolved(parts[:-1]), parts[-1]]:
-            here = None if here is None else here.children.get(part)
-        return here
+            found = None if found is None else self._tree.child(found.node, part)
+        return found
 
     def _resolved(self, parts: list[bytes]) -> list[bytes]:
         done: list[bytes] = []
         todo = parts[::-1]
-        here = [self.top]
+        here: list[int | None] = [TOP]
         hops = 0
         while todo:
             part = todo.pop()
@@ -256,20 +234,27 @@ class _Tree:
                     done.pop()
                     here.pop()
                 continue
-            child = here[-1].children.get(part)
+            child = None if here[-1] is None else self._tree.child(here[-1], part)
             if child is not None and child.type is Type.SYMLINK:
                 hops += 1
                 if hops > _HOPS:
                     raise Unreadable("its layer has links that lead in circles")
-                # Forty long links on the way to each of many entries would take hours.
-                self._pass(len(child.target))
+                self._follow(len(child.target))
                 if child.target.startswith(b"/"):
-                    done, here = [], [self.top]
+                    done, here = [], [TOP]
                 todo += child.target.split(b"/")[::-1]
                 continue
             done.append(part)
-            here.append(child if child is not None else Entry(Type.DIRECTORY))
+            here.append(None if child is None else child.node)
+        if sum(map(len, done)) + len(done) > _PATH_MAX:
+            raise Unreadable("its layer has a path longer than Linux takes")
         return done
+
+    def _follow(self, length: int) -> None:
+        """Count what is gone through: forty long links on the way to each of many entries would take hours."""
+        self._followed += length
+        if self._followed > _MOST_FOLLOWED + self._seen * _FOLLOWED_EACH:
+            raise Unreadable("its layer has too long a way over links to its entries")
 
 
 def _parts(name: str) -> list[bytes]:

@@ -12,12 +12,14 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from drydock.evidence.beneath import open_directory
-from drydock.evidence.directory import folder, names
+from drydock.evidence.directory import folder
 from drydock.evidence.file import open_below, open_regular
 from drydock.model.data import LayoutKind
 from drydock.model.findings import Finding, Place, Severity
@@ -26,8 +28,9 @@ from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.verifications import Unpacked
 from drydock.recover.attributes import kept
-from drydock.recover.decoder import NoDecoder, Unreadable
-from drydock.recover.layer_blob import Entry, Type, read_layer
+from drydock.recover.decoder import NotCompared, Unreadable
+from drydock.recover.layer_blob import read_layer
+from drydock.recover.layer_tree import TOP, Entry, LayerTree, Type
 from drydock.recover.layers import MAPPING
 from drydock.recover.marks import SENTINEL
 
@@ -36,6 +39,11 @@ if TYPE_CHECKING:
 
 _LISTED: Final = 3
 _CHUNK: Final = 1 << 20
+_SORTED: Final = 50_000
+"""Names of one directory that are sorted at once."""
+_NOT_THERE: Final = (errno.ENOENT, errno.ENAMETOOLONG)
+_REPORTED: Final = (*_NOT_THERE, errno.ENOTDIR, errno.ELOOP)
+"""What a directory's path says that is not a directory: its parent's comparison found that."""
 _OPAQUE: Final = ("trusted.overlay.opaque", "user.overlay.opaque", "user.fuseoverlayfs.opaque")
 _TESTS: Final[dict[Type, Callable[[int], bool]]] = {
     Type.DIRECTORY: stat.S_ISDIR,
@@ -47,7 +55,15 @@ _TESTS: Final[dict[Type, Callable[[int], bool]]] = {
 }
 
 
-def compare(store: Store, unpacked: Unpacked, *, content: bool, stop: Callable[[], bool]) -> Finding | bool | None:
+def compare(
+    store: Store,
+    unpacked: Unpacked,
+    *,
+    content: bool,
+    stop: Callable[[], bool],
+    places: Sequence[RawPath] = (),
+    step: Callable[[int], None] | None = None,
+) -> Finding | bool | None:
     """Compare one snapshot's directory with its layer.
 
     Args:
@@ -55,31 +71,37 @@ def compare(store: Store, unpacked: Unpacked, *, content: bool, stop: Callable[[
         unpacked: the snapshot, and the layer's blob.
         content: whether to compare the bytes of files as well.
         stop: asked again and again.
+        places: where what is known of a large layer may lie meanwhile.
+        step: told how many bytes of the blob are done since its last call: half of them as they are read, half as
+            the entries are compared.
 
     Returns:
-        What differs, or why it cannot be compared (a note, or blind); True where all is as it should be; None where
-        ``stop`` said so.
+        What differs, or why it cannot be compared; True where all is as it should be; None where ``stop`` said so.
     """
     place = Place(RawPath(os.path.join(store.root.path, unpacked.path)))
     key = shown(unpacked.key)
+    progress = _Progress(step, unpacked.layer.size)
     try:
         descriptor = open_below(store.root.path, unpacked.layer.path)
-        with _Hashed(descriptor, unpacked.layer.digest) as raw:
-            tree = read_layer(raw, content=content, stop=stop)
-            if tree is None:
+        with closing(LayerTree(places)) as tree:
+            with _Hashed(descriptor, unpacked.layer.digest, progress) as raw:
+                if not read_layer(raw, tree, content=content, stop=stop):
+                    return None
+                raw.check()
+            found = _Comparison(store, unpacked, tree, progress, content=content, stop=stop)
+            if not found.run():
                 return None
-            raw.check()
-        found = _Comparison(store, unpacked, content=content, stop=stop)
-        if not found.run(tree):
-            return None
-    except NoDecoder as error:
-        return Finding("not-compared", Severity.NOTE, f"snapshot {key}: {error}", place, key)
+    except NotCompared as error:
+        message = f"snapshot {key} is not compared with layer {shown(unpacked.layer.digest)}: {error}"
+        return Finding("not-compared", Severity.BLIND, message, place, key, error.remedy)
     except Unreadable as error:
         return Finding(
             "unreadable-layer", Severity.BLIND, f"snapshot {key}: {error}", place, key, "drydock verify --data"
         )
     except OSError as error:
         return Finding("unreadable", Severity.BLIND, f"snapshot {key}: {error.strerror}", place, key)
+    finally:
+        progress.end()
     if not found.count:
         return True
     more = f"; and {found.count - len(found.listed)} more" if found.count > len(found.listed) else ""
@@ -95,13 +117,41 @@ def compare(store: Store, unpacked: Unpacked, *, content: bool, stop: Callable[[
     )
 
 
+class _Progress:
+    """Tells what is done of one layer, as bytes of its blob."""
+
+    def __init__(self, step: Callable[[int], None] | None, size: int) -> None:
+        self._step = step
+        self._size = size
+        self._told = 0
+
+    def read(self, at: int) -> None:
+        """The blob is read up to a byte."""
+        self._tell(min(at, self._size) // 2)
+
+    def compared(self, count: int, total: int) -> None:
+        """Of all entries so many are compared."""
+        self._tell(self._size // 2 + self._size * min(count, total) // max(1, total) // 2)
+
+    def end(self) -> None:
+        """Nothing of it is left to do."""
+        self._tell(self._size)
+
+    def _tell(self, done: int) -> None:
+        if self._step is not None and done > self._told:
+            self._step(done - self._told)
+            self._told = done
+
+
 class _Hashed(io.RawIOBase):
     """A blob, hashed as it is read."""
 
-    def __init__(self, descriptor: int, digest: Digest) -> None:
+    def __init__(self, descriptor: int, digest: Digest, progress: _Progress) -> None:
         super().__init__()
         algorithm, _, self._wanted = digest.partition(b":")
         self._descriptor = descriptor
+        self._progress = progress
+        self._at = 0
         self._digest = hashlib.new(algorithm.decode())
 
     def readable(self) -> bool:
@@ -113,6 +163,8 @@ class _Hashed(io.RawIOBase):
         view = memoryview(buffer)
         got = os.readv(self._descriptor, [view])
         self._digest.update(view[:got])
+        self._at += got
+        self._progress.read(self._at)
         return got
 
     def check(self) -> None:
@@ -137,25 +189,36 @@ class _Hashed(io.RawIOBase):
 class _Comparison:
     store: Store
     unpacked: Unpacked
+    tree: LayerTree
+    progress: _Progress
     content: bool
     stop: Callable[[], bool]
     count: int = 0
     emptied: int = 0
     listed: list[str] = field(default_factory=list)
-    _inodes: dict[int, int] = field(default_factory=dict)
+    _compared: int = 0
 
-    def run(self, tree: Entry) -> bool:
+    def run(self) -> bool:
         """Compare all; False where it was stopped."""
         backend = self.store.backends[self.unpacked.snapshotter]
         parts = [*self.unpacked.path.split(b"/"), *([b"fs"] if backend.layout is LayoutKind.OVERLAY else [])]
         with folder(self.store.root.path, *parts) as top:
-            pending = [(b"", tree)]
-            while pending:
-                path, entry = pending.pop()
+            # Each level has its node, and the directory in it that was looked at last: a list of all that are left
+            # could be of any length.
+            levels = [(b"", TOP, b"")] if self._directory(top, b"", TOP) else []
+            while levels:
                 if self.stop():
                     return False
-                pending += self._directory(top, path, entry)
-        return True
+                path, node, last = levels.pop()
+                following = self.tree.next_folder(node, last)
+                if following is None:
+                    continue
+                name, below = following
+                levels.append((path, node, name))
+                full = path + b"/" + name if path else name
+                if self._directory(top, full, below):
+                    levels.append((full, below, b""))
+        return not self.stop()
 
     @property
     def _is_overlay(self) -> bool:
@@ -171,48 +234,59 @@ class _Comparison:
     def _is_rootless(self) -> bool:
         return self.store.root.engine.value == "rootless"
 
-    def _directory(self, top: int, path: bytes, entry: Entry) -> list[tuple[bytes, Entry]]:
-        """Compare what one directory holds; its directories are to be looked at next."""
+    def _directory(self, top: int, path: bytes, node: int) -> bool:
+        """Compare what one directory holds; False where there is no such directory."""
         try:
             descriptor = os.dup(top) if not path else open_directory(top, path, readable=True)
         except OSError as error:
-            if error.errno in {errno.ELOOP, errno.ENOTDIR} and not self._is_overlay:
-                # A lower layer's link, in a full copy: what the layer put behind it cannot be told from the rest.
-                return []
-            self._say(path, error.strerror or "cannot be opened")
-            return []
-        below: list[tuple[bytes, Entry]] = []
+            if error.errno not in _REPORTED:
+                self._say(path, error.strerror or "cannot be opened")
+            return False
         try:
-            there = set(names(descriptor))
-            if entry.is_opaque and self._is_overlay and not self.unpacked.is_base:
+            if self._is_overlay and not self.unpacked.is_base and self.tree.entry(node).is_opaque:
                 marks = _xattrs(f"/proc/self/fd/{descriptor}", follow=True) or {}
-                if SENTINEL not in there and not any(marks.get(name) == b"y" for name in _OPAQUE):
+                if not any(marks.get(name) == b"y" for name in _OPAQUE) and _stat(SENTINEL, descriptor) is None:
                     self._say(path, "not marked opaque")
-            for name, child in entry.children.items():
-                full = path + b"/" + name if path else name
-                if name not in there:
-                    self._absent(full, child, there, name)
-                    continue
-                info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                xattrs = _xattrs(f"/proc/self/fd/{descriptor}/".encode() + name, follow=False)
-                target = os.readlink(name, dir_fd=descriptor) if stat.S_ISLNK(info.st_mode) else b""
-                right = self._one(child, full, info, target, xattrs)
-                if right and child.type is Type.DIRECTORY:
-                    below.append((full, child))
-                elif right and self.content and child.type is Type.FILE:
-                    self._bytes(child, full, name, descriptor)
-            if self._is_overlay:
-                for name in sorted(there - entry.children.keys()):
-                    if not name.startswith(b".wh."):
-                        self._say(path + b"/" + name if path else name, "is not in the layer")
+            there = 0
+            for some in self.tree.children(node):
+                if self.stop():
+                    break
+                for name, child in some:
+                    there += self._child(descriptor, path + b"/" + name if path else name, name, child)
+                self._compared += len(some)
+                self.progress.compared(self._compared, self.tree.count)
+            if self._is_overlay and not self.stop():
+                self._more(descriptor, path, node, there)
         finally:
             os.close(descriptor)
-        return below
+        return True
 
-    def _absent(self, path: bytes, entry: Entry, there: set[bytes], name: bytes) -> None:
+    def _child(self, descriptor: int, full: bytes, name: bytes, child: Entry) -> bool:
+        """Compare one name; whether anything has it."""
+        info = _stat(name, descriptor)
+        if info is None:
+            self._absent(full, child, descriptor, name)
+            return False
+        xattrs = _xattrs(f"/proc/self/fd/{descriptor}/".encode() + name, follow=False)
+        target = os.readlink(name, dir_fd=descriptor) if stat.S_ISLNK(info.st_mode) else b""
+        if self._one(child, full, info, target, xattrs) and self.content and child.type is Type.FILE:
+            self._bytes(child, full, name, descriptor)
+        return True
+
+    def _more(self, descriptor: int, path: bytes, node: int, there: int) -> None:
+        """Find what a directory holds that the layer has not."""
+        with os.scandir(descriptor) as entries:
+            if sum(not entry.name.startswith(".wh.") for entry in entries) <= there:
+                return
+        for some in _sorted_names(descriptor):
+            for name in some:
+                if not name.startswith(b".wh.") and not self.tree.has(node, name):
+                    self._say(path + b"/" + name if path else name, "is not in the layer")
+
+    def _absent(self, path: bytes, entry: Entry, descriptor: int, name: bytes) -> None:
         if entry.type is Type.WHITEOUT:
             # A full copy, the lowest layer, and one where the mark is a file (fuse-overlayfs) have no device.
-            if self._is_overlay and not self.unpacked.is_base and b".wh." + name not in there:
+            if self._is_overlay and not self.unpacked.is_base and _stat(b".wh." + name, descriptor) is None:
                 self._say(path, "its whiteout is not there")
             return
         if entry.type in (Type.CHARACTER, Type.BLOCK) and not self._owners:
@@ -252,7 +326,7 @@ class _Comparison:
         if entry.type in (Type.CHARACTER, Type.BLOCK):
             if (os.major(info.st_rdev), os.minor(info.st_rdev)) != entry.device:
                 wrong.append("another device")
-        elif entry.type is Type.FILE and self._inodes.setdefault(id(entry), info.st_ino) != info.st_ino:
+        elif entry.type is Type.FILE and entry.is_linked and self.tree.inode(entry.node, info.st_ino) != info.st_ino:
             wrong.append("no hard link, and one in the layer")
         mode = entry.mode or 0
         lost = sorted(
@@ -281,6 +355,26 @@ class _Comparison:
         self.count += 1
         if len(self.listed) < _LISTED:
             self.listed.append(f"{shown(path)}: {what}")
+
+
+def _stat(name: bytes, parent: int) -> os.stat_result | None:
+    """None where a directory has no such name, and where none can have it."""
+    if b"\0" in name:
+        return None
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return None
+        raise
+
+
+def _sorted_names(descriptor: int) -> Iterator[list[bytes]]:
+    """The names in a directory, some at a time, each time sorted."""
+    with os.scandir(descriptor) as entries:
+        names = (os.fsencode(entry.name) for entry in entries)
+        while some := sorted(islice(names, _SORTED)):
+            yield some
 
 
 def _xattrs(path: str | bytes, *, follow: bool) -> dict[str, bytes] | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from drydock.evidence.digests import hash_blobs
 from drydock.model.data import BlobFile
 from drydock.model.findings import Finding, Severity
-from drydock.model.names import Digest, Ref
+from drydock.model.names import Digest, RawPath, Ref
 from drydock.model.objects import Verdict
 from drydock.model.store import Store
 from drydock.model.text import shown
@@ -112,10 +113,15 @@ def read_unpacked(
     wanted: Wanted,
     memory: Memory,
     clock: Clock,
+    places: Sequence[RawPath],
     progress: Progress | None = None,
 ) -> tuple[Bytes, Coverage]:
-    """Compare unpacked layers with their blobs: all, or only those an earlier run found wrong."""
+    """Compare unpacked layers with their blobs: all, or only those an earlier run found wrong.
+
+    What is known of a large layer lies in one of ``places`` meanwhile.
+    """
     coverage, found = Coverage(), Bytes()
+    step = None if progress is None else partial(progress, "bytes of unpacked layers")
     for each in layers:
         content = wanted.content or _snapshot_key(each, content=True) in memory.suspects
         key = _snapshot_key(each, content=content)
@@ -128,13 +134,11 @@ def read_unpacked(
         if clock.is_up():
             coverage.left += 1
             continue
-        outcome = compare(store, each, content=content, stop=clock.is_up)
+        outcome = compare(store, each, content=content, stop=clock.is_up, places=places, step=step)
         if outcome is None:
             coverage.left += 1
             continue
-        if progress is not None:
-            progress("unpacked layers", 1)
-        if isinstance(outcome, Finding) and outcome.severity is Severity.NOTE:
+        if isinstance(outcome, Finding) and outcome.code == "not-compared":
             coverage.skipped += 1
         else:
             coverage.done += 1

@@ -20,7 +20,7 @@ Document = dict[str, Any]
 
 _LISTED = 40
 _NAMED = 6
-_NOTES = {"corrupt-orphan": "Wrong, and needed by nothing", "not-compared": "Not compared"}
+_NOTES = {"corrupt-orphan": "Wrong, and needed by nothing"}
 _TITLES = {Severity.DAMAGE: "Damage", Severity.BLIND: "Could not be read or understood"}
 
 

@@ -1,0 +1,64 @@
+"""A layer that was read, as nested dictionaries: small ones only."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from drydock.recover.layer_blob import read_layer
+from drydock.recover.layer_tree import TOP, Entry, LayerTree
+
+
+@dataclass
+class Nested:
+    """An entry, and what it has below."""
+
+    entry: Entry
+    children: dict[bytes, Nested] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.entry, name)
+
+
+def never() -> bool:
+    """Never stop."""
+    return False
+
+
+def read_nested(
+    raw: bytes, *, content: bool = True, stop: Callable[[], bool] = never, places: Sequence[bytes] = ()
+) -> Nested | None:
+    """The tree of a layer; None where it was stopped. Hard links are one object."""
+    with closing(LayerTree(list(places))) as tree:  # type: ignore[arg-type]
+        if not read_layer(Raw(raw), tree, content=content, stop=stop):
+            return None
+        known: dict[int, Nested] = {}
+        top = known[TOP] = Nested(tree.entry(TOP))
+        pending = [top]
+        while pending:
+            here = pending.pop()
+            for some in tree.children(here.entry.node):
+                for name, child in some:
+                    if child.node not in known:
+                        known[child.node] = Nested(child)
+                        pending.append(known[child.node])
+                    here.children[name] = known[child.node]
+        return top
+
+
+class Raw(io.RawIOBase):
+    """Bytes as a file without a buffer."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        """They are."""
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        """Read some."""
+        return self._data.readinto(buffer)
