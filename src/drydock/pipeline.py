@@ -15,6 +15,7 @@ from drydock.model.policies import Policy
 from drydock.model.roots import Root
 from drydock.model.scans import Scan, unread_among
 from drydock.model.text import shown
+from drydock.reclaim.engine_folders import refuse_engine_folders
 from drydock.reclaim.guard import check_clock
 from drydock.reclaim.plan import make_plan
 from drydock.reclaim.unfinished import unfinished_runs
@@ -63,6 +64,7 @@ def scan(
     """
     scans: list[Scan] = []
     for root in discover(where):
+        refuse_engine_folders(root, state=state)
         options = judge_root(
             root, now, measure=measure, verification=verification, state=state, live=live, progress=progress
         )

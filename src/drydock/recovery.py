@@ -25,6 +25,7 @@ from drydock.model.store import Store
 from drydock.model.times import is_ahead
 from drydock.model.verifications import Coverage, Hit, ImageState, Verification
 from drydock.pipeline import read_root
+from drydock.reclaim.engine_folders import refuse_engine_folders
 from drydock.reclaim.state import places_with
 from drydock.recover.adopt import adopt as adopt_blobs
 from drydock.recover.adopt import made_whole
@@ -68,6 +69,7 @@ def verify(
     clock = Clock(wanted.seconds)
     found: list[Verification] = []
     for root in discover(where):
+        refuse_engine_folders(root, state=state)
         with _looked(root, wanted, clock, now=now, state=state, progress=progress, exclusive=False) as looked:
             found.append(looked.verification())
     return found
@@ -115,6 +117,7 @@ def repair(
     with ExitStack() as stack:
         looked: list[_Looked] = []
         for root in discover(where):
+            refuse_engine_folders(root, state=state, quarantine=quarantine)
             look = _looked(
                 root, wanted, clock, now=now, state=state, progress=progress, exclusive=apply, mends=True, adopts=adopt
             )

@@ -18,6 +18,7 @@ from drydock.model.roots import Root
 from drydock.model.scans import Scan
 from drydock.model.text import quoted_path, shown
 from drydock.pipeline import Judged, judge_root
+from drydock.reclaim.engine_folders import refuse_engine_folders
 from drydock.reclaim.guard import check_clock
 from drydock.reclaim.unfinished import close_unfinished
 from drydock.verdict.clock import find_ahead
@@ -94,7 +95,10 @@ def clean(
     """
     wanted = policy or Policy()
     with ExitStack() as stack:
-        judged = [_hold_to_change(stack, root, now, wanted, progress) for root in discover(where)]
+        roots = discover(where)
+        for root in roots:
+            refuse_engine_folders(root, state=state, quarantine=quarantine)
+        judged = [_hold_to_change(stack, root, now, wanted, progress) for root in roots]
         scans = [each.scan for each in judged]
         _refuse_unknown(scans, wanted)
         for each in judged:
@@ -133,6 +137,7 @@ def apply(
         judged: list[Judged] = []
         for request in requests:
             root = _planned_root(request.root, request.host)
+            refuse_engine_folders(root, state=state, quarantine=quarantine)
             each = _hold_to_change(stack, root, request.now, request.policy, progress)
             if plan_hash(each.scan.plan) != request.hash:
                 raise Refused(

@@ -37,13 +37,14 @@ def state_options(function: _F) -> _F:
             "--quarantine",
             metavar="DIR",
             callback=absolute_path,
-            help="Move things there instead of deleting them; DIR is on the same file system.",
+            help="Move things there instead of deleting them. DIR is on the same file system, and in no engine's folder.",
         ),
         click.option(
             "--state",
             metavar="DIR",
             callback=absolute_path,
-            help="Where journal and backups go. [default: /var/lib/drydock, or a tmpfs if that is full]",
+            help="Where journal and backups go, in no engine's folder. "
+            "[default: /var/lib/drydock, or a tmpfs if that is full]",
         ),
     ):
         function = option(function)

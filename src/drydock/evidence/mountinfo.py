@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -86,3 +87,34 @@ def mount_id(fd: int) -> int:
             if line.startswith(b"mnt_id:"):
                 return int(line[7:])
     raise OSError(errno.ENOTSUP, "the kernel does not say which mount a file belongs to")
+
+
+def own_mounts() -> dict[int, Entry]:
+    """The mounts that this process sees, by id."""
+    return {entry.id: entry for entry in entries("self")}
+
+
+def place(path: bytes, mounts: Mapping[int, Entry]) -> tuple[bytes, bytes] | None:
+    """Where a folder lies, whatever it is mounted as: the file system's device, and the path inside of it.
+
+    Args:
+        path: of the folder, as this process reaches it.
+        mounts: from :func:`own_mounts`.
+
+    Returns:
+        Both in the words of mountinfo; None where that cannot be told.
+    """
+    try:
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        entry = mounts.get(mount_id(fd))
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    if entry is None:
+        return None
+    inside = os.path.relpath(os.path.realpath(path), entry.point)
+    return entry.device, os.path.normpath(os.path.join(entry.root, inside))

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from drydock.evidence.file import identity
-from drydock.evidence.mountinfo import Entry, View, entries, mount_id
+from drydock.evidence.mountinfo import Entry, View, own_mounts, place
 from drydock.evidence.snapshots import PREFIX
 from drydock.evidence.views import open_views
 from drydock.model.names import RawPath
@@ -56,7 +56,8 @@ class _Look:
         self._views = views
         self._paths = [root.path, *(folder for _, folder in root.snapshotters)]
         self._wanted = {key for key in map(identity, self._paths) if key is not None}
-        self._parts = [part for part in map(_part, self._paths) if part is not None]
+        own = own_mounts()
+        self._parts = [part for path in self._paths if (part := place(path, own)) is not None]
         self._seen: dict[tuple[int, bytes], bool] = {}
 
     def judge(self, view: View, entry: Entry) -> tuple[str, bytes | None] | None:
@@ -139,9 +140,9 @@ class _Look:
         places = {identity(view.prefix + upper): view.prefix + match[1] for view in self._views}
         places.pop(None, None)
         own = self._snapshots()
-        for place in places.values():
+        for folder in places.values():
             for name in (match[2], *relative):
-                found = identity(os.path.join(place, name))
+                found = identity(os.path.join(folder, name))
                 if found is None or found in {identity(os.path.join(each, name)) for each in own}:
                     return False  # a link or a mount can make them the root's under another path
         return bool(places)
@@ -153,25 +154,6 @@ def _folders(entry: Entry) -> Iterator[tuple[bytes, bytes]]:
             # Only lowerdir is a list; a colon or backslash in a name has a backslash in front of it.
             parts = (match[1] for match in _COLON.finditer(value)) if key == b"lowerdir" else (value,)
             yield from ((key, re.sub(rb"\\(.)", rb"\1", part)) for part in parts if part)
-
-
-def _part(path: RawPath) -> tuple[bytes, bytes] | None:
-    """(device, path inside its file system) of a folder, in the words of mountinfo."""
-    try:
-        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        number = mount_id(fd)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-    for entry in entries("self"):
-        if entry.id == number:
-            inside = os.path.relpath(os.path.realpath(path), entry.point)
-            return entry.device, os.path.normpath(os.path.join(entry.root, inside))
-    return None
 
 
 def _snapshot(path: bytes) -> bytes | None:

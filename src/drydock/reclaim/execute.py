@@ -28,6 +28,7 @@ from drydock.reclaim.anchor import Anchor, open_anchor
 from drydock.reclaim.apply import remove
 from drydock.reclaim.backup import back_up
 from drydock.reclaim.edit import Fields, edit, metadata_deletions, metadata_insertions, revert, row_deletions
+from drydock.reclaim.engine_folders import find_owner
 from drydock.reclaim.former import find_missing
 from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.quarantine import open_quarantine
@@ -67,7 +68,8 @@ def execute(
         anchor = open_anchor(plan.root)
         stack.callback(anchor.close)
         edits = _edits(plan, held)
-        kept = open_state(state, sum(os.fstat(each.file.fd).st_size for each in edits), places_with(None))
+        places = [place for place in places_with(None) if not find_owner(place, held.root)]
+        kept = open_state(state, sum(os.fstat(each.file.fd).st_size for each in edits), places)
         stack.callback(kept.close)
         apart = None
         if quarantine is not None:
