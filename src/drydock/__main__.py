@@ -10,24 +10,32 @@ from drydock import __version__
 from drydock.streams import open_streams, settle
 
 _VALUES = 100_000
+_INTERRUPTED = 130
 
 
 def main() -> NoReturn:
     """Run ``drydock`` with the words of the command line, and end with its exit status."""
     open_streams()
+    if sys.argv[1:] == ["--version"]:
+        # Importing click alone takes three times as long as an interpreter's start.
+        sys.stdout.write(f"drydock {__version__}\n")
+        sys.exit(settle(0))
+    from drydock.interrupts import Interrupts  # noqa: PLC0415 - see above
+
+    interrupts = Interrupts()
+    interrupts.install()
     status: object = 0
     try:
         _run()
     except SystemExit as end:
         status = end.code
+    except KeyboardInterrupt:  # before there was a command
+        status = _INTERRUPTED
+    interrupts.settle()
     sys.exit(settle(status if isinstance(status, int) else 0))
 
 
 def _run() -> None:
-    if sys.argv[1:] == ["--version"]:
-        # Importing click alone takes three times as long as an interpreter's start.
-        sys.stdout.write(f"drydock {__version__}\n")
-        return
     # A run makes millions of values that form no rings: looking for rings takes a fifth of it.
     gc.set_threshold(_VALUES)
     from drydock.cli import main as run  # noqa: PLC0415 - see above

@@ -37,7 +37,7 @@ def state_options(function: _F) -> _F:
             "--quarantine",
             metavar="DIR",
             callback=absolute_path,
-            help="Move things there instead of deleting them. DIR is on the same file system, and in no engine's folder.",
+            help="Move things there instead of deleting them; DIR is on the same file system, in no engine's folder.",
         ),
         click.option(
             "--state",

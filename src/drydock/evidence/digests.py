@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 
+from drydock.evidence.deferral import Deferral, defer_interrupt
 from drydock.evidence.file import open_below
 from drydock.model.data import BlobFile
 from drydock.model.findings import Finding, Place, Severity
@@ -40,9 +42,9 @@ def hash_blobs(
     wrong: set[Digest] = set()
     findings: list[Finding] = []
 
-    def check(blob: BlobFile) -> bool | None:
+    def check(blob: BlobFile, deferral: Deferral) -> bool | None:
         try:
-            fits = _fits(root, blob, progress, stop)
+            fits = _fits(root, blob, progress, lambda: deferral.stops or stop())
         except OSError as error:
             findings.append(
                 Finding(
@@ -60,8 +62,8 @@ def hash_blobs(
 
     ordered = sorted(blobs, key=lambda blob: -blob.size)
     # hashlib lets other threads run while it hashes, so threads use every core.
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for blob, fits in zip(ordered, pool.map(check, ordered), strict=True):
+    with defer_interrupt() as deferral, ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for blob, fits in zip(ordered, pool.map(partial(check, deferral=deferral), ordered), strict=True):
             if told is not None and fits is not None:
                 told(blob, fits)
     return frozenset(wrong), sorted(findings, key=lambda finding: finding.message)

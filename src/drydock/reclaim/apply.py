@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from typing import Final
 
+from drydock.evidence.deferral import defer_interrupt
 from drydock.model.errors import ActionFailed
 from drydock.model.plans import Outcome, Removal, Status, Target
 from drydock.reclaim import cuts
@@ -82,14 +82,13 @@ def _cut(batch: Sequence[Removal], anchor: Anchor, quarantine: Quarantine | None
 def _cut_trees(batch: Sequence[Removal], anchor: Anchor) -> Generator[Outcome, None, None]:
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - costs 10 ms, and most commands remove nothing
 
-    stop = threading.Event()
-    with ThreadPoolExecutor(_THREADS) as pool:
-        futures = [pool.submit(cuts.remove, anchor, removal, stop) for removal in batch]
+    with defer_interrupt() as deferral, ThreadPoolExecutor(_THREADS) as pool:
+        futures = [pool.submit(cuts.remove, anchor, removal, deferral) for removal in batch]
         try:
             for future in futures:
                 yield future.result()
         finally:
-            # An interrupt: nothing more is begun, and what runs ends early.
-            stop.set()
+            # Where this one is not asked for the rest: nothing more is begun, and what runs ends early.
+            deferral.stops = True
             for future in futures:
                 future.cancel()

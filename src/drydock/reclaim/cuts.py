@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -31,14 +30,14 @@ _DOOMED: Final = b"rm-"
 _NAMES: Final = 1000
 
 
-def remove(anchor: Anchor, removal: Removal, stop: threading.Event | None = None) -> Outcome:
+def remove(anchor: Anchor, removal: Removal, stop: Callable[[], bool] = lambda: False) -> Outcome:
     """Remove what ``removal`` names, if it is still what the plan saw.
 
     Returns:
         DONE with the bytes freed; CHANGED or GONE with nothing done; FAILED with what stands in the way.
 
     Raises:
-        removed.Stopped: ``stop`` was set; a directory is then removed in part.
+        removed.Stopped: ``stop`` said so; a directory is then removed in part.
     """
 
     def cut(parent: int, name: bytes, found: os.stat_result) -> Outcome:
@@ -179,7 +178,7 @@ def _unlink(parent: int, name: bytes, removal: Removal, found: os.stat_result) -
     return Outcome(removal, Status.DONE, freed=found.st_blocks * 512 if found.st_nlink == 1 else 0)
 
 
-def _remove_snapshot(parent: int, name: bytes, removal: Removal, stop: threading.Event | None) -> Outcome:
+def _remove_snapshot(parent: int, name: bytes, removal: Removal, stop: Callable[[], bool]) -> Outcome:
     expect = removal.expect
     try:
         doomed = _rename_doomed(parent, name)

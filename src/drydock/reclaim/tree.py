@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,7 +41,7 @@ class _Frame:
 
 
 def remove_tree(
-    parent: int, name: bytes, identity: tuple[int, int] | None = None, stop: threading.Event | None = None
+    parent: int, name: bytes, identity: tuple[int, int] | None = None, stop: Callable[[], bool] = lambda: False
 ) -> Removed:
     """Remove the directory ``name`` of the open directory ``parent`` with all that is in it, as far as possible.
 
@@ -49,14 +49,14 @@ def remove_tree(
         parent: descriptor of the directory that holds it.
         name: one component.
         identity: device and inode it must have; anything else is left alone.
-        stop: looked at once for each directory.
+        stop: asked once for each directory.
 
     Returns:
         What went and what is left, with reasons; never raises for an entry below ``name``.
 
     Raises:
         OSError: ``name`` itself cannot be opened as a directory, or is not the one meant (``ESTALE``).
-        Stopped: ``stop`` was set.
+        Stopped: ``stop`` said so.
     """
     walk = _Walk(parent, stop)
     try:
@@ -68,7 +68,7 @@ def remove_tree(
 
 
 class _Walk:
-    def __init__(self, parent: int, stop: threading.Event | None) -> None:
+    def __init__(self, parent: int, stop: Callable[[], bool]) -> None:
         self.removed = Removed()
         self._parent = parent
         self._stop = stop
@@ -134,7 +134,7 @@ class _Walk:
             os.close(handle)
 
     def _scan(self, frame: _Frame) -> None:
-        if self._stop is not None and self._stop.is_set():
+        if self._stop():
             raise Stopped
         frame.more = False
         fd, unlink = frame.fd, knife.unlink

@@ -1,0 +1,55 @@
+"""An interrupt is held back while threads are at work.
+
+KeyboardInterrupt is raised in the main thread between any two steps of Python, also right after ``threading.Condition``
+took its lock and before the ``with`` block that would give it back (Lib/threading.py Condition.__enter__, Python 3.11).
+The lock is then nobody's, a worker that needs it to tell its result waits for ever, and so does the interpreter, which
+waits for every thread at its end.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Deferral:
+    """Whether the work is to stop; cheap to ask for from any thread, as it takes no lock."""
+
+    def __init__(self) -> None:
+        self.stops = False
+
+    def __call__(self) -> bool:
+        """Whether it is."""
+        return self.stops
+
+
+@contextmanager
+def defer_interrupt() -> Iterator[Deferral]:
+    """Have SIGINT only ask for a stop until the block ends; then it is handled as it would have been.
+
+    In a thread that is not the main one nothing is held back: no signal handler ever runs there.
+    """
+    deferral = Deferral()
+    if threading.current_thread() is not threading.main_thread():
+        yield deferral
+        return
+    former = signal.getsignal(signal.SIGINT)
+    if not callable(former):  # ignored, the system's own, or not Python's
+        yield deferral
+        return
+    caught: list[tuple[int, FrameType | None]] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.append((number, frame))
+        deferral.stops = True
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield deferral
+    finally:
+        signal.signal(signal.SIGINT, former)
+        if caught:
+            former(*caught[0])
