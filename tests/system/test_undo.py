@@ -6,6 +6,7 @@ import shutil
 import stat
 
 import pytest
+from click.testing import CliRunner
 from tests.support import gobbolt
 from tests.support.captures import capture, unpack
 from tests.support.documents import run, scan
@@ -14,6 +15,8 @@ from tests.support.records import METADATA, named_paths
 from tests.support.roots import databases, dumps
 from tests.support.trees import tree
 
+from bbolt_reader import Database
+from drydock.cli import main
 from drydock.model.errors import ActionFailed
 from drydock.reclaim import execute
 
@@ -72,6 +75,13 @@ def rewrite(journal, change):
     """A journal with each line changed."""
     lines = [change(json.loads(line)) for line in journal.read_text().splitlines()]
     journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def refusal(*command):
+    """What a command says that ends with status 32."""
+    result = CliRunner().invoke(main, [str(each) for each in command])
+    assert result.exit_code == 32, result.output
+    return result.output
 
 
 def missing(host):
@@ -299,6 +309,70 @@ def test_a_forged_journal_reaches_nothing(host, field, place, tmp_path):
     run("undo", journal, status=4)
     assert host.seen() == after
     assert sorted(host.apart.rglob("*")) == there
+
+
+ROOTS = {
+    "the other meta": {"root_before": 0},
+    "the freelist or a meta": {"root_before": 1},
+    "the root that the edit made": {"root_before": "root_after"},
+    "the page before": {"root_before": ("root_before", -1)},
+    "the page after": {"root_before": ("root_before", 1)},
+    "a page far away": {"root_before": 1 << 40},
+    "another sequence": {"sequence_before": 7},
+    "fewer pages": {"hwm_before": ("hwm_before", -1)},
+    "another transaction": {"txid_before": ("txid_before", -2)},
+    "as if the edit had not been made": {
+        "txid_before": "txid_after", "root_before": "root_after", "sequence_before": "sequence_after",
+        "hwm_before": "hwm_after", "txid_after": ("txid_after", 9),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrong", "which", "copy"),
+    [
+        pytest.param(wrong, which, copy, id=f"{name}-{which}-{'copy' if copy else 'no copy'}")
+        for name, wrong in ROOTS.items()
+        for which, copy in (("meta.db", True), ("metadata.db", True), ("meta.db", False))
+        if copy or "txid_after" not in wrong  # of that only the copy tells
+    ],
+)
+def test_a_former_root_that_no_page_tells_of_is_refused(host, wrong, which, copy):
+    """Status 32 with the page's number, though the journal says it was the root; nothing is moved or committed."""
+    journal = host.clean("--quarantine", host.apart)
+    after, there = host.seen(), sorted(host.apart.rglob("*"))
+
+    def forge(line):
+        if line.get("do") != "edit" or not line["path"].endswith(f"/{which}"):
+            return line
+        fields = dict(line["fields"])
+        for name, value in wrong.items():
+            named, add = value if isinstance(value, tuple) else (value, 0)
+            fields[name] = line["fields"][named] + add if isinstance(named, str) else named
+        return {**line, "fields": fields}
+
+    if not copy:
+        for backup in journal.parent.glob("*.db"):
+            backup.unlink()
+    rewrite(journal, forge)
+    assert "the journal was changed" in refusal("undo", journal)
+    assert host.seen() == after
+    assert sorted(host.apart.rglob("*")) == there
+
+
+def test_the_copy_alone_tells_the_former_root(host):
+    """The database's older meta is damaged, and the copy is there: all comes back."""
+    before = host.seen()
+    journal = host.clean("--quarantine", host.apart)
+    path = host.root / METADATA
+    with Database.open(path) as database:
+        older = 1 - database.meta.index
+        offset = database.metas[older].offset
+    with path.open("r+b") as file:
+        file.seek(offset + 16)
+        file.write(bytes(64))
+    run("undo", journal, status=0)
+    assert host.seen() == before
 
 
 def test_a_journal_whose_root_is_gone(host):

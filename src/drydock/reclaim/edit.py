@@ -10,12 +10,13 @@ import errno
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import zip_longest
 
-from bbolt_reader import BoltError, Database
-from bbolt_surgery import Deletion, Insertion, NewBucket, NotCommitted, Receipt, SurgeryError, change, restore
+from bbolt_reader import BoltError, Database, Meta
+from bbolt_surgery import Deletion, Insertion, NewBucket, NotCommitted, Receipt, Root, SurgeryError, change, restore
 from drydock.evidence.encoding import encode_time, encode_uvarint, encode_varint
-from drydock.model.errors import ActionFailed, DiskFull
+from drydock.model.errors import ActionFailed, DiskFull, Refused
 from drydock.model.names import Kind, Ref, split_snapshot_key
 from drydock.model.plans import Plan
 from drydock.model.text import shown, unshown
@@ -128,6 +129,41 @@ def standing(lock: int, name: bytes, fields: Fields) -> Standing:
             return Standing.FORMER if again and _equals_backup(database, fields) else Standing.MOVED
     except BoltError as error:
         raise ActionFailed(f"{shown(name)}: {error}") from error
+
+
+def check_former(lock: int, name: bytes, fields: Fields) -> None:
+    """Compare what an edit noted of the contents before it with what the database, or the copy made before, says.
+
+    A commit writes over the older of two metas (bbolt tx.go, v1.3.6, writeMeta), so after the edit the one that counted
+    before it is still there. A root that is neither in it nor in the copy may be any page.
+
+    Args:
+        lock: as for :func:`edit`.
+        name: as for :func:`edit`.
+        fields: what :func:`edit` noted.
+
+    Raises:
+        Refused: they differ, or the edit stands and nothing is left to compare with.
+        ActionFailed: the database or the note cannot be read.
+    """
+    receipt, copy = _receipt(fields), unshown(str(fields.get("backup", "")))
+    noted = (receipt.txid_before, receipt.root_before, receipt.hwm_before)
+    stands = standing(lock, name, fields)
+    said: list[Meta] = []
+    with suppress(BoltError), Database.open(copy) as backup:
+        said.append(backup.meta)
+    if stands is Standing.EDITED:
+        with Database.from_fd(lock, name) as database:
+            said += [meta for meta in database.metas if meta.valid and meta is not database.meta]
+    elif stands is Standing.MOVED or not said:
+        # Nothing will be committed; and where it is as the journal says it was, only the copy could tell otherwise.
+        return
+    if noted not in [(meta.txid, Root(meta.root, meta.sequence), meta.high_water) for meta in said]:
+        where = f"neither in the database nor in {shown(copy)}" if copy else "not in the database"
+        raise Refused(
+            f"{shown(name)}: the journal says that the edit found transaction {receipt.txid_before} with its root on "
+            f"page {receipt.root_before.pgid}, and that is {where}: the journal was changed, or is another database's"
+        )
 
 
 def former(database: Database, fields: Fields) -> Database:

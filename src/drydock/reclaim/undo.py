@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 
 from drydock.evidence.store import File, Held
 from drydock.model.errors import ActionFailed
@@ -18,7 +19,7 @@ from drydock.model.runs import EditOutcome, Run
 from drydock.model.text import shown, unshown
 from drydock.reclaim.anchor import Anchor, open_anchor
 from drydock.reclaim.cuts import is_in_place, is_taken
-from drydock.reclaim.edit import Standing, revert, standing
+from drydock.reclaim.edit import Standing, check_former, revert, standing
 from drydock.reclaim.former import find_gone
 from drydock.reclaim.journal import Entry, Journal
 from drydock.reclaim.journal_writer import close_abandoned
@@ -36,9 +37,19 @@ def undo(journal: Journal, held: Held) -> Run:
     Args:
         journal: as read.
         held: the same root's databases.
+
+    Raises:
+        Refused: what the journal says of a database before an edit is neither in the database nor in its copy; nothing
+            was changed.
     """
     run = Run(journal.root, journal.path, "the journal that was undone")
     edits = [entry for entry in reversed(journal.entries) if entry.do == "edit"]
+    for entry in edits:
+        file = _find(held, entry.path)
+        if file is not None:
+            # A note that cannot be compared is a hindrance, below.
+            with suppress(ActionFailed):
+                check_former(file.fd, file.path, entry.fields)
     barred = next(filter(None, (_hindrance(held, entry) for entry in edits)), "")
     barred = barred or find_gone(journal, held, _standing(held, edits))
     anchor = open_anchor(journal.root)
