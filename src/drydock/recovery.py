@@ -33,8 +33,9 @@ from drydock.recover.again import list_sources
 from drydock.recover.breaks import disagreements, wrong_orphans
 from drydock.recover.losses import refuse_unknown
 from drydock.recover.memory import open_memory
+from drydock.recover.proofs import UNPROVED, Proofs, prove
 from drydock.recover.repair import make_repair
-from drydock.recover.verify import Clock, Wanted, name_hits, read_blobs, read_unpacked
+from drydock.recover.verify import Clock, Wanted, name_hits, read_blobs, read_sizes, read_unpacked
 from drydock.verdict.blindness import edit_blindness
 from drydock.verdict.images import Images, list_image_blobs
 from drydock.verdict.judge import Reach, judge
@@ -85,6 +86,7 @@ def repair(
     state: RawPath | None = None,
     quarantine: RawPath | None = None,
     adopt: bool = False,
+    drop_unproved: bool = False,
     apply: bool = False,
     progress: Progress | None = None,
 ) -> list[Run]:
@@ -100,6 +102,7 @@ def repair(
         state: where journal and backups go, and what is remembered of verifications; None for the default.
         quarantine: a folder to move things to instead of deleting them.
         adopt: whether whole blobs without a record that an image needs get one.
+        drop_unproved: whether a damaged layer goes together with what it was unpacked to, where nothing proves that.
         apply: whether anything may be changed; else ``agree`` is only shown the repairs.
         progress: told what was done.
 
@@ -119,8 +122,9 @@ def repair(
         for root in discover(where):
             refuse_engine_folders(root, state=state, quarantine=quarantine)
             look = _looked(
-                root, wanted, clock, now=now, state=state, progress=progress, exclusive=apply, mends=True, adopts=adopt
-            )
+                root, wanted, clock, now=now, state=state, progress=progress, exclusive=apply,
+                mends=True, adopts=adopt, drop_unproved=drop_unproved,
+            )  # fmt: skip
             looked.append(hold_unused(stack, root, look) if apply else stack.enter_context(look))
         repairs = [each.repair(accept) for each in looked]
         refuse_unknown(repairs, accept)
@@ -172,6 +176,7 @@ def _looked(
     exclusive: bool,
     mends: bool = False,
     adopts: bool = False,
+    drop_unproved: bool = False,
 ) -> Iterator[_Looked]:
     with read_root(root, now, progress=progress, exclusive=exclusive) as looked:
         store, held, at = looked
@@ -193,10 +198,26 @@ def _looked(
                 store, layers, wanted=wanted, memory=memory, clock=clock, places=places, progress=progress
             )
             unpacked.skipped += images.committed() - len(layers)
+            read_sizes(verdict, found, unpacked, wanted=wanted, memory=memory, clock=clock)
+            proofs: Proofs = {}
+            # Only what was compared byte by byte is proved.
+            look = partial(
+                prove,
+                content=mends or wanted.content,
+                stop=(lambda: False) if mends else clock.is_up,
+                places=places,
+                step=None if progress is None else partial(progress, "bytes of unpacked layers"),
+            )
+            if mends or wanted.unpacked:
+                proofs = look(verdict, reached, images.states(), found)
             right: set[Digest] = set()
-            if mends and (sources := list_sources(verdict, images.states(), found.snapshots)):
+            rows = {
+                row for each in proofs.values() for row, why in each.items() if drop_unproved or why.code != UNPROVED
+            }
+            if mends and (sources := list_sources(verdict, images.states(), found.snapshots, rows)):
                 right = _read(store, sources, progress)
                 verdict, reached, images = _judged(store, at)
+                proofs = look(verdict, reached, images.states(), found)
             if (wanted.data or wanted.unpacked) and not data.left and not unpacked.left:
                 memory.finish(wanted.kinds)
         finally:
@@ -220,9 +241,11 @@ def _looked(
                 reached,
                 states,
                 wrong=found.snapshots,
+                proofs=proofs,
                 adopted=adopted,
                 right=right,
                 accept=accept,
+                drop_unproved=drop_unproved,
                 witnesses=witnesses(held),
             ),
         )

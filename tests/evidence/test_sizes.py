@@ -71,6 +71,33 @@ def test_a_tree_is_what_du_says(tree, way):
     assert usage.entries == sum(len(folders) + len(files) for _, folders, files in os.walk(tree)) + 1
 
 
+def test_what_a_row_counts_is_what_du_says(tree, way):
+    """Inodes once, the folder itself too; of the whole, and of fs alone, whatever overlay's work has beside it."""
+    (tree / "work/work").mkdir(parents=True)
+    (usage,) = measured(tree)
+    for found, path in ((usage.all, tree), (usage.upper, tree / "fs")):
+        said = subprocess.run(["du", "-s", "--inodes", path], capture_output=True, check=False).stdout
+        assert (found.inodes, [found.allocated]) == (int(said.split()[0]), du(path))
+    assert usage.upper.most > 1 << 40
+    (tree / "fs/sparse").unlink()
+    (usage,) = measured(tree)
+    assert usage.upper.allocated <= usage.upper.most < 2 << 20
+
+
+def test_a_part_that_is_not_counted_is_not_compared(tree, monkeypatch):
+    """Where a folder cannot be opened nothing is said of how much there is."""
+    opened = sizes.open_directory
+
+    def closed(parent, name, **more):
+        if name == b"etc":
+            raise PermissionError(13, "Permission denied")
+        return opened(parent, name, **more)
+
+    monkeypatch.setattr(sizes, "open_directory", closed)
+    (usage,) = measured(tree)
+    assert (usage.all, usage.upper) == (None, None)
+
+
 def test_hard_links_between_snapshots_count_once(tree):
     """Du counts an inode once over all its arguments; so does a Measure over all its folders."""
     other = tree.parent / "2"

@@ -1,6 +1,7 @@
 """Which images repair calls had again, from what is there or from a registry; all others are losses that it names."""
 
 import errno
+import gzip
 import json
 import os
 import shutil
@@ -26,6 +27,32 @@ def _index(*images):
     ]
     kind = "application/vnd.oci.image.index.v1+json"
     return Blob(kind, json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": manifests}).encode())
+
+
+class Packed(Image):
+    """The same image as its layers are compressed: other blobs, and what is unpacked has the same chain ids."""
+
+    @property
+    def config(self):
+        """As of the layers that are not compressed."""
+        return Image(self.layers).config
+
+    @property
+    def manifest(self):
+        """It names the compressed ones."""
+        plain = json.loads(Image(self.layers).manifest.data)
+        plain["layers"] = [blob.descriptor() for blob in self.packed]
+        return Blob(Image(self.layers).manifest.media_type, json.dumps(plain).encode())
+
+    @property
+    def packed(self):
+        """The compressed layers."""
+        return tuple(Blob(f"{each.media_type}+gzip", gzip.compress(each.data, mtime=0)) for each in self.layers)
+
+    @property
+    def blobs(self):
+        """Manifest, config and compressed layers."""
+        return (self.manifest, self.config, *self.packed)
 
 
 INDEX = _index(OTHER, IMAGE)
@@ -94,7 +121,7 @@ def test_what_was_built_on_a_pulled_base_is_a_loss(damage, tmp_path):
     assert "No damage found" in run("verify", "--data", "--unpacked", "--now", NOW, "--state", tmp_path / "s", root)
 
 
-PULL, SHORT = "pull again afterwards:", "usable, but without a layer"
+PULL, SHORT, UNPROVED = "pull again afterwards:", "lacks a layer for save and push", "cannot be proved: a layer"
 
 
 @pytest.mark.parametrize(
@@ -102,23 +129,26 @@ PULL, SHORT = "pull again afterwards:", "usable, but without a layer"
     [
         ([lose_both], {PULL}),
         ([lose_config], {PULL}),
-        ([lose_own], {SHORT}),
-        ([corrupt_own], {SHORT}),
-        # Without its config nothing holds what is unpacked: the engine collects it.
-        ([lose_own, lose_config], {PULL}),
-        ([lose_base, break_own_snapshot], {PULL, SHORT}),
+        ([lose_own], {UNPROVED}),
+        ([corrupt_own], {UNPROVED}),
+        # Without its config nothing holds what is unpacked: the engine would collect it, and a pull fail at the layer.
+        ([lose_own, lose_config], {UNPROVED}),
+        ([lose_base, break_own_snapshot], {PULL, UNPROVED}),
         ([lose_own, break_own_snapshot], {PULL}),
     ],
 )
 def test_what_was_pulled_is_pulled_again(damages, groups, tmp_path):
-    """Where all of it says so it is mended, and named: for a pull, and where a pull skips a layer that is unpacked."""
+    """Where all of it says so it is mended, and named for a pull; not where a lost layer's files are the only copy."""
     root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=IMAGE.blobs)
     for damage in damages:
         damage(root)
-    said, _ = repair(root, status=0)
-    assert {group for group in (PULL, SHORT) if group in said} == groups
+    said, _ = repair(root, status=2 if UNPROVED in groups else 0)
+    assert {group for group in (PULL, SHORT, UNPROVED) if group in said} == groups
     assert all(NAME.decode() in said.partition(group)[2] for group in groups)
     assert "WOULD BE LOST" not in said
+    said, _ = repair(root, "--drop-unproved", status=0)
+    assert (PULL in said) is (UNPROVED in groups)
+    assert UNPROVED not in said
 
 
 @pytest.mark.parametrize("damage", [lose_own, lose_both, corrupt_own])
@@ -143,16 +173,21 @@ def test_a_layer_that_was_dropped_once_unpacked(pulled, status, tmp_path):
 
 @pytest.mark.parametrize(("fetched", "groups"), [(True, {SHORT}), (False, {PULL, SHORT})], ids=["whole", "half"])
 def test_an_image_on_the_same_base(fetched, groups, tmp_path):
-    """It is not unpacked, and will be on what is there: with its own layer, which a pull fetches where it never was."""
+    """It is not unpacked, and will be on what is there: with its own layer, which a pull fetches where it never was.
+
+    What the lost base was unpacked to is proved by another image, whose base is the same, and compressed.
+    """
     other = Image((BASE, layer({"own": b"o"})))
     index = _index(other, IMAGE)
+    packed = Packed((BASE,))
     root = lay_out_unpacked(
-        tmp_path / "root", IMAGE, named=index, more=(other,), pulled=(index, BASE),
-        unrecorded=() if fetched else other.layers[1:],
+        tmp_path / "root", IMAGE, named=index, more=(other, packed), pulled=(index, BASE),
+        unrecorded=() if fetched else other.layers[1:], names={b"example.org/packed:1": packed.manifest},
     )  # fmt: skip
     lose_base(root)
     said, _ = repair(root, status=0)
-    assert {group for group in (PULL, SHORT) if group in said} == groups
+    assert {group for group in (PULL, SHORT, UNPROVED) if group in said} == groups
+    assert (root / OVERLAYFS / "snapshots/1/fs/base").exists()
 
 
 def test_snapshots_of_a_platform_that_is_whole(tmp_path):

@@ -139,7 +139,7 @@ def test_repairs(capture, unpacked, tmp_path):
     ("name", "filled", "run_of"),
     [
         ("blob_without_record", {"adoptions", "whole", "fields"}, {"edits"}),
-        ("layer_flipped", {"records", "removals", "stay_incomplete"}, {"edits", "removals"}),
+        ("layer_flipped", {"withheld", "left", "unproved"}, set()),
         ("folder_missing", {"losses", "withheld", "left"}, set()),
         ("folder_is_a_file", {"losses", "records", "rows", "removals"}, {"edits", "removals"}),
         ("record_without_last_row", {"losses", "withheld", "left"}, set()),

@@ -64,3 +64,18 @@ class Spoiled:
     def empty_files(self) -> None:
         """Files of the first layer have no bytes, as after a power cut."""
         (self.folder(1) / "fs/bin/busybox").write_bytes(b"")
+
+    def empty_both(self) -> None:
+        """The last layer's blob has no bytes, nor have the files that it was unpacked to: one power cut did both."""
+        self.truncate_layer()
+        for path in self._files():
+            path.write_bytes(b"")
+
+    def zero_both(self) -> None:
+        """The last layer's blob and its unpacked files have their sizes, and other bytes."""
+        self.flip_layer()
+        for path in self._files():
+            path.write_bytes(bytes(path.stat().st_size))
+
+    def _files(self) -> list[Path]:
+        return [path for path in (self.folder(None) / "fs").rglob("*") if path.is_file() and not path.is_symlink()]

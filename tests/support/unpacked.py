@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,15 @@ def extract(layer: Blob, folder: Path) -> None:
     subprocess.run(["tar", "-xpf", "-", "-C", folder], input=layer.data, check=True)
 
 
+def usage(folder: Path) -> tuple[int, int]:
+    """Bytes of blocks and inodes, as du counts them: what containerd records when it commits a snapshot."""
+    size, inodes = (
+        int(subprocess.run(["du", "-s", option, folder], capture_output=True, check=True).stdout.split()[0])
+        for option in ("--block-size=1", "--inodes")
+    )
+    return size, inodes
+
+
 def lay_out_unpacked(
     root: Path,
     image: Image,
@@ -31,6 +40,7 @@ def lay_out_unpacked(
     more: Iterable[Image] = (),
     pulled: Iterable[Blob] = (),
     unrecorded: Iterable[Blob] = (),
+    names: Mapping[bytes, Blob] | None = None,
 ) -> Path:
     """Write the root; every blob is on disk.
 
@@ -42,13 +52,14 @@ def lay_out_unpacked(
         more: others that are not unpacked.
         pulled: the blobs whose records say which registry they came from.
         unrecorded: those without a record.
+        names: further image names, and what each leads to.
     """
     images = (image, *more)
     top = named or image.manifest
     files = {blob.digest: blob for each in images for blob in each.blobs} | {top.digest: top}
     labels: dict[str, dict[bytes, bytes]] = {digest: {} for digest in files}
     for each in images:
-        labels[each.manifest.digest] |= _children(each.config, *each.layers)
+        labels[each.manifest.digest] |= _children(*each.blobs[1:])
     if named is not None:
         labels[named.digest] |= _children(*(each.manifest for each in images))
     labels[image.config.digest][b"containerd.io/gc.ref.snapshot.overlayfs"] = image.chain_id().encode()
@@ -59,6 +70,7 @@ def lay_out_unpacked(
         digest.encode(): record(blob, labels=labels[digest]) for digest, blob in files.items() if digest not in left_out
     }
     space: dict[bytes, Any] = {b"content": {b"blob": blobs}, b"images": {NAME: target(top)}}
+    space[b"images"] |= {name: target(blob) for name, blob in (names or {}).items()}
     space[b"snapshots"] = {b"overlayfs": _snapshots(root / OVERLAYFS, image, unpack)}
     return lay_out(root, {b"default": space}, tuple(files.values()))
 
@@ -77,10 +89,6 @@ def _snapshots(folder: Path, image: Image, unpack: Callable[[Blob, Path], None])
         key = image.chain_id(number).encode()
         name = b"default/%d/%s" % (number, key)
         records[key] = {b"name": name, **times, **({b"parent": below} if below else {})}
-        rows[name] = {
-            b"id": uvarint(number), b"kind": b"\x03", b"size": varint(4096), b"inodes": varint(3), **times,
-            **({b"parent": name_below} if name_below else {}),
-        }  # fmt: skip
         if name_below:
             parents[uvarint(number - 1) + b"\0" + uvarint(number)] = name
         files = folder / f"snapshots/{number}/fs"
@@ -88,6 +96,11 @@ def _snapshots(folder: Path, image: Image, unpack: Callable[[Blob, Path], None])
         files.chmod(0o755)
         (files.parent / "work").mkdir()
         unpack(layer, files)
+        size, inodes = usage(files)
+        rows[name] = {
+            b"id": uvarint(number), b"kind": b"\x03", b"size": varint(size), b"inodes": varint(inodes), **times,
+            **({b"parent": name_below} if name_below else {}),
+        }  # fmt: skip
         below, name_below = key, name
     write(
         folder / "metadata.db",

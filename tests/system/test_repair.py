@@ -31,7 +31,11 @@ USE = {
     "remove_folder": ("--accept-loss", "web"),
     "remove_base": ("--accept-loss", "web"),
     "empty_files": ("--unpacked", "--accept-loss", "web"),
+    "empty_both": ("--accept-loss", "web"),
+    "zero_both": ("--data", "--drop-unproved", "--accept-loss", "web"),
 }
+OPTIONS = {"flip_layer": ("--data",), "empty_files": ("--unpacked",), "zero_both": ("--data", "--drop-unproved")}
+"""What repair has to be told where no container stands on it."""
 
 
 def copies(tmp_path, taken):
@@ -96,8 +100,8 @@ def test_docker_uses_an_image_again(what, tmp_path):
         with docker_on(taken, host, tmp_path / f"docker {host.name}") as docker:
             with Registry(docker.sandbox.listen(PORT), served):
                 if host.name == "before":
-                    with pytest.raises(RuntimeError):
-                        _pull_and_hash(docker)
+                    with pytest.raises((RuntimeError, AssertionError)):
+                        assert _pull_and_hash(docker) == _sha256(1, 60)
                     continue
                 assert _pull_and_hash(docker) == _sha256(1, 60)
             # dockerd does not load a container whose snapshot is gone (moby daemon/daemon.go load, v28.5).
@@ -107,14 +111,42 @@ def test_docker_uses_an_image_again(what, tmp_path):
             assert json.loads(docker.docker("system", "df", "--format", "json").splitlines()[0])["TotalCount"] == "1"
 
 
+def test_a_container_stays_while_its_layer_is_fetched_and_proved(tmp_path):
+    """Docker's container web stands on a layer whose blob is damaged: only the blob goes, and nothing is called whole.
+
+    dockerd 28.5 starts with web, ``ctr content fetch`` brings the layer that its pull passes over, and then what is
+    unpacked is found to be as in it.
+    """
+    taken = capture("docker-28.5-interrupted-pull")
+    host = tmp_path / "host"
+    host.mkdir()
+    unpack(taken, host)
+    _prolong(taken, host)
+    served = images(base_of(host / taken.root / CONTENT, taken.facts["dockerd"]["images"][0]["id"]))
+    Spoiled(host / taken.root, served["shop:1"]).flip_layer()
+    options = ("--data", "--drop-unproved", "--now", clock(taken), "--state", tmp_path / "state")
+    said = run("repair", "--apply", "--yes", *options, host, status=2)
+    assert "127.0.0.1:5000/shop:1" in said.partition("cannot be proved")[2]
+    assert "WOULD BE LOST" not in said
+    with docker_on(taken, host, tmp_path / "docker") as docker:
+        with Registry(docker.sandbox.listen(PORT), served):
+            docker.docker("pull", "-q", "127.0.0.1:5000/shop:1")
+            layer_ = served["shop:1"].layers[-1].digest
+            assert layer_ not in docker.ctr("content", "ls", "-q").split()
+            docker.ctr("content", "fetch", "--plain-http", "127.0.0.1:5000/shop:1")
+            assert layer_ in docker.ctr("content", "ls", "-q").split()
+        assert docker.docker("ps", "-a", "--format", "{{.Names}}").split() == ["web"]
+    verified = ("--data", "--unpacked=content", "--state", tmp_path / "verified")
+    assert "No damage found" in run("verify", *verified, host, status=0)
+
+
 @pytest.mark.parametrize("what", [*PULL, *USE])
 def test_containerd_pulls_again(what, tmp_path):
     """Containerd 1.6 pulls an image, is stopped, loses data, and cannot use or pull it; after repair it can."""
     made = Image((busybox_layer(), layer({"srv/": b"", "srv/shop": noise(1, 60)})))
     root = tmp_path / "var/lib/containerd"
     root.mkdir(parents=True)
-    options = () if what != "flip_layer" else ("--data",)
-    options += ("--unpacked",) if what == "empty_files" else ()
+    options = OPTIONS.get(what, ())
     with Sandbox(tmp_path) as sandbox, Registry(sandbox.listen(PORT), {"shop:1": made}) as registry:
         name = f"{registry.address}/shop:1"
         with Containerd(sandbox, root, collect=True) as engine:

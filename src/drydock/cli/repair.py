@@ -30,6 +30,11 @@ from drydock.streams import keep_going, tell_needed
     help="Give up this image, container or snapshot, named as shown under WOULD BE LOST.",
 )
 @click.option("--adopt", is_flag=True, help="Give whole blobs without a record that an image needs their record back.")
+@click.option(
+    "--drop-unproved",
+    is_flag=True,
+    help="Drop a damaged layer together with what it was unpacked to, where nothing here proves that.",
+)
 @wanted_options
 @click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True)
 @click.option("-o", "--output", metavar="FILE", help="Write there instead of to stdout.")
@@ -45,6 +50,7 @@ def repair(
     yes: bool,
     accept_loss: tuple[str, ...],
     adopt: bool,
+    drop_unproved: bool,
     data: bool,
     unpacked: bool,
     unpacked_content: bool,
@@ -126,6 +132,7 @@ def repair(
             state=state,
             quarantine=quarantine,
             adopt=adopt,
+            drop_unproved=drop_unproved,
             apply=do,
             progress=progress,
         )

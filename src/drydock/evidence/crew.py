@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from drydock.evidence.sizes import Measure, Usage
+from drydock.model.data import Occupancy
 
 _FEWEST = 8
 _MOST = 4
@@ -153,9 +154,10 @@ class _Worker:
             for line in lines:
                 if not line.endswith(b"\n"):
                     break
-                number, allocated, entries, skipped, skips, linked = json.loads(line)
+                number, allocated, entries, skipped, skips, linked, *parts = json.loads(line)
                 inodes = {(device, inode): size for device, inode, size in linked}
-                found[number] = Usage(allocated, entries, skipped, skips, inodes)
+                whole, upper = (part and Occupancy(*part) for part in parts)
+                found[number] = Usage(allocated, entries, skipped, skips, inodes, all=whole, upper=upper)
         return found
 
     def close(self) -> None:
@@ -203,7 +205,8 @@ def _work(names: Sequence[bytes], parent: int, tickets: int, results: int, start
                 with suppress(OSError):  # the one who asked comes to it again, and says so
                     usage = measure.walk(names[number], parent)
                     linked = [(*key, size) for key, size in usage.linked.items()]
-                    line = (number, usage.allocated, usage.entries, usage.skipped, usage.skips, linked)
+                    parts = (usage.all, usage.upper)
+                    line = (number, usage.allocated, usage.entries, usage.skipped, usage.skips, linked, *parts)
                     file.write(json.dumps(line).encode() + b"\n")
     finally:
         os._exit(0)

@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 
 from drydock.evidence.beneath import open_directory
 from drydock.evidence.directory import open_folder
+from drydock.model.data import Occupancy
 
+UPPER = b"fs"
+"""The folder in a snapshot's that has its files, where the snapshotter is an overlay (overlay.go upperPath, v2.1)."""
 _BLOCK = 512
+_PAGE = 4096
 _TYPE = 0o170000  # S_IFMT: S_ISDIR would be a call for each file
 _OPEN_LEVELS = 128
 _LISTED = 20
@@ -29,6 +33,28 @@ class Usage:
     """How many parts were not counted."""
     linked: dict[tuple[int, int], int] = field(default_factory=dict)
     """Inodes with several links, by device and number, and their bytes: these are not in ``allocated`` yet."""
+    links: int = 0
+    """How many of the entries are one of several links."""
+    filled: int = 0
+    """Inodes that are not empty."""
+    length: int = 0
+    """Bytes in them, whatever blocks they take."""
+    all: Occupancy | None = None
+    """What all of it takes; None where parts were not counted."""
+    upper: Occupancy | None = None
+    """The same of its folder :data:`UPPER` alone; None where it has none as well."""
+
+    def numbers(self) -> tuple[int, int, int, int, int]:
+        """Inodes, bytes of their blocks, how many of them are not empty, bytes in these, and parts not counted."""
+        inodes = self.entries - self.links + len(self.linked)
+        return inodes, self.allocated + sum(self.linked.values()), self.filled, self.length, self.skips
+
+    def since(self, before: tuple[int, int, int, int, int]) -> Occupancy | None:
+        """What was counted since :meth:`numbers` gave ``before``; None where parts of that were not counted."""
+        inodes, allocated, filled, length, skips = (
+            now - then for now, then in zip(self.numbers(), before, strict=True)
+        )
+        return None if skips else Occupancy(inodes, allocated, max(allocated, length + filled * _PAGE))
 
     def skip(self, reason: str) -> None:
         """Note a part that is not counted."""
@@ -78,15 +104,21 @@ class Measure:
             self._walk(name, top.st_blocks, parent, usage)
         else:
             _count(top, usage)
+        usage.all = usage.since((0, 0, 0, 0, 0))
         return usage
 
     def _walk(self, name: bytes, blocks: int, parent: int, usage: Usage) -> None:
         levels: list[_Level] = []
         try:
             self._enter(name, blocks, parent, levels, usage)
+            before = None
             while levels:
                 level = levels[-1]
+                if before is not None and len(levels) == 1:
+                    usage.upper, before = usage.since(before), None
                 if level.pending:
+                    if len(levels) == 1 and level.pending[-1][0] == UPPER:
+                        before = usage.numbers()
                     assert level.descriptor is not None
                     self._enter(*level.pending.pop(), level.descriptor, levels, usage)
                 elif not self._leave(levels, usage):
@@ -106,6 +138,7 @@ class Measure:
             descriptor = None
             usage.skip(f"a folder could not be opened: {error.strerror}")
         usage.entries += 1
+        usage.filled += 1
         usage.allocated += blocks * _BLOCK
         if descriptor is None:
             return
@@ -129,7 +162,7 @@ class Measure:
 
     def _list(self, descriptor: int, pending: list[tuple[bytes, int]], usage: Usage) -> None:
         # The hot path: a turn for every file of every layer.
-        seen = blocks = 0
+        seen = blocks = links = filled = length = 0
         linked, type_, folder = usage.linked, _TYPE, stat.S_IFDIR
         try:
             with os.scandir(descriptor) as entries:
@@ -144,11 +177,21 @@ class Measure:
                         continue
                     seen += 1
                     if found.st_nlink > 1:
-                        linked[found.st_dev, found.st_ino] = found.st_blocks * _BLOCK
+                        links += 1
+                        key = found.st_dev, found.st_ino
+                        if key in linked:
+                            continue
+                        linked[key] = found.st_blocks * _BLOCK
                     else:
                         blocks += found.st_blocks
+                    if found.st_size:
+                        filled += 1
+                        length += found.st_size
         finally:
             usage.entries += seen
+            usage.links += links
+            usage.filled += filled
+            usage.length += length
             usage.allocated += blocks * _BLOCK
 
     def _leave(self, levels: list[_Level], usage: Usage) -> bool:
@@ -173,6 +216,7 @@ class Measure:
 def _count(found: os.stat_result, usage: Usage) -> None:
     usage.entries += 1
     if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
+        usage.links += 1
         usage.linked[found.st_dev, found.st_ino] = found.st_blocks * _BLOCK
     else:
         usage.allocated += found.st_blocks * _BLOCK

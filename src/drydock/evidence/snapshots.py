@@ -17,7 +17,7 @@ from drydock.evidence.ages import REMEDY
 from drydock.evidence.directory import fingerprint, folder, names
 from drydock.evidence.rows import read_rows
 from drydock.evidence.sizes import Measure, Usage
-from drydock.model.data import Backend, LayoutKind, RowKind, SnapshotEntry
+from drydock.model.data import Backend, LayoutKind, Occupancy, RowKind, SnapshotEntry
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.text import shown
@@ -172,7 +172,30 @@ def _entry(backend: Backend, name: bytes, found: os.stat_result, usage: Usage | 
             )
         )
     allocated = None if usage is None else usage.allocated
-    return SnapshotEntry(name, path, _number(name), fingerprint(found), stat.S_ISDIR(found.st_mode), allocated)
+    occupied = None if usage is None else _occupied(backend, usage)
+    return SnapshotEntry(
+        name, path, _number(name), fingerprint(found), stat.S_ISDIR(found.st_mode), allocated, occupied
+    )
+
+
+def measure_snapshot(root: RawPath, backend: Backend, entry: SnapshotEntry) -> Occupancy | None:
+    """What the files of one snapshot take; None where not all of them could be counted.
+
+    Args:
+        root: absolute path of the containerd root.
+        backend: the snapshotter, of a known layout.
+        entry: the snapshot's directory.
+    """
+    try:
+        with folder(root, backend.path, SNAPSHOTS) as descriptor:
+            return _occupied(backend, Measure().walk(entry.name, descriptor))
+    except OSError:
+        return None
+
+
+def _occupied(backend: Backend, usage: Usage) -> Occupancy | None:
+    """What the snapshotter itself counts: of an overlay what was written, of native the whole copy."""
+    return usage.upper if backend.layout is LayoutKind.OVERLAY else usage.all
 
 
 def _number(name: bytes) -> int | None:

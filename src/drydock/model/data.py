@@ -126,6 +126,19 @@ class Row(NamedTuple):
     updated: UnixNano | None = None
 
 
+class Occupancy(NamedTuple):
+    """What the files of a snapshot take, counted as containerd counts it when it commits one.
+
+    Its own folder counts, and an inode counts once (containerd continuity fs/du_unix.go diskUsage, v0.4).
+    """
+
+    inodes: int
+    allocated: int
+    """Bytes of allocated blocks."""
+    most: int
+    """Bytes of blocks that the same files take at most where a block has 4 KiB, without compression and holes."""
+
+
 class SnapshotEntry(NamedTuple):
     """An entry of a snapshotter's ``snapshots/`` folder."""
 
@@ -138,6 +151,8 @@ class SnapshotEntry(NamedTuple):
     is_directory: bool
     allocated: int | None
     """Bytes of allocated blocks, each inode once; None where it was not measured."""
+    occupied: Occupancy | None = None
+    """What its row counts; None where it was not measured, or not all of it."""
 
 
 class LayoutKind(enum.Enum):

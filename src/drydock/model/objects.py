@@ -74,6 +74,11 @@ class StoreObject:
         return (self.records,) if isinstance(self.records, Ref) else self.records
 
     @property
+    def row_name(self) -> tuple[bytes, bytes]:
+        """Snapshotter and name of the row, of a snapshot that has one."""
+        return self.snapshotter, self.row or b""
+
+    @property
     def is_damaged(self) -> bool:
         """Whether its data is not what its record says."""
         return self.state in DAMAGED

@@ -68,7 +68,9 @@ class Repair:
     """Shown names of the images that are whole once their blobs have their records back."""
     unadopted: tuple[Unadopted, ...] = ()
     short: tuple[str, ...] = ()
-    """Shown names of the images that a pull leaves without a layer, as what it was unpacked to stays."""
+    """Shown names of the images that a pull leaves without a layer, as what it was unpacked to is whole and stays."""
+    unproved: tuple[str, ...] = ()
+    """Shown names of the images with a damaged layer that stays, as nothing proves what it was unpacked to."""
 
     def exit_code(self) -> int:
         """The additive exit status (README.md): 2 damage, planned or not, 8 evidence that could not be read."""

@@ -22,15 +22,20 @@ from drydock.verdict.labels import SOURCE
 from drydock.verdict.reach import mark
 
 
-def list_sources(verdict: Verdict, images: Iterable[ImageState], wrong: Mapping[RowName, Finding]) -> list[BlobFile]:
+def list_sources(
+    verdict: Verdict, images: Iterable[ImageState], wrong: Mapping[RowName, Finding], rows: Iterable[RowName]
+) -> list[BlobFile]:
     """The blobs that snapshots which go would be unpacked from again; their bytes are to be read before these go.
 
     Args:
         verdict: of one root.
         images: how whole they are.
         wrong: snapshots that are not as their layers.
+        rows: others that go with their layers.
     """
-    go = {ref for family in Families(verdict, wrong) for ref in family.refs if ref.kind is Kind.SNAPSHOT}
+    families = Families(verdict, wrong)
+    refs = [*families.closure(rows)[0], *(ref for family in families for ref in family.refs)]
+    go = {ref for ref in refs if ref.kind is Kind.SNAPSHOT}
     keys = {(ref.namespace, split_snapshot_key(ref.key)[1]) for ref in go}
     digests: dict[Digest, None] = {}
     for image in images:

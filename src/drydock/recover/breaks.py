@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Kind, RawPath, Ref, snapshot_ref
@@ -61,8 +61,13 @@ class Families:
             elif found.kind is ObjectKind.SNAPSHOT and found.refs:
                 why = self._snapshot(found)
                 if why and not repair_blindness(self._verdict.store, found.snapshotter):
-                    refs, rows = self._closure(found)
+                    refs, rows = self.closure([self._records[ref] for ref in found.refs])
                     yield Family(found, why, refs, rows)
+
+    def together(self, family: Family, rows: Iterable[RowName]) -> Family:
+        """A family with snapshots that go with it, and all that stands on these."""
+        refs, closed = self.closure(rows)
+        return replace(family, refs=(*refs, *family.refs), rows=closed)
 
     def _snapshot(self, found: StoreObject) -> str:
         if found.is_damaged:
@@ -85,10 +90,11 @@ class Families:
                 return "its row has another parent than its record"
         return ""
 
-    def _closure(self, found: StoreObject) -> tuple[tuple[Ref, ...], tuple[RowName, ...]]:
+    def closure(self, start: Iterable[Snapshot | RowName]) -> tuple[tuple[Ref, ...], tuple[RowName, ...]]:
+        """Snapshots with all that stands on them: records and rows, the deepest first."""
         refs: dict[Ref, None] = {}
         rows: dict[RowName, None] = {}
-        todo: list[Snapshot | RowName] = [self._records[ref] for ref in found.refs]
+        todo: list[Snapshot | RowName] = list(start)
         while todo:
             each = todo.pop()
             if isinstance(each, Snapshot):

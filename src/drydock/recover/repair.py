@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from drydock.model.data import RowKind
 from drydock.model.findings import Finding, Severity
 from drydock.model.leases import LeaseClass
-from drydock.model.names import Digest, RawPath, Ref, split_snapshot_key
+from drydock.model.names import Digest, Kind, RawPath, Ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import FieldDrop, Plan, RecordDrop, Removal, RowDrop, Target, Withheld, Witness
 from drydock.model.policies import Policy
@@ -25,6 +25,7 @@ from drydock.model.verifications import ImageState
 from drydock.recover.again import is_pulled_again, is_unpacked_again, split_pulled
 from drydock.recover.breaks import Families, Family, RowName, stale_children, stale_links
 from drydock.recover.losses import is_called
+from drydock.recover.proofs import UNPROVED, Proofs
 from drydock.verdict.blindness import edit_blindness
 from drydock.verdict.dependants import Dependants
 from drydock.verdict.graph import visited
@@ -38,6 +39,7 @@ _TIMES = {
 }
 _FIELDS = frozenset((*_TIMES, "lost-row"))
 """Findings that one field is about, which goes."""
+_UNPROVED = "what it was unpacked to cannot be proved whole; --drop-unproved drops both"
 _LOST = "an entry of a row that was lost: nothing of the snapshotter is removed while it stands"
 
 
@@ -47,9 +49,11 @@ def make_repair(
     images: Iterable[ImageState],
     *,
     wrong: Mapping[RowName, Finding],
+    proofs: Proofs,
     adopted: Adopted,
     right: Container[Digest],
     accept: tuple[bytes, ...],
+    drop_unproved: bool,
     witnesses: Iterable[Witness],
 ) -> Repair:
     """Decide what mends one root.
@@ -59,13 +63,39 @@ def make_repair(
         reached: the same.
         images: how whole they are.
         wrong: snapshots that are not as their layers.
+        proofs: what damaged layers were unpacked to, as far as nothing proves it.
         adopted: blobs that get their records back; ``verdict`` and ``reached`` are of a store that has these.
         right: of the blobs that snapshots would be unpacked from again those whose bytes were read, and are right.
         accept: names of images, containers and snapshots that may be lost.
+        drop_unproved: whether what nothing proves goes with its damaged layer.
         witnesses: the databases as they are.
     """
-    made = _Repairer(verdict, reached, images, wrong, adopted=adopted, right=right, accept=accept)
+    made = _Repairer(
+        verdict, reached, images, wrong, proofs,
+        adopted=adopted, right=right, accept=accept, drop_unproved=drop_unproved,
+    )  # fmt: skip
     return made.repair(tuple(witnesses))
+
+
+@dataclass(slots=True)
+class _Outlook:
+    """What becomes of images and containers where something goes."""
+
+    images: list[Ref]
+    """Those that need it."""
+    stands: list[Loss] = field(default_factory=list)
+    """Containers, and snapshots that somebody writes to, which stand on it."""
+    lost: list[Loss] = field(default_factory=list)
+    """Images that no registry is known to have."""
+    again: list[Ref] = field(default_factory=list)
+    """Images to be pulled."""
+    unpack: list[Ref] = field(default_factory=list)
+    """Images that the engine unpacks again."""
+
+    @property
+    def takes_containers(self) -> bool:
+        """Whether containers that are not given up are all that would be lost."""
+        return any(not loss.accepted for loss in self.stands) and not self.lost
 
 
 class _Repairer:
@@ -75,16 +105,24 @@ class _Repairer:
         reached: Reach,
         images: Iterable[ImageState],
         wrong: Mapping[RowName, Finding],
+        proofs: Proofs,
         *,
         adopted: Adopted,
         right: Container[Digest],
         accept: tuple[bytes, ...],
+        drop_unproved: bool,
     ) -> None:
         self._verdict = verdict
         self._store = verdict.store
         self._reached = reached
         self._images = {image.ref: image for image in images}
         self._wrong = wrong
+        self._proofs = proofs
+        self._drop_unproved = drop_unproved
+        self._unproved: dict[str, None] = {}
+        self._held: set[Ref] = set()
+        """Images with a damaged layer that stays."""
+        self._rows = {found.row_name: found for found in verdict.objects if found.row is not None}
         self._adopted = adopted
         self._right = right
         self._accept = accept
@@ -101,10 +139,19 @@ class _Repairer:
         rows: dict[RowName, str] = {}
         mended: set[int] = set()
         adopted = {each.ref for each in self._adopted.adoptions}
-        for damaged in Families(self._verdict, self._wrong):
+        families = Families(self._verdict, self._wrong)
+        for damaged in self._ordered(families):
             # Its bytes were hashed, so what is wrong is another namespace's record of it.
-            family = replace(damaged, refs=tuple(ref for ref in damaged.refs if ref not in adopted))
-            reason = self._blind or self._loss(family)
+            alone = replace(damaged, refs=tuple(ref for ref in damaged.refs if ref not in adopted))
+            together = self._together(alone)
+            may_go = self._may_go(alone, rows)
+            family = families.together(alone, together) if together and may_go else alone
+            outlook = self._outlook(family)
+            if self._drop_unproved and _is_doubtful(together) and outlook.takes_containers:
+                # A container stands on it: the layer alone goes, so that a pull can fetch it, and it can be compared.
+                family, outlook = alone, self._outlook(alone)
+                self._hold(outlook.images)
+            reason = self._blind or self._reason(outlook, "" if may_go else _UNPROVED)
             if reason:
                 found = family.found
                 kind, size = (found.kind.value, found.allocated) if found else ("snapshot", 0)
@@ -115,6 +162,7 @@ class _Repairer:
             rows.update(dict.fromkeys(family.rows, family.why))
             if family.found is not None:
                 mended.add(id(family.found))
+            mended.update(id(self._rows[row]) for row in together if row in rows)
         removals = [*self._junk(), *self._removals(records, rows)]
         fields = tuple(() if self._blind else self._fields(records, rows))
         plan = Plan(
@@ -149,36 +197,90 @@ class _Repairer:
             blind[0] if blind and not self._blind else "",
             tuple(map(self._dependants.label, self._adopted.whole)),
             self._adopted.left,
-            tuple(map(self._dependants.label, short)),
+            tuple(self._dependants.label(ref) for ref in short if ref not in self._held),
+            tuple(self._unproved),
         )
 
-    def _loss(self, family: Family) -> str:
-        """Why a family stays: something would be lost that was not given up. Notes all losses, and what comes again."""
-        losses: list[Loss] = []
+    def _together(self, family: Family) -> dict[RowName, Finding]:
+        """Of a damaged blob what it was unpacked to, as far as that is damaged or cannot be proved."""
+        return {row: finding for ref in family.refs for row, finding in self._proofs.get(ref, {}).items()}
+
+    def _ordered(self, families: Iterable[Family]) -> list[Family]:
+        """First what is settled, as it may take along what cannot be proved; last what an image with such layers needs.
+
+        Without its config the engine would collect what is unpacked, and a pull would fail at the damaged layer.
+        """
+        settled: list[Family] = []
+        doubtful: list[Family] = []
+        last: list[Family] = []
+        for family in families:
+            (doubtful if _is_doubtful(self._together(family)) else settled).append(family)
+        images = {ref for family in doubtful for ref in self._dependants.of(family.refs)[0]}
+        for family in list(settled):
+            is_blob = all(ref.kind is Kind.BLOB for ref in family.refs)
+            if images and is_blob and not images.isdisjoint(self._dependants.of(family.refs)[0]):
+                settled.remove(family)
+                last.append(family)
+        return [*settled, *doubtful, *last]
+
+    def _may_go(self, family: Family, rows: Container[RowName]) -> bool:
+        """Whether nothing that cannot be proved keeps it.
+
+        Args:
+            family: what is to go.
+            rows: what goes already.
+        """
+        images, _ = self._dependants.of(family.refs)
+        if self._drop_unproved or (images and all(self._lose(ref, "image", "").accepted for ref in images)):
+            return True
+        doubtful = [row for row, finding in self._together(family).items() if finding.code == UNPROVED]
+        is_blob = all(ref.kind is Kind.BLOB for ref in family.refs)
+        return all(row in rows for row in doubtful) and not (is_blob and not self._held.isdisjoint(images))
+
+    def _outlook(self, family: Family) -> _Outlook:
+        """What becomes of images and containers where a family goes."""
         images, containers = self._dependants.of(family.refs)
-        if family.found is not None and family.found.kind is ObjectKind.SNAPSHOT:
-            losses += [self._lose(ref, "container", "what it wrote stands on what goes") for ref in containers]
-            losses += self._active(family, containers)
-        again: list[Ref] = []
-        unpack: list[str] = []
+        outlook = _Outlook(images)
+        if any(ref.kind is Kind.SNAPSHOT for ref in family.refs):
+            outlook.stands = [self._lose(ref, "container", "what it wrote stands on what goes") for ref in containers]
+            outlook.stands += self._active(family, containers)
         for ref in images:
-            name = self._dependants.label(ref)
             graph, image = self._reached.graph, self._images[ref]
             if is_unpacked_again(graph, image, family.refs, self._right):
-                unpack.append(name)
+                outlook.unpack.append(ref)
             elif is_pulled_again(graph, image, family.refs):
-                again.append(ref)
+                outlook.again.append(ref)
             elif family.found is None or family.found.reach is not State.UNREACHABLE:
-                losses.append(self._lose(ref, "image", "not all of its records say which registry it came from"))
+                why = "not all of its records say which registry it came from"
+                outlook.lost.append(self._lose(ref, "image", why))
+        return outlook
+
+    def _reason(self, outlook: _Outlook, hold: str) -> str:
+        """Why a family stays; empty where it goes. Notes all losses, and what comes again.
+
+        Args:
+            outlook: what becomes of images and containers.
+            hold: why it stays where nothing would be lost.
+        """
+        losses = [*outlook.stands, *outlook.lost]
         for loss in losses:
             self._losses[loss.ref] = loss
         open_ = [loss for loss in losses if not loss.accepted]
         if open_:
             more = f" and {len(open_) - 1} more" if len(open_) > 1 else ""
             return f"{open_[0].kind} {open_[0].name}{more} would be lost; --accept-loss gives it up"
-        self._again.update(dict.fromkeys(again))
-        self._unpack.update(dict.fromkeys(unpack))
+        if hold:
+            self._hold(outlook.images)
+            return hold
+        self._again.update(dict.fromkeys(outlook.again))
+        self._unpack.update(dict.fromkeys(map(self._dependants.label, outlook.unpack)))
         return ""
+
+    def _hold(self, images: Iterable[Ref]) -> None:
+        """Note images with a layer that cannot be proved."""
+        for ref in images:
+            self._held.add(ref)
+            self._unproved[self._dependants.label(ref)] = None
 
     def _lose(self, ref: Ref, kind: str, why: str) -> Loss:
         name = self._dependants.name(ref)
@@ -193,6 +295,8 @@ class _Repairer:
         for ref in containers:
             owned |= set(map(visited, mark(self._reached.graph, [ref])))
         for ref in family.refs:
+            if ref.kind is not Kind.SNAPSHOT:
+                continue
             snapshotter, key = split_snapshot_key(ref.key)
             record = self._reached.graph.records[ref]
             backend = self._store.backends[snapshotter]
@@ -292,6 +396,11 @@ class _Repairer:
             by_path = RawPath(finding.place.file.removeprefix(self._store.root.path.rstrip(b"/") + b"/")) in gone
             if not (by_field or by_row or by_path or (finding.subject and finding.subject in about)):
                 yield finding
+
+
+def _is_doubtful(together: Mapping[RowName, Finding]) -> bool:
+    """Whether what a layer was unpacked to may be whole, as far as is known."""
+    return any(finding.code == UNPROVED for finding in together.values())
 
 
 def _is_in_algorithm(path: bytes) -> bool:

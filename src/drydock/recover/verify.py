@@ -8,21 +8,24 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from drydock.evidence.digests import hash_blobs
-from drydock.model.data import BlobFile
+from drydock.evidence.snapshots import measure_snapshot
+from drydock.model.data import BlobFile, SnapshotEntry
 from drydock.model.findings import Finding, Severity
 from drydock.model.names import Digest, RawPath, Ref
-from drydock.model.objects import Verdict
+from drydock.model.objects import StoreObject, Verdict
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.verifications import Coverage, Hit, Unpacked
 from drydock.recover.memory import Key, Memory
 from drydock.recover.unpacked import compare
+from drydock.verdict.blindness import backend_blindness
 from drydock.verdict.dependants import Dependants
 from drydock.verdict.judge import Reach, damage_finding
+from drydock.verdict.recorded_sizes import far_size, recorded_row
 
 Progress = Callable[[str, int], None]
 
-_BLOB, _UNPACKED, _CONTENT = "blob", "unpacked", "content"
+_BLOB, _UNPACKED, _CONTENT, _SIZE = "blob", "unpacked", "content", "size"
 """Kinds of what is remembered."""
 
 
@@ -42,7 +45,7 @@ class Wanted:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of what is remembered that nothing is left of where a run comes to its end."""
-        unpacked = (_UNPACKED, _CONTENT) if self.content else (_UNPACKED,)
+        unpacked = (_UNPACKED, _SIZE, _CONTENT) if self.content else (_UNPACKED, _SIZE)
         return (*((_BLOB,) if self.data else ()), *(unpacked if self.unpacked else ()))
 
     @property
@@ -60,6 +63,19 @@ class Bytes:
     snapshots: dict[tuple[bytes, bytes], Finding] = field(default_factory=dict)
     """By snapshotter and row."""
     refs: dict[Finding, tuple[Ref, ...]] = field(default_factory=dict)
+    right: set[tuple[bytes, bytes]] = field(default_factory=set)
+    """Snapshots that are as in their layer, by snapshotter and row."""
+
+    def add(self, finding: Finding, snapshotter: bytes, row: bytes, refs: tuple[Ref, ...]) -> None:
+        """Note what was found of a snapshot."""
+        self.note(finding, refs)
+        if finding.severity is Severity.DAMAGE:
+            self.snapshots[snapshotter, row] = finding
+
+    def note(self, finding: Finding, refs: tuple[Ref, ...]) -> None:
+        """Note what is no reason to drop a snapshot."""
+        self.findings.append(finding)
+        self.refs[finding] = refs
 
 
 class Clock:
@@ -128,6 +144,7 @@ def read_unpacked(
         if wanted.unpacked and memory.known.get(key):
             coverage.done += 1
             coverage.resumed += 1
+            found.right.add((each.snapshotter, each.row))
             continue
         if not wanted.unpacked and key not in memory.suspects:
             continue
@@ -144,13 +161,52 @@ def read_unpacked(
             coverage.done += 1
             coverage.bytes += each.layer.size
         if isinstance(outcome, Finding):
-            found.findings.append(outcome)
-            found.refs[outcome] = each.refs
-            if outcome.severity is Severity.DAMAGE:
-                found.snapshots[each.snapshotter, each.row] = outcome
+            found.add(outcome, each.snapshotter, each.row, each.refs)
+        else:
+            found.right.add((each.snapshotter, each.row))
         if outcome is True or (each.snapshotter, each.row) in found.snapshots:
             memory.tell(key, outcome is True)
     return found, coverage
+
+
+def read_sizes(
+    verdict: Verdict, found: Bytes, coverage: Coverage, *, wanted: Wanted, memory: Memory, clock: Clock
+) -> None:
+    """Measure the committed snapshots that were not compared with a layer: all, or those an earlier run found wrong.
+
+    Args:
+        verdict: of one root.
+        found: what comparing found; what is far from its recorded size is added.
+        coverage: of what is unpacked; what time was too short for is added to what is left.
+        wanted: what to look at.
+        memory: what is known already.
+        clock: says when time is up.
+    """
+    store = verdict.store
+    known = {name for name in store.backends if not backend_blindness(store, name)}
+    for each in verdict.objects:
+        if recorded_row(store, each) is None or each.snapshotter not in known or not each.refs:
+            continue
+        key = _size_key(each)
+        if each.row_name in found.right or each.row_name in found.snapshots:
+            continue
+        if memory.known.get(key) if wanted.unpacked else key not in memory.suspects:
+            continue
+        if clock.is_up():
+            coverage.left += 1
+            continue
+        finding = measure(verdict, each)
+        if finding is not None:
+            found.add(finding, *each.row_name, each.refs)
+        memory.tell(key, finding is None or finding.severity is not Severity.DAMAGE)
+
+
+def measure(verdict: Verdict, found: StoreObject) -> Finding | None:
+    """What is said of a committed snapshot once its files are measured; None where there is nothing to say."""
+    store = verdict.store
+    assert isinstance(found.data, SnapshotEntry)
+    occupied = measure_snapshot(store.root.path, store.backends[found.snapshotter], found.data)
+    return None if occupied is None else far_size(store, found, occupied)
 
 
 def name_hits(
@@ -171,6 +227,13 @@ def name_hits(
 
 def _blob_key(file: BlobFile) -> Key:
     return _BLOB, shown(file.digest), file.fingerprint.inode, file.fingerprint.mtime_ns
+
+
+def _size_key(found: StoreObject) -> Key:
+    print_ = found.fingerprint
+    assert found.row is not None
+    assert print_ is not None
+    return _SIZE, f"{shown(found.snapshotter)} {shown(found.row)}", print_.inode, print_.ctime_ns
 
 
 def _snapshot_key(each: Unpacked, *, content: bool) -> Key:

@@ -20,6 +20,14 @@ SCHEMA = "drydock.repair/1"
 Document = dict[str, Any]
 
 _LISTED = 40
+_SHORT = (
+    "runs, as what is unpacked is whole, but lacks a layer for save and push; only Docker 29.9 and later pull it while "
+    "it is unpacked, else remove the image and pull it anew"
+)
+_UNPROVED = (
+    "cannot be proved: a layer is damaged, and nothing here shows whether its unpacked files are whole; "
+    "--drop-unproved drops both, or the layer alone where a container stands on the files"
+)
 
 
 def repair_lines(repair: Repair) -> Iterator[str]:
@@ -36,10 +44,8 @@ def repair_lines(repair: Repair) -> Iterator[str]:
     yield from removal_lines(plan, "drydock repair --format json")
     yield from _names("whole again, with nothing to pull:", repair.whole)
     yield from _names("pull again afterwards:", repair.again)
-    yield from _names(
-        "usable, but without a layer that no pull fetches while it is unpacked; to save or push, remove and pull anew:",
-        repair.short,
-    )
+    yield from _names(f"{_SHORT}:", repair.short)
+    yield from _names(f"{_UNPROVED}:", repair.unproved)
     yield from _names("unpacked again by the engine when it is next run, from what is there:", repair.unpack)
     yield from kept_lines(plan)
     left = [f"{each.id} (namespace {shown(each.namespace)}): {each.reason}" for each in repair.unadopted]
@@ -84,6 +90,7 @@ def repair_document(
                 "whole": list(each.whole),
                 "pull_again": list(each.again),
                 "stay_incomplete": list(each.short),
+                "unproved": list(each.unproved),
                 "unpacked_again": list(each.unpack),
                 "not_adopted": [
                     {"namespace": shown(left.namespace), "id": left.id, "reason": left.reason}

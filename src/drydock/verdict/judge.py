@@ -23,6 +23,7 @@ from drydock.verdict.leases import (
     note_ends,
 )
 from drydock.verdict.reach import mark, path_to, sole_holders, trace
+from drydock.verdict.recorded_sizes import find_far_sizes
 from drydock.verdict.states import judge_blobs, judge_ingests, judge_snapshots
 
 
@@ -134,6 +135,7 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         *_emptied(store),
         *note_ends(store, now),
         *(damage_finding(store, found) for found in damaged),
+        *find_far_sizes(store, objects),
     ]
     return Verdict(store, now, objects, _holdings(store, reached, objects), findings), reached
 

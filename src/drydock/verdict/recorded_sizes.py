@@ -1,0 +1,72 @@
+"""Committed snapshots whose files are far from what was recorded of them: what a power cut emptied, or took away.
+
+containerd counts the inodes of a snapshot and their allocated blocks when it commits it (core/snapshots/storage/bolt.go
+CommitActive, plugins/snapshots/overlay/overlay.go, native/native.go Commit, v2.1; continuity fs/du_unix.go), and
+nothing writes to it afterwards. The number of inodes is the same on every file system. The blocks are not: a file
+system may compress, keep small files in their inodes, or count blocks that are not written yet, and XFS counts blocks
+that it allocates ahead (fs/xfs/xfs_iomap.c xfs_iomap_prealloc_size: about as many as a file has). So bytes are called
+lost where more than twice as many were recorded as these files take at most on blocks of 4 KiB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from drydock.model.data import Occupancy, Row, RowKind, SnapshotEntry
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import RawPath
+from drydock.model.objects import ObjectKind, State, StoreObject
+from drydock.model.store import Store
+from drydock.model.text import shown
+
+_FAR = 2
+_COUNTED = 2048
+"""Bytes an inode: where fewer were recorded, the file system counts blocks late (ZFS), and more now say nothing."""
+
+
+def find_far_sizes(store: Store, objects: Iterable[StoreObject]) -> Iterator[Finding]:
+    """What is said of the snapshots that were measured."""
+    for found in objects:
+        if isinstance(found.data, SnapshotEntry) and found.data.occupied is not None:
+            finding = far_size(store, found, found.data.occupied)
+            if finding is not None:
+                yield finding
+
+
+def far_size(store: Store, found: StoreObject, occupied: Occupancy) -> Finding | None:
+    """What is said of one snapshot; None where it is not far from what was recorded, or nothing was recorded.
+
+    Args:
+        store: the root.
+        found: a snapshot.
+        occupied: what its files take.
+    """
+    row = recorded_row(store, found)
+    if row is None or row.size is None or row.inodes is None or found.path is None:
+        return None
+    place = Place(RawPath(store.root.path.rstrip(b"/") + b"/" + found.path))
+    about = f"snapshot {shown(found.id)}"
+    if occupied.inodes < row.inodes:
+        what = f"{about}: it has {occupied.inodes} files and directories, and {row.inodes} when it was committed"
+    elif row.size > _FAR * occupied.most:
+        what = f"{about}: its files take {occupied.allocated} bytes, and {row.size} when it was committed"
+    elif occupied.inodes > row.inodes:
+        what = f"{about}: it has {occupied.inodes} files and directories, and only {row.inodes} when it was committed"
+        return Finding("snapshot-size", Severity.NOTE, what, place, shown(found.id))
+    elif occupied.allocated > _FAR * row.size and row.size >= _COUNTED * row.inodes:
+        what = f"{about}: its files take {occupied.allocated} bytes, and only {row.size} when it was committed"
+        return Finding("snapshot-size", Severity.NOTE, what, place, shown(found.id))
+    else:
+        return None
+    if found.reach in (None, State.UNREACHABLE):
+        return Finding("snapshot-size", Severity.NOTE, what, place, shown(found.id))
+    remedy = "drydock repair --unpacked compares it with its layer, and drops it where that is another or damaged"
+    return Finding("snapshot-size", Severity.DAMAGE, what, place, shown(found.id), remedy)
+
+
+def recorded_row(store: Store, found: StoreObject) -> Row | None:
+    """The row of a committed snapshot whose files were counted when it was committed; None of all else."""
+    if found.kind is not ObjectKind.SNAPSHOT or found.row is None or found.path is None:
+        return None
+    row = store.backends[found.snapshotter].rows[found.row]
+    return row if row.kind is RowKind.COMMITTED and row.size is not None and row.inodes is not None else None

@@ -1,0 +1,166 @@
+"""A damaged layer and what it was unpacked to: neither proves the other, and only what was compared is called whole."""
+
+import json
+import os
+import shutil
+
+import pytest
+from tests.engines.images import Image, layer, noise
+from tests.support.adoptable import NAME, NOW, blob_path
+from tests.support.documents import run
+from tests.support.trees import tree
+from tests.support.unpacked import OVERLAYFS, lay_out_unpacked
+
+BASE = layer({"etc/": b"", "etc/base": noise(1, 20)})
+OWN = layer({"srv/": b"", "srv/one": noise(2, 30), "srv/two": noise(3, 30), "srv/three": noise(4, 30)})
+IMAGE = Image((BASE, OWN))
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A root with the image, pulled and unpacked."""
+    return lay_out_unpacked(tmp_path / "root", IMAGE, pulled=IMAGE.blobs)
+
+
+def repair(root, *options, status):
+    """Mend what is mended without asking."""
+    state = ("--now", NOW, "--state", root.parent / "state")
+    return run("repair", "--apply", "--yes", *state, *options, root, status=status)
+
+
+def verify(root, *options, status):
+    """The findings, and what a person is told."""
+    state = ("--now", NOW, "--state", root.parent / "verified")
+    said = run("verify", *options, *state, "--format", "json", root, status=status)
+    found = json.loads(said)["roots"][0]["findings"]
+    return {(each["code"], each["severity"]) for each in found if each["code"] != "no-owners"}
+
+
+def files(root, number):
+    """The unpacked files of a layer."""
+    return sorted(path for path in (root / OVERLAYFS / f"snapshots/{number}/fs").rglob("*") if path.is_file())
+
+
+def empty(root, number, *names):
+    """Files of an unpacked layer have no bytes, by default all."""
+    for path in files(root, number):
+        if not names or path.name in names:
+            os.truncate(path, 0)
+
+
+def truncate(root):
+    """The blob is empty."""
+    blob_path(root, OWN).write_bytes(b"")
+
+
+def flip(root):
+    """The blob has its size, and other bytes."""
+    data = bytearray(OWN.data)
+    data[600] ^= 1
+    blob_path(root, OWN).write_bytes(data)
+
+
+def unlink(root):
+    """The blob is gone."""
+    blob_path(root, OWN).unlink()
+
+
+def unfold(root):
+    """Of the unpacked layer only its folder is there."""
+    shutil.rmtree(root / OVERLAYFS / "snapshots/2/fs/srv")
+
+
+@pytest.mark.parametrize("spoil", [lambda root: empty(root, 2), unfold], ids=["empty files", "no files"])
+@pytest.mark.parametrize("damage", [truncate, flip, unlink])
+def test_both_go_where_the_recorded_size_is_contradicted(damage, spoil, root):
+    """Whatever became of the blob: the unpacked files are not what was committed, so a pull has to bring both."""
+    damage(root)
+    spoil(root)
+    said = repair(root, *(("--data",) if damage is flip else ()), status=0)
+    assert NAME.decode() in said.partition("pull again afterwards:")[2]
+    assert not (root / OVERLAYFS / "snapshots/2").exists()
+    assert not blob_path(root, OWN).exists()
+    assert files(root, 1)
+    assert verify(root, "--data", "--unpacked=content", status=0) == set()
+
+
+def test_several_layers(root):
+    """Each layer is judged, and the snapshots go with all that stands on them."""
+    for number, blob in ((1, BASE), (2, OWN)):
+        blob_path(root, blob).write_bytes(b"")
+        empty(root, number)
+    repair(root, status=0)
+    assert not list((root / OVERLAYFS / "snapshots").iterdir())
+    assert not blob_path(root, BASE).exists()
+
+
+def zero(root):
+    """The unpacked files have their sizes, and other bytes."""
+    for path in files(root, 2):
+        path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize("spoil", [files, lambda root, number: empty(root, number, "one"), lambda root, _: zero(root)],
+                         ids=["whole", "one of three", "zeros"])  # fmt: skip
+@pytest.mark.parametrize("damage", [truncate, flip, unlink])
+def test_what_nothing_proves_stays_until_it_is_given_up(damage, spoil, root):
+    """Not far from its recorded size is no proof: nothing is changed or called usable, and the status stays 2."""
+    damage(root)
+    spoil(root, 2)
+    data = ("--data",) if damage is flip else ()
+    before = tree(root)
+    said = repair(root, *data, status=2)
+    assert tree(root) == before
+    assert NAME.decode() in said.partition("cannot be proved")[2]
+    assert "usable" not in said
+    assert "pull again" not in said
+    found = verify(root, *data, status=2)
+    assert found <= {("corrupt-blob", "damage"), ("missing-blob", "damage")}
+    assert ("snapshot-unproved", "damage") in verify(root, "--unpacked", *data, status=2)
+    said = repair(root, "--drop-unproved", *data, status=0)
+    assert NAME.decode() in said.partition("pull again afterwards:")[2]
+    assert not (root / OVERLAYFS / "snapshots/2").exists()
+    assert files(root, 1)
+
+
+def test_an_image_that_no_registry_has(tmp_path):
+    """What cannot be proved is not dropped by --drop-unproved either where nothing says that it can be pulled."""
+    root = lay_out_unpacked(tmp_path / "root", IMAGE)
+    truncate(root)
+    before = tree(root)
+    assert f"image {NAME.decode()}" in repair(root, "--drop-unproved", status=2).partition("WOULD BE LOST")[2]
+    assert tree(root) == before
+
+
+def test_the_document(root):
+    """The image that stays is named for scripts, with the finding."""
+    truncate(root)
+    said = run("repair", "--format", "json", "--now", NOW, "--state", root.parent / "state", root, status=2)
+    (found,) = json.loads(said)["roots"]
+    assert found["unproved"] == [NAME.decode()]
+    assert {each["code"] for each in found["left"]} == {"corrupt-blob", "snapshot-unproved"}
+
+
+def test_a_snapshot_whose_layer_was_never_kept(tmp_path):
+    """Without a blob to compare with, emptied files are found by the recorded size, and the pull brings them."""
+    root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=(IMAGE.manifest,), unrecorded=(OWN,))
+    unlink(root)
+    empty(root, 2)
+    assert verify(root, status=0) == set()
+    assert verify(root, "--unpacked", status=2) == {("snapshot-size", "damage")}
+    said = run("verify", "--unpacked", "--now", NOW, "--state", tmp_path / "s", root, status=2)
+    assert f"hits image {NAME.decode()}" in said
+    said = repair(root, "--unpacked", status=0)
+    assert NAME.decode() in said.partition("pull again afterwards:")[2]
+    assert not (root / OVERLAYFS / "snapshots/2").exists()
+
+
+def test_a_verification_is_remembered_by_repair(tmp_path):
+    """What verify --unpacked measured wrong is measured again by a plain repair with the same state."""
+    root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=(IMAGE.manifest,), unrecorded=(OWN,))
+    unlink(root)
+    empty(root, 2)
+    assert "nothing to mend" in run("repair", "--now", NOW, "--state", tmp_path / "verified", root, status=0)
+    verify(root, "--unpacked", status=2)
+    said = run("repair", "--now", NOW, "--state", tmp_path / "verified", root, status=2)
+    assert "snapshots/2" in said
