@@ -8,13 +8,16 @@ from pathlib import Path
 
 from tests.engines.containerd import Containerd
 from tests.engines.docker import Docker
+from tests.engines.modules import Module, built
 from tests.engines.sandbox import Sandbox
 from tests.engines.suite import Suite, rootfs
 from tests.engines.unavailable import EngineUnavailable
 from tests.support.captures import Capture
 
 # Suites move on. Docker's captures are then opened by a newer one, which has to agree about them all the same.
-_SUITES = {"26.1": Suite.TRIXIE, "28.5": Suite.FORKY}
+_SUITES = {"26.1": Suite.TRIXIE, "28.5": Suite.FORKY, "29.7": Suite.FORKY}
+NEWEST = (Module.MOBY, Module.CONTAINERD)
+"""What makes a Docker 29 of the suite with Docker 28.5; its client, runc and docker-init stay."""
 
 
 @contextmanager
@@ -60,4 +63,5 @@ def _sandbox(capture: Capture, host: Path, work: Path) -> Sandbox:
     work.mkdir(exist_ok=True)
     if capture.docker is None:
         return Sandbox(work)
-    return Sandbox(work, rootfs(_SUITES[capture.version[:4]]), host / capture.docker)
+    programs = [built(each) for each in NEWEST] if capture.version.startswith("29.") else []
+    return Sandbox(work, rootfs(_SUITES[capture.version[:4]]), host / capture.docker, programs)

@@ -127,7 +127,7 @@ def _containers(verdict: Verdict) -> Iterator[_Row]:
             "namespace": shown(namespaces[0]) if namespaces else None,
             "id": shown(owner.id),
             "name": shown(owner.name) if owner.name else None,
-            "image": shown(owner.asked or owner.manifest or owner.image or b""),
+            "image": shown(owner.asked or owner.image or owner.manifest or b""),
             "image_digest": _image_of(owner),
             "runtime": None,
             "engine": "docker",
@@ -138,7 +138,7 @@ def _containers(verdict: Verdict) -> Iterator[_Row]:
 
 
 def _image_of(owner: DockerContainer | None) -> str | None:
-    digest = None if owner is None else owner.manifest or owner.image
+    digest = None if owner is None else owner.image or owner.manifest
     return None if digest is None else shown(digest)
 
 
