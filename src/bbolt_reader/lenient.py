@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -52,10 +52,17 @@ class Sheet:
 
 
 class Sheets:
-    """The pages of a file, by position, without a tree."""
+    """The pages of a file, by position, without a tree.
 
-    def __init__(self, source: Source, page_size: int) -> None:
+    Args:
+        source: the file.
+        page_size: of its pages.
+        told: called for each page that is read, with 1 and with how many places the file has.
+    """
+
+    def __init__(self, source: Source, page_size: int, told: Callable[[int, int], None] | None = None) -> None:
         self.source = source
+        self._told = told
         self.page_size = page_size
         self.count = -(-source.size // page_size)
         """Places, the last one perhaps cut off."""
@@ -118,6 +125,8 @@ class Sheets:
             pgid: the position.
             until: the first place behind it that belongs to another page, where that is known.
         """
+        if self._told is not None:
+            self._told(1, self.held)
         size, offset = self.page_size, pgid * self.page_size
         end = self.count if until is None else min(until, self.count)
         try:

@@ -27,7 +27,7 @@ class Hints:
     """Whether a page with these keys is one of the root bucket; None where that is not known."""
 
 
-def salvage(source: Source, hints: Hints = Hints()) -> Salvage:
+def salvage(source: Source, hints: Hints = Hints(), told: Callable[[int, int], None] | None = None) -> Salvage:
     """Read all that can be read of a file; nothing is written.
 
     The newest valid meta's tree first: a page or an entry that cannot be read loses what is below it, nothing else.
@@ -37,13 +37,14 @@ def salvage(source: Source, hints: Hints = Hints()) -> Salvage:
     Args:
         source: the file; its size bounds the time, and the memory, which is a few times that.
         hints: what is known of its contents.
+        told: called with how many more pages were read, some of them perhaps again, and how many there are.
 
     Raises:
         NotBolt: nothing in it looks like a page.
         Unreadable: it cannot be read at all.
     """
     found = probe(source)
-    return _Salvager(Sheets(source, found.page_size), found, hints).run()
+    return _Salvager(Sheets(source, found.page_size, told), found, hints).run()
 
 
 class _Salvager:

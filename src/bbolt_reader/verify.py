@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
 from itertools import islice, pairwise
 from operator import lt
@@ -25,6 +25,7 @@ from bbolt_reader.tree import MAX_DEPTH, Loaded
 EACH: Final = 100
 """The most of one kind of damage that is told one by one; the rest is counted."""
 
+_OFTEN: Final = 256
 _FREELIST_FIELD: Final = HEADER + 32
 
 
@@ -53,17 +54,18 @@ class _Step(NamedTuple):
     bucket: Bucket
 
 
-def verify(database: Database) -> Iterator[Damage]:
+def verify(database: Database, progress: Callable[[int], None] | None = None) -> Iterator[Damage]:
     """Look at every page and every entry once.
 
     Args:
         database: an open file; reading the other meta's tree is not part of this.
+        progress: called with the number of pages looked at since its last call.
 
     Yields:
         What is wrong, at most :data:`EACH` of a kind, then how many more there were.
     """
     told: Counter[str] = Counter()
-    for damage in _Verifier(database).run():
+    for damage in _Verifier(database, progress).run():
         told[damage.code] += 1
         if told[damage.code] <= EACH:
             yield damage
@@ -73,8 +75,9 @@ def verify(database: Database) -> Iterator[Damage]:
 
 
 class _Verifier:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, progress: Callable[[int], None] | None) -> None:
         self._database = database
+        self._progress = progress
         self._meta = database.meta
         root = database.root_of(database.meta)
         self._tree = root.tree
@@ -139,8 +142,12 @@ class _Verifier:
     def _pages(self) -> Iterator[Damage]:
         """Walk the tree of every bucket; what cannot be read is told and left out."""
         stack: list[Bucket | _Step] = [self._root]
+        seen = 0
         while stack:
             step = stack.pop()
+            seen += 1
+            if self._progress is not None and not seen % _OFTEN:
+                self._progress(_OFTEN)
             try:
                 if isinstance(step, Bucket):
                     # The hot path: nearly all buckets have one page.

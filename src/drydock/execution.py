@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, ExitStack
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from drydock.evidence.store import Held, Progress
+from drydock.evidence.store import Held
 from drydock.model.errors import DrydockError
 from drydock.model.names import RawPath
+from drydock.model.progress import Progress
 from drydock.model.roots import Root
 from drydock.model.text import shown
 from drydock.reclaim.guard import refuse_if_used
 from drydock.reclaim.state import find_unfinished, places_with
 
 if TYPE_CHECKING:
-    from drydock.model.plans import Outcome, Plan
+    from drydock.model.plans import Plan
     from drydock.model.runs import Run
     from drydock.model.store import Store
 
@@ -56,14 +56,13 @@ def carry_out(
     from drydock.reclaim.execute import execute  # noqa: PLC0415 - a scan must not load what changes a store
     from drydock.reclaim.plan_file import plan_hash  # noqa: PLC0415 - a scan must start fast
 
-    told = None if progress is None else partial(_tell, progress)
     runs: list[Run] = []
     for made, held, store in parts:
         if made.is_empty:
             continue
         mark = plan_hash(made)
         try:
-            run = execute(made, held, store, plan_hash=mark, state=state, quarantine=quarantine, told=told)
+            run = execute(made, held, store, plan_hash=mark, state=state, quarantine=quarantine, progress=progress)
         except DrydockError as error:
             if not runs:
                 raise
@@ -83,7 +82,3 @@ def _what_is_left(root: RawPath, state: RawPath | None, runs: Iterable[Run]) -> 
     return "; ".join(
         [*said, "drydock clean --apply, with the options it had, finishes what was begun"] if begun else said
     )
-
-
-def _tell(progress: Progress, _: Outcome) -> None:
-    progress("removed", 1)

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from drydock.evidence.roots import discover
-from drydock.evidence.store import Held, Progress, copy_store, hold_store, read_store
+from drydock.evidence.store import Held, copy_store, hold_store, read_store
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.policies import Policy
+from drydock.model.progress import Progress
 from drydock.model.roots import Root
 from drydock.model.scans import Scan, unread_among
 from drydock.model.text import shown
@@ -182,7 +183,11 @@ def read_root(
         EvidenceUnreadable: as for :func:`scan`.
         Refused: as for :func:`scan`.
     """
-    with copy_store(root) if live else hold_store(root, exclusive=exclusive, measured=measure == "disk") as held:
+    with (
+        copy_store(root, progress=progress)
+        if live
+        else hold_store(root, exclusive=exclusive, measured=measure == "disk", progress=progress)
+    ) as held:
         if live:
             from drydock.evidence.live import read_live  # noqa: PLC0415 - a scan must start fast
 
@@ -197,6 +202,8 @@ def read_root(
                 # An engine at work records what came since ``now`` was taken.
                 times = find_ahead(store, UnixNano(max(at, time.time_ns())))
             store.findings += _placed(held, times.findings)
+        if progress is not None:
+            progress("judging", 0)
         yield Looked(store, held, at)
 
 

@@ -11,13 +11,14 @@ from functools import partial
 from drydock.evidence.digests import hash_blobs
 from drydock.evidence.manifests import read_documents
 from drydock.evidence.roots import discover
-from drydock.evidence.store import Held, Progress
+from drydock.evidence.store import Held
 from drydock.evidence.witness import witnesses
 from drydock.execution import carry_out, hold_unused
 from drydock.model.data import BlobFile
 from drydock.model.findings import Finding
 from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
 from drydock.model.objects import Verdict
+from drydock.model.progress import Progress, counter
 from drydock.model.repairs import Adopted, Repair
 from drydock.model.roots import Root
 from drydock.model.runs import Run
@@ -190,7 +191,7 @@ def _looked(
             if adopts and not edit_blindness(store):
                 before = images.states()
                 made = _made(at, store.newest())
-                adopted = adopt_blobs(store, at, made, None if progress is None else partial(progress, "bytes hashed"))
+                adopted = adopt_blobs(store, at, made, progress)
                 verdict, reached, images = _judged(store, at)
                 adopted.whole = tuple(made_whole(before, images.states()))
             layers = images.unpacked()
@@ -259,7 +260,7 @@ def _read(store: Store, blobs: list[BlobFile], progress: Progress | None) -> set
         if fits:
             right.add(blob.digest)
 
-    step = None if progress is None else partial(progress, "bytes hashed")
+    step = counter(progress, "bytes hashed", sum(blob.size for blob in blobs))
     wrong, unread = hash_blobs(store.root.path, blobs, step, told=told)
     store.wrong |= wrong
     store.content.findings += [each for each in unread if each not in store.content.findings]

@@ -9,11 +9,12 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from drydock.evidence.roots import discover
-from drydock.evidence.store import Held, Progress, hold_store
+from drydock.evidence.store import Held, hold_store
 from drydock.execution import carry_out, hold_unused
 from drydock.model.errors import EvidenceUnreadable, Refused, Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.policies import Policy
+from drydock.model.progress import Progress
 from drydock.model.roots import Root
 from drydock.model.scans import Scan
 from drydock.model.text import quoted_path, shown
@@ -181,11 +182,12 @@ def request(scan: Scan) -> Request:
     return Request(made.root, made.host, made.now, made.policy, plan_hash(made))
 
 
-def undo(journal: RawPath) -> Run:
+def undo(journal: RawPath, *, progress: Progress | None = None) -> Run:
     """Put back what a journal says was moved, and each edited database as it was before.
 
     Args:
         journal: path of the journal.
+        progress: told what was read, and what was moved back.
 
     Raises:
         EvidenceUnreadable: it is no journal, or its root is not there.
@@ -197,7 +199,8 @@ def undo(journal: RawPath) -> Run:
     found = read_journal(journal)
     root = _root_at(found.root)
     with ExitStack() as stack:
-        return undo_run(found, hold_unused(stack, root, hold_store(root, exclusive=True)))
+        held = hold_unused(stack, root, hold_store(root, exclusive=True, progress=progress))
+        return undo_run(found, held, progress)
 
 
 def _hold_to_change(

@@ -6,18 +6,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 from drydock.evidence.closure import read_closure
 from drydock.evidence.roots import discover
-from drydock.evidence.store import Progress
 from drydock.model.documents import Config, Documents
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.exports import Change, ChosenContainer, Exported, Variants
 from drydock.model.listings import Listing, ListKind
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.objects import ObjectKind, Verdict
+from drydock.model.progress import Progress, counter
 from drydock.model.roots import Root
 from drydock.model.scans import unread_among
 from drydock.model.text import quoted_path, shown
@@ -34,6 +33,8 @@ from drydock.verdict.listing import list_kind, unread_list
 from drydock.verdict.platforms import find_variants
 
 _T = TypeVar("_T")
+_DEPTH = 3
+"""Parts of the path of a snapshot's directory below a containerd root."""
 
 
 def export_image(
@@ -76,6 +77,7 @@ def export_image(
         lost = {**_lost(judged.verdict), **_unread(found, documents)}
         selected = select_variants(found, lost, platform, exported)
         file = stack.enter_context(open_export(output, root))
+        file.progress = progress
         exported.count = write_image(
             root,
             store.content.blobs,
@@ -84,7 +86,6 @@ def export_image(
             found=found,
             selected=selected,
             alone=platform is not None or not found.indexes,
-            told=None if progress is None else partial(progress, "bytes written"),
         )
         return exported
 
@@ -117,8 +118,8 @@ def export_container(
         layers = _layers(judged.verdict, chosen, snapshot_stack)
         exported = Exported(judged.root, shown(chosen.id))
         file = stack.enter_context(open_export(output, judged.root))
-        told = None if progress is None else partial(progress, "files written")
-        exported.count = write_tree(layers, file, exported, told)
+        file.progress, file.estimate = progress, _estimate(judged.verdict, layers)
+        exported.count = write_tree(layers, file, exported)
         return exported
 
 
@@ -150,7 +151,7 @@ def diff_container(
         new = _layers(judged.verdict, chosen, snapshot_stack)
         old = _layers(judged.verdict, chosen, parent_stack)
         exported = Exported(judged.root, shown(chosen.id))
-        return list(find_changes(new, old, exported.note)), exported.damage
+        return list(find_changes(new, old, exported.note, counter(progress, "entries compared"))), exported.damage
 
 
 def ls(
@@ -257,6 +258,12 @@ def _layers(verdict: Verdict, chosen: ChosenContainer, layers: Callable[..., Sta
         driver = f" (its driver is {shown(chosen.snapshotter)})" if chosen.snapshotter else ""
         raise EvidenceUnreadable(f"container {shown(chosen.id)}: this store has no snapshot of it{driver}")
     return layers(verdict.store, chosen.snapshotter, chosen.row)
+
+
+def _estimate(verdict: Verdict, layers: Stack) -> int | None:
+    """About the bytes of a tar of some layers: what upper ones hide is counted too, and no header is."""
+    folders = {b"/".join(parts[:_DEPTH]) for parts in layers.layers}
+    return sum(found.allocated for found in verdict.objects if found.path in folders) or None
 
 
 def _whose_id(judged: _Judged, config: Digest) -> str:

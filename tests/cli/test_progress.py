@@ -1,12 +1,152 @@
 """The bar: drawn for what takes long, and gone where something else is printed."""
 
 import io
+import json
+import re
+import shutil
+import time
+from pathlib import Path
 
 import pytest
+from benchmarks import root as large
+from tests.support import large_image
 from tests.support.captures import capture
-from tests.support.terminal import on_terminal
+from tests.support.fleets import host_document
+from tests.support.terminal import bars, on_terminal
 
 from drydock.cli import progress
+
+_BAR = re.compile(r"\w.*: +\d+%\|.*\| [\d.]+[kMG]?/[\d.]+[kMG]? \[\d\d:\d\d<(\d\d:\d\d|\?), +[\d.?]+[kMG]?B?/s\]")
+"""What is done, how much of how much, the time it took, the time to go, and the rate."""
+_STORE = large.Size(40_000, 8, 60_000, 512, 700)
+_IMAGE = 3 << 29
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store of 40,000 blobs, and 60,000 files in 8 layers that one lease holds: a scan takes more than a second."""
+    return large.built(tmp_path_factory.mktemp("large"), _STORE)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """A store with an image of 1.5 GiB."""
+    top = tmp_path_factory.mktemp("image") / "root"
+    large_image.build(top, _IMAGE, int(time.time()) - 3600)
+    return top
+
+
+@pytest.fixture
+def copy(store, tmp_path):
+    """A store that may be changed."""
+    shutil.copytree(store, tmp_path / "root", symlinks=True)
+    return tmp_path / "root"
+
+
+def drawn(*arguments, columns=120, status=(0,)):
+    """The bars that a command drew, once all is well with the screen."""
+    text, code = bars(*arguments, columns=columns)
+    assert code in status, text
+    lines = text.split("\r")
+    # Gone at the end, and never wider than the screen, where it would wrap and stay.
+    assert "%|" not in lines[-1]
+    assert max(map(len, lines[:-1])) < columns
+    found = [line for line in lines if _BAR.match(line)]
+    assert found, text
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [80, 200])
+def test_scan_draws_a_bar(store, columns):
+    """With what there is in all, at the width of the screen."""
+    assert any(len(line) > columns - 20 for line in drawn("scan", store, columns=columns))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["scan", "--measure", "disk"], ["scan", "--live"], ["verify"], ["plan"], ["clean"], ["repair"], ["pulls"],
+        ["ls", "content"], ["explain", "docker.io/library/image:0"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_each_command_that_reads_a_store_draws_a_bar(words, store, tmp_path):
+    """Whatever it reads the store for."""
+    state = ["--state", tmp_path] if words[0] in ("verify", "repair") else []
+    drawn(*words, store, *state, status=(0, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [["scan", "--verify", "digest"], ["verify", "--data"], ["repair", "--data"]], ids=" ".join
+)
+def test_bytes_are_counted_in_bytes(words, image, tmp_path):
+    """What hashes says how many bytes of how many."""
+    state = [] if words[0] == "scan" else ["--state", tmp_path]
+    assert any("bytes hashed" in line and "/1.50G" in line for line in drawn(*words, image, *state))
+
+
+@pytest.mark.slow
+def test_export_image_tells_the_bytes_it_writes(image):
+    """Of how many, which is known beforehand."""
+    assert any("bytes written" in line for line in drawn("export", "image", large_image.NAME, image, "-o", "-"))
+
+
+@pytest.mark.slow
+def test_export_container_tells_the_bytes_it_writes(store):
+    """Of about as many as the layers take."""
+    (key,) = {each["key"] for each in listed(store) if each["row"].startswith("moby/8/")}
+    lines = drawn("export", "container", key, store, "-o", "-")
+    assert any("bytes written (total estimated)" in line for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_clean_apply_and_undo_draw_a_bar(copy, tmp_path):
+    """The bytes that are removed, and what is moved and moved back."""
+    (tmp_path / "aside").mkdir(mode=0o700)
+    ending = ["clean", "--apply", "--yes", "--end-lease", large.LEASE, "--state", tmp_path / "state"]
+    drawn(*ending, "--quarantine", tmp_path / "aside", copy)
+    (journal,) = Path(tmp_path / "state").glob("**/journal*")
+    drawn("undo", journal)
+    assert any("bytes removed" in line for line in drawn(*ending, copy))
+
+
+@pytest.mark.slow
+@pytest.mark.root
+def test_apply_draws_a_bar(copy, tmp_path):
+    """As clean --apply does."""
+    drawn("plan", "--end-lease", large.LEASE, "-o", tmp_path / "plan", copy, status=(1,))
+    assert any("bytes removed" in line for line in drawn("apply", tmp_path / "plan", "--state", tmp_path / "state"))
+
+
+@pytest.mark.slow
+def test_fleet_tells_how_much_of_the_reports_it_has_read(tmp_path):
+    """Of hundreds of hosts."""
+    for number in range(200):
+        (tmp_path / f"host-{number}.json").write_text(json.dumps(host_document(number)))
+    assert any("bytes of reports read" in line for line in drawn("fleet", tmp_path))
+
+
+@pytest.mark.slow
+def test_salvage_tells_how_many_pages_it_has_read(store):
+    """Of those that the file has."""
+    database = store / large.METADATA / "meta.db"
+    assert any("pages read" in line for line in drawn("bolt", "salvage", database))
+
+
+def test_a_task_without_steps_is_named(monkeypatch):
+    """What tells nothing until it ends is named once the command has taken long enough."""
+    bar = Terminal()
+    monkeypatch.setattr(progress.sys, "stderr", bar)
+    with progress.show_progress() as told:
+        told("pages", 3, 10)
+        assert not bar.getvalue()
+        time.sleep(0.4)
+        told("judging", 0)
+        assert "judging …" in bar.getvalue()
 
 
 class Terminal(io.StringIO):
@@ -25,9 +165,9 @@ def on_screen(terminal):
 def test_is_gone_before_a_question(monkeypatch):
     """What is asked and shown stands on a line of its own, and the bar comes back for what follows."""
     bar, seen = Terminal(), []
-    monkeypatch.setattr(progress, "_SOON", 0.0)
     monkeypatch.setattr(progress.sys, "stderr", bar)
     with progress.show_progress() as told:
+        time.sleep(0.4)
         told("blobs", 3)
         assert "blobs" in bar.getvalue()
         assert told.cleared(lambda _: bool(seen.append(on_screen(bar))) or True)(None)
@@ -51,3 +191,9 @@ def test_short_work_draws_nothing_into_what_it_says(command, unpacked):
     of = capture("docker-28.5-interrupted-pull")
     text, _ = on_terminal(command, "--now", of.taken_at, unpacked(of), columns=80, errors=True)
     assert text.rpartition("\r")[2].startswith(str(unpacked(of)))
+
+
+def listed(store):
+    """The snapshots of a store."""
+    text, _ = on_terminal("ls", "snapshots", store, "--format", "json", columns=80)
+    return json.loads(text)["roots"][0]["snapshots"]

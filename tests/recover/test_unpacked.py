@@ -144,7 +144,7 @@ def test_progress_within_one_layer(tmp_path):
     steps = []
     verify(
         os.fsencode(root), wanted=Wanted(unpacked=True), state=os.fsencode(tmp_path / "state"),
-        progress=lambda what, done: steps.append((what, done)),
+        progress=lambda what, done, _=None: steps.append((what, done)),
     )  # fmt: skip
     done = [done for what, done in steps if what == "bytes of unpacked layers"]
     assert sum(done) == len(raw)

@@ -22,6 +22,19 @@ def on_terminal(*arguments: str | Path, columns: int, errors: bool = False) -> t
     Returns:
         All that was written there, escape sequences and carriage returns included, and the exit status.
     """
+    return _on_terminal(arguments, columns, out=True, errors=errors)
+
+
+def bars(*arguments: str | Path, columns: int) -> tuple[str, int]:
+    """Run ``drydock`` with stderr on a terminal; what it prints on stdout goes nowhere.
+
+    Returns:
+        All that was written to the terminal, and the exit status.
+    """
+    return _on_terminal(arguments, columns, out=False, errors=True)
+
+
+def _on_terminal(arguments: tuple[str | Path, ...], columns: int, *, out: bool, errors: bool) -> tuple[str, int]:
     leader, follower = os.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
@@ -29,7 +42,10 @@ def on_terminal(*arguments: str | Path, columns: int, errors: bool = False) -> t
         environment.pop(name, None)
     command = [sys.executable, "-m", "drydock", *map(str, arguments)]
     with subprocess.Popen(
-        command, stdout=follower, stderr=follower if errors else subprocess.DEVNULL, env=environment
+        command,
+        stdout=follower if out else subprocess.DEVNULL,
+        stderr=follower if errors else subprocess.DEVNULL,
+        env=environment,
     ) as process:
         os.close(follower)
         raw = b""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 import click
 
 from drydock.cli.output import open_output, print_json, use_utf8
+from drydock.cli.progress import show_progress
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.report.fleet.statements import script_lines
 
@@ -47,17 +49,17 @@ def fleet(
 
     refused: dict[int, str] = {}
     found = find_reports([os.fsencode(each) for each in reports])
-    warehouse = Warehouse(report_tables(found, refused.__setitem__))
-    try:
-        warehouse.forget(refused)
-        for line in refused.values():
-            click.echo(f"drydock: {line}; not counted", err=True)
-        if len(refused) == len(found):
-            raise EvidenceUnreadable("there is no report to ask")
-        answers = warehouse.ask_all(top) if sql is None else [warehouse.ask(sql)]
-        facts = {**warehouse.facts(), "reports": len(found) - len(refused), "refused": len(refused)}
-    finally:
-        warehouse.close()
+    with show_progress() as progress, closing(Warehouse(report_tables(found, refused.__setitem__, progress))) as store:
+        if progress is not None:
+            progress("asking", 0)
+        store.forget(refused)
+        if len(refused) < len(found):
+            answers = store.ask_all(top) if sql is None else [store.ask(sql)]
+            facts = {**store.facts(), "reports": len(found) - len(refused), "refused": len(refused)}
+    for line in refused.values():
+        click.echo(f"drydock: {line}; not counted", err=True)
+    if len(refused) == len(found):
+        raise EvidenceUnreadable("there is no report to ask")
     with open_output(output) as file:
         if form == "json":
             print_json(answers_document(answers, facts), file)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drydock.cli.output import print_json
+from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 from drydock.model.times import show_known, show_time
@@ -50,7 +51,9 @@ def salvage(file: RawPath, form: str, deleted: bool, rebuild: RawPath | None, ch
 
     if rebuild is not None:
         keep_going()
-    with open_salvage(file) as (lock, found):
+    with show_progress() as progress, open_salvage(file, progress) as (lock, found):
+        if progress is not None:
+            progress("putting records together" if rebuild is None else "writing the new database", 0)
         remnants = find_remnants(found.statements)
         made = None if rebuild is None else (rebuild, write(lock, found, rebuild, choice))
     if not deleted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -108,47 +108,52 @@ def scan(
             live=live,
             progress=progress,
         )
-    name = shown(os.fsencode(os.uname().nodename if host is None else host))
-    if form == "parquet":
-        from drydock.report.document import scan_document  # noqa: PLC0415 - only what is asked for is loaded
-        from drydock.report.parquet import write_parquet  # noqa: PLC0415 - only what is asked for is loaded
-        from drydock.report.rows import document_rows  # noqa: PLC0415 - the same
-
-        with open_binary(output) as raw:
-            write_parquet(document_rows(scan_document(scans, now, name)), raw)
-        _end(ctx, scans)
-    with open_output(output) as file:
-        if form in ("table", "tree") and not scans:
-            print(no_storage(where), file=file)
-        elif form == "table":
-            from drydock.report.table import print_scans  # noqa: PLC0415 - only what is asked for is loaded
-
-            print_scans(scans, console(file), where)
-        elif form == "tree":
-            _print_tree(scans, file, depth, top)
-        elif form == "prometheus":
-            from drydock.report.prometheus import metric_lines  # noqa: PLC0415 - only what is asked for is loaded
-
-            use_utf8(file)
-            file.writelines(line + "\n" for line in metric_lines(scans, now, time.monotonic() - began))
-        elif form == "json":
-            from drydock.report.document import scan_stream  # noqa: PLC0415 - only what is asked for is loaded
-
-            print_json(scan_stream(scans, now, name), file)
-        elif form == "jsonl":
-            from drydock.report.document import scan_lines  # noqa: PLC0415 - only what is asked for is loaded
-
-            print_lines(scan_lines(scans, now, name), file)
+        if progress is not None:
+            progress.pause_for_output(output, "writing the report")
+        name = shown(os.fsencode(os.uname().nodename if host is None else host))
+        if form == "parquet":
+            _write_parquet(scans, now, name, output)
         else:
-            if form != "markdown":
-                use_utf8(file)
-            file.writelines(_text(form, scans, now, where))
-    _end(ctx, scans)
+            with open_output(output) as file:
+                if form == "table" and scans:
+                    from drydock.report.table import print_scans  # noqa: PLC0415 - only what is asked for is loaded
 
+                    print_scans(scans, console(file), where)
+                elif form == "tree" and scans:
+                    _print_tree(scans, file, depth, top)
+                elif form in ("table", "tree"):
+                    print(no_storage(where), file=file)
+                elif form == "prometheus":
+                    from drydock.report.prometheus import metric_lines  # noqa: PLC0415 - only what is asked for
 
-def _end(ctx: click.Context, scans: list[Scan]) -> NoReturn:
+                    use_utf8(file)
+                    file.writelines(line + "\n" for line in metric_lines(scans, now, time.monotonic() - began))
+                elif form in ("json", "jsonl"):
+                    _print_document(scans, now, name, file, lines=form == "jsonl")
+                else:
+                    if form != "markdown":
+                        use_utf8(file)
+                    file.writelines(_text(form, scans, now, where))
     warn_unread(scans)
     ctx.exit(status_of(scans))
+
+
+def _write_parquet(scans: list[Scan], now: UnixNano, name: str, output: str | None) -> None:
+    from drydock.report.document import scan_document  # noqa: PLC0415 - only what is asked for is loaded
+    from drydock.report.parquet import write_parquet  # noqa: PLC0415 - the same
+    from drydock.report.rows import document_rows  # noqa: PLC0415 - the same
+
+    with open_binary(output) as raw:
+        write_parquet(document_rows(scan_document(scans, now, name)), raw)
+
+
+def _print_document(scans: list[Scan], now: UnixNano, name: str, file: TextIO, *, lines: bool) -> None:
+    from drydock.report.document import scan_lines, scan_stream  # noqa: PLC0415 - only what is asked for is loaded
+
+    if lines:
+        print_lines(scan_lines(scans, now, name), file)
+    else:
+        print_json(scan_stream(scans, now, name), file)
 
 
 def _text(form: str, scans: list[Scan], now: UnixNano, where: RawPath | None) -> Iterable[str]:

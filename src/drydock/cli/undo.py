@@ -6,6 +6,7 @@ import os
 
 import click
 
+from drydock.cli.progress import show_progress
 from drydock.cli.runs import print_runs
 from drydock.model.names import RawPath
 from drydock.streams import keep_going
@@ -23,4 +24,6 @@ def undo(ctx: click.Context, *, journal: str) -> None:
     from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
 
     keep_going()
-    ctx.exit(print_runs([removal.undo(RawPath(os.fsencode(os.path.abspath(journal))))]))
+    with show_progress() as progress:
+        run = removal.undo(RawPath(os.fsencode(os.path.abspath(journal))), progress=progress)
+    ctx.exit(print_runs([run]))

@@ -5,6 +5,8 @@ Sources: containerd core/metadata/content.go, migrations.go migrateIngests (v2.1
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bbolt_reader import Bucket
 from drydock.evidence.blobs import UsualBlobs
 from drydock.evidence.encoding import Undecodable, binary_time
@@ -14,6 +16,7 @@ from drydock.model.names import Digest, Kind, Ref, UnixNano
 from drydock.model.records import Blob, Ingest, Metadata
 from drydock.model.text import shown
 
+_OFTEN = 1000
 _LEGACY_SCHEMA = 1
 """The last schema version with writes below ``ingest``."""
 
@@ -21,10 +24,11 @@ _LEGACY_SCHEMA = 1
 class ContentReader:
     """Adds the records of every namespace to one Metadata."""
 
-    def __init__(self, ledger: Ledger, found: Metadata) -> None:
+    def __init__(self, ledger: Ledger, found: Metadata, progress: Callable[[int], None] | None) -> None:
         self._ledger = ledger
         self._found = found
         self._usual = UsualBlobs()
+        self._progress = progress
         self._legacy: tuple[bytes, ...] | None = None
 
     def end(self) -> None:
@@ -71,7 +75,9 @@ class ContentReader:
 
     def _blobs(self, namespace: bytes, bucket: Bucket) -> None:
         ledger, read, append = self._ledger, self._usual.read, self._found.blobs.append
-        for key, value in ledger.entries(bucket):
+        for number, (key, value) in enumerate(ledger.entries(bucket), 1):
+            if self._progress is not None and not number % _OFTEN:
+                self._progress(_OFTEN)
             blob = None if isinstance(value, bytes) else read(namespace, key, value)
             if blob is not None:
                 append(blob)

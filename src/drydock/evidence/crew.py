@@ -6,10 +6,13 @@ A worker is a fork of this process. It holds the same locks for as long as it li
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import signal
+import termios
 import threading
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -77,17 +80,21 @@ class Crew:
         found: dict[bytes, Usage] = {}
         if self._tickets < 0:
             return found
+        told = 0
         for number in _drawn(self._tickets, len(self._names)):
             name = self._names[number]
             with suppress(OSError):
                 found[name] = measure.walk(name, self._parent)
-            if progress is not None and name in found:
-                progress(1)
+            if progress is not None:
+                # What the workers have begun counts too: else half of all would be told at the very end.
+                done = max(told, _begun(self._tickets, len(self._names)))
+                progress(done - told)
+                told = done
         for worker in self._workers:
             others = worker.results()
             found |= {self._names[number]: usage for number, usage in others.items()}
-            if progress is not None:
-                progress(len(others))
+        if progress is not None:
+            progress(max(0, len(found) - told))
         return found
 
 
@@ -190,6 +197,13 @@ def _tickets(count: int) -> int:
 def _drawn(tickets: int, count: int) -> Iterator[int]:
     while len(ticket := os.read(tickets, _TICKET)) == _TICKET:
         yield from range(int.from_bytes(ticket, "little"), count, _TICKETS)
+
+
+def _begun(tickets: int, count: int) -> int:
+    """How many shares of the work are no longer waiting."""
+    left = array("i", [0])
+    fcntl.ioctl(tickets, termios.FIONREAD, left)
+    return min(count, _TICKETS) - left[0] // _TICKET
 
 
 def _work(names: Sequence[bytes], parent: int, tickets: int, results: int, starter: int) -> NoReturn:

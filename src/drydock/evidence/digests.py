@@ -80,7 +80,8 @@ def _fits(
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         digest = hashlib.new(algorithm.decode())
-        buffer = memoryview(bytearray(_CHUNK))
+        # Most blobs are small, and to clear a megabyte takes longer than to hash a manifest.
+        buffer = memoryview(bytearray(min(_CHUNK, max(1, blob.size))))
         while got := os.readv(descriptor, [buffer]):
             digest.update(buffer[:got])
             if stop():

@@ -16,9 +16,10 @@ from typing import Final, NamedTuple, TypeVar
 
 from drydock.evidence.copy import metas, read_state
 from drydock.evidence.rows import read_rows
-from drydock.evidence.store import Held, Progress, copy_store, read_records, read_store
+from drydock.evidence.store import Held, copy_store, read_records, read_store
 from drydock.model.data import Backend, Fingerprint, Row
 from drydock.model.names import RawPath, ingest_name
+from drydock.model.progress import Progress
 from drydock.model.records import Metadata
 from drydock.model.store import Store
 

@@ -6,6 +6,8 @@ Sources: containerd core/metadata/buckets.go, migrations.go (v2.1); metadata/san
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bbolt_reader import Bucket, Database
 from drydock.evidence.content_records import ContentReader
 from drydock.evidence.encoding import Undecodable, varint
@@ -19,27 +21,28 @@ NEWEST_SCHEMA = 4
 """The last schema version whose buckets are all known here (containerd 2.0 to 2.3)."""
 
 
-def read_metadata(database: Database, path: RawPath) -> Metadata:
+def read_metadata(database: Database, path: RawPath, progress: Callable[[int], None] | None = None) -> Metadata:
     """Read all records of an open meta.db.
 
     Args:
         database: the open file.
         path: what findings call the file.
+        progress: called with the number of blobs' records read since its last call.
 
     Returns:
         The records; ``complete`` is False where anything was not readable or not understood.
     """
-    return _Reader(database, path).read()
+    return _Reader(database, path, progress).read()
 
 
 class _Reader:
     """Reads one meta.db into one Metadata."""
 
-    def __init__(self, database: Database, path: RawPath) -> None:
+    def __init__(self, database: Database, path: RawPath, progress: Callable[[int], None] | None) -> None:
         self._root = database.root
         self._ledger = Ledger(path)
         self._found = Metadata(path, schema_version=0)
-        self._content = ContentReader(self._ledger, self._found)
+        self._content = ContentReader(self._ledger, self._found, progress)
 
     def read(self) -> Metadata:
         """Walk the file once."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from drydock.evidence.sizes import Measure, Usage
 from drydock.model.data import Backend, LayoutKind, Occupancy, RowKind, SnapshotEntry
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
+from drydock.model.progress import Progress, counter
 from drydock.model.text import shown
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def read_backend(
     *,
     measure: Measure,
     recorded: bool,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
     live: bool = False,
     crew: Crew | None = None,
 ) -> Backend:
@@ -61,7 +62,7 @@ def read_backend(
         database: its open metadata.db, or None where there is none.
         measure: counts allocated blocks.
         recorded: take the size of a committed snapshot from its row instead of measuring it.
-        progress: called with the number of directories done since its last call.
+        progress: told of the directories.
         live: an engine may be at work: what goes while it is read is not there.
         crew: from :func:`begin`: it measures the directories already.
     """
@@ -128,7 +129,7 @@ def _entries(
     measure: Measure,
     *,
     recorded: bool,
-    progress: Callable[[int], None] | None,
+    progress: Progress | None,
     live: bool,
     crew: Crew | None,
 ) -> None:
@@ -137,12 +138,13 @@ def _entries(
     known = backend.layout is not LayoutKind.FOREIGN
     wanted = [name for name in listed if known and not (recorded and _number(name) in committed)]
     measured = frozenset(wanted)
+    step = counter(progress, f"snapshots of {shown(backend.name)}", len(listed))
     # Beside an engine one process measures: that is kinder to the host, and a folder may go at its turn.
     usages: Iterator[Usage] = iter(())
     if wanted and not live:
         from drydock.evidence.crew import measure_folders  # noqa: PLC0415 - a scan that measures nothing must start fast
 
-        usages = measure_folders(measure, wanted, descriptor, progress, crew)
+        usages = measure_folders(measure, wanted, descriptor, step, crew)
     for name in listed:
         usage = None
         try:
@@ -153,8 +155,8 @@ def _entries(
             if not live:
                 raise
             continue
-        if progress is not None and (live or usage is None):
-            progress(1)
+        if step is not None and (live or usage is None):
+            step(1)
         backend.entries.append(_entry(backend, name, found, usage))
 
 

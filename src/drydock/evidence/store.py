@@ -23,6 +23,7 @@ from drydock.model.data import LayoutKind
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
+from drydock.model.progress import Progress, counter
 from drydock.model.records import Metadata
 from drydock.model.roots import Root
 from drydock.model.store import Store
@@ -35,9 +36,6 @@ METADATA = b"io.containerd.metadata.v1.bolt/meta.db"
 _BLOCK = 512
 _LARGE = 16 << 20
 """Bytes of a database whose records take so much memory that it matters."""
-
-Progress = Callable[[str, int], None]
-"""Told what is being read, and how many more of it are done."""
 
 
 @dataclass(slots=True)
@@ -80,13 +78,16 @@ class Held:
 
 
 @contextmanager
-def hold_store(root: Root, *, exclusive: bool, measured: bool = False) -> Iterator[Held]:
+def hold_store(
+    root: Root, *, exclusive: bool, measured: bool = False, progress: Progress | None = None
+) -> Iterator[Held]:
     """Lock every database of a root, as bbolt does, for as long as the context lasts.
 
     Args:
         root: what to hold.
         exclusive: keep readers out as well: for changing the store.
         measured: every directory of a snapshot is to be measured, which begins at once.
+        progress: told how far the databases are checked.
 
     Raises:
         Refused: another process holds a lock that stands in the way.
@@ -102,13 +103,17 @@ def hold_store(root: Root, *, exclusive: bool, measured: bool = False) -> Iterat
         if measured:
             held.crews = stack.enter_context(begin(root.path, held.backends))
         for file in held.files():
-            _open(stack, file, mapped=True)
+            _open(stack, file, mapped=True, progress=progress)
         yield held
 
 
 @contextmanager
-def copy_store(root: Root) -> Iterator[Held]:
+def copy_store(root: Root, *, progress: Progress | None = None) -> Iterator[Held]:
     """Copies in memory of every database of a root: for looking at it while its engine runs. Takes no lock.
+
+    Args:
+        root: what to copy from.
+        progress: as for :func:`hold_store`.
 
     Raises:
         EvidenceUnreadable: the root or a database file cannot be opened, or copied.
@@ -122,7 +127,7 @@ def copy_store(root: Root) -> Iterator[Held]:
 
         held = _collect(Held(root, None, {}, live=True), copy)
         for file in held.files():
-            _open(stack, file, mapped=False)
+            _open(stack, file, mapped=False, progress=progress)
         yield held
 
 
@@ -147,13 +152,12 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
         progress: told what was done.
     """
     root = held.root.path
-    if progress is not None:
-        progress("records", 1)
-    metadata = read_records(held)
+    metadata = read_records(held, counter(progress, "records read"))
+    listed = counter(progress, "blobs and ingests listed", len(metadata.digests) or None)
     store = Store(
         held.root,
         metadata,
-        read_content(root, _part(progress, "content"), metadata.digests, live=held.live),
+        read_content(root, listed, metadata.digests, live=held.live),
         {},
         read_owners(held.root, live=held.live),
         measure,
@@ -164,7 +168,9 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
     if verification == "digest":
         from drydock.evidence.digests import hash_blobs  # noqa: PLC0415 - most scans hash nothing
 
-        store.wrong, unread = hash_blobs(root, store.content.blobs.values(), _part(progress, "bytes hashed"))
+        blobs = store.content.blobs.values()
+        step = counter(progress, "bytes hashed", sum(blob.size for blob in blobs))
+        store.wrong, unread = hash_blobs(root, blobs, step)
         store.content.findings += unread
     sizes = Measure()
     elsewhere = dict(held.root.snapshotters)
@@ -177,7 +183,7 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
             database,
             measure=sizes,
             recorded=measure == "recorded",
-            progress=_part(progress, f"snapshots of {shown(snapshotter)}"),
+            progress=progress,
             live=held.live,
             crew=held.crews.get(snapshotter),
         )
@@ -204,8 +210,13 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
     return store
 
 
-def read_records(held: Held) -> Metadata:
-    """Every record of the meta.db of a held root; incomplete, with a finding, where it has none that can be read."""
+def read_records(held: Held, progress: Callable[[int], None] | None = None) -> Metadata:
+    """Every record of the meta.db of a held root; incomplete, with a finding, where it has none that can be read.
+
+    Args:
+        held: from :func:`hold_store` or :func:`copy_store`.
+        progress: told how many more blobs' records were read.
+    """
     file = held.metadata
     if file is None:
         path = RawPath(os.path.join(held.root.path, METADATA))
@@ -218,7 +229,7 @@ def read_records(held: Held) -> Metadata:
         return Metadata(path, 0, findings=[finding], complete=False)
     if file.database is None:
         return Metadata(file.path, 0, findings=file.findings, complete=False)
-    metadata = read_metadata(file.database, file.path)
+    metadata = read_metadata(file.database, file.path, progress)
     file.database.release()
     metadata.complete = metadata.complete and file.is_sound
     metadata.findings = [*file.findings, *metadata.findings]
@@ -248,7 +259,7 @@ def _is_there(path: RawPath) -> bool:
     return True
 
 
-def _open(stack: ExitStack, file: File, *, mapped: bool) -> None:
+def _open(stack: ExitStack, file: File, *, mapped: bool, progress: Progress | None) -> None:
     path = file.path
     if file.allocated >= _LARGE:
         from drydock.evidence.heap import give_back_tables  # noqa: PLC0415 - most stores are small
@@ -256,7 +267,9 @@ def _open(stack: ExitStack, file: File, *, mapped: bool) -> None:
         give_back_tables()
     try:
         file.database = stack.enter_context(Database.from_fd(file.fd, path, mapped=mapped, bounded=True))
-        damages = list(verify(file.database))
+        # The high-water mark of a damaged file is any number.
+        pages = min(file.database.pages, file.database.meta.high_water)
+        damages = list(verify(file.database, counter(progress, f"pages of {_name(path)} checked", pages)))
         file.database.release()
     except BoltError as error:
         file.findings.append(
@@ -292,8 +305,7 @@ def _open(stack: ExitStack, file: File, *, mapped: bool) -> None:
     )
 
 
-def _part(progress: Progress | None, what: str) -> Callable[[int], None] | None:
-    if progress is None:
-        return None
-    told = progress
-    return lambda done: told(what, done)
+def _name(path: RawPath) -> str:
+    """A database as progress calls it: by its file, and by its snapshotter where it is one's."""
+    folder, name = path.split(b"/")[-2:]
+    return shown(name if name != DATABASE else folder.removeprefix(PREFIX) + b"/" + name)

@@ -20,6 +20,7 @@ from drydock.evidence.store import File, Held
 from drydock.model.errors import ActionFailed, DiskFull
 from drydock.model.names import RawPath, Ref
 from drydock.model.plans import Adoption, Outcome, Plan, Removal, RowDrop, Status, Target
+from drydock.model.progress import Progress
 from drydock.model.records import Metadata
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.store import Store
@@ -36,8 +37,6 @@ from drydock.reclaim.secure import secure
 from drydock.reclaim.state import State, open_state, places_with
 from drydock.reclaim.unfinished import close_unfinished
 
-Told = Callable[[Outcome], None]
-
 
 def execute(
     plan: Plan,
@@ -47,7 +46,7 @@ def execute(
     plan_hash: str,
     state: RawPath | None = None,
     quarantine: RawPath | None = None,
-    told: Told | None = None,
+    progress: Progress | None = None,
 ) -> Run:
     """Carry out a plan.
 
@@ -58,7 +57,7 @@ def execute(
         plan_hash: the plan's hash, for the journal.
         state: the state directory the user chose.
         quarantine: where to move things instead of deleting them.
-        told: called with each removal's outcome.
+        progress: told what is done, and of the bytes removed.
 
     Raises:
         Refused: there is no place for the journal, or the quarantine will not do.
@@ -78,9 +77,12 @@ def execute(
         journal = JournalWriter(kept.fd, kept.path, plan.root, plan_hash)
         stack.callback(journal.close)
         run = Run(plan.root, journal.path, f"{kept.why}; lost with a reboot" if kept.volatile else kept.why)
+        if progress is not None and edits:
+            progress("copying the databases", 0)
         backups = {each.file.path: _back_up(each.file, kept, plan.root) for each in edits}
         journal.note_missing(find_missing(plan, store))
         # What no record names goes first: it needs no edit, and on a full disk makes room for one.
+        told = _teller(plan, progress, moves=apart is not None)
         loose = [removal for removal in plan.removals if not removal.after_edit]
         run.outcomes += remove(loose, anchor, journal, apart, told)
         blocked: dict[bytes | None, str] = {}
@@ -96,6 +98,8 @@ def execute(
         for each in edits:
             stopped = blocked.get(None, "")
             backup = backups[each.file.path]
+            if progress is not None:
+                progress("editing the databases", 0)
             outcome = _edit(each, anchor, store, journal, backup, stopped=stopped, make_room=make_room)
             run.edits.append(outcome)
             if outcome.status is not Status.DONE:
@@ -105,6 +109,16 @@ def execute(
         run.outcomes += waiting
         _finish(run, journal, held, store, state)
         return run
+
+
+def _teller(plan: Plan, progress: Progress | None, *, moves: bool) -> Callable[[Outcome], None] | None:
+    """What tells progress of each outcome: of its bytes, which say most of how long it takes; a move takes none."""
+    if progress is None:
+        return None
+    told, count = progress, len(plan.removals)
+    if moves or not plan.bytes:
+        return lambda _: told("moved" if moves else "removed", 1, count)
+    return lambda outcome: told("bytes removed", outcome.action.bytes, plan.bytes)
 
 
 @dataclass(slots=True)

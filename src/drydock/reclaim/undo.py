@@ -15,6 +15,7 @@ from drydock.evidence.store import File, Held
 from drydock.model.errors import ActionFailed
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status
+from drydock.model.progress import Progress, counter
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.text import shown, unshown
 from drydock.reclaim.anchor import Anchor, open_anchor
@@ -26,7 +27,7 @@ from drydock.reclaim.journal_writer import close_abandoned
 from drydock.reclaim.quarantine import put_back
 
 
-def undo(journal: Journal, held: Held) -> Run:
+def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
     """Undo what a journal says was done, under locks the caller holds exclusively.
 
     A database is put back only when everything that its edit let go of is there again: a record whose data is gone
@@ -37,6 +38,7 @@ def undo(journal: Journal, held: Held) -> Run:
     Args:
         journal: as read.
         held: the same root's databases.
+        progress: told of what was moved.
 
     Raises:
         Refused: what the journal says of a database before an edit is neither in the database nor in its copy; nothing
@@ -54,9 +56,12 @@ def undo(journal: Journal, held: Held) -> Run:
     barred = barred or find_gone(journal, held, _standing(held, edits))
     anchor = open_anchor(journal.root)
     try:
+        step = counter(progress, "moved back", sum(entry.removal is not None for entry in journal.entries))
         for entry in reversed(journal.entries):
             if entry.removal is not None:
                 run.outcomes.append(_back(anchor, entry, entry.removal, barred))
+                if step is not None:
+                    step(1)
     finally:
         anchor.close()
     if any(outcome.status is Status.DONE for outcome in run.outcomes):

@@ -11,7 +11,7 @@ GetDiffID, v1.6). A blob of which only another namespace has a record counts, as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from drydock.evidence.manifests import ALL_DOCUMENTS, read_documents
 from drydock.model.documents import Descriptor, Document, list_children
 from drydock.model.names import Digest, Kind, Ref, UnixNano
 from drydock.model.plans import Adoption
+from drydock.model.progress import Progress, counter
 from drydock.model.repairs import Adopted, Unadopted
 from drydock.model.store import Store
 from drydock.model.text import shown
@@ -42,7 +43,7 @@ class _Named(NamedTuple):
     """Whether an image reaches what names it."""
 
 
-def adopt(store: Store, now: UnixNano, made: UnixNano, progress: Callable[[int], None] | None = None) -> Adopted:
+def adopt(store: Store, now: UnixNano, made: UnixNano, progress: Progress | None = None) -> Adopted:
     """Find and hash the blobs that are to get a record back. The store then has these records, as if they were there.
 
     What has wrong bytes goes to ``store.wrong``, and is never adopted.
@@ -51,7 +52,7 @@ def adopt(store: Store, now: UnixNano, made: UnixNano, progress: Callable[[int],
         store: as read, from a database that can be edited.
         now: what expiries are compared with.
         made: the time of the records.
-        progress: called with the number of bytes hashed since its last call, from several threads.
+        progress: told of the bytes hashed.
     """
     return _Adopter(store, now, made, progress).adopt()
 
@@ -69,7 +70,7 @@ def made_whole(before: Iterable[ImageState], after: Iterable[ImageState]) -> Ite
 
 
 class _Adopter:
-    def __init__(self, store: Store, now: UnixNano, made: UnixNano, progress: Callable[[int], None] | None) -> None:
+    def __init__(self, store: Store, now: UnixNano, made: UnixNano, progress: Progress | None) -> None:
         self._store = store
         self._now = now
         self._made = made
@@ -168,7 +169,8 @@ class _Adopter:
     def _hash(self, digests: set[Digest]) -> dict[Digest, str]:
         """Hash what was not; gives those that could not be read, with the reason."""
         files = [self._store.content.blobs[digest] for digest in digests - self._right - self._store.wrong]
-        wrong, findings = hash_blobs(self._store.root.path, files, self._progress)
+        step = counter(self._progress, "bytes hashed", sum(file.size for file in files))
+        wrong, findings = hash_blobs(self._store.root.path, files, step)
         unread = {Digest(finding.subject.encode()): finding.message for finding in findings}
         self._store.wrong |= wrong
         self._right |= {file.digest for file in files} - wrong - unread.keys()

@@ -21,7 +21,9 @@ _CAPABILITY = b"security.capability"
 _SECOND = 1_000_000_000
 
 
-def find_changes(new: Stack, old: Stack, note: Callable[[str], None]) -> Iterator[Change]:
+def find_changes(
+    new: Stack, old: Stack, note: Callable[[str], None], progress: Callable[[int], None] | None = None
+) -> Iterator[Change]:
     """What differs between two file systems: a folder before what is in it, names in the order of their bytes.
 
     A folder in which something differs is changed too. Of one that was deleted only itself is named.
@@ -30,6 +32,7 @@ def find_changes(new: Stack, old: Stack, note: Callable[[str], None]) -> Iterato
         new: the container's layers.
         old: those of what it was made from; without any, everything is added.
         note: told of what could not be compared, one shown line each.
+        progress: called with the number of entries compared since its last call.
 
     Raises:
         EvidenceUnreadable: a layer is not there.
@@ -40,7 +43,7 @@ def find_changes(new: Stack, old: Stack, note: Callable[[str], None]) -> Iterato
         sides = (Overlay(new_places, new.marks, note), Overlay(old_places, old.marks, note))
         try:
             roots = (sides[0].root(), sides[1].root() if old.layers else None)
-            yield from _Comparison(*sides, note).compare(*roots)
+            yield from _Comparison(*sides, note, progress).compare(*roots)
         except OSError as error:
             raise EvidenceUnreadable(f"{new.names[0]}: {error.strerror}") from error
 
@@ -57,10 +60,13 @@ class _Level:
 class _Comparison:
     """Two merged trees, compared folder by folder."""
 
-    def __init__(self, new: Overlay, old: Overlay, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, new: Overlay, old: Overlay, note: Callable[[str], None], progress: Callable[[int], None] | None
+    ) -> None:
         self._new = new
         self._old = old
         self._note = note
+        self._progress = progress
         self._levels: list[_Level] = []
 
     def compare(self, new: Merged, old: Merged | None) -> Iterator[Change]:
@@ -88,6 +94,8 @@ class _Comparison:
         self._levels.append(_Level(name, new, old, said, []))
         here = self._list(self._new, new)
         before = self._list(self._old, old) if old is not None else {}
+        if self._progress is not None:
+            self._progress(len(here or ()) + len(before or ()))
         if here is None or before is None:
             return
         self._levels[-1].pending = [

@@ -20,14 +20,13 @@ from drydock.recover.tree import walk
 _TOP = b"./"
 
 
-def write_tree(stack: Stack, output: Output, exported: Exported, told: Callable[[int], None] | None = None) -> int:
+def write_tree(stack: Stack, output: Output, exported: Exported) -> int:
     """Write a file system as a tar archive.
 
     Args:
         stack: its layers.
         output: where the archive goes.
         exported: gets the remarks and the damage.
-        told: called with the number of entries written since its last call.
 
     Returns:
         How many entries were written.
@@ -46,8 +45,6 @@ def write_tree(stack: Stack, output: Output, exported: Exported, told: Callable[
         try:
             for path, merged in walk(overlay, note):
                 count += writer.add(path, merged)
-                if told is not None:
-                    told(1)
         except BrokenPipeError:
             raise
         except OSError as error:

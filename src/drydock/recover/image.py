@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from drydock.evidence.file import open_below
 from drydock.model.data import BlobFile
@@ -81,7 +81,6 @@ def write_image(
     found: Variants,
     selected: Iterable[Variant],
     alone: bool,
-    told: Callable[[int], None] | None = None,
 ) -> int:
     """Write an image as an archive.
 
@@ -93,7 +92,6 @@ def write_image(
         found: the image by platform.
         selected: from :func:`select_variants`.
         alone: the names point to the manifest of the one platform, instead of to the index.
-        told: called with the number of bytes written since its last call.
 
     Returns:
         How many blobs were written.
@@ -121,7 +119,7 @@ def write_image(
     if best is not None:
         archive.add_bytes(b"manifest.json", _docker_manifest(names, best))
     for digest in wanted:
-        _write_blob(archive, root, blobs[digest], sizes.get(digest), told)
+        _write_blob(archive, root, blobs[digest], sizes.get(digest))
     archive.finish()
     return len(wanted)
 
@@ -185,9 +183,7 @@ def _member(digest: Digest) -> bytes:
     return b"blobs/" + algorithm + b"/" + value
 
 
-def _write_blob(
-    archive: Archive, root: RawPath, blob: BlobFile, size: int | None, told: Callable[[int], None] | None
-) -> None:
+def _write_blob(archive: Archive, root: RawPath, blob: BlobFile, size: int | None) -> None:
     what = shown(blob.digest)
     try:
         data = open_below(root, blob.path)
@@ -210,8 +206,6 @@ def _write_blob(
             hashed.update(chunk)
             archive.write(chunk)
             left -= len(chunk)
-            if told is not None:
-                told(len(chunk))
     finally:
         os.close(data)
     if hashed.hexdigest().encode() != wanted:

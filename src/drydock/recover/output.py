@@ -13,6 +13,7 @@ from typing import BinaryIO, NoReturn
 from drydock.evidence.directory import folder
 from drydock.model.errors import ActionFailed, EvidenceUnreadable, Usage
 from drydock.model.names import RawPath
+from drydock.model.progress import Progress
 from drydock.model.text import shown
 
 _BUFFER = 1 << 20
@@ -38,6 +39,10 @@ class Output:
         """Bytes so far."""
         self.expected: int | None = None
         """Bytes in all, where they are known beforehand."""
+        self.progress: Progress | None = None
+        """Told of the bytes."""
+        self.estimate: int | None = None
+        """About how many bytes in all; only progress is told."""
 
     def write(self, data: bytes) -> None:
         """Write all of ``data``.
@@ -50,6 +55,10 @@ class Output:
         except OSError as error:
             self._blame(error)
         self.written += len(data)
+        if self.progress is not None and self.estimate is not None:
+            self.progress("bytes written (total estimated)", len(data), self.estimate)
+        elif self.progress is not None:
+            self.progress("bytes written", len(data), self.expected)
 
     def flush(self) -> None:
         """Let go of what is kept back; raises as :meth:`write`."""

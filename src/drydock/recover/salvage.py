@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from bbolt_reader import BoltError
 from bbolt_reader.salvage import Hints, salvage
@@ -15,6 +16,7 @@ from drydock.evidence.encoding import Undecodable, binary_time
 from drydock.evidence.locks import Lock, hold
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
 from drydock.model.names import RawPath
+from drydock.model.progress import Progress
 from drydock.model.text import shown
 from drydock.recover.sequences import raise_sequences
 
@@ -24,18 +26,23 @@ _EARLIEST, _LATEST = 1_262_304_000 * _SECOND, 4_102_444_800 * _SECOND
 
 
 @contextmanager
-def open_salvage(path: RawPath) -> Iterator[tuple[Lock, Salvage]]:
+def open_salvage(path: RawPath, progress: Progress | None = None) -> Iterator[tuple[Lock, Salvage]]:
     """Read all that can be read of a database that no engine has open; it stays locked meanwhile.
+
+    Args:
+        path: of the database.
+        progress: told of the pages read.
 
     Raises:
         Refused: an engine has it.
         EvidenceUnreadable: nothing in it looks like a page, or it cannot be read at all.
     """
+    told = None if progress is None else partial(progress, "pages read")
     with hold(path, exclusive=False) as lock:
         try:
             source = Source(lock.fd, path, owned=False, mapped=True)
             try:
-                found = salvage(source, Hints(_moment, _is_root))
+                found = salvage(source, Hints(_moment, _is_root), told)
             finally:
                 source.close()
         except BoltError as error:

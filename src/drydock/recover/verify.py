@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 from drydock.evidence.digests import hash_blobs
 from drydock.evidence.snapshots import measure_snapshot
@@ -13,6 +12,7 @@ from drydock.model.data import BlobFile, SnapshotEntry
 from drydock.model.findings import Finding, Severity
 from drydock.model.names import Digest, RawPath, Ref
 from drydock.model.objects import StoreObject, Verdict
+from drydock.model.progress import Progress, counter
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.verifications import Coverage, Hit, Unpacked
@@ -22,8 +22,6 @@ from drydock.verdict.blindness import backend_blindness
 from drydock.verdict.dependants import Dependants
 from drydock.verdict.judge import Reach, damage_finding
 from drydock.verdict.recorded_sizes import far_size, recorded_row
-
-Progress = Callable[[str, int], None]
 
 _BLOB, _UNPACKED, _CONTENT, _SIZE = "blob", "unpacked", "content", "size"
 """Kinds of what is remembered."""
@@ -112,7 +110,7 @@ def read_blobs(store: Store, wanted: Wanted, memory: Memory, clock: Clock, progr
         coverage.bytes += file.size
         memory.tell(_blob_key(file), right)
 
-    step = None if progress is None else lambda count: progress("bytes hashed", count)
+    step = counter(progress, "bytes hashed", sum(file.size for file in todo))
     found, unread = hash_blobs(store.root.path, todo, step, told=told, stop=clock.is_up)
     wrong |= found
     store.wrong = frozenset(wrong)
@@ -137,7 +135,7 @@ def read_unpacked(
     What is known of a large layer lies in one of ``places`` meanwhile.
     """
     coverage, found = Coverage(), Bytes()
-    step = None if progress is None else partial(progress, "bytes of unpacked layers")
+    todo: list[tuple[Unpacked, Key, bool]] = []
     for each in layers:
         content = wanted.content or _snapshot_key(each, content=True) in memory.suspects
         key = _snapshot_key(each, content=content)
@@ -145,9 +143,11 @@ def read_unpacked(
             coverage.done += 1
             coverage.resumed += 1
             found.right.add((each.snapshotter, each.row))
-            continue
-        if not wanted.unpacked and key not in memory.suspects:
-            continue
+        elif wanted.unpacked or key in memory.suspects:
+            todo.append((each, key, content))
+    size = sum(each.layer.size for each, _, _ in todo)
+    step = counter(progress, "bytes of unpacked layers", size) if todo else None
+    for each, key, content in todo:
         if clock.is_up():
             coverage.left += 1
             continue

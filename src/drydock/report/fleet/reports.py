@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from drydock.model.errors import EvidenceUnreadable
+from drydock.model.progress import Progress, counter
 from drydock.model.text import shown
 from drydock.report.parquet import schema, tables
 from drydock.report.rows import Row, base_row, document_rows, head_row, part_row
@@ -41,19 +42,25 @@ def _named(path: bytes) -> list[bytes]:
     return [path]
 
 
-def report_tables(paths: Sequence[bytes], refused: Callable[[int, str], None]) -> Iterator[pa.Table]:
+def report_tables(
+    paths: Sequence[bytes], refused: Callable[[int, str], None], progress: Progress | None = None
+) -> Iterator[pa.Table]:
     """The rows of every report, with the number of each in a column ``report``.
 
     Args:
         paths: files.
         refused: told of each file that is no report, or not a whole one: its number, and why in one shown line. Nothing
             of it is to be used: of a Parquet file, tables may have been given before its damage was met.
+        progress: told of the bytes of the files.
 
     Raises:
         Usage: pyarrow is not installed.
     """
     columns = schema()
     import pyarrow as pa  # noqa: PLC0415 - an extra; schema() says so where it is missing
+
+    sizes = [_size(path) for path in paths]
+    step = counter(progress, "bytes of reports read", sum(sizes))
 
     def rows() -> Iterator[Row]:
         for number, path in enumerate(paths):
@@ -64,6 +71,8 @@ def report_tables(paths: Sequence[bytes], refused: Callable[[int, str], None]) -
             except (OSError, ValueError, RecursionError) as error:
                 refused(number, _reason(path, error))
                 continue
+            if step is not None:
+                step(sizes[number])
             for row in found:
                 row["report"] = number
                 yield row
@@ -72,6 +81,15 @@ def report_tables(paths: Sequence[bytes], refused: Callable[[int, str], None]) -
     for number, path in enumerate(paths):
         if path.endswith(b".parquet"):
             yield from _parquet(path, columns, number, refused)
+            if step is not None:
+                step(sizes[number])
+
+
+def _size(path: bytes) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def _rows(path: bytes) -> Iterator[Row]:
