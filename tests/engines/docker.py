@@ -7,7 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.engines.containerd import ctr_command
 from tests.engines.sandbox import Daemon, Sandbox, wait_for
@@ -15,7 +15,7 @@ from tests.engines.sandbox import Daemon, Sandbox, wait_for
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_CONFIG = {
+_CONFIG: dict[str, Any] = {
     "features": {"containerd-snapshotter": True},
     "iptables": False,
     "ip6tables": False,
@@ -27,12 +27,19 @@ _SOCKET = "/run/docker/containerd/containerd.sock"
 class Docker:
     """dockerd and the containerd it manages, in a sandbox made for a suite, as a context manager.
 
+    Args:
+        sandbox: open already.
+        containerd_root: where its containerd works instead (Docker 29.7), as the sandbox sees it.
+        embedded: whether containerd is a part of dockerd's own process (the same).
+
     Raises:
         TimeoutError: it did not come up; the message has the end of its log.
     """
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Sandbox, *, containerd_root: str = "", embedded: bool = False) -> None:
         self.sandbox = sandbox
+        self._containerd_root = containerd_root
+        self._embedded = embedded
         self._daemon: Daemon | None = None
         self._clients = 0
 
@@ -54,12 +61,15 @@ class Docker:
 
     def start(self) -> None:
         """Start it, as often as wanted after a stop or a kill."""
-        config = json.dumps({**_CONFIG, "cgroup-parent": f"/{self.sandbox.cgroup}"}).encode()
+        features = {**_CONFIG["features"], **({"embedded-containerd": True} if self._embedded else {})}
+        settings = {**_CONFIG, "features": features, "cgroup-parent": f"/{self.sandbox.cgroup}"}
+        config = json.dumps(settings).encode()
         self.sandbox.run("mkdir", "-p", "/etc/docker")
         self.sandbox.run("sh", "-c", "cat >/etc/docker/daemon.json", stdin=config)
         # Left by a kill; a reboot would have emptied /run.
         self.sandbox.run("rm", "-f", "/run/docker.pid", "/run/docker/containerd/containerd.pid")
-        self._daemon = self.sandbox.spawn("dockerd.log", "dockerd")
+        moved = ["env", f"DOCKER_CONTAINERD_ROOT={self._containerd_root}"] if self._containerd_root else []
+        self._daemon = self.sandbox.spawn("dockerd.log", *moved, "dockerd")
         try:
             wait_for(self._answers, 40.0, "dockerd", lambda: self.daemon.running)
         except TimeoutError as error:

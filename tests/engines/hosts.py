@@ -44,18 +44,25 @@ def containerd_on(capture: Capture, host: Path, work: Path, *, collect: bool) ->
 
 
 @contextmanager
-def docker_on(capture: Capture, host: Path, work: Path) -> Iterator[Docker]:
+def docker_on(
+    capture: Capture, host: Path, work: Path, *, containerd_root: str = "", embedded: bool = False
+) -> Iterator[Docker]:
     """The Docker of the suite that made a capture.
 
     Args:
         capture: one of a Docker host.
         host: as for :func:`containerd_on`.
         work: as for :func:`containerd_on`.
+        containerd_root: as for :class:`Docker`.
+        embedded: the same.
 
     Raises:
         EngineUnavailable: it cannot be run here.
     """
-    with _sandbox(capture, host, work) as sandbox, Docker(sandbox) as docker:
+    with (
+        _sandbox(capture, host, work) as sandbox,
+        Docker(sandbox, containerd_root=containerd_root, embedded=embedded) as docker,
+    ):
         yield docker
 
 

@@ -12,7 +12,7 @@ from tests.support.privilege import needs_root
 from tests.support.proc import python, running, shell
 
 from drydock.evidence.engines import program
-from drydock.evidence.processes import users
+from drydock.evidence.processes import containerd_roots, users
 from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
 
@@ -130,6 +130,33 @@ def daemon(folder, name, *flags):
     script = folder / "script.py"
     script.write_text("import sys\nprint('ready', flush=True)\nsys.stdin.read()")
     return [named(folder, name), script, *flags]
+
+
+def test_a_dockerd_by_its_environment(store, tmp_path):
+    """Dockerd uses the root that DOCKER_CONTAINERD_ROOT names, embedded or by the containerd that it starts."""
+    other = tmp_path / "other"
+    other.mkdir()
+    flags = (f"--data-root={other}", "--containerd=/run/other/containerd.sock")
+    moved = ["env", f"DOCKER_CONTAINERD_ROOT={store}", *daemon(tmp_path, "dockerd", *flags)]
+    here = root(store, Engine.DOCKER, states=(RawPath(b"/run/docker/containerd/daemon"),))
+    with running(moved) as child:
+        (found,) = users(here)
+        assert (found.pid, found.name) == (child.pid, b"dockerd")
+        assert found.why == f"has its containerd work in {store}"
+        assert os.fsencode(store) in containerd_roots()
+        assert users(root(other / "store", Engine.DOCKER)) == []
+    with running(moved[2:]):
+        assert users(here) == []
+        assert os.fsencode(store) not in containerd_roots()
+
+
+@pytest.mark.root
+@needs_root
+def test_a_dockerd_in_another_mount_namespace_names_no_root_here(store, tmp_path):
+    """A path there is not one of this host."""
+    moved = ["env", f"DOCKER_CONTAINERD_ROOT={store}", *daemon(tmp_path, "dockerd")]
+    with running(["unshare", "-m", *moved]):
+        assert os.fsencode(store) not in containerd_roots()
 
 
 @pytest.mark.parametrize(

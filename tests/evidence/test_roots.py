@@ -161,6 +161,50 @@ def test_data_root_known_at_run_time(host, text):
     assert by_path(host)["var/lib/containerd"].docker_known is ("#" in text)
 
 
+DOCKER = "etc/systemd/system/docker.service"
+_VARIABLE = "DOCKER_CONTAINERD_ROOT=/srv/cd"
+_DOCKERD = "[Service]\nExecStart=/usr/bin/dockerd -H fd://\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (DOCKER, f"{_DOCKERD}Environment={_VARIABLE}\n"),
+        (DOCKER, f'{_DOCKERD}Environment="A=1" "{_VARIABLE}"\n'),
+        (f"{DOCKER}.d/moved.conf", f"[Service]\nEnvironment='{_VARIABLE}'\n"),
+        ("etc/systemd/system/service.d/all.conf", f"[Service]\nEnvironment={_VARIABLE}\n"),
+        ("opt/docker.env", f"{_VARIABLE}\n"),
+        ("etc/init.d/docker", f"#!/bin/sh\nexport {_VARIABLE}\nexec dockerd\n"),
+    ],
+)
+def test_a_containerd_root_that_a_variable_names(host, file, text):
+    """DOCKER_CONTAINERD_ROOT moves the containerd that dockerd starts or holds; its containers own the leases there."""
+    make_root(host / "srv/cd")
+    make_root(host / "var/lib/docker/containerd/daemon")
+    (host / "var/lib/docker/containers").mkdir()
+    for name, written in ((DOCKER, f"{_DOCKERD}EnvironmentFile=-/opt/docker.env\n"), (file, text)):
+        (host / name).parent.mkdir(parents=True, exist_ok=True)
+        (host / name).write_text(written)
+    roots = by_path(host)
+    assert set(roots) == {"srv/cd", "var/lib/docker/containerd/daemon"}
+    moved = roots["srv/cd"]
+    assert (moved.engine, moved.docker_known, moved.findings) == (Engine.DOCKER, True, ())
+    assert moved.docker == (os.fsencode(host / "var/lib/docker"),)
+    assert moved.states == (os.fsencode(host / "var/run/docker/containerd/daemon"),)
+
+
+@pytest.mark.parametrize("value", ["/srv/gone", "/srv/empty", "relative", '"/srv/two words"'])
+def test_a_containerd_root_that_is_not_there(host, value):
+    """What a variable of Docker's own service names, and nobody has worked in, is said: storage may be missing."""
+    make_root(host / "var/lib/docker/containerd/daemon")
+    (host / "srv/empty").mkdir(parents=True)
+    (host / "var/lib/docker/containers").mkdir()
+    (host / DOCKER).parent.mkdir(parents=True)
+    (host / DOCKER).write_text(f"{_DOCKERD}Environment=DOCKER_CONTAINERD_ROOT={value}\n")
+    (root,) = by_path(host).values()
+    assert [finding.code for finding in root.findings] == ["config-unreadable"]
+
+
 @pytest.mark.parametrize("kind", ["absent", "mount point", "dangling", "unit", "settings", "default", "link above"])
 def test_data_root_that_is_not_reachable(host, kind):
     """What is named and not there, or a link to what is not there, may own leases: the old data root is not all."""
@@ -203,9 +247,6 @@ def test_a_named_data_root_and_links_of_no_engine(host):
     (root,) = found(host)
     assert root.docker == (os.fsencode(host / "mnt/docker/100000.100000"),)
     assert (root.docker_known, root.findings) == (True, ())
-
-
-DOCKER = "etc/systemd/system/docker.service"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ from tests.support.captures import capture, clock
 from tests.support.documents import run, scan
 
 from drydock.cli import main
+from drydock.evidence.processes import users
+from drydock.evidence.roots import discover
+from drydock.model.names import RawPath
 
 pytestmark = pytest.mark.root
 
@@ -187,6 +190,36 @@ def test_docker_goes_on(unpacked_anew, tmp_path):
     with containerd_on(HOST, host, tmp_path / "second", collect=True) as engine:
         engine.collect("moby")
         assert dropped(there, listed(engine)) == {}
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+@pytest.mark.parametrize(("moved", "embedded"), [(False, True), (True, False), (True, True)])
+def test_a_dockerd_that_holds_its_containerd_is_seen(unpacked_anew, tmp_path, moved, embedded):
+    """Wherever it works, and whether it is a process of its own: while it runs the root is refused, and then judged."""
+    host = unpacked_anew(HOST)
+    root = host / HOST.root
+    (host / "etc/systemd/system").mkdir(parents=True)
+    unit = "[Service]\nExecStart=/usr/bin/dockerd -H fd://\n"
+    if moved:
+        root = root.rename(host / HOST.docker / "elsewhere")
+        unit += "Environment=DOCKER_CONTAINERD_ROOT=/var/lib/docker/elsewhere\n"
+    (host / "etc/systemd/system/docker.service").write_text(unit)
+    place = "/var/lib/docker/elsewhere" if moved else ""
+    with docker_on(HOST, host, tmp_path / "docker", containerd_root=place, embedded=embedded) as docker:
+        assert _listed(docker)["images"] == _names(HOST.facts["dockerd"]["images"])
+        for where in (host, root):
+            result = CliRunner().invoke(main, ["scan", str(where)])
+            assert result.exit_code == 32
+            assert f"is locked by {'dockerd' if embedded else 'containerd'} (pid" in result.output
+        (seen,) = discover(RawPath(bytes(host)))
+        assert docker.daemon.process.pid in {each.pid for each in users(seen)}
+        live = CliRunner().invoke(main, ["scan", "--live", "--format", "json", str(host)])
+        assert [each["path"] for each in json.loads(live.stdout)["roots"]] == [str(root)]
+    found = json.loads(run("scan", "--format", "json", host))["roots"]
+    assert [each["path"] for each in found] == [str(root)]
+    (lease,) = [each for each in found[0]["leases"] if each["id"] == IMAGE_MOUNT]
+    assert lease["owner"] == "container imgmount"
 
 
 def _listed(docker):

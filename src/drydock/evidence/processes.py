@@ -3,7 +3,8 @@
 A path's text says nothing across mount namespaces, so every path is judged by the device and inode of its folders in
 the namespace that it is shown of. Rules for those that need not have a file of the root open:
 
-- dockerd and containerd count when their flags or settings name the root, or one of its Docker data roots; any dockerd
+- dockerd and containerd count when their flags or settings name the root, or one of its Docker data roots, and dockerd
+  when its environment does, whose own containerd then works there; any dockerd
   in this mount namespace counts for a system containerd of this host, unless its flags name the socket of another;
 - k3s, rke2, k0s and microk8s count for the root of their own kind on this host: they start its containerd again;
 - kubelet counts for the root of a Kubernetes distribution, and for a system containerd of this host unless its flags
@@ -20,12 +21,13 @@ from drydock.evidence.config import read_containerd_config, read_docker_config
 from drydock.evidence.engines import DAEMONS, how_to_stop, is_shim, program
 from drydock.evidence.file import identity
 from drydock.evidence.host import Host
+from drydock.evidence.services import CONTAINERD_ROOT
 from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
 from drydock.model.text import shown
 from drydock.model.usage import Process
 
-_MAPS = 1 << 24
+_LARGEST = 1 << 24
 _KUBERNETES = (Engine.K3S, Engine.RKE2, Engine.K0S, Engine.MICROK8S)
 _TASKS = b"io.containerd.runtime.v2.task"
 
@@ -40,6 +42,20 @@ def users(root: Root) -> list[Process]:
     This process does not count, nor do the working folders of those that started it.
     """
     return list(_Look(root).users())
+
+
+def containerd_roots() -> list[RawPath]:
+    """Where the environment of each dockerd that runs beside this process has its containerd work, as it is named."""
+    found: list[RawPath] = []
+    space, top = identity(b"/proc/self/ns/mnt"), identity(b"/")
+    for pid in filter(bytes.isdigit, os.listdir(b"/proc")):
+        process = b"/proc/" + pid
+        if _read(process + b"/comm") != b"dockerd\n":
+            continue
+        path = _containerd_root(process)
+        if path and (identity(process + b"/ns/mnt"), identity(process + b"/root")) == (space, top):
+            found.append(path)
+    return found
 
 
 class _Look:
@@ -104,6 +120,10 @@ class _Look:
         where = host.folder(told)
         if where is not None and identity(where) in self._all:
             return f"serves {shown(told)}"
+        if name == b"dockerd" and (moved := _containerd_root(b"/proc/%d" % pid)):
+            where = host.folder(moved)
+            if where is not None and identity(where) in self._store:
+                return f"has its containerd work in {shown(moved)}"
         if name == b"dockerd" and self._here and engine is Engine.CONTAINERD and self._is_beside(pid):
             return "may keep containers in it" if self._may_talk(_flag(arguments, b"containerd")) else None
         return None
@@ -207,12 +227,26 @@ def _link(path: bytes) -> bytes | None:
     return target if target.startswith(b"/") else None
 
 
-def _maps(path: bytes) -> set[bytes]:
+def _containerd_root(process: bytes) -> RawPath | None:
+    """What a dockerd's environment names as the root of its containerd, embedded or started by it."""
+    for variable in _read(process + b"/environ").split(b"\0"):
+        name, _, value = variable.partition(b"=")
+        if name == CONTAINERD_ROOT and value.startswith(b"/"):  # with another dockerd does not start
+            return RawPath(value)
+    return None
+
+
+def _read(path: bytes) -> bytes:
+    """A file of /proc; nothing where it cannot be read, or its process has ended."""
     try:
         with open(path, "rb") as file:
-            rows = [line.split(maxsplit=5) for line in file.read(_MAPS).split(b"\n")]
+            return file.read(_LARGEST)
     except OSError:
-        return set()
+        return b""
+
+
+def _maps(path: bytes) -> set[bytes]:
+    rows = [line.split(maxsplit=5) for line in _read(path).split(b"\n")]
     found = {row[5] for row in rows if len(row) == 6 and row[5].startswith(b"/")}
     # Of a name the kernel escapes \n alone (fs/proc/task_mmu.c show_map_vma, Linux 6.1).
     return {each.replace(b"\\012", b"\n") for each in found}

@@ -19,6 +19,8 @@ from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 
+CONTAINERD_ROOT = b"DOCKER_CONTAINERD_ROOT"
+"""The variable that moves the containerd that dockerd starts or holds (moby daemon/command/daemon.go, v29.7)."""
 _VALUES = 128
 _ENDED = re.compile(rb"[\s,;)\]}]|\Z")
 _UNPLAIN = re.compile(rb"[$%\0]")
@@ -30,13 +32,20 @@ _SET = re.compile(
     re.MULTILINE,
 )
 _FLAG = re.compile(
-    rb"""(?:^|[\s"'=])(?:--(data-root|graph|exec-root|root|state|config-file|config|data-dir)|-([gc])|(?:K3S_|RKE2_)?(data-dir|DATA_DIR)(?=["']?[:=]))"""
+    rb"""(?:^|[\s"'=])(?:--(data-root|graph|exec-root|root|state|config-file|config|data-dir)|-([gc])|(?:K3S_|RKE2_)?(data-dir|DATA_DIR|DOCKER_CONTAINERD_ROOT)(?=["']?[:=]))"""
     rb"""(?:(["']?)[=:\s]\s*|(?<=-g)(?=/))(["']?)([^\s"'\\]+)""",
     re.MULTILINE,
 )
-_LONG = {b"g": b"data-root", b"c": b"config", b"graph": b"data-root", b"DATA_DIR": b"data-dir"}
+_LONG = {
+    b"g": b"data-root",
+    b"c": b"config",
+    b"graph": b"data-root",
+    b"DATA_DIR": b"data-dir",
+    CONTAINERD_ROOT: b"containerd-root",
+}
 _OWNERS = {
     b"data-root": Program.DOCKER,
+    b"containerd-root": Program.DOCKER,
     b"config-file": Program.DOCKER,
     b"config": Program.CONTAINERD,
     b"root": Program.CONTAINERD,
@@ -50,7 +59,10 @@ class Services:
     """Flags of a host's engines."""
 
     flags: dict[bytes, list[RawPath]] = field(default_factory=lambda: defaultdict(list))
-    """Absolute paths in that host, by flag: ``data-root``, ``exec-root``, ``root``, ``state``, ``config``, ..."""
+    """Absolute paths in that host, by flag: ``data-root``, ``exec-root``, ``root``, ``state``, ``config``, ...
+
+    ``containerd-root`` is what a variable says, and no flag.
+    """
     others: dict[bytes, list[RawPath]] = field(default_factory=lambda: defaultdict(list))
     """The same of Docker's flags where it is not known to be started with them: they may be another program's."""
     findings: list[Finding] = field(default_factory=list)

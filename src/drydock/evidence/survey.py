@@ -13,6 +13,7 @@ from drydock.evidence.config import ContainerdConfig, read_containerd_config, re
 from drydock.evidence.homes import homes
 from drydock.evidence.host import Host
 from drydock.evidence.layout import is_data_root, is_root, managed, nested, obstacle, once, with_remapped
+from drydock.evidence.processes import containerd_roots
 from drydock.evidence.services import Services, read_services
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
@@ -47,6 +48,9 @@ _DISTRIBUTIONS = (
     ),
 )
 _NO_DATA = "a setting names it as Docker's data root, and nothing of dockerd's is there (is its disk mounted?)"
+_NO_ROOT = (
+    "a setting names it as the root of Docker's containerd, and no containerd has worked there (is its disk mounted?)"
+)
 _TOPS = (*_DOCKER_DATA, b"/var/lib/containerd", *(each[1] for each in _DISTRIBUTIONS))
 
 
@@ -68,9 +72,12 @@ class Survey:
         owners = tuple(dict.fromkeys(each for one in data for each in with_remapped(one)))
         unknown = bool(self.findings)
         found: list[Root] = []
-        for one in data:
-            states = tuple(self._reach(each + b"/containerd/daemon") for each in execs)
-            found += [Root(each, Engine.DOCKER, host.root, states, owners, not unknown) for each in managed(host, one)]
+        states = tuple(self._reach(each + b"/containerd/daemon") for each in execs)
+        moved = self._moved(services)
+        found += [
+            Root(each, Engine.DOCKER, host.root, states, owners, not unknown)
+            for each in (*moved, *(root for one in data for root in managed(host, one)))
+        ]
         found += [root._replace(docker=owners, docker_known=not unknown) for root in self._containerd(services)]
         found += self._distributions(services)
         found += self._rootless()
@@ -111,6 +118,18 @@ class Survey:
                 self.findings.append(unseen(path, why))
             reached += [found] if found is not None else []
         return list(dict.fromkeys(reached)), list(dict.fromkeys(execs))
+
+    def _moved(self, services: Services) -> Iterator[RawPath]:
+        """Roots of dockerd's own containerd that a variable moved, of its service or of one that runs here."""
+        named = [*services.flags[b"containerd-root"]]
+        if self._host.root == b"/":
+            named += containerd_roots()
+        for path in dict.fromkeys((*named, *services.others[b"containerd-root"])):
+            reached = self._host.folder(path)
+            if reached is not None and is_root(reached):
+                yield reached
+            elif path in named:
+                self.findings.append(unseen(path, self._host.doubt(path) or _NO_ROOT))
 
     def _containerd(self, services: Services) -> Iterator[Root]:
         """Roots of a system containerd: what config files and flags say, and the default.
