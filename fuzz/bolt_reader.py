@@ -1,4 +1,4 @@
-"""bbolt_reader: any bytes give typed errors, and are read a few times at most."""
+"""bbolt_reader: any bytes give typed errors, are read a few times at most, and read alike by both readers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from fuzz.memory import Counting, held
 from tests.support import boltwriter
 
-from bbolt_reader import BoltError, Bucket, Database, verify
+from bbolt_reader import BoltError, Bucket, Database, DeclaredDatabase, Difference, check, compare, dissect, verify
+from bbolt_reader.lenient import Sheets
 
 TREE = {
     b"v1": {
@@ -47,6 +48,29 @@ def one(data: bytes) -> None:
             assert _read(fd, mapped=True) == _read(fd, mapped=False)
         except BoltError as error:
             _told(error)
+        _second(fd)
+
+
+def _second(fd: int) -> None:
+    """Both readers open it or neither does, they read the same, and each check finds damage where the other does."""
+    opened: list[Database | DeclaredDatabase | None] = []
+    for reader in (Database, DeclaredDatabase):
+        try:
+            opened.append(reader.from_fd(fd, b""))
+        except BoltError as error:  # noqa: PERF203 - two readers
+            _told(error)
+            opened.append(None)
+    first, second = opened
+    assert (first is None) == (second is None)
+    if not isinstance(first, Database) or not isinstance(second, DeclaredDatabase):
+        return
+    differences: list[Difference] = list(compare(first, second))
+    assert not differences, differences
+    assert any(verify(first)) == any(check(second))
+    sheets = Sheets(second.source, second.page_size)
+    for pgid in range(min(sheets.count, 64)):
+        page = dissect(sheets, pgid)
+        assert sum(field.length for field in page.fields) == page.length, f"page {pgid} is not all fields"
 
 
 def _read(fd: int, *, mapped: bool) -> list[object]:

@@ -1,4 +1,14 @@
-"""Read-only access to bbolt files: bytes to pages to buckets. Knows nothing of containerd."""
+"""Read-only access to bbolt files: bytes to pages to buckets. Knows nothing of containerd.
+
+There are two readers. ``Database`` is the fast one, on ``struct``. ``DeclaredDatabase`` is made of the declarations in
+layout.py alone, compiled by construct; ``compare`` reads a file with both. What needs construct is imported when it is
+first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from bbolt_reader.bucket import Bucket
 from bbolt_reader.database import Database
@@ -7,16 +17,45 @@ from bbolt_reader.meta import Meta
 from bbolt_reader.page import Page
 from bbolt_reader.verify import Damage, verify
 
+if TYPE_CHECKING:
+    from bbolt_reader.checking import check
+    from bbolt_reader.comparison import Difference, compare
+    from bbolt_reader.declared import DeclaredBucket, DeclaredDatabase
+    from bbolt_reader.dissection import Dissection, Field, dissect
+
 __all__ = [
     "BoltError",
     "Bucket",
     "Corrupt",
     "Damage",
     "Database",
+    "DeclaredBucket",
+    "DeclaredDatabase",
+    "Difference",
+    "Dissection",
+    "Field",
     "Meta",
     "NotBolt",
     "Page",
     "Truncated",
     "Unreadable",
+    "check",
+    "compare",
+    "dissect",
     "verify",
 ]
+
+_ON_DEMAND = {
+    "checking": ("check",),
+    "comparison": ("Difference", "compare"),
+    "declared": ("DeclaredBucket", "DeclaredDatabase"),
+    "dissection": ("Dissection", "Field", "dissect"),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _ON_DEMAND.items():
+        if name in names:
+            found: object = getattr(import_module(f"bbolt_reader.{module}"), name)
+            return found
+    raise AttributeError(f"module 'bbolt_reader' has no attribute {name!r}")

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from bbolt_reader.lenient import Sheet, Sheets, inline
-from bbolt_reader.page import LEAF_BUCKET, LeafElement, formats
+from bbolt_reader.page import LEAF_BUCKET, LeafElement
+from bbolt_reader.parsing import parse_bucket
 from bbolt_reader.statements import Hole, Names, Problem, Standing, Statement
 from bbolt_reader.tree import MAX_DEPTH
 
@@ -123,7 +124,7 @@ def mark(element: LeafElement) -> int | None:
     None where the entry tells nothing: other buckets may well have the same.
     """
     if element.flags == LEAF_BUCKET:
-        root = formats().bucket.unpack_from(element.value)[0]
+        root = parse_bucket(element.value)["root"]
         # The sequence may have changed; an unchanged bucket keeps its page.
         return hash((element.key, root or element.value))
     return hash((element.key, element.value)) if len(element.value) >= _TELLING else None
@@ -145,7 +146,8 @@ def stated(
         if element.flags != LEAF_BUCKET:
             yield make(path, element, element.value, 0), 0, 0
             continue
-        root, sequence = formats().bucket.unpack_from(element.value)
+        header = parse_bucket(element.value)
+        root, sequence = header["root"], header["sequence"]
         inner: Iterable[LeafElement] = ()
         lost = 0
         if not root:

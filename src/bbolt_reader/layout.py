@@ -4,15 +4,16 @@ A file is a row of pages. Page ``p`` starts at byte ``p * page_size``, with a pa
 n + 1 places. Pages 0 and 1 hold the two metas. Integers are little-endian. Source: etcd-io/bbolt, page.go, bucket.go
 and db.go of v1.3.6 (internal/common of v1.4), which have the same layout since boltdb 1.0.
 
-Importing construct takes longer than reading most files, so readers use packed.py, the same in ``struct``; a test
-holds the two together.
+``parsing.py`` has construct compile these declarations: `drydock bolt`, salvage and the second reading of ``verify``
+decode every page by them. Importing construct takes longer than reading most files, so the reader that a scan uses has
+packed.py, the same in ``struct``; a test holds the two together.
 """
 
 from __future__ import annotations
 
 import struct
 
-from construct import Int16ul, Int32ul, Int64ul, Struct
+from construct import Array, Int16ul, Int32ul, Int64ul, Struct, this
 
 PAGE_HEADER = Struct(
     "id" / Int64ul,  # its own position
@@ -59,6 +60,11 @@ META = Struct(
 
 FREE_PAGE = Struct("id" / Int64ul)
 """A freelist page has ``count`` of them."""
+
+BRANCH_ELEMENTS = Array(this.count, BRANCH_ELEMENT)
+LEAF_ELEMENTS = Array(this.count, LEAF_ELEMENT)
+FREE_PAGES = Array(this.count, FREE_PAGE)
+"""What follows a page's header, by its flags; ``count`` is the header's."""
 
 
 def packed(declaration: Struct) -> struct.Struct:

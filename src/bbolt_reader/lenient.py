@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from bbolt_reader.errors import BoltError
-from bbolt_reader.page import HEADER, LEAF_BUCKET, MAX_KEY, PAGE_BRANCH, PAGE_LEAF, BranchElement, LeafElement, formats
+from bbolt_reader.page import HEADER, LEAF_BUCKET, MAX_KEY, PAGE_BRANCH, PAGE_LEAF, BranchElement, LeafElement
+from bbolt_reader.parsing import parse_branch, parse_header, parse_leaf
 from bbolt_reader.source import CHUNK, READ_LIMIT, Source
 
 _HEADERS_AT_ONCE: Final = 16384
@@ -87,8 +88,7 @@ class Sheets:
         Raises:
             BoltError: the file has no such bytes.
         """
-        id_, flags, count, overflow = formats().header.unpack(self.source.read(pgid * self.page_size, HEADER, pgid))
-        return id_, flags, count, overflow
+        return _header(self.source.read(pgid * self.page_size, HEADER, pgid))
 
     def sane(self, kinds: tuple[int, ...] = (PAGE_LEAF, PAGE_BRANCH)) -> list[int]:
         """The positions whose header says that it lies there and is of one of these kinds, in ascending order."""
@@ -106,7 +106,7 @@ class Sheets:
             for index in range(len(places)):
                 at = index * size
                 if at + HEADER <= len(data):
-                    own, flags, count, _ = formats().header.unpack_from(data, at)
+                    own, flags, count, _ = _header(data[at : at + HEADER])
                     if own == first + index and flags in kinds and (count or flags == PAGE_LEAF):
                         found.append(first + index)
         return found
@@ -159,7 +159,7 @@ def inline(element: LeafElement) -> tuple[list[LeafElement], int]:
     page = element.value[HEADER:]
     if len(page) < HEADER:
         return [], 1
-    _, flags, count, _ = formats().header.unpack_from(page)
+    _, flags, count, _ = _header(page)
     if flags != PAGE_LEAF or HEADER * (count + 1) > len(page):
         return [], 1
     found = [part for part in parts(page, count, PAGE_LEAF) if not part.extra]  # no bucket is inline in an inline one
@@ -178,18 +178,15 @@ def parts(page: bytes, count: int, kind: int) -> list[Part]:
     """
     floor = HEADER * (count + 1)
     made: list[Part] = []
-    for index in range(count):
-        at = HEADER * (index + 1)
-        if kind == PAGE_LEAF:
-            extra, pos, ksize, vsize = formats().leaf.unpack_from(page, at)
-        else:
-            pos, ksize, extra = formats().branch.unpack_from(page, at)
-            vsize = 0
-        start = at + pos
+    is_leaf = kind == PAGE_LEAF
+    for index, element in enumerate(parse_leaf(page, count) if is_leaf else parse_branch(page, count)):
+        extra, vsize = (element["flags"], element["vsize"]) if is_leaf else (element["pgid"], 0)
+        ksize = element["ksize"]
+        start = HEADER * (index + 1) + element["pos"]
         middle = start + ksize
         end = middle + vsize
         whole = floor <= start and end <= len(page) and 0 < ksize <= MAX_KEY
-        if whole and kind == PAGE_LEAF and extra:
+        if whole and is_leaf and extra:
             whole = extra == LEAF_BUCKET and vsize >= HEADER
         if whole:
             made.append(Part(index, extra, start, middle, end))
@@ -221,3 +218,8 @@ def _meets(made: Sequence[Part], place: int, floor: int, count: int) -> bool:
     else:
         ends = behind is None or behind.number != part.number + 1 or part.end == behind.start
     return starts or ends
+
+
+def _header(data: bytes) -> tuple[int, int, int, int]:
+    fields = parse_header(data)
+    return fields["id"], fields["flags"], fields["count"], fields["overflow"]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Final
 
+from bbolt_reader.declared import choose, read_metas
 from bbolt_reader.errors import BoltError, NotBolt
 from bbolt_reader.lenient import Sheets
-from bbolt_reader.meta import PAGE_META, PAGE_SIZES, Meta, choose, read_metas
+from bbolt_reader.meta import PAGE_META, PAGE_SIZES, Meta
 from bbolt_reader.page import PAGE_BRANCH, PAGE_FREELIST, PAGE_LEAF
 from bbolt_reader.source import Source
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple, TypeAlias
 
+from bbolt_reader.declared import COUNT_IN_IDS
 from bbolt_reader.descent import READ_AGAIN, mark, stated
 from bbolt_reader.errors import BoltError
 from bbolt_reader.lenient import Sheet, Sheets
-from bbolt_reader.page import HEADER, LEAF_BUCKET, PAGE_FREELIST, formats
+from bbolt_reader.page import HEADER, LEAF_BUCKET, PAGE_FREELIST
+from bbolt_reader.parsing import FREE_PAGE, parse_bucket, parse_free
 from bbolt_reader.statements import Names, Standing, Statement
 from bbolt_reader.tree import MAX_DEPTH
 
@@ -70,7 +72,7 @@ class Unlinked:
             yield child.pgid, None
         for element in sheet.entries:
             if element.flags == LEAF_BUCKET:
-                root = formats().bucket.unpack_from(element.value)[0]
+                root = parse_bucket(element.value)["root"]
                 if root:
                     yield root, element.key
 
@@ -194,11 +196,12 @@ def free_pages(sheets: Sheets, pgid: int) -> set[int] | None:
         data = sheets.source.read(pgid * sheets.page_size, length, pgid)
     except BoltError:
         return None
-    ids = memoryview(data)[HEADER : len(data) // 8 * 8].cast("Q")
-    if count == 0xFFFF:
-        if not ids:
+    room, skip = (len(data) - HEADER) // FREE_PAGE, 0
+    if count == COUNT_IN_IDS:
+        if not room:
             return None
-        count, ids = ids[0], ids[1:]
-    if count > len(ids):
+        count, skip = parse_free(data, 1)[0]["id"], 1
+    if count > room - skip:
         return None
-    return {one for one in ids[:count] if one < sheets.count}
+    ids = (each["id"] for each in parse_free(data, count + skip)[skip:])
+    return {one for one in ids if one < sheets.count}

@@ -64,14 +64,26 @@ def verify(database: Database, progress: Callable[[int], None] | None = None) ->
     Yields:
         What is wrong, at most :data:`EACH` of a kind, then how many more there were.
     """
+    return tell_some(_Verifier(database, progress).run())
+
+
+def tell_some(damages: Iterator[Damage]) -> Iterator[Damage]:
+    """At most :data:`EACH` of a kind, then how many more there were."""
     told: Counter[str] = Counter()
-    for damage in _Verifier(database, progress).run():
+    for damage in damages:
         told[damage.code] += 1
         if told[damage.code] <= EACH:
             yield damage
     for code, count in told.items():
         if count > EACH:
             yield Damage(code, f"{count - EACH} more of this kind")
+
+
+def damage_of(error: BoltError, code: str = "") -> Damage:
+    """What kept a part from being read, as damage."""
+    if not code:
+        code = {Truncated: "truncated", Unreadable: "unreadable"}.get(type(error), "corrupt")
+    return Damage(code, error.message, error.page, error.offset)
 
 
 class _Verifier:
@@ -102,7 +114,7 @@ class _Verifier:
             try:
                 free = self._freelist()
             except BoltError as error:
-                yield _damage(error, "freelist")
+                yield damage_of(error, "freelist")
         yield from self._pages()
         for offset in sorted(self._tree.gaps):
             what = "an entry that is not where the one before it ends: entries may be lost"
@@ -162,7 +174,7 @@ class _Verifier:
                 else:
                     yield from self._branch(page, step, stack)
             except BoltError as error:
-                yield _damage(error)
+                yield damage_of(error)
 
     def _branch(self, page: Loaded, step: _Step, stack: list[Bucket | _Step]) -> Iterator[Damage]:
         tree = self._tree
@@ -183,7 +195,7 @@ class _Verifier:
                 tree.claim(below.pgid, below.referrer)
                 stack.append(below)
             except BoltError as error:
-                yield _damage(error)
+                yield damage_of(error)
 
     def _leaf(self, batch: Batch, step: _Step, stack: list[Bucket | _Step]) -> Iterator[Damage]:
         keys, _, buckets = batch
@@ -210,7 +222,7 @@ class _Verifier:
                     else:
                         yield from self._disorder(below.inline(), keys, b"", None)
             except BoltError as error:
-                yield _damage(error)
+                yield damage_of(error)
 
     def _emptied(self, step: _Step) -> None:
         """Look whether a page without entries had none: bytes where the first element would be say something else."""
@@ -260,9 +272,3 @@ def _in_order(keys: Sequence[bytes], low: bytes, high: bytes | None) -> bool:
     if not keys:
         return True
     return keys[0] >= low and (high is None or keys[-1] < high) and all(map(lt, keys, islice(keys, 1, None)))
-
-
-def _damage(error: BoltError, code: str = "") -> Damage:
-    if not code:
-        code = {Truncated: "truncated", Unreadable: "unreadable"}.get(type(error), "corrupt")
-    return Damage(code, error.message, error.page, error.offset)

@@ -1,4 +1,4 @@
-"""Whatever Go's check reports or does not survive, verify reports; and nothing about what Go wrote."""
+"""Whatever Go's check reports or does not survive, both checks report; and nothing about what Go wrote."""
 
 import random
 import struct
@@ -7,7 +7,7 @@ import pytest
 from fuzz.pages import File
 from tests.support import boltwriter, gobbolt
 
-from bbolt_reader import BoltError, Database, verify
+from bbolt_reader import BoltError, Database, DeclaredDatabase, check, verify
 
 needs_go = pytest.mark.skipif(bool(gobbolt.why_not()), reason=gobbolt.why_not() or "Go is there")
 
@@ -22,10 +22,22 @@ TREE = {
 
 
 def found(path):
-    """What verify says, an error at opening included."""
+    """What verify says, an error at opening included; the check by the declarations says at least that."""
+    first, second = _said(Database, verify, path), _said(DeclaredDatabase, check, path)
+    assert bool(first) == bool(second)
+    # Of a page that cannot be read whole, one tells the gaps in front of the entry that is wrong, too.
+    kinds = [{getattr(each, "code", "not bbolt") for each in said} - {"gap"} for said in (first, second)]
+    assert kinds[0] <= kinds[1]
+    assert [each for each in first if not getattr(each, "severe", True)] == [
+        each for each in second if not getattr(each, "severe", True)
+    ]
+    return first
+
+
+def _said(reader, look, path):
     try:
-        with Database.open(path) as database:
-            return list(verify(database))
+        with reader.open(path) as database:
+            return list(look(database))
     except BoltError as error:
         return [error]
 

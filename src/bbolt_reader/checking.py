@@ -1,0 +1,197 @@
+"""The second reader's own check of a file: every page by the declarations, every entry, and every place counted.
+
+It tells the kinds of damage that verify.py tells, found by its own walk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bbolt_reader.declared import (
+    FREELIST,
+    LEAF,
+    MAX_DEPTH,
+    DeclaredBucket,
+    DeclaredDatabase,
+    DeclaredTree,
+    Entry,
+    Page,
+)
+from bbolt_reader.errors import BoltError
+from bbolt_reader.meta import PAGE_META, Meta
+from bbolt_reader.parsing import HEADER
+from bbolt_reader.verify import Damage, damage_of, tell_some
+
+_ROOT, _FREELIST = HEADER + 16, HEADER + 32
+"""Bytes from the start of a meta page to the header of the root bucket, and to the freelist's page."""
+
+
+class _Step(NamedTuple):
+    """A page to look at: who names it, and between which keys its own must lie."""
+
+    bucket: DeclaredBucket
+    pgid: int
+    referrer: int
+    low: bytes
+    high: bytes | None
+    depth: int
+
+
+def check(database: DeclaredDatabase) -> Iterator[Damage]:
+    """Look at every page and every entry once.
+
+    Args:
+        database: an open file; reading the other meta's tree is not part of this.
+
+    Yields:
+        What is wrong, at most :data:`~bbolt_reader.verify.EACH` of a kind, then how many more there were.
+    """
+    return tell_some(_Check(database).run())
+
+
+class _Check:
+    def __init__(self, database: DeclaredDatabase) -> None:
+        self._database = database
+        self._meta = database.meta
+        self._tree = DeclaredTree(database.source, database.meta)
+
+    def run(self) -> Iterator[Damage]:
+        for each in self._database.metas:
+            yield from self._metas(each)
+        meta, size = self._meta, self._database.size
+        if meta.high_water > self._database.pages:
+            message = f"{size} bytes, of {meta.high_water * meta.page_size}"
+            yield Damage("short-file", message, self._database.pages, size)
+        free: list[int] = []
+        if meta.has_freelist:
+            try:
+                page = self._tree.load(meta.freelist, meta.offset + _FREELIST, (FREELIST,))
+                free = self._tree.free(page)
+            except BoltError as error:
+                yield damage_of(error, "freelist")
+        yield from self._walk()
+        yield from self._places(free)
+
+    def _metas(self, meta: Meta) -> Iterator[Damage]:
+        if not meta.valid:
+            # bbolt v1.3.6 (db.go, validate) uses a meta whose checksum is 0.
+            severe = meta.reason.startswith("checksum") and not meta.checksum
+            message = f"meta {meta.index} is not valid: {meta.reason}"
+            yield Damage("meta", message, meta.index, meta.offset, severe=severe)
+        elif (meta.id, meta.flags) != (meta.index, PAGE_META):
+            message = f"the page of meta {meta.index} says id {meta.id}, flags {meta.flags:#x}"
+            yield Damage("meta", message, meta.index, meta.offset)
+
+    def _walk(self) -> Iterator[Damage]:
+        meta = self._meta
+        offset = meta.offset + _ROOT
+        root = DeclaredBucket(self._tree, (), {"root": meta.root, "sequence": meta.sequence}, b"", offset)
+        stack: list[_Step] = []
+        yield from self._put_off(stack, [_Step(root, meta.root, offset, b"", None, 0)])
+        while stack:
+            step = stack.pop()
+            below: list[_Step] = []
+            try:
+                page = self._tree.load(step.pgid, step.referrer)
+                look = self._leaf if page.header["flags"] == LEAF else self._branch
+                yield from look(page, step, below)
+            except BoltError as error:
+                yield damage_of(error)
+            yield from self._put_off(stack, below)
+
+    def _put_off(self, stack: list[_Step], steps: list[_Step]) -> Iterator[Damage]:
+        """Claim pages before they are looked at, so that never more are put off than the file has."""
+        claimed: list[_Step] = []
+        for step in steps:
+            try:
+                self._tree.claim(step.pgid, step.referrer)
+                claimed.append(step)
+            except BoltError as error:  # noqa: PERF203 - each is told
+                yield damage_of(error)
+        # Reversed: the first is taken from the stack first, so that damage is told in the order of the file.
+        stack += reversed(claimed)
+
+    def _branch(self, page: Page, step: _Step, below: list[_Step]) -> Iterator[Damage]:
+        if step.depth == MAX_DEPTH:
+            raise self._tree.corrupt(f"more than {MAX_DEPTH} branch pages above each other", step.referrer)
+        children = self._tree.branch(page)
+        last, end = step.low, HEADER * (len(children) + 1)
+        for index, child in enumerate(children):
+            if child.end - len(child.key) != end:
+                yield self._gap(child.offset)
+            end = child.end
+            if _is_astray(child.key, last, step.high, first=not index):
+                yield Damage("order", f"the key of child {index} is out of order", *self._place(child.offset))
+            last = child.key
+            high = children[index + 1].key if index + 1 < len(children) else step.high
+            below.append(_Step(step.bucket, child.pgid, child.offset, child.key, high, step.depth + 1))
+
+    def _leaf(self, page: Page, step: _Step, below: list[_Step]) -> Iterator[Damage]:
+        entries = step.bucket.within(page)
+        if not entries and step.bucket.path and any(page.data[HEADER : 2 * HEADER]):
+            # bbolt makes an emptied bucket an inline one (v1.3.6 bucket.go, spill); who does not leaves the page blank.
+            yield self._gap(page.offset)
+        yield from self._entries([entry for entry, _ in entries], step.low, step.high)
+        for _, bucket in entries:
+            if bucket is None:
+                continue
+            if bucket.root:
+                below.append(_Step(bucket, bucket.root, bucket.offset, b"", None, 0))
+                continue
+            try:
+                inner = bucket.inline()
+                found = [entry for entry, _ in bucket.within(inner)]
+            except BoltError as error:
+                yield damage_of(error)
+                continue
+            yield from self._entries(found, b"", None)
+            last = found[-1].value_offset + len(found[-1].value) if found else inner.offset + HEADER
+            if last != inner.offset + len(inner.data):
+                yield self._gap(bucket.offset)
+
+    def _entries(self, entries: list[Entry], low: bytes, high: bytes | None) -> Iterator[Damage]:
+        last = low
+        for index, entry in enumerate(entries):
+            if entry.gap:
+                yield self._gap(entry.offset)
+            if _is_astray(entry.key, last, high, first=not index):
+                message = f"key {index} of {len(entries)} is out of order"
+                yield Damage("order", message, *self._place(entry.offset))
+            last = entry.key
+
+    def _places(self, free: list[int]) -> Iterator[Damage]:
+        """Every place below the high water is named by the tree or the freelist, and by one of them."""
+        meta = self._meta
+        if free != sorted(free):
+            yield Damage("freelist", "the free pages are not in ascending order", meta.freelist)
+        listed: set[int] = set()
+        for pgid in free:
+            if not 2 <= pgid < meta.high_water:
+                yield Damage("freelist", f"page {pgid} cannot be free, of {meta.high_water}", meta.freelist)
+            elif pgid in listed:
+                yield Damage("freelist", f"page {pgid} is free twice", meta.freelist)
+            elif pgid in self._tree.owners:
+                yield Damage("freed", "free, and in use", *self._place(pgid * meta.page_size))
+            listed.add(pgid)
+        if not meta.has_freelist:
+            return
+        expected = 2
+        for pgid in sorted({*self._tree.owners, *listed, self._tree.end}):
+            if expected < pgid <= self._tree.end:
+                what = f"pages {expected} to {pgid - 1}" if pgid - 1 > expected else f"page {expected}"
+                place = self._place(expected * meta.page_size)
+                yield Damage("unreachable", f"{what}: neither in use nor free", *place)
+            expected = max(expected, pgid + 1)
+
+    def _gap(self, offset: int) -> Damage:
+        what = "an entry that is not where the one before it ends: entries may be lost"
+        return Damage("gap", what, *self._place(offset))
+
+    def _place(self, offset: int) -> tuple[int, int]:
+        return offset // self._meta.page_size, offset
+
+
+def _is_astray(key: bytes, last: bytes, high: bytes | None, *, first: bool) -> bool:
+    """Whether a key is not above the one before it, or the first is below all its page may have, or one is too high."""
+    return key < last or (key == last and not first) or (high is not None and key >= high)

@@ -1,0 +1,463 @@
+"""A second reader of bbolt files, made of the declarations in layout.py alone.
+
+It is for a second opinion (forensics calls it dual-tool verification), so it shares no decoding with database.py,
+tree.py, page.py and shape.py: fields come from construct, metas, pages and entries are checked here once more, and
+nothing is remembered of pages met before. It has in common with them the declarations, the errors and the values
+``Meta``, and ``Source``, of which it takes ``read`` alone and never the mapping.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Final, NamedTuple, final
+
+from bbolt_reader.errors import Corrupt, NotBolt, Truncated
+from bbolt_reader.meta import PAGE_SIZES, Meta
+from bbolt_reader.parsing import (
+    FREE_PAGE,
+    HEADER,
+    META,
+    Fields,
+    parse_branch,
+    parse_bucket,
+    parse_free,
+    parse_header,
+    parse_leaf,
+    parse_meta,
+)
+from bbolt_reader.source import READ_LIMIT, Source
+
+BRANCH: Final = 0x01
+LEAF: Final = 0x02
+FREELIST: Final = 0x10
+BUCKET: Final = 0x01
+"""In the flags of a leaf element."""
+MAX_KEY: Final = 32768
+MAX_DEPTH: Final = 64
+"""The most branch pages above a leaf, and the most buckets above a bucket."""
+COUNT_IN_IDS: Final = 0xFFFF
+"""The count of a freelist that has its real count in front of its ids."""
+_MAGIC: Final = 0xED0CDAED
+_VERSION: Final = 2
+_CHECKED: Final = META - 8
+_COVERED: Final = 1 << 18
+_SPARSE: Final = 4
+"""Overflow may take _COVERED places, or _SPARSE times as many as the file has blocks for: a file with holes can be
+larger than any disk, and few numbers would have all of it read."""
+_BLOCK: Final = 512
+
+
+class Page(NamedTuple):
+    """One page of a tree, whose header is right."""
+
+    header: Fields
+    data: bytes
+    """With its overflow."""
+    offset: int
+    """Byte of the file it starts at; in an inline bucket, that of the value that holds it."""
+
+
+class Child(NamedTuple):
+    """One element of a branch page."""
+
+    key: bytes
+    pgid: int
+    offset: int
+    """Byte of the file its element starts at."""
+    end: int
+    """Byte of the page its key ends at."""
+
+
+class Entry(NamedTuple):
+    """One element of a leaf page."""
+
+    key: bytes
+    value: bytes
+    is_bucket: bool
+    offset: int
+    """Byte of the file its element starts at."""
+    value_offset: int
+    """Byte of the file its value starts at."""
+    gap: int
+    """Bytes between the entry before it, or the elements, and its key: 0 in what bbolt writes."""
+
+
+@final
+class DeclaredDatabase:
+    """A bbolt file as its newest valid meta has it, read by construct. Takes no lock: who opens it decides that.
+
+    Attributes:
+        metas: both metas, valid or not.
+        meta: the one that counts.
+        page_size: bytes.
+        size: bytes in the file.
+        name: what errors call the file.
+        root: its root bucket.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.metas = read_metas(source)
+        self.meta = choose(self.metas)
+        self.page_size = self.meta.page_size
+        self.size = source.size
+        self.name = source.name
+        tree = DeclaredTree(source, self.meta)
+        offset = self.meta.offset + 2 * HEADER
+        header = {"root": self.meta.root, "sequence": self.meta.sequence}
+        self.root = DeclaredBucket(tree, (), header, b"", offset)
+
+    @classmethod
+    def open(cls, path: bytes | str | os.PathLike[str] | os.PathLike[bytes]) -> DeclaredDatabase:
+        """Open a file by its name, read-only.
+
+        Raises:
+            Unreadable: it cannot be opened or read.
+            NotBolt: neither of its metas is valid.
+        """
+        source = Source.open(os.fsencode(path), mapped=False)
+        try:
+            return cls(source)
+        except BaseException:
+            source.close()
+            raise
+
+    @classmethod
+    def from_fd(cls, fd: int, name: bytes) -> DeclaredDatabase:
+        """Read a file that is open already, and stays so when this database is closed.
+
+        Raises:
+            Unreadable: it cannot be read.
+            NotBolt: neither of its metas is valid.
+        """
+        return cls(Source(fd, name, owned=False, mapped=False))
+
+    def __enter__(self) -> DeclaredDatabase:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; its buckets cannot be read any more."""
+        self.source.close()
+
+    @property
+    def pages(self) -> int:
+        """How many whole pages the file has."""
+        return self.size // self.page_size
+
+
+@final
+class DeclaredBucket:
+    """One bucket; valid until its database is closed.
+
+    Attributes:
+        path: the names from the root bucket, whose path is empty, to this one.
+        root: the page its tree starts at; 0 where it is inline.
+        sequence: the last number its NextSequence gave out.
+        offset: byte of the file its header lies at.
+    """
+
+    __slots__ = ("_page", "_tree", "offset", "path", "root", "sequence")
+
+    def __init__(self, tree: DeclaredTree, path: tuple[bytes, ...], header: Fields, page: bytes, offset: int) -> None:
+        self._tree = tree
+        self._page = page
+        self.path = path
+        self.root = header["root"]
+        self.sequence = header["sequence"]
+        self.offset = offset
+
+    def __repr__(self) -> str:
+        return f"DeclaredBucket(path={self.path!r}, root={self.root})"
+
+    def items(self) -> Iterator[tuple[bytes, bytes | DeclaredBucket]]:
+        """All keys, each with its value or the bucket it names.
+
+        Raises:
+            BoltError: some of it cannot be read; also while the iterator is read.
+        """
+        for entry, below in self.entries():
+            yield entry.key, entry.value if below is None else below
+
+    def entries(self) -> Iterator[tuple[Entry, DeclaredBucket | None]]:
+        """The same with the place of each, and the bucket where it is one.
+
+        Raises: as :meth:`items`.
+        """
+        for page in self._leaves():
+            yield from self.within(page)
+
+    def within(self, page: Page) -> list[tuple[Entry, DeclaredBucket | None]]:
+        """The entries of one leaf page of this bucket.
+
+        Raises:
+            Corrupt: one of them cannot be read.
+        """
+        found: list[tuple[Entry, DeclaredBucket | None]] = []
+        deeper = len(self.path) + 1 > MAX_DEPTH
+        for entry in self._tree.leaf(page):
+            if not entry.is_bucket:
+                found.append((entry, None))
+                continue
+            if not self.root:
+                raise self._tree.corrupt("a bucket in an inline bucket", entry.offset)
+            if deeper:
+                raise self._tree.corrupt(f"more than {MAX_DEPTH} buckets in each other", entry.offset)
+            path, page_in_it = (*self.path, entry.key), entry.value[HEADER:]
+            below = DeclaredBucket(self._tree, path, parse_bucket(entry.value), page_in_it, entry.value_offset)
+            found.append((entry, below))
+        return found
+
+    def inline(self) -> Page:
+        """The page of an inline bucket.
+
+        Raises:
+            Corrupt: there is none.
+        """
+        page, offset = self._page, self.offset + HEADER
+        if len(page) < HEADER:
+            raise self._tree.corrupt("an inline bucket without a page", self.offset)
+        header = parse_header(page)
+        if header["flags"] != LEAF or HEADER * (header["count"] + 1) > len(page):
+            message = f"an inline bucket with flags {header['flags']:#x}, {header['count']} elements"
+            raise self._tree.corrupt(message, offset)
+        return Page(header, page, offset)
+
+    def _leaves(self) -> Iterator[Page]:
+        if not self.root:
+            yield self.inline()
+            return
+        tree = self._tree
+        page = tree.load(self.root, self.offset)
+        if page.header["flags"] == LEAF:
+            yield page
+            return
+        above = [iter(tree.branch(page))]
+        while above:
+            child = next(above[-1], None)
+            if child is None:
+                above.pop()
+                continue
+            page = tree.load(child.pgid, child.offset)
+            if page.header["flags"] == LEAF:
+                yield page
+                continue
+            if len(above) == MAX_DEPTH:
+                raise tree.corrupt(f"more than {MAX_DEPTH} branch pages above each other", child.offset)
+            above.append(iter(tree.branch(page)))
+
+
+@final
+class DeclaredTree:
+    """The pages that one meta reaches, each of which belongs to the one place that names it.
+
+    Attributes:
+        owners: each page that was named, and the byte of the file that names it.
+    """
+
+    def __init__(self, source: Source, meta: Meta) -> None:
+        self.source = source
+        self.meta = meta
+        self.page_size = meta.page_size
+        self.end = min(meta.high_water, source.size // meta.page_size)
+        self.owners: dict[int, int] = {}
+        self._covered = 0
+
+    def load(self, pgid: int, referrer: int, kinds: tuple[int, ...] = (LEAF, BRANCH)) -> Page:
+        """The page at a position.
+
+        Args:
+            pgid: its position.
+            referrer: the byte of the file that names it; the same at every call for this page.
+            kinds: the flags it may have.
+
+        Raises:
+            BoltError: it is no such page, belongs to something else, or cannot be read.
+        """
+        size, offset = self.page_size, pgid * self.page_size
+        self.claim(pgid, referrer)
+        data = self.source.read(offset, size, pgid)
+        header = parse_header(data)
+        if header["id"] != pgid:
+            raise self.corrupt(f"the page says it is page {header['id']}", offset)
+        if header["flags"] not in kinds:
+            raise self.corrupt(f"flags {header['flags']:#x}", offset)
+        if header["overflow"]:
+            self._cover(pgid, header["overflow"], referrer)
+            data += self.source.read(offset + size, header["overflow"] * size, pgid)
+        if header["flags"] != FREELIST and HEADER * (header["count"] + 1) > len(data):
+            raise self.corrupt(f"{header['count']} elements in {len(data)} bytes", offset)
+        return Page(header, data, offset)
+
+    def leaf(self, page: Page) -> list[Entry]:
+        """The entries of a leaf page.
+
+        Raises:
+            Corrupt: a key or a value lies outside of the page or in another, or an element says what none can.
+        """
+        header, data, offset = page
+        found: list[Entry] = []
+        at, end = HEADER, HEADER * (header["count"] + 1)
+        for element in parse_leaf(data, header["count"]):
+            flags, ksize, vsize = element["flags"], element["ksize"], element["vsize"]
+            start = at + element["pos"]
+            middle = start + ksize
+            stop = middle + vsize
+            if start < end or stop > len(data) or not 0 < ksize <= MAX_KEY:
+                raise self.corrupt(f"a key of {ksize} and a value of {vsize} bytes do not fit here", offset + at)
+            if flags and (flags != BUCKET or vsize < HEADER):
+                raise self.corrupt(f"an element with flags {flags:#x} and {vsize} bytes", offset + at)
+            found.append(
+                Entry(data[start:middle], data[middle:stop], flags == BUCKET, offset + at, offset + middle, start - end)
+            )
+            at += HEADER
+            end = stop
+        return found
+
+    def branch(self, page: Page) -> list[Child]:
+        """The children of a branch page.
+
+        Raises:
+            Corrupt: there is none, or a key lies outside of the page or in another.
+        """
+        header, data, offset = page
+        if not header["count"]:
+            raise self.corrupt("a branch without children", offset)
+        found: list[Child] = []
+        at, end = HEADER, HEADER * (header["count"] + 1)
+        for element in parse_branch(data, header["count"]):
+            start, ksize = at + element["pos"], element["ksize"]
+            if start < end or start + ksize > len(data) or not 0 < ksize <= MAX_KEY:
+                raise self.corrupt(f"a key of {ksize} bytes does not fit here", offset + at)
+            end = start + ksize
+            found.append(Child(data[start:end], element["pgid"], offset + at, end))
+            at += HEADER
+        return found
+
+    def free(self, page: Page) -> list[int]:
+        """The ids of a freelist page.
+
+        Raises:
+            Corrupt: there are fewer of them than it says.
+        """
+        header, data, offset = page
+        count, room, skip = header["count"], (len(data) - HEADER) // FREE_PAGE, 0
+        if count == COUNT_IN_IDS:
+            if not room:
+                raise self.corrupt("a freelist without its count", offset)
+            count, skip = parse_free(data, 1)[0]["id"], 1
+        if count > room - skip:
+            raise self.corrupt(f"{count} free pages in {FREE_PAGE * (room - skip)} bytes", offset)
+        return [each["id"] for each in parse_free(data, count + skip)[skip:]]
+
+    def claim(self, pgid: int, referrer: int) -> None:
+        """Note who names a page.
+
+        Raises:
+            Corrupt: it cannot be a page of the tree, or something else names it as well.
+            Truncated: the file has no such page.
+        """
+        if not 2 <= pgid < self.meta.high_water:
+            raise self.corrupt(f"page {pgid} is named, of {self.meta.high_water}", referrer)
+        if pgid >= self.end:
+            raise Truncated(f"named at {referrer:#x}, missing", file=self.source.name, page=pgid)
+        owner = self.owners.setdefault(pgid, referrer)
+        if owner != referrer:
+            raise self.corrupt(f"page {pgid} is named here and at {owner:#x}", referrer)
+
+    def corrupt(self, message: str, offset: int) -> Corrupt:
+        """An error at a byte of the file."""
+        return Corrupt(message, file=self.source.name, page=offset // self.page_size, offset=offset)
+
+    def _cover(self, pgid: int, overflow: int, referrer: int) -> None:
+        """Claim the places that a page's overflow takes."""
+        offset, length = pgid * self.page_size, (overflow + 1) * self.page_size
+        if pgid + overflow >= self.meta.high_water:
+            raise self.corrupt(f"reaches to page {pgid + overflow}, of {self.meta.high_water}", offset)
+        if length > READ_LIMIT:
+            raise self.corrupt(f"a page of {length} bytes", offset)
+        if self.owners.get(pgid + overflow) == referrer:
+            return
+        self._covered += overflow
+        if self._covered > _COVERED:
+            held = sum(end - start for start, end in self.source.stretches()) // self.page_size
+            if self._covered > max(_COVERED, _SPARSE * held):
+                raise self.corrupt(f"overflow over {self._covered} places, most of them holes", offset)
+        for place in range(pgid + 1, pgid + overflow + 1):
+            self.claim(place, referrer)
+
+
+def read_metas(source: Source) -> tuple[Meta, Meta]:
+    """Both metas of a file: page 0 gives the page size; where it is lost, the second one is looked for as bbolt does.
+
+    Raises:
+        NotBolt: neither is valid.
+        Unreadable: the file cannot be read.
+    """
+    first = read_meta(source, 0, 0)
+    if first.valid:
+        return first, read_meta(source, 1, first.page_size)
+    for size in PAGE_SIZES:
+        second = read_meta(source, 1, size)
+        if second.valid:
+            return first, second
+    raise NotBolt(f"not a bbolt file: {first.reason}, and no second meta", file=source.name, page=0, offset=0)
+
+
+def choose(metas: tuple[Meta, Meta]) -> Meta:
+    """The valid meta of the later transaction; of equal ones the first (bbolt v1.3.6 db.go, ``meta``)."""
+    first, second = metas
+    if first.valid and second.valid:
+        return second if second.txid > first.txid else first
+    return first if first.valid else second
+
+
+def fnv1a(data: bytes) -> int:
+    """FNV-1a, 64 bits: the checksum of a meta."""
+    value = 14695981039346656037
+    for byte in data:
+        value = (value ^ byte) * 1099511628211 % (1 << 64)
+    return value
+
+
+def read_meta(source: Source, index: int, offset: int) -> Meta:
+    """One meta page, valid or not.
+
+    Raises:
+        Unreadable: the file cannot be read.
+    """
+    length = HEADER + META
+    raw = source.read(offset, max(0, min(length, source.size - offset)), index) if offset < source.size else b""
+    if len(raw) < length:
+        return Meta(index, offset, "the file is too short for a meta", raw)
+    header, meta = parse_header(raw), parse_meta(raw)
+    size = meta["page_size"]
+    reasons = (
+        (meta["magic"] == _MAGIC, f"magic {meta['magic']:#010x}, not {_MAGIC:#010x}"),
+        (meta["version"] == _VERSION, f"version {meta['version']}, not {_VERSION}"),
+        (meta["checksum"] == fnv1a(raw[HEADER : HEADER + _CHECKED]), "checksum does not fit"),
+        (size in PAGE_SIZES, f"page size {size}"),
+        (index == 0 or size == offset, f"page size {size} in the meta at {offset}"),
+    )
+    reason = next((text for fits, text in reasons if not fits), "")
+    return Meta(
+        index,
+        offset,
+        reason,
+        raw,
+        id=header["id"],
+        flags=header["flags"],
+        page_size=size,
+        root=meta["root"],
+        sequence=meta["sequence"],
+        freelist=meta["freelist"],
+        high_water=meta["high_water"],
+        txid=meta["txid"],
+        checksum=meta["checksum"],
+    )

@@ -1,0 +1,293 @@
+"""One page, field by field: what each number, key and value is, and the byte of the file it lies at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from construct import Struct
+
+from bbolt_reader import layout
+from bbolt_reader.declared import (
+    BRANCH,
+    BUCKET,
+    COUNT_IN_IDS,
+    FREELIST,
+    LEAF,
+    MAX_KEY,
+    read_meta,
+)
+from bbolt_reader.errors import Truncated
+from bbolt_reader.lenient import Sheets
+from bbolt_reader.meta import NO_FREELIST, PAGE_META
+from bbolt_reader.parsing import (
+    FREE_PAGE,
+    HEADER,
+    META,
+    Fields,
+    parse_branch,
+    parse_bucket,
+    parse_free,
+    parse_header,
+    parse_leaf,
+    parse_meta,
+)
+from bbolt_reader.source import READ_LIMIT
+
+KINDS: Final = {BRANCH: "branch", LEAF: "leaf", PAGE_META: "meta", FREELIST: "freelist"}
+"""By a page's flags."""
+
+
+class Field(NamedTuple):
+    """One field of a page."""
+
+    offset: int
+    """Byte of the file."""
+    length: int
+    name: str
+    """As the declaration has it: ``count``; of an element ``[3].pos``, and of one in its inline bucket
+    ``[3].page[0].pos``."""
+    value: int | bytes
+    meaning: str = ""
+    """What a number stands for, where that is more than the number."""
+
+
+class Dissection(NamedTuple):
+    """One page."""
+
+    page: int
+    offset: int
+    length: int
+    """With its overflow."""
+    kind: str
+    """``meta``, ``branch``, ``leaf``, ``freelist``, ``overflow``, or ``unknown``."""
+    owner: int
+    """The page itself; of an overflow, the page that it belongs to."""
+    fields: list[Field]
+    """In the order of the file; together they are all of its bytes, but where damaged elements lie over each other."""
+    problems: list[str]
+    """What is not as bbolt writes it, each on one line. No damage where the page is free: it may hold anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page as its header has it."""
+
+    page: int
+    kind: str
+    count: int
+    overflow: int
+    id: int
+
+
+def list_pages(sheets: Sheets) -> Iterator[Listed]:
+    """Every page by position, as its header has it; the places that overflow takes are passed over."""
+    position, end = 0, sheets.source.size // sheets.page_size
+    while position < end:
+        own, flags, count, overflow = sheets.header(position)
+        kind = KINDS.get(flags, "unknown")
+        yield Listed(position, kind, count, overflow, own)
+        # What overflow covers has no header; what does not look like a page of the file is passed one by one.
+        sound = own == position and kind in {"branch", "leaf", "freelist"}
+        position += 1 + (overflow if sound else 0)
+
+
+def dissect(sheets: Sheets, pgid: int) -> Dissection:
+    """Take a page apart, whatever is wrong with it.
+
+    Args:
+        sheets: the file.
+        pgid: the page's position.
+
+    Raises:
+        Truncated: the file has no such page.
+        BoltError: the file cannot be read.
+    """
+    size, offset = sheets.page_size, pgid * sheets.page_size
+    if not 0 <= pgid < sheets.count:
+        raise Truncated(f"no page {pgid} of {sheets.count}", file=sheets.source.name)
+    data = sheets.source.read(offset, min(size, sheets.source.size - offset), pgid)
+    if len(data) < HEADER:
+        return Dissection(
+            pgid, offset, len(data), "unknown", pgid, _unused(offset, data), ["the file ends in its header"]
+        )
+    header = parse_header(data)
+    kind = KINDS.get(header["flags"], "unknown")
+    problems: list[str] = []
+    if header["id"] != pgid:
+        owner = _owner(sheets, pgid)
+        if owner != pgid:
+            return Dissection(pgid, offset, len(data), "overflow", owner, [Field(offset, len(data), "data", data)], [])
+        if any(data):
+            problems.append(f"the page says it is page {header['id']}")
+    length = (header["overflow"] + 1) * size
+    if header["overflow"] and kind in {"branch", "leaf", "freelist"}:
+        if length <= READ_LIMIT and offset + length <= sheets.source.size:
+            data = sheets.source.read(offset, length, pgid)
+        else:
+            problems.append(f"overflow of {header['overflow']} pages: more than there is, or than is read")
+    if len(data) < size:
+        problems.append("the file ends in this page")
+    fields = [*_numbers(layout.PAGE_HEADER, header, offset, flags=KINDS)]
+    used = _Page(data, offset, fields, problems)
+    if kind == "meta":
+        used.meta(read_meta(sheets.source, pgid, offset).reason)
+    elif kind == "leaf":
+        used.leaf(0, len(data), header["count"], "")
+    elif kind == "branch":
+        used.branch(header["count"])
+    elif kind == "freelist":
+        used.freelist(header["count"])
+    elif any(data):
+        problems.append(f"flags {header['flags']:#x}: no kind of page")
+    fields.sort(key=lambda field: field.offset)
+    return Dissection(pgid, offset, len(data), kind, pgid, _filled(fields, data, offset), problems)
+
+
+class _Page:
+    """What is behind the header of one page; fields and problems are added to those of its caller."""
+
+    def __init__(self, data: bytes, offset: int, fields: list[Field], problems: list[str]) -> None:
+        self.data = data
+        self.offset = offset
+        self.fields = fields
+        self.problems = problems
+
+    def meta(self, reason: str) -> None:
+        if reason:
+            self.problems.append(f"not valid: {reason}")
+        if len(self.data) < HEADER + META:
+            return
+        meta = parse_meta(self.data)
+        for field in _numbers(layout.META, meta, self.offset + HEADER):
+            meaning = ""
+            if field.name == "freelist" and field.value == NO_FREELIST:
+                meaning = "not kept"
+            elif field.name in {"magic", "checksum", "flags"}:
+                meaning = f"{meta[field.name]:#x}"
+            self.fields.append(field._replace(meaning=meaning))
+
+    def leaf(self, start: int, stop: int, count: int, name: str) -> None:
+        """The elements of a leaf page, or of the page in an inline bucket, from one byte of ``data`` to another."""
+        if not self._fits(start, stop, count, name):
+            return
+        end = start + HEADER * (count + 1)
+        for index, element in enumerate(parse_leaf(self.data[start:stop], count)):
+            at, each = start + HEADER * (index + 1), f"{name}[{index}]"
+            flags = element["flags"]
+            self._add(layout.LEAF_ELEMENT, element, at, f"{each}.", {BUCKET: "bucket"})
+            key, value = at + element["pos"], at + element["pos"] + element["ksize"]
+            behind = value + element["vsize"]
+            if key < end or behind > stop or not 0 < element["ksize"] <= MAX_KEY:
+                self.problems.append(f"{each}: its key or value is not where it can be")
+                continue
+            end = behind
+            self._bytes(key, value, f"{each}.key")
+            if flags != BUCKET or behind - value < HEADER:
+                if flags:
+                    self.problems.append(f"{each}: flags {flags:#x}, and a value of {behind - value} bytes")
+                self._bytes(value, behind, f"{each}.value")
+                continue
+            bucket = parse_bucket(self.data[value : value + HEADER])
+            self._add(layout.BUCKET_HEADER, bucket, value, f"{each}.")
+            if bucket["root"]:
+                self._bytes(value + HEADER, behind, f"{each}.value")
+            else:
+                self._inline(value + HEADER, behind, f"{each}.page", nested=bool(name))
+
+    def _inline(self, start: int, stop: int, name: str, *, nested: bool) -> None:
+        if nested or stop - start < HEADER:
+            self.problems.append(f"{name}: {'in an inline bucket' if nested else 'too short for a page'}")
+            self._bytes(start, stop, name)
+            return
+        header = parse_header(self.data[start : start + HEADER])
+        self._add(layout.PAGE_HEADER, header, start, f"{name}.", KINDS)
+        if header["flags"] != LEAF:
+            self.problems.append(f"{name}: flags {header['flags']:#x}")
+        else:
+            self.leaf(start, stop, header["count"], name)
+
+    def branch(self, count: int) -> None:
+        if not self._fits(0, len(self.data), count, ""):
+            return
+        if not count:
+            self.problems.append("a branch without children")
+        end = HEADER * (count + 1)
+        for index, element in enumerate(parse_branch(self.data, count)):
+            at = HEADER * (index + 1)
+            self._add(layout.BRANCH_ELEMENT, element, at, f"[{index}].")
+            key = at + element["pos"]
+            if key < end or key + element["ksize"] > len(self.data) or not 0 < element["ksize"] <= MAX_KEY:
+                self.problems.append(f"[{index}]: its key is not where it can be")
+                continue
+            end = key + element["ksize"]
+            self._bytes(key, end, f"[{index}].key")
+
+    def freelist(self, count: int) -> None:
+        room, skip = (len(self.data) - HEADER) // FREE_PAGE, 0
+        if count == COUNT_IN_IDS and room:
+            count, skip = parse_free(self.data, 1)[0]["id"], 1
+            self.fields.append(Field(self.offset + HEADER, FREE_PAGE, "real count", count))
+        if count > room - skip:
+            self.problems.append(f"{count} free pages in {FREE_PAGE * (room - skip)} bytes")
+            count = room - skip
+        for index, each in enumerate(parse_free(self.data, count + skip)[skip:]):
+            at = self.offset + HEADER + FREE_PAGE * (index + skip)
+            self.fields += _numbers(layout.FREE_PAGE, each, at, f"[{index}].")
+
+    def _fits(self, start: int, stop: int, count: int, name: str) -> bool:
+        if HEADER * (count + 1) <= stop - start:
+            return True
+        self.problems.append(f"{name and f'{name}: '}{count} elements in {stop - start} bytes")
+        return False
+
+    def _add(
+        self, declaration: Struct, values: Fields, at: int, name: str, flags: dict[int, str] | None = None
+    ) -> None:
+        self.fields += _numbers(declaration, values, self.offset + at, name, flags)
+
+    def _bytes(self, start: int, stop: int, name: str) -> None:
+        if start < stop or name.endswith(("key", "value")):
+            self.fields.append(Field(self.offset + start, stop - start, name, self.data[start:stop]))
+
+
+def _numbers(
+    declaration: Struct, values: Fields, offset: int, name: str = "", flags: dict[int, str] | None = None
+) -> Iterator[Field]:
+    """The fields of a declaration, one behind the other."""
+    for field in declaration.subcons:
+        value, length = values[field.name], field.sizeof()
+        meaning = ""
+        if field.name == "flags" and flags is not None:
+            meaning = flags.get(value, f"{value:#x}" if value else "")
+        yield Field(offset, length, name + field.name, value, meaning)
+        offset += length
+
+
+def _owner(sheets: Sheets, pgid: int) -> int:
+    """The page whose overflow covers a place, by its header; the place itself where there is none."""
+    last = pgid
+    for listed in list_pages(sheets):
+        if listed.page > pgid:
+            return last
+        last = listed.page
+    return last
+
+
+def _filled(fields: list[Field], data: bytes, offset: int) -> list[Field]:
+    """The fields of a page, and between them the bytes that belong to none."""
+    filled: list[Field] = []
+    end = offset
+    for field in fields:
+        if field.offset > end:
+            filled += _unused(end, data[end - offset : field.offset - offset])
+        filled.append(field)
+        end = max(end, field.offset + field.length)
+    return filled + _unused(end, data[end - offset :])
+
+
+def _unused(offset: int, data: bytes) -> list[Field]:
+    if not data:
+        return []
+    return [Field(offset, len(data), "unused", data, "" if any(data) else "zeros")]
