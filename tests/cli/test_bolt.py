@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -92,6 +94,65 @@ def test_lists_pages(file):
     lines = run("pages", file)[1].splitlines()
     assert [line.split("\t")[1] for line in lines] == ["meta", "meta", *["leaf"] * (len(lines) - 3), "freelist"]
     assert len(json.loads(run("pages", file, "--format", "json")[1])["pages"]) == len(lines)
+
+
+def test_shows_every_field_of_a_page(file):
+    """Names escaped, the offset in the file on each line, 80 columns where there is no terminal; JSON has all bytes."""
+    boltwriter.write(file, {b"v1": {b"\x1b[31m\n": b"\x07" * 500}}, inline=False)
+    lines = run("pages", file, "--page", "2")[1].splitlines()
+    assert lines[0] == "page 2: leaf, 4096 bytes from offset 0x2000"
+    assert all(len(line) <= 80 and line.isprintable() for line in lines)
+    (key,) = (line.split() for line in lines if "[0].key" in line)
+    assert key == ["0x2020", "6", "[0].key", r"\x1b[31m\x0a"]
+    assert file.read_bytes()[0x2020:0x2026] == b"\x1b[31m\n"
+    document = json.loads(run("pages", file, "--page", "2", "--format", "json")[1])
+    (value,) = (field for field in document["fields"] if field["field"] == "[0].value")
+    assert (value["offset"], value["bytes"], value["hex"]) == (0x2026, 500, "07" * 500)
+
+
+def test_pages_are_shown_where_no_meta_is_valid(file):
+    """Both metas lost: the pages are listed and shown all the same; info cannot say anything."""
+    layout = boltwriter.write(file, {b"v1": {b"key%03d" % i: b"value" for i in range(900)}})
+    layout.patch(16, bytes(64)).patch(4096 + 16, bytes(64))
+    code, text = run("pages", file)
+    assert (code, len(text.splitlines()) > 5) == (0, True)
+    code, text = run("pages", file, "--page", "0")
+    assert (code, text.splitlines()[-1]) == (0, "problem: not valid: magic 0x00000000, not 0xed0cdaed")
+    assert run("info", file)[0] == 8
+
+
+def test_there_is_no_such_page(file):
+    """8 for a page behind the end of the file; 16 for what is no number."""
+    code, text = run("pages", file, "--page", "4000")
+    assert (code, text.count("\n")) == (8, 1)
+    assert "no page 4000 of" in text
+    assert run("pages", file, "--page", "-1")[0] == 16
+
+
+@pytest.mark.parametrize("command", ["info", "check", "pages", "salvage"])
+def test_pages_are_decoded_by_the_declarations(file, command):
+    """With fields declared in another order these commands read another file: it is the declarations that they use."""
+    code = """
+import sys
+from construct import Int16ul, Int32ul, Int64ul, Struct
+from bbolt_reader import layout
+if {}:
+    layout.PAGE_HEADER = Struct("id" / Int64ul, "count" / Int16ul, "flags" / Int16ul, "overflow" / Int32ul)
+    layout.META = Struct(*(field for field in layout.META.subcons[:4]), "sequence" / Int64ul, "root" / Int64ul,
+                         *layout.META.subcons[6:])
+from drydock.__main__ import main
+sys.exit(main())
+"""
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code.format(wrong), "bolt", command, file],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        for wrong in (False, True)
+    }
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize("command", ["info", "check", "buckets", "keys", "dump", "pages"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from drydock.cli.bolt_page import page_document, page_lines
 from drydock.cli.output import print_json
 from drydock.cli.salvage import salvage, trust
 from drydock.evidence.locks import hold
@@ -18,7 +21,8 @@ from drydock.model.names import RawPath
 from drydock.model.text import quoted_path, shown, unshown
 
 if TYPE_CHECKING:
-    from bbolt_reader import Bucket, Database, Meta
+    from bbolt_reader import Bucket, Database, DeclaredDatabase, Meta
+    from bbolt_reader.lenient import Sheets
 
 _DAMAGED = 2
 
@@ -43,8 +47,8 @@ bolt.add_command(trust)
 @_file
 @_format
 def info(file: RawPath, form: str) -> None:
-    """Say what the two metas of FILE say, and which one counts."""
-    with _opened(file) as database:
+    """Print the page size of FILE, both metas, and which one counts."""
+    with _declared(file) as database:
         document = _info(database)
         if form == "json":
             print_json({"schema": "drydock.bolt-info/1", "path": shown(file), **document}, sys.stdout)
@@ -59,13 +63,13 @@ def info(file: RawPath, form: str) -> None:
 @_file
 @_format
 def check(file: RawPath, form: str) -> int:
-    """Look at every page of FILE; exit status 2 if anything is wrong."""
-    from bbolt_reader import verify  # noqa: PLC0415 - help must not load the reader
+    """Check every page and every entry of FILE; exit status 2 if anything is wrong."""
+    from bbolt_reader import check as check_pages  # noqa: PLC0415 - help must not load the reader
 
     salvaging = f"drydock bolt salvage {quoted_path(file)}   # shows what can be read of it; docs/salvage.md goes on"
     try:
-        with _opened(file) as database:
-            damages = list(verify(database))
+        with _declared(file) as database:
+            damages = list(check_pages(database))
     except EvidenceUnreadable as error:
         if not os.path.isfile(file):
             raise
@@ -149,16 +153,29 @@ def dump(file: RawPath, names: tuple[str, ...]) -> None:
 @bolt.command()
 @_file
 @_format
-def pages(file: RawPath, form: str) -> None:
-    """List the pages of FILE by position, as their headers have them."""
-    with _opened(file) as database:
+@click.option("--page", type=click.IntRange(min=0), metavar="N", help="Show every field of page N, with its offset.")
+def pages(file: RawPath, form: str, page: int | None) -> None:
+    """List the pages of FILE by position, as their headers have them, or show every field of one page.
+
+    It also works where no meta is valid. It does not judge: a free page may hold anything.
+    """
+    from bbolt_reader.dissection import dissect, list_pages  # noqa: PLC0415 - help must not load the reader
+
+    with _sheets(file) as sheets:
+        if page is not None:
+            found = dissect(sheets, page)
+            if form == "json":
+                print_json(page_document(file, found), sys.stdout)
+            else:
+                sys.stdout.writelines(f"{line}\n" for line in page_lines(found, shutil.get_terminal_size().columns))
+            return
+        rows = (dataclasses.asdict(listed) for listed in list_pages(sheets))
         if form == "json":
-            rows = list(_pages(database))
-            print_json({"schema": "drydock.bolt-pages/1", "path": shown(file), "pages": rows}, sys.stdout)
+            print_json({"schema": "drydock.bolt-pages/1", "path": shown(file), "pages": list(rows)}, sys.stdout)
             return
         sys.stdout.writelines(
             f"{row['page']}\t{row['kind']}\t{row['count']} elements\t{row['overflow']} overflow\tid {row['id']}\n"
-            for row in _pages(database)
+            for row in rows
         )
 
 
@@ -176,6 +193,41 @@ def _opened(file: RawPath) -> Iterator[Database]:
         try:
             with Database.from_fd(lock.fd, file) as database:
                 yield database
+        except BoltError as error:
+            raise EvidenceUnreadable(f"{shown(file)}: {error}") from error
+
+
+@contextmanager
+def _declared(file: RawPath) -> Iterator[DeclaredDatabase]:
+    """The same, read by the declarations.
+
+    Raises: as :func:`_opened`.
+    """
+    from bbolt_reader import BoltError, DeclaredDatabase  # noqa: PLC0415 - help must not load the reader
+
+    with hold(file, exclusive=False) as lock:
+        try:
+            with DeclaredDatabase.from_fd(lock.fd, file) as database:
+                yield database
+        except BoltError as error:
+            raise EvidenceUnreadable(f"{shown(file)}: {error}") from error
+
+
+@contextmanager
+def _sheets(file: RawPath) -> Iterator[Sheets]:
+    """The pages by position, also where no meta is valid.
+
+    Raises: as :func:`_opened`.
+    """
+    from bbolt_reader import BoltError  # noqa: PLC0415 - help must not load the reader
+    from bbolt_reader.lenient import Sheets  # noqa: PLC0415 - the same
+    from bbolt_reader.probe import probe  # noqa: PLC0415 - the same
+    from bbolt_reader.source import Source  # noqa: PLC0415 - the same
+
+    with hold(file, exclusive=False) as lock:
+        try:
+            source = Source(lock.fd, file, owned=False, mapped=False)
+            yield Sheets(source, probe(source).page_size)
         except BoltError as error:
             raise EvidenceUnreadable(f"{shown(file)}: {error}") from error
 
@@ -227,7 +279,7 @@ def _joined(path: tuple[bytes, ...]) -> str:
     return "/".join(shown(name).replace("/", r"\x2f") for name in path)
 
 
-def _info(database: Database) -> dict[str, Any]:
+def _info(database: DeclaredDatabase) -> dict[str, Any]:
     meta = database.meta
     return {
         "size": database.size,
@@ -243,23 +295,7 @@ def _info(database: Database) -> dict[str, Any]:
     }
 
 
-def _state(meta: Meta, database: Database) -> str:
+def _state(meta: Meta, database: DeclaredDatabase) -> str:
     if not meta.valid:
         return f"not valid: {meta.reason}"
     return "in use" if meta is database.meta else "valid, older"
-
-
-def _pages(database: Database) -> Iterator[dict[str, Any]]:
-    position = 0
-    while position < database.pages:
-        page = database.page(position, whole=False)
-        yield {
-            "page": position,
-            "kind": page.kind,
-            "count": page.count,
-            "overflow": page.overflow,
-            "id": page.id,
-        }
-        # What a page's overflow covers has no header; what does not look like a page of the file is passed one by one.
-        sound = page.id == position and page.kind in {"branch", "leaf", "freelist"}
-        position += 1 + (page.overflow if sound else 0)
