@@ -48,6 +48,7 @@ def verify(
     wanted: Wanted | None = None,
     now: UnixNano | None = None,
     state: RawPath | None = None,
+    second_reading: bool = True,
     progress: Progress | None = None,
 ) -> list[Verification]:
     """Say what is whole: records, and on demand the bytes of blobs and what was unpacked. Changes nothing in a store.
@@ -58,6 +59,7 @@ def verify(
         now: what expiries are compared with; None for the clock.
         state: where it is remembered how far a run came, and what it found wrong; None for the default. What a run
             with the default found wrong is known in any case.
+        second_reading: read each database with the second reader too, and compare.
         progress: told what was done.
 
     Returns:
@@ -73,7 +75,14 @@ def verify(
     for root in discover(where):
         refuse_engine_folders(root, state=state)
         with _looked(root, wanted, clock, now=now, state=state, progress=progress, exclusive=False) as looked:
-            found.append(looked.verification())
+            verification = looked.verification()
+            if second_reading:
+                # construct takes as long to import as most scans take.
+                from drydock.recover.second_reading import read_again  # noqa: PLC0415
+
+                verification.second_reading, differences = read_again(looked.held, progress)
+                verification.hits += map(Hit, differences)
+            found.append(verification)
     return found
 
 

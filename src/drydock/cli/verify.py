@@ -23,6 +23,12 @@ from drydock.model.names import RawPath, UnixNano
     help="Where it is remembered how far a run came, and what it found wrong. "
     "[default: /var/lib/drydock, or a tmpfs if that is full]",
 )
+@click.option(
+    "--no-second-reading",
+    "once",
+    is_flag=True,
+    help="Do not read the databases with the second reader to compare the two readers.",
+)
 @now_option
 @click.pass_context
 def verify(
@@ -36,6 +42,7 @@ def verify(
     form: str,
     output: str | None,
     state: RawPath | None,
+    once: bool,
     now: UnixNano,
 ) -> None:
     """Say what is whole, and which images and containers what is not hits. Changes nothing in the store.
@@ -48,7 +55,7 @@ def verify(
 
     wanted = make_wanted(data, unpacked, unpacked_content, max_duration)
     with show_progress() as progress:
-        found = run(where, wanted=wanted, now=now, state=state, progress=progress)
+        found = run(where, wanted=wanted, now=now, state=state, second_reading=not once, progress=progress)
     with open_output(output) as file:
         if form == "json":
             print_json(verification_document(found, now), file)

@@ -109,6 +109,14 @@ class Coverage:
 
 
 @dataclass(slots=True)
+class SecondReading:
+    """How much was read with both readers of bbolt files."""
+
+    databases: int = 0
+    keys: int = 0
+
+
+@dataclass(slots=True)
 class Verification:
     """One root, verified."""
 
@@ -126,6 +134,8 @@ class Verification:
     """Where no place took what was read: the options that have it read again; else empty."""
     uneditable: str = ""
     """Why no database is edited, on one shown line; empty where it may be."""
+    second_reading: SecondReading | None = None
+    """None where it was left out."""
 
     def exit_code(self) -> int:
         """The additive exit status (README.md): 2 damage, 4 not all was looked at or remembered, 8 not all was read."""

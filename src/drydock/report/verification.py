@@ -8,7 +8,7 @@ from typing import Any
 from drydock.model.findings import Severity
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.text import quoted_path, shown
-from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, Verification
+from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, SecondReading, Verification
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.document import finding_document
 from drydock.report.head import head
@@ -20,6 +20,7 @@ Document = dict[str, Any]
 
 _LISTED = 40
 _NAMED = 6
+_DISAGREE = "readers-disagree"
 _NOTES = {"corrupt-orphan": "Wrong, and needed by nothing"}
 _TITLES = {Severity.DAMAGE: "Damage", Severity.BLIND: "Could not be read or understood"}
 
@@ -48,6 +49,7 @@ def verification_lines(
         yield from _images(root.images)
         yield from _coverage("blobs", root.data, root)
         yield from _coverage("unpacked layers", root.unpacked, root)
+        yield from _second_reading(root.second_reading, root.hits)
         yield from (f"  {warning}" for warning in root.warnings)
         yield from _next(root, target, state)
 
@@ -64,6 +66,7 @@ def verification_document(roots: Iterable[Verification], now: UnixNano) -> Docum
                 "images": [_image_document(image) for image in root.images],
                 "data": _coverage_document(root.data),
                 "unpacked": _coverage_document(root.unpacked),
+                "second_reading": _second_document(root.second_reading),
                 "warnings": root.warnings,
             }
             for root in roots
@@ -140,6 +143,14 @@ def _coverage(what: str, coverage: Coverage | None, root: Verification) -> Itera
     yield f"  {what}: {', '.join(parts)}; {show_bytes(coverage.bytes)} read"
 
 
+def _second_reading(reading: SecondReading | None, hits: Sequence[Hit]) -> Iterator[str]:
+    if reading is None:
+        return
+    differences = sum(hit.finding.code == _DISAGREE for hit in hits)
+    counts = f"{show_count(reading.databases, 'database')}, {show_count(reading.keys, 'key')}"
+    yield f"  second reading: {counts}; {show_count(differences, 'difference') if differences else 'no difference'}"
+
+
 def _next(root: Verification, target: str, state: RawPath | None) -> Iterator[str]:
     if root.uneditable:
         yield f"      Nothing here mends a record: no database is edited, because {root.uneditable}"
@@ -147,7 +158,7 @@ def _next(root: Verification, target: str, state: RawPath | None) -> Iterator[st
             yield "      docs/salvage.md says how what can be read of a database comes into a new one"
         yield f"      drydock ls images{target}   # lists what can be read, and drydock export takes it out"
         return
-    if any(hit.finding.severity is Severity.DAMAGE for hit in root.hits):
+    if any(hit.finding.severity is Severity.DAMAGE and hit.finding.code != _DISAGREE for hit in root.hits):
         # Only there is what bytes were found wrong.
         remembered = "" if state is None else f" --state {quoted_path(state)}"
         options = f" {root.forgotten}" if root.forgotten else remembered
@@ -178,6 +189,10 @@ def _image_document(image: ImageState) -> Document:
             for platform in image.platforms
         ],
     }
+
+
+def _second_document(reading: SecondReading | None) -> Document | None:
+    return None if reading is None else {"databases": reading.databases, "keys": reading.keys}
 
 
 def _coverage_document(coverage: Coverage | None) -> Document | None:
