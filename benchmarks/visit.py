@@ -4,6 +4,9 @@ Both read the same file, each time in a new process, from the page cache, and co
 hands out parts of its mapping, so a visit alone copies nothing, while bbolt_reader's keys and values are copies that
 outlive the database; ``copying`` is Go with such copies. bbolt_reader gives what a page holds at once, and this
 is what drydock's record readers take; ``key by key`` goes through it in a loop besides.
+
+The second reading of ``verify`` is timed in the same way: the reader by construct's declarations alone, and both
+readers compared, which is what ``verify`` adds.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ def visit(bucket):
 with Database.open(sys.argv[1]) as database:
     print(visit(database.root))
 """
+_COMPARED = "both, compared"
 ITEMS = """
 import sys
 from bbolt_reader import Database
@@ -45,9 +49,53 @@ with Database.open(sys.argv[1]) as database:
     print(visit(database.root))
 """
 
+DECLARED = """
+import sys
+from bbolt_reader import DeclaredDatabase
+
+def visit(bucket):
+    found = 0
+    for key, value in bucket.items():
+        found += 1
+        if type(value) is not bytes:
+            found += visit(value)
+    return found
+
+with DeclaredDatabase.open(sys.argv[1]) as database:
+    print(visit(database.root))
+"""
+COMPARED = """
+import gc
+import sys
+from bbolt_reader import Database, DeclaredDatabase, compare
+
+gc.set_threshold(100_000)  # as the command has it
+read = []
+with Database.open(sys.argv[1]) as first, DeclaredDatabase.open(sys.argv[1]) as second:
+    differences = list(compare(first, second, read.append))
+print("differences" if differences else sum(read))
+"""
+
 
 def visit(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]:
     """Time both at three sizes."""
+    programs = {"bbolt_reader": BATCHES, "bbolt_reader, key by key": ITEMS}
+    lines, growth, _ = _against_go(directory, programs, "bbolt_reader", quick=quick, rounds=rounds)
+    return "Visiting every key of a meta.db", [*lines, "", f"Wanted: at most 2.0. {growth}"]
+
+
+def second(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]:
+    """Time the second reading of ``verify``: the reader made of construct's declarations, alone and compared."""
+    programs = {"by construct": DECLARED, _COMPARED: COMPARED}
+    lines, growth, seconds = _against_go(directory, programs, _COMPARED, quick=quick, rounds=rounds)
+    wanted = f"`verify` takes {seconds:.1f} s more for it (wanted: at most 10)."
+    return "The second reading of verify", [*lines, "", f"{wanted} {growth}"]
+
+
+def _against_go(
+    directory: Path, programs: dict[str, str], measured: str, *, quick: bool, rounds: int
+) -> tuple[list[str], str, float]:
+    """A table of the largest size, the growth of one program's time, and what that takes at the largest size."""
     if reason := gobbolt.why_not():
         raise RuntimeError(reason)
     blobs = 2_000 if quick else 200_000
@@ -57,18 +105,13 @@ def visit(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]
         if not path.exists():
             gobbolt.fill(path, "blobs", 4096, count)
         go = [str(gobbolt.program("visit")), str(path)]
-        commands = {
-            "Go": go,
-            "Go, copying": [*go, "copy"],
-            "bbolt_reader": [sys.executable, "-c", BATCHES, str(path)],
-            "bbolt_reader, key by key": [sys.executable, "-c", ITEMS, str(path)],
-        }
+        commands = {"Go": go, "Go, copying": [*go, "copy"]}
+        commands |= {name: [sys.executable, "-c", program, str(path)] for name, program in programs.items()}
         said = {ruler.run(command)[1].split()[0] for command in commands.values()}
         if len(said) != 1:
             raise RuntimeError(f"not the same was visited: {said}")
         costs = ruler.race(commands, rounds)
-        times.append(ruler.least(costs["bbolt_reader"]))
+        times.append(ruler.least(costs[measured]))
         lines = [f"{count:,} blobs, {int(said.pop()):,} keys, {path.stat().st_size / 1e6:,.0f} MB.", ""]
         lines += ruler.table(costs, "Go")
-    lines += ["", "Wanted: at most 2.0. " + ruler.growth("bbolt_reader's time with the blobs", sizes, times)]
-    return "Visiting every key of a meta.db", lines
+    return lines, ruler.growth(f"the time of {measured} with the blobs", sizes, times), times[-1]
