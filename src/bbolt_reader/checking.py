@@ -5,8 +5,8 @@ It tells the kinds of damage that verify.py tells, found by its own walk.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
 
 from bbolt_reader.declared import (
     FREELIST,
@@ -23,6 +23,7 @@ from bbolt_reader.meta import PAGE_META, Meta
 from bbolt_reader.parsing import HEADER
 from bbolt_reader.verify import Damage, damage_of, tell_some
 
+_OFTEN: Final = 256
 _ROOT, _FREELIST = HEADER + 16, HEADER + 32
 """Bytes from the start of a meta page to the header of the root bucket, and to the freelist's page."""
 
@@ -38,21 +39,23 @@ class _Step(NamedTuple):
     depth: int
 
 
-def check(database: DeclaredDatabase) -> Iterator[Damage]:
+def check(database: DeclaredDatabase, progress: Callable[[int], None] | None = None) -> Iterator[Damage]:
     """Look at every page and every entry once.
 
     Args:
         database: an open file; reading the other meta's tree is not part of this.
+        progress: called with the number of pages looked at since its last call.
 
     Yields:
         What is wrong, at most :data:`~bbolt_reader.verify.EACH` of a kind, then how many more there were.
     """
-    return tell_some(_Check(database).run())
+    return tell_some(_Check(database, progress).run())
 
 
 class _Check:
-    def __init__(self, database: DeclaredDatabase) -> None:
+    def __init__(self, database: DeclaredDatabase, progress: Callable[[int], None] | None) -> None:
         self._database = database
+        self._progress = progress
         self._meta = database.meta
         self._tree = DeclaredTree(database.source, database.meta)
 
@@ -89,8 +92,12 @@ class _Check:
         root = DeclaredBucket(self._tree, (), {"root": meta.root, "sequence": meta.sequence}, b"", offset)
         stack: list[_Step] = []
         yield from self._put_off(stack, [_Step(root, meta.root, offset, b"", None, 0)])
+        seen = 0
         while stack:
             step = stack.pop()
+            seen += 1
+            if self._progress is not None and not seen % _OFTEN:
+                self._progress(_OFTEN)
             below: list[_Step] = []
             try:
                 page = self._tree.load(step.pgid, step.referrer)

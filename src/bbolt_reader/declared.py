@@ -104,10 +104,10 @@ class DeclaredDatabase:
         self.page_size = self.meta.page_size
         self.size = source.size
         self.name = source.name
-        tree = DeclaredTree(source, self.meta)
+        self._tree = DeclaredTree(source, self.meta)
         offset = self.meta.offset + 2 * HEADER
         header = {"root": self.meta.root, "sequence": self.meta.sequence}
-        self.root = DeclaredBucket(tree, (), header, b"", offset)
+        self.root = DeclaredBucket(self._tree, (), header, b"", offset)
 
     @classmethod
     def open(cls, path: bytes | str | os.PathLike[str] | os.PathLike[bytes]) -> DeclaredDatabase:
@@ -145,6 +145,11 @@ class DeclaredDatabase:
     def close(self) -> None:
         """Close the file; its buckets cannot be read any more."""
         self.source.close()
+
+    @property
+    def read(self) -> int:
+        """How many pages were read so far by way of :attr:`root`."""
+        return len(self._tree.owners)
 
     @property
     def pages(self) -> int:

@@ -10,6 +10,8 @@ from tests.support.documents import run
 import bbolt_reader.declared
 from bbolt_reader.bucket import Bucket
 from bbolt_reader.shape import Shape
+from drydock.model.names import RawPath
+from drydock.recovery import verify
 
 NOW = ("--now", "2002-01-01T00:00:00Z")
 
@@ -105,3 +107,18 @@ def test_one_reader_alone_opens_a_database(store, monkeypatch):
     _, found = verified(store)
     assert {each["file"] for each in found} == {str(store / META_DB), str(store / METADATA_DB)}
     assert all("only the second reader opens it" in each["message"] for each in found)
+
+
+def test_the_second_reading_tells_how_far_it_is(tmp_path):
+    """A task of its own for each database, whose steps add up to the pages it was begun with, or nearly."""
+    path = tmp_path / META_DB
+    path.parent.mkdir(parents=True)
+    many = {b"sha256:%064x" % number: b"x" * 40 for number in range(9000)}
+    boltwriter.write(path, {b"v1": {b"version": b"\x08", b"moby": {b"labels": many}}})
+    told = []
+    verify(RawPath(bytes(tmp_path)), progress=lambda *call: told.append(call))
+    steps = [call for call in told if call[0] == "pages of meta.db read again"]
+    ((_, begun, total), *more) = steps
+    assert begun == 0
+    assert len(more) > 2
+    assert total - 10 < sum(done for _, done, _ in more) <= total

@@ -14,10 +14,12 @@ import click
 
 from drydock.cli.bolt_page import page_document, page_lines
 from drydock.cli.output import print_json
+from drydock.cli.progress import show_progress
 from drydock.cli.salvage import salvage, trust
 from drydock.evidence.locks import hold
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
+from drydock.model.progress import counter
 from drydock.model.text import quoted_path, shown, unshown
 
 if TYPE_CHECKING:
@@ -68,8 +70,9 @@ def check(file: RawPath, form: str) -> int:
 
     salvaging = f"drydock bolt salvage {quoted_path(file)}   # shows what can be read of it; docs/salvage.md goes on"
     try:
-        with _declared(file) as database:
-            damages = list(check_pages(database))
+        with show_progress() as progress, _declared(file) as database:
+            pages = min(database.pages, database.meta.high_water)
+            damages = list(check_pages(database, counter(progress, "pages checked", pages)))
     except EvidenceUnreadable as error:
         if not os.path.isfile(file):
             raise

@@ -269,7 +269,7 @@ def _open(stack: ExitStack, file: File, *, mapped: bool, progress: Progress | No
         file.database = stack.enter_context(Database.from_fd(file.fd, path, mapped=mapped, bounded=True))
         # The high-water mark of a damaged file is any number.
         pages = min(file.database.pages, file.database.meta.high_water)
-        damages = list(verify(file.database, counter(progress, f"pages of {_name(path)} checked", pages)))
+        damages = list(verify(file.database, counter(progress, f"pages of {database_name(path)} checked", pages)))
         file.database.release()
     except BoltError as error:
         file.findings.append(
@@ -305,7 +305,7 @@ def _open(stack: ExitStack, file: File, *, mapped: bool, progress: Progress | No
     )
 
 
-def _name(path: RawPath) -> str:
+def database_name(path: RawPath) -> str:
     """A database as progress calls it: by its file, and by its snapshotter where it is one's."""
     folder, name = path.split(b"/")[-2:]
     return shown(name if name != DATABASE else folder.removeprefix(PREFIX) + b"/" + name)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from bbolt_reader import BoltError, DeclaredDatabase, Difference, compare
-from drydock.evidence.store import File, Held, Progress
+from drydock.evidence.store import File, Held, database_name
 from drydock.model.findings import Finding, Place, Severity
+from drydock.model.progress import Progress, counter
 from drydock.model.text import quoted_path, shown
 from drydock.model.verifications import SecondReading
 
@@ -16,7 +17,7 @@ def read_again(held: Held, progress: Progress | None) -> tuple[SecondReading, li
 
     Args:
         held: the databases, locked.
-        progress: told how many keys were compared.
+        progress: told how many pages were read again.
 
     Returns:
         How much was compared, and a finding for each difference.
@@ -30,11 +31,6 @@ def read_again(held: Held, progress: Progress | None) -> tuple[SecondReading, li
 
 
 def _compare(file: File, reading: SecondReading, progress: Progress | None) -> list[Finding]:
-    def read(keys: int) -> None:
-        reading.keys += keys
-        if progress is not None:
-            progress("keys read again", keys)
-
     differ = partial(_finding, file)
     try:
         second = DeclaredDatabase.from_fd(file.fd, file.path)
@@ -44,12 +40,27 @@ def _compare(file: File, reading: SecondReading, progress: Progress | None) -> l
     with second:
         if file.database is None:
             return [differ("only the second reader opens it", Place(file.path))]
+        told = counter(progress, f"pages of {database_name(file.path)} read again", _pages(second))
+        read = 0
+
+        def count(keys: int) -> None:
+            nonlocal read
+            reading.keys += keys
+            if told is not None:
+                told(second.read - read)
+                read = second.read
+
         found = [
             differ(_message(each), Place(file.path, each.page, each.offset, each.path[:-1]))
-            for each in compare(file.database, second, read)
+            for each in compare(file.database, second, count)
         ]
     file.database.release()
     return found
+
+
+def _pages(database: DeclaredDatabase) -> int:
+    # The high-water mark of a damaged file is any number.
+    return min(database.pages, database.meta.high_water)
 
 
 def _message(each: Difference) -> str:
