@@ -12,6 +12,7 @@ from tests.engines.cache import kept
 from tests.engines.unavailable import EngineUnavailable
 
 _PACKAGES = "containerd,docker.io,docker-cli,docker-buildx,iptables,ca-certificates,busybox-static"
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _SCRIPTS = Path("/usr/share/debootstrap/scripts")
 
 
@@ -54,8 +55,15 @@ def _debootstrap(suite: Suite, made: Path) -> None:
         raise EngineUnavailable(f"debootstrap {suite.value} failed: {' '.join(last)} (see {log})")
 
 
+def signed() -> str:
+    """The option of a line of sources.list for a suite that may be newer than this machine's keys."""
+    return f"signed-by={_KEYRING}" if _keys_are_new_enough() else "trusted=yes"
+
+
 def _keyring() -> list[str]:
+    return [f"--keyring={_KEYRING}"] if _keys_are_new_enough() else ["--no-check-gpg"]
+
+
+def _keys_are_new_enough() -> bool:
     """Signatures are checked where this machine's keyring has keys new enough for every suite (trixie's and later)."""
-    keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-    newest = Path("/usr/share/keyrings/debian-archive-trixie-automatic.gpg")
-    return [f"--keyring={keyring}"] if keyring.exists() and newest.exists() else ["--no-check-gpg"]
+    return _KEYRING.exists() and Path("/usr/share/keyrings/debian-archive-trixie-automatic.gpg").exists()

@@ -120,7 +120,7 @@ def test_what_vanishes_while_it_is_listed_is_a_blind_spot(read, monkeypatch):
     ("snapshotter", "kind"),
     [
         ("overlayfs", LayoutKind.OVERLAY), ("fuse-overlayfs", LayoutKind.OVERLAY), ("native", LayoutKind.NATIVE),
-        ("btrfs", LayoutKind.FOREIGN), ("erofs", LayoutKind.FOREIGN), ("stargz", LayoutKind.FOREIGN),
+        ("btrfs", LayoutKind.FOREIGN), ("erofs", LayoutKind.EROFS), ("stargz", LayoutKind.FOREIGN),
         ("overlayfs2", LayoutKind.FOREIGN), ("\x1b", LayoutKind.FOREIGN),
     ],
 )  # fmt: skip

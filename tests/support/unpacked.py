@@ -41,6 +41,7 @@ def lay_out_unpacked(
     pulled: Iterable[Blob] = (),
     unrecorded: Iterable[Blob] = (),
     names: Mapping[bytes, Blob] | None = None,
+    snapshotter: str = "overlayfs",
 ) -> Path:
     """Write the root; every blob is on disk.
 
@@ -53,6 +54,7 @@ def lay_out_unpacked(
         pulled: the blobs whose records say which registry they came from.
         unrecorded: those without a record.
         names: further image names, and what each leads to.
+        snapshotter: whose folder and records it is unpacked to; laid out as overlayfs has it.
     """
     images = (image, *more)
     top = named or image.manifest
@@ -62,7 +64,7 @@ def lay_out_unpacked(
         labels[each.manifest.digest] |= _children(*each.blobs[1:])
     if named is not None:
         labels[named.digest] |= _children(*(each.manifest for each in images))
-    labels[image.config.digest][b"containerd.io/gc.ref.snapshot.overlayfs"] = image.chain_id().encode()
+    labels[image.config.digest][f"containerd.io/gc.ref.snapshot.{snapshotter}".encode()] = image.chain_id().encode()
     for blob in pulled:
         labels[blob.digest] |= PULLED
     left_out = {blob.digest for blob in unrecorded}
@@ -71,7 +73,8 @@ def lay_out_unpacked(
     }
     space: dict[bytes, Any] = {b"content": {b"blob": blobs}, b"images": {NAME: target(top)}}
     space[b"images"] |= {name: target(blob) for name, blob in (names or {}).items()}
-    space[b"snapshots"] = {b"overlayfs": _snapshots(root / OVERLAYFS, image, unpack)}
+    folder = root / f"io.containerd.snapshotter.v1.{snapshotter}"
+    space[b"snapshots"] = {snapshotter.encode(): _snapshots(folder, image, unpack)}
     return lay_out(root, {b"default": space}, tuple(files.values()))
 
 

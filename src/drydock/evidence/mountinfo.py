@@ -45,6 +45,8 @@ class Entry(NamedTuple):
     kind: bytes
     options: tuple[tuple[bytes, bytes], ...]
     """The file system's own options, in order: a key may come again."""
+    source: bytes = b""
+    """What whoever mounted it named: a device, a file, or any word."""
 
 
 def entries(pid: int | str) -> Iterator[Entry]:
@@ -67,6 +69,7 @@ def entries(pid: int | str) -> Iterator[Entry]:
                 tuple(
                     (key, unescaped(value)) for key, _, value in (each.partition(b"=") for each in last[2].split(b","))
                 ),
+                unescaped(last[1]),
             )
 
 

@@ -1,7 +1,9 @@
 """Mounts, in any mount namespace, that use a containerd root.
 
-Three kinds count: a mount strictly below the root; a bind mount, anywhere, of a part of it; an overlay whose upper,
-work or lower folders lie in it. The mount that contains the root, and one of the whole of it elsewhere, do not.
+Four kinds count: a mount strictly below the root; a bind mount, anywhere, of a part of it; an overlay whose upper,
+work or lower folders lie in it; a file system in a file of it, through a loop device or, since Linux 6.12, without one
+(containerd plugins/mount/erofs/plugin_linux.go, v2.3.4). The mount that contains the root, and one of the whole of it
+elsewhere, do not.
 
 containerd shortens long lists of lower folders to names relative to ``snapshots`` (core/mount/mount_linux.go,
 ``compactLowerdirOption``, v2.1); newer kernels show one ``lowerdir+`` for each folder.
@@ -12,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from drydock.evidence.file import identity
 from drydock.evidence.mountinfo import Entry, View, own_mounts, place
@@ -20,12 +23,14 @@ from drydock.evidence.views import open_views
 from drydock.model.names import RawPath
 from drydock.model.roots import Root
 from drydock.model.text import shown
-from drydock.model.usage import Mount
+from drydock.model.usage import Loop, Mount
 
 _SNAPSHOT = re.compile(rb"/snapshots/([0-9]+)(?=/|\Z)")
 _RELATIVE = re.compile(rb"([0-9]+)(/[^/]+)?\Z")
 _UPPER = re.compile(rb"(/.*/snapshots)/([0-9]+/fs)\Z", re.DOTALL)
 _COLON = re.compile(rb"((?:\\.|[^\\:])*)(?::|\Z)", re.DOTALL)
+_LOOP = re.compile(rb"/dev/(?:block/)?(loop[0-9]+)\Z")
+_LOOPS = b"/sys/block"
 _FOLDERS = (b"upperdir", b"workdir", b"lowerdir", b"lowerdir+", b"datadir+")
 
 
@@ -49,6 +54,33 @@ def users(root: Root) -> list[Mount]:
     return list(found.values())
 
 
+def loops(root: Root) -> list[Loop]:
+    """The loop devices that have a file of ``root`` open; whether one is mounted, or under dm-verity, is not asked.
+
+    Raises:
+        Refused: a mount namespace cannot be looked into.
+    """
+    backing = _backing_files()
+    if not backing:
+        return []
+    with open_views() as views:
+        look = _Look(root, views)
+        return [Loop(f"/dev/{shown(device)}", RawPath(path)) for device, path in backing.items() if look.has(path)]
+
+
+def _backing_files() -> dict[bytes, bytes]:
+    """Of each loop device the file that it has open, as this process's root shows it (Linux drivers/block/loop.c)."""
+    found: dict[bytes, bytes] = {}
+    try:
+        devices = [name for name in os.listdir(_LOOPS) if name.startswith(b"loop")]
+    except OSError:
+        return found
+    for device in devices:
+        with suppress(OSError), open(b"/".join((_LOOPS, device, b"loop/backing_file")), "rb") as file:
+            found[device] = file.read().removesuffix(b"\n").removesuffix(b" (deleted)")
+    return found
+
+
 class _Look:
     """One look at every mount table, for one root."""
 
@@ -59,6 +91,11 @@ class _Look:
         own = own_mounts()
         self._parts = [part for path in self._paths if (part := place(path, own)) is not None]
         self._seen: dict[tuple[int, bytes], bool] = {}
+        self._backing = _backing_files()
+
+    def has(self, path: bytes) -> bool:
+        """Whether a file is the root's in any view."""
+        return path.startswith(b"/") and any(self._within(view, os.path.dirname(path)) for view in self._views)
 
     def judge(self, view: View, entry: Entry) -> tuple[str, bytes | None] | None:
         """(why, snapshot) if a mount uses the root."""
@@ -68,7 +105,17 @@ class _Look:
             if entry.device == device and entry.root.startswith(part.rstrip(b"/") + b"/") and entry.root != b"/":
                 inside = entry.root[len(part.rstrip(b"/")) :]
                 return f"is a mount of its {shown(inside[1:])}", _snapshot(inside)
-        return self._overlay(view, entry) if entry.kind == b"overlay" else None
+        return self._overlay(view, entry) if entry.kind == b"overlay" else self._image(view, entry)
+
+    def _image(self, view: View, entry: Entry) -> tuple[str, bytes | None] | None:
+        """A file system whose device is a file of the root, or a loop device of one."""
+        for source in (entry.source, *(value for key, value in entry.options if key == b"device")):
+            loop = _LOOP.match(source)
+            path = self._backing.get(loop[1], b"") if loop else source
+            inside = self.has(path) if loop else path.startswith(b"/") and self._within(view, os.path.dirname(path))
+            if inside and not path.startswith(b"/dev/"):
+                return f"is a mount of {shown(path)}", _snapshot(path)
+        return None
 
     def _overlay(self, view: View, entry: Entry) -> tuple[str, bytes | None] | None:
         folders = list(_folders(entry))

@@ -1,6 +1,7 @@
 """A snapshotter's folder: its rows, and the directories that lie beside them.
 
-Sources: containerd plugins/snapshots/overlay/overlay.go, plugins/snapshots/native/native.go (v2.1).
+Sources: containerd plugins/snapshots/overlay/overlay.go, plugins/snapshots/native/native.go (v2.1),
+plugins/snapshots/erofs/erofs.go (v2.3.4).
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ if TYPE_CHECKING:
 PREFIX = b"io.containerd.snapshotter.v1."
 DATABASE = b"metadata.db"
 SNAPSHOTS = b"snapshots"
+LAYER = b"layer.erofs"
+"""The file that a committed snapshot of erofs is."""
 _LAYOUTS = {
     b"overlayfs": LayoutKind.OVERLAY,
     b"fuse-overlayfs": LayoutKind.OVERLAY,
     b"native": LayoutKind.NATIVE,
+    b"erofs": LayoutKind.EROFS,
 }
 _ID = re.compile(rb"[1-9][0-9]{0,19}\Z")
 _LARGEST_ID = 2**64 - 1
@@ -134,6 +138,9 @@ def _entries(
     crew: Crew | None,
 ) -> None:
     committed = {row.id for row in backend.rows.values() if row.kind is RowKind.COMMITTED and row.size is not None}
+    layers: set[int] = set()
+    if backend.layout is LayoutKind.EROFS:
+        layers = {row.id for row in backend.rows.values() if row.kind is RowKind.COMMITTED}
     listed = names(descriptor)
     known = backend.layout is not LayoutKind.FOREIGN
     wanted = [name for name in listed if known and not (recorded and _number(name) in committed)]
@@ -157,7 +164,10 @@ def _entries(
             continue
         if step is not None and (live or usage is None):
             step(1)
-        backend.entries.append(_entry(backend, name, found, usage))
+        entry = _entry(backend, name, found, usage)
+        if entry.id in layers and entry.is_directory and not _is_there(name + b"/" + LAYER, descriptor):
+            entry = entry._replace(lacks_layer=True)
+        backend.entries.append(entry)
 
 
 def _entry(backend: Backend, name: bytes, found: os.stat_result, usage: Usage | None) -> SnapshotEntry:
@@ -197,7 +207,21 @@ def measure_snapshot(root: RawPath, backend: Backend, entry: SnapshotEntry) -> O
 
 def _occupied(backend: Backend, usage: Usage) -> Occupancy | None:
     """What the snapshotter itself counts: of an overlay what was written, of native the whole copy."""
-    return usage.upper if backend.layout is LayoutKind.OVERLAY else usage.all
+    match backend.layout:
+        case LayoutKind.OVERLAY:
+            return usage.upper
+        case LayoutKind.EROFS:
+            # Its row counts layer.erofs alone.
+            return None
+    return usage.all
+
+
+def _is_there(path: bytes, descriptor: int) -> bool:
+    try:
+        os.stat(path, dir_fd=descriptor, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _number(name: bytes) -> int | None:

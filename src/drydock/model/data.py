@@ -153,6 +153,8 @@ class SnapshotEntry(NamedTuple):
     """Bytes of allocated blocks, each inode once; None where it was not measured."""
     occupied: Occupancy | None = None
     """What its row counts; None where it was not measured, or not all of it."""
+    lacks_layer: bool = False
+    """Whether it is a committed snapshot of erofs, and has no ``layer.erofs``."""
 
 
 class LayoutKind(enum.Enum):
@@ -162,6 +164,8 @@ class LayoutKind(enum.Enum):
     """overlayfs and fuse-overlayfs: ``snapshots/<id>/{fs,work}``."""
     NATIVE = "native"
     """``snapshots/<id>/`` is a full copy; a view has a row and no directory."""
+    EROFS = "erofs"
+    """``snapshots/<id>/{fs,work,.erofslayer}``, and ``layer.erofs`` once it is committed."""
     FOREIGN = "foreign"
     """Rows may be readable; directories are reported and never touched."""
 

@@ -20,6 +20,15 @@ class Process(NamedTuple):
     """(namespace, id) of the container that a shim keeps running."""
 
 
+class Loop(NamedTuple):
+    """A loop device that has a file of a root open."""
+
+    device: str
+    """Its path."""
+    backing: RawPath
+    """The file, as the kernel names it."""
+
+
 class Mount(NamedTuple):
     """A mount, in some mount namespace, that uses a root."""
 

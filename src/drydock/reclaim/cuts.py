@@ -14,7 +14,10 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from drydock.evidence.beneath import open_directory
 from drydock.evidence.directory import fingerprint
+from drydock.evidence.file import open_regular
+from drydock.evidence.snapshots import LAYER, PREFIX
 from drydock.model.data import Fingerprint
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status, Target
@@ -23,11 +26,13 @@ from drydock.reclaim import knife
 from drydock.reclaim.anchor import Anchor, describe_change
 from drydock.reclaim.obstacle import describe_obstacle
 from drydock.reclaim.removed import Removed
+from drydock.reclaim.syscalls import clear_immutable
 from drydock.reclaim.tree import remove_tree
 
 _FOLDERS: Final = {Target.BLOB: (-3, b"blobs"), Target.INGEST: (-2, b"ingest"), Target.SNAPSHOT: (-2, b"snapshots")}
 _DOOMED: Final = b"rm-"
 _NAMES: Final = 1000
+_EROFS: Final = PREFIX + b"erofs/"
 
 
 def remove(anchor: Anchor, removal: Removal, stop: Callable[[], bool] = lambda: False) -> Outcome:
@@ -43,6 +48,12 @@ def remove(anchor: Anchor, removal: Removal, stop: Callable[[], bool] = lambda: 
     def cut(parent: int, name: bytes, found: os.stat_result) -> Outcome:
         if not stat.S_ISDIR(found.st_mode):
             return _unlink(parent, name, removal, found)
+        if removal.target is Target.SNAPSHOT and removal.path.startswith(_EROFS):
+            try:
+                _unprotect(parent, name, found)
+            except OSError as error:
+                reason = f"{shown(LAYER)} in it is immutable, and the flag cannot be cleared: {error.strerror}"
+                return _failed(removal, error, reason)
         if removal.target is Target.SNAPSHOT and not name.startswith(_DOOMED):
             return _remove_snapshot(parent, name, removal, stop)
         return _told(removal, name, remove_tree(parent, name, (found.st_dev, found.st_ino), stop))
@@ -171,6 +182,29 @@ def _is_same(parent: int, name: bytes, expect: Fingerprint) -> bool:
 def _fits(found: os.stat_result, expect: Fingerprint) -> bool:
     # A rename changes the ctime, so only what every file system keeps is compared.
     return (found.st_dev, found.st_ino, found.st_mode) == (expect.device, expect.inode, expect.mode)
+
+
+def _unprotect(parent: int, name: bytes, found: os.stat_result) -> None:
+    """Clear the flag that the erofs snapshotter's ``set_immutable`` puts on a layer, as its own Remove does.
+
+    The flag is containerd's own, and on this file alone (plugins/snapshots/erofs/erofs.go Commit, Remove, v2.3.4). A
+    link there leads to a layer in an operator's cache, whose flags are not containerd's.
+    """
+    directory = open_directory(parent, name, readable=True)
+    try:
+        here = os.fstat(directory)
+        if (here.st_dev, here.st_ino) != (found.st_dev, found.st_ino):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        layer = _look(directory, LAYER)
+        if layer is None or not stat.S_ISREG(layer.st_mode):
+            return
+        descriptor = open_regular(LAYER, directory)
+        try:
+            clear_immutable(descriptor)
+        finally:
+            os.close(descriptor)
+    finally:
+        os.close(directory)
 
 
 def _unlink(parent: int, name: bytes, removal: Removal, found: os.stat_result) -> Outcome:

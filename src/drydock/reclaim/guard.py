@@ -31,6 +31,11 @@ def refuse_if_used(root: Root) -> None:
             there = f"-t {mount.pid} -m" if mount.kept is None else f"--mount={quoted_path(mount.kept)}"
             enter = "" if mount.namespace == own else f"nsenter {there} "
             told.append(f"{shown(mount.point)} {mount.why}; unmount it: {enter}umount {quoted_path(mount.point)}")
+    if not told:
+        told = [
+            f"{each.device} has {shown(each.backing)} open; detach it: losetup -d {each.device}"
+            for each in mounts.loops(root)
+        ]
     if told:
         more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
         raise Refused(f"{shown(root.path)} is in use: {'; '.join(told[:_TOLD])}{more}")

@@ -1,17 +1,24 @@
-"""Linux calls that Python has no name for: renameat2, statx; each says what happens where it is missing."""
+"""Linux calls that Python has no name for: renameat2, statx, flags; each says what happens where it is missing."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import functools
 import os
+import sys
 from typing import Final
 
 _AT_SYMLINK_NOFOLLOW: Final = 0x100
 _RENAME_NOREPLACE: Final = 1
 _STATX_ATTR_IMMUTABLE: Final = 0x10
 _STATX_ATTR_APPEND: Final = 0x20
+_GETFLAGS: Final = 0x80086601 if ctypes.sizeof(ctypes.c_long) == 8 else 0x80046601
+_SETFLAGS: Final = 0x40086602 if ctypes.sizeof(ctypes.c_long) == 8 else 0x40046602
+"""FS_IOC_GETFLAGS and FS_IOC_SETFLAGS (include/uapi/linux/fs.h), on all architectures but alpha, mips and powerpc."""
+_IMMUTABLE: Final = 0x10
+"""FS_IMMUTABLE_FL."""
 
 
 class _Statx(ctypes.Structure):
@@ -61,3 +68,19 @@ def protection(directory: int, name: bytes) -> str | None:
     if found.attributes & _STATX_ATTR_APPEND:
         return "append-only"
     return None
+
+
+def clear_immutable(descriptor: int) -> None:
+    """Take the flag that forbids to remove it off an open file, if it has the flag.
+
+    Raises:
+        OSError: it cannot be taken off: that needs CAP_LINUX_IMMUTABLE. Where the file system has no flags, nothing.
+    """
+    try:
+        flags = int.from_bytes(fcntl.ioctl(descriptor, _GETFLAGS, bytes(4)), sys.byteorder)
+    except OSError as error:
+        if error.errno in (errno.ENOTTY, errno.EOPNOTSUPP, errno.ENOSYS):
+            return
+        raise
+    if flags & _IMMUTABLE:
+        fcntl.ioctl(descriptor, _SETFLAGS, (flags & ~_IMMUTABLE).to_bytes(4, sys.byteorder))

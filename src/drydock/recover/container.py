@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import stat
 from collections.abc import Callable
 
-from drydock.evidence.file import open_regular
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.exports import Exported
 from drydock.model.text import shown
 from drydock.recover.layers import Stack
-from drydock.recover.overlay import Found, Merged, Overlay
+from drydock.recover.overlay import Merged, Overlay
 from drydock.recover.pax import Archive, Output
 from drydock.recover.places import Places
 from drydock.recover.tree import walk
@@ -104,21 +101,13 @@ class _Writer:
         top, name = merged.top, _TOP + path
         xattrs = self._overlay.visible(top)
         if stat.S_ISREG(top.info.st_mode):
-            data = self._open(merged.data)
+            data = self._overlay.open(merged.data)
             try:
                 self.archive.add_file(name, top.info, data, "/" + shown(path), xattrs)
             finally:
-                os.close(data)
+                data.close()
             return
         target = b""
         if stat.S_ISLNK(top.info.st_mode):
-            target = os.readlink(top.name, dir_fd=self._overlay.descriptor(top.place))
+            target = self._overlay.readlink(top)
         self.archive.add(name, top.info, target=target, xattrs=xattrs)
-
-    def _open(self, found: Found) -> int:
-        data = open_regular(found.name, self._overlay.descriptor(found.place))
-        info = os.fstat(data)
-        if (info.st_dev, info.st_ino) != found.inode:
-            os.close(data)
-            raise OSError(errno.ESTALE, "was exchanged while it was read")
-        return data

@@ -1,15 +1,15 @@
 """Which folders make up the file system of a snapshot, the uppermost first.
 
 Sources: containerd plugins/snapshots/overlay/overlay.go (``mounts``, ``createSnapshot``),
-plugins/snapshots/native/native.go (``mounts``, ``createSnapshot``), v2.1; fuse-overlayfs-snapshotter
-fuseoverlayfs.go (``mounts``), v2.1.
+plugins/snapshots/native/native.go (``mounts``, ``createSnapshot``), v2.1; plugins/snapshots/erofs/erofs.go
+(``mounts``), v2.3.4; fuse-overlayfs-snapshotter fuseoverlayfs.go (``mounts``), v2.1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drydock.evidence.snapshots import SNAPSHOTS
+from drydock.evidence.snapshots import LAYER, SNAPSHOTS
 from drydock.model.data import Backend, LayoutKind, Row, RowKind
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
@@ -30,13 +30,16 @@ class Stack:
     root: RawPath
     """Absolute path of the containerd root."""
     layers: tuple[tuple[bytes, ...], ...]
-    """Each layer's folder, as parts below the root; the uppermost first. Empty for a snapshot of nothing."""
+    """Each layer's folder, or the image that it is, as parts below the root; the uppermost first. Empty for a snapshot
+    of nothing."""
     names: tuple[str, ...]
     """What to call each layer in a message; shown."""
     marks: Marks = KERNEL
     """How they say what they hide."""
     is_mapped: bool = False
     """Whether owners on disk are others than the container sees."""
+    is_erofs: bool = False
+    """Whether layers may be images."""
 
 
 def snapshot_stack(store: Store, snapshotter: bytes, row: bytes) -> Stack:
@@ -79,10 +82,16 @@ def _stack(store: Store, backend: Backend, name: bytes) -> Stack:
     else:
         # A view is its parents' folders; its own stays empty.
         rows = rows[1:] if rows[0].kind is RowKind.VIEW and rows[0].parent else rows
-        parts = [(backend.path, SNAPSHOTS, b"%d" % row.id, b"fs") for row in rows]
+        parts = [(backend.path, SNAPSHOTS, b"%d" % row.id, _part(backend, row)) for row in rows]
     is_mapped = store.root.engine is Engine.ROOTLESS or MAPPING in backend.rows[name].labels
     names = tuple(shown(row.name) for row in rows)
-    return Stack(store.root.path, tuple(parts), names, _marks(store, backend), is_mapped)
+    marks = _marks(store, backend)
+    return Stack(store.root.path, tuple(parts), names, marks, is_mapped, backend.layout is LayoutKind.EROFS)
+
+
+def _part(backend: Backend, row: Row) -> bytes:
+    """What of a snapshot's directory is the layer."""
+    return LAYER if backend.layout is LayoutKind.EROFS and row.kind is RowKind.COMMITTED else b"fs"
 
 
 def _chain(backend: Backend, name: bytes) -> list[Row]:

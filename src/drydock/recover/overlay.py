@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from drydock.evidence.directory import names
 from drydock.evidence.xattrs import read_xattrs
 from drydock.model.text import shown
 from drydock.recover.marks import WHITEOUT, Marks
+from drydock.recover.pax import FileData
 from drydock.recover.places import Place, Places
 
 _LONGEST_REDIRECT = 4096
@@ -93,8 +93,7 @@ class Overlay:
             OSError: its attributes cannot be read.
         """
         place = self._places.roots[0]
-        descriptor = self._places.fd(place)
-        top = Found(place, b".", os.fstat(descriptor), read_xattrs(b".", descriptor))
+        top = Found(place, b".", *self._places.look(place, b"."))
         return Merged(top, top, self._roots())
 
     def list(self, directory: Merged) -> Iterator[tuple[bytes, Merged]]:
@@ -106,7 +105,7 @@ class Overlay:
         having: dict[bytes, list[int]] = {}
         removed: dict[bytes, int] = {}
         for number, place in enumerate(directory.folders):
-            for name in names(self._places.fd(place)):
+            for name in self._places.names(place):
                 if self._marks.by_files and name.startswith(WHITEOUT):
                     removed.setdefault(name[len(WHITEOUT) :], number)
                 else:
@@ -128,9 +127,21 @@ class Overlay:
         """The extended attributes of something as a mount shows them."""
         return self._marks.visible(found.xattrs)
 
-    def descriptor(self, place: Place) -> int:
-        """A descriptor of a layer's folder, good until the next call of any method."""
-        return self._places.fd(place)
+    def open(self, found: Found) -> FileData:
+        """A file, to be read before the next call of any method, and closed.
+
+        Raises:
+            OSError: it cannot be opened, or is another one by now.
+        """
+        return self._places.open(found.place, found.name, found.inode)
+
+    def readlink(self, found: Found) -> bytes:
+        """Where a symbolic link leads.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return self._places.readlink(found.place, found.name)
 
     def _roots(self) -> tuple[Place, ...]:
         """The layers' own roots, as far as none above is opaque; overlay in the kernel does not ask that of a root."""
@@ -245,7 +256,9 @@ class Overlay:
                 return found
         else:
             lookup.is_folder = lookup.is_folder or is_last
-            if self._marks.is_opaque(name, self._places.fd(place), found.xattrs):
+            # Only where marks may be files is the folder itself looked into.
+            parent = self._places.fd(place) if self._marks.by_files else -1
+            if self._marks.is_opaque(name, parent, found.xattrs):
                 lookup.stop = True
                 return found
         self._redirect(lookup, found, before, after)
@@ -266,10 +279,8 @@ class Overlay:
         lookup.wanted, lookup.by = target + after, found
 
     def _stat(self, place: Place, name: bytes) -> Found | None:
-        descriptor = self._places.fd(place)
         try:
-            info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            return Found(place, name, info, read_xattrs(name, descriptor))
+            return Found(place, name, *self._places.look(place, name))
         except OSError as error:
             if error.errno in _NOT_THERE:
                 return None

@@ -36,6 +36,23 @@ class Output(Protocol):
         """Write all of it."""
 
 
+class FileData(Protocol):
+    """An open file."""
+
+    size: int
+    allocated: int
+    """Bytes that it has room for on disk."""
+
+    def segments(self) -> Iterator[tuple[int, int]]:
+        """Where it has data: start and length; an empty segment at its end where it ends in a hole."""
+
+    def read(self, length: int, at: int, /) -> bytes:
+        """At most so many bytes from a place on; zeros in holes, none behind the end."""
+
+    def close(self) -> None:
+        """Give it up."""
+
+
 class Archive:
     """Writes one tar archive, entry by entry.
 
@@ -61,12 +78,12 @@ class Archive:
         self._head(name, info, _LINK, 0, target=target)
 
     def add_file(
-        self, name: bytes, info: os.stat_result, data: int, what: str, xattrs: Mapping[bytes, bytes] | None = None
+        self, name: bytes, info: os.stat_result, data: FileData, what: str, xattrs: Mapping[bytes, bytes] | None = None
     ) -> None:
         """A file with attributes of its own and the bytes of the open file ``data``; ``what`` is its name in a note."""
-        size = os.fstat(data).st_size
+        size = data.size
         records = _records(xattrs or {})
-        if os.fstat(data).st_blocks * BLOCK >= size or next(_segments(data, size), None) == (0, size):
+        if data.allocated >= size or next(data.segments(), None) == (0, size):
             self._head(name, info, b"0", size, records=records)
             self._copy(data, 0, size, what)
         else:
@@ -99,12 +116,12 @@ class Archive:
         self._write(bytes(-self.written % _RECORD))
 
     def _add_sparse(
-        self, name: bytes, info: os.stat_result, data: int, what: str, records: list[tuple[bytes, bytes]]
+        self, name: bytes, info: os.stat_result, data: FileData, what: str, records: list[tuple[bytes, bytes]]
     ) -> None:
-        size = os.fstat(data).st_size
+        size = data.size
         # Three passes over the holes, so that no number of them takes memory.
         count, held, digits = 0, 0, 0
-        for start, length in _segments(data, size):
+        for start, length in data.segments():
             count, held = count + 1, held + length
             digits += len(b"%d\n%d\n" % (start, length))
         head = b"%d\n" % count
@@ -122,23 +139,23 @@ class Archive:
         self._head(b"./GNUSparseFile.0/data", info, b"0", mapped + held, records=records)
         start_of_map = self.written
         self._write(head)
-        for start, length in _segments(data, size):
+        for start, length in data.segments():
             self._write(b"%d\n%d\n" % (start, length))
         self._pad()
         if self.written - start_of_map != mapped:
             raise OSError(errno.EBUSY, f"{what}: changed while it was read: something uses the store")
-        for start, length in _segments(data, size):
+        for start, length in data.segments():
             self._copy(data, start, length, what)
         if self.written - start_of_map != mapped + held:
             raise OSError(errno.EBUSY, f"{what}: changed while it was read: something uses the store")
 
-    def _copy(self, data: int, start: int, length: int, what: str) -> None:
+    def _copy(self, data: FileData, start: int, length: int, what: str) -> None:
         lost = False
         end = start + length
         while start < end:
             wanted = min(_CHUNK, end - start)
             try:
-                chunk = os.pread(data, wanted, start)
+                chunk = data.read(wanted, start)
             except OSError as error:
                 if not lost:
                     self._note(f"{what}: {error.strerror} at byte {start}; zeros in its place")
@@ -208,8 +225,8 @@ class Archive:
         self.written += len(data)
 
 
-def _segments(data: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where a file has data: start and length; an empty segment at the end where it ends in a hole."""
+def segments(data: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where a descriptor's file has data: start and length; an empty segment at the end where it ends in a hole."""
     at = 0
     while at < size:
         try:

@@ -1,16 +1,27 @@
-"""Folders inside layers, opened when wanted: any depth, a bounded number of descriptors, no symlink, no mount."""
+"""Folders inside layers, opened when wanted: any depth, a bounded number of descriptors, no symlink, no mount.
+
+A layer is a directory, or an EROFS image in a file.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from drydock.evidence.beneath import open_directory
-from drydock.evidence.directory import folder, open_folder
+from drydock.evidence.directory import folder, names, open_folder
+from drydock.evidence.file import open_regular
+from drydock.evidence.snapshots import LAYER
+from drydock.evidence.xattrs import read_xattrs
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.text import shown
+from drydock.recover.erofs import Image, Inode, Unusable
 from drydock.recover.layers import Stack
+from drydock.recover.pax import FileData, segments
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -18,6 +29,8 @@ if TYPE_CHECKING:
 _OPEN = 256
 # overlay itself takes 500 (fs/overlayfs/params.h OVL_MAX_STACK); containerd's mounts hold fewer than 200.
 _MOST_LAYERS = 500
+_WRITABLE = b"rwlayer.img"
+"""What a container of erofs writes to with ``default_size`` (containerd plugins/snapshots/erofs/erofs.go, v2.3.4)."""
 
 
 class Place:
@@ -43,6 +56,9 @@ class Places:
 
     def __init__(self, stack: Stack) -> None:
         self._tops: list[int] = []
+        self._images: dict[int, Image] = {}
+        self._listed: dict[int, tuple[int, dict[bytes, int]]] = {}
+        """Of each image the directory that was listed last."""
         self._open: OrderedDict[Place, int] = OrderedDict()
         roots: list[Place] = []
         if len(stack.layers) > _MOST_LAYERS:
@@ -50,6 +66,10 @@ class Places:
         try:
             for number, (parts, name) in enumerate(zip(stack.layers, stack.names, strict=True)):
                 self._tops.append(_open_layer(stack, parts, name))
+                if parts[-1] == LAYER:
+                    image = self._images[number] = _open_image(self._tops[-1], stack, parts, name)
+                    roots.append(Place(number, (image.device, image.root)))
+                    continue
                 found = os.fstat(self._tops[-1])
                 roots.append(Place(number, (found.st_dev, found.st_ino)))
         except BaseException:
@@ -70,8 +90,69 @@ class Places:
         self._tops.clear()
         self._open.clear()
 
+    def names(self, place: Place) -> list[bytes]:
+        """What a folder holds, in the order of the names' bytes.
+
+        Raises:
+            OSError: it cannot be listed.
+        """
+        image = self._images.get(place.layer)
+        if image is None:
+            return names(self.fd(place))
+        found = dict(image.names(image.inode(place.inode[1])))
+        self._listed[place.layer] = place.inode[1], found
+        return list(found)
+
+    def look(self, place: Place, name: bytes) -> tuple[os.stat_result, dict[bytes, bytes]]:
+        """What a name of a folder is, and its extended attributes; the folder itself for ``.``.
+
+        Raises:
+            FileNotFoundError: there is no such name.
+            OSError: it cannot be told.
+        """
+        image = self._images.get(place.layer)
+        if image is None:
+            descriptor = self.fd(place)
+            return os.stat(name, dir_fd=descriptor, follow_symlinks=False), read_xattrs(name, descriptor)
+        inode = self._inode(image, place, name)
+        return image.stat(inode), image.xattrs(inode)
+
+    def readlink(self, place: Place, name: bytes) -> bytes:
+        """Where a symbolic link in a folder leads.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        image = self._images.get(place.layer)
+        if image is None:
+            return os.readlink(name, dir_fd=self.fd(place))
+        return image.target(self._inode(image, place, name))
+
+    def open(self, place: Place, name: bytes, inode: tuple[int, int]) -> FileData:
+        """A file in a folder, to be read and closed.
+
+        Raises:
+            OSError: it cannot be opened, or is another one by now.
+        """
+        image = self._images.get(place.layer)
+        if image is not None:
+            return _InImage(image, self._inode(image, place, name))
+        descriptor = open_regular(name, self.fd(place))
+        info = os.fstat(descriptor)
+        if (info.st_dev, info.st_ino) != inode:
+            os.close(descriptor)
+            raise OSError(errno.ESTALE, "was exchanged while it was read")
+        return _OnDisk(descriptor)
+
+    def _inode(self, image: Image, place: Place, name: bytes) -> Inode:
+        parent = place.inode[1]
+        if name == b".":
+            return image.inode(parent)
+        listed, known = self._listed.get(place.layer, (-1, {}))
+        return image.find(image.inode(parent), name, known.get(name) if listed == parent else None)
+
     def fd(self, place: Place) -> int:
-        """A readable descriptor of a folder.
+        """A readable descriptor of a folder of a layer that is a directory.
 
         Raises:
             OSError: it cannot be opened, is another one by now, or is where something is mounted.
@@ -121,9 +202,85 @@ def _check(descriptor: int, place: Place) -> None:
 
 
 def _open_layer(stack: Stack, parts: tuple[bytes, ...], name: str) -> int:
+    path = shown(b"/".join((stack.root, *parts)))
     try:
+        if parts[-1] == LAYER:
+            with folder(stack.root, *parts[:-1]) as above:
+                _refuse_link(above, path, name)
+                return open_regular(LAYER, above)
         with folder(stack.root, *parts) as descriptor:
+            _refuse_writable_image(stack, parts, name)
             return os.dup(descriptor)
     except OSError as error:
-        path = shown(b"/".join((stack.root, *parts)))
         raise EvidenceUnreadable(f"snapshot {name}: {path}: {error.strerror}") from error
+
+
+def _open_image(descriptor: int, stack: Stack, parts: tuple[bytes, ...], name: str) -> Image:
+    try:
+        return Image(descriptor)
+    except Unusable as error:
+        raise EvidenceUnreadable(f"snapshot {name}: {shown(b'/'.join((stack.root, *parts)))}: {error}") from error
+
+
+def _refuse_link(above: int, path: str, name: str) -> None:
+    """Layers of ``layer_content_caches`` are links out of the store (erofs.go prepareDirectory, after v2.3)."""
+    if stat.S_ISLNK(os.stat(LAYER, dir_fd=above, follow_symlinks=False).st_mode):
+        target = shown(os.readlink(LAYER, dir_fd=above))
+        raise EvidenceUnreadable(f"snapshot {name}: {path} is a link to {target}, out of the store: it is not followed")
+
+
+def _refuse_writable_image(stack: Stack, parts: tuple[bytes, ...], name: str) -> None:
+    if not stack.is_erofs:
+        return
+    with folder(stack.root, *parts[:-1]) as above:
+        try:
+            os.stat(_WRITABLE, dir_fd=above, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+    path = shown(b"/".join((stack.root, *parts[:-1], _WRITABLE)))
+    raise EvidenceUnreadable(
+        f"snapshot {name}: what the container wrote is in {path}, an ext4 image, which drydock does not read: "
+        "mount -o loop,ro,noload shows it"
+    )
+
+
+class _OnDisk:
+    """A file of a layer that is a directory."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._fd = descriptor
+        info = os.fstat(descriptor)
+        self.size, self.allocated = info.st_size, info.st_blocks * 512
+
+    def segments(self) -> Iterator[tuple[int, int]]:
+        return segments(self._fd, self.size)
+
+    def read(self, length: int, at: int) -> bytes:
+        return os.pread(self._fd, length, at)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class _InImage:
+    """A file of a layer that is an image: all its data are there, or it is not opened."""
+
+    def __init__(self, image: Image, inode: Inode) -> None:
+        self._image = image
+        self._inode = inode
+        self.size = inode.size
+        self.allocated = sum(length for _, length in image.segments(inode))
+
+    def segments(self) -> Iterator[tuple[int, int]]:
+        end = 0
+        for start, length in self._image.segments(self._inode):
+            yield start, length
+            end = start + length
+        if end != self.size:
+            yield self.size, 0
+
+    def read(self, length: int, at: int) -> bytes:
+        return self._image.read(self._inode, length, at)
+
+    def close(self) -> None:
+        """The image stays open."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from drydock.model.data import LayoutKind
 from drydock.model.findings import Finding, Severity
 from drydock.model.names import Ref
+from drydock.model.objects import ObjectKind, StoreObject
 from drydock.model.store import Store
 from drydock.model.text import shown
 
@@ -42,6 +43,11 @@ def backend_blindness(store: Store, snapshotter: bytes) -> str:
     if backend.layout is LayoutKind.FOREIGN:
         return f"the layout of snapshotter {shown(snapshotter)} is not fully understood"
     return "" if backend.complete else first_cause(backend.findings)
+
+
+def is_kept_blindly(store: Store, found: StoreObject) -> bool:
+    """Whether an object stays whatever ends, since its snapshotter's data is not fully understood."""
+    return found.kind is ObjectKind.SNAPSHOT and backend_blindness(store, found.snapshotter) != ""
 
 
 def repair_blindness(store: Store, snapshotter: bytes) -> str:

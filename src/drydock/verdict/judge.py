@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from drydock.model.data import LayoutKind, RowKind
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import RawPath, Ref, UnixNano, is_container_id, split_row_name
@@ -12,6 +13,7 @@ from drydock.model.objects import DAMAGED, ObjectKind, State, StoreObject, Verdi
 from drydock.model.records import Lease
 from drydock.model.store import Store
 from drydock.model.text import shown
+from drydock.verdict.blindness import is_kept_blindly
 from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.labels import expiry
 from drydock.verdict.leases import (
@@ -134,10 +136,34 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         *store.all_findings(),
         *_emptied(store),
         *note_ends(store, now),
+        *_blocking(store),
         *(damage_finding(store, found) for found in damaged),
         *find_far_sizes(store, objects),
     ]
     return Verdict(store, now, objects, _holdings(store, reached, objects), findings), reached
+
+
+def _blocking(store: Store) -> Iterator[Finding]:
+    """Snapshots of erofs that containerd cannot remove, and behind which its GC removes no other.
+
+    It clears a flag of ``layer.erofs`` first, which must be there (plugins/snapshots/erofs/erofs.go Remove, v2.3.4;
+    core/metadata/snapshot.go pruneBranch).
+    """
+    for backend in store.backends.values():
+        if backend.layout is not LayoutKind.EROFS or not backend.complete:
+            continue
+        whole = {entry.id for entry in backend.entries if not entry.lacks_layer}
+        for row in backend.rows.values():
+            if row.kind is RowKind.COMMITTED and row.id not in whole:
+                yield Finding(
+                    "no-erofs-layer",
+                    Severity.DAMAGE,
+                    f"snapshot {shown(row.name)}: it is committed, and {row.id}/layer.erofs is not there: containerd "
+                    f"cannot remove it, and its GC of snapshotter {shown(backend.name)} stops at it",
+                    Place(RawPath(backend.path + b"/metadata.db"), bucket=(b"v1", b"snapshots", row.name)),
+                    shown(row.name),
+                    "drydock clean --apply where nothing refers to it, else drydock repair",
+                )
 
 
 def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[Holding]:
@@ -150,6 +176,8 @@ def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[
     only: dict[Ref, int] = {}
     for found in objects:
         refs = found.refs
+        if is_kept_blindly(store, found):
+            continue
         if len(refs) == 1:
             holder = sole.get(refs[0])
         else:

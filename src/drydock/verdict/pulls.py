@@ -15,6 +15,7 @@ from drydock.model.names import Digest, Kind, Ref, snapshot_ref
 from drydock.model.objects import StoreObject, Verdict
 from drydock.model.pulls import Pull
 from drydock.model.records import Blob, Labels, Lease
+from drydock.verdict.blindness import is_kept_blindly
 from drydock.verdict.graph import Flat, visited
 from drydock.verdict.judge import Reach
 from drydock.verdict.labels import FLAT, SOURCE
@@ -152,5 +153,7 @@ def _amounts(facts: Facts, leases: list[Lease]) -> tuple[int, int]:
 
 
 def _goes(facts: Facts, found: StoreObject, group: set[Ref]) -> bool:
+    if is_kept_blindly(facts.store, found):
+        return False
     leased = facts.reached.leased
     return all(ref not in facts.live and group.issuperset(leased.get(ref, ())) for ref in found.refs)

@@ -163,6 +163,8 @@ def _add_data(found: StoreObject, backend: Backend, row: Row, entry: SnapshotEnt
         found.allocated = entry.allocated if entry.allocated is not None else row.size or 0
         if not entry.is_directory and backend.layout is not LayoutKind.FOREIGN:
             found.state, found.note = State.CORRUPT, f"{row.id} is not a directory"
+        elif entry.lacks_layer and found.refs:
+            found.state, found.note = State.CORRUPT, f"{row.id}/layer.erofs is not there"
     elif backend.layout is LayoutKind.FOREIGN or not backend.complete:
         found.allocated = row.size or 0
     elif backend.layout is LayoutKind.NATIVE and row.kind is RowKind.VIEW and row.parent:
@@ -178,8 +180,9 @@ def _rowless(snapshotter: bytes, backend: Backend, entry: SnapshotEntry) -> Stor
     found = StoreObject(
         ObjectKind.SNAPSHOT, entry.name, State.ORPHANED, entry.allocated or 0, entry, snapshotter=snapshotter
     )
-    if backend.layout is LayoutKind.OVERLAY:
-        # The snapshotter's own clean-up removes whatever is not the number of a row (overlay.go getCleanupDirectories).
+    if backend.layout in (LayoutKind.OVERLAY, LayoutKind.EROFS):
+        # The snapshotter's own clean-up removes whatever is not the number of a row (overlay.go getCleanupDirectories);
+        # that of erofs leaves new-* for good (plugins/snapshots/erofs/erofs.go getCleanupDirectories, v2.3.4).
         found.note = "no row has this number" if entry.id is not None else "left by an interrupted operation"
     elif backend.layout is LayoutKind.NATIVE and (entry.id is not None or entry.name.startswith((b"new-", b"rm-"))):
         found.note = "no row has this number" if entry.id is not None else "left by an interrupted operation"

@@ -1,0 +1,380 @@
+"""EROFS images, read without the kernel: what containerd's mkfs.erofs calls write, and nothing guessed.
+
+Understood are uncompressed files (flat, with or without an inline tail, and in chunks), directories, extended
+attributes, and the one extra device of a tar index, which lies behind the index in the same file. An image that says
+it has more than that is refused. Anybody may have made one (a layer may come as one from a registry): every position
+is checked, a directory has one name only, and what does not fit is an error of that entry.
+
+Sources: Linux Documentation/filesystems/erofs.rst; fs/erofs/erofs_fs.h, super.c, inode.c, data.c, dir.c, xattr.c
+(v6.12); containerd internal/erofsutils/mount.go (v2.3.4).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+_AT: Final = 1024
+_MAGIC: Final = 0xE0F5E1E2
+_SUPER: Final = struct.Struct("<IIIBBHQQIIII16s16sIHHHBBIQ")
+_CHUNKED: Final = 0x04
+_DEVICES: Final = 0x08
+_COMPRESSED: Final = 0x01 | 0x02 | 0x10 | 0x20
+"""Padded LZ4, compression's configurations, packed tails, fragments."""
+_DEVICE: Final = struct.Struct("<64sII56s")
+_COMPACT: Final = struct.Struct("<HHHHIIIIHHI")
+_EXTENDED: Final = struct.Struct("<HHHHQIIIIQII16s")
+_SLOT: Final = 32
+_PLAIN, _INLINE, _CHUNKS = 0, 2, 4
+_ALL_FORMATS: Final = 0x0F
+_INDEXES: Final = 0x20
+_CHUNK_BITS: Final = 0x1F
+_NOWHERE: Final = 0xFFFFFFFF
+_DIRENT: Final = struct.Struct("<QHBB")
+_XATTRS: Final = struct.Struct("<IB7x")
+_XATTR: Final = struct.Struct("<BBH")
+_PREFIXES: Final = {
+    1: b"user.",
+    2: b"system.posix_acl_access",
+    3: b"system.posix_acl_default",
+    4: b"trusted.",
+    6: b"security.",
+}
+_LONGEST_TARGET: Final = 4096
+_KINDS: Final = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK)
+
+
+class Unusable(Exception):
+    """The image is none, or has what is not understood; the message is why, one line that is fit to show."""
+
+
+def _bad(what: str) -> OSError:
+    return OSError(errno.EUCLEAN, f"the image is damaged: {what}")
+
+
+@dataclass(frozen=True, slots=True)
+class Inode:
+    """What one inode says."""
+
+    nid: int
+    mode: int
+    links: int
+    uid: int
+    gid: int
+    size: int
+    mtime_ns: int
+    device: int
+    layout: int
+    start: int
+    """Block of flat data, or the format of chunks."""
+    xattrs_at: int
+    """Byte behind the inode itself, where its attributes are."""
+    data_at: int
+    """Byte behind the attributes."""
+
+
+class Image:
+    """One image in an open file.
+
+    Args:
+        descriptor: stays the caller's.
+
+    Raises:
+        Unusable: it is no image that is understood.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._fd = descriptor
+        info = os.fstat(descriptor)
+        self._size = info.st_size
+        self.device = -1 - (info.st_dev << 64 | info.st_ino)
+        """Stands for a device number: the same for the same file, and no real one."""
+        self._parents: dict[int, tuple[int, bytes]] = {}
+        raw = os.pread(descriptor, _SUPER.size, _AT)
+        if len(raw) < _SUPER.size:
+            raise Unusable("it is too short for an EROFS image")
+        (
+            magic, _, _, bits, _, root, _, epoch, nanoseconds, _, meta, shared, _, _, features, _,
+            devices, slot, directory_bits, _, _, _,
+        ) = _SUPER.unpack(raw)  # fmt: skip
+        self._bits, self._meta, self._shared = int(bits), int(meta), int(shared)
+        if magic != _MAGIC:
+            raise Unusable("it is no EROFS image")
+        if features & _COMPRESSED:
+            raise Unusable("it is compressed, which is not understood")
+        if features & ~(_CHUNKED | _DEVICES) or not 9 <= self._bits <= 16 or directory_bits:
+            raise Unusable(f"it is of a form that is not understood (features {features:#x})")
+        self._time = epoch * 10**9 + nanoseconds
+        self._mapped: list[int] = [0, *self._devices(devices if features & _DEVICES else 0, slot)]
+        self.root = root
+
+    def inode(self, nid: int) -> Inode:
+        """Read an inode.
+
+        Raises:
+            OSError: it is none.
+        """
+        at = (self._meta << self._bits) + nid * _SLOT
+        head = self._read(at, _COMPACT.size)
+        form = int.from_bytes(head[:2], "little")
+        layout = form >> 1 & 7
+        if form & ~_ALL_FORMATS or layout not in (_PLAIN, _INLINE, _CHUNKS):
+            raise _bad(f"inode {nid} is of an unknown form")
+        if form & 1:
+            _, count, mode, _, size, start, _, uid, gid, seconds, nanoseconds, links, _ = _EXTENDED.unpack(
+                self._read(at, _EXTENDED.size)
+            )
+            seconds -= (seconds & 1 << 63) << 1
+            time, behind = seconds * 10**9 + min(nanoseconds, 10**9 - 1), at + _EXTENDED.size
+        else:
+            # Seconds since the image's own time; 0 before Linux 6.15 knew of them.
+            _, count, mode, links, size, seconds, start, _, uid, gid, _ = _COMPACT.unpack(head)
+            time, behind = self._time + seconds * 10**9, at + _COMPACT.size
+        if stat.S_IFMT(mode) not in _KINDS:
+            raise _bad(f"inode {nid} is of an unknown kind")
+        device = _device(start) if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else 0
+        attributes = _XATTRS.size + 4 * (count - 1) if count else 0
+        return Inode(
+            nid, mode, links, uid, gid, size, time, device, layout, start, behind, behind + attributes
+        )  # fmt: skip
+
+    def stat(self, inode: Inode) -> os.stat_result:
+        """An inode as the kernel's mount shows it."""
+        seconds = inode.mtime_ns // 10**9
+        size = inode.size if stat.S_IFMT(inode.mode) in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK) else 0
+        values = (
+            inode.mode,
+            inode.nid,
+            self.device,
+            inode.links,
+            inode.uid,
+            inode.gid,
+            size,
+            seconds,
+            seconds,
+            seconds,
+        )
+        return os.stat_result(values, {"st_mtime_ns": inode.mtime_ns, "st_rdev": inode.device})
+
+    def names(self, inode: Inode) -> Iterator[tuple[bytes, int]]:
+        """What a directory has, in the order of the names' bytes, and the inode of each.
+
+        Raises:
+            OSError: it is damaged.
+        """
+        block = 1 << self._bits
+        last = b""
+        for at in range(0, inode.size, block):
+            for name, nid in _dirents(self.read(inode, min(block, inode.size - at), at)):
+                if name in (b".", b".."):
+                    continue
+                # In order, none comes twice: so no directory is longer than the image.
+                if name <= last or b"/" in name or b"\0" in name or len(name) > 255:
+                    raise _bad(f"names of directory {inode.nid}")
+                last = name
+                yield name, nid
+
+    def find(self, inode: Inode, name: bytes, known: int | None = None) -> Inode:
+        """What a directory has under a name; ``known`` is its number where the directory was listed.
+
+        Raises:
+            FileNotFoundError: nothing.
+            OSError: it is damaged.
+        """
+        nid = self._find(inode, name) if known is None else known
+        if nid is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        found = self.inode(nid)
+        # With a second name a directory could hold itself, or twice as much at each level.
+        if stat.S_ISDIR(found.mode) and (
+            nid == self.root or self._parents.setdefault(nid, (inode.nid, name)) != (inode.nid, name)
+        ):
+            raise _bad(f"directory {nid} has several names")
+        return found
+
+    def xattrs(self, inode: Inode) -> dict[bytes, bytes]:
+        """The extended attributes of an inode.
+
+        Raises:
+            OSError: they are damaged.
+        """
+        found: dict[bytes, bytes] = {}
+        if inode.data_at == inode.xattrs_at:
+            return found
+        body = self._read(inode.xattrs_at, inode.data_at - inode.xattrs_at)
+        _, shared = _XATTRS.unpack_from(body)
+        at = _XATTRS.size + 4 * shared
+        if at > len(body):
+            raise _bad(f"attributes of inode {inode.nid}")
+        for (number,) in struct.iter_unpack("<I", body[_XATTRS.size : at]):
+            place = (self._shared << self._bits) + 4 * number
+            length, index, size = _XATTR.unpack(self._read(place, _XATTR.size))
+            self._attribute(found, inode, index, self._read(place + _XATTR.size, length + size), length)
+        while at + _XATTR.size <= len(body):
+            length, index, size = _XATTR.unpack_from(body, at)
+            raw = body[at + _XATTR.size : at + _XATTR.size + length + size]
+            if len(raw) != length + size:
+                raise _bad(f"attributes of inode {inode.nid}")
+            self._attribute(found, inode, index, raw, length)
+            at += _XATTR.size + length + size
+            at += -at % 4
+        return found
+
+    def target(self, inode: Inode) -> bytes:
+        """Where a symbolic link leads.
+
+        Raises:
+            OSError: it is damaged.
+        """
+        if not 0 < inode.size < _LONGEST_TARGET:
+            raise _bad(f"link {inode.nid}")
+        return self.read(inode, inode.size, 0)
+
+    def segments(self, inode: Inode) -> Iterator[tuple[int, int]]:
+        """Where a file has data and no holes: start and length, all of it in the image.
+
+        Raises:
+            OSError: some of it is not.
+        """
+        if inode.layout != _CHUNKS:
+            tail = inode.size >> self._bits << self._bits
+            for last in {tail, inode.size} - {0}:
+                self._place(inode, last - 1)
+            yield 0, inode.size
+            return
+        begin = end = 0
+        step = self._chunk_size(inode)
+        for at in range(0, inode.size, step):
+            if self._place(inode, at) is None:
+                continue
+            if at != end:
+                if end > begin:
+                    yield begin, end - begin
+                begin = at
+            end = min(at + step, inode.size)
+        if end > begin:
+            yield begin, end - begin
+
+    def read(self, inode: Inode, length: int, at: int) -> bytes:
+        """Bytes of a file, a directory or a link; zeros for holes, fewer at its end.
+
+        Raises:
+            OSError: they do not lie in the image.
+        """
+        parts: list[bytes] = []
+        end = min(at + length, inode.size)
+        while at < end:
+            found = self._place(inode, at)
+            step = min(end, self._end_of_part(inode, at)) - at
+            parts.append(bytes(step) if found is None else self._read(found, step))
+            at += step
+        return b"".join(parts)
+
+    def _find(self, inode: Inode, name: bytes) -> int | None:
+        """Search a directory's blocks: each begins with its lowest name."""
+        block = 1 << self._bits
+        low, high = 0, (inode.size - 1) // block
+        while low <= high:
+            middle = (low + high) // 2
+            at = middle * block
+            dirents = list(_dirents(self.read(inode, min(block, inode.size - at), at)))
+            if not dirents or name < dirents[0][0]:
+                high = middle - 1
+            elif name > dirents[-1][0]:
+                low = middle + 1
+            else:
+                return next((nid for each, nid in dirents if each == name), None)
+        return None
+
+    def _place(self, inode: Inode, at: int) -> int | None:
+        """The byte of the image where a byte of a file lies, checked to be there; None in a hole."""
+        if inode.size == 0:
+            return None
+        if inode.layout == _CHUNKS:
+            return self._chunk(inode, at)
+        tail = inode.size >> self._bits << self._bits
+        if inode.layout == _INLINE and at >= tail:
+            place = inode.data_at + at - tail
+        else:
+            place = (inode.start << self._bits) + at
+        if place >= self._size:
+            raise _bad(f"data of inode {inode.nid} lie outside of it")
+        return place
+
+    def _end_of_part(self, inode: Inode, at: int) -> int:
+        """Where what lies together with a byte of a file ends."""
+        if inode.layout == _CHUNKS:
+            step = self._chunk_size(inode)
+            return (at // step + 1) * step
+        tail = inode.size >> self._bits << self._bits
+        return tail if inode.layout == _INLINE and at < tail else inode.size
+
+    def _chunk_size(self, inode: Inode) -> int:
+        if inode.start & 0xFFFF & ~(_CHUNK_BITS | _INDEXES):
+            raise _bad(f"chunks of inode {inode.nid} are of an unknown form")
+        return 1 << self._bits + (inode.start & _CHUNK_BITS)
+
+    def _chunk(self, inode: Inode, at: int) -> int | None:
+        step = self._chunk_size(inode)
+        unit = 8 if inode.start & _INDEXES else 4
+        number, within = divmod(at, step)
+        raw = self._read(inode.data_at + -inode.data_at % unit + number * unit, unit)
+        device = int.from_bytes(raw[2:4], "little") if unit == 8 else 0
+        block = int.from_bytes(raw[-4:], "little")
+        if block == _NOWHERE:
+            return None
+        if device >= len(self._mapped):
+            raise _bad(f"inode {inode.nid} has data on a device that it does not name")
+        place = (self._mapped[device] + block << self._bits) + within
+        if place + min(step - within, inode.size - at) > self._size:
+            raise _bad(f"data of inode {inode.nid} lie outside of it")
+        return place
+
+    def _devices(self, count: int, slot: int) -> Iterator[int]:
+        """Where in the image each extra device is mapped to, in blocks (fs/erofs/data.c erofs_map_dev, v6.12)."""
+        for number in range(count):
+            raw = os.pread(self._fd, _DEVICE.size, slot * _DEVICE.size + number * _DEVICE.size)
+            if len(raw) < _DEVICE.size:
+                raise Unusable("its table of devices is cut off")
+            mapped = int(_DEVICE.unpack(raw)[2])
+            if not mapped:
+                raise Unusable("its data are in other files, which is not understood")
+            yield mapped
+
+    def _attribute(self, found: dict[bytes, bytes], inode: Inode, index: int, raw: bytes, length: int) -> None:
+        prefix = _PREFIXES.get(index)
+        if prefix is None:
+            raise _bad(f"an attribute of inode {inode.nid} is of an unknown kind")
+        found.setdefault(prefix + raw[:length], raw[length:])
+
+    def _read(self, at: int, length: int) -> bytes:
+        raw = os.pread(self._fd, length, at) if at + length <= self._size else b""
+        if len(raw) != length:
+            raise _bad(f"byte {at} lies outside of it")
+        return raw
+
+
+def _dirents(block: bytes) -> Iterator[tuple[bytes, int]]:
+    """The entries of one block of a directory."""
+    if len(block) < _DIRENT.size:
+        raise _bad("a directory's block")
+    first = int.from_bytes(block[8:10], "little")
+    if first % _DIRENT.size or not _DIRENT.size <= first < len(block):
+        raise _bad("a directory's block")
+    table = list(_DIRENT.iter_unpack(block[:first]))
+    ends = [offset for _, offset, _, _ in table[1:]] + [len(block)]
+    for (nid, begin, _, _), end in zip(table, ends, strict=True):
+        if not first <= begin < end <= len(block):
+            raise _bad("a directory's block")
+        name = block[begin:end]
+        yield (name.partition(b"\0")[0] if end == len(block) else name), nid
+
+
+def _device(coded: int) -> int:
+    """A device number as the kernel codes it (include/linux/kdev_t.h new_decode_dev)."""
+    return os.makedev((coded & 0xFFF00) >> 8, (coded & 0xFF) | (coded >> 12 & 0xFFF00))
