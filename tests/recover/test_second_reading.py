@@ -1,6 +1,8 @@
 """``verify`` reads every database a second time, and a difference between the two readers is a finding."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from fuzz.stores import META_DB, METADATA_DB, put
@@ -122,3 +124,28 @@ def test_the_second_reading_tells_how_far_it_is(tmp_path):
     assert begun == 0
     assert len(more) > 2
     assert total - 10 < sum(done for _, done, _ in more) <= total
+
+
+def test_databases_of_buildkit_are_read_again(tmp_path, monkeypatch):
+    """In a Docker data root its cache records and history are read twice as well, and a difference names the file."""
+    for folder in ("containers", "image", "buildkit/containerd-overlayfs", "containerd/daemon"):
+        (tmp_path / folder).mkdir(parents=True)
+    put(tmp_path / "containerd/daemon")
+    cache = tmp_path / "buildkit/containerd-overlayfs/metadata_v2.db"
+    boltwriter.write(cache, {b"_main": {b"record": {b"k": b"v"}}}, inline=False)
+    boltwriter.write(tmp_path / "buildkit/history_c8d.db", {b"_records": {b"ref": b"{}"}})
+    root, found = verified(tmp_path)
+    assert (root["second_reading"]["databases"], found) == (4, [])
+    monkeypatch.setattr(Bucket, "sequence", property(lambda _: 99))
+    assert str(cache) in {each["file"] for each in verified(tmp_path)[1]}
+
+
+def test_a_scan_does_not_import_construct(store):
+    """Nor does verify without a second reading: construct takes as long to import as a small scan takes."""
+    commands = ["scan", *NOW, store], ["verify", "--no-second-reading", *NOW, store], ["bolt", "--help"], ["--version"]
+    for words in commands:
+        command = [sys.executable, "-X", "importtime", "-m", "drydock", *words]
+        said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+        imported = {line.rpartition("|")[2].strip() for line in said.splitlines() if line.startswith("import time:")}
+        assert "drydock" in imported
+        assert "construct" not in imported, words

@@ -67,6 +67,21 @@ def read_build_history(data: RawPath, findings: list[Finding], *, live: bool = F
     return _over(data, _HISTORY, _history_records, "build history", findings, live=live)
 
 
+def build_databases(data: RawPath) -> list[RawPath]:
+    """The databases that :func:`read_build_records` and :func:`read_build_history` read.
+
+    Args:
+        data: the data root.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    try:
+        return [*_files(data, _CACHE), *_files(data, _HISTORY)]
+    except FileNotFoundError:
+        return []
+
+
 def _over(
     data: RawPath,
     pattern: re.Pattern[bytes],

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
+from contextlib import ExitStack, suppress
 
-from bbolt_reader import BoltError, DeclaredDatabase, Difference, compare
-from drydock.evidence.store import File, Held, database_name
+from bbolt_reader import BoltError, Database, DeclaredDatabase, Difference, compare
+from drydock.evidence.buildkit import build_databases
+from drydock.evidence.locks import hold
+from drydock.evidence.store import Held, database_name
+from drydock.model.errors import DrydockError
 from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import RawPath
 from drydock.model.progress import Progress, counter
 from drydock.model.text import quoted_path, shown
 from drydock.model.verifications import SecondReading
@@ -24,23 +28,41 @@ def read_again(held: Held, progress: Progress | None) -> tuple[SecondReading, li
     """
     reading, findings = SecondReading(), []
     for file in held.files():
-        found = _compare(file, reading, progress)
-        findings += found
-        reading.databases += 1
+        findings += _compare(file.path, file.fd, file.database, reading, progress)
+        if file.database is not None:
+            file.database.release()
+    for data in held.root.docker:
+        findings += _builds(data, reading, progress)
     return reading, findings
 
 
-def _compare(file: File, reading: SecondReading, progress: Progress | None) -> list[Finding]:
-    differ = partial(_finding, file)
+def _builds(data: RawPath, reading: SecondReading, progress: Progress | None) -> list[Finding]:
+    """BuildKit's databases of a data root. Whoever owns leases was read from them, and what cannot be read was told."""
+    findings: list[Finding] = []
+    with suppress(OSError):
+        for path in build_databases(data):
+            with suppress(OSError, DrydockError), ExitStack() as stack:
+                fd = stack.enter_context(hold(path, exclusive=False)).fd
+                database: Database | None = None
+                with suppress(BoltError):
+                    database = stack.enter_context(Database.from_fd(fd, path, bounded=True))
+                findings += _compare(path, fd, database, reading, progress)
+    return findings
+
+
+def _compare(
+    path: RawPath, fd: int, first: Database | None, reading: SecondReading, progress: Progress | None
+) -> list[Finding]:
+    reading.databases += 1
     try:
-        second = DeclaredDatabase.from_fd(file.fd, file.path)
+        second = DeclaredDatabase.from_fd(fd, path)
     except BoltError as error:
         # The first reader's finding is there already where neither can open it.
-        return [] if file.database is None else [differ(f"only the first reader opens it: {error}", Place(file.path))]
+        return [] if first is None else [_finding(path, f"only the first reader opens it: {error}", Place(path))]
     with second:
-        if file.database is None:
-            return [differ("only the second reader opens it", Place(file.path))]
-        told = counter(progress, f"pages of {database_name(file.path)} read again", _pages(second))
+        if first is None:
+            return [_finding(path, "only the second reader opens it", Place(path))]
+        told = counter(progress, f"pages of {database_name(path)} read again", _pages(second))
         read = 0
 
         def count(keys: int) -> None:
@@ -50,12 +72,10 @@ def _compare(file: File, reading: SecondReading, progress: Progress | None) -> l
                 told(second.read - read)
                 read = second.read
 
-        found = [
-            differ(_message(each), Place(file.path, each.page, each.offset, each.path[:-1]))
-            for each in compare(file.database, second, count)
+        return [
+            _finding(path, _message(each), Place(path, each.page, each.offset, each.path[:-1]))
+            for each in compare(first, second, count)
         ]
-    file.database.release()
-    return found
 
 
 def _pages(database: DeclaredDatabase) -> int:
@@ -69,11 +89,11 @@ def _message(each: Difference) -> str:
     return f"{place}{path}{': ' if path else ''}{each.message}"
 
 
-def _finding(file: File, message: str, place: Place) -> Finding:
+def _finding(path: RawPath, message: str, place: Place) -> Finding:
     return Finding(
         "readers-disagree",
         Severity.DAMAGE,
-        f"{shown(file.path)}: {message}",
+        f"{shown(path)}: {message}",
         place,
-        remedy=f"keep a copy of {quoted_path(file.path)} and report this: one of drydock's two readers is wrong",
+        remedy=f"keep a copy of {quoted_path(path)} and report this: one of drydock's two readers is wrong",
     )
