@@ -214,6 +214,23 @@ def test_only_a_committed_snapshot_is_unpacked(kind):
     assert pull.layers[0].unpacked == (kind is RowKind.COMMITTED)
 
 
+@pytest.mark.parametrize(
+    ("layout", "frees"), [(LayoutKind.OVERLAY, 4096), (LayoutKind.EROFS, 4096), (LayoutKind.FOREIGN, 0)]
+)
+def test_what_ending_frees_of_unpacked_layers(layout, frees):
+    """Nothing is promised of a snapshotter whose layout is not known: its snapshots stay whatever ends."""
+    name = NS + b"/1/" + DIFFS[0]
+    path = b"io.containerd.snapshotter.v1.overlayfs"
+    rows = {name: Row(name, 1, RowKind.COMMITTED, b"", 4096, 1, {})}
+    entries = [SnapshotEntry(b"1", path + b"/snapshots/1", 1, FINGERPRINT, True, 4096)]
+    made = lease(b"a", ENDS, blobs=(MANIFEST,), snapshots=(DIFFS[0],))
+    backends = {b"overlayfs": Backend(b"overlayfs", path, layout, rows, 1, entries)}
+    [pull] = find(blob(MANIFEST, TOOLS), snapshot(DIFFS[0]), made, backends=backends)
+    assert pull.bytes == frees
+    assert pull.held == 4096
+    assert [holding.only for holding in pull.leases] == [frees]
+
+
 def test_labels_tell_of_a_manifest_whose_file_is_gone():
     """Layers in the order of the labels' numbers, damage named, unpacked by the blobs' own labels."""
     labels = {b"containerd.io/gc.ref.content.l.%d" % number: each for number, each in ((10, THREE), (2, TWO), (0, ONE))}
