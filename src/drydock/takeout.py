@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from drydock.evidence.closure import read_closure
@@ -96,6 +96,7 @@ def export_container(
     *,
     output: RawPath | None,
     namespace: bytes | None = None,
+    mount: bool = False,
     progress: Progress | None = None,
 ) -> Exported:
     """Write a container's file system as a tar archive, as a mount of its layers would show it.
@@ -105,6 +106,7 @@ def export_container(
         where: as for :func:`export_image`.
         output: as for :func:`export_image`.
         namespace: as for :func:`export_image`.
+        mount: have the kernel mount layers that are images, where nobody else sees them.
         progress: as for :func:`export_image`.
 
     Raises:
@@ -115,7 +117,7 @@ def export_container(
     """
     with ExitStack() as stack:
         judged, chosen = _choose_container(stack, name, where, namespace, progress)
-        layers = _layers(judged.verdict, chosen, snapshot_stack)
+        layers = replace(_layers(judged.verdict, chosen, snapshot_stack), by_kernel=mount)
         exported = Exported(judged.root, shown(chosen.id))
         file = stack.enter_context(open_export(output, judged.root))
         file.progress, file.estimate = progress, _estimate(judged.verdict, layers)
@@ -128,6 +130,7 @@ def diff_container(
     where: RawPath | None = None,
     *,
     namespace: bytes | None = None,
+    mount: bool = False,
     progress: Progress | None = None,
 ) -> tuple[list[Change], list[str]]:
     """What a container changed against its image, as ``docker diff`` lists it.
@@ -136,6 +139,7 @@ def diff_container(
         name: as for :func:`export_container`.
         where: as for :func:`export_image`.
         namespace: as for :func:`export_image`.
+        mount: as for :func:`export_container`.
         progress: as for :func:`export_image`.
 
     Returns:
@@ -148,8 +152,8 @@ def diff_container(
     """
     with ExitStack() as stack:
         judged, chosen = _choose_container(stack, name, where, namespace, progress)
-        new = _layers(judged.verdict, chosen, snapshot_stack)
-        old = _layers(judged.verdict, chosen, parent_stack)
+        new = replace(_layers(judged.verdict, chosen, snapshot_stack), by_kernel=mount)
+        old = replace(_layers(judged.verdict, chosen, parent_stack), by_kernel=mount)
         exported = Exported(judged.root, shown(chosen.id))
         return list(find_changes(new, old, exported.note, counter(progress, "entries compared"))), exported.damage
 

@@ -1,17 +1,23 @@
 """Snapshots of containerd's erofs: states, what is freed, immutable flags, what uses them."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.engines.images import layer as layer_of
 from tests.support.adoptable import NOW
 from tests.support.documents import run
 from tests.support.erofs_images import FROM_TAR, make_image
 from tests.support.erofs_root import EROFS, lay_out_erofs, lay_out_snapshot
+
+from drydock.cli import main
+from drydock.recover import kernel_mount
 
 pytestmark = pytest.mark.xdist_group("host")
 ROWS = {"base": (1, "committed", ""), "app": (2, "committed", "base"), "box": (3, "active", "app")}
@@ -170,7 +176,6 @@ def test_a_mount_of_a_layer(how, root, tmp_path):
         assert f"is a mount of {layer}; unmount it: umount {point}" in _refused(root, tmp_path)
     finally:
         subprocess.run(["umount", point], check=True)
-    _clean(root, tmp_path)
 
 
 def _refused(root, tmp_path):
@@ -233,4 +238,81 @@ def test_what_is_not_exported(number, images, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 8
     assert ("out of the store" if number == 1 else "rwlayer.img, an ext4 image") in done.stderr
+    assert not (tmp_path / "box.tar").exists()
+
+
+def _exported(tmp_path, images, *options):
+    target = tmp_path / "with.tar"
+    target.unlink(missing_ok=True)
+    run("export", "container", "box", "-o", target, *options, images, status=0)
+    with tarfile.open(target) as tar:
+        return {
+            each.name: (
+                each.type,
+                each.mode,
+                each.uid,
+                each.mtime,
+                tar.extractfile(each).read() if each.isfile() else b"",
+            )
+            for each in tar
+        }
+
+
+@pytest.mark.root
+@pytest.mark.engine
+@pytest.mark.parametrize("by_loop", [False, True], ids=["file", "loop"])
+def test_layers_that_the_kernel_mounts(by_loop, images, tmp_path, monkeypatch):
+    """With --mount the same comes of the same images, and of compressed ones too; no mount or loop device is left."""
+    if by_loop:
+        # As before Linux 6.12.
+        mounted = kernel_mount._mount
+
+        def only_devices(source, kind, flags):
+            if not source.startswith(b"/dev/"):
+                raise OSError(errno.ENOTBLK, os.strerror(errno.ENOTBLK))
+            return mounted(source, kind, flags)
+
+        monkeypatch.setattr(kernel_mount, "_mount", only_devices)
+    before = Path("/proc/self/mountinfo").read_text()
+    wanted = _exported(tmp_path, images)
+    assert _exported(tmp_path, images, "--mount") == wanted
+    image = images / EROFS / "snapshots/1/layer.erofs"
+    image.unlink()
+    make_image(image, layer_of(IMAGES[1]).data, ("-zlz4", *FROM_TAR[:2]))
+    refused = CliRunner().invoke(main, ["export", "container", "box", "-o", str(tmp_path / "no.tar"), str(images)])
+    assert refused.exit_code == 8
+    assert "it is compressed, which is not understood; --mount has the kernel read it" in refused.stderr
+    assert _exported(tmp_path, images, "--mount") == wanted
+    assert run("diff", "container", "box", "--mount", images, status=0).splitlines() == ["A /mine"]
+    assert Path("/proc/self/mountinfo").read_text() == before
+    assert str(images) not in subprocess.run(["losetup", "-a"], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.root
+@pytest.mark.engine
+def test_what_a_container_wrote_to_an_image_of_its_own(images, tmp_path):
+    """default_size: with --mount the ext4 image is read as well."""
+    folder = images / EROFS / "snapshots/3"
+    upper = tmp_path / "ext4/upper"
+    upper.mkdir(parents=True)
+    (upper / "written").write_bytes(b"to ext4")
+    (upper / "etc").mkdir()
+    os.mknod(upper / "etc/two", 0o020000, 0)
+    (folder / "rwlayer.img").write_bytes(b"")
+    os.truncate(folder / "rwlayer.img", 8 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-d", upper.parent, folder / "rwlayer.img"], check=True)
+    found = {name for name, (kind, *_) in _exported(tmp_path, images, "--mount").items() if kind == tarfile.REGTYPE}
+    assert found == {"./etc/one", "./written"}
+    assert run("diff", "container", "box", "--mount", images, status=0).splitlines() == [
+        "C /etc", "D /etc/two", "A /written",
+    ]  # fmt: skip
+
+
+@pytest.mark.root
+def test_what_the_kernel_does_not_mount(root, tmp_path):
+    """A layer that is no image: its error is told, and there is no file."""
+    command = ["export", "container", "box", "--mount", "-o", str(tmp_path / "box.tar"), str(root)]
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 8
+    assert "layer.erofs: the kernel does not mount it" in refused.stderr
     assert not (tmp_path / "box.tar").exists()

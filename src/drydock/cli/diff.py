@@ -6,7 +6,7 @@ import os
 
 import click
 
-from drydock.cli.options import namespace_option, where_argument
+from drydock.cli.options import mount_option, namespace_option, where_argument
 from drydock.cli.output import open_output, print_json
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath
@@ -23,8 +23,11 @@ def diff() -> None:
 @where_argument
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
 @namespace_option
+@mount_option
 @click.pass_context
-def container(ctx: click.Context, *, name: str, where: RawPath | None, form: str, namespace: bytes | None) -> None:
+def container(
+    ctx: click.Context, *, name: str, where: RawPath | None, form: str, namespace: bytes | None, mount: bool
+) -> None:
     """List what container NAME changed against its image: A added, C changed, D deleted, as docker diff does.
 
     NAME is as for export container. Exit status: 0, 2 something could not be compared, 8 a layer is missing,
@@ -33,7 +36,7 @@ def container(ctx: click.Context, *, name: str, where: RawPath | None, form: str
     from drydock.takeout import diff_container as run  # noqa: PLC0415 - help and completion must not load the readers
 
     with show_progress() as progress:
-        changes, damage = run(unshown(os.fsdecode(name)), where, namespace=namespace, progress=progress)
+        changes, damage = run(unshown(os.fsdecode(name)), where, namespace=namespace, mount=mount, progress=progress)
     with open_output(None) as file:
         if form == "json":
             entries = [{"kind": change.kind.value, "path": shown(change.path)} for change in changes]

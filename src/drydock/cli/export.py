@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from drydock.cli.options import absolute_path, namespace_option, where_argument
+from drydock.cli.options import absolute_path, mount_option, namespace_option, where_argument
 from drydock.cli.progress import show_progress
 from drydock.model.exports import Exported
 from drydock.model.names import RawPath
@@ -82,9 +82,16 @@ def image(
 @where_argument
 @_output_option
 @namespace_option
+@mount_option
 @click.pass_context
 def container(
-    ctx: click.Context, *, name: str, where: RawPath | None, output: RawPath | None, namespace: bytes | None
+    ctx: click.Context,
+    *,
+    name: str,
+    where: RawPath | None,
+    output: RawPath | None,
+    namespace: bytes | None,
+    mount: bool,
 ) -> None:
     """Write the files of container NAME as a tar, as a mount of its layers would show them.
 
@@ -95,7 +102,9 @@ def container(
     from drydock.takeout import export_container as run  # noqa: PLC0415 - the same
 
     with show_progress() as progress:
-        done = run(unshown(os.fsdecode(name)), where, output=output, namespace=namespace, progress=progress)
+        done = run(
+            unshown(os.fsdecode(name)), where, output=output, namespace=namespace, mount=mount, progress=progress
+        )
     _end(ctx, done, f"{done.count} entries")
 
 

@@ -61,6 +61,17 @@ def namespace_option(function: _F) -> _F:
     )(function)
 
 
+def mount_option(function: _F) -> _F:
+    """The option ``--mount``."""
+    return click.option(
+        "--mount",
+        is_flag=True,
+        help="Have the kernel mount layers that are images (erofs), read-only and where no other process sees them. "
+        "Without it drydock reads them itself. An image may come from a registry byte for byte: use it for those you "
+        "trust. Needs root.",
+    )(function)
+
+
 def absolute_path(_: click.Context, __: click.Parameter, value: str | None) -> RawPath | None:
     """What an option names, as absolute bytes."""
     return None if value is None else RawPath(os.fsencode(os.path.abspath(value)))

@@ -40,6 +40,8 @@ class Stack:
     """Whether owners on disk are others than the container sees."""
     is_erofs: bool = False
     """Whether layers may be images."""
+    by_kernel: bool = False
+    """Whether the kernel mounts these images."""
 
 
 def snapshot_stack(store: Store, snapshotter: bytes, row: bytes) -> Stack:

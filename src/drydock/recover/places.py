@@ -20,6 +20,7 @@ from drydock.evidence.xattrs import read_xattrs
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.text import shown
 from drydock.recover.erofs import Image, Inode, Unusable
+from drydock.recover.kernel_mount import mount_image
 from drydock.recover.layers import Stack
 from drydock.recover.pax import FileData, segments
 
@@ -66,7 +67,7 @@ class Places:
         try:
             for number, (parts, name) in enumerate(zip(stack.layers, stack.names, strict=True)):
                 self._tops.append(_open_layer(stack, parts, name))
-                if parts[-1] == LAYER:
+                if parts[-1] == LAYER and not stack.by_kernel:
                     image = self._images[number] = _open_image(self._tops[-1], stack, parts, name)
                     roots.append(Place(number, (image.device, image.root)))
                     continue
@@ -207,9 +208,12 @@ def _open_layer(stack: Stack, parts: tuple[bytes, ...], name: str) -> int:
         if parts[-1] == LAYER:
             with folder(stack.root, *parts[:-1]) as above:
                 _refuse_link(above, path, name)
-                return open_regular(LAYER, above)
+                image = open_regular(LAYER, above)
+            return _mounted(image, b"erofs") if stack.by_kernel else image
+        writable = _open_writable(stack, parts) if stack.is_erofs else None
+        if writable is not None:
+            return _open_upper(writable, stack, parts, name)
         with folder(stack.root, *parts) as descriptor:
-            _refuse_writable_image(stack, parts, name)
             return os.dup(descriptor)
     except OSError as error:
         raise EvidenceUnreadable(f"snapshot {name}: {path}: {error.strerror}") from error
@@ -219,7 +223,9 @@ def _open_image(descriptor: int, stack: Stack, parts: tuple[bytes, ...], name: s
     try:
         return Image(descriptor)
     except Unusable as error:
-        raise EvidenceUnreadable(f"snapshot {name}: {shown(b'/'.join((stack.root, *parts)))}: {error}") from error
+        raise EvidenceUnreadable(
+            f"snapshot {name}: {shown(b'/'.join((stack.root, *parts)))}: {error}; --mount has the kernel read it"
+        ) from error
 
 
 def _refuse_link(above: int, path: str, name: str) -> None:
@@ -229,19 +235,38 @@ def _refuse_link(above: int, path: str, name: str) -> None:
         raise EvidenceUnreadable(f"snapshot {name}: {path} is a link to {target}, out of the store: it is not followed")
 
 
-def _refuse_writable_image(stack: Stack, parts: tuple[bytes, ...], name: str) -> None:
-    if not stack.is_erofs:
-        return
+def _open_writable(stack: Stack, parts: tuple[bytes, ...]) -> int | None:
+    """The ext4 image that a container writes to; None where it writes to a directory."""
     with folder(stack.root, *parts[:-1]) as above:
         try:
-            os.stat(_WRITABLE, dir_fd=above, follow_symlinks=False)
+            return open_regular(_WRITABLE, above)
         except FileNotFoundError:
-            return
-    path = shown(b"/".join((stack.root, *parts[:-1], _WRITABLE)))
-    raise EvidenceUnreadable(
-        f"snapshot {name}: what the container wrote is in {path}, an ext4 image, which drydock does not read: "
-        "mount -o loop,ro,noload shows it"
-    )
+            return None
+
+
+def _open_upper(image: int, stack: Stack, parts: tuple[bytes, ...], name: str) -> int:
+    """The layer in such an image."""
+    if not stack.by_kernel:
+        os.close(image)
+        path = shown(b"/".join((stack.root, *parts[:-1], _WRITABLE)))
+        raise EvidenceUnreadable(
+            f"snapshot {name}: what the container wrote is in {path}, an ext4 image, which only the kernel reads: "
+            "--mount has it mounted, read-only, without a replay of its journal"
+        )
+    top = _mounted(image, b"ext4", b"noload")
+    try:
+        return open_folder(b"upper", top)
+    finally:
+        os.close(top)
+
+
+def _mounted(image: int, kind: bytes, *flags: bytes) -> int:
+    try:
+        return mount_image(image, kind, flags)
+    except OSError as error:
+        raise OSError(error.errno, f"the kernel does not mount it: {error.strerror}") from error
+    finally:
+        os.close(image)
 
 
 class _OnDisk:
