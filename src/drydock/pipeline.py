@@ -269,9 +269,10 @@ def _inventory(judged: Judged) -> Inventory:
 
 
 def _pulls(judged: Judged) -> list[Pull]:
-    from drydock.evidence.manifests import read_documents  # noqa: PLC0415 - a scan must start fast
+    from drydock.evidence.docker import read_downloads  # noqa: PLC0415 - a scan must start fast
+    from drydock.evidence.manifests import read_documents  # noqa: PLC0415 - the same
     from drydock.verdict.pulls import find_pulls, list_pull_blobs  # noqa: PLC0415 - the same
 
     verdict, reached = judged.scan.verdict, judged.reached
     documents = read_documents(verdict.store.root.path, list_pull_blobs(verdict, reached))
-    return find_pulls(verdict, reached, documents)
+    return find_pulls(verdict, reached, documents, read_downloads(verdict.store.root.docker))

@@ -7,7 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.engines.containerd import ctr_command
 from tests.engines.sandbox import Daemon, Sandbox, wait_for
@@ -15,8 +15,7 @@ from tests.engines.sandbox import Daemon, Sandbox, wait_for
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_CONFIG: dict[str, Any] = {
-    "features": {"containerd-snapshotter": True},
+_CONFIG = {
     "iptables": False,
     "ip6tables": False,
     "bridge": "none",
@@ -31,15 +30,21 @@ class Docker:
         sandbox: open already.
         containerd_root: where its containerd works instead (Docker 29.7), as the sandbox sees it.
         embedded: whether containerd is a part of dockerd's own process (the same).
+        classic: with the classic image store.
 
     Raises:
         TimeoutError: it did not come up; the message has the end of its log.
     """
 
-    def __init__(self, sandbox: Sandbox, *, containerd_root: str = "", embedded: bool = False) -> None:
+    def __init__(
+        self, sandbox: Sandbox, *, containerd_root: str = "", embedded: bool = False, classic: bool = False
+    ) -> None:
         self.sandbox = sandbox
         self._containerd_root = containerd_root
-        self._embedded = embedded
+        self._features = {
+            "containerd-snapshotter": not classic,
+            **({"embedded-containerd": True} if embedded else {}),
+        }
         self._daemon: Daemon | None = None
         self._clients = 0
 
@@ -61,8 +66,7 @@ class Docker:
 
     def start(self) -> None:
         """Start it, as often as wanted after a stop or a kill."""
-        features = {**_CONFIG["features"], **({"embedded-containerd": True} if self._embedded else {})}
-        settings = {**_CONFIG, "features": features, "cgroup-parent": f"/{self.sandbox.cgroup}"}
+        settings = {**_CONFIG, "features": self._features, "cgroup-parent": f"/{self.sandbox.cgroup}"}
         config = json.dumps(settings).encode()
         self.sandbox.run("mkdir", "-p", "/etc/docker")
         self.sandbox.run("sh", "-c", "cat >/etc/docker/daemon.json", stdin=config)

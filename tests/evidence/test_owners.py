@@ -181,6 +181,18 @@ def test_unreadable_container(data, tmp_path, kind):
     assert [(each.code, each.severity) for each in owners.findings] == [("container-unreadable", Severity.BLIND)]
 
 
+def test_a_container_of_the_classic_store(data):
+    """The record of its layer is in the layer store of its graphdriver, and not in that of another."""
+    assert not read_owners(root(data)).containers[CID.encode()].is_classic
+    (data / "image/overlay2/layerdb/mounts" / CID).mkdir(parents=True)
+    assert not read_owners(root(data)).containers[CID.encode()].is_classic
+    (data / "containers" / CID / "config.v2.json").write_text(json.dumps({"Driver": "overlay2", "MountPoints": {}}))
+    assert read_owners(root(data)).containers[CID.encode()].is_classic
+    for driver in ("../image/overlay2", "..", "x\x00"):
+        (data / "containers" / CID / "config.v2.json").write_text(json.dumps({"Driver": driver, "MountPoints": {}}))
+        assert not read_owners(root(data)).containers[CID.encode()].is_classic
+
+
 def mount(**fields):
     """The configuration of a container with one mount point."""
     return json.dumps({"ID": CID, "Driver": "overlayfs", "MountPoints": {"/m": fields}})

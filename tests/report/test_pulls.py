@@ -7,7 +7,7 @@ from tests.support.shell import words
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Kind, Ref
-from drydock.model.pulls import LayerState, Pull, PulledLayer, Pulls
+from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer, Pulls
 from drydock.model.text import unshown
 from drydock.report.pulls import pulls_document, pulls_lines
 
@@ -52,6 +52,19 @@ def test_hostile_names_reach_no_terminal():
     assert unshown(first[1]) == os.fsencode(first[3]) == HOSTILE
     document = pulls_document([Pulls(b"/store", [found])], NOW)
     assert unshown(document["roots"][0]["pulls"][0]["leases"][0]["id"]) == HOSTILE
+
+
+def test_a_pull_into_the_classic_store_is_not_to_be_resumed():
+    """Where its bytes lie, how many, and that they go; no word of keeping it."""
+    layer = PulledLayer(b"sha256:" + b"1" * 64, 5000, 0, LayerState.CLASSIC, unpacked=False)
+    left = Downloads((b"/data/tmp",), 2, 4096)
+    text = lines(pull(lease(b"a"), layers=(layer,), downloads=left))
+    assert "      2 files of all such pulls, 4.0 KiB" in text
+    assert "      in /data/tmp" in text
+    assert not any("--keep" in line for line in text)
+    assert max(map(len, text)) <= 80
+    (row,) = [line for line in text if "sha256:" in line]
+    assert row.split()[-3:] == ["-", "classic", "no"]
 
 
 def test_every_try_is_named_in_the_commands():

@@ -9,7 +9,7 @@ from drydock.model.data import Backend, IngestDirectory, LayoutKind, Row, RowKin
 from drydock.model.documents import Config, Descriptor, Documents, Index, Manifest
 from drydock.model.leases import LeaseClass
 from drydock.model.names import UnixNano
-from drydock.model.pulls import LayerState
+from drydock.model.pulls import Downloads, LayerState
 from drydock.model.records import Ingest
 from drydock.model.roots import Owners
 from drydock.verdict.judge import judge
@@ -74,6 +74,19 @@ def test_layers_of_one_pull():
     assert dict(pull.others) == {"manifest": 1, "config": 1}
     assert pull.bytes == pull.held == 3 * 4096 + 8192
     assert pull.updated == 7
+
+
+def test_a_pull_into_the_classic_store():
+    """By the label that dockerd puts on its leases there: no layer comes to containerd, and none is called absent."""
+    labels = {**ENDS, b"moby.lease/temporary": b"x"}
+    records = blob(MANIFEST, TOOLS), blob(ONE), image(ONE)
+    [pull] = find(*records, lease(b"a", labels, blobs=(MANIFEST,)), files=(MANIFEST, ONE))
+    assert pull.downloads == Downloads()
+    states = LayerState.EXISTING, LayerState.CLASSIC, LayerState.CLASSIC
+    assert tuple(layer.state for layer in pull.layers) == states
+    [pull] = find(*records, lease(b"a", ENDS, blobs=(MANIFEST,)), files=(MANIFEST, ONE))
+    assert pull.downloads is None
+    assert LayerState.CLASSIC not in {layer.state for layer in pull.layers}
 
 
 def test_what_an_image_has_is_existing():

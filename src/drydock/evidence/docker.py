@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -17,11 +18,13 @@ from drydock.evidence.directory import folder, may_be_folder, names
 from drydock.evidence.file import read_regular
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Digest, RawPath, UnixNano, is_container_id, is_digest
+from drydock.model.pulls import Downloads
 from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
 
 _LARGEST = 8 << 20
 _IMAGES = (b"imagedb", b"content", b"sha256")
+_DOWNLOAD = b"GetImageBlob"
 _UNFINISHED = b".tmp-config.v2.json"
 
 
@@ -83,6 +86,24 @@ def read_images(data: RawPath, findings: list[Finding]) -> tuple[set[Digest], Un
     return found, UnixNano(max(changed)) if changed and known else None
 
 
+def read_downloads(roots: Iterable[RawPath]) -> Downloads:
+    """The files that pulls into the classic image store have come down to, over the data roots.
+
+    dockerd deletes them at its next start (moby daemon/daemon.go prepareTempDir, v28.5), or has them in $DOCKER_TMPDIR.
+    """
+    folders: list[RawPath] = []
+    sizes: list[int] = []
+    for data in roots:
+        with suppress(OSError), folder(data, b"tmp") as descriptor:
+            folders.append(RawPath(data + b"/tmp"))
+            for name in names(descriptor):
+                with suppress(OSError):  # it is a hint, and no evidence
+                    found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                    if name.startswith(_DOWNLOAD) and stat.S_ISREG(found.st_mode):
+                        sizes.append(found.st_blocks * 512)
+    return Downloads(tuple(folders), len(sizes), sum(sizes))
+
+
 def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: bool) -> DockerContainer:
     path = RawPath(data + b"/containers/" + name + b"/config.v2.json")
     left = not is_container_id(name)
@@ -105,12 +126,13 @@ def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: boo
     mounts = _image_mounts(name, config["MountPoints"]) if "MountPoints" in config else None
     if mounts is None:
         findings.append(_unreadable(name, path, "its MountPoints cannot be understood", left=left))
-    state, settings, label = config.get("State"), config.get("Config"), _bytes(config.get("Name"))
+    driver, state, settings = _bytes(config.get("Driver")), config.get("State"), config.get("Config")
+    label = _bytes(config.get("Name"))
     running = state.get("Running") if isinstance(state, dict) else None
     return DockerContainer(
         name,
         label.removeprefix(b"/") if label else None,
-        _bytes(config.get("Driver")),
+        driver,
         _digest(config.get("Image")),
         manifest,
         running if isinstance(running, bool) else None,
@@ -119,7 +141,19 @@ def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: boo
         manifest_known=manifest is not None or made_from is None or left,
         mounts=mounts or frozenset(),
         mounts_known=mounts is not None or left,
+        is_classic=driver is not None and _has_mount(data, driver, name),
     )
+
+
+def _has_mount(data: RawPath, driver: bytes, name: bytes) -> bool:
+    """Whether a graphdriver's layer store has a container's writable layer (moby layer/filestore.go, v28.5)."""
+    if driver in (b".", b"..") or b"/" in driver or b"\0" in driver:
+        return False
+    try:
+        with folder(data, b"image", driver, b"layerdb", b"mounts", name):
+            return True
+    except OSError:
+        return False
 
 
 def _image_mounts(container: bytes, points: object) -> frozenset[bytes] | None:

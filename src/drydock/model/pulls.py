@@ -22,6 +22,8 @@ class LayerState(enum.Enum):
     """Nothing of it came. A layer that is unpacked already is not downloaded at all."""
     EXISTING = "existing"
     """All of it, and it does not hang on this pull: an image, a container or another lease has it as well."""
+    CLASSIC = "classic"
+    """Not in containerd: dockerd was pulling into its classic image store, which has no layers there."""
     DAMAGED = "damaged"
     """Recorded, and its file is gone or of the wrong size or digest: containerd does not download it again."""
 
@@ -33,10 +35,20 @@ class PulledLayer(NamedTuple):
     size: int | None
     """Bytes of the whole layer, from the manifest or from the download's ``total``; None where neither is known."""
     got: int
-    """Bytes that are there."""
+    """Bytes that are there; nothing is counted of a ``CLASSIC`` one."""
     state: LayerState
     unpacked: bool
     """Whether a committed snapshot holds what it unpacks to, at each place it has in the image."""
+
+
+class Downloads(NamedTuple):
+    """What dockerd's pulls into the classic image store left; nothing tells which pull a file is of."""
+
+    folders: tuple[RawPath, ...] = ()
+    """``tmp`` of each data root."""
+    files: int = 0
+    bytes: int = 0
+    """On disk."""
 
 
 class Pull(NamedTuple):
@@ -69,6 +81,8 @@ class Pull(NamedTuple):
     """When the last bytes of a partial download came; None without one."""
     findings: tuple[Finding, ...] = ()
     """What could not be read of its documents."""
+    downloads: Downloads | None = None
+    """Of a pull into Docker's classic image store: what lies where its layers came down."""
 
     @property
     def created(self) -> UnixNano | None:

@@ -65,6 +65,8 @@ class DockerContainer(NamedTuple):
     """Ids that the leases and snapshots of its image mounts have (``docker run --mount type=image``)."""
     mounts_known: bool = True
     """False where its configuration could not be read: any id of such a form may be a mount's of it."""
+    is_classic: bool = False
+    """Whether the classic image store has its layer (``image/<driver>/layerdb/mounts``): containerd then has none."""
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from drydock.model.inventories import Holder, Inventory
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
 from drydock.model.objects import DAMAGED, StoreObject, Verdict
-from drydock.model.pulls import Pull
+from drydock.model.pulls import LayerState, Pull
 from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.model.times import age
@@ -175,9 +175,8 @@ class Catalogue:
         facts += [["of", shown(target)] for target in pull.targets]
         for number, layer in enumerate(pull.layers, 1):
             of = "" if layer.size is None else f" of {show_bytes(layer.size)}"
-            facts.append(
-                [f"layer {number}", f"{layer.state.value}, {show_bytes(layer.got)}{of}: {shown(layer.digest)}"]
-            )
+            got = "not in containerd" if layer.state is LayerState.CLASSIC else f"{show_bytes(layer.got)}{of}"
+            facts.append([f"layer {number}", f"{layer.state.value}, {got}: {shown(layer.digest)}"])
         return [
             "pull",
             "interrupted pull",

@@ -7,7 +7,7 @@ from typing import Any
 
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Digest, RawPath, UnixNano
-from drydock.model.pulls import LayerState, Pull, PulledLayer, Pulls
+from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer, Pulls
 from drydock.model.text import quoted, shown
 from drydock.model.times import age, show_known, show_span
 from drydock.report.amounts import show_bytes, show_count
@@ -75,6 +75,8 @@ def _pull(pull: Pull, now: UnixNano, target: str, width: int) -> Iterator[str]:
         yield f"    of {_digest(digest, _FULL_DIGEST)}"
     for lease in pull.leases:
         yield f"    lease {shown(lease.ref.key)}: {lease.kind.value}{_times(lease, now)}"
+    if pull.downloads is not None:
+        yield from _downloads(pull.downloads)
     begin = "it is over, and freeing it gives" if pull.has_ended else "ending it frees"
     yield f"    {begin} {show_bytes(pull.bytes)}; with what others hold too it is {show_bytes(pull.held)}"
     since = age(pull.updated, now)
@@ -91,6 +93,14 @@ def _pull(pull: Pull, now: UnixNano, target: str, width: int) -> Iterator[str]:
     for finding in pull.findings:
         yield f"    {finding.message}"
     yield from _commands(pull, target)
+
+
+def _downloads(downloads: Downloads) -> Iterator[str]:
+    yield "    into Docker's classic image store: its layers are not in containerd, and"
+    yield "    it cannot be resumed. dockerd deletes what came down when it next starts:"
+    yield f"      {show_count(downloads.files, 'file')} of all such pulls, {show_bytes(downloads.bytes)}"
+    for place in downloads.folders:
+        yield f"      in {shown(place)}"
 
 
 def _layers(layers: Sequence[PulledLayer], width: int) -> Iterator[str]:
@@ -120,7 +130,8 @@ def _commands(pull: Pull, target: str) -> Iterator[str]:
         return
     yield "    to end it:"
     yield f"      drydock clean {' '.join(f'--end-lease {each}' for each in ids)} --apply{target}"
-    if pull.is_damaged or LeaseClass.TEMPORARY not in {lease.kind for lease in pull.leases}:
+    can_resume = not pull.is_damaged and pull.downloads is None
+    if not can_resume or LeaseClass.TEMPORARY not in {lease.kind for lease in pull.leases}:
         return
     yield "    to keep it, to be resumed, and end all other temporary leases:"
     yield f"      drydock clean --end-leases temporary {' '.join(f'--keep {each}' for each in ids)} --apply{target}"
@@ -151,6 +162,8 @@ def _times(lease: Holding, now: UnixNano) -> str:
 
 
 def _got(layer: PulledLayer) -> str:
+    if layer.state is LayerState.CLASSIC:
+        return "-"
     if layer.state is LayerState.PARTIAL and layer.size:
         return f"{show_bytes(layer.got)}  {min(100, layer.got * 100 // layer.size):>3} %"
     return show_bytes(layer.got)
@@ -195,5 +208,12 @@ def _pull_document(pull: Pull) -> Document:
             for layer in pull.layers
         ],
         "others": dict(pull.others),
+        "downloads": None
+        if pull.downloads is None
+        else {
+            "folders": [shown(place) for place in pull.downloads.folders],
+            "files": pull.downloads.files,
+            "bytes": pull.downloads.bytes,
+        },
         "findings": [finding.message for finding in pull.findings],
     }

@@ -117,7 +117,11 @@ def _containers(verdict: Verdict) -> Iterator[_Row]:
             "runtime": shown(record.runtime),
             "engine": "containerd" if owner is None else "docker",
             "running": None if owner is None else owner.running,
-            **_root_of(snapshot, record.snapshotter, record.snapshot_key),
+            **(
+                _root_of(snapshot, record.snapshotter, record.snapshot_key)
+                if owner is None or record.snapshotter
+                else _root_of(snapshot, owner.driver or b"", owner.id, is_classic=owner.is_classic)
+            ),
             "created": show_known(record.created),
         }
     for owner in docker.values():
@@ -132,7 +136,7 @@ def _containers(verdict: Verdict) -> Iterator[_Row]:
             "runtime": None,
             "engine": "docker",
             "running": owner.running,
-            **_root_of(snapshot, owner.driver or b"", owner.id),
+            **_root_of(snapshot, owner.driver or b"", owner.id, is_classic=owner.is_classic),
             "created": None,
         }
 
@@ -142,12 +146,12 @@ def _image_of(owner: DockerContainer | None) -> str | None:
     return None if digest is None else shown(digest)
 
 
-def _root_of(snapshot: StoreObject | None, snapshotter: bytes, key: bytes) -> _Row:
+def _root_of(snapshot: StoreObject | None, snapshotter: bytes, key: bytes, *, is_classic: bool = False) -> _Row:
     return {
         "snapshotter": shown(snapshotter if snapshot is None else snapshot.snapshotter),
         "snapshot": shown(key),
         "bytes": None if snapshot is None else snapshot.allocated,
-        "state": "missing" if snapshot is None else snapshot.state.value,
+        "state": snapshot.state.value if snapshot is not None else "classic" if is_classic else "missing",
     }
 
 

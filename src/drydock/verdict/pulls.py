@@ -1,7 +1,8 @@
 """Which leases are interrupted pulls, which of them are tries of the same one, and what each pull comes to.
 
 Sources: containerd core/remotes/handlers.go, core/unpack/unpacker.go, core/remotes/docker/handler.go, client/lease.go
-(v2.1); moby daemon/containerd/image_pull.go, leases.go (v28.5); buildkit util/leaseutil/manager.go (v0.25).
+(v2.1); moby daemon/containerd/image_pull.go, leases.go, daemon/images/image_pull.go (v28.5); buildkit
+util/leaseutil/manager.go (v0.25).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from drydock.model.documents import Documents
 from drydock.model.leases import Holding
 from drydock.model.names import Digest, Kind, Ref, snapshot_ref
 from drydock.model.objects import StoreObject, Verdict
-from drydock.model.pulls import Pull
+from drydock.model.pulls import Downloads, LayerState, Pull
 from drydock.model.records import Blob, Labels, Lease
 from drydock.verdict.blindness import is_kept_blindly
 from drydock.verdict.graph import Flat, visited
@@ -22,6 +23,10 @@ from drydock.verdict.labels import FLAT, SOURCE
 from drydock.verdict.layers import EXTRACTING, Facts, PullParts, split_download
 from drydock.verdict.leases import names_owner
 from drydock.verdict.reach import mark
+
+_CLASSIC = b"moby.lease/temporary"
+"""On every lease of dockerd's pulls with a graphdriver, and on no other."""
+_NO_DOWNLOADS = Downloads()
 
 
 def list_pull_blobs(verdict: Verdict, reached: Reach) -> list[BlobFile]:
@@ -33,20 +38,27 @@ def list_pull_blobs(verdict: Verdict, reached: Reach) -> list[BlobFile]:
     return [files[digest] for digest in wanted if digest in files]
 
 
-def find_pulls(verdict: Verdict, reached: Reach, documents: Documents) -> list[Pull]:
+def find_pulls(
+    verdict: Verdict, reached: Reach, documents: Documents, downloads: Downloads = _NO_DOWNLOADS
+) -> list[Pull]:
     """The interrupted pulls of one root, the one that holds most for itself first.
 
     Args:
         verdict: from :func:`drydock.verdict.judge.judge`.
         reached: the same.
         documents: what was read of :func:`list_pull_blobs`.
+        downloads: of Docker's classic image store.
     """
     facts = Facts(verdict, reached, documents)
     groups: dict[tuple[object, ...], list[Lease]] = {}
     for lease in _pull_leases(verdict, reached):
         groups.setdefault(_key(facts, lease), []).append(lease)
     holdings = {holding.ref: holding for holding in verdict.leases}
-    pulls = [_pull(facts, leases, holdings) for leases in groups.values()]
+    pulls = [
+        _into_classic_store(pull, downloads) if all(_CLASSIC in lease.labels for lease in leases) else pull
+        for leases in groups.values()
+        for pull in (_pull(facts, leases, holdings),)
+    ]
     return sorted(pulls, key=lambda pull: (-pull.bytes, -pull.held, pull.namespace, pull.leases[0].ref.key))
 
 
@@ -117,6 +129,14 @@ def _pull(facts: Facts, leases: list[Lease], holdings: dict[Ref, Holding]) -> Pu
         parts.updated,
         tuple(findings[digest] for digest in parts.blobs if digest in findings),
     )
+
+
+def _into_classic_store(pull: Pull, downloads: Downloads) -> Pull:
+    """The same pull, of whose layers nothing is ever in containerd, but for those that something else put there."""
+    layers = (
+        layer._replace(state=LayerState.CLASSIC) if layer.state is LayerState.ABSENT else layer for layer in pull.layers
+    )
+    return pull._replace(layers=tuple(layers), downloads=downloads)
 
 
 def _origin(parts: PullParts) -> tuple[bytes, ...]:
