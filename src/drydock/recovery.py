@@ -31,7 +31,7 @@ from drydock.reclaim.state import places_with
 from drydock.recover.adopt import adopt as adopt_blobs
 from drydock.recover.adopt import made_whole
 from drydock.recover.again import list_sources
-from drydock.recover.breaks import disagreements, wrong_orphans
+from drydock.recover.breaks import RESTATED, disagreements, wrong_orphans
 from drydock.recover.losses import refuse_unknown
 from drydock.recover.memory import open_memory
 from drydock.recover.proofs import UNPROVED, Proofs, prove
@@ -236,7 +236,8 @@ def _looked(
         adoptable = {Ref(Kind.BLOB, image.namespace, digest) for image in states for digest in image.adoptable}
         about: dict[Finding, tuple[Ref, ...]] = {**dict(disagreements(store, adoptable)), **found.refs}
         about.update(dict.fromkeys(wrong_orphans(store), ()))
-        verdict.findings += about
+        # What dangles is told again, with what a repair can do about it.
+        verdict.findings = [each for each in verdict.findings if each.code not in RESTATED] + list(about)
         yield _Looked(
             held,
             verdict,

@@ -69,7 +69,8 @@ def data(tmp_path):
                 b"kept": {b"cache.snapshot": value("x")},
                 b"gone": {b"cache.deleted": value(True)},
                 b"odd": {b"cache.deleted": b"{"},
-                b"undeleted": {b"cache.deleted": value(False)},
+                b"undeleted": {b"cache.deleted": value(False), b"cache.blobonly": value(False)},
+                b"packed": {b"cache.blobonly": value(True)},
             },
             b"_index": {b"chainid::kept": b""},
         },
@@ -85,7 +86,8 @@ def test_every_owner(data):
     assert (container.name, container.driver, container.running) == (b"web", b"overlayfs", True)
     assert (container.image, container.manifest) == (b"sha256:" + IMAGE.encode(), MANIFEST.encode())
     assert owners.images == {b"sha256:" + IMAGE.encode()}
-    assert owners.build_records == {b"kept", b"odd", b"undeleted"}
+    assert owners.build_records == {b"kept", b"odd", b"undeleted", b"packed"}
+    assert owners.build_blobs_only == {b"packed"}
     assert owners.build_history == {b"build1"}
     assert known(owners) == list(KINDS)
     assert owners.containers_known

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 from tests.engines.images import Blob
-from tests.support import adoptable, gobbolt
+from tests.support import gobbolt
 from tests.support.adoptable import IMAGE, NAME, NOW, blob_path, labels, lay_out, namespace, record, target, without
 from tests.support.documents import run
 from tests.support.faults import run_counted
@@ -349,7 +349,7 @@ def test_a_manifest_that_only_a_lease_holds(tmp_path, end, there, flat):
     space = without(namespace(), TWO)
     del space[b"images"]
     marks = {b"containerd.io/gc.expire": end, **({b"containerd.io/gc.flat": b"yes"} if flat else {})}
-    lease = {b"createdat": go_time(adoptable.MADE), b"labels": marks, b"content": {MANIFEST.digest.encode(): b""}}
+    lease = {b"createdat": go_time(1_500_000_000), b"labels": marks, b"content": {MANIFEST.digest.encode(): b""}}
     space[b"leases"] = {b"pull": lease}
     root = lay_out(tmp_path / "root", {b"default": space})
     apply(root)

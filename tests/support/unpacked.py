@@ -99,8 +99,7 @@ def _snapshots(folder: Path, image: Image, unpack: Callable[[Blob, Path], None])
         files.chmod(0o755)
         (files.parent / "work").mkdir()
         unpack(layer, files)
-        made = files.parent / "layer.erofs"
-        size, inodes = usage(made if made.exists() else files)
+        size, inodes = usage(files)
         rows[name] = {
             b"id": uvarint(number), b"kind": b"\x03", b"size": varint(size), b"inodes": varint(inodes), **times,
             **({b"parent": name_below} if name_below else {}),

@@ -9,8 +9,27 @@ SPACES = (b"one", b"two")
 numbers = st.integers(0, 4)
 
 
+def digest(number):
+    """The ``number``-th made-up digest; no two of them have a byte in common."""
+    return b"sha256:" + b"%x" % number * 64
+
+
+def key(number):
+    """The ``number``-th made-up name of a snapshot or an ingest; the same of these."""
+    return b"%d" % number * 12
+
+
 def with_folders(world):
-    """The world; as most are, with the folder of each row there."""
+    """The world; as most are, with the folder of each row there, and all that leases and images name recorded."""
+    if not world.pop("dangling"):
+        world["images"] = world["images"] & world["blobs"].keys()
+        world["leases"] = {
+            (space, number): (
+                end, flat, {each for each in blobs if (space, each) in world["blobs"]},
+                {each for each in snapshots if (space, each) in world["snapshots"]}, ingests,
+            )
+            for (space, number), (end, flat, blobs, snapshots, ingests) in world["leases"].items()
+        }  # fmt: skip
     if not world.pop("bare"):
         ids = {row_id(*key) if isinstance(key, tuple) else key for key in world_rows(world)}
         world["folders"] = world["folders"] | ids
@@ -41,6 +60,7 @@ WORLD = st.fixed_dictionaries({
     "folders": st.sets(st.integers(0, 60), max_size=30),
     "ingest_folders": st.sets(st.tuples(spaces, numbers), max_size=4),
     "bare": st.booleans(),
+    "dangling": st.booleans(),
 }).map(with_folders)  # fmt: skip
 
 
@@ -50,12 +70,31 @@ def parent_of(world, space, number):
     return parent if parent is not None and parent < number and (space, parent) in world["snapshots"] else None
 
 
-def black(world, ended):
+def meant(world, ended):
+    """What stays though nothing reaches it: its kind, in its space, is named where there is no record of it.
+
+    By a lease that stays, or as an image's target; a write that a lease lists may have ended.
+    """
+    absent = {("blob", *image) for image in world["images"] if image not in world["blobs"]}
+    for (space, number), (end, _, blobs, snapshots, _) in world["leases"].items():
+        if end == "past" or (space, number) in ended:
+            continue
+        absent |= {("blob", space, each) for each in blobs if (space, each) not in world["blobs"]}
+        absent |= {("snapshot", space, each) for each in snapshots if (space, each) not in world["snapshots"]}
+    kinds = {(kind, space) for kind, space, _ in absent}
+    marked, _ = black(world, ended)
+    loose = {(kind, *name) for kind in ("blob", "snapshot") for name in world[f"{kind}s"]} - marked
+    return {name for name in loose if name[:2] in kinds}
+
+
+def black(world, ended, kept=frozenset()):
     """What containerd's collector marks once these leases are gone, as (kind, space, number); all versions' union.
+
+    ``kept`` are roots besides.
 
     And the blobs that are named by what is marked, recorded or not, by number.
     """
-    todo, seen, named = [], set(), set()
+    todo, seen, named = [(*name, False) for name in kept], set(), set()
     for (space, number), (end, flat, blobs, snapshots, ingests) in world["leases"].items():
         if end == "past" or (space, number) in ended:
             continue
@@ -107,7 +146,7 @@ def world_rows(world):
 def expected(world):
     """What should go: records, rows and paths, by the model alone."""
     ended = {key for key, (end, *_) in world["leases"].items() if end is not None}
-    marked, named = black(world, ended)
+    marked, named = black(world, ended, meant(world, ended))
     recorded = {(kind, *key) for kind in ("blob", "snapshot", "ingest") for key in world[f"{kind}s"]}
     records = recorded - marked
     rows = world_rows(world)
@@ -143,6 +182,6 @@ def expected(world):
     return ended, records, gone_rows, paths
 
 
-def row_name(key):
+def row_name(of):
     """A row's name; as containerd gives them, the number of each is its own."""
-    return b"%s/%d/%d" % (key[0], row_id(*key), key[1]) if isinstance(key, tuple) else b"extra%d" % key
+    return b"%s/%d/%s" % (of[0], row_id(*of), key(of[1])) if isinstance(of, tuple) else b"extra%d" % of

@@ -11,7 +11,7 @@ from typing import Any
 from fuzz.pages import File
 from tests.support import boltwriter
 from tests.support.gowriting import go_time, uvarint, varint
-from tests.support.worlds import SPACES, parent_of, row_id, row_name, world_rows
+from tests.support.worlds import SPACES, digest, key, parent_of, row_id, row_name, world_rows
 
 NOW = "2027-01-15T08:00:00Z"
 META_DB = "io.containerd.metadata.v1.bolt/meta.db"
@@ -23,11 +23,6 @@ _TIMES = {b"createdat": go_time(1), b"updatedat": go_time(2)}
 _EXPIRE = b"containerd.io/gc.expire"
 _ENDS = {"past": b"2000-01-01T00:00:00Z", "later": b"2090-01-01T00:00:00Z"}
 _SECONDS = {"past": 1_700_000_000, "later": 1_900_000_000}
-
-
-def digest(number: int) -> bytes:
-    """The ``number``-th made-up digest."""
-    return b"sha256:%064x" % number
 
 
 def settled(world: World) -> World:
@@ -52,22 +47,20 @@ def lay_out(world: World, root: Path) -> None:
             b"content": {
                 b"blob": {digest(n): _blob(*facts) for (s, n), facts in world["blobs"].items() if s == space},
                 b"ingests": {
-                    b"%d" % n: _ingest(space, n, *facts) for (s, n), facts in world["ingests"].items() if s == space
+                    key(n): _ingest(space, n, *facts) for (s, n), facts in world["ingests"].items() if s == space
                 },
             },
-            b"snapshots": {
-                b"overlayfs": {b"%d" % n: _snapshot(world, s, n) for s, n in world["snapshots"] if s == space}
-            },
+            b"snapshots": {b"overlayfs": {key(n): _snapshot(world, s, n) for s, n in world["snapshots"] if s == space}},
             b"leases": {b"lease%d" % n: _lease(*facts) for (s, n), facts in world["leases"].items() if s == space},
         }
     rows, parents = {}, {}
     known = world_rows(world)
-    for key, above in known.items():
-        number = _number(key)
-        rows[row_name(key)] = {**_TIMES, b"id": uvarint(number), b"kind": b"\x03", b"size": varint(9)}
+    for of, above in known.items():
+        number = _number(of)
+        rows[row_name(of)] = {**_TIMES, b"id": uvarint(number), b"kind": b"\x03", b"size": varint(9)}
         if above is not None:
-            rows[row_name(key)][b"parent"] = row_name(above)
-            parents[uvarint(_number(above)) + b"\0" + uvarint(number)] = row_name(key)
+            rows[row_name(of)][b"parent"] = row_name(above)
+            parents[uvarint(_number(above)) + b"\0" + uvarint(number)] = row_name(of)
     for folder in (META_DB, f"{OVERLAY}/metadata.db"):
         (root / folder).parent.mkdir(parents=True)
     boltwriter.write(root / META_DB, {b"v1": {b"version": varint(4), **namespaces}}, freelist=False)
@@ -80,10 +73,10 @@ def lay_out(world: World, root: Path) -> None:
         (root / folder).mkdir(parents=True)
     for number in world["files"]:
         (root / CONTENT / "blobs" / digest(number).decode().replace(":", "/")).write_bytes(b"x")
-    for key in world["ingest_folders"]:
-        folder = root / CONTENT / "ingest" / _ingest_name(*key)
+    for of in world["ingest_folders"]:
+        folder = root / CONTENT / "ingest" / _ingest_name(*of)
         folder.mkdir()
-        (folder / "ref").write_bytes(_reference(*key))
+        (folder / "ref").write_bytes(_reference(*of))
         (folder / "data").write_bytes(b"part")
     for number in world["folders"]:
         (root / OVERLAY / "snapshots" / str(number) / "fs").mkdir(parents=True)
@@ -94,16 +87,17 @@ def observed(world: World, root: Path) -> World:
     records = File((root / META_DB).read_bytes()).contents
     rows = File((root / OVERLAY / "metadata.db").read_bytes()).contents
     left = copy.deepcopy(world)
-    names = {"images": b"i%d", "leases": b"lease%d", "blobs": None, "ingests": b"%d", "snapshots": b"%d"}
+    names = {
+        "images": lambda number: b"i%d" % number, "leases": lambda number: b"lease%d" % number, "blobs": digest,
+        "ingests": key, "snapshots": key,
+    }  # fmt: skip
     places = {
         "images": (b"images",), "leases": (b"leases",), "blobs": (b"content", b"blob"),
         "ingests": (b"content", b"ingests"), "snapshots": (b"snapshots", b"overlayfs"),
     }  # fmt: skip
     for kind, form in names.items():
         keep = {
-            (space, number)
-            for space, number in world[kind]
-            if (b"v1", space, *places[kind], digest(number) if form is None else form % number) in records
+            (space, number) for space, number in world[kind] if (b"v1", space, *places[kind], form(number)) in records
         }
         left[kind] = keep if kind == "images" else {key: world[kind][key] for key in world[kind] if key in keep}
     there = {path[2] for path in rows if path[:2] == (b"v1", b"snapshots") and len(path) > 2}
@@ -111,7 +105,7 @@ def observed(world: World, root: Path) -> World:
     left["lost_rows"] = {key for key in left["snapshots"] if row_name(key) not in there}
     # A row that a record named and that outlives it is one more that no record names.
     left["stray_rows"] = there - {row_name(key) for key in world_rows(left)}
-    left["files"] = {int(name, 16) for name in os.listdir(root / CONTENT / "blobs/sha256")}
+    left["files"] = {int(name[:1], 16) for name in os.listdir(root / CONTENT / "blobs/sha256")}
     folders = os.listdir(root / OVERLAY / "snapshots")
     left["folders"] = {int(name) for name in folders if name.isdigit()}
     left["half_gone"] = {name for name in folders if name.startswith("rm-")}
@@ -142,7 +136,7 @@ def _snapshot(world: World, space: bytes, number: int) -> dict[bytes, Any]:
     if refers is not None:
         labels[b"containerd.io/gc.ref.content"] = digest(refers)
     fields = {**_TIMES, b"name": row_name((space, number)), b"labels": labels}
-    return fields if parent is None else {**fields, b"parent": b"%d" % parent}
+    return fields if parent is None else {**fields, b"parent": key(parent)}
 
 
 def _reference(space: bytes, number: int) -> bytes:
@@ -170,6 +164,6 @@ def _lease(end: str | None, flat: bool, blobs: set[int], snapshots: set[int], in
         b"createdat": go_time(1),
         b"labels": labels,
         b"content": {digest(each): b"" for each in blobs},
-        b"snapshots": {b"overlayfs": {b"%d" % each: b"" for each in snapshots}},
-        b"ingests": {b"%d" % each: b"" for each in ingests},
+        b"snapshots": {b"overlayfs": {key(each): b"" for each in snapshots}},
+        b"ingests": {key(each): b"" for each in ingests},
     }

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.support.documents import run
 from tests.support.faults import run_counted
-from tests.support.worlds import WORLD, black, expected, row_name, world_rows
-from tests.support.worlds_on_disk import NOW, digest, lay_out, observed, settled
+from tests.support.worlds import WORLD, black, digest, expected, key, row_name, world_rows
+from tests.support.worlds_on_disk import NOW, lay_out, observed, settled
 
 LONG = "DRYDOCK_TEST_LONG" in os.environ
 STRENGTH = {"live": 3, "leased": 2, "unreachable": 1}
@@ -49,17 +49,17 @@ class AnyOrder(RuleBasedStateMachine):
         text = run("scan", "--format", "json", "--now", NOW, "--state", self.state, self.root)
         live = black(self.world, self.world["leases"].keys())[0]
         reached = black(self.world, set())[0]
-        names = {"blob": digest, "snapshot": lambda number: b"%d" % number, "ingest": None}
+        names = {"blob": digest, "snapshot": key, "ingest": None}
         for each in json.loads(text)["roots"][0]["objects"]:
             name = names[each["kind"]]
             if name is None or not each["namespaces"] or each["reach"] is None or each["state"] == "orphaned":
                 continue
             marked = [
-                "live" if key in live else "leased" if key in reached else "unreachable"
+                "live" if found in live else "leased" if found in reached else "unreachable"
                 for space in each["namespaces"]
                 for number in range(7)
                 if name(number).decode() == each["id"]
-                and (key := (each["kind"], space.encode(), number))[1:] in self.world[f"{each['kind']}s"]
+                and (found := (each["kind"], space.encode(), number))[1:] in self.world[f"{each['kind']}s"]
             ]
             if marked:
                 assert each["reach"] == max(marked, key=STRENGTH.__getitem__), each

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bbolt_reader import BoltError, Bucket
 from drydock.evidence.encoding import Undecodable, binary_time, varint
 from drydock.evidence.record import CONTENT_LABEL, NO_LABELS
+from drydock.model.label_names import is_condition_of_nothing, may_be_the_collectors
 from drydock.model.names import DIGEST, Digest, Kind, Ref, UnixNano
 from drydock.model.records import Blob, Labels
 
@@ -74,7 +75,7 @@ class UsualBlobs:
         for name, value in bucket.items():
             known = names.get(name)
             if known is None:
-                if b"\0" in name or b"\xff" in name:
+                if b"\0" in name or b"\xff" in name or may_be_the_collectors(name):
                     return None
                 known = names.setdefault(name, name) if len(names) < _KEPT else name
             if type(value) is not bytes:
@@ -85,7 +86,7 @@ class UsualBlobs:
                     if not _is_digest(value):
                         return None
                     digest = digests[value] = Digest(value)
-                elif b"\0" in value or b"\xff" in value:
+                elif is_condition_of_nothing(name, value) or b"\0" in value or b"\xff" in value:
                     return None
             labels[known] = digest or value
         return labels

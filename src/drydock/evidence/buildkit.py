@@ -1,8 +1,8 @@
 """BuildKit's records below a Docker data root: cache records and build history, which own leases of their names.
 
 Sources: moby daemon/internal/builder-next/controller.go (v28: where the files are); buildkit cache/metadata/metadata.go
-(``_main``, ``_index``, ``_external``), cache/metadata.go (``cache.deleted``), solver/llbsolver/history.go
-(``_records``, ``_version``) (v0.20).
+(``_main``, ``_index``, ``_external``), cache/metadata.go (``cache.deleted``, ``cache.blobonly``),
+solver/llbsolver/history.go (``_records``, ``_version``) (v0.20).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from bbolt_reader import BoltError, Bucket, Database
 from bbolt_reader.verify import verify
@@ -39,7 +40,9 @@ class _Unknown(Exception):
     """Something is there that this module does not know, so what is not there proves nothing."""
 
 
-def read_build_records(data: RawPath, findings: list[Finding], *, live: bool = False) -> _Records:
+def read_build_records(
+    data: RawPath, findings: list[Finding], *, blobs_only: set[bytes] | None = None, live: bool = False
+) -> _Records:
     """Ids of the cache records that are not marked deleted, over every ``metadata_v2.db``, and when the newest changed.
 
     The records of leases in containerd are those of its workers, in ``containerd-<snapshotter>``. The database right in
@@ -49,6 +52,7 @@ def read_build_records(data: RawPath, findings: list[Finding], *, live: bool = F
     Args:
         data: the data root.
         findings: what could not be read is added here.
+        blobs_only: those whose layer is not unpacked yet are added here.
         live: read a copy instead of taking a lock.
 
     Returns:
@@ -56,7 +60,8 @@ def read_build_records(data: RawPath, findings: list[Finding], *, live: bool = F
         that was not found may be there then. So with a ``buildkit`` folder that was removed by hand: whether that was
         meant, only its owner knows.
     """
-    return _over(data, _CACHE, _cache_records, "build cache", findings, live=live)
+    read = partial(_cache_records, blobs_only=set() if blobs_only is None else blobs_only)
+    return _over(data, _CACHE, read, "build cache", findings, live=live)
 
 
 def read_build_history(data: RawPath, findings: list[Finding], *, live: bool = False) -> _Records:
@@ -169,14 +174,16 @@ def _is_workers(path: RawPath) -> bool:
     return os.path.basename(os.path.dirname(path)).startswith(_WORKER)
 
 
-def _cache_records(root: Bucket) -> Iterator[bytes]:
+def _cache_records(root: Bucket, blobs_only: set[bytes]) -> Iterator[bytes]:
     for key, value in _known(root, _CACHE_BUCKETS):
         if key != b"_main":
             continue
         for record, fields in value.items():
             if isinstance(fields, bytes):
                 raise _Unknown(f"record {shown(record)} is no bucket")
-            if not _is_deleted(fields.get(b"cache.deleted")):
+            if _is_true(fields.get(b"cache.blobonly")):
+                blobs_only.add(record)
+            if not _is_true(fields.get(b"cache.deleted")):
                 yield record
 
 
@@ -193,8 +200,8 @@ def _known(root: Bucket, expected: frozenset[bytes]) -> Iterator[tuple[bytes, Bu
         yield key, value
 
 
-def _is_deleted(raw: bytes | None) -> bool:
-    """Whether a record says so in full; whatever else stands there keeps it."""
+def _is_true(raw: bytes | None) -> bool:
+    """Whether a field says so in full; whatever else stands there does not."""
     if raw is None:
         return False
     try:

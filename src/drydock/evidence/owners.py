@@ -46,8 +46,10 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
         times.append(when)
     owners.containers_changed = _oldest(root, times)
     owners.images, owners.images_changed = _union(root, read_images, owners.findings)
-    builds = partial(read_build_records, live=live), partial(read_build_history, live=live)
+    blobs_only: set[bytes] = set()
+    builds = partial(read_build_records, blobs_only=blobs_only, live=live), partial(read_build_history, live=live)
     owners.build_records, owners.build_records_changed = _union(root, builds[0], owners.findings)
+    owners.build_blobs_only = frozenset(blobs_only)
     owners.build_history, owners.build_history_changed = _union(root, builds[1], owners.findings)
     return owners
 

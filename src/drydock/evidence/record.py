@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from bbolt_reader import BoltError, Bucket
 from drydock.evidence.encoding import Undecodable, binary_time, uvarint, varint
 from drydock.model.findings import Finding, Place, Severity
+from drydock.model.label_names import is_condition_of_nothing, may_be_the_collectors
 from drydock.model.names import RawPath, UnixNano, is_digest
 from drydock.model.records import Labels
 from drydock.model.text import quoted_path, shown
@@ -212,6 +213,11 @@ class Record:
         for key, value in self._ledger.entries(bucket):
             if isinstance(value, bytes):
                 self._ledger.named(bucket, key, value)
+                if may_be_the_collectors(key) or is_condition_of_nothing(key, value):
+                    message = (
+                        f"{_path((*bucket.path, key))}: not a label that this version knows: it may keep something"
+                    )
+                    self._ledger.blind("unknown-label", (*bucket.path, key), message)
                 if key.startswith(CONTENT_LABEL) and not is_digest(value):
                     message = f"{_path((*bucket.path, key))}: {shown(value)} is not a digest"
                     self._ledger.blind("invalid-digest", bucket.path, message, Severity.DAMAGE)

@@ -18,6 +18,9 @@ UnixNano = NewType("UnixNano", int)
 CONTENT = b"io.containerd.content.v1.content"
 """The content store's folder in a containerd root."""
 
+EXTRACTING = b"extract-"
+"""How the key of a snapshot begins that a layer is being unpacked to (containerd core/unpack/unpacker.go, v2.1)."""
+
 DIGEST = re.compile(rb"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
 """What :func:`is_digest` asks; by itself where that is a call for each of very many names."""
 

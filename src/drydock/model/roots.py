@@ -89,6 +89,8 @@ class Owners:
     """BuildKit history records (``history*.db``)."""
     image_mounts: dict[bytes, DockerContainer] = field(default_factory=dict)
     """The containers that mount an image, by the id of the mount's lease and snapshot."""
+    build_blobs_only: frozenset[bytes] = frozenset()
+    """The cache records whose layer is not unpacked yet: their leases list a snapshot that is not there."""
     containers_changed: UnixNano | None = None
     images_changed: UnixNano | None = None
     build_records_changed: UnixNano | None = None

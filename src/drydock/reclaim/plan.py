@@ -17,6 +17,7 @@ from drydock.model.text import shown
 from drydock.reclaim.doubt import docker_containers, docker_rows, doubtful_rows, without_directory, without_row
 from drydock.reclaim.select import describe, end, keep
 from drydock.verdict.blindness import backend_blindness, blind_spots, edit_blindness, first_cause
+from drydock.verdict.dangling import may_be_meant
 from drydock.verdict.find import find
 from drydock.verdict.judge import Reach, reach
 
@@ -95,7 +96,9 @@ class _Planner:
         free = self._without(refs)
         given_up = {holding.ref for holding in ended if holding.kind is LeaseClass.UNKNOWN}
         lost = {ref: reason for ref, reason in docker_containers(self._store, given_up).items() if ref not in free}
-        kept = {**lost, **self._kept.refs}
+        loose = free.loose(self._store.metadata)
+        meant = may_be_meant(free.dangling(self._store), loose) if loose else {}
+        kept = {**meant, **lost, **self._kept.refs}
         after = free if not blind and not kept else self._without(refs, {**blind, **kept})
         self._named = after
         why = self._reasons(ended)

@@ -31,6 +31,8 @@ class Family:
     """Rows, the deepest first."""
 
 
+RESTATED = frozenset(("missing-root", "missing-target"))
+"""Codes of findings that :func:`disagreements` gives with the records they are about."""
 _ROWLESS = "recorded, and its row is not in metadata.db"
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from drydock.model.data import RowKind
 from drydock.model.findings import Finding, Severity
 from drydock.model.leases import LeaseClass
-from drydock.model.names import Digest, Kind, RawPath, Ref, split_snapshot_key
+from drydock.model.names import EXTRACTING, Digest, Kind, RawPath, Ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import FieldDrop, Plan, RecordDrop, Removal, RowDrop, Target, Withheld, Witness
 from drydock.model.policies import Policy
@@ -30,7 +30,6 @@ from drydock.verdict.blindness import edit_blindness
 from drydock.verdict.dependants import Dependants
 from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach
-from drydock.verdict.layers import EXTRACTING
 from drydock.verdict.reach import mark
 
 _TIMES = {

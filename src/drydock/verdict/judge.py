@@ -10,16 +10,18 @@ from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import RawPath, Ref, UnixNano, is_container_id, split_row_name
 from drydock.model.objects import DAMAGED, ObjectKind, State, StoreObject, Verdict
-from drydock.model.records import Lease
+from drydock.model.records import Lease, Metadata
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.verdict.blindness import is_kept_blindly
+from drydock.verdict.dangling import Dangling, dangling_findings, find_dangling, list_loose
 from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.labels import expiry
 from drydock.verdict.leases import (
     Judgement,
     classify,
     container_id,
+    doubt_gone,
     is_dockers,
     mounting_container,
     note_ends,
@@ -46,6 +48,8 @@ class Reach:
     """Reached by other leases only: which ones."""
     _alone: dict[Ref, tuple[Ref]] = field(default_factory=dict)
     _ways: dict[Node, Node | None] | None = None
+    _loose: list[Ref] | None = None
+    _dangling: list[Dangling] | None = None
 
     def __contains__(self, ref: Ref) -> bool:
         """Whether anything reaches a record."""
@@ -66,6 +70,18 @@ class Reach:
         """Each record that something reaches, some of them twice."""
         yield from map(visited, self.live)
         yield from self.leased
+
+    def loose(self, metadata: Metadata) -> list[Ref]:
+        """The records that nothing reaches; worked out where it is asked for."""
+        if self._loose is None:
+            self._loose = list_loose(self, metadata)
+        return self._loose
+
+    def dangling(self, store: Store) -> list[Dangling]:
+        """What is reached and names something of which there is no record; worked out where it is asked for."""
+        if self._dangling is None:
+            self._dangling = find_dangling(self, store, self.loose(store.metadata))
+        return self._dangling
 
     def ways(self) -> dict[Node, Node | None]:
         """What is live, each with the node before it on the way from its root; worked out where it is asked for."""
@@ -106,6 +122,8 @@ def reach(
         if before is None
         else before.classes
     )
+    if before is None:
+        classes.update(doubt_gone(classes, graph, store.owners))
     owned = tuple(ref for ref, (kind, _, _) in classes.items() if kind.is_owned and ref not in gone)
     live = mark(graph, [*why, *owned])
     leased: dict[Ref, list[Ref]] = {}
@@ -137,6 +155,7 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         *_emptied(store),
         *note_ends(store, now),
         *_blocking(store),
+        *dangling_findings(reached.dangling(store), store.metadata.path),
         *(damage_finding(store, found) for found in damaged),
         *find_far_sizes(store, objects),
     ]

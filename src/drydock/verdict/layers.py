@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from drydock.model.data import IngestDirectory
 from drydock.model.documents import Config, Descriptor, Documents, Index, Manifest
-from drydock.model.names import Digest, Kind, Ref, UnixNano, ingest_name, is_digest
+from drydock.model.names import EXTRACTING, Digest, Kind, Ref, UnixNano, ingest_name, is_digest
 from drydock.model.objects import StoreObject, Verdict
 from drydock.model.pulls import LayerState, PulledLayer
 from drydock.model.records import Blob, Ingest, Labels, Lease
@@ -17,7 +17,6 @@ from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach
 
 UNCOMPRESSED = b"containerd.io/uncompressed"
-EXTRACTING = b"extract-"
 # containerd core/remotes/handlers.go MakeRefKey (v2.1): a kind, then the digest, with the descriptor's name and "@"
 # before it where it has one. The kinds are those of v2.1, and BuildKit's own.
 _DOWNLOAD = re.compile(

@@ -21,6 +21,7 @@ from drydock.model.text import shown
 from drydock.model.times import age, is_ahead, show_time
 from drydock.verdict.graph import Graph
 from drydock.verdict.labels import FLAT, expiry, has_expired
+from drydock.verdict.near import find_near
 
 _BUILD_RECORD = re.compile(rb"([0-9a-z]{25})(-variants|-view)?\Z")
 _RANDOM = re.compile(rb"[0-9]{1,9}-[A-Za-z0-9_-]{4}\Z")
@@ -118,6 +119,42 @@ def names_owner(lease: Lease) -> bool:
         or mounting_container(lease.id) is not None
         or (build is not None and (FLAT in lease.labels or build[2] is not None))
     )
+
+
+def build_record(lease: Lease) -> bytes | None:
+    """The id of the BuildKit record that a lease is called after; None where it is called otherwise."""
+    build = _BUILD_RECORD.match(lease.id)
+    return build[1] if build is not None and (FLAT in lease.labels or build[2]) else None
+
+
+def doubt_gone(classes: dict[Ref, Judgement], graph: Graph, owners: Owners) -> dict[Ref, Judgement]:
+    """The leases that look ownerless, and are called nearly as a lease of an owner which has none; judged anew."""
+    ownerless = [ref for ref, (kind, _, _) in classes.items() if kind is LeaseClass.OWNERLESS]
+    namespaces = {ref.namespace for ref in ownerless}
+    lacking = (
+        Ref(Kind.LEASE, namespace, name)
+        for namespace in namespaces
+        for name in _owned_names(namespace, graph, owners)
+        if Ref(Kind.LEASE, namespace, name) not in classes
+    )
+    return {
+        ref: (LeaseClass.UNKNOWN, f"{classes[ref][1]}, and {shown(near.key)}, called nearly so, has no lease", "")
+        for ref, near in find_near(ownerless, lacking)
+    }
+
+
+def _owned_names(namespace: bytes, graph: Graph, owners: Owners) -> Iterator[bytes]:
+    """The names that leases of the owners in a namespace have."""
+    if namespace.endswith(_HISTORIES):
+        yield from (_HISTORY + each for each in owners.build_history)
+    if is_dockers(namespace):
+        yield from (*owners.containers, *owners.image_mounts)
+        yield from (_IMAGE + each for each in owners.images)
+        for record in owners.build_records:
+            yield from (record, record + b"-variants", record + b"-view")
+    else:
+        kinds = (Kind.CONTAINER, Kind.SANDBOX)
+        yield from (ref.key for ref in graph.records if ref.kind in kinds and ref.namespace == namespace)
 
 
 def is_dockers(namespace: bytes) -> bool:

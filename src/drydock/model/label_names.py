@@ -1,0 +1,45 @@
+"""The label names that containerd's collector gives a meaning to.
+
+Source: containerd core/metadata/gc.go startGCContext (v1.6 to v2.4). Plugins add words of their own behind ``gc.ref.``;
+those that containerd comes with are ``stream`` and ``mount``.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_PREFIX = b"containerd.io/gc."
+_KNOWN = re.compile(
+    rb"containerd\.io/gc\.(?:"
+    rb"root.*"
+    rb"|expire|flat|cond\.value-usedat"
+    rb"|ref\.(?:content|image|stream|mount)(?:[./].*)?"
+    rb"|bref\.(?:container|content|image)(?:[./].*)?"
+    rb"|b?ref\.snapshot\.[^/].*"
+    rb"|cond\.snapshot[./]+[^./].*"
+    rb")\Z",
+    re.DOTALL,
+)
+_CONDITION = _PREFIX + b"cond.snapshot"
+_NEAR = 2
+
+
+@lru_cache(1024)
+def may_be_the_collectors(name: bytes) -> bool:
+    """Whether a label may be one that the collector follows, and is none that is known.
+
+    Either it begins as the collector's labels do, and goes on as none of them, or it begins nearly so.
+    """
+    if name.startswith(_PREFIX):
+        return _KNOWN.match(name) is None
+    return len(name) > len(_PREFIX) and _differing(name, _PREFIX) <= _NEAR
+
+
+def is_condition_of_nothing(name: bytes, value: bytes) -> bool:
+    """Whether a label is a condition whose value does not say which snapshot it is about."""
+    return name.startswith(_CONDITION) and b"|" not in value
+
+
+def _differing(name: bytes, prefix: bytes) -> int:
+    return sum(one != other for one, other in zip(name, prefix, strict=False))

@@ -1,0 +1,198 @@
+"""Dangling references: what something that stays names, and has no record; and what it may have meant.
+
+bbolt keeps no checksum of its pages: with one wrong byte a name is another name. What was meant looks unnamed then, and
+the engine drops it. What is called nearly as the target of a dangling reference, and is held by nothing, may be meant.
+Where a lease, a container or an image names what should be there, anything of its kind that nothing holds may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Protocol
+
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.leases import LeaseClass
+from drydock.model.names import EXTRACTING, Kind, RawPath, Ref, split_snapshot_key
+from drydock.model.records import Blob, Container, Image, Ingest, Lease, Metadata, Snapshot
+from drydock.model.roots import Owners
+from drydock.model.store import Store
+from drydock.model.text import shown
+from drydock.verdict.graph import Graph, Node, visited
+from drydock.verdict.labels import back_references
+from drydock.verdict.leases import Judgement, build_record
+from drydock.verdict.near import find_near
+
+_TOLD = 3
+_CODES = {Kind.LEASE: "lease-names-absent", Kind.CONTAINER: "missing-root", Kind.IMAGE: "missing-target"}
+
+
+class Marks(Protocol):
+    """What is reached, as :class:`drydock.verdict.judge.Reach` has it."""
+
+    graph: Graph
+    classes: dict[Ref, Judgement]
+    live: dict[Node, Ref]
+
+    def __contains__(self, ref: Ref) -> bool: ...
+
+    def refs(self) -> Iterator[Ref]:
+        """Each thing that something reaches, recorded or not."""
+
+
+@dataclass(slots=True)
+class Dangling:
+    """One record that names what has no record."""
+
+    source: Ref
+    targets: list[Ref] = field(default_factory=list)
+    """Of a lease, a container and an image all of them; of others those that something is called nearly as."""
+    wrong: list[Ref] = field(default_factory=list)
+    """Of these, what should be there: no engine leaves such a reference."""
+    near: list[Ref] = field(default_factory=list)
+    """What nothing holds and is called nearly as one of the targets."""
+
+
+def list_loose(marks: Marks, metadata: Metadata) -> list[Ref]:
+    """The records that nothing reaches."""
+    live = marks.live
+    records: Iterator[Blob | Ingest | Snapshot | Image] = chain(
+        metadata.blobs, metadata.ingests, metadata.snapshots, metadata.images
+    )
+    refs = (record.ref for record in records)
+    # Nearly all are live.
+    return list(dict.fromkeys(ref for ref in refs if ref not in live and ref not in marks))
+
+
+def find_dangling(marks: Marks, store: Store, loose: Sequence[Ref]) -> list[Dangling]:
+    """The dangling references of what stays.
+
+    Args:
+        marks: what stays, and what it names.
+        store: whose records these are.
+        loose: from :func:`list_loose`.
+    """
+    found = {each.source: each for each in _of_holders(marks, store)}
+    if not loose:
+        return list(found.values())
+    records, targets_of = marks.graph.records, marks.graph.targets
+    near: dict[Ref, list[Ref]] = {}
+    for target, meant in find_near({ref for ref in marks.refs() if ref not in records}, loose):
+        near.setdefault(target, []).append(meant)
+    for ref in [ref for ref in records if ref in marks] if near else ():
+        for target in {visited(each) for each in targets_of(ref)} & near.keys():
+            dangling = found.setdefault(ref, Dangling(ref))
+            if target not in dangling.targets:
+                dangling.targets.append(target)
+            dangling.near += near[target]
+    for source, meant in _near_back(marks, loose):
+        found.setdefault(source, Dangling(source)).near.append(meant)
+    return list(found.values())
+
+
+def _of_holders(marks: Marks, store: Store) -> Iterator[Dangling]:
+    """Those of leases, containers and images, their labels left aside: labels name what was never fetched as well."""
+    graph, metadata = marks.graph, store.metadata
+    records: Iterator[Lease | Container | Image] = chain(metadata.leases, metadata.containers, metadata.images)
+    for record in records:
+        if record.ref not in marks:
+            continue
+        targets = [visited(edge.target) for edge in graph.edges(record.ref) if not edge.label]
+        absent = [target for target in targets if target not in graph.records]
+        if absent:
+            wrong = absent
+            if isinstance(record, Lease):
+                kind = marks.classes[record.ref][0]
+                wrong = [target for target in absent if not _is_usual(record, kind, target, store.owners)]
+            yield Dangling(record.ref, absent, wrong)
+
+
+def may_be_meant(dangling: Iterable[Dangling], loose: Iterable[Ref]) -> dict[Ref, str]:
+    """What nothing holds and something that stays may have meant, with the reason."""
+    kept: dict[Ref, str] = {}
+    of_kind: dict[tuple[Kind, bytes], str] = {}
+    for each in dangling:
+        reason = f"{_name(each.source)} may mean it: what that names is not there"
+        kept.update(dict.fromkeys(each.near, reason))
+        of_kind.update({(target.kind, target.namespace): reason for target in each.wrong})
+    if of_kind:
+        for ref in loose:
+            reason = of_kind.get((ref.kind, ref.namespace), "")
+            if reason:
+                kept.setdefault(ref, reason)
+    return kept
+
+
+def dangling_findings(dangling: Iterable[Dangling], file: RawPath) -> Iterator[Finding]:
+    """What is said of dangling references.
+
+    Args:
+        dangling: from :func:`find_dangling`.
+        file: path of meta.db.
+    """
+    for each in dangling:
+        harmless = not each.wrong and not each.near
+        told = [_name(target) for target in each.targets[:_TOLD]]
+        more = f" and {len(each.targets) - _TOLD} more" if len(each.targets) > _TOLD else ""
+        names = f"names {', '.join(told)}{more}, of which there is no record" if told else "is called otherwise"
+        also = f"; {_name(each.near[0])}, which nothing holds, is called nearly so" if each.near else ""
+        yield Finding(
+            _CODES.get(each.source.kind, "misnamed"),
+            Severity.NOTE if harmless else Severity.DAMAGE,
+            f"{_name(each.source)} {names}{also}",
+            Place(file),
+            shown(each.source.key),
+            "" if harmless else "what it may mean is kept; drydock explain says what holds what",
+        )
+
+
+def _is_usual(lease: Lease, kind: LeaseClass, target: Ref, owners: Owners) -> bool:
+    """Whether an engine leaves a lease that lists something absent.
+
+    A write that was ended under another lease stays listed, and an image that was removed by name. BuildKit lists a
+    snapshot before it is prepared, and those of a record that is not unpacked yet (buildkit cache/manager.go New,
+    getByBlob, v0.20: ``cache.blobonly``); where its records are not known, any of its leases may be such a one.
+    """
+    if target.kind in (Kind.INGEST, Kind.IMAGE):
+        return True
+    build = build_record(lease)
+    if build is not None and (kind is not LeaseClass.BUILD_CACHE or build in owners.build_blobs_only):
+        return True
+    if target.kind is not Kind.SNAPSHOT:
+        return False
+    key = split_snapshot_key(target.key)[1]
+    # One that has the lease's own name is not misnamed, whatever became of it.
+    return key.startswith((EXTRACTING, lease.id))
+
+
+def _near_back(marks: Marks, loose: Iterable[Ref]) -> Iterator[tuple[Ref, Ref]]:
+    """What stays and is called nearly as what a loose image refers back to, if both are of one image; with the latter.
+
+    Names of images differ in one byte where they are meant to: their targets must agree.
+    """
+    records = marks.graph.records
+    wanted: dict[Ref, list[Image]] = {}
+    for ref in loose:
+        record = records[ref]
+        if isinstance(record, Image):
+            for source, _ in back_references(record.namespace, record.labels):
+                if source not in records:
+                    wanted.setdefault(source, []).append(record)
+    if not wanted:
+        return
+    for source, near in find_near(wanted, [ref for ref in records if ref in marks]):
+        held = records[near]
+        for image in wanted[source]:
+            if isinstance(held, Image) and image.target in _targets(marks.graph, held):
+                yield near, image.ref
+
+
+def _targets(graph: Graph, image: Image) -> set[bytes]:
+    """The digests of an image's target and of what that refers to."""
+    target = Ref(Kind.BLOB, image.namespace, image.target)
+    return {image.target, *(visited(each).key for each in graph.targets(target))}
+
+
+def _name(ref: Ref) -> str:
+    return f"{ref.kind.value} {shown(ref.key)}"

@@ -1,0 +1,50 @@
+"""One wrong byte in a name makes no plan larger: what was meant stays, whatever the name is now.
+
+Every byte of every name in the leases, containers, images and labels of a real meta.db becomes another of its class (a
+hexadecimal digit stays one), on its page, and, where the order of keys is another then, in a file written anew in
+order. A plan is larger by what it ends or removes that it did not without the change: leases, records, rows, paths. The
+record whose own name was changed does not count under its new name. ``DRYDOCK_TEST_LONG`` (``./run prove``) tries every
+byte, else one in many is tried.
+"""
+
+import os
+import sys
+
+import pytest
+from tests.support.captures import captures
+from tests.support.renaming import Renamer
+
+from drydock.model.times import parse_time
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+IS_LONG = "DRYDOCK_TEST_LONG" in os.environ
+EACH = 1 if IS_LONG else 397
+READABLE = [pytest.param(each, id=each.name) for each in captures() if "dropped_by_gc" in each.facts]
+
+
+@pytest.mark.parametrize("capture", READABLE)
+def test_a_wrong_byte_in_a_name_makes_no_plan_larger(capture, unpacked, tmp_path):
+    """No change of one byte adds to a plan without a finding; each that does is printed."""
+    now = parse_time(capture.taken_at.encode())
+    renamer = Renamer.of(unpacked(capture), now, tmp_path / "meta.db")
+    spots = list(renamer.spots())
+    assert len(spots) > 4000
+    tried = spots[::EACH]
+    grown = [grown for spot in tried for grown in renamer.try_spot(spot)]
+    silent = [each for each in grown if not each.codes]
+    lines = [
+        f"{each.spot} ({each.form}, {each.policy.end.value}): {len(each.parts)} more; {each.codes}" for each in grown
+    ]
+    sys.stdout.write("\n".join([f"{capture.name}: {len(tried)} of {len(spots)} bytes tried", *lines, ""]))
+    assert not silent
+
+
+@pytest.mark.parametrize("capture", [each for each in READABLE if each.id == "docker-28.5-interrupted-pull"])
+def test_the_comparison_finds_what_grows(capture, unpacked, tmp_path, monkeypatch):
+    """Without what keeps misnamed things, changes of one byte do make a plan larger: the test can fail."""
+    from drydock.reclaim import plan
+
+    monkeypatch.setattr(plan, "may_be_meant", lambda *_: {})
+    renamer = Renamer.of(unpacked(capture), parse_time(capture.taken_at.encode()), tmp_path / "meta.db")
+    spots = [spot for spot in renamer.spots() if spot.path[2] == b"leases" and b"ingests" in spot.path]
+    assert any(grown.parts for spot in spots[::17] for grown in renamer.try_spot(spot))
