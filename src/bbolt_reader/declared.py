@@ -440,7 +440,8 @@ def read_meta(source: Source, index: int, offset: int) -> Meta:
     length = HEADER + META
     raw = source.read(offset, max(0, min(length, source.size - offset)), index) if offset < source.size else b""
     if len(raw) < length:
-        return Meta(index, offset, "the file is too short for a meta", raw)
+        reason = "the file is too short for a meta" if source.size else "the file is empty"
+        return Meta(index, offset, reason, raw)
     header, meta = parse_header(raw), parse_meta(raw)
     size = meta["page_size"]
     reasons = (

@@ -37,6 +37,7 @@ from bbolt_reader.source import READ_LIMIT
 
 KINDS: Final = {BRANCH: "branch", LEAF: "leaf", PAGE_META: "meta", FREELIST: "freelist"}
 """By a page's flags."""
+_WITH_OVERFLOW: Final = frozenset(("branch", "leaf", "freelist"))
 
 
 class Field(NamedTuple):
@@ -89,7 +90,7 @@ def list_pages(sheets: Sheets) -> Iterator[Listed]:
         kind = KINDS.get(flags, "unknown")
         yield Listed(position, kind, count, overflow, own)
         # What overflow covers has no header; what does not look like a page of the file is passed one by one.
-        sound = own == position and kind in {"branch", "leaf", "freelist"}
+        sound = own == position and kind in _WITH_OVERFLOW
         position += 1 + (overflow if sound else 0)
 
 
@@ -122,7 +123,7 @@ def dissect(sheets: Sheets, pgid: int) -> Dissection:
         if any(data):
             problems.append(f"the page says it is page {header['id']}")
     length = (header["overflow"] + 1) * size
-    if header["overflow"] and kind in {"branch", "leaf", "freelist"}:
+    if header["overflow"] and kind in _WITH_OVERFLOW:
         if length <= READ_LIMIT and offset + length <= sheets.source.size:
             data = sheets.source.read(offset, length, pgid)
         else:
@@ -192,7 +193,7 @@ class _Page:
             bucket = parse_bucket(self.data[value : value + HEADER])
             self._add(layout.BUCKET_HEADER, bucket, value, f"{each}.")
             if bucket["root"]:
-                self._bytes(value + HEADER, behind, f"{each}.value")
+                self._bytes(value + HEADER, behind, f"{each}.rest")
             else:
                 self._inline(value + HEADER, behind, f"{each}.page", nested=bool(name))
 
@@ -267,12 +268,12 @@ def _numbers(
 
 def _owner(sheets: Sheets, pgid: int) -> int:
     """The page whose overflow covers a place, by its header; the place itself where there is none."""
-    last = pgid
     for listed in list_pages(sheets):
-        if listed.page > pgid:
-            return last
-        last = listed.page
-    return last
+        if listed.page >= pgid:
+            break
+        if listed.id == listed.page and listed.kind in _WITH_OVERFLOW and pgid <= listed.page + listed.overflow:
+            return listed.page
+    return pgid
 
 
 def _filled(fields: list[Field], data: bytes, offset: int) -> list[Field]:

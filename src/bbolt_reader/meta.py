@@ -99,7 +99,8 @@ def _read(source: Source, index: int, offset: int) -> Meta:
     there = source.size - offset
     raw = source.read(offset, min(_HEADER_SIZE + _SIZE, there), index) if there > 0 else b""
     if len(raw) < _HEADER_SIZE + _SIZE:
-        return Meta(index, offset, "the file is too short for a meta", raw)
+        reason = "the file is too short for a meta" if source.size else "the file is empty"
+        return Meta(index, offset, reason, raw)
     own, page_flags, _, _ = packed.PAGE_HEADER.unpack_from(raw)
     magic, version, page_size, _, root, sequence, freelist, high_water, txid, found = packed.META.unpack_from(
         raw, _HEADER_SIZE

@@ -109,6 +109,14 @@ def test_a_bucket_in_an_inline_bucket_is_said(sheets):
     )
 
 
+def test_the_last_place_of_a_file_cut_off_is_no_overflow(sheets):
+    """What is left of it belongs to no page that has no overflow."""
+    layout = boltwriter.image(TREE, page_size=1024, free=2)
+    layout.truncate(2 * 1024 + 100)
+    page = dissect(sheets(layout), 2)
+    assert (page.kind, page.owner) == ("unknown", 2)
+
+
 def test_the_end_of_the_file(sheets):
     """A page that the file ends in, also in its header; one behind the end is none."""
     layout = boltwriter.image(TREE, page_size=1024, free=2)

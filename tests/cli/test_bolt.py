@@ -54,11 +54,35 @@ def test_check_says_sound_or_damaged(file):
 
 
 def test_check_says_what_comes_next_where_nothing_is_a_database(tmp_path):
-    """The command that reads pages without a meta, after the reason."""
-    (tmp_path / "a file").write_bytes(bytes(8192))
+    """The command that reads pages without a meta, after the reason; not where there are no pages either."""
+    layout = boltwriter.write(tmp_path / "a file", TREE)
+    layout.patch(0, bytes(8192))
     code, text = run("check", tmp_path / "a file")
     assert code == 8
     assert f"drydock bolt salvage '{tmp_path}/a file' " in text.splitlines()[-1]
+    assert run("salvage", tmp_path / "a file")[0] == 2
+    for nothing in (b"", bytes(8192), b"text"):
+        (tmp_path / "a file").write_bytes(nothing)
+        code, text = run("check", tmp_path / "a file")
+        assert (code, "salvage" in text) == (8, False)
+
+
+@pytest.mark.parametrize("command", ["info", "check", "buckets", "keys", "dump", "pages", "salvage"])
+def test_a_symbolic_link_is_followed(file, tmp_path, command):
+    """A link that the user names is as good as the file; one that leads nowhere is not there."""
+    (tmp_path / "link.db").symlink_to(file)
+    of_file = run(command, file)
+    assert of_file[0] == 0
+    assert run(command, tmp_path / "link.db") == of_file
+    (tmp_path / "dangling.db").symlink_to("none")
+    code, text = run(command, tmp_path / "dangling.db")
+    assert (code, "No such file" in text) == (8, True)
+
+
+def test_an_empty_file_is_called_empty(tmp_path):
+    """Not a short meta."""
+    (tmp_path / "x.db").write_bytes(b"")
+    assert "the file is empty" in run("info", tmp_path / "x.db")[1]
 
 
 def test_lists_buckets_and_keys_on_one_line_each(file):

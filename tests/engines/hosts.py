@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.engines.containerd import Containerd
 from tests.engines.docker import Docker
+from tests.engines.erofs import erofs_utils
 from tests.engines.modules import Module, built
 from tests.engines.sandbox import Sandbox
 from tests.engines.suite import Suite, rootfs
@@ -22,7 +25,7 @@ NEWEST = (Module.MOBY, Module.CONTAINERD)
 
 @contextmanager
 def containerd_on(capture: Capture, host: Path, work: Path, *, collect: bool) -> Iterator[Containerd]:
-    """The containerd that made a capture, alone: this machine's, or that of the suite whose Docker made it.
+    """The containerd that made a capture, alone: this machine's, the newest, or that of the suite whose Docker made it.
 
     Args:
         capture: which it is.
@@ -35,7 +38,7 @@ def containerd_on(capture: Capture, host: Path, work: Path, *, collect: bool) ->
     """
     with _sandbox(capture, host, work) as sandbox:
         root = host / capture.root if capture.docker is None else Path("/", capture.root)
-        with Containerd(sandbox, root, collect=collect) as engine:
+        with Containerd(sandbox, root, collect=collect, snapshotter=snapshotter(capture)) as engine:
             if capture.docker is None and engine.version()[:4] != capture.containerd[:4]:
                 raise EngineUnavailable(
                     f"this machine's containerd is {engine.version()}, the capture's {capture.containerd}"
@@ -66,9 +69,41 @@ def docker_on(
         yield docker
 
 
+def newest() -> list[Path]:
+    """What the newest containerd needs besides runc: itself, its clients, and mkfs.erofs.
+
+    Raises:
+        EngineUnavailable: it cannot be had here.
+    """
+    modprobe = shutil.which("modprobe", path="/usr/sbin:/sbin")
+    if modprobe is not None:
+        # containerd looks whether the kernel has it already (plugins/snapshots/erofs/erofs_linux.go, v2.4.2).
+        subprocess.run([modprobe, "-q", "erofs"], check=False)
+    return [*(built(each) for each in (Module.CONTAINERD, Module.NERDCTL, Module.CRICTL)), erofs_utils()]
+
+
+def newest_on(sandbox: Sandbox, host: Path, snapshotter: str, *, collect: bool) -> Containerd:
+    """The newest containerd with CRI, to be started on a host; nerdctl and it have written down where that was shown.
+
+    Args:
+        sandbox: one with the programs of :func:`newest`.
+        host: looks like the root of a host.
+        snapshotter: as for :class:`Containerd`.
+        collect: as for :class:`Containerd`.
+    """
+    root = sandbox.show(host, "/run/host") / "var/lib/containerd"
+    return Containerd(sandbox, root, collect=collect, cri=True, snapshotter=snapshotter)
+
+
+def snapshotter(capture: Capture) -> str:
+    """The one that a capture is of."""
+    name = capture.name.rpartition("-")[2]
+    return name if name in ("native", "erofs") else "overlayfs"
+
+
 def _sandbox(capture: Capture, host: Path, work: Path) -> Sandbox:
     work.mkdir(exist_ok=True)
     if capture.docker is None:
-        return Sandbox(work)
+        return Sandbox(work, programs=newest() if capture.containerd.startswith("2.4.") else ())
     programs = [built(each) for each in NEWEST] if capture.version.startswith("29.") else []
     return Sandbox(work, rootfs(_SUITES[capture.version[:4]]), host / capture.docker, programs)

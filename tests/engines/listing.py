@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.engines.containerd import Containerd
 
-SNAPSHOTTERS = ("overlayfs", "native")
+_SNAPSHOTTERS = ("overlayfs", "native", "erofs", "btrfs")
 Listing = dict[str, dict[str, Any]]
 """Per namespace: ``labels``, and lists of rows ``images``, ``containers``, ``content``, ``ingests``, ``snapshots`` (by
 snapshotter) and ``leases``."""
@@ -25,7 +26,9 @@ def listed(engine: Containerd) -> Listing:
     ``intact`` says whether they have the digest. An ingest's ``size`` is the text shown; a snapshot's
     ``bytes`` are what was recorded at its commit, None for one that is not committed.
     """
-    return {name: _namespace(engine, name, labels) for name, labels in _namespaces(engine).items()}
+    usable = engine.snapshotters()
+    snapshotters = [name for name in _SNAPSHOTTERS if name in usable]
+    return {name: _namespace(engine, name, labels, snapshotters) for name, labels in _namespaces(engine).items()}
 
 
 def names(listing: Listing) -> Names:
@@ -86,7 +89,9 @@ def _namespaces(engine: Containerd) -> dict[str, dict[str, str]]:
     return {row["NAME"]: _labels(row["LABELS"]) for row in _columns(engine.ctr_text("namespaces", "ls"))}
 
 
-def _namespace(engine: Containerd, namespace: str, labels: dict[str, str]) -> dict[str, Any]:
+def _namespace(
+    engine: Containerd, namespace: str, labels: dict[str, str], snapshotters: Sequence[str]
+) -> dict[str, Any]:
     def columns(*command: str) -> list[dict[str, str]]:
         return _columns(engine.ctr_text(*command, namespace=namespace))
 
@@ -128,7 +133,7 @@ def _namespace(engine: Containerd, namespace: str, labels: dict[str, str]) -> di
                 for row in columns("snapshots", "--snapshotter", snapshotter, "ls")
             ],
         )
-        for snapshotter in SNAPSHOTTERS
+        for snapshotter in snapshotters
     }
     leases = [
         {"id": row["ID"], "created": row["CREATED AT"], "labels": _labels(row["LABELS"])}

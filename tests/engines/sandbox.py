@@ -28,6 +28,8 @@ from tests.engines.unavailable import EngineUnavailable
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+CAPTURED = "drydock-captured"
+"""The control group that the records of containers in captures name: whichever sandbox starts them removes it."""
 _TOOLS = ("setpriv", "unshare", "nsenter", "mount")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -199,6 +201,7 @@ class Sandbox:
             daemon.wait(10.0)
         self._daemons.clear()
         _remove_cgroup(self.cgroup)
+        _remove_cgroup(CAPTURED)
 
     def run(
         self, *command: str | Path, check: bool = True, stdin: bytes = b"", timeout: float = 120.0
@@ -228,6 +231,19 @@ class Sandbox:
         daemon = Daemon(popen, path)
         self._daemons.append(daemon)
         return daemon
+
+    def show(self, folder: Path, at: str) -> Path:
+        """Bind a folder to a path below /run, whatever it is called outside: engines write paths down.
+
+        Give that path, as the sandbox sees it.
+        """
+        self.run("mkdir", "-p", at)
+        self.run("mount", "--rbind", folder, at)
+        return Path(at)
+
+    def which(self, program: str) -> str | None:
+        """Where a program is that :meth:`run` would find, without a root file system of the sandbox's own."""
+        return shutil.which(program, path=self._environment()["PATH"])
 
     def listen(self, port: int = 0) -> socket.socket:
         """A TCP socket on the sandbox's loopback (0: a free port), usable from this process."""

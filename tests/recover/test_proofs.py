@@ -70,6 +70,26 @@ def unfold(root):
     shutil.rmtree(root / OVERLAYFS / "snapshots/2/fs/srv")
 
 
+def as_image(layer, folder):
+    """What stands for the image that mkfs.erofs makes of a layer."""
+    (folder.parent / ".erofslayer").touch()
+    (folder.parent / "layer.erofs").write_bytes(layer.data)
+
+
+def test_layers_of_erofs(tmp_path):
+    """They are not compared, and so not called damaged nor whole; an emptied one is far from its recorded size."""
+    root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=IMAGE.blobs, unpack=as_image, snapshotter="erofs")
+    assert verify(root, "--data", "--unpacked=content", status=0) == set()
+    truncate(root)
+    repair(root, status=2)
+    assert ("snapshot-unproved", "damage") in verify(root, "--unpacked", "--data", status=2)
+    os.truncate(root / "io.containerd.snapshotter.v1.erofs/snapshots/2/layer.erofs", 0)
+    assert ("snapshot-size", "damage") in verify(root, "--unpacked", "--data", status=2)
+    said = repair(root, status=0)
+    assert NAME.decode() in said.partition("pull again afterwards:")[2]
+    assert not (root / "io.containerd.snapshotter.v1.erofs/snapshots/2").exists()
+
+
 @pytest.mark.parametrize("spoil", [lambda root: empty(root, 2), unfold], ids=["empty files", "no files"])
 @pytest.mark.parametrize("damage", [truncate, flip, unlink])
 def test_both_go_where_the_recorded_size_is_contradicted(damage, spoil, root):

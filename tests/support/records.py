@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import gobbolt
+from tests.support.newest import NOT_READ
 
 METADATA = "io.containerd.metadata.v1.bolt/meta.db"
 CONTENT = "io.containerd.content.v1.content"
 
 # Of planted things, what is not of containerd's layout: it is left alone.
-_FOREIGN = ("blobs/md5/", "/zz-not-a-digest", "blobs/sha256/eeee", "ingest/stray", "v1.nydus/")
+_FOREIGN = ("blobs/md5/", "/zz-not-a-digest", "blobs/sha256/eeee", "ingest/stray", "v1.nydus/",
+            *(f"v1.{name}/" for name in NOT_READ))  # fmt: skip
 
 Values = dict[tuple[bytes, ...], bytes]
 

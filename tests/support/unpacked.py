@@ -99,7 +99,8 @@ def _snapshots(folder: Path, image: Image, unpack: Callable[[Blob, Path], None])
         files.chmod(0o755)
         (files.parent / "work").mkdir()
         unpack(layer, files)
-        size, inodes = usage(files)
+        made = files.parent / "layer.erofs"
+        size, inodes = usage(made if made.exists() else files)
         rows[name] = {
             b"id": uvarint(number), b"kind": b"\x03", b"size": varint(size), b"inodes": varint(inodes), **times,
             **({b"parent": name_below} if name_below else {}),

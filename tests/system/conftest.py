@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.support.newest import SNAPSHOTTERS, Newest
 from tests.support.undisturbed import Undisturbed
 
 
@@ -22,3 +23,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
     yield give
     for each in made.values():
         shutil.rmtree(each.host)
+
+
+@pytest.fixture(scope="session", params=SNAPSHOTTERS)
+def newest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Newest:
+    """The host of containerd 2.4 with one snapshotter; what no capture can hold is made once."""
+    made = Newest(request.param, tmp_path_factory.mktemp(request.param))
+    made.prepare()
+    return made

@@ -15,6 +15,7 @@ from tests.engines.listing import dropped, listed, on_disk
 from tests.support import gobbolt
 from tests.support.captures import Capture, captures, clock, unpack
 from tests.support.documents import run
+from tests.support.newest import NOT_READ
 from tests.support.records import CONTENT, METADATA, dumps, folders, is_foreign, named_paths
 
 pytestmark = [
@@ -24,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}"),
 ]
 
-READABLE = [each for each in captures() if "leases_ended" in each.facts]
+READABLE = [each for each in captures() if "leases_ended" in each.facts and not each.name.endswith(NOT_READ)]
 # With an interrupted pull of the recipe's, and nothing that no record names besides.
 PULLS = [each for each in READABLE if each.docker and not re.search("restored|29", each.name)]
 _OVERLAYFS = "io.containerd.snapshotter.v1.overlayfs"
@@ -73,7 +74,8 @@ def pair(request, tmp_path_factory):
     pair.before = dumps(pair.ours)
     pair.sizes = {path: _usage(pair.ours / path) for path in on_disk(pair.ours)}
     pair.totals = _totals(pair)
-    pair.folders = folders(pair.ours / _OVERLAYFS / "metadata.db")
+    database = pair.ours / _OVERLAYFS / "metadata.db"
+    pair.folders = folders(database) if database.exists() else {}
     _collect(pair)
     run(*_TEMPORARY, "--now", clock(capture), "--state", pair.work / "state", pair.work / "ours", status=0)
     yield pair

@@ -126,7 +126,11 @@ def test_captures(capture, unpacked):
         holder.ref: sum(verdict.objects[place].allocated for place in holder.objects if count[place] == 1)
         for holder in inventory.holders
     }
+    # With a record of its own, a container's lease is one holder with it, and alone holds less.
+    recorded = {(ref.namespace, ref.key) for ref in inventory.links if ref.kind is Kind.CONTAINER}
     for holding in verdict.leases:
+        if holding.kind is LeaseClass.CONTAINER and (holding.ref.namespace, holding.ref.key) in recorded:
+            continue
         assert only.get(holding.ref, 0) == holding.only, holding
     for place, each in enumerate(verdict.objects):
         is_reached = each.reach is not None and each.reach.value in ("live", "leased")

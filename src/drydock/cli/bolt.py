@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from drydock.cli.bolt_page import page_document, page_lines
+from drydock.cli.options import file_argument
 from drydock.cli.output import print_json
 from drydock.cli.progress import show_progress
 from drydock.cli.salvage import salvage, trust
 from drydock.evidence.locks import hold
-from drydock.model.errors import EvidenceUnreadable
+from drydock.model.errors import DrydockError, EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.progress import counter
 from drydock.model.text import quoted_path, shown, unshown
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _DAMAGED = 2
 
-_file = click.argument("file", type=click.Path(path_type=bytes))
 _names = click.argument("names", metavar="[NAME]...", nargs=-1)
 _format = click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
 
@@ -46,7 +45,7 @@ bolt.add_command(trust)
 
 
 @bolt.command()
-@_file
+@file_argument
 @_format
 def info(file: RawPath, form: str) -> None:
     """Print the page size of FILE, both metas, and which one counts."""
@@ -62,7 +61,7 @@ def info(file: RawPath, form: str) -> None:
 
 
 @bolt.command()
-@_file
+@file_argument
 @_format
 def check(file: RawPath, form: str) -> int:
     """Check every page and every entry of FILE; exit status 2 if anything is wrong."""
@@ -74,7 +73,7 @@ def check(file: RawPath, form: str) -> int:
             pages = min(database.pages, database.meta.high_water)
             damages = list(check_pages(database, counter(progress, "pages checked", pages)))
     except EvidenceUnreadable as error:
-        if not os.path.isfile(file):
+        if not _has_pages(file):
             raise
         raise EvidenceUnreadable(f"{error}; {salvaging}") from error
     severe = any(damage.severe for damage in damages)
@@ -91,7 +90,7 @@ def check(file: RawPath, form: str) -> int:
 
 
 @bolt.command()
-@_file
+@file_argument
 @_names
 def buckets(file: RawPath, names: tuple[str, ...]) -> None:
     r"""List the buckets of FILE, or those in the bucket NAME..., with sequence and root page.
@@ -108,7 +107,7 @@ def buckets(file: RawPath, names: tuple[str, ...]) -> None:
 
 
 @bolt.command()
-@_file
+@file_argument
 @_names
 def keys(file: RawPath, names: tuple[str, ...]) -> None:
     """List the keys of the bucket NAME..., or of the root; those that are buckets end in a slash."""
@@ -120,7 +119,7 @@ def keys(file: RawPath, names: tuple[str, ...]) -> None:
 
 
 @bolt.command()
-@_file
+@file_argument
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--format", "form", type=click.Choice(("text", "hex", "raw")), default="text", show_default=True)
 def get(file: RawPath, names: tuple[str, ...], form: str) -> None:
@@ -140,7 +139,7 @@ def get(file: RawPath, names: tuple[str, ...], form: str) -> None:
 
 
 @bolt.command()
-@_file
+@file_argument
 @_names
 def dump(file: RawPath, names: tuple[str, ...]) -> None:
     """Print every sequence, key and value, in hexadecimal, one a line and in order: two files compare with diff."""
@@ -154,7 +153,7 @@ def dump(file: RawPath, names: tuple[str, ...]) -> None:
 
 
 @bolt.command()
-@_file
+@file_argument
 @_format
 @click.option("--page", type=click.IntRange(min=0), metavar="N", help="Show every field of page N, with its offset.")
 def pages(file: RawPath, form: str, page: int | None) -> None:
@@ -214,6 +213,13 @@ def _declared(file: RawPath) -> Iterator[DeclaredDatabase]:
                 yield database
         except BoltError as error:
             raise EvidenceUnreadable(f"{shown(file)}: {error}") from error
+
+
+def _has_pages(file: RawPath) -> bool:
+    """Whether there is anything that salvage can read."""
+    with suppress(DrydockError), _sheets(file):
+        return True
+    return False
 
 
 @contextmanager

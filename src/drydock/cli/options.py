@@ -20,6 +20,11 @@ def where_argument(function: _F) -> _F:
     return click.argument("where", required=False, callback=_path)(function)
 
 
+def file_argument(function: _F) -> _F:
+    """The argument FILE, as bytes. A symbolic link that the user names is followed: what it leads to is locked."""
+    return click.argument("file", type=click.Path(path_type=bytes), callback=_followed)(function)
+
+
 def now_option(function: _F) -> _F:
     """The option ``--now``, as nanoseconds; the clock without it."""
     return click.option(
@@ -88,3 +93,7 @@ def _time(_: click.Context, __: click.Parameter, value: str | None) -> UnixNano:
     if moment is None:
         raise click.BadParameter(f"{value!r} is no RFC 3339 time such as 2026-01-31T12:00:00Z")
     return moment
+
+
+def _followed(_: click.Context, __: click.Parameter, value: bytes) -> RawPath:
+    return RawPath(os.path.realpath(value) if os.path.islink(value) else value)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from drydock.cli.options import file_argument
 from drydock.cli.output import print_json
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath
@@ -22,11 +23,9 @@ if TYPE_CHECKING:
 
 _DAMAGED = 2
 
-_file = click.argument("file", type=click.Path(path_type=bytes))
-
 
 @click.command()
-@_file
+@file_argument
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
 @click.option("--deleted", is_flag=True, help="List also what lies on pages that nothing links to any more.")
 @click.option(
@@ -67,7 +66,7 @@ def salvage(file: RawPath, form: str, deleted: bool, rebuild: RawPath | None, ch
 
 
 @click.command()
-@_file
+@file_argument
 def trust(file: RawPath) -> None:
     """Rely on FILE again, though it was rebuilt: scans then take what it has no record of for garbage.
 

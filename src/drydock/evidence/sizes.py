@@ -13,8 +13,8 @@ from drydock.model.data import Occupancy
 
 UPPER = b"fs"
 """The folder in a snapshot's that has its files, where the snapshotter is an overlay (overlay.go upperPath, v2.1)."""
-_BLOCK = 512
-_PAGE = 4096
+BLOCK = 512
+PAGE = 4096
 _TYPE = 0o170000  # S_IFMT: S_ISDIR would be a call for each file
 _OPEN_LEVELS = 128
 _LISTED = 20
@@ -54,7 +54,7 @@ class Usage:
         inodes, allocated, filled, length, skips = (
             now - then for now, then in zip(self.numbers(), before, strict=True)
         )
-        return None if skips else Occupancy(inodes, allocated, max(allocated, length + filled * _PAGE))
+        return None if skips else Occupancy(inodes, allocated, max(allocated, length + filled * PAGE))
 
     def skip(self, reason: str) -> None:
         """Note a part that is not counted."""
@@ -139,7 +139,7 @@ class Measure:
             usage.skip(f"a folder could not be opened: {error.strerror}")
         usage.entries += 1
         usage.filled += 1
-        usage.allocated += blocks * _BLOCK
+        usage.allocated += blocks * BLOCK
         if descriptor is None:
             return
         pending: list[tuple[bytes, int]] = []
@@ -181,7 +181,7 @@ class Measure:
                         key = found.st_dev, found.st_ino
                         if key in linked:
                             continue
-                        linked[key] = found.st_blocks * _BLOCK
+                        linked[key] = found.st_blocks * BLOCK
                     else:
                         blocks += found.st_blocks
                     if found.st_size:
@@ -192,7 +192,7 @@ class Measure:
             usage.links += links
             usage.filled += filled
             usage.length += length
-            usage.allocated += blocks * _BLOCK
+            usage.allocated += blocks * BLOCK
 
     def _leave(self, levels: list[_Level], usage: Usage) -> bool:
         done = levels.pop()
@@ -217,6 +217,6 @@ def _count(found: os.stat_result, usage: Usage) -> None:
     usage.entries += 1
     if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
         usage.links += 1
-        usage.linked[found.st_dev, found.st_ino] = found.st_blocks * _BLOCK
+        usage.linked[found.st_dev, found.st_ino] = found.st_blocks * BLOCK
     else:
-        usage.allocated += found.st_blocks * _BLOCK
+        usage.allocated += found.st_blocks * BLOCK

@@ -17,7 +17,7 @@ from bbolt_reader import Database
 from drydock.evidence.ages import REMEDY
 from drydock.evidence.directory import fingerprint, folder, names
 from drydock.evidence.rows import read_rows
-from drydock.evidence.sizes import Measure, Usage
+from drydock.evidence.sizes import BLOCK, PAGE, Measure, Usage
 from drydock.model.data import Backend, LayoutKind, Occupancy, RowKind, SnapshotEntry
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
@@ -165,8 +165,10 @@ def _entries(
         if step is not None and (live or usage is None):
             step(1)
         entry = _entry(backend, name, found, usage)
-        if entry.id in layers and entry.is_directory and not _is_there(name + b"/" + LAYER, descriptor):
-            entry = entry._replace(lacks_layer=True)
+        if entry.id in layers and entry.is_directory:
+            layer = _layer(name, descriptor)
+            occupied = None if usage is None or layer is None else _image_occupancy(layer)
+            entry = entry._replace(lacks_layer=layer is None, occupied=occupied)
         backend.entries.append(entry)
 
 
@@ -200,6 +202,9 @@ def measure_snapshot(root: RawPath, backend: Backend, entry: SnapshotEntry) -> O
     """
     try:
         with folder(root, backend.path, SNAPSHOTS) as descriptor:
+            if backend.layout is LayoutKind.EROFS:
+                layer = _layer(entry.name, descriptor)
+                return None if layer is None else _image_occupancy(layer)
             return _occupied(backend, Measure().walk(entry.name, descriptor))
     except OSError:
         return None
@@ -207,21 +212,25 @@ def measure_snapshot(root: RawPath, backend: Backend, entry: SnapshotEntry) -> O
 
 def _occupied(backend: Backend, usage: Usage) -> Occupancy | None:
     """What the snapshotter itself counts: of an overlay what was written, of native the whole copy."""
-    match backend.layout:
-        case LayoutKind.OVERLAY:
-            return usage.upper
-        case LayoutKind.EROFS:
-            # Its row counts layer.erofs alone.
-            return None
-    return usage.all
+    if backend.layout is LayoutKind.EROFS:
+        return None
+    return usage.upper if backend.layout is LayoutKind.OVERLAY else usage.all
 
 
-def _is_there(path: bytes, descriptor: int) -> bool:
+def _layer(name: bytes, descriptor: int) -> os.stat_result | None:
+    """The image of a committed snapshot of erofs; None where there is none."""
     try:
-        os.stat(path, dir_fd=descriptor, follow_symlinks=False)
+        return os.stat(name + b"/" + LAYER, dir_fd=descriptor, follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
+        return None
+
+
+def _image_occupancy(layer: os.stat_result) -> Occupancy | None:
+    """What the snapshotter of erofs counts when it commits: the image alone (erofs.go Commit, v2.3.4)."""
+    if not stat.S_ISREG(layer.st_mode):
+        return None
+    allocated = layer.st_blocks * BLOCK
+    return Occupancy(1, allocated, max(allocated, layer.st_size + -layer.st_size % PAGE))
 
 
 def _number(name: bytes) -> int | None:

@@ -80,6 +80,9 @@ def compare(
     """
     place = Place(RawPath(os.path.join(store.root.path, unpacked.path)))
     key = shown(unpacked.key)
+    if store.backends[unpacked.snapshotter].layout is LayoutKind.EROFS:
+        message = f"snapshot {key}: a layer of erofs is an image, and is not compared"
+        return Finding("not-compared", Severity.NOTE, message, place, key)
     progress = _Progress(step, unpacked.layer.size)
     try:
         descriptor = open_below(store.root.path, unpacked.layer.path)

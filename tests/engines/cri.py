@@ -1,0 +1,73 @@
+"""crictl against containerd's CRI plugin in a sandbox: a kubelet's part, with pods of the host's network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.engines.containerd import Containerd
+from tests.engines.sandbox import CAPTURED, Daemon
+
+_NODE = 2
+"""runtime.v1.NamespaceMode of cri-api: the pod shares the host's namespace."""
+
+
+class Cri:
+    """Runs crictl commands.
+
+    Args:
+        engine: with CRI, in a sandbox that has crictl among its programs.
+    """
+
+    def __init__(self, engine: Containerd) -> None:
+        self._engine = engine
+        self._command = ["crictl", "--config", "/dev/null", "--runtime-endpoint", f"unix://{engine.socket}"]
+
+    def __call__(self, *arguments: str | Path) -> str:
+        """Run a command and give what it printed.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        return self._engine.sandbox.run(*self._command, *arguments).stdout.decode().strip()
+
+    def begin(self, *arguments: str | Path) -> Daemon:
+        """Start a command that is to be interrupted."""
+        return self._engine.sandbox.spawn("crictl.log", *self._command, *arguments)
+
+    def pod(self, name: str) -> str:
+        """Run a new pod and give its id."""
+        return self("runp", self._written(f"{name}.json", _pod(name)))
+
+    def container(self, pod: str, name: str, image: str, *busybox: str) -> str:
+        """Make a container in a pod, which runs a busybox command once it is started, and give its id."""
+        made = {
+            "metadata": {"name": name},
+            "image": {"image": image},
+            "command": ["/bin/busybox", *busybox],
+            "linux": {},
+        }
+        # The pod's own configuration is asked for again; crictl reads no more of it than the folder of its logs.
+        return self("create", pod, self._written("container.json", made), self._written("pod.json", _pod("pod")))
+
+    def start(self, container: str) -> None:
+        """Start a container that was made."""
+        self("start", container)
+
+    def state(self, container: str) -> dict[str, Any]:
+        """What the plugin says of a container: ``state``, ``exitCode`` and more."""
+        found: dict[str, Any] = json.loads(self("inspect", container))["status"]
+        return found
+
+    def _written(self, name: str, value: dict[str, Any]) -> Path:
+        path = self._engine.sandbox.work / name
+        path.write_text(json.dumps(value))
+        return path
+
+
+def _pod(name: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "namespace": "default", "uid": f"uid-of-{name}"},
+        "linux": {"cgroup_parent": f"/{CAPTURED}", "security_context": {"namespace_options": {"network": _NODE}}},
+    }
