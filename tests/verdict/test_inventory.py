@@ -71,6 +71,28 @@ def test_a_running_container_is_one_holder():
     assert (holder.lease, holder.owner, holder.names) == (LeaseClass.CONTAINER, "container web", (cid,))
 
 
+def test_a_container_has_its_image_mounts():
+    """Their leases are no holders beside it, whichever is read first; another container's are its own."""
+    cid, other, mount = b"c1" * 32, b"d1" * 32, b"00" * 32
+    web = DockerContainer(cid, b"web", mounts=frozenset((mount,)))
+    inventory, verdict = taken(
+        snapshot(mount),
+        snapshot(cid),
+        snapshot(other),
+        snapshot(other + b"-tools:2"),
+        lease(mount, snapshots=[mount]),
+        lease(cid, snapshots=[cid]),
+        lease(other, snapshots=[other]),
+        lease(other + b"-tools:2", snapshots=[other + b"-tools:2"]),
+        owners=Owners({cid: web, other: DockerContainer(other, b"db")}, image_mounts={mount: web}),
+    )
+    assert held(inventory, verdict) == {cid: {cid, mount}, other: {other, other + b"-tools:2"}}
+    assert {holder.owner: holder.names for holder in inventory.holders} == {
+        "container web": (cid, mount),
+        "container db": (other, other + b"-tools:2"),
+    }
+
+
 def test_an_image_has_all_its_names():
     """Names of one target in one namespace are one image, the one that repeats the digest last."""
     inventory, _ = taken(
@@ -128,10 +150,14 @@ def test_captures(capture, unpacked):
     }
     # With a record of its own, a container's lease is one holder with it, and alone holds less.
     recorded = {(ref.namespace, ref.key) for ref in inventory.links if ref.kind is Kind.CONTAINER}
-    for holding in verdict.leases:
-        if holding.kind is LeaseClass.CONTAINER and (holding.ref.namespace, holding.ref.key) in recorded:
-            continue
-        assert only.get(holding.ref, 0) == holding.only, holding
+    said = {(each.ref.namespace, each.ref.key): each.only for each in verdict.leases}
+    for holder in inventory.holders:
+        # A container's leases are one holder: its own, and those of its image mounts.
+        keys = [(holder.ref.namespace, name) for name in holder.names] if holder.lease else []
+        alone = sum(said.pop(key) for key in keys)
+        if recorded.isdisjoint(keys):
+            assert alone == (only[holder.ref] if keys else 0), holder
+    assert set(said.values()) <= {0}
     for place, each in enumerate(verdict.objects):
         is_reached = each.reach is not None and each.reach.value in ("live", "leased")
         assert (count[place] > 0) is is_reached

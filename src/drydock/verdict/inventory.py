@@ -12,6 +12,7 @@ from drydock.model.pulls import Pull
 from drydock.model.records import Container, Image, Sandbox
 from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.judge import Reach
+from drydock.verdict.leases import mounting_container
 from drydock.verdict.reach import trace
 
 _MOST_VISITS = 5_000_000
@@ -62,15 +63,18 @@ class _Walk:
 
 
 def _holders(verdict: Verdict, reached: Reach) -> Iterator[list[Ref]]:
-    """The records of each holder: the names of one image together, and a container's own with its lease, that first."""
+    """The records of each holder: the names of one image together, and a container's own with its leases, these first.
+
+    Of a container's leases its own comes before those of its image mounts.
+    """
     images: dict[tuple[bytes, bytes], list[Ref]] = {}
     rest: list[list[Ref]] = []
     # dockerd's have a record besides while they run, CRI's always.
-    containers = {
-        (holding.ref.namespace, holding.ref.key): [holding.ref]
-        for holding in verdict.leases
-        if holding.kind is LeaseClass.CONTAINER
-    }
+    containers: dict[tuple[bytes, bytes], list[Ref]] = {}
+    for holding in verdict.leases:
+        if holding.kind is LeaseClass.CONTAINER:
+            of = _container_of(verdict, holding.ref)
+            containers.setdefault(of, []).insert(0 if of[1] == holding.ref.key else 1, holding.ref)
     for ref in reached.why:
         record = reached.graph.records.get(ref)
         if isinstance(record, Image):
@@ -85,9 +89,17 @@ def _holders(verdict: Verdict, reached: Reach) -> Iterator[list[Ref]]:
     yield from rest
     for holding in verdict.leases:
         if holding.kind is LeaseClass.CONTAINER:
-            yield containers[holding.ref.namespace, holding.ref.key]
+            found = containers.pop(_container_of(verdict, holding.ref), None)
+            if found is not None:
+                yield found
         elif holding.kind is not LeaseClass.EXPIRED:
             yield [holding.ref]
+
+
+def _container_of(verdict: Verdict, lease: Ref) -> tuple[bytes, bytes]:
+    """Namespace and id of the container that a lease is of."""
+    mounting = verdict.store.owners.image_mounts.get(lease.key)
+    return lease.namespace, mounting.id if mounting else mounting_container(lease.key) or lease.key
 
 
 def _lease(reached: Reach, ref: Ref) -> tuple[LeaseClass | None, str]:

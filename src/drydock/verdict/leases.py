@@ -232,7 +232,7 @@ def _image_mount(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
     container = owners.image_mounts.get(lease.id) or owners.containers.get(named or b"")
     if container is not None:
         name = shown(container.name or container.id)
-        return LeaseClass.CONTAINER, "it is an image mount of a container that dockerd has", f"container {name}"
+        return LeaseClass.CONTAINER, "it holds an image that the container mounts", f"container {name}"
     if owners.has_no_container:
         return LeaseClass.UNKNOWN, "dockerd has no container at all: its folder of them may have been emptied", ""
     if owners.containers_known and not owners.mounts_known:
