@@ -131,7 +131,7 @@ def test_several_data_roots(data, tmp_path):
     (other / "containers/abc").mkdir(parents=True)
     owners = read_owners(root(data, other))
     assert set(owners.containers) == {CID.encode(), b"abc"}
-    assert owners.build_records == {b"kept", b"odd", b"undeleted"}
+    assert owners.build_records == {b"kept", b"odd", b"undeleted", b"packed"}
     assert known(owners) == ["containers"]
     (other / "containers").rename(other / "elsewhere")
     owners = read_owners(root(data, other))
@@ -397,7 +397,7 @@ def test_the_graphdrivers_build_records_say_nothing_of_containerds(data, kind):
     write(data / "buildkit/metadata_v2.db", {b"_main": {b"other": {}}})
     os.utime(data / "buildkit/metadata_v2.db", ns=(0, 7))
     owners = read_owners(root(data))
-    assert owners.build_records == {b"kept", b"odd", b"undeleted", b"other"}
+    assert owners.build_records == {b"kept", b"odd", b"undeleted", b"packed", b"other"}
     assert owners.build_records_changed == (worker / "metadata_v2.db").stat().st_mtime_ns
     if kind == "worker gone":
         worker.rename(data / "buildkit/hidden")
