@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.engines.suite import Suite, rootfs
 from tests.support import gobbolt
 from tests.support.captures import capture, captures
 from tests.support.documents import run
+from tests.support.erofs_images import image_mounted
 from tests.support.layouts import read_layout
 from tests.support.mounted import facts, mount, unpack_tar
 from tests.support.newest import NOT_READ
@@ -83,8 +85,13 @@ def test_a_container_is_what_a_mount_of_its_layers_is(of, container, unpacked, t
     if snapshotter == "native":
         assert facts(tmp_path / "out") == facts(layers[0])
         return
-    lower = ":".join(str(layer / "fs") for layer in layers)
-    with mount(f"lowerdir={lower},index=off", tmp_path) as point:
+    with ExitStack() as mounts:
+        shown = [layer / "fs" for layer in layers]
+        if snapshotter == "erofs":
+            images = [layer / "layer.erofs" for layer in layers[1:]]
+            shown[1:] = [mounts.enter_context(image_mounted(image, tmp_path / image.parent.name)) for image in images]
+        lower = ":".join(map(str, shown))
+        point = mounts.enter_context(mount(f"lowerdir={lower},index=off", tmp_path))
         assert facts(tmp_path / "out") == facts(point)
 
 
