@@ -163,10 +163,10 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
 
 
 def _blocking(store: Store) -> Iterator[Finding]:
-    """Snapshots of erofs that containerd cannot remove, and behind which its GC removes no other.
+    """Snapshots of erofs that some containerd cannot remove, and behind which its GC removes no other.
 
-    It clears a flag of ``layer.erofs`` first, which must be there (plugins/snapshots/erofs/erofs.go Remove, v2.3.4;
-    core/metadata/snapshot.go pruneBranch).
+    It clears a flag of ``layer.erofs`` first: in v2.3.4 that must be there, in v2.4.2 it need not (plugins/snapshots/
+    erofs/erofs.go Remove; core/metadata/snapshot.go pruneBranch).
     """
     for backend in store.backends.values():
         if backend.layout is not LayoutKind.EROFS or not backend.complete:
@@ -177,8 +177,9 @@ def _blocking(store: Store) -> Iterator[Finding]:
                 yield Finding(
                     "no-erofs-layer",
                     Severity.DAMAGE,
-                    f"snapshot {shown(row.name)}: it is committed, and {row.id}/layer.erofs is not there: containerd "
-                    f"cannot remove it, and its GC of snapshotter {shown(backend.name)} stops at it",
+                    f"snapshot {shown(row.name)}: it is committed, and {row.id}/layer.erofs is not there: nothing "
+                    "mounts it, and containerd before 2.4 cannot remove it: its GC of snapshotter "
+                    f"{shown(backend.name)} stops at it",
                     Place(RawPath(backend.path + b"/metadata.db"), bucket=(b"v1", b"snapshots", row.name)),
                     shown(row.name),
                     "drydock clean --apply where nothing refers to it, else drydock repair",
