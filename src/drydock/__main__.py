@@ -32,7 +32,9 @@ def main() -> NoReturn:
     except KeyboardInterrupt:  # before there was a command
         status = _INTERRUPTED
     interrupts.settle()
-    sys.exit(settle(status if isinstance(status, int) else 0))
+    code = settle(status if isinstance(status, int) else 0)
+    interrupts.ignore()
+    sys.exit(code)
 
 
 def _run() -> None:

@@ -33,6 +33,10 @@ class Interrupts:
         """From here on nothing is left to be ended in order: an interrupt ends the process."""
         self._over = True
 
+    def ignore(self) -> None:
+        """From here on the status is settled, and an interrupt does not change it."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
     def __call__(self, number: int, _: FrameType | None) -> None:
         """Raise KeyboardInterrupt at the first, and end the process at one that comes later."""
         if os.getpid() != self._process:
