@@ -11,6 +11,7 @@ from tests.support.kept import keep
 from tests.support.privilege import needs_root
 from tests.support.proc import python, running, shell
 
+from drydock.evidence import mounts
 from drydock.evidence.mountinfo import Entry, View
 from drydock.evidence.mounts import _folders, _Look, users
 from drydock.model.names import RawPath
@@ -174,6 +175,93 @@ def test_the_same_text_in_another_namespace(store, tmp_path):
     with in_namespace(f"mount --bind '{tmp_path}/copy' '{store}'; {overlay(store, tmp_path / 'merged', '12')}"):
         assert users(root(store)) == []
         assert users(root(tmp_path / "copy")) != []
+
+
+CONTAINER = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*arguments):
+    assert libc.mount(*arguments) == 0, (arguments, os.strerror(ctypes.get_errno()))
+shown, real, base, options, merged = map(os.fsencode, sys.argv[1:])
+call(b"none", b"/", None, 0x44000, None)
+call(real, shown, None, 0x1000, None)
+os.chdir(base)
+call(b"overlay", merged, b"overlay", 0, options)
+os.chdir(merged)
+os.path.isdir("old") or os.mkdir("old")
+assert libc.syscall({"x86_64": 155, "aarch64": 41}[os.uname().machine], b".", b"old") == 0
+os.chroot(".")
+os.chdir("/")
+assert libc.umount2(b"/old", 2) == 0
+"""
+"""A container as runc makes it, below another host's root: its only mount is an overlay, at ``/`` (pivot_root(2))."""
+
+
+def in_container(shown, real, merged, options):
+    """A process whose root folder is an overlay that was mounted where ``shown`` is a mount of ``real``."""
+    return running(["unshare", "-m", *python(CONTAINER, shown, real, shown / SNAPSHOTS, options, merged)])
+
+
+def options_of(store, form):
+    """Mount options as containerd gives them, for the same snapshots of any store at this path."""
+    base = store / SNAPSHOTS
+    lower = "70002/fs:70001/fs" if form == "relative" else f"{base}/70002/fs:{base}/70001/fs"
+    if form == "read-only":
+        return f"lowerdir={lower}"
+    return f"lowerdir={lower},upperdir={base}/70003/fs,workdir={base}/70003/work"
+
+
+@pytest.mark.root
+@needs_root
+@pytest.mark.parametrize("form", ["absolute", "relative", "read-only"])
+@pytest.mark.parametrize(
+    "whose", ["another store", "another disk", "fewer snapshots", "this store", "this store, renamed"]
+)
+def test_a_container_below_another_root_folder(tmp_path, store, other, form, whose):
+    """Its overlay's options are the root's paths; whether the folders are tells what is mounted, by inode."""
+    for path in (store, other):
+        (path / SNAPSHOTS / "70001/fs/old").mkdir()
+        (path / SNAPSHOTS / "70002/fs/etc").mkdir()
+    (tmp_path / "merged").mkdir()
+    if whose == "another disk":
+        (tmp_path / "disk").mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path / "disk"], check=True)
+        subprocess.run(["cp", "-a", other, tmp_path / "disk/other"], check=True)
+        other = tmp_path / "disk/other"
+    real = store if whose.startswith("this store") else other
+    try:
+        with in_container(store, real, tmp_path / "merged", options_of(store, form)):
+            if whose == "fewer snapshots":
+                shutil.rmtree(store / SNAPSHOTS / "70003")
+            if whose == "this store, renamed":
+                # An upper folder that went under the mount: the lower ones are still in use.
+                (store / SNAPSHOTS / "70003").rename(store / "gone")
+            found = users(root(store))
+            assert [mount.point for mount in found] == ([b"/"] if whose.startswith("this store") else [])
+    finally:
+        if whose == "another disk":
+            subprocess.run(["umount", tmp_path / "disk"], check=True)
+
+
+@pytest.mark.root
+@needs_root
+@pytest.mark.parametrize("hidden", ["mounted over", "unreadable"])
+def test_a_container_that_cannot_be_looked_at_may_be_the_roots(tmp_path, store, other, monkeypatch, hidden):
+    """Its top folder has another mount over it, or may not be opened: it counts, as by its path it is the root's."""
+    (tmp_path / "merged").mkdir()
+    if hidden == "unreadable":
+
+        def refuse(path, parent=None):
+            if path.startswith(b"/proc/"):
+                raise PermissionError(13, "no")
+            return opened(path, parent)
+
+        opened = mounts.open_folder
+        monkeypatch.setattr(mounts, "open_folder", refuse)
+    else:
+        monkeypatch.setattr(mounts, "mount_id", lambda _: 1)
+    with in_container(store, other, tmp_path / "merged", options_of(store, "absolute")):
+        assert [mount.point for mount in users(root(store))] == [b"/"]
 
 
 @pytest.mark.root

@@ -12,7 +12,7 @@ from tests.support.privilege import needs_root
 from tests.support.proc import python, running, shell
 
 from drydock.evidence.engines import program
-from drydock.evidence.processes import containerd_roots, users
+from drydock.evidence.processes import container_in, containerd_roots, name_and_container, users
 from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
 
@@ -240,3 +240,30 @@ def test_shims(store, tmp_path, how):
     assert [(each.pid, each.container) for each in found] == (
         [] if how == "other" else [(child.pid, (b"moby", b"abc"))]
     )
+
+
+ID = b"3f" * 32
+
+
+@pytest.mark.parametrize(
+    ("groups", "container"),
+    [
+        (b"0::/system.slice/docker-%s.scope\n" % ID, ID),
+        (b"12:memory:/docker/%s\n1:name=systemd:/docker/%s\n" % (ID, ID), ID),
+        (b"0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-%s.scope\n" % ID, ID),
+        (b"0::/lxc.payload.web/system.slice/nginx.service\n", b"web"),
+        (b"0::/lxc.payload.web/system.slice/docker-%s.scope\n" % ID, ID),
+        (b"7:cpu:/lxc/old/x\n", b"old"),
+        (b"0::/user.slice/user-0.slice/session-1.scope\n", b""),
+        (b"", b""),
+    ],
+)
+def test_the_innermost_container_of_control_groups(groups, container):
+    """As engines of today and of before name their groups, with either driver."""
+    assert container_in(groups) == container
+
+
+def test_a_process_has_a_name():
+    """This one's, as the kernel has it; of one that is not there nothing is known."""
+    assert name_and_container(os.getpid())[0]
+    assert name_and_container(1 << 30) == (b"", b"")

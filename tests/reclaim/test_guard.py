@@ -12,6 +12,7 @@ from tests.engines.containerd import Containerd
 from tests.engines.images import Image, busybox_layer, write_archive
 from tests.engines.sandbox import Sandbox, wait_for
 from tests.engines.unavailable import EngineUnavailable
+from tests.evidence.test_mounts import SNAPSHOTS, in_container
 from tests.support.kept import keep
 from tests.support.privilege import needs_root
 from tests.support.proc import python, running, shell
@@ -78,6 +79,28 @@ def test_mount(store, tmp_path):
             refuse_if_used(root(store))
         assert str(caught.value).isprintable()
     refuse_if_used(root(store))
+
+
+@pytest.mark.root
+@needs_root
+@pytest.mark.parametrize("container", [b"", b"web\x1b[2J"])
+def test_the_root_folder_of_a_container(tmp_path, monkeypatch, container):
+    """It is never advised to unmount it: the process is named, and its container where its control group has one."""
+    snapshots = tmp_path / "store" / SNAPSHOTS
+    for name in ("1/fs/old", "2/fs", "2/work"):
+        (snapshots / name).mkdir(parents=True)
+    (tmp_path / "merged").mkdir()
+    monkeypatch.setattr(processes, "container_in", lambda _: container)
+    monkeypatch.setattr(processes, "users", lambda _: [])
+    options = f"lowerdir={snapshots}/1/fs,upperdir={snapshots}/2/fs,workdir={snapshots}/2/work"
+    with in_container(tmp_path / "store", tmp_path / "store", tmp_path / "merged", options) as child:
+        with pytest.raises(Refused) as caught:
+            refuse_if_used(root(tmp_path / "store"))
+        said = str(caught.value)
+        assert f"(pid {child.pid})" in said
+        assert said.endswith("; stop that container" if container else f"; end process {child.pid}")
+        assert ("of container web\\x1b[2J is an overlay" in said) == bool(container)
+        assert "umount" not in said
 
 
 @pytest.mark.root

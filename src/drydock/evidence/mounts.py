@@ -16,8 +16,9 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
+from drydock.evidence.directory import open_folder
 from drydock.evidence.file import identity
-from drydock.evidence.mountinfo import Entry, View, own_mounts, place
+from drydock.evidence.mountinfo import Entry, View, mount_id, own_mounts, place
 from drydock.evidence.snapshots import PREFIX
 from drydock.evidence.views import open_views
 from drydock.model.names import RawPath
@@ -31,6 +32,10 @@ _UPPER = re.compile(rb"(/.*/snapshots)/([0-9]+/fs)\Z", re.DOTALL)
 _COLON = re.compile(rb"((?:\\.|[^\\:])*)(?::|\Z)", re.DOTALL)
 _LOOP = re.compile(rb"/dev/(?:block/)?(loop[0-9]+)\Z")
 _LOOPS = b"/sys/block"
+_PLAIN = re.compile(rb"/io\.containerd\.snapshotter\.v1\.overlayfs/snapshots/[0-9]+/fs\Z")
+"""A layer that is a directory of the root's own file system; one of erofs, say, is a mount."""
+_COMPARED = 256
+"""So many entries of a mounted folder are compared."""
 _FOLDERS = (b"upperdir", b"workdir", b"lowerdir", b"lowerdir+", b"datadir+")
 
 
@@ -119,24 +124,74 @@ class _Look:
 
     def _overlay(self, view: View, entry: Entry) -> tuple[str, bytes | None] | None:
         folders = list(_folders(entry))
-        for option, path in folders:
-            if path.startswith(b"/") and self._reaches(view, path):
+        named = [(option, path) for option, path in folders if path.startswith(b"/") and self._is_named(path)]
+        # By its path it may be the root's, and be another store's with the same path in another mount namespace.
+        mounted = self._is_mounted(view, entry, folders) if named else None
+        for option, path in named:
+            if self._reaches(view, path, mounted):
                 return f"is an overlay with {shown(option)} {shown(path)}", _snapshot(path)
         relative = [path for _, path in folders if not path.startswith(b"/")]
         uppers = [path for option, path in folders if option == b"upperdir"]
+        if mounted is False:
+            return None
         if relative and all(map(self._could_be, relative)) and not any(self._has(upper, relative) for upper in uppers):
             return f"is an overlay with lowerdir {shown(relative[0])}", _RELATIVE.sub(rb"\1", relative[0])
         return None
 
-    def _reaches(self, view: View, path: bytes) -> bool:
-        """Whether an option's path leads into the root: in the mount's own view, else in any that has such a path.
+    def _is_named(self, path: bytes) -> bool:
+        """Whether an option's path leads into the root in any view.
 
         An option is in the words of whoever mounted it, who may have had another view than those who see the mount.
         """
-        above = os.path.dirname(os.path.dirname(path))  # .../snapshots/12/fs: the folder above is asked once for all
+        return any(self._within(each, _asked(path)) for each in self._views)
+
+    def _reaches(self, view: View, path: bytes, mounted: bool | None) -> bool:
+        """Whether a path that leads into the root in some view means the root: its own view tells, or its inodes."""
         if os.path.lexists(view.prefix + path):
-            return self._within(view, path) if not _SNAPSHOT.search(path) else self._within(view, above)
-        return any(self._within(each, above) for each in self._views)
+            return self._within(view, _asked(path)) or mounted is True
+        return mounted is not False
+
+    def _is_mounted(self, view: View, entry: Entry, folders: list[tuple[bytes, bytes]]) -> bool | None:
+        """Whether an overlay is made of folders of the root that its options name; None where that cannot be told.
+
+        Where all of its folders are of one file system, its top folder has the inode number of its upper folder, or
+        without one of its first lower one, and what is in it has those of the files it is made of (fs/overlayfs/inode.c
+        ovl_getattr, super.c ovl_get_root, Linux 5.10 to 6.18). Folders that the root does not have are not the root's.
+        """
+        layers = self._layers(folders)
+        keys = None if layers is None else [key for key in map(identity, layers) if key is not None]
+        if layers is None or keys is None or len({device for device, _ in keys}) > 1 or entry.root != b"/":
+            return None
+        try:
+            top = open_folder(view.prefix + entry.point)
+        except OSError:
+            return None
+        try:
+            # Another may be mounted over it.
+            if mount_id(top) != entry.id:
+                return None
+            return os.fstat(top).st_ino in {inode for _, inode in keys} or _shares(top, layers)
+        except OSError:
+            return None
+        finally:
+            os.close(top)
+
+    def _layers(self, folders: list[tuple[bytes, bytes]]) -> list[bytes] | None:
+        """The folders of the root that an overlay's options name, as reached from here; None where one may be any."""
+        uppers = [path for option, path in folders if option == b"upperdir"]
+        match = _UPPER.match(uppers[0]) if uppers else None
+        layers: list[bytes] = []
+        for option, path in folders:
+            if option == b"workdir":
+                continue
+            if not path.startswith(b"/") and match is None:
+                return None
+            absolute = path if match is None else os.path.join(match[1], path)
+            found = [each.prefix + absolute for each in self._views if self._within(each, _asked(absolute))]
+            if not found or not _PLAIN.search(absolute):
+                return None  # with one of another file system, inode numbers are others
+            layers += found
+        return [layer for layer in layers if os.path.isdir(layer)]
 
     def _within(self, view: View, path: bytes) -> bool:
         """Whether ``path``, in a view, is at or below the root."""
@@ -201,6 +256,29 @@ def _folders(entry: Entry) -> Iterator[tuple[bytes, bytes]]:
             # Only lowerdir is a list; a colon or backslash in a name has a backslash in front of it.
             parts = (match[1] for match in _COLON.finditer(value)) if key == b"lowerdir" else (value,)
             yield from ((key, re.sub(rb"\\(.)", rb"\1", part)) for part in parts if part)
+
+
+def _asked(path: bytes) -> bytes:
+    """What to ask of a path: of ``…/snapshots/12/fs`` the folder ``snapshots``, once for all."""
+    return os.path.dirname(os.path.dirname(path)) if _SNAPSHOT.search(path) else path
+
+
+def _shares(top: int, layers: list[bytes]) -> bool:
+    """Whether an entry of an overlay's open top folder is one of these folders'.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    device = os.fstat(top).st_dev
+    for name in sorted(map(os.fsencode, os.listdir(top)))[:_COMPARED]:
+        info = os.stat(name, dir_fd=top, follow_symlinks=False)
+        if info.st_dev != device:
+            continue  # something is mounted there
+        for layer in layers:
+            with suppress(OSError):
+                if os.lstat(os.path.join(layer, name)).st_ino == info.st_ino:
+                    return True
+    return False
 
 
 def _snapshot(path: bytes) -> bytes | None:

@@ -15,6 +15,7 @@ the namespace that it is shown of. Rules for those that need not have a file of 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 from drydock.evidence.config import read_containerd_config, read_docker_config
@@ -30,6 +31,9 @@ from drydock.model.usage import Process
 _LARGEST = 1 << 24
 _KUBERNETES = (Engine.K3S, Engine.RKE2, Engine.K0S, Engine.MICROK8S)
 _TASKS = b"io.containerd.runtime.v2.task"
+
+_CGROUP = 1 << 16
+_CONTAINER = re.compile(rb"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])|lxc\.payload\.([^/\n]+)|(?<=/lxc/)([^/\n]+)")
 
 _Key = tuple[int, int]
 _Top = tuple[_Key | int | None, bytes]
@@ -212,6 +216,28 @@ class _Look:
         except OSError:
             return False
         return owner in (0, runs)
+
+
+def name_and_container(pid: int) -> tuple[bytes, bytes]:
+    """A process's name, and the id or name of the container that it runs in; each empty where it is not known."""
+    said: list[bytes] = []
+    for file in ("comm", "cgroup"):
+        try:
+            with open(f"/proc/{pid}/{file}", "rb") as opened:
+                said.append(opened.read(_CGROUP))
+        except OSError:  # noqa: PERF203 - two files
+            said.append(b"")
+    return said[0].rstrip(b"\n"), container_in(said[1])
+
+
+def container_in(groups: bytes) -> bytes:
+    """The innermost container that control groups (/proc/PID/cgroup) name; empty where they name none.
+
+    Docker, containerd, Podman and Kubernetes have an id of 64 digits in it: ``docker/ID``, ``docker-ID.scope``,
+    ``cri-containerd-ID.scope``; LXC and Incus a name: ``lxc.payload.NAME``, before LXC 4 ``lxc/NAME``.
+    """
+    found = _CONTAINER.findall(groups)
+    return b"".join(found[-1]) if found else b""
 
 
 def _keys(*paths: RawPath) -> set[_Key]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from drydock.model.errors import Refused
 from drydock.model.names import UnixNano
@@ -10,6 +11,9 @@ from drydock.model.roots import Root
 from drydock.model.text import quoted_path, shown
 from drydock.model.times import show_time
 from drydock.verdict.clock import Ahead
+
+if TYPE_CHECKING:
+    from drydock.model.usage import Mount
 
 _TOLD = 3
 
@@ -28,6 +32,9 @@ def refuse_if_used(root: Root) -> None:
     if not told:
         own = os.stat("/proc/self/ns/mnt").st_ino
         for mount in mounts.users(root):
+            if mount.point == b"/":
+                told.append(_of_root_folder(mount, *processes.name_and_container(mount.pid)))
+                continue
             there = f"-t {mount.pid} -m" if mount.kept is None else f"--mount={quoted_path(mount.kept)}"
             enter = "" if mount.namespace == own else f"nsenter {there} "
             told.append(f"{shown(mount.point)} {mount.why}; unmount it: {enter}umount {quoted_path(mount.point)}")
@@ -39,6 +46,16 @@ def refuse_if_used(root: Root) -> None:
     if told:
         more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
         raise Refused(f"{shown(root.path)} is in use: {'; '.join(told[:_TOLD])}{more}")
+
+
+def _of_root_folder(mount: Mount, name: bytes, container: bytes) -> str:
+    """What to do about a mount that is the root folder of processes: it goes with them, and is never unmounted."""
+    if mount.kept is not None:
+        kept = quoted_path(mount.kept)
+        return f"the root folder of the mount namespace that {kept} keeps {mount.why}; let it go: umount {kept}"
+    who = f"{shown(name) or 'a process'} (pid {mount.pid})" + (f" of container {shown(container)}" if container else "")
+    stop = "stop that container" if container else f"end process {mount.pid}"
+    return f"the root folder of {who} {mount.why}; {stop}"
 
 
 def check_clock(now: UnixNano, times: Ahead) -> None:
