@@ -18,8 +18,10 @@ from drydock.streams import keep_going
 def undo(ctx: click.Context, *, journal: str) -> None:
     """Put back what the run of JOURNAL moved to quarantine, and its edited databases as they were.
 
-    What was deleted cannot come back: then the databases stay as they are, and the backups are named. Needs the
-    engine stopped. Exit status 0 when all is back, 4 when something is not.
+    What was moved is recognised by its contents, also as a copy; modes and owners that differ are set back. What was
+    deleted or changed cannot come back: then the databases stay as they are, and the backups are named. Needs the
+    engine stopped. Exit status 0 when all is back, 4 when something is not, 32 when the journal contradicts a
+    database.
     """
     from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
 

@@ -42,6 +42,9 @@ class Run:
     warnings: list[str] = field(default_factory=list)
     """What else went wrong; shown."""
 
+    notes: list[str] = field(default_factory=list)
+    """What to know besides; shown."""
+
     @property
     def failed(self) -> bool:
         """Whether something of the plan was not done."""

@@ -51,7 +51,7 @@ def remove(
     try:
         for batch in _batches(removals):
             places = [None if quarantine is None else quarantine.place(removal) for removal in batch]
-            numbers = journal.intend(batch, places)
+            numbers = journal.intend(batch, places, None if quarantine is None else quarantine.note(anchor, batch))
             with closing(_cut(batch, anchor, quarantine)) as cut:
                 for number, outcome in zip(numbers, cut, strict=True):
                     outcomes.append(outcome)

@@ -25,6 +25,7 @@ from drydock.model.text import shown
 from drydock.reclaim import knife
 from drydock.reclaim.anchor import Anchor, describe_change
 from drydock.reclaim.obstacle import describe_obstacle
+from drydock.reclaim.recognition import Moved, mend, recognise
 from drydock.reclaim.removed import Removed
 from drydock.reclaim.syscalls import clear_immutable
 from drydock.reclaim.tree import remove_tree
@@ -94,17 +95,24 @@ def _checked(anchor: Anchor, removal: Removal, cut: Callable[[int, bytes, os.sta
         os.close(parent)
 
 
-def put_back(anchor: Anchor, removal: Removal, source: int, name: bytes) -> Outcome:
-    """Rename ``name`` in the open directory ``source`` back to where ``removal`` was, if that place is free."""
+def put_back(anchor: Anchor, moved: Moved, source: int, name: bytes) -> Outcome:
+    """Rename ``name`` in the open directory ``source`` back to where it was, if it is that and its place is free.
+
+    Modes and owners that are others than they were are set back first.
+    """
+    removal = moved.removal
     try:
         parent, old_name = _open_checked(anchor, removal)
     except OSError as error:
         return Outcome(removal, Status.FAILED, _describe_way(error))
     try:
-        if _look(source, name) is None:
+        found = _look(source, name)
+        if found is None:
             return Outcome(removal, Status.FAILED, "it is not in quarantine")
-        if not _is_same(source, name, removal.expect):
-            return Outcome(removal, Status.CHANGED, "something else is in quarantine under its name")
+        wrong = recognise(source, name, found, moved)
+        if wrong:
+            return Outcome(removal, Status.FAILED, f"what is in quarantine under its name is not it: {wrong}")
+        mend(source, name, moved)
         knife.move(source, name, parent, old_name)
     except FileExistsError:
         return Outcome(removal, Status.FAILED, "something is there again")
@@ -119,6 +127,52 @@ def is_in_place(anchor: Anchor, removal: Removal) -> bool:
     """Whether the very file or directory that ``removal`` named lies where it lay."""
     found = _find(anchor, removal)
     return found is not None and _fits(found, removal.expect)
+
+
+def find_in_place(anchor: Anchor, moved: Moved, *, mends: bool) -> str | None:
+    """What lies where something lay that was moved: empty where it is that, else why it is not; None for nothing.
+
+    Args:
+        anchor: the root.
+        moved: what the journal says of it.
+        mends: whether a copy, or what has another mode or owner, is given those that it had.
+    """
+    removal = moved.removal
+    try:
+        parent, name = _open_checked(anchor, removal)
+    except OSError:
+        return None
+    try:
+        found = _look(parent, name)
+        if found is None:
+            return None
+        wrong = "" if moved.is_same(found) else recognise(parent, name, found, moved)
+        if mends and not wrong and not moved.is_same(found):
+            mend(parent, name, moved)
+    except OSError as error:
+        return _describe_way(error)
+    else:
+        return wrong
+    finally:
+        os.close(parent)
+
+
+def look_at(anchor: Anchor, removal: Removal) -> tuple[int, bytes, os.stat_result]:
+    """The open directory that has what ``removal`` names, for the caller to close, its name there, and what it is.
+
+    Raises:
+        OSError: it is not there, or not what the plan saw.
+    """
+    parent, name = _open_checked(anchor, removal)
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except BaseException:
+        os.close(parent)
+        raise
+    if describe_change(removal.expect, fingerprint(found)):
+        os.close(parent)
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    return parent, name, found
 
 
 def is_doomed(anchor: Anchor, removal: Removal) -> bool:

@@ -32,6 +32,7 @@ from drydock.reclaim.edit import Fields, edit, metadata_deletions, metadata_inse
 from drydock.reclaim.engine_folders import find_owner
 from drydock.reclaim.former import find_missing
 from drydock.reclaim.journal_writer import JournalWriter
+from drydock.reclaim.manifest import ManifestWriter
 from drydock.reclaim.quarantine import open_quarantine
 from drydock.reclaim.secure import secure
 from drydock.reclaim.state import State, open_state, places_with
@@ -72,7 +73,9 @@ def execute(
         stack.callback(kept.close)
         apart = None
         if quarantine is not None:
-            apart = open_quarantine(quarantine, anchor, kept.run, plan.removals)
+            manifests = ManifestWriter(kept.fd, volatile=kept.volatile)
+            stack.callback(manifests.close)
+            apart = open_quarantine(quarantine, anchor, kept.run, plan.removals, manifests)
             stack.callback(apart.close)
         journal = JournalWriter(kept.fd, kept.path, plan.root, plan_hash)
         stack.callback(journal.close)
@@ -107,6 +110,11 @@ def execute(
         ready, waiting = _split(after, blocked)
         run.outcomes += remove(ready, anchor, journal, apart, told)
         run.outcomes += waiting
+        if apart is not None and apart.manifests is not None and apart.manifests.left_out:
+            run.notes.append(
+                f"no manifest of {apart.manifests.left_out} directories ({apart.manifests.problem}): undo takes them "
+                "back only as they are, not copies of them"
+            )
         _finish(run, journal, held, store, state)
         return run
 

@@ -16,8 +16,12 @@ Before an action, synced::
 
     {"n": NUMBER, "do": "remove" | "move", "target": "blob" | "ingest" | "snapshot", "path": PATH below the root,
      "to": PATH or null, "bytes": NUMBER, "why": TEXT, "expect": [device, inode, mode, size, mtime_ns, ctime_ns],
-     "after_edit": whether a record or a row named it until the edits of this run}
+     "after_edit": whether a record or a row named it until the edits of this run,
+     of a move: "owner": [uid, gid] or null, "manifest": [offset, length, sha256] or null}
     {"n": NUMBER, "do": "edit", "path": PATH, "fields": {NAME: TEXT or NUMBER}}
+
+``manifest`` says where in ``manifests.gz``, beside the journal, it is written what a directory held
+(:mod:`drydock.reclaim.manifest`); both were on disk before the line.
 
 The field ``backup`` is the path of the copy made before; one of its name beside the journal is taken for it first.
 
@@ -47,10 +51,24 @@ from drydock.model.names import RawPath
 from drydock.model.plans import Removal, Status, Target
 from drydock.model.text import shown, unshown
 from drydock.reclaim import fields as checked
+from drydock.reclaim.manifest import Member
 
 SCHEMA: Final = "drydock.journal/1"
 _LINE: Final = 1 << 20
 """Longest line believed in; a path has at most 4096 bytes, shown in at most four characters each."""
+
+
+class Note(NamedTuple):
+    """What a journal says of a thing that is moved, for an undo to know it again."""
+
+    owner: tuple[int, int] | None
+    """User and group."""
+    manifest: Member | None
+    """None also of what is no directory."""
+
+
+NO_NOTE: Final = Note(None, None)
+"""Of what is not moved, and in journals of older versions."""
 
 
 class Ended(NamedTuple):
@@ -73,6 +91,7 @@ class Entry:
     """None for an edit."""
     to: RawPath | None = None
     """Where a move goes; absolute."""
+    note: Note = NO_NOTE
     fields: Mapping[str, str | int] = field(default_factory=dict)
     """What an edit needs to be undone; its writer says which."""
     ended: Ended | None = None
@@ -182,7 +201,18 @@ def _read_entry(journal: Journal, fields: Mapping[str, Any]) -> Entry:
         bool(fields["after_edit"]),
     )
     to = fields["to"]
-    return Entry(number, do, path, removal, None if to is None else checked.path(to))
+    return Entry(number, do, path, removal, None if to is None else checked.path(to), _read_note(fields))
+
+
+def _read_note(fields: Mapping[str, Any]) -> Note:
+    owner, manifest = fields.get("owner"), fields.get("manifest")
+    if owner is not None:
+        user, group = map(checked.whole, owner)
+        owner = user, group
+    if manifest is not None:
+        at, length, sha256 = manifest
+        manifest = Member(checked.whole(at), checked.whole(length), str(sha256))
+    return Note(owner, manifest)
 
 
 def _read_edit(journal: Journal, fields: Mapping[str, Any]) -> dict[str, str | int]:

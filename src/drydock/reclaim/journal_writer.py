@@ -14,7 +14,7 @@ from drydock.model.errors import ActionFailed
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status
 from drydock.model.text import shown
-from drydock.reclaim.journal import SCHEMA, Journal
+from drydock.reclaim.journal import SCHEMA, Journal, Note
 from drydock.reclaim.state import JOURNAL
 
 
@@ -48,14 +48,22 @@ class JournalWriter:
             self.close()
             raise
 
-    def intend(self, removals: Sequence[Removal], places: Sequence[RawPath | None]) -> list[int]:
+    def intend(
+        self, removals: Sequence[Removal], places: Sequence[RawPath | None], notes: Sequence[Note] | None = None
+    ) -> list[int]:
         """Write what is going to be cut (with a place: moved there), and sync. Returns the entries' numbers.
+
+        Args:
+            removals: what goes.
+            places: where each is moved to.
+            notes: what an undo needs to know of each that is moved.
 
         Raises:
             ActionFailed: the lines are not on disk, so nothing may be cut.
         """
         numbers = list(range(self._next, self._next + len(removals)))
         self._next += len(removals)
+        noted: Sequence[Note | None] = notes or [None] * len(removals)
         lines = [
             {
                 "n": number,
@@ -67,8 +75,9 @@ class JournalWriter:
                 "why": removal.why,
                 "expect": tuple(removal.expect),
                 "after_edit": removal.after_edit,
+                **({} if note is None else {"owner": note.owner, "manifest": note.manifest}),
             }
-            for number, removal, place in zip(numbers, removals, places, strict=True)
+            for number, removal, place, note in zip(numbers, removals, places, noted, strict=True)
         ]
         self._write(lines, sync=True)
         return numbers

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from drydock.evidence.beneath import open_directory
@@ -19,6 +19,9 @@ from drydock.model.plans import Outcome, Removal, Status
 from drydock.model.text import shown
 from drydock.reclaim import cuts
 from drydock.reclaim.anchor import Anchor
+from drydock.reclaim.journal import NO_NOTE, Note
+from drydock.reclaim.manifest import ManifestWriter
+from drydock.reclaim.recognition import Moved
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -29,6 +32,18 @@ class Quarantine(NamedTuple):
     path: RawPath
     """Absolute."""
     fd: int
+    manifests: ManifestWriter | None = None
+    """Where it is written what directories held."""
+
+    def note(self, anchor: Anchor, removals: Sequence[Removal]) -> list[Note]:
+        """What an undo needs to know of each, on disk when this returns; what cannot be written is left out."""
+        notes = [self._note(anchor, removal) for removal in removals]
+        try:
+            if self.manifests is not None:
+                self.manifests.sync()
+        except OSError:
+            return [Note(note.owner, None) for note in notes]
+        return notes
 
     def place(self, removal: Removal) -> RawPath:
         """Where :meth:`take` puts it; for the journal line that goes first."""
@@ -50,6 +65,19 @@ class Quarantine(NamedTuple):
         """Close the descriptor."""
         os.close(self.fd)
 
+    def _note(self, anchor: Anchor, removal: Removal) -> Note:
+        try:
+            parent, name, found = cuts.look_at(anchor, removal)
+        except OSError:
+            return NO_NOTE  # it will not be moved
+        try:
+            member = None
+            if self.manifests is not None and stat.S_ISDIR(found.st_mode):
+                member = self.manifests.add(parent, name)
+            return Note((found.st_uid, found.st_gid), member)
+        finally:
+            os.close(parent)
+
     def _open_folder(self, components: list[bytes]) -> int:
         current = os.dup(self.fd)
         for component in components:
@@ -63,7 +91,13 @@ class Quarantine(NamedTuple):
         return current
 
 
-def open_quarantine(directory: RawPath, anchor: Anchor, run: str, removals: Iterable[Removal] = ()) -> Quarantine:
+def open_quarantine(
+    directory: RawPath,
+    anchor: Anchor,
+    run: str,
+    removals: Iterable[Removal] = (),
+    manifests: ManifestWriter | None = None,
+) -> Quarantine:
     """Make the folder ``run`` in ``directory``, which must be there, on the root's mount and outside of the root.
 
     Args:
@@ -72,6 +106,7 @@ def open_quarantine(directory: RawPath, anchor: Anchor, run: str, removals: Iter
         run: the run's own name.
         removals: what will be moved; none may lie on another file system, as where a snapshotter's folder has a disk of
             its own: it would be refused only when its records are gone.
+        manifests: where it is written what directories held; the caller's to close.
 
     Raises:
         Refused: it is not such a directory, or others may rename what is in it.
@@ -96,24 +131,30 @@ def open_quarantine(directory: RawPath, anchor: Anchor, run: str, removals: Iter
             raise Refused(f"quarantine {text} lies in the store itself")
         os.mkdir(run, 0o700, dir_fd=fd)
         path = RawPath(os.path.join(os.path.abspath(directory), os.fsencode(run)))
-        return Quarantine(path, open_directory(fd, os.fsencode(run)))
+        return Quarantine(path, open_directory(fd, os.fsencode(run)), manifests)
     except OSError as error:
         raise Refused(f"quarantine {text}: {error.strerror}") from error
     finally:
         os.close(fd)
 
 
-def put_back(anchor: Anchor, removal: Removal, place: RawPath) -> Outcome:
-    """Move what lies at ``place``, where a journal says ``removal`` was moved, back to where it was."""
-    folder, _, name = place.rpartition(b"/")
-    if not place.startswith(b"/") or not place.endswith(b"/" + removal.path) or b".." in place.split(b"/"):
+def put_back(anchor: Anchor, moved: Moved, place: RawPath) -> Outcome:
+    """Move what lies at ``place``, where a journal says it was moved to, back to where it was."""
+    removal = moved.removal
+    folder, _, name = removal.path.rpartition(b"/")
+    run = place.removesuffix(b"/" + removal.path)
+    if not place.startswith(b"/") or run == place or not folder or b".." in place.split(b"/"):
         return Outcome(removal, Status.FAILED, f"{shown(place)} is no place in a quarantine")
     try:
-        source = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        apart = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            source = open_directory(apart, folder)
+        finally:
+            os.close(apart)
     except OSError as error:
-        return Outcome(removal, Status.FAILED, f"quarantine {shown(folder)}: {error.strerror}")
+        return Outcome(removal, Status.FAILED, f"quarantine {shown(os.path.dirname(place))}: {error.strerror}")
     try:
-        return cuts.put_back(anchor, removal, source, name)
+        return cuts.put_back(anchor, moved, source, name)
     finally:
         os.close(source)
 

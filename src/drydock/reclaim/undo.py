@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 from drydock.evidence.store import File, Held
 from drydock.model.errors import ActionFailed
@@ -19,12 +20,14 @@ from drydock.model.progress import Progress, counter
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.text import shown, unshown
 from drydock.reclaim.anchor import Anchor, open_anchor
-from drydock.reclaim.cuts import is_in_place, is_taken
+from drydock.reclaim.cuts import find_in_place, is_in_place, is_taken
 from drydock.reclaim.edit import Standing, check_former, revert, standing
 from drydock.reclaim.former import find_gone
 from drydock.reclaim.journal import Entry, Journal
 from drydock.reclaim.journal_writer import close_abandoned
+from drydock.reclaim.manifest import read_manifest
 from drydock.reclaim.quarantine import put_back
+from drydock.reclaim.recognition import Moved
 
 
 def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
@@ -59,7 +62,7 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
         step = counter(progress, "moved back", sum(entry.removal is not None for entry in journal.entries))
         for entry in reversed(journal.entries):
             if entry.removal is not None:
-                run.outcomes.append(_back(anchor, entry, entry.removal, barred))
+                run.outcomes.append(_back(anchor, entry, _moved(journal, entry, entry.removal), barred))
                 if step is not None:
                     step(1)
     finally:
@@ -88,22 +91,42 @@ def _standing(held: Held, edits: list[Entry]) -> Iterator[Entry]:
             yield entry
 
 
-def _back(anchor: Anchor, entry: Entry, removal: Removal, barred: str) -> Outcome:
+def _moved(journal: Journal, entry: Entry, removal: Removal) -> Moved:
+    """What the journal says of one thing; its manifest only where it is as it was written."""
+    owner, member = entry.note
+    if member is None:
+        return Moved(removal, owner)
+    manifest = partial(read_manifest, RawPath(os.path.dirname(journal.path)), member)
+    try:
+        next(manifest(), None)
+    except OSError as error:
+        return Moved(removal, owner, without=f"its manifest cannot be read: {error.strerror}")
+    return Moved(removal, owner, manifest)
+
+
+def _back(anchor: Anchor, entry: Entry, moved: Moved, barred: str) -> Outcome:
     """GONE where there is nothing to move back since it was never taken away."""
+    removal = moved.removal
     if entry.ended is not None and entry.ended.status is Status.CHANGED:
         # Without its record it was nobody's, and a later run may have removed it.
         if removal.after_edit and not is_taken(anchor, removal):
             return Outcome(removal, Status.FAILED, "this run did not remove it, and it is gone")
         return Outcome(removal, Status.GONE, "it was not removed")
-    if is_in_place(anchor, removal):
-        if entry.to is None and stat.S_ISDIR(removal.expect.mode):
+    if entry.to is None:
+        if not is_in_place(anchor, removal):
+            return Outcome(removal, Status.FAILED, "deleted: it cannot come back")
+        if stat.S_ISDIR(removal.expect.mode):
             return Outcome(removal, Status.FAILED, "it is there, but a part of it may have been deleted")
         return Outcome(removal, Status.GONE, "it is in its place")
-    if entry.to is None:
-        return Outcome(removal, Status.FAILED, "deleted: it cannot come back")
+    # Where an engine wrote since, it may use what is in place.
+    wrong = find_in_place(anchor, moved, mends=not barred)
+    if wrong == "":
+        return Outcome(removal, Status.GONE, "it is in its place")
     if removal.after_edit and barred:
         return Outcome(removal, Status.FAILED, f"left in {shown(entry.to)}: {barred}")
-    return put_back(anchor, removal, entry.to)
+    if wrong is not None:
+        return Outcome(removal, Status.FAILED, f"something is there again, and is not it: {wrong}")
+    return put_back(anchor, moved, entry.to)
 
 
 def _hindrance(held: Held, entry: Entry) -> str:

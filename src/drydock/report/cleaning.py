@@ -53,8 +53,8 @@ def run_lines(run: Run) -> Iterator[str]:
         if outcome.status in (Status.FAILED, Status.CHANGED):
             detail = f": {outcome.detail}" if outcome.detail else ""
             yield f"  {outcome.action.target.value} {shown(outcome.action.path)}: {outcome.status.value}{detail}"
-    for warning in run.warnings:
-        yield f"  {warning}"
+    for line in (*run.warnings, *run.notes):
+        yield f"  {line}"
     counts = Counter(outcome.status for outcome in run.outcomes)
     said = ", ".join(f"{count} {status.value}" for status, count in counts.items())
     yield f"  files and directories: {said or 'none'}; {show_bytes(run.freed)} freed"

@@ -1,0 +1,185 @@
+"""Whether what lies somewhere is what a run moved to quarantine, be it as a copy or with another mode or owner.
+
+A blob is known by its name: it is hashed where it has another inode than the journal says. A directory is known by its
+manifest. Where there is none, as in a journal of an older drydock, only the very same directory, of the same mode, is
+taken for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Callable, Generator
+from contextlib import closing
+from itertools import zip_longest
+from typing import Final, NamedTuple
+
+from drydock.evidence.file import open_regular
+from drydock.model.plans import Removal, Target
+from drydock.model.text import shown
+from drydock.reclaim.manifest import Line, walk
+
+_CHUNK: Final = 1 << 20
+_HEX: Final = re.compile(rb"[0-9a-f]{32,128}\Z")
+_NAMED: Final = 8
+"""So many of the last names of a path are said."""
+_MODE: Final = 0o7777
+Owner = tuple[int, int]
+"""User and group."""
+
+
+class Moved(NamedTuple):
+    """What a journal says of something that a run moved, or was about to."""
+
+    removal: Removal
+    owner: Owner | None = None
+    """None where the journal does not say."""
+    manifest: Callable[[], Generator[Line, None, None]] | None = None
+    """Of a directory, read anew at each call."""
+    without: str = "the run wrote no manifest"
+    """Why there is none; shown."""
+
+    def is_same(self, info: os.stat_result) -> bool:
+        """Whether it is the very same, and has its mode and owner."""
+        expect = self.removal.expect
+        owner = self.owner in (None, (info.st_uid, info.st_gid))
+        return _identity(info) == (expect.device, expect.inode) and info.st_mode == expect.mode and owner
+
+
+def recognise(parent: int, name: bytes, info: os.stat_result, moved: Moved) -> str:
+    """Why ``name`` in the open directory ``parent`` is not what was moved, on one shown line; empty where it is.
+
+    Args:
+        parent: where it lies.
+        name: one component.
+        info: what ``name`` is; no link was followed.
+        moved: what the journal says.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    expect = moved.removal.expect
+    if stat.S_IFMT(info.st_mode) != stat.S_IFMT(expect.mode):
+        return "something of another kind is there"
+    same = _identity(info) == (expect.device, expect.inode)
+    if stat.S_ISDIR(info.st_mode):
+        return _recognise_directory(parent, name, info, moved, same=same)
+    unchanged = (info.st_size, info.st_mtime_ns) == (expect.size, expect.mtime_ns)
+    if same and unchanged:
+        return ""
+    if stat.S_ISREG(info.st_mode) and moved.removal.target is Target.BLOB:
+        return _recognise_blob(parent, name, info, moved.removal)
+    return "" if unchanged else "its size or time is another"
+
+
+def mend(parent: int, name: bytes, moved: Moved) -> int:
+    """Give what was recognised the modes and owners that it had; of a directory without a manifest, its own alone.
+
+    Returns:
+        How many entries had others.
+
+    Raises:
+        OSError: one cannot be changed.
+    """
+    expect = moved.removal.expect
+    if stat.S_ISDIR(expect.mode) and moved.manifest is not None:
+        changed = 0
+        with closing(moved.manifest()) as lines, closing(walk(parent, name)) as entries:
+            # Before the walk goes into a directory: its mode may keep its owner out.
+            for pair in zip_longest(entries, lines):
+                (found, folder, entry), line = pair
+                if _differs(found, line):
+                    raise OSError(errno.ESTALE, "it changes meanwhile")
+                changed += _set(folder, entry, found, line.mode, (line.uid, line.gid))
+        return changed
+    info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    changed = _set(parent, name, _line(info), expect.mode, moved.owner)
+    if stat.S_ISREG(info.st_mode) and info.st_mtime_ns != expect.mtime_ns:
+        os.utime(name, ns=(info.st_atime_ns, expect.mtime_ns), dir_fd=parent, follow_symlinks=False)
+    return changed
+
+
+def _recognise_directory(parent: int, name: bytes, info: os.stat_result, moved: Moved, *, same: bool) -> str:
+    if moved.manifest is None:
+        if same and moved.is_same(info):
+            return ""
+        if same:
+            return f"its mode or owner was changed, and nothing tells what else was: {moved.without}"
+        return f"another directory is there, and nothing tells whether it is a copy: {moved.without}"
+    names: list[bytes] = []
+    with closing(moved.manifest()) as lines, closing(walk(parent, name)) as entries:
+        for pair in zip_longest(entries, lines):
+            entry, line = pair
+            found = None if entry is None else entry[0]
+            one = found if line is None or (found is not None and _comes_first(found, line)) else line
+            assert one is not None, "one of the two has another entry"
+            names[max(one.depth - 1, 0) :] = [one.name]
+            wrong = _differs(found, line)
+            if wrong:
+                return f"{shown(b'/'.join(names[-_NAMED:])) or '.'} {wrong}"
+    return ""
+
+
+def _differs(found: Line | None, line: Line | None) -> str:
+    if line is None or (found is not None and _comes_first(found, line)):
+        return "was not in it"
+    if found is None or _comes_first(line, found):
+        return "is missing"
+    if stat.S_IFMT(found.mode) != stat.S_IFMT(line.mode):
+        return "is of another kind"
+    if found.size != line.size:
+        return f"has {found.size} bytes, not {line.size}"
+    if found.mtime != line.mtime:
+        return "was written to: its mtime is another"
+    return "" if found.more == line.more else "has another link target, or other extended attributes"
+
+
+def _comes_first(one: Line, other: Line) -> bool:
+    """Whether an entry comes before another in a manifest that has both; what is deeper belongs to the one before."""
+    return one.depth > other.depth or (one.depth == other.depth and one.name < other.name)
+
+
+def _recognise_blob(parent: int, name: bytes, info: os.stat_result, removal: Removal) -> str:
+    if info.st_size != removal.expect.size:
+        return f"it has {info.st_size} bytes, not {removal.expect.size}"
+    algorithm = removal.path.split(b"/")[-2]
+    wanted = os.path.basename(removal.path)
+    if not _HEX.match(wanted) or algorithm not in (b"sha256", b"sha384", b"sha512"):
+        return "it is another file, and its name is no digest to tell whether it is a copy"
+    digest = hashlib.new(algorithm.decode())
+    fd = open_regular(name, parent)
+    try:
+        buffer = memoryview(bytearray(_CHUNK))
+        while got := os.readv(fd, [buffer]):
+            digest.update(buffer[:got])
+    finally:
+        os.close(fd)
+    return "" if digest.hexdigest().encode() == wanted else "its bytes are not those of its name"
+
+
+def _set(folder: int, name: bytes, found: Line, mode: int, owner: Owner | None) -> int:
+    if found.mode == mode and owner in (None, (found.uid, found.gid)):
+        return 0
+    if owner is not None and owner != (found.uid, found.gid):
+        os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
+    if not stat.S_ISLNK(found.mode):
+        # No link is followed, and a device is not opened: the link in /proc leads to what the descriptor is of.
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            if stat.S_IFMT(os.fstat(fd).st_mode) == stat.S_IFMT(mode):
+                # After the owner: a change of that takes set-user-id away (chown(2)).
+                os.chmod(f"/proc/self/fd/{fd}", mode & _MODE)
+        finally:
+            os.close(fd)
+    return 1
+
+
+def _line(info: os.stat_result) -> Line:
+    return Line(0, b"", info.st_mode, info.st_uid, info.st_gid, info.st_size, info.st_mtime_ns, "")
+
+
+def _identity(info: os.stat_result) -> tuple[int, int]:
+    return info.st_dev, info.st_ino
