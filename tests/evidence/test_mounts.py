@@ -184,7 +184,7 @@ def call(*arguments):
     assert libc.mount(*arguments) == 0, (arguments, os.strerror(ctypes.get_errno()))
 shown, real, base, options, merged = map(os.fsencode, sys.argv[1:])
 call(b"none", b"/", None, 0x44000, None)
-call(real, shown, None, 0x1000, None)
+call(real, shown, None, 0x5000, None)
 os.chdir(base)
 call(b"overlay", merged, b"overlay", 0, options)
 os.chdir(merged)
@@ -202,13 +202,13 @@ def in_container(shown, real, merged, options):
     return running(["unshare", "-m", *python(CONTAINER, shown, real, shown / SNAPSHOTS, options, merged)])
 
 
-def options_of(store, form):
+def options_of(store, form, numbers=(70001, 70002, 70003)):
     """Mount options as containerd gives them, for the same snapshots of any store at this path."""
-    base = store / SNAPSHOTS
-    lower = "70002/fs:70001/fs" if form == "relative" else f"{base}/70002/fs:{base}/70001/fs"
+    base, (one, two, top) = store / SNAPSHOTS, numbers
+    lower = f"{two}/fs:{one}/fs" if form == "relative" else f"{base}/{two}/fs:{base}/{one}/fs"
     if form == "read-only":
         return f"lowerdir={lower}"
-    return f"lowerdir={lower},upperdir={base}/70003/fs,workdir={base}/70003/work"
+    return f"lowerdir={lower},upperdir={base}/{top}/fs,workdir={base}/{top}/work"
 
 
 @pytest.mark.root
@@ -241,6 +241,37 @@ def test_a_container_below_another_root_folder(tmp_path, store, other, form, who
     finally:
         if whose == "another disk":
             subprocess.run(["umount", tmp_path / "disk"], check=True)
+
+
+@pytest.mark.root
+@needs_root
+@pytest.mark.parametrize("kind", ["a folder elsewhere", "a mounted layer"])
+def test_a_container_of_several_file_systems_may_be_the_roots(tmp_path, store, kind):
+    """Inode numbers of such an overlay are others than its folders', so its paths count; a layer of erofs is such."""
+    erofs = store / "io.containerd.snapshotter.v1.erofs/snapshots"
+    shutil.copytree(store / SNAPSHOTS, erofs)
+    options = options_of(store, "absolute", (70001, 70002, 70003) if kind == "a folder elsewhere" else (1, 2, 3))
+    (tmp_path / "merged").mkdir()
+    disk = tmp_path / "disk" if kind == "a folder elsewhere" else erofs / "1/fs"
+    disk.mkdir(exist_ok=True)
+    for number in (70001, 70002, 70003):
+        (store / SNAPSHOTS / str(number) / "fs").mkdir(parents=True)
+        (store / SNAPSHOTS / str(number) / "work").mkdir()
+    if kind == "a folder elsewhere":
+        options = options.replace(f"{store / SNAPSHOTS}/70001/fs", f"{disk}/fs")
+    else:
+        options = options.replace("overlayfs/", "erofs/")
+    subprocess.run(["mount", "-t", "tmpfs", "none", disk], check=True)
+    try:
+        (disk / "fs").mkdir()
+        (disk / "old").mkdir()
+        (disk / "fs/old").mkdir()
+        with in_container(store, store, tmp_path / "merged", options):
+            # The container keeps its own copy of the mount.
+            subprocess.run(["umount", disk], check=True)
+            assert [mount.point for mount in users(root(store))] == [b"/"]
+    finally:
+        subprocess.run(["umount", disk], check=False, stderr=subprocess.DEVNULL)
 
 
 @pytest.mark.root
