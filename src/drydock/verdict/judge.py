@@ -238,7 +238,7 @@ def _emptied(store: Store) -> Iterator[Finding]:
             f"{shown(path)} holds no container, and containerd has what dockerd makes for containers ({said}): "
             "the folder may have been emptied, so all of that stays",
             Place(path),
-            remedy="put it back, or end what is to go with drydock clean --end-lease ID",
+            remedy="put back what was in it; what is to go ends with drydock clean --end-lease ID",
         )
 
 

@@ -19,6 +19,7 @@ from drydock.model.text import shown
 from drydock.model.times import show_known
 from drydock.verdict.find import describe
 from drydock.verdict.judge import Reach
+from drydock.verdict.leases import is_dockers
 from drydock.verdict.platforms import find_variants
 
 _Row = dict[str, Cell]
@@ -106,7 +107,7 @@ def _containers(verdict: Verdict) -> Iterator[_Row]:
         if record.snapshotter:
             key = record.snapshotter + b"/" + record.snapshot_key
             snapshot = by_ref.get(Ref(Kind.SNAPSHOT, record.namespace, key))
-        elif owner is not None:
+        elif is_dockers(record.namespace):
             snapshot = snapshots.get(record.id)
         yield {
             "namespace": shown(record.namespace),
@@ -151,8 +152,17 @@ def _root_of(snapshot: StoreObject | None, snapshotter: bytes, key: bytes, *, is
         "snapshotter": shown(snapshotter if snapshot is None else snapshot.snapshotter),
         "snapshot": shown(key),
         "bytes": None if snapshot is None else snapshot.allocated,
-        "state": snapshot.state.value if snapshot is not None else "classic" if is_classic else "missing",
+        "state": _state_of(snapshot, snapshotter, is_classic=is_classic),
     }
+
+
+def _state_of(snapshot: StoreObject | None, snapshotter: bytes, *, is_classic: bool) -> str | None:
+    if snapshot is not None:
+        return snapshot.state.value
+    if is_classic:
+        return "classic"
+    # Whoever made a container without a snapshotter gave it files of another place.
+    return "missing" if snapshotter else None
 
 
 def _snapshots(verdict: Verdict, reached: Reach) -> Iterator[_Row]:
