@@ -164,3 +164,36 @@ def test_digests_of_one_length_are_not_near_for_that():
     named = {b"containerd.io/gc.ref.content.l.0": digest(4)}
     _, gone, _ = planned(image(digest(1)), blob(digest(1), named), blob(twice))
     assert gone == {blob(twice).ref}
+
+
+IMPORTED = {b"containerd.io/gc.bref.image": b"all:1", b"containerd.io/gc.expire": b"2026-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("beside", "labels", "schema", "stays"),
+    [
+        ((), IMPORTED, 4, False),
+        ((image(digest(9), name=b"all:1"), blob(digest(9))), IMPORTED, 4, True),  # what it goes with is there
+        (
+            (image(digest(9), name=b"all:1", namespace=b"other"), blob(digest(9), namespace=b"other")),
+            IMPORTED,
+            4,
+            False,
+        ),
+        ((lease(b"mine", images=[b"tag:1"]),), IMPORTED, 4, True),
+        ((), IMPORTED, 3, True),  # containerd 1.7 keeps every image
+        ((), {**IMPORTED, b"containerd.io/gc.expire": b"2120-01-01T00:00:00Z"}, 4, True),
+        ((), {b"containerd.io/gc.expire": b"2020-01-01T00:00:00Z"}, 4, True),  # says nothing of what it goes with
+        ((), {b"containerd.io/gc.bref.image": b"all:1"}, 4, True),
+        ((image(digest(1), name=b"all:2"),), IMPORTED, 4, True),  # of the same image, and called nearly so
+        ((image(digest(9), name=b"all:2"), blob(digest(9))), IMPORTED, 4, False),  # another version of it
+    ],
+)
+def test_an_image_that_expired_goes_with_what_it_names(beside, labels, schema, stays):
+    """As containerd 2.3 collects what its import labels; with all that only such an image holds."""
+    tag = image(digest(1), name=b"tag:1", labels=labels)
+    of = store(tag, blob(digest(1)), *beside, files=[digest(1), digest(9)], owners=owners())
+    of.metadata.schema_version = schema
+    verdict, reached = judge(of, NOW)
+    made = make_plan(verdict, reached, Policy(), ())
+    assert {each.ref for each in made.records} == (set() if stays else {tag.ref, blob(digest(1)).ref})

@@ -47,7 +47,7 @@ class LeaseEnd(NamedTuple):
 
 
 class RecordDrop(NamedTuple):
-    """The record of a blob, an ingest or a snapshot to delete from meta.db, in its namespace."""
+    """The record of an image, a blob, an ingest or a snapshot to delete from meta.db, in its namespace."""
 
     ref: Ref
     parent: Ref | None

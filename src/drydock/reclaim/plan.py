@@ -28,6 +28,9 @@ _TARGETS = {
 }
 
 
+_UNHELD = {Kind.IMAGE: "it has expired, and nothing that it goes with is there"}
+
+
 def make_plan(verdict: Verdict, reached: Reach, policy: Policy, witnesses: Iterable[Witness]) -> Plan:
     """Decide what of one root goes under a policy.
 
@@ -107,11 +110,11 @@ class _Planner:
             if after is free and ref in free.live:
                 # Most of all records by far.
                 continue
-            if ref.kind not in (Kind.BLOB, Kind.INGEST, Kind.SNAPSHOT):
+            if ref.kind not in (Kind.IMAGE, Kind.BLOB, Kind.INGEST, Kind.SNAPSHOT):
                 continue
             if ref not in after:
                 parent = record.parent_ref if isinstance(record, Snapshot) else None
-                dropped[ref] = RecordDrop(ref, parent, why.get(ref, "nothing refers to it"))
+                dropped[ref] = RecordDrop(ref, parent, why.get(ref, _UNHELD.get(ref.kind, "nothing refers to it")))
             elif ref not in free:
                 reason = blind.get(ref) or kept.get(ref) or "it belongs to what is kept"
                 self._withheld.append(Withheld(ref.kind.value, shown(ref.key), 0, reason))

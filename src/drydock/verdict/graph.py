@@ -1,8 +1,8 @@
 """The graph of containerd's records: who refers to whom.
 
-Source: containerd core/metadata/gc.go scanRoots, references (v1.6 to v2.3), as the superset of what any version keeps:
-every image is a root, back references and conditions are edges, sandboxes outside ``v1`` count, and of two records of
-one reference both do.
+Source: containerd core/metadata/gc.go scanRoots, references (v1.6 to v2.4), as the superset of what any version keeps:
+every image is a root unless it says what it goes with, back references and conditions are edges, sandboxes outside
+``v1`` count, and of two records of one reference both do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from typing import NamedTuple
 from drydock.model.names import Digest, Kind, Ref, UnixNano, snapshot_ref
 from drydock.model.records import Blob, Container, Image, Ingest, Lease, Metadata, Sandbox, Snapshot
 from drydock.model.text import shown
-from drydock.verdict.labels import FLAT, back_references, is_root, references
+from drydock.verdict.labels import FLAT, back_references, goes_with_others, is_root, references
+
+_EXPIRING = 4
+"""The schema version whose collector drops images that have expired (containerd core/metadata/migrations.go, v2.0)."""
 
 Record = Image | Container | Blob | Ingest | Snapshot | Sandbox | Lease
 
@@ -52,6 +55,8 @@ class Graph:
 
     def __init__(self, metadata: Metadata) -> None:
         self.records: dict[Ref, Record] = {}
+        # Before containerd 2.0, whose schema this is, no image expires, whatever its labels are.
+        self._images_expire = metadata.schema_version >= _EXPIRING
         # Of one reference: a sandbox in v1 and outside, an ingest of schema 1 and a later one.
         self._again: dict[Ref, list[Record]] = {}
         self._back: dict[Ref, list[tuple[Ref, bytes]]] = {}
@@ -87,14 +92,19 @@ class Graph:
             # Most of all records by far.
             if type(record) is Blob and not record.labels:
                 continue
-            reason = _root_reason(record, now)
+            reason = self._root_reason(record, now)
             if reason:
                 yield ref, reason
         for ref, others in self._again.items():
             for record in others:
-                reason = _root_reason(record, now)
+                reason = self._root_reason(record, now)
                 if reason:
                     yield ref, reason
+
+    def _root_reason(self, record: Record, now: UnixNano) -> str:
+        if isinstance(record, Image) and self._images_expire and goes_with_others(record.labels, now):
+            return ""
+        return _root_reason(record, now)
 
     def targets(self, node: Node) -> tuple[Node, ...]:
         """What a node refers to, without what states it; worked out once a node that may have many targets."""

@@ -83,6 +83,10 @@ def _holders(verdict: Verdict, reached: Reach) -> Iterator[list[Ref]]:
             containers[ref.namespace, ref.key].append(ref)
         else:
             rest.append([ref])
+    for image in verdict.store.metadata.images:
+        # One that goes with another is one more name of what that holds.
+        if image.ref in reached.live and image.ref not in reached.why:
+            images.setdefault((image.namespace, image.target), []).append(image.ref)
     for refs in images.values():
         # A name with a tag says more than one that repeats the digest.
         yield sorted(refs, key=lambda ref: (b"sha256:" in ref.key, ref.key))

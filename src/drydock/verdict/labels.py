@@ -56,6 +56,16 @@ def has_expired(labels: Labels, now: UnixNano) -> bool:
     return end is not None and now > end
 
 
+def goes_with_others(labels: Labels, now: UnixNano) -> bool:
+    """Whether an image has expired and says what it goes with: it is kept while that is, and by nothing of its own.
+
+    So containerd's import labels the names that it makes besides the one that was asked for (core/transfer/image/
+    imagestore.go Store, v2.3). An image that has expired and says nothing of the kind counts as a root: before 2.0 an
+    image never expires.
+    """
+    return has_expired(labels, now) and any(key.startswith(_BACK) for key in labels)
+
+
 def is_root(labels: Labels) -> bool:
     """Whether a ``gc.root`` label keeps the thing: any key with that prefix since 2.2, the exact key before."""
     for key in labels:  # noqa: SIM110 - a generator for each of very many
