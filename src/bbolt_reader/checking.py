@@ -15,7 +15,7 @@ from bbolt_reader.declared import (
     DeclaredBucket,
     DeclaredDatabase,
     DeclaredTree,
-    Entry,
+    Leaf,
     Page,
 )
 from bbolt_reader.errors import BoltError
@@ -135,37 +135,35 @@ class _Check:
             below.append(_Step(step.bucket, child.pgid, child.offset, child.key, high, step.depth + 1))
 
     def _leaf(self, page: Page, step: _Step, below: list[_Step]) -> Iterator[Damage]:
-        entries = step.bucket.within(page)
-        if not entries and step.bucket.path and any(page.data[HEADER : 2 * HEADER]):
+        leaf = step.bucket.leaf(page)
+        if not leaf.keys and step.bucket.path and any(page.data[HEADER : 2 * HEADER]):
             # bbolt makes an emptied bucket an inline one (v1.3.6 bucket.go, spill); who does not leaves the page blank.
             yield self._gap(page.offset)
-        yield from self._entries([entry for entry, _ in entries], step.low, step.high)
-        for _, bucket in entries:
-            if bucket is None:
+        yield from self._entries(leaf, step.low, step.high)
+        for bucket in leaf.values:
+            if not isinstance(bucket, DeclaredBucket):
                 continue
             if bucket.root:
                 below.append(_Step(bucket, bucket.root, bucket.offset, b"", None, 0))
                 continue
             try:
-                inner = bucket.inline()
-                found = [entry for entry, _ in bucket.within(inner)]
+                inner = bucket.leaf(bucket.inline())
             except BoltError as error:
                 yield damage_of(error)
                 continue
-            yield from self._entries(found, b"", None)
-            last = found[-1].value_offset + len(found[-1].value) if found else inner.offset + HEADER
-            if last != inner.offset + len(inner.data):
+            yield from self._entries(inner, b"", None)
+            if inner.end(len(inner.keys) - 1) != inner.page.offset + len(inner.page.data):
                 yield self._gap(bucket.offset)
 
-    def _entries(self, entries: list[Entry], low: bytes, high: bytes | None) -> Iterator[Damage]:
+    def _entries(self, leaf: Leaf, low: bytes, high: bytes | None) -> Iterator[Damage]:
         last = low
-        for index, entry in enumerate(entries):
-            if entry.gap:
-                yield self._gap(entry.offset)
-            if _is_astray(entry.key, last, high, first=not index):
-                message = f"key {index} of {len(entries)} is out of order"
-                yield Damage("order", message, *self._place(entry.offset))
-            last = entry.key
+        for index, key in enumerate(leaf.keys):
+            if leaf.has_gap(index):
+                yield self._gap(leaf.offset(index))
+            if _is_astray(key, last, high, first=not index):
+                message = f"key {index} of {len(leaf.keys)} is out of order"
+                yield Damage("order", message, *self._place(leaf.offset(index)))
+            last = key
 
     def _places(self, free: list[int]) -> Iterator[Damage]:
         """Every place below the high water is named by the tree or the freelist, and by one of them."""

@@ -6,19 +6,21 @@ difference: both readers find it, at the same key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
-from bbolt_reader.bucket import Bucket
+from bbolt_reader.bucket import Batch, Bucket
 from bbolt_reader.database import Database
-from bbolt_reader.declared import DeclaredBucket, DeclaredDatabase, Entry
+from bbolt_reader.declared import DeclaredBucket, DeclaredDatabase, Leaf
 from bbolt_reader.errors import BoltError
 
 EACH: Final = 100
 """The most differences that are told of one file."""
-_TOLD: Final = 4096
-"""How many keys are read between two calls of ``progress``."""
+_OFTEN: Final = 4096
+"""How many keys are read between two calls of ``progress``, at least."""
+_Pair: TypeAlias = "tuple[Bucket, DeclaredBucket]"
+_Page = TypeVar("_Page")
 _META_FIELDS: Final = (
     "valid", "id", "flags", "page_size", "root", "sequence", "freelist", "high_water", "txid", "checksum",
 )  # fmt: skip
@@ -34,10 +36,6 @@ class Difference(NamedTuple):
     page: int | None
     offset: int | None
     """Byte of the file, as the second reader has it."""
-
-
-_First: TypeAlias = "Iterator[tuple[bytes, bytes | Bucket] | BoltError]"
-_Second: TypeAlias = "Iterator[tuple[Entry, DeclaredBucket | None] | BoltError]"
 
 
 def compare(
@@ -74,32 +72,55 @@ class _Comparison:
             yield self._differ(message, (), self._second.meta.offset)
             return
         # A root of its own: what was read of it before says nothing.
-        root = self._first.root_of(self._first.meta)
-        stack = [(self._second.root, _first(root), _second(self._second.root))]
+        stack = [self._bucket(self._first.root_of(self._first.meta), self._second.root)]
         while stack:
-            other, ours, theirs = stack[-1]
-            for mine, its in zip_longest(ours, theirs):
-                self._count()
-                if isinstance(mine, tuple) and isinstance(its, tuple):
-                    key, value = mine
-                    entry, below = its
-                    if key == entry.key and value == entry.value and below is None:
-                        continue
-                    if key == entry.key and isinstance(value, Bucket) and below is not None:
-                        yield from self._headers(value, below)
-                        stack.append((below, _first(value), _second(below)))
-                        break
-                elif isinstance(mine, BoltError) and isinstance(its, BoltError):
-                    continue
-                stack.pop()
-                pairs: list[tuple[Bucket, DeclaredBucket]] = []
-                yield from self._rest(other, [mine, *ours], [its, *theirs], pairs)
-                stack += [(two, _first(one), _second(two)) for one, two in pairs]
-                break
+            for found in stack[-1]:
+                if isinstance(found, Difference):
+                    yield found
+                else:
+                    stack.append(self._bucket(*found))
+                    break
             else:
                 stack.pop()
         if self._progress is not None:
-            self._progress(self._read % _TOLD)
+            self._progress(self._read)
+
+    def _bucket(self, first: Bucket, second: DeclaredBucket) -> Iterator[Difference | _Pair]:
+        """What differs in a bucket, and the buckets in it, which are to be compared before this goes on.
+
+        Both readers go page by page, and into a page's buckets before the next page: each page belongs to whoever names
+        it first, so that in damaged files the order decides.
+        """
+        if (first.sequence, first.root, first.offset) != (second.sequence, second.root, second.offset):
+            yield from self._headers(first, second)
+        ours, theirs = _pages(first.batches), _pages(second.leaves)
+        for batch, leaf in zip_longest(ours, theirs):
+            if isinstance(batch, BoltError) and isinstance(leaf, BoltError):
+                return
+            if isinstance(batch, tuple) and isinstance(leaf, Leaf) and (pairs := self._alike(batch, leaf)) is not None:
+                yield from pairs
+                continue
+            yield from self._rest(second, [batch, *ours], [leaf, *theirs])
+            return
+
+    def _alike(self, batch: Batch, leaf: Leaf) -> list[_Pair] | None:
+        """The buckets of a page that both read alike; None where they do not."""
+        keys, values, buckets = batch
+        self._told(len(keys))
+        if list(keys) != leaf.keys:
+            return None
+        if not buckets:
+            return [] if list(values) == leaf.values else None
+        pairs: list[_Pair] = []
+        for mine, other in zip(values, leaf.values, strict=True):
+            if isinstance(other, bytes):
+                if mine != other:
+                    return None
+            elif isinstance(mine, bytes):
+                return None
+            else:
+                pairs.append((mine, other))
+        return pairs
 
     def _headers(self, bucket: Bucket, other: DeclaredBucket) -> Iterator[Difference]:
         if bucket.sequence != other.sequence:
@@ -112,67 +133,56 @@ class _Comparison:
     def _rest(
         self,
         bucket: DeclaredBucket,
-        ours: list[tuple[bytes, bytes | Bucket] | BoltError | None],
-        theirs: list[tuple[Entry, DeclaredBucket | None] | BoltError | None],
-        pairs: list[tuple[Bucket, DeclaredBucket]],
-    ) -> Iterator[Difference]:
-        """What differs in a bucket from the first difference on; ``pairs`` gets the buckets that both have."""
-        mine = dict(row for row in ours if isinstance(row, tuple))
-        its = {row[0].key: row for row in theirs if isinstance(row, tuple)}
+        ours: Sequence[Batch | BoltError | None],
+        theirs: Sequence[Leaf | BoltError | None],
+    ) -> Iterator[Difference | _Pair]:
+        """What differs in a bucket from the first page on that is not alike, and the buckets that both have."""
+        mine = {key: value for batch in ours if isinstance(batch, tuple) for key, value in zip(*batch[:2], strict=True)}
+        its = {key: (leaf, index) for leaf in theirs if isinstance(leaf, Leaf) for index, key in enumerate(leaf.keys)}
+        pairs: list[_Pair] = []
         told = False
         for key in dict.fromkeys((*mine, *its)):
-            path = (*bucket.path, key)
-            if key not in its:
+            value, place = mine.get(key), its.get(key)
+            other = None if place is None else place[0].values[place[1]]
+            if isinstance(value, Bucket) and isinstance(other, DeclaredBucket):
+                pairs.append((value, other))
+            elif value != other:
                 told = True
-                yield self._differ("a key that the second reader does not read", path, bucket.offset)
-                continue
-            entry, below = its[key]
-            value = mine.get(key)
-            if value is None:
-                told = True
-                yield self._differ("a key that only the second reader reads", path, entry.offset)
-            elif isinstance(value, Bucket) and below is not None:
-                yield from self._headers(value, below)
-                pairs.append((value, below))
-            elif isinstance(value, Bucket) or below is not None:
-                told = True
-                kinds = ("a bucket", "a value") if isinstance(value, Bucket) else ("a value", "a bucket")
-                yield self._differ(f"{kinds[0]}, and {kinds[1]}", path, entry.offset)
-            elif value != entry.value:
-                told = True
-                message = f"values of {len(value)} and {len(entry.value)} bytes that are not the same"
-                yield self._differ(message, path, entry.value_offset)
-        failed = [next((row for row in rows if isinstance(row, BoltError)), None) for rows in (ours, theirs)]
-        for error, who in zip(failed, ("the first reader", "the second reader"), strict=True):
+                offset = bucket.offset if place is None else place[0].offset(place[1])
+                if isinstance(value, bytes) and isinstance(other, bytes):
+                    message = f"values of {len(value)} and {len(other)} bytes that are not the same"
+                else:
+                    message = f"{_kind(value)} by the first reader, {_kind(other)} by the second"
+                yield self._differ(message, (*bucket.path, key), offset)
+        failed = [next((each for each in rows if isinstance(each, BoltError)), None) for rows in (ours, theirs)]
+        for error, who in zip(failed, ("first", "second"), strict=True):
             if error is not None and None in failed:
                 told = True
-                yield self._differ(f"{who} alone cannot read on: {error}", bucket.path, error.offset)
-        if not told and len(ours) != len(theirs):
-            yield self._differ("a key that one of the readers has more often", bucket.path, bucket.offset)
-        elif not told and [row[0] for row in ours if isinstance(row, tuple)] != [
-            row[0].key for row in theirs if isinstance(row, tuple)
-        ]:
-            yield self._differ("the same keys in another order", bucket.path, bucket.offset)
+                yield self._differ(f"the {who} reader alone cannot read on: {error}", bucket.path, error.offset)
+        if not told and not pairs:
+            yield self._differ("the same keys in another order, or more often", bucket.path, bucket.offset)
+        yield from pairs
 
-    def _count(self) -> None:
-        self._read += 1
-        if self._progress is not None and not self._read % _TOLD:
-            self._progress(_TOLD)
+    def _told(self, keys: int) -> None:
+        self._read += keys
+        if self._progress is not None and self._read >= _OFTEN:
+            self._progress(self._read)
+            self._read = 0
 
     def _differ(self, message: str, path: tuple[bytes, ...], offset: int | None) -> Difference:
         page = None if offset is None else offset // self._second.page_size
         return Difference(message, path, page, offset)
 
 
-def _first(bucket: Bucket) -> _First:
-    try:
-        yield from bucket.items()
-    except BoltError as error:
-        yield error
+def _kind(value: bytes | Bucket | DeclaredBucket | None) -> str:
+    if value is None:
+        return "no such key"
+    return "a value" if isinstance(value, bytes) else "a bucket"
 
 
-def _second(bucket: DeclaredBucket) -> _Second:
+def _pages(read: Callable[[], Iterable[_Page]]) -> Iterator[_Page | BoltError]:
+    """Pages of entries, then the error that reading them ended with, where it did."""
     try:
-        yield from bucket.entries()
+        yield from read()
     except BoltError as error:
         yield error

@@ -9,7 +9,7 @@ nothing is remembered of pages met before. It has in common with them the declar
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, final
 
@@ -70,18 +70,32 @@ class Child(NamedTuple):
     """Byte of the page its key ends at."""
 
 
-class Entry(NamedTuple):
-    """One element of a leaf page."""
+class Leaf(NamedTuple):
+    """The entries of a leaf page, by columns: making an object for each takes as long as decoding it."""
 
-    key: bytes
-    value: bytes
-    is_bucket: bool
-    offset: int
-    """Byte of the file its element starts at."""
-    value_offset: int
-    """Byte of the file its value starts at."""
-    gap: int
-    """Bytes between the entry before it, or the elements, and its key: 0 in what bbolt writes."""
+    page: Page
+    elements: Sequence[Fields]
+    keys: list[bytes]
+    values: list[bytes | DeclaredBucket]
+
+    def offset(self, index: int) -> int:
+        """Byte of the file an element starts at."""
+        return self.page.offset + HEADER * (index + 1)
+
+    def value_offset(self, index: int) -> int:
+        """Byte of the file a value starts at."""
+        element = self.elements[index]
+        return self.offset(index) + element["pos"] + element["ksize"]
+
+    def end(self, index: int) -> int:
+        """Byte of the file behind an entry; of -1, behind the elements."""
+        if index < 0:
+            return self.offset(len(self.keys))
+        return self.value_offset(index) + self.elements[index]["vsize"]
+
+    def has_gap(self, index: int) -> bool:
+        """Whether an entry does not start where the one before it ends, as those that bbolt writes do."""
+        return self.offset(index) + self.elements[index]["pos"] != self.end(index - 1)
 
 
 @final
@@ -187,37 +201,37 @@ class DeclaredBucket:
         Raises:
             BoltError: some of it cannot be read; also while the iterator is read.
         """
-        for entry, below in self.entries():
-            yield entry.key, entry.value if below is None else below
+        for leaf in self.leaves():
+            yield from zip(leaf.keys, leaf.values, strict=True)
 
-    def entries(self) -> Iterator[tuple[Entry, DeclaredBucket | None]]:
-        """The same with the place of each, and the bucket where it is one.
+    def leaves(self) -> Iterator[Leaf]:
+        """The same, a leaf page at a time, with the place of each entry.
 
         Raises: as :meth:`items`.
         """
-        for page in self._leaves():
-            yield from self.within(page)
+        for page in self._pages():
+            yield self.leaf(page)
 
-    def within(self, page: Page) -> list[tuple[Entry, DeclaredBucket | None]]:
+    def leaf(self, page: Page) -> Leaf:
         """The entries of one leaf page of this bucket.
 
         Raises:
             Corrupt: one of them cannot be read.
         """
-        found: list[tuple[Entry, DeclaredBucket | None]] = []
-        deeper = len(self.path) + 1 > MAX_DEPTH
-        for entry in self._tree.leaf(page):
-            if not entry.is_bucket:
-                found.append((entry, None))
+        leaf = self._tree.leaf(page)
+        for index, element in enumerate(leaf.elements):
+            if not element["flags"]:
                 continue
             if not self.root:
-                raise self._tree.corrupt("a bucket in an inline bucket", entry.offset)
-            if deeper:
-                raise self._tree.corrupt(f"more than {MAX_DEPTH} buckets in each other", entry.offset)
-            path, page_in_it = (*self.path, entry.key), entry.value[HEADER:]
-            below = DeclaredBucket(self._tree, path, parse_bucket(entry.value), page_in_it, entry.value_offset)
-            found.append((entry, below))
-        return found
+                raise self._tree.corrupt("a bucket in an inline bucket", leaf.offset(index))
+            if len(self.path) == MAX_DEPTH:
+                raise self._tree.corrupt(f"more than {MAX_DEPTH} buckets in each other", leaf.offset(index))
+            value = leaf.values[index]
+            assert isinstance(value, bytes)
+            path = (*self.path, leaf.keys[index])
+            below = DeclaredBucket(self._tree, path, parse_bucket(value), value[HEADER:], leaf.value_offset(index))
+            leaf.values[index] = below
+        return leaf
 
     def inline(self) -> Page:
         """The page of an inline bucket.
@@ -234,7 +248,7 @@ class DeclaredBucket:
             raise self._tree.corrupt(message, offset)
         return Page(header, page, offset)
 
-    def _leaves(self) -> Iterator[Page]:
+    def _pages(self) -> Iterator[Page]:
         if not self.root:
             yield self.inline()
             return
@@ -300,30 +314,31 @@ class DeclaredTree:
             raise self.corrupt(f"{header['count']} elements in {len(data)} bytes", offset)
         return Page(header, data, offset)
 
-    def leaf(self, page: Page) -> list[Entry]:
-        """The entries of a leaf page.
+    def leaf(self, page: Page) -> Leaf:
+        """The entries of a leaf page; the values of buckets are not taken apart.
 
         Raises:
             Corrupt: a key or a value lies outside of the page or in another, or an element says what none can.
         """
         header, data, offset = page
-        found: list[Entry] = []
-        at, end = HEADER, HEADER * (header["count"] + 1)
-        for element in parse_leaf(data, header["count"]):
+        elements = parse_leaf(data, header["count"])
+        keys: list[bytes] = []
+        values: list[bytes | DeclaredBucket] = []
+        at, end, last = HEADER, HEADER * (header["count"] + 1), len(data)
+        for element in elements:
             flags, ksize, vsize = element["flags"], element["ksize"], element["vsize"]
             start = at + element["pos"]
             middle = start + ksize
             stop = middle + vsize
-            if start < end or stop > len(data) or not 0 < ksize <= MAX_KEY:
+            if start < end or stop > last or not 0 < ksize <= MAX_KEY:
                 raise self.corrupt(f"a key of {ksize} and a value of {vsize} bytes do not fit here", offset + at)
             if flags and (flags != BUCKET or vsize < HEADER):
                 raise self.corrupt(f"an element with flags {flags:#x} and {vsize} bytes", offset + at)
-            found.append(
-                Entry(data[start:middle], data[middle:stop], flags == BUCKET, offset + at, offset + middle, start - end)
-            )
+            keys.append(data[start:middle])
+            values.append(data[middle:stop])
             at += HEADER
             end = stop
-        return found
+        return Leaf(page, elements, keys, values)
 
     def branch(self, page: Page) -> list[Child]:
         """The children of a branch page.

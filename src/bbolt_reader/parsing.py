@@ -16,10 +16,10 @@ from bbolt_reader import layout
 Fields: TypeAlias = "Mapping[str, int]"
 """The numbers of one declaration, by the names it gives them."""
 
-HEADER: Final = layout.PAGE_HEADER.sizeof()
+HEADER: Final[int] = layout.PAGE_HEADER.sizeof()
 """Bytes of a page header; an element and a bucket header have as many."""
-META: Final = layout.META.sizeof()
-FREE_PAGE: Final = layout.FREE_PAGE.sizeof()
+META: Final[int] = layout.META.sizeof()
+FREE_PAGE: Final[int] = layout.FREE_PAGE.sizeof()
 
 
 _Parse: TypeAlias = "Callable[[BytesIO, dict[str, int | None]], object]"

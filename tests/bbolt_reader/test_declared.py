@@ -14,6 +14,7 @@ from tests.support import boltwriter, gobbolt
 from tests.support.captures import captures
 
 import bbolt_reader.bucket
+import bbolt_reader.declared
 from bbolt_reader import BoltError, Database, DeclaredBucket, DeclaredDatabase, NotBolt, check, compare, verify
 from bbolt_reader.shape import Shape
 
@@ -175,6 +176,31 @@ def test_finds_a_planted_disagreement(tmp_path, monkeypatch, field):
     assert found
     assert all(each.page == each.offset // 4096 for each in found)
     assert any(each.path[:1] == (b"flat",) for each in found) or field == "key"
+
+
+@pytest.mark.parametrize(("module", "who"), [("tree", "first"), ("declared", "second")])
+def test_finds_a_reader_that_gives_up_alone(tmp_path, monkeypatch, module, who):
+    """One reader takes a key for too long: what the other reads is told, and which of them stopped."""
+    path = tmp_path / "file.db"
+    boltwriter.write(path, {b"flat": {b"a": b"1", b"long": {b"b": b"2"}}, b"zzzzz": {b"c": b""}}, inline=False)
+    monkeypatch.setattr(f"bbolt_reader.{module}.MAX_KEY", 3)
+    found = differences(path)
+    assert any(f"the {who} reader alone cannot read on" in each.message for each in found)
+    missing = ("a bucket", "no such key") if who == "second" else ("no such key", "a bucket")
+    told = {each.path: each.message for each in found}
+    assert told[b"flat",] == f"{missing[0]} by the first reader, {missing[1]} by the second"
+
+
+def test_finds_a_bucket_that_is_read_as_a_value(tmp_path, monkeypatch):
+    """The flag of an element, read by one and not by the other."""
+    path = tmp_path / "file.db"
+    boltwriter.write(path, {b"flat": {b"a": b"1"}})
+    parse = bbolt_reader.declared.parse_leaf
+    monkeypatch.setattr(
+        bbolt_reader.declared, "parse_leaf", lambda *page: [{**element, "flags": 0} for element in parse(*page)]
+    )
+    (found,) = differences(path)
+    assert (found.path, found.message) == ((b"flat",), "a bucket by the first reader, a value by the second")
 
 
 def test_finds_a_reader_that_takes_positions_for_granted(tmp_path, monkeypatch):
