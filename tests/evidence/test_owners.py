@@ -214,6 +214,7 @@ def mount(**fields):
             },
         ),
         ({"Type": "bind", "Source": "/srv", "Destination": "/t"}, set()),
+        ({"Type": "volume", "Name": "v", "Destination": "/t", "ID": "f" * 64}, {b"f" * 64}),
     ],
 )
 def test_image_mounts(data, fields, expected):

@@ -110,6 +110,23 @@ def test_owners_of_docker_roots(host):
     assert roots["var/lib/docker/containerd/daemon"].states == (os.fsencode(host / "var/run/docker/containerd/daemon"),)
 
 
+def test_a_link_in_the_place_of_a_remapped_data_root(host):
+    """Dockerd follows it, so its containers may own leases: not all owners are known, whichever way it is reached."""
+    data = host / "var/lib/docker"
+    make_root(data / "containerd/daemon")
+    (data / "containers").mkdir()
+    (data / "100000.100000").symlink_to(host / "srv")
+    (root,) = by_path(host).values()
+    assert not root.docker_known
+    assert [finding.code for finding in root.findings] == ["config-unreadable"]
+    (host / "etc").rmdir()
+    for where in (data, data / "containerd/daemon"):
+        assert [root.docker_known for root in found(where)] == [False]
+    (data / "100000.100000").unlink()
+    (data / "100000.100000").write_bytes(b"")
+    assert [root.docker_known for root in found(data)] == [True]
+
+
 def test_data_root_in_a_unit(host):
     """A --data-root that only a systemd drop-in sets is found: its containers own leases."""
     make_root(host / "srv/d/containerd/daemon")

@@ -25,6 +25,8 @@ from drydock.model.text import shown
 _LARGEST = 8 << 20
 _IMAGES = (b"imagedb", b"content", b"sha256")
 _DOWNLOAD = b"GetImageBlob"
+_NO_IMAGES = ("bind", "volume", "tmpfs", "npipe", "cluster")
+"""Types of mounts that have no layer (moby api/types/mount/mount.go, v29.7)."""
 _UNFINISHED = b".tmp-config.v2.json"
 
 
@@ -173,6 +175,8 @@ def _image_mounts(container: bytes, points: object) -> frozenset[bytes] | None:
         recorded = _bytes(point.get("ID"))
         if recorded is not None:
             found.add(recorded)
+        if point.get("Type") in _NO_IMAGES:
+            continue
         source, target = _bytes(point.get("Name")), _bytes(point.get("Destination"))
         if source is not None and target is not None:
             found.update(_layer_names(container, source, target))

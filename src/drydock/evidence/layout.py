@@ -53,6 +53,12 @@ def with_remapped(data: RawPath) -> tuple[RawPath, ...]:
     return tuple(each for each in (data, *below) if is_folder(each) and is_data_root(each))
 
 
+def links_to_remapped(data: RawPath) -> list[RawPath]:
+    """Symlinks in the place of such records: dockerd follows them, and here nothing does."""
+    below = (RawPath(os.path.join(data, name)) for name in names(data, _NAMES) if _REMAPPED.match(name))
+    return sorted(filter(os.path.islink, below))
+
+
 def nested(host: Host, data: RawPath, owner: RawPath) -> Iterator[Root]:
     """Roots inside Docker's volumes. Containers write there: nothing of a volume is followed out of it."""
     volumes = host.folder(host.name(data) + b"/volumes")

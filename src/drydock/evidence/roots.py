@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 
 from drydock.evidence.host import Host, is_folder
-from drydock.evidence.layout import is_data_root, is_root, managed, nested, once, with_remapped
+from drydock.evidence.layout import is_data_root, is_root, links_to_remapped, managed, nested, once, with_remapped
 from drydock.evidence.survey import Survey
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
@@ -76,7 +76,7 @@ def _known_root(path: RawPath) -> Root:
     for up in (1, 2):  # <data-root>/containerd/daemon, and <data-root>/containerd
         data = RawPath(b"/".join(path.split(b"/")[:-up]) or b"/")
         if path in managed(Host(data), data) and is_data_root(data):
-            return Root(path, Engine.DOCKER, docker=with_remapped(data))
+            return Root(path, Engine.DOCKER, docker=with_remapped(data), docker_known=not links_to_remapped(data))
     return Root(path, Engine.CONTAINERD)
 
 
@@ -84,7 +84,8 @@ def _below_data_root(path: RawPath) -> list[Root]:
     known = [root for host in _hosts_above(path) for root in Survey(host).roots()]
     below = [root for root in known if root.path.startswith(path + b"/")]
     host = Host(path)
-    alone = [Root(each, Engine.DOCKER, docker=with_remapped(path)) for each in managed(host, path)]
+    owners, has_links = with_remapped(path), bool(links_to_remapped(path))
+    alone = [Root(each, Engine.DOCKER, docker=owners, docker_known=not has_links) for each in managed(host, path)]
     found = once([*below, *alone, *nested(host, path, RawPath(b"/"))])
     if not found:
         other = next((root for root in known if path in root.docker), None)

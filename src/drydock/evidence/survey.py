@@ -12,7 +12,16 @@ from collections.abc import Iterable, Iterator
 from drydock.evidence.config import ContainerdConfig, read_containerd_config, read_docker_config, unseen
 from drydock.evidence.homes import homes
 from drydock.evidence.host import Host
-from drydock.evidence.layout import is_data_root, is_root, managed, nested, obstacle, once, with_remapped
+from drydock.evidence.layout import (
+    is_data_root,
+    is_root,
+    links_to_remapped,
+    managed,
+    nested,
+    obstacle,
+    once,
+    with_remapped,
+)
 from drydock.evidence.processes import containerd_roots
 from drydock.evidence.services import Services, read_services
 from drydock.model.findings import Finding, Place, Severity
@@ -116,6 +125,8 @@ class Survey:
                 why = _NO_DATA
             if why is not None:
                 self.findings.append(unseen(path, why))
+            for link in links_to_remapped(found) if found is not None else ():
+                self.findings.append(unseen(self._host.name(link), "a link, which is not followed"))
             reached += [found] if found is not None else []
         return list(dict.fromkeys(reached)), list(dict.fromkeys(execs))
 
