@@ -116,6 +116,17 @@ def test_what_vanishes_while_it_is_listed_is_a_blind_spot(read, monkeypatch):
     assert not read("1", rows=rows(1)).complete
 
 
+def test_btrfs_has_a_folder_for_each_kind(read, tmp_path):
+    """What is in each of them is listed, with its path; the committed one comes last."""
+    for part in ("active", "view"):
+        (tmp_path / f"{PREFIX.decode()}btrfs/{part}/5").mkdir(parents=True)
+    found = read("5", snapshotter="btrfs", rows=rows(5))
+    assert [entry.path.rpartition(b".v1.")[2] for entry in found.entries] == [
+        b"btrfs/view/5", b"btrfs/active/5", b"btrfs/snapshots/5",
+    ]  # fmt: skip
+    assert found.complete
+
+
 @pytest.mark.parametrize(
     ("snapshotter", "kind"),
     [

@@ -12,10 +12,12 @@ from fuzz.layer import summed
 from tests.engines.images import Blob, Image
 from tests.support.adoptable import NOW
 from tests.support.documents import run
+from tests.support.layer_trees import read_nested
 from tests.support.peaks import run_measured
 from tests.support.unpacked import extract, lay_out_unpacked
 
 from drydock.recover import layer_tree
+from drydock.recover.decoder import NotCompared
 from drydock.recover.verify import Wanted
 from drydock.recovery import verify
 
@@ -113,6 +115,21 @@ def test_a_large_layer_goes_on_in_a_file(tmp_path, monkeypatch):
     assert "wide/more: is not in the layer" in said
     assert moved == [os.fsencode(tmp_path / "state")]
     assert {each.suffix for each in (tmp_path / "state").iterdir()} <= {".jsonl"}
+
+
+def test_a_place_that_is_someone_else_s_is_passed_over(tmp_path, monkeypatch):
+    """Of the places with room the next one is taken; where none is left, each is named with its reason."""
+    monkeypatch.setattr(layer_tree, "_IN_MEMORY", 1 << 14)
+    monkeypatch.setattr(layer_tree, "_CHECKED", 1 << 14)
+    open_to_all, good = tmp_path / "open", tmp_path / "good"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    places = [os.fsencode(open_to_all), os.fsencode(good)]
+    monkeypatch.setattr(layer_tree, "_free", lambda place: (1 << 30) + (place == places[0]))
+    assert len(read_nested(_wide(3000), places=places).children[b"wide"].children) == 3000
+    assert good.exists()
+    with pytest.raises(NotCompared, match="open: it belongs to, or can be written by, someone else"):
+        read_nested(_wide(3000), places=places[:1])
 
 
 def test_where_nothing_has_room(tmp_path, monkeypatch):

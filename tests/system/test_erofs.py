@@ -94,6 +94,25 @@ def test_a_recorded_layer_that_is_lost(root):
     assert {each["id"]: each["state"] for each in found["objects"]}["base"] == "corrupt"
 
 
+def test_btrfs_is_only_reported(tmp_path):
+    """A subvolume without a row, and one that was left when another was committed, are named; nothing is removed."""
+    rows = {"base": (1, "committed", ""), "box": (2, "active", "base")}
+    root = lay_out_erofs(tmp_path / "root", rows, snapshotter="btrfs")
+    top = root / "io.containerd.snapshotter.v1.btrfs"
+    for number in (1, 2, 9):
+        (top / f"active/{number}").mkdir(parents=True)
+    (top / "snapshots/2/fs").rmdir()
+    (top / "snapshots/2/work").rmdir()
+    (top / "snapshots/2/.erofslayer").unlink()
+    (top / "snapshots/2").rmdir()
+    found = {each["path"].rpartition(".v1.")[2]: each["state"] for each in _scan(root, status=0)["objects"]}
+    assert found == {
+        "btrfs/snapshots/1": "live", "btrfs/active/2": "live", "btrfs/active/1": "foreign", "btrfs/active/9": "foreign",
+    }  # fmt: skip
+    _clean(root, tmp_path)
+    assert sorted(each.name for each in (top / "active").iterdir()) == ["1", "2", "9"]
+
+
 @pytest.mark.root
 def test_an_immutable_layer(root, tmp_path):
     """The flag that set_immutable gives is cleared where the folder is an orphan, and nowhere else."""

@@ -38,6 +38,8 @@ _LAYOUTS = {
     b"native": LayoutKind.NATIVE,
     b"erofs": LayoutKind.EROFS,
 }
+_PARTS = {b"btrfs": (b"view", b"active", SNAPSHOTS)}
+"""The folders of those that have one for each kind (plugins/snapshots/btrfs/btrfs.go, v2.1)."""
 _ID = re.compile(rb"[1-9][0-9]{0,19}\Z")
 _LARGEST_ID = 2**64 - 1
 
@@ -76,15 +78,16 @@ def read_backend(
         backend.rows, backend.links = found.rows, found.links
         backend.sequence, backend.newest = found.sequence, found.newest
         backend.findings, backend.complete = found.findings, found.complete
-    there = False
-    try:
-        with folder(root, backend.path, SNAPSHOTS) as descriptor:
-            there = True
-            _entries(backend, descriptor, measure, recorded=recorded, progress=progress, live=live, crew=crew)
-    except OSError as error:
-        # Not there at all is an answer; what goes while it is read is none.
-        if there or not isinstance(error, FileNotFoundError):
-            _blind(root, backend, f"{shown(backend.path)}/snapshots: {error.strerror}")
+    for part in _PARTS.get(snapshotter, (SNAPSHOTS,)):
+        there = False
+        try:
+            with folder(root, backend.path, part) as descriptor:
+                there = True
+                _entries(backend, part, descriptor, measure, recorded=recorded, progress=progress, live=live, crew=crew)
+        except OSError as error:
+            # Not there at all is an answer; what goes while it is read is none.
+            if there or not isinstance(error, FileNotFoundError):
+                _blind(root, backend, f"{shown(backend.path)}/{shown(part)}: {error.strerror}")
     if backend.entries and backend.sequence is None and backend.layout is not LayoutKind.FOREIGN:
         _blind(
             root, backend, f"{shown(snapshotter)}: there are snapshot directories and no rows: metadata.db may be lost"
@@ -129,6 +132,7 @@ def _note_older(root: RawPath, backend: Backend) -> None:
 
 def _entries(
     backend: Backend,
+    part: bytes,
     descriptor: int,
     measure: Measure,
     *,
@@ -164,7 +168,7 @@ def _entries(
             continue
         if step is not None and (live or usage is None):
             step(1)
-        entry = _entry(backend, name, found, usage)
+        entry = _entry(backend, part, name, found, usage)
         if entry.id in layers and entry.is_directory:
             layer = _layer(name, descriptor)
             occupied = None if usage is None or layer is None else _image_occupancy(layer)
@@ -172,8 +176,8 @@ def _entries(
         backend.entries.append(entry)
 
 
-def _entry(backend: Backend, name: bytes, found: os.stat_result, usage: Usage | None) -> SnapshotEntry:
-    path = RawPath(b"/".join((backend.path, SNAPSHOTS, name)))
+def _entry(backend: Backend, part: bytes, name: bytes, found: os.stat_result, usage: Usage | None) -> SnapshotEntry:
+    path = RawPath(b"/".join((backend.path, part, name)))
     if usage is not None and usage.skips:
         backend.findings.append(
             Finding(

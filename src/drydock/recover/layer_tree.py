@@ -197,25 +197,28 @@ class LayerTree:
         self._unchecked = 0
         if _size(self._db) < _IN_MEMORY:
             return
-        place = self._roomiest()
-        on_disk = _open_unnamed(place)
+        on_disk, room = self._opened()
         try:
-            pages = _free(place) // 2 // _pragma(on_disk, "page_size")
             self._db.commit()
             self._db.backup(on_disk)
-            on_disk.execute(f"PRAGMA max_page_count = {max(1, pages)}")
+            on_disk.execute(f"PRAGMA max_page_count = {max(1, room // 2 // _pragma(on_disk, 'page_size'))}")
         except sqlite3.OperationalError as error:
             on_disk.close()
             raise self._no_room(str(error)) from error
         self._db.close()
         self._db, self._in_memory = on_disk, False
 
-    def _roomiest(self) -> RawPath:
-        room = {place: _free(place) for place in self._places}
-        best = max(room, key=lambda place: room[place], default=None)
-        if best is None or room[best] // 2 <= _IN_MEMORY:
-            raise self._no_room("no place has room")
-        return best
+    def _opened(self) -> tuple[sqlite3.Connection, int]:
+        """An empty database where there is most room, and how much that is."""
+        problems: list[str] = []
+        for room, place in sorted(((_free(place), place) for place in self._places), reverse=True):
+            if room // 2 <= _IN_MEMORY:
+                break
+            try:
+                return _open_unnamed(place), room
+            except (OSError, sqlite3.OperationalError) as error:
+                problems.append(f"{shown(place)}: {getattr(error, 'strerror', None) or error}")
+        raise self._no_room("; ".join(problems) or "no place has room")
 
     def _no_room(self, why: str) -> NoRoom:
         return NoRoom(
