@@ -25,7 +25,7 @@ from drydock.model.text import shown
 from drydock.reclaim import knife
 from drydock.reclaim.anchor import Anchor, describe_change
 from drydock.reclaim.obstacle import describe_obstacle
-from drydock.reclaim.recognition import Moved, mend, recognise
+from drydock.reclaim.recognition import Moved, Recognition, mend, recognise
 from drydock.reclaim.removed import Removed
 from drydock.reclaim.syscalls import clear_immutable
 from drydock.reclaim.tree import remove_tree
@@ -109,10 +109,11 @@ def put_back(anchor: Anchor, moved: Moved, source: int, name: bytes) -> Outcome:
         found = _look(source, name)
         if found is None:
             return Outcome(removal, Status.FAILED, "it is not in quarantine")
-        wrong = recognise(source, name, found, moved)
+        wrong, has_other = recognise(source, name, found, moved)
         if wrong:
             return Outcome(removal, Status.FAILED, f"what is in quarantine under its name is not it: {wrong}")
-        mend(source, name, moved)
+        if has_other:
+            mend(source, name, moved)
         knife.move(source, name, parent, old_name)
     except FileExistsError:
         return Outcome(removal, Status.FAILED, "something is there again")
@@ -146,8 +147,8 @@ def find_in_place(anchor: Anchor, moved: Moved, *, mends: bool) -> str | None:
         found = _look(parent, name)
         if found is None:
             return None
-        wrong = "" if moved.is_same(found) else recognise(parent, name, found, moved)
-        if mends and not wrong and not moved.is_same(found):
+        wrong, has_other = recognise(parent, name, found, moved) if not moved.is_same(found) else Recognition()
+        if mends and has_other and not wrong:
             mend(parent, name, moved)
     except OSError as error:
         return _describe_way(error)

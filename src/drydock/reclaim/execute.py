@@ -112,8 +112,8 @@ def execute(
         run.outcomes += waiting
         if apart is not None and apart.manifests is not None and apart.manifests.left_out:
             run.notes.append(
-                f"no manifest of {apart.manifests.left_out} directories ({apart.manifests.problem}): undo takes them "
-                "back only as they are, not copies of them"
+                f"directories moved without a manifest: {apart.manifests.left_out} ({apart.manifests.problem}); undo "
+                "takes them back only if they are not copied or changed"
             )
         _finish(run, journal, held, store, state)
         return run

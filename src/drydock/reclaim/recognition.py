@@ -49,8 +49,17 @@ class Moved(NamedTuple):
         return _identity(info) == (expect.device, expect.inode) and info.st_mode == expect.mode and owner
 
 
-def recognise(parent: int, name: bytes, info: os.stat_result, moved: Moved) -> str:
-    """Why ``name`` in the open directory ``parent`` is not what was moved, on one shown line; empty where it is.
+class Recognition(NamedTuple):
+    """What was found."""
+
+    wrong: str = ""
+    """Why it is not what was moved, on one shown line; empty where it is."""
+    has_other: bool = False
+    """Whether it, or something in it, has another mode, owner or time than it had."""
+
+
+def recognise(parent: int, name: bytes, info: os.stat_result, moved: Moved) -> Recognition:
+    """Whether ``name`` in the open directory ``parent`` is what was moved.
 
     Args:
         parent: where it lies.
@@ -63,53 +72,51 @@ def recognise(parent: int, name: bytes, info: os.stat_result, moved: Moved) -> s
     """
     expect = moved.removal.expect
     if stat.S_IFMT(info.st_mode) != stat.S_IFMT(expect.mode):
-        return "something of another kind is there"
+        return Recognition("something of another kind is there")
     same = _identity(info) == (expect.device, expect.inode)
     if stat.S_ISDIR(info.st_mode):
         return _recognise_directory(parent, name, info, moved, same=same)
     unchanged = (info.st_size, info.st_mtime_ns) == (expect.size, expect.mtime_ns)
-    if same and unchanged:
-        return ""
-    if stat.S_ISREG(info.st_mode) and moved.removal.target is Target.BLOB:
-        return _recognise_blob(parent, name, info, moved.removal)
-    return "" if unchanged else "its size or time is another"
+    wrong = "" if unchanged else "its size or time is another"
+    if stat.S_ISREG(info.st_mode) and moved.removal.target is Target.BLOB and not (same and unchanged):
+        wrong = _recognise_blob(parent, name, info, moved.removal)
+    return Recognition(wrong, not moved.is_same(info) or not unchanged)
 
 
-def mend(parent: int, name: bytes, moved: Moved) -> int:
-    """Give what was recognised the modes and owners that it had; of a directory without a manifest, its own alone.
-
-    Returns:
-        How many entries had others.
+def mend(parent: int, name: bytes, moved: Moved) -> None:
+    """Give what was recognised the modes and owners that it had, and a file its time.
 
     Raises:
         OSError: one cannot be changed.
     """
     expect = moved.removal.expect
-    if stat.S_ISDIR(expect.mode) and moved.manifest is not None:
-        changed = 0
-        with closing(moved.manifest()) as lines, closing(walk(parent, name)) as entries:
-            # Before the walk goes into a directory: its mode may keep its owner out.
-            for pair in zip_longest(entries, lines):
-                (found, folder, entry), line = pair
-                if _differs(found, line):
-                    raise OSError(errno.ESTALE, "it changes meanwhile")
-                changed += _set(folder, entry, found, line.mode, (line.uid, line.gid))
-        return changed
-    info = os.stat(name, dir_fd=parent, follow_symlinks=False)
-    changed = _set(parent, name, _line(info), expect.mode, moved.owner)
-    if stat.S_ISREG(info.st_mode) and info.st_mtime_ns != expect.mtime_ns:
-        os.utime(name, ns=(info.st_atime_ns, expect.mtime_ns), dir_fd=parent, follow_symlinks=False)
-    return changed
-
-
-def _recognise_directory(parent: int, name: bytes, info: os.stat_result, moved: Moved, *, same: bool) -> str:
+    if not stat.S_ISDIR(expect.mode):
+        info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        owner = info.st_uid, info.st_gid
+        _set(parent, name, (info.st_mode, *owner), (expect.mode, *(moved.owner or owner)))
+        if stat.S_ISREG(info.st_mode) and info.st_mtime_ns != expect.mtime_ns:
+            os.utime(name, ns=(info.st_atime_ns, expect.mtime_ns), dir_fd=parent, follow_symlinks=False)
+        return
     if moved.manifest is None:
-        if same and moved.is_same(info):
-            return ""
+        return
+    with closing(moved.manifest()) as lines, closing(walk(parent, name)) as entries:
+        for entry, line in zip_longest(entries, lines):
+            if entry is None or line is None or _differs(entry[0], line):
+                raise OSError(errno.ESTALE, "it changes meanwhile")
+            found, folder, at = entry
+            # Before the walk goes into a directory: its mode may keep its owner out.
+            _set(folder, at, found[2:5], line[2:5])
+
+
+def _recognise_directory(parent: int, name: bytes, info: os.stat_result, moved: Moved, *, same: bool) -> Recognition:
+    if moved.manifest is None:
+        if moved.is_same(info):
+            return Recognition()
         if same:
-            return f"its mode or owner was changed, and nothing tells what else was: {moved.without}"
-        return f"another directory is there, and nothing tells whether it is a copy: {moved.without}"
+            return Recognition(f"its mode or owner was changed, and nothing tells what else was: {moved.without}")
+        return Recognition(f"another directory is there, and nothing tells whether it is a copy: {moved.without}")
     names: list[bytes] = []
+    others = False
     with closing(moved.manifest()) as lines, closing(walk(parent, name)) as entries:
         for pair in zip_longest(entries, lines):
             entry, line = pair
@@ -119,8 +126,9 @@ def _recognise_directory(parent: int, name: bytes, info: os.stat_result, moved: 
             names[max(one.depth - 1, 0) :] = [one.name]
             wrong = _differs(found, line)
             if wrong:
-                return f"{shown(b'/'.join(names[-_NAMED:])) or '.'} {wrong}"
-    return ""
+                return Recognition(f"{shown(b'/'.join(names[-_NAMED:])) or '.'} {wrong}")
+            others = others or (found is not None and line is not None and found[2:5] != line[2:5])
+    return Recognition("", others)
 
 
 def _differs(found: Line | None, line: Line | None) -> str:
@@ -160,25 +168,22 @@ def _recognise_blob(parent: int, name: bytes, info: os.stat_result, removal: Rem
     return "" if digest.hexdigest().encode() == wanted else "its bytes are not those of its name"
 
 
-def _set(folder: int, name: bytes, found: Line, mode: int, owner: Owner | None) -> int:
-    if found.mode == mode and owner in (None, (found.uid, found.gid)):
-        return 0
-    if owner is not None and owner != (found.uid, found.gid):
-        os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
-    if not stat.S_ISLNK(found.mode):
-        # No link is followed, and a device is not opened: the link in /proc leads to what the descriptor is of.
-        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-        try:
-            if stat.S_IFMT(os.fstat(fd).st_mode) == stat.S_IFMT(mode):
-                # After the owner: a change of that takes set-user-id away (chown(2)).
-                os.chmod(f"/proc/self/fd/{fd}", mode & _MODE)
-        finally:
-            os.close(fd)
-    return 1
-
-
-def _line(info: os.stat_result) -> Line:
-    return Line(0, b"", info.st_mode, info.st_uid, info.st_gid, info.st_size, info.st_mtime_ns, "")
+def _set(folder: int, name: bytes, now: tuple[int, int, int], wanted: tuple[int, int, int]) -> None:
+    """Give an entry the mode, user and group that it had."""
+    if now == wanted:
+        return
+    if now[1:] != wanted[1:]:
+        os.chown(name, *wanted[1:], dir_fd=folder, follow_symlinks=False)
+    if stat.S_ISLNK(now[0]):
+        return
+    # No link is followed, and a device is not opened: the link in /proc leads to what the descriptor is of.
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        if stat.S_IFMT(os.fstat(fd).st_mode) == stat.S_IFMT(wanted[0]):
+            # After the owner: a change of that takes set-user-id away (chown(2)).
+            os.chmod(f"/proc/self/fd/{fd}", wanted[0] & _MODE)
+    finally:
+        os.close(fd)
 
 
 def _identity(info: os.stat_result) -> tuple[int, int]:
