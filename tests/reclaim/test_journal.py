@@ -11,8 +11,9 @@ from drydock.model.data import Fingerprint
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status, Target
-from drydock.reclaim.journal import read_journal
+from drydock.reclaim.journal import Note, read_journal
 from drydock.reclaim.journal_writer import JournalWriter
+from drydock.reclaim.manifest import Member
 from drydock.reclaim.state import JOURNAL
 
 ROOT = RawPath(b"/var/lib/\xff\n")
@@ -60,6 +61,15 @@ def test_reads_what_it_wrote(writer):
     assert [entry.number for entry in journal.pending] == [two]
     writer.finish()
     assert read_journal(writer.path).finished is not None
+
+
+def test_what_is_moved_has_its_owner_and_manifest(writer):
+    """Both come back; a line without them, as of what is deleted and of older versions, has neither."""
+    notes = [Note((1000, 0), Member(7, 90, "b" * 64)), Note(None, None)]
+    writer.intend([aim(1), aim(2)], [RawPath(b"/q/1"), RawPath(b"/q/2")], notes)
+    writer.intend([aim(3)], [None])
+    assert [entry.note for entry in read_journal(writer.path).entries] == [*notes, Note(None, None)]
+    assert "owner" not in Path(os.fsdecode(writer.path)).read_text().splitlines()[-1]
 
 
 def test_is_true_when_torn_anywhere(writer, tmp_path):
@@ -134,6 +144,13 @@ ENDED = {"ended": 1, "status": "done", "freed": 0, "detail": ""}
         [{**EDIT, "fields": {"txid": None}}],
         [{**EDIT, "fields": {"backup": r"/b/\x00"}}],
         [{**EDIT, "fields": "txid"}],
+        [{**REMOVAL, "owner": [0]}],
+        [{**REMOVAL, "owner": [-1, 0]}],
+        [{**REMOVAL, "owner": [0, (1 << 32) - 1]}],
+        [{**REMOVAL, "owner": "00"}],
+        [{**REMOVAL, "manifest": [0, 1]}],
+        [{**REMOVAL, "manifest": [0, INFINITE, "a" * 64]}],
+        [{**REMOVAL, "manifest": {"at": 0}}],
         [REMOVAL, {**ENDED, "freed": INFINITE}],
         [REMOVAL, {**ENDED, "ended": INFINITE}],
     ],

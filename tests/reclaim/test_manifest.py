@@ -190,6 +190,7 @@ FORGED = {
     "too short": b"[1]\n",
     "a name of another type": b'[0,7,1,1,1,1,1,""]\n',
     "no whole number": b'[0,"",1.5,1,1,1,1,""]\n',
+    "nobody's": b'[0,"",1,4294967295,1,1,1,""]\n',
     "too deep": b"[" * 9000 + b"\n",
     "no end": b"x",
     "too long": bytes(1 << 24),

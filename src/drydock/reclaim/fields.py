@@ -11,6 +11,10 @@ _LIMIT: Final = 1 << 80
 """More than a file system has of anything, or a policy waits in nanoseconds; what JSON can say has no end."""
 
 
+_NOBODY: Final = (1 << 32) - 1
+"""To chown(2) this means that nothing is to change."""
+
+
 def whole(value: object) -> int:
     """A number as drydock writes it.
 
@@ -20,6 +24,18 @@ def whole(value: object) -> int:
     if type(value) is not int or not -_LIMIT < value < _LIMIT:
         raise ValueError("a number that is not whole, or of no size that there is")
     return value
+
+
+def owner(value: object) -> int:
+    """A user's or a group's number.
+
+    Raises:
+        ValueError: no file can have it.
+    """
+    number = whole(value)
+    if not 0 <= number < _NOBODY:
+        raise ValueError("a number that no user or group has")
+    return number
 
 
 def path(text: str) -> RawPath:

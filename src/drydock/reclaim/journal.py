@@ -207,7 +207,7 @@ def _read_entry(journal: Journal, fields: Mapping[str, Any]) -> Entry:
 def _read_note(fields: Mapping[str, Any]) -> Note:
     owner, manifest = fields.get("owner"), fields.get("manifest")
     if owner is not None:
-        user, group = map(checked.whole, owner)
+        user, group = map(checked.owner, owner)
         owner = user, group
     if manifest is not None:
         at, length, sha256 = manifest

@@ -305,9 +305,10 @@ def _unpack(unpacker: zlib._Decompress, part: bytes) -> bytes:
 def _parse(line: bytes) -> Line:
     try:
         depth, name, mode, uid, gid, size, mtime, more = json.loads(line)
-        numbers = [checked.whole(each) for each in (depth, mode, uid, gid, size, mtime)]
+        numbers = [checked.whole(each) for each in (depth, mode, size, mtime)]
+        owner = checked.owner(uid), checked.owner(gid)
         raw = unshown(name)
     except (TypeError, ValueError, RecursionError) as error:
         raise OSError(errno.EBADMSG, f"a line of it is not what drydock writes ({error})") from error
-    depth, mode, uid, gid, size, mtime = numbers
-    return Line(depth, raw, mode, uid, gid, size, mtime, str(more))
+    depth, mode, size, mtime = numbers
+    return Line(depth, raw, mode, *owner, size, mtime, str(more))

@@ -95,7 +95,10 @@ def mend(parent: int, name: bytes, moved: Moved) -> None:
         owner = info.st_uid, info.st_gid
         _set(parent, name, (info.st_mode, *owner), (expect.mode, *(moved.owner or owner)))
         if stat.S_ISREG(info.st_mode) and info.st_mtime_ns != expect.mtime_ns:
-            os.utime(name, ns=(info.st_atime_ns, expect.mtime_ns), dir_fd=parent, follow_symlinks=False)
+            try:
+                os.utime(name, ns=(info.st_atime_ns, expect.mtime_ns), dir_fd=parent, follow_symlinks=False)
+            except OverflowError:
+                raise OSError(errno.EINVAL, "the journal's time of it is none") from None
         return
     if moved.manifest is None:
         return
