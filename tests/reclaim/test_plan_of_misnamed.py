@@ -9,6 +9,7 @@ byte, else one in many is tried.
 
 import os
 import sys
+from datetime import datetime
 
 import pytest
 from tests.support.captures import captures
@@ -37,6 +38,24 @@ def test_a_wrong_byte_in_a_name_makes_no_plan_larger(capture, unpacked, tmp_path
     ]
     sys.stdout.write("\n".join([f"{capture.name}: {len(tried)} of {len(spots)} bytes tried", *lines, ""]))
     assert not silent
+
+
+@pytest.mark.parametrize("capture", READABLE)
+def test_another_end_of_a_lease_counts_only_if_it_is_past_and_after_it_was_made(capture, unpacked, tmp_path):
+    """Of all other digits in a lease's expiry only those make a plan larger that name a time at which it had begun."""
+    renamer = Renamer.of(unpacked(capture), parse_time(capture.taken_at.encode()), tmp_path / "meta.db")
+    made = {(lease.namespace, lease.id): lease.created for lease in renamer.store.metadata.leases}
+    for spot in renamer.spots():
+        _, space, kind, name, *rest = spot.path
+        if kind != b"leases" or rest != [b"labels", b"containerd.io/gc.expire"] or not spot.is_value:
+            continue
+        start = spot.offset - spot.index
+        old = renamer.data[start : start + len("2026-11-24T12:26:52Z")].decode()
+        for digit in {*"0123456789"} - {old[spot.index]} if IS_LONG or spot.index in (6, 9, 12) else ():
+            grown = [each for each in renamer.try_spot(spot._replace(byte=ord(digit))) if not each.codes]
+            if grown:
+                end = datetime.fromisoformat(f"{old[: spot.index]}{digit}{old[spot.index + 1 :]}"[:19] + "+00:00")
+                assert made[space, name] // 10**9 <= end.timestamp() < renamer.now // 10**9
 
 
 @pytest.mark.parametrize("capture", [each for each in READABLE if each.id == "docker-28.5-interrupted-pull"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 
 import pytest
@@ -95,6 +96,19 @@ def test_a_time_to_come_is_a_finding_with_its_place(root):
     data = (root / META_DB).read_bytes()
     assert data[found["offset"] :].startswith(FAR)
     assert found["page"] == found["offset"] // 4096
+
+
+@pytest.mark.parametrize("form", ["table", "tree", "html", "csv", "markdown", "prometheus", "jsonl"])
+def test_every_report_shows_a_store_with_a_time_to_come(root, form):
+    """Times no calendar has are shown or left out; the page's line of time has none of them."""
+    tree = with_image_made(b"\x01\x7f" + FAR[2:])
+    lease = {b"createdat": b"\x01\x7f" + FAR[2:], b"labels": {b"moby/prune.images": b"true"}, b"content": {}}
+    tree[b"v1"][b"moby"][b"leases"] = {b"pull": lease}
+    boltwriter.write(root / META_DB, tree)
+    text = run("scan", "--format", form, "--now", LATER, root)
+    assert text
+    for seconds in re.findall(r'"(?:blob|image|lease)"[^\]]*?,(\d{10,}),', text):
+        assert int(seconds) <= time.time()  # files of the test are of today
 
 
 def test_half_of_the_records_with_a_time_to_come_is_a_wrong_clock(tmp_path):
