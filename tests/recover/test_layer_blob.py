@@ -5,14 +5,16 @@ import hashlib
 import io
 import subprocess
 import tarfile
+from contextlib import closing
 
 import pytest
 from fuzz.layer import summed
-from tests.support.layer_trees import read_nested
+from tests.support.layer_trees import Raw, read_nested
 
 from drydock.recover import layer_blob
 from drydock.recover.decoder import Unreadable
-from drydock.recover.layer_tree import Type
+from drydock.recover.layer_blob import read_layer
+from drydock.recover.layer_tree import LayerTree, Type
 
 
 def _tar(*entries):
@@ -346,3 +348,19 @@ def test_a_global_header_of_megabytes_is_refused():
     assert _read(header * 3000).children == {}
     with pytest.raises(Unreadable, match="longer"):
         _read(tarfile.TarInfo.create_pax_global_header({"comment": "x" * (2 << 20)}))
+
+
+def test_the_blob_is_read_little_by_little():
+    """Progress is told by it: of a layer that unpacks to far more, too, no step is most of it."""
+    raw = gzip.compress(_tar(*((f"{number:05}", FILE, b"") for number in range(20_000))), compresslevel=1, mtime=0)
+    steps = []
+
+    class Steps(Raw):
+        def readinto(self, buffer):
+            steps.append(super().readinto(buffer))
+            return steps[-1]
+
+    with closing(LayerTree([])) as tree:
+        assert read_layer(Steps(raw), tree, content=False, stop=lambda: False)
+        assert tree.count == 20_000
+    assert max(steps) < len(raw) // 2

@@ -31,6 +31,8 @@ _MOST_SPARSE: Final = 1 << 36
 """Bytes of files with holes, which take no room in a layer, and minutes to hash."""
 _HOPS: Final = 40
 _CHUNK: Final = 1 << 20
+_BLOB_CHUNK: Final = 1 << 16
+"""Bytes of the blob at once: many entries may be in them, and progress is told by the blob."""
 
 
 def read_layer(raw: io.RawIOBase, tree: LayerTree, *, content: bool, stop: Callable[[], bool]) -> bool:
@@ -49,7 +51,7 @@ def read_layer(raw: io.RawIOBase, tree: LayerTree, *, content: bool, stop: Calla
         Unreadable: it is no such layer, or goes beyond what can be compared.
     """
     reader = _Reader(tree, content=content, stop=stop)
-    buffered = io.BufferedReader(raw, _CHUNK)
+    buffered = io.BufferedReader(raw, _BLOB_CHUNK)
     try:
         plain = Plain(buffered, stop)
         stream = Forward(plain.read)
