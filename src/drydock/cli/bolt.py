@@ -34,9 +34,9 @@ _format = click.option("--format", "form", type=click.Choice(("text", "json")), 
 
 @click.group()
 def bolt() -> None:
-    """Look into a bbolt file, such as meta.db or metadata.db, while no engine has it open.
+    """Read a bbolt file, such as meta.db or metadata.db, that no engine has open.
 
-    Names are printed with escapes where they are not plain text, and can be typed so.
+    Names that are not plain text are printed with escapes, and can be typed that way.
     """
 
 
@@ -64,7 +64,7 @@ def info(file: RawPath, form: str) -> None:
 @file_argument
 @_format
 def check(file: RawPath, form: str) -> int:
-    """Check every page and every entry of FILE; exit status 2 if anything is wrong."""
+    """Check every page and entry of FILE; exit status 2 means damage."""
     from bbolt_reader import check as check_pages  # noqa: PLC0415 - help must not load the reader
 
     salvaging = f"drydock bolt salvage {quoted_path(file)}   # shows what can be read of it; docs/salvage.md goes on"
@@ -93,9 +93,9 @@ def check(file: RawPath, form: str) -> int:
 @file_argument
 @_names
 def buckets(file: RawPath, names: tuple[str, ...]) -> None:
-    r"""List the buckets of FILE, or those in the bucket NAME..., with sequence and root page.
+    r"""List the buckets of FILE, with sequence and root page.
 
-    A slash in a name is printed as \x2f.
+    With NAME..., only the buckets in that bucket are listed. A slash in a name is printed as \x2f.
     """
     with _opened(file) as database:
         start = _bucket(database, names)
@@ -110,7 +110,10 @@ def buckets(file: RawPath, names: tuple[str, ...]) -> None:
 @file_argument
 @_names
 def keys(file: RawPath, names: tuple[str, ...]) -> None:
-    """List the keys of the bucket NAME..., or of the root; those that are buckets end in a slash."""
+    """List the keys of the bucket NAME..., or of the root bucket.
+
+    A key that names a bucket ends in a slash.
+    """
     with _opened(file) as database:
         sys.stdout.writelines(
             f"{shown(key)}\t{len(value)} bytes\n" if isinstance(value, bytes) else f"{shown(key)}/\n"
@@ -123,7 +126,10 @@ def keys(file: RawPath, names: tuple[str, ...]) -> None:
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--format", "form", type=click.Choice(("text", "hex", "raw")), default="text", show_default=True)
 def get(file: RawPath, names: tuple[str, ...], form: str) -> None:
-    """Print one value: NAME... are the buckets from the root on and the key."""
+    """Print one value.
+
+    NAME... are the buckets that lead to it, from the root on, and its key.
+    """
     with _opened(file) as database:
         bucket, key = _bucket(database, names[:-1]), unshown(names[-1])
         value = bucket.get(key)
@@ -142,7 +148,10 @@ def get(file: RawPath, names: tuple[str, ...], form: str) -> None:
 @file_argument
 @_names
 def dump(file: RawPath, names: tuple[str, ...]) -> None:
-    """Print every sequence, key and value, in hexadecimal, one a line and in order: two files compare with diff."""
+    """Print all sequences, keys and values in hexadecimal, one a line.
+
+    Lines are in the order of the keys, so that diff compares two files.
+    """
     with _opened(file) as database:
         start = _bucket(database, names)
         sys.stdout.write(f"bucket {_hex(start.path) or '/'} {start.sequence}\n")
@@ -157,9 +166,10 @@ def dump(file: RawPath, names: tuple[str, ...]) -> None:
 @_format
 @click.option("--page", type=click.IntRange(min=0), metavar="N", help="Show every field of page N, with its offset.")
 def pages(file: RawPath, form: str, page: int | None) -> None:
-    """List the pages of FILE by position, as their headers have them, or show every field of one page.
+    """List the pages of FILE, or show every field of one page.
 
-    It also works where no meta is valid. It does not judge: a free page may hold anything.
+    Pages are listed by position, as their headers describe them. This also works where no meta is valid. A page that
+    is free may hold anything: whether the file is damaged, `check` says.
     """
     from bbolt_reader.dissection import dissect, list_pages  # noqa: PLC0415 - help must not load the reader
 

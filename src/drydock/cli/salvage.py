@@ -27,7 +27,7 @@ _DAMAGED = 2
 @click.command()
 @file_argument
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
-@click.option("--deleted", is_flag=True, help="List also what lies on pages that nothing links to any more.")
+@click.option("--deleted", is_flag=True, help="Also list keys on pages that nothing links to any more.")
 @click.option(
     "--rebuild", metavar="OUT", type=click.Path(path_type=bytes), help="Write a new database; OUT must not exist."
 )
@@ -37,12 +37,13 @@ _DAMAGED = 2
     type=click.Choice(("current", "previous", "all")),
     default="previous",
     show_default=True,
-    help="What --rebuild fills holes with: nothing, what the older meta has, or any page that has it.",
+    help="What --rebuild puts in place of lost keys: nothing, keys of the older meta, or keys of any page.",
 )
 def salvage(file: RawPath, form: str, deleted: bool, rebuild: RawPath | None, choice: str) -> int:
-    """Say what can still be read of FILE, with metas, pages or its tail lost; exit status 2 if anything is wrong.
+    """Show what can still be read of a damaged FILE.
 
-    Each key comes with its page and offset, and is current, previous (only the older meta has it) or deleted.
+    FILE may have lost its metas, pages or its end. Each key is shown with its page and offset, and as current, as
+    previous (only the older meta leads to it) or as deleted. The exit status is 2 if anything is wrong.
     """
     from drydock.recover.remnants import find_remnants  # noqa: PLC0415 - help must not load the reader
     from drydock.recover.salvage import open_salvage  # noqa: PLC0415 - the same
@@ -68,9 +69,10 @@ def salvage(file: RawPath, form: str, deleted: bool, rebuild: RawPath | None, ch
 @click.command()
 @file_argument
 def trust(file: RawPath) -> None:
-    """Rely on FILE again, though it was rebuilt: scans then take what it has no record of for garbage.
+    """Rely on FILE again after `salvage --rebuild` wrote it.
 
-    Only for one whose records were looked through, and that lacks nothing that you want to keep.
+    Scans then treat data that FILE has no record of as garbage. Look through its records first, and take out what you
+    want to keep.
     """
     from drydock.recover.salvage import trust_rebuilt  # noqa: PLC0415 - help must not load the reader
 

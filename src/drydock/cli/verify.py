@@ -20,14 +20,13 @@ from drydock.model.names import RawPath, UnixNano
     "--state",
     metavar="DIR",
     callback=absolute_path,
-    help="Where it is remembered how far a run came, and what it found wrong. "
-    "[default: /var/lib/drydock, or a tmpfs if that is full]",
+    help="Where progress and damage found are saved. [default: /var/lib/drydock, or a tmpfs if that is full]",
 )
 @click.option(
     "--no-second-reading",
     "once",
     is_flag=True,
-    help="Do not read the databases with the second reader to compare the two readers.",
+    help="Read the databases with the fast reader only.",
 )
 @now_option
 @click.pass_context
@@ -45,10 +44,11 @@ def verify(
     once: bool,
     now: UnixNano,
 ) -> None:
-    """Say what is whole, and which images and containers what is not hits. Changes nothing in the store.
+    """Check which data is intact, and name the images and containers that damage affects.
 
-    Without options only records are compared with what is on disk, which is fast. Exit status: 0, 2 damage, 4 time was
-    up, or nothing could be written down of what was read, 8 something could not be read; they add up.
+    Nothing in the store is changed. Without options, records are compared with names and sizes on disk, which is fast,
+    and each database is read with two readers. Exit status: 0 no damage, 2 damage, 4 time was up or progress could not
+    be saved, 8 something could not be read; they add up.
     """
     from drydock.recovery import verify as run  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.report.verification import verification_document, verification_lines  # noqa: PLC0415 - the same
