@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from drydock.evidence.roots import discover
 from drydock.evidence.store import Held, copy_store, hold_store, read_store
 from drydock.model.errors import EvidenceUnreadable
+from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath, UnixNano
-from drydock.model.policies import Policy
+from drydock.model.policies import EndLeases, Policy
 from drydock.model.progress import Progress
 from drydock.model.roots import Root
 from drydock.model.scans import Scan, unread_among
@@ -70,6 +71,7 @@ def scan(
             root, now, measure=measure, verification=verification, state=state, live=live, progress=progress
         )
         with options as judged:
+            _end_leases(judged)
             if inventory:
                 judged.scan.inventory = _inventory(judged)
             scans.append(judged.scan)
@@ -77,7 +79,12 @@ def scan(
 
 
 def explain(
-    word: bytes, where: RawPath | None = None, *, now: UnixNano | None = None, progress: Progress | None = None
+    word: bytes,
+    where: RawPath | None = None,
+    *,
+    now: UnixNano | None = None,
+    live: bool = False,
+    progress: Progress | None = None,
 ) -> list[Explanation]:
     """Say why something is there: the way from a root to it, or why nothing holds it.
 
@@ -85,6 +92,7 @@ def explain(
         word: a digest or its beginning, a path, a snapshot key, an image, a container or a lease.
         where: as for :func:`scan`.
         now: as for :func:`scan`.
+        live: as for :func:`scan`.
         progress: as for :func:`scan`.
 
     Raises:
@@ -97,7 +105,7 @@ def explain(
     explanations: list[Explanation] = []
     causes: list[str] = []
     for root in discover(where):
-        with judge_root(root, now, progress=progress) as judged:
+        with judge_root(root, now, live=live, progress=progress) as judged:
             verdict = judged.scan.verdict
             subjects = find(verdict, judged.reached, word)
             explanations += [explain_subject(verdict, judged.reached, subject) for subject in subjects]
@@ -111,13 +119,18 @@ def explain(
 
 
 def pulls(
-    where: RawPath | None = None, *, now: UnixNano | None = None, progress: Progress | None = None
+    where: RawPath | None = None,
+    *,
+    now: UnixNano | None = None,
+    live: bool = False,
+    progress: Progress | None = None,
 ) -> list[Pulls]:
     """List the interrupted pulls. Changes nothing.
 
     Args:
         where: as for :func:`scan`.
         now: as for :func:`scan`.
+        live: as for :func:`scan`.
         progress: as for :func:`scan`.
 
     Returns:
@@ -131,7 +144,7 @@ def pulls(
 
     lists: list[Pulls] = []
     for root in discover(where):
-        with judge_root(root, now, progress=progress) as judged:
+        with judge_root(root, now, live=live, progress=progress) as judged:
             store = judged.scan.verdict.store
             unread = unread_among(store, (store.content, *store.backends.values(), store.owners))
             lists.append(Pulls(root.path, _pulls(judged), unread))
@@ -260,6 +273,21 @@ def _witnesses(held: Held) -> list[Witness]:
     from drydock.evidence.witness import witnesses  # noqa: PLC0415 - a scan must start fast, and this loads OpenSSL
 
     return witnesses(held)
+
+
+def _end_leases(judged: Judged) -> None:
+    """Note what ending the leases of each class frees: as the plan that ends them has it, and not as they hold it."""
+    scan = judged.scan
+    kinds = {holding.kind for holding in scan.verdict.leases if not holding.kind.is_owned}
+    if not kinds:
+        return
+    scan.pulls = len(_pulls(judged))
+    freed = scan.plan.bytes
+    for kind, policy in ((LeaseClass.TEMPORARY, EndLeases.TEMPORARY), (LeaseClass.OWNERLESS, EndLeases.OWNERLESS)):
+        if kind in kinds:
+            after = make_plan(scan.verdict, judged.reached, Policy(policy), ()).bytes
+            scan.freed_by_ending[kind] = after - freed
+            freed = after
 
 
 def _inventory(judged: Judged) -> Inventory:

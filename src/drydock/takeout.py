@@ -122,6 +122,7 @@ def export_container(
         file = stack.enter_context(open_export(output, judged.root))
         file.progress, file.estimate = progress, _estimate(judged.verdict, layers)
         exported.count = write_tree(layers, file, exported)
+        exported.remarks += _apart(judged.verdict, chosen)
         return exported
 
 
@@ -159,7 +160,12 @@ def diff_container(
 
 
 def ls(
-    kind: ListKind, where: RawPath | None = None, *, now: UnixNano | None = None, progress: Progress | None = None
+    kind: ListKind,
+    where: RawPath | None = None,
+    *,
+    now: UnixNano | None = None,
+    live: bool = False,
+    progress: Progress | None = None,
 ) -> list[Listing]:
     """List what a store has of one kind, as ``ctr`` and ``docker`` would, with states and holders.
 
@@ -167,6 +173,7 @@ def ls(
         kind: what to list.
         where: as for :func:`export_image`.
         now: what expiries are compared with; None for the clock.
+        live: take no lock, and read copies of the databases instead: for looking beside a running engine.
         progress: told what was read.
 
     Returns:
@@ -178,7 +185,7 @@ def ls(
     """
     listings: list[Listing] = []
     for root in discover(where):
-        with _judged(root, progress, now, timed=True) as judged:
+        with _judged(root, progress, now, timed=True, live=live) as judged:
             verdict = judged.verdict
             documents = Documents()
             if kind is ListKind.IMAGES:
@@ -200,9 +207,9 @@ class _Judged:
 
 @contextmanager
 def _judged(
-    root: Root, progress: Progress | None, now: UnixNano | None = None, *, timed: bool = False
+    root: Root, progress: Progress | None, now: UnixNano | None = None, *, timed: bool = False, live: bool = False
 ) -> Iterator[_Judged]:
-    with read_root(root, now, progress=progress, timed=timed) as looked:
+    with read_root(root, now, progress=progress, timed=timed, live=live) as looked:
         verdict, reached = judge(looked.store, looked.now)
         yield _Judged(root.path, verdict, reached)
 
@@ -262,6 +269,18 @@ def _layers(verdict: Verdict, chosen: ChosenContainer, layers: Callable[..., Sta
         driver = f" (its driver is {shown(chosen.snapshotter)})" if chosen.snapshotter else ""
         raise EvidenceUnreadable(f"container {shown(chosen.id)}: this store has no snapshot of it{driver}")
     return layers(verdict.store, chosen.snapshotter, chosen.row)
+
+
+def _apart(verdict: Verdict, chosen: ChosenContainer) -> Iterator[str]:
+    """What a container had mounted, and its own files do not have."""
+    owner = verdict.store.owners.containers.get(chosen.id)
+    if owner is None:
+        return
+    if not owner.mounts_known:
+        yield "which volumes it has is not known: they are not in the tar"
+    for each in owner.mounted:
+        what = f"{shown(each.type)} {shown(each.source)}".rstrip()
+        yield f"not in the tar: {what}, which it had at {shown(each.target)}"
 
 
 def _estimate(verdict: Verdict, layers: Stack) -> int | None:

@@ -51,4 +51,4 @@ def judged(read: Store, *, inventory: bool = False) -> Scan:
     """The scan of a store."""
     verdict, reached = judge(read, NOW)
     plan = make_plan(verdict, reached, Policy(), ())
-    return Scan(verdict, plan, take_inventory(verdict, reached) if inventory else None)
+    return Scan(verdict, plan, take_inventory(verdict, reached) if inventory else None, pulls=1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from drydock.cli.live import offer_live
 from drydock.cli.options import now_option, state_options, where_argument
 from drydock.cli.output import no_storage, status_of, warn_unread
 from drydock.cli.policy import make_policy, policy_options
@@ -62,7 +63,7 @@ def clean(
     if not do:
         if quarantine or yes:
             raise Usage("--yes and --quarantine belong to --apply")
-        with show_progress() as progress:
+        with show_progress() as progress, offer_live("drydock scan --live looks beside it"):
             scans = removal.plan(where, policy=wanted, now=now, progress=progress)
         show(scans)
         if any(not found.plan.is_empty for found in scans):
@@ -84,7 +85,7 @@ def clean(
             code = status_of(scans)
         return agreed
 
-    with show_progress() as progress:
+    with show_progress() as progress, offer_live("drydock scan --live looks beside it"):
         runs = removal.clean(
             where,
             agree=progress.cleared(agree) if progress else agree,

@@ -6,6 +6,7 @@ import os
 
 import click
 
+from drydock.cli.live import live_option, note_live, offer_live
 from drydock.cli.options import now_option, where_argument
 from drydock.cli.output import open_output, print_json, status_of
 from drydock.cli.progress import show_progress
@@ -17,9 +18,10 @@ from drydock.model.text import unshown
 @click.argument("subject", metavar="OBJECT")
 @where_argument
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
+@live_option
 @now_option
 @click.pass_context
-def explain(ctx: click.Context, *, subject: str, where: RawPath | None, form: str, now: UnixNano) -> None:
+def explain(ctx: click.Context, *, subject: str, where: RawPath | None, form: str, live: bool, now: UnixNano) -> None:
     """Say what holds OBJECT, or why nothing does. Changes nothing.
 
     OBJECT is a digest or its beginning, a path, a snapshot key, an image, a container or a lease. A name that scan
@@ -28,8 +30,9 @@ def explain(ctx: click.Context, *, subject: str, where: RawPath | None, form: st
     from drydock.pipeline import explain as run  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.report.explanation import explanation_document, explanation_lines  # noqa: PLC0415 - the same
 
-    with show_progress() as progress:
-        explanations = run(unshown(os.fsdecode(subject)), where, now=now, progress=progress)
+    with show_progress() as progress, offer_live():
+        explanations = run(unshown(os.fsdecode(subject)), where, now=now, live=live, progress=progress)
+    note_live(live)
     with open_output(None) as file:
         if form == "json":
             print_json(explanation_document(explanations, now), file)

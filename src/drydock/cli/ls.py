@@ -6,6 +6,7 @@ import shutil
 
 import click
 
+from drydock.cli.live import live_option, note_live, offer_live
 from drydock.cli.options import now_option, where_argument
 from drydock.cli.output import no_storage, open_output, print_json, status_of
 from drydock.cli.progress import show_progress
@@ -17,9 +18,10 @@ from drydock.model.names import RawPath, UnixNano
 @click.argument("kind", type=click.Choice([kind.value for kind in ListKind]))
 @where_argument
 @click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True)
+@live_option
 @now_option
 @click.pass_context
-def ls(ctx: click.Context, *, kind: str, where: RawPath | None, form: str, now: UnixNano) -> None:
+def ls(ctx: click.Context, *, kind: str, where: RawPath | None, form: str, live: bool, now: UnixNano) -> None:
     """List what a store has, as ctr and docker would, and what they do not say: states, holders, sizes.
 
     Changes nothing. Exit status: 0, 8 something could not be read, 32 an engine runs.
@@ -27,8 +29,9 @@ def ls(ctx: click.Context, *, kind: str, where: RawPath | None, form: str, now: 
     from drydock.report.listing import listing_document, listing_lines  # noqa: PLC0415 - help must not load the readers
     from drydock.takeout import ls as run  # noqa: PLC0415 - the same
 
-    with show_progress() as progress:
-        listings = run(ListKind(kind), where, now=now, progress=progress)
+    with show_progress() as progress, offer_live():
+        listings = run(ListKind(kind), where, now=now, live=live, progress=progress)
+    note_live(live)
     with open_output(None) as file:
         if form == "json":
             print_json(listing_document(listings, ListKind(kind), now), file)

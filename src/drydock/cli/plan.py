@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from drydock.cli.live import offer_live
 from drydock.cli.options import now_option, where_argument
 from drydock.cli.output import open_output, print_json, status_of, warn_unread
 from drydock.cli.policy import make_policy, policy_options
@@ -39,7 +40,7 @@ def plan(
     from drydock.reclaim.plan_file import plans_stream  # noqa: PLC0415 - the same
     from drydock.report.cleaning import scan_lines  # noqa: PLC0415 - the same
 
-    with show_progress() as progress:
+    with show_progress() as progress, offer_live("drydock scan --live looks beside it"):
         scans = removal.plan(where, policy=make_policy(**policy), now=now, progress=progress)
     with open_output(output) as file:
         print_json(plans_stream(found.plan for found in scans), file)

@@ -6,6 +6,7 @@ import shutil
 
 import click
 
+from drydock.cli.live import live_option, note_live, offer_live
 from drydock.cli.options import now_option, where_argument
 from drydock.cli.output import no_storage, open_output, print_json, status_of
 from drydock.cli.progress import show_progress
@@ -15,9 +16,10 @@ from drydock.model.names import RawPath, UnixNano
 @click.command()
 @where_argument
 @click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True)
+@live_option
 @now_option
 @click.pass_context
-def pulls(ctx: click.Context, *, where: RawPath | None, form: str, now: UnixNano) -> None:
+def pulls(ctx: click.Context, *, where: RawPath | None, form: str, live: bool, now: UnixNano) -> None:
     """List the interrupted pulls: from where, what came, what ending each frees, and how. Changes nothing.
 
     Needs the engine stopped: it takes shared locks on the databases. Exit status: 0, 2 a pull has damaged data,
@@ -26,8 +28,9 @@ def pulls(ctx: click.Context, *, where: RawPath | None, form: str, now: UnixNano
     from drydock.pipeline import pulls as run  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.report.pulls import pulls_document, pulls_lines  # noqa: PLC0415 - the same
 
-    with show_progress() as progress:
-        roots = run(where, now=now, progress=progress)
+    with show_progress() as progress, offer_live():
+        roots = run(where, now=now, live=live, progress=progress)
+    note_live(live)
     with open_output(None) as file:
         if form == "json":
             print_json(pulls_document(roots, now), file)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from drydock.cli.live import live_option, offer_live
 from drydock.cli.options import absolute_path, now_option, where_argument
 from drydock.cli.output import (
     Plain,
@@ -64,11 +65,7 @@ if TYPE_CHECKING:
 @click.option(
     "--state", metavar="DIR", callback=absolute_path, help="Look there too for runs that were stopped before their end."
 )
-@click.option(
-    "--live",
-    is_flag=True,
-    help="Beside a running engine: take no lock, read copies of the databases, leave out what comes or goes meanwhile.",
-)
+@live_option
 @click.option("--host", metavar="NAME", help="What the documents call this host. [default: its name]")
 @now_option
 @click.pass_context
@@ -97,7 +94,7 @@ def scan(
 
     named = holders or form in ("tree", "markdown", "html", "prometheus", "parquet")
     began = time.monotonic()
-    with show_progress() as progress:
+    with show_progress() as progress, offer_live():
         scans = run(
             where,
             now=now,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +19,7 @@ from drydock.evidence.file import read_regular
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Digest, RawPath, UnixNano, is_container_id, is_digest
 from drydock.model.pulls import Downloads
-from drydock.model.roots import DockerContainer
+from drydock.model.roots import DockerContainer, Mounted
 from drydock.model.text import shown
 
 _LARGEST = 8 << 20
@@ -144,6 +144,7 @@ def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: boo
         mounts=mounts or frozenset(),
         mounts_known=mounts is not None or left,
         is_classic=driver is not None and _has_mount(data, driver, name),
+        mounted=tuple(_mounted(config.get("MountPoints"))),
     )
 
 
@@ -156,6 +157,13 @@ def _has_mount(data: RawPath, driver: bytes, name: bytes) -> bool:
             return True
     except OSError:
         return False
+
+
+def _mounted(points: object) -> Iterator[Mounted]:
+    for target, point in sorted(points.items()) if isinstance(points, dict) else ():
+        if isinstance(point, dict):
+            source = _bytes(point.get("Name")) or _bytes(point.get("Source")) or b""
+            yield Mounted(_bytes(point.get("Type")) or b"mount", source, target.encode("utf-8", "surrogatepass"))
 
 
 def _image_mounts(container: bytes, points: object) -> frozenset[bytes] | None:

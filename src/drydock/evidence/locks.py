@@ -12,7 +12,7 @@ from types import TracebackType
 
 from drydock.evidence.engines import how_to_stop, program
 from drydock.evidence.file import open_regular
-from drydock.model.errors import EvidenceUnreadable, Refused
+from drydock.model.errors import EvidenceUnreadable, InUse, Refused
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 
@@ -77,7 +77,7 @@ def _flock(fd: int, path: RawPath, *, exclusive: bool, until: float) -> None:
     operation = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB
     while not _tried(fd, operation):
         if time.monotonic() >= until:
-            raise Refused(f"{shown(path)} is locked by {_described(fd)}")
+            raise InUse(f"{shown(path)} is locked by {_described(fd)}")
         time.sleep(_PAUSE)
 
 

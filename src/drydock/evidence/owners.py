@@ -36,6 +36,7 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
         message = f"{shown(root.path)}: it may have a Docker data root that is not known: no owner is provably gone"
         owners.findings.append(Finding("owners-unknown", Severity.BLIND, message, Place(root.path)))
     from drydock.evidence.buildkit import read_build_history, read_build_records  # noqa: PLC0415 - not without Docker
+    from drydock.evidence.classic_store import note_classic_store  # noqa: PLC0415 - the same
     from drydock.evidence.docker import read_containers, read_images  # noqa: PLC0415 - the same
 
     times: list[UnixNano | None] = []
@@ -44,6 +45,7 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
         owners.containers.update(each)
         owners.image_mounts.update((mount, found) for found in each.values() for mount in found.mounts)
         times.append(when)
+        owners.findings += note_classic_store(data)
     owners.containers_changed = _oldest(root, times)
     owners.images, owners.images_changed = _union(root, read_images, owners.findings)
     blobs_only: set[bytes] = set()

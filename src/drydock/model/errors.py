@@ -38,3 +38,7 @@ class Refused(DrydockError):
     """Going on could hurt: an engine runs, a lock is held, a plan is stale. Names what to stop and how."""
 
     exit_code = 32
+
+
+class InUse(Refused):
+    """Another process has a lock that is needed, as an engine does for as long as it runs."""

@@ -52,6 +52,8 @@ class Holding(NamedTuple):
     """Blobs, ingests, snapshots and images it names."""
     only: int
     """Bytes that nothing but this lease holds: what ending it alone would free."""
+    is_pruned: bool = False
+    """Whether ``docker image prune`` ends it."""
 
     def facts(self) -> dict[str, str | int | None]:
         """What documents say of it, shown; the names of the fields are theirs (docs/json.md)."""

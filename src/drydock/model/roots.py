@@ -45,6 +45,17 @@ class Root(NamedTuple):
     """What could not be read of the settings that led here."""
 
 
+class Mounted(NamedTuple):
+    """Something that dockerd mounts in a container, and that is no part of the container's own files."""
+
+    type: bytes
+    """``volume``, ``bind``, ``tmpfs`` …, as dockerd has it."""
+    source: bytes
+    """The volume's name, or the path; empty for none."""
+    target: bytes
+    """Where, in the container."""
+
+
 class DockerContainer(NamedTuple):
     """A folder of dockerd's ``containers/``. Its name alone keeps the lease; the rest is None where unreadable."""
 
@@ -67,6 +78,8 @@ class DockerContainer(NamedTuple):
     """False where its configuration could not be read: any id of such a form may be a mount's of it."""
     is_classic: bool = False
     """Whether the classic image store has its layer (``image/<driver>/layerdb/mounts``): containerd then has none."""
+    mounted: tuple[Mounted, ...] = ()
+    """Its mount points, by where they are."""
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from drydock.model.data import Backend, Content
@@ -36,6 +36,11 @@ class Scan:
     """What ``clean --apply`` would do now."""
     inventory: Inventory | None = None
     """Who holds what by name; None where it was not asked for."""
+    pulls: int = 0
+    """How many pulls were interrupted."""
+    freed_by_ending: dict[LeaseClass, int] = field(default_factory=dict)
+    """Bytes that go besides what the plan frees once the temporary leases end, and once the ownerless ones end too;
+    of the classes of which there are leases."""
 
     @property
     def live(self) -> bool:
@@ -84,15 +89,16 @@ class Scan:
     def leased(self) -> dict[LeaseClass, Total]:
         """Leases that hold what nothing else does: how many of each class, and the bytes of what such leases hold.
 
-        Bytes that leases of several classes hold together are counted for the first class only, in the order of
-        :class:`LeaseClass`.
+        Bytes that leases of several classes hold together are counted for the last class only, in the order of
+        :class:`LeaseClass`: they are free once the leases of that class have ended, and no earlier.
         """
         kinds = {holding.ref: holding.kind for holding in self.verdict.leases}
         order = list(LeaseClass)
         sizes = dict.fromkeys(order, 0)
         for found in self.verdict.objects:
             if found.state is State.LEASED:
-                sizes[min((kinds[ref] for ref in found.held_by), key=order.index)] += found.allocated
+                sizes[max((kinds[ref] for ref in found.held_by), key=order.index)] += found.allocated
+        sizes.update(self.freed_by_ending)
         counts = dict.fromkeys(order, 0)
         for holding in self.verdict.leases:
             if not holding.kind.is_owned:

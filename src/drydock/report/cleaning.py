@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from drydock.model.plans import Plan, Status
+from drydock.model.plans import Plan, Status, Target
 from drydock.model.runs import Run
 from drydock.model.scans import Scan
 from drydock.model.text import shown
@@ -31,7 +31,9 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     if plan.is_empty:
         yield f"{root}: nothing to remove"
     else:
-        yield f"{root}: {show_bytes(plan.bytes)} in {show_count(len(plan.removals), 'file or directory')}"
+        # What a layer takes is what containerd recorded; links, holes and compression are the file system's to know.
+        about = "about " if any(removal.target is Target.SNAPSHOT for removal in plan.removals) else ""
+        yield f"{root}: {about}{show_bytes(plan.bytes)} in {show_count(len(plan.removals), 'file or directory')}"
         yield from edit_lines(plan)
         yield from removal_lines(plan)
     yield from kept_lines(plan)

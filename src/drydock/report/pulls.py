@@ -11,6 +11,7 @@ from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer, Pulls
 from drydock.model.text import quoted, shown
 from drydock.model.times import age, show_known, show_span
 from drydock.report.amounts import show_bytes, show_count
+from drydock.report.ending import prune
 from drydock.report.head import head
 from drydock.report.where import target_of
 
@@ -77,7 +78,7 @@ def _pull(pull: Pull, now: UnixNano, target: str, width: int) -> Iterator[str]:
         yield f"    lease {shown(lease.ref.key)}: {lease.kind.value}{_times(lease, now)}"
     if pull.downloads is not None:
         yield from _downloads(pull.downloads)
-    begin = "it is over, and freeing it gives" if pull.has_ended else "ending it frees"
+    begin = "it is over; freeing it gives about" if pull.has_ended else "ending it frees about"
     yield f"    {begin} {show_bytes(pull.bytes)}; with what others hold too it is {show_bytes(pull.held)}"
     since = age(pull.updated, now)
     if since is not None:
@@ -138,7 +139,13 @@ def _commands(pull: Pull, target: str) -> Iterator[str]:
 
 
 def _choices(pulls: Sequence[Pull], target: str) -> Iterator[str]:
-    kinds = {lease.kind for pull in pulls for lease in pull.leases}
+    leases = {lease.ref: lease for pull in pulls for lease in pull.leases}.values()
+    kinds = {lease.kind for lease in leases}
+    pruned = [lease.is_pruned for lease in leases if lease.kind is not LeaseClass.EXPIRED]
+    if any(pruned):
+        command = prune(pruned)
+        yield f"  {command.does}:"
+        yield f"    {command.words}"
     if LeaseClass.TEMPORARY in kinds:
         yield "  to end all temporary leases, those of builds and other operations too:"
         yield f"    drydock clean --end-leases temporary --apply{target}"

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Final
 
 from drydock.model.findings import Finding, Severity
-from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath
 from drydock.model.objects import State
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
-from drydock.report.about import about_end, about_root
+from drydock.report.about import about_root
 from drydock.report.amounts import show_bytes, show_count
+from drydock.report.ending import list_ending
 from drydock.report.live import LIVE
 from drydock.report.where import target_of
 
 _LISTED = 8
+NOTHING: Final = "nothing"
+"""The size of a part of which there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,9 @@ def command(words: str, where: RawPath | None) -> str:
 def _free(scan: Scan, where: RawPath | None) -> Part:
     total = scan.reclaimable()
     if scan.plan.is_empty and scan.withheld:
-        return Part("nothing", ("Some of it looks free, and is kept for a reason.",))
+        return Part(NOTHING, ("Some of it looks free, and is kept for a reason.",))
     if scan.plan.is_empty:
-        return Part("nothing", ("Something references everything that is there.",))
+        return Part(NOTHING, ("Something references everything that is there.",))
     commands = (command("clean", where), command("clean --apply", where))
     if not total.count:
         return Part("nothing on disk", ("Only records in the databases that nothing needs.",), commands)
@@ -94,21 +97,14 @@ def _free(scan: Scan, where: RawPath | None) -> Part:
 
 
 def _leases(scan: Scan, where: RawPath | None) -> Part:
-    by_class = {kind: total for kind, total in scan.leased().items() if kind is not LeaseClass.EXPIRED}
-    if not by_class:
-        return Part("nothing", ())
-    commands = []
-    if LeaseClass.TEMPORARY in by_class:
-        commands += ["pulls", "clean --end-leases temporary"]
-    if LeaseClass.OWNERLESS in by_class:
-        commands.append("clean --end-leases ownerless")
+    ending = list_ending(scan)
     return Part(
-        show_bytes(sum(total.bytes for total in by_class.values())),
+        show_bytes(ending.bytes) if ending.temporary else NOTHING,
+        (*ending.temporary, *(f"not counted above: {words}" for words in ending.others)),
         tuple(
-            f"{kind.value}: {show_count(total.count, 'lease')}, {show_bytes(total.bytes)}{about_end(scan, kind)}"
-            for kind, total in by_class.items()
+            command(each.words, where) if each.is_drydocks else each.words
+            for each in (*ending.commands, *ending.other_commands)
         ),
-        tuple(command(words, where) for words in commands),
     )
 
 

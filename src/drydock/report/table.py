@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from drydock.model.findings import Severity
-from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath
 from drydock.model.objects import State
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
-from drydock.report.about import COLOURS, about_end, about_root
+from drydock.report.about import COLOURS, about_root
 from drydock.report.amounts import show_bytes, show_count
+from drydock.report.ending import Command, list_ending
 from drydock.report.live import LIVE
 from drydock.report.where import target_of
 
@@ -106,18 +106,19 @@ class _Block:
         self._command("clean --apply", "removes them")
 
     def _leases(self) -> None:
-        by_class = {kind: total for kind, total in self._scan.leased().items() if kind is not LeaseClass.EXPIRED}
-        size = sum(total.bytes for total in by_class.values())
-        if not by_class:
-            return
-        self._line(f"Held by leases only: {show_bytes(size)}.", 2)
-        for kind, total in by_class.items():
-            self._line(f"{kind.value}: {_amounts(total)}{about_end(self._scan, kind)}", 6)
-        if LeaseClass.TEMPORARY in by_class:
-            self._command("pulls", "shows the interrupted pulls")
-            self._command("clean --end-leases temporary", "shows what ending the temporary leases frees")
-        if LeaseClass.OWNERLESS in by_class:
-            self._command("clean --end-leases ownerless", "shows what ending those whose owner is gone frees as well")
+        ending = list_ending(self._scan)
+        if ending.temporary:
+            self._line(f"Held by temporary leases only: {show_bytes(ending.bytes)}.", 2)
+            self._about(ending.temporary, ending.commands)
+        if ending.others:
+            self._line(f"Held by other leases only: {show_bytes(ending.other_bytes)}.", 2)
+            self._about(ending.others, (*(() if ending.temporary else ending.commands), *ending.other_commands))
+
+    def _about(self, words: Sequence[str], commands: Sequence[Command]) -> None:
+        for each in words:
+            self._line(each, 6)
+        for command in commands:
+            self._command(command.words, command.does, drydocks=command.is_drydocks)
 
     def _unreachable(self) -> None:
         if self._scan.plan.is_empty:
@@ -155,8 +156,8 @@ class _Block:
         if count > _LISTED:
             self._line(f"and {count - _LISTED} more: --format json has all", 6)
 
-    def _command(self, command: str, does: str) -> None:
-        typed = f"drydock {command}{self._target}"
+    def _command(self, command: str, does: str, *, drydocks: bool = True) -> None:
+        typed = f"drydock {command}{self._target}" if drydocks else command
         line = f"{typed}   # {does}"
         if self._console.is_terminal and 6 + len(line) > self._console.width:
             # A remark that wrapped would be a command of its own to who copies both lines.
@@ -179,5 +180,5 @@ class _Block:
             self._console.print(" " * indent + text, soft_wrap=True)
 
 
-def _amounts(total: Total, what: str = "lease") -> str:
+def _amounts(total: Total, what: str) -> str:
     return f"{show_count(total.count, what)}, {show_bytes(total.bytes)}"

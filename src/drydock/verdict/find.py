@@ -91,7 +91,10 @@ def _is_path(verdict: Verdict, found: StoreObject, word: bytes) -> bool:
         return False
     whole = verdict.store.root.path.rstrip(b"/") + b"/" + found.path
     word = word.rstrip(b"/")
-    return word in (whole, found.path) or word.startswith((whole + b"/", found.path + b"/"))
+    if word in (whole, found.path) or word.startswith((whole + b"/", found.path + b"/")):
+        return True
+    # The end of a path, as a message shows it: snapshots/105.
+    return not word.startswith(b"/") and found.path.endswith(b"/" + word)
 
 
 def image_names(word: bytes) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from drydock.model.text import shown
 from drydock.verdict.blindness import is_kept_blindly
 from drydock.verdict.dangling import Dangling, dangling_findings, find_dangling, list_loose
 from drydock.verdict.graph import Flat, Graph, Node, visited
-from drydock.verdict.labels import expiry
+from drydock.verdict.labels import PRUNED, expiry
 from drydock.verdict.leases import (
     Judgement,
     classify,
@@ -213,7 +213,8 @@ def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[
 def _holding(lease: Lease, judgement: Judgement, only: int) -> Holding:
     kind, reason, owner = judgement
     resources = len(lease.blobs) + len(lease.ingests) + len(lease.images) + len(lease.snapshots)
-    return Holding(lease.ref, kind, reason, owner, lease.created, expiry(lease.labels), resources, only)
+    pruned = PRUNED in lease.labels
+    return Holding(lease.ref, kind, reason, owner, lease.created, expiry(lease.labels), resources, only, pruned)
 
 
 def _emptied(store: Store) -> Iterator[Finding]:

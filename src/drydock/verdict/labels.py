@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from drydock.model.documents import Document
 
 EXPIRE = b"containerd.io/gc.expire"
+PRUNED = b"moby/prune.images"
+"""Of the leases that ``docker image prune`` deletes (moby daemon/containerd/leases.go, v27.4.0 and later)."""
 FLAT = b"containerd.io/gc.flat"
 SOURCE = b"containerd.io/distribution.source."
 """Then a registry; the value is what there is of the blob in it (core/remotes/docker/handler.go, v2.1)."""

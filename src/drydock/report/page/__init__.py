@@ -13,7 +13,7 @@ from drydock.model.times import show_time
 from drydock.report.amounts import show_bytes, show_count
 from drydock.report.catalogue import Catalogue
 from drydock.report.onefile import render_file
-from drydock.report.summary import Summary, summarize
+from drydock.report.summary import NOTHING, Summary, summarize
 from drydock.report.where import target_of
 
 _SCRIPTS = tuple(f"page/{name}.js" for name in ("start", "detail", "treemap", "map", "time", "list"))
@@ -58,7 +58,7 @@ def _title(summaries: Sequence[Summary]) -> str:
         return "nothing found"
     used = show_bytes(sum(summary.used for summary in summaries))
     free = [summary.free.size for summary in summaries if summary.free.commands]
-    leased = [summary.leases.size for summary in summaries if summary.leases.words]
+    leased = [summary.leases.size for summary in summaries if summary.leases.size != NOTHING]
     words = [f"{used} used", f"{' and '.join(free[:3])} can be freed now" if free else "nothing can be freed now"]
     if leased:
         words.append(f"{' and '.join(leased[:3])} by ending leases")
