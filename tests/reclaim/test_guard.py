@@ -162,3 +162,43 @@ def test_containerd(tmp_path):
     except EngineUnavailable as error:
         pytest.skip(str(error))
     refuse_if_used(root(mine))
+
+
+@pytest.mark.root
+@pytest.mark.engine
+@needs_root
+@pytest.mark.slow
+@pytest.mark.parametrize("alone", [False, True], ids=["engine", "container-alone"])
+def test_a_containerd_of_another_host_at_the_same_path(tmp_path, alone):
+    """A real containerd, its shim and its container elsewhere, with this root's paths in their own mount namespace."""
+    mine, other, archive = tmp_path / "mine", tmp_path / "other", tmp_path / "image.tar"
+    mine.mkdir()
+    write_archive(archive, {"docker.io/library/x:1": Image((busybox_layer(),))})
+    try:
+        with Sandbox(tmp_path) as sandbox, Containerd(sandbox, mine, collect=False) as engine:
+            engine.ctr("images", "import", archive, namespace="ns")
+            engine.ctr(
+                "run", "-d", "--null-io", "--cgroup", "", "docker.io/library/x:1", "c1", "/bin/busybox", "sleep", "300",
+                namespace="ns",
+            )  # fmt: skip
+            with pytest.raises(Refused):
+                refuse_if_used(root(mine))
+            subprocess.run(["cp", "-a", mine, other], check=True)
+            if alone:
+                shims = [each.pid for each in processes.users(root(mine)) if each.container]
+                os.kill(engine.daemon.process.pid, 9)
+                for pid in shims:
+                    os.kill(pid, 9)
+                wait_for(lambda: not engine.daemon.running, 10.0, "the end of containerd")
+                assert mounts.users(root(mine))
+            subprocess.run(["mount", "--bind", other, mine], check=True)
+            try:
+                assert processes.users(root(mine)) == []
+                assert mounts.users(root(mine)) == []
+                refuse_if_used(root(mine))
+            finally:
+                subprocess.run(["umount", mine], check=True)
+            with pytest.raises(Refused):
+                refuse_if_used(root(mine))
+    except EngineUnavailable as error:
+        pytest.skip(str(error))

@@ -191,8 +191,8 @@ def test_the_calls_counted_are_all_the_calls_there_are(undisturbed, tmp_path):
         name, rest = called.groups()
         if name == "unlinkat":
             name = "rmdir" if "AT_REMOVEDIR" in rest else "unlink"
-        if (_TRACED.get(name) == "open" and "O_CREAT" not in rest) or (name == "write" and rest.startswith("1<")):
-            continue
+        if (_TRACED.get(name) == "open" and "O_CREAT" not in rest) or re.match(r"(?:1<|\d+<pipe:)", rest):
+            continue  # what it prints, and what a child tells that looks into a mount namespace
         found[_TRACED.get(name, name)] += 1
     assert found == Counter(whole.calls)
     assert set(found) <= {name for _, names in places() for name in names}
