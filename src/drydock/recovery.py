@@ -33,6 +33,7 @@ from drydock.recover.adopt import made_whole
 from drydock.recover.again import list_sources
 from drydock.recover.breaks import RESTATED, disagreements, wrong_orphans
 from drydock.recover.losses import refuse_unknown
+from drydock.recover.lost_containers import find_lost_containers, give_back, lost_findings, not_given_back
 from drydock.recover.memory import open_memory
 from drydock.recover.proofs import UNPROVED, Proofs, prove
 from drydock.recover.repair import make_repair
@@ -196,13 +197,16 @@ def _looked(
         try:
             data = read_blobs(store, wanted, memory, clock, progress)
             verdict, reached, images = _judged(store, at)
-            adopted = Adopted()
+            adopted, made = Adopted(), _made(at, store.newest())
+            lost = find_lost_containers(store, made)
             if adopts and not edit_blindness(store):
                 before = images.states()
-                made = _made(at, store.newest())
+                give_back(store, lost)
                 adopted = adopt_blobs(store, at, made, progress)
                 verdict, reached, images = _judged(store, at)
                 adopted.whole = tuple(made_whole(before, images.states()))
+            else:
+                lost = not_given_back(lost)
             layers = images.unpacked()
             found, unpacked = read_unpacked(
                 store, layers, wanted=wanted, memory=memory, clock=clock, places=places, progress=progress
@@ -236,6 +240,7 @@ def _looked(
         adoptable = {Ref(Kind.BLOB, image.namespace, digest) for image in states for digest in image.adoptable}
         about: dict[Finding, tuple[Ref, ...]] = {**dict(disagreements(store, adoptable)), **found.refs}
         about.update(dict.fromkeys(wrong_orphans(store), ()))
+        about.update(dict.fromkeys(lost_findings(lost, store), ()))
         # What dangles is told again, with what a repair can do about it.
         verdict.findings = [each for each in verdict.findings if each.code not in RESTATED] + list(about)
         yield _Looked(
@@ -254,6 +259,7 @@ def _looked(
                 wrong=found.snapshots,
                 proofs=proofs,
                 adopted=adopted,
+                lost=lost,
                 right=right,
                 accept=accept,
                 drop_unproved=drop_unproved,

@@ -216,6 +216,32 @@ def test_an_index_and_what_is_below_it(tmp_path):
     }
 
 
+def test_an_image_is_whole_again_or_pulled_again(tmp_path):
+    """One platform is whole by an adopted blob, another has a damaged layer that a pull brings: the pull is named."""
+    other = dataclasses.replace(IMAGE, layers=(Blob(ONE.media_type, b"else" * 200), TWO))
+    manifests = [each.manifest.descriptor() for each in (IMAGE, other)]
+    index = Blob(INDEX, json.dumps({"schemaVersion": 2, "manifests": manifests}).encode())
+    children = {b"containerd.io/gc.ref.content.m.%d" % number: each.manifest.digest.encode()
+                for number, each in enumerate((IMAGE, other))}  # fmt: skip
+    source = {b"containerd.io/distribution.source.example.org": b"shop"}
+    space = namespace()
+    space[b"content"][b"blob"] |= {
+        **{blob.digest.encode(): record(blob, labels=source) for blob in other.blobs},
+        other.manifest.digest.encode(): record(other.manifest, labels={**labels(other), **source}),
+        index.digest.encode(): record(index, labels={**children, **source}),
+    }
+    space[b"images"] = {NAME: target(index)}
+    files = (index, *IMAGE.blobs, *other.blobs)
+    root = lay_out(tmp_path / "adopted", {b"default": without(space, CONFIG)}, files)
+    assert NAME.decode() in show(root).partition("whole again")[2]
+    root = lay_out(tmp_path / "both", {b"default": space}, files)
+    blob_path(root, other.layers[0]).write_bytes(b"")
+    said = show(root)
+    assert f"{CONFIG.digest} (namespace default)" in said
+    assert NAME.decode() in said.partition("pull again afterwards")[2]
+    assert "whole again" not in said
+
+
 def test_each_namespace_for_itself(tmp_path):
     """One has all records, one lost two, and one names nothing: only the second gets any."""
     spaces = {b"a": namespace(), b"b": without(namespace(), CONFIG, TWO), b"c": {b"labels": {b"x": b"y"}}}
@@ -342,7 +368,7 @@ def test_a_blob_that_an_ingest_waits_for(tmp_path):
     assert content[b"ingests"] == {b"layer": ingest}
 
 
-@pytest.mark.parametrize(("end", "there"), [(b"2030-01-01T00:00:00Z", True), (b"2020-01-01T00:00:00Z", False)])
+@pytest.mark.parametrize(("end", "there"), [(b"2030-01-01T00:00:00Z", True), (b"2023-12-01T00:00:00Z", False)])
 @pytest.mark.parametrize("flat", [False, True])
 def test_a_manifest_that_only_a_lease_holds(tmp_path, end, there, flat):
     """While the lease lasts what its manifest names is adopted; not once it ended, nor where it holds that flat."""

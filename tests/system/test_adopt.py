@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import subprocess
 
 import pytest
 from fixtures.breakages import BREAKAGES, Broken
@@ -168,6 +169,56 @@ def test_docker_has_it_whole_again_without_a_pull(kind, tmp_path):
                 assert json.loads(docker.docker("inspect", "web"))[0]["Name"] == "/web"
         except EngineUnavailable as reason:
             pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize("image", ["shop:1", "later:1"])
+def test_docker_has_a_container_again_that_its_older_database_does_not_know(image, tmp_path):
+    """Docker 28.5 makes a container, then meta.db is put back from before: without a repair the container is gone.
+
+    After ``repair --adopt`` dockerd lists it, starts it, and its file is there; also where its image was pulled since,
+    of which meta.db knows neither name nor layers. The collector takes nothing of it.
+    """
+    taken = capture("docker-28.5-interrupted-pull")
+    later = Image((busybox_layer(), layer({"opt/": b"", "opt/later": noise(40, 90)})))
+    try:
+        made = tmp_path / "made"
+        made.mkdir()
+        unpack(taken, made)
+        meta = made / taken.root / METADATA
+        with docker_on(taken, made, tmp_path / "docker before") as docker:
+            docker.stop()
+            older = meta.read_bytes()
+            docker.start()
+            with Registry(docker.sandbox.listen(PORT), {"later:1": later}):
+                if image == "later:1":
+                    docker.docker("pull", "-q", "127.0.0.1:5000/later:1")
+                docker.docker(
+                    "run", "--name", "newer", "--network", "none", f"127.0.0.1:5000/{image}",
+                    "/bin/busybox", "sh", "-c", "test -e /kept && exec cat /kept; echo written >/kept",
+                )  # fmt: skip
+        meta.write_bytes(older)
+        for word in ("without", "with"):
+            host = tmp_path / word
+            subprocess.run(["cp", "-a", made, host], check=True)
+            if word == "with":
+                state = ("--state", tmp_path / "state")
+                said = run("repair", "--adopt", "--apply", "--yes", *state, host)
+                assert "container newer" in said.partition("so that the engine has again")[2]
+                assert "WOULD BE LOST" not in said
+                assert gobbolt.check(host / taken.root / METADATA) == (0, "")
+            with docker_on(taken, host, tmp_path / f"docker {word}") as docker:
+                names = docker.docker("ps", "-a", "--format", "{{.Names}}").split()
+                assert ("newer" in names) is (word == "with")
+                assert "web" in names
+                if word == "with":
+                    assert docker.docker("start", "-a", "newer") == "written\n"
+                    docker.ctr("leases", "create", "--id", "drydock-test")
+                    docker.ctr("leases", "rm", "--sync", "drydock-test")
+                    assert docker.docker("start", "-a", "newer") == "written\n"
+                    docker.docker("rm", "newer")
+                    assert docker.docker("ps", "-a", "--format", "{{.Names}}").split() == ["web"]
+    except EngineUnavailable as reason:
+        pytest.skip(str(reason))
 
 
 def saved(docker, name):

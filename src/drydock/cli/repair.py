@@ -29,7 +29,11 @@ from drydock.streams import keep_going, tell_needed
     multiple=True,
     help="Give up this image, container or snapshot, named as shown under WOULD BE LOST.",
 )
-@click.option("--adopt", is_flag=True, help="Give whole blobs without a record that an image needs their record back.")
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Give blobs that an image needs, and containers that dockerd has, the records back that they lost.",
+)
 @click.option(
     "--drop-unproved",
     is_flag=True,
@@ -68,7 +72,12 @@ def repair(
     --accept-loss gives it up. The databases are backed up before they are edited, and drydock undo takes a run back.
 
     With --adopt, blobs that are on disk and lost their record get it back, where a manifest that is in use names them:
-    each is hashed first, and the images that are whole by that are named. Nothing has to be pulled for these.
+    each is hashed first, and the images that are whole by that are named. Nothing has to be pulled for these. Docker's
+    containers that meta.db does not know, as after an older copy was restored, get their snapshots and lease back:
+    without that the engine deletes their files when it starts.
+
+    Where a layer is damaged, and nothing here proves what it was unpacked to, both stay, and the status is 2, until
+    --drop-unproved asks for both to go. A pull then brings them, if the registry still has the image.
 
     What drydock verify --data or --unpacked found wrong is read once more, and mended too, if it had the same --state
     or none; with those options all is read now. What the engine is to unpack again is read in any case. With --format
@@ -101,7 +110,7 @@ def repair(
         nonlocal code
         planned.extend(repairs)
         for made in repairs:
-            for line in repair_lines(made):
+            for line in repair_lines(made, where):
                 click.echo(line, file=told)
             if made.unread:
                 click.echo(f"drydock: {made.unread}; so no database is edited", err=True)

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from drydock.model.data import Fingerprint
 from drydock.model.leases import LeaseClass
-from drydock.model.names import RawPath, Ref, UnixNano
+from drydock.model.names import RawPath, Ref, UnixNano, split_snapshot_key
 from drydock.model.policies import Policy
-from drydock.model.records import Blob
+from drydock.model.records import Blob, Lease, Snapshot
 
 
 class Target(enum.Enum):
@@ -98,6 +98,58 @@ class Adoption(NamedTuple):
         return Blob(self.ref, self.expect.size, dict(self.labels), created=self.made, updated=self.made)
 
 
+class SnapshotRecord(NamedTuple):
+    """A record to put into meta.db, of a snapshot whose row and directory are there."""
+
+    ref: Ref
+    name: bytes
+    """Of its row."""
+    parent: bytes
+    """Key of its parent; empty if none."""
+    children: tuple[bytes, ...]
+    """Keys of what stands on it, sorted."""
+    labels: tuple[tuple[bytes, bytes], ...]
+    """Those of its row, by name."""
+    created: UnixNano
+    updated: UnixNano
+    path: RawPath
+    """Of its directory, relative to the root."""
+    expect: Fingerprint
+    """Of its directory."""
+    links: bool
+    """Whether its parent has a record that does not list it."""
+    why: str
+    """One shown line."""
+
+    @property
+    def parent_ref(self) -> Ref | None:
+        """The parent's reference, or None."""
+        return self.record().parent_ref
+
+    def record(self) -> Snapshot:
+        """The record."""
+        snapshotter, key = split_snapshot_key(self.ref.key)
+        return Snapshot(
+            self.ref.namespace, snapshotter, key, self.name, self.parent, self.children, dict(self.labels),
+            self.created, self.updated,
+        )  # fmt: skip
+
+
+class LeaseRecord(NamedTuple):
+    """A lease to put into meta.db, that holds snapshots and has no labels, as dockerd gives one to each container."""
+
+    ref: Ref
+    snapshots: tuple[tuple[bytes, bytes], ...]
+    """(snapshotter, key) pairs, sorted."""
+    created: UnixNano
+    why: str
+    """One shown line."""
+
+    def record(self) -> Lease:
+        """The record."""
+        return Lease(self.ref.namespace, self.ref.key, {}, (), (), (), self.snapshots, self.created)
+
+
 class Witness(NamedTuple):
     """A database as the plan saw it."""
 
@@ -133,12 +185,21 @@ class Plan(NamedTuple):
     fields: tuple[FieldDrop, ...] = ()
     """Keys of records and rows that stay; only a repair has any."""
     adoptions: tuple[Adoption, ...] = ()
-    """Records to put in; only a repair has any."""
+    """Records of blobs to put in; only a repair has any."""
+    snapshots: tuple[SnapshotRecord, ...] = ()
+    """Records of snapshots to put in; only a repair has any."""
+    lease_records: tuple[LeaseRecord, ...] = ()
+    """Leases to put in; only a repair has any."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.leases or self.records or self.rows or self.removals or self.fields or self.adoptions)
+        return not (self.leases or self.records or self.rows or self.removals or self.fields or self.added)
+
+    @property
+    def added(self) -> tuple[Adoption | SnapshotRecord | LeaseRecord, ...]:
+        """All records to put into meta.db."""
+        return (*self.adoptions, *self.snapshots, *self.lease_records)
 
     @property
     def bytes(self) -> int:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from drydock.model.findings import Finding
 from drydock.model.names import Ref
-from drydock.model.plans import Adoption, Plan
+from drydock.model.plans import Adoption, LeaseRecord, Plan, SnapshotRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,10 @@ class Loss:
     why: str
     """One shown line."""
     accepted: bool
+    at_start: bool = False
+    """Whether not the repair but the next start of the engine loses it."""
+    exportable: bool = False
+    """Whether it can be exported before."""
 
 
 class Unadopted(NamedTuple):
@@ -43,6 +47,29 @@ class Adopted:
     left: tuple[Unadopted, ...] = ()
     whole: tuple[Ref, ...] = ()
     """The images that have all of a platform by that, and had not before."""
+
+
+class LostContainer(NamedTuple):
+    """A container of dockerd whose snapshot or lease has no record: at its start the engine deletes its files."""
+
+    ref: Ref
+    """Of its lease, whether or not that has a record."""
+    name: str
+    """Shown."""
+    missing: str
+    """What has no record; one shown line."""
+    reason: str = ""
+    """Why its records cannot be put in again; empty where they can."""
+    has_row: bool = True
+    """Whether a row says which directory is its own, so that it can be exported."""
+
+
+class LostContainers(NamedTuple):
+    """Containers whose records are gone, and those records that can be put in again."""
+
+    containers: tuple[LostContainer, ...] = ()
+    snapshots: tuple[SnapshotRecord, ...] = ()
+    leases: tuple[LeaseRecord, ...] = ()
 
 
 @dataclass(slots=True)
@@ -71,6 +98,8 @@ class Repair:
     """Shown names of the images that a pull leaves without a layer, as what it was unpacked to is whole and stays."""
     unproved: tuple[str, ...] = ()
     """Shown names of the images with a damaged layer that stays, as nothing proves what it was unpacked to."""
+    given_back: tuple[str, ...] = ()
+    """Shown names of the containers whose records are put in again."""
 
     def exit_code(self) -> int:
         """The additive exit status (README.md): 2 damage, planned or not, 8 evidence that could not be read."""

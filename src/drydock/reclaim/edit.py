@@ -18,7 +18,7 @@ from bbolt_surgery import Deletion, Insertion, NewBucket, NotCommitted, Receipt,
 from drydock.evidence.encoding import encode_time, encode_uvarint, encode_varint
 from drydock.model.errors import ActionFailed, DiskFull, Refused
 from drydock.model.names import Kind, Ref, split_snapshot_key
-from drydock.model.plans import Plan
+from drydock.model.plans import Plan, SnapshotRecord
 from drydock.model.text import shown, unshown
 
 Fields = Mapping[str, str | int]
@@ -36,7 +36,10 @@ def metadata_deletions(plan: Plan) -> list[Deletion]:
 
 
 def metadata_insertions(plan: Plan) -> list[Insertion]:
-    """The records that the plan puts into meta.db, as containerd does (core/metadata/content.go commit, v2.1)."""
+    """The records that the plan puts into meta.db, as containerd does.
+
+    Sources: core/metadata/content.go commit, snapshot.go createSnapshot, leases.go Create and addSnapshotLease (v2.1).
+    """
     insertions: list[Insertion] = []
     for each in plan.adoptions:
         time = encode_time(each.made)
@@ -45,7 +48,35 @@ def metadata_insertions(plan: Plan) -> list[Insertion]:
             record.entries[b"labels"] = NewBucket(entries=dict(each.labels))
         path = _path(each.ref)
         insertions.append(Insertion(path[:-1], path[-1], record))
+    for snapshot in plan.snapshots:
+        path = _path(snapshot.ref)
+        insertions.append(Insertion(path[:-1], path[-1], _snapshot(snapshot)))
+        if snapshot.links and snapshot.parent_ref is not None:
+            insertions.append(Insertion((*_path(snapshot.parent_ref), b"children"), path[-1], b""))
+    for lease in plan.lease_records:
+        held = NewBucket()
+        for snapshotter, key in lease.snapshots:
+            keys = held.entries.setdefault(snapshotter, NewBucket())
+            assert isinstance(keys, NewBucket)
+            keys.entries[key] = b""
+        record = NewBucket(entries={b"createdat": encode_time(lease.created), b"snapshots": held})
+        insertions.append(Insertion((b"v1", lease.ref.namespace, b"leases"), lease.ref.key, record))
     return insertions
+
+
+def _snapshot(each: SnapshotRecord) -> NewBucket:
+    entries: dict[bytes, bytes | NewBucket] = {
+        b"name": each.name,
+        b"createdat": encode_time(each.created),
+        b"updatedat": encode_time(each.updated),
+    }
+    if each.parent:
+        entries[b"parent"] = each.parent
+    if each.children:
+        entries[b"children"] = NewBucket(entries=dict.fromkeys(each.children, b""))
+    if each.labels:
+        entries[b"labels"] = NewBucket(entries=dict(each.labels))
+    return NewBucket(entries=entries)
 
 
 def row_deletions(plan: Plan, snapshotter: bytes) -> list[Deletion]:

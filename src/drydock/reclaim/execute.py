@@ -19,9 +19,19 @@ from drydock.evidence.snapshots import PREFIX
 from drydock.evidence.store import File, Held
 from drydock.model.errors import ActionFailed, DiskFull
 from drydock.model.names import RawPath, Ref
-from drydock.model.plans import Adoption, Outcome, Plan, Removal, RowDrop, Status, Target
+from drydock.model.plans import (
+    Adoption,
+    LeaseRecord,
+    Outcome,
+    Plan,
+    Removal,
+    RowDrop,
+    SnapshotRecord,
+    Status,
+    Target,
+)
 from drydock.model.progress import Progress
-from drydock.model.records import Metadata
+from drydock.model.records import Blob, Lease, Metadata, Snapshot
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.store import Store
 from drydock.model.text import shown
@@ -34,7 +44,7 @@ from drydock.reclaim.former import find_missing
 from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.manifest import ManifestWriter
 from drydock.reclaim.quarantine import open_quarantine
-from drydock.reclaim.secure import secure
+from drydock.reclaim.secure import secure, secure_snapshots
 from drydock.reclaim.state import State, open_state, places_with
 from drydock.reclaim.unfinished import close_unfinished
 
@@ -143,9 +153,9 @@ class _Edit:
         return [row for row in self.plan.rows if row.snapshotter == self.snapshotter]
 
     @property
-    def adoptions(self) -> tuple[Adoption, ...]:
+    def added(self) -> tuple[Adoption | SnapshotRecord | LeaseRecord, ...]:
         """The records that are put in."""
-        return self.plan.adoptions if self.snapshotter is None else ()
+        return self.plan.added if self.snapshotter is None else ()
 
     @property
     def fields(self) -> int:
@@ -159,7 +169,7 @@ def _edits(plan: Plan, held: Held) -> list[_Edit]:
     for snapshotter, file in edited:
         rows = any(row.snapshotter == snapshotter for row in plan.rows)
         fields = any(field.snapshotter == snapshotter for field in plan.fields)
-        if rows or fields or (snapshotter is None and (plan.leases or plan.records or plan.adoptions)):
+        if rows or fields or (snapshotter is None and (plan.leases or plan.records or plan.added)):
             assert file is not None, "a plan that edits a database was made of it"
             edits.append(_Edit(snapshotter, file, plan))
     return edits
@@ -185,14 +195,16 @@ def _edit(
     if stopped:
         return EditOutcome(path, leases, records, Status.FAILED, f"not tried: {stopped}", backup, each.fields)
     deletions = metadata_deletions(plan) if each.snapshotter is None else row_deletions(plan, each.snapshotter)
-    insertions = metadata_insertions(plan) if each.adoptions else []
+    insertions = metadata_insertions(plan) if each.added else []
     numbers: list[int] = []
 
     def note(fields: Fields) -> None:
         numbers.append(journal.intend_edit(path, {**fields, "backup": shown(backup)}))
 
     try:
-        secure(anchor, each.adoptions)
+        if each.added:
+            secure(anchor, plan.adoptions)
+            secure_snapshots(anchor, plan.snapshots)
         try:
             fields = edit(each.file.fd, path, deletions, note, insertions)
         except DiskFull:
@@ -210,7 +222,7 @@ def _edit(
     with suppress(ActionFailed):
         for number in numbers:
             journal.end(number, status, detail=wrong)
-    return EditOutcome(path, leases, records, status, wrong, backup, each.fields, len(each.adoptions))
+    return EditOutcome(path, leases, records, status, wrong, backup, each.fields, len(each.added))
 
 
 def _compare(each: _Edit, store: Store) -> str:
@@ -219,8 +231,10 @@ def _compare(each: _Edit, store: Store) -> str:
         with Database.from_fd(each.file.fd, each.file.path) as database:
             if each.snapshotter is None:
                 metadata = read_metadata(database, each.file.path)
-                blobs = {blob.ref: blob for blob in metadata.blobs}
-                if any(blobs.get(added.ref) != added.record() for added in each.adoptions):
+                records: dict[Ref, Blob | Snapshot | Lease] = {blob.ref: blob for blob in metadata.blobs}
+                records |= {snapshot.ref: snapshot for snapshot in metadata.snapshots}
+                records |= {lease.ref: lease for lease in metadata.leases}
+                if any(records.get(added.ref) != added.record() for added in each.added):
                     return "a record that was put in is not as planned"
                 left = _refs(metadata)
                 gone = {end.ref for end in each.plan.leases} | {drop.ref for drop in each.plan.records}

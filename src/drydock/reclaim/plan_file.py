@@ -102,6 +102,33 @@ def _document(plan: Plan) -> Document:
             }
             for each in plan.adoptions
         ),
+        "snapshots": (
+            {
+                **_ref(each.ref),
+                "name": shown(each.name),
+                "parent": shown(each.parent),
+                "children": [shown(key) for key in each.children],
+                "labels": {shown(name): shown(value) for name, value in each.labels},
+                "created": each.created,
+                "updated": each.updated,
+                "path": shown(each.path),
+                "expect": list(each.expect),
+                "linked_to_parent": each.links,
+                "why": each.why,
+            }
+            for each in plan.snapshots
+        ),
+        "lease_records": (
+            {
+                **_ref(each.ref),
+                "snapshots": [
+                    {"snapshotter": shown(snapshotter), "id": shown(key)} for snapshotter, key in each.snapshots
+                ],
+                "created": each.created,
+                "why": each.why,
+            }
+            for each in plan.lease_records
+        ),
         "removals": (
             {
                 "kind": removal.target.value,

@@ -1,4 +1,4 @@
-"""The last look at blobs that are to get a record, before the database is edited."""
+"""The last look at blobs and directories that are to get a record, before the database is edited."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from drydock.evidence.directory import fingerprint, open_folder
 from drydock.evidence.file import open_regular
 from drydock.model.errors import ActionFailed
-from drydock.model.plans import Adoption
+from drydock.model.plans import Adoption, SnapshotRecord
 from drydock.model.text import shown
 from drydock.reclaim.anchor import Anchor, describe_change
 
@@ -29,6 +29,30 @@ def secure(anchor: Anchor, adoptions: Iterable[Adoption]) -> None:
     # Their names too: whoever put them there may not have synced these.
     for each in folders.values():
         _sync(anchor, each, folder=True)
+
+
+def secure_snapshots(anchor: Anchor, snapshots: Iterable[SnapshotRecord]) -> None:
+    """Have the directories of snapshots that are to get a record on disk, as the plan saw them.
+
+    Raises:
+        ActionFailed: one is not as it was, or cannot be synced.
+    """
+    for each in snapshots:
+        try:
+            parent, name = anchor.open_parent(each.path, each.expect.device)
+            try:
+                opened = open_folder(name, parent)
+            finally:
+                os.close(parent)
+            try:
+                os.fsync(opened)
+                change = describe_change(each.expect, fingerprint(os.fstat(opened)))
+            finally:
+                os.close(opened)
+        except OSError as error:
+            raise ActionFailed(f"{shown(each.path)}: {error.strerror}") from error
+        if change:
+            raise ActionFailed(f"{shown(each.path)}: {change}; no record was put in")
 
 
 def _sync(anchor: Anchor, adoption: Adoption, *, folder: bool) -> str:

@@ -19,12 +19,13 @@ from drydock.model.names import EXTRACTING, Digest, Kind, RawPath, Ref, split_sn
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import FieldDrop, Plan, RecordDrop, Removal, RowDrop, Target, Withheld, Witness
 from drydock.model.policies import Policy
-from drydock.model.repairs import Adopted, Loss, Repair
+from drydock.model.repairs import Adopted, Loss, LostContainers, Repair
 from drydock.model.text import shown
 from drydock.model.verifications import ImageState
 from drydock.recover.again import is_pulled_again, is_unpacked_again, split_pulled
 from drydock.recover.breaks import Families, Family, RowName, stale_children, stale_links
 from drydock.recover.losses import is_called
+from drydock.recover.lost_containers import LOST
 from drydock.recover.proofs import UNPROVED, Proofs
 from drydock.verdict.blindness import edit_blindness
 from drydock.verdict.dependants import Dependants
@@ -50,6 +51,7 @@ def make_repair(
     wrong: Mapping[RowName, Finding],
     proofs: Proofs,
     adopted: Adopted,
+    lost: LostContainers,
     right: Container[Digest],
     accept: tuple[bytes, ...],
     drop_unproved: bool,
@@ -64,6 +66,7 @@ def make_repair(
         wrong: snapshots that are not as their layers.
         proofs: what damaged layers were unpacked to, as far as nothing proves it.
         adopted: blobs that get their records back; ``verdict`` and ``reached`` are of a store that has these.
+        lost: containers without records; ``verdict`` and ``reached`` are of a store that has those that are put in.
         right: of the blobs that snapshots would be unpacked from again those whose bytes were read, and are right.
         accept: names of images, containers and snapshots that may be lost.
         drop_unproved: whether what nothing proves goes with its damaged layer.
@@ -71,7 +74,7 @@ def make_repair(
     """
     made = _Repairer(
         verdict, reached, images, wrong, proofs,
-        adopted=adopted, right=right, accept=accept, drop_unproved=drop_unproved,
+        adopted=adopted, lost=lost, right=right, accept=accept, drop_unproved=drop_unproved,
     )  # fmt: skip
     return made.repair(tuple(witnesses))
 
@@ -107,6 +110,7 @@ class _Repairer:
         proofs: Proofs,
         *,
         adopted: Adopted,
+        lost: LostContainers,
         right: Container[Digest],
         accept: tuple[bytes, ...],
         drop_unproved: bool,
@@ -123,6 +127,7 @@ class _Repairer:
         """Images with a damaged layer that stays."""
         self._rows = {found.row_name: found for found in verdict.objects if found.row is not None}
         self._adopted = adopted
+        self._lost = lost
         self._right = right
         self._accept = accept
         self._dependants = Dependants(verdict, reached)
@@ -138,6 +143,8 @@ class _Repairer:
         rows: dict[RowName, str] = {}
         mended: set[int] = set()
         adopted = {each.ref for each in self._adopted.adoptions}
+        given = {each.ref: each for each in self._lost.snapshots}
+        self._lose_at_start()
         families = Families(self._verdict, self._wrong)
         for damaged in self._ordered(families):
             # Its bytes were hashed, so what is wrong is another namespace's record of it.
@@ -150,7 +157,9 @@ class _Repairer:
                 # A container stands on it: the layer alone goes, so that a pull can fetch it, and it can be compared.
                 family, outlook = alone, self._outlook(alone)
                 self._hold(outlook.images)
-            reason = self._blind or self._reason(outlook, "" if may_go else _UNPROVED)
+            back = next((given[ref].why for ref in family.refs if ref in given), "")
+            held = f"{back} stands on it, and gets its records back first: repair once more" if back else ""
+            reason = self._blind or held or self._reason(outlook, "" if may_go else _UNPROVED)
             if reason:
                 found = family.found
                 kind, size = (found.kind.value, found.allocated) if found else ("snapshot", 0)
@@ -177,13 +186,16 @@ class _Repairer:
             tuple(self._withheld),
             fields=fields,
             adoptions=self._adopted.adoptions,
+            snapshots=self._lost.snapshots,
+            lease_records=self._lost.leases,
         )
         left = tuple(self._left(plan, mended))
-        mends = bool(records or rows or removals or plan.adoptions) or any(
+        mends = bool(records or rows or removals or plan.added) or any(
             each.why in (*_TIMES.values(), _LOST) for each in fields
         )
         pulled = [self._images[ref] for ref in self._again]
         again, short = split_pulled(self._reached.graph, pulled, records, self._store.backends)
+        whole = [ref for ref in self._adopted.whole if ref not in {*again, *short, *self._held, *self._losses}]
         blind = [each.message for each in self._store.all_findings() if each.severity is Severity.BLIND]
         return Repair(
             plan,
@@ -194,11 +206,20 @@ class _Repairer:
             mends,
             self._blind,
             blind[0] if blind and not self._blind else "",
-            tuple(map(self._dependants.label, self._adopted.whole)),
+            tuple(map(self._dependants.label, whole)),
             self._adopted.left,
             tuple(self._dependants.label(ref) for ref in short if ref not in self._held),
             tuple(self._unproved),
+            tuple(each.name for each in self._lost.containers if not each.reason),
         )
+
+    def _lose_at_start(self) -> None:
+        """Note the containers that are lost once the engine is started."""
+        for each in self._lost.containers:
+            if each.reason:
+                accepted = any(is_called(word, each.ref, each.name) for word in self._accept)
+                why = f"{each.missing}, and {each.reason}"
+                self._losses[each.ref] = Loss(each.ref, each.name, "container", why, accepted, True, each.has_row)
 
     def _together(self, family: Family) -> dict[RowName, Finding]:
         """Of a damaged blob what it was unpacked to, as far as that is damaged or cannot be proved."""
@@ -385,8 +406,9 @@ class _Repairer:
         places = {(*field.bucket, field.key) for field in plan.fields}
         gone = {removal.path for removal in plan.removals}
         about = {shown(found.id) for found in self._verdict.objects if id(found) in mended}
+        given_up = {loss.name for loss in self._losses.values() if loss.at_start and loss.accepted}
         for finding in dict.fromkeys([*self._verdict.findings, *self._wrong.values()]):
-            if finding.severity is not Severity.DAMAGE:
+            if finding.severity is not Severity.DAMAGE or (finding.code == LOST and finding.subject in given_up):
                 continue
             by_field = finding.code in _FIELDS and finding.place.bucket in places
             by_row = finding.code == "row-without-parent" and finding.place.bucket[-1] in {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from drydock.model.names import UnixNano
+from drydock.model.names import RawPath, UnixNano
 from drydock.model.plans import Plan
 from drydock.model.repairs import Loss, Repair
 from drydock.model.runs import Run
@@ -14,6 +14,7 @@ from drydock.report.amounts import show_bytes, show_count
 from drydock.report.cleaning import edit_lines, kept_lines, removal_lines
 from drydock.report.document import finding_document, reference
 from drydock.report.head import head
+from drydock.report.where import target_of
 
 SCHEMA = "drydock.repair/1"
 
@@ -30,17 +31,24 @@ _UNPROVED = (
 )
 
 
-def repair_lines(repair: Repair) -> Iterator[str]:
-    """One root's repair."""
+def repair_lines(repair: Repair, where: RawPath | None = None) -> Iterator[str]:
+    """One root's repair.
+
+    Args:
+        repair: what is planned.
+        where: what was looked at, for the commands that are named.
+    """
     plan = repair.plan
     if plan.is_empty and not repair.left and not repair.losses and not repair.unadopted:
         yield f"{shown(plan.root)}: nothing to mend"
         return
     yield f"{shown(plan.root)}:"
     yield from _losses("WOULD BE LOST, so what they need is kept; --accept-loss gives one up:", repair, accepted=False)
+    yield from _at_start(repair, target_of(where))
     yield from _losses("is lost:", repair, accepted=True)
     yield from edit_lines(plan)
     yield from _adoptions(plan)
+    yield from _given_back(repair)
     yield from removal_lines(plan, "drydock repair --format json")
     yield from _names("whole again, with nothing to pull:", repair.whole)
     yield from _names("pull again afterwards:", repair.again)
@@ -84,6 +92,7 @@ def repair_document(
                         "what": loss.kind,
                         "why": loss.why,
                         "accepted": loss.accepted,
+                        "at_start": loss.at_start,
                     }
                     for loss in each.losses
                 ],
@@ -91,6 +100,7 @@ def repair_document(
                 "pull_again": list(each.again),
                 "stay_incomplete": list(each.short),
                 "unproved": list(each.unproved),
+                "given_back": list(each.given_back),
                 "unpacked_again": list(each.unpack),
                 "not_adopted": [
                     {"namespace": shown(left.namespace), "id": left.id, "reason": left.reason}
@@ -137,11 +147,24 @@ def _run(run: Run) -> Document:
 
 
 def _losses(title: str, repair: Repair, *, accepted: bool) -> Iterator[str]:
-    losses: Sequence[Loss] = [loss for loss in repair.losses if loss.accepted is accepted]
+    losses: Sequence[Loss] = [
+        loss for loss in repair.losses if loss.accepted is accepted and (accepted or not loss.at_start)
+    ]
     if losses:
         yield f"  {title}"
     for loss in losses:
         yield f"      {loss.kind} {loss.name} (namespace {shown(loss.ref.namespace)}): {loss.why}"
+
+
+def _at_start(repair: Repair, target: str) -> Iterator[str]:
+    """What the engine would lose, with what saves it."""
+    losses = [loss for loss in repair.losses if loss.at_start and not loss.accepted]
+    if losses:
+        yield "  WOULD BE LOST at the next start of the engine, which deletes what meta.db does not know:"
+    for loss in losses:
+        yield f"      container {loss.name} (namespace {shown(loss.ref.namespace)}): {loss.why}"
+        first = "" if loss.exportable else "once a newer metadata.db is back: "
+        yield f"          {first}drydock export container {loss.name} -o {loss.name}.tar{target}"
 
 
 def _adoptions(plan: Plan) -> Iterator[str]:
@@ -153,6 +176,18 @@ def _adoptions(plan: Plan) -> Iterator[str]:
         yield f"      {shown(each.ref.key)} (namespace {shown(each.ref.namespace)}): {each.why}"
     if len(plan.adoptions) > _LISTED:
         yield f"      and {len(plan.adoptions) - _LISTED} more"
+
+
+def _given_back(repair: Repair) -> Iterator[str]:
+    """The records that containers get back."""
+    plan = repair.plan
+    if repair.given_back:
+        parts = (show_count(len(plan.snapshots), "snapshot"), show_count(len(plan.lease_records), "lease"))
+        yield f"  puts into meta.db the records of {' and '.join(parts)}, so that the engine has again:"
+    for name in repair.given_back[:_LISTED]:
+        yield f"      container {name}"
+    if len(repair.given_back) > _LISTED:
+        yield f"      and {len(repair.given_back) - _LISTED} more"
 
 
 def _names(title: str, names: Sequence[str]) -> Iterator[str]:

@@ -1,0 +1,195 @@
+"""Containers that an older meta.db does not know: which get their records back, held against Go's reading of them."""
+
+import json
+import re
+import shutil
+
+import pytest
+from tests.support import gobbolt
+from tests.support.boltwriter import write
+from tests.support.captures import capture, unpack
+from tests.support.documents import run
+from tests.support.records import METADATA, nested
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}"),
+]
+
+TAKEN = capture("docker-28.5-interrupted-pull")
+OLDER = capture("docker-28.5-restored-backup")
+ROWS = "io.containerd.snapshotter.v1.overlayfs/metadata.db"
+TIMES = (b"createdat", b"updatedat")
+
+
+@pytest.fixture
+def host(tmp_path):
+    """The capture, unpacked to be broken, without its leftover links to snapshots that are gone."""
+    (tmp_path / "host").mkdir()
+    host = unpack(TAKEN, tmp_path / "host")
+    repair(host, "--apply", "--yes", status=0)
+    return host
+
+
+@pytest.fixture
+def web():
+    """The id of its container."""
+    return TAKEN.facts["dockerd"]["containers"][0]["id"].encode()
+
+
+def repair(host, *options, status, taken=TAKEN):
+    """What it says."""
+    state = ("--now", taken.taken_at, "--state", host.parent / "state")
+    return run("repair", *options, *state, host, status=status)
+
+
+def untimed(tree):
+    """A database's contents without the times of records."""
+    return {
+        key: untimed(value) if isinstance(value, dict) else value for key, value in tree.items() if key not in TIMES
+    }
+
+
+def base(host):
+    """Keys of the snapshots that the container's own stand on, the lowest last."""
+    records = nested(host / TAKEN.root / METADATA)[b"v1"][b"moby"][b"snapshots"][b"overlayfs"]
+    (key,) = [record[b"parent"] for name, record in records.items() if name.endswith(b"-init")]
+    keys = []
+    while key:
+        keys.append(key)
+        key = records[key].get(b"parent", b"")
+    return keys
+
+
+def rewrite(path, change):
+    """Change a database's contents; sequences stay."""
+    tree = nested(path)
+    buckets = [line.split(" ") for line in gobbolt.dump(path).splitlines() if line.startswith("bucket ")]
+    sequences = {
+        tuple(bytes.fromhex(part) for part in words[1].split("/")): int(words[2])
+        for words in buckets
+        if words[1] != "/"
+    }
+    change(tree)
+    write(path, tree, sequences={path: number for path, number in sequences.items() if number})
+
+
+def forget(host, web, also=()):
+    """The lease of the container and its snapshots are not in meta.db, nor in the list of what they stand on."""
+    (above, *_) = base(host)
+
+    def change(tree):
+        space = tree[b"v1"][b"moby"]
+        snapshots = space[b"snapshots"][b"overlayfs"]
+        del space[b"leases"][web], snapshots[web], snapshots[web + b"-init"]
+        del snapshots[above][b"children"][web + b"-init"]
+        for key in also:
+            del snapshots[key]
+
+    rewrite(host / TAKEN.root / METADATA, change)
+
+
+def test_a_container_gets_its_records_back(host, web):
+    """Lease, snapshots and the entry in what they stand on: but for times all is as it was; undo takes it back."""
+    meta = host / TAKEN.root / METADATA
+    before = untimed(nested(meta))
+    forget(host, web)
+    broken = gobbolt.dump(meta)
+    said = repair(host, "--adopt", "--apply", "--yes", status=0)
+    assert "container web" in said.partition("so that the engine has again")[2]
+    assert "WOULD BE LOST" not in said
+    assert untimed(nested(meta)) == before
+    assert gobbolt.check(meta) == (0, "")
+    (journal,) = re.findall(r"journal: (\S+\.jsonl)", said)
+    run("undo", journal, status=0)
+    assert gobbolt.dump(meta) == broken
+
+
+def test_what_it_stands_on_comes_back_too(host, web):
+    """Of its image no snapshot is recorded either: rows have their names, parents and labels."""
+    meta = host / TAKEN.root / METADATA
+    before = untimed(nested(meta))
+    keys = base(host)
+    forget(host, web, keys[:-1])
+    repair(host, "--adopt", "--apply", "--yes", status=0)
+    after = untimed(nested(meta))
+    for key in (web, web + b"-init", keys[0]):
+        expected = before[b"v1"][b"moby"][b"snapshots"][b"overlayfs"][key]
+        found = after[b"v1"][b"moby"][b"snapshots"][b"overlayfs"][key]
+        known = set(found.get(b"children", {}))
+        assert known <= set(expected.get(b"children", {}))
+        assert web + b"-init" in known or not key.startswith(b"sha256:")
+        assert {**found, b"children": {}} == {**expected, b"children": {}}
+    assert after[b"v1"][b"moby"][b"leases"] == before[b"v1"][b"moby"][b"leases"]
+    assert gobbolt.check(meta) == (0, "")
+
+
+def test_without_the_option_it_is_named_with_what_saves_it(host, web):
+    """Verify and a plain repair say it, with the command that exports it, and that command works."""
+    forget(host, web)
+    (found,) = json.loads(
+        run("verify", "--format", "json", "--now", TAKEN.taken_at, "--state", host.parent / "s", host, status=2)
+    )["roots"]
+    assert ("lost-container", "web") in {(each["code"], each["subject"]) for each in found["findings"]}
+    said = repair(host, status=2)
+    lost = said.partition("WOULD BE LOST")[2]
+    assert "container web (namespace moby)" in lost
+    assert "--adopt" in lost
+    assert f"drydock export container web -o web.tar {host}" in lost
+    run("export", "container", "web", "-o", host.parent / "web.tar", host, status=0)
+    assert "WOULD BE LOST" not in repair(host, "--accept-loss", "web", status=0)
+
+
+@pytest.mark.parametrize("way", ["directory", "row", "several", "lease", "record"])
+def test_what_does_not_agree_is_not_given_back(way, host, web):
+    """A directory or a row that it stands on is gone, or a record says otherwise: it is named, and nothing put in."""
+    root = host / TAKEN.root
+    keys = base(host)
+    forget(host, web)
+    database = (
+        root / METADATA if way in ("lease", "record") else root / "io.containerd.snapshotter.v1.overlayfs/metadata.db"
+    )
+
+    def change(tree):
+        if way == "lease":
+            leases = tree[b"v1"][b"moby"][b"leases"]
+            leases[web] = {b"createdat": next(iter(leases.values()))[b"createdat"]}
+        elif way == "record":
+            tree[b"v1"][b"moby"][b"snapshots"][b"overlayfs"][keys[0]][b"name"] = b"moby/2/" + keys[-1]
+        else:
+            rows = tree[b"v1"][b"snapshots"]
+            (name,) = [name for name in rows if name.endswith(b"/" + web)]
+            if way == "row":
+                rows[name][b"kind"] = b"\x03"
+            elif way == "several":
+                rows[b"moby/99/" + web] = {**rows[name], b"id": b"\x63"}
+                tree[b"v1"][b"parents"][b"\x03\x00\x63"] = b"moby/99/" + web
+
+    if way == "directory":
+        shutil.rmtree(root / "io.containerd.snapshotter.v1.overlayfs/snapshots/3")
+    else:
+        rewrite(database, change)
+    said = repair(host, "--adopt", status=2)
+    assert "container web (namespace moby)" in said.partition("WOULD BE LOST")[2]
+    assert "so that the engine has again" not in said
+    repair(host, "--adopt", "--apply", "--yes", status=2)
+    assert (web in nested(root / METADATA)[b"v1"][b"moby"][b"leases"]) is (way == "lease")
+
+
+def test_a_container_that_no_row_knows_either(tmp_path):
+    """Both databases are older: nothing says which directory is its own, and that is said, with what to do."""
+    (tmp_path / "host").mkdir()
+    host = unpack(OLDER, tmp_path / "host")
+    for options in ((), ("--adopt",), ("--adopt", "--apply", "--yes")):
+        said = repair(host, *options, status=2, taken=OLDER)
+        lost = said.partition("WOULD BE LOST")[2]
+        assert "container newer (namespace moby)" in lost
+        assert "snapshots/18" in lost
+        assert "drydock export container newer" in lost
+    assert "WOULD BE LOST" not in repair(host, "--adopt", "--accept-loss", "newer", status=0, taken=OLDER)
+
+
+def test_a_container_that_is_known_is_not_lost(host):
+    """Nothing is said where lease and snapshot are recorded."""
+    said = run("verify", "--format", "json", "--now", TAKEN.taken_at, "--state", host.parent / "s", host, status=0)
+    assert "lost-container" not in said
