@@ -220,7 +220,7 @@ def _looked(
                 content=mends or wanted.content,
                 stop=(lambda: False) if mends else clock.is_up,
                 places=places,
-                step=None if progress is None else partial(progress, "bytes of unpacked layers"),
+                progress=progress,
             )
             if mends or wanted.unpacked:
                 proofs = look(verdict, reached, images.states(), found)

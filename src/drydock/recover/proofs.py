@@ -13,6 +13,7 @@ from functools import partial
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Digest, Kind, RawPath, Ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, StoreObject, Verdict
+from drydock.model.progress import Progress, counter
 from drydock.model.records import Snapshot
 from drydock.model.text import shown
 from drydock.model.verifications import ImageState, Platform, Unpacked
@@ -39,7 +40,7 @@ def prove(
     content: bool,
     stop: Callable[[], bool],
     places: Sequence[RawPath],
-    step: Callable[[int], None] | None,
+    progress: Progress | None,
 ) -> Proofs:
     """Look at what the layers of images that lost one were unpacked to.
 
@@ -51,10 +52,13 @@ def prove(
         content: whether to compare the bytes of files as well: only that proves them.
         stop: asked again and again; once it says so, the rest is not looked at.
         places: where what is known of a large layer may lie meanwhile.
-        step: told how many bytes of layers are done since its last call.
+        progress: told what was done.
     """
+    images = list(images)
+    hit = any(platform.damaged for image in images for platform in image.platforms)
+    step = counter(progress, "bytes of unpacked layers") if hit else None
     look = partial(compare, verdict.store, content=content, stop=stop, places=places, step=step)
-    return _Prover(verdict, reached, list(images), found, look, content=content, stop=stop).proofs()
+    return _Prover(verdict, reached, images, found, look, content=content, stop=stop).proofs()
 
 
 class _Prover:
