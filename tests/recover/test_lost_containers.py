@@ -9,7 +9,7 @@ from tests.support import gobbolt
 from tests.support.boltwriter import write
 from tests.support.captures import capture, unpack
 from tests.support.documents import run
-from tests.support.records import METADATA, nested
+from tests.support.records import METADATA, nested, sequences
 
 pytestmark = [
     pytest.mark.root,
@@ -64,14 +64,8 @@ def base(host):
 def rewrite(path, change):
     """Change a database's contents; sequences stay."""
     tree = nested(path)
-    buckets = [line.split(" ") for line in gobbolt.dump(path).splitlines() if line.startswith("bucket ")]
-    sequences = {
-        tuple(bytes.fromhex(part) for part in words[1].split("/")): int(words[2])
-        for words in buckets
-        if words[1] != "/"
-    }
     change(tree)
-    write(path, tree, sequences={path: number for path, number in sequences.items() if number})
+    write(path, tree, sequences=sequences(path))
 
 
 def forget(host, web, also=()):

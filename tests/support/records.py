@@ -61,6 +61,13 @@ def sequence(database: Path, *path: bytes) -> int:
     return next(int(words[2]) for words in lines if words[:2] == ["bucket", wanted])
 
 
+def sequences(database: Path) -> dict[tuple[bytes, ...], int]:
+    """The sequence of each bucket that has one."""
+    lines = (line.split(" ") for line in gobbolt.dump(database).splitlines())
+    buckets = ((words[1], int(words[2])) for words in lines if words[0] == "bucket" and words[1] != "/")
+    return {tuple(map(bytes.fromhex, name.split("/"))): number for name, number in buckets if number}
+
+
 def named_paths(root: Path) -> set[str]:
     """Every blob, ingest and snapshot path (relative) that records and rows name, there or not."""
     paths: set[str] = set()

@@ -211,7 +211,7 @@ def test_an_old_database_with_new_data(tmp_path):
         (each["code"], each["subject"])
         for each in _verify(host, tmp_path, "--data", "--unpacked", taken=taken, notes=True)
     }
-    assert found == expected | {("older-database", "overlayfs")}
+    assert found == expected | {("older-database", "overlayfs"), ("lost-container", "newer")}
     assert len(expected) > 10
 
 

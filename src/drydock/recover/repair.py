@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from drydock.model.data import RowKind
 from drydock.model.findings import Finding, Severity
 from drydock.model.leases import LeaseClass
-from drydock.model.names import EXTRACTING, Digest, Kind, RawPath, Ref, split_snapshot_key
+from drydock.model.names import EXTRACTING, Digest, Kind, RawPath, Ref, snapshot_ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import FieldDrop, Plan, RecordDrop, Removal, RowDrop, Target, Withheld, Witness
 from drydock.model.policies import Policy
@@ -40,6 +40,7 @@ _TIMES = {
 _FIELDS = frozenset((*_TIMES, "lost-row"))
 """Findings that one field is about, which goes."""
 _UNPROVED = "what it was unpacked to cannot be proved whole; --drop-unproved drops both"
+_UNLISTED = "an entry of a lease whose record goes: the engine passes over it"
 _LOST = "an entry of a row that was lost: nothing of the snapshotter is removed while it stands"
 
 
@@ -401,6 +402,14 @@ class _Repairer:
                 yield FieldDrop(None, bucket_, child, "a child that is gone: the engine refuses to remove its parent")
         for name, key in stale_links(self._store, rows, records):
             yield FieldDrop(name, (b"v1", b"parents"), key, _LOST)
+        for lease in self._store.metadata.leases:
+            bucket_ = (b"v1", lease.namespace, b"leases", lease.id)
+            for digest in lease.blobs:
+                if Ref(Kind.BLOB, lease.namespace, digest) in records:
+                    yield FieldDrop(None, (*bucket_, b"content"), digest, _UNLISTED)
+            for snapshotter, key in lease.snapshots:
+                if snapshot_ref(lease.namespace, snapshotter, key) in records:
+                    yield FieldDrop(None, (*bucket_, b"snapshots", snapshotter), key, _UNLISTED)
 
     def _left(self, plan: Plan, mended: set[int]) -> Iterator[Finding]:
         places = {(*field.bucket, field.key) for field in plan.fields}
