@@ -403,13 +403,13 @@ class _Repairer:
         for name, key in stale_links(self._store, rows, records):
             yield FieldDrop(name, (b"v1", b"parents"), key, _LOST)
         for lease in self._store.metadata.leases:
-            bucket_ = (b"v1", lease.namespace, b"leases", lease.id)
+            lists = (b"v1", lease.namespace, b"leases", lease.id)
             for digest in lease.blobs:
                 if Ref(Kind.BLOB, lease.namespace, digest) in records:
-                    yield FieldDrop(None, (*bucket_, b"content"), digest, _UNLISTED)
+                    yield FieldDrop(None, (*lists, b"content"), digest, _UNLISTED)
             for snapshotter, key in lease.snapshots:
                 if snapshot_ref(lease.namespace, snapshotter, key) in records:
-                    yield FieldDrop(None, (*bucket_, b"snapshots", snapshotter), key, _UNLISTED)
+                    yield FieldDrop(None, (*lists, b"snapshots", snapshotter), key, _UNLISTED)
 
     def _left(self, plan: Plan, mended: set[int]) -> Iterator[Finding]:
         places = {(*field.bucket, field.key) for field in plan.fields}
