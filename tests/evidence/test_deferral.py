@@ -11,6 +11,7 @@ from concurrent.futures import Future
 import pytest
 from tests.support.store import Store
 
+from drydock.evidence import deferral
 from drydock.evidence.deferral import defer_interrupt
 from drydock.evidence.digests import hash_blobs
 from drydock.model.data import BlobFile
@@ -45,6 +46,27 @@ def test_it_comes_when_the_block_ends():
         work()
     assert seen == [False, True]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_one_much_later_does_not_wait(monkeypatch):
+    """The block would last, as of a disk that does not answer: a second one after a while is raised within it."""
+    clock = [100.0]
+    monkeypatch.setattr(deferral.time, "monotonic", lambda: clock[0])
+    reached = []
+
+    def work():
+        with defer_interrupt():
+            signal.raise_signal(signal.SIGINT)
+            clock[0] += 0.9
+            signal.raise_signal(signal.SIGINT)
+            reached.append("soon")
+            clock[0] += 0.2
+            signal.raise_signal(signal.SIGINT)
+            reached.append("late")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert reached == ["soon"]
 
 
 def test_an_ignored_one_stays_ignored():

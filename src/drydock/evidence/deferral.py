@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
+
+_PATIENCE: Final = 1.0
+"""Seconds in which a second interrupt is taken for the first one."""
 
 
 class Deferral:
@@ -30,6 +35,7 @@ class Deferral:
 def defer_interrupt() -> Iterator[Deferral]:
     """Have SIGINT only ask for a stop until the block ends; then it is handled as it would have been.
 
+    One that comes more than a second after the first is handled at once: a thread may wait for a disk that is gone.
     In a thread that is not the main one nothing is held back: no signal handler ever runs there.
     """
     deferral = Deferral()
@@ -41,10 +47,18 @@ def defer_interrupt() -> Iterator[Deferral]:
         yield deferral
         return
     caught: list[tuple[int, FrameType | None]] = []
+    first = 0.0
 
     def note(number: int, frame: FrameType | None) -> None:
-        caught.append((number, frame))
+        nonlocal first
         deferral.stops = True
+        now = time.monotonic()
+        if not caught:
+            first = now
+            caught.append((number, frame))
+        elif now - first > _PATIENCE:
+            caught.clear()
+            former(number, frame)
 
     signal.signal(signal.SIGINT, note)
     try:
