@@ -29,6 +29,8 @@ def one(data: bytes) -> None:
     try:
         os.write(descriptor, data)
         _walk(Image(descriptor), len(data))
+        for found in Image(descriptor).damage(lambda: False):
+            assert found is None or found[1].isprintable()
     except Unusable as error:
         said = str(error)
     except OSError as error:

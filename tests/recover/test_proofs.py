@@ -8,6 +8,7 @@ import pytest
 from tests.engines.images import Image, layer, noise
 from tests.support.adoptable import NAME, NOW, blob_path
 from tests.support.documents import run
+from tests.support.erofs_images import FROM_TAR, make_image
 from tests.support.trees import tree
 from tests.support.unpacked import OVERLAYFS, lay_out_unpacked
 
@@ -71,11 +72,12 @@ def unfold(root):
 
 
 def as_image(layer, folder):
-    """What stands for the image that mkfs.erofs makes of a layer."""
+    """The image that mkfs.erofs makes of a layer."""
     (folder.parent / ".erofslayer").touch()
-    (folder.parent / "layer.erofs").write_bytes(layer.data)
+    make_image(folder.parent / "layer.erofs", layer.data, FROM_TAR)
 
 
+@pytest.mark.engine
 def test_layers_of_erofs(tmp_path):
     """They are not compared, and so not called damaged nor whole; an emptied one is far from its recorded size."""
     root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=IMAGE.blobs, unpack=as_image, snapshotter="erofs")

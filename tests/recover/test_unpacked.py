@@ -12,6 +12,7 @@ from fuzz.layer import summed
 from tests.engines.images import Blob, Image
 from tests.support.adoptable import NOW
 from tests.support.documents import run
+from tests.support.erofs_images import FROM_TAR, make_image
 from tests.support.layer_trees import read_nested
 from tests.support.peaks import run_measured
 from tests.support.unpacked import extract, lay_out_unpacked
@@ -71,18 +72,57 @@ def test_attributes_where_the_file_system_has_none(number, status, tmp_path, mon
     assert ("user.note differs" in _verify(tmp_path, raw, _touch, status=status)) is bool(status)
 
 
-def test_layers_of_erofs_are_not_compared(tmp_path):
-    """They are images: nothing is said of them but that they were not looked at."""
-    overlay = _one(tmp_path, "file")
-    root = lay_out_unpacked(
+def _erofs(tmp_path, layer_file):
+    """A root with one layer that is unpacked into erofs."""
+    image = Image((Blob(TAR, _wide(300, data=b"x" * 50)),))
+    return lay_out_unpacked(
         tmp_path / "root",
-        Image((Blob(TAR, overlay),)),
-        unpack=lambda _, folder: (folder.parent / "layer.erofs").touch(),
+        image,
+        pulled=image.blobs,
+        unpack=lambda _, folder: layer_file(folder.parent / "layer.erofs"),
         snapshotter="erofs",
     )
-    said = run("verify", "--unpacked", "--now", NOW, "--state", tmp_path / "state", root)
-    assert "unpacked layers: 0 looked at, 1 without a layer that can be compared" in said
-    assert "differs" not in said
+
+
+def _look(root, tmp_path, status):
+    return run("verify", "--unpacked", "--now", NOW, "--state", tmp_path / "state", root, status=status)
+
+
+@pytest.mark.engine
+def test_images_of_erofs_are_not_compared_with_layers(tmp_path):
+    """A sound one is neither right nor wrong, and counts as not comparable; so does a compressed one."""
+    for name, options in (("plain", FROM_TAR), ("compressed", ("-zlz4", *FROM_TAR[:2]))):
+        (tmp_path / name).mkdir()
+        root = _erofs(
+            tmp_path / name, lambda path, options=options: make_image(path, _wide(300, data=b"x" * 50), options)
+        )
+        said = _look(root, tmp_path / name, 0)
+        assert "unpacked layers: 0 looked at, 1 without a layer that can be compared" in said
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("damage", ["zeros", "cut", "entries"])
+def test_damaged_images_of_erofs(damage, tmp_path):
+    """Zeros in the place of all, a cut in the middle, noise where inodes are: damage, and repair drops it."""
+
+    def spoil(path):
+        make_image(path, _wide(300, data=b"x" * 50), FROM_TAR)
+        raw = bytearray(path.read_bytes())
+        if damage == "zeros":
+            raw = bytearray(len(raw))
+        elif damage == "cut":
+            raw[len(raw) // 2 :] = b""
+        else:
+            raw[1152:4096] = b"\xa5" * 2944
+        path.write_bytes(raw)
+
+    root = _erofs(tmp_path, spoil)
+    said = _look(root, tmp_path, 2)
+    assert "snapshot-differs" in said
+    assert "its layer.erofs is damaged: " in said
+    mended = run("repair", "--apply", "--yes", "--now", NOW, "--state", tmp_path / "state", root, status=0)
+    assert "example.org/shop:1" in mended.partition("unpacked again by the engine")[2]
+    assert not list((root / "io.containerd.snapshotter.v1.erofs/snapshots").iterdir())
 
 
 def _wide(count, *, name="f{:06}", data=b""):

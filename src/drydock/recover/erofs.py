@@ -15,7 +15,7 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,6 +51,10 @@ _KINDS: Final = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_
 
 class Unusable(Exception):
     """The image is none, or has what is not understood; the message is why, one line that is fit to show."""
+
+
+class NoImage(Unusable):
+    """It is no image at all, or not all of one."""
 
 
 def _bad(what: str) -> OSError:
@@ -97,14 +101,14 @@ class Image:
         self._parents: dict[int, tuple[int, bytes]] = {}
         raw = os.pread(descriptor, _SUPER.size, _AT)
         if len(raw) < _SUPER.size:
-            raise Unusable("it is too short for an EROFS image")
+            raise NoImage("it is too short for an EROFS image")
         (
             magic, _, _, bits, _, root, _, epoch, nanoseconds, _, meta, shared, _, _, features, _,
             devices, slot, directory_bits, _, _, _,
         ) = _SUPER.unpack(raw)  # fmt: skip
         self._bits, self._meta, self._shared = int(bits), int(meta), int(shared)
         if magic != _MAGIC:
-            raise Unusable("it is no EROFS image")
+            raise NoImage("it is no EROFS image")
         if features & _COMPRESSED:
             raise Unusable("it is compressed, which is not understood")
         if features & ~(_CHUNKED | _DEVICES) or not 9 <= self._bits <= 16 or directory_bits:
@@ -196,6 +200,55 @@ class Image:
         ):
             raise _bad(f"directory {nid} has several names")
         return found
+
+    def damage(self, stop: Callable[[], bool]) -> Iterator[tuple[bytes, str] | None]:
+        """Look at all that the image has: path and reason of what cannot be read; None after each entry, and the end.
+
+        That the bytes of files lie in the image is all that is known of them.
+
+        Args:
+            stop: asked at each entry; once it says so, that is the end.
+        """
+        seen = _Seen()
+        levels: list[tuple[bytes, Iterator[tuple[bytes, int]]]] = []
+        try:
+            levels.append((b"", self._listed(self.root, seen)))
+        except OSError as error:
+            yield b"", str(error.strerror)
+        while levels and not stop():
+            path, names = levels[-1]
+            try:
+                found = next(names, None)
+            except OSError as error:
+                yield path, str(error.strerror)
+                found = None
+            if found is None:
+                levels.pop()
+                continue
+            name, nid = found
+            full = path + b"/" + name if path else name
+            try:
+                if self._looked_at(nid):
+                    levels.append((full, self._listed(nid, seen)))
+                yield None
+            except OSError as error:
+                yield full, str(error.strerror)
+
+    def _listed(self, nid: int, seen: _Seen) -> Iterator[tuple[bytes, int]]:
+        if not seen.add(nid):
+            raise _bad(f"directory {nid} has several names")
+        return self.names(self.inode(nid))
+
+    def _looked_at(self, nid: int) -> bool:
+        """Read what an inode says; whether it is a directory."""
+        inode = self.inode(nid)
+        self.xattrs(inode)
+        if stat.S_ISREG(inode.mode):
+            for _ in self.segments(inode):
+                pass
+        elif stat.S_ISLNK(inode.mode):
+            self.target(inode)
+        return stat.S_ISDIR(inode.mode)
 
     def xattrs(self, inode: Inode) -> dict[bytes, bytes]:
         """The extended attributes of an inode.
@@ -357,6 +410,21 @@ class Image:
         if len(raw) != length:
             raise _bad(f"byte {at} lies outside of it")
         return raw
+
+
+class _Seen:
+    """A set of inode numbers that takes a bit for each, where they lie close together."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, bytearray] = {}
+
+    def add(self, nid: int) -> bool:
+        """Put one in; False where it was there."""
+        part = self._parts.setdefault(nid >> 15, bytearray(1 << 12))
+        at, bit = nid >> 3 & 0xFFF, 1 << (nid & 7)
+        known = part[at] & bit
+        part[at] |= bit
+        return not known
 
 
 def _dirents(block: bytes) -> Iterator[tuple[bytes, int]]:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 from drydock.evidence.beneath import open_directory
 from drydock.evidence.directory import folder
-from drydock.evidence.file import open_below, open_regular
+from drydock.evidence.file import NotRegular, open_below, open_regular
+from drydock.evidence.snapshots import LAYER
 from drydock.model.data import LayoutKind
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Digest, RawPath
@@ -29,6 +30,7 @@ from drydock.model.text import shown
 from drydock.model.verifications import Unpacked
 from drydock.recover.attributes import kept
 from drydock.recover.decoder import NotCompared, Unreadable
+from drydock.recover.erofs import Image, NoImage, Unusable
 from drydock.recover.layer_blob import read_layer
 from drydock.recover.layer_tree import TOP, Entry, LayerTree, Type
 from drydock.recover.layers import MAPPING
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _LISTED: Final = 3
+_REMEDY: Final = "a pull does not mend it while the snapshot stands: drydock repair drops it, and says what to pull"
 _CHUNK: Final = 1 << 20
 _SORTED: Final = 50_000
 """Names of one directory that are sorted at once."""
@@ -76,15 +79,15 @@ def compare(
             the entries are compared.
 
     Returns:
-        What differs, or why it cannot be compared; True where all is as it should be; None where ``stop`` said so.
+        What differs, or why it cannot be compared; True where all is as it should be; False where nothing is wrong
+        with it, as far as can be told without its layer; None where ``stop`` said so.
     """
     place = Place(RawPath(os.path.join(store.root.path, unpacked.path)))
     key = shown(unpacked.key)
-    if store.backends[unpacked.snapshotter].layout is LayoutKind.EROFS:
-        message = f"snapshot {key}: a layer of erofs is an image, and is not compared"
-        return Finding("not-compared", Severity.NOTE, message, place, key)
     progress = _Progress(step, unpacked.layer.size)
     try:
+        if store.backends[unpacked.snapshotter].layout is LayoutKind.EROFS:
+            return _check_image(store, unpacked, place, stop)
         descriptor = open_below(store.root.path, unpacked.layer.path)
         with closing(LayerTree(places)) as tree:
             with _Hashed(descriptor, unpacked.layer.digest, progress) as raw:
@@ -116,8 +119,40 @@ def compare(
         f"{'; '.join(found.listed)}{more}",
         place,
         key,
-        "a pull does not mend it while the snapshot stands: drydock repair drops it, and says what to pull",
+        _REMEDY,
     )
+
+
+def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[[], bool]) -> Finding | bool | None:
+    """See whether the image of a snapshot of erofs can be read; with its layer it is not compared."""
+    key = shown(unpacked.key)
+    listed: list[str] = []
+    count = 0
+    try:
+        descriptor = open_below(store.root.path, RawPath(os.path.join(unpacked.path, LAYER)))
+    except NotRegular:
+        # A link into an operator's cache.
+        return False
+    except OSError as error:
+        return Finding("unreadable", Severity.BLIND, f"snapshot {key}: {error.strerror}", place, key)
+    try:
+        for found in Image(descriptor).damage(stop):
+            if found is None:
+                continue
+            count += 1
+            if len(listed) < _LISTED:
+                listed.append(f"{shown(found[0]) or 'its top'}: {found[1]}")
+    except NoImage as error:
+        count, listed = 1, [str(error)]
+    except Unusable:
+        return False
+    finally:
+        os.close(descriptor)
+    if not count:
+        return None if stop() else False
+    more = f"; and {count - len(listed)} more" if count > len(listed) else ""
+    message = f"snapshot {key}: its layer.erofs is damaged: {'; '.join(listed)}{more}"
+    return Finding("snapshot-differs", Severity.DAMAGE, message, place, key, _REMEDY)
 
 
 class _Progress:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from drydock.evidence.digests import hash_blobs
 from drydock.evidence.snapshots import measure_snapshot
-from drydock.model.data import BlobFile, SnapshotEntry
+from drydock.model.data import BlobFile, LayoutKind, SnapshotEntry
 from drydock.model.findings import Finding, Severity
 from drydock.model.names import Digest, RawPath, Ref
 from drydock.model.objects import StoreObject, Verdict
@@ -155,14 +155,15 @@ def read_unpacked(
         if outcome is None:
             coverage.left += 1
             continue
-        if isinstance(outcome, Finding) and outcome.code == "not-compared":
+        if outcome is False or (isinstance(outcome, Finding) and outcome.code == "not-compared"):
             coverage.skipped += 1
         else:
             coverage.done += 1
-            coverage.bytes += each.layer.size
+            is_image = store.backends[each.snapshotter].layout is LayoutKind.EROFS
+            coverage.bytes += 0 if is_image else each.layer.size
         if isinstance(outcome, Finding):
             found.add(outcome, each.snapshotter, each.row, each.refs)
-        else:
+        elif outcome:
             found.right.add((each.snapshotter, each.row))
         if outcome is True or (each.snapshotter, each.row) in found.snapshots:
             memory.tell(key, outcome is True)

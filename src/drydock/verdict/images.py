@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from drydock.model.data import BlobFile, LayoutKind
+from drydock.model.data import BlobFile
 from drydock.model.documents import Config, Descriptor, Documents, Index, Manifest, list_children
 from drydock.model.names import Digest, Kind, Ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, StoreObject, Verdict
@@ -65,12 +65,7 @@ class Images:
         found: dict[tuple[bytes, bytes], Unpacked] = {}
         store = self._verdict.store
         files = store.content.blobs
-        known = [
-            name
-            for name, backend in store.backends.items()
-            # A layer of erofs is an image, and not compared.
-            if backend.layout is not LayoutKind.EROFS and not backend_blindness(store, name)
-        ]
+        known = [name for name in store.backends if not backend_blindness(store, name)]
         for image in store.metadata.images:
             for digest, _ in self._manifests(image):
                 for chain, layer, is_base in self._layers(digest):
