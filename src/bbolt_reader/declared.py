@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, final
 
 from bbolt_reader.errors import Corrupt, NotBolt, Truncated
+from bbolt_reader.lenient import Sheets
 from bbolt_reader.meta import PAGE_SIZES, Meta
 from bbolt_reader.parsing import (
     FREE_PAGE,
@@ -159,6 +160,11 @@ class DeclaredDatabase:
     def close(self) -> None:
         """Close the file; its buckets cannot be read any more."""
         self.source.close()
+
+    @property
+    def sheets(self) -> Sheets:
+        """Its pages by position, for :func:`~bbolt_reader.dissect`."""
+        return Sheets(self.source, self.page_size)
 
     @property
     def read(self) -> int:
