@@ -43,7 +43,7 @@ _ROOM: Final = 16 << 20
 """Bytes that stay free where manifests are written: the journal needs them more."""
 _VOLATILE: Final = 64 << 20
 """Bytes of manifests in memory (a tmpfs), all together."""
-_PENDING: Final = 1 << 20
+_PENDING: Final = 1 << 19
 """Names kept for later at any time, so that a hostile tree cannot fill the memory."""
 _OPEN_LEVELS: Final = 64
 _ATTRIBUTES: Final = (b"trusted.", b"user.", b"security.capability")
@@ -94,7 +94,7 @@ def walk(parent: int, name: bytes) -> Generator[tuple[Line, int, bytes], None, N
     pending = 0
     try:
         if stat.S_ISDIR(info.st_mode):
-            pending += _enter(levels, parent, name)
+            pending += _enter(levels, parent, name, _PENDING)
         while levels:
             level = levels[-1]
             if not level.names:
@@ -105,20 +105,19 @@ def walk(parent: int, name: bytes) -> Generator[tuple[Line, int, bytes], None, N
             info = os.stat(each, dir_fd=level.fd, follow_symlinks=False)
             yield _line(len(levels), each, info, level.fd, each), level.fd, each
             if stat.S_ISDIR(info.st_mode):
-                pending += _enter(levels, level.fd, each)
-                if pending > _PENDING:
-                    raise OSError(errno.E2BIG, "too many names to keep in mind")
+                pending += _enter(levels, level.fd, each, _PENDING - pending)
     finally:
         for level in levels:
             if level.fd >= 0:
                 os.close(level.fd)
 
 
-def _enter(levels: list[_Level], parent: int, name: bytes) -> int:
+def _enter(levels: list[_Level], parent: int, name: bytes, most: int) -> int:
+    """Open a directory and list it; how many names it has, at most ``most``."""
     fd = open_directory(parent, name, readable=True)
     try:
         info = os.fstat(fd)
-        names = sorted(map(os.fsencode, os.listdir(fd)), reverse=True)
+        names = _list(fd, most)
     except BaseException:
         os.close(fd)
         raise
@@ -128,6 +127,16 @@ def _enter(levels: list[_Level], parent: int, name: bytes) -> int:
         os.close(far.fd)
         far.fd = -1
     return len(names)
+
+
+def _list(fd: int, most: int) -> list[bytes]:
+    names: list[bytes] = []
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            if len(names) == most:
+                raise OSError(errno.E2BIG, "too many names to keep in mind")
+            names.append(os.fsencode(entry.name))
+    return sorted(names, reverse=True)
 
 
 def _leave(levels: list[_Level]) -> None:
