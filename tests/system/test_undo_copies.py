@@ -28,7 +28,7 @@ SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
 def host(tmp_path):
     """The usual one, with a snapshot without a row that holds one of each kind of file."""
     made = Host(ONE, tmp_path)
-    plant(made.root / SNAPSHOTS / "70001")
+    plant(made.root / SNAPSHOTS / "82001")
     yield made
     shutil.rmtree(tmp_path)
 
@@ -99,7 +99,7 @@ def test_what_is_the_same_but_for_inodes_modes_and_owners_comes_back(host, alter
     assert host.seen() == before
 
 
-ONE_SNAPSHOT = "cd $(find run -path '*/snapshots/70001/fs/etc')"
+ONE_SNAPSHOT = "cd $(find run -path '*/snapshots/82001/fs/etc')"
 BLOB = "blob=$(find run -path '*/blobs/sha256/*' -size +1 | sort | head -1)"
 INGEST = "cd $(find run -path '*/ingest/*' -type d | sort | head -1)"
 ATTRIBUTE = '("deep", "trusted.overlay.opaque")'
@@ -155,7 +155,7 @@ def test_what_is_not_the_same_is_said_each_time(host, code, said):
     journal = host.clean("--quarantine", host.apart)
     change(host, shell(code))
     kept = dumps(host.root)
-    loose = "70001" in code
+    loose = "82001" in code
     for _ in range(2):
         text = run("undo", journal, status=4)
         assert said in text
@@ -271,7 +271,7 @@ def test_what_is_in_its_place_already_is_known_as_a_copy_too(host):
             path.chmod(before[1][path.relative_to(host.root).as_posix().encode()][0] & 0o7777)
     run("undo", journal, status=0)
     assert dumps(host.root) == before[0]
-    name = f"{SNAPSHOTS}/70001/fs/etc/su".encode()
+    name = f"{SNAPSHOTS}/82001/fs/etc/su".encode()
     assert host.seen()[1][name] == before[1][name]
 
 
