@@ -73,6 +73,14 @@ def test_the_image_mount_has_its_owner(unpacked):
     run("clean", "--now", HOST.taken_at, "--end-lease", IMAGE_MOUNT, unpacked(HOST), status=32)
 
 
+@pytest.mark.parametrize("name", ["imgmount", "imgm", "53ff5c83f4f6"])
+def test_a_container_is_explained_with_its_image_mount(unpacked, name):
+    """By its name, its id, or the beginning of either; another's is not."""
+    command = ("explain", "--now", HOST.taken_at)
+    assert f"\nlease {IMAGE_MOUNT} (namespace moby): container lease" in run(*command, name, unpacked(HOST), status=0)
+    assert IMAGE_MOUNT not in run(*command, "exited", unpacked(HOST), status=0)
+
+
 @pytest.mark.parametrize(("leases", "left"), [("expired", LEASED), ("temporary", KEPT), ("ownerless", KEPT)])
 def test_the_cleaned_root_is_what_the_engine_kept(unpacked_anew, tmp_path, leases, left):
     """On disk is what the engine left on disk, no more and no less; and nothing is left to do."""

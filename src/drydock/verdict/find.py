@@ -21,6 +21,8 @@ _NAMED = (Kind.IMAGE, Kind.CONTAINER, Kind.SANDBOX, Kind.LEASE)
 def find(verdict: Verdict, reached: Reach, word: bytes) -> list[Subject]:
     """Everything in one root that ``word`` names: by path, or else by whole names, or else by how names begin.
 
+    A container's name means its image mounts as well.
+
     Raises:
         Usage: it is the beginning of more than one name.
     """
@@ -38,16 +40,26 @@ def find(verdict: Verdict, reached: Reach, word: bytes) -> list[Subject]:
         if is_beginning or word in _short_names_of(subject):
             begins.append(subject)
     if exact:
-        return exact
+        return _with_image_mounts(verdict, reached, exact)
     several = sorted({_id(subject) for subject in begins})
     # Docker makes ``<id>-init`` beside a container's ``<id>``: the beginning of both means the container.
     if several and set(several) <= {several[0], several[0] + b"-init"}:
-        return [subject for subject in begins if _id(subject) == several[0]]
+        return _with_image_mounts(verdict, reached, [each for each in begins if _id(each) == several[0]])
     if several:
         listed = ", ".join(shown(each) for each in several[:_LISTED])
         more = f" and {len(several) - _LISTED} more" if len(several) > _LISTED else ""
         raise Usage(f"{shown(word)} may mean any of {len(several)} names: {listed}{more}")
     return []
+
+
+def _with_image_mounts(verdict: Verdict, reached: Reach, subjects: list[Subject]) -> list[Subject]:
+    """The subjects, and the snapshots and leases of the images that those which are Docker's containers mount."""
+    containers = verdict.store.owners.containers
+    mounts = {mount for each in map(_id, subjects) if each in containers for mount in containers[each].mounts}
+    if not mounts:
+        return subjects
+    more = [each for each, _ in _names(verdict, reached) if _id(each) in mounts and each not in subjects]
+    return [*subjects, *more]
 
 
 def _id(subject: Subject) -> bytes:
