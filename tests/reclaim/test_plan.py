@@ -331,7 +331,7 @@ def build(world):
         made = snapshot(worlds.key(number), b"" if parent is None else worlds.key(parent), labels, namespace=space)
         records.append(made._replace(name=row_name((space, number))))
     for (space, number), (when, wants) in world["ingests"].items():
-        reference = b"%s/1/%d" % (space, number)
+        reference = b"%s/1/%s" % (space, worlds.key(number))
         records.append(
             Ingest(space, worlds.key(number), reference, times[when], None if wants is None else worlds.digest(wants))
         )
@@ -354,7 +354,7 @@ def ingest_folder(space, number):
     """An ingest's folder."""
     import hashlib
 
-    reference = b"%s/1/%d" % (space, number)
+    reference = b"%s/1/%s" % (space, worlds.key(number))
     name = hashlib.sha256(reference).hexdigest().encode()
     path = RawPath(b"io.containerd.content.v1.content/ingest/" + name)
     return IngestDirectory(name, path, reference, 1, 4096, None, None, FINGERPRINT)

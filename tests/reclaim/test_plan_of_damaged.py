@@ -1,5 +1,6 @@
 """What a plan leaves out because something that should be recorded is not."""
 
+import hashlib
 import os
 
 import pytest
@@ -116,6 +117,63 @@ def test_the_directory_of_a_container_stays_whatever_says_whose_it_is(plan, meta
     made = plan(metadata, rows)
     assert names(made) <= names(whole)
     assert {each.name for each in made.rows} <= {each.name for each in whole.rows}
+
+
+def wrong(name):
+    """The same name with its last byte wrong."""
+    return name[:-1] + (b"0" if name[-1:] != b"0" else b"1")
+
+
+MOBY = (b"v1", b"moby")
+LATER = b"\x01\0\0\0\x0f" + METADATA[b"v1"][b"moby"][b"content"][b"ingests"][b"layer-b"][b"expireat"][5:]
+"""The time of an ingest's end, in the year 2041."""
+
+
+def with_key(tree, new, *path):
+    """A copy of nested dicts with another key."""
+    value = tree
+    for part in path:
+        value = value[part]
+    return with_value(without(tree, *path), value, *path[:-1], new)
+
+
+WAITING = with_value(METADATA, LATER, *MOBY, b"content", b"ingests", b"layer-b", b"expireat")
+
+
+@pytest.mark.parametrize(
+    ("sound", "metadata", "name"),
+    [
+        (  # a blob that is a root by its label
+            METADATA,
+            with_key(METADATA, wrong(digest(4)), *MOBY, b"content", b"blob", digest(4)),
+            digest(4).partition(b":")[2],
+        ),
+        (  # a write that has not ended
+            WAITING,
+            with_value(WAITING, b"moby/2/layer-c", *MOBY, b"content", b"ingests", b"layer-b", b"ref"),
+            hashlib.sha256(b"moby/2/layer-b").hexdigest().encode(),
+        ),
+    ],
+    ids=["blob", "ingest"],
+)
+def test_data_stays_whose_record_has_one_wrong_byte_in_its_name(plan, sound, metadata, name):
+    """What a record is of looks unnamed with another name in it; the record looks without data."""
+    assert name not in names(plan(sound))
+    made = plan(metadata)
+    assert name not in names(made)
+    assert [each for each in made.withheld if name.decode() in each.id]
+
+
+def test_a_blob_stays_that_a_write_waits_for_by_a_wrong_name(plan):
+    """The write has no folder, and its blob no record in its namespace: nothing else names it."""
+    expected = (*MOBY, b"content", b"ingests", b"layer-b", b"expected")
+    waiting = with_value(WAITING, digest(9), *expected)
+    blob = digest(9).partition(b":")[2]
+    assert blob in names(plan())
+    assert blob not in names(plan(waiting))
+    assert blob not in names(
+        plan(with_value(waiting, wrong(digest(9)), *MOBY, b"content", b"ingests", b"layer-b", b"expected"))
+    )
 
 
 @pytest.mark.parametrize("database", [0, 1])

@@ -31,8 +31,12 @@ from drydock.verdict.judge import judge
 
 POLICIES = (Policy(), Policy(end=EndLeases.OWNERLESS))
 _ELEMENT = 16
-_RECORDS = {b"leases": Kind.LEASE, b"containers": Kind.CONTAINER, b"images": Kind.IMAGE, b"sandboxes": Kind.SANDBOX}
-_TEXTS = frozenset((b"digest", b"mediatype", b"image", b"snapshotter", b"snapshotKey", b"sandboxid", b"name"))
+_NAMESPACE = 2
+"""The length of the path of a namespace."""
+_TEXTS = frozenset((
+    b"digest", b"mediatype", b"image", b"snapshotter", b"snapshotKey", b"sandboxid", b"name", b"parent", b"ref",
+    b"expected",
+))  # fmt: skip
 """Fields of records whose value is a name."""
 _TURNS = {
     **dict(zip(b"0123456789", b"1234567890", strict=True)),
@@ -96,11 +100,11 @@ class Renamer:
         made.findings = frozenset(findings)
         return made
 
-    def spots(self, turns: dict[int, int] | None = None) -> Iterator[Spot]:
-        """Every byte of every name in leases, containers, images and labels."""
+    def spots(self) -> Iterator[Spot]:
+        """Every byte of every name: of namespaces, of records of each kind, in them, and in labels."""
         for path, is_value, at, name in _names(self.data):
             for index, byte in enumerate(name):
-                yield Spot(path, is_value, index, at + index, (turns or _TURNS).get(byte, byte ^ 1))
+                yield Spot(path, is_value, index, at + index, _TURNS.get(byte, byte ^ 1))
 
     def plan(self, data: bytes) -> tuple[list[frozenset[Part]], list[Finding]]:
         """What goes under each policy with another meta.db, and what is found."""
@@ -134,9 +138,8 @@ class Renamer:
     def _compare(self, spot: Spot, form: str, data: bytes) -> Iterator[Grown]:
         plans, findings = self.plan(data)
         new = {each for each in findings if each not in self.findings and each.severity is not Severity.NOTE}
-        own = _own(spot)
         for policy, before, after in zip(POLICIES, self.plans, plans, strict=True):
-            grown = {part for part in after - before if own is None or part[:2] not in own}
+            grown = {part for part in after - before if _before(spot, part) not in before}
             if grown:
                 codes = tuple(sorted({each.code for each in new}))
                 yield Grown(spot, form, policy, tuple(sorted(grown, key=str)), codes)
@@ -153,13 +156,22 @@ def _parts(plan: Plan) -> frozenset[Part]:
     )
 
 
-def _own(spot: Spot) -> frozenset[Part] | None:
-    """The parts of a plan that are the record itself whose own name was changed, under its new name."""
-    path = spot.path
-    if spot.is_value or len(path) != 4 or path[2] not in _RECORDS:
-        return None
-    ref = Ref(_RECORDS[path[2]], path[1], _changed(path[3], spot))
-    return frozenset({("lease", ref), ("record", ref)})
+def _before(spot: Spot, part: Part) -> Part:
+    """The part of a plan as it was called before the name of its record, or of its namespace, was changed."""
+    ref = part[1]
+    if spot.is_value or not isinstance(ref, Ref):
+        return part
+    old, new = spot.path[-1], _changed(spot.path[-1], spot)
+    if len(spot.path) == _NAMESPACE:
+        return (part[0], ref._replace(namespace=old)) if ref.namespace == new else part
+    snapshotter, slash, key = ref.key.partition(b"/")
+    if new == ref.key:
+        return part[0], ref._replace(key=old)
+    if ref.kind is Kind.SNAPSHOT and new in (snapshotter, key):
+        return part[0], ref._replace(
+            key=(old if new == snapshotter else snapshotter) + slash + (old if new == key else key)
+        )
+    return part
 
 
 def _changed(name: bytes, spot: Spot) -> bytes:
@@ -167,14 +179,11 @@ def _changed(name: bytes, spot: Spot) -> bytes:
 
 
 def _names(data: bytes) -> Iterator[tuple[tuple[bytes, ...], bool, int, bytes]]:
-    """Path, whether it is a value, offset and bytes of each name."""
+    """Path, whether it is a value, offset and bytes of each name; not the times, sizes and specifications."""
     for path, key_at, value in _entries(data):
-        if len(path) < 4 or path[0] != b"v1":
-            continue
-        is_label = path[-2] == b"labels"
-        if path[2] in _RECORDS or is_label:
+        if len(path) >= _NAMESPACE and path[0] == b"v1":
             yield path, False, key_at, path[-1]
-            if value is not None and value[1] and (is_label or path[-1] in _TEXTS):
+            if value is not None and value[1] and (path[-2] == b"labels" or path[-1] in _TEXTS):
                 yield path, True, *value
 
 

@@ -140,7 +140,7 @@ def _snapshot(world: World, space: bytes, number: int) -> dict[bytes, Any]:
 
 
 def _reference(space: bytes, number: int) -> bytes:
-    return b"%s/1/%d" % (space, number)
+    return b"%s/1/%s" % (space, key(number))
 
 
 def _ingest_name(space: bytes, number: int) -> str:

@@ -5,16 +5,18 @@ containerd would remove some of this at its next collection. It has no one to as
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple
 
-from drydock.model.names import Kind, Ref, is_container_id, split_row_name
+from drydock.model.names import Kind, RawPath, Ref, ingest_name, is_container_id, split_row_name
 from drydock.model.objects import ObjectKind, State, Verdict
 from drydock.model.records import Snapshot
 from drydock.model.roots import Owners
 from drydock.model.store import Store
+from drydock.model.text import shown
 from drydock.verdict.judge import Reach
 from drydock.verdict.leases import container_id, is_dockers, mounting_container
+from drydock.verdict.near import find_near
 
 _HAS_CONTAINER = "dockerd has a container with its id"
 _MAY_HAVE_CONTAINER = "its key is the id of a container, and not all that dockerd has are known"
@@ -95,6 +97,49 @@ def doubtful_rows(
     return doubtful
 
 
+def misnamed_blobs(store: Store, named: Iterable[bytes]) -> dict[bytes, str]:
+    """The blobs on disk that have no record, and are called nearly as one that is not on disk; with the reason.
+
+    Args:
+        store: the root.
+        named: the digests that what stays names, recorded or not.
+    """
+    recorded = {blob.digest for blob in store.metadata.blobs}
+    there = store.content.blobs.keys()
+    pairs = _near(Kind.BLOB, recorded.union(named) - there, there - recorded)
+    return {blob: f"{shown(absent)}, which is not there, may mean it" for absent, blob in pairs}
+
+
+def awaited_blobs(store: Store, dropped: Container[Ref]) -> set[bytes]:
+    """The blobs on disk that writes which stay wait for, and those called nearly as one that is not there."""
+    expected = {each.expected for each in store.metadata.ingests if each.expected and each.ref not in dropped}
+    there = store.content.blobs.keys()
+    lacking = expected - there
+    return {*expected, *(blob for _, blob in _near(Kind.BLOB, lacking, there if lacking else ()))}
+
+
+def misnamed_ingests(store: Store, dropped: Container[Ref]) -> dict[RawPath, str]:
+    """The folders of writes that no record names, and whose ``ref`` is nearly that of a record without a folder."""
+    records = [each for each in store.metadata.ingests if each.ref not in dropped and each.backend_ref]
+    folders = {each.name for each in store.content.ingests}
+    recorded = {ingest_name(each.backend_ref) for each in records}
+    # One that waits for a blob has no folder.
+    refs = (each.backend_ref for each in records if each.expected is None)
+    paths = {
+        each.backend_ref: each.path for each in store.content.ingests if each.backend_ref and each.name not in recorded
+    }
+    pairs = _near(Kind.INGEST, [ref for ref in refs if ingest_name(ref) not in folders], paths)
+    return {paths[folder]: f"the write {shown(absent)}, which has no folder, may mean it" for absent, folder in pairs}
+
+
+def misnamed_snapshotter(store: Store, snapshotter: bytes, rows: Iterable[bytes]) -> dict[bytes, str]:
+    """The rows that are recorded of a snapshotter which is called nearly as theirs and has no data, with the reason."""
+    absent = {each.snapshotter for each in store.metadata.snapshots} - store.backends.keys()
+    near = {each for each, _ in _near(Kind.SNAPSHOT, absent, (snapshotter,))}
+    recorded = {each.name: each.snapshotter for each in store.metadata.snapshots if each.snapshotter in near}
+    return {row: f"it is recorded of snapshotter {shown(recorded[row])}" for row in rows if row in recorded}
+
+
 def without_row(store: Store, dropped: Container[Ref]) -> dict[bytes, list[Snapshot]]:
     """The snapshots that stay and have no row, by snapshotter: any directory that no row has may be theirs."""
     lost: dict[bytes, list[Snapshot]] = {}
@@ -116,6 +161,13 @@ def without_directory(verdict: Verdict, dropped: Container[Ref]) -> set[bytes]:
         and found.row is not None
         and any(ref not in dropped for ref in found.refs)
     }
+
+
+def _near(kind: Kind, absent: Iterable[bytes], there: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Each absent name with each that is there and is called nearly so."""
+    wanted = [Ref(kind, b"", name) for name in absent]
+    for one, other in find_near(wanted, (Ref(kind, b"", name) for name in there)):
+        yield one.key, other.key
 
 
 class _Pair(NamedTuple):

@@ -7,14 +7,24 @@ from functools import cached_property
 
 from drydock.model.data import Backend
 from drydock.model.leases import Holding, LeaseClass
-from drydock.model.names import Kind, Ref
+from drydock.model.names import Kind, RawPath, Ref
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import LeaseEnd, Plan, RecordDrop, Removal, RowDrop, Target, Withheld, Witness
 from drydock.model.policies import Policy
 from drydock.model.records import Snapshot
 from drydock.model.store import Store
 from drydock.model.text import shown
-from drydock.reclaim.doubt import docker_containers, docker_rows, doubtful_rows, without_directory, without_row
+from drydock.reclaim.doubt import (
+    awaited_blobs,
+    docker_containers,
+    docker_rows,
+    doubtful_rows,
+    misnamed_blobs,
+    misnamed_ingests,
+    misnamed_snapshotter,
+    without_directory,
+    without_row,
+)
 from drydock.reclaim.select import describe, end, keep
 from drydock.verdict.blindness import backend_blindness, blind_spots, edit_blindness, first_cause
 from drydock.verdict.dangling import may_be_meant
@@ -61,6 +71,7 @@ class _Planner:
         # Of what stays, by snapshotter: what has no row, and whether something has no directory.
         self._rowless: dict[bytes, list[Snapshot]] = {}
         self._bare: set[bytes] = set()
+        self._misnamed_ingests: dict[RawPath, str] = {}
         metadata = self._store.metadata
         self._blind = "" if metadata.complete else first_cause(metadata.findings)
         self._no_edit = self._blind or _no_edit(self._store, policy)
@@ -71,6 +82,7 @@ class _Planner:
         dropped = {} if self._no_edit else self._dropped(ended)
         self._rowless = without_row(self._store, dropped)
         self._bare = without_directory(self._verdict, dropped)
+        self._misnamed_ingests = misnamed_ingests(self._store, dropped)
         rows = [] if self._no_edit else self._rows(dropped)
         removals = list(self._removals(dropped, rows))
         return Plan(
@@ -162,6 +174,7 @@ class _Planner:
         lost = self._rowless.get(backend.name, ())
         doubtful = doubtful_rows(self._named, backend.name, lost, unnamed) if unnamed else {}
         doubtful.update(docker_rows(self._store, unnamed))
+        doubtful.update(misnamed_snapshotter(self._store, backend.name, unnamed) if unnamed else {})
         self._stays.update({(backend.name, name): reason for name, reason in doubtful.items()})
         candidates = candidates - doubtful.keys()
         # A row that others stand on stays: the snapshotter itself would refuse (containerd core/snapshots/storage/
@@ -180,8 +193,7 @@ class _Planner:
 
     def _removals(self, dropped: dict[Ref, RecordDrop], rows: list[RowDrop]) -> Iterator[Removal]:
         gone = {(row.snapshotter, row.name) for row in rows}
-        metadata = self._store.metadata
-        expected = {ingest.expected for ingest in metadata.ingests if ingest.expected and ingest.ref not in dropped}
+        expected = awaited_blobs(self._store, dropped)
         for found in self._verdict.objects:
             if found.state in (State.ORPHANED, State.UNREACHABLE, State.LEASED, State.CORRUPT, State.MISSING):
                 why = self._verdict_on(found, dropped, gone)
@@ -202,6 +214,10 @@ class _Planner:
         """The blobs among what is named; asked for only where a blob may go."""
         return {ref.key for ref in self._named.refs() if ref.kind is Kind.BLOB}
 
+    @cached_property
+    def _misnamed_blobs(self) -> dict[bytes, str]:
+        return misnamed_blobs(self._store, self._needed)
+
     def _verdict_on(self, found: StoreObject, dropped: dict[Ref, RecordDrop], gone: set[tuple[bytes, bytes]]) -> str:
         """Why an object's data goes; empty where it stays, which is told where it looks free."""
         if found.refs and any(ref not in dropped for ref in found.refs):
@@ -218,6 +234,10 @@ class _Planner:
         if found.refs:
             return dropped[found.refs[0]].why
         reason = self._blind
+        if found.kind is ObjectKind.BLOB:
+            reason = reason or self._misnamed_blobs.get(found.id, "")
+        if found.kind is ObjectKind.INGEST and found.path is not None:
+            reason = reason or self._misnamed_ingests.get(found.path, "")
         if found.kind is ObjectKind.SNAPSHOT:
             reason = reason or backend_blindness(self._store, found.snapshotter)
             if not reason and found.id.isdigit():

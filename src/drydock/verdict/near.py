@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from drydock.model.names import Kind, Ref
 
-_MOST_DIFFERING = 8
-_SHARE = 4
+_MOST_DIFFERING = 4
+_SHARE = 16
 """Of a name one byte in so many may be another, and one at least."""
 
 
