@@ -100,19 +100,21 @@ def explain(
         Usage: the beginning of a name fits more than one.
     """
     from drydock.verdict.explain import explain as explain_subject  # noqa: PLC0415 - a scan must start fast
-    from drydock.verdict.find import find  # noqa: PLC0415 - the same
+    from drydock.verdict.find import find, suggest  # noqa: PLC0415 - the same
 
     explanations: list[Explanation] = []
     causes: list[str] = []
+    meant = ""
     for root in discover(where):
         with judge_root(root, now, live=live, progress=progress) as judged:
             verdict = judged.scan.verdict
             subjects = find(verdict, judged.reached, word)
+            meant = meant or ("" if subjects else suggest(verdict, word))
             explanations += [explain_subject(verdict, judged.reached, subject) for subject in subjects]
             cause = judged.scan.unread()
             causes += [cause] if cause else []
     if not explanations:
-        raise EvidenceUnreadable("; ".join([f"nothing here is called {shown(word)}", *causes]))
+        raise EvidenceUnreadable("; ".join([f"nothing here is called {shown(word)}{meant}", *causes]))
     # What another root has of that name is missing from them as well.
     unread = "; ".join(causes)
     return [each._replace(unread=unread) for each in explanations]

@@ -17,12 +17,13 @@ from drydock.model.policies import Policy
 from drydock.model.progress import Progress
 from drydock.model.roots import Root
 from drydock.model.scans import Scan
-from drydock.model.text import quoted_path, shown
+from drydock.model.text import did_you_mean, quoted_path, shown
 from drydock.pipeline import Judged, judge_root
 from drydock.reclaim.engine_folders import refuse_engine_folders
 from drydock.reclaim.guard import check_clock
 from drydock.reclaim.unfinished import close_unfinished
 from drydock.verdict.clock import find_ahead
+from drydock.verdict.find import suggest
 
 if TYPE_CHECKING:
     from drydock.model.plans import Plan
@@ -245,7 +246,8 @@ def _refuse_unknown(scans: list[Scan], policy: Policy) -> None:
             if holding.is_called(name)
         ]
         if not named:
-            raise Usage(f"there is no lease {shown(name)}")
+            leases = [shown(holding.ref.key) for scan in scans for holding in scan.verdict.leases]
+            raise Usage(f"there is no lease {shown(name)}{did_you_mean(shown(name), leases)}")
         if len({ref for ref, _ in named}) < len(named):
             roots = ", ".join(quoted_path(root) for root in dict.fromkeys(root for _, root in named))
             raise Usage(f"lease {shown(name)} is in several roots: {roots}; say which one as WHERE")
@@ -254,4 +256,5 @@ def _refuse_unknown(scans: list[Scan], policy: Policy) -> None:
             raise Usage(f"there are {len(named)} leases {shown(name)}: {several}; name one with its namespace")
     for name in policy.keep:
         if not any(name in scan.plan.kept for scan in scans):
-            raise Usage(f"nothing here is called {shown(name)}, so it cannot be kept")
+            meant = next(filter(None, (suggest(scan.verdict, name) for scan in scans)), "")
+            raise Usage(f"nothing here is called {shown(name)}, so it cannot be kept{meant}")

@@ -1,5 +1,8 @@
 """What the program does with words that name no command."""
 
+import re
+
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -20,3 +23,46 @@ def test_a_word_that_was_pasted_is_escaped():
     assert said.exit_code == 16
     assert said.stderr.replace("\n", "").isprintable()
     assert r"\x1b[2J" in said.stderr
+
+
+def every_command(command=main, words=()):
+    """The words of each command and group."""
+    yield words
+    if isinstance(command, click.Group):
+        ctx = click.Context(command)
+        for name in command.list_commands(ctx):
+            yield from every_command(command.get_command(ctx, name), (*words, name))
+
+
+@pytest.mark.parametrize("words", list(every_command()), ids=lambda words: " ".join(words) or "drydock")
+def test_the_short_option_for_help(words):
+    """-h and --help are one option of every command, and stand in its help."""
+    short, long = (CliRunner().invoke(main, [*words, option]) for option in ("-h", "--help"))
+    assert short.exit_code == long.exit_code == 0
+    assert short.stdout == long.stdout
+    assert re.search(r"^  -h, --help +Show this message and exit\.$", short.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["scna"], "scan"), (["pull"], "pulls"), (["bolt", "infoo"], "info"), (["export", "contaner"], "container"),
+        (["diff", "contianer"], "container"), (["scan", "--formt", "json"], "--format"),
+        (["clean", "--end-leasses", "temporary"], "--end-leases"),
+    ],
+    ids=lambda words: words if isinstance(words, str) else " ".join(words),
+)  # fmt: skip
+def test_what_a_mistyped_word_may_have_meant(words, meant):
+    """Commands, commands of a group, and options."""
+    said = CliRunner().invoke(main, words)
+    assert said.exit_code == 16
+    line = said.stderr.splitlines()[-1]
+    assert "did you mean" in line.lower()
+    assert meant in line.replace("'", " ").replace("?", " ").split()
+
+
+def test_a_word_that_is_like_nothing():
+    """Then nothing is guessed."""
+    said = CliRunner().invoke(main, ["qqqq"])
+    assert said.exit_code == 16
+    assert "did you mean" not in said.stderr.lower()

@@ -199,6 +199,7 @@ def _tree(page):
 
 def test_the_map_by_mouse(plain):
     """Moving over it says what is there; a click goes in; the crumbs go out."""
+    plain.locator("#map").scroll_into_view_if_needed()
     box = plain.locator("#map").bounding_box()
     plain.mouse.move(box["x"] + 40, box["y"] + box["height"] / 2)
     assert " · " in plain.locator("#map-info").inner_text()

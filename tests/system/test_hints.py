@@ -153,3 +153,22 @@ def test_the_classic_store_is_named(form, unpacked_anew):
         (data / f"overlay2/{number}/diff").mkdir(parents=True)
     said = run(*at(of, "scan", "--format", form), host, status=0)
     assert "is Docker's classic image store, with images: 1, layers: 1, directories: 3;" in html.unescape(said)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("explain", "webb"), "web"),
+        (("explain", "shpo:1"), "127.0.0.1:5000/shop:1"),
+        (("clean", "--end-lease", "810528715-pg9g"), "810528715-pg9f"),
+        (("clean", "--keep", "wbe"), "web"),
+        (("plan", "--keep", "shop:11"), "127.0.0.1:5000/shop:1"),
+    ],
+    ids=lambda words: words if isinstance(words, str) else " ".join(words),
+)
+def test_what_a_mistyped_name_may_have_meant(words, meant, unpacked):
+    """Names of images, long and short, of containers and of leases."""
+    of = capture(DOCKERS["28.5"])
+    said = CliRunner().invoke(main, [*at(of, *words), str(unpacked(of))])
+    assert said.exit_code in (8, 16)
+    assert f"did you mean {meant}?" in said.stderr

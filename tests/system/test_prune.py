@@ -1,5 +1,7 @@
 """``docker image prune`` on real engines: which leases it ends, and what it leaves, as README and hints have it."""
 
+import json
+
 import pytest
 from fixtures.recipes.docker_interrupted_pull import PORT, images, large, start_pull
 from tests.engines.hosts import docker_on
@@ -42,6 +44,10 @@ def test_prune_ends_the_leases_of_pulls_where_the_hint_says_so(name, unpacked_an
             both = pulling(docker)
             assert stopped
             assert len(both - stopped) == 1
+            # Beside the engine, pulls under way are listed like those that were interrupted.
+            document = json.loads(run("pulls", "--live", "--format", "json", host))
+            listed = [pull for root in document["roots"] for pull in root["pulls"]]
+            assert both <= {lease["id"] for pull in listed for lease in pull["leases"]}
             docker.docker("image", "prune", "-f")
             # The one that is under way loses its lease too.
             assert pulling(docker) == (set() if ENDS[name] else both)

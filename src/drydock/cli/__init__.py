@@ -10,31 +10,32 @@ from typing import Any
 import click
 
 import drydock
+from drydock.cli.groups import Group
 from drydock.model.errors import DrydockError, Usage
 from drydock.model.text import printable
 
 _FAULT = 64
 
 _COMMANDS = {
-    "scan": "what is there, by state, with bytes",
-    "explain": "why something is there, or why nothing holds it",
-    "pulls": "the interrupted pulls: what came down, and how to end or keep each",
-    "plan": "write down what would be removed",
-    "apply": "do what a plan says",
+    "scan": "show what a store holds, by state, with bytes",
+    "explain": "show what holds an object, or why nothing does",
+    "pulls": "list interrupted pulls, and how to end or keep each",
+    "plan": "write a plan of what would be removed",
+    "apply": "carry out a plan",
     "clean": "show what nothing references; with --apply remove it",
-    "ls": "images, containers, snapshots, leases, content or ingests",
-    "export": "take out an image, or a container's files",
-    "diff": "what a container changed against its image",
+    "ls": "list images, containers, snapshots, leases, content or ingests",
+    "export": "write an image, or a container's files, to an archive",
+    "diff": "list what a container changed against its image",
     "undo": "put back what a run moved and edited",
     "verify": "what is whole: records, bytes, and what was unpacked",
     "repair": "show what makes a broken image pull again; with --apply do it",
-    "fleet": "ask the scan documents of many hosts",
+    "fleet": "summarize the scans of many hosts",
     "schema": "print the JSON Schema of a document",
     "bolt": "look into a bbolt file",
 }
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Imports a command's module only when it is called or asked for help: a start must be fast on a sick host."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -80,13 +81,15 @@ def _end(message: str, code: int) -> None:
 
 @click.command(
     cls=_Commands,
-    epilog="Exit status, additive: 0 nothing to say, 1 reclaimable data, 2 damage, 4 an action failed, 8 evidence "
-    "unreadable, 16 usage, 32 refused (an engine runs, a lock is held, a plan is stale). No sums: 64 a fault of "
-    "drydock's own, 130 interrupted, 141 what read its output left.",
+    # Those below have them from here. The first is the one that click names.
+    context_settings={"help_option_names": ["--help", "-h"]},
+    epilog="Exit status: 0 nothing to report, 1 something can be freed, 2 damage, 4 an action failed, 8 something "
+    "could not be read, 16 wrong usage, 32 refused (an engine runs, a lock is held, a plan is stale). These add up. "
+    "Three stand alone: 64 a bug in drydock, 130 interrupted, 141 output pipe closed.",
 )
 @click.version_option(drydock.__version__, message="drydock %(version)s")
 def main() -> None:
-    """Fsck for container storage, with Docker or containerd stopped.
+    """Check and clean container storage while Docker or containerd is stopped.
 
-    WHERE is a containerd root, a Docker data root, or the root of a mounted host; without it, this host.
+    WHERE is a containerd root, a Docker data root, or the root of a mounted host. Without WHERE it is this host.
     """

@@ -16,10 +16,10 @@ from drydock.streams import keep_going
 @state_options
 @click.pass_context
 def apply(ctx: click.Context, *, plan: str, quarantine: RawPath | None, state: RawPath | None) -> None:
-    """Do what PLAN says, if the store is still as it was when drydock plan wrote it.
+    """Carry out PLAN, if the store is still as it was when drydock plan wrote it.
 
-    Needs the engine stopped, and keeps it out until the end. Exit status 0 when all was done, 4 when something was
-    not, 32 when the plan is stale or the store is in use: then nothing was changed.
+    The engine must be stopped; locks keep it out until the end. Exit status: 0 everything was done, 4 something was
+    not, 32 the plan is stale or the store is in use, and nothing was changed.
     """
     from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
 

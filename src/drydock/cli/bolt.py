@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drydock.cli.bolt_page import page_document, page_lines
+from drydock.cli.groups import Group
 from drydock.cli.options import file_argument
 from drydock.cli.output import print_json
 from drydock.cli.progress import show_progress
@@ -32,7 +33,7 @@ _names = click.argument("names", metavar="[NAME]...", nargs=-1)
 _format = click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
 
 
-@click.group()
+@click.group(cls=Group)
 def bolt() -> None:
     """Read a bbolt file, such as meta.db or metadata.db, that no engine has open.
 

@@ -20,8 +20,8 @@ from drydock.streams import keep_going
 
 @click.command()
 @where_argument
-@click.option("--apply", "do", is_flag=True, help="Do it; without this, only show it.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--apply", "do", is_flag=True, help="Remove it. Without this option, only show it.")
+@click.option("--yes", is_flag=True, help="Do not ask before removing.")
 @policy_options
 @state_options
 @now_option
@@ -40,12 +40,13 @@ def clean(
 ) -> None:
     """Show what nothing references; with --apply, remove it.
 
-    That is: data no record names, and what containerd's next collection would drop. --end-leases adds what only
-    leases hold, such as the remains of interrupted pulls. The databases are backed up before they are edited.
+    That is data which no record names, and what containerd's next garbage collection would remove. --end-leases adds
+    what only leases hold, such as the remains of interrupted pulls. The databases are backed up before they are
+    edited.
 
-    Needs the engine stopped, and keeps it out until the end. Exit status without --apply as scan's; with --apply 0
-    when all was done, 4 when something was not, 8 when something could not be read. Where the answer is no: as
-    without.
+    The engine must be stopped; locks keep it out until the end. Without --apply the exit status is that of scan. With
+    --apply: 0 everything was done, 4 something was not, 8 something could not be read. If you answer no, the status is
+    the same as without --apply.
     """
     from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.report.cleaning import scan_lines  # noqa: PLC0415 - the same

@@ -6,6 +6,7 @@ import os
 
 import click
 
+from drydock.cli.groups import Group
 from drydock.cli.options import mount_option, namespace_option, where_argument
 from drydock.cli.output import open_output, print_json
 from drydock.cli.progress import show_progress
@@ -13,9 +14,9 @@ from drydock.model.names import RawPath
 from drydock.model.text import shown, unshown
 
 
-@click.group()
+@click.group(cls=Group)
 def diff() -> None:
-    """Say what a container changed. Changes nothing itself."""
+    """List what a container changed."""
 
 
 @diff.command()
@@ -30,8 +31,8 @@ def container(
 ) -> None:
     """List what container NAME changed against its image: A added, C changed, D deleted, as docker diff does.
 
-    NAME is as for export container. Exit status: 0, 2 something could not be compared, 8 a layer is missing,
-    16 NAME means several containers, 32 an engine runs.
+    NAME is as for export container. Exit status: 0, 2 a file could not be compared, 8 a layer is missing, 16 NAME means
+    several containers, 32 an engine runs.
     """
     from drydock.takeout import diff_container as run  # noqa: PLC0415 - help and completion must not load the readers
 

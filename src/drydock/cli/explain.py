@@ -22,10 +22,11 @@ from drydock.model.text import unshown
 @now_option
 @click.pass_context
 def explain(ctx: click.Context, *, subject: str, where: RawPath | None, form: str, live: bool, now: UnixNano) -> None:
-    """Say what holds OBJECT, or why nothing does. Changes nothing.
+    """Show what holds OBJECT, or why nothing does.
 
-    OBJECT is a digest or its beginning, a path, a snapshot key, an image, a container or a lease. A name that scan
-    showed with escapes can be typed as it was shown. Exit status: 0, 8 something could not be read, 32 an engine runs.
+    OBJECT is a digest or its beginning, a path or the end of one (snapshots/105), a snapshot key, an image, a container
+    or a lease. Type names as scan shows them, escapes included. Exit status: 0, 8 something could not be read, 32 an
+    engine runs.
     """
     from drydock.pipeline import explain as run  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.report.explanation import explanation_document, explanation_lines  # noqa: PLC0415 - the same

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from drydock.cli.groups import Group
 from drydock.cli.options import absolute_path, mount_option, namespace_option, where_argument
 from drydock.cli.progress import show_progress
 from drydock.model.exports import Exported
@@ -18,11 +19,11 @@ from drydock.streams import stop_when_lost
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-@click.group()
+@click.group(cls=Group)
 def export() -> None:
-    """Take an image, or the files of a container, out of a stopped or mounted host. Changes nothing in it.
+    """Write an image, or the files of a container, from a stopped or mounted host to an archive.
 
-    FILE must not be there yet; it appears when it is whole. With - it is stdout.
+    FILE must not exist; it appears when it is complete. With - the archive goes to stdout. The store is not changed.
     """
 
 
@@ -57,9 +58,9 @@ def image(
 ) -> None:
     """Write image NAME as an archive that docker load, ctr images import and skopeo read.
 
-    NAME is a name, a digest, or the beginning of one. Every digest is verified; a missing or wrong blob is named, and
-    no file is left. Exit status: 0, 4 FILE cannot be written, 8 a blob is missing, 16 NAME means several images, or is
-    the id of one, 32 an engine runs.
+    NAME is a name, a digest, or the beginning of one. Every digest is verified: if a blob is missing or wrong, it is
+    named and no file is left. Exit status: 0, 4 FILE cannot be written, 8 a blob is missing, 16 NAME means several
+    images, or is the id of an image, 32 an engine runs.
     """
     from drydock.takeout import export_image as run  # noqa: PLC0415 - help and completion must not load the readers
 
@@ -93,11 +94,12 @@ def container(
     namespace: bytes | None,
     mount: bool,
 ) -> None:
-    """Write the files of container NAME as a tar, as a mount of its layers would show them.
+    """Write the files of container NAME as a tar archive: what a mount of its layers would show.
 
-    NAME is a container's name, its id or how that begins; or the key of any snapshot. Unpack it as root with
-    tar --xattrs --xattrs-include='*' -xpf FILE. Exit status: 0, 2 something in it could not be read, 4 FILE cannot be
-    written, 8 a layer is missing, 16 NAME means several containers, 32 an engine runs.
+    NAME is a container's name, its id or the beginning of it, or the key of any snapshot. Volumes and other mounts
+    are not in the archive; they are named. Unpack it as root: tar --xattrs --xattrs-include='*' -xpf FILE. Exit
+    status: 0, 2 a file could not be read, 4 FILE cannot be written, 8 a layer is missing, 16 NAME means several
+    containers, 32 an engine runs.
     """
     from drydock.takeout import export_container as run  # noqa: PLC0415 - the same
 

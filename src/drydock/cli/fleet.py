@@ -16,10 +16,10 @@ from drydock.report.fleet.statements import script_lines
 @click.command()
 @click.argument("reports", metavar="REPORT...", nargs=-1)
 @click.option("--format", "form", type=click.Choice(("table", "json", "html")), default="table", show_default=True)
-@click.option("-o", "--output", metavar="FILE", help="Write there instead of to stdout.")
-@click.option("--sql", metavar="QUERY", help="Ask this instead; docs/fleet.md names the tables.")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
+@click.option("--sql", metavar="QUERY", help="Run QUERY instead; docs/fleet.md describes the tables.")
 @click.option("--top", type=click.IntRange(1), default=15, show_default=True, help="Rows of each answer.")
-@click.option("--statements", is_flag=True, help="Print the SQL of all questions instead, for Spark; asks nothing.")
+@click.option("--statements", is_flag=True, help="Print the SQL of all questions, for Spark, and run nothing.")
 @click.pass_context
 def fleet(
     ctx: click.Context,
@@ -31,10 +31,10 @@ def fleet(
     top: int,
     statements: bool,
 ) -> None:
-    """Ask the scan documents of many hosts: totals, the worst hosts, images, layers and leases over all of them.
+    """Summarize the scans of many hosts: totals, the worst hosts, images, layers and leases over all of them.
 
-    REPORT is what scan wrote with --format json, jsonl or parquet, or a folder of such files. Of several reports on
-    the same root the newest counts. Exit status: 0, 8 a file is no report.
+    REPORT is a file that scan wrote with --format json, jsonl or parquet, or a folder of such files. Where several
+    reports are about the same root, the newest counts. Exit status: 0, 8 a file is no report.
     """
     if statements:
         with open_output(output) as file:

@@ -22,9 +22,9 @@ from drydock.model.names import RawPath, UnixNano
 @now_option
 @click.pass_context
 def ls(ctx: click.Context, *, kind: str, where: RawPath | None, form: str, live: bool, now: UnixNano) -> None:
-    """List what a store has, as ctr and docker would, and what they do not say: states, holders, sizes.
+    """List what a store has, as ctr and docker do, with states, holders and sizes, which they do not show.
 
-    Changes nothing. Exit status: 0, 8 something could not be read, 32 an engine runs.
+    Exit status: 0, 8 something could not be read, 32 an engine runs.
     """
     from drydock.report.listing import listing_document, listing_lines  # noqa: PLC0415 - help must not load the readers
     from drydock.takeout import ls as run  # noqa: PLC0415 - the same

@@ -31,7 +31,7 @@ def now_option(function: _F) -> _F:
         "--now",
         metavar="TIME",
         callback=_time,
-        help="Judge expiries as at this time (RFC 3339) instead of the clock.",
+        help="Judge ages and expiries as of TIME (RFC 3339) instead of now.",
     )(function)
 
 

@@ -18,7 +18,7 @@ from drydock.model.text import quoted_path
 
 @click.command()
 @where_argument
-@click.option("-o", "--output", metavar="PLAN", help="Write the plan there; without it, to stdout.")
+@click.option("-o", "--output", metavar="PLAN", help="Write the plan to the file PLAN. [default: stdout]")
 @policy_options
 @now_option
 @click.pass_context
@@ -31,10 +31,11 @@ def plan(
     now: UnixNano,
     **policy: Any,  # noqa: ANN401 - handed on to make_policy as it is
 ) -> None:
-    """Write down what would be removed, for drydock apply. Changes nothing.
+    """Write a plan of what would be removed, for drydock apply.
 
-    The file lists each lease that would end, each record and row that would be deleted, each path that would be
-    removed with its bytes, why, and what is kept and why. Exit status as scan's.
+    The plan lists each lease that would end, each record and row that would be deleted, and each path that would be
+    removed, with its bytes and the reason. It also lists what looks free and is kept, with the reason. The exit
+    status is that of scan.
     """
     from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.reclaim.plan_file import plans_stream  # noqa: PLC0415 - the same

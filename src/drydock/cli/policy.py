@@ -21,21 +21,24 @@ _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 def policy_options(function: _F) -> _F:
     """``--end-leases``, ``--older-than``, ``--end-lease``, ``--keep`` and ``--no-edit``."""
     for option in (
-        click.option("--no-edit", is_flag=True, help="Edit no database: only what no record names goes."),
+        click.option("--no-edit", is_flag=True, help="Edit no database: remove only data that no record names."),
         click.option(
-            "--keep", metavar="OBJECT", multiple=True, help="Keep this, with all it refers to; a lease does not end."
+            "--keep",
+            metavar="OBJECT",
+            multiple=True,
+            help="Keep OBJECT and all that it refers to. A lease that is kept does not end.",
         ),
         click.option(
             "--end-lease",
             metavar="ID",
             multiple=True,
-            help="End this lease too (ID, or NAMESPACE/ID), unless its owner exists.",
+            help="Also end the lease ID (or NAMESPACE/ID), unless its owner exists.",
         ),
         click.option(
             "--older-than",
             metavar="SPAN",
             callback=span,
-            help="End temporary and ownerless leases only if they are at least this old: 90min, 1h, 2d.",
+            help="End only those temporary and ownerless leases that are at least this old: 90min, 1h, 2d.",
         ),
         click.option(
             "--end-leases",

@@ -20,10 +20,11 @@ from drydock.model.names import RawPath, UnixNano
 @now_option
 @click.pass_context
 def pulls(ctx: click.Context, *, where: RawPath | None, form: str, live: bool, now: UnixNano) -> None:
-    """List the interrupted pulls: from where, what came, what ending each frees, and how. Changes nothing.
+    """List interrupted pulls: the image, the layers that came down, what ending the pull frees, and the command for it.
 
-    Needs the engine stopped: it takes shared locks on the databases. Exit status: 0, 2 a pull has damaged data,
-    8 something could not be read; they add up.
+    It needs the engine stopped, because it takes shared locks on the databases. With --live it looks beside a running
+    engine, and also lists the pulls that are under way. Exit status: 0, 2 a pull has damaged data, 8 something could
+    not be read; they add up.
     """
     from drydock.pipeline import pulls as run  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.report.pulls import pulls_document, pulls_lines  # noqa: PLC0415 - the same

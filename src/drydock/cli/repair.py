@@ -21,13 +21,13 @@ from drydock.streams import keep_going, tell_needed
 
 @click.command(cls=Looking)
 @where_argument
-@click.option("--apply", "do", is_flag=True, help="Do it; without this, only show it.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--apply", "do", is_flag=True, help="Repair it. Without this option, only show it.")
+@click.option("--yes", is_flag=True, help="Do not ask before repairing.")
 @click.option(
     "--accept-loss",
     metavar="NAME",
     multiple=True,
-    help="Give up this image, container or snapshot, named as shown under WOULD BE LOST.",
+    help="Give up the image, container or snapshot NAME, as shown under WOULD BE LOST.",
 )
 @click.option(
     "--adopt",
@@ -41,7 +41,7 @@ from drydock.streams import keep_going, tell_needed
 )
 @wanted_options
 @click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True)
-@click.option("-o", "--output", metavar="FILE", help="Write there instead of to stdout.")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
 @state_options
 @now_option
 @click.pass_context
@@ -67,27 +67,28 @@ def repair(
 ) -> None:
     """Show what makes a broken image pull again; with --apply, do it.
 
-    The records of data that is missing or corrupt go, with those that stand on them: then a pull fetches it again,
-    where it failed or believed the record before. Whatever would be lost is named first, and what it needs stays unless
-    --accept-loss gives it up. The databases are backed up before they are edited, and drydock undo takes a run back.
+    Repair deletes the records of missing or corrupt data, and the records that depend on them. Then a pull fetches that
+    data again; before, it failed, or relied on the record. Repair first names what would be lost, and keeps what that
+    needs unless --accept-loss gives it up. It backs the databases up before it edits them, and drydock undo takes a run
+    back.
 
-    With --adopt, blobs that are on disk and lost their record get it back, where a manifest that is in use names them:
-    each is hashed first, and the images that are whole by that are named. Nothing has to be pulled for these. Docker's
-    containers that meta.db does not know, as after an older copy was restored, get their snapshots and lease back:
-    without that the engine deletes their files when it starts.
+    With --adopt, blobs on disk without a record get their record back if a manifest in use names them. Each is hashed
+    first. The images that this makes complete are named: they need no pull. Docker's containers that meta.db does not
+    know, as after an older copy was restored, get their snapshots and lease back: without that the engine deletes their
+    files when it starts.
 
-    Where a layer is damaged, and nothing here proves what it was unpacked to, both stay, and the status is 2, until
-    --drop-unproved asks for both to go. A pull then brings them, if the registry still has the image.
+    Where a layer is damaged, and nothing here proves that what it was unpacked to is intact, both stay and the status
+    is 2. With --drop-unproved both go. A pull then fetches them, if the registry still has the image.
 
-    What drydock verify --data or --unpacked found wrong is read once more, and mended too, if it had the same --state
-    or none; with those options all is read now. What the engine is to unpack again is read in any case. With --format
-    json one document says what is planned, and with --apply --yes what became of it.
+    Damage that drydock verify --data or --unpacked found is read again and repaired, if it had the same --state or
+    none. With --data or --unpacked, repair reads everything now. Layers that the engine is to unpack again are always
+    read. With --format json one document describes the plan and, with --apply --yes, the result.
 
-    Exit status: 0 no damage, though keys may be shown that only stand in the engine's way; 2 damage, whether the plan
-    mends it or not; 8 something could not be read. With --apply: 0 all that was planned was done, and it mends all the
-    damage that was found, but for the pulls that are named: where a manifest went, verify says missing-target until
-    then; 2 damage was found that the plan does not mend; 4 something that was planned was not done; 8 as without. They
-    add up. Where the answer is no: as without.
+    Exit status without --apply: 0 no damage (leftovers that only hinder the engine may be shown), 2 damage, 8
+    something could not be read. With --apply: 0 the plan was carried out and repairs all damage found, except for the
+    pulls that are named: until these are done, verify reports missing-target; 2 damage remains that the plan does not
+    repair; 4 part of the plan was not carried out; 8 something could not be read. They add up. If you answer no, the
+    status is the same as without --apply.
     """
     from drydock import recovery  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.reclaim.plan_file import plans_document  # noqa: PLC0415 - the same

@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     default="table",
     show_default=True,
 )
-@click.option("-o", "--output", metavar="FILE", help="Write there instead of to stdout.")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
 @click.option(
     "--depth", type=click.IntRange(0), default=3, show_default=True, help="With --format tree: levels below a root."
 )
 @click.option(
     "--top", type=click.IntRange(1), default=8, show_default=True, help="With --format tree: lines of each level."
 )
-@click.option("--holders", is_flag=True, help="With json and jsonl: also what each image, container and lease holds.")
+@click.option("--holders", is_flag=True, help="With json and jsonl: add what each image, container and lease holds.")
 @click.option(
     "--verify",
     type=click.Choice(("none", "size", "digest")),
@@ -62,11 +62,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Sizes of committed snapshots: as containerd recorded them, or by walking every directory.",
 )
-@click.option(
-    "--state", metavar="DIR", callback=absolute_path, help="Look there too for runs that were stopped before their end."
-)
+@click.option("--state", metavar="DIR", callback=absolute_path, help="Also look in DIR for runs that were interrupted.")
 @live_option
-@click.option("--host", metavar="NAME", help="What the documents call this host. [default: its name]")
+@click.option("--host", metavar="NAME", help="Name of this host in documents. [default: its own]")
 @now_option
 @click.pass_context
 def scan(
@@ -85,10 +83,11 @@ def scan(
     host: str | None,
     now: UnixNano,
 ) -> None:
-    """Say what is there, by state, with bytes. Changes nothing.
+    """Show what a store holds, by state, with bytes.
 
-    Needs the engine stopped, or --live: it takes shared locks on the databases. Exit status: 0, 1 something can be
-    freed now, 2 damage, 8 something could not be read; they add up.
+    Scan changes nothing. It needs the engine stopped, because it takes shared locks on the databases; with --live it
+    looks beside a running engine. Exit status: 0, 1 something can be freed now, 2 damage, 8 something could not be
+    read; they add up.
     """
     from drydock.pipeline import scan as run  # noqa: PLC0415 - help and completion must not load the readers
 

@@ -12,6 +12,6 @@ import click
 def schema(name: str) -> None:
     """Print the JSON Schema of a document that drydock writes.
 
-    That of the journal is for one of its lines.
+    The schema of the journal describes one of its lines.
     """
     click.echo(files("drydock").joinpath(f"schemas/{name}.json").read_text(encoding="utf-8"), nl=False)

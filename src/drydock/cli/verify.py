@@ -15,7 +15,7 @@ from drydock.model.names import RawPath, UnixNano
 @where_argument
 @wanted_options
 @click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True)
-@click.option("-o", "--output", metavar="FILE", help="Write there instead of to stdout.")
+@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
 @click.option(
     "--state",
     metavar="DIR",

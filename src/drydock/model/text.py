@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 _PLAIN = re.compile(rb"[\w@%+=:,./-]+", re.ASCII)
 _ESCAPE = re.compile(r"\\(?:(\\)|x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
@@ -91,3 +92,17 @@ def _escape(char: str) -> str:
     if char == "\\":
         return r"\\"
     return char if char.isprintable() else coded(char)
+
+
+def did_you_mean(word: str, names: Iterable[str], meant: Mapping[str, str] | None = None) -> str:
+    """What a mistyped word may have meant, to be put after a message; empty where nothing is like it.
+
+    Args:
+        word: as typed.
+        names: what could have been.
+        meant: what to call each of them instead.
+    """
+    from difflib import get_close_matches  # noqa: PLC0415 - a start must be fast, and few words are mistyped
+
+    near = dict.fromkeys(each if meant is None else meant[each] for each in get_close_matches(word, list(names)))
+    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -100,7 +100,11 @@ def _leases(scan: Scan, where: RawPath | None) -> Part:
     ending = list_ending(scan)
     return Part(
         show_bytes(ending.bytes) if ending.temporary else NOTHING,
-        (*ending.temporary, *(f"not counted above: {words}" for words in ending.others)),
+        (
+            *ending.temporary,
+            *(f"{each.words}: {each.does}" for each in ending.commands if not each.is_drydocks),
+            *(f"not counted above: {words}" for words in ending.others),
+        ),
         tuple(
             command(each.words, where) if each.is_drydocks else each.words
             for each in (*ending.commands, *ending.other_commands)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, islice
 
 from drydock.model.errors import Usage
 from drydock.model.names import Kind, Ref, is_digest, split_snapshot_key
 from drydock.model.objects import StoreObject, Verdict
-from drydock.model.text import shown
+from drydock.model.text import did_you_mean, shown
 from drydock.verdict.judge import Reach
 
 Subject = StoreObject | Ref
@@ -15,6 +16,7 @@ Subject = StoreObject | Ref
 
 _SHORTEST_PREFIX = 4
 _LISTED = 8
+_SUGGESTED = 5000
 _NAMED = (Kind.IMAGE, Kind.CONTAINER, Kind.SANDBOX, Kind.LEASE)
 
 
@@ -60,6 +62,24 @@ def _with_image_mounts(verdict: Verdict, reached: Reach, subjects: list[Subject]
         return subjects
     more = [each for each, _ in _names(verdict, reached) if _id(each) in mounts and each not in subjects]
     return [*subjects, *more]
+
+
+def suggest(verdict: Verdict, word: bytes) -> str:
+    """What a word that names nothing may have meant, to be put after a message; empty where nothing is like it."""
+    metadata, owners = verdict.store.metadata, verdict.store.owners
+    # Long names and short ones, each with what it stands for; of very many the first are enough.
+    wanted: dict[str, str] = {}
+    for image in islice(metadata.images, _SUGGESTED):
+        for name in (image.name, *short_names(image.name)):
+            wanted.setdefault(shown(name), shown(image.name))
+    others = chain(
+        (container.name or container.id for container in owners.containers.values()),
+        (container.id for container in metadata.containers),
+        (lease.ref.key for lease in metadata.leases),
+    )
+    for name in islice(others, _SUGGESTED):
+        wanted.setdefault(shown(name), shown(name))
+    return did_you_mean(shown(word), wanted, wanted)
 
 
 def _id(subject: Subject) -> bytes:
