@@ -13,6 +13,7 @@ from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.policies import Policy
 from drydock.model.records import Container
 from drydock.model.scans import Scan
+from drydock.model.times import show_time
 from drydock.reclaim.plan import make_plan
 from drydock.verdict.inventory import take_inventory
 from drydock.verdict.judge import judge
@@ -63,7 +64,9 @@ class _Population:
             name = b"registry.example/%s:1.%d" % (_NAMES[number % len(_NAMES)], number)
             self._records.append(_born(image(target, name=name), came))
         elif held < 0.95:
-            ends = b"%d-01-%02dT%02d:00:00Z" % (2027 if held < 0.92 else 2026, 16 + number % 3, number % 24)
+            # Of those that have ended none ended before it was made.
+            ended = show_time(UnixNano((came + NOW) // 2)).encode()
+            ends = b"2027-01-%02dT%02d:00:00Z" % (16 + number % 3, number % 24) if held < 0.92 else ended
             expires = {b"containerd.io/gc.expire": ends}
             self._records.append(lease(b"%d-pull" % number, expires, blobs=[target], created=came))
         if number % 10 == 0:
