@@ -172,3 +172,13 @@ def test_what_a_mistyped_name_may_have_meant(words, meant, unpacked):
     said = CliRunner().invoke(main, [*at(of, *words), str(unpacked(of))])
     assert said.exit_code in (8, 16)
     assert f"did you mean {meant}?" in said.stderr
+
+
+@pytest.mark.parametrize("form", ["table", "html", "markdown"])
+def test_no_removal_is_advised_over_an_older_database(form, unpacked):
+    """A newer copy may be put back: until then clean only shows; where no database is older, --apply is named."""
+    for name, advised in (("docker-28.5-restored-backup", False), ("containerd-1.6-namespaces", True)):
+        of = capture(name)
+        said = run(*at(of, "scan", "--format", form), unpacked(of))
+        assert "drydock clean /" in said
+        assert ("drydock clean --apply" in said) is advised

@@ -123,8 +123,9 @@ def _note_older(root: RawPath, backend: Backend) -> None:
     newer = [entry.id for entry in backend.entries if entry.id is not None and entry.id > backend.sequence + 1]
     if newer:
         message = (
-            f"{shown(backend.name)}: metadata.db knows {backend.sequence} as the last directory, and there are "
-            f"{len(newer)} with higher numbers: it is older than the data, and what containers wrote may be among them"
+            f"{shown(backend.name)}: the last directory number in metadata.db is {backend.sequence}, and directories "
+            f"with higher numbers are there ({len(newer)}): metadata.db is older than the data, and what containers "
+            "wrote may be among them"
         )
         place = Place(RawPath(os.path.join(root, backend.path, DATABASE)))
         backend.findings.append(Finding("older-database", Severity.NOTE, message, place, shown(backend.name), REMEDY))

@@ -63,6 +63,11 @@ class Scan:
         return bool(self.unread())
 
     @property
+    def is_older(self) -> bool:
+        """Whether a database is older than the data: a newer copy is to be put back before anything is removed."""
+        return any(finding.code == "older-database" for finding in self.verdict.findings)
+
+    @property
     def withheld(self) -> tuple[Withheld, ...]:
         """What looks free and is kept."""
         return self.plan.withheld

@@ -89,7 +89,8 @@ def _free(scan: Scan, where: RawPath | None) -> Part:
         return Part(NOTHING, ("Some of it looks free, and is kept for a reason.",))
     if scan.plan.is_empty:
         return Part(NOTHING, ("Something references everything that is there.",))
-    commands = (command("clean", where), command("clean --apply", where))
+    # A newer database is put back first, where there is one.
+    commands = (command("clean", where), *(() if scan.is_older else (command("clean --apply", where),)))
     if not total.count:
         return Part("nothing on disk", ("Only records in the databases that nothing needs.",), commands)
     what = show_count(total.count, "file or directory")

@@ -103,7 +103,8 @@ class _Block:
         else:
             self._line("Can be freed now: nothing on disk; only records in the databases that nothing needs.", 2)
         self._command("clean", "shows them")
-        self._command("clean --apply", "removes them")
+        if not self._scan.is_older:
+            self._command("clean --apply", "removes them")
 
     def _leases(self) -> None:
         ending = list_ending(self._scan)
