@@ -19,6 +19,7 @@ from drydock.model.names import Digest, RawPath
 from drydock.reclaim.anchor import open_anchor
 from drydock.reclaim.apply import remove
 from drydock.reclaim.journal_writer import JournalWriter
+from drydock.reclaim.removed import Stopped
 
 INTERRUPTED, DONE = 3, 4
 
@@ -67,6 +68,22 @@ def test_one_much_later_does_not_wait(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         work()
     assert reached == ["soon"]
+
+
+def test_a_block_that_was_stopped_does_not_end_as_if_it_had_not_been():
+    """The handler that was there before returns: what the block did is not whole, so KeyboardInterrupt is raised."""
+    told = []
+    signal.signal(signal.SIGINT, lambda *_: told.append(1))
+
+    def work():
+        with defer_interrupt() as asked:
+            signal.raise_signal(signal.SIGINT)
+            if asked():
+                raise Stopped
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert told == [1]
 
 
 def test_an_ignored_one_stays_ignored():

@@ -69,7 +69,8 @@ def check_ended(process, host, whole):
     assert process.returncode in (0, 130, -signal.SIGINT), said
     if process.returncode == 130:
         assert "drydock: interrupted" in said
-        assert "journal.jsonl" in said
+        (journal,) = host.glob("state/*/journal.jsonl")
+        assert (str(journal) in said) == ('"n":' in journal.read_text() and '"finished"' not in journal.read_text())
     for path in databases(host / CAPTURE.root):
         assert gobbolt.check(path) == (0, "")
     run(*command(CAPTURE, host), status=0)

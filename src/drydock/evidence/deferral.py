@@ -37,6 +37,9 @@ def defer_interrupt() -> Iterator[Deferral]:
 
     One that comes more than a second after the first is handled at once: a thread may wait for a disk that is gone.
     In a thread that is not the main one nothing is held back: no signal handler ever runs there.
+
+    Raises:
+        KeyboardInterrupt: the block was asked to stop, and the handler that was there before did not raise.
     """
     deferral = Deferral()
     if threading.current_thread() is not threading.main_thread():
@@ -67,3 +70,5 @@ def defer_interrupt() -> Iterator[Deferral]:
         signal.signal(signal.SIGINT, former)
         if caught:
             former(*caught[0])
+            # It returned, as where a first interrupt was lost: Python drops what is raised in a callback of its own.
+            raise KeyboardInterrupt

@@ -37,8 +37,6 @@ def hash_blobs(
     Returns:
         The digests whose file has other bytes, and findings on files that could not be read.
     """
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a scan that hashes nothing must not pay for it
-
     wrong: set[Digest] = set()
     findings: list[Finding] = []
 
@@ -61,11 +59,14 @@ def hash_blobs(
         return fits
 
     ordered = sorted(blobs, key=lambda blob: -blob.size)
-    # hashlib lets other threads run while it hashes, so threads use every core.
-    with defer_interrupt() as deferral, ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for blob, fits in zip(ordered, pool.map(partial(check, deferral=deferral), ordered), strict=True):
-            if told is not None and fits is not None:
-                told(blob, fits)
+    with defer_interrupt() as deferral:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a scan that hashes nothing does not pay
+
+        # hashlib lets other threads run while it hashes, so threads use every core.
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            for blob, fits in zip(ordered, pool.map(partial(check, deferral=deferral), ordered), strict=True):
+                if told is not None and fits is not None:
+                    told(blob, fits)
     return frozenset(wrong), sorted(findings, key=lambda finding: finding.message)
 
 

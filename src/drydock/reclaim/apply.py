@@ -80,15 +80,16 @@ def _cut(batch: Sequence[Removal], anchor: Anchor, quarantine: Quarantine | None
 
 
 def _cut_trees(batch: Sequence[Removal], anchor: Anchor) -> Generator[Outcome, None, None]:
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - costs 10 ms, and most commands remove nothing
+    with defer_interrupt() as deferral:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - 10 ms, and most commands remove nothing
 
-    with defer_interrupt() as deferral, ThreadPoolExecutor(_THREADS) as pool:
-        futures = [pool.submit(cuts.remove, anchor, removal, deferral) for removal in batch]
-        try:
-            for future in futures:
-                yield future.result()
-        finally:
-            # Where this one is not asked for the rest: nothing more is begun, and what runs ends early.
-            deferral.stops = True
-            for future in futures:
-                future.cancel()
+        with ThreadPoolExecutor(_THREADS) as pool:
+            futures = [pool.submit(cuts.remove, anchor, removal, deferral) for removal in batch]
+            try:
+                for future in futures:
+                    yield future.result()
+            finally:
+                # Where this one is not asked for the rest: nothing more is begun, and what runs ends early.
+                deferral.stops = True
+                for future in futures:
+                    future.cancel()
