@@ -55,9 +55,26 @@ def test_it_says_what_ctr_says(running):
     found = {space: kinds for space, kinds in said(engine).items() if kinds}
     assert {space: {**kinds} for space, kinds in recorded(live(root)).items()} == found
     assert run("scan", root, status=32) == ""
-    for command in ("plan", "clean", "pulls", "explain"):
+    for command in ("plan", "clean"):
         run(command, "--live", root, status=16)
     run("apply", "--live", root / "plan", status=16)
+
+
+def test_other_commands_look_beside_it_too(running):
+    """What ls, pulls and explain say is what they say once the engine has stopped; without --live they are refused."""
+    engine, root = running
+    asked = (("ls", "images"), ("ls", "leases"), ("ls", "snapshots"), ("pulls",), ("explain", "snapshots/1"))
+    forms = [(*words, "--format", "json", root) for words in asked]
+    for words in forms:
+        assert run(*words, status=32) == ""
+    beside = [undated(run(*words, "--live", status=0)) for words in forms]
+    engine.stop()
+    assert beside == [undated(run(*words, status=0)) for words in forms]
+
+
+def undated(text):
+    """A document without the time that it was made."""
+    return {name: value for name, value in json.loads(text).items() if name != "now"}
 
 
 @pytest.mark.parametrize("form", ["table", "tree", "json", "jsonl", "csv", "markdown", "html"])
