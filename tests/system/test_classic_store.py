@@ -65,6 +65,17 @@ def test_a_pull_is_of_the_classic_store(host):
     assert "--end-lease " in text
 
 
+def test_scan_says_what_it_does_not_judge(host):
+    """How many images, layers and directories there are; with exit status 0, since none of them is damaged."""
+    data = host / "var/lib/docker"
+    layers = len(list((data / "image/overlay2/layerdb/sha256").iterdir()))
+    directories = len([each for each in (data / "overlay2").iterdir() if each.name != "l"])
+    assert (layers, directories) >= (2, 4)
+    said = run("scan", host, status=0)
+    assert f"classic image store, with images: 1, layers: {layers}, directories: {directories};" in said
+    assert "docker image prune" not in said
+
+
 def test_dockerd_deletes_what_came(host, tmp_path):
     """As the text says: it is gone when dockerd is up, and the container is whole."""
     data = host / "var/lib/docker"
