@@ -168,6 +168,11 @@ def test_an_attestation_that_a_client_left_out(tmp_path):
     root = lay_out(tmp_path / "root", {b"a": other, b"b": _multi(recorded=True)}, files)
     assert "--adopt" not in run("verify", "--now", NOW, "--state", tmp_path / "state", root)
     assert (hints(root), planned(root)) == ({"b": set()}, {})
+    # Its manifest was fetched, and what that names was not.
+    space = _multi(recorded=True)
+    space[b"content"][b"blob"][ATTESTATION.manifest.digest.encode()] = record(ATTESTATION.manifest)
+    root = lay_out(tmp_path / "manifest", {b"a": other, b"b": space}, files)
+    assert "not adopted" not in show(root, status=0)
 
 
 def test_an_attestation_of_an_index_without_a_record(tmp_path):

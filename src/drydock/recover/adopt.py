@@ -117,10 +117,16 @@ class _Adopter:
         recorded = sorted(ref for ref in refs if ref.kind is Kind.BLOB and ref in records)
         self._load(Digest(ref.key) for ref in recorded)
         of_images = mark(reached.graph, [image.ref for image in self._store.metadata.images])
+        attestations = {
+            child.digest
+            for document in self._documents.values()
+            for child in list_children(document)
+            if child.is_attestation
+        }
         for ref in recorded:
             for child in list_children(self._documents.get(Digest(ref.key))):
-                if child.is_attestation and ref not in self._adoptions:
-                    # The index kept its record, so nothing was lost: a client left the attestation out.
+                if ref not in self._adoptions and not attestations.isdisjoint((ref.key, child.digest)):
+                    # What names it kept its record, so nothing was lost: a client left the attestation out.
                     continue
                 name(ref.namespace, child, f"{shown(ref.key)} names it", of_image=ref in of_images)
         return named
