@@ -5,7 +5,10 @@ It tells the kinds of damage that verify.py tells, found by its own walk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from heapq import merge
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from bbolt_reader.declared import (
@@ -66,7 +69,7 @@ class _Check:
         if meta.high_water > self._database.pages:
             message = f"{size} bytes, of {meta.high_water * meta.page_size}"
             yield Damage("short-file", message, self._database.pages, size)
-        free: list[int] = []
+        free: array[int] = array("Q")
         if meta.has_freelist:
             try:
                 page = self._tree.load(meta.freelist, meta.offset + _FREELIST, (FREELIST,))
@@ -165,24 +168,26 @@ class _Check:
                 yield Damage("order", message, *self._place(leaf.offset(index)))
             last = key
 
-    def _places(self, free: list[int]) -> Iterator[Damage]:
+    def _places(self, free: array[int]) -> Iterator[Damage]:
         """Every place below the high water is named by the tree or the freelist, and by one of them."""
-        meta = self._meta
-        if free != sorted(free):
+        meta, owners = self._meta, self._tree.owners
+        ordered: Sequence[int] = free
+        if any(after < before for before, after in pairwise(free)):
             yield Damage("freelist", "the free pages are not in ascending order", meta.freelist)
-        listed: set[int] = set()
-        for pgid in free:
+            ordered = sorted(free)
+        last = -1
+        for pgid in ordered:
             if not 2 <= pgid < meta.high_water:
                 yield Damage("freelist", f"page {pgid} cannot be free, of {meta.high_water}", meta.freelist)
-            elif pgid in listed:
+            elif pgid == last:
                 yield Damage("freelist", f"page {pgid} is free twice", meta.freelist)
-            elif pgid in self._tree.owners:
+            elif pgid in owners:
                 yield Damage("freed", "free, and in use", *self._place(pgid * meta.page_size))
-            listed.add(pgid)
+            last = pgid
         if not meta.has_freelist:
             return
         expected = 2
-        for pgid in sorted({*self._tree.owners, *listed, self._tree.end}):
+        for pgid in merge(sorted(owners), ordered, (self._tree.end,)):
             if expected < pgid <= self._tree.end:
                 what = f"pages {expected} to {pgid - 1}" if pgid - 1 > expected else f"page {expected}"
                 place = self._place(expected * meta.page_size)

@@ -9,6 +9,7 @@ nothing is remembered of pages met before. It has in common with them the declar
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, final
@@ -17,13 +18,12 @@ from bbolt_reader.errors import Corrupt, NotBolt, Truncated
 from bbolt_reader.lenient import Sheets
 from bbolt_reader.meta import PAGE_SIZES, Meta
 from bbolt_reader.parsing import (
-    FREE_PAGE,
     HEADER,
     META,
     Fields,
     parse_branch,
     parse_bucket,
-    parse_free,
+    parse_freelist,
     parse_header,
     parse_leaf,
     parse_meta,
@@ -38,8 +38,6 @@ BUCKET: Final = 0x01
 MAX_KEY: Final = 32768
 MAX_DEPTH: Final = 64
 """The most branch pages above a leaf, and the most buckets above a bucket."""
-COUNT_IN_IDS: Final = 0xFFFF
-"""The count of a freelist that has its real count in front of its ids."""
 _MAGIC: Final = 0xED0CDAED
 _VERSION: Final = 2
 _CHECKED: Final = META - 8
@@ -366,21 +364,17 @@ class DeclaredTree:
             at += HEADER
         return found
 
-    def free(self, page: Page) -> list[int]:
+    def free(self, page: Page) -> array[int]:
         """The ids of a freelist page.
 
         Raises:
             Corrupt: there are fewer of them than it says.
         """
         header, data, offset = page
-        count, room, skip = header["count"], (len(data) - HEADER) // FREE_PAGE, 0
-        if count == COUNT_IN_IDS:
-            if not room:
-                raise self.corrupt("a freelist without its count", offset)
-            count, skip = parse_free(data, 1)[0]["id"], 1
-        if count > room - skip:
-            raise self.corrupt(f"{count} free pages in {FREE_PAGE * (room - skip)} bytes", offset)
-        return [each["id"] for each in parse_free(data, count + skip)[skip:]]
+        found = parse_freelist(data, header["count"])
+        if found.declared_count > len(found.ids):
+            raise self.corrupt(f"{found.declared_count} free pages in {len(data)} bytes", offset)
+        return found.ids
 
     def claim(self, pgid: int, referrer: int) -> None:
         """Note who names a page.

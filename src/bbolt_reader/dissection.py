@@ -12,7 +12,6 @@ from bbolt_reader import layout
 from bbolt_reader.declared import (
     BRANCH,
     BUCKET,
-    COUNT_IN_IDS,
     FREELIST,
     LEAF,
     MAX_KEY,
@@ -28,7 +27,7 @@ from bbolt_reader.parsing import (
     Fields,
     parse_branch,
     parse_bucket,
-    parse_free,
+    parse_freelist,
     parse_header,
     parse_leaf,
     parse_meta,
@@ -38,6 +37,10 @@ from bbolt_reader.source import READ_LIMIT
 KINDS: Final = {BRANCH: "branch", LEAF: "leaf", PAGE_META: "meta", FREELIST: "freelist"}
 """By a page's flags."""
 _WITH_OVERFLOW: Final = frozenset(("branch", "leaf", "freelist"))
+
+
+_IDS_SHOWN: Final = 1 << 20
+"""Of a freelist; more are shown as bytes. bbolt needs as many for 4 GiB of free pages."""
 
 
 class Field(NamedTuple):
@@ -226,16 +229,16 @@ class _Page:
             self._bytes(key, end, f"[{index}].key")
 
     def freelist(self, count: int) -> None:
-        room, skip = (len(self.data) - HEADER) // FREE_PAGE, 0
-        if count == COUNT_IN_IDS and room:
-            count, skip = parse_free(self.data, 1)[0]["id"], 1
-            self.fields.append(Field(self.offset + HEADER, FREE_PAGE, "real count", count))
-        if count > room - skip:
-            self.problems.append(f"{count} free pages in {FREE_PAGE * (room - skip)} bytes")
-            count = room - skip
-        for index, each in enumerate(parse_free(self.data, count + skip)[skip:]):
-            at = self.offset + HEADER + FREE_PAGE * (index + skip)
-            self.fields += _numbers(layout.FREE_PAGE, each, at, f"[{index}].")
+        found = parse_freelist(self.data, count)
+        if found.first > HEADER:
+            self.fields.append(Field(self.offset + HEADER, FREE_PAGE, "real count", found.declared_count))
+        if found.declared_count > len(found.ids):
+            self.problems.append(f"{found.declared_count} free pages in {len(self.data)} bytes")
+        if len(found.ids) > _IDS_SHOWN:
+            self.problems.append(f"of {len(found.ids)} ids the first {_IDS_SHOWN} are shown one by one")
+        for index, each in enumerate(found.ids[:_IDS_SHOWN]):
+            at = found.first + FREE_PAGE * index
+            self._add(layout.FREE_PAGE, {"id": each}, at, f"[{index}].")
 
     def _fits(self, start: int, stop: int, count: int, name: str) -> bool:
         if HEADER * (count + 1) <= stop - start:

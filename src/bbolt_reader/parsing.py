@@ -5,9 +5,10 @@ Each function expects as many bytes as the declaration takes: the caller compare
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from typing import Final, TypeAlias, cast
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from construct import Construct
 
@@ -20,6 +21,9 @@ HEADER: Final[int] = layout.PAGE_HEADER.sizeof()
 """Bytes of a page header; an element and a bucket header have as many."""
 META: Final[int] = layout.META.sizeof()
 FREE_PAGE: Final[int] = layout.FREE_PAGE.sizeof()
+COUNT_IN_IDS: Final = 0xFFFF
+"""The count of a freelist that has its real count in front of its ids."""
+_IDS_AT_ONCE: Final = 4096
 
 
 _Parse: TypeAlias = "Callable[[BytesIO, dict[str, int | None]], object]"
@@ -64,9 +68,36 @@ def parse_branch(page: bytes, count: int) -> Sequence[Fields]:
     return _array(_BRANCH_ELEMENTS, page, count)
 
 
-def parse_free(page: bytes, count: int) -> Sequence[Fields]:
-    """The first ids of a freelist page."""
-    return _array(_FREE_PAGES, page, count)
+class FreeList(NamedTuple):
+    """What a freelist page says."""
+
+    declared_count: int
+    """How many ids there are to be."""
+    first: int
+    """Byte of the page the first one lies at."""
+    ids: array[int]
+    """As many of them as the page has room for."""
+
+
+def parse_freelist(page: bytes, count: int) -> FreeList:
+    """The ids of a freelist page whose header has this count.
+
+    A page of 64 MiB has eight million of them: they are parsed in parts, since a number that construct gives takes a
+    hundred times the room of an id.
+    """
+    first, room = HEADER, (len(page) - HEADER) // FREE_PAGE
+    if count == COUNT_IN_IDS and room:
+        count = _array(_FREE_PAGES, page[: HEADER + FREE_PAGE], 1)[0]["id"]
+        first, room = first + FREE_PAGE, room - 1
+    ids: array[int] = array("Q")
+    left = min(count, room)
+    while left:
+        at, part = first + FREE_PAGE * len(ids), min(left, _IDS_AT_ONCE)
+        # Where a header would be lie the bytes in front of them.
+        parsed = _array(_FREE_PAGES, page[at - HEADER : at + FREE_PAGE * part], part)
+        ids.extend(each["id"] for each in parsed)
+        left -= part
+    return FreeList(count, first, ids)
 
 
 def _array(parse: _Parse, page: bytes, count: int) -> Sequence[Fields]:

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple, TypeAlias
 
-from bbolt_reader.declared import COUNT_IN_IDS
 from bbolt_reader.descent import READ_AGAIN, mark, stated
 from bbolt_reader.errors import BoltError
 from bbolt_reader.lenient import Sheet, Sheets
-from bbolt_reader.page import HEADER, LEAF_BUCKET, PAGE_FREELIST
-from bbolt_reader.parsing import FREE_PAGE, parse_bucket, parse_free
+from bbolt_reader.page import LEAF_BUCKET, PAGE_FREELIST
+from bbolt_reader.parsing import parse_bucket, parse_freelist
 from bbolt_reader.statements import Names, Standing, Statement
 from bbolt_reader.tree import MAX_DEPTH
 
@@ -196,12 +195,7 @@ def free_pages(sheets: Sheets, pgid: int) -> set[int] | None:
         data = sheets.source.read(pgid * sheets.page_size, length, pgid)
     except BoltError:
         return None
-    room, skip = (len(data) - HEADER) // FREE_PAGE, 0
-    if count == COUNT_IN_IDS:
-        if not room:
-            return None
-        count, skip = parse_free(data, 1)[0]["id"], 1
-    if count > room - skip:
+    found = parse_freelist(data, count)
+    if found.declared_count > len(found.ids):
         return None
-    ids = (each["id"] for each in parse_free(data, count + skip)[skip:])
-    return {one for one in ids if one < sheets.count}
+    return {one for one in found.ids if one < sheets.count}

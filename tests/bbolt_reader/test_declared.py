@@ -17,7 +17,7 @@ from tests.support.captures import captures
 
 import bbolt_reader.bucket
 import bbolt_reader.declared
-from bbolt_reader import BoltError, Database, DeclaredBucket, DeclaredDatabase, NotBolt, check, compare, verify
+from bbolt_reader import BoltError, Database, DeclaredBucket, DeclaredDatabase, NotBolt, check, compare, dissect, verify
 from bbolt_reader.shape import Shape
 
 needs_go = pytest.mark.skipif(bool(gobbolt.why_not()), reason=gobbolt.why_not() or "Go is there")
@@ -328,3 +328,24 @@ def test_the_example_in_the_docs_works(tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, cwd=tmp_path).stdout
     assert said.splitlines()[:3] == ["[] []", "0x2000 id 2", "0x2008 flags 2"]
+
+
+def test_a_freelist_of_any_size_takes_little_memory(tmp_path, monkeypatch):
+    """A page of 2 MiB, nearly all of it a hole, that lists 262,141 pages: a few times its size."""
+    monkeypatch.setattr("bbolt_reader.dissection._IDS_SHOWN", 1000)
+    path = tmp_path / "file.db"
+    layout = boltwriter.write(path, {b"a": {b"k": b"v"}}, free=1)
+    layout.patch_meta(high_water=1 << 20)
+    ids = (2 << 20) // 8 - 3
+    layout.patch_page(layout.freelist, 8, struct.pack("<HHL", 0x10, 0xFFFF, 511) + struct.pack("<Q", ids))
+    os.truncate(path, 1 << 32)
+    tracemalloc.start()
+    with DeclaredDatabase.open(path) as database:
+        assert "freelist" in {damage.code for damage in check(database)}
+        page = dissect(database.sheets, layout.freelist)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert page.fields[4][2:4] == ("real count", ids)
+    assert sum(field.length for field in page.fields) == 2 << 20
+    assert len(page.fields) < 1010
+    assert peak < 40 << 20
