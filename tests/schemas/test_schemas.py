@@ -139,6 +139,7 @@ def test_repairs(capture, unpacked, tmp_path):
     ("name", "filled", "run_of"),
     [
         ("blob_without_record", {"adoptions", "whole", "fields"}, {"edits"}),
+        ("row_without_record", {"snapshots", "given_back"}, {"edits"}),
         ("layer_flipped", {"withheld", "left", "unproved"}, set()),
         ("folder_missing", {"losses", "withheld", "left"}, set()),
         ("folder_is_a_file", {"losses", "records", "rows", "removals"}, {"edits", "removals"}),
@@ -171,7 +172,8 @@ def test_repairs_of_what_was_broken(name, filled, run_of, unpacked_anew, tmp_pat
         assert each["status"] == "done"
         assert (host / taken.root / each["path"]).exists()
     if after["run"] is not None:
-        for planned, done in ((("records", "rows"), "records"), (("fields",), "fields"), (("adoptions",), "added")):
+        added = ("adoptions", "snapshots", "lease_records")
+        for planned, done in ((("records", "rows"), "records"), (("fields",), "fields"), (added, "added")):
             assert sum(each[done] for each in ran["edits"]) == sum(len(before["plan"][part]) for part in planned)
         header = Path(ran["journal"]).read_text().partition("\n")[0]
         assert json.loads(header)["plan"] == after["plan"]["hash"]
@@ -181,7 +183,7 @@ def test_repairs_of_what_was_broken(name, filled, run_of, unpacked_anew, tmp_pat
             assert (tmp_path / "again.json").read_text() == "old"
             options = options[:-2]
         (again,) = _repaired(check, tmp_path / "again.json", *options, host)
-        assert not any(again["plan"][part] for part in ("records", "rows", "fields", "adoptions", "removals"))
+        assert not any(again["plan"][part] for part in ("records", "rows", "fields", *added, "removals"))
 
 
 def _repaired(check, path, *options):
