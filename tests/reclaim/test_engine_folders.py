@@ -6,6 +6,10 @@ import os
 import subprocess
 
 import pytest
+from tests.engines.containerd import Containerd
+from tests.engines.images import Image, busybox_layer, write_archive
+from tests.engines.sandbox import Sandbox
+from tests.engines.unavailable import EngineUnavailable
 from tests.support.privilege import needs_root
 
 from drydock.model.errors import Refused
@@ -118,3 +122,25 @@ def test_a_bind_mount_leads_to_the_folder(data, root, tmp_path, part, tail):
             assert find_owner(raw(tmp_path / "state/drydock-aside"), root) == ""
     finally:
         subprocess.run(["umount", tmp_path / "state"], check=True)
+
+
+@pytest.mark.root
+@pytest.mark.engine
+@needs_root
+@pytest.mark.slow
+def test_why_a_containerd_root_is_refused(tmp_path):
+    """One collection of a real containerd removes a folder in ``snapshots`` with all that is in it."""
+    store, archive = tmp_path / "store", tmp_path / "image.tar"
+    store.mkdir()
+    write_archive(archive, {"docker.io/library/x:1": Image((busybox_layer(),))})
+    try:
+        with Sandbox(tmp_path) as sandbox, Containerd(sandbox, store, collect=False) as engine:
+            engine.ctr("images", "import", archive, namespace="ns")
+            run = store / SNAPSHOTS / "20260101T000000Z-1"
+            run.mkdir(parents=True, mode=0o700)
+            (run / "journal.jsonl").write_text("{}\n")
+            engine.ctr("images", "rm", "docker.io/library/x:1", namespace="ns")
+            engine.collect()
+            assert not run.exists()
+    except EngineUnavailable as error:
+        pytest.skip(str(error))

@@ -11,7 +11,7 @@ from drydock.model.errors import Refused
 from drydock.model.plans import Status
 from drydock.reclaim.anchor import open_anchor
 from drydock.reclaim.quarantine import open_quarantine, put_back
-from drydock.reclaim.recognition import Moved
+from drydock.reclaim.recognition import Quarantined
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def room(tmp_path):
 
 
 def test_there_and_back(store, anchor, room):
-    """Moved away, the store holds none of it; put back, it is as it was, contents, modes and inodes."""
+    """Quarantined away, the store holds none of it; put back, it is as it was, contents, modes and inodes."""
     before = store.list()
     removals = [store.aim(path) for path in store.paths]
     quarantine = open_quarantine(os.fsencode(room), anchor, "run")
@@ -48,7 +48,7 @@ def test_there_and_back(store, anchor, room):
     quarantine.close()
     assert not any((store.path / path).exists() for path in store.paths)
     assert all(os.path.lexists(place) for place in places)
-    outcomes = [put_back(anchor, Moved(removal), place) for removal, place in zip(removals, places, strict=True)]
+    outcomes = [put_back(anchor, Quarantined(removal), place) for removal, place in zip(removals, places, strict=True)]
     assert [outcome.status for outcome in outcomes] == [Status.DONE] * 3
     assert store.list() == before
     assert [(store.path / path).lstat().st_ino for path in store.paths] == [r.expect.inode for r in removals]
@@ -60,11 +60,11 @@ def test_nothing_is_overwritten(store, anchor, room):
     quarantine = open_quarantine(os.fsencode(room), anchor, "run")
     quarantine.take(anchor, removal)
     (store.path / store.paths[0]).write_bytes(b"pulled again")
-    outcome = put_back(anchor, Moved(removal), quarantine.place(removal))
+    outcome = put_back(anchor, Quarantined(removal), quarantine.place(removal))
     assert (outcome.status, outcome.detail) == (Status.FAILED, "something is there again")
     assert (store.path / store.paths[0]).read_bytes() == b"pulled again"
     os.unlink(quarantine.place(removal))
-    assert put_back(anchor, Moved(removal), quarantine.place(removal)).status is Status.FAILED
+    assert put_back(anchor, Quarantined(removal), quarantine.place(removal)).status is Status.FAILED
     quarantine.close()
 
 

@@ -25,7 +25,7 @@ from drydock.model.text import shown
 from drydock.reclaim import knife
 from drydock.reclaim.anchor import Anchor, describe_change
 from drydock.reclaim.obstacle import describe_obstacle
-from drydock.reclaim.recognition import Moved, Recognition, mend, recognise
+from drydock.reclaim.recognition import Quarantined, Recognition, mend, recognise
 from drydock.reclaim.removed import Removed
 from drydock.reclaim.syscalls import clear_immutable
 from drydock.reclaim.tree import remove_tree
@@ -95,7 +95,7 @@ def _checked(anchor: Anchor, removal: Removal, cut: Callable[[int, bytes, os.sta
         os.close(parent)
 
 
-def put_back(anchor: Anchor, moved: Moved, source: int, name: bytes) -> Outcome:
+def put_back(anchor: Anchor, moved: Quarantined, source: int, name: bytes) -> Outcome:
     """Rename ``name`` in the open directory ``source`` back to where it was, if it is that and its place is free.
 
     Modes and owners that are others than they were are set back first.
@@ -130,7 +130,7 @@ def is_in_place(anchor: Anchor, removal: Removal) -> bool:
     return found is not None and _fits(found, removal.expect)
 
 
-def find_in_place(anchor: Anchor, moved: Moved, *, mends: bool) -> str | None:
+def find_in_place(anchor: Anchor, moved: Quarantined, *, mends: bool) -> str | None:
     """What lies where something lay that was moved: empty where it is that, else why it is not; None for nothing.
 
     Args:

@@ -71,7 +71,7 @@ class Member(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Level:
+class _Directory:
     fd: int
     """-1 while the walk is far below."""
     names: list[bytes]
@@ -90,7 +90,7 @@ def walk(parent: int, name: bytes) -> Generator[tuple[Line, int, bytes], None, N
     """
     info = os.stat(name, dir_fd=parent, follow_symlinks=False)
     yield _line(0, b"", info, parent, name), parent, name
-    levels: list[_Level] = []
+    levels: list[_Directory] = []
     pending = 0
     try:
         if stat.S_ISDIR(info.st_mode):
@@ -112,7 +112,7 @@ def walk(parent: int, name: bytes) -> Generator[tuple[Line, int, bytes], None, N
                 os.close(level.fd)
 
 
-def _enter(levels: list[_Level], parent: int, name: bytes, most: int) -> int:
+def _enter(levels: list[_Directory], parent: int, name: bytes, most: int) -> int:
     """Open a directory and list it; how many names it has, at most ``most``."""
     fd = open_directory(parent, name, readable=True)
     try:
@@ -121,7 +121,7 @@ def _enter(levels: list[_Level], parent: int, name: bytes, most: int) -> int:
     except BaseException:
         os.close(fd)
         raise
-    levels.append(_Level(fd, names, (info.st_dev, info.st_ino)))
+    levels.append(_Directory(fd, names, (info.st_dev, info.st_ino)))
     if len(levels) > _OPEN_LEVELS:
         far = levels[-1 - _OPEN_LEVELS]
         os.close(far.fd)
@@ -139,7 +139,7 @@ def _list(fd: int, most: int) -> list[bytes]:
     return sorted(names, reverse=True)
 
 
-def _leave(levels: list[_Level]) -> None:
+def _leave(levels: list[_Directory]) -> None:
     done = levels.pop()
     try:
         if levels and levels[-1].fd < 0:

@@ -21,7 +21,7 @@ from drydock.reclaim import cuts
 from drydock.reclaim.anchor import Anchor
 from drydock.reclaim.journal import NO_NOTE, Note
 from drydock.reclaim.manifest import ManifestWriter
-from drydock.reclaim.recognition import Moved
+from drydock.reclaim.recognition import Quarantined
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -138,7 +138,7 @@ def open_quarantine(
         os.close(fd)
 
 
-def put_back(anchor: Anchor, moved: Moved, place: RawPath) -> Outcome:
+def put_back(anchor: Anchor, moved: Quarantined, place: RawPath) -> Outcome:
     """Move what lies at ``place``, where a journal says it was moved to, back to where it was."""
     removal = moved.removal
     folder, _, name = removal.path.rpartition(b"/")

@@ -31,7 +31,7 @@ Owner = tuple[int, int]
 """User and group."""
 
 
-class Moved(NamedTuple):
+class Quarantined(NamedTuple):
     """What a journal says of something that a run moved, or was about to."""
 
     removal: Removal
@@ -58,7 +58,7 @@ class Recognition(NamedTuple):
     """Whether it, or something in it, has another mode, owner or time than it had."""
 
 
-def recognise(parent: int, name: bytes, info: os.stat_result, moved: Moved) -> Recognition:
+def recognise(parent: int, name: bytes, info: os.stat_result, moved: Quarantined) -> Recognition:
     """Whether ``name`` in the open directory ``parent`` is what was moved.
 
     Args:
@@ -83,7 +83,7 @@ def recognise(parent: int, name: bytes, info: os.stat_result, moved: Moved) -> R
     return Recognition(wrong, not moved.is_same(info) or not unchanged)
 
 
-def mend(parent: int, name: bytes, moved: Moved) -> None:
+def mend(parent: int, name: bytes, moved: Quarantined) -> None:
     """Give what was recognised the modes and owners that it had, and a file its time.
 
     Raises:
@@ -111,7 +111,9 @@ def mend(parent: int, name: bytes, moved: Moved) -> None:
             _set(folder, at, found[2:5], line[2:5])
 
 
-def _recognise_directory(parent: int, name: bytes, info: os.stat_result, moved: Moved, *, same: bool) -> Recognition:
+def _recognise_directory(
+    parent: int, name: bytes, info: os.stat_result, moved: Quarantined, *, same: bool
+) -> Recognition:
     if moved.manifest is None:
         if moved.is_same(info):
             return Recognition()

@@ -27,7 +27,7 @@ from drydock.reclaim.journal import Entry, Journal
 from drydock.reclaim.journal_writer import close_abandoned
 from drydock.reclaim.manifest import read_manifest
 from drydock.reclaim.quarantine import put_back
-from drydock.reclaim.recognition import Moved
+from drydock.reclaim.recognition import Quarantined
 
 
 def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
@@ -91,20 +91,20 @@ def _standing(held: Held, edits: list[Entry]) -> Iterator[Entry]:
             yield entry
 
 
-def _moved(journal: Journal, entry: Entry, removal: Removal) -> Moved:
+def _moved(journal: Journal, entry: Entry, removal: Removal) -> Quarantined:
     """What the journal says of one thing; its manifest only where it is as it was written."""
     owner, member = entry.note
     if member is None:
-        return Moved(removal, owner)
+        return Quarantined(removal, owner)
     manifest = partial(read_manifest, RawPath(os.path.dirname(journal.path)), member)
     try:
         next(manifest(), None)
     except OSError as error:
-        return Moved(removal, owner, without=f"its manifest cannot be read: {error.strerror}")
-    return Moved(removal, owner, manifest)
+        return Quarantined(removal, owner, without=f"its manifest cannot be read: {error.strerror}")
+    return Quarantined(removal, owner, manifest)
 
 
-def _back(anchor: Anchor, entry: Entry, moved: Moved, barred: str) -> Outcome:
+def _back(anchor: Anchor, entry: Entry, moved: Quarantined, barred: str) -> Outcome:
     """GONE where there is nothing to move back since it was never taken away."""
     removal = moved.removal
     if entry.ended is not None and entry.ended.status is Status.CHANGED:
