@@ -37,6 +37,7 @@ def plan(
     *,
     policy: Policy | None = None,
     now: UnixNano | None = None,
+    state: RawPath | None = None,
     progress: Progress | None = None,
 ) -> list[Scan]:
     """Decide what would be removed under a policy. Changes nothing.
@@ -45,6 +46,7 @@ def plan(
         where: as for :func:`scan`.
         policy: which leases end, and what is kept; None: expired ones, and nothing besides.
         now: as for :func:`scan`.
+        state: as for :func:`scan`.
         progress: as for :func:`scan`.
 
     Returns:
@@ -58,7 +60,8 @@ def plan(
     wanted = policy or Policy()
     scans: list[Scan] = []
     for root in discover(where):
-        with judge_root(root, now, policy=wanted, progress=progress) as judged:
+        refuse_engine_folders(root, state=state)
+        with judge_root(root, now, policy=wanted, state=state, progress=progress) as judged:
             scans.append(judged.scan)
     _refuse_unknown(scans, wanted)
     return scans

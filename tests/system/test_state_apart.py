@@ -18,6 +18,7 @@ def commands(host, *options):
     yield "repair", "--apply", "--yes", *now, *options, host
     if "--state" in options:
         yield "scan", *now, *options, host
+        yield "clean", *now, *options, host
         yield "verify", "--data", *options, host
 
 

@@ -65,7 +65,7 @@ def clean(
         if quarantine or yes:
             raise Usage("--yes and --quarantine belong to --apply")
         with show_progress() as progress, offer_live("drydock scan --live looks beside it"):
-            scans = removal.plan(where, policy=wanted, now=now, progress=progress)
+            scans = removal.plan(where, policy=wanted, now=now, state=state, progress=progress)
         show(scans)
         if any(not found.plan.is_empty for found in scans):
             click.echo("Nothing was removed: --apply does it.")
