@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from contextlib import suppress
 
 import pytest
 from fuzz.layer import summed
@@ -146,14 +147,23 @@ def test_a_large_layer_goes_on_in_a_file(tmp_path, monkeypatch):
     """Beyond its share of memory it is compared all the same, and nothing of it is left in the state directory."""
     monkeypatch.setattr(layer_tree, "_IN_MEMORY", 1 << 14)
     monkeypatch.setattr(layer_tree, "_CHECKED", 1 << 14)
-    moved = []
-    opened = layer_tree._open_unnamed
-    monkeypatch.setattr(layer_tree, "_open_unnamed", lambda place: moved.append(place) or opened(place))
+    monkeypatch.setattr(layer_tree, "_SCHEMA", layer_tree._SCHEMA.replace(f"-{layer_tree._CACHE_KIB}", "-8"))
+    seen = set()
+    put = layer_tree.LayerTree._run
+
+    def look(tree, *words):
+        put(tree, *words)
+        for number in os.listdir("/proc/self/fd"):
+            with suppress(OSError):
+                seen.add(os.readlink(f"/proc/self/fd/{number}"))
+
+    monkeypatch.setattr(layer_tree.LayerTree, "_run", look)
     said = _verify(tmp_path, _wide(3000), _extract_but_one, status=2)
     assert "2 entries are not as in layer" in said
     assert "wide/f001234: is not there" in said
     assert "wide/more: is not in the layer" in said
-    assert moved == [os.fsencode(tmp_path / "state")]
+    (file,) = [each for each in seen if each.startswith(f"{tmp_path}/state/") and "jsonl" not in each]
+    assert file.endswith(" (deleted)")
     assert {each.suffix for each in (tmp_path / "state").iterdir()} <= {".jsonl"}
 
 

@@ -6,11 +6,11 @@ It begins in memory. What grows beyond that goes on in a file without a name, in
 from __future__ import annotations
 
 import enum
+import errno
 import marshal
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -93,7 +93,8 @@ class LayerTree:
 
     def __init__(self, places: Sequence[RawPath]) -> None:
         self._places = places
-        self._db = _connect(":memory:")
+        self._db = sqlite3.connect(":memory:")
+        self._db.executescript(_SCHEMA)
         self._in_memory = True
         self._unchecked = 0
         self._last = TOP
@@ -103,6 +104,9 @@ class LayerTree:
 
     def close(self) -> None:
         """Give up what it holds."""
+        if not self._in_memory:
+            # What was said holds for the whole process.
+            _put_files_in(self._db, "")
         self._db.close()
 
     def child(self, parent: int, name: bytes) -> Entry | None:
@@ -216,7 +220,7 @@ class LayerTree:
                 break
             try:
                 return _open_unnamed(place), room
-            except (OSError, sqlite3.OperationalError) as error:
+            except (OSError, sqlite3.OperationalError, UnicodeError) as error:
                 problems.append(f"{shown(place)}: {getattr(error, 'strerror', None) or error}")
         raise self._no_room("; ".join(problems) or "no place has room")
 
@@ -228,31 +232,21 @@ class LayerTree:
         )
 
 
-def _connect(path: str | bytes) -> sqlite3.Connection:
-    found = sqlite3.connect(path)
+def _open_unnamed(place: RawPath) -> sqlite3.Connection:
+    """A database in a file that SQLite makes without a name, so that it is gone however this process ends."""
+    os.close(open_private(place, create=True))
+    found = sqlite3.connect("")
+    _put_files_in(found, os.fsdecode(place))
     found.executescript(_SCHEMA)
     return found
 
 
-def _open_unnamed(place: RawPath) -> sqlite3.Connection:
-    """A database in a file that is gone with its last descriptor, however this process ends."""
-    path = os.path.join(place, b"layer-%d.tmp" % os.getpid())
-    folder = open_private(place, create=True)
-    try:
-        with suppress(FileNotFoundError):
-            _unname(path)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        try:
-            found = _connect(path)
-        finally:
-            _unname(path)
-    finally:
-        os.close(folder)
-    return found
-
-
-def _unname(path: bytes) -> None:
-    os.unlink(path)  # noqa: TID251 - of this process, and nothing of a store
+def _put_files_in(database: sqlite3.Connection, directory: str) -> None:
+    """Say where SQLite makes a file without a name, which it does once its memory is used up."""
+    database.execute(f"PRAGMA temp_store_directory = '{directory.replace(chr(39), chr(39) * 2)}'")
+    if (database.execute("PRAGMA temp_store_directory").fetchone() or ("",))[0] != directory:
+        database.close()
+        raise OSError(errno.ENOTSUP, "this SQLite puts no files where it is told to")
 
 
 def _free(place: RawPath) -> int:
