@@ -1,6 +1,7 @@
 """Scanning changes nothing, works where nothing can be written, and ends with one clear line where it cannot go on."""
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -9,13 +10,16 @@ import time
 
 import pytest
 from tests.engines.containerd import Containerd
+from tests.engines.images import Image, layer, noise
 from tests.engines.sandbox import Sandbox
 from tests.engines.unavailable import EngineUnavailable
+from tests.support.adoptable import NOW
 from tests.support.boltwriter import write
 from tests.support.captures import capture
 from tests.support.documents import run, scan
 from tests.support.records import METADATA
 from tests.support.trees import tree
+from tests.support.unpacked import OVERLAYFS, lay_out_unpacked
 
 NAMESPACES = "containerd-1.6-namespaces"
 PLANTED = "containerd-1.6-planted-orphans"
@@ -265,3 +269,19 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
     time.sleep(0.1)
     assert done.stderr.read() == b""
     assert done.wait() == 128 + signal.SIGPIPE
+
+
+def test_a_snapshot_that_lost_its_bytes_is_found_by_measuring(tmp_path):
+    """Emptied files of a committed snapshot: nothing with recorded sizes, damage with those on disk; none else."""
+    image = Image((layer({"etc/": b"", "etc/base": noise(1, 40)}), layer({"srv/": b"", "srv/one": noise(2, 40)})))
+    root = lay_out_unpacked(tmp_path / "root", image)
+
+    def sizes(*options, status):
+        said = run("scan", "--format", "json", "--now", NOW, *options, root, status=status)
+        found = json.loads(said)["roots"][0]["findings"]
+        return [(each["severity"], each["subject"]) for each in found if each["code"] == "snapshot-size"]
+
+    assert sizes("--measure", "disk", status=0) == []
+    os.truncate(root / OVERLAYFS / "snapshots/2/fs/srv/one", 0)
+    assert sizes(status=0) == []
+    assert sizes("--measure", "disk", status=2) == [("damage", image.chain_id())]
