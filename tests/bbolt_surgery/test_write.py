@@ -37,9 +37,10 @@ def lines(text):
 @needs_go
 @pytest.mark.parametrize("page_size", [1024, 4096, 16384])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_sound_file_comes_out_the_same(tmp_path, shape, page_size):
+@pytest.mark.parametrize("by", gobbolt.Bbolt)
+def test_a_sound_file_comes_out_the_same(tmp_path, shape, page_size, by):
     """By Go: every bucket, sequence, key and value; Tx.Check finds nothing; it can be changed like any other."""
-    path, out = gobbolt.fill(tmp_path / "a.db", shape, page_size, 300), tmp_path / "b.db"
+    path, out = gobbolt.fill(tmp_path / "a.db", shape, page_size, 300, by), tmp_path / "b.db"
     rebuilt(path, out)
     assert gobbolt.check(out) == gobbolt.check(path)
     assert gobbolt.check(out)[0] == 0

@@ -2,6 +2,8 @@
 
 Each folder's ``go.mod`` names what is built (its ``tool`` lines) and fixes every version; a module of its own for each
 group of binaries, since their dependencies do not agree. Go comes from :mod:`tests.engines.go`.
+
+The programs that ask bbolt are a module as well, with sources of their own.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from tests.engines.cache import folder, kept
 from tests.engines.unavailable import EngineUnavailable
 
 _MODULES = Path(__file__).with_name("modules")
+_BBOLT = Path(__file__).parents[1] / "bbolt_reader" / "go"
 BINARIES = Path("usr/local/bin")
 """Where they lie in what :func:`built` gives: it can be laid over a root file system."""
 
@@ -30,10 +33,10 @@ class Module(enum.Enum):
     """crictl 1.37.0."""
     NERDCTL = "nerdctl"
     """nerdctl 2.3.5."""
-    BUILDKIT = "buildkit"
-    """buildkitd and buildctl 0.34.2."""
     MOBY = "moby"
     """dockerd 29: v2.0.0-beta.24 of the module."""
+    BBOLT = "bbolt"
+    """The programs of tests/bbolt_reader/go with bbolt 1.5.0."""
 
 
 _FLAGS = {Module.MOBY: "-X github.com/moby/moby/v2/dockerversion.Version=2.0.0-beta.24"}
@@ -48,11 +51,12 @@ def built(module: Module) -> Path:
     Raises:
         EngineUnavailable: no Go new enough, the module proxy cannot be reached, or the build failed.
     """
-    source = _MODULES / module.value
+    source = _BBOLT if module is Module.BBOLT else _MODULES / module.value
     text = (source / "go.mod").read_text()
     compiler = go.new_enough(_wanted(text))
     # "tool" is the pattern for all tool lines of go.mod.
-    command = ["build", "-trimpath", f"-ldflags=-s -w {_FLAGS.get(module, '')}", "tool"]
+    what = "./..." if module is Module.BBOLT else "tool"
+    command = ["build", "-trimpath", f"-ldflags=-s -w {_FLAGS.get(module, '')}", what]
     stamp = hashlib.sha256(f"{go.version(compiler)} {command}".encode())
     for path in sorted(path for path in source.rglob("*") if path.is_file()):
         stamp.update(f"{path.relative_to(source)}\0".encode() + path.read_bytes())

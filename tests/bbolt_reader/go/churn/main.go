@@ -71,7 +71,10 @@ func change(random *rand.Rand, bucket *bolt.Bucket, model map[string]string, rou
 		near, _ = cursor.Seek([]byte{byte(random.Intn(256)), byte(random.Intn(256))})
 	}
 	if near == nil {
-		near, _ = cursor.Last()
+		// Of a bucket that this transaction has emptied, bbolt 1.5.0 looks for the last key for ever (cursor.go Last, prev).
+		if first, _ := cursor.First(); first != nil {
+			near, _ = cursor.Last()
+		}
 	}
 	near = append([]byte(nil), near...)
 	_, plain := model[string(near)]
