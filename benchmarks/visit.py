@@ -66,12 +66,14 @@ with DeclaredDatabase.open(sys.argv[1]) as database:
 """
 COMPARED = """
 import gc
+import os
 import sys
 from bbolt_reader import Database, DeclaredDatabase, compare
 
-gc.set_threshold(100_000)  # as the command has it
+gc.set_threshold(100_000)  # as the command has it, which also bounds the mapping
 read = []
-with Database.open(sys.argv[1]) as first, DeclaredDatabase.open(sys.argv[1]) as second:
+fd = os.open(sys.argv[1], os.O_RDONLY)
+with Database.from_fd(fd, b"", bounded=True) as first, DeclaredDatabase.from_fd(fd, b"") as second:
     differences = list(compare(first, second, read.append))
 print("differences" if differences else sum(read))
 """
