@@ -71,7 +71,7 @@ def test_what_a_run_did():
     run.warnings = ["a warning"]
     text = "\n".join(run_lines(run))
     for words in (
-        "database /store/meta.db: done, 2 entries, 1 lease; as it was: /state/",
+        "database /store/meta.db: done: 2 entries, 1 lease. Backup: /state/",
         ": failed: Operation not permitted",
         ": changed since the plan: its size changed",
         "a warning",

@@ -44,7 +44,7 @@ def test_a_terminal_is_filled_and_not_overrun(width):
     for state, total in scan.totals().items():
         assert re.search(rf"{state.value} +{total.count} +\d", flat), state
     for words in (
-        "Can be freed now: 12.0 KiB in 3 files and directories that nothing references.",
+        "Can be freed now: 8.0 KiB in 2 files and directories that nothing references.",
         "drydock clean '/mnt/a host'",
         "drydock clean --apply '/mnt/a host'",
         "Held by temporary leases only: 0 B.",

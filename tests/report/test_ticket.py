@@ -49,7 +49,7 @@ def test_it_says_what_counts():
     """Amounts, what can be freed, damage, the largest holders, and commands that can be typed."""
     text, tokens = rendered(b"plain")
     for words in (
-        "Can be freed now: **12.0 KiB**",
+        "Can be freed now: **8.0 KiB**",
         "By ending leases: **",
         "Damage: **",
         "| `image docker.io/plain` |",

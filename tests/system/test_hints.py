@@ -182,3 +182,13 @@ def test_no_removal_is_advised_over_an_older_database(form, unpacked):
         said = run(*at(of, "scan", "--format", form), unpacked(of))
         assert "drydock clean /" in said
         assert ("drydock clean --apply" in said) is advised
+
+
+def test_an_estimate_is_called_one(unpacked):
+    """Sizes that containerd recorded are about what is freed; measured ones, and those of blobs alone, are that."""
+    of = capture("containerd-1.6-namespaces")
+    host = unpacked(of)
+    assert re.search(r"Can be freed now: about [0-9.]+ KiB in ", run(*at(of, "scan"), host))
+    assert re.search(r"Can be freed now: [0-9.]+ KiB in ", run(*at(of, "scan", "--measure", "disk"), host))
+    assert "as containerd recorded it." in run(*at(of, "scan", "--format", "markdown"), host)
+    assert re.search(r": about [0-9.]+ KiB in ", run(*at(of, "clean"), host))

@@ -10,7 +10,7 @@ from drydock.model.data import Backend, Content
 from drydock.model.findings import Finding, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.objects import State, Verdict
-from drydock.model.plans import Plan, Withheld
+from drydock.model.plans import Plan, Target, Withheld
 from drydock.model.records import Metadata
 from drydock.model.roots import Owners
 from drydock.model.store import Store
@@ -80,6 +80,13 @@ class Scan:
             counts[found.state] += 1
             sizes[found.state] += found.allocated
         return {state: Total(counts[state], sizes[state]) for state in State}
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether sizes of what can be freed are as containerd recorded them: links and holes may make them others."""
+        return self.verdict.store.measured == "recorded" and any(
+            removal.target is Target.SNAPSHOT for removal in self.plan.removals
+        )
 
     def reclaimable(self) -> Total:
         """What can be freed now: paths to remove, and their bytes."""

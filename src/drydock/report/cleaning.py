@@ -46,11 +46,11 @@ def run_lines(run: Run) -> Iterator[str]:
         what = show_count(edited.records, "entry") + (
             f", {show_count(edited.leases, 'lease')}" if edited.leases else ""
         )
-        what += f", {show_count(edited.fields, 'key')} of others" if edited.fields else ""
-        what += f", {show_count(edited.added, 'record')} put in" if edited.added else ""
-        detail = f": {edited.detail}" if edited.detail else ""
-        backup = f"; as it was: {shown(edited.backup)}" if edited.backup else ""
-        yield f"  database {shown(edited.path)}: {edited.status.value}, {what}{detail}{backup}"
+        what += f", {show_count(edited.fields, 'key')} of other records" if edited.fields else ""
+        what += f", {show_count(edited.added, 'record')} added" if edited.added else ""
+        detail = f" ({edited.detail})" if edited.detail else ""
+        backup = f". Backup: {shown(edited.backup)}" if edited.backup else ""
+        yield f"  database {shown(edited.path)}: {edited.status.value}: {what}{detail}{backup}"
     for outcome in run.outcomes:
         if outcome.status in (Status.FAILED, Status.CHANGED):
             detail = f": {outcome.detail}" if outcome.detail else ""

@@ -94,7 +94,10 @@ def _free(scan: Scan, where: RawPath | None) -> Part:
     if not total.count:
         return Part("nothing on disk", ("Only records in the databases that nothing needs.",), commands)
     what = show_count(total.count, "file or directory")
-    return Part(show_bytes(total.bytes), (f"In {what} that nothing references.",), commands)
+    words = [f"In {what} that nothing references."]
+    if scan.is_estimate:
+        words.append("What unpacked layers take is as containerd recorded it.")
+    return Part(show_bytes(total.bytes), tuple(words), commands)
 
 
 def _leases(scan: Scan, where: RawPath | None) -> Part:

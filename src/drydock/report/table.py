@@ -99,7 +99,8 @@ class _Block:
             return
         if total.count:
             what = show_count(total.count, "file or directory")
-            self._line(f"Can be freed now: {show_bytes(total.bytes)} in {what} that nothing references.", 2)
+            about = "about " if self._scan.is_estimate else ""
+            self._line(f"Can be freed now: {about}{show_bytes(total.bytes)} in {what} that nothing references.", 2)
         else:
             self._line("Can be freed now: nothing on disk; only records in the databases that nothing needs.", 2)
         self._command("clean", "shows them")
