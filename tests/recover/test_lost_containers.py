@@ -1,6 +1,7 @@
 """Containers that an older meta.db does not know: which get their records back, held against Go's reading of them."""
 
 import json
+import os
 import re
 import shutil
 
@@ -10,6 +11,10 @@ from tests.support.boltwriter import write
 from tests.support.captures import capture, unpack
 from tests.support.documents import run
 from tests.support.records import METADATA, nested, sequences
+
+from drydock import recovery
+from drydock.model.plans import Status
+from drydock.model.times import parse_time
 
 pytestmark = [
     pytest.mark.root,
@@ -187,3 +192,25 @@ def test_a_container_that_is_known_is_not_lost(host):
     """Nothing is said where lease and snapshot are recorded."""
     said = run("verify", "--format", "json", "--now", TAKEN.taken_at, "--state", host.parent / "s", host, status=0)
     assert "lost-container" not in said
+
+
+def test_a_directory_that_changes_before_the_edit(host, web):
+    """What was looked at and is another directory when the database is to be edited: nothing is put in."""
+    forget(host, web)
+    meta = host / TAKEN.root / METADATA
+    before = gobbolt.dump(meta)
+
+    def agree(repairs):
+        (record,) = [each for each in repairs[0].plan.snapshots if each.ref.key.endswith(web)]
+        folder = host / TAKEN.root / os.fsdecode(record.path)
+        folder.rename(folder.with_name("apart"))
+        folder.mkdir()
+        return True
+
+    (done,) = recovery.repair(
+        os.fsencode(host), agree=agree, adopt=True, apply=True, now=parse_time(TAKEN.taken_at.encode()),
+        state=os.fsencode(host.parent / "state"),
+    )  # fmt: skip
+    assert [each.status for each in done.edits] == [Status.FAILED]
+    assert "no record was put in" in done.edits[0].detail
+    assert gobbolt.dump(meta) == before
