@@ -16,9 +16,10 @@ from pathlib import Path
 from tests.engines.cache import kept
 from tests.engines.unavailable import EngineUnavailable
 
-_VERSION = "1.26.8"
+VERSION = "1.26.8"
+"""Of the toolchain that is fetched where none is here."""
 _SUMS = {"x86_64": ("amd64", "30c2b1bf7dcc88d3eb0a1364e47ddd9128edb3110a30e8a0ef61cd5856b31de7")}
-"""By machine: Go's name of it, and the sha256 of the toolchain module's archive of :data:`_VERSION`."""
+"""By machine: Go's name of it, and the sha256 of the toolchain module's archive of :data:`VERSION`."""
 _PROXY = "https://proxy.golang.org"
 
 
@@ -33,9 +34,9 @@ def new_enough(wanted: str) -> Path:
     here = shutil.which("go")
     if here is not None and _numbers(version(Path(here))) >= _numbers(wanted):
         return Path(here)
-    if _numbers(_VERSION) < _numbers(wanted):
-        raise EngineUnavailable(f"Go {wanted} is not here, and what is fetched is {_VERSION}")
-    return kept(f"go-{_VERSION}", _fetch) / "bin/go"
+    if _numbers(VERSION) < _numbers(wanted):
+        raise EngineUnavailable(f"Go {wanted} is not here, and what is fetched is {VERSION}")
+    return kept(f"go-{VERSION}", _fetch) / "bin/go"
 
 
 @functools.cache
@@ -76,13 +77,13 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _fetch(made: Path) -> None:
     machine, wanted = _SUMS.get(platform.machine(), ("", ""))
     if not machine:
-        raise EngineUnavailable(f"no Go {_VERSION} here, and none is fetched for {platform.machine()}")
-    name = f"v0.0.1-go{_VERSION}.linux-{machine}"
+        raise EngineUnavailable(f"no Go {VERSION} here, and none is fetched for {platform.machine()}")
+    name = f"v0.0.1-go{VERSION}.linux-{machine}"
     archive = made.with_suffix(".zip")
     _download(f"golang.org/toolchain/@v/{name}.zip", archive)
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if found != wanted:
-        raise EngineUnavailable(f"Go {_VERSION} from the module proxy: sha256 {found}, expected {wanted}")
+        raise EngineUnavailable(f"Go {VERSION} from the module proxy: sha256 {found}, expected {wanted}")
     # A module's archive keeps no modes: go itself makes these executable as well.
     with zipfile.ZipFile(archive) as opened:
         prefix = f"golang.org/toolchain@{name}/"
@@ -101,7 +102,7 @@ def _download(path: str, into: Path) -> None:
         failed = _get(f"{proxy}/{path}", into)
         if not failed:
             return
-    raise EngineUnavailable(f"no Go {_VERSION} here, and none to be had: {failed}")
+    raise EngineUnavailable(f"no Go {VERSION} here, and none to be had: {failed}")
 
 
 def _get(url: str, into: Path) -> str:
