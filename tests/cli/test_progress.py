@@ -124,9 +124,10 @@ def test_apply_draws_a_bar(copy, tmp_path):
 
 @pytest.mark.slow
 def test_fleet_tells_how_much_of_the_reports_it_has_read(tmp_path):
-    """Of hundreds of hosts."""
-    for number in range(200):
-        (tmp_path / f"host-{number}.json").write_text(json.dumps(host_document(number)))
+    """Of many hosts."""
+    text = json.dumps(host_document(1))
+    for number in range(1500):
+        (tmp_path / f"host-{number}.json").write_text(text)
     assert any("bytes of reports read" in line for line in drawn("fleet", tmp_path))
 
 
