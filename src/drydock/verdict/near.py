@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from drydock.model.names import Kind, Ref
@@ -10,10 +11,12 @@ from drydock.model.names import Kind, Ref
 _MOST_DIFFERING = 4
 _SHARE = 16
 """Of a name one byte in so many may be another, and one at least."""
+_FEW = 16
+"""So many names are compared one by one: more would take the square of their number."""
 
 
 class _Half(NamedTuple):
-    """The first or the last half of a name, which is the same in any that differs within the other half."""
+    """What a name begins or ends with: one of both is the same in any that is called nearly so."""
 
     kind: Kind
     namespace: bytes
@@ -22,18 +25,41 @@ class _Half(NamedTuple):
     half: bytes
 
 
+@dataclass(slots=True)
+class _Alike:
+    """Names that have one half in common."""
+
+    refs: list[Ref] = field(default_factory=list)
+    _by_rest: dict[tuple[int, bytes, bytes], list[Ref]] | None = None
+    """By what is left without some bytes side by side; worked out for many names alone."""
+
+    def near(self, key: bytes) -> Iterator[Ref]:
+        """Those that may be called nearly as ``key``, some of them more than once."""
+        if len(self.refs) <= _FEW:
+            yield from self.refs
+            return
+        if self._by_rest is None:
+            self._by_rest = {}
+            for ref in self.refs:
+                for rest in _rests(ref.key):
+                    self._by_rest.setdefault(rest, []).append(ref)
+        for rest in _rests(key):
+            yield from self._by_rest.get(rest, ())
+
+
 def find_near(wanted: Iterable[Ref], there: Iterable[Ref]) -> Iterator[tuple[Ref, Ref]]:
     """Each of ``wanted`` with each of ``there`` that is of its kind and namespace, and called nearly as it is."""
-    by_half: dict[_Half, list[Ref]] = {}
+    by_half: dict[_Half, _Alike] = {}
     for ref in wanted:
         for half in _halves(ref):
-            by_half.setdefault(half, []).append(ref)
+            by_half.setdefault(half, _Alike()).refs.append(ref)
     if not by_half:
         return
     for ref in there:
         found: dict[Ref, None] = {}
         for half in _halves(ref):
-            found.update(dict.fromkeys(by_half.get(half, ())))
+            if half in by_half:
+                found.update(dict.fromkeys(by_half[half].near(ref.key)))
         for each in found:
             if _is_near(each.key, ref.key):
                 yield each, ref
@@ -41,13 +67,24 @@ def find_near(wanted: Iterable[Ref], there: Iterable[Ref]) -> Iterator[tuple[Ref
 
 def _halves(ref: Ref) -> Iterator[_Half]:
     length = len(ref.key)
-    middle = (length + 1) // 2
-    yield _Half(ref.kind, ref.namespace, length, False, ref.key[:middle])
-    # One byte less than half: a name of one byte has this in common with all others.
-    yield _Half(ref.kind, ref.namespace, length, True, ref.key[middle:])
+    room = _room(length)
+    end = (length - room + 1) // 2
+    yield _Half(ref.kind, ref.namespace, length, False, ref.key[:end])
+    # What differs and begins before ``end`` does not reach beyond this.
+    yield _Half(ref.kind, ref.namespace, length, True, ref.key[end + room - 1 :])
+
+
+def _rests(key: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """What a name has besides some bytes side by side, wherever these are: one is that of any name called nearly so."""
+    room = _room(len(key))
+    for at in range(0, len(key), room):
+        yield at, key[:at], key[at + 2 * room - 1 :]
 
 
 def _is_near(one: bytes, other: bytes) -> bool:
     differing = [place for place, (first, second) in enumerate(zip(one, other, strict=True)) if first != second]
-    room = min(_MOST_DIFFERING, max(1, len(one) // _SHARE))
-    return bool(differing) and differing[-1] - differing[0] < room
+    return bool(differing) and differing[-1] - differing[0] < _room(len(one))
+
+
+def _room(length: int) -> int:
+    return min(_MOST_DIFFERING, max(1, length // _SHARE))
