@@ -8,6 +8,7 @@ import stat
 import struct
 import subprocess
 import tarfile
+import time
 from contextlib import suppress
 
 import pytest
@@ -316,3 +317,51 @@ def test_noise(options, tmp_path):
         with suppress(EvidenceUnreadable):
             write_tree(stack, out, Exported(RawPath(b"/"), "x"))
         assert len(out.getvalue()) < 1 << 24
+
+
+def _linear(count, form):
+    """An image of one root whose names lead to ``count`` inodes that all say the same, with room behind them."""
+    block, entries = 4096, 4096 // 20
+    blocks = -(-count // entries)
+    first = 2 + blocks
+    nids = [number * 2 for number in range(count)]
+    meta = b"".join(form(number) for number in range(count))
+    root = struct.pack("<HHHHIIIIHHI", 0, 0, 0o040755, 2, 0, 0, 2, 0, 0, 0, 0)
+    names = [b"%08d" % number for number in range(count)]
+    data = bytearray()
+    for at in range(0, count, entries):
+        some = range(at, min(at + entries, count))
+        table = b"".join(struct.pack("<QHBB", nids[n], 12 * len(some) + 8 * (n - at), 1, 0) for n in some)
+        data += (table + b"".join(names[n] for n in some)).ljust(block, b"\0")
+    root = struct.pack("<HHHHIIIIHHI", 0, 0, 0o040755, 2, len(data), 0, 2, 0, 0, 0, 0)
+    meta += root.ljust(64, b"\0")
+    superblock = struct.pack(
+        "<IIIBBHQQIIII16s16sIHHHBBIQ",
+        0xE0F5E1E2, 0, 0, 12, 0, count * 2, 0, 0, 0, first, first, first, b"", b"", 4, 0, 0, 0, 0, 0, 0, 0,
+    )  # fmt: skip
+    return bytes(1024) + superblock.ljust(block * 2 - 1024, b"\0") + data + meta
+
+
+@pytest.mark.parametrize("what", ["chunks", "attributes"])
+def test_parts_that_lie_on_each_other(what, tmp_path):
+    """Each of many inodes says that all behind it is its table: that is damage, found before each was read."""
+    count = 8000
+
+    def form(number):
+        if what == "chunks":
+            room = (count - number) * 64
+            return struct.pack("<HHHHIIIIHHI", 4 << 1, 0, 0o100644, 1, room // 4 * 4096, 0, 0, 0, 0, 0, 0) + b"\xff" * 32
+        words = min(0xFFFF, (count - number) * 16 - 32)
+        head = struct.pack("<HHHHIIIIHHI", 0, max(words, 0), 0o100644, 1, 0, 0, 0, 0, 0, 0, 0)
+        return head + struct.pack("<IB7x", 0, 0) + (struct.pack("<BBH", 0, 1, 0) * 5)
+
+    path = tmp_path / "image"
+    path.write_bytes(_linear(count, form))
+    descriptor = os.open(path, os.O_RDONLY)
+    began = time.process_time()
+    try:
+        found = [each for each in Image(descriptor).damage(lambda: time.process_time() - began > 30) if each]
+    finally:
+        os.close(descriptor)
+    assert time.process_time() - began < 10
+    assert any(f"{what} of inode" in reason and "lie on other parts" in reason for _, reason in found)

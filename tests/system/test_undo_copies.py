@@ -289,3 +289,20 @@ def test_without_room_for_manifests_a_run_goes_on_and_says_so(host):
         assert host.seen() == before
     finally:
         subprocess.run(["umount", host.path / "state"], check=True)
+
+
+def test_what_came_in_the_place_of_something_moved_keeps_its_modes(host):
+    """After a run that edited nothing, an engine may have made a snapshot of the same number: it is left as it is."""
+    folder = host.root / SNAPSHOTS / "82002"
+    for part in ("fs", "work"):
+        (folder / part).mkdir(parents=True)
+    journal = host.clean("--quarantine", host.apart, "--no-edit")
+    assert not folder.exists()
+    for part in ("fs", "work"):
+        (folder / part).mkdir(parents=True)
+        (folder / part).chmod(0o700)
+        os.chown(folder / part, 1000, 1001)
+    run("undo", journal)
+    for part in ("fs", "work"):
+        found = (folder / part).stat()
+        assert (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (0o700, 1000, 1001)

@@ -99,6 +99,9 @@ class Image:
         self.device = -1 - (info.st_dev << 64 | info.st_ino)
         """Stands for a device number: the same for the same file, and no real one."""
         self._parents: dict[int, tuple[int, bytes]] = {}
+        self._claimed = 0
+        """Bytes of directories, attributes and tables of chunks that were looked at."""
+        self._claims: dict[str, _Seen] = {}
         raw = os.pread(descriptor, _SUPER.size, _AT)
         if len(raw) < _SUPER.size:
             raise NoImage("it is too short for an EROFS image")
@@ -173,6 +176,7 @@ class Image:
         """
         block = 1 << self._bits
         last = b""
+        self._claim(inode, "names", inode.size)
         for at in range(0, inode.size, block):
             for name, nid in _dirents(self.read(inode, min(block, inode.size - at), at)):
                 if name in (b".", b".."):
@@ -209,7 +213,7 @@ class Image:
         Args:
             stop: asked at each entry; once it says so, that is the end.
         """
-        seen = _Seen()
+        seen, files = _Seen(), _Seen()
         levels: list[tuple[bytes, Iterator[tuple[bytes, int]]]] = []
         try:
             levels.append((b"", self._listed(self.root, seen)))
@@ -228,7 +232,7 @@ class Image:
             name, nid = found
             full = path + b"/" + name if path else name
             try:
-                if self._looked_at(nid):
+                if self._looked_at(nid, files):
                     levels.append((full, self._listed(nid, seen)))
                 yield None
             except OSError as error:
@@ -239,9 +243,11 @@ class Image:
             raise _bad(f"directory {nid} has several names")
         return self.names(self.inode(nid))
 
-    def _looked_at(self, nid: int) -> bool:
-        """Read what an inode says; whether it is a directory."""
+    def _looked_at(self, nid: int, seen: _Seen) -> bool:
+        """Read what an inode says, once whatever its names; whether it is a directory."""
         inode = self.inode(nid)
+        if not stat.S_ISDIR(inode.mode) and not seen.add(nid):
+            return False
         self.xattrs(inode)
         if stat.S_ISREG(inode.mode):
             for _ in self.segments(inode):
@@ -260,6 +266,7 @@ class Image:
         if inode.data_at == inode.xattrs_at:
             return found
         body = self._read(inode.xattrs_at, inode.data_at - inode.xattrs_at)
+        self._claim(inode, "attributes", len(body))
         _, shared = _XATTRS.unpack_from(body)
         at = _XATTRS.size + 4 * shared
         if at > len(body):
@@ -302,6 +309,7 @@ class Image:
             return
         begin = end = 0
         step = self._chunk_size(inode)
+        self._claim(inode, "chunks", -(-inode.size // step) * _unit(inode))
         for at in range(0, inode.size, step):
             if self._place(inode, at) is None:
                 continue
@@ -374,7 +382,7 @@ class Image:
 
     def _chunk(self, inode: Inode, at: int) -> int | None:
         step = self._chunk_size(inode)
-        unit = 8 if inode.start & _INDEXES else 4
+        unit = _unit(inode)
         number, within = divmod(at, step)
         raw = self._read(inode.data_at + -inode.data_at % unit + number * unit, unit)
         device = int.from_bytes(raw[2:4], "little") if unit == 8 else 0
@@ -404,6 +412,13 @@ class Image:
         if prefix is None:
             raise _bad(f"an attribute of inode {inode.nid} is of an unknown kind")
         found.setdefault(prefix + raw[:length], raw[length:])
+
+    def _claim(self, inode: Inode, what: str, size: int) -> None:
+        """Count what is read of an inode: where parts lie on each other, a small image takes for ever to be read."""
+        if self._claims.setdefault(what, _Seen()).add(inode.nid):
+            self._claimed += size
+        if self._claimed > self._size:
+            raise _bad(f"{what} of inode {inode.nid} lie on other parts of it, or outside of it")
 
     def _read(self, at: int, length: int) -> bytes:
         raw = os.pread(self._fd, length, at) if at + length <= self._size else b""
@@ -441,6 +456,11 @@ def _dirents(block: bytes) -> Iterator[tuple[bytes, int]]:
             raise _bad("a directory's block")
         name = block[begin:end]
         yield (name.partition(b"\0")[0] if end == len(block) else name), nid
+
+
+def _unit(inode: Inode) -> int:
+    """Bytes of an entry in a table of chunks."""
+    return 8 if inode.start & _INDEXES else 4
 
 
 def _device(coded: int) -> int:
