@@ -296,7 +296,9 @@ def test_what_came_in_the_place_of_something_moved_keeps_its_modes(host):
     folder = host.root / SNAPSHOTS / "82002"
     for part in ("fs", "work"):
         (folder / part).mkdir(parents=True)
-    journal = host.clean("--quarantine", host.apart, "--no-edit")
+    options = ("--no-edit", "--apply", "--yes", "--now", host.capture.taken_at, "--state", host.path / "state")
+    run("clean", *options, "--quarantine", host.apart, host.path, status=None)
+    journal = host.journal()
     assert not folder.exists()
     for part in ("fs", "work"):
         (folder / part).mkdir(parents=True)

@@ -57,12 +57,14 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
                 check_former(file.fd, file.path, entry.fields)
     barred = next(filter(None, (_hindrance(held, entry) for entry in edits)), "")
     barred = barred or find_gone(journal, held, _standing(held, edits))
+    # Only an edit of meta.db that stands tells that what is in the place of something moved is no engine's by now.
+    mends = not barred and held.metadata is not None and held.metadata.path in {entry.path for entry in edits}
     anchor = open_anchor(journal.root)
     try:
         step = counter(progress, "moved back", sum(entry.removal is not None for entry in journal.entries))
         for entry in reversed(journal.entries):
             if entry.removal is not None:
-                run.outcomes.append(_back(anchor, entry, _moved(journal, entry, entry.removal), barred))
+                run.outcomes.append(_back(anchor, entry, _moved(journal, entry, entry.removal), barred, mends=mends))
                 if step is not None:
                     step(1)
     finally:
@@ -104,7 +106,7 @@ def _moved(journal: Journal, entry: Entry, removal: Removal) -> Quarantined:
     return Quarantined(removal, owner, manifest)
 
 
-def _back(anchor: Anchor, entry: Entry, moved: Quarantined, barred: str) -> Outcome:
+def _back(anchor: Anchor, entry: Entry, moved: Quarantined, barred: str, *, mends: bool) -> Outcome:
     """GONE where there is nothing to move back since it was never taken away."""
     removal = moved.removal
     if entry.ended is not None and entry.ended.status is Status.CHANGED:
@@ -118,8 +120,7 @@ def _back(anchor: Anchor, entry: Entry, moved: Quarantined, barred: str) -> Outc
         if stat.S_ISDIR(removal.expect.mode):
             return Outcome(removal, Status.FAILED, "it is there, but a part of it may have been deleted")
         return Outcome(removal, Status.GONE, "it is in its place")
-    # Where an engine wrote since, it may use what is in place.
-    wrong = find_in_place(anchor, moved, mends=not barred)
+    wrong = find_in_place(anchor, moved, mends=mends)
     if wrong == "":
         return Outcome(removal, Status.GONE, "it is in its place")
     if removal.after_edit and barred:
