@@ -326,7 +326,6 @@ def _linear(count, form):
     first = 2 + blocks
     nids = [number * 2 for number in range(count)]
     meta = b"".join(form(number) for number in range(count))
-    root = struct.pack("<HHHHIIIIHHI", 0, 0, 0o040755, 2, 0, 0, 2, 0, 0, 0, 0)
     names = [b"%08d" % number for number in range(count)]
     data = bytearray()
     for at in range(0, count, entries):
@@ -350,7 +349,8 @@ def test_parts_that_lie_on_each_other(what, tmp_path):
     def form(number):
         if what == "chunks":
             room = (count - number) * 64
-            return struct.pack("<HHHHIIIIHHI", 4 << 1, 0, 0o100644, 1, room // 4 * 4096, 0, 0, 0, 0, 0, 0) + b"\xff" * 32
+            head = struct.pack("<HHHHIIIIHHI", 4 << 1, 0, 0o100644, 1, room // 4 * 4096, 0, 0, 0, 0, 0, 0)
+            return head + b"\xff" * 32
         words = min(0xFFFF, (count - number) * 16 - 32)
         head = struct.pack("<HHHHIIIIHHI", 0, max(words, 0), 0o100644, 1, 0, 0, 0, 0, 0, 0, 0)
         return head + struct.pack("<IB7x", 0, 0) + (struct.pack("<BBH", 0, 1, 0) * 5)
