@@ -73,6 +73,9 @@ def find_dangling(marks: Marks, store: Store, loose: Sequence[Ref]) -> list[Dang
         store: whose records these are.
         loose: from :func:`list_loose`.
     """
+    if store.live:
+        # What came or went while it was read is left out, and still named.
+        return []
     found = {each.source: each for each in _of_holders(marks, store)}
     if not loose:
         return list(found.values())
