@@ -51,6 +51,9 @@ def test_prune_ends_the_leases_of_pulls_where_the_hint_says_so(name, unpacked_an
             docker.docker("image", "prune", "-f")
             # The one that is under way loses its lease too.
             assert pulling(docker) == (set() if ENDS[name] else both)
+            if not ENDS[name]:
+                docker.docker("system", "prune", "-a", "-f")
+                assert pulling(docker) == both
             running.interrupt()
             assert all(orphan.exists() for orphan in orphans)
         assert "of-ctr" in docker.ctr("leases", "ls", "-q").split()
