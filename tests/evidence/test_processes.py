@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,23 @@ def test_a_dockerd_in_another_mount_namespace_names_no_root_here(store, tmp_path
     moved = ["env", f"DOCKER_CONTAINERD_ROOT={store}", *daemon(tmp_path, "dockerd")]
     with running(["unshare", "-m", *moved]):
         assert os.fsencode(store) not in containerd_roots()
+
+
+@pytest.mark.root
+@needs_root
+def test_another_users_dockerd_names_no_root(store):
+    """Any user can call a process dockerd, and would choose what a run of root removes from."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        os.chmod(folder, 0o755)
+        sleep = shutil.copy("/bin/sleep", f"{folder}/dockerd")
+        os.chmod(sleep, 0o755)
+        variable = {"DOCKER_CONTAINERD_ROOT": str(store)}
+        for options, counts in (({"user": 65534}, False), ({}, True)):
+            with subprocess.Popen([sleep, "60"], env=variable, **options) as child:
+                try:
+                    assert (os.fsencode(store) in containerd_roots()) is counts
+                finally:
+                    child.kill()
 
 
 @pytest.mark.parametrize(

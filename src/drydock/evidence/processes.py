@@ -49,12 +49,15 @@ def users(root: Root) -> list[Process]:
 
 
 def containerd_roots() -> list[RawPath]:
-    """Where the environment of each dockerd that runs beside this process has its containerd work, as it is named."""
+    """Where the environment of each dockerd that runs beside this process has its containerd work, as it is named.
+
+    Anybody can call a process so: it counts where it runs as root, or as who runs this process.
+    """
     found: list[RawPath] = []
     space, top = identity(b"/proc/self/ns/mnt"), identity(b"/")
     for pid in filter(bytes.isdigit, os.listdir(b"/proc")):
         process = b"/proc/" + pid
-        if _read(process + b"/comm") != b"dockerd\n":
+        if _read(process + b"/comm") != b"dockerd\n" or not _is_trusted(process):
             continue
         path = _containerd_root(process)
         if path and (identity(process + b"/ns/mnt"), identity(process + b"/root")) == (space, top):
@@ -251,6 +254,15 @@ def _link(path: bytes) -> bytes | None:
     except OSError:
         return None
     return target if target.startswith(b"/") else None
+
+
+def _is_trusted(process: bytes) -> bool:
+    """Whether a dockerd is no other user's: not by its kept ids either, as of a set-user-ID program called dockerd."""
+    ids = re.search(rb"^Uid:\t([0-9\t]+)$", _read(process + b"/status"), re.MULTILINE)
+    own = {0, os.geteuid()}
+    path = _link(process + b"/exe") or b""
+    is_named = os.path.basename(path.removesuffix(b" (deleted)")) == b"dockerd"
+    return is_named and ids is not None and own.issuperset(map(int, ids[1].split()))
 
 
 def _containerd_root(process: bytes) -> RawPath | None:
