@@ -7,11 +7,10 @@ import subprocess
 from pathlib import Path
 
 from tests.engines.cache import kept
-from tests.engines.suite import signed
+from tests.engines.suite import MIRROR, signed
 from tests.engines.unavailable import EngineUnavailable
 
 _SUITE = "trixie"
-_MIRROR = "http://deb.debian.org/debian"
 # The programs bring their own C library, apart: laid over a root file system, nothing else may come to use it.
 _WRAPPER = """\
 #!/bin/sh
@@ -36,7 +35,7 @@ def _fetch(made: Path) -> None:
     apt = made / "apt"
     for folder in ("lists/partial", "cache/archives/partial"):
         (apt / folder).mkdir(parents=True)
-    (apt / "sources").write_text(f"deb [{signed()}] {_MIRROR} {_SUITE} main\n")
+    (apt / "sources").write_text(f"deb [{signed()}] {MIRROR} {_SUITE} main\n")
     # As if nothing were installed: then all that the programs need comes along, and from the same suite.
     (apt / "status").touch()
     options = {

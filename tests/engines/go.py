@@ -20,7 +20,6 @@ VERSION = "1.26.8"
 """Of the toolchain that is fetched where none is here."""
 _SUMS = {"x86_64": ("amd64", "30c2b1bf7dcc88d3eb0a1364e47ddd9128edb3110a30e8a0ef61cd5856b31de7")}
 """By machine: Go's name of it, and the sha256 of the toolchain module's archive of :data:`VERSION`."""
-_PROXY = "https://proxy.golang.org"
 
 
 def new_enough(wanted: str) -> Path:
@@ -119,8 +118,9 @@ def _proxies() -> list[str]:
     """Those of GOPROXY that can be asked by URL, in order."""
     here = shutil.which("go")
     if here is not None:
+        # Any Go, however old, has its own default.
         said = subprocess.run([here, "env", "GOPROXY"], env=_quiet(), capture_output=True, check=False).stdout.decode()
     else:
         said = os.environ.get("GOPROXY", "")
-    named = [entry.strip().rstrip("/") for entry in re.split("[,|]", said.strip() or _PROXY)]
+    named = [entry.strip().rstrip("/") for entry in re.split("[,|]", said.strip())]
     return [entry for entry in named if re.match("https?://|file://", entry)]

@@ -13,6 +13,7 @@ from tests.engines.unavailable import EngineUnavailable
 
 _PACKAGES = "containerd,docker.io,docker-cli,docker-buildx,iptables,ca-certificates,busybox-static"
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+MIRROR = "http://deb.debian.org/debian"
 _SCRIPTS = Path("/usr/share/debootstrap/scripts")
 
 
@@ -47,7 +48,7 @@ def _debootstrap(suite: Suite, made: Path) -> None:
     with log.open("wb") as output:
         done = subprocess.run(
             ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", *_keyring(), suite.value, str(made),
-             "http://deb.debian.org/debian", str(script)],
+             MIRROR, str(script)],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, cwd="/",
         )  # fmt: skip
     if done.returncode != 0:
