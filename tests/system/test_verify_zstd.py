@@ -59,7 +59,7 @@ def test_what_was_unpacked_from_zstd(root, tmp_path):
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "size"])
 def test_a_damaged_layer(damage, root, tmp_path):
-    """A cut, a flipped byte, another content size: the blob is named, and the snapshot is not called damaged."""
+    """A cut, a flipped byte, another content size: the blob is named, and the snapshot cannot be proved."""
     blob = root / CONTENT / "blobs" / rich(ZSTD).layers[1].digest.replace(":", "/")
     data = bytearray(blob.read_bytes())
     if damage == "cut":
@@ -75,7 +75,7 @@ def test_a_damaged_layer(damage, root, tmp_path):
     assert "drydock verify --data" in run("verify", "--unpacked", "--state", tmp_path / "other", root, status=8)
     assert found["unpacked"]["done"] == 3
     found, codes = _findings(root, tmp_path, "--data", status=2)
-    assert codes == {"corrupt-blob"}
+    assert codes == {"corrupt-blob", "snapshot-unproved"}
     assert blob.name in str(found["findings"])
 
 
