@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import subprocess
 import sys
@@ -244,3 +245,30 @@ def test_a_layer_that_nothing_here_decodes(tmp_path, monkeypatch):
     assert f"is not compared with layer {Blob(TAR, raw).digest}" in said
     assert "what to do: pip install 'containerd-drydock[zstd]'" in said
     assert "1 without a layer that can be compared" in said
+
+
+class _Liar(Image):
+    """An image whose config says that its layers are those of another one."""
+
+    @property
+    def config(self):
+        said = json.loads(super().config.data)
+        said["rootfs"]["diff_ids"] = [blob.digest for blob in TOLD]
+        return Blob(super().config.media_type, json.dumps(said).encode())
+
+
+TOLD = (Blob(TAR, _wide(3, data=b"base")), Blob(TAR, _wide(3, data=b"own", name="g{}")))
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_layer_of_an_image_that_lies_refutes_nothing(tmp_path, wrong):
+    """A layer that is not what its config says differs from a sound snapshot: that is no damage of the snapshot."""
+    layers = list(TOLD)
+    layers[wrong] = Blob(TAR, _wide(4, data=b"other"))
+    liar = _Liar(tuple(layers))
+    root = lay_out_unpacked(
+        tmp_path / "root", Image(TOLD), more=[liar], names={b"example.org/zz:1": liar.manifest}, pulled=liar.blobs
+    )
+    said = _look(root, tmp_path, 8)
+    assert "that unpacks to something else than its image says" in said
+    assert "snapshot-differs" not in said

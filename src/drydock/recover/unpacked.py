@@ -24,12 +24,12 @@ from drydock.evidence.file import NotRegular, open_below, open_regular
 from drydock.evidence.snapshots import LAYER
 from drydock.model.data import LayoutKind
 from drydock.model.findings import Finding, Place, Severity
-from drydock.model.names import Digest, RawPath
+from drydock.model.names import Digest, RawPath, split_row_name
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.verifications import Unpacked
 from drydock.recover.attributes import kept
-from drydock.recover.decoder import NotCompared, Unreadable
+from drydock.recover.decoder import NotCompared, Plain, Stopped, Unreadable
 from drydock.recover.erofs import Image, NoImage, Unusable
 from drydock.recover.layer_blob import read_layer
 from drydock.recover.layer_tree import TOP, Entry, LayerTree, Type
@@ -97,6 +97,10 @@ def compare(
             found = _Comparison(store, unpacked, tree, progress, content=content, stop=stop)
             if not found.run():
                 return None
+        if found.count:
+            _refuse_another(store, unpacked, stop)
+    except Stopped:
+        return None
     except NotCompared as error:
         message = f"snapshot {key} is not compared with layer {shown(unpacked.layer.digest)}: {error}"
         return Finding("not-compared", Severity.BLIND, message, place, key, error.remedy)
@@ -121,6 +125,31 @@ def compare(
         key,
         _REMEDY,
     )
+
+
+def _refuse_another(store: Store, unpacked: Unpacked, stop: Callable[[], bool]) -> None:
+    """Refuse a layer that does not unpack to what the snapshot is called after.
+
+    A config can name any, and containerd does not look at the layer where it has the snapshot (core/unpack/unpacker.go
+    unpack, v2.1).
+
+    Raises:
+        NotCompared: it is another layer.
+        Unreadable: it cannot be decompressed.
+        Stopped: ``stop`` said so.
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(open_below(store.root.path, unpacked.layer.path), "rb", buffering=0) as raw:
+        plain = Plain(io.BufferedReader(raw), stop)
+        while part := plain.read(_CHUNK):
+            digest.update(part)
+    chain = f"sha256:{digest.hexdigest()}".encode()
+    below = split_row_name(store.backends[unpacked.snapshotter].rows[unpacked.row].parent)[2]
+    if not unpacked.is_base:
+        chain = f"sha256:{hashlib.sha256(below + b' ' + chain).hexdigest()}".encode()
+    if chain != unpacked.key:
+        raise NotCompared("that unpacks to something else than its image says")
 
 
 def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[[], bool]) -> Finding | bool | None:
