@@ -40,3 +40,14 @@ def test_many_with_the_same_beginning_take_little_time():
     found = set(find_near(wanted, there))
     assert time.process_time() - began < 20
     assert {pair for pair in found if pair[0] != wanted[0]} == {(each, there[0]) for each in wanted[1:]}
+
+
+def test_very_many_pairs_leave_out_nothing_that_is_there():
+    """Where all names are nearly alike, the time is bounded, and each that is there is told at least once."""
+    wanted = [_ref(b"sha256:" + b"0" * 60 + b"%04x" % number) for number in range(0, 12000, 2)]
+    there = [_ref(b"sha256:" + b"0" * 60 + b"%04x" % number) for number in range(1, 12000, 2)]
+    began = time.process_time()
+    found = list(find_near(wanted, there))
+    assert time.process_time() - began < 20
+    assert {ref for _, ref in found} == set(there)
+    assert len(found) < 300_000

@@ -89,6 +89,8 @@ def find_dangling(marks: Marks, store: Store, loose: Sequence[Ref]) -> list[Dang
             if target not in dangling.targets:
                 dangling.targets.append(target)
             dangling.near += near[target]
+            # One source is enough to keep it all; a target that many name must not take as many lists.
+            del near[target][1:]
     for source, meant in _near_back(marks, loose):
         found.setdefault(source, Dangling(source)).near.append(meant)
     return list(found.values())

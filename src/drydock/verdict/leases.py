@@ -139,7 +139,7 @@ def doubt_gone(classes: dict[Ref, Judgement], graph: Graph, owners: Owners) -> d
     )
     return {
         ref: (LeaseClass.UNKNOWN, f"{classes[ref][1]}, and {shown(near.key)}, called nearly so, has no lease", "")
-        for ref, near in find_near(ownerless, lacking)
+        for near, ref in find_near(lacking, ownerless)
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 from drydock.model.names import Kind, Ref
@@ -13,6 +14,10 @@ _SHARE = 16
 """Of a name one byte in so many may be another, and one at least."""
 _FEW = 16
 """So many names are compared one by one: more would take the square of their number."""
+
+
+_MOST_PAIRS = 200_000
+"""Beyond so many, which only who means to can make, what is there comes with one of those it is near to."""
 
 
 class _Half(NamedTuple):
@@ -48,21 +53,26 @@ class _Alike:
 
 
 def find_near(wanted: Iterable[Ref], there: Iterable[Ref]) -> Iterator[tuple[Ref, Ref]]:
-    """Each of ``wanted`` with each of ``there`` that is of its kind and namespace, and called nearly as it is."""
+    """Each of ``wanted`` with each of ``there`` that is of its kind and namespace, and called nearly as it is.
+
+    Where there are very many such pairs, each of ``there`` that is in one still comes at least once.
+    """
     by_half: dict[_Half, _Alike] = {}
     for ref in wanted:
         for half in _halves(ref):
             by_half.setdefault(half, _Alike()).refs.append(ref)
     if not by_half:
         return
+    pairs = 0
     for ref in there:
-        found: dict[Ref, None] = {}
-        for half in _halves(ref):
-            if half in by_half:
-                found.update(dict.fromkeys(by_half[half].near(ref.key)))
-        for each in found:
-            if _is_near(each.key, ref.key):
+        found: set[Ref] = set()
+        for each in chain.from_iterable(by_half[half].near(ref.key) for half in _halves(ref) if half in by_half):
+            if each not in found and _is_near(each.key, ref.key):
+                found.add(each)
+                pairs += 1
                 yield each, ref
+                if pairs > _MOST_PAIRS:
+                    break
 
 
 def _halves(ref: Ref) -> Iterator[_Half]:
