@@ -23,7 +23,7 @@ class Nerdctl:
         self._command: list[str | Path] = [
             "nerdctl", "--address", engine.socket, "--data-root", engine.root.with_name("nerdctl"),
             "--snapshotter", engine.snapshotter, "--cgroup-manager", "cgroupfs",
-            "--cni-netconfpath", engine.sandbox.work / "cni", "--insecure-registry",
+            "--cni-netconfpath", "/run/drydock-cni", "--insecure-registry",
         ]  # fmt: skip
 
     def __call__(self, *arguments: str | Path) -> str:
