@@ -9,7 +9,7 @@ from tests.support.records import METADATA
 
 from drydock.cli import main
 
-NOBODY = "example.org/none:1"
+NOBODY = "nowhere:9"
 
 
 @pytest.fixture

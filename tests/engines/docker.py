@@ -124,7 +124,7 @@ class Client:
     def interrupt(self) -> None:
         """Ctrl-C, and wait for it to end."""
         self._process.process.send_signal(signal.SIGINT)
-        wait_for(lambda: not self._process.running, 20.0, "the end of the interrupted command")
+        wait_for(lambda: not self._process.running, 60.0, "the end of the interrupted command")
 
     def tail(self) -> str:
         """The end of what it printed."""
