@@ -223,9 +223,11 @@ class Sandbox:
     def spawn(self, log: str, *command: str | Path) -> Daemon:
         """Start a long-running command inside; ``log`` names its log file in the work folder."""
         path = self.work / log
+        # A shell that starts the tests in the background has SIGINT ignored, and docker's command then ignores it too.
+        heeding = ["env", "--default-signal=INT", *self._enter(command)]
         with path.open("ab") as output:
             popen = subprocess.Popen(
-                self._enter(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/",
+                heeding, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/",
                 env=self._environment(),
             )  # fmt: skip
         daemon = Daemon(popen, path)
