@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,10 @@ def test_another_users_dockerd_names_no_root(store):
         for options, counts in (({"user": 65534}, False), ({}, True)):
             with subprocess.Popen([sleep, "60"], env=variable, **options) as child:
                 try:
+                    # Popen comes back when exec closes its pipe; only then the kernel says where the environment lies
+                    # (fs/binfmt_elf.c create_elf_tables, Linux 6.1).
+                    while not Path(f"/proc/{child.pid}/environ").read_bytes():
+                        time.sleep(0.001)
                     assert (os.fsencode(store) in containerd_roots()) is counts
                 finally:
                     child.kill()
