@@ -12,12 +12,12 @@ from statistics import median
 from benchmarks import ruler
 from benchmarks.root import CONTENT, OVERLAY, Size, built
 
-from drydock.evidence.directory import fingerprint
+from drydock.evidence.files.directory import fingerprint
 from drydock.model.names import RawPath
 from drydock.model.plans import Removal, Status, Target
-from drydock.reclaim.anchor import open_anchor
 from drydock.reclaim.apply import remove as remove_all
 from drydock.reclaim.journal_writer import JournalWriter
+from drydock.reclaim.root_dir import open_anchor
 
 _FOLDER = f"{OVERLAY}/snapshots"
 

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from drydock.recover.erofs import Image, Inode, Unusable
+from drydock.evidence.files.erofs import Image, Inode, Unusable
 
 _READ = 1 << 16
 _SEGMENTS = 4096

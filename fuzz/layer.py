@@ -11,8 +11,8 @@ from unittest.mock import patch
 
 from tests.support.layer_trees import read_nested
 
-from drydock.recover import layer_blob
-from drydock.recover.decoder import Unreadable
+from drydock.verification import layer_reader
+from drydock.verification.decompression import Unreadable
 
 _MEMBERS = (
     ("etc/", tarfile.DIRTYPE, ""),
@@ -47,7 +47,7 @@ def one(data: bytes) -> None:
     said = ""
     try:
         # A size that is hashed in no time: an input that takes seconds is one that hangs.
-        with patch.object(layer_blob, "_MOST_SPARSE", 1 << 26):
+        with patch.object(layer_reader, "_MOST_SPARSE", 1 << 26):
             tree = read_nested(data)
     except Unreadable as error:
         said = str(error)

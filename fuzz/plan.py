@@ -24,7 +24,7 @@ from tests.support.surgery import edit, undo
 
 from bbolt_surgery import Deletion
 from drydock import removal
-from drydock.evidence.store import hold_store, read_store
+from drydock.evidence.containerd.store import hold_store, read_store
 from drydock.model.errors import DrydockError
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.plans import Plan

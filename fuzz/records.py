@@ -9,7 +9,7 @@ from fuzz.stores import METADATA
 from tests.support import boltwriter
 
 from bbolt_reader import BoltError, Database
-from drydock.evidence.metadata import read_metadata
+from drydock.evidence.containerd.metadata import read_metadata
 from drydock.model.names import RawPath
 
 _MOST = 60_000

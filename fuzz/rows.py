@@ -9,7 +9,7 @@ from fuzz.stores import ROWS
 from tests.support import boltwriter
 
 from bbolt_reader import BoltError, Database
-from drydock.evidence.rows import read_rows
+from drydock.evidence.containerd.rows import read_rows
 from drydock.model.names import RawPath
 
 

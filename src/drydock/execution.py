@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
-from drydock.evidence.store import Held
+from drydock.evidence.containerd.store import Held
 from drydock.model.errors import DrydockError
 from drydock.model.names import RawPath
 from drydock.model.progress import Progress
 from drydock.model.roots import Root
 from drydock.model.text import shown
 from drydock.reclaim.guard import refuse_if_used
-from drydock.reclaim.state import find_unfinished, places_with
+from drydock.reclaim.state_dir import find_unfinished, places_with
 
 if TYPE_CHECKING:
     from drydock.model.plans import Plan

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from drydock.evidence.roots import discover
-from drydock.evidence.store import Held, copy_store, hold_store, read_store
+from drydock.evidence.containerd.store import Held, copy_store, hold_store, read_store
+from drydock.evidence.host.roots import discover
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath, UnixNano
@@ -19,8 +19,8 @@ from drydock.model.scans import Scan, unread_among
 from drydock.model.text import shown
 from drydock.reclaim.engine_folders import refuse_engine_folders
 from drydock.reclaim.guard import check_clock
+from drydock.reclaim.interrupted_runs import unfinished_runs
 from drydock.reclaim.plan import make_plan
-from drydock.reclaim.unfinished import unfinished_runs
 from drydock.verdict.clock import find_ahead
 from drydock.verdict.judge import Reach, judge
 
@@ -185,7 +185,7 @@ def read_root(
     """Read one root; the locks are held until the block ends.
 
     Args:
-        root: from :func:`drydock.evidence.roots.discover`.
+        root: from :func:`drydock.evidence.host.roots.discover`.
         now: as for :func:`scan`.
         measure: as for :func:`scan`.
         verification: as for :func:`scan`.
@@ -204,7 +204,7 @@ def read_root(
         else hold_store(root, exclusive=exclusive, measured=measure == "disk", progress=progress)
     ) as held:
         if live:
-            from drydock.evidence.live import read_live  # noqa: PLC0415 - a scan must start fast
+            from drydock.evidence.containerd.live import read_live  # noqa: PLC0415 - a scan must start fast
 
             store = read_live(held, measure=measure, verification=verification, progress=progress)
         else:
@@ -238,7 +238,7 @@ def judge_root(
     """Read one root and judge it, with what its policy would remove; the locks are held until the block ends.
 
     Args:
-        root: from :func:`drydock.evidence.roots.discover`.
+        root: from :func:`drydock.evidence.host.roots.discover`.
         now: as for :func:`scan`.
         policy: what goes; None where nothing is to go on the strength of it: such a plan has no witnesses.
         measure: as for :func:`scan`.
@@ -266,13 +266,13 @@ def judge_root(
 def _placed(held: Held, findings: list[Finding]) -> list[Finding]:
     if not findings:
         return findings
-    from drydock.evidence.value_place import placed  # noqa: PLC0415 - hardly any store has such findings
+    from drydock.evidence.containerd.value_place import placed  # noqa: PLC0415 - hardly any store has such findings
 
     return [placed(held, finding) for finding in findings]
 
 
 def _witnesses(held: Held) -> list[Witness]:
-    from drydock.evidence.witness import witnesses  # noqa: PLC0415 - a scan must start fast, and this loads OpenSSL
+    from drydock.evidence.containerd.database_fingerprint import witnesses  # noqa: PLC0415 - a scan must start fast, and this loads OpenSSL
 
     return witnesses(held)
 
@@ -299,8 +299,8 @@ def _inventory(judged: Judged) -> Inventory:
 
 
 def _pulls(judged: Judged) -> list[Pull]:
-    from drydock.evidence.docker import read_downloads  # noqa: PLC0415 - a scan must start fast
-    from drydock.evidence.manifests import read_documents  # noqa: PLC0415 - the same
+    from drydock.evidence.containerd.manifests import read_documents  # noqa: PLC0415 - the same
+    from drydock.evidence.docker.containers import read_downloads  # noqa: PLC0415 - a scan must start fast
     from drydock.verdict.pulls import find_pulls, list_pull_blobs  # noqa: PLC0415 - the same
 
     verdict, reached = judged.scan.verdict, judged.reached

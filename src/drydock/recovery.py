@@ -8,11 +8,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from drydock.evidence.digests import hash_blobs
-from drydock.evidence.manifests import read_documents
-from drydock.evidence.roots import discover
-from drydock.evidence.store import Held
-from drydock.evidence.witness import witnesses
+from drydock.evidence.containerd.database_fingerprint import witnesses
+from drydock.evidence.containerd.digests import hash_blobs
+from drydock.evidence.containerd.manifests import read_documents
+from drydock.evidence.containerd.store import Held
+from drydock.evidence.host.roots import discover
 from drydock.execution import carry_out, hold_unused
 from drydock.model.data import BlobFile
 from drydock.model.findings import Finding
@@ -27,20 +27,20 @@ from drydock.model.times import is_ahead
 from drydock.model.verifications import Coverage, Hit, ImageState, Verification
 from drydock.pipeline import read_root
 from drydock.reclaim.engine_folders import refuse_engine_folders
-from drydock.reclaim.state import places_with
-from drydock.recover.adopt import adopt as adopt_blobs
-from drydock.recover.adopt import made_whole
-from drydock.recover.again import list_sources
-from drydock.recover.breaks import RESTATED, disagreements, wrong_orphans
-from drydock.recover.losses import refuse_unknown
-from drydock.recover.lost_containers import find_lost_containers, give_back, lost_findings, not_given_back
-from drydock.recover.memory import open_memory
-from drydock.recover.proofs import UNPROVED, Proofs, prove
-from drydock.recover.repair import make_repair
-from drydock.recover.verify import Clock, Wanted, name_hits, read_blobs, read_sizes, read_unpacked
-from drydock.verdict.blindness import edit_blindness
+from drydock.reclaim.state_dir import places_with
+from drydock.repairs.adoption import adopt as adopt_blobs
+from drydock.repairs.adoption import made_whole
+from drydock.repairs.broken_chains import RESTATED, disagreements, wrong_orphans
+from drydock.repairs.losses import refuse_unknown
+from drydock.repairs.lost_containers import find_lost_containers, give_back, lost_findings, not_given_back
+from drydock.repairs.proofs import UNPROVED, Proofs, prove
+from drydock.repairs.refetch import list_sources
+from drydock.repairs.repair_plan import make_repair
+from drydock.verdict.blind_spots import edit_blindness
 from drydock.verdict.images import Images, list_image_blobs
 from drydock.verdict.judge import Reach, judge
+from drydock.verification.checkpoint import open_memory
+from drydock.verification.tiers import Clock, Wanted, name_hits, read_blobs, read_sizes, read_unpacked
 
 
 def verify(
@@ -79,7 +79,7 @@ def verify(
             verification = looked.verification()
             if second_reading:
                 # construct takes as long to import as most scans take.
-                from drydock.recover.second_reading import read_again  # noqa: PLC0415
+                from drydock.verification.second_reading import read_again  # noqa: PLC0415
 
                 verification.second_reading, differences = read_again(looked.held, progress)
                 verification.hits += map(Hit, differences)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from drydock.evidence.roots import discover
-from drydock.evidence.store import Held, hold_store
+from drydock.evidence.containerd.store import Held, hold_store
+from drydock.evidence.host.roots import discover
 from drydock.execution import carry_out, hold_unused
 from drydock.model.errors import EvidenceUnreadable, Refused, Usage
 from drydock.model.names import RawPath, UnixNano
@@ -21,7 +21,7 @@ from drydock.model.text import did_you_mean, quoted_path, shown
 from drydock.pipeline import Judged, judge_root
 from drydock.reclaim.engine_folders import refuse_engine_folders
 from drydock.reclaim.guard import check_clock
-from drydock.reclaim.unfinished import close_unfinished
+from drydock.reclaim.interrupted_runs import close_unfinished
 from drydock.verdict.clock import find_ahead
 from drydock.verdict.find import suggest
 

@@ -8,25 +8,25 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from drydock.evidence.closure import read_closure
-from drydock.evidence.roots import discover
-from drydock.model.documents import Config, Documents
+from drydock.evidence.containerd.manifests import read_closure
+from drydock.evidence.containerd.snapshot_layers import Stack, parent_stack, snapshot_stack
+from drydock.evidence.host.roots import discover
+from drydock.export.changes import find_changes
+from drydock.export.container import write_tree
+from drydock.export.image import select_variants, write_image
+from drydock.export.new_file import open_export
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.exports import Change, ChosenContainer, Exported, Variants
 from drydock.model.listings import Listing, ListKind
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.objects import ObjectKind, Verdict
+from drydock.model.oci import Config, Documents
 from drydock.model.progress import Progress, counter
 from drydock.model.roots import Root
 from drydock.model.scans import unread_among
 from drydock.model.text import quoted_path, shown
 from drydock.pipeline import read_root
-from drydock.recover.changes import find_changes
-from drydock.recover.container import write_tree
-from drydock.recover.image import select_variants, write_image
-from drydock.recover.layers import Stack, parent_stack, snapshot_stack
-from drydock.recover.output import open_export
-from drydock.verdict.blindness import backend_blindness
+from drydock.verdict.blind_spots import backend_blindness
 from drydock.verdict.choose import choose_container, choose_image, name_images, suggest_containers, suggest_images
 from drydock.verdict.judge import Reach, judge
 from drydock.verdict.listing import list_kind, unread_list

@@ -13,7 +13,7 @@ from tests.support.terminal import answered
 from drydock.cli import main
 from drydock.reclaim import execute
 from drydock.reclaim.apply import remove
-from drydock.reclaim.state import find_unfinished
+from drydock.reclaim.state_dir import find_unfinished
 
 BLOBS = "io.containerd.content.v1.content/blobs"
 SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"

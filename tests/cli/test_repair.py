@@ -8,7 +8,7 @@ from tests.support.documents import run
 from tests.support.shell import words
 from tests.support.terminal import answered
 
-from drydock.reclaim import state
+from drydock.reclaim import state_dir
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def corrupt(tmp_path):
 
 def test_verify_names_the_repair_that_finds_the_same(corrupt, tmp_path, monkeypatch):
     """With the --state that verify had: nowhere else is it known which bytes were wrong."""
-    monkeypatch.setattr(state, "PLACES", (os.fsencode(tmp_path / "default"),))
+    monkeypatch.setattr(state_dir, "PLACES", (os.fsencode(tmp_path / "default"),))
     said = run("verify", corrupt, "--data", "--state", tmp_path / "it's", status=2)
     (command,) = (line.partition("#")[0] for line in said.splitlines() if "drydock repair --" in line)
     run("repair", corrupt, status=0)
@@ -31,7 +31,7 @@ def test_verify_names_the_repair_that_finds_the_same(corrupt, tmp_path, monkeypa
 
 def test_what_a_verification_found_is_known_with_any_state(corrupt, tmp_path, monkeypatch):
     """Where journal and backups go does not change what is mended."""
-    monkeypatch.setattr(state, "PLACES", (os.fsencode(tmp_path / "default"),))
+    monkeypatch.setattr(state_dir, "PLACES", (os.fsencode(tmp_path / "default"),))
     assert "--state" not in run("verify", corrupt, "--data", status=2)
     other = ("--state", tmp_path / "other", "--accept-loss", "example.org/shop:1")
     run("repair", corrupt, *other, status=2)

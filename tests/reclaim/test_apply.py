@@ -15,11 +15,11 @@ from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Status
 from drydock.reclaim import apply, knife
-from drydock.reclaim.anchor import open_anchor
 from drydock.reclaim.journal import read_journal
 from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.quarantine import open_quarantine
-from drydock.reclaim.state import JOURNAL
+from drydock.reclaim.root_dir import open_anchor
+from drydock.reclaim.state_dir import JOURNAL
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from tests.engines.containerd import Containerd
 from tests.engines.images import Image, busybox_layer, write_archive
 from tests.engines.sandbox import Sandbox, wait_for
 from tests.engines.unavailable import EngineUnavailable
-from tests.evidence.test_mounts import SNAPSHOTS, in_container
+from tests.evidence.host.test_mounts import SNAPSHOTS, in_container
 from tests.support.kept import keep
 from tests.support.privilege import needs_root
 from tests.support.proc import python, running, shell
 
-from drydock.evidence import mounts, processes
-from drydock.evidence.locks import hold
+from drydock.evidence.host import mounts, processes
+from drydock.evidence.host.locks import hold
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.roots import Engine, Root
@@ -64,7 +64,7 @@ def test_process(store):
 
 def test_importing_is_cheap():
     """Nothing that only reads loads psutil."""
-    code = "import sys, drydock.reclaim.guard, drydock.evidence.roots; sys.exit('psutil' in sys.modules)"
+    code = "import sys, drydock.reclaim.guard, drydock.evidence.host.roots; sys.exit('psutil' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

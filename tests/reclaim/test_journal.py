@@ -13,8 +13,8 @@ from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status, Target
 from drydock.reclaim.journal import Note, read_journal
 from drydock.reclaim.journal_writer import JournalWriter
-from drydock.reclaim.manifest import Member
-from drydock.reclaim.state import JOURNAL
+from drydock.reclaim.quarantine_manifest import Member
+from drydock.reclaim.state_dir import JOURNAL
 
 ROOT = RawPath(b"/var/lib/\xff\n")
 

@@ -9,9 +9,9 @@ from tests.support.store import BLOBS, Store
 
 from drydock.model.errors import Refused
 from drydock.model.plans import Status
-from drydock.reclaim.anchor import open_anchor
 from drydock.reclaim.quarantine import open_quarantine, put_back
 from drydock.reclaim.recognition import Quarantined
+from drydock.reclaim.root_dir import open_anchor
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from drydock.report.ids import short_ids
+from drydock.report.wording import short_ids
 
 
 @pytest.mark.parametrize(("text", "short"), [

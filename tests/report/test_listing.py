@@ -10,9 +10,9 @@ from tests.support.scans import HOSTILE, scan_of_everything
 from tests.support.terminal import on_terminal
 from tests.support.values import NOW, digest, image, store
 
-from drydock.model.documents import Config, Descriptor, Documents, Index, Manifest
 from drydock.model.listings import Listing, ListKind
 from drydock.model.names import RawPath
+from drydock.model.oci import Config, Descriptor, Documents, Index, Manifest
 from drydock.report.listing import listing_document, listing_lines
 from drydock.verdict.judge import judge
 from drydock.verdict.listing import list_kind

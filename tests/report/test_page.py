@@ -20,8 +20,8 @@ from drydock.model.objects import State
 from drydock.model.text import shown
 from drydock.model.times import parse_time
 from drydock.pipeline import scan as run_scan
-from drydock.report.amounts import show_bytes
 from drydock.report.page import render_page
+from drydock.report.wording import show_bytes
 
 HOSTILE = (
     "</script><script>window.bad=1</script><img src=x onerror=window.bad=2>\u2028"

@@ -10,9 +10,9 @@ from tests.support.populations import population
 from tests.support.values import NOW
 
 from drydock.model.objects import State
-from drydock.report.amounts import show_bytes
 from drydock.report.document import scan_document
 from drydock.report.page import render_page
+from drydock.report.wording import show_bytes
 
 _SUMS = """(objects) => {
   const data = JSON.parse(document.getElementById("data").textContent), rows = {}, map = {}, times = {};

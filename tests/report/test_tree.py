@@ -12,9 +12,9 @@ from tests.support.terminal import on_terminal
 from tests.support.values import blob, digest, image, store
 
 from drydock.model.text import shown
-from drydock.report.amounts import show_bytes
-from drydock.report.branch import grow
+from drydock.report.holder_tree import grow
 from drydock.report.tree import tree_lines
+from drydock.report.wording import show_bytes
 
 
 def lines(*scans, depth=3, top=8, width=None, blocks=True):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from tests.support.mounted import Layers, facts, unpack_tar
 
+from drydock.evidence.containerd.overlay_xattrs import KERNEL, Marks
+from drydock.evidence.containerd.snapshot_layers import Stack
+from drydock.export.container import write_tree
+from drydock.export.new_file import Output
 from drydock.model.exports import Exported
 from drydock.model.names import RawPath
-from drydock.recover.container import write_tree
-from drydock.recover.layers import Stack
-from drydock.recover.marks import KERNEL, Marks
-from drydock.recover.output import Output
 
 LATE, EARLY = 1_700_000_000_123_456_789, -1_500_000_000
 

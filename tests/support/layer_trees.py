@@ -8,8 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from drydock.recover.layer_blob import read_layer
-from drydock.recover.layer_tree import TOP, Entry, LayerTree
+from drydock.verification.layer_reader import read_layer
+from drydock.verification.layer_tree import TOP, Entry, LayerTree
 
 
 @dataclass

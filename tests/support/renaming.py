@@ -17,10 +17,10 @@ from tests.support import boltwriter
 
 from bbolt_reader import Database
 from bbolt_reader.verify import verify
-from drydock.evidence.ages import note_older
-from drydock.evidence.metadata import read_metadata
-from drydock.evidence.roots import discover
-from drydock.evidence.store import hold_store, read_store
+from drydock.evidence.containerd.metadata import read_metadata
+from drydock.evidence.containerd.restore_detection import note_older
+from drydock.evidence.containerd.store import hold_store, read_store
+from drydock.evidence.host.roots import discover
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Kind, RawPath, Ref, UnixNano
 from drydock.model.plans import Plan

@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from drydock.evidence.directory import fingerprint
+from drydock.evidence.files.directory import fingerprint
 from drydock.model.plans import Removal, Target
 
 BLOBS = "io.containerd.content.v1.content/blobs/sha256"

@@ -21,7 +21,7 @@ from tests.support.full_disk import fill
 from tests.support.records import METADATA
 from tests.support.roots import databases
 
-from drydock.reclaim import state
+from drydock.reclaim import state_dir
 
 pytestmark = pytest.mark.root
 
@@ -80,7 +80,7 @@ def test_a_full_disk_is_freed_and_the_engine_works_again(name, disk, memory, tmp
     host = put(name, disk)
     root = host / of.root
     defaults = (os.fsencode(disk / "var/lib/drydock"), os.fsencode(memory / "drydock"))
-    monkeypatch.setattr(state, "PLACES", defaults)
+    monkeypatch.setattr(state_dir, "PLACES", defaults)
     fill(disk)
     could, said, _ = works(root, tmp_path / "before")
     assert not could
@@ -108,7 +108,7 @@ def test_an_edit_needs_no_free_block(disk, memory, monkeypatch):
     of = capture("docker-28.5-interrupted-pull")
     host = put(of.name, disk)
     root = host / of.root
-    monkeypatch.setattr(state, "PLACES", (os.fsencode(disk / "var/lib/drydock"), os.fsencode(memory / "drydock")))
+    monkeypatch.setattr(state_dir, "PLACES", (os.fsencode(disk / "var/lib/drydock"), os.fsencode(memory / "drydock")))
     run("clean", "--no-edit", "--apply", "--yes", "--now", of.taken_at, host, status=0)
     fill(disk)
     before = set(on_disk(root))
@@ -124,7 +124,7 @@ def test_without_any_room_for_the_journal_nothing_is_touched(disk, monkeypatch):
     """Every default place on the full disk: refused, with the way out named, and the databases as they were."""
     of = capture("docker-28.5-interrupted-pull")
     host = put(of.name, disk)
-    monkeypatch.setattr(state, "PLACES", (os.fsencode(disk / "var/lib/drydock"), os.fsencode(disk / "run-drydock")))
+    monkeypatch.setattr(state_dir, "PLACES", (os.fsencode(disk / "var/lib/drydock"), os.fsencode(disk / "run-drydock")))
     fill(disk)
     before = {path: path.read_bytes() for path in databases(host / of.root)}
     paths = set(on_disk(host / of.root))

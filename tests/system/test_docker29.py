@@ -15,8 +15,8 @@ from tests.support.captures import capture, clock
 from tests.support.documents import run, scan
 
 from drydock.cli import main
-from drydock.evidence.processes import users
-from drydock.evidence.roots import discover
+from drydock.evidence.host.processes import users
+from drydock.evidence.host.roots import discover
 from drydock.model.names import RawPath
 
 pytestmark = pytest.mark.root

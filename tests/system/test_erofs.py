@@ -17,7 +17,7 @@ from tests.support.erofs_images import FROM_TAR, make_image
 from tests.support.erofs_root import EROFS, lay_out_erofs, lay_out_snapshot
 
 from drydock.cli import main
-from drydock.recover import kernel_mount
+from drydock.evidence.files import kernel_mount
 
 pytestmark = pytest.mark.xdist_group("host")
 ROWS = {"base": (1, "committed", ""), "app": (2, "committed", "base"), "box": (3, "active", "app")}

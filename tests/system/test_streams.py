@@ -13,7 +13,7 @@ from tests.support import boltwriter
 from tests.support.adoptable import IMAGE, blob_path, lay_out, namespace, target, without
 
 from drydock.model.text import unshown
-from drydock.reclaim import state
+from drydock.reclaim import state_dir
 
 FULL = "/dev/full"
 NAME = "example.org/日本/é:1"
@@ -128,7 +128,7 @@ def test_what_was_done_keeps_its_status(store, tmp_path):
     words = ("apply", plan, "--state", kept, "--quarantine", apart)
     assert drydock(*words, redirected=f">{FULL} 2>{FULL}")[0] == 4
     assert not orphan(store).exists()
-    (journal,) = kept.glob(f"*/{os.fsdecode(state.JOURNAL)}")
+    (journal,) = kept.glob(f"*/{os.fsdecode(state_dir.JOURNAL)}")
     assert drydock("undo", journal, redirected=f">{FULL}")[0] == 4
     assert orphan(store).read_bytes() == ORPHAN
     meta, rebuilt = next(store.glob("*/meta.db")), tmp_path / "rebuilt.db"

@@ -15,7 +15,7 @@ from tests.support.faults import run_counted
 from tests.support.roots import databases, dumps
 from tests.system.test_undo import ONE, Host, missing, rewrite, run
 
-from drydock.reclaim.manifest import FILE
+from drydock.reclaim.quarantine_manifest import FILE
 
 pytestmark = [
     pytest.mark.root,

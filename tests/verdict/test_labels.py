@@ -2,8 +2,8 @@
 
 import pytest
 
-from drydock.model.documents import Config, Descriptor, Index, Manifest
 from drydock.model.names import Digest, Kind, Ref
+from drydock.model.oci import Config, Descriptor, Index, Manifest
 from drydock.verdict.labels import back_references, child_labels, has_expired, is_root, references
 
 PREFIX = b"containerd.io/gc."

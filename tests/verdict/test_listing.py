@@ -2,8 +2,8 @@
 
 from tests.support.values import NOW, snapshot, store
 
-from drydock.model.documents import Documents
 from drydock.model.listings import ListKind
+from drydock.model.oci import Documents
 from drydock.model.records import Container
 from drydock.model.roots import DockerContainer, Owners
 from drydock.verdict.judge import judge

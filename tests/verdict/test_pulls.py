@@ -6,14 +6,14 @@ import pytest
 from tests.support.values import FINGERPRINT, NOW, NS, blob, digest, image, lease, snapshot, store
 
 from drydock.model.data import Backend, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
-from drydock.model.documents import Config, Descriptor, Documents, Index, Manifest
 from drydock.model.leases import LeaseClass
 from drydock.model.names import UnixNano
+from drydock.model.oci import Config, Descriptor, Documents, Index, Manifest
 from drydock.model.pulls import Downloads, LayerState
 from drydock.model.records import Ingest
 from drydock.model.roots import Owners
 from drydock.verdict.judge import judge
-from drydock.verdict.layers import split_download
+from drydock.verdict.pull_layers import split_download
 from drydock.verdict.pulls import find_pulls, list_pull_blobs
 
 INDEX, MANIFEST, OTHER, CONFIG, ONE, TWO, THREE = (digest(number) for number in range(1, 8))

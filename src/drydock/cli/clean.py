@@ -49,7 +49,7 @@ def clean(
     the same as without --apply.
     """
     from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.report.cleaning import scan_lines  # noqa: PLC0415 - the same
+    from drydock.report.plan_text import scan_lines  # noqa: PLC0415 - the same
 
     wanted = make_policy(**policy)
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from drydock.model.errors import InUse
-from drydock.report.live import LIVE
+from drydock.report.wording import LIVE
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

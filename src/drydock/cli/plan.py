@@ -39,7 +39,7 @@ def plan(
     """
     from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
     from drydock.reclaim.plan_file import plans_stream  # noqa: PLC0415 - the same
-    from drydock.report.cleaning import scan_lines  # noqa: PLC0415 - the same
+    from drydock.report.plan_text import scan_lines  # noqa: PLC0415 - the same
 
     with show_progress() as progress, offer_live("drydock scan --live looks beside it"):
         scans = removal.plan(where, policy=make_policy(**policy), now=now, progress=progress)

@@ -11,7 +11,7 @@ from drydock.cli.options import now_option, state_options, where_argument
 from drydock.cli.output import check_output, no_storage, open_output, print_json
 from drydock.cli.progress import show_progress
 from drydock.cli.runs import confirm, print_runs
-from drydock.cli.wanted import Looking, make_wanted, wanted_options
+from drydock.cli.verify_options import Looking, make_wanted, wanted_options
 from drydock.model.errors import ActionFailed, EvidenceUnreadable, Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.repairs import Repair

@@ -39,7 +39,7 @@ def print_runs(runs: Iterable[Run], file: TextIO | None = None) -> int:
     Returns:
         The exit status: 4 when something of a plan was not done, else 0.
     """
-    from drydock.report.cleaning import run_lines  # noqa: PLC0415 - help and completion must not load reports
+    from drydock.report.plan_text import run_lines  # noqa: PLC0415 - help and completion must not load reports
 
     code = 0
     for run in runs:

@@ -45,9 +45,9 @@ def salvage(file: RawPath, form: str, deleted: bool, rebuild: RawPath | None, ch
     FILE may have lost its metas, pages or its end. Each key is shown with its page and offset, and as current, as
     previous (only the older meta leads to it) or as deleted. The exit status is 2 if anything is wrong.
     """
-    from drydock.recover.remnants import find_remnants  # noqa: PLC0415 - help must not load the reader
-    from drydock.recover.salvage import open_salvage  # noqa: PLC0415 - the same
-    from drydock.recover.salvage import rebuild as write  # noqa: PLC0415 - the same
+    from drydock.salvage.database import open_salvage  # noqa: PLC0415 - the same
+    from drydock.salvage.database import rebuild as write  # noqa: PLC0415 - the same
+    from drydock.salvage.remnants import find_remnants  # noqa: PLC0415 - help must not load the reader
 
     if rebuild is not None:
         keep_going()
@@ -74,7 +74,7 @@ def trust(file: RawPath) -> None:
     Scans then treat data that FILE has no record of as garbage. Look through its records first, and take out what you
     want to keep.
     """
-    from drydock.recover.salvage import trust_rebuilt  # noqa: PLC0415 - help must not load the reader
+    from drydock.salvage.database import trust_rebuilt  # noqa: PLC0415 - help must not load the reader
 
     keep_going()
     click.echo("trusted" if trust_rebuilt(file) else "nothing to do: this file was not rebuilt")

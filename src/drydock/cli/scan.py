@@ -155,11 +155,11 @@ def _print_document(scans: list[Scan], now: UnixNano, name: str, file: TextIO, *
 def _text(form: str, scans: list[Scan], now: UnixNano, where: RawPath | None) -> Iterable[str]:
     # Only what is asked for is loaded: a page brings a template engine with it.
     if form == "csv":
-        from drydock.report.sheet import sheet_lines  # noqa: PLC0415 - see above
+        from drydock.report.csv import sheet_lines  # noqa: PLC0415 - see above
 
         return sheet_lines(scans)
     if form == "markdown":
-        from drydock.report.ticket import ticket_lines  # noqa: PLC0415 - see above
+        from drydock.report.markdown import ticket_lines  # noqa: PLC0415 - see above
 
         return (line + "\n" for line in ticket_lines(scans, now, where))
     from drydock.report.page import render_page  # noqa: PLC0415 - see above

@@ -7,7 +7,7 @@ import click
 from drydock.cli.options import absolute_path, now_option, where_argument
 from drydock.cli.output import no_storage, open_output, print_json, status_of
 from drydock.cli.progress import show_progress
-from drydock.cli.wanted import Looking, make_wanted, wanted_options
+from drydock.cli.verify_options import Looking, make_wanted, wanted_options
 from drydock.model.names import RawPath, UnixNano
 
 

@@ -18,6 +18,9 @@ UnixNano = NewType("UnixNano", int)
 CONTENT = b"io.containerd.content.v1.content"
 """The content store's folder in a containerd root."""
 
+SNAPSHOTTER_PREFIX = b"io.containerd.snapshotter.v1."
+"""How the name of a snapshotter's folder in a containerd root begins; its own name follows."""
+
 EXTRACTING = b"extract-"
 """How the key of a snapshot begins that a layer is being unpacked to (containerd core/unpack/unpacker.go, v2.1)."""
 

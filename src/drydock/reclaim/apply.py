@@ -8,13 +8,13 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from typing import Final
 
-from drydock.evidence.deferral import defer_interrupt
+from drydock.interrupts import defer_interrupt
 from drydock.model.errors import ActionFailed
 from drydock.model.plans import Outcome, Removal, Status, Target
-from drydock.reclaim import cuts
-from drydock.reclaim.anchor import Anchor
+from drydock.reclaim import removals
 from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.quarantine import Quarantine
+from drydock.reclaim.root_dir import Anchor
 
 _BATCH: Final = 64
 """Intended at a time: one sync each."""
@@ -76,7 +76,7 @@ def _cut(batch: Sequence[Removal], anchor: Anchor, quarantine: Quarantine | None
         return (quarantine.take(anchor, removal) for removal in batch)
     if batch[0].target is Target.SNAPSHOT and len(batch) > 1 and (os.cpu_count() or 1) > 1:
         return _cut_trees(batch, anchor)
-    return (cuts.remove(anchor, removal) for removal in batch)
+    return (removals.remove(anchor, removal) for removal in batch)
 
 
 def _cut_trees(batch: Sequence[Removal], anchor: Anchor) -> Generator[Outcome, None, None]:
@@ -84,7 +84,7 @@ def _cut_trees(batch: Sequence[Removal], anchor: Anchor) -> Generator[Outcome, N
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - 10 ms, and most commands remove nothing
 
         with ThreadPoolExecutor(_THREADS) as pool:
-            futures = [pool.submit(cuts.remove, anchor, removal, deferral) for removal in batch]
+            futures = [pool.submit(removals.remove, anchor, removal, deferral) for removal in batch]
             try:
                 for future in futures:
                     yield future.result()

@@ -15,7 +15,7 @@ from itertools import zip_longest
 
 from bbolt_reader import BoltError, Database, Meta
 from bbolt_surgery import Deletion, Insertion, NewBucket, NotCommitted, Receipt, Root, SurgeryError, change, restore
-from drydock.evidence.encoding import encode_time, encode_uvarint, encode_varint
+from drydock.evidence.containerd.encoding import encode_time, encode_uvarint, encode_varint
 from drydock.model.errors import ActionFailed, DiskFull, Refused
 from drydock.model.names import Kind, Ref, split_snapshot_key
 from drydock.model.plans import Plan, SnapshotRecord

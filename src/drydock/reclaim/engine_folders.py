@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from drydock.evidence.file import identity
-from drydock.evidence.host import is_folder
-from drydock.evidence.layout import is_root
-from drydock.evidence.mountinfo import own_mounts, place
+from drydock.evidence.files.mountinfo import own_mounts, place
+from drydock.evidence.files.regular import identity
+from drydock.evidence.host.filesystem import is_folder
+from drydock.evidence.host.layout import is_root
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
 from drydock.model.roots import Root

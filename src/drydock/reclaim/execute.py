@@ -13,12 +13,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from bbolt_reader import BoltError, Database
-from drydock.evidence.metadata import read_metadata
-from drydock.evidence.rows import read_rows
-from drydock.evidence.snapshots import PREFIX
-from drydock.evidence.store import File, Held
+from drydock.evidence.containerd.metadata import read_metadata
+from drydock.evidence.containerd.rows import read_rows
+from drydock.evidence.containerd.store import File, Held
 from drydock.model.errors import ActionFailed, DiskFull
-from drydock.model.names import RawPath, Ref
+from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath, Ref
 from drydock.model.plans import (
     Adoption,
     LeaseRecord,
@@ -35,18 +34,18 @@ from drydock.model.records import Blob, Lease, Metadata, Snapshot
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.store import Store
 from drydock.model.text import shown
-from drydock.reclaim.anchor import Anchor, open_anchor
 from drydock.reclaim.apply import remove
 from drydock.reclaim.backup import back_up
 from drydock.reclaim.edit import Fields, edit, metadata_deletions, metadata_insertions, revert, row_deletions
 from drydock.reclaim.engine_folders import find_owner
-from drydock.reclaim.former import find_missing
+from drydock.reclaim.former_state import find_missing
+from drydock.reclaim.interrupted_runs import close_unfinished
 from drydock.reclaim.journal_writer import JournalWriter
-from drydock.reclaim.manifest import ManifestWriter
 from drydock.reclaim.quarantine import open_quarantine
+from drydock.reclaim.quarantine_manifest import ManifestWriter
+from drydock.reclaim.root_dir import Anchor, open_anchor
 from drydock.reclaim.secure import secure, secure_snapshots
-from drydock.reclaim.state import State, open_state, places_with
-from drydock.reclaim.unfinished import close_unfinished
+from drydock.reclaim.state_dir import State, open_state, places_with
 
 
 def execute(
@@ -260,7 +259,7 @@ def _split(removals: list[Removal], blocked: dict[bytes | None, str]) -> tuple[l
     ready: list[Removal] = []
     waiting: list[Outcome] = []
     for removal in removals:
-        snapshotter = removal.path.partition(b"/")[0].removeprefix(PREFIX)
+        snapshotter = removal.path.partition(b"/")[0].removeprefix(SNAPSHOTTER_PREFIX)
         reason = blocked.get(None) or blocked.get(snapshotter)
         if reason:
             waiting.append(Outcome(removal, Status.FAILED, f"not tried: {reason}"))

@@ -21,7 +21,7 @@ Before an action, synced::
     {"n": NUMBER, "do": "edit", "path": PATH, "fields": {NAME: TEXT or NUMBER}}
 
 ``manifest`` says where in ``manifests.gz``, beside the journal, it is written what a directory held
-(:mod:`drydock.reclaim.manifest`); both were on disk before the line.
+(:mod:`drydock.reclaim.quarantine_manifest`); both were on disk before the line.
 
 The field ``backup`` is the path of the copy made before; one of its name beside the journal is taken for it first.
 
@@ -51,7 +51,7 @@ from drydock.model.names import RawPath
 from drydock.model.plans import Removal, Status, Target
 from drydock.model.text import shown, unshown
 from drydock.reclaim import fields as checked
-from drydock.reclaim.manifest import Member
+from drydock.reclaim.quarantine_manifest import Member
 
 SCHEMA: Final = "drydock.journal/1"
 _LINE: Final = 1 << 20

@@ -15,7 +15,7 @@ from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status
 from drydock.model.text import shown
 from drydock.reclaim.journal import SCHEMA, Journal, Note
-from drydock.reclaim.state import JOURNAL
+from drydock.reclaim.state_dir import JOURNAL
 
 
 class JournalWriter:
@@ -114,7 +114,7 @@ class JournalWriter:
         self.end(number, outcome.status, outcome.freed, outcome.detail)
 
     def finish(self) -> None:
-        """Write that the run did all it could, and sync; :func:`drydock.reclaim.state.find_unfinished` looks for it.
+        """Sync the line that says that the run did all it could (:func:`drydock.reclaim.state_dir.find_unfinished`).
 
         Raises:
             ActionFailed: it could not be written.

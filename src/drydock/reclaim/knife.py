@@ -1,8 +1,8 @@
 """The only module that removes or renames in a store (docs/safety.md 2), each call relative to an open directory.
 
 None follows a symbolic link in its last component, and callers pass a single name, so what goes is always an entry of
-the very directory that was opened and looked at. Where to cut, and whether, is decided in :mod:`drydock.reclaim.cuts`
-and :mod:`drydock.reclaim.tree`.
+the very directory that was opened and looked at. :mod:`drydock.reclaim.removals` and
+:mod:`drydock.reclaim.remove_tree` decide what to remove.
 """
 
 from __future__ import annotations

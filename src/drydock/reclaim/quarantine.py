@@ -11,17 +11,17 @@ import stat
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from drydock.evidence.beneath import open_directory
-from drydock.evidence.mountinfo import mount_id
+from drydock.evidence.files.mountinfo import mount_id
+from drydock.evidence.files.openat2 import open_directory
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status
 from drydock.model.text import shown
-from drydock.reclaim import cuts
-from drydock.reclaim.anchor import Anchor
+from drydock.reclaim import removals
 from drydock.reclaim.journal import NO_NOTE, Note
-from drydock.reclaim.manifest import ManifestWriter
+from drydock.reclaim.quarantine_manifest import ManifestWriter
 from drydock.reclaim.recognition import Quarantined
+from drydock.reclaim.root_dir import Anchor
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -57,7 +57,7 @@ class Quarantine(NamedTuple):
         except OSError as error:
             return Outcome(removal, Status.FAILED, f"no folder in quarantine: {error.strerror}")
         try:
-            return cuts.move(anchor, removal, folder, components[-1])
+            return removals.move(anchor, removal, folder, components[-1])
         finally:
             os.close(folder)
 
@@ -67,7 +67,7 @@ class Quarantine(NamedTuple):
 
     def _note(self, anchor: Anchor, removal: Removal) -> Note:
         try:
-            parent, name, found = cuts.look_at(anchor, removal)
+            parent, name, found = removals.look_at(anchor, removal)
         except OSError:
             return NO_NOTE  # it will not be moved
         try:
@@ -154,7 +154,7 @@ def put_back(anchor: Anchor, moved: Quarantined, place: RawPath) -> Outcome:
     except OSError as error:
         return Outcome(removal, Status.FAILED, f"quarantine {shown(os.path.dirname(place))}: {error.strerror}")
     try:
-        return cuts.put_back(anchor, moved, source, name)
+        return removals.put_back(anchor, moved, source, name)
     finally:
         os.close(source)
 

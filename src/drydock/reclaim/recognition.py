@@ -17,10 +17,10 @@ from contextlib import closing
 from itertools import zip_longest
 from typing import Final, NamedTuple
 
-from drydock.evidence.file import open_regular
+from drydock.evidence.files.regular import open_regular
 from drydock.model.plans import Removal, Target
 from drydock.model.text import shown
-from drydock.reclaim.manifest import Line, walk
+from drydock.reclaim.quarantine_manifest import Line, walk
 
 _CHUNK: Final = 1 << 20
 _HEX: Final = re.compile(rb"[0-9a-f]{32,128}\Z")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from drydock.evidence.directory import fingerprint, open_folder
-from drydock.evidence.file import open_regular
+from drydock.evidence.files.directory import fingerprint, open_folder
+from drydock.evidence.files.regular import open_regular
 from drydock.model.errors import ActionFailed
 from drydock.model.plans import Adoption, SnapshotRecord
 from drydock.model.text import shown
-from drydock.reclaim.anchor import Anchor, describe_change
+from drydock.reclaim.root_dir import Anchor, describe_change
 
 
 def secure(anchor: Anchor, adoptions: Iterable[Adoption]) -> None:

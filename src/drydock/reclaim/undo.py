@@ -12,22 +12,22 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
-from drydock.evidence.store import File, Held
+from drydock.evidence.containerd.store import File, Held
 from drydock.model.errors import ActionFailed
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status
 from drydock.model.progress import Progress, counter
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.text import shown, unshown
-from drydock.reclaim.anchor import Anchor, open_anchor
-from drydock.reclaim.cuts import find_in_place, is_in_place, is_taken
 from drydock.reclaim.edit import Standing, check_former, revert, standing
-from drydock.reclaim.former import find_gone
+from drydock.reclaim.former_state import find_gone
 from drydock.reclaim.journal import Entry, Journal
 from drydock.reclaim.journal_writer import close_abandoned
-from drydock.reclaim.manifest import read_manifest
 from drydock.reclaim.quarantine import put_back
+from drydock.reclaim.quarantine_manifest import read_manifest
 from drydock.reclaim.recognition import Quarantined
+from drydock.reclaim.removals import find_in_place, is_in_place, is_taken
+from drydock.reclaim.root_dir import Anchor, open_anchor
 
 
 def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:

@@ -13,7 +13,7 @@ from drydock.model.objects import StoreObject, Verdict
 from drydock.model.plans import Withheld
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
-from drydock.report.head import head
+from drydock.report.wording import head
 
 SCHEMA = "drydock.scan/1"
 

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from drydock.model.leases import LeaseClass
 from drydock.model.scans import Scan
-from drydock.report.about import about_end
-from drydock.report.amounts import show_bytes, show_count
+from drydock.report.wording import about_end, show_bytes, show_count
 
 
 class Command(NamedTuple):

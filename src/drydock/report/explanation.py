@@ -8,8 +8,7 @@ from typing import Any
 from drydock.model.explanations import Explanation
 from drydock.model.names import UnixNano
 from drydock.model.text import shown
-from drydock.report.amounts import show_bytes, show_count
-from drydock.report.head import head
+from drydock.report.wording import head, show_bytes, show_count
 
 SCHEMA = "drydock.explain/1"
 

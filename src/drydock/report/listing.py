@@ -8,9 +8,7 @@ from typing import Any
 from drydock.model.listings import Cell, Listing, ListKind
 from drydock.model.names import UnixNano
 from drydock.model.text import shown
-from drydock.report.amounts import show_bytes
-from drydock.report.head import head
-from drydock.report.ids import short_ids
+from drydock.report.wording import head, short_ids, show_bytes
 
 _SIZES = frozenset(("bytes", "size", "received", "total", "only_bytes"))
 _COLUMNS = {

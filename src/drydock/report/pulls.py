@@ -10,10 +10,8 @@ from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer, Pulls
 from drydock.model.text import quoted, shown
 from drydock.model.times import age, show_known, show_span
-from drydock.report.amounts import show_bytes, show_count
 from drydock.report.ending import prune
-from drydock.report.head import head
-from drydock.report.where import target_of
+from drydock.report.wording import head, show_bytes, show_count, target_of
 
 SCHEMA = "drydock.pulls/1"
 

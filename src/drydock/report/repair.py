@@ -10,11 +10,9 @@ from drydock.model.plans import Plan
 from drydock.model.repairs import Loss, Repair
 from drydock.model.runs import Run
 from drydock.model.text import shown
-from drydock.report.amounts import show_bytes, show_count
-from drydock.report.cleaning import edit_lines, kept_lines, removal_lines
 from drydock.report.document import finding_document, reference
-from drydock.report.head import head
-from drydock.report.where import target_of
+from drydock.report.plan_text import edit_lines, kept_lines, removal_lines
+from drydock.report.wording import head, show_bytes, show_count, target_of
 
 SCHEMA = "drydock.repair/1"
 

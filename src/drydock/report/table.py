@@ -11,11 +11,8 @@ from drydock.model.names import RawPath
 from drydock.model.objects import State
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
-from drydock.report.about import COLOURS, about_root
-from drydock.report.amounts import show_bytes, show_count
 from drydock.report.ending import Command, list_ending
-from drydock.report.live import LIVE
-from drydock.report.where import target_of
+from drydock.report.wording import COLOURS, LIVE, about_root, show_bytes, show_count, target_of
 
 if TYPE_CHECKING:
     from rich.padding import Padding

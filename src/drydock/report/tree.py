@@ -8,12 +8,9 @@ from typing import NamedTuple
 from drydock.model.objects import StoreObject
 from drydock.model.scans import Scan
 from drydock.model.text import shown
-from drydock.report.about import COLOURS
-from drydock.report.amounts import show_bytes, show_count
-from drydock.report.branch import Branch, grow
-from drydock.report.ids import short_ids
-from drydock.report.live import LIVE
+from drydock.report.holder_tree import Branch, grow
 from drydock.report.parts import Parts
+from drydock.report.wording import COLOURS, LIVE, short_ids, show_bytes, show_count
 
 _SIZE = 10
 _NARROWEST_BAR, _WIDEST_BAR = 6, 24

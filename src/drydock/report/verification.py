@@ -9,10 +9,8 @@ from drydock.model.findings import Severity
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.text import quoted_path, shown
 from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, SecondReading, Verification
-from drydock.report.amounts import show_bytes, show_count
 from drydock.report.document import finding_document
-from drydock.report.head import head
-from drydock.report.where import target_of
+from drydock.report.wording import head, show_bytes, show_count, target_of
 
 SCHEMA = "drydock.verify/1"
 

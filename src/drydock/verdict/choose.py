@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 
-from drydock.model.documents import Documents
 from drydock.model.errors import Usage
 from drydock.model.exports import ChosenContainer, ChosenImage
 from drydock.model.names import Digest, Ref, is_digest, split_row_name
 from drydock.model.objects import ObjectKind, Verdict
+from drydock.model.oci import Documents
 from drydock.model.records import Image
 from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
@@ -96,7 +96,7 @@ def name_images(verdict: Verdict, config: Digest, documents: Documents) -> list[
     Args:
         verdict: as for :func:`choose_image`.
         config: digest of the config.
-        documents: those of all images, from :func:`drydock.evidence.closure.read_closure`.
+        documents: those of all images, from :func:`drydock.evidence.containerd.manifests.read_closure`.
     """
     there = verdict.store.content.blobs
     having = {

@@ -22,7 +22,7 @@ from drydock.model.text import shown
 from drydock.verdict.graph import Graph, Node, visited
 from drydock.verdict.labels import back_references
 from drydock.verdict.leases import Judgement, build_record
-from drydock.verdict.near import find_near
+from drydock.verdict.similar_names import find_near
 
 _TOLD = 3
 _CODES = {Kind.LEASE: "lease-names-absent", Kind.CONTAINER: "missing-root", Kind.IMAGE: "missing-target"}

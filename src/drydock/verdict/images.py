@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from drydock.model.data import BlobFile
-from drydock.model.documents import Config, Descriptor, Documents, Index, Manifest, list_children
 from drydock.model.names import Digest, Kind, Ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, StoreObject, Verdict
+from drydock.model.oci import Config, Descriptor, Documents, Index, Manifest, list_children
 from drydock.model.records import Image
 from drydock.model.verifications import Completeness, ImageState, Platform, Unpacked
-from drydock.verdict.blindness import backend_blindness, edit_blindness
-from drydock.verdict.chains import chain_ids, is_unpacked
+from drydock.verdict.blind_spots import backend_blindness, edit_blindness
+from drydock.verdict.chain_ids import chain_ids, is_unpacked
 from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach
 from drydock.verdict.labels import child_labels, is_parent
@@ -107,7 +107,7 @@ class Images:
                     pending.append((child.digest, child.platform))
 
     def _adoptable(self, image: Image) -> Iterator[Digest]:
-        """What :func:`drydock.recover.adopt.adopt` takes in its first round, as far as is known unhashed."""
+        """What :func:`drydock.repairs.adoption.adopt` takes in its first round, as far as is known unhashed."""
         if edit_blindness(self._verdict.store):
             return
         pending = [Descriptor(image.target, image.media_type, image.target_size)]

@@ -13,7 +13,7 @@ from drydock.model.objects import DAMAGED, ObjectKind, State, StoreObject, Verdi
 from drydock.model.records import Lease, Metadata
 from drydock.model.store import Store
 from drydock.model.text import shown
-from drydock.verdict.blindness import is_kept_blindly
+from drydock.verdict.blind_spots import is_kept_blindly
 from drydock.verdict.dangling import Dangling, dangling_findings, find_dangling, list_loose
 from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.labels import PRUNED, expiry

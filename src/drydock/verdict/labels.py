@@ -13,7 +13,7 @@ from drydock.model.records import Labels
 from drydock.model.times import parse_time
 
 if TYPE_CHECKING:
-    from drydock.model.documents import Document
+    from drydock.model.oci import Document
 
 EXPIRE = b"containerd.io/gc.expire"
 PRUNED = b"moby/prune.images"
@@ -119,7 +119,7 @@ def child_labels(media_type: bytes, document: Document | None) -> dict[bytes, by
         media_type: what is said of the blob where it is named: by this the engine decides whether it names anything.
         document: what it is; None where it is no index, manifest or config.
     """
-    from drydock.model.documents import Index, Manifest, list_children  # noqa: PLC0415 - a scan must start fast
+    from drydock.model.oci import Index, Manifest, list_children  # noqa: PLC0415 - a scan must start fast
 
     fits = (isinstance(document, Manifest) and media_type in _MANIFESTS) or (
         isinstance(document, Index) and media_type in _INDEXES

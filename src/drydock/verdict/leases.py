@@ -21,7 +21,7 @@ from drydock.model.text import shown
 from drydock.model.times import age, is_ahead, show_time
 from drydock.verdict.graph import Graph
 from drydock.verdict.labels import FLAT, expiry, has_expired
-from drydock.verdict.near import find_near
+from drydock.verdict.similar_names import find_near
 
 _BUILD_RECORD = re.compile(rb"([0-9a-z]{25})(-variants|-view)?\Z")
 _RANDOM = re.compile(rb"[0-9]{1,9}-[A-Za-z0-9_-]{4}\Z")

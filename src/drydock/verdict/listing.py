@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from drydock.model.data import Backend, Content, IngestDirectory, Row
-from drydock.model.documents import Documents
 from drydock.model.exports import Variant
 from drydock.model.listings import Cell, ListKind
 from drydock.model.names import Digest, Kind, Ref
 from drydock.model.objects import ObjectKind, StoreObject, Verdict
+from drydock.model.oci import Documents
 from drydock.model.records import Labels
 from drydock.model.roots import DockerContainer, Owners
 from drydock.model.scans import unread_among

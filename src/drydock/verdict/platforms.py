@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from drydock.model.documents import Config, Descriptor, Documents, Index, Manifest
 from drydock.model.exports import Variant, Variants
 from drydock.model.names import Digest
+from drydock.model.oci import Config, Descriptor, Documents, Index, Manifest
 
 # Such a layer is not to be handed on: engines take it from its own place (image-spec v1.0, layer.md).
 _ELSEWHERE = (b"nondistributable", b".foreign.")
@@ -20,7 +20,7 @@ def find_variants(target: Digest, documents: Documents, there: Container[Digest]
 
     Args:
         target: its index or manifest.
-        documents: from :func:`drydock.evidence.closure.read_closure`.
+        documents: from :func:`drydock.evidence.containerd.manifests.read_closure`.
         there: digests of the blobs that are on disk.
 
     Returns:

@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from drydock.model.data import BlobFile
-from drydock.model.documents import Documents
 from drydock.model.leases import Holding
 from drydock.model.names import EXTRACTING, Digest, Kind, Ref, snapshot_ref
 from drydock.model.objects import StoreObject, Verdict
+from drydock.model.oci import Documents
 from drydock.model.pulls import Downloads, LayerState, Pull
 from drydock.model.records import Blob, Labels, Lease
-from drydock.verdict.blindness import is_kept_blindly
+from drydock.verdict.blind_spots import is_kept_blindly
 from drydock.verdict.graph import Flat, visited
 from drydock.verdict.judge import Reach
 from drydock.verdict.labels import FLAT, SOURCE
-from drydock.verdict.layers import Facts, PullParts, split_download
 from drydock.verdict.leases import names_owner
+from drydock.verdict.pull_layers import Facts, PullParts, split_download
 from drydock.verdict.reach import mark
 
 _CLASSIC = b"moby.lease/temporary"

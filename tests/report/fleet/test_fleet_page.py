@@ -11,8 +11,8 @@ from tests.support.scans import scan_of_everything
 from tests.support.values import NOW
 
 from drydock.model.text import shown
-from drydock.report.amounts import show_bytes
 from drydock.report.document import scan_document
+from drydock.report.wording import show_bytes
 
 HOSTILE = b"</script><script>window.bad=1</script><img src=x onerror=window.bad=2>{{ 7*7 }}\x1b[31m\xe2\x80\xae\"'"
 FEW = 12

@@ -11,10 +11,10 @@ from typing import Any, Final
 import drydock
 from drydock.model.objects import State
 from drydock.model.text import printable
-from drydock.report.amounts import show_bytes, show_count
 from drydock.report.fleet.statements import STATES
 from drydock.report.fleet.warehouse import Answer
-from drydock.report.onefile import render_file
+from drydock.report.standalone_html import render_file
+from drydock.report.wording import show_bytes, show_count
 
 _STATES: Final = {state.value for state in State}
 

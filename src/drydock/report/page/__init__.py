@@ -10,11 +10,10 @@ from drydock.model.names import RawPath, UnixNano
 from drydock.model.objects import State
 from drydock.model.scans import Scan
 from drydock.model.times import show_time
-from drydock.report.amounts import show_bytes, show_count
-from drydock.report.catalogue import Catalogue
-from drydock.report.onefile import render_file
+from drydock.report.page_data import Catalogue
+from drydock.report.standalone_html import render_file
 from drydock.report.summary import NOTHING, Summary, summarize
-from drydock.report.where import target_of
+from drydock.report.wording import show_bytes, show_count, target_of
 
 _SCRIPTS = tuple(f"page/{name}.js" for name in ("start", "detail", "treemap", "map", "time", "list"))
 

@@ -1,0 +1,217 @@
+"""BuildKit's records below a Docker data root: cache records and build history, which own leases of their names.
+
+Sources: moby daemon/internal/builder-next/controller.go (v28: where the files are); buildkit cache/metadata/metadata.go
+(``_main``, ``_index``, ``_external``), cache/metadata.go (``cache.deleted``, ``cache.blobonly``),
+solver/llbsolver/history.go (``_records``, ``_version``) (v0.20).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from bbolt_reader import BoltError, Bucket, Database
+from bbolt_reader.verify import verify
+from drydock.evidence.files.database_copy import copy_database
+from drydock.evidence.files.directory import folder, names
+from drydock.evidence.host.locks import hold
+from drydock.model.errors import DrydockError
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.text import shown
+
+_CACHE = re.compile(rb"metadata_v2\.db\Z")
+_OTHER_CACHE = re.compile(rb"metadata_v[0-9]+\.db\Z")
+"""Of a BuildKit that this module does not know, where it is no ``_CACHE``."""
+_WORKER = b"containerd-"
+_HISTORY = re.compile(rb"history[a-z0-9_]*\.db\Z")
+_CACHE_BUCKETS = frozenset((b"_main", b"_index", b"_external"))
+_HISTORY_BUCKETS = frozenset((b"_records", b"_version"))
+
+
+_Records = tuple[set[bytes], UnixNano | None]
+
+
+class _Unknown(Exception):
+    """Something is there that this module does not know, so what is not there proves nothing."""
+
+
+def read_build_records(
+    data: RawPath, findings: list[Finding], *, blobs_only: set[bytes] | None = None, live: bool = False
+) -> _Records:
+    """Ids of the cache records that are not marked deleted, over every ``metadata_v2.db``, and when the newest changed.
+
+    The records of leases in containerd are those of its workers, in ``containerd-<snapshotter>``. The database right in
+    ``buildkit`` is of the graphdriver's builder, whose leases are in a ``containerdmeta.db`` beside it: that it lacks a
+    record says nothing.
+
+    Args:
+        data: the data root.
+        findings: what could not be read is added here.
+        blobs_only: those whose layer is not unpacked yet are added here.
+        live: read a copy instead of taking a lock.
+
+    Returns:
+        What was found. No time where a worker has no database, or one cannot be read, or there is no worker: a record
+        that was not found may be there then. So with a ``buildkit`` folder that was removed by hand: whether that was
+        meant, only its owner knows.
+    """
+    read = partial(_cache_records, blobs_only=set() if blobs_only is None else blobs_only)
+    return _over(data, _CACHE, read, "build cache", findings, live=live)
+
+
+def read_build_history(data: RawPath, findings: list[Finding], *, live: bool = False) -> _Records:
+    """Build references over every ``history*.db``, and when the newest changed; as :func:`read_build_records`.
+
+    The containerd image store has a ``history_c8d.db`` since Docker 27 and leaves the ``history.db`` of before.
+    """
+    return _over(data, _HISTORY, _history_records, "build history", findings, live=live)
+
+
+def build_databases(data: RawPath) -> list[RawPath]:
+    """The databases that :func:`read_build_records` and :func:`read_build_history` read.
+
+    Args:
+        data: the data root.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    try:
+        return [*_files(data, _CACHE), *_files(data, _HISTORY)]
+    except FileNotFoundError:
+        return []
+
+
+def _over(
+    data: RawPath,
+    pattern: re.Pattern[bytes],
+    read: Callable[[Bucket], Iterator[bytes]],
+    what: str,
+    findings: list[Finding],
+    *,
+    live: bool,
+) -> _Records:
+    where = RawPath(data + b"/buildkit")
+    found: set[bytes] = set()
+    changed: list[int] = []
+    files: list[RawPath] = []
+    unknown: list[Finding] = []
+    try:
+        files += _files(data, pattern)
+        if pattern is _CACHE:
+            _complete(data, files)
+    except FileNotFoundError:
+        files = []
+    except (OSError, _Unknown) as error:
+        unknown.append(_unknown(where, error, what))
+    for path in files:
+        try:
+            if pattern is _HISTORY or _is_workers(path):
+                changed.append(os.lstat(path).st_mtime_ns)
+            with _opened(path, live=live) as database:
+                found.update(read(database.root))
+                _sound(database)
+        except (OSError, BoltError, DrydockError, _Unknown) as error:  # noqa: PERF203 - a few files
+            unknown.append(_unknown(path, error, what))
+    if not changed and not unknown:
+        unknown.append(_unknown(where, "no database there", what, Severity.NOTE))
+    findings += unknown
+    return found, None if unknown else UnixNano(max(changed))
+
+
+@contextmanager
+def _opened(path: RawPath, *, live: bool) -> Iterator[Database]:
+    if not live:
+        with hold(path, exclusive=False) as lock, Database.from_fd(lock.fd, path) as database:
+            yield database
+        return
+    copied = copy_database(path)
+    try:
+        with Database.from_fd(copied.fd, path, mapped=False) as database:
+            yield database
+    finally:
+        os.close(copied.fd)
+
+
+def _sound(database: Database) -> None:
+    """A record that a damaged page hides would look like one that was deleted."""
+    damage = next(verify(database), None)
+    if damage is not None:
+        raise _Unknown(damage.message)
+
+
+def _files(data: RawPath, pattern: re.Pattern[bytes]) -> Iterator[RawPath]:
+    """Databases in ``buildkit`` and the folders right in it, one for each worker."""
+    with folder(data, b"buildkit") as descriptor:
+        inside = names(descriptor)
+    for name in inside:
+        if pattern.match(name):
+            yield RawPath(os.path.join(data, b"buildkit", name))
+        elif name.startswith(_WORKER):
+            with folder(data, b"buildkit", name) as descriptor:
+                for each in filter(pattern.match, names(descriptor)):
+                    yield RawPath(os.path.join(data, b"buildkit", name, each))
+
+
+def _complete(data: RawPath, files: list[RawPath]) -> None:
+    """Every worker has a database, and each is of a version that is known."""
+    other = next((path for path in _files(data, _OTHER_CACHE) if path not in files), None)
+    if other is not None:
+        raise _Unknown(f"{shown(os.path.basename(other))} is not known to this version")
+    with folder(data, b"buildkit") as descriptor:
+        workers = [name for name in names(descriptor) if name.startswith(_WORKER)]
+    for worker in workers:
+        if not any(os.path.basename(os.path.dirname(path)) == worker for path in files):
+            raise _Unknown(f"{shown(worker)} has no database")
+
+
+def _is_workers(path: RawPath) -> bool:
+    return os.path.basename(os.path.dirname(path)).startswith(_WORKER)
+
+
+def _cache_records(root: Bucket, blobs_only: set[bytes]) -> Iterator[bytes]:
+    for key, value in _known(root, _CACHE_BUCKETS):
+        if key != b"_main":
+            continue
+        for record, fields in value.items():
+            if isinstance(fields, bytes):
+                raise _Unknown(f"record {shown(record)} is no bucket")
+            if _is_true(fields.get(b"cache.blobonly")):
+                blobs_only.add(record)
+            if not _is_true(fields.get(b"cache.deleted")):
+                yield record
+
+
+def _history_records(root: Bucket) -> Iterator[bytes]:
+    for key, value in _known(root, _HISTORY_BUCKETS):
+        if key == b"_records":
+            yield from (record for record, _ in value.items())
+
+
+def _known(root: Bucket, expected: frozenset[bytes]) -> Iterator[tuple[bytes, Bucket]]:
+    for key, value in root.items():
+        if key not in expected or isinstance(value, bytes):
+            raise _Unknown(f"{shown(key)} is not known to this version")
+        yield key, value
+
+
+def _is_true(raw: bytes | None) -> bool:
+    """Whether a field says so in full; whatever else stands there does not."""
+    if raw is None:
+        return False
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and value.get("value") is True
+
+
+def _unknown(path: bytes, why: Exception | str, what: str, severity: Severity = Severity.BLIND) -> Finding:
+    said = why.strerror if isinstance(why, OSError) and why.strerror else why
+    message = f"{shown(path)}: {said}: every lease of the {what} is kept"
+    return Finding("owners-unknown", severity, message, Place(RawPath(path)))

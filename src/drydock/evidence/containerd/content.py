@@ -1,0 +1,198 @@
+"""The content store's files: committed blobs and downloads in progress.
+
+Source: containerd plugins/content/local/store.go, writer.go (v2.1).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Mapping
+
+from drydock.evidence.files.directory import fingerprint, folder, names, open_folder
+from drydock.evidence.files.regular import NotRegular, TooLarge, read_regular
+from drydock.evidence.files.sizes import Measure
+from drydock.model.data import BlobFile, Content, IngestDirectory, Junk
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import CONTENT, Digest, RawPath, UnixNano, is_digest
+from drydock.model.text import shown
+from drydock.model.times import parse_time
+
+_ALGORITHMS = (b"sha256", b"sha384", b"sha512")
+_INGEST_FILES = frozenset((b"data", b"ref", b"startedat", b"updatedat", b"total", b"startedat.tmp", b"updatedat.tmp"))
+_REF_LIMIT = 1 << 20
+_SMALL_LIMIT = 64
+_BLOCK = 512
+_TYPE = 0o170000  # S_IFMT: S_ISREG would be a call for each file
+
+
+def read_content(
+    root: RawPath,
+    progress: Callable[[int], None] | None = None,
+    known: Mapping[bytes, Digest] | None = None,
+    *,
+    live: bool = False,
+) -> Content:
+    """List the blobs and ingests below a containerd root.
+
+    Args:
+        root: absolute path of the containerd root.
+        progress: called with the number of entries seen since its last call.
+        known: valid digests that records name, each by itself: one that a file has too is kept in memory once.
+        live: an engine may be at work: what goes while it is read is not there.
+    """
+    return _Reader(root, progress, known, live=live).read()
+
+
+class _Reader:
+    """Lists one content store."""
+
+    def __init__(
+        self,
+        root: RawPath,
+        progress: Callable[[int], None] | None,
+        known: Mapping[bytes, Digest] | None,
+        *,
+        live: bool,
+    ) -> None:
+        self._known = known or {}
+        self._root = root
+        self._live = live
+        self._content = Content()
+        self._measure = Measure()
+        self._progress = progress
+
+    def read(self) -> Content:
+        self._list((CONTENT, b"blobs"), self._algorithms)
+        self._list((CONTENT, b"ingest"), self._ingests)
+        return self._content
+
+    def _list(self, parts: tuple[bytes, ...], read: Callable[[int], None]) -> None:
+        there = False
+        try:
+            with folder(self._root, *parts) as descriptor:
+                there = True
+                read(descriptor)
+        except OSError as error:
+            # Not there at all is an answer; what goes while it is read is none.
+            if there or not isinstance(error, FileNotFoundError):
+                self._unreadable(b"/".join(parts), error)
+
+    def _algorithms(self, blobs: int) -> None:
+        for name in names(blobs):
+            path = b"/".join((CONTENT, b"blobs", name))
+            if name not in _ALGORITHMS:
+                found = os.stat(name, dir_fd=blobs, follow_symlinks=False)
+                # containerd's walk passes over them (store.go Walk), so nothing there is ever used or freed.
+                self._say("foreign-name", Severity.NOTE, path, f"{shown(path)}: no digest algorithm; left alone")
+                self._add_junk(RawPath(path), found, blobs)
+                continue
+            try:
+                descriptor = open_folder(name, blobs)
+            except OSError as error:
+                self._unreadable(path, error)
+                continue
+            try:
+                self._blobs(name, descriptor)
+            except OSError as error:
+                self._unreadable(path, error)
+            finally:
+                os.close(descriptor)
+
+    def _blobs(self, algorithm: bytes, descriptor: int) -> None:
+        seen = 0
+        above, prefix = b"/".join((CONTENT, b"blobs", algorithm, b"")), algorithm + b":"
+        known, blobs, type_, regular = self._known, self._content.blobs, _TYPE, stat.S_IFREG
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                name = entry.name.encode() if entry.name.isascii() else os.fsencode(entry.name)
+                try:
+                    found = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    if self._live:
+                        continue
+                    raise
+                seen += 1
+                if self._progress is not None and not seen % 1000:
+                    self._progress(1000)
+                digest = known.get(prefix + name) or Digest(prefix + name)
+                if found.st_mode & type_ == regular and (digest in known or is_digest(digest)):
+                    facts = (  # as fingerprint() has them, without the call
+                        found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns,
+                    )  # fmt: skip
+                    blobs[digest] = BlobFile.of(digest, facts, found.st_blocks * _BLOCK)
+                    continue
+                path = RawPath(above + name)
+                self._add_junk(path, found, descriptor)
+                self._say(
+                    "junk-name",
+                    Severity.DAMAGE,
+                    path,
+                    f"{shown(path)} is not a blob; containerd's content collection stops at a name like this",
+                    remedy="look at it, and move it out of blobs/",
+                )
+
+        if self._progress is not None:
+            self._progress(seen % 1000)
+
+    def _add_junk(self, path: RawPath, found: os.stat_result, parent: int) -> None:
+        allocated = self._measure.folder(path.rpartition(b"/")[2], parent).allocated
+        self._content.junk.append(Junk(path, allocated, fingerprint(found)))
+
+    def _ingests(self, descriptor: int) -> None:
+        for name in names(descriptor):
+            path = RawPath(b"/".join((CONTENT, b"ingest", name)))
+            try:
+                self._content.ingests.append(_ingest(descriptor, name, path))
+            except OSError as error:
+                if not (self._live and isinstance(error, FileNotFoundError)):
+                    self._unreadable(path, error)
+
+    def _unreadable(self, path: bytes, error: OSError) -> None:
+        self._content.complete = False
+        self._say("unreadable", Severity.BLIND, path, f"{shown(path)}: {error.strerror}")
+
+    def _say(self, code: str, severity: Severity, path: bytes, message: str, remedy: str = "") -> None:
+        place = Place(RawPath(os.path.join(self._root, path)))
+        self._content.findings.append(Finding(code, severity, message, place, shown(path), remedy))
+
+
+def _ingest(parent: int, name: bytes, path: RawPath) -> IngestDirectory:
+    top = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    if not stat.S_ISDIR(top.st_mode):
+        return IngestDirectory(name, path, None, 0, top.st_blocks * _BLOCK, None, None, fingerprint(top), False)
+    descriptor = open_folder(name, parent)
+    try:
+        allocated, received, plain = top.st_blocks * _BLOCK, 0, True
+        measure = Measure()
+        for file in names(descriptor):
+            found = os.stat(file, dir_fd=descriptor, follow_symlinks=False)
+            allocated += measure.folder(file, descriptor).allocated
+            plain = plain and file in _INGEST_FILES and stat.S_ISREG(found.st_mode)
+            if file == b"data":
+                received = found.st_size
+        total = _read(b"total", descriptor, _SMALL_LIMIT)
+        return IngestDirectory(
+            name,
+            path,
+            _read(b"ref", descriptor, _REF_LIMIT),
+            received,
+            allocated,
+            int(total) if total is not None and total.isdigit() else None,
+            _time(_read(b"updatedat", descriptor, _SMALL_LIMIT)),
+            fingerprint(top),
+            plain,
+        )
+    finally:
+        os.close(descriptor)
+
+
+def _read(name: bytes, parent: int, limit: int) -> bytes | None:
+    try:
+        return read_regular(name, limit, parent)
+    except (FileNotFoundError, NotRegular, TooLarge):
+        return None
+
+
+def _time(raw: bytes | None) -> UnixNano | None:
+    return None if raw is None else parse_time(raw)

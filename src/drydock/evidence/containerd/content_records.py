@@ -1,0 +1,201 @@
+"""The ``content`` of a namespace: records of blobs and of writes.
+
+Sources: containerd core/metadata/content.go, migrations.go migrateIngests (v2.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bbolt_reader import BoltError, Bucket
+from drydock.evidence.containerd.encoding import Undecodable, binary_time, varint
+from drydock.evidence.containerd.record import CONTENT_LABEL, NO_LABELS, Ledger
+from drydock.model.findings import Severity
+from drydock.model.label_names import is_condition_of_nothing, may_be_the_collectors
+from drydock.model.names import DIGEST, Digest, Kind, Ref, UnixNano
+from drydock.model.records import Blob, Ingest, Labels, Metadata
+from drydock.model.text import shown
+
+_KEPT = 1024
+_BLOB = Kind.BLOB
+_is_digest = DIGEST.match
+_NEW = tuple.__new__
+"""Makes a named tuple without the Python call that its own class makes."""
+
+
+class UsualBlobs:
+    """Reads the blob records of one meta.db; words that many of them have are kept in memory once.
+
+    Attributes:
+        digests: every digest met, each by itself: a layer's is a key of its own, and in a label of each manifest that
+            has it. All of them are valid.
+        newest: the latest time of any record.
+    """
+
+    def __init__(self) -> None:
+        self.digests: dict[bytes, Digest] = {}
+        self.newest: UnixNano | None = None
+        # Names of labels: a few, each on thousands of records.
+        self._names: dict[bytes, bytes] = {}
+
+    def digest(self, raw: bytes) -> Digest | None:
+        """The digest that ``raw`` is; None where it is none. Each is checked once."""
+        known = self.digests.get(raw)
+        if known is None and _is_digest(raw):
+            known = self.digests[raw] = Digest(raw)
+        return known
+
+    def read(self, namespace: bytes, key: bytes, bucket: Bucket) -> Blob | None:
+        """A record without anything to report; None where there may be something."""
+        try:
+            fields = dict(bucket.items())
+            field = fields.get
+            raw_size, raw_created, raw_updated = field(b"size"), field(b"createdat"), field(b"updatedat")
+            if type(raw_size) is not bytes or type(raw_created) is not bytes or type(raw_updated) is not bytes:
+                return None
+            labels: Labels | None = NO_LABELS
+            if len(fields) != 3:
+                in_labels = field(b"labels")
+                if len(fields) != 4 or not isinstance(in_labels, Bucket):
+                    return None
+                labels = self._labels(in_labels)
+            size, created = varint(raw_size), binary_time(raw_created)
+            updated = created if raw_updated == raw_created else binary_time(raw_updated)
+        except (BoltError, Undecodable):
+            return None
+        digest = self.digests.get(key) or self.digest(key)
+        if digest is None or labels is None or size < 0:
+            return None
+        newest = self.newest
+        if newest is None or updated > newest or created > newest:
+            self.newest = max(created, updated)
+        return _NEW(Blob, (_NEW(Ref, (_BLOB, namespace, digest)), size, labels, created, updated))
+
+    def _labels(self, bucket: Bucket) -> Labels | None:
+        """The labels of a record; None where Record.labels has something to say."""
+        labels: dict[bytes, bytes] = {}
+        names, digests = self._names, self.digests
+        for name, value in bucket.items():
+            known = names.get(name)
+            if known is None:
+                if b"\0" in name or b"\xff" in name or may_be_the_collectors(name):
+                    return None
+                known = names.setdefault(name, name) if len(names) < _KEPT else name
+            if type(value) is not bytes:
+                return None
+            digest = digests.get(value)
+            if digest is None:
+                if name.startswith(CONTENT_LABEL):
+                    if not _is_digest(value):
+                        return None
+                    digest = digests[value] = Digest(value)
+                elif is_condition_of_nothing(name, value) or b"\0" in value or b"\xff" in value:
+                    return None
+            labels[known] = digest or value
+        return labels
+
+
+_OFTEN = 1000
+_LEGACY_SCHEMA = 1
+"""The last schema version with writes below ``ingest``."""
+
+
+class ContentReader:
+    """Adds the records of every namespace to one Metadata."""
+
+    def __init__(self, ledger: Ledger, found: Metadata, progress: Callable[[int], None] | None) -> None:
+        self._ledger = ledger
+        self._found = found
+        self._usual = UsualBlobs()
+        self._progress = progress
+        self._legacy: tuple[bytes, ...] | None = None
+
+    def end(self) -> None:
+        """Say what is known when all namespaces and the schema version were read."""
+        found = self._found
+        found.digests = self._usual.digests
+        if self._legacy is not None and found.schema_version > _LEGACY_SCHEMA:
+            # The migration removes them: no engine reads these.
+            message = f"writes of schema 1 in a file of {found.schema_version}"
+            self._ledger.blind("unknown-bucket", self._legacy, message)
+
+    def digest(self, raw: bytes, bucket: Bucket) -> Digest:
+        """A digest that a record in ``bucket`` names; one that is none is said."""
+        digest = self._usual.digest(raw)
+        if digest is None:
+            # Bytes that were a digest once may name data that looks unnamed now.
+            self._ledger.blind("invalid-digest", bucket.path, f"{shown(raw)} is not a digest", Severity.DAMAGE)
+            return Digest(raw)
+        return digest
+
+    def read(self, namespace: bytes, bucket: Bucket) -> None:
+        """Read the bucket ``content`` of a namespace."""
+        content = self._ledger.record(bucket)
+        blobs = content.bucket(b"blob")
+        if blobs is not None:
+            self._blobs(namespace, blobs)
+        ingests = content.bucket(b"ingests")
+        if ingests is not None:
+            for key, value in self._ledger.buckets(ingests):
+                self._ingest(namespace, key, value)
+        # containerd 1.1 and earlier: ref to backend ref, no bucket of its own (metadata/migrations.go migrateIngests).
+        legacy = content.bucket(b"ingest")
+        if legacy is not None:
+            for key, raw in self._ledger.entries(legacy):
+                self._legacy = legacy.path
+                if isinstance(raw, bytes):
+                    if not raw:
+                        message = f"ingest {shown(key)}: names no data"
+                        self._ledger.blind("undecodable", (*legacy.path, key), message, Severity.DAMAGE)
+                    self._found.ingests.append(Ingest(namespace, key, raw, None, None))
+                else:
+                    self._ledger.blind("unknown-bucket", raw.path, "a bucket among the ingests of schema 1")
+        content.finish()
+
+    def _blobs(self, namespace: bytes, bucket: Bucket) -> None:
+        ledger, read, append = self._ledger, self._usual.read, self._found.blobs.append
+        for number, (key, value) in enumerate(ledger.entries(bucket), 1):
+            if self._progress is not None and not number % _OFTEN:
+                self._progress(_OFTEN)
+            blob = None if isinstance(value, bytes) else read(namespace, key, value)
+            if blob is not None:
+                append(blob)
+            elif (below := ledger.below(bucket, key, value)) is not None:
+                self._blob(namespace, key, below)
+        ledger.saw(self._usual.newest)
+
+    def _blob(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        self._found.blobs.append(
+            Blob(
+                Ref(Kind.BLOB, namespace, self.digest(key, bucket)),
+                record.size(b"size"),
+                record.labels(),
+                record.time(b"createdat"),
+                record.time(b"updatedat"),
+            )
+        )
+        record.finish()
+
+    def _ingest(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        # Every ingest has a ref, one that has no file of its own too (core/metadata/content.go Writer, v2.1).
+        backend_ref = record.needed(b"ref")
+        expires, expected = self._expiry(record.raw(b"expireat"), key, bucket), record.text(b"expected")
+        digest = self.digest(expected, bucket) if expected else None
+        self._found.ingests.append(Ingest(namespace, key, backend_ref, expires, digest))
+        record.finish()
+
+    def _expiry(self, raw: bytes | None, key: bytes, bucket: Bucket) -> UnixNano | None:
+        if raw is None:
+            return None
+        try:
+            return binary_time(raw)
+        except Undecodable as error:
+            # containerd's own collection ends with an error here, so the ingest counts as one that never expires.
+            self._ledger.damage(
+                "undecodable-expiry",
+                (*bucket.path, b"expireat"),
+                f"ingest {shown(key)}: expireat: {error}; containerd collects nothing while this stands",
+            )
+            return UnixNano(2**63 - 1)

@@ -1,0 +1,94 @@
+"""Hashing blobs: whether their bytes are what their names say."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from drydock.evidence.files.regular import open_below
+from drydock.interrupts import Deferral, defer_interrupt
+from drydock.model.data import BlobFile
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import Digest, RawPath
+from drydock.model.text import shown
+
+_CHUNK = 1 << 20
+
+
+def hash_blobs(
+    root: RawPath,
+    blobs: Iterable[BlobFile],
+    progress: Callable[[int], None] | None = None,
+    *,
+    told: Callable[[BlobFile, bool], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[frozenset[Digest], list[Finding]]:
+    """Hash blobs of a root, on every core.
+
+    Args:
+        root: absolute path of the containerd root.
+        blobs: what to hash.
+        progress: called with the number of bytes done since its last call, from several threads.
+        told: called with each blob that was read to its end, and whether its bytes fit; in one thread.
+        stop: asked again and again; once it says so, no more is read, and what is half read is not told.
+
+    Returns:
+        The digests whose file has other bytes, and findings on files that could not be read.
+    """
+    wrong: set[Digest] = set()
+    findings: list[Finding] = []
+
+    def check(blob: BlobFile, deferral: Deferral) -> bool | None:
+        try:
+            fits = _fits(root, blob, progress, lambda: deferral.stops or stop())
+        except OSError as error:
+            findings.append(
+                Finding(
+                    "unreadable-blob",
+                    Severity.DAMAGE,
+                    f"{shown(blob.path)}: {error.strerror}",
+                    Place(RawPath(os.path.join(root, blob.path))),
+                    shown(blob.digest),
+                )
+            )
+            return None
+        if fits is False:
+            wrong.add(blob.digest)
+        return fits
+
+    ordered = sorted(blobs, key=lambda blob: -blob.size)
+    with defer_interrupt() as deferral:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a scan that hashes nothing does not pay
+
+        # hashlib lets other threads run while it hashes, so threads use every core.
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            for blob, fits in zip(ordered, pool.map(partial(check, deferral=deferral), ordered), strict=True):
+                if told is not None and fits is not None:
+                    told(blob, fits)
+    return frozenset(wrong), sorted(findings, key=lambda finding: finding.message)
+
+
+def _fits(
+    root: RawPath, blob: BlobFile, progress: Callable[[int], None] | None, stop: Callable[[], bool]
+) -> bool | None:
+    """None where it was stopped."""
+    if stop():
+        return None
+    algorithm, _, wanted = blob.digest.partition(b":")
+    descriptor = open_below(root, blob.path)
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        digest = hashlib.new(algorithm.decode())
+        # Most blobs are small, and to clear a megabyte takes longer than to hash a manifest.
+        buffer = memoryview(bytearray(min(_CHUNK, max(1, blob.size))))
+        while got := os.readv(descriptor, [buffer]):
+            digest.update(buffer[:got])
+            if stop():
+                return None
+            if progress is not None:
+                progress(got)
+        return digest.hexdigest().encode() == wanted
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,76 @@
+"""Records outside containerd that own its leases, over every Docker data root of a containerd root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from functools import partial
+from typing import TypeVar
+
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.roots import Owners, Root
+from drydock.model.text import shown
+
+_T = TypeVar("_T")
+
+
+def read_owners(root: Root, *, live: bool = False) -> Owners:
+    """Who may own the leases of ``root``.
+
+    Three cases, for each kind of owner: every data root was read, and what is in none of them is provably gone; one
+    data root could not be read whole, and not all of the kind is known; there is no data root at all (Kubernetes, or a
+    root that was copied without its owner), or a setting that may name a further one could not be read, and of no kind
+    all is known. What was found is there in each of them.
+
+    Args:
+        root: whose leases.
+        live: take no lock: an engine may be at work.
+    """
+    owners = Owners(findings=list(root.findings))
+    if not root.docker:
+        message = f"{shown(root.path)}: no Docker data root belongs to it: leases of dockerd and BuildKit are kept"
+        owners.findings.append(Finding("no-owners", Severity.NOTE, message, Place(root.path)))
+        return owners
+    if not root.docker_known:
+        message = f"{shown(root.path)}: it may have a Docker data root that is not known: no owner is provably gone"
+        owners.findings.append(Finding("owners-unknown", Severity.BLIND, message, Place(root.path)))
+    from drydock.evidence.buildkit.records import read_build_history, read_build_records  # noqa: PLC0415 - not without Docker
+    from drydock.evidence.docker.classic_store import note_classic_store  # noqa: PLC0415 - the same
+    from drydock.evidence.docker.containers import read_containers, read_images  # noqa: PLC0415 - the same
+
+    times: list[UnixNano | None] = []
+    for data in root.docker:
+        each, when = read_containers(data, owners.findings, live=live)
+        owners.containers.update(each)
+        owners.image_mounts.update((mount, found) for found in each.values() for mount in found.mounts)
+        times.append(when)
+        owners.findings += note_classic_store(data)
+    owners.containers_changed = _oldest(root, times)
+    owners.images, owners.images_changed = _union(root, read_images, owners.findings)
+    blobs_only: set[bytes] = set()
+    builds = partial(read_build_records, blobs_only=blobs_only, live=live), partial(read_build_history, live=live)
+    owners.build_records, owners.build_records_changed = _union(root, builds[0], owners.findings)
+    owners.build_blobs_only = frozenset(blobs_only)
+    owners.build_history, owners.build_history_changed = _union(root, builds[1], owners.findings)
+    return owners
+
+
+def _union(
+    root: Root,
+    read: Callable[[RawPath, list[Finding]], tuple[AbstractSet[_T], UnixNano | None]],
+    findings: list[Finding],
+) -> tuple[frozenset[_T], UnixNano | None]:
+    found: set[_T] = set()
+    times: list[UnixNano | None] = []
+    for data in root.docker:
+        each, when = read(data, findings)
+        found.update(each)
+        times.append(when)
+    return frozenset(found), _oldest(root, times)
+
+
+def _oldest(root: Root, times: list[UnixNano | None]) -> UnixNano | None:
+    """Any of several data roots can be the one that owned a lease: the oldest says how far all of them prove."""
+    known = [each for each in times if each is not None]
+    return min(known) if root.docker_known and len(known) == len(times) else None

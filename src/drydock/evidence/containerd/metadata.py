@@ -1,0 +1,240 @@
+"""meta.db: every record containerd keeps, schema versions 1 to 4.
+
+Sources: containerd core/metadata/buckets.go, migrations.go (v2.1); metadata/sandbox.go (v1.7) for the sandboxes outside
+``v1``. What is not of this schema makes the reading incomplete, and an incomplete reading deletes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bbolt_reader import Bucket, Database
+from drydock.evidence.containerd.content_records import ContentReader
+from drydock.evidence.containerd.encoding import Undecodable, varint
+from drydock.evidence.containerd.record import Ledger, Record
+from drydock.model.findings import Severity
+from drydock.model.names import Digest, RawPath
+from drydock.model.records import Container, Image, Lease, Metadata, Sandbox, Snapshot
+from drydock.model.text import shown
+
+NEWEST_SCHEMA = 4
+"""The last schema version whose buckets are all known here (containerd 2.0 to 2.3)."""
+
+
+def read_metadata(database: Database, path: RawPath, progress: Callable[[int], None] | None = None) -> Metadata:
+    """Read all records of an open meta.db.
+
+    Args:
+        database: the open file.
+        path: what findings call the file.
+        progress: called with the number of blobs' records read since its last call.
+
+    Returns:
+        The records; ``complete`` is False where anything was not readable or not understood.
+    """
+    return _Reader(database, path, progress).read()
+
+
+class _Reader:
+    """Reads one meta.db into one Metadata."""
+
+    def __init__(self, database: Database, path: RawPath, progress: Callable[[int], None] | None) -> None:
+        self._root = database.root
+        self._ledger = Ledger(path)
+        self._found = Metadata(path, schema_version=0)
+        self._content = ContentReader(self._ledger, self._found, progress)
+
+    def read(self) -> Metadata:
+        """Walk the file once."""
+        found, ledger = self._found, self._ledger
+        v1: Bucket | None = None
+        for key, value in ledger.entries(self._root):
+            if isinstance(value, bytes):
+                ledger.blind("unknown-key", (key,), f"{shown(key)}: a key outside every bucket")
+            elif key == b"v1":
+                v1 = value
+            else:
+                self._outside_v1(key, value)
+        if v1 is None:
+            ledger.blind("empty-database", (), "no bucket v1: nothing is recorded here")
+        else:
+            self._v1(v1)
+        self._content.end()
+        found.findings, found.complete, found.newest = ledger.findings, ledger.complete, ledger.newest
+        return found
+
+    def _v1(self, v1: Bucket) -> None:
+        for key, value in self._ledger.entries(v1):
+            if isinstance(value, bytes):
+                self._version(key, value)
+            else:
+                self._namespace(key, value)
+
+    def _version(self, key: bytes, value: bytes) -> None:
+        ledger = self._ledger
+        if key != b"version":
+            ledger.blind("unknown-key", (b"v1", key), f"v1/{shown(key)}: not known to this version")
+            return
+        # containerd writes it with PutVarint; a version that cannot be read cannot be called old enough.
+        try:
+            version = varint(value)
+        except Undecodable as error:
+            ledger.blind("undecodable", (b"v1", key), f"v1/version: {error}", Severity.DAMAGE)
+            return
+        if version < 0:
+            ledger.blind("undecodable", (b"v1", key), f"v1/version: {version}", Severity.DAMAGE)
+            return
+        self._found.schema_version = version
+        if self._found.schema_version > NEWEST_SCHEMA:
+            ledger.blind(
+                "newer-schema",
+                (b"v1", key),
+                f"schema version {self._found.schema_version} is newer than {NEWEST_SCHEMA}, the newest known here",
+            )
+
+    def _namespace(self, name: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        self._found.namespaces[name] = record.labels()
+        readers = {
+            b"images": self._image,
+            b"containers": self._container,
+            b"leases": self._lease,
+            b"sandboxes": self._sandbox,
+        }
+        for field, read in readers.items():
+            kind = record.bucket(field)
+            if kind is not None:
+                for key, value in self._ledger.buckets(kind):
+                    read(name, key, value)
+        snapshotters = record.bucket(b"snapshots")
+        if snapshotters is not None:
+            for snapshotter, snapshots in self._ledger.buckets(snapshotters):
+                self._found.sequences[name, snapshotter] = snapshots.sequence
+                for key, value in self._ledger.buckets(snapshots):
+                    self._snapshot(name, snapshotter, key, value)
+        content = record.bucket(b"content")
+        if content is not None:
+            self._content.read(name, content)
+        record.finish()
+
+    def _image(self, namespace: bytes, name: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        target = record.bucket(b"target")
+        digest, media_type, size = Digest(b""), b"", None
+        if target is None:
+            # Whatever it pointed to looks unnamed now.
+            self._ledger.blind(
+                "image-without-target", bucket.path, f"image {shown(name)} has no target", Severity.DAMAGE
+            )
+        else:
+            fields = self._ledger.record(target)
+            digest = self._content.digest(fields.text(b"digest"), bucket)
+            media_type, size = fields.text(b"mediatype"), fields.size(b"size")
+            fields.finish()
+        record.skip(b"annotations")
+        self._found.images.append(
+            Image(
+                namespace,
+                name,
+                digest,
+                media_type,
+                size,
+                record.labels(),
+                record.time(b"createdat"),
+                record.time(b"updatedat"),
+            )
+        )
+        record.finish()
+
+    def _container(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        record.skip(b"spec", b"extensions")
+        self._found.containers.append(
+            Container(
+                namespace,
+                key,
+                record.text(b"image"),
+                # Docker's containers have empty ones; containers.go writeContainer leaves none out.
+                record.written(b"snapshotter"),
+                record.written(b"snapshotKey"),
+                record.text(b"sandboxid"),
+                self._runtime(record),
+                record.labels(),
+                record.time(b"createdat"),
+                record.time(b"updatedat"),
+            )
+        )
+        record.finish()
+
+    def _snapshot(self, namespace: bytes, snapshotter: bytes, key: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        self._found.snapshots.append(
+            Snapshot(
+                namespace,
+                snapshotter,
+                key,
+                record.needed(b"name"),
+                record.text(b"parent"),
+                record.keys(b"children"),
+                record.labels(),
+                record.time(b"createdat"),
+                record.time(b"updatedat"),
+            )
+        )
+        record.finish()
+
+    def _lease(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        snapshots: list[tuple[bytes, bytes]] = []
+        snapshotters = record.bucket(b"snapshots")
+        if snapshotters is not None:
+            for snapshotter, keys in self._ledger.buckets(snapshotters):
+                snapshots.extend((snapshotter, snapshot) for snapshot in self._ledger.keys(keys))
+        self._found.leases.append(
+            Lease(
+                namespace,
+                key,
+                record.labels(),
+                tuple(self._content.digest(digest, bucket) for digest in record.keys(b"content")),
+                record.keys(b"ingests"),
+                record.keys(b"images"),
+                tuple(snapshots),
+                record.time(b"createdat"),
+            )
+        )
+        record.finish()
+
+    def _sandbox(self, namespace: bytes, key: bytes, bucket: Bucket, *, outside_v1: bool = False) -> None:
+        record = self._ledger.record(bucket)
+        record.skip(b"spec", b"extensions")
+        self._found.sandboxes.append(
+            Sandbox(
+                namespace,
+                key,
+                record.text(b"sandboxer"),
+                self._runtime(record),
+                record.labels(),
+                outside_v1,
+                record.time(b"createdat"),
+                record.time(b"updatedat"),
+            )
+        )
+        record.finish()
+
+    def _runtime(self, record: Record) -> bytes:
+        runtime = record.bucket(b"runtime")
+        if runtime is None:
+            return b""
+        fields = self._ledger.record(runtime)
+        name = fields.text(b"name")
+        fields.skip(b"options")
+        fields.finish()
+        return name
+
+    def _outside_v1(self, namespace: bytes, bucket: Bucket) -> None:
+        record = self._ledger.record(bucket)
+        sandboxes = record.bucket(b"sandboxes")
+        if sandboxes is not None:
+            for key, value in self._ledger.buckets(sandboxes):
+                self._sandbox(namespace, key, value, outside_v1=True)
+        record.finish()

@@ -1,0 +1,124 @@
+"""Which folders make up the file system of a snapshot, the uppermost first.
+
+Sources: containerd plugins/snapshots/overlay/overlay.go (``mounts``, ``createSnapshot``),
+plugins/snapshots/native/native.go (``mounts``, ``createSnapshot``), v2.1; plugins/snapshots/erofs/erofs.go
+(``mounts``), v2.3.4; fuse-overlayfs-snapshotter fuseoverlayfs.go (``mounts``), v2.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drydock.evidence.containerd.overlay_xattrs import FUSE, KERNEL, USER, Marks
+from drydock.evidence.containerd.snapshots import LAYER, SNAPSHOTS
+from drydock.model.data import Backend, LayoutKind, Row, RowKind
+from drydock.model.errors import EvidenceUnreadable
+from drydock.model.names import RawPath
+from drydock.model.roots import Engine
+from drydock.model.store import Store
+from drydock.model.text import shown
+
+MAPPING = b"containerd.io/snapshot/uidmapping"
+"""A row's label where its owners are mapped (containerd core/snapshots/snapshotter.go, v2.1)."""
+_FUSE = b"fuse-overlayfs"
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """The layers of one file system."""
+
+    root: RawPath
+    """Absolute path of the containerd root."""
+    layers: tuple[tuple[bytes, ...], ...]
+    """Each layer's folder, or the image that it is, as parts below the root; the uppermost first. Empty for a snapshot
+    of nothing."""
+    names: tuple[str, ...]
+    """What to call each layer in a message; shown."""
+    marks: Marks = KERNEL
+    """How they say what they hide."""
+    is_mapped: bool = False
+    """Whether owners on disk are others than the container sees."""
+    is_erofs: bool = False
+    """Whether layers may be images."""
+    by_kernel: bool = False
+    """Whether the kernel mounts these images."""
+
+
+def snapshot_stack(store: Store, snapshotter: bytes, row: bytes) -> Stack:
+    """The layers of the snapshot that a row names.
+
+    Raises:
+        EvidenceUnreadable: the snapshotter's layout is not understood, or rows are missing.
+    """
+    return _stack(store, _backend(store, snapshotter), row)
+
+
+def parent_stack(store: Store, snapshotter: bytes, row: bytes) -> Stack:
+    """The layers of what the snapshot that a row names was made on: its image, for a container.
+
+    Raises:
+        EvidenceUnreadable: as for :func:`snapshot_stack`.
+    """
+    backend = _backend(store, snapshotter)
+    parent = _row(backend, row).parent
+    return _stack(store, backend, parent) if parent else Stack(store.root.path, (), ())
+
+
+def _backend(store: Store, snapshotter: bytes) -> Backend:
+    backend = store.backends.get(snapshotter)
+    name = shown(snapshotter)
+    instead = f"start its engine, and copy from what ctr snapshots --snapshotter {name} mounts DIR KEY says to mount"
+    if backend is None:
+        raise EvidenceUnreadable(f"snapshotter {name} keeps its data elsewhere, where drydock does not look: {instead}")
+    if backend.layout is LayoutKind.FOREIGN:
+        raise EvidenceUnreadable(f"how snapshotter {name} lays out its files is not known to drydock: {instead}")
+    return backend
+
+
+def _stack(store: Store, backend: Backend, name: bytes) -> Stack:
+    rows = _chain(backend, name)
+    if backend.layout is LayoutKind.NATIVE:
+        # Each is a full copy; a view with a parent has no folder of its own.
+        rows = [row for row in rows if row.kind is not RowKind.VIEW or not row.parent][:1]
+        parts: list[tuple[bytes, ...]] = [(backend.path, SNAPSHOTS, b"%d" % row.id) for row in rows]
+    else:
+        # A view is its parents' folders; its own stays empty.
+        rows = rows[1:] if rows[0].kind is RowKind.VIEW and rows[0].parent else rows
+        parts = [(backend.path, SNAPSHOTS, b"%d" % row.id, _part(backend, row)) for row in rows]
+    is_mapped = store.root.engine is Engine.ROOTLESS or MAPPING in backend.rows[name].labels
+    names = tuple(shown(row.name) for row in rows)
+    marks = _marks(store, backend)
+    return Stack(store.root.path, tuple(parts), names, marks, is_mapped, backend.layout is LayoutKind.EROFS)
+
+
+def _part(backend: Backend, row: Row) -> bytes:
+    """What of a snapshot's directory is the layer."""
+    return LAYER if backend.layout is LayoutKind.EROFS and row.kind is RowKind.COMMITTED else b"fs"
+
+
+def _chain(backend: Backend, name: bytes) -> list[Row]:
+    """A row and its parents; a loop of parents ends it."""
+    rows: list[Row] = []
+    seen: set[bytes] = set()
+    while name:
+        if name in seen:
+            raise EvidenceUnreadable(f"snapshot {shown(name)} is its own parent")
+        seen.add(name)
+        row = _row(backend, name)
+        rows.append(row)
+        name = row.parent
+    return rows
+
+
+def _row(backend: Backend, name: bytes) -> Row:
+    row = backend.rows.get(name)
+    if row is None:
+        raise EvidenceUnreadable(f"snapshot {shown(name)} has no row in {shown(backend.path)}/metadata.db")
+    return row
+
+
+def _marks(store: Store, backend: Backend) -> Marks:
+    if backend.name == _FUSE:
+        return FUSE
+    # Overlay in a user namespace is mounted with userxattr (containerd snapshots/overlay/overlayutils/check.go, v2.1).
+    return USER if store.root.engine is Engine.ROOTLESS else KERNEL

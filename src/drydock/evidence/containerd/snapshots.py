@@ -1,0 +1,248 @@
+"""A snapshotter's folder: its rows, and the directories that lie beside them.
+
+Sources: containerd plugins/snapshots/overlay/overlay.go, plugins/snapshots/native/native.go (v2.1),
+plugins/snapshots/erofs/erofs.go (v2.3.4).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from bbolt_reader import Database
+from drydock.evidence.containerd.restore_detection import REMEDY
+from drydock.evidence.containerd.rows import read_rows
+from drydock.evidence.files.directory import fingerprint, folder, names
+from drydock.evidence.files.sizes import BLOCK, PAGE, Measure, Usage
+from drydock.model.data import Backend, LayoutKind, Occupancy, RowKind, SnapshotEntry
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath
+from drydock.model.progress import Progress, counter
+from drydock.model.text import shown
+
+if TYPE_CHECKING:
+    from drydock.evidence.files.walk_pool import Crew
+
+DATABASE = b"metadata.db"
+SNAPSHOTS = b"snapshots"
+LAYER = b"layer.erofs"
+"""The file that a committed snapshot of erofs is."""
+_LAYOUTS = {
+    b"overlayfs": LayoutKind.OVERLAY,
+    b"fuse-overlayfs": LayoutKind.OVERLAY,
+    b"native": LayoutKind.NATIVE,
+    b"erofs": LayoutKind.EROFS,
+}
+_PARTS = {b"btrfs": (b"view", b"active", SNAPSHOTS)}
+"""The folders of those that have one for each kind (plugins/snapshots/btrfs/btrfs.go, v2.1)."""
+_ID = re.compile(rb"[1-9][0-9]{0,19}\Z")
+_LARGEST_ID = 2**64 - 1
+
+
+def layout(snapshotter: bytes) -> LayoutKind:
+    """How far the layout of a snapshotter's folder is understood."""
+    return _LAYOUTS.get(snapshotter, LayoutKind.FOREIGN)
+
+
+def read_backend(
+    root: RawPath,
+    snapshotter: bytes,
+    database: Database | None,
+    *,
+    measure: Measure,
+    recorded: bool,
+    progress: Progress | None = None,
+    live: bool = False,
+    crew: Crew | None = None,
+) -> Backend:
+    """Read one snapshotter below a containerd root.
+
+    Args:
+        root: absolute path of the containerd root.
+        snapshotter: its name, as in ``io.containerd.snapshotter.v1.<name>``.
+        database: its open metadata.db, or None where there is none.
+        measure: counts allocated blocks.
+        recorded: take the size of a committed snapshot from its row instead of measuring it.
+        progress: told of the directories.
+        live: an engine may be at work: what goes while it is read is not there.
+        crew: from :func:`begin`: it measures the directories already.
+    """
+    backend = Backend(snapshotter, RawPath(SNAPSHOTTER_PREFIX + snapshotter), layout(snapshotter))
+    if database is not None:
+        found = read_rows(database, RawPath(os.path.join(root, backend.path, DATABASE)))
+        backend.rows, backend.links = found.rows, found.links
+        backend.sequence, backend.newest = found.sequence, found.newest
+        backend.findings, backend.complete = found.findings, found.complete
+    for part in _PARTS.get(snapshotter, (SNAPSHOTS,)):
+        there = False
+        try:
+            with folder(root, backend.path, part) as descriptor:
+                there = True
+                _entries(backend, part, descriptor, measure, recorded=recorded, progress=progress, live=live, crew=crew)
+        except OSError as error:
+            # Not there at all is an answer; what goes while it is read is none.
+            if there or not isinstance(error, FileNotFoundError):
+                _blind(root, backend, f"{shown(backend.path)}/{shown(part)}: {error.strerror}")
+    if backend.entries and backend.sequence is None and backend.layout is not LayoutKind.FOREIGN:
+        _blind(
+            root, backend, f"{shown(snapshotter)}: there are snapshot directories and no rows: metadata.db may be lost"
+        )
+    if not live:  # beside an engine, numbers were given out since the rows were copied
+        _note_older(root, backend)
+    return backend
+
+
+@contextmanager
+def begin(root: RawPath, snapshotters: Iterable[bytes]) -> Iterator[dict[bytes, Crew]]:
+    """Have the directories of every snapshotter measured while other things are read, for as long as the context lasts.
+
+    What cannot be opened is left to :func:`read_backend`, which says so.
+    """
+    from drydock.evidence.files.walk_pool import Crew  # noqa: PLC0415 - a scan that measures nothing must start fast
+
+    crews: dict[bytes, Crew] = {}
+    with ExitStack() as stack:
+        for snapshotter in snapshotters:
+            if layout(snapshotter) is not LayoutKind.FOREIGN:
+                with suppress(OSError):
+                    descriptor = stack.enter_context(folder(root, SNAPSHOTTER_PREFIX + snapshotter, SNAPSHOTS))
+                    crews[snapshotter] = stack.enter_context(Crew(names(descriptor), descriptor))
+        yield crews
+
+
+def _note_older(root: RawPath, backend: Backend) -> None:
+    """Say when directories have numbers that this metadata.db never gave out: then it is older than the data."""
+    if backend.sequence is None or backend.layout is LayoutKind.FOREIGN:
+        return
+    # One above it is what a crash while a snapshot is made leaves (overlay.go createSnapshot, v2.1).
+    newer = [entry.id for entry in backend.entries if entry.id is not None and entry.id > backend.sequence + 1]
+    if newer:
+        message = (
+            f"{shown(backend.name)}: the last directory number in metadata.db is {backend.sequence}, and directories "
+            f"with higher numbers are there ({len(newer)}): metadata.db is older than the data, and what containers "
+            "wrote may be among them"
+        )
+        place = Place(RawPath(os.path.join(root, backend.path, DATABASE)))
+        backend.findings.append(Finding("older-database", Severity.NOTE, message, place, shown(backend.name), REMEDY))
+
+
+def _entries(
+    backend: Backend,
+    part: bytes,
+    descriptor: int,
+    measure: Measure,
+    *,
+    recorded: bool,
+    progress: Progress | None,
+    live: bool,
+    crew: Crew | None,
+) -> None:
+    committed = {row.id for row in backend.rows.values() if row.kind is RowKind.COMMITTED and row.size is not None}
+    layers: set[int] = set()
+    if backend.layout is LayoutKind.EROFS:
+        layers = {row.id for row in backend.rows.values() if row.kind is RowKind.COMMITTED}
+    listed = names(descriptor)
+    known = backend.layout is not LayoutKind.FOREIGN
+    wanted = [name for name in listed if known and not (recorded and _number(name) in committed)]
+    measured = frozenset(wanted)
+    step = counter(progress, f"snapshots of {shown(backend.name)}", len(listed))
+    # Beside an engine one process measures: that is kinder to the host, and a folder may go at its turn.
+    usages: Iterator[Usage] = iter(())
+    if wanted and not live:
+        from drydock.evidence.files.walk_pool import measure_folders  # noqa: PLC0415 - a scan that measures nothing must start fast
+
+        usages = measure_folders(measure, wanted, descriptor, step, crew)
+    for name in listed:
+        usage = None
+        try:
+            found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            if name in measured:
+                usage = measure.folder(name, descriptor) if live else next(usages)
+        except FileNotFoundError:
+            if not live:
+                raise
+            continue
+        if step is not None and (live or usage is None):
+            step(1)
+        entry = _entry(backend, part, name, found, usage)
+        if entry.id in layers and entry.is_directory:
+            layer = _layer(name, descriptor)
+            occupied = None if usage is None or layer is None else _image_occupancy(layer)
+            entry = entry._replace(lacks_layer=layer is None, occupied=occupied)
+        backend.entries.append(entry)
+
+
+def _entry(backend: Backend, part: bytes, name: bytes, found: os.stat_result, usage: Usage | None) -> SnapshotEntry:
+    path = RawPath(b"/".join((backend.path, part, name)))
+    if usage is not None and usage.skips:
+        backend.findings.append(
+            Finding(
+                "not-measured",
+                Severity.NOTE,
+                f"{shown(backend.name)} {shown(name)}: {usage.skipped[0]}"
+                + (f" (and {usage.skips - 1} more)" if usage.skips > 1 else ""),
+                Place(path),
+                shown(name),
+            )
+        )
+    allocated = None if usage is None else usage.allocated
+    occupied = None if usage is None else _occupied(backend, usage)
+    return SnapshotEntry(
+        name, path, _number(name), fingerprint(found), stat.S_ISDIR(found.st_mode), allocated, occupied
+    )
+
+
+def measure_snapshot(root: RawPath, backend: Backend, entry: SnapshotEntry) -> Occupancy | None:
+    """What the files of one snapshot take; None where not all of them could be counted.
+
+    Args:
+        root: absolute path of the containerd root.
+        backend: the snapshotter, of a known layout.
+        entry: the snapshot's directory.
+    """
+    try:
+        with folder(root, backend.path, SNAPSHOTS) as descriptor:
+            if backend.layout is LayoutKind.EROFS:
+                layer = _layer(entry.name, descriptor)
+                return None if layer is None else _image_occupancy(layer)
+            return _occupied(backend, Measure().walk(entry.name, descriptor))
+    except OSError:
+        return None
+
+
+def _occupied(backend: Backend, usage: Usage) -> Occupancy | None:
+    """What the snapshotter itself counts: of an overlay what was written, of native the whole copy."""
+    if backend.layout is LayoutKind.EROFS:
+        return None
+    return usage.upper if backend.layout is LayoutKind.OVERLAY else usage.all
+
+
+def _layer(name: bytes, descriptor: int) -> os.stat_result | None:
+    """The image of a committed snapshot of erofs; None where there is none."""
+    try:
+        return os.stat(name + b"/" + LAYER, dir_fd=descriptor, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _image_occupancy(layer: os.stat_result) -> Occupancy | None:
+    """What the snapshotter of erofs counts when it commits: the image alone (erofs.go Commit, v2.3.4)."""
+    if not stat.S_ISREG(layer.st_mode):
+        return None
+    allocated = layer.st_blocks * BLOCK
+    return Occupancy(1, allocated, max(allocated, layer.st_size + -layer.st_size % PAGE))
+
+
+def _number(name: bytes) -> int | None:
+    number = int(name) if _ID.match(name) else 0
+    return number if 0 < number <= _LARGEST_ID else None
+
+
+def _blind(root: RawPath, backend: Backend, message: str) -> None:
+    backend.complete = False
+    place = Place(RawPath(os.path.join(root, backend.path)))
+    backend.findings.append(Finding("unreadable", Severity.BLIND, message, place, shown(backend.name)))

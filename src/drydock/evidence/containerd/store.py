@@ -1,0 +1,328 @@
+"""One containerd root, held still and read: meta.db, every snapshotter, the content store, and who owns the leases."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bbolt_reader import BoltError, Database
+from bbolt_reader.verify import verify
+from drydock.evidence.containerd.content import read_content
+from drydock.evidence.containerd.lease_owners import read_owners
+from drydock.evidence.containerd.metadata import read_metadata
+from drydock.evidence.containerd.restore_detection import note_older
+from drydock.evidence.containerd.snapshots import DATABASE, begin, read_backend
+from drydock.evidence.files.database_copy import copy_database
+from drydock.evidence.files.directory import folder, names
+from drydock.evidence.files.sizes import Measure
+from drydock.evidence.host.locks import hold
+from drydock.model.data import LayoutKind
+from drydock.model.errors import EvidenceUnreadable
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath
+from drydock.model.progress import Progress, counter
+from drydock.model.records import Metadata
+from drydock.model.roots import Root
+from drydock.model.store import Store
+from drydock.model.text import quoted_path, shown
+
+if TYPE_CHECKING:
+    from drydock.evidence.files.walk_pool import Crew
+
+
+_TABLE = 1 << 20
+_M_MMAP_THRESHOLD = -3  # glibc malloc.h
+
+
+def give_back_tables() -> None:
+    """Have malloc give the tables of a large store back to the system when they are freed.
+
+    glibc keeps what is as large as something that was freed before (mallopt(3), M_MMAP_THRESHOLD): a tenth of a scan's
+    memory. Other C libraries have no such call.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, _TABLE)
+
+
+METADATA = b"io.containerd.metadata.v1.bolt/meta.db"
+_BLOCK = 512
+_LARGE = 16 << 20
+"""Bytes of a database whose records take so much memory that it matters."""
+
+
+@dataclass(slots=True)
+class File:
+    """One database of a root, locked or copied; ``database`` is None where it cannot be opened as bbolt."""
+
+    path: RawPath
+    """Absolute."""
+    fd: int
+    """The locked file, or the copy; open for as long as the store is held."""
+    allocated: int
+    """Bytes of allocated blocks of the file."""
+    database: Database | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it opened, both its metas are valid, and its pages fit together."""
+        return self.database is not None and not self.findings
+
+
+@dataclass(slots=True)
+class Held:
+    """The databases of one root with the locks on them, or copies of them."""
+
+    root: Root
+    metadata: File | None
+    """None where there is no meta.db."""
+    backends: dict[bytes, File | None]
+    """Each snapshotter folder's metadata.db; None where it has none."""
+    findings: list[Finding] = field(default_factory=list)
+    live: bool = False
+    """Whether these are copies: an engine may be at work, and nothing may be decided by them."""
+    crews: dict[bytes, Crew] = field(default_factory=dict)
+    """Those that measure the directories of snapshotters meanwhile."""
+
+    def files(self) -> list[File]:
+        """Every database that is there."""
+        return [file for file in (self.metadata, *self.backends.values()) if file is not None]
+
+
+@contextmanager
+def hold_store(
+    root: Root, *, exclusive: bool, measured: bool = False, progress: Progress | None = None
+) -> Iterator[Held]:
+    """Lock every database of a root, as bbolt does, for as long as the context lasts.
+
+    Args:
+        root: what to hold.
+        exclusive: keep readers out as well: for changing the store.
+        measured: every directory of a snapshot is to be measured, which begins at once.
+        progress: told how far the databases are checked.
+
+    Raises:
+        Refused: another process holds a lock that stands in the way.
+        EvidenceUnreadable: the root or a database file cannot be opened.
+    """
+    with ExitStack() as stack:
+
+        def lock(path: RawPath) -> File:
+            held = stack.enter_context(hold(path, exclusive=exclusive))
+            return File(path, held.fd, os.fstat(held.fd).st_blocks * _BLOCK)
+
+        held = _collect(Held(root, None, {}), lock)
+        if measured:
+            held.crews = stack.enter_context(begin(root.path, held.backends))
+        for file in held.files():
+            _open(stack, file, mapped=True, progress=progress)
+        yield held
+
+
+@contextmanager
+def copy_store(root: Root, *, progress: Progress | None = None) -> Iterator[Held]:
+    """Copies in memory of every database of a root: for looking at it while its engine runs. Takes no lock.
+
+    Args:
+        root: what to copy from.
+        progress: as for :func:`hold_store`.
+
+    Raises:
+        EvidenceUnreadable: the root or a database file cannot be opened, or copied.
+    """
+    with ExitStack() as stack:
+
+        def copy(path: RawPath) -> File:
+            copied = copy_database(path)
+            stack.callback(os.close, copied.fd)
+            return File(path, copied.fd, copied.allocated)
+
+        held = _collect(Held(root, None, {}, live=True), copy)
+        for file in held.files():
+            _open(stack, file, mapped=False, progress=progress)
+        yield held
+
+
+def _collect(held: Held, take: Callable[[RawPath], File]) -> Held:
+    root = held.root
+    path = RawPath(os.path.join(root.path, METADATA))
+    if _is_there(path):
+        held.metadata = take(path)
+    for snapshotter in _snapshotters(root, held):
+        database = RawPath(os.path.join(root.path, SNAPSHOTTER_PREFIX + snapshotter, DATABASE))
+        held.backends[snapshotter] = take(database) if _is_there(database) else None
+    return held
+
+
+def read_store(held: Held, *, measure: str, verification: str, progress: Progress | None = None) -> Store:
+    """Read everything below a root whose databases are held.
+
+    Args:
+        held: from :func:`hold_store` or :func:`copy_store`.
+        measure: ``recorded`` takes sizes of committed snapshots from their rows, ``disk`` measures every directory.
+        verification: how blobs are compared with their records: ``none``, ``size`` or ``digest``.
+        progress: told what was done.
+    """
+    root = held.root.path
+    metadata = read_records(held, counter(progress, "records read"))
+    listed = counter(progress, "blobs and ingests listed", len(metadata.digests) or None)
+    store = Store(
+        held.root,
+        metadata,
+        read_content(root, listed, metadata.digests, live=held.live),
+        {},
+        read_owners(held.root, live=held.live),
+        measure,
+        verification,
+        findings=list(held.findings),
+    )
+    metadata.digests = {}  # the memory is needed for what comes
+    if verification == "digest":
+        from drydock.evidence.containerd.digests import hash_blobs  # noqa: PLC0415 - most scans hash nothing
+
+        blobs = store.content.blobs.values()
+        step = counter(progress, "bytes hashed", sum(blob.size for blob in blobs))
+        store.wrong, unread = hash_blobs(root, blobs, step)
+        store.content.findings += unread
+    sizes = Measure()
+    elsewhere = dict(held.root.snapshotters)
+    recorded = {snapshot.snapshotter for snapshot in metadata.snapshots}
+    for snapshotter, file in held.backends.items():
+        database = file.database if file is not None else None
+        backend = read_backend(
+            root,
+            snapshotter,
+            database,
+            measure=sizes,
+            recorded=measure == "recorded",
+            progress=progress,
+            live=held.live,
+            crew=held.crews.get(snapshotter),
+        )
+        if snapshotter in elsewhere:
+            # Its configured folder is not this one: what lies here is somebody's, or old.
+            backend.layout = LayoutKind.FOREIGN
+        if file is not None:
+            backend.complete = backend.complete and file.is_sound
+            backend.findings = [*file.findings, *backend.findings]
+        elif backend.complete and backend.layout is not LayoutKind.FOREIGN and snapshotter in recorded:
+            # A plugin of its own process may keep its data elsewhere, and the folder be left from before. What is of no
+            # known layout has other places: stargz has snapshotter/metadata.db (stargz service/service.go, v0.16).
+            message = (
+                f"{shown(snapshotter)}: snapshots are recorded and there is no metadata.db: it is lost, or elsewhere"
+            )
+            where = Place(RawPath(os.path.join(root, backend.path)))
+            backend.complete = False
+            backend.findings.append(Finding("no-database", Severity.BLIND, message, where, shown(snapshotter)))
+        store.backends[snapshotter] = backend
+    if not held.live:  # beside an engine, numbers were given out since meta.db was copied
+        store.findings += note_older(store)
+    store.database_bytes = sum(file.allocated for file in held.files())
+    store.live = held.live
+    return store
+
+
+def read_records(held: Held, progress: Callable[[int], None] | None = None) -> Metadata:
+    """Every record of the meta.db of a held root; incomplete, with a finding, where it has none that can be read.
+
+    Args:
+        held: from :func:`hold_store` or :func:`copy_store`.
+        progress: told how many more blobs' records were read.
+    """
+    file = held.metadata
+    if file is None:
+        path = RawPath(os.path.join(held.root.path, METADATA))
+        finding = Finding(
+            "no-database",
+            Severity.BLIND,
+            "there is no meta.db: what the data belongs to is not known",
+            Place(path),
+        )
+        return Metadata(path, 0, findings=[finding], complete=False)
+    if file.database is None:
+        return Metadata(file.path, 0, findings=file.findings, complete=False)
+    metadata = read_metadata(file.database, file.path, progress)
+    file.database.release()
+    metadata.complete = metadata.complete and file.is_sound
+    metadata.findings = [*file.findings, *metadata.findings]
+    return metadata
+
+
+def _snapshotters(root: Root, held: Held) -> list[bytes]:
+    try:
+        with folder(root.path) as descriptor:
+            found = [name for name in names(descriptor) if name.startswith(SNAPSHOTTER_PREFIX)]
+    except OSError as error:
+        held.findings.append(
+            Finding("unreadable", Severity.BLIND, f"{shown(root.path)}: {error.strerror}", Place(root.path))
+        )
+        return []
+    return [name[len(SNAPSHOTTER_PREFIX) :] for name in found]
+
+
+def _is_there(path: RawPath) -> bool:
+    """Whether there is anything; what cannot be looked at is not taken for nothing."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise EvidenceUnreadable(f"{shown(path)}: {error.strerror}") from error
+    return True
+
+
+def _open(stack: ExitStack, file: File, *, mapped: bool, progress: Progress | None) -> None:
+    path = file.path
+    if file.allocated >= _LARGE:
+        from drydock.evidence.containerd.store import give_back_tables  # noqa: PLC0415 - most stores are small
+
+        give_back_tables()
+    try:
+        file.database = stack.enter_context(Database.from_fd(file.fd, path, mapped=mapped, bounded=True))
+        # The high-water mark of a damaged file is any number.
+        pages = min(file.database.pages, file.database.meta.high_water)
+        damages = list(verify(file.database, counter(progress, f"pages of {database_name(path)} checked", pages)))
+        file.database.release()
+    except BoltError as error:
+        file.findings.append(
+            Finding(
+                "unreadable-database",
+                Severity.DAMAGE,
+                f"{shown(path)}: {error}",
+                Place(path, error.page, error.offset),
+                remedy=f"drydock bolt check {quoted_path(path)}",
+            )
+        )
+        return
+    if file.database.meta.is_rebuilt:
+        file.findings.append(
+            Finding(
+                "rebuilt-database",
+                Severity.BLIND,
+                f"{shown(path)}: made of what could be salvaged of another: what it has no record of may be yours",
+                Place(path, file.database.meta.index, file.database.meta.offset),
+                remedy=f"drydock bolt trust {quoted_path(path)}",
+            )
+        )
+    file.findings.extend(
+        Finding(
+            f"bolt-{damage.code}",
+            # A meta that was lost may have been the newer one: then what its transaction recorded looks unnamed.
+            Severity.DAMAGE if damage.severe else Severity.BLIND,
+            f"{shown(path)}: {damage.message}",
+            Place(path, damage.page, damage.offset),
+            remedy=f"drydock bolt check {quoted_path(path)}",
+        )
+        for damage in damages
+    )
+
+
+def database_name(path: RawPath) -> str:
+    """A database as progress calls it: by its file, and by its snapshotter where it is one's."""
+    folder, name = path.split(b"/")[-2:]
+    return shown(name if name != DATABASE else folder.removeprefix(SNAPSHOTTER_PREFIX) + b"/" + name)

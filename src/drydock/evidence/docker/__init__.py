@@ -1,0 +1,1 @@
+"""dockerd's own records in its data root."""

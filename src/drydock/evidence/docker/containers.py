@@ -1,0 +1,246 @@
+"""dockerd's own records in a data root: its containers, and the image ids of the graphdriver image store.
+
+Sources: moby daemon/container.go (``load``), container/container.go (``config.v2.json``), image/fs.go (v28).
+daemon/volumes.go (``registerMountPoints``) has the three names that an image mount's layer was given: ``ID`` of its
+mount point repeats the name, and all are made of the container's id and what the user asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from drydock.evidence.files.directory import folder, may_be_folder, names
+from drydock.evidence.files.regular import read_regular
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import Digest, RawPath, UnixNano, is_container_id, is_digest
+from drydock.model.pulls import Downloads
+from drydock.model.roots import DockerContainer, Mounted
+from drydock.model.text import shown
+
+_LARGEST = 8 << 20
+_IMAGES = (b"imagedb", b"content", b"sha256")
+_DOWNLOAD = b"GetImageBlob"
+_NO_IMAGES = ("bind", "volume", "tmpfs", "npipe", "cluster")
+"""Types of mounts that have no layer (moby api/types/mount/mount.go, v29.7)."""
+_UNFINISHED = b".tmp-config.v2.json"
+
+
+def read_containers(
+    data: RawPath, findings: list[Finding], *, live: bool = False
+) -> tuple[dict[bytes, DockerContainer], UnixNano | None]:
+    """The containers of a data root, by id, and when the folder of them last changed.
+
+    The folder's name is what keeps a container's lease; its configuration is read as far as it can be.
+
+    Args:
+        data: the data root.
+        findings: what could not be read is added here.
+        live: dockerd may be at work: a container that it makes or removes has no configuration.
+
+    Returns:
+        No time where ``containers/`` is missing or cannot be listed: whose the leases are is not known then.
+    """
+    try:
+        with folder(data, b"containers") as descriptor:
+            ids, changed = names(descriptor), UnixNano(os.fstat(descriptor).st_mtime_ns)
+    except OSError as error:
+        findings.append(_unknown(data + b"/containers", error, "every container's lease is kept"))
+        return {}, None
+    return {each: _container(data, each, findings, live=live) for each in ids}, changed
+
+
+def read_images(data: RawPath, findings: list[Finding]) -> tuple[set[Digest], UnixNano | None]:
+    """Image ids in ``image/<driver>/imagedb/content``, and when the newest of these folders last changed.
+
+    A driver that was given up leaves its folder; what an image's removal changes is that of the driver in use.
+
+    Returns:
+        What was found. No time where no driver's image database, or not every one, can be read: an image that was not
+        found may be there then.
+    """
+    found: set[Digest] = set()
+    changed: list[int] = []
+    known = True
+    where = RawPath(data + b"/image")
+    try:
+        with folder(data, b"image") as descriptor:
+            # The containerd image store keeps a file there (identity-cache.db, moby v29.3 and later).
+            drivers = [name for name in names(descriptor) if may_be_folder(name, descriptor)]
+    except FileNotFoundError:
+        return found, None
+    except OSError as error:
+        findings.append(_unknown(where, error, "every image's lease is kept"))
+        return found, None
+    for driver in drivers:
+        try:
+            # What the containerd image store leaves in image/ has no imagedb.
+            with suppress(FileNotFoundError), folder(data, b"image", driver, *_IMAGES) as descriptor:
+                found.update(Digest(b"sha256:" + each) for each in names(descriptor))
+                changed.append(os.fstat(descriptor).st_mtime_ns)
+        except OSError as error:  # noqa: PERF203 - a few drivers
+            findings.append(_unknown(where, error, "every image's lease is kept"))
+            known = False
+    return found, UnixNano(max(changed)) if changed and known else None
+
+
+def read_downloads(roots: Iterable[RawPath]) -> Downloads:
+    """The files that pulls into the classic image store have come down to, over the data roots.
+
+    dockerd deletes them at its next start (moby daemon/daemon.go prepareTempDir, v28.5), or has them in $DOCKER_TMPDIR.
+    """
+    folders: list[RawPath] = []
+    sizes: list[int] = []
+    for data in roots:
+        with suppress(OSError), folder(data, b"tmp") as descriptor:
+            folders.append(RawPath(data + b"/tmp"))
+            for name in names(descriptor):
+                with suppress(OSError):  # it is a hint, and no evidence
+                    found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                    if name.startswith(_DOWNLOAD) and stat.S_ISREG(found.st_mode):
+                        sizes.append(found.st_blocks * 512)
+    return Downloads(tuple(folders), len(sizes), sum(sizes))
+
+
+def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: bool) -> DockerContainer:
+    path = RawPath(data + b"/containers/" + name + b"/config.v2.json")
+    left = not is_container_id(name)
+    try:
+        with folder(data, b"containers", name) as descriptor:
+            config: Any = json.loads(read_regular(b"config.v2.json", _LARGEST, descriptor))
+        if not isinstance(config, dict):
+            raise ValueError("no JSON object")  # noqa: TRY004, TRY301 - damage like any other that json finds
+    except (OSError, ValueError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "not a container's configuration"
+        gone = isinstance(error, FileNotFoundError)
+        left = left or (gone and not _has_files(data, name))
+        findings.append(_unreadable(name, path, why, left=left, unready=live and gone))
+        return DockerContainer(name, manifest_known=left, mounts_known=left)
+    made_from = config.get("ImageManifest")
+    manifest = _digest(made_from.get("digest")) if isinstance(made_from, dict) else None
+    if made_from is not None and manifest is None:
+        findings.append(_unreadable(name, path, "its ImageManifest has no digest", left=left))
+    # dockerd writes the field of every container: where it is not there, it has become another.
+    mounts = _image_mounts(name, config["MountPoints"]) if "MountPoints" in config else None
+    if mounts is None:
+        findings.append(_unreadable(name, path, "its MountPoints cannot be understood", left=left))
+    driver, state, settings = _bytes(config.get("Driver")), config.get("State"), config.get("Config")
+    label = _bytes(config.get("Name"))
+    running = state.get("Running") if isinstance(state, dict) else None
+    return DockerContainer(
+        name,
+        label.removeprefix(b"/") if label else None,
+        driver,
+        _digest(config.get("Image")),
+        manifest,
+        running if isinstance(running, bool) else None,
+        _bytes(settings.get("Image")) if isinstance(settings, dict) else None,
+        # None with a graphdriver, and in an older Docker.
+        manifest_known=manifest is not None or made_from is None or left,
+        mounts=mounts or frozenset(),
+        mounts_known=mounts is not None or left,
+        is_classic=driver is not None and _has_mount(data, driver, name),
+        mounted=tuple(_mounted(config.get("MountPoints"))),
+    )
+
+
+def _has_mount(data: RawPath, driver: bytes, name: bytes) -> bool:
+    """Whether a graphdriver's layer store has a container's writable layer (moby layer/filestore.go, v28.5)."""
+    if driver in (b".", b"..") or b"/" in driver or b"\0" in driver:
+        return False
+    try:
+        with folder(data, b"image", driver, b"layerdb", b"mounts", name):
+            return True
+    except OSError:
+        return False
+
+
+def _mounted(points: object) -> Iterator[Mounted]:
+    for target, point in sorted(points.items()) if isinstance(points, dict) else ():
+        if isinstance(point, dict):
+            source = _bytes(point.get("Name")) or _bytes(point.get("Source")) or b""
+            yield Mounted(_bytes(point.get("Type")) or b"mount", source, target.encode("utf-8", "surrogatepass"))
+
+
+def _image_mounts(container: bytes, points: object) -> frozenset[bytes] | None:
+    """The ids that the layers of a container's image mounts have; None where not all mounts can be understood.
+
+    The id of every mount point counts, of whatever type, and so does what an image mount's would be made of: one
+    damaged field of a mount point hides nothing.
+    """
+    if points is None:
+        return frozenset()
+    if not isinstance(points, dict):
+        return None
+    found: set[bytes] = set()
+    for point in points.values():
+        if not isinstance(point, dict):
+            return None
+        recorded = _bytes(point.get("ID"))
+        if recorded is not None:
+            found.add(recorded)
+        if point.get("Type") in _NO_IMAGES:
+            continue
+        source, target = _bytes(point.get("Name")), _bytes(point.get("Destination"))
+        if source is not None and target is not None:
+            found.update(_layer_names(container, source, target))
+        elif recorded is None and point.get("Type") == "image":
+            return None
+    return frozenset(found)
+
+
+def _layer_names(container: bytes, source: bytes, target: bytes) -> tuple[bytes, ...]:
+    """What dockerd calls the layer of an image mount (moby daemon/volumes.go, registerMountPoints)."""
+    from hashlib import sha256  # noqa: PLC0415 - most containers mount no image, and it loads OpenSSL
+
+    return (
+        container + b"-" + source,  # v28.0 to v28.5
+        (container + b",src=" + source + b",dst=" + target).hex().encode(),  # v29.0.0 to v29.1.3
+        sha256(container + b"-src=" + source + b"-dst=" + target).hexdigest().encode(),  # v29.1.4 and later
+    )
+
+
+def _has_files(data: RawPath, name: bytes) -> bool:
+    """Whether a container's folder has, or may have, a file of a container that was there once.
+
+    What dockerd could not remove of one (a busy mounts/shm, moby daemon/delete.go, v28.5) is folders alone. A ``docker
+    create`` that was killed leaves the configuration that it was writing (moby sys/atomicwriter), and dockerd passes
+    such a folder over at each start (26.1 and 28.5 tried).
+    """
+    try:
+        with folder(data, b"containers", name) as descriptor:
+            return any(
+                not stat.S_ISDIR(os.stat(each, dir_fd=descriptor, follow_symlinks=False).st_mode)
+                for each in names(descriptor)
+                if not each.startswith(_UNFINISHED)
+            )
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def _unreadable(name: bytes, path: RawPath, why: str, *, left: bool, unready: bool = False) -> Finding:
+    """Of a container: what may be its manifest is kept. Of what is left of one, or of a ``lost+found``: it counts."""
+    effect = "the container still counts" + ("" if left else ", and so does what may be its manifest")
+    message = f"container {shown(name)}: {shown(path)}: {why}; {effect}"
+    severity = Severity.NOTE if left or unready else Severity.BLIND
+    return Finding("container-unreadable", severity, message, Place(path), shown(name))
+
+
+def _bytes(value: object) -> bytes | None:
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) and value else None
+
+
+def _digest(value: object) -> Digest | None:
+    raw = _bytes(value)
+    return Digest(raw) if raw is not None and is_digest(raw) else None
+
+
+def _unknown(path: bytes, error: OSError, effect: str) -> Finding:
+    message = f"{shown(path)}: {error.strerror or error}: {effect}"
+    return Finding("owners-unknown", Severity.BLIND, message, Place(RawPath(path)))

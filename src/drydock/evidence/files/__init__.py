@@ -1,0 +1,1 @@
+"""Reading files, folders, sizes and extended attributes that containers wrote: nothing is followed, nothing changed."""

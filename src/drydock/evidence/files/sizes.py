@@ -1,0 +1,222 @@
+"""Allocated bytes of a folder a container wrote: any depth, any name, no symlink followed, no mount entered."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, field
+
+from drydock.evidence.files.directory import open_folder
+from drydock.evidence.files.openat2 import open_directory
+from drydock.model.data import Occupancy
+
+UPPER = b"fs"
+"""The folder in a snapshot's that has its files, where the snapshotter is an overlay (overlay.go upperPath, v2.1)."""
+BLOCK = 512
+PAGE = 4096
+_TYPE = 0o170000  # S_IFMT: S_ISDIR would be a call for each file
+_OPEN_LEVELS = 128
+_LISTED = 20
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a walk found."""
+
+    allocated: int = 0
+    """Bytes of allocated blocks; an inode met before is not counted again."""
+    entries: int = 0
+    skipped: list[str] = field(default_factory=list)
+    """Why parts were not counted, one line each, the first of them; a name is not shown, only the reason."""
+    skips: int = 0
+    """How many parts were not counted."""
+    linked: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Inodes with several links, by device and number, and their bytes: these are not in ``allocated`` yet."""
+    links: int = 0
+    """How many of the entries are one of several links."""
+    filled: int = 0
+    """Inodes that are not empty."""
+    length: int = 0
+    """Bytes in them, whatever blocks they take."""
+    all: Occupancy | None = None
+    """What all of it takes; None where parts were not counted."""
+    upper: Occupancy | None = None
+    """The same of its folder :data:`UPPER` alone; None where it has none as well."""
+
+    def numbers(self) -> tuple[int, int, int, int, int]:
+        """Inodes, bytes of their blocks, how many of them are not empty, bytes in these, and parts not counted."""
+        inodes = self.entries - self.links + len(self.linked)
+        return inodes, self.allocated + sum(self.linked.values()), self.filled, self.length, self.skips
+
+    def since(self, before: tuple[int, int, int, int, int]) -> Occupancy | None:
+        """What was counted since :meth:`numbers` gave ``before``; None where parts of that were not counted."""
+        inodes, allocated, filled, length, skips = (
+            now - then for now, then in zip(self.numbers(), before, strict=True)
+        )
+        return None if skips else Occupancy(inodes, allocated, max(allocated, length + filled * PAGE))
+
+    def skip(self, reason: str) -> None:
+        """Note a part that is not counted."""
+        self.skips += 1
+        if len(self.skipped) < _LISTED:
+            self.skipped.append(reason)
+
+
+@dataclass(slots=True)
+class _Level:
+    descriptor: int | None
+    """None while the walk is far below: then it is opened again from below, and compared."""
+    pending: list[tuple[bytes, int]]
+    """Folders still to enter: names and blocks."""
+    identity: tuple[int, int] = 0, 0
+    """Device and inode, for that comparison."""
+
+
+class Measure:
+    """Measures folders; inodes with several links are counted once over all of them, in the first."""
+
+    def __init__(self) -> None:
+        self._linked: set[tuple[int, int]] = set()
+
+    def folder(self, name: bytes, parent: int) -> Usage:
+        """The usage of ``name`` in the open folder ``parent``, itself included.
+
+        Raises:
+            OSError: ``name`` is not there.
+        """
+        return self.add(self.walk(name, parent))
+
+    def add(self, usage: Usage) -> Usage:
+        """Count the inodes with several links that were in no usage before."""
+        for key, size in usage.linked.items():
+            if key not in self._linked:
+                self._linked.add(key)
+                usage.allocated += size
+        usage.linked = {}
+        return usage
+
+    def walk(self, name: bytes, parent: int) -> Usage:
+        """As :meth:`folder`, but for what :meth:`add` does: it needs nothing of other folders."""
+        usage = Usage()
+        top = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISDIR(top.st_mode):
+            self._walk(name, top.st_blocks, parent, usage)
+        else:
+            _count(top, usage)
+        usage.all = usage.since((0, 0, 0, 0, 0))
+        return usage
+
+    def _walk(self, name: bytes, blocks: int, parent: int, usage: Usage) -> None:
+        levels: list[_Level] = []
+        try:
+            self._enter(name, blocks, parent, levels, usage)
+            before = None
+            while levels:
+                level = levels[-1]
+                if before is not None and len(levels) == 1:
+                    usage.upper, before = usage.since(before), None
+                if level.pending:
+                    if len(levels) == 1 and level.pending[-1][0] == UPPER:
+                        before = usage.numbers()
+                    assert level.descriptor is not None
+                    self._enter(*level.pending.pop(), level.descriptor, levels, usage)
+                elif not self._leave(levels, usage):
+                    return
+        finally:
+            for level in levels:
+                if level.descriptor is not None:
+                    os.close(level.descriptor)
+
+    def _enter(self, name: bytes, blocks: int, parent: int, levels: list[_Level], usage: Usage) -> None:
+        try:
+            descriptor = open_directory(parent, name, readable=True)
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                usage.skip("a mount was not entered")
+                return
+            descriptor = None
+            usage.skip(f"a folder could not be opened: {error.strerror}")
+        usage.entries += 1
+        usage.filled += 1
+        usage.allocated += blocks * BLOCK
+        if descriptor is None:
+            return
+        pending: list[tuple[bytes, int]] = []
+        levels.append(_Level(descriptor, pending))
+        try:
+            self._list(descriptor, pending, usage)
+        except OSError as error:
+            usage.skip(f"a folder could not be listed: {error.strerror}")
+        if not pending:
+            # Most of all folders.
+            levels.pop()
+            os.close(descriptor)
+        elif len(levels) > _OPEN_LEVELS:
+            above = levels[-1 - _OPEN_LEVELS]
+            if above.descriptor is not None:
+                here = os.fstat(above.descriptor)
+                above.identity = here.st_dev, here.st_ino
+                os.close(above.descriptor)
+                above.descriptor = None
+
+    def _list(self, descriptor: int, pending: list[tuple[bytes, int]], usage: Usage) -> None:
+        # The hot path: a turn for every file of every layer.
+        seen = blocks = links = filled = length = 0
+        linked, type_, folder = usage.linked, _TYPE, stat.S_IFDIR
+        try:
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    try:
+                        found = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        # Beside a running container: what went takes nothing, and what is listed after it still counts.
+                        continue
+                    if found.st_mode & type_ == folder:
+                        pending.append((os.fsencode(entry.name), found.st_blocks))
+                        continue
+                    seen += 1
+                    if found.st_nlink > 1:
+                        links += 1
+                        key = found.st_dev, found.st_ino
+                        if key in linked:
+                            continue
+                        linked[key] = found.st_blocks * BLOCK
+                    else:
+                        blocks += found.st_blocks
+                    if found.st_size:
+                        filled += 1
+                        length += found.st_size
+        finally:
+            usage.entries += seen
+            usage.links += links
+            usage.filled += filled
+            usage.length += length
+            usage.allocated += blocks * BLOCK
+
+    def _leave(self, levels: list[_Level], usage: Usage) -> bool:
+        done = levels.pop()
+        assert done.descriptor is not None
+        try:
+            if levels and levels[-1].descriptor is None:
+                above = open_folder(b"..", done.descriptor)
+                here = os.fstat(above)
+                levels[-1].descriptor = above
+                if (here.st_dev, here.st_ino) != levels[-1].identity:
+                    usage.skip("a folder was moved while it was measured")
+                    return False
+        except OSError as error:
+            usage.skip(f"a folder could not be opened again: {error.strerror}")
+            return False
+        finally:
+            os.close(done.descriptor)
+        return True
+
+
+def _count(found: os.stat_result, usage: Usage) -> None:
+    usage.entries += 1
+    if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
+        usage.links += 1
+        usage.linked[found.st_dev, found.st_ino] = found.st_blocks * BLOCK
+    else:
+        usage.allocated += found.st_blocks * BLOCK

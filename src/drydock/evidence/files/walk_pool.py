@@ -1,0 +1,226 @@
+"""Measuring many folders on every core: in processes, as threads would take turns at what a walk mostly is, Python.
+
+A worker is a fork of this process. It holds the same locks for as long as it lives, so it does not outlive this one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import termios
+import threading
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import NoReturn
+
+from drydock.evidence.files.sizes import Measure, Usage
+from drydock.model.data import Occupancy
+
+_FEWEST = 8
+_MOST = 4
+_TICKET = 4
+_TICKETS = 16_000  # a pipe holds 64 KiB (pipe(7))
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+
+
+class Crew:
+    """Workers that measure the folders of one open folder from the moment they are made, until they are closed.
+
+    Args:
+        names: what to measure.
+        parent: the folder they are in; open until the crew is closed.
+    """
+
+    def __init__(self, names: Sequence[bytes], parent: int) -> None:
+        self._names = names
+        self._parent = parent
+        self._workers: list[_Worker] = []
+        self._tickets = -1
+        # A fork has only the thread that made it: what another one holds at that moment stays held in it.
+        if len(names) < _FEWEST or (os.cpu_count() or 1) < 2 or threading.active_count() > 1:
+            return
+        self._tickets = _tickets(len(names))
+        try:
+            with suppress(OSError):  # those there are do the work
+                for _ in range(min(os.cpu_count() or 1, _MOST) - 1):
+                    self._workers.append(_Worker(names, parent, self._tickets))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Crew:  # noqa: PYI034 - Self is in typing since 3.11 only
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers that have not ended."""
+        for worker in self._workers:
+            worker.close()
+        self._workers.clear()
+        if self._tickets >= 0:
+            os.close(self._tickets)
+            self._tickets = -1
+
+    def finish(self, measure: Measure, progress: Callable[[int], None] | None = None) -> dict[bytes, Usage]:
+        """Measure what the workers have not begun, and wait for them.
+
+        Returns:
+            What this process and its workers found, by name; what none of them did is left out, to be measured, or
+            missed, again.
+        """
+        found: dict[bytes, Usage] = {}
+        if self._tickets < 0:
+            return found
+        told = 0
+        for number in _drawn(self._tickets, len(self._names)):
+            name = self._names[number]
+            with suppress(OSError):
+                found[name] = measure.walk(name, self._parent)
+            if progress is not None:
+                # What the workers have begun counts too: else half of all would be told at the very end.
+                done = max(told, _begun(self._tickets, len(self._names)))
+                progress(done - told)
+                told = done
+        for worker in self._workers:
+            others = worker.results()
+            found |= {self._names[number]: usage for number, usage in others.items()}
+        if progress is not None:
+            progress(max(0, len(found) - told))
+        return found
+
+
+def measure_folders(
+    measure: Measure,
+    names: Sequence[bytes],
+    parent: int,
+    progress: Callable[[int], None] | None = None,
+    crew: Crew | None = None,
+) -> Iterator[Usage]:
+    """The usage of each of ``names`` in the open folder ``parent``, in their order, as :meth:`Measure.folder` has it.
+
+    Args:
+        measure: counts inodes with several links once.
+        names: what to measure.
+        parent: the folder they are in.
+        progress: called with the number of folders done since its last call.
+        crew: measures them already; None: one is made.
+
+    Raises:
+        OSError: one of them is not there.
+    """
+    if crew is None:
+        with Crew(names, parent) as own:
+            found = own.finish(measure, progress)
+    else:
+        found = crew.finish(measure, progress)
+    for name in names:
+        usage = found.pop(name, None)
+        if usage is not None:
+            measure.add(usage)
+        else:
+            usage = measure.folder(name, parent)
+            if progress is not None:
+                progress(1)
+        yield usage
+
+
+class _Worker:
+    """A child process that measures, and the file it writes its results to."""
+
+    def __init__(self, names: Sequence[bytes], parent: int, tickets: int) -> None:
+        """Start it.
+
+        Raises:
+            OSError: there is no process or no memory for it.
+        """
+        self._results = os.memfd_create("drydock", os.MFD_CLOEXEC)
+        starter = os.getpid()
+        try:
+            self._pid = os.fork()
+        except BaseException:
+            os.close(self._results)
+            raise
+        if not self._pid:
+            _work(names, parent, tickets, self._results, starter)
+
+    def results(self) -> dict[int, Usage]:
+        """What it found, once it has ended, however it did."""
+        self._wait()
+        found: dict[int, Usage] = {}
+        os.lseek(self._results, 0, os.SEEK_SET)
+        with open(self._results, "rb", closefd=False) as lines:
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    break
+                number, allocated, entries, skipped, skips, linked, *parts = json.loads(line)
+                inodes = {(device, inode): size for device, inode, size in linked}
+                whole, upper = (part and Occupancy(*part) for part in parts)
+                found[number] = Usage(allocated, entries, skipped, skips, inodes, all=whole, upper=upper)
+        return found
+
+    def close(self) -> None:
+        """End it, if it has not ended."""
+        if self._pid:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self._wait()
+        os.close(self._results)
+
+    def _wait(self) -> None:
+        if self._pid:
+            with suppress(ChildProcessError):  # whoever runs us ignores SIGCHLD, so that the kernel has waited for it
+                os.waitpid(self._pid, 0)
+            self._pid = 0
+
+
+def _tickets(count: int) -> int:
+    """A pipe with a number for each share of the work: who reads one does that share."""
+    tickets, source = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        # A user with many pipes has small ones: then the rest is measured afterwards.
+        with suppress(BlockingIOError):
+            os.write(source, b"".join(number.to_bytes(_TICKET, "little") for number in range(min(count, _TICKETS))))
+    finally:
+        os.close(source)
+    return tickets
+
+
+def _drawn(tickets: int, count: int) -> Iterator[int]:
+    while len(ticket := os.read(tickets, _TICKET)) == _TICKET:
+        yield from range(int.from_bytes(ticket, "little"), count, _TICKETS)
+
+
+def _begun(tickets: int, count: int) -> int:
+    """How many shares of the work are no longer waiting."""
+    left = array("i", [0])
+    fcntl.ioctl(tickets, termios.FIONREAD, left)
+    return min(count, _TICKETS) - left[0] // _TICKET
+
+
+def _work(names: Sequence[bytes], parent: int, tickets: int, results: int, starter: int) -> NoReturn:
+    """What a worker does; nothing of the process it was forked from may run in it."""
+    try:
+        for caught in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(caught, signal.SIG_DFL)
+        measure = Measure()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        with open(results, "wb", closefd=False) as file:
+            # Died before the line above: then nobody reads what would be written.
+            for number in _drawn(tickets, len(names)) if os.getppid() == starter else ():
+                with suppress(OSError):  # the one who asked comes to it again, and says so
+                    usage = measure.walk(names[number], parent)
+                    linked = [(*key, size) for key, size in usage.linked.items()]
+                    parts = (usage.all, usage.upper)
+                    line = (number, usage.allocated, usage.entries, usage.skipped, usage.skips, linked, *parts)
+                    file.write(json.dumps(line).encode() + b"\n")
+    finally:
+        os._exit(0)

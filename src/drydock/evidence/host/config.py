@@ -1,0 +1,182 @@
+"""What containerd's config.toml and dockerd's daemon.json say about where their storage lies.
+
+Sources: containerd cmd/containerd/server/config/config.go (v2.1: ``LoadConfig``, ``resolveImports``, ``mergeConfig``),
+plugins/snapshots/overlay/plugin/plugin.go (``root_path``); moby daemon/config/config.go (v28: ``data-root``,
+``graph``).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from drydock.evidence.files.regular import read_regular
+from drydock.evidence.host.filesystem import Host, has_pattern
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import RawPath
+from drydock.model.text import shown
+
+_LARGEST = 1 << 20
+_IMPORTS = 64
+"""Most files that are read, and most entries that are followed."""
+_NAMES = 4096
+_SNAPSHOTTER = "io.containerd.snapshotter.v1."
+
+
+@dataclass(slots=True)
+class ContainerdConfig:
+    """What matters here of an effective config.toml; paths are absolute in its host."""
+
+    root: RawPath | None = None
+    state: RawPath | None = None
+    snapshotters: dict[bytes, RawPath] = field(default_factory=dict)
+    """``root_path`` by snapshotter, where one is set."""
+    is_toml: bool = False
+    """Whether the file itself is there, and is TOML."""
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class DockerConfig:
+    """What matters here of a daemon.json; paths are absolute in its host."""
+
+    data_root: RawPath | None = None
+    exec_root: RawPath | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+
+def read_containerd_config(host: Host, path: bytes) -> ContainerdConfig:
+    """Read ``path`` and what it imports; a later file's values win, as containerd merges them.
+
+    Args:
+        host: the host whose file it is.
+        path: absolute in that host. A file that is not there sets nothing.
+
+    Returns:
+        The settings; what could not be read or followed is a finding.
+    """
+    config = ContainerdConfig()
+    waiting, seen, followed = [RawPath(path)], set[bytes](), set[bytes]()
+    while waiting:
+        name = waiting.pop(0)
+        if name in seen:
+            continue
+        if len(seen) >= _IMPORTS:
+            config.findings.append(unseen(name, f"more than {_IMPORTS} imported files: the rest is not read"))
+            break
+        seen.add(name)
+        document = _toml(host, name, config.findings)
+        if document is None:
+            continue
+        config.is_toml = config.is_toml or name == path
+        config.root = _path(document.get("root"), name, config.findings) or config.root
+        config.state = _path(document.get("state"), name, config.findings) or config.state
+        plugins = document.get("plugins")
+        for plugin, settings in plugins.items() if isinstance(plugins, dict) else ():
+            # Version 1 names plugins by their id alone, later versions by type and id.
+            if isinstance(settings, dict) and (not plugin.startswith("io.") or plugin.startswith(_SNAPSHOTTER)):
+                where = _path(settings.get("root_path"), name, config.findings)
+                if where is not None:
+                    config.snapshotters[plugin.removeprefix(_SNAPSHOTTER).encode()] = where
+        waiting.extend(_imports(host, name, document.get("imports"), followed, config.findings))
+    return config
+
+
+def read_docker_config(host: Host, path: bytes) -> DockerConfig:
+    """Read a daemon.json.
+
+    Args:
+        host: the host whose file it is.
+        path: absolute in that host. A file that is not there sets nothing.
+
+    Returns:
+        The settings; what could not be read is a finding.
+    """
+    config = DockerConfig()
+    try:
+        raw = read_regular(host.reach(path), _LARGEST)
+        import json  # noqa: PLC0415 - a host without Docker must not pay for it
+
+        document: Any = json.loads(raw) if raw.strip() else {}
+    except (FileNotFoundError, NotADirectoryError):
+        if why := host.doubt(path):
+            config.findings.append(unseen(path, why))
+        return config
+    except (OSError, ValueError, RecursionError) as error:
+        config.findings.append(unseen(path, f"cannot be read: {_why(error)}"))
+        return config
+    if not isinstance(document, dict):
+        config.findings.append(unseen(path, "no JSON object"))
+        return config
+    for key in ("data-root", "graph"):  # "graph" is its name before Docker 17.05
+        config.data_root = config.data_root or _path(document.get(key), path, config.findings)
+    config.exec_root = _path(document.get("exec-root"), path, config.findings)
+    return config
+
+
+def _toml(host: Host, path: RawPath, findings: list[Finding]) -> dict[str, Any] | None:
+    try:
+        raw = read_regular(host.reach(path), _LARGEST)
+        # A host without such a file must not pay for the parser.
+        if sys.version_info >= (3, 11):
+            import tomllib  # noqa: PLC0415 - the same
+        else:
+            import tomli as tomllib  # noqa: PLC0415 - the same
+        document: dict[str, Any] = tomllib.loads(raw.decode())
+    except (FileNotFoundError, NotADirectoryError):
+        if why := host.doubt(path):
+            findings.append(unseen(path, why))
+        return None
+    except (OSError, ValueError, RecursionError) as error:  # tomllib's and UTF-8's errors are ValueErrors
+        findings.append(unseen(path, f"cannot be read: {_why(error)}"))
+        return None
+    return document
+
+
+def _imports(
+    host: Host, importer: RawPath, value: object, followed: set[bytes], findings: list[Finding]
+) -> Iterator[RawPath]:
+    """The files that an ``imports`` list names: paths, relative to the importing file, with a pattern as last name.
+
+    None of what is in ``followed``; what is new gets there.
+    """
+    for entry in value if isinstance(value, list) else ():
+        is_path = isinstance(entry, str) and "\0" not in entry
+        # normpath keeps two leading slashes apart (POSIX); nothing here does.
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(importer), entry.encode())) if is_path else b""
+        if path in followed:
+            continue
+        if len(followed) >= _IMPORTS:
+            findings.append(unseen(importer, f"more than {_IMPORTS} imports: the rest is not read"))
+            return
+        followed.add(path)
+        if not is_path:
+            findings.append(unseen(importer, "an import is no path"))
+        elif has_pattern(posixpath.dirname(path)):
+            findings.append(unseen(importer, f"import {shown(entry.encode())}: a pattern in a folder's name"))
+        else:
+            yield from host.matches(path, _NAMES)
+
+
+def _path(value: object, file: bytes, findings: list[Finding]) -> RawPath | None:
+    """A setting's value as an absolute path; None where it sets nothing."""
+    if value is None or value == "":
+        return None
+    raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
+    if not raw.startswith(b"/") or b"\0" in raw or b"$" in raw:
+        findings.append(unseen(file, f"{shown(raw[:200]) or 'a value'}: not an absolute path"))
+        return None
+    return RawPath(raw)
+
+
+def _why(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return shown(text.encode("utf-8", "surrogateescape"))[:200] or type(error).__name__
+
+
+def unseen(file: bytes, message: str) -> Finding:
+    """The finding that a setting which could name a root could not be read."""
+    return Finding("config-unreadable", Severity.BLIND, f"{shown(file)}: {message}", Place(RawPath(file)))

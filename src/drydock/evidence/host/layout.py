@@ -1,0 +1,86 @@
+"""What a folder is by what lies in it: a containerd root, a Docker data root, and the roots inside one."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+
+from drydock.evidence.files.directory import folder
+from drydock.evidence.host.filesystem import Host, is_folder, names
+from drydock.model.names import RawPath
+from drydock.model.roots import Engine, Root
+
+_NAMES = 65536
+_REMAPPED = re.compile(rb"[0-9]+\.[0-9]+\Z")
+_PARTS = (b"io.containerd.metadata.v1.bolt", b"io.containerd.content.v1.content")
+_DOCKER_PARTS = (b"containers", b"image", b"buildkit", b"volumes", b"network", b"plugins", b"swarm")
+
+
+def is_root(path: bytes) -> bool:
+    """Whether ``path`` has a containerd's databases or content; a root whose meta.db is lost is one too."""
+    return any(is_folder(path + b"/" + part) for part in _PARTS)
+
+
+def is_data_root(path: bytes) -> bool:
+    """Whether ``path`` has what dockerd itself writes; its containerd alone does not make a data root."""
+    return any(is_folder(path + b"/" + part) for part in _DOCKER_PARTS)
+
+
+def obstacle(path: RawPath) -> str | None:
+    """Why it cannot be told whether ``path``, a folder, is a data root; None where it can."""
+    try:
+        with folder(path) as descriptor, os.scandir(descriptor):
+            for part in _DOCKER_PARTS:
+                with suppress(FileNotFoundError):
+                    os.stat(part, dir_fd=descriptor, follow_symlinks=False)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def managed(host: Host, data: RawPath) -> tuple[RawPath, ...]:
+    """The roots of the containerd that a dockerd starts itself: where they are now, and before Docker 18.09."""
+    name = host.name(data).rstrip(b"/")
+    found = (host.folder(name + b"/containerd/daemon"), host.folder(name + b"/containerd"))
+    return tuple(each for each in found if each is not None and is_root(each))
+
+
+def with_remapped(data: RawPath) -> tuple[RawPath, ...]:
+    """The data roots at and right below ``data``: with userns-remap, records are in ``<uid>.<gid>`` and no others."""
+    below = sorted(RawPath(os.path.join(data, name)) for name in names(data, _NAMES) if _REMAPPED.match(name))
+    return tuple(each for each in (data, *below) if is_folder(each) and is_data_root(each))
+
+
+def links_to_remapped(data: RawPath) -> list[RawPath]:
+    """Symlinks in the place of such records: dockerd follows them, and here nothing does."""
+    below = (RawPath(os.path.join(data, name)) for name in names(data, _NAMES) if _REMAPPED.match(name))
+    return sorted(filter(os.path.islink, below))
+
+
+def nested(host: Host, data: RawPath, owner: RawPath) -> Iterator[Root]:
+    """Roots inside Docker's volumes. Containers write there: nothing of a volume is followed out of it."""
+    volumes = host.folder(host.name(data) + b"/volumes")
+    for name in sorted(names(volumes, _NAMES)) if volumes else ():
+        inside = RawPath(os.path.join(volumes or b"", name, b"_data"))
+        if not is_folder(os.path.dirname(inside)) or not is_folder(inside):
+            continue
+        volume = Host(inside)
+        if (node := volume.folder(b"/lib/containerd")) is not None and is_root(node):
+            yield Root(node, Engine.KIND, owner)
+        if (agent := volume.folder(b"/agent/containerd")) is not None and is_root(agent):
+            yield Root(agent, Engine.K3S, owner)  # k3d: /var/lib/rancher/k3s of a node is a volume
+        for path in (b"/", b"/lib/docker"):  # docker:dind: /var/lib/docker is a volume
+            docker = volume.folder(path)
+            for each in managed(volume, docker) if docker else ():
+                yield Root(each, Engine.DOCKER, owner, docker=with_remapped(docker) if docker else ())
+
+
+def once(found: list[Root]) -> list[Root]:
+    """The first of each folder (device and inode)."""
+    seen: dict[tuple[int, int], Root] = {}
+    for root in found:
+        status = os.lstat(root.path)
+        seen.setdefault((status.st_dev, status.st_ino), root)
+    return list(seen.values())

@@ -1,0 +1,161 @@
+"""Every mount namespace of this host: those of processes and threads, and those that only a file keeps.
+
+A namespace outlives its processes where its file is mounted somewhere (nsfs): so snap keeps those of its applications
+in /run/snapd/ns (snapd cmd/snap-confine/ns-support.c, 2.61).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import NoReturn
+
+from drydock.evidence.files.mountinfo import Entry, View, entries
+from drydock.model.errors import Refused
+from drydock.model.text import quoted_path, shown
+
+_CLONE_NEWNS = 0x20000  # include/uapi/linux/sched.h
+_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+
+
+class Visitor:
+    """A fork of this process that entered a mount namespace, and stays in it until it is closed.
+
+    Args:
+        namespace: an open file that keeps the namespace.
+
+    Raises:
+        OSError: the namespace cannot be entered.
+    """
+
+    def __init__(self, namespace: int) -> None:
+        result, source = os.pipe2(os.O_CLOEXEC)
+        try:
+            libc, starter = ctypes.CDLL(None, use_errno=True), os.getpid()
+            self.pid = os.fork()
+            if self.pid == 0:
+                _stay(libc, namespace, source, starter)
+        finally:
+            os.close(source)
+            with open(result, "rb") as file:
+                told = file.read()
+        if told != b"0":
+            self.close()
+            number = int(told) if told else errno.ESRCH
+            raise OSError(number, os.strerror(number))
+
+    def close(self) -> None:
+        """End it."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        with suppress(ChildProcessError):  # whoever runs us ignores SIGCHLD, so that the kernel has waited for it
+            os.waitpid(self.pid, 0)
+
+
+def _stay(libc: ctypes.CDLL, namespace: int, source: int, starter: int) -> NoReturn:
+    """What the child does; nothing of the process it was forked from may run in it."""
+    try:
+        for caught in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(caught, signal.SIG_DFL)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        failed = libc.setns(namespace, _CLONE_NEWNS)  # os.setns is in Python since 3.12 only
+        os.write(source, b"%d" % (ctypes.get_errno() if failed else 0))
+        os.close(source)
+        # Died before it was asked to: then nobody ends this one.
+        while not failed and os.getppid() == starter:
+            signal.pause()
+    finally:
+        os._exit(0)
+
+
+_NAMESPACE = re.compile(rb"mnt:\[([0-9]+)\]\Z")
+
+_Views = dict[tuple[int, tuple[int, int]], tuple[View, list[Entry]]]
+
+
+@contextmanager
+def open_views() -> Iterator[dict[View, list[Entry]]]:
+    """Every view with its mount table, this process's first; their paths can be reached while the context lasts.
+
+    Raises:
+        Refused: a namespace that a file keeps cannot be looked into. For a user who is not root, it is another user's.
+    """
+    found: _Views = {}
+    pids = (os.getpid(), *sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()))
+    for pid in pids:
+        _add(found, pid)
+    spaces = {space for space, _ in found}
+    for pid in pids:
+        for thread in _strays(pid, spaces):
+            _add(found, thread)
+    with ExitStack() as stack:
+        asked = {space for space, _ in found}
+        while kept := {space: files for space, files in _kept(found).items() if space not in asked}:
+            asked.update(kept)
+            for space, files in kept.items():
+                _enter(found, stack, space, files)
+        yield dict(found.values())
+
+
+def _add(found: _Views, pid: int, kept: bytes = b"") -> None:
+    with suppress(OSError):  # it has ended, or is another user's
+        top = os.stat(f"/proc/{pid}/root")
+        key = (os.stat(f"/proc/{pid}/ns/mnt").st_ino, (top.st_dev, top.st_ino))
+        if key not in found and (table := list(entries(pid))):
+            found[key] = View(pid, *key, kept), table
+
+
+def _strays(pid: int, spaces: set[int]) -> Iterator[int]:
+    """The threads of a process that are in none of these namespaces."""
+    with suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError):
+                if os.stat(f"/proc/{pid}/task/{name}/ns/mnt").st_ino not in spaces:
+                    yield int(name)
+
+
+def _kept(found: _Views) -> dict[int, list[bytes]]:
+    """The mounted files of mount namespaces, by inode, as reached from here."""
+    kept: dict[int, list[bytes]] = {}
+    for view, table in found.values():
+        prefix = b"" if view.pid == os.getpid() else view.prefix
+        for entry in table:
+            if entry.kind == b"nsfs" and (match := _NAMESPACE.match(entry.root)):
+                kept.setdefault(int(match[1]), []).append(prefix + entry.point)
+    return kept
+
+
+def _enter(found: _Views, stack: ExitStack, space: int, files: list[bytes]) -> None:
+    errors: list[OSError] = []
+    for path in files:
+        try:
+            visitor = _visit(path, space)
+        except OSError as error:
+            errors.append(error)
+            continue
+        stack.callback(visitor.close)
+        _add(found, visitor.pid, path)
+        return
+    foreign = os.geteuid() != 0 and any(isinstance(error, PermissionError) for error in errors)
+    # It may have been let go since its line was read.
+    if not foreign and space in _kept({key: (view, list(entries(view.pid))) for key, (view, _) in found.items()}):
+        raise Refused(
+            f"{shown(files[0])} keeps a mount namespace that cannot be looked into ({errors[0].strerror}), and what is "
+            f"mounted there is not known; let it go: umount {quoted_path(files[0])}"
+        )
+
+
+def _visit(path: bytes, space: int) -> Visitor:
+    # What is mounted over it since is another file, and opening some has effects.
+    if os.stat(path).st_ino != space:
+        raise OSError(errno.ESTALE, "another file lies over it")
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return Visitor(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,286 @@
+"""Mounts, in any mount namespace, that use a containerd root.
+
+Four kinds count: a mount strictly below the root; a bind mount, anywhere, of a part of it; an overlay whose upper,
+work or lower folders lie in it; a file system in a file of it, through a loop device or, since Linux 6.12, without one
+(containerd plugins/mount/erofs/plugin_linux.go, v2.3.4). The mount that contains the root, and one of the whole of it
+elsewhere, do not.
+
+containerd shortens long lists of lower folders to names relative to ``snapshots`` (core/mount/mount_linux.go,
+``compactLowerdirOption``, v2.1); newer kernels show one ``lowerdir+`` for each folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+from drydock.evidence.files.directory import open_folder
+from drydock.evidence.files.mountinfo import Entry, View, mount_id, own_mounts, place
+from drydock.evidence.files.regular import identity
+from drydock.evidence.host.mount_namespaces import open_views
+from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath
+from drydock.model.roots import Root
+from drydock.model.text import shown
+from drydock.model.usage import Loop, Mount
+
+_SNAPSHOT = re.compile(rb"/snapshots/([0-9]+)(?=/|\Z)")
+_RELATIVE = re.compile(rb"([0-9]+)(/[^/]+)?\Z")
+_UPPER = re.compile(rb"(/.*/snapshots)/([0-9]+/fs)\Z", re.DOTALL)
+_COLON = re.compile(rb"((?:\\.|[^\\:])*)(?::|\Z)", re.DOTALL)
+_LOOP = re.compile(rb"/dev/(?:block/)?(loop[0-9]+)\Z")
+_LOOPS = b"/sys/block"
+_PLAIN = re.compile(rb"/io\.containerd\.snapshotter\.v1\.overlayfs/snapshots/[0-9]+/fs\Z")
+"""A layer that is a directory of the root's own file system; one of erofs, say, is a mount."""
+_COMPARED = 256
+"""So many entries of a mounted folder are compared."""
+_FOLDERS = (b"upperdir", b"workdir", b"lowerdir", b"lowerdir+", b"datadir+")
+
+
+def users(root: Root) -> list[Mount]:
+    """The mounts that use ``root``, each once however many namespaces have a copy of it.
+
+    Raises:
+        Refused: a mount namespace cannot be looked into.
+    """
+    found: dict[tuple[bytes, str], Mount] = {}
+    with open_views() as views:
+        look = _Look(root, views)
+        for view, table in views.items():
+            for entry in table:
+                judged = look.judge(view, entry)
+                if judged is not None:
+                    why, snapshot = judged
+                    kept = RawPath(view.kept) if view.kept else None
+                    mount = Mount(entry.id, view.namespace, view.pid, RawPath(entry.point), why, snapshot, kept)
+                    found.setdefault((entry.point, why), mount)
+    return list(found.values())
+
+
+def loops(root: Root) -> list[Loop]:
+    """The loop devices that have a file of ``root`` open; whether one is mounted, or under dm-verity, is not asked.
+
+    Raises:
+        Refused: a mount namespace cannot be looked into.
+    """
+    backing = _backing_files()
+    if not backing:
+        return []
+    with open_views() as views:
+        look = _Look(root, views)
+        return [Loop(f"/dev/{shown(device)}", RawPath(path)) for device, path in backing.items() if look.has(path)]
+
+
+def _backing_files() -> dict[bytes, bytes]:
+    """Of each loop device the file that it has open, as this process's root shows it (Linux drivers/block/loop.c)."""
+    found: dict[bytes, bytes] = {}
+    try:
+        devices = [name for name in os.listdir(_LOOPS) if name.startswith(b"loop")]
+    except OSError:
+        return found
+    for device in devices:
+        with suppress(OSError), open(b"/".join((_LOOPS, device, b"loop/backing_file")), "rb") as file:
+            found[device] = file.read().removesuffix(b"\n").removesuffix(b" (deleted)")
+    return found
+
+
+class _Look:
+    """One look at every mount table, for one root."""
+
+    def __init__(self, root: Root, views: Iterable[View]) -> None:
+        self._views = views
+        self._paths = [root.path, *(folder for _, folder in root.snapshotters)]
+        self._wanted = {key for key in map(identity, self._paths) if key is not None}
+        own = own_mounts()
+        self._parts = [part for path in self._paths if (part := place(path, own)) is not None]
+        self._seen: dict[tuple[int, bytes], bool] = {}
+        self._backing = _backing_files()
+
+    def has(self, path: bytes) -> bool:
+        """Whether a file is the root's in any view."""
+        return path.startswith(b"/") and any(self._within(view, os.path.dirname(path)) for view in self._views)
+
+    def judge(self, view: View, entry: Entry) -> tuple[str, bytes | None] | None:
+        """(why, snapshot) if a mount uses the root."""
+        if self._within(view, os.path.dirname(entry.point)) and entry.point != b"/":
+            return "is mounted inside it", _snapshot(entry.point)
+        for device, part in self._parts:
+            if entry.device == device and entry.root.startswith(part.rstrip(b"/") + b"/") and entry.root != b"/":
+                inside = entry.root[len(part.rstrip(b"/")) :]
+                return f"is a mount of its {shown(inside[1:])}", _snapshot(inside)
+        return self._overlay(view, entry) if entry.kind == b"overlay" else self._image(view, entry)
+
+    def _image(self, view: View, entry: Entry) -> tuple[str, bytes | None] | None:
+        """A file system whose device is a file of the root, or a loop device of one."""
+        for source in (entry.source, *(value for key, value in entry.options if key == b"device")):
+            loop = _LOOP.match(source)
+            path = self._backing.get(loop[1], b"") if loop else source
+            inside = self.has(path) if loop else path.startswith(b"/") and self._within(view, os.path.dirname(path))
+            if inside and not path.startswith(b"/dev/"):
+                return f"is a mount of {shown(path)}", _snapshot(path)
+        return None
+
+    def _overlay(self, view: View, entry: Entry) -> tuple[str, bytes | None] | None:
+        folders = list(_folders(entry))
+        named = [(option, path) for option, path in folders if path.startswith(b"/") and self._is_named(path)]
+        # By its path it may be the root's, and be another store's with the same path in another mount namespace.
+        mounted = self._is_mounted(view, entry, folders) if named else None
+        for option, path in named:
+            if self._reaches(view, path, mounted):
+                return f"is an overlay with {shown(option)} {shown(path)}", _snapshot(path)
+        relative = [path for _, path in folders if not path.startswith(b"/")]
+        uppers = [path for option, path in folders if option == b"upperdir"]
+        if mounted is False:
+            return None
+        if relative and all(map(self._could_be, relative)) and not any(self._has(upper, relative) for upper in uppers):
+            return f"is an overlay with lowerdir {shown(relative[0])}", _RELATIVE.sub(rb"\1", relative[0])
+        return None
+
+    def _is_named(self, path: bytes) -> bool:
+        """Whether an option's path leads into the root in any view.
+
+        An option is in the words of whoever mounted it, who may have had another view than those who see the mount.
+        """
+        return any(self._within(each, _asked(path)) for each in self._views)
+
+    def _reaches(self, view: View, path: bytes, mounted: bool | None) -> bool:
+        """Whether a path that leads into the root in some view means the root: its own view tells, or its inodes."""
+        if os.path.lexists(view.prefix + path):
+            return self._within(view, _asked(path)) or mounted is True
+        return mounted is not False
+
+    def _is_mounted(self, view: View, entry: Entry, folders: list[tuple[bytes, bytes]]) -> bool | None:
+        """Whether an overlay is made of folders of the root that its options name; None where that cannot be told.
+
+        Where all of its folders are of one file system, its top folder has the inode number of its upper folder, or
+        without one of its first lower one, and what is in it has those of the files it is made of (fs/overlayfs/inode.c
+        ovl_getattr, super.c ovl_get_root, Linux 5.10 to 6.18). Folders that the root does not have are not the root's.
+        """
+        layers = self._layers(folders)
+        keys = None if layers is None else [key for key in map(identity, layers) if key is not None]
+        if layers is None or keys is None or len({device for device, _ in keys}) > 1 or entry.root != b"/":
+            return None
+        try:
+            top = open_folder(view.prefix + entry.point)
+        except OSError:
+            return None
+        try:
+            # Another may be mounted over it.
+            if mount_id(top) != entry.id:
+                return None
+            return os.fstat(top).st_ino in {inode for _, inode in keys} or _shares(top, layers)
+        except OSError:
+            return None
+        finally:
+            os.close(top)
+
+    def _layers(self, folders: list[tuple[bytes, bytes]]) -> list[bytes] | None:
+        """The folders of the root that an overlay's options name, as reached from here; None where one may be any."""
+        uppers = [path for option, path in folders if option == b"upperdir"]
+        match = _UPPER.match(uppers[0]) if uppers else None
+        layers: list[bytes] = []
+        for option, path in folders:
+            if option == b"workdir":
+                continue
+            if not path.startswith(b"/") and match is None:
+                return None
+            absolute = path if match is None else os.path.join(match[1], path)
+            found = [each.prefix + absolute for each in self._views if self._within(each, _asked(absolute))]
+            if not found or not _PLAIN.search(absolute):
+                return None  # with one of another file system, inode numbers are others
+            layers += found
+        return [layer for layer in layers if os.path.isdir(layer)]
+
+    def _within(self, view: View, path: bytes) -> bool:
+        """Whether ``path``, in a view, is at or below the root."""
+        asked: list[tuple[int, bytes]] = []
+        answer = False
+        while True:
+            key = (view.pid, path)
+            known = self._seen.get(key)
+            if known is not None:
+                answer = known
+                break
+            asked.append(key)
+            if identity(view.prefix + path) in self._wanted:
+                answer = True
+                break
+            above = os.path.dirname(path)
+            if above == path:
+                break
+            path = above
+        # Below an answer of yes all is yes; below one of no, nothing between was wanted either.
+        self._seen.update((each, answer) for each in asked)
+        return answer
+
+    def _could_be(self, path: bytes) -> bool:
+        match = _RELATIVE.match(path)
+        return match is not None and any(os.path.lexists(os.path.join(each, match[1])) for each in self._snapshots())
+
+    def _snapshots(self) -> list[bytes]:
+        """Where the root's snapshots may lie."""
+        inside = self._paths[0]
+        try:
+            names = [os.fsencode(name) for name in os.listdir(inside)]
+        except OSError:
+            names = []
+        found = [os.path.join(inside, name) for name in names if name.startswith(SNAPSHOTTER_PREFIX)]
+        folders = [*self._paths[1:], *found]
+        return [os.path.join(each, b"snapshots") for each in folders]
+
+    def _has(self, upper: bytes, relative: list[bytes]) -> bool:
+        """Whether the snapshots that an upper folder, not of the root, is among have all these lower ones as well.
+
+        Then they are its own: all folders of an overlay of containerd are of one snapshotter
+        (plugins/snapshots/overlay/overlay.go mounts, v2.1); an upper folder elsewhere says nothing of where its lower
+        ones are. Whoever mounted it may have had any view: all that have the upper folder must show the same.
+        """
+        match = _UPPER.match(upper)
+        if match is None or any(self._within(view, match[1]) for view in self._views):
+            return False
+        places = {identity(view.prefix + upper): view.prefix + match[1] for view in self._views}
+        places.pop(None, None)
+        own = self._snapshots()
+        for folder in places.values():
+            for name in (match[2], *relative):
+                found = identity(os.path.join(folder, name))
+                if found is None or found in {identity(os.path.join(each, name)) for each in own}:
+                    return False  # a link or a mount can make them the root's under another path
+        return bool(places)
+
+
+def _folders(entry: Entry) -> Iterator[tuple[bytes, bytes]]:
+    for key, value in entry.options:
+        if key in _FOLDERS:
+            # Only lowerdir is a list; a colon or backslash in a name has a backslash in front of it.
+            parts = (match[1] for match in _COLON.finditer(value)) if key == b"lowerdir" else (value,)
+            yield from ((key, re.sub(rb"\\(.)", rb"\1", part)) for part in parts if part)
+
+
+def _asked(path: bytes) -> bytes:
+    """What to ask of a path: of ``…/snapshots/12/fs`` the folder ``snapshots``, once for all."""
+    return os.path.dirname(os.path.dirname(path)) if _SNAPSHOT.search(path) else path
+
+
+def _shares(top: int, layers: list[bytes]) -> bool:
+    """Whether an entry of an overlay's open top folder is one of these folders'.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    device = os.fstat(top).st_dev
+    for name in sorted(map(os.fsencode, os.listdir(top)))[:_COMPARED]:
+        info = os.stat(name, dir_fd=top, follow_symlinks=False)
+        if info.st_dev != device:
+            continue  # something is mounted there
+        for layer in layers:
+            with suppress(OSError):
+                if os.lstat(os.path.join(layer, name)).st_ino == info.st_ino:
+                    return True
+    return False
+
+
+def _snapshot(path: bytes) -> bytes | None:
+    match = _SNAPSHOT.search(path)
+    return match[1] if match else None

@@ -1,0 +1,306 @@
+"""Processes that use a containerd root: engines that serve it, shims of its containers, and whoever has it open.
+
+A path's text says nothing across mount namespaces, so every path is judged by the device and inode of its folders in
+the namespace that it is shown of. Rules for those that need not have a file of the root open:
+
+- dockerd and containerd count when their flags or settings name the root, or one of its Docker data roots, and dockerd
+  when its environment does, whose own containerd then works there; any dockerd
+  in this mount namespace counts for a system containerd of this host, unless its flags name the socket of another;
+- k3s, rke2, k0s and microk8s count for the root of their own kind on this host: they start its containerd again;
+- kubelet counts for the root of a Kubernetes distribution, and for a system containerd of this host unless its flags
+  name the socket of another runtime; never for Docker's or a user's root;
+- buildkitd counts for a system containerd of this host unless its containerd worker is off.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+from drydock.evidence.files.regular import identity
+from drydock.evidence.host.config import read_containerd_config, read_docker_config
+from drydock.evidence.host.engines import DAEMONS, how_to_stop, is_shim, program
+from drydock.evidence.host.filesystem import Host
+from drydock.evidence.host.services import CONTAINERD_ROOT
+from drydock.model.names import RawPath
+from drydock.model.roots import Engine, Root
+from drydock.model.text import shown
+from drydock.model.usage import Process
+
+_LARGEST = 1 << 24
+_KUBERNETES = (Engine.K3S, Engine.RKE2, Engine.K0S, Engine.MICROK8S)
+_TASKS = b"io.containerd.runtime.v2.task"
+
+_CGROUP = 1 << 16
+_CONTAINER = re.compile(rb"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])|lxc\.payload\.([^/\n]+)|(?<=/lxc/)([^/\n]+)")
+
+_Key = tuple[int, int]
+_Top = tuple[_Key | int | None, bytes]
+"""A mount namespace, or a process that may see less of it, and what to put in front of a path there."""
+
+
+def users(root: Root) -> list[Process]:
+    """The processes that use ``root``, by pid. Needs root's rights to see other users' files.
+
+    This process does not count, nor do the working folders of those that started it.
+    """
+    return list(_Look(root).users())
+
+
+def containerd_roots() -> list[RawPath]:
+    """Where the environment of each dockerd that runs beside this process has its containerd work, as it is named.
+
+    Anybody can call a process so: it counts where it runs as root, or as who runs this process.
+    """
+    found: list[RawPath] = []
+    space, top = identity(b"/proc/self/ns/mnt"), identity(b"/")
+    for pid in filter(bytes.isdigit, os.listdir(b"/proc")):
+        process = b"/proc/" + pid
+        if _read(process + b"/comm") != b"dockerd\n" or not _is_trusted(process):
+            continue
+        path = _containerd_root(process)
+        if path and (identity(process + b"/ns/mnt"), identity(process + b"/root")) == (space, top):
+            found.append(path)
+    return found
+
+
+class _Look:
+    """One look at every process, for one root."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._here = root.host == b"/" and bool(root.states)
+        self._store = _keys(root.path, *(folder for _, folder in root.snapshotters))
+        self._all = self._store | _keys(*root.docker)
+        self._space = identity(b"/proc/self/ns/mnt")
+        self._seen: dict[tuple[_Key | int | None, bytes], _Key | None] = {}
+
+    def users(self) -> Iterator[Process]:
+        """Judge each process once."""
+        import psutil  # noqa: PLC0415 - only those that change a store need it
+
+        starters = {parent.pid for parent in psutil.Process().parents()}
+        for process in psutil.process_iter(["name", "cmdline", "status"]):
+            if process.pid == os.getpid() or process.info["status"] == psutil.STATUS_ZOMBIE:
+                continue
+            arguments = [os.fsencode(each) for each in process.info["cmdline"] or ()]
+            name = program(arguments, os.fsencode(process.info["name"] or ""))
+            found = self._judge(process.pid, name, arguments, starter=process.pid in starters)
+            if found is not None:
+                yield found
+
+    def _judge(self, pid: int, name: bytes, arguments: list[bytes], *, starter: bool) -> Process | None:
+        daemon = name in DAEMONS
+        why = None
+        container = None
+        if is_shim(name):
+            container = (_flag(arguments, b"namespace") or b"", _flag(arguments, b"id") or b"")
+            if self._keeps(pid, *container, _flag(arguments, b"address")):
+                why = f"keeps container {shown(container[1])} of namespace {shown(container[0])} running"
+        if daemon:
+            why = self._serves(pid, name, arguments)
+        why = why or self._opened(pid, self._all if daemon else self._store, daemon=daemon, starter=starter)
+        if why is None:
+            return None
+        return Process(pid, name, why, how_to_stop(name, pid, self._root.engine), container)
+
+    def _serves(self, pid: int, name: bytes, arguments: list[bytes]) -> str | None:
+        """Why a daemon uses the root, by its flags, settings and kind."""
+        kind, engine = DAEMONS[name], self._root.engine
+        if kind in _KUBERNETES:
+            return f"runs the containerd of {engine.value}" if self._here and kind is engine else None
+        if name == b"kubelet":
+            mine = self._may_talk(_flag(arguments, b"container-runtime-endpoint"))
+            used = engine in _KUBERNETES or (engine is Engine.CONTAINERD and mine)
+            return "starts containers in it" if self._here and used else None
+        if kind is Engine.BUILDKIT:
+            off = _flag(arguments, b"containerd-worker") == b"false"
+            return "may build in it" if self._here and engine is Engine.CONTAINERD and not off else None
+        host = Host(RawPath(b"/proc/%d/root" % pid))
+        if name == b"dockerd":
+            settings = read_docker_config(host, _flag(arguments, b"config-file") or b"/etc/docker/daemon.json")
+            told = _flag(arguments, b"data-root", b"graph", b"g") or settings.data_root or b"/var/lib/docker"
+        else:
+            config = _flag(arguments, b"config", b"c") or b"/etc/containerd/config.toml"
+            told = _flag(arguments, b"root") or read_containerd_config(host, config).root or b"/var/lib/containerd"
+        where = host.folder(told)
+        if where is not None and identity(where) in self._all:
+            return f"serves {shown(told)}"
+        if name == b"dockerd" and (moved := _containerd_root(b"/proc/%d" % pid)):
+            where = host.folder(moved)
+            if where is not None and identity(where) in self._store:
+                return f"has its containerd work in {shown(moved)}"
+        if name == b"dockerd" and self._here and engine is Engine.CONTAINERD and self._is_beside(pid):
+            return "may keep containers in it" if self._may_talk(_flag(arguments, b"containerd")) else None
+        return None
+
+    def _may_talk(self, socket: bytes | None) -> bool:
+        """Whether a client with this socket, or with its default one, talks to the root's containerd."""
+        return socket is None or any(os.path.dirname(socket).endswith(state) for state in self._root.states)
+
+    def _is_beside(self, pid: int) -> bool:
+        return identity(b"/proc/%d/ns/mnt" % pid) == self._space and identity(b"/proc/%d/root" % pid) == identity(b"/")
+
+    def _keeps(self, pid: int, namespace: bytes, container: bytes, address: bytes | None) -> bool:
+        """Whether a shim's container belongs to the root.
+
+        A shim works in the bundle of its container, whose link ``work`` leads into the root (containerd
+        core/runtime/v2/bundle.go, v2.1). Where that is gone, its folder in the root tells, or its engine's state.
+        """
+        try:
+            work = os.readlink(b"/proc/%d/cwd/work" % pid)
+        except OSError:
+            work = b""
+        if work.startswith(b"/"):
+            return self._below((pid, b"/proc/%d/root" % pid), work, self._store)
+        plain = all(part not in (b"", b".", b"..") and b"/" not in part for part in (namespace, container))
+        if plain and os.path.lexists(os.path.join(self._root.path, _TASKS, namespace, container)):
+            return True
+        states = _keys(*self._root.states)
+        bundle = _link(b"/proc/%d/cwd" % pid)
+        if bundle is not None and self._below(self._top(pid), bundle, states):
+            return True
+        folder = os.path.dirname(address) if address else b""
+        return bool(folder) and any(_is_at(state, folder) for state in self._root.states)
+
+    def _opened(self, pid: int, wanted: set[_Key], *, daemon: bool, starter: bool) -> str | None:
+        """What a process has open below the wanted folders."""
+        base, top = b"/proc/%d/" % pid, self._top(pid)
+        for name, what in ((b"root", "has its root folder in"), (b"cwd", "has its working folder in")):
+            target = None if starter and name == b"cwd" else _link(base + name)
+            if target is not None and self._below(top, target, wanted):
+                return f"{what} {shown(target)}"
+        try:
+            descriptors = os.listdir(base + b"fd")
+        except PermissionError:
+            return "cannot be looked into (run as root)" if daemon and self._may_matter(pid) else None
+        except OSError:  # it has ended
+            return None
+        for number in descriptors:
+            target = _link(base + b"fd/" + number)
+            if target is not None and self._below(top, target, wanted):
+                return f"has {shown(target)} open"
+        for target in _maps(base + b"maps"):
+            if self._below(top, target, wanted):
+                return f"has {shown(target)} mapped"
+        return None
+
+    def _top(self, pid: int) -> _Top:
+        """Whence a path leads that the kernel shows for a link of a process.
+
+        It shows a path from this process's root folder, and of another mount namespace from its topmost (fs/d_path.c,
+        Linux 6.1): that is as far above the process's own root folder as the link of that is long.
+        """
+        space = identity(b"/proc/%d/ns/mnt" % pid)
+        if space is None or space == self._space:
+            return self._space, b""
+        root = b"/proc/%d/root" % pid
+        return space, root + b"/.." * (_link(root) or b"").count(b"/")
+
+    def _below(self, top: _Top, target: bytes, wanted: set[_Key]) -> bool:
+        """Whether a path lies at or below a wanted folder; one that is not there below ``top`` is taken from here."""
+        target = target.removesuffix(b" (deleted)")
+        space, prefix = top if os.path.lexists(top[1] + os.path.dirname(target)) else (self._space, b"")
+        end = len(target)
+        while end > 0:
+            key = (space, target[:end])
+            if key not in self._seen:
+                self._seen[key] = identity(prefix + target[:end])
+            if self._seen[key] in wanted:
+                return True
+            end = target.rfind(b"/", 0, end)
+        return False
+
+    def _may_matter(self, pid: int) -> bool:
+        """Whether a daemon that this user may not look into could use the root: not if the root is another user's."""
+        try:
+            owner, runs = os.lstat(self._root.path).st_uid, os.stat(b"/proc/%d" % pid).st_uid
+        except OSError:
+            return False
+        return owner in (0, runs)
+
+
+def name_and_container(pid: int) -> tuple[bytes, bytes]:
+    """A process's name, and the id or name of the container that it runs in; each empty where it is not known."""
+    said: list[bytes] = []
+    for file in ("comm", "cgroup"):
+        try:
+            with open(f"/proc/{pid}/{file}", "rb") as opened:
+                said.append(opened.read(_CGROUP))
+        except OSError:  # noqa: PERF203 - two files
+            said.append(b"")
+    return said[0].rstrip(b"\n"), container_in(said[1])
+
+
+def container_in(groups: bytes) -> bytes:
+    """The innermost container that control groups (/proc/PID/cgroup) name; empty where they name none.
+
+    Docker, containerd, Podman and Kubernetes have an id of 64 digits in it: ``docker/ID``, ``docker-ID.scope``,
+    ``cri-containerd-ID.scope``; LXC and Incus a name: ``lxc.payload.NAME``, before LXC 4 ``lxc/NAME``.
+    """
+    found = _CONTAINER.findall(groups)
+    return b"".join(found[-1]) if found else b""
+
+
+def _keys(*paths: RawPath) -> set[_Key]:
+    return {key for key in map(identity, paths) if key is not None}
+
+
+def _link(path: bytes) -> bytes | None:
+    """Where a link of /proc leads, if that is a path: sockets, pipes and the like are none."""
+    try:
+        target = os.readlink(path)
+    except OSError:
+        return None
+    return target if target.startswith(b"/") else None
+
+
+def _is_trusted(process: bytes) -> bool:
+    """Whether a dockerd is no other user's: not by its kept ids either, as of a set-user-ID program called dockerd."""
+    ids = re.search(rb"^Uid:\t([0-9\t]+)$", _read(process + b"/status"), re.MULTILINE)
+    own = {0, os.geteuid()}
+    path = _link(process + b"/exe") or b""
+    is_named = os.path.basename(path.removesuffix(b" (deleted)")) == b"dockerd"
+    return is_named and ids is not None and own.issuperset(map(int, ids[1].split()))
+
+
+def _containerd_root(process: bytes) -> RawPath | None:
+    """What a dockerd's environment names as the root of its containerd, embedded or started by it."""
+    for variable in _read(process + b"/environ").split(b"\0"):
+        name, _, value = variable.partition(b"=")
+        if name == CONTAINERD_ROOT and value.startswith(b"/"):  # with another dockerd does not start
+            return RawPath(value)
+    return None
+
+
+def _read(path: bytes) -> bytes:
+    """A file of /proc; nothing where it cannot be read, or its process has ended."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_LARGEST)
+    except OSError:
+        return b""
+
+
+def _maps(path: bytes) -> set[bytes]:
+    rows = [line.split(maxsplit=5) for line in _read(path).split(b"\n")]
+    found = {row[5] for row in rows if len(row) == 6 and row[5].startswith(b"/")}
+    # Of a name the kernel escapes \n alone (fs/proc/task_mmu.c show_map_vma, Linux 6.1).
+    return {each.replace(b"\\012", b"\n") for each in found}
+
+
+def _flag(arguments: list[bytes], *names: bytes) -> bytes | None:
+    """The last value of a flag, in any of Go's spellings: ``-x v``, ``--x v``, ``-x=v``, ``--x=v``."""
+    last = None
+    for position, argument in enumerate(arguments):
+        flag, equals, value = argument.partition(b"=")
+        if flag.startswith(b"-") and flag.lstrip(b"-") in names:
+            last = value if equals else next(iter(arguments[position + 1 : position + 2]), last)
+    return last
+
+
+def _is_at(state: RawPath, folder: bytes) -> bool:
+    """Whether a socket's folder is an engine's: its state, or for dockerd's containerd the folder above it."""
+    real = os.path.realpath(folder)
+    return real in (os.path.realpath(state), os.path.dirname(os.path.realpath(state)))

@@ -1,0 +1,117 @@
+"""Where containerd roots lie: on this host, below the root of a mounted one, in a Docker data root, or given directly.
+
+A standalone buildkitd keeps the same kind of database below another layout; it is recognised, and not covered.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from drydock.evidence.host.filesystem import Host, is_folder
+from drydock.evidence.host.layout import is_data_root, is_root, links_to_remapped, managed, nested, once, with_remapped
+from drydock.evidence.host.survey import Survey
+from drydock.model.errors import EvidenceUnreadable
+from drydock.model.names import RawPath
+from drydock.model.roots import Engine, Root
+from drydock.model.text import shown
+
+
+def discover(where: RawPath | None) -> list[Root]:
+    """The containerd roots of a place.
+
+    Args:
+        where: a containerd root, a Docker data root, or the root of a mounted host file system; None: this host.
+
+    Returns:
+        Each root once (by device and inode). Empty when a host has none.
+
+    Raises:
+        EvidenceUnreadable: ``where`` is none of these, or nothing was found and a setting that may name a root could
+            not be read.
+    """
+    if where is None:
+        return _discover_host(Host())
+    path = RawPath(os.path.realpath(where))
+    try:
+        os.lstat(path)
+    except FileNotFoundError as error:
+        raise EvidenceUnreadable(f"{shown(where)}: no such folder") from error
+    except PermissionError as error:
+        raise EvidenceUnreadable(f"{shown(where)}: permission denied (run as root)") from error
+    except OSError as error:
+        raise EvidenceUnreadable(f"{shown(where)}: {error.strerror}") from error
+    if not is_folder(path):
+        raise EvidenceUnreadable(f"{shown(where)}: not a folder")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise EvidenceUnreadable(f"{shown(where)}: permission denied (run as root)")
+    if is_root(path):
+        return [_known_root(path)]
+    host = Host(path)
+    if _is_host(host):
+        return _discover_host(host)
+    if is_data_root(path) or managed(host, path):
+        return _below_data_root(path)
+    if host.folder(b"/etc") or host.folder(b"/var/lib"):
+        return _discover_host(host)
+    raise EvidenceUnreadable(f"{shown(where)}: {_what_else(path)}")
+
+
+def _discover_host(host: Host) -> list[Root]:
+    survey = Survey(host)
+    found = survey.roots()
+    if not found and survey.closed:
+        raise EvidenceUnreadable(f"{shown(survey.closed[0])}: permission denied (run as root)")
+    if not found and survey.findings:
+        raise EvidenceUnreadable(f"no containerd root found, and {survey.findings[0].message}")
+    return found
+
+
+def _known_root(path: RawPath) -> Root:
+    """The root ``path`` as the nearest host above knows it, with its owners and settings; else by its place alone."""
+    for host in _hosts_above(path):
+        for root in Survey(host).roots():
+            if os.path.samefile(root.path, path):
+                return root._replace(path=path)
+    for up in (1, 2):  # <data-root>/containerd/daemon, and <data-root>/containerd
+        data = RawPath(b"/".join(path.split(b"/")[:-up]) or b"/")
+        if path in managed(Host(data), data) and is_data_root(data):
+            return Root(path, Engine.DOCKER, docker=with_remapped(data), docker_known=not links_to_remapped(data))
+    return Root(path, Engine.CONTAINERD)
+
+
+def _below_data_root(path: RawPath) -> list[Root]:
+    known = [root for host in _hosts_above(path) for root in Survey(host).roots()]
+    below = [root for root in known if root.path.startswith(path + b"/")]
+    host = Host(path)
+    owners, has_links = with_remapped(path), bool(links_to_remapped(path))
+    alone = [Root(each, Engine.DOCKER, docker=owners, docker_known=not has_links) for each in managed(host, path)]
+    found = once([*below, *alone, *nested(host, path, RawPath(b"/"))])
+    if not found:
+        other = next((root for root in known if path in root.docker), None)
+        hint = f"; {shown(other.path)} holds it: give that" if other else ""
+        raise EvidenceUnreadable(
+            f"{shown(path)}: no containerd storage below it, though it looks like a Docker data root{hint}"
+        )
+    return found
+
+
+def _hosts_above(path: RawPath) -> Iterator[Host]:
+    """Hosts that ``path`` may belong to, the nearest first."""
+    parts = path.split(b"/")
+    for end in range(len(parts) - 1, 0, -1):
+        host = Host(RawPath(b"/".join(parts[:end]) or b"/"))
+        if _is_host(host):
+            yield host
+
+
+def _is_host(host: Host) -> bool:
+    return host.folder(b"/etc") is not None and host.folder(b"/var/lib") is not None
+
+
+def _what_else(path: RawPath) -> str:
+    if os.path.lexists(path + b"/containerdmeta.db"):
+        return "BuildKit's own storage, which drydock does not cover"
+    if os.path.lexists(path + b"/meta.db") or is_folder(path + b"/blobs"):
+        return "part of a containerd root: give the folder that holds io.containerd.metadata.v1.bolt"
+    return "neither a containerd root, nor a Docker data root, nor the root of a host file system"

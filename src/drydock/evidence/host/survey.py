@@ -1,0 +1,267 @@
+"""The containerd roots of one host: where its engines put them by default, and where its settings say.
+
+Sources of the places: moby daemon/command/daemon.go and daemon/internal/libcontainerd/supervisor (v28), containerd
+defaults/defaults_unix.go (v2.1), k3s pkg/agent/config; the documentation of rke2, k0s and microk8s.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+from drydock.evidence.files.regular import read_regular
+from drydock.evidence.host.config import ContainerdConfig, read_containerd_config, read_docker_config, unseen
+from drydock.evidence.host.filesystem import Host, is_folder, names
+from drydock.evidence.host.layout import (
+    is_data_root,
+    is_root,
+    links_to_remapped,
+    managed,
+    nested,
+    obstacle,
+    once,
+    with_remapped,
+)
+from drydock.evidence.host.processes import containerd_roots
+from drydock.evidence.host.services import Services, read_services
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import RawPath
+from drydock.model.roots import Engine, Root
+from drydock.model.text import shown
+
+_LARGEST = 1 << 22
+_MOST = 16384
+_NOWHERE = (b"/", b"/dev", b"/proc", b"/sys", b"/nonexistent")
+
+
+def homes(host: Host) -> Iterator[tuple[bytes, int]]:
+    """(absolute home in that host, user id), each home once.
+
+    Those of its passwd file, and what lies in /home: the users of a directory service are in no passwd file.
+    """
+    seen: set[bytes] = set()
+    for home, uid in (*_listed(host), *_unlisted(host)):
+        if home not in seen and home.startswith(b"/") and home not in _NOWHERE:
+            seen.add(home)
+            yield home, uid
+
+
+def _listed(host: Host) -> Iterator[tuple[bytes, int]]:
+    try:
+        text = read_regular(host.reach(b"/etc/passwd"), _LARGEST)
+    except OSError:
+        return
+    for line in text.split(b"\n", _MOST)[:_MOST]:
+        fields = line.split(b":")
+        if len(fields) >= 7 and fields[2].isdigit() and len(fields[2]) <= 10:
+            yield fields[5].rstrip(b"/"), int(fields[2])
+
+
+def _unlisted(host: Host) -> Iterator[tuple[bytes, int]]:
+    folder = host.folder(b"/home")
+    for name in sorted(names(folder, _MOST)) if folder else ():
+        path = os.path.join(folder or b"", name)
+        if is_folder(path):
+            yield b"/home/" + name, os.lstat(path).st_uid
+
+
+_DOCKER_DATA = (b"/var/lib/docker", b"/var/snap/docker/common/var-lib-docker")
+_DOCKER_CONFIG = (b"/etc/docker/daemon.json", b"/var/snap/docker/current/config/daemon.json")
+_DISTRIBUTIONS = (
+    # engine, default data folder, containerd's root and config in it, state
+    (
+        Engine.K3S,
+        b"/var/lib/rancher/k3s",
+        b"agent/containerd",
+        b"agent/etc/containerd/config.toml",
+        b"/run/k3s/containerd",
+    ),
+    (
+        Engine.RKE2,
+        b"/var/lib/rancher/rke2",
+        b"agent/containerd",
+        b"agent/etc/containerd/config.toml",
+        b"/run/k3s/containerd",
+    ),
+    (Engine.K0S, b"/var/lib/k0s", b"containerd", b"/etc/k0s/containerd.toml", b"/run/k0s/containerd"),
+    (
+        Engine.MICROK8S,
+        b"/var/snap/microk8s",
+        b"common/var/lib/containerd",
+        b"current/args/containerd.toml",
+        b"/var/snap/microk8s/common/run/containerd",
+    ),
+)
+_NO_DATA = "a setting names it as Docker's data root, and nothing of dockerd's is there (is its disk mounted?)"
+_NO_ROOT = (
+    "a setting names it as the root of Docker's containerd, and no containerd has worked there (is its disk mounted?)"
+)
+_TOPS = (*_DOCKER_DATA, b"/var/lib/containerd", *(each[1] for each in _DISTRIBUTIONS))
+
+
+class Survey:
+    """Collects the roots of one host; ``findings`` is what could not be read of its settings."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.findings: list[Finding] = []
+        self.closed = [each for each in map(host.folder, _TOPS) if each is not None and not os.access(each, os.X_OK)]
+        """Folders of engines that this user may not look into."""
+
+    def roots(self) -> list[Root]:
+        """Every root, once; those that the host's own settings explain best come first."""
+        host = self._host
+        services = read_services(host)
+        self.findings.extend(services.findings)
+        data, execs = self._docker(services)
+        owners = tuple(dict.fromkeys(each for one in data for each in with_remapped(one)))
+        unknown = bool(self.findings)
+        found: list[Root] = []
+        states = tuple(self._reach(each + b"/containerd/daemon") for each in execs)
+        moved = self._moved(services)
+        found += [
+            Root(each, Engine.DOCKER, host.root, states, owners, not unknown)
+            for each in (*moved, *(root for one in data for root in managed(host, one)))
+        ]
+        found += [root._replace(docker=owners, docker_known=not unknown) for root in self._containerd(services)]
+        found += self._distributions(services)
+        found += self._rootless()
+        found += [root for one in data for root in nested(host, one, host.root)]
+        general = tuple(self.findings)
+        return [
+            root._replace(findings=tuple(dict.fromkeys((*root.findings, *general))))
+            if root.docker and general
+            else root
+            for root in once(found)
+        ]
+
+    def _docker(self, services: Services) -> tuple[list[RawPath], list[bytes]]:
+        """(data roots as reached, exec roots in the host).
+
+        What may be another program's counts where it is, and is missed nowhere.
+        """
+        named: list[bytes] = [*services.flags[b"data-root"]]
+        others: list[bytes] = [*services.others[b"data-root"]]
+        execs: list[bytes] = []
+        settings = [*services.flags[b"config-file"], *_DOCKER_CONFIG]
+        for file in dict.fromkeys((*settings, *services.others[b"config-file"])):
+            config = read_docker_config(self._host, file)
+            its = file in settings
+            self.findings.extend(config.findings if its else ())
+            (named if its else others).extend([config.data_root] if config.data_root else [])
+            execs += [config.exec_root] if config.exec_root else []
+        execs = [*services.flags[b"exec-root"], *execs, b"/var/run/docker"]
+        reached = []
+        for path in dict.fromkeys((*named, *_DOCKER_DATA, *others)):
+            found = self._host.folder(path)
+            why = obstacle(found) if found is not None else None
+            if path in named or path in _DOCKER_DATA:
+                why = self._host.doubt(path) or why
+            if why is None and path in named and (found is None or not with_remapped(found)):
+                why = _NO_DATA
+            if why is not None:
+                self.findings.append(unseen(path, why))
+            for link in links_to_remapped(found) if found is not None else ():
+                self.findings.append(unseen(self._host.name(link), "a link, which is not followed"))
+            reached += [found] if found is not None else []
+        return list(dict.fromkeys(reached)), list(dict.fromkeys(execs))
+
+    def _moved(self, services: Services) -> Iterator[RawPath]:
+        """Roots of dockerd's own containerd that a variable moved, of its service or of one that runs here."""
+        named = [*services.flags[b"containerd-root"]]
+        if self._host.root == b"/":
+            named += containerd_roots()
+        for path in dict.fromkeys((*named, *services.others[b"containerd-root"])):
+            reached = self._host.folder(path)
+            if reached is not None and is_root(reached):
+                yield reached
+            elif path in named:
+                self.findings.append(unseen(path, self._host.doubt(path) or _NO_ROOT))
+
+    def _containerd(self, services: Services) -> Iterator[Root]:
+        """Roots of a system containerd: what config files and flags say, and the default.
+
+        Which config a root is run with is not always known: what any that can be its says of its snapshotters counts.
+        """
+        default = RawPath(b"/var/lib/containerd")
+        configs: list[ContainerdConfig] = []
+        for path in dict.fromkeys((b"/etc/containerd/config.toml", *services.flags[b"config"])):
+            config = read_containerd_config(self._host, path)
+            if config.is_toml or path.endswith(b".toml"):  # else of another program
+                self.findings.extend(config.findings)
+                configs.append(config)
+        self.findings.extend(services.configs)
+        for root in dict.fromkeys((*(config.root or default for config in configs), default, *services.flags[b"root"])):
+            reached = self._host.folder(root)
+            if reached is None or not is_root(reached):
+                continue
+            # --root overrides what a config says, and one that could not be read may say anything.
+            its = [
+                config
+                for config in configs
+                if services.flags[b"root"] or config.findings or self._host.folder(config.root or default) == reached
+            ]
+            states = (*(config.state for config in its), *services.flags[b"state"], b"/run/containerd")
+            moved = [each for config in its for each in config.snapshotters.items()]
+            findings = (*(each for config in its for each in config.findings), *services.configs)
+            yield self._root(reached, Engine.CONTAINERD, tuple(filter(None, states)), moved, findings)
+
+    def _distributions(self, services: Services) -> Iterator[Root]:
+        for engine, default, root, settings, state in _DISTRIBUTIONS:
+            for data in dict.fromkeys((default, *services.flags[b"data-dir"])):
+                reached = self._host.folder(data + b"/" + root)
+                if reached is None or not is_root(reached):
+                    continue
+                config = read_containerd_config(self._host, os.path.join(data, settings))
+                states = (config.state or state,)
+                yield self._root(reached, engine, states, config.snapshotters.items(), tuple(config.findings))
+
+    def _rootless(self) -> Iterator[Root]:
+        """Roots of users. What a user's settings or links lead to counts only where the user owns it."""
+        for home, uid in homes(self._host):
+            run = b"/run/user/%d" % uid
+            docker = read_docker_config(self._host, home + b"/.config/docker/daemon.json")
+            places = (docker.data_root, home + b"/.local/share/docker")
+            data = tuple(dict.fromkeys(each for path in places if path and (each := self._owned(path, uid))))
+            states = (self._reach((docker.exec_root or run + b"/docker") + b"/containerd/daemon"),)
+            owners, unread = tuple(filter(is_data_root, data)), tuple(docker.findings)
+            if docker.data_root and self._host.folder(docker.data_root) not in owners:
+                unread = (*unread, unseen(docker.data_root, _NO_DATA))
+            for root in (each for one in data for each in managed(self._host, one) if os.lstat(each).st_uid == uid):
+                yield Root(root, Engine.ROOTLESS, self._host.root, states, owners, not unread, findings=unread)
+            config = read_containerd_config(self._host, home + b"/.config/containerd/config.toml")
+            foreign = [where for where in config.snapshotters.values() if not self._owned(where, uid)]
+            findings = (*config.findings, *(_foreign(each) for each in foreign))
+            moved = {name: where for name, where in config.snapshotters.items() if where not in foreign}
+            for path in (config.root, home + b"/.local/share/containerd"):
+                reached = self._owned(path, uid) if path else None
+                if reached is not None and is_root(reached):
+                    states = (config.state or RawPath(run + b"/containerd"),)
+                    yield self._root(reached, Engine.ROOTLESS, states, moved.items(), findings)
+
+    def _owned(self, path: bytes, uid: int) -> RawPath | None:
+        reached = self._host.folder(path)
+        return reached if reached is not None and os.lstat(reached).st_uid == uid else None
+
+    def _root(
+        self,
+        path: RawPath,
+        engine: Engine,
+        states: tuple[bytes, ...],
+        snapshotters: Iterable[tuple[bytes, RawPath]],
+        findings: tuple[Finding, ...],
+    ) -> Root:
+        moved = tuple(dict.fromkeys((name, self._reach(where)) for name, where in snapshotters))
+        reached = tuple(dict.fromkeys(map(self._reach, states)))
+        return Root(path, engine, self._host.root, reached, snapshotters=moved, findings=findings)
+
+    def _reach(self, path: bytes) -> RawPath:
+        try:
+            return self._host.reach(path)
+        except OSError:  # a loop of links: the engine cannot reach it either
+            return RawPath(os.path.join(self._host.root, path.lstrip(b"/")))
+
+
+def _foreign(path: RawPath) -> Finding:
+    message = f"{shown(path)}: a user's settings put a snapshotter there, and the user does not own it"
+    return Finding("config-foreign", Severity.BLIND, message, Place(path))

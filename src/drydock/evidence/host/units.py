@@ -1,0 +1,273 @@
+"""What is written of how a host's services are started, as far as it is, or mentions, an engine's.
+
+Units (systemd) with their drop-ins and the files that their environment comes from; the scripts and option files of
+other init systems and of packages; k3s' and RKE2's settings.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import posixpath
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from drydock.evidence.files.regular import read_regular
+from drydock.evidence.host.config import unseen
+from drydock.evidence.host.filesystem import Host, has_pattern, is_folder, names
+from drydock.model.findings import Finding
+from drydock.model.names import RawPath
+from drydock.model.text import shown
+
+AT_RUN_TIME = "known at run time only, or not understood"
+COMMAND = re.compile(rb"(?m)^[ \t]*Exec[A-Za-z]+[ \t]*=[^\n]*")
+_LARGEST = 1 << 18
+_FILES = 4096
+_TOTAL = 1 << 23
+_PATTERNS = 64
+_UNITS = (
+    b"/etc/systemd/system",
+    b"/run/systemd/system",
+    b"/usr/local/lib/systemd/system",
+    b"/usr/lib/systemd/system",
+    b"/lib/systemd/system",
+)
+_SYSTEMD = (b"/usr/lib/systemd/systemd", b"/lib/systemd/systemd")
+_SCRIPTS = (b"/etc/init.d/docker", b"/etc/rc.d/rc.docker")
+_OPTIONS = tuple(
+    folder + name
+    for folder in (b"/etc/default/", b"/etc/sysconfig/", b"/etc/conf.d/", b"/etc/init.d/", b"/etc/rc.d/rc.")
+    for name in (b"docker", b"containerd", b"k3s", b"rke2-server", b"rke2-agent", b"k0s")
+)
+_RANCHER = (b"/etc/rancher/k3s/config.yaml", b"/etc/rancher/rke2/config.yaml")
+_EVERY = b"service"
+_MENTIONED = re.compile(
+    rb"dockerd|docker[ \t]+(?:daemon|-d)\b|containerd|k3s|rke2|k0s|DOCKER_OPTS|--data-root|data-dir"
+)
+_NAMES = re.compile(rb"docker|containerd|k3s|rke2|k0s")
+_SAID_OF_IT = re.compile(rb"(?m)^[ \t]*(?:[#;]|(?:Description|Documentation)[ \t]*=)[^\n]*\n?|\\\n")
+_ENVIRONMENT = re.compile(rb"(?m)^[ \t]*EnvironmentFile[ \t]*=[ \t]*-?(/[^\n]*)")
+_STARTED = re.compile(rb"(?m)^[ \t]*ExecStart[ \t]*=[ \t]*\S[^\n]*")
+_DOCKERS_ALONE = re.compile(rb"--(?:data-root|exec-root|graph)\b")
+
+
+class Program(enum.Enum):
+    """An engine; the value finds its command, and no socket's or folder's name."""
+
+    DOCKER = re.compile(rb"(?<!cri-)dockerd|docker[ \t]+(?:daemon|-d)\b")
+    CONTAINERD = re.compile(rb"""(?:^|[/\s"'=])containerd(?:[\s"']|\Z)""")
+    KUBERNETES = re.compile(rb"""(?:^|[/\s"'=])(?:k3s|rke2|k0s)(?:[\s"']|\Z)""")
+
+
+_NAMED = {
+    Program.DOCKER: re.compile(rb"docker\.service\Z"),
+    Program.CONTAINERD: re.compile(rb"(?:.*/)?containerd(?:\.service)?\Z"),
+    Program.KUBERNETES: re.compile(rb"(?:.*/)?(?:k3s|rke2|k0s)[^/]*\Z|/etc/rancher/"),
+}
+
+
+@dataclass(slots=True)
+class Service:
+    """All that is written of one service."""
+
+    name: bytes
+    """Its unit's, ``docker.service``; ``service`` is what counts for every unit; a file of no unit has its path."""
+    texts: dict[bytes, bytes] = field(default_factory=dict)
+    """By path in the host; without comments and descriptions, and with continued lines joined."""
+    runs: set[Program] = field(default_factory=set)
+    """What it may start."""
+    commands: set[Program] = field(default_factory=set)
+    """What its commands name."""
+    lost: bool = False
+    """Whether a file of its environment is gone with the host's last run."""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a script, or a file of options or settings, and no unit."""
+        return self.name.startswith(b"/")
+
+    @property
+    def is_docker(self) -> bool:
+        """Whether it is Docker's by its name."""
+        return self.name == b"docker.service"
+
+    def starts(self) -> Iterator[tuple[bytes, bool]]:
+        """(file, whether what it starts is dockerd itself), of each file that says what is started."""
+        for path, text in self.texts.items():
+            if started := _STARTED.findall(text):
+                yield path, any(map(Program.DOCKER.value.search, started))
+
+
+def read_units(host: Host, findings: list[Finding]) -> list[Service]:
+    """Every service that may be an engine's, what counts for every unit first.
+
+    Args:
+        host: whose.
+        findings: gets what could not be read.
+    """
+    reader = _Reader(host, findings)
+    services = {_EVERY: Service(_EVERY)}
+    for name, path in _files(host):
+        if text := reader.text(path):
+            services.setdefault(name, Service(name)).texts[path] = text
+    found = [each for each in services.values() if _is_engine(each)]
+    for service in found:
+        service.texts = {path: _SAID_OF_IT.sub(b"", text) for path, text in service.texts.items()}
+        service.runs = _programs(service)
+        commands = [line for text in service.texts.values() for line in COMMAND.findall(text)]
+        service.commands = {each for each in Program if any(map(each.value.search, commands))}
+    _count_options(host, found)
+    for service in sorted(found, key=lambda each: not each.runs):
+        if not service.is_file:
+            reader.add_environment(service)
+    return found
+
+
+class _Reader:
+    """Reads what is not read yet, as far as its bounds allow."""
+
+    def __init__(self, host: Host, findings: list[Finding]) -> None:
+        self._host = host
+        self._findings = findings
+        self._texts: dict[bytes, bytes | None] = {}
+        self._left = _TOTAL
+        self._patterns: dict[bytes, list[RawPath]] = {}
+        self._is_full = False
+        try:
+            self._masked: RawPath | None = host.reach(b"/dev/null")
+        except OSError:  # a loop of links
+            self._masked = None
+
+    def text(self, path: bytes, *, is_needed: bool = True) -> bytes | None:
+        """The text of a file; None where it is not there, not read, or a unit that must not start.
+
+        Args:
+            path: absolute in the host.
+            is_needed: whether it is a finding that it cannot be read.
+        """
+        if path not in self._texts:
+            if not self._has_room(path):
+                return None
+            self._texts[path] = self._read(path, self._findings if is_needed else [])
+            self._left -= len(self._texts[path] or b"")
+        return self._texts[path]
+
+    def add_environment(self, service: Service) -> None:
+        """Add the files its environment comes from (systemd.exec(5): a pattern, and specifiers, are allowed)."""
+        for path, text in list(service.texts.items()):
+            unknown: list[bytes] = []
+            for value in dict.fromkeys(map(bytes.rstrip, _ENVIRONMENT.findall(text))):
+                if b"%" in value or has_pattern(posixpath.dirname(value)):
+                    unknown.append(value)
+                    continue
+                files = {each: self.text(each, is_needed=bool(service.runs)) for each in self._matches(value)}
+                for file, read in files.items():
+                    if read and self._has_room(file):
+                        self._left -= len(read)  # once more for each service that has it
+                        service.texts[file] = _SAID_OF_IT.sub(b"", read)
+                if None in files.values() or not files:
+                    service.lost |= value.startswith((b"/run/", b"/var/run/"))
+            if unknown and Program.DOCKER in service.runs:
+                self._findings.append(unseen(path, f"EnvironmentFile {shown(unknown[0][:200])}: {AT_RUN_TIME}"))
+
+    def _matches(self, value: bytes) -> list[RawPath]:
+        if not has_pattern(value):
+            return [RawPath(value)]
+        if value not in self._patterns:
+            if len(self._patterns) >= _PATTERNS:
+                self._stop(value, f"more than {_PATTERNS} patterns of environment files")
+                return []
+            self._patterns[value] = self._host.matches(value, _FILES)
+        return self._patterns[value]
+
+    def _has_room(self, path: bytes) -> bool:
+        if len(self._texts) <= _FILES and self._left > 0:
+            return True
+        self._stop(path, f"more than {_FILES} units, or {_TOTAL >> 20} MiB of them")
+        return False
+
+    def _stop(self, path: bytes, bound: str) -> None:
+        if not self._is_full:
+            self._findings.append(unseen(path, f"{bound}: the rest is not read"))
+        self._is_full = True
+
+    def _read(self, path: bytes, findings: list[Finding]) -> bytes | None:
+        try:
+            reached = self._host.reach(path)
+            if reached == self._masked or is_folder(reached):
+                return None
+            return read_regular(reached, _LARGEST)
+        except (FileNotFoundError, NotADirectoryError):
+            # Links that removed packages leave behind are no engine's.
+            if _NAMES.search(path) and (why := self._host.doubt(path)):
+                findings.append(unseen(path, why))
+        except OSError as error:
+            findings.append(unseen(path, f"cannot be read: {error.strerror or error}"))
+        return None
+
+
+def _is_engine(service: Service) -> bool:
+    if service.name == _EVERY or _NAMES.search(service.name):
+        return True
+    return any(map(_MENTIONED.search, service.texts.values()))
+
+
+def _programs(service: Service) -> set[Program]:
+    if service.name == _EVERY:
+        return set(Program)
+    texts = service.texts.values()
+    runs = {each for each in Program if _NAMED[each].match(service.name) or any(map(each.value.search, texts))}
+    if service.is_file:
+        return runs - {Program.DOCKER}
+    if b"docker" in service.name and any(map(_DOCKERS_ALONE.search, texts)):
+        runs.add(Program.DOCKER)  # behind a script of another name
+    return runs
+
+
+def _count_options(host: Host, services: list[Service]) -> None:
+    """Docker's option files are its own where a script starts it; a unit has to name them."""
+    by_unit = any(each.is_docker and any(each.starts()) for each in services)
+    by_script = _has_one(host, _SCRIPTS) and not (by_unit and _has_one(host, _SYSTEMD))
+    units = [each for each in services if Program.DOCKER in each.runs]
+    texts = [text for each in units for text in each.texts.values()]
+    for service in services:
+        is_dockers = service.name in _OPTIONS and service.name.endswith(b"docker")
+        if is_dockers and (by_script or any(service.name in text for text in texts)):
+            service.runs.add(Program.DOCKER)
+
+
+def _has_one(host: Host, paths: tuple[bytes, ...]) -> bool:
+    with suppress(OSError):  # a loop of links
+        return any(os.path.lexists(host.reach(path)) for path in paths)
+    return False
+
+
+def _rancher(host: Host) -> Iterator[bytes]:
+    for settings in _RANCHER:
+        yield settings
+        beside = settings + b".d"  # k3s pkg/configfilearg/parser.go dotDFiles
+        reached = host.folder(beside)
+        for name in sorted(names(reached, _FILES)) if reached else ():
+            if name.lower().endswith((b".yaml", b".yml")):
+                yield beside + b"/" + name
+
+
+def _files(host: Host) -> Iterator[tuple[bytes, bytes]]:
+    """(service, file)."""
+    yield from ((path, path) for path in (*_OPTIONS, *_rancher(host)))
+    seen: set[bytes | None] = set()
+    for folder in _UNITS:
+        reached = host.folder(folder)
+        if reached in seen:  # /lib is a link to /usr/lib on most hosts
+            continue
+        seen.add(reached)
+        for name in sorted(names(reached, _FILES)) if reached else ():
+            if name.endswith(b".service"):
+                yield name, folder + b"/" + name
+            elif name.endswith(b".service.d") or name == b"service.d":  # of every service
+                drop_in = host.folder(folder + b"/" + name)
+                for part in sorted(names(drop_in, _FILES)) if drop_in else ():
+                    if part.endswith(b".conf"):
+                        yield name[:-2], folder + b"/" + name + b"/" + part

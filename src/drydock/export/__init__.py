@@ -1,0 +1,1 @@
+"""Export: images and container file systems as archives."""

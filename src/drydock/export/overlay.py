@@ -1,0 +1,295 @@
+"""How overlay makes one folder of several: whiteouts, opaque folders, redirects, files whose data lies below.
+
+Source: Linux fs/overlayfs/namei.c (ovl_lookup, ovl_lookup_layer, ovl_lookup_single, ovl_check_redirect), v6.12;
+fuse-overlayfs main.c (load_dir), v1.10. :mod:`drydock.evidence.containerd.overlay_xattrs` reads the marks of layers.
+Where the kernel gives an error (a redirect or a metacopy that its mount options forbid, data that is not there), the
+export gives what can be read, and a note says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from drydock.evidence.containerd.overlay_xattrs import WHITEOUT, Marks
+from drydock.evidence.files.xattrs import read_xattrs
+from drydock.export.layer_dirs import Place, Places
+from drydock.export.pax_tar import FileData
+from drydock.model.text import shown
+
+_LONGEST_REDIRECT = 4096
+_NOT_THERE = (errno.ENOENT, errno.ENAMETOOLONG)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A name in one layer."""
+
+    place: Place
+    """The folder it is in; itself for a layer's own root."""
+    name: bytes
+    """``.`` for a layer's own root."""
+    info: os.stat_result
+    xattrs: Mapping[bytes, bytes]
+    """All of them, overlay's own too."""
+
+    @property
+    def inode(self) -> tuple[int, int]:
+        """Device and inode."""
+        return self.info.st_dev, self.info.st_ino
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a name of the merged file system is."""
+
+    top: Found
+    """Where its attributes are from."""
+    data: Found
+    """Where a file's bytes are from; ``top`` for everything else."""
+    folders: tuple[Place, ...] = ()
+    """What a folder is merged of, the uppermost first; empty for everything else."""
+
+
+@dataclass(slots=True)
+class _Lookup:
+    """One name on its way down."""
+
+    wanted: bytes
+    """What it is called in the next layer: a name, or a path from the layer's root."""
+    stop: bool = False
+    is_folder: bool = False
+    metacopy: bool = False
+    by: Found | None = None
+    """What last redirected it."""
+    folders: list[Place] = field(default_factory=list)
+    hits: list[Found] = field(default_factory=list)
+
+
+class Overlay:
+    """The merged view of a stack of layers.
+
+    Args:
+        places: the layers.
+        marks: how they are marked. Where any container can write the marks, neither redirects nor metacopies are
+            followed, as the kernel does not follow them.
+        note: told what could not be had, in one shown line.
+    """
+
+    def __init__(self, places: Places, marks: Marks, note: Callable[[str], None]) -> None:
+        self._places = places
+        self._marks = marks
+        self._note = note
+        self._targets: dict[tuple[int, tuple[int, int]], tuple[int, int]] = {}
+
+    def root(self) -> Merged:
+        """The top of the merged tree.
+
+        Raises:
+            OSError: its attributes cannot be read.
+        """
+        place = self._places.roots[0]
+        top = Found(place, b".", *self._places.look(place, b"."))
+        return Merged(top, top, self._roots())
+
+    def list(self, directory: Merged) -> Iterator[tuple[bytes, Merged]]:
+        """What a merged folder holds, in the order of the bytes of the names.
+
+        Raises:
+            OSError: a layer's part of it cannot be listed: then it is not known what it hides below.
+        """
+        having: dict[bytes, list[int]] = {}
+        removed: dict[bytes, int] = {}
+        for number, place in enumerate(directory.folders):
+            for name in self._places.names(place):
+                if self._marks.by_files and name.startswith(WHITEOUT):
+                    removed.setdefault(name[len(WHITEOUT) :], number)
+                else:
+                    having.setdefault(name, []).append(number)
+        for name in sorted(having):
+            last = removed.get(name, len(directory.folders))
+            merged = self._look(directory.folders, name, [number for number in having[name] if number < last])
+            if merged is not None:
+                yield name, merged
+
+    def leave(self, directory: Merged) -> None:
+        """Tell that the walk goes on above a folder."""
+        for place in directory.folders:
+            # Where that fails it is opened from the top when it is wanted, and what goes wrong is said there.
+            with suppress(OSError):
+                self._places.rise(place)
+
+    def visible(self, found: Found) -> dict[bytes, bytes]:
+        """The extended attributes of something as a mount shows them."""
+        return self._marks.visible(found.xattrs)
+
+    def open(self, found: Found) -> FileData:
+        """A file, to be read before the next call of any method, and closed.
+
+        Raises:
+            OSError: it cannot be opened, or is another one by now.
+        """
+        return self._places.open(found.place, found.name, found.inode)
+
+    def readlink(self, found: Found) -> bytes:
+        """Where a symbolic link leads.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return self._places.readlink(found.place, found.name)
+
+    def _roots(self) -> tuple[Place, ...]:
+        """The layers' own roots, as far as none above is opaque; overlay in the kernel does not ask that of a root."""
+        roots = self._places.roots
+        if self._marks.by_files:
+            for number, place in enumerate(roots):
+                descriptor = self._places.fd(place)
+                if self._marks.is_opaque(b".", descriptor, read_xattrs(b".", descriptor)):
+                    return roots[: number + 1]
+        return roots
+
+    def _look(self, folders: tuple[Place, ...], name: bytes, having: Iterable[int]) -> Merged | None:
+        lookup = _Lookup(name)
+        for number in having:
+            place = folders[number]
+            self._look_in_layer(place, lookup)
+            if lookup.stop:
+                break
+            if lookup.by is not None:
+                # From here on it has another name: who has this one does not matter any more.
+                self._look_below(folders, number + 1, lookup)
+                break
+        if not lookup.hits:
+            return None
+        top, data = lookup.hits[0], lookup.hits[-1]
+        if stat.S_ISREG(top.info.st_mode) and lookup.metacopy:
+            self._note(f"{shown(name)}: only its attributes are there, and no layer below has its data")
+            data = top
+        return Merged(top, data if stat.S_ISREG(top.info.st_mode) else top, tuple(lookup.folders))
+
+    def _look_below(self, folders: tuple[Place, ...], number: int, lookup: _Lookup) -> None:
+        """Look in the remaining layers for what was redirected."""
+        stack = folders
+        while not lookup.stop:
+            if lookup.wanted.startswith(b"/") and stack is not self._places.roots:
+                number = stack[number - 1].layer + 1
+                stack = self._places.roots
+            if number >= len(stack):
+                return
+            self._look_in_layer(stack[number], lookup)
+            number += 1
+
+    def _look_in_layer(self, place: Place, lookup: _Lookup) -> None:
+        by = lookup.by
+        found, base = self._walk(place, lookup)
+        if found is None or base is None:
+            return
+        if not stat.S_ISDIR(found.info.st_mode):
+            lookup.hits.append(found)
+            return
+        below = Place(place.layer, found.inode, base, found.name)
+        if by is not None and not self._is_first(by, below):
+            lookup.stop = True
+            return
+        lookup.hits.append(found)
+        lookup.folders.append(below)
+
+    def _is_first(self, by: Found, target: Place) -> bool:
+        """Whether no other folder was redirected here: else the merged tree could grow without an end."""
+        known = self._targets.setdefault((target.layer, target.inode), by.inode)
+        if known != by.inode:
+            self._note(f"{shown(by.name)}: redirected to where another folder is redirected to; not followed")
+        return known == by.inode
+
+    def _walk(self, place: Place, lookup: _Lookup) -> tuple[Found | None, Place | None]:
+        """What ``lookup.wanted`` is in one layer, and the folder it is in there."""
+        if not lookup.wanted.startswith(b"/"):
+            return self._step(place, lookup, lookup.wanted, 0, b""), place
+        # Counted from the end: a redirect on the way exchanges what is before.
+        rest = len(lookup.wanted) - 1
+        while True:
+            begin = len(lookup.wanted) - rest
+            end = lookup.wanted.find(b"/", begin)
+            end = len(lookup.wanted) if end < 0 else end
+            name, after = lookup.wanted[begin:end], lookup.wanted[end:]
+            found = self._step(place, lookup, name, begin, after)
+            if found is None or not after:
+                return found, place
+            rest -= len(name) + 1
+            place = Place(place.layer, found.inode, place, name)
+
+    def _step(self, place: Place, lookup: _Lookup, name: bytes, before: int, after: bytes) -> Found | None:
+        """One name of one layer's folder: what it is, and what follows of it for the layers below."""
+        try:
+            found = self._stat(place, name)
+        except OSError as error:
+            # What lies below may be hidden by it: that must not be shown in its place.
+            self._note(f"{shown(name)}: {error.strerror}; left out")
+            lookup.stop = True
+            return None
+        if found is None:
+            return None
+        mode, is_last = found.info.st_mode, not after
+        if self._marks.is_whiteout(found.info, found.xattrs):
+            lookup.stop = True
+            return None
+        if is_last and lookup.metacopy and not stat.S_ISREG(mode):
+            lookup.stop = True
+            return None
+        if not stat.S_ISDIR(mode):
+            if lookup.is_folder or not is_last:
+                lookup.stop = True
+                return None
+            lookup.metacopy = stat.S_ISREG(mode) and self._marks.is_metacopy(found.xattrs)
+            if lookup.metacopy and not self._marks.trusted:
+                self._note(
+                    f"{shown(name)}: says that its data lies in another layer; any container can write that here"
+                )
+                lookup.metacopy = False
+            lookup.stop = not lookup.metacopy
+            if lookup.stop:
+                return found
+        else:
+            lookup.is_folder = lookup.is_folder or is_last
+            # Only where marks may be files is the folder itself looked into.
+            parent = self._places.fd(place) if self._marks.by_files else -1
+            if self._marks.is_opaque(name, parent, found.xattrs):
+                lookup.stop = True
+                return found
+        self._redirect(lookup, found, before, after)
+        return found
+
+    def _redirect(self, lookup: _Lookup, found: Found, before: int, after: bytes) -> None:
+        target = self._marks.redirect(found.xattrs)
+        if target is None:
+            return
+        if not self._marks.trusted or not _is_usable(target):
+            self._note(f"{shown(found.name)}: its redirect is not followed; what it was merged with is not in it")
+            lookup.stop = True
+            return
+        if target.startswith(b"/"):
+            lookup.stop = False
+        else:
+            target = lookup.wanted[:before] + target
+        lookup.wanted, lookup.by = target + after, found
+
+    def _stat(self, place: Place, name: bytes) -> Found | None:
+        try:
+            return Found(place, name, *self._places.look(place, name))
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise
+
+
+def _is_usable(target: bytes) -> bool:
+    """Whether a redirect stays inside its layer."""
+    if len(target) > _LONGEST_REDIRECT or b"\0" in target:
+        return False
+    parts = target[1:].split(b"/") if target.startswith(b"/") else [target]
+    return not any(part in (b"", b".", b"..") or b"/" in part for part in parts)

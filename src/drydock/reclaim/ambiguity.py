@@ -1,0 +1,227 @@
+"""What nothing names, and may yet be of something that stays: where evidence contradicts itself, both sides stay.
+
+containerd would remove some of this at its next collection. It has no one to ask; an administrator can look first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from typing import NamedTuple
+
+from drydock.model.names import Kind, RawPath, Ref, ingest_name, is_container_id, split_row_name
+from drydock.model.objects import ObjectKind, State, Verdict
+from drydock.model.records import Snapshot
+from drydock.model.roots import Owners
+from drydock.model.store import Store
+from drydock.model.text import shown
+from drydock.verdict.judge import Reach
+from drydock.verdict.leases import container_id, is_dockers, mounting_container
+from drydock.verdict.similar_names import find_near
+
+_HAS_CONTAINER = "dockerd has a container with its id"
+_MAY_HAVE_CONTAINER = "its key is the id of a container, and not all that dockerd has are known"
+_IS_MOUNTED = "it is an image mount of a container that dockerd has"
+_MAY_BE_MOUNTED = "its key may be an image mount's, and not every container's configuration could be read"
+
+
+def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, str]:
+    """What a container that dockerd has, or may have, was made of, with the reason: its lease may be lost.
+
+    dockerd drops the lease before the container's folder (moby daemon/delete.go, v28.5), so a folder alone is no leak.
+
+    Args:
+        store: the root.
+        given_up: leases of containers that may be there all the same, and that are ended by name.
+    """
+    dockers = frozenset(filter(is_dockers, store.metadata.namespaces))
+    if not dockers:
+        return {}
+    kept: dict[Ref, str] = {}
+    doubted: set[Ref] = set()
+    for snapshot in store.metadata.snapshots:
+        if snapshot.namespace in dockers:
+            reason = _reason(store.owners, snapshot.namespace, snapshot.key)
+            lease = Ref(Kind.LEASE, snapshot.namespace, container_id(snapshot.key))
+            if reason and lease not in given_up:
+                kept[snapshot.ref] = reason
+                if reason == _MAY_HAVE_CONTAINER:
+                    doubted.add(lease)
+    manifests = {container.manifest for container in store.owners.containers.values()}
+    unsure = _unsure(store, dockers, given_up, doubted)
+    if not manifests and not unsure:
+        # Most of all records by far.
+        return kept
+    for blob in store.metadata.blobs:
+        if blob.ref.key in manifests and blob.ref.namespace in dockers:
+            kept[blob.ref] = "dockerd has a container that was made of it"
+        elif blob.ref.namespace in unsure:
+            kept[blob.ref] = unsure[blob.ref.namespace]
+    return kept
+
+
+def docker_rows(store: Store, rows: Iterable[bytes]) -> dict[bytes, str]:
+    """The rows of containers that dockerd has, or may have, with the reason: their records may be lost."""
+    reasons = ((row, _reason(store.owners, *split_row_name(row)[::2])) for row in rows)
+    return {row: reason for row, reason in reasons if reason}
+
+
+def doubtful_rows(
+    reached: Reach, snapshotter: bytes, lost: Iterable[Snapshot], rows: Iterable[bytes]
+) -> dict[bytes, str]:
+    """The rows that may be of a snapshot which stays, with the reason.
+
+    Either something refers to a snapshot of that name which has no record; or one that is recorded has no row, and two
+    of the three parts of its name are this row's: the third may be damaged, in the row or in the record.
+
+    Args:
+        reached: what stays.
+        snapshotter: whose rows.
+        lost: its snapshots that stay and have no row.
+        rows: the names of some of its rows that no record has.
+    """
+    unrecorded = {
+        _Pair(b"", ref.namespace, ref.key[len(snapshotter) + 1 :])
+        for ref in reached.refs()
+        if ref.kind is Kind.SNAPSHOT and ref.key.startswith(snapshotter + b"/") and ref not in reached.graph.records
+    }
+    near = {
+        pair for snapshot in lost for pair in (*_pairs(snapshot.name), _Pair(b"", snapshot.namespace, snapshot.key))
+    }
+    doubtful: dict[bytes, str] = {}
+    for row in rows:
+        pairs = _pairs(row)
+        if not near.isdisjoint(pairs):
+            doubtful[row] = "it may be the row of a snapshot that is recorded and has none"
+        elif not unrecorded.isdisjoint(pairs):
+            doubtful[row] = "a record that stays refers to it, though it has no record itself"
+    return doubtful
+
+
+def misnamed_blobs(store: Store, named: Iterable[bytes]) -> dict[bytes, str]:
+    """The blobs on disk that have no record, and are called nearly as one that is not on disk; with the reason.
+
+    Args:
+        store: the root.
+        named: the digests that what stays names, recorded or not.
+    """
+    recorded = {blob.digest for blob in store.metadata.blobs}
+    there = store.content.blobs.keys()
+    pairs = _near(Kind.BLOB, recorded.union(named) - there, there - recorded)
+    return {blob: f"{shown(absent)}, which is not there, may mean it" for absent, blob in pairs}
+
+
+def awaited_blobs(store: Store, dropped: Container[Ref]) -> set[bytes]:
+    """The blobs on disk that writes which stay wait for, and those called nearly as one that is not there."""
+    expected = {each.expected for each in store.metadata.ingests if each.expected and each.ref not in dropped}
+    there = store.content.blobs.keys()
+    lacking = expected - there
+    return {*expected, *(blob for _, blob in _near(Kind.BLOB, lacking, there if lacking else ()))}
+
+
+def misnamed_ingests(store: Store, dropped: Container[Ref]) -> dict[RawPath, str]:
+    """The folders of writes that no record names, and whose ``ref`` is nearly that of a record without a folder."""
+    records = [each for each in store.metadata.ingests if each.ref not in dropped and each.backend_ref]
+    folders = {each.name for each in store.content.ingests}
+    recorded = {ingest_name(each.backend_ref) for each in records}
+    # One that waits for a blob has no folder.
+    refs = (each.backend_ref for each in records if each.expected is None)
+    paths = {
+        each.backend_ref: each.path for each in store.content.ingests if each.backend_ref and each.name not in recorded
+    }
+    pairs = _near(Kind.INGEST, [ref for ref in refs if ingest_name(ref) not in folders], paths)
+    return {paths[folder]: f"the write {shown(absent)}, which has no folder, may mean it" for absent, folder in pairs}
+
+
+def misnamed_snapshotter(store: Store, snapshotter: bytes, rows: Iterable[bytes]) -> dict[bytes, str]:
+    """The rows that are recorded of a snapshotter which is called nearly as theirs and has no data, with the reason."""
+    absent = {each.snapshotter for each in store.metadata.snapshots} - store.backends.keys()
+    near = {each for each, _ in _near(Kind.SNAPSHOT, absent, (snapshotter,))}
+    recorded = {each.name: each.snapshotter for each in store.metadata.snapshots if each.snapshotter in near}
+    return {row: f"it is recorded of snapshotter {shown(recorded[row])}" for row in rows if row in recorded}
+
+
+def without_row(store: Store, dropped: Container[Ref]) -> dict[bytes, list[Snapshot]]:
+    """The snapshots that stay and have no row, by snapshotter: any directory that no row has may be theirs."""
+    lost: dict[bytes, list[Snapshot]] = {}
+    for snapshot in store.metadata.snapshots:
+        if snapshot.ref not in dropped:
+            backend = store.backends.get(snapshot.snapshotter)
+            if backend is not None and snapshot.name not in backend.rows:
+                lost.setdefault(snapshot.snapshotter, []).append(snapshot)
+    return lost
+
+
+def without_directory(verdict: Verdict, dropped: Container[Ref]) -> set[bytes]:
+    """The snapshotters of which a snapshot that stays has no directory: any that no row has may be its."""
+    return {
+        found.snapshotter
+        for found in verdict.objects
+        if found.kind is ObjectKind.SNAPSHOT
+        and found.state is State.MISSING
+        and found.row is not None
+        and any(ref not in dropped for ref in found.refs)
+    }
+
+
+def _near(kind: Kind, absent: Iterable[bytes], there: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Each absent name with each that is there and is called nearly so."""
+    wanted = [Ref(kind, b"", name) for name in absent]
+    for one, other in find_near(wanted, (Ref(kind, b"", name) for name in there)):
+        yield one.key, other.key
+
+
+class _Pair(NamedTuple):
+    """Two of the three parts of a row's name; the third is empty."""
+
+    number: bytes
+    namespace: bytes
+    key: bytes
+
+
+def _pairs(row: bytes) -> set[_Pair]:
+    namespace, number, key = split_row_name(row)
+    return {_Pair(b"", namespace, key), _Pair(number, namespace, b""), _Pair(number, b"", key)} if key else set()
+
+
+def _unsure(store: Store, dockers: frozenset[bytes], given_up: Container[Ref], doubted: set[Ref]) -> dict[bytes, str]:
+    """Docker's namespaces in which any blob may be the manifest of a container, with the reason.
+
+    Which blobs are manifests no record says for certain. ``doubted`` are the leases, recorded or lost, of containers
+    that may be there and that have snapshots.
+    """
+    root, owners = store.root, store.owners
+    if not all(container.manifest_known for container in owners.containers.values()):
+        return dict.fromkeys(dockers, "what a container was made of is not known: its configuration could not be read")
+    leases = {
+        lease.ref
+        for lease in store.metadata.leases
+        if _reason(owners, lease.namespace, lease.id) == _MAY_HAVE_CONTAINER and lease.ref not in given_up
+    }
+    # A root without its data root, as a copy of it, is not damaged by that: only a lease that was lost is damage.
+    doubted = doubted | leases if root.docker or not root.docker_known else doubted - leases
+    found = {lease.namespace for lease in doubted}
+    return dict.fromkeys(found, "dockerd may have a container that was made of it: not all that it has are known")
+
+
+def _reason(owners: Owners, namespace: bytes, key: bytes) -> str:
+    """Why what has a snapshot's key may be of one of dockerd's containers; empty where it is not."""
+    if not is_dockers(namespace):
+        return ""
+    container, named = container_id(key), mounting_container(key)
+    if container in owners.containers:
+        return _HAS_CONTAINER
+    if key in owners.image_mounts:
+        return _IS_MOUNTED
+    if is_container_id(container) and _may_have_more(owners):
+        return _MAY_HAVE_CONTAINER
+    if named is None:
+        return _MAY_BE_MOUNTED if is_container_id(key) and not owners.mounts_known else ""
+    # Not of a container whose mounts are known: the view that a `docker diff` left has such a key as well.
+    found = owners.containers.get(named)
+    is_unsure = _may_have_more(owners) if found is None else not found.mounts_known
+    return _MAY_BE_MOUNTED if is_unsure else ""
+
+
+def _may_have_more(owners: Owners) -> bool:
+    """Whether dockerd may have containers besides those found."""
+    return owners.has_no_container or not owners.containers_known

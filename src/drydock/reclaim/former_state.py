@@ -1,0 +1,118 @@
+"""What databases named before the edits of a run, and whether it is still there: for an undo.
+
+Ingests are left out: containerd begins one without data anew (core/metadata/content.go Writer, v2.1).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+from bbolt_reader import BoltError, Database
+from drydock.evidence.containerd.metadata import read_metadata
+from drydock.evidence.containerd.rows import Rows, read_rows
+from drydock.evidence.containerd.snapshots import DATABASE, SNAPSHOTS
+from drydock.evidence.containerd.store import File, Held
+from drydock.model.names import SNAPSHOTTER_PREFIX, Digest, Kind, RawPath, blob_path
+from drydock.model.plans import Plan
+from drydock.model.records import Metadata
+from drydock.model.store import Store
+from drydock.model.text import shown
+from drydock.reclaim.edit import former
+from drydock.reclaim.journal import Entry, Journal
+from drydock.verdict.blind_spots import repair_blindness
+
+
+def row_path(snapshotter: bytes, name: bytes) -> RawPath:
+    """A row, whose name may be any."""
+    return RawPath(b"%s%s/%s/%s" % (SNAPSHOTTER_PREFIX, snapshotter, DATABASE, name))
+
+
+def directory_path(snapshotter: bytes, number: int) -> RawPath:
+    """A snapshot's directory."""
+    return RawPath(b"%s%s/%s/%d" % (SNAPSHOTTER_PREFIX, snapshotter, SNAPSHOTS, number))
+
+
+def rows_of(file: File, database: Database | None) -> Rows:
+    """The rows of a metadata.db, as it is or was; none where it cannot be opened."""
+    return Rows() if database is None else read_rows(database, file.path)
+
+
+def row_paths(snapshotter: bytes, rows: Rows) -> set[RawPath]:
+    """Each row."""
+    return {row_path(snapshotter, name) for name in rows.rows}
+
+
+def directories(snapshotter: bytes, rows: Rows) -> set[RawPath]:
+    """The directory of each row."""
+    return {directory_path(snapshotter, row.id) for row in rows.rows.values()}
+
+
+def recorded(metadata: Metadata) -> set[RawPath]:
+    """The blobs and the rows that records name."""
+    return {blob_path(Digest(blob.ref.key)) for blob in metadata.blobs} | {
+        row_path(snapshot.snapshotter, snapshot.name) for snapshot in metadata.snapshots
+    }
+
+
+def find_missing(plan: Plan, store: Store) -> Iterator[RawPath]:
+    """What the plan's records and rows name and is not there to begin with, so that no undo can ask for it.
+
+    Args:
+        plan: not yet carried out.
+        store: what was read of the root for it. What could not be read whole is not called missing; rows that were
+            lost are.
+    """
+    dropped = {drop.ref for drop in plan.records}
+    if store.content.complete:
+        blobs = {Digest(ref.key) for ref in dropped if ref.kind is Kind.BLOB}
+        yield from map(blob_path, sorted(blobs - store.content.blobs.keys()))
+    for snapshot in store.metadata.snapshots:
+        if snapshot.ref in dropped:
+            backend = store.backends.get(snapshot.snapshotter)
+            if backend is None or (snapshot.name not in backend.rows and not repair_blindness(store, backend.name)):
+                yield row_path(snapshot.snapshotter, snapshot.name)
+    ids = {name: {entry.id for entry in backend.entries} for name, backend in store.backends.items()}
+    for row in plan.rows:
+        if row.id not in ids[row.snapshotter] and not repair_blindness(store, row.snapshotter):
+            yield directory_path(row.snapshotter, row.id)
+
+
+def find_gone(journal: Journal, held: Held, edits: Iterable[Entry]) -> str:
+    """Why a run's edits cannot be taken back: the first thing that is gone and whose record or row would come back.
+
+    What a run let go of and did not come to remove, as it was killed or a later edit of it failed, a later run may have
+    removed as nobody's, whatever state directory it had. The journal cannot tell; the former pages of the databases,
+    which an undo commits, can, wherever the copies are by now. Each database is judged as it will stand after it.
+
+    Args:
+        journal: of the run. What it moved is left out: whether that comes back is seen when it is moved.
+        held: the databases of its root, locked exclusively.
+        edits: those of the run that still stand.
+
+    Returns:
+        One shown line; empty where all is there, or was missing before the run.
+    """
+    spared = {entry.path for entry in journal.entries if entry.removal is not None} | journal.missing
+    back: set[RawPath] = set()
+    rows: set[RawPath] = set()
+    fields = {entry.path: entry.fields for entry in edits}
+    try:
+        for snapshotter, file in held.backends.items():
+            if file is not None:
+                now = after = rows_of(file, file.database)
+                if file.path in fields and file.database is not None:
+                    after = rows_of(file, former(file.database, fields[file.path]))
+                rows |= row_paths(snapshotter, after)
+                back |= directories(snapshotter, after) - directories(snapshotter, now)
+        metadata = held.metadata
+        if metadata is not None and metadata.path in fields and metadata.database is not None:
+            before = former(metadata.database, fields[metadata.path])
+            back |= recorded(read_metadata(before, metadata.path))
+            back -= recorded(read_metadata(metadata.database, metadata.path))
+    except BoltError as error:
+        return f"what its former records name is not known: {shown(error.file)}: {error}"
+    for path in sorted(back - spared - rows):
+        if not os.path.lexists(os.path.join(held.root.path, path)):
+            return f"{shown(path)}, which its former records name, is gone"
+    return ""

@@ -1,0 +1,167 @@
+"""Runs that were killed: what a scan says of them, and the end of their journals once nothing is left to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+from bbolt_reader import BoltError, Database
+from drydock.evidence.containerd.metadata import read_metadata
+from drydock.evidence.containerd.store import File, Held
+from drydock.model.errors import ActionFailed, EvidenceUnreadable
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import CONTENT, SNAPSHOTTER_PREFIX, RawPath, blob_path, ingest_name
+from drydock.model.store import Store
+from drydock.model.text import shown, unshown
+from drydock.reclaim.edit import Standing, former, standing
+from drydock.reclaim.former_state import directories, recorded, row_paths, rows_of
+from drydock.reclaim.journal import Entry, Journal
+from drydock.reclaim.removals import is_doomed, is_in_place
+from drydock.reclaim.root_dir import open_anchor
+from drydock.reclaim.state_dir import find_unfinished, places_with
+
+if TYPE_CHECKING:
+    from drydock.evidence.containerd.store import Held
+    from drydock.model.store import Store
+
+
+def find_left(journal: Journal, held: Held, store: Store) -> str:
+    """The first thing that a killed run began and nobody finished.
+
+    That is an edit that was not made and still could be, what the run was about to remove, and what its edits let go
+    of, be it that the run never came to it. What a record or a row names again is not: an engine or a policy keeps it.
+    Nor is what the run ended, in whatever way, nor an ingest's folder that no run would touch. An edit could be made
+    until somebody writes to its database, as an engine does that starts. What an edit let go of is not looked for where
+    somebody wrote since and its copy is gone.
+
+    Args:
+        journal: of the run.
+        held: the databases of its root, locked exclusively. They are read anew: they may have been edited meanwhile.
+        store: what was read of the root under these locks.
+
+    Returns:
+        One shown line; empty where nothing is left.
+    """
+    for file in held.files():
+        if not file.is_sound:
+            return f"{shown(file.path)} is damaged, so what it names is not known"
+    with ExitStack() as stack:
+        try:
+            now = {file.path: stack.enter_context(Database.from_fd(file.fd, file.path)) for file in held.files()}
+            return _Look(journal, held, now, store).find()
+        except BoltError as error:
+            return f"{shown(error.file)}: {error}"
+        except EvidenceUnreadable as error:
+            return str(error)
+
+
+class _Look:
+    def __init__(self, journal: Journal, held: Held, now: Mapping[RawPath, Database], store: Store) -> None:
+        self._journal = journal
+        self._held = held
+        self._now = now
+        self._rows: set[RawPath] = set()
+        self._used = {ingest.path for ingest in store.content.ingests if not ingest.is_plain}
+        """What records and rows name, and what is taken for somebody's."""
+
+    def find(self) -> str:
+        self._read()
+        edits = [entry for entry in self._journal.entries if entry.do == "edit"]
+        return next(filter(None, map(self._of_edit, edits)), "") or self._of_removals()
+
+    def _read(self) -> None:
+        for snapshotter, file in self._held.backends.items():
+            if file is not None:
+                rows = rows_of(file, self._now[file.path])
+                self._rows |= row_paths(snapshotter, rows)
+                self._used |= directories(snapshotter, rows)
+        file = self._held.metadata
+        if file is not None:
+            metadata = read_metadata(self._now[file.path], file.path)
+            self._used |= recorded(metadata)
+            for ingest in metadata.ingests:
+                self._used.add(RawPath(b"/".join((CONTENT, b"ingest", ingest_name(ingest.backend_ref)))))
+                if ingest.expected is not None:
+                    self._used.add(blob_path(ingest.expected))
+
+    def _of_edit(self, entry: Entry) -> str:
+        file = next((file for file in self._held.files() if file.path == entry.path), None)
+        if file is None:
+            # Without its folder it is gone for good; an empty one may be where its disk is to be mounted.
+            return f"{shown(entry.path)} is not there" if os.path.lexists(os.path.dirname(entry.path)) else ""
+        stands = Standing.MOVED
+        with suppress(ActionFailed):
+            stands = standing(file.fd, file.path, entry.fields)
+        if stands is Standing.FORMER:
+            return f"{shown(entry.path)}: the edit was not made" if entry.ended is None else ""
+        if stands is Standing.EDITED:
+            return self._of_former(file, former(self._now[file.path], entry.fields))
+        with suppress(BoltError), Database.open(unshown(str(entry.fields.get("backup", "")))) as copy:
+            return self._of_former(file, copy)
+        return ""
+
+    def _of_former(self, file: File, database: Database) -> str:
+        """What a database named before an edit, and nothing names now."""
+        root = self._journal.root
+        ended = {entry.path for entry in self._journal.entries if entry.removal is not None and entry.ended is not None}
+        backends = self._held.backends
+        unseen = {SNAPSHOTTER_PREFIX + snapshotter for snapshotter in backends if backends[snapshotter] is None}
+        for path in sorted(self._named(file, database) - self._used - ended):
+            if path in self._rows or path.partition(b"/")[0] in unseen or os.path.lexists(os.path.join(root, path)):
+                return f"{shown(path)}, which the run let go of, is there"
+        return ""
+
+    def _named(self, file: File, database: Database) -> set[RawPath]:
+        if file is self._held.metadata:
+            return recorded(read_metadata(database, file.path))
+        name = next(snapshotter for snapshotter, there in self._held.backends.items() if there is file)
+        return directories(name, rows_of(file, database))
+
+    def _of_removals(self) -> str:
+        anchor = open_anchor(self._journal.root)
+        try:
+            for entry in self._journal.pending:
+                removal = entry.removal
+                if removal is None:
+                    continue
+                if is_doomed(anchor, removal) or (removal.path not in self._used and is_in_place(anchor, removal)):
+                    return f"{shown(removal.path)}, which the run was about to remove, is there"
+        finally:
+            anchor.close()
+        return ""
+
+
+def unfinished_runs(root: RawPath, state: RawPath | None = None) -> list[Finding]:
+    """One note for each journal of a killed run on ``root``, in the default places and in ``state``."""
+    return [
+        Finding(
+            "unfinished-run",
+            Severity.NOTE,
+            f"a run of {journal.time} was stopped before its end: {len(journal.pending)} of "
+            f"{len(journal.entries)} actions it wrote down may not be done; journal {shown(journal.path)}",
+            Place(journal.path),
+            remedy="drydock clean --apply, with the options it had: it finishes the run",
+        )
+        for journal in find_unfinished(root, places_with(state))
+    ]
+
+
+def close_unfinished(held: Held, store: Store, state: RawPath | None = None) -> None:
+    """Write into the journals of killed runs on a root that they are over, where nothing they began is left to do.
+
+    Args:
+        held: the databases of the root, locked exclusively.
+        store: what was read of it under these locks.
+        state: the state directory the user chose.
+
+    Raises:
+        ActionFailed: one cannot be written.
+    """
+    from drydock.reclaim.interrupted_runs import find_left  # noqa: PLC0415 - the same
+    from drydock.reclaim.journal_writer import close_abandoned  # noqa: PLC0415 - a scan must start fast
+
+    for journal in find_unfinished(held.root.path, places_with(state)):
+        if not find_left(journal, held, store):
+            close_abandoned(journal)

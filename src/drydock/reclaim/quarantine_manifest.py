@@ -1,0 +1,323 @@
+"""What a directory held when it was moved to quarantine, entry by entry, so that an undo knows it again.
+
+Manifests of a run lie in one file beside its journal, ``manifests.gz``: a gzip member each, and the journal line of the
+move says where and with which SHA-256. A member is JSON lines, one for each entry, a directory before what is in it and
+names in the order of their bytes::
+
+    [DEPTH, NAME, MODE, UID, GID, SIZE, MTIME, MORE]
+
+DEPTH is 0 for the directory itself, whose NAME is empty. NAME is as :func:`drydock.model.text.shown` gives it. MODE has
+the type. SIZE is the number of a device, MTIME is in nanoseconds; both are 0 for a directory. MORE is a hash of a
+link's target and of the extended attributes that change what a container sees, empty where there are none.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import stat
+import zlib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from drydock.evidence.files.directory import open_folder
+from drydock.evidence.files.openat2 import open_directory
+from drydock.evidence.files.xattrs import read_xattrs
+from drydock.model.names import RawPath
+from drydock.model.text import shown, unshown
+from drydock.reclaim import fields as checked
+
+FILE: Final = b"manifests.gz"
+_GZIP: Final = 31
+"""zlib's number for a gzip member with the largest window."""
+_LEVEL: Final = 1
+_CHUNK: Final = 1 << 18
+_PACKED: Final = 1 << 14
+"""Bytes that are unpacked at a time; they become at most a thousand times as many."""
+_LONGEST: Final = 1 << 13
+"""Bytes of a line: a name has at most 255 bytes, shown in at most four characters each."""
+_ROOM: Final = 16 << 20
+"""Bytes that stay free where manifests are written: the journal needs them more."""
+_VOLATILE: Final = 64 << 20
+"""Bytes of manifests in memory (a tmpfs), all together."""
+_PENDING: Final = 1 << 19
+"""Names kept for later at any time, so that a hostile tree cannot fill the memory."""
+_OPEN_LEVELS: Final = 64
+_ATTRIBUTES: Final = (b"trusted.", b"user.", b"security.capability")
+
+
+class Line(NamedTuple):
+    """One entry of a directory tree."""
+
+    depth: int
+    name: bytes
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime: int
+    more: str
+
+
+class Member(NamedTuple):
+    """Where a manifest lies in the file, and what it is made of."""
+
+    at: int
+    length: int
+    sha256: str
+
+
+@dataclass(slots=True)
+class _Directory:
+    fd: int
+    """-1 while the walk is far below."""
+    names: list[bytes]
+    """Still to come, the next one last."""
+    identity: tuple[int, int]
+
+
+def walk(parent: int, name: bytes) -> Generator[tuple[Line, int, bytes], None, None]:
+    """Every entry of a tree in a manifest's order, each with the open directory that has it, and its name there.
+
+    No symbolic link is followed and no mount entered. A directory is entered only when the next entry is asked for.
+
+    Raises:
+        OSError: something cannot be read, is a mount, or changed meanwhile; or there are too many names in too few
+            directories.
+    """
+    info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    yield _line(0, b"", info, parent, name), parent, name
+    levels: list[_Directory] = []
+    pending = 0
+    try:
+        if stat.S_ISDIR(info.st_mode):
+            pending += _enter(levels, parent, name, _PENDING)
+        while levels:
+            level = levels[-1]
+            if not level.names:
+                _leave(levels)
+                continue
+            each = level.names.pop()
+            pending -= 1
+            info = os.stat(each, dir_fd=level.fd, follow_symlinks=False)
+            yield _line(len(levels), each, info, level.fd, each), level.fd, each
+            if stat.S_ISDIR(info.st_mode):
+                pending += _enter(levels, level.fd, each, _PENDING - pending)
+    finally:
+        for level in levels:
+            if level.fd >= 0:
+                os.close(level.fd)
+
+
+def _enter(levels: list[_Directory], parent: int, name: bytes, most: int) -> int:
+    """Open a directory and list it; how many names it has, at most ``most``."""
+    fd = open_directory(parent, name, readable=True)
+    try:
+        info = os.fstat(fd)
+        names = _list(fd, most)
+    except BaseException:
+        os.close(fd)
+        raise
+    levels.append(_Directory(fd, names, (info.st_dev, info.st_ino)))
+    if len(levels) > _OPEN_LEVELS:
+        far = levels[-1 - _OPEN_LEVELS]
+        os.close(far.fd)
+        far.fd = -1
+    return len(names)
+
+
+def _list(fd: int, most: int) -> list[bytes]:
+    names: list[bytes] = []
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            if len(names) == most:
+                raise OSError(errno.E2BIG, "too many names to keep in mind")
+            names.append(os.fsencode(entry.name))
+    return sorted(names, reverse=True)
+
+
+def _leave(levels: list[_Directory]) -> None:
+    done = levels.pop()
+    try:
+        if levels and levels[-1].fd < 0:
+            above = open_folder(b"..", done.fd)
+            info = os.fstat(above)
+            levels[-1].fd = above
+            if (info.st_dev, info.st_ino) != levels[-1].identity:
+                raise OSError(errno.ESTALE, "a directory was moved meanwhile")
+    finally:
+        os.close(done.fd)
+
+
+def _line(depth: int, shown_name: bytes, info: os.stat_result, parent: int, name: bytes) -> Line:
+    size, mtime = info.st_size, info.st_mtime_ns
+    link = b""
+    match stat.S_IFMT(info.st_mode):
+        case stat.S_IFDIR:
+            size = mtime = 0
+        case stat.S_IFCHR | stat.S_IFBLK:
+            size = info.st_rdev
+        case stat.S_IFLNK:
+            link = os.readlink(name, dir_fd=parent)
+    kept = [each for each in sorted(read_xattrs(name, parent).items()) if each[0].startswith(_ATTRIBUTES)]
+    more = hashlib.sha256(repr((link, kept)).encode()).hexdigest()[:32] if link or kept else ""
+    return Line(depth, shown_name, info.st_mode, info.st_uid, info.st_gid, size, mtime, more)
+
+
+class ManifestWriter:
+    """Writes the manifests of a run; what cannot be written is left out, and costs an undo no more than copies."""
+
+    def __init__(self, directory: int, *, volatile: bool) -> None:
+        """Write to the open state ``directory``, which is in memory where ``volatile``."""
+        self._directory = directory
+        self._most = _VOLATILE if volatile else None
+        self._fd = -1
+        self._end = 0
+        self._over = ""
+        self.left_out = 0
+        """Directories without one."""
+        self.problem = ""
+        """Why the first of them has none; one shown line."""
+
+    def add(self, parent: int, name: bytes) -> Member | None:
+        """Write the manifest of the directory ``name``, not yet synced; None where that cannot be done."""
+        member = None
+        try:
+            member = self._write(parent, name)
+        except OSError as error:
+            self._leave_out(error.strerror or type(error).__name__)
+        return member
+
+    def sync(self) -> None:
+        """Have on disk what was written; what cannot be synced is found out by its hash.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        if self._fd >= 0:
+            os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _leave_out(self, problem: str) -> None:
+        self.left_out += 1
+        self.problem = self.problem or problem
+
+    def _write(self, parent: int, name: bytes) -> Member | None:
+        if self._over:
+            self._leave_out(self._over)
+            return None
+        digest, at = hashlib.sha256(), self._end
+        packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+        lines: list[bytes] = []
+        size = 0
+        try:
+            for line, _, _ in walk(parent, name):
+                lines.append(json.dumps([line.depth, shown(line.name), *line[2:]], separators=(",", ":")).encode())
+                size += len(lines[-1])
+                if size > _CHUNK:
+                    self._append(packer.compress(b"\n".join([*lines, b""])), digest)
+                    lines.clear()
+                    size = 0
+            self._append(packer.compress(b"\n".join([*lines, b""])) + packer.flush(), digest)
+        except BaseException:
+            self._take_back(at)
+            raise
+        return Member(at, self._end - at, digest.hexdigest())
+
+    def _append(self, data: bytes, digest: hashlib._Hash) -> None:
+        if self._fd < 0:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._fd = os.open(FILE, flags, 0o600, dir_fd=self._directory)
+            os.fsync(self._directory)
+        try:
+            self._check_room(len(data))
+            while data:
+                done = os.write(self._fd, data)
+                digest.update(data[:done])
+                self._end += done
+                data = data[done:]
+        except OSError as error:
+            # The next would not fit either, and to walk it costs time.
+            self._over = error.strerror or type(error).__name__
+            raise
+
+    def _check_room(self, size: int) -> None:
+        room = os.fstatvfs(self._fd)
+        if room.f_bavail * room.f_frsize < _ROOM + size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self._most is not None and self._end + size > self._most:
+            raise OSError(errno.EFBIG, f"more than {_VOLATILE} bytes of manifests in memory")
+
+    def _take_back(self, at: int) -> None:
+        if self._fd >= 0 and self._end > at:
+            try:
+                os.ftruncate(self._fd, at)
+                self._end = at
+            except OSError as error:
+                self._over = error.strerror or type(error).__name__
+
+
+def read_manifest(folder: RawPath, member: Member) -> Generator[Line, None, None]:
+    """A manifest, read anew; nothing is given of one that is not as it was written.
+
+    Args:
+        folder: of the journal.
+        member: as the journal says.
+
+    Raises:
+        OSError: it is not there, cannot be read, or is not as it was written.
+    """
+    fd = os.open(os.path.join(folder, FILE), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not 0 <= member.at <= member.at + member.length <= os.fstat(fd).st_size:
+            raise OSError(errno.EBADMSG, "it is not all there")
+        digest = hashlib.sha256()
+        for part in _parts(fd, member):
+            digest.update(part)
+        if digest.hexdigest() != member.sha256:
+            raise OSError(errno.EBADMSG, "it is not as it was written")
+        unpacker = zlib.decompressobj(_GZIP)
+        rest = b""
+        for part in _parts(fd, member):
+            *lines, rest = (rest + _unpack(unpacker, part)).split(b"\n")
+            yield from map(_parse, lines)
+            if len(rest) > _LONGEST:
+                raise OSError(errno.EBADMSG, "a line of it is too long")
+        if rest or not unpacker.eof:
+            raise OSError(errno.EBADMSG, "it has no end")
+    finally:
+        os.close(fd)
+
+
+def _parts(fd: int, member: Member) -> Iterator[bytes]:
+    at, end = member.at, member.at + member.length
+    while at < end and (part := os.pread(fd, min(_PACKED, end - at), at)):
+        yield part
+        at += len(part)
+
+
+def _unpack(unpacker: zlib._Decompress, part: bytes) -> bytes:
+    try:
+        return unpacker.decompress(part)
+    except zlib.error as error:
+        raise OSError(errno.EBADMSG, str(error)) from error
+
+
+def _parse(line: bytes) -> Line:
+    try:
+        depth, name, mode, uid, gid, size, mtime, more = json.loads(line)
+        numbers = [checked.whole(each) for each in (depth, mode, size, mtime)]
+        owner = checked.owner(uid), checked.owner(gid)
+        raw = unshown(name)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise OSError(errno.EBADMSG, f"a line of it is not what drydock writes ({error})") from error
+    depth, mode, size, mtime = numbers
+    return Line(depth, raw, mode, *owner, size, mtime, str(more))

@@ -1,0 +1,328 @@
+"""One removal, carried out: the path opened safely, the fingerprint checked again, then the cut.
+
+What the engine does is followed where it matters: a blob is unlinked at once, as no other name may stand in ``blobs/``
+(containerd core/metadata/content.go, v2.1: one invalid name ends its collection), and a snapshot's directory is first
+renamed to ``rm-…``, a name that the overlay snapshotter itself cleans up when this process dies half-way
+(containerd plugins/snapshots/overlay/overlay.go getCleanupDirectories, v2.1).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from drydock.evidence.containerd.snapshots import LAYER
+from drydock.evidence.files.directory import fingerprint
+from drydock.evidence.files.openat2 import open_directory
+from drydock.evidence.files.regular import open_regular
+from drydock.model.data import Fingerprint
+from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath
+from drydock.model.plans import Outcome, Removal, Status, Target
+from drydock.model.text import shown
+from drydock.reclaim import knife
+from drydock.reclaim.recognition import Quarantined, Recognition, mend, recognise
+from drydock.reclaim.remove_tree import Removed, describe_obstacle, remove_tree
+from drydock.reclaim.root_dir import Anchor, describe_change
+from drydock.reclaim.syscalls import clear_immutable
+
+_FOLDERS: Final = {Target.BLOB: (-3, b"blobs"), Target.INGEST: (-2, b"ingest"), Target.SNAPSHOT: (-2, b"snapshots")}
+_DOOMED: Final = b"rm-"
+_NAMES: Final = 1000
+_EROFS: Final = SNAPSHOTTER_PREFIX + b"erofs/"
+
+
+def remove(anchor: Anchor, removal: Removal, stop: Callable[[], bool] = lambda: False) -> Outcome:
+    """Remove what ``removal`` names, if it is still what the plan saw.
+
+    Returns:
+        DONE with the bytes freed; CHANGED or GONE with nothing done; FAILED with what stands in the way.
+
+    Raises:
+        removed.Stopped: ``stop`` said so; a directory is then removed in part.
+    """
+
+    def cut(parent: int, name: bytes, found: os.stat_result) -> Outcome:
+        if not stat.S_ISDIR(found.st_mode):
+            return _unlink(parent, name, removal, found)
+        if removal.target is Target.SNAPSHOT and removal.path.startswith(_EROFS):
+            try:
+                _unprotect(parent, name, found)
+            except OSError as error:
+                reason = f"{shown(LAYER)} in it is immutable, and the flag cannot be cleared: {error.strerror}"
+                return _failed(removal, error, reason)
+        if removal.target is Target.SNAPSHOT and not name.startswith(_DOOMED):
+            return _remove_snapshot(parent, name, removal, stop)
+        return _told(removal, name, remove_tree(parent, name, (found.st_dev, found.st_ino), stop))
+
+    return _checked(anchor, removal, cut)
+
+
+def move(anchor: Anchor, removal: Removal, target: int, new_name: bytes) -> Outcome:
+    """Move what ``removal`` names, if it is still what the plan saw, into the open directory ``target``."""
+
+    def cut(parent: int, name: bytes, _: os.stat_result) -> Outcome:
+        knife.move(parent, name, target, new_name)
+        if not _is_same(target, new_name, removal.expect):
+            knife.move(target, new_name, parent, name)
+            return Outcome(removal, Status.CHANGED, "it was swapped at the last moment")
+        return Outcome(removal, Status.DONE)
+
+    return _checked(anchor, removal, cut)
+
+
+def _checked(anchor: Anchor, removal: Removal, cut: Callable[[int, bytes, os.stat_result], Outcome]) -> Outcome:
+    """Make a cut if what it is aimed at is still what the plan saw; ``cut`` is given the open folder and the name."""
+    try:
+        parent, name = _open_checked(anchor, removal)
+    except OSError as error:
+        return _failed(removal, error)
+    try:
+        found = _look(parent, name)
+        if found is None:
+            return Outcome(removal, Status.GONE)
+        change = describe_change(removal.expect, fingerprint(found))
+        if change:
+            return Outcome(removal, Status.CHANGED, change)
+        return cut(parent, name, found)
+    except OSError as error:
+        return _failed(removal, error, describe_obstacle(parent, name, error))
+    finally:
+        os.close(parent)
+
+
+def put_back(anchor: Anchor, moved: Quarantined, source: int, name: bytes) -> Outcome:
+    """Rename ``name`` in the open directory ``source`` back to where it was, if it is that and its place is free.
+
+    Modes and owners that are others than they were are set back first.
+    """
+    removal = moved.removal
+    try:
+        parent, old_name = _open_checked(anchor, removal)
+    except OSError as error:
+        return Outcome(removal, Status.FAILED, _describe_way(error))
+    try:
+        found = _look(source, name)
+        if found is None:
+            return Outcome(removal, Status.FAILED, "it is not in quarantine")
+        wrong, has_other = recognise(source, name, found, moved)
+        if wrong:
+            return Outcome(removal, Status.FAILED, f"what is in quarantine under its name is not it: {wrong}")
+        if has_other:
+            mend(source, name, moved)
+        knife.move(source, name, parent, old_name)
+    except FileExistsError:
+        return Outcome(removal, Status.FAILED, "something is there again")
+    except OSError as error:
+        return Outcome(removal, Status.FAILED, _describe_way(error))
+    finally:
+        os.close(parent)
+    return Outcome(removal, Status.DONE)
+
+
+def is_in_place(anchor: Anchor, removal: Removal) -> bool:
+    """Whether the very file or directory that ``removal`` named lies where it lay."""
+    found = _find(anchor, removal)
+    return found is not None and _fits(found, removal.expect)
+
+
+def find_in_place(anchor: Anchor, moved: Quarantined, *, mends: bool) -> str | None:
+    """What lies where something lay that was moved: empty where it is that, else why it is not; None for nothing.
+
+    Args:
+        anchor: the root.
+        moved: what the journal says of it.
+        mends: whether a copy, or what has another mode or owner, is given those that it had.
+    """
+    removal = moved.removal
+    try:
+        parent, name = _open_checked(anchor, removal)
+    except OSError:
+        return None
+    try:
+        found = _look(parent, name)
+        if found is None:
+            return None
+        wrong, has_other = recognise(parent, name, found, moved) if not moved.is_same(found) else Recognition()
+        if mends and has_other and not wrong:
+            mend(parent, name, moved)
+    except OSError as error:
+        return _describe_way(error)
+    else:
+        return wrong
+    finally:
+        os.close(parent)
+
+
+def look_at(anchor: Anchor, removal: Removal) -> tuple[int, bytes, os.stat_result]:
+    """The open directory that has what ``removal`` names, for the caller to close, its name there, and what it is.
+
+    Raises:
+        OSError: it is not there, or not what the plan saw.
+    """
+    parent, name = _open_checked(anchor, removal)
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except BaseException:
+        os.close(parent)
+        raise
+    if describe_change(removal.expect, fingerprint(found)):
+        os.close(parent)
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    return parent, name, found
+
+
+def is_doomed(anchor: Anchor, removal: Removal) -> bool:
+    """Whether the directory that ``removal`` named lies beside its place, under a name it was given to be removed."""
+    if removal.target is not Target.SNAPSHOT:
+        return False
+    try:
+        parent, name = _open_checked(anchor, removal)
+    except OSError:
+        return False
+    try:
+        return any(_is_same(parent, doomed, removal.expect) for doomed in _doomed_names(name))
+    except OSError:
+        return False
+    finally:
+        os.close(parent)
+
+
+def is_taken(anchor: Anchor, removal: Removal) -> bool:
+    """Whether anything lies where ``removal`` named something."""
+    return _find(anchor, removal) is not None
+
+
+def _find(anchor: Anchor, removal: Removal) -> os.stat_result | None:
+    """What lies where ``removal`` named something; None also where that cannot be looked at."""
+    try:
+        parent, name = _open_checked(anchor, removal)
+    except OSError:
+        return None
+    try:
+        return _look(parent, name)
+    except OSError:
+        return None
+    finally:
+        os.close(parent)
+
+
+def _open_checked(anchor: Anchor, removal: Removal) -> tuple[int, bytes]:
+    # Even a forged plan reaches only entries of these folders, never the folders themselves: a missing blobs/ or
+    # snapshots/ stops the engine (containerd plugins/content/local/store.go Walk, plugins/snapshots/overlay/overlay.go
+    # createSnapshot, v2.1).
+    place, folder = _FOLDERS[removal.target]
+    components = removal.path.split(b"/")
+    if len(components) < -place + 1 or components[place] != folder:
+        raise OSError(errno.EINVAL, f"no {removal.target.value} has such a path")
+    return anchor.open_parent(removal.path, removal.expect.device)
+
+
+def _look(parent: int, name: bytes) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _is_same(parent: int, name: bytes, expect: Fingerprint) -> bool:
+    found = _look(parent, name)
+    return found is not None and _fits(found, expect)
+
+
+def _fits(found: os.stat_result, expect: Fingerprint) -> bool:
+    # A rename changes the ctime, so only what every file system keeps is compared.
+    return (found.st_dev, found.st_ino, found.st_mode) == (expect.device, expect.inode, expect.mode)
+
+
+def _unprotect(parent: int, name: bytes, found: os.stat_result) -> None:
+    """Clear the flag that the erofs snapshotter's ``set_immutable`` puts on a layer, as its own Remove does.
+
+    The flag is containerd's own, and on this file alone (plugins/snapshots/erofs/erofs.go Commit, Remove, v2.3.4). A
+    link there leads to a layer in an operator's cache, whose flags are not containerd's.
+    """
+    directory = open_directory(parent, name, readable=True)
+    try:
+        here = os.fstat(directory)
+        if (here.st_dev, here.st_ino) != (found.st_dev, found.st_ino):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        layer = _look(directory, LAYER)
+        if layer is None or not stat.S_ISREG(layer.st_mode):
+            return
+        descriptor = open_regular(LAYER, directory)
+        try:
+            clear_immutable(descriptor)
+        finally:
+            os.close(descriptor)
+    finally:
+        os.close(directory)
+
+
+def _unlink(parent: int, name: bytes, removal: Removal, found: os.stat_result) -> Outcome:
+    knife.unlink(name, dir_fd=parent)
+    return Outcome(removal, Status.DONE, freed=found.st_blocks * 512 if found.st_nlink == 1 else 0)
+
+
+def _remove_snapshot(parent: int, name: bytes, removal: Removal, stop: Callable[[], bool]) -> Outcome:
+    expect = removal.expect
+    try:
+        doomed = _rename_doomed(parent, name)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        # On a full disk the longer name may need a block that is not there. Its row is gone, so that a crash leaves no
+        # more than a directory without a row.
+        return _told(removal, name, remove_tree(parent, name, (expect.device, expect.inode), stop))
+    try:
+        removed = remove_tree(parent, doomed, (expect.device, expect.inode), stop)
+    except OSError as error:
+        if error.errno == errno.ESTALE:
+            knife.move(parent, doomed, parent, name)
+            return Outcome(removal, Status.CHANGED, "it was swapped at the last moment")
+        return _failed(removal, error, f"{error.strerror}; it is now called {shown(doomed)}")
+    return _told(removal, doomed, removed)
+
+
+def _rename_doomed(parent: int, name: bytes) -> bytes:
+    for doomed in _doomed_names(name):
+        try:
+            knife.move(parent, name, parent, doomed)
+        except FileExistsError:
+            continue
+        return doomed
+    raise OSError(errno.EEXIST, f"{_NAMES} directories of that name wait to be removed already")
+
+
+def _doomed_names(name: bytes) -> Iterator[bytes]:
+    for number in range(_NAMES):
+        # 240: with the prefix and the number still below the 255 bytes of a name.
+        yield _DOOMED + name[:240] + (b"-%d" % number if number else b"")
+
+
+def _told(removal: Removal, name: bytes, removed: Removed) -> Outcome:
+    if not removed.left_count:
+        return Outcome(removal, Status.DONE, freed=removed.freed)
+    where = shown(RawPath(removal.path.rpartition(b"/")[0] + b"/" + name))
+    named = "; ".join(f"{left.path}: {left.reason}" for left in removed.left[:3])
+    more = f"; and {removed.left_count - 3} more" if removed.left_count > 3 else ""
+    detail = f"{removed.left_count} left in {where}: {named}{more}"
+    return Outcome(removal, Status.FAILED, detail, removed.freed)
+
+
+def _failed(removal: Removal, error: OSError, reason: str | None = None) -> Outcome:
+    if error.errno == errno.ENOENT:
+        return Outcome(removal, Status.GONE)
+    if error.errno == errno.ESTALE:
+        return Outcome(removal, Status.CHANGED, "it was swapped at the last moment")
+    return Outcome(removal, Status.FAILED, reason or _describe_way(error))
+
+
+def _describe_way(error: OSError) -> str:
+    match error.errno:
+        case errno.EXDEV:
+            return "a mount lies between"
+        case errno.ELOOP | errno.ENOTDIR:
+            return "a part of its path is a symbolic link or no directory"
+    return error.strerror or type(error).__name__

@@ -1,0 +1,175 @@
+"""Where a run keeps its journal and backups, which is a tmpfs when the disk is full (docs/safety.md 9)."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from drydock.evidence.files.mountinfo import entries
+from drydock.evidence.files.private_dir import open_private
+from drydock.model.errors import EvidenceUnreadable, Refused
+from drydock.model.names import RawPath
+from drydock.model.text import shown
+
+if TYPE_CHECKING:
+    from drydock.reclaim.journal import Journal
+
+PLACES: Final = (RawPath(b"/var/lib/drydock"), RawPath(b"/run/drydock"), RawPath(b"/dev/shm/drydock"))
+"""Tried in this order; all but the first are lost with a reboot."""
+
+JOURNAL: Final = b"journal.jsonl"
+"""What the journal is called in a run's directory."""
+
+_MARGIN: Final = 1 << 20
+"""Room that the journal itself may need, in bytes."""
+_RUNS: Final = 10_000
+_TAIL: Final = 200
+"""Bytes that hold the last line of a journal whose run has finished, and the end of the line before."""
+_TMPFS: Final = frozenset({b"tmpfs", b"ramfs"})
+
+
+class State(NamedTuple):
+    """The directory of one run, mode 0700. Close it when done."""
+
+    path: RawPath
+    """Absolute."""
+    fd: int
+    why: str
+    """One shown line: why this place."""
+    volatile: bool
+    """A reboot loses it."""
+
+    @property
+    def run(self) -> str:
+        """The run's own name, ``<time>-<pid>``."""
+        return os.fsdecode(os.path.basename(self.path))
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.fd)
+
+
+def open_state(directory: RawPath | None, need: int, places: Iterable[RawPath] = PLACES) -> State:
+    """Make the directory of a new run in ``directory``, or in the first of ``places`` that can take it.
+
+    Args:
+        directory: what the user chose; then nothing else is tried.
+        need: bytes that backups will take.
+        places: where to try without a choice.
+
+    Raises:
+        Refused: none can take it; says what is wrong with each.
+    """
+    if directory is not None:
+        try:
+            return _open_run(directory, need, "as chosen")
+        except OSError as error:
+            raise Refused(f"state directory {shown(directory)}: {error.strerror}") from error
+    problems: list[str] = []
+    for place in places:
+        try:
+            return _open_run(place, need, "; ".join([*problems, "so it is here"]) if problems else "the default")
+        except OSError as error:  # noqa: PERF203 - three places
+            problems.append(f"{shown(place)}: {error.strerror}")
+    raise Refused(f"no place for the journal ({'; '.join(problems)}): name one with --state")
+
+
+def places_with(directory: RawPath | None) -> tuple[RawPath, ...]:
+    """Where journals may lie: the default places, after ``directory``, which the user chose, if there is one."""
+    return PLACES if directory is None else (directory, *PLACES)
+
+
+def find_unfinished(root: RawPath, places: Iterable[RawPath] = PLACES) -> list[Journal]:
+    """The journals of runs on ``root`` that were killed, oldest first; a run that is still going is not among them.
+
+    Nor is one that wrote down no action: it did nothing.
+    """
+    journals = (journal for journal in _abandoned(root, places) if journal.finished is None)
+    return sorted(journals, key=lambda journal: journal.time)
+
+
+def _abandoned(root: RawPath, places: Iterable[RawPath]) -> Iterator[Journal]:
+    """The journals of runs on ``root`` that wrote down an action, and are neither going any more nor at their end."""
+    for place in places:
+        with suppress(OSError):
+            base = open_private(place, create=False)
+            try:
+                for run in sorted(map(os.fsencode, os.listdir(base)))[-_RUNS:]:
+                    journal = _read_abandoned(base, RawPath(os.path.join(place, run)), run)
+                    if journal is not None and journal.root == root and journal.entries:
+                        yield journal
+            finally:
+                os.close(base)
+
+
+def _read_abandoned(base: int, path: RawPath, run: bytes) -> Journal | None:
+    try:
+        directory = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base)
+    except OSError:
+        return None
+    try:
+        fd = os.open(JOURNAL, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return None
+    finally:
+        os.close(directory)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if _ends_finished(fd):
+            return None
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    from drydock.reclaim.journal import read_journal  # noqa: PLC0415 - most hosts have no journal to read
+
+    try:
+        return read_journal(RawPath(os.path.join(path, JOURNAL)))
+    except EvidenceUnreadable:
+        # Killed before the header was whole: then nothing was cut.
+        return None
+
+
+def _ends_finished(fd: int) -> bool:
+    """Whether a journal's last line says that the run has finished.
+
+    A scan looks at each run there ever was: it must not parse what they did.
+    """
+    size = os.fstat(fd).st_size
+    tail = os.pread(fd, _TAIL, max(0, size - _TAIL))
+    return tail.endswith(b"}\n") and tail[tail.rfind(b"\n", 0, -1) + 1 :].startswith(b'{"finished":')
+
+
+def _open_run(place: RawPath, need: int, why: str) -> State:
+    # Asked before anything is made: the last block of a full disk is not for an empty folder.
+    room = os.statvfs(place if os.path.isdir(place) else os.path.dirname(place) or b".")
+    free = room.f_frsize * room.f_bavail
+    if free < need + _MARGIN:
+        raise OSError(errno.ENOSPC, f"{free} bytes free, {need + _MARGIN} needed")
+    base = open_private(place, create=True)
+    try:
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        for number in range(100):
+            run = f"{stamp}-{os.getpid()}{f'-{number}' if number else ''}"
+            try:
+                os.mkdir(run, 0o700, dir_fd=base)
+            except FileExistsError:
+                continue
+            os.fsync(base)
+            path = RawPath(os.path.join(os.path.abspath(place), run.encode()))
+            fd = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base)
+            return State(path, fd, why, _is_volatile(fd))
+        raise OSError(errno.EEXIST, "too many runs at once")
+    finally:
+        os.close(base)
+
+
+def _is_volatile(fd: int) -> bool:
+    device = os.fstat(fd).st_dev
+    number = b"%d:%d" % (os.major(device), os.minor(device))
+    return any(entry.kind in _TMPFS for entry in entries("self") if entry.device == number)

@@ -1,0 +1,1 @@
+"""Repair: the plan that makes one root whole, and what that would lose."""

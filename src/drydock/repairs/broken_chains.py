@@ -1,0 +1,230 @@
+"""What is broken so that the engine does not mend it itself: the records and rows at which each break begins."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import Kind, RawPath, Ref, snapshot_ref
+from drydock.model.objects import ObjectKind, StoreObject, Verdict
+from drydock.model.records import Snapshot
+from drydock.model.store import Store
+from drydock.model.text import shown
+from drydock.verdict.blind_spots import backend_blindness, repair_blindness
+
+RowName = tuple[bytes, bytes]
+"""Snapshotter and name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A break, with all that stands on it: what has to go for the engine to make it anew."""
+
+    found: StoreObject | None
+    """The damaged object; None where records and rows disagree."""
+    why: str
+    """One shown line."""
+    refs: tuple[Ref, ...]
+    """Records, the deepest first."""
+    rows: tuple[RowName, ...]
+    """Rows, the deepest first."""
+
+
+RESTATED = frozenset(("missing-root", "missing-target"))
+"""Codes of findings that :func:`disagreements` gives with the records they are about."""
+_ROWLESS = "recorded, and its row is not in metadata.db"
+
+
+class Families:
+    """The breaks of one root."""
+
+    def __init__(self, verdict: Verdict, wrong: Mapping[RowName, Finding]) -> None:
+        self._verdict = verdict
+        self._wrong = wrong
+        self._by_row: dict[RowName, list[Snapshot]] = {}
+        self._children: dict[Ref, list[Snapshot]] = {}
+        self._records: dict[Ref, Snapshot] = {}
+        for snapshot in verdict.store.metadata.snapshots:
+            self._records[snapshot.ref] = snapshot
+            self._by_row.setdefault((snapshot.snapshotter, snapshot.name), []).append(snapshot)
+            if snapshot.parent_ref is not None:
+                self._children.setdefault(snapshot.parent_ref, []).append(snapshot)
+        self._above: dict[RowName, list[RowName]] = {}
+        for name, backend in verdict.store.backends.items():
+            for row in backend.rows.values():
+                if row.parent:
+                    self._above.setdefault((name, row.parent), []).append((name, row.name))
+
+    def __iter__(self) -> Iterator[Family]:
+        for found in self._verdict.objects:
+            if found.kind is ObjectKind.BLOB and found.refs and found.is_damaged:
+                yield Family(found, found.note, found.refs, ())
+            elif found.kind is ObjectKind.SNAPSHOT and found.refs:
+                why = self._snapshot(found)
+                if why and not repair_blindness(self._verdict.store, found.snapshotter):
+                    refs, rows = self.closure([self._records[ref] for ref in found.refs])
+                    yield Family(found, why, refs, rows)
+
+    def together(self, family: Family, rows: Iterable[RowName]) -> Family:
+        """A family with snapshots that go with it, and all that stands on these."""
+        refs, closed = self.closure(rows)
+        return replace(family, refs=(*refs, *family.refs), rows=closed)
+
+    def _snapshot(self, found: StoreObject) -> str:
+        if found.is_damaged:
+            return found.note
+        if found.row is None:
+            return _ROWLESS if _has_lost_rows(self._verdict.store, found.snapshotter) else ""
+        differs = self._wrong.get((found.snapshotter, found.row))
+        if differs is not None:
+            return "what is unpacked is not as in its layer"
+        backend = self._verdict.store.backends[found.snapshotter]
+        row = backend.rows[found.row]
+        if row.parent and row.parent not in backend.rows:
+            return "the row that its own stands on is not there"
+        for ref in found.refs:
+            record = self._records[ref]
+            parent = None if record.parent_ref is None else self._records.get(record.parent_ref)
+            # Without its parent's record a snapshot works as before: its rows are what is mounted.
+            known = record.parent_ref is None or parent is not None
+            if known and row.parent != (b"" if parent is None else parent.name):
+                return "its row has another parent than its record"
+        return ""
+
+    def closure(self, start: Iterable[Snapshot | RowName]) -> tuple[tuple[Ref, ...], tuple[RowName, ...]]:
+        """Snapshots with all that stands on them: records and rows, the deepest first."""
+        refs: dict[Ref, None] = {}
+        rows: dict[RowName, None] = {}
+        todo: list[Snapshot | RowName] = list(start)
+        while todo:
+            each = todo.pop()
+            if isinstance(each, Snapshot):
+                if each.ref not in refs:
+                    refs[each.ref] = None
+                    todo += self._children.get(each.ref, [])
+                    todo.append((each.snapshotter, each.name))
+            elif each not in rows:
+                rows[each] = None
+                todo += self._by_row.get(each, [])
+                todo += self._above.get(each, [])
+        depth = self._depths(refs)
+        backends = self._verdict.store.backends
+        there = [row for row in rows if row[1] in backends[row[0]].rows]
+        return tuple(sorted(refs, key=lambda ref: (-depth[ref], ref.namespace, ref.key))), tuple(reversed(there))
+
+    def _depths(self, refs: Iterable[Ref]) -> dict[Ref, int]:
+        depths: dict[Ref, int] = {}
+        for ref in refs:
+            path: list[Ref] = []
+            here: Ref | None = ref
+            # A ring of parents, which only a hostile file has, ends at the first that was met.
+            while here is not None and here in self._records and here not in depths and here not in path:
+                path.append(here)
+                here = self._records[here].parent_ref
+            start = depths.get(here, 0) if here is not None else 0
+            for number, each in enumerate(reversed(path), 1):
+                depths[each] = start + number
+        return depths
+
+
+def disagreements(store: Store, adoptable: Container[Ref]) -> list[tuple[Finding, tuple[Ref, ...]]]:
+    """What of records and rows does not fit together, beyond missing data; with the records it is about.
+
+    Args:
+        store: one root.
+        adoptable: the blobs without a record that a repair can give one.
+    """
+    said: list[tuple[Finding, tuple[Ref, ...]]] = []
+    by_ref = {snapshot.ref: snapshot for snapshot in store.metadata.snapshots}
+    for snapshot in store.metadata.snapshots:
+        key = shown(snapshot.key)
+        backend = store.backends.get(snapshot.snapshotter)
+        row = None if backend is None else backend.rows.get(snapshot.name)
+        parent = by_ref.get(snapshot.parent_ref) if snapshot.parent_ref is not None else None
+        problem = ""
+        code = "missing-snapshot"
+        if row is None and _has_lost_rows(store, snapshot.snapshotter):
+            problem = _ROWLESS
+        elif snapshot.parent_ref is not None and parent is None:
+            problem = f"its parent {shown(snapshot.parent)} has no record"
+            code = "missing-parent"
+        elif row is not None and row.parent != (b"" if parent is None else parent.name):
+            problem = "its row has another parent than its record"
+            code = "other-parent"
+        if problem:
+            finding = Finding(code, Severity.DAMAGE, f"snapshot {key}: {problem}", Place(store.metadata.path), key)
+            said.append((finding, (snapshot.ref,)))
+    for container in store.metadata.containers:
+        if not container.snapshotter or not container.snapshot_key:
+            continue
+        ref = snapshot_ref(container.namespace, container.snapshotter, container.snapshot_key)
+        if ref not in by_ref:
+            message = f"container {shown(container.id)}: its snapshot {shown(container.snapshot_key)} has no record"
+            finding = Finding("missing-root", Severity.DAMAGE, message, Place(store.metadata.path), shown(container.id))
+            said.append((finding, (container.ref,)))
+    blobs = {(blob.namespace, blob.digest) for blob in store.metadata.blobs}
+    for image in store.metadata.images:
+        if image.target and (image.namespace, image.target) not in blobs:
+            finding = Finding(
+                "missing-target",
+                Severity.DAMAGE,
+                f"image {shown(image.name)}: its target {shown(image.target)} has no record",
+                Place(store.metadata.path),
+                shown(image.name),
+                "drydock repair --adopt gives it its record back"
+                if Ref(Kind.BLOB, image.namespace, image.target) in adoptable
+                else "pull it again, or remove it",
+            )
+            said.append((finding, (image.ref,)))
+    return said
+
+
+def wrong_orphans(store: Store) -> Iterator[Finding]:
+    """Blobs without a record whose bytes are wrong: a pull that wants one adopts it unread, its size being right.
+
+    Source: containerd core/metadata/content.go Writer, createAndCopy (v2.1).
+    """
+    recorded = {blob.digest for blob in store.metadata.blobs}
+    for digest in sorted(store.wrong - recorded):
+        yield Finding(
+            "corrupt-orphan",
+            Severity.NOTE,
+            f"blob {shown(digest)}: no record names it, and its bytes do not hash to its digest",
+            Place(RawPath(store.root.path + b"/" + store.content.blobs[digest].path)),
+            shown(digest),
+            "drydock clean --apply frees it",
+        )
+
+
+def _has_lost_rows(store: Store, snapshotter: bytes) -> bool:
+    """Whether rows were lost, and all else of the snapshotter was read: then a record without a row has lost it."""
+    return bool(backend_blindness(store, snapshotter)) and not repair_blindness(store, snapshotter)
+
+
+def stale_children(store: Store) -> Iterator[tuple[Snapshot, bytes]]:
+    """Snapshots with a child in their list that has no record: containerd then refuses to remove them by name."""
+    keys = {snapshot.ref for snapshot in store.metadata.snapshots}
+    for snapshot in store.metadata.snapshots:
+        for child in snapshot.children:
+            if snapshot_ref(snapshot.namespace, snapshot.snapshotter, child) not in keys:
+                yield snapshot, child
+
+
+def stale_links(store: Store, gone: Container[RowName], dropped: Container[Ref]) -> Iterator[tuple[bytes, bytes]]:
+    """(snapshotter, key in ``parents``) of rows that were lost, or go without their parent's row being there.
+
+    Args:
+        store: the root.
+        gone: rows that a repair drops.
+        dropped: records that it drops; what stays and has no row may be found in its row yet.
+    """
+    wanted = {(each.snapshotter, each.name) for each in store.metadata.snapshots if each.ref not in dropped}
+    for snapshotter, backend in store.backends.items():
+        if repair_blindness(store, snapshotter):
+            continue
+        for key, name in backend.links.items():
+            row = backend.rows.get(name)
+            lost = row is None and (snapshotter, name) not in wanted
+            if lost or (row is not None and (snapshotter, name) in gone and row.parent not in backend.rows):
+                yield snapshotter, key

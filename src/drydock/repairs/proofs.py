@@ -1,0 +1,182 @@
+"""What an image's damaged layer was unpacked to: whether anything else on this host proves that it is whole.
+
+A layer's blob and its unpacked files are written at about the same time, so one power cut can spoil both. Where the
+blob is damaged, what was unpacked is compared with another blob of the same files (one that was compressed otherwise
+has the same chain id) and with what was recorded of it. What neither proves nor refutes is not called whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import Digest, Kind, RawPath, Ref, split_snapshot_key
+from drydock.model.objects import ObjectKind, StoreObject, Verdict
+from drydock.model.progress import Progress, counter
+from drydock.model.records import Snapshot
+from drydock.model.text import shown
+from drydock.model.verifications import ImageState, Platform, Unpacked
+from drydock.repairs.broken_chains import RowName
+from drydock.verdict.blind_spots import backend_blindness
+from drydock.verdict.chain_ids import is_unpacked
+from drydock.verdict.graph import visited
+from drydock.verdict.judge import Reach
+from drydock.verification.tiers import Bytes, measure
+from drydock.verification.unpacked import compare
+
+Proofs = dict[Ref, dict[RowName, Finding]]
+"""By the record of a damaged blob: the snapshots that it was unpacked to and that are damaged or cannot be proved."""
+UNPROVED = "snapshot-unproved"
+"""The code of a finding about a snapshot that may be whole or not."""
+
+
+def prove(
+    verdict: Verdict,
+    reached: Reach,
+    images: Iterable[ImageState],
+    found: Bytes,
+    *,
+    content: bool,
+    stop: Callable[[], bool],
+    places: Sequence[RawPath],
+    progress: Progress | None,
+) -> Proofs:
+    """Look at what the layers of images that lost one were unpacked to.
+
+    Args:
+        verdict: of one root.
+        reached: the same.
+        images: how whole they are.
+        found: what was compared already; what is found wrong, or cannot be proved, is added to its findings.
+        content: whether to compare the bytes of files as well: only that proves them.
+        stop: asked again and again; once it says so, the rest is not looked at.
+        places: where what is known of a large layer may lie meanwhile.
+        progress: told what was done.
+    """
+    images = list(images)
+    hit = any(platform.damaged for image in images for platform in image.platforms)
+    step = counter(progress, "bytes of unpacked layers") if hit else None
+    look = partial(compare, verdict.store, content=content, stop=stop, places=places, step=step)
+    return _Prover(verdict, reached, images, found, look, content=content, stop=stop).proofs()
+
+
+class _Prover:
+    def __init__(
+        self,
+        verdict: Verdict,
+        reached: Reach,
+        images: list[ImageState],
+        found: Bytes,
+        look: Callable[[Unpacked], Finding | bool | None],
+        *,
+        content: bool,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._verdict = verdict
+        self._reached = reached
+        self._images = images
+        self._found = found
+        self._compared = look
+        self._content = content
+        self._stop = stop
+        store = verdict.store
+        self._known = [name for name in store.backends if not backend_blindness(store, name)]
+        self._damaged = {
+            ref for each in verdict.objects if each.kind is ObjectKind.BLOB and each.is_damaged for ref in each.refs
+        }
+        self._snapshots: dict[tuple[bytes, bytes, bytes], StoreObject] = {}
+        for each in verdict.objects:
+            if each.kind is ObjectKind.SNAPSHOT and each.row is not None and is_unpacked(store, each):
+                for ref in each.refs:
+                    snapshotter, key = split_snapshot_key(ref.key)
+                    self._snapshots[ref.namespace, snapshotter, key] = each
+        self._layers: dict[bytes, dict[Digest, None]] = {}
+        for image in images:
+            for platform in image.platforms:
+                for chain, layer in self._chains(image, platform):
+                    self._layers.setdefault(chain, {})[layer] = None
+        self._outcomes: dict[RowName, Finding | None] = {}
+        """None where it is proved."""
+
+    def proofs(self) -> Proofs:
+        proofs: Proofs = {}
+        for image in self._images:
+            for platform in image.platforms:
+                if not platform.damaged:
+                    continue
+                for number, (chain, layer) in enumerate(self._chains(image, platform)):
+                    for snapshotter in self._known:
+                        each = self._snapshots.get((image.namespace, snapshotter, chain))
+                        if each is None or self._stop():
+                            continue
+                        outcome = self._look_once(each, chain, layer, is_base=number == 0)
+                        ref = Ref(Kind.BLOB, image.namespace, layer)
+                        if outcome is not None and ref in self._damaged:
+                            proofs.setdefault(ref, {})[each.row_name] = outcome
+                            if outcome not in self._found.refs:
+                                self._found.note(outcome, each.refs)
+        return proofs
+
+    def _chains(self, image: ImageState, platform: Platform) -> Iterator[tuple[bytes, Digest]]:
+        """Each layer's chain id and blob, from the base up."""
+        layers = platform.needed[1:]
+        if platform.chains:
+            yield from zip(platform.chains, layers, strict=True)
+            return
+        # Where the config is damaged, its record's label still says what the image was unpacked to.
+        graph = self._reached.graph
+        config = Ref(Kind.BLOB, image.namespace, platform.needed[0]) if layers else None
+        for target in () if config is None or config not in graph.records else graph.targets(config):
+            keys: list[bytes] = []
+            record = graph.records.get(visited(target))
+            while isinstance(record, Snapshot) and len(keys) < len(layers):
+                keys.insert(0, record.key)
+                record = None if record.parent_ref is None else graph.records.get(record.parent_ref)
+            if record is None and len(keys) == len(layers):
+                yield from zip(keys, layers, strict=True)
+                return
+
+    def _look_once(self, each: StoreObject, chain: bytes, layer: Digest, *, is_base: bool) -> Finding | None:
+        if each.row_name not in self._outcomes:
+            self._outcomes[each.row_name] = self._look(each, chain, layer, is_base=is_base)
+        return self._outcomes[each.row_name]
+
+    def _look(self, each: StoreObject, chain: bytes, layer: Digest, *, is_base: bool) -> Finding | None:
+        name = each.row_name
+        if name in self._found.snapshots:
+            return self._found.snapshots[name]
+        if name in self._found.right and not self._content:
+            return None
+        for blob in self._layers[chain]:
+            outcome = self._compare(each, chain, blob, is_base=is_base)
+            if outcome is True:
+                self._found.right.add(name)
+                return None
+            if isinstance(outcome, Finding) and outcome.severity is Severity.DAMAGE:
+                self._found.add(outcome, *name, each.refs)
+                return outcome
+        finding = measure(self._verdict, each)
+        if finding is not None and finding.severity is Severity.DAMAGE:
+            self._found.add(finding, *name, each.refs)
+            return finding
+        assert each.path is not None
+        place = Place(RawPath(self._verdict.store.root.path.rstrip(b"/") + b"/" + each.path))
+        key = shown(each.id)
+        message = (
+            f"snapshot {key}: the blob of its layer {shown(layer)} is damaged, and no other copy of the layer is here: "
+            "whether what was unpacked is whole cannot be proved"
+        )
+        remedy = "drydock repair --drop-unproved drops both, or the layer alone where a container stands on the files"
+        return Finding(UNPROVED, Severity.DAMAGE, message, place, key, remedy)
+
+    def _compare(self, each: StoreObject, chain: bytes, blob: Digest, *, is_base: bool) -> Finding | bool | None:
+        store = self._verdict.store
+        file = store.content.blobs.get(blob)
+        if file is None or blob in store.wrong or each.fingerprint is None or each.path is None:
+            return None
+        unpacked = Unpacked(
+            each.snapshotter, each.row or b"", chain, each.refs, each.path,
+            each.fingerprint.inode, each.fingerprint.ctime_ns, file, is_base,
+        )  # fmt: skip
+        return self._compared(unpacked)

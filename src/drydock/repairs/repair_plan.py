@@ -1,0 +1,437 @@
+"""The plan that mends one root: what goes so that the engine makes it anew, and what would be lost by that.
+
+Why records go: containerd's content store answers "already exists" from the record alone (core/metadata/content.go
+Writer, v2.1), and the unpacker skips a layer whose snapshot is recorded (core/unpack/unpacker.go, v2.1), whatever
+became of the data; so a pull mends neither. Image records stay: an image whose target is gone is found again by the
+next pull, and a reference to a record that is not there is nothing to the collector (core/metadata/gc.go, v2.1).
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from drydock.model.data import RowKind
+from drydock.model.findings import Finding, Severity
+from drydock.model.leases import LeaseClass
+from drydock.model.names import EXTRACTING, Digest, Kind, RawPath, Ref, snapshot_ref, split_snapshot_key
+from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
+from drydock.model.plans import FieldDrop, Plan, RecordDrop, Removal, RowDrop, Target, Withheld, Witness
+from drydock.model.policies import Policy
+from drydock.model.repairs import Adopted, Loss, LostContainers, Repair
+from drydock.model.text import shown
+from drydock.model.verifications import ImageState
+from drydock.repairs.broken_chains import Families, Family, RowName, stale_children, stale_links
+from drydock.repairs.losses import is_called
+from drydock.repairs.lost_containers import LOST
+from drydock.repairs.proofs import UNPROVED, Proofs
+from drydock.repairs.refetch import is_pulled_again, is_unpacked_again, split_pulled
+from drydock.verdict.blind_spots import edit_blindness
+from drydock.verdict.dependants import Dependants
+from drydock.verdict.graph import visited
+from drydock.verdict.judge import Reach
+from drydock.verdict.reach import mark
+
+_TIMES = {
+    "undecodable-time": "a time that cannot be decoded: the engine fails to list what has it",
+    "undecodable-expiry": "an expiry that cannot be decoded: the engine collects nothing while it stands",
+}
+_FIELDS = frozenset((*_TIMES, "lost-row"))
+"""Findings that one field is about, which goes."""
+_UNPROVED = "what it was unpacked to cannot be proved whole; --drop-unproved drops both"
+_UNLISTED = "an entry of a lease whose record goes: the engine passes over it"
+_LOST = "an entry of a row that was lost: nothing of the snapshotter is removed while it stands"
+
+
+def make_repair(
+    verdict: Verdict,
+    reached: Reach,
+    images: Iterable[ImageState],
+    *,
+    wrong: Mapping[RowName, Finding],
+    proofs: Proofs,
+    adopted: Adopted,
+    lost: LostContainers,
+    right: Container[Digest],
+    accept: tuple[bytes, ...],
+    drop_unproved: bool,
+    witnesses: Iterable[Witness],
+) -> Repair:
+    """Decide what mends one root.
+
+    Args:
+        verdict: with ``store.wrong`` as far as blobs were hashed.
+        reached: the same.
+        images: how whole they are.
+        wrong: snapshots that are not as their layers.
+        proofs: what damaged layers were unpacked to, as far as nothing proves it.
+        adopted: blobs that get their records back; ``verdict`` and ``reached`` are of a store that has these.
+        lost: containers without records; ``verdict`` and ``reached`` are of a store that has those that are put in.
+        right: of the blobs that snapshots would be unpacked from again those whose bytes were read, and are right.
+        accept: names of images, containers and snapshots that may be lost.
+        drop_unproved: whether what nothing proves goes with its damaged layer.
+        witnesses: the databases as they are.
+    """
+    made = _Repairer(
+        verdict, reached, images, wrong, proofs,
+        adopted=adopted, lost=lost, right=right, accept=accept, drop_unproved=drop_unproved,
+    )  # fmt: skip
+    return made.repair(tuple(witnesses))
+
+
+@dataclass(slots=True)
+class _Outlook:
+    """What becomes of images and containers where something goes."""
+
+    images: list[Ref]
+    """Those that need it."""
+    stands: list[Loss] = field(default_factory=list)
+    """Containers, and snapshots that somebody writes to, which stand on it."""
+    lost: list[Loss] = field(default_factory=list)
+    """Images that no registry is known to have."""
+    again: list[Ref] = field(default_factory=list)
+    """Images to be pulled."""
+    unpack: list[Ref] = field(default_factory=list)
+    """Images that the engine unpacks again."""
+
+    @property
+    def takes_containers(self) -> bool:
+        """Whether containers that are not given up are all that would be lost."""
+        return any(not loss.accepted for loss in self.stands) and not self.lost
+
+
+class _Repairer:
+    def __init__(
+        self,
+        verdict: Verdict,
+        reached: Reach,
+        images: Iterable[ImageState],
+        wrong: Mapping[RowName, Finding],
+        proofs: Proofs,
+        *,
+        adopted: Adopted,
+        lost: LostContainers,
+        right: Container[Digest],
+        accept: tuple[bytes, ...],
+        drop_unproved: bool,
+    ) -> None:
+        self._verdict = verdict
+        self._store = verdict.store
+        self._reached = reached
+        self._images = {image.ref: image for image in images}
+        self._wrong = wrong
+        self._proofs = proofs
+        self._drop_unproved = drop_unproved
+        self._unproved: dict[str, None] = {}
+        self._held: set[Ref] = set()
+        """Images with a damaged layer that stays."""
+        self._rows = {found.row_name: found for found in verdict.objects if found.row is not None}
+        self._adopted = adopted
+        self._lost = lost
+        self._right = right
+        self._accept = accept
+        self._dependants = Dependants(verdict, reached)
+        self._losses: dict[Ref, Loss] = {}
+        self._again: dict[Ref, None] = {}
+        self._unpack: dict[str, None] = {}
+        self._withheld: list[Withheld] = []
+        self._blind = edit_blindness(self._store)
+
+    def repair(self, witnesses: tuple[Witness, ...]) -> Repair:
+        """Put it together."""
+        records: dict[Ref, str] = {}
+        rows: dict[RowName, str] = {}
+        mended: set[int] = set()
+        adopted = {each.ref for each in self._adopted.adoptions}
+        given = {each.ref: each for each in self._lost.snapshots}
+        self._lose_at_start()
+        families = Families(self._verdict, self._wrong)
+        for damaged in self._ordered(families):
+            # Its bytes were hashed, so what is wrong is another namespace's record of it.
+            alone = replace(damaged, refs=tuple(ref for ref in damaged.refs if ref not in adopted))
+            together = self._together(alone)
+            may_go = self._may_go(alone, rows)
+            family = families.together(alone, together) if together and may_go else alone
+            outlook = self._outlook(family)
+            if self._drop_unproved and _is_doubtful(together) and outlook.takes_containers:
+                # A container stands on it: the layer alone goes, so that a pull can fetch it, and it can be compared.
+                family, outlook = alone, self._outlook(alone)
+                self._hold(outlook.images)
+            back = next((given[ref].why for ref in family.refs if ref in given), "")
+            held = f"{back} stands on it, and gets its records back first: repair once more" if back else ""
+            reason = self._blind or held or self._reason(outlook, "" if may_go else _UNPROVED)
+            if reason:
+                found = family.found
+                kind, size = (found.kind.value, found.allocated) if found else ("snapshot", 0)
+                self._withheld.append(Withheld(kind, shown(found.id) if found else "", size, reason))
+                continue
+            for ref in family.refs:
+                records.setdefault(ref, family.why)
+            rows.update(dict.fromkeys(family.rows, family.why))
+            if family.found is not None:
+                mended.add(id(family.found))
+            mended.update(id(self._rows[row]) for row in together if row in rows)
+        removals = [*self._junk(), *self._removals(records, rows)]
+        fields = tuple(() if self._blind else self._fields(records, rows))
+        plan = Plan(
+            self._store.root.path,
+            self._store.root.host,
+            self._verdict.now,
+            Policy(),
+            witnesses,
+            (),
+            tuple(self._record(ref, why, records) for ref, why in records.items()),
+            tuple(self._row(row, why) for row, why in rows.items()),
+            tuple(sorted(removals, key=lambda removal: (removal.after_edit, removal.path))),
+            tuple(self._withheld),
+            fields=fields,
+            adoptions=self._adopted.adoptions,
+            snapshots=self._lost.snapshots,
+            lease_records=self._lost.leases,
+        )
+        left = tuple(self._left(plan, mended))
+        mends = bool(records or rows or removals or plan.added) or any(
+            each.why in (*_TIMES.values(), _LOST) for each in fields
+        )
+        pulled = [self._images[ref] for ref in self._again]
+        again, short = split_pulled(self._reached.graph, pulled, records, self._store.backends)
+        whole = [ref for ref in self._adopted.whole if ref not in {*again, *short, *self._held, *self._losses}]
+        blind = [each.message for each in self._store.all_findings() if each.severity is Severity.BLIND]
+        return Repair(
+            plan,
+            tuple(self._losses.values()),
+            tuple(map(self._dependants.label, again)),
+            tuple(self._unpack),
+            left,
+            mends,
+            self._blind,
+            blind[0] if blind and not self._blind else "",
+            tuple(map(self._dependants.label, whole)),
+            self._adopted.left,
+            tuple(self._dependants.label(ref) for ref in short if ref not in self._held),
+            tuple(self._unproved),
+            tuple(each.name for each in self._lost.containers if not each.reason),
+        )
+
+    def _lose_at_start(self) -> None:
+        """Note the containers that are lost once the engine is started."""
+        for each in self._lost.containers:
+            if each.reason:
+                accepted = any(is_called(word, each.ref, each.name) for word in self._accept)
+                why = f"{each.missing}, and {each.reason}"
+                self._losses[each.ref] = Loss(each.ref, each.name, "container", why, accepted, True, each.has_row)
+
+    def _together(self, family: Family) -> dict[RowName, Finding]:
+        """Of a damaged blob what it was unpacked to, as far as that is damaged or cannot be proved."""
+        return {row: finding for ref in family.refs for row, finding in self._proofs.get(ref, {}).items()}
+
+    def _ordered(self, families: Iterable[Family]) -> list[Family]:
+        """First what is settled, as it may take along what cannot be proved; last what an image with such layers needs.
+
+        Without its config the engine would collect what is unpacked, and a pull would fail at the damaged layer.
+        """
+        settled: list[Family] = []
+        doubtful: list[Family] = []
+        last: list[Family] = []
+        for family in families:
+            (doubtful if _is_doubtful(self._together(family)) else settled).append(family)
+        images = {ref for family in doubtful for ref in self._dependants.of(family.refs)[0]}
+        for family in list(settled):
+            is_blob = all(ref.kind is Kind.BLOB for ref in family.refs)
+            if images and is_blob and not images.isdisjoint(self._dependants.of(family.refs)[0]):
+                settled.remove(family)
+                last.append(family)
+        return [*settled, *doubtful, *last]
+
+    def _may_go(self, family: Family, rows: Container[RowName]) -> bool:
+        """Whether nothing that cannot be proved keeps it.
+
+        Args:
+            family: what is to go.
+            rows: what goes already.
+        """
+        images, _ = self._dependants.of(family.refs)
+        if self._drop_unproved or (images and all(self._lose(ref, "image", "").accepted for ref in images)):
+            return True
+        doubtful = [row for row, finding in self._together(family).items() if finding.code == UNPROVED]
+        is_blob = all(ref.kind is Kind.BLOB for ref in family.refs)
+        return all(row in rows for row in doubtful) and not (is_blob and not self._held.isdisjoint(images))
+
+    def _outlook(self, family: Family) -> _Outlook:
+        """What becomes of images and containers where a family goes."""
+        images, containers = self._dependants.of(family.refs)
+        outlook = _Outlook(images)
+        if any(ref.kind is Kind.SNAPSHOT for ref in family.refs):
+            outlook.stands = [self._lose(ref, "container", "what it wrote stands on what goes") for ref in containers]
+            outlook.stands += self._active(family, containers)
+        for ref in images:
+            graph, image = self._reached.graph, self._images[ref]
+            if is_unpacked_again(graph, image, family.refs, self._right):
+                outlook.unpack.append(ref)
+            elif is_pulled_again(graph, image, family.refs):
+                outlook.again.append(ref)
+            elif family.found is None or family.found.reach is not State.UNREACHABLE:
+                why = "not all of its records say which registry it came from"
+                outlook.lost.append(self._lose(ref, "image", why))
+        return outlook
+
+    def _reason(self, outlook: _Outlook, hold: str) -> str:
+        """Why a family stays; empty where it goes. Notes all losses, and what comes again.
+
+        Args:
+            outlook: what becomes of images and containers.
+            hold: why it stays where nothing would be lost.
+        """
+        losses = [*outlook.stands, *outlook.lost]
+        for loss in losses:
+            self._losses[loss.ref] = loss
+        open_ = [loss for loss in losses if not loss.accepted]
+        if open_:
+            more = f" and {len(open_) - 1} more" if len(open_) > 1 else ""
+            return f"{open_[0].kind} {open_[0].name}{more} would be lost; --accept-loss gives it up"
+        if hold:
+            self._hold(outlook.images)
+            return hold
+        self._again.update(dict.fromkeys(outlook.again))
+        self._unpack.update(dict.fromkeys(map(self._dependants.label, outlook.unpack)))
+        return ""
+
+    def _hold(self, images: Iterable[Ref]) -> None:
+        """Note images with a layer that cannot be proved."""
+        for ref in images:
+            self._held.add(ref)
+            self._unproved[self._dependants.label(ref)] = None
+
+    def _lose(self, ref: Ref, kind: str, why: str) -> Loss:
+        name = self._dependants.name(ref)
+        if kind == "snapshot":
+            name = shown(split_snapshot_key(ref.key)[1])
+        return Loss(ref, name, kind, why, any(is_called(word, ref, name) for word in self._accept))
+
+    def _active(self, family: Family, containers: list[Ref]) -> Iterator[Loss]:
+        """Snapshots that somebody writes to, and that are no known container's."""
+        live = set(map(visited, self._reached.live))
+        owned: set[Ref] = set()
+        for ref in containers:
+            owned |= set(map(visited, mark(self._reached.graph, [ref])))
+        for ref in family.refs:
+            if ref.kind is not Kind.SNAPSHOT:
+                continue
+            snapshotter, key = split_snapshot_key(ref.key)
+            record = self._reached.graph.records[ref]
+            backend = self._store.backends[snapshotter]
+            row = backend.rows.get(getattr(record, "name", b""))
+            if row is None or row.kind is not RowKind.ACTIVE or ref in owned or key.startswith(EXTRACTING):
+                continue
+            classes = {self._reached.classes[lease][0] for lease in self._reached.leased.get(ref, ())}
+            # What nothing reaches, or only what ends by itself, the engine drops too.
+            if ref not in live and classes <= {LeaseClass.TEMPORARY, LeaseClass.OWNERLESS}:
+                continue
+            if not any(entry.id == row.id for entry in backend.entries):
+                continue
+            yield self._lose(ref, "snapshot", "somebody writes to it, and it stands on what goes")
+
+    def _record(self, ref: Ref, why: str, records: Mapping[Ref, str]) -> RecordDrop:
+        parent = getattr(self._reached.graph.records[ref], "parent_ref", None)
+        stays = parent is not None and parent not in records and parent in self._reached.graph.records
+        return RecordDrop(ref, parent if stays else None, why)
+
+    def _row(self, row: RowName, why: str) -> RowDrop:
+        snapshotter, name = row
+        backend = self._store.backends[snapshotter]
+        found = backend.rows[name]
+        parent = backend.rows.get(found.parent)
+        return RowDrop(snapshotter, name, found.id, None if parent is None else parent.id, why)
+
+    def _removals(self, records: Mapping[Ref, str], rows: Mapping[RowName, str]) -> Iterator[Removal]:
+        for found in self._verdict.objects:
+            if found.path is None or found.fingerprint is None:
+                continue
+            if found.kind is ObjectKind.SNAPSHOT and found.row is not None and (found.snapshotter, found.row) in rows:
+                why = rows[found.snapshotter, found.row]
+                yield self._removal(Target.SNAPSHOT, found, why)
+            elif found.kind is ObjectKind.BLOB and found.refs and all(ref in records for ref in found.refs):
+                # A file that stays would be adopted by the next pull, its size being right, without being read.
+                yield self._removal(Target.BLOB, found, found.note)
+            elif found.state is not State.FOREIGN and not found.refs and self._is_wrong_blob(found):
+                yield self._removal(
+                    Target.BLOB, found, "no record names it, and the next pull would adopt its wrong bytes unread"
+                )
+
+    def _is_wrong_blob(self, found: StoreObject) -> bool:
+        return found.kind is ObjectKind.BLOB and found.id in self._store.wrong and not self._blind
+
+    def _removal(self, target: Target, found: StoreObject, why: str) -> Removal:
+        assert found.path is not None
+        assert found.fingerprint is not None
+        root = self._store.root.path
+        after = bool(found.refs) or found.row is not None
+        return Removal(target, root, found.path, found.fingerprint, found.allocated, why, after)
+
+    def _junk(self) -> Iterator[Removal]:
+        for junk in self._store.content.junk:
+            if not _is_in_algorithm(junk.path):
+                continue
+            if stat.S_ISREG(junk.fingerprint.mode):
+                yield Removal(
+                    Target.BLOB,
+                    self._store.root.path,
+                    junk.path,
+                    junk.fingerprint,
+                    junk.allocated,
+                    "no blob: the engine's content collection stops at its name",
+                )
+            else:
+                self._withheld.append(
+                    Withheld("blob", shown(junk.path), junk.allocated, "no regular file; look at it, and move it away")
+                )
+
+    def _fields(self, records: Mapping[Ref, str], rows: Mapping[RowName, str]) -> Iterator[FieldDrop]:
+        paths = {backend.path + b"/metadata.db": name for name, backend in self._store.backends.items()}
+        root = self._store.root.path
+        for finding in self._store.all_findings():
+            if finding.code in _TIMES and finding.place.bucket:
+                *bucket, key = finding.place.bucket
+                snapshotter = paths.get(finding.place.file.removeprefix(root.rstrip(b"/") + b"/"))
+                if snapshotter is not None or finding.place.file == self._store.metadata.path:
+                    yield FieldDrop(snapshotter, tuple(bucket), key, _TIMES[finding.code])
+        for snapshot, child in stale_children(self._store):
+            if snapshot.ref not in records:
+                bucket_ = (b"v1", snapshot.namespace, b"snapshots", snapshot.snapshotter, snapshot.key, b"children")
+                yield FieldDrop(None, bucket_, child, "a child that is gone: the engine refuses to remove its parent")
+        for name, key in stale_links(self._store, rows, records):
+            yield FieldDrop(name, (b"v1", b"parents"), key, _LOST)
+        for lease in self._store.metadata.leases:
+            lists = (b"v1", lease.namespace, b"leases", lease.id)
+            for digest in lease.blobs:
+                if Ref(Kind.BLOB, lease.namespace, digest) in records:
+                    yield FieldDrop(None, (*lists, b"content"), digest, _UNLISTED)
+            for snapshotter, key in lease.snapshots:
+                if snapshot_ref(lease.namespace, snapshotter, key) in records:
+                    yield FieldDrop(None, (*lists, b"snapshots", snapshotter), key, _UNLISTED)
+
+    def _left(self, plan: Plan, mended: set[int]) -> Iterator[Finding]:
+        places = {(*field.bucket, field.key) for field in plan.fields}
+        gone = {removal.path for removal in plan.removals}
+        about = {shown(found.id) for found in self._verdict.objects if id(found) in mended}
+        given_up = {loss.name for loss in self._losses.values() if loss.at_start and loss.accepted}
+        for finding in dict.fromkeys([*self._verdict.findings, *self._wrong.values()]):
+            if finding.severity is not Severity.DAMAGE or (finding.code == LOST and finding.subject in given_up):
+                continue
+            by_field = finding.code in _FIELDS and finding.place.bucket in places
+            by_row = finding.code == "row-without-parent" and finding.place.bucket[-1] in {
+                row.name for row in plan.rows
+            }
+            by_path = RawPath(finding.place.file.removeprefix(self._store.root.path.rstrip(b"/") + b"/")) in gone
+            if not (by_field or by_row or by_path or (finding.subject and finding.subject in about)):
+                yield finding
+
+
+def _is_doubtful(together: Mapping[RowName, Finding]) -> bool:
+    """Whether what a layer was unpacked to may be whole, as far as is known."""
+    return any(finding.code == UNPROVED for finding in together.values())
+
+
+def _is_in_algorithm(path: bytes) -> bool:
+    return path.rpartition(b"/")[0].rpartition(b"/")[0].endswith(b"/blobs")

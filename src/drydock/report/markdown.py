@@ -1,0 +1,104 @@
+"""A scan as Markdown, to paste into a ticket."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import drydock
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.scans import Scan
+from drydock.model.times import show_time
+from drydock.report.holder_tree import Branch, grow
+from drydock.report.summary import Summary, summarize
+from drydock.report.wording import show_bytes, show_count
+
+_LISTED = 10
+_BACKTICKS = re.compile("`+")
+
+
+def ticket_lines(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> Iterator[str]:
+    """The summary of each root, the largest holders, and the commands.
+
+    Args:
+        scans: made with their inventory.
+        now: when it was.
+        where: what was scanned, for the commands; None for this host.
+
+    Raises:
+        ValueError: a scan was made without its inventory.
+    """
+    yield f"# Container storage at {show_time(now)}"
+    for scan in scans:
+        yield ""
+        yield from _root(scan, summarize(scan, where))
+    if not scans:
+        yield ""
+        yield "No containerd storage was found."
+    yield ""
+    yield f"drydock {drydock.__version__}"
+
+
+def literal(text: str, *, in_table: bool = False) -> str:
+    """Shown text as a code span: no markup, no link and no mention comes of it.
+
+    Source: CommonMark 0.31, "Code spans"; a table's cells end at every ``|`` without a backslash (GFM, "Tables").
+    """
+    fence = "`" * (max((len(run) for run in _BACKTICKS.findall(text)), default=0) + 1)
+    blank = " " if text.startswith("`") or text.endswith("`") else ""
+    span = f"{fence}{blank}{text or ' '}{blank}{fence}"
+    return span.replace("|", "\\|") if in_table else span
+
+
+def _root(scan: Scan, summary: Summary) -> Iterator[str]:
+    yield f"## {literal(summary.path)}"
+    yield ""
+    yield literal(summary.about)
+    yield ""
+    yield f"- Used: **{show_bytes(summary.used)}**, of it databases {show_bytes(summary.databases)}"
+    yield f"- Can be freed now: **{summary.free.size}**. {' '.join(summary.free.words)}"
+    yield f"- By ending leases: **{summary.leases.size}**"
+    for words in summary.leases.words:
+        yield f"  - {literal(words)}"
+    yield f"- Damage: **{sum(count for _, count in summary.damage) or 'none'}**"
+    for words in (*summary.damaged, *(f"What to do: {remedy}" for remedy in summary.remedies)):
+        yield f"  - {literal(words)}"
+    for words in summary.notes:
+        yield f"- {literal(words)}"
+    yield ""
+    yield "| state | objects | size |"
+    yield "| --- | ---: | ---: |"
+    for state, total in summary.states:
+        yield f"| {state.value} | {total.count} | {show_bytes(total.bytes)} |"
+    yield ""
+    yield from _largest(grow(scan))
+    commands = (*summary.free.commands, *summary.leases.commands)
+    if commands:
+        # Indented, not fenced: nothing in a path can end it.
+        yield ""
+        yield from (f"    {command}" for command in commands)
+
+
+def _largest(tree: Branch) -> Iterator[str]:
+    found = sorted(_leaves(tree), key=lambda each: -each[1].bytes)
+    yield "| namespace | what | objects | size | alone | shared |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: |"
+    for namespace, branch in found[:_LISTED]:
+        name = branch.name if branch.kind == "group" else f"{branch.kind} {branch.name}"
+        alone, shared = ("", "") if branch.holder is None else (branch.only, branch.reached - branch.only)
+        amounts = " | ".join(each if isinstance(each, str) else show_bytes(each) for each in (alone, shared))
+        place = literal(namespace, in_table=True) if namespace else ""
+        yield f"| {place} | {literal(name, in_table=True)} | {branch.count} | {show_bytes(branch.bytes)} | {amounts} |"
+    if len(found) > _LISTED:
+        rest = sum(branch.bytes for _, branch in found[_LISTED:])
+        yield f"| | and {show_count(len(found) - _LISTED, 'other')} | | {show_bytes(rest)} | | |"
+
+
+def _leaves(branch: Branch, namespace: str = "") -> Iterator[tuple[str, Branch]]:
+    """What has no branches, with the namespace that it is in; empty for none and for several."""
+    if branch.kind == "namespace":
+        namespace = branch.name
+    if not branch.branches and branch.bytes:
+        yield namespace, branch
+    for each in branch.branches:
+        yield from _leaves(each, namespace)

@@ -1,0 +1,97 @@
+"""What a plan would do, and what became of it, as text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from drydock.model.plans import Plan, Status, Target
+from drydock.model.runs import Run
+from drydock.model.scans import Scan
+from drydock.model.text import shown
+from drydock.report.wording import show_bytes, show_count
+
+_LISTED = 40
+
+
+def scan_lines(scan: Scan) -> Iterator[str]:
+    """What to know of one root before anything goes, and what would be done to it."""
+    # Before it is removed is when a newer copy can still be put back.
+    older = [finding for finding in scan.verdict.findings if finding.code == "older-database"]
+    for finding in older[:_LISTED]:
+        yield f"note: {finding.message}"
+    for remedy in dict.fromkeys(finding.remedy for finding in older):
+        yield f"  what to do: {remedy}"
+    yield from plan_lines(scan.plan)
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """What would be done to one root: leases, then paths with their bytes, largest first, then what is kept and why."""
+    root = shown(plan.root)
+    if plan.is_empty:
+        yield f"{root}: nothing to remove"
+    else:
+        # What a layer takes is what containerd recorded; links, holes and compression are the file system's to know.
+        about = "about " if any(removal.target is Target.SNAPSHOT for removal in plan.removals) else ""
+        yield f"{root}: {about}{show_bytes(plan.bytes)} in {show_count(len(plan.removals), 'file or directory')}"
+        yield from edit_lines(plan)
+        yield from removal_lines(plan)
+    yield from kept_lines(plan)
+
+
+def run_lines(run: Run) -> Iterator[str]:
+    """What became of it: what failed in full, the rest counted."""
+    yield f"{shown(run.root)}:"
+    for edited in run.edits:
+        what = show_count(edited.records, "entry") + (
+            f", {show_count(edited.leases, 'lease')}" if edited.leases else ""
+        )
+        what += f", {show_count(edited.fields, 'key')} of other records" if edited.fields else ""
+        what += f", {show_count(edited.added, 'record')} added" if edited.added else ""
+        detail = f" ({edited.detail})" if edited.detail else ""
+        backup = f". Backup: {shown(edited.backup)}" if edited.backup else ""
+        yield f"  database {shown(edited.path)}: {edited.status.value}: {what}{detail}{backup}"
+    for outcome in run.outcomes:
+        if outcome.status in (Status.FAILED, Status.CHANGED):
+            detail = f": {outcome.detail}" if outcome.detail else ""
+            yield f"  {outcome.action.target.value} {shown(outcome.action.path)}: {outcome.status.value}{detail}"
+    for line in (*run.warnings, *run.notes):
+        yield f"  {line}"
+    counts = Counter(outcome.status for outcome in run.outcomes)
+    said = ", ".join(f"{count} {status.value}" for status, count in counts.items())
+    yield f"  files and directories: {said or 'none'}; {show_bytes(run.freed)} freed"
+    if run.journal is not None:
+        yield f"  journal: {shown(run.journal)} ({run.state})"
+
+
+def kept_lines(plan: Plan) -> Iterator[str]:
+    """What is kept, counted by the reason."""
+    reasons = Counter(withheld.reason for withheld in plan.withheld)
+    for reason, count in reasons.most_common(_LISTED):
+        yield f"  kept: {show_count(count, 'object')} that would go otherwise: {reason}"
+
+
+def edit_lines(plan: Plan) -> Iterator[str]:
+    """What would be deleted from the databases."""
+    for end in plan.leases[:_LISTED]:
+        yield f"  ends lease {shown(end.ref.key)} (namespace {shown(end.ref.namespace)}): {end.why}"
+    if len(plan.leases) > _LISTED:
+        yield f"  and {len(plan.leases) - _LISTED} more leases"
+    if plan.records:
+        kinds = Counter(drop.ref.kind.value for drop in plan.records)
+        said = ", ".join(show_count(count, kind) for kind, count in sorted(kinds.items()))
+        yield f"  deletes from meta.db the records of {said}"
+    for snapshotter, count in Counter(row.snapshotter for row in plan.rows).items():
+        yield f"  deletes from the metadata.db of {shown(snapshotter)} {show_count(count, 'row')}"
+    for why, count in Counter(field.why for field in plan.fields).most_common(_LISTED):
+        yield f"  deletes {show_count(count, 'key')} of records that stay: {why}"
+
+
+def removal_lines(plan: Plan, whole: str = "drydock plan -o FILE") -> Iterator[str]:
+    """The paths that would go, the largest first; ``whole`` is the command that lists all."""
+    removals = sorted(plan.removals, key=lambda removal: -removal.bytes)
+    for removal in removals[:_LISTED]:
+        yield f"  {show_bytes(removal.bytes):>10}  {removal.target.value:8}  {shown(removal.path)}"
+        yield f"              {removal.why}"
+    if len(removals) > _LISTED:
+        yield f"  and {len(removals) - _LISTED} more: {whole} lists all"

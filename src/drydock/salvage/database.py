@@ -1,0 +1,166 @@
+"""A damaged database of an engine: what can still be read of it, and a new one made of that."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from bbolt_reader import BoltError
+from bbolt_reader.salvage import Hints, salvage
+from bbolt_reader.source import Source
+from bbolt_reader.statements import Salvage
+from bbolt_surgery import Assembly, Choice, NewBucket, SurgeryError, assemble, trust, write_new
+from drydock.evidence.containerd.encoding import Undecodable, binary_time, uvarint
+from drydock.evidence.host.locks import Lock, hold
+from drydock.model.errors import ActionFailed, EvidenceUnreadable
+from drydock.model.names import RawPath, row_number
+from drydock.model.progress import Progress
+from drydock.model.text import shown
+
+_LARGEST = 1 << 62
+
+
+def raise_sequences(root: NewBucket) -> None:
+    """Raise each sequence to the highest number that a record says was given out.
+
+    In meta.db the names that snapshotters and the content store know are ``<namespace>/<number>/<key>``
+    (containerd core/metadata/snapshot.go, createKey; content.go; v2.1), in a snapshotter's metadata.db a row's ``id``
+    is the number and names its directory (core/snapshots/storage/bolt.go).
+    """
+    v1 = root.entries.get(b"v1")
+    if not isinstance(v1, NewBucket):
+        return
+    for name, namespace in _buckets(v1):
+        for _, snapshots in _buckets(_bucket(namespace, b"snapshots")):
+            for _, snapshot in _buckets(snapshots):
+                _raise(snapshots, _number(snapshot.entries.get(b"name"), name))
+        for _, ingest in _buckets(_bucket(_bucket(namespace, b"content"), b"ingests")):
+            _raise(ingest, _number(ingest.entries.get(b"ref"), name))
+    rows = _bucket(v1, b"snapshots")
+    for _, row in _buckets(rows):
+        _raise(rows, _id(row.entries.get(b"id")))
+
+
+def _bucket(around: NewBucket | None, name: bytes) -> NewBucket | None:
+    found = around.entries.get(name) if around is not None else None
+    return found if isinstance(found, NewBucket) else None
+
+
+def _buckets(around: NewBucket | None) -> Iterator[tuple[bytes, NewBucket]]:
+    for name, value in around.entries.items() if around is not None else ():
+        if isinstance(value, NewBucket):
+            yield name, value
+
+
+def _raise(bucket: NewBucket | None, number: int) -> None:
+    if bucket is not None and number < _LARGEST:
+        bucket.sequence = max(bucket.sequence, number)
+
+
+def _number(name: bytes | NewBucket | None, namespace: bytes) -> int:
+    if not isinstance(name, bytes) or not name.startswith(namespace + b"/"):
+        return 0
+    return row_number(name)
+
+
+def _id(value: bytes | NewBucket | None) -> int:
+    try:
+        return uvarint(value) if isinstance(value, bytes) else 0
+    except Undecodable:
+        return 0
+
+
+_SECOND = 1_000_000_000
+# 2010 to 2100: other values of 15 bytes that begin like a time are not to count.
+_EARLIEST, _LATEST = 1_262_304_000 * _SECOND, 4_102_444_800 * _SECOND
+
+
+@contextmanager
+def open_salvage(path: RawPath, progress: Progress | None = None) -> Iterator[tuple[Lock, Salvage]]:
+    """Read all that can be read of a database that no engine has open; it stays locked meanwhile.
+
+    Args:
+        path: of the database.
+        progress: told of the pages read.
+
+    Raises:
+        Refused: an engine has it.
+        EvidenceUnreadable: nothing in it looks like a page, or it cannot be read at all.
+    """
+    told = None if progress is None else partial(progress, "pages read")
+    with hold(path, exclusive=False) as lock:
+        try:
+            source = Source(lock.fd, path, owned=False, mapped=True)
+            try:
+                found = salvage(source, Hints(_moment, _is_root), told)
+            finally:
+                source.close()
+        except BoltError as error:
+            raise EvidenceUnreadable(f"{shown(path)}: {error}") from error
+        yield lock, found
+
+
+def rebuild(lock: Lock, found: Salvage, out: RawPath, choice: str) -> Assembly:
+    """Write a new database under a name that is free; mode and owner are those of the damaged one.
+
+    Args:
+        lock: on the damaged one.
+        found: what was read of it.
+        out: the new one's name.
+        choice: which statements go into it, in the words of :class:`bbolt_surgery.Choice`.
+
+    Returns:
+        What went into it.
+
+    Raises:
+        ActionFailed: the name is taken, or it cannot be written. Nothing was left behind.
+    """
+    assembly = assemble(found, Choice(choice))
+    raise_sequences(assembly.root)
+    try:
+        write_new(out, assembly.root, page_size=found.page_size, txid=found.txid, like=os.fstat(lock.fd))
+    except SurgeryError as error:
+        raise ActionFailed(f"{shown(out)}: {error}") from error
+    return assembly
+
+
+def trust_rebuilt(path: RawPath) -> bool:
+    """Take back that a database was rebuilt, so that scans rely on it again.
+
+    Returns:
+        Whether it said so.
+
+    Raises:
+        Refused: an engine has it.
+        EvidenceUnreadable: there is no such file.
+        ActionFailed: it is damaged, or cannot be written.
+    """
+    with hold(path, exclusive=True) as lock:
+        try:
+            fd = os.open(f"/proc/self/fd/{lock.fd}", os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise ActionFailed(f"{shown(path)}: {error.strerror}") from error
+        try:
+            return trust(fd, path)
+        except SurgeryError as error:
+            raise ActionFailed(f"{shown(path)}: {error}") from error
+        finally:
+            os.close(fd)
+
+
+def _moment(value: bytes) -> int:
+    """How new a value is, if it is a time."""
+    if len(value) != 15:
+        return 0
+    try:
+        time = binary_time(value)
+    except Undecodable:
+        return 0
+    return time if _EARLIEST <= time <= _LATEST else 0
+
+
+def _is_root(keys: Collection[bytes]) -> bool:
+    """Whether a page can be one of a root bucket: of meta.db and of every metadata.db, ``v1`` is in it."""
+    return b"v1" in keys

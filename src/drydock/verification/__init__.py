@@ -1,0 +1,1 @@
+"""Verify: records, the bytes of blobs, and unpacked layers, compared."""

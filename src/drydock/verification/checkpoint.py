@@ -1,0 +1,217 @@
+"""What a verification has read already, so that the next run goes on: one file of JSON lines for each root.
+
+Each line is one blob or one snapshot's directory: ``[kind, id, inode, time, whether it was right]``. A line
+``["finished", kind, ...]`` ends these kinds, and without a kind all: the next run reads them anew, as bits rot without
+a change of any time; what was wrong then is known on, and read again before anything is made of it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from drydock.evidence.files.private_dir import open_private
+from drydock.model.errors import Refused
+from drydock.model.names import RawPath
+from drydock.model.text import shown
+
+_LARGEST: Final = 1 << 28
+Key = tuple[str, str, int, int]
+"""Kind, shown id, inode, and mtime (blob) or ctime (directory) in nanoseconds."""
+
+
+class Memory:
+    """What is known of one root; results go to the first place that takes them, and on to the next where one is full.
+
+    What another place had is moved along: a file of 0 bytes says nothing.
+    """
+
+    def __init__(self, name: bytes, places: Iterable[RawPath], others: Iterable[RawPath], *, write: bool) -> None:
+        self._name = name
+        self._writes = write
+        self._places = list(places)
+        """Those that results may still go to."""
+        self._files: dict[RawPath, int] = {}
+        """Open and locked."""
+        self._fd: int | None = None
+        """Where results go."""
+        self._problems: list[str] = []
+        self.known: dict[Key, bool] = {}
+        """What was done since a run ended last."""
+        self.suspects: set[Key] = set()
+        """What any run found wrong."""
+        try:
+            self._learn(others)
+            self._load()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether no place took what was told."""
+        return self._writes and self._fd is None
+
+    @property
+    def warning(self) -> str:
+        """One shown line, where no place took what was told."""
+        return f"what is verified is not remembered ({'; '.join(self._problems)})" if self.is_lost else ""
+
+    def tell(self, key: Key, right: bool) -> None:
+        """Note one result."""
+        self._note(key, right)
+        self._write(_line([*key, right]))
+
+    def finish(self, kinds: Sequence[str]) -> None:
+        """Note that everything of these kinds was looked at."""
+        self._end(kinds)
+        self._write(_line(["finished", *kinds]))
+
+    def close(self) -> None:
+        """Give the files up."""
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def _note(self, key: Key, right: bool) -> None:
+        self.known[key] = right
+        self.suspects.discard(key) if right else self.suspects.add(key)
+
+    def _end(self, kinds: Sequence[object]) -> None:
+        self.known = {key: right for key, right in self.known.items() if kinds and key[0] not in kinds}
+
+    def _learn(self, others: Iterable[RawPath]) -> None:
+        """Suspect what runs with another place found wrong; how far they came is theirs."""
+        for place in others:
+            self._load_from(place, write=False)
+        self.close()
+
+    def _load(self) -> None:
+        known: dict[Key, bool] = {}
+        for place in self._places:
+            known |= self._load_from(place, write=self._writes)
+        self.known = known
+        if self._writes:
+            self._move()
+
+    def _load_from(self, place: RawPath, *, write: bool) -> dict[Key, bool]:
+        """What a place says is known; what is wrong of it goes to the suspects."""
+        try:
+            fd = self._open(place, write=write)
+        except BlockingIOError:
+            raise
+        except OSError:
+            # Where it is to be written, it is said then.
+            return {}
+        for line in _read(fd).splitlines():
+            match _parse(line):
+                case ["finished", *kinds] if all(isinstance(kind, str) for kind in kinds):
+                    self._end(kinds)
+                case [str(kind), str(name), int(inode), int(time), bool(right)]:
+                    self._note((kind, name, inode, time), right)
+        known, self.known = self.known, {}
+        return known
+
+    def _move(self) -> None:
+        """Have all that is known in the next place that takes it, and in no other."""
+        while self._places:
+            place = self._places.pop(0)
+            try:
+                fd = self._open(place, write=True, create=True)
+                self._keep(fd)
+            except BlockingIOError:
+                raise
+            except OSError as error:
+                self._problems.append(f"{shown(place)}: {error.strerror}")
+                continue
+            self._fd = fd
+            for other in self._files.values():
+                if other != fd:
+                    os.ftruncate(other, 0)
+            return
+
+    def _keep(self, fd: int) -> None:
+        earlier: list[Sequence[object]] = [[*key, False] for key in sorted(self.suspects - self.known.keys())]
+        later: list[Sequence[object]] = [[*key, right] for key, right in self.known.items()]
+        # What is known of a run that ended stands before its end. This line is always there: a file can be made on a
+        # disk that has no room for a byte.
+        raw = b"".join(_line(entry) for entry in (*earlier, ["finished"], *later))
+        if _read(fd) != raw:
+            os.ftruncate(fd, 0)
+            _append(fd, raw)
+        else:
+            os.ftruncate(fd, len(raw))
+
+    def _open(self, place: RawPath, *, write: bool, create: bool = False) -> int:
+        if place in self._files:
+            return self._files[place]
+        if create:
+            os.makedirs(place, 0o700, exist_ok=True)
+        flags = (os.O_RDWR | os.O_APPEND if write else os.O_RDONLY) | (os.O_CREAT if create else 0)
+        base = open_private(place, create=False)
+        try:
+            fd = os.open(self._name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=base)
+        finally:
+            os.close(base)
+        self._files[place] = fd
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_EX if write else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._files.pop(place))
+            raise
+        return fd
+
+    def _write(self, line: bytes) -> None:
+        if self._fd is None:
+            return
+        try:
+            _append(self._fd, line)
+        except OSError as error:
+            place = next(place for place, fd in self._files.items() if fd == self._fd)
+            self._problems.append(f"{shown(place)}: {error.strerror}")
+            self._fd = None
+            self._move()
+
+
+def open_memory(root: RawPath, places: Iterable[RawPath], others: Iterable[RawPath] = (), *, write: bool) -> Memory:
+    """The memory of a root, in the first of ``places`` that takes it.
+
+    Args:
+        root: absolute path of the containerd root.
+        places: state directories, made if they are not there. What others can write is not believed.
+        others: state directories of which only what was found wrong is read; nothing is changed there.
+        write: whether results will be told; without, no directory and no file is made.
+
+    Raises:
+        Refused: another run verifies this root.
+    """
+    name = b"verified-" + hashlib.sha256(root).hexdigest()[:16].encode() + b".jsonl"
+    try:
+        return Memory(name, places, others, write=write)
+    except BlockingIOError:
+        raise Refused(f"another drydock verifies {shown(root)}") from None
+
+
+def _read(fd: int) -> bytes:
+    raw = os.pread(fd, _LARGEST, 0) if os.fstat(fd).st_size <= _LARGEST else b""
+    # A last line without an end was being written when the run was killed.
+    return raw[: raw.rfind(b"\n") + 1]
+
+
+def _append(fd: int, raw: bytes) -> None:
+    while raw:
+        raw = raw[os.write(fd, raw) :]
+
+
+def _line(entry: Sequence[object]) -> bytes:
+    return json.dumps(entry).encode() + b"\n"
+
+
+def _parse(line: bytes) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

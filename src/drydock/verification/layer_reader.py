@@ -1,0 +1,283 @@
+"""What a layer unpacks to, as a tree of entries, read from its blob as a stream.
+
+Sources: opencontainers image-spec v1.1, layer.md (whiteouts); containerd pkg/archive/tar.go (applyNaive,
+createTarFile), pkg/archive/tar_unix.go, core/diff/apply/apply_linux.go (v2.1). Anybody may have written the layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable
+from typing import IO, Final, cast
+
+from drydock.verification.decompression import Plain, Stopped, Unreadable
+from drydock.verification.forward_tar import Forward, Header
+from drydock.verification.layer_tree import TOP, Entry, LayerTree, Type
+from drydock.verification.layer_xattrs import CAPABILITY, list_attributes
+
+_WHITEOUT: Final = b".wh."
+_OPAQUE: Final = b".wh..wh..opq"
+_AUFS: Final = b".wh..wh."
+_PATH_MAX: Final = 4096
+"""Linux include/uapi/linux/limits.h: containerd cannot unpack what has a longer path."""
+_MOST_FOLLOWED: Final = 1 << 28
+"""Bytes of links' targets that are gone through on the way to entries, besides some for each entry."""
+_FOLLOWED_EACH: Final = 1024
+_MOST_HEADERS: Final = 1 << 24
+"""Bytes before an entry's own data: long names, attributes, a map of holes. tarfile holds them all at once."""
+_MOST_SPARSE: Final = 1 << 36
+"""Bytes of files with holes, which take no room in a layer, and minutes to hash."""
+_HOPS: Final = 40
+_CHUNK: Final = 1 << 20
+_BLOB_CHUNK: Final = 1 << 16
+"""Bytes of the blob at once: many entries may be in them, and progress is told by the blob."""
+
+
+def read_layer(raw: io.RawIOBase, tree: LayerTree, *, content: bool, stop: Callable[[], bool]) -> bool:
+    """Put a layer's entries into a tree.
+
+    Args:
+        raw: the blob: a tar, plain or compressed with gzip or zstd.
+        tree: an empty one.
+        content: whether to hash files.
+        stop: asked again and again.
+
+    Returns:
+        False where ``stop`` said so.
+
+    Raises:
+        Unreadable: it is no such layer, or goes beyond what can be compared.
+    """
+    reader = _Reader(tree, content=content, stop=stop)
+    buffered = io.BufferedReader(raw, _BLOB_CHUNK)
+    try:
+        plain = Plain(buffered, stop)
+        stream = Forward(plain.read)
+        if stream.is_at_end():
+            # A layer of nothing (pkg/archive/compression/compression.go DecompressStream, v2.1).
+            return True
+        with _open(plain, stream) as tar:
+            # What opening read already.
+            member = tar.next()
+            plain.allowed = None
+            while member is not None:
+                reader.add(tar, member)
+                # tarfile keeps them all for a rereading that never comes.
+                tar.members = []  # type: ignore[attr-defined] # typeshed does not list it
+                member = _next(plain, stream, tar)
+    except Stopped:
+        return False
+    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError, LookupError) as error:
+        # LookupError: tarfile looks for the numbers of a map of holes without asking whether they are there.
+        raise Unreadable(f"its layer cannot be read ({type(error).__name__})") from error
+    finally:
+        # Else its end would be the end of the blob, which is not read to its own yet.
+        buffered.detach()
+    return True
+
+
+def _open(plain: Plain, stream: Forward) -> tarfile.TarFile:
+    plain.allowed = _MOST_HEADERS
+    source = cast("IO[bytes]", stream)
+    return tarfile.TarFile(fileobj=source, tarinfo=Header, encoding="utf-8", errors="surrogateescape")
+
+
+def _next(plain: Plain, stream: Forward, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+    """The next entry; the data before it may be of any length, what describes it may not."""
+    if stream.tell() < tar.offset - 1:
+        stream.seek(tar.offset - 1)
+    plain.allowed = _MOST_HEADERS
+    try:
+        return tar.next()
+    finally:
+        plain.allowed = None
+
+
+class _Reader:
+    def __init__(self, tree: LayerTree, *, content: bool, stop: Callable[[], bool]) -> None:
+        self._tree = tree
+        self._content = content
+        self._stop = stop
+        self._sparse = 0
+        self._seen = 0
+        self._followed = 0
+        self._known: tuple[list[bytes], int] = [], TOP
+        """The directory that the last entry lies in: as the layer calls it, and its node."""
+
+    def add(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        """Apply one entry, as containerd does."""
+        self._seen += 1
+        parts = _parts(member.name)
+        if not parts:
+            # containerd ignores it: the top is not of the layer.
+            return
+        name = parts[-1]
+        if name != _OPAQUE and any(part.startswith(_AUFS) for part in parts):
+            return
+        parent = self._parent(parts[:-1])
+        if name == _OPAQUE:
+            directory = self._tree.entry(parent)
+            directory.is_opaque = True
+            self._tree.update(directory)
+        elif name.startswith(_WHITEOUT):
+            removed = name[len(_WHITEOUT) :]
+            if removed in (b"", b".", b".."):
+                raise Unreadable("its layer has a whiteout that names nothing")
+            self._replace(parent, removed, Entry(Type.WHITEOUT))
+        elif member.type == tarfile.XGLTYPE:
+            # Nothing is made of it, and what was there is removed as for any other entry.
+            self._remove(parent, name)
+        elif member.islnk():
+            self._link(parent, name, member)
+        else:
+            self._put(parent, name, tar, member)
+
+    def _link(self, parent: int, name: bytes, member: tarfile.TarInfo) -> None:
+        """A hard link: owner, mode and attributes of its header are set on the file, whose they then are."""
+        linked = self._find(_parts(member.linkname))
+        if linked is None:
+            self._remove(parent, name)
+            return
+        if linked.type not in (Type.DIRECTORY, Type.WHITEOUT):
+            linked.xattrs.pop(CAPABILITY, None)
+            self._describe(linked, member)
+        self._forget()
+        self._tree.link(parent, name, linked)
+
+    def _put(self, parent: int, name: bytes, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        kind = _type(member)
+        if kind is None:
+            return
+        before = self._tree.child(parent, name)
+        if kind is Type.DIRECTORY and before is not None and before.type is Type.DIRECTORY:
+            self._describe(before, member)
+            self._tree.update(before)
+            return
+        entry = Entry(kind, device=(member.devmajor, member.devminor))
+        self._describe(entry, member)
+        if kind is Type.SYMLINK:
+            entry.target = member.linkname.encode("utf-8", "surrogateescape")
+        if kind is Type.FILE:
+            entry.size = member.size
+            if self._content:
+                entry.sha256 = self._hash(tar, member)
+        if before is None and kind is not Type.SYMLINK:
+            # No path leads elsewhere for it.
+            self._tree.add(parent, name, entry)
+        else:
+            self._replace(parent, name, entry)
+
+    def _replace(self, parent: int, name: bytes, entry: Entry) -> None:
+        self._forget()
+        self._tree.add(parent, name, entry)
+
+    def _remove(self, parent: int, name: bytes) -> None:
+        self._forget()
+        self._tree.remove(parent, name)
+
+    def _forget(self) -> None:
+        """Paths may lead elsewhere now."""
+        self._known = [], TOP
+
+    def _hash(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+        if member.issparse():
+            self._sparse += member.size
+            if self._sparse > _MOST_SPARSE:
+                raise Unreadable(f"its layer has more than {_MOST_SPARSE} bytes in files with holes")
+        file = tar.extractfile(member)
+        digest = hashlib.sha256()
+        while file is not None and (chunk := file.read(_CHUNK)):
+            digest.update(chunk)
+            # Holes are zeros that nothing is read for.
+            if self._stop():
+                raise Stopped
+        return digest.digest()
+
+    def _describe(self, entry: Entry, member: tarfile.TarInfo) -> None:
+        entry.mode, entry.uid, entry.gid = member.mode & 0o7777, member.uid, member.gid
+        takes_user = entry.type in (Type.FILE, Type.DIRECTORY)
+        takes_acl = entry.type is not Type.SYMLINK
+        entry.xattrs |= list_attributes(member.pax_headers, takes_user=takes_user, takes_acl=takes_acl)
+
+    def _parent(self, parts: list[bytes]) -> int:
+        """The directory a path lies in, made where the layer has none; links of this layer are followed."""
+        if parts == self._known[0]:
+            return self._known[1]
+        here = TOP
+        for part in self._resolved(parts):
+            child = self._tree.child(here, part)
+            if child is None or child.type is not Type.DIRECTORY:
+                child = self._tree.add(here, part, Entry(Type.DIRECTORY))
+            here = child.node
+        self._known = parts, here
+        return here
+
+    def _find(self, parts: list[bytes]) -> Entry | None:
+        if not parts:
+            return None
+        found: Entry | None = self._tree.entry(TOP)
+        for part in [*self._resolved(parts[:-1]), parts[-1]]:
+            found = None if found is None else self._tree.child(found.node, part)
+        return found
+
+    def _resolved(self, parts: list[bytes]) -> list[bytes]:
+        done: list[bytes] = []
+        todo = parts[::-1]
+        here: list[int | None] = [TOP]
+        hops = 0
+        while todo:
+            part = todo.pop()
+            if part in (b"", b"."):
+                continue
+            if part == b"..":
+                if done:
+                    done.pop()
+                    here.pop()
+                continue
+            child = None if here[-1] is None else self._tree.child(here[-1], part)
+            if child is not None and child.type is Type.SYMLINK:
+                hops += 1
+                if hops > _HOPS:
+                    raise Unreadable("its layer has links that lead in circles")
+                self._follow(len(child.target))
+                if child.target.startswith(b"/"):
+                    done, here = [], [TOP]
+                todo += child.target.split(b"/")[::-1]
+                continue
+            done.append(part)
+            here.append(None if child is None else child.node)
+        if sum(map(len, done)) + len(done) > _PATH_MAX:
+            raise Unreadable("its layer has a path longer than Linux takes")
+        return done
+
+    def _follow(self, length: int) -> None:
+        """Count what is gone through: forty long links on the way to each of many entries would take hours."""
+        self._followed += length
+        if self._followed > _MOST_FOLLOWED + self._seen * _FOLLOWED_EACH:
+            raise Unreadable("its layer has too long a way over links to its entries")
+
+
+def _parts(name: str) -> list[bytes]:
+    parts: list[bytes] = []
+    for part in name.encode("utf-8", "surrogateescape").split(b"/"):
+        if part == b"..":
+            del parts[-1:]
+        elif part not in (b"", b"."):
+            parts.append(part)
+    return parts
+
+
+def _type(member: tarfile.TarInfo) -> Type | None:
+    if member.isdir():
+        return Type.DIRECTORY
+    if member.isreg():
+        return Type.FILE
+    kinds = {
+        tarfile.SYMTYPE: Type.SYMLINK,
+        tarfile.CHRTYPE: Type.CHARACTER,
+        tarfile.BLKTYPE: Type.BLOCK,
+        tarfile.FIFOTYPE: Type.FIFO,
+    }
+    return kinds.get(member.type)

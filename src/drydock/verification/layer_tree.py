@@ -1,0 +1,280 @@
+"""The tree of a layer in a database of its own: any number of entries, and little memory.
+
+It begins in memory. What grows beyond that goes on in a file without a name, in the first place that has room.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import marshal
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from drydock.evidence.files.private_dir import open_private
+from drydock.model.names import RawPath
+from drydock.model.text import shown
+from drydock.verification.decompression import NotCompared
+
+TOP: Final = 0
+"""The node of the layer's own top."""
+_IN_MEMORY: Final = 32 << 20
+_CACHE_KIB: Final = 16 << 10
+_CHECKED: Final = 1 << 21
+"""Bytes that are put in between two looks at the size."""
+_ROW: Final = 64
+"""Bytes that an entry takes besides its name and attributes, about."""
+_AT_ONCE: Final = 1000
+_SCHEMA: Final = f"""
+PRAGMA cache_size = -{_CACHE_KIB};
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+PRAGMA locking_mode = EXCLUSIVE;
+CREATE TABLE node (id INTEGER PRIMARY KEY, entry BLOB, inode INTEGER);
+CREATE TABLE name (parent INTEGER, name BLOB, node INTEGER, folder INTEGER, PRIMARY KEY (parent, name)) WITHOUT ROWID;
+"""
+
+
+class Type(enum.Enum):
+    """What an entry is."""
+
+    DIRECTORY = "directory"
+    FILE = "file"
+    SYMLINK = "symbolic link"
+    CHARACTER = "character device"
+    BLOCK = "block device"
+    FIFO = "pipe"
+    WHITEOUT = "whiteout"
+
+
+_TYPES: Final = tuple(Type)
+_NUMBERS: Final = {kind: number for number, kind in enumerate(_TYPES)}
+
+
+@dataclass(slots=True)
+class Entry:
+    """What one or more paths of a layer are."""
+
+    type: Type
+    mode: int | None = None
+    """Permissions; None for a directory that the layer only implies."""
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    """Bytes of a file."""
+    target: bytes = b""
+    """Of a symbolic link."""
+    device: tuple[int, int] = (0, 0)
+    """Major and minor number."""
+    xattrs: dict[str, bytes] = field(default_factory=dict)
+    sha256: bytes = b""
+    """Of a file's bytes, where they were read."""
+    is_opaque: bool = False
+    """A directory that hides what lies below it."""
+    is_linked: bool = False
+    """Whether it has had several names."""
+    node: int = -1
+    """Its number in the tree; hard links have the same."""
+
+
+class NoRoom(NotCompared):
+    """No place has room for the tree of a large layer."""
+
+
+class LayerTree:
+    """Entries by directory and name, the last word on each path.
+
+    Args:
+        places: directories that a large tree may go on in; the one with most room is taken.
+    """
+
+    def __init__(self, places: Sequence[RawPath]) -> None:
+        self._places = places
+        self._db = sqlite3.connect(":memory:")
+        self._db.executescript(_SCHEMA)
+        self._in_memory = True
+        self._unchecked = 0
+        self._last = TOP
+        self.count = 0
+        """Entries that were put in."""
+        self.add(None, b"", Entry(Type.DIRECTORY))
+
+    def close(self) -> None:
+        """Give up what it holds."""
+        if not self._in_memory:
+            # What was said holds for the whole process.
+            _put_files_in(self._db, "")
+        self._db.close()
+
+    def child(self, parent: int, name: bytes) -> Entry | None:
+        """What a directory has under a name."""
+        row = self._db.execute(
+            "SELECT node.id, entry FROM name JOIN node ON node.id = name.node WHERE parent = ? AND name = ?",
+            (parent, name),
+        ).fetchone()
+        return None if row is None else _decoded(*row)
+
+    def has(self, parent: int, name: bytes) -> bool:
+        """Whether a directory has a name."""
+        found = self._db.execute("SELECT 1 FROM name WHERE parent = ? AND name = ?", (parent, name)).fetchone()
+        return found is not None
+
+    def entry(self, node: int) -> Entry:
+        """What a node is."""
+        row = self._db.execute("SELECT id, entry FROM node WHERE id = ?", (node,)).fetchone()
+        return _decoded(*row)
+
+    def add(self, parent: int | None, name: bytes, entry: Entry) -> Entry:
+        """Put a new entry under a name, in the place of what was there; without a parent it is the top."""
+        self._make_room(len(name) + len(entry.target) + sum(len(key) + len(entry.xattrs[key]) for key in entry.xattrs))
+        entry.node = self._last
+        self._last += 1
+        self._run("INSERT INTO node (id, entry) VALUES (?, ?)", (entry.node, _encoded(entry)))
+        if parent is not None:
+            self.count += 1
+            self._name(parent, name, entry)
+        return entry
+
+    def link(self, parent: int, name: bytes, entry: Entry) -> None:
+        """Put what has a name already under one more."""
+        self._make_room(len(name))
+        self.count += 1
+        entry.is_linked = True
+        self.update(entry)
+        self._name(parent, name, entry)
+
+    def update(self, entry: Entry) -> None:
+        """Keep what was changed in an entry."""
+        self._run("UPDATE node SET entry = ? WHERE id = ?", (_encoded(entry), entry.node))
+
+    def remove(self, parent: int, name: bytes) -> None:
+        """Take what has a name out of a directory."""
+        self._run("DELETE FROM name WHERE parent = ? AND name = ?", (parent, name))
+
+    def children(self, parent: int) -> Iterator[list[tuple[bytes, Entry]]]:
+        """What a directory has, in the order of the names' bytes, some at a time."""
+        after = b""
+        while rows := self._db.execute(
+            "SELECT name, node.id, entry FROM name JOIN node ON node.id = name.node"
+            " WHERE parent = ? AND name > ? ORDER BY name LIMIT ?",
+            (parent, after, _AT_ONCE),
+        ).fetchall():
+            yield [(name, _decoded(node, entry)) for name, node, entry in rows]
+            after = rows[-1][0]
+
+    def next_folder(self, parent: int, after: bytes) -> tuple[bytes, int] | None:
+        """The first directory in a directory whose name is behind ``after``: its name and node."""
+        found: tuple[bytes, int] | None = self._db.execute(
+            "SELECT name, node FROM name WHERE parent = ? AND name > ? AND folder ORDER BY name LIMIT 1",
+            (parent, after),
+        ).fetchone()
+        return found
+
+    def inode(self, node: int, found: int) -> int:
+        """The first inode that was told of a node: ``found`` where none was."""
+        (known,) = self._db.execute("SELECT inode FROM node WHERE id = ?", (node,)).fetchone()
+        if known is not None:
+            return int(known) + (1 << 63)
+        self._run("UPDATE node SET inode = ? WHERE id = ?", (found - (1 << 63), node))
+        return found
+
+    def _name(self, parent: int, name: bytes, entry: Entry) -> None:
+        self._run(
+            "INSERT OR REPLACE INTO name (parent, name, node, folder) VALUES (?, ?, ?, ?)",
+            (parent, name, entry.node, entry.type is Type.DIRECTORY),
+        )
+
+    def _run(self, statement: str, values: tuple[Any, ...]) -> None:
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            raise self._no_room(str(error)) from error
+
+    def _make_room(self, length: int) -> None:
+        """Go on in a file once memory has had its share."""
+        self._unchecked += length + _ROW
+        if not self._in_memory or self._unchecked < _CHECKED:
+            return
+        self._unchecked = 0
+        if _size(self._db) < _IN_MEMORY:
+            return
+        on_disk, room = self._opened()
+        try:
+            self._db.commit()
+            self._db.backup(on_disk)
+            on_disk.execute(f"PRAGMA max_page_count = {max(1, room // 2 // _pragma(on_disk, 'page_size'))}")
+        except sqlite3.OperationalError as error:
+            on_disk.close()
+            raise self._no_room(str(error)) from error
+        self._db.close()
+        self._db, self._in_memory = on_disk, False
+
+    def _opened(self) -> tuple[sqlite3.Connection, int]:
+        """An empty database where there is most room, and how much that is."""
+        problems: list[str] = []
+        for room, place in sorted(((_free(place), place) for place in self._places), reverse=True):
+            if room // 2 <= _IN_MEMORY:
+                break
+            try:
+                return _open_unnamed(place), room
+            except (OSError, sqlite3.OperationalError, UnicodeError) as error:
+                problems.append(f"{shown(place)}: {getattr(error, 'strerror', None) or error}")
+        raise self._no_room("; ".join(problems) or "no place has room")
+
+    def _no_room(self, why: str) -> NoRoom:
+        return NoRoom(
+            f"after {self.count} entries of its layer there is no room for what is known of them ({why}): "
+            f"half of what is free in {', '.join(map(shown, self._places)) or 'no directory'} may be used",
+            "drydock verify --unpacked --state DIR, with a DIR that has more room",
+        )
+
+
+def _open_unnamed(place: RawPath) -> sqlite3.Connection:
+    """A database in a file that SQLite makes without a name, so that it is gone however this process ends."""
+    os.close(open_private(place, create=True))
+    found = sqlite3.connect("")
+    _put_files_in(found, os.fsdecode(place))
+    found.executescript(_SCHEMA)
+    return found
+
+
+def _put_files_in(database: sqlite3.Connection, directory: str) -> None:
+    """Say where SQLite makes a file without a name, which it does once its memory is used up."""
+    database.execute(f"PRAGMA temp_store_directory = '{directory.replace(chr(39), chr(39) * 2)}'")
+    if (database.execute("PRAGMA temp_store_directory").fetchone() or ("",))[0] != directory:
+        database.close()
+        raise OSError(errno.ENOTSUP, "this SQLite puts no files where it is told to")
+
+
+def _free(place: RawPath) -> int:
+    """Bytes that are free where ``place`` is, or would be made."""
+    try:
+        room = os.statvfs(place if os.path.isdir(place) else os.path.dirname(place) or b".")
+    except OSError:
+        return 0
+    return room.f_frsize * room.f_bavail
+
+
+def _size(database: sqlite3.Connection) -> int:
+    return _pragma(database, "page_count") * _pragma(database, "page_size")
+
+
+def _pragma(database: sqlite3.Connection, name: str) -> int:
+    return int(database.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _encoded(entry: Entry) -> bytes:
+    return marshal.dumps((
+        _NUMBERS[entry.type], entry.mode, entry.uid, entry.gid, entry.size, entry.target, entry.device, entry.xattrs,
+        entry.sha256, entry.is_opaque, entry.is_linked,
+    ))  # fmt: skip
+
+
+def _decoded(node: int, encoded: bytes) -> Entry:
+    kind, *rest = marshal.loads(encoded)  # noqa: S302 - of this process alone
+    entry = Entry(_TYPES[kind], *rest)
+    entry.node = node
+    return entry

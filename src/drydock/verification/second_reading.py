@@ -1,0 +1,99 @@
+"""The second reading of verify: every database once more, by the reader that is made of construct's declarations."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+
+from bbolt_reader import BoltError, Database, DeclaredDatabase, Difference, compare
+from drydock.evidence.buildkit.records import build_databases
+from drydock.evidence.containerd.store import Held, database_name
+from drydock.evidence.host.locks import hold
+from drydock.model.errors import DrydockError
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import RawPath
+from drydock.model.progress import Progress, counter
+from drydock.model.text import quoted_path, shown
+from drydock.model.verifications import SecondReading
+
+
+def read_again(held: Held, progress: Progress | None) -> tuple[SecondReading, list[Finding]]:
+    """Read each database of a root with both readers, and compare what they read.
+
+    Args:
+        held: the databases, locked.
+        progress: told how many pages were read again.
+
+    Returns:
+        How much was compared, and a finding for each difference.
+    """
+    reading, findings = SecondReading(), []
+    for file in held.files():
+        findings += _compare(file.path, file.fd, file.database, reading, progress)
+        if file.database is not None:
+            file.database.release()
+    for data in held.root.docker:
+        findings += _builds(data, reading, progress)
+    return reading, findings
+
+
+def _builds(data: RawPath, reading: SecondReading, progress: Progress | None) -> list[Finding]:
+    """BuildKit's databases of a data root. Whoever owns leases was read from them, and what cannot be read was told."""
+    findings: list[Finding] = []
+    with suppress(OSError):
+        for path in build_databases(data):
+            with suppress(OSError, DrydockError), ExitStack() as stack:
+                fd = stack.enter_context(hold(path, exclusive=False)).fd
+                database: Database | None = None
+                with suppress(BoltError):
+                    database = stack.enter_context(Database.from_fd(fd, path, bounded=True))
+                findings += _compare(path, fd, database, reading, progress)
+    return findings
+
+
+def _compare(
+    path: RawPath, fd: int, first: Database | None, reading: SecondReading, progress: Progress | None
+) -> list[Finding]:
+    reading.databases += 1
+    try:
+        second = DeclaredDatabase.from_fd(fd, path)
+    except BoltError as error:
+        # The first reader's finding is there already where neither can open it.
+        return [] if first is None else [_finding(path, f"only the first reader opens it: {error}", Place(path))]
+    with second:
+        if first is None:
+            return [_finding(path, "only the second reader opens it", Place(path))]
+        told = counter(progress, f"pages of {database_name(path)} read again", _pages(second))
+        read = 0
+
+        def count(keys: int) -> None:
+            nonlocal read
+            reading.keys += keys
+            if told is not None:
+                told(second.read - read)
+                read = second.read
+
+        return [
+            _finding(path, _message(each), Place(path, each.page, each.offset, each.path[:-1]))
+            for each in compare(first, second, count)
+        ]
+
+
+def _pages(database: DeclaredDatabase) -> int:
+    # The high-water mark of a damaged file is any number.
+    return min(database.pages, database.meta.high_water)
+
+
+def _message(each: Difference) -> str:
+    place = "" if each.offset is None else f"page {each.page} offset {each.offset:#x}: "
+    path = "/".join(shown(name).replace("/", r"\x2f") for name in each.path)
+    return f"{place}{path}{': ' if path else ''}{each.message}"
+
+
+def _finding(path: RawPath, message: str, place: Place) -> Finding:
+    return Finding(
+        "readers-disagree",
+        Severity.DAMAGE,
+        f"{shown(path)}: {message}",
+        place,
+        remedy=f"keep a copy of {quoted_path(path)} and report this: one of drydock's two readers is wrong",
+    )

@@ -1,0 +1,246 @@
+"""Verifying one root, in tiers: records, the bytes of blobs, and what layers were unpacked to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from drydock.evidence.containerd.digests import hash_blobs
+from drydock.evidence.containerd.snapshots import measure_snapshot
+from drydock.model.data import BlobFile, LayoutKind, SnapshotEntry
+from drydock.model.findings import Finding, Severity
+from drydock.model.names import Digest, RawPath, Ref
+from drydock.model.objects import StoreObject, Verdict
+from drydock.model.progress import Progress, counter
+from drydock.model.store import Store
+from drydock.model.text import shown
+from drydock.model.verifications import Coverage, Hit, Unpacked
+from drydock.verdict.blind_spots import backend_blindness
+from drydock.verdict.dependants import Dependants
+from drydock.verdict.judge import Reach, damage_finding
+from drydock.verdict.recorded_sizes import far_size, recorded_row
+from drydock.verification.checkpoint import Key, Memory
+from drydock.verification.unpacked import compare
+
+_BLOB, _UNPACKED, _CONTENT, _SIZE = "blob", "unpacked", "content", "size"
+"""Kinds of what is remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of a root to look at, besides its records."""
+
+    data: bool = False
+    """The bytes of every blob; without, those that an earlier run found wrong are read again."""
+    unpacked: bool = False
+    """Every unpacked layer; without, as for ``data``."""
+    content: bool = False
+    """The bytes of unpacked files too."""
+    seconds: float | None = None
+    """How long to go on."""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of what is remembered that nothing is left of where a run comes to its end."""
+        unpacked = (_UNPACKED, _SIZE, _CONTENT) if self.content else (_UNPACKED, _SIZE)
+        return (*((_BLOB,) if self.data else ()), *(unpacked if self.unpacked else ()))
+
+    @property
+    def options(self) -> str:
+        """As they are typed, but for the time."""
+        unpacked = "--unpacked=content" if self.content else "--unpacked"
+        return " ".join([*(["--data"] if self.data else []), *([unpacked] if self.unpacked else [])])
+
+
+@dataclass(slots=True)
+class Bytes:
+    """What reading bytes found wrong."""
+
+    findings: list[Finding] = field(default_factory=list)
+    snapshots: dict[tuple[bytes, bytes], Finding] = field(default_factory=dict)
+    """By snapshotter and row."""
+    refs: dict[Finding, tuple[Ref, ...]] = field(default_factory=dict)
+    right: set[tuple[bytes, bytes]] = field(default_factory=set)
+    """Snapshots that are as in their layer, by snapshotter and row."""
+
+    def add(self, finding: Finding, snapshotter: bytes, row: bytes, refs: tuple[Ref, ...]) -> None:
+        """Note what was found of a snapshot."""
+        self.note(finding, refs)
+        if finding.severity is Severity.DAMAGE:
+            self.snapshots[snapshotter, row] = finding
+
+    def note(self, finding: Finding, refs: tuple[Ref, ...]) -> None:
+        """Note what is no reason to drop a snapshot."""
+        self.findings.append(finding)
+        self.refs[finding] = refs
+
+
+class Clock:
+    """Says when time is up."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    def is_up(self) -> bool:
+        """Whether to stop."""
+        return self._end is not None and time.monotonic() >= self._end
+
+
+def read_blobs(store: Store, wanted: Wanted, memory: Memory, clock: Clock, progress: Progress | None) -> Coverage:
+    """Hash blobs: all, or only those an earlier run found wrong. What is wrong goes to ``store.wrong``.
+
+    Call it before the store is judged.
+    """
+    coverage = Coverage()
+    todo: list[BlobFile] = []
+    wrong: set[Digest] = set()
+    for file in store.content.blobs.values():
+        right = memory.known.get(_blob_key(file)) if wanted.data else None
+        if right:
+            coverage.done += 1
+            coverage.resumed += 1
+        elif wanted.data or _blob_key(file) in memory.suspects:
+            todo.append(file)
+    done = 0
+
+    def told(file: BlobFile, right: bool) -> None:
+        nonlocal done
+        done += 1
+        coverage.bytes += file.size
+        memory.tell(_blob_key(file), right)
+
+    step = counter(progress, "bytes hashed", sum(file.size for file in todo))
+    found, unread = hash_blobs(store.root.path, todo, step, told=told, stop=clock.is_up)
+    wrong |= found
+    store.wrong = frozenset(wrong)
+    store.content.findings += unread
+    coverage.done += done + len(unread)
+    coverage.left = len(todo) - done - len(unread)
+    return coverage
+
+
+def read_unpacked(
+    store: Store,
+    layers: Iterable[Unpacked],
+    *,
+    wanted: Wanted,
+    memory: Memory,
+    clock: Clock,
+    places: Sequence[RawPath],
+    progress: Progress | None = None,
+) -> tuple[Bytes, Coverage]:
+    """Compare unpacked layers with their blobs: all, or only those an earlier run found wrong.
+
+    What is known of a large layer lies in one of ``places`` meanwhile.
+    """
+    coverage, found = Coverage(), Bytes()
+    todo: list[tuple[Unpacked, Key, bool]] = []
+    for each in layers:
+        content = wanted.content or _snapshot_key(each, content=True) in memory.suspects
+        key = _snapshot_key(each, content=content)
+        if wanted.unpacked and memory.known.get(key):
+            coverage.done += 1
+            coverage.resumed += 1
+            found.right.add((each.snapshotter, each.row))
+        elif wanted.unpacked or key in memory.suspects:
+            todo.append((each, key, content))
+    size = sum(each.layer.size for each, _, _ in todo)
+    step = counter(progress, "bytes of unpacked layers", size) if todo else None
+    for each, key, content in todo:
+        if clock.is_up():
+            coverage.left += 1
+            continue
+        outcome = compare(store, each, content=content, stop=clock.is_up, places=places, step=step)
+        if outcome is None:
+            coverage.left += 1
+            continue
+        if outcome is False or (isinstance(outcome, Finding) and outcome.code == "not-compared"):
+            coverage.skipped += 1
+        else:
+            coverage.done += 1
+            is_image = store.backends[each.snapshotter].layout is LayoutKind.EROFS
+            coverage.bytes += 0 if is_image else each.layer.size
+        if isinstance(outcome, Finding):
+            found.add(outcome, each.snapshotter, each.row, each.refs)
+        elif outcome:
+            found.right.add((each.snapshotter, each.row))
+        if outcome is True or (each.snapshotter, each.row) in found.snapshots:
+            memory.tell(key, outcome is True)
+    return found, coverage
+
+
+def read_sizes(
+    verdict: Verdict, found: Bytes, coverage: Coverage, *, wanted: Wanted, memory: Memory, clock: Clock
+) -> None:
+    """Measure the committed snapshots that were not compared with a layer: all, or those an earlier run found wrong.
+
+    Args:
+        verdict: of one root.
+        found: what comparing found; what is far from its recorded size is added.
+        coverage: of what is unpacked; what time was too short for is added to what is left.
+        wanted: what to look at.
+        memory: what is known already.
+        clock: says when time is up.
+    """
+    store = verdict.store
+    known = {name for name in store.backends if not backend_blindness(store, name)}
+    for each in verdict.objects:
+        if recorded_row(store, each) is None or each.snapshotter not in known or not each.refs:
+            continue
+        key = _size_key(each)
+        if each.row_name in found.right or each.row_name in found.snapshots:
+            continue
+        if memory.known.get(key) if wanted.unpacked else key not in memory.suspects:
+            continue
+        if clock.is_up():
+            coverage.left += 1
+            continue
+        finding = measure(verdict, each)
+        if finding is not None:
+            found.add(finding, *each.row_name, each.refs)
+        memory.tell(key, finding is None or finding.severity is not Severity.DAMAGE)
+
+
+def measure(verdict: Verdict, found: StoreObject) -> Finding | None:
+    """What is said of a committed snapshot once its files are measured; None where there is nothing to say."""
+    store = verdict.store
+    assert isinstance(found.data, SnapshotEntry)
+    occupied = measure_snapshot(store.root.path, store.backends[found.snapshotter], found.data)
+    return None if occupied is None else far_size(store, found, occupied)
+
+
+def name_hits(
+    verdict: Verdict, reached: Reach, findings: Iterable[Finding], refs: dict[Finding, tuple[Ref, ...]]
+) -> list[Hit]:
+    """Each finding with the images and containers that need what it is about."""
+    about = dict(refs)
+    for found in verdict.objects:
+        if found.is_damaged:
+            about.setdefault(damage_finding(verdict.store, found), found.refs)
+    dependants = Dependants(verdict, reached)
+    hits: list[Hit] = []
+    for finding in findings:
+        images, containers = dependants.of(about.get(finding, ()))
+        hits.append(Hit(finding, tuple(map(dependants.label, images)), tuple(map(dependants.label, containers))))
+    return hits
+
+
+def _blob_key(file: BlobFile) -> Key:
+    return _BLOB, shown(file.digest), file.fingerprint.inode, file.fingerprint.mtime_ns
+
+
+def _size_key(found: StoreObject) -> Key:
+    print_ = found.fingerprint
+    assert found.row is not None
+    assert print_ is not None
+    return _SIZE, f"{shown(found.snapshotter)} {shown(found.row)}", print_.inode, print_.ctime_ns
+
+
+def _snapshot_key(each: Unpacked, *, content: bool) -> Key:
+    return (
+        _CONTENT if content else _UNPACKED,
+        f"{shown(each.snapshotter)} {shown(each.row)}",
+        each.inode,
+        each.changed,
+    )

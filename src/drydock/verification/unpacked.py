@@ -1,0 +1,453 @@
+"""A committed snapshot's directory against the layer it was unpacked from.
+
+Overlay's ``fs/`` holds what the layer holds and nothing else. Native's directory is a full copy of all layers: of it
+only what the layer itself has is compared. Sources: as :mod:`drydock.verification.layer_reader`; containerd
+plugins/snapshots/overlay/overlay.go, plugins/snapshots/native/native.go (v2.1).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from drydock.evidence.containerd.overlay_xattrs import SENTINEL
+from drydock.evidence.containerd.snapshot_layers import MAPPING
+from drydock.evidence.containerd.snapshots import LAYER
+from drydock.evidence.files.directory import folder
+from drydock.evidence.files.erofs import Image, NoImage, Unusable
+from drydock.evidence.files.openat2 import open_directory
+from drydock.evidence.files.regular import NotRegular, open_below, open_regular
+from drydock.model.data import LayoutKind
+from drydock.model.findings import Finding, Place, Severity
+from drydock.model.names import Digest, RawPath, split_row_name
+from drydock.model.store import Store
+from drydock.model.text import shown
+from drydock.model.verifications import Unpacked
+from drydock.verification.decompression import NotCompared, Plain, Stopped, Unreadable
+from drydock.verification.layer_reader import read_layer
+from drydock.verification.layer_tree import TOP, Entry, LayerTree, Type
+from drydock.verification.layer_xattrs import kept
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_LISTED: Final = 3
+_REMEDY: Final = "a pull does not mend it while the snapshot stands: drydock repair drops it, and says what to pull"
+_CHUNK: Final = 1 << 20
+_SORTED: Final = 50_000
+"""Names of one directory that are sorted at once."""
+_NOT_THERE: Final = (errno.ENOENT, errno.ENAMETOOLONG)
+_REPORTED: Final = (*_NOT_THERE, errno.ENOTDIR, errno.ELOOP)
+"""What a directory's path says that is not a directory: its parent's comparison found that."""
+_OPAQUE: Final = ("trusted.overlay.opaque", "user.overlay.opaque", "user.fuseoverlayfs.opaque")
+_TESTS: Final[dict[Type, Callable[[int], bool]]] = {
+    Type.DIRECTORY: stat.S_ISDIR,
+    Type.FILE: stat.S_ISREG,
+    Type.SYMLINK: stat.S_ISLNK,
+    Type.CHARACTER: stat.S_ISCHR,
+    Type.BLOCK: stat.S_ISBLK,
+    Type.FIFO: stat.S_ISFIFO,
+}
+
+
+def compare(
+    store: Store,
+    unpacked: Unpacked,
+    *,
+    content: bool,
+    stop: Callable[[], bool],
+    places: Sequence[RawPath] = (),
+    step: Callable[[int], None] | None = None,
+) -> Finding | bool | None:
+    """Compare one snapshot's directory with its layer.
+
+    Args:
+        store: the root.
+        unpacked: the snapshot, and the layer's blob.
+        content: whether to compare the bytes of files as well.
+        stop: asked again and again.
+        places: where what is known of a large layer may lie meanwhile.
+        step: told how many bytes of the blob are done since its last call: half of them as they are read, half as
+            the entries are compared.
+
+    Returns:
+        What differs, or why it cannot be compared; True where all is as it should be; False where nothing is wrong
+        with it, as far as can be told without its layer; None where ``stop`` said so.
+    """
+    place = Place(RawPath(os.path.join(store.root.path, unpacked.path)))
+    key = shown(unpacked.key)
+    progress = _Progress(step, unpacked.layer.size)
+    try:
+        if store.backends[unpacked.snapshotter].layout is LayoutKind.EROFS:
+            return _check_image(store, unpacked, place, stop)
+        descriptor = open_below(store.root.path, unpacked.layer.path)
+        with closing(LayerTree(places)) as tree:
+            with _Hashed(descriptor, unpacked.layer.digest, progress) as raw:
+                if not read_layer(raw, tree, content=content, stop=stop):
+                    return None
+                raw.check()
+            found = _Comparison(store, unpacked, tree, progress, content=content, stop=stop)
+            if not found.run():
+                return None
+        if found.count:
+            _refuse_another(store, unpacked, stop)
+    except Stopped:
+        return None
+    except NotCompared as error:
+        message = f"snapshot {key} is not compared with layer {shown(unpacked.layer.digest)}: {error}"
+        return Finding("not-compared", Severity.BLIND, message, place, key, error.remedy)
+    except Unreadable as error:
+        return Finding(
+            "unreadable-layer", Severity.BLIND, f"snapshot {key}: {error}", place, key, "drydock verify --data"
+        )
+    except OSError as error:
+        return Finding("unreadable", Severity.BLIND, f"snapshot {key}: {error.strerror}", place, key)
+    finally:
+        progress.end()
+    if not found.count:
+        return True
+    more = f"; and {found.count - len(found.listed)} more" if found.count > len(found.listed) else ""
+    empty = f", {found.emptied} of them empty files that have bytes in the layer" if found.emptied else ""
+    return Finding(
+        "snapshot-differs",
+        Severity.DAMAGE,
+        f"snapshot {key}: {found.count} entries are not as in layer {shown(unpacked.layer.digest)}{empty}: "
+        f"{'; '.join(found.listed)}{more}",
+        place,
+        key,
+        _REMEDY,
+    )
+
+
+def _refuse_another(store: Store, unpacked: Unpacked, stop: Callable[[], bool]) -> None:
+    """Refuse a layer that does not unpack to what the snapshot is called after.
+
+    A config can name any, and containerd does not look at the layer where it has the snapshot (core/unpack/unpacker.go
+    unpack, v2.1).
+
+    Raises:
+        NotCompared: it is another layer.
+        Unreadable: it cannot be decompressed.
+        Stopped: ``stop`` said so.
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(open_below(store.root.path, unpacked.layer.path), "rb", buffering=0) as raw:
+        plain = Plain(io.BufferedReader(raw), stop)
+        while part := plain.read(_CHUNK):
+            digest.update(part)
+    chain = f"sha256:{digest.hexdigest()}".encode()
+    below = split_row_name(store.backends[unpacked.snapshotter].rows[unpacked.row].parent)[2]
+    if not unpacked.is_base:
+        chain = f"sha256:{hashlib.sha256(below + b' ' + chain).hexdigest()}".encode()
+    if chain != unpacked.key:
+        raise NotCompared("that unpacks to something else than its image says")
+
+
+def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[[], bool]) -> Finding | bool | None:
+    """See whether the image of a snapshot of erofs can be read; with its layer it is not compared."""
+    key = shown(unpacked.key)
+    listed: list[str] = []
+    count = 0
+    try:
+        descriptor = open_below(store.root.path, RawPath(os.path.join(unpacked.path, LAYER)))
+    except NotRegular:
+        # A link into an operator's cache.
+        return False
+    except OSError as error:
+        return Finding("unreadable", Severity.BLIND, f"snapshot {key}: {error.strerror}", place, key)
+    try:
+        for found in Image(descriptor).damage(stop):
+            if found is None:
+                continue
+            count += 1
+            if len(listed) < _LISTED:
+                listed.append(f"{shown(found[0]) or 'its top'}: {found[1]}")
+    except NoImage as error:
+        count, listed = 1, [str(error)]
+    except Unusable:
+        return False
+    finally:
+        os.close(descriptor)
+    if not count:
+        return None if stop() else False
+    more = f"; and {count - len(listed)} more" if count > len(listed) else ""
+    message = f"snapshot {key}: its layer.erofs is damaged: {'; '.join(listed)}{more}"
+    return Finding("snapshot-differs", Severity.DAMAGE, message, place, key, _REMEDY)
+
+
+class _Progress:
+    """Tells what is done of one layer, as bytes of its blob."""
+
+    def __init__(self, step: Callable[[int], None] | None, size: int) -> None:
+        self._step = step
+        self._size = size
+        self._told = 0
+
+    def read(self, at: int) -> None:
+        """The blob is read up to a byte."""
+        self._tell(min(at, self._size) // 2)
+
+    def compared(self, count: int, total: int) -> None:
+        """Of all entries so many are compared."""
+        self._tell(self._size // 2 + self._size * min(count, total) // max(1, total) // 2)
+
+    def end(self) -> None:
+        """Nothing of it is left to do."""
+        self._tell(self._size)
+
+    def _tell(self, done: int) -> None:
+        if self._step is not None and done > self._told:
+            self._step(done - self._told)
+            self._told = done
+
+
+class _Hashed(io.RawIOBase):
+    """A blob, hashed as it is read."""
+
+    def __init__(self, descriptor: int, digest: Digest, progress: _Progress) -> None:
+        super().__init__()
+        algorithm, _, self._wanted = digest.partition(b":")
+        self._descriptor = descriptor
+        self._progress = progress
+        self._at = 0
+        self._digest = hashlib.new(algorithm.decode())
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Read some."""
+        view = memoryview(buffer)
+        got = os.readv(self._descriptor, [view])
+        self._digest.update(view[:got])
+        self._at += got
+        self._progress.read(self._at)
+        return got
+
+    def check(self) -> None:
+        """Read the rest, and refuse a blob that does not hash to its name.
+
+        Raises:
+            Unreadable: what differs from a damaged layer is not damaged for that.
+        """
+        while self.read(_CHUNK):
+            pass
+        if self._digest.hexdigest().encode() != self._wanted:
+            raise Unreadable("the bytes of its layer's blob are wrong, so it cannot be compared")
+
+    def close(self) -> None:
+        """Give the file up."""
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+
+@dataclass(slots=True)
+class _Comparison:
+    store: Store
+    unpacked: Unpacked
+    tree: LayerTree
+    progress: _Progress
+    content: bool
+    stop: Callable[[], bool]
+    count: int = 0
+    emptied: int = 0
+    listed: list[str] = field(default_factory=list)
+    _compared: int = 0
+
+    def run(self) -> bool:
+        """Compare all; False where it was stopped."""
+        backend = self.store.backends[self.unpacked.snapshotter]
+        parts = [*self.unpacked.path.split(b"/"), *([b"fs"] if backend.layout is LayoutKind.OVERLAY else [])]
+        with folder(self.store.root.path, *parts) as top:
+            # Each level has its node, and the directory in it that was looked at last: a list of all that are left
+            # could be of any length.
+            levels = [(b"", TOP, b"")] if self._directory(top, b"", TOP) else []
+            while levels:
+                if self.stop():
+                    return False
+                path, node, last = levels.pop()
+                following = self.tree.next_folder(node, last)
+                if following is None:
+                    continue
+                name, below = following
+                levels.append((path, node, name))
+                full = path + b"/" + name if path else name
+                if self._directory(top, full, below):
+                    levels.append((full, below, b""))
+        return not self.stop()
+
+    @property
+    def _is_overlay(self) -> bool:
+        return self.store.backends[self.unpacked.snapshotter].layout is LayoutKind.OVERLAY
+
+    @property
+    def _owners(self) -> bool:
+        """Whether owners are those of the layer: not where ids are mapped."""
+        row = self.store.backends[self.unpacked.snapshotter].rows[self.unpacked.row]
+        return os.geteuid() == 0 and MAPPING not in row.labels and not self._is_rootless
+
+    @property
+    def _is_rootless(self) -> bool:
+        return self.store.root.engine.value == "rootless"
+
+    def _directory(self, top: int, path: bytes, node: int) -> bool:
+        """Compare what one directory holds; False where there is no such directory."""
+        try:
+            descriptor = os.dup(top) if not path else open_directory(top, path, readable=True)
+        except OSError as error:
+            if error.errno not in _REPORTED:
+                self._say(path, error.strerror or "cannot be opened")
+            return False
+        try:
+            if self._is_overlay and not self.unpacked.is_base and self.tree.entry(node).is_opaque:
+                marks = _xattrs(f"/proc/self/fd/{descriptor}", follow=True) or {}
+                if not any(marks.get(name) == b"y" for name in _OPAQUE) and _stat(SENTINEL, descriptor) is None:
+                    self._say(path, "not marked opaque")
+            there = 0
+            for some in self.tree.children(node):
+                if self.stop():
+                    break
+                for name, child in some:
+                    there += self._child(descriptor, path + b"/" + name if path else name, name, child)
+                self._compared += len(some)
+                self.progress.compared(self._compared, self.tree.count)
+            if self._is_overlay and not self.stop():
+                self._more(descriptor, path, node, there)
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _child(self, descriptor: int, full: bytes, name: bytes, child: Entry) -> bool:
+        """Compare one name; whether anything has it."""
+        info = _stat(name, descriptor)
+        if info is None:
+            self._absent(full, child, descriptor, name)
+            return False
+        xattrs = _xattrs(f"/proc/self/fd/{descriptor}/".encode() + name, follow=False)
+        target = os.readlink(name, dir_fd=descriptor) if stat.S_ISLNK(info.st_mode) else b""
+        if self._one(child, full, info, target, xattrs) and self.content and child.type is Type.FILE:
+            self._bytes(child, full, name, descriptor)
+        return True
+
+    def _more(self, descriptor: int, path: bytes, node: int, there: int) -> None:
+        """Find what a directory holds that the layer has not."""
+        with os.scandir(descriptor) as entries:
+            if sum(not entry.name.startswith(".wh.") for entry in entries) <= there:
+                return
+        for some in _sorted_names(descriptor):
+            for name in some:
+                if not name.startswith(b".wh.") and not self.tree.has(node, name):
+                    self._say(path + b"/" + name if path else name, "is not in the layer")
+
+    def _absent(self, path: bytes, entry: Entry, descriptor: int, name: bytes) -> None:
+        if entry.type is Type.WHITEOUT:
+            # A full copy, the lowest layer, and one where the mark is a file (fuse-overlayfs) have no device.
+            if self._is_overlay and not self.unpacked.is_base and _stat(b".wh." + name, descriptor) is None:
+                self._say(path, "its whiteout is not there")
+            return
+        if entry.type in (Type.CHARACTER, Type.BLOCK) and not self._owners:
+            return
+        self._say(path, "is not there")
+
+    def _one(
+        self, entry: Entry, path: bytes, info: os.stat_result, target: bytes, xattrs: dict[str, bytes] | None
+    ) -> bool:
+        """Compare one path; False where it is not even of the right type."""
+        if entry.type is Type.WHITEOUT:
+            if not stat.S_ISCHR(info.st_mode) or info.st_rdev != 0:
+                self._say(path, "is there, and the layer removes it")
+            return False
+        if not _TESTS[entry.type](info.st_mode):
+            self._say(path, f"is no {entry.type.value}")
+            return False
+        wrong = [] if entry.mode is None else self._differences(entry, info, target, xattrs)
+        if wrong:
+            self._say(path, ", ".join(wrong))
+        return True
+
+    def _differences(
+        self, entry: Entry, info: os.stat_result, target: bytes, xattrs: dict[str, bytes] | None
+    ) -> list[str]:
+        wrong: list[str] = []
+        if entry.type is Type.FILE and info.st_size != entry.size:
+            self.emptied += info.st_size == 0
+            wrong.append(f"{info.st_size} bytes, {entry.size} in the layer")
+        if entry.type is Type.SYMLINK:
+            if target != entry.target:
+                wrong.append("leads elsewhere")
+        elif stat.S_IMODE(info.st_mode) != entry.mode:
+            wrong.append(f"mode {stat.S_IMODE(info.st_mode):04o}, {entry.mode:04o} in the layer")
+        if self._owners and (info.st_uid, info.st_gid) != (entry.uid, entry.gid):
+            wrong.append(f"owner {info.st_uid}:{info.st_gid}, {entry.uid}:{entry.gid} in the layer")
+        if entry.type in (Type.CHARACTER, Type.BLOCK):
+            if (os.major(info.st_rdev), os.minor(info.st_rdev)) != entry.device:
+                wrong.append("another device")
+        elif entry.type is Type.FILE and entry.is_linked and self.tree.inode(entry.node, info.st_ino) != info.st_ino:
+            wrong.append("no hard link, and one in the layer")
+        mode = entry.mode or 0
+        lost = sorted(
+            name
+            for name, value in entry.xattrs.items()
+            if xattrs is not None and xattrs.get(name) not in (value, kept(name, value, mode))
+        )
+        if lost and self._owners:
+            wrong.append(f"extended attribute {shown(os.fsencode(lost[0]))} differs")
+        return wrong
+
+    def _bytes(self, entry: Entry, path: bytes, name: bytes, parent: int) -> None:
+        descriptor = open_regular(name, parent)
+        try:
+            if os.fstat(descriptor).st_size != entry.size:
+                return
+            digest = hashlib.sha256()
+            while chunk := os.read(descriptor, _CHUNK):
+                digest.update(chunk)
+        finally:
+            os.close(descriptor)
+        if digest.digest() != entry.sha256:
+            self._say(path, "other bytes than in the layer")
+
+    def _say(self, path: bytes, what: str) -> None:
+        self.count += 1
+        if len(self.listed) < _LISTED:
+            self.listed.append(f"{shown(path)}: {what}")
+
+
+def _stat(name: bytes, parent: int) -> os.stat_result | None:
+    """None where a directory has no such name, and where none can have it."""
+    if b"\0" in name:
+        return None
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return None
+        raise
+
+
+def _sorted_names(descriptor: int) -> Iterator[list[bytes]]:
+    """The names in a directory, some at a time, each time sorted."""
+    with os.scandir(descriptor) as entries:
+        names = (os.fsencode(entry.name) for entry in entries)
+        while some := sorted(islice(names, _SORTED)):
+            yield some
+
+
+def _xattrs(path: str | bytes, *, follow: bool) -> dict[str, bytes] | None:
+    """None on a file system without them: containerd ignores that one takes none."""
+    try:
+        found = os.listxattr(path, follow_symlinks=follow)
+        return {name: os.getxattr(path, name, follow_symlinks=follow) for name in found}
+    except OSError as error:
+        return None if error.errno == errno.ENOTSUP else {}

@@ -1,0 +1,207 @@
+"""One root held and read: every part is there, damage withholds, and what is held is let go."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import threading
+
+import psutil
+import pytest
+from tests.support.boltwriter import write
+from tests.support.gowriting import go_time, uvarint, varint
+
+from drydock.evidence.containerd.store import METADATA, hold_store, read_store
+from drydock.model.errors import Refused
+from drydock.model.findings import Severity
+from drydock.model.names import RawPath
+from drydock.model.objects import ObjectKind, State
+from drydock.model.policies import EndLeases, Policy
+from drydock.model.roots import Engine, Root
+from drydock.reclaim.plan import make_plan
+from drydock.verdict.judge import judge
+
+HEX = "ab" * 32
+DIGEST = b"sha256:" + HEX.encode()
+OVERLAY = "io.containerd.snapshotter.v1.overlayfs"
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A root with one blob and one snapshot, each recorded and on disk."""
+    blobs = tmp_path / "io.containerd.content.v1.content/blobs/sha256"
+    blobs.mkdir(parents=True)
+    (blobs / HEX).write_bytes(b"12345")
+    database = tmp_path / os.fsdecode(METADATA)
+    database.parent.mkdir()
+    moment = {b"createdat": go_time(100), b"updatedat": go_time(100)}
+    write(
+        database,
+        {
+            b"v1": {
+                b"version": b"\x06",
+                b"ns": {
+                    b"content": {b"blob": {DIGEST: {**moment, b"size": varint(5)}}},
+                    b"snapshots": {b"overlayfs": {b"k": {**moment, b"name": b"ns/1/k"}}},
+                },
+            }
+        },
+    )
+    (tmp_path / OVERLAY / "snapshots/1/fs").mkdir(parents=True)
+    row = {b"id": uvarint(1), b"kind": b"\x02", b"createdat": go_time(200), b"updatedat": go_time(200)}
+    write(tmp_path / OVERLAY / "metadata.db", {b"v1": {b"snapshots": {b"ns/1/k": row}, b"parents": {}}})
+    return tmp_path
+
+
+def read(place, *, verification="size", progress=None, snapshotters=()):
+    """Hold and read a root."""
+    root = Root(RawPath(bytes(place)), Engine.CONTAINERD, snapshotters=snapshotters)
+    with hold_store(root, exclusive=False) as held:
+        return read_store(held, measure="disk", verification=verification, progress=progress)
+
+
+def test_every_part_is_read(place):
+    """Records, rows, data and the newest time over all of them; the databases' own blocks."""
+    told = []
+    found = read(place, progress=lambda what, *_: told.append(what))
+    assert [blob.digest for blob in found.metadata.blobs] == list(found.content.blobs) == [DIGEST]
+    assert list(found.backends[b"overlayfs"].rows) == [b"ns/1/k"]
+    assert [entry.id for entry in found.backends[b"overlayfs"].entries] == [1]
+    assert found.newest() == 200 * 10**9
+    blocks = sum(os.stat(path).st_blocks for path in (place / os.fsdecode(METADATA), place / OVERLAY / "metadata.db"))
+    assert found.database_bytes == blocks * 512
+    assert found.metadata.complete
+    assert found.backends[b"overlayfs"].complete
+    assert [finding for finding in found.all_findings() if finding.severity is not Severity.NOTE] == []
+    assert set(told) == {"records read", "blobs and ingests listed", "snapshots of overlayfs"}
+
+
+def test_wrong_bytes_are_found_only_when_asked_for(place):
+    """--verify digest reads every byte; size does not."""
+    assert read(place).wrong == frozenset()
+    assert read(place, verification="digest").wrong == {DIGEST}
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "random", "torn", "shared"])
+@pytest.mark.parametrize("which", ["meta.db", "metadata.db"])
+def test_a_database_that_cannot_be_trusted_withholds(place, which, damage):
+    """Not there, no bbolt at all, or pages that do not fit: incomplete, with a finding that names the file."""
+    path = place / os.fsdecode(METADATA) if which == "meta.db" else place / OVERLAY / "metadata.db"
+    size = path.stat().st_size
+    if damage == "gone":
+        path.unlink()
+    elif damage == "torn":
+        os.truncate(path, size - 4096)
+    elif damage == "shared":
+        data = bytearray(path.read_bytes())
+        data[2 * 4096 + 8] ^= 0xFF  # the flags of the first page behind the metas
+        path.write_bytes(data)
+    else:
+        path.write_bytes(b"" if damage == "empty" else os.urandom(size))
+    found = read(place)
+    part = found.metadata if which == "meta.db" else found.backends[b"overlayfs"]
+    other = found.backends[b"overlayfs"] if which == "meta.db" else found.metadata
+    assert not part.complete
+    assert other.complete
+    worst = [finding for finding in part.findings if finding.severity is not Severity.NOTE]
+    assert worst
+    assert all(finding.place.file.startswith(os.fsencode(place)) for finding in worst)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_records_and_no_metadata_db(place, recorded):
+    """A snapshotter's folder without any metadata.db says nothing of snapshots that are recorded; else all."""
+    shutil.rmtree(place / OVERLAY / "snapshots")
+    (place / OVERLAY / "metadata.db").unlink()
+    if not recorded:
+        write(place / os.fsdecode(METADATA), {b"v1": {b"version": b"\x06", b"ns": {}}})
+    store = read(place)
+    backend = store.backends[b"overlayfs"]
+    assert backend.complete == (not recorded)
+    blind = [("no-database", Severity.BLIND)] if recorded else []
+    assert [(finding.code, finding.severity) for finding in backend.findings] == blind
+    verdict, _ = judge(store, store.newest())
+    states = [each.state for each in verdict.objects if each.kind is ObjectKind.SNAPSHOT]
+    assert states == ([State.UNREACHABLE] if recorded else [])
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_rows_that_lie_elsewhere(place, moved):
+    """Of stargz, and where root_path is set, no metadata.db is no blind spot; what is recorded stays in any case."""
+    name = "overlayfs" if moved else "stargz"
+    shutil.rmtree(place / OVERLAY)
+    (place / f"io.containerd.snapshotter.v1.{name}/snapshotter/snapshots/1/fs").mkdir(parents=True)
+    moment = {b"createdat": go_time(100), b"updatedat": go_time(100)}
+    snapshots = {name.encode(): {b"k": {**moment, b"name": b"ns/1/k"}}}
+    write(place / os.fsdecode(METADATA), {b"v1": {b"version": b"\x06", b"ns": {b"snapshots": snapshots}}})
+    store = read(place, snapshotters=((b"overlayfs", RawPath(b"/elsewhere")),) if moved else ())
+    assert store.backends[name.encode()].findings == []
+    plan = make_plan(*judge(store, store.newest()), Policy(EndLeases.TEMPORARY), ())
+    assert (plan.records, plan.rows) == ((), ())
+    reason = f"the layout of snapshotter {name} is not fully understood"
+    assert [(each.id, each.reason) for each in plan.withheld] == [(f"{name}/k", reason)]
+
+
+def test_no_snapshotter_folder_is_missed(place):
+    """Each folder of that name is a backend, whatever is in it; a file in its place is a blind spot."""
+    (place / "io.containerd.snapshotter.v1.new").mkdir()
+    (place / "io.containerd.snapshotter.v1.file").touch()
+    found = read(place)
+    assert set(found.backends) == {b"overlayfs", b"new", b"file"}
+    assert found.backends[b"new"].complete
+    assert not found.backends[b"file"].complete
+
+
+def test_locks_are_held_and_let_go(place):
+    """As a reader beside readers, never beside a writer; afterwards both files are free, also after an error."""
+    root = Root(RawPath(bytes(place)), Engine.CONTAINERD)
+    paths = [place / os.fsdecode(METADATA), place / OVERLAY / "metadata.db"]
+    with hold_store(root, exclusive=False), hold_store(root, exclusive=False):
+        for path in paths:
+            with path.open("rb") as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with paths[1].open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(Refused), hold_store(root, exclusive=False):
+            pass
+    before = len(os.listdir("/proc/self/fd"))
+    for path in paths:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_directories_are_measured_from_the_start(place):
+    """A crew begins once the locks are held, finds what is found without one, and leaves nothing open."""
+    for number in range(2, 30):
+        (place / OVERLAY / f"snapshots/{number}/fs").mkdir(parents=True)
+        (place / OVERLAY / f"snapshots/{number}/fs/file").write_bytes(b"x" * 5000 * number)
+    (place / "io.containerd.snapshotter.v1.other/snapshots/1").mkdir(parents=True)
+    before = set(os.listdir("/proc/self/fd"))
+    root = Root(RawPath(bytes(place)), Engine.CONTAINERD)
+    with hold_store(root, exclusive=False, measured=True) as held:
+        assert list(held.crews) == [b"overlayfs"]
+        found = read_store(held, measure="disk", verification="none")
+    assert found.backends == read(place).backends
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_no_worker_outlasts_a_store_that_was_not_read(place, monkeypatch):
+    """Whatever ends the block ends the workers."""
+    for number in range(2, 30):
+        (place / OVERLAY / f"snapshots/{number}/fs").mkdir(parents=True)
+    monkeypatch.setattr(threading, "active_count", lambda: 1)  # tests before it may have left some
+    root = Root(RawPath(bytes(place)), Engine.CONTAINERD)
+    before = psutil.Process().children()
+    meanwhile = []
+
+    def interrupted():
+        with hold_store(root, exclusive=False, measured=True):
+            meanwhile.extend(psutil.Process().children())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(meanwhile) == len(before) + min(os.cpu_count() or 1, 4) - 1
+    assert psutil.Process().children() == before

@@ -1,0 +1,39 @@
+"""Extended attributes, read without opening or following anything."""
+
+import os
+
+import pytest
+
+from drydock.evidence.files.directory import folder
+from drydock.evidence.files.xattrs import read_xattrs
+from drydock.model.names import RawPath
+
+pytestmark = pytest.mark.root
+
+
+def test_every_type_of_file(tmp_path):
+    """A file, a folder, a device, a FIFO (which an open would wait at), and the folder itself: each its own."""
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    os.mknod(tmp_path / "node", 0o020600, os.makedev(1, 3))
+    os.mkfifo(tmp_path / "pipe")
+    names = ["file", "folder", "node", "pipe", "."]
+    for name in names:
+        os.setxattr(tmp_path / name, "trusted.name", name.encode() + b"\0\xff")
+    with folder(RawPath(os.fsencode(tmp_path))) as parent:
+        for name in names:
+            found = read_xattrs(name.encode(), parent)
+            assert found[b"trusted.name"] == name.encode() + b"\0\xff"
+
+
+def test_a_link_is_not_followed(tmp_path):
+    """A link's own attributes are read, and not those of what it points to; nor are names that are no UTF-8 lost."""
+    (tmp_path / "file").touch()
+    os.setxattr(tmp_path / "file", b"user.\xff", b"x")
+    os.symlink("file", tmp_path / "link")
+    os.setxattr(tmp_path / "link", "trusted.link", b"link", follow_symlinks=False)
+    with folder(RawPath(os.fsencode(tmp_path))) as parent:
+        assert read_xattrs(b"link", parent) == {b"trusted.link": b"link"}
+        assert read_xattrs(b"file", parent) == {b"user.\xff": b"x"}
+        with pytest.raises(FileNotFoundError):
+            read_xattrs(b"gone", parent)

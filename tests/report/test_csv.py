@@ -1,0 +1,51 @@
+"""CSV: one object a row, read back as it was, and no formula."""
+
+import csv
+import io
+
+import pytest
+from tests.support.captures import captures
+from tests.support.documents import run
+from tests.support.scans import scan_of_everything
+
+from drydock.model.text import shown
+from drydock.report.csv import COLUMNS, sheet_lines
+
+
+def read(*scans):
+    """The rows as a reader of CSV has them."""
+    return list(csv.DictReader(io.StringIO("".join(sheet_lines(scans)), newline="")))
+
+
+@pytest.mark.parametrize("name", [b'a,"b"', b"plain", b"x\r\ny", "a\u2028b".encode()])
+def test_rows_are_the_objects(name):
+    """Each object once, with its fields, whatever is in its name."""
+    scan = scan_of_everything(name)
+    rows = read(scan, scan)
+    objects = scan.verdict.objects * 2
+    assert tuple(rows[0]) == COLUMNS
+    assert [(row["id"], row["state"], int(row["bytes"])) for row in rows] == [
+        (shown(each.id), each.state.value, each.allocated) for each in objects
+    ]
+
+
+@pytest.mark.parametrize("name", [b"=cmd|' /C calc'!A0", b"+1", b"-1", b"@SUM(A1)"])
+def test_no_cell_is_a_formula(name):
+    """A spreadsheet takes none of the cells for one."""
+    rows = read(scan_of_everything(name))
+    assert any(row["id"] == f"'{shown(name)}" for row in rows)
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for row in rows for cell in row.values())
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("capture", captures(), ids=lambda each: each.name)
+def test_the_command_prints_as_many_as_json_has(capture, unpacked):
+    """On real captures: the rows come to the totals of the JSON document."""
+    import json
+
+    host = unpacked(capture)
+    rows = list(csv.DictReader(io.StringIO(run("scan", "--now", capture.taken_at, "--format", "csv", host))))
+    (root,) = json.loads(run("scan", "--now", capture.taken_at, "--format", "json", host))["roots"]
+    for state, total in root["totals"].items():
+        own = [int(row["bytes"]) for row in rows if row["state"] == state]
+        assert {"count": len(own), "bytes": sum(own)} == total

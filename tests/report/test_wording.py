@@ -1,0 +1,34 @@
+"""Amounts as people read them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drydock.report.wording import show_bytes, show_count
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (0, "0 B"), (1, "1 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (1024**2 - 1, "1.0 MiB"),
+        (1024**2, "1.0 MiB"), (15247142912, "14.2 GiB"), (1024**4, "1.0 TiB"), (1024**5, "1.0 PiB"),
+        (5000 * 1024**5, "5000.0 PiB"),
+    ],
+)  # fmt: skip
+def test_bytes(amount, text):
+    """In the largest unit with a digit before the point, and never 1024 of a smaller one."""
+    assert show_bytes(amount) == text
+
+
+@given(st.integers(0, 1024**5 - 1))
+def test_bytes_are_right_to_a_digit(amount):
+    """The text read back is the amount, to the digit that is shown."""
+    number, unit = show_bytes(amount).split()
+    size = 1024 ** ("B", "KiB", "MiB", "GiB", "TiB", "PiB").index(unit)
+    assert abs(float(number) * size - amount) <= size * 0.0501
+    assert float(number) < 1024
+
+
+def test_counts():
+    """One is singular."""
+    assert [show_count(count, "blob") for count in (0, 1, 2)] == ["0 blobs", "1 blob", "2 blobs"]

@@ -1,0 +1,215 @@
+"""A verification's memory: a run that was stopped goes on, one that ended is not believed again."""
+
+import errno
+import os
+import subprocess
+from contextlib import suppress
+
+import pytest
+
+from drydock.model.errors import Refused
+from drydock.verification.checkpoint import open_memory
+
+ROOT = b"/store"
+ONE, TWO = ("blob", "sha256:aa", 1, 2), ("blob", "sha256:bb", 3, 4)
+
+
+def _open(path, *, write=True):
+    return open_memory(ROOT, [bytes(path)], write=write)
+
+
+def test_a_stopped_run_is_gone_on_with(tmp_path):
+    """What was told is known to the next run, with its result."""
+    memory = _open(tmp_path)
+    memory.tell(ONE, True)
+    memory.tell(TWO, False)
+    memory.close()
+    again = _open(tmp_path)
+    assert again.known == {ONE: True, TWO: False}
+    again.close()
+
+
+def test_an_ended_run_is_read_anew(tmp_path):
+    """After the end nothing counts as read; what was wrong is a suspect, until it is right."""
+    memory = _open(tmp_path)
+    memory.tell(ONE, True)
+    memory.tell(TWO, False)
+    memory.finish(["blob"])
+    memory.close()
+    again = _open(tmp_path)
+    assert (again.known, again.suspects) == ({}, {TWO})
+    again.tell(TWO, True)
+    again.finish(["blob"])
+    again.close()
+    last = _open(tmp_path)
+    assert (last.known, last.suspects) == ({}, set())
+    last.close()
+
+
+def test_an_end_is_of_what_was_looked_at(tmp_path):
+    """How far a run of another kind came is known on, in the run that ended and in the next."""
+    layer = ("unpacked", "overlayfs a", 5, 6)
+    memory = _open(tmp_path)
+    memory.tell(ONE, True)
+    memory.tell(layer, True)
+    memory.finish(["unpacked", "content"])
+    assert memory.known == {ONE: True}
+    memory.close()
+    for _ in range(2):
+        again = _open(tmp_path)
+        assert again.known == {ONE: True}
+        again.close()
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_what_was_found_wrong_elsewhere_is_known(write, tmp_path):
+    """Of another place what is wrong, not how far a run came; it is not changed, and others may write to it."""
+    memory = _open(tmp_path / "other")
+    memory.tell(ONE, True)
+    memory.tell(TWO, False)
+    (file,) = (tmp_path / "other").iterdir()
+    before = file.read_bytes()
+    with pytest.raises(Refused):
+        open_memory(ROOT, [bytes(tmp_path / "own")], [bytes(tmp_path / "other")], write=write)
+    memory.close()
+    again = open_memory(ROOT, [bytes(tmp_path / "own")], [bytes(tmp_path / "other")], write=write)
+    assert (again.known, again.suspects) == ({}, {TWO})
+    _open(tmp_path / "other").close()
+    again.close()
+    assert file.read_bytes() == before
+    own = _open(tmp_path / "own", write=False)
+    assert own.suspects == ({TWO} if write else set())
+    own.close()
+
+
+def test_a_torn_line_is_dropped(tmp_path):
+    """A line that was being written when the run was killed does not spoil the next."""
+    memory = _open(tmp_path)
+    memory.tell(ONE, True)
+    memory.close()
+    (file,) = tmp_path.iterdir()
+    with file.open("ab") as end:
+        end.write(b'["blob", "sha2')
+    again = _open(tmp_path)
+    again.tell(TWO, True)
+    again.close()
+    last = _open(tmp_path)
+    assert last.known == {ONE: True, TWO: True}
+    last.close()
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b'["blob", 1, 2, 3, 4]\n', b"\xff\n", b"[[]]\n", b'["finished", 1]\n'])
+def test_nonsense_is_passed_over(line, tmp_path):
+    """Whatever stands in the file, it is no error and no knowledge."""
+    _open(tmp_path).close()
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(line)
+    memory = _open(tmp_path)
+    assert (memory.known, memory.suspects) == ({}, set())
+    memory.close()
+
+
+def test_two_runs_do_not_share_it(tmp_path):
+    """A second run of the same root is refused while the first goes on."""
+    memory = _open(tmp_path)
+    with pytest.raises(Refused):
+        _open(tmp_path)
+    memory.close()
+
+
+def test_reading_makes_and_changes_nothing(tmp_path):
+    """Without results to tell, no file is made, and one that is there stays as it is."""
+    _open(tmp_path / "none", write=False).close()
+    assert not (tmp_path / "none").exists()
+    memory = _open(tmp_path)
+    memory.tell(TWO, False)
+    memory.finish(["blob"])
+    memory.close()
+    (file,) = tmp_path.iterdir()
+    before = file.read_bytes()
+    again = _open(tmp_path, write=False)
+    assert again.suspects == {TWO}
+    again.tell(ONE, True)
+    again.close()
+    assert file.read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_is_a_warning(tmp_path):
+    """The verification goes on without a memory, and says so."""
+    (tmp_path / "file").touch()
+    memory = _open(tmp_path / "file" / "below")
+    assert "not remembered" in memory.warning
+    memory.tell(ONE, True)
+    memory.finish(["blob"])
+
+
+def _tmpfs(path, size):
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", path], check=True)
+    return path
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A place with no room for a byte, though a file can be made there."""
+    place = _tmpfs(tmp_path / "full", "64k")
+    with suppress(OSError), (place / "fill").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.root
+def test_a_full_place_is_passed_over(full, tmp_path):
+    """The next place has it, and both a reader and the next run find it there."""
+    places = [bytes(full), bytes(tmp_path / "next")]
+    memory = open_memory(ROOT, places, write=True)
+    memory.tell(ONE, True)
+    memory.tell(TWO, False)
+    memory.close()
+    assert (memory.is_lost, memory.warning) == (False, "")
+    for write in (False, True):
+        again = open_memory(ROOT, places, write=write)
+        assert (again.known, again.suspects) == ({ONE: True, TWO: False}, {TWO})
+        again.close()
+
+
+@pytest.mark.root
+def test_a_place_that_fills_up_is_left(full, tmp_path):
+    """What the first place took is in the next one with the rest, and no longer in the first."""
+    (full / "fill").unlink()
+    places = [bytes(full), bytes(tmp_path / "next")]
+    memory = open_memory(ROOT, places, write=True)
+    told = {("blob", f"sha256:{number:0100}", number, 2): number % 2 == 0 for number in range(1000)}
+    for key, right in told.items():
+        memory.tell(key, right)
+    memory.close()
+    assert not memory.is_lost
+    assert [file.stat().st_size for file in full.iterdir()] == [0]
+    again = open_memory(ROOT, places, write=False)
+    assert again.known == told
+    again.close()
+
+
+@pytest.mark.root
+def test_where_nothing_takes_it_that_is_said(full):
+    """What was told is lost, with the reason."""
+    memory = open_memory(ROOT, [bytes(full)], write=True)
+    memory.tell(ONE, False)
+    memory.close()
+    assert memory.is_lost
+    assert os.strerror(errno.ENOSPC) in memory.warning
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_what_others_can_write_is_not_believed(write, tmp_path):
+    """A place that someone else may write to is passed over."""
+    memory = _open(tmp_path / "open")
+    memory.tell(TWO, False)
+    memory.finish(["blob"])
+    memory.close()
+    (tmp_path / "open").chmod(0o777)
+    again = open_memory(ROOT, [bytes(tmp_path / "open"), bytes(tmp_path / "next")], write=write)
+    assert again.suspects == set()
+    again.close()

@@ -1,0 +1,150 @@
+"""Layers decompressed: what zstd's own command wrote comes back, damage is said, and a few bytes take little memory."""
+
+import gzip
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from drydock.verification import decompression
+from drydock.verification.decompression import NoDecoder, Plain, Stopped, Unreadable
+
+PLAIN = b"".join(b"%d %d\n" % (number, number**3) for number in range(50_000))
+SKIPPABLE = b"\x5a\x2a\x4d\x18" + (7).to_bytes(4, "little") + b"aside!!"
+
+
+def _zstd(data, *options):
+    return subprocess.run(["zstd", "-q", "-c", *options], input=data, capture_output=True, check=True).stdout
+
+
+def _plain(raw, stop=lambda: False):
+    return Plain(io.BufferedReader(io.BytesIO(raw)), stop)
+
+
+def _all(raw):
+    plain, parts = _plain(raw), []
+    while part := plain.read(1 << 16):
+        parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        PLAIN,
+        gzip.compress(PLAIN),
+        _zstd(PLAIN),
+        _zstd(PLAIN, "-19", "--no-check"),
+        _zstd(PLAIN, "--ultra", "-22", "--long=27"),
+        _zstd(PLAIN[:1000]) + _zstd(PLAIN[1000:]),
+        SKIPPABLE + _zstd(PLAIN[:1000]) + SKIPPABLE + _zstd(PLAIN[1000:]) + SKIPPABLE,
+    ],
+    ids=["plain", "gzip", "zstd", "without a checksum", "the largest window", "two frames", "frames to skip"],
+)
+def test_what_other_programs_compressed(raw):
+    """Each form has the same bytes; zstd:chunked keeps its own table in frames that are to be skipped."""
+    assert _all(raw) == PLAIN
+
+
+def _header(data, **fields):
+    """A frame's header changed: ``size`` is the content's, ``window`` the window descriptor."""
+    raw = bytearray(data)
+    if "size" in fields:
+        assert raw[4] & 0xE0 == 0xA0, "a single segment of four bytes of size"
+        raw[5:9] = fields["size"].to_bytes(4, "little")
+    if "window" in fields:
+        assert not raw[4] & 0x20
+        raw[5] = fields["window"]
+    return bytes(raw)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: raw[: len(raw) // 2],
+        lambda raw: raw[:-1],
+        lambda raw: raw[:3],
+        lambda raw: raw[:9],
+        lambda raw: raw[: len(raw) // 2] + bytes([raw[len(raw) // 2] ^ 0xFF]) + raw[len(raw) // 2 + 1 :],
+        lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]),
+        lambda raw: raw + b"no frame",
+        lambda raw: _header(raw, size=len(PLAIN) + 1),
+        lambda raw: _header(raw, size=len(PLAIN) - 1),
+    ],
+    ids=["half", "last byte", "magic", "header", "flipped", "checksum", "followed", "longer", "shorter"],
+)
+def test_damaged_frames(damage, tmp_path):
+    """Cut, flipped, followed by something else, with another size than it says: unreadable, unless it is no frame."""
+    (tmp_path / "plain").write_bytes(PLAIN)
+    raw = damage(_zstd(b"", "--single-thread", tmp_path / "plain"))
+    if len(raw) < 4:
+        assert _all(raw) == raw
+        return
+    with pytest.raises(Unreadable) as caught:
+        _all(raw)
+    assert not isinstance(caught.value, NoDecoder)
+
+
+def test_windows_larger_than_is_given():
+    """A frame that wants more memory is not decoded, and that is not called damage: zstd itself says it is whole."""
+    with pytest.raises(NoDecoder, match="window of 512 MiB"):
+        _all(_zstd(PLAIN, "--ultra", "-22", "--long=29"))
+    frame = _zstd(PLAIN)
+    with pytest.raises(NoDecoder, match="MiB"):
+        _all(_header(frame, window=0xFF))
+    single = b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + bytes(8)
+    with pytest.raises(NoDecoder, match="window of 1048576 MiB"):
+        _all(single)
+
+
+@pytest.mark.slow
+def test_a_bomb_takes_little_memory(tmp_path):
+    """4 GiB of zeros in 130 KiB of zstd, read in a process of its own: 300 MiB of address space are enough for it."""
+    bomb = tmp_path / "bomb"
+    subprocess.run(f"head -c 4G /dev/zero | zstd -q --long=27 -o {bomb}", shell=True, check=True)
+    assert bomb.stat().st_size < 1 << 20
+    script = (
+        "import io, resource, sys\n"
+        "from drydock.verification.decompression import Plain\n"
+        "plain = Plain(io.BufferedReader(io.FileIO(sys.argv[1])), lambda: False)\n"
+        "first = plain.read(1 << 20)\n"
+        "base = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (base + (300 << 20),) * 2)\n"
+        "count = len(first)\n"
+        "while part := plain.read(1 << 20):\n"
+        "    count += len(part)\n"
+        "print(count)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", script, bomb], capture_output=True, check=True, text=True)
+    assert int(said.stdout) == 4 << 30
+
+
+def test_a_bomb_can_be_stopped(tmp_path):
+    """However much there is to come, it ends at the next read."""
+    asked = []
+    plain = _plain(_zstd(bytes(64 << 20)), stop=lambda: asked.append(1) or len(asked) > 3)
+    with pytest.raises(Stopped):
+        sum(len(plain.read(1 << 16)) for _ in range(1000))
+    assert len(asked) == 4
+
+
+def test_without_the_library(monkeypatch):
+    """Where nothing decodes zstd, the extra is named, and it is another class than what is wrong with the layer."""
+    package = "compression" if sys.version_info >= (3, 14) else "backports"
+    monkeypatch.setitem(sys.modules, f"{package}.zstd", None)
+    if package in sys.modules:
+        # Imported already, it is found there.
+        monkeypatch.delattr(sys.modules[package], "zstd", raising=False)
+    with pytest.raises(NoDecoder, match="no module that reads it") as found:
+        _all(_zstd(PLAIN))
+    assert found.value.remedy == "pip install 'containerd-drydock[zstd]'"
+    assert _all(gzip.compress(PLAIN)) == PLAIN
+
+
+def test_random_bytes_after_the_magic():
+    """Whatever follows, it is one of the two errors."""
+    for _ in range(200):
+        with pytest.raises(Unreadable):
+            _all(decompression._ZSTD + os.urandom(200))

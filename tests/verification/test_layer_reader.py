@@ -1,0 +1,366 @@
+"""Layers read as trees: what containerd's own applying makes of the same tar, and nothing hostile gets through."""
+
+import gzip
+import hashlib
+import io
+import subprocess
+import tarfile
+from contextlib import closing
+
+import pytest
+from fuzz.layer import summed
+from tests.support.layer_trees import Raw, read_nested
+
+from drydock.verification import layer_reader
+from drydock.verification.decompression import Unreadable
+from drydock.verification.layer_reader import read_layer
+from drydock.verification.layer_tree import LayerTree, Type
+
+
+def _tar(*entries):
+    """Each entry's name, type, target or bytes, and other fields."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, kind, extra, *fields in entries:
+            info = tarfile.TarInfo(name)
+            info.type = kind
+            for each in fields:
+                for field, value in each.items():
+                    setattr(info, field, value)
+            data = extra if isinstance(extra, bytes) else b""
+            info.size = len(data)
+            if isinstance(extra, str):
+                info.linkname = extra
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def _read(raw, **options):
+    return read_nested(raw, **options)
+
+
+FILE, DIR, LINK, HARD = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+
+
+def test_compressed_or_not_it_is_the_same():
+    """Plain, gzip, and gzip of several members."""
+    plain = _tar(("etc", DIR, None), ("etc/passwd", FILE, b"root"))
+    for raw in (plain, gzip.compress(plain), gzip.compress(plain[:700]) + gzip.compress(plain[700:])):
+        tree = _read(raw)
+        assert tree.children[b"etc"].children[b"passwd"].size == 4
+
+
+def test_the_last_word_on_a_path_counts():
+    """A file that is replaced by a directory, and a directory by a file, which takes its contents with it."""
+    tree = _read(_tar(("a", FILE, b"x"), ("a", DIR, None), ("b", DIR, None), ("b/c", FILE, b"x"), ("b", FILE, b"yy")))
+    assert tree.children[b"a"].type is Type.DIRECTORY
+    assert (tree.children[b"b"].size, tree.children[b"b"].children) == (2, {})
+
+
+def test_whiteouts_and_opaque_directories():
+    """A whiteout stands for what it removes; an opaque mark is its directory's; AUFS' own files are nothing."""
+    tree = _read(_tar(("d/.wh.gone", FILE, b""), ("d/.wh..wh..opq", FILE, b""), ("d/.wh..wh.plnk/1", FILE, b"x")))
+    folder = tree.children[b"d"]
+    assert folder.is_opaque
+    assert folder.children[b"gone"].type is Type.WHITEOUT
+    assert set(folder.children) == {b"gone"}
+
+
+def test_a_path_through_a_link_of_the_layer_lies_behind_it():
+    """``lib/x`` with ``lib`` a link to ``usr/lib`` is usr/lib/x; absolute and climbing links stay inside."""
+    tree = _read(
+        _tar(
+            ("lib", LINK, "usr/lib"),
+            ("lib/x", FILE, b"1"),
+            ("abs", LINK, "/usr"),
+            ("abs/y", FILE, b"22"),
+            ("up", LINK, "../../../usr"),
+            ("up/z", FILE, b"333"),
+        )
+    )
+    usr = tree.children[b"usr"]
+    assert usr.children[b"lib"].children[b"x"].size == 1
+    assert (usr.children[b"y"].size, usr.children[b"z"].size) == (2, 3)
+
+
+@pytest.mark.parametrize("name", [".wh.", "d/.wh..", ".wh..."])
+def test_whiteouts_of_nothing(name):
+    """What they would remove is the folder itself, or what is above it: no layer that can be compared."""
+    with pytest.raises(Unreadable, match="names nothing"):
+        _read(_tar(("d", DIR, None), (name, FILE, b"")))
+
+
+def test_names_do_not_leave_the_tree():
+    """``..`` and leading slashes are cut off, as containerd does."""
+    tree = _read(_tar(("/../../etc/x", FILE, b"1"), ("./y", FILE, b"2")))
+    assert set(tree.children) == {b"etc", b"y"}
+
+
+def test_a_hard_link_is_the_same_entry():
+    """One entry under two names."""
+    tree = _read(_tar(("a", FILE, b"x"), ("d/b", HARD, "a")))
+    assert tree.children[b"a"] is tree.children[b"d"].children[b"b"]
+
+
+def _attributes(**values):
+    return {"pax_headers": {f"SCHILY.xattr.{name.replace('__', '.')}": value for name, value in values.items()}}
+
+
+def test_what_is_said_of_the_top_is_ignored():
+    """As containerd ignores it: the folder that a layer is unpacked to is the engine's."""
+    for name in ("./", ".", "/", "a/.."):
+        tree = _read(_tar((name, DIR, None, {"mode": 0o500, "uid": 7}), ("f", FILE, b"")))
+        assert (tree.mode, tree.uid, set(tree.children)) == (None, 0, {b"f"})
+
+
+def test_a_hard_link_changes_what_it_links_to():
+    """Owner, mode and attributes of its header are the file's; a capability goes with the old owner."""
+    before = _attributes(security__capability="old", user__one="1", user__two="2")
+    for after, capability in ((_attributes(user__two="3"), None), (_attributes(security__capability="new"), b"new")):
+        tree = _read(_tar(
+            ("a", FILE, b"x", {"mode": 0o755}, before), ("b", HARD, "a", {"mode": 0o600, "uid": 7, "gid": 8}, after)
+        ))  # fmt: skip
+        file = tree.children[b"a"]
+        assert (file.mode, file.uid, file.gid, file.size) == (0o600, 7, 8, 1)
+        assert file.xattrs.get("security.capability") == capability
+        assert (file.xattrs["user.one"], file.xattrs["user.two"]) == (b"1", b"2" if capability else b"3")
+
+
+def test_a_hard_link_to_a_link_leaves_its_target():
+    """Only the owner is another."""
+    tree = _read(_tar(("a", LINK, "there"), ("b", HARD, "a", {"uid": 7})))
+    assert (tree.children[b"b"].target, tree.children[b"a"].uid) == (b"there", 7)
+
+
+def test_a_hard_link_to_what_the_layer_has_not():
+    """A full copy has it of a lower layer: what the layer had there before is gone."""
+    assert _read(_tar(("b", FILE, b"x"), ("b", HARD, "a"))).children == {}
+
+
+@pytest.mark.parametrize("kind", [FILE, DIR, LINK, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_attributes_that_are_not_set(kind):
+    """Those of trusted., of kinds that Linux has not, of users on links and devices, access lists on links."""
+    given = _attributes(
+        trusted__a="", com__apple__b="", security__c="c", user__d="d", system__posix_acl_access="e", system__nfs4_acl=""
+    )
+    expected = {"security.c": b"c"}
+    expected |= {"user.d": b"d"} if kind in (FILE, DIR) else {}
+    expected |= {"system.posix_acl_access": b"e"} if kind != LINK else {}
+    assert _read(_tar(("x", kind, "there" if kind == LINK else None, given))).children[b"x"].xattrs == expected
+
+
+def test_a_directory_that_comes_twice_has_the_attributes_of_both():
+    """The second time nothing is taken off it."""
+    tree = _read(_tar(("d", DIR, None, _attributes(user__a="1")), ("d", DIR, None, _attributes(user__b="2"))))
+    assert tree.children[b"d"].xattrs == {"user.a": b"1", "user.b": b"2"}
+
+
+def test_nothing_of_a_global_header_is_taken():
+    """Go's reader applies none of it; containerd makes its folder, and removes what has its name."""
+    said = {"uid": "1234", "path": "else", "SCHILY.xattr.user.a": "1", "GNU.sparse.size": "7"}
+    header = tarfile.TarInfo.create_pax_global_header(said)
+    assert header[:14] == b"././@PaxHeader"
+    named = bytearray(header)
+    named[:100] = b"tmp/GlobalHead".ljust(100, b"\0")
+    before = _tar(("tmp/GlobalHead", FILE, b"x"))[:1024]
+    tree = _read(before + summed(named) + header + _tar(("f", FILE, b"x")))
+    assert (set(tree.children), tree.children[b"tmp"].children) == ({b"tmp", b"f"}, {})
+    file = tree.children[b"f"]
+    assert (file.uid, file.size, file.xattrs) == (0, 1, {})
+
+
+def test_records_that_say_nothing():
+    """Of an empty one Go keeps what the header says; but an attribute may well be empty."""
+    plain = tarfile.TarInfo("f")
+    plain.size, plain.uid = 1, 7
+    empty = dict.fromkeys(("path", "linkpath", "size", "uid", "gid", "SCHILY.xattr.user.note"), "")
+    raw = tarfile.TarInfo.create_pax_global_header(empty)
+    raw = summed(raw[:156] + tarfile.XHDTYPE + raw[157:]) + plain.tobuf(tarfile.USTAR_FORMAT) + b"x".ljust(512, b"\0")
+    file = _read(raw).children[b"f"]
+    assert (file.size, file.uid, file.xattrs) == (1, 7, {"user.note": b""})
+
+
+def test_of_several_extended_headers_in_a_row_the_last_counts():
+    """As in Go: the one before says nothing of the entry."""
+    raw = _tar(("f", FILE, b"x", _attributes(user__a="1", user__b="2")))[:1024]
+    raw += _tar(("f", FILE, b"x", _attributes(user__b="3")))
+    assert _read(raw).children[b"f"].xattrs == {"user.b": b"3"}
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", gzip.compress(b"", mtime=0), bytes(512), bytes(1024)], ids=["empty", "gzip", "one block", "two blocks"]
+)
+def test_a_layer_of_nothing(raw):
+    """No bytes at all are a layer too: Go's reader is at the end, and containerd applies nothing."""
+    tree = _read(raw)
+    assert (tree.type, tree.children) == (Type.DIRECTORY, {})
+
+
+def test_links_in_circles_are_refused():
+    """A path behind a loop of links ends in an error and not in a loop."""
+    with pytest.raises(Unreadable):
+        _read(_tar(("a", LINK, "b"), ("b", LINK, "a"), ("a/x", FILE, b"1")))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"x" * 5000,
+        gzip.compress(b"x" * 5000, mtime=0)[:20],
+        b"\x1f\x8b" + b"\xff" * 600,
+        _tar(("a", FILE, b"x" * 2000))[:900],
+    ],
+    ids=["text", "cut", "senseless", "cut tar"],
+)
+def test_what_is_no_layer_is_unreadable(raw):
+    """Cut and senseless files."""
+    with pytest.raises(Unreadable):
+        _read(raw)
+
+
+def test_a_header_of_gigabytes_is_not_read():
+    """A long-name header that claims 4 GiB is refused before it is read."""
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 4 << 30
+    with pytest.raises(Unreadable, match="longer"):
+        _read(info.tobuf(format=tarfile.GNU_FORMAT) + b"\0" * 20000)
+
+
+def test_it_stops_when_told():
+    """Asked at each read, in the middle of one entry too."""
+    asked = iter([False, False, True])
+    assert _read(_tar(("a", FILE, bytes(8 << 20))), stop=lambda: next(asked)) is None
+
+
+def _patient():
+    """A stop that comes after more turns than any of these takes: what would go on for years ends, and is None."""
+    turns = iter(range(1000))
+    return lambda: next(turns, None) is None
+
+
+def _header(name, size, **more):
+    """An entry without its data, with any number as its size."""
+    info = tarfile.TarInfo(name)
+    info.size = size
+    info.pax_headers = more
+    form = tarfile.PAX_FORMAT if more else tarfile.GNU_FORMAT
+    return info.tobuf(format=form)
+
+
+@pytest.mark.parametrize("content", [True, False])
+@pytest.mark.parametrize("name", ["file", ".wh.gone"])
+@pytest.mark.parametrize("size", [1000, 1 << 40, 1 << 80])
+def test_an_entry_that_goes_on_behind_the_end(name, size, content):
+    """Whatever size a header gives, no more is read than there is; tarfile itself would read on for years."""
+    raw = _header(name, size) + b"x" * 900
+    with pytest.raises(Unreadable, match="ReadError"):
+        _read(raw, content=content, stop=_patient())
+
+
+@pytest.mark.parametrize(
+    "before", ["-9223372036854775808,9223372036854775808,", "0,1,-4611686018427387904,4611686018427387904,"]
+)
+def test_a_map_that_leads_behind_the_end(before):
+    """Parts of a file with holes that claim to lie further on than there is anything."""
+    raw = _header("file", 512, **{"GNU.sparse.map": before + "0,5", "GNU.sparse.size": "5"}) + b"x" * 1024
+    with pytest.raises(Unreadable):
+        _read(raw, stop=_patient())
+
+
+def test_a_map_that_is_cut_off():
+    """A header that says more of its map follows, in a layer that ends there."""
+    raw = bytearray(_header("file", 0)[:512])
+    raw[156:157], raw[482] = tarfile.GNUTYPE_SPARSE, 1
+    with pytest.raises(Unreadable):
+        _read(summed(raw))
+
+
+def test_holes_of_any_length():
+    """A hole takes no room in a layer: 1 KiB would be hashed for years."""
+    size = 1 << 62
+    raw = _header("file", 0, **{"GNU.sparse.map": f"{size},0", "GNU.sparse.size": str(size)}) + bytes(1024)
+    with pytest.raises(Unreadable, match="holes"):
+        _read(raw)
+
+
+def test_it_stops_within_a_hole():
+    """Nothing is read for a hole, and it is asked there too."""
+    size = 1 << 33
+    raw = _header("file", 0, **{"GNU.sparse.map": f"{size},0", "GNU.sparse.size": str(size)}) + bytes(1024)
+    asked = iter([False] * 10)
+    assert _read(raw, stop=lambda: next(asked, True)) is None
+
+
+@pytest.mark.parametrize("form", ["gnu", "0.0", "0.1", "1.0"])
+def test_files_with_holes(form, tmp_path):
+    """As GNU tar writes them: of their full length, and hashed with their holes."""
+    with (tmp_path / "file").open("wb") as file:
+        for at in (100_000, 400_000):
+            file.seek(at)
+            file.write(b"x" * 5000)
+        file.truncate(1_000_000)
+    words = ["--format=gnu"] if form == "gnu" else ["--format=posix", f"--sparse-version={form}"]
+    call = ["tar", "--sparse", *words, "-C", tmp_path, "-cf", "-", "file"]
+    raw = subprocess.run(call, capture_output=True, check=True).stdout
+    assert len(raw) < 100_000
+    found = _read(raw).children[b"file"]
+    whole = (tmp_path / "file").read_bytes()
+    assert (found.size, found.sha256) == (len(whole), hashlib.sha256(whole).digest())
+
+
+def _many(kind):
+    """A layer of entries that are each as long as can be."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for number in range(5):
+            info = tarfile.TarInfo(f"{number}")
+            data = b""
+            if kind == "attributes":
+                info.pax_headers = {"SCHILY.xattr.user.long": "x" * (3 << 20)}
+            elif kind == "links" and not number:
+                info.type, info.linkname = LINK, "./" * 10_000
+            elif kind == "links":
+                info.name = f"0/{number}/x"
+            elif kind == "folders":
+                info.name += "/a" * 4000
+            else:
+                info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "x"}
+                data = b"9999999\n" + b"0\n" * (8 << 20)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"), [("attributes", "longer"), ("links", "too long a way"), ("folders", "longer"), ("holes", "longer")]
+)
+def test_what_one_entry_takes_is_bounded(kind, why, monkeypatch):
+    """Attributes, a path of many folders, a map of holes, a long way over links: refused, not held."""
+    monkeypatch.setattr(layer_reader, "_MOST_FOLLOWED", 1 << 14)
+    monkeypatch.setattr(layer_reader, "_MOST_HEADERS", 4 << 20)
+    with pytest.raises(Unreadable, match=why):
+        _read(_many(kind))
+
+
+def test_a_global_header_of_megabytes_is_refused():
+    """Any number of others is read."""
+    header = tarfile.TarInfo.create_pax_global_header({"comment": "x"})
+    assert _read(header * 3000).children == {}
+    with pytest.raises(Unreadable, match="longer"):
+        _read(tarfile.TarInfo.create_pax_global_header({"comment": "x" * (2 << 20)}))
+
+
+def test_the_blob_is_read_little_by_little():
+    """Progress is told by it: of a layer that unpacks to far more, too, no step is most of it."""
+    raw = gzip.compress(_tar(*((f"{number:05}", FILE, b"") for number in range(20_000))), compresslevel=1, mtime=0)
+    steps = []
+
+    class Steps(Raw):
+        def readinto(self, buffer):
+            steps.append(super().readinto(buffer))
+            return steps[-1]
+
+    with closing(LayerTree([])) as tree:
+        assert read_layer(Steps(raw), tree, content=False, stop=lambda: False)
+        assert tree.count == 20_000
+    assert max(steps) < len(raw) // 2

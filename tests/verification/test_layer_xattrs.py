@@ -1,0 +1,74 @@
+"""Attributes as the kernel keeps them: each is set on a file, its mode after it, and read again."""
+
+import os
+import struct
+
+import pytest
+
+from drydock.verification.layer_xattrs import CAPABILITY, kept
+
+ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
+
+
+def _list(*entries):
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o751, 0o000])
+@pytest.mark.parametrize(
+    "value",
+    [
+        _list((1, 6, 0), (4, 4, 0), (32, 0, 0)),
+        _list((1, 6, 0), (2, 7, 1000), (2, 1, 2000), (4, 5, 0), (8, 3, 5), (16, 7, 9), (32, 4, 0)),
+        _list((1, 6, 0), (4, 7, 0), (16, 5, 0), (32, 4, 0)),
+        _list(),
+    ],
+    ids=["as a mode", "named", "mask", "empty"],
+)
+def test_access_lists_are_what_the_kernel_makes_of_them(value, mode, tmp_path):
+    """One that says no more than a mode is gone; of others owner, mask and others are the mode's."""
+    path = tmp_path / "file"
+    path.touch()
+    try:
+        os.setxattr(path, ACCESS, value)
+    except OSError as error:
+        pytest.skip(f"no access lists here: {error.strerror}")
+    path.chmod(mode)
+    there = os.getxattr(path, ACCESS) if ACCESS in os.listxattr(path) else None
+    assert kept(ACCESS, value, mode) == there
+
+
+@pytest.mark.parametrize(
+    "value",
+    [_list((1, 6, 0), (4, 4, 7), (32, 0, 0)), _list((1, 6, 0), (2, 7, 9), (4, 5, 0), (16, 7, 0), (32, 4, 0)), _list()],
+)
+def test_access_lists_for_what_a_folder_will_hold(value, tmp_path):
+    """The folder's own mode changes nothing of them, and one that a mode says as well stays."""
+    try:
+        os.setxattr(tmp_path, DEFAULT, value)
+    except OSError as error:
+        pytest.skip(f"no access lists here: {error.strerror}")
+    tmp_path.chmod(0o701)
+    there = os.getxattr(tmp_path, DEFAULT) if DEFAULT in os.listxattr(tmp_path) else None
+    assert kept(DEFAULT, value, 0o701) == there
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("magic", [2 << 24, 2 << 24 | 1, 3 << 24, 3 << 24 | 1])
+@pytest.mark.parametrize("root", [0, 100_000])
+def test_capabilities_are_what_the_kernel_makes_of_them(magic, root, tmp_path):
+    """Those of a user namespace come back as of none where its root is root."""
+    value = struct.pack("<I16s", magic, b"\0\4".ljust(16, b"\0"))
+    value += struct.pack("<I", root) if magic >> 24 == 3 else b""
+    path = tmp_path / "file"
+    path.touch()
+    os.setxattr(path, CAPABILITY, value)
+    assert kept(CAPABILITY, value, 0o644) == os.getxattr(path, CAPABILITY)
+
+
+@pytest.mark.parametrize("value", [b"", b"\2\0\0", _list((1, 6, 0))[:-1], b"\3" + _list((1, 6, 0))[1:]])
+def test_what_is_no_access_list_is_left(value):
+    """Too short, cut, and of another version; nor is any other attribute looked into."""
+    assert kept(CAPABILITY, value, 0o644) == value
+    assert kept(ACCESS, value, 0o644) == value
+    assert kept("user.note", _list(), 0o644) == _list()
