@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from drydock.recovery import repair, verify
     from drydock.removal import apply, clean, plan, read_plans, request, undo
     from drydock.takeout import diff_container, export_container, export_image, ls
-
-__version__ = "0.1.0.dev0"
+    from drydock.version import __version__
 
 __all__ = [
+    "__version__",
     "apply",
     "clean",
     "diff_container",
@@ -31,6 +31,7 @@ __all__ = [
     "verify",
 ]
 _HOMES = {
+    "__version__": "drydock.version",
     **dict.fromkeys(("diff_container", "export_container", "export_image", "ls"), "drydock.takeout"),
     **dict.fromkeys(("repair", "verify"), "drydock.recovery"),
     **dict.fromkeys(("apply", "clean", "plan", "read_plans", "request", "undo"), "drydock.removal"),

@@ -6,8 +6,8 @@ import gc
 import sys
 from typing import NoReturn
 
-from drydock import __version__
 from drydock.streams import open_streams, settle
+from drydock.version import __version__
 
 _VALUES = 100_000
 _INTERRUPTED = 130

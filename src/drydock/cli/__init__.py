@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-import drydock
 from drydock.cli.groups import Group
 from drydock.model.errors import DrydockError, Usage
 from drydock.model.text import printable
+from drydock.version import __version__
 
 _FAULT = 64
 
@@ -87,7 +87,7 @@ def _end(message: str, code: int) -> None:
     "could not be read, 16 wrong usage, 32 refused (an engine runs, a lock is held, a plan is stale). These add up. "
     "Three stand alone: 64 a bug in drydock, 130 interrupted, 141 output pipe closed.",
 )
-@click.version_option(drydock.__version__, message="drydock %(version)s")
+@click.version_option(__version__, message="drydock %(version)s")
 def main() -> None:
     """Check and clean container storage while Docker or containerd is stopped.
 

@@ -9,13 +9,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from drydock import __version__
 from drydock.model.errors import ActionFailed
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status
 from drydock.model.text import shown
 from drydock.reclaim.journal import SCHEMA, Journal, Note
 from drydock.reclaim.state_dir import JOURNAL
+from drydock.version import __version__
 
 
 class JournalWriter:

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-import drydock
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.names import Kind, RawPath, Ref, UnixNano, split_snapshot_key
 from drydock.model.plans import Plan
@@ -19,11 +18,12 @@ from drydock.model.policies import EndLeases, Policy
 from drydock.model.text import shown, unshown
 from drydock.model.times import show_time
 from drydock.reclaim import fields as checked
+from drydock.version import __version__
 
 SCHEMA: Final = "drydock.plan/1"
 
 Document = dict[str, Any]
-_HEAD: Final[Document] = {"schema": SCHEMA, "drydock": drydock.__version__}
+_HEAD: Final[Document] = {"schema": SCHEMA, "drydock": __version__}
 
 
 class Request(NamedTuple):

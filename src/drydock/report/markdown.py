@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-import drydock
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.scans import Scan
 from drydock.model.times import show_time
 from drydock.report.holder_tree import Branch, grow
 from drydock.report.summary import Summary, summarize
 from drydock.report.wording import show_bytes, show_count
+from drydock.version import __version__
 
 _LISTED = 10
 _BACKTICKS = re.compile("`+")
@@ -36,7 +36,7 @@ def ticket_lines(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) ->
         yield ""
         yield "No containerd storage was found."
     yield ""
-    yield f"drydock {drydock.__version__}"
+    yield f"drydock {__version__}"
 
 
 def literal(text: str, *, in_table: bool = False) -> str:

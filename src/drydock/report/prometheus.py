@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import drydock
 from drydock.model.findings import Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.names import UnixNano
@@ -19,6 +18,7 @@ from drydock.model.pulls import Pull
 from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.model.times import age
+from drydock.version import __version__
 
 _SECOND = 1_000_000_000
 
@@ -67,7 +67,7 @@ def metric_lines(scans: Sequence[Scan], now: UnixNano, seconds: float) -> Iterat
         ValueError: a scan was made without its inventory.
     """
     samples = [
-        _Sample("drydock_info", {"version": drydock.__version__}, 1),
+        _Sample("drydock_info", {"version": __version__}, 1),
         _Sample("drydock_scan_timestamp_seconds", {}, now / _SECOND),
         _Sample("drydock_scan_duration_seconds", {}, seconds),
     ]

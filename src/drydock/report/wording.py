@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-import drydock
 from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.objects import State
 from drydock.model.scans import Scan
 from drydock.model.text import quoted_path, shown
 from drydock.model.times import show_span, show_time
+from drydock.version import __version__
 
 # Digits, letters, digits: a word of a name may be as long, and stays whole.
 _LONG = re.compile(r"(?<![0-9a-z])(?=[a-z]*[0-9]+[a-z]+[0-9])([0-9a-z]{12})[0-9a-z]{12,}(?![0-9a-z])")
@@ -57,7 +57,7 @@ def head(schema: str, now: UnixNano) -> dict[str, Any]:
         schema: its name and number, such as ``drydock.scan/1``.
         now: what expiries were compared with.
     """
-    return {"schema": schema, "drydock": drydock.__version__, "now": show_time(now)}
+    return {"schema": schema, "drydock": __version__, "now": show_time(now)}
 
 
 COLOURS: Final = {

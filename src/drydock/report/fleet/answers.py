@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
-import drydock
 from drydock.model.objects import State
 from drydock.model.text import printable
 from drydock.report.fleet.statements import STATES
 from drydock.report.fleet.warehouse import Answer
 from drydock.report.standalone_html import render_file
 from drydock.report.wording import show_bytes, show_count
+from drydock.version import __version__
 
 _STATES: Final = {state.value for state in State}
 
@@ -51,7 +51,7 @@ def answers_document(answers: Sequence[Answer], facts: dict[str, int]) -> dict[s
     """
     return {
         "schema": "drydock.fleet/1",
-        "drydock": drydock.__version__,
+        "drydock": __version__,
         **facts,
         "answers": [
             {
@@ -84,7 +84,7 @@ def render_answers(answers: Sequence[Answer], facts: dict[str, int], top: int | 
         about=", ".join(about),
         tables=[_table(answer) for answer in answers],
         top=top,
-        version=drydock.__version__,
+        version=__version__,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import drydock
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.objects import State
 from drydock.model.scans import Scan
@@ -14,6 +13,7 @@ from drydock.report.page_data import Catalogue
 from drydock.report.standalone_html import render_file
 from drydock.report.summary import NOTHING, Summary, summarize
 from drydock.report.wording import show_bytes, show_count, target_of
+from drydock.version import __version__
 
 _SCRIPTS = tuple(f"page/{name}.js" for name in ("start", "detail", "treemap", "map", "time", "list"))
 
@@ -36,7 +36,7 @@ def render_page(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> 
         _SCRIPTS,
         title=_title(summaries),
         now=show_time(now).removesuffix("Z").replace("T", " "),
-        version=drydock.__version__,
+        version=__version__,
         roots=[_root(summary) for summary in summaries],
         legend=[state.value for state in State],
         data=_data(scans, now, where),
