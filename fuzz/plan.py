@@ -28,7 +28,7 @@ from drydock.evidence.containerd.store import hold_store, read_store
 from drydock.model.errors import DrydockError
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.plans import Plan
-from drydock.model.policies import EndLeases, Policy
+from drydock.model.policies import BlobCheck, EndLeases, Policy, SizeSource
 from drydock.model.roots import Engine, Root
 from drydock.reclaim.guard import check_clock
 from drydock.reclaim.plan import make_plan
@@ -128,7 +128,7 @@ def _plan(root: Path) -> frozenset[tuple[object, ...]]:
     try:
         # As drydock.removal.plan does it; finding the root and its owners on this host would take most of the time.
         with hold_store(Root(RawPath(bytes(root)), Engine.CONTAINERD), exclusive=False) as held:
-            store = read_store(held, measure="recorded", verification="size")
+            store = read_store(held, measure=SizeSource.RECORDED, verification=BlobCheck.SIZE)
             check_clock(UnixNano(NOW), find_ahead(store, UnixNano(NOW)))
             made = make_plan(*judge(store, UnixNano(NOW)), _POLICY, ())
     except DrydockError as error:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from drydock.evidence.containerd.store import Held, copy_store, hold_store, read_store
 from drydock.evidence.host.roots import discover
-from drydock.model.errors import EvidenceUnreadable
+from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath, UnixNano
-from drydock.model.policies import EndLeases, Policy
+from drydock.model.policies import BlobCheck, EndLeases, Policy, SizeSource
 from drydock.model.progress import Progress
 from drydock.model.roots import Root
 from drydock.model.scans import Scan, unread_among
@@ -37,8 +37,8 @@ def scan(
     where: RawPath | None = None,
     *,
     now: UnixNano | None = None,
-    measure: str = "recorded",
-    verification: str = "size",
+    measure: SizeSource | str = SizeSource.RECORDED,
+    verification: BlobCheck | str = BlobCheck.SIZE,
     state: RawPath | None = None,
     inventory: bool = False,
     live: bool = False,
@@ -49,8 +49,8 @@ def scan(
     Args:
         where: a containerd root, a Docker data root, or the root of a mounted host; None for this host.
         now: what expiries are compared with; None for the clock.
-        measure: ``recorded`` or ``disk``.
-        verification: ``none``, ``size`` or ``digest``.
+        measure: where the sizes of committed snapshots come from: ``recorded`` or ``disk``.
+        verification: how blobs are compared with their records: ``none``, ``size`` or ``digest``.
         state: where to look for runs that were stopped, besides the default places.
         inventory: say as well who holds what by name, and which pulls were interrupted (``Scan.inventory``).
         live: take no lock, and read copies of the databases instead: for looking beside a running engine. What came or
@@ -63,13 +63,18 @@ def scan(
     Raises:
         EvidenceUnreadable: ``where`` is not a store, or, live, a database could not be copied.
         Refused: an engine uses it, or the clock is wrong.
+        Usage: ``measure`` or ``verification`` is none of these.
     """
+    try:
+        sizes, check = SizeSource(measure), BlobCheck(verification)
+    except ValueError:
+        raise Usage(
+            f"measure is recorded or disk, verification is none, size or digest; not {measure!r}, {verification!r}"
+        ) from None
     scans: list[Scan] = []
     for root in discover(where):
         refuse_engine_folders(root, state=state)
-        options = judge_root(
-            root, now, measure=measure, verification=verification, state=state, live=live, progress=progress
-        )
+        options = judge_root(root, now, measure=sizes, verification=check, state=state, live=live, progress=progress)
         with options as judged:
             _end_leases(judged)
             if inventory:
@@ -175,8 +180,8 @@ def read_root(
     root: Root,
     now: UnixNano | None,
     *,
-    measure: str = "recorded",
-    verification: str = "size",
+    measure: SizeSource = SizeSource.RECORDED,
+    verification: BlobCheck = BlobCheck.SIZE,
     progress: Progress | None = None,
     exclusive: bool = False,
     live: bool = False,
@@ -201,7 +206,7 @@ def read_root(
     with (
         copy_store(root, progress=progress)
         if live
-        else hold_store(root, exclusive=exclusive, measured=measure == "disk", progress=progress)
+        else hold_store(root, exclusive=exclusive, measured=measure is SizeSource.DISK, progress=progress)
     ) as held:
         if live:
             from drydock.evidence.containerd.live import read_live  # noqa: PLC0415 - a scan must start fast
@@ -228,8 +233,8 @@ def judge_root(
     now: UnixNano | None,
     *,
     policy: Policy | None = None,
-    measure: str = "recorded",
-    verification: str = "size",
+    measure: SizeSource = SizeSource.RECORDED,
+    verification: BlobCheck = BlobCheck.SIZE,
     state: RawPath | None = None,
     progress: Progress | None = None,
     exclusive: bool = False,

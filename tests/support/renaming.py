@@ -24,7 +24,7 @@ from drydock.evidence.host.roots import discover
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Kind, RawPath, Ref, UnixNano
 from drydock.model.plans import Plan
-from drydock.model.policies import EndLeases, Policy
+from drydock.model.policies import BlobCheck, EndLeases, Policy, SizeSource
 from drydock.model.store import Store
 from drydock.reclaim.plan import make_plan
 from drydock.verdict.judge import judge
@@ -94,7 +94,7 @@ class Renamer:
         """The one containerd root of a host."""
         (root,) = discover(RawPath(bytes(host)))
         with hold_store(root, exclusive=False) as held:
-            store = read_store(held, measure="recorded", verification="size")
+            store = read_store(held, measure=SizeSource.RECORDED, verification=BlobCheck.SIZE)
         made = cls(store, Path(store.metadata.path.decode()).read_bytes(), now, scratch)
         made.plans, findings = made.plan(made.data)
         made.findings = frozenset(findings)

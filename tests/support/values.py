@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drydock.model.data import BlobFile, Content, Fingerprint
 from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
+from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.records import Blob, Image, Lease, Metadata, Snapshot
 from drydock.model.roots import Engine, Owners, Root
 from drydock.model.store import Store
@@ -66,4 +67,4 @@ def store(*records, files=(), owners: Owners | None = None, backends=None, compl
     for of in files:
         content.blobs[of] = BlobFile.of(of, FINGERPRINT, 4096)
     root = Root(RawPath(b"/store"), Engine.CONTAINERD)
-    return Store(root, metadata, content, backends or {}, owners or Owners(), "recorded", "size")
+    return Store(root, metadata, content, backends or {}, owners or Owners(), SizeSource.RECORDED, BlobCheck.SIZE)

@@ -25,6 +25,7 @@ from drydock.cli.output import (
 )
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath, UnixNano
+from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.text import shown
 
 if TYPE_CHECKING:
@@ -50,14 +51,14 @@ if TYPE_CHECKING:
 @click.option("--holders", is_flag=True, help="With json and jsonl: add what each image, container and lease holds.")
 @click.option(
     "--verify",
-    type=click.Choice(("none", "size", "digest")),
+    type=click.Choice([each.value for each in BlobCheck]),
     default="size",
     show_default=True,
     help="How blobs are compared with their records; digest reads every byte.",
 )
 @click.option(
     "--measure",
-    type=click.Choice(("recorded", "disk")),
+    type=click.Choice([each.value for each in SizeSource]),
     default="recorded",
     show_default=True,
     help="Sizes of committed snapshots: as containerd recorded them, or by walking every directory.",

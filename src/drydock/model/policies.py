@@ -1,4 +1,4 @@
-"""What the user wants to end and to keep."""
+"""What the user chooses: how a store is read, which leases end, and what stays."""
 
 from __future__ import annotations
 
@@ -6,6 +6,24 @@ import enum
 from typing import NamedTuple
 
 from drydock.model.leases import LeaseClass
+
+
+class SizeSource(enum.Enum):
+    """Where the sizes of committed snapshots come from."""
+
+    RECORDED = "recorded"
+    """From the rows in metadata.db: what containerd counted when it committed them."""
+    DISK = "disk"
+    """From walking each directory."""
+
+
+class BlobCheck(enum.Enum):
+    """How blobs are compared with their records."""
+
+    NONE = "none"
+    SIZE = "size"
+    DIGEST = "digest"
+    """Every byte is read and hashed."""
 
 
 class EndLeases(enum.Enum):

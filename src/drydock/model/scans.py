@@ -11,6 +11,7 @@ from drydock.model.findings import Finding, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.objects import State, Verdict
 from drydock.model.plans import Plan, Target, Withheld
+from drydock.model.policies import SizeSource
 from drydock.model.records import Metadata
 from drydock.model.roots import Owners
 from drydock.model.store import Store
@@ -84,7 +85,7 @@ class Scan:
     @property
     def is_estimate(self) -> bool:
         """Whether sizes of what can be freed are as containerd recorded them: links and holes may make them others."""
-        return self.verdict.store.measured == "recorded" and any(
+        return self.verdict.store.measured is SizeSource.RECORDED and any(
             removal.target is Target.SNAPSHOT for removal in self.plan.removals
         )
 

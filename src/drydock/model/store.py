@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from drydock.model.data import Backend, Content
 from drydock.model.findings import Finding
 from drydock.model.names import Digest, UnixNano
+from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.records import Metadata
 from drydock.model.roots import Owners, Root
 
@@ -21,12 +22,10 @@ class Store:
     backends: dict[bytes, Backend]
     """By snapshotter name: one for every ``io.containerd.snapshotter.v1.*`` folder."""
     owners: Owners
-    measured: str
-    """``recorded`` or ``disk``: where the sizes of committed snapshots are from."""
-    verified: str
-    """``none``, ``size`` or ``digest``: how blobs were compared with their records."""
+    measured: SizeSource
+    verified: BlobCheck
     wrong: frozenset[Digest] = frozenset()
-    """Blobs whose bytes do not hash to their name; empty unless ``verified`` is ``digest``."""
+    """Blobs whose bytes do not hash to their name; empty unless ``verified`` is DIGEST."""
     database_bytes: int = 0
     """Bytes of allocated blocks of meta.db and every metadata.db."""
     live: bool = False

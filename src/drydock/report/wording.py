@@ -8,6 +8,7 @@ from typing import Any, Final
 from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.objects import State
+from drydock.model.policies import SizeSource
 from drydock.model.scans import Scan
 from drydock.model.text import quoted_path, shown
 from drydock.model.times import show_span, show_time
@@ -76,7 +77,7 @@ def about_root(scan: Scan) -> str:
     """Engine, namespaces, and where the sizes are from."""
     store = scan.verdict.store
     namespaces = ", ".join(sorted(shown(namespace) for namespace in store.metadata.namespaces)) or "none"
-    sizes = "as containerd recorded them" if store.measured == "recorded" else "as measured on disk"
+    sizes = "as containerd recorded them" if store.measured is SizeSource.RECORDED else "as measured on disk"
     return f"{store.root.engine.value}; namespaces: {namespaces}; sizes of committed snapshots {sizes}"
 
 

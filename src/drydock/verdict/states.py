@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from drydock.model.data import Backend, BlobFile, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
 from drydock.model.names import Digest, Ref, ingest_name
 from drydock.model.objects import ObjectKind, State, StoreObject
+from drydock.model.policies import BlobCheck
 from drydock.model.records import Blob, Ingest, Snapshot
 from drydock.model.store import Store
 
@@ -24,7 +25,8 @@ def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
     for ingest in store.metadata.ingests:
         if ingest.expected is not None:
             adopting.setdefault(ingest.expected, []).append(ingest)
-    files, wrong, compared, kind = store.content.blobs, store.wrong, store.verified != "none", ObjectKind.BLOB
+    files, wrong, kind = store.content.blobs, store.wrong, ObjectKind.BLOB
+    compared = store.verified is not BlobCheck.NONE
     for blob in store.metadata.blobs:
         refs: Ref | tuple[Ref, ...] = blob.ref
         digest = Digest(blob.ref.key)

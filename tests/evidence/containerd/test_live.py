@@ -16,6 +16,7 @@ from drydock.evidence.containerd.store import METADATA, copy_store
 from drydock.model.findings import Severity
 from drydock.model.names import RawPath
 from drydock.model.objects import State
+from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.roots import Engine, Root
 from drydock.verdict.judge import judge
 
@@ -76,7 +77,7 @@ def states(place, monkeypatch, meanwhile, young=0):
     monkeypatch.setattr(live, "read_store", read_store)
     monkeypatch.setattr(live, "_YOUNG", young)
     with copy_store(Root(RawPath(bytes(place)), Engine.CONTAINERD)) as held:
-        store = read_live(held, measure="recorded", verification="size")
+        store = read_live(held, measure=SizeSource.RECORDED, verification=BlobCheck.SIZE)
     assert store.live
     verdict, _ = judge(store, 10**18)
     worst = [each for each in store.all_findings() if each.severity is not Severity.NOTE]

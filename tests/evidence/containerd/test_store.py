@@ -17,7 +17,7 @@ from drydock.model.errors import Refused
 from drydock.model.findings import Severity
 from drydock.model.names import RawPath
 from drydock.model.objects import ObjectKind, State
-from drydock.model.policies import EndLeases, Policy
+from drydock.model.policies import BlobCheck, EndLeases, Policy, SizeSource
 from drydock.model.roots import Engine, Root
 from drydock.reclaim.plan import make_plan
 from drydock.verdict.judge import judge
@@ -54,11 +54,11 @@ def place(tmp_path):
     return tmp_path
 
 
-def read(place, *, verification="size", progress=None, snapshotters=()):
+def read(place, *, verification=BlobCheck.SIZE, progress=None, snapshotters=()):
     """Hold and read a root."""
     root = Root(RawPath(bytes(place)), Engine.CONTAINERD, snapshotters=snapshotters)
     with hold_store(root, exclusive=False) as held:
-        return read_store(held, measure="disk", verification=verification, progress=progress)
+        return read_store(held, measure=SizeSource.DISK, verification=verification, progress=progress)
 
 
 def test_every_part_is_read(place):
@@ -80,7 +80,7 @@ def test_every_part_is_read(place):
 def test_wrong_bytes_are_found_only_when_asked_for(place):
     """--verify digest reads every byte; size does not."""
     assert read(place).wrong == frozenset()
-    assert read(place, verification="digest").wrong == {DIGEST}
+    assert read(place, verification=BlobCheck.DIGEST).wrong == {DIGEST}
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "random", "torn", "shared"])
@@ -182,7 +182,7 @@ def test_directories_are_measured_from_the_start(place):
     root = Root(RawPath(bytes(place)), Engine.CONTAINERD)
     with hold_store(root, exclusive=False, measured=True) as held:
         assert list(held.crews) == [b"overlayfs"]
-        found = read_store(held, measure="disk", verification="none")
+        found = read_store(held, measure=SizeSource.DISK, verification=BlobCheck.NONE)
     assert found.backends == read(place).backends
     assert set(os.listdir("/proc/self/fd")) == before
 

@@ -19,6 +19,7 @@ from drydock.evidence.containerd.store import Held, copy_store, read_records, re
 from drydock.evidence.files.database_copy import metas, read_state
 from drydock.model.data import Backend, Fingerprint, Row
 from drydock.model.names import RawPath, ingest_name
+from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.progress import Progress
 from drydock.model.records import Metadata
 from drydock.model.store import Store
@@ -31,7 +32,7 @@ _YOUNG: Final = 60
 _VANISHED: Final = "unreadable-blob"
 
 
-def read_live(held: Held, *, measure: str, verification: str, progress: Progress | None = None) -> Store:
+def read_live(held: Held, *, measure: SizeSource, verification: BlobCheck, progress: Progress | None = None) -> Store:
     """As :func:`drydock.evidence.containerd.store.read_store`, leaving out what came or went meanwhile.
 
     Args:

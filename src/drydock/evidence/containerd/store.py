@@ -24,6 +24,7 @@ from drydock.model.data import LayoutKind
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath
+from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.progress import Progress, counter
 from drydock.model.records import Metadata
 from drydock.model.roots import Root
@@ -159,13 +160,13 @@ def _collect(held: Held, take: Callable[[RawPath], File]) -> Held:
     return held
 
 
-def read_store(held: Held, *, measure: str, verification: str, progress: Progress | None = None) -> Store:
+def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, progress: Progress | None = None) -> Store:
     """Read everything below a root whose databases are held.
 
     Args:
         held: from :func:`hold_store` or :func:`copy_store`.
-        measure: ``recorded`` takes sizes of committed snapshots from their rows, ``disk`` measures every directory.
-        verification: how blobs are compared with their records: ``none``, ``size`` or ``digest``.
+        measure: where the sizes of committed snapshots come from.
+        verification: how blobs are compared with their records.
         progress: told what was done.
     """
     root = held.root.path
@@ -182,7 +183,7 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
         findings=list(held.findings),
     )
     metadata.digests = {}  # the memory is needed for what comes
-    if verification == "digest":
+    if verification is BlobCheck.DIGEST:
         from drydock.evidence.containerd.digests import hash_blobs  # noqa: PLC0415 - most scans hash nothing
 
         blobs = store.content.blobs.values()
@@ -199,7 +200,7 @@ def read_store(held: Held, *, measure: str, verification: str, progress: Progres
             snapshotter,
             database,
             measure=sizes,
-            recorded=measure == "recorded",
+            recorded=measure is SizeSource.RECORDED,
             progress=progress,
             live=held.live,
             crew=held.crews.get(snapshotter),
