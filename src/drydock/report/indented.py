@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from json.encoder import encode_basestring
 from typing import Any
 
+from msgspec import Struct
+
+from drydock.model.documents import common
+
 
 def indented(value: Any, margin: str = "\n") -> Iterator[str]:  # noqa: ANN401 - JSON's own
     """The text of a document, in pieces.
@@ -20,7 +24,9 @@ def indented(value: Any, margin: str = "\n") -> Iterator[str]:  # noqa: ANN401 -
         margin: what a line of it begins with.
     """
     inner = margin + " "
-    if isinstance(value, dict) and value:
+    if isinstance(value, Struct):
+        yield from common.indented(value, margin)
+    elif isinstance(value, dict) and value:
         mark = "{"
         for name, each in value.items():
             yield f"{mark}{inner}{encode_basestring(name)}: "
