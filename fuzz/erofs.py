@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from drydock.evidence.files.erofs import Image, Inode, Unusable
+from drydock.evidence.files.erofs import ErofsImage, Inode, Unusable
 
 _READ = 1 << 16
 _SEGMENTS = 4096
@@ -28,8 +28,8 @@ def one(data: bytes) -> None:
     said = ""
     try:
         os.write(descriptor, data)
-        _walk(Image(descriptor), len(data))
-        for found in Image(descriptor).damage(lambda: False):
+        _walk(ErofsImage(descriptor), len(data))
+        for found in ErofsImage(descriptor).damage(lambda: False):
             assert found is None or found[1].isprintable()
     except Unusable as error:
         said = str(error)
@@ -45,7 +45,7 @@ def mutation(data: bytes, most: int, _seed: int, any_mutation: Callable[[bytes, 
     return any_mutation(data, most)
 
 
-def _walk(image: Image, size: int) -> None:
+def _walk(image: ErofsImage, size: int) -> None:
     pending = [image.inode(image.root)]
     count = 0
     while pending:
@@ -66,7 +66,7 @@ def _walk(image: Image, size: int) -> None:
                 pending.append(inode)
 
 
-def _listed(image: Image, directory: Inode) -> list[tuple[bytes, int]]:
+def _listed(image: ErofsImage, directory: Inode) -> list[tuple[bytes, int]]:
     try:
         return list(image.names(directory))
     except OSError as error:
@@ -81,7 +81,7 @@ def _damage(error: OSError) -> str:
     return error.strerror
 
 
-def _read(image: Image, inode: Inode) -> None:
+def _read(image: ErofsImage, inode: Inode) -> None:
     info = image.stat(inode)
     assert stat.S_IFMT(info.st_mode)
     for name, value in image.xattrs(inode).items():

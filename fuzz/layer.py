@@ -12,7 +12,7 @@ from unittest.mock import patch
 from tests.support.layer_trees import read_nested
 
 from drydock.verification import layer_reader
-from drydock.verification.decompression import Unreadable
+from drydock.verification.decompression import UnreadableLayer
 
 _MEMBERS = (
     ("etc/", tarfile.DIRTYPE, ""),
@@ -49,7 +49,7 @@ def one(data: bytes) -> None:
         # A size that is hashed in no time: an input that takes seconds is one that hangs.
         with patch.object(layer_reader, "_MOST_SPARSE", 1 << 26):
             tree = read_nested(data)
-    except Unreadable as error:
+    except UnreadableLayer as error:
         said = str(error)
         tree = None
     if tree is None:

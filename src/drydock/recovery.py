@@ -39,14 +39,14 @@ from drydock.repairs.repair_plan import make_repair
 from drydock.verdict.blind_spots import edit_blindness
 from drydock.verdict.images import Images, list_image_blobs
 from drydock.verdict.judge import Reach, judge
-from drydock.verification.checkpoint import open_memory
-from drydock.verification.tiers import Clock, Wanted, name_hits, read_blobs, read_sizes, read_unpacked
+from drydock.verification.checkpoint import open_checkpoint
+from drydock.verification.tiers import Deadline, VerifyOptions, name_hits, read_blobs, read_sizes, read_unpacked
 
 
 def verify(
     where: RawPath | None = None,
     *,
-    wanted: Wanted | None = None,
+    wanted: VerifyOptions | None = None,
     now: UnixNano | None = None,
     state: RawPath | None = None,
     second_reading: bool = True,
@@ -70,8 +70,8 @@ def verify(
         EvidenceUnreadable: ``where`` is not a store.
         Refused: an engine or another verification uses it, or the clock is wrong.
     """
-    wanted = wanted or Wanted()
-    clock = Clock(wanted.seconds)
+    wanted = wanted or VerifyOptions()
+    clock = Deadline(wanted.seconds)
     found: list[Verification] = []
     for root in discover(where):
         refuse_engine_folders(root, state=state)
@@ -79,9 +79,9 @@ def verify(
             verification = looked.verification()
             if second_reading:
                 # construct takes as long to import as most scans take.
-                from drydock.verification.second_reading import read_again  # noqa: PLC0415
+                from drydock.verification.second_reading import compare_readers  # noqa: PLC0415
 
-                verification.second_reading, differences = read_again(looked.held, progress)
+                verification.second_reading, differences = compare_readers(looked.held, progress)
                 verification.hits += map(Hit, differences)
             found.append(verification)
     return found
@@ -92,7 +92,7 @@ def repair(
     *,
     agree: Callable[[list[Repair]], bool],
     accept: tuple[bytes, ...] = (),
-    wanted: Wanted | None = None,
+    wanted: VerifyOptions | None = None,
     now: UnixNano | None = None,
     state: RawPath | None = None,
     quarantine: RawPath | None = None,
@@ -126,8 +126,8 @@ def repair(
         Usage: ``accept`` names something that would not be lost.
         ActionFailed: the journal or the backups could not be written; nothing was changed in that root.
     """
-    wanted = wanted or Wanted()
-    clock = Clock(wanted.seconds)
+    wanted = wanted or VerifyOptions()
+    clock = Deadline(wanted.seconds)
     with ExitStack() as stack:
         looked: list[_Looked] = []
         for root in discover(where):
@@ -178,8 +178,8 @@ class _Looked:
 @contextmanager
 def _looked(
     root: Root,
-    wanted: Wanted,
-    clock: Clock,
+    wanted: VerifyOptions,
+    clock: Deadline,
     *,
     now: UnixNano | None,
     state: RawPath | None,
@@ -193,9 +193,9 @@ def _looked(
         store, held, at = looked
         default = places_with(None)
         places, others = (default, ()) if state is None else ((state,), default)
-        memory = open_memory(root.path, places, others, write=wanted.data or wanted.unpacked)
+        checkpoint = open_checkpoint(root.path, places, others, write=wanted.data or wanted.unpacked)
         try:
-            data = read_blobs(store, wanted, memory, clock, progress)
+            data = read_blobs(store, wanted, checkpoint, clock, progress)
             verdict, reached, images = _judged(store, at)
             adopted, made = Adopted(), _made(at, store.newest())
             lost = find_lost_containers(store, made)
@@ -209,10 +209,10 @@ def _looked(
                 lost = not_given_back(lost)
             layers = images.unpacked()
             found, unpacked = read_unpacked(
-                store, layers, wanted=wanted, memory=memory, clock=clock, places=places, progress=progress
+                store, layers, options=wanted, checkpoint=checkpoint, deadline=clock, places=places, progress=progress
             )
             unpacked.skipped += images.committed() - len(layers)
-            read_sizes(verdict, found, unpacked, wanted=wanted, memory=memory, clock=clock)
+            read_sizes(verdict, found, unpacked, options=wanted, checkpoint=checkpoint, deadline=clock)
             proofs: Proofs = {}
             # Only what was compared byte by byte is proved.
             look = partial(
@@ -233,9 +233,9 @@ def _looked(
                 verdict, reached, images = _judged(store, at)
                 proofs = look(verdict, reached, images.states(), found)
             if (wanted.data or wanted.unpacked) and not data.left and not unpacked.left:
-                memory.finish(wanted.kinds)
+                checkpoint.finish(wanted.kinds)
         finally:
-            memory.close()
+            checkpoint.close()
         states = images.states()
         adoptable = {Ref(Kind.BLOB, image.namespace, digest) for image in states for digest in image.adoptable}
         about: dict[Finding, tuple[Ref, ...]] = {**dict(disagreements(store, adoptable)), **found.refs}
@@ -250,8 +250,8 @@ def _looked(
             states,
             data if wanted.data else None,
             unpacked if wanted.unpacked else None,
-            [memory.warning] if memory.warning else [],
-            wanted.options if memory.is_lost else "",
+            [checkpoint.warning] if checkpoint.warning else [],
+            wanted.options if checkpoint.is_lost else "",
             lambda accept: make_repair(
                 verdict,
                 reached,

@@ -11,7 +11,7 @@ from tests.support.mounted import Layers, facts
 from drydock.evidence.containerd.overlay_xattrs import USER
 from drydock.export import layer_dirs
 from drydock.export.container import write_tree
-from drydock.export.new_file import Output
+from drydock.export.new_file import ExportFile
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.exports import Exported
 from drydock.model.names import RawPath
@@ -249,7 +249,7 @@ def test_ten_thousand_levels_with_few_descriptors(layers, tmp_path, monkeypatch)
     names = []
     try:
         with (tmp_path / "deep.tar").open("wb") as file:
-            write_tree(stack(layers), Output(file, "x"), exported)
+            write_tree(stack(layers), ExportFile(file, "x"), exported)
         assert exported.damage == []
         # Python's reader of tar is another one than this writer.
         import tarfile

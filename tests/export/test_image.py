@@ -12,7 +12,7 @@ from tests.support.layouts import read_layout
 from drydock.evidence.containerd.content import read_content
 from drydock.evidence.containerd.manifests import read_closure
 from drydock.export.image import select_variants, write_image
-from drydock.export.new_file import Output
+from drydock.export.new_file import ExportFile
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.exports import ChosenImage, Exported
 from drydock.model.names import Digest, RawPath
@@ -81,7 +81,7 @@ def export(blobs, target, tmp_path, *, platform=None, lost=None, names=(b"docker
     with (tmp_path / "out.tar").open("wb") as file:
         alone = platform is not None or not found.indexes
         exported.count = write_image(
-            root, files, chosen, Output(file, "out"), found=found, selected=selected, alone=alone
+            root, files, chosen, ExportFile(file, "out"), found=found, selected=selected, alone=alone
         )
     layout = read_layout(tmp_path / "out.tar")
     assert exported.count == len(layout.blobs)

@@ -77,7 +77,7 @@ def test_no_such_folder(tmp_path):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_full_disk_is_said(tmp_path):
     """What a write fails with is the output's fault, not the store's."""
-    from drydock.export.new_file import Output
+    from drydock.export.new_file import ExportFile
 
     with open("/dev/full", "wb", buffering=0) as file, pytest.raises(ActionFailed, match="No space"):
-        Output(file, "out.tar").write(b"x")
+        ExportFile(file, "out.tar").write(b"x")

@@ -9,36 +9,36 @@ from pathlib import Path
 
 from tests.support.mounted import Layers, facts, unpack_tar
 
-from drydock.evidence.containerd.overlay_xattrs import KERNEL, Marks
+from drydock.evidence.containerd.overlay_xattrs import KERNEL, OverlayFormat
 from drydock.evidence.containerd.snapshot_layers import Stack
 from drydock.export.container import write_tree
-from drydock.export.new_file import Output
+from drydock.export.new_file import ExportFile
 from drydock.model.exports import Exported
 from drydock.model.names import RawPath
 
 LATE, EARLY = 1_700_000_000_123_456_789, -1_500_000_000
 
 
-def stack(layers: Layers, marks: Marks = KERNEL) -> Stack:
+def stack(layers: Layers, overlay_format: OverlayFormat = KERNEL) -> Stack:
     """The stack that rows of these layers would give."""
     numbers = [str(number) for number in range(layers.count, 0, -1)]
     parts = tuple((b"snapshots", number.encode(), b"fs") for number in numbers)
-    return Stack(RawPath(os.fsencode(layers.path)), parts, tuple(numbers), marks)
+    return Stack(RawPath(os.fsencode(layers.path)), parts, tuple(numbers), overlay_format)
 
 
-def export(layers: Layers, target: Path, marks: Marks = KERNEL) -> Exported:
+def export(layers: Layers, target: Path, overlay_format: OverlayFormat = KERNEL) -> Exported:
     """Export and unpack; what was said of it."""
     exported = Exported(RawPath(b"/"), "x")
     archive = target.with_suffix(".tar")
     with archive.open("wb") as file:
-        exported.count = write_tree(stack(layers, marks), Output(file, "x"), exported)
+        exported.count = write_tree(stack(layers, overlay_format), ExportFile(file, "x"), exported)
     unpack_tar(archive, target)
     return exported
 
 
-def same_as_mount(layers: Layers, tmp_path: Path, marks: Marks = KERNEL) -> Exported:
+def same_as_mount(layers: Layers, tmp_path: Path, overlay_format: OverlayFormat = KERNEL) -> Exported:
     """Compare, and give what was said of the export."""
-    exported = export(layers, tmp_path / "out", marks)
+    exported = export(layers, tmp_path / "out", overlay_format)
     with layers.mounted() as point:
         wanted = facts(point)
     found = facts(tmp_path / "out")

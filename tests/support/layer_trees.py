@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from drydock.verification.layer_reader import read_layer
-from drydock.verification.layer_tree import TOP, Entry, LayerTree
+from drydock.verification.layer_tree import TOP, LayerEntry, LayerTree
 
 
 @dataclass
 class Nested:
     """An entry, and what it has below."""
 
-    entry: Entry
+    entry: LayerEntry
     children: dict[bytes, Nested] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:

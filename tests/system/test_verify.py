@@ -137,9 +137,9 @@ def test_a_run_that_was_stopped_goes_on(unpacked, tmp_path):
     (memory,) = (tmp_path / "state").iterdir()
     # As if it had been stopped in the middle.
     memory.write_bytes(b'["blob", "x", 1, 1, true]\n')
-    from drydock.verification.checkpoint import open_memory
+    from drydock.verification.checkpoint import open_checkpoint
 
-    told = open_memory(os.fsencode(host / taken.root), [os.fsencode(tmp_path / "state")], write=True)
+    told = open_checkpoint(os.fsencode(host / taken.root), [os.fsencode(tmp_path / "state")], write=True)
     for path in sorted((host / taken.root / CONTENT / "blobs/sha256").iterdir())[:5]:
         info = path.stat()
         told.tell(("blob", f"sha256:{path.name}", info.st_ino, info.st_mtime_ns), True)

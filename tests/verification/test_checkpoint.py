@@ -8,14 +8,14 @@ from contextlib import suppress
 import pytest
 
 from drydock.model.errors import Refused
-from drydock.verification.checkpoint import open_memory
+from drydock.verification.checkpoint import open_checkpoint
 
 ROOT = b"/store"
 ONE, TWO = ("blob", "sha256:aa", 1, 2), ("blob", "sha256:bb", 3, 4)
 
 
 def _open(path, *, write=True):
-    return open_memory(ROOT, [bytes(path)], write=write)
+    return open_checkpoint(ROOT, [bytes(path)], write=write)
 
 
 def test_a_stopped_run_is_gone_on_with(tmp_path):
@@ -70,9 +70,9 @@ def test_what_was_found_wrong_elsewhere_is_known(write, tmp_path):
     (file,) = (tmp_path / "other").iterdir()
     before = file.read_bytes()
     with pytest.raises(Refused):
-        open_memory(ROOT, [bytes(tmp_path / "own")], [bytes(tmp_path / "other")], write=write)
+        open_checkpoint(ROOT, [bytes(tmp_path / "own")], [bytes(tmp_path / "other")], write=write)
     memory.close()
-    again = open_memory(ROOT, [bytes(tmp_path / "own")], [bytes(tmp_path / "other")], write=write)
+    again = open_checkpoint(ROOT, [bytes(tmp_path / "own")], [bytes(tmp_path / "other")], write=write)
     assert (again.known, again.suspects) == ({}, {TWO})
     _open(tmp_path / "other").close()
     again.close()
@@ -164,13 +164,13 @@ def full(tmp_path):
 def test_a_full_place_is_passed_over(full, tmp_path):
     """The next place has it, and both a reader and the next run find it there."""
     places = [bytes(full), bytes(tmp_path / "next")]
-    memory = open_memory(ROOT, places, write=True)
+    memory = open_checkpoint(ROOT, places, write=True)
     memory.tell(ONE, True)
     memory.tell(TWO, False)
     memory.close()
     assert (memory.is_lost, memory.warning) == (False, "")
     for write in (False, True):
-        again = open_memory(ROOT, places, write=write)
+        again = open_checkpoint(ROOT, places, write=write)
         assert (again.known, again.suspects) == ({ONE: True, TWO: False}, {TWO})
         again.close()
 
@@ -180,14 +180,14 @@ def test_a_place_that_fills_up_is_left(full, tmp_path):
     """What the first place took is in the next one with the rest, and no longer in the first."""
     (full / "fill").unlink()
     places = [bytes(full), bytes(tmp_path / "next")]
-    memory = open_memory(ROOT, places, write=True)
+    memory = open_checkpoint(ROOT, places, write=True)
     told = {("blob", f"sha256:{number:0100}", number, 2): number % 2 == 0 for number in range(1000)}
     for key, right in told.items():
         memory.tell(key, right)
     memory.close()
     assert not memory.is_lost
     assert [file.stat().st_size for file in full.iterdir()] == [0]
-    again = open_memory(ROOT, places, write=False)
+    again = open_checkpoint(ROOT, places, write=False)
     assert again.known == told
     again.close()
 
@@ -195,7 +195,7 @@ def test_a_place_that_fills_up_is_left(full, tmp_path):
 @pytest.mark.root
 def test_where_nothing_takes_it_that_is_said(full):
     """What was told is lost, with the reason."""
-    memory = open_memory(ROOT, [bytes(full)], write=True)
+    memory = open_checkpoint(ROOT, [bytes(full)], write=True)
     memory.tell(ONE, False)
     memory.close()
     assert memory.is_lost
@@ -210,6 +210,6 @@ def test_what_others_can_write_is_not_believed(write, tmp_path):
     memory.finish(["blob"])
     memory.close()
     (tmp_path / "open").chmod(0o777)
-    again = open_memory(ROOT, [bytes(tmp_path / "open"), bytes(tmp_path / "next")], write=write)
+    again = open_checkpoint(ROOT, [bytes(tmp_path / "open"), bytes(tmp_path / "next")], write=write)
     assert again.suspects == set()
     again.close()

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from drydock.verification import decompression
-from drydock.verification.decompression import NoDecoder, Plain, Stopped, Unreadable
+from drydock.verification.decompression import LayerStream, NoDecoder, ReadStopped, UnreadableLayer
 
 PLAIN = b"".join(b"%d %d\n" % (number, number**3) for number in range(50_000))
 SKIPPABLE = b"\x5a\x2a\x4d\x18" + (7).to_bytes(4, "little") + b"aside!!"
@@ -20,7 +20,7 @@ def _zstd(data, *options):
 
 
 def _plain(raw, stop=lambda: False):
-    return Plain(io.BufferedReader(io.BytesIO(raw)), stop)
+    return LayerStream(io.BufferedReader(io.BytesIO(raw)), stop)
 
 
 def _all(raw):
@@ -82,7 +82,7 @@ def test_damaged_frames(damage, tmp_path):
     if len(raw) < 4:
         assert _all(raw) == raw
         return
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableLayer) as caught:
         _all(raw)
     assert not isinstance(caught.value, NoDecoder)
 
@@ -107,8 +107,8 @@ def test_a_bomb_takes_little_memory(tmp_path):
     assert bomb.stat().st_size < 1 << 20
     script = (
         "import io, resource, sys\n"
-        "from drydock.verification.decompression import Plain\n"
-        "plain = Plain(io.BufferedReader(io.FileIO(sys.argv[1])), lambda: False)\n"
+        "from drydock.verification.decompression import LayerStream\n"
+        "plain = LayerStream(io.BufferedReader(io.FileIO(sys.argv[1])), lambda: False)\n"
         "first = plain.read(1 << 20)\n"
         "base = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (base + (300 << 20),) * 2)\n"
@@ -125,7 +125,7 @@ def test_a_bomb_can_be_stopped(tmp_path):
     """However much there is to come, it ends at the next read."""
     asked = []
     plain = _plain(_zstd(bytes(64 << 20)), stop=lambda: asked.append(1) or len(asked) > 3)
-    with pytest.raises(Stopped):
+    with pytest.raises(ReadStopped):
         sum(len(plain.read(1 << 16)) for _ in range(1000))
     assert len(asked) == 4
 
@@ -146,5 +146,5 @@ def test_without_the_library(monkeypatch):
 def test_random_bytes_after_the_magic():
     """Whatever follows, it is one of the two errors."""
     for _ in range(200):
-        with pytest.raises(Unreadable):
+        with pytest.raises(UnreadableLayer):
             _all(decompression._ZSTD + os.urandom(200))

@@ -12,9 +12,9 @@ from fuzz.layer import summed
 from tests.support.layer_trees import Raw, read_nested
 
 from drydock.verification import layer_reader
-from drydock.verification.decompression import Unreadable
+from drydock.verification.decompression import UnreadableLayer
 from drydock.verification.layer_reader import read_layer
-from drydock.verification.layer_tree import LayerTree, Type
+from drydock.verification.layer_tree import EntryType, LayerTree
 
 
 def _tar(*entries):
@@ -53,7 +53,7 @@ def test_compressed_or_not_it_is_the_same():
 def test_the_last_word_on_a_path_counts():
     """A file that is replaced by a directory, and a directory by a file, which takes its contents with it."""
     tree = _read(_tar(("a", FILE, b"x"), ("a", DIR, None), ("b", DIR, None), ("b/c", FILE, b"x"), ("b", FILE, b"yy")))
-    assert tree.children[b"a"].type is Type.DIRECTORY
+    assert tree.children[b"a"].type is EntryType.DIRECTORY
     assert (tree.children[b"b"].size, tree.children[b"b"].children) == (2, {})
 
 
@@ -62,7 +62,7 @@ def test_whiteouts_and_opaque_directories():
     tree = _read(_tar(("d/.wh.gone", FILE, b""), ("d/.wh..wh..opq", FILE, b""), ("d/.wh..wh.plnk/1", FILE, b"x")))
     folder = tree.children[b"d"]
     assert folder.is_opaque
-    assert folder.children[b"gone"].type is Type.WHITEOUT
+    assert folder.children[b"gone"].type is EntryType.WHITEOUT
     assert set(folder.children) == {b"gone"}
 
 
@@ -86,7 +86,7 @@ def test_a_path_through_a_link_of_the_layer_lies_behind_it():
 @pytest.mark.parametrize("name", [".wh.", "d/.wh..", ".wh..."])
 def test_whiteouts_of_nothing(name):
     """What they would remove is the folder itself, or what is above it: no layer that can be compared."""
-    with pytest.raises(Unreadable, match="names nothing"):
+    with pytest.raises(UnreadableLayer, match="names nothing"):
         _read(_tar(("d", DIR, None), (name, FILE, b"")))
 
 
@@ -193,12 +193,12 @@ def test_of_several_extended_headers_in_a_row_the_last_counts():
 def test_a_layer_of_nothing(raw):
     """No bytes at all are a layer too: Go's reader is at the end, and containerd applies nothing."""
     tree = _read(raw)
-    assert (tree.type, tree.children) == (Type.DIRECTORY, {})
+    assert (tree.type, tree.children) == (EntryType.DIRECTORY, {})
 
 
 def test_links_in_circles_are_refused():
     """A path behind a loop of links ends in an error and not in a loop."""
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableLayer):
         _read(_tar(("a", LINK, "b"), ("b", LINK, "a"), ("a/x", FILE, b"1")))
 
 
@@ -214,7 +214,7 @@ def test_links_in_circles_are_refused():
 )
 def test_what_is_no_layer_is_unreadable(raw):
     """Cut and senseless files."""
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableLayer):
         _read(raw)
 
 
@@ -222,7 +222,7 @@ def test_a_header_of_gigabytes_is_not_read():
     """A long-name header that claims 4 GiB is refused before it is read."""
     info = tarfile.TarInfo("././@LongLink")
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 4 << 30
-    with pytest.raises(Unreadable, match="longer"):
+    with pytest.raises(UnreadableLayer, match="longer"):
         _read(info.tobuf(format=tarfile.GNU_FORMAT) + b"\0" * 20000)
 
 
@@ -253,7 +253,7 @@ def _header(name, size, **more):
 def test_an_entry_that_goes_on_behind_the_end(name, size, content):
     """Whatever size a header gives, no more is read than there is; tarfile itself would read on for years."""
     raw = _header(name, size) + b"x" * 900
-    with pytest.raises(Unreadable, match="ReadError"):
+    with pytest.raises(UnreadableLayer, match="ReadError"):
         _read(raw, content=content, stop=_patient())
 
 
@@ -263,7 +263,7 @@ def test_an_entry_that_goes_on_behind_the_end(name, size, content):
 def test_a_map_that_leads_behind_the_end(before):
     """Parts of a file with holes that claim to lie further on than there is anything."""
     raw = _header("file", 512, **{"GNU.sparse.map": before + "0,5", "GNU.sparse.size": "5"}) + b"x" * 1024
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableLayer):
         _read(raw, stop=_patient())
 
 
@@ -271,7 +271,7 @@ def test_a_map_that_is_cut_off():
     """A header that says more of its map follows, in a layer that ends there."""
     raw = bytearray(_header("file", 0)[:512])
     raw[156:157], raw[482] = tarfile.GNUTYPE_SPARSE, 1
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableLayer):
         _read(summed(raw))
 
 
@@ -279,7 +279,7 @@ def test_holes_of_any_length():
     """A hole takes no room in a layer: 1 KiB would be hashed for years."""
     size = 1 << 62
     raw = _header("file", 0, **{"GNU.sparse.map": f"{size},0", "GNU.sparse.size": str(size)}) + bytes(1024)
-    with pytest.raises(Unreadable, match="holes"):
+    with pytest.raises(UnreadableLayer, match="holes"):
         _read(raw)
 
 
@@ -338,7 +338,7 @@ def test_what_one_entry_takes_is_bounded(kind, why, monkeypatch):
     """Attributes, a path of many folders, a map of holes, a long way over links: refused, not held."""
     monkeypatch.setattr(layer_reader, "_MOST_FOLLOWED", 1 << 14)
     monkeypatch.setattr(layer_reader, "_MOST_HEADERS", 4 << 20)
-    with pytest.raises(Unreadable, match=why):
+    with pytest.raises(UnreadableLayer, match=why):
         _read(_many(kind))
 
 
@@ -346,7 +346,7 @@ def test_a_global_header_of_megabytes_is_refused():
     """Any number of others is read."""
     header = tarfile.TarInfo.create_pax_global_header({"comment": "x"})
     assert _read(header * 3000).children == {}
-    with pytest.raises(Unreadable, match="longer"):
+    with pytest.raises(UnreadableLayer, match="longer"):
         _read(tarfile.TarInfo.create_pax_global_header({"comment": "x" * (2 << 20)}))
 
 

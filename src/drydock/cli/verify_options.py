@@ -11,7 +11,7 @@ from drydock.cli.policy import span
 from drydock.model.errors import Usage
 
 if TYPE_CHECKING:
-    from drydock.verification.tiers import Wanted
+    from drydock.verification.tiers import VerifyOptions
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _CONTENT = "--unpacked=content"
@@ -52,16 +52,16 @@ def wanted_options(function: _F) -> _F:
     return function
 
 
-def make_wanted(data: bool, unpacked: bool, unpacked_content: bool, max_duration: int | None) -> Wanted:
+def make_wanted(data: bool, unpacked: bool, unpacked_content: bool, max_duration: int | None) -> VerifyOptions:
     """What the options describe.
 
     Raises:
         Usage: a length of time for nothing that takes long.
     """
-    from drydock.verification.tiers import Wanted  # noqa: PLC0415 - help and completion must not load the readers
+    from drydock.verification.tiers import VerifyOptions  # noqa: PLC0415 - help and completion must not load the readers
 
     looks = data or unpacked or unpacked_content
     if max_duration is not None and not looks:
         raise Usage("--max-duration is for --data and --unpacked")
     seconds = None if max_duration is None else max_duration / 1e9
-    return Wanted(data, unpacked or unpacked_content, unpacked_content, seconds)
+    return VerifyOptions(data, unpacked or unpacked_content, unpacked_content, seconds)

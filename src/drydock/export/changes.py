@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from drydock.evidence.containerd.snapshot_layers import Stack
-from drydock.export.layer_dirs import Places
+from drydock.export.layer_dirs import LayerDirs
 from drydock.export.overlay import Merged, Overlay
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.exports import Change, ChangeKind
@@ -39,17 +39,17 @@ def find_changes(
     """
     if not new.layers:
         return
-    with Places(new) as new_places, Places(old) as old_places:
-        sides = (Overlay(new_places, new.marks, note), Overlay(old_places, old.marks, note))
+    with LayerDirs(new) as new_dirs, LayerDirs(old) as old_dirs:
+        sides = (Overlay(new_dirs, new.overlay_format, note), Overlay(old_dirs, old.overlay_format, note))
         try:
             roots = (sides[0].root(), sides[1].root() if old.layers else None)
-            yield from _Comparison(*sides, note, progress).compare(*roots)
+            yield from _TreeComparison(*sides, note, progress).compare(*roots)
         except OSError as error:
             raise EvidenceUnreadable(f"{new.names[0]}: {error.strerror}") from error
 
 
 @dataclass(slots=True)
-class _Level:
+class _ComparedDir:
     name: bytes
     new: Merged
     old: Merged | None
@@ -57,7 +57,7 @@ class _Level:
     pending: list[tuple[bytes, Merged | None, Merged | None]]
 
 
-class _Comparison:
+class _TreeComparison:
     """Two merged trees, compared folder by folder."""
 
     def __init__(
@@ -67,7 +67,7 @@ class _Comparison:
         self._old = old
         self._note = note
         self._progress = progress
-        self._levels: list[_Level] = []
+        self._levels: list[_ComparedDir] = []
 
     def compare(self, new: Merged, old: Merged | None) -> Iterator[Change]:
         """Every change below two roots."""
@@ -91,7 +91,7 @@ class _Comparison:
                 )
 
     def _enter(self, name: bytes, new: Merged, old: Merged | None, *, said: bool) -> None:
-        self._levels.append(_Level(name, new, old, said, []))
+        self._levels.append(_ComparedDir(name, new, old, said, []))
         here = self._list(self._new, new)
         before = self._list(self._old, old) if old is not None else {}
         if self._progress is not None:
@@ -131,7 +131,7 @@ def _is_same(new: Merged, old: Merged | None) -> bool:
     """Whether both are the very same files of the same layers."""
     if old is None or new.top.inode != old.top.inode or new.data.inode != old.data.inode:
         return False
-    return [place.inode for place in new.folders] == [place.inode for place in old.folders]
+    return [layer_dir.inode for layer_dir in new.folders] == [layer_dir.inode for layer_dir in old.folders]
 
 
 def _differs(new: Merged, old: Merged) -> bool:

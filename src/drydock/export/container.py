@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from drydock.evidence.containerd.snapshot_layers import Stack
-from drydock.export.layer_dirs import Places
+from drydock.export.layer_dirs import LayerDirs
 from drydock.export.overlay import Merged, Overlay
-from drydock.export.pax_tar import Archive, Output
+from drydock.export.pax_tar import Archive, ByteSink
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.exports import Exported
 from drydock.model.text import shown
 
 
 @dataclass(slots=True)
-class _Level:
+class _OpenDir:
     directory: Merged
     pending: list[tuple[bytes, Merged]] = field(default_factory=list)
 
@@ -31,19 +31,19 @@ def walk(overlay: Overlay, note: Callable[[str], None]) -> Iterator[tuple[bytes,
     Raises:
         OSError: the root cannot be read.
     """
-    level = _Level(overlay.root())
-    levels = [level]
-    # No level has its path: ten thousand of them would hold gigabytes.
+    opened = _OpenDir(overlay.root())
+    levels = [opened]
+    # No opened has its path: ten thousand of them would hold gigabytes.
     names: list[bytes] = []
-    yield b"", level.directory
-    yield from _list(overlay, level, b"", note)
+    yield b"", opened.directory
+    yield from _list(overlay, opened, b"", note)
     while True:
-        level = levels[-1]
-        if level.pending:
-            name, directory = level.pending.pop()
+        opened = levels[-1]
+        if opened.pending:
+            name, directory = opened.pending.pop()
             names.append(name)
             path = b"/".join(names)
-            levels.append(_Level(directory))
+            levels.append(_OpenDir(directory))
             yield path, directory
             yield from _list(overlay, levels[-1], path, note)
             continue
@@ -51,27 +51,29 @@ def walk(overlay: Overlay, note: Callable[[str], None]) -> Iterator[tuple[bytes,
         if not levels:
             return
         names.pop()
-        overlay.leave(level.directory)
+        overlay.leave(opened.directory)
 
 
-def _list(overlay: Overlay, level: _Level, path: bytes, note: Callable[[str], None]) -> Iterator[tuple[bytes, Merged]]:
+def _list(
+    overlay: Overlay, opened: _OpenDir, path: bytes, note: Callable[[str], None]
+) -> Iterator[tuple[bytes, Merged]]:
     """What is in one folder, folders excepted: those are left pending."""
     before = path + b"/" if path else b""
     try:
-        for name, merged in overlay.list(level.directory):
+        for name, merged in overlay.list(opened.directory):
             if merged.folders:
-                level.pending.append((name, merged))
+                opened.pending.append((name, merged))
             else:
                 yield before + name, merged
     except OSError as error:
         note(f"/{shown(path)}: could not be listed: {error.strerror}; what is in it is missing")
-    level.pending.reverse()
+    opened.pending.reverse()
 
 
 _TOP = b"./"
 
 
-def write_tree(stack: Stack, output: Output, exported: Exported) -> int:
+def write_tree(stack: Stack, output: ByteSink, exported: Exported) -> int:
     """Write a file system as a tar archive.
 
     Args:
@@ -89,8 +91,8 @@ def write_tree(stack: Stack, output: Output, exported: Exported) -> int:
     if not stack.layers:
         raise EvidenceUnreadable("it has no layer: there is nothing in it")
     note = exported.note
-    with Places(stack) as places:
-        overlay = Overlay(places, stack.marks, note)
+    with LayerDirs(stack) as dirs:
+        overlay = Overlay(dirs, stack.overlay_format, note)
         writer = _Writer(overlay, Archive(output, note), note)
         count = 0
         try:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from drydock.evidence.files.regular import open_below
-from drydock.export.new_file import Output
+from drydock.export.new_file import ExportFile
 from drydock.export.pax_tar import Archive
 from drydock.model.data import BlobFile
 from drydock.model.errors import EvidenceUnreadable, Usage
@@ -76,7 +76,7 @@ def write_image(
     root: RawPath,
     blobs: Mapping[Digest, BlobFile],
     chosen: ChosenImage,
-    output: Output,
+    output: ExportFile,
     *,
     found: Variants,
     selected: Iterable[Variant],

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from drydock.evidence.containerd.snapshot_layers import Stack
 from drydock.evidence.containerd.snapshots import LAYER
 from drydock.evidence.files.directory import folder, names, open_folder
-from drydock.evidence.files.erofs import Image, Inode, Unusable
+from drydock.evidence.files.erofs import ErofsImage, Inode, Unusable
 from drydock.evidence.files.kernel_mount import mount_image
 from drydock.evidence.files.openat2 import open_directory
 from drydock.evidence.files.regular import open_regular
@@ -34,19 +34,19 @@ _WRITABLE = b"rwlayer.img"
 """What a container of erofs writes to with ``default_size`` (containerd plugins/snapshots/erofs/erofs.go, v2.3.4)."""
 
 
-class Place:
+class LayerDir:
     """One folder of one layer; ``above`` is the folder it lies in, there."""
 
     __slots__ = ("above", "inode", "layer", "name")
 
-    def __init__(self, layer: int, inode: tuple[int, int], above: Place | None = None, name: bytes = b"") -> None:
+    def __init__(self, layer: int, inode: tuple[int, int], above: LayerDir | None = None, name: bytes = b"") -> None:
         self.layer = layer
         self.inode = inode
         self.above = above
         self.name = name
 
 
-class Places:
+class LayerDirs:
     """The folders of a stack's layers, as descriptors while they are in use; a context manager.
 
     A descriptor that :meth:`fd` gives is good until the next call of a method.
@@ -57,11 +57,11 @@ class Places:
 
     def __init__(self, stack: Stack) -> None:
         self._tops: list[int] = []
-        self._images: dict[int, Image] = {}
+        self._images: dict[int, ErofsImage] = {}
         self._listed: dict[int, tuple[int, dict[bytes, int]]] = {}
         """Of each image the directory that was listed last."""
-        self._open: OrderedDict[Place, int] = OrderedDict()
-        roots: list[Place] = []
+        self._open: OrderedDict[LayerDir, int] = OrderedDict()
+        roots: list[LayerDir] = []
         if len(stack.layers) > _MOST_LAYERS:
             raise EvidenceUnreadable(f"{len(stack.layers)} layers are more than overlay itself takes")
         try:
@@ -69,10 +69,10 @@ class Places:
                 self._tops.append(_open_layer(stack, parts, name))
                 if parts[-1] == LAYER and not stack.by_kernel:
                     image = self._images[number] = _open_image(self._tops[-1], stack, parts, name)
-                    roots.append(Place(number, (image.device, image.root)))
+                    roots.append(LayerDir(number, (image.device, image.root)))
                     continue
                 found = os.fstat(self._tops[-1])
-                roots.append(Place(number, (found.st_dev, found.st_ino)))
+                roots.append(LayerDir(number, (found.st_dev, found.st_ino)))
         except BaseException:
             self.close()
             raise
@@ -91,83 +91,83 @@ class Places:
         self._tops.clear()
         self._open.clear()
 
-    def names(self, place: Place) -> list[bytes]:
+    def names(self, layer_dir: LayerDir) -> list[bytes]:
         """What a folder holds, in the order of the names' bytes.
 
         Raises:
             OSError: it cannot be listed.
         """
-        image = self._images.get(place.layer)
+        image = self._images.get(layer_dir.layer)
         if image is None:
-            return names(self.fd(place))
-        found = dict(image.names(image.inode(place.inode[1])))
-        self._listed[place.layer] = place.inode[1], found
+            return names(self.fd(layer_dir))
+        found = dict(image.names(image.inode(layer_dir.inode[1])))
+        self._listed[layer_dir.layer] = layer_dir.inode[1], found
         return list(found)
 
-    def look(self, place: Place, name: bytes) -> tuple[os.stat_result, dict[bytes, bytes]]:
+    def look(self, layer_dir: LayerDir, name: bytes) -> tuple[os.stat_result, dict[bytes, bytes]]:
         """What a name of a folder is, and its extended attributes; the folder itself for ``.``.
 
         Raises:
             FileNotFoundError: there is no such name.
             OSError: it cannot be told.
         """
-        image = self._images.get(place.layer)
+        image = self._images.get(layer_dir.layer)
         if image is None:
-            descriptor = self.fd(place)
+            descriptor = self.fd(layer_dir)
             return os.stat(name, dir_fd=descriptor, follow_symlinks=False), read_xattrs(name, descriptor)
-        inode = self._inode(image, place, name)
+        inode = self._inode(image, layer_dir, name)
         return image.stat(inode), image.xattrs(inode)
 
-    def readlink(self, place: Place, name: bytes) -> bytes:
+    def readlink(self, layer_dir: LayerDir, name: bytes) -> bytes:
         """Where a symbolic link in a folder leads.
 
         Raises:
             OSError: it cannot be read.
         """
-        image = self._images.get(place.layer)
+        image = self._images.get(layer_dir.layer)
         if image is None:
-            return os.readlink(name, dir_fd=self.fd(place))
-        return image.target(self._inode(image, place, name))
+            return os.readlink(name, dir_fd=self.fd(layer_dir))
+        return image.target(self._inode(image, layer_dir, name))
 
-    def open(self, place: Place, name: bytes, inode: tuple[int, int]) -> FileData:
+    def open(self, layer_dir: LayerDir, name: bytes, inode: tuple[int, int]) -> FileData:
         """A file in a folder, to be read and closed.
 
         Raises:
             OSError: it cannot be opened, or is another one by now.
         """
-        image = self._images.get(place.layer)
+        image = self._images.get(layer_dir.layer)
         if image is not None:
-            return _InImage(image, self._inode(image, place, name))
-        descriptor = open_regular(name, self.fd(place))
+            return _InImage(image, self._inode(image, layer_dir, name))
+        descriptor = open_regular(name, self.fd(layer_dir))
         info = os.fstat(descriptor)
         if (info.st_dev, info.st_ino) != inode:
             os.close(descriptor)
             raise OSError(errno.ESTALE, "was exchanged while it was read")
         return _OnDisk(descriptor)
 
-    def _inode(self, image: Image, place: Place, name: bytes) -> Inode:
-        parent = place.inode[1]
+    def _inode(self, image: ErofsImage, layer_dir: LayerDir, name: bytes) -> Inode:
+        parent = layer_dir.inode[1]
         if name == b".":
             return image.inode(parent)
-        listed, known = self._listed.get(place.layer, (-1, {}))
+        listed, known = self._listed.get(layer_dir.layer, (-1, {}))
         return image.find(image.inode(parent), name, known.get(name) if listed == parent else None)
 
-    def fd(self, place: Place) -> int:
+    def fd(self, layer_dir: LayerDir) -> int:
         """A readable descriptor of a folder of a layer that is a directory.
 
         Raises:
             OSError: it cannot be opened, is another one by now, or is where something is mounted.
         """
-        if place.above is None:
-            return self._tops[place.layer]
-        if place in self._open:
-            self._open.move_to_end(place)
-            return self._open[place]
-        way, above = [place], place.above
+        if layer_dir.above is None:
+            return self._tops[layer_dir.layer]
+        if layer_dir in self._open:
+            self._open.move_to_end(layer_dir)
+            return self._open[layer_dir]
+        way, above = [layer_dir], layer_dir.above
         while above.above is not None and above not in self._open:
             way.append(above)
             above = above.above
-        base = self._tops[place.layer] if above.above is None else self._open[above]
+        base = self._tops[layer_dir.layer] if above.above is None else self._open[above]
         descriptor = base
         for step in reversed(way):
             try:
@@ -177,29 +177,31 @@ class Places:
                     os.close(descriptor)
             descriptor = below
             _check(descriptor, step)
-        self._keep(place, descriptor)
+        self._keep(layer_dir, descriptor)
         return descriptor
 
-    def rise(self, place: Place) -> None:
+    def rise(self, layer_dir: LayerDir) -> None:
         """Open the folder above one that is open, by ``..``: from far below, that is cheaper than from the top."""
-        above = place.above
-        if above is None or above.above is None or above in self._open or place not in self._open:
+        above = layer_dir.above
+        if above is None or above.above is None or above in self._open or layer_dir not in self._open:
             return
-        descriptor = open_folder(b"..", self._open[place])
+        descriptor = open_folder(b"..", self._open[layer_dir])
         _check(descriptor, above)
         self._keep(above, descriptor)
 
-    def _keep(self, place: Place, descriptor: int) -> None:
-        self._open[place] = descriptor
+    def _keep(self, layer_dir: LayerDir, descriptor: int) -> None:
+        self._open[layer_dir] = descriptor
         if len(self._open) > _OPEN:
             os.close(self._open.popitem(last=False)[1])
 
 
-def _check(descriptor: int, place: Place) -> None:
+def _check(descriptor: int, layer_dir: LayerDir) -> None:
     found = os.fstat(descriptor)
-    if (found.st_dev, found.st_ino) != place.inode:
+    if (found.st_dev, found.st_ino) != layer_dir.inode:
         os.close(descriptor)
-        raise EvidenceUnreadable(f"folder {shown(place.name)} was moved while it was read: something uses the store")
+        raise EvidenceUnreadable(
+            f"folder {shown(layer_dir.name)} was moved while it was read: something uses the store"
+        )
 
 
 def _open_layer(stack: Stack, parts: tuple[bytes, ...], name: str) -> int:
@@ -219,9 +221,9 @@ def _open_layer(stack: Stack, parts: tuple[bytes, ...], name: str) -> int:
         raise EvidenceUnreadable(f"snapshot {name}: {path}: {error.strerror}") from error
 
 
-def _open_image(descriptor: int, stack: Stack, parts: tuple[bytes, ...], name: str) -> Image:
+def _open_image(descriptor: int, stack: Stack, parts: tuple[bytes, ...], name: str) -> ErofsImage:
     try:
-        return Image(descriptor)
+        return ErofsImage(descriptor)
     except Unusable as error:
         raise EvidenceUnreadable(
             f"snapshot {name}: {shown(b'/'.join((stack.root, *parts)))}: {error}; --mount has the kernel read it"
@@ -290,7 +292,7 @@ class _OnDisk:
 class _InImage:
     """A file of a layer that is an image: all its data are there, or it is not opened."""
 
-    def __init__(self, image: Image, inode: Inode) -> None:
+    def __init__(self, image: ErofsImage, inode: Inode) -> None:
         self._image = image
         self._inode = inode
         self.size = inode.size

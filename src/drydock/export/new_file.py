@@ -22,7 +22,7 @@ _NO_FILE = "no file is left"
 _NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR)
 
 
-class Output:
+class ExportFile:
     """Bytes on their way out; what goes wrong there is not the evidence's fault.
 
     Args:
@@ -80,7 +80,7 @@ class Output:
 
 
 @contextmanager
-def open_export(path: RawPath | None, root: RawPath) -> Iterator[Output]:
+def open_export(path: RawPath | None, root: RawPath) -> Iterator[ExportFile]:
     """A new file as :func:`new_file` gives it, or stdout where ``path`` is None.
 
     Raises:
@@ -93,7 +93,7 @@ def open_export(path: RawPath | None, root: RawPath) -> Iterator[Output]:
         return
     if sys.stdout.isatty():
         raise Usage("an archive is not for a terminal: give -o FILE, or a pipe")
-    output = Output(sys.stdout.buffer, "stdout", _NOT_WHOLE)
+    output = ExportFile(sys.stdout.buffer, "stdout", _NOT_WHOLE)
     try:
         yield output
         output.flush()
@@ -106,7 +106,7 @@ def open_export(path: RawPath | None, root: RawPath) -> Iterator[Output]:
 
 
 @contextmanager
-def new_file(path: RawPath, root: RawPath) -> Iterator[Output]:
+def new_file(path: RawPath, root: RawPath) -> Iterator[ExportFile]:
     """A new file ``path``, of mode 0600, that gets its name when the context ends without an error.
 
     Until then it has none (O_TMPFILE), so whatever ends the process leaves nothing behind.
@@ -119,7 +119,7 @@ def new_file(path: RawPath, root: RawPath) -> Iterator[Output]:
     place = os.path.realpath(head)
     if os.path.commonpath((place, os.path.realpath(root))) == os.path.realpath(root):
         raise Usage(f"{shown(path)} is inside the store: write it elsewhere")
-    output: Output | None = None
+    output: ExportFile | None = None
     is_there = False
     try:
         with folder(RawPath(place)) as descriptor:
@@ -127,7 +127,7 @@ def new_file(path: RawPath, root: RawPath) -> Iterator[Output]:
                 raise ActionFailed(f"{shown(path)} is there already: nothing is replaced")
             inner = os.open(b".", os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600, dir_fd=descriptor)
             with io.BufferedWriter(io.FileIO(inner, "w"), _BUFFER) as file:
-                output = Output(file, shown(path), _NO_FILE)
+                output = ExportFile(file, shown(path), _NO_FILE)
                 yield output
                 file.flush()
                 os.fsync(inner)

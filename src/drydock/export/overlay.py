@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from drydock.evidence.containerd.overlay_xattrs import WHITEOUT, Marks
+from drydock.evidence.containerd.overlay_xattrs import WHITEOUT, OverlayFormat
 from drydock.evidence.files.xattrs import read_xattrs
-from drydock.export.layer_dirs import Place, Places
+from drydock.export.layer_dirs import LayerDir, LayerDirs
 from drydock.export.pax_tar import FileData
 from drydock.model.text import shown
 
@@ -29,7 +29,7 @@ _NOT_THERE = (errno.ENOENT, errno.ENAMETOOLONG)
 class Found:
     """A name in one layer."""
 
-    place: Place
+    layer_dir: LayerDir
     """The folder it is in; itself for a layer's own root."""
     name: bytes
     """``.`` for a layer's own root."""
@@ -51,7 +51,7 @@ class Merged:
     """Where its attributes are from."""
     data: Found
     """Where a file's bytes are from; ``top`` for everything else."""
-    folders: tuple[Place, ...] = ()
+    folders: tuple[LayerDir, ...] = ()
     """What a folder is merged of, the uppermost first; empty for everything else."""
 
 
@@ -66,7 +66,7 @@ class _Lookup:
     metacopy: bool = False
     by: Found | None = None
     """What last redirected it."""
-    folders: list[Place] = field(default_factory=list)
+    folders: list[LayerDir] = field(default_factory=list)
     hits: list[Found] = field(default_factory=list)
 
 
@@ -74,15 +74,15 @@ class Overlay:
     """The merged view of a stack of layers.
 
     Args:
-        places: the layers.
-        marks: how they are marked. Where any container can write the marks, neither redirects nor metacopies are
-            followed, as the kernel does not follow them.
+        dirs: the layers.
+        overlay_format: how they mark what they hide. Where any container can write the marks, neither redirects nor
+            metacopies are followed, as the kernel does not follow them.
         note: told what could not be had, in one shown line.
     """
 
-    def __init__(self, places: Places, marks: Marks, note: Callable[[str], None]) -> None:
-        self._places = places
-        self._marks = marks
+    def __init__(self, dirs: LayerDirs, overlay_format: OverlayFormat, note: Callable[[str], None]) -> None:
+        self._dirs = dirs
+        self._format = overlay_format
         self._note = note
         self._targets: dict[tuple[int, tuple[int, int]], tuple[int, int]] = {}
 
@@ -92,8 +92,8 @@ class Overlay:
         Raises:
             OSError: its attributes cannot be read.
         """
-        place = self._places.roots[0]
-        top = Found(place, b".", *self._places.look(place, b"."))
+        layer_dir = self._dirs.roots[0]
+        top = Found(layer_dir, b".", *self._dirs.look(layer_dir, b"."))
         return Merged(top, top, self._roots())
 
     def list(self, directory: Merged) -> Iterator[tuple[bytes, Merged]]:
@@ -104,9 +104,9 @@ class Overlay:
         """
         having: dict[bytes, list[int]] = {}
         removed: dict[bytes, int] = {}
-        for number, place in enumerate(directory.folders):
-            for name in self._places.names(place):
-                if self._marks.by_files and name.startswith(WHITEOUT):
+        for number, layer_dir in enumerate(directory.folders):
+            for name in self._dirs.names(layer_dir):
+                if self._format.by_files and name.startswith(WHITEOUT):
                     removed.setdefault(name[len(WHITEOUT) :], number)
                 else:
                     having.setdefault(name, []).append(number)
@@ -118,14 +118,14 @@ class Overlay:
 
     def leave(self, directory: Merged) -> None:
         """Tell that the walk goes on above a folder."""
-        for place in directory.folders:
+        for layer_dir in directory.folders:
             # Where that fails it is opened from the top when it is wanted, and what goes wrong is said there.
             with suppress(OSError):
-                self._places.rise(place)
+                self._dirs.rise(layer_dir)
 
     def visible(self, found: Found) -> dict[bytes, bytes]:
         """The extended attributes of something as a mount shows them."""
-        return self._marks.visible(found.xattrs)
+        return self._format.visible(found.xattrs)
 
     def open(self, found: Found) -> FileData:
         """A file, to be read before the next call of any method, and closed.
@@ -133,7 +133,7 @@ class Overlay:
         Raises:
             OSError: it cannot be opened, or is another one by now.
         """
-        return self._places.open(found.place, found.name, found.inode)
+        return self._dirs.open(found.layer_dir, found.name, found.inode)
 
     def readlink(self, found: Found) -> bytes:
         """Where a symbolic link leads.
@@ -141,23 +141,23 @@ class Overlay:
         Raises:
             OSError: it cannot be read.
         """
-        return self._places.readlink(found.place, found.name)
+        return self._dirs.readlink(found.layer_dir, found.name)
 
-    def _roots(self) -> tuple[Place, ...]:
+    def _roots(self) -> tuple[LayerDir, ...]:
         """The layers' own roots, as far as none above is opaque; overlay in the kernel does not ask that of a root."""
-        roots = self._places.roots
-        if self._marks.by_files:
-            for number, place in enumerate(roots):
-                descriptor = self._places.fd(place)
-                if self._marks.is_opaque(b".", descriptor, read_xattrs(b".", descriptor)):
+        roots = self._dirs.roots
+        if self._format.by_files:
+            for number, layer_dir in enumerate(roots):
+                descriptor = self._dirs.fd(layer_dir)
+                if self._format.is_opaque(b".", descriptor, read_xattrs(b".", descriptor)):
                     return roots[: number + 1]
         return roots
 
-    def _look(self, folders: tuple[Place, ...], name: bytes, having: Iterable[int]) -> Merged | None:
+    def _look(self, folders: tuple[LayerDir, ...], name: bytes, having: Iterable[int]) -> Merged | None:
         lookup = _Lookup(name)
         for number in having:
-            place = folders[number]
-            self._look_in_layer(place, lookup)
+            layer_dir = folders[number]
+            self._look_in_layer(layer_dir, lookup)
             if lookup.stop:
                 break
             if lookup.by is not None:
@@ -172,44 +172,44 @@ class Overlay:
             data = top
         return Merged(top, data if stat.S_ISREG(top.info.st_mode) else top, tuple(lookup.folders))
 
-    def _look_below(self, folders: tuple[Place, ...], number: int, lookup: _Lookup) -> None:
+    def _look_below(self, folders: tuple[LayerDir, ...], number: int, lookup: _Lookup) -> None:
         """Look in the remaining layers for what was redirected."""
         stack = folders
         while not lookup.stop:
-            if lookup.wanted.startswith(b"/") and stack is not self._places.roots:
+            if lookup.wanted.startswith(b"/") and stack is not self._dirs.roots:
                 number = stack[number - 1].layer + 1
-                stack = self._places.roots
+                stack = self._dirs.roots
             if number >= len(stack):
                 return
             self._look_in_layer(stack[number], lookup)
             number += 1
 
-    def _look_in_layer(self, place: Place, lookup: _Lookup) -> None:
+    def _look_in_layer(self, layer_dir: LayerDir, lookup: _Lookup) -> None:
         by = lookup.by
-        found, base = self._walk(place, lookup)
+        found, base = self._walk(layer_dir, lookup)
         if found is None or base is None:
             return
         if not stat.S_ISDIR(found.info.st_mode):
             lookup.hits.append(found)
             return
-        below = Place(place.layer, found.inode, base, found.name)
+        below = LayerDir(layer_dir.layer, found.inode, base, found.name)
         if by is not None and not self._is_first(by, below):
             lookup.stop = True
             return
         lookup.hits.append(found)
         lookup.folders.append(below)
 
-    def _is_first(self, by: Found, target: Place) -> bool:
+    def _is_first(self, by: Found, target: LayerDir) -> bool:
         """Whether no other folder was redirected here: else the merged tree could grow without an end."""
         known = self._targets.setdefault((target.layer, target.inode), by.inode)
         if known != by.inode:
             self._note(f"{shown(by.name)}: redirected to where another folder is redirected to; not followed")
         return known == by.inode
 
-    def _walk(self, place: Place, lookup: _Lookup) -> tuple[Found | None, Place | None]:
+    def _walk(self, layer_dir: LayerDir, lookup: _Lookup) -> tuple[Found | None, LayerDir | None]:
         """What ``lookup.wanted`` is in one layer, and the folder it is in there."""
         if not lookup.wanted.startswith(b"/"):
-            return self._step(place, lookup, lookup.wanted, 0, b""), place
+            return self._step(layer_dir, lookup, lookup.wanted, 0, b""), layer_dir
         # Counted from the end: a redirect on the way exchanges what is before.
         rest = len(lookup.wanted) - 1
         while True:
@@ -217,16 +217,16 @@ class Overlay:
             end = lookup.wanted.find(b"/", begin)
             end = len(lookup.wanted) if end < 0 else end
             name, after = lookup.wanted[begin:end], lookup.wanted[end:]
-            found = self._step(place, lookup, name, begin, after)
+            found = self._step(layer_dir, lookup, name, begin, after)
             if found is None or not after:
-                return found, place
+                return found, layer_dir
             rest -= len(name) + 1
-            place = Place(place.layer, found.inode, place, name)
+            layer_dir = LayerDir(layer_dir.layer, found.inode, layer_dir, name)
 
-    def _step(self, place: Place, lookup: _Lookup, name: bytes, before: int, after: bytes) -> Found | None:
+    def _step(self, layer_dir: LayerDir, lookup: _Lookup, name: bytes, before: int, after: bytes) -> Found | None:
         """One name of one layer's folder: what it is, and what follows of it for the layers below."""
         try:
-            found = self._stat(place, name)
+            found = self._stat(layer_dir, name)
         except OSError as error:
             # What lies below may be hidden by it: that must not be shown in its place.
             self._note(f"{shown(name)}: {error.strerror}; left out")
@@ -235,7 +235,7 @@ class Overlay:
         if found is None:
             return None
         mode, is_last = found.info.st_mode, not after
-        if self._marks.is_whiteout(found.info, found.xattrs):
+        if self._format.is_whiteout(found.info, found.xattrs):
             lookup.stop = True
             return None
         if is_last and lookup.metacopy and not stat.S_ISREG(mode):
@@ -245,8 +245,8 @@ class Overlay:
             if lookup.is_folder or not is_last:
                 lookup.stop = True
                 return None
-            lookup.metacopy = stat.S_ISREG(mode) and self._marks.is_metacopy(found.xattrs)
-            if lookup.metacopy and not self._marks.trusted:
+            lookup.metacopy = stat.S_ISREG(mode) and self._format.is_metacopy(found.xattrs)
+            if lookup.metacopy and not self._format.trusted:
                 self._note(
                     f"{shown(name)}: says that its data lies in another layer; any container can write that here"
                 )
@@ -257,18 +257,18 @@ class Overlay:
         else:
             lookup.is_folder = lookup.is_folder or is_last
             # Only where marks may be files is the folder itself looked into.
-            parent = self._places.fd(place) if self._marks.by_files else -1
-            if self._marks.is_opaque(name, parent, found.xattrs):
+            parent = self._dirs.fd(layer_dir) if self._format.by_files else -1
+            if self._format.is_opaque(name, parent, found.xattrs):
                 lookup.stop = True
                 return found
         self._redirect(lookup, found, before, after)
         return found
 
     def _redirect(self, lookup: _Lookup, found: Found, before: int, after: bytes) -> None:
-        target = self._marks.redirect(found.xattrs)
+        target = self._format.redirect(found.xattrs)
         if target is None:
             return
-        if not self._marks.trusted or not _is_usable(target):
+        if not self._format.trusted or not _is_usable(target):
             self._note(f"{shown(found.name)}: its redirect is not followed; what it was merged with is not in it")
             lookup.stop = True
             return
@@ -278,9 +278,9 @@ class Overlay:
             target = lookup.wanted[:before] + target
         lookup.wanted, lookup.by = target + after, found
 
-    def _stat(self, place: Place, name: bytes) -> Found | None:
+    def _stat(self, layer_dir: LayerDir, name: bytes) -> Found | None:
         try:
-            return Found(place, name, *self._places.look(place, name))
+            return Found(layer_dir, name, *self._dirs.look(layer_dir, name))
         except OSError as error:
             if error.errno in _NOT_THERE:
                 return None

@@ -29,7 +29,7 @@ _EXTENDED = b"x"
 _BINARY = (b"hdrcharset", b"BINARY")
 
 
-class Output(Protocol):
+class ByteSink(Protocol):
     """Where an archive goes."""
 
     def write(self, data: bytes, /) -> object:
@@ -61,7 +61,7 @@ class Archive:
         note: told of what could not be read and is zeros in the archive, in one shown line.
     """
 
-    def __init__(self, output: Output, note: Callable[[str], None]) -> None:
+    def __init__(self, output: ByteSink, note: Callable[[str], None]) -> None:
         self._output = output
         self._note = note
         self.written = 0

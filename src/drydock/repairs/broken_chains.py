@@ -18,7 +18,7 @@ RowName = tuple[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class BrokenChain:
     """A break, with all that stands on it: what has to go for the engine to make it anew."""
 
     found: StoreObject | None
@@ -36,7 +36,7 @@ RESTATED = frozenset(("missing-root", "missing-target"))
 _ROWLESS = "recorded, and its row is not in metadata.db"
 
 
-class Families:
+class BrokenChains:
     """The breaks of one root."""
 
     def __init__(self, verdict: Verdict, wrong: Mapping[RowName, Finding]) -> None:
@@ -56,20 +56,20 @@ class Families:
                 if row.parent:
                     self._above.setdefault((name, row.parent), []).append((name, row.name))
 
-    def __iter__(self) -> Iterator[Family]:
+    def __iter__(self) -> Iterator[BrokenChain]:
         for found in self._verdict.objects:
             if found.kind is ObjectKind.BLOB and found.refs and found.is_damaged:
-                yield Family(found, found.note, found.refs, ())
+                yield BrokenChain(found, found.note, found.refs, ())
             elif found.kind is ObjectKind.SNAPSHOT and found.refs:
                 why = self._snapshot(found)
                 if why and not repair_blindness(self._verdict.store, found.snapshotter):
                     refs, rows = self.closure([self._records[ref] for ref in found.refs])
-                    yield Family(found, why, refs, rows)
+                    yield BrokenChain(found, why, refs, rows)
 
-    def together(self, family: Family, rows: Iterable[RowName]) -> Family:
-        """A family with snapshots that go with it, and all that stands on these."""
+    def together(self, chain: BrokenChain, rows: Iterable[RowName]) -> BrokenChain:
+        """A chain with snapshots that go with it, and all that stands on these."""
         refs, closed = self.closure(rows)
-        return replace(family, refs=(*refs, *family.refs), rows=closed)
+        return replace(chain, refs=(*refs, *chain.refs), rows=closed)
 
     def _snapshot(self, found: StoreObject) -> str:
         if found.is_damaged:

@@ -22,7 +22,7 @@ from drydock.verdict.blind_spots import backend_blindness
 from drydock.verdict.chain_ids import is_unpacked
 from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach
-from drydock.verification.tiers import Bytes, measure
+from drydock.verification.tiers import ByteFindings, measure
 from drydock.verification.unpacked import compare
 
 Proofs = dict[Ref, dict[RowName, Finding]]
@@ -35,7 +35,7 @@ def prove(
     verdict: Verdict,
     reached: Reach,
     images: Iterable[ImageState],
-    found: Bytes,
+    found: ByteFindings,
     *,
     content: bool,
     stop: Callable[[], bool],
@@ -67,7 +67,7 @@ class _Prover:
         verdict: Verdict,
         reached: Reach,
         images: list[ImageState],
-        found: Bytes,
+        found: ByteFindings,
         look: Callable[[Unpacked], Finding | bool | None],
         *,
         content: bool,

@@ -16,7 +16,7 @@ from drydock.model.names import Digest, Kind, Ref, snapshot_ref, split_snapshot_
 from drydock.model.objects import Verdict
 from drydock.model.records import Blob
 from drydock.model.verifications import Completeness, ImageState
-from drydock.repairs.broken_chains import Families, RowName
+from drydock.repairs.broken_chains import BrokenChains, RowName
 from drydock.verdict.graph import Graph, Record, visited
 from drydock.verdict.labels import SOURCE
 from drydock.verdict.reach import mark
@@ -33,8 +33,8 @@ def list_sources(
         wrong: snapshots that are not as their layers.
         rows: others that go with their layers.
     """
-    families = Families(verdict, wrong)
-    refs = [*families.closure(rows)[0], *(ref for family in families for ref in family.refs)]
+    broken_chains = BrokenChains(verdict, wrong)
+    refs = [*broken_chains.closure(rows)[0], *(ref for broken in broken_chains for ref in broken.refs)]
     go = {ref for ref in refs if ref.kind is Kind.SNAPSHOT}
     keys = {(ref.namespace, split_snapshot_key(ref.key)[1]) for ref in go}
     digests: dict[Digest, None] = {}

@@ -22,7 +22,7 @@ from drydock.model.policies import Policy
 from drydock.model.repairs import Adopted, Loss, LostContainers, Repair
 from drydock.model.text import shown
 from drydock.model.verifications import ImageState
-from drydock.repairs.broken_chains import Families, Family, RowName, stale_children, stale_links
+from drydock.repairs.broken_chains import BrokenChain, BrokenChains, RowName, stale_children, stale_links
 from drydock.repairs.losses import is_called
 from drydock.repairs.lost_containers import LOST
 from drydock.repairs.proofs import UNPROVED, Proofs
@@ -146,31 +146,31 @@ class _Repairer:
         adopted = {each.ref for each in self._adopted.adoptions}
         given = {each.ref: each for each in self._lost.snapshots}
         self._lose_at_start()
-        families = Families(self._verdict, self._wrong)
-        for damaged in self._ordered(families):
+        broken_chains = BrokenChains(self._verdict, self._wrong)
+        for damaged in self._ordered(broken_chains):
             # Its bytes were hashed, so what is wrong is another namespace's record of it.
             alone = replace(damaged, refs=tuple(ref for ref in damaged.refs if ref not in adopted))
             together = self._together(alone)
             may_go = self._may_go(alone, rows)
-            family = families.together(alone, together) if together and may_go else alone
-            outlook = self._outlook(family)
+            broken = broken_chains.together(alone, together) if together and may_go else alone
+            outlook = self._outlook(broken)
             if self._drop_unproved and _is_doubtful(together) and outlook.takes_containers:
                 # A container stands on it: the layer alone goes, so that a pull can fetch it, and it can be compared.
-                family, outlook = alone, self._outlook(alone)
+                broken, outlook = alone, self._outlook(alone)
                 self._hold(outlook.images)
-            back = next((given[ref].why for ref in family.refs if ref in given), "")
+            back = next((given[ref].why for ref in broken.refs if ref in given), "")
             held = f"{back} stands on it, and gets its records back first: repair once more" if back else ""
             reason = self._blind or held or self._reason(outlook, "" if may_go else _UNPROVED)
             if reason:
-                found = family.found
+                found = broken.found
                 kind, size = (found.kind.value, found.allocated) if found else ("snapshot", 0)
                 self._withheld.append(Withheld(kind, shown(found.id) if found else "", size, reason))
                 continue
-            for ref in family.refs:
-                records.setdefault(ref, family.why)
-            rows.update(dict.fromkeys(family.rows, family.why))
-            if family.found is not None:
-                mended.add(id(family.found))
+            for ref in broken.refs:
+                records.setdefault(ref, broken.why)
+            rows.update(dict.fromkeys(broken.rows, broken.why))
+            if broken.found is not None:
+                mended.add(id(broken.found))
             mended.update(id(self._rows[row]) for row in together if row in rows)
         removals = [*self._junk(), *self._removals(records, rows)]
         fields = tuple(() if self._blind else self._fields(records, rows))
@@ -222,62 +222,62 @@ class _Repairer:
                 why = f"{each.missing}, and {each.reason}"
                 self._losses[each.ref] = Loss(each.ref, each.name, "container", why, accepted, True, each.has_row)
 
-    def _together(self, family: Family) -> dict[RowName, Finding]:
+    def _together(self, broken: BrokenChain) -> dict[RowName, Finding]:
         """Of a damaged blob what it was unpacked to, as far as that is damaged or cannot be proved."""
-        return {row: finding for ref in family.refs for row, finding in self._proofs.get(ref, {}).items()}
+        return {row: finding for ref in broken.refs for row, finding in self._proofs.get(ref, {}).items()}
 
-    def _ordered(self, families: Iterable[Family]) -> list[Family]:
+    def _ordered(self, broken_chains: Iterable[BrokenChain]) -> list[BrokenChain]:
         """First what is settled, as it may take along what cannot be proved; last what an image with such layers needs.
 
         Without its config the engine would collect what is unpacked, and a pull would fail at the damaged layer.
         """
-        settled: list[Family] = []
-        doubtful: list[Family] = []
-        last: list[Family] = []
-        for family in families:
-            (doubtful if _is_doubtful(self._together(family)) else settled).append(family)
-        images = {ref for family in doubtful for ref in self._dependants.of(family.refs)[0]}
-        for family in list(settled):
-            is_blob = all(ref.kind is Kind.BLOB for ref in family.refs)
-            if images and is_blob and not images.isdisjoint(self._dependants.of(family.refs)[0]):
-                settled.remove(family)
-                last.append(family)
+        settled: list[BrokenChain] = []
+        doubtful: list[BrokenChain] = []
+        last: list[BrokenChain] = []
+        for broken in broken_chains:
+            (doubtful if _is_doubtful(self._together(broken)) else settled).append(broken)
+        images = {ref for broken in doubtful for ref in self._dependants.of(broken.refs)[0]}
+        for broken in list(settled):
+            is_blob = all(ref.kind is Kind.BLOB for ref in broken.refs)
+            if images and is_blob and not images.isdisjoint(self._dependants.of(broken.refs)[0]):
+                settled.remove(broken)
+                last.append(broken)
         return [*settled, *doubtful, *last]
 
-    def _may_go(self, family: Family, rows: Container[RowName]) -> bool:
+    def _may_go(self, broken: BrokenChain, rows: Container[RowName]) -> bool:
         """Whether nothing that cannot be proved keeps it.
 
         Args:
-            family: what is to go.
+            broken: what is to go.
             rows: what goes already.
         """
-        images, _ = self._dependants.of(family.refs)
+        images, _ = self._dependants.of(broken.refs)
         if self._drop_unproved or (images and all(self._lose(ref, "image", "").accepted for ref in images)):
             return True
-        doubtful = [row for row, finding in self._together(family).items() if finding.code == UNPROVED]
-        is_blob = all(ref.kind is Kind.BLOB for ref in family.refs)
+        doubtful = [row for row, finding in self._together(broken).items() if finding.code == UNPROVED]
+        is_blob = all(ref.kind is Kind.BLOB for ref in broken.refs)
         return all(row in rows for row in doubtful) and not (is_blob and not self._held.isdisjoint(images))
 
-    def _outlook(self, family: Family) -> _Outlook:
-        """What becomes of images and containers where a family goes."""
-        images, containers = self._dependants.of(family.refs)
+    def _outlook(self, broken: BrokenChain) -> _Outlook:
+        """What becomes of images and containers where a broken chain goes."""
+        images, containers = self._dependants.of(broken.refs)
         outlook = _Outlook(images)
-        if any(ref.kind is Kind.SNAPSHOT for ref in family.refs):
+        if any(ref.kind is Kind.SNAPSHOT for ref in broken.refs):
             outlook.stands = [self._lose(ref, "container", "what it wrote stands on what goes") for ref in containers]
-            outlook.stands += self._active(family, containers)
+            outlook.stands += self._active(broken, containers)
         for ref in images:
             graph, image = self._reached.graph, self._images[ref]
-            if is_unpacked_again(graph, image, family.refs, self._right):
+            if is_unpacked_again(graph, image, broken.refs, self._right):
                 outlook.unpack.append(ref)
-            elif is_pulled_again(graph, image, family.refs):
+            elif is_pulled_again(graph, image, broken.refs):
                 outlook.again.append(ref)
-            elif family.found is None or family.found.reach is not State.UNREACHABLE:
+            elif broken.found is None or broken.found.reach is not State.UNREACHABLE:
                 why = "not all of its records say which registry it came from"
                 outlook.lost.append(self._lose(ref, "image", why))
         return outlook
 
     def _reason(self, outlook: _Outlook, hold: str) -> str:
-        """Why a family stays; empty where it goes. Notes all losses, and what comes again.
+        """Why a broken chain stays; empty where it goes. Notes all losses, and what comes again.
 
         Args:
             outlook: what becomes of images and containers.
@@ -309,13 +309,13 @@ class _Repairer:
             name = shown(split_snapshot_key(ref.key)[1])
         return Loss(ref, name, kind, why, any(is_called(word, ref, name) for word in self._accept))
 
-    def _active(self, family: Family, containers: list[Ref]) -> Iterator[Loss]:
+    def _active(self, broken: BrokenChain, containers: list[Ref]) -> Iterator[Loss]:
         """Snapshots that somebody writes to, and that are no known container's."""
         live = set(map(visited, self._reached.live))
         owned: set[Ref] = set()
         for ref in containers:
             owned |= set(map(visited, mark(self._reached.graph, [ref])))
-        for ref in family.refs:
+        for ref in broken.refs:
             if ref.kind is not Kind.SNAPSHOT:
                 continue
             snapshotter, key = split_snapshot_key(ref.key)

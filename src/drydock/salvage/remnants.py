@@ -26,7 +26,7 @@ def find_remnants(statements: Iterable[Statement]) -> list[Remnant]:
     Args:
         statements: of a salvage, the newer of two that contradict each other first.
     """
-    remnants = list(_Reader(statements).records())
+    remnants = list(_RecordFinder(statements).records())
     kinds = {Image: 0, Container: 1, Lease: 2}
     standings = [standing.value for standing in _ORDER]
     remnants.sort(
@@ -41,7 +41,7 @@ def find_remnants(statements: Iterable[Statement]) -> list[Remnant]:
     return remnants
 
 
-class _Reader:
+class _RecordFinder:
     def __init__(self, statements: Iterable[Statement]) -> None:
         self._buckets: defaultdict[Where, dict[bytes, Statement]] = defaultdict(dict)
         for each in statements:

@@ -24,7 +24,7 @@ Key = tuple[str, str, int, int]
 """Kind, shown id, inode, and mtime (blob) or ctime (directory) in nanoseconds."""
 
 
-class Memory:
+class Checkpoint:
     """What is known of one root; results go to the first place that takes them, and on to the next where one is full.
 
     What another place had is moved along: a file of 0 bytes says nothing.
@@ -176,7 +176,9 @@ class Memory:
             self._move()
 
 
-def open_memory(root: RawPath, places: Iterable[RawPath], others: Iterable[RawPath] = (), *, write: bool) -> Memory:
+def open_checkpoint(
+    root: RawPath, places: Iterable[RawPath], others: Iterable[RawPath] = (), *, write: bool
+) -> Checkpoint:
     """The memory of a root, in the first of ``places`` that takes it.
 
     Args:
@@ -190,7 +192,7 @@ def open_memory(root: RawPath, places: Iterable[RawPath], others: Iterable[RawPa
     """
     name = b"verified-" + hashlib.sha256(root).hexdigest()[:16].encode() + b".jsonl"
     try:
-        return Memory(name, places, others, write=write)
+        return Checkpoint(name, places, others, write=write)
     except BlockingIOError:
         raise Refused(f"another drydock verifies {shown(root)}") from None
 

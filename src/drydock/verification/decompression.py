@@ -24,11 +24,11 @@ _LONGEST_HEAD: Final = 18
 """Bytes of a zstd frame's header."""
 
 
-class Unreadable(Exception):
+class UnreadableLayer(Exception):
     """The layer cannot be compared; the message is why, one line that is fit to show."""
 
 
-class NotCompared(Unreadable):
+class NotCompared(UnreadableLayer):
     """The layer may be sound, and still cannot be compared here.
 
     Args:
@@ -45,11 +45,11 @@ class NoDecoder(NotCompared):
     """Nothing here decodes its compression."""
 
 
-class Stopped(Exception):
+class ReadStopped(Exception):
     """The reader was told to stop."""
 
 
-class Plain:
+class LayerStream:
     """The bytes of a layer, decompressed.
 
     Args:
@@ -81,19 +81,19 @@ class Plain:
         """At most ``size`` bytes; none at the end.
 
         Raises:
-            Stopped: ``stop`` said so.
-            Unreadable: it cannot be decompressed, or more was read than is allowed.
+            ReadStopped: ``stop`` said so.
+            UnreadableLayer: it cannot be decompressed, or more was read than is allowed.
         """
         if self._stop():
-            raise Stopped
+            raise ReadStopped
         if self.allowed is not None:
             self.allowed -= size
             if self.allowed < 0:
-                raise Unreadable("its layer has a header longer than containerd reads")
+                raise UnreadableLayer("its layer has a header longer than containerd reads")
         try:
             return self._stream.read(size)
         except self._errors as error:
-            raise Unreadable(f"its layer cannot be decompressed ({type(error).__name__})") from error
+            raise UnreadableLayer(f"its layer cannot be decompressed ({type(error).__name__})") from error
 
 
 def _zstd() -> Any:  # noqa: ANN401 - one of two modules with the same interface

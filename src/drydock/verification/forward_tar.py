@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Callable
 from typing import Final, cast
 
-from drydock.verification.decompression import Unreadable
+from drydock.verification.decompression import UnreadableLayer
 
 _CHUNK: Final = 1 << 20
 _LONGEST_HEADER: Final = 1 << 20  # Go's reader refuses longer ones (archive/tar/common.go, maxSpecialFileSize, 1.22)
@@ -79,7 +79,7 @@ class Header(tarfile.TarInfo):
         """As tarfile's own.
 
         Raises:
-            Unreadable: it is of an entry that tarfile reads at once, and that is longer than Go's reader accepts.
+            UnreadableLayer: it is of an entry that tarfile reads at once, and that is longer than Go's reader accepts.
         """
         return cls._checked(super().frombuf(buf, encoding, errors), buf, encoding, errors)
 
@@ -106,7 +106,7 @@ class Header(tarfile.TarInfo):
     @staticmethod
     def _checked(header: tarfile.TarInfo, buf: bytes | bytearray, encoding: str, errors: str) -> Header:
         if header.type in _SPECIAL and header.size > _LONGEST_HEADER:
-            raise Unreadable("its layer has a header longer than containerd reads")
+            raise UnreadableLayer("its layer has a header longer than containerd reads")
         if not _has_prefix(bytes(buf)):
             name = bytes(buf[:100]).partition(b"\0")[0].decode(encoding, errors)
             header.name = name.rstrip("/") if header.isdir() else name

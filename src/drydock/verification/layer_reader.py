@@ -12,9 +12,9 @@ import tarfile
 from collections.abc import Callable
 from typing import IO, Final, cast
 
-from drydock.verification.decompression import Plain, Stopped, Unreadable
+from drydock.verification.decompression import LayerStream, ReadStopped, UnreadableLayer
 from drydock.verification.forward_tar import Forward, Header
-from drydock.verification.layer_tree import TOP, Entry, LayerTree, Type
+from drydock.verification.layer_tree import TOP, EntryType, LayerEntry, LayerTree
 from drydock.verification.layer_xattrs import CAPABILITY, list_attributes
 
 _WHITEOUT: Final = b".wh."
@@ -48,12 +48,12 @@ def read_layer(raw: io.RawIOBase, tree: LayerTree, *, content: bool, stop: Calla
         False where ``stop`` said so.
 
     Raises:
-        Unreadable: it is no such layer, or goes beyond what can be compared.
+        UnreadableLayer: it is no such layer, or goes beyond what can be compared.
     """
-    reader = _Reader(tree, content=content, stop=stop)
+    reader = _LayerBuilder(tree, content=content, stop=stop)
     buffered = io.BufferedReader(raw, _BLOB_CHUNK)
     try:
-        plain = Plain(buffered, stop)
+        plain = LayerStream(buffered, stop)
         stream = Forward(plain.read)
         if stream.is_at_end():
             # A layer of nothing (pkg/archive/compression/compression.go DecompressStream, v2.1).
@@ -67,24 +67,24 @@ def read_layer(raw: io.RawIOBase, tree: LayerTree, *, content: bool, stop: Calla
                 # tarfile keeps them all for a rereading that never comes.
                 tar.members = []  # type: ignore[attr-defined] # typeshed does not list it
                 member = _next(plain, stream, tar)
-    except Stopped:
+    except ReadStopped:
         return False
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError, LookupError) as error:
         # LookupError: tarfile looks for the numbers of a map of holes without asking whether they are there.
-        raise Unreadable(f"its layer cannot be read ({type(error).__name__})") from error
+        raise UnreadableLayer(f"its layer cannot be read ({type(error).__name__})") from error
     finally:
         # Else its end would be the end of the blob, which is not read to its own yet.
         buffered.detach()
     return True
 
 
-def _open(plain: Plain, stream: Forward) -> tarfile.TarFile:
+def _open(plain: LayerStream, stream: Forward) -> tarfile.TarFile:
     plain.allowed = _MOST_HEADERS
     source = cast("IO[bytes]", stream)
     return tarfile.TarFile(fileobj=source, tarinfo=Header, encoding="utf-8", errors="surrogateescape")
 
 
-def _next(plain: Plain, stream: Forward, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+def _next(plain: LayerStream, stream: Forward, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
     """The next entry; the data before it may be of any length, what describes it may not."""
     if stream.tell() < tar.offset - 1:
         stream.seek(tar.offset - 1)
@@ -95,7 +95,7 @@ def _next(plain: Plain, stream: Forward, tar: tarfile.TarFile) -> tarfile.TarInf
         plain.allowed = None
 
 
-class _Reader:
+class _LayerBuilder:
     def __init__(self, tree: LayerTree, *, content: bool, stop: Callable[[], bool]) -> None:
         self._tree = tree
         self._content = content
@@ -124,8 +124,8 @@ class _Reader:
         elif name.startswith(_WHITEOUT):
             removed = name[len(_WHITEOUT) :]
             if removed in (b"", b".", b".."):
-                raise Unreadable("its layer has a whiteout that names nothing")
-            self._replace(parent, removed, Entry(Type.WHITEOUT))
+                raise UnreadableLayer("its layer has a whiteout that names nothing")
+            self._replace(parent, removed, LayerEntry(EntryType.WHITEOUT))
         elif member.type == tarfile.XGLTYPE:
             # Nothing is made of it, and what was there is removed as for any other entry.
             self._remove(parent, name)
@@ -140,7 +140,7 @@ class _Reader:
         if linked is None:
             self._remove(parent, name)
             return
-        if linked.type not in (Type.DIRECTORY, Type.WHITEOUT):
+        if linked.type not in (EntryType.DIRECTORY, EntryType.WHITEOUT):
             linked.xattrs.pop(CAPABILITY, None)
             self._describe(linked, member)
         self._forget()
@@ -151,25 +151,25 @@ class _Reader:
         if kind is None:
             return
         before = self._tree.child(parent, name)
-        if kind is Type.DIRECTORY and before is not None and before.type is Type.DIRECTORY:
+        if kind is EntryType.DIRECTORY and before is not None and before.type is EntryType.DIRECTORY:
             self._describe(before, member)
             self._tree.update(before)
             return
-        entry = Entry(kind, device=(member.devmajor, member.devminor))
+        entry = LayerEntry(kind, device=(member.devmajor, member.devminor))
         self._describe(entry, member)
-        if kind is Type.SYMLINK:
+        if kind is EntryType.SYMLINK:
             entry.target = member.linkname.encode("utf-8", "surrogateescape")
-        if kind is Type.FILE:
+        if kind is EntryType.FILE:
             entry.size = member.size
             if self._content:
                 entry.sha256 = self._hash(tar, member)
-        if before is None and kind is not Type.SYMLINK:
+        if before is None and kind is not EntryType.SYMLINK:
             # No path leads elsewhere for it.
             self._tree.add(parent, name, entry)
         else:
             self._replace(parent, name, entry)
 
-    def _replace(self, parent: int, name: bytes, entry: Entry) -> None:
+    def _replace(self, parent: int, name: bytes, entry: LayerEntry) -> None:
         self._forget()
         self._tree.add(parent, name, entry)
 
@@ -185,20 +185,20 @@ class _Reader:
         if member.issparse():
             self._sparse += member.size
             if self._sparse > _MOST_SPARSE:
-                raise Unreadable(f"its layer has more than {_MOST_SPARSE} bytes in files with holes")
+                raise UnreadableLayer(f"its layer has more than {_MOST_SPARSE} bytes in files with holes")
         file = tar.extractfile(member)
         digest = hashlib.sha256()
         while file is not None and (chunk := file.read(_CHUNK)):
             digest.update(chunk)
             # Holes are zeros that nothing is read for.
             if self._stop():
-                raise Stopped
+                raise ReadStopped
         return digest.digest()
 
-    def _describe(self, entry: Entry, member: tarfile.TarInfo) -> None:
+    def _describe(self, entry: LayerEntry, member: tarfile.TarInfo) -> None:
         entry.mode, entry.uid, entry.gid = member.mode & 0o7777, member.uid, member.gid
-        takes_user = entry.type in (Type.FILE, Type.DIRECTORY)
-        takes_acl = entry.type is not Type.SYMLINK
+        takes_user = entry.type in (EntryType.FILE, EntryType.DIRECTORY)
+        takes_acl = entry.type is not EntryType.SYMLINK
         entry.xattrs |= list_attributes(member.pax_headers, takes_user=takes_user, takes_acl=takes_acl)
 
     def _parent(self, parts: list[bytes]) -> int:
@@ -208,16 +208,16 @@ class _Reader:
         here = TOP
         for part in self._resolved(parts):
             child = self._tree.child(here, part)
-            if child is None or child.type is not Type.DIRECTORY:
-                child = self._tree.add(here, part, Entry(Type.DIRECTORY))
+            if child is None or child.type is not EntryType.DIRECTORY:
+                child = self._tree.add(here, part, LayerEntry(EntryType.DIRECTORY))
             here = child.node
         self._known = parts, here
         return here
 
-    def _find(self, parts: list[bytes]) -> Entry | None:
+    def _find(self, parts: list[bytes]) -> LayerEntry | None:
         if not parts:
             return None
-        found: Entry | None = self._tree.entry(TOP)
+        found: LayerEntry | None = self._tree.entry(TOP)
         for part in [*self._resolved(parts[:-1]), parts[-1]]:
             found = None if found is None else self._tree.child(found.node, part)
         return found
@@ -237,10 +237,10 @@ class _Reader:
                     here.pop()
                 continue
             child = None if here[-1] is None else self._tree.child(here[-1], part)
-            if child is not None and child.type is Type.SYMLINK:
+            if child is not None and child.type is EntryType.SYMLINK:
                 hops += 1
                 if hops > _HOPS:
-                    raise Unreadable("its layer has links that lead in circles")
+                    raise UnreadableLayer("its layer has links that lead in circles")
                 self._follow(len(child.target))
                 if child.target.startswith(b"/"):
                     done, here = [], [TOP]
@@ -249,14 +249,14 @@ class _Reader:
             done.append(part)
             here.append(None if child is None else child.node)
         if sum(map(len, done)) + len(done) > _PATH_MAX:
-            raise Unreadable("its layer has a path longer than Linux takes")
+            raise UnreadableLayer("its layer has a path longer than Linux takes")
         return done
 
     def _follow(self, length: int) -> None:
         """Count what is gone through: forty long links on the way to each of many entries would take hours."""
         self._followed += length
         if self._followed > _MOST_FOLLOWED + self._seen * _FOLLOWED_EACH:
-            raise Unreadable("its layer has too long a way over links to its entries")
+            raise UnreadableLayer("its layer has too long a way over links to its entries")
 
 
 def _parts(name: str) -> list[bytes]:
@@ -269,15 +269,15 @@ def _parts(name: str) -> list[bytes]:
     return parts
 
 
-def _type(member: tarfile.TarInfo) -> Type | None:
+def _type(member: tarfile.TarInfo) -> EntryType | None:
     if member.isdir():
-        return Type.DIRECTORY
+        return EntryType.DIRECTORY
     if member.isreg():
-        return Type.FILE
+        return EntryType.FILE
     kinds = {
-        tarfile.SYMTYPE: Type.SYMLINK,
-        tarfile.CHRTYPE: Type.CHARACTER,
-        tarfile.BLKTYPE: Type.BLOCK,
-        tarfile.FIFOTYPE: Type.FIFO,
+        tarfile.SYMTYPE: EntryType.SYMLINK,
+        tarfile.CHRTYPE: EntryType.CHARACTER,
+        tarfile.BLKTYPE: EntryType.BLOCK,
+        tarfile.FIFOTYPE: EntryType.FIFO,
     }
     return kinds.get(member.type)

@@ -38,7 +38,7 @@ CREATE TABLE name (parent INTEGER, name BLOB, node INTEGER, folder INTEGER, PRIM
 """
 
 
-class Type(enum.Enum):
+class EntryType(enum.Enum):
     """What an entry is."""
 
     DIRECTORY = "directory"
@@ -50,15 +50,15 @@ class Type(enum.Enum):
     WHITEOUT = "whiteout"
 
 
-_TYPES: Final = tuple(Type)
+_TYPES: Final = tuple(EntryType)
 _NUMBERS: Final = {kind: number for number, kind in enumerate(_TYPES)}
 
 
 @dataclass(slots=True)
-class Entry:
+class LayerEntry:
     """What one or more paths of a layer are."""
 
-    type: Type
+    type: EntryType
     mode: int | None = None
     """Permissions; None for a directory that the layer only implies."""
     uid: int = 0
@@ -100,7 +100,7 @@ class LayerTree:
         self._last = TOP
         self.count = 0
         """Entries that were put in."""
-        self.add(None, b"", Entry(Type.DIRECTORY))
+        self.add(None, b"", LayerEntry(EntryType.DIRECTORY))
 
     def close(self) -> None:
         """Give up what it holds."""
@@ -109,7 +109,7 @@ class LayerTree:
             _put_files_in(self._db, "")
         self._db.close()
 
-    def child(self, parent: int, name: bytes) -> Entry | None:
+    def child(self, parent: int, name: bytes) -> LayerEntry | None:
         """What a directory has under a name."""
         row = self._db.execute(
             "SELECT node.id, entry FROM name JOIN node ON node.id = name.node WHERE parent = ? AND name = ?",
@@ -122,12 +122,12 @@ class LayerTree:
         found = self._db.execute("SELECT 1 FROM name WHERE parent = ? AND name = ?", (parent, name)).fetchone()
         return found is not None
 
-    def entry(self, node: int) -> Entry:
+    def entry(self, node: int) -> LayerEntry:
         """What a node is."""
         row = self._db.execute("SELECT id, entry FROM node WHERE id = ?", (node,)).fetchone()
         return _decoded(*row)
 
-    def add(self, parent: int | None, name: bytes, entry: Entry) -> Entry:
+    def add(self, parent: int | None, name: bytes, entry: LayerEntry) -> LayerEntry:
         """Put a new entry under a name, in the place of what was there; without a parent it is the top."""
         self._make_room(len(name) + len(entry.target) + sum(len(key) + len(entry.xattrs[key]) for key in entry.xattrs))
         entry.node = self._last
@@ -138,7 +138,7 @@ class LayerTree:
             self._name(parent, name, entry)
         return entry
 
-    def link(self, parent: int, name: bytes, entry: Entry) -> None:
+    def link(self, parent: int, name: bytes, entry: LayerEntry) -> None:
         """Put what has a name already under one more."""
         self._make_room(len(name))
         self.count += 1
@@ -146,7 +146,7 @@ class LayerTree:
         self.update(entry)
         self._name(parent, name, entry)
 
-    def update(self, entry: Entry) -> None:
+    def update(self, entry: LayerEntry) -> None:
         """Keep what was changed in an entry."""
         self._run("UPDATE node SET entry = ? WHERE id = ?", (_encoded(entry), entry.node))
 
@@ -154,7 +154,7 @@ class LayerTree:
         """Take what has a name out of a directory."""
         self._run("DELETE FROM name WHERE parent = ? AND name = ?", (parent, name))
 
-    def children(self, parent: int) -> Iterator[list[tuple[bytes, Entry]]]:
+    def children(self, parent: int) -> Iterator[list[tuple[bytes, LayerEntry]]]:
         """What a directory has, in the order of the names' bytes, some at a time."""
         after = b""
         while rows := self._db.execute(
@@ -181,10 +181,10 @@ class LayerTree:
         self._run("UPDATE node SET inode = ? WHERE id = ?", (found - (1 << 63), node))
         return found
 
-    def _name(self, parent: int, name: bytes, entry: Entry) -> None:
+    def _name(self, parent: int, name: bytes, entry: LayerEntry) -> None:
         self._run(
             "INSERT OR REPLACE INTO name (parent, name, node, folder) VALUES (?, ?, ?, ?)",
-            (parent, name, entry.node, entry.type is Type.DIRECTORY),
+            (parent, name, entry.node, entry.type is EntryType.DIRECTORY),
         )
 
     def _run(self, statement: str, values: tuple[Any, ...]) -> None:
@@ -266,15 +266,15 @@ def _pragma(database: sqlite3.Connection, name: str) -> int:
     return int(database.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-def _encoded(entry: Entry) -> bytes:
+def _encoded(entry: LayerEntry) -> bytes:
     return marshal.dumps((
         _NUMBERS[entry.type], entry.mode, entry.uid, entry.gid, entry.size, entry.target, entry.device, entry.xattrs,
         entry.sha256, entry.is_opaque, entry.is_linked,
     ))  # fmt: skip
 
 
-def _decoded(node: int, encoded: bytes) -> Entry:
+def _decoded(node: int, encoded: bytes) -> LayerEntry:
     kind, *rest = marshal.loads(encoded)  # noqa: S302 - of this process alone
-    entry = Entry(_TYPES[kind], *rest)
+    entry = LayerEntry(_TYPES[kind], *rest)
     entry.node = node
     return entry

@@ -16,7 +16,7 @@ from drydock.model.text import quoted_path, shown
 from drydock.model.verifications import SecondReading
 
 
-def read_again(held: Held, progress: Progress | None) -> tuple[SecondReading, list[Finding]]:
+def compare_readers(held: Held, progress: Progress | None) -> tuple[SecondReading, list[Finding]]:
     """Read each database of a root with both readers, and compare what they read.
 
     Args:

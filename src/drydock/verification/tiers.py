@@ -20,7 +20,7 @@ from drydock.verdict.blind_spots import backend_blindness
 from drydock.verdict.dependants import Dependants
 from drydock.verdict.judge import Reach, damage_finding
 from drydock.verdict.recorded_sizes import far_size, recorded_row
-from drydock.verification.checkpoint import Key, Memory
+from drydock.verification.checkpoint import Checkpoint, Key
 from drydock.verification.unpacked import compare
 
 _BLOB, _UNPACKED, _CONTENT, _SIZE = "blob", "unpacked", "content", "size"
@@ -28,7 +28,7 @@ _BLOB, _UNPACKED, _CONTENT, _SIZE = "blob", "unpacked", "content", "size"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class VerifyOptions:
     """What of a root to look at, besides its records."""
 
     data: bool = False
@@ -54,7 +54,7 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class Bytes:
+class ByteFindings:
     """What reading bytes found wrong."""
 
     findings: list[Finding] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Bytes:
         self.refs[finding] = refs
 
 
-class Clock:
+class Deadline:
     """Says when time is up."""
 
     def __init__(self, seconds: float | None) -> None:
@@ -87,7 +87,9 @@ class Clock:
         return self._end is not None and time.monotonic() >= self._end
 
 
-def read_blobs(store: Store, wanted: Wanted, memory: Memory, clock: Clock, progress: Progress | None) -> Coverage:
+def read_blobs(
+    store: Store, options: VerifyOptions, checkpoint: Checkpoint, deadline: Deadline, progress: Progress | None
+) -> Coverage:
     """Hash blobs: all, or only those an earlier run found wrong. What is wrong goes to ``store.wrong``.
 
     Call it before the store is judged.
@@ -96,11 +98,11 @@ def read_blobs(store: Store, wanted: Wanted, memory: Memory, clock: Clock, progr
     todo: list[BlobFile] = []
     wrong: set[Digest] = set()
     for file in store.content.blobs.values():
-        right = memory.known.get(_blob_key(file)) if wanted.data else None
+        right = checkpoint.known.get(_blob_key(file)) if options.data else None
         if right:
             coverage.done += 1
             coverage.resumed += 1
-        elif wanted.data or _blob_key(file) in memory.suspects:
+        elif options.data or _blob_key(file) in checkpoint.suspects:
             todo.append(file)
     done = 0
 
@@ -108,10 +110,10 @@ def read_blobs(store: Store, wanted: Wanted, memory: Memory, clock: Clock, progr
         nonlocal done
         done += 1
         coverage.bytes += file.size
-        memory.tell(_blob_key(file), right)
+        checkpoint.tell(_blob_key(file), right)
 
     step = counter(progress, "bytes hashed", sum(file.size for file in todo))
-    found, unread = hash_blobs(store.root.path, todo, step, told=told, stop=clock.is_up)
+    found, unread = hash_blobs(store.root.path, todo, step, told=told, stop=deadline.is_up)
     wrong |= found
     store.wrong = frozenset(wrong)
     store.content.findings += unread
@@ -124,34 +126,34 @@ def read_unpacked(
     store: Store,
     layers: Iterable[Unpacked],
     *,
-    wanted: Wanted,
-    memory: Memory,
-    clock: Clock,
+    options: VerifyOptions,
+    checkpoint: Checkpoint,
+    deadline: Deadline,
     places: Sequence[RawPath],
     progress: Progress | None = None,
-) -> tuple[Bytes, Coverage]:
+) -> tuple[ByteFindings, Coverage]:
     """Compare unpacked layers with their blobs: all, or only those an earlier run found wrong.
 
     What is known of a large layer lies in one of ``places`` meanwhile.
     """
-    coverage, found = Coverage(), Bytes()
+    coverage, found = Coverage(), ByteFindings()
     todo: list[tuple[Unpacked, Key, bool]] = []
     for each in layers:
-        content = wanted.content or _snapshot_key(each, content=True) in memory.suspects
+        content = options.content or _snapshot_key(each, content=True) in checkpoint.suspects
         key = _snapshot_key(each, content=content)
-        if wanted.unpacked and memory.known.get(key):
+        if options.unpacked and checkpoint.known.get(key):
             coverage.done += 1
             coverage.resumed += 1
             found.right.add((each.snapshotter, each.row))
-        elif wanted.unpacked or key in memory.suspects:
+        elif options.unpacked or key in checkpoint.suspects:
             todo.append((each, key, content))
     size = sum(each.layer.size for each, _, _ in todo)
     step = counter(progress, "bytes of unpacked layers", size) if todo else None
     for each, key, content in todo:
-        if clock.is_up():
+        if deadline.is_up():
             coverage.left += 1
             continue
-        outcome = compare(store, each, content=content, stop=clock.is_up, places=places, step=step)
+        outcome = compare(store, each, content=content, stop=deadline.is_up, places=places, step=step)
         if outcome is None:
             coverage.left += 1
             continue
@@ -166,12 +168,18 @@ def read_unpacked(
         elif outcome:
             found.right.add((each.snapshotter, each.row))
         if outcome is True or (each.snapshotter, each.row) in found.snapshots:
-            memory.tell(key, outcome is True)
+            checkpoint.tell(key, outcome is True)
     return found, coverage
 
 
 def read_sizes(
-    verdict: Verdict, found: Bytes, coverage: Coverage, *, wanted: Wanted, memory: Memory, clock: Clock
+    verdict: Verdict,
+    found: ByteFindings,
+    coverage: Coverage,
+    *,
+    options: VerifyOptions,
+    checkpoint: Checkpoint,
+    deadline: Deadline,
 ) -> None:
     """Measure the committed snapshots that were not compared with a layer: all, or those an earlier run found wrong.
 
@@ -179,9 +187,9 @@ def read_sizes(
         verdict: of one root.
         found: what comparing found; what is far from its recorded size is added.
         coverage: of what is unpacked; what time was too short for is added to what is left.
-        wanted: what to look at.
-        memory: what is known already.
-        clock: says when time is up.
+        options: what to look at.
+        checkpoint: what is known already.
+        deadline: says when time is up.
     """
     store = verdict.store
     known = {name for name in store.backends if not backend_blindness(store, name)}
@@ -191,15 +199,15 @@ def read_sizes(
         key = _size_key(each)
         if each.row_name in found.right or each.row_name in found.snapshots:
             continue
-        if memory.known.get(key) if wanted.unpacked else key not in memory.suspects:
+        if checkpoint.known.get(key) if options.unpacked else key not in checkpoint.suspects:
             continue
-        if clock.is_up():
+        if deadline.is_up():
             coverage.left += 1
             continue
         finding = measure(verdict, each)
         if finding is not None:
             found.add(finding, *each.row_name, each.refs)
-        memory.tell(key, finding is None or finding.severity is not Severity.DAMAGE)
+        checkpoint.tell(key, finding is None or finding.severity is not Severity.DAMAGE)
 
 
 def measure(verdict: Verdict, found: StoreObject) -> Finding | None:

@@ -22,7 +22,7 @@ from drydock.evidence.containerd.overlay_xattrs import SENTINEL
 from drydock.evidence.containerd.snapshot_layers import MAPPING
 from drydock.evidence.containerd.snapshots import LAYER
 from drydock.evidence.files.directory import folder
-from drydock.evidence.files.erofs import Image, NoImage, Unusable
+from drydock.evidence.files.erofs import ErofsImage, NoImage, Unusable
 from drydock.evidence.files.openat2 import open_directory
 from drydock.evidence.files.regular import NotRegular, open_below, open_regular
 from drydock.model.data import LayoutKind
@@ -31,9 +31,9 @@ from drydock.model.names import Digest, RawPath, split_row_name
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.verifications import Unpacked
-from drydock.verification.decompression import NotCompared, Plain, Stopped, Unreadable
+from drydock.verification.decompression import LayerStream, NotCompared, ReadStopped, UnreadableLayer
 from drydock.verification.layer_reader import read_layer
-from drydock.verification.layer_tree import TOP, Entry, LayerTree, Type
+from drydock.verification.layer_tree import TOP, EntryType, LayerEntry, LayerTree
 from drydock.verification.layer_xattrs import kept
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ _NOT_THERE: Final = (errno.ENOENT, errno.ENAMETOOLONG)
 _REPORTED: Final = (*_NOT_THERE, errno.ENOTDIR, errno.ELOOP)
 """What a directory's path says that is not a directory: its parent's comparison found that."""
 _OPAQUE: Final = ("trusted.overlay.opaque", "user.overlay.opaque", "user.fuseoverlayfs.opaque")
-_TESTS: Final[dict[Type, Callable[[int], bool]]] = {
-    Type.DIRECTORY: stat.S_ISDIR,
-    Type.FILE: stat.S_ISREG,
-    Type.SYMLINK: stat.S_ISLNK,
-    Type.CHARACTER: stat.S_ISCHR,
-    Type.BLOCK: stat.S_ISBLK,
-    Type.FIFO: stat.S_ISFIFO,
+_TESTS: Final[dict[EntryType, Callable[[int], bool]]] = {
+    EntryType.DIRECTORY: stat.S_ISDIR,
+    EntryType.FILE: stat.S_ISREG,
+    EntryType.SYMLINK: stat.S_ISLNK,
+    EntryType.CHARACTER: stat.S_ISCHR,
+    EntryType.BLOCK: stat.S_ISBLK,
+    EntryType.FIFO: stat.S_ISFIFO,
 }
 
 
@@ -84,27 +84,27 @@ def compare(
     """
     place = Place(RawPath(os.path.join(store.root.path, unpacked.path)))
     key = shown(unpacked.key)
-    progress = _Progress(step, unpacked.layer.size)
+    progress = _LayerProgress(step, unpacked.layer.size)
     try:
         if store.backends[unpacked.snapshotter].layout is LayoutKind.EROFS:
             return _check_image(store, unpacked, place, stop)
         descriptor = open_below(store.root.path, unpacked.layer.path)
         with closing(LayerTree(places)) as tree:
-            with _Hashed(descriptor, unpacked.layer.digest, progress) as raw:
+            with _HashedBlob(descriptor, unpacked.layer.digest, progress) as raw:
                 if not read_layer(raw, tree, content=content, stop=stop):
                     return None
                 raw.check()
-            found = _Comparison(store, unpacked, tree, progress, content=content, stop=stop)
+            found = _SnapshotComparison(store, unpacked, tree, progress, content=content, stop=stop)
             if not found.run():
                 return None
         if found.count:
             _refuse_another(store, unpacked, stop)
-    except Stopped:
+    except ReadStopped:
         return None
     except NotCompared as error:
         message = f"snapshot {key} is not compared with layer {shown(unpacked.layer.digest)}: {error}"
         return Finding("not-compared", Severity.BLIND, message, place, key, error.remedy)
-    except Unreadable as error:
+    except UnreadableLayer as error:
         return Finding(
             "unreadable-layer", Severity.BLIND, f"snapshot {key}: {error}", place, key, "drydock verify --data"
         )
@@ -135,13 +135,13 @@ def _refuse_another(store: Store, unpacked: Unpacked, stop: Callable[[], bool]) 
 
     Raises:
         NotCompared: it is another layer.
-        Unreadable: it cannot be decompressed.
-        Stopped: ``stop`` said so.
+        UnreadableLayer: it cannot be decompressed.
+        ReadStopped: ``stop`` said so.
         OSError: it cannot be read.
     """
     digest = hashlib.sha256()
     with open(open_below(store.root.path, unpacked.layer.path), "rb", buffering=0) as raw:
-        plain = Plain(io.BufferedReader(raw), stop)
+        plain = LayerStream(io.BufferedReader(raw), stop)
         while part := plain.read(_CHUNK):
             digest.update(part)
     chain = f"sha256:{digest.hexdigest()}".encode()
@@ -165,7 +165,7 @@ def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[
     except OSError as error:
         return Finding("unreadable", Severity.BLIND, f"snapshot {key}: {error.strerror}", place, key)
     try:
-        for found in Image(descriptor).damage(stop):
+        for found in ErofsImage(descriptor).damage(stop):
             if found is None:
                 continue
             count += 1
@@ -184,7 +184,7 @@ def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[
     return Finding("snapshot-differs", Severity.DAMAGE, message, place, key, _REMEDY)
 
 
-class _Progress:
+class _LayerProgress:
     """Tells what is done of one layer, as bytes of its blob."""
 
     def __init__(self, step: Callable[[int], None] | None, size: int) -> None:
@@ -210,10 +210,10 @@ class _Progress:
             self._told = done
 
 
-class _Hashed(io.RawIOBase):
+class _HashedBlob(io.RawIOBase):
     """A blob, hashed as it is read."""
 
-    def __init__(self, descriptor: int, digest: Digest, progress: _Progress) -> None:
+    def __init__(self, descriptor: int, digest: Digest, progress: _LayerProgress) -> None:
         super().__init__()
         algorithm, _, self._wanted = digest.partition(b":")
         self._descriptor = descriptor
@@ -238,12 +238,12 @@ class _Hashed(io.RawIOBase):
         """Read the rest, and refuse a blob that does not hash to its name.
 
         Raises:
-            Unreadable: what differs from a damaged layer is not damaged for that.
+            UnreadableLayer: what differs from a damaged layer is not damaged for that.
         """
         while self.read(_CHUNK):
             pass
         if self._digest.hexdigest().encode() != self._wanted:
-            raise Unreadable("the bytes of its layer's blob are wrong, so it cannot be compared")
+            raise UnreadableLayer("the bytes of its layer's blob are wrong, so it cannot be compared")
 
     def close(self) -> None:
         """Give the file up."""
@@ -253,11 +253,11 @@ class _Hashed(io.RawIOBase):
 
 
 @dataclass(slots=True)
-class _Comparison:
+class _SnapshotComparison:
     store: Store
     unpacked: Unpacked
     tree: LayerTree
-    progress: _Progress
+    progress: _LayerProgress
     content: bool
     stop: Callable[[], bool]
     count: int = 0
@@ -328,7 +328,7 @@ class _Comparison:
             os.close(descriptor)
         return True
 
-    def _child(self, descriptor: int, full: bytes, name: bytes, child: Entry) -> bool:
+    def _child(self, descriptor: int, full: bytes, name: bytes, child: LayerEntry) -> bool:
         """Compare one name; whether anything has it."""
         info = _stat(name, descriptor)
         if info is None:
@@ -336,7 +336,7 @@ class _Comparison:
             return False
         xattrs = _xattrs(f"/proc/self/fd/{descriptor}/".encode() + name, follow=False)
         target = os.readlink(name, dir_fd=descriptor) if stat.S_ISLNK(info.st_mode) else b""
-        if self._one(child, full, info, target, xattrs) and self.content and child.type is Type.FILE:
+        if self._one(child, full, info, target, xattrs) and self.content and child.type is EntryType.FILE:
             self._bytes(child, full, name, descriptor)
         return True
 
@@ -350,21 +350,21 @@ class _Comparison:
                 if not name.startswith(b".wh.") and not self.tree.has(node, name):
                     self._say(path + b"/" + name if path else name, "is not in the layer")
 
-    def _absent(self, path: bytes, entry: Entry, descriptor: int, name: bytes) -> None:
-        if entry.type is Type.WHITEOUT:
+    def _absent(self, path: bytes, entry: LayerEntry, descriptor: int, name: bytes) -> None:
+        if entry.type is EntryType.WHITEOUT:
             # A full copy, the lowest layer, and one where the mark is a file (fuse-overlayfs) have no device.
             if self._is_overlay and not self.unpacked.is_base and _stat(b".wh." + name, descriptor) is None:
                 self._say(path, "its whiteout is not there")
             return
-        if entry.type in (Type.CHARACTER, Type.BLOCK) and not self._owners:
+        if entry.type in (EntryType.CHARACTER, EntryType.BLOCK) and not self._owners:
             return
         self._say(path, "is not there")
 
     def _one(
-        self, entry: Entry, path: bytes, info: os.stat_result, target: bytes, xattrs: dict[str, bytes] | None
+        self, entry: LayerEntry, path: bytes, info: os.stat_result, target: bytes, xattrs: dict[str, bytes] | None
     ) -> bool:
         """Compare one path; False where it is not even of the right type."""
-        if entry.type is Type.WHITEOUT:
+        if entry.type is EntryType.WHITEOUT:
             if not stat.S_ISCHR(info.st_mode) or info.st_rdev != 0:
                 self._say(path, "is there, and the layer removes it")
             return False
@@ -377,23 +377,25 @@ class _Comparison:
         return True
 
     def _differences(
-        self, entry: Entry, info: os.stat_result, target: bytes, xattrs: dict[str, bytes] | None
+        self, entry: LayerEntry, info: os.stat_result, target: bytes, xattrs: dict[str, bytes] | None
     ) -> list[str]:
         wrong: list[str] = []
-        if entry.type is Type.FILE and info.st_size != entry.size:
+        if entry.type is EntryType.FILE and info.st_size != entry.size:
             self.emptied += info.st_size == 0
             wrong.append(f"{info.st_size} bytes, {entry.size} in the layer")
-        if entry.type is Type.SYMLINK:
+        if entry.type is EntryType.SYMLINK:
             if target != entry.target:
                 wrong.append("leads elsewhere")
         elif stat.S_IMODE(info.st_mode) != entry.mode:
             wrong.append(f"mode {stat.S_IMODE(info.st_mode):04o}, {entry.mode:04o} in the layer")
         if self._owners and (info.st_uid, info.st_gid) != (entry.uid, entry.gid):
             wrong.append(f"owner {info.st_uid}:{info.st_gid}, {entry.uid}:{entry.gid} in the layer")
-        if entry.type in (Type.CHARACTER, Type.BLOCK):
+        if entry.type in (EntryType.CHARACTER, EntryType.BLOCK):
             if (os.major(info.st_rdev), os.minor(info.st_rdev)) != entry.device:
                 wrong.append("another device")
-        elif entry.type is Type.FILE and entry.is_linked and self.tree.inode(entry.node, info.st_ino) != info.st_ino:
+        elif (
+            entry.type is EntryType.FILE and entry.is_linked and self.tree.inode(entry.node, info.st_ino) != info.st_ino
+        ):
             wrong.append("no hard link, and one in the layer")
         mode = entry.mode or 0
         lost = sorted(
@@ -405,7 +407,7 @@ class _Comparison:
             wrong.append(f"extended attribute {shown(os.fsencode(lost[0]))} differs")
         return wrong
 
-    def _bytes(self, entry: Entry, path: bytes, name: bytes, parent: int) -> None:
+    def _bytes(self, entry: LayerEntry, path: bytes, name: bytes, parent: int) -> None:
         descriptor = open_regular(name, parent)
         try:
             if os.fstat(descriptor).st_size != entry.size:

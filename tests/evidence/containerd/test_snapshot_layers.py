@@ -51,12 +51,12 @@ def test_native():
 def test_how_they_are_marked():
     """By the snapshotter, and by whether it is mounted in a user namespace."""
     stack = snapshot_stack(_store(b"overlayfs", LayoutKind.OVERLAY), b"overlayfs", b"box")
-    assert (stack.marks, stack.is_mapped) == (KERNEL, False)
+    assert (stack.overlay_format, stack.is_mapped) == (KERNEL, False)
     rootless = _store(b"overlayfs", LayoutKind.OVERLAY, engine=Engine.ROOTLESS)
     stack = snapshot_stack(rootless, b"overlayfs", b"box")
-    assert (stack.marks, stack.is_mapped) == (USER, True)
+    assert (stack.overlay_format, stack.is_mapped) == (USER, True)
     rootless = _store(b"fuse-overlayfs", LayoutKind.OVERLAY, engine=Engine.ROOTLESS)
-    assert snapshot_stack(rootless, b"fuse-overlayfs", b"box").marks == FUSE
+    assert snapshot_stack(rootless, b"fuse-overlayfs", b"box").overlay_format == FUSE
     mapped = _store(b"overlayfs", LayoutKind.OVERLAY, labels={MAPPING: b"0:100000:65536"})
     assert snapshot_stack(mapped, b"overlayfs", b"box").is_mapped
 

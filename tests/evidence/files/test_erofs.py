@@ -19,10 +19,10 @@ from tests.support.mounted import Layers, facts, mount, unpack_tar
 from tests.support.rich import rich
 
 from drydock.evidence.containerd.snapshot_layers import Stack
-from drydock.evidence.files.erofs import Image, Unusable
+from drydock.evidence.files.erofs import ErofsImage, Unusable
 from drydock.export.changes import find_changes
 from drydock.export.container import write_tree
-from drydock.export.new_file import Output
+from drydock.export.new_file import ExportFile
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.exports import Exported
 from drydock.model.names import RawPath
@@ -34,7 +34,7 @@ def _ours(path):
     """All that an image has, by path."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        image = Image(descriptor)
+        image = ErofsImage(descriptor)
         found = {b".": _told(image, image.inode(image.root))}
         pending = [(b"", image.inode(image.root))]
         while pending:
@@ -147,7 +147,7 @@ def test_a_hole(tmp_path):
         file.truncate(9_000_000)
     make_image(path, tree, ("--chunksize=4096",))
     descriptor = os.open(path, os.O_RDONLY)
-    image = Image(descriptor)
+    image = ErofsImage(descriptor)
     inode = image.find(image.inode(image.root), b"sparse")
     assert sum(length for _, length in image.segments(inode)) < 20_000
     assert image.read(inode, 9_000_000, 0) == (tree / "sparse").read_bytes()
@@ -194,7 +194,7 @@ def test_a_container_on_images(tmp_path):
             (point / "deep").rename(point / "deeper")
             (point / "new").unlink()
         with (tmp_path / "out.tar").open("wb") as file:
-            exported.count = write_tree(new, Output(file, "x"), exported)
+            exported.count = write_tree(new, ExportFile(file, "x"), exported)
         unpack_tar(tmp_path / "out.tar", tmp_path / "out")
         lowers = f"lowerdir={upper}/fs:{above}:{below},index=off,redirect_dir=follow,metacopy=on"
         with (
@@ -235,7 +235,7 @@ def _refusal(path):
     descriptor = os.open(path, os.O_RDONLY)
     try:
         with pytest.raises(Unusable) as caught:
-            Image(descriptor)
+            ErofsImage(descriptor)
     finally:
         os.close(descriptor)
     return str(caught.value)
@@ -250,7 +250,7 @@ def test_directories_in_circles(tmp_path):
     make_image(path, tree)
     raw = bytearray(path.read_bytes())
     descriptor = os.open(path, os.O_RDONLY)
-    image = Image(descriptor)
+    image = ErofsImage(descriptor)
     outer = image.find(image.inode(image.root), b"outer")
     inner = image.find(outer, b"inner")
     os.close(descriptor)
@@ -275,7 +275,7 @@ def test_sizes_that_lead_out_of_the_image(tmp_path):
     make_image(path, tree, (*FROM_DIRECTORY, "-Eforce-inode-extended"))
     raw = bytearray(path.read_bytes())
     descriptor = os.open(path, os.O_RDONLY)
-    image = Image(descriptor)
+    image = ErofsImage(descriptor)
     inode = image.find(image.inode(image.root), b"file")
     os.close(descriptor)
     raw[inode.xattrs_at - 64 + 8 : inode.xattrs_at - 64 + 16] = struct.pack("<Q", 1 << 60)
@@ -360,7 +360,7 @@ def test_parts_that_lie_on_each_other(what, tmp_path):
     descriptor = os.open(path, os.O_RDONLY)
     began = time.process_time()
     try:
-        found = [each for each in Image(descriptor).damage(lambda: time.process_time() - began > 30) if each]
+        found = [each for each in ErofsImage(descriptor).damage(lambda: time.process_time() - began > 30) if each]
     finally:
         os.close(descriptor)
     assert time.process_time() - began < 10

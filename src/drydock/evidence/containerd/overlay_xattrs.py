@@ -19,7 +19,7 @@ SENTINEL: Final = b".wh..wh..opq"
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class OverlayFormat:
     """One way to mark layers."""
 
     private: tuple[bytes, ...]
@@ -65,10 +65,12 @@ class Marks:
         return not self.by_files and self.private[0] + b"metacopy" in xattrs
 
 
-KERNEL: Final = Marks((b"trusted.overlay.",), trusted=True)
-USER: Final = Marks((b"user.overlay.",), trusted=False)
+KERNEL: Final = OverlayFormat((b"trusted.overlay.",), trusted=True)
+USER: Final = OverlayFormat((b"user.overlay.",), trusted=False)
 """The kernel's in a user namespace, mounted with ``userxattr``."""
-FUSE: Final = Marks((b"user.fuseoverlayfs.", b"trusted.overlay.", b"user.overlay."), trusted=False, by_files=True)
+FUSE: Final = OverlayFormat(
+    (b"user.fuseoverlayfs.", b"trusted.overlay.", b"user.overlay."), trusted=False, by_files=True
+)
 
 
 def _exists(path: bytes, parent: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drydock.evidence.containerd.overlay_xattrs import FUSE, KERNEL, USER, Marks
+from drydock.evidence.containerd.overlay_xattrs import FUSE, KERNEL, USER, OverlayFormat
 from drydock.evidence.containerd.snapshots import LAYER, SNAPSHOTS
 from drydock.model.data import Backend, LayoutKind, Row, RowKind
 from drydock.model.errors import EvidenceUnreadable
@@ -34,7 +34,7 @@ class Stack:
     of nothing."""
     names: tuple[str, ...]
     """What to call each layer in a message; shown."""
-    marks: Marks = KERNEL
+    overlay_format: OverlayFormat = KERNEL
     """How they say what they hide."""
     is_mapped: bool = False
     """Whether owners on disk are others than the container sees."""
@@ -87,8 +87,8 @@ def _stack(store: Store, backend: Backend, name: bytes) -> Stack:
         parts = [(backend.path, SNAPSHOTS, b"%d" % row.id, _part(backend, row)) for row in rows]
     is_mapped = store.root.engine is Engine.ROOTLESS or MAPPING in backend.rows[name].labels
     names = tuple(shown(row.name) for row in rows)
-    marks = _marks(store, backend)
-    return Stack(store.root.path, tuple(parts), names, marks, is_mapped, backend.layout is LayoutKind.EROFS)
+    overlay_format = _overlay_format(store, backend)
+    return Stack(store.root.path, tuple(parts), names, overlay_format, is_mapped, backend.layout is LayoutKind.EROFS)
 
 
 def _part(backend: Backend, row: Row) -> bytes:
@@ -117,7 +117,7 @@ def _row(backend: Backend, name: bytes) -> Row:
     return row
 
 
-def _marks(store: Store, backend: Backend) -> Marks:
+def _overlay_format(store: Store, backend: Backend) -> OverlayFormat:
     if backend.name == _FUSE:
         return FUSE
     # Overlay in a user namespace is mounted with userxattr (containerd snapshots/overlay/overlayutils/check.go, v2.1).

@@ -82,7 +82,7 @@ class Inode:
     """Byte behind the attributes."""
 
 
-class Image:
+class ErofsImage:
     """One image in an open file.
 
     Args:
