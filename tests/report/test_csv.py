@@ -9,12 +9,12 @@ from tests.support.documents import run
 from tests.support.scans import scan_of_everything
 
 from drydock.model.text import shown
-from drydock.report.csv import COLUMNS, sheet_lines
+from drydock.report.csv import COLUMNS, csv_lines
 
 
 def read(*scans):
     """The rows as a reader of CSV has them."""
-    return list(csv.DictReader(io.StringIO("".join(sheet_lines(scans)), newline="")))
+    return list(csv.DictReader(io.StringIO("".join(csv_lines(scans)), newline="")))
 
 
 @pytest.mark.parametrize("name", [b'a,"b"', b"plain", b"x\r\ny", "a\u2028b".encode()])

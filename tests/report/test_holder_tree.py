@@ -10,7 +10,7 @@ from drydock.model.leases import LeaseClass
 from drydock.model.records import Container
 from drydock.model.times import parse_time
 from drydock.pipeline import scan
-from drydock.report.holder_tree import grow
+from drydock.report.holder_tree import holder_tree
 
 
 def leaves(branch, path=()):
@@ -18,25 +18,25 @@ def leaves(branch, path=()):
     path = (*path, branch.name)
     for place in branch.objects:
         yield place, path
-    for each in branch.branches:
+    for each in branch.children:
         yield from leaves(each, path)
 
 
 def check(found):
     """Every object is in the tree exactly once, and sizes are the sums of what is below."""
-    tree = grow(found)
+    tree = holder_tree(found)
     places = sorted(place for place, _ in leaves(tree))
     assert places == list(range(len(found.verdict.objects)))
     assert tree.bytes == sum(each.allocated for each in found.verdict.objects) + found.verdict.store.database_bytes
     queue = [tree]
     while queue:
         branch = queue.pop()
-        queue += branch.branches
-        if branch.branches or branch.objects:
+        queue += branch.children
+        if branch.children or branch.objects:
             own = sum(found.verdict.objects[place].allocated for place in branch.objects)
-            below = sum(each.bytes for each in branch.branches)
+            below = sum(each.bytes for each in branch.children)
             assert branch.bytes == own + below
-            assert branch.count == len(branch.objects) + sum(each.count for each in branch.branches)
+            assert branch.count == len(branch.objects) + sum(each.count for each in branch.children)
         assert branch.holder is None or branch.only <= branch.reached
 
 
@@ -74,7 +74,7 @@ def test_each_thing_is_where_people_look_for_it():
         ),
         inventory=True,
     )
-    tree = grow(found)
+    tree = holder_tree(found)
     where = {found.verdict.objects[place].id: path[1:] for place, path in leaves(tree)}
     assert where == {
         digest(1): ("moby", "a"),
@@ -85,8 +85,8 @@ def test_each_thing_is_where_people_look_for_it():
         b"own": ("moby", "c"),
         digest(9): ("that no record names",),
     }
-    (moby,) = [each for each in tree.branches if each.name == "moby"]
-    assert [each.is_shared for each in moby.branches if "shared" in each.name] == [True]
+    (moby,) = [each for each in tree.children if each.name == "moby"]
+    assert [each.is_shared for each in moby.children if "shared" in each.name] == [True]
     assert found.inventory.holders[-1].lease is LeaseClass.UNKNOWN
 
 
@@ -95,7 +95,7 @@ def test_a_namespace_may_be_called_like_a_group():
     found = judged(
         store(blob(digest(1), namespace=b"that no record names"), files=[digest(1), digest(2)]), inventory=True
     )
-    assert sorted((each.kind, each.name) for each in grow(found).branches) == [
+    assert sorted((each.kind, each.name) for each in holder_tree(found).children) == [
         ("group", "that no record names"),
         ("namespace", "that no record names"),
     ]
@@ -104,4 +104,4 @@ def test_a_namespace_may_be_called_like_a_group():
 def test_it_needs_the_inventory():
     """A scan made without one is refused, not shown as if nothing held anything."""
     with pytest.raises(ValueError, match="inventory"):
-        grow(judged(store()))
+        holder_tree(judged(store()))

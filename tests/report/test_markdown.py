@@ -6,14 +6,14 @@ from tests.support.scans import scan_of_everything
 from tests.support.values import NOW
 
 from drydock.model.names import RawPath
-from drydock.report.markdown import literal, ticket_lines
+from drydock.report.markdown import literal, markdown_lines
 
 WHERE = RawPath(b"/mnt/a host")
 
 
 def rendered(name, **options):
     """The tokens of CommonMark with tables and links, as GitHub has them."""
-    text = "\n".join(ticket_lines([scan_of_everything(name, inventory=True, **options)], NOW, WHERE))
+    text = "\n".join(markdown_lines([scan_of_everything(name, inventory=True, **options)], NOW, WHERE))
     return text, MarkdownIt("commonmark").enable(["table"]).parse(text)
 
 
@@ -67,8 +67,8 @@ def test_holders_are_told_apart_by_their_namespaces():
 
 def test_nothing_and_what_is_kept():
     """A host without storage is said to have none; what looks free and is kept is not said to be referenced."""
-    assert "No containerd storage was found." in "\n".join(ticket_lines([], NOW, None))
-    text = "\n".join(ticket_lines([scan_of_everything(b"plain", complete=False, inventory=True)], NOW, None))
+    assert "No containerd storage was found." in "\n".join(markdown_lines([], NOW, None))
+    text = "\n".join(markdown_lines([scan_of_everything(b"plain", complete=False, inventory=True)], NOW, None))
     assert "Can be freed now: **nothing**. Some of it looks free, and is kept for a reason." in text
     assert "Something references everything" not in text
 

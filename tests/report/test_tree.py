@@ -12,7 +12,7 @@ from tests.support.terminal import on_terminal
 from tests.support.values import blob, digest, image, store
 
 from drydock.model.text import shown
-from drydock.report.holder_tree import grow
+from drydock.report.holder_tree import holder_tree
 from drydock.report.tree import tree_lines
 from drydock.report.wording import show_bytes
 
@@ -63,16 +63,16 @@ def test_the_largest_first_and_the_rest_counted():
     assert [show_bytes(size) for size in order if size] == [size for size in sizes if size != "0 B"]
     level = [line for line in few if line[38:].startswith(("│  ├─ ", "│  └─ "))]
     assert len(level) == 4
-    (space,) = [each for each in grow(found).branches if each.kind == "namespace"]
-    left = sorted((each.bytes for each in space.branches), reverse=True)[3:]
+    (space,) = [each for each in holder_tree(found).children if each.kind == "namespace"]
+    left = sorted((each.bytes for each in space.children), reverse=True)[3:]
     assert f"and {len(left)} more" in level[-1]
     assert level[-1][:10].strip() == show_bytes(sum(left))
     assert len(lines(found, depth=0)) == 3
 
 
 def _images(found):
-    (space,) = [each for each in grow(found).branches if each.kind == "namespace"]
-    return [each for each in space.branches if each.kind == "image"]
+    (space,) = [each for each in holder_tree(found).children if each.kind == "namespace"]
+    return [each for each in space.children if each.kind == "image"]
 
 
 def test_bars_tell_what_is_shared():

@@ -10,7 +10,7 @@ import click
 from drydock.cli.output import open_output, print_json, use_utf8
 from drydock.cli.progress import show_progress
 from drydock.model.errors import EvidenceUnreadable, Usage
-from drydock.report.fleet.statements import script_lines
+from drydock.report.fleet.database import script_lines
 
 
 @click.command()
@@ -44,12 +44,15 @@ def fleet(
         raise Usage("name a REPORT, or a folder of reports")
     # Only this command pays for these, and they for a database.
     from drydock.report.fleet.answers import answer_lines, answers_document, render_answers  # noqa: PLC0415 - see above
+    from drydock.report.fleet.database import FleetDatabase  # noqa: PLC0415 - see above
     from drydock.report.fleet.reports import find_reports, report_tables  # noqa: PLC0415 - see above
-    from drydock.report.fleet.warehouse import Warehouse  # noqa: PLC0415 - see above
 
     refused: dict[int, str] = {}
     found = find_reports([os.fsencode(each) for each in reports])
-    with show_progress() as progress, closing(Warehouse(report_tables(found, refused.__setitem__, progress))) as store:
+    with (
+        show_progress() as progress,
+        closing(FleetDatabase(report_tables(found, refused.__setitem__, progress))) as store,
+    ):
         if progress is not None:
             progress("asking", 0)
         store.forget(refused)

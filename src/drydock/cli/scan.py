@@ -137,8 +137,7 @@ def scan(
 
 def _write_parquet(scans: list[Scan], now: UnixNano, name: str, output: str | None) -> None:
     from drydock.report.document import scan_document  # noqa: PLC0415 - only what is asked for is loaded
-    from drydock.report.parquet import write_parquet  # noqa: PLC0415 - the same
-    from drydock.report.rows import document_rows  # noqa: PLC0415 - the same
+    from drydock.report.parquet import document_rows, write_parquet  # noqa: PLC0415 - the same
 
     with open_binary(output) as raw:
         write_parquet(document_rows(scan_document(scans, now, name)), raw)
@@ -156,13 +155,13 @@ def _print_document(scans: list[Scan], now: UnixNano, name: str, file: TextIO, *
 def _text(form: str, scans: list[Scan], now: UnixNano, where: RawPath | None) -> Iterable[str]:
     # Only what is asked for is loaded: a page brings a template engine with it.
     if form == "csv":
-        from drydock.report.csv import sheet_lines  # noqa: PLC0415 - see above
+        from drydock.report.csv import csv_lines  # noqa: PLC0415 - see above
 
-        return sheet_lines(scans)
+        return csv_lines(scans)
     if form == "markdown":
-        from drydock.report.markdown import ticket_lines  # noqa: PLC0415 - see above
+        from drydock.report.markdown import markdown_lines  # noqa: PLC0415 - see above
 
-        return (line + "\n" for line in ticket_lines(scans, now, where))
+        return (line + "\n" for line in markdown_lines(scans, now, where))
     from drydock.report.page import render_page  # noqa: PLC0415 - see above
 
     return (render_page(scans, now, where),)
@@ -172,12 +171,12 @@ def _print_tree(scans: list[Scan], file: TextIO, depth: int, top: int) -> None:
     from drydock.report.tree import tree_lines  # noqa: PLC0415 - only what is asked for is loaded
 
     blocks = (getattr(file, "encoding", None) or "").lower().startswith("utf")
-    sheet = console(file)
-    if isinstance(sheet, Plain):
+    printer = console(file)
+    if isinstance(printer, Plain):
         for line in tree_lines(scans, depth=depth, top=top, width=None, blocks=blocks):
             print("".join(span.text for span in line).rstrip(), file=file)
         return
     from rich.text import Text  # noqa: PLC0415 - only a terminal pays for rich
 
-    for line in tree_lines(scans, depth=depth, top=top, width=sheet.width, blocks=blocks):
-        sheet.print(Text.assemble(*line), no_wrap=True, crop=False)
+    for line in tree_lines(scans, depth=depth, top=top, width=printer.width, blocks=blocks):
+        printer.print(Text.assemble(*line), no_wrap=True, crop=False)

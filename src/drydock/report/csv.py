@@ -17,7 +17,7 @@ COLUMNS: Final = (
 _FORMULA = ("=", "+", "-", "@")
 
 
-def sheet_lines(scans: Iterable[Scan]) -> Iterator[str]:
+def csv_lines(scans: Iterable[Scan]) -> Iterator[str]:
     """A header, then one object a line, each with its end.
 
     A cell that a spreadsheet would take for a formula begins with an apostrophe (OWASP, "CSV Injection"): names come

@@ -1,16 +1,30 @@
-"""A store as a tree in which every byte is once: root, namespace, image (or what else keeps it), layer."""
+"""A store as a tree in which every byte is once: root, namespace, image (or what else keeps it), layer.
+
+Also what people call what is in it: ``layer 3``, ``config``, ``unpacked layer``, ``build cache``.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from drydock.model.data import RowKind
 from drydock.model.inventories import Holder, Inventory
 from drydock.model.leases import LeaseClass
-from drydock.model.objects import Verdict
+from drydock.model.names import Kind, Ref
+from drydock.model.objects import ObjectKind, StoreObject, Verdict
 from drydock.model.scans import Scan
 from drydock.model.text import shown
 
+# containerd core/images/mediatypes.go ChildGCLabels (v2.1): one for each child, fetched or not.
+_CHILD = re.compile(rb"containerd\.io/gc\.ref\.content\.(?:(m|l)\.([0-9]{1,6})|(config))\Z")
+_ROWS = {
+    RowKind.COMMITTED: "unpacked layer",
+    RowKind.ACTIVE: "writable layer",
+    RowKind.VIEW: "view of a layer",
+    RowKind.UNKNOWN: "snapshot",
+}
 _LEASES = {
     LeaseClass.TEMPORARY: "temporary leases",
     LeaseClass.BUILD_CACHE: "build cache",
@@ -25,7 +39,7 @@ _Step = tuple[str, str]
 
 
 @dataclass(slots=True)
-class Branch:
+class HolderNode:
     """A part of the tree."""
 
     kind: str
@@ -33,10 +47,10 @@ class Branch:
     name: str
     """Shown."""
     holder: Holder | None = None
-    branches: list[Branch] = field(default_factory=list)
+    children: list[HolderNode] = field(default_factory=list)
     """The largest first."""
     objects: list[int] = field(default_factory=list)
-    """Places in ``Verdict.objects``, the largest first; those of ``branches`` not among them."""
+    """Places in ``Verdict.objects``, the largest first; without those of ``children``."""
     bytes: int = 0
     """Of everything below."""
     count: int = 0
@@ -49,7 +63,7 @@ class Branch:
     """Whether several holders reach what is in it."""
 
 
-def grow(scan: Scan) -> Branch:
+def holder_tree(scan: Scan) -> HolderNode:
     """The tree of one root.
 
     An object is below the one holder that reaches it. An image goes before a container and a container before leases,
@@ -64,7 +78,7 @@ def grow(scan: Scan) -> Branch:
     """
     if scan.inventory is None:
         raise ValueError("the scan was made without its inventory")
-    return _Tree(scan.verdict, scan.inventory).grow()
+    return _TreeBuilder(scan.verdict, scan.inventory).build()
 
 
 def kind_of(holder: Holder) -> str:
@@ -82,27 +96,27 @@ def name_of(holder: Holder) -> str:
     return f"{name} and {more} more {'name' if more == 1 else 'names'}" if more else name
 
 
-class _Tree:
+class _TreeBuilder:
     def __init__(self, verdict: Verdict, inventory: Inventory) -> None:
         self._objects = verdict.objects
         self._database_bytes = verdict.store.database_bytes
-        self._top = Branch("root", shown(verdict.store.root.path))
+        self._top = HolderNode("root", shown(verdict.store.root.path))
         self._holders = inventory.holders
-        self._of: list[list[int]] = [[] for _ in self._objects]
+        self._reached_by: list[list[int]] = [[] for _ in self._objects]
         for number, holder in enumerate(self._holders):
             for place in holder.objects:
-                self._of[place].append(number)
-        self._branches: dict[tuple[_Step, ...], Branch] = {}
+                self._reached_by[place].append(number)
+        self._nodes: dict[tuple[_Step, ...], HolderNode] = {}
 
-    def grow(self) -> Branch:
+    def build(self) -> HolderNode:
         for number, holder in enumerate(self._holders):
-            branch = self._branch(self._path(holder), holder)
-            branch.reached = self._sum(holder.objects)
-            branch.only = self._sum(place for place in holder.objects if self._of[place] == [number])
+            node = self._node(self._path(holder), holder)
+            node.reached = self._sum(holder.objects)
+            node.only = self._sum(place for place in holder.objects if self._reached_by[place] == [number])
         for place in range(len(self._objects)):
             self._place(place)
         if self._database_bytes:
-            self._top.branches.append(Branch("group", "databases", bytes=self._database_bytes))
+            self._top.children.append(HolderNode("group", "databases", bytes=self._database_bytes))
         self._measure(self._top)
         return self._top
 
@@ -113,23 +127,23 @@ class _Tree:
         found = self._objects[place]
         if len(found.namespaces) != 1:
             name = "in several namespaces" if found.namespaces else "that no record names"
-            branch = self._branch((("group", name),))
-            branch.is_shared = bool(found.namespaces)
+            node = self._node((("group", name),))
+            node.is_shared = bool(found.namespaces)
         else:
-            branch = self._within(("namespace", shown(found.namespaces[0])), self._of[place])
-        branch.objects.append(place)
+            node = self._within(("namespace", shown(found.namespaces[0])), self._reached_by[place])
+        node.objects.append(place)
 
-    def _within(self, namespace: _Step, numbers: Sequence[int]) -> Branch:
+    def _within(self, namespace: _Step, numbers: Sequence[int]) -> HolderNode:
         if not numbers:
-            return self._branch((namespace, ("group", "held by nothing")))
+            return self._node((namespace, ("group", "held by nothing")))
         for wanted in ("image", "container", ""):
             holders = [self._holders[number] for number in numbers if wanted in ("", kind_of(self._holders[number]))]
             if len(holders) == 1:
-                return self._branch(self._path(holders[0]), holders[0])
+                return self._node(self._path(holders[0]), holders[0])
             if holders:
-                branch = self._branch((namespace, ("group", f"shared by several {wanted or 'lease'}s")))
-                branch.is_shared = True
-                return branch
+                node = self._node((namespace, ("group", f"shared by several {wanted or 'lease'}s")))
+                node.is_shared = True
+                return node
         raise AssertionError("every holder is some holder")
 
     def _path(self, holder: Holder) -> tuple[_Step, ...]:
@@ -139,19 +153,47 @@ class _Tree:
             return namespace, ("group", _LEASES[holder.lease]), own
         return namespace, own
 
-    def _branch(self, path: tuple[_Step, ...], holder: Holder | None = None) -> Branch:
-        branch = self._branches.get(path)
-        if branch is None:
-            branch = Branch(*path[-1]) if holder is None else Branch(kind_of(holder), name_of(holder), holder)
-            self._branches[path] = branch
-            above = self._branch(path[:-1]) if len(path) > 1 else self._top
-            above.branches.append(branch)
-        return branch
+    def _node(self, path: tuple[_Step, ...], holder: Holder | None = None) -> HolderNode:
+        node = self._nodes.get(path)
+        if node is None:
+            node = HolderNode(*path[-1]) if holder is None else HolderNode(kind_of(holder), name_of(holder), holder)
+            self._nodes[path] = node
+            above = self._node(path[:-1]) if len(path) > 1 else self._top
+            above.children.append(node)
+        return node
 
-    def _measure(self, branch: Branch) -> None:
-        for each in branch.branches:
+    def _measure(self, node: HolderNode) -> None:
+        for each in node.children:
             self._measure(each)
-        branch.bytes += self._sum(branch.objects) + sum(each.bytes for each in branch.branches)
-        branch.count = len(branch.objects) + sum(each.count for each in branch.branches)
-        branch.objects.sort(key=lambda place: -self._objects[place].allocated)
-        branch.branches.sort(key=lambda each: -(each.bytes or each.reached))
+        node.bytes += self._sum(node.objects) + sum(each.bytes for each in node.children)
+        node.count = len(node.objects) + sum(each.count for each in node.children)
+        node.objects.sort(key=lambda place: -self._objects[place].allocated)
+        node.children.sort(key=lambda each: -(each.bytes or each.reached))
+
+
+class ObjectRoles:
+    """The roles of the objects of one root: ``layer 3``, ``config``, ``unpacked layer``."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self._store = verdict.store
+        self._roles: dict[Ref, str] = {}
+        metadata = verdict.store.metadata
+        for blob in metadata.blobs:
+            for label, value in blob.labels.items():
+                match = _CHILD.match(label)
+                if match is not None:
+                    what = "manifest" if match[1] == b"m" else f"layer {int(match[2]) + 1}" if match[1] else "config"
+                    self._roles.setdefault(Ref(Kind.BLOB, blob.namespace, value), what)
+        for image in metadata.images:
+            what = "index" if b"index" in image.media_type or b"manifest.list" in image.media_type else "manifest"
+            self._roles.setdefault(Ref(Kind.BLOB, image.namespace, image.target), what)
+
+    def of(self, found: StoreObject) -> str:
+        """The role of one object; its kind where nothing more is known."""
+        if found.kind is ObjectKind.INGEST:
+            return "unfinished write"
+        if found.kind is ObjectKind.SNAPSHOT:
+            backend = self._store.backends.get(found.snapshotter)
+            row = None if backend is None or found.row is None else backend.rows.get(found.row)
+            return "snapshot" if row is None else _ROWS[row.kind]
+        return next((self._roles[ref] for ref in found.refs if ref in self._roles), "blob")

@@ -1,4 +1,4 @@
-"""A scan as Markdown, to paste into a ticket."""
+"""A scan as Markdown, to paste into an issue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.scans import Scan
 from drydock.model.times import show_time
-from drydock.report.holder_tree import Branch, grow
+from drydock.report.holder_tree import HolderNode, holder_tree
 from drydock.report.summary import Summary, summarize
 from drydock.report.wording import show_bytes, show_count
 from drydock.version import __version__
@@ -17,7 +17,7 @@ _LISTED = 10
 _BACKTICKS = re.compile("`+")
 
 
-def ticket_lines(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> Iterator[str]:
+def markdown_lines(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> Iterator[str]:
     """The summary of each root, the largest holders, and the commands.
 
     Args:
@@ -71,7 +71,7 @@ def _root(scan: Scan, summary: Summary) -> Iterator[str]:
     for state, total in summary.states:
         yield f"| {state.value} | {total.count} | {show_bytes(total.bytes)} |"
     yield ""
-    yield from _largest(grow(scan))
+    yield from _largest(holder_tree(scan))
     commands = (*summary.free.commands, *summary.leases.commands)
     if commands:
         # Indented, not fenced: nothing in a path can end it.
@@ -79,26 +79,26 @@ def _root(scan: Scan, summary: Summary) -> Iterator[str]:
         yield from (f"    {command}" for command in commands)
 
 
-def _largest(tree: Branch) -> Iterator[str]:
+def _largest(tree: HolderNode) -> Iterator[str]:
     found = sorted(_leaves(tree), key=lambda each: -each[1].bytes)
     yield "| namespace | what | objects | size | alone | shared |"
     yield "| --- | --- | ---: | ---: | ---: | ---: |"
-    for namespace, branch in found[:_LISTED]:
-        name = branch.name if branch.kind == "group" else f"{branch.kind} {branch.name}"
-        alone, shared = ("", "") if branch.holder is None else (branch.only, branch.reached - branch.only)
+    for namespace, node in found[:_LISTED]:
+        name = node.name if node.kind == "group" else f"{node.kind} {node.name}"
+        alone, shared = ("", "") if node.holder is None else (node.only, node.reached - node.only)
         amounts = " | ".join(each if isinstance(each, str) else show_bytes(each) for each in (alone, shared))
         place = literal(namespace, in_table=True) if namespace else ""
-        yield f"| {place} | {literal(name, in_table=True)} | {branch.count} | {show_bytes(branch.bytes)} | {amounts} |"
+        yield f"| {place} | {literal(name, in_table=True)} | {node.count} | {show_bytes(node.bytes)} | {amounts} |"
     if len(found) > _LISTED:
-        rest = sum(branch.bytes for _, branch in found[_LISTED:])
+        rest = sum(node.bytes for _, node in found[_LISTED:])
         yield f"| | and {show_count(len(found) - _LISTED, 'other')} | | {show_bytes(rest)} | | |"
 
 
-def _leaves(branch: Branch, namespace: str = "") -> Iterator[tuple[str, Branch]]:
-    """What has no branches, with the namespace that it is in; empty for none and for several."""
-    if branch.kind == "namespace":
-        namespace = branch.name
-    if not branch.branches and branch.bytes:
-        yield namespace, branch
-    for each in branch.branches:
+def _leaves(node: HolderNode, namespace: str = "") -> Iterator[tuple[str, HolderNode]]:
+    """The nodes without children, each with its namespace; empty where it is in none or in several."""
+    if node.kind == "namespace":
+        namespace = node.name
+    if not node.children and node.bytes:
+        yield namespace, node
+    for each in node.children:
         yield from _leaves(each, namespace)

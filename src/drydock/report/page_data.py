@@ -1,75 +1,220 @@
-"""What a page lists: every image, container, lease, interrupted pull, finding and object, and the way to each.
+"""What a page lists: every image, container, lease, interrupted pull, finding and object, and what keeps each.
 
-Of very many objects or holders the smaller ones are put together: one line and one place stands for many, and all sums
-stay as they are (:mod:`drydock.report.aggregate`).
+Of very many objects or holders only the largest and the damaged have a row and a place in the map of their own. The
+others are put together: one row and one place stands for many, and all sums stay as they are.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
 from drydock.model.data import Fingerprint
 from drydock.model.findings import Severity
 from drydock.model.inventories import Holder, Inventory
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
-from drydock.model.objects import DAMAGED, StoreObject, Verdict
+from drydock.model.objects import DAMAGED, ObjectKind, State, StoreObject, Verdict
 from drydock.model.pulls import LayerState, Pull
 from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.model.times import age
-from drydock.report.aggregate import Smaller, choose_holders, choose_objects, is_object, put_together
-from drydock.report.holder_tree import Branch, grow, name_of
-from drydock.report.parts import Parts
-from drydock.report.treemap_data import Plot
+from drydock.report.holder_tree import HolderNode, ObjectRoles, holder_tree, name_of
 from drydock.report.wording import show_bytes, show_count
 
-Row = list[Any]
-"""kind, what it is, name, state, bytes, bytes only it holds, came, ends, facts [[word, value]], links, explain's word,
-how many it stands for.
+OBJECTS: Final = 20_000
+"""How many objects of a root get a row and a place of their own: with more, a browser is slow and the file large."""
+HOLDERS: Final = 5_000
+"""How many images, containers and leases of a root."""
+_STEPS: Final = 500
+_DAY: Final = 86_400
+
+
+class AggregateKey(NamedTuple):
+    """What objects have in common that are put together."""
+
+    kind: ObjectKind
+    state: State
+    namespaces: tuple[bytes, ...]
+
+
+@dataclass(slots=True)
+class Aggregate:
+    """Some objects together."""
+
+    count: int = 0
+    bytes: int = 0
+    largest: int = 0
+    """Bytes of the largest of them."""
+
+    def add(self, size: int) -> None:
+        """Count one more object of ``size`` bytes."""
+        self.count += 1
+        self.bytes += size
+        self.largest = max(self.largest, size)
+
+
+@dataclass(slots=True)
+class Aggregates:
+    """The objects of a root that have no row of their own."""
+
+    sums: dict[AggregateKey, Aggregate] = field(default_factory=dict)
+    times: dict[tuple[int, State], Aggregate] = field(default_factory=dict)
+    """By the second since 1970 at which a step begins, and state; without objects of 0 bytes or of unknown time."""
+
+
+def choose_objects(objects: Sequence[StoreObject], most: int = OBJECTS) -> Sequence[int]:
+    """Places of the objects that get rows of their own, in their order: the damaged, then the largest."""
+    if len(objects) <= most:
+        return range(len(objects))
+    places = sorted(range(len(objects)), key=lambda at: (objects[at].state not in DAMAGED, -objects[at].allocated))
+    return sorted(places[:most])
+
+
+def choose_holders(holders: Sequence[Holder], objects: Sequence[StoreObject], most: int = HOLDERS) -> Sequence[Holder]:
+    """Holders that get rows of their own: those that reach damage, then those that reach most bytes."""
+    if len(holders) <= most:
+        return holders
+    damaged = {place for place, found in enumerate(objects) if found.state in DAMAGED}
+
+    def rank(holder: Holder) -> tuple[bool, int]:
+        return damaged.isdisjoint(holder.objects), -sum(objects[place].allocated for place in holder.objects)
+
+    return sorted(holders, key=rank)[:most]
+
+
+def aggregate(objects: Sequence[StoreObject], places: Iterable[int], came: Sequence[UnixNano | None]) -> Aggregates:
+    """The sums of the objects that have no row, by kind, state and namespaces, and over time.
+
+    Args:
+        objects: all of a root.
+        places: of those that have no row.
+        came: when each object of the root came.
+    """
+    found = Aggregates()
+    seconds: dict[int, int] = {}
+    for place in places:
+        each, time = objects[place], came[place]
+        found.sums.setdefault(AggregateKey(each.kind, each.state, each.namespaces), Aggregate()).add(each.allocated)
+        if time is not None and each.allocated > 0:
+            seconds[place] = time // 10**9
+    if seconds:
+        step = max(_DAY, (max(seconds.values()) - min(seconds.values())) // _STEPS)
+        for place, second in seconds.items():
+            each = objects[place]
+            found.times.setdefault((second // step * step, each.state), Aggregate()).add(each.allocated)
+    return found
+
+
+def sum_by_state(objects: Sequence[StoreObject], places: Iterable[int]) -> dict[State, Aggregate]:
+    """The sums of objects by state, the most bytes first."""
+    sums: dict[State, Aggregate] = {}
+    for place in places:
+        sums.setdefault(objects[place].state, Aggregate()).add(objects[place].allocated)
+    return dict(sorted(sums.items(), key=lambda each: -each[1].bytes))
+
+
+def _is_object(holder: Holder) -> bool:
+    """Whether a holder is an object itself, kept for its own sake."""
+    return holder.ref.kind in (Kind.BLOB, Kind.INGEST, Kind.SNAPSHOT)
+
+
+class _TreemapData(NamedTuple):
+    """The tree of a root as the page's map takes it: which nodes get a place of their own, and the row about each."""
+
+    objects: Sequence[StoreObject]
+    row_at: Mapping[int, int]
+    """Rows of objects, by their places; the other objects are put together by state."""
+    row_of: Mapping[Ref, int]
+    """Rows of holders."""
+    chosen: Collection[Ref]
+    """Holders that get a place; the others are put together by kind."""
+
+    def draw(self, node: HolderNode) -> list[Any]:
+        """kind, name, bytes, objects below, shared, row or null, children, rows of its objects, smaller objects.
+
+        The smaller objects are [state, how many, bytes].
+        """
+        left = (place for place in node.objects if place not in self.row_at)
+        return [
+            node.kind,
+            node.name,
+            node.bytes,
+            node.count,
+            int(node.is_shared),
+            None if node.holder is None else self.row_of.get(node.holder.ref),
+            [self.draw(each) for each in self._below(node) if each.bytes],
+            [self.row_at[place] for place in node.objects if place in self.row_at],
+            [[state.value, each.count, each.bytes] for state, each in sum_by_state(self.objects, left).items()],
+        ]
+
+    def _below(self, node: HolderNode) -> list[HolderNode]:
+        nodes: list[HolderNode] = []
+        small: dict[str, list[HolderNode]] = defaultdict(list)
+        for each in node.children:
+            if each.holder is None or each.holder.ref in self.chosen:
+                nodes.append(each)
+            else:
+                small[each.kind].append(each)
+        return nodes + [_merged(kind, each) for kind, each in small.items()]
+
+
+def _merged(kind: str, nodes: Sequence[HolderNode]) -> HolderNode:
+    return HolderNode(
+        "group",
+        show_count(len(nodes), f"smaller {kind}"),
+        objects=[place for node in nodes for place in node.objects],
+        bytes=sum(node.bytes for node in nodes),
+        count=sum(node.count for node in nodes),
+    )
+
+
+_Row = list[Any]
+"""kind, role, name, state, bytes, bytes that only it holds, came, ends, facts [[word, value]], links, the word for
+explain, how many things the row stands for.
 
 Bytes and times (seconds since 1970) are numbers or null; ``links`` are places in ``links``.
 """
 
 
-class Catalogue:
-    """One root, for a page."""
+class PageData:
+    """The data of one root, for a page."""
 
     def __init__(self, scan: Scan, inventory: Inventory) -> None:
         self._verdict: Verdict = scan.verdict
         self._inventory = inventory
-        self._parts = Parts(scan.verdict)
+        self._roles = ObjectRoles(scan.verdict)
         self._records_came = _times(scan.verdict)
         self._came = [self._object_came(found) for found in scan.verdict.objects]
         self._numbers: dict[Ref, int] = {}
-        self._tree = grow(scan)
+        self._tree = holder_tree(scan)
         places = choose_objects(scan.verdict.objects)
         self._row_at: dict[int, int] = {place: row for row, place in enumerate(places)}
         left = (place for place in range(len(scan.verdict.objects)) if place not in self._row_at)
-        self._smaller: Smaller = put_together(scan.verdict.objects, left, self._came)
+        self._aggregates: Aggregates = aggregate(scan.verdict.objects, left, self._came)
         self._chosen = {holder.ref for holder in choose_holders(inventory.holders, scan.verdict.objects)}
-        self._rows: list[Row] = []
+        self._rows: list[_Row] = []
         self._row_of: dict[Ref, int] = {}
 
     def document(self) -> dict[str, Any]:
-        """Rows (first objects, in their order), links and tree; and of smaller objects when they came."""
+        """Rows (first objects, in their order), links and tree; and when the objects without rows came."""
         self._rows = [self._object(place) for place in self._row_at]
         self._holders(self._tree)
         for rows in (self._leases(), map(self._pull, self._inventory.pulls), self._findings(), self._sums()):
             self._rows.extend(rows)
-        plot = Plot(self._verdict.objects, self._row_at, self._row_of, self._chosen)
+        treemap = _TreemapData(self._verdict.objects, self._row_at, self._row_of, self._chosen)
         return {
             "rows": self._rows,
             "links": list(self._links()),
-            "tree": plot.draw(self._tree),
+            "tree": treemap.draw(self._tree),
             "times": [[second, state.value, sum_.bytes, sum_.count] for (second, state), sum_ in self._times()],
             "listed": len(self._row_at),
             "objects": len(self._verdict.objects),
         }
 
-    def _object(self, place: int) -> Row:
+    def _object(self, place: int) -> _Row:
         found = self._verdict.objects[place]
         facts = [["path", "" if found.path is None else shown(found.path)]]
         facts.append(["namespace", _namespaces(found.namespaces)])
@@ -77,7 +222,7 @@ class Catalogue:
         facts.append(["note", found.note])
         return [
             found.kind.value,
-            self._parts.of(found),
+            self._roles.of(found),
             shown(found.id),
             found.state.value,
             found.allocated,
@@ -97,14 +242,14 @@ class Catalogue:
     def _seconds_past(self, time: UnixNano | None) -> int | None:
         return None if age(time, self._verdict.now) is None else _seconds(time)
 
-    def _holders(self, branch: Branch) -> None:
-        rest: dict[str, list[Branch]] = defaultdict(list)
-        for each in branch.branches:
+    def _holders(self, node: HolderNode) -> None:
+        rest: dict[str, list[HolderNode]] = defaultdict(list)
+        for each in node.children:
             self._holders(each)
             holder = each.holder
             if holder is None:
                 continue
-            if is_object(holder):
+            if _is_object(holder):
                 # What is kept for its own sake is listed as the object that it is.
                 places = (place for place in holder.objects if holder.ref in self._verdict.objects[place].refs)
                 self._row_of.update((holder.ref, self._row_at[place]) for place in places if place in self._row_at)
@@ -116,10 +261,10 @@ class Catalogue:
                 self._rows.append(self._holder(each, holder))
             else:
                 rest[each.kind].append(each)
-        namespace = branch.name if branch.kind == "namespace" else ""
-        self._rows += [self._smaller_holders(kind, branches, namespace) for kind, branches in rest.items()]
+        namespace = node.name if node.kind == "namespace" else ""
+        self._rows += [self._smaller_holders(kind, nodes, namespace) for kind, nodes in rest.items()]
 
-    def _holder(self, branch: Branch, holder: Holder) -> Row:
+    def _holder(self, node: HolderNode, holder: Holder) -> _Row:
         facts = [["namespace", shown(holder.ref.namespace)], ["objects", str(len(holder.objects))]]
         if len(holder.names) > 1:
             facts += [["name", shown(name)] for name in holder.names]
@@ -128,12 +273,12 @@ class Catalogue:
         # Namespaces may have images of one name.
         among = self._verdict.store.metadata.namespaces
         return [
-            branch.kind,
-            branch.kind if len(among) < 2 else f"{branch.kind} in {shown(holder.ref.namespace)}",
+            node.kind,
+            node.kind if len(among) < 2 else f"{node.kind} in {shown(holder.ref.namespace)}",
             name_of(holder),
             self._state(holder.objects),
-            branch.reached,
-            branch.only,
+            node.reached,
+            node.only,
             _seconds(self._records_came.get(holder.ref)),
             None,
             facts,
@@ -142,7 +287,7 @@ class Catalogue:
             1,
         ]
 
-    def _leases(self) -> Iterator[Row]:
+    def _leases(self) -> Iterator[_Row]:
         reached = {holder.ref: holder.objects for holder in self._inventory.holders}
         for holding in self._verdict.leases:
             is_over = holding.kind is LeaseClass.EXPIRED
@@ -169,7 +314,7 @@ class Catalogue:
                 1,
             ]
 
-    def _pull(self, pull: Pull) -> Row:
+    def _pull(self, pull: Pull) -> _Row:
         facts = [["namespace", shown(pull.namespace)]]
         facts += [["lease", shown(lease.ref.key)] for lease in pull.leases]
         facts += [["of", shown(target)] for target in pull.targets]
@@ -192,7 +337,7 @@ class Catalogue:
             1,
         ]
 
-    def _findings(self) -> Iterator[Row]:
+    def _findings(self) -> Iterator[_Row]:
         for finding in self._verdict.findings:
             place = finding.place
             facts = [["file", shown(place.file)]]
@@ -206,8 +351,8 @@ class Catalogue:
             about = finding.subject
             yield ["finding", finding.code, finding.message, state, None, None, None, None, facts, [], about, 1]
 
-    def _sums(self) -> Iterator[Row]:
-        for (kind, state, namespaces), sum_ in self._smaller.sums.items():
+    def _sums(self) -> Iterator[_Row]:
+        for (kind, state, namespaces), sum_ in self._aggregates.sums.items():
             facts = [["each", f"at most {show_bytes(sum_.largest)}"], ["namespace", _namespaces(namespaces)]]
             name = show_count(sum_.count, f"smaller {kind.value}")
             yield [
@@ -216,7 +361,7 @@ class Catalogue:
             ]  # fmt: skip
 
     def _times(self) -> list[Any]:
-        return sorted(self._smaller.times.items(), key=lambda each: (each[0][0], each[0][1].value))
+        return sorted(self._aggregates.times.items(), key=lambda each: (each[0][0], each[0][1].value))
 
     def _to(self, refs: Iterable[Ref]) -> list[int]:
         """The numbers of the links to records; of each the whole way is numbered, its beginning first."""
@@ -245,14 +390,14 @@ class Catalogue:
         states = {self._verdict.objects[place].state for place in places}
         return next((state.value for state in DAMAGED if state in states), "live")
 
-    def _smaller_holders(self, kind: str, branches: list[Branch], namespace: str) -> Row:
+    def _smaller_holders(self, kind: str, nodes: list[HolderNode], namespace: str) -> _Row:
         """One line for many: what each of them frees alone adds up; what they reach does not, since they share it."""
-        only = sum(branch.only for branch in branches)
-        facts = [["each reaches", f"at most {show_bytes(max(branch.reached for branch in branches))}"]]
+        only = sum(node.only for node in nodes)
+        facts = [["each reaches", f"at most {show_bytes(max(node.reached for node in nodes))}"]]
         facts += [["namespace", namespace]] if namespace else []
-        name = show_count(len(branches), f"smaller {kind}")
-        places = (place for branch in branches if branch.holder for place in branch.holder.objects)
-        return [kind, f"{kind}s", name, self._state(places), None, only, None, None, facts, [], "", len(branches)]
+        name = show_count(len(nodes), f"smaller {kind}")
+        places = (place for node in nodes if node.holder for place in node.holder.objects)
+        return [kind, f"{kind}s", name, self._state(places), None, only, None, None, facts, [], "", len(nodes)]
 
 
 def _namespaces(names: tuple[bytes, ...]) -> str:

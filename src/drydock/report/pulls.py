@@ -10,7 +10,7 @@ from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer, Pulls
 from drydock.model.text import quoted, shown
 from drydock.model.times import age, show_known, show_span
-from drydock.report.ending import prune
+from drydock.report.summary import docker_prune
 from drydock.report.wording import head, show_bytes, show_count, target_of
 
 SCHEMA = "drydock.pulls/1"
@@ -141,7 +141,7 @@ def _choices(pulls: Sequence[Pull], target: str) -> Iterator[str]:
     kinds = {lease.kind for lease in leases}
     pruned = [lease.is_pruned for lease in leases if lease.kind is not LeaseClass.EXPIRED]
     if any(pruned):
-        command = prune(pruned)
+        command = docker_prune(pruned)
         yield f"  {command.does}:"
         yield f"    {command.words}"
     if LeaseClass.TEMPORARY in kinds:

@@ -1,27 +1,52 @@
-"""A scan in words, for a page and for a ticket: what is used, what can be freed and how, what is damaged."""
+"""A scan in words, for the table, the page and Markdown: what is used, what can be freed and how, what is damaged."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from drydock.model.findings import Finding, Severity
+from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath
 from drydock.model.objects import State
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
-from drydock.report.ending import list_ending
-from drydock.report.wording import LIVE, about_root, show_bytes, show_count, target_of
+from drydock.report.wording import LIVE, about_end, about_root, show_bytes, show_count, target_of
 
 _LISTED = 8
 NOTHING: Final = "nothing"
-"""The size of a part of which there is none."""
+"""The size of free space, where there is none."""
+
+
+class Command(NamedTuple):
+    """A command to type."""
+
+    words: str
+    """As typed; after ``drydock``, unless it is another program's."""
+    does: str
+    is_drydocks: bool = True
+
+
+class EndableLeases(NamedTuple):
+    """The leases of a root that hold what nothing else holds. Every text is shown."""
+
+    bytes: int
+    """What ``clean --end-leases temporary`` frees beyond what can be freed now."""
+    temporary: tuple[str, ...]
+    """About the leases that this command ends; empty where there are none."""
+    other_bytes: int
+    """What is held by leases that this command does not end."""
+    others: tuple[str, ...]
+    """About those leases."""
+    commands: tuple[Command, ...]
+    other_commands: tuple[Command, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One of the summary's parts. Every text is shown."""
+class FreeSpace:
+    """Space that can be freed, and how. Every text is shown."""
 
     size: str
     words: tuple[str, ...]
@@ -35,23 +60,26 @@ class Summary:
     path: str
     about: str
     states: tuple[tuple[State, Total], ...]
-    """Those of which something is there."""
+    """The states that at least one object has."""
     used: int
     """Bytes of every object and of the databases."""
     databases: int
-    free: Part
-    leases: Part
+    """Bytes of the databases."""
+    free: FreeSpace
+    """What can be freed now."""
+    leases: FreeSpace
+    """What ending leases frees."""
     damage: tuple[tuple[str, int], ...]
-    """Codes of findings of damage, and how many there are of each; the most first."""
+    """Codes of findings of damage, and how many findings have each; the most frequent first."""
     damaged: tuple[str, ...]
-    """The first of them."""
+    """Messages of the first of these findings."""
     remedies: tuple[str, ...]
     notes: tuple[str, ...]
-    """What could not be read, what is to be finished, what looks free and is kept."""
+    """What could not be read, what remains to be finished, what looks free and is kept."""
 
 
 def summarize(scan: Scan, where: RawPath | None) -> Summary:
-    """Say of one root what a person needs first.
+    """Say about one root what a person needs first.
 
     Args:
         scan: the root.
@@ -66,8 +94,8 @@ def summarize(scan: Scan, where: RawPath | None) -> Summary:
         tuple((state, total) for state, total in totals.items() if total.count),
         sum(total.bytes for total in totals.values()) + store.database_bytes,
         store.database_bytes,
-        _free(scan, where),
-        _leases(scan, where),
+        _free_now(scan, where),
+        _free_by_ending_leases(scan, where),
         tuple(Counter(finding.code for finding in damage).most_common()),
         tuple(_first([finding.message for finding in damage])),
         tuple(dict.fromkeys(finding.remedy for finding in damage[:_LISTED] if finding.remedy)),
@@ -75,31 +103,77 @@ def summarize(scan: Scan, where: RawPath | None) -> Summary:
     )
 
 
-def command(words: str, where: RawPath | None) -> str:
-    """A command to type, about what was scanned."""
+def endable_leases(scan: Scan) -> EndableLeases:
+    """Say what ending the leases of a root frees: first the temporary ones, then those of other classes."""
+    by_class = {kind: total for kind, total in scan.leased().items() if kind is not LeaseClass.EXPIRED}
+    words = {
+        kind: f"{kind.value}: {show_count(total.count, 'lease')}, {show_bytes(total.bytes)}{about_end(scan, kind)}"
+        for kind, total in by_class.items()
+    }
+    temporary = by_class.pop(LeaseClass.TEMPORARY, None)
+    commands: list[Command] = []
+    if scan.pulls:
+        commands.append(Command("pulls", "shows the interrupted pulls"))
+    if temporary is not None:
+        pruned = [holding.is_pruned for holding in scan.verdict.leases if holding.kind is LeaseClass.TEMPORARY]
+        if any(pruned):
+            # Where the engine can run, its own command is tried first.
+            commands.insert(0, docker_prune(pruned))
+        commands.append(Command("clean --end-leases temporary", "shows what ending the temporary leases frees"))
+    others: list[Command] = []
+    if LeaseClass.OWNERLESS in by_class:
+        does = "shows what ending those whose owner is gone frees as well"
+        others.append(Command("clean --end-leases ownerless", does))
+    if LeaseClass.UNKNOWN in by_class:
+        others.append(Command("ls leases", "lists them; clean --end-lease ID ends one"))
+    return EndableLeases(
+        0 if temporary is None else temporary.bytes,
+        () if temporary is None else (words[LeaseClass.TEMPORARY],),
+        sum(total.bytes for total in by_class.values()),
+        tuple(words[kind] for kind in by_class),
+        tuple(commands),
+        tuple(others),
+    )
+
+
+def docker_prune(pruned: Sequence[bool]) -> Command:
+    """Docker's own command, which ends leases that have its label ``moby/prune.images`` (Docker 27.4 and later).
+
+    It also ends the leases of pulls that are under way (moby daemon/containerd/image_prune.go, v27.4.0 to v29.7).
+
+    Args:
+        pruned: for each lease in question, whether it has that label.
+    """
+    ends = show_count(len(pruned), "lease") if all(pruned) else f"{sum(pruned)} of {len(pruned)} leases"
+    does = f"try first, if Docker runs: ends {ends}, and those of pulls under way"
+    return Command("docker image prune -f", does, is_drydocks=False)
+
+
+def _typed(words: str, where: RawPath | None) -> str:
+    """A drydock command to type, about what was scanned."""
     return f"drydock {words}{target_of(where)}"
 
 
-def _free(scan: Scan, where: RawPath | None) -> Part:
+def _free_now(scan: Scan, where: RawPath | None) -> FreeSpace:
     total = scan.reclaimable()
     if scan.plan.is_empty and scan.withheld:
-        return Part(NOTHING, ("Some of it looks free, and is kept for a reason.",))
+        return FreeSpace(NOTHING, ("Some of it looks free, and is kept for a reason.",))
     if scan.plan.is_empty:
-        return Part(NOTHING, ("Something references everything that is there.",))
+        return FreeSpace(NOTHING, ("Something references everything that is there.",))
     # A newer database is put back first, where there is one.
-    commands = (command("clean", where), *(() if scan.is_older else (command("clean --apply", where),)))
+    commands = (_typed("clean", where), *(() if scan.is_older else (_typed("clean --apply", where),)))
     if not total.count:
-        return Part("nothing on disk", ("Only records in the databases that nothing needs.",), commands)
+        return FreeSpace("nothing on disk", ("Only records in the databases that nothing needs.",), commands)
     what = show_count(total.count, "file or directory")
     words = [f"In {what} that nothing references."]
     if scan.is_estimate:
         words.append("What unpacked layers take is as containerd recorded it.")
-    return Part(show_bytes(total.bytes), tuple(words), commands)
+    return FreeSpace(show_bytes(total.bytes), tuple(words), commands)
 
 
-def _leases(scan: Scan, where: RawPath | None) -> Part:
-    ending = list_ending(scan)
-    return Part(
+def _free_by_ending_leases(scan: Scan, where: RawPath | None) -> FreeSpace:
+    ending = endable_leases(scan)
+    return FreeSpace(
         show_bytes(ending.bytes) if ending.temporary else NOTHING,
         (
             *ending.temporary,
@@ -107,7 +181,7 @@ def _leases(scan: Scan, where: RawPath | None) -> Part:
             *(f"not counted above: {words}" for words in ending.others),
         ),
         tuple(
-            command(each.words, where) if each.is_drydocks else each.words
+            _typed(each.words, where) if each.is_drydocks else each.words
             for each in (*ending.commands, *ending.other_commands)
         ),
     )
@@ -124,8 +198,8 @@ def _notes(scan: Scan) -> list[str]:
     if scan.withheld:
         size = show_bytes(sum(each.bytes for each in scan.withheld))
         reasons = Counter(each.reason for each in scan.withheld).most_common(_LISTED)
-        said = "; ".join(f"{reason} ({show_count(count, 'object')})" for reason, count in reasons)
-        notes.append(f"Looks free and is kept: {size}, because {said}")
+        because = "; ".join(f"{reason} ({show_count(count, 'object')})" for reason, count in reasons)
+        notes.append(f"Looks free and is kept: {size}, because {because}")
     return notes
 
 

@@ -11,7 +11,7 @@ from drydock.model.names import RawPath
 from drydock.model.objects import State
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
-from drydock.report.ending import Command, list_ending
+from drydock.report.summary import Command, endable_leases
 from drydock.report.wording import COLOURS, LIVE, about_root, show_bytes, show_count, target_of
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _LISTED = 8
 
 
-class Sheet(Protocol):
-    """What lines are printed on: a console of rich's, or plain text."""
+class LinePrinter(Protocol):
+    """Prints lines: a console of rich, or plain text."""
 
     @property
     def is_terminal(self) -> bool:
@@ -43,16 +43,16 @@ class Sheet(Protocol):
 _NARROWEST_BAR, _WIDEST_BAR = 10, 60
 
 
-def print_scans(scans: Sequence[Scan], console: Sheet, where: RawPath | None) -> None:
+def print_scans(scans: Sequence[Scan], console: LinePrinter, where: RawPath | None) -> None:
     """Print every scan, one block a root."""
     for scan in scans:
-        _Block(scan, console, where).print()
+        _RootTable(scan, console, where).print()
 
 
-class _Block:
-    """What is printed of one root."""
+class _RootTable:
+    """The lines about one root."""
 
-    def __init__(self, scan: Scan, console: Sheet, where: RawPath | None) -> None:
+    def __init__(self, scan: Scan, console: LinePrinter, where: RawPath | None) -> None:
         self._scan = scan
         self._console = console
         self._target = target_of(where)
@@ -105,7 +105,7 @@ class _Block:
             self._command("clean --apply", "removes them")
 
     def _leases(self) -> None:
-        ending = list_ending(self._scan)
+        ending = endable_leases(self._scan)
         if ending.temporary:
             self._line(f"Held by temporary leases only: {show_bytes(ending.bytes)}.", 2)
             self._about(ending.temporary, ending.commands)

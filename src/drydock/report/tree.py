@@ -8,8 +8,7 @@ from typing import NamedTuple
 from drydock.model.objects import StoreObject
 from drydock.model.scans import Scan
 from drydock.model.text import shown
-from drydock.report.holder_tree import Branch, grow
-from drydock.report.parts import Parts
+from drydock.report.holder_tree import HolderNode, ObjectRoles, holder_tree
 from drydock.report.wording import COLOURS, LIVE, short_ids, show_bytes, show_count
 
 _SIZE = 10
@@ -49,7 +48,7 @@ class _Item(NamedTuple):
     shared: int
     """The bar's second part."""
     style: str
-    below: Branch | None
+    below: HolderNode | None
 
 
 def tree_lines(
@@ -71,7 +70,7 @@ def tree_lines(
     for number, scan in enumerate(scans):
         if number:
             yield []
-        tree = _Tree(scan, depth, top, width, signs)
+        tree = _TreeLines(scan, depth, top, width, signs)
         if scan.live:
             yield [Span(LIVE if width is None else _chop(LIVE, width), "yellow")]
         yield from tree.lines()
@@ -81,24 +80,24 @@ def tree_lines(
         yield [Span(words if width is None else _chop(words, width), "bright_black")]
 
 
-class _Tree:
+class _TreeLines:
     def __init__(self, scan: Scan, depth: int, top: int, width: int | None, signs: _Signs) -> None:
         self._objects = scan.verdict.objects
-        self._parts = Parts(scan.verdict)
-        self._root = grow(scan)
+        self._roles = ObjectRoles(scan.verdict)
+        self._root = holder_tree(scan)
         self._depth, self._top, self._width, self._signs = depth, top, width, signs
         room = (100 if width is None else width) - _SIZE - 4 - _NARROWEST_NAME
         self._bar = min(_WIDEST_BAR, room) if room >= _NARROWEST_BAR else 0
 
     def lines(self) -> Iterator[list[Span]]:
-        yield self._line(self._of_branch(self._root), "")
+        yield self._line(self._of_node(self._root), "")
         yield from self._below(self._root, "", 1)
 
-    def _below(self, branch: Branch, lead: str, level: int) -> Iterator[list[Span]]:
+    def _below(self, node: HolderNode, lead: str, level: int) -> Iterator[list[Span]]:
         if level > self._depth:
             return
-        items = [self._of_branch(each) for each in branch.branches]
-        items += [self._of_object(self._objects[place], branch.is_shared) for place in branch.objects]
+        items = [self._of_node(each) for each in node.children]
+        items += [self._of_object(self._objects[place], node.is_shared) for place in node.objects]
         items.sort(key=lambda item: -item.bytes)
         shown_items, rest = items[: self._top], items[self._top :]
         for number, item in enumerate(shown_items):
@@ -112,22 +111,22 @@ class _Tree:
                 _Item(f"and {len(rest)} more", "", left, 0, 0, "bright_black", None), lead + self._signs.last
             )
 
-    def _of_branch(self, branch: Branch) -> _Item:
-        name = branch.name if branch.kind in ("root", "group") else f"{branch.kind} {branch.name}"
-        objects = show_count(branch.count, "object")
-        if branch.holder is None:
-            note = objects if branch.count else ""
-            style = "bold" if branch.kind in ("root", "namespace") else ""
-            shared = branch.bytes if branch.is_shared else 0
-            return _Item(name, note, branch.bytes, branch.bytes - shared, shared, style, branch)
-        more = branch.reached - branch.only
-        note = f"{show_bytes(branch.only)} alone, {show_bytes(more)} shared" if more else objects
-        return _Item(name, note, branch.bytes, branch.only, more, "", branch)
+    def _of_node(self, node: HolderNode) -> _Item:
+        name = node.name if node.kind in ("root", "group") else f"{node.kind} {node.name}"
+        objects = show_count(node.count, "object")
+        if node.holder is None:
+            note = objects if node.count else ""
+            style = "bold" if node.kind in ("root", "namespace") else ""
+            shared = node.bytes if node.is_shared else 0
+            return _Item(name, note, node.bytes, node.bytes - shared, shared, style, node)
+        more = node.reached - node.only
+        note = f"{show_bytes(node.only)} alone, {show_bytes(more)} shared" if more else objects
+        return _Item(name, note, node.bytes, node.only, more, "", node)
 
     def _of_object(self, found: StoreObject, is_shared: bool) -> _Item:
         alone = 0 if is_shared else found.allocated
         style = COLOURS[found.state]
-        name = f"{self._parts.of(found)} {shown(found.id)}"
+        name = f"{self._roles.of(found)} {shown(found.id)}"
         return _Item(name, found.state.value, found.allocated, alone, found.allocated - alone, style, None)
 
     def _line(self, item: _Item, lead: str) -> list[Span]:

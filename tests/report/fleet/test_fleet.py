@@ -15,8 +15,7 @@ from tests.support.values import NOW
 
 from drydock.cli import main
 from drydock.report.document import scan_document, scan_lines
-from drydock.report.parquet import write_parquet
-from drydock.report.rows import document_rows
+from drydock.report.parquet import document_rows, write_parquet
 
 FEW = 30
 

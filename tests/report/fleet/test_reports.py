@@ -9,8 +9,7 @@ from pyarrow import parquet
 from tests.support.documents import run
 from tests.support.fleets import host_document
 
-from drydock.report.parquet import schema, tables, write_parquet
-from drydock.report.rows import document_rows
+from drydock.report.parquet import document_rows, schema, tables, write_parquet
 
 
 def hosts(folder, status):

@@ -8,9 +8,8 @@ from tests.support.captures import capture, captures
 from tests.support.documents import run
 from tests.support.spark import rows, spark
 
+from drydock.report.fleet.database import QUESTIONS, VIEWS, FleetDatabase, question_statements
 from drydock.report.fleet.reports import find_reports, report_tables
-from drydock.report.fleet.statements import QUESTIONS, VIEWS, question_statements
-from drydock.report.fleet.warehouse import Warehouse
 
 # One worker's: it takes long to start Spark.
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("spark")]
@@ -53,7 +52,7 @@ def session(reports, tmp_path_factory):
 def warehouse(reports):
     """The same files in DuckDB."""
     refused = {}
-    made = Warehouse(report_tables(find_reports([bytes(reports)]), refused.__setitem__))
+    made = FleetDatabase(report_tables(find_reports([bytes(reports)]), refused.__setitem__))
     assert refused == {}
     yield made
     made.close()

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from drydock.model.objects import State
 from drydock.model.text import printable
-from drydock.report.fleet.statements import STATES
-from drydock.report.fleet.warehouse import Answer
+from drydock.report.fleet.database import STATES, Answer
 from drydock.report.standalone_html import render_file
 from drydock.report.wording import show_bytes, show_count
 from drydock.version import __version__

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.progress import Progress, counter
 from drydock.model.text import shown
-from drydock.report.parquet import schema, tables
-from drydock.report.rows import Row, base_row, document_rows, head_row, part_row
+from drydock.report.parquet import Row, base_row, document_rows, head_row, part_row, schema, tables
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,7 +9,7 @@ from drydock.model.names import RawPath, UnixNano
 from drydock.model.objects import State
 from drydock.model.scans import Scan
 from drydock.model.times import show_time
-from drydock.report.page_data import Catalogue
+from drydock.report.page_data import PageData
 from drydock.report.standalone_html import render_file
 from drydock.report.summary import NOTHING, Summary, summarize
 from drydock.report.wording import show_bytes, show_count, target_of
@@ -48,7 +48,7 @@ def _data(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> dict[s
     for scan in scans:
         if scan.inventory is None:
             raise ValueError("a page needs scans made with their inventory")
-        roots.append(Catalogue(scan, scan.inventory).document())
+        roots.append(PageData(scan, scan.inventory).document())
     return {"now": now // 10**9, "where": target_of(where), "roots": roots}
 
 

@@ -1,4 +1,4 @@
-"""What of very many things has a line, and what the others come to: every one is in exactly one of both."""
+"""Of very many things some have rows of their own; the others are in sums: each is in exactly one of both."""
 
 from collections import Counter
 
@@ -6,7 +6,7 @@ import pytest
 from tests.support.populations import population
 
 from drydock.model.objects import DAMAGED, State
-from drydock.report.aggregate import choose_holders, choose_objects, put_together, sum_by_state
+from drydock.report.page_data import aggregate, choose_holders, choose_objects, sum_by_state
 
 DAY = 86_400
 
@@ -54,7 +54,7 @@ def test_sums_are_of_all_that_has_no_line(scan):
     left = [place for place in range(len(objects)) if place not in places]
     seconds = {place: place * 7919 for place in left if place % 3}
     came = [seconds[place] * 10**9 + 5 if place in seconds else None for place in range(len(objects))]
-    smaller = put_together(objects, left, came)
+    smaller = aggregate(objects, left, came)
     expected = Counter((objects[place].kind, objects[place].state, objects[place].namespaces) for place in left)
     assert {alike: sum_.count for alike, sum_ in smaller.sums.items()} == expected
     for alike, sum_ in smaller.sums.items():
@@ -81,4 +81,4 @@ def test_clocks_that_no_clock_has_make_no_more_steps(scan):
     """Times of a damaged database may be anything."""
     objects = scan.verdict.objects
     came = [(-(2**80), 2**90, 0, None)[place % 4] for place in range(len(objects))]
-    assert len({second for second, _ in put_together(objects, range(len(objects)), came).times}) == 3
+    assert len({second for second, _ in aggregate(objects, range(len(objects)), came).times}) == 3

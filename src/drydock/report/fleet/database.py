@@ -1,21 +1,30 @@
-"""The SQL that a fleet is asked with: the same text for DuckDB and for Spark.
+"""The rows of many hosts in a DuckDB database in memory, and the SQL that asks about them.
 
-Both run it on a table or view ``all_rows``: the columns of :mod:`drydock.report.rows`, and ``report``, which tells the
-files apart and orders them. Two things are not SQL that they share: how files become ``all_rows``, and a list's first
-element, where DuckDB is taught Spark's word (``try_element_at``).
+The SQL is the same text for DuckDB and for Spark. Both run it on a table or view ``all_rows``: the columns of
+:mod:`drydock.report.parquet`, and ``report``, the number of the file that a row is from. Two things are not common to
+both: how files become ``all_rows``, and the first element of a list. For the latter DuckDB gets a macro with the name
+of Spark's function (``try_element_at``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from drydock.model.errors import Usage
+from drydock.model.text import printable
+from drydock.report.parquet import COLUMNS, MISSING
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
 
 _SUM: Final = re.compile(r"\{sum:([^}]+)\}")
 _EXACT: Final = r"try_cast(sum(CAST(\1 AS DECIMAL(38, 0))) AS BIGINT)"
 
 
-class View(NamedTuple):
+class SqlView(NamedTuple):
     """What questions can be asked about."""
 
     name: str
@@ -35,41 +44,41 @@ class Question(NamedTuple):
 
 VIEWS: Final = (
     # Of several reports on the same root only the newest counts; of equally old ones the last.
-    View(
+    SqlView(
         "newest",
         """SELECT host, root, report, now FROM (
   SELECT host, root, report, now, row_number() OVER (PARTITION BY host, root ORDER BY now DESC, report DESC) AS place
   FROM all_rows WHERE type = 'root') AS reports
 WHERE place = 1""",
     ),
-    View(
+    SqlView(
         "rows",
         """SELECT all_rows.* FROM all_rows SEMI JOIN newest
 ON all_rows.host = newest.host AND all_rows.root = newest.root
   AND all_rows.report = newest.report AND all_rows.now = newest.now""",
     ),
-    View(
+    SqlView(
         "roots",
         """SELECT host, now, drydock, root, engine, live, complete, database_bytes, reclaimable_bytes
 FROM rows WHERE type = 'root'""",
     ),
-    View(
+    SqlView(
         "objects",
         """SELECT host, root, kind, id, state, bytes, namespaces, snapshotter, path, reach, held_by, note
 FROM rows WHERE type = 'object'""",
     ),
-    View(
+    SqlView(
         "leases",
         """SELECT host, root, try_element_at(namespaces, 1) AS namespace, id, class, reason, owner,
   try_cast(created AS TIMESTAMP) AS created, try_cast(expires AS TIMESTAMP) AS expires, count AS resources, only_bytes
 FROM rows WHERE type = 'lease'""",
     ),
-    View(
+    SqlView(
         "findings",
         """SELECT host, root, code, severity, note AS message, id AS subject
 FROM rows WHERE type = 'finding'""",
     ),
-    View(
+    SqlView(
         "holders",
         """SELECT host, root, kind, try_element_at(namespaces, 1) AS namespace, id, names, class, owner,
   count AS objects, bytes, only_bytes
@@ -143,3 +152,98 @@ def script_lines(top: int) -> Iterator[str]:
         yield from ("", f"{statement};")
     for question, statement in zip(QUESTIONS, question_statements(top), strict=True):
         yield from ("", f"-- {question.title}", f"{statement};")
+
+
+_MEMORY: Final = "512MB"
+_TYPES: Final = {"text": "VARCHAR", "texts": "VARCHAR[]", "number": "BIGINT", "truth": "BOOLEAN"}
+# Spark's word for an element of a list, or null (Spark 3.5): what is asked is then the same text for both.
+_WORDS: Final = "CREATE MACRO try_element_at(list, place) AS list[place]"
+_NO_HOLDERS: Final = "no report says what each image holds: scan with --holders, or --format parquet"
+
+
+class Answer(NamedTuple):
+    """What a question came to."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    note: str = ""
+    """What is to be known about it; empty for nothing."""
+
+
+class FleetDatabase:
+    """A database with the views ``roots``, ``objects``, ``leases``, ``findings`` and ``holders`` over all hosts.
+
+    Raises:
+        Usage: DuckDB is not installed.
+    """
+
+    def __init__(self, tables: Iterable[pa.Table]) -> None:
+        try:
+            import duckdb  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise Usage(MISSING) from error
+        self._duckdb = duckdb
+        self._connection: duckdb.DuckDBPyConnection = duckdb.connect(
+            ":memory:", config={"memory_limit": _MEMORY, "autoinstall_known_extensions": "false"}
+        )
+        columns = ", ".join(f'"{name}" {_TYPES[kind]}' for name, kind in COLUMNS)
+        self._connection.execute(f"CREATE TABLE all_rows ({columns}, report BIGINT)")
+        for table in tables:
+            self._connection.register("incoming", table)
+            self._connection.execute("INSERT INTO all_rows BY NAME SELECT * FROM incoming")
+            self._connection.unregister("incoming")
+        for statement in (_WORDS, *view_statements()):
+            self._connection.execute(statement)
+        # From here on only what was loaded: a question that was copied from somewhere reads and writes no file.
+        self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+
+    def forget(self, reports: Iterable[int]) -> None:
+        """Drop the rows of reports that turned out not to be whole.
+
+        Args:
+            reports: their numbers.
+        """
+        for number in reports:
+            self._connection.execute("DELETE FROM all_rows WHERE report = ?", [number])
+
+    def ask(self, sql: str, title: str = "") -> Answer:
+        """The answer to one question.
+
+        Raises:
+            Usage: DuckDB does not take it.
+        """
+        try:
+            found = self._connection.execute(sql)
+            if found is None:
+                raise Usage("there is no question in these words")
+            columns = tuple(each[0] for each in found.description or ())
+            return Answer(title, columns, tuple(found.fetchall()))
+        except self._duckdb.Error as error:
+            # It quotes values, which are words of reports.
+            raise Usage(printable(" ".join(str(error).split()))) from error
+
+    def ask_all(self, top: int) -> list[Answer]:
+        """The answers to every question of :data:`QUESTIONS`.
+
+        Args:
+            top: rows of each answer at most.
+        """
+        answers = [
+            self.ask(sql, question.title) for question, sql in zip(QUESTIONS, question_statements(top), strict=True)
+        ]
+        return [
+            answer._replace(note=_NO_HOLDERS) if answer.title == IMAGES.title and not answer.rows else answer
+            for answer in answers
+        ]
+
+    def facts(self) -> dict[str, int]:
+        """How many hosts and objects count."""
+        hosts, objects = self.ask(
+            "SELECT (SELECT count(DISTINCT host) FROM roots), (SELECT count(*) FROM objects)"
+        ).rows[0]
+        return {"hosts": hosts, "objects": objects}
+
+    def close(self) -> None:
+        """Let it all go."""
+        self._connection.close()
