@@ -19,7 +19,7 @@ from tests.support.captures import unpack
 from tests.support.documents import run, scan
 from tests.support.faults import CALLS, places, run_counted
 from tests.support.roots import data, databases, dumps
-from tests.support.undisturbed import command
+from tests.support.undisturbed import command, strange
 
 from bbolt_reader import Database
 from bbolt_reader.verify import verify
@@ -63,17 +63,6 @@ def says_unfinished(of, host):
     return any(finding["code"] == "unfinished-run" for finding in found["findings"])
 
 
-def is_strange(of, host, path):
-    """Whether it lies in an ingest with a file in it that is not containerd's.
-
-    As long as a record names the folder it goes as a whole, as containerd would do it; once that is gone it could be
-    anything, and so it is reported and stays.
-    """
-    objects = scan(of, host)["objects"]
-    foreign = [each["path"] for each in objects if each["kind"] == "ingest" and each["state"] == "foreign"]
-    return any(f"{path.decode()}/".startswith(f"{each}/") for each in foreign if each)
-
-
 def check_sound(root):
     """Go's Tx.Check and our own verify find nothing in any database."""
     for path in databases(root):
@@ -96,7 +85,7 @@ def check_point(whole, number, folder):
     assert dumps(root) == whole.dumps
     left = data(root)
     assert {path: left.get(path) for path in whole.data} == whole.data
-    assert {path for path in left.keys() - whole.data.keys() if not is_strange(of, host, path)} == set()
+    assert left.keys() - whole.data.keys() - strange(of, host, left) == set()
     assert not says_unfinished(of, host)
     shutil.rmtree(host)
 
