@@ -40,7 +40,7 @@ def digest(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]
         lines = [f"{count} blobs of {each >> 10:,} KiB; in the page cache where memory is large enough.", ""]
         lines += ruler.table(costs, other)
     return "scan --verify digest", [
-        *lines, "", "Wanted: at most 1.05. " + ruler.growth("its time with the bytes", files, times),
+        *lines, "", "Target ratio: at most 1.05. " + ruler.growth("drydock's time with the bytes", files, times),
     ]  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def remove(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]
         ratios = [mine / other for mine, other in zip(seconds["drydock"], seconds["rm"], strict=True)]
     each = "; ".join(f"{name} {min(some):.2f} / {median(some):.2f} s (min / median)" for name, some in seconds.items())
     return "Removing snapshots", [
-        f"{files:,} files in 100 snapshots: {each}; median ratio {median(ratios):.2f} (wanted: at most 1.2).",
+        f"{files:,} files in 100 snapshots: {each}; median ratio {median(ratios):.2f} (target: at most 1.2).",
         "",
         ruler.growth("drydock's time with the files", sizes, times),
     ]

@@ -29,8 +29,9 @@ def memory(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]
             lines.append(f"| {count:,} {kind} | {command} | {cost.peak:.0f} | {cost.seconds:.2f} |")
     lines += [
         "",
-        f"Wanted: at most 250 MB with {blobs[-1]:,} blobs, and flat in the number of files:",
-        f"there the largest is {max(peaks['files']) / min(peaks['files']):.2f} x the smallest. A worker's is its own.",
+        f"Target: at most 250 MB with {blobs[-1]:,} blobs, and no growth with the number of files:",
+        f"there the largest peak is {max(peaks['files']) / min(peaks['files']):.2f} times the smallest.",
+        "Each worker process has a peak of its own.",
         ruler.growth("the peak with the blobs", blobs, peaks["blobs"], "MB"),
     ]
     return "Peak memory of a scan", lines

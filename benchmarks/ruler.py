@@ -75,7 +75,7 @@ def race(
 def table(costs: Mapping[str, Sequence[Cost]], base: str) -> list[str]:
     """A row for each: seconds, processor time, and both as multiples of ``base``'s."""
     lines = [
-        "| | seconds: min / median | processor: min | ratio of minima | of processor time |",
+        "| | seconds: min / median | processor seconds: min | ratio of seconds | ratio of processor seconds |",
         "| --- | --- | --- | --- | --- |",
     ]
     for name, each in costs.items():
@@ -107,7 +107,7 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 def growth(what: str, sizes: Sequence[int], values: Sequence[float], unit: str = "s") -> str:
     """One line: the values at each size, and the exponent."""
     each = ", ".join(f"{size:,}: {value:.2f} {unit}" for size, value in zip(sizes, values, strict=True))
-    return f"Growth of {what}: {each}; exponent {exponent(sizes, values):.2f} (wanted: at most 1.1)."
+    return f"Growth of {what}: {each}; exponent {exponent(sizes, values):.2f} (target: at most 1.1)."
 
 
 def machine() -> str:

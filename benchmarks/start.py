@@ -16,4 +16,8 @@ def version(_: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]:
         "`drydock scan --help`": ruler.drydock("scan", "--help"),
     }
     costs = ruler.race(commands, rounds if quick else 4 * rounds)
-    return "Start", [*ruler.table(costs, "`python3 -c pass`"), "", "Wanted of `--version`: at most 4."]
+    return "Start", [
+        *ruler.table(costs, "`python3 -c pass`"),
+        "",
+        "Target for `--version`: at most 4 times the time of `python3 -c pass`.",
+    ]

@@ -13,13 +13,13 @@ _FINE = (0, 1)
 def recorded(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]:
     """``scan`` with sizes as recorded, against ``du -s``."""
     lines = _against_du(directory, quick=quick, rounds=rounds, words=())
-    return "scan, with recorded sizes", [*lines, "Wanted: at most 0.25."]
+    return "scan, with recorded sizes", [*lines, "Target ratio: at most 0.25."]
 
 
 def measured(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]:
     """``scan --measure disk`` against ``du -s``."""
     lines = _against_du(directory, quick=quick, rounds=rounds, words=("--measure", "disk"))
-    return "scan --measure disk", [*lines, "Wanted: at most 1.2."]
+    return "scan --measure disk", [*lines, "Target ratio: at most 1.2."]
 
 
 def _against_du(directory: Path, *, quick: bool, rounds: int, words: tuple[str, ...]) -> list[str]:
@@ -35,4 +35,4 @@ def _against_du(directory: Path, *, quick: bool, rounds: int, words: tuple[str, 
         times.append(ruler.least(costs[scan]))
         lines = [f"{size.files:,} files in {size.snapshots} snapshots, {size.blobs:,} blobs; caches warm.", ""]
         lines += ruler.table(costs, du)
-    return [*lines, "", ruler.growth("its time with the files", files, times)]
+    return [*lines, "", ruler.growth("drydock's time with the files", files, times)]

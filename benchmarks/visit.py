@@ -83,15 +83,15 @@ def visit(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]
     """Time both at three sizes."""
     programs = {"bbolt_reader": BATCHES, "bbolt_reader, key by key": ITEMS}
     lines, growth, _ = _against_go(directory, programs, "bbolt_reader", quick=quick, rounds=rounds)
-    return "Visiting every key of a meta.db", [*lines, "", f"Wanted: at most 2.0. {growth}"]
+    return "Visiting every key of a meta.db", [*lines, "", f"Target ratio: at most 2.0. {growth}"]
 
 
 def second(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]:
     """Time the second reading of ``verify``: the reader made of construct's declarations, alone and compared."""
     programs = {"by construct": DECLARED, _COMPARED: COMPARED}
     lines, growth, cost = _against_go(directory, programs, _COMPARED, quick=quick, rounds=rounds)
-    wanted = f"`verify` takes {cost.seconds:.1f} s more for it (wanted: at most 10)."
-    return "The second reading of verify", [*lines, "", f"{wanted} {growth}"]
+    target = f"The second reading adds {cost.seconds:.1f} s to `verify` (target: at most 10)."
+    return "The second reading of verify", [*lines, "", f"{target} {growth}"]
 
 
 def _against_go(

@@ -37,12 +37,15 @@ def whole(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]
         lines = ["| | seconds: min / median |", "| --- | --- |"]
         lines += [f"| {name} | {min(some):.2f} / {median(some):.2f} |" for name, some in seconds.items()]
         ratio = min(seconds["drydock"]) / min(seconds["containerd"])
+    growth = ruler.growth("drydock's time with the files", files, times)
     return "From a stopped host to a clean one", [
-        f"One lease holds {full.snapshots} snapshots with {full.files:,} files; beside them {full.blobs:,} blobs.",
+        f"One lease holds {full.snapshots} snapshots with {full.files:,} files; beside them are {full.blobs:,} blobs.",
+        "`drydock` is `clean --apply --end-lease`. `containerd` is its start, `ctr leases rm --sync`, and the",
+        "collection that this waits for.",
         "",
         *lines,
         "",
-        f"Ratio of minima {ratio:.2f} (wanted: at most 1.0). {ruler.growth('its time with the files', files, times)}",
+        f"Ratio of minima {ratio:.2f} (target: at most 1.0). {growth}",
     ]
 
 
