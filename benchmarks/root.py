@@ -102,13 +102,14 @@ def _snapshots(top: Path, size: Size, now: bytes) -> tuple[dict, dict, dict]:
     snapshots, rows, parents, previous = {}, {}, {}, b""
     each = size.files // size.snapshots if size.snapshots else 0
     data = b"x" * size.file_bytes
+    blocks = -(-size.file_bytes // 4096) * 4096
     for number in range(1, size.snapshots + 1):
         key = b"sha256:" + hashlib.sha256(b"%d" % number).hexdigest().encode()
         name = b"moby/%d/" % number + key
         snapshots[key] = {b"name": name, b"createdat": now, b"updatedat": now}
         rows[name] = {
             b"id": uvarint(number), b"kind": b"\x03", b"createdat": now, b"updatedat": now,
-            b"inodes": varint(each), b"size": varint(each * 4096),
+            b"inodes": varint(each), b"size": varint(each * blocks),
         }  # fmt: skip
         if number % _LAYERS != 1:
             snapshots[key][b"parent"] = previous
