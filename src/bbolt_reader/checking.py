@@ -17,9 +17,9 @@ from bbolt_reader.declared import (
     MAX_DEPTH,
     DeclaredBucket,
     DeclaredDatabase,
+    DeclaredLeaf,
+    DeclaredPage,
     DeclaredTree,
-    Leaf,
-    Page,
 )
 from bbolt_reader.errors import BoltError
 from bbolt_reader.meta import PAGE_META, Meta
@@ -31,7 +31,7 @@ _ROOT, _FREELIST = HEADER + 16, HEADER + 32
 """Bytes from the start of a meta page to the header of the root bucket, and to the freelist's page."""
 
 
-class _Step(NamedTuple):
+class _PageToCheck(NamedTuple):
     """A page to look at: who names it, and between which keys its own must lie."""
 
     bucket: DeclaredBucket
@@ -93,15 +93,15 @@ class _Check:
         meta = self._meta
         offset = meta.offset + _ROOT
         root = DeclaredBucket(self._tree, (), {"root": meta.root, "sequence": meta.sequence}, b"", offset)
-        stack: list[_Step] = []
-        yield from self._put_off(stack, [_Step(root, meta.root, offset, b"", None, 0)])
+        stack: list[_PageToCheck] = []
+        yield from self._put_off(stack, [_PageToCheck(root, meta.root, offset, b"", None, 0)])
         seen = 0
         while stack:
             step = stack.pop()
             seen += 1
             if self._progress is not None and not seen % _OFTEN:
                 self._progress(_OFTEN)
-            below: list[_Step] = []
+            below: list[_PageToCheck] = []
             try:
                 page = self._tree.load(step.pgid, step.referrer)
                 look = self._leaf if page.header["flags"] == LEAF else self._branch
@@ -110,9 +110,9 @@ class _Check:
                 yield damage_of(error)
             yield from self._put_off(stack, below)
 
-    def _put_off(self, stack: list[_Step], steps: list[_Step]) -> Iterator[Damage]:
+    def _put_off(self, stack: list[_PageToCheck], steps: list[_PageToCheck]) -> Iterator[Damage]:
         """Claim pages before they are looked at, so that never more are put off than the file has."""
-        claimed: list[_Step] = []
+        claimed: list[_PageToCheck] = []
         for step in steps:
             try:
                 self._tree.claim(step.pgid, step.referrer)
@@ -122,7 +122,7 @@ class _Check:
         # Reversed: the first is taken from the stack first, so that damage is told in the order of the file.
         stack += reversed(claimed)
 
-    def _branch(self, page: Page, step: _Step, below: list[_Step]) -> Iterator[Damage]:
+    def _branch(self, page: DeclaredPage, step: _PageToCheck, below: list[_PageToCheck]) -> Iterator[Damage]:
         if step.depth == MAX_DEPTH:
             raise self._tree.corrupt(f"more than {MAX_DEPTH} branch pages above each other", step.referrer)
         children = self._tree.branch(page)
@@ -135,9 +135,9 @@ class _Check:
                 yield Damage("order", f"the key of child {index} is out of order", *self._place(child.offset))
             last = child.key
             high = children[index + 1].key if index + 1 < len(children) else step.high
-            below.append(_Step(step.bucket, child.pgid, child.offset, child.key, high, step.depth + 1))
+            below.append(_PageToCheck(step.bucket, child.pgid, child.offset, child.key, high, step.depth + 1))
 
-    def _leaf(self, page: Page, step: _Step, below: list[_Step]) -> Iterator[Damage]:
+    def _leaf(self, page: DeclaredPage, step: _PageToCheck, below: list[_PageToCheck]) -> Iterator[Damage]:
         leaf = step.bucket.leaf(page)
         if not leaf.keys and step.bucket.path and any(page.data[HEADER : 2 * HEADER]):
             # bbolt makes an emptied bucket an inline one (v1.3.6 bucket.go, spill); who does not leaves the page blank.
@@ -147,7 +147,7 @@ class _Check:
             if not isinstance(bucket, DeclaredBucket):
                 continue
             if bucket.root:
-                below.append(_Step(bucket, bucket.root, bucket.offset, b"", None, 0))
+                below.append(_PageToCheck(bucket, bucket.root, bucket.offset, b"", None, 0))
                 continue
             try:
                 inner = bucket.leaf(bucket.inline())
@@ -158,7 +158,7 @@ class _Check:
             if inner.end(len(inner.keys) - 1) != inner.page.offset + len(inner.page.data):
                 yield self._gap(bucket.offset)
 
-    def _entries(self, leaf: Leaf, low: bytes, high: bytes | None) -> Iterator[Damage]:
+    def _entries(self, leaf: DeclaredLeaf, low: bytes, high: bytes | None) -> Iterator[Damage]:
         last = low
         for index, key in enumerate(leaf.keys):
             if leaf.has_gap(index):

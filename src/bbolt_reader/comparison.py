@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from bbolt_reader.bucket import Batch, Bucket
 from bbolt_reader.database import Database
-from bbolt_reader.declared import DeclaredBucket, DeclaredDatabase, Leaf
+from bbolt_reader.declared import DeclaredBucket, DeclaredDatabase, DeclaredLeaf
 from bbolt_reader.errors import BoltError
 
 EACH: Final = 100
@@ -51,10 +51,10 @@ def compare(
     Yields:
         What differs, at most :data:`EACH` times: metas, then each bucket's keys, values, sequences and pages.
     """
-    yield from islice(_Comparison(first, second, progress).run(), EACH)
+    yield from islice(_DatabaseComparison(first, second, progress).run(), EACH)
 
 
-class _Comparison:
+class _DatabaseComparison:
     def __init__(self, first: Database, second: DeclaredDatabase, progress: Callable[[int], None] | None) -> None:
         self._first = first
         self._second = second
@@ -97,13 +97,17 @@ class _Comparison:
         for batch, leaf in zip_longest(ours, theirs):
             if isinstance(batch, BoltError) and isinstance(leaf, BoltError):
                 return
-            if isinstance(batch, tuple) and isinstance(leaf, Leaf) and (pairs := self._alike(batch, leaf)) is not None:
+            if (
+                isinstance(batch, tuple)
+                and isinstance(leaf, DeclaredLeaf)
+                and (pairs := self._alike(batch, leaf)) is not None
+            ):
                 yield from pairs
                 continue
             yield from self._rest(second, [batch, *ours], [leaf, *theirs])
             return
 
-    def _alike(self, batch: Batch, leaf: Leaf) -> list[_Pair] | None:
+    def _alike(self, batch: Batch, leaf: DeclaredLeaf) -> list[_Pair] | None:
         """The buckets of a page that both read alike; None where they do not."""
         keys, values, buckets = batch
         self._told(len(keys))
@@ -134,11 +138,16 @@ class _Comparison:
         self,
         bucket: DeclaredBucket,
         ours: Sequence[Batch | BoltError | None],
-        theirs: Sequence[Leaf | BoltError | None],
+        theirs: Sequence[DeclaredLeaf | BoltError | None],
     ) -> Iterator[Difference | _Pair]:
         """What differs in a bucket from the first page on that is not alike, and the buckets that both have."""
         mine = {key: value for batch in ours if isinstance(batch, tuple) for key, value in zip(*batch[:2], strict=True)}
-        its = {key: (leaf, index) for leaf in theirs if isinstance(leaf, Leaf) for index, key in enumerate(leaf.keys)}
+        its = {
+            key: (leaf, index)
+            for leaf in theirs
+            if isinstance(leaf, DeclaredLeaf)
+            for index, key in enumerate(leaf.keys)
+        }
         pairs: list[_Pair] = []
         told = False
         for key in dict.fromkeys((*mine, *its)):

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, final
 
 from bbolt_reader.errors import Corrupt, NotBolt, Truncated
-from bbolt_reader.lenient import Sheets
+from bbolt_reader.lenient import LenientPages
 from bbolt_reader.meta import PAGE_SIZES, Meta
 from bbolt_reader.parsing import (
     HEADER,
@@ -48,7 +48,7 @@ larger than any disk, and few numbers would have all of it read."""
 _BLOCK: Final = 512
 
 
-class Page(NamedTuple):
+class DeclaredPage(NamedTuple):
     """One page of a tree, whose header is right."""
 
     header: Fields
@@ -58,7 +58,7 @@ class Page(NamedTuple):
     """Byte of the file it starts at; in an inline bucket, that of the value that holds it."""
 
 
-class Child(NamedTuple):
+class DeclaredChild(NamedTuple):
     """One element of a branch page."""
 
     key: bytes
@@ -69,10 +69,10 @@ class Child(NamedTuple):
     """Byte of the page its key ends at."""
 
 
-class Leaf(NamedTuple):
+class DeclaredLeaf(NamedTuple):
     """The entries of a leaf page, by columns: making an object for each takes as long as decoding it."""
 
-    page: Page
+    page: DeclaredPage
     elements: Sequence[Fields]
     keys: list[bytes]
     values: list[bytes | DeclaredBucket]
@@ -160,9 +160,9 @@ class DeclaredDatabase:
         self.source.close()
 
     @property
-    def sheets(self) -> Sheets:
+    def lenient(self) -> LenientPages:
         """Its pages by position, for :func:`~bbolt_reader.dissect`."""
-        return Sheets(self.source, self.page_size)
+        return LenientPages(self.source, self.page_size)
 
     @property
     def read(self) -> int:
@@ -208,7 +208,7 @@ class DeclaredBucket:
         for leaf in self.leaves():
             yield from zip(leaf.keys, leaf.values, strict=True)
 
-    def leaves(self) -> Iterator[Leaf]:
+    def leaves(self) -> Iterator[DeclaredLeaf]:
         """The same, a leaf page at a time, with the place of each entry.
 
         Raises: as :meth:`items`.
@@ -216,7 +216,7 @@ class DeclaredBucket:
         for page in self._pages():
             yield self.leaf(page)
 
-    def leaf(self, page: Page) -> Leaf:
+    def leaf(self, page: DeclaredPage) -> DeclaredLeaf:
         """The entries of one leaf page of this bucket.
 
         Raises:
@@ -237,7 +237,7 @@ class DeclaredBucket:
             leaf.values[index] = below
         return leaf
 
-    def inline(self) -> Page:
+    def inline(self) -> DeclaredPage:
         """The page of an inline bucket.
 
         Raises:
@@ -250,9 +250,9 @@ class DeclaredBucket:
         if header["flags"] != LEAF or HEADER * (header["count"] + 1) > len(page):
             message = f"an inline bucket with flags {header['flags']:#x}, {header['count']} elements"
             raise self._tree.corrupt(message, offset)
-        return Page(header, page, offset)
+        return DeclaredPage(header, page, offset)
 
-    def _pages(self) -> Iterator[Page]:
+    def _pages(self) -> Iterator[DeclaredPage]:
         if not self.root:
             yield self.inline()
             return
@@ -292,7 +292,7 @@ class DeclaredTree:
         self.owners: dict[int, int] = {}
         self._covered = 0
 
-    def load(self, pgid: int, referrer: int, kinds: tuple[int, ...] = (LEAF, BRANCH)) -> Page:
+    def load(self, pgid: int, referrer: int, kinds: tuple[int, ...] = (LEAF, BRANCH)) -> DeclaredPage:
         """The page at a position.
 
         Args:
@@ -316,9 +316,9 @@ class DeclaredTree:
             data += self.source.read(offset + size, header["overflow"] * size, pgid)
         if header["flags"] != FREELIST and HEADER * (header["count"] + 1) > len(data):
             raise self.corrupt(f"{header['count']} elements in {len(data)} bytes", offset)
-        return Page(header, data, offset)
+        return DeclaredPage(header, data, offset)
 
-    def leaf(self, page: Page) -> Leaf:
+    def leaf(self, page: DeclaredPage) -> DeclaredLeaf:
         """The entries of a leaf page; the values of buckets are not taken apart.
 
         Raises:
@@ -342,9 +342,9 @@ class DeclaredTree:
             values.append(data[middle:stop])
             at += HEADER
             end = stop
-        return Leaf(page, elements, keys, values)
+        return DeclaredLeaf(page, elements, keys, values)
 
-    def branch(self, page: Page) -> list[Child]:
+    def branch(self, page: DeclaredPage) -> list[DeclaredChild]:
         """The children of a branch page.
 
         Raises:
@@ -353,18 +353,18 @@ class DeclaredTree:
         header, data, offset = page
         if not header["count"]:
             raise self.corrupt("a branch without children", offset)
-        found: list[Child] = []
+        found: list[DeclaredChild] = []
         at, end = HEADER, HEADER * (header["count"] + 1)
         for element in parse_branch(data, header["count"]):
             start, ksize = at + element["pos"], element["ksize"]
             if start < end or start + ksize > len(data) or not 0 < ksize <= MAX_KEY:
                 raise self.corrupt(f"a key of {ksize} bytes does not fit here", offset + at)
             end = start + ksize
-            found.append(Child(data[start:end], element["pgid"], offset + at, end))
+            found.append(DeclaredChild(data[start:end], element["pgid"], offset + at, end))
             at += HEADER
         return found
 
-    def free(self, page: Page) -> array[int]:
+    def free(self, page: DeclaredPage) -> array[int]:
         """The ids of a freelist page.
 
         Raises:

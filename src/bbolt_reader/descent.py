@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from bbolt_reader.lenient import Sheet, Sheets, inline
+from bbolt_reader.lenient import LenientPage, LenientPages, inline
 from bbolt_reader.page import LEAF_BUCKET, LeafElement
 from bbolt_reader.parsing import parse_bucket
-from bbolt_reader.statements import Hole, Names, Problem, Standing, Statement
+from bbolt_reader.statements import Hole, Names, Problem, Statement, StatementStanding
 from bbolt_reader.tree import MAX_DEPTH
 
 _TWICE = 2
@@ -23,7 +23,7 @@ READ_AGAIN: Final = 4
 or that is a hole of any size."""
 
 
-class _Step(NamedTuple):
+class _PageToSalvage(NamedTuple):
     pgid: int
     referrer: int
     path: Names
@@ -36,8 +36,8 @@ class _Step(NamedTuple):
 class Descent:
     """One walk: what it found, and what it could not read."""
 
-    sheets: Sheets
-    standing: Standing
+    lenient: LenientPages
+    standing: StatementStanding
     skip: Collection[int] = ()
     """Pages that need no reading again, nor what is below them."""
     statements: list[Statement] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Descent:
 
     def run(self, root: int, referrer: int, path: Names = ()) -> None:
         """Read what is below a page; no page more than twice."""
-        steps = [_Step(root, referrer, path, b"", None, 0)]
+        steps = [_PageToSalvage(root, referrer, path, b"", None, 0)]
         visits: dict[int, int] = {}
         while steps:
             step = steps.pop()
@@ -66,55 +66,55 @@ class Descent:
             if step.depth > MAX_DEPTH or len(step.path) > MAX_DEPTH:
                 self._lose(step, f"more than {MAX_DEPTH} above each other", "corrupt", step.referrer)
                 continue
-            found = self._sheet(step.pgid) if step.pgid >= 2 else "no page of a tree"
+            found = self._page(step.pgid) if step.pgid >= 2 else "no page of a tree"
             if isinstance(found, str):
-                self._lose(step, found, "corrupt", step.pgid * self.sheets.page_size)
+                self._lose(step, found, "corrupt", step.pgid * self.lenient.page_size)
                 continue
             for place in range(found.places):
                 self.places.setdefault(found.pgid + place, step.path)
             steps += reversed(list(self._leaf(found, step) if found.is_leaf else self._branch(found, step)))
 
-    def _sheet(self, pgid: int) -> Sheet | str:
-        overdrawn = self._spent > READ_AGAIN * self.sheets.held
-        found = self.sheets.sheet(pgid, pgid + 1 if overdrawn else None)
+    def _page(self, pgid: int) -> LenientPage | str:
+        overdrawn = self._spent > READ_AGAIN * self.lenient.held
+        found = self.lenient.page(pgid, pgid + 1 if overdrawn else None)
         self._spent += 1 if isinstance(found, str) else found.places
         return found
 
-    def _lose(self, step: _Step, message: str, code: str, offset: int) -> None:
-        page = step.pgid if code == "corrupt" else step.referrer // self.sheets.page_size
+    def _lose(self, step: _PageToSalvage, message: str, code: str, offset: int) -> None:
+        page = step.pgid if code == "corrupt" else step.referrer // self.lenient.page_size
         self.problems.append(Problem(code, message, page, offset, self.standing))
         self.holes.append(Hole(step.path, step.low, step.high))
 
-    def _branch(self, sheet: Sheet, step: _Step) -> Iterator[_Step]:
-        children = sheet.children
-        if sheet.lost:
-            self._entries_lost(sheet, step)
+    def _branch(self, page: LenientPage, step: _PageToSalvage) -> Iterator[_PageToSalvage]:
+        children = page.children
+        if page.lost:
+            self._entries_lost(page, step)
         for index, child in enumerate(children):
             low = child.key if index else step.low
             high = children[index + 1].key if index + 1 < len(children) else step.high
-            yield _Step(child.pgid, child.offset, step.path, low, high, step.depth + 1)
+            yield _PageToSalvage(child.pgid, child.offset, step.path, low, high, step.depth + 1)
 
-    def _leaf(self, sheet: Sheet, step: _Step) -> Iterator[_Step]:
-        if sheet.lost:
-            self._entries_lost(sheet, step)
-        for element in sheet.entries:
+    def _leaf(self, page: LenientPage, step: _PageToSalvage) -> Iterator[_PageToSalvage]:
+        if page.lost:
+            self._entries_lost(page, step)
+        for element in page.entries:
             telling = mark(element)
             if telling is not None:
                 self.known[telling] = step.path if self.known.get(telling, step.path) == step.path else None
-        for statement, root, lost in stated(sheet, step.path, self.standing):
+        for statement, root, lost in stated(page, step.path, self.standing):
             self.statements.append(statement)
             below = (*statement.path, statement.key)
             if lost:
                 self.problems.append(
-                    Problem("entries", f"{lost} lost in an inline bucket", sheet.pgid, statement.offset, self.standing)
+                    Problem("entries", f"{lost} lost in an inline bucket", page.pgid, statement.offset, self.standing)
                 )
                 self.holes.append(Hole(below, b"", None))
             if root:
-                yield _Step(root, statement.offset, below, b"", None, 0)
+                yield _PageToSalvage(root, statement.offset, below, b"", None, 0)
 
-    def _entries_lost(self, sheet: Sheet, step: _Step) -> None:
-        message = f"{sheet.lost} elements that cannot be read"
-        self.problems.append(Problem("entries", message, sheet.pgid, sheet.offset, self.standing))
+    def _entries_lost(self, page: LenientPage, step: _PageToSalvage) -> None:
+        message = f"{page.lost} elements that cannot be read"
+        self.problems.append(Problem("entries", message, page.pgid, page.offset, self.standing))
         self.holes.append(Hole(step.path, step.low, step.high))
 
 
@@ -131,7 +131,7 @@ def mark(element: LeafElement) -> int | None:
 
 
 def stated(
-    sheet: Sheet, path: Names, standing: Standing, *, linked: bool = True, fragment: int | None = None
+    page: LenientPage, path: Names, standing: StatementStanding, *, linked: bool = True, fragment: int | None = None
 ) -> Iterator[tuple[Statement, int, int]]:
     """The statements of a leaf page, inline buckets opened.
 
@@ -140,9 +140,9 @@ def stated(
     """
 
     def make(at: Names, element: LeafElement, value: bytes | None, sequence: int) -> Statement:
-        return Statement(at, element.key, value, sequence, sheet.pgid, element.offset, standing, linked, fragment)
+        return Statement(at, element.key, value, sequence, page.pgid, element.offset, standing, linked, fragment)
 
-    for element in sheet.entries:
+    for element in page.entries:
         if element.flags != LEAF_BUCKET:
             yield make(path, element, element.value, 0), 0, 0
             continue

@@ -18,7 +18,7 @@ from bbolt_reader.declared import (
     read_meta,
 )
 from bbolt_reader.errors import Truncated
-from bbolt_reader.lenient import Sheets
+from bbolt_reader.lenient import LenientPages
 from bbolt_reader.meta import NO_FREELIST, PAGE_META
 from bbolt_reader.parsing import (
     FREE_PAGE,
@@ -85,11 +85,11 @@ class Listed:
     id: int
 
 
-def list_pages(sheets: Sheets) -> Iterator[Listed]:
+def list_pages(lenient: LenientPages) -> Iterator[Listed]:
     """Every page by position, as its header has it; the places that overflow takes are passed over."""
-    position, end = 0, sheets.source.size // sheets.page_size
+    position, end = 0, lenient.source.size // lenient.page_size
     while position < end:
-        own, flags, count, overflow = sheets.header(position)
+        own, flags, count, overflow = lenient.header(position)
         kind = KINDS.get(flags, "unknown")
         yield Listed(position, kind, count, overflow, own)
         # What overflow covers has no header; what does not look like a page of the file is passed one by one.
@@ -97,21 +97,21 @@ def list_pages(sheets: Sheets) -> Iterator[Listed]:
         position += 1 + (overflow if sound else 0)
 
 
-def dissect(sheets: Sheets, pgid: int) -> Dissection:
+def dissect(lenient: LenientPages, pgid: int) -> Dissection:
     """Take a page apart, whatever is wrong with it.
 
     Args:
-        sheets: the file.
+        lenient: the file.
         pgid: the page's position.
 
     Raises:
         Truncated: the file has no such page.
         BoltError: the file cannot be read.
     """
-    size, offset = sheets.page_size, pgid * sheets.page_size
-    if not 0 <= pgid < sheets.count:
-        raise Truncated(f"no page {pgid} of {sheets.count}", file=sheets.source.name)
-    data = sheets.source.read(offset, min(size, sheets.source.size - offset), pgid)
+    size, offset = lenient.page_size, pgid * lenient.page_size
+    if not 0 <= pgid < lenient.count:
+        raise Truncated(f"no page {pgid} of {lenient.count}", file=lenient.source.name)
+    data = lenient.source.read(offset, min(size, lenient.source.size - offset), pgid)
     if len(data) < HEADER:
         return Dissection(
             pgid, offset, len(data), "unknown", pgid, _unused(offset, data), ["the file ends in its header"]
@@ -120,23 +120,23 @@ def dissect(sheets: Sheets, pgid: int) -> Dissection:
     kind = KINDS.get(header["flags"], "unknown")
     problems: list[str] = []
     if header["id"] != pgid:
-        owner = _owner(sheets, pgid)
+        owner = _owner(lenient, pgid)
         if owner != pgid:
             return Dissection(pgid, offset, len(data), "overflow", owner, [Field(offset, len(data), "data", data)], [])
         if any(data):
             problems.append(f"the page says it is page {header['id']}")
     length = (header["overflow"] + 1) * size
     if header["overflow"] and kind in _WITH_OVERFLOW:
-        if length <= READ_LIMIT and offset + length <= sheets.source.size:
-            data = sheets.source.read(offset, length, pgid)
+        if length <= READ_LIMIT and offset + length <= lenient.source.size:
+            data = lenient.source.read(offset, length, pgid)
         else:
             problems.append(f"overflow of {header['overflow']} pages: more than there is, or than is read")
     if len(data) < size:
         problems.append("the file ends in this page")
     fields = [*_numbers(layout.PAGE_HEADER, header, offset, flags=KINDS)]
-    used = _Page(data, offset, fields, problems)
+    used = _PageDissection(data, offset, fields, problems)
     if kind == "meta":
-        used.meta(read_meta(sheets.source, pgid, offset).reason)
+        used.meta(read_meta(lenient.source, pgid, offset).reason)
     elif kind == "leaf":
         used.leaf(0, len(data), header["count"], "")
     elif kind == "branch":
@@ -149,7 +149,7 @@ def dissect(sheets: Sheets, pgid: int) -> Dissection:
     return Dissection(pgid, offset, len(data), kind, pgid, _filled(fields, data, offset), problems)
 
 
-class _Page:
+class _PageDissection:
     """What is behind the header of one page; fields and problems are added to those of its caller."""
 
     def __init__(self, data: bytes, offset: int, fields: list[Field], problems: list[str]) -> None:
@@ -269,9 +269,9 @@ def _numbers(
         offset += length
 
 
-def _owner(sheets: Sheets, pgid: int) -> int:
+def _owner(lenient: LenientPages, pgid: int) -> int:
     """The page whose overflow covers a place, by its header; the place itself where there is none."""
-    for listed in list_pages(sheets):
+    for listed in list_pages(lenient):
         if listed.page >= pgid:
             break
         if listed.id == listed.page and listed.kind in _WITH_OVERFLOW and pgid <= listed.page + listed.overflow:

@@ -16,7 +16,7 @@ _HEADERS_AT_ONCE: Final = 16384
 """Above this page size headers are read one by one."""
 
 
-class Part(NamedTuple):
+class ElementSpan(NamedTuple):
     """Where the key of an element and, in a leaf, its value lie in a page; flags of a leaf's, child of a branch's."""
 
     number: int
@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class LenientPage:
     """A branch or leaf page whose header is sane."""
 
     pgid: int
@@ -52,7 +52,7 @@ class Sheet:
         return [*(entry.key for entry in self.entries), *(child.key for child in self.children)]
 
 
-class Sheets:
+class LenientPages:
     """The pages of a file, by position, without a tree.
 
     Args:
@@ -118,7 +118,7 @@ class Sheets:
             return False
         return own == pgid and flags in kinds and bool(count or flags == PAGE_LEAF)
 
-    def sheet(self, pgid: int, until: int | None = None) -> Sheet | str:
+    def page(self, pgid: int, until: int | None = None) -> LenientPage | str:
         """What can be read of the page at a position; or, in one line, why nothing can.
 
         Args:
@@ -151,7 +151,7 @@ class Sheets:
                 entries.append(LeafElement(at, extra, data[start:middle], data[middle:stop]))
             else:
                 children.append(BranchElement(at, data[start:middle], extra))
-        return Sheet(pgid, offset, flags, places, entries, children, count - len(found))
+        return LenientPage(pgid, offset, flags, places, entries, children, count - len(found))
 
 
 def inline(element: LeafElement) -> tuple[list[LeafElement], int]:
@@ -169,7 +169,7 @@ def inline(element: LeafElement) -> tuple[list[LeafElement], int]:
     return entries, count - len(found)
 
 
-def parts(page: bytes, count: int, kind: int) -> list[Part]:
+def parts(page: bytes, count: int, kind: int) -> list[ElementSpan]:
     """The elements of a page that can be trusted, in order; no byte belongs to two of them.
 
     bbolt writes keys and values without gaps, in the order of the elements. So one that neither starts where the one
@@ -177,7 +177,7 @@ def parts(page: bytes, count: int, kind: int) -> list[Part]:
     other end does not meet anything either.
     """
     floor = HEADER * (count + 1)
-    made: list[Part] = []
+    made: list[ElementSpan] = []
     is_leaf = kind == PAGE_LEAF
     for index, element in enumerate(parse_leaf(page, count) if is_leaf else parse_branch(page, count)):
         extra, vsize = (element["flags"], element["vsize"]) if is_leaf else (element["pgid"], 0)
@@ -189,9 +189,9 @@ def parts(page: bytes, count: int, kind: int) -> list[Part]:
         if whole and is_leaf and extra:
             whole = extra == LEAF_BUCKET and vsize >= HEADER
         if whole:
-            made.append(Part(index, extra, start, middle, end))
+            made.append(ElementSpan(index, extra, start, middle, end))
     made = [part for place, part in enumerate(made) if _meets(made, place, floor, count)]
-    kept: list[Part] = []
+    kept: list[ElementSpan] = []
     for place, part in enumerate(made):
         behind = made[place + 1] if place + 1 < len(made) else None
         if behind is not None and (
@@ -204,7 +204,7 @@ def parts(page: bytes, count: int, kind: int) -> list[Part]:
     return kept
 
 
-def _meets(made: Sequence[Part], place: int, floor: int, count: int) -> bool:
+def _meets(made: Sequence[ElementSpan], place: int, floor: int, count: int) -> bool:
     part = made[place]
     before = made[place - 1] if place else None
     behind = made[place + 1] if place + 1 < len(made) else None

@@ -9,7 +9,7 @@ from typing import Final
 
 from bbolt_reader.declared import choose, read_metas
 from bbolt_reader.errors import BoltError, NotBolt
-from bbolt_reader.lenient import Sheets
+from bbolt_reader.lenient import LenientPages
 from bbolt_reader.meta import PAGE_META, PAGE_SIZES, Meta
 from bbolt_reader.page import PAGE_BRANCH, PAGE_FREELIST, PAGE_LEAF
 from bbolt_reader.source import Source
@@ -59,14 +59,14 @@ def probe(source: Source) -> Probe:
 
 def _headers(source: Source, page_size: int) -> Iterator[int]:
     """Positions, other than 0, of plausible page headers, were this the page size."""
-    sheets = Sheets(source, page_size)
-    for pgid in islice(chain.from_iterable(sheets.ranges()), _PAGES_PROBED):
+    lenient = LenientPages(source, page_size)
+    for pgid in islice(chain.from_iterable(lenient.ranges()), _PAGES_PROBED):
         if not pgid:
             continue
         try:
-            own, flags, _, overflow = sheets.header(pgid)
+            own, flags, _, overflow = lenient.header(pgid)
         except BoltError:
             continue
         known = flags in {PAGE_LEAF, PAGE_BRANCH, PAGE_FREELIST, PAGE_META}
-        if own == pgid and known and pgid + overflow < sheets.count:
+        if own == pgid and known and pgid + overflow < lenient.count:
             yield pgid

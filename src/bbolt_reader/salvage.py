@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bbolt_reader.descent import Descent
-from bbolt_reader.lenient import Sheets
+from bbolt_reader.lenient import LenientPages
 from bbolt_reader.probe import Probe, probe
 from bbolt_reader.source import Source
-from bbolt_reader.statements import Names, Problem, Salvage, Standing, Statement
+from bbolt_reader.statements import Names, Problem, Salvage, Statement, StatementStanding
 from bbolt_reader.unlinked import RootTest, Unlinked, free_pages
 
 
@@ -44,12 +44,12 @@ def salvage(source: Source, hints: Hints = Hints(), told: Callable[[int, int], N
         Unreadable: it cannot be read at all.
     """
     found = probe(source)
-    return _Salvager(Sheets(source, found.page_size, told), found, hints).run()
+    return _Salvager(LenientPages(source, found.page_size, told), found, hints).run()
 
 
 class _Salvager:
-    def __init__(self, sheets: Sheets, found: Probe, hints: Hints) -> None:
-        self.sheets = sheets
+    def __init__(self, lenient: LenientPages, found: Probe, hints: Hints) -> None:
+        self.lenient = lenient
         self.found = found
         self.hints = hints
         self.statements: list[Statement] = []
@@ -57,28 +57,28 @@ class _Salvager:
         self.said: set[int] = set()
 
     def run(self) -> Salvage:
-        sheets, meta, older = self.sheets, self.found.current, self.found.previous
+        lenient, meta, older = self.lenient, self.found.current, self.found.previous
         self._metas()
         guessed = None
         root, referrer, free = 0, 0, None
         if meta is not None:
             root, referrer = meta.root, meta.offset
             if meta.has_freelist:
-                free = free_pages(sheets, meta.freelist)
+                free = free_pages(lenient, meta.freelist)
                 if free is None:
                     self._problem("freelist", "the list of free pages cannot be read", meta.freelist)
-            if meta.high_water > sheets.count:
-                self._problem("short-file", f"{sheets.count} pages, of {meta.high_water}", sheets.count)
+            if meta.high_water > lenient.count:
+                self._problem("short-file", f"{lenient.count} pages, of {meta.high_water}", lenient.count)
         else:
-            root = guessed = Unlinked.find(sheets, (), self.hints.moment).best_root(self.hints.is_root) or 0
-        current = Descent(sheets, Standing.CURRENT)
+            root = guessed = Unlinked.find(lenient, (), self.hints.moment).best_root(self.hints.is_root) or 0
+        current = Descent(lenient, StatementStanding.CURRENT)
         current.run(root, referrer)
         self._say(current.statements)
         self.problems += current.problems
         places: dict[int, Names] = dict(current.places)
         known = dict(current.known)
         if older is not None:
-            before = Descent(sheets, Standing.PREVIOUS, skip=current.places)
+            before = Descent(lenient, StatementStanding.PREVIOUS, skip=current.places)
             before.run(older.root, older.offset)
             self._say(before.statements)
             # A page that both trees name is told already, and the older tree may be written over.
@@ -88,12 +88,12 @@ class _Salvager:
                 places.setdefault(pgid, path)
             for telling, bucket in before.known.items():
                 known[telling] = bucket if known.get(telling, bucket) == bucket else None
-        unlinked = Unlinked.find(sheets, {0, 1, *places}, self.hints.moment)
+        unlinked = Unlinked.find(lenient, {0, 1, *places}, self.hints.moment)
         origins = unlinked.origins(known, places, self.hints.is_root)
         end = meta.high_water if meta is not None else 0
         self._say(unlinked.statements(origins, lambda pgid: free is not None and pgid < end and pgid not in free))
         return Salvage(
-            sheets.page_size,
+            lenient.page_size,
             max((each.txid for each in self.found.metas if each.valid), default=0),
             meta.sequence if meta is not None else 0,
             self.statements,
@@ -112,7 +112,7 @@ class _Salvager:
                 )
 
     def _problem(self, code: str, message: str, page: int) -> None:
-        self.problems.append(Problem(code, message, page, page * self.sheets.page_size))
+        self.problems.append(Problem(code, message, page, page * self.lenient.page_size))
 
     def _say(self, statements: Iterable[Statement]) -> None:
         """Keep what was not said yet."""

@@ -9,7 +9,7 @@ from typing import TypeAlias
 Names: TypeAlias = "tuple[bytes, ...]"
 
 
-class Standing(enum.Enum):
+class StatementStanding(enum.Enum):
     """What a statement is worth; the value is what documents show."""
 
     CURRENT = "current"
@@ -37,7 +37,7 @@ class Statement:
     page: int
     offset: int
     """Byte of the file its element starts at; for what is in an inline bucket, the element of that."""
-    standing: Standing
+    standing: StatementStanding
     linked: bool = True
     """Whether a tree reaches its page; if not, what its bucket is called is a conclusion from other pages."""
     fragment: int | None = None
@@ -54,7 +54,7 @@ class Problem:
     """One line without control characters."""
     page: int
     offset: int
-    standing: Standing = Standing.CURRENT
+    standing: StatementStanding = StatementStanding.CURRENT
     """CURRENT, or PREVIOUS where only the older meta's tree is concerned."""
 
 
@@ -86,6 +86,6 @@ class Salvage:
     guessed_root: int | None
     """The page that was taken for the root bucket's, where both metas are lost."""
 
-    def count(self, standing: Standing) -> int:
+    def count(self, standing: StatementStanding) -> int:
         """How many statements have a standing."""
         return sum(1 for each in self.statements if each.standing is standing)

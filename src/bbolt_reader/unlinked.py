@@ -10,10 +10,10 @@ from typing import Final, NamedTuple, TypeAlias
 
 from bbolt_reader.descent import READ_AGAIN, mark, stated
 from bbolt_reader.errors import BoltError
-from bbolt_reader.lenient import Sheet, Sheets
+from bbolt_reader.lenient import LenientPage, LenientPages
 from bbolt_reader.page import LEAF_BUCKET, PAGE_FREELIST
 from bbolt_reader.parsing import parse_bucket, parse_freelist
-from bbolt_reader.statements import Names, Standing, Statement
+from bbolt_reader.statements import Names, Statement, StatementStanding
 from bbolt_reader.tree import MAX_DEPTH
 
 _PATHS_KEPT: Final = 4
@@ -33,43 +33,43 @@ class Origin(NamedTuple):
 class Unlinked:
     """The pages outside of every tree."""
 
-    sheets: Sheets
-    pages: dict[int, Sheet]
+    lenient: LenientPages
+    pages: dict[int, LenientPage]
     rank: dict[int, int] = field(default_factory=dict)
     """How new each is."""
 
     @classmethod
-    def find(cls, sheets: Sheets, taken: Collection[int], moment: Callable[[bytes], int]) -> Unlinked:
+    def find(cls, lenient: LenientPages, taken: Collection[int], moment: Callable[[bytes], int]) -> Unlinked:
         """Look at every page that is not taken.
 
         Args:
-            sheets: the file.
+            lenient: the file.
             taken: pages that are read already or covered by those.
             moment: how new a value is; 0 where it does not say.
         """
-        sane = sheets.sane()
-        pages: dict[int, Sheet] = {}
+        sane = lenient.sane()
+        pages: dict[int, LenientPage] = {}
         rank: dict[int, int] = {}
-        stops = sorted({*sane, *taken, sheets.count})
+        stops = sorted({*sane, *taken, lenient.count})
         after = dict(pairwise(stops))
         spent = 0
         for pgid in sane:
             if pgid in taken or pgid < 2:
                 continue
-            overdrawn = spent > READ_AGAIN * sheets.held
-            sheet = sheets.sheet(pgid, pgid + 1 if overdrawn else after[pgid])
-            spent += 1 if isinstance(sheet, str) else sheet.places
-            if not isinstance(sheet, str) and (sheet.entries or sheet.children):
-                pages[pgid] = sheet
-                rank[pgid] = max((moment(each.value) for each in sheet.entries if not each.flags), default=0)
-        return cls(sheets, pages, rank)
+            overdrawn = spent > READ_AGAIN * lenient.held
+            page = lenient.page(pgid, pgid + 1 if overdrawn else after[pgid])
+            spent += 1 if isinstance(page, str) else page.places
+            if not isinstance(page, str) and (page.entries or page.children):
+                pages[pgid] = page
+                rank[pgid] = max((moment(each.value) for each in page.entries if not each.flags), default=0)
+        return cls(lenient, pages, rank)
 
     def references(self, pgid: int) -> Iterator[tuple[int, bytes | None]]:
         """The pages that one names, each with the key where it is a bucket, None where it is part of the same one."""
-        sheet = self.pages[pgid]
-        for child in sheet.children:
+        page = self.pages[pgid]
+        for child in page.children:
             yield child.pgid, None
-        for element in sheet.entries:
+        for element in page.entries:
             if element.flags == LEAF_BUCKET:
                 root = parse_bucket(element.value)["root"]
                 if root:
@@ -111,14 +111,14 @@ class Unlinked:
             below[pgid] = [(child, key) for child, key in self.references(pgid) if child in self.pages]
             for child, key in below[pgid]:
                 above[child].append((pgid, key))
-        for pgid, sheet in self.pages.items():
+        for pgid, page in self.pages.items():
             votes = Counter(
                 path
-                for element in sheet.entries
+                for element in page.entries
                 if (telling := mark(element)) is not None and (path := known.get(telling)) is not None
             )
-            votes.update(places[child.pgid] for child in sheet.children if child.pgid in places)
-            if is_root is not None and is_root(sheet.keys()):
+            votes.update(places[child.pgid] for child in page.children if child.pgid in places)
+            if is_root is not None and is_root(page.keys()):
                 add(pgid, Origin(None, ()))
             for path, _ in votes.most_common(1):
                 add(pgid, Origin(None, path))
@@ -138,7 +138,7 @@ class Unlinked:
             in_use: whether a page is known to be part of the tree that counts, though nothing names it.
         """
         for pgid in sorted(self.pages, key=lambda page: (-self.rank[page], page)):
-            standing = Standing.CURRENT if in_use(pgid) else Standing.DELETED
+            standing = StatementStanding.CURRENT if in_use(pgid) else StatementStanding.DELETED
             for origin in origins.get(pgid, ()):
                 for statement, _, _ in stated(
                     self.pages[pgid], origin.path, standing, linked=False, fragment=origin.fragment
@@ -168,7 +168,7 @@ class Unlinked:
                 scores[pgid] = self._score(pgid, scores)
                 open_.discard(pgid)
         best = max(
-            ((is_root is None or is_root(sheet.keys()), *scores[pgid], pgid) for pgid, sheet in self.pages.items()),
+            ((is_root is None or is_root(page.keys()), *scores[pgid], pgid) for pgid, page in self.pages.items()),
             default=None,
         )
         return best[-1] if best else None
@@ -185,17 +185,17 @@ class Unlinked:
         return whole, newest, amount
 
 
-def free_pages(sheets: Sheets, pgid: int) -> set[int] | None:
+def free_pages(lenient: LenientPages, pgid: int) -> set[int] | None:
     """The ids on a freelist page; None where it cannot be read."""
     try:
-        own, flags, count, overflow = sheets.header(pgid)
-        if own != pgid or flags != PAGE_FREELIST or not 2 <= pgid < sheets.count:
+        own, flags, count, overflow = lenient.header(pgid)
+        if own != pgid or flags != PAGE_FREELIST or not 2 <= pgid < lenient.count:
             return None
-        length = min((overflow + 1) * sheets.page_size, sheets.source.size - pgid * sheets.page_size)
-        data = sheets.source.read(pgid * sheets.page_size, length, pgid)
+        length = min((overflow + 1) * lenient.page_size, lenient.source.size - pgid * lenient.page_size)
+        data = lenient.source.read(pgid * lenient.page_size, length, pgid)
     except BoltError:
         return None
     found = parse_freelist(data, count)
     if found.declared_count > len(found.ids):
         return None
-    return {one for one in found.ids if one < sheets.count}
+    return {one for one in found.ids if one < lenient.count}

@@ -43,7 +43,7 @@ class Damage(NamedTuple):
     """False where bbolt reads the file as if nothing were wrong: the meta that does not count is not valid."""
 
 
-class _Step(NamedTuple):
+class _PageToVerify(NamedTuple):
     """A page below a branch: who names it, and between which keys its own must lie."""
 
     pgid: int
@@ -153,7 +153,7 @@ class _Verifier:
 
     def _pages(self) -> Iterator[Damage]:
         """Walk the tree of every bucket; what cannot be read is told and left out."""
-        stack: list[Bucket | _Step] = [self._root]
+        stack: list[Bucket | _PageToVerify] = [self._root]
         seen = 0
         while stack:
             step = stack.pop()
@@ -165,9 +165,11 @@ class _Verifier:
                     # The hot path: nearly all buckets have one page.
                     batches = step.batches()
                     if type(batches) is tuple:
-                        yield from self._leaf(batches[0], _Step(step.root, step.offset, b"", None, 0, step), stack)
+                        yield from self._leaf(
+                            batches[0], _PageToVerify(step.root, step.offset, b"", None, 0, step), stack
+                        )
                         continue
-                    step = _Step(step.root, step.offset, b"", None, 0, step)
+                    step = _PageToVerify(step.root, step.offset, b"", None, 0, step)
                 page = self._tree.load(step.pgid, step.referrer)
                 if page[0] == PAGE_LEAF:
                     yield from self._leaf(step.bucket.batch(page), step, stack)
@@ -176,7 +178,7 @@ class _Verifier:
             except BoltError as error:
                 yield damage_of(error)
 
-    def _branch(self, page: Loaded, step: _Step, stack: list[Bucket | _Step]) -> Iterator[Damage]:
+    def _branch(self, page: Loaded, step: _PageToVerify, stack: list[Bucket | _PageToVerify]) -> Iterator[Damage]:
         tree = self._tree
         if step.depth == MAX_DEPTH:
             raise tree.corrupt(f"more than {MAX_DEPTH} branch pages above each other", step.referrer)
@@ -189,7 +191,7 @@ class _Verifier:
         highs = [*(child.key for child in children[1:]), step.high]
         # Reversed: the first child is taken from the stack first, so that damage is told in the order of the file.
         for child, high in zip(reversed(children), reversed(highs), strict=True):
-            below = _Step(child.pgid, child.offset, child.key, high, step.depth + 1, step.bucket)
+            below = _PageToVerify(child.pgid, child.offset, child.key, high, step.depth + 1, step.bucket)
             try:
                 # Before it is put off, as a bucket is.
                 tree.claim(below.pgid, below.referrer)
@@ -197,7 +199,7 @@ class _Verifier:
             except BoltError as error:
                 yield damage_of(error)
 
-    def _leaf(self, batch: Batch, step: _Step, stack: list[Bucket | _Step]) -> Iterator[Damage]:
+    def _leaf(self, batch: Batch, step: _PageToVerify, stack: list[Bucket | _PageToVerify]) -> Iterator[Damage]:
         keys, _, buckets = batch
         anywhere = not step.low and step.high is None
         if not keys:
@@ -224,7 +226,7 @@ class _Verifier:
             except BoltError as error:
                 yield damage_of(error)
 
-    def _emptied(self, step: _Step) -> None:
+    def _emptied(self, step: _PageToVerify) -> None:
         """Look whether a page without entries had none: bytes where the first element would be say something else."""
         _, data, start, end, _, base = self._tree.load(step.pgid, step.referrer)
         if step.bucket.path and any(data[start + HEADER : min(start + 2 * HEADER, end)]):

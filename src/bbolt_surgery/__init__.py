@@ -4,7 +4,7 @@ See docs/surgery.md and docs/salvage.md.
 """
 
 from bbolt_surgery.assemble import Assembly, Choice, assemble
-from bbolt_surgery.deletion import Deletion, Receipt, Root
+from bbolt_surgery.deletion import Deletion, Receipt, RootHeader
 from bbolt_surgery.edit import change, restore, trust
 from bbolt_surgery.errors import Damaged, Moved, NotCommitted, NotWritten, SurgeryError, Uncertain, Unfit
 from bbolt_surgery.insertion import Insertion, NewBucket
@@ -21,7 +21,7 @@ __all__ = [
     "NotCommitted",
     "NotWritten",
     "Receipt",
-    "Root",
+    "RootHeader",
     "SurgeryError",
     "Uncertain",
     "Unfit",

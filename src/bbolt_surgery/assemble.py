@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bbolt_reader.statements import Hole, Names, Salvage, Standing, Statement
+from bbolt_reader.statements import Hole, Names, Salvage, Statement, StatementStanding
 from bbolt_surgery.insertion import NewBucket
 
 
@@ -27,7 +27,7 @@ class Assembly:
     """A whole file's contents."""
 
     root: NewBucket
-    used: dict[Standing, int]
+    used: dict[StatementStanding, int]
     """How many statements of each standing went into it."""
     left_out: tuple[Names, ...]
     """Buckets of which nothing but the name can be read: empty ones in their place would claim more."""
@@ -42,12 +42,12 @@ def assemble(salvage: Salvage, choice: Choice) -> Assembly:
     """
     assembler = _Assembler(salvage)
     statements = salvage.statements
-    assembler.take(each for each in statements if each.standing is Standing.CURRENT and each.linked)
-    assembler.fill(each for each in statements if each.standing is Standing.CURRENT and not each.linked)
+    assembler.take(each for each in statements if each.standing is StatementStanding.CURRENT and each.linked)
+    assembler.fill(each for each in statements if each.standing is StatementStanding.CURRENT and not each.linked)
     if choice is not Choice.CURRENT:
-        assembler.fill(each for each in statements if each.standing is Standing.PREVIOUS)
+        assembler.fill(each for each in statements if each.standing is StatementStanding.PREVIOUS)
     if choice is Choice.ALL:
-        assembler.fill(each for each in statements if each.standing is Standing.DELETED)
+        assembler.fill(each for each in statements if each.standing is StatementStanding.DELETED)
     assembler.sequences()
     left_out = assembler.drop_hollow()
     return Assembly(assembler.root, assembler.used, tuple(left_out))
@@ -58,7 +58,7 @@ class _Assembler:
         self.salvage = salvage
         self.root = NewBucket(salvage.sequence)
         self.buckets: dict[Names, NewBucket] = {(): self.root}
-        self.used = dict.fromkeys(Standing, 0)
+        self.used = dict.fromkeys(StatementStanding, 0)
         self.certain: set[Names] = set()
         self.holes = _joined(salvage.holes)
 
@@ -76,7 +76,7 @@ class _Assembler:
                 continue
             path = (*each.path, each.key)
             bucket.entries[each.key] = self.buckets[path] = NewBucket(each.sequence)
-            if each.linked and each.standing is Standing.CURRENT:
+            if each.linked and each.standing is StatementStanding.CURRENT:
                 self.certain.add(path)
 
     def fill(self, statements: Iterable[Statement]) -> None:

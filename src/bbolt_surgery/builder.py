@@ -10,7 +10,7 @@ from bbolt_reader.source import READ_LIMIT
 from bbolt_reader.tree import MAX_DEPTH
 from bbolt_surgery.errors import Unfit
 from bbolt_surgery.insertion import NewBucket
-from bbolt_surgery.node import MAX_COUNT, Branch, Leaf, Node, encode, first_key, size
+from bbolt_surgery.node import MAX_COUNT, BranchNode, LeafNode, Node, encode, first_key, size
 
 FULL: Final = 1.0
 """Every page but the last as full as can be: for what is written once."""
@@ -53,7 +53,7 @@ class Builder:
                 raise Unfit(f"a value of {len(value)} bytes")
             return 0, key, value
         flat = [(0, name, inner) for name, inner in sorted(value.entries.items()) if isinstance(inner, bytes)]
-        leaf = Leaf(flat)
+        leaf = LeafNode(flat)
         if len(flat) == len(value.entries) and fits_inline(leaf, self._page_size):
             return LEAF_BUCKET, key, formats().bucket.pack(0, value.sequence) + encode(0, 0, leaf)
         return LEAF_BUCKET, key, formats().bucket.pack(self.bucket(value, depth + 1), value.sequence)
@@ -66,13 +66,13 @@ class Builder:
         """
         if depth > MAX_DEPTH:
             raise Unfit(f"more than {MAX_DEPTH} buckets in each other")
-        leaf = Leaf([self.entry(key, bucket.entries[key], depth) for key in sorted(bucket.entries)])
+        leaf = LeafNode([self.entry(key, bucket.entries[key], depth) for key in sorted(bucket.entries)])
         return self.place(join(share(leaf, self._page_size, FULL), self._page_size, FULL))
 
     def place(self, node: Node) -> int:
         """Give a node and what is new below it their places."""
-        if isinstance(node, Branch):
-            node = Branch([(key, child if isinstance(child, int) else self.place(child)) for key, child in
+        if isinstance(node, BranchNode):
+            node = BranchNode([(key, child if isinstance(child, int) else self.place(child)) for key, child in
                            node.children])  # fmt: skip
         places = -(-size(node) // self._page_size)
         pgid = self._take(places)
@@ -80,12 +80,12 @@ class Builder:
         return pgid
 
 
-def fits_inline(leaf: Leaf, page_size: int) -> bool:
+def fits_inline(leaf: LeafNode, page_size: int) -> bool:
     """Whether a bucket of these entries is one that bbolt keeps in its parent's page."""
     return size(leaf) <= page_size // _INLINE and len(leaf.entries) <= MAX_COUNT and not has_buckets(leaf)
 
 
-def has_buckets(leaf: Leaf) -> bool:
+def has_buckets(leaf: LeafNode) -> bool:
     """Whether a bucket is among its entries: bbolt has none in an inline bucket."""
     return any(flags for flags, _, _ in leaf.entries)
 
@@ -98,20 +98,20 @@ def share(node: Node, page_size: int, fill: float) -> list[Node]:
         page_size: of the file.
         fill: how full those cut off are made at most; the rest fits a page.
     """
-    if isinstance(node, Leaf):
+    if isinstance(node, LeafNode):
         entries = node.entries
         sizes = [HEADER + len(key) + len(value) for _, key, value in entries]
-        return [Leaf(entries[first:last]) for first, last in _cuts(sizes, page_size, 1, fill)]
+        return [LeafNode(entries[first:last]) for first, last in _cuts(sizes, page_size, 1, fill)]
     children = node.children
     # bbolt panics when it rebalances below a branch of one child.
     cuts = _cuts([HEADER + len(key) for key, _ in children], page_size, 2, fill)
-    return [Branch(children[first:last]) for first, last in cuts]
+    return [BranchNode(children[first:last]) for first, last in cuts]
 
 
 def join(nodes: list[Node], page_size: int, fill: float) -> Node:
     """The one node above some, all of a kind, in order; itself where there is one."""
     while len(nodes) > 1:
-        nodes = share(Branch([(first_key(node), node) for node in nodes]), page_size, fill)
+        nodes = share(BranchNode([(first_key(node), node) for node in nodes]), page_size, fill)
     return nodes[0]
 
 

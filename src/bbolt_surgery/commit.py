@@ -10,7 +10,7 @@ from typing import Final
 
 from bbolt_reader.meta import MAGIC, NO_FREELIST, PAGE_META, VERSION, Meta, checksum
 from bbolt_reader.page import formats
-from bbolt_surgery.deletion import Root
+from bbolt_surgery.deletion import RootHeader
 from bbolt_surgery.errors import NotCommitted, Uncertain
 
 META_SIZE: Final = 80
@@ -29,7 +29,7 @@ def next_txid(current: Meta) -> int:
     return after if after % 2 != current.index else after + 1
 
 
-def encode_meta(current: Meta, root: Root, high_water: int, txid: int, flags: int | None = None) -> bytes:
+def encode_meta(current: Meta, root: RootHeader, high_water: int, txid: int, flags: int | None = None) -> bytes:
     """What is to take the other meta's place; ``flags`` are kept as they are unless given."""
     return build_meta(
         1 - current.index,
@@ -41,7 +41,7 @@ def encode_meta(current: Meta, root: Root, high_water: int, txid: int, flags: in
     )
 
 
-def build_meta(index: int, *, page_size: int, flags: int, root: Root, high_water: int, txid: int) -> bytes:
+def build_meta(index: int, *, page_size: int, flags: int, root: RootHeader, high_water: int, txid: int) -> bytes:
     """A page header and a meta, with no freelist, so bbolt finds free pages by a walk."""
     from bbolt_reader import layout  # noqa: PLC0415  construct is slow to import; see there
 

@@ -33,7 +33,7 @@ class Deletion(NamedTuple):
     key: bytes
 
 
-class Root(NamedTuple):
+class RootHeader(NamedTuple):
     """The root bucket's header."""
 
     pgid: int
@@ -51,8 +51,8 @@ class Receipt(NamedTuple):
     txid_before: int
     txid_after: int
     """The same as ``txid_before`` where there was nothing to do, and so nothing was written."""
-    root_before: Root
-    root_after: Root
+    root_before: RootHeader
+    root_after: RootHeader
     hwm_before: int
     """The high-water mark: pages from there on were never used."""
     hwm_after: int
@@ -99,8 +99,8 @@ class Receipt(NamedTuple):
         return cls(
             txid_before=found["txid_before"],
             txid_after=found["txid_after"],
-            root_before=Root(found["root_before"], found["sequence_before"]),
-            root_after=Root(found["root_after"], found["sequence_after"]),
+            root_before=RootHeader(found["root_before"], found["sequence_before"]),
+            root_after=RootHeader(found["root_after"], found["sequence_after"]),
             hwm_before=found["hwm_before"],
             hwm_after=found["hwm_after"],
             pages_written=found["pages_written"],

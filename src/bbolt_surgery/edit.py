@@ -13,10 +13,10 @@ from bbolt_reader.meta import PAGE_META, Meta
 from bbolt_reader.page import PAGE_FREELIST
 from bbolt_reader.verify import verify
 from bbolt_surgery.commit import commit, encode_meta, next_txid
-from bbolt_surgery.deletion import Deletion, Receipt, Root
+from bbolt_surgery.deletion import Deletion, Receipt, RootHeader
 from bbolt_surgery.errors import Damaged, Moved, SurgeryError
 from bbolt_surgery.insertion import Insertion
-from bbolt_surgery.node import Loaded
+from bbolt_surgery.node import NodeFile
 from bbolt_surgery.rewrite import Rewrite
 from bbolt_surgery.space import Space
 from bbolt_surgery.survey import free, survey
@@ -105,7 +105,7 @@ def restore(
             )
         if receipt.txid_after == receipt.txid_before:
             return opened.receipt(opened.root, meta.high_water, None)
-        former = Loaded(opened.file.source, meta.page_size, min(receipt.hwm_before, meta.high_water))
+        former = NodeFile(opened.file.source, meta.page_size, min(receipt.hwm_before, meta.high_water))
         survey(former, receipt.root_before.pgid, None)
         done = opened.receipt(receipt.root_before, meta.high_water, None)
         opened.commit(done, [], on_ready)
@@ -155,8 +155,8 @@ class _Opened:
         self._name = database.name
         self._database = database
         self.meta = database.meta
-        self.root = Root(self.meta.root, self.meta.sequence)
-        self.file = Loaded(database.source, self.meta.page_size, self.meta.high_water)
+        self.root = RootHeader(self.meta.root, self.meta.sequence)
+        self.file = NodeFile(database.source, self.meta.page_size, self.meta.high_water)
         self._sound()
 
     def _sound(self) -> None:
@@ -186,7 +186,7 @@ class _Opened:
         used = survey(self.file, meta.root, meta.freelist if meta.has_freelist else None)
         other: Meta = self._database.metas[1 - meta.index]
         if other.valid and other.page_size == meta.page_size:
-            older = Loaded(self.file.source, meta.page_size, min(other.high_water, self._database.pages))
+            older = NodeFile(self.file.source, meta.page_size, min(other.high_water, self._database.pages))
             try:
                 more = survey(older, other.root, None, used)
             except BoltError:
@@ -198,7 +198,7 @@ class _Opened:
                 used[pgid] = max(used.get(pgid, 0), places)
         return used
 
-    def receipt(self, root: Root, high_water: int, rewrite: Rewrite | None) -> Receipt:
+    def receipt(self, root: RootHeader, high_water: int, rewrite: Rewrite | None) -> Receipt:
         meta, size = self.meta, self.meta.page_size
         pages = rewrite.pages if rewrite else []
         return Receipt(

@@ -1,4 +1,4 @@
-"""Branch and leaf pages as lists: read with every number checked, and written as bbolt writes them."""
+"""BranchNode and leaf pages as lists: read with every number checked, and written as bbolt writes them."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ MAX_COUNT: Final = 0xFFFE
 _KEPT: Final = 32
 
 
-class Leaf(NamedTuple):
+class LeafNode(NamedTuple):
     """A leaf page."""
 
     entries: list[tuple[int, bytes, bytes]]
     """Flags (LEAF_BUCKET or 0), key, value."""
 
 
-class Branch(NamedTuple):
+class BranchNode(NamedTuple):
     """A branch page."""
 
     children: list[tuple[bytes, Child]]
     """The first key of each child, and the child: a page of the file, or one that is still to be written."""
 
 
-Node: TypeAlias = "Leaf | Branch"
-Child: TypeAlias = "int | Leaf | Branch"
+Node: TypeAlias = "LeafNode | BranchNode"
+Child: TypeAlias = "int | LeafNode | BranchNode"
 
 
-class Loaded:
+class NodeFile:
     """The pages of one file below one high-water mark."""
 
     def __init__(self, source: Source, page_size: int, high_water: int) -> None:
@@ -76,7 +76,7 @@ class Loaded:
             raise self.corrupt(pgid, f"a page of {places * self.page_size} bytes")
         data = self.source.read(pgid * self.page_size, places * self.page_size, pgid)
         try:
-            node: Node = Leaf(leaf(data, count)) if flags == PAGE_LEAF else Branch(list(_children(data, count)))
+            node: Node = LeafNode(leaf(data, count)) if flags == PAGE_LEAF else BranchNode(list(_children(data, count)))
         except ValueError as error:
             raise self.corrupt(pgid, str(error)) from error
         return node, places
@@ -130,12 +130,12 @@ def _children(page: bytes, count: int) -> list[tuple[bytes, int]]:
 
 def first_key(node: Node) -> bytes:
     """The first key of a node that is not empty."""
-    return node.entries[0][1] if isinstance(node, Leaf) else node.children[0][0]
+    return node.entries[0][1] if isinstance(node, LeafNode) else node.children[0][0]
 
 
 def size(node: Node) -> int:
     """Bytes a node takes in a page."""
-    if isinstance(node, Leaf):
+    if isinstance(node, LeafNode):
         return HEADER + sum(HEADER + len(key) + len(value) for _, key, value in node.entries)
     return HEADER + sum(HEADER + len(key) for key, _ in node.children)
 
@@ -143,7 +143,7 @@ def size(node: Node) -> int:
 def encode(pgid: int, overflow: int, node: Node) -> bytes:
     """The bytes of a node, not padded; its children must have their pages already."""
     elements, data = bytearray(), bytearray()
-    if isinstance(node, Leaf):
+    if isinstance(node, LeafNode):
         kind, ahead = PAGE_LEAF, HEADER * len(node.entries)
         for flags, key, value in node.entries:
             elements += formats().leaf.pack(flags, ahead - len(elements) + len(data), len(key), len(value))

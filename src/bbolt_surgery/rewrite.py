@@ -10,10 +10,10 @@ from typing import TypeAlias
 from bbolt_reader.page import HEADER, LEAF_BUCKET, formats
 from bbolt_reader.tree import MAX_DEPTH
 from bbolt_surgery.builder import HALF, Builder, fits_inline, has_buckets, join, share
-from bbolt_surgery.deletion import Deletion, Root
+from bbolt_surgery.deletion import Deletion, RootHeader
 from bbolt_surgery.errors import Unfit
 from bbolt_surgery.insertion import Insertion, NewBucket
-from bbolt_surgery.node import MAX_COUNT, Branch, Child, Leaf, Loaded, Node, encode, first_key, size
+from bbolt_surgery.node import MAX_COUNT, BranchNode, Child, LeafNode, Node, NodeFile, encode, first_key, size
 from bbolt_surgery.survey import inline_entries
 
 Edits: TypeAlias = "dict[bytes, tuple[int, bytes] | None]"
@@ -33,7 +33,7 @@ class Rewrite:
         present: what was not, as something is there.
     """
 
-    def __init__(self, file: Loaded, root: Root, take: Callable[[int], int]) -> None:
+    def __init__(self, file: NodeFile, root: RootHeader, take: Callable[[int], int]) -> None:
         self._file = file
         self._builder = Builder(file.page_size, take, self._put)
         self._buckets: dict[_Path, bytes | None] = {(): formats().bucket.pack(*root)}
@@ -43,7 +43,7 @@ class Rewrite:
         self.inserted: list[Insertion] = []
         self.present: list[Insertion] = []
 
-    def change(self, deletions: Iterable[Deletion], insertions: Iterable[Insertion]) -> Root:
+    def change(self, deletions: Iterable[Deletion], insertions: Iterable[Insertion]) -> RootHeader:
         """Delete, then put in, and give the new root bucket's header; the same as before where nothing changed.
 
         Raises:
@@ -69,8 +69,8 @@ class Rewrite:
                 if not any(path[:length] in doomed for length in range(1, depth + 1)):
                     edits[path[:-1]][path[-1]] = LEAF_BUCKET, self._edited(self._known(path), edits[path])
         if () in edits:
-            return Root(*formats().bucket.unpack_from(self._edited(self._known(()), edits[()])))
-        return Root(*formats().bucket.unpack_from(self._known(())))
+            return RootHeader(*formats().bucket.unpack_from(self._edited(self._known(()), edits[()])))
+        return RootHeader(*formats().bucket.unpack_from(self._known(())))
 
     def _fresh(
         self, insertions: Iterable[Insertion], doomed: Container[_Path]
@@ -129,7 +129,7 @@ class Rewrite:
             entries = inline_entries(bucket)
         else:
             node, _ = self._file.node(pgid)
-            while isinstance(node, Branch):
+            while isinstance(node, BranchNode):
                 index = bisect_right(node.children, key, key=lambda child: child[0]) - 1
                 pgid = _page(node.children[max(index, 0)][1])
                 node, _ = self._file.node(pgid)
@@ -144,23 +144,23 @@ class Rewrite:
         pgid, sequence = formats().bucket.unpack_from(bucket)
         page_size = self._file.page_size
         if not pgid:
-            former = Leaf(inline_entries(bucket))
+            former = LeafNode(inline_entries(bucket))
             leaf = _applied(former.entries, edits)
             if fits_inline(leaf, page_size) or (size(leaf) <= size(former) and not has_buckets(leaf)):
                 return bucket[:HEADER] + encode(0, 0, leaf)
             nodes = share(leaf, page_size, HALF)
         else:
-            nodes = self._nodes(pgid, sorted(edits), edits, 0) or [Leaf([])]
+            nodes = self._nodes(pgid, sorted(edits), edits, 0) or [LeafNode([])]
         node: Child = join(nodes, page_size, HALF)
         # bbolt panics when it rebalances below a branch of one child, so none is left where something changed.
-        while isinstance(node, Branch) and len(node.children) == 1:
+        while isinstance(node, BranchNode) and len(node.children) == 1:
             node = node.children[0][1]
         return formats().bucket.pack(node if isinstance(node, int) else self._builder.place(node), sequence)
 
     def _nodes(self, pgid: int, keys: list[bytes], edits: Edits, depth: int) -> list[Node]:
         """A page with some keys changed: several where it no longer fits, none where nothing is left of it."""
         node, _ = self._file.node(pgid)
-        if isinstance(node, Leaf):
+        if isinstance(node, LeafNode):
             leaf = _applied(node.entries, {key: edits[key] for key in keys})
             return self._split(leaf, node) if leaf.entries else []
         if depth > MAX_DEPTH:
@@ -177,7 +177,7 @@ class Rewrite:
             changed = self._nodes(_page(child), keys[done:upto], edits, depth + 1)
             children += [(first_key(each), each) for each in changed]
             done = upto
-        branch = Branch(children)
+        branch = BranchNode(children)
         self._settle(branch)
         return self._split(branch, node) if branch.children else []
 
@@ -187,22 +187,22 @@ class Rewrite:
         grew = page_size < size(node) > size(former) or len(node[0]) > MAX_COUNT
         return share(node, page_size, HALF) if self.inserted and grew else [node]
 
-    def _settle(self, branch: Branch) -> None:
+    def _settle(self, branch: BranchNode) -> None:
         """Join or fill up those of a branch's changed children that are branches of one child."""
         children = branch.children
         index = 0
         while index < len(children) and len(children) > 1:
             lone = children[index][1]
-            if not isinstance(lone, Branch) or len(lone.children) > 1:
+            if not isinstance(lone, BranchNode) or len(lone.children) > 1:
                 index += 1
                 continue
             left = max(index - 1, 0)
             pair = [self._as_branch(child) for _, child in children[left : left + 2]]
             both = [child for each in pair for child in each.children]
-            joined = Branch(both)
+            joined = BranchNode(both)
             if len(both) > 3 and (size(joined) > self._file.page_size or len(both) > MAX_COUNT):
                 cut = 2 if left == index else len(both) - 2
-                parts = [Branch(both[:cut]), Branch(both[cut:])]
+                parts = [BranchNode(both[:cut]), BranchNode(both[cut:])]
             else:
                 parts = [joined]
             for part in parts:
@@ -210,9 +210,9 @@ class Rewrite:
             children[left : left + 2] = [(first_key(part), part) for part in parts]
             index = left
 
-    def _as_branch(self, child: Child) -> Branch:
+    def _as_branch(self, child: Child) -> BranchNode:
         node = self._file.node(child)[0] if isinstance(child, int) else child
-        if not isinstance(node, Branch):
+        if not isinstance(node, BranchNode):
             at = child if isinstance(child, int) else 0
             raise self._file.corrupt(at, "a leaf page beside a branch page")
         return node
@@ -222,11 +222,11 @@ class Rewrite:
         self.pages.append((pgid, data.ljust(-(-len(data) // page_size) * page_size, b"\0")))
 
 
-def _applied(entries: list[tuple[int, bytes, bytes]], edits: Edits) -> Leaf:
+def _applied(entries: list[tuple[int, bytes, bytes]], edits: Edits) -> LeafNode:
     kept = [entry for entry in entries if entry[1] not in edits]
     kept += [(change[0], key, change[1]) for key, change in edits.items() if change is not None]
     kept.sort(key=lambda entry: entry[1])
-    return Leaf(kept)
+    return LeafNode(kept)
 
 
 def _copied(value: bytes | NewBucket, depth: int) -> bytes | NewBucket:

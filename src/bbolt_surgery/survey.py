@@ -7,22 +7,22 @@ from typing import NamedTuple
 
 from bbolt_reader.page import HEADER, LEAF_BUCKET, PAGE_BRANCH, PAGE_FREELIST, PAGE_LEAF, formats
 from bbolt_reader.tree import MAX_DEPTH
-from bbolt_surgery.node import Branch, Leaf, Loaded, leaf
+from bbolt_surgery.node import BranchNode, LeafNode, NodeFile, leaf
 
 
-class _Step(NamedTuple):
+class _PageToSurvey(NamedTuple):
     pgid: int
     low: bytes
     """No key below it may be less."""
     high: bytes | None
     """Every key below it must be less."""
     depth: int
-    """Branch pages above it in its bucket."""
+    """BranchNode pages above it in its bucket."""
     buckets: int
     """Buckets above its bucket."""
 
 
-def survey(file: Loaded, root: int, freelist: int | None, known: Mapping[int, int] | None = None) -> dict[int, int]:
+def survey(file: NodeFile, root: int, freelist: int | None, known: Mapping[int, int] | None = None) -> dict[int, int]:
     """The pages a meta reaches.
 
     Args:
@@ -37,7 +37,7 @@ def survey(file: Loaded, root: int, freelist: int | None, known: Mapping[int, in
     Raises:
         BoltError: something is not as bbolt writes it, or cannot be read.
     """
-    walk = _Walk(file, known or {})
+    walk = _SurveyWalk(file, known or {})
     if freelist is not None:
         _, _, places = file.header(freelist, (PAGE_FREELIST,))
         walk.claim(freelist, places)
@@ -65,13 +65,13 @@ def free(used: Mapping[int, int], high_water: int) -> list[tuple[int, int]]:
     return runs
 
 
-class _Walk:
-    def __init__(self, file: Loaded, known: Mapping[int, int]) -> None:
+class _SurveyWalk:
+    def __init__(self, file: NodeFile, known: Mapping[int, int]) -> None:
         self.file = file
         self.known = known
         self.places: dict[int, int] = {}
         self.total = 0
-        self.steps: list[_Step] = []
+        self.steps: list[_PageToSurvey] = []
 
     def claim(self, pgid: int, places: int) -> None:
         """Note a page. Those that overlap are found at the end, but cannot make the walk longer than the file."""
@@ -83,16 +83,16 @@ class _Walk:
             raise self.file.corrupt(pgid, "more pages than the file has")
 
     def run(self, root: int) -> None:
-        self.push(_Step(root, b"", None, 0, 0))
+        self.push(_PageToSurvey(root, b"", None, 0, 0))
         while self.steps:
             step = self.steps.pop()
             node, _ = self.file.node(step.pgid)
-            if isinstance(node, Branch):
+            if isinstance(node, BranchNode):
                 self.branch(node, step)
             else:
                 self.leaf(node, step)
 
-    def push(self, step: _Step) -> None:
+    def push(self, step: _PageToSurvey) -> None:
         """Claim a page before it is put off, so that never more are put off than the file has."""
         if step.depth > MAX_DEPTH or step.buckets > MAX_DEPTH:
             raise self.file.corrupt(step.pgid, f"more than {MAX_DEPTH} above each other")
@@ -102,14 +102,14 @@ class _Walk:
         self.claim(step.pgid, places)
         self.steps.append(step)
 
-    def branch(self, node: Branch, step: _Step) -> None:
+    def branch(self, node: BranchNode, step: _PageToSurvey) -> None:
         keys = [key for key, _ in node.children]
         self.within(keys[0], keys[-1], step)
         for (key, child), high in zip(node.children, [*keys[1:], step.high], strict=True):
             assert isinstance(child, int)
-            self.push(_Step(child, key, high, step.depth + 1, step.buckets))
+            self.push(_PageToSurvey(child, key, high, step.depth + 1, step.buckets))
 
-    def leaf(self, node: Leaf, step: _Step) -> None:
+    def leaf(self, node: LeafNode, step: _PageToSurvey) -> None:
         if not node.entries:
             return
         self.within(node.entries[0][1], node.entries[-1][1], step)
@@ -118,14 +118,14 @@ class _Walk:
                 continue
             root, _ = formats().bucket.unpack_from(value)
             if root:
-                self.push(_Step(root, b"", None, 0, step.buckets + 1))
+                self.push(_PageToSurvey(root, b"", None, 0, step.buckets + 1))
                 continue
             try:
                 inline_entries(value)
             except ValueError as error:
                 raise self.file.corrupt(step.pgid, f"inline bucket: {error}") from error
 
-    def within(self, first: bytes, last: bytes, step: _Step) -> None:
+    def within(self, first: bytes, last: bytes, step: _PageToSurvey) -> None:
         if first < step.low or (step.high is not None and last >= step.high):
             raise self.file.corrupt(step.pgid, "keys that its branch does not lead to")
 

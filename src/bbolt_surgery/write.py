@@ -12,7 +12,7 @@ from bbolt_reader.meta import REBUILT
 from bbolt_reader.verify import verify
 from bbolt_surgery.builder import Builder
 from bbolt_surgery.commit import build_meta, write_all
-from bbolt_surgery.deletion import Root
+from bbolt_surgery.deletion import RootHeader
 from bbolt_surgery.errors import NotWritten
 from bbolt_surgery.insertion import NewBucket
 
@@ -73,7 +73,7 @@ def _fill(fd: int, root: NewBucket, page_size: int, txid: int) -> None:
         return high_water - places
 
     builder = Builder(page_size, take, lambda pgid, data: write_all(fd, data, pgid * page_size))
-    header = Root(builder.bucket(root, 0), root.sequence)
+    header = RootHeader(builder.bucket(root, 0), root.sequence)
     os.ftruncate(fd, max(high_water * page_size, _LEAST))
     for number in (txid + 1, txid + 2):
         index = number % 2

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from drydock.evidence.containerd.manifests import read_closure
+from drydock.evidence.containerd.manifests import read_image_documents
 from drydock.evidence.containerd.snapshot_layers import Stack, parent_stack, snapshot_stack
 from drydock.evidence.host.roots import discover
 from drydock.export.changes import find_changes
@@ -69,7 +69,7 @@ def export_image(
             stack, name, where, progress, lambda each: choose_image(each, name, namespace), suggest=suggest_images
         )
         root, store = judged.root, judged.verdict.store
-        documents = read_closure(root, store.content.blobs, [chosen.target])
+        documents = read_image_documents(root, store.content.blobs, [chosen.target])
         if isinstance(documents.found.get(chosen.target), Config):
             raise Usage(f"{shown(chosen.target)}: {_whose_id(judged, chosen.target)}")
         found = find_variants(chosen.target, documents, store.content.blobs)
@@ -190,7 +190,7 @@ def ls(
             documents = Documents()
             if kind is ListKind.IMAGES:
                 targets = [image.target for image in verdict.store.metadata.images]
-                documents = read_closure(root.path, verdict.store.content.blobs, targets)
+                documents = read_image_documents(root.path, verdict.store.content.blobs, targets)
             rows = list_kind(kind, verdict, judged.reached, documents)
             listings.append(Listing(root.path, kind, rows, unread_list(kind, verdict.store)))
     return listings
@@ -292,7 +292,7 @@ def _estimate(verdict: Verdict, layers: Stack) -> int | None:
 def _whose_id(judged: _Judged, config: Digest) -> str:
     """What to export in the place of a config."""
     targets = [image.target for image in judged.verdict.store.metadata.images]
-    documents = read_closure(judged.root, judged.verdict.store.content.blobs, targets)
+    documents = read_image_documents(judged.root, judged.verdict.store.content.blobs, targets)
     names = name_images(judged.verdict, config, documents)
     by = f"its name: {', '.join(names)}" if names else "the digest of its manifest; no name here leads to it"
     return f"is the id of an image (its config); export that by {by}"

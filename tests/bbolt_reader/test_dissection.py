@@ -7,7 +7,7 @@ from tests.support import boltwriter
 
 from bbolt_reader import Truncated, dissect
 from bbolt_reader.dissection import list_pages
-from bbolt_reader.lenient import Sheets
+from bbolt_reader.lenient import LenientPages
 from bbolt_reader.source import Source
 
 TREE = {
@@ -22,12 +22,12 @@ FORMS = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}
 
 
 @pytest.fixture
-def sheets(tmp_path):
+def lenient(tmp_path):
     """The pages of a file that is not written through the reader."""
 
     def of(layout=LAYOUT):
         (tmp_path / "file.db").write_bytes(layout.data)
-        return Sheets(Source.open(bytes(tmp_path / "file.db"), mapped=False), 1024)
+        return LenientPages(Source.open(bytes(tmp_path / "file.db"), mapped=False), 1024)
 
     return of
 
@@ -37,9 +37,9 @@ def fields(page):
     return {field.name: field.value for field in page.fields if field.name != "unused"}
 
 
-def test_every_byte_is_in_one_field_and_says_what_lies_there(sheets):
+def test_every_byte_is_in_one_field_and_says_what_lies_there(lenient):
     """All pages: fields follow each other from the first byte to the last, and have the value of their bytes."""
-    pages = sheets()
+    pages = lenient()
     for listed in list_pages(pages):
         page = dissect(pages, listed.page)
         at = page.offset
@@ -53,9 +53,9 @@ def test_every_byte_is_in_one_field_and_says_what_lies_there(sheets):
         assert page.problems == []
 
 
-def test_metas_leaves_branches_freelists_and_inline_buckets(sheets):
+def test_metas_leaves_branches_freelists_and_inline_buckets(lenient):
     """The numbers are those that were written, by the names of the declarations."""
-    pages = sheets()
+    pages = lenient()
     meta = fields(dissect(pages, LAYOUT.newest))
     assert (meta["magic"], meta["root"], meta["freelist"]) == (0xED0CDAED, LAYOUT.root, LAYOUT.freelist)
     assert meta["checksum"] == boltwriter.fnv1a(LAYOUT.data[LAYOUT.newest * 1024 + 16 : LAYOUT.newest * 1024 + 72])
@@ -88,49 +88,49 @@ def test_metas_leaves_branches_freelists_and_inline_buckets(sheets):
         (36, "<I", 0, "[1]: its key or value is not where it can be"),
     ],
 )
-def test_what_is_wrong_with_a_page_is_said(sheets, offset, form, value, problem):
+def test_what_is_wrong_with_a_page_is_said(lenient, offset, form, value, problem):
     """A number that cannot be: the fields around it are shown all the same, and all bytes are accounted for."""
     layout = boltwriter.image(TREE, page_size=1024, free=2)
     layout.patch_page(layout.roots[b"v1",], offset, struct.pack(form, value))
-    page = dissect(sheets(layout), layout.roots[b"v1",])
+    page = dissect(lenient(layout), layout.roots[b"v1",])
     assert any(each.startswith(problem) for each in page.problems)
     assert sum(field.length for field in page.fields) >= page.length
     assert {"id", "flags", "count", "overflow"} <= set(fields(page))
 
 
-def test_a_bucket_in_an_inline_bucket_is_said(sheets):
+def test_a_bucket_in_an_inline_bucket_is_said(lenient):
     """Such a bucket is none that bbolt writes."""
     layout = boltwriter.image(TREE, page_size=1024, free=2)
     at = layout.roots[b"v1",] * 1024
     inline = layout.data.index(b"inline", at) + len(b"inline")
     layout.patch(inline + 32, struct.pack("<I", 1))
     assert any(
-        "in an inline bucket" in each or "[1].page[0]" in each for each in dissect(sheets(layout), at // 1024).problems
+        "in an inline bucket" in each or "[1].page[0]" in each for each in dissect(lenient(layout), at // 1024).problems
     )
 
 
-def test_the_last_place_of_a_file_cut_off_is_no_overflow(sheets):
+def test_the_last_place_of_a_file_cut_off_is_no_overflow(lenient):
     """What is left of it belongs to no page that has no overflow."""
     layout = boltwriter.image(TREE, page_size=1024, free=2)
     layout.truncate(2 * 1024 + 100)
-    page = dissect(sheets(layout), 2)
+    page = dissect(lenient(layout), 2)
     assert (page.kind, page.owner) == ("unknown", 2)
 
 
-def test_the_end_of_the_file(sheets):
+def test_the_end_of_the_file(lenient):
     """A page that the file ends in, also in its header; one behind the end is none."""
     layout = boltwriter.image(TREE, page_size=1024, free=2)
     layout.truncate(4 * 1024 + 500)
-    assert "the file ends in this page" in dissect(sheets(layout), 4).problems
+    assert "the file ends in this page" in dissect(lenient(layout), 4).problems
     layout.truncate(4 * 1024 + 5)
-    page = dissect(sheets(layout), 4)
+    page = dissect(lenient(layout), 4)
     assert (page.kind, page.length, page.problems) == ("unknown", 5, ["the file ends in its header"])
     with pytest.raises(Truncated):
-        dissect(sheets(layout), 5)
+        dissect(lenient(layout), 5)
 
 
-def test_a_blank_page_has_no_problem(sheets):
+def test_a_blank_page_has_no_problem(lenient):
     """What was never written to is zeros."""
-    page = dissect(sheets(), 2)
+    page = dissect(lenient(), 2)
     assert page.problems == []
     assert page.fields[-1].meaning == "zeros"

@@ -14,7 +14,7 @@ from tests.support.captures import captures
 from bbolt_reader import NotBolt
 from bbolt_reader.salvage import Hints, salvage
 from bbolt_reader.source import Source
-from bbolt_reader.statements import Standing
+from bbolt_reader.statements import StatementStanding
 
 needs_go = pytest.mark.skipif(bool(gobbolt.why_not()), reason=gobbolt.why_not() or "Go is there")
 TREE = {
@@ -43,7 +43,7 @@ def current(found):
     return {
         (each.path, each.key): each.value
         for each in found.statements
-        if each.standing is Standing.CURRENT and each.fragment is None and each.linked
+        if each.standing is StatementStanding.CURRENT and each.fragment is None and each.linked
     }
 
 
@@ -141,7 +141,7 @@ def test_one_meta(tmp_path):
     seen = {
         "/".join(name.hex() for name in (*each.path, each.key))
         for each in found.statements
-        if each.standing is Standing.CURRENT and each.linked
+        if each.standing is StatementStanding.CURRENT and each.linked
     }
     assert seen == {line.split(" ")[1] for line in gobbolt.dump(path).splitlines()[1:]}
 
@@ -171,7 +171,7 @@ def test_both_metas_of_a_used_file(tmp_path):
     found = read(path)
     assert found.guessed_root is not None
     # Without a clock in the values the root before the last transaction looks as good.
-    assert found.guessed_root == root or found.count(Standing.CURRENT) > 10
+    assert found.guessed_root == root or found.count(StatementStanding.CURRENT) > 10
 
 
 def test_deleted_statements_are_told_apart(tmp_path):
@@ -185,7 +185,7 @@ def test_deleted_statements_are_told_apart(tmp_path):
     free = len(layout.data) // 1024
     page = boltwriter.HEADER.pack(free, 2, 2, 0) + boltwriter.leaf_body([(1, b"gone", gone), (1, b"image000", kept)])
     path.write_bytes(bytes(layout.data) + page.ljust(1024, b"\0"))
-    lost = [each for each in read(path).statements if each.standing is Standing.DELETED]
+    lost = [each for each in read(path).statements if each.standing is StatementStanding.DELETED]
     assert {(each.path, each.key) for each in lost} == {(images, b"gone"), ((*images, b"gone"), b"at")}
     assert {(each.page, each.linked, each.fragment) for each in lost} == {(free, False, None)}
     assert lost[0].offset == free * 1024 + 16

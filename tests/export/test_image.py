@@ -10,7 +10,7 @@ from tests.support.adoptable import IMAGE, NAME, blob_path, lay_out, namespace, 
 from tests.support.layouts import read_layout
 
 from drydock.evidence.containerd.content import read_content
-from drydock.evidence.containerd.manifests import read_closure
+from drydock.evidence.containerd.manifests import read_image_documents
 from drydock.export.image import select_variants, write_image
 from drydock.export.new_file import ExportFile
 from drydock.model.errors import EvidenceUnreadable, Usage
@@ -73,7 +73,7 @@ def export(blobs, target, tmp_path, *, platform=None, lost=None, names=(b"docker
     root = RawPath(os.fsencode(blobs.path))
     files = read_content(root).blobs
     digest = Digest(target["digest"].encode())
-    found = find_variants(digest, read_closure(root, files, [digest]), files)
+    found = find_variants(digest, read_image_documents(root, files, [digest]), files)
     exported = Exported(root, "x")
     wrong = {Digest(each["digest"].encode()): "is wrong" for each in lost or ()}
     selected = select_variants(found, wrong, platform, exported)

@@ -24,7 +24,7 @@ from drydock.model.text import quoted_path, shown, unshown
 
 if TYPE_CHECKING:
     from bbolt_reader import Bucket, Database, DeclaredDatabase, Dissection, Field, Meta
-    from bbolt_reader.lenient import Sheets
+    from bbolt_reader.lenient import LenientPages
 
 
 _LEAST = 20
@@ -235,15 +235,15 @@ def pages(file: RawPath, form: str, page: int | None) -> None:
     """
     from bbolt_reader.dissection import dissect, list_pages  # noqa: PLC0415 - help must not load the reader
 
-    with _sheets(file) as sheets:
+    with _lenient(file) as lenient:
         if page is not None:
-            found = dissect(sheets, page)
+            found = dissect(lenient, page)
             if form == "json":
                 print_json(page_document(file, found), sys.stdout)
             else:
                 sys.stdout.writelines(f"{line}\n" for line in page_lines(found, shutil.get_terminal_size().columns))
             return
-        rows = (dataclasses.asdict(listed) for listed in list_pages(sheets))
+        rows = (dataclasses.asdict(listed) for listed in list_pages(lenient))
         if form == "json":
             print_json({"schema": "drydock.bolt-pages/1", "path": shown(file), "pages": list(rows)}, sys.stdout)
             return
@@ -289,26 +289,26 @@ def _declared(file: RawPath) -> Iterator[DeclaredDatabase]:
 
 def _has_pages(file: RawPath) -> bool:
     """Whether there is anything that salvage can read."""
-    with suppress(DrydockError), _sheets(file):
+    with suppress(DrydockError), _lenient(file):
         return True
     return False
 
 
 @contextmanager
-def _sheets(file: RawPath) -> Iterator[Sheets]:
+def _lenient(file: RawPath) -> Iterator[LenientPages]:
     """The pages by position, also where no meta is valid.
 
     Raises: as :func:`_opened`.
     """
     from bbolt_reader import BoltError  # noqa: PLC0415 - help must not load the reader
-    from bbolt_reader.lenient import Sheets  # noqa: PLC0415 - the same
+    from bbolt_reader.lenient import LenientPages  # noqa: PLC0415 - the same
     from bbolt_reader.probe import probe  # noqa: PLC0415 - the same
     from bbolt_reader.source import Source  # noqa: PLC0415 - the same
 
     with hold(file, exclusive=False) as lock:
         try:
             source = Source(lock.fd, file, owned=False, mapped=False)
-            yield Sheets(source, probe(source).page_size)
+            yield LenientPages(source, probe(source).page_size)
         except BoltError as error:
             raise EvidenceUnreadable(f"{shown(file)}: {error}") from error
 

@@ -72,7 +72,7 @@ class Bar:
     def _begin(self, what: str, total: int | None) -> None:
         from tqdm import tqdm  # noqa: PLC0415 - not needed in a pipe
 
-        tqdm.monitor_interval = 0  # its thread would keep evidence.crew from forking
+        tqdm.monitor_interval = 0  # its thread would keep the walk pool from forking
         self._end()
         counts_bytes = what.startswith(_BYTES)
         self._task = what, total

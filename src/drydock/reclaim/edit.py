@@ -14,7 +14,17 @@ from contextlib import suppress
 from itertools import zip_longest
 
 from bbolt_reader import BoltError, Database, Meta
-from bbolt_surgery import Deletion, Insertion, NewBucket, NotCommitted, Receipt, Root, SurgeryError, change, restore
+from bbolt_surgery import (
+    Deletion,
+    Insertion,
+    NewBucket,
+    NotCommitted,
+    Receipt,
+    RootHeader,
+    SurgeryError,
+    change,
+    restore,
+)
 from drydock.evidence.containerd.encoding import encode_time, encode_uvarint, encode_varint
 from drydock.model.errors import ActionFailed, DiskFull, Refused
 from drydock.model.names import Kind, Ref, split_snapshot_key
@@ -189,7 +199,7 @@ def check_former(lock: int, name: bytes, fields: Fields) -> None:
     elif stands is Standing.MOVED or not said:
         # Nothing will be committed; and where it is as the journal says it was, only the copy could tell otherwise.
         return
-    if noted not in [(meta.txid, Root(meta.root, meta.sequence), meta.high_water) for meta in said]:
+    if noted not in [(meta.txid, RootHeader(meta.root, meta.sequence), meta.high_water) for meta in said]:
         where = f"neither in the database nor in {shown(copy)}" if copy else "not in the database"
         raise Refused(
             f"{shown(name)}: the journal says that the edit found transaction {receipt.txid_before} with its root on "

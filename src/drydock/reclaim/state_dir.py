@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from drydock.evidence.files.mountinfo import entries
-from drydock.evidence.files.private_dir import open_private
+from drydock.evidence.files.private_dir import open_private_dir
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.names import RawPath
 from drydock.model.text import shown
@@ -97,7 +97,7 @@ def _abandoned(root: RawPath, places: Iterable[RawPath]) -> Iterator[Journal]:
     """The journals of runs on ``root`` that wrote down an action, and are neither going any more nor at their end."""
     for place in places:
         with suppress(OSError):
-            base = open_private(place, create=False)
+            base = open_private_dir(place, create=False)
             try:
                 for run in sorted(map(os.fsencode, os.listdir(base)))[-_RUNS:]:
                     journal = _read_abandoned(base, RawPath(os.path.join(place, run)), run)
@@ -151,7 +151,7 @@ def _open_run(place: RawPath, need: int, why: str) -> State:
     free = room.f_frsize * room.f_bavail
     if free < need + _MARGIN:
         raise OSError(errno.ENOSPC, f"{free} bytes free, {need + _MARGIN} needed")
-    base = open_private(place, create=True)
+    base = open_private_dir(place, create=True)
     try:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         for number in range(100):

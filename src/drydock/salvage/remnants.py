@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, TypeAlias
 
-from bbolt_reader.statements import Names, Standing, Statement
+from bbolt_reader.statements import Names, Statement, StatementStanding
 from drydock.evidence.containerd.encoding import Undecodable, binary_time, varint
 from drydock.model.names import Digest, Kind, UnixNano, is_digest
 from drydock.model.records import Container, Image, Lease
@@ -16,7 +16,7 @@ Where: TypeAlias = "tuple[int | None, Names]"
 """The bucket that a path starts at, as statements have it, and the path."""
 
 _KINDS: Final = {b"images": Kind.IMAGE, b"containers": Kind.CONTAINER, b"leases": Kind.LEASE}
-_ORDER: Final = {Standing.CURRENT: 0, Standing.PREVIOUS: 1, Standing.DELETED: 2}
+_ORDER: Final = {StatementStanding.CURRENT: 0, StatementStanding.PREVIOUS: 1, StatementStanding.DELETED: 2}
 _HELD: Final = frozenset({b"content", b"snapshots", b"ingests", b"images"})
 
 
@@ -67,7 +67,7 @@ class _RecordFinder:
         own = self._buckets[fragment, path[:-1]][path[-1]]
         shape = self._shape(where) if where in self._buckets else kind
         # Old pages can lead to places that something else has taken since.
-        if own.standing is Standing.CURRENT or shape is kind:
+        if own.standing is StatementStanding.CURRENT or shape is kind:
             yield self._make(where, kind, path[1], path[-1])
 
     def _shape(self, where: Where) -> Kind | None:

@@ -96,7 +96,7 @@ def name_images(verdict: Verdict, config: Digest, documents: Documents) -> list[
     Args:
         verdict: as for :func:`choose_image`.
         config: digest of the config.
-        documents: those of all images, from :func:`drydock.evidence.containerd.manifests.read_closure`.
+        documents: those of all images, from :func:`drydock.evidence.containerd.manifests.read_image_documents`.
     """
     there = verdict.store.content.blobs
     having = {

@@ -20,7 +20,7 @@ def find_variants(target: Digest, documents: Documents, there: Container[Digest]
 
     Args:
         target: its index or manifest.
-        documents: from :func:`drydock.evidence.containerd.manifests.read_closure`.
+        documents: from :func:`drydock.evidence.containerd.manifests.read_image_documents`.
         there: digests of the blobs that are on disk.
 
     Returns:

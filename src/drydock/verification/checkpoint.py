@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from drydock.evidence.files.private_dir import open_private
+from drydock.evidence.files.private_dir import open_private_dir
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
 from drydock.model.text import shown
@@ -151,7 +151,7 @@ class Checkpoint:
         if create:
             os.makedirs(place, 0o700, exist_ok=True)
         flags = (os.O_RDWR | os.O_APPEND if write else os.O_RDONLY) | (os.O_CREAT if create else 0)
-        base = open_private(place, create=False)
+        base = open_private_dir(place, create=False)
         try:
             fd = os.open(self._name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=base)
         finally:

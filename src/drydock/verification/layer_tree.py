@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from drydock.evidence.files.private_dir import open_private
+from drydock.evidence.files.private_dir import open_private_dir
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 from drydock.verification.decompression import NotCompared
@@ -234,7 +234,7 @@ class LayerTree:
 
 def _open_unnamed(place: RawPath) -> sqlite3.Connection:
     """A database in a file that SQLite makes without a name, so that it is gone however this process ends."""
-    os.close(open_private(place, create=True))
+    os.close(open_private_dir(place, create=True))
     found = sqlite3.connect("")
     _put_files_in(found, os.fsdecode(place))
     found.executescript(_SCHEMA)

@@ -10,11 +10,11 @@ from tests.support.gowriting import uvarint, varint
 
 from bbolt_reader import Database
 from drydock.evidence.containerd import snapshots as reader
-from drydock.evidence.containerd.snapshots import PREFIX, layout, read_backend
+from drydock.evidence.containerd.snapshots import layout, read_backend
 from drydock.evidence.files.sizes import Measure
 from drydock.model.data import LayoutKind
 from drydock.model.findings import Severity
-from drydock.model.names import RawPath
+from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def read(tmp_path):
     """Make directories and rows of one snapshotter, and read them."""
 
     def give(*names, rows=None, snapshotter="overlayfs", recorded=True, progress=None):
-        home = tmp_path / (PREFIX.decode() + snapshotter)
+        home = tmp_path / (SNAPSHOTTER_PREFIX.decode() + snapshotter)
         for name in names:
             (home / "snapshots" / name / "fs").mkdir(parents=True)
             (home / "snapshots" / name / "fs/file").write_bytes(b"x" * 9000)
@@ -65,7 +65,7 @@ def test_only_the_name_that_containerd_writes_is_a_number(read, name, number):
 def test_files_and_links_among_the_directories(read, tmp_path):
     """They are entries and no directories, and a link is not followed."""
     read("1", rows=rows(1))
-    place = tmp_path / (PREFIX.decode() + "overlayfs") / "snapshots"
+    place = tmp_path / (SNAPSHOTTER_PREFIX.decode() + "overlayfs") / "snapshots"
     (place / "note.txt").write_bytes(b"x")
     (place / "2").symlink_to("/etc")
     os.mkfifo(place / "3")
@@ -102,7 +102,7 @@ def test_no_directories(read, database):
 @pytest.mark.parametrize("kind", ["link", "file"])
 def test_a_folder_that_is_none_is_a_blind_spot(read, tmp_path, kind):
     """snapshots/ as a link (an operator's, to another disk) is not followed."""
-    home = tmp_path / (PREFIX.decode() + "overlayfs")
+    home = tmp_path / (SNAPSHOTTER_PREFIX.decode() + "overlayfs")
     home.mkdir()
     (tmp_path / "elsewhere/9").mkdir(parents=True)
     (home / "snapshots").symlink_to(tmp_path / "elsewhere") if kind == "link" else (home / "snapshots").touch()
@@ -119,7 +119,7 @@ def test_what_vanishes_while_it_is_listed_is_a_blind_spot(read, monkeypatch):
 def test_btrfs_has_a_folder_for_each_kind(read, tmp_path):
     """What is in each of them is listed, with its path; the committed one comes last."""
     for part in ("active", "view"):
-        (tmp_path / f"{PREFIX.decode()}btrfs/{part}/5").mkdir(parents=True)
+        (tmp_path / f"{SNAPSHOTTER_PREFIX.decode()}btrfs/{part}/5").mkdir(parents=True)
     found = read("5", snapshotter="btrfs", rows=rows(5))
     assert [entry.path.rpartition(b".v1.")[2] for entry in found.entries] == [
         b"btrfs/view/5", b"btrfs/active/5", b"btrfs/snapshots/5",

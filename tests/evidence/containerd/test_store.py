@@ -173,7 +173,7 @@ def test_locks_are_held_and_let_go(place):
 
 
 def test_directories_are_measured_from_the_start(place):
-    """A crew begins once the locks are held, finds what is found without one, and leaves nothing open."""
+    """A pool begins once the locks are held, finds what is found without one, and leaves nothing open."""
     for number in range(2, 30):
         (place / OVERLAY / f"snapshots/{number}/fs").mkdir(parents=True)
         (place / OVERLAY / f"snapshots/{number}/fs/file").write_bytes(b"x" * 5000 * number)
@@ -181,7 +181,7 @@ def test_directories_are_measured_from_the_start(place):
     before = set(os.listdir("/proc/self/fd"))
     root = Root(RawPath(bytes(place)), Engine.CONTAINERD)
     with hold_store(root, exclusive=False, measured=True) as held:
-        assert list(held.crews) == [b"overlayfs"]
+        assert list(held.pools) == [b"overlayfs"]
         found = read_store(held, measure=SizeSource.DISK, verification=BlobCheck.NONE)
     assert found.backends == read(place).backends
     assert set(os.listdir("/proc/self/fd")) == before

@@ -10,18 +10,18 @@ import psutil
 import pytest
 from tests.support.privilege import needs_root
 
-from drydock.evidence.files.mountinfo import Entry, View
+from drydock.evidence.files.mountinfo import MountEntry, NamespaceView
 from drydock.evidence.host import mount_namespaces
-from drydock.evidence.host.mount_namespaces import Visitor
+from drydock.evidence.host.mount_namespaces import NamespaceChild
 from drydock.model.errors import Refused
 
 SPACE = 4026539999
-VIEW = View(os.getpid(), 1, (1, 1))
+VIEW = NamespaceView(os.getpid(), 1, (1, 1))
 
 
 def line(point):
     """A line that says that a namespace is mounted there."""
-    return Entry(1, b"0:4", b"mnt:[%d]" % SPACE, point, b"nsfs", ())
+    return MountEntry(1, b"0:4", b"mnt:[%d]" % SPACE, point, b"nsfs", ())
 
 
 def test_namespace_that_cannot_be_looked_into(tmp_path, monkeypatch):
@@ -42,7 +42,7 @@ def test_namespace_of_another_user(tmp_path, monkeypatch, user):
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(mount_namespaces, "entries", lambda _: iter([line(point)]))
-    monkeypatch.setattr(mount_namespaces, "_visit", refuse)
+    monkeypatch.setattr(mount_namespaces, "_enter_by", refuse)
     monkeypatch.setattr(os, "geteuid", lambda: user)
     with ExitStack() as stack:
         if user == 0:
@@ -66,5 +66,5 @@ def test_what_is_no_namespace_is_not_entered(tmp_path):
     """The kernel's reason is told, and no child is left."""
     before = psutil.Process().children()
     with (tmp_path / "file").open("wb") as file, pytest.raises(OSError, match="Invalid argument"):
-        Visitor(file.fileno())
+        NamespaceChild(file.fileno())
     assert psutil.Process().children() == before

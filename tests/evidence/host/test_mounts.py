@@ -11,9 +11,9 @@ from tests.support.kept import keep
 from tests.support.privilege import needs_root
 from tests.support.proc import python, running, shell
 
-from drydock.evidence.files.mountinfo import Entry, View
+from drydock.evidence.files.mountinfo import MountEntry, NamespaceView
 from drydock.evidence.host import mounts
-from drydock.evidence.host.mounts import _folders, _Look, users
+from drydock.evidence.host.mounts import _folders, _MountSearch, users
 from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
 
@@ -130,7 +130,7 @@ def test_relative_lower_folders_of_another_root(store, other, tmp_path, inside):
 def test_whose_relative_lower_folders_are(store, other, tmp_path, doubt):
     """They are beside the upper folder where all are there and none is the root's; else they may be the root's."""
     snapshots = other / SNAPSHOTS
-    views = [View(os.getpid(), 0, (0, 0))]
+    views = [NamespaceView(os.getpid(), 0, (0, 0))]
     upper = snapshots / "70003/fs"
     if doubt in ("no lower", "linked lower"):
         shutil.rmtree(snapshots / "70002")
@@ -144,7 +144,7 @@ def test_whose_relative_lower_folders_are(store, other, tmp_path, doubt):
     if doubt == "no store":
         upper = other / "fs"
         upper.mkdir()
-    entry = Entry(
+    entry = MountEntry(
         1,
         b"0:1",
         b"/",
@@ -152,7 +152,7 @@ def test_whose_relative_lower_folders_are(store, other, tmp_path, doubt):
         b"overlay",
         ((b"lowerdir", b"70002/fs:70001/fs"), (b"upperdir", os.fsencode(upper))),
     )
-    judged = _Look(root(store), views).judge(views[0], entry)
+    judged = _MountSearch(root(store), views).judge(views[0], entry)
     assert judged == (("is an overlay with lowerdir 70002/fs", b"70002") if doubt else None)
 
 
@@ -404,7 +404,7 @@ def test_namespace_without_a_process(store, tmp_path, keeper):
 
 def test_lists_of_lower_folders():
     """Every spelling of lower folders is taken apart: colons, escaped ones, data-only layers, one option for each."""
-    entry = Entry(
+    entry = MountEntry(
         1,
         b"0:1",
         b"/",
@@ -423,8 +423,8 @@ def test_lists_of_lower_folders():
 
 def test_long_paths_and_lists_end(store):
     """A mount point thousands of folders deep and ten thousand lower folders are judged without trouble."""
-    view = View(os.getpid(), 0, (0, 0))
-    look = _Look(root(store), [view])
+    view = NamespaceView(os.getpid(), 0, (0, 0))
+    look = _MountSearch(root(store), [view])
     lower = b":".join(b"/nowhere/snapshots/%d/fs" % number for number in range(10_000))
-    entry = Entry(1, b"0:1", b"/", b"/a" * 5000, b"overlay", ((b"lowerdir", lower),))
+    entry = MountEntry(1, b"0:1", b"/", b"/a" * 5000, b"overlay", ((b"lowerdir", lower),))
     assert look.judge(view, entry) is None

@@ -41,10 +41,10 @@ def read_content(
         known: valid digests that records name, each by itself: one that a file has too is kept in memory once.
         live: an engine may be at work: what goes while it is read is not there.
     """
-    return _Reader(root, progress, known, live=live).read()
+    return _ContentStoreReader(root, progress, known, live=live).read()
 
 
-class _Reader:
+class _ContentStoreReader:
     """Lists one content store."""
 
     def __init__(

@@ -194,7 +194,7 @@ def _text(value: object) -> bytes:
     return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
 
 
-def read_closure(root: RawPath, blobs: Mapping[Digest, BlobFile], targets: Iterable[Digest]) -> Documents:
+def read_image_documents(root: RawPath, blobs: Mapping[Digest, BlobFile], targets: Iterable[Digest]) -> Documents:
     """Read every document that the targets lead to, as far as they are on disk; layers are not read.
 
     However deep indexes are nested: containerd pulls and collects them so (core/images/handlers.go Walk, v2.1).

@@ -32,10 +32,10 @@ def read_metadata(database: Database, path: RawPath, progress: Callable[[int], N
     Returns:
         The records; ``complete`` is False where anything was not readable or not understood.
     """
-    return _Reader(database, path, progress).read()
+    return _MetadataReader(database, path, progress).read()
 
 
-class _Reader:
+class _MetadataReader:
     """Reads one meta.db into one Metadata."""
 
     def __init__(self, database: Database, path: RawPath, progress: Callable[[int], None] | None) -> None:

@@ -17,7 +17,7 @@ from bbolt_reader import Database
 from drydock.evidence.containerd.restore_detection import REMEDY
 from drydock.evidence.containerd.rows import read_rows
 from drydock.evidence.files.directory import fingerprint, folder, names
-from drydock.evidence.files.sizes import BLOCK, PAGE, Measure, Usage
+from drydock.evidence.files.sizes import BLOCK, PAGE, DiskUsage, Measure
 from drydock.model.data import Backend, LayoutKind, Occupancy, RowKind, SnapshotEntry
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath
@@ -25,7 +25,7 @@ from drydock.model.progress import Progress, counter
 from drydock.model.text import shown
 
 if TYPE_CHECKING:
-    from drydock.evidence.files.walk_pool import Crew
+    from drydock.evidence.files.walk_pool import WalkPool
 
 DATABASE = b"metadata.db"
 SNAPSHOTS = b"snapshots"
@@ -57,7 +57,7 @@ def read_backend(
     recorded: bool,
     progress: Progress | None = None,
     live: bool = False,
-    crew: Crew | None = None,
+    pool: WalkPool | None = None,
 ) -> Backend:
     """Read one snapshotter below a containerd root.
 
@@ -69,7 +69,7 @@ def read_backend(
         recorded: take the size of a committed snapshot from its row instead of measuring it.
         progress: told of the directories.
         live: an engine may be at work: what goes while it is read is not there.
-        crew: from :func:`begin`: it measures the directories already.
+        pool: from :func:`start_pools`: it measures the directories already.
     """
     backend = Backend(snapshotter, RawPath(SNAPSHOTTER_PREFIX + snapshotter), layout(snapshotter))
     if database is not None:
@@ -82,7 +82,7 @@ def read_backend(
         try:
             with folder(root, backend.path, part) as descriptor:
                 there = True
-                _entries(backend, part, descriptor, measure, recorded=recorded, progress=progress, live=live, crew=crew)
+                _entries(backend, part, descriptor, measure, recorded=recorded, progress=progress, live=live, pool=pool)
         except OSError as error:
             # Not there at all is an answer; what goes while it is read is none.
             if there or not isinstance(error, FileNotFoundError):
@@ -97,21 +97,21 @@ def read_backend(
 
 
 @contextmanager
-def begin(root: RawPath, snapshotters: Iterable[bytes]) -> Iterator[dict[bytes, Crew]]:
+def start_pools(root: RawPath, snapshotters: Iterable[bytes]) -> Iterator[dict[bytes, WalkPool]]:
     """Have the directories of every snapshotter measured while other things are read, for as long as the context lasts.
 
     What cannot be opened is left to :func:`read_backend`, which says so.
     """
-    from drydock.evidence.files.walk_pool import Crew  # noqa: PLC0415 - a scan that measures nothing must start fast
+    from drydock.evidence.files.walk_pool import WalkPool  # noqa: PLC0415 - a scan that measures nothing must start fast
 
-    crews: dict[bytes, Crew] = {}
+    pools: dict[bytes, WalkPool] = {}
     with ExitStack() as stack:
         for snapshotter in snapshotters:
             if layout(snapshotter) is not LayoutKind.FOREIGN:
                 with suppress(OSError):
                     descriptor = stack.enter_context(folder(root, SNAPSHOTTER_PREFIX + snapshotter, SNAPSHOTS))
-                    crews[snapshotter] = stack.enter_context(Crew(names(descriptor), descriptor))
-        yield crews
+                    pools[snapshotter] = stack.enter_context(WalkPool(names(descriptor), descriptor))
+        yield pools
 
 
 def _note_older(root: RawPath, backend: Backend) -> None:
@@ -139,7 +139,7 @@ def _entries(
     recorded: bool,
     progress: Progress | None,
     live: bool,
-    crew: Crew | None,
+    pool: WalkPool | None,
 ) -> None:
     committed = {row.id for row in backend.rows.values() if row.kind is RowKind.COMMITTED and row.size is not None}
     layers: set[int] = set()
@@ -151,11 +151,11 @@ def _entries(
     measured = frozenset(wanted)
     step = counter(progress, f"snapshots of {shown(backend.name)}", len(listed))
     # Beside an engine one process measures: that is kinder to the host, and a folder may go at its turn.
-    usages: Iterator[Usage] = iter(())
+    usages: Iterator[DiskUsage] = iter(())
     if wanted and not live:
         from drydock.evidence.files.walk_pool import measure_folders  # noqa: PLC0415 - a scan that measures nothing must start fast
 
-        usages = measure_folders(measure, wanted, descriptor, step, crew)
+        usages = measure_folders(measure, wanted, descriptor, step, pool)
     for name in listed:
         usage = None
         try:
@@ -176,7 +176,7 @@ def _entries(
         backend.entries.append(entry)
 
 
-def _entry(backend: Backend, part: bytes, name: bytes, found: os.stat_result, usage: Usage | None) -> SnapshotEntry:
+def _entry(backend: Backend, part: bytes, name: bytes, found: os.stat_result, usage: DiskUsage | None) -> SnapshotEntry:
     path = RawPath(b"/".join((backend.path, part, name)))
     if usage is not None and usage.skips:
         backend.findings.append(
@@ -214,7 +214,7 @@ def measure_snapshot(root: RawPath, backend: Backend, entry: SnapshotEntry) -> O
         return None
 
 
-def _occupied(backend: Backend, usage: Usage) -> Occupancy | None:
+def _occupied(backend: Backend, usage: DiskUsage) -> Occupancy | None:
     """What the snapshotter itself counts: of an overlay what was written, of native the whole copy."""
     if backend.layout is LayoutKind.EROFS:
         return None

@@ -15,7 +15,7 @@ from drydock.evidence.containerd.content import read_content
 from drydock.evidence.containerd.lease_owners import read_owners
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.restore_detection import note_older
-from drydock.evidence.containerd.snapshots import DATABASE, begin, read_backend
+from drydock.evidence.containerd.snapshots import DATABASE, read_backend, start_pools
 from drydock.evidence.files.database_copy import copy_database
 from drydock.evidence.files.directory import folder, names
 from drydock.evidence.files.sizes import Measure
@@ -32,7 +32,7 @@ from drydock.model.store import Store
 from drydock.model.text import quoted_path, shown
 
 if TYPE_CHECKING:
-    from drydock.evidence.files.walk_pool import Crew
+    from drydock.evidence.files.walk_pool import WalkPool
 
 
 _TABLE = 1 << 20
@@ -87,7 +87,7 @@ class Held:
     findings: list[Finding] = field(default_factory=list)
     live: bool = False
     """Whether these are copies: an engine may be at work, and nothing may be decided by them."""
-    crews: dict[bytes, Crew] = field(default_factory=dict)
+    pools: dict[bytes, WalkPool] = field(default_factory=dict)
     """Those that measure the directories of snapshotters meanwhile."""
 
     def files(self) -> list[File]:
@@ -119,7 +119,7 @@ def hold_store(
 
         held = _collect(Held(root, None, {}), lock)
         if measured:
-            held.crews = stack.enter_context(begin(root.path, held.backends))
+            held.pools = stack.enter_context(start_pools(root.path, held.backends))
         for file in held.files():
             _open(stack, file, mapped=True, progress=progress)
         yield held
@@ -203,7 +203,7 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
             recorded=measure is SizeSource.RECORDED,
             progress=progress,
             live=held.live,
-            crew=held.crews.get(snapshotter),
+            pool=held.pools.get(snapshotter),
         )
         if snapshotter in elsewhere:
             # Its configured folder is not this one: what lies here is somebody's, or old.

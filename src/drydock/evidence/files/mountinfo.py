@@ -14,7 +14,7 @@ _LARGEST = 1 << 26
 _DELETED = b"//deleted"
 
 
-class View(NamedTuple):
+class NamespaceView(NamedTuple):
     """A mount namespace, seen from one root folder in it."""
 
     pid: int
@@ -32,7 +32,7 @@ class View(NamedTuple):
         return b"/proc/%d/root" % self.pid
 
 
-class Entry(NamedTuple):
+class MountEntry(NamedTuple):
     """One line of a mount table; paths are unescaped."""
 
     id: int
@@ -49,7 +49,7 @@ class Entry(NamedTuple):
     """What whoever mounted it named: a device, a file, or any word."""
 
 
-def entries(pid: int | str) -> Iterator[Entry]:
+def entries(pid: int | str) -> Iterator[MountEntry]:
     """The mount table of a process; empty when it has ended."""
     try:
         with open(f"/proc/{pid}/mountinfo", "rb") as file:
@@ -60,7 +60,7 @@ def entries(pid: int | str) -> Iterator[Entry]:
         left, _, right = line.partition(b" - ")
         fields, last = left.split(b" "), right.split(b" ")
         if len(fields) >= 6 and len(last) >= 3:
-            yield Entry(
+            yield MountEntry(
                 int(fields[0]),
                 fields[2],
                 unescaped(fields[3]).removesuffix(_DELETED),
@@ -92,12 +92,12 @@ def mount_id(fd: int) -> int:
     raise OSError(errno.ENOTSUP, "the kernel does not say which mount a file belongs to")
 
 
-def own_mounts() -> dict[int, Entry]:
+def own_mounts() -> dict[int, MountEntry]:
     """The mounts that this process sees, by id."""
     return {entry.id: entry for entry in entries("self")}
 
 
-def place(path: bytes, mounts: Mapping[int, Entry]) -> tuple[bytes, bytes] | None:
+def place(path: bytes, mounts: Mapping[int, MountEntry]) -> tuple[bytes, bytes] | None:
     """Where a folder lies, whatever it is mounted as: the file system's device, and the path inside of it.
 
     Args:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from drydock.model.names import RawPath
 
 
-def open_private(place: RawPath, *, create: bool) -> int:
+def open_private_dir(place: RawPath, *, create: bool) -> int:
     """A directory that nobody else made or may write to.
 
     Args:

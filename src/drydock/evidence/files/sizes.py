@@ -21,7 +21,7 @@ _LISTED = 20
 
 
 @dataclass(slots=True)
-class Usage:
+class DiskUsage:
     """What a walk found."""
 
     allocated: int = 0
@@ -64,7 +64,7 @@ class Usage:
 
 
 @dataclass(slots=True)
-class _Level:
+class _WalkLevel:
     descriptor: int | None
     """None while the walk is far below: then it is opened again from below, and compared."""
     pending: list[tuple[bytes, int]]
@@ -79,7 +79,7 @@ class Measure:
     def __init__(self) -> None:
         self._linked: set[tuple[int, int]] = set()
 
-    def folder(self, name: bytes, parent: int) -> Usage:
+    def folder(self, name: bytes, parent: int) -> DiskUsage:
         """The usage of ``name`` in the open folder ``parent``, itself included.
 
         Raises:
@@ -87,7 +87,7 @@ class Measure:
         """
         return self.add(self.walk(name, parent))
 
-    def add(self, usage: Usage) -> Usage:
+    def add(self, usage: DiskUsage) -> DiskUsage:
         """Count the inodes with several links that were in no usage before."""
         for key, size in usage.linked.items():
             if key not in self._linked:
@@ -96,9 +96,9 @@ class Measure:
         usage.linked = {}
         return usage
 
-    def walk(self, name: bytes, parent: int) -> Usage:
+    def walk(self, name: bytes, parent: int) -> DiskUsage:
         """As :meth:`folder`, but for what :meth:`add` does: it needs nothing of other folders."""
-        usage = Usage()
+        usage = DiskUsage()
         top = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if stat.S_ISDIR(top.st_mode):
             self._walk(name, top.st_blocks, parent, usage)
@@ -107,8 +107,8 @@ class Measure:
         usage.all = usage.since((0, 0, 0, 0, 0))
         return usage
 
-    def _walk(self, name: bytes, blocks: int, parent: int, usage: Usage) -> None:
-        levels: list[_Level] = []
+    def _walk(self, name: bytes, blocks: int, parent: int, usage: DiskUsage) -> None:
+        levels: list[_WalkLevel] = []
         try:
             self._enter(name, blocks, parent, levels, usage)
             before = None
@@ -128,7 +128,7 @@ class Measure:
                 if level.descriptor is not None:
                     os.close(level.descriptor)
 
-    def _enter(self, name: bytes, blocks: int, parent: int, levels: list[_Level], usage: Usage) -> None:
+    def _enter(self, name: bytes, blocks: int, parent: int, levels: list[_WalkLevel], usage: DiskUsage) -> None:
         try:
             descriptor = open_directory(parent, name, readable=True)
         except OSError as error:
@@ -143,7 +143,7 @@ class Measure:
         if descriptor is None:
             return
         pending: list[tuple[bytes, int]] = []
-        levels.append(_Level(descriptor, pending))
+        levels.append(_WalkLevel(descriptor, pending))
         try:
             self._list(descriptor, pending, usage)
         except OSError as error:
@@ -160,7 +160,7 @@ class Measure:
                 os.close(above.descriptor)
                 above.descriptor = None
 
-    def _list(self, descriptor: int, pending: list[tuple[bytes, int]], usage: Usage) -> None:
+    def _list(self, descriptor: int, pending: list[tuple[bytes, int]], usage: DiskUsage) -> None:
         # The hot path: a turn for every file of every layer.
         seen = blocks = links = filled = length = 0
         linked, type_, folder = usage.linked, _TYPE, stat.S_IFDIR
@@ -194,7 +194,7 @@ class Measure:
             usage.length += length
             usage.allocated += blocks * BLOCK
 
-    def _leave(self, levels: list[_Level], usage: Usage) -> bool:
+    def _leave(self, levels: list[_WalkLevel], usage: DiskUsage) -> bool:
         done = levels.pop()
         assert done.descriptor is not None
         try:
@@ -213,7 +213,7 @@ class Measure:
         return True
 
 
-def _count(found: os.stat_result, usage: Usage) -> None:
+def _count(found: os.stat_result, usage: DiskUsage) -> None:
     usage.entries += 1
     if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
         usage.links += 1

@@ -18,7 +18,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import NoReturn
 
-from drydock.evidence.files.sizes import Measure, Usage
+from drydock.evidence.files.sizes import DiskUsage, Measure
 from drydock.model.data import Occupancy
 
 _FEWEST = 8
@@ -28,12 +28,12 @@ _TICKETS = 16_000  # a pipe holds 64 KiB (pipe(7))
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 
-class Crew:
+class WalkPool:
     """Workers that measure the folders of one open folder from the moment they are made, until they are closed.
 
     Args:
         names: what to measure.
-        parent: the folder they are in; open until the crew is closed.
+        parent: the folder they are in; open until the pool is closed.
     """
 
     def __init__(self, names: Sequence[bytes], parent: int) -> None:
@@ -53,7 +53,7 @@ class Crew:
             self.close()
             raise
 
-    def __enter__(self) -> Crew:  # noqa: PYI034 - Self is in typing since 3.11 only
+    def __enter__(self) -> WalkPool:  # noqa: PYI034 - Self is in typing since 3.11 only
         return self
 
     def __exit__(
@@ -70,14 +70,14 @@ class Crew:
             os.close(self._tickets)
             self._tickets = -1
 
-    def finish(self, measure: Measure, progress: Callable[[int], None] | None = None) -> dict[bytes, Usage]:
+    def finish(self, measure: Measure, progress: Callable[[int], None] | None = None) -> dict[bytes, DiskUsage]:
         """Measure what the workers have not begun, and wait for them.
 
         Returns:
             What this process and its workers found, by name; what none of them did is left out, to be measured, or
             missed, again.
         """
-        found: dict[bytes, Usage] = {}
+        found: dict[bytes, DiskUsage] = {}
         if self._tickets < 0:
             return found
         told = 0
@@ -103,8 +103,8 @@ def measure_folders(
     names: Sequence[bytes],
     parent: int,
     progress: Callable[[int], None] | None = None,
-    crew: Crew | None = None,
-) -> Iterator[Usage]:
+    pool: WalkPool | None = None,
+) -> Iterator[DiskUsage]:
     """The usage of each of ``names`` in the open folder ``parent``, in their order, as :meth:`Measure.folder` has it.
 
     Args:
@@ -112,16 +112,16 @@ def measure_folders(
         names: what to measure.
         parent: the folder they are in.
         progress: called with the number of folders done since its last call.
-        crew: measures them already; None: one is made.
+        pool: measures them already; None: one is made.
 
     Raises:
         OSError: one of them is not there.
     """
-    if crew is None:
-        with Crew(names, parent) as own:
+    if pool is None:
+        with WalkPool(names, parent) as own:
             found = own.finish(measure, progress)
     else:
-        found = crew.finish(measure, progress)
+        found = pool.finish(measure, progress)
     for name in names:
         usage = found.pop(name, None)
         if usage is not None:
@@ -152,10 +152,10 @@ class _Worker:
         if not self._pid:
             _work(names, parent, tickets, self._results, starter)
 
-    def results(self) -> dict[int, Usage]:
+    def results(self) -> dict[int, DiskUsage]:
         """What it found, once it has ended, however it did."""
         self._wait()
-        found: dict[int, Usage] = {}
+        found: dict[int, DiskUsage] = {}
         os.lseek(self._results, 0, os.SEEK_SET)
         with open(self._results, "rb", closefd=False) as lines:
             for line in lines:
@@ -164,7 +164,7 @@ class _Worker:
                 number, allocated, entries, skipped, skips, linked, *parts = json.loads(line)
                 inodes = {(device, inode): size for device, inode, size in linked}
                 whole, upper = (part and Occupancy(*part) for part in parts)
-                found[number] = Usage(allocated, entries, skipped, skips, inodes, all=whole, upper=upper)
+                found[number] = DiskUsage(allocated, entries, skipped, skips, inodes, all=whole, upper=upper)
         return found
 
     def close(self) -> None:

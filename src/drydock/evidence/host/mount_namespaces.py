@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import NoReturn
 
-from drydock.evidence.files.mountinfo import Entry, View, entries
+from drydock.evidence.files.mountinfo import MountEntry, NamespaceView, entries
 from drydock.model.errors import Refused
 from drydock.model.text import quoted_path, shown
 
@@ -23,7 +23,7 @@ _CLONE_NEWNS = 0x20000  # include/uapi/linux/sched.h
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 
-class Visitor:
+class NamespaceChild:
     """A fork of this process that entered a mount namespace, and stays in it until it is closed.
 
     Args:
@@ -75,11 +75,11 @@ def _stay(libc: ctypes.CDLL, namespace: int, source: int, starter: int) -> NoRet
 
 _NAMESPACE = re.compile(rb"mnt:\[([0-9]+)\]\Z")
 
-_Views = dict[tuple[int, tuple[int, int]], tuple[View, list[Entry]]]
+_Views = dict[tuple[int, tuple[int, int]], tuple[NamespaceView, list[MountEntry]]]
 
 
 @contextmanager
-def open_views() -> Iterator[dict[View, list[Entry]]]:
+def open_namespaces() -> Iterator[dict[NamespaceView, list[MountEntry]]]:
     """Every view with its mount table, this process's first; their paths can be reached while the context lasts.
 
     Raises:
@@ -107,7 +107,7 @@ def _add(found: _Views, pid: int, kept: bytes = b"") -> None:
         top = os.stat(f"/proc/{pid}/root")
         key = (os.stat(f"/proc/{pid}/ns/mnt").st_ino, (top.st_dev, top.st_ino))
         if key not in found and (table := list(entries(pid))):
-            found[key] = View(pid, *key, kept), table
+            found[key] = NamespaceView(pid, *key, kept), table
 
 
 def _strays(pid: int, spaces: set[int]) -> Iterator[int]:
@@ -134,12 +134,12 @@ def _enter(found: _Views, stack: ExitStack, space: int, files: list[bytes]) -> N
     errors: list[OSError] = []
     for path in files:
         try:
-            visitor = _visit(path, space)
+            child = _enter_by(path, space)
         except OSError as error:
             errors.append(error)
             continue
-        stack.callback(visitor.close)
-        _add(found, visitor.pid, path)
+        stack.callback(child.close)
+        _add(found, child.pid, path)
         return
     foreign = os.geteuid() != 0 and any(isinstance(error, PermissionError) for error in errors)
     # It may have been let go since its line was read.
@@ -150,12 +150,12 @@ def _enter(found: _Views, stack: ExitStack, space: int, files: list[bytes]) -> N
         )
 
 
-def _visit(path: bytes, space: int) -> Visitor:
+def _enter_by(path: bytes, space: int) -> NamespaceChild:
     # What is mounted over it since is another file, and opening some has effects.
     if os.stat(path).st_ino != space:
         raise OSError(errno.ESTALE, "another file lies over it")
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        return Visitor(descriptor)
+        return NamespaceChild(descriptor)
     finally:
         os.close(descriptor)

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from drydock.evidence.files.directory import open_folder
-from drydock.evidence.files.mountinfo import Entry, View, mount_id, own_mounts, place
+from drydock.evidence.files.mountinfo import MountEntry, NamespaceView, mount_id, own_mounts, place
 from drydock.evidence.files.regular import identity
-from drydock.evidence.host.mount_namespaces import open_views
+from drydock.evidence.host.mount_namespaces import open_namespaces
 from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath
 from drydock.model.roots import Root
 from drydock.model.text import shown
@@ -45,8 +45,8 @@ def users(root: Root) -> list[Mount]:
         Refused: a mount namespace cannot be looked into.
     """
     found: dict[tuple[bytes, str], Mount] = {}
-    with open_views() as views:
-        look = _Look(root, views)
+    with open_namespaces() as views:
+        look = _MountSearch(root, views)
         for view, table in views.items():
             for entry in table:
                 judged = look.judge(view, entry)
@@ -67,8 +67,8 @@ def loops(root: Root) -> list[Loop]:
     backing = _backing_files()
     if not backing:
         return []
-    with open_views() as views:
-        look = _Look(root, views)
+    with open_namespaces() as views:
+        look = _MountSearch(root, views)
         return [Loop(f"/dev/{shown(device)}", RawPath(path)) for device, path in backing.items() if look.has(path)]
 
 
@@ -85,10 +85,10 @@ def _backing_files() -> dict[bytes, bytes]:
     return found
 
 
-class _Look:
+class _MountSearch:
     """One look at every mount table, for one root."""
 
-    def __init__(self, root: Root, views: Iterable[View]) -> None:
+    def __init__(self, root: Root, views: Iterable[NamespaceView]) -> None:
         self._views = views
         self._paths = [root.path, *(folder for _, folder in root.snapshotters)]
         self._wanted = {key for key in map(identity, self._paths) if key is not None}
@@ -101,7 +101,7 @@ class _Look:
         """Whether a file is the root's in any view."""
         return path.startswith(b"/") and any(self._within(view, os.path.dirname(path)) for view in self._views)
 
-    def judge(self, view: View, entry: Entry) -> tuple[str, bytes | None] | None:
+    def judge(self, view: NamespaceView, entry: MountEntry) -> tuple[str, bytes | None] | None:
         """(why, snapshot) if a mount uses the root."""
         if self._within(view, os.path.dirname(entry.point)) and entry.point != b"/":
             return "is mounted inside it", _snapshot(entry.point)
@@ -111,7 +111,7 @@ class _Look:
                 return f"is a mount of its {shown(inside[1:])}", _snapshot(inside)
         return self._overlay(view, entry) if entry.kind == b"overlay" else self._image(view, entry)
 
-    def _image(self, view: View, entry: Entry) -> tuple[str, bytes | None] | None:
+    def _image(self, view: NamespaceView, entry: MountEntry) -> tuple[str, bytes | None] | None:
         """A file system whose device is a file of the root, or a loop device of one."""
         for source in (entry.source, *(value for key, value in entry.options if key == b"device")):
             loop = _LOOP.match(source)
@@ -121,7 +121,7 @@ class _Look:
                 return f"is a mount of {shown(path)}", _snapshot(path)
         return None
 
-    def _overlay(self, view: View, entry: Entry) -> tuple[str, bytes | None] | None:
+    def _overlay(self, view: NamespaceView, entry: MountEntry) -> tuple[str, bytes | None] | None:
         folders = list(_folders(entry))
         named = [(option, path) for option, path in folders if path.startswith(b"/") and self._is_named(path)]
         # By its path it may be the root's, and be another store's with the same path in another mount namespace.
@@ -144,13 +144,13 @@ class _Look:
         """
         return any(self._within(each, _asked(path)) for each in self._views)
 
-    def _reaches(self, view: View, path: bytes, mounted: bool | None) -> bool:
+    def _reaches(self, view: NamespaceView, path: bytes, mounted: bool | None) -> bool:
         """Whether a path that leads into the root in some view means the root: its own view tells, or its inodes."""
         if os.path.lexists(view.prefix + path):
             return self._within(view, _asked(path)) or mounted is True
         return mounted is not False
 
-    def _is_mounted(self, view: View, entry: Entry, folders: list[tuple[bytes, bytes]]) -> bool | None:
+    def _is_mounted(self, view: NamespaceView, entry: MountEntry, folders: list[tuple[bytes, bytes]]) -> bool | None:
         """Whether an overlay is made of folders of the root that its options name; None where that cannot be told.
 
         Where all of its folders are of one file system, its top folder has the inode number of its upper folder, or
@@ -192,7 +192,7 @@ class _Look:
             layers += found
         return [layer for layer in layers if os.path.isdir(layer)]
 
-    def _within(self, view: View, path: bytes) -> bool:
+    def _within(self, view: NamespaceView, path: bytes) -> bool:
         """Whether ``path``, in a view, is at or below the root."""
         asked: list[tuple[int, bytes]] = []
         answer = False
@@ -250,7 +250,7 @@ class _Look:
         return bool(places)
 
 
-def _folders(entry: Entry) -> Iterator[tuple[bytes, bytes]]:
+def _folders(entry: MountEntry) -> Iterator[tuple[bytes, bytes]]:
     for key, value in entry.options:
         if key in _FOLDERS:
             # Only lowerdir is a list; a colon or backslash in a name has a backslash in front of it.

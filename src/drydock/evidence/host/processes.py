@@ -45,7 +45,7 @@ def users(root: Root) -> list[Process]:
 
     This process does not count, nor do the working folders of those that started it.
     """
-    return list(_Look(root).users())
+    return list(_ProcessSearch(root).users())
 
 
 def containerd_roots() -> list[RawPath]:
@@ -65,7 +65,7 @@ def containerd_roots() -> list[RawPath]:
     return found
 
 
-class _Look:
+class _ProcessSearch:
     """One look at every process, for one root."""
 
     def __init__(self, root: Root) -> None:

@@ -34,19 +34,19 @@ _MOST = 16384
 _NOWHERE = (b"/", b"/dev", b"/proc", b"/sys", b"/nonexistent")
 
 
-def homes(host: Host) -> Iterator[tuple[bytes, int]]:
+def home_dirs(host: Host) -> Iterator[tuple[bytes, int]]:
     """(absolute home in that host, user id), each home once.
 
     Those of its passwd file, and what lies in /home: the users of a directory service are in no passwd file.
     """
     seen: set[bytes] = set()
-    for home, uid in (*_listed(host), *_unlisted(host)):
+    for home, uid in (*_passwd_homes(host), *_other_homes(host)):
         if home not in seen and home.startswith(b"/") and home not in _NOWHERE:
             seen.add(home)
             yield home, uid
 
 
-def _listed(host: Host) -> Iterator[tuple[bytes, int]]:
+def _passwd_homes(host: Host) -> Iterator[tuple[bytes, int]]:
     try:
         text = read_regular(host.reach(b"/etc/passwd"), _LARGEST)
     except OSError:
@@ -57,7 +57,7 @@ def _listed(host: Host) -> Iterator[tuple[bytes, int]]:
             yield fields[5].rstrip(b"/"), int(fields[2])
 
 
-def _unlisted(host: Host) -> Iterator[tuple[bytes, int]]:
+def _other_homes(host: Host) -> Iterator[tuple[bytes, int]]:
     folder = host.folder(b"/home")
     for name in sorted(names(folder, _MOST)) if folder else ():
         path = os.path.join(folder or b"", name)
@@ -218,7 +218,7 @@ class Survey:
 
     def _rootless(self) -> Iterator[Root]:
         """Roots of users. What a user's settings or links lead to counts only where the user owns it."""
-        for home, uid in homes(self._host):
+        for home, uid in home_dirs(self._host):
             run = b"/run/user/%d" % uid
             docker = read_docker_config(self._host, home + b"/.config/docker/daemon.json")
             places = (docker.data_root, home + b"/.local/share/docker")
