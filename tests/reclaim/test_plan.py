@@ -11,14 +11,14 @@ from tests.support.values import FINGERPRINT, NOW, NS, blob, digest, image, leas
 from tests.support.worlds import WORLD, expected, parent_of, row_id, row_name, world_rows
 
 from drydock.model.data import Backend, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
+from drydock.model.documents.common import indented
 from drydock.model.errors import Refused, Usage
 from drydock.model.names import RawPath, split_row_name
 from drydock.model.policies import EndLeases, Policy
 from drydock.model.records import Ingest
 from drydock.model.roots import DockerContainer, Owners
 from drydock.reclaim.plan import make_plan
-from drydock.reclaim.plan_file import Request, plan_document, plan_hash, plans_document, plans_stream, read_requests
-from drydock.report.indented import indented
+from drydock.reclaim.plan_file import Request, plan_document, plan_hash, plans_document, read_requests
 from drydock.verdict.judge import judge
 
 OVER = b"overlayfs"
@@ -301,15 +301,17 @@ def test_the_document_comes_back_and_its_hash_stays():
     policy = Policy(EndLeases.OWNERLESS, 7, (b"\xff\n\x1b[31m",), (digest(2),))
     made = plan(store(odd, blob(digest(1)), blob(digest(2)), files=[digest(1), digest(2)]), policy)
     made = made._replace(host=RawPath(b"/mnt/\xff"))
-    text = json.dumps(plans_document([made]))
+    text = "".join(indented(plans_document([made])))
     assert "\x1b" not in text
     (request,) = read_requests(text, "plan")
     assert request == Request(made.root, made.host, NOW, policy, plan_hash(made))
     assert plan_hash(made._replace(removals=made.removals[:0])) != request.hash
-    assert plan_document(made)["bytes"] == 4096
-    canonical = json.dumps(plan_document(made), sort_keys=True, separators=(",", ":"))
+    assert plan_document(made).bytes == 4096
+    (values,) = json.loads(text)["plans"]
+    assert values.pop("hash") == plan_hash(made)
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
     assert plan_hash(made) == hashlib.sha256(canonical.encode()).hexdigest()
-    assert "".join(indented(plans_stream([made]))) == json.dumps(plans_document([made]), indent=1, ensure_ascii=False)
+    assert text == json.dumps(json.loads(text), indent=1, ensure_ascii=False)
 
 
 def build(world):

@@ -13,6 +13,8 @@ from tests.support.documents import run
 from tests.support.scans import HOSTILE, scan_of_everything
 from tests.support.values import FINGERPRINT, NOW
 
+from drydock.model.documents.common import compact
+from drydock.model.documents.schemas import DOCUMENTS, schema_text
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
@@ -23,7 +25,7 @@ from drydock.model.roots import Engine
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, Verification
 from drydock.reclaim.journal_writer import JournalWriter
-from drydock.reclaim.plan_file import plans_document
+from drydock.reclaim.plan_file import plan_document, plans_document
 from drydock.report.document import scan_document
 from drydock.report.repair import repair_document
 from drydock.report.verification import verification_document
@@ -207,7 +209,7 @@ def test_a_repair_of_everything():
         unread="why", whole=("whole",), unadopted=(Unadopted(HOSTILE, "sha256:0", "why"),), short=("short",),
     )  # fmt: skip
     done = Run(plan.root, RawPath(HOSTILE), "state", outcomes, edits, ["warning"])
-    document = json.loads(json.dumps(repair_document([repair], plans_document([plan])["plans"], [done], NOW)))
+    document = json.loads(json.dumps(repair_document([repair], [plan_document(plan)], [done], NOW)))
     check = validator("repair")
     check.validate(document)
     (root,) = document["roots"]
@@ -281,7 +283,7 @@ def test_a_plan_that_deletes_keys():
     """No capture needs one, so it is made: keys of meta.db and of a metadata.db, with names that are no text."""
     keys = tuple(FieldDrop(snapshotter, (b"v1", HOSTILE), HOSTILE, "why") for snapshotter in (None, b"overlayfs"))
     plan = scan_of_everything().plan._replace(fields=keys)
-    document = json.loads(json.dumps(plans_document([plan])))
+    document = json.loads(compact.encode(plans_document([plan])))
     assert len(document["plans"][0]["fields"]) == 2
     validator("plan").validate(document)
 
@@ -291,9 +293,25 @@ def test_a_plan_that_puts_records_in():
     labels = ((b"containerd.io/gc.ref.content.config", HOSTILE), (HOSTILE, b"x"))
     record = Adoption(Ref(Kind.BLOB, HOSTILE, HOSTILE), RawPath(HOSTILE), FINGERPRINT, labels, UnixNano(1), "why")
     plan = scan_of_everything().plan._replace(adoptions=(record,))
-    document = json.loads(json.dumps(plans_document([plan])))
+    document = json.loads(compact.encode(plans_document([plan])))
     assert len(document["plans"][0]["adoptions"][0]["labels"]) == 2
     validator("plan").validate(document)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_package_has_the_generated_schema(name):
+    """What ``drydock schema`` prints is generated from the declarations: ``python -m tests.schemas`` writes it."""
+    assert run("schema", name, status=0) == schema_text(name)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_each_field_is_described(name):
+    """By itself, or by the part that it is."""
+    parts = json.loads(run("schema", name))["$defs"]
+    assert all(part.get("description") for part in parts.values())
+    fields = {(part, field): facts for part in parts for field, facts in parts[part].get("properties", {}).items()}
+    assert fields
+    assert [place for place, facts in fields.items() if not facts.get("description") and "enum" not in facts] == []
 
 
 def test_hostile_names_fit():
@@ -333,6 +351,8 @@ def test_every_word_is_known():
     assert platform["properties"]["state"]["enum"] == [state.value for state in Completeness]
     journal = json.loads(run("schema", "journal"))["$defs"]
     assert set(journal["end"]["properties"]["status"]["enum"]) == {status.value for status in Status}
-    assert json.loads(run("schema", "repair"))["$defs"]["plan"] == json.loads(run("schema", "plan"))["$defs"]["plan"]
+    plan, repair = (json.loads(run("schema", name))["$defs"] for name in ("plan", "repair"))
+    assert plan.pop("PlanDocument")
+    assert repair | plan == repair
     for name in NAMES:
         assert json.loads(run("schema", name))["$id"] == f"urn:drydock:{name}:1"

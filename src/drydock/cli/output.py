@@ -16,6 +16,7 @@ from drydock.model.errors import ActionFailed
 from drydock.model.text import shown
 
 if TYPE_CHECKING:
+    from msgspec import Struct
     from rich.console import Console
 
     from drydock.model.names import RawPath
@@ -101,7 +102,7 @@ def use_utf8(file: TextIO) -> None:
         file.reconfigure(encoding="utf-8", errors=file.errors)
 
 
-def print_json(document: dict[str, Any], file: TextIO) -> None:
+def print_json(document: dict[str, Any] | Struct, file: TextIO) -> None:
     """One document, indented; where it has an iterator, a list is written as it comes."""
     from drydock.report.indented import indented  # noqa: PLC0415 - a start without a document must not pay for it
 

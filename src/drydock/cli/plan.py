@@ -38,13 +38,13 @@ def plan(
     status is that of scan.
     """
     from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.reclaim.plan_file import plans_stream  # noqa: PLC0415 - the same
+    from drydock.reclaim.plan_file import plans_document  # noqa: PLC0415 - the same
     from drydock.report.plan_text import scan_lines  # noqa: PLC0415 - the same
 
     with show_progress() as progress, offer_live("drydock scan --live looks beside it"):
         scans = removal.plan(where, policy=make_policy(**policy), now=now, progress=progress)
     with open_output(output) as file:
-        print_json(plans_stream(found.plan for found in scans), file)
+        print_json(plans_document([found.plan for found in scans]), file)
     if output is not None and output != "-":
         for found in scans:
             for line in scan_lines(found):

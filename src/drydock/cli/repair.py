@@ -91,7 +91,7 @@ def repair(
     status is the same as without --apply.
     """
     from drydock import recovery  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.reclaim.plan_file import plans_document  # noqa: PLC0415 - the same
+    from drydock.reclaim.plan_file import plan_document  # noqa: PLC0415 - the same
     from drydock.report.repair import repair_document, repair_lines  # noqa: PLC0415 - the same
 
     if not do and (quarantine or yes):
@@ -151,7 +151,7 @@ def repair(
         try:
             with open_output(output) as file:
                 if form == "json":
-                    plans = plans_document([made.plan for made in planned])["plans"]
+                    plans = [plan_document(made.plan) for made in planned]
                     print_json(repair_document(planned, plans, runs, now), file)
                 else:
                     file.write(told.getvalue())

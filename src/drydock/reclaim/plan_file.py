@@ -1,4 +1,4 @@
-"""Plans as documents, ``drydock.plan/1``: what a person reads before apply, and what apply compares.
+"""Plans as the document ``drydock.plan/1``, with their hashes, and plan files as requests to make a plan anew.
 
 A plan file is not trusted: apply makes the plan of its policy and its time anew, and carries that out only if it has
 the same hash.
@@ -7,23 +7,48 @@ the same hash.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
+from msgspec import UNSET
+
+from drydock.model.documents.common import LazyList, canonical, fields_of, raw_path, read_document
+from drydock.model.documents.plan import (
+    DatabaseWitness,
+    LeasedSnapshot,
+    PlanDocument,
+    PlannedAdoption,
+    PlannedFieldDrop,
+    PlannedLease,
+    PlannedLeaseEnd,
+    PlannedPolicy,
+    PlannedRecordDrop,
+    PlannedRemoval,
+    PlannedRowDrop,
+    PlannedSnapshot,
+    PlanWithheld,
+    RecordName,
+    RootPlan,
+)
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.names import Kind, RawPath, Ref, UnixNano, split_snapshot_key
-from drydock.model.plans import Plan
-from drydock.model.policies import EndLeases, Policy
+from drydock.model.plans import (
+    Adoption,
+    FieldDrop,
+    LeaseEnd,
+    LeaseRecord,
+    Plan,
+    RecordDrop,
+    Removal,
+    RowDrop,
+    SnapshotRecord,
+    Withheld,
+    Witness,
+)
+from drydock.model.policies import Policy
 from drydock.model.text import shown, unshown
 from drydock.model.times import show_time
-from drydock.reclaim import fields as checked
 from drydock.version import __version__
-
-SCHEMA: Final = "drydock.plan/1"
-
-Document = dict[str, Any]
-_HEAD: Final[Document] = {"schema": SCHEMA, "drydock": __version__}
 
 
 class Request(NamedTuple):
@@ -36,116 +61,39 @@ class Request(NamedTuple):
     hash: str
 
 
-def plans_document(plans: Sequence[Plan]) -> Document:
+def plans_document(plans: Sequence[Plan]) -> PlanDocument:
     """The document of several roots' plans."""
-    return {**_HEAD, "plans": [{**plan_document(plan), "hash": plan_hash(plan)} for plan in plans]}
-
-
-def plans_stream(plans: Iterable[Plan]) -> Document:
-    """The same, with iterators in the place of the lists that grow with a plan: to be written, not kept."""
-    return {**_HEAD, "plans": ({**_document(plan), "hash": plan_hash(plan)} for plan in plans)}
+    return PlanDocument(__version__, LazyList(plans, plan_document))
 
 
 def plan_hash(plan: Plan) -> str:
     """SHA-256 over everything in the plan's document."""
-    return _hash(_document(plan))
+    return plan_document(plan).hash
 
 
-def plan_document(plan: Plan) -> Document:
+def plan_document(plan: Plan) -> RootPlan:
     """One plan; names and paths shown, times in nanoseconds where they are compared."""
-    return {name: list(part) if isinstance(part, Iterator) else part for name, part in _document(plan).items()}
-
-
-def _document(plan: Plan) -> Document:
-    return {
-        "root": shown(plan.root),
-        "host": shown(plan.host),
-        "now": plan.now,
-        "now_shown": show_time(plan.now),
-        "policy": _policy(plan.policy),
-        "evidence": [
-            {"path": shown(witness.path), "size": witness.size, "sha256_of_metas": witness.metas}
-            for witness in plan.witnesses
-        ],
-        "leases": ({**_ref(end.ref), "class": end.kind.value, "why": end.why} for end in plan.leases),
-        "records": (
-            {**_ref(drop.ref), "unlinked_from": None if drop.parent is None else _ref(drop.parent), "why": drop.why}
-            for drop in plan.records
-        ),
-        "rows": (
-            {
-                "snapshotter": shown(row.snapshotter),
-                "name": shown(row.name),
-                "id": row.id,
-                "parent_id": row.parent_id,
-                "why": row.why,
-            }
-            for row in plan.rows
-        ),
-        "fields": (
-            {
-                "snapshotter": None if field.snapshotter is None else shown(field.snapshotter),
-                "bucket": [shown(part) for part in field.bucket],
-                "key": shown(field.key),
-                "why": field.why,
-            }
-            for field in plan.fields
-        ),
-        "adoptions": (
-            {
-                **_ref(each.ref),
-                "path": shown(each.path),
-                "expect": list(each.expect),
-                "labels": {shown(name): shown(value) for name, value in each.labels},
-                "made": each.made,
-                "why": each.why,
-            }
-            for each in plan.adoptions
-        ),
-        "snapshots": (
-            {
-                **_ref(each.ref),
-                "name": shown(each.name),
-                "parent": shown(each.parent),
-                "children": [shown(key) for key in each.children],
-                "labels": {shown(name): shown(value) for name, value in each.labels},
-                "created": each.created,
-                "updated": each.updated,
-                "path": shown(each.path),
-                "expect": list(each.expect),
-                "linked_to_parent": each.links,
-                "why": each.why,
-            }
-            for each in plan.snapshots
-        ),
-        "lease_records": (
-            {
-                **_ref(each.ref),
-                "snapshots": [
-                    {"snapshotter": shown(snapshotter), "id": shown(key)} for snapshotter, key in each.snapshots
-                ],
-                "created": each.created,
-                "why": each.why,
-            }
-            for each in plan.lease_records
-        ),
-        "removals": (
-            {
-                "kind": removal.target.value,
-                "path": shown(removal.path),
-                "bytes": removal.bytes,
-                "expect": list(removal.expect),
-                "after_edit": removal.after_edit,
-                "why": removal.why,
-            }
-            for removal in plan.removals
-        ),
-        "bytes": plan.bytes,
-        "withheld": (
-            {"kind": withheld.kind, "id": withheld.id, "bytes": withheld.bytes, "reason": withheld.reason}
-            for withheld in plan.withheld
-        ),
-    }
+    document = RootPlan(
+        root=shown(plan.root),
+        host=shown(plan.host),
+        now=plan.now,
+        now_shown=show_time(plan.now),
+        policy=_policy(plan.policy),
+        evidence=LazyList(plan.witnesses, _witness),
+        leases=LazyList(plan.leases, _lease_end),
+        records=LazyList(plan.records, _record_drop),
+        rows=LazyList(plan.rows, _row_drop),
+        fields=LazyList(plan.fields, _field_drop),
+        adoptions=LazyList(plan.adoptions, _adoption),
+        snapshots=LazyList(plan.snapshots, _snapshot),
+        lease_records=LazyList(plan.lease_records, _lease),
+        removals=LazyList(plan.removals, _removal),
+        bytes=plan.bytes,
+        withheld=LazyList(plan.withheld, _withheld),
+        hash="",
+    )
+    document.hash = _hash(document)
+    return document
 
 
 def read_requests(text: str, name: str) -> list[Request]:
@@ -160,68 +108,128 @@ def read_requests(text: str, name: str) -> list[Request]:
         Refused: a plan in it was changed: what its reader crossed out would be done all the same.
     """
     try:
-        document = json.loads(text)
-        if document["schema"] != SCHEMA:
-            raise EvidenceUnreadable(f"{name}: a plan of schema {str(document['schema'])[:40]!r}, not {SCHEMA}")
-        for plan in document["plans"]:
-            if _hash({field: value for field, value in plan.items() if field != "hash"}) != plan["hash"]:
-                raise Refused(f"{name}: it was changed since drydock plan wrote it; change the options of plan instead")
-        return [
-            Request(
-                checked.path(plan["root"]),
-                checked.path(plan["host"]),
-                UnixNano(checked.whole(plan["now"])),
-                _read_policy(plan["policy"]),
-                str(plan["hash"]),
-            )
-            for plan in document["plans"]
+        plans = read_document(text, PlanDocument).plans
+        requests = [
+            Request(raw_path(plan.root), raw_path(plan.host), UnixNano(plan.now), _read_policy(plan.policy), plan.hash)
+            for plan in plans
         ]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise EvidenceUnreadable(f"{name}: not a plan ({type(error).__name__})") from error
+    except ValueError as error:
+        raise EvidenceUnreadable(f"{name}: not a plan: {error}") from error
+    if any(_hash(plan) != plan.hash for plan in plans):
+        raise Refused(f"{name}: it was changed since drydock plan wrote it; change the options of plan instead")
+    return requests
 
 
-def _hash(document: Document) -> str:
-    """SHA-256 of the document as JSON with sorted keys and no blanks, put together part by part."""
-    canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-    hashed = hashlib.sha256(b"{")
-    for index, name in enumerate(sorted(document)):
-        part = document[name]
-        hashed.update(f"{',' * bool(index)}{canonical(name)}:".encode())
-        if not isinstance(part, Iterator):
-            hashed.update(canonical(part).encode())
-            continue
-        hashed.update(b"[")
-        for place, each in enumerate(part):
-            hashed.update(f"{',' * bool(place)}{canonical(each)}".encode())
-        hashed.update(b"]")
+def _hash(document: RootPlan) -> str:
+    """SHA-256 of the document without its hash, as JSON with sorted keys and no blanks, put together part by part."""
+    hashed = hashlib.sha256()
+    mark = "{"
+    for name, part in sorted(fields_of(document).items()):
+        if name != "hash":
+            hashed.update(f'{mark}"{name}":'.encode())
+            for piece in canonical(part):
+                hashed.update(piece)
+            mark = ","
     hashed.update(b"}")
     return hashed.hexdigest()
 
 
-def _ref(ref: Ref) -> Document:
-    named: Document = {"kind": ref.kind.value, "namespace": shown(ref.namespace)}
-    if ref.kind is Kind.SNAPSHOT:
-        snapshotter, key = split_snapshot_key(ref.key)
-        return {**named, "snapshotter": shown(snapshotter), "id": shown(key)}
-    return {**named, "id": shown(ref.key)}
+def _policy(policy: Policy) -> PlannedPolicy:
+    leases, keep = ([*map(shown, names)] for names in (policy.leases, policy.keep))
+    return PlannedPolicy(policy.end, policy.older_than, leases, keep, policy.edit)
 
 
-def _policy(policy: Policy) -> Document:
-    return {
-        "end_leases": policy.end.value,
-        "older_than": policy.older_than,
-        "end_lease": [shown(name) for name in policy.leases],
-        "keep": [shown(name) for name in policy.keep],
-        "edit": policy.edit,
-    }
+def _read_policy(policy: PlannedPolicy) -> Policy:
+    leases, keep = (tuple(map(unshown, names)) for names in (policy.end_lease, policy.keep))
+    return Policy(policy.end_leases, policy.older_than, leases, keep, policy.edit)
 
 
-def _read_policy(document: Document) -> Policy:
-    older_than = document["older_than"]
-    return Policy(
-        EndLeases(document["end_leases"]),
-        None if older_than is None else checked.whole(older_than),
-        tuple(unshown(name) for name in document["end_lease"]),
-        tuple(unshown(name) for name in document["keep"]),
-        bool(document["edit"]),
+def _record_name(ref: Ref) -> RecordName:
+    snapshotter, key = split_snapshot_key(ref.key) if ref.kind is Kind.SNAPSHOT else (None, ref.key)
+    return RecordName(
+        kind=ref.kind,
+        namespace=shown(ref.namespace),
+        snapshotter=UNSET if snapshotter is None else shown(snapshotter),
+        id=shown(key),
     )
+
+
+def _witness(witness: Witness) -> DatabaseWitness:
+    return DatabaseWitness(shown(witness.path), witness.size, witness.metas)
+
+
+def _lease_end(end: LeaseEnd) -> PlannedLeaseEnd:
+    return PlannedLeaseEnd("lease", shown(end.ref.namespace), shown(end.ref.key), end.kind, end.why)
+
+
+def _record_drop(drop: RecordDrop) -> PlannedRecordDrop:
+    name = _record_name(drop.ref)
+    return PlannedRecordDrop(
+        kind=name.kind,
+        namespace=name.namespace,
+        snapshotter=name.snapshotter,
+        id=name.id,
+        unlinked_from=None if drop.parent is None else _record_name(drop.parent),
+        why=drop.why,
+    )
+
+
+def _row_drop(row: RowDrop) -> PlannedRowDrop:
+    return PlannedRowDrop(shown(row.snapshotter), shown(row.name), row.id, row.parent_id, row.why)
+
+
+def _field_drop(drop: FieldDrop) -> PlannedFieldDrop:
+    snapshotter = None if drop.snapshotter is None else shown(drop.snapshotter)
+    return PlannedFieldDrop(snapshotter, [*map(shown, drop.bucket)], shown(drop.key), drop.why)
+
+
+def _adoption(adoption: Adoption) -> PlannedAdoption:
+    return PlannedAdoption(
+        kind="blob",
+        namespace=shown(adoption.ref.namespace),
+        id=shown(adoption.ref.key),
+        path=shown(adoption.path),
+        expect=adoption.expect,
+        labels=_labels(adoption.labels),
+        made=adoption.made,
+        why=adoption.why,
+    )
+
+
+def _snapshot(record: SnapshotRecord) -> PlannedSnapshot:
+    snapshotter, key = split_snapshot_key(record.ref.key)
+    return PlannedSnapshot(
+        kind="snapshot",
+        namespace=shown(record.ref.namespace),
+        snapshotter=shown(snapshotter),
+        id=shown(key),
+        name=shown(record.name),
+        parent=shown(record.parent),
+        children=[*map(shown, record.children)],
+        labels=_labels(record.labels),
+        created=record.created,
+        updated=record.updated,
+        path=shown(record.path),
+        expect=record.expect,
+        linked_to_parent=record.links,
+        why=record.why,
+    )
+
+
+def _lease(lease: LeaseRecord) -> PlannedLease:
+    snapshots = [LeasedSnapshot(shown(snapshotter), shown(key)) for snapshotter, key in lease.snapshots]
+    return PlannedLease("lease", shown(lease.ref.namespace), shown(lease.ref.key), snapshots, lease.created, lease.why)
+
+
+def _removal(removal: Removal) -> PlannedRemoval:
+    return PlannedRemoval(
+        removal.target, shown(removal.path), removal.bytes, removal.expect, removal.after_edit, removal.why
+    )
+
+
+def _withheld(withheld: Withheld) -> PlanWithheld:
+    return PlanWithheld(Kind(withheld.kind), withheld.id, withheld.bytes, withheld.reason)
+
+
+def _labels(labels: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    return {shown(name): shown(value) for name, value in labels}

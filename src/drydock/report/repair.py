@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+
+from drydock.model.documents.plan import RootPlan
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.plans import Plan
 from drydock.model.repairs import Loss, Repair
@@ -65,7 +68,7 @@ def repair_lines(repair: Repair, where: RawPath | None = None) -> Iterator[str]:
 
 
 def repair_document(
-    repairs: Sequence[Repair], plans: Sequence[Document], runs: Sequence[Run], now: UnixNano
+    repairs: Sequence[Repair], plans: Sequence[RootPlan], runs: Sequence[Run], now: UnixNano
 ) -> Document:
     """One document for every root. Fields may be added, never changed.
 
@@ -82,7 +85,7 @@ def repair_document(
             {
                 "path": shown(each.plan.root),
                 "unread": each.unread or each.blind,
-                "plan": plan,
+                "plan": msgspec.to_builtins(plan, enc_hook=list),
                 "losses": [
                     {
                         **reference(loss.ref),

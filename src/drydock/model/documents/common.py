@@ -21,7 +21,8 @@ from typing import Annotated, Any, Final, Generic, TypeVar, overload
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
-from drydock.model.text import printable
+from drydock.model.names import RawPath
+from drydock.model.text import printable, unshown
 
 _Source = TypeVar("_Source")
 _Entry = TypeVar("_Entry")
@@ -30,6 +31,8 @@ _Read = TypeVar("_Read", bound=Struct)
 _LARGEST: Final = (1 << 63) - 1
 _BATCH: Final = 256
 """Entries of a list that are written at a time."""
+_MESSAGE: Final = 150
+"""Characters of an error's text: it may name a field that is as long as the document."""
 _NO_ASCII: Final = re.compile(r"[^\x00-\x7e]")
 
 Shown = Annotated[
@@ -147,9 +150,28 @@ def fields_of(part: Struct) -> dict[str, Any]:
     return named | {name: value for name, attribute in values if (value := getattr(part, attribute)) is not UNSET}
 
 
-def canonical(value: object) -> bytes:
-    """JSON with sorted keys, without blanks, in ASCII: the same bytes for the same values, to be hashed."""
-    return in_ascii(_sorted.encode(value))
+def canonical(value: object) -> Iterator[bytes]:
+    """JSON with sorted keys, without blanks, in ASCII, in pieces: the same bytes for the same values, to be hashed.
+
+    Args:
+        value: as for :func:`indented`.
+    """
+    if isinstance(value, Struct):
+        mark = "{"
+        for name, each in sorted(fields_of(value).items()):
+            yield f'{mark}"{name}":'.encode()
+            yield from canonical(each)
+            mark = ","
+        yield b"}"
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        mark = "["
+        for start in range(0, len(value), _BATCH):
+            yield mark.encode()
+            yield in_ascii(_sorted.encode(value[start : start + _BATCH]))[1:-1]
+            mark = ","
+        yield b"[]" if mark == "[" else b"]"
+    else:
+        yield in_ascii(_sorted.encode(value))
 
 
 def in_ascii(data: bytes) -> bytes:
@@ -163,11 +185,11 @@ class _Named(Struct):
     schema: str
 
 
-def read_document(data: bytes, kind: type[_Read]) -> _Read:
+def read_document(data: bytes | str, kind: type[_Read]) -> _Read:
     """The document that ``data`` has, every type and bound in it checked.
 
     Args:
-        data: JSON in UTF-8.
+        data: JSON, in UTF-8.
         kind: its struct.
 
     Raises:
@@ -183,7 +205,19 @@ def read_document(data: bytes, kind: type[_Read]) -> _Read:
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ValueError(printable(str(error))) from error
+        raise ValueError(printable(str(error)[:_MESSAGE])) from error
+
+
+def raw_path(text: str) -> RawPath:
+    """The path that a document shows.
+
+    Raises:
+        ValueError: no file has such a path.
+    """
+    raw = unshown(text)
+    if b"\0" in raw:
+        raise ValueError("a path with a NUL")
+    return RawPath(raw)
 
 
 def json_schema(name: str, title: str, *kinds: type[Struct]) -> dict[str, Any]:
