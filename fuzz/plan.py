@@ -22,8 +22,8 @@ from fuzz.stores import META_DB, METADATA, METADATA_DB, NOW, ROWS, SEQUENCES, la
 from tests.support import boltwriter
 from tests.support.surgery import edit, undo
 
+import drydock
 from bbolt_surgery import Deletion
-from drydock import removal
 from drydock.evidence.containerd.store import hold_store, read_store
 from drydock.model.errors import DrydockError
 from drydock.model.names import RawPath, UnixNano
@@ -126,7 +126,7 @@ def _same(damaged: bytearray, sound: bytes) -> bool:
 
 def _plan(root: Path) -> frozenset[tuple[object, ...]]:
     try:
-        # As drydock.removal.plan does it; finding the root and its owners on this host would take most of the time.
+        # As drydock.drydock.plan does it; finding the root and its owners on this host would take most of the time.
         with hold_store(Root(RawPath(bytes(root)), Engine.CONTAINERD), exclusive=False) as held:
             store = read_store(held, measure=SizeSource.RECORDED, verification=BlobCheck.SIZE)
             check_clock(UnixNano(NOW), find_ahead(store, UnixNano(NOW)))
@@ -165,7 +165,7 @@ def _store(kind: int) -> _Store:
             undo(path / METADATA_DB, edit(path / METADATA_DB, [row]))
         files = {name: (path / name).read_bytes() for name in (META_DB, METADATA_DB)}
         plan = _plan(path)
-        (scan,) = removal.plan(RawPath(bytes(path)), policy=_POLICY, now=UnixNano(NOW))
+        (scan,) = drydock.plan(RawPath(bytes(path)), policy=_POLICY, now=UnixNano(NOW))
         assert plan == _parts(scan.plan)
         assert {part[0] for part in plan} == {"lease", "record", "row", "path"}, "one of each must go"
         _made[kind] = _Store(path, files, plan)

@@ -1,18 +1,150 @@
-"""fsck for container storage: what is there, why, and what can go.
+"""fsck for container storage: what every byte is there for, and what can be removed.
 
-The commands as functions (docs/library.md); each is loaded when it is first asked for, so that a start stays fast.
+This is the library (docs/library.md): functions, the values that they take and return, and errors. A name is loaded
+when it is first used, so that a start stays fast.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from drydock.pipeline import explain, pulls, scan
-    from drydock.recovery import repair, verify
-    from drydock.removal import apply, clean, plan, read_plans, request, undo
-    from drydock.takeout import diff_container, export_container, export_image, ls
+    from drydock.library import (
+        AnyPath,
+        apply,
+        clean,
+        diff_container,
+        explain,
+        export_container,
+        export_image,
+        ls,
+        plan,
+        pulls,
+        read_plans,
+        repair,
+        request,
+        scan,
+        undo,
+        verify,
+    )
+    from drydock.model.arguments import Moment, Name, Span
+    from drydock.model.errors import ActionFailed, DiskFull, DrydockError, EvidenceUnreadable, InUse, Refused, Usage
+    from drydock.model.explanations import Explanation
+    from drydock.model.exports import Change, ChangeKind, Exported
+    from drydock.model.findings import Finding, Place, Severity
+    from drydock.model.inventories import Holder, Inventory, Link
+    from drydock.model.leases import Holding, LeaseClass
+    from drydock.model.listings import Listing, ListKind
+    from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
+    from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
+    from drydock.model.plans import (
+        Adoption,
+        FieldDrop,
+        LeaseEnd,
+        LeaseRecord,
+        Outcome,
+        Plan,
+        RecordDrop,
+        Removal,
+        RowDrop,
+        SnapshotRecord,
+        Status,
+        Target,
+        Withheld,
+        Witness,
+    )
+    from drydock.model.policies import BlobCheck, EndLeases, Policy, SizeSource
+    from drydock.model.progress import Progress
+    from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer, Pulls
+    from drydock.model.repairs import Loss, Repair, Unadopted
+    from drydock.model.runs import EditOutcome, Run
+    from drydock.model.scans import Scan, Total
+    from drydock.model.text import shown, unshown
+    from drydock.model.times import show_time
+    from drydock.model.verifications import (
+        Completeness,
+        Coverage,
+        Hit,
+        ImageState,
+        Platform,
+        SecondReading,
+        Verification,
+    )
+    from drydock.reclaim.plan_file import Request
     from drydock.version import __version__
 
 __all__ = [
+    "ActionFailed",
+    "Adoption",
+    "AnyPath",
+    "BlobCheck",
+    "Change",
+    "ChangeKind",
+    "Completeness",
+    "Coverage",
+    "Digest",
+    "DiskFull",
+    "Downloads",
+    "DrydockError",
+    "EditOutcome",
+    "EndLeases",
+    "EvidenceUnreadable",
+    "Explanation",
+    "Exported",
+    "FieldDrop",
+    "Finding",
+    "Hit",
+    "Holder",
+    "Holding",
+    "ImageState",
+    "InUse",
+    "Inventory",
+    "Kind",
+    "LayerState",
+    "LeaseClass",
+    "LeaseEnd",
+    "LeaseRecord",
+    "Link",
+    "ListKind",
+    "Listing",
+    "Loss",
+    "Moment",
+    "Name",
+    "ObjectKind",
+    "Outcome",
+    "Place",
+    "Plan",
+    "Platform",
+    "Policy",
+    "Progress",
+    "Pull",
+    "PulledLayer",
+    "Pulls",
+    "RawPath",
+    "RecordDrop",
+    "Ref",
+    "Refused",
+    "Removal",
+    "Repair",
+    "Request",
+    "RowDrop",
+    "Run",
+    "Scan",
+    "SecondReading",
+    "Severity",
+    "SizeSource",
+    "SnapshotRecord",
+    "Span",
+    "State",
+    "Status",
+    "StoreObject",
+    "Target",
+    "Total",
+    "Unadopted",
+    "UnixNano",
+    "Usage",
+    "Verdict",
+    "Verification",
+    "Withheld",
+    "Witness",
     "__version__",
     "apply",
     "clean",
@@ -27,20 +159,153 @@ __all__ = [
     "repair",
     "request",
     "scan",
+    "show_time",
+    "shown",
     "undo",
+    "unshown",
     "verify",
 ]
-_HOMES = {
-    "__version__": "drydock.version",
-    **dict.fromkeys(("diff_container", "export_container", "export_image", "ls"), "drydock.takeout"),
-    **dict.fromkeys(("repair", "verify"), "drydock.recovery"),
-    **dict.fromkeys(("apply", "clean", "plan", "read_plans", "request", "undo"), "drydock.removal"),
+
+_HOMES: Final = {
+    "library": (
+        "AnyPath",
+        "apply",
+        "clean",
+        "diff_container",
+        "explain",
+        "export_container",
+        "export_image",
+        "ls",
+        "plan",
+        "pulls",
+        "read_plans",
+        "repair",
+        "request",
+        "scan",
+        "undo",
+        "verify",
+    ),
+    "model.arguments": (
+        "Moment",
+        "Name",
+        "Span",
+    ),
+    "model.errors": (
+        "ActionFailed",
+        "DiskFull",
+        "DrydockError",
+        "EvidenceUnreadable",
+        "InUse",
+        "Refused",
+        "Usage",
+    ),
+    "model.explanations": ("Explanation",),
+    "model.exports": (
+        "Change",
+        "ChangeKind",
+        "Exported",
+    ),
+    "model.findings": (
+        "Finding",
+        "Place",
+        "Severity",
+    ),
+    "model.inventories": (
+        "Holder",
+        "Inventory",
+        "Link",
+    ),
+    "model.leases": (
+        "Holding",
+        "LeaseClass",
+    ),
+    "model.listings": (
+        "Listing",
+        "ListKind",
+    ),
+    "model.names": (
+        "Digest",
+        "Kind",
+        "RawPath",
+        "Ref",
+        "UnixNano",
+    ),
+    "model.objects": (
+        "ObjectKind",
+        "State",
+        "StoreObject",
+        "Verdict",
+    ),
+    "model.plans": (
+        "Adoption",
+        "FieldDrop",
+        "LeaseEnd",
+        "LeaseRecord",
+        "Outcome",
+        "Plan",
+        "RecordDrop",
+        "Removal",
+        "RowDrop",
+        "SnapshotRecord",
+        "Status",
+        "Target",
+        "Withheld",
+        "Witness",
+    ),
+    "model.policies": (
+        "BlobCheck",
+        "EndLeases",
+        "Policy",
+        "SizeSource",
+    ),
+    "model.progress": ("Progress",),
+    "model.pulls": (
+        "Downloads",
+        "LayerState",
+        "Pull",
+        "PulledLayer",
+        "Pulls",
+    ),
+    "model.repairs": (
+        "Loss",
+        "Repair",
+        "Unadopted",
+    ),
+    "model.runs": (
+        "EditOutcome",
+        "Run",
+    ),
+    "model.scans": (
+        "Scan",
+        "Total",
+    ),
+    "model.text": (
+        "shown",
+        "unshown",
+    ),
+    "model.times": ("show_time",),
+    "model.verifications": (
+        "Completeness",
+        "Coverage",
+        "Hit",
+        "ImageState",
+        "Platform",
+        "SecondReading",
+        "Verification",
+    ),
+    "reclaim.plan_file": ("Request",),
+    "version": ("__version__",),
 }
+_HOME: Final = {name: f"drydock.{home}" for home, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - each of the functions has its own type
-    if name not in __all__:
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - each name has its own type
+    if name not in _HOME:
         raise AttributeError(f"module 'drydock' has no attribute {name!r}")
     import importlib  # noqa: PLC0415 - a start without it is faster
 
-    return getattr(importlib.import_module(_HOMES.get(name, "drydock.pipeline")), name)
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

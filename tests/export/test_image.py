@@ -9,6 +9,7 @@ from tests.engines.images import Blob, Image, layer
 from tests.support.adoptable import IMAGE, NAME, blob_path, lay_out, namespace, record, target
 from tests.support.layouts import read_layout
 
+from drydock import export_image
 from drydock.evidence.containerd.content import read_content
 from drydock.evidence.containerd.manifests import read_image_documents
 from drydock.export.image import select_variants, write_image
@@ -16,7 +17,6 @@ from drydock.export.new_file import ExportFile
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.exports import ChosenImage, Exported
 from drydock.model.names import Digest, RawPath
-from drydock.takeout import export_image
 from drydock.verdict.platforms import find_variants, matches
 
 CONTENT = "io.containerd.content.v1.content/blobs/sha256"

@@ -9,8 +9,8 @@ from fuzz.stores import META_DB, digest
 from tests.support.gowriting import uvarint
 from tests.support.small_host import Host, blob_of, unlink
 
+import drydock
 from bbolt_reader import Database
-from drydock import removal
 from drydock.model.errors import ActionFailed
 from drydock.model.names import RawPath
 from drydock.reclaim import execute, undo
@@ -219,7 +219,7 @@ def test_a_run_is_undone_wherever_its_copies_are(host, how):
     before = host.seen()
     host.clean("first")
     journal = carried_off(host, how)
-    run = removal.undo(RawPath(os.fsencode(journal)))
+    run = drydock.undo(RawPath(os.fsencode(journal)))
     assert not run.failed
     assert host.seen() == before
     assert {edited.backup and os.path.exists(edited.backup) for edited in run.edits} == {how == "moved" or None}
@@ -235,7 +235,7 @@ def test_a_row_that_is_gone_keeps_its_record_away_wherever_the_copies_are(host, 
         assert host.clean("first").failed
     host.clean("second")
     after = host.seen()
-    (why,) = refused(removal.undo(RawPath(os.fsencode(carried_off(host, how)))))
+    (why,) = refused(drydock.undo(RawPath(os.fsencode(carried_off(host, how)))))
     assert f"{OVERLAY}/metadata.db/moby/4/lost, which its former records name, is gone" in why
     assert host.seen() == after
 
@@ -278,7 +278,7 @@ def test_an_undo_that_was_stopped_is_repeated_with_the_copy_beside_its_journal(h
     between = host.seen()
     assert between != before
     backup = host.journal("first").parent / f"{OVERLAY}.metadata.db"
-    run = removal.undo(RawPath(os.fsencode(carried_off(host, how))))
+    run = drydock.undo(RawPath(os.fsencode(carried_off(host, how))))
     if how == "moved":
         assert not run.failed
         assert host.seen() == before

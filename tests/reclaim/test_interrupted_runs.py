@@ -7,9 +7,9 @@ import pytest
 from fuzz.stores import META_DB, METADATA_DB, NOW, digest
 from tests.support.small_host import Host, blob_of
 
+import drydock
 from bbolt_reader import Database
 from bbolt_surgery import Insertion, change
-from drydock import recovery
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.policies import Policy
 from drydock.reclaim import execute, knife, removals
@@ -62,9 +62,9 @@ def repair(host):
         losses.update(os.fsencode(loss.name) for each in repairs for loss in each.losses)
         return False
 
-    recovery.repair(root, agree=look, now=now)
+    drydock.repair(root, agree=look, now=now)
     state = RawPath(os.fsencode(host.folder / "first-state"))
-    (run,) = recovery.repair(root, agree=lambda _: True, accept=tuple(losses), now=now, state=state, apply=True)
+    (run,) = drydock.repair(root, agree=lambda _: True, accept=tuple(losses), now=now, state=state, apply=True)
     assert not run.failed
 
 

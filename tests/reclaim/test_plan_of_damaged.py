@@ -7,7 +7,7 @@ import pytest
 from fuzz.stores import META_DB, METADATA, METADATA_DB, NOW, ROWS, SEQUENCES, digest, lay_out
 from tests.support import boltwriter
 
-from drydock import removal
+import drydock
 from drydock.model.names import RawPath, UnixNano
 
 SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
@@ -25,7 +25,7 @@ def plan(tmp_path):
         )
         if damage is not None:
             damage(layouts)
-        (scan,) = removal.plan(RawPath(os.fsencode(tmp_path)), now=UnixNano(NOW))
+        (scan,) = drydock.plan(RawPath(os.fsencode(tmp_path)), now=UnixNano(NOW))
         return scan.plan
 
     return give

@@ -21,7 +21,7 @@ from tests.support.platforms import index as multi_index
 from tests.support.records import CONTENT, METADATA, nested, sequence
 from tests.support.trees import tree
 
-from drydock import recovery
+import drydock
 from drydock.model.plans import Status
 from drydock.model.times import parse_time
 
@@ -96,7 +96,7 @@ def hints(root, *options):
 def planned(root):
     """What repair --adopt plans, by namespace."""
     plans = []
-    recovery.repair(
+    drydock.repair(
         os.fsencode(root), agree=lambda repairs: plans.extend(each.plan for each in repairs), adopt=True,
         now=parse_time(NOW.encode()), state=os.fsencode(root.parent / "state"),
     )  # fmt: skip
@@ -427,7 +427,7 @@ def test_a_blob_that_changes_before_the_edit(tmp_path):
         os.utime(blob_path(root, TWO))
         return True
 
-    (done,) = recovery.repair(
+    (done,) = drydock.repair(
         os.fsencode(root), agree=agree, adopt=True, apply=True, now=parse_time(NOW.encode()),
         state=os.fsencode(tmp_path / "state"),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from tests.support.captures import capture, unpack
 from tests.support.documents import run
 from tests.support.records import METADATA, nested, sequences
 
-from drydock import recovery
+import drydock
 from drydock.model.plans import Status
 from drydock.model.times import parse_time
 
@@ -207,7 +207,7 @@ def test_a_directory_that_changes_before_the_edit(host, web):
         folder.mkdir()
         return True
 
-    (done,) = recovery.repair(
+    (done,) = drydock.repair(
         os.fsencode(host), agree=agree, adopt=True, apply=True, now=parse_time(TAKEN.taken_at.encode()),
         state=os.fsencode(host.parent / "state"),
     )  # fmt: skip

@@ -6,10 +6,10 @@ from tests.support.populations import population
 from tests.support.scans import judged, scan_of_everything
 from tests.support.values import blob, digest, image, lease, snapshot, store
 
+from drydock import scan
 from drydock.model.leases import LeaseClass
 from drydock.model.records import Container
 from drydock.model.times import parse_time
-from drydock.pipeline import scan
 from drydock.report.holder_tree import holder_tree
 
 

@@ -14,12 +14,12 @@ from tests.support.populations import population
 from tests.support.scans import scan_of_everything
 from tests.support.values import NOW
 
+from drydock import scan as run_scan
 from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.objects import State
 from drydock.model.text import shown
 from drydock.model.times import parse_time
-from drydock.pipeline import scan as run_scan
 from drydock.report.page import render_page
 from drydock.report.wording import show_bytes
 

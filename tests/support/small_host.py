@@ -6,8 +6,8 @@ import os
 from fuzz.stores import META_DB, METADATA, METADATA_DB, NOW, ROWS, SEQUENCES, digest, lay_out
 from tests.support import boltwriter
 
+import drydock
 from bbolt_reader import Database
-from drydock import removal
 from drydock.model.names import RawPath, UnixNano
 
 BLOBS = "io.containerd.content.v1.content/blobs/sha256"
@@ -33,7 +33,7 @@ class Host:
         state, quarantine = (self.folder / f"{run}-{name}" for name in ("state", "aside"))
         for path in (state, quarantine):
             path.mkdir(mode=0o700, exist_ok=True)
-        runs = removal.clean(
+        runs = drydock.clean(
             RawPath(os.fsencode(self.root)),
             agree=agree,
             policy=policy,
@@ -45,7 +45,7 @@ class Host:
 
     def undo(self, run):
         """Undo the run of this name; what that did."""
-        return removal.undo(RawPath(os.fsencode(self.journal(run))))
+        return drydock.undo(RawPath(os.fsencode(self.journal(run))))
 
     def journal(self, run):
         """Its journal; the first one, where other runs had the same state directory."""

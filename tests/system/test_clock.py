@@ -12,7 +12,7 @@ from tests.support.captures import capture, unpack
 from tests.support.documents import run
 from tests.support.gowriting import go_time
 
-from drydock import removal
+import drydock
 from drydock.model.names import RawPath, UnixNano
 
 EARLY = "1970-01-01T00:00:01Z"
@@ -154,14 +154,14 @@ def test_an_expiry_that_cannot_be_judged_ends_no_lease(root, created, end, codes
     tree = lease_of(created)
     tree[b"v1"][b"moby"][b"leases"][b"pull"][b"labels"] = {EXPIRY.encode(): end}
     boltwriter.write(root / META_DB, tree)
-    (scan,) = removal.plan(RawPath(os.fsencode(root)), now=UnixNano(NOW))
+    (scan,) = drydock.plan(RawPath(os.fsencode(root)), now=UnixNano(NOW))
     assert not scan.plan.leases
     assert not [each for each in scan.plan.records if each.ref.key == b"overlayfs/lost"]
     assert {each.code for each in scan.verdict.findings} >= codes
     assert [each.id for each in scan.plan.withheld if each.kind == "lease"] == ["pull"]
     tree[b"v1"][b"moby"][b"leases"][b"pull"][b"createdat"] = go_time(1_000)
     boltwriter.write(root / META_DB, tree)
-    (scan,) = removal.plan(RawPath(os.fsencode(root)), now=UnixNano(NOW))
+    (scan,) = drydock.plan(RawPath(os.fsencode(root)), now=UnixNano(NOW))
     assert [each.ref.key for each in scan.plan.leases] == [b"pull"]
 
 

@@ -108,15 +108,13 @@ def end_with(code):
     """A command that is interrupted, and then ``code`` where it looks what is left; as it ended."""
     script = (
         f"{INTERRUPTIBLE}\n"
-        "import os, sys, time, drydock.execution as execution\n"
+        "import os, sys, time, drydock.cli.clean as command\n"
         "def interrupt(*_, **__): signal.raise_signal(signal.SIGINT)\n"
         f"def left(*_): {code}\n"
-        "execution._what_is_left = left\n"
-        "import drydock.cli.clean, drydock.removal\n"
         "def begin(*_, **__):\n"
         "    try: interrupt()\n"
         "    except KeyboardInterrupt: raise KeyboardInterrupt(left()) from None\n"
-        "drydock.removal.clean = begin\n"
+        "command.run = begin\n"
         "sys.argv[1:] = ['clean', '--apply', '--yes']\n"
         "main()"
     )

@@ -207,7 +207,7 @@ def test_without_rights(unpacked):
     os.chmod(host / of.root, 0o700)
     # Everything is imported first: the user may not be able to read the interpreter's own folder.
     code = (
-        "import os, sys, drydock.cli.scan, drydock.pipeline, drydock.report.table, drydock.report.document\n"
+        "import os, sys, drydock.cli.scan, drydock.report.table, drydock.report.document\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); drydock.cli.main(sys.argv[1:])"
     )
     done = subprocess.run(
@@ -252,7 +252,7 @@ def test_a_scan_loads_nothing_that_cuts(unpacked):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     loaded = set(done.stderr.split())
-    assert "drydock.pipeline" in loaded
+    assert "drydock.session" in loaded
     cutting = {f"drydock.reclaim.{name}" for name in ("knife", "cuts", "tree", "apply", "execute")}
     assert not loaded & {*cutting, "psutil", "rich", "tqdm", "concurrent.futures"}
 

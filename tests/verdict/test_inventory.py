@@ -5,12 +5,12 @@ from tests.support.captures import captures
 from tests.support.scans import ENDED, PULL
 from tests.support.values import NOW, blob, digest, image, lease, snapshot, store
 
+from drydock import scan
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, Ref
 from drydock.model.records import Container
 from drydock.model.roots import DockerContainer, Owners
 from drydock.model.times import parse_time
-from drydock.pipeline import scan
 from drydock.verdict import inventory as module
 from drydock.verdict.inventory import take_inventory
 from drydock.verdict.judge import judge

@@ -12,8 +12,8 @@ from tests.support.documents import run
 import bbolt_reader.declared
 from bbolt_reader.bucket import Bucket
 from bbolt_reader.shape import Shape
+from drydock import verify
 from drydock.model.names import RawPath
-from drydock.recovery import verify
 
 NOW = ("--now", "2002-01-01T00:00:00Z")
 

@@ -19,10 +19,9 @@ from tests.support.layer_trees import read_nested
 from tests.support.peaks import run_measured
 from tests.support.unpacked import extract, lay_out_unpacked
 
-from drydock.recovery import verify
+from drydock import verify
 from drydock.verification import layer_tree
 from drydock.verification.decompression import NotCompared
-from drydock.verification.tiers import VerifyOptions
 
 TAR = "application/vnd.oci.image.layer.v1.tar"
 
@@ -225,7 +224,7 @@ def test_progress_within_one_layer(tmp_path):
     root = lay_out_unpacked(tmp_path / "root", Image((Blob(TAR, raw),)), unpack=extract)
     steps = []
     verify(
-        os.fsencode(root), wanted=VerifyOptions(unpacked=True), state=os.fsencode(tmp_path / "state"),
+        os.fsencode(root), unpacked=True, state=os.fsencode(tmp_path / "state"),
         progress=lambda what, done, _=None: steps.append((what, done)),
     )  # fmt: skip
     done = [done for what, done in steps if what == "bytes of unpacked layers"]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from drydock.cli.options import state_options
 from drydock.cli.progress import show_progress
 from drydock.cli.runs import print_runs
+from drydock.commands.apply import apply as carry_out_plans
+from drydock.commands.plan import read_plans
 from drydock.model.names import RawPath
+from drydock.session import Access
 from drydock.streams import keep_going
 
 
@@ -21,11 +26,12 @@ def apply(ctx: click.Context, *, plan: str, quarantine: RawPath | None, state: R
     The engine must be stopped; locks keep it out until the end. Exit status: 0 everything was done, 4 something was
     not, 32 the plan is stale or the store is in use, and nothing was changed.
     """
-    from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
-
     keep_going()
     with show_progress() as progress:
-        runs = removal.apply(removal.read_plans(plan), state=state, quarantine=quarantine, progress=progress)
+        runs = carry_out_plans(
+            read_plans(RawPath(os.fsencode(plan))),
+            Access(exclusive=True, state=state, quarantine=quarantine, progress=progress),
+        )
     if not runs:
         click.echo("The plan is empty: nothing was to be done.")
     ctx.exit(print_runs(runs))

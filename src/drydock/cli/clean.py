@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -12,9 +13,13 @@ from drydock.cli.output import no_storage, status_of, warn_unread
 from drydock.cli.policy import make_policy, policy_options
 from drydock.cli.progress import show_progress
 from drydock.cli.runs import confirm, print_runs
+from drydock.commands.apply import clean as run
+from drydock.commands.plan import plan
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.scans import Scan
+from drydock.report.plan_text import scan_lines
+from drydock.session import Access
 from drydock.streams import keep_going
 
 
@@ -48,10 +53,7 @@ def clean(
     --apply: 0 everything was done, 4 something was not, 8 something could not be read. If you answer no, the status is
     the same as without --apply.
     """
-    from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.report.plan_text import scan_lines  # noqa: PLC0415 - the same
-
-    wanted = make_policy(**policy)
+    access = Access(policy=make_policy(**policy), now=now, state=state)
 
     def show(scans: list[Scan]) -> None:
         for found in scans:
@@ -65,7 +67,7 @@ def clean(
         if quarantine or yes:
             raise Usage("--yes and --quarantine belong to --apply")
         with show_progress() as progress, offer_live("drydock scan --live looks beside it"):
-            scans = removal.plan(where, policy=wanted, now=now, state=state, progress=progress)
+            scans = plan(where, replace(access, progress=progress))
         show(scans)
         if any(not found.plan.is_empty for found in scans):
             click.echo("Nothing was removed: --apply does it.")
@@ -87,13 +89,9 @@ def clean(
         return agreed
 
     with show_progress() as progress, offer_live("drydock scan --live looks beside it"):
-        runs = removal.clean(
+        runs = run(
             where,
+            replace(access, exclusive=True, quarantine=quarantine, progress=progress),
             agree=progress.cleared(agree) if progress else agree,
-            policy=wanted,
-            now=now,
-            state=state,
-            quarantine=quarantine,
-            progress=progress,
         )
     ctx.exit(code | print_runs(runs))

@@ -10,8 +10,10 @@ from drydock.cli.groups import Group
 from drydock.cli.options import mount_option, namespace_option, where_argument
 from drydock.cli.output import open_output, print_json
 from drydock.cli.progress import show_progress
+from drydock.commands.export import diff_container
 from drydock.model.names import RawPath
 from drydock.model.text import shown, unshown
+from drydock.session import Access
 
 
 @click.group(cls=Group)
@@ -34,10 +36,10 @@ def container(
     NAME is as for export container. Exit status: 0, 2 a file could not be compared, 8 a layer is missing, 16 NAME means
     several containers, 32 an engine runs.
     """
-    from drydock.takeout import diff_container as run  # noqa: PLC0415 - help and completion must not load the readers
-
     with show_progress() as progress:
-        changes, damage = run(unshown(os.fsdecode(name)), where, namespace=namespace, mount=mount, progress=progress)
+        changes, damage = diff_container(
+            unshown(os.fsdecode(name)), where, Access(timed=False, progress=progress), namespace=namespace, mount=mount
+        )
     with open_output(None) as file:
         if form == "json":
             entries = [{"kind": change.kind.value, "path": shown(change.path)} for change in changes]

@@ -10,8 +10,11 @@ from drydock.cli.live import live_option, note_live, offer_live
 from drydock.cli.options import now_option, where_argument
 from drydock.cli.output import open_output, print_json, status_of
 from drydock.cli.progress import show_progress
+from drydock.commands.explain import explain as run
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.text import unshown
+from drydock.report.explanation import explanation_document, explanation_lines
+from drydock.session import Access
 
 
 @click.command()
@@ -28,11 +31,8 @@ def explain(ctx: click.Context, *, subject: str, where: RawPath | None, form: st
     or a lease. Type names as scan shows them, escapes included. Exit status: 0, 8 something could not be read, 32 an
     engine runs.
     """
-    from drydock.pipeline import explain as run  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.report.explanation import explanation_document, explanation_lines  # noqa: PLC0415 - the same
-
     with show_progress() as progress, offer_live():
-        explanations = run(unshown(os.fsdecode(subject)), where, now=now, live=live, progress=progress)
+        explanations = run(unshown(os.fsdecode(subject)), where, Access(now=now, live=live, progress=progress))
     note_live(live)
     with open_output(None) as file:
         if form == "json":

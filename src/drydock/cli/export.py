@@ -11,9 +11,11 @@ import click
 from drydock.cli.groups import Group
 from drydock.cli.options import absolute_path, mount_option, namespace_option, where_argument
 from drydock.cli.progress import show_progress
+from drydock.commands.export import export_container, export_image
 from drydock.model.exports import Exported
 from drydock.model.names import RawPath
 from drydock.model.text import shown, unshown
+from drydock.session import Access
 from drydock.streams import stop_when_lost
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -62,17 +64,15 @@ def image(
     named and no file is left. Exit status: 0, 4 FILE cannot be written, 8 a blob is missing, 16 NAME means several
     images, or is the id of an image, 32 an engine runs.
     """
-    from drydock.takeout import export_image as run  # noqa: PLC0415 - help and completion must not load the readers
-
     wanted = None if platform is None else os.fsencode(platform)
     with show_progress() as progress:
-        done = run(
+        done = export_image(
             unshown(os.fsdecode(name)),
             where,
+            Access(timed=False, progress=progress),
             output=output,
             platform=wanted,
             namespace=namespace,
-            progress=progress,
         )
     platforms = ", ".join(shown(each) for each in done.platforms if each)
     _end(ctx, done, f"{done.count} blobs" + (f", {platforms}" if platforms else ""))
@@ -101,11 +101,14 @@ def container(
     status: 0, 2 a file could not be read, 4 FILE cannot be written, 8 a layer is missing, 16 NAME means several
     containers, 32 an engine runs.
     """
-    from drydock.takeout import export_container as run  # noqa: PLC0415 - the same
-
     with show_progress() as progress:
-        done = run(
-            unshown(os.fsdecode(name)), where, output=output, namespace=namespace, mount=mount, progress=progress
+        done = export_container(
+            unshown(os.fsdecode(name)),
+            where,
+            Access(timed=False, progress=progress),
+            output=output,
+            namespace=namespace,
+            mount=mount,
         )
     _end(ctx, done, f"{done.count} entries")
 

@@ -10,8 +10,11 @@ from drydock.cli.live import live_option, note_live, offer_live
 from drydock.cli.options import now_option, where_argument
 from drydock.cli.output import no_storage, open_output, print_json, status_of
 from drydock.cli.progress import show_progress
+from drydock.commands.listing import ls as run
 from drydock.model.listings import ListKind
 from drydock.model.names import RawPath, UnixNano
+from drydock.report.listing import listing_document, listing_lines
+from drydock.session import Access
 
 
 @click.command()
@@ -26,11 +29,8 @@ def ls(ctx: click.Context, *, kind: str, where: RawPath | None, form: str, live:
 
     Exit status: 0, 8 something could not be read, 32 an engine runs.
     """
-    from drydock.report.listing import listing_document, listing_lines  # noqa: PLC0415 - help must not load the readers
-    from drydock.takeout import ls as run  # noqa: PLC0415 - the same
-
     with show_progress() as progress, offer_live():
-        listings = run(ListKind(kind), where, now=now, live=live, progress=progress)
+        listings = run(ListKind(kind), where, Access(now=now, live=live, progress=progress))
     note_live(live)
     with open_output(None) as file:
         if form == "json":

@@ -12,8 +12,12 @@ from drydock.cli.options import now_option, where_argument
 from drydock.cli.output import open_output, print_json, status_of, warn_unread
 from drydock.cli.policy import make_policy, policy_options
 from drydock.cli.progress import show_progress
+from drydock.commands.plan import plan as run
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.text import quoted_path
+from drydock.reclaim.plan_file import plans_document
+from drydock.report.plan_text import scan_lines
+from drydock.session import Access
 
 
 @click.command()
@@ -37,12 +41,8 @@ def plan(
     removed, with its bytes and the reason. It also lists what looks free and is kept, with the reason. The exit
     status is that of scan.
     """
-    from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.reclaim.plan_file import plans_document  # noqa: PLC0415 - the same
-    from drydock.report.plan_text import scan_lines  # noqa: PLC0415 - the same
-
     with show_progress() as progress, offer_live("drydock scan --live looks beside it"):
-        scans = removal.plan(where, policy=make_policy(**policy), now=now, progress=progress)
+        scans = run(where, Access(policy=make_policy(**policy), now=now, progress=progress))
     with open_output(output) as file:
         print_json(plans_document([found.plan for found in scans]), file)
     if output is not None and output != "-":

@@ -10,7 +10,10 @@ from drydock.cli.live import live_option, note_live, offer_live
 from drydock.cli.options import now_option, where_argument
 from drydock.cli.output import no_storage, open_output, print_json, status_of
 from drydock.cli.progress import show_progress
+from drydock.commands.pulls import pulls as run
 from drydock.model.names import RawPath, UnixNano
+from drydock.report.pulls import pulls_document, pulls_lines
+from drydock.session import Access
 
 
 @click.command()
@@ -26,11 +29,8 @@ def pulls(ctx: click.Context, *, where: RawPath | None, form: str, live: bool, n
     engine, and also lists the pulls that are under way. Exit status: 0, 2 a pull has damaged data, 8 something could
     not be read; they add up.
     """
-    from drydock.pipeline import pulls as run  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.report.pulls import pulls_document, pulls_lines  # noqa: PLC0415 - the same
-
     with show_progress() as progress, offer_live():
-        roots = run(where, now=now, live=live, progress=progress)
+        roots = run(where, Access(now=now, live=live, progress=progress))
     note_live(live)
     with open_output(None) as file:
         if form == "json":

@@ -12,10 +12,14 @@ from drydock.cli.output import check_output, no_storage, open_output, print_json
 from drydock.cli.progress import show_progress
 from drydock.cli.runs import confirm, print_runs
 from drydock.cli.verify_options import Looking, make_wanted, wanted_options
+from drydock.commands.repair import repair as run
 from drydock.model.errors import ActionFailed, EvidenceUnreadable, Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.repairs import Repair
 from drydock.model.text import unshown
+from drydock.reclaim.plan_file import plan_document
+from drydock.report.repair import repair_document, repair_lines
+from drydock.session import Access
 from drydock.streams import keep_going, tell_needed
 
 
@@ -90,10 +94,6 @@ def repair(
     repair; 4 part of the plan was not carried out; 8 something could not be read. They add up. If you answer no, the
     status is the same as without --apply.
     """
-    from drydock import recovery  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.reclaim.plan_file import plan_document  # noqa: PLC0415 - the same
-    from drydock.report.repair import repair_document, repair_lines  # noqa: PLC0415 - the same
-
     if not do and (quarantine or yes):
         raise Usage("--yes and --quarantine belong to --apply")
     # Written when all is done: before it there may be no room for a file.
@@ -133,18 +133,14 @@ def repair(
         return True
 
     with show_progress() as progress:
-        runs = recovery.repair(
+        runs = run(
             where,
+            Access(exclusive=do, now=now, state=state, quarantine=quarantine, progress=progress),
             agree=progress.cleared(agree) if progress else agree,
             accept=tuple(unshown(os.fsdecode(name)) for name in accept_loss),
             wanted=make_wanted(data, unpacked, unpacked_content, max_duration),
-            now=now,
-            state=state,
-            quarantine=quarantine,
             adopt=adopt,
             drop_unproved=drop_unproved,
-            apply=do,
-            progress=progress,
         )
     code |= print_runs(runs, told)
     if told is not None:

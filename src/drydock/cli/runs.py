@@ -11,6 +11,7 @@ import click
 from drydock.model.errors import ActionFailed, Usage
 from drydock.model.runs import Run
 from drydock.model.text import shown
+from drydock.report.plan_text import run_lines
 from drydock.streams import is_lost, keep_going, need
 
 
@@ -39,8 +40,6 @@ def print_runs(runs: Iterable[Run], file: TextIO | None = None) -> int:
     Returns:
         The exit status: 4 when something of a plan was not done, else 0.
     """
-    from drydock.report.plan_text import run_lines  # noqa: PLC0415 - help and completion must not load reports
-
     code = 0
     for run in runs:
         for line in run_lines(run):

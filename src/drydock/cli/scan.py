@@ -24,9 +24,11 @@ from drydock.cli.output import (
     warn_unread,
 )
 from drydock.cli.progress import show_progress
+from drydock.commands.scan import scan as run
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.text import shown
+from drydock.session import Access
 
 if TYPE_CHECKING:
     from drydock.model.scans import Scan
@@ -90,20 +92,20 @@ def scan(
     looks beside a running engine. Exit status: 0, 1 something can be freed now, 2 damage, 8 something could not be
     read; they add up.
     """
-    from drydock.pipeline import scan as run  # noqa: PLC0415 - help and completion must not load the readers
-
     named = holders or form in ("tree", "markdown", "html", "prometheus", "parquet")
     began = time.monotonic()
     with show_progress() as progress, offer_live():
         scans = run(
             where,
-            now=now,
-            measure=measure,
-            verification=verify,
-            state=state,
+            Access(
+                now=now,
+                measure=SizeSource(measure),
+                verification=BlobCheck(verify),
+                state=state,
+                live=live,
+                progress=progress,
+            ),
             inventory=named,
-            live=live,
-            progress=progress,
         )
         if progress is not None:
             progress.pause_for_output(output, "writing the report")

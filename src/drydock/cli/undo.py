@@ -8,7 +8,9 @@ import click
 
 from drydock.cli.progress import show_progress
 from drydock.cli.runs import print_runs
+from drydock.commands.undo import undo as run
 from drydock.model.names import RawPath
+from drydock.session import Access
 from drydock.streams import keep_going
 
 
@@ -23,9 +25,7 @@ def undo(ctx: click.Context, *, journal: str) -> None:
     engine stopped. Exit status 0 when all is back, 4 when something is not, 32 when the journal contradicts a
     database.
     """
-    from drydock import removal  # noqa: PLC0415 - help and completion must not load the readers
-
     keep_going()
     with show_progress() as progress:
-        run = removal.undo(RawPath(os.fsencode(os.path.abspath(journal))), progress=progress)
-    ctx.exit(print_runs([run]))
+        done = run(RawPath(os.fsencode(os.path.abspath(journal))), Access(exclusive=True, progress=progress))
+    ctx.exit(print_runs([done]))

@@ -8,7 +8,10 @@ from drydock.cli.options import absolute_path, now_option, where_argument
 from drydock.cli.output import no_storage, open_output, print_json, status_of
 from drydock.cli.progress import show_progress
 from drydock.cli.verify_options import Looking, make_wanted, wanted_options
+from drydock.commands.verify import verify as run
 from drydock.model.names import RawPath, UnixNano
+from drydock.report.verification import verification_document, verification_lines
+from drydock.session import Access
 
 
 @click.command(cls=Looking)
@@ -50,12 +53,9 @@ def verify(
     and each database is read with two readers. Exit status: 0 no damage, 2 damage, 4 time was up or progress could not
     be saved, 8 something could not be read; they add up.
     """
-    from drydock.recovery import verify as run  # noqa: PLC0415 - help and completion must not load the readers
-    from drydock.report.verification import verification_document, verification_lines  # noqa: PLC0415 - the same
-
     wanted = make_wanted(data, unpacked, unpacked_content, max_duration)
     with show_progress() as progress:
-        found = run(where, wanted=wanted, now=now, state=state, second_reading=not once, progress=progress)
+        found = run(where, Access(now=now, state=state, progress=progress), wanted=wanted, second_reading=not once)
     with open_output(output) as file:
         if form == "json":
             print_json(verification_document(found, now), file)

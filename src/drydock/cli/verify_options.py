@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from drydock.cli.policy import span
 from drydock.model.errors import Usage
-
-if TYPE_CHECKING:
-    from drydock.verification.tiers import VerifyOptions
+from drydock.verification.tiers import VerifyOptions
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _CONTENT = "--unpacked=content"
@@ -58,8 +56,6 @@ def make_wanted(data: bool, unpacked: bool, unpacked_content: bool, max_duration
     Raises:
         Usage: a length of time for nothing that takes long.
     """
-    from drydock.verification.tiers import VerifyOptions  # noqa: PLC0415 - help and completion must not load the readers
-
     looks = data or unpacked or unpacked_content
     if max_duration is not None and not looks:
         raise Usage("--max-duration is for --data and --unpacked")

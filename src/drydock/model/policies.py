@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from drydock.model.arguments import Name, Span, choice, nanoseconds, raw_names
 from drydock.model.leases import LeaseClass
 
 
@@ -45,15 +47,41 @@ _INCLUDED = {
 }
 
 
-class Policy(NamedTuple):
+class _Policy(NamedTuple):
+    end: EndLeases
+    older_than: int | None
+    """Nanoseconds: of the leases that ``end`` adds to the expired ones, only those at least this old."""
+    leases: tuple[bytes, ...]
+    """Ids of leases to end besides, whatever their class, unless their owner exists."""
+    keep: tuple[bytes, ...]
+    """Names of what must stay: leases do not end, and whatever else is named stays with all it refers to."""
+    edit: bool
+    """False: no database is edited, so only what no record and no row names may go."""
+
+
+class Policy(_Policy):
     """The options of plan and clean."""
 
-    end: EndLeases = EndLeases.EXPIRED
-    older_than: int | None = None
-    """Nanoseconds: of the leases that ``end`` adds to the expired ones, only those at least this old."""
-    leases: tuple[bytes, ...] = ()
-    """Ids of leases to end besides, whatever their class, unless their owner exists."""
-    keep: tuple[bytes, ...] = ()
-    """Names of what must stay: leases do not end, and whatever else is named stays with all it refers to."""
-    edit: bool = True
-    """False: no database is edited, so only what no record and no row names may go."""
+    __slots__ = ()
+
+    def __new__(  # noqa: PYI034 - typing has Self from Python 3.11 on
+        cls,
+        end: EndLeases | str = EndLeases.EXPIRED,
+        older_than: Span | None = None,
+        leases: Iterable[Name] = (),
+        keep: Iterable[Name] = (),
+        edit: bool = True,
+    ) -> Policy:
+        """A policy of values that a caller may give in several types.
+
+        Raises:
+            Usage: a value is of another type, or ``end`` is no class of leases.
+        """
+        return super().__new__(
+            cls,
+            choice(EndLeases, end),
+            None if older_than is None else nanoseconds(older_than),
+            raw_names(leases),
+            raw_names(keep),
+            edit,
+        )

@@ -119,10 +119,8 @@ class Scan:
         return {kind: Total(counts[kind], sizes[kind]) for kind in order if counts[kind] or sizes[kind]}
 
     def unread(self) -> str:
-        """Why something was not read or not understood, meta.db first, on one shown line; empty where all was."""
-        store = self.verdict.store
-        cause = unread_among(store, (store.content, *store.backends.values(), store.owners))
-        return cause or next(map(_placed, _blind(self.verdict.findings)), "")
+        """As :func:`unread_of`."""
+        return unread_of(self.verdict)
 
     def exit_code(self) -> int:
         """The additive exit status (README.md): 1 reclaimable, 2 damage, 8 evidence that could not be read."""
@@ -139,6 +137,13 @@ def unread_cause(metadata: Metadata) -> str:
     cause = next(map(_placed, _severe(metadata.findings)), "not everything could be read")
     path = shown(metadata.path)
     return cause if path in cause else f"{path}: {cause}"
+
+
+def unread_of(verdict: Verdict) -> str:
+    """Why something was not read or not understood, meta.db first, on one shown line; empty where all was."""
+    store = verdict.store
+    cause = unread_among(store, (store.content, *store.backends.values(), store.owners))
+    return cause or next(map(_placed, _blind(verdict.findings)), "")
 
 
 def unread_among(store: Store, parts: Iterable[Content | Backend | Owners]) -> str:

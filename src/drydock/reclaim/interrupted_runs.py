@@ -1,4 +1,4 @@
-"""Runs that were killed: what a scan says of them, and the end of their journals once nothing is left to do."""
+"""Runs that were killed: what they left to do, and the end of their journals once nothing is left."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from bbolt_reader import BoltError, Database
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.store import File, Held
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
-from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import CONTENT, SNAPSHOTTER_PREFIX, RawPath, blob_path, ingest_name
 from drydock.model.store import Store
 from drydock.model.text import shown, unshown
@@ -131,21 +130,6 @@ class _Look:
         finally:
             anchor.close()
         return ""
-
-
-def unfinished_runs(root: RawPath, state: RawPath | None = None) -> list[Finding]:
-    """One note for each journal of a killed run on ``root``, in the default places and in ``state``."""
-    return [
-        Finding(
-            "unfinished-run",
-            Severity.NOTE,
-            f"a run of {journal.time} was stopped before its end: {len(journal.pending)} of "
-            f"{len(journal.entries)} actions it wrote down may not be done; journal {shown(journal.path)}",
-            Place(journal.path),
-            remedy="drydock clean --apply, with the options it had: it finishes the run",
-        )
-        for journal in find_unfinished(root, places_with(state))
-    ]
 
 
 def close_unfinished(held: Held, store: Store, state: RawPath | None = None) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from drydock.evidence.files.mountinfo import entries
 from drydock.evidence.files.private_dir import open_private_dir
 from drydock.model.errors import EvidenceUnreadable, Refused
+from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 
@@ -91,6 +92,21 @@ def find_unfinished(root: RawPath, places: Iterable[RawPath] = PLACES) -> list[J
     """
     journals = (journal for journal in _abandoned(root, places) if journal.finished is None)
     return sorted(journals, key=lambda journal: journal.time)
+
+
+def unfinished_runs(root: RawPath, state: RawPath | None = None) -> list[Finding]:
+    """One note for each journal of a killed run on ``root``, in the default places and in ``state``."""
+    return [
+        Finding(
+            "unfinished-run",
+            Severity.NOTE,
+            f"a run of {journal.time} was stopped before its end: {len(journal.pending)} of "
+            f"{len(journal.entries)} actions it wrote down may not be done; journal {shown(journal.path)}",
+            Place(journal.path),
+            remedy="drydock clean --apply, with the options it had: it finishes the run",
+        )
+        for journal in find_unfinished(root, places_with(state))
+    ]
 
 
 def _abandoned(root: RawPath, places: Iterable[RawPath]) -> Iterator[Journal]:

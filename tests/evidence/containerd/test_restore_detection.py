@@ -7,9 +7,9 @@ import pytest
 from fuzz.stores import META_DB, METADATA, METADATA_DB, NOW, ROWS, SEQUENCES, lay_out
 from tests.support import boltwriter
 
+from drydock import scan
 from drydock.model.findings import Severity
 from drydock.model.names import RawPath, UnixNano
-from drydock.pipeline import scan
 
 
 @pytest.mark.parametrize(("last", "rows"), [(2, 2), (3, 1), (4, 1), (8, 0), (9, 0)])

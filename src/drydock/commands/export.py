@@ -1,35 +1,30 @@
-"""Taking out of a stopped or mounted host: images, containers' files, what they changed, lists. Changes nothing."""
+"""Exporting from a stopped or mounted host: an image, a container's files, the list of what a container changed."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TypeVar
 
 from drydock.evidence.containerd.manifests import read_image_documents
 from drydock.evidence.containerd.snapshot_layers import Stack, parent_stack, snapshot_stack
-from drydock.evidence.host.roots import discover
 from drydock.export.changes import find_changes
 from drydock.export.container import write_tree
 from drydock.export.image import select_variants, write_image
 from drydock.export.new_file import open_export
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.exports import Change, ChosenContainer, Exported, Variants
-from drydock.model.listings import Listing, ListKind
-from drydock.model.names import Digest, RawPath, UnixNano
+from drydock.model.names import Digest, RawPath
 from drydock.model.objects import ObjectKind, Verdict
 from drydock.model.oci import Config, Documents
-from drydock.model.progress import Progress, counter
-from drydock.model.roots import Root
+from drydock.model.progress import counter
 from drydock.model.scans import unread_among
 from drydock.model.text import quoted_path, shown
-from drydock.pipeline import read_root
+from drydock.session import Access, Session, find_roots, open_root
 from drydock.verdict.blind_spots import backend_blindness
 from drydock.verdict.choose import choose_container, choose_image, name_images, suggest_containers, suggest_images
-from drydock.verdict.judge import Reach, judge
-from drydock.verdict.listing import list_kind, unread_list
 from drydock.verdict.platforms import find_variants
 
 _T = TypeVar("_T")
@@ -39,22 +34,22 @@ _DEPTH = 3
 
 def export_image(
     name: bytes,
-    where: RawPath | None = None,
+    where: RawPath | None,
+    access: Access,
     *,
     output: RawPath | None,
     platform: bytes | None = None,
     namespace: bytes | None = None,
-    progress: Progress | None = None,
 ) -> Exported:
     """Write an image as an archive that ``docker load``, ``ctr images import`` and skopeo read.
 
     Args:
         name: a name, a digest, or the beginning of one that means one image only.
-        where: a containerd root, a Docker data root, or the root of a mounted host; None for this host.
+        where: as for :func:`drydock.session.find_roots`.
+        access: how to read the stores there; exporting judges no time.
         output: a new file; None for stdout.
         platform: ``os/architecture[/variant]``; None for all that are there whole.
         namespace: look in this one only.
-        progress: told what was read and written.
 
     Raises:
         EvidenceUnreadable: ``where`` is no store, nothing has that name, or a blob is missing or wrong: it is named.
@@ -65,19 +60,19 @@ def export_image(
     if platform is not None and b"/" not in platform:
         raise Usage(f"{shown(platform)} is no platform such as linux/amd64")
     with ExitStack() as stack:
-        judged, chosen = _choose(
-            stack, name, where, progress, lambda each: choose_image(each, name, namespace), suggest=suggest_images
+        session, chosen = _choose(
+            stack, name, where, access, lambda each: choose_image(each, name, namespace), suggest=suggest_images
         )
-        root, store = judged.root, judged.verdict.store
+        root, store = session.root, session.store
         documents = read_image_documents(root, store.content.blobs, [chosen.target])
         if isinstance(documents.found.get(chosen.target), Config):
-            raise Usage(f"{shown(chosen.target)}: {_whose_id(judged, chosen.target)}")
+            raise Usage(f"{shown(chosen.target)}: {_whose_id(session, chosen.target)}")
         found = find_variants(chosen.target, documents, store.content.blobs)
         exported = Exported(root, ", ".join(map(shown, chosen.names)) or shown(chosen.target))
-        lost = {**_lost(judged.verdict), **_unread(found, documents)}
+        lost = {**_lost(session.verdict), **_unread(found, documents)}
         selected = select_variants(found, lost, platform, exported)
         file = stack.enter_context(open_export(output, root))
-        file.progress = progress
+        file.progress = access.progress
         exported.count = write_image(
             root,
             store.content.blobs,
@@ -92,22 +87,22 @@ def export_image(
 
 def export_container(
     name: bytes,
-    where: RawPath | None = None,
+    where: RawPath | None,
+    access: Access,
     *,
     output: RawPath | None,
     namespace: bytes | None = None,
     mount: bool = False,
-    progress: Progress | None = None,
 ) -> Exported:
     """Write a container's file system as a tar archive, as a mount of its layers would show it.
 
     Args:
         name: a container's name, its id or how that begins; or the key of any snapshot.
         where: as for :func:`export_image`.
+        access: as for :func:`export_image`.
         output: as for :func:`export_image`.
         namespace: as for :func:`export_image`.
         mount: have the kernel mount layers that are images, where nobody else sees them.
-        progress: as for :func:`export_image`.
 
     Raises:
         EvidenceUnreadable: as for :func:`export_image`; or a layer is missing, or its snapshotter is not understood.
@@ -116,32 +111,27 @@ def export_container(
         ActionFailed: as for :func:`export_image`.
     """
     with ExitStack() as stack:
-        judged, chosen = _choose_container(stack, name, where, namespace, progress)
-        layers = replace(_layers(judged.verdict, chosen, snapshot_stack), by_kernel=mount)
-        exported = Exported(judged.root, shown(chosen.id))
-        file = stack.enter_context(open_export(output, judged.root))
-        file.progress, file.estimate = progress, _estimate(judged.verdict, layers)
+        session, chosen = _choose_container(stack, name, where, access, namespace)
+        layers = replace(_layers(session.verdict, chosen, snapshot_stack), by_kernel=mount)
+        exported = Exported(session.root, shown(chosen.id))
+        file = stack.enter_context(open_export(output, session.root))
+        file.progress, file.estimate = access.progress, _estimate(session.verdict, layers)
         exported.count = write_tree(layers, file, exported)
-        exported.remarks += _apart(judged.verdict, chosen)
+        exported.remarks += _apart(session.verdict, chosen)
         return exported
 
 
 def diff_container(
-    name: bytes,
-    where: RawPath | None = None,
-    *,
-    namespace: bytes | None = None,
-    mount: bool = False,
-    progress: Progress | None = None,
+    name: bytes, where: RawPath | None, access: Access, *, namespace: bytes | None = None, mount: bool = False
 ) -> tuple[list[Change], list[str]]:
-    """What a container changed against its image, as ``docker diff`` lists it.
+    """List what a container changed against its image, as ``docker diff`` does.
 
     Args:
         name: as for :func:`export_container`.
         where: as for :func:`export_image`.
+        access: as for :func:`export_image`.
         namespace: as for :func:`export_image`.
         mount: as for :func:`export_container`.
-        progress: as for :func:`export_image`.
 
     Returns:
         The changes, and what could not be compared, shown.
@@ -152,107 +142,53 @@ def diff_container(
         Refused: as for :func:`export_image`.
     """
     with ExitStack() as stack:
-        judged, chosen = _choose_container(stack, name, where, namespace, progress)
-        new = replace(_layers(judged.verdict, chosen, snapshot_stack), by_kernel=mount)
-        old = replace(_layers(judged.verdict, chosen, parent_stack), by_kernel=mount)
-        exported = Exported(judged.root, shown(chosen.id))
-        return list(find_changes(new, old, exported.note, counter(progress, "entries compared"))), exported.damage
-
-
-def ls(
-    kind: ListKind,
-    where: RawPath | None = None,
-    *,
-    now: UnixNano | None = None,
-    live: bool = False,
-    progress: Progress | None = None,
-) -> list[Listing]:
-    """List what a store has of one kind, as ``ctr`` and ``docker`` would, with states and holders.
-
-    Args:
-        kind: what to list.
-        where: as for :func:`export_image`.
-        now: what expiries are compared with; None for the clock.
-        live: take no lock, and read copies of the databases instead: for looking beside a running engine.
-        progress: told what was read.
-
-    Returns:
-        One list for each containerd root found.
-
-    Raises:
-        EvidenceUnreadable: ``where`` is not a store.
-        Refused: an engine uses the store, or the clock is wrong.
-    """
-    listings: list[Listing] = []
-    for root in discover(where):
-        with _judged(root, progress, now, timed=True, live=live) as judged:
-            verdict = judged.verdict
-            documents = Documents()
-            if kind is ListKind.IMAGES:
-                targets = [image.target for image in verdict.store.metadata.images]
-                documents = read_image_documents(root.path, verdict.store.content.blobs, targets)
-            rows = list_kind(kind, verdict, judged.reached, documents)
-            listings.append(Listing(root.path, kind, rows, unread_list(kind, verdict.store)))
-    return listings
-
-
-@dataclass(slots=True)
-class _Judged:
-    """One root while its locks are held."""
-
-    root: RawPath
-    verdict: Verdict
-    reached: Reach
-
-
-@contextmanager
-def _judged(
-    root: Root, progress: Progress | None, now: UnixNano | None = None, *, timed: bool = False, live: bool = False
-) -> Iterator[_Judged]:
-    with read_root(root, now, progress=progress, timed=timed, live=live) as looked:
-        verdict, reached = judge(looked.store, looked.now)
-        yield _Judged(root.path, verdict, reached)
+        session, chosen = _choose_container(stack, name, where, access, namespace)
+        new = replace(_layers(session.verdict, chosen, snapshot_stack), by_kernel=mount)
+        old = replace(_layers(session.verdict, chosen, parent_stack), by_kernel=mount)
+        exported = Exported(session.root, shown(chosen.id))
+        step = counter(access.progress, "entries compared")
+        return list(find_changes(new, old, exported.note, step)), exported.damage
 
 
 def _choose(
     stack: ExitStack,
     name: bytes,
     where: RawPath | None,
-    progress: Progress | None,
+    access: Access,
     choose: Callable[[Verdict], _T | None],
     *,
     suggest: Callable[[Verdict, bytes], list[str]],
-) -> tuple[_Judged, _T]:
+) -> tuple[Session, _T]:
     """The one root that has what a name means, held until the stack ends."""
-    found: list[tuple[_Judged, _T]] = []
+    found: list[tuple[Session, _T]] = []
     causes: list[str] = []
-    looked: list[_Judged] = []
-    for root in discover(where):
-        judged = stack.enter_context(_judged(root, progress))
-        chosen = choose(judged.verdict)
+    sessions: list[Session] = []
+    for root in find_roots(where, access):
+        session = stack.enter_context(open_root(root, access))
+        chosen = choose(session.verdict)
         if chosen is not None:
-            found.append((judged, chosen))
-        looked.append(judged)
-        store = judged.verdict.store
+            found.append((session, chosen))
+        sessions.append(session)
+        store = session.store
         cause = unread_among(store, (store.owners, store.content, *store.backends.values()))
         causes += [cause] if cause else []
     # Docker's containers are those of every root that it has had; the one with the files is meant.
     found = [each for each in found if not isinstance(each[1], ChosenContainer) or each[1].row is not None] or found
     if len(found) > 1:
-        roots = ", ".join(quoted_path(judged.root) for judged, _ in found)
+        roots = ", ".join(quoted_path(session.root) for session, _ in found)
         raise Usage(f"{shown(name)} is in several roots: {roots}; say which one as WHERE")
     if not found:
-        others = dict.fromkeys(each for judged in looked for each in suggest(judged.verdict, name))
+        others = dict.fromkeys(each for session in sessions for each in suggest(session.verdict, name))
         here = f"; here are: {', '.join(others)}" if others else ""
         raise EvidenceUnreadable("; ".join([f"nothing here is called {shown(name)}{here}", *causes]))
     return found[0]
 
 
 def _choose_container(
-    stack: ExitStack, name: bytes, where: RawPath | None, namespace: bytes | None, progress: Progress | None
-) -> tuple[_Judged, ChosenContainer]:
+    stack: ExitStack, name: bytes, where: RawPath | None, access: Access, namespace: bytes | None
+) -> tuple[Session, ChosenContainer]:
     return _choose(
-        stack, name, where, progress, lambda each: choose_container(each, name, namespace), suggest=suggest_containers
+        stack, name, where, access, lambda each: choose_container(each, name, namespace), suggest=suggest_containers
     )
 
 
@@ -289,11 +225,11 @@ def _estimate(verdict: Verdict, layers: Stack) -> int | None:
     return sum(found.allocated for found in verdict.objects if found.path in folders) or None
 
 
-def _whose_id(judged: _Judged, config: Digest) -> str:
+def _whose_id(session: Session, config: Digest) -> str:
     """What to export in the place of a config."""
-    targets = [image.target for image in judged.verdict.store.metadata.images]
-    documents = read_image_documents(judged.root, judged.verdict.store.content.blobs, targets)
-    names = name_images(judged.verdict, config, documents)
+    targets = [image.target for image in session.verdict.store.metadata.images]
+    documents = read_image_documents(session.root, session.verdict.store.content.blobs, targets)
+    names = name_images(session.verdict, config, documents)
     by = f"its name: {', '.join(names)}" if names else "the digest of its manifest; no name here leads to it"
     return f"is the id of an image (its config); export that by {by}"
 

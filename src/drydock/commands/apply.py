@@ -1,0 +1,129 @@
+"""Carrying plans out: clean and apply, and what every command that changes a store has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+
+from drydock.commands.plan import refuse_unknown_names
+from drydock.model.errors import DrydockError, Refused
+from drydock.model.names import RawPath
+from drydock.model.plans import Plan
+from drydock.model.runs import Run
+from drydock.model.scans import Scan
+from drydock.model.text import shown
+from drydock.reclaim.execute import execute
+from drydock.reclaim.interrupted_runs import close_unfinished
+from drydock.reclaim.plan_file import Request, plan_hash
+from drydock.reclaim.state_dir import find_unfinished, places_with
+from drydock.session import Access, Session, find_root, find_roots, open_root
+
+
+def clean(where: RawPath | None, access: Access, *, agree: Callable[[list[Scan]], bool]) -> list[Run]:
+    """Plan and apply in one step, holding every lock from the first look to the last cut.
+
+    Args:
+        where: as for :func:`drydock.session.find_roots`.
+        access: exclusive, with a policy, and where the journal, backups and a quarantine go.
+        agree: shown the scans with their plans; nothing is changed unless it returns true.
+
+    Returns:
+        As for :func:`carry_out`; nothing without agreement.
+
+    Raises:
+        EvidenceUnreadable: ``where`` is not a store.
+        Refused: an engine, a shim or a mount uses a root, a lock is held, the clock is wrong, or as for
+            :func:`drydock.commands.plan.plan`.
+        Usage: as for :func:`drydock.commands.plan.plan`.
+        ActionFailed: the journal or the backups could not be written; nothing was changed in that root.
+    """
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(open_root(root, access)) for root in find_roots(where, access)]
+        scans = [session.scan() for session in sessions]
+        refuse_unknown_names(scans, access.policy)
+        for session, scan in zip(sessions, scans, strict=True):
+            if scan.plan.is_empty:
+                close_unfinished(session.held, session.store, access.state)
+        if not agree(scans):
+            return []
+        return carry_out((session, scan.plan) for session, scan in zip(sessions, scans, strict=True))
+
+
+def apply(requests: list[Request], access: Access) -> list[Run]:
+    """Carry out plans that were written to a file earlier.
+
+    Each root's plan is made anew, of the plan's own policy and time, and carried out only if it comes out the same.
+
+    Args:
+        requests: from :func:`drydock.commands.plan.read_plans` or :func:`drydock.commands.plan.request`.
+        access: exclusive, and where the journal, backups and a quarantine go; policy and time are the plan's own.
+
+    Returns:
+        As for :func:`carry_out`.
+
+    Raises:
+        Refused: as for :func:`clean`, or a plan is stale: the store is not as it was, or the file was changed.
+        EvidenceUnreadable: a root is not there any more.
+        ActionFailed: as for :func:`clean`.
+    """
+    with ExitStack() as stack:
+        parts: list[tuple[Session, Plan]] = []
+        for request in requests:
+            asked = replace(access, now=request.now, policy=request.policy)
+            session = stack.enter_context(open_root(find_root(request.root, asked, host=request.host), asked))
+            made = session.scan().plan
+            if plan_hash(made) != request.hash:
+                raise Refused(
+                    f"the plan for {shown(request.root)} is stale: the store is not as the plan saw it, "
+                    "or the file was changed; make a new one with drydock plan"
+                )
+            session.check_clock()
+            parts.append((session, made))
+        return carry_out(parts)
+
+
+def carry_out(parts: Iterable[tuple[Session, Plan]]) -> list[Run]:
+    """Carry out the plans of several roots, each held exclusively and read for its plan.
+
+    Returns:
+        One run for each plan that is not empty. What goes wrong before anything was changed is raised for the first,
+        and a warning of its run for the others.
+
+    Raises:
+        Refused: a process or a mount uses one of the roots, or there is no place for the journal.
+        ActionFailed: the journal or the backups of the first root could not be written.
+        KeyboardInterrupt: with the journals of what was begun.
+    """
+    parts = list(parts)
+    for session, _ in parts:
+        session.refuse_if_used()
+    runs: list[Run] = []
+    for session, made in parts:
+        if made.is_empty:
+            continue
+        access = session.access
+        try:
+            run = execute(
+                made, session.held, session.store, plan_hash=plan_hash(made),
+                state=access.state, quarantine=access.quarantine, progress=access.progress,
+            )  # fmt: skip
+        except DrydockError as error:
+            if not runs:
+                raise
+            # Of the roots before, something was changed: that must be told.
+            run = Run(made.root, None, "", warnings=[f"nothing was done: {error}"])
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_what_is_left(made.root, access.state, runs)) from None
+        runs.append(run)
+    return runs
+
+
+def _what_is_left(root: RawPath, state: RawPath | None, runs: Iterable[Run]) -> str:
+    """What to know of a run that was interrupted, on one shown line; empty where nothing was begun."""
+    ended = [run.journal for run in runs if run.journal is not None]
+    begun = [journal.path for journal in find_unfinished(root, places_with(state))[-1:]]
+    known = [f"journal: {shown(path)}" for path in (*ended, *begun)]
+    if begun:
+        known.append("drydock clean --apply, with the options it had, finishes what was begun")
+    return "; ".join(known)

@@ -1,0 +1,91 @@
+"""Planning: what would be removed under a policy, and asking for it later."""
+
+from __future__ import annotations
+
+from drydock.model.errors import EvidenceUnreadable, Usage
+from drydock.model.names import RawPath
+from drydock.model.policies import Policy
+from drydock.model.scans import Scan
+from drydock.model.text import did_you_mean, quoted_path, shown
+from drydock.reclaim.plan_file import Request, plan_hash, read_requests
+from drydock.session import Access, find_roots, open_root
+from drydock.verdict.find import suggest
+
+
+def plan(where: RawPath | None, access: Access) -> list[Scan]:
+    """Decide what would be removed under the policy of ``access``. Changes nothing.
+
+    Args:
+        where: as for :func:`drydock.session.find_roots`.
+        access: how to read the stores there, and the policy.
+
+    Returns:
+        One scan for each root, with its plan.
+
+    Raises:
+        EvidenceUnreadable: ``where`` is not a store.
+        Refused: an engine uses it, the clock is wrong, or the policy names a lease whose owner exists.
+        Usage: a name of the policy fits nothing, or several things.
+    """
+    scans: list[Scan] = []
+    for root in find_roots(where, access):
+        with open_root(root, access) as session:
+            scans.append(session.scan())
+    refuse_unknown_names(scans, access.policy)
+    return scans
+
+
+def read_plans(path: RawPath) -> list[Request]:
+    """What a plan file asks for.
+
+    Raises:
+        EvidenceUnreadable: the file cannot be read, or is not a plan.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, ValueError) as error:
+        raise EvidenceUnreadable(f"{shown(path)}: {getattr(error, 'strerror', None) or 'not text'}") from error
+    return read_requests(text, shown(path))
+
+
+def request(scan: Scan) -> Request:
+    """What asks for the plan of a scan, as a plan file would.
+
+    Raises:
+        Usage: it is of a live scan.
+    """
+    if scan.live:
+        raise Usage("a live scan makes no plan: stop the engine, and plan anew")
+    made = scan.plan
+    return Request(made.root, made.host, made.now, made.policy, plan_hash(made))
+
+
+def refuse_unknown_names(scans: list[Scan], policy: Policy | None) -> None:
+    """Refuse a policy with names that fit nothing anywhere: a mistyped name must not end in something being removed.
+
+    Raises:
+        Usage: a name fits nothing, or several leases.
+    """
+    if policy is None:
+        return
+    for name in policy.leases:
+        named = [
+            (holding.ref, scan.plan.root)
+            for scan in scans
+            for holding in scan.verdict.leases
+            if holding.is_called(name)
+        ]
+        if not named:
+            leases = [shown(holding.ref.key) for scan in scans for holding in scan.verdict.leases]
+            raise Usage(f"there is no lease {shown(name)}{did_you_mean(shown(name), leases)}")
+        if len({ref for ref, _ in named}) < len(named):
+            roots = ", ".join(quoted_path(root) for root in dict.fromkeys(root for _, root in named))
+            raise Usage(f"lease {shown(name)} is in several roots: {roots}; say which one as WHERE")
+        if len(named) > 1:
+            several = ", ".join(f"{shown(ref.namespace)}/{shown(ref.key)}" for ref, _ in named)
+            raise Usage(f"there are {len(named)} leases {shown(name)}: {several}; name one with its namespace")
+    for name in policy.keep:
+        if not any(name in scan.plan.kept for scan in scans):
+            meant = next(filter(None, (suggest(scan.verdict, name) for scan in scans)), "")
+            raise Usage(f"nothing here is called {shown(name)}, so it cannot be kept{meant}")

@@ -1,0 +1,82 @@
+"""Repairing: what makes a broken image pull again, and doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from drydock.commands.apply import carry_out
+from drydock.commands.verify import Looked, look
+from drydock.evidence.containerd.database_fingerprint import witnesses
+from drydock.model.names import RawPath
+from drydock.model.repairs import Repair
+from drydock.model.runs import Run
+from drydock.repairs.losses import refuse_unknown
+from drydock.repairs.repair_plan import make_repair
+from drydock.session import Access, Session, find_roots, open_root
+from drydock.verification.tiers import Deadline, VerifyOptions
+
+
+def repair(
+    where: RawPath | None,
+    access: Access,
+    *,
+    agree: Callable[[list[Repair]], bool],
+    accept: tuple[bytes, ...] = (),
+    wanted: VerifyOptions | None = None,
+    adopt: bool = False,
+    drop_unproved: bool = False,
+) -> list[Run]:
+    """Plan what repairs a store, and do it if agreed, under the locks, guards, backups and journal of clean.
+
+    Args:
+        where: as for :func:`drydock.session.find_roots`.
+        access: exclusive where anything may be changed; else ``agree`` is only shown the repairs. Its state directory
+            is where journal and backups go, and where verifications note what they read.
+        agree: shown the repairs; nothing is changed unless it returns true.
+        accept: names of images, containers and snapshots that may be lost.
+        wanted: what to look at first; what an earlier verification with this state or the default found wrong is read
+            again in any case.
+        adopt: whether whole blobs without a record that an image needs get one.
+        drop_unproved: whether a damaged layer goes together with what it was unpacked to, where nothing proves that.
+
+    Returns:
+        One run for each root in which something was done.
+
+    Raises:
+        EvidenceUnreadable: ``where`` is not a store.
+        Refused: an engine or a verification uses a root, or the clock is wrong; for exclusive access also a shim or a
+            mount that uses a root.
+        Usage: ``accept`` names something that would not be lost.
+        ActionFailed: the journal or the backups could not be written; nothing was changed in that root.
+    """
+    wanted = wanted or VerifyOptions()
+    deadline = Deadline(wanted.seconds)
+    with ExitStack() as stack:
+        sessions: list[Session] = []
+        repairs: list[Repair] = []
+        for root in find_roots(where, access):
+            session = stack.enter_context(open_root(root, access))
+            looked = look(session, wanted, deadline, mends=True, adopts=adopt, drop_unproved=drop_unproved)
+            sessions.append(session)
+            repairs.append(_plan(looked, accept, drop_unproved=drop_unproved))
+        refuse_unknown(repairs, accept)
+        if not agree(repairs) or not access.exclusive:
+            return []
+        return carry_out((session, made.plan) for session, made in zip(sessions, repairs, strict=True))
+
+
+def _plan(looked: Looked, accept: tuple[bytes, ...], *, drop_unproved: bool) -> Repair:
+    return make_repair(
+        looked.session.verdict,
+        looked.session.reached,
+        looked.images,
+        wrong=looked.wrong,
+        proofs=looked.proofs,
+        adopted=looked.adopted,
+        lost=looked.lost,
+        right=looked.right,
+        accept=accept,
+        drop_unproved=drop_unproved,
+        witnesses=witnesses(looked.session.held),
+    )

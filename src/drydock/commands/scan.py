@@ -1,0 +1,52 @@
+"""Scanning: what a store holds, by state, and what ending leases would free."""
+
+from __future__ import annotations
+
+from drydock.commands.pulls import interrupted_pulls
+from drydock.model.leases import LeaseClass
+from drydock.model.names import RawPath
+from drydock.model.policies import EndLeases, Policy
+from drydock.model.scans import Scan
+from drydock.reclaim.plan import make_plan
+from drydock.session import Access, Session, find_roots, open_root
+from drydock.verdict.inventory import take_inventory
+
+
+def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> list[Scan]:
+    """Judge every object of the stores in a place. Changes nothing.
+
+    Args:
+        where: as for :func:`drydock.session.find_roots`.
+        access: how to read them.
+        inventory: list also who holds what by name, and the interrupted pulls (``Scan.inventory``).
+
+    Returns:
+        One scan for each containerd root found; none on a host without containerd storage.
+
+    Raises:
+        EvidenceUnreadable: ``where`` is not a store, or, live, a database could not be copied.
+        Refused: an engine uses it, or the clock is wrong.
+    """
+    scans: list[Scan] = []
+    for root in find_roots(where, access):
+        with open_root(root, access) as session:
+            made = session.scan()
+            _end_leases(session, made)
+            if inventory:
+                made.inventory = take_inventory(session.verdict, session.reached, interrupted_pulls(session))
+            scans.append(made)
+    return scans
+
+
+def _end_leases(session: Session, made: Scan) -> None:
+    """Note what ending the leases of each class frees: as the plan that ends them has it, and not as they hold it."""
+    kinds = {holding.kind for holding in session.verdict.leases if not holding.kind.is_owned}
+    if not kinds:
+        return
+    made.pulls = len(interrupted_pulls(session))
+    freed = made.plan.bytes
+    for kind, policy in ((LeaseClass.TEMPORARY, EndLeases.TEMPORARY), (LeaseClass.OWNERLESS, EndLeases.OWNERLESS)):
+        if kind in kinds:
+            after = make_plan(session.verdict, session.reached, Policy(policy), ()).bytes
+            made.freed_by_ending[kind] = after - freed
+            freed = after

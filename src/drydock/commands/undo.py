@@ -1,0 +1,25 @@
+"""Undoing a run."""
+
+from __future__ import annotations
+
+from drydock.model.names import RawPath
+from drydock.model.runs import Run
+from drydock.reclaim.journal import read_journal
+from drydock.reclaim.undo import undo as undo_run
+from drydock.session import Access, find_root, hold_root
+
+
+def undo(journal: RawPath, access: Access) -> Run:
+    """Put back what a journal says was moved, and each edited database as it was before.
+
+    Args:
+        journal: path of the journal.
+        access: exclusive.
+
+    Raises:
+        EvidenceUnreadable: it is no journal, or its root is not there.
+        Refused: an engine, a shim or a mount uses the root, or a lock is held.
+    """
+    found = read_journal(journal)
+    with hold_root(find_root(found.root, access), access) as held:
+        return undo_run(found, held, access.progress)

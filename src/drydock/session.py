@@ -1,0 +1,232 @@
+"""The one way in: find the roots of a place, hold and read each, check the clock, judge.
+
+Every command starts here, so that none of them forgets a lock, a refusal or the clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from drydock.evidence.containerd.store import Held, copy_store, hold_store, read_store
+from drydock.evidence.containerd.value_place import placed
+from drydock.evidence.host.roots import discover
+from drydock.model.errors import EvidenceUnreadable
+from drydock.model.findings import Finding
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.objects import Verdict
+from drydock.model.plans import Witness
+from drydock.model.policies import BlobCheck, Policy, SizeSource
+from drydock.model.progress import Progress
+from drydock.model.roots import Root
+from drydock.model.scans import Scan
+from drydock.model.store import Store
+from drydock.model.text import shown
+from drydock.reclaim.engine_folders import refuse_engine_folders
+from drydock.reclaim.guard import check_clock, refuse_if_used
+from drydock.reclaim.plan import make_plan
+from drydock.reclaim.state_dir import unfinished_runs
+from drydock.verdict.clock import find_ahead
+from drydock.verdict.judge import Reach, judge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How a command enters a root, and what it asks of it."""
+
+    live: bool = False
+    """Take no lock, and read copies of the databases: for looking beside a running engine."""
+    exclusive: bool = False
+    """Hold the locks as a writer, in a root that no process and no mount uses: for changing the store."""
+    now: UnixNano | None = None
+    """What ages and expiries are compared with; None for the clock."""
+    timed: bool = True
+    """Whether ages and expiries are judged. Only then must the clock be right."""
+    measure: SizeSource = SizeSource.RECORDED
+    verification: BlobCheck = BlobCheck.SIZE
+    policy: Policy | None = None
+    """What a plan removes; None where nothing is removed on the strength of the plan: then it has no witnesses."""
+    state: RawPath | None = None
+    """Where journals and backups are, besides the default places."""
+    quarantine: RawPath | None = None
+    """Where things are moved to instead of being deleted."""
+    progress: Progress | None = None
+    """Told what was read."""
+
+
+class Judged(NamedTuple):
+    """What is decided about each object of a root, and how it was reached."""
+
+    verdict: Verdict
+    reached: Reach
+
+
+@dataclass(slots=True)
+class Session:
+    """One root, held and read. Its locks are held until the block that opened it ends."""
+
+    access: Access
+    held: Held
+    store: Store
+    now: UnixNano
+    """What ages and expiries are compared with."""
+    _judged: Judged | None = field(default=None, init=False)
+
+    @property
+    def root(self) -> RawPath:
+        """Absolute path of the containerd root."""
+        return self.store.root.path
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the store; judged when it is first asked for."""
+        return self._judgement().verdict
+
+    @property
+    def reached(self) -> Reach:
+        """The objects that roots and leases reach; judged when it is first asked for."""
+        return self._judgement().reached
+
+    def judge_again(self) -> None:
+        """Judge the store anew, because more is known of it."""
+        self._judged = None
+
+    def scan(self) -> Scan:
+        """The verdict, with notes of runs that were killed, and the plan of the policy that was asked for."""
+        self.store.findings += unfinished_runs(self.root, self.access.state)
+        policy = self.access.policy
+        witnesses = () if policy is None else self._witnesses()
+        return Scan(self.verdict, make_plan(self.verdict, self.reached, policy or Policy(), witnesses))
+
+    def refuse_if_used(self) -> None:
+        """Refuse to change a root that something began to use while it was read.
+
+        Raises:
+            Refused: a process or a mount uses it.
+        """
+        refuse_if_used(self.held.root)
+
+    def check_clock(self) -> None:
+        """Refuse a clock that is wrong at this moment, whatever time the store was judged by.
+
+        Raises:
+            Refused: it is earlier than most records.
+        """
+        clock = UnixNano(time.time_ns())
+        check_clock(clock, find_ahead(self.store, clock))
+
+    def _judgement(self) -> Judged:
+        if self._judged is None:
+            self._judged = Judged(*judge(self.store, self.now))
+        return self._judged
+
+    def _witnesses(self) -> list[Witness]:
+        from drydock.evidence.containerd.database_fingerprint import witnesses  # noqa: PLC0415 - this loads OpenSSL
+
+        return witnesses(self.held)
+
+
+def find_roots(where: RawPath | None, access: Access) -> list[Root]:
+    """The containerd roots of a place, none of them with an engine's folder as state directory or quarantine.
+
+    Args:
+        where: a containerd root, a Docker data root, or the root of a mounted host; None for this host.
+        access: how they are to be entered.
+
+    Returns:
+        None on a host without containerd storage.
+
+    Raises:
+        EvidenceUnreadable: ``where`` is not a store.
+        Refused: the state directory or the quarantine lies in a folder that an engine owns.
+    """
+    roots = discover(where)
+    for root in roots:
+        refuse_engine_folders(root, state=access.state, quarantine=access.quarantine)
+    return roots
+
+
+def find_root(path: RawPath, access: Access, host: RawPath | None = None) -> Root:
+    """The one root at a path.
+
+    Args:
+        path: absolute path of a containerd root.
+        access: how it is to be entered.
+        host: where it was found before: the root alone may not tell what the host above it is.
+
+    Raises:
+        EvidenceUnreadable: it is not there.
+        Refused: as for :func:`find_roots`.
+    """
+    found: list[Root] = []
+    if host is not None:
+        with suppress(EvidenceUnreadable):
+            found += discover(host)
+    if not any(root.path == path for root in found):
+        found = discover(path)  # a copy that no host has
+    for root in found:
+        if root.path == path:
+            refuse_engine_folders(root, state=access.state, quarantine=access.quarantine)
+            return root
+    raise EvidenceUnreadable(f"{shown(path)}: no containerd root")
+
+
+@contextmanager
+def hold_root(root: Root, access: Access) -> Iterator[Held]:
+    """Hold the databases of a root, or copies of them, until the block ends.
+
+    Raises:
+        EvidenceUnreadable: a database cannot be opened or, live, copied.
+        Refused: an engine has a lock; for exclusive access, a process or a mount uses the root.
+    """
+    if access.live:
+        with copy_store(root, progress=access.progress) as held:
+            yield held
+        return
+    if access.exclusive:
+        refuse_if_used(root)
+    measured = access.measure is SizeSource.DISK
+    with hold_store(root, exclusive=access.exclusive, measured=measured, progress=access.progress) as held:
+        if access.exclusive:
+            # Something may have started since; from here on the locks keep containerd itself out.
+            refuse_if_used(root)
+        yield held
+
+
+@contextmanager
+def open_root(root: Root, access: Access) -> Iterator[Session]:
+    """Hold and read a root, and check the clock; its locks are held until the block ends.
+
+    Raises:
+        EvidenceUnreadable: as for :func:`hold_root`.
+        Refused: as for :func:`hold_root`, or the clock is wrong.
+    """
+    with hold_root(root, access) as held:
+        store = _read(held, access)
+        at = UnixNano(time.time_ns()) if access.now is None else access.now
+        if access.timed:
+            store.findings += _check_times(held, store, at)
+        if access.progress is not None:
+            access.progress("judging", 0)
+        yield Session(access, held, store, at)
+
+
+def _read(held: Held, access: Access) -> Store:
+    read = read_store
+    if held.live:
+        from drydock.evidence.containerd.live import read_live  # noqa: PLC0415 - most sessions take locks
+
+        read = read_live
+    return read(held, measure=access.measure, verification=access.verification, progress=access.progress)
+
+
+def _check_times(held: Held, store: Store, at: UnixNano) -> list[Finding]:
+    times = find_ahead(store, at)
+    check_clock(at, times)
+    if held.live and times.ahead:
+        # An engine at work records what came since ``at`` was taken.
+        times = find_ahead(store, UnixNano(max(at, time.time_ns())))
+    return [placed(held, finding) for finding in times.findings]
