@@ -4,10 +4,9 @@ See docs/surgery.md and docs/salvage.md.
 """
 
 from bbolt_surgery.assemble import Assembly, Choice, assemble
-from bbolt_surgery.deletion import Deletion, Receipt, RootHeader
+from bbolt_surgery.changes import Deletion, Insertion, NewBucket, Receipt, RootHeader
 from bbolt_surgery.edit import change, restore, trust
 from bbolt_surgery.errors import Damaged, Moved, NotCommitted, NotWritten, SurgeryError, Uncertain, Unfit
-from bbolt_surgery.insertion import Insertion, NewBucket
 from bbolt_surgery.write import write_new
 
 __all__ = [

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bbolt_reader.statements import Hole, Names, Salvage, Statement, StatementStanding
-from bbolt_surgery.insertion import NewBucket
+from bbolt_surgery.changes import NewBucket
 
 
 class Choice(enum.Enum):

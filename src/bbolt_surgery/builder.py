@@ -8,8 +8,8 @@ from typing import Final
 from bbolt_reader.page import HEADER, LEAF_BUCKET, MAX_KEY, formats
 from bbolt_reader.source import READ_LIMIT
 from bbolt_reader.tree import MAX_DEPTH
+from bbolt_surgery.changes import NewBucket
 from bbolt_surgery.errors import Unfit
-from bbolt_surgery.insertion import NewBucket
 from bbolt_surgery.node import MAX_COUNT, BranchNode, LeafNode, Node, encode, first_key, size
 
 FULL: Final = 1.0

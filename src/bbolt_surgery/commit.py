@@ -10,7 +10,7 @@ from typing import Final
 
 from bbolt_reader.meta import MAGIC, NO_FREELIST, PAGE_META, VERSION, Meta, checksum
 from bbolt_reader.page import formats
-from bbolt_surgery.deletion import RootHeader
+from bbolt_surgery.changes import RootHeader
 from bbolt_surgery.errors import NotCommitted, Uncertain
 
 META_SIZE: Final = 80

@@ -12,10 +12,9 @@ from bbolt_reader.errors import BoltError, Corrupt, Truncated
 from bbolt_reader.meta import PAGE_META, Meta
 from bbolt_reader.page import PAGE_FREELIST
 from bbolt_reader.verify import verify
+from bbolt_surgery.changes import Deletion, Insertion, Receipt, RootHeader
 from bbolt_surgery.commit import commit, encode_meta, next_txid
-from bbolt_surgery.deletion import Deletion, Receipt, RootHeader
 from bbolt_surgery.errors import Damaged, Moved, SurgeryError
-from bbolt_surgery.insertion import Insertion
 from bbolt_surgery.node import NodeFile
 from bbolt_surgery.rewrite import Rewrite
 from bbolt_surgery.space import Space

@@ -10,9 +10,8 @@ from typing import TypeAlias
 from bbolt_reader.page import HEADER, LEAF_BUCKET, formats
 from bbolt_reader.tree import MAX_DEPTH
 from bbolt_surgery.builder import HALF, Builder, fits_inline, has_buckets, join, share
-from bbolt_surgery.deletion import Deletion, RootHeader
+from bbolt_surgery.changes import Deletion, Insertion, NewBucket, RootHeader
 from bbolt_surgery.errors import Unfit
-from bbolt_surgery.insertion import Insertion, NewBucket
 from bbolt_surgery.node import MAX_COUNT, BranchNode, Child, LeafNode, Node, NodeFile, encode, first_key, size
 from bbolt_surgery.survey import inline_entries
 

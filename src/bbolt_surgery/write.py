@@ -11,10 +11,9 @@ from bbolt_reader.errors import BoltError
 from bbolt_reader.meta import REBUILT
 from bbolt_reader.verify import verify
 from bbolt_surgery.builder import Builder
+from bbolt_surgery.changes import NewBucket, RootHeader
 from bbolt_surgery.commit import build_meta, write_all
-from bbolt_surgery.deletion import RootHeader
 from bbolt_surgery.errors import NotWritten
-from bbolt_surgery.insertion import NewBucket
 
 _LEAST: Final = 0x1000
 """bbolt reads so much before it knows the page size, and takes a shorter file for none (v1.3.6, db.go, Open)."""

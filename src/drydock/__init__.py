@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
     from drydock.model.plans import (
         Adoption,
+        DatabaseFingerprint,
         FieldDrop,
         LeaseEnd,
         LeaseRecord,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
         Status,
         Target,
         Withheld,
-        Witness,
     )
     from drydock.model.policies import BlobCheck, EndLeases, Policy, SizeSource
     from drydock.model.progress import Progress
@@ -80,6 +80,7 @@ __all__ = [
     "ChangeKind",
     "Completeness",
     "Coverage",
+    "DatabaseFingerprint",
     "Digest",
     "DiskFull",
     "Downloads",
@@ -144,7 +145,6 @@ __all__ = [
     "Verdict",
     "Verification",
     "Withheld",
-    "Witness",
     "__version__",
     "apply",
     "clean",
@@ -250,7 +250,7 @@ _HOMES: Final = {
         "Status",
         "Target",
         "Withheld",
-        "Witness",
+        "DatabaseFingerprint",
     ),
     "model.policies": (
         "BlobCheck",

@@ -11,14 +11,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from drydock.evidence.containerd.store import Held, copy_store, hold_store, read_store
-from drydock.evidence.containerd.value_place import placed
+from drydock.evidence.containerd.store import (
+    Held,
+    copy_store,
+    fingerprint_databases,
+    hold_store,
+    locate_value,
+    read_store,
+)
 from drydock.evidence.host.roots import discover
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.findings import Finding
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.objects import Verdict
-from drydock.model.plans import Witness
+from drydock.model.plans import DatabaseFingerprint
 from drydock.model.policies import BlobCheck, Policy, SizeSource
 from drydock.model.progress import Progress
 from drydock.model.roots import Root
@@ -48,7 +54,7 @@ class Access:
     measure: SizeSource = SizeSource.RECORDED
     verification: BlobCheck = BlobCheck.SIZE
     policy: Policy | None = None
-    """What a plan removes; None where nothing is removed on the strength of the plan: then it has no witnesses."""
+    """What a plan removes; None where nothing is removed on the strength of the plan: then it has no fingerprints."""
     state: RawPath | None = None
     """Where journals and backups are, besides the default places."""
     quarantine: RawPath | None = None
@@ -98,8 +104,12 @@ class Session:
         """The verdict, with notes of runs that were killed, and the plan of the policy that was asked for."""
         self.store.findings += unfinished_runs(self.root, self.access.state)
         policy = self.access.policy
-        witnesses = () if policy is None else self._witnesses()
-        return Scan(self.verdict, make_plan(self.verdict, self.reached, policy or Policy(), witnesses))
+        fingerprints = () if policy is None else self.fingerprints()
+        return Scan(self.verdict, make_plan(self.verdict, self.reached, policy or Policy(), fingerprints))
+
+    def fingerprints(self) -> list[DatabaseFingerprint]:
+        """Which commit of each database was read, for a plan."""
+        return fingerprint_databases(self.held)
 
     def refuse_if_used(self) -> None:
         """Refuse to change a root that something began to use while it was read.
@@ -122,11 +132,6 @@ class Session:
         if self._judged is None:
             self._judged = Judged(*judge(self.store, self.now))
         return self._judged
-
-    def _witnesses(self) -> list[Witness]:
-        from drydock.evidence.containerd.database_fingerprint import witnesses  # noqa: PLC0415 - this loads OpenSSL
-
-        return witnesses(self.held)
 
 
 def find_roots(where: RawPath | None, access: Access) -> list[Root]:
@@ -229,4 +234,4 @@ def _check_times(held: Held, store: Store, at: UnixNano) -> list[Finding]:
     if held.live and times.ahead:
         # An engine at work records what came since ``at`` was taken.
         times = find_ahead(store, UnixNano(max(at, time.time_ns())))
-    return [placed(held, finding) for finding in times.findings]
+    return [locate_value(held, finding) for finding in times.findings]

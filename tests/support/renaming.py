@@ -18,7 +18,7 @@ from tests.support import boltwriter
 from bbolt_reader import Database
 from bbolt_reader.verify import verify
 from drydock.evidence.containerd.metadata import read_metadata
-from drydock.evidence.containerd.restore_detection import note_older
+from drydock.evidence.containerd.restore_detection import note_older_metadata
 from drydock.evidence.containerd.store import hold_store, read_store
 from drydock.evidence.host.roots import discover
 from drydock.model.findings import Finding, Place, Severity
@@ -121,7 +121,7 @@ class Renamer:
         # The findings of the root that come of comparing meta.db with the rest are made anew.
         kept = [each for each in self.store.findings if each.code != "older-database"]
         store = dataclasses.replace(self.store, metadata=metadata, findings=kept)
-        store.findings += note_older(store)
+        store.findings += note_older_metadata(store)
         verdict, reached = judge(store, self.now)
         return [_parts(make_plan(verdict, reached, each, ())) for each in POLICIES], verdict.findings
 

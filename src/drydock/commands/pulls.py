@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from drydock.evidence.containerd.manifests import read_documents
-from drydock.evidence.docker.containers import read_downloads
+from drydock.evidence.docker.classic_store import read_downloads
 from drydock.model.names import RawPath
 from drydock.model.pulls import Pull, Pulls
 from drydock.model.scans import unread_among

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 
 from drydock.commands.apply import carry_out
 from drydock.commands.verify import Looked, look
-from drydock.evidence.containerd.database_fingerprint import witnesses
 from drydock.model.names import RawPath
 from drydock.model.repairs import Repair
 from drydock.model.runs import Run
@@ -78,5 +77,5 @@ def _plan(looked: Looked, accept: tuple[bytes, ...], *, drop_unproved: bool) -> 
         right=looked.right,
         accept=accept,
         drop_unproved=drop_unproved,
-        witnesses=witnesses(looked.session.held),
+        fingerprints=looked.session.fingerprints(),
     )

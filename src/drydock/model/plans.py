@@ -150,7 +150,7 @@ class LeaseRecord(NamedTuple):
         return Lease(self.ref.namespace, self.ref.key, {}, (), (), (), self.snapshots, self.created)
 
 
-class Witness(NamedTuple):
+class DatabaseFingerprint(NamedTuple):
     """A database as the plan saw it."""
 
     path: RawPath
@@ -174,7 +174,7 @@ class Plan(NamedTuple):
     now: UnixNano
     """What expiries were compared with."""
     policy: Policy
-    witnesses: tuple[Witness, ...]
+    fingerprints: tuple[DatabaseFingerprint, ...]
     leases: tuple[LeaseEnd, ...]
     records: tuple[RecordDrop, ...]
     rows: tuple[RowDrop, ...]

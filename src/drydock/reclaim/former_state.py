@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from bbolt_reader import BoltError, Database
 from drydock.evidence.containerd.metadata import read_metadata
-from drydock.evidence.containerd.rows import Rows, read_rows
-from drydock.evidence.containerd.snapshots import DATABASE, SNAPSHOTS
+from drydock.evidence.containerd.rows import DATABASE, Rows, read_rows
+from drydock.evidence.containerd.snapshots import SNAPSHOTS
 from drydock.evidence.containerd.store import File, Held
 from drydock.model.names import SNAPSHOTTER_PREFIX, Digest, Kind, RawPath, blob_path
 from drydock.model.plans import Plan

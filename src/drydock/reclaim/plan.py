@@ -11,7 +11,7 @@ from drydock.model.errors import Refused, Usage
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Kind, RawPath, Ref
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
-from drydock.model.plans import LeaseEnd, Plan, RecordDrop, Removal, RowDrop, Target, Withheld, Witness
+from drydock.model.plans import DatabaseFingerprint, LeaseEnd, Plan, RecordDrop, Removal, RowDrop, Target, Withheld
 from drydock.model.policies import Policy
 from drydock.model.records import Snapshot
 from drydock.model.store import Store
@@ -137,7 +137,7 @@ _TARGETS = {
 _UNHELD = {Kind.IMAGE: "it has expired, and nothing that it goes with is there"}
 
 
-def make_plan(verdict: Verdict, reached: Reach, policy: Policy, witnesses: Iterable[Witness]) -> Plan:
+def make_plan(verdict: Verdict, reached: Reach, policy: Policy, fingerprints: Iterable[DatabaseFingerprint]) -> Plan:
     """Decide what of one root goes under a policy.
 
     A record goes in each namespace where nothing reaches it once the leases have ended, as the engine's collector does
@@ -147,7 +147,7 @@ def make_plan(verdict: Verdict, reached: Reach, policy: Policy, witnesses: Itera
         Refused: the policy names a lease whose owner exists.
         Usage: it names something to be ended and kept, or the beginning of several names.
     """
-    return _Planner(verdict, reached, policy).plan(tuple(witnesses))
+    return _Planner(verdict, reached, policy).plan(tuple(fingerprints))
 
 
 class _Planner:
@@ -172,7 +172,7 @@ class _Planner:
         self._blind = "" if metadata.complete else first_cause(metadata.findings)
         self._no_edit = self._blind or _no_edit(self._store, policy)
 
-    def plan(self, witnesses: tuple[Witness, ...]) -> Plan:
+    def plan(self, fingerprints: tuple[DatabaseFingerprint, ...]) -> Plan:
         """Put it together."""
         ended = [] if self._no_edit else self._ended()
         dropped = {} if self._no_edit else self._dropped(ended)
@@ -186,7 +186,7 @@ class _Planner:
             self._store.root.host,
             self._verdict.now,
             self._policy,
-            witnesses,
+            fingerprints,
             tuple(LeaseEnd(holding.ref, holding.kind, describe(holding, self._verdict)) for holding in ended),
             tuple(dropped.values()),
             tuple(rows),

@@ -34,6 +34,7 @@ from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.names import Kind, RawPath, Ref, UnixNano, split_snapshot_key
 from drydock.model.plans import (
     Adoption,
+    DatabaseFingerprint,
     FieldDrop,
     LeaseEnd,
     LeaseRecord,
@@ -43,7 +44,6 @@ from drydock.model.plans import (
     RowDrop,
     SnapshotRecord,
     Withheld,
-    Witness,
 )
 from drydock.model.policies import Policy
 from drydock.model.text import shown, unshown
@@ -79,7 +79,7 @@ def plan_document(plan: Plan) -> RootPlan:
         now=plan.now,
         now_shown=show_time(plan.now),
         policy=_policy(plan.policy),
-        evidence=LazyList(plan.witnesses, _witness),
+        evidence=LazyList(plan.fingerprints, _fingerprint),
         leases=LazyList(plan.leases, _lease_end),
         records=LazyList(plan.records, _record_drop),
         rows=LazyList(plan.rows, _row_drop),
@@ -154,8 +154,8 @@ def _record_name(ref: Ref) -> RecordName:
     )
 
 
-def _witness(witness: Witness) -> DatabaseWitness:
-    return DatabaseWitness(shown(witness.path), witness.size, witness.metas)
+def _fingerprint(fingerprint: DatabaseFingerprint) -> DatabaseWitness:
+    return DatabaseWitness(shown(fingerprint.path), fingerprint.size, fingerprint.metas)
 
 
 def _lease_end(end: LeaseEnd) -> PlannedLeaseEnd:

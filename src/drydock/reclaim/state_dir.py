@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from drydock.evidence.files.directory import open_private_dir
 from drydock.evidence.files.mountinfo import entries
-from drydock.evidence.files.private_dir import open_private_dir
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath

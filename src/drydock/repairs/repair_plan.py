@@ -17,7 +17,7 @@ from drydock.model.findings import Finding, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.names import EXTRACTING, Digest, Kind, RawPath, Ref, snapshot_ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
-from drydock.model.plans import FieldDrop, Plan, RecordDrop, Removal, RowDrop, Target, Withheld, Witness
+from drydock.model.plans import DatabaseFingerprint, FieldDrop, Plan, RecordDrop, Removal, RowDrop, Target, Withheld
 from drydock.model.policies import Policy
 from drydock.model.repairs import Adopted, Loss, LostContainers, Repair
 from drydock.model.text import shown
@@ -56,7 +56,7 @@ def make_repair(
     right: Container[Digest],
     accept: tuple[bytes, ...],
     drop_unproved: bool,
-    witnesses: Iterable[Witness],
+    fingerprints: Iterable[DatabaseFingerprint],
 ) -> Repair:
     """Decide what mends one root.
 
@@ -71,13 +71,13 @@ def make_repair(
         right: of the blobs that snapshots would be unpacked from again those whose bytes were read, and are right.
         accept: names of images, containers and snapshots that may be lost.
         drop_unproved: whether what nothing proves goes with its damaged layer.
-        witnesses: the databases as they are.
+        fingerprints: the databases as they are.
     """
     made = _Repairer(
         verdict, reached, images, wrong, proofs,
         adopted=adopted, lost=lost, right=right, accept=accept, drop_unproved=drop_unproved,
     )  # fmt: skip
-    return made.repair(tuple(witnesses))
+    return made.repair(tuple(fingerprints))
 
 
 @dataclass(slots=True)
@@ -138,7 +138,7 @@ class _Repairer:
         self._withheld: list[Withheld] = []
         self._blind = edit_blindness(self._store)
 
-    def repair(self, witnesses: tuple[Witness, ...]) -> Repair:
+    def repair(self, fingerprints: tuple[DatabaseFingerprint, ...]) -> Repair:
         """Put it together."""
         records: dict[Ref, str] = {}
         rows: dict[RowName, str] = {}
@@ -179,7 +179,7 @@ class _Repairer:
             self._store.root.host,
             self._verdict.now,
             Policy(),
-            witnesses,
+            fingerprints,
             (),
             tuple(self._record(ref, why, records) for ref, why in records.items()),
             tuple(self._row(row, why) for row, why in rows.items()),

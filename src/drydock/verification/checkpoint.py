@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from drydock.evidence.files.private_dir import open_private_dir
+from drydock.evidence.files.directory import open_private_dir
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
 from drydock.model.text import shown

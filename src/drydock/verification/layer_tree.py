@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from drydock.evidence.files.private_dir import open_private_dir
+from drydock.evidence.files.directory import open_private_dir
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 from drydock.verification.decompression import NotCompared

@@ -36,8 +36,8 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
         message = f"{shown(root.path)}: it may have a Docker data root that is not known: no owner is provably gone"
         owners.findings.append(Finding("owners-unknown", Severity.BLIND, message, Place(root.path)))
     from drydock.evidence.buildkit.records import read_build_history, read_build_records  # noqa: PLC0415 - not without Docker
-    from drydock.evidence.docker.classic_store import note_classic_store  # noqa: PLC0415 - the same
-    from drydock.evidence.docker.containers import read_containers, read_images  # noqa: PLC0415 - the same
+    from drydock.evidence.docker.classic_store import note_classic_store, read_images  # noqa: PLC0415 - the same
+    from drydock.evidence.docker.containers import read_containers  # noqa: PLC0415 - the same
 
     times: list[UnixNano | None] = []
     for data in root.docker:

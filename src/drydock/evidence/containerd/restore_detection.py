@@ -1,11 +1,18 @@
-"""A meta.db that is older than a metadata.db: rows whose numbers it never gave out."""
+"""A database that is older than another one, or than the data: a backup of it was put back by itself.
+
+containerd drops rows that no record names, and frees directories that no row names. So what containers wrote after the
+backup would be lost at its next start.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
+from drydock.evidence.containerd.rows import DATABASE
+from drydock.model.data import Backend, LayoutKind
 from drydock.model.findings import Finding, Place, Severity
-from drydock.model.names import row_number, split_row_name
+from drydock.model.names import RawPath, row_number, split_row_name
 from drydock.model.store import Store
 from drydock.model.text import shown
 
@@ -13,13 +20,13 @@ REMEDY = "if there is a newer meta.db and metadata.db, put both back before anyt
 """What to do where one database is older than the other, or than the data."""
 
 
-def note_older(store: Store) -> Iterator[Finding]:
-    """One note for each namespace and snapshotter with rows from after this meta.db was copied.
+def note_older_metadata(store: Store) -> Iterator[Finding]:
+    """One note for each namespace and snapshotter with rows whose numbers meta.db never gave out.
 
     The number in a row's name is the next of the bucket that has the namespace's snapshots (containerd
-    core/metadata/snapshot.go createSnapshot, v2.1). The engine drops rows that no record names. Commit there has the
-    snapshotter write its row inside the transaction of meta.db that gives out the number: what ends it in between
-    leaves one row with the next number, and no older database.
+    core/metadata/snapshot.go createSnapshot, v2.1). Commit there has the snapshotter write its row inside the
+    transaction of meta.db that gives out the number: a crash in between leaves one row with the next number, and no
+    older database.
     """
     metadata = store.metadata
     if not metadata.complete:
@@ -37,3 +44,24 @@ def note_older(store: Store) -> Iterator[Finding]:
                 f"{shown(namespace)}: it is older than metadata.db, and what containers wrote may be in them"
             )
             yield Finding("older-database", Severity.NOTE, message, Place(metadata.path), shown(snapshotter), REMEDY)
+
+
+def note_older_rows(root: RawPath, backend: Backend) -> Iterator[Finding]:
+    """A note where directories have numbers that the snapshotter's metadata.db never gave out.
+
+    Args:
+        root: absolute path of the containerd root.
+        backend: the snapshotter, with its rows and directories.
+    """
+    if backend.sequence is None or backend.layout is LayoutKind.FOREIGN:
+        return
+    # A crash while a snapshot is made leaves a directory with the next number (overlay.go createSnapshot, v2.1).
+    newer = [entry.id for entry in backend.entries if entry.id is not None and entry.id > backend.sequence + 1]
+    if newer:
+        message = (
+            f"{shown(backend.name)}: the last directory number in metadata.db is {backend.sequence}, and directories "
+            f"with higher numbers are there ({len(newer)}): metadata.db is older than the data, and what containers "
+            "wrote may be among them"
+        )
+        place = Place(RawPath(os.path.join(root, backend.path, DATABASE)))
+        yield Finding("older-database", Severity.NOTE, message, place, shown(backend.name), REMEDY)

@@ -15,6 +15,9 @@ from drydock.model.findings import Finding, Severity
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.text import shown
 
+DATABASE = b"metadata.db"
+"""The name of the file in a snapshotter's folder."""
+
 
 @dataclass(slots=True)
 class Rows:

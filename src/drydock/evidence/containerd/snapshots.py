@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from bbolt_reader import Database
-from drydock.evidence.containerd.restore_detection import REMEDY
-from drydock.evidence.containerd.rows import read_rows
+from drydock.evidence.containerd.restore_detection import note_older_rows
+from drydock.evidence.containerd.rows import DATABASE, read_rows
 from drydock.evidence.files.directory import fingerprint, folder, names
 from drydock.evidence.files.sizes import BLOCK, PAGE, DiskUsage, Measure
 from drydock.model.data import Backend, LayoutKind, Occupancy, RowKind, SnapshotEntry
@@ -27,7 +27,6 @@ from drydock.model.text import shown
 if TYPE_CHECKING:
     from drydock.evidence.files.walk_pool import WalkPool
 
-DATABASE = b"metadata.db"
 SNAPSHOTS = b"snapshots"
 LAYER = b"layer.erofs"
 """The file that a committed snapshot of erofs is."""
@@ -92,7 +91,7 @@ def read_backend(
             root, backend, f"{shown(snapshotter)}: there are snapshot directories and no rows: metadata.db may be lost"
         )
     if not live:  # beside an engine, numbers were given out since the rows were copied
-        _note_older(root, backend)
+        backend.findings += note_older_rows(root, backend)
     return backend
 
 
@@ -112,22 +111,6 @@ def start_pools(root: RawPath, snapshotters: Iterable[bytes]) -> Iterator[dict[b
                     descriptor = stack.enter_context(folder(root, SNAPSHOTTER_PREFIX + snapshotter, SNAPSHOTS))
                     pools[snapshotter] = stack.enter_context(WalkPool(names(descriptor), descriptor))
         yield pools
-
-
-def _note_older(root: RawPath, backend: Backend) -> None:
-    """Say when directories have numbers that this metadata.db never gave out: then it is older than the data."""
-    if backend.sequence is None or backend.layout is LayoutKind.FOREIGN:
-        return
-    # One above it is what a crash while a snapshot is made leaves (overlay.go createSnapshot, v2.1).
-    newer = [entry.id for entry in backend.entries if entry.id is not None and entry.id > backend.sequence + 1]
-    if newer:
-        message = (
-            f"{shown(backend.name)}: the last directory number in metadata.db is {backend.sequence}, and directories "
-            f"with higher numbers are there ({len(newer)}): metadata.db is older than the data, and what containers "
-            "wrote may be among them"
-        )
-        place = Place(RawPath(os.path.join(root, backend.path, DATABASE)))
-        backend.findings.append(Finding("older-database", Severity.NOTE, message, place, shown(backend.name), REMEDY))
 
 
 def _entries(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,8 +15,9 @@ from bbolt_reader.verify import verify
 from drydock.evidence.containerd.content import read_content
 from drydock.evidence.containerd.lease_owners import read_owners
 from drydock.evidence.containerd.metadata import read_metadata
-from drydock.evidence.containerd.restore_detection import note_older
-from drydock.evidence.containerd.snapshots import DATABASE, read_backend, start_pools
+from drydock.evidence.containerd.restore_detection import note_older_metadata
+from drydock.evidence.containerd.rows import DATABASE
+from drydock.evidence.containerd.snapshots import read_backend, start_pools
 from drydock.evidence.files.database_copy import copy_database
 from drydock.evidence.files.directory import folder, names
 from drydock.evidence.files.sizes import Measure
@@ -24,6 +26,7 @@ from drydock.model.data import LayoutKind
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath
+from drydock.model.plans import DatabaseFingerprint
 from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.progress import Progress, counter
 from drydock.model.records import Metadata
@@ -35,25 +38,14 @@ if TYPE_CHECKING:
     from drydock.evidence.files.walk_pool import WalkPool
 
 
-_TABLE = 1 << 20
-_M_MMAP_THRESHOLD = -3  # glibc malloc.h
-
-
-def give_back_tables() -> None:
-    """Have malloc give the tables of a large store back to the system when they are freed.
-
-    glibc keeps what is as large as something that was freed before (mallopt(3), M_MMAP_THRESHOLD): a tenth of a scan's
-    memory. Other C libraries have no such call.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(_M_MMAP_THRESHOLD, _TABLE)
-
-
 METADATA = b"io.containerd.metadata.v1.bolt/meta.db"
 _BLOCK = 512
 _LARGE = 16 << 20
 """Bytes of a database whose records take so much memory that it matters."""
+_TABLE = 1 << 20
+_M_MMAP_THRESHOLD = -3  # glibc malloc.h
+_METAS = 2 << 24
+"""Bytes of two pages of the largest size bbolt has, 16 MiB each."""
 
 
 @dataclass(slots=True)
@@ -222,7 +214,7 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
             backend.findings.append(Finding("no-database", Severity.BLIND, message, where, shown(snapshotter)))
         store.backends[snapshotter] = backend
     if not held.live:  # beside an engine, numbers were given out since meta.db was copied
-        store.findings += note_older(store)
+        store.findings += note_older_metadata(store)
     store.database_bytes = sum(file.allocated for file in held.files())
     store.live = held.live
     return store
@@ -280,9 +272,7 @@ def _is_there(path: RawPath) -> bool:
 def _open(stack: ExitStack, file: File, *, mapped: bool, progress: Progress | None) -> None:
     path = file.path
     if file.allocated >= _LARGE:
-        from drydock.evidence.containerd.store import give_back_tables  # noqa: PLC0415 - most stores are small
-
-        give_back_tables()
+        _give_back_tables()
     try:
         file.database = stack.enter_context(Database.from_fd(file.fd, path, mapped=mapped, bounded=True))
         # The high-water mark of a damaged file is any number.
@@ -327,3 +317,64 @@ def database_name(path: RawPath) -> str:
     """A database as progress calls it: by its file, and by its snapshotter where it is one's."""
     folder, name = path.split(b"/")[-2:]
     return shown(name if name != DATABASE else folder.removeprefix(SNAPSHOTTER_PREFIX) + b"/" + name)
+
+
+def _give_back_tables() -> None:
+    """Have malloc give the tables of a large store back to the system when they are freed.
+
+    glibc keeps what is as large as something that was freed before (mallopt(3), M_MMAP_THRESHOLD): a tenth of a scan's
+    memory. Other C libraries have no such call.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, _TABLE)
+
+
+def fingerprint_databases(held: Held) -> list[DatabaseFingerprint]:
+    """Which commit of each database of a held root is read: its two metas, one of which every commit changes.
+
+    Raises:
+        OSError: a database cannot be read.
+    """
+    found: list[DatabaseFingerprint] = []
+    for file in held.files():
+        size = os.fstat(file.fd).st_size
+        length = min(size, 2 * file.database.page_size if file.database is not None else _METAS)
+        digest = hashlib.sha256(os.pread(file.fd, length, 0)).hexdigest()
+        found.append(DatabaseFingerprint(RawPath(os.path.relpath(file.path, held.root.path)), size, digest))
+    return found
+
+
+def locate_value(held: Held, finding: Finding) -> Finding:
+    """The finding with the page and the byte of the file where the value at the end of its bucket path lies.
+
+    A finding of another file, or without a bucket path, is returned as it is.
+    """
+    place = finding.place
+    file = next((each for each in held.files() if each.path == place.file), None)
+    if file is None or file.database is None or not place.bucket:
+        return finding
+    try:
+        return finding._replace(place=_locate(file.database, place))
+    except BoltError:
+        return finding
+
+
+def _locate(database: Database, place: Place) -> Place:
+    *path, key = place.bucket
+    bucket = database.root
+    for name in path:
+        below = bucket.bucket(name)
+        if below is None:
+            return place
+        bucket = below
+    value = bucket.get(key)
+    if value is None:
+        return place
+    size = database.page_size
+    page = bucket.root or bucket.offset // size
+    start = page * size if bucket.root else bucket.offset
+    data = database.source.read(start, min((page + 1) * size, database.size) - start, page)
+    # In a leaf each value follows its key.
+    at = data.find(key + value)
+    return place._replace(page=page, offset=start + at + len(key) if at >= 0 else start)

@@ -1,28 +1,33 @@
-"""Docker's classic image store: how much of it a data root has, where what is in it is not judged.
+"""Docker's classic image store in a data root: its image ids and downloads, and how much it holds.
 
-Source: moby layer/filestore.go (``layerdb/<algorithm>/<chain id>``), image/fs.go, daemon/graphdriver/overlay2/
-overlay.go (``l/`` has a short link for each layer), v28.
+drydock judges nothing in it. Sources: moby layer/filestore.go (``layerdb/<algorithm>/<chain id>``), image/fs.go,
+daemon/graphdriver/overlay2/overlay.go (``l/`` has a short link for each layer), v28.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from drydock.evidence.files.directory import folder, may_be_folder, names
 from drydock.model.findings import Finding, Place, Severity
-from drydock.model.names import RawPath
+from drydock.model.names import Digest, RawPath, UnixNano
+from drydock.model.pulls import Downloads
 from drydock.model.text import shown
 
 _LAYERS = (b"layerdb", b"sha256")
 _IMAGES = (b"imagedb", b"content", b"sha256")
 _LINKS = b"l"
+_DOWNLOAD = b"GetImageBlob"
+_BLOCK = 512
 
 
 def note_classic_store(data: RawPath) -> Iterator[Finding]:
     """Say of each graph driver of a data root that has layers how many images, layers and directories it has.
 
-    What cannot be listed is told by :func:`drydock.evidence.docker.containers.read_images`.
+    What cannot be listed is reported by :func:`read_images`.
     """
     with suppress(OSError), folder(data, b"image") as descriptor:
         for driver in names(descriptor):
@@ -47,3 +52,78 @@ def _count(data: RawPath, *parts: bytes, apart: bytes = b"") -> int:
     with suppress(OSError), folder(data, *parts) as descriptor:
         return sum(name != apart for name in names(descriptor))
     return 0
+
+
+def read_images(data: RawPath, findings: list[Finding]) -> tuple[set[Digest], UnixNano | None]:
+    """Image ids in ``image/<driver>/imagedb/content``, and when the newest of these folders last changed.
+
+    A driver that was given up leaves its folder; what an image's removal changes is that of the driver in use.
+
+    Returns:
+        What was found. No time where no driver's image database, or not every one, can be read: an image that was not
+        found may be there then.
+    """
+    found: set[Digest] = set()
+    changed: list[int] = []
+    known = True
+    where = RawPath(data + b"/image")
+    try:
+        with folder(data, b"image") as descriptor:
+            # The containerd image store keeps a file there (identity-cache.db, moby v29.3 and later).
+            drivers = [name for name in names(descriptor) if may_be_folder(name, descriptor)]
+    except FileNotFoundError:
+        return found, None
+    except OSError as error:
+        findings.append(owners_unknown(where, error, "every image's lease is kept"))
+        return found, None
+    for driver in drivers:
+        try:
+            # What the containerd image store leaves in image/ has no imagedb.
+            with suppress(FileNotFoundError), folder(data, b"image", driver, *_IMAGES) as descriptor:
+                found.update(Digest(b"sha256:" + each) for each in names(descriptor))
+                changed.append(os.fstat(descriptor).st_mtime_ns)
+        except OSError as error:  # noqa: PERF203 - a few drivers
+            findings.append(owners_unknown(where, error, "every image's lease is kept"))
+            known = False
+    return found, UnixNano(max(changed)) if changed and known else None
+
+
+def read_downloads(roots: Iterable[RawPath]) -> Downloads:
+    """The files that pulls into the classic image store have come down to, over the data roots.
+
+    dockerd deletes them at its next start (moby daemon/daemon.go prepareTempDir, v28.5), or has them in $DOCKER_TMPDIR.
+    """
+    folders: list[RawPath] = []
+    sizes: list[int] = []
+    for data in roots:
+        with suppress(OSError), folder(data, b"tmp") as descriptor:
+            folders.append(RawPath(data + b"/tmp"))
+            for name in names(descriptor):
+                with suppress(OSError):  # it is a hint, and no evidence
+                    found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                    if name.startswith(_DOWNLOAD) and stat.S_ISREG(found.st_mode):
+                        sizes.append(found.st_blocks * _BLOCK)
+    return Downloads(tuple(folders), len(sizes), sum(sizes))
+
+
+def has_container_layer(data: RawPath, driver: bytes, name: bytes) -> bool:
+    """Whether a graphdriver's layer store has a container's writable layer (moby layer/filestore.go, v28.5)."""
+    if driver in (b".", b"..") or b"/" in driver or b"\0" in driver:
+        return False
+    try:
+        with folder(data, b"image", driver, b"layerdb", b"mounts", name):
+            return True
+    except OSError:
+        return False
+
+
+def owners_unknown(path: bytes, error: OSError, effect: str) -> Finding:
+    """The finding that a folder of records could not be listed, and what follows of that.
+
+    Args:
+        path: of the folder.
+        error: why not.
+        effect: what drydock keeps because of it.
+    """
+    message = f"{shown(path)}: {error.strerror or error}: {effect}"
+    return Finding("owners-unknown", Severity.BLIND, message, Place(RawPath(path)))

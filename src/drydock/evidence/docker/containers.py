@@ -1,6 +1,6 @@
-"""dockerd's own records in a data root: its containers, and the image ids of the graphdriver image store.
+"""dockerd's own records of its containers in a data root.
 
-Sources: moby daemon/container.go (``load``), container/container.go (``config.v2.json``), image/fs.go (v28).
+Sources: moby daemon/container.go (``load``), container/container.go (``config.v2.json``), v28.
 daemon/volumes.go (``registerMountPoints``) has the three names that an image mount's layer was given: ``ID`` of its
 mount point repeats the name, and all are made of the container's id and what the user asked for.
 """
@@ -10,21 +10,18 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from typing import Any
 
-from drydock.evidence.files.directory import folder, may_be_folder, names
+from drydock.evidence.docker.classic_store import has_container_layer, owners_unknown
+from drydock.evidence.files.directory import folder, names
 from drydock.evidence.files.regular import read_regular
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Digest, RawPath, UnixNano, is_container_id, is_digest
-from drydock.model.pulls import Downloads
 from drydock.model.roots import DockerContainer, Mounted
 from drydock.model.text import shown
 
 _LARGEST = 8 << 20
-_IMAGES = (b"imagedb", b"content", b"sha256")
-_DOWNLOAD = b"GetImageBlob"
 _NO_IMAGES = ("bind", "volume", "tmpfs", "npipe", "cluster")
 """Types of mounts that have no layer (moby api/types/mount/mount.go, v29.7)."""
 _UNFINISHED = b".tmp-config.v2.json"
@@ -49,61 +46,9 @@ def read_containers(
         with folder(data, b"containers") as descriptor:
             ids, changed = names(descriptor), UnixNano(os.fstat(descriptor).st_mtime_ns)
     except OSError as error:
-        findings.append(_unknown(data + b"/containers", error, "every container's lease is kept"))
+        findings.append(owners_unknown(data + b"/containers", error, "every container's lease is kept"))
         return {}, None
     return {each: _container(data, each, findings, live=live) for each in ids}, changed
-
-
-def read_images(data: RawPath, findings: list[Finding]) -> tuple[set[Digest], UnixNano | None]:
-    """Image ids in ``image/<driver>/imagedb/content``, and when the newest of these folders last changed.
-
-    A driver that was given up leaves its folder; what an image's removal changes is that of the driver in use.
-
-    Returns:
-        What was found. No time where no driver's image database, or not every one, can be read: an image that was not
-        found may be there then.
-    """
-    found: set[Digest] = set()
-    changed: list[int] = []
-    known = True
-    where = RawPath(data + b"/image")
-    try:
-        with folder(data, b"image") as descriptor:
-            # The containerd image store keeps a file there (identity-cache.db, moby v29.3 and later).
-            drivers = [name for name in names(descriptor) if may_be_folder(name, descriptor)]
-    except FileNotFoundError:
-        return found, None
-    except OSError as error:
-        findings.append(_unknown(where, error, "every image's lease is kept"))
-        return found, None
-    for driver in drivers:
-        try:
-            # What the containerd image store leaves in image/ has no imagedb.
-            with suppress(FileNotFoundError), folder(data, b"image", driver, *_IMAGES) as descriptor:
-                found.update(Digest(b"sha256:" + each) for each in names(descriptor))
-                changed.append(os.fstat(descriptor).st_mtime_ns)
-        except OSError as error:  # noqa: PERF203 - a few drivers
-            findings.append(_unknown(where, error, "every image's lease is kept"))
-            known = False
-    return found, UnixNano(max(changed)) if changed and known else None
-
-
-def read_downloads(roots: Iterable[RawPath]) -> Downloads:
-    """The files that pulls into the classic image store have come down to, over the data roots.
-
-    dockerd deletes them at its next start (moby daemon/daemon.go prepareTempDir, v28.5), or has them in $DOCKER_TMPDIR.
-    """
-    folders: list[RawPath] = []
-    sizes: list[int] = []
-    for data in roots:
-        with suppress(OSError), folder(data, b"tmp") as descriptor:
-            folders.append(RawPath(data + b"/tmp"))
-            for name in names(descriptor):
-                with suppress(OSError):  # it is a hint, and no evidence
-                    found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                    if name.startswith(_DOWNLOAD) and stat.S_ISREG(found.st_mode):
-                        sizes.append(found.st_blocks * 512)
-    return Downloads(tuple(folders), len(sizes), sum(sizes))
 
 
 def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: bool) -> DockerContainer:
@@ -143,20 +88,9 @@ def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: boo
         manifest_known=manifest is not None or made_from is None or left,
         mounts=mounts or frozenset(),
         mounts_known=mounts is not None or left,
-        is_classic=driver is not None and _has_mount(data, driver, name),
+        is_classic=driver is not None and has_container_layer(data, driver, name),
         mounted=tuple(_mounted(config.get("MountPoints"))),
     )
-
-
-def _has_mount(data: RawPath, driver: bytes, name: bytes) -> bool:
-    """Whether a graphdriver's layer store has a container's writable layer (moby layer/filestore.go, v28.5)."""
-    if driver in (b".", b"..") or b"/" in driver or b"\0" in driver:
-        return False
-    try:
-        with folder(data, b"image", driver, b"layerdb", b"mounts", name):
-            return True
-    except OSError:
-        return False
 
 
 def _mounted(points: object) -> Iterator[Mounted]:
@@ -239,8 +173,3 @@ def _bytes(value: object) -> bytes | None:
 def _digest(value: object) -> Digest | None:
     raw = _bytes(value)
     return Digest(raw) if raw is not None and is_digest(raw) else None
-
-
-def _unknown(path: bytes, error: OSError, effect: str) -> Finding:
-    message = f"{shown(path)}: {error.strerror or error}: {effect}"
-    return Finding("owners-unknown", Severity.BLIND, message, Place(RawPath(path)))

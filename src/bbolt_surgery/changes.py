@@ -1,11 +1,10 @@
-"""What to delete, and what was done."""
+"""What to change in a database, and what a commit did: deletions, insertions, and the receipt."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
-
-from bbolt_surgery.insertion import Insertion
 
 _NUMBERS: Final = (
     "txid_before",
@@ -31,6 +30,27 @@ class Deletion(NamedTuple):
     path: tuple[bytes, ...]
     """The names of the buckets from the root bucket down; empty for a key of the root bucket."""
     key: bytes
+
+
+@dataclass(slots=True)
+class NewBucket:
+    """A bucket to be written."""
+
+    sequence: int = 0
+    entries: dict[bytes, bytes | NewBucket] = field(default_factory=dict)
+
+
+class Insertion(NamedTuple):
+    """One key to put in, with its value, or with the whole bucket it is to name.
+
+    Buckets on its path that are not there are made, as containerd makes them. What is there already is never
+    replaced: a key that is taken, or on whose path a value lies where a bucket should, is present.
+    """
+
+    path: tuple[bytes, ...]
+    """The names of the buckets from the root bucket down; empty for a key of the root bucket."""
+    key: bytes
+    value: bytes | NewBucket
 
 
 class RootHeader(NamedTuple):
@@ -91,11 +111,11 @@ class Receipt(NamedTuple):
             ValueError: one is missing, or no number.
         """
         found: dict[str, int] = {}
-        for field in _NUMBERS:
-            number = numbers.get(field)
+        for name in _NUMBERS:
+            number = numbers.get(name)
             if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-                raise ValueError(f"{field} of a receipt is missing or no number")
-            found[field] = number
+                raise ValueError(f"{name} of a receipt is missing or no number")
+            found[name] = number
         return cls(
             txid_before=found["txid_before"],
             txid_after=found["txid_after"],
