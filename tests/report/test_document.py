@@ -2,20 +2,21 @@
 
 import json
 
+from tests.support.documents import parsed
 from tests.support.scans import HOSTILE, scan_of_everything
 from tests.support.values import NOW
 
 from drydock.model.names import Kind, Ref
 from drydock.model.objects import State
 from drydock.model.text import shown, unshown
-from drydock.report.document import reference, scan_document, scan_lines
+from drydock.report.document import record_part, scan_document, scan_lines
 
 OBJECT = {"kind", "id", "state", "bytes", "path", "namespaces", "held_by", "reach", "note"}
 
 
 def test_the_shape_is_the_designs():
     """Every field that docs/json.md names is there, with its type; totals name every state."""
-    document = scan_document([scan_of_everything()], NOW)
+    document = parsed(scan_document([scan_of_everything()], NOW))
     assert document["schema"] == "drydock.scan/1"
     assert document["now"] == "2027-01-15T08:00:00Z"
     (root,) = document["roots"]
@@ -39,7 +40,7 @@ def test_the_shape_is_the_designs():
 
 def test_totals_are_the_sums_of_the_objects():
     """Counts and bytes of every state, those without any too."""
-    root = scan_document([scan_of_everything()], NOW)["roots"][0]
+    root = parsed(scan_document([scan_of_everything()], NOW))["roots"][0]
     for state in State:
         objects = [each for each in root["objects"] if each["state"] == state.value]
         assert root["totals"][state.value] == {"count": len(objects), "bytes": sum(each["bytes"] for each in objects)}
@@ -49,7 +50,7 @@ def test_totals_are_the_sums_of_the_objects():
 
 def test_withheld_things_say_why():
     """Nothing that could not be judged is reclaimable, and the document says so."""
-    root = scan_document([scan_of_everything(complete=False)], NOW)["roots"][0]
+    root = parsed(scan_document([scan_of_everything(complete=False)], NOW))["roots"][0]
     assert root["complete"] is False
     assert root["reclaimable"] == {"count": 0, "bytes": 0}
     assert root["withheld"]
@@ -60,8 +61,8 @@ def test_withheld_things_say_why():
 def test_the_lines_are_the_document():
     """A head, the root, and each part in its order, with a type and the root's path: nothing more, nothing less."""
     scan = scan_of_everything()
-    document = scan_document([scan, scan], NOW)
-    lines = list(scan_lines([scan, scan], NOW))
+    document = parsed(scan_document([scan, scan], NOW))
+    lines = [json.loads(line.text()) for line in scan_lines([scan, scan], NOW)]
     head = {key: value for key, value in document.items() if key != "roots"}
     assert lines[0] == {"type": "scan", **head}
     wanted = []
@@ -75,7 +76,7 @@ def test_the_lines_are_the_document():
 
 def test_no_raw_name_gets_in():
     """Every string is printable, whatever the names were, and the names can be had back."""
-    document = scan_document([scan_of_everything()], NOW)
+    document = parsed(scan_document([scan_of_everything()], NOW))
     for text in _strings(document):
         assert text.isprintable(), text
     assert unshown(shown(HOSTILE)) == HOSTILE
@@ -85,10 +86,10 @@ def test_no_raw_name_gets_in():
 
 def test_references():
     """A snapshot's reference is cut at the first slash only."""
-    assert reference(Ref(Kind.SNAPSHOT, b"moby", b"overlayfs/a/b")) == {
+    assert parsed(record_part(Ref(Kind.SNAPSHOT, b"moby", b"overlayfs/a/b"))) == {
         "kind": "snapshot", "namespace": "moby", "id": "a/b", "snapshotter": "overlayfs",
     }  # fmt: skip
-    assert reference(Ref(Kind.LEASE, b"moby", b"a/b")) == {"kind": "lease", "namespace": "moby", "id": "a/b"}
+    assert parsed(record_part(Ref(Kind.LEASE, b"moby", b"a/b"))) == {"kind": "lease", "namespace": "moby", "id": "a/b"}
 
 
 def _strings(value):

@@ -2,6 +2,7 @@
 
 import json
 
+from tests.support.documents import parsed
 from tests.support.values import NOW
 
 from drydock.model.explanations import Explanation
@@ -43,7 +44,7 @@ def test_the_text():
 
 def test_the_document():
     """The same as data: bytes as a number, chains as lists."""
-    document = explanation_document([HELD, NOTHING._replace(unread="meta.db: page 3")], NOW)
+    document = parsed(explanation_document([HELD, NOTHING._replace(unread="meta.db: page 3")], NOW))
     assert (document["schema"], document["now"]) == ("drydock.explain/1", show_time(NOW))
     held, nothing = document["explanations"]
     assert (held["bytes"], held["facts"], held["more"]) == (73728, {"path": "blobs/ab"}, 3)

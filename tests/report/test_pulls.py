@@ -2,6 +2,7 @@
 
 import os
 
+from tests.support.documents import parsed
 from tests.support.shell import words
 
 from drydock.model.findings import Finding, Place, Severity
@@ -50,7 +51,7 @@ def test_hostile_names_reach_no_terminal():
     first = commands(text)[0]
     assert first[0] == "--end-lease"
     assert unshown(first[1]) == os.fsencode(first[3]) == HOSTILE
-    document = pulls_document([Pulls(b"/store", [found])], NOW)
+    document = parsed(pulls_document([Pulls(b"/store", [found])], NOW))
     assert unshown(document["roots"][0]["pulls"][0]["leases"][0]["id"]) == HOSTILE
 
 
@@ -89,7 +90,7 @@ def test_many_layers_are_cut_with_a_word():
     text = lines(pull(lease(b"a"), layers=layers))
     assert len(text) < 70
     assert "    and 49960 more: --format json has all" in text
-    document = pulls_document([Pulls(b"/store", [pull(lease(b"a"), layers=layers)])], NOW)
+    document = parsed(pulls_document([Pulls(b"/store", [pull(lease(b"a"), layers=layers)])], NOW))
     assert len(document["roots"][0]["pulls"][0]["layers"]) == 50_000
 
 

@@ -9,7 +9,7 @@ from fixtures.breakages import BREAKAGES, Broken
 from jsonschema import Draft202012Validator, ValidationError
 from tests.support.captures import capture as captured
 from tests.support.captures import captures
-from tests.support.documents import run
+from tests.support.documents import parsed, run
 from tests.support.scans import HOSTILE, scan_of_everything
 from tests.support.values import FINGERPRINT, NOW
 
@@ -118,7 +118,7 @@ def test_a_verification_of_everything():
     platforms = tuple(Platform(digest, HOSTILE, state, (HOSTILE,), (digest,), (digest,)) for state in Completeness)
     image = ImageState(HOSTILE, HOSTILE, digest, platforms, (digest,))
     root = Verification(RawPath(b"/" + HOSTILE), hits, [image], Coverage(1, 2, 3, 4, 5), Coverage(), "why", ["warning"])
-    document = json.loads(json.dumps(verification_document([root], NOW)))
+    document = parsed(verification_document([root], NOW))
     check = validator("verify")
     check.validate(document)
     (shown,) = document["roots"]
@@ -209,7 +209,7 @@ def test_a_repair_of_everything():
         unread="why", whole=("whole",), unadopted=(Unadopted(HOSTILE, "sha256:0", "why"),), short=("short",),
     )  # fmt: skip
     done = Run(plan.root, RawPath(HOSTILE), "state", outcomes, edits, ["warning"])
-    document = json.loads(json.dumps(repair_document([repair], [plan_document(plan)], [done], NOW)))
+    document = parsed(repair_document([repair], [plan_document(plan)], [done], NOW))
     check = validator("repair")
     check.validate(document)
     (root,) = document["roots"]
@@ -316,12 +316,12 @@ def test_each_field_is_described(name):
 
 def test_hostile_names_fit():
     """Names are text, whatever they were."""
-    validator("scan").validate(scan_document([scan_of_everything(HOSTILE, inventory=True)], NOW))
+    validator("scan").validate(parsed(scan_document([scan_of_everything(HOSTILE, inventory=True)], NOW)))
 
 
 def test_fields_may_be_added():
     """As docs/json.md promises to readers: a later version's document fits this version's schema."""
-    document = scan_document([scan_of_everything(b"plain")], NOW)
+    document = parsed(scan_document([scan_of_everything(b"plain")], NOW))
     document["new"] = document["roots"][0]["new"] = document["roots"][0]["objects"][0]["new"] = 1
     validator("scan", strict=False).validate(document)
     with pytest.raises(ValidationError):
@@ -331,7 +331,7 @@ def test_fields_may_be_added():
 def test_what_is_missing_or_wrong_is_told():
     """Each field of a scan document is needed, and is of its type."""
     check = validator("scan", strict=False)
-    whole = json.loads(json.dumps(scan_document([scan_of_everything(b"plain", inventory=True)], NOW)))
+    whole = parsed(scan_document([scan_of_everything(b"plain", inventory=True)], NOW))
     parts = [whole, whole["roots"][0]]
     parts += [
         whole["roots"][0][part][0]
@@ -344,11 +344,19 @@ def test_what_is_missing_or_wrong_is_told():
 def test_every_word_is_known():
     """States, classes of leases, engines and outcomes of the program are those of the schemas."""
     scan = json.loads(run("schema", "scan"))["$defs"]
-    assert scan["object"]["properties"]["state"]["enum"] == [state.value for state in State]
-    assert scan["lease"]["properties"]["class"]["enum"] == [kind.value for kind in LeaseClass]
-    assert scan["root"]["properties"]["engine"]["enum"] == [engine.value for engine in Engine]
-    platform = json.loads(run("schema", "verify"))["$defs"]["platform"]
-    assert platform["properties"]["state"]["enum"] == [state.value for state in Completeness]
+    assert scan["State"]["enum"] == sorted(state.value for state in State)
+    assert scan["StateTotals"]["required"] == [state.value for state in State]
+    assert scan["LeaseClass"]["enum"] == sorted(kind.value for kind in LeaseClass)
+    assert scan["Engine"]["enum"] == sorted(engine.value for engine in Engine)
+    for part, field, kind in (
+        ("ObjectPart", "state", "State"),
+        ("LeasePart", "class", "LeaseClass"),
+        ("ScanRoot", "engine", "Engine"),
+    ):
+        assert scan[part]["properties"][field]["$ref"] == f"#/$defs/{kind}"
+    verify = json.loads(run("schema", "verify"))["$defs"]
+    assert verify["PlatformPart"]["properties"]["state"]["$ref"] == "#/$defs/Completeness"
+    assert verify["Completeness"]["enum"] == sorted(state.value for state in Completeness)
     journal = json.loads(run("schema", "journal"))["$defs"]
     assert set(journal["end"]["properties"]["status"]["enum"]) == {status.value for status in Status}
     plan, repair = (json.loads(run("schema", name))["$defs"] for name in ("plan", "repair"))

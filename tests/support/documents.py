@@ -6,10 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from click.testing import CliRunner
+from msgspec import Struct
 from tests.support.captures import Capture
 
 from drydock.cli import main
+from drydock.model.documents.common import compact
+from drydock.model.documents.fleet import ReportedScan
+from drydock.model.documents.scan import ScanRow
+from drydock.report.parquet import document_rows
 
 Names = dict[str, dict[str, list[str]]]
 
@@ -22,6 +28,16 @@ def run(*arguments: str | Path, status: int | None = None) -> str:
     if status is not None:
         assert result.exit_code == status, result.output
     return result.stdout
+
+
+def parsed(document: Struct) -> Any:
+    """A document, or a part of one, as a program has it that reads its JSON."""
+    return json.loads(compact.encode(document))
+
+
+def rows_of(document: dict[str, Any]) -> list[ScanRow]:
+    """The rows of a scan document that was read from a host's JSON."""
+    return list(document_rows(msgspec.convert(document, ReportedScan)))
 
 
 def scan(capture: Capture, host: Path, *options: str, status: int | None = None) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from drydock.model.errors import ActionFailed
 from drydock.model.text import shown
 
 if TYPE_CHECKING:
-    from msgspec import Struct
     from rich.console import Console
 
     from drydock.model.names import RawPath
@@ -102,21 +101,13 @@ def use_utf8(file: TextIO) -> None:
         file.reconfigure(encoding="utf-8", errors=file.errors)
 
 
-def print_json(document: dict[str, Any] | Struct, file: TextIO) -> None:
-    """One document, indented; where it has an iterator, a list is written as it comes."""
-    from drydock.report.indented import indented  # noqa: PLC0415 - a start without a document must not pay for it
+def print_json(document: object, file: TextIO) -> None:
+    """One document, indented; a large list is written while it is made."""
+    from drydock.model.documents.common import indented  # noqa: PLC0415 - a start without a document must not load it
 
     use_utf8(file)
     file.writelines(indented(document))
     file.write("\n")
-
-
-def print_lines(documents: Iterable[dict[str, Any]], file: TextIO) -> None:
-    """One document a line."""
-    import json  # noqa: PLC0415 - the same
-
-    use_utf8(file)
-    file.writelines(json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n" for document in documents)
 
 
 class Plain:

@@ -18,7 +18,6 @@ from drydock.cli.output import (
     open_binary,
     open_output,
     print_json,
-    print_lines,
     status_of,
     use_utf8,
     warn_unread,
@@ -138,20 +137,21 @@ def scan(
 
 
 def _write_parquet(scans: list[Scan], now: UnixNano, name: str, output: str | None) -> None:
-    from drydock.report.document import scan_document  # noqa: PLC0415 - only what is asked for is loaded
-    from drydock.report.parquet import document_rows, write_parquet  # noqa: PLC0415 - the same
+    from drydock.report.document import scan_lines  # noqa: PLC0415 - only what is asked for is loaded
+    from drydock.report.parquet import line_rows, write_parquet  # noqa: PLC0415 - the same
 
     with open_binary(output) as raw:
-        write_parquet(document_rows(scan_document(scans, now, name)), raw)
+        write_parquet(line_rows(scan_lines(scans, now, name)), raw)
 
 
 def _print_document(scans: list[Scan], now: UnixNano, name: str, file: TextIO, *, lines: bool) -> None:
-    from drydock.report.document import scan_lines, scan_stream  # noqa: PLC0415 - only what is asked for is loaded
+    from drydock.report.document import scan_document, scan_lines  # noqa: PLC0415 - only what is asked for is loaded
 
     if lines:
-        print_lines(scan_lines(scans, now, name), file)
+        use_utf8(file)
+        file.writelines(line.text() for line in scan_lines(scans, now, name))
     else:
-        print_json(scan_stream(scans, now, name), file)
+        print_json(scan_document(scans, now, name), file)
 
 
 def _text(form: str, scans: list[Scan], now: UnixNano, where: RawPath | None) -> Iterable[str]:

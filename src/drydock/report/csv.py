@@ -1,4 +1,4 @@
-"""Objects as CSV, for spreadsheets: RFC 4180, one object a row."""
+"""Objects as CSV, for spreadsheets: RFC 4180, one object in each row."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import csv
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from drydock.model.objects import StoreObject
+from drydock.model.documents.scan import ObjectPart
 from drydock.model.scans import Scan
 from drydock.model.text import shown
-from drydock.report.document import reference
+from drydock.report.document import object_part
 
 COLUMNS: Final = (
     "root", "kind", "id", "state", "bytes", "namespaces", "snapshotter", "path", "reach", "held_by", "note", "live",
@@ -18,16 +18,16 @@ _FORMULA = ("=", "+", "-", "@")
 
 
 def csv_lines(scans: Iterable[Scan]) -> Iterator[str]:
-    """A header, then one object a line, each with its end.
+    """A header, then one object in each line, each with its end.
 
-    A cell that a spreadsheet would take for a formula begins with an apostrophe (OWASP, "CSV Injection"): names come
-    from whoever made the image. Several values of a cell are separated by a blank.
+    Names come from whoever made the image. So a cell that a spreadsheet would take for a formula begins with an
+    apostrophe (OWASP, "CSV Injection"). Several values of a cell are separated by a blank.
     """
     writer = csv.writer(_Echo())
     yield writer.writerow(COLUMNS)
     for scan in scans:
         root = shown(scan.verdict.store.root.path)
-        for found in scan.verdict.objects:
+        for found in map(object_part, scan.verdict.objects):
             yield writer.writerow([*(_safe(cell) for cell in _cells(root, found)), "true" if scan.live else "false"])
 
 
@@ -38,19 +38,18 @@ class _Echo:
         return line
 
 
-def _cells(root: str, found: StoreObject) -> tuple[str, ...]:
-    holders = (reference(ref) for ref in found.held_by)
+def _cells(root: str, found: ObjectPart) -> tuple[str, ...]:
     return (
         root,
         found.kind.value,
-        shown(found.id),
+        found.id,
         found.state.value,
-        str(found.allocated),
-        " ".join(shown(namespace) for namespace in found.namespaces),
-        shown(found.snapshotter),
-        "" if found.path is None else shown(found.path),
-        "" if found.reach is None else found.reach.value,
-        " ".join(f"{each['kind']}:{each['id']}" for each in holders),
+        str(found.bytes),
+        " ".join(found.namespaces),
+        found.snapshotter or "",
+        found.path or "",
+        found.reach or "",
+        " ".join(f"{each.kind.value}:{each.id}" for each in found.held_by),
         found.note,
     )
 

@@ -1,150 +1,190 @@
-"""The scan document ``drydock.scan/1``: what scripts and other reports read. Fields may be added, never changed."""
+"""Scans as the document ``drydock.scan/1``, whole and line by line."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Final, Literal, NamedTuple
 
-from drydock.model.findings import Finding
-from drydock.model.inventories import Inventory
+from msgspec import UNSET, Struct, structs
+
+from drydock.model.documents.common import LazyList, compact
+from drydock.model.documents.scan import (
+    FindingPart,
+    HolderPart,
+    LeasePart,
+    ObjectPart,
+    RecordPart,
+    ScanDocument,
+    ScanHead,
+    ScanRoot,
+    ScanRootHead,
+    StateTotals,
+    TotalPart,
+    WithheldPart,
+)
+from drydock.model.findings import Finding, Severity
+from drydock.model.inventories import Holder, Inventory
+from drydock.model.leases import Holding
 from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
-from drydock.model.objects import StoreObject, Verdict
+from drydock.model.objects import State, StoreObject, Verdict
 from drydock.model.plans import Withheld
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
-from drydock.report.wording import head
+from drydock.model.times import show_known, show_time
+from drydock.version import __version__
 
-SCHEMA = "drydock.scan/1"
+_SEVERITIES: Final[dict[Severity, Literal["note", "blind", "damage"]]] = {
+    Severity.NOTE: "note",
+    Severity.BLIND: "blind",
+    Severity.DAMAGE: "damage",
+}
+_REACHES: Final[dict[State, Literal["live", "leased", "unreachable"]]] = {
+    State.LIVE: "live",
+    State.LEASED: "leased",
+    State.UNREACHABLE: "unreachable",
+}
 
-Document = dict[str, Any]
+
+class ScanLine(NamedTuple):
+    """One of the JSON lines of a scan."""
+
+    type: Literal["scan", "root", "object", "lease", "finding", "withheld", "holder"]
+    root: str | None
+    """The root that an object, a lease and so on belongs to; None for a scan and for a root."""
+    part: Struct
+
+    def text(self) -> str:
+        """The line as JSON, with its end."""
+        root = "" if self.root is None else f',"root":{compact.encode(self.root).decode()}'
+        return f'{{"type":"{self.type}"{root},{compact.encode(self.part)[1:].decode()}\n'
 
 
-def scan_document(scans: Iterable[Scan], now: UnixNano, host: str = "") -> Document:
-    """One document for everything that was scanned.
+def scan_document(scans: Sequence[Scan], now: UnixNano, host: str = "") -> ScanDocument:
+    """One document about everything that was scanned; its lists make their entries while they are read.
 
     Args:
         scans: what was scanned.
         now: when it was.
-        host: where, as text that can be shown.
+        host: the host that was scanned, shown.
     """
-    document = scan_stream(scans, now, host)
-    roots = [{name: list(part) if isinstance(part, Iterator) else part for name, part in root.items()}
-             for root in document["roots"]]  # fmt: skip
-    return {**document, "roots": roots}
+    return ScanDocument(drydock=__version__, now=show_time(now), host=host, roots=LazyList(scans, _root))
 
 
-def scan_stream(scans: Iterable[Scan], now: UnixNano, host: str = "") -> Document:
-    """The same, with iterators in the place of the lists that grow with a store: to be written, not kept."""
-    return {**_head(now, host), "roots": ({**_root(scan), **_parts(scan)} for scan in scans)}
-
-
-def scan_lines(scans: Iterable[Scan], now: UnixNano, host: str = "") -> Iterator[Document]:
-    """The same, one document a line: a head, then each root followed by what it holds, each with a ``type``."""
-    yield {"type": "scan", **_head(now, host)}
+def scan_lines(scans: Sequence[Scan], now: UnixNano, host: str = "") -> Iterator[ScanLine]:
+    """The same line by line: a head, then each root followed by what it holds."""
+    yield ScanLine("scan", None, ScanHead(drydock=__version__, now=show_time(now), host=host))
     for scan in scans:
-        root = shown(scan.verdict.store.root.path)
-        yield {"type": "root", **_root(scan)}
-        for part, entries in _parts(scan).items():
-            for entry in entries:
-                yield {"type": part.rstrip("s") if part != "withheld" else part, "root": root, **entry}
+        found = _root(scan)
+        head = {name: getattr(found, name) for name in ScanRootHead.__struct_fields__}
+        yield ScanLine("root", None, ScanRootHead(**head))
+        yield from (ScanLine("object", found.path, each) for each in found.objects)
+        yield from (ScanLine("lease", found.path, each) for each in found.leases)
+        yield from (ScanLine("finding", found.path, each) for each in found.findings)
+        yield from (ScanLine("withheld", found.path, each) for each in found.withheld)
+        if found.holders is not UNSET:
+            yield from (ScanLine("holder", found.path, each) for each in found.holders)
 
 
-def reference(ref: Ref) -> Document:
-    """A record by kind, namespace and id; a snapshot's id is its key."""
+def record_part(ref: Ref) -> RecordPart:
+    """A record by kind, namespace and id; the id of a snapshot is its key."""
     if ref.kind is Kind.SNAPSHOT:
         snapshotter, key = split_snapshot_key(ref.key)
-        named = {"id": shown(key), "snapshotter": shown(snapshotter)}
-    else:
-        named = {"id": shown(ref.key)}
-    return {"kind": ref.kind.value, "namespace": shown(ref.namespace), **named}
+        return RecordPart(kind=ref.kind, namespace=shown(ref.namespace), id=shown(key), snapshotter=shown(snapshotter))
+    return RecordPart(kind=ref.kind, namespace=shown(ref.namespace), id=shown(ref.key))
 
 
-def finding_document(finding: Finding) -> Document:
+def object_part(found: StoreObject) -> ObjectPart:
+    """A blob, an ingest or a snapshot."""
+    is_snapshot = bool(found.snapshotter)
+    return ObjectPart(
+        kind=found.kind,
+        id=shown(found.id),
+        state=found.state,
+        bytes=found.allocated,
+        path=None if found.path is None else shown(found.path),
+        namespaces=[shown(namespace) for namespace in found.namespaces],
+        held_by=[record_part(ref) for ref in found.held_by],
+        reach=None if found.reach is None else _REACHES[found.reach],
+        note=found.note,
+        snapshotter=shown(found.snapshotter) if is_snapshot else UNSET,
+        row=UNSET if not is_snapshot else None if found.row is None else shown(found.row),
+    )
+
+
+def finding_part(finding: Finding) -> FindingPart:
     """A finding with its place."""
-    return {
-        "code": finding.code,
-        "severity": finding.severity.name.lower(),
-        "message": finding.message,
-        "subject": finding.subject,
-        "file": shown(finding.place.file),
-        "page": finding.place.page,
-        "offset": finding.place.offset,
-        "bucket": [shown(part) for part in finding.place.bucket],
-        "remedy": finding.remedy,
-    }
+    return FindingPart(
+        code=finding.code,
+        severity=_SEVERITIES[finding.severity],
+        message=finding.message,
+        subject=finding.subject,
+        file=shown(finding.place.file),
+        page=finding.place.page,
+        offset=finding.place.offset,
+        bucket=[shown(part) for part in finding.place.bucket],
+        remedy=finding.remedy,
+    )
 
 
-def _head(now: UnixNano, host: str) -> Document:
-    return {**head(SCHEMA, now), "host": host}
+def _root(scan: Scan) -> ScanRoot:
+    verdict, store = scan.verdict, scan.verdict.store
+    return ScanRoot(
+        path=shown(store.root.path),
+        engine=store.root.engine,
+        namespaces=sorted(shown(namespace) for namespace in store.metadata.namespaces),
+        schema_version=store.metadata.schema_version,
+        complete=scan.complete,
+        live=store.live,
+        measured=store.measured,
+        verified=store.verified,
+        totals=StateTotals(**{state.value: _total(total) for state, total in scan.totals().items()}),
+        reclaimable=_total(scan.reclaimable()),
+        leased_by_class={kind: _total(total) for kind, total in scan.leased().items()},
+        database_bytes=store.database_bytes,
+        objects=LazyList(verdict.objects, object_part),
+        leases=LazyList(verdict.leases, _lease),
+        findings=LazyList(verdict.findings, finding_part),
+        withheld=LazyList(scan.withheld, _withheld),
+        holders=UNSET if scan.inventory is None else _holders(verdict, scan.inventory),
+    )
 
 
-def _root(scan: Scan) -> Document:
-    store = scan.verdict.store
-    return {
-        "path": shown(store.root.path),
-        "engine": store.root.engine.value,
-        "namespaces": sorted(shown(namespace) for namespace in store.metadata.namespaces),
-        "schema_version": store.metadata.schema_version,
-        "complete": scan.complete,
-        "live": store.live,
-        "measured": store.measured.value,
-        "verified": store.verified.value,
-        "totals": {state.value: _total(total) for state, total in scan.totals().items()},
-        "reclaimable": _total(scan.reclaimable()),
-        "leased_by_class": {kind.value: _total(total) for kind, total in scan.leased().items()},
-        "database_bytes": store.database_bytes,
-    }
+def _total(total: Total) -> TotalPart:
+    return TotalPart(total.count, total.bytes)
 
 
-def _parts(scan: Scan) -> dict[str, Iterator[Document]]:
-    verdict = scan.verdict
-    named = {} if scan.inventory is None else {"holders": _holders(verdict, scan.inventory)}
-    return {
-        "objects": map(_object, verdict.objects),
-        "leases": (holding.facts() for holding in verdict.leases),
-        "findings": map(finding_document, verdict.findings),
-        "withheld": map(_withheld, scan.withheld),
-        **named,
-    }
+def _lease(holding: Holding) -> LeasePart:
+    return LeasePart(
+        namespace=shown(holding.ref.namespace),
+        id=shown(holding.ref.key),
+        class_=holding.kind,
+        reason=holding.reason,
+        owner=holding.owner,
+        created=show_known(holding.created),
+        expires=show_known(holding.expires),
+        resources=holding.resources,
+        only_bytes=holding.only,
+    )
 
 
-def _total(total: Total) -> Document:
-    return {"count": total.count, "bytes": total.bytes}
+def _withheld(withheld: Withheld) -> WithheldPart:
+    return WithheldPart(withheld.kind, withheld.id, withheld.bytes, withheld.reason)
 
 
-def _object(found: StoreObject) -> Document:
-    document: Document = {
-        "kind": found.kind.value,
-        "id": shown(found.id),
-        "state": found.state.value,
-        "bytes": found.allocated,
-        "path": None if found.path is None else shown(found.path),
-        "namespaces": [shown(namespace) for namespace in found.namespaces],
-        "held_by": [reference(ref) for ref in found.held_by],
-        "reach": None if found.reach is None else found.reach.value,
-        "note": found.note,
-    }
-    if found.snapshotter:
-        document["snapshotter"] = shown(found.snapshotter)
-        document["row"] = None if found.row is None else shown(found.row)
-    return document
-
-
-def _holders(verdict: Verdict, inventory: Inventory) -> Iterator[Document]:
+def _holders(verdict: Verdict, inventory: Inventory) -> LazyList[HolderPart]:
     counts = Counter(place for holder in inventory.holders for place in holder.objects)
     sizes = [found.allocated for found in verdict.objects]
-    for holder in inventory.holders:
-        yield {
-            **reference(holder.ref),
-            "names": [shown(name) for name in holder.names],
-            "class": None if holder.lease is None else holder.lease.value,
-            "owner": holder.owner,
-            "objects": len(holder.objects),
-            "bytes": sum(sizes[place] for place in holder.objects),
-            "only_bytes": sum(sizes[place] for place in holder.objects if counts[place] == 1),
-        }
 
+    def holder_part(holder: Holder) -> HolderPart:
+        return HolderPart(
+            **structs.asdict(record_part(holder.ref)),
+            names=[shown(name) for name in holder.names],
+            class_=holder.lease,
+            owner=holder.owner,
+            objects=len(holder.objects),
+            bytes=sum(sizes[place] for place in holder.objects),
+            only_bytes=sum(sizes[place] for place in holder.objects if counts[place] == 1),
+        )
 
-def _withheld(withheld: Withheld) -> Document:
-    return {"kind": withheld.kind, "id": withheld.id, "bytes": withheld.bytes, "reason": withheld.reason}
+    return LazyList(inventory.holders, holder_part)

@@ -1,16 +1,16 @@
-"""Explanations as text and as documents."""
+"""Explanations as text and as the document ``drydock.explain/1``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
+from drydock.model.documents.explain import ExplainDocument, ExplanationPart
 from drydock.model.explanations import Explanation
 from drydock.model.names import UnixNano
 from drydock.model.text import shown
-from drydock.report.wording import head, show_bytes, show_count
-
-SCHEMA = "drydock.explain/1"
+from drydock.model.times import show_time
+from drydock.report.wording import show_bytes, show_count
+from drydock.version import __version__
 
 
 def explanation_lines(explanation: Explanation) -> Iterator[str]:
@@ -36,23 +36,24 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
             yield f"    and {explanation.more} more"
 
 
-def explanation_document(explanations: Iterable[Explanation], now: UnixNano) -> dict[str, Any]:
-    """The document ``drydock.explain/1``, as it was at ``now``."""
-    return {
-        **head(SCHEMA, now),
-        "explanations": [
-            {
-                "root": shown(explanation.root),
-                "unread": explanation.unread,
-                "title": explanation.title,
-                "state": explanation.state,
-                "bytes": explanation.bytes,
-                "facts": dict(explanation.facts),
-                "chains": [list(chain) for chain in explanation.chains],
-                "nothing": explanation.nothing,
-                "refers_to": list(explanation.refers_to),
-                "more": explanation.more,
-            }
+def explanation_document(explanations: Iterable[Explanation], now: UnixNano) -> ExplainDocument:
+    """One document about all explanations, as it was at ``now``."""
+    return ExplainDocument(
+        drydock=__version__,
+        now=show_time(now),
+        explanations=[
+            ExplanationPart(
+                root=shown(explanation.root),
+                unread=explanation.unread,
+                title=explanation.title,
+                state=explanation.state,
+                bytes=explanation.bytes,
+                facts=dict(explanation.facts),
+                chains=explanation.chains,
+                nothing=explanation.nothing,
+                refers_to=explanation.refers_to,
+                more=explanation.more,
+            )
             for explanation in explanations
         ],
-    }
+    )

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
+from drydock.model.documents.pulls import (
+    DownloadsPart,
+    PullLayerPart,
+    PullLeasePart,
+    PullPart,
+    PullsDocument,
+    PullsRoot,
+)
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer, Pulls
 from drydock.model.text import quoted, shown
-from drydock.model.times import age, show_known, show_span
+from drydock.model.times import age, show_known, show_span, show_time
 from drydock.report.summary import docker_prune
-from drydock.report.wording import head, show_bytes, show_count, target_of
-
-SCHEMA = "drydock.pulls/1"
-
-Document = dict[str, Any]
+from drydock.report.wording import show_bytes, show_count, target_of
+from drydock.version import __version__
 
 _LISTED = 40
 _FULL_DIGEST = 71
@@ -49,19 +53,13 @@ def pulls_lines(roots: Sequence[Pulls], now: UnixNano, where: RawPath | None, wi
             yield from _choices(root.pulls, target)
 
 
-def pulls_document(roots: Iterable[Pulls], now: UnixNano) -> Document:
-    """One document for every root. Fields may be added, never changed."""
-    return {
-        **head(SCHEMA, now),
-        "roots": [
-            {
-                "path": shown(root.root),
-                "unread": root.unread,
-                "pulls": [_pull_document(pull) for pull in root.pulls],
-            }
-            for root in roots
-        ],
-    }
+def pulls_document(roots: Iterable[Pulls], now: UnixNano) -> PullsDocument:
+    """One document about every root."""
+    return PullsDocument(
+        drydock=__version__,
+        now=show_time(now),
+        roots=[PullsRoot(shown(root.root), root.unread, [_pull_part(pull) for pull in root.pulls]) for root in roots],
+    )
 
 
 def _pull(pull: Pull, now: UnixNano, target: str, width: int) -> Iterator[str]:
@@ -179,46 +177,44 @@ def _digest(digest: Digest, room: int) -> str:
     return text if len(text) <= room or room == _FULL_DIGEST else text[:room]
 
 
-def _pull_document(pull: Pull) -> Document:
-    return {
-        "namespace": shown(pull.namespace),
-        "sources": [shown(source) for source in pull.sources],
-        "images": [shown(image) for image in pull.images],
-        "targets": [shown(digest) for digest in pull.targets],
-        "platforms": [shown(platform) for platform in pull.platforms],
-        "leases": [
-            {
-                "id": shown(lease.ref.key),
-                "class": lease.kind.value,
-                "reason": lease.reason,
-                "created": show_known(lease.created),
-                "expires": show_known(lease.expires),
-                "only_bytes": lease.only,
-            }
+def _pull_part(pull: Pull) -> PullPart:
+    return PullPart(
+        namespace=shown(pull.namespace),
+        sources=[shown(source) for source in pull.sources],
+        images=[shown(image) for image in pull.images],
+        targets=[shown(digest) for digest in pull.targets],
+        platforms=[shown(platform) for platform in pull.platforms],
+        leases=[
+            PullLeasePart(
+                id=shown(lease.ref.key),
+                class_=lease.kind,
+                reason=lease.reason,
+                created=show_known(lease.created),
+                expires=show_known(lease.expires),
+                only_bytes=lease.only,
+            )
             for lease in pull.leases
         ],
-        "created": show_known(pull.created),
-        "expires": show_known(pull.expires),
-        "updated": show_known(pull.updated),
-        "bytes": pull.bytes,
-        "held_bytes": pull.held,
-        "layers": [
-            {
-                "digest": shown(layer.digest),
-                "size": layer.size,
-                "got": layer.got,
-                "state": layer.state.value,
-                "unpacked": layer.unpacked,
-            }
+        created=show_known(pull.created),
+        expires=show_known(pull.expires),
+        updated=show_known(pull.updated),
+        bytes=pull.bytes,
+        held_bytes=pull.held,
+        layers=[
+            PullLayerPart(
+                digest=shown(layer.digest),
+                size=layer.size,
+                got=layer.got,
+                state=layer.state,
+                unpacked=layer.unpacked,
+            )
             for layer in pull.layers
         ],
-        "others": dict(pull.others),
-        "downloads": None
+        others=dict(pull.others),
+        downloads=None
         if pull.downloads is None
-        else {
-            "folders": [shown(place) for place in pull.downloads.folders],
-            "files": pull.downloads.files,
-            "bytes": pull.downloads.bytes,
-        },
-        "findings": [finding.message for finding in pull.findings],
-    }
+        else DownloadsPart(
+            [shown(place) for place in pull.downloads.folders], pull.downloads.files, pull.downloads.bytes
+        ),
+        findings=[finding.message for finding in pull.findings],
+    )

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import msgspec
+from msgspec import structs
 
 from drydock.model.documents.plan import RootPlan
+from drydock.model.documents.repair import (
+    EditPart,
+    LossPart,
+    NotAdoptedPart,
+    RemovalPart,
+    RepairDocument,
+    RepairRoot,
+    RunPart,
+)
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.plans import Plan
 from drydock.model.repairs import Loss, Repair
 from drydock.model.runs import Run
 from drydock.model.text import shown
-from drydock.report.document import finding_document, reference
+from drydock.model.times import show_time
+from drydock.report.document import finding_part, record_part
 from drydock.report.plan_text import edit_lines, kept_lines, removal_lines
-from drydock.report.wording import head, show_bytes, show_count, target_of
-
-SCHEMA = "drydock.repair/1"
-
-Document = dict[str, Any]
+from drydock.report.wording import show_bytes, show_count, target_of
+from drydock.version import __version__
 
 _LISTED = 40
 _SHORT = (
@@ -69,82 +75,81 @@ def repair_lines(repair: Repair, where: RawPath | None = None) -> Iterator[str]:
 
 def repair_document(
     repairs: Sequence[Repair], plans: Sequence[RootPlan], runs: Sequence[Run], now: UnixNano
-) -> Document:
-    """One document for every root. Fields may be added, never changed.
+) -> RepairDocument:
+    """One document about every root.
 
     Args:
         repairs: what is planned.
-        plans: the document of each one's plan.
-        runs: what became of those that were carried out.
+        plans: the published form of the plan of each.
+        runs: how those ended that were carried out.
         now: what expiries were compared with.
     """
     done = {run.root: run for run in runs}
-    return {
-        **head(SCHEMA, now),
-        "roots": [
-            {
-                "path": shown(each.plan.root),
-                "unread": each.unread or each.blind,
-                "plan": msgspec.to_builtins(plan, enc_hook=list),
-                "losses": [
-                    {
-                        **reference(loss.ref),
-                        "name": loss.name,
-                        "what": loss.kind,
-                        "why": loss.why,
-                        "accepted": loss.accepted,
-                        "at_start": loss.at_start,
-                    }
-                    for loss in each.losses
-                ],
-                "whole": list(each.whole),
-                "pull_again": list(each.again),
-                "stay_incomplete": list(each.short),
-                "unproved": list(each.unproved),
-                "given_back": list(each.given_back),
-                "unpacked_again": list(each.unpack),
-                "not_adopted": [
-                    {"namespace": shown(left.namespace), "id": left.id, "reason": left.reason}
-                    for left in each.unadopted
-                ],
-                "left": [finding_document(finding) for finding in each.left],
-                "run": _run(done[each.plan.root]) if each.plan.root in done else None,
-            }
+    return RepairDocument(
+        drydock=__version__,
+        now=show_time(now),
+        roots=[
+            RepairRoot(
+                path=shown(each.plan.root),
+                unread=each.unread or each.blind,
+                plan=plan,
+                losses=[_loss_part(loss) for loss in each.losses],
+                whole=each.whole,
+                pull_again=each.again,
+                stay_incomplete=each.short,
+                unproved=each.unproved,
+                given_back=each.given_back,
+                unpacked_again=each.unpack,
+                not_adopted=[NotAdoptedPart(shown(left.namespace), left.id, left.reason) for left in each.unadopted],
+                left=[finding_part(finding) for finding in each.left],
+                run=_run_part(done[each.plan.root]) if each.plan.root in done else None,
+            )
             for each, plan in zip(repairs, plans, strict=True)
         ],
-    }
+    )
 
 
-def _run(run: Run) -> Document:
-    return {
-        "failed": run.failed,
-        "journal": None if run.journal is None else shown(run.journal),
-        "state": run.state,
-        "edits": [
-            {
-                "path": shown(edited.path),
-                "status": edited.status.value,
-                "detail": edited.detail,
-                "backup": None if edited.backup is None else shown(edited.backup),
-                "records": edited.records,
-                "fields": edited.fields,
-                "added": edited.added,
-            }
+def _loss_part(loss: Loss) -> LossPart:
+    return LossPart(
+        **structs.asdict(record_part(loss.ref)),
+        name=loss.name,
+        what=loss.kind,
+        why=loss.why,
+        accepted=loss.accepted,
+        at_start=loss.at_start,
+    )
+
+
+def _run_part(run: Run) -> RunPart:
+    return RunPart(
+        failed=run.failed,
+        journal=None if run.journal is None else shown(run.journal),
+        state=run.state,
+        edits=[
+            EditPart(
+                path=shown(edited.path),
+                status=edited.status,
+                detail=edited.detail,
+                backup=None if edited.backup is None else shown(edited.backup),
+                records=edited.records,
+                fields=edited.fields,
+                added=edited.added,
+            )
             for edited in run.edits
         ],
-        "removals": [
-            {
-                "kind": outcome.action.target.value,
-                "path": shown(outcome.action.path),
-                "status": outcome.status.value,
-                "detail": outcome.detail,
-                "freed": outcome.freed,
-            }
+        removals=[
+            RemovalPart(
+                kind=outcome.action.target,
+                path=shown(outcome.action.path),
+                status=outcome.status,
+                detail=outcome.detail,
+                freed=outcome.freed,
+            )
             for outcome in run.outcomes
         ],
-        "freed": run.freed,
-        "warnings": list(run.warnings),
-    }
+        freed=run.freed,
+        warnings=run.warnings,
+    )
 
 
 def _losses(title: str, repair: Repair, *, accepted: bool) -> Iterator[str]:

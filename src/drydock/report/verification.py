@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
+from msgspec import structs
+
+from drydock.model.documents.common import LazyList
+from drydock.model.documents.verify import (
+    AffectingFinding,
+    CoveragePart,
+    ImagePart,
+    PlatformPart,
+    SecondReadingPart,
+    VerifyDocument,
+    VerifyRoot,
+)
 from drydock.model.findings import Severity
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.text import quoted_path, shown
+from drydock.model.times import show_time
 from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, SecondReading, Verification
-from drydock.report.document import finding_document
-from drydock.report.wording import head, show_bytes, show_count, target_of
-
-SCHEMA = "drydock.verify/1"
-
-Document = dict[str, Any]
+from drydock.report.document import finding_part
+from drydock.report.wording import show_bytes, show_count, target_of
+from drydock.version import __version__
 
 _LISTED = 40
 _NAMED = 6
@@ -52,24 +61,25 @@ def verification_lines(
         yield from _next(root, target, state)
 
 
-def verification_document(roots: Iterable[Verification], now: UnixNano) -> Document:
-    """One document for every root. Fields may be added, never changed."""
-    return {
-        **head(SCHEMA, now),
-        "roots": [
-            {
-                "path": shown(root.root),
-                "unread": root.unread,
-                "findings": [_hit_document(hit) for hit in root.hits],
-                "images": [_image_document(image) for image in root.images],
-                "data": _coverage_document(root.data),
-                "unpacked": _coverage_document(root.unpacked),
-                "second_reading": _second_document(root.second_reading),
-                "warnings": root.warnings,
-            }
+def verification_document(roots: Iterable[Verification], now: UnixNano) -> VerifyDocument:
+    """One document about every root."""
+    return VerifyDocument(
+        drydock=__version__,
+        now=show_time(now),
+        roots=[
+            VerifyRoot(
+                path=shown(root.root),
+                unread=root.unread,
+                findings=LazyList(root.hits, _affecting_finding),
+                images=[_image_part(image) for image in root.images],
+                data=_coverage_part(root.data),
+                unpacked=_coverage_part(root.unpacked),
+                second_reading=_second_reading_part(root.second_reading),
+                warnings=root.warnings,
+            )
             for root in roots
         ],
-    }
+    )
 
 
 def _hits(hits: Sequence[Hit], title: str) -> Iterator[str]:
@@ -165,41 +175,41 @@ def _next(root: Verification, target: str, state: RawPath | None) -> Iterator[st
         yield f"      drydock repair --adopt{target}   # hashes what is on disk without a record, and shows the records"
 
 
-def _hit_document(hit: Hit) -> Document:
-    return {**finding_document(hit.finding), "images": list(hit.images), "containers": list(hit.containers)}
+def _affecting_finding(hit: Hit) -> AffectingFinding:
+    return AffectingFinding(**structs.asdict(finding_part(hit.finding)), images=hit.images, containers=hit.containers)
 
 
-def _image_document(image: ImageState) -> Document:
-    return {
-        "namespace": shown(image.namespace),
-        "name": shown(image.name),
-        "target": shown(image.target),
-        "adoptable": [shown(digest) for digest in image.adoptable],
-        "platforms": [
-            {
-                "manifest": shown(platform.manifest),
-                "platform": shown(platform.platform),
-                "state": platform.state.value,
-                "unpacked": [shown(snapshotter) for snapshotter in platform.unpacked],
-                "absent": [shown(digest) for digest in platform.absent],
-                "damaged": [shown(digest) for digest in platform.damaged],
-            }
+def _image_part(image: ImageState) -> ImagePart:
+    return ImagePart(
+        shown(image.namespace),
+        shown(image.name),
+        shown(image.target),
+        [shown(digest) for digest in image.adoptable],
+        [
+            PlatformPart(
+                manifest=shown(platform.manifest),
+                platform=shown(platform.platform),
+                state=platform.state,
+                unpacked=[shown(snapshotter) for snapshotter in platform.unpacked],
+                absent=[shown(digest) for digest in platform.absent],
+                damaged=[shown(digest) for digest in platform.damaged],
+            )
             for platform in image.platforms
         ],
-    }
+    )
 
 
-def _second_document(reading: SecondReading | None) -> Document | None:
-    return None if reading is None else {"databases": reading.databases, "keys": reading.keys}
+def _second_reading_part(reading: SecondReading | None) -> SecondReadingPart | None:
+    return None if reading is None else SecondReadingPart(reading.databases, reading.keys)
 
 
-def _coverage_document(coverage: Coverage | None) -> Document | None:
+def _coverage_part(coverage: Coverage | None) -> CoveragePart | None:
     if coverage is None:
         return None
-    return {
-        "done": coverage.done,
-        "resumed": coverage.resumed,
-        "left": coverage.left,
-        "not_comparable": coverage.skipped,
-        "bytes": coverage.bytes,
-    }
+    return CoveragePart(
+        done=coverage.done,
+        resumed=coverage.resumed,
+        left=coverage.left,
+        not_comparable=coverage.skipped,
+        bytes=coverage.bytes,
+    )

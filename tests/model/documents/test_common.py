@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError
 from msgspec import UNSET, Meta, UnsetType
 
@@ -85,6 +87,25 @@ def test_written_as_json_writes_it(leaves):
     assert "".join(indented(made, "\n   ")) == json.dumps(values, indent=1, ensure_ascii=False).replace("\n", "\n   ")
     assert in_ascii(compact.encode(made)) == json.dumps(values, separators=(",", ":")).encode()
     assert b"".join(canonical(made)) == json.dumps(values, separators=(",", ":"), sort_keys=True).encode()
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=30,
+)
+
+
+@given(VALUES)
+def test_whatever_the_values_are(value):
+    """Values without a struct are written byte for byte as json writes them."""
+    assert "".join(indented(value)) == json.dumps(value, indent=1, ensure_ascii=False)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_with_a_point_keep_their_value(number):
+    """Where the text is another than that of json (``1e16``), a reader has the same number."""
+    assert json.loads("".join(indented([number]))) == [number]
 
 
 def test_only_a_few_entries_are_in_memory():

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from click.testing import CliRunner
 from tests.support.captures import captures
-from tests.support.documents import run
+from tests.support.documents import parsed, rows_of, run
 from tests.support.fleets import MIB, host_document, layer_bytes
 from tests.support.peaks import run_measured
 from tests.support.scans import HOSTILE, scan_of_everything
@@ -15,7 +15,8 @@ from tests.support.values import NOW
 
 from drydock.cli import main
 from drydock.report.document import scan_document, scan_lines
-from drydock.report.parquet import document_rows, write_parquet
+from drydock.report.fleet.reports import line_reports
+from drydock.report.parquet import line_rows, write_parquet
 
 FEW = 30
 
@@ -36,7 +37,7 @@ def folder(documents, tmp_path_factory):
             name.with_suffix(".json").write_text(json.dumps(document, indent=1))
         elif number % 3 == 1:
             with name.with_suffix(".parquet").open("wb") as file:
-                write_parquet(document_rows(document), file)
+                write_parquet(rows_of(document), file)
         else:
             name.with_suffix(".jsonl").write_text("".join(json.dumps(line) + "\n" for line in _lines(document)))
     return place
@@ -197,8 +198,8 @@ def test_a_document_with_a_wrong_field_is_not_counted(documents, tmp_path):
 
 def test_hostile_names(tmp_path):
     """Whatever names and hosts are called: one printable line each in a terminal, text in a page."""
-    document = scan_document(
-        [scan_of_everything(HOSTILE, inventory=True)], NOW, "<script>alert(1)</script>\x1b[31m\u202e"
+    document = parsed(
+        scan_document([scan_of_everything(HOSTILE, inventory=True)], NOW, "<script>alert(1)</script>\x1b[31m\u202e")
     )
     (tmp_path / "a.json").write_text(json.dumps(document))
     text = run("fleet", tmp_path)
@@ -211,12 +212,11 @@ def test_hostile_names(tmp_path):
 
 def test_lines_and_documents_say_the_same():
     """JSON lines of drydock's own become the same rows as its document."""
-    from drydock.report.fleet.reports import _lines as read
-
     scan = scan_of_everything(b"plain", inventory=True)
-    lines = [json.dumps(line) for line in scan_lines([scan], NOW, "here")]
-    rows = [{**row, "path": None} if row["type"] == "root" else row for row in read(lines, "x")]
-    assert rows == list(document_rows(scan_document([scan], NOW, "here")))
+    lines = list(scan_lines([scan], NOW, "here"))
+    rows = rows_of(parsed(scan_document([scan], NOW, "here")))
+    assert list(line_reports([line.text().encode() for line in lines], "x")) == rows
+    assert list(line_rows(lines)) == rows
 
 
 @pytest.mark.root
@@ -252,7 +252,7 @@ def test_two_thousand_hosts(tmp_path):
             (tmp_path / f"{number}.json").write_text(json.dumps(document))
         else:
             with (tmp_path / f"{number}.parquet").open("wb") as file:
-                write_parquet(document_rows(document), file)
+                write_parquet(rows_of(document), file)
     measured = run_measured("fleet", "--format", "json", tmp_path)
     assert measured.status == 0
     found = json.loads(measured.output)

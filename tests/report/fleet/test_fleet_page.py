@@ -5,7 +5,7 @@ import re
 
 import pytest
 from tests.support.browser import SIZES, THEMES, opened
-from tests.support.documents import run
+from tests.support.documents import parsed, run
 from tests.support.fleets import host_document
 from tests.support.scans import scan_of_everything
 from tests.support.values import NOW
@@ -109,7 +109,7 @@ def test_bars_are_in_proportion(chromium, reports, tmp_path):
 @pytest.fixture
 def hostile(tmp_path):
     """A report in which everything, the host too, has a name that would harm the page."""
-    document = scan_document([scan_of_everything(HOSTILE, inventory=True)], NOW, shown(HOSTILE))
+    document = parsed(scan_document([scan_of_everything(HOSTILE, inventory=True)], NOW, shown(HOSTILE)))
     document["roots"][0]["leases"][0]["reason"] = shown(HOSTILE)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/a.json").write_text(json.dumps(document))

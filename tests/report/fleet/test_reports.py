@@ -6,10 +6,10 @@ import os
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from tests.support.documents import run
+from tests.support.documents import rows_of, run
 from tests.support.fleets import host_document
 
-from drydock.report.parquet import document_rows, schema, tables, write_parquet
+from drydock.report.parquet import arrow_schema, tables, write_parquet
 
 
 def hosts(folder, status):
@@ -59,7 +59,7 @@ def test_lone_surrogates(folder, ending):
 
 def _columns():
     """The rows of a host as a table of Arrow's."""
-    return next(tables(document_rows(host_document(2)), schema()))
+    return next(tables(rows_of(host_document(2)), arrow_schema()))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_parquet_whose_second_part_is_damaged(folder):
     objects[:] = [{**objects[0], "id": f"sha256:{number:064x}"} for number in range(120_000)]
     path = folder / "bad.parquet"
     with path.open("wb") as file:
-        write_parquet(document_rows(document), file)
+        write_parquet(rows_of(document), file)
     about = parquet.ParquetFile(path).metadata
     last = about.row_group(about.num_row_groups - 1)
     ids = next(part for part in map(last.column, range(last.num_columns)) if part.path_in_schema == "id")

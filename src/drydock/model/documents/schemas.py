@@ -12,10 +12,22 @@ from typing import Final
 from msgspec import Struct
 
 from drydock.model.documents.common import json_schema
+from drydock.model.documents.explain import ExplainDocument
+from drydock.model.documents.fleet import FleetDocument
 from drydock.model.documents.plan import PlanDocument
+from drydock.model.documents.pulls import PullsDocument
+from drydock.model.documents.repair import RepairDocument
+from drydock.model.documents.scan import ScanDocument
+from drydock.model.documents.verify import VerifyDocument
 
 DOCUMENTS: Final[dict[str, tuple[str, tuple[type[Struct], ...]]]] = {
+    "scan": ("What drydock scan --format json prints. Fields may be added.", (ScanDocument,)),
     "plan": ("What drydock plan writes: a field that is not named here is refused.", (PlanDocument,)),
+    "explain": ("What drydock explain --format json prints. Fields may be added.", (ExplainDocument,)),
+    "pulls": ("What drydock pulls --format json prints. Fields may be added.", (PullsDocument,)),
+    "verify": ("What drydock verify --format json prints. Fields may be added.", (VerifyDocument,)),
+    "repair": ("What drydock repair --format json prints. Fields may be added, except in plans.", (RepairDocument,)),
+    "fleet": ("What drydock fleet --format json prints. Fields may be added.", (FleetDocument,)),
 }
 """Title and structs by name; of several structs a document, or a line of it, is one."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
+from drydock.model.documents.fleet import AnswerPart, FleetDocument
 from drydock.model.objects import State
 from drydock.model.text import printable
 from drydock.report.fleet.database import STATES, Answer
@@ -41,27 +42,23 @@ def answer_lines(answers: Sequence[Answer]) -> Iterator[str]:
             yield ("  " + "  ".join(padded)).rstrip()
 
 
-def answers_document(answers: Sequence[Answer], facts: dict[str, int]) -> dict[str, Any]:
-    """The answers as one JSON document, ``drydock.fleet/1``.
+def answers_document(answers: Sequence[Answer], facts: dict[str, int]) -> FleetDocument:
+    """The answers as one document.
 
     Args:
         answers: in their order.
-        facts: counts of what was read.
+        facts: how many hosts, objects, reports and refused files there are.
     """
-    return {
-        "schema": "drydock.fleet/1",
-        "drydock": __version__,
+    return FleetDocument(
+        drydock=__version__,
         **facts,
-        "answers": [
-            {
-                "title": answer.title,
-                "columns": list(answer.columns),
-                "rows": [[_plain(value) for value in row] for row in answer.rows],
-                "note": answer.note,
-            }
+        answers=[
+            AnswerPart(
+                answer.title, answer.columns, [[_plain(value) for value in row] for row in answer.rows], answer.note
+            )
             for answer in answers
         ],
-    }
+    )
 
 
 def render_answers(answers: Sequence[Answer], facts: dict[str, int], top: int | None) -> str:

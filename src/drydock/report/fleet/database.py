@@ -155,7 +155,7 @@ def script_lines(top: int) -> Iterator[str]:
 
 
 _MEMORY: Final = "512MB"
-_TYPES: Final = {"text": "VARCHAR", "texts": "VARCHAR[]", "number": "BIGINT", "truth": "BOOLEAN"}
+_TYPES: Final[dict[Any, str]] = {str: "VARCHAR", list[str]: "VARCHAR[]", int: "BIGINT", bool: "BOOLEAN"}
 # Spark's word for an element of a list, or null (Spark 3.5): what is asked is then the same text for both.
 _WORDS: Final = "CREATE MACRO try_element_at(list, place) AS list[place]"
 _NO_HOLDERS: Final = "no report says what each image holds: scan with --holders, or --format parquet"
@@ -187,7 +187,7 @@ class FleetDatabase:
         self._connection: duckdb.DuckDBPyConnection = duckdb.connect(
             ":memory:", config={"memory_limit": _MEMORY, "autoinstall_known_extensions": "false"}
         )
-        columns = ", ".join(f'"{name}" {_TYPES[kind]}' for name, kind in COLUMNS)
+        columns = ", ".join(f'"{name}" {_TYPES[kind]}' for name, kind in COLUMNS.items())
         self._connection.execute(f"CREATE TABLE all_rows ({columns}, report BIGINT)")
         for table in tables:
             self._connection.register("incoming", table)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import errno
 import itertools
-import json
 import os
+import re
 import stat
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
+import msgspec
+from msgspec import Struct
+
+from drydock.model.documents.common import read_document
+from drydock.model.documents.fleet import ReportedHead, ReportedLine, ReportedRootHead, ReportedScan
+from drydock.model.documents.scan import ScanRow
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.progress import Progress, counter
-from drydock.model.text import shown
-from drydock.report.parquet import Row, base_row, document_rows, head_row, part_row, schema, tables
+from drydock.model.text import printable, shown
+from drydock.report.parquet import arrow_schema, document_rows, entry_row, root_row, tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,6 +28,12 @@ if TYPE_CHECKING:
 _ENDINGS = (b".json", b".jsonl", b".parquet")
 _TYPES = ("root", "object", "lease", "finding", "withheld", "holder")
 _BATCH = 50_000
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_ESCAPES: Final = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
+"""Escapes of JSON: pairs of surrogates, lone surrogates (the group), and all others."""
+_Part = TypeVar("_Part", bound=Struct)
 
 
 def find_reports(paths: Sequence[bytes]) -> list[bytes]:
@@ -55,13 +68,15 @@ def report_tables(
     Raises:
         Usage: pyarrow is not installed.
     """
-    columns = schema()
-    import pyarrow as pa  # noqa: PLC0415 - an extra; schema() says so where it is missing
+    columns = arrow_schema()
+    import pyarrow as pa  # noqa: PLC0415 - an extra; arrow_schema() says so where it is missing
 
     sizes = [_size(path) for path in paths]
     step = counter(progress, "bytes of reports read", sum(sizes))
 
-    def rows() -> Iterator[Row]:
+    numbers: deque[int] = deque()
+
+    def rows() -> Iterator[ScanRow]:
         for number, path in enumerate(paths):
             if path.endswith(b".parquet"):
                 continue
@@ -72,11 +87,12 @@ def report_tables(
                 continue
             if step is not None:
                 step(sizes[number])
-            for row in found:
-                row["report"] = number
-                yield row
+            numbers.extend(itertools.repeat(number, len(found)))
+            yield from found
 
-    yield from tables(rows(), columns.append(pa.field("report", pa.int64())))
+    for table in tables(rows(), columns):
+        own = pa.array([numbers.popleft() for _ in range(table.num_rows)], pa.int64())
+        yield table.append_column("report", own)
     for number, path in enumerate(paths):
         if path.endswith(b".parquet"):
             yield from _parquet(path, columns, number, refused)
@@ -91,45 +107,69 @@ def _size(path: bytes) -> int:
         return 0
 
 
-def _rows(path: bytes) -> Iterator[Row]:
-    """The rows of a JSON or JSON lines file; a document without a host's name is called as its file is."""
-    with open(path, encoding="utf-8", opener=_open) as file:
+def _rows(path: bytes) -> Iterator[ScanRow]:
+    """The rows of a JSON or JSON lines file; a document without a host's name gets the name of its file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not a scan, or a field of it has a wrong type.
+    """
+    name = shown(os.path.splitext(os.path.basename(path))[0])
+    with open(path, "rb", opener=_open) as file:
         first = file.readline()
-        name = shown(os.path.splitext(os.path.basename(path))[0])
-        if '"type"' in first and first.rstrip().endswith("}"):
-            yield from _lines(itertools.chain((first,), file), name)
+        if b'"type"' in first and first.rstrip().endswith(b"}"):
+            yield from line_reports(itertools.chain((first,), file), name)
         else:
-            document = json.loads(first + file.read())
-            if not isinstance(document, dict):
-                raise ValueError("not a drydock.scan/1 document")
-            for row in document_rows(document):
-                row["host"] = row["host"] or name
-                yield row
+            document = read_document(_without_lone_surrogates(first + file.read()), ReportedScan)
+            document.host = document.host or name
+            yield from document_rows(document)
 
 
-def _lines(lines: Iterable[str], name: str) -> Iterator[Row]:
-    head: Row | None = None
-    for line in lines:
-        entry = json.loads(line)
-        if not isinstance(entry, dict):
-            raise ValueError("not a drydock.scan/1 document")  # noqa: TRY004 - a document's fault, like any other
-        type_ = entry.pop("type", None)
+def line_reports(lines: Iterable[bytes], name: str) -> Iterator[ScanRow]:
+    """The rows of JSON lines.
+
+    Args:
+        lines: as ``drydock scan --format jsonl`` writes them.
+        name: of the host, where the lines do not say it.
+
+    Raises:
+        ValueError: they are not those of a scan, or a field has a wrong type.
+    """
+    head: ReportedHead | None = None
+    for line in map(_without_lone_surrogates, lines):
+        type_ = _decoded(line, _Typed).type
         if type_ == "scan":
-            head = head_row(entry)
-            head["host"] = head["host"] or name
-        elif head is None:
+            head = _decoded(line, ReportedHead)
+            head.host = head.host or name
+        elif head is None or type_ not in _TYPES:
             raise ValueError("not a drydock.scan/1 document")
+        elif type_ == "root":
+            yield root_row(head, _decoded(line, ReportedRootHead))
         else:
-            if type_ not in _TYPES:
-                raise ValueError("not a drydock.scan/1 document")
-            base = base_row(head, entry, "path" if type_ == "root" else "root")
-            if type_ == "root":
-                del entry["path"]
-            yield part_row(base, type_, entry)
+            entry = _decoded(line, ReportedLine)
+            yield entry_row(head, type_, entry.root, entry)
+
+
+class _Typed(Struct):
+    type: str | None = None
+
+
+def _decoded(line: bytes, kind: type[_Part]) -> _Part:
+    try:
+        return msgspec.json.decode(line, type=kind)
+    except msgspec.MsgspecError as error:
+        raise ValueError(printable(str(error))) from error
+
+
+def _without_lone_surrogates(data: bytes) -> bytes:
+    """JSON with its lone surrogates as visible text: JSON can spell them, UTF-8 cannot, and drydock writes none."""
+    if _SURROGATE.search(data) is None:
+        return data
+    return _ESCAPES.sub(lambda found: b"\\" + found[0].lower() if found[1] else found[0], data)
 
 
 def _parquet(path: bytes, columns: pa.Schema, number: int, refused: Callable[[int, str], None]) -> Iterator[pa.Table]:
-    import pyarrow as pa  # noqa: PLC0415 - an extra; schema() says so where it is missing
+    import pyarrow as pa  # noqa: PLC0415 - an extra; arrow_schema() says so where it is missing
     from pyarrow.parquet import ParquetFile  # noqa: PLC0415 - the same
 
     try:
@@ -157,7 +197,7 @@ def _fits(there: pa.Schema, columns: pa.Schema) -> bool:
 
 def _means(has: pa.DataType, due: pa.DataType) -> bool:
     """Whether two types mean the same: other programs write text, lists and numbers in other widths."""
-    from pyarrow import types  # noqa: PLC0415 - an extra; schema() says so where it is missing
+    from pyarrow import types  # noqa: PLC0415 - an extra; arrow_schema() says so where it is missing
 
     if types.is_list(due):
         return types.is_null(has) or (
@@ -182,8 +222,6 @@ def _open(path: str | bytes, flags: int) -> int:
 
 
 def _reason(path: bytes, error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return f"{shown(path)}: no JSON"
     if isinstance(error, OSError) and error.strerror:
         return f"{shown(path)}: {error.strerror}"
     return f"{shown(path)}: {shown(str(error).encode())}"
