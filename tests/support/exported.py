@@ -121,6 +121,7 @@ def _fill_edges(top: Path) -> None:
     os.setxattr(top / "edge/attributes", "user.empty", b"")
     os.setxattr(top / "edge/attributes", "user.zero", b"\0")
     os.setxattr(top / "edge/attributes", "user.\u00fc", b"\xff")
+    os.setxattr(top / "edge/attributes", b"user.\xff", b"its name is not UTF-8")
     os.setxattr(top / "edge/attributes", "user." + "n" * 250, b"v" * 2000)
     for name in ("longest", "node"):
         os.setxattr(top / "edge" / name, "trusted.mine", b"of no file", follow_symlinks=False)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import enum
 import functools
-import hashlib
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from tests.engines.modules import BINARIES, Module, built
 from tests.engines.unavailable import EngineUnavailable
+from tests.support.gobuild import GOPATH, build
 
 
 class Bbolt(enum.Enum):
@@ -26,7 +25,6 @@ class Bbolt(enum.Enum):
     NEWEST = "1.5.0"
 
 
-GOPATH = Path("/usr/share/gocode")
 SOURCES = Path(__file__).parents[1] / "bbolt_reader" / "go"
 
 
@@ -37,12 +35,6 @@ def why_not() -> str:
     if not (GOPATH / "src/go.etcd.io/bbolt").is_dir():
         return "no Go bbolt: apt install golang-github-coreos-bbolt-dev"
     return ""
-
-
-def cache() -> Path:
-    """Where built programs are kept: $DRYDOCK_TEST_CACHE, or a directory of the user's cache."""
-    named = os.environ.get("DRYDOCK_TEST_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "drydock-tests"
 
 
 @functools.cache
@@ -64,16 +56,7 @@ def program(name: str, by: Bbolt = Bbolt.DEBIAN) -> Path:
     """
     if by is Bbolt.NEWEST:
         return built(Module.BBOLT) / BINARIES / name
-    source = SOURCES / name / "main.go"
-    made = cache() / f"gobbolt-{name}-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
-    if not made.exists():
-        made.parent.mkdir(parents=True, exist_ok=True)
-        partial = made.with_suffix(f".{os.getpid()}")
-        environment = {**os.environ, "GO111MODULE": "off", "GOPATH": str(GOPATH), "GOFLAGS": "", "CGO_ENABLED": "0"}
-        environment.setdefault("GOCACHE", str(cache() / "go-build"))
-        subprocess.run(["go", "build", "-o", partial, "."], cwd=source.parent, env=environment, check=True)
-        partial.replace(made)
-    return made
+    return build(SOURCES / name)
 
 
 def fill(path: Path, shape: str, page_size: int = 4096, count: int = 1000, by: Bbolt = Bbolt.DEBIAN) -> Path:

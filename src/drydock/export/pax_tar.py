@@ -1,7 +1,10 @@
-"""Tar archives of any names: POSIX pax headers written from bytes, sparse files as GNU tar's format 1.0.
+"""Tar archives that hold any name and attribute: pax headers by the standard library, sparse files in GNU's format 1.0.
+
+``TarInfo.tobuf`` writes the headers: names as bytes (``hdrcharset=BINARY`` where they are not UTF-8), long names, large
+numbers. The map of a sparse file is written here, as the standard library writes none.
 
 Sources: POSIX.1-2017 pax, "pax Interchange Format"; GNU tar manual, "Storing Sparse Files", "PAX 1"; GNU tar
-src/xheader.c (xattr_encode_keyword, v1.30), which also took SCHILY.xattr from star.
+src/xheader.c (xattr_encode_keyword, v1.30), which took SCHILY.xattr from star.
 """
 
 from __future__ import annotations
@@ -9,24 +12,22 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tarfile
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
-BLOCK = 512
-_RECORD = 20 * BLOCK
-_CHUNK = 1 << 20
-_SECOND = 1_000_000_000
-_TYPES = {
-    stat.S_IFREG: b"0",
-    stat.S_IFLNK: b"2",
-    stat.S_IFCHR: b"3",
-    stat.S_IFBLK: b"4",
-    stat.S_IFDIR: b"5",
-    stat.S_IFIFO: b"6",
+_CHUNK: Final = 1 << 20
+_SECOND: Final = 1_000_000_000
+_LATEST: Final = 8**11 - 1
+"""The last second that a header without extensions has digits for."""
+_TYPES: Final = {
+    stat.S_IFREG: tarfile.REGTYPE,
+    stat.S_IFLNK: tarfile.SYMTYPE,
+    stat.S_IFCHR: tarfile.CHRTYPE,
+    stat.S_IFBLK: tarfile.BLKTYPE,
+    stat.S_IFDIR: tarfile.DIRTYPE,
+    stat.S_IFIFO: tarfile.FIFOTYPE,
 }
-_LINK = b"1"
-_EXTENDED = b"x"
-_BINARY = (b"hdrcharset", b"BINARY")
 
 
 class ByteSink(Protocol):
@@ -70,73 +71,74 @@ class Archive:
     def add(
         self, name: bytes, info: os.stat_result, *, target: bytes = b"", xattrs: Mapping[bytes, bytes] | None = None
     ) -> None:
-        """An entry without data: a folder, a symlink to ``target``, a device, a FIFO."""
-        self._head(name, info, _TYPES[stat.S_IFMT(info.st_mode)], 0, target=target, records=_records(xattrs or {}))
+        """Add an entry without data: a directory, a symlink to ``target``, a device, a FIFO."""
+        self._write(_header(_describe(name, info, target=target), _xattr_records(xattrs or {})))
 
     def add_link(self, name: bytes, info: os.stat_result, target: bytes) -> None:
-        """One more name of the entry ``target``."""
-        self._head(name, info, _LINK, 0, target=target)
+        """Add a hard link to the entry ``target``."""
+        member = _describe(name, info, target=target)
+        member.type = tarfile.LNKTYPE
+        self._write(_header(member))
 
     def add_file(
         self, name: bytes, info: os.stat_result, data: FileData, what: str, xattrs: Mapping[bytes, bytes] | None = None
     ) -> None:
-        """A file with attributes of its own and the bytes of the open file ``data``; ``what`` is its name in a note."""
+        """Add a file with its attributes and the bytes of the open file ``data``; a note calls it ``what``."""
         size = data.size
-        records = _records(xattrs or {})
+        records = _xattr_records(xattrs or {})
         if data.allocated >= size or next(data.segments(), None) == (0, size):
-            self._head(name, info, b"0", size, records=records)
+            self._write(_header(_describe(name, info, size=size), records))
             self._copy(data, 0, size, what)
         else:
             self._add_sparse(name, info, data, what, records)
         self._pad()
 
     def add_bytes(self, name: bytes, data: bytes) -> None:
-        """A plain file of root's, of no time."""
+        """Add a plain file of root's with the time 0."""
         self.begin_file(name, len(data))
         self.write(data)
         self.end_file()
 
     def begin_file(self, name: bytes, size: int) -> None:
-        """The head of a plain file of root's, of no time: exactly ``size`` bytes must follow by :meth:`write`."""
-        if size != _fit(size, 11):
-            self._extend([(b"size", b"%d" % size)])
-        self._write(_ustar(name, b"0", size))
+        """Begin a plain file of root's with the time 0: exactly ``size`` bytes must follow by :meth:`write`."""
+        member = tarfile.TarInfo(_decoded(name))
+        member.mode, member.size = 0o444, size
+        self._write(_header(member))
 
     def write(self, data: bytes) -> None:
-        """Bytes of the file that was begun."""
+        """Write bytes of the file that was begun."""
         self._write(data)
 
     def end_file(self) -> None:
-        """The end of the file that was begun."""
+        """End the file that was begun."""
         self._pad()
 
     def finish(self) -> None:
-        """The end of the archive."""
-        self._write(bytes(2 * BLOCK))
-        self._write(bytes(-self.written % _RECORD))
+        """End the archive."""
+        self._write(bytes(2 * tarfile.BLOCKSIZE))
+        self._write(bytes(-self.written % tarfile.RECORDSIZE))
 
     def _add_sparse(
-        self, name: bytes, info: os.stat_result, data: FileData, what: str, records: list[tuple[bytes, bytes]]
+        self, name: bytes, info: os.stat_result, data: FileData, what: str, records: dict[str, str]
     ) -> None:
         size = data.size
-        # Three passes over the holes, so that no number of them takes memory.
+        # Three passes over the holes, so that memory does not grow with their number.
         count, held, digits = 0, 0, 0
         for start, length in data.segments():
             count, held = count + 1, held + length
             digits += len(b"%d\n%d\n" % (start, length))
         head = b"%d\n" % count
         mapped = len(head) + digits
-        mapped += -mapped % BLOCK
-        records = [
-            (b"GNU.sparse.major", b"1"),
-            (b"GNU.sparse.minor", b"0"),
-            (b"GNU.sparse.name", name),
-            (b"GNU.sparse.realsize", b"%d" % size),
-            *records,
-        ]
-        if not _is_utf8(name):
-            records.insert(0, _BINARY)
-        self._head(b"./GNUSparseFile.0/data", info, b"0", mapped + held, records=records)
+        mapped += -mapped % tarfile.BLOCKSIZE
+        member = _describe(name, info, size=mapped + held)
+        member.name = "./GNUSparseFile.0/data"
+        sparse = {
+            "GNU.sparse.major": "1",
+            "GNU.sparse.minor": "0",
+            "GNU.sparse.name": _decoded(name),
+            "GNU.sparse.realsize": str(size),
+        }
+        self._write(_header(member, sparse | records))
         start_of_map = self.written
         self._write(head)
         for start, length in data.segments():
@@ -170,55 +172,8 @@ class Archive:
             self._write(chunk)
             start += len(chunk)
 
-    def _head(
-        self,
-        name: bytes,
-        info: os.stat_result,
-        kind: bytes,
-        size: int,
-        *,
-        target: bytes = b"",
-        records: list[tuple[bytes, bytes]] | None = None,
-    ) -> None:
-        seconds, rest = divmod(info.st_mtime_ns, _SECOND)
-        extended: list[tuple[bytes, bytes]] = []
-        if not (_is_utf8(name) and _is_utf8(target)):
-            extended.append(_BINARY)
-        if len(name) > 100 or not name.isascii():
-            extended.append((b"path", name))
-        if len(target) > 100 or not target.isascii():
-            extended.append((b"linkpath", target))
-        if rest or seconds != _fit(seconds, 11):
-            extended.append((b"mtime", _time(info.st_mtime_ns)))
-        for key, number, digits in ((b"uid", info.st_uid, 7), (b"gid", info.st_gid, 7), (b"size", size, 11)):
-            if number != _fit(number, digits):
-                extended.append((key, b"%d" % number))
-        extended += records or []
-        if extended:
-            self._extend(extended)
-        device = info.st_rdev if kind in (b"3", b"4") else 0
-        self._write(
-            _ustar(
-                name,
-                kind,
-                size,
-                mode=stat.S_IMODE(info.st_mode),
-                owner=(info.st_uid, info.st_gid),
-                seconds=seconds,
-                target=target,
-                device=device,
-            )
-        )
-
-    def _extend(self, records: list[tuple[bytes, bytes]]) -> None:
-        """What the next header has no room for."""
-        body = b"".join(_record(key, value) for key, value in records)
-        self._write(_ustar(b"./PaxHeaders/data", _EXTENDED, len(body)))
-        self._write(body)
-        self._pad()
-
     def _pad(self) -> None:
-        self._write(bytes(-self.written % BLOCK))
+        self._write(bytes(-self.written % tarfile.BLOCKSIZE))
 
     def _write(self, data: bytes) -> None:
         self._output.write(data)
@@ -246,68 +201,50 @@ def segments(data: int, size: int) -> Iterator[tuple[int, int]]:
     yield size, 0
 
 
-def _records(xattrs: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
-    return [(b"SCHILY.xattr." + _keyword(key), value) for key, value in sorted(xattrs.items())]
+class _Bytes(str):
+    """Bytes of an attribute in a pax record.
+
+    TarInfo encodes a keyword strictly, and for a value that is not UTF-8 it declares the whole header binary, which
+    GNU tar warns about. Of an attribute all readers take the bytes as they are.
+    """
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:  # noqa: ARG002 - as str has it
+        return super().encode(encoding, "surrogateescape")
 
 
-def _keyword(key: bytes) -> bytes:
+def _xattr_records(xattrs: Mapping[bytes, bytes]) -> dict[str, str]:
     # A keyword ends at the first "=".
-    return key.replace(b"%", b"%25").replace(b"=", b"%3D")
+    return {
+        _Bytes("SCHILY.xattr." + _decoded(key.replace(b"%", b"%25").replace(b"=", b"%3D"))): _Bytes(_decoded(value))
+        for key, value in sorted(xattrs.items())
+    }
 
 
-def _record(key: bytes, value: bytes) -> bytes:
-    """``length key=value``, where the length counts its own digits."""
-    rest = len(key) + len(value) + 3
-    length = rest + len(str(rest))
-    if len(str(length)) != len(str(rest)):
-        length = rest + len(str(length))
-    return b"%d %s=%s\n" % (length, key, value)
+def _describe(name: bytes, info: os.stat_result, *, size: int = 0, target: bytes = b"") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(_decoded(name))
+    member.type, member.linkname, member.size = _TYPES[stat.S_IFMT(info.st_mode)], _decoded(target), size
+    member.mode, member.uid, member.gid = stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid
+    if member.isdev() and not member.isfifo():
+        member.devmajor, member.devminor = os.major(info.st_rdev), os.minor(info.st_rdev)
+    member.mtime, rest = divmod(info.st_mtime_ns, _SECOND)
+    if rest or not 0 <= member.mtime <= _LATEST:
+        member.pax_headers = {"mtime": _format_time(info.st_mtime_ns)}
+    return member
 
 
-def _ustar(
-    name: bytes,
-    kind: bytes,
-    size: int,
-    *,
-    mode: int = 0o444,
-    owner: tuple[int, int] = (0, 0),
-    seconds: int = 0,
-    target: bytes = b"",
-    device: int = 0,
-) -> bytes:
-    """A ustar header; what does not fit is cut, for a pax header says it as well."""
-    head = b"".join(
-        (
-            name[:100].ljust(100, b"\0"),
-            b"%07o\0" % mode,
-            b"%07o\0" % _fit(owner[0], 7),
-            b"%07o\0" % _fit(owner[1], 7),
-            b"%011o\0" % _fit(size, 11),
-            b"%011o\0" % _fit(seconds, 11),
-            b" " * 8,
-            kind,
-            target[:100].ljust(100, b"\0"),
-            b"ustar\0" + b"00",
-            bytes(64),
-            b"%07o\0" % _fit(os.major(device), 7),
-            b"%07o\0" % _fit(os.minor(device), 7),
-        )
-    ).ljust(BLOCK, b"\0")
-    return head[:148] + b"%06o\0 " % sum(head) + head[156:]
+def _header(member: tarfile.TarInfo, records: Mapping[str, str] | None = None) -> bytes:
+    """The blocks before an entry's data: a pax header where the entry needs one, and a ustar header."""
+    member.pax_headers = {**member.pax_headers, **(records or {})}
+    return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
-def _fit(number: int, digits: int) -> int:
-    return min(max(number, 0), (1 << 3 * digits) - 1)
+def _decoded(raw: bytes) -> str:
+    # Not os.fsdecode: what the header is encoded with does not depend on this process's locale.
+    return raw.decode("utf-8", "surrogateescape")
 
 
-def _time(nanoseconds: int) -> bytes:
+def _format_time(nanoseconds: int) -> str:
     seconds, rest = divmod(abs(nanoseconds), _SECOND)
-    return b"%s%d.%09d" % (b"-" if nanoseconds < 0 else b"", seconds, rest)
-
-
-def _is_utf8(name: bytes) -> bool:
-    try:
-        name.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    return f"{'-' if nanoseconds < 0 else ''}{seconds}.{rest:09}"
