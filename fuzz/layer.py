@@ -86,7 +86,7 @@ def _with_holes() -> Iterator[bytes]:
     """A file with holes, its map in an attribute and, as GNU tar's own format has it, in the header."""
     info = tarfile.TarInfo("holes")
     info.size = 5
-    info.pax_headers = {"GNU.sparse.map": "1000,2,3000,3", "GNU.sparse.size": "4000"}
+    info.pax_headers = {"GNU.sparse.numblocks": "2", "GNU.sparse.map": "1000,2,3000,3", "GNU.sparse.size": "4000"}
     data = b"holed".ljust(512, b"\0")
     yield info.tobuf(format=tarfile.PAX_FORMAT) + data
     info.type = tarfile.GNUTYPE_SPARSE

@@ -11,6 +11,8 @@ from typing import Any
 
 from tests.support.gobuild import build
 
+HASHED = 1 << 26
+"""Bytes of an entry that Go hashes."""
 _LIST = Path(__file__).parents[1] / "verification/go/list"
 
 

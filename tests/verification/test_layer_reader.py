@@ -122,8 +122,8 @@ def test_a_hard_link_changes_what_it_links_to():
         ))  # fmt: skip
         file = tree.children[b"a"]
         assert (file.mode, file.uid, file.gid, file.size) == (0o600, 7, 8, 1)
-        assert file.xattrs.get("security.capability") == capability
-        assert (file.xattrs["user.one"], file.xattrs["user.two"]) == (b"1", b"2" if capability else b"3")
+        assert file.xattrs.get(b"security.capability") == capability
+        assert (file.xattrs[b"user.one"], file.xattrs[b"user.two"]) == (b"1", b"2" if capability else b"3")
 
 
 def test_a_hard_link_to_a_link_leaves_its_target():
@@ -143,21 +143,21 @@ def test_attributes_that_are_not_set(kind):
     given = _attributes(
         trusted__a="", com__apple__b="", security__c="c", user__d="d", system__posix_acl_access="e", system__nfs4_acl=""
     )
-    expected = {"security.c": b"c"}
-    expected |= {"user.d": b"d"} if kind in (FILE, DIR) else {}
-    expected |= {"system.posix_acl_access": b"e"} if kind != LINK else {}
+    expected = {b"security.c": b"c"}
+    expected |= {b"user.d": b"d"} if kind in (FILE, DIR) else {}
+    expected |= {b"system.posix_acl_access": b"e"} if kind != LINK else {}
     assert _read(_tar(("x", kind, "there" if kind == LINK else None, given))).children[b"x"].xattrs == expected
 
 
 def test_a_directory_that_comes_twice_has_the_attributes_of_both():
     """The second time nothing is taken off it."""
     tree = _read(_tar(("d", DIR, None, _attributes(user__a="1")), ("d", DIR, None, _attributes(user__b="2"))))
-    assert tree.children[b"d"].xattrs == {"user.a": b"1", "user.b": b"2"}
+    assert tree.children[b"d"].xattrs == {b"user.a": b"1", b"user.b": b"2"}
 
 
 def test_nothing_of_a_global_header_is_taken():
-    """Go's reader applies none of it; containerd makes its folder, and removes what has its name."""
-    said = {"uid": "1234", "path": "else", "SCHILY.xattr.user.a": "1", "GNU.sparse.size": "7"}
+    """Go's reader applies none of it; containerd makes its folder, and removes what has its name, or its path."""
+    said = {"uid": "1234", "SCHILY.xattr.user.a": "1", "GNU.sparse.size": "7"}
     header = tarfile.TarInfo.create_pax_global_header(said)
     assert header[:14] == b"././@PaxHeader"
     named = bytearray(header)
@@ -167,6 +167,9 @@ def test_nothing_of_a_global_header_is_taken():
     assert (set(tree.children), tree.children[b"tmp"].children) == ({b"tmp", b"f"}, {})
     file = tree.children[b"f"]
     assert (file.uid, file.size, file.xattrs) == (0, 1, {})
+    by_path = tarfile.TarInfo.create_pax_global_header({"path": "tmp/GlobalHead"})
+    tree = _read(before + by_path + _tar(("f", FILE, b"x")))
+    assert (set(tree.children), tree.children[b"tmp"].children) == ({b"tmp", b"f"}, {})
 
 
 def test_records_that_say_nothing():
@@ -177,14 +180,14 @@ def test_records_that_say_nothing():
     raw = tarfile.TarInfo.create_pax_global_header(empty)
     raw = summed(raw[:156] + tarfile.XHDTYPE + raw[157:]) + plain.tobuf(tarfile.USTAR_FORMAT) + b"x".ljust(512, b"\0")
     file = _read(raw).children[b"f"]
-    assert (file.size, file.uid, file.xattrs) == (1, 7, {"user.note": b""})
+    assert (file.size, file.uid, file.xattrs) == (1, 7, {b"user.note": b""})
 
 
 def test_of_several_extended_headers_in_a_row_the_last_counts():
     """As in Go: the one before says nothing of the entry."""
     raw = _tar(("f", FILE, b"x", _attributes(user__a="1", user__b="2")))[:1024]
     raw += _tar(("f", FILE, b"x", _attributes(user__b="3")))
-    assert _read(raw).children[b"f"].xattrs == {"user.b": b"3"}
+    assert _read(raw).children[b"f"].xattrs == {b"user.b": b"3"}
 
 
 @pytest.mark.parametrize(
@@ -253,7 +256,7 @@ def _header(name, size, **more):
 def test_an_entry_that_goes_on_behind_the_end(name, size, content):
     """Whatever size a header gives, no more is read than there is; tarfile itself would read on for years."""
     raw = _header(name, size) + b"x" * 900
-    with pytest.raises(UnreadableLayer, match="ReadError"):
+    with pytest.raises(UnreadableLayer, match="cannot be read"):
         _read(raw, content=content, stop=_patient())
 
 
@@ -262,7 +265,9 @@ def test_an_entry_that_goes_on_behind_the_end(name, size, content):
 )
 def test_a_map_that_leads_behind_the_end(before):
     """Parts of a file with holes that claim to lie further on than there is anything."""
-    raw = _header("file", 512, **{"GNU.sparse.map": before + "0,5", "GNU.sparse.size": "5"}) + b"x" * 1024
+    count = str(before.count(",") // 2 + 1)
+    sparse = {"GNU.sparse.numblocks": count, "GNU.sparse.map": before + "0,5", "GNU.sparse.size": "5"}
+    raw = _header("file", 512, **sparse) + b"x" * 1024
     with pytest.raises(UnreadableLayer):
         _read(raw, stop=_patient())
 
@@ -278,7 +283,9 @@ def test_a_map_that_is_cut_off():
 def test_holes_of_any_length():
     """A hole takes no room in a layer: 1 KiB would be hashed for years."""
     size = 1 << 62
-    raw = _header("file", 0, **{"GNU.sparse.map": f"{size},0", "GNU.sparse.size": str(size)}) + bytes(1024)
+    raw = _header(
+        "file", 0, **{"GNU.sparse.numblocks": "1", "GNU.sparse.map": f"{size},0", "GNU.sparse.size": str(size)}
+    ) + bytes(1024)
     with pytest.raises(UnreadableLayer, match="holes"):
         _read(raw)
 
@@ -286,7 +293,9 @@ def test_holes_of_any_length():
 def test_it_stops_within_a_hole():
     """Nothing is read for a hole, and it is asked there too."""
     size = 1 << 33
-    raw = _header("file", 0, **{"GNU.sparse.map": f"{size},0", "GNU.sparse.size": str(size)}) + bytes(1024)
+    raw = _header(
+        "file", 0, **{"GNU.sparse.numblocks": "1", "GNU.sparse.map": f"{size},0", "GNU.sparse.size": str(size)}
+    ) + bytes(1024)
     asked = iter([False] * 10)
     assert _read(raw, stop=lambda: next(asked, True)) is None
 
@@ -337,7 +346,6 @@ def _many(kind):
 def test_what_one_entry_takes_is_bounded(kind, why, monkeypatch):
     """Attributes, a path of many folders, a map of holes, a long way over links: refused, not held."""
     monkeypatch.setattr(layer_reader, "_MOST_FOLLOWED", 1 << 14)
-    monkeypatch.setattr(layer_reader, "_MOST_HEADERS", 4 << 20)
     with pytest.raises(UnreadableLayer, match=why):
         _read(_many(kind))
 

@@ -7,7 +7,7 @@ import pytest
 
 from drydock.verification.layer_xattrs import CAPABILITY, kept
 
-ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
+ACCESS, DEFAULT = b"system.posix_acl_access", b"system.posix_acl_default"
 
 
 def _list(*entries):
@@ -34,7 +34,7 @@ def test_access_lists_are_what_the_kernel_makes_of_them(value, mode, tmp_path):
     except OSError as error:
         pytest.skip(f"no access lists here: {error.strerror}")
     path.chmod(mode)
-    there = os.getxattr(path, ACCESS) if ACCESS in os.listxattr(path) else None
+    there = os.getxattr(path, ACCESS) if ACCESS.decode() in os.listxattr(path) else None
     assert kept(ACCESS, value, mode) == there
 
 
@@ -49,7 +49,7 @@ def test_access_lists_for_what_a_folder_will_hold(value, tmp_path):
     except OSError as error:
         pytest.skip(f"no access lists here: {error.strerror}")
     tmp_path.chmod(0o701)
-    there = os.getxattr(tmp_path, DEFAULT) if DEFAULT in os.listxattr(tmp_path) else None
+    there = os.getxattr(tmp_path, DEFAULT) if DEFAULT.decode() in os.listxattr(tmp_path) else None
     assert kept(DEFAULT, value, 0o701) == there
 
 
@@ -71,4 +71,4 @@ def test_what_is_no_access_list_is_left(value):
     """Too short, cut, and of another version; nor is any other attribute looked into."""
     assert kept(CAPABILITY, value, 0o644) == value
     assert kept(ACCESS, value, 0o644) == value
-    assert kept("user.note", _list(), 0o644) == _list()
+    assert kept(b"user.note", _list(), 0o644) == _list()

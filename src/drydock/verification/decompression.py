@@ -62,8 +62,6 @@ class LayerStream:
 
     def __init__(self, blob: io.BufferedReader[io.RawIOBase], stop: Callable[[], bool]) -> None:
         self._stop = stop
-        self.allowed: int | None = None
-        """Bytes that may still be read; None for any number."""
         self._errors: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error)
         head = blob.peek(_LONGEST_HEAD)[:_LONGEST_HEAD]
         if head.startswith(_GZIP):
@@ -82,14 +80,10 @@ class LayerStream:
 
         Raises:
             ReadStopped: ``stop`` said so.
-            UnreadableLayer: it cannot be decompressed, or more was read than is allowed.
+            UnreadableLayer: it cannot be decompressed.
         """
         if self._stop():
             raise ReadStopped
-        if self.allowed is not None:
-            self.allowed -= size
-            if self.allowed < 0:
-                raise UnreadableLayer("its layer has a header longer than containerd reads")
         try:
             return self._stream.read(size)
         except self._errors as error:

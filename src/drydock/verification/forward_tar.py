@@ -1,134 +1,444 @@
-"""A layer as tarfile reads it: forward only, never behind its end, and no header of any length."""
+"""A tar archive read forward only, by the rules of Go's archive/tar, with which containerd unpacks layers.
+
+Anybody may have written a layer. No header takes more than 1 MiB, no byte behind an entry is read before the entry was
+looked at, and what Go refuses is refused: where Go and another reader differ, files on disk are as Go saw them.
+
+Sources: Go archive/tar reader.go (Next, readHeader, mergePAX, parsePAX, readOldGNUSparseMap, readGNUSparseMap1x0,
+readGNUSparseMap0x1), strconv.go, format.go, common.go (validateSparseEntries), 1.19 to 1.26; POSIX.1-2017 pax; GNU tar
+manual, "Storing Sparse Files".
+"""
 
 from __future__ import annotations
 
-import tarfile
-from collections.abc import Callable
-from typing import Final, cast
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from drydock.verification.decompression import UnreadableLayer
 
+LINK: Final = b"1"
+SYMLINK: Final = b"2"
+CHARACTER: Final = b"3"
+BLOCK: Final = b"4"
+DIRECTORY: Final = b"5"
+FIFO: Final = b"6"
+GLOBAL: Final = b"g"
+FILES: Final = (b"0", b"7", b"S")
+"""Types of files: regular, contiguous (which no reader tells from regular), sparse in GNU's old format."""
+_EXTENDED: Final = b"x"
+_LONG_NAME, _LONG_LINK = b"L", b"K"
+_OLD_SPARSE: Final = b"S"
+_WITHOUT_DATA: Final = (LINK, SYMLINK, CHARACTER, BLOCK, DIRECTORY, FIFO)
+"""Types whose size counts for nothing."""
+_BLOCK: Final = 512
+_ZEROS: Final = bytes(_BLOCK)
 _CHUNK: Final = 1 << 20
-_LONGEST_HEADER: Final = 1 << 20  # Go's reader refuses longer ones (archive/tar/common.go, maxSpecialFileSize, 1.22)
-_SPECIAL: Final = (
-    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
-)  # fmt: skip
+_LONGEST: Final = 1 << 20
+"""Bytes of a header besides its own block, or of a map of holes (common.go maxSpecialFileSize, 1.19)."""
+_USTAR: Final = b"ustar\0"
+_GNU: Final = b"ustar  \0"
+_STAR: Final = b"tar\0"
+"""The last bytes of a header of Schily's star."""
+_LARGEST: Final = (1 << 63) - 1
+_SHORTEST: Final = 5
+"""Bytes of a record: ``5 a=`` and a line's end."""
+_MOST_DIGITS: Final = 4096
+"""Digits of a number that are looked at: it may begin with any number of zeros."""
+_DECIMAL: Final = re.compile(rb"[+-]?[0-9]+\Z")
+_DIGITS: Final = re.compile(rb"[0-9]*\Z")
+_OCTAL: Final = re.compile(rb"[0-7]+\Z")
+_STRINGS: Final = (b"path", b"linkpath", b"uname", b"gname")
+_SPARSE_OFFSET, _SPARSE_LENGTH, _SPARSE_MAP = b"GNU.sparse.offset", b"GNU.sparse.numbytes", b"GNU.sparse.map"
+
+Segments = list[tuple[int, int]]
+"""Where a file has data: start and length."""
 
 
-class Forward:
-    """What is read at a byte of a stream, and how far that is.
+@dataclass(slots=True)
+class TarEntry:
+    """One entry, with what extended headers say of it."""
 
-    tarfile's own (``tarfile._Stream`` of CPython 3.11) reads on behind the end for as long as the size in a header
-    says: a header of 512 bytes would take it years.
+    name: bytes
+    """As it is written: it may be absolute, climb with ``..``, and end with a slash."""
+    kind: bytes
+    """Its type flag."""
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    """Bytes of the file, with its holes."""
+    target: bytes = b""
+    """Of a link."""
+    device: tuple[int, int] = (0, 0)
+    """Major and minor number."""
+    records: Mapping[bytes, bytes] = field(default_factory=dict)
+    """Of its own pax header."""
+    segments: Segments | None = None
+    """Of a file with holes; None for any other."""
+
+
+class TarReader:
+    """The entries of an archive, one after the other.
 
     Args:
-        source: gives at most as many bytes as it is asked for, and none at the end.
+        read: gives at most as many bytes as it is asked for, and none at the end.
     """
 
-    def __init__(self, source: Callable[[int], bytes]) -> None:
-        self._source = source
-        self._ahead = memoryview(b"")
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        self._ahead = b""
         self._at = 0
+        """How much of ``_ahead`` is done with."""
+        self._left = 0
+        """Bytes of the last entry's data that are not read yet."""
+        self._padding = 0
 
-    def tell(self) -> int:
-        """Bytes that were read or gone past."""
-        return self._at
-
-    def read(self, size: int) -> bytes:
-        """The next ``size`` bytes; fewer where the stream ends before."""
-        parts: list[memoryview] = []
-        left = size
-        while left > 0 and not self.is_at_end():
-            part = self._ahead[:left]
-            self._ahead = self._ahead[len(part) :]
-            parts.append(part)
-            left -= len(part)
-        found = b"".join(parts)
-        self._at += len(found)
-        return found
-
-    def seek(self, to: int) -> int:
-        """Go on to a byte, or to the end where that comes first; where it is now.
+    def next(self) -> TarEntry | None:
+        """The next entry; None at the end of the archive.
 
         Raises:
-            tarfile.StreamError: the byte is behind.
+            UnreadableLayer: containerd cannot read it either.
         """
-        if to < self._at:
-            raise tarfile.StreamError("seeking backwards is not allowed")
-        while self._at < to and self.read(min(to - self._at, _CHUNK)):
-            pass
-        return self._at
+        records: dict[bytes, bytes] = {}
+        long_name = long_target = b""
+        while True:
+            self._skip(self._left)
+            # Only what is no multiple of a block has padding, and an archive may end without it.
+            self._take(self._padding)
+            self._left = self._padding = 0
+            block = self._header_block()
+            if block is None:
+                return None
+            entry = _parse_header(block)
+            self._expect(entry)
+            if entry.kind in (_EXTENDED, GLOBAL):
+                records = _parse_records(self._special())
+                if entry.kind == GLOBAL:
+                    # It is an entry, and counts for no other.
+                    return TarEntry(records.get(b"path") or entry.name, GLOBAL)
+            elif entry.kind == _LONG_NAME:
+                long_name = self._special().partition(b"\0")[0]
+            elif entry.kind == _LONG_LINK:
+                long_target = self._special().partition(b"\0")[0]
+            else:
+                _merge(entry, records)
+                entry.name, entry.target = long_name or entry.name, long_target or entry.target
+                if entry.kind == b"\0":
+                    entry.kind = DIRECTORY if entry.name.endswith(b"/") else b"0"
+                self._expect(entry)
+                self._read_map(entry, block)
+                return entry
 
-    def is_at_end(self) -> bool:
-        """Whether nothing follows."""
-        return not self._ahead and not self._fill()
+    def data(self, entry: TarEntry) -> Iterator[bytes]:
+        """The bytes of the entry that :meth:`next` gave last, holes as zeros, at most 1 MiB at a time.
+
+        Raises:
+            UnreadableLayer: the archive ends before them.
+        """
+        if entry.segments is None:
+            yield from self._chunks(self._left)
+            return
+        end = 0
+        for start, length in [*entry.segments, (entry.size, 0)]:
+            while end < start:
+                zeros = bytes(min(start - end, _CHUNK))
+                end += len(zeros)
+                yield zeros
+            for chunk in self._chunks(length):
+                end += len(chunk)
+                yield chunk
+
+    def _expect(self, entry: TarEntry) -> None:
+        """Set how much data follows a header."""
+        size = 0 if entry.kind in _WITHOUT_DATA else entry.size
+        if size < 0:
+            raise _bad("an entry has a negative size")
+        self._left, self._padding = size, -size % _BLOCK
+
+    def _header_block(self) -> bytes | None:
+        block = self._take(_BLOCK)
+        if block == _ZEROS:
+            block = self._take(_BLOCK)
+            if block == _ZEROS:
+                return None
+            if block:
+                raise _bad("a header follows a block of zeros")
+        if not block:
+            return None
+        if len(block) < _BLOCK:
+            raise _bad("it ends within a header")
+        return block
+
+    def _special(self) -> bytes:
+        """The data of an entry that is part of the next header."""
+        if self._left > _LONGEST:
+            raise UnreadableLayer("its layer has a header longer than containerd reads")
+        return b"".join(self._chunks(self._left))
+
+    def _read_map(self, entry: TarEntry, block: bytes) -> None:
+        """Find where a file with holes has its data; the entry's size is then that of the whole file."""
+        entry.segments = self._old_map(entry, block) if entry.kind == _OLD_SPARSE else self._pax_map(entry)
+        if entry.segments is None:
+            return
+        end = 0
+        for start, length in entry.segments:
+            if length < 0 or start < end or start + length > entry.size:
+                raise _bad("a map of holes does not fit its file")
+            end = start + length
+        if entry.kind in _WITHOUT_DATA or entry.size < 0:
+            raise _bad("a map of holes has no file")
+        if sum(length for _, length in entry.segments) != self._left:
+            raise _bad("a map of holes does not fit its data")
+
+    def _old_map(self, entry: TarEntry, block: bytes) -> Segments:
+        if block[257:265] != _GNU:
+            raise _bad("a map of holes has an unknown form")
+        entry.size = _number(block[483:495])
+        found: Segments = []
+        part, count, read = block[386:483], 4, 0
+        while True:
+            for at in range(0, 24 * count, 24):
+                if part[at] == 0:
+                    break
+                found.append((_number(part[at : at + 12]), _number(part[at + 12 : at + 24])))
+            if not part[24 * count]:
+                return found
+            # The blocks that go on with a map are no part of the entry's data.
+            part, count, read = self._take(_BLOCK), 21, read + _BLOCK
+            if read > _LONGEST:
+                raise _too_many_holes()
+            if len(part) < _BLOCK:
+                raise _bad("it ends within a map of holes")
+
+    def _pax_map(self, entry: TarEntry) -> Segments | None:
+        records = entry.records
+        if not records:
+            return None
+        version = records.get(b"GNU.sparse.major", b""), records.get(b"GNU.sparse.minor", b"")
+        is_old = version in ((b"0", b"0"), (b"0", b"1")) or (version == (b"", b"") and records.get(_SPARSE_MAP))
+        if not is_old and version != (b"1", b"0"):
+            return None
+        entry.name = records.get(b"GNU.sparse.name") or entry.name
+        size = records.get(b"GNU.sparse.size") or records.get(b"GNU.sparse.realsize")
+        if size:
+            entry.size = _decimal(size)
+        if not is_old:
+            return self._map_in_data()
+        count = _decimal(records.get(b"GNU.sparse.numblocks", b""))
+        said = records.get(_SPARSE_MAP)
+        return _pairs(said.split(b",") if said else [], count)
+
+    def _map_in_data(self) -> Segments:
+        """The map of format 1.0: lines at the beginning of the data, up to the end of a block."""
+        raw = b""
+        while b"\n" not in raw:
+            raw += self._map_block(len(raw))
+        first, _, rest = raw.partition(b"\n")
+        count = _decimal(first)
+        parts, read, missing = [rest], len(raw), 2 * count - rest.count(b"\n")
+        while missing > 0:
+            parts.append(self._map_block(read))
+            read += _BLOCK
+            missing -= parts[-1].count(b"\n")
+        lines = b"".join(parts).split(b"\n", max(0, 2 * count))
+        return _pairs(lines[:-1], count)
+
+    def _map_block(self, read: int) -> bytes:
+        if read + _BLOCK > _LONGEST:
+            raise _too_many_holes()
+        if self._left < _BLOCK:
+            raise _bad("it ends within a map of holes")
+        return b"".join(self._chunks(_BLOCK))
+
+    def _take(self, size: int) -> bytes:
+        """The next bytes; fewer where the archive ends before."""
+        found = self._ahead[self._at : self._at + size]
+        self._at += len(found)
+        while len(found) < size and self._fill():
+            part = self._ahead[: size - len(found)]
+            self._at = len(part)
+            found += part
+        return found
+
+    def _chunks(self, length: int) -> Iterator[bytes]:
+        """The next bytes of the entry's data, as they come."""
+        while length:
+            if self._at == len(self._ahead) and not self._fill():
+                raise _bad("it ends within an entry")
+            chunk = self._ahead[self._at : self._at + length]
+            self._at += len(chunk)
+            self._left -= len(chunk)
+            length -= len(chunk)
+            yield chunk
+
+    def _skip(self, length: int) -> None:
+        while length:
+            if self._at == len(self._ahead) and not self._fill():
+                raise _bad("it ends within an entry")
+            step = min(length, len(self._ahead) - self._at)
+            self._at += step
+            length -= step
 
     def _fill(self) -> bool:
-        self._ahead = memoryview(self._source(_CHUNK))
+        self._ahead, self._at = self._read(_CHUNK), 0
         return bool(self._ahead)
 
 
-class Header(tarfile.TarInfo):
-    """Refuses headers that would take any amount of memory, and takes nothing from one of the whole archive.
+def _bad(what: str) -> UnreadableLayer:
+    return UnreadableLayer(f"its layer cannot be read: {what}")
 
-    Names are those that Go reads: only in some formats is there a prefix of one.
+
+def _too_many_holes() -> UnreadableLayer:
+    return UnreadableLayer("its layer has a map of holes longer than containerd reads")
+
+
+def _parse_header(block: bytes) -> TarEntry:
+    """What a header says by itself.
+
+    Raises:
+        UnreadableLayer: its sum or one of its numbers is wrong.
     """
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Header:
-        """As tarfile's own.
-
-        Raises:
-            UnreadableLayer: it is of an entry that tarfile reads at once, and that is longer than Go's reader accepts.
-        """
-        return cls._checked(super().frombuf(buf, encoding, errors), buf, encoding, errors)
-
-    @classmethod
-    def _frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str, **options: object) -> Header:
-        # Where there is this one (CPython since its fix of directories' names, 2026), fromtarfile goes past frombuf.
-        header = super()._frombuf(buf, encoding, errors, **options)  # type: ignore[misc] # not in typeshed
-        return cls._checked(header, buf, encoding, errors)
-
-    def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        # Go gives one of the whole archive as an entry, and applies it to no other (archive/tar/reader.go next, 1.22).
-        if self.type == tarfile.XGLTYPE:
-            return self._proc_builtin(archive)  # type: ignore[attr-defined, no-any-return] # not in typeshed
-        return super()._proc_pax(archive)  # type: ignore[misc, no-any-return] # the same
-
-    def _apply_pax_info(self, records: dict[str, str], encoding: str, errors: str) -> None:
-        # Of several in a row Go takes the last, which comes first here, and nothing of an empty one (next, mergePAX).
-        if self.pax_headers:
-            return
-        said = {keyword: value for keyword, value in records.items() if value}
-        super()._apply_pax_info(said, encoding, errors)  # type: ignore[misc] # the same
-        self.pax_headers = records
-
-    @staticmethod
-    def _checked(header: tarfile.TarInfo, buf: bytes | bytearray, encoding: str, errors: str) -> Header:
-        if header.type in _SPECIAL and header.size > _LONGEST_HEADER:
-            raise UnreadableLayer("its layer has a header longer than containerd reads")
-        if not _has_prefix(bytes(buf)):
-            name = bytes(buf[:100]).partition(b"\0")[0].decode(encoding, errors)
-            header.name = name.rstrip("/") if header.isdir() else name
-        return cast("Header", header)
+    said = _octal(block[148:156])
+    if said != sum(block) - sum(block[148:156]) + 8 * 0x20 and said != _signed_sum(block):
+        raise _bad("a header has a wrong sum, or none follows")
+    entry = TarEntry(
+        _text(block[:100]), block[156:157], _number(block[100:108]), _number(block[108:116]), _number(block[116:124]),
+        _number(block[124:136]), _text(block[157:257]),
+    )  # fmt: skip
+    _number(block[136:148])
+    prefix = b""
+    magic = block[257:265]
+    if magic.startswith(_USTAR):
+        entry.device = _number(block[329:337]), _number(block[337:345])
+        if block[508:] == _STAR:
+            prefix = _text(block[345:476])
+            _number(block[476:488])
+            _number(block[488:500])
+        else:
+            prefix = _text(block[345:500])
+    elif magic == _GNU:
+        entry.device = _number(block[329:337]), _number(block[337:345])
+        prefix = _gnu_prefix(block)
+    if prefix:
+        entry.name = prefix + b"/" + entry.name
+    return entry
 
 
-def _has_prefix(header: bytes) -> bool:
-    """Whether a prefix of the name stands at byte 345, as Go reads it (archive/tar/reader.go readHeader, 1.19).
+def _gnu_prefix(block: bytes) -> bytes:
+    """GNU headers have the times of the last access and change where others have a prefix of the name.
 
-    GNU headers have the times of the last access and change there. Go's own writer before 1.8 put a prefix into such
-    headers too: what is no two times and is ASCII is one.
+    Go's own writer before 1.8 put a prefix there too: what is no two times, and is ASCII, is one.
     """
-    if header[257:265] != b"ustar  \0":
-        return header[257:263] == b"ustar\0"
-    if all(map(_is_number, (header[345:357], header[357:369]))):
-        return False
-    return header[345:500].partition(b"\0")[0].isascii()
+    try:
+        for field_ in (block[345:357], block[357:369]):
+            if field_[0]:
+                _number(field_)
+    except UnreadableLayer:
+        prefix = _text(block[345:500])
+        return prefix if prefix.isascii() else b""
+    return b""
 
 
-def _is_number(field: bytes) -> bool:
-    """Whether Go takes a time for a number: octal digits, or binary (archive/tar/strconv.go parseNumeric, 1.19)."""
-    if field[0] & 0x80:
-        # The bit below the first is the sign.
-        return -(1 << 63) <= int.from_bytes(field, "big", signed=True) + (0 if field[0] & 0x40 else 1 << 95) < 1 << 63
-    return field[0] == 0 or not field.strip(b" \0").partition(b"\0")[0].strip(b"01234567")
+def _merge(entry: TarEntry, records: Mapping[bytes, bytes]) -> None:
+    """Let a pax header exchange what the header says; an empty record exchanges nothing."""
+    entry.records = records
+    for key, value in records.items():
+        if not value:
+            continue
+        match key:
+            case b"path":
+                entry.name = value
+            case b"linkpath":
+                entry.target = value
+            case b"uid":
+                entry.uid = _decimal(value)
+            case b"gid":
+                entry.gid = _decimal(value)
+            case b"size":
+                entry.size = _decimal(value)
+            case b"atime" | b"mtime" | b"ctime":
+                seconds, _, fraction = value.partition(b".")
+                _decimal(seconds)
+                if not _DIGITS.match(fraction):
+                    raise _bad("a header has a time that is none")
+
+
+def _parse_records(raw: bytes) -> dict[bytes, bytes]:
+    """The records of a pax header; those of GNU's sparse format 0.0 as format 0.1 has them.
+
+    Raises:
+        UnreadableLayer: one is no record.
+    """
+    records: dict[bytes, bytes] = {}
+    numbers: list[bytes] = []
+    at = 0
+    while at < len(raw):
+        space = raw.find(b" ", at)
+        length = _decimal(raw[at:space]) if space >= 0 else 0
+        end = at + length
+        if length < _SHORTEST or end > len(raw) or space + 1 >= end or raw[end - 1 : end] != b"\n":
+            raise _bad("a header has a record of a wrong length")
+        key, equals, value = raw[space + 1 : end - 1].partition(b"=")
+        if not key or not equals or b"\0" in (value if key in _STRINGS else key):
+            raise _bad("a header has a record without a name")
+        at = end
+        if key in (_SPARSE_OFFSET, _SPARSE_LENGTH):
+            if key != (_SPARSE_LENGTH if len(numbers) % 2 else _SPARSE_OFFSET) or b"," in value:
+                raise _bad("a map of holes is out of order")
+            numbers.append(value)
+        else:
+            records[key] = value
+    if numbers:
+        records[_SPARSE_MAP] = b",".join(numbers)
+    return records
+
+
+def _pairs(numbers: Sequence[bytes], count: int) -> Segments:
+    if count < 0 or len(numbers) != 2 * count:
+        raise _bad("a map of holes has another length than it says")
+    parsed = [_decimal(each) for each in numbers]
+    return list(zip(parsed[::2], parsed[1::2], strict=True))
+
+
+def _text(field_: bytes) -> bytes:
+    return field_.partition(b"\0")[0]
+
+
+def _number(field_: bytes) -> int:
+    """A number of a header: octal digits, or binary, which may be negative."""
+    if not field_[0] & 0x80:
+        return _octal(field_)
+    bits = 8 * len(field_) - 1
+    value = int.from_bytes(field_, "big") & (1 << bits) - 1
+    is_negative = field_[0] & 0x40
+    if is_negative:
+        value ^= (1 << bits) - 1
+    if value > _LARGEST:
+        raise _bad("a header has a number that is too large")
+    return ~value if is_negative else value
+
+
+def _octal(field_: bytes) -> int:
+    digits = field_.strip(b" \0")
+    if not digits:
+        return 0
+    if not _OCTAL.match(digits):
+        digits = _text(digits)
+        if not _OCTAL.match(digits):
+            raise _bad("a header has a number that is none")
+    return int(digits, 8)
+
+
+def _decimal(raw: bytes) -> int:
+    """A number of a pax record, as Go's strconv.ParseInt takes it for 64 bits."""
+    value = int(raw) if _DECIMAL.match(raw) and len(raw) <= _MOST_DIGITS else None
+    if value is None or not -_LARGEST - 1 <= value <= _LARGEST:
+        raise _bad("a header has a number that is none, or too large")
+    return value
+
+
+def _signed_sum(block: bytes) -> int:
+    """The sum as Sun's tar made it: of signed bytes."""
+    counted = block[:148] + b" " * 8 + block[156:]
+    return sum(counted) - 256 * sum(byte >= 0x80 for byte in counted)

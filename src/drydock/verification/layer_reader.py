@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tarfile
 from collections.abc import Callable
-from typing import IO, Final, cast
+from typing import Final
 
+from drydock.verification import forward_tar
 from drydock.verification.decompression import LayerStream, ReadStopped, UnreadableLayer
-from drydock.verification.forward_tar import Forward, Header
+from drydock.verification.forward_tar import TarEntry, TarReader
 from drydock.verification.layer_tree import TOP, EntryType, LayerEntry, LayerTree
 from drydock.verification.layer_xattrs import CAPABILITY, list_attributes
 
@@ -25,12 +25,17 @@ _PATH_MAX: Final = 4096
 _MOST_FOLLOWED: Final = 1 << 28
 """Bytes of links' targets that are gone through on the way to entries, besides some for each entry."""
 _FOLLOWED_EACH: Final = 1024
-_MOST_HEADERS: Final = 1 << 24
-"""Bytes before an entry's own data: long names, attributes, a map of holes. tarfile holds them all at once."""
 _MOST_SPARSE: Final = 1 << 36
 """Bytes of files with holes, which take no room in a layer, and minutes to hash."""
 _HOPS: Final = 40
-_CHUNK: Final = 1 << 20
+_KINDS: Final = {
+    forward_tar.DIRECTORY: EntryType.DIRECTORY,
+    forward_tar.SYMLINK: EntryType.SYMLINK,
+    forward_tar.CHARACTER: EntryType.CHARACTER,
+    forward_tar.BLOCK: EntryType.BLOCK,
+    forward_tar.FIFO: EntryType.FIFO,
+    **dict.fromkeys(forward_tar.FILES, EntryType.FILE),
+}
 _BLOB_CHUNK: Final = 1 << 16
 """Bytes of the blob at once: many entries may be in them, and progress is told by the blob."""
 
@@ -50,49 +55,18 @@ def read_layer(raw: io.RawIOBase, tree: LayerTree, *, content: bool, stop: Calla
     Raises:
         UnreadableLayer: it is no such layer, or goes beyond what can be compared.
     """
-    reader = _LayerBuilder(tree, content=content, stop=stop)
+    builder = _LayerBuilder(tree, content=content, stop=stop)
     buffered = io.BufferedReader(raw, _BLOB_CHUNK)
     try:
-        plain = LayerStream(buffered, stop)
-        stream = Forward(plain.read)
-        if stream.is_at_end():
-            # A layer of nothing (pkg/archive/compression/compression.go DecompressStream, v2.1).
-            return True
-        with _open(plain, stream) as tar:
-            # What opening read already.
-            member = tar.next()
-            plain.allowed = None
-            while member is not None:
-                reader.add(tar, member)
-                # tarfile keeps them all for a rereading that never comes.
-                tar.members = []  # type: ignore[attr-defined] # typeshed does not list it
-                member = _next(plain, stream, tar)
+        archive = TarReader(LayerStream(buffered, stop).read)
+        while (entry := archive.next()) is not None:
+            builder.add(archive, entry)
     except ReadStopped:
         return False
-    except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError, LookupError) as error:
-        # LookupError: tarfile looks for the numbers of a map of holes without asking whether they are there.
-        raise UnreadableLayer(f"its layer cannot be read ({type(error).__name__})") from error
     finally:
-        # Else its end would be the end of the blob, which is not read to its own yet.
+        # Else closing the buffer would close the blob, the rest of which is still to be hashed.
         buffered.detach()
     return True
-
-
-def _open(plain: LayerStream, stream: Forward) -> tarfile.TarFile:
-    plain.allowed = _MOST_HEADERS
-    source = cast("IO[bytes]", stream)
-    return tarfile.TarFile(fileobj=source, tarinfo=Header, encoding="utf-8", errors="surrogateescape")
-
-
-def _next(plain: LayerStream, stream: Forward, tar: tarfile.TarFile) -> tarfile.TarInfo | None:
-    """The next entry; the data before it may be of any length, what describes it may not."""
-    if stream.tell() < tar.offset - 1:
-        stream.seek(tar.offset - 1)
-    plain.allowed = _MOST_HEADERS
-    try:
-        return tar.next()
-    finally:
-        plain.allowed = None
 
 
 class _LayerBuilder:
@@ -106,7 +80,7 @@ class _LayerBuilder:
         self._known: tuple[list[bytes], int] = [], TOP
         """The directory that the last entry lies in: as the layer calls it, and its node."""
 
-    def add(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    def add(self, archive: TarReader, member: TarEntry) -> None:
         """Apply one entry, as containerd does."""
         self._seen += 1
         parts = _parts(member.name)
@@ -126,17 +100,17 @@ class _LayerBuilder:
             if removed in (b"", b".", b".."):
                 raise UnreadableLayer("its layer has a whiteout that names nothing")
             self._replace(parent, removed, LayerEntry(EntryType.WHITEOUT))
-        elif member.type == tarfile.XGLTYPE:
+        elif member.kind == forward_tar.GLOBAL:
             # Nothing is made of it, and what was there is removed as for any other entry.
             self._remove(parent, name)
-        elif member.islnk():
+        elif member.kind == forward_tar.LINK:
             self._link(parent, name, member)
         else:
-            self._put(parent, name, tar, member)
+            self._put(parent, name, archive, member)
 
-    def _link(self, parent: int, name: bytes, member: tarfile.TarInfo) -> None:
+    def _link(self, parent: int, name: bytes, member: TarEntry) -> None:
         """A hard link: owner, mode and attributes of its header are set on the file, whose they then are."""
-        linked = self._find(_parts(member.linkname))
+        linked = self._find(_parts(member.target))
         if linked is None:
             self._remove(parent, name)
             return
@@ -146,8 +120,8 @@ class _LayerBuilder:
         self._forget()
         self._tree.link(parent, name, linked)
 
-    def _put(self, parent: int, name: bytes, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        kind = _type(member)
+    def _put(self, parent: int, name: bytes, archive: TarReader, member: TarEntry) -> None:
+        kind = _KINDS.get(member.kind)
         if kind is None:
             return
         before = self._tree.child(parent, name)
@@ -155,14 +129,14 @@ class _LayerBuilder:
             self._describe(before, member)
             self._tree.update(before)
             return
-        entry = LayerEntry(kind, device=(member.devmajor, member.devminor))
+        entry = LayerEntry(kind, device=member.device)
         self._describe(entry, member)
         if kind is EntryType.SYMLINK:
-            entry.target = member.linkname.encode("utf-8", "surrogateescape")
+            entry.target = member.target
         if kind is EntryType.FILE:
             entry.size = member.size
             if self._content:
-                entry.sha256 = self._hash(tar, member)
+                entry.sha256 = self._hash(archive, member)
         if before is None and kind is not EntryType.SYMLINK:
             # No path leads elsewhere for it.
             self._tree.add(parent, name, entry)
@@ -181,25 +155,24 @@ class _LayerBuilder:
         """Paths may lead elsewhere now."""
         self._known = [], TOP
 
-    def _hash(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-        if member.issparse():
+    def _hash(self, archive: TarReader, member: TarEntry) -> bytes:
+        if member.segments is not None:
             self._sparse += member.size
             if self._sparse > _MOST_SPARSE:
                 raise UnreadableLayer(f"its layer has more than {_MOST_SPARSE} bytes in files with holes")
-        file = tar.extractfile(member)
         digest = hashlib.sha256()
-        while file is not None and (chunk := file.read(_CHUNK)):
+        for chunk in archive.data(member):
             digest.update(chunk)
             # Holes are zeros that nothing is read for.
             if self._stop():
                 raise ReadStopped
         return digest.digest()
 
-    def _describe(self, entry: LayerEntry, member: tarfile.TarInfo) -> None:
+    def _describe(self, entry: LayerEntry, member: TarEntry) -> None:
         entry.mode, entry.uid, entry.gid = member.mode & 0o7777, member.uid, member.gid
         takes_user = entry.type in (EntryType.FILE, EntryType.DIRECTORY)
         takes_acl = entry.type is not EntryType.SYMLINK
-        entry.xattrs |= list_attributes(member.pax_headers, takes_user=takes_user, takes_acl=takes_acl)
+        entry.xattrs |= list_attributes(member.records, takes_user=takes_user, takes_acl=takes_acl)
 
     def _parent(self, parts: list[bytes]) -> int:
         """The directory a path lies in, made where the layer has none; links of this layer are followed."""
@@ -259,25 +232,11 @@ class _LayerBuilder:
             raise UnreadableLayer("its layer has too long a way over links to its entries")
 
 
-def _parts(name: str) -> list[bytes]:
+def _parts(name: bytes) -> list[bytes]:
     parts: list[bytes] = []
-    for part in name.encode("utf-8", "surrogateescape").split(b"/"):
+    for part in name.split(b"/"):
         if part == b"..":
             del parts[-1:]
         elif part not in (b"", b"."):
             parts.append(part)
     return parts
-
-
-def _type(member: tarfile.TarInfo) -> EntryType | None:
-    if member.isdir():
-        return EntryType.DIRECTORY
-    if member.isreg():
-        return EntryType.FILE
-    kinds = {
-        tarfile.SYMTYPE: EntryType.SYMLINK,
-        tarfile.CHRTYPE: EntryType.CHARACTER,
-        tarfile.BLKTYPE: EntryType.BLOCK,
-        tarfile.FIFOTYPE: EntryType.FIFO,
-    }
-    return kinds.get(member.type)

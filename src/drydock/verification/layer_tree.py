@@ -69,7 +69,7 @@ class LayerEntry:
     """Of a symbolic link."""
     device: tuple[int, int] = (0, 0)
     """Major and minor number."""
-    xattrs: dict[str, bytes] = field(default_factory=dict)
+    xattrs: dict[bytes, bytes] = field(default_factory=dict)
     sha256: bytes = b""
     """Of a file's bytes, where they were read."""
     is_opaque: bool = False

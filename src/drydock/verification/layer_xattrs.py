@@ -11,11 +11,11 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
-CAPABILITY: Final = "security.capability"
+CAPABILITY: Final = b"security.capability"
 """Any change of a file's owner drops it (Linux fs/open.c chown_common, security/commoncap.c, v6.12)."""
-_RECORD: Final = "SCHILY.xattr."
-_ACCESS: Final = "system.posix_acl_access"
-_DEFAULT: Final = "system.posix_acl_default"
+_RECORD: Final = b"SCHILY.xattr."
+_ACCESS: Final = b"system.posix_acl_access"
+_DEFAULT: Final = b"system.posix_acl_default"
 _ACLS: Final = (_ACCESS, _DEFAULT)
 _VERSION: Final = struct.pack("<I", 2)
 _ENTRY: Final = struct.Struct("<HHI")
@@ -25,7 +25,7 @@ _CAPABILITY: Final = struct.Struct("<I16xI")
 """Revision and flags, what is passed over here, and the root of a user namespace (uapi/linux/capability.h)."""
 
 
-def list_attributes(records: Mapping[str, str], *, takes_user: bool, takes_acl: bool) -> dict[str, bytes]:
+def list_attributes(records: Mapping[bytes, bytes], *, takes_user: bool, takes_acl: bool) -> dict[bytes, bytes]:
     """The attributes that containerd sets of those in an entry's pax records.
 
     Of the others it ignores the refusal: those of ``trusted.``, for which it does not ask the kernel, and those of
@@ -36,17 +36,17 @@ def list_attributes(records: Mapping[str, str], *, takes_user: bool, takes_acl: 
         takes_user: whether it is a file or a directory: nothing else has attributes of users.
         takes_acl: whether it has a mode: a symbolic link has none.
     """
-    found: dict[str, bytes] = {}
+    found: dict[bytes, bytes] = {}
     for key, value in records.items():
         name = key.removeprefix(_RECORD)
         if name == key:
             continue
-        if name.startswith("security.") or (name.startswith("user.") and takes_user) or (name in _ACLS and takes_acl):
-            found[name] = value.encode("utf-8", "surrogateescape")
+        if name.startswith(b"security.") or (name.startswith(b"user.") and takes_user) or (name in _ACLS and takes_acl):
+            found[name] = value
     return found
 
 
-def kept(name: str, value: bytes, mode: int) -> bytes | None:
+def kept(name: bytes, value: bytes, mode: int) -> bytes | None:
     """What the kernel gives of an attribute that was set, once the mode was set too; None for nothing."""
     if name == CAPABILITY:
         return _kept_capability(value)

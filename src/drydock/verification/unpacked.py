@@ -47,7 +47,7 @@ _SORTED: Final = 50_000
 _NOT_THERE: Final = (errno.ENOENT, errno.ENAMETOOLONG)
 _REPORTED: Final = (*_NOT_THERE, errno.ENOTDIR, errno.ELOOP)
 """What a directory's path says that is not a directory: its parent's comparison found that."""
-_OPAQUE: Final = ("trusted.overlay.opaque", "user.overlay.opaque", "user.fuseoverlayfs.opaque")
+_OPAQUE: Final = (b"trusted.overlay.opaque", b"user.overlay.opaque", b"user.fuseoverlayfs.opaque")
 _TESTS: Final[dict[EntryType, Callable[[int], bool]]] = {
     EntryType.DIRECTORY: stat.S_ISDIR,
     EntryType.FILE: stat.S_ISREG,
@@ -361,7 +361,7 @@ class _SnapshotComparison:
         self._say(path, "is not there")
 
     def _one(
-        self, entry: LayerEntry, path: bytes, info: os.stat_result, target: bytes, xattrs: dict[str, bytes] | None
+        self, entry: LayerEntry, path: bytes, info: os.stat_result, target: bytes, xattrs: dict[bytes, bytes] | None
     ) -> bool:
         """Compare one path; False where it is not even of the right type."""
         if entry.type is EntryType.WHITEOUT:
@@ -377,7 +377,7 @@ class _SnapshotComparison:
         return True
 
     def _differences(
-        self, entry: LayerEntry, info: os.stat_result, target: bytes, xattrs: dict[str, bytes] | None
+        self, entry: LayerEntry, info: os.stat_result, target: bytes, xattrs: dict[bytes, bytes] | None
     ) -> list[str]:
         wrong: list[str] = []
         if entry.type is EntryType.FILE and info.st_size != entry.size:
@@ -404,7 +404,7 @@ class _SnapshotComparison:
             if xattrs is not None and xattrs.get(name) not in (value, kept(name, value, mode))
         )
         if lost and self._owners:
-            wrong.append(f"extended attribute {shown(os.fsencode(lost[0]))} differs")
+            wrong.append(f"extended attribute {shown(lost[0])} differs")
         return wrong
 
     def _bytes(self, entry: LayerEntry, path: bytes, name: bytes, parent: int) -> None:
@@ -446,10 +446,10 @@ def _sorted_names(descriptor: int) -> Iterator[list[bytes]]:
             yield some
 
 
-def _xattrs(path: str | bytes, *, follow: bool) -> dict[str, bytes] | None:
+def _xattrs(path: str | bytes, *, follow: bool) -> dict[bytes, bytes] | None:
     """None on a file system without them: containerd ignores that one takes none."""
     try:
         found = os.listxattr(path, follow_symlinks=follow)
-        return {name: os.getxattr(path, name, follow_symlinks=follow) for name in found}
+        return {os.fsencode(name): os.getxattr(path, name, follow_symlinks=follow) for name in found}
     except OSError as error:
         return None if error.errno == errno.ENOTSUP else {}
