@@ -78,7 +78,7 @@ def test_each_kind_of_difference_is_seen(path, damage, root, tmp_path):
     damage(fs / path)
     found = _verify(root, tmp_path, "--unpacked", status=2)["findings"]
     assert [each["code"] for each in found] == ["snapshot-differs"]
-    assert "1 entries are not as in layer" in found[0]["message"]
+    assert "in 1 of its entries" in found[0]["message"]
     assert os.path.basename(path) in found[0]["message"]
 
 

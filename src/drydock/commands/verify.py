@@ -9,7 +9,7 @@ from functools import partial
 from drydock.evidence.containerd.digests import hash_blobs
 from drydock.evidence.containerd.manifests import read_documents
 from drydock.model.data import BlobFile
-from drydock.model.findings import Finding
+from drydock.model.findings import Code, Finding
 from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
 from drydock.model.progress import Progress, counter
 from drydock.model.repairs import Adopted, LostContainers
@@ -21,7 +21,7 @@ from drydock.repairs.adoption import adopt as adopt_blobs
 from drydock.repairs.adoption import made_whole
 from drydock.repairs.broken_chains import RESTATED, disagreements, wrong_orphans
 from drydock.repairs.lost_containers import find_lost_containers, give_back, lost_findings, not_given_back
-from drydock.repairs.proofs import UNPROVED, Proofs, prove
+from drydock.repairs.proofs import Proofs, prove
 from drydock.repairs.refetch import list_sources
 from drydock.session import Access, Session, find_roots, open_root
 from drydock.verdict.blind_spots import edit_blindness
@@ -160,7 +160,12 @@ def look(
         if mends or wanted.unpacked:
             proofs = prove_layers(session.verdict, session.reached, images.states(), found)
         right: set[Digest] = set()
-        rows = {row for each in proofs.values() for row, why in each.items() if drop_unproved or why.code != UNPROVED}
+        rows = {
+            row
+            for each in proofs.values()
+            for row, why in each.items()
+            if drop_unproved or why.code is not Code.SNAPSHOT_UNPROVED
+        }
         if mends and (sources := list_sources(session.verdict, images.states(), found.snapshots, rows)):
             right = _read(store, sources, progress)
             session.judge_again()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from drydock.model.data import Backend, Content
-from drydock.model.findings import Finding, Severity
+from drydock.model.findings import Affects, Code, Finding, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.objects import State, Verdict
 from drydock.model.plans import Plan, Target, Withheld
@@ -66,7 +66,7 @@ class Scan:
     @property
     def is_older(self) -> bool:
         """Whether a database is older than the data: a newer copy is to be put back before anything is removed."""
-        return any(finding.code == "older-database" for finding in self.verdict.findings)
+        return any(finding.code is Code.OLDER_DATABASE for finding in self.verdict.findings)
 
     @property
     def withheld(self) -> tuple[Withheld, ...]:
@@ -159,8 +159,8 @@ def unread_among(store: Store, parts: Iterable[Content | Backend | Owners]) -> s
     found = [*_blind(store.metadata.findings)]
     found += _blind(each for each in store.findings if rows or not each.place.file.endswith(b"/metadata.db"))
     for part in chosen:
-        # Where snapshotters lie is not in question where records are listed.
-        found += (each for each in _blind(part.findings) if each.code != "config-unknown")
+        # Where snapshotters keep their data is not in question where records are listed.
+        found += (each for each in _blind(part.findings) if each.code.affects is not Affects.SNAPSHOT_DIRECTORIES)
     return _placed(found[0]) if found else ""
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from drydock.evidence.files.directory import open_private_dir
 from drydock.evidence.files.mountinfo import entries
+from drydock.model import messages
 from drydock.model.errors import EvidenceUnreadable, Refused
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model.findings import Finding, Place
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 
@@ -97,14 +98,9 @@ def find_unfinished(root: RawPath, places: Iterable[RawPath] = PLACES) -> list[J
 def unfinished_runs(root: RawPath, state: RawPath | None = None) -> list[Finding]:
     """One note for each journal of a killed run on ``root``, in the default places and in ``state``."""
     return [
-        Finding(
-            "unfinished-run",
-            Severity.NOTE,
-            f"a run of {journal.time} was stopped before its end: {len(journal.pending)} of "
-            f"{len(journal.entries)} actions it wrote down may not be done; journal {shown(journal.path)}",
-            Place(journal.path),
-            remedy="drydock clean --apply, with the options it had: it finishes the run",
-        )
+        messages.UNFINISHED_RUN(
+            time=journal.time, pending=len(journal.pending), total=len(journal.entries), journal=journal.path
+        ).at(Place(journal.path))
         for journal in find_unfinished(root, places_with(state))
     ]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model import messages
+from drydock.model.findings import Code, Finding, Place, Severity
 from drydock.model.names import Kind, RawPath, Ref, snapshot_ref
 from drydock.model.objects import ObjectKind, StoreObject, Verdict
 from drydock.model.records import Snapshot
 from drydock.model.store import Store
-from drydock.model.text import shown
 from drydock.verdict.blind_spots import backend_blindness, repair_blindness
 
 RowName = tuple[bytes, bytes]
@@ -31,7 +31,7 @@ class BrokenChain:
     """Rows, the deepest first."""
 
 
-RESTATED = frozenset(("missing-root", "missing-target"))
+RESTATED = frozenset((Code.MISSING_ROOT, Code.MISSING_TARGET))
 """Codes of findings that :func:`disagreements` gives with the records they are about."""
 _ROWLESS = "recorded, and its row is not in metadata.db"
 
@@ -138,45 +138,36 @@ def disagreements(store: Store, adoptable: Container[Ref]) -> list[tuple[Finding
     said: list[tuple[Finding, tuple[Ref, ...]]] = []
     by_ref = {snapshot.ref: snapshot for snapshot in store.metadata.snapshots}
     for snapshot in store.metadata.snapshots:
-        key = shown(snapshot.key)
+        key, place = snapshot.key, Place(store.metadata.path)
         backend = store.backends.get(snapshot.snapshotter)
         row = None if backend is None else backend.rows.get(snapshot.name)
         parent = by_ref.get(snapshot.parent_ref) if snapshot.parent_ref is not None else None
-        problem = ""
-        code = "missing-snapshot"
         if row is None and _has_lost_rows(store, snapshot.snapshotter):
-            problem = _ROWLESS
+            finding = messages.MISSING_SNAPSHOT(id=key, problem=_ROWLESS).at(
+                place, key, severity=Severity.DAMAGE, remedy=""
+            )
         elif snapshot.parent_ref is not None and parent is None:
-            problem = f"its parent {shown(snapshot.parent)} has no record"
-            code = "missing-parent"
+            finding = messages.MISSING_PARENT(snapshot=key, parent=snapshot.parent).at(place, key)
         elif row is not None and row.parent != (b"" if parent is None else parent.name):
-            problem = "its row has another parent than its record"
-            code = "other-parent"
-        if problem:
-            finding = Finding(code, Severity.DAMAGE, f"snapshot {key}: {problem}", Place(store.metadata.path), key)
-            said.append((finding, (snapshot.ref,)))
+            finding = messages.OTHER_PARENT(snapshot=key).at(place, key)
+        else:
+            continue
+        said.append((finding, (snapshot.ref,)))
     for container in store.metadata.containers:
         if not container.snapshotter or not container.snapshot_key:
             continue
         ref = snapshot_ref(container.namespace, container.snapshotter, container.snapshot_key)
         if ref not in by_ref:
-            message = f"container {shown(container.id)}: its snapshot {shown(container.snapshot_key)} has no record"
-            finding = Finding("missing-root", Severity.DAMAGE, message, Place(store.metadata.path), shown(container.id))
+            text = messages.MISSING_ROOT(container=container.id, snapshot=container.snapshot_key)
+            finding = text.at(Place(store.metadata.path), container.id)
             said.append((finding, (container.ref,)))
     blobs = {(blob.namespace, blob.digest) for blob in store.metadata.blobs}
     for image in store.metadata.images:
         if image.target and (image.namespace, image.target) not in blobs:
-            finding = Finding(
-                "missing-target",
-                Severity.DAMAGE,
-                f"image {shown(image.name)}: its target {shown(image.target)} has no record",
-                Place(store.metadata.path),
-                shown(image.name),
-                "drydock repair --adopt gives it its record back"
-                if Ref(Kind.BLOB, image.namespace, image.target) in adoptable
-                else "pull it again, or remove it",
-            )
-            said.append((finding, (image.ref,)))
+            is_adoptable = Ref(Kind.BLOB, image.namespace, image.target) in adoptable
+            message = messages.ADOPTABLE_TARGET if is_adoptable else messages.MISSING_TARGET
+            place = Place(store.metadata.path)
+            said.append((message(image=image.name, target=image.target).at(place, image.name), (image.ref,)))
     return said
 
 
@@ -187,14 +178,8 @@ def wrong_orphans(store: Store) -> Iterator[Finding]:
     """
     recorded = {blob.digest for blob in store.metadata.blobs}
     for digest in sorted(store.wrong - recorded):
-        yield Finding(
-            "corrupt-orphan",
-            Severity.NOTE,
-            f"blob {shown(digest)}: no record names it, and its bytes do not hash to its digest",
-            Place(RawPath(store.root.path + b"/" + store.content.blobs[digest].path)),
-            shown(digest),
-            "drydock clean --apply frees it",
-        )
+        place = Place(RawPath(store.root.path + b"/" + store.content.blobs[digest].path))
+        yield messages.CORRUPT_ORPHAN(blob=digest).at(place, digest)
 
 
 def _has_lost_rows(store: Store, snapshotter: bytes) -> bool:

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from drydock.evidence.containerd.restore_detection import REMEDY
+from drydock.model import messages
 from drydock.model.data import Backend, Row, RowKind, SnapshotEntry
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model.findings import Finding, Place
 from drydock.model.names import Kind, Ref, UnixNano, is_container_id, snapshot_ref, split_row_name, split_snapshot_key
 from drydock.model.plans import LeaseRecord, SnapshotRecord
 from drydock.model.repairs import LostContainer, LostContainers
@@ -25,8 +25,6 @@ from drydock.model.text import shown
 from drydock.verdict.blind_spots import backend_blindness
 from drydock.verdict.leases import is_dockers
 
-LOST = "lost-container"
-"""The code of the finding about one."""
 _ADOPT = "drydock repair --adopt gives it its records back"
 
 
@@ -66,11 +64,9 @@ def lost_findings(lost: LostContainers, store: Store) -> Iterator[Finding]:
     for each in lost.containers:
         if not each.reason:
             continue
-        message = (
-            f"container {each.name}: dockerd has it, and {each.missing}: the engine deletes its files at its start"
-        )
-        remedy = each.reason if each.reason == _ADOPT else REMEDY
-        yield Finding(LOST, Severity.DAMAGE, message, Place(store.metadata.path), each.name, remedy)
+        remedy = _ADOPT if each.reason == _ADOPT else None
+        text = messages.LOST_CONTAINER(container=each.name, missing=each.missing)
+        yield text.at(Place(store.metadata.path), each.name, remedy=remedy)
 
 
 class _Finder:

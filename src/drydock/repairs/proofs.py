@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
+from drydock.model import messages
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Digest, Kind, RawPath, Ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, StoreObject, Verdict
 from drydock.model.progress import Progress, counter
 from drydock.model.records import Snapshot
-from drydock.model.text import shown
 from drydock.model.verifications import ImageState, Platform, Unpacked
 from drydock.repairs.broken_chains import RowName
 from drydock.verdict.blind_spots import backend_blindness
@@ -27,8 +27,6 @@ from drydock.verification.unpacked import compare
 
 Proofs = dict[Ref, dict[RowName, Finding]]
 """By the record of a damaged blob: the snapshots that it was unpacked to and that are damaged or cannot be proved."""
-UNPROVED = "snapshot-unproved"
-"""The code of a finding about a snapshot that may be whole or not."""
 
 
 def prove(
@@ -162,13 +160,7 @@ class _Prover:
             return finding
         assert each.path is not None
         place = Place(RawPath(self._verdict.store.root.path.rstrip(b"/") + b"/" + each.path))
-        key = shown(each.id)
-        message = (
-            f"snapshot {key}: the blob of its layer {shown(layer)} is damaged, and no other copy of the layer is here: "
-            "whether what was unpacked is whole cannot be proved"
-        )
-        remedy = "drydock repair --drop-unproved drops both, or the layer alone where a container stands on the files"
-        return Finding(UNPROVED, Severity.DAMAGE, message, place, key, remedy)
+        return messages.SNAPSHOT_UNPROVED(snapshot=each.id, layer=layer).at(place, each.id)
 
     def _compare(self, each: StoreObject, chain: bytes, blob: Digest, *, is_base: bool) -> Finding | bool | None:
         store = self._verdict.store

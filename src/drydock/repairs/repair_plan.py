@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from drydock.model.data import RowKind
-from drydock.model.findings import Finding, Severity
+from drydock.model.findings import Code, Finding, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.names import EXTRACTING, Digest, Kind, RawPath, Ref, snapshot_ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
@@ -24,8 +24,7 @@ from drydock.model.text import shown
 from drydock.model.verifications import ImageState
 from drydock.repairs.broken_chains import BrokenChain, BrokenChains, RowName, stale_children, stale_links
 from drydock.repairs.losses import is_called
-from drydock.repairs.lost_containers import LOST
-from drydock.repairs.proofs import UNPROVED, Proofs
+from drydock.repairs.proofs import Proofs
 from drydock.repairs.refetch import is_pulled_again, is_unpacked_again, split_pulled
 from drydock.verdict.blind_spots import edit_blindness
 from drydock.verdict.dependants import Dependants
@@ -34,10 +33,10 @@ from drydock.verdict.judge import Reach
 from drydock.verdict.reach import mark
 
 _TIMES = {
-    "undecodable-time": "a time that cannot be decoded: the engine fails to list what has it",
-    "undecodable-expiry": "an expiry that cannot be decoded: the engine collects nothing while it stands",
+    Code.UNDECODABLE_TIME: "a time that cannot be decoded: the engine fails to list what has it",
+    Code.UNDECODABLE_EXPIRY: "an expiry that cannot be decoded: the engine collects nothing while it stands",
 }
-_FIELDS = frozenset((*_TIMES, "lost-row"))
+_FIELDS = frozenset((*_TIMES, Code.LOST_ROW))
 """Findings that one field is about, which goes."""
 _UNPROVED = "what it was unpacked to cannot be proved whole; --drop-unproved drops both"
 _UNLISTED = "an entry of a lease whose record goes: the engine passes over it"
@@ -254,7 +253,7 @@ class _Repairer:
         images, _ = self._dependants.of(broken.refs)
         if self._drop_unproved or (images and all(self._lose(ref, "image", "").accepted for ref in images)):
             return True
-        doubtful = [row for row, finding in self._together(broken).items() if finding.code == UNPROVED]
+        doubtful = [row for row, finding in self._together(broken).items() if finding.code is Code.SNAPSHOT_UNPROVED]
         is_blob = all(ref.kind is Kind.BLOB for ref in broken.refs)
         return all(row in rows for row in doubtful) and not (is_blob and not self._held.isdisjoint(images))
 
@@ -417,10 +416,12 @@ class _Repairer:
         about = {shown(found.id) for found in self._verdict.objects if id(found) in mended}
         given_up = {loss.name for loss in self._losses.values() if loss.at_start and loss.accepted}
         for finding in dict.fromkeys([*self._verdict.findings, *self._wrong.values()]):
-            if finding.severity is not Severity.DAMAGE or (finding.code == LOST and finding.subject in given_up):
+            if finding.severity is not Severity.DAMAGE or (
+                finding.code is Code.LOST_CONTAINER and finding.subject in given_up
+            ):
                 continue
             by_field = finding.code in _FIELDS and finding.place.bucket in places
-            by_row = finding.code == "row-without-parent" and finding.place.bucket[-1] in {
+            by_row = finding.code is Code.ROW_WITHOUT_PARENT and finding.place.bucket[-1] in {
                 row.name for row in plan.rows
             }
             by_path = RawPath(finding.place.file.removeprefix(self._store.root.path.rstrip(b"/") + b"/")) in gone
@@ -430,7 +431,7 @@ class _Repairer:
 
 def _is_doubtful(together: Mapping[RowName, Finding]) -> bool:
     """Whether what a layer was unpacked to may be whole, as far as is known."""
-    return any(finding.code == UNPROVED for finding in together.values())
+    return any(finding.code is Code.SNAPSHOT_UNPROVED for finding in together.values())
 
 
 def _is_in_algorithm(path: bytes) -> bool:

@@ -115,7 +115,7 @@ def object_part(found: StoreObject) -> ObjectPart:
 def finding_part(finding: Finding) -> FindingPart:
     """A finding with its place."""
     return FindingPart(
-        code=finding.code,
+        code=str(finding.code),
         severity=_SEVERITIES[finding.severity],
         message=finding.message,
         subject=finding.subject,

@@ -349,7 +349,7 @@ class PageData:
             severity = finding.severity
             state = "damage" if severity is Severity.DAMAGE else "not read" if severity is Severity.BLIND else "note"
             about = finding.subject
-            yield ["finding", finding.code, finding.message, state, None, None, None, None, facts, [], about, 1]
+            yield ["finding", str(finding.code), finding.message, state, None, None, None, None, facts, [], about, 1]
 
     def _sums(self) -> Iterator[_Row]:
         for (kind, state, namespaces), sum_ in self._aggregates.sums.items():

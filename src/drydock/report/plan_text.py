@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from drydock.model.findings import Code
 from drydock.model.plans import Plan, Status, Target
 from drydock.model.runs import Run
 from drydock.model.scans import Scan
@@ -17,7 +18,7 @@ _LISTED = 40
 def scan_lines(scan: Scan) -> Iterator[str]:
     """What to know of one root before anything goes, and what would be done to it."""
     # Before it is removed is when a newer copy can still be put back.
-    older = [finding for finding in scan.verdict.findings if finding.code == "older-database"]
+    older = [finding for finding in scan.verdict.findings if finding.code is Code.OLDER_DATABASE]
     for finding in older[:_LISTED]:
         yield f"note: {finding.message}"
     for remedy in dict.fromkeys(finding.remedy for finding in older):

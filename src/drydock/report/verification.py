@@ -16,7 +16,7 @@ from drydock.model.documents.verify import (
     VerifyDocument,
     VerifyRoot,
 )
-from drydock.model.findings import Severity
+from drydock.model.findings import Code, Severity
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.text import quoted_path, shown
 from drydock.model.times import show_time
@@ -27,8 +27,7 @@ from drydock.version import __version__
 
 _LISTED = 40
 _NAMED = 6
-_DISAGREE = "readers-disagree"
-_NOTES = {"corrupt-orphan": "Wrong, and needed by nothing"}
+_NOTES = {Code.CORRUPT_ORPHAN: "Wrong, and needed by nothing"}
 _TITLES = {Severity.DAMAGE: "Damage", Severity.BLIND: "Could not be read or understood"}
 
 
@@ -50,7 +49,7 @@ def verification_lines(
         for severity, title in _TITLES.items():
             yield from _hits([hit for hit in root.hits if hit.finding.severity is severity], title)
         for code, title in _NOTES.items():
-            yield from _hits([hit for hit in root.hits if hit.finding.code == code], title)
+            yield from _hits([hit for hit in root.hits if hit.finding.code is code], title)
         if not any(hit.finding.severity in _TITLES for hit in root.hits):
             yield "  No damage found."
         yield from _images(root.images)
@@ -154,7 +153,7 @@ def _coverage(what: str, coverage: Coverage | None, root: Verification) -> Itera
 def _second_reading(reading: SecondReading | None, hits: Sequence[Hit]) -> Iterator[str]:
     if reading is None:
         return
-    differences = sum(hit.finding.code == _DISAGREE for hit in hits)
+    differences = sum(hit.finding.code is Code.READERS_DISAGREE for hit in hits)
     counts = f"{show_count(reading.databases, 'database')}, {show_count(reading.keys, 'key')}"
     yield f"  second reading: {counts}; {show_count(differences, 'difference') if differences else 'no difference'}"
 
@@ -166,7 +165,9 @@ def _next(root: Verification, target: str, state: RawPath | None) -> Iterator[st
             yield "      docs/salvage.md says how what can be read of a database comes into a new one"
         yield f"      drydock ls images{target}   # lists what can be read, and drydock export takes it out"
         return
-    if any(hit.finding.severity is Severity.DAMAGE and hit.finding.code != _DISAGREE for hit in root.hits):
+    if any(
+        hit.finding.severity is Severity.DAMAGE and hit.finding.code is not Code.READERS_DISAGREE for hit in root.hits
+    ):
         # Only there is what bytes were found wrong.
         remembered = "" if state is None else f" --state {quoted_path(state)}"
         options = f" {root.forgotten}" if root.forgotten else remembered

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
 
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model import messages
+from drydock.model.findings import Finding, Place
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.records import Blob, Container, Image, Lease, Sandbox, Snapshot
 from drydock.model.store import Store
@@ -60,20 +61,14 @@ def find_ahead(store: Store, now: UnixNano) -> Ahead:
         if late and found.ahead <= _LISTED:
             found.findings.append(_finding(each, *late[0], now))
     if found.ahead > _LISTED:
-        message = f"more than {_LISTED} records carry a time after the clock; the rest is not listed"
-        found.findings.append(Finding("time-ahead", Severity.NOTE, message, Place(store.metadata.path)))
+        found.findings.append(messages.MORE_TIMES_AHEAD(limit=_LISTED).at(Place(store.metadata.path)))
     return found
 
 
 def _finding(dated: _Dated, field_name: bytes, time: UnixNano, now: UnixNano) -> Finding:
-    return Finding(
-        "time-ahead",
-        Severity.NOTE,
-        f"{dated.what}: {field_name.decode()} is {show_time(time)}, {show_span(time - now)} after the clock",
-        Place(dated.file, bucket=(*dated.bucket, field_name)),
-        dated.what.partition(" ")[2],
-        "if the clock is right, this time is wrong: the age of what it is about is not known",
-    )
+    return messages.TIME_AHEAD(
+        object=dated.what, field=field_name, time=show_time(time), span=show_span(time - now)
+    ).at(Place(dated.file, bucket=(*dated.bucket, field_name)), dated.what.partition(" ")[2])
 
 
 def _dated(store: Store) -> Iterator[_Dated]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Protocol
 
+from drydock.model import messages
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.names import EXTRACTING, Kind, RawPath, Ref, split_snapshot_key
@@ -25,7 +26,11 @@ from drydock.verdict.leases import Judgement, build_record
 from drydock.verdict.similar_names import find_near
 
 _TOLD = 3
-_CODES = {Kind.LEASE: "lease-names-absent", Kind.CONTAINER: "missing-root", Kind.IMAGE: "missing-target"}
+_ABSENT = {
+    Kind.LEASE: messages.LEASE_NAMES_ABSENT,
+    Kind.CONTAINER: messages.CONTAINER_NAMES_ABSENT,
+    Kind.IMAGE: messages.IMAGE_NAMES_ABSENT,
+}
 
 
 class Marks(Protocol):
@@ -130,26 +135,27 @@ def may_be_meant(dangling: Iterable[Dangling], loose: Iterable[Ref]) -> dict[Ref
 
 
 def dangling_findings(dangling: Iterable[Dangling], file: RawPath) -> Iterator[Finding]:
-    """What is said of dangling references.
+    """One finding for each dangling reference.
 
     Args:
         dangling: from :func:`find_dangling`.
         file: path of meta.db.
     """
     for each in dangling:
-        harmless = not each.wrong and not each.near
-        told = [_name(target) for target in each.targets[:_TOLD]]
-        more = f" and {len(each.targets) - _TOLD} more" if len(each.targets) > _TOLD else ""
-        names = f"names {', '.join(told)}{more}, of which there is no record" if told else "is called otherwise"
-        also = f"; {_name(each.near[0])}, which nothing holds, is called nearly so" if each.near else ""
-        yield Finding(
-            _CODES.get(each.source.kind, "misnamed"),
-            Severity.NOTE if harmless else Severity.DAMAGE,
-            f"{_name(each.source)} {names}{also}",
-            Place(file),
-            shown(each.source.key),
-            "" if harmless else "what it may mean is kept; drydock explain says what holds what",
-        )
+        place, subject, holder = Place(file), each.source.key, _name(each.source)
+        if not each.targets:
+            yield messages.SIMILAR_IMAGE(other=_name(each.near[0]), holder=holder).at(place, subject)
+            continue
+        message = _ABSENT.get(each.source.kind, messages.MISNAMED)
+        absent = ", ".join(_name(target) for target in each.targets[:_TOLD])
+        if len(each.targets) > _TOLD:
+            absent += f" and {len(each.targets) - _TOLD} more"
+        similar = messages.SIMILAR.format(other=_name(each.near[0])) if each.near else ""
+        text = message(holder=holder, absent=absent, similar=similar)
+        if each.wrong or each.near:
+            yield text.at(place, subject, severity=Severity.DAMAGE)
+        else:
+            yield text.at(place, subject, severity=Severity.NOTE, remedy="")
 
 
 def _is_usual(lease: Lease, kind: LeaseClass, target: Ref, owners: Owners) -> bool:

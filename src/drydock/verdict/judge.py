@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from drydock.model import messages
 from drydock.model.data import LayoutKind, RowKind
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import Holding, LeaseClass
@@ -12,7 +13,6 @@ from drydock.model.names import RawPath, Ref, UnixNano, is_container_id, split_r
 from drydock.model.objects import DAMAGED, ObjectKind, State, StoreObject, Verdict
 from drydock.model.records import Lease, Metadata
 from drydock.model.store import Store
-from drydock.model.text import shown
 from drydock.verdict.blind_spots import is_kept_blindly
 from drydock.verdict.dangling import Dangling, dangling_findings, find_dangling, list_loose
 from drydock.verdict.graph import Flat, Graph, Node, visited
@@ -29,6 +29,13 @@ from drydock.verdict.leases import (
 from drydock.verdict.reach import mark, path_to, sole_holders, trace
 from drydock.verdict.recorded_sizes import find_far_sizes
 from drydock.verdict.states import judge_blobs, judge_ingests, judge_snapshots
+
+_DAMAGED = {
+    (State.MISSING, ObjectKind.BLOB): messages.MISSING_BLOB,
+    (State.CORRUPT, ObjectKind.BLOB): messages.CORRUPT_BLOB,
+    (State.MISSING, ObjectKind.SNAPSHOT): messages.MISSING_SNAPSHOT,
+    (State.CORRUPT, ObjectKind.SNAPSHOT): messages.CORRUPT_SNAPSHOT,
+}
 
 
 @dataclass(slots=True)
@@ -174,15 +181,9 @@ def _blocking(store: Store) -> Iterator[Finding]:
         whole = {entry.id for entry in backend.entries if not entry.lacks_layer}
         for row in backend.rows.values():
             if row.kind is RowKind.COMMITTED and row.id not in whole:
-                yield Finding(
-                    "no-erofs-layer",
-                    Severity.DAMAGE,
-                    f"snapshot {shown(row.name)}: it is committed, and {row.id}/layer.erofs is not there: nothing "
-                    "mounts it, and containerd before 2.4 cannot remove it: its GC of snapshotter "
-                    f"{shown(backend.name)} stops at it",
-                    Place(RawPath(backend.path + b"/metadata.db"), bucket=(b"v1", b"snapshots", row.name)),
-                    shown(row.name),
-                    "drydock clean --apply where nothing refers to it, else drydock repair",
+                place = Place(RawPath(backend.path + b"/metadata.db"), bucket=(b"v1", b"snapshots", row.name))
+                yield messages.NO_EROFS_LAYER(snapshot=row.name, number=row.id, snapshotter=backend.name).at(
+                    place, row.name
                 )
 
 
@@ -233,14 +234,7 @@ def _emptied(store: Store) -> Iterator[Finding]:
     said = ", ".join(f"{what}: {number}" for what, number in counts.items() if number)
     for data in store.root.docker if said else ():
         path = RawPath(data + b"/containers")
-        yield Finding(
-            "no-containers",
-            Severity.NOTE,
-            f"{shown(path)} holds no container, and containerd has what dockerd makes for containers ({said}): "
-            "the folder may have been emptied, so all of that stays",
-            Place(path),
-            remedy="put back what was in it; what is to go ends with drydock clean --end-lease ID",
-        )
+        yield messages.NO_CONTAINERS(folder=path, counts=said).at(Place(path))
 
 
 def _is_containers(namespace: bytes, key: bytes) -> bool:
@@ -252,14 +246,6 @@ def damage_finding(store: Store, found: StoreObject) -> Finding:
     """What is said of a damaged object."""
     # What nothing reaches goes with the next collection, whatever its state: worth knowing, not damage.
     severity = Severity.NOTE if found.reach is State.UNREACHABLE else Severity.DAMAGE
-    what = "record" if found.kind is ObjectKind.BLOB else "snapshot"
-    return Finding(
-        f"{found.state.value}-{found.kind.value}",
-        severity,
-        f"{found.kind.value} {shown(found.id)}: {found.note}",
-        Place(store.metadata.path),
-        shown(found.id),
-        f"a pull does not mend it while the {what} stands: drydock repair drops it, and says what to pull"
-        if severity is Severity.DAMAGE
-        else "",
-    )
+    remedy = "" if severity is Severity.NOTE else None
+    message, place = _DAMAGED[found.state, found.kind], Place(store.metadata.path)
+    return message(id=found.id, problem=found.note).at(place, found.id, severity=severity, remedy=remedy)

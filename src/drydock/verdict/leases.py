@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model import messages
+from drydock.model.findings import Finding, Place
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Digest, Kind, Ref, UnixNano, is_container_id
 from drydock.model.records import Lease
@@ -99,14 +100,9 @@ def note_ends(store: Store, now: UnixNano) -> Iterator[Finding]:
             continue
         # One with a time after the clock is a finding already.
         if not is_ahead(lease.created, now):
-            yield Finding(
-                "ended-before-made",
-                Severity.DAMAGE,
-                f"lease {shown(lease.id)}: {end_contradiction(lease, now)} ({show_time(lease.created)})",
-                Place(store.metadata.path, bucket=(b"v1", lease.namespace, b"leases", lease.id)),
-                shown(lease.id),
-                "the engine drops it, with what nothing else holds, when it next starts: keep what is needed first",
-            )
+            place = Place(store.metadata.path, bucket=(b"v1", lease.namespace, b"leases", lease.id))
+            end_, created = show_time(end), show_time(lease.created)
+            yield messages.ENDED_BEFORE_MADE(lease=lease.id, end=end_, created=created).at(place, lease.id)
 
 
 def names_owner(lease: Lease) -> bool:

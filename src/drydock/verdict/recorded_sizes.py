@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from drydock.model import messages
 from drydock.model.data import Occupancy, Row, RowKind, SnapshotEntry
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.objects import ObjectKind, State, StoreObject
 from drydock.model.store import Store
-from drydock.model.text import shown
 
 _FAR = 2
 _COUNTED = 2048
@@ -45,23 +45,18 @@ def far_size(store: Store, found: StoreObject, occupied: Occupancy) -> Finding |
     if row is None or row.size is None or row.inodes is None or found.path is None:
         return None
     place = Place(RawPath(store.root.path.rstrip(b"/") + b"/" + found.path))
-    about = f"snapshot {shown(found.id)}"
-    if occupied.inodes < row.inodes:
-        what = f"{about}: it has {occupied.inodes} files and directories, and {row.inodes} when it was committed"
-    elif row.size > _FAR * occupied.most:
-        what = f"{about}: its files take {occupied.allocated} bytes, and {row.size} when it was committed"
-    elif occupied.inodes > row.inodes:
-        what = f"{about}: it has {occupied.inodes} files and directories, and only {row.inodes} when it was committed"
-        return Finding("snapshot-size", Severity.NOTE, what, place, shown(found.id))
-    elif occupied.allocated > _FAR * row.size and row.size >= _COUNTED * row.inodes:
-        what = f"{about}: its files take {occupied.allocated} bytes, and only {row.size} when it was committed"
-        return Finding("snapshot-size", Severity.NOTE, what, place, shown(found.id))
+    fewer_files, fewer_bytes = occupied.inodes < row.inodes, row.size > _FAR * occupied.most
+    more_files = occupied.inodes > row.inodes
+    more_bytes = occupied.allocated > _FAR * row.size and row.size >= _COUNTED * row.inodes
+    if fewer_files or (more_files and not fewer_bytes):
+        text = messages.SNAPSHOT_FILES(snapshot=found.id, found=occupied.inodes, recorded=row.inodes)
+    elif fewer_bytes or more_bytes:
+        text = messages.SNAPSHOT_BYTES(snapshot=found.id, found=occupied.allocated, recorded=row.size)
     else:
         return None
-    if found.reach in (None, State.UNREACHABLE):
-        return Finding("snapshot-size", Severity.NOTE, what, place, shown(found.id))
-    remedy = "drydock repair --unpacked compares it with its layer, and drops it where that is another or damaged"
-    return Finding("snapshot-size", Severity.DAMAGE, what, place, shown(found.id), remedy)
+    if not (fewer_files or fewer_bytes) or found.reach in (None, State.UNREACHABLE):
+        return text.at(place, found.id, severity=Severity.NOTE, remedy="")
+    return text.at(place, found.id, severity=Severity.DAMAGE)
 
 
 def recorded_row(store: Store, found: StoreObject) -> Row | None:

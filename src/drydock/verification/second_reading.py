@@ -8,11 +8,12 @@ from bbolt_reader import BoltError, Database, DeclaredDatabase, Difference, comp
 from drydock.evidence.buildkit.records import build_databases
 from drydock.evidence.containerd.store import Held, database_name
 from drydock.evidence.host.locks import hold
+from drydock.model import messages
 from drydock.model.errors import DrydockError
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model.findings import Finding, Place
 from drydock.model.names import RawPath
 from drydock.model.progress import Progress, counter
-from drydock.model.text import quoted_path, shown
+from drydock.model.text import shown
 from drydock.model.verifications import SecondReading
 
 
@@ -58,10 +59,11 @@ def _compare(
         second = DeclaredDatabase.from_fd(fd, path)
     except BoltError as error:
         # The first reader's finding is there already where neither can open it.
-        return [] if first is None else [_finding(path, f"only the first reader opens it: {error}", Place(path))]
+        place, why = Place(path), f": {error}"
+        return [] if first is None else [messages.ONE_READER_OPENS(file=path, which="first", why=why).at(place)]
     with second:
         if first is None:
-            return [_finding(path, "only the second reader opens it", Place(path))]
+            return [messages.ONE_READER_OPENS(file=path, which="second", why="").at(Place(path))]
         told = counter(progress, f"pages of {database_name(path)} read again", _pages(second))
         read = 0
 
@@ -73,7 +75,9 @@ def _compare(
                 read = second.read
 
         return [
-            _finding(path, _message(each), Place(path, each.page, each.offset, each.path[:-1]))
+            messages.READERS_DISAGREE(file=path, difference=_difference(each)).at(
+                Place(path, each.page, each.offset, each.path[:-1])
+            )
             for each in compare(first, second, count)
         ]
 
@@ -83,17 +87,7 @@ def _pages(database: DeclaredDatabase) -> int:
     return min(database.pages, database.meta.high_water)
 
 
-def _message(each: Difference) -> str:
+def _difference(each: Difference) -> str:
     place = "" if each.offset is None else f"page {each.page} offset {each.offset:#x}: "
     path = "/".join(shown(name).replace("/", r"\x2f") for name in each.path)
     return f"{place}{path}{': ' if path else ''}{each.message}"
-
-
-def _finding(path: RawPath, message: str, place: Place) -> Finding:
-    return Finding(
-        "readers-disagree",
-        Severity.DAMAGE,
-        f"{shown(path)}: {message}",
-        place,
-        remedy=f"keep a copy of {quoted_path(path)} and report this: one of drydock's two readers is wrong",
-    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from drydock.evidence.containerd.digests import hash_blobs
 from drydock.evidence.containerd.snapshots import measure_snapshot
 from drydock.model.data import BlobFile, LayoutKind, SnapshotEntry
-from drydock.model.findings import Finding, Severity
+from drydock.model.findings import Code, Finding, Severity
 from drydock.model.names import Digest, RawPath, Ref
 from drydock.model.objects import StoreObject, Verdict
 from drydock.model.progress import Progress, counter
@@ -157,7 +157,7 @@ def read_unpacked(
         if outcome is None:
             coverage.left += 1
             continue
-        if outcome is False or (isinstance(outcome, Finding) and outcome.code == "not-compared"):
+        if outcome is False or (isinstance(outcome, Finding) and outcome.code is Code.NOT_COMPARED):
             coverage.skipped += 1
         else:
             coverage.done += 1

@@ -25,8 +25,9 @@ from drydock.evidence.files.directory import folder
 from drydock.evidence.files.erofs import ErofsImage, NoImage, Unusable
 from drydock.evidence.files.openat2 import open_directory
 from drydock.evidence.files.regular import NotRegular, open_below, open_regular
+from drydock.model import messages
 from drydock.model.data import LayoutKind
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model.findings import Finding, Place
 from drydock.model.names import Digest, RawPath, split_row_name
 from drydock.model.store import Store
 from drydock.model.text import shown
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _LISTED: Final = 3
-_REMEDY: Final = "a pull does not mend it while the snapshot stands: drydock repair drops it, and says what to pull"
 _CHUNK: Final = 1 << 20
 _SORTED: Final = 50_000
 """Names of one directory that are sorted at once."""
@@ -83,7 +83,7 @@ def compare(
         with it, as far as can be told without its layer; None where ``stop`` said so.
     """
     place = Place(RawPath(os.path.join(store.root.path, unpacked.path)))
-    key = shown(unpacked.key)
+    key, layer = unpacked.key, unpacked.layer.digest
     progress = _LayerProgress(step, unpacked.layer.size)
     try:
         if store.backends[unpacked.snapshotter].layout is LayoutKind.EROFS:
@@ -102,28 +102,21 @@ def compare(
     except ReadStopped:
         return None
     except NotCompared as error:
-        message = f"snapshot {key} is not compared with layer {shown(unpacked.layer.digest)}: {error}"
-        return Finding("not-compared", Severity.BLIND, message, place, key, error.remedy)
+        text = messages.NOT_COMPARED(snapshot=key, layer=layer, reason=str(error))
+        return text.at(place, key, remedy=error.remedy)
     except UnreadableLayer as error:
-        return Finding(
-            "unreadable-layer", Severity.BLIND, f"snapshot {key}: {error}", place, key, "drydock verify --data"
-        )
+        return messages.UNREADABLE_LAYER(snapshot=key, problem=str(error)).at(place, key)
     except OSError as error:
-        return Finding("unreadable", Severity.BLIND, f"snapshot {key}: {error.strerror}", place, key)
+        return messages.UNREADABLE_SNAPSHOT(snapshot=key, problem=error.strerror or str(error)).at(place, key)
     finally:
         progress.end()
     if not found.count:
         return True
     more = f"; and {found.count - len(found.listed)} more" if found.count > len(found.listed) else ""
-    empty = f", {found.emptied} of them empty files that have bytes in the layer" if found.emptied else ""
-    return Finding(
-        "snapshot-differs",
-        Severity.DAMAGE,
-        f"snapshot {key}: {found.count} entries are not as in layer {shown(unpacked.layer.digest)}{empty}: "
-        f"{'; '.join(found.listed)}{more}",
-        place,
-        key,
-        _REMEDY,
+    emptied = f" (empty files that have bytes in the layer: {found.emptied})" if found.emptied else ""
+    entries = "; ".join(found.listed) + more
+    return messages.SNAPSHOT_DIFFERS(snapshot=key, count=found.count, layer=layer, emptied=emptied, entries=entries).at(
+        place, key
     )
 
 
@@ -154,7 +147,7 @@ def _refuse_another(store: Store, unpacked: Unpacked, stop: Callable[[], bool]) 
 
 def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[[], bool]) -> Finding | bool | None:
     """See whether the image of a snapshot of erofs can be read; with its layer it is not compared."""
-    key = shown(unpacked.key)
+    key = unpacked.key
     listed: list[str] = []
     count = 0
     try:
@@ -163,7 +156,7 @@ def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[
         # A link into an operator's cache.
         return False
     except OSError as error:
-        return Finding("unreadable", Severity.BLIND, f"snapshot {key}: {error.strerror}", place, key)
+        return messages.UNREADABLE_SNAPSHOT(snapshot=key, problem=error.strerror or str(error)).at(place, key)
     try:
         for found in ErofsImage(descriptor).damage(stop):
             if found is None:
@@ -180,8 +173,7 @@ def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[
     if not count:
         return None if stop() else False
     more = f"; and {count - len(listed)} more" if count > len(listed) else ""
-    message = f"snapshot {key}: its layer.erofs is damaged: {'; '.join(listed)}{more}"
-    return Finding("snapshot-differs", Severity.DAMAGE, message, place, key, _REMEDY)
+    return messages.DAMAGED_EROFS_LAYER(snapshot=key, entries="; ".join(listed) + more).at(place, key)
 
 
 class _LayerProgress:

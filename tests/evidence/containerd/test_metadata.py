@@ -451,7 +451,7 @@ def test_names_that_read_as_blanks_keep_everything(read, path, blank):
         named = changed(changed(WHOLE, *path, value=None), *path[:-1], blank, value=value)
     found = read(of(named))
     assert not found.complete
-    assert any("written over" in finding.message for finding in found.findings)
+    assert any("is overwritten" in finding.message for finding in found.findings)
 
 
 def test_a_content_label_that_names_no_digest_keeps_everything(read):

@@ -19,6 +19,7 @@ from bbolt_reader.verify import verify
 from drydock.evidence.files.database_copy import copy_database
 from drydock.evidence.files.directory import folder, names
 from drydock.evidence.host.locks import hold
+from drydock.model import messages
 from drydock.model.errors import DrydockError
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath, UnixNano
@@ -212,6 +213,8 @@ def _is_true(raw: bytes | None) -> bool:
 
 
 def _unknown(path: bytes, why: Exception | str, what: str, severity: Severity = Severity.BLIND) -> Finding:
-    said = why.strerror if isinstance(why, OSError) and why.strerror else why
-    message = f"{shown(path)}: {said}: every lease of the {what} is kept"
-    return Finding("owners-unknown", severity, message, Place(RawPath(path)))
+    problem = why.strerror if isinstance(why, OSError) and why.strerror else str(why)
+    effect = f"every lease of the {what} is kept"
+    return messages.UNREADABLE_OWNERS(path=path, problem=problem, effect=effect).at(
+        Place(RawPath(path)), severity=severity
+    )

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from drydock.evidence.files.directory import fingerprint, folder, names, open_folder
 from drydock.evidence.files.regular import NotRegular, TooLarge, read_regular
 from drydock.evidence.files.sizes import Measure
+from drydock.model import messages
 from drydock.model.data import BlobFile, Content, IngestDirectory, Junk
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model.findings import Place
+from drydock.model.messages import Text
 from drydock.model.names import CONTENT, Digest, RawPath, UnixNano, is_digest
-from drydock.model.text import shown
 from drydock.model.times import parse_time
 
 _ALGORITHMS = (b"sha256", b"sha384", b"sha512")
@@ -84,7 +85,7 @@ class _ContentStoreReader:
             if name not in _ALGORITHMS:
                 found = os.stat(name, dir_fd=blobs, follow_symlinks=False)
                 # containerd's walk passes over them (store.go Walk), so nothing there is ever used or freed.
-                self._say("foreign-name", Severity.NOTE, path, f"{shown(path)}: no digest algorithm; left alone")
+                self._report(messages.FOREIGN_NAME(path=path), path)
                 self._add_junk(RawPath(path), found, blobs)
                 continue
             try:
@@ -124,14 +125,7 @@ class _ContentStoreReader:
                     continue
                 path = RawPath(above + name)
                 self._add_junk(path, found, descriptor)
-                self._say(
-                    "junk-name",
-                    Severity.DAMAGE,
-                    path,
-                    f"{shown(path)} is not a blob; containerd's content collection stops at a name like this",
-                    remedy="look at it, and move it out of blobs/",
-                )
-
+                self._report(messages.JUNK_NAME(path=path), path)
         if self._progress is not None:
             self._progress(seen % 1000)
 
@@ -150,11 +144,10 @@ class _ContentStoreReader:
 
     def _unreadable(self, path: bytes, error: OSError) -> None:
         self._content.complete = False
-        self._say("unreadable", Severity.BLIND, path, f"{shown(path)}: {error.strerror}")
+        self._report(messages.UNREADABLE(problem=error.strerror or str(error), path=path), path)
 
-    def _say(self, code: str, severity: Severity, path: bytes, message: str, remedy: str = "") -> None:
-        place = Place(RawPath(os.path.join(self._root, path)))
-        self._content.findings.append(Finding(code, severity, message, place, shown(path), remedy))
+    def _report(self, text: Text, path: bytes) -> None:
+        self._content.findings.append(text.at(Place(RawPath(os.path.join(self._root, path))), path))
 
 
 def _ingest(parent: int, name: bytes, path: RawPath) -> IngestDirectory:

@@ -9,12 +9,11 @@ from collections.abc import Callable
 
 from bbolt_reader import BoltError, Bucket
 from drydock.evidence.containerd.encoding import Undecodable, binary_time, varint
-from drydock.evidence.containerd.record import CONTENT_LABEL, NO_LABELS, Ledger
-from drydock.model.findings import Severity
+from drydock.evidence.containerd.record import CONTENT_LABEL, NO_LABELS, Ledger, bucket_name
+from drydock.model import messages
 from drydock.model.label_names import is_condition_of_nothing, may_be_the_collectors
 from drydock.model.names import DIGEST, Digest, Kind, Ref, UnixNano
 from drydock.model.records import Blob, Ingest, Labels, Metadata
-from drydock.model.text import shown
 
 _KEPT = 1024
 _BLOB = Kind.BLOB
@@ -116,15 +115,14 @@ class ContentReader:
         found.digests = self._usual.digests
         if self._legacy is not None and found.schema_version > _LEGACY_SCHEMA:
             # The migration removes them: no engine reads these.
-            message = f"writes of schema 1 in a file of {found.schema_version}"
-            self._ledger.blind("unknown-bucket", self._legacy, message)
+            self._ledger.blind(messages.OLD_INGESTS(version=found.schema_version), self._legacy)
 
     def digest(self, raw: bytes, bucket: Bucket) -> Digest:
         """A digest that a record in ``bucket`` names; one that is none is said."""
         digest = self._usual.digest(raw)
         if digest is None:
             # Bytes that were a digest once may name data that looks unnamed now.
-            self._ledger.blind("invalid-digest", bucket.path, f"{shown(raw)} is not a digest", Severity.DAMAGE)
+            self._ledger.blind(messages.INVALID_DIGEST(bucket=bucket_name(bucket.path), value=raw), bucket.path)
             return Digest(raw)
         return digest
 
@@ -145,11 +143,11 @@ class ContentReader:
                 self._legacy = legacy.path
                 if isinstance(raw, bytes):
                     if not raw:
-                        message = f"ingest {shown(key)}: names no data"
-                        self._ledger.blind("undecodable", (*legacy.path, key), message, Severity.DAMAGE)
+                        self._ledger.blind(messages.INGEST_WITHOUT_DATA(ingest=key), (*legacy.path, key))
                     self._found.ingests.append(Ingest(namespace, key, raw, None, None))
                 else:
-                    self._ledger.blind("unknown-bucket", raw.path, "a bucket among the ingests of schema 1")
+                    path = raw.path
+                    self._ledger.blind(messages.BUCKET_AMONG_OLD_INGESTS(bucket=bucket_name(path)), path)
         content.finish()
 
     def _blobs(self, namespace: bytes, bucket: Bucket) -> None:
@@ -193,9 +191,6 @@ class ContentReader:
             return binary_time(raw)
         except Undecodable as error:
             # containerd's own collection ends with an error here, so the ingest counts as one that never expires.
-            self._ledger.damage(
-                "undecodable-expiry",
-                (*bucket.path, b"expireat"),
-                f"ingest {shown(key)}: expireat: {error}; containerd collects nothing while this stands",
-            )
+            path = (*bucket.path, b"expireat")
+            self._ledger.damage(messages.UNDECODABLE_EXPIRY(ingest=key, problem=str(error)), path)
             return UnixNano(2**63 - 1)

@@ -9,10 +9,10 @@ from functools import partial
 
 from drydock.evidence.files.regular import open_below
 from drydock.interrupts import Deferral, defer_interrupt
+from drydock.model import messages
 from drydock.model.data import BlobFile
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model.findings import Finding, Place
 from drydock.model.names import Digest, RawPath
-from drydock.model.text import shown
 
 _CHUNK = 1 << 20
 
@@ -44,15 +44,8 @@ def hash_blobs(
         try:
             fits = _fits(root, blob, progress, lambda: deferral.stops or stop())
         except OSError as error:
-            findings.append(
-                Finding(
-                    "unreadable-blob",
-                    Severity.DAMAGE,
-                    f"{shown(blob.path)}: {error.strerror}",
-                    Place(RawPath(os.path.join(root, blob.path))),
-                    shown(blob.digest),
-                )
-            )
+            place, problem = Place(RawPath(os.path.join(root, blob.path))), error.strerror or str(error)
+            findings.append(messages.UNREADABLE_BLOB(path=blob.path, problem=problem).at(place, blob.digest))
             return None
         if fits is False:
             wrong.add(blob.digest)

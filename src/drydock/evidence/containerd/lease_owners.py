@@ -7,10 +7,10 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TypeVar
 
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model import messages
+from drydock.model.findings import Finding, Place
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.roots import Owners, Root
-from drydock.model.text import shown
 
 _T = TypeVar("_T")
 
@@ -29,12 +29,10 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
     """
     owners = Owners(findings=list(root.findings))
     if not root.docker:
-        message = f"{shown(root.path)}: no Docker data root belongs to it: leases of dockerd and BuildKit are kept"
-        owners.findings.append(Finding("no-owners", Severity.NOTE, message, Place(root.path)))
+        owners.findings.append(messages.NO_OWNERS(root=root.path).at(Place(root.path)))
         return owners
     if not root.docker_known:
-        message = f"{shown(root.path)}: it may have a Docker data root that is not known: no owner is provably gone"
-        owners.findings.append(Finding("owners-unknown", Severity.BLIND, message, Place(root.path)))
+        owners.findings.append(messages.UNKNOWN_DATA_ROOT(root=root.path).at(Place(root.path)))
     from drydock.evidence.buildkit.records import read_build_history, read_build_records  # noqa: PLC0415 - not without Docker
     from drydock.evidence.docker.classic_store import note_classic_store, read_images  # noqa: PLC0415 - the same
     from drydock.evidence.docker.containers import read_containers  # noqa: PLC0415 - the same

@@ -18,6 +18,7 @@ from drydock.evidence.containerd.rows import read_rows
 from drydock.evidence.containerd.store import Held, copy_store, read_records, read_store
 from drydock.evidence.files.database_copy import metas, read_state
 from drydock.model.data import Backend, Fingerprint, Row
+from drydock.model.findings import Code
 from drydock.model.names import RawPath, ingest_name
 from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.progress import Progress
@@ -29,7 +30,6 @@ _LOOKS: Final = 5
 _PAUSE: Final = 0.2
 _YOUNG: Final = 60
 """Seconds for which data without a record counts as in the making."""
-_VANISHED: Final = "unreadable-blob"
 
 
 def read_live(held: Held, *, measure: SizeSource, verification: BlobCheck, progress: Progress | None = None) -> Store:
@@ -124,7 +124,9 @@ def _settle(store: Store, later: Metadata, rows: dict[bytes, dict[bytes, Row]]) 
         for each in content.ingests
         if folders.settled(each.name) and (each.name in folders.first or _stays(store, each.path, each.fingerprint))
     ]
-    content.findings = [each for each in content.findings if each.code != _VANISHED or os.path.lexists(each.place.file)]
+    content.findings = [
+        each for each in content.findings if each.code is not Code.UNREADABLE_BLOB or os.path.lexists(each.place.file)
+    ]
     for name, backend in store.backends.items():
         if name in rows:
             _settle_backend(store, backend, rows[name], _Both(_names(first, name), _names(later, name)))

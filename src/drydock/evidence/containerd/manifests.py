@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from drydock.evidence.files.regular import open_below
+from drydock.model import messages
 from drydock.model.data import BlobFile
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model.findings import Place
 from drydock.model.names import Digest, RawPath, is_digest
 from drydock.model.oci import Config, Descriptor, Document, Documents, Index, Manifest
 from drydock.model.text import shown
@@ -55,13 +56,9 @@ def read_documents(root: RawPath, blobs: Iterable[BlobFile], most: int = ALL_DOC
         if document is not None:
             documents.found[blob.digest] = document
         if problem:
-            documents.findings[blob.digest] = Finding(
-                "unreadable-document",
-                Severity.BLIND,
-                f"{shown(blob.digest)}: {problem}",
-                Place(RawPath(os.path.join(root, blob.path))),
-                shown(blob.digest),
-            )
+            place, digest = Place(RawPath(os.path.join(root, blob.path))), blob.digest
+            finding = messages.UNREADABLE_DOCUMENT(digest=digest, problem=problem).at(place, digest)
+            documents.findings[digest] = finding
     return documents
 
 

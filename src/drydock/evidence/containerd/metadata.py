@@ -11,11 +11,10 @@ from collections.abc import Callable
 from bbolt_reader import Bucket, Database
 from drydock.evidence.containerd.content_records import ContentReader
 from drydock.evidence.containerd.encoding import Undecodable, varint
-from drydock.evidence.containerd.record import Ledger, Record
-from drydock.model.findings import Severity
+from drydock.evidence.containerd.record import Ledger, Record, bucket_name
+from drydock.model import messages
 from drydock.model.names import Digest, RawPath
 from drydock.model.records import Container, Image, Lease, Metadata, Sandbox, Snapshot
-from drydock.model.text import shown
 
 NEWEST_SCHEMA = 4
 """The last schema version whose buckets are all known here (containerd 2.0 to 2.3)."""
@@ -50,13 +49,13 @@ class _MetadataReader:
         v1: Bucket | None = None
         for key, value in ledger.entries(self._root):
             if isinstance(value, bytes):
-                ledger.blind("unknown-key", (key,), f"{shown(key)}: a key outside every bucket")
+                ledger.blind(messages.KEY_OUTSIDE_BUCKETS(key=key), (key,))
             elif key == b"v1":
                 v1 = value
             else:
                 self._outside_v1(key, value)
         if v1 is None:
-            ledger.blind("empty-database", (), "no bucket v1: nothing is recorded here")
+            ledger.blind(messages.EMPTY_DATABASE(), ())
         else:
             self._v1(v1)
         self._content.end()
@@ -71,26 +70,22 @@ class _MetadataReader:
                 self._namespace(key, value)
 
     def _version(self, key: bytes, value: bytes) -> None:
-        ledger = self._ledger
+        ledger, path = self._ledger, (b"v1", key)
         if key != b"version":
-            ledger.blind("unknown-key", (b"v1", key), f"v1/{shown(key)}: not known to this version")
+            ledger.blind(messages.UNKNOWN_KEY(name=bucket_name(path)), path)
             return
         # containerd writes it with PutVarint; a version that cannot be read cannot be called old enough.
         try:
             version = varint(value)
         except Undecodable as error:
-            ledger.blind("undecodable", (b"v1", key), f"v1/version: {error}", Severity.DAMAGE)
+            ledger.blind(messages.UNDECODABLE(field=bucket_name(path), problem=str(error)), path)
             return
         if version < 0:
-            ledger.blind("undecodable", (b"v1", key), f"v1/version: {version}", Severity.DAMAGE)
+            ledger.blind(messages.FIELD_IS_NEGATIVE(field=bucket_name(path), number=version), path)
             return
         self._found.schema_version = version
         if self._found.schema_version > NEWEST_SCHEMA:
-            ledger.blind(
-                "newer-schema",
-                (b"v1", key),
-                f"schema version {self._found.schema_version} is newer than {NEWEST_SCHEMA}, the newest known here",
-            )
+            ledger.blind(messages.NEWER_SCHEMA(version=version, newest=NEWEST_SCHEMA), path)
 
     def _namespace(self, name: bytes, bucket: Bucket) -> None:
         record = self._ledger.record(bucket)
@@ -123,9 +118,7 @@ class _MetadataReader:
         digest, media_type, size = Digest(b""), b"", None
         if target is None:
             # Whatever it pointed to looks unnamed now.
-            self._ledger.blind(
-                "image-without-target", bucket.path, f"image {shown(name)} has no target", Severity.DAMAGE
-            )
+            self._ledger.blind(messages.IMAGE_WITHOUT_TARGET(image=name), bucket.path)
         else:
             fields = self._ledger.record(target)
             digest = self._content.digest(fields.text(b"digest"), bucket)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 
 from bbolt_reader import BoltError, Bucket
 from drydock.evidence.containerd.encoding import Undecodable, binary_time, uvarint, varint
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model import messages
+from drydock.model.findings import Code, Finding, Place
 from drydock.model.label_names import is_condition_of_nothing, may_be_the_collectors
+from drydock.model.messages import Text
 from drydock.model.names import RawPath, UnixNano, is_digest
 from drydock.model.records import Labels
-from drydock.model.text import quoted_path, shown
+from drydock.model.text import shown
 
 _LISTED = 1000
 CONTENT_LABEL = b"containerd.io/gc.ref.content"
@@ -28,16 +30,16 @@ class Ledger:
         self.findings: list[Finding] = []
         self.complete = True
         self.newest: UnixNano | None = None
-        self._counts: dict[str, int] = {}
+        self._counts: dict[Code, int] = {}
 
-    def blind(self, code: str, bucket: tuple[bytes, ...], message: str, severity: Severity = Severity.BLIND) -> None:
-        """Say that something was not read or not understood: what depends on it must be withheld."""
+    def blind(self, text: Text, bucket: tuple[bytes, ...]) -> None:
+        """Report something that was not read or not understood: whatever depends on it must be withheld."""
         self.complete = False
-        self._say(code, severity, bucket, message)
+        self.damage(text, bucket)
 
-    def damage(self, code: str, bucket: tuple[bytes, ...], message: str, remedy: str = "") -> None:
-        """Say that something is damaged which removal does not depend on."""
-        self._say(code, Severity.DAMAGE, bucket, message, remedy)
+    def damage(self, text: Text, bucket: tuple[bytes, ...]) -> None:
+        """Report damage that removal does not depend on."""
+        self._add(text.at(Place(self.file, bucket=bucket)))
 
     def entries(self, bucket: Bucket) -> Iterator[tuple[bytes, bytes | Bucket]]:
         """The entries of a bucket, as far as its pages can be read."""
@@ -66,7 +68,7 @@ class Ledger:
     def below(self, bucket: Bucket, key: bytes, value: bytes | Bucket) -> Bucket | None:
         """The sub-bucket that an entry of a bucket is which should hold nothing else; None where it is none."""
         if isinstance(value, bytes):
-            self.blind("unknown-key", bucket.path, f"{_path(bucket.path)}: {shown(key)} is not a bucket")
+            self.blind(messages.KEY_AMONG_BUCKETS(bucket=bucket_name(bucket.path), key=key), bucket.path)
             return None
         if _NUL in key or _ONES in key:
             self.named(bucket, key)
@@ -76,18 +78,17 @@ class Ledger:
         """The keys of a bucket that is a set: every value is empty."""
         for key, value in self.entries(bucket):
             if not isinstance(value, bytes):
-                self.blind("unknown-bucket", value.path, f"{_path(value.path)}: a bucket where a key was expected")
+                self.blind(messages.BUCKET_AMONG_KEYS(bucket=bucket_name(value.path)), value.path)
             else:
                 if _NUL in key or _ONES in key:
                     self.named(bucket, key)
                 yield key
 
     def named(self, bucket: Bucket, *words: bytes) -> None:
-        """Say where words in a bucket cannot be what was written: what they named looks unnamed now."""
+        """Report those of the words in a bucket that cannot be what was written: what they named looks unnamed now."""
         for word in words:
             if _NUL in word or _ONES in word:
-                message = f"{_path(bucket.path)}: {shown(word)}: a name that was written over"
-                self.blind("undecodable", bucket.path, message, Severity.DAMAGE)
+                self.blind(messages.OVERWRITTEN_NAME(bucket=bucket_name(bucket.path), name=word), bucket.path)
 
     def record(self, bucket: Bucket) -> Record:
         """The fields of a bucket that stands for one thing."""
@@ -100,18 +101,9 @@ class Ledger:
 
     def _unread(self, bucket: Bucket, error: BoltError) -> None:
         self.complete = False
-        self._add(
-            Finding(
-                "unreadable-page",
-                Severity.DAMAGE,
-                f"{_path(bucket.path)}: {error}",
-                Place(self.file, error.page, error.offset, bucket.path),
-                remedy=f"drydock bolt check {quoted_path(self.file)}",
-            )
-        )
-
-    def _say(self, code: str, severity: Severity, bucket: tuple[bytes, ...], message: str, remedy: str = "") -> None:
-        self._add(Finding(code, severity, message, Place(self.file, bucket=bucket), remedy=remedy))
+        place = Place(self.file, error.page, error.offset, bucket.path)
+        name = bucket_name(bucket.path)
+        self._add(messages.UNREADABLE_PAGE(bucket=name, problem=str(error), file=self.file).at(place))
 
     def _add(self, finding: Finding) -> None:
         # Hostile files have a fault every few bytes; what they say must not take many times their size.
@@ -119,8 +111,8 @@ class Ledger:
         if count <= _LISTED:
             self.findings.append(finding)
         elif count == _LISTED + 1:
-            message = f"{shown(self.file)}: more than {_LISTED} of {finding.code}; the rest is not listed"
-            self.findings.append(Finding(finding.code, finding.severity, message, Place(self.file)))
+            more = messages.unlisted(finding.code)(file=self.file, limit=_LISTED)
+            self.findings.append(more.at(Place(self.file), severity=finding.severity))
 
 
 class Record:
@@ -138,7 +130,7 @@ class Record:
         value = self._fields.pop(field, None)
         if value is None or isinstance(value, bytes):
             return value
-        self._wrong(field, "is a bucket")
+        self._wrong(field, messages.FIELD_IS_BUCKET(field=self._name(field)))
         return None
 
     def text(self, field: bytes) -> bytes:
@@ -161,7 +153,8 @@ class Record:
         try:
             time = binary_time(raw)
         except Undecodable as error:
-            self._ledger.damage("undecodable-time", (*self._bucket.path, field), self._about(field, str(error)))
+            path = (*self._bucket.path, field)
+            self._ledger.damage(messages.UNDECODABLE_TIME(field=bucket_name(path), problem=str(error)), path)
             return None
         self._ledger.saw(time)
         return time
@@ -174,7 +167,7 @@ class Record:
         """A field that is a zigzag varint and no less than zero; None where there is none or it is no such."""
         number = self.signed(field)
         if number is not None and number < 0:
-            self._wrong(field, f"{number}, less than nothing")
+            self._wrong(field, messages.FIELD_IS_NEGATIVE(field=self._name(field), number=number))
             return None
         return number
 
@@ -182,14 +175,14 @@ class Record:
         """A field that is a string and in every record of its kind: without it, what it names looks unnamed."""
         if not self._fields.get(field, b""):
             self._fields.pop(field, None)
-            self._wrong(field, "is missing or empty")
+            self._wrong(field, messages.FIELD_IS_EMPTY(field=self._name(field)))
             return b""
         return self.text(field)
 
     def written(self, field: bytes) -> bytes:
         """A field that is a string and written into every record of its kind, also where it is empty."""
         if field not in self._fields:
-            self._wrong(field, "is missing")
+            self._wrong(field, messages.FIELD_IS_MISSING(field=self._name(field)))
         return self.text(field)
 
     def unsigned(self, field: bytes) -> int | None:
@@ -200,7 +193,7 @@ class Record:
         """A field that is a bucket."""
         value = self._fields.pop(field, None)
         if isinstance(value, bytes):
-            self._wrong(field, "is not a bucket")
+            self._wrong(field, messages.FIELD_IS_NO_BUCKET(field=self._name(field)))
             return None
         return value
 
@@ -213,17 +206,15 @@ class Record:
         for key, value in self._ledger.entries(bucket):
             if isinstance(value, bytes):
                 self._ledger.named(bucket, key, value)
+                path = (*bucket.path, key)
                 if may_be_the_collectors(key) or is_condition_of_nothing(key, value):
-                    message = (
-                        f"{_path((*bucket.path, key))}: not a label that this version knows: it may keep something"
-                    )
-                    self._ledger.blind("unknown-label", (*bucket.path, key), message)
+                    self._ledger.blind(messages.UNKNOWN_LABEL(label=bucket_name(path)), path)
                 if key.startswith(CONTENT_LABEL) and not is_digest(value):
-                    message = f"{_path((*bucket.path, key))}: {shown(value)} is not a digest"
-                    self._ledger.blind("invalid-digest", bucket.path, message, Severity.DAMAGE)
+                    name = bucket_name(path)
+                    self._ledger.blind(messages.INVALID_DIGEST(bucket=name, value=value), bucket.path)
                 labels[key] = value
             else:
-                self._ledger.blind("unknown-bucket", value.path, f"{_path(value.path)}: a bucket among labels")
+                self._ledger.blind(messages.BUCKET_AMONG_LABELS(bucket=bucket_name(value.path)), value.path)
         return labels
 
     def keys(self, field: bytes) -> tuple[bytes, ...]:
@@ -234,8 +225,9 @@ class Record:
     def finish(self) -> None:
         """Report the fields nobody asked for: a newer containerd may keep references in them."""
         for field, value in self._fields.items():
-            code = "unknown-key" if isinstance(value, bytes) else "unknown-bucket"
-            self._ledger.blind(code, (*self._bucket.path, field), self._about(field, "not known to this version"))
+            message = messages.UNKNOWN_KEY if isinstance(value, bytes) else messages.UNKNOWN_BUCKET
+            path = (*self._bucket.path, field)
+            self._ledger.blind(message(name=bucket_name(path)), path)
 
     def _number(self, field: bytes, decode: Callable[[bytes], int]) -> int | None:
         raw = self.raw(field)
@@ -244,17 +236,17 @@ class Record:
         try:
             return decode(raw)
         except Undecodable as error:
-            self._wrong(field, str(error))
+            self._wrong(field, messages.UNDECODABLE(field=self._name(field), problem=str(error)))
             return None
 
-    def _wrong(self, field: bytes, what: str) -> None:
+    def _wrong(self, field: bytes, text: Text) -> None:
         # Reading on as if the field were absent could drop a reference, so whatever depends on it is withheld.
-        bucket = (*self._bucket.path, field)
-        self._ledger.blind("undecodable", bucket, self._about(field, what), Severity.DAMAGE)
+        self._ledger.blind(text, (*self._bucket.path, field))
 
-    def _about(self, field: bytes, what: str) -> str:
-        return f"{_path((*self._bucket.path, field))}: {what}"
+    def _name(self, field: bytes) -> str:
+        return bucket_name((*self._bucket.path, field))
 
 
-def _path(bucket: tuple[bytes, ...]) -> str:
+def bucket_name(bucket: tuple[bytes, ...]) -> str:
+    """The path of a bucket or of one of its fields, shown."""
     return "/".join(shown(part) for part in bucket) or "(top)"

@@ -10,14 +10,11 @@ import os
 from collections.abc import Iterator
 
 from drydock.evidence.containerd.rows import DATABASE
+from drydock.model import messages
 from drydock.model.data import Backend, LayoutKind
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model.findings import Finding, Place
 from drydock.model.names import RawPath, row_number, split_row_name
 from drydock.model.store import Store
-from drydock.model.text import shown
-
-REMEDY = "if there is a newer meta.db and metadata.db, put both back before anything is removed or started"
-"""What to do where one database is older than the other, or than the data."""
 
 
 def note_older_metadata(store: Store) -> Iterator[Finding]:
@@ -39,11 +36,8 @@ def note_older_metadata(store: Store) -> Iterator[Finding]:
             if last and row_number(name) > last + 1:
                 newer[namespace] = newer.get(namespace, 0) + 1
         for namespace, count in newer.items():
-            message = (
-                f"{shown(snapshotter)}: meta.db never gave out the numbers of {count} rows of namespace "
-                f"{shown(namespace)}: it is older than metadata.db, and what containers wrote may be in them"
-            )
-            yield Finding("older-database", Severity.NOTE, message, Place(metadata.path), shown(snapshotter), REMEDY)
+            text = messages.OLDER_METADATA(snapshotter=snapshotter, count=count, namespace=namespace)
+            yield text.at(Place(metadata.path), snapshotter)
 
 
 def note_older_rows(root: RawPath, backend: Backend) -> Iterator[Finding]:
@@ -58,10 +52,5 @@ def note_older_rows(root: RawPath, backend: Backend) -> Iterator[Finding]:
     # A crash while a snapshot is made leaves a directory with the next number (overlay.go createSnapshot, v2.1).
     newer = [entry.id for entry in backend.entries if entry.id is not None and entry.id > backend.sequence + 1]
     if newer:
-        message = (
-            f"{shown(backend.name)}: the last directory number in metadata.db is {backend.sequence}, and directories "
-            f"with higher numbers are there ({len(newer)}): metadata.db is older than the data, and what containers "
-            "wrote may be among them"
-        )
-        place = Place(RawPath(os.path.join(root, backend.path, DATABASE)))
-        yield Finding("older-database", Severity.NOTE, message, place, shown(backend.name), REMEDY)
+        text = messages.OLDER_ROWS(snapshotter=backend.name, last=backend.sequence, count=len(newer))
+        yield text.at(Place(RawPath(os.path.join(root, backend.path, DATABASE))), backend.name)

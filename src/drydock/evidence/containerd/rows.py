@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from bbolt_reader import Bucket, Database
 from drydock.evidence.containerd.encoding import encode_uvarint
-from drydock.evidence.containerd.record import Ledger
+from drydock.evidence.containerd.record import Ledger, bucket_name
+from drydock.model import messages
 from drydock.model.data import Row, RowKind
-from drydock.model.findings import Finding, Severity
+from drydock.model.findings import Finding
 from drydock.model.names import RawPath, UnixNano
-from drydock.model.text import shown
 
 DATABASE = b"metadata.db"
 """The name of the file in a snapshotter's folder."""
@@ -43,7 +43,7 @@ def read_rows(database: Database, path: RawPath) -> Rows:
     ids: dict[int, bytes] = {}
     for key, value in ledger.entries(database.root):
         if key != b"v1" or isinstance(value, bytes):
-            ledger.blind("unknown-bucket", (key,), f"{shown(key)}: not of a snapshotter's metadata.db")
+            ledger.blind(messages.NOT_OF_ROWS(name=key), (key,))
             continue
         for part, bucket in ledger.buckets(value):
             if part == b"snapshots":
@@ -53,16 +53,11 @@ def read_rows(database: Database, path: RawPath) -> Rows:
             elif part == b"parents":
                 found.links = {name: child for name, child in ledger.entries(bucket) if isinstance(child, bytes)}
             else:
-                ledger.blind("unknown-bucket", bucket.path, f"v1/{shown(part)}: not known to this version")
+                ledger.blind(messages.UNKNOWN_BUCKET(name=bucket_name(bucket.path)), bucket.path)
     for row in found.rows.values():
         if row.parent and row.parent not in found.rows:
             # No snapshotter removes a row that others stand on: the parent's was lost, and its directory looks free.
-            ledger.blind(
-                "row-without-parent",
-                (b"v1", b"snapshots", row.name),
-                f"{shown(row.name)}: its parent has no row",
-                Severity.DAMAGE,
-            )
+            ledger.blind(messages.ROW_WITHOUT_PARENT(row=row.name), (b"v1", b"snapshots", row.name))
     _compare(ledger, found)
     found.findings, found.complete, found.newest = ledger.findings, ledger.complete, ledger.newest
     return found
@@ -79,17 +74,16 @@ def _compare(ledger: Ledger, found: Rows) -> None:
     for key, name in found.links.items():
         row = rows.get(name)
         if row is None:
-            ledger.blind("lost-row", (*where, key), f"{shown(name)}: has a parent, and no row", Severity.DAMAGE)
+            ledger.blind(messages.LOST_ROW(snapshot=name), (*where, key))
             continue
         parent, _, child = key.partition(b"\0")
         known = row.parent not in rows or parent in ids
         if child != encode_uvarint(row.id) or not known:
-            message = f"{shown(name)}: it or its parent has another id than its entry in parents"
-            ledger.blind("parents-disagree", (*where, key), message, Severity.DAMAGE)
+            ledger.blind(messages.OTHER_ID_IN_PARENTS(row=name), (*where, key))
     linked = set(found.links.values())
     for row in rows.values():
         if row.parent in rows and row.name not in linked:
-            ledger.blind("parents-disagree", where, f"{shown(row.name)}: has no entry in parents", Severity.DAMAGE)
+            ledger.blind(messages.NOT_IN_PARENTS(row=row.name), where)
 
 
 def _row(ledger: Ledger, found: Rows, ids: dict[int, bytes], name: bytes, bucket: Bucket) -> None:
@@ -97,13 +91,13 @@ def _row(ledger: Ledger, found: Rows, ids: dict[int, bytes], name: bytes, bucket
     number = record.unsigned(b"id")
     kind = record.raw(b"kind")
     if number is None or number == 0:
-        ledger.blind("undecodable", bucket.path, f"{shown(name)}: a row without an id", Severity.DAMAGE)
+        ledger.blind(messages.ROW_WITHOUT_ID(row=name), bucket.path)
     elif number in ids:
-        ledger.blind("shared-id", bucket.path, f"{shown(name)} and {shown(ids[number])} have the same id {number}")
+        ledger.blind(messages.SHARED_ID(row=name, other=ids[number], id=number), bucket.path)
     else:
         ids[number] = name
     if kind is None or len(kind) != 1 or kind[0] > max(RowKind):
-        ledger.blind("undecodable", bucket.path, f"{shown(name)}: a row without a known kind", Severity.DAMAGE)
+        ledger.blind(messages.ROW_WITHOUT_KIND(row=name), bucket.path)
         kind = b"\0"
     found.rows[name] = Row(
         name,

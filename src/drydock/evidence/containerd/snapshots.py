@@ -18,8 +18,10 @@ from drydock.evidence.containerd.restore_detection import note_older_rows
 from drydock.evidence.containerd.rows import DATABASE, read_rows
 from drydock.evidence.files.directory import fingerprint, folder, names
 from drydock.evidence.files.sizes import BLOCK, PAGE, DiskUsage, Measure
+from drydock.model import messages
 from drydock.model.data import Backend, LayoutKind, Occupancy, RowKind, SnapshotEntry
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model.findings import Place
+from drydock.model.messages import Text
 from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath
 from drydock.model.progress import Progress, counter
 from drydock.model.text import shown
@@ -85,11 +87,10 @@ def read_backend(
         except OSError as error:
             # Not there at all is an answer; what goes while it is read is none.
             if there or not isinstance(error, FileNotFoundError):
-                _blind(root, backend, f"{shown(backend.path)}/{shown(part)}: {error.strerror}")
+                path, problem = backend.path + b"/" + part, error.strerror or str(error)
+                _blind(root, backend, messages.UNREADABLE(path=path, problem=problem))
     if backend.entries and backend.sequence is None and backend.layout is not LayoutKind.FOREIGN:
-        _blind(
-            root, backend, f"{shown(snapshotter)}: there are snapshot directories and no rows: metadata.db may be lost"
-        )
+        _blind(root, backend, messages.DIRECTORIES_WITHOUT_ROWS(snapshotter=snapshotter))
     if not live:  # beside an engine, numbers were given out since the rows were copied
         backend.findings += note_older_rows(root, backend)
     return backend
@@ -162,16 +163,9 @@ def _entries(
 def _entry(backend: Backend, part: bytes, name: bytes, found: os.stat_result, usage: DiskUsage | None) -> SnapshotEntry:
     path = RawPath(b"/".join((backend.path, part, name)))
     if usage is not None and usage.skips:
-        backend.findings.append(
-            Finding(
-                "not-measured",
-                Severity.NOTE,
-                f"{shown(backend.name)} {shown(name)}: {usage.skipped[0]}"
-                + (f" (and {usage.skips - 1} more)" if usage.skips > 1 else ""),
-                Place(path),
-                shown(name),
-            )
-        )
+        more = f" (and {usage.skips - 1} more)" if usage.skips > 1 else ""
+        text = messages.NOT_MEASURED(snapshotter=backend.name, directory=name, reason=usage.skipped[0], more=more)
+        backend.findings.append(text.at(Place(path), name))
     allocated = None if usage is None else usage.allocated
     occupied = None if usage is None else _occupied(backend, usage)
     return SnapshotEntry(
@@ -225,7 +219,6 @@ def _number(name: bytes) -> int | None:
     return number if 0 < number <= _LARGEST_ID else None
 
 
-def _blind(root: RawPath, backend: Backend, message: str) -> None:
+def _blind(root: RawPath, backend: Backend, text: Text) -> None:
     backend.complete = False
-    place = Place(RawPath(os.path.join(root, backend.path)))
-    backend.findings.append(Finding("unreadable", Severity.BLIND, message, place, shown(backend.name)))
+    backend.findings.append(text.at(Place(RawPath(os.path.join(root, backend.path))), backend.name))

@@ -22,6 +22,7 @@ from drydock.evidence.files.database_copy import copy_database
 from drydock.evidence.files.directory import folder, names
 from drydock.evidence.files.sizes import Measure
 from drydock.evidence.host.locks import hold
+from drydock.model import messages
 from drydock.model.data import LayoutKind
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.findings import Finding, Place, Severity
@@ -32,7 +33,7 @@ from drydock.model.progress import Progress, counter
 from drydock.model.records import Metadata
 from drydock.model.roots import Root
 from drydock.model.store import Store
-from drydock.model.text import quoted_path, shown
+from drydock.model.text import shown
 
 if TYPE_CHECKING:
     from drydock.evidence.files.walk_pool import WalkPool
@@ -206,12 +207,9 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
         elif backend.complete and backend.layout is not LayoutKind.FOREIGN and snapshotter in recorded:
             # A plugin of its own process may keep its data elsewhere, and the folder be left from before. What is of no
             # known layout has other places: stargz has snapshotter/metadata.db (stargz service/service.go, v0.16).
-            message = (
-                f"{shown(snapshotter)}: snapshots are recorded and there is no metadata.db: it is lost, or elsewhere"
-            )
             where = Place(RawPath(os.path.join(root, backend.path)))
             backend.complete = False
-            backend.findings.append(Finding("no-database", Severity.BLIND, message, where, shown(snapshotter)))
+            backend.findings.append(messages.NO_ROWS(snapshotter=snapshotter).at(where, snapshotter))
         store.backends[snapshotter] = backend
     if not held.live:  # beside an engine, numbers were given out since meta.db was copied
         store.findings += note_older_metadata(store)
@@ -230,13 +228,7 @@ def read_records(held: Held, progress: Callable[[int], None] | None = None) -> M
     file = held.metadata
     if file is None:
         path = RawPath(os.path.join(held.root.path, METADATA))
-        finding = Finding(
-            "no-database",
-            Severity.BLIND,
-            "there is no meta.db: what the data belongs to is not known",
-            Place(path),
-        )
-        return Metadata(path, 0, findings=[finding], complete=False)
+        return Metadata(path, 0, findings=[messages.NO_METADATA().at(Place(path))], complete=False)
     if file.database is None:
         return Metadata(file.path, 0, findings=file.findings, complete=False)
     metadata = read_metadata(file.database, file.path, progress)
@@ -251,9 +243,8 @@ def _snapshotters(root: Root, held: Held) -> list[bytes]:
         with folder(root.path) as descriptor:
             found = [name for name in names(descriptor) if name.startswith(SNAPSHOTTER_PREFIX)]
     except OSError as error:
-        held.findings.append(
-            Finding("unreadable", Severity.BLIND, f"{shown(root.path)}: {error.strerror}", Place(root.path))
-        )
+        problem = error.strerror or str(error)
+        held.findings.append(messages.UNREADABLE(path=root.path, problem=problem).at(Place(root.path)))
         return []
     return [name[len(SNAPSHOTTER_PREFIX) :] for name in found]
 
@@ -280,34 +271,17 @@ def _open(stack: ExitStack, file: File, *, mapped: bool, progress: Progress | No
         damages = list(verify(file.database, counter(progress, f"pages of {database_name(path)} checked", pages)))
         file.database.release()
     except BoltError as error:
-        file.findings.append(
-            Finding(
-                "unreadable-database",
-                Severity.DAMAGE,
-                f"{shown(path)}: {error}",
-                Place(path, error.page, error.offset),
-                remedy=f"drydock bolt check {quoted_path(path)}",
-            )
-        )
+        place = Place(path, error.page, error.offset)
+        file.findings.append(messages.UNREADABLE_DATABASE(file=path, problem=str(error)).at(place))
         return
     if file.database.meta.is_rebuilt:
-        file.findings.append(
-            Finding(
-                "rebuilt-database",
-                Severity.BLIND,
-                f"{shown(path)}: made of what could be salvaged of another: what it has no record of may be yours",
-                Place(path, file.database.meta.index, file.database.meta.offset),
-                remedy=f"drydock bolt trust {quoted_path(path)}",
-            )
-        )
+        place = Place(path, file.database.meta.index, file.database.meta.offset)
+        file.findings.append(messages.REBUILT_DATABASE(file=path).at(place))
     file.findings.extend(
-        Finding(
-            f"bolt-{damage.code}",
-            # A meta that was lost may have been the newer one: then what its transaction recorded looks unnamed.
-            Severity.DAMAGE if damage.severe else Severity.BLIND,
-            f"{shown(path)}: {damage.message}",
+        messages.bolt_damage(damage.code)(file=path, problem=damage.message).at(
             Place(path, damage.page, damage.offset),
-            remedy=f"drydock bolt check {quoted_path(path)}",
+            # A meta that was lost may have been the newer one: then what its transaction recorded looks unnamed.
+            severity=Severity.DAMAGE if damage.severe else Severity.BLIND,
         )
         for damage in damages
     )

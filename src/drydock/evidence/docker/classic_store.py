@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from drydock.evidence.files.directory import folder, may_be_folder, names
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model import messages
+from drydock.model.findings import Finding, Place
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.pulls import Downloads
-from drydock.model.text import shown
 
 _LAYERS = (b"layerdb", b"sha256")
 _IMAGES = (b"imagedb", b"content", b"sha256")
@@ -36,15 +36,9 @@ def note_classic_store(data: RawPath) -> Iterator[Finding]:
             layers, images = (_count(data, b"image", driver, *parts) for parts in (_LAYERS, _IMAGES))
             directories = _count(data, driver, apart=_LINKS)
             if layers or images:
-                store = shown(data + b"/" + driver)
-                yield Finding(
-                    "classic-store",
-                    Severity.NOTE,
-                    f"{store} is Docker's classic image store, with images: {images}, layers: {layers}, directories: "
-                    f"{directories}; drydock judges and measures none of them: they are in no figure here",
-                    Place(RawPath(data + b"/image/" + driver)),
-                    shown(driver),
-                    "docker system df measures them, while Docker runs",
+                place, store = Place(RawPath(data + b"/image/" + driver)), data + b"/" + driver
+                yield messages.CLASSIC_STORE(store=store, images=images, layers=layers, directories=directories).at(
+                    place, driver
                 )
 
 
@@ -125,5 +119,5 @@ def owners_unknown(path: bytes, error: OSError, effect: str) -> Finding:
         error: why not.
         effect: what drydock keeps because of it.
     """
-    message = f"{shown(path)}: {error.strerror or error}: {effect}"
-    return Finding("owners-unknown", Severity.BLIND, message, Place(RawPath(path)))
+    problem = error.strerror or str(error)
+    return messages.UNREADABLE_OWNERS(path=path, problem=problem, effect=effect).at(Place(RawPath(path)))

@@ -16,10 +16,10 @@ from typing import Any
 from drydock.evidence.docker.classic_store import has_container_layer, owners_unknown
 from drydock.evidence.files.directory import folder, names
 from drydock.evidence.files.regular import read_regular
+from drydock.model import messages
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import Digest, RawPath, UnixNano, is_container_id, is_digest
 from drydock.model.roots import DockerContainer, Mounted
-from drydock.model.text import shown
 
 _LARGEST = 8 << 20
 _NO_IMAGES = ("bind", "volume", "tmpfs", "npipe", "cluster")
@@ -160,10 +160,10 @@ def _has_files(data: RawPath, name: bytes) -> bool:
 
 def _unreadable(name: bytes, path: RawPath, why: str, *, left: bool, unready: bool = False) -> Finding:
     """Of a container: what may be its manifest is kept. Of what is left of one, or of a ``lost+found``: it counts."""
-    effect = "the container still counts" + ("" if left else ", and so does what may be its manifest")
-    message = f"container {shown(name)}: {shown(path)}: {why}; {effect}"
     severity = Severity.NOTE if left or unready else Severity.BLIND
-    return Finding("container-unreadable", severity, message, Place(path), shown(name))
+    also = "" if left else ", and what may be its manifest is kept"
+    text = messages.CONTAINER_UNREADABLE(container=name, path=path, problem=why, also=also)
+    return text.at(Place(path), name, severity=severity)
 
 
 def _bytes(value: object) -> bytes | None:

@@ -15,7 +15,8 @@ from typing import Any
 
 from drydock.evidence.files.regular import read_regular
 from drydock.evidence.host.filesystem import Host, has_pattern
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model import messages
+from drydock.model.findings import Finding, Place
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 
@@ -179,4 +180,4 @@ def _why(error: Exception) -> str:
 
 def unseen(file: bytes, message: str) -> Finding:
     """The finding that a setting which could name a root could not be read."""
-    return Finding("config-unreadable", Severity.BLIND, f"{shown(file)}: {message}", Place(RawPath(file)))
+    return messages.CONFIG_UNREADABLE(file=file, problem=message).at(Place(RawPath(file)))

@@ -15,7 +15,8 @@ from functools import cached_property
 from drydock.evidence.host.config import unseen
 from drydock.evidence.host.filesystem import Host
 from drydock.evidence.host.units import AT_RUN_TIME, COMMAND, Program, Service, read_units
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model import messages
+from drydock.model.findings import Finding, Place
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 
@@ -186,8 +187,7 @@ class _Reader:
         if name != b"config":
             self._services.findings.append(unseen(path, said))
             return
-        message = f"{shown(path)}: containerd's {said}: its snapshotters may lie elsewhere"
-        self._services.configs.append(Finding("config-unknown", Severity.BLIND, message, Place(RawPath(path))))
+        self._services.configs.append(messages.CONFIG_UNKNOWN(file=path, setting=said).at(Place(RawPath(path))))
 
 
 def _flags(text: bytes) -> Iterator[tuple[_Line, re.Match[bytes]]]:

@@ -24,10 +24,10 @@ from drydock.evidence.host.layout import (
 )
 from drydock.evidence.host.processes import containerd_roots
 from drydock.evidence.host.services import Services, read_services
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model import messages
+from drydock.model.findings import Finding, Place
 from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
-from drydock.model.text import shown
 
 _LARGEST = 1 << 22
 _MOST = 16384
@@ -263,5 +263,4 @@ class Survey:
 
 
 def _foreign(path: RawPath) -> Finding:
-    message = f"{shown(path)}: a user's settings put a snapshotter there, and the user does not own it"
-    return Finding("config-foreign", Severity.BLIND, message, Place(path))
+    return messages.CONFIG_FOREIGN(folder=path).at(Place(path))
