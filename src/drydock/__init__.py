@@ -299,12 +299,14 @@ _HOMES: Final = {
 _HOME: Final = {name: f"drydock.{home}" for home, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - each name has its own type
-    if name not in _HOME:
-        raise AttributeError(f"module 'drydock' has no attribute {name!r}")
-    import importlib  # noqa: PLC0415 - a start without it is faster
+if not TYPE_CHECKING:  # a checker would take every name for one that is there
 
-    return getattr(importlib.import_module(_HOME[name]), name)
+    def __getattr__(name: str) -> Any:  # noqa: ANN401 - each name has its own type
+        if name not in _HOME:
+            raise AttributeError(f"module 'drydock' has no attribute {name!r}")
+        import importlib  # noqa: PLC0415 - a start without it is faster
+
+        return getattr(importlib.import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -47,6 +47,11 @@ def blocks(text: str) -> list[list[str]]:
     return [[line.strip() for line in block.splitlines() if line.strip()] for block in found]
 
 
+def python_blocks(text: str) -> list[str]:
+    """The scripts of a document."""
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
 def section(text: str, title: str = "") -> str:
     """What is below a heading of the second level; without a title what is above the first of them."""
     parts = re.split(r"^## (.*)\n", text, flags=re.MULTILINE)

@@ -1,0 +1,100 @@
+"""The one way in: locks last as long as the block, and what uses a root is refused until the first change."""
+
+import subprocess
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from fuzz.stores import put
+from tests.support.roots import data
+
+import drydock
+from drydock.model.names import RawPath
+from drydock.session import Access, find_roots, open_root
+
+LATER = 1_000_000_800_000_000_000
+LOOKING, CHANGING, BESIDE = Access(now=LATER), Access(now=LATER, exclusive=True), Access(now=LATER, live=True)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A small root with something of every state."""
+    put(tmp_path / "root")
+    return tmp_path / "root"
+
+
+def entered(path, access):
+    """Whether the root can be entered now."""
+    (found,) = find_roots(RawPath(bytes(path)), access)
+    try:
+        with open_root(found, access):
+            return True
+    except drydock.InUse:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "fits"),
+    [
+        (LOOKING, LOOKING, True),
+        (LOOKING, CHANGING, False),
+        (CHANGING, LOOKING, False),
+        (CHANGING, CHANGING, False),
+        (CHANGING, BESIDE, True),
+        (BESIDE, CHANGING, True),
+    ],
+)
+def test_locks_last_until_the_block_ends(root, first, second, fits):
+    """Readers share a root, a writer has it alone, and a live look takes no lock; after an error it is free again."""
+    (found,) = find_roots(RawPath(bytes(root)), first)
+    with suppress(ZeroDivisionError), open_root(found, first):
+        assert entered(root, second) is fits
+        raise ZeroDivisionError
+    assert entered(root, CHANGING)
+
+
+@pytest.mark.parametrize("access", [LOOKING, BESIDE, CHANGING], ids=["held", "live", "exclusive"])
+def test_a_wrong_clock_is_refused_on_every_way_in(root, access):
+    """A time before most records is refused; where no time is judged, any will do."""
+    early = replace(access, now=10**9)
+    (found,) = find_roots(RawPath(bytes(root)), early)
+    with pytest.raises(drydock.Refused, match="carry a later time"), open_root(found, early):
+        pass
+    with open_root(found, replace(early, timed=False)) as session:
+        assert session.verdict.objects
+
+
+def test_what_begins_to_use_a_root_while_the_user_is_asked_is_refused(root, tmp_path):
+    """A process that enters the root after it was planned: nothing is removed, in this root or another."""
+    before = data(root)
+    started = []
+
+    def agree(scans):
+        assert not scans[0].plan.is_empty
+        started.append(subprocess.Popen(["sleep", "600"], cwd=root))
+        return True
+
+    try:
+        with pytest.raises(drydock.Refused, match="is in use: sleep"):
+            drydock.clean(root, agree=agree, now=LATER, state=tmp_path / "state")
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    assert data(root) == before
+
+
+@pytest.mark.parametrize("option", ["state", "quarantine"])
+def test_an_engines_folder_is_refused_before_anything_is_read(root, option):
+    """For every command that takes one: a state directory or a quarantine in the root itself."""
+    inside = {option: root / "kept"}
+    calls = [lambda: drydock.clean(root, agree=lambda _: True, now=LATER, **inside)]
+    calls.append(lambda: drydock.repair(root, agree=lambda _: True, now=LATER, apply=True, **inside))
+    if option == "state":
+        calls += [partial(call, root, now=LATER, **inside) for call in (drydock.scan, drydock.plan, drydock.verify)]
+    (scan,) = drydock.plan(root, now=LATER)
+    calls.append(lambda: drydock.apply([drydock.request(scan)], **inside))
+    for call in calls:
+        with pytest.raises(drydock.Refused, match="which an engine owns"):
+            call()
