@@ -1,6 +1,7 @@
 """Scanning changes nothing, works where nothing can be written, and ends with one clear line where it cannot go on."""
 
 import fcntl
+import importlib.util
 import json
 import os
 import signal
@@ -253,7 +254,8 @@ def test_a_scan_loads_nothing_that_cuts(unpacked):
     )  # fmt: skip
     loaded = set(done.stderr.split())
     assert "drydock.session" in loaded
-    cutting = {f"drydock.reclaim.{name}" for name in ("knife", "cuts", "tree", "apply", "execute")}
+    cutting = {f"drydock.reclaim.{name}" for name in ("knife", "removals", "remove_tree", "apply", "execute")}
+    assert all(map(importlib.util.find_spec, cutting)), "a module was renamed: this test would prove nothing"
     assert not loaded & {*cutting, "psutil", "rich", "tqdm", "concurrent.futures"}
 
 
