@@ -46,7 +46,7 @@ class Affects(enum.Enum):
 
 _NOTE, _BLIND, _DAMAGE = (Severity.NOTE,), (Severity.BLIND,), (Severity.DAMAGE,)
 _DAMAGE_OR_NOTE = (Severity.DAMAGE, Severity.NOTE)
-_DAMAGE_OR_BLIND = (Severity.DAMAGE, Severity.BLIND)
+_BLIND_OR_DAMAGE = (Severity.BLIND, Severity.DAMAGE)
 _BLIND_OR_NOTE = (Severity.BLIND, Severity.NOTE)
 
 
@@ -119,7 +119,7 @@ class Code(str, enum.Enum):
     NO_DATABASE = "no-database", _BLIND
     UNREADABLE_DATABASE = "unreadable-database", _DAMAGE
     UNREADABLE_PAGE = "unreadable-page", _DAMAGE
-    BOLT_META = "bolt-meta", _DAMAGE_OR_BLIND
+    BOLT_META = "bolt-meta", _BLIND_OR_DAMAGE
     BOLT_SHORT_FILE = "bolt-short-file", _DAMAGE
     BOLT_FREELIST = "bolt-freelist", _DAMAGE
     BOLT_CORRUPT = "bolt-corrupt", _DAMAGE

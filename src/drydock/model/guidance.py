@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Final, NamedTuple
 
 from drydock.model.findings import Code
+from drydock.model.messages import texts_of
 
 
 class Guidance(NamedTuple):
@@ -23,346 +25,398 @@ _NEWER_DRYDOCK: Final = "Use a newer version of drydock."
 _RESTORE: Final = "Restore the right database."
 _CHECK: Final = "`drydock bolt check FILE` shows where it is damaged; then see [salvage](salvage.md)."
 
-GUIDANCE: Final = {
-    # Blobs and snapshots
-    Code.MISSING_BLOB: Guidance(
-        "A blob is recorded, but its file is missing. Every pull of it fails, since containerd trusts the record. It "
-        "is a note where nothing references the blob.",
-        _REPAIR,
-        page="broken-image.md",
-    ),
-    Code.MISSING_SNAPSHOT: Guidance(
-        "A snapshot is recorded, but its row or its directory is missing. It is a note where nothing references the "
-        "snapshot.",
-        _REPAIR,
-        page="broken-image.md",
-    ),
-    Code.CORRUPT_BLOB: Guidance(
-        "The file of a blob has another size than its record says or, with `--verify digest`, other bytes than its "
-        "digest says. It is a note where nothing references the blob.",
-        _REPAIR,
-        page="broken-image.md",
-    ),
-    Code.CORRUPT_SNAPSHOT: Guidance(
-        "There is a file where the snapshot's directory should be, or a snapshot of erofs lacks its `layer.erofs`. It "
-        "is a note where nothing references the snapshot.",
-        _REPAIR,
-        page="broken-image.md",
-    ),
-    Code.SNAPSHOT_DIFFERS: Guidance(
-        "`drydock verify --unpacked` found that the files of a snapshot differ from the layer that they were unpacked "
-        "from. A power cut leaves empty files, for example. Of a snapshot of erofs, `layer.erofs` is damaged.",
-        _REPAIR,
-        page="verify.md",
-    ),
-    Code.SNAPSHOT_SIZE: Guidance(
-        "A committed snapshot has fewer files and directories than when it was committed, or its record says more "
-        "than twice the bytes that its files can take. `scan --measure disk`, `verify --unpacked` and `repair` look "
-        "for it. It is a note where nothing references the snapshot, or where the snapshot has more than was "
-        "recorded.",
-        "Run `drydock repair --unpacked`, then pull the image that it names.",
-        page="verify.md",
-    ),
-    Code.SNAPSHOT_UNPROVED: Guidance(
-        "The blob of a layer is damaged, and nothing on this host shows whether the files that were unpacked from it "
-        "are intact.",
-        "`drydock repair --drop-unproved` removes both.",
-        page="broken-image.md",
-    ),
-    Code.UNREADABLE_LAYER: Guidance(
-        "A layer is not a tar archive, or has an entry that is larger than containerd reads.",
-        "Run `drydock verify --data`.",
-        page="verify.md",
-    ),
-    Code.NOT_COMPARED: Guidance(
-        "An unpacked layer was not compared. Either nothing here decodes its zstd, or its zstd window is too large, "
-        "or no state directory has room for the list of its entries, or the layer does not unpack to what the image's "
-        "config says.",
-        "Follow the finding: `pip install 'containerd-drydock[zstd]'`, or `--state DIR`.",
-        page="verify.md",
-    ),
-    Code.CORRUPT_ORPHAN: Guidance(
-        "A blob has no record, and its bytes do not match its digest. A pull that needs the blob adopts the file "
-        "without reading it.",
-        "Run `drydock clean --apply` or `drydock repair --apply`.",
-    ),
-    Code.NO_EROFS_LAYER: Guidance(
-        "A committed snapshot of erofs lacks its `layer.erofs`, so nothing can mount it. containerd 2.3.4 cannot "
-        "remove such a snapshot either (from its source): its GC of that snapshotter stops there. containerd 2.4.2 "
-        "removes it (tried).",
-        "Run `drydock clean --apply` if nothing references the snapshot, else `drydock repair`.",
-    ),
-    Code.MISSING_PARENT: Guidance(
-        "The record of a snapshot names a parent that has no record.",
-        _PULL_AGAIN,
-        page="broken-image.md",
-    ),
-    Code.OTHER_PARENT: Guidance(
-        "The row of a snapshot names another parent than its record.",
-        _PULL_AGAIN,
-        page="broken-image.md",
-    ),
-    # Names that lead nowhere
-    Code.MISSING_ROOT: Guidance(
-        "The record of a container names a snapshot that has no record. drydock keeps every unreferenced snapshot of "
-        "that namespace, since one of them may be meant.",
-        "Remove the container.",
-    ),
-    Code.LOST_CONTAINER: Guidance(
-        "dockerd has a container, but meta.db has no record of its lease or its snapshot, as after an older copy of "
-        "meta.db was restored. When it starts, the engine deletes what the container wrote. Only `verify` and "
-        "`repair` look for this.",
-        "Before you start any engine, run `drydock repair --adopt` or `drydock export container`.",
-        page="broken-image.md",
-    ),
-    Code.MISSING_TARGET: Guidance(
-        "The record of an image names a manifest or an index that has no record. drydock keeps every unreferenced "
-        "blob of that namespace, since one of them may be meant.",
-        "`drydock repair --adopt` works if the file is on disk and not damaged. Otherwise pull the image again, or "
-        "remove it.",
-        page="broken-image.md",
-    ),
-    Code.LEASE_NAMES_ABSENT: Guidance(
-        "A lease lists something that has no record. It is a note where an engine leaves such a lease in normal use: "
-        "it lists a write that ended, an image that was removed, a snapshot that BuildKit has not unpacked yet "
-        "(`blobonly`), or one that was not prepared yet. In all other cases a name in the lease is wrong. drydock "
-        "then keeps every unreferenced object of that kind in the namespace, since one of them may be meant.",
-        "`drydock explain` shows what the lease holds. If nobody needs it, end it with `drydock clean --end-lease ID`.",
-        page="leases.md",
-    ),
-    Code.MISNAMED: Guidance(
-        "A record names something that has no record, or a lease names an owner that does not exist, and an "
-        "unreferenced object has a very similar name. One of the two names has a wrong byte, so drydock keeps the "
-        "object.",
-        "Look at both with `drydock explain`.",
-    ),
-    Code.UNKNOWN_LABEL: Guidance(
-        "A label starts like those that containerd's GC follows, or nearly so, but is none of them. It is not known "
-        "what the label refers to, so drydock removes nothing.",
-        "Use a newer version of drydock; or the name of the label has a wrong byte.",
-    ),
-    Code.JUNK_NAME: Guidance(
-        "A name in `blobs/` is not a digest. containerd's GC of content stops there.",
-        "Run `drydock repair`, or look at the file and move it out of `blobs/`.",
-    ),
-    Code.FOREIGN_NAME: Guidance(
-        "A folder in `blobs/` has the name of no digest algorithm that containerd knows. containerd ignores it.",
-    ),
-    Code.IMAGE_WITHOUT_TARGET: Guidance(
-        "The record of an image has no descriptor.",
-    ),
-    Code.INVALID_DIGEST: Guidance(
-        "A record, or a label `containerd.io/gc.ref.content`, has something else in the place of a digest.",
-    ),
-    Code.UNDECODABLE: Guidance(
-        "A field does not have the form that containerd writes.",
-    ),
-    Code.UNDECODABLE_TIME: Guidance(
-        "A time does not have the form that containerd writes. The engine cannot list the objects that have it.",
-        "Run `drydock repair`, which removes the field.",
-    ),
-    Code.UNDECODABLE_EXPIRY: Guidance(
-        "The `expireat` of an ingest does not have the form that containerd writes. containerd's GC removes nothing "
-        "at all while it exists.",
-        "Run `drydock repair`, which removes the field.",
-    ),
-    Code.TIME_AHEAD: Guidance(
-        "A record or a row has a time after the clock, and most others do not: a byte is wrong, or the clock was once "
-        "wrong. The age of such an object is not known. `--older-than` does not end such a lease, and the end of a "
-        "lease that was created after the clock cannot be judged.",
-        "Nothing, if the clock is right.",
-        page="leases.md",
-    ),
-    Code.ENDED_BEFORE_MADE: Guidance(
-        "The label of a lease says that it ended before its record says that it was created. drydock keeps the lease. "
-        "The engine removes it when it next starts.",
-        "End it with `drydock clean --end-lease ID`, or first save what it holds.",
-        page="leases.md",
-    ),
-    # Rows
-    Code.ROW_WITHOUT_PARENT: Guidance(
-        "The parent of a row in metadata.db has no row. That row was lost, so drydock removes nothing of the "
-        "snapshotter.",
-    ),
-    Code.LOST_ROW: Guidance(
-        "`parents` in metadata.db has an entry for a snapshot without a row. That row was lost, so drydock removes "
-        "nothing of the snapshotter.",
-        "`drydock repair` removes the entry, and the snapshots that lost their rows.",
-    ),
-    Code.PARENTS_DISAGREE: Guidance(
-        "`parents` in metadata.db has another number for a row, or for its parent, than the row itself. It is not "
-        "known which directory belongs to which snapshot, so drydock removes nothing of the snapshotter.",
-    ),
-    Code.SHARED_ID: Guidance(
-        "Two rows have the same directory number.",
-    ),
-    # Databases
-    Code.UNKNOWN_KEY: Guidance(
-        "A database has a key that this version of drydock does not know, where references may be kept.",
-        _NEWER_DRYDOCK,
-    ),
-    Code.UNKNOWN_BUCKET: Guidance(
-        "A database has a bucket that this version of drydock does not know, where references may be kept.",
-        _NEWER_DRYDOCK,
-    ),
-    Code.NEWER_SCHEMA: Guidance(
-        "A newer containerd wrote the database.",
-        _NEWER_DRYDOCK,
-    ),
-    Code.EMPTY_DATABASE: Guidance(
-        "meta.db records nothing at all, but there is data: the database was lost or replaced.",
-        _RESTORE,
-        page="salvage.md",
-    ),
-    Code.OLDER_DATABASE: Guidance(
-        "Directories have numbers that metadata.db never assigned, or rows have numbers that meta.db never assigned: "
-        "an older copy of the database was restored. (The next number alone can also be left by a crash.) The engine "
-        "removes such directories, and so does `clean`. A directory may hold what a container wrote.",
-        "If newer databases exist, restore both first.",
-    ),
-    Code.NO_DATABASE: Guidance(
-        "There is no meta.db; or overlayfs, fuse-overlayfs, native or erofs has recorded snapshots and no `root_path` "
-        "of its own, but no metadata.db.",
-        "If newer databases exist, restore both first.",
-        page="salvage.md",
-    ),
-    Code.UNREADABLE_DATABASE: Guidance(
-        "The file is not a bbolt database, or its head is damaged. `repair` edits no database while meta.db cannot be "
-        "read whole.",
-        _CHECK,
-        page="salvage.md",
-    ),
-    Code.UNREADABLE_PAGE: Guidance(
-        "A page of a database could not be read. `repair` edits no database while meta.db cannot be read whole.",
-        _CHECK,
-        page="salvage.md",
-    ),
-    Code.BOLT_META: Guidance(
-        "One of the two metas of a database is invalid. It may have been the newer one.",
-        "Start and stop the engine: its commits write both.",
-        page="bolt.md",
-    ),
-    Code.BOLT_SHORT_FILE: Guidance(
-        "A database is shorter than its pages need.",
-        _CHECK,
-        page="salvage.md",
-    ),
-    Code.BOLT_FREELIST: Guidance(
-        "The list of free pages is damaged.",
-        _CHECK,
-        page="salvage.md",
-    ),
-    Code.BOLT_CORRUPT: Guidance(
-        "A page of a database is damaged.",
-        _CHECK,
-        page="salvage.md",
-    ),
-    Code.BOLT_TRUNCATED: Guidance(
-        "A page lies behind the end of the file.",
-        _CHECK,
-        page="salvage.md",
-    ),
-    Code.BOLT_UNREADABLE: Guidance(
-        "The disk could not read a page.",
-        _CHECK,
-        page="salvage.md",
-    ),
-    Code.BOLT_ORDER: Guidance(
-        "Keys of a database are out of order.",
-        _CHECK,
-        page="salvage.md",
-    ),
-    Code.BOLT_GAP: Guidance(
-        "Keys and values of a page overlap, or leave bytes unused.",
-        _CHECK,
-        page="salvage.md",
-    ),
-    Code.BOLT_FREED: Guidance(
-        "A page is listed as free, but is in use.",
-        _CHECK,
-        page="salvage.md",
-    ),
-    Code.BOLT_UNREACHABLE: Guidance(
-        "A page is neither in use nor free.",
-        _CHECK,
-        page="salvage.md",
-    ),
-    Code.READERS_DISAGREE: Guidance(
-        "`drydock verify` reads each database with two independent readers. Here they read different keys, values or "
-        "sequences, so one of the readers is wrong.",
-        "Keep a copy of the file and report it to drydock.",
-        page="verify.md",
-    ),
-    Code.REBUILT_DATABASE: Guidance(
-        "`drydock bolt salvage` rebuilt the database. Data without a record may still be needed, so nothing that "
-        "depends on the database is removed.",
-        "Look through the data, then run `drydock bolt trust FILE`.",
-        page="salvage.md",
-    ),
-    # Files and folders
-    Code.UNREADABLE: Guidance(
-        "A folder or a file could not be read.",
-        "Check the disk.",
-    ),
-    Code.UNREADABLE_BLOB: Guidance(
-        "A blob could not be read.",
-        "Check the disk.",
-    ),
-    Code.UNREADABLE_DOCUMENT: Guidance(
-        "An index, a manifest or a config could not be read or used. `export` and `verify` name it.",
-        "Check the disk, or pull the image again.",
-    ),
-    Code.NOT_MEASURED: Guidance(
-        "Part of a directory was not counted: a mount lies in it, or it changed meanwhile.",
-    ),
-    # Docker
-    Code.NO_OWNERS: Guidance(
-        "No Docker data root belongs to this containerd root. drydock keeps leases that look like Docker's, and "
-        "snapshots in their namespaces that have the id of a container.",
-        page="leases.md",
-    ),
-    Code.NO_CONTAINERS: Guidance(
-        "Docker's `containers/` holds no container, but containerd has leases, snapshots or rows that dockerd creates "
-        "for containers. The folder may have been emptied, so drydock keeps all of these.",
-        "Put the contents of the folder back; or end each lease that nobody needs with `drydock clean --end-lease ID`.",
-        page="leases.md",
-    ),
-    Code.CLASSIC_STORE: Guidance(
-        "A Docker data root has images in the classic store (`image/<driver>/layerdb`, `overlay2/`). This version of "
-        "drydock neither judges nor measures them.",
-        "Use `docker system df` while Docker runs.",
-    ),
-    Code.OWNERS_UNKNOWN: Guidance(
-        "Not all records of who owns leases could be read, so drydock keeps those leases. Where the owners are "
-        "Docker's containers, drydock also keeps what may belong to a container in its namespaces: snapshots with the "
-        "id of a container, and blobs, since any of them may be its manifest. It is a note where BuildKit has no "
-        "database.",
-        page="leases.md",
-    ),
-    Code.CONTAINER_UNREADABLE: Guidance(
-        "The `config.v2.json` of a container could not be read. Its name is not known, but the container counts as "
-        "existing. Any blob in Docker's namespaces may be its manifest, and any lease with 64 hexadecimal digits may "
-        "belong to an image that it mounts, so drydock keeps both. It is a note where the folder's name is not the id "
-        "of a container; where the folder holds only folders and an unfinished `.tmp-config.v2.json…` (a killed "
-        "`docker create` or `docker rm`); and with `--live` where the file does not exist yet.",
-        "`docker ps -a` does not show the container either. Restore the file, or move the folder away.",
-    ),
-    # Settings
-    Code.CONFIG_UNREADABLE: Guidance(
-        "A setting that may name a containerd root or a Docker data root could not be read.",
-    ),
-    Code.CONFIG_UNKNOWN: Guidance(
-        "containerd is started with a config whose path is only known at its start. Its snapshotters may keep their "
-        "data elsewhere.",
-    ),
-    Code.CONFIG_FOREIGN: Guidance(
-        "The setting of a user names a folder that the user does not own. drydock does not follow it.",
-    ),
-    # drydock's own
-    Code.UNFINISHED_RUN: Guidance(
-        "A run of drydock was stopped before its end.",
-        "Run `drydock clean --apply` with the options that the run had.",
-        page="clean.md",
-    ),
+GUIDANCE: Final[dict[str, dict[Code, Guidance]]] = {
+    "Blobs and snapshots": {
+        Code.MISSING_BLOB: Guidance(
+            "A blob is recorded, but its file is missing. Every pull of it fails, since containerd trusts the record. "
+            "It is a note where nothing references the blob.",
+            _REPAIR,
+            page="broken-image.md",
+        ),
+        Code.MISSING_SNAPSHOT: Guidance(
+            "A snapshot is recorded, but its row or its directory is missing. It is a note where nothing references "
+            "the snapshot.",
+            _REPAIR,
+            page="broken-image.md",
+        ),
+        Code.CORRUPT_BLOB: Guidance(
+            "The file of a blob has another size than its record says or, with `--verify digest`, other bytes than "
+            "its digest says. It is a note where nothing references the blob.",
+            _REPAIR,
+            page="broken-image.md",
+        ),
+        Code.CORRUPT_SNAPSHOT: Guidance(
+            "There is a file where the snapshot's directory should be, or a snapshot of erofs lacks its "
+            "`layer.erofs`. It is a note where nothing references the snapshot.",
+            _REPAIR,
+            page="broken-image.md",
+        ),
+        Code.SNAPSHOT_DIFFERS: Guidance(
+            "`drydock verify --unpacked` found that the files of a snapshot differ from the layer that they were "
+            "unpacked from. A power cut leaves empty files, for example. Of a snapshot of erofs, `layer.erofs` is "
+            "damaged.",
+            _REPAIR,
+            page="verify.md",
+        ),
+        Code.SNAPSHOT_SIZE: Guidance(
+            "A committed snapshot has fewer files and directories than when it was committed, or its record says more "
+            "than twice the bytes that its files can take. `scan --measure disk`, `verify --unpacked` and `repair` "
+            "look for it. It is a note where nothing references the snapshot, or where the snapshot has more than was "
+            "recorded.",
+            "Run `drydock repair --unpacked`, then pull the image that it names.",
+            page="verify.md",
+        ),
+        Code.SNAPSHOT_UNPROVED: Guidance(
+            "The blob of a layer is damaged, and nothing on this host shows whether the files that were unpacked from "
+            "it are intact.",
+            "`drydock repair --drop-unproved` removes both.",
+            page="broken-image.md",
+        ),
+        Code.UNREADABLE_LAYER: Guidance(
+            "A layer is not a tar archive, or has an entry that is larger than containerd reads.",
+            "Run `drydock verify --data`.",
+            page="verify.md",
+        ),
+        Code.NOT_COMPARED: Guidance(
+            "An unpacked layer was not compared. Either nothing here decodes its zstd, or its zstd window is too "
+            "large, or no state directory has room for the list of its entries, or the layer does not unpack to what "
+            "the image's config says.",
+            "Follow the finding: `pip install 'containerd-drydock[zstd]'`, or `--state DIR`.",
+            page="verify.md",
+        ),
+        Code.CORRUPT_ORPHAN: Guidance(
+            "A blob has no record, and its bytes do not match its digest. A pull that needs the blob adopts the file "
+            "without reading it.",
+            "Run `drydock clean --apply` or `drydock repair --apply`.",
+        ),
+        Code.NO_EROFS_LAYER: Guidance(
+            "A committed snapshot of erofs lacks its `layer.erofs`, so nothing can mount it. containerd 2.3.4 cannot "
+            "remove such a snapshot either (from its source): its GC of that snapshotter stops there. containerd "
+            "2.4.2 removes it (tried).",
+            "Run `drydock clean --apply` if nothing references the snapshot, else `drydock repair`.",
+        ),
+        Code.MISSING_PARENT: Guidance(
+            "The record of a snapshot names a parent that has no record.",
+            _PULL_AGAIN,
+            page="broken-image.md",
+        ),
+        Code.OTHER_PARENT: Guidance(
+            "The row of a snapshot names another parent than its record.",
+            _PULL_AGAIN,
+            page="broken-image.md",
+        ),
+    },
+    "Names that lead nowhere": {
+        Code.MISSING_ROOT: Guidance(
+            "The record of a container names a snapshot that has no record. drydock keeps every unreferenced snapshot "
+            "of that namespace, since one of them may be meant.",
+            "Remove the container.",
+        ),
+        Code.LOST_CONTAINER: Guidance(
+            "dockerd has a container, but meta.db has no record of its lease or its snapshot, as after an older copy "
+            "of meta.db was restored. When it starts, the engine deletes what the container wrote. Only `verify` and "
+            "`repair` look for this.",
+            "Before you start any engine, run `drydock repair --adopt` or `drydock export container`.",
+            page="broken-image.md",
+        ),
+        Code.MISSING_TARGET: Guidance(
+            "The record of an image names a manifest or an index that has no record. drydock keeps every unreferenced "
+            "blob of that namespace, since one of them may be meant.",
+            "`drydock repair --adopt` works if the file is on disk and not damaged. Otherwise pull the image again, "
+            "or remove it.",
+            page="broken-image.md",
+        ),
+        Code.LEASE_NAMES_ABSENT: Guidance(
+            "A lease that has not ended lists something that has no record. It is a note where an engine leaves such "
+            "a lease in normal use: it lists a write that ended, an image that was removed, a snapshot that BuildKit "
+            "has not unpacked yet (`blobonly`), or one that was not prepared yet. In all other cases a name in the "
+            "lease is wrong. drydock then keeps every unreferenced object of that kind in the namespace, since one of "
+            "them may be meant.",
+            "`drydock explain` shows what the lease holds. If nobody needs it, end it with `drydock clean --end-lease "
+            "ID`.",
+            page="leases.md",
+        ),
+        Code.MISNAMED: Guidance(
+            "A record names something that has no record, or a lease names an owner that does not exist, and an "
+            "unreferenced object has a very similar name. One of the two names has a wrong byte, so drydock keeps the "
+            "object.",
+            "Look at both with `drydock explain`.",
+        ),
+        Code.UNKNOWN_LABEL: Guidance(
+            "A label starts like those that containerd's GC follows, or nearly so, but is none of them. It is not "
+            "known what the label refers to, so drydock removes nothing.",
+            "Use a newer version of drydock; or the name of the label has a wrong byte.",
+        ),
+        Code.JUNK_NAME: Guidance(
+            "A name in `blobs/` is not a digest. containerd's GC of content stops there.",
+            "Run `drydock repair`, or look at the file and move it out of `blobs/`.",
+        ),
+        Code.FOREIGN_NAME: Guidance(
+            "A folder in `blobs/` has the name of no digest algorithm that containerd knows. containerd ignores it.",
+        ),
+        Code.IMAGE_WITHOUT_TARGET: Guidance(
+            "The record of an image has no descriptor.",
+        ),
+        Code.INVALID_DIGEST: Guidance(
+            "A record, or a label `containerd.io/gc.ref.content`, has something else in the place of a digest.",
+        ),
+        Code.UNDECODABLE: Guidance(
+            "A field does not have the form that containerd writes.",
+        ),
+        Code.UNDECODABLE_TIME: Guidance(
+            "A time does not have the form that containerd writes. The engine cannot list the objects that have it.",
+            "Run `drydock repair`, which removes the field.",
+        ),
+        Code.UNDECODABLE_EXPIRY: Guidance(
+            "The `expireat` of an ingest does not have the form that containerd writes. containerd's GC removes "
+            "nothing at all while it exists.",
+            "Run `drydock repair`, which removes the field.",
+        ),
+        Code.TIME_AHEAD: Guidance(
+            "A record or a row has a time after the clock, and most others do not: a byte is wrong, or the clock was "
+            "once wrong. The age of such an object is not known. `--older-than` does not end such a lease, and the "
+            "end of a lease that was created after the clock cannot be judged.",
+            "Nothing, if the clock is right.",
+            page="leases.md",
+        ),
+        Code.ENDED_BEFORE_MADE: Guidance(
+            "The label of a lease says that it ended before its record says that it was created. drydock keeps the "
+            "lease. The engine removes it when it next starts.",
+            "End it with `drydock clean --end-lease ID`, or first save what it holds.",
+            page="leases.md",
+        ),
+    },
+    "Rows of metadata.db": {
+        Code.ROW_WITHOUT_PARENT: Guidance(
+            "The parent of a row in metadata.db has no row. That row was lost, so drydock removes nothing of the "
+            "snapshotter.",
+        ),
+        Code.LOST_ROW: Guidance(
+            "`parents` in metadata.db has an entry for a snapshot without a row. That row was lost, so drydock "
+            "removes nothing of the snapshotter.",
+            "`drydock repair` removes the entry, and the snapshots that lost their rows.",
+        ),
+        Code.PARENTS_DISAGREE: Guidance(
+            "`parents` in metadata.db has another number for a row, or for its parent, than the row itself. It is not "
+            "known which directory belongs to which snapshot, so drydock removes nothing of the snapshotter.",
+        ),
+        Code.SHARED_ID: Guidance(
+            "Two rows have the same directory number.",
+        ),
+    },
+    "Databases": {
+        Code.UNKNOWN_KEY: Guidance(
+            "A database has a key that this version of drydock does not know, where references may be kept.",
+            _NEWER_DRYDOCK,
+        ),
+        Code.UNKNOWN_BUCKET: Guidance(
+            "A database has a bucket that this version of drydock does not know, where references may be kept.",
+            _NEWER_DRYDOCK,
+        ),
+        Code.NEWER_SCHEMA: Guidance(
+            "A newer containerd wrote the database.",
+            _NEWER_DRYDOCK,
+        ),
+        Code.EMPTY_DATABASE: Guidance(
+            "meta.db records nothing at all, but there is data: the database was lost or restored.",
+            _RESTORE,
+            page="salvage.md",
+        ),
+        Code.OLDER_DATABASE: Guidance(
+            "Directories have numbers that metadata.db never assigned, or rows have numbers that meta.db never "
+            "assigned: an older copy of the database was restored. (The next number alone can also be left by a "
+            "crash.) The engine removes such directories, and so does `clean`. A directory may hold what a container "
+            "wrote.",
+            "If newer databases exist, restore both first.",
+        ),
+        Code.NO_DATABASE: Guidance(
+            "There is no meta.db; or overlayfs, fuse-overlayfs, native or erofs has recorded snapshots and no "
+            "`root_path` of its own, but no metadata.db.",
+            "If newer databases exist, restore both first.",
+            page="salvage.md",
+        ),
+        Code.UNREADABLE_DATABASE: Guidance(
+            "The file is not a bbolt database, or its head is damaged. `repair` edits no database while meta.db "
+            "cannot be read whole.",
+            _CHECK,
+            page="salvage.md",
+        ),
+        Code.UNREADABLE_PAGE: Guidance(
+            "A page of a database could not be read. `repair` edits no database while meta.db cannot be read whole.",
+            _CHECK,
+            page="salvage.md",
+        ),
+        Code.BOLT_META: Guidance(
+            "One of the two metas of a database is invalid. It may have been the newer one. It is damage where bbolt "
+            "may read the invalid meta all the same: bbolt 1.3.6 accepts one whose checksum is 0.",
+            "Start and stop the engine: its commits write both.",
+            page="bolt.md",
+        ),
+        Code.BOLT_SHORT_FILE: Guidance(
+            "A database is shorter than its pages need.",
+            _CHECK,
+            page="salvage.md",
+        ),
+        Code.BOLT_FREELIST: Guidance(
+            "The list of free pages is damaged.",
+            _CHECK,
+            page="salvage.md",
+        ),
+        Code.BOLT_CORRUPT: Guidance(
+            "A page of a database is damaged.",
+            _CHECK,
+            page="salvage.md",
+        ),
+        Code.BOLT_TRUNCATED: Guidance(
+            "A page lies behind the end of the file.",
+            _CHECK,
+            page="salvage.md",
+        ),
+        Code.BOLT_UNREADABLE: Guidance(
+            "The disk could not read a page.",
+            _CHECK,
+            page="salvage.md",
+        ),
+        Code.BOLT_ORDER: Guidance(
+            "Keys of a database are out of order.",
+            _CHECK,
+            page="salvage.md",
+        ),
+        Code.BOLT_GAP: Guidance(
+            "Keys and values of a page overlap, or leave bytes unused.",
+            _CHECK,
+            page="salvage.md",
+        ),
+        Code.BOLT_FREED: Guidance(
+            "A page is listed as free, but is in use.",
+            _CHECK,
+            page="salvage.md",
+        ),
+        Code.BOLT_UNREACHABLE: Guidance(
+            "A page is neither in use nor free.",
+            _CHECK,
+            page="salvage.md",
+        ),
+        Code.READERS_DISAGREE: Guidance(
+            "`drydock verify` reads each database with two independent readers. Here they read different keys, values "
+            "or sequences, so one of the readers is wrong.",
+            "Keep a copy of the file and report it to drydock.",
+            page="verify.md",
+        ),
+        Code.REBUILT_DATABASE: Guidance(
+            "`drydock bolt salvage` rebuilt the database. Data without a record may still be needed, so nothing that "
+            "depends on the database is removed.",
+            "Look through the data, then run `drydock bolt trust FILE`.",
+            page="salvage.md",
+        ),
+    },
+    "Files and folders": {
+        Code.UNREADABLE: Guidance(
+            "A folder or a file could not be read.",
+            "Check the disk.",
+        ),
+        Code.UNREADABLE_BLOB: Guidance(
+            "A blob could not be read.",
+            "Check the disk.",
+        ),
+        Code.UNREADABLE_DOCUMENT: Guidance(
+            "An index, a manifest or a config could not be read or used. `export` and `verify` name it.",
+            "Check the disk, or pull the image again.",
+        ),
+        Code.NOT_MEASURED: Guidance(
+            "Part of a directory was not counted: a mount lies in it, or it changed meanwhile.",
+        ),
+    },
+    "Docker": {
+        Code.NO_OWNERS: Guidance(
+            "No Docker data root belongs to this containerd root. drydock keeps leases that look like Docker's, and "
+            "snapshots in their namespaces that have the id of a container.",
+            page="leases.md",
+        ),
+        Code.NO_CONTAINERS: Guidance(
+            "Docker's `containers/` holds no container, but containerd has leases, snapshots or rows that dockerd "
+            "creates for containers. The folder may have been emptied, so drydock keeps all of these.",
+            "Put the contents of the folder back; or end each lease that nobody needs with `drydock clean --end-lease "
+            "ID`.",
+            page="leases.md",
+        ),
+        Code.CLASSIC_STORE: Guidance(
+            "A Docker data root has images in the classic store (`image/<driver>/layerdb`, `overlay2/`). This version "
+            "of drydock neither judges nor measures them.",
+            "Use `docker system df` while Docker runs.",
+        ),
+        Code.OWNERS_UNKNOWN: Guidance(
+            "Not all records of who owns leases could be read, so drydock keeps those leases. Where the owners are "
+            "Docker's containers, drydock also keeps what may belong to a container in its namespaces: snapshots with "
+            "the id of a container, and blobs, since any of them may be its manifest. It is a note where BuildKit has "
+            "no database.",
+            page="leases.md",
+        ),
+        Code.CONTAINER_UNREADABLE: Guidance(
+            "The `config.v2.json` of a container could not be read. Its name is not known, but the container counts "
+            "as existing. Any blob in Docker's namespaces may be its manifest, and any lease with 64 hexadecimal "
+            "digits may belong to an image that it mounts, so drydock keeps both. It is a note where the folder's "
+            "name is not the id of a container; where the folder holds only folders and an unfinished "
+            "`.tmp-config.v2.json…` (a killed `docker create` or `docker rm`); and with `--live` where the file does "
+            "not exist yet.",
+            "`docker ps -a` does not show the container either. Restore the file, or move the folder away.",
+        ),
+    },
+    "Settings": {
+        Code.CONFIG_UNREADABLE: Guidance(
+            "A setting that may name a containerd root or a Docker data root could not be read.",
+        ),
+        Code.CONFIG_UNKNOWN: Guidance(
+            "containerd is started with a config whose path is only known at its start. Its snapshotters may keep "
+            "their data elsewhere.",
+        ),
+        Code.CONFIG_FOREIGN: Guidance(
+            "The setting of a user names a folder that the user does not own. drydock does not follow it.",
+        ),
+    },
+    "drydock's runs": {
+        Code.UNFINISHED_RUN: Guidance(
+            "A run of drydock was stopped before its end.",
+            "Run `drydock clean --apply` with the options that the run had.",
+            page="clean.md",
+        ),
+    },
 }
-"""Of every code."""
+"""Of every code, by subject."""
+
+_HEAD: Final = """\
+# Findings
+
+A finding is something that drydock noticed in the files of an engine. It has a code, a severity, and the place where it
+was seen: the file, and where it applies the page, the offset and the bucket. There are three severities:
+
+- *damage*: an engine will fail on it, or reports something that is not true. The exit status includes 2.
+- *blind*: drydock could not read or understand something, and so keeps everything that may depend on it. The exit
+  status includes 8. Damage that makes drydock keep something adds 8 as well.
+- *note*: worth knowing. The exit status is not affected.
+
+Where a section lists messages, the words in braces stand for names, paths and numbers.
+"""
+
+
+def findings_page() -> str:
+    """The text of docs/findings.md: an index of all codes, then a section for each."""
+    codes = sorted(code for group in GUIDANCE.values() for code in group)
+    lines = [*_HEAD.split("\n"), *_wrapped(" · ".join(f"[{code}](#{code})" for code in codes))]
+    for subject, group in GUIDANCE.items():
+        lines += ["", f"## {subject}"]
+        for code, guidance in group.items():
+            lines += ["", f"### {code}", ""]
+            severities = " or ".join(f"*{severity.name.lower()}*" for severity in code.severities)
+            lines += _wrapped(f"{severities.capitalize()}. {guidance.meaning}")
+            more = f"See [{guidance.page.removesuffix('.md')}]({guidance.page})." if guidance.page else ""
+            if guidance.to_do or more:
+                to_do = f"What to do: {guidance.to_do}" if guidance.to_do else ""
+                lines += ["", *_wrapped(" ".join(filter(None, (to_do, more))))]
+            texts = [f"- `{text}`" for text in texts_of(code) if "{problem}" not in text]
+            lines += ["", "Messages:", "", *texts] if texts else []
+    return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str) -> list[str]:
+    return wrap(text, 120, break_long_words=False, break_on_hyphens=False)

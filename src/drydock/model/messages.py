@@ -54,6 +54,11 @@ class Message(NamedTuple):
         return Text(self.code, self.code.severities[0], message, remedy)
 
 
+def texts_of(code: Code) -> list[str]:
+    """The texts that findings of one kind have, with their parameters in braces."""
+    return [each.text for each in globals().values() if isinstance(each, Message) and each.code is code]
+
+
 def unlisted(code: Code) -> Message:
     """The text that stands for the rest where a database has too many findings of one kind."""
     return Message(code, f"{{file}}: more than {{limit}} findings of kind {code}; the others are not listed")

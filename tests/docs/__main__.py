@@ -1,0 +1,7 @@
+"""Write docs/findings.md anew, from the registry of findings: ``python -m tests.docs``."""
+
+from pathlib import Path
+
+from drydock.model.guidance import findings_page
+
+Path(__file__).parents[2].joinpath("docs/findings.md").write_text(findings_page(), encoding="utf-8")
