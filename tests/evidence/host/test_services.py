@@ -126,8 +126,8 @@ def test_a_template_that_runs_compose(tmp_path):
     [
         ("docker.service", "ExecStart=/usr/bin/dockerd -g $D"),
         ("docker.service", "ExecStart=/usr/bin/dockerd -g %S/d"),
-        ("docker.service", 'ExecStart=/usr/bin/dockerd -g "/srv/my disk"'),
-        ("docker.service", 'ExecStart=/usr/bin/dockerd "--data-root" "/srv/my disk"'),
+        ("docker.service", 'ExecStart=/usr/bin/dockerd --data-root "/srv/my disk'),
+        ("docker.service", "Environment='D=/srv/my disk'\nExecStart=/usr/bin/dockerd -g $D"),
         ("docker.service", "ExecStart=/usr/bin/dockerd --config-file daemon.json"),
         ("docker.service", "ExecStart = /usr/bin/dockerd \\\n  # why\n --data-root $D"),
         ("docker.service", "ExecStartPre=/bin/sh -c 'echo O=--data-root=$(cat /d) >/o'\nExecStart=/usr/bin/dockerd $O"),
@@ -177,14 +177,54 @@ def test_option_files(tmp_path, files, is_dockers):
         ("etc/systemd/system/k3s.service", "ExecStart=/k3s \\\n server \\\n\t'--data-dir=/d' \\\n", "data-dir", "/d"),
         (DOCKER, 'ExecStart=/usr/bin/dockerd "--data-root" "/d"\n', "data-root", "/d"),
         (DOCKER, "ExecStart=/usr/bin/dockerd '--data-root' /d -D\n", "data-root", "/d"),
+        (DOCKER, 'ExecStart=/usr/bin/dockerd -g "/srv/my disk"\n', "data-root", "/srv/my disk"),
+        (DOCKER, 'ExecStart=/usr/bin/dockerd "--data-root" "/srv/my disk"\n', "data-root", "/srv/my disk"),
+        (DOCKER, "ExecStart=/usr/bin/dockerd --data-root=/srv/'my disk'/d\n", "data-root", "/srv/my disk/d"),
+        (DOCKER, "ExecStart=/usr/bin/dockerd --data-root=/srv/my\\x20disk\n", "data-root", "/srv/my disk"),
+        (DOCKER, "Environment='D=/srv/my disk'\nExecStart=dockerd -g ${D}\n", "data-root", "/srv/my disk"),
+        (DOCKER, "ExecStart=/bin/sh -c \"exec dockerd -g '/srv/my disk'\"\n", "data-root", "/srv/my disk"),
+        (DOCKER, "ExecStart=@-/usr/bin/dockerd dockerd -g /d\n", "data-root", "/d"),
+        (OPTIONS, 'DOCKER_OPTS="\n  -H fd://\n  --data-root /d\n"\n', "data-root", "/d"),
         ("etc/rancher/k3s/config.yaml", '"data-dir": "/d"\n', "data-dir", "/d"),
+        ("etc/rancher/k3s/config.yaml", "data-dir: /d # on the large disk\n", "data-dir", "/d"),
+        ("etc/rancher/k3s/config.yaml", '{"token": "x", "data-dir": "/my disk"}\n', "data-dir", "/my disk"),
     ],
 )
 def test_quoted_flags(tmp_path, file, text, flag, place):
     """As k3s' install.sh writes them (quote_indent): a quote stands before what separates flag and value."""
-    services = read(tmp_path, {file: text})
+    files = {file: text} | ({DOCKER: PLAIN + f"EnvironmentFile=/{OPTIONS}\n"} if file == OPTIONS else {})
+    services = read(tmp_path, files)
     assert services.flags[flag.encode()] == [place.encode()]
     assert said(services) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "flag", "place"),
+    [
+        ("D=/srv/my disk\n", "${D}", "/srv/my disk"),
+        ("D = /srv/my disk  \n", "${D}", "/srv/my disk"),
+        ("D='/srv/my disk'\n", "${D}", "/srv/my disk"),
+        ('D="/srv/my \\"disk\\""\nE=1\n', "${D}", None),  # a path with quotes is taken for one not understood
+        ("# D=/old\nD=/srv/\\\nd\n", "$D", "/srv/d"),
+        ("D=/srv/my disk\n", "$D", None),
+    ],
+)
+def test_a_variable_of_an_environment_file(tmp_path, text, flag, place):
+    """Its value goes to the end of the line, spaces included; a variable without braces would become two words."""
+    unit = f"EnvironmentFile=/opt/e\nExecStart=/usr/bin/dockerd --data-root {flag}\n"
+    services = read(tmp_path, {DOCKER: unit, "opt/e": text})
+    assert services.flags[b"data-root"] == ([place.encode()] if place else [])
+    assert bool(said(services)) is (place is None)
+
+
+def test_options_of_an_environment_file(tmp_path):
+    """They are split them where the unit names the variable: a space in a path ends it there."""
+    unit = "EnvironmentFile=/opt/e\nExecStart=/usr/bin/dockerd $OPTS\n"
+    services = read(
+        tmp_path, {DOCKER: unit, "opt/e": "OPTS=-H fd:// --data-root=/srv/my disk --exec-root '/run/a b'\n"}
+    )
+    assert services.flags[b"data-root"] == [b"/srv/my"]
+    assert services.flags[b"exec-root"] == [b"/run/a b"]
 
 
 def test_units_beyond_the_bound(tmp_path):

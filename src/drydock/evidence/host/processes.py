@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator
 
 from drydock.evidence.files.regular import identity
+from drydock.evidence.host.command_lines import last_flag
 from drydock.evidence.host.config import read_containerd_config, read_docker_config
 from drydock.evidence.host.engines import DAEMONS, how_to_stop, is_shim, program
 from drydock.evidence.host.filesystem import Host
@@ -95,8 +96,8 @@ class _ProcessSearch:
         why = None
         container = None
         if is_shim(name):
-            container = (_flag(arguments, b"namespace") or b"", _flag(arguments, b"id") or b"")
-            if self._keeps(pid, *container, _flag(arguments, b"address")):
+            container = (last_flag(arguments, b"namespace") or b"", last_flag(arguments, b"id") or b"")
+            if self._keeps(pid, *container, last_flag(arguments, b"address")):
                 why = f"keeps container {shown(container[1])} of namespace {shown(container[0])} running"
         if daemon:
             why = self._serves(pid, name, arguments)
@@ -111,19 +112,19 @@ class _ProcessSearch:
         if kind in _KUBERNETES:
             return f"runs the containerd of {engine.value}" if self._here and kind is engine else None
         if name == b"kubelet":
-            mine = self._may_talk(_flag(arguments, b"container-runtime-endpoint"))
+            mine = self._may_talk(last_flag(arguments, b"container-runtime-endpoint"))
             used = engine in _KUBERNETES or (engine is Engine.CONTAINERD and mine)
             return "starts containers in it" if self._here and used else None
         if kind is Engine.BUILDKIT:
-            off = _flag(arguments, b"containerd-worker") == b"false"
+            off = last_flag(arguments, b"containerd-worker") == b"false"
             return "may build in it" if self._here and engine is Engine.CONTAINERD and not off else None
         host = Host(RawPath(b"/proc/%d/root" % pid))
         if name == b"dockerd":
-            settings = read_docker_config(host, _flag(arguments, b"config-file") or b"/etc/docker/daemon.json")
-            told = _flag(arguments, b"data-root", b"graph", b"g") or settings.data_root or b"/var/lib/docker"
+            settings = read_docker_config(host, last_flag(arguments, b"config-file") or b"/etc/docker/daemon.json")
+            told = last_flag(arguments, b"data-root", b"graph", b"g") or settings.data_root or b"/var/lib/docker"
         else:
-            config = _flag(arguments, b"config", b"c") or b"/etc/containerd/config.toml"
-            told = _flag(arguments, b"root") or read_containerd_config(host, config).root or b"/var/lib/containerd"
+            config = last_flag(arguments, b"config", b"c") or b"/etc/containerd/config.toml"
+            told = last_flag(arguments, b"root") or read_containerd_config(host, config).root or b"/var/lib/containerd"
         where = host.folder(told)
         if where is not None and identity(where) in self._all:
             return f"serves {shown(told)}"
@@ -132,7 +133,7 @@ class _ProcessSearch:
             if where is not None and identity(where) in self._store:
                 return f"has its containerd work in {shown(moved)}"
         if name == b"dockerd" and self._here and engine is Engine.CONTAINERD and self._is_beside(pid):
-            return "may keep containers in it" if self._may_talk(_flag(arguments, b"containerd")) else None
+            return "may keep containers in it" if self._may_talk(last_flag(arguments, b"containerd")) else None
         return None
 
     def _may_talk(self, socket: bytes | None) -> bool:
@@ -288,16 +289,6 @@ def _maps(path: bytes) -> set[bytes]:
     found = {row[5] for row in rows if len(row) == 6 and row[5].startswith(b"/")}
     # Of a name the kernel escapes \n alone (fs/proc/task_mmu.c show_map_vma, Linux 6.1).
     return {each.replace(b"\\012", b"\n") for each in found}
-
-
-def _flag(arguments: list[bytes], *names: bytes) -> bytes | None:
-    """The last value of a flag, in any of Go's spellings: ``-x v``, ``--x v``, ``-x=v``, ``--x=v``."""
-    last = None
-    for position, argument in enumerate(arguments):
-        flag, equals, value = argument.partition(b"=")
-        if flag.startswith(b"-") and flag.lstrip(b"-") in names:
-            last = value if equals else next(iter(arguments[position + 1 : position + 2]), last)
-    return last
 
 
 def _is_at(state: RawPath, folder: bytes) -> bool:

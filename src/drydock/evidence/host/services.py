@@ -1,20 +1,21 @@
 """The command lines a host starts its engines with: what a flag says about storage overrides every config file.
 
-Read as text: each path found is one more place to look at, so reading too much does no harm. What is not understood is
-said of the flags of engines alone.
+Each path found is one more place to look at, so reading too much does no harm. What is not understood is reported of
+the flags of engines alone.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from drydock.evidence.host.command_lines import Flag, read_flags
 from drydock.evidence.host.config import unseen
 from drydock.evidence.host.filesystem import Host
-from drydock.evidence.host.units import AT_RUN_TIME, COMMAND, Program, Service, read_units
+from drydock.evidence.host.unit_files import Line, Position, assignment
+from drydock.evidence.host.units import AT_RUN_TIME, Program, Service, programs, read_units
 from drydock.model import messages
 from drydock.model.findings import Finding, Place
 from drydock.model.names import RawPath
@@ -23,25 +24,20 @@ from drydock.model.text import shown
 CONTAINERD_ROOT = b"DOCKER_CONTAINERD_ROOT"
 """The variable that moves the containerd that dockerd starts or holds (moby daemon/command/daemon.go, v29.7)."""
 _VALUES = 128
-_ENDED = re.compile(rb"[\s,;)\]}]|\Z")
-_UNPLAIN = re.compile(rb"[$%\0]")
-_ARGUMENT = re.compile(rb"""\s(["'])--""")
-_VARIABLE = re.compile(rb"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})\Z")
-_SET = re.compile(
-    rb"""(?:^[ \t]*(?:Environment[ \t]*=|export[ \t])[ \t]*(["']?)|^[ \t]*|[ \t]|(["']))"""
-    rb"""([A-Za-z_]\w*)=(["']?)([^\s"'\\]*)""",
-    re.MULTILINE,
+_UNPLAIN = b"$%`\"'\0"
+"""What a value has that only its start, a shell or nobody can read: variables, specifiers, quotes that do not end."""
+_FLAGS = frozenset(
+    (b"data-root", b"graph", b"exec-root", b"root", b"state", b"config-file", b"config", b"data-dir", b"g", b"c")
 )
-_FLAG = re.compile(
-    rb"""(?:^|[\s"'=])(?:--(data-root|graph|exec-root|root|state|config-file|config|data-dir)|-([gc])|(?:K3S_|RKE2_)?(data-dir|DATA_DIR|DOCKER_CONTAINERD_ROOT)(?=["']?[:=]))"""
-    rb"""(?:(["']?)[=:\s]\s*|(?<=-g)(?=/))(["']?)([^\s"'\\]+)""",
-    re.MULTILINE,
-)
+_VARIABLES = frozenset((b"DATA_DIR", b"K3S_DATA_DIR", b"RKE2_DATA_DIR", CONTAINERD_ROOT))
+"""Variables that say what a flag does."""
 _LONG = {
     b"g": b"data-root",
     b"c": b"config",
     b"graph": b"data-root",
     b"DATA_DIR": b"data-dir",
+    b"K3S_DATA_DIR": b"data-dir",
+    b"RKE2_DATA_DIR": b"data-dir",
     CONTAINERD_ROOT: b"containerd-root",
 }
 _OWNERS = {
@@ -71,16 +67,6 @@ class Services:
     """Where containerd is started with a config that only its start knows."""
 
 
-class _Line:
-    """A line that has flags: whether it is a command, and where the engines are named in it."""
-
-    def __init__(self, text: bytes, begin: int, end: int) -> None:
-        line = text[begin:end]
-        self.is_command = COMMAND.match(line) is not None
-        found = ((each, each.value.search(line)) for each in Program)
-        self.programs = {program: begin + match.start() for program, match in found if match}
-
-
 class _Variables:
     """The environment that a service's files set."""
 
@@ -91,16 +77,14 @@ class _Variables:
     def set_to(self) -> dict[bytes, tuple[dict[bytes, None], bool]]:
         """By name: the absolute paths that it is set to, and whether it can be nothing else."""
         found: dict[bytes, tuple[dict[bytes, None], bool]] = {}
-        for text in self.unit.texts.values():
-            for match in _SET.finditer(text):
-                values, is_sure = found.get(match[3], ({}, True))
-                value, quote = match[5], match[4] or match[1] or match[2] or b""
-                is_path = (
-                    value.startswith(b"/") and not _UNPLAIN.search(value) and not _goes_on(text, match.end(), quote)
-                )
-                if is_path and len(values) <= _VALUES:
-                    values[value] = None
-                found[match[3]] = values, is_sure and is_path
+        for line in self.unit.lines():
+            for _, words in line.groups():
+                for name, value in filter(None, map(assignment, words)):
+                    values, is_sure = found.get(name, ({}, True))
+                    is_path = value.startswith(b"/") and not _is_unplain(value)
+                    if is_path and len(values) <= _VALUES:
+                        values[value] = None
+                    found[name] = values, is_sure and is_path
         return found
 
 
@@ -110,17 +94,17 @@ def read_services(host: Host) -> Services:
     units = read_units(host, services.findings)
     common = _Variables(units[0])
     for unit in units:
-        reader = _Reader(services, unit, common)
+        reader = _FlagReader(services, unit, common)
         for path, starts_dockerd in unit.starts() if unit.is_docker else ():
             if not starts_dockerd:
                 services.findings.append(unseen(path, "what it starts Docker with is not known"))
-        for path, text in unit.texts.items():
-            for line, match in _flags(text):
-                reader.take(path, text, line, match)
+        for path, file in unit.files.items():
+            for line in file.lines:
+                reader.read(path, line)
     return services
 
 
-class _Reader:
+class _FlagReader:
     """Takes the flags of one service; what is wrong with a flag is said once of each file."""
 
     def __init__(self, services: Services, unit: Service, common: _Variables) -> None:
@@ -130,45 +114,55 @@ class _Reader:
         self._said: set[tuple[bytes, bytes]] = set()
         self._followed: set[tuple[bytes, bytes]] = set()
 
-    def take(self, path: bytes, text: bytes, line: _Line, match: re.Match[bytes]) -> None:
-        """Note what one flag says."""
-        flag = match[1] or match[2] or match[3]
-        value, name = match[6], _LONG.get(flag, flag)
+    def read(self, path: bytes, line: Line) -> None:
+        """Note what the flags of a line say."""
+        flags = [((*place, flag.at), flag) for place, words in line.groups() for flag in _flags(words)]
+        named = programs(line) if flags else {}
+        for place, flag in flags:
+            self._take(path, flag, self._is_of(flag, line, named, place))
+
+    def _take(self, path: bytes, flag: Flag, is_its: bool) -> None:
+        value, name = flag.value, _LONG.get(flag.name, flag.name)
         owner = _OWNERS.get(name)
-        its = owner is not None and self._is_of(owner, name, line, match)
-        unclear = b"$" in value or b"%" in value or _is_cut(text, match)
-        if its and (variable := _VARIABLE.match(value)) and not _is_cut(text, match):
-            values, is_sure = self._values(variable[1] or variable[2])
+        is_unclear = _is_unplain(value)
+        if is_its and (variable := _variable(value)):
+            values, is_sure = self._values(*variable)
             if (name, value) not in self._followed:
                 self._followed.add((name, value))
                 for each in values:
-                    self._add(path, name, each, its)
-            unclear = not values or (owner is Program.DOCKER and not is_sure)
-        elif not unclear and value.startswith(b"/") and b"\0" not in value:
-            self._add(path, name, value, its or owner is not Program.DOCKER)
-        if not its or (flag == b"g" and value[:1] not in (b"/", b"$", b"%")):
+                    self._add(path, name, each, is_its)
+            is_unclear = not values or (owner is Program.DOCKER and not is_sure)
+        elif not is_unclear and value.startswith(b"/"):
+            self._add(path, name, value, is_its or owner is not Program.DOCKER)
+        if not value or not is_its or (flag.name == b"g" and value[:1] not in (b"/", b"$", b"%", b'"', b"'")):
             return
-        if unclear:
+        if is_unclear:
             self._say(path, name, value, AT_RUN_TIME)
         elif owner is Program.DOCKER and not value.startswith((b"/", b"$")):
             self._say(path, name, value, "not an absolute path")
 
-    def _is_of(self, owner: Program, name: bytes, line: _Line, match: re.Match[bytes]) -> bool:
+    def _is_of(self, flag: Flag, line: Line, named: dict[Program, Position], place: Position) -> bool:
         """Whether it is a flag that the engine is, or may be, started with, and no other program's."""
+        name = _LONG.get(flag.name, flag.name)
+        owner = _OWNERS.get(name)
+        if owner is None:
+            return False
         if name == b"config":  # a name that many programs have
-            return line.programs.get(owner, match.start()) < match.start()
+            return owner in named and named[owner] < place
         if owner not in self._unit.runs:
             return False
-        is_foreign = line.is_command and owner not in line.programs and owner in self._unit.commands
-        return not is_foreign or match[1] in (b"data-root", b"graph")
+        is_foreign = line.is_command and owner not in named and owner in self._unit.commands
+        return not is_foreign or flag.name in (b"data-root", b"graph")
 
-    def _values(self, name: bytes) -> tuple[list[bytes], bool]:
+    def _values(self, name: bytes, is_one_word: bool) -> tuple[list[bytes], bool]:
         """(the absolute paths that a variable of the service is set to, whether it can be nothing else)."""
         found = [each.set_to[name] for each in self._variables if name in each.set_to]
         values = [value for values, _ in found for value in values]
+        # systemd splits what a variable without braces is set to at spaces (systemd.service(5)).
+        usable = [value for value in values if is_one_word or len(value.split()) == 1]
         # A script may set it in other ways, and so may a file that is gone.
-        is_whole = not (self._unit.is_file or any(each.unit.lost for each in self._variables))
-        return values, is_whole and all(is_sure for _, is_sure in found)
+        is_whole = not (self._unit.is_file or any(each.unit.is_environment_lost for each in self._variables))
+        return usable, is_whole and usable == values and all(is_sure for _, is_sure in found)
 
     def _add(self, path: bytes, name: bytes, value: bytes, its: bool) -> None:
         values = (self._services.flags if its else self._services.others)[name]
@@ -190,28 +184,21 @@ class _Reader:
         self._services.configs.append(messages.CONFIG_UNKNOWN(file=path, setting=said).at(Place(RawPath(path))))
 
 
-def _flags(text: bytes) -> Iterator[tuple[_Line, re.Match[bytes]]]:
-    """Each flag with its line, which is looked at once whatever the number of its flags."""
-    line, end = _Line(b"", 0, 0), -1
-    for match in _FLAG.finditer(text):
-        at = max(match.start(1), match.start(2), match.start(3))
-        if at > end:
-            end = text.find(b"\n", at)
-            end = len(text) if end < 0 else end
-            line = _Line(text, text.rfind(b"\n", 0, at) + 1, end)
-        yield line, match
+def _flags(words: Sequence[bytes]) -> Iterator[Flag]:
+    yield from read_flags(words, _FLAGS)
+    for at, word in enumerate(words):
+        name, equals, value = word.partition(b"=")
+        if equals and name in _VARIABLES:
+            yield Flag(name, value, at)
 
 
-def _is_cut(text: bytes, match: re.Match[bytes]) -> bool:
-    """Whether the value goes on behind what was matched: after a space in quotes, a quote, an escape."""
-    quote = match[5]
-    if not quote and not match[4] and (argument := _ARGUMENT.match(text, max(0, match.start() - 1))):
-        quote = argument[1]  # the whole argument is quoted
-    return _goes_on(text, match.end(), quote)
+def _is_unplain(value: bytes) -> bool:
+    return any(char in _UNPLAIN for char in value)
 
 
-def _goes_on(text: bytes, end: int, quote: bytes) -> bool:
-    after = text[end : end + 1]
-    if quote:
-        return after != quote or not _ENDED.match(text, end + 1)
-    return after == b"\\" or (after in (b'"', b"'") and not _ENDED.match(text, end + 1))
+def _variable(value: bytes) -> tuple[bytes, bool] | None:
+    """The variable that a value consists of, and whether it stays one word: with braces."""
+    name = value[1:] if value.startswith(b"$") else b""
+    in_braces = name.startswith(b"{") and name.endswith(b"}")
+    name = name[1:-1] if in_braces else name
+    return (name, in_braces) if assignment(name + b"=") else None

@@ -1,4 +1,4 @@
-"""What is written of how a host's services are started, as far as it is, or mentions, an engine's.
+"""The services of a host that start an engine, or may: which files say how, and what is written in them.
 
 Units (systemd) with their drop-ins and the files that their environment comes from; the scripts and option files of
 other init systems and of packages; k3s' and RKE2's settings.
@@ -10,19 +10,28 @@ import enum
 import os
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from drydock.evidence.files.regular import read_regular
+from drydock.evidence.host.command_lines import read_flags
 from drydock.evidence.host.config import unseen
 from drydock.evidence.host.filesystem import Host, has_pattern, is_folder, names
+from drydock.evidence.host.unit_files import (
+    Line,
+    Position,
+    UnitFile,
+    parse_environment,
+    parse_rancher,
+    parse_shell,
+    parse_unit,
+)
 from drydock.model.findings import Finding
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 
 AT_RUN_TIME = "known at run time only, or not understood"
-COMMAND = re.compile(rb"(?m)^[ \t]*Exec[A-Za-z]+[ \t]*=[^\n]*")
 _LARGEST = 1 << 18
 _FILES = 4096
 _TOTAL = 1 << 23
@@ -46,19 +55,19 @@ _EVERY = b"service"
 _MENTIONED = re.compile(
     rb"dockerd|docker[ \t]+(?:daemon|-d)\b|containerd|k3s|rke2|k0s|DOCKER_OPTS|--data-root|data-dir"
 )
+"""What a unit contains that is worth parsing, and none of the hundreds of others."""
 _NAMES = re.compile(rb"docker|containerd|k3s|rke2|k0s")
-_SAID_OF_IT = re.compile(rb"(?m)^[ \t]*(?:[#;]|(?:Description|Documentation)[ \t]*=)[^\n]*\n?|\\\n")
-_ENVIRONMENT = re.compile(rb"(?m)^[ \t]*EnvironmentFile[ \t]*=[ \t]*-?(/[^\n]*)")
-_STARTED = re.compile(rb"(?m)^[ \t]*ExecStart[ \t]*=[ \t]*\S[^\n]*")
-_DOCKERS_ALONE = re.compile(rb"--(?:data-root|exec-root|graph)\b")
+_DOCKERS_ALONE = frozenset((b"data-root", b"exec-root", b"graph"))
+"""Flags that no other program has."""
+_KUBERNETES = (b"k3s", b"rke2", b"k0s")
 
 
 class Program(enum.Enum):
-    """An engine; the value finds its command, and no socket's or folder's name."""
+    """An engine that a command line may start."""
 
-    DOCKER = re.compile(rb"(?<!cri-)dockerd|docker[ \t]+(?:daemon|-d)\b")
-    CONTAINERD = re.compile(rb"""(?:^|[/\s"'=])containerd(?:[\s"']|\Z)""")
-    KUBERNETES = re.compile(rb"""(?:^|[/\s"'=])(?:k3s|rke2|k0s)(?:[\s"']|\Z)""")
+    DOCKER = "docker"
+    CONTAINERD = "containerd"
+    KUBERNETES = "kubernetes"
 
 
 _NAMED = {
@@ -68,19 +77,42 @@ _NAMED = {
 }
 
 
+def programs(line: Line) -> dict[Program, Position]:
+    """The engines that a line names, each with the first place where it does. A socket or a folder is no program."""
+    found: dict[Program, Position] = {}
+    for place, words in line.groups():
+        for index, word in enumerate(words):
+            following = words[index + 1] if index + 1 < len(words) else b""
+            for program in _named(word, following):
+                here = (*place, index)
+                found[program] = min(found.get(program, here), here)
+    return found
+
+
+def _named(word: bytes, following: bytes) -> Iterator[Program]:
+    name = word.rpartition(b"/")[2].rpartition(b"=")[2]
+    is_old = word.endswith(b"docker") and following in (b"daemon", b"-d")  # Docker before 1.12
+    if is_old or b"dockerd" in word.replace(b"cri-dockerd", b""):
+        yield Program.DOCKER
+    if name == b"containerd":
+        yield Program.CONTAINERD
+    elif name in _KUBERNETES:
+        yield Program.KUBERNETES
+
+
 @dataclass(slots=True)
 class Service:
     """All that is written of one service."""
 
     name: bytes
     """Its unit's, ``docker.service``; ``service`` is what counts for every unit; a file of no unit has its path."""
-    texts: dict[bytes, bytes] = field(default_factory=dict)
-    """By path in the host; without comments and descriptions, and with continued lines joined."""
+    files: dict[bytes, UnitFile] = field(default_factory=dict)
+    """By path in the host."""
     runs: set[Program] = field(default_factory=set)
     """What it may start."""
     commands: set[Program] = field(default_factory=set)
     """What its commands name."""
-    lost: bool = False
+    is_environment_lost: bool = False
     """Whether a file of its environment is gone with the host's last run."""
 
     @property
@@ -93,11 +125,22 @@ class Service:
         """Whether it is Docker's by its name."""
         return self.name == b"docker.service"
 
+    def lines(self) -> Iterator[Line]:
+        """The lines of all its files."""
+        for file in self.files.values():
+            yield from file.lines
+
     def starts(self) -> Iterator[tuple[bytes, bool]]:
         """(file, whether what it starts is dockerd itself), of each file that says what is started."""
-        for path, text in self.texts.items():
-            if started := _STARTED.findall(text):
-                yield path, any(map(Program.DOCKER.value.search, started))
+        for path, file in self.files.items():
+            if started := [line for line in file.lines if line.key == b"ExecStart"]:
+                yield path, any(Program.DOCKER in programs(line) for line in started)
+
+    def names(self, path: bytes) -> bool:
+        """Whether a unit reads a file of variables, or a command of it a script."""
+        if any(path in file.environment_files for file in self.files.values()):
+            return True
+        return any(path in word for line in self.lines() for word in line.words)
 
 
 def read_units(host: Host, findings: list[Finding]) -> list[Service]:
@@ -107,17 +150,12 @@ def read_units(host: Host, findings: list[Finding]) -> list[Service]:
         host: whose.
         findings: gets what could not be read.
     """
-    reader = _Reader(host, findings)
-    services = {_EVERY: Service(_EVERY)}
+    reader = _UnitReader(host, findings)
+    texts: dict[bytes, dict[bytes, bytes]] = {_EVERY: {}}
     for name, path in _files(host):
         if text := reader.text(path):
-            services.setdefault(name, Service(name)).texts[path] = text
-    found = [each for each in services.values() if _is_engine(each)]
-    for service in found:
-        service.texts = {path: _SAID_OF_IT.sub(b"", text) for path, text in service.texts.items()}
-        service.runs = _programs(service)
-        commands = [line for text in service.texts.values() for line in COMMAND.findall(text)]
-        service.commands = {each for each in Program if any(map(each.value.search, commands))}
+            texts.setdefault(name, {})[path] = text
+    found = [_parsed(name, files) for name, files in texts.items() if _is_engine(name, files)]
     _count_options(host, found)
     for service in sorted(found, key=lambda each: not each.runs):
         if not service.is_file:
@@ -125,7 +163,7 @@ def read_units(host: Host, findings: list[Finding]) -> list[Service]:
     return found
 
 
-class _Reader:
+class _UnitReader:
     """Reads what is not read yet, as far as its bounds allow."""
 
     def __init__(self, host: Host, findings: list[Finding]) -> None:
@@ -156,9 +194,9 @@ class _Reader:
 
     def add_environment(self, service: Service) -> None:
         """Add the files its environment comes from (systemd.exec(5): a pattern, and specifiers, are allowed)."""
-        for path, text in list(service.texts.items()):
+        for path, unit in list(service.files.items()):
             unknown: list[bytes] = []
-            for value in dict.fromkeys(map(bytes.rstrip, _ENVIRONMENT.findall(text))):
+            for value in dict.fromkeys(each for each in unit.environment_files if each.startswith(b"/")):
                 if b"%" in value or has_pattern(posixpath.dirname(value)):
                     unknown.append(value)
                     continue
@@ -166,9 +204,9 @@ class _Reader:
                 for file, read in files.items():
                     if read and self._has_room(file):
                         self._left -= len(read)  # once more for each service that has it
-                        service.texts[file] = _SAID_OF_IT.sub(b"", read)
+                        service.files[file] = parse_environment(read)
                 if None in files.values() or not files:
-                    service.lost |= value.startswith((b"/run/", b"/var/run/"))
+                    service.is_environment_lost |= value.startswith((b"/run/", b"/var/run/"))
             if unknown and Program.DOCKER in service.runs:
                 self._findings.append(unseen(path, f"EnvironmentFile {shown(unknown[0][:200])}: {AT_RUN_TIME}"))
 
@@ -208,20 +246,35 @@ class _Reader:
         return None
 
 
-def _is_engine(service: Service) -> bool:
-    if service.name == _EVERY or _NAMES.search(service.name):
-        return True
-    return any(map(_MENTIONED.search, service.texts.values()))
+def _is_engine(name: bytes, files: dict[bytes, bytes]) -> bool:
+    return name == _EVERY or bool(_NAMES.search(name)) or any(map(_MENTIONED.search, files.values()))
 
 
-def _programs(service: Service) -> set[Program]:
+def _parsed(name: bytes, files: dict[bytes, bytes]) -> Service:
+    service = Service(name)
+    parse: Callable[[bytes], UnitFile] = parse_unit
+    if service.is_file:
+        parse = parse_rancher if name.startswith(b"/etc/rancher/") else parse_shell
+    service.files = {path: parse(text) for path, text in files.items()}
+    named = set[Program]()
+    for line in service.lines():
+        found = programs(line)
+        named.update(found)
+        if line.is_command:
+            service.commands.update(found)
+    service.runs = _runs(service, named)
+    return service
+
+
+def _runs(service: Service, named: set[Program]) -> set[Program]:
     if service.name == _EVERY:
         return set(Program)
-    texts = service.texts.values()
-    runs = {each for each in Program if _NAMED[each].match(service.name) or any(map(each.value.search, texts))}
+    runs = named | {each for each in Program if _NAMED[each].match(service.name)}
     if service.is_file:
         return runs - {Program.DOCKER}
-    if b"docker" in service.name and any(map(_DOCKERS_ALONE.search, texts)):
+    if b"docker" in service.name and any(
+        flag for line in service.lines() for _, words in line.groups() for flag in read_flags(words, _DOCKERS_ALONE)
+    ):
         runs.add(Program.DOCKER)  # behind a script of another name
     return runs
 
@@ -231,10 +284,9 @@ def _count_options(host: Host, services: list[Service]) -> None:
     by_unit = any(each.is_docker and any(each.starts()) for each in services)
     by_script = _has_one(host, _SCRIPTS) and not (by_unit and _has_one(host, _SYSTEMD))
     units = [each for each in services if Program.DOCKER in each.runs]
-    texts = [text for each in units for text in each.texts.values()]
     for service in services:
         is_dockers = service.name in _OPTIONS and service.name.endswith(b"docker")
-        if is_dockers and (by_script or any(service.name in text for text in texts)):
+        if is_dockers and (by_script or any(each.names(service.name) for each in units)):
             service.runs.add(Program.DOCKER)
 
 

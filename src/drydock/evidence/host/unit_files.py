@@ -1,0 +1,257 @@
+"""The files that say how a service is started, each kind by its own rules, as lines of words.
+
+Units and drop-ins: systemd src/shared/conf-parser.c; files of variables: src/basic/env-file.c (v257). Options and
+scripts of other init systems are a shell's. k3s and RKE2 have settings in YAML (k3s pkg/configfilearg/parser.go).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from drydock.evidence.host.command_lines import split_shell, split_words
+
+_BLANK: Final = b" \t\r"
+_COMMENTS: Final = (b"#", b";")
+_PREFIXES: Final = b"@-:+!|"
+"""What may stand in front of a command (systemd.service(5), v257)."""
+_NAME: Final = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*\Z")
+_OPENED: Final = re.compile(rb"""=(["'])[^"']*\Z""")
+"""A quoted value that goes on in the next line."""
+_NEEDS_ESCAPE: Final = b'"\\`$'
+_DEEPEST: Final = 4
+
+Position = tuple[int, ...]
+"""Where a word stands in a line: the index of it, after those of the words that it is part of."""
+
+
+class Line(NamedTuple):
+    """One command, or one assignment of variables."""
+
+    key: bytes
+    """The unit's setting that it is, ``ExecStart`` or ``Environment``; empty in another kind of file."""
+    words: Sequence[bytes]
+
+    @property
+    def is_command(self) -> bool:
+        """Whether systemd runs it."""
+        return self.key.startswith(b"Exec")
+
+    def groups(self) -> Iterator[tuple[Position, Sequence[bytes]]]:
+        """The command line, and those in its words: what ``sh -c`` is given, and the values of variables.
+
+        Yields:
+            The place of the word that it is part of, and its own words. Each place is compared with those of others as
+            the words follow each other in the line.
+        """
+        yield from _unfold((), self.words)
+
+
+class UnitFile(NamedTuple):
+    """What one file says of a service's start."""
+
+    lines: list[Line]
+    environment_files: list[bytes]
+    """Files with variables, as they are named: systemd takes the whole rest of the line, without quotes."""
+
+
+def assignment(word: bytes) -> tuple[bytes, bytes] | None:
+    """The name and the value of a variable, where a word sets one."""
+    name, equals, value = word.partition(b"=")
+    return (name, value) if equals and _NAME.match(name) else None
+
+
+def parse_unit(text: bytes) -> UnitFile:
+    """The commands and variables of a unit or a drop-in; a file without any section header counts as a service's."""
+    found = UnitFile([], [])
+    section = b"Service"
+    for line in _unit_lines(text):
+        if line.startswith(b"["):
+            section = line[1:-1] if line.endswith(b"]") else section
+            continue
+        key, equals, value = (part.strip() for part in line.partition(b"="))
+        if section != b"Service" or not equals or not value:
+            continue
+        if key.startswith(b"Exec"):
+            found.lines.append(Line(key, split_words(value.lstrip(_PREFIXES))))
+        elif key == b"Environment":
+            found.lines.append(Line(key, split_words(value)))
+        elif key == b"EnvironmentFile":
+            found.environment_files.append(value.removeprefix(b"-"))
+    return found
+
+
+def _unit_lines(text: bytes) -> Iterator[bytes]:
+    """The lines that say something; those that a backslash continues are one, with a space in its place."""
+    parts: list[bytes] = []
+    for line in text.split(b"\n"):
+        stripped = line.strip()
+        if stripped.startswith(_COMMENTS):  # also between the parts of one line
+            continue
+        backslashes = len(line) - len(line.rstrip(b"\\"))
+        if backslashes % 2:
+            parts.append(line[:-1] + b" ")
+            continue
+        if parts:
+            stripped = b"".join((*parts, line)).strip()
+            parts.clear()
+        if stripped:
+            yield stripped
+    if parts:
+        yield b"".join(parts).strip()
+
+
+def parse_environment(text: bytes) -> UnitFile:
+    """The variables that a file of them sets; a value without quotes goes to the end of its line."""
+    found = UnitFile([], [])
+    at, end = 0, len(text)
+    while at < end:
+        stop = text.find(b"\n", at)
+        stop = end if stop < 0 else stop
+        equals = text.find(b"=", at, stop)
+        if equals < 0 or text[at:equals].lstrip().startswith(_COMMENTS):
+            at = stop + 1
+            continue
+        name = text[at:equals].strip()
+        value, at = _take_value(text, equals + 1)
+        if _NAME.match(name):
+            found.lines.append(Line(b"", [name + b"=" + value]))
+    return found
+
+
+def _take_value(text: bytes, at: int) -> tuple[bytes, int]:
+    """A variable's value, and where the next line starts."""
+    parts: list[bytes] = []
+    while True:
+        while text[at : at + 1] and text[at] in _BLANK:
+            at += 1
+        first = text[at : at + 1]
+        if first == b"'":
+            end = text.find(b"'", at + 1)
+            end = len(text) if end < 0 else end
+            parts.append(text[at + 1 : end])
+            at = end + 1
+        elif first == b'"':
+            part, at = _take_quoted(text, at + 1)
+            parts.append(part)
+        elif first in (b"", b"\n"):
+            return b"".join(parts), at + 1
+        else:  # quotes mean nothing from here on
+            part, at = _take_plain(text, at)
+            return b"".join((*parts, part)), at
+
+
+def _take_quoted(text: bytes, at: int) -> tuple[bytes, int]:
+    """What stands in double quotes, and the byte behind them."""
+    part = bytearray()
+    while at < len(text):
+        end = min(each if each >= 0 else len(text) for each in (text.find(b'"', at), text.find(b"\\", at)))
+        part += text[at:end]
+        escaped = text[end + 1 : end + 2]
+        if text[end : end + 1] != b"\\":
+            return bytes(part), end + 1
+        if escaped != b"\n":
+            part += escaped if escaped and escaped in _NEEDS_ESCAPE else b"\\" + escaped
+        at = end + 2
+    return bytes(part), at
+
+
+def _take_plain(text: bytes, at: int) -> tuple[bytes, int]:
+    """What stands without quotes up to the end of the line, and where the next one starts."""
+    part = bytearray()
+    kept = 0
+    while True:
+        end = min(each if each >= 0 else len(text) for each in (text.find(b"\n", at), text.find(b"\\", at)))
+        part += text[at:end]
+        if text[end : end + 1] != b"\\":
+            return bytes(part[:kept] + part[kept:].rstrip()), end + 1
+        escaped = text[end + 1 : end + 2]
+        part += b"" if escaped == b"\n" else escaped
+        kept = len(part)  # a space with a backslash is kept
+        at = end + 2
+
+
+def parse_shell(text: bytes) -> UnitFile:
+    """The commands and variables of a script, or of a file that a script reads.
+
+    A quote that is not closed in its line goes on in the next where it begins a value, and ends with its line
+    elsewhere: it is an apostrophe in a message then. A value without quotes that begins with a dash goes to the end of
+    its line, as systemd reads such a file.
+    """
+    found = UnitFile([], [])
+    text = text.replace(b"\\\n", b"")
+    at = 0
+    while at < len(text):
+        end = text.find(b"\n", at)
+        end = len(text) if end < 0 else end
+        line = text[at:end].strip()
+        if opened := _OPENED.search(line):
+            closed = text.find(opened[1], end)
+            stop = text.find(b"\n", closed) if closed >= 0 else -1
+            whole = text[at : stop if stop >= 0 else len(text)] if closed >= 0 else b""
+            if whole and _is_closed(whole):
+                line, end = whole.strip(), at + len(whole)
+        at = end + 1
+        if not line or line.startswith(_COMMENTS):
+            continue
+        found.lines.append(Line(b"", split_shell(line)))
+        set_to = assignment(line)
+        if set_to is not None and set_to[1].startswith(b"-") and b"'" not in line and b'"' not in line:
+            found.lines.append(Line(b"", [line]))
+    return found
+
+
+def _is_closed(line: bytes) -> bool:
+    try:
+        shlex.split(line.decode("latin-1"))
+    except ValueError:
+        return False
+    return True
+
+
+def parse_rancher(text: bytes) -> UnitFile:
+    """Where a k3s or RKE2 configuration puts the data, as the flag that k3s makes of the setting."""
+    settings = _json_settings(text) if text.lstrip().startswith(b"{") else _yaml_settings(text)
+    return UnitFile([Line(b"", [b"--data-dir=" + value]) for key, value in settings if key == b"data-dir"], [])
+
+
+def _yaml_settings(text: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The settings that stand in one line, with key and value."""
+    for line in text.split(b"\n"):
+        key, colon, value = line.partition(b":")
+        if colon and (value := value.strip()):
+            yield key.strip(_BLANK + b"\"'"), _scalar(value)
+
+
+def _scalar(value: bytes) -> bytes:
+    """A YAML scalar of one line without its quotes, or without the comment behind it."""
+    quote = value[:1]
+    if quote in (b'"', b"'"):
+        return value[1:].partition(quote)[0]
+    return value.partition(b" #")[0].rstrip()
+
+
+def _json_settings(text: bytes) -> Iterator[tuple[bytes, bytes]]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    for key, value in document.items() if isinstance(document, dict) else ():
+        if isinstance(value, str):
+            yield key.encode("utf-8", "surrogatepass"), value.encode("utf-8", "surrogatepass")
+
+
+def _unfold(place: Position, words: Sequence[bytes]) -> Iterator[tuple[Position, Sequence[bytes]]]:
+    yield place, words
+    if len(place) == _DEEPEST:
+        return
+    for index, word in enumerate(words):
+        set_to = assignment(word)
+        inner = set_to[1] if set_to is not None else word
+        if word.startswith(b"-"):
+            inner = word.partition(b"=")[2] or word
+        if any(blank in inner for blank in (b" ", b"\t", b"\n")) or (set_to is not None and inner.startswith(b"-")):
+            yield from _unfold((*place, index), split_shell(inner))
