@@ -25,6 +25,7 @@ from drydock.evidence.files.directory import folder
 from drydock.evidence.files.erofs import ErofsImage, NoImage, Unusable
 from drydock.evidence.files.openat2 import open_directory
 from drydock.evidence.files.regular import NotRegular, open_below, open_regular
+from drydock.evidence.files.xattrs import read_supported_xattrs
 from drydock.model import messages
 from drydock.model.data import LayoutKind
 from drydock.model.findings import Finding, Place
@@ -303,7 +304,7 @@ class _SnapshotComparison:
             return False
         try:
             if self._is_overlay and not self.unpacked.is_base and self.tree.entry(node).is_opaque:
-                marks = _xattrs(f"/proc/self/fd/{descriptor}", follow=True) or {}
+                marks = read_supported_xattrs(b".", descriptor) or {}
                 if not any(marks.get(name) == b"y" for name in _OPAQUE) and _stat(SENTINEL, descriptor) is None:
                     self._say(path, "not marked opaque")
             there = 0
@@ -326,7 +327,7 @@ class _SnapshotComparison:
         if info is None:
             self._absent(full, child, descriptor, name)
             return False
-        xattrs = _xattrs(f"/proc/self/fd/{descriptor}/".encode() + name, follow=False)
+        xattrs = read_supported_xattrs(name, descriptor)
         target = os.readlink(name, dir_fd=descriptor) if stat.S_ISLNK(info.st_mode) else b""
         if self._one(child, full, info, target, xattrs) and self.content and child.type is EntryType.FILE:
             self._bytes(child, full, name, descriptor)
@@ -436,12 +437,3 @@ def _sorted_names(descriptor: int) -> Iterator[list[bytes]]:
         names = (os.fsencode(entry.name) for entry in entries)
         while some := sorted(islice(names, _SORTED)):
             yield some
-
-
-def _xattrs(path: str | bytes, *, follow: bool) -> dict[bytes, bytes] | None:
-    """None on a file system without them: containerd ignores that one takes none."""
-    try:
-        found = os.listxattr(path, follow_symlinks=follow)
-        return {os.fsencode(name): os.getxattr(path, name, follow_symlinks=follow) for name in found}
-    except OSError as error:
-        return None if error.errno == errno.ENOTSUP else {}

@@ -1,11 +1,13 @@
 """Extended attributes, read without opening or following anything."""
 
+import errno
 import os
 
 import pytest
+import xattr
 
 from drydock.evidence.files.directory import folder
-from drydock.evidence.files.xattrs import read_xattrs
+from drydock.evidence.files.xattrs import read_supported_xattrs, read_xattrs
 from drydock.model.names import RawPath
 
 pytestmark = pytest.mark.root
@@ -24,6 +26,7 @@ def test_every_type_of_file(tmp_path):
         for name in names:
             found = read_xattrs(name.encode(), parent)
             assert found[b"trusted.name"] == name.encode() + b"\0\xff"
+            assert read_supported_xattrs(name.encode(), parent) == found
 
 
 def test_a_link_is_not_followed(tmp_path):
@@ -37,3 +40,20 @@ def test_a_link_is_not_followed(tmp_path):
         assert read_xattrs(b"file", parent) == {b"user.\xff": b"x"}
         with pytest.raises(FileNotFoundError):
             read_xattrs(b"gone", parent)
+
+
+@pytest.mark.parametrize(("number", "found"), [(errno.ENOTSUP, None), (errno.EACCES, {})])
+def test_a_file_system_without_them(tmp_path, monkeypatch, number, found):
+    """A comparison is told; a reader gets none. Another error is one for a reader, and no attributes to compare."""
+
+    def refuse(path, *, nofollow):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(xattr, "list", refuse)
+    with folder(RawPath(os.fsencode(tmp_path))) as parent:
+        assert read_supported_xattrs(b".", parent) == found
+        if number == errno.ENOTSUP:
+            assert read_xattrs(b".", parent) == {}
+        else:
+            with pytest.raises(PermissionError):
+                read_xattrs(b".", parent)
