@@ -1,4 +1,4 @@
-"""``drydock bolt salvage`` and ``trust``: a damaged bbolt file, and one made of what could be read of it."""
+"""``drydock bolt salvage`` and ``trust``: a damaged bbolt file, and one rebuilt of what could be read of it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from drydock.streams import keep_going
 
 if TYPE_CHECKING:
     from bbolt_reader.statements import Problem, Salvage, Statement
-    from bbolt_surgery import Assembly
-    from drydock.model.remnants import Remnant
+    from drydock.model.remnants import Rebuilt, Remnant
 
 _DAMAGED = 2
 
@@ -55,14 +54,14 @@ def salvage(file: RawPath, form: str, deleted: bool, rebuild: RawPath | None, ch
         if progress is not None:
             progress("putting records together" if rebuild is None else "writing the new database", 0)
         remnants = find_remnants(found.statements)
-        made = None if rebuild is None else (rebuild, write(lock, found, rebuild, choice))
+        rebuilt = None if rebuild is None else write(lock, found, rebuild, choice)
     if not deleted:
         remnants = [each for each in remnants if each.standing != "deleted"]
     statements = [each for each in found.statements if deleted or each.standing.value != "deleted"]
     if form == "json":
-        print_json(_document(file, found, statements, remnants, made), sys.stdout)
+        print_json(_document(file, found, statements, remnants, rebuilt), sys.stdout)
     else:
-        _print(found, statements, remnants, made)
+        _print(found, statements, remnants, rebuilt)
     return _DAMAGED if any(_is_severe(problem) for problem in found.problems) or found.guessed_root else 0
 
 
@@ -90,7 +89,7 @@ def _document(
     found: Salvage,
     statements: Sequence[Statement],
     remnants: Sequence[Remnant],
-    made: tuple[RawPath, Assembly] | None,
+    rebuilt: Rebuilt | None,
 ) -> dict[str, Any]:
     document: dict[str, Any] = {
         "schema": "drydock.bolt-salvage/1",
@@ -134,12 +133,11 @@ def _document(
         "records": [_record(each) for each in remnants],
         "rebuilt": None,
     }
-    if made is not None:
-        out, assembly = made
+    if rebuilt is not None:
         document["rebuilt"] = {
-            "path": shown(out),
-            "used": {standing.value: count for standing, count in assembly.used.items()},
-            "left_out": [[shown(name) for name in path] for path in assembly.left_out],
+            "path": shown(rebuilt.path),
+            "used": rebuilt.used,
+            "left_out": [[shown(name) for name in path] for path in rebuilt.left_out],
         }
     return document
 
@@ -180,7 +178,7 @@ def _print(
     found: Salvage,
     statements: Sequence[Statement],
     remnants: Sequence[Remnant],
-    made: tuple[RawPath, Assembly] | None,
+    rebuilt: Rebuilt | None,
 ) -> None:
     write = sys.stdout.writelines
     write(
@@ -204,11 +202,12 @@ def _print(
     if found.guessed_root is not None:
         write((f"both metas are lost: page {found.guessed_root} was taken for the root\n",))
     write((", ".join(f"{count} {standing}" for standing, count in _counts(found).items()), "\n"))
-    if made is not None:
-        out, assembly = made
-        write(f"left out: {_joined(path)}: nothing of it can be read but its name\n" for path in assembly.left_out)
-        used = ", ".join(f"{count} {standing.value}" for standing, count in assembly.used.items())
-        write((f"{shown(out)}: written, from {used}; a scan removes nothing there until `drydock bolt trust`\n",))
+    if rebuilt is not None:
+        write(f"left out: {_joined(path)}: nothing of it can be read but its name\n" for path in rebuilt.left_out)
+        used = ", ".join(f"{count} {standing}" for standing, count in rebuilt.used.items())
+        write(
+            (f"{shown(rebuilt.path)}: written, from {used}; a scan removes nothing there until `drydock bolt trust`\n",)
+        )
 
 
 def _counts(found: Salvage) -> dict[str, int]:

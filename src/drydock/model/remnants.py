@@ -1,10 +1,11 @@
-"""What a damaged or used meta.db still says of records that it has, or had."""
+"""What a damaged or used meta.db still says of records that it has, or had, and what a new one was made of."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from drydock.model.names import UnixNano
+from drydock.model.names import RawPath, UnixNano
 from drydock.model.records import Container, Image, Lease
 
 
@@ -30,3 +31,13 @@ class Remnant:
         """When it was last written, as far as it says."""
         updated = None if isinstance(self.record, Lease) else self.record.updated
         return updated if updated is not None else self.record.created
+
+
+class Rebuilt(NamedTuple):
+    """A new database that was made of what could be read of a damaged one."""
+
+    path: RawPath
+    used: dict[str, int]
+    """How many of the keys and buckets in it are ``current``, ``previous`` or ``deleted``."""
+    left_out: tuple[tuple[bytes, ...], ...]
+    """Paths of buckets of which nothing but the name can be read, and so are not in it."""

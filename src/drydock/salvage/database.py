@@ -11,12 +11,13 @@ from bbolt_reader import BoltError
 from bbolt_reader.salvage import Hints, salvage
 from bbolt_reader.source import Source
 from bbolt_reader.statements import Salvage
-from bbolt_surgery import Assembly, Choice, NewBucket, SurgeryError, assemble, trust, write_new
+from bbolt_surgery import Choice, NewBucket, SurgeryError, assemble, trust, write_new
 from drydock.evidence.containerd.encoding import Undecodable, binary_time, uvarint
 from drydock.evidence.host.locks import Lock, hold
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
 from drydock.model.names import RawPath, row_number
 from drydock.model.progress import Progress
+from drydock.model.remnants import Rebuilt
 from drydock.model.text import shown
 
 _LARGEST = 1 << 62
@@ -102,7 +103,7 @@ def open_salvage(path: RawPath, progress: Progress | None = None) -> Iterator[tu
         yield lock, found
 
 
-def rebuild(lock: Lock, found: Salvage, out: RawPath, choice: str) -> Assembly:
+def rebuild(lock: Lock, found: Salvage, out: RawPath, choice: str) -> Rebuilt:
     """Write a new database under a name that is free; mode and owner are those of the damaged one.
 
     Args:
@@ -123,7 +124,7 @@ def rebuild(lock: Lock, found: Salvage, out: RawPath, choice: str) -> Assembly:
         write_new(out, assembly.root, page_size=found.page_size, txid=found.txid, like=os.fstat(lock.fd))
     except SurgeryError as error:
         raise ActionFailed(f"{shown(out)}: {error}") from error
-    return assembly
+    return Rebuilt(out, {standing.value: count for standing, count in assembly.used.items()}, assembly.left_out)
 
 
 def trust_rebuilt(path: RawPath) -> bool:

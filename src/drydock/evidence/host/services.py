@@ -14,7 +14,7 @@ from functools import cached_property
 from drydock.evidence.host.command_lines import Flag, read_flags
 from drydock.evidence.host.config import unseen
 from drydock.evidence.host.filesystem import Host
-from drydock.evidence.host.unit_files import Line, Position, assignment
+from drydock.evidence.host.unit_files import CommandLine, Position, assignment
 from drydock.evidence.host.units import AT_RUN_TIME, Program, Service, programs, read_units
 from drydock.model import messages
 from drydock.model.findings import Finding, Place
@@ -114,7 +114,7 @@ class _FlagReader:
         self._said: set[tuple[bytes, bytes]] = set()
         self._followed: set[tuple[bytes, bytes]] = set()
 
-    def read(self, path: bytes, line: Line) -> None:
+    def read(self, path: bytes, line: CommandLine) -> None:
         """Note what the flags of a line say."""
         flags = [((*place, flag.at), flag) for place, words in line.groups() for flag in _flags(words)]
         named = programs(line) if flags else {}
@@ -141,7 +141,7 @@ class _FlagReader:
         elif owner is Program.DOCKER and not value.startswith((b"/", b"$")):
             self._say(path, name, value, "not an absolute path")
 
-    def _is_of(self, flag: Flag, line: Line, named: dict[Program, Position], place: Position) -> bool:
+    def _is_of(self, flag: Flag, line: CommandLine, named: dict[Program, Position], place: Position) -> bool:
         """Whether it is a flag that the engine is, or may be, started with, and no other program's."""
         name = _LONG.get(flag.name, flag.name)
         owner = _OWNERS.get(name)

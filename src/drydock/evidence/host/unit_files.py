@@ -28,7 +28,7 @@ Position = tuple[int, ...]
 """Where a word stands in a line: the index of it, after those of the words that it is part of."""
 
 
-class Line(NamedTuple):
+class CommandLine(NamedTuple):
     """One command, or one assignment of variables."""
 
     key: bytes
@@ -53,7 +53,7 @@ class Line(NamedTuple):
 class UnitFile(NamedTuple):
     """What one file says of a service's start."""
 
-    lines: list[Line]
+    lines: list[CommandLine]
     environment_files: list[bytes]
     """Files with variables, as they are named: systemd takes the whole rest of the line, without quotes."""
 
@@ -76,9 +76,9 @@ def parse_unit(text: bytes) -> UnitFile:
         if section != b"Service" or not equals or not value:
             continue
         if key.startswith(b"Exec"):
-            found.lines.append(Line(key, split_words(value.lstrip(_PREFIXES))))
+            found.lines.append(CommandLine(key, split_words(value.lstrip(_PREFIXES))))
         elif key == b"Environment":
-            found.lines.append(Line(key, split_words(value)))
+            found.lines.append(CommandLine(key, split_words(value)))
         elif key == b"EnvironmentFile":
             found.environment_files.append(value.removeprefix(b"-"))
     return found
@@ -118,7 +118,7 @@ def parse_environment(text: bytes) -> UnitFile:
         name = text[at:equals].strip()
         value, at = _take_value(text, equals + 1)
         if _NAME.match(name):
-            found.lines.append(Line(b"", [name + b"=" + value]))
+            found.lines.append(CommandLine(b"", [name + b"=" + value]))
     return found
 
 
@@ -197,10 +197,10 @@ def parse_shell(text: bytes) -> UnitFile:
         at = end + 1
         if not line or line.startswith(_COMMENTS):
             continue
-        found.lines.append(Line(b"", split_shell(line)))
+        found.lines.append(CommandLine(b"", split_shell(line)))
         set_to = assignment(line)
         if set_to is not None and set_to[1].startswith(b"-") and b"'" not in line and b'"' not in line:
-            found.lines.append(Line(b"", [line]))
+            found.lines.append(CommandLine(b"", [line]))
     return found
 
 
@@ -215,7 +215,7 @@ def _is_closed(line: bytes) -> bool:
 def parse_rancher(text: bytes) -> UnitFile:
     """Where a k3s or RKE2 configuration puts the data, as the flag that k3s makes of the setting."""
     settings = _json_settings(text) if text.lstrip().startswith(b"{") else _yaml_settings(text)
-    return UnitFile([Line(b"", [b"--data-dir=" + value]) for key, value in settings if key == b"data-dir"], [])
+    return UnitFile([CommandLine(b"", [b"--data-dir=" + value]) for key, value in settings if key == b"data-dir"], [])
 
 
 def _yaml_settings(text: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -19,7 +19,7 @@ from drydock.evidence.host.command_lines import read_flags
 from drydock.evidence.host.config import unseen
 from drydock.evidence.host.filesystem import Host, has_pattern, is_folder, names
 from drydock.evidence.host.unit_files import (
-    Line,
+    CommandLine,
     Position,
     UnitFile,
     parse_environment,
@@ -77,7 +77,7 @@ _NAMED = {
 }
 
 
-def programs(line: Line) -> dict[Program, Position]:
+def programs(line: CommandLine) -> dict[Program, Position]:
     """The engines that a line names, each with the first place where it does. A socket or a folder is no program."""
     found: dict[Program, Position] = {}
     for place, words in line.groups():
@@ -125,7 +125,7 @@ class Service:
         """Whether it is Docker's by its name."""
         return self.name == b"docker.service"
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[CommandLine]:
         """The lines of all its files."""
         for file in self.files.values():
             yield from file.lines
