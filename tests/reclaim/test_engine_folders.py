@@ -70,24 +70,24 @@ def test_a_data_root_that_no_setting_names_is_known_by_what_is_in_it(data, tmp_p
     """The root that is worked on is another's; the data root still keeps drydock's files out of its folders."""
     root = Root(raw(tmp_path / "elsewhere"), Engine.CONTAINERD)
     assert "an engine owns" in find_owner(raw(data / "containers/new"), root)
-    assert find_owner(raw(data / "aside"), root) == ""
+    assert find_owner(raw(data / "aside"), root) is None
 
 
 def test_a_data_root_itself_is_refused_and_a_new_folder_in_it_is_not(data, root):
     """The runs' folders would stand among Docker's; one folder for them may, as it must be on that file system."""
     assert "make a folder of its own in it" in find_owner(raw(data), root)
-    assert find_owner(raw(data / "drydock-aside"), root) == ""
+    assert find_owner(raw(data / "drydock-aside"), root) is None
     (data / "drydock-aside").mkdir()
-    assert find_owner(raw(data / "drydock-aside"), root) == ""
-    assert find_owner(raw(data / "drydock-aside/deeper"), root) == ""
-    assert find_owner(raw(data.parent), root) == ""
+    assert find_owner(raw(data / "drydock-aside"), root) is None
+    assert find_owner(raw(data / "drydock-aside/deeper"), root) is None
+    assert find_owner(raw(data.parent), root) is None
 
 
 def test_folders_named_as_dockers_are_the_users_elsewhere(data, root):
     """``tmp`` or ``image`` beside a data root, or in a folder of its own in one, is nobody's but the user's."""
     for name in ("tmp", "image", "containers"):
-        assert find_owner(raw(data.parent / name / "new"), root) == ""
-        assert find_owner(raw(data / "drydock-aside" / name), root) == ""
+        assert find_owner(raw(data.parent / name / "new"), root) is None
+        assert find_owner(raw(data / "drydock-aside" / name), root) is None
 
 
 @pytest.mark.parametrize("link", ["state", "above", "engine"])
@@ -119,7 +119,7 @@ def test_a_bind_mount_leads_to_the_folder(data, root, tmp_path, part, tail):
     try:
         assert "an engine owns" in find_owner(raw(chosen), root)
         if part == ".":
-            assert find_owner(raw(tmp_path / "state/drydock-aside"), root) == ""
+            assert find_owner(raw(tmp_path / "state/drydock-aside"), root) is None
     finally:
         subprocess.run(["umount", tmp_path / "state"], check=True)
 

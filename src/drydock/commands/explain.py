@@ -38,5 +38,5 @@ def explain(word: bytes, where: RawPath | None, access: Access) -> list[Explanat
     if not explanations:
         raise EvidenceUnreadable("; ".join([f"nothing here is called {shown(word)}{meant}", *causes]))
     # What another root has of that name is missing from them as well.
-    unread = "; ".join(causes)
+    unread = "; ".join(causes) or None
     return [each._replace(unread=unread) for each in explanations]

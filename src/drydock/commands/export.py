@@ -194,9 +194,9 @@ def _choose_container(
 
 def _layers(verdict: Verdict, chosen: ChosenContainer, layers: Callable[..., Stack]) -> Stack:
     if chosen.row is None:
-        unread = backend_blindness(verdict.store, chosen.snapshotter) if chosen.snapshotter else ""
+        unread = backend_blindness(verdict.store, chosen.snapshotter) if chosen.snapshotter else None
         backend = verdict.store.backends.get(chosen.snapshotter)
-        if unread and backend is not None:
+        if unread is not None and backend is not None:
             places = shown(os.path.join(verdict.store.root.path, backend.path, b"snapshots"))
             raise EvidenceUnreadable(
                 f"container {shown(chosen.id)}: which directory is its own is not known: {unread}; what it wrote may "

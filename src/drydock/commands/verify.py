@@ -78,7 +78,7 @@ class Looked:
     data: Coverage | None
     unpacked: Coverage | None
     warnings: list[str]
-    forgotten: str
+    forgotten: str | None
     """The options that have read anew what no state directory noted; empty where one did."""
     wrong: dict[tuple[bytes, bytes], Finding]
     """Snapshots with damage, by snapshotter and row."""
@@ -98,7 +98,7 @@ class Looked:
             self.images,
             self.data,
             self.unpacked,
-            "" if store.metadata.complete else uneditable,
+            None if store.metadata.complete else uneditable,
             self.warnings,
             self.forgotten,
             uneditable,

@@ -19,16 +19,16 @@ class Explanation(NamedTuple):
     """Names and values worth knowing: path, times, owner."""
     chains: tuple[tuple[str, ...], ...]
     """Ways from a root or a lease down to it, one line a step."""
-    nothing: str
-    """Why nothing holds it; empty where a chain does."""
+    nothing: str | None
+    """Why nothing holds it; None if a chain does."""
     refers_to: tuple[str, ...]
     """What it refers to itself: what its end would let go of, unless something else holds that."""
     more: int = 0
     """How many more of ``refers_to`` there are."""
     bytes: int | None = None
     """What it takes on disk; for a lease, what nothing but it holds; None for other records."""
-    unread: str = ""
-    """Why records could not all be read, on one shown line: then more may hold it than is said."""
+    unread: str | None = None
+    """Why not all records could be read, on one shown line: then more may hold it than is listed."""
 
     def exit_code(self) -> int:
         """The additive exit status (README.md): 8 evidence that could not be read."""

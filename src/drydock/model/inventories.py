@@ -29,8 +29,8 @@ class Holder(NamedTuple):
     """An image's names, sorted; otherwise the one key."""
     lease: LeaseClass | None
     """A lease's class; None for what is no lease."""
-    owner: str
-    """A lease's owner, shown; empty where none is known."""
+    owner: str | None
+    """Shown name of a lease's owner; None if none is known."""
     objects: tuple[int, ...]
     """Everything that it reaches, as places in ``Verdict.objects``, in their order."""
 

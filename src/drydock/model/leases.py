@@ -43,8 +43,8 @@ class Holding(NamedTuple):
     kind: LeaseClass
     reason: str
     """Why it is of this class; one shown line."""
-    owner: str
-    """Shown name of what owns it; empty where nothing is known to."""
+    owner: str | None
+    """Shown name of its owner; None if none is known."""
     created: UnixNano | None
     expires: UnixNano | None
     """When it ends by itself; None for never."""
@@ -62,7 +62,7 @@ class Holding(NamedTuple):
             "id": shown(self.ref.key),
             "class": self.kind.value,
             "reason": self.reason,
-            "owner": self.owner,
+            "owner": self.owner or "",
             "created": show_known(self.created),
             "expires": show_known(self.expires),
             "resources": self.resources,

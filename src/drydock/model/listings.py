@@ -31,8 +31,8 @@ class Listing:
     kind: ListKind
     rows: list[dict[str, Cell]] = field(default_factory=list)
     """One a record; what has none has no namespace. docs/export.md names the fields."""
-    unread: str = ""
-    """Why what the list is of could not all be read, on one shown line: then there may be more than is listed."""
+    unread: str | None = None
+    """Why not everything could be read, on one shown line: then there may be more than is listed."""
 
     def exit_code(self) -> int:
         """The additive exit status (README.md): 8 evidence that could not be read."""

@@ -3,13 +3,46 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, NoReturn
 
 from drydock.model.data import Fingerprint
 from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath, Ref, UnixNano, split_snapshot_key
 from drydock.model.policies import Policy
 from drydock.model.records import Blob, Lease, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Decision about a lease or an object: it ends, or its data goes."""
+
+    reason: str
+    """One shown line, which the plan tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Decision about a lease or an object: it stays, and it does not look reclaimable."""
+
+    reason: str
+    """One shown line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withhold:
+    """Decision about a lease or an object: it looks reclaimable and stays."""
+
+    reason: str
+    """One shown line, which the plan tells."""
+
+
+Decision = Remove | Keep | Withhold
+
+
+def assert_never(value: NoReturn) -> NoReturn:
+    """Mark the branch of a match that no type is left for; Python has this as typing.assert_never since 3.11."""
+    raise AssertionError(f"unexpected {value!r}")
 
 
 class Target(enum.Enum):

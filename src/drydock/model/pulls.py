@@ -114,7 +114,7 @@ class Pulls:
     """Absolute path of the containerd root."""
     pulls: list[Pull] = field(default_factory=list)
     """The one that holds most for itself first."""
-    unread: str = ""
+    unread: str | None = None
     """Why not everything could be read, on one shown line: then there may be pulls that are not listed."""
 
     def exit_code(self) -> int:

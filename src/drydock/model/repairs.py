@@ -58,8 +58,8 @@ class LostContainer(NamedTuple):
     """Shown."""
     missing: str
     """What has no record; one shown line."""
-    reason: str = ""
-    """Why its records cannot be put in again; empty where they can."""
+    reason: str | None = None
+    """Why its records cannot be put in again; None if they can."""
     has_row: bool = True
     """Whether a row says which directory is its own, so that it can be exported."""
 
@@ -87,9 +87,9 @@ class Repair:
     """Damage that the plan does not mend."""
     mends: bool = True
     """Whether what the plan does mends damage, and is not for tidiness alone."""
-    unread: str = ""
-    """Why the records could not be read whole, on one shown line; empty where they were."""
-    blind: str = ""
+    unread: str | None = None
+    """Why not all records could be read, on one shown line; None if they were."""
+    blind: str | None = None
     """What else could not be read or understood, on one shown line: what depends on it stays."""
     whole: tuple[str, ...] = ()
     """Shown names of the images that are whole once their blobs have their records back."""

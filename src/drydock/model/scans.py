@@ -61,7 +61,7 @@ class Scan:
     @property
     def is_blind(self) -> bool:
         """Whether something was not read or not understood, so that what depends on it is kept."""
-        return bool(self.unread())
+        return self.unread() is not None
 
     @property
     def is_older(self) -> bool:
@@ -118,7 +118,7 @@ class Scan:
                 counts[holding.kind] += 1
         return {kind: Total(counts[kind], sizes[kind]) for kind in order if counts[kind] or sizes[kind]}
 
-    def unread(self) -> str:
+    def unread(self) -> str | None:
         """As :func:`unread_of`."""
         return unread_of(self.verdict)
 
@@ -130,26 +130,26 @@ class Scan:
         return code | (8 if self.is_blind else 0)
 
 
-def unread_cause(metadata: Metadata) -> str:
-    """Why meta.db could not be read whole, with its path, on one shown line; empty where it was."""
+def unread_cause(metadata: Metadata) -> str | None:
+    """Why not all of meta.db could be read, with its path, on one shown line; None if it was."""
     if metadata.complete:
-        return ""
+        return None
     cause = next(map(_placed, _severe(metadata.findings)), "not everything could be read")
     path = shown(metadata.path)
     return cause if path in cause else f"{path}: {cause}"
 
 
-def unread_of(verdict: Verdict) -> str:
-    """Why something was not read or not understood, meta.db first, on one shown line; empty where all was."""
+def unread_of(verdict: Verdict) -> str | None:
+    """Why something was not read or not understood, meta.db first, on one shown line; None if everything was."""
     store = verdict.store
     cause = unread_among(store, (store.content, *store.backends.values(), store.owners))
-    return cause or next(map(_placed, _blind(verdict.findings)), "")
+    return cause or next(map(_placed, _blind(verdict.findings)), None)
 
 
-def unread_among(store: Store, parts: Iterable[Content | Backend | Owners]) -> str:
-    """Why meta.db or one of ``parts`` was not read or understood whole, on one shown line; empty where all were."""
+def unread_among(store: Store, parts: Iterable[Content | Backend | Owners]) -> str | None:
+    """Why not all of meta.db and of ``parts`` was read or understood, on one shown line; None if it was."""
     cause = unread_cause(store.metadata)
-    if cause:
+    if cause is not None:
         return cause
     chosen = list(parts)
     for part in chosen:
@@ -161,7 +161,7 @@ def unread_among(store: Store, parts: Iterable[Content | Backend | Owners]) -> s
     for part in chosen:
         # Where snapshotters keep their data is not in question where records are listed.
         found += (each for each in _blind(part.findings) if each.code.affects is not Affects.SNAPSHOT_DIRECTORIES)
-    return _placed(found[0]) if found else ""
+    return _placed(found[0]) if found else None
 
 
 def _blind(findings: Iterable[Finding]) -> Iterator[Finding]:

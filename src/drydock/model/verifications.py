@@ -127,13 +127,13 @@ class Verification:
     """None where bytes were not asked for."""
     unpacked: Coverage | None = None
     """None where snapshots were not asked for."""
-    unread: str = ""
-    """Why the records could not be read whole, on one shown line; empty where they were."""
+    unread: str | None = None
+    """Why not all records could be read, on one shown line; None if they were."""
     warnings: list[str] = field(default_factory=list)
-    forgotten: str = ""
-    """Where no place took what was read: the options that have it read again; else empty."""
-    uneditable: str = ""
-    """Why no database is edited, on one shown line; empty where it may be."""
+    forgotten: str | None = None
+    """The options that repeat the reading, if its results could not be kept anywhere; else None."""
+    uneditable: str | None = None
+    """Why no database is edited, on one shown line; None if it may be."""
     second_reading: SecondReading | None = None
     """None where it was left out."""
 

@@ -37,17 +37,17 @@ def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, 
     if not dockers:
         return {}
     kept: dict[Ref, str] = {}
-    doubted: set[Ref] = set()
+    uncertain: set[Ref] = set()
     for snapshot in store.metadata.snapshots:
         if snapshot.namespace in dockers:
             reason = _reason(store.owners, snapshot.namespace, snapshot.key)
             lease = Ref(Kind.LEASE, snapshot.namespace, container_id(snapshot.key))
-            if reason and lease not in given_up:
+            if reason is not None and lease not in given_up:
                 kept[snapshot.ref] = reason
                 if reason == _MAY_HAVE_CONTAINER:
-                    doubted.add(lease)
+                    uncertain.add(lease)
     manifests = {container.manifest for container in store.owners.containers.values()}
-    unsure = _unsure(store, dockers, given_up, doubted)
+    unsure = _unsure(store, dockers, given_up, uncertain)
     if not manifests and not unsure:
         # Most of all records by far.
         return kept
@@ -62,10 +62,10 @@ def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, 
 def docker_rows(store: Store, rows: Iterable[bytes]) -> dict[bytes, str]:
     """The rows of containers that dockerd has, or may have, with the reason: their records may be lost."""
     reasons = ((row, _reason(store.owners, *split_row_name(row)[::2])) for row in rows)
-    return {row: reason for row, reason in reasons if reason}
+    return {row: reason for row, reason in reasons if reason is not None}
 
 
-def doubtful_rows(
+def ambiguous_rows(
     reached: Reach, snapshotter: bytes, lost: Iterable[Snapshot], rows: Iterable[bytes]
 ) -> dict[bytes, str]:
     """The rows that may be of a snapshot which stays, with the reason.
@@ -87,14 +87,14 @@ def doubtful_rows(
     near = {
         pair for snapshot in lost for pair in (*_pairs(snapshot.name), _Pair(b"", snapshot.namespace, snapshot.key))
     }
-    doubtful: dict[bytes, str] = {}
+    ambiguous: dict[bytes, str] = {}
     for row in rows:
         pairs = _pairs(row)
         if not near.isdisjoint(pairs):
-            doubtful[row] = "it may be the row of a snapshot that is recorded and has none"
+            ambiguous[row] = "it may be the row of a snapshot that is recorded and has none"
         elif not unrecorded.isdisjoint(pairs):
-            doubtful[row] = "a record that stays refers to it, though it has no record itself"
-    return doubtful
+            ambiguous[row] = "a record that stays refers to it, though it has no record itself"
+    return ambiguous
 
 
 def misnamed_blobs(store: Store, named: Iterable[bytes]) -> dict[bytes, str]:
@@ -183,10 +183,10 @@ def _pairs(row: bytes) -> set[_Pair]:
     return {_Pair(b"", namespace, key), _Pair(number, namespace, b""), _Pair(number, b"", key)} if key else set()
 
 
-def _unsure(store: Store, dockers: frozenset[bytes], given_up: Container[Ref], doubted: set[Ref]) -> dict[bytes, str]:
+def _unsure(store: Store, dockers: frozenset[bytes], given_up: Container[Ref], uncertain: set[Ref]) -> dict[bytes, str]:
     """Docker's namespaces in which any blob may be the manifest of a container, with the reason.
 
-    Which blobs are manifests no record says for certain. ``doubted`` are the leases, recorded or lost, of containers
+    Which blobs are manifests no record says for certain. ``uncertain`` are the leases, recorded or lost, of containers
     that may be there and that have snapshots.
     """
     root, owners = store.root, store.owners
@@ -198,15 +198,15 @@ def _unsure(store: Store, dockers: frozenset[bytes], given_up: Container[Ref], d
         if _reason(owners, lease.namespace, lease.id) == _MAY_HAVE_CONTAINER and lease.ref not in given_up
     }
     # A root without its data root, as a copy of it, is not damaged by that: only a lease that was lost is damage.
-    doubted = doubted | leases if root.docker or not root.docker_known else doubted - leases
-    found = {lease.namespace for lease in doubted}
+    uncertain = uncertain | leases if root.docker or not root.docker_known else uncertain - leases
+    found = {lease.namespace for lease in uncertain}
     return dict.fromkeys(found, "dockerd may have a container that was made of it: not all that it has are known")
 
 
-def _reason(owners: Owners, namespace: bytes, key: bytes) -> str:
-    """Why what has a snapshot's key may be of one of dockerd's containers; empty where it is not."""
+def _reason(owners: Owners, namespace: bytes, key: bytes) -> str | None:
+    """Why what has a snapshot's key may belong to one of dockerd's containers; None if it cannot."""
     if not is_dockers(namespace):
-        return ""
+        return None
     container, named = container_id(key), mounting_container(key)
     if container in owners.containers:
         return _HAS_CONTAINER
@@ -215,11 +215,11 @@ def _reason(owners: Owners, namespace: bytes, key: bytes) -> str:
     if is_container_id(container) and _may_have_more(owners):
         return _MAY_HAVE_CONTAINER
     if named is None:
-        return _MAY_BE_MOUNTED if is_container_id(key) and not owners.mounts_known else ""
+        return _MAY_BE_MOUNTED if is_container_id(key) and not owners.mounts_known else None
     # Not of a container whose mounts are known: the view that a `docker diff` left has such a key as well.
     found = owners.containers.get(named)
     is_unsure = _may_have_more(owners) if found is None else not found.mounts_known
-    return _MAY_BE_MOUNTED if is_unsure else ""
+    return _MAY_BE_MOUNTED if is_unsure else None
 
 
 def _may_have_more(owners: Owners) -> bool:

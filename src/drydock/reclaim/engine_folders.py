@@ -43,13 +43,15 @@ def refuse_engine_folders(root: Root, *, state: RawPath | None = None, quarantin
         Refused: one of them lies there, be it by a symbolic link or a mount, or is a data root itself.
     """
     for what, chosen in (("state directory", state), ("quarantine", quarantine)):
-        reason = "" if chosen is None else find_owner(chosen, root)
-        if reason:
-            raise Refused(f"{what} {shown(chosen or b'')} {reason}")
+        if chosen is None:
+            continue
+        reason = find_owner(chosen, root)
+        if reason is not None:
+            raise Refused(f"{what} {shown(chosen)} {reason}")
 
 
-def find_owner(chosen: RawPath, root: Root) -> str:
-    """Whose folder a directory lies in, and what to choose instead; empty where it may be used.
+def find_owner(chosen: RawPath, root: Root) -> str | None:
+    """Whose folder a directory lies in, and what to choose instead; None if it may be used.
 
     Args:
         chosen: the directory; it need not be there yet.
@@ -76,13 +78,13 @@ def find_owner(chosen: RawPath, root: Root) -> str:
     return _by_mount(way, root)
 
 
-def _by_mount(way: list[RawPath], root: Root) -> str:
+def _by_mount(way: list[RawPath], root: Root) -> str | None:
     """The same for a bind mount of a part of such a folder, which no folder above it shows."""
     mounts = own_mounts()
     there = next(path for path in way if os.path.lexists(path))
     here = place(there, mounts)
     if here is None:
-        return ""
+        return None
     device, inside = here[0], os.path.normpath(here[1] + b"/" + way[0][len(there) :])
     for path in _owned(root):
         if (part := place(path, mounts)) is not None and part[0] == device and _is_below(inside, part[1]):
@@ -93,7 +95,7 @@ def _by_mount(way: list[RawPath], root: Root) -> str:
             name = os.path.relpath(inside, part[1]).partition(b"/")[0]
             if name == b"." or _is_owned(name):
                 return _in(RawPath(os.path.normpath(os.path.join(path, name))), root)
-    return ""
+    return None
 
 
 def _way(chosen: RawPath) -> list[RawPath]:

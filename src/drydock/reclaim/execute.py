@@ -77,7 +77,7 @@ def execute(
         anchor = open_anchor(plan.root)
         stack.callback(anchor.close)
         edits = _edits(plan, held)
-        places = [place for place in places_with(None) if not find_owner(place, held.root)]
+        places = [place for place in places_with(None) if find_owner(place, held.root) is None]
         kept = open_state(state, sum(os.fstat(each.file.fd).st_size for each in edits), places)
         stack.callback(kept.close)
         apart = None
@@ -108,7 +108,7 @@ def execute(
             return bool(ingests)
 
         for each in edits:
-            stopped = blocked.get(None, "")
+            stopped = blocked.get(None)
             backup = backups[each.file.path]
             if progress is not None:
                 progress("editing the databases", 0)
@@ -186,12 +186,12 @@ def _edit(
     journal: JournalWriter,
     backup: RawPath,
     *,
-    stopped: str,
+    stopped: str | None,
     make_room: Callable[[], bool],
 ) -> EditOutcome:
     plan, path = each.plan, each.file.path
     leases, records = (len(plan.leases), len(plan.records)) if each.snapshotter is None else (0, len(each.rows))
-    if stopped:
+    if stopped is not None:
         return EditOutcome(path, leases, records, Status.FAILED, f"not tried: {stopped}", backup, each.fields)
     deletions = metadata_deletions(plan) if each.snapshotter is None else row_deletions(plan, each.snapshotter)
     insertions = metadata_insertions(plan) if each.added else []
@@ -211,21 +211,21 @@ def _edit(
                 raise
             fields = edit(each.file.fd, path, deletions, note, insertions)
         wrong = _compare(each, store)
-        if wrong:
+        if wrong is not None:
             revert(each.file.fd, path, fields)
             wrong = f"{shown(path)}: {wrong} after the edit, so it was taken back"
     except ActionFailed as error:
         wrong = str(error)
-    status = Status.FAILED if wrong else Status.DONE
+    status = Status.DONE if wrong is None else Status.FAILED
     # A journal that broke refuses the next intention; the edit itself is as it is.
     with suppress(ActionFailed):
         for number in numbers:
-            journal.end(number, status, detail=wrong)
-    return EditOutcome(path, leases, records, status, wrong, backup, each.fields, len(each.added))
+            journal.end(number, status, detail=wrong or "")
+    return EditOutcome(path, leases, records, status, wrong or "", backup, each.fields, len(each.added))
 
 
-def _compare(each: _Edit, store: Store) -> str:
-    """Read the database once more: what differs from what the plan should have left; empty where nothing does."""
+def _compare(each: _Edit, store: Store) -> str | None:
+    """Read the database once more; return what differs from what the plan should have left, or None."""
     try:
         with Database.from_fd(each.file.fd, each.file.path) as database:
             if each.snapshotter is None:
@@ -237,11 +237,11 @@ def _compare(each: _Edit, store: Store) -> str:
                     return "a record that was put in is not as planned"
                 left = _refs(metadata)
                 gone = {end.ref for end in each.plan.leases} | {drop.ref for drop in each.plan.records}
-                return "" if left == _refs(store.metadata) - gone else "other records are there than planned"
+                return None if left == _refs(store.metadata) - gone else "other records are there than planned"
             names = set(read_rows(database, each.file.path).rows)
             dropped = {row.name for row in each.rows}
             rows = set(store.backends[each.snapshotter].rows)
-            return "" if names == rows - dropped else "other rows are there than planned"
+            return None if names == rows - dropped else "other rows are there than planned"
     except BoltError as error:
         return f"it could not be read ({error})"
 
@@ -261,7 +261,7 @@ def _split(removals: list[Removal], blocked: dict[bytes | None, str]) -> tuple[l
     for removal in removals:
         snapshotter = removal.path.partition(b"/")[0].removeprefix(SNAPSHOTTER_PREFIX)
         reason = blocked.get(None) or blocked.get(snapshotter)
-        if reason:
+        if reason is not None:
             waiting.append(Outcome(removal, Status.FAILED, f"not tried: {reason}"))
         else:
             ready.append(removal)

@@ -70,15 +70,15 @@ def find_missing(plan: Plan, store: Store) -> Iterator[RawPath]:
     for snapshot in store.metadata.snapshots:
         if snapshot.ref in dropped:
             backend = store.backends.get(snapshot.snapshotter)
-            if backend is None or (snapshot.name not in backend.rows and not repair_blindness(store, backend.name)):
+            if backend is None or (snapshot.name not in backend.rows and repair_blindness(store, backend.name) is None):
                 yield row_path(snapshot.snapshotter, snapshot.name)
     ids = {name: {entry.id for entry in backend.entries} for name, backend in store.backends.items()}
     for row in plan.rows:
-        if row.id not in ids[row.snapshotter] and not repair_blindness(store, row.snapshotter):
+        if row.id not in ids[row.snapshotter] and repair_blindness(store, row.snapshotter) is None:
             yield directory_path(row.snapshotter, row.id)
 
 
-def find_gone(journal: Journal, held: Held, edits: Iterable[Entry]) -> str:
+def find_gone(journal: Journal, held: Held, edits: Iterable[Entry]) -> str | None:
     """Why a run's edits cannot be taken back: the first thing that is gone and whose record or row would come back.
 
     What a run let go of and did not come to remove, as it was killed or a later edit of it failed, a later run may have
@@ -91,7 +91,7 @@ def find_gone(journal: Journal, held: Held, edits: Iterable[Entry]) -> str:
         edits: those of the run that still stand.
 
     Returns:
-        One shown line; empty where all is there, or was missing before the run.
+        One shown line; None if everything is there, or was missing before the run.
     """
     spared = {entry.path for entry in journal.entries if entry.removal is not None} | journal.missing
     back: set[RawPath] = set()
@@ -115,4 +115,4 @@ def find_gone(journal: Journal, held: Held, edits: Iterable[Entry]) -> str:
     for path in sorted(back - spared - rows):
         if not os.path.lexists(os.path.join(held.root.path, path)):
             return f"{shown(path)}, which its former records name, is gone"
-    return ""
+    return None

@@ -11,17 +11,31 @@ from drydock.model.errors import Refused, Usage
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Kind, RawPath, Ref
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
-from drydock.model.plans import DatabaseFingerprint, LeaseEnd, Plan, RecordDrop, Removal, RowDrop, Target, Withheld
+from drydock.model.plans import (
+    DatabaseFingerprint,
+    Decision,
+    Keep,
+    LeaseEnd,
+    Plan,
+    RecordDrop,
+    Removal,
+    Remove,
+    RowDrop,
+    Target,
+    Withheld,
+    Withhold,
+    assert_never,
+)
 from drydock.model.policies import Policy
 from drydock.model.records import Snapshot
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.times import age, show_span
 from drydock.reclaim.ambiguity import (
+    ambiguous_rows,
     awaited_blobs,
     docker_containers,
     docker_rows,
-    doubtful_rows,
     misnamed_blobs,
     misnamed_ingests,
     misnamed_snapshotter,
@@ -36,7 +50,7 @@ from drydock.verdict.judge import Reach, reach
 
 @dataclass(slots=True)
 class Kept:
-    """What the policy names to be kept, with the reason; empty where no name fits anything here."""
+    """What the policy names to be kept, with the reason."""
 
     refs: dict[Ref, str] = field(default_factory=dict)
     rows: dict[tuple[bytes, bytes], str] = field(default_factory=dict)
@@ -61,7 +75,9 @@ def keep(verdict: Verdict, reached: Reach, policy: Policy) -> Kept:
     return kept
 
 
-def end(verdict: Verdict, reached: Reach, kept: dict[Ref, str], policy: Policy) -> tuple[list[Holding], list[Withheld]]:
+def end(
+    verdict: Verdict, reached: Reach, kept: dict[Ref, str], policy: Policy
+) -> tuple[list[LeaseEnd], list[Withheld]]:
     """The leases that the policy ends, the expired ones included; none that is kept, or that holds what is kept.
 
     What is kept with nothing to hold it any more, the engine would drop at its next collection. An expired lease holds
@@ -74,46 +90,58 @@ def end(verdict: Verdict, reached: Reach, kept: dict[Ref, str], policy: Policy) 
         Refused: a lease was named whose owner exists.
         Usage: a lease was named to be ended, and it or what it holds to be kept.
     """
-    ended: list[Holding] = []
-    stay: list[Withheld] = []
+    ended: list[LeaseEnd] = []
+    withheld: list[Withheld] = []
     kept = {**{lease: reason for ref, reason in kept.items() for lease in reached.leased.get(ref, ())}, **kept}
     for holding in verdict.leases:
-        named = any(holding.is_called(name) for name in policy.leases)
-        if named and holding.ref in kept:
-            raise Usage(f"lease {shown(holding.ref.key)} is named to be ended, and it or what it holds to be kept")
-        if named and holding.kind.is_owned:
-            raise Refused(f"lease {shown(holding.ref.key)} belongs to {holding.owner}: remove that with its engine")
-        name = shown(holding.ref.key)
-        if not named and not _is_due(holding, verdict, policy):
-            why = _incomparable(holding, verdict, policy)
-            if why:
-                stay.append(Withheld("lease", name, holding.only, f"lease {name} stays: {why}"))
-            continue
-        if holding.ref not in kept:
-            ended.append(holding)
-        elif holding.kind is not LeaseClass.EXPIRED:
-            stay.append(
-                Withheld("lease", name, holding.only, f"lease {name} stays with all that it holds: {kept[holding.ref]}")
-            )
-    return ended, stay
+        match _decide_on_lease(holding, verdict, kept, policy):
+            case Remove(reason):
+                ended.append(LeaseEnd(holding.ref, holding.kind, reason))
+            case Withhold(reason):
+                withheld.append(Withheld("lease", shown(holding.ref.key), holding.only, reason))
+            case Keep():
+                pass
+            case never:
+                assert_never(never)
+    return ended, withheld
 
 
-def describe(holding: Holding, verdict: Verdict) -> str:
+def _decide_on_lease(holding: Holding, verdict: Verdict, kept: dict[Ref, str], policy: Policy) -> Decision:
+    """Whether a lease ends; ``kept`` has the leases that are kept, or that hold what is kept, with the reason."""
+    name = shown(holding.ref.key)
+    named = any(holding.is_called(name) for name in policy.leases)
+    if named and holding.ref in kept:
+        raise Usage(f"lease {name} is named to be ended, and it or what it holds to be kept")
+    if named and holding.kind.is_owned:
+        raise Refused(f"lease {name} belongs to {holding.owner}: remove that with its engine")
+    if not named and not _is_due(holding, verdict, policy):
+        why = _incomparable(holding, verdict, policy)
+        return Keep("the policy does not end it") if why is None else Withhold(f"lease {name} stays: {why}")
+    if holding.ref not in kept:
+        return Remove(_describe(holding, verdict))
+    if holding.kind is LeaseClass.EXPIRED:
+        return Keep(kept[holding.ref])
+    return Withhold(f"lease {name} stays with all that it holds: {kept[holding.ref]}")
+
+
+def _describe(holding: Holding, verdict: Verdict) -> str:
     """Why a lease ends, on one shown line."""
     known = age(holding.created, verdict.now)
     old = "" if known is None else f", {show_span(known)} old"
     return f"{holding.kind.value}: {holding.reason}{old}"
 
 
-def _incomparable(holding: Holding, verdict: Verdict, policy: Policy) -> str:
-    """Which of the times of a lease that is not due cannot be compared with now; empty where none decides about it."""
+def _incomparable(holding: Holding, verdict: Verdict, policy: Policy) -> str | None:
+    """Which time of a lease that is not due cannot be compared with now; None if no time decides about it."""
     if holding.kind.is_owned:
-        return ""
+        return None
     if holding.expires is not None and holding.expires < verdict.now:
         return "it ended before it was made, or was made after the clock, so its end cannot be judged"
     if policy.older_than is None or not policy.end.includes(holding.kind) or holding.created is None:
-        return ""
-    return "" if age(holding.created, verdict.now) is not None else "it was made after the clock: its age is not known"
+        return None
+    if age(holding.created, verdict.now) is not None:
+        return None
+    return "it was made after the clock: its age is not known"
 
 
 def _is_due(holding: Holding, verdict: Verdict, policy: Policy) -> bool:
@@ -135,6 +163,7 @@ _TARGETS = {
 
 
 _UNHELD = {Kind.IMAGE: "it has expired, and nothing that it goes with is there"}
+_MAY_GO = (State.ORPHANED, State.UNREACHABLE, State.LEASED, State.CORRUPT, State.MISSING)
 
 
 def make_plan(verdict: Verdict, reached: Reach, policy: Policy, fingerprints: Iterable[DatabaseFingerprint]) -> Plan:
@@ -162,50 +191,58 @@ class _Planner:
         self._kept = keep(verdict, reached, policy)
         # What staying records refer to, recorded or not.
         self._named = reached
-        self._stays: dict[tuple[bytes, bytes], str] = {}
+        self._dropped: dict[Ref, RecordDrop] = {}
+        """The records that go."""
+        self._rows_gone: set[tuple[bytes, bytes]] = set()
+        """The rows that go, by snapshotter and name."""
+        self._rows_kept: dict[tuple[bytes, bytes], str] = {}
         """Rows that no record names and that stay, by snapshotter and name, with the reason."""
         # Of what stays, by snapshotter: what has no row, and whether something has no directory.
         self._rowless: dict[bytes, list[Snapshot]] = {}
         self._bare: set[bytes] = set()
         self._misnamed_ingests: dict[RawPath, str] = {}
         metadata = self._store.metadata
-        self._blind = "" if metadata.complete else first_cause(metadata.findings)
+        self._blind = None if metadata.complete else first_cause(metadata.findings)
+        """Why not every record is known; None if they are."""
         self._no_edit = self._blind or _no_edit(self._store, policy)
+        """Why no database is edited; None if they may be."""
 
     def plan(self, fingerprints: tuple[DatabaseFingerprint, ...]) -> Plan:
         """Put it together."""
-        ended = [] if self._no_edit else self._ended()
-        dropped = {} if self._no_edit else self._dropped(ended)
-        self._rowless = without_row(self._store, dropped)
-        self._bare = without_directory(self._verdict, dropped)
-        self._misnamed_ingests = misnamed_ingests(self._store, dropped)
-        rows = [] if self._no_edit else self._rows(dropped)
-        removals = list(self._removals(dropped, rows))
+        edits = self._no_edit is None
+        ended = self._end() if edits else []
+        self._dropped = self._drop(ended) if edits else {}
+        self._rowless = without_row(self._store, self._dropped)
+        self._bare = without_directory(self._verdict, self._dropped)
+        self._misnamed_ingests = misnamed_ingests(self._store, self._dropped)
+        rows = self._rows() if edits else []
+        self._rows_gone = {(row.snapshotter, row.name) for row in rows}
+        removals = list(self._removals())
         return Plan(
             self._store.root.path,
             self._store.root.host,
             self._verdict.now,
             self._policy,
             fingerprints,
-            tuple(LeaseEnd(holding.ref, holding.kind, describe(holding, self._verdict)) for holding in ended),
-            tuple(dropped.values()),
+            tuple(ended),
+            tuple(self._dropped.values()),
             tuple(rows),
             tuple(sorted(removals, key=_order)),
             tuple(self._withheld),
             tuple(word for word in self._policy.keep if find(self._verdict, self._reached, word)),
         )
 
-    def _ended(self) -> list[Holding]:
-        ended, stay = end(self._verdict, self._reached, self._kept.refs, self._policy)
-        self._withheld += stay
+    def _end(self) -> list[LeaseEnd]:
+        ended, withheld = end(self._verdict, self._reached, self._kept.refs, self._policy)
+        self._withheld += withheld
         return ended
 
-    def _dropped(self, ended: list[Holding]) -> dict[Ref, RecordDrop]:
+    def _drop(self, ended: list[LeaseEnd]) -> dict[Ref, RecordDrop]:
         """The records that nothing reaches once the leases have ended."""
         blind = blind_spots(self._store)
-        refs = [holding.ref for holding in ended]
+        refs = [lease.ref for lease in ended]
         free = self._without(refs)
-        given_up = {holding.ref for holding in ended if holding.kind is LeaseClass.UNKNOWN}
+        given_up = {lease.ref for lease in ended if lease.kind is LeaseClass.UNKNOWN}
         lost = {ref: reason for ref, reason in docker_containers(self._store, given_up).items() if ref not in free}
         loose = free.loose(self._store.metadata)
         meant = may_be_meant(free.dangling(self._store), loose) if loose else {}
@@ -235,13 +272,13 @@ class _Planner:
     def _without(self, leases: list[Ref], kept: dict[Ref, str] | None = None) -> Reach:
         """What is reached once ``leases`` have ended, and while ``kept`` are kept."""
         # An expired lease holds nothing to begin with.
-        changed = any(self._reached.classes[ref][0] is not LeaseClass.EXPIRED for ref in leases)
+        changed = any(self._reached.classes[ref].kind is not LeaseClass.EXPIRED for ref in leases)
         if not changed and not kept:
             return self._named
         return reach(self._store, self._verdict.now, leases, kept, before=self._reached)
 
-    def _reasons(self, ended: list[Holding]) -> dict[Ref, str]:
-        held = {holding.ref for holding in ended}
+    def _reasons(self, ended: list[LeaseEnd]) -> dict[Ref, str]:
+        held = {lease.ref for lease in ended}
         reasons: dict[Ref, str] = {}
         for ref, leases in self._reached.leased.items():
             names = [shown(lease.key) for lease in leases if lease in held]
@@ -250,29 +287,29 @@ class _Planner:
                 reasons[ref] = f"only lease {names[0]}{more} held it"
         return reasons
 
-    def _rows(self, dropped: dict[Ref, RecordDrop]) -> list[RowDrop]:
+    def _rows(self) -> list[RowDrop]:
         named: dict[bytes, set[bytes]] = {}
         recorded: dict[bytes, set[bytes]] = {}
         for snapshot in self._store.metadata.snapshots:
             recorded.setdefault(snapshot.snapshotter, set()).add(snapshot.name)
-            if snapshot.ref not in dropped:
+            if snapshot.ref not in self._dropped:
                 named.setdefault(snapshot.snapshotter, set()).add(snapshot.name)
         for snapshotter, name in self._kept.rows:
             named.setdefault(snapshotter, set()).add(name)
         rows: list[RowDrop] = []
         for snapshotter, backend in self._store.backends.items():
-            if not backend_blindness(self._store, snapshotter):
+            if backend_blindness(self._store, snapshotter) is None:
                 candidates = backend.rows.keys() - named.get(snapshotter, set())
                 rows += self._rows_of(backend, candidates, candidates - recorded.get(snapshotter, set()))
         return rows
 
     def _rows_of(self, backend: Backend, candidates: set[bytes], unnamed: set[bytes]) -> Iterator[RowDrop]:
         lost = self._rowless.get(backend.name, ())
-        doubtful = doubtful_rows(self._named, backend.name, lost, unnamed) if unnamed else {}
-        doubtful.update(docker_rows(self._store, unnamed))
-        doubtful.update(misnamed_snapshotter(self._store, backend.name, unnamed) if unnamed else {})
-        self._stays.update({(backend.name, name): reason for name, reason in doubtful.items()})
-        candidates = candidates - doubtful.keys()
+        ambiguous = ambiguous_rows(self._named, backend.name, lost, unnamed) if unnamed else {}
+        ambiguous.update(docker_rows(self._store, unnamed))
+        ambiguous.update(misnamed_snapshotter(self._store, backend.name, unnamed) if unnamed else {})
+        self._rows_kept.update({(backend.name, name): reason for name, reason in ambiguous.items()})
+        candidates = candidates - ambiguous.keys()
         # A row that others stand on stays: the snapshotter itself would refuse (containerd core/snapshots/storage/
         # bolt.go Remove, v2.1).
         standing = [row.parent for name, row in backend.rows.items() if name not in candidates]
@@ -281,29 +318,39 @@ class _Planner:
             if name in candidates:
                 candidates.discard(name)
                 standing.append(backend.rows[name].parent)
-                self._stays[backend.name, name] = "a row that stays has it as its parent in metadata.db"
+                self._rows_kept[backend.name, name] = "a row that stays has it as its parent in metadata.db"
         for name in sorted(candidates):
             row = backend.rows[name]
             parent = backend.rows.get(row.parent)
             yield RowDrop(backend.name, name, row.id, None if parent is None else parent.id, "no record names it")
 
-    def _removals(self, dropped: dict[Ref, RecordDrop], rows: list[RowDrop]) -> Iterator[Removal]:
-        gone = {(row.snapshotter, row.name) for row in rows}
-        expected = awaited_blobs(self._store, dropped)
+    def _removals(self) -> Iterator[Removal]:
         for found in self._verdict.objects:
-            if found.state in (State.ORPHANED, State.UNREACHABLE, State.LEASED, State.CORRUPT, State.MISSING):
-                why = self._verdict_on(found, dropped, gone)
-                if why and found.path is not None and found.fingerprint is not None and found.id not in expected:
-                    after = bool(found.refs) or found.row is not None
+            if found.state not in _MAY_GO:
+                continue
+            match self._decide(found):
+                case Remove(reason):
+                    assert found.path is not None, "what goes is on disk"
+                    assert found.fingerprint is not None, "what goes is on disk"
                     yield Removal(
                         _TARGETS[found.kind],
                         self._store.root.path,
                         found.path,
                         found.fingerprint,
                         found.allocated,
-                        why,
-                        after,
+                        reason,
+                        after_edit=bool(found.refs) or found.row is not None,
                     )
+                case Withhold(reason):
+                    self._withheld.append(Withheld(found.kind.value, shown(found.id), found.allocated, reason))
+                case Keep():
+                    pass
+                case never:
+                    assert_never(never)
+
+    @cached_property
+    def _awaited(self) -> set[bytes]:
+        return awaited_blobs(self._store, self._dropped)
 
     @cached_property
     def _needed(self) -> set[bytes]:
@@ -314,56 +361,75 @@ class _Planner:
     def _misnamed_blobs(self) -> dict[bytes, str]:
         return misnamed_blobs(self._store, self._needed)
 
-    def _verdict_on(self, found: StoreObject, dropped: dict[Ref, RecordDrop], gone: set[tuple[bytes, bytes]]) -> str:
-        """Why an object's data goes; empty where it stays, which is told where it looks free."""
-        if found.refs and any(ref not in dropped for ref in found.refs):
-            return self._kept_record(found)
-        if found.path in self._kept.paths:
-            return self._withhold(found, self._kept.paths[found.path])
-        if found.kind is ObjectKind.SNAPSHOT and found.row is not None:
-            if (found.snapshotter, found.row) in gone:
-                return dropped[found.refs[0]].why if found.refs else "no record names its row"
-            stays = self._stays.get((found.snapshotter, found.row), "")
-            return self._withhold(found, self._no_edit or backend_blindness(self._store, found.snapshotter) or stays)
-        if found.kind is ObjectKind.BLOB and found.id in self._needed and not self._blind:
-            return self._withhold(found, "a record that stays refers to it, though its namespace has no record of it")
-        if found.refs:
-            return dropped[found.refs[0]].why
-        reason = self._blind
-        if found.kind is ObjectKind.BLOB:
-            reason = reason or self._misnamed_blobs.get(found.id, "")
-        if found.kind is ObjectKind.INGEST and found.path is not None:
-            reason = reason or self._misnamed_ingests.get(found.path, "")
-        if found.kind is ObjectKind.SNAPSHOT:
-            reason = reason or backend_blindness(self._store, found.snapshotter)
-            if not reason and found.id.isdigit():
-                reason = self._whose(found.snapshotter, int(found.id))
-        if reason:
-            return self._withhold(found, reason)
-        return "no record names it" + (f"; {found.note}" if found.note else "")
+    def _decide(self, found: StoreObject) -> Decision:
+        """Whether an object's data goes."""
+        decision = self._decide_by_names(found)
+        if isinstance(decision, Remove):
+            if found.data is None:
+                return Keep("nothing of it is on disk")
+            if found.id in self._awaited:
+                return Keep("a write that stays waits for it")
+        return decision
 
-    def _whose(self, snapshotter: bytes, number: int) -> str:
-        """What a directory that no row has may be after all; empty where nothing lacks one."""
+    def _decide_by_names(self, found: StoreObject) -> Decision:
+        """Whether an object's data goes by what names it, or may name it."""
+        if any(ref not in self._dropped for ref in found.refs):
+            if found.state is State.UNREACHABLE and self._no_edit is not None:
+                return Withhold(self._no_edit)
+            return Keep("a record of it stays")
+        if found.path in self._kept.paths:
+            return Withhold(self._kept.paths[found.path])
+        if found.kind is ObjectKind.SNAPSHOT and found.row is not None:
+            return self._decide_by_row(found, found.row)
+        if found.kind is ObjectKind.BLOB and found.id in self._needed and self._blind is None:
+            return Withhold("a record that stays refers to it, though its namespace has no record of it")
+        if found.refs:
+            return Remove(self._dropped[found.refs[0]].why)
+        reason = self._ambiguity(found)
+        if reason is not None:
+            return Withhold(reason)
+        return Remove("no record names it" + (f"; {found.note}" if found.note else ""))
+
+    def _decide_by_row(self, found: StoreObject, row: bytes) -> Decision:
+        """Whether the directory of a snapshot goes that has a row, and of whose records none stays."""
+        if (found.snapshotter, row) in self._rows_gone:
+            return Remove(self._dropped[found.refs[0]].why if found.refs else "no record names its row")
+        reason = (
+            self._no_edit
+            or backend_blindness(self._store, found.snapshotter)
+            or self._rows_kept.get((found.snapshotter, row))
+        )
+        return Keep("something that stays names its row") if reason is None else Withhold(reason)
+
+    def _ambiguity(self, found: StoreObject) -> str | None:
+        """What an object without a record and a row may be after all; None if it can be nobody's."""
+        if self._blind is not None:
+            return self._blind
+        match found.kind:
+            case ObjectKind.BLOB:
+                reason = self._misnamed_blobs.get(found.id)
+            case ObjectKind.INGEST:
+                reason = None if found.path is None else self._misnamed_ingests.get(found.path)
+            case ObjectKind.SNAPSHOT:
+                reason = backend_blindness(self._store, found.snapshotter)
+                if reason is None and found.id.isdigit():
+                    reason = self._lost_directory(found.snapshotter, int(found.id))
+            case never:
+                assert_never(never)
+        return reason
+
+    def _lost_directory(self, snapshotter: bytes, number: int) -> str | None:
+        """What a directory that no row has may be after all; None if no snapshot lacks one."""
         if snapshotter in self._rowless:
             return "it may be the directory of a snapshot that is recorded and has no row"
         sequence = self._store.backends[snapshotter].sequence
         # A number that was never given out here is of a newer database: it stands in the engine's way.
         if snapshotter in self._bare and (sequence is None or number <= sequence):
             return "it may be the directory of a snapshot whose own is not there"
-        return ""
-
-    def _kept_record(self, found: StoreObject) -> str:
-        if found.state is State.UNREACHABLE and self._no_edit:
-            self._withhold(found, self._no_edit)
-        return ""
-
-    def _withhold(self, found: StoreObject, reason: str) -> str:
-        if reason:
-            self._withheld.append(Withheld(found.kind.value, shown(found.id), found.allocated, reason))
-        return ""
+        return None
 
 
-def _no_edit(store: Store, policy: Policy) -> str:
+def _no_edit(store: Store, policy: Policy) -> str | None:
     if not policy.edit:
         return "the databases are not to be edited (--no-edit)"
     return edit_blindness(store)

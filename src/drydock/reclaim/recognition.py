@@ -52,8 +52,8 @@ class Quarantined(NamedTuple):
 class Recognition(NamedTuple):
     """What was found."""
 
-    wrong: str = ""
-    """Why it is not what was moved, on one shown line; empty where it is."""
+    wrong: str | None = None
+    """Why it is not what was moved, on one shown line; None if it is."""
     has_other: bool = False
     """Whether it, or something in it, has another mode, owner or time than it had."""
 
@@ -77,7 +77,7 @@ def recognise(parent: int, name: bytes, info: os.stat_result, moved: Quarantined
     if stat.S_ISDIR(info.st_mode):
         return _recognise_directory(parent, name, info, moved, same=same)
     unchanged = (info.st_size, info.st_mtime_ns) == (expect.size, expect.mtime_ns)
-    wrong = "" if unchanged else "its size or time is another"
+    wrong = None if unchanged else "its size or time is another"
     if stat.S_ISREG(info.st_mode) and moved.removal.target is Target.BLOB and not (same and unchanged):
         wrong = _recognise_blob(parent, name, info, moved.removal)
     return Recognition(wrong, not moved.is_same(info) or not unchanged)
@@ -104,7 +104,7 @@ def mend(parent: int, name: bytes, moved: Quarantined) -> None:
         return
     with closing(moved.manifest()) as lines, closing(walk(parent, name)) as entries:
         for entry, line in zip_longest(entries, lines):
-            if entry is None or line is None or _differs(entry[0], line):
+            if entry is None or line is None or _differs(entry[0], line) is not None:
                 raise OSError(errno.ESTALE, "it changes meanwhile")
             found, folder, at = entry
             # Before the walk goes into a directory: its mode may keep its owner out.
@@ -130,13 +130,14 @@ def _recognise_directory(
             assert one is not None, "one of the two has another entry"
             names[max(one.depth - 1, 0) :] = [one.name]
             wrong = _differs(found, line)
-            if wrong:
+            if wrong is not None:
                 return Recognition(f"{shown(b'/'.join(names[-_NAMED:])) or '.'} {wrong}")
             others = others or (found is not None and line is not None and found[2:5] != line[2:5])
-    return Recognition("", others)
+    return Recognition(None, others)
 
 
-def _differs(found: Line | None, line: Line | None) -> str:
+def _differs(found: Line | None, line: Line | None) -> str | None:
+    """How an entry differs from its line in a manifest; None if it does not."""
     if line is None or (found is not None and _comes_first(found, line)):
         return "was not in it"
     if found is None or _comes_first(line, found):
@@ -147,7 +148,7 @@ def _differs(found: Line | None, line: Line | None) -> str:
         return f"has {found.size} bytes, not {line.size}"
     if found.mtime != line.mtime:
         return "was written to: its mtime is another"
-    return "" if found.more == line.more else "has another link target, or other extended attributes"
+    return None if found.more == line.more else "has another link target, or other extended attributes"
 
 
 def _comes_first(one: Line, other: Line) -> bool:
@@ -155,7 +156,8 @@ def _comes_first(one: Line, other: Line) -> bool:
     return one.depth > other.depth or (one.depth == other.depth and one.name < other.name)
 
 
-def _recognise_blob(parent: int, name: bytes, info: os.stat_result, removal: Removal) -> str:
+def _recognise_blob(parent: int, name: bytes, info: os.stat_result, removal: Removal) -> str | None:
+    """Why a file is not the blob of its name; None if it is."""
     if info.st_size != removal.expect.size:
         return f"it has {info.st_size} bytes, not {removal.expect.size}"
     algorithm = removal.path.split(b"/")[-2]
@@ -170,7 +172,7 @@ def _recognise_blob(parent: int, name: bytes, info: os.stat_result, removal: Rem
             digest.update(buffer[:got])
     finally:
         os.close(fd)
-    return "" if digest.hexdigest().encode() == wanted else "its bytes are not those of its name"
+    return None if digest.hexdigest().encode() == wanted else "its bytes are not those of its name"
 
 
 def _set(folder: int, name: bytes, now: tuple[int, int, int], wanted: tuple[int, int, int]) -> None:

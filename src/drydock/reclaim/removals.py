@@ -84,7 +84,7 @@ def _checked(anchor: Anchor, removal: Removal, cut: Callable[[int, bytes, os.sta
         if found is None:
             return Outcome(removal, Status.GONE)
         change = describe_change(removal.expect, fingerprint(found))
-        if change:
+        if change is not None:
             return Outcome(removal, Status.CHANGED, change)
         return cut(parent, name, found)
     except OSError as error:
@@ -108,7 +108,7 @@ def put_back(anchor: Anchor, moved: Quarantined, source: int, name: bytes) -> Ou
         if found is None:
             return Outcome(removal, Status.FAILED, "it is not in quarantine")
         wrong, has_other = recognise(source, name, found, moved)
-        if wrong:
+        if wrong is not None:
             return Outcome(removal, Status.FAILED, f"what is in quarantine under its name is not it: {wrong}")
         if has_other:
             mend(source, name, moved)
@@ -128,8 +128,8 @@ def is_in_place(anchor: Anchor, removal: Removal) -> bool:
     return found is not None and _fits(found, removal.expect)
 
 
-def find_in_place(anchor: Anchor, moved: Quarantined, *, mends: bool) -> str | None:
-    """What lies where something lay that was moved: empty where it is that, else why it is not; None for nothing.
+def find_in_place(anchor: Anchor, moved: Quarantined, *, mends: bool) -> Recognition | None:
+    """Compare what lies in the place of something that was moved with what the journal says; None if nothing is there.
 
     Args:
         anchor: the root.
@@ -145,13 +145,13 @@ def find_in_place(anchor: Anchor, moved: Quarantined, *, mends: bool) -> str | N
         found = _look(parent, name)
         if found is None:
             return None
-        wrong, has_other = recognise(parent, name, found, moved) if not moved.is_same(found) else Recognition()
-        if mends and has_other and not wrong:
+        recognition = Recognition() if moved.is_same(found) else recognise(parent, name, found, moved)
+        if mends and recognition.has_other and recognition.wrong is None:
             mend(parent, name, moved)
     except OSError as error:
-        return _describe_way(error)
+        return Recognition(_describe_way(error))
     else:
-        return wrong
+        return recognition
     finally:
         os.close(parent)
 
@@ -168,7 +168,7 @@ def look_at(anchor: Anchor, removal: Removal) -> tuple[int, bytes, os.stat_resul
     except BaseException:
         os.close(parent)
         raise
-    if describe_change(removal.expect, fingerprint(found)):
+    if describe_change(removal.expect, fingerprint(found)) is not None:
         os.close(parent)
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
     return parent, name, found

@@ -57,7 +57,7 @@ def open_anchor(path: RawPath) -> Anchor:
     return Anchor(path, fd, info.st_dev, info.st_ino)
 
 
-def describe_change(expect: Fingerprint, found: Fingerprint) -> str:
+def describe_change(expect: Fingerprint, found: Fingerprint) -> str | None:
     """Which of the fields differ, for a report; empty when none does."""
     if (expect.device, expect.inode) != (found.device, found.inode):
         return "something else is there now"
@@ -70,4 +70,4 @@ def describe_change(expect: Fingerprint, found: Fingerprint) -> str:
         "ctime": expect.ctime_ns != found.ctime_ns,
     }
     changed = [name for name, differs in fields.items() if differs]
-    return f"its {' and '.join(changed)} changed" if changed else ""
+    return f"its {' and '.join(changed)} changed" if changed else None

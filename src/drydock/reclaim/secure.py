@@ -24,7 +24,7 @@ def secure(anchor: Anchor, adoptions: Iterable[Adoption]) -> None:
     for each in adoptions:
         folders.setdefault(os.path.dirname(each.path), each)
         change = _sync(anchor, each, folder=False)
-        if change:
+        if change is not None:
             raise ActionFailed(f"{shown(each.path)}: {change}; no record was put in")
     # Their names too: whoever put them there may not have synced these.
     for each in folders.values():
@@ -51,12 +51,12 @@ def secure_snapshots(anchor: Anchor, snapshots: Iterable[SnapshotRecord]) -> Non
                 os.close(opened)
         except OSError as error:
             raise ActionFailed(f"{shown(each.path)}: {error.strerror}") from error
-        if change:
+        if change is not None:
             raise ActionFailed(f"{shown(each.path)}: {change}; no record was put in")
 
 
-def _sync(anchor: Anchor, adoption: Adoption, *, folder: bool) -> str:
-    """Sync a blob, or the folder that it lies in; what of it changed since the plan."""
+def _sync(anchor: Anchor, adoption: Adoption, *, folder: bool) -> str | None:
+    """Sync a blob, or the folder that it lies in; return what changed of the blob since the plan, or None."""
     try:
         parent, name = anchor.open_parent(adoption.path, adoption.expect.device)
         try:
@@ -65,7 +65,7 @@ def _sync(anchor: Anchor, adoption: Adoption, *, folder: bool) -> str:
             os.close(parent)
         try:
             os.fsync(opened)
-            return "" if folder else describe_change(adoption.expect, fingerprint(os.fstat(opened)))
+            return None if folder else describe_change(adoption.expect, fingerprint(os.fstat(opened)))
         finally:
             os.close(opened)
     except OSError as error:

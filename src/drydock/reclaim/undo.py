@@ -55,10 +55,10 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
             # A note that cannot be compared is a hindrance, below.
             with suppress(ActionFailed):
                 check_former(file.fd, file.path, entry.fields)
-    barred = next(filter(None, (_hindrance(held, entry) for entry in edits)), "")
+    barred = next(filter(None, (_hindrance(held, entry) for entry in edits)), None)
     barred = barred or find_gone(journal, held, _standing(held, edits))
     # Only an edit of meta.db that stands tells that what is in the place of something moved is no engine's by now.
-    mends = not barred and held.metadata is not None and held.metadata.path in {entry.path for entry in edits}
+    mends = barred is None and held.metadata is not None and held.metadata.path in {entry.path for entry in edits}
     anchor = open_anchor(journal.root)
     try:
         step = counter(progress, "moved back", sum(entry.removal is not None for entry in journal.entries))
@@ -106,7 +106,7 @@ def _moved(journal: Journal, entry: Entry, removal: Removal) -> Quarantined:
     return Quarantined(removal, owner, manifest)
 
 
-def _back(anchor: Anchor, entry: Entry, moved: Quarantined, barred: str, *, mends: bool) -> Outcome:
+def _back(anchor: Anchor, entry: Entry, moved: Quarantined, barred: str | None, *, mends: bool) -> Outcome:
     """GONE where there is nothing to move back since it was never taken away."""
     removal = moved.removal
     if entry.ended is not None and entry.ended.status is Status.CHANGED:
@@ -120,18 +120,18 @@ def _back(anchor: Anchor, entry: Entry, moved: Quarantined, barred: str, *, mend
         if stat.S_ISDIR(removal.expect.mode):
             return Outcome(removal, Status.FAILED, "it is there, but a part of it may have been deleted")
         return Outcome(removal, Status.GONE, "it is in its place")
-    wrong = find_in_place(anchor, moved, mends=mends)
-    if wrong == "":
+    there = find_in_place(anchor, moved, mends=mends)
+    if there is not None and there.wrong is None:
         return Outcome(removal, Status.GONE, "it is in its place")
-    if removal.after_edit and barred:
+    if removal.after_edit and barred is not None:
         return Outcome(removal, Status.FAILED, f"left in {shown(entry.to)}: {barred}")
-    if wrong is not None:
-        return Outcome(removal, Status.FAILED, f"something is there again, and is not it: {wrong}")
+    if there is not None:
+        return Outcome(removal, Status.FAILED, f"something is there again, and is not it: {there.wrong}")
     return put_back(anchor, moved, entry.to)
 
 
-def _hindrance(held: Held, entry: Entry) -> str:
-    """Why a database cannot be put back; empty where it can, or need not."""
+def _hindrance(held: Held, entry: Entry) -> str | None:
+    """Why a database cannot be put back; None if it can, or need not be."""
     file = _find(held, entry.path)
     if file is None:
         return f"{shown(entry.path)} is not there"
@@ -139,17 +139,17 @@ def _hindrance(held: Held, entry: Entry) -> str:
         stands = standing(file.fd, file.path, entry.fields)
     except ActionFailed as error:
         return str(error)
-    return f"{shown(entry.path)}: {stands.value}" if stands is Standing.MOVED else ""
+    return f"{shown(entry.path)}: {stands.value}" if stands is Standing.MOVED else None
 
 
-def _unedit(held: Held, entry: Entry, barred: str) -> EditOutcome:
+def _unedit(held: Held, entry: Entry, barred: str | None) -> EditOutcome:
     copy = RawPath(unshown(str(entry.fields.get("backup", ""))))
     backup = copy if os.path.lexists(copy) else None
     file = _find(held, entry.path)
     try:
         if file is not None and standing(file.fd, file.path, entry.fields) is Standing.FORMER:
             return EditOutcome(entry.path, 0, 0, Status.DONE, "it is as it was before the edit", backup)
-        if file is None or barred:
+        if file is None or barred is not None:
             return EditOutcome(entry.path, 0, 0, Status.FAILED, f"left as it is: {barred}", backup)
         revert(file.fd, file.path, entry.fields)
     except ActionFailed as error:

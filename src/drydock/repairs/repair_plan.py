@@ -205,7 +205,7 @@ class _Repairer:
             left,
             mends,
             self._blind,
-            blind[0] if blind and not self._blind else "",
+            blind[0] if blind and self._blind is None else None,
             tuple(map(self._dependants.label, whole)),
             self._adopted.left,
             tuple(self._dependants.label(ref) for ref in short if ref not in self._held),
@@ -323,7 +323,7 @@ class _Repairer:
             row = backend.rows.get(getattr(record, "name", b""))
             if row is None or row.kind is not RowKind.ACTIVE or ref in owned or key.startswith(EXTRACTING):
                 continue
-            classes = {self._reached.classes[lease][0] for lease in self._reached.leased.get(ref, ())}
+            classes = {self._reached.classes[lease].kind for lease in self._reached.leased.get(ref, ())}
             # What nothing reaches, or only what ends by itself, the engine drops too.
             if ref not in live and classes <= {LeaseClass.TEMPORARY, LeaseClass.OWNERLESS}:
                 continue

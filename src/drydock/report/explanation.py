@@ -44,13 +44,13 @@ def explanation_document(explanations: Iterable[Explanation], now: UnixNano) -> 
         explanations=[
             ExplanationPart(
                 root=shown(explanation.root),
-                unread=explanation.unread,
+                unread=explanation.unread or "",
                 title=explanation.title,
                 state=explanation.state,
                 bytes=explanation.bytes,
                 facts=dict(explanation.facts),
                 chains=explanation.chains,
-                nothing=explanation.nothing,
+                nothing=explanation.nothing or "",
                 refers_to=explanation.refers_to,
                 more=explanation.more,
             )

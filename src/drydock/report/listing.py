@@ -27,7 +27,8 @@ def listing_document(listings: Iterable[Listing], kind: ListKind, now: UnixNano)
         **head("drydock.ls/1", now),
         "kind": kind.value,
         "roots": [
-            {"path": shown(listing.root), "unread": listing.unread, kind.value: listing.rows} for listing in listings
+            {"path": shown(listing.root), "unread": listing.unread or "", kind.value: listing.rows}
+            for listing in listings
         ],
     }
 

@@ -295,7 +295,7 @@ class PageData:
             facts = [
                 ["namespace", shown(holding.ref.namespace)],
                 ["why", holding.reason],
-                ["owner", holding.owner],
+                ["owner", holding.owner or ""],
                 ["names", f"{holding.resources} things"],
             ]
             self._row_of.setdefault(holding.ref, len(self._rows))

@@ -58,7 +58,9 @@ def pulls_document(roots: Iterable[Pulls], now: UnixNano) -> PullsDocument:
     return PullsDocument(
         drydock=__version__,
         now=show_time(now),
-        roots=[PullsRoot(shown(root.root), root.unread, [_pull_part(pull) for pull in root.pulls]) for root in roots],
+        roots=[
+            PullsRoot(shown(root.root), root.unread or "", [_pull_part(pull) for pull in root.pulls]) for root in roots
+        ],
     )
 
 

@@ -91,7 +91,7 @@ def repair_document(
         roots=[
             RepairRoot(
                 path=shown(each.plan.root),
-                unread=each.unread or each.blind,
+                unread=each.unread or each.blind or "",
                 plan=plan,
                 losses=[_loss_part(loss) for loss in each.losses],
                 whole=each.whole,

@@ -68,7 +68,7 @@ def verification_document(roots: Iterable[Verification], now: UnixNano) -> Verif
         roots=[
             VerifyRoot(
                 path=shown(root.root),
-                unread=root.unread,
+                unread=root.unread or "",
                 findings=LazyList(root.hits, _affecting_finding),
                 images=[_image_part(image) for image in root.images],
                 data=_coverage_part(root.data),

@@ -15,14 +15,14 @@ _EDITED_SINCE = 2
 _LOST_ROW = frozenset((Code.ROW_WITHOUT_PARENT, Code.LOST_ROW))
 
 
-def edit_blindness(store: Store) -> str:
-    """Why no database of a root may be edited; empty where it may."""
+def edit_blindness(store: Store) -> str | None:
+    """Why no database of a root may be edited; None if they may."""
     metadata = store.metadata
     if not metadata.complete:
         return first_cause(metadata.findings)
     if metadata.schema_version < _EDITED_SINCE:
         return f"a meta.db of schema version {metadata.schema_version} is not edited"
-    return ""
+    return None
 
 
 def blind_spots(store: Store) -> dict[Ref, str]:
@@ -30,35 +30,35 @@ def blind_spots(store: Store) -> dict[Ref, str]:
     kept: dict[Ref, str] = {}
     for snapshot in store.metadata.snapshots:
         reason = backend_blindness(store, snapshot.snapshotter)
-        if reason:
+        if reason is not None:
             kept[snapshot.ref] = reason
     return kept
 
 
-def backend_blindness(store: Store, snapshotter: bytes) -> str:
-    """Why nothing of a snapshotter may be removed; empty where it may."""
+def backend_blindness(store: Store, snapshotter: bytes) -> str | None:
+    """Why nothing of a snapshotter may be removed; None if it may."""
     backend = store.backends.get(snapshotter)
     if backend is None:
         return f"the data of snapshotter {shown(snapshotter)} is not below this root"
     if backend.layout is LayoutKind.FOREIGN:
         return f"the layout of snapshotter {shown(snapshotter)} is not fully understood"
-    return "" if backend.complete else first_cause(backend.findings)
+    return None if backend.complete else first_cause(backend.findings)
 
 
 def is_kept_blindly(store: Store, found: StoreObject) -> bool:
     """Whether an object stays whatever ends, since its snapshotter's data is not fully understood."""
-    return found.kind is ObjectKind.SNAPSHOT and backend_blindness(store, found.snapshotter) != ""
+    return found.kind is ObjectKind.SNAPSHOT and backend_blindness(store, found.snapshotter) is not None
 
 
-def repair_blindness(store: Store, snapshotter: bytes) -> str:
+def repair_blindness(store: Store, snapshotter: bytes) -> str | None:
     """As :func:`backend_blindness`, but that a row was lost keeps nothing: a repair drops what stood on it."""
     reason = backend_blindness(store, snapshotter)
     backend = store.backends.get(snapshotter)
-    if not reason or backend is None or backend.layout is LayoutKind.FOREIGN:
+    if reason is None or backend is None or backend.layout is LayoutKind.FOREIGN:
         return reason
     causes = [finding for finding in backend.findings if finding.severity is not Severity.NOTE]
     others = [finding for finding in causes if finding.code not in _LOST_ROW]
-    return first_cause(others) if others or not causes else ""
+    return first_cause(others) if others or not causes else None
 
 
 def first_cause(findings: list[Finding]) -> str:

@@ -113,7 +113,7 @@ def _of_holders(marks: Marks, store: Store) -> Iterator[Dangling]:
         if absent:
             wrong = absent
             if isinstance(record, Lease):
-                kind = marks.classes[record.ref][0]
+                kind = marks.classes[record.ref].kind
                 wrong = [target for target in absent if not _is_usual(record, kind, target, store.owners)]
             yield Dangling(record.ref, absent, wrong)
 
@@ -128,9 +128,9 @@ def may_be_meant(dangling: Iterable[Dangling], loose: Iterable[Ref]) -> dict[Ref
         of_kind.update({(target.kind, target.namespace): reason for target in each.wrong})
     if of_kind:
         for ref in loose:
-            reason = of_kind.get((ref.kind, ref.namespace), "")
-            if reason:
-                kept.setdefault(ref, reason)
+            why = of_kind.get((ref.kind, ref.namespace))
+            if why is not None:
+                kept.setdefault(ref, why)
     return kept
 
 

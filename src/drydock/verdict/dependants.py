@@ -49,7 +49,7 @@ class Dependants:
         """The containers among some records; a container's record and its lease are one."""
         found: dict[tuple[bytes, bytes], Ref] = {}
         for ref in refs:
-            is_lease = ref.kind is Kind.LEASE and self._reached.classes[ref][0] is LeaseClass.CONTAINER
+            is_lease = ref.kind is Kind.LEASE and self._reached.classes[ref].kind is LeaseClass.CONTAINER
             if ref.kind is Kind.CONTAINER or is_lease:
                 found.setdefault((ref.namespace, ref.key), ref)
         return [found[key] for key in sorted(found)]

@@ -33,7 +33,7 @@ def explain(verdict: Verdict, reached: Reach, subject: Subject) -> Explanation:
         if holding is None
         else _lease_facts(holding, verdict),
         (),
-        "",
+        None,
         tuple(targets[:_LISTED]),
         max(0, len(targets) - _LISTED),
         None if holding is None else holding.only,
@@ -64,7 +64,7 @@ def _object(verdict: Verdict, reached: Reach, holdings: dict[Ref, Holding], foun
         found.state.value,
         tuple(facts),
         tuple(chains),
-        "" if chains else _nothing(verdict, reached, found),
+        None if chains else _nothing(verdict, reached, found),
         tuple(targets[:_LISTED]),
         max(0, len(targets) - _LISTED),
         found.allocated,
@@ -89,7 +89,7 @@ def _steps(reached: Reach, holdings: dict[Ref, Holding], path: list[Node]) -> tu
     first = visited(path[0])
     if first in holdings:
         holding = holdings[first]
-        owner = f" of {holding.owner}" if holding.owner else ""
+        owner = f" of {holding.owner}" if holding.owner is not None else ""
         lines = [f"{name(first)}: {holding.kind.value} lease{owner}; {holding.reason}"]
     else:
         lines = [f"{name(first)}: {reached.why.get(first, '')}"]
@@ -115,7 +115,7 @@ def _nothing(verdict: Verdict, reached: Reach, found: StoreObject) -> str:
     # A lease that has ended says why; a record that nothing holds either only leads on.
     ref, edge = next(((ref, edge) for ref, edge in by if ref.kind is Kind.LEASE), by[0])
     if ref.kind is Kind.LEASE:
-        return f"{name(ref)} held it, and {reached.classes[ref][1]}"
+        return f"{name(ref)} held it, and {reached.classes[ref].reason}"
     return f"{name(ref)} refers to it ({edge.how}), and nothing holds that either"
 
 
@@ -134,7 +134,7 @@ def _targets(reached: Reach, refs: tuple[Ref, ...] | list[Ref]) -> list[str]:
 
 def _lease_facts(holding: Holding, verdict: Verdict) -> tuple[tuple[str, str], ...]:
     facts = [("why", holding.reason)]
-    if holding.owner:
+    if holding.owner is not None:
         facts.append(("owner", holding.owner))
     if holding.created is not None:
         known = age(holding.created, verdict.now)

@@ -93,17 +93,17 @@ class Graph:
             if type(record) is Blob and not record.labels:
                 continue
             reason = self._root_reason(record, now)
-            if reason:
+            if reason is not None:
                 yield ref, reason
         for ref, others in self._again.items():
             for record in others:
                 reason = self._root_reason(record, now)
-                if reason:
+                if reason is not None:
                     yield ref, reason
 
-    def _root_reason(self, record: Record, now: UnixNano) -> str:
+    def _root_reason(self, record: Record, now: UnixNano) -> str | None:
         if isinstance(record, Image) and self._images_expire and goes_with_others(record.labels, now):
-            return ""
+            return None
         return _root_reason(record, now)
 
     def targets(self, node: Node) -> tuple[Node, ...]:
@@ -158,7 +158,8 @@ def _blob(namespace: bytes, digest: Digest) -> Ref:
     return Ref(Kind.BLOB, namespace, digest)
 
 
-def _root_reason(record: Record, now: UnixNano) -> str:
+def _root_reason(record: Record, now: UnixNano) -> str | None:
+    """Why the collector starts from a record; None if it does not."""
     if isinstance(record, Image):
         return "an image"
     if isinstance(record, Container):
@@ -166,10 +167,10 @@ def _root_reason(record: Record, now: UnixNano) -> str:
     if isinstance(record, Sandbox):
         return "a sandbox"
     if isinstance(record, Ingest):
-        return "a write without a lease that has not expired" if record.expires and now <= record.expires else ""
+        return "a write without a lease that has not expired" if record.expires and now <= record.expires else None
     if isinstance(record, Blob | Snapshot) and is_root(record.labels):
         return "labelled containerd.io/gc.root"
-    return ""
+    return None
 
 
 def _edges(record: Record) -> Iterator[Edge]:

@@ -65,7 +65,7 @@ class Images:
         found: dict[tuple[bytes, bytes], Unpacked] = {}
         store = self._verdict.store
         files = store.content.blobs
-        known = [name for name in store.backends if not backend_blindness(store, name)]
+        known = [name for name in store.backends if backend_blindness(store, name) is None]
         for image in store.metadata.images:
             for digest, _ in self._manifests(image):
                 for chain, layer, is_base in self._layers(digest):
@@ -108,7 +108,7 @@ class Images:
 
     def _adoptable(self, image: Image) -> Iterator[Digest]:
         """What :func:`drydock.repairs.adoption.adopt` takes in its first round, as far as is known unhashed."""
-        if edit_blindness(self._verdict.store):
+        if edit_blindness(self._verdict.store) is not None:
             return
         pending = [Descriptor(image.target, image.media_type, image.target_size)]
         seen: set[Digest] = set()

@@ -106,15 +106,16 @@ def _container_of(verdict: Verdict, lease: Ref) -> tuple[bytes, bytes]:
     return lease.namespace, mounting.id if mounting else mounting_container(lease.key) or lease.key
 
 
-def _lease(reached: Reach, ref: Ref) -> tuple[LeaseClass | None, str]:
+def _lease(reached: Reach, ref: Ref) -> tuple[LeaseClass | None, str | None]:
+    """Class and owner of a lease; twice None for another record."""
     if ref.kind is not Kind.LEASE:
-        return None, ""
-    kind, _, owner = reached.classes[ref]
-    return kind, owner
+        return None, None
+    judgement = reached.classes[ref]
+    return judgement.kind, judgement.owner
 
 
 def _links(reached: Reach) -> dict[Ref, Link]:
-    starts = [ref for ref, (kind, _, _) in reached.classes.items() if kind is not LeaseClass.EXPIRED]
+    starts = [ref for ref, lease in reached.classes.items() if lease.kind is not LeaseClass.EXPIRED]
     leased = trace(reached.graph, starts, within=reached.live)
     links: dict[Ref, Link] = {}
     for ways in (reached.ways(), leased):
@@ -122,7 +123,7 @@ def _links(reached: Reach) -> dict[Ref, Link]:
         for node, before in ways.items():
             if before is None:
                 ref = visited(node)
-                links.setdefault(ref, Link(None, reached.why.get(ref) or reached.classes[ref][1]))
+                links.setdefault(ref, Link(None, reached.why.get(ref) or reached.classes[ref].reason))
             else:
                 before_of.setdefault(before, []).append(node)
         hows = {before: {edge.target: edge.how for edge in reached.graph.edges(before)} for before in before_of}

@@ -21,10 +21,10 @@ from drydock.verdict.leases import (
     Judgement,
     classify,
     container_id,
-    doubt_gone,
     is_dockers,
     mounting_container,
     note_ends,
+    withdraw_ownerless,
 )
 from drydock.verdict.reach import mark, path_to, sole_holders, trace
 from drydock.verdict.recorded_sizes import find_far_sizes
@@ -125,17 +125,17 @@ def reach(
     gone = frozenset(ended)
     why = {**(kept or {}), **dict(graph.roots(now))}
     classes = (
-        {lease.ref: classify(lease, graph, store.owners, now) for lease in store.metadata.leases}
+        {record.ref: classify(record, graph, store.owners, now) for record in store.metadata.leases}
         if before is None
         else before.classes
     )
     if before is None:
-        classes.update(doubt_gone(classes, graph, store.owners))
-    owned = tuple(ref for ref, (kind, _, _) in classes.items() if kind.is_owned and ref not in gone)
+        classes.update(withdraw_ownerless(classes, graph, store.owners))
+    owned = tuple(ref for ref, lease in classes.items() if lease.kind.is_owned and ref not in gone)
     live = mark(graph, [*why, *owned])
     leased: dict[Ref, list[Ref]] = {}
-    for ref, (kind, _, _) in classes.items():
-        if kind.is_owned or kind is LeaseClass.EXPIRED or ref in gone:
+    for ref, lease in classes.items():
+        if lease.kind.is_owned or lease.kind is LeaseClass.EXPIRED or ref in gone:
             continue
         for node in mark(graph, [ref], within=live):
             holders = leased.setdefault(visited(node), [])
@@ -188,10 +188,10 @@ def _blocking(store: Store) -> Iterator[Finding]:
 
 
 def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[Holding]:
-    holding = [lease for lease in store.metadata.leases if reached.classes[lease.ref][0] is not LeaseClass.EXPIRED]
+    holding = [lease for lease in store.metadata.leases if reached.classes[lease.ref].kind is not LeaseClass.EXPIRED]
     if not holding:
         return [_holding(lease, reached.classes[lease.ref], 0) for lease in store.metadata.leases]
-    owned = any(kind.is_owned for kind, _, _ in reached.classes.values())
+    owned = any(lease.kind.is_owned for lease in reached.classes.values())
     rooted = mark(reached.graph, reached.why) if owned else reached.live
     sole = sole_holders(reached.graph, rooted, (lease.ref for lease in holding))
     only: dict[Ref, int] = {}

@@ -38,10 +38,18 @@ _HISTORIES = b"_history"
 _TEMPORARY = (b"buildkit/lease.temporary", b"moby/prune.images", b"moby.lease/temporary")
 _DAY = 86_400 * 1_000_000_000
 
-Judgement = tuple[LeaseClass, str, str]
-"""Class, reason, owner; both texts shown."""
 
-_NOT_DOCKERS = (LeaseClass.UNKNOWN, "of a BuildKit that is not dockerd's: its records are not read", "")
+class Judgement(NamedTuple):
+    """Whose a lease is."""
+
+    kind: LeaseClass
+    reason: str
+    """Why it is of this class; one shown line."""
+    owner: str | None = None
+    """Shown name of its owner; None if none is known."""
+
+
+_NOT_DOCKERS = Judgement(LeaseClass.UNKNOWN, "of a BuildKit that is not dockerd's: its records are not read")
 
 
 def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judgement:
@@ -52,14 +60,15 @@ def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judge
     """
     end = expiry(lease.labels)
     past = end is not None and has_expired(lease.labels, now)
-    if end is not None and past and not end_contradiction(lease, now):
-        return LeaseClass.EXPIRED, f"ended {show_time(end)}", ""
+    contradiction = end_contradiction(lease, now) if past else None
+    if end is not None and past and contradiction is None:
+        return Judgement(LeaseClass.EXPIRED, f"ended {show_time(end)}")
     for label in _TEMPORARY:
         if label in lease.labels:
-            return LeaseClass.TEMPORARY, f"labelled {shown(label)}", ""
+            return Judgement(LeaseClass.TEMPORARY, f"labelled {shown(label)}")
     if end is not None:
-        why = f"its end cannot be judged: {end_contradiction(lease, now)}" if past else f"ends {show_time(end)}"
-        return LeaseClass.TEMPORARY, why, ""
+        why = f"its end cannot be judged: {contradiction}" if past else f"ends {show_time(end)}"
+        return Judgement(LeaseClass.TEMPORARY, why)
     docker = is_dockers(lease.namespace)
     if docker and lease.id.startswith(_IMAGE):
         return _image(lease, owners, now)
@@ -74,22 +83,22 @@ def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judge
         return _container(lease, graph, owners, now)
     if docker and _RANDOM.match(lease.id) and not lease.labels:
         return _nameless(lease, now)
-    return LeaseClass.UNKNOWN, "neither its labels nor its id say whose it is", ""
+    return Judgement(LeaseClass.UNKNOWN, "neither its labels nor its id say whose it is")
 
 
-def end_contradiction(lease: Lease, now: UnixNano) -> str:
-    """Why the end of a lease cannot be compared with ``now``; empty where it can.
+def end_contradiction(lease: Lease, now: UnixNano) -> str | None:
+    """Why the end of a lease cannot be compared with ``now``; None if it can.
 
     Who makes a lease reckons its end from the clock that containerd takes the time of its record from (containerd
     core/leases/lease.go WithExpiration, core/metadata/leases.go Create, v2.1).
     """
     end = expiry(lease.labels)
     if end is None or lease.created is None:
-        return ""
+        return None
     if is_ahead(lease.created, now):
         return f"it was made {show_time(lease.created)}, which is after the clock"
     # An end has whole seconds.
-    return f"it ended {show_time(end)}, before it was made" if is_ahead(lease.created, end) else ""
+    return f"it ended {show_time(end)}, before it was made" if is_ahead(lease.created, end) else None
 
 
 def note_ends(store: Store, now: UnixNano) -> Iterator[Finding]:
@@ -123,9 +132,9 @@ def build_record(lease: Lease) -> bytes | None:
     return build[1] if build is not None and (FLAT in lease.labels or build[2]) else None
 
 
-def doubt_gone(classes: dict[Ref, Judgement], graph: Graph, owners: Owners) -> dict[Ref, Judgement]:
+def withdraw_ownerless(classes: dict[Ref, Judgement], graph: Graph, owners: Owners) -> dict[Ref, Judgement]:
     """The leases that look ownerless, and are called nearly as a lease of an owner which has none; judged anew."""
-    ownerless = [ref for ref, (kind, _, _) in classes.items() if kind is LeaseClass.OWNERLESS]
+    ownerless = [ref for ref, lease in classes.items() if lease.kind is LeaseClass.OWNERLESS]
     namespaces = {ref.namespace for ref in ownerless}
     lacking = (
         Ref(Kind.LEASE, namespace, name)
@@ -134,7 +143,9 @@ def doubt_gone(classes: dict[Ref, Judgement], graph: Graph, owners: Owners) -> d
         if Ref(Kind.LEASE, namespace, name) not in classes
     )
     return {
-        ref: (LeaseClass.UNKNOWN, f"{classes[ref][1]}, and {shown(near.key)}, called nearly so, has no lease", "")
+        ref: Judgement(
+            LeaseClass.UNKNOWN, f"{classes[ref].reason}, and {shown(near.key)}, called nearly so, has no lease"
+        )
         for near, ref in find_near(lacking, ownerless)
     }
 
@@ -179,7 +190,7 @@ def mounting_container(key: bytes) -> bytes | None:
 def _image(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
     digest = Digest(lease.id[len(_IMAGE) :])
     if digest in owners.images:
-        return LeaseClass.IMAGE, "its image is in Docker's imagedb", f"image {shown(digest)}"
+        return Judgement(LeaseClass.IMAGE, "its image is in Docker's imagedb", f"image {shown(digest)}")
     missing = "its image is not in Docker's imagedb"
     return _gone(lease, now, missing, _Records(owners.images_changed, "Docker's imagedb", "Docker's image records"))
 
@@ -187,7 +198,7 @@ def _image(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
 def _history(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
     record = lease.id[len(_HISTORY) :]
     if record in owners.build_history:
-        return LeaseClass.BUILD_HISTORY, "its build is in BuildKit's history", f"build {shown(record)}"
+        return Judgement(LeaseClass.BUILD_HISTORY, "its build is in BuildKit's history", f"build {shown(record)}")
     missing = "its build is not in BuildKit's history"
     history = "BuildKit's history"
     return _gone(lease, now, missing, _Records(owners.build_history_changed, history, history))
@@ -195,11 +206,8 @@ def _history(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
 
 def _build(lease: Lease, record: bytes, owners: Owners, now: UnixNano) -> Judgement:
     if record in owners.build_records:
-        return (
-            LeaseClass.BUILD_CACHE,
-            "its cache record is in BuildKit's metadata_v2.db",
-            f"cache record {shown(record)}",
-        )
+        found = "its cache record is in BuildKit's metadata_v2.db"
+        return Judgement(LeaseClass.BUILD_CACHE, found, f"cache record {shown(record)}")
     missing = "its cache record is not in BuildKit's metadata_v2.db"
     records = _Records(owners.build_records_changed, "BuildKit's metadata_v2.db", "BuildKit's cache records")
     return _gone(lease, now, missing, records)
@@ -210,15 +218,15 @@ def _container(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Jud
         if Ref(kind, lease.namespace, lease.id) in graph.records:
             known = owners.containers.get(lease.id) if is_dockers(lease.namespace) else None
             called = shown((known and known.name) or lease.id)
-            return LeaseClass.CONTAINER, f"a {kind.value} record has its id", f"{kind.value} {called}"
+            return Judgement(LeaseClass.CONTAINER, f"a {kind.value} record has its id", f"{kind.value} {called}")
     if lease.namespace == b"k8s.io":
-        return LeaseClass.OWNERLESS, "no sandbox or container record has its id", ""
+        return Judgement(LeaseClass.OWNERLESS, "no sandbox or container record has its id")
     if not is_dockers(lease.namespace):
-        return LeaseClass.UNKNOWN, "its id is a container's, of an engine not known here", ""
+        return Judgement(LeaseClass.UNKNOWN, "its id is a container's, of an engine not known here")
     container = owners.containers.get(lease.id)
     if container is not None:
         name = shown(container.name or lease.id)
-        return LeaseClass.CONTAINER, "dockerd has a container with its id", f"container {name}"
+        return Judgement(LeaseClass.CONTAINER, "dockerd has a container with its id", f"container {name}")
     return _image_mount(lease, owners, now)
 
 
@@ -228,11 +236,15 @@ def _image_mount(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
     container = owners.image_mounts.get(lease.id) or owners.containers.get(named or b"")
     if container is not None:
         name = shown(container.name or container.id)
-        return LeaseClass.CONTAINER, "it holds an image that the container mounts", f"container {name}"
+        return Judgement(LeaseClass.CONTAINER, "it holds an image that the container mounts", f"container {name}")
     if owners.has_no_container:
-        return LeaseClass.UNKNOWN, "dockerd has no container at all: its folder of them may have been emptied", ""
+        return Judgement(
+            LeaseClass.UNKNOWN, "dockerd has no container at all: its folder of them may have been emptied"
+        )
     if owners.containers_known and not owners.mounts_known:
-        return LeaseClass.UNKNOWN, "it may be an image mount of a container whose configuration could not be read", ""
+        return Judgement(
+            LeaseClass.UNKNOWN, "it may be an image mount of a container whose configuration could not be read"
+        )
     missing = "dockerd has no container with its id, and none that mounts it"
     if named is not None:
         missing = "dockerd does not have the container whose image mount it is"
@@ -252,20 +264,22 @@ class _Records(NamedTuple):
 def _gone(lease: Lease, now: UnixNano, missing: str, records: _Records) -> Judgement:
     """What removed the owner changed its records: if they did not change since the lease was made, they are others."""
     if records.changed is None:
-        return LeaseClass.UNKNOWN, f"not all of {records.what} could be read", ""
+        return Judgement(LeaseClass.UNKNOWN, f"not all of {records.what} could be read")
     if lease.created is None:
-        return LeaseClass.UNKNOWN, f"{missing}, and when the lease was made is not recorded", ""
+        return Judgement(LeaseClass.UNKNOWN, f"{missing}, and when the lease was made is not recorded")
     if is_ahead(lease.created, now):
-        return LeaseClass.UNKNOWN, f"{missing}, and its record has a time after the clock", ""
+        return Judgement(LeaseClass.UNKNOWN, f"{missing}, and its record has a time after the clock")
     if records.changed < lease.created:
         why = f"{records.where} last changed before this lease was made: it may not be the right one"
-        return LeaseClass.UNKNOWN, why, ""
-    return LeaseClass.OWNERLESS, missing, ""
+        return Judgement(LeaseClass.UNKNOWN, why)
+    return Judgement(LeaseClass.OWNERLESS, missing)
 
 
 def _nameless(lease: Lease, now: UnixNano) -> Judgement:
     # docker save, and docker pull of an existing tag, left such leases without an end from 24 to 27.3 (moby #48910).
     known = age(lease.created, now)
     if known is not None and known > _DAY:
-        return LeaseClass.OWNERLESS, "an operation of dockerd's, older than a day, that ended with the daemon", ""
-    return LeaseClass.UNKNOWN, "an operation of dockerd's, not older than a day", ""
+        return Judgement(
+            LeaseClass.OWNERLESS, "an operation of dockerd's, older than a day, that ended with the daemon"
+        )
+    return Judgement(LeaseClass.UNKNOWN, "an operation of dockerd's, not older than a day")

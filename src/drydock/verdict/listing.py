@@ -45,8 +45,8 @@ def list_kind(kind: ListKind, verdict: Verdict, reached: Reach, documents: Docum
     return sorted(makers[kind](), key=_order)
 
 
-def unread_list(kind: ListKind, store: Store) -> str:
-    """Why a list may not have everything, on one shown line; empty where it has."""
+def unread_list(kind: ListKind, store: Store) -> str | None:
+    """Why a list may lack something, on one shown line; None if it is complete."""
     content, backends, owners = [store.content], store.backends.values(), [store.owners]
     parts: dict[ListKind, Iterable[Content | Backend | Owners]] = {
         ListKind.IMAGES: content,

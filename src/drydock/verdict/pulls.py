@@ -64,7 +64,7 @@ def find_pulls(
 
 def _pull_leases(verdict: Verdict, reached: Reach) -> Iterator[Lease]:
     for lease in verdict.store.metadata.leases:
-        if not reached.classes[lease.ref][0].is_owned and _is_pull(lease, reached):
+        if not reached.classes[lease.ref].kind.is_owned and _is_pull(lease, reached):
             yield lease
 
 
