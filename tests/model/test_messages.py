@@ -80,6 +80,13 @@ def test_each_kind_of_damage_in_a_bbolt_file_is_a_code():
     assert {bolt_damage(kind).code for kind in kinds} == {code for code in Code if code.startswith("bolt-")}
 
 
+def test_a_remedy_that_begins_with_a_command_is_one():
+    """Whoever copies such a line from ``what to do:`` must be able to run it; what explains begins with a verb."""
+    remedies = {each.remedy for each in MESSAGES.values() if each.remedy} | {bolt_damage("gap").remedy}
+    plain = {each for each in remedies if each.startswith("drydock ")}
+    assert plain == {"drydock bolt check {file}", "drydock bolt trust {file}", "drydock verify --data"}
+
+
 def test_names_are_escaped_in_a_message_and_quoted_in_a_remedy():
     """Bytes reach no terminal as they are, and a remedy can be copied into a shell."""
     file = b"/a b/\x1b[31m'meta.db"
@@ -102,3 +109,20 @@ def test_only_the_severities_of_its_code_are_possible():
     assert text.at(PLACE, severity=Severity.NOTE, remedy="").remedy == ""
     with pytest.raises(AssertionError):
         text.at(PLACE, severity=Severity.BLIND)
+
+
+def test_every_code_is_made_by_a_test():
+    """Each code is named by some test that reads a store: one that no test asks for may never be made.
+
+    Findings that tests make by hand, for reports, do not count.
+    """
+    by_hand = {"test_plan_text.py", "test_pulls.py", "test_schemas.py", "scans.py", Path(__file__).name}
+    words = set()
+    for path in Path(__file__).parents[1].rglob("*.py"):
+        if path.name not in by_hand and path.parent.name != "model":
+            words |= {
+                node.value.partition(":")[0]
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            }
+    assert [code for code in Code if code not in words] == []

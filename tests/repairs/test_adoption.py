@@ -145,7 +145,7 @@ def test_verify_names_the_index_first(tmp_path):
     assert hints(root) == {"default": {index.digest}}
     text = run("verify", "--now", NOW, "--state", tmp_path / "state", root)
     assert "2 platforms without a record too" in text
-    assert "what to do: drydock repair --adopt" in text
+    assert "what to do: run drydock repair --adopt" in text
     assert "never fetched" not in text
 
 

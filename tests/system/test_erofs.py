@@ -80,7 +80,7 @@ def test_a_row_that_containerd_cannot_remove(tmp_path):
     root = lay_out_erofs(tmp_path / "root", {**ROWS, "lost": (5, "committed", "")}, unrecorded=("lost",))
     (root / EROFS / "snapshots/5/layer.erofs").unlink()
     (found,) = [each for each in _scan(root, status=3)["findings"] if each["code"] == "no-erofs-layer"]
-    assert "GC of snapshotter erofs stops at it" in found["message"]
+    assert "GC of snapshotter erofs stops there" in found["message"]
     _clean(root, tmp_path)
     assert _left(root) == ["1", "2", "3"]
     assert _scan(root, status=0)["findings"] == []

@@ -243,6 +243,7 @@ def test_a_layer_that_nothing_here_decodes(tmp_path, monkeypatch):
     raw = subprocess.run(["zstd", "-q", "-c"], input=_wide(10), capture_output=True, check=True).stdout
     said = _verify(tmp_path, raw, lambda *_: None, status=8)
     assert f"was not compared with layer {Blob(TAR, raw).digest}" in said
+    assert "not-compared: snapshot " in said
     assert "what to do: pip install 'containerd-drydock[zstd]'" in said
     assert "1 without a layer that can be compared" in said
 

@@ -56,7 +56,8 @@ class Message(NamedTuple):
 
 def texts_of(code: Code) -> list[str]:
     """The texts that findings of one kind have, with their parameters in braces."""
-    return [each.text for each in globals().values() if isinstance(each, Message) and each.code is code]
+    texts = (each.text for each in globals().values() if isinstance(each, Message) and each.code is code)
+    return list(dict.fromkeys(texts))
 
 
 def unlisted(code: Code) -> Message:
@@ -74,8 +75,12 @@ def bolt_damage(kind: str) -> Message:
 
 
 _CHECK: Final = "drydock bolt check {file}"
-_REPAIR_BLOB: Final = "drydock repair removes the record and names what to pull; a pull alone does not replace the blob"
-_REPAIR_SNAPSHOT: Final = "drydock repair removes the snapshot and names what to pull; a pull alone does not replace it"
+_REPAIR_BLOB: Final = (
+    "run drydock repair: it removes the record and names what to pull; a pull alone does not replace the blob"
+)
+_REPAIR_SNAPSHOT: Final = (
+    "run drydock repair: it removes the snapshot and names what to pull; a pull alone does not replace it"
+)
 _NEWER_DATABASES: Final = (
     "if newer copies of meta.db and metadata.db exist, restore both before anything is removed or started"
 )
@@ -93,7 +98,7 @@ SNAPSHOT_DIFFERS = Message(
 DAMAGED_EROFS_LAYER = Message(
     Code.SNAPSHOT_DIFFERS, "snapshot {snapshot}: its layer.erofs is damaged: {entries}", _REPAIR_SNAPSHOT
 )
-_COMPARE: Final = "drydock repair --unpacked compares the snapshot with its layer, and removes it if it differs"
+_COMPARE: Final = "run drydock repair --unpacked: it compares the snapshot with its layer, and removes it if it differs"
 SNAPSHOT_FILES = Message(
     Code.SNAPSHOT_SIZE,
     "snapshot {snapshot} has {found} files and directories; when it was committed, it had {recorded}",
@@ -108,26 +113,26 @@ SNAPSHOT_UNPROVED = Message(
     Code.SNAPSHOT_UNPROVED,
     "snapshot {snapshot}: the blob of its layer {layer} is damaged, and there is no other copy of the layer here, so "
     "nothing proves that the unpacked files are intact",
-    "drydock repair --drop-unproved removes both, or only the blob if a container uses the files",
+    "run drydock repair --drop-unproved: it removes both, or only the blob if a container uses the files",
 )
 UNREADABLE_LAYER = Message(Code.UNREADABLE_LAYER, "snapshot {snapshot}: {problem}", "drydock verify --data")
 NOT_COMPARED = Message(Code.NOT_COMPARED, "snapshot {snapshot} was not compared with layer {layer}: {reason}")
 CORRUPT_ORPHAN = Message(
     Code.CORRUPT_ORPHAN,
     "blob {blob} has no record, and its bytes do not match its digest",
-    "drydock clean --apply removes it",
+    "run drydock clean --apply: it removes the file",
 )
 NO_EROFS_LAYER = Message(
     Code.NO_EROFS_LAYER,
     "snapshot {snapshot} is committed, but {number}/layer.erofs is missing: nothing can mount the snapshot, and "
     "containerd before 2.4 cannot remove it, so its GC of snapshotter {snapshotter} stops there",
-    "drydock clean --apply if nothing references the snapshot, else drydock repair",
+    "run drydock clean --apply if nothing references the snapshot, else drydock repair",
 )
 MISSING_PARENT = Message(Code.MISSING_PARENT, "snapshot {snapshot}: its parent {parent} has no record")
 OTHER_PARENT = Message(Code.OTHER_PARENT, "snapshot {snapshot}: its row names another parent than its record")
 
 # Names that lead nowhere
-_EXPLAIN: Final = "drydock keeps whatever may be meant; drydock explain shows what references what"
+_EXPLAIN: Final = "whatever may be meant is kept; drydock explain shows what references what"
 _ABSENT: Final = "{holder} names {absent}, for which no record exists{similar}"
 LEASE_NAMES_ABSENT = Message(Code.LEASE_NAMES_ABSENT, _ABSENT, _EXPLAIN)
 CONTAINER_NAMES_ABSENT = Message(Code.MISSING_ROOT, _ABSENT, _EXPLAIN)
@@ -143,12 +148,15 @@ MISSING_TARGET = Message(
     Code.MISSING_TARGET, "image {image}: its target {target} has no record", "pull the image again, or remove it"
 )
 ADOPTABLE_TARGET = Message(
-    Code.MISSING_TARGET, MISSING_TARGET.text, "drydock repair --adopt creates the record of the target anew"
+    Code.MISSING_TARGET, MISSING_TARGET.text, "run drydock repair --adopt: it creates the record of the target anew"
 )
 LOST_CONTAINER = Message(
     Code.LOST_CONTAINER,
     "container {container} exists in dockerd, but {missing}: when the engine starts, it deletes the container's files",
     _NEWER_DATABASES,
+)
+ADOPTABLE_CONTAINER = Message(
+    Code.LOST_CONTAINER, LOST_CONTAINER.text, "run drydock repair --adopt: it creates the records of the container anew"
 )
 UNKNOWN_LABEL = Message(
     Code.UNKNOWN_LABEL, "{label}: this version of drydock does not know the label, which may keep something"
@@ -273,7 +281,7 @@ CLASSIC_STORE = Message(
     Code.CLASSIC_STORE,
     "{store} is Docker's classic image store, with images: {images}, layers: {layers}, directories: {directories}; "
     "drydock neither judges nor measures them, and no figure here includes them",
-    "docker system df measures them while Docker runs",
+    "run docker system df while Docker runs: it measures them",
 )
 UNKNOWN_DATA_ROOT = Message(
     Code.OWNERS_UNKNOWN,
@@ -298,5 +306,5 @@ CONFIG_FOREIGN = Message(
 UNFINISHED_RUN = Message(
     Code.UNFINISHED_RUN,
     "a run of {time} was stopped before its end: {pending} of its {total} actions may not be done; journal {journal}",
-    "drydock clean --apply with the options of the run finishes it",
+    "run drydock clean --apply with the options of that run: it finishes the run",
 )

@@ -25,7 +25,7 @@ from drydock.model.text import shown
 from drydock.verdict.blind_spots import backend_blindness
 from drydock.verdict.leases import is_dockers
 
-_ADOPT = "drydock repair --adopt gives it its records back"
+_ADOPT = messages.ADOPTABLE_CONTAINER.remedy
 
 
 def find_lost_containers(store: Store, made: UnixNano) -> LostContainers:
@@ -64,9 +64,8 @@ def lost_findings(lost: LostContainers, store: Store) -> Iterator[Finding]:
     for each in lost.containers:
         if not each.reason:
             continue
-        remedy = _ADOPT if each.reason == _ADOPT else None
-        text = messages.LOST_CONTAINER(container=each.name, missing=each.missing)
-        yield text.at(Place(store.metadata.path), each.name, remedy=remedy)
+        message = messages.ADOPTABLE_CONTAINER if each.reason == _ADOPT else messages.LOST_CONTAINER
+        yield message(container=each.name, missing=each.missing).at(Place(store.metadata.path), each.name)
 
 
 class _Finder:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -452,6 +454,38 @@ def test_names_that_read_as_blanks_keep_everything(read, path, blank):
     found = read(of(named))
     assert not found.complete
     assert any("is overwritten" in finding.message for finding in found.findings)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code", "severity"),
+    [
+        ((b"images", b"docker.io/library/x:1", b"target"), None, "image-without-target", Severity.DAMAGE),
+        ((b"leases", b"l", b"labels", b"containerd.io/gc.ref.new"), b"x", "unknown-label", Severity.BLIND),
+    ],
+)
+def test_what_may_have_named_something_keeps_everything(read, path, value, code, severity):
+    """An image that names nothing, and a label that may name something: what either meant looks unnamed now."""
+    found = read(of(changed(WHOLE, *path, value=value)))
+    assert not found.complete
+    assert [(each.code, each.severity) for each in found.findings] == [(code, severity)]
+
+
+def test_a_page_that_cannot_be_read_is_named_with_its_bucket(tmp_path):
+    """The records before it are there; the finding has page and bucket, and the command that checks the file."""
+    blobs = {b"sha256:%064x" % number: {**TIMES, b"size": varint(5)} for number in range(200)}
+    path, where = tmp_path / "meta.db", (b"v1", b"ns", b"content", b"blob")
+    layout = write(path, of({b"content": {b"blob": blobs}}))
+    (last,) = struct.unpack_from("<Q", layout.data, layout.roots[where] * 4096 + 16 + 16 * 4 + 8)
+    layout.patch_page(last, 8, b"\xff\xff")
+    with Database.open(path) as database:
+        found = read_metadata(database, RawPath(b"/x/meta.db"))
+    assert not found.complete
+    assert 0 < len(found.blobs) < len(blobs)
+    (finding,) = found.findings
+    assert (finding.code, finding.severity) == ("unreadable-page", Severity.DAMAGE)
+    assert (finding.place.page, finding.place.bucket) == (last, where)
+    assert finding.message.startswith("v1/ns/content/blob: ")
+    assert finding.remedy == "drydock bolt check /x/meta.db"
 
 
 def test_a_content_label_that_names_no_digest_keeps_everything(read):

@@ -14,6 +14,7 @@ from tests.support.records import nested, sequence
 from bbolt_reader import Database
 from drydock.evidence.containerd.rows import read_rows
 from drydock.model.data import RowKind
+from drydock.model.findings import Severity
 from drydock.model.names import RawPath
 
 
@@ -143,6 +144,14 @@ def test_rows_and_parents_that_differ_are_damage(read, path, value, code):
     assert not found.complete
     assert found.findings[0].code == code
     assert found.findings[0].place.bucket[:2] == (b"v1", b"parents")
+
+
+def test_two_rows_with_one_id_are_not_understood(read):
+    """Whose the directory is cannot be told: the rows are named, and nothing of the snapshotter is known for sure."""
+    found = read(store({b"moby/1/one": row(7), b"moby/2/two": row(7)}))
+    assert not found.complete
+    assert [(each.code, each.severity) for each in found.findings] == [("shared-id", Severity.BLIND)]
+    assert found.findings[0].message == "rows moby/2/two and moby/1/one have the same id 7"
 
 
 _FIELDS = st.sampled_from([b"id", b"kind", b"parent", b"size", b"inodes", b"labels", b"createdat"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 from tests.support.boltwriter import write
@@ -45,6 +46,25 @@ def rows(*numbers, kind=3, size=4096):
         fields = {b"id": uvarint(number), b"kind": bytes([kind])}
         entries[b"ns/%d/k" % number] = {**fields, b"size": varint(size)} if kind == 3 else fields
     return {b"v1": {b"snapshots": entries, b"parents": {}}}
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_what_is_not_counted_is_a_note(read, tmp_path):
+    """A snapshot with mounts in it: a note that says why and how many more there are, and nothing is withheld."""
+    home = tmp_path / "io.containerd.snapshotter.v1.overlayfs/snapshots/1/fs"
+    points = [home / name for name in ("one", "two")]
+    for point in points:
+        point.mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "none", point], check=True)
+    try:
+        found = read(rows=rows(1, kind=2), recorded=False)
+    finally:
+        for point in points:
+            subprocess.run(["umount", point], check=True)
+    assert [(each.code, each.severity) for each in found.findings] == [("not-measured", Severity.NOTE)]
+    assert found.findings[0].message == "overlayfs 1: a mount was not entered (and 1 more)"
+    assert found.complete
 
 
 @pytest.mark.parametrize(

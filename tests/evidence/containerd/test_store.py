@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import struct
 import threading
 
 import psutil
@@ -12,6 +13,8 @@ import pytest
 from tests.support.boltwriter import write
 from tests.support.gowriting import go_time, uvarint, varint
 
+from bbolt_reader import Truncated, Unreadable
+from bbolt_reader.tree import Tree
 from drydock.evidence.containerd.store import METADATA, hold_store, read_store
 from drydock.model.errors import Refused
 from drydock.model.findings import Severity
@@ -107,6 +110,67 @@ def test_a_database_that_cannot_be_trusted_withholds(place, which, damage):
     worst = [finding for finding in part.findings if finding.severity is not Severity.NOTE]
     assert worst
     assert all(finding.place.file.startswith(os.fsencode(place)) for finding in worst)
+
+
+def _entry(layout, page, index, offset, data):
+    """Overwrite bytes of the head of one entry of a leaf: flags, position, key's length, value's length."""
+    layout.patch_page(page, 16 + 16 * index + offset, data)
+
+
+_FOUR = struct.Struct("<I")
+_DAMAGES = {
+    "bolt-meta": lambda file: file.patch((1 - file.newest) * 4096 + 16, b"\0"),
+    "bolt-short-file": lambda file: file.truncate((file.high_water - 1) * 4096),
+    "bolt-freelist": lambda file: file.patch_page(file.freelist, 16, struct.pack("<4Q", 2, 2, 3, 10**6)),
+    "bolt-freed": lambda file: file.patch_page(file.freelist, 16, struct.pack("<4Q", 2, 3, 4, file.root)),
+    "bolt-unreachable": lambda file: file.patch_page(file.freelist, 16, struct.pack("<4Q", 2, 3, 4, 4)),
+    "bolt-corrupt": lambda file: file.patch_page(file.roots[b"v1", b"many"], 0, b"\x7f"),
+    "bolt-order": lambda file: file.patch_page(file.roots[b"v1", b"many"], 16 + 16 * 40 + 3, b"~"),
+    "bolt-gap": lambda file: _entry(file, file.roots[b"v1", b"many"], 20, 12, _FOUR.pack(1)),
+}
+"""Each kind of damage that pages can have, done to a sound file."""
+
+
+@pytest.mark.parametrize("code", _DAMAGES)
+def test_each_kind_of_damage_to_pages_has_its_code(place, code):
+    """Named with file, page and the command that checks the file. Only a meta that may be old is no damage."""
+    path = place / os.fsdecode(METADATA)
+    tree = {b"v1": {b"version": b"\x06", b"many": {b"key%02d" % number: b"value" for number in range(40)}}}
+    layout = write(path, tree, free=4, inline=False)
+    _DAMAGES[code](layout)
+    found = {each.code: each for each in read(place).metadata.findings}
+    assert code in found
+    assert found[code].severity is (Severity.BLIND if code == "bolt-meta" else Severity.DAMAGE)
+    assert found[code].place.file == bytes(path)
+    assert found[code].place.page is not None
+    assert found[code].remedy == f"drydock bolt check {path}"
+
+
+@pytest.mark.parametrize(("code", "error"), [("bolt-truncated", Truncated), ("bolt-unreadable", Unreadable)])
+def test_a_page_that_is_not_there_or_that_the_disk_cannot_read(place, code, error, monkeypatch):
+    """What the disk or a file that got shorter takes away is damage with its page."""
+    load = Tree.load
+
+    def fail(tree, pgid, *rest, **options):
+        if pgid == failing:
+            raise error("gone", page=pgid)
+        return load(tree, pgid, *rest, **options)
+
+    path = place / os.fsdecode(METADATA)
+    tree = {b"v1": {b"version": b"\x06", b"many": {b"key%02d" % number: b"value" for number in range(40)}}}
+    failing = write(path, tree, inline=False).roots[b"v1", b"many"]
+    monkeypatch.setattr(Tree, "load", fail)
+    (found,) = [each for each in read(place).metadata.findings if each.code == code]
+    assert (found.severity, found.place.page) == (Severity.DAMAGE, failing)
+
+
+def test_what_is_no_bbolt_file(place):
+    """Named as a whole."""
+    path = place / os.fsdecode(METADATA)
+    path.write_bytes(os.urandom(8192))
+    (found,) = read(place).metadata.findings
+    assert (found.code, found.severity, found.place.file) == ("unreadable-database", Severity.DAMAGE, bytes(path))
+    assert found.remedy == f"drydock bolt check {path}"
 
 
 @pytest.mark.parametrize("recorded", [True, False])

@@ -417,6 +417,7 @@ def test_user_settings_cannot_reach_others(host):
         (each,) = found(host)
         assert each.snapshotters == ()
         assert [finding.severity for finding in each.findings] == [Severity.BLIND]
+        assert [finding.code for finding in each.findings] == ["config-foreign"]
     else:
         assert found(host) == []
 
