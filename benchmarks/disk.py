@@ -16,7 +16,7 @@ from drydock.evidence.files.directory import fingerprint
 from drydock.model.names import RawPath
 from drydock.model.plans import Removal, Status, Target
 from drydock.reclaim.apply import remove as remove_all
-from drydock.reclaim.journal_writer import JournalWriter
+from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.root_dir import open_anchor
 
 _FOLDER = f"{OVERLAY}/snapshots"

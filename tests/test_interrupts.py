@@ -17,7 +17,7 @@ from drydock.interrupts import defer_interrupt
 from drydock.model.data import BlobFile
 from drydock.model.names import Digest, RawPath
 from drydock.reclaim.apply import remove
-from drydock.reclaim.journal_writer import JournalWriter
+from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.remove_tree import Stopped
 from drydock.reclaim.root_dir import open_anchor
 

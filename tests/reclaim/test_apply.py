@@ -15,8 +15,7 @@ from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Status
 from drydock.reclaim import apply, knife
-from drydock.reclaim.journal import read_journal
-from drydock.reclaim.journal_writer import JournalWriter
+from drydock.reclaim.journal import JournalWriter, read_journal
 from drydock.reclaim.quarantine import open_quarantine
 from drydock.reclaim.root_dir import open_anchor
 from drydock.reclaim.state_dir import JOURNAL

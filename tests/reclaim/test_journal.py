@@ -6,14 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.support.values import EDIT_NUMBERS
 
+from bbolt_surgery import Receipt, RootHeader
 from drydock.model.data import Fingerprint
+from drydock.model.documents.journal import EditNumbers, ManifestMember
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status, Target
-from drydock.reclaim.journal import Note, read_journal
-from drydock.reclaim.journal_writer import JournalWriter
-from drydock.reclaim.quarantine_manifest import Member
+from drydock.reclaim.journal import JournalWriter, Note, read_journal
 from drydock.reclaim.state_dir import JOURNAL
 
 ROOT = RawPath(b"/var/lib/\xff\n")
@@ -42,7 +43,7 @@ def fill(writer):
     (three,) = writer.intend([aim(3)], [RawPath(b"/q/\xff")])
     writer.end_removal(three, Outcome(aim(3), Status.FAILED, "busy"))
     writer.note_missing([RawPath(b"s/metadata.db/\0\xff"), RawPath(b"s/1")])
-    four = writer.intend_edit(RawPath(b"/m/meta.db"), {"txid": 2**60, "backup": "meta.db"})
+    four = writer.intend_edit(RawPath(b"/m/meta.db"), {**EDIT_NUMBERS, "backup": "meta.db"})
     writer.end(four, Status.DONE)
     return two
 
@@ -55,7 +56,7 @@ def test_reads_what_it_wrote(writer):
     assert [entry.do for entry in journal.entries] == ["remove", "remove", "move", "edit"]
     assert [entry.removal for entry in journal.entries] == [aim(1), aim(2), aim(3), None]
     assert journal.entries[2].to == b"/q/\xff"
-    assert journal.entries[3].fields == {"txid": 2**60, "backup": "meta.db"}
+    assert journal.entries[3].fields == {**EDIT_NUMBERS, "backup": "meta.db"}
     assert journal.missing == {b"s/metadata.db/\0\xff", b"s/1"}
     assert (journal.entries[0].ended.freed, journal.entries[2].ended.detail) == (4096, "busy")
     assert [entry.number for entry in journal.pending] == [two]
@@ -65,7 +66,7 @@ def test_reads_what_it_wrote(writer):
 
 def test_what_is_moved_has_its_owner_and_manifest(writer):
     """Both come back; a line without them, as of what is deleted and of older versions, has neither."""
-    notes = [Note((1000, 0), Member(7, 90, "b" * 64)), Note(None, None)]
+    notes = [Note((1000, 0), ManifestMember(7, 90, "b" * 64)), Note(None, None)]
     writer.intend([aim(1), aim(2)], [RawPath(b"/q/1"), RawPath(b"/q/2")], notes)
     writer.intend([aim(3)], [None])
     assert [entry.note for entry in read_journal(writer.path).entries] == [*notes, Note(None, None)]
@@ -128,7 +129,8 @@ def test_a_forged_line_is_an_error(writer, line):
 INFINITE = float("inf")
 REMOVAL = {"n": 1, "do": "move", "target": "blob", "path": "x", "to": "/q/x", "bytes": 1, "why": "",
            "expect": [0] * 6, "after_edit": True}  # fmt: skip
-EDIT = {"n": 1, "do": "edit", "path": "/m/meta.db", "fields": {"txid": 1, "backup": "/b/meta.db"}}
+FIELDS = {**EDIT_NUMBERS, "backup": "/b/meta.db"}
+EDIT = {"n": 1, "do": "edit", "path": "/m/meta.db", "fields": FIELDS}
 ENDED = {"ended": 1, "status": "done", "freed": 0, "detail": ""}
 
 
@@ -140,10 +142,12 @@ ENDED = {"ended": 1, "status": "done", "freed": 0, "detail": ""}
         [{**REMOVAL, "path": r"x/a\x00b"}],
         [{**REMOVAL, "to": r"/q/\x00"}],
         [{**EDIT, "path": r"/m/\x00"}],
-        [{**EDIT, "fields": {"txid": INFINITE}}],
-        [{**EDIT, "fields": {"txid": None}}],
-        [{**EDIT, "fields": {"backup": r"/b/\x00"}}],
+        *([{**EDIT, "fields": {**FIELDS, "txid_after": value}}] for value in (INFINITE, None, -1, 1.0, True, 10**40)),
+        [{**EDIT, "fields": {**FIELDS, "txid": 1}}],
+        [{**EDIT, "fields": {name: value for name, value in FIELDS.items() if name != "grew_by"}}],
+        [{**EDIT, "fields": {**FIELDS, "backup": r"/b/\x00"}}],
         [{**EDIT, "fields": "txid"}],
+        [{**EDIT, "to": None}],
         [{**REMOVAL, "owner": [0]}],
         [{**REMOVAL, "owner": [-1, 0]}],
         [{**REMOVAL, "owner": [0, (1 << 32) - 1]}],
@@ -151,6 +155,28 @@ ENDED = {"ended": 1, "status": "done", "freed": 0, "detail": ""}
         [{**REMOVAL, "manifest": [0, 1]}],
         [{**REMOVAL, "manifest": [0, INFINITE, "a" * 64]}],
         [{**REMOVAL, "manifest": {"at": 0}}],
+        *(
+            [{**REMOVAL, name: value}]
+            for name, value in (
+                ("new", 1),
+                ("to", None),
+                ("do", "remove"),
+                ("do", ["move"]),
+                ("after_edit", 1),
+                ("why", "\ud800"),
+                ("manifest", [0, 1, "x"]),
+                ("manifest", [0, -1, "a" * 64]),
+                ("manifest", [0, 1 << 63, "a" * 64]),
+            )
+        ),
+        [{name: value for name, value in REMOVAL.items() if name != "after_edit"}],
+        [{"missing": "x", "new": 1}],
+        [{"missing": "x", "finished": "t"}],
+        [{"finished": "t", "by": "earlier"}],
+        [{"finished": None}],
+        [{"schema": "drydock.journal/1", "tool": "", "time": "", "root": "/", "plan": "a" * 64}],
+        [REMOVAL, {**ENDED, "new": 1}],
+        [REMOVAL, {**ENDED, "status": "perhaps"}],
         [REMOVAL, {**ENDED, "freed": INFINITE}],
         [REMOVAL, {**ENDED, "ended": INFINITE}],
     ],
@@ -164,6 +190,23 @@ def test_numbers_and_paths_that_there_are_not(writer, lines):
         read_journal(writer.path)
 
 
+def test_what_an_edit_writes_down_is_what_its_line_has():
+    """A receipt of bbolt_surgery, in its order, and the copy."""
+    root = RootHeader(1, 2)
+    receipt = Receipt(1, 2, root, root, 5, 6, 7, 8)
+    assert (*receipt.numbers(), "backup") == EditNumbers.__struct_fields__
+
+
+def test_a_name_of_any_length_is_not_repeated_in_an_error(writer):
+    """Nor are the characters in it that reorder text or move the cursor."""
+    with open(writer.path, "ab") as file:
+        file.write(json.dumps({**REMOVAL, "\u202e\x1b" * 50_000: 1}).encode() + b"\n")
+    with pytest.raises(EvidenceUnreadable) as refused:
+        read_journal(writer.path)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 1000
+
+
 def test_the_lines_that_those_are_made_of_are_sound(writer):
     """So it is the number or the path that is refused."""
     with open(writer.path, "ab") as file:
@@ -174,7 +217,7 @@ def test_the_lines_that_those_are_made_of_are_sound(writer):
 def test_a_root_with_a_nul_is_refused(tmp_path):
     """No folder is looked for."""
     path = tmp_path / "journal"
-    header = {"schema": "drydock.journal/1", "tool": "x", "time": "t", "root": r"/a\x00", "plan": None}
+    header = {"schema": "drydock.journal/1", "tool": "x", "time": "t", "root": r"/a\x00", "plan": "a" * 64}
     path.write_text(json.dumps(header) + "\n")
     with pytest.raises(EvidenceUnreadable, match="NUL"):
         read_journal(RawPath(os.fsencode(path)))

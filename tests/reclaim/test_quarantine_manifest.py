@@ -9,9 +9,10 @@ import zlib
 import pytest
 from tests.support.privilege import needs_root
 
+from drydock.model.documents.journal import ManifestMember
 from drydock.model.names import RawPath
 from drydock.reclaim import quarantine_manifest
-from drydock.reclaim.quarantine_manifest import FILE, Line, ManifestWriter, Member, read_manifest, walk
+from drydock.reclaim.quarantine_manifest import FILE, Line, ManifestWriter, read_manifest, walk
 
 
 @pytest.fixture
@@ -203,4 +204,4 @@ def test_a_forged_line_is_an_error_and_nothing_else(state, text):
     data = zlib.compress(text, wbits=31)
     (state[0] / os.fsdecode(FILE)).write_bytes(data)
     with pytest.raises(OSError, match="it"):
-        lines(state, Member(0, len(data), hashlib.sha256(data).hexdigest()))
+        lines(state, ManifestMember(0, len(data), hashlib.sha256(data).hexdigest()))

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from tests.support.privilege import needs_root
+from tests.support.values import EDIT_NUMBERS
 
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
 from drydock.model.plans import Status
-from drydock.reclaim.journal_writer import JournalWriter, close_abandoned
+from drydock.reclaim.journal import JournalWriter, close_abandoned
 from drydock.reclaim.state_dir import PLACES, find_unfinished, open_state
 
 ROOT = RawPath(b"/var/lib/containerd")
@@ -29,7 +30,7 @@ def start(places, root=ROOT):
     """A run with a journal, and an intention in it."""
     state = open_state(None, 0, places)
     writer = JournalWriter(state.fd, state.path, root, "a" * 64)
-    writer.intend_edit(RawPath(b"/meta.db"), {})
+    writer.intend_edit(RawPath(b"/meta.db"), EDIT_NUMBERS)
     return state, writer
 
 
@@ -177,8 +178,9 @@ def test_hostile_state_is_not_believed(places, tmp_path):
 
 
 def test_imports_little():
-    """Asking for unfinished runs, which each scan does, loads neither ctypes nor threads."""
-    code = "import sys, drydock.reclaim.state_dir; sys.exit(bool({'ctypes', 'concurrent.futures'} & set(sys.modules)))"
+    """Asking for unfinished runs, which each scan does, loads no ctypes, no threads, no documents, and no edits."""
+    heavy = {"ctypes", "concurrent.futures", "msgspec", "json", "bbolt_surgery"}
+    code = f"import sys, drydock.reclaim.state_dir; sys.exit(bool({heavy} & set(sys.modules)))"
     subprocess.run(
         [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     )

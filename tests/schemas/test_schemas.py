@@ -24,7 +24,7 @@ from drydock.model.repairs import Loss, Repair, Unadopted
 from drydock.model.roots import Engine
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, Verification
-from drydock.reclaim.journal_writer import JournalWriter
+from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.plan_file import plan_document, plans_document
 from drydock.report.document import scan_document
 from drydock.report.repair import repair_document
@@ -360,7 +360,8 @@ def test_every_word_is_known():
     assert verify["PlatformPart"]["properties"]["state"]["$ref"] == "#/$defs/Completeness"
     assert verify["Completeness"]["enum"] == sorted(state.value for state in Completeness)
     journal = json.loads(run("schema", "journal"))["$defs"]
-    assert set(journal["end"]["properties"]["status"]["enum"]) == {status.value for status in Status}
+    assert journal["EndLine"]["properties"]["status"]["$ref"] == "#/$defs/Status"
+    assert set(journal["Status"]["enum"]) == {status.value for status in Status}
     plan, repair = (json.loads(run("schema", name))["$defs"] for name in ("plan", "repair"))
     assert plan.pop("PlanDocument")
     assert repair | plan == repair

@@ -12,6 +12,19 @@ from drydock.model.store import Store
 NOW = UnixNano(1_800_000_000 * 10**9)
 FINGERPRINT = Fingerprint(1, 2, 0o100444, 3, 4, 5)
 NS = b"moby"
+EDIT_NUMBERS = {
+    "txid_before": 1,
+    "txid_after": 2,
+    "root_before": 3,
+    "sequence_before": 2**64 - 1,
+    "root_after": 4,
+    "sequence_after": 0,
+    "hwm_before": 5,
+    "hwm_after": 6,
+    "pages_written": 7,
+    "grew_by": 0,
+}
+"""What a journal says of an edit."""
 
 
 def digest(number: int) -> Digest:

@@ -207,6 +207,22 @@ def stat_mode(journal, folder):
     return next(line["expect"][2] & 0o7777 for line in lines if line.get("to") == str(folder))
 
 
+@pytest.mark.parametrize(("place", "number"), [(0, -(1 << 70)), (0, -1), (1, 1 << 70), (1, -1), (2, "0")])
+def test_a_manifest_that_no_run_writes_is_no_journals(host, place, number):
+    """An offset or a length that no file has, or no SHA-256: the journal is not read, and nothing changes."""
+    journal = host.clean("--quarantine", host.apart)
+    kept, there = dumps(host.root), sorted(host.apart.glob("*/*/snapshots/*"))
+
+    def forge(line):
+        if line.get("manifest"):
+            line["manifest"][place] = number
+        return line
+
+    rewrite(journal, forge)
+    run("undo", journal, status=8)
+    assert (dumps(host.root), sorted(host.apart.glob("*/*/snapshots/*"))) == (kept, there)
+
+
 @pytest.mark.parametrize("wrong", ["offset", "length", "no gzip", "a bomb", "no json", "no end"])
 def test_a_forged_manifest_moves_nothing(host, wrong):
     """A journal whose manifest is nowhere, of endless size, or of another form: the copy stays in quarantine."""
@@ -228,8 +244,8 @@ def test_a_forged_manifest_moves_nothing(host, wrong):
             if forged is not None:
                 at, length, digest = 0, len(forged), hashlib.sha256(forged).hexdigest()
             line["manifest"] = [
-                -(1 << 70) if wrong == "offset" else at,
-                1 << 70 if wrong == "length" else length,
+                1 << 62 if wrong == "offset" else at,
+                1 << 62 if wrong == "length" else length,
                 digest,
             ]
         return line

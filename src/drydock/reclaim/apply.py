@@ -12,7 +12,7 @@ from drydock.interrupts import defer_interrupt
 from drydock.model.errors import ActionFailed
 from drydock.model.plans import Outcome, Removal, Status, Target
 from drydock.reclaim import removals
-from drydock.reclaim.journal_writer import JournalWriter
+from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.quarantine import Quarantine
 from drydock.reclaim.root_dir import Anchor
 

@@ -40,12 +40,12 @@ from drydock.reclaim.edit import Fields, edit, metadata_deletions, metadata_inse
 from drydock.reclaim.engine_folders import find_owner
 from drydock.reclaim.former_state import find_missing
 from drydock.reclaim.interrupted_runs import close_unfinished
-from drydock.reclaim.journal_writer import JournalWriter
+from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.quarantine import open_quarantine
 from drydock.reclaim.quarantine_manifest import ManifestWriter
 from drydock.reclaim.root_dir import Anchor, open_anchor
 from drydock.reclaim.secure import secure, secure_snapshots
-from drydock.reclaim.state_dir import State, open_state, places_with
+from drydock.reclaim.state_dir import RunDirectory, open_state, places_with
 
 
 def execute(
@@ -174,7 +174,7 @@ def _edits(plan: Plan, held: Held) -> list[_Edit]:
     return edits
 
 
-def _back_up(file: File, kept: State, root: RawPath) -> RawPath:
+def _back_up(file: File, kept: RunDirectory, root: RawPath) -> RawPath:
     name = os.path.relpath(file.path, root).replace(b"/", b".")
     return back_up(file.fd, name, kept.fd, kept.path)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
 
 from bbolt_reader import BoltError, Database
 from drydock.evidence.containerd.metadata import read_metadata
@@ -16,14 +15,10 @@ from drydock.model.store import Store
 from drydock.model.text import shown, unshown
 from drydock.reclaim.edit import Standing, former, standing
 from drydock.reclaim.former_state import directories, recorded, row_paths, rows_of
-from drydock.reclaim.journal import Entry, Journal
+from drydock.reclaim.journal import Entry, Journal, close_abandoned
 from drydock.reclaim.removals import is_doomed, is_in_place
 from drydock.reclaim.root_dir import open_anchor
 from drydock.reclaim.state_dir import find_unfinished, places_with
-
-if TYPE_CHECKING:
-    from drydock.evidence.containerd.store import Held
-    from drydock.model.store import Store
 
 
 def find_left(journal: Journal, held: Held, store: Store) -> str:
@@ -143,9 +138,6 @@ def close_unfinished(held: Held, store: Store, state: RawPath | None = None) -> 
     Raises:
         ActionFailed: one cannot be written.
     """
-    from drydock.reclaim.interrupted_runs import find_left  # noqa: PLC0415 - the same
-    from drydock.reclaim.journal_writer import close_abandoned  # noqa: PLC0415 - a scan must start fast
-
     for journal in find_unfinished(held.root.path, places_with(state)):
         if not find_left(journal, held, store):
             close_abandoned(journal)

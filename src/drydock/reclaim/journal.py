@@ -1,61 +1,46 @@
-"""What a run intended and what became of it, as its journal says: ``drydock.journal/1``, and reading it.
+"""Journals, ``drydock.journal/1``: what a run intends is on disk before each cut, and is read again for an undo.
 
-A file of JSON lines, each complete only with its newline; a last line without one, or the first that is no JSON, ends
-what was written. Names and paths are as :func:`drydock.model.text.shown` gives them.
-
-First line, the header::
-
-    {"schema": "drydock.journal/1", "tool": VERSION, "time": RFC 3339, "root": PATH, "plan": HASH}
-
-Before the first edit, a line for each thing that the records and rows of the plan name and that was missing before the
-run: a blob, a snapshot's directory, or ``io.containerd.snapshotter.v1.NAME/metadata.db/ROW``. Synced with the edit::
-
-    {"missing": PATH below the root}
-
-Before an action, synced::
-
-    {"n": NUMBER, "do": "remove" | "move", "target": "blob" | "ingest" | "snapshot", "path": PATH below the root,
-     "to": PATH or null, "bytes": NUMBER, "why": TEXT, "expect": [device, inode, mode, size, mtime_ns, ctime_ns],
-     "after_edit": whether a record or a row named it until the edits of this run,
-     of a move: "owner": [uid, gid] or null, "manifest": [offset, length, sha256] or null}
-    {"n": NUMBER, "do": "edit", "path": PATH, "fields": {NAME: TEXT or NUMBER}}
-
-``manifest`` says where in ``manifests.gz``, beside the journal, it is written what a directory held
-(:mod:`drydock.reclaim.quarantine_manifest`); both were on disk before the line.
-
-The field ``backup`` is the path of the copy made before; one of its name beside the journal is taken for it first.
-
-After it, not synced: its absence says that the end is unknown, not that nothing was done::
-
-    {"ended": NUMBER, "status": "done" | "changed since the plan" | "already gone" | "failed",
-     "freed": BYTES, "detail": TEXT}
-
-When the run has done all it could, synced::
-
-    {"finished": RFC 3339}
-
-or, if it was killed and a later run or an undo did the rest, ``{"finished": RFC 3339, "by": "later"}``.
+A journal is a file of JSON lines, which :mod:`drydock.model.documents.journal` declares. A last line without a newline,
+or the first line that is no JSON, ends what was written.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
-from drydock.model.data import Fingerprint
-from drydock.model.errors import EvidenceUnreadable
-from drydock.model.names import RawPath
-from drydock.model.plans import Removal, Status, Target
-from drydock.model.text import shown, unshown
-from drydock.reclaim import fields as checked
-from drydock.reclaim.quarantine_manifest import Member
+import msgspec
+from msgspec import UNSET
 
-SCHEMA: Final = "drydock.journal/1"
+from drydock.model.documents.common import compact, fields_of, in_ascii, raw_path, reason_of
+from drydock.model.documents.journal import (
+    EditLine,
+    EditNumbers,
+    EndLine,
+    FinishLine,
+    JournalHeader,
+    JournalLine,
+    ManifestMember,
+    MissingLine,
+    RemovalLine,
+)
+from drydock.model.errors import ActionFailed, EvidenceUnreadable
+from drydock.model.names import RawPath
+from drydock.model.plans import Outcome, Removal, Status
+from drydock.model.text import shown, unshown
+from drydock.reclaim.state_dir import JOURNAL
+from drydock.version import __version__
+
+_SCHEMA: Final = JournalHeader.__struct_config__.tag
 _LINE: Final = 1 << 20
 """Longest line believed in; a path has at most 4096 bytes, shown in at most four characters each."""
+_BY_FIELD: Final[Mapping[str, type[JournalLine]]] = {"finished": FinishLine, "missing": MissingLine, "ended": EndLine}
+_BY_ACTION: Final[Mapping[str, type[JournalLine]]] = {"remove": RemovalLine, "move": RemovalLine, "edit": EditLine}
 
 
 class Note(NamedTuple):
@@ -63,7 +48,7 @@ class Note(NamedTuple):
 
     owner: tuple[int, int] | None
     """User and group."""
-    manifest: Member | None
+    manifest: ManifestMember | None
     """None also of what is no directory."""
 
 
@@ -76,7 +61,9 @@ class Ended(NamedTuple):
 
     status: Status
     freed: int
+    """Bytes of allocated blocks that went away."""
     detail: str
+    """One shown line."""
 
 
 @dataclass(slots=True)
@@ -93,7 +80,7 @@ class Entry:
     """Where a move goes; absolute."""
     note: Note = NO_NOTE
     fields: Mapping[str, str | int] = field(default_factory=dict)
-    """What an edit needs to be undone; its writer says which."""
+    """What an edit needs to be undone: :class:`drydock.model.documents.journal.EditNumbers`."""
     ended: Ended | None = None
     """None when the journal does not say: the action may have been done, or done in part."""
 
@@ -104,9 +91,12 @@ class Journal:
 
     path: RawPath
     tool: str
+    """Version of drydock that wrote it."""
     time: str
+    """When the run began, in UTC, as in RFC 3339."""
     root: RawPath
     plan: str
+    """Hash of the plan."""
     entries: list[Entry] = field(default_factory=list)
     finished: str | None = None
     missing: set[RawPath] = field(default_factory=set)
@@ -125,7 +115,7 @@ def read_journal(path: RawPath) -> Journal:
 
     Raises:
         EvidenceUnreadable: it cannot be opened, others may have written it, it has no whole header, or is of another
-            schema.
+            schema; or a whole line of it is not what drydock writes.
     """
     text = shown(path)
     try:
@@ -133,93 +123,250 @@ def read_journal(path: RawPath) -> Journal:
             info = os.fstat(lines.fileno())
             if info.st_uid not in {0, os.geteuid()} or info.st_mode & 0o022:
                 raise EvidenceUnreadable(f"{text}: it belongs to, or can be written by, someone else")
-            header = _parse(lines.readline(_LINE))
-            if header is None or header.get("schema") != SCHEMA:
-                raise EvidenceUnreadable(f"{text}: no journal of the schema {SCHEMA}")
-            journal = _read_header(path, header)
+            first = _parse(lines.readline(_LINE))
+            if first is None or first.get("schema") != _SCHEMA:
+                raise EvidenceUnreadable(f"{text}: no journal of the schema {_SCHEMA}")
+            header = msgspec.convert(first, JournalHeader)
+            journal = Journal(path, header.tool, header.time, raw_path(header.root), header.plan)
             numbers: dict[int, Entry] = {}
             while line := lines.readline(_LINE):
-                fields = _parse(line)
-                if fields is None:
+                values = _parse(line)
+                if values is None:
                     # What follows a torn line is from a later run: only that it finished this one's work.
                     journal.torn = True
                     continue
-                if journal.torn and "finished" not in fields:
+                if journal.torn and "finished" not in values:
                     break
-                _read_line(journal, numbers, fields)
+                _add(journal, numbers, _line_of(values))
     except OSError as error:
         raise EvidenceUnreadable(f"{text}: {error.strerror}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise EvidenceUnreadable(f"{text}: not what drydock writes ({error})") from error
+    except (KeyError, ValueError) as error:
+        raise EvidenceUnreadable(f"{text}: not what drydock writes ({reason_of(error)})") from error
     return journal
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
+    """The values of a whole line; None for what is none.
+
+    Raises:
+        ValueError: it is whole, and drydock never writes such a line.
+    """
     if not line.endswith(b"\n"):
         return None
     try:
-        fields = json.loads(line.decode())
-    except (ValueError, RecursionError):
+        values = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if _is_nearly_json(line):
+            raise ValueError(str(error)) from error
         return None
-    return fields if isinstance(fields, dict) else None
+    return values if isinstance(values, dict) else None
 
 
-def _read_header(path: RawPath, fields: Mapping[str, Any]) -> Journal:
-    root = checked.path(fields["root"])
-    return Journal(path, str(fields["tool"]), str(fields["time"]), root, str(fields["plan"]))
+def _is_nearly_json(line: bytes) -> bool:
+    """Whether a line is whole, and only Python takes it for JSON, because of NaN or half of a surrogate pair."""
+    try:
+        return isinstance(json.loads(line.decode()), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
-def _read_line(journal: Journal, numbers: dict[int, Entry], fields: Mapping[str, Any]) -> None:
-    if "finished" in fields:
-        journal.finished = str(fields["finished"])
-    elif "missing" in fields:
-        # No path is made of it: the name of a row may be any.
-        journal.missing.add(RawPath(unshown(fields["missing"])))
-    elif "ended" in fields:
-        ended = Ended(Status(fields["status"]), checked.whole(fields["freed"]), str(fields["detail"]))
-        numbers[checked.whole(fields["ended"])].ended = ended
-    else:
-        entry = _read_entry(journal, fields)
-        numbers[entry.number] = entry
-        journal.entries.append(entry)
+def _line_of(values: Mapping[str, Any]) -> JournalLine:
+    """The line that some values are.
+
+    Raises:
+        ValueError: none that drydock writes.
+    """
+    kind: type[JournalLine] | None = next((_BY_FIELD[name] for name in _BY_FIELD if name in values), None)
+    if kind is None:
+        do = values.get("do")
+        kind = _BY_ACTION.get(do) if isinstance(do, str) else None
+    if kind is None:
+        raise ValueError("a line of no known kind")
+    return msgspec.convert(values, kind)
 
 
-def _read_entry(journal: Journal, fields: Mapping[str, Any]) -> Entry:
-    number, do, path = checked.whole(fields["n"]), fields["do"], checked.path(fields["path"])
-    if do == "edit":
-        return Entry(number, "edit", path, fields=_read_edit(journal, fields["fields"]))
-    if do not in {"remove", "move"}:
-        raise ValueError(f"unknown action {shown(str(do).encode())}")
-    expect = Fingerprint(*map(checked.whole, fields["expect"]))
-    removal = Removal(
-        Target(fields["target"]),
-        journal.root,
-        path,
-        expect,
-        checked.whole(fields["bytes"]),
-        str(fields["why"]),
-        bool(fields["after_edit"]),
-    )
-    to = fields["to"]
-    return Entry(number, do, path, removal, None if to is None else checked.path(to), _read_note(fields))
+def _add(journal: Journal, numbers: dict[int, Entry], line: JournalLine) -> None:
+    match line:
+        case RemovalLine():
+            entry = _removal(journal, line)
+        case EditLine():
+            entry = Entry(line.n, "edit", raw_path(line.path), fields=_edit(journal, line.fields))
+        case EndLine():
+            numbers[line.ended].ended = Ended(line.status, line.freed, line.detail)
+            return
+        case FinishLine():
+            journal.finished = line.finished
+            return
+        case MissingLine():
+            # No path is made of it: the name of a row may be any.
+            journal.missing.add(RawPath(unshown(line.missing)))
+            return
+        case JournalHeader():
+            raise ValueError("a second header")
+    numbers[entry.number] = entry
+    journal.entries.append(entry)
 
 
-def _read_note(fields: Mapping[str, Any]) -> Note:
-    owner, manifest = fields.get("owner"), fields.get("manifest")
-    if owner is not None:
-        user, group = map(checked.owner, owner)
-        owner = user, group
-    if manifest is not None:
-        at, length, sha256 = manifest
-        manifest = Member(checked.whole(at), checked.whole(length), str(sha256))
-    return Note(owner, manifest)
+def _removal(journal: Journal, line: RemovalLine) -> Entry:
+    path = raw_path(line.path)
+    removal = Removal(line.target, journal.root, path, line.expect, line.bytes, line.why, line.after_edit)
+    owner = None if line.owner is UNSET else line.owner
+    manifest = None if line.manifest is UNSET else line.manifest
+    note = NO_NOTE if owner is None and manifest is None else Note(owner, manifest)
+    return Entry(line.n, line.do, path, removal, None if line.to is None else raw_path(line.to), note)
 
 
-def _read_edit(journal: Journal, fields: Mapping[str, Any]) -> dict[str, str | int]:
-    found = {name: value if isinstance(value, str) else checked.whole(value) for name, value in fields.items()}
-    if "backup" in fields:
-        made = checked.path(fields["backup"])
+def _edit(journal: Journal, numbers: EditNumbers) -> Mapping[str, str | int]:
+    found: dict[str, str | int] = fields_of(numbers)
+    if numbers.backup is not UNSET:
+        made = raw_path(numbers.backup)
         # Who keeps the folder of a run over a reboot, or looks at the disk of another host, has it under another path.
         beside = os.path.join(os.path.dirname(journal.path), os.path.basename(made))
         found["backup"] = shown(RawPath(beside if os.path.lexists(beside) else made))
     return found
+
+
+class JournalWriter:
+    """Appends to a journal. An error of the disk ends it: from then on every call raises ActionFailed."""
+
+    def __init__(self, directory: int, path: RawPath, root: RawPath, plan: str) -> None:
+        """Create the journal in the open ``directory``; ``path`` is that directory's own, for messages.
+
+        Raises:
+            ActionFailed: it cannot be written.
+        """
+        self.path = RawPath(os.path.join(path, JOURNAL))
+        self._next = 1
+        self._broken: str | None = None
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self._fd = os.open(JOURNAL, flags, 0o600, dir_fd=directory)
+            # Held as long as this process lives: what is locked is running, what is not and not finished was killed.
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except OSError as error:
+            raise ActionFailed(f"journal {shown(self.path)}: {error.strerror}") from error
+        try:
+            self._write([JournalHeader(__version__, _now(), shown(root), plan)], sync=True)
+            os.fsync(directory)
+        except OSError as error:
+            self.close()
+            raise ActionFailed(f"journal {shown(self.path)}: {error.strerror}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def intend(
+        self, removals: Sequence[Removal], places: Sequence[RawPath | None], notes: Sequence[Note] | None = None
+    ) -> list[int]:
+        """Write what is going to be cut (with a place: moved there), and sync. Returns the entries' numbers.
+
+        Args:
+            removals: what goes.
+            places: where each is moved to.
+            notes: what an undo needs to know of each that is moved.
+
+        Raises:
+            ActionFailed: the lines are not on disk, so nothing may be cut.
+        """
+        numbers = list(range(self._next, self._next + len(removals)))
+        self._next += len(removals)
+        noted: Sequence[Note | None] = notes or [None] * len(removals)
+        lines = [
+            RemovalLine(
+                n=number,
+                do="remove" if place is None else "move",
+                target=removal.target,
+                path=shown(removal.path),
+                to=None if place is None else shown(place),
+                bytes=removal.bytes,
+                why=removal.why,
+                expect=removal.expect,
+                after_edit=removal.after_edit,
+                owner=UNSET if note is None else note.owner,
+                manifest=UNSET if note is None else note.manifest,
+            )
+            for number, removal, place, note in zip(numbers, removals, places, noted, strict=True)
+        ]
+        self._write(lines, sync=True)
+        return numbers
+
+    def note_missing(self, paths: Iterable[RawPath]) -> None:
+        """Write what an undo cannot ask for as it is not there; the next intention syncs it.
+
+        Raises:
+            ActionFailed: it could not be written.
+        """
+        self._write([MissingLine(shown(path)) for path in paths], sync=False)
+
+    def intend_edit(self, path: RawPath, fields: Mapping[str, str | int]) -> int:
+        """Write that the database ``path`` is going to be edited, with what an undo needs, and sync.
+
+        Raises:
+            ActionFailed: the line is not on disk, so nothing may be edited.
+        """
+        number = self._next
+        self._next += 1
+        noted = msgspec.convert(fields, EditNumbers)
+        self._write([EditLine(number, "edit", shown(path), noted)], sync=True)
+        return number
+
+    def end(self, number: int, status: Status, freed: int = 0, detail: str = "") -> None:
+        """Write how the action ``number`` ended.
+
+        Raises:
+            ActionFailed: it could not be written.
+        """
+        self._write([EndLine(number, status, freed, detail)], sync=False)
+
+    def end_removal(self, number: int, outcome: Outcome) -> None:
+        """Write how a removal ended; raises as :meth:`end`."""
+        self.end(number, outcome.status, outcome.freed, outcome.detail)
+
+    def finish(self) -> None:
+        """Sync the line that says that the run did all it could.
+
+        Raises:
+            ActionFailed: it could not be written.
+        """
+        self._write([FinishLine(_now())], sync=True)
+
+    def close(self) -> None:
+        """Close the file and let go of its lock."""
+        os.close(self._fd)
+
+    def _write(self, lines: Sequence[JournalLine], *, sync: bool) -> None:
+        if self._broken is not None:
+            raise ActionFailed(self._broken)
+        data = in_ascii(compact.encode_lines(lines))
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+            if sync:
+                os.fdatasync(self._fd)
+        except OSError as error:
+            # After a failed sync the kernel may have dropped the pages: nothing that follows can be trusted.
+            self._broken = f"journal {shown(self.path)}: {error.strerror}"
+            raise ActionFailed(self._broken) from error
+
+
+def close_abandoned(journal: Journal) -> None:
+    """Write into the journal of a killed run that a later run has finished its work.
+
+    Raises:
+        ActionFailed: it cannot be written.
+    """
+    line = b"\n" * journal.torn + compact.encode(FinishLine(_now(), "later")) + b"\n"
+    try:
+        fd = os.open(journal.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.write(fd, line)
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise ActionFailed(f"journal {shown(journal.path)}: {error.strerror}") from error
+
+
+def _now() -> str:
+    # To the microsecond: undo asks which of two runs came first.
+    return dt.datetime.now(dt.timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")

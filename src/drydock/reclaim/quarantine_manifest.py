@@ -1,21 +1,15 @@
 """What a directory held when it was moved to quarantine, entry by entry, so that an undo knows it again.
 
 Manifests of a run lie in one file beside its journal, ``manifests.gz``: a gzip member each, and the journal line of the
-move says where and with which SHA-256. A member is JSON lines, one for each entry, a directory before what is in it and
-names in the order of their bytes::
-
-    [DEPTH, NAME, MODE, UID, GID, SIZE, MTIME, MORE]
-
-DEPTH is 0 for the directory itself, whose NAME is empty. NAME is as :func:`drydock.model.text.shown` gives it. MODE has
-the type. SIZE is the number of a device, MTIME is in nanoseconds; both are 0 for a directory. MORE is a hash of a
-link's target and of the extended attributes that change what a container sees, empty where there are none.
+move says where and with which SHA-256. A member is JSON lines, one for each entry: a
+:class:`drydock.model.documents.journal.ManifestLine`, as an array. A directory comes before its entries, and names are
+in the order of their bytes.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import stat
 import zlib
@@ -23,12 +17,15 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import msgspec
+
 from drydock.evidence.files.directory import open_folder
 from drydock.evidence.files.openat2 import open_directory
 from drydock.evidence.files.xattrs import read_xattrs
+from drydock.model.documents.common import compact, in_ascii, reason_of
+from drydock.model.documents.journal import ManifestLine, ManifestMember
 from drydock.model.names import RawPath
 from drydock.model.text import shown, unshown
-from drydock.reclaim import fields as checked
 
 FILE: Final = b"manifests.gz"
 _GZIP: Final = 31
@@ -46,6 +43,7 @@ _VOLATILE: Final = 64 << 20
 _PENDING: Final = 1 << 19
 """Names kept for later at any time, so that a hostile tree cannot fill the memory."""
 _OPEN_LEVELS: Final = 64
+_decode: Final = msgspec.json.Decoder(ManifestLine).decode
 _ATTRIBUTES: Final = (b"trusted.", b"user.", b"security.capability")
 
 
@@ -60,14 +58,6 @@ class Line(NamedTuple):
     size: int
     mtime: int
     more: str
-
-
-class Member(NamedTuple):
-    """Where a manifest lies in the file, and what it is made of."""
-
-    at: int
-    length: int
-    sha256: str
 
 
 @dataclass(slots=True)
@@ -182,7 +172,7 @@ class ManifestWriter:
         self.problem = ""
         """Why the first of them has none; one shown line."""
 
-    def add(self, parent: int, name: bytes) -> Member | None:
+    def add(self, parent: int, name: bytes) -> ManifestMember | None:
         """Write the manifest of the directory ``name``, not yet synced; None where that cannot be done."""
         member = None
         try:
@@ -210,7 +200,7 @@ class ManifestWriter:
         self.left_out += 1
         self.problem = self.problem or problem
 
-    def _write(self, parent: int, name: bytes) -> Member | None:
+    def _write(self, parent: int, name: bytes) -> ManifestMember | None:
         if self._over:
             self._leave_out(self._over)
             return None
@@ -220,7 +210,7 @@ class ManifestWriter:
         size = 0
         try:
             for line, _, _ in walk(parent, name):
-                lines.append(json.dumps([line.depth, shown(line.name), *line[2:]], separators=(",", ":")).encode())
+                lines.append(in_ascii(compact.encode((line.depth, shown(line.name), *line[2:]))))
                 size += len(lines[-1])
                 if size > _CHUNK:
                     self._append(packer.compress(b"\n".join([*lines, b""])), digest)
@@ -230,7 +220,7 @@ class ManifestWriter:
         except BaseException:
             self._take_back(at)
             raise
-        return Member(at, self._end - at, digest.hexdigest())
+        return ManifestMember(at, self._end - at, digest.hexdigest())
 
     def _append(self, data: bytes, digest: hashlib._Hash) -> None:
         if self._fd < 0:
@@ -265,7 +255,7 @@ class ManifestWriter:
                 self._over = error.strerror or type(error).__name__
 
 
-def read_manifest(folder: RawPath, member: Member) -> Generator[Line, None, None]:
+def read_manifest(folder: RawPath, member: ManifestMember) -> Generator[Line, None, None]:
     """A manifest, read anew; nothing is given of one that is not as it was written.
 
     Args:
@@ -297,7 +287,7 @@ def read_manifest(folder: RawPath, member: Member) -> Generator[Line, None, None
         os.close(fd)
 
 
-def _parts(fd: int, member: Member) -> Iterator[bytes]:
+def _parts(fd: int, member: ManifestMember) -> Iterator[bytes]:
     at, end = member.at, member.at + member.length
     while at < end and (part := os.pread(fd, min(_PACKED, end - at), at)):
         yield part
@@ -313,11 +303,8 @@ def _unpack(unpacker: zlib._Decompress, part: bytes) -> bytes:
 
 def _parse(line: bytes) -> Line:
     try:
-        depth, name, mode, uid, gid, size, mtime, more = json.loads(line)
-        numbers = [checked.whole(each) for each in (depth, mode, size, mtime)]
-        owner = checked.owner(uid), checked.owner(gid)
-        raw = unshown(name)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise OSError(errno.EBADMSG, f"a line of it is not what drydock writes ({error})") from error
-    depth, mode, size, mtime = numbers
-    return Line(depth, raw, mode, *owner, size, mtime, str(more))
+        found = _decode(line)
+        name = unshown(found.name)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise OSError(errno.EBADMSG, f"a line of it is not what drydock writes ({reason_of(error)})") from error
+    return Line(found.depth, name, found.mode, found.uid, found.gid, found.size, found.mtime, found.more)

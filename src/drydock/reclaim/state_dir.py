@@ -1,4 +1,7 @@
-"""Where a run keeps its journal and backups, which is a tmpfs when the disk is full (docs/safety.md 9)."""
+"""The directories where runs keep their journals and backups, and the runs in them that were killed.
+
+A run's directory is on a tmpfs when the disk is full (docs/safety.md 9).
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ _TAIL: Final = 200
 _TMPFS: Final = frozenset({b"tmpfs", b"ramfs"})
 
 
-class State(NamedTuple):
+class RunDirectory(NamedTuple):
     """The directory of one run, mode 0700. Close it when done."""
 
     path: RawPath
@@ -56,7 +59,7 @@ class State(NamedTuple):
         os.close(self.fd)
 
 
-def open_state(directory: RawPath | None, need: int, places: Iterable[RawPath] = PLACES) -> State:
+def open_state(directory: RawPath | None, need: int, places: Iterable[RawPath] = PLACES) -> RunDirectory:
     """Make the directory of a new run in ``directory``, or in the first of ``places`` that can take it.
 
     Args:
@@ -138,7 +141,7 @@ def _read_abandoned(base: int, path: RawPath, run: bytes) -> Journal | None:
         return None
     finally:
         os.close(fd)
-    from drydock.reclaim.journal import read_journal  # noqa: PLC0415 - most hosts have no journal to read
+    from drydock.reclaim.journal import read_journal  # noqa: PLC0415 - few hosts have one to read, and it takes msgspec
 
     try:
         return read_journal(RawPath(os.path.join(path, JOURNAL)))
@@ -157,7 +160,7 @@ def _ends_finished(fd: int) -> bool:
     return tail.endswith(b"}\n") and tail[tail.rfind(b"\n", 0, -1) + 1 :].startswith(b'{"finished":')
 
 
-def _open_run(place: RawPath, need: int, why: str) -> State:
+def _open_run(place: RawPath, need: int, why: str) -> RunDirectory:
     # Asked before anything is made: the last block of a full disk is not for an empty folder.
     room = os.statvfs(place if os.path.isdir(place) else os.path.dirname(place) or b".")
     free = room.f_frsize * room.f_bavail
@@ -175,7 +178,7 @@ def _open_run(place: RawPath, need: int, why: str) -> State:
             os.fsync(base)
             path = RawPath(os.path.join(os.path.abspath(place), run.encode()))
             fd = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base)
-            return State(path, fd, why, _is_volatile(fd))
+            return RunDirectory(path, fd, why, _is_volatile(fd))
         raise OSError(errno.EEXIST, "too many runs at once")
     finally:
         os.close(base)

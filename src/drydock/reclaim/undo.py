@@ -21,8 +21,7 @@ from drydock.model.runs import EditOutcome, Run
 from drydock.model.text import shown, unshown
 from drydock.reclaim.edit import Standing, check_former, revert, standing
 from drydock.reclaim.former_state import find_gone
-from drydock.reclaim.journal import Entry, Journal
-from drydock.reclaim.journal_writer import close_abandoned
+from drydock.reclaim.journal import Entry, Journal, close_abandoned
 from drydock.reclaim.quarantine import put_back
 from drydock.reclaim.quarantine_manifest import read_manifest
 from drydock.reclaim.recognition import Quarantined

@@ -32,7 +32,7 @@ _LARGEST: Final = (1 << 63) - 1
 _BATCH: Final = 256
 """Entries of a list that are written at a time."""
 _MESSAGE: Final = 150
-"""Characters of an error's text: it may name a field that is as long as the document."""
+"""Characters of an error's text."""
 _NO_ASCII: Final = re.compile(r"[^\x00-\x7e]")
 
 Shown = Annotated[
@@ -205,7 +205,7 @@ def read_document(data: bytes | str, kind: type[_Read]) -> _Read:
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ValueError(printable(str(error)[:_MESSAGE])) from error
+        raise ValueError(reason_of(error)) from error
 
 
 def raw_path(text: str) -> RawPath:
@@ -218,6 +218,11 @@ def raw_path(text: str) -> RawPath:
     if b"\0" in raw:
         raise ValueError("a path with a NUL")
     return RawPath(raw)
+
+
+def reason_of(error: Exception) -> str:
+    """Why something is not what a document has, as one shown line; it may name a field of any length."""
+    return printable(str(error)[:_MESSAGE])
 
 
 def json_schema(name: str, title: str, *kinds: type[Struct]) -> dict[str, Any]:

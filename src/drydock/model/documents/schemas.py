@@ -7,13 +7,14 @@ declarations. ``python -m tests.schemas`` writes these files.
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Final, get_args
 
 from msgspec import Struct
 
 from drydock.model.documents.common import json_schema
 from drydock.model.documents.explain import ExplainDocument
 from drydock.model.documents.fleet import FleetDocument
+from drydock.model.documents.journal import JournalLine
 from drydock.model.documents.plan import PlanDocument
 from drydock.model.documents.pulls import PullsDocument
 from drydock.model.documents.repair import RepairDocument
@@ -23,6 +24,10 @@ from drydock.model.documents.verify import VerifyDocument
 DOCUMENTS: Final[dict[str, tuple[str, tuple[type[Struct], ...]]]] = {
     "scan": ("What drydock scan --format json prints. Fields may be added.", (ScanDocument,)),
     "plan": ("What drydock plan writes: a field that is not named here is refused.", (PlanDocument,)),
+    "journal": (
+        "One line of a journal: a field that is not named here is refused.",
+        get_args(JournalLine),
+    ),
     "explain": ("What drydock explain --format json prints. Fields may be added.", (ExplainDocument,)),
     "pulls": ("What drydock pulls --format json prints. Fields may be added.", (PullsDocument,)),
     "verify": ("What drydock verify --format json prints. Fields may be added.", (VerifyDocument,)),
