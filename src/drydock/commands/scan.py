@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from drydock.commands.pulls import interrupted_pulls
+from typing import TYPE_CHECKING
+
 from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath
 from drydock.model.policies import EndLeases, Policy
 from drydock.model.scans import Scan
 from drydock.reclaim.plan import make_plan
 from drydock.session import Access, Session, find_roots, open_root
-from drydock.verdict.inventory import take_inventory
+
+if TYPE_CHECKING:
+    from drydock.model.inventories import Inventory
+    from drydock.model.pulls import Pull
 
 
 def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> list[Scan]:
@@ -33,9 +37,21 @@ def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> l
             made = session.scan()
             _end_leases(session, made)
             if inventory:
-                made.inventory = take_inventory(session.verdict, session.reached, interrupted_pulls(session))
+                made.inventory = _inventory(session)
             scans.append(made)
     return scans
+
+
+def _inventory(session: Session) -> Inventory:
+    from drydock.verdict.inventory import take_inventory  # noqa: PLC0415 - few scans want one
+
+    return take_inventory(session.verdict, session.reached, _pulls(session))
+
+
+def _pulls(session: Session) -> list[Pull]:
+    from drydock.commands.pulls import interrupted_pulls  # noqa: PLC0415 - an empty host must not pay for manifests
+
+    return interrupted_pulls(session)
 
 
 def _end_leases(session: Session, made: Scan) -> None:
@@ -43,7 +59,7 @@ def _end_leases(session: Session, made: Scan) -> None:
     kinds = {holding.kind for holding in session.verdict.leases if not holding.kind.is_owned}
     if not kinds:
         return
-    made.pulls = len(interrupted_pulls(session))
+    made.pulls = len(_pulls(session))
     freed = made.plan.bytes
     for kind, policy in ((LeaseClass.TEMPORARY, EndLeases.TEMPORARY), (LeaseClass.OWNERLESS, EndLeases.OWNERLESS)):
         if kind in kinds:

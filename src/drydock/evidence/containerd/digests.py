@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from drydock.evidence.files.regular import open_below
@@ -52,14 +53,11 @@ def hash_blobs(
         return fits
 
     ordered = sorted(blobs, key=lambda blob: -blob.size)
-    with defer_interrupt() as deferral:
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a scan that hashes nothing does not pay
-
-        # hashlib lets other threads run while it hashes, so threads use every core.
-        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-            for blob, fits in zip(ordered, pool.map(partial(check, deferral=deferral), ordered), strict=True):
-                if told is not None and fits is not None:
-                    told(blob, fits)
+    # hashlib lets other threads run while it hashes, so threads use every core.
+    with defer_interrupt() as deferral, ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for blob, fits in zip(ordered, pool.map(partial(check, deferral=deferral), ordered), strict=True):
+            if told is not None and fits is not None:
+                told(blob, fits)
     return frozenset(wrong), sorted(findings, key=lambda finding: finding.message)
 
 

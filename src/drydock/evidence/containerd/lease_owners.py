@@ -7,6 +7,9 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TypeVar
 
+from drydock.evidence.buildkit.records import read_build_history, read_build_records
+from drydock.evidence.docker.classic_store import note_classic_store, read_images
+from drydock.evidence.docker.containers import read_containers
 from drydock.model import messages
 from drydock.model.findings import Finding, Place
 from drydock.model.names import RawPath, UnixNano
@@ -33,9 +36,6 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
         return owners
     if not root.docker_known:
         owners.findings.append(messages.UNKNOWN_DATA_ROOT(root=root.path).at(Place(root.path)))
-    from drydock.evidence.buildkit.records import read_build_history, read_build_records  # noqa: PLC0415 - not without Docker
-    from drydock.evidence.docker.classic_store import note_classic_store, read_images  # noqa: PLC0415 - the same
-    from drydock.evidence.docker.containers import read_containers  # noqa: PLC0415 - the same
 
     times: list[UnixNano | None] = []
     for data in root.docker:

@@ -11,13 +11,13 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from bbolt_reader import Database
 from drydock.evidence.containerd.restore_detection import note_older_rows
 from drydock.evidence.containerd.rows import DATABASE, read_rows
 from drydock.evidence.files.directory import fingerprint, folder, names
 from drydock.evidence.files.sizes import BLOCK, PAGE, DiskUsage, Measure
+from drydock.evidence.files.walk_pool import WalkPool, measure_folders
 from drydock.model import messages
 from drydock.model.data import Backend, LayoutKind, Occupancy, RowKind, SnapshotEntry
 from drydock.model.findings import Place
@@ -25,9 +25,6 @@ from drydock.model.messages import Text
 from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath
 from drydock.model.progress import Progress, counter
 from drydock.model.text import shown
-
-if TYPE_CHECKING:
-    from drydock.evidence.files.walk_pool import WalkPool
 
 SNAPSHOTS = b"snapshots"
 LAYER = b"layer.erofs"
@@ -102,8 +99,6 @@ def start_pools(root: RawPath, snapshotters: Iterable[bytes]) -> Iterator[dict[b
 
     What cannot be opened is left to :func:`read_backend`, which says so.
     """
-    from drydock.evidence.files.walk_pool import WalkPool  # noqa: PLC0415 - a scan that measures nothing must start fast
-
     pools: dict[bytes, WalkPool] = {}
     with ExitStack() as stack:
         for snapshotter in snapshotters:
@@ -137,8 +132,6 @@ def _entries(
     # Beside an engine one process measures: that is kinder to the host, and a folder may go at its turn.
     usages: Iterator[DiskUsage] = iter(())
     if wanted and not live:
-        from drydock.evidence.files.walk_pool import measure_folders  # noqa: PLC0415 - a scan that measures nothing must start fast
-
         usages = measure_folders(measure, wanted, descriptor, step, pool)
     for name in listed:
         usage = None

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from bbolt_reader import BoltError, Database
 from bbolt_reader.verify import verify
 from drydock.evidence.containerd.content import read_content
-from drydock.evidence.containerd.lease_owners import read_owners
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.restore_detection import note_older_metadata
 from drydock.evidence.containerd.rows import DATABASE
@@ -21,6 +17,7 @@ from drydock.evidence.containerd.snapshots import read_backend, start_pools
 from drydock.evidence.files.database_copy import copy_database
 from drydock.evidence.files.directory import folder, names
 from drydock.evidence.files.sizes import Measure
+from drydock.evidence.files.walk_pool import WalkPool
 from drydock.evidence.host.locks import hold
 from drydock.model import messages
 from drydock.model.data import LayoutKind
@@ -34,10 +31,6 @@ from drydock.model.records import Metadata
 from drydock.model.roots import Root
 from drydock.model.store import Store
 from drydock.model.text import shown
-
-if TYPE_CHECKING:
-    from drydock.evidence.files.walk_pool import WalkPool
-
 
 METADATA = b"io.containerd.metadata.v1.bolt/meta.db"
 _BLOCK = 512
@@ -162,6 +155,8 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
         verification: how blobs are compared with their records.
         progress: told what was done.
     """
+    from drydock.evidence.containerd.lease_owners import read_owners  # noqa: PLC0415 - an empty host has no owners
+
     root = held.root.path
     metadata = read_records(held, counter(progress, "records read"))
     listed = counter(progress, "blobs and ingests listed", len(metadata.digests) or None)
@@ -299,6 +294,8 @@ def _give_back_tables() -> None:
     glibc keeps what is as large as something that was freed before (mallopt(3), M_MMAP_THRESHOLD): a tenth of a scan's
     memory. Other C libraries have no such call.
     """
+    import ctypes  # noqa: PLC0415 - most stores are small
+
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(_M_MMAP_THRESHOLD, _TABLE)
@@ -310,11 +307,13 @@ def fingerprint_databases(held: Held) -> list[DatabaseFingerprint]:
     Raises:
         OSError: a database cannot be read.
     """
+    from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, which an empty host must not pay for
+
     found: list[DatabaseFingerprint] = []
     for file in held.files():
         size = os.fstat(file.fd).st_size
         length = min(size, 2 * file.database.page_size if file.database is not None else _METAS)
-        digest = hashlib.sha256(os.pread(file.fd, length, 0)).hexdigest()
+        digest = sha256(os.pread(file.fd, length, 0)).hexdigest()
         found.append(DatabaseFingerprint(RawPath(os.path.relpath(file.path, held.root.path)), size, digest))
     return found
 

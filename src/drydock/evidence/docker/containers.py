@@ -11,6 +11,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 from drydock.evidence.docker.classic_store import has_container_layer, owners_unknown
@@ -129,8 +130,6 @@ def _image_mounts(container: bytes, points: object) -> frozenset[bytes] | None:
 
 def _layer_names(container: bytes, source: bytes, target: bytes) -> tuple[bytes, ...]:
     """What dockerd calls the layer of an image mount (moby daemon/volumes.go, registerMountPoints)."""
-    from hashlib import sha256  # noqa: PLC0415 - most containers mount no image, and it loads OpenSSL
-
     return (
         container + b"-" + source,  # v28.0 to v28.5
         (container + b",src=" + source + b",dst=" + target).hex().encode(),  # v29.0.0 to v29.1.3

@@ -5,9 +5,8 @@ A worker is a fork of this process. It holds the same locks for as long as it li
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
-import json
+import marshal
 import os
 import signal
 import termios
@@ -15,6 +14,7 @@ import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import NoReturn
 
@@ -142,6 +142,9 @@ class _Worker:
         Raises:
             OSError: there is no process or no memory for it.
         """
+        import ctypes  # noqa: PLC0415 - a scan that measures little starts none
+
+        prctl = ctypes.CDLL(None).prctl
         self._results = os.memfd_create("drydock", os.MFD_CLOEXEC)
         starter = os.getpid()
         try:
@@ -150,21 +153,18 @@ class _Worker:
             os.close(self._results)
             raise
         if not self._pid:
-            _work(names, parent, tickets, self._results, starter)
+            _work(names, parent, tickets, self._results, partial(_end_with, starter, prctl))
 
     def results(self) -> dict[int, DiskUsage]:
         """What it found, once it has ended, however it did."""
         self._wait()
         found: dict[int, DiskUsage] = {}
         os.lseek(self._results, 0, os.SEEK_SET)
-        with open(self._results, "rb", closefd=False) as lines:
-            for line in lines:
-                if not line.endswith(b"\n"):
-                    break
-                number, allocated, entries, skipped, skips, linked, *parts = json.loads(line)
-                inodes = {(device, inode): size for device, inode, size in linked}
+        with open(self._results, "rb", closefd=False) as file, suppress(EOFError):
+            while True:  # the last of them may be cut short
+                number, allocated, entries, skipped, skips, linked, *parts = marshal.load(file)  # noqa: S302 - of a fork of this process
                 whole, upper = (part and Occupancy(*part) for part in parts)
-                found[number] = DiskUsage(allocated, entries, skipped, skips, inodes, all=whole, upper=upper)
+                found[number] = DiskUsage(allocated, entries, skipped, skips, linked, all=whole, upper=upper)
         return found
 
     def close(self) -> None:
@@ -206,21 +206,27 @@ def _begun(tickets: int, count: int) -> int:
     return min(count, _TICKETS) - left[0] // _TICKET
 
 
-def _work(names: Sequence[bytes], parent: int, tickets: int, results: int, starter: int) -> NoReturn:
+def _end_with(starter: int, prctl: Callable[..., object]) -> bool:
+    """Have this process end with the one that started it; False where that one has ended already."""
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    return os.getppid() == starter
+
+
+def _work(
+    names: Sequence[bytes], parent: int, tickets: int, results: int, end_with_starter: Callable[[], bool]
+) -> NoReturn:
     """What a worker does; nothing of the process it was forked from may run in it."""
     try:
         for caught in (signal.SIGINT, signal.SIGTERM):
             signal.signal(caught, signal.SIG_DFL)
         measure = Measure()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        is_wanted = end_with_starter()
         with open(results, "wb", closefd=False) as file:
-            # Died before the line above: then nobody reads what would be written.
-            for number in _drawn(tickets, len(names)) if os.getppid() == starter else ():
+            for number in _drawn(tickets, len(names)) if is_wanted else ():
                 with suppress(OSError):  # the one who asked comes to it again, and says so
                     usage = measure.walk(names[number], parent)
-                    linked = [(*key, size) for key, size in usage.linked.items()]
-                    parts = (usage.all, usage.upper)
-                    line = (number, usage.allocated, usage.entries, usage.skipped, usage.skips, linked, *parts)
-                    file.write(json.dumps(line).encode() + b"\n")
+                    whole, upper = (part and tuple(part) for part in (usage.all, usage.upper))
+                    result = (number, usage.allocated, usage.entries, usage.skipped, usage.skips, usage.linked)
+                    file.write(marshal.dumps((*result, whole, upper)))
     finally:
         os._exit(0)

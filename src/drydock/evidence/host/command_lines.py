@@ -12,13 +12,14 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-_SYSTEMD = re.compile(rb"""(?P<space>[ \t\r\n]+)|(?P<quote>["'])|(?P<escape>\\)|[^ \t\r\n"'\\]+""")
-_QUOTED = {quote: re.compile(rb"[^\\%b]+" % quote) for quote in (b'"', b"'")}
+_PLAIN = re.compile(rb"""[^ \t\r\n"'\\]+""")
+_BLANKS = b" \t\r\n"
+_QUOTES = (b'"', b"'")
 _ESCAPE = re.compile(rb"x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[0-7]{3}|.", re.DOTALL)
 _LETTERS = {
     b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v", b"s": b" ",
 }  # fmt: skip
-_PUNCTUATION = (b"\\", b'"', b"'")
+_PUNCTUATION = (b"\\", *_QUOTES)
 _LARGEST_CHARACTER = 0x10FFFF
 
 
@@ -38,21 +39,23 @@ def split_words(line: bytes) -> list[bytes]:
     word: bytearray | None = None
     at, end = 0, len(line)
     while at < end:
-        match = _SYSTEMD.match(line, at)
-        assert match is not None  # each byte begins one of the four
-        at = match.end()
-        if match["space"]:
+        first = line[at : at + 1]
+        if first in _BLANKS:
+            at += 1
             if word is not None:
                 words.append(bytes(word))
             word = None
             continue
         word = bytearray() if word is None else word
-        if match["quote"]:
-            at = _take_quoted(line, at, match["quote"], word)
-        elif match["escape"]:
-            at = _take_escape(line, at, word)
+        if first in _QUOTES:
+            at = _take_quoted(line, at + 1, first, word)
+        elif first == b"\\":
+            at = _take_escape(line, at + 1, word)
         else:
+            match = _PLAIN.match(line, at)
+            assert match is not None  # it is none of the others
             word += match[0]
+            at = match.end()
     if word is not None:
         words.append(bytes(word))
     return words
@@ -61,16 +64,16 @@ def split_words(line: bytes) -> list[bytes]:
 def _take_quoted(line: bytes, at: int, quote: bytes, word: bytearray) -> int:
     """Add what is quoted to the word; give the byte behind the closing quote."""
     begin = len(word)
-    while at < len(line):
-        if line[at : at + 1] == quote:
-            return at + 1
-        if line[at : at + 1] == b"\\":
-            at = _take_escape(line, at + 1, word)
-        elif match := _QUOTED[quote].match(line, at):
-            word += match[0]
-            at = match.end()
+    while (closed := line.find(quote, at)) >= 0:
+        escape = line.find(b"\\", at, closed)
+        if escape < 0:
+            word += line[at:closed]
+            return closed + 1
+        word += line[at:escape]
+        at = _take_escape(line, escape + 1, word)
     word[begin:begin] = quote
-    return at
+    word += line[at:]
+    return len(line)
 
 
 def _take_escape(line: bytes, at: int, word: bytearray) -> int:

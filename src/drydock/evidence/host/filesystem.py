@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fnmatch
 import itertools
 import os
 import stat
@@ -85,8 +86,6 @@ class Host(NamedTuple):
         folder, name = os.path.split(path)
         if not has_pattern(name):
             return [RawPath(path)]
-        import fnmatch  # noqa: PLC0415 - patterns are rare
-
         reached = self.folder(folder)
         found = sorted(names(reached, limit)) if reached else []
         return [RawPath(os.path.join(folder, each)) for each in found if fnmatch.fnmatchcase(each, name)]

@@ -6,7 +6,6 @@ scripts of other init systems are a shell's. k3s and RKE2 have settings in YAML 
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,6 @@ _BLANK: Final = b" \t\r"
 _COMMENTS: Final = (b"#", b";")
 _PREFIXES: Final = b"@-:+!|"
 """What may stand in front of a command (systemd.service(5), v257)."""
-_NAME: Final = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OPENED: Final = re.compile(rb"""=(["'])[^"']*\Z""")
 """A quoted value that goes on in the next line."""
 _NEEDS_ESCAPE: Final = b'"\\`$'
@@ -61,7 +59,12 @@ class UnitFile(NamedTuple):
 def assignment(word: bytes) -> tuple[bytes, bytes] | None:
     """The name and the value of a variable, where a word sets one."""
     name, equals, value = word.partition(b"=")
-    return (name, value) if equals and _NAME.match(name) else None
+    return (name, value) if equals and _is_name(name) else None
+
+
+def _is_name(text: bytes) -> bool:
+    """Whether a variable can have this name."""
+    return text.replace(b"_", b"a").isalnum() and not text[:1].isdigit()
 
 
 def parse_unit(text: bytes) -> UnitFile:
@@ -117,7 +120,7 @@ def parse_environment(text: bytes) -> UnitFile:
             continue
         name = text[at:equals].strip()
         value, at = _take_value(text, equals + 1)
-        if _NAME.match(name):
+        if _is_name(name):
             found.lines.append(CommandLine(b"", [name + b"=" + value]))
     return found
 
@@ -213,17 +216,18 @@ def _is_closed(line: bytes) -> bool:
 
 
 def parse_rancher(text: bytes) -> UnitFile:
-    """Where a k3s or RKE2 configuration puts the data, as the flag that k3s makes of the setting."""
-    settings = _json_settings(text) if text.lstrip().startswith(b"{") else _yaml_settings(text)
-    return UnitFile([CommandLine(b"", [b"--data-dir=" + value]) for key, value in settings if key == b"data-dir"], [])
+    """Where a k3s or RKE2 configuration puts the data, as the flag that k3s makes of the setting.
 
-
-def _yaml_settings(text: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The settings that stand in one line, with key and value."""
-    for line in text.split(b"\n"):
-        key, colon, value = line.partition(b":")
-        if colon and (value := value.strip()):
-            yield key.strip(_BLANK + b"\"'"), _scalar(value)
+    A setting in one line of YAML is understood, and so is one of a JSON object, which is YAML too.
+    """
+    text = text.strip()
+    is_object = text.startswith(b"{")
+    found = UnitFile([], [])
+    for line in text.strip(b"{}").split(b",") if is_object else text.split(b"\n"):
+        key, _, value = line.partition(b":")
+        if key.strip(_BLANK + b"\n\"'") == b"data-dir" and (value := value.strip()):
+            found.lines.append(CommandLine(b"", [b"--data-dir=" + _scalar(value)]))
+    return found
 
 
 def _scalar(value: bytes) -> bytes:
@@ -232,16 +236,6 @@ def _scalar(value: bytes) -> bytes:
     if quote in (b'"', b"'"):
         return value[1:].partition(quote)[0]
     return value.partition(b" #")[0].rstrip()
-
-
-def _json_settings(text: bytes) -> Iterator[tuple[bytes, bytes]]:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return
-    for key, value in document.items() if isinstance(document, dict) else ():
-        if isinstance(value, str):
-            yield key.encode("utf-8", "surrogatepass"), value.encode("utf-8", "surrogatepass")
 
 
 def _unfold(place: Position, words: Sequence[bytes]) -> Iterator[tuple[Position, Sequence[bytes]]]:
