@@ -15,9 +15,9 @@ from benchmarks.root import CONTENT, OVERLAY, Size, built
 from drydock.evidence.files.directory import fingerprint
 from drydock.model.names import RawPath
 from drydock.model.plans import Removal, Status, Target
-from drydock.reclaim.apply import remove as remove_all
+from drydock.reclaim.execute import run_removals
 from drydock.reclaim.journal import JournalWriter
-from drydock.reclaim.root_dir import open_anchor
+from drydock.reclaim.root_dir import open_root_dir
 
 _FOLDER = f"{OVERLAY}/snapshots"
 
@@ -87,14 +87,14 @@ def _drydock(top: Path) -> None:
     """Remove each snapshot of ``top`` as ``apply`` does: fingerprint, journal, rename, removal."""
     state = Path(tempfile.mkdtemp(dir=top.parent))
     fd = os.open(state, os.O_RDONLY)
-    anchor = open_anchor(RawPath(os.fsencode(top)))
-    journal = JournalWriter(fd, RawPath(os.fsencode(state)), anchor.path, None)
+    root_dir = open_root_dir(RawPath(os.fsencode(top)))
+    journal = JournalWriter(fd, RawPath(os.fsencode(state)), root_dir.path, None)
     removals = []
     for name in os.listdir(os.fsencode(top / _FOLDER)):
         path = RawPath(os.fsencode(_FOLDER) + b"/" + name)
-        expect = fingerprint(os.lstat(os.path.join(anchor.path, path)))
-        removals.append(Removal(Target.SNAPSHOT, anchor.path, path, expect, 0, "no row names it"))
-    for outcome in remove_all(removals, anchor, journal):
+        expect = fingerprint(os.lstat(os.path.join(root_dir.path, path)))
+        removals.append(Removal(Target.SNAPSHOT, root_dir.path, path, expect, 0, "no row names it"))
+    for outcome in run_removals(removals, root_dir, journal):
         if outcome.status is not Status.DONE:
             raise RuntimeError(outcome.detail)
     journal.finish()

@@ -16,10 +16,10 @@ from drydock.evidence.containerd.digests import hash_blobs
 from drydock.interrupts import defer_interrupt
 from drydock.model.data import BlobFile
 from drydock.model.names import Digest, RawPath
-from drydock.reclaim.apply import remove
+from drydock.reclaim.execute import run_removals
 from drydock.reclaim.journal import JournalWriter
-from drydock.reclaim.remove_tree import Stopped
-from drydock.reclaim.root_dir import open_anchor
+from drydock.reclaim.remove_tree import RemovalStopped
+from drydock.reclaim.root_dir import open_root_dir
 
 INTERRUPTED, DONE = 3, 4
 
@@ -79,7 +79,7 @@ def test_a_block_that_was_stopped_does_not_end_as_if_it_had_not_been():
         with defer_interrupt() as asked:
             signal.raise_signal(signal.SIGINT)
             if asked():
-                raise Stopped
+                raise RemovalStopped
 
     with pytest.raises(KeyboardInterrupt):
         work()
@@ -116,7 +116,7 @@ def remove_trees(folder):
     (folder / "state").mkdir()
     state = os.open(folder / "state", os.O_RDONLY)
     journal = JournalWriter(state, RawPath(os.fsencode(folder / "state")), store.root, "hash")
-    remove(removals, open_anchor(store.root), journal)
+    run_removals(removals, open_root_dir(store.root), journal)
 
 
 def hash_files(folder):

@@ -12,7 +12,7 @@ from tests.support.terminal import answered
 
 from drydock.cli import main
 from drydock.reclaim import execute
-from drydock.reclaim.apply import remove
+from drydock.reclaim.execute import run_removals
 from drydock.reclaim.state_dir import find_unfinished
 
 BLOBS = "io.containerd.content.v1.content/blobs"
@@ -97,11 +97,11 @@ def test_who_interrupts_it_is_told_how_to_go_on(store, tmp_path, monkeypatch):
     command = ["clean", str(store), "--apply", "--yes", "--state", str(tmp_path / "state")]
 
     def interrupted(*arguments):
-        remove(*arguments)
+        run_removals(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(execute, "remove", interrupted)
+        patched.setattr(execute, "run_removals", interrupted)
         result = CliRunner().invoke(main, command)
     (journal,) = (tmp_path / "state").glob("*/journal.jsonl")
     assert result.exit_code == 130

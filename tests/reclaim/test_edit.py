@@ -12,7 +12,7 @@ from bbolt_reader import Database
 from bbolt_surgery import Deletion
 from drydock.model.errors import ActionFailed, DiskFull
 from drydock.model.text import shown
-from drydock.reclaim.edit import Standing, edit, revert, standing
+from drydock.reclaim.edit import EditStatus, edit, edit_status, revert
 
 pytestmark = pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}")
 
@@ -44,9 +44,9 @@ def test_an_edit_stands_until_it_is_taken_back(database):
     """Edited, then as it was; reverted a second time it is refused, since somebody committed: ourselves."""
     path, backup, _, fd = database
     fields = noted(database)
-    assert standing(fd, os.fsencode(path), fields) is Standing.EDITED
+    assert edit_status(fd, os.fsencode(path), fields) is EditStatus.EDITED
     revert(fd, os.fsencode(path), fields)
-    assert standing(fd, os.fsencode(path), fields) is Standing.FORMER
+    assert edit_status(fd, os.fsencode(path), fields) is EditStatus.FORMER
     # Of a copy: the lock keeps Go out.
     copy = shutil.copy(path, f"{path}.copy")
     assert gobbolt.dump(Path(copy)) == gobbolt.dump(backup)
@@ -65,7 +65,7 @@ def test_an_edit_that_never_counted(database):
 
     with pytest.raises(ActionFailed, match="the journal is full"):
         edit(fd, os.fsencode(path), deletions, stop)
-    assert standing(fd, os.fsencode(path), notes[0]) is Standing.FORMER
+    assert edit_status(fd, os.fsencode(path), notes[0]) is EditStatus.FORMER
 
 
 def test_somebody_else_wrote(database):
@@ -75,7 +75,7 @@ def test_somebody_else_wrote(database):
     fcntl.flock(fd, fcntl.LOCK_UN)
     assert gobbolt.churn(path, 2, 20) == ""
     fcntl.flock(fd, fcntl.LOCK_EX)
-    assert standing(fd, os.fsencode(path), fields) is Standing.MOVED
+    assert edit_status(fd, os.fsencode(path), fields) is EditStatus.MOVED
     after = path.read_bytes()
     with pytest.raises(ActionFailed):
         revert(fd, os.fsencode(path), fields)
@@ -93,9 +93,9 @@ def test_a_root_on_the_same_page_is_not_enough(database, tmp_path):
     other = tmp_path / "other"
     shutil.copy(path, other)
     surgery.edit(other, deletions)
-    assert standing(fd, os.fsencode(path), {**fields, "backup": str(other)}) is Standing.MOVED
+    assert edit_status(fd, os.fsencode(path), {**fields, "backup": str(other)}) is EditStatus.MOVED
     with pytest.raises(ActionFailed, match=r"is not known: .*/not-there: No such file"):
-        standing(fd, os.fsencode(path), {**fields, "backup": str(tmp_path / "not-there")})
+        edit_status(fd, os.fsencode(path), {**fields, "backup": str(tmp_path / "not-there")})
 
 
 @pytest.mark.parametrize("number", [28, 5])

@@ -104,7 +104,7 @@ def test_a_row_whose_directory_a_later_run_removed_stays_away(host, monkeypatch,
         host.rows[b"v1"][b"snapshots"][name][b"kind"] = bytes([kind])
     unlink(host, 6, 7, 9)
     host.write()
-    real = execute.remove
+    real = execute.run_removals
 
     def remove(removals, *rest):
         if any(each.after_edit for each in removals):
@@ -112,7 +112,7 @@ def test_a_row_whose_directory_a_later_run_removed_stays_away(host, monkeypatch,
         return real(removals, *rest)
 
     with monkeypatch.context() as patched:
-        patched.setattr(execute, "remove", remove)
+        patched.setattr(execute, "run_removals", remove)
         with pytest.raises(KeyboardInterrupt):
             host.clean("first")
     host.clean("second", aside=False)

@@ -11,7 +11,7 @@ from drydock.model.errors import Refused
 from drydock.model.plans import Status
 from drydock.reclaim.quarantine import open_quarantine, put_back
 from drydock.reclaim.recognition import Quarantined
-from drydock.reclaim.root_dir import open_anchor
+from drydock.reclaim.root_dir import open_root_dir
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def anchor(store):
+def root_dir(store):
     """The open root."""
-    opened = open_anchor(store.root)
+    opened = open_root_dir(store.root)
     yield opened
     opened.close()
 
@@ -38,48 +38,50 @@ def room(tmp_path):
     return path
 
 
-def test_there_and_back(store, anchor, room):
+def test_there_and_back(store, root_dir, room):
     """Quarantined away, the store holds none of it; put back, it is as it was, contents, modes and inodes."""
     before = store.list()
     removals = [store.aim(path) for path in store.paths]
-    quarantine = open_quarantine(os.fsencode(room), anchor, "run")
+    quarantine = open_quarantine(os.fsencode(room), root_dir, "run")
     places = [quarantine.place(removal) for removal in removals]
-    assert [quarantine.take(anchor, removal).status for removal in removals] == [Status.DONE] * 3
+    assert [quarantine.take(root_dir, removal).status for removal in removals] == [Status.DONE] * 3
     quarantine.close()
     assert not any((store.path / path).exists() for path in store.paths)
     assert all(os.path.lexists(place) for place in places)
-    outcomes = [put_back(anchor, Quarantined(removal), place) for removal, place in zip(removals, places, strict=True)]
+    outcomes = [
+        put_back(root_dir, Quarantined(removal), place) for removal, place in zip(removals, places, strict=True)
+    ]
     assert [outcome.status for outcome in outcomes] == [Status.DONE] * 3
     assert store.list() == before
     assert [(store.path / path).lstat().st_ino for path in store.paths] == [r.expect.inode for r in removals]
 
 
-def test_nothing_is_overwritten(store, anchor, room):
+def test_nothing_is_overwritten(store, root_dir, room):
     """A place that is taken again is not put back over, and a second way back finds nothing."""
     removal = store.aim(store.paths[0])
-    quarantine = open_quarantine(os.fsencode(room), anchor, "run")
-    quarantine.take(anchor, removal)
+    quarantine = open_quarantine(os.fsencode(room), root_dir, "run")
+    quarantine.take(root_dir, removal)
     (store.path / store.paths[0]).write_bytes(b"pulled again")
-    outcome = put_back(anchor, Quarantined(removal), quarantine.place(removal))
+    outcome = put_back(root_dir, Quarantined(removal), quarantine.place(removal))
     assert (outcome.status, outcome.detail) == (Status.FAILED, "something is there again")
     assert (store.path / store.paths[0]).read_bytes() == b"pulled again"
     os.unlink(quarantine.place(removal))
-    assert put_back(anchor, Quarantined(removal), quarantine.place(removal)).status is Status.FAILED
+    assert put_back(root_dir, Quarantined(removal), quarantine.place(removal)).status is Status.FAILED
     quarantine.close()
 
 
-def test_a_change_keeps_it_in_the_store(store, anchor, room):
+def test_a_change_keeps_it_in_the_store(store, root_dir, room):
     """The fingerprint is checked before a move as before a cut."""
     removal = store.aim(store.paths[0])
     (store.path / store.paths[0]).write_bytes(b"other")
-    quarantine = open_quarantine(os.fsencode(room), anchor, "run")
-    assert quarantine.take(anchor, removal).status is Status.CHANGED
+    quarantine = open_quarantine(os.fsencode(room), root_dir, "run")
+    assert quarantine.take(root_dir, removal).status is Status.CHANGED
     quarantine.close()
     assert (store.path / store.paths[0]).read_bytes() == b"other"
 
 
 @pytest.mark.parametrize("place", ["root", f"root/{BLOBS}", "missing", "file", "link", "open"])
-def test_an_unfit_place_is_refused(store, anchor, room, tmp_path, place):
+def test_an_unfit_place_is_refused(store, root_dir, room, tmp_path, place):
     """The store itself, nothing, a file, a link, and a directory that anybody may change are refused."""
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(room)
@@ -87,28 +89,28 @@ def test_an_unfit_place_is_refused(store, anchor, room, tmp_path, place):
     (tmp_path / "open").chmod(0o777)
     before = store.list()
     with pytest.raises(Refused):
-        open_quarantine(os.fsencode(tmp_path / place), anchor, "run")
+        open_quarantine(os.fsencode(tmp_path / place), root_dir, "run")
     assert store.list() == before
 
 
-def test_what_lies_on_another_disk_is_refused(store, anchor, room):
+def test_what_lies_on_another_disk_is_refused(store, root_dir, room):
     """A snapshotter's folder can have one of its own: nothing there can be renamed, so nothing is begun."""
     aims = [store.aim(path) for path in store.paths]
     other = aims[-1]._replace(expect=aims[-1].expect._replace(device=aims[-1].expect.device + 1))
     with pytest.raises(Refused, match=r"is not on the file system of io\.containerd\.snapshotter"):
-        open_quarantine(os.fsencode(room), anchor, "run", [*aims, other])
+        open_quarantine(os.fsencode(room), root_dir, "run", [*aims, other])
     assert not any(room.iterdir())
 
 
 @pytest.mark.root
 @needs_root
 @pytest.mark.parametrize("kind", ["tmpfs", "bind"])
-def test_another_mount_is_refused(anchor, room, kind):
+def test_another_mount_is_refused(root_dir, room, kind):
     """Another file system, and another mount of the same one, take no rename: refused before anything is moved."""
     what = ["-t", "tmpfs", "none"] if kind == "tmpfs" else ["--bind", room]
     subprocess.run(["mount", *what, room], check=True)
     try:
         with pytest.raises(Refused, match="not on the file system"):
-            open_quarantine(os.fsencode(room), anchor, "run")
+            open_quarantine(os.fsencode(room), root_dir, "run")
     finally:
         subprocess.run(["umount", room], check=True)

@@ -15,7 +15,7 @@ from tests.support.privilege import needs_root
 
 from drydock.evidence.files import openat2
 from drydock.reclaim import knife
-from drydock.reclaim.remove_tree import LISTED, Stopped, remove_tree
+from drydock.reclaim.remove_tree import LISTED, RemovalStopped, remove_tree
 
 DEPTH = 10_000
 
@@ -390,7 +390,7 @@ def test_names_a_bounded_number_of_leftovers(doomed, monkeypatch):
 def test_stops_when_asked(doomed):
     """Asked to stop, it raises and leaves the rest, with no descriptor open."""
     (doomed / "one").mkdir()
-    with pytest.raises(Stopped):
+    with pytest.raises(RemovalStopped):
         remove(doomed, stop=lambda: True)
     assert (doomed / "one").is_dir()
 

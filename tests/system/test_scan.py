@@ -254,7 +254,7 @@ def test_a_scan_loads_nothing_that_cuts(unpacked):
     )  # fmt: skip
     loaded = set(done.stderr.split())
     assert "drydock.session" in loaded
-    cutting = {f"drydock.reclaim.{name}" for name in ("knife", "removals", "remove_tree", "apply", "execute")}
+    cutting = {f"drydock.reclaim.{name}" for name in ("knife", "removals", "remove_tree", "execute")}
     assert all(map(importlib.util.find_spec, cutting)), "a module was renamed: this test would prove nothing"
     assert not loaded & {*cutting, "psutil", "rich", "tqdm", "concurrent.futures"}
 

@@ -13,8 +13,7 @@ from drydock.model.pulls import Downloads, LayerState
 from drydock.model.records import Ingest
 from drydock.model.roots import Owners
 from drydock.verdict.judge import judge
-from drydock.verdict.pull_layers import split_download
-from drydock.verdict.pulls import find_pulls, list_pull_blobs
+from drydock.verdict.pulls import find_pulls, list_pull_blobs, split_download
 
 INDEX, MANIFEST, OTHER, CONFIG, ONE, TWO, THREE = (digest(number) for number in range(1, 8))
 TOOLS = {b"containerd.io/distribution.source.example.org": b"tools"}

@@ -27,9 +27,11 @@ from bbolt_surgery import (
 )
 from drydock.evidence.containerd.encoding import encode_time, encode_uvarint, encode_varint
 from drydock.model.errors import ActionFailed, DiskFull, Refused
-from drydock.model.names import Kind, Ref, split_snapshot_key
+from drydock.model.names import Kind, RawPath, Ref, split_snapshot_key
 from drydock.model.plans import Plan, SnapshotRecord
 from drydock.model.text import shown, unshown
+
+_CHUNK = 1 << 24
 
 Fields = Mapping[str, str | int]
 """A receipt as a journal keeps it."""
@@ -101,6 +103,64 @@ def row_deletions(plan: Plan, snapshotter: bytes) -> list[Deletion]:
     return deletions + _fields(plan, snapshotter)
 
 
+def back_up(source: int, name: bytes, directory: int, path: RawPath) -> RawPath:
+    """Copy a database, holes kept, and sync it.
+
+    Args:
+        source: its open descriptor; its lock is held.
+        name: what the copy is called.
+        directory: the open state directory of the run.
+        path: that directory's own path.
+
+    Returns:
+        The copy's path.
+
+    Raises:
+        ActionFailed: there is no room, or it cannot be read.
+    """
+    copy = RawPath(os.path.join(path, name))
+    try:
+        target = os.open(
+            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory
+        )
+        try:
+            size = os.fstat(source).st_size
+            os.ftruncate(target, size)
+            for start, end in _stretches(source, size):
+                _copy(source, target, start, end)
+            os.fsync(target)
+        finally:
+            os.close(target)
+        os.fsync(directory)
+    except OSError as error:
+        raise ActionFailed(f"backup {shown(copy)}: {error.strerror}; nothing was edited") from error
+    return copy
+
+
+def _stretches(source: int, size: int) -> list[tuple[int, int]]:
+    """The stretches of a file that are not holes."""
+    found: list[tuple[int, int]] = []
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(source, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                break
+            raise
+        at = os.lseek(source, start, os.SEEK_HOLE)
+        found.append((start, at))
+    return found
+
+
+def _copy(source: int, target: int, start: int, end: int) -> None:
+    while start < end:
+        chunk = os.pread(source, min(_CHUNK, end - start), start)
+        if not chunk:
+            raise OSError(errno.EIO, "the database ended early")
+        start += os.pwrite(target, chunk, start)
+
+
 def edit(
     lock: int,
     name: bytes,
@@ -137,7 +197,7 @@ def edit(
             raise ActionFailed(f"{shown(name)}: {error}") from error
 
 
-class Standing(enum.Enum):
+class EditStatus(enum.Enum):
     """Where a database stands with regard to an edit."""
 
     EDITED = "as the edit left it"
@@ -145,7 +205,7 @@ class Standing(enum.Enum):
     MOVED = "an engine or another run wrote to it since the edit"
 
 
-def standing(lock: int, name: bytes, fields: Fields) -> Standing:
+def edit_status(lock: int, name: bytes, fields: Fields) -> EditStatus:
     """Whether an edit still stands, never came to count or was taken back, or somebody wrote since.
 
     Args:
@@ -162,12 +222,12 @@ def standing(lock: int, name: bytes, fields: Fields) -> Standing:
             meta = database.meta
             at = (meta.txid, (meta.root, meta.sequence))
             if at == (receipt.txid_after, receipt.root_after):
-                return Standing.EDITED
+                return EditStatus.EDITED
             if at == (receipt.txid_before, receipt.root_before):
-                return Standing.FORMER
+                return EditStatus.FORMER
             # Taken back in one more commit; or one of bbolt's own put its root on that page, which to it was free.
             again = 0 < meta.txid - receipt.txid_after <= 2 and at[1] == receipt.root_before
-            return Standing.FORMER if again and _equals_backup(database, fields) else Standing.MOVED
+            return EditStatus.FORMER if again and _equals_backup(database, fields) else EditStatus.MOVED
     except BoltError as error:
         raise ActionFailed(f"{shown(name)}: {error}") from error
 
@@ -189,14 +249,14 @@ def check_former(lock: int, name: bytes, fields: Fields) -> None:
     """
     receipt, copy = _receipt(fields), unshown(str(fields.get("backup", "")))
     noted = (receipt.txid_before, receipt.root_before, receipt.hwm_before)
-    stands = standing(lock, name, fields)
+    stands = edit_status(lock, name, fields)
     said: list[Meta] = []
     with suppress(BoltError), Database.open(copy) as backup:
         said.append(backup.meta)
-    if stands is Standing.EDITED:
+    if stands is EditStatus.EDITED:
         with Database.from_fd(lock, name) as database:
             said += [meta for meta in database.metas if meta.valid and meta is not database.meta]
-    elif stands is Standing.MOVED or not said:
+    elif stands is EditStatus.MOVED or not said:
         # Nothing will be committed; and where it is as the journal says it was, only the copy could tell otherwise.
         return
     if noted not in [(meta.txid, RootHeader(meta.root, meta.sequence), meta.high_water) for meta in said]:
@@ -211,7 +271,7 @@ def former(database: Database, fields: Fields) -> Database:
     """A database as it was before an edit that still stands, from its own pages: what :func:`revert` commits.
 
     Args:
-        database: where it stands is Standing.EDITED.
+        database: where it stands is EditStatus.EDITED.
         fields: as for :func:`edit`.
 
     Raises:

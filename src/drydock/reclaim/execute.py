@@ -7,15 +7,21 @@ containerd misses without harm: it begins the write anew (core/metadata/content.
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from typing import Final
 
 from bbolt_reader import BoltError, Database
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.rows import read_rows
 from drydock.evidence.containerd.store import File, Held
+from drydock.evidence.files.directory import fingerprint, open_folder
+from drydock.evidence.files.regular import open_regular
+from drydock.interrupts import defer_interrupt
 from drydock.model.errors import ActionFailed, DiskFull
 from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath, Ref
 from drydock.model.plans import (
@@ -34,18 +40,21 @@ from drydock.model.records import Blob, Lease, Metadata, Snapshot
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.store import Store
 from drydock.model.text import shown
-from drydock.reclaim.apply import remove
-from drydock.reclaim.backup import back_up
-from drydock.reclaim.edit import Fields, edit, metadata_deletions, metadata_insertions, revert, row_deletions
+from drydock.reclaim import removals
+from drydock.reclaim.edit import Fields, back_up, edit, metadata_deletions, metadata_insertions, revert, row_deletions
 from drydock.reclaim.engine_folders import find_owner
 from drydock.reclaim.former_state import find_missing
 from drydock.reclaim.interrupted_runs import close_unfinished
 from drydock.reclaim.journal import JournalWriter
-from drydock.reclaim.quarantine import open_quarantine
+from drydock.reclaim.quarantine import Quarantine, open_quarantine
 from drydock.reclaim.quarantine_manifest import ManifestWriter
-from drydock.reclaim.root_dir import Anchor, open_anchor
-from drydock.reclaim.secure import secure, secure_snapshots
+from drydock.reclaim.root_dir import RootDir, describe_change, open_root_dir
 from drydock.reclaim.state_dir import RunDirectory, open_state, places_with
+
+_BATCH: Final = 64
+"""Intended at a time: one sync each."""
+_THREADS: Final = 2
+"""Trees removed at once: unlink waits for the disk's journal more than for the processor; more did not help."""
 
 
 def execute(
@@ -74,8 +83,8 @@ def execute(
         ActionFailed: the journal cannot be begun, or the backups cannot be made; nothing was changed.
     """
     with ExitStack() as stack:
-        anchor = open_anchor(plan.root)
-        stack.callback(anchor.close)
+        root_dir = open_root_dir(plan.root)
+        stack.callback(root_dir.close)
         edits = _edits(plan, held)
         places = [place for place in places_with(None) if find_owner(place, held.root) is None]
         kept = open_state(state, sum(os.fstat(each.file.fd).st_size for each in edits), places)
@@ -84,7 +93,7 @@ def execute(
         if quarantine is not None:
             manifests = ManifestWriter(kept.fd, volatile=kept.volatile)
             stack.callback(manifests.close)
-            apart = open_quarantine(quarantine, anchor, kept.run, plan.removals, manifests)
+            apart = open_quarantine(quarantine, root_dir, kept.run, plan.removals, manifests)
             stack.callback(apart.close)
         journal = JournalWriter(kept.fd, kept.path, plan.root, plan_hash)
         stack.callback(journal.close)
@@ -96,7 +105,7 @@ def execute(
         # What no record names goes first: it needs no edit, and on a full disk makes room for one.
         told = _teller(plan, progress, moves=apart is not None)
         loose = [removal for removal in plan.removals if not removal.after_edit]
-        run.outcomes += remove(loose, anchor, journal, apart, told)
+        run.outcomes += run_removals(loose, root_dir, journal, apart, told)
         blocked: dict[bytes | None, str] = {}
         after = [removal for removal in plan.removals if removal.after_edit]
 
@@ -104,7 +113,7 @@ def execute(
             """Remove doomed ingests; whether there were any. A move to quarantine would free nothing."""
             ingests = [] if apart else [removal for removal in after if removal.target is Target.INGEST]
             after[:] = [removal for removal in after if removal not in ingests]
-            run.outcomes += remove(ingests, anchor, journal, None, told)
+            run.outcomes += run_removals(ingests, root_dir, journal, None, told)
             return bool(ingests)
 
         for each in edits:
@@ -112,12 +121,12 @@ def execute(
             backup = backups[each.file.path]
             if progress is not None:
                 progress("editing the databases", 0)
-            outcome = _edit(each, anchor, store, journal, backup, stopped=stopped, make_room=make_room)
+            outcome = _edit(each, root_dir, store, journal, backup, stopped=stopped, make_room=make_room)
             run.edits.append(outcome)
             if outcome.status is not Status.DONE:
                 blocked[each.snapshotter] = outcome.detail
         ready, waiting = _split(after, blocked)
-        run.outcomes += remove(ready, anchor, journal, apart, told)
+        run.outcomes += run_removals(ready, root_dir, journal, apart, told)
         run.outcomes += waiting
         if apart is not None and apart.manifests is not None and apart.manifests.left_out:
             run.notes.append(
@@ -181,7 +190,7 @@ def _back_up(file: File, kept: RunDirectory, root: RawPath) -> RawPath:
 
 def _edit(
     each: _Edit,
-    anchor: Anchor,
+    root_dir: RootDir,
     store: Store,
     journal: JournalWriter,
     backup: RawPath,
@@ -202,8 +211,8 @@ def _edit(
 
     try:
         if each.added:
-            secure(anchor, plan.adoptions)
-            secure_snapshots(anchor, plan.snapshots)
+            _sync_blobs(root_dir, plan.adoptions)
+            _sync_snapshots(root_dir, plan.snapshots)
         try:
             fields = edit(each.file.fd, path, deletions, note, insertions)
         except DiskFull:
@@ -254,11 +263,11 @@ def _refs(metadata: Metadata) -> set[Ref]:
     return {record.ref for records in lists for record in records}
 
 
-def _split(removals: list[Removal], blocked: dict[bytes | None, str]) -> tuple[list[Removal], list[Outcome]]:
+def _split(planned: list[Removal], blocked: dict[bytes | None, str]) -> tuple[list[Removal], list[Outcome]]:
     """What may go now, and what may not since the edit it waits for was not made."""
     ready: list[Removal] = []
     waiting: list[Outcome] = []
-    for removal in removals:
+    for removal in planned:
         snapshotter = removal.path.partition(b"/")[0].removeprefix(SNAPSHOTTER_PREFIX)
         reason = blocked.get(None) or blocked.get(snapshotter)
         if reason is not None:
@@ -274,3 +283,132 @@ def _finish(run: Run, journal: JournalWriter, held: Held, store: Store, state: R
         close_unfinished(held, store, state)
     except ActionFailed as error:
         run.warnings.append(str(error))
+
+
+def run_removals(
+    planned: Sequence[Removal],
+    root_dir: RootDir,
+    journal: JournalWriter,
+    quarantine: Quarantine | None = None,
+    progress: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:
+    """Carry out removals in their order, or move them to ``quarantine``.
+
+    Each is written to the journal and synced before its cut. A removal that fails does not stop the others; a journal
+    that cannot be written does, and what was not tried then is FAILED with that reason.
+
+    Args:
+        planned: all of the root that ``root_dir`` holds.
+        root_dir: the open containerd root.
+        journal: where it is written down.
+        quarantine: an open quarantine, to move instead of to delete.
+        progress: told each outcome, in order, in this thread.
+
+    Returns:
+        One outcome for each removal, in their order.
+
+    Raises:
+        KeyboardInterrupt: or what else a signal handler raises; the journal then says what was intended and what ended.
+    """
+    outcomes: list[Outcome] = []
+    try:
+        for batch in _batches(planned):
+            places = [None if quarantine is None else quarantine.place(removal) for removal in batch]
+            numbers = journal.intend(batch, places, None if quarantine is None else quarantine.note(root_dir, batch))
+            with closing(_cut(batch, root_dir, quarantine)) as cut:
+                for number, outcome in zip(numbers, cut, strict=True):
+                    outcomes.append(outcome)
+                    # What is intended on disk may be cut; a journal that broke refuses the next intention.
+                    with suppress(ActionFailed):
+                        journal.end_removal(number, outcome)
+                    if progress is not None:
+                        progress(outcome)
+    except ActionFailed as error:
+        outcomes += [Outcome(removal, Status.FAILED, f"not tried: {error}") for removal in planned[len(outcomes) :]]
+    return outcomes
+
+
+def _batches(planned: Sequence[Removal]) -> Iterator[list[Removal]]:
+    for _, group in itertools.groupby(planned, key=lambda removal: removal.target):
+        while batch := list(itertools.islice(group, _BATCH)):
+            yield batch
+
+
+def _cut(batch: Sequence[Removal], root_dir: RootDir, quarantine: Quarantine | None) -> Generator[Outcome, None, None]:
+    if quarantine is not None:
+        return (quarantine.take(root_dir, removal) for removal in batch)
+    if batch[0].target is Target.SNAPSHOT and len(batch) > 1 and (os.cpu_count() or 1) > 1:
+        return _cut_trees(batch, root_dir)
+    return (removals.remove(root_dir, removal) for removal in batch)
+
+
+def _cut_trees(batch: Sequence[Removal], root_dir: RootDir) -> Generator[Outcome, None, None]:
+    with defer_interrupt() as deferral, ThreadPoolExecutor(_THREADS) as pool:
+        futures = [pool.submit(removals.remove, root_dir, removal, deferral) for removal in batch]
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            # Where this one is not asked for the rest: nothing more is begun, and what runs ends early.
+            deferral.stops = True
+            for future in futures:
+                future.cancel()
+
+
+def _sync_blobs(root_dir: RootDir, adoptions: Iterable[Adoption]) -> None:
+    """Have the blobs on disk, as the plan saw them: a record without its blob is what no pull mends.
+
+    Raises:
+        ActionFailed: one is not as it was, or cannot be synced. Nothing is to be recorded then, as what one names would
+            be collected without it.
+    """
+    folders: dict[bytes, Adoption] = {}
+    for each in adoptions:
+        folders.setdefault(os.path.dirname(each.path), each)
+        change = _sync_blob(root_dir, each, folder=False)
+        if change is not None:
+            raise ActionFailed(f"{shown(each.path)}: {change}; no record was put in")
+    # Their names too: whoever put them there may not have synced these.
+    for each in folders.values():
+        _sync_blob(root_dir, each, folder=True)
+
+
+def _sync_snapshots(root_dir: RootDir, snapshots: Iterable[SnapshotRecord]) -> None:
+    """Have the directories of snapshots that are to get a record on disk, as the plan saw them.
+
+    Raises:
+        ActionFailed: one is not as it was, or cannot be synced.
+    """
+    for each in snapshots:
+        try:
+            parent, name = root_dir.open_parent(each.path, each.expect.device)
+            try:
+                opened = open_folder(name, parent)
+            finally:
+                os.close(parent)
+            try:
+                os.fsync(opened)
+                change = describe_change(each.expect, fingerprint(os.fstat(opened)))
+            finally:
+                os.close(opened)
+        except OSError as error:
+            raise ActionFailed(f"{shown(each.path)}: {error.strerror}") from error
+        if change is not None:
+            raise ActionFailed(f"{shown(each.path)}: {change}; no record was put in")
+
+
+def _sync_blob(root_dir: RootDir, adoption: Adoption, *, folder: bool) -> str | None:
+    """Sync a blob, or the folder that it lies in; return what changed of the blob since the plan, or None."""
+    try:
+        parent, name = root_dir.open_parent(adoption.path, adoption.expect.device)
+        try:
+            opened = open_folder(b".", parent) if folder else open_regular(name, parent)
+        finally:
+            os.close(parent)
+        try:
+            os.fsync(opened)
+            return None if folder else describe_change(adoption.expect, fingerprint(os.fstat(opened)))
+        finally:
+            os.close(opened)
+    except OSError as error:
+        raise ActionFailed(f"{shown(adoption.path)}: {error.strerror}") from error

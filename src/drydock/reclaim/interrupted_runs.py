@@ -13,11 +13,11 @@ from drydock.model.errors import ActionFailed, EvidenceUnreadable
 from drydock.model.names import CONTENT, SNAPSHOTTER_PREFIX, RawPath, blob_path, ingest_name
 from drydock.model.store import Store
 from drydock.model.text import shown, unshown
-from drydock.reclaim.edit import Standing, former, standing
+from drydock.reclaim.edit import EditStatus, edit_status, former
 from drydock.reclaim.former_state import directories, recorded, row_paths, rows_of
 from drydock.reclaim.journal import Entry, Journal, close_abandoned
 from drydock.reclaim.removals import is_doomed, is_in_place
-from drydock.reclaim.root_dir import open_anchor
+from drydock.reclaim.root_dir import open_root_dir
 from drydock.reclaim.state_dir import find_unfinished, places_with
 
 
@@ -44,14 +44,14 @@ def find_left(journal: Journal, held: Held, store: Store) -> str:
     with ExitStack() as stack:
         try:
             now = {file.path: stack.enter_context(Database.from_fd(file.fd, file.path)) for file in held.files()}
-            return _Look(journal, held, now, store).find()
+            return _LeftoverSearch(journal, held, now, store).find()
         except BoltError as error:
             return f"{shown(error.file)}: {error}"
         except EvidenceUnreadable as error:
             return str(error)
 
 
-class _Look:
+class _LeftoverSearch:
     def __init__(self, journal: Journal, held: Held, now: Mapping[RawPath, Database], store: Store) -> None:
         self._journal = journal
         self._held = held
@@ -85,12 +85,12 @@ class _Look:
         if file is None:
             # Without its folder it is gone for good; an empty one may be where its disk is to be mounted.
             return f"{shown(entry.path)} is not there" if os.path.lexists(os.path.dirname(entry.path)) else ""
-        stands = Standing.MOVED
+        stands = EditStatus.MOVED
         with suppress(ActionFailed):
-            stands = standing(file.fd, file.path, entry.fields)
-        if stands is Standing.FORMER:
+            stands = edit_status(file.fd, file.path, entry.fields)
+        if stands is EditStatus.FORMER:
             return f"{shown(entry.path)}: the edit was not made" if entry.ended is None else ""
-        if stands is Standing.EDITED:
+        if stands is EditStatus.EDITED:
             return self._of_former(file, former(self._now[file.path], entry.fields))
         with suppress(BoltError), Database.open(unshown(str(entry.fields.get("backup", "")))) as copy:
             return self._of_former(file, copy)
@@ -114,16 +114,16 @@ class _Look:
         return directories(name, rows_of(file, database))
 
     def _of_removals(self) -> str:
-        anchor = open_anchor(self._journal.root)
+        root_dir = open_root_dir(self._journal.root)
         try:
             for entry in self._journal.pending:
                 removal = entry.removal
                 if removal is None:
                     continue
-                if is_doomed(anchor, removal) or (removal.path not in self._used and is_in_place(anchor, removal)):
+                if is_doomed(root_dir, removal) or (removal.path not in self._used and is_in_place(root_dir, removal)):
                     return f"{shown(removal.path)}, which the run was about to remove, is there"
         finally:
-            anchor.close()
+            root_dir.close()
         return ""
 
 

@@ -312,12 +312,12 @@ class _Planner:
         candidates = candidates - ambiguous.keys()
         # A row that others stand on stays: the snapshotter itself would refuse (containerd core/snapshots/storage/
         # bolt.go Remove, v2.1).
-        standing = [row.parent for name, row in backend.rows.items() if name not in candidates]
-        while standing:
-            name = standing.pop()
+        parents = [row.parent for name, row in backend.rows.items() if name not in candidates]
+        while parents:
+            name = parents.pop()
             if name in candidates:
                 candidates.discard(name)
-                standing.append(backend.rows[name].parent)
+                parents.append(backend.rows[name].parent)
                 self._rows_kept[backend.name, name] = "a row that stays has it as its parent in metadata.db"
         for name in sorted(candidates):
             row = backend.rows[name]

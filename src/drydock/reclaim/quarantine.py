@@ -21,7 +21,7 @@ from drydock.reclaim import removals
 from drydock.reclaim.journal import NO_NOTE, Note
 from drydock.reclaim.quarantine_manifest import ManifestWriter
 from drydock.reclaim.recognition import Quarantined
-from drydock.reclaim.root_dir import Anchor
+from drydock.reclaim.root_dir import RootDir
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -35,9 +35,9 @@ class Quarantine(NamedTuple):
     manifests: ManifestWriter | None = None
     """Where it is written what directories held."""
 
-    def note(self, anchor: Anchor, removals: Sequence[Removal]) -> list[Note]:
+    def note(self, root_dir: RootDir, removals: Sequence[Removal]) -> list[Note]:
         """What an undo needs to know of each, on disk when this returns; what cannot be written is left out."""
-        notes = [self._note(anchor, removal) for removal in removals]
+        notes = [self._note(root_dir, removal) for removal in removals]
         try:
             if self.manifests is not None:
                 self.manifests.sync()
@@ -49,7 +49,7 @@ class Quarantine(NamedTuple):
         """Where :meth:`take` puts it; for the journal line that goes first."""
         return RawPath(os.path.join(self.path, removal.path))
 
-    def take(self, anchor: Anchor, removal: Removal) -> Outcome:
+    def take(self, root_dir: RootDir, removal: Removal) -> Outcome:
         """Move what ``removal`` names here, if it is still what the plan saw."""
         components = removal.path.split(b"/")
         try:
@@ -57,7 +57,7 @@ class Quarantine(NamedTuple):
         except OSError as error:
             return Outcome(removal, Status.FAILED, f"no folder in quarantine: {error.strerror}")
         try:
-            return removals.move(anchor, removal, folder, components[-1])
+            return removals.move(root_dir, removal, folder, components[-1])
         finally:
             os.close(folder)
 
@@ -65,9 +65,9 @@ class Quarantine(NamedTuple):
         """Close the descriptor."""
         os.close(self.fd)
 
-    def _note(self, anchor: Anchor, removal: Removal) -> Note:
+    def _note(self, root_dir: RootDir, removal: Removal) -> Note:
         try:
-            parent, name, found = removals.look_at(anchor, removal)
+            parent, name, found = removals.look_at(root_dir, removal)
         except OSError:
             return NO_NOTE  # it will not be moved
         try:
@@ -93,7 +93,7 @@ class Quarantine(NamedTuple):
 
 def open_quarantine(
     directory: RawPath,
-    anchor: Anchor,
+    root_dir: RootDir,
     run: str,
     removals: Iterable[Removal] = (),
     manifests: ManifestWriter | None = None,
@@ -102,7 +102,7 @@ def open_quarantine(
 
     Args:
         directory: what the user chose.
-        anchor: the root.
+        root_dir: the root.
         run: the run's own name.
         removals: what will be moved; none may lie on another file system, as where a snapshotter's folder has a disk of
             its own: it would be refused only when its records are gone.
@@ -118,16 +118,16 @@ def open_quarantine(
         raise Refused(f"quarantine {text}: {error.strerror}") from error
     try:
         info = os.fstat(fd)
-        if info.st_dev != anchor.device or mount_id(fd) != mount_id(anchor.fd):
+        if info.st_dev != root_dir.device or mount_id(fd) != mount_id(root_dir.fd):
             raise Refused(
-                f"quarantine {text} is not on the file system of {shown(anchor.path)}: nothing can be renamed into it"
+                f"quarantine {text} is not on the file system of {shown(root_dir.path)}: nothing can be renamed into it"
             )
         elsewhere = next((each.path for each in removals if each.expect.device != info.st_dev), None)
         if elsewhere is not None:
             raise Refused(f"quarantine {text} is not on the file system of {shown(elsewhere)}: it cannot be renamed")
         if info.st_mode & 0o022 and not info.st_mode & stat.S_ISVTX:
             raise Refused(f"quarantine {text} can be written by others: chmod go-w it")
-        if _is_below(fd, anchor):
+        if _is_below(fd, root_dir):
             raise Refused(f"quarantine {text} lies in the store itself")
         os.mkdir(run, 0o700, dir_fd=fd)
         path = RawPath(os.path.join(os.path.abspath(directory), os.fsencode(run)))
@@ -138,7 +138,7 @@ def open_quarantine(
         os.close(fd)
 
 
-def put_back(anchor: Anchor, moved: Quarantined, place: RawPath) -> Outcome:
+def put_back(root_dir: RootDir, moved: Quarantined, place: RawPath) -> Outcome:
     """Move what lies at ``place``, where a journal says it was moved to, back to where it was."""
     removal = moved.removal
     folder, _, name = removal.path.rpartition(b"/")
@@ -154,19 +154,19 @@ def put_back(anchor: Anchor, moved: Quarantined, place: RawPath) -> Outcome:
     except OSError as error:
         return Outcome(removal, Status.FAILED, f"quarantine {shown(os.path.dirname(place))}: {error.strerror}")
     try:
-        return removals.put_back(anchor, moved, source, name)
+        return removals.put_back(root_dir, moved, source, name)
     finally:
         os.close(source)
 
 
-def _is_below(fd: int, anchor: Anchor) -> bool:
+def _is_below(fd: int, root_dir: RootDir) -> bool:
     current = os.dup(fd)
     try:
         previous: tuple[int, int] | None = None
         while True:
             info = os.fstat(current)
             identity = (info.st_dev, info.st_ino)
-            if identity == (anchor.device, anchor.inode):
+            if identity == (root_dir.device, root_dir.inode):
                 return True
             if identity == previous:
                 return False

@@ -25,7 +25,7 @@ from drydock.model.text import shown
 from drydock.reclaim import knife
 from drydock.reclaim.recognition import Quarantined, Recognition, mend, recognise
 from drydock.reclaim.remove_tree import Removed, describe_obstacle, remove_tree
-from drydock.reclaim.root_dir import Anchor, describe_change
+from drydock.reclaim.root_dir import RootDir, describe_change
 from drydock.reclaim.syscalls import clear_immutable
 
 _FOLDERS: Final = {Target.BLOB: (-3, b"blobs"), Target.INGEST: (-2, b"ingest"), Target.SNAPSHOT: (-2, b"snapshots")}
@@ -34,14 +34,14 @@ _NAMES: Final = 1000
 _EROFS: Final = SNAPSHOTTER_PREFIX + b"erofs/"
 
 
-def remove(anchor: Anchor, removal: Removal, stop: Callable[[], bool] = lambda: False) -> Outcome:
+def remove(root_dir: RootDir, removal: Removal, stop: Callable[[], bool] = lambda: False) -> Outcome:
     """Remove what ``removal`` names, if it is still what the plan saw.
 
     Returns:
         DONE with the bytes freed; CHANGED or GONE with nothing done; FAILED with what stands in the way.
 
     Raises:
-        removed.Stopped: ``stop`` said so; a directory is then removed in part.
+        RemovalStopped: ``stop`` said so; a directory is then removed in part.
     """
 
     def cut(parent: int, name: bytes, found: os.stat_result) -> Outcome:
@@ -57,10 +57,10 @@ def remove(anchor: Anchor, removal: Removal, stop: Callable[[], bool] = lambda: 
             return _remove_snapshot(parent, name, removal, stop)
         return _told(removal, name, remove_tree(parent, name, (found.st_dev, found.st_ino), stop))
 
-    return _checked(anchor, removal, cut)
+    return _checked(root_dir, removal, cut)
 
 
-def move(anchor: Anchor, removal: Removal, target: int, new_name: bytes) -> Outcome:
+def move(root_dir: RootDir, removal: Removal, target: int, new_name: bytes) -> Outcome:
     """Move what ``removal`` names, if it is still what the plan saw, into the open directory ``target``."""
 
     def cut(parent: int, name: bytes, _: os.stat_result) -> Outcome:
@@ -70,13 +70,13 @@ def move(anchor: Anchor, removal: Removal, target: int, new_name: bytes) -> Outc
             return Outcome(removal, Status.CHANGED, "it was swapped at the last moment")
         return Outcome(removal, Status.DONE)
 
-    return _checked(anchor, removal, cut)
+    return _checked(root_dir, removal, cut)
 
 
-def _checked(anchor: Anchor, removal: Removal, cut: Callable[[int, bytes, os.stat_result], Outcome]) -> Outcome:
+def _checked(root_dir: RootDir, removal: Removal, cut: Callable[[int, bytes, os.stat_result], Outcome]) -> Outcome:
     """Make a cut if what it is aimed at is still what the plan saw; ``cut`` is given the open folder and the name."""
     try:
-        parent, name = _open_checked(anchor, removal)
+        parent, name = _open_checked(root_dir, removal)
     except OSError as error:
         return _failed(removal, error)
     try:
@@ -93,14 +93,14 @@ def _checked(anchor: Anchor, removal: Removal, cut: Callable[[int, bytes, os.sta
         os.close(parent)
 
 
-def put_back(anchor: Anchor, moved: Quarantined, source: int, name: bytes) -> Outcome:
+def put_back(root_dir: RootDir, moved: Quarantined, source: int, name: bytes) -> Outcome:
     """Rename ``name`` in the open directory ``source`` back to where it was, if it is that and its place is free.
 
     Modes and owners that are others than they were are set back first.
     """
     removal = moved.removal
     try:
-        parent, old_name = _open_checked(anchor, removal)
+        parent, old_name = _open_checked(root_dir, removal)
     except OSError as error:
         return Outcome(removal, Status.FAILED, _describe_way(error))
     try:
@@ -122,23 +122,23 @@ def put_back(anchor: Anchor, moved: Quarantined, source: int, name: bytes) -> Ou
     return Outcome(removal, Status.DONE)
 
 
-def is_in_place(anchor: Anchor, removal: Removal) -> bool:
+def is_in_place(root_dir: RootDir, removal: Removal) -> bool:
     """Whether the very file or directory that ``removal`` named lies where it lay."""
-    found = _find(anchor, removal)
+    found = _find(root_dir, removal)
     return found is not None and _fits(found, removal.expect)
 
 
-def find_in_place(anchor: Anchor, moved: Quarantined, *, mends: bool) -> Recognition | None:
+def find_in_place(root_dir: RootDir, moved: Quarantined, *, mends: bool) -> Recognition | None:
     """Compare what lies in the place of something that was moved with what the journal says; None if nothing is there.
 
     Args:
-        anchor: the root.
+        root_dir: the root.
         moved: what the journal says of it.
         mends: whether a copy, or what has another mode or owner, is given those that it had.
     """
     removal = moved.removal
     try:
-        parent, name = _open_checked(anchor, removal)
+        parent, name = _open_checked(root_dir, removal)
     except OSError:
         return None
     try:
@@ -156,13 +156,13 @@ def find_in_place(anchor: Anchor, moved: Quarantined, *, mends: bool) -> Recogni
         os.close(parent)
 
 
-def look_at(anchor: Anchor, removal: Removal) -> tuple[int, bytes, os.stat_result]:
+def look_at(root_dir: RootDir, removal: Removal) -> tuple[int, bytes, os.stat_result]:
     """The open directory that has what ``removal`` names, for the caller to close, its name there, and what it is.
 
     Raises:
         OSError: it is not there, or not what the plan saw.
     """
-    parent, name = _open_checked(anchor, removal)
+    parent, name = _open_checked(root_dir, removal)
     try:
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except BaseException:
@@ -174,12 +174,12 @@ def look_at(anchor: Anchor, removal: Removal) -> tuple[int, bytes, os.stat_resul
     return parent, name, found
 
 
-def is_doomed(anchor: Anchor, removal: Removal) -> bool:
+def is_doomed(root_dir: RootDir, removal: Removal) -> bool:
     """Whether the directory that ``removal`` named lies beside its place, under a name it was given to be removed."""
     if removal.target is not Target.SNAPSHOT:
         return False
     try:
-        parent, name = _open_checked(anchor, removal)
+        parent, name = _open_checked(root_dir, removal)
     except OSError:
         return False
     try:
@@ -190,15 +190,15 @@ def is_doomed(anchor: Anchor, removal: Removal) -> bool:
         os.close(parent)
 
 
-def is_taken(anchor: Anchor, removal: Removal) -> bool:
+def is_taken(root_dir: RootDir, removal: Removal) -> bool:
     """Whether anything lies where ``removal`` named something."""
-    return _find(anchor, removal) is not None
+    return _find(root_dir, removal) is not None
 
 
-def _find(anchor: Anchor, removal: Removal) -> os.stat_result | None:
+def _find(root_dir: RootDir, removal: Removal) -> os.stat_result | None:
     """What lies where ``removal`` named something; None also where that cannot be looked at."""
     try:
-        parent, name = _open_checked(anchor, removal)
+        parent, name = _open_checked(root_dir, removal)
     except OSError:
         return None
     try:
@@ -209,7 +209,7 @@ def _find(anchor: Anchor, removal: Removal) -> os.stat_result | None:
         os.close(parent)
 
 
-def _open_checked(anchor: Anchor, removal: Removal) -> tuple[int, bytes]:
+def _open_checked(root_dir: RootDir, removal: Removal) -> tuple[int, bytes]:
     # Even a forged plan reaches only entries of these folders, never the folders themselves: a missing blobs/ or
     # snapshots/ stops the engine (containerd plugins/content/local/store.go Walk, plugins/snapshots/overlay/overlay.go
     # createSnapshot, v2.1).
@@ -217,7 +217,7 @@ def _open_checked(anchor: Anchor, removal: Removal) -> tuple[int, bytes]:
     components = removal.path.split(b"/")
     if len(components) < -place + 1 or components[place] != folder:
         raise OSError(errno.EINVAL, f"no {removal.target.value} has such a path")
-    return anchor.open_parent(removal.path, removal.expect.device)
+    return root_dir.open_parent(removal.path, removal.expect.device)
 
 
 def _look(parent: int, name: bytes) -> os.stat_result | None:

@@ -44,7 +44,7 @@ LISTED: Final = 20
 """How many of the entries left behind are named; all are counted."""
 
 
-class Stopped(Exception):
+class RemovalStopped(Exception):
     """The caller asked to stop; the tree is removed in part."""
 
 
@@ -104,9 +104,9 @@ def remove_tree(
 
     Raises:
         OSError: ``name`` itself cannot be opened as a directory, or is not the one meant (``ESTALE``).
-        Stopped: ``stop`` said so.
+        RemovalStopped: ``stop`` said so.
     """
-    walk = _Walk(parent, stop)
+    walk = _TreeRemoval(parent, stop)
     try:
         walk.enter_top(name, identity)
         walk.run()
@@ -115,7 +115,7 @@ def remove_tree(
     return walk.removed
 
 
-class _Walk:
+class _TreeRemoval:
     def __init__(self, parent: int, stop: Callable[[], bool]) -> None:
         self.removed = Removed()
         self._parent = parent
@@ -183,7 +183,7 @@ class _Walk:
 
     def _scan(self, frame: _Frame) -> None:
         if self._stop():
-            raise Stopped
+            raise RemovalStopped
         frame.more = False
         fd, unlink = frame.fd, knife.unlink
         # The deeper, the fewer names are kept for later, so that a hostile tree cannot fill the memory.

@@ -14,7 +14,7 @@ from drydock.model.names import RawPath
 from drydock.model.text import shown
 
 
-class Anchor(NamedTuple):
+class RootDir(NamedTuple):
     """An open containerd root. Close it when done."""
 
     path: RawPath
@@ -43,7 +43,7 @@ class Anchor(NamedTuple):
         return open_directory(self.fd, parent, cross_mounts=device != self.device), components[-1]
 
 
-def open_anchor(path: RawPath) -> Anchor:
+def open_root_dir(path: RawPath) -> RootDir:
     """Open a containerd root by its absolute path, whose last component must not be a symbolic link.
 
     Raises:
@@ -54,7 +54,7 @@ def open_anchor(path: RawPath) -> Anchor:
     except OSError as error:
         raise EvidenceUnreadable(f"{shown(path)}: {error.strerror}") from error
     info = os.fstat(fd)
-    return Anchor(path, fd, info.st_dev, info.st_ino)
+    return RootDir(path, fd, info.st_dev, info.st_ino)
 
 
 def describe_change(expect: Fingerprint, found: Fingerprint) -> str | None:

@@ -19,14 +19,14 @@ from drydock.model.plans import Outcome, Removal, Status
 from drydock.model.progress import Progress, counter
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.text import shown, unshown
-from drydock.reclaim.edit import Standing, check_former, revert, standing
+from drydock.reclaim.edit import EditStatus, check_former, edit_status, revert
 from drydock.reclaim.former_state import find_gone
 from drydock.reclaim.journal import Entry, Journal, close_abandoned
 from drydock.reclaim.quarantine import put_back
 from drydock.reclaim.quarantine_manifest import read_manifest
 from drydock.reclaim.recognition import Quarantined
 from drydock.reclaim.removals import find_in_place, is_in_place, is_taken
-from drydock.reclaim.root_dir import Anchor, open_anchor
+from drydock.reclaim.root_dir import RootDir, open_root_dir
 
 
 def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
@@ -55,19 +55,19 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
             with suppress(ActionFailed):
                 check_former(file.fd, file.path, entry.fields)
     barred = next(filter(None, (_hindrance(held, entry) for entry in edits)), None)
-    barred = barred or find_gone(journal, held, _standing(held, edits))
+    barred = barred or find_gone(journal, held, _edits_that_stand(held, edits))
     # Only an edit of meta.db that stands tells that what is in the place of something moved is no engine's by now.
     mends = barred is None and held.metadata is not None and held.metadata.path in {entry.path for entry in edits}
-    anchor = open_anchor(journal.root)
+    root_dir = open_root_dir(journal.root)
     try:
         step = counter(progress, "moved back", sum(entry.removal is not None for entry in journal.entries))
         for entry in reversed(journal.entries):
             if entry.removal is not None:
-                run.outcomes.append(_back(anchor, entry, _moved(journal, entry, entry.removal), barred, mends=mends))
+                run.outcomes.append(_back(root_dir, entry, _moved(journal, entry, entry.removal), barred, mends=mends))
                 if step is not None:
                     step(1)
     finally:
-        anchor.close()
+        root_dir.close()
     if any(outcome.status is Status.DONE for outcome in run.outcomes):
         # A commit's sync says nothing of renames in other directories.
         os.sync()
@@ -85,10 +85,10 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
     return run
 
 
-def _standing(held: Held, edits: list[Entry]) -> Iterator[Entry]:
+def _edits_that_stand(held: Held, edits: list[Entry]) -> Iterator[Entry]:
     for entry in edits:
         file = _find(held, entry.path)
-        if file is not None and standing(file.fd, file.path, entry.fields) is Standing.EDITED:
+        if file is not None and edit_status(file.fd, file.path, entry.fields) is EditStatus.EDITED:
             yield entry
 
 
@@ -105,28 +105,28 @@ def _moved(journal: Journal, entry: Entry, removal: Removal) -> Quarantined:
     return Quarantined(removal, owner, manifest)
 
 
-def _back(anchor: Anchor, entry: Entry, moved: Quarantined, barred: str | None, *, mends: bool) -> Outcome:
+def _back(root_dir: RootDir, entry: Entry, moved: Quarantined, barred: str | None, *, mends: bool) -> Outcome:
     """GONE where there is nothing to move back since it was never taken away."""
     removal = moved.removal
     if entry.ended is not None and entry.ended.status is Status.CHANGED:
         # Without its record it was nobody's, and a later run may have removed it.
-        if removal.after_edit and not is_taken(anchor, removal):
+        if removal.after_edit and not is_taken(root_dir, removal):
             return Outcome(removal, Status.FAILED, "this run did not remove it, and it is gone")
         return Outcome(removal, Status.GONE, "it was not removed")
     if entry.to is None:
-        if not is_in_place(anchor, removal):
+        if not is_in_place(root_dir, removal):
             return Outcome(removal, Status.FAILED, "deleted: it cannot come back")
         if stat.S_ISDIR(removal.expect.mode):
             return Outcome(removal, Status.FAILED, "it is there, but a part of it may have been deleted")
         return Outcome(removal, Status.GONE, "it is in its place")
-    there = find_in_place(anchor, moved, mends=mends)
+    there = find_in_place(root_dir, moved, mends=mends)
     if there is not None and there.wrong is None:
         return Outcome(removal, Status.GONE, "it is in its place")
     if removal.after_edit and barred is not None:
         return Outcome(removal, Status.FAILED, f"left in {shown(entry.to)}: {barred}")
     if there is not None:
         return Outcome(removal, Status.FAILED, f"something is there again, and is not it: {there.wrong}")
-    return put_back(anchor, moved, entry.to)
+    return put_back(root_dir, moved, entry.to)
 
 
 def _hindrance(held: Held, entry: Entry) -> str | None:
@@ -135,10 +135,10 @@ def _hindrance(held: Held, entry: Entry) -> str | None:
     if file is None:
         return f"{shown(entry.path)} is not there"
     try:
-        stands = standing(file.fd, file.path, entry.fields)
+        stands = edit_status(file.fd, file.path, entry.fields)
     except ActionFailed as error:
         return str(error)
-    return f"{shown(entry.path)}: {stands.value}" if stands is Standing.MOVED else None
+    return f"{shown(entry.path)}: {stands.value}" if stands is EditStatus.MOVED else None
 
 
 def _unedit(held: Held, entry: Entry, barred: str | None) -> EditOutcome:
@@ -146,7 +146,7 @@ def _unedit(held: Held, entry: Entry, barred: str | None) -> EditOutcome:
     backup = copy if os.path.lexists(copy) else None
     file = _find(held, entry.path)
     try:
-        if file is not None and standing(file.fd, file.path, entry.fields) is Standing.FORMER:
+        if file is not None and edit_status(file.fd, file.path, entry.fields) is EditStatus.FORMER:
             return EditOutcome(entry.path, 0, 0, Status.DONE, "it is as it was before the edit", backup)
         if file is None or barred is not None:
             return EditOutcome(entry.path, 0, 0, Status.FAILED, f"left as it is: {barred}", backup)

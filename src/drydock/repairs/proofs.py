@@ -19,8 +19,8 @@ from drydock.model.records import Snapshot
 from drydock.model.verifications import ImageState, Platform, Unpacked
 from drydock.repairs.broken_chains import RowName
 from drydock.verdict.blind_spots import backend_blindness
-from drydock.verdict.chain_ids import is_unpacked
 from drydock.verdict.graph import visited
+from drydock.verdict.images import is_unpacked
 from drydock.verdict.judge import Reach
 from drydock.verification.tiers import ByteFindings, measure
 from drydock.verification.unpacked import compare

@@ -33,7 +33,7 @@ _ABSENT = {
 }
 
 
-class Marks(Protocol):
+class MarkedRecords(Protocol):
     """What is reached, as :class:`drydock.verdict.judge.Reach` has it."""
 
     graph: Graph
@@ -59,7 +59,7 @@ class Dangling:
     """What nothing holds and is called nearly as one of the targets."""
 
 
-def list_loose(marks: Marks, metadata: Metadata) -> list[Ref]:
+def list_loose(marks: MarkedRecords, metadata: Metadata) -> list[Ref]:
     """The records that nothing reaches."""
     live = marks.live
     records: Iterator[Blob | Ingest | Snapshot | Image] = chain(
@@ -70,7 +70,7 @@ def list_loose(marks: Marks, metadata: Metadata) -> list[Ref]:
     return list(dict.fromkeys(ref for ref in refs if ref not in live and ref not in marks))
 
 
-def find_dangling(marks: Marks, store: Store, loose: Sequence[Ref]) -> list[Dangling]:
+def find_dangling(marks: MarkedRecords, store: Store, loose: Sequence[Ref]) -> list[Dangling]:
     """The dangling references of what stays.
 
     Args:
@@ -101,7 +101,7 @@ def find_dangling(marks: Marks, store: Store, loose: Sequence[Ref]) -> list[Dang
     return list(found.values())
 
 
-def _of_holders(marks: Marks, store: Store) -> Iterator[Dangling]:
+def _of_holders(marks: MarkedRecords, store: Store) -> Iterator[Dangling]:
     """Those of leases, containers and images, their labels left aside: labels name what was never fetched as well."""
     graph, metadata = marks.graph, store.metadata
     records: Iterator[Lease | Container | Image] = chain(metadata.leases, metadata.containers, metadata.images)
@@ -177,7 +177,7 @@ def _is_usual(lease: Lease, kind: LeaseClass, target: Ref, owners: Owners) -> bo
     return key.startswith((EXTRACTING, lease.id))
 
 
-def _near_back(marks: Marks, loose: Iterable[Ref]) -> Iterator[tuple[Ref, Ref]]:
+def _near_back(marks: MarkedRecords, loose: Iterable[Ref]) -> Iterator[tuple[Ref, Ref]]:
     """What stays and is called nearly as what a loose image refers back to, if both are of one image; with the latter.
 
     Names of images differ in one byte where they are meant to: their targets must agree.

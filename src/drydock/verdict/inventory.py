@@ -30,7 +30,7 @@ def take_inventory(verdict: Verdict, reached: Reach, pulls: Iterable[Pull] = ())
     for place, found in enumerate(verdict.objects):
         for ref in found.refs:
             places.setdefault(ref, []).append(place)
-    walk = _Walk(reached.graph, places)
+    walk = _HolderWalk(reached.graph, places)
     holders = tuple(
         Holder(refs[0], tuple(dict.fromkeys(ref.key for ref in refs)), *_lease(reached, refs[0]), walk.objects(refs))
         for refs in _holders(verdict, reached)
@@ -38,7 +38,7 @@ def take_inventory(verdict: Verdict, reached: Reach, pulls: Iterable[Pull] = ())
     return Inventory(holders, _links(reached), tuple(pulls), whole=walk.left > 0)
 
 
-class _Walk:
+class _HolderWalk:
     """Follows references from one holder after the other, within a bound."""
 
     def __init__(self, graph: Graph, places: Mapping[Ref, list[int]]) -> None:

@@ -7,26 +7,37 @@ util/leaseutil/manager.go (v0.25).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
-from drydock.model.data import BlobFile
+from drydock.model.data import BlobFile, IngestDirectory
 from drydock.model.leases import Holding
-from drydock.model.names import EXTRACTING, Digest, Kind, Ref, snapshot_ref
+from drydock.model.names import EXTRACTING, Digest, Kind, Ref, UnixNano, ingest_name, is_digest, snapshot_ref
 from drydock.model.objects import StoreObject, Verdict
-from drydock.model.oci import Documents
-from drydock.model.pulls import Downloads, LayerState, Pull
-from drydock.model.records import Blob, Labels, Lease
+from drydock.model.oci import Config, Descriptor, Documents, Index, Manifest
+from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer
+from drydock.model.records import Blob, Ingest, Labels, Lease
 from drydock.verdict.blind_spots import is_kept_blindly
 from drydock.verdict.graph import Flat, visited
+from drydock.verdict.images import chain_ids, is_unpacked
 from drydock.verdict.judge import Reach
 from drydock.verdict.labels import FLAT, SOURCE
 from drydock.verdict.leases import names_owner
-from drydock.verdict.pull_layers import Facts, PullParts, split_download
 from drydock.verdict.reach import mark
 
 _CLASSIC = b"moby.lease/temporary"
 """On every lease of dockerd's pulls with a graphdriver, and on no other."""
 _NO_DOWNLOADS = Downloads()
+
+_UNCOMPRESSED = b"containerd.io/uncompressed"
+# containerd core/remotes/handlers.go MakeRefKey (v2.1): a kind, then the digest, with the descriptor's name and "@"
+# before it where it has one. The kinds are those of v2.1, and BuildKit's own.
+_DOWNLOAD = re.compile(
+    rb"(index|manifest|config|layer|attestation|unknown)-(?:(.+)@)?([a-z0-9]+:[0-9a-f]+)\Z", re.DOTALL
+)
+# containerd core/images/mediatypes.go ChildGCLabels (v2.1): one for each child, fetched or not.
+_CHILD = re.compile(rb"containerd\.io/gc\.ref\.content\.(?:(m|l)\.([0-9]{1,6})|(config))\Z")
 
 
 def list_pull_blobs(verdict: Verdict, reached: Reach) -> list[BlobFile]:
@@ -177,3 +188,225 @@ def _goes(facts: Facts, found: StoreObject, group: set[Ref]) -> bool:
         return False
     leased = facts.reached.leased
     return all(ref not in facts.live and group.issuperset(leased.get(ref, ())) for ref in found.refs)
+
+
+def split_download(name: bytes) -> tuple[bytes, bytes, Digest] | None:
+    """Kind, name (often empty) and digest of what an ingest downloads; None where it is no client's download."""
+    match = _DOWNLOAD.match(name)
+    if match is None or not is_digest(match[3]):
+        return None
+    return match[1], match[2] or b"", Digest(match[3])
+
+
+class Facts:
+    """What is known of one root, by what pulls ask for; made once a root."""
+
+    def __init__(self, verdict: Verdict, reached: Reach, documents: Documents) -> None:
+        self.store = verdict.store
+        self.reached = reached
+        self.documents = documents
+        self.live = frozenset(map(visited, reached.live))
+        self._objects: dict[Ref, list[StoreObject]] = {}
+        for found in verdict.objects:
+            for ref in found.refs:
+                self._objects.setdefault(ref, []).append(found)
+        self.directories: Mapping[bytes, IngestDirectory] = {
+            directory.name: directory for directory in verdict.store.content.ingests
+        }
+        self._unpacked: set[tuple[bytes, bytes]] = set()
+        for snapshot in verdict.store.metadata.snapshots:
+            if all(is_unpacked(self.store, found) for found in self.objects_of(snapshot.ref)):
+                self._unpacked.add((snapshot.namespace, snapshot.key))
+
+    def blob(self, namespace: bytes, digest: Digest) -> Blob | None:
+        """The record of a blob."""
+        record = self.reached.graph.records.get(Ref(Kind.BLOB, namespace, digest))
+        return record if isinstance(record, Blob) else None
+
+    def is_unpacked(self, namespace: bytes, chain: bytes) -> bool:
+        """Whether a whole snapshot has this chain id."""
+        return (namespace, chain) in self._unpacked
+
+    def objects_of(self, ref: Ref) -> list[StoreObject]:
+        """What a record stands for: one object, or two where a write in progress waits for a blob."""
+        return self._objects.get(ref, [])
+
+
+class PullParts:
+    """What the leases of one pull hold, taken apart."""
+
+    def __init__(self, facts: Facts, leases: Iterable[Lease]) -> None:
+        self._facts = facts
+        self.blobs: dict[Digest, Blob] = {}
+        self.ingests: dict[Digest, tuple[bytes, Ingest]] = {}
+        self.names: set[bytes] = set()
+        self._extracting: set[bytes] = set()
+        self.namespace = b""
+        for lease in leases:
+            self.namespace = lease.namespace
+            self._add(lease)
+        self.indexes = {digest: index for digest in self.blobs if (index := self._index(digest)) is not None}
+        self.manifests = {
+            digest: manifest
+            for digest in self.blobs
+            if digest not in self.indexes and (manifest := self._manifest(digest)) is not None
+        }
+        self._children = {child.digest: child for index in self.indexes.values() for child in index.manifests}
+
+    @property
+    def targets(self) -> tuple[Digest, ...]:
+        """The indexes and manifests, downloading or there, that no other of them names."""
+        coming = {digest for digest, (kind, _) in self.ingests.items() if kind in (b"index", b"manifest")}
+        return tuple(sorted({*self.indexes, *self.manifests, *coming} - self._children.keys()))
+
+    @property
+    def platforms(self) -> tuple[bytes, ...]:
+        """Of the manifests that are there."""
+        found: dict[bytes, None] = {}
+        for digest, manifest in self._images():
+            child, config = self._children.get(digest), self._config(manifest)
+            platform = (child.platform if child is not None else b"") or (config.platform if config else b"")
+            if platform:
+                found[platform] = None
+        return tuple(found)
+
+    @property
+    def updated(self) -> UnixNano | None:
+        """When the last bytes of an unfinished download came."""
+        directories = (self._directory(ingest) for _, ingest in self.ingests.values())
+        return max(
+            (each.updated for each in directories if each is not None and each.updated is not None), default=None
+        )
+
+    def layers(self) -> tuple[PulledLayer, ...]:
+        """Every layer of the manifests, and those of which no manifest is there to tell."""
+        sizes: dict[Digest, int | None] = {}
+        unpacked: dict[Digest, bool] = {}
+        for _, manifest in self._images():
+            chains = list(self._chains(manifest))
+            for number, layer in enumerate(manifest.layers):
+                whole = number < len(chains) and self._facts.is_unpacked(self.namespace, chains[number])
+                unpacked[layer.digest] = whole and unpacked.get(layer.digest, True)
+                sizes.setdefault(layer.digest, layer.size)
+        alone = [digest for digest, (kind, _) in self.ingests.items() if kind == b"layer"]
+        alone += [digest for digest, blob in self.blobs.items() if _UNCOMPRESSED in blob.labels]
+        for digest in sorted(alone):
+            sizes.setdefault(digest, None)
+        return tuple(self._layer(digest, size, unpacked.get(digest, False)) for digest, size in sizes.items())
+
+    def others(self, layers: Iterable[PulledLayer]) -> tuple[tuple[str, int], ...]:
+        """What is no layer, counted by kind."""
+        known = {layer.digest for layer in layers}
+        configs = {manifest.config.digest for manifest in self.manifests.values() if manifest.config is not None}
+        configs |= {digest for digest in self.blobs if isinstance(self._document(digest), Config)}
+        counts: Counter[str] = Counter()
+        for digest in self.blobs:
+            if digest in self.indexes:
+                counts["index"] += 1
+            elif digest in self.manifests:
+                counts["attestation" if self._is_attestation(digest) else "manifest"] += 1
+            elif digest in configs:
+                counts["config"] += 1
+            elif digest not in known:
+                counts["unknown"] += 1
+        counts["damaged"] = sum(digest not in known and self._is_damaged(blob) for digest, blob in self.blobs.items())
+        counts["unfinished"] = sum(kind != b"layer" for kind, _ in self.ingests.values())
+        counts["extracting"] = len(self._extracting)
+        return tuple((word, count) for word, count in sorted(counts.items()) if count)
+
+    def _add(self, lease: Lease) -> None:
+        for digest in lease.blobs:
+            blob = self._facts.blob(lease.namespace, digest)
+            if blob is not None:
+                self.blobs[digest] = blob
+        for name in lease.ingests:
+            download = split_download(name)
+            record = self._facts.reached.graph.records.get(Ref(Kind.INGEST, lease.namespace, name))
+            if download is not None and isinstance(record, Ingest):
+                kind, said, digest = download
+                self.ingests[digest] = (kind, record)
+                if said:
+                    self.names.add(said)
+        self._extracting.update(key for _, key in lease.snapshots if key.startswith(EXTRACTING))
+
+    def _document(self, digest: Digest) -> Index | Manifest | Config | None:
+        return self._facts.documents.found.get(digest)
+
+    def _index(self, digest: Digest) -> Index | None:
+        document = self._document(digest)
+        if document is not None:
+            return document if isinstance(document, Index) else None
+        # The labels of its record tell of an index whose file is gone.
+        children = _children(self.blobs[digest].labels, b"m")
+        return Index(children) if children else None
+
+    def _manifest(self, digest: Digest) -> Manifest | None:
+        document = self._document(digest)
+        if document is not None:
+            return document if isinstance(document, Manifest) else None
+        labels = self.blobs[digest].labels
+        layers, config = _children(labels, b"l"), _children(labels, b"config")
+        return Manifest(config[0] if config else None, layers) if layers or config else None
+
+    def _images(self) -> Iterator[tuple[Digest, Manifest]]:
+        for digest, manifest in self.manifests.items():
+            if not self._is_attestation(digest):
+                yield digest, manifest
+
+    def _is_attestation(self, digest: Digest) -> bool:
+        child = self._children.get(digest)
+        return child is not None and child.is_attestation
+
+    def _config(self, manifest: Manifest) -> Config | None:
+        document = None if manifest.config is None else self._document(manifest.config.digest)
+        return document if isinstance(document, Config) else None
+
+    def _chains(self, manifest: Manifest) -> Iterator[bytes]:
+        """The chain ids of the layers, for as many of them as their unpacked digests are known.
+
+        Source: opencontainers image-spec v1.1, config.md, "Layer ChainID".
+        """
+        config = self._config(manifest)
+        if config is not None and len(config.diff_ids) == len(manifest.layers):
+            diffs: list[bytes | None] = list(config.diff_ids)
+        else:
+            blobs = (self._facts.blob(self.namespace, layer.digest) for layer in manifest.layers)
+            diffs = [None if blob is None else blob.labels.get(_UNCOMPRESSED) for blob in blobs]
+        return chain_ids(diffs)
+
+    def _layer(self, digest: Digest, size: int | None, unpacked: bool) -> PulledLayer:
+        file = self._facts.store.content.blobs.get(digest)
+        blob = self._facts.blob(self.namespace, digest)
+        there = 0 if file is None else file.size
+        if blob is not None:
+            size = blob.size if size is None else size
+            if self._is_damaged(blob):
+                return PulledLayer(digest, size, there, LayerState.DAMAGED, unpacked)
+            alone = digest in self.blobs and blob.ref not in self._facts.live
+            return PulledLayer(digest, size, there, LayerState.WHOLE if alone else LayerState.EXISTING, unpacked)
+        _, ingest = self.ingests.get(digest, (b"", None))
+        if ingest is None:
+            return PulledLayer(digest, size, 0, LayerState.ABSENT, unpacked)
+        if ingest.expected is not None and file is not None:
+            return PulledLayer(digest, file.size if size is None else size, there, LayerState.EXISTING, unpacked)
+        directory = self._directory(ingest)
+        if directory is None:
+            return PulledLayer(digest, size, 0, LayerState.ABSENT, unpacked)
+        total = directory.total if size is None else size
+        return PulledLayer(digest, total, directory.received, LayerState.PARTIAL, unpacked)
+
+    def _is_damaged(self, blob: Blob) -> bool:
+        return any(found.is_damaged for found in self._facts.objects_of(blob.ref))
+
+    def _directory(self, ingest: Ingest) -> IngestDirectory | None:
+        return self._facts.directories.get(ingest_name(ingest.backend_ref))
+
+
+def _children(labels: Labels, wanted: bytes) -> tuple[Descriptor, ...]:
+    """The children of one kind (``m``, ``l`` or ``config``) that the labels of a document name, in their order."""
+    found: list[tuple[int, Digest]] = []
+    for label, value in labels.items():
+        match = _CHILD.match(label)
+        if match is not None and (match[1] or match[3]) == wanted and is_digest(value):
+            found.append((int(match[2] or 0), Digest(value)))
+    return tuple(Descriptor(digest) for _, digest in sorted(found))

@@ -14,10 +14,10 @@ from tests.support.store import SNAPSHOTS, Store
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Status
-from drydock.reclaim import apply, knife
+from drydock.reclaim import execute, knife
 from drydock.reclaim.journal import JournalWriter, read_journal
 from drydock.reclaim.quarantine import open_quarantine
-from drydock.reclaim.root_dir import open_anchor
+from drydock.reclaim.root_dir import open_root_dir
 from drydock.reclaim.state_dir import JOURNAL
 
 
@@ -39,7 +39,7 @@ class Run:
 
     def __init__(self, store, state):
         state.mkdir(exist_ok=True)
-        self.anchor = open_anchor(store.root)
+        self.root_dir = open_root_dir(store.root)
         fd = os.open(state, os.O_RDONLY)
         self.journal = JournalWriter(fd, RawPath(os.fsencode(state)), RawPath(store.root), "a" * 64)
         os.close(fd)
@@ -49,11 +49,11 @@ class Run:
 
     def __exit__(self, *_):
         self.journal.close()
-        self.anchor.close()
+        self.root_dir.close()
 
     def remove(self, removals, **options):
         """Apply."""
-        return apply.remove(removals, self.anchor, self.journal, **options)
+        return execute.run_removals(removals, self.root_dir, self.journal, **options)
 
 
 def find_doomed(store):
@@ -135,7 +135,7 @@ def test_an_error_at_any_call_is_told_and_later_mended(store, tmp_path, monkeypa
 
         return call
 
-    monkeypatch.setattr(apply, "_THREADS", 1)
+    monkeypatch.setattr(execute, "_THREADS", 1)
     while left[0] >= 0:
         left[0] = calls
         with monkeypatch.context() as patch:
@@ -162,7 +162,7 @@ def test_an_error_at_any_call_is_told_and_later_mended(store, tmp_path, monkeypa
 @pytest.mark.parametrize("healthy", range(8))
 def test_nothing_is_cut_that_is_not_in_the_journal(store, tmp_path, monkeypatch, healthy):
     """When the journal's disk fails at any sync, what is gone was written down, the rest is told as not tried."""
-    monkeypatch.setattr(apply, "_BATCH", 1)
+    monkeypatch.setattr(execute, "_BATCH", 1)
     removals = [store.aim(path) for path in store.doomed]
     real = os.fdatasync
     with Run(store, tmp_path / "state") as run:
@@ -209,7 +209,7 @@ def test_moves_to_quarantine(store, tmp_path):
     removals = [store.aim(path) for path in store.doomed]
     (tmp_path / "q").mkdir()
     with Run(store, tmp_path / "state") as run:
-        quarantine = open_quarantine(RawPath(os.fsencode(tmp_path / "q")), run.anchor, "run")
+        quarantine = open_quarantine(RawPath(os.fsencode(tmp_path / "q")), run.root_dir, "run")
         outcomes = run.remove(removals, quarantine=quarantine)
         quarantine.close()
         journal = read_journal(run.journal.path)
@@ -230,9 +230,9 @@ def hook(event, arguments):
         if not left:
             os.kill(os.getpid(), 9)
         left -= 1
-from drydock.reclaim import knife, apply
+from drydock.reclaim import knife, execute
 from tests.support.store import Store
-import tests_apply as t
+import tests_execute_removals as t
 real = knife.move
 def move(*a):
     sys.audit("drydock.move")
@@ -252,7 +252,7 @@ store.path = top / "root"
 store.kept, store.doomed = eval((top / "lists").read_text())
 removals = t.find_doomed(store)
 removals.sort(key=lambda r: list(type(r.target)).index(r.target))
-apply._THREADS = 1
+execute._THREADS = 1
 sys.addaudithook(hook)
 with t.Run(store, top / f"state{sys.argv[2]}") as run:
     run.remove(removals)
@@ -264,8 +264,8 @@ def start(tmp_path, store, calls):
     """A child that removes and kills itself before the given call that changes something."""
     here = tmp_path / "modules"
     here.mkdir(exist_ok=True)
-    if not (here / "tests_apply.py").exists():
-        (here / "tests_apply.py").symlink_to(__file__)
+    if not (here / "tests_execute_removals.py").exists():
+        (here / "tests_execute_removals.py").symlink_to(__file__)
         (tmp_path / "lists").write_text(repr((list(store.kept), store.doomed)))
     command = [sys.executable, "-c", KILLED, str(tmp_path), str(calls), str(here), *sys.path]
     return subprocess.Popen(command, stderr=subprocess.PIPE)

@@ -8,7 +8,7 @@ import pytest
 
 from drydock.model.errors import ActionFailed
 from drydock.model.names import RawPath
-from drydock.reclaim.backup import back_up
+from drydock.reclaim.edit import back_up
 
 
 @pytest.fixture
