@@ -139,7 +139,7 @@ class Bucket:
         """The entries of a page of buckets and values, which lies at a byte of the file."""
         tree, depth = self.tree, self._depth + 1
         if depth > MAX_DEPTH:
-            raise tree.corrupt(f"more than {MAX_DEPTH} buckets in each other", offset)
+            raise tree.corrupt(f"more than {MAX_DEPTH} levels of buckets", offset)
         keys, buckets = shape.keys(fields), []
         values: list[Any] = list(shape.values(fields))
         for index, root, at in shape.buckets:
@@ -184,7 +184,7 @@ class Bucket:
             children = tree.children(page)
             child = children[max(bisect_right([child.key for child in children], key) - 1, 0)]
             pgid, referrer = child.pgid, child.offset
-        raise tree.corrupt(f"more than {MAX_DEPTH} branch pages above each other", referrer)
+        raise tree.corrupt(f"more than {MAX_DEPTH} levels of branch pages", referrer)
 
     def inline(self) -> Loaded:
         """The page of an inline bucket.

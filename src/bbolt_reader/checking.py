@@ -67,7 +67,7 @@ class _Check:
             yield from self._metas(each)
         meta, size = self._meta, self._database.size
         if meta.high_water > self._database.pages:
-            message = f"{size} bytes, of {meta.high_water * meta.page_size}"
+            message = f"the file has {size} bytes, but its pages need {meta.high_water * meta.page_size}"
             yield Damage("short-file", message, self._database.pages, size)
         free: array[int] = array("Q")
         if meta.has_freelist:
@@ -86,7 +86,7 @@ class _Check:
             message = f"meta {meta.index} is not valid: {meta.reason}"
             yield Damage("meta", message, meta.index, meta.offset, severe=severe)
         elif (meta.id, meta.flags) != (meta.index, PAGE_META):
-            message = f"the page of meta {meta.index} says id {meta.id}, flags {meta.flags:#x}"
+            message = f"the page of meta {meta.index} has id {meta.id} and flags {meta.flags:#x}"
             yield Damage("meta", message, meta.index, meta.offset)
 
     def _walk(self) -> Iterator[Damage]:
@@ -124,7 +124,7 @@ class _Check:
 
     def _branch(self, page: DeclaredPage, step: _PageToCheck, below: list[_PageToCheck]) -> Iterator[Damage]:
         if step.depth == MAX_DEPTH:
-            raise self._tree.corrupt(f"more than {MAX_DEPTH} branch pages above each other", step.referrer)
+            raise self._tree.corrupt(f"more than {MAX_DEPTH} levels of branch pages", step.referrer)
         children = self._tree.branch(page)
         last, end = step.low, HEADER * (len(children) + 1)
         for index, child in enumerate(children):
@@ -173,29 +173,33 @@ class _Check:
         meta, owners = self._meta, self._tree.owners
         ordered: Sequence[int] = free
         if any(after < before for before, after in pairwise(free)):
-            yield Damage("freelist", "the free pages are not in ascending order", meta.freelist)
+            yield Damage("freelist", "the freelist is not in ascending order", meta.freelist)
             ordered = sorted(free)
         last = -1
         for pgid in ordered:
             if not 2 <= pgid < meta.high_water:
-                yield Damage("freelist", f"page {pgid} cannot be free, of {meta.high_water}", meta.freelist)
+                yield Damage(
+                    "freelist",
+                    f"the freelist has page {pgid}, which cannot be free (of {meta.high_water} pages)",
+                    meta.freelist,
+                )
             elif pgid == last:
-                yield Damage("freelist", f"page {pgid} is free twice", meta.freelist)
+                yield Damage("freelist", f"the freelist has page {pgid} twice", meta.freelist)
             elif pgid in owners:
-                yield Damage("freed", "free, and in use", *self._place(pgid * meta.page_size))
+                yield Damage("freed", "the page is in use, and listed as free", *self._place(pgid * meta.page_size))
             last = pgid
         if not meta.has_freelist:
             return
         expected = 2
         for pgid in merge(sorted(owners), ordered, (self._tree.end,)):
             if expected < pgid <= self._tree.end:
-                what = f"pages {expected} to {pgid - 1}" if pgid - 1 > expected else f"page {expected}"
+                what = f"pages {expected} to {pgid - 1} are" if pgid - 1 > expected else f"page {expected} is"
                 place = self._place(expected * meta.page_size)
-                yield Damage("unreachable", f"{what}: neither in use nor free", *place)
+                yield Damage("unreachable", f"{what} neither in use nor free", *place)
             expected = max(expected, pgid + 1)
 
     def _gap(self, offset: int) -> Damage:
-        what = "an entry that is not where the one before it ends: entries may be lost"
+        what = "an entry does not begin where the entry before it ends: entries may be lost"
         return Damage("gap", what, *self._place(offset))
 
     def _place(self, offset: int) -> tuple[int, int]:

@@ -126,7 +126,7 @@ class Database:
             Unreadable: the file cannot be read.
         """
         if not 0 <= pgid < self.pages:
-            raise Truncated(f"no page {pgid} of {self.pages}", file=self.name)
+            raise Truncated(f"there is no page {pgid}: the file has {self.pages} pages", file=self.name)
         offset = pgid * self.page_size
         data = self.source.read(offset, self.page_size, pgid)
         header = formats().header.unpack_from(data)

@@ -229,7 +229,7 @@ class DeclaredBucket:
             if not self.root:
                 raise self._tree.corrupt("a bucket in an inline bucket", leaf.offset(index))
             if len(self.path) == MAX_DEPTH:
-                raise self._tree.corrupt(f"more than {MAX_DEPTH} buckets in each other", leaf.offset(index))
+                raise self._tree.corrupt(f"more than {MAX_DEPTH} levels of buckets", leaf.offset(index))
             value = leaf.values[index]
             assert isinstance(value, bytes)
             path = (*self.path, leaf.keys[index])
@@ -272,7 +272,7 @@ class DeclaredBucket:
                 yield page
                 continue
             if len(above) == MAX_DEPTH:
-                raise tree.corrupt(f"more than {MAX_DEPTH} branch pages above each other", child.offset)
+                raise tree.corrupt(f"more than {MAX_DEPTH} levels of branch pages", child.offset)
             above.append(iter(tree.branch(page)))
 
 
@@ -308,14 +308,14 @@ class DeclaredTree:
         data = self.source.read(offset, size, pgid)
         header = parse_header(data)
         if header["id"] != pgid:
-            raise self.corrupt(f"the page says it is page {header['id']}", offset)
+            raise self.corrupt(f"the page is overwritten: its header has the number {header['id']}", offset)
         if header["flags"] not in kinds:
-            raise self.corrupt(f"flags {header['flags']:#x}", offset)
+            raise self.corrupt(f"the page has flags {header['flags']:#x}", offset)
         if header["overflow"]:
             self._cover(pgid, header["overflow"], referrer)
             data += self.source.read(offset + size, header["overflow"] * size, pgid)
         if header["flags"] != FREELIST and HEADER * (header["count"] + 1) > len(data):
-            raise self.corrupt(f"{header['count']} elements in {len(data)} bytes", offset)
+            raise self.corrupt(f"the page has {header['count']} elements in {len(data)} bytes", offset)
         return DeclaredPage(header, data, offset)
 
     def leaf(self, page: DeclaredPage) -> DeclaredLeaf:
@@ -384,12 +384,14 @@ class DeclaredTree:
             Truncated: the file has no such page.
         """
         if not 2 <= pgid < self.meta.high_water:
-            raise self.corrupt(f"page {pgid} is named, of {self.meta.high_water}", referrer)
+            raise self.corrupt(f"page {pgid} is referenced, but there are only {self.meta.high_water} pages", referrer)
         if pgid >= self.end:
-            raise Truncated(f"named at {referrer:#x}, missing", file=self.source.name, page=pgid)
+            raise Truncated(
+                f"the page is referenced at {referrer:#x}, but it is missing", file=self.source.name, page=pgid
+            )
         owner = self.owners.setdefault(pgid, referrer)
         if owner != referrer:
-            raise self.corrupt(f"page {pgid} is named here and at {owner:#x}", referrer)
+            raise self.corrupt(f"page {pgid} is referenced here and at {owner:#x}", referrer)
 
     def corrupt(self, message: str, offset: int) -> Corrupt:
         """An error at a byte of the file."""
@@ -399,7 +401,9 @@ class DeclaredTree:
         """Claim the places that a page's overflow takes."""
         offset, length = pgid * self.page_size, (overflow + 1) * self.page_size
         if pgid + overflow >= self.meta.high_water:
-            raise self.corrupt(f"reaches to page {pgid + overflow}, of {self.meta.high_water}", offset)
+            raise self.corrupt(
+                f"the page reaches to page {pgid + overflow}, but there are only {self.meta.high_water} pages", offset
+            )
         if length > READ_LIMIT:
             raise self.corrupt(f"a page of {length} bytes", offset)
         if self.owners.get(pgid + overflow) == referrer:
@@ -462,7 +466,7 @@ def read_meta(source: Source, index: int, offset: int) -> Meta:
     reasons = (
         (meta["magic"] == _MAGIC, f"magic {meta['magic']:#010x}, not {_MAGIC:#010x}"),
         (meta["version"] == _VERSION, f"version {meta['version']}, not {_VERSION}"),
-        (meta["checksum"] == fnv1a(raw[HEADER : HEADER + _CHECKED]), "checksum does not fit"),
+        (meta["checksum"] == fnv1a(raw[HEADER : HEADER + _CHECKED]), "checksum does not match"),
         (size in PAGE_SIZES, f"page size {size}"),
         (index == 0 or size == offset, f"page size {size} in the meta at {offset}"),
     )

@@ -110,7 +110,7 @@ def dissect(lenient: LenientPages, pgid: int) -> Dissection:
     """
     size, offset = lenient.page_size, pgid * lenient.page_size
     if not 0 <= pgid < lenient.count:
-        raise Truncated(f"no page {pgid} of {lenient.count}", file=lenient.source.name)
+        raise Truncated(f"there is no page {pgid}: the file has {lenient.count} pages", file=lenient.source.name)
     data = lenient.source.read(offset, min(size, lenient.source.size - offset), pgid)
     if len(data) < HEADER:
         return Dissection(
@@ -124,7 +124,7 @@ def dissect(lenient: LenientPages, pgid: int) -> Dissection:
         if owner != pgid:
             return Dissection(pgid, offset, len(data), "overflow", owner, [Field(offset, len(data), "data", data)], [])
         if any(data):
-            problems.append(f"the page says it is page {header['id']}")
+            problems.append(f"the page is overwritten: its header has the number {header['id']}")
     length = (header["overflow"] + 1) * size
     if header["overflow"] and kind in _WITH_OVERFLOW:
         if length <= READ_LIMIT and offset + length <= lenient.source.size:

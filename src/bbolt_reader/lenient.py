@@ -132,13 +132,13 @@ class LenientPages:
         try:
             own, flags, count, overflow = self.header(pgid)
             if own != pgid:
-                return f"the page says it is page {own}"
+                return f"the page is overwritten: its header has the number {own}"
             if flags not in {PAGE_LEAF, PAGE_BRANCH}:
                 return f"flags {flags:#x}"
             places = min(overflow + 1, end - pgid)
             length = min(places * size, self.source.size - offset)
             if HEADER * (count + 1) > length or length > READ_LIMIT:
-                return f"{count} elements in {length} bytes"
+                return f"the page has {count} elements in {length} bytes"
             data = self.source.read(offset, length, pgid)
         except BoltError as error:
             return error.message

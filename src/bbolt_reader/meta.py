@@ -111,7 +111,7 @@ def _read(source: Source, index: int, offset: int) -> Meta:
     elif version != VERSION:
         reason = f"version {version}, not {VERSION}"
     elif found != checksum(raw[_HEADER_SIZE : _HEADER_SIZE + _CHECKED]):
-        reason = "checksum does not fit"
+        reason = "checksum does not match"
     elif page_size not in PAGE_SIZES:
         reason = f"page size {page_size}"
     elif index and page_size != offset:

@@ -120,5 +120,5 @@ class Page:
     def _within(self, index: int, pos: int, size: int) -> int:
         at = HEADER * (index + 1)
         if pos < HEADER * (self.count - index) or at + pos + size > len(self.data):
-            raise Corrupt(f"element {index} leads out of its page", page=self.position, offset=self.offset + at)
+            raise Corrupt(f"element {index} lies outside of its page", page=self.position, offset=self.offset + at)
         return at + pos

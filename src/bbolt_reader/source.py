@@ -165,7 +165,12 @@ class Source:
             Unreadable: the system reports an error, or the source is closed.
         """
         if offset + length > self.size:
-            raise Truncated(f"behind the end of the file, {self.size} bytes", file=self.name, page=page, offset=offset)
+            raise Truncated(
+                f"the page lies behind the end of the file, which has {self.size} bytes",
+                file=self.name,
+                page=page,
+                offset=offset,
+            )
         if length > READ_LIMIT:
             raise Corrupt(f"{length} bytes in one page", file=self.name, page=page, offset=offset)
         try:

@@ -127,15 +127,15 @@ class Tree:
             data, start = self._window(offset, length, pgid)
         own, flags, count, overflow = self.header(data, start)
         if own != pgid:
-            raise self.corrupt(f"the page says it is page {own}", offset)
+            raise self.corrupt(f"the page is overwritten: its header has the number {own}", offset)
         if flags not in kinds:
-            raise self.corrupt(f"flags {flags:#x}, not one of {', '.join(map(hex, kinds))}", offset)
+            raise self.corrupt(f"the page has flags {flags:#x}, not one of {', '.join(map(hex, kinds))}", offset)
         if overflow:
             length *= overflow + 1
             self._cover(pgid, overflow, referrer)
             data, start = self._window(offset, length, pgid)
         if HEADER + HEADER * count > length and flags != PAGE_FREELIST:
-            raise self.corrupt(f"{count} elements in {length} bytes", offset)
+            raise self.corrupt(f"the page has {count} elements in {length} bytes", offset)
         return flags, data, start, start + length, count, offset - start
 
     def claim(self, pgid: int, referrer: int) -> None:
@@ -146,12 +146,14 @@ class Tree:
             Truncated: the file has no such page.
         """
         if not 2 <= pgid < self.meta.high_water:
-            raise self.corrupt(f"page {pgid} is named, of {self.meta.high_water}", referrer)
+            raise self.corrupt(f"page {pgid} is referenced, but there are only {self.meta.high_water} pages", referrer)
         if pgid >= self.end:
-            raise Truncated(f"named at {referrer:#x}, missing", file=self.source.name, page=pgid)
+            raise Truncated(
+                f"the page is referenced at {referrer:#x}, but it is missing", file=self.source.name, page=pgid
+            )
         owner = self.owners[pgid]
         if owner and owner != referrer:
-            raise self.corrupt(f"page {pgid} is named here and at {owner:#x}", referrer)
+            raise self.corrupt(f"page {pgid} is referenced here and at {owner:#x}", referrer)
         self.owners[pgid] = referrer
 
     def claimed(self) -> Iterator[int]:
@@ -170,7 +172,7 @@ class Tree:
                     yield page
                     continue
                 if len(stack) == MAX_DEPTH:
-                    raise self.corrupt(f"more than {MAX_DEPTH} branch pages above each other", referrer)
+                    raise self.corrupt(f"more than {MAX_DEPTH} levels of branch pages", referrer)
                 stack.append(iter([(child.pgid, child.offset) for child in self.children(page)]))
                 break
             else:
@@ -193,7 +195,9 @@ class Tree:
             if key_at != floor:
                 self.note_gap(base + at)
             if key_at < floor or (floor := key_at + ksize) > end or not 0 < ksize <= MAX_KEY:
-                raise self.corrupt("a key that leads out of its page, into another, or has no valid length", base + at)
+                raise self.corrupt(
+                    "a key lies outside of its page, overlaps another, or has an invalid length", base + at
+                )
             found.append(BranchElement(base + at, data[key_at:floor], child))
             at += HEADER
         return found
@@ -218,7 +222,7 @@ class Tree:
             key_at = at + pos
             if key_at < end or key_at + ksize + vsize > room or not 0 < ksize <= MAX_KEY:
                 raise self.corrupt(
-                    "an entry out of its page, into another, or with a key of no valid length",
+                    "an entry lies outside of its page, overlaps another, or has a key of an invalid length",
                     offset + len(elements) + at,
                 )
             if flags and (flags != LEAF_BUCKET or vsize < HEADER):
@@ -282,7 +286,9 @@ class Tree:
         """Claim the places a page's overflow takes."""
         offset = pgid * self.page_size
         if pgid + overflow >= self.meta.high_water:
-            raise self.corrupt(f"reaches to page {pgid + overflow}, of {self.meta.high_water}", offset)
+            raise self.corrupt(
+                f"the page reaches to page {pgid + overflow}, but there are only {self.meta.high_water} pages", offset
+            )
         if (overflow + 1) * self.page_size > READ_LIMIT:
             raise self.corrupt(f"a page of {(overflow + 1) * self.page_size} bytes", offset)
         if pgid + overflow < self.end and self.owners[pgid + overflow] == referrer:

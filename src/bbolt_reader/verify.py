@@ -105,7 +105,7 @@ class _Verifier:
         if meta.high_water > database.pages:
             yield Damage(
                 "short-file",
-                f"{database.size} bytes, of {meta.high_water * meta.page_size}",
+                f"the file has {database.size} bytes, but its pages need {meta.high_water * meta.page_size}",
                 page=database.pages,
                 offset=database.size,
             )
@@ -117,7 +117,7 @@ class _Verifier:
                 yield damage_of(error, "freelist")
         yield from self._pages()
         for offset in sorted(self._tree.gaps):
-            what = "an entry that is not where the one before it ends: entries may be lost"
+            what = "an entry does not begin where the entry before it ends: entries may be lost"
             yield Damage("gap", what, offset // meta.page_size, offset)
         yield from self._balance(free)
 
@@ -129,7 +129,7 @@ class _Verifier:
                 "meta", f"meta {meta.index} is not valid: {meta.reason}", meta.index, meta.offset, severe=severe
             )
         elif meta.id != meta.index or meta.flags != PAGE_META:
-            message = f"the page of meta {meta.index} says id {meta.id}, flags {meta.flags:#x}"
+            message = f"the page of meta {meta.index} has id {meta.id} and flags {meta.flags:#x}"
             yield Damage("meta", message, meta.index, meta.offset)
 
     def _freelist(self) -> array[int]:
@@ -181,7 +181,7 @@ class _Verifier:
     def _branch(self, page: Loaded, step: _PageToVerify, stack: list[Bucket | _PageToVerify]) -> Iterator[Damage]:
         tree = self._tree
         if step.depth == MAX_DEPTH:
-            raise tree.corrupt(f"more than {MAX_DEPTH} branch pages above each other", step.referrer)
+            raise tree.corrupt(f"more than {MAX_DEPTH} levels of branch pages", step.referrer)
         children = tree.children(page)
         last = step.low
         for index, child in enumerate(children):
@@ -247,7 +247,7 @@ class _Verifier:
         meta, end = self._meta, min(self._meta.high_water, self._database.pages)
         ordered: Sequence[int] = free
         if any(after < before for before, after in pairwise(free)):
-            yield Damage("freelist", "the free pages are not in ascending order", meta.freelist)
+            yield Damage("freelist", "the freelist is not in ascending order", meta.freelist)
             ordered = sorted(free)
         used, expected = -1, 2
         last = -1
@@ -256,16 +256,20 @@ class _Verifier:
             if not is_free:
                 used = pgid
             elif not 2 <= pgid < meta.high_water:
-                yield Damage("freelist", f"page {pgid} cannot be free, of {meta.high_water}", meta.freelist)
+                yield Damage(
+                    "freelist",
+                    f"the freelist has page {pgid}, which cannot be free (of {meta.high_water} pages)",
+                    meta.freelist,
+                )
                 continue
             elif pgid == last:
                 if pgid == used:
-                    yield Damage("freed", "free, and in use", pgid, pgid * meta.page_size)
+                    yield Damage("freed", "the page is in use, and listed as free", pgid, pgid * meta.page_size)
                 else:
-                    yield Damage("freelist", f"page {pgid} is free twice", meta.freelist)
+                    yield Damage("freelist", f"the freelist has page {pgid} twice", meta.freelist)
             if meta.has_freelist and expected < pgid <= end:
-                what = f"pages {expected} to {pgid - 1}" if pgid - 1 > expected else f"page {expected}"
-                yield Damage("unreachable", f"{what}: neither in use nor free", expected, expected * meta.page_size)
+                what = f"pages {expected} to {pgid - 1} are" if pgid - 1 > expected else f"page {expected} is"
+                yield Damage("unreachable", f"{what} neither in use nor free", expected, expected * meta.page_size)
             last, expected = pgid, max(expected, pgid + 1)
 
 

@@ -65,7 +65,7 @@ class Builder:
             Unfit: as :meth:`entry`.
         """
         if depth > MAX_DEPTH:
-            raise Unfit(f"more than {MAX_DEPTH} buckets in each other")
+            raise Unfit(f"more than {MAX_DEPTH} levels of buckets")
         leaf = LeafNode([self.entry(key, bucket.entries[key], depth) for key in sorted(bucket.entries)])
         return self.place(join(share(leaf, self._page_size, FULL), self._page_size, FULL))
 

@@ -55,9 +55,9 @@ class NodeFile:
         raw = self.source.read(pgid * self.page_size, HEADER, pgid)
         own, flags, count, overflow = formats().header.unpack(raw)
         if own != pgid:
-            raise self.corrupt(pgid, f"the page says it is page {own}")
+            raise self.corrupt(pgid, f"the page is overwritten: its header has the number {own}")
         if flags not in kinds:
-            raise self.corrupt(pgid, f"flags {flags:#x}, not one of {', '.join(map(hex, kinds))}")
+            raise self.corrupt(pgid, f"the page has flags {flags:#x}, not one of {', '.join(map(hex, kinds))}")
         if pgid + overflow >= self.high_water:
             raise self.corrupt(pgid, f"reaches to page {pgid + overflow}, of {self.high_water}")
         return flags, count, overflow + 1

@@ -163,7 +163,7 @@ class Rewrite:
             leaf = _applied(node.entries, {key: edits[key] for key in keys})
             return self._split(leaf, node) if leaf.entries else []
         if depth > MAX_DEPTH:
-            raise self._file.corrupt(pgid, f"more than {MAX_DEPTH} branch pages above each other")
+            raise self._file.corrupt(pgid, f"more than {MAX_DEPTH} levels of branch pages")
         children: list[tuple[bytes, Child]] = []
         done = 0
         for index, (key, child) in enumerate(node.children):
@@ -237,7 +237,7 @@ def _copied(value: bytes | NewBucket, depth: int) -> bytes | NewBucket:
     if isinstance(value, bytes):
         return value
     if depth > MAX_DEPTH:
-        raise Unfit(f"more than {MAX_DEPTH} buckets in each other")
+        raise Unfit(f"more than {MAX_DEPTH} levels of buckets")
     return NewBucket(value.sequence, {key: _copied(inner, depth + 1) for key, inner in value.entries.items()})
 
 

@@ -78,7 +78,7 @@ def test_metas_leaves_branches_freelists_and_inline_buckets(lenient):
 @pytest.mark.parametrize(
     ("offset", "form", "value", "problem"),
     [
-        (0, "<Q", 999, "the page says it is page 999"),
+        (0, "<Q", 999, "the page is overwritten: its header has the number 999"),
         (8, "<H", 0x40, "flags 0x40: no kind of page"),
         (10, "<H", 60000, "60000 elements in 1024 bytes"),
         (12, "<I", 0xFFFFFFFF, "overflow of 4294967295 pages: more than there is, or than is read"),

@@ -149,7 +149,7 @@ def test_there_is_no_such_page(file):
     """8 for a page behind the end of the file; 16 for what is no number."""
     code, text = run("pages", file, "--page", "4000")
     assert (code, text.count("\n")) == (8, 1)
-    assert "no page 4000 of" in text
+    assert "there is no page 4000: the file has" in text
     assert run("pages", file, "--page", "-1")[0] == 16
 
 

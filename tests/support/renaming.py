@@ -116,7 +116,7 @@ class Renamer:
             damages = list(verify(database))
             metadata = read_metadata(database, path)
         metadata.findings += [
-            bolt_damage(each.code)(file=path, problem=each.message).at(Place(path), severity=Severity.DAMAGE)
+            bolt_damage(each.code)(file=path, page="", problem=each.message).at(Place(path), severity=Severity.DAMAGE)
             for each in damages
         ]
         metadata.complete = metadata.complete and not damages

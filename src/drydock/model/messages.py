@@ -71,7 +71,7 @@ def bolt_damage(kind: str) -> Message:
     Args:
         kind: the code of a :class:`bbolt_reader.Damage`.
     """
-    return Message(Code(f"bolt-{kind}"), "{file}: {problem}", _CHECK)
+    return Message(Code(f"bolt-{kind}"), "{file}{page}: {problem}", _CHECK)
 
 
 _CHECK: Final = "drydock bolt check {file}"

@@ -273,7 +273,9 @@ def _open(stack: ExitStack, file: File, *, mapped: bool, progress: Progress | No
         place = Place(path, file.database.meta.index, file.database.meta.offset)
         file.findings.append(messages.REBUILT_DATABASE(file=path).at(place))
     file.findings.extend(
-        messages.bolt_damage(damage.code)(file=path, problem=damage.message).at(
+        messages.bolt_damage(damage.code)(
+            file=path, page="" if damage.page is None else f" page {damage.page}", problem=damage.message
+        ).at(
             Place(path, damage.page, damage.offset),
             # A meta that was lost may have been the newer one: then what its transaction recorded looks unnamed.
             severity=Severity.DAMAGE if damage.severe else Severity.BLIND,
