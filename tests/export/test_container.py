@@ -30,7 +30,7 @@ def test_one_layer(layers, tmp_path):
     with layers.new() as top:
         fill(top)
     exported = same_as_mount(layers, tmp_path)
-    assert exported.remarks == ["1 sockets are left out: tar has no word for them"]
+    assert exported.remarks == ["1 sockets are left out: tar has no type for them"]
     assert not exported.damage
     assert (tmp_path / "out/sparse").stat().st_blocks < 200
 

@@ -222,7 +222,7 @@ def test_a_platform_that_was_never_fetched(blobs, tmp_path, absent):
     layout, exported = export(blobs, target, tmp_path)
     assert set(layout.blobs) == {target["digest"], *layout.reached(one["digest"])}
     assert exported.platforms == (b"linux/amd64",)
-    assert exported.remarks == ["linux/arm64: never fetched whole, left out"]
+    assert exported.remarks == ["linux/arm64: not all of it was fetched, left out"]
     with pytest.raises(EvidenceUnreadable, match=gone[0]["digest"]):
         export(blobs, target, tmp_path, platform=b"linux/arm64")
 

@@ -300,7 +300,7 @@ def test_layers_that_the_kernel_mounts(by_loop, images, tmp_path, monkeypatch):
     make_image(image, layer_of(IMAGES[1]).data, ("-zlz4", *FROM_TAR[:2]))
     refused = CliRunner().invoke(main, ["export", "container", "box", "-o", str(tmp_path / "no.tar"), str(images)])
     assert refused.exit_code == 8
-    assert "it is compressed, which is not understood; --mount has the kernel read it" in refused.stderr
+    assert "it is compressed, which is not supported; with --mount the kernel reads it" in refused.stderr
     assert _exported(tmp_path, images, "--mount") == wanted
     assert run("diff", "container", "box", "--mount", images, status=0).splitlines() == ["A /mine"]
     assert Path("/proc/self/mountinfo").read_text() == before
@@ -333,5 +333,5 @@ def test_what_the_kernel_does_not_mount(root, tmp_path):
     command = ["export", "container", "box", "--mount", "-o", str(tmp_path / "box.tar"), str(root)]
     refused = CliRunner().invoke(main, command)
     assert refused.exit_code == 8
-    assert "layer.erofs: the kernel does not mount it" in refused.stderr
+    assert "layer.erofs: the kernel cannot mount it" in refused.stderr
     assert not (tmp_path / "box.tar").exists()

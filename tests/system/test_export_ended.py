@@ -37,7 +37,7 @@ def test_a_full_disk(unpacked, full):
     host = unpacked(capture(KILLED))
     done = _drydock("image", "shop", host, "-o", full / "x.tar")
     assert done.returncode == 4
-    assert "No space left on device; no file is left; all of it takes" in done.stderr
+    assert "No space left on device; no file is left; the archive takes" in done.stderr
     done = _drydock("container", "web", host, "-o", full / "x.tar")
     assert done.returncode == 4
     assert done.stderr.endswith("No space left on device; no file is left\n")
@@ -47,7 +47,7 @@ def test_a_full_disk(unpacked, full):
             [*COMMAND, "image", "shop", host, "-o", "-"], stdout=file, stderr=subprocess.PIPE, check=False
         )
     assert done.returncode == 4
-    assert b"No space left on device; what came out on stdout is not whole" in done.stderr
+    assert b"No space left on device; the archive on stdout is incomplete" in done.stderr
 
 
 def test_a_reader_that_leaves(unpacked):
@@ -84,7 +84,7 @@ def large(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_export(number, large, tmp_path):
-    """Ctrl-C, a service manager, the out-of-memory killer: no file; on a pipe it is said that it is not whole."""
+    """Ctrl-C, a service manager, the out-of-memory killer: no file; on a pipe the message says that the archive is incomplete."""
     host, digest = large
     target = tmp_path / "out"
     target.mkdir()
@@ -101,7 +101,7 @@ def test_a_stopped_export(number, large, tmp_path):
     with subprocess.Popen([*words, "-"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         _wait_for_bytes(process)
         process.send_signal(number)
-        assert process.stderr.read().decode().endswith("interrupted; what came out on stdout is not whole\n")
+        assert process.stderr.read().decode().endswith("interrupted; the archive on stdout is incomplete\n")
     assert process.returncode == 130
 
 

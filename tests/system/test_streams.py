@@ -174,7 +174,7 @@ def test_an_export_to_a_full_disk(store):
     """However small, it is said not to be whole, once."""
     status, errors, _ = drydock("export", "image", "example.org/shop:1", store, "-o", "-", redirected=f">{FULL}")
     assert status == 4
-    assert "what came out on stdout is not whole" in errors
+    assert "the archive on stdout is incomplete" in errors
     assert errors.count("No space left") == 1
 
 

@@ -86,7 +86,7 @@ def test_a_path_through_a_link_of_the_layer_lies_behind_it():
 @pytest.mark.parametrize("name", [".wh.", "d/.wh..", ".wh..."])
 def test_whiteouts_of_nothing(name):
     """What they would remove is the folder itself, or what is above it: no layer that can be compared."""
-    with pytest.raises(UnreadableLayer, match="names nothing"):
+    with pytest.raises(UnreadableLayer, match="without a name"):
         _read(_tar(("d", DIR, None), (name, FILE, b"")))
 
 
@@ -341,7 +341,7 @@ def _many(kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "why"), [("attributes", "longer"), ("links", "too long a way"), ("folders", "longer"), ("holes", "longer")]
+    ("kind", "why"), [("attributes", "longer"), ("links", "too many links"), ("folders", "longer"), ("holes", "longer")]
 )
 def test_what_one_entry_takes_is_bounded(kind, why, monkeypatch):
     """Attributes, a path of many folders, a map of holes, a long way over links: refused, not held."""

@@ -189,7 +189,7 @@ def test_where_nothing_has_room(tmp_path, monkeypatch):
     monkeypatch.setattr(layer_tree, "_CHECKED", 1 << 14)
     monkeypatch.setattr(layer_tree, "_free", lambda _place: 1 << 15)
     said = _verify(tmp_path, _wide(3000), extract, status=8)
-    assert "no place has room" in said
+    assert "no directory has room" in said
     assert "--state DIR" in said
 
 

@@ -1,7 +1,7 @@
-"""What a container changed against what it was made from, by the rules of ``docker diff``.
+"""What a container changed against its image, by the rules of ``docker diff``.
 
 Source: moby daemon/containerd/image_changes.go (v28.5), pkg/archive changes.go, changes_unix.go (``addChanges``,
-``statDifferent``): both trees are compared, so what was changed and changed back is no change.
+``statDifferent``): both trees are compared, so a file that was changed and changed back is not listed.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _SECOND = 1_000_000_000
 def find_changes(
     new: Stack, old: Stack, note: Callable[[str], None], progress: Callable[[int], None] | None = None
 ) -> Iterator[Change]:
-    """What differs between two file systems: a folder before what is in it, names in the order of their bytes.
+    """List the differences between two file systems: a directory before its entries, names sorted by their bytes.
 
-    A folder in which something differs is changed too. Of one that was deleted only itself is named.
+    A directory with a changed entry is changed too. The entries of a deleted directory are not listed.
 
     Args:
         new: the container's layers.
-        old: those of what it was made from; without any, everything is added.
-        note: told of what could not be compared, one shown line each.
+        old: the layers that it was made from; if there are none, everything is added.
+        note: called with one shown line for each thing that could not be compared.
         progress: called with the number of entries compared since its last call.
 
     Raises:
-        EvidenceUnreadable: a layer is not there.
+        EvidenceUnreadable: a layer is missing.
     """
     if not new.layers:
         return
@@ -58,7 +58,7 @@ class _ComparedDir:
 
 
 class _TreeComparison:
-    """Two merged trees, compared folder by folder."""
+    """Compares two merged trees, directory by directory."""
 
     def __init__(
         self, new: Overlay, old: Overlay, note: Callable[[str], None], progress: Callable[[int], None] | None
@@ -70,7 +70,7 @@ class _TreeComparison:
         self._levels: list[_ComparedDir] = []
 
     def compare(self, new: Merged, old: Merged | None) -> Iterator[Change]:
-        """Every change below two roots."""
+        """List every change below two roots."""
         self._enter(b"", new, old, said=True)
         while self._levels:
             level = self._levels[-1]
@@ -106,7 +106,7 @@ class _TreeComparison:
         try:
             return dict(overlay.list(directory))
         except OSError as error:
-            self._note(f"{shown(self._path())}: could not be listed: {error.strerror}; what is in it is not compared")
+            self._note(f"{shown(self._path())}: could not be listed: {error.strerror}; its entries are not compared")
             return None
 
     def _parents(self) -> Iterator[Change]:
@@ -128,7 +128,7 @@ def _kind(new: Merged | None, old: Merged | None) -> ChangeKind | None:
 
 
 def _is_same(new: Merged, old: Merged | None) -> bool:
-    """Whether both are the very same files of the same layers."""
+    """Whether both come from the same files of the same layers."""
     if old is None or new.top.inode != old.top.inode or new.data.inode != old.data.inode:
         return False
     return [layer_dir.inode for layer_dir in new.folders] == [layer_dir.inode for layer_dir in old.folders]
@@ -143,7 +143,7 @@ def _differs(new: Merged, old: Merged) -> bool:
         before.st_rdev,
     ):
         return True
-    # Docker tests one bit, which block devices and sockets have as well.
+    # Docker tests one bit, which block devices and sockets have too.
     if not before.st_mode & stat.S_IFDIR and (
         here.st_size != before.st_size or not _is_same_time(here.st_mtime_ns, before.st_mtime_ns)
     ):
@@ -152,7 +152,7 @@ def _differs(new: Merged, old: Merged) -> bool:
 
 
 def _is_same_time(new: int, old: int) -> bool:
-    """Times are the same, too, where one of them has no part of a second: an archive may have lost it."""
+    """Whether two times are equal; a time without a fraction equals all of its second, as an archive may have lost it."""
     if new // _SECOND != old // _SECOND:
         return False
     return new == old or not new % _SECOND or not old % _SECOND

@@ -1,4 +1,4 @@
-"""A container's file system as a tar archive: the one that a mount of its layers would show."""
+"""A container's file system as a tar archive, as a mount of its layers would show it."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class _OpenDir:
 
 
 def walk(overlay: Overlay, note: Callable[[str], None]) -> Iterator[tuple[bytes, Merged]]:
-    """Every entry of a merged file system with its path, the root first with an empty one.
+    """Walk a merged file system: every entry with its path, first the root with an empty path.
 
     Args:
-        overlay: what to walk. It must not be asked for anything between two entries but the entry's own bytes.
-        note: told of folders that could not be listed, in one shown line.
+        overlay: the file system. Between two entries it may be asked only for the bytes of the entry.
+        note: called with one shown line for each directory that could not be listed.
 
     Raises:
         OSError: the root cannot be read.
     """
     opened = _OpenDir(overlay.root())
     levels = [opened]
-    # No opened has its path: ten thousand of them would hold gigabytes.
+    # No level keeps its path: the paths of ten thousand levels would take gigabytes.
     names: list[bytes] = []
     yield b"", opened.directory
     yield from _list(overlay, opened, b"", note)
@@ -57,7 +57,7 @@ def walk(overlay: Overlay, note: Callable[[str], None]) -> Iterator[tuple[bytes,
 def _list(
     overlay: Overlay, opened: _OpenDir, path: bytes, note: Callable[[str], None]
 ) -> Iterator[tuple[bytes, Merged]]:
-    """What is in one folder, folders excepted: those are left pending."""
+    """List the entries of a directory, except directories: these are left pending."""
     before = path + b"/" if path else b""
     try:
         for name, merged in overlay.list(opened.directory):
@@ -66,7 +66,7 @@ def _list(
             else:
                 yield before + name, merged
     except OSError as error:
-        note(f"/{shown(path)}: could not be listed: {error.strerror}; what is in it is missing")
+        note(f"/{shown(path)}: could not be listed: {error.strerror}; its entries are missing")
     opened.pending.reverse()
 
 
@@ -78,18 +78,18 @@ def write_tree(stack: Stack, output: ByteSink, exported: Exported) -> int:
 
     Args:
         stack: its layers.
-        output: where the archive goes.
-        exported: gets the remarks and the damage.
+        output: receives the archive.
+        exported: receives the remarks and the damage.
 
     Returns:
-        How many entries were written.
+        The number of entries.
 
     Raises:
-        EvidenceUnreadable: a layer is not there.
+        EvidenceUnreadable: a layer is missing.
         ActionFailed: from ``output``.
     """
     if not stack.layers:
-        raise EvidenceUnreadable("it has no layer: there is nothing in it")
+        raise EvidenceUnreadable("it has no layers, so it has no files")
     note = exported.note
     with LayerDirs(stack) as dirs:
         overlay = Overlay(dirs, stack.overlay_format, note)
@@ -104,9 +104,9 @@ def write_tree(stack: Stack, output: ByteSink, exported: Exported) -> int:
             raise EvidenceUnreadable(f"{stack.names[0]}: {error.strerror}") from error
         writer.archive.finish()
     if stack.is_mapped:
-        exported.remarks.append("its ids are mapped: owners are those on disk, not those that it saw")
+        exported.remarks.append("its ids are mapped: the owners are those on disk, not those that the container saw")
     if writer.sockets:
-        exported.remarks.append(f"{writer.sockets} sockets are left out: tar has no word for them")
+        exported.remarks.append(f"{writer.sockets} sockets are left out: tar has no type for them")
     return count
 
 
@@ -121,7 +121,7 @@ class _Writer:
         self._linked: dict[tuple[int, int], bytes] = {}
 
     def add(self, path: bytes, merged: Merged) -> bool:
-        """Write one entry; False where that cannot be."""
+        """Write one entry; False if it is left out."""
         before = self.archive.written
         try:
             return self._add(path, merged)
@@ -129,7 +129,7 @@ class _Writer:
             raise
         except OSError as error:
             if self.archive.written != before:
-                # Half an entry cannot be taken back.
+                # Part of an entry is written and cannot be taken back.
                 raise EvidenceUnreadable(f"/{shown(path)}: {error.strerror}") from error
             self._note(f"/{shown(path)}: {error.strerror}; left out")
             return False

@@ -29,18 +29,18 @@ _MANIFEST = b"application/vnd.oci.image.manifest.v1+json"
 def select_variants(
     found: Variants, lost: Mapping[Digest, str], platform: bytes | None, exported: Exported
 ) -> tuple[Variant, ...]:
-    """The platforms to write: the wanted one, or all that are whole.
+    """Choose the platforms to write: the one that was asked for, or all that are complete.
 
-    A platform that was never fetched is no damage, and is left out with a remark.
+    A platform that was never fetched is not damage: a remark names it, and it is left out.
 
     Args:
         found: the image by platform.
-        lost: why a blob that is recorded cannot be had.
-        platform: the one that is wanted; None for all.
-        exported: gets the platforms and the remarks.
+        lost: recorded blobs that cannot be read, with the reason.
+        platform: the one that was asked for; None for all.
+        exported: receives the platforms and the remarks.
 
     Raises:
-        EvidenceUnreadable: a blob that is needed is not there; it is named.
+        EvidenceUnreadable: a needed blob is missing; the message names it.
         Usage: the image is not for that platform.
     """
     images = [each for each in found.variants if not each.is_attestation]
@@ -61,12 +61,14 @@ def select_variants(
         elif platform is not None or len(images) == 1 or any(digest in lost for digest in each.blobs):
             raise EvidenceUnreadable(problem)
         else:
-            exported.remarks.append(f"{shown(each.platform) or shown(each.manifest)}: never fetched whole, left out")
+            exported.remarks.append(
+                f"{shown(each.platform) or shown(each.manifest)}: not all of it was fetched, left out"
+            )
     if not whole:
-        raise EvidenceUnreadable(_problem(images[0], lost) or "nothing of it is whole")
+        raise EvidenceUnreadable(_problem(images[0], lost) or "no platform of it is complete")
     exported.platforms = tuple(dict.fromkeys(each.platform for each in whole))
     if platform is not None:
-        # What an attestation is for, only annotations of the index tell, which goes.
+        # Only annotations of the index, which is left out, tell what an attestation is for.
         return tuple(whole[:1])
     attestations = [each for each in found.variants if each.is_attestation and _problem(each, lost) is None]
     return (*whole, *attestations)
@@ -86,18 +88,18 @@ def write_image(
 
     Args:
         root: absolute path of the containerd root.
-        blobs: what is on disk.
+        blobs: the blobs on disk.
         chosen: the image and its names.
-        output: where the archive goes.
+        output: receives the archive.
         found: the image by platform.
         selected: from :func:`select_variants`.
-        alone: the names point to the manifest of the one platform, instead of to the index.
+        alone: whether the names point to the manifest of the one platform, instead of to the index.
 
     Returns:
-        How many blobs were written.
+        The number of blobs.
 
     Raises:
-        EvidenceUnreadable: a blob cannot be read, or its bytes have not the digest or the size that they should.
+        EvidenceUnreadable: a blob cannot be read, or has another digest or size than it should.
         ActionFailed: from ``output``.
     """
     variants = list(selected)
@@ -130,14 +132,14 @@ def _problem(variant: Variant, lost: Mapping[Digest, str]) -> str | None:
         if digest in lost:
             return f"{of}{shown(digest)}: {lost[digest]}"
     if variant.absent:
-        return f"{of}{shown(variant.absent[0])}: is not there; it was never fetched, or was dropped since"
+        return f"{of}{shown(variant.absent[0])}: is missing: it was never fetched, or it was dropped since"
     return None
 
 
 def _is_name_of(name: bytes, target: Digest) -> bool:
-    """Whether a name is one for others to use, and by digest, of nothing else.
+    """Whether an archive can carry a name: no bare digest, and a name with a digest only for that digest.
 
-    CRI records each image under the digest of its config besides (containerd internal/cri/server/images/image_pull.go
+    CRI records each image also under the digest of its config (containerd internal/cri/server/images/image_pull.go
     PullImage, v2.1); dockerd refuses that as a tag (moby reference/store.go addReference, v27).
     """
     return not is_digest(name) and (b"@" not in name or name.endswith(b"@" + target))
@@ -167,7 +169,7 @@ def _docker_manifest(names: tuple[bytes, ...], variant: Variant) -> bytes:
 
 
 def _best(variants: list[Variant]) -> Variant | None:
-    """The one that an engine with room for one platform takes: this machine's, else the first."""
+    """The platform for engines that keep only one: this machine's, else the first."""
     usable = [each for each in variants if each.config is not None]
     here = b"linux/" + os.fsencode(os.uname().machine)
     return next((each for each in usable if matches(each.platform, here)), usable[0] if usable else None)
@@ -218,4 +220,4 @@ def _text(raw: bytes) -> str:
 
 
 def _no_note(_: str) -> None:
-    """Nothing of an image is left out in silence: what cannot be read ends its export."""
+    """Never called: an unreadable blob ends the export of an image."""

@@ -1,4 +1,4 @@
-"""Folders inside layers, opened when wanted: any depth, a bounded number of descriptors, no symlink, no mount.
+"""Directories inside layers, opened on demand: at any depth, with few descriptors, through no symlink and no mount.
 
 A layer is a directory, or an EROFS image in a file.
 """
@@ -35,7 +35,7 @@ _WRITABLE = b"rwlayer.img"
 
 
 class LayerDir:
-    """One folder of one layer; ``above`` is the folder it lies in, there."""
+    """One directory of one layer; ``above`` is its parent in that layer."""
 
     __slots__ = ("above", "inode", "layer", "name")
 
@@ -47,9 +47,9 @@ class LayerDir:
 
 
 class LayerDirs:
-    """The folders of a stack's layers, as descriptors while they are in use; a context manager.
+    """The directories of a stack's layers; a context manager that closes them.
 
-    A descriptor that :meth:`fd` gives is good until the next call of a method.
+    A descriptor from :meth:`fd` is valid until the next call of a method.
 
     Raises:
         EvidenceUnreadable: a layer is not there.
@@ -59,7 +59,7 @@ class LayerDirs:
         self._tops: list[int] = []
         self._images: dict[int, ErofsImage] = {}
         self._listed: dict[int, tuple[int, dict[bytes, int]]] = {}
-        """Of each image the directory that was listed last."""
+        """Per image, the directory that was listed last: its inode, and the inode of each name."""
         self._open: OrderedDict[LayerDir, int] = OrderedDict()
         roots: list[LayerDir] = []
         if len(stack.layers) > _MOST_LAYERS:
@@ -92,7 +92,7 @@ class LayerDirs:
         self._open.clear()
 
     def names(self, layer_dir: LayerDir) -> list[bytes]:
-        """What a folder holds, in the order of the names' bytes.
+        """List the names in a directory, sorted by their bytes.
 
         Raises:
             OSError: it cannot be listed.
@@ -105,11 +105,11 @@ class LayerDirs:
         return list(found)
 
     def look(self, layer_dir: LayerDir, name: bytes) -> tuple[os.stat_result, dict[bytes, bytes]]:
-        """What a name of a folder is, and its extended attributes; the folder itself for ``.``.
+        """Stat a name in a directory, and read its extended attributes; ``.`` is the directory itself.
 
         Raises:
             FileNotFoundError: there is no such name.
-            OSError: it cannot be told.
+            OSError: it cannot be read.
         """
         image = self._images.get(layer_dir.layer)
         if image is None:
@@ -119,7 +119,7 @@ class LayerDirs:
         return image.stat(inode), image.xattrs(inode)
 
     def readlink(self, layer_dir: LayerDir, name: bytes) -> bytes:
-        """Where a symbolic link in a folder leads.
+        """Read the target of a symbolic link in a directory.
 
         Raises:
             OSError: it cannot be read.
@@ -130,10 +130,10 @@ class LayerDirs:
         return image.target(self._inode(image, layer_dir, name))
 
     def open(self, layer_dir: LayerDir, name: bytes, inode: tuple[int, int]) -> FileData:
-        """A file in a folder, to be read and closed.
+        """Open a file in a directory; the caller closes it.
 
         Raises:
-            OSError: it cannot be opened, or is another one by now.
+            OSError: it cannot be opened, or another file has its name by now.
         """
         image = self._images.get(layer_dir.layer)
         if image is not None:
@@ -142,7 +142,7 @@ class LayerDirs:
         info = os.fstat(descriptor)
         if (info.st_dev, info.st_ino) != inode:
             os.close(descriptor)
-            raise OSError(errno.ESTALE, "was exchanged while it was read")
+            raise OSError(errno.ESTALE, "was replaced while it was read")
         return _OnDisk(descriptor)
 
     def _inode(self, image: ErofsImage, layer_dir: LayerDir, name: bytes) -> Inode:
@@ -153,10 +153,10 @@ class LayerDirs:
         return image.find(image.inode(parent), name, known.get(name) if listed == parent else None)
 
     def fd(self, layer_dir: LayerDir) -> int:
-        """A readable descriptor of a folder of a layer that is a directory.
+        """Open a directory of a layer that is itself a directory, for reading.
 
         Raises:
-            OSError: it cannot be opened, is another one by now, or is where something is mounted.
+            OSError: it cannot be opened, another directory has its name by now, or something is mounted on it.
         """
         if layer_dir.above is None:
             return self._tops[layer_dir.layer]
@@ -181,7 +181,7 @@ class LayerDirs:
         return descriptor
 
     def rise(self, layer_dir: LayerDir) -> None:
-        """Open the folder above one that is open, by ``..``: from far below, that is cheaper than from the top."""
+        """Open the parent of an open directory through ``..``: deep down, that is cheaper than from the top."""
         above = layer_dir.above
         if above is None or above.above is None or above in self._open or layer_dir not in self._open:
             return
@@ -200,7 +200,7 @@ def _check(descriptor: int, layer_dir: LayerDir) -> None:
     if (found.st_dev, found.st_ino) != layer_dir.inode:
         os.close(descriptor)
         raise EvidenceUnreadable(
-            f"folder {shown(layer_dir.name)} was moved while it was read: something uses the store"
+            f"directory {shown(layer_dir.name)} was moved while it was read: something uses the store"
         )
 
 
@@ -226,19 +226,21 @@ def _open_image(descriptor: int, stack: Stack, parts: tuple[bytes, ...], name: s
         return ErofsImage(descriptor)
     except Unusable as error:
         raise EvidenceUnreadable(
-            f"snapshot {name}: {shown(b'/'.join((stack.root, *parts)))}: {error}; --mount has the kernel read it"
+            f"snapshot {name}: {shown(b'/'.join((stack.root, *parts)))}: {error}; with --mount the kernel reads it"
         ) from error
 
 
 def _refuse_link(above: int, path: str, name: str) -> None:
-    """Layers of ``layer_content_caches`` are links out of the store (erofs.go prepareDirectory, after v2.3)."""
+    """Refuse a layer of ``layer_content_caches``, a link out of the store (erofs.go prepareDirectory, after v2.3)."""
     if stat.S_ISLNK(os.stat(LAYER, dir_fd=above, follow_symlinks=False).st_mode):
         target = shown(os.readlink(LAYER, dir_fd=above))
-        raise EvidenceUnreadable(f"snapshot {name}: {path} is a link to {target}, out of the store: it is not followed")
+        raise EvidenceUnreadable(
+            f"snapshot {name}: {path} is a link to {target}, outside of the store, and is not followed"
+        )
 
 
 def _open_writable(stack: Stack, parts: tuple[bytes, ...]) -> int | None:
-    """The ext4 image that a container writes to; None where it writes to a directory."""
+    """Open the ext4 image that a container writes to; None if it writes to a directory."""
     with folder(stack.root, *parts[:-1]) as above:
         try:
             return open_regular(_WRITABLE, above)
@@ -247,13 +249,13 @@ def _open_writable(stack: Stack, parts: tuple[bytes, ...]) -> int | None:
 
 
 def _open_upper(image: int, stack: Stack, parts: tuple[bytes, ...], name: str) -> int:
-    """The layer in such an image."""
+    """Open the layer in such an image."""
     if not stack.by_kernel:
         os.close(image)
         path = shown(b"/".join((stack.root, *parts[:-1], _WRITABLE)))
         raise EvidenceUnreadable(
             f"snapshot {name}: what the container wrote is in {path}, an ext4 image, which only the kernel reads: "
-            "--mount has it mounted, read-only, without a replay of its journal"
+            "with --mount the kernel mounts it, read-only and without a replay of its journal"
         )
     top = _mounted(image, b"ext4", b"noload")
     try:
@@ -266,7 +268,7 @@ def _mounted(image: int, kind: bytes, *flags: bytes) -> int:
     try:
         return mount_image(image, kind, flags)
     except OSError as error:
-        raise OSError(error.errno, f"the kernel does not mount it: {error.strerror}") from error
+        raise OSError(error.errno, f"the kernel cannot mount it: {error.strerror}") from error
     finally:
         os.close(image)
 
@@ -290,7 +292,7 @@ class _OnDisk:
 
 
 class _InImage:
-    """A file of a layer that is an image: all its data are there, or it is not opened."""
+    """A file of a layer that is an image; it opens only if all its data lies in the image."""
 
     def __init__(self, image: ErofsImage, inode: Inode) -> None:
         self._image = image
@@ -310,4 +312,4 @@ class _InImage:
         return self._image.read(self._inode, length, at)
 
     def close(self) -> None:
-        """The image stays open."""
+        """Do nothing: the image stays open."""

@@ -1,4 +1,4 @@
-"""The file that an export writes: it appears whole or not at all, and nothing that is there is replaced."""
+"""The file that an export writes: it appears complete or not at all, and replaces nothing."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from drydock.model.progress import Progress
 from drydock.model.text import shown
 
 _BUFFER = 1 << 20
-_NOT_WHOLE = "what came out on stdout is not whole"
+_NOT_WHOLE = "the archive on stdout is incomplete"
 _NO_FILE = "no file is left"
 _NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR)
 
 
 class ExportFile:
-    """Bytes on their way out; what goes wrong there is not the evidence's fault.
+    """The destination of an archive; an error there is a failed action, not unreadable evidence.
 
     Args:
-        file: where they go.
-        name: what to call it in a message, shown.
-        left: what a failure leaves of it, for a message.
+        file: receives the bytes.
+        name: its name in messages, shown.
+        left: for messages: what a failure leaves of it.
     """
 
     def __init__(self, file: BinaryIO, name: str, left: str = "") -> None:
@@ -36,13 +36,13 @@ class ExportFile:
         self._name = name
         self._left = left
         self.written = 0
-        """Bytes so far."""
+        """Bytes written so far."""
         self.expected: int | None = None
-        """Bytes in all, where they are known beforehand."""
+        """Total bytes, if known beforehand."""
         self.progress: Progress | None = None
-        """Told of the bytes."""
+        """Called with the bytes as they are written."""
         self.estimate: int | None = None
-        """About how many bytes in all; only progress is told."""
+        """Estimated total bytes, for progress alone."""
 
     def write(self, data: bytes) -> None:
         """Write all of ``data``.
@@ -61,16 +61,16 @@ class ExportFile:
             self.progress("bytes written", len(data), self.expected)
 
     def flush(self) -> None:
-        """Let go of what is kept back; raises as :meth:`write`."""
+        """Write out what is buffered; raises as :meth:`write`."""
         try:
             self._file.flush()
         except OSError as error:
             self._blame(error)
 
     def after(self, error: OSError) -> str:
-        """What to say besides of a failure to write."""
+        """The end of a message about a failure to write."""
         needs = error.errno == errno.ENOSPC and self.expected is not None
-        parts = (self._left, f"all of it takes {self.expected} bytes" if needs else "")
+        parts = (self._left, f"the archive takes {self.expected} bytes" if needs else "")
         return "".join(f"; {part}" for part in parts if part)
 
     def _blame(self, error: OSError) -> NoReturn:
@@ -81,7 +81,7 @@ class ExportFile:
 
 @contextmanager
 def open_export(path: RawPath | None, root: RawPath) -> Iterator[ExportFile]:
-    """A new file as :func:`new_file` gives it, or stdout where ``path`` is None.
+    """Open the destination of an export: a new file as by :func:`new_file`, or stdout if ``path`` is None.
 
     Raises:
         Usage: stdout is a terminal; or as for :func:`new_file`.
@@ -92,7 +92,7 @@ def open_export(path: RawPath | None, root: RawPath) -> Iterator[ExportFile]:
             yield output
         return
     if sys.stdout.isatty():
-        raise Usage("an archive is not for a terminal: give -o FILE, or a pipe")
+        raise Usage("an archive is not written to a terminal: use -o FILE, or a pipe")
     output = ExportFile(sys.stdout.buffer, "stdout", _NOT_WHOLE)
     try:
         yield output
@@ -107,13 +107,13 @@ def open_export(path: RawPath | None, root: RawPath) -> Iterator[ExportFile]:
 
 @contextmanager
 def new_file(path: RawPath, root: RawPath) -> Iterator[ExportFile]:
-    """A new file ``path``, of mode 0600, that gets its name when the context ends without an error.
+    """Create the file ``path``, with mode 0600, which gets its name when the context ends without an error.
 
-    Until then it has none (O_TMPFILE), so whatever ends the process leaves nothing behind.
+    Until then it has no name (O_TMPFILE), so nothing is left behind, however the process ends.
 
     Raises:
         Usage: it would lie in the containerd root ``root``.
-        ActionFailed: it is there already, or it cannot be written; on a file system without O_TMPFILE.
+        ActionFailed: it exists already or cannot be written, or its file system has no O_TMPFILE.
     """
     head, name = os.path.split(os.path.abspath(path))
     place = os.path.realpath(head)
@@ -124,7 +124,7 @@ def new_file(path: RawPath, root: RawPath) -> Iterator[ExportFile]:
     try:
         with folder(RawPath(place)) as descriptor:
             if _exists(name, descriptor):
-                raise ActionFailed(f"{shown(path)} is there already: nothing is replaced")
+                raise ActionFailed(f"{shown(path)} exists already and is not replaced")
             inner = os.open(b".", os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600, dir_fd=descriptor)
             with io.BufferedWriter(io.FileIO(inner, "w"), _BUFFER) as file:
                 output = ExportFile(file, shown(path), _NO_FILE)
@@ -138,7 +138,9 @@ def new_file(path: RawPath, root: RawPath) -> Iterator[ExportFile]:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("" if is_there else _NO_FILE) from None
     except OSError as error:
-        hint = "; this file system has no nameless files: use -o - and redirect it" if error.errno in _NAMELESS else ""
+        hint = (
+            "; this file system has no O_TMPFILE: use -o - and redirect the output" if error.errno in _NAMELESS else ""
+        )
         after = hint if output is None else output.after(error)
         raise ActionFailed(f"{shown(path)}: {error.strerror}{after}") from error
 

@@ -1,9 +1,9 @@
-"""How overlay makes one folder of several: whiteouts, opaque folders, redirects, files whose data lies below.
+"""Merging layers as overlay does: whiteouts, opaque directories, redirects, files whose data lies in a lower layer.
 
 Source: Linux fs/overlayfs/namei.c (ovl_lookup, ovl_lookup_layer, ovl_lookup_single, ovl_check_redirect), v6.12;
 fuse-overlayfs main.c (load_dir), v1.10. :mod:`drydock.evidence.containerd.overlay_xattrs` reads the marks of layers.
-Where the kernel gives an error (a redirect or a metacopy that its mount options forbid, data that is not there), the
-export gives what can be read, and a note says so.
+Where the kernel returns an error (a redirect or a metacopy that its mount options forbid, missing data), the export
+has what can be read, and a note tells of the rest.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Found:
     """A name in one layer."""
 
     layer_dir: LayerDir
-    """The folder it is in; itself for a layer's own root."""
+    """Its directory; a layer's root is its own."""
     name: bytes
     """``.`` for a layer's own root."""
     info: os.stat_result
     xattrs: Mapping[bytes, bytes]
-    """All of them, overlay's own too."""
+    """All of them, including overlay's own."""
 
     @property
     def inode(self) -> tuple[int, int]:
@@ -45,27 +45,27 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What a name of the merged file system is."""
+    """A name in the merged file system."""
 
     top: Found
-    """Where its attributes are from."""
+    """The layer's entry that its attributes come from."""
     data: Found
-    """Where a file's bytes are from; ``top`` for everything else."""
+    """The entry that a file's bytes come from; ``top`` for everything else."""
     folders: tuple[LayerDir, ...] = ()
-    """What a folder is merged of, the uppermost first; empty for everything else."""
+    """The directories that a directory is merged from, the uppermost first; empty for everything else."""
 
 
 @dataclass(slots=True)
 class _Lookup:
-    """One name on its way down."""
+    """A name that is looked up in one layer after the other, downwards."""
 
     wanted: bytes
-    """What it is called in the next layer: a name, or a path from the layer's root."""
+    """Its name in the next layer, or its path from that layer's root."""
     stop: bool = False
     is_folder: bool = False
     metacopy: bool = False
     by: Found | None = None
-    """What last redirected it."""
+    """The entry that redirected it last."""
     folders: list[LayerDir] = field(default_factory=list)
     hits: list[Found] = field(default_factory=list)
 
@@ -77,7 +77,7 @@ class Overlay:
         dirs: the layers.
         overlay_format: how they mark what they hide. Where any container can write the marks, neither redirects nor
             metacopies are followed, as the kernel does not follow them.
-        note: told what could not be had, in one shown line.
+        note: called with one shown line for each thing that is left out.
     """
 
     def __init__(self, dirs: LayerDirs, overlay_format: OverlayFormat, note: Callable[[str], None]) -> None:
@@ -87,7 +87,7 @@ class Overlay:
         self._targets: dict[tuple[int, tuple[int, int]], tuple[int, int]] = {}
 
     def root(self) -> Merged:
-        """The top of the merged tree.
+        """The root of the merged tree.
 
         Raises:
             OSError: its attributes cannot be read.
@@ -97,10 +97,10 @@ class Overlay:
         return Merged(top, top, self._roots())
 
     def list(self, directory: Merged) -> Iterator[tuple[bytes, Merged]]:
-        """What a merged folder holds, in the order of the bytes of the names.
+        """List a merged directory, sorted by the bytes of the names.
 
         Raises:
-            OSError: a layer's part of it cannot be listed: then it is not known what it hides below.
+            OSError: one layer's part of it cannot be listed, so what it hides in the layers below is not known.
         """
         having: dict[bytes, list[int]] = {}
         removed: dict[bytes, int] = {}
@@ -117,26 +117,26 @@ class Overlay:
                 yield name, merged
 
     def leave(self, directory: Merged) -> None:
-        """Tell that the walk goes on above a folder."""
+        """Note that the walk goes back to the parent of a directory."""
         for layer_dir in directory.folders:
-            # Where that fails it is opened from the top when it is wanted, and what goes wrong is said there.
+            # If this fails, the next use opens it from the top and reports what is wrong.
             with suppress(OSError):
                 self._dirs.rise(layer_dir)
 
     def visible(self, found: Found) -> dict[bytes, bytes]:
-        """The extended attributes of something as a mount shows them."""
+        """The extended attributes of an entry, as a mount shows them."""
         return self._format.visible(found.xattrs)
 
     def open(self, found: Found) -> FileData:
-        """A file, to be read before the next call of any method, and closed.
+        """Open a file, which must be read before the next call of any method; the caller closes it.
 
         Raises:
-            OSError: it cannot be opened, or is another one by now.
+            OSError: it cannot be opened, or another file has its name by now.
         """
         return self._dirs.open(found.layer_dir, found.name, found.inode)
 
     def readlink(self, found: Found) -> bytes:
-        """Where a symbolic link leads.
+        """Read the target of a symbolic link.
 
         Raises:
             OSError: it cannot be read.
@@ -144,7 +144,7 @@ class Overlay:
         return self._dirs.readlink(found.layer_dir, found.name)
 
     def _roots(self) -> tuple[LayerDir, ...]:
-        """The layers' own roots, as far as none above is opaque; overlay in the kernel does not ask that of a root."""
+        """The roots of the layers down to the first opaque one; the kernel's overlay ignores that a root is opaque."""
         roots = self._dirs.roots
         if self._format.by_files:
             for number, layer_dir in enumerate(roots):
@@ -161,19 +161,19 @@ class Overlay:
             if lookup.stop:
                 break
             if lookup.by is not None:
-                # From here on it has another name: who has this one does not matter any more.
+                # Lower layers are asked for its former name, so it does not matter who has this one.
                 self._look_below(folders, number + 1, lookup)
                 break
         if not lookup.hits:
             return None
         top, data = lookup.hits[0], lookup.hits[-1]
         if stat.S_ISREG(top.info.st_mode) and lookup.metacopy:
-            self._note(f"{shown(name)}: only its attributes are there, and no layer below has its data")
+            self._note(f"{shown(name)}: a layer has only its attributes, and no lower layer has its data")
             data = top
         return Merged(top, data if stat.S_ISREG(top.info.st_mode) else top, tuple(lookup.folders))
 
     def _look_below(self, folders: tuple[LayerDir, ...], number: int, lookup: _Lookup) -> None:
-        """Look in the remaining layers for what was redirected."""
+        """Look in the remaining layers for a redirected name."""
         stack = folders
         while not lookup.stop:
             if lookup.wanted.startswith(b"/") and stack is not self._dirs.roots:
@@ -200,17 +200,19 @@ class Overlay:
         lookup.folders.append(below)
 
     def _is_first(self, by: Found, target: LayerDir) -> bool:
-        """Whether no other folder was redirected here: else the merged tree could grow without an end."""
+        """Whether no other directory was redirected here: else the merged tree could grow without end."""
         known = self._targets.setdefault((target.layer, target.inode), by.inode)
         if known != by.inode:
-            self._note(f"{shown(by.name)}: redirected to where another folder is redirected to; not followed")
+            self._note(
+                f"{shown(by.name)}: its redirect leads to the same directory as another one, and is not followed"
+            )
         return known == by.inode
 
     def _walk(self, layer_dir: LayerDir, lookup: _Lookup) -> tuple[Found | None, LayerDir | None]:
-        """What ``lookup.wanted`` is in one layer, and the folder it is in there."""
+        """Find ``lookup.wanted`` in one layer: the entry and its directory."""
         if not lookup.wanted.startswith(b"/"):
             return self._step(layer_dir, lookup, lookup.wanted, 0, b""), layer_dir
-        # Counted from the end: a redirect on the way exchanges what is before.
+        # Counted from the end: a redirect on the way replaces the part before.
         rest = len(lookup.wanted) - 1
         while True:
             begin = len(lookup.wanted) - rest
@@ -224,11 +226,11 @@ class Overlay:
             layer_dir = LayerDir(layer_dir.layer, found.inode, layer_dir, name)
 
     def _step(self, layer_dir: LayerDir, lookup: _Lookup, name: bytes, before: int, after: bytes) -> Found | None:
-        """One name of one layer's folder: what it is, and what follows of it for the layers below."""
+        """Look up one name in one directory of a layer, and note what it means for the layers below."""
         try:
             found = self._stat(layer_dir, name)
         except OSError as error:
-            # What lies below may be hidden by it: that must not be shown in its place.
+            # It may hide the entry of a lower layer, which must not be shown in its place.
             self._note(f"{shown(name)}: {error.strerror}; left out")
             lookup.stop = True
             return None
@@ -248,7 +250,7 @@ class Overlay:
             lookup.metacopy = stat.S_ISREG(mode) and self._format.is_metacopy(found.xattrs)
             if lookup.metacopy and not self._format.trusted:
                 self._note(
-                    f"{shown(name)}: says that its data lies in another layer; any container can write that here"
+                    f"{shown(name)}: an attribute says that its data lies in another layer, which any container can write here"
                 )
                 lookup.metacopy = False
             lookup.stop = not lookup.metacopy
@@ -256,7 +258,7 @@ class Overlay:
                 return found
         else:
             lookup.is_folder = lookup.is_folder or is_last
-            # Only where marks may be files is the folder itself looked into.
+            # The directory itself is read only where files can be marks.
             parent = self._dirs.fd(layer_dir) if self._format.by_files else -1
             if self._format.is_opaque(name, parent, found.xattrs):
                 lookup.stop = True
@@ -269,7 +271,9 @@ class Overlay:
         if target is None:
             return
         if not self._format.trusted or not _is_usable(target):
-            self._note(f"{shown(found.name)}: its redirect is not followed; what it was merged with is not in it")
+            self._note(
+                f"{shown(found.name)}: its redirect is not followed, so the files of the directory that it names are not in it"
+            )
             lookup.stop = True
             return
         if target.startswith(b"/"):
@@ -288,7 +292,7 @@ class Overlay:
 
 
 def _is_usable(target: bytes) -> bool:
-    """Whether a redirect stays inside its layer."""
+    """Whether a redirect stays within its layer."""
     if len(target) > _LONGEST_REDIRECT or b"\0" in target:
         return False
     parts = target[1:].split(b"/") if target.startswith(b"/") else [target]

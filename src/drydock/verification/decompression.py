@@ -1,7 +1,7 @@
-"""A layer without its compression, as a stream: gzip, zstd, or none, told by its first bytes as containerd tells it.
+"""A layer as a stream without its compression: gzip, zstd or none, recognised by its first bytes as in containerd.
 
 Sources: containerd pkg/archive/compression/compression.go (DetectCompression, v2.1); RFC 8878, 3.1 (zstd frames).
-Anybody may have written the layer: memory stays below what one window takes, whatever it unpacks to.
+Anybody may have written the layer, so memory is bounded by one window, whatever the layer unpacks to.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE: Final = range(0x184D2A50, 0x184D2A60)
 _SINGLE_SEGMENT: Final = 0x20
 _WINDOW_LOG: Final = 27
-"""128 MiB: what zstd's own command decodes without being told to; encoders of images use 8 MiB and less."""
+"""128 MiB, the limit of the zstd command; encoders of images use 8 MiB or less."""
 _MIB: Final = 1 << 20
 _LONGEST_HEAD: Final = 18
-"""Bytes of a zstd frame's header."""
+"""Size of the longest header of a zstd frame, in bytes."""
 
 
 class UnreadableLayer(Exception):
-    """The layer cannot be compared; the message is why, one line that is fit to show."""
+    """The layer cannot be read, so nothing can be compared with it; the message is one shown line."""
 
 
 class NotCompared(UnreadableLayer):
-    """The layer may be sound, and still cannot be compared here.
+    """The layer may be intact, and still cannot be compared here.
 
     Args:
-        why: one line that is fit to show.
-        remedy: what to run so that it can; empty where nothing helps.
+        why: one shown line.
+        remedy: a command after which it can be compared, if there is one.
     """
 
     def __init__(self, why: str, remedy: str = "") -> None:
@@ -42,11 +42,11 @@ class NotCompared(UnreadableLayer):
 
 
 class NoDecoder(NotCompared):
-    """Nothing here decodes its compression."""
+    """No decoder here reads its compression."""
 
 
 class ReadStopped(Exception):
-    """The reader was told to stop."""
+    """The caller of a reader ended it."""
 
 
 class LayerStream:
@@ -54,10 +54,10 @@ class LayerStream:
 
     Args:
         blob: the layer as it is stored, at its beginning.
-        stop: asked before each read: however much a few bytes unpack to, it can be ended.
+        stop: called before each read, which ends the stream once it returns true, however much a blob unpacks to.
 
     Raises:
-        NoDecoder: nothing here decodes it.
+        NoDecoder: no decoder here reads it.
     """
 
     def __init__(self, blob: io.BufferedReader[io.RawIOBase], stop: Callable[[], bool]) -> None:
@@ -76,10 +76,10 @@ class LayerStream:
             self._stream = cast("IO[bytes]", blob)
 
     def read(self, size: int) -> bytes:
-        """At most ``size`` bytes; none at the end.
+        """Read at most ``size`` bytes; none at the end.
 
         Raises:
-            ReadStopped: ``stop`` said so.
+            ReadStopped: ``stop`` returned true.
             UnreadableLayer: it cannot be decompressed.
         """
         if self._stop():
@@ -91,7 +91,7 @@ class LayerStream:
 
 
 def _zstd() -> Any:  # noqa: ANN401 - one of two modules with the same interface
-    """Python's own module, or the same as a library where Python has none yet."""
+    """The module of Python 3.14, or its backport as a library."""
     try:
         if sys.version_info >= (3, 14):
             from compression import zstd  # noqa: PLC0415 - few layers need it
@@ -106,12 +106,12 @@ def _zstd() -> Any:  # noqa: ANN401 - one of two modules with the same interface
 
 
 def _check_window(head: bytes) -> None:
-    """Refuse a frame that needs more memory than is given: the decoder's own error does not tell it from damage."""
+    """Refuse a frame that needs too much memory: the error of the decoder does not tell this from damage."""
     if not head.startswith(_ZSTD) or len(head) < _LONGEST_HEAD:
         return
     descriptor = head[4]
     if descriptor & _SINGLE_SEGMENT:
-        # The window is the whole content, whose size comes after the dictionary's number.
+        # The window is the whole content, whose size follows the number of the dictionary.
         begin = 5 + (0, 1, 2, 4)[descriptor & 3]
         length = 1 << (descriptor >> 6)
         window = int.from_bytes(head[begin : begin + length], "little")

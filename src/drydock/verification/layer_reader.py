@@ -1,7 +1,7 @@
-"""What a layer unpacks to, as a tree of entries, read from its blob as a stream.
+"""Reads a layer's blob into the tree of entries that containerd unpacks it to.
 
 Sources: opencontainers image-spec v1.1, layer.md (whiteouts); containerd pkg/archive/tar.go (applyNaive,
-createTarFile), pkg/archive/tar_unix.go, core/diff/apply/apply_linux.go (v2.1). Anybody may have written the layer.
+createTarFile), pkg/archive/tar_unix.go, core/diff/apply/apply_linux.go (v2.1). Anybody may have written the layer, so time and memory are bounded.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _WHITEOUT: Final = b".wh."
 _OPAQUE: Final = b".wh..wh..opq"
 _AUFS: Final = b".wh..wh."
 _PATH_MAX: Final = 4096
-"""Linux include/uapi/linux/limits.h: containerd cannot unpack what has a longer path."""
+"""Linux include/uapi/linux/limits.h: containerd cannot unpack an entry with a longer path."""
 _MOST_FOLLOWED: Final = 1 << 28
-"""Bytes of links' targets that are gone through on the way to entries, besides some for each entry."""
+"""Total bytes of link targets that are followed on the paths of entries, besides an allowance for each entry."""
 _FOLLOWED_EACH: Final = 1024
 _MOST_SPARSE: Final = 1 << 36
-"""Bytes of files with holes, which take no room in a layer, and minutes to hash."""
+"""Total bytes of files with holes: holes take no room in a layer, and minutes to hash."""
 _HOPS: Final = 40
 _KINDS: Final = {
     forward_tar.DIRECTORY: EntryType.DIRECTORY,
@@ -37,23 +37,23 @@ _KINDS: Final = {
     **dict.fromkeys(forward_tar.FILES, EntryType.FILE),
 }
 _BLOB_CHUNK: Final = 1 << 16
-"""Bytes of the blob at once: many entries may be in them, and progress is told by the blob."""
+"""Bytes of the blob that are read at once: few, as progress counts them and they may unpack to many entries."""
 
 
 def read_layer(raw: io.RawIOBase, tree: LayerTree, *, content: bool, stop: Callable[[], bool]) -> bool:
-    """Put a layer's entries into a tree.
+    """Put the entries of a layer into a tree.
 
     Args:
         raw: the blob: a tar, plain or compressed with gzip or zstd.
-        tree: an empty one.
+        tree: receives the entries; empty.
         content: whether to hash files.
-        stop: asked again and again.
+        stop: called repeatedly; reading ends once it returns true.
 
     Returns:
-        False where ``stop`` said so.
+        False if ``stop`` ended it.
 
     Raises:
-        UnreadableLayer: it is no such layer, or goes beyond what can be compared.
+        UnreadableLayer: it is no layer that containerd unpacks, or one beyond the limits above.
     """
     builder = _LayerBuilder(tree, content=content, stop=stop)
     buffered = io.BufferedReader(raw, _BLOB_CHUNK)
@@ -64,7 +64,7 @@ def read_layer(raw: io.RawIOBase, tree: LayerTree, *, content: bool, stop: Calla
     except ReadStopped:
         return False
     finally:
-        # Else closing the buffer would close the blob, the rest of which is still to be hashed.
+        # Closing the buffer would close the blob, whose end is still to be hashed.
         buffered.detach()
     return True
 
@@ -78,14 +78,14 @@ class _LayerBuilder:
         self._seen = 0
         self._followed = 0
         self._known: tuple[list[bytes], int] = [], TOP
-        """The directory that the last entry lies in: as the layer calls it, and its node."""
+        """Directory of the last entry: its path in the layer, and its node."""
 
     def add(self, archive: TarReader, member: TarEntry) -> None:
-        """Apply one entry, as containerd does."""
+        """Apply one entry as containerd does."""
         self._seen += 1
         parts = _parts(member.name)
         if not parts:
-            # containerd ignores it: the top is not of the layer.
+            # containerd ignores an entry for the root directory.
             return
         name = parts[-1]
         if name != _OPAQUE and any(part.startswith(_AUFS) for part in parts):
@@ -98,10 +98,10 @@ class _LayerBuilder:
         elif name.startswith(_WHITEOUT):
             removed = name[len(_WHITEOUT) :]
             if removed in (b"", b".", b".."):
-                raise UnreadableLayer("its layer has a whiteout that names nothing")
+                raise UnreadableLayer("its layer has a whiteout without a name")
             self._replace(parent, removed, LayerEntry(EntryType.WHITEOUT))
         elif member.kind == forward_tar.GLOBAL:
-            # Nothing is made of it, and what was there is removed as for any other entry.
+            # containerd creates nothing for it, and removes what has its name, as for any other entry.
             self._remove(parent, name)
         elif member.kind == forward_tar.LINK:
             self._link(parent, name, member)
@@ -109,7 +109,7 @@ class _LayerBuilder:
             self._put(parent, name, archive, member)
 
     def _link(self, parent: int, name: bytes, member: TarEntry) -> None:
-        """A hard link: owner, mode and attributes of its header are set on the file, whose they then are."""
+        """Apply a hard link: owner, mode and attributes of its header replace those of the file."""
         linked = self._find(_parts(member.target))
         if linked is None:
             self._remove(parent, name)
@@ -138,7 +138,7 @@ class _LayerBuilder:
             if self._content:
                 entry.sha256 = self._hash(archive, member)
         if before is None and kind is not EntryType.SYMLINK:
-            # No path leads elsewhere for it.
+            # It changes no path.
             self._tree.add(parent, name, entry)
         else:
             self._replace(parent, name, entry)
@@ -152,7 +152,7 @@ class _LayerBuilder:
         self._tree.remove(parent, name)
 
     def _forget(self) -> None:
-        """Paths may lead elsewhere now."""
+        """Forget the last directory: its path may lead elsewhere now."""
         self._known = [], TOP
 
     def _hash(self, archive: TarReader, member: TarEntry) -> bytes:
@@ -163,7 +163,7 @@ class _LayerBuilder:
         digest = hashlib.sha256()
         for chunk in archive.data(member):
             digest.update(chunk)
-            # Holes are zeros that nothing is read for.
+            # A hole gives zeros without a read, which would call it.
             if self._stop():
                 raise ReadStopped
         return digest.digest()
@@ -175,7 +175,7 @@ class _LayerBuilder:
         entry.xattrs |= list_attributes(member.records, takes_user=takes_user, takes_acl=takes_acl)
 
     def _parent(self, parts: list[bytes]) -> int:
-        """The directory a path lies in, made where the layer has none; links of this layer are followed."""
+        """Find or make a directory by its path; links in this layer are followed."""
         if parts == self._known[0]:
             return self._known[1]
         here = TOP
@@ -213,7 +213,7 @@ class _LayerBuilder:
             if child is not None and child.type is EntryType.SYMLINK:
                 hops += 1
                 if hops > _HOPS:
-                    raise UnreadableLayer("its layer has links that lead in circles")
+                    raise UnreadableLayer("its layer has a loop of links")
                 self._follow(len(child.target))
                 if child.target.startswith(b"/"):
                     done, here = [], [TOP]
@@ -226,10 +226,10 @@ class _LayerBuilder:
         return done
 
     def _follow(self, length: int) -> None:
-        """Count what is gone through: forty long links on the way to each of many entries would take hours."""
+        """Count bytes of followed links: forty long links on the path of each of many entries would take hours."""
         self._followed += length
         if self._followed > _MOST_FOLLOWED + self._seen * _FOLLOWED_EACH:
-            raise UnreadableLayer("its layer has too long a way over links to its entries")
+            raise UnreadableLayer("its layer has too many links on the paths of its entries")
 
 
 def _parts(name: bytes) -> list[bytes]:

@@ -1,6 +1,6 @@
-"""The tree of a layer in a database of its own: any number of entries, and little memory.
+"""The tree of a layer, in an SQLite database: any number of entries in little memory.
 
-It begins in memory. What grows beyond that goes on in a file without a name, in the first place that has room.
+A small tree stays in memory. A large one moves to a file without a name, in the directory with the most room.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from drydock.model.text import shown
 from drydock.verification.decompression import NotCompared
 
 TOP: Final = 0
-"""The node of the layer's own top."""
+"""Node of the layer's root directory."""
 _IN_MEMORY: Final = 32 << 20
 _CACHE_KIB: Final = 16 << 10
 _CHECKED: Final = 1 << 21
-"""Bytes that are put in between two looks at the size."""
+"""Bytes that are added between two checks of the size."""
 _ROW: Final = 64
-"""Bytes that an entry takes besides its name and attributes, about."""
+"""Bytes that an entry takes besides its name and attributes, estimated."""
 _AT_ONCE: Final = 1000
 _SCHEMA: Final = f"""
 PRAGMA cache_size = -{_CACHE_KIB};
@@ -39,7 +39,7 @@ CREATE TABLE name (parent INTEGER, name BLOB, node INTEGER, folder INTEGER, PRIM
 
 
 class EntryType(enum.Enum):
-    """What an entry is."""
+    """Type of an entry."""
 
     DIRECTORY = "directory"
     FILE = "file"
@@ -56,11 +56,11 @@ _NUMBERS: Final = {kind: number for number, kind in enumerate(_TYPES)}
 
 @dataclass(slots=True)
 class LayerEntry:
-    """What one or more paths of a layer are."""
+    """A file, directory or whiteout at one or more paths of a layer."""
 
     type: EntryType
     mode: int | None = None
-    """Permissions; None for a directory that the layer only implies."""
+    """Permissions; None for a directory that the layer has no entry for."""
     uid: int = 0
     gid: int = 0
     size: int = 0
@@ -71,24 +71,24 @@ class LayerEntry:
     """Major and minor number."""
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
     sha256: bytes = b""
-    """Of a file's bytes, where they were read."""
+    """Digest of a file's bytes, if they were read."""
     is_opaque: bool = False
-    """A directory that hides what lies below it."""
+    """Whether a directory hides that of the lower layers."""
     is_linked: bool = False
-    """Whether it has had several names."""
+    """Whether it has or had several names."""
     node: int = -1
     """Its number in the tree; hard links have the same."""
 
 
 class NoRoom(NotCompared):
-    """No place has room for the tree of a large layer."""
+    """No directory has room for the tree of a large layer."""
 
 
 class LayerTree:
-    """Entries by directory and name, the last word on each path.
+    """Entries by directory and name, the last entry of each path.
 
     Args:
-        places: directories that a large tree may go on in; the one with most room is taken.
+        places: directories that a large tree may move to; it takes the one with the most room.
     """
 
     def __init__(self, places: Sequence[RawPath]) -> None:
@@ -99,18 +99,18 @@ class LayerTree:
         self._unchecked = 0
         self._last = TOP
         self.count = 0
-        """Entries that were put in."""
+        """Entries that were added."""
         self.add(None, b"", LayerEntry(EntryType.DIRECTORY))
 
     def close(self) -> None:
-        """Give up what it holds."""
+        """Close the database."""
         if not self._in_memory:
-            # What was said holds for the whole process.
+            # The setting is that of the whole process.
             _put_files_in(self._db, "")
         self._db.close()
 
     def child(self, parent: int, name: bytes) -> LayerEntry | None:
-        """What a directory has under a name."""
+        """The entry of a name in a directory."""
         row = self._db.execute(
             "SELECT node.id, entry FROM name JOIN node ON node.id = name.node WHERE parent = ? AND name = ?",
             (parent, name),
@@ -123,12 +123,12 @@ class LayerTree:
         return found is not None
 
     def entry(self, node: int) -> LayerEntry:
-        """What a node is."""
+        """The entry of a node."""
         row = self._db.execute("SELECT id, entry FROM node WHERE id = ?", (node,)).fetchone()
         return _decoded(*row)
 
     def add(self, parent: int | None, name: bytes, entry: LayerEntry) -> LayerEntry:
-        """Put a new entry under a name, in the place of what was there; without a parent it is the top."""
+        """Add a new entry under a name, and replace what had the name; without a parent it is the root directory."""
         self._make_room(len(name) + len(entry.target) + sum(len(key) + len(entry.xattrs[key]) for key in entry.xattrs))
         entry.node = self._last
         self._last += 1
@@ -139,7 +139,7 @@ class LayerTree:
         return entry
 
     def link(self, parent: int, name: bytes, entry: LayerEntry) -> None:
-        """Put what has a name already under one more."""
+        """Give an entry one more name."""
         self._make_room(len(name))
         self.count += 1
         entry.is_linked = True
@@ -147,15 +147,15 @@ class LayerTree:
         self._name(parent, name, entry)
 
     def update(self, entry: LayerEntry) -> None:
-        """Keep what was changed in an entry."""
+        """Store the changes to an entry."""
         self._run("UPDATE node SET entry = ? WHERE id = ?", (_encoded(entry), entry.node))
 
     def remove(self, parent: int, name: bytes) -> None:
-        """Take what has a name out of a directory."""
+        """Remove a name from a directory."""
         self._run("DELETE FROM name WHERE parent = ? AND name = ?", (parent, name))
 
     def children(self, parent: int) -> Iterator[list[tuple[bytes, LayerEntry]]]:
-        """What a directory has, in the order of the names' bytes, some at a time."""
+        """List a directory in portions, sorted by the bytes of the names."""
         after = b""
         while rows := self._db.execute(
             "SELECT name, node.id, entry FROM name JOIN node ON node.id = name.node"
@@ -166,7 +166,7 @@ class LayerTree:
             after = rows[-1][0]
 
     def next_folder(self, parent: int, after: bytes) -> tuple[bytes, int] | None:
-        """The first directory in a directory whose name is behind ``after``: its name and node."""
+        """Name and node of the first subdirectory whose name sorts after ``after``."""
         found: tuple[bytes, int] | None = self._db.execute(
             "SELECT name, node FROM name WHERE parent = ? AND name > ? AND folder ORDER BY name LIMIT 1",
             (parent, after),
@@ -174,7 +174,7 @@ class LayerTree:
         return found
 
     def inode(self, node: int, found: int) -> int:
-        """The first inode that was told of a node: ``found`` where none was."""
+        """The inode that was first noted for a node; notes ``found`` if there was none."""
         (known,) = self._db.execute("SELECT inode FROM node WHERE id = ?", (node,)).fetchone()
         if known is not None:
             return int(known) + (1 << 63)
@@ -194,7 +194,7 @@ class LayerTree:
             raise self._no_room(str(error)) from error
 
     def _make_room(self, length: int) -> None:
-        """Go on in a file once memory has had its share."""
+        """Move to a file once the tree is too large for memory."""
         self._unchecked += length + _ROW
         if not self._in_memory or self._unchecked < _CHECKED:
             return
@@ -213,7 +213,7 @@ class LayerTree:
         self._db, self._in_memory = on_disk, False
 
     def _opened(self) -> tuple[sqlite3.Connection, int]:
-        """An empty database where there is most room, and how much that is."""
+        """Open an empty database where the most room is, and give that room in bytes."""
         problems: list[str] = []
         for room, place in sorted(((_free(place), place) for place in self._places), reverse=True):
             if room // 2 <= _IN_MEMORY:
@@ -222,18 +222,18 @@ class LayerTree:
                 return _open_unnamed(place), room
             except (OSError, sqlite3.OperationalError, UnicodeError) as error:
                 problems.append(f"{shown(place)}: {getattr(error, 'strerror', None) or error}")
-        raise self._no_room("; ".join(problems) or "no place has room")
+        raise self._no_room("; ".join(problems) or "no directory has room")
 
     def _no_room(self, why: str) -> NoRoom:
         return NoRoom(
-            f"after {self.count} entries of its layer there is no room for what is known of them ({why}): "
-            f"half of what is free in {', '.join(map(shown, self._places)) or 'no directory'} may be used",
+            f"the list of its layer's entries has no room after {self.count} ({why}): it may take half of the free space of "
+            f"{', '.join(map(shown, self._places)) or 'no directory'}",
             "drydock verify --unpacked --state DIR, with a DIR that has more room",
         )
 
 
 def _open_unnamed(place: RawPath) -> sqlite3.Connection:
-    """A database in a file that SQLite makes without a name, so that it is gone however this process ends."""
+    """Open a database in a file without a name, which is gone however this process ends."""
     os.close(open_private_dir(place, create=True))
     found = sqlite3.connect("")
     _put_files_in(found, os.fsdecode(place))
@@ -242,15 +242,15 @@ def _open_unnamed(place: RawPath) -> sqlite3.Connection:
 
 
 def _put_files_in(database: sqlite3.Connection, directory: str) -> None:
-    """Say where SQLite makes a file without a name, which it does once its memory is used up."""
+    """Choose the directory in which SQLite makes files without a name, as it does for a database that outgrows memory."""
     database.execute(f"PRAGMA temp_store_directory = '{directory.replace(chr(39), chr(39) * 2)}'")
     if (database.execute("PRAGMA temp_store_directory").fetchone() or ("",))[0] != directory:
         database.close()
-        raise OSError(errno.ENOTSUP, "this SQLite puts no files where it is told to")
+        raise OSError(errno.ENOTSUP, "this SQLite does not let a program choose its directory of files")
 
 
 def _free(place: RawPath) -> int:
-    """Bytes that are free where ``place`` is, or would be made."""
+    """Free bytes on the file system where ``place`` is or would be created."""
     try:
         room = os.statvfs(place if os.path.isdir(place) else os.path.dirname(place) or b".")
     except OSError:
@@ -274,7 +274,7 @@ def _encoded(entry: LayerEntry) -> bytes:
 
 
 def _decoded(node: int, encoded: bytes) -> LayerEntry:
-    kind, *rest = marshal.loads(encoded)  # noqa: S302 - of this process alone
+    kind, *rest = marshal.loads(encoded)  # noqa: S302 - written by this process alone
     entry = LayerEntry(_TYPES[kind], *rest)
     entry.node = node
     return entry

@@ -1,4 +1,4 @@
-"""Extended attributes of a layer's entries: those that containerd sets, and what the kernel keeps of them.
+"""Extended attributes of entries: those that containerd sets, and their values after the kernel stored them.
 
 Sources: containerd pkg/archive/tar.go createTarFile, pkg/archive/tar_unix.go setxattr (v1.5 to v2.3); Linux
 fs/xattr.c xattr_permission, fs/posix_acl.c posix_acl_equiv_mode and __posix_acl_chmod_masq,
@@ -22,19 +22,18 @@ _ENTRY: Final = struct.Struct("<HHI")
 _OWNER, _USER, _GROUP_OF_OWNER, _GROUP, _MASK, _OTHERS = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 _NOBODY: Final = 0xFFFFFFFF
 _CAPABILITY: Final = struct.Struct("<I16xI")
-"""Revision and flags, what is passed over here, and the root of a user namespace (uapi/linux/capability.h)."""
+"""Revision with flags, the sets of capabilities, and the root of a user namespace (uapi/linux/capability.h)."""
 
 
 def list_attributes(records: Mapping[bytes, bytes], *, takes_user: bool, takes_acl: bool) -> dict[bytes, bytes]:
-    """The attributes that containerd sets of those in an entry's pax records.
+    """List the attributes in an entry's pax records that containerd sets.
 
-    Of the others it ignores the refusal: those of ``trusted.``, for which it does not ask the kernel, and those of
-    no kind that Linux has, as what macOS adds.
+    It skips ``trusted.``, and ignores that the kernel refuses kinds that Linux does not have, such as those of macOS.
 
     Args:
-        records: of the entry alone.
-        takes_user: whether it is a file or a directory: nothing else has attributes of users.
-        takes_acl: whether it has a mode: a symbolic link has none.
+        records: of the entry's own pax header.
+        takes_user: whether it is a file or a directory: only these have ``user.`` attributes.
+        takes_acl: whether it has a mode, as everything but a symbolic link.
     """
     found: dict[bytes, bytes] = {}
     for key, value in records.items():
@@ -47,7 +46,7 @@ def list_attributes(records: Mapping[bytes, bytes], *, takes_user: bool, takes_a
 
 
 def kept(name: bytes, value: bytes, mode: int) -> bytes | None:
-    """What the kernel gives of an attribute that was set, once the mode was set too; None for nothing."""
+    """The value that the kernel returns for an attribute after attribute and mode were set; None if it has none."""
     if name == CAPABILITY:
         return _kept_capability(value)
     head, body = value[: len(_VERSION)], value[len(_VERSION) :]
@@ -57,7 +56,7 @@ def kept(name: bytes, value: bytes, mode: int) -> bytes | None:
 
 
 def _kept_list(entries: list[tuple[int, int, int]], mode: int | None) -> bytes | None:
-    """An access list that says no more than a mode can becomes the mode; of others the mode exchanges some entries."""
+    """An ACL that is equivalent to a mode becomes the mode; in any other, the mode replaces some entries."""
     tags = {tag for tag, _, _ in entries}
     if not tags or (mode is not None and tags <= {_OWNER, _GROUP_OF_OWNER, _OTHERS}):
         return None
@@ -72,7 +71,7 @@ def _kept_list(entries: list[tuple[int, int, int]], mode: int | None) -> bytes |
 
 
 def _kept_capability(value: bytes) -> bytes:
-    """Of the user namespace whose root is root, it comes back as of none."""
+    """A capability of the user namespace whose root is uid 0 is returned as one of no namespace."""
     if len(value) != _CAPABILITY.size:
         return value
     magic, root = _CAPABILITY.unpack(value)

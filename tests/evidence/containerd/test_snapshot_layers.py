@@ -71,5 +71,5 @@ def test_what_is_not_understood():
         snapshot_stack(made, b"overlayfs", b"box")
     with pytest.raises(EvidenceUnreadable, match="devmapper lays out"):
         snapshot_stack(_store(b"devmapper", LayoutKind.FOREIGN), b"devmapper", b"box")
-    with pytest.raises(EvidenceUnreadable, match="stargz keeps its data elsewhere"):
+    with pytest.raises(EvidenceUnreadable, match="stargz keeps its data outside of this root"):
         snapshot_stack(made, b"stargz", b"box")

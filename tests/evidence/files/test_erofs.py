@@ -224,7 +224,7 @@ def test_what_is_not_understood(tmp_path):
     make_image(path, tree)
     whole = path.read_bytes()
     path.write_bytes(whole[: 1024 + 80] + struct.pack("<I", 0x80) + whole[1024 + 84 :])
-    assert "form that is not understood" in _refusal(path)
+    assert "features that are not supported" in _refusal(path)
     path.write_bytes(whole[:1100])
     assert "too short" in _refusal(path)
     path.write_bytes(bytes(5000))
@@ -364,4 +364,4 @@ def test_parts_that_lie_on_each_other(what, tmp_path):
     finally:
         os.close(descriptor)
     assert time.process_time() - began < 10
-    assert any(f"{what} of inode" in reason and "lie on other parts" in reason for _, reason in found)
+    assert any(f"{what} of inode" in reason and "overlap other parts" in reason for _, reason in found)

@@ -1,4 +1,4 @@
-"""How a layer says what it hides: what the kernel's overlay writes, and what fuse-overlayfs does.
+"""How layers mark what they hide: by extended attributes and whiteouts, of the kernel's overlay and fuse-overlayfs.
 
 Sources: Linux fs/overlayfs/namei.c, util.c (ovl_path_is_whiteout), xattrs.c (ovl_own_xattr_handlers), v6.12;
 fuse-overlayfs main.c (load_dir, is_directory_opaque, set_fd_opaque, create_whiteout, can_access_xattr), v1.10, and
@@ -15,22 +15,22 @@ from typing import Final
 
 WHITEOUT: Final = b".wh."
 SENTINEL: Final = b".wh..wh..opq"
-"""A file in an opaque folder, where its attributes cannot say so."""
+"""A file that marks its directory as opaque, where attributes cannot."""
 
 
 @dataclass(frozen=True, slots=True)
 class OverlayFormat:
-    """One way to mark layers."""
+    """How one implementation of overlay marks layers."""
 
     private: tuple[bytes, ...]
-    """How the names of its own attributes begin; the first of them is the one it writes."""
+    """Prefixes of its own attributes; it writes the first."""
     trusted: bool
-    """Whether no container can write these. Where any can, redirects and metacopies are not followed."""
+    """Whether no container can write these attributes; else redirects and metacopies are not followed."""
     by_files: bool = False
-    """fuse-overlayfs: whiteouts and opaque folders may be files, and there are neither redirects nor metacopies."""
+    """fuse-overlayfs: files may mark whiteouts and opaque directories, and there are no redirects and no metacopies."""
 
     def visible(self, xattrs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-        """Extended attributes as a mount shows them: its own hidden, escaped ones unescaped."""
+        """Extended attributes as a mount shows them: without its own, and with escaped ones unescaped."""
         own = self.private[0]
         escaped = own + b"overlay."
         shown_as: dict[bytes, bytes] = {}
@@ -42,7 +42,7 @@ class OverlayFormat:
         return shown_as
 
     def is_whiteout(self, info: os.stat_result, xattrs: Mapping[bytes, bytes]) -> bool:
-        """Whether something stands for what it removes."""
+        """Whether an entry is a whiteout."""
         if stat.S_ISCHR(info.st_mode):
             return info.st_rdev == 0
         if self.by_files:
@@ -51,17 +51,17 @@ class OverlayFormat:
         return is_empty and self.private[0] + b"whiteout" in xattrs
 
     def is_opaque(self, name: bytes, parent: int, xattrs: Mapping[bytes, bytes]) -> bool:
-        """Whether the folder ``name`` in the open folder ``parent`` hides what lies below it."""
+        """Whether the directory ``name`` in the open directory ``parent`` hides the layers below it."""
         if any(xattrs.get(own + b"opaque", b"")[: 1 if self.by_files else None] == b"y" for own in self.private):
             return True
         return self.by_files and _exists(name + b"/" + SENTINEL, parent)
 
     def redirect(self, xattrs: Mapping[bytes, bytes]) -> bytes | None:
-        """Where a folder was before it was renamed."""
+        """The former path of a directory that was renamed."""
         return None if self.by_files else xattrs.get(self.private[0] + b"redirect")
 
     def is_metacopy(self, xattrs: Mapping[bytes, bytes]) -> bool:
-        """Whether a file has its data in a layer below."""
+        """Whether a file has its data in a lower layer."""
         return not self.by_files and self.private[0] + b"metacopy" in xattrs
 
 

@@ -1,4 +1,4 @@
-"""Which folders make up the file system of a snapshot, the uppermost first.
+"""The layers that make up the file system of a snapshot, the uppermost first.
 
 Sources: containerd plugins/snapshots/overlay/overlay.go (``mounts``, ``createSnapshot``),
 plugins/snapshots/native/native.go (``mounts``, ``createSnapshot``), v2.1; plugins/snapshots/erofs/erofs.go
@@ -19,7 +19,7 @@ from drydock.model.store import Store
 from drydock.model.text import shown
 
 MAPPING = b"containerd.io/snapshot/uidmapping"
-"""A row's label where its owners are mapped (containerd core/snapshots/snapshotter.go, v2.1)."""
+"""Label of a row whose owners are mapped (containerd core/snapshots/snapshotter.go, v2.1)."""
 _FUSE = b"fuse-overlayfs"
 
 
@@ -30,14 +30,13 @@ class Stack:
     root: RawPath
     """Absolute path of the containerd root."""
     layers: tuple[tuple[bytes, ...], ...]
-    """Each layer's folder, or the image that it is, as parts below the root; the uppermost first. Empty for a snapshot
-    of nothing."""
+    """Path of each layer, a directory or an image, as parts below the root; the uppermost first. May be empty."""
     names: tuple[str, ...]
-    """What to call each layer in a message; shown."""
+    """Name of each layer in messages, shown."""
     overlay_format: OverlayFormat = KERNEL
-    """How they say what they hide."""
+    """How they mark what they hide."""
     is_mapped: bool = False
-    """Whether owners on disk are others than the container sees."""
+    """Whether the owners on disk differ from those that the container sees."""
     is_erofs: bool = False
     """Whether layers may be images."""
     by_kernel: bool = False
@@ -45,16 +44,16 @@ class Stack:
 
 
 def snapshot_stack(store: Store, snapshotter: bytes, row: bytes) -> Stack:
-    """The layers of the snapshot that a row names.
+    """Find the layers of the snapshot that a row names.
 
     Raises:
-        EvidenceUnreadable: the snapshotter's layout is not understood, or rows are missing.
+        EvidenceUnreadable: the layout of the snapshotter is not known, or rows are missing.
     """
     return _stack(store, _backend(store, snapshotter), row)
 
 
 def parent_stack(store: Store, snapshotter: bytes, row: bytes) -> Stack:
-    """The layers of what the snapshot that a row names was made on: its image, for a container.
+    """Find the layers that the snapshot of a row was made on: for a container, those of its image.
 
     Raises:
         EvidenceUnreadable: as for :func:`snapshot_stack`.
@@ -67,22 +66,24 @@ def parent_stack(store: Store, snapshotter: bytes, row: bytes) -> Stack:
 def _backend(store: Store, snapshotter: bytes) -> Backend:
     backend = store.backends.get(snapshotter)
     name = shown(snapshotter)
-    instead = f"start its engine, and copy from what ctr snapshots --snapshotter {name} mounts DIR KEY says to mount"
+    instead = f"start its engine, and copy from the mount that ctr snapshots --snapshotter {name} mounts DIR KEY prints"
     if backend is None:
-        raise EvidenceUnreadable(f"snapshotter {name} keeps its data elsewhere, where drydock does not look: {instead}")
+        raise EvidenceUnreadable(
+            f"snapshotter {name} keeps its data outside of this root, which drydock does not read: {instead}"
+        )
     if backend.layout is LayoutKind.FOREIGN:
-        raise EvidenceUnreadable(f"how snapshotter {name} lays out its files is not known to drydock: {instead}")
+        raise EvidenceUnreadable(f"drydock does not know the layout of snapshotter {name}: {instead}")
     return backend
 
 
 def _stack(store: Store, backend: Backend, name: bytes) -> Stack:
     rows = _chain(backend, name)
     if backend.layout is LayoutKind.NATIVE:
-        # Each is a full copy; a view with a parent has no folder of its own.
+        # Each directory is a full copy; a view with a parent has none of its own.
         rows = [row for row in rows if row.kind is not RowKind.VIEW or not row.parent][:1]
         parts: list[tuple[bytes, ...]] = [(backend.path, SNAPSHOTS, b"%d" % row.id) for row in rows]
     else:
-        # A view is its parents' folders; its own stays empty.
+        # A view shows its parents' directories; its own stays empty.
         rows = rows[1:] if rows[0].kind is RowKind.VIEW and rows[0].parent else rows
         parts = [(backend.path, SNAPSHOTS, b"%d" % row.id, _part(backend, row)) for row in rows]
     is_mapped = store.root.engine is Engine.ROOTLESS or MAPPING in backend.rows[name].labels
@@ -92,12 +93,12 @@ def _stack(store: Store, backend: Backend, name: bytes) -> Stack:
 
 
 def _part(backend: Backend, row: Row) -> bytes:
-    """What of a snapshot's directory is the layer."""
+    """Name of the layer in the directory of its snapshot."""
     return LAYER if backend.layout is LayoutKind.EROFS and row.kind is RowKind.COMMITTED else b"fs"
 
 
 def _chain(backend: Backend, name: bytes) -> list[Row]:
-    """A row and its parents; a loop of parents ends it."""
+    """A row and its parents, up to the base."""
     rows: list[Row] = []
     seen: set[bytes] = set()
     while name:

@@ -1,9 +1,9 @@
-"""EROFS images, read without the kernel: what containerd's mkfs.erofs calls write, and nothing guessed.
+"""Reads EROFS images without the kernel, as far as containerd's calls of mkfs.erofs write them.
 
-Understood are uncompressed files (flat, with or without an inline tail, and in chunks), directories, extended
-attributes, and the one extra device of a tar index, which lies behind the index in the same file. An image that says
-it has more than that is refused. Anybody may have made one (a layer may come as one from a registry): every position
-is checked, a directory has one name only, and what does not fit is an error of that entry.
+Supported are uncompressed files (flat, with or without an inline tail, and in chunks), directories, extended
+attributes, and the one extra device of a tar index, which lies behind the index in the same file. An image with
+other features is refused. Anybody may have written an image (a layer in a registry may be one): every position is
+checked, a directory may have only one name, and an inconsistency is an error of the entry that it is in.
 
 Sources: Linux Documentation/filesystems/erofs.rst; fs/erofs/erofs_fs.h, super.c, inode.c, data.c, dir.c, xattr.c
 (v6.12); containerd internal/erofsutils/mount.go (v2.3.4).
@@ -50,11 +50,11 @@ _KINDS: Final = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_
 
 
 class Unusable(Exception):
-    """The image is none, or has what is not understood; the message is why, one line that is fit to show."""
+    """The file is no EROFS image, or one with unsupported features; the message is one shown line."""
 
 
 class NoImage(Unusable):
-    """It is no image at all, or not all of one."""
+    """The file is no EROFS image, or a part of one."""
 
 
 def _bad(what: str) -> OSError:
@@ -63,7 +63,7 @@ def _bad(what: str) -> OSError:
 
 @dataclass(frozen=True, slots=True)
 class Inode:
-    """What one inode says."""
+    """The fields of one inode."""
 
     nid: int
     mode: int
@@ -75,21 +75,21 @@ class Inode:
     device: int
     layout: int
     start: int
-    """Block of flat data, or the format of chunks."""
+    """First block of flat data, or the format of chunks."""
     xattrs_at: int
-    """Byte behind the inode itself, where its attributes are."""
+    """Byte after the inode itself, where its attributes begin."""
     data_at: int
-    """Byte behind the attributes."""
+    """Byte after the attributes."""
 
 
 class ErofsImage:
     """One image in an open file.
 
     Args:
-        descriptor: stays the caller's.
+        descriptor: of the file; the caller closes it.
 
     Raises:
-        Unusable: it is no image that is understood.
+        Unusable: it is no supported image.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -97,10 +97,10 @@ class ErofsImage:
         info = os.fstat(descriptor)
         self._size = info.st_size
         self.device = -1 - (info.st_dev << 64 | info.st_ino)
-        """Stands for a device number: the same for the same file, and no real one."""
+        """In place of a device number: equal for the same file, and unlike every real one."""
         self._parents: dict[int, tuple[int, bytes]] = {}
         self._claimed = 0
-        """Bytes of directories, attributes and tables of chunks that were looked at."""
+        """Bytes of directories, attributes and tables of chunks that were read."""
         self._claims: dict[str, _Seen] = {}
         raw = os.pread(descriptor, _SUPER.size, _AT)
         if len(raw) < _SUPER.size:
@@ -113,9 +113,9 @@ class ErofsImage:
         if magic != _MAGIC:
             raise NoImage("it is no EROFS image")
         if features & _COMPRESSED:
-            raise Unusable("it is compressed, which is not understood")
+            raise Unusable("it is compressed, which is not supported")
         if features & ~(_CHUNKED | _DEVICES) or not 9 <= self._bits <= 16 or directory_bits:
-            raise Unusable(f"it is of a form that is not understood (features {features:#x})")
+            raise Unusable(f"it has features that are not supported ({features:#x})")
         self._time = epoch * 10**9 + nanoseconds
         self._mapped: list[int] = [0, *self._devices(devices if features & _DEVICES else 0, slot)]
         self.root = root
@@ -124,14 +124,14 @@ class ErofsImage:
         """Read an inode.
 
         Raises:
-            OSError: it is none.
+            OSError: it is no valid inode.
         """
         at = (self._meta << self._bits) + nid * _SLOT
         head = self._read(at, _COMPACT.size)
         form = int.from_bytes(head[:2], "little")
         layout = form >> 1 & 7
         if form & ~_ALL_FORMATS or layout not in (_PLAIN, _INLINE, _CHUNKS):
-            raise _bad(f"inode {nid} is of an unknown form")
+            raise _bad(f"inode {nid} has an unknown format")
         if form & 1:
             _, count, mode, _, size, start, _, uid, gid, seconds, nanoseconds, links, _ = _EXTENDED.unpack(
                 self._read(at, _EXTENDED.size)
@@ -143,7 +143,7 @@ class ErofsImage:
             _, count, mode, links, size, seconds, start, _, uid, gid, _ = _COMPACT.unpack(head)
             time, behind = self._time + seconds * 10**9, at + _COMPACT.size
         if stat.S_IFMT(mode) not in _KINDS:
-            raise _bad(f"inode {nid} is of an unknown kind")
+            raise _bad(f"inode {nid} has an unknown type")
         device = _device(start) if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else 0
         attributes = _XATTRS.size + 4 * (count - 1) if count else 0
         return Inode(
@@ -169,7 +169,7 @@ class ErofsImage:
         return os.stat_result(values, {"st_mtime_ns": inode.mtime_ns, "st_rdev": inode.device})
 
     def names(self, inode: Inode) -> Iterator[tuple[bytes, int]]:
-        """What a directory has, in the order of the names' bytes, and the inode of each.
+        """List the names in a directory, sorted by their bytes, with the inode of each.
 
         Raises:
             OSError: it is damaged.
@@ -181,24 +181,24 @@ class ErofsImage:
             for name, nid in _dirents(self.read(inode, min(block, inode.size - at), at)):
                 if name in (b".", b".."):
                     continue
-                # In order, none comes twice: so no directory is longer than the image.
+                # Sorted names are distinct, so no directory is longer than the image.
                 if name <= last or b"/" in name or b"\0" in name or len(name) > 255:
                     raise _bad(f"names of directory {inode.nid}")
                 last = name
                 yield name, nid
 
     def find(self, inode: Inode, name: bytes, known: int | None = None) -> Inode:
-        """What a directory has under a name; ``known`` is its number where the directory was listed.
+        """Find a name in a directory; ``known`` is its inode number, if the directory was listed.
 
         Raises:
-            FileNotFoundError: nothing.
+            FileNotFoundError: the directory has no such name.
             OSError: it is damaged.
         """
         nid = self._find(inode, name) if known is None else known
         if nid is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         found = self.inode(nid)
-        # With a second name a directory could hold itself, or twice as much at each level.
+        # A directory with two names could contain itself, or double the tree at each level.
         if stat.S_ISDIR(found.mode) and (
             nid == self.root or self._parents.setdefault(nid, (inode.nid, name)) != (inode.nid, name)
         ):
@@ -206,12 +206,12 @@ class ErofsImage:
         return found
 
     def damage(self, stop: Callable[[], bool]) -> Iterator[tuple[bytes, str] | None]:
-        """Look at all that the image has: path and reason of what cannot be read; None after each entry, and the end.
+        """Check the whole image: give path and reason of each unreadable entry, and None after each readable one.
 
-        That the bytes of files lie in the image is all that is known of them.
+        Of the bytes of files it checks only that they lie within the image.
 
         Args:
-            stop: asked at each entry; once it says so, that is the end.
+            stop: called at each entry; the check ends once it returns true.
         """
         seen, files = _Seen(), _Seen()
         levels: list[tuple[bytes, Iterator[tuple[bytes, int]]]] = []
@@ -244,7 +244,7 @@ class ErofsImage:
         return self.names(self.inode(nid))
 
     def _looked_at(self, nid: int, seen: _Seen) -> bool:
-        """Read what an inode says, once whatever its names; whether it is a directory."""
+        """Check an inode, once for all its names; give whether it is a directory."""
         inode = self.inode(nid)
         if not stat.S_ISDIR(inode.mode) and not seen.add(nid):
             return False
@@ -286,7 +286,7 @@ class ErofsImage:
         return found
 
     def target(self, inode: Inode) -> bytes:
-        """Where a symbolic link leads.
+        """Read the target of a symbolic link.
 
         Raises:
             OSError: it is damaged.
@@ -296,10 +296,10 @@ class ErofsImage:
         return self.read(inode, inode.size, 0)
 
     def segments(self, inode: Inode) -> Iterator[tuple[int, int]]:
-        """Where a file has data and no holes: start and length, all of it in the image.
+        """List where a file has data: start and length of each part, all of it within the image.
 
         Raises:
-            OSError: some of it is not.
+            OSError: a part lies outside of the image.
         """
         if inode.layout != _CHUNKS:
             tail = inode.size >> self._bits << self._bits
@@ -322,10 +322,10 @@ class ErofsImage:
             yield begin, end - begin
 
     def read(self, inode: Inode, length: int, at: int) -> bytes:
-        """Bytes of a file, a directory or a link; zeros for holes, fewer at its end.
+        """Read bytes of a file, a directory or a link: zeros in holes, fewer at the end.
 
         Raises:
-            OSError: they do not lie in the image.
+            OSError: they lie outside of the image.
         """
         parts: list[bytes] = []
         end = min(at + length, inode.size)
@@ -337,7 +337,7 @@ class ErofsImage:
         return b"".join(parts)
 
     def _find(self, inode: Inode, name: bytes) -> int | None:
-        """Search a directory's blocks: each begins with its lowest name."""
+        """Search the blocks of a directory, each of which is sorted."""
         block = 1 << self._bits
         low, high = 0, (inode.size - 1) // block
         while low <= high:
@@ -353,7 +353,7 @@ class ErofsImage:
         return None
 
     def _place(self, inode: Inode, at: int) -> int | None:
-        """The byte of the image where a byte of a file lies, checked to be there; None in a hole."""
+        """Find where in the image a byte of a file lies, within its size; None in a hole."""
         if inode.size == 0:
             return None
         if inode.layout == _CHUNKS:
@@ -364,11 +364,11 @@ class ErofsImage:
         else:
             place = (inode.start << self._bits) + at
         if place >= self._size:
-            raise _bad(f"data of inode {inode.nid} lie outside of it")
+            raise _bad(f"data of inode {inode.nid} lies outside of it")
         return place
 
     def _end_of_part(self, inode: Inode, at: int) -> int:
-        """Where what lies together with a byte of a file ends."""
+        """The end of the contiguous part of the image that a byte of a file lies in."""
         if inode.layout == _CHUNKS:
             step = self._chunk_size(inode)
             return (at // step + 1) * step
@@ -377,7 +377,7 @@ class ErofsImage:
 
     def _chunk_size(self, inode: Inode) -> int:
         if inode.start & 0xFFFF & ~(_CHUNK_BITS | _INDEXES):
-            raise _bad(f"chunks of inode {inode.nid} are of an unknown form")
+            raise _bad(f"chunks of inode {inode.nid} have an unknown format")
         return 1 << self._bits + (inode.start & _CHUNK_BITS)
 
     def _chunk(self, inode: Inode, at: int) -> int | None:
@@ -390,35 +390,35 @@ class ErofsImage:
         if block == _NOWHERE:
             return None
         if device >= len(self._mapped):
-            raise _bad(f"inode {inode.nid} has data on a device that it does not name")
+            raise _bad(f"inode {inode.nid} has data on an unknown device")
         place = (self._mapped[device] + block << self._bits) + within
         if place + min(step - within, inode.size - at) > self._size:
-            raise _bad(f"data of inode {inode.nid} lie outside of it")
+            raise _bad(f"data of inode {inode.nid} lies outside of it")
         return place
 
     def _devices(self, count: int, slot: int) -> Iterator[int]:
-        """Where in the image each extra device is mapped to, in blocks (fs/erofs/data.c erofs_map_dev, v6.12)."""
+        """Block of the image that each extra device is mapped to (fs/erofs/data.c erofs_map_dev, v6.12)."""
         for number in range(count):
             raw = os.pread(self._fd, _DEVICE.size, slot * _DEVICE.size + number * _DEVICE.size)
             if len(raw) < _DEVICE.size:
-                raise Unusable("its table of devices is cut off")
+                raise Unusable("its table of devices is truncated")
             mapped = int(_DEVICE.unpack(raw)[2])
             if not mapped:
-                raise Unusable("its data are in other files, which is not understood")
+                raise Unusable("its data is in other files, which is not supported")
             yield mapped
 
     def _attribute(self, found: dict[bytes, bytes], inode: Inode, index: int, raw: bytes, length: int) -> None:
         prefix = _PREFIXES.get(index)
         if prefix is None:
-            raise _bad(f"an attribute of inode {inode.nid} is of an unknown kind")
+            raise _bad(f"an attribute of inode {inode.nid} has an unknown kind")
         found.setdefault(prefix + raw[:length], raw[length:])
 
     def _claim(self, inode: Inode, what: str, size: int) -> None:
-        """Count what is read of an inode: where parts lie on each other, a small image takes for ever to be read."""
+        """Count bytes that are read of an inode: with overlapping parts, a small image would take forever to read."""
         if self._claims.setdefault(what, _Seen()).add(inode.nid):
             self._claimed += size
         if self._claimed > self._size:
-            raise _bad(f"{what} of inode {inode.nid} lie on other parts of it, or outside of it")
+            raise _bad(f"{what} of inode {inode.nid} overlap other parts of it, or lie outside of it")
 
     def _read(self, at: int, length: int) -> bytes:
         raw = os.pread(self._fd, length, at) if at + length <= self._size else b""
@@ -428,13 +428,13 @@ class ErofsImage:
 
 
 class _Seen:
-    """A set of inode numbers that takes a bit for each, where they lie close together."""
+    """A set of inode numbers that takes one bit for each where numbers lie close together."""
 
     def __init__(self) -> None:
         self._parts: dict[int, bytearray] = {}
 
     def add(self, nid: int) -> bool:
-        """Put one in; False where it was there."""
+        """Add a number; False if it was in the set."""
         part = self._parts.setdefault(nid >> 15, bytearray(1 << 12))
         at, bit = nid >> 3 & 0xFFF, 1 << (nid & 7)
         known = part[at] & bit
@@ -459,7 +459,7 @@ def _dirents(block: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 def _unit(inode: Inode) -> int:
-    """Bytes of an entry in a table of chunks."""
+    """Size of an entry in a table of chunks."""
     return 8 if inode.start & _INDEXES else 4
 
 

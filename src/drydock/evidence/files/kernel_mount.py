@@ -1,7 +1,6 @@
-"""An image, mounted by the kernel where nobody else sees it: read-only, on no path, gone with its descriptor.
+"""Mounting an image by the kernel: read-only, without a path, for as long as a descriptor is open.
 
-Only where the user asks for it (``--mount``): the kernel's reader of a file system that somebody else wrote is code
-that runs with every right. Linux 5.2 has the calls (include/uapi/linux/mount.h); the same numbers on every
+Only for ``--mount``: anybody may have written the image, and the kernel reads it with every privilege. Linux 5.2 has the calls (include/uapi/linux/mount.h); the same numbers on every
 architecture but alpha.
 """
 
@@ -24,28 +23,28 @@ _ATTRIBUTES: Final = 0x01 | 0x02 | 0x04 | 0x08
 
 
 def mount_image(image: int, kind: bytes, flags: Sequence[bytes] = ()) -> int:
-    """A readable descriptor of the top of what an image holds.
+    """Mount an image, and give a readable descriptor of its root directory.
 
     Args:
         image: an open file; it may be closed afterwards.
-        kind: of file system.
+        kind: the type of its file system.
         flags: options without a value, besides ``ro``.
 
     Raises:
-        OSError: the kernel does not mount it.
+        OSError: the kernel cannot mount it.
     """
     source = b"/proc/self/fd/%d" % image
     try:
         return _mount(source, kind, flags)
     except OSError as error:
-        # Before Linux 6.12, and for all file systems but EROFS, a file is no device.
+        # Only EROFS, since Linux 6.12, is mounted from a file; anything else from a block device.
         if error.errno != errno.ENOTBLK:
             raise
     device = _losetup("--find", "--show", "--read-only", os.fsdecode(source), keep=image).strip()
     try:
         return _mount(device.encode(), kind, flags)
     finally:
-        # While it is mounted it stays, and goes with the mount.
+        # A mounted loop device is detached when its mount ends.
         _losetup("--detach", device, keep=image)
 
 
