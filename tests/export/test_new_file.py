@@ -43,7 +43,7 @@ def test_nothing_is_replaced(tmp_path, kind):
     """Neither a file nor what a link points to nor a folder."""
     there = tmp_path / "out.tar"
     {"file": there.touch, "dangling": lambda: there.symlink_to("gone"), "folder": there.mkdir}[kind]()
-    with pytest.raises(ActionFailed, match="is there already"), new_file(path(tmp_path), ROOT):
+    with pytest.raises(ActionFailed, match="exists already"), new_file(path(tmp_path), ROOT):
         pytest.fail("it was opened")
     assert os.listdir(tmp_path) == ["out.tar"]
 

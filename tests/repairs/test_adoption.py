@@ -313,7 +313,9 @@ def test_wrong_bytes_are_never_adopted(tmp_path):
     data[600] ^= 1
     blob_path(root, TWO).write_bytes(data)
     said = show(root)
-    assert f"{TWO.digest} (namespace default): {MANIFEST.digest} names it, and its bytes do not hash" in said
+    assert (
+        f"{TWO.digest} (namespace default): {MANIFEST.digest} names it, and its bytes do not match its digest" in said
+    )
     assert "whole again" not in said
     apply(root)
     assert ONE.digest.encode() in blobs(root)

@@ -84,7 +84,7 @@ def large(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_export(number, large, tmp_path):
-    """Ctrl-C, a service manager, the out-of-memory killer: no file; on a pipe the message says that the archive is incomplete."""
+    """Ctrl-C, a service manager, the out-of-memory killer: no file; and an error where a pipe got a part of it."""
     host, digest = large
     target = tmp_path / "out"
     target.mkdir()

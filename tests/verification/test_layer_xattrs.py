@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from drydock.verification.layer_xattrs import CAPABILITY, kept
+from drydock.verification.layer_xattrs import CAPABILITY, kept_value
 
 ACCESS, DEFAULT = b"system.posix_acl_access", b"system.posix_acl_default"
 
@@ -35,7 +35,7 @@ def test_access_lists_are_what_the_kernel_makes_of_them(value, mode, tmp_path):
         pytest.skip(f"no access lists here: {error.strerror}")
     path.chmod(mode)
     there = os.getxattr(path, ACCESS) if ACCESS.decode() in os.listxattr(path) else None
-    assert kept(ACCESS, value, mode) == there
+    assert kept_value(ACCESS, value, mode) == there
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_access_lists_for_what_a_folder_will_hold(value, tmp_path):
         pytest.skip(f"no access lists here: {error.strerror}")
     tmp_path.chmod(0o701)
     there = os.getxattr(tmp_path, DEFAULT) if DEFAULT.decode() in os.listxattr(tmp_path) else None
-    assert kept(DEFAULT, value, 0o701) == there
+    assert kept_value(DEFAULT, value, 0o701) == there
 
 
 @pytest.mark.root
@@ -63,12 +63,12 @@ def test_capabilities_are_what_the_kernel_makes_of_them(magic, root, tmp_path):
     path = tmp_path / "file"
     path.touch()
     os.setxattr(path, CAPABILITY, value)
-    assert kept(CAPABILITY, value, 0o644) == os.getxattr(path, CAPABILITY)
+    assert kept_value(CAPABILITY, value, 0o644) == os.getxattr(path, CAPABILITY)
 
 
 @pytest.mark.parametrize("value", [b"", b"\2\0\0", _list((1, 6, 0))[:-1], b"\3" + _list((1, 6, 0))[1:]])
 def test_what_is_no_access_list_is_left(value):
     """Too short, cut, and of another version; nor is any other attribute looked into."""
-    assert kept(CAPABILITY, value, 0o644) == value
-    assert kept(ACCESS, value, 0o644) == value
-    assert kept(b"user.note", _list(), 0o644) == _list()
+    assert kept_value(CAPABILITY, value, 0o644) == value
+    assert kept_value(ACCESS, value, 0o644) == value
+    assert kept_value(b"user.note", _list(), 0o644) == _list()

@@ -271,5 +271,5 @@ def test_a_layer_of_an_image_that_lies_refutes_nothing(tmp_path, wrong):
         tmp_path / "root", Image(TOLD), more=[liar], names={b"example.org/zz:1": liar.manifest}, pulled=liar.blobs
     )
     said = _look(root, tmp_path, 8)
-    assert "that unpacks to something else than its image says" in said
+    assert "the layer does not unpack to what its image says" in said
     assert "snapshot-differs" not in said

@@ -10,8 +10,7 @@ from drydock.commands.verify import Looked, look
 from drydock.model.names import RawPath
 from drydock.model.repairs import Repair
 from drydock.model.runs import Run
-from drydock.repairs.losses import refuse_unknown
-from drydock.repairs.repair_plan import make_repair
+from drydock.repairs.repair_plan import make_repair, refuse_unknown
 from drydock.session import Access, Session, find_roots, open_root
 from drydock.verification.tiers import Deadline, VerifyOptions
 

@@ -152,7 +152,7 @@ def _differs(new: Merged, old: Merged) -> bool:
 
 
 def _is_same_time(new: int, old: int) -> bool:
-    """Whether two times are equal; a time without a fraction equals all of its second, as an archive may have lost it."""
+    """Whether two times are equal; one without a fraction equals its whole second, as an archive may have lost it."""
     if new // _SECOND != old // _SECOND:
         return False
     return new == old or not new % _SECOND or not old % _SECOND

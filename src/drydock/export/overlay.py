@@ -250,7 +250,7 @@ class Overlay:
             lookup.metacopy = stat.S_ISREG(mode) and self._format.is_metacopy(found.xattrs)
             if lookup.metacopy and not self._format.trusted:
                 self._note(
-                    f"{shown(name)}: an attribute says that its data lies in another layer, which any container can write here"
+                    f"{shown(name)}: its data lies in another layer by an attribute that any container can write here"
                 )
                 lookup.metacopy = False
             lookup.stop = not lookup.metacopy
@@ -271,9 +271,7 @@ class Overlay:
         if target is None:
             return
         if not self._format.trusted or not _is_usable(target):
-            self._note(
-                f"{shown(found.name)}: its redirect is not followed, so the files of the directory that it names are not in it"
-            )
+            self._note(f"{shown(found.name)}: its redirect is not followed; the files from its former path are missing")
             lookup.stop = True
             return
         if target.startswith(b"/"):

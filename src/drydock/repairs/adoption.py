@@ -1,11 +1,11 @@
-"""Whole blobs without a record that an image needs: found from what names them, down, and hashed.
+"""Adopting intact blobs without a record that an image needs: found from the image downwards, and hashed.
 
-What is put in is the record that containerd writes when a blob is committed (core/metadata/content.go commit, v2.1),
-with the labels that a pull gives it for what it names (:func:`drydock.verdict.labels.child_labels`). The label that
-says where it was pulled from, ``containerd.io/distribution.source.*``, is left out: nothing tells, and the next pull of
-the image adds it (core/remotes/docker/handler.go AppendDistributionSourceLabel, v2.1). So is
-``containerd.io/uncompressed``, which spares the engine to decompress a layer for its digest (images/diffid.go
-GetDiffID, v1.6). A blob of which only another namespace has a record counts, as it does for a pull
+The record is the one that containerd writes when it commits a blob (core/metadata/content.go commit, v2.1), with the
+labels that a pull adds for its children (:func:`drydock.verdict.labels.child_labels`). The label of its registry,
+ ``containerd.io/distribution.source.*``, is left out: nothing here tells it, and the next pull of the image
+adds it (core/remotes/docker/handler.go AppendDistributionSourceLabel, v2.1). So is
+``containerd.io/uncompressed``, with which the engine need not decompress a layer for its digest (images/diffid.go
+GetDiffID, v1.6). A blob with a record only in another namespace counts as well, as it does for a pull
 (core/metadata/content.go Writer, v2.1, the shared policy).
 """
 
@@ -30,35 +30,35 @@ from drydock.verdict.labels import child_labels, is_parent
 from drydock.verdict.reach import mark
 
 _DEEPEST = 8
-"""Rounds, one for each document in another: index, manifest, config. Only a hostile store has many more."""
+"""Rounds, one for each level of documents: index, manifest, config. Only a hostile store has many more."""
 
 
-class _Named(NamedTuple):
-    """What names a blob."""
+class _NamedBlob(NamedTuple):
+    """A blob with what names it."""
 
     descriptor: Descriptor
     why: str
-    """One shown line."""
+    """What names it; one shown line."""
     of_image: bool
-    """Whether an image reaches what names it."""
+    """Whether an image reaches the document that names it."""
 
 
 def adopt(store: Store, now: UnixNano, made: UnixNano, progress: Progress | None = None) -> Adopted:
-    """Find and hash the blobs that are to get a record back. The store then has these records, as if they were there.
+    """Find and hash the blobs that get a record back, and put these records into ``store``.
 
-    What has wrong bytes goes to ``store.wrong``, and is never adopted.
+    A blob with wrong bytes goes to ``store.wrong``, and is never adopted.
 
     Args:
         store: as read, from a database that can be edited.
-        now: what expiries are compared with.
+        now: the time that expiries are compared with.
         made: the time of the records.
-        progress: told of the bytes hashed.
+        progress: called with the bytes that were hashed.
     """
     return _Adopter(store, now, made, progress).adopt()
 
 
 def made_whole(before: Iterable[ImageState], after: Iterable[ImageState]) -> Iterator[Ref]:
-    """The images that have all of a platform that they had not."""
+    """Find the images that have a complete platform which was incomplete before."""
 
     def complete(image: ImageState) -> set[Digest]:
         return {each.manifest for each in image.platforms if each.state is Completeness.COMPLETE}
@@ -84,7 +84,7 @@ class _Adopter:
         self._left: dict[Ref, str] = {}
 
     def adopt(self) -> Adopted:
-        """Go down, document by document, until nothing more is named."""
+        """Go down, level by level, until no document names another blob."""
         for _ in range(_DEEPEST):
             reached = reach(self._store, self._now)
             refs = set(reached.refs())
@@ -101,15 +101,15 @@ class _Adopter:
         )
         return Adopted(tuple(self._adoptions.values()), tuple(left))
 
-    def _named(self, reached: Reach, refs: set[Ref]) -> dict[Ref, list[_Named]]:
-        """The blobs without a record that lie on disk, and what of what is reached in their namespace names them."""
+    def _named(self, reached: Reach, refs: set[Ref]) -> dict[Ref, list[_NamedBlob]]:
+        """Find the blobs on disk without a record, and the images and reachable documents that name them."""
         records, files = reached.graph.records, self._store.content.blobs
-        named: dict[Ref, list[_Named]] = {}
+        named: dict[Ref, list[_NamedBlob]] = {}
 
         def name(namespace: bytes, descriptor: Descriptor, why: str, *, of_image: bool = True) -> None:
             ref = Ref(Kind.BLOB, namespace, descriptor.digest)
             if ref not in records and descriptor.digest in files:
-                named.setdefault(ref, []).append(_Named(descriptor, why, of_image))
+                named.setdefault(ref, []).append(_NamedBlob(descriptor, why, of_image))
 
         for image in self._store.metadata.images:
             target = Descriptor(image.target, image.media_type, image.target_size)
@@ -126,22 +126,22 @@ class _Adopter:
         for ref in recorded:
             for child in list_children(self._documents.get(Digest(ref.key))):
                 if ref not in self._adoptions and not attestations.isdisjoint((ref.key, child.digest)):
-                    # What names it kept its record, so nothing was lost: a client left the attestation out.
+                    # The document that names it kept its record, so no record was lost: a client left it out.
                     continue
                 name(ref.namespace, child, f"{shown(ref.key)} names it", of_image=ref in of_images)
         return named
 
-    def _whole(self, named: dict[Ref, list[_Named]], refs: set[Ref]) -> Iterator[tuple[Ref, _Named]]:
-        """Those that can be adopted now; of the others it is noted why not."""
+    def _whole(self, named: dict[Ref, list[_NamedBlob]], refs: set[Ref]) -> Iterator[tuple[Ref, _NamedBlob]]:
+        """Find those that can be adopted now, and note the reason for the others."""
         files = self._store.content.blobs
-        wanted: dict[Ref, list[_Named]] = {}
+        wanted: dict[Ref, list[_NamedBlob]] = {}
         for ref, sources in named.items():
             has = files[Digest(ref.key)].size
             fitting = [each for each in sources if each.descriptor.size in (None, has)]
             if not fitting:
                 self._left[ref] = f"{sources[0].why} with {sources[0].descriptor.size} bytes; the file has {has}"
             elif ref not in refs:
-                # What only a lease holds without labels is BuildKit's, and meant so.
+                # A blob that only a lease holds, without labels, is BuildKit's, which intends that.
                 if not any(each.of_image for each in fitting):
                     continue
                 self._left[ref] = f"{fitting[0].why}, and has no label for it: the engine would collect it at once"
@@ -154,16 +154,16 @@ class _Adopter:
             if digest in unread:
                 self._left[ref] = unread[digest]
             elif digest in self._store.wrong:
-                self._left[ref] = f"{sources[0].why}, and its bytes do not hash to its digest"
+                self._left[ref] = f"{sources[0].why}, and its bytes do not match its digest"
             elif (source := self._fitting(digest, sources)) is None:
                 fault = self._faults.get(digest, "it is not what its media type says")
                 self._left[ref] = f"{sources[0].why}; {fault}"
             else:
                 yield ref, source
 
-    def _fitting(self, digest: Digest, sources: list[_Named]) -> _Named | None:
-        """What calls a blob what it is: anybody's image may call it something else, which would cost it its labels."""
-        others: list[_Named] = []
+    def _fitting(self, digest: Digest, sources: list[_NamedBlob]) -> _NamedBlob | None:
+        """The descriptor with the blob's real type: an image may declare another, which costs it its labels."""
+        others: list[_NamedBlob] = []
         for each in sources:
             media_type = each.descriptor.media_type
             if not is_parent(media_type):
@@ -173,7 +173,7 @@ class _Adopter:
         return others[0] if others else None
 
     def _hash(self, digests: set[Digest]) -> dict[Digest, str]:
-        """Hash what was not; gives those that could not be read, with the reason."""
+        """Hash the blobs that were not hashed yet; give those that could not be read, with the reason."""
         files = [self._store.content.blobs[digest] for digest in digests - self._right - self._store.wrong]
         step = counter(self._progress, "bytes hashed", sum(file.size for file in files))
         wrong, findings = hash_blobs(self._store.root.path, files, step)
@@ -183,7 +183,7 @@ class _Adopter:
         return unread
 
     def _load(self, digests: Iterable[Digest]) -> None:
-        """Read what documents there are among some blobs, each once."""
+        """Read the documents among some blobs, each once."""
         blobs = self._store.content.blobs
         new = {digest: blobs[digest] for digest in digests if digest in blobs and digest not in self._read}
         self._read |= new.keys()
@@ -192,7 +192,7 @@ class _Adopter:
         self._documents.update(documents.found)
         self._faults.update({digest: finding.message for digest, finding in documents.findings.items()})
 
-    def _adoption(self, ref: Ref, named: _Named) -> Adoption:
+    def _adoption(self, ref: Ref, named: _NamedBlob) -> Adoption:
         file = self._store.content.blobs[Digest(ref.key)]
         labels = child_labels(named.descriptor.media_type, self._documents.get(file.digest))
         return Adoption(ref, file.path, file.fingerprint, tuple(sorted(labels.items())), self._made, named.why)

@@ -1,4 +1,4 @@
-"""What is broken so that the engine does not mend it itself: the records and rows at which each break begins."""
+"""Damage that the engine does not repair itself: the record or row where it begins, and all that depends on it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ RowName = tuple[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class BrokenChain:
-    """A break, with all that stands on it: what has to go for the engine to make it anew."""
+    """A damaged object with all that depends on it: these go, so that the engine creates them anew."""
 
     found: StoreObject | None
-    """The damaged object; None where records and rows disagree."""
+    """The damaged object; None if records and rows disagree."""
     why: str
     """One shown line."""
     refs: tuple[Ref, ...]
@@ -32,12 +32,12 @@ class BrokenChain:
 
 
 RESTATED = frozenset((Code.MISSING_ROOT, Code.MISSING_TARGET))
-"""Codes of findings that :func:`disagreements` gives with the records they are about."""
+"""Codes of findings that :func:`disagreements` repeats, with the records that they are about."""
 _ROWLESS = "recorded, and its row is not in metadata.db"
 
 
 class BrokenChains:
-    """The breaks of one root."""
+    """All broken chains of one root."""
 
     def __init__(self, verdict: Verdict, wrong: Mapping[RowName, Finding]) -> None:
         self._verdict = verdict
@@ -61,39 +61,40 @@ class BrokenChains:
             if found.kind is ObjectKind.BLOB and found.refs and found.is_damaged:
                 yield BrokenChain(found, found.note, found.refs, ())
             elif found.kind is ObjectKind.SNAPSHOT and found.refs:
-                why = self._snapshot(found)
-                if why and not repair_blindness(self._verdict.store, found.snapshotter):
+                why = self._reason(found)
+                if why is not None and not repair_blindness(self._verdict.store, found.snapshotter):
                     refs, rows = self.closure([self._records[ref] for ref in found.refs])
                     yield BrokenChain(found, why, refs, rows)
 
-    def together(self, chain: BrokenChain, rows: Iterable[RowName]) -> BrokenChain:
-        """A chain with snapshots that go with it, and all that stands on these."""
+    def with_snapshots(self, chain: BrokenChain, rows: Iterable[RowName]) -> BrokenChain:
+        """Add to a chain snapshots, and all that depends on these."""
         refs, closed = self.closure(rows)
         return replace(chain, refs=(*refs, *chain.refs), rows=closed)
 
-    def _snapshot(self, found: StoreObject) -> str:
+    def _reason(self, found: StoreObject) -> str | None:
+        """Why a recorded snapshot is broken, as one shown line; None if it is not."""
         if found.is_damaged:
             return found.note
         if found.row is None:
-            return _ROWLESS if _has_lost_rows(self._verdict.store, found.snapshotter) else ""
+            return _ROWLESS if _has_lost_rows(self._verdict.store, found.snapshotter) else None
         differs = self._wrong.get((found.snapshotter, found.row))
         if differs is not None:
-            return "what is unpacked is not as in its layer"
+            return "its files differ from its layer"
         backend = self._verdict.store.backends[found.snapshotter]
         row = backend.rows[found.row]
         if row.parent and row.parent not in backend.rows:
-            return "the row that its own stands on is not there"
+            return "the parent of its row is missing"
         for ref in found.refs:
             record = self._records[ref]
             parent = None if record.parent_ref is None else self._records.get(record.parent_ref)
-            # Without its parent's record a snapshot works as before: its rows are what is mounted.
+            # A snapshot works without the record of its parent: mounts follow the rows.
             known = record.parent_ref is None or parent is not None
             if known and row.parent != (b"" if parent is None else parent.name):
                 return "its row has another parent than its record"
-        return ""
+        return None
 
     def closure(self, start: Iterable[Snapshot | RowName]) -> tuple[tuple[Ref, ...], tuple[RowName, ...]]:
-        """Snapshots with all that stands on them: records and rows, the deepest first."""
+        """Records and rows of snapshots and of all that depends on them, the deepest first."""
         refs: dict[Ref, None] = {}
         rows: dict[RowName, None] = {}
         todo: list[Snapshot | RowName] = list(start)
@@ -118,7 +119,7 @@ class BrokenChains:
         for ref in refs:
             path: list[Ref] = []
             here: Ref | None = ref
-            # A ring of parents, which only a hostile file has, ends at the first that was met.
+            # A loop of parents, which only a hostile file has, ends where it began.
             while here is not None and here in self._records and here not in depths and here not in path:
                 path.append(here)
                 here = self._records[here].parent_ref
@@ -129,11 +130,14 @@ class BrokenChains:
 
 
 def disagreements(store: Store, adoptable: Container[Ref]) -> list[tuple[Finding, tuple[Ref, ...]]]:
-    """What of records and rows does not fit together, beyond missing data; with the records it is about.
+    """Find records and rows that contradict each other, apart from missing data.
 
     Args:
         store: one root.
-        adoptable: the blobs without a record that a repair can give one.
+        adoptable: the blobs without a record that ``repair --adopt`` can add one for.
+
+    Returns:
+        Each finding, with the records that it is about.
     """
     said: list[tuple[Finding, tuple[Ref, ...]]] = []
     by_ref = {snapshot.ref: snapshot for snapshot in store.metadata.snapshots}
@@ -172,7 +176,7 @@ def disagreements(store: Store, adoptable: Container[Ref]) -> list[tuple[Finding
 
 
 def wrong_orphans(store: Store) -> Iterator[Finding]:
-    """Blobs without a record whose bytes are wrong: a pull that wants one adopts it unread, its size being right.
+    """Find blobs without a record and with wrong bytes: a pull adopts one of the right size without reading it.
 
     Source: containerd core/metadata/content.go Writer, createAndCopy (v2.1).
     """
@@ -183,12 +187,12 @@ def wrong_orphans(store: Store) -> Iterator[Finding]:
 
 
 def _has_lost_rows(store: Store, snapshotter: bytes) -> bool:
-    """Whether rows were lost, and all else of the snapshotter was read: then a record without a row has lost it."""
+    """Whether rows were lost and all else of the snapshotter was read: then a record without a row lost its row."""
     return bool(backend_blindness(store, snapshotter)) and not repair_blindness(store, snapshotter)
 
 
 def stale_children(store: Store) -> Iterator[tuple[Snapshot, bytes]]:
-    """Snapshots with a child in their list that has no record: containerd then refuses to remove them by name."""
+    """Find snapshots that list a child without a record: containerd refuses to remove them by name."""
     keys = {snapshot.ref for snapshot in store.metadata.snapshots}
     for snapshot in store.metadata.snapshots:
         for child in snapshot.children:
@@ -197,12 +201,12 @@ def stale_children(store: Store) -> Iterator[tuple[Snapshot, bytes]]:
 
 
 def stale_links(store: Store, gone: Container[RowName], dropped: Container[Ref]) -> Iterator[tuple[bytes, bytes]]:
-    """(snapshotter, key in ``parents``) of rows that were lost, or go without their parent's row being there.
+    """Find entries of ``parents`` (snapshotter and key) for rows that were lost, or are dropped and have no parent row.
 
     Args:
         store: the root.
         gone: rows that a repair drops.
-        dropped: records that it drops; what stays and has no row may be found in its row yet.
+        dropped: records that the repair drops; the row of any other record may still be found.
     """
     wanted = {(each.snapshotter, each.name) for each in store.metadata.snapshots if each.ref not in dropped}
     for snapshotter, backend in store.backends.items():

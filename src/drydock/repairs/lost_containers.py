@@ -1,11 +1,11 @@
-"""Containers of dockerd that meta.db no longer knows: after an older meta.db the engine would delete what they wrote.
+"""Containers of dockerd without records, as after an older meta.db was restored: the engine would delete their files.
 
-dockerd keeps of a container its own folder, a lease with its id and two snapshots: ``<id>-init`` on its image's, and on
-that ``<id>`` (moby daemon/containerd/image_snapshot.go createLayer, prepareInitLayer, v28.5). A snapshotter's row that
-no record names goes with its directory at the next collection that removes anything of the snapshotter (containerd
-core/metadata/snapshot.go garbageCollect, v2.1), and dockerd does not load a container without its snapshot or its lease
-(GetLayerByID). Where the container's folder, the rows down to the base and their directories are there and agree, the
-records are put in again: a row has the name, the parent and the labels that its record has (createSnapshot there).
+dockerd keeps for a container a directory of its own, a lease with its id, and two snapshots: ``<id>-init`` on top of
+the image, and ``<id>`` on top of that (moby daemon/containerd/image_snapshot.go createLayer, prepareInitLayer, v28.5).
+A row that no record names goes, with its directory, at the next collection that removes anything of the snapshotter
+(containerd core/metadata/snapshot.go garbageCollect, v2.1), and dockerd does not load a container without its snapshot
+or its lease (GetLayerByID). If the container's directory, the rows down to the base and the rows' directories exist and
+agree, the records are put in again: a row has the name, parent and labels of its record (createSnapshot there).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _ADOPT = messages.ADOPTABLE_CONTAINER.remedy
 
 
 def find_lost_containers(store: Store, made: UnixNano) -> LostContainers:
-    """The containers that the engine would no longer have once it is started, with what is to be put in.
+    """Find the containers that the engine would lose when it starts, and the records that prevent it.
 
     Args:
         store: as read.
-        made: the time of records whose rows say none.
+        made: the time of records whose rows have none.
     """
     finder = _Finder(store, made)
     found = list(finder.lost())
@@ -41,7 +41,7 @@ def find_lost_containers(store: Store, made: UnixNano) -> LostContainers:
 
 
 def give_back(store: Store, lost: LostContainers) -> None:
-    """Put the records of what can be given back into ``store``, as if they were there."""
+    """Put the records of containers that can be given back into ``store``."""
     snapshots = {snapshot.ref: snapshot for snapshot in store.metadata.snapshots}
     for each in lost.snapshots:
         snapshots[each.ref] = each.record()
@@ -55,17 +55,25 @@ def give_back(store: Store, lost: LostContainers) -> None:
 
 
 def not_given_back(lost: LostContainers) -> LostContainers:
-    """The same containers where nothing is put in: of each it is said what would give it its records back."""
-    return LostContainers(tuple(each._replace(reason=each.reason or _ADOPT) for each in lost.containers))
+    """The same containers without records to put in; the reason of each names the option that gives them back."""
+    return LostContainers(
+        tuple(
+            each._replace(reason=_ADOPT, is_adoptable=True) if each.reason is None else each for each in lost.containers
+        )
+    )
 
 
 def lost_findings(lost: LostContainers, store: Store) -> Iterator[Finding]:
-    """What is said of each that stays without its records."""
+    """A finding for each container that stays without its records."""
     for each in lost.containers:
-        if not each.reason:
+        if each.reason is None:
             continue
-        message = messages.ADOPTABLE_CONTAINER if each.reason == _ADOPT else messages.LOST_CONTAINER
+        message = messages.ADOPTABLE_CONTAINER if each.is_adoptable else messages.LOST_CONTAINER
         yield message(container=each.name, missing=each.missing).at(Place(store.metadata.path), each.name)
+
+
+class _NotGivenBack(Exception):
+    """The records of a container cannot be put in again; the message is why, on one shown line."""
 
 
 class _Finder:
@@ -80,11 +88,11 @@ class _Finder:
             if each.parent_ref is not None:
                 self._children.setdefault(each.parent_ref, set()).add(each.key)
         self.snapshots: dict[Ref, SnapshotRecord] = {}
-        """Of those that can be given back; several containers can stand on one image."""
+        """Of containers that can be given back; several can stand on one image."""
         self.leases: list[LeaseRecord] = []
 
     def lost(self) -> Iterator[LostContainer]:
-        """Each of them."""
+        """Find each container that lost records."""
         if not self._store.metadata.complete:
             return
         for container in self._store.owners.containers.values():
@@ -109,24 +117,23 @@ class _Finder:
             return None
         name = shown(container.name or container.id)
         missing = f"meta.db has no record of {' and '.join(gone)}"
-        chain: dict[Ref, SnapshotRecord] = {}
         held = self._leases.get(lease)
         if len(own) > 1:
-            reason = "several rows have its id"
-        elif held is not None and (backend.name, container.id) not in held.snapshots:
-            reason = "its lease does not hold its snapshot"
-        else:
-            reason = self._chain(row, backend, f"container {name}", chain)
-        if not reason:
-            self.snapshots |= chain
-            if held is None:
-                keys = (split_row_name(each)[2] for each in (row.name, row.parent))
-                holds = tuple((backend.name, key) for key in keys if key.startswith(container.id))
-                self.leases.append(LeaseRecord(lease, holds, row.created or self._made, f"container {name}"))
-        return LostContainer(lease, name, missing, reason)
+            return LostContainer(lease, name, missing, "several rows have its id")
+        if held is not None and (backend.name, container.id) not in held.snapshots:
+            return LostContainer(lease, name, missing, "its lease does not hold its snapshot")
+        try:
+            self.snapshots |= self._chain(row, backend, f"container {name}")
+        except _NotGivenBack as error:
+            return LostContainer(lease, name, missing, str(error))
+        if held is None:
+            keys = (split_row_name(each)[2] for each in (row.name, row.parent))
+            holds = tuple((backend.name, key) for key in keys if key.startswith(container.id))
+            self.leases.append(LeaseRecord(lease, holds, row.created or self._made, f"container {name}"))
+        return LostContainer(lease, name, missing)
 
     def _without_row(self, container: DockerContainer, backend: Backend) -> LostContainer | None:
-        """Of one that no row names either: it counts where the databases are older than the directories beside them."""
+        """A container that no row names either: lost if the databases are older than the directories beside them."""
         namespaces = [each for each in self._store.metadata.namespaces if is_dockers(each)]
         known = any(snapshot_ref(each, backend.name, container.id) in self._records for each in namespaces)
         ids = {row.id for row in backend.rows.values()}
@@ -143,10 +150,15 @@ class _Finder:
         ref = Ref(Kind.LEASE, namespaces[0], container.id)
         return LostContainer(ref, name, "neither meta.db nor metadata.db knows it", reason, has_row=False)
 
-    def _chain(self, row: Row, backend: Backend, why: str, chain: dict[Ref, SnapshotRecord]) -> str:
-        """Add the records of a row and of all that it stands on; why that cannot be, empty where it can."""
+    def _chain(self, row: Row, backend: Backend, why: str) -> dict[Ref, SnapshotRecord]:
+        """The missing records of a row and of its parents.
+
+        Raises:
+            _NotGivenBack: a row, a directory or a record contradicts them.
+        """
         if row.kind is not RowKind.ACTIVE:
-            return "its row is not that of a snapshot that is written to"
+            raise _NotGivenBack("its row is not that of an active snapshot")
+        chain: dict[Ref, SnapshotRecord] = {}
         entries = _directories(backend)
         seen: set[bytes] = set()
         child, here = b"", row.name
@@ -154,33 +166,32 @@ class _Finder:
             found = backend.rows.get(here)
             entry = None if found is None else entries.get(found.id)
             if found is None or entry is None:
-                return f"{shown(here)}, which it stands on, has no row or no directory"
+                raise _NotGivenBack(f"its parent {shown(here)} has no row or no directory")
             if here in seen or (seen and found.kind is not RowKind.COMMITTED):
-                return f"{shown(here)}, which it stands on, is not committed, or stands on itself"
+                raise _NotGivenBack(f"its parent {shown(here)} is not committed, or is its own parent")
             record = self._record(found, backend.name, entry, child, why=why)
-            if isinstance(record, str):
-                return record
             if record is not None:
                 chain[record.ref] = record
             seen.add(here)
             child, here = split_row_name(here)[2], found.parent
-        return ""
+        return chain
 
     def _record(
         self, row: Row, snapshotter: bytes, entry: SnapshotEntry, child: bytes, *, why: str
-    ) -> SnapshotRecord | str | None:
-        """What is to be put in for a row; None where it has its record, and a reason where that cannot be."""
+    ) -> SnapshotRecord | None:
+        """The record to put in for a row; None if it has its record."""
         namespace, _, key = split_row_name(row.name)
         above, _, parent = split_row_name(row.parent)
         ref = snapshot_ref(namespace, snapshotter, key)
         if row.parent and above != namespace:
-            return f"{shown(row.name)} stands on a row of another namespace"
+            raise _NotGivenBack(f"the parent of {shown(row.name)} is in another namespace")
         record = self._records.get(ref)
         if record is not None:
-            fits = (record.name, record.parent) == (row.name, parent)
-            return None if fits else f"the record of snapshot {shown(key)} has another row or parent"
+            if (record.name, record.parent) != (row.name, parent):
+                raise _NotGivenBack(f"the record of snapshot {shown(key)} has another row or parent")
+            return None
         if (snapshotter, row.name) in self._taken:
-            return f"{shown(row.name)} is the row of another snapshot's record"
+            raise _NotGivenBack(f"another snapshot's record names the row {shown(row.name)}")
         before = self.snapshots.get(ref)
         children = {*self._children.get(ref, ()), *(before.children if before else ()), *([child] if child else [])}
         on = self._records.get(snapshot_ref(namespace, snapshotter, parent)) if parent else None
@@ -200,5 +211,5 @@ class _Finder:
 
 
 def _directories(backend: Backend) -> dict[int, SnapshotEntry]:
-    """The directories of snapshots, by the number that rows have."""
+    """The directories of snapshots, by the id of their rows."""
     return {entry.id: entry for entry in backend.entries if entry.id is not None and entry.is_directory}

@@ -1,8 +1,8 @@
-"""What an image's damaged layer was unpacked to: whether anything else on this host proves that it is whole.
+"""Whether the unpacked files of a damaged layer are intact, by anything else on this host that can prove it.
 
-A layer's blob and its unpacked files are written at about the same time, so one power cut can spoil both. Where the
-blob is damaged, what was unpacked is compared with another blob of the same files (one that was compressed otherwise
-has the same chain id) and with what was recorded of it. What neither proves nor refutes is not called whole.
+The blob of a layer and its unpacked files are written at about the same time, so one power cut can damage both. If the
+blob is damaged, the files are compared with another blob of the same layer (one with another compression has the same
+chain id) and with their recorded size. Without a proof, they are not called intact.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from drydock.verdict.graph import visited
 from drydock.verdict.images import is_unpacked
 from drydock.verdict.judge import Reach
 from drydock.verification.tiers import ByteFindings, measure
-from drydock.verification.unpacked import compare
+from drydock.verification.unpacked import Outcome, compare_snapshot
 
 Proofs = dict[Ref, dict[RowName, Finding]]
-"""By the record of a damaged blob: the snapshots that it was unpacked to and that are damaged or cannot be proved."""
+"""By the record of a damaged blob: its unpacked snapshots that are damaged or unproved."""
 
 
 def prove(
@@ -40,22 +40,22 @@ def prove(
     places: Sequence[RawPath],
     progress: Progress | None,
 ) -> Proofs:
-    """Look at what the layers of images that lost one were unpacked to.
+    """Check the unpacked layers of images with a damaged layer.
 
     Args:
         verdict: of one root.
         reached: the same.
-        images: how whole they are.
-        found: what was compared already; what is found wrong, or cannot be proved, is added to its findings.
-        content: whether to compare the bytes of files as well: only that proves them.
-        stop: asked again and again; once it says so, the rest is not looked at.
-        places: where what is known of a large layer may lie meanwhile.
-        progress: told what was done.
+        images: the state of each image.
+        found: results of comparing; damaged and unproved snapshots are added to its findings.
+        content: whether to compare the bytes of files as well, without which there is no proof.
+        stop: called repeatedly; the check ends once it returns true.
+        places: directories for the list of a large layer's entries.
+        progress: called with the work that was done.
     """
     images = list(images)
     hit = any(platform.damaged for image in images for platform in image.platforms)
     step = counter(progress, "bytes of unpacked layers") if hit else None
-    look = partial(compare, verdict.store, content=content, stop=stop, places=places, step=step)
+    look = partial(compare_snapshot, verdict.store, content=content, stop=stop, places=places, step=step)
     return _Prover(verdict, reached, images, found, look, content=content, stop=stop).proofs()
 
 
@@ -66,7 +66,7 @@ class _Prover:
         reached: Reach,
         images: list[ImageState],
         found: ByteFindings,
-        look: Callable[[Unpacked], Finding | bool | None],
+        look: Callable[[Unpacked], Finding | Outcome],
         *,
         content: bool,
         stop: Callable[[], bool],
@@ -95,7 +95,7 @@ class _Prover:
                 for chain, layer in self._chains(image, platform):
                     self._layers.setdefault(chain, {})[layer] = None
         self._outcomes: dict[RowName, Finding | None] = {}
-        """None where it is proved."""
+        """None if it is proved."""
 
     def proofs(self) -> Proofs:
         proofs: Proofs = {}
@@ -117,12 +117,12 @@ class _Prover:
         return proofs
 
     def _chains(self, image: ImageState, platform: Platform) -> Iterator[tuple[bytes, Digest]]:
-        """Each layer's chain id and blob, from the base up."""
+        """Chain id and blob of each layer, from the base up."""
         layers = platform.needed[1:]
         if platform.chains:
             yield from zip(platform.chains, layers, strict=True)
             return
-        # Where the config is damaged, its record's label still says what the image was unpacked to.
+        # If the config is damaged, the label of its record still names the unpacked snapshot.
         graph = self._reached.graph
         config = Ref(Kind.BLOB, image.namespace, platform.needed[0]) if layers else None
         for target in () if config is None or config not in graph.records else graph.targets(config):
@@ -148,7 +148,7 @@ class _Prover:
             return None
         for blob in self._layers[chain]:
             outcome = self._compare(each, chain, blob, is_base=is_base)
-            if outcome is True:
+            if outcome is Outcome.SAME:
                 self._found.right.add(name)
                 return None
             if isinstance(outcome, Finding) and outcome.severity is Severity.DAMAGE:
@@ -162,11 +162,11 @@ class _Prover:
         place = Place(RawPath(self._verdict.store.root.path.rstrip(b"/") + b"/" + each.path))
         return messages.SNAPSHOT_UNPROVED(snapshot=each.id, layer=layer).at(place, each.id)
 
-    def _compare(self, each: StoreObject, chain: bytes, blob: Digest, *, is_base: bool) -> Finding | bool | None:
+    def _compare(self, each: StoreObject, chain: bytes, blob: Digest, *, is_base: bool) -> Finding | Outcome:
         store = self._verdict.store
         file = store.content.blobs.get(blob)
         if file is None or blob in store.wrong or each.fingerprint is None or each.path is None:
-            return None
+            return Outcome.NOT_COMPARABLE
         unpacked = Unpacked(
             each.snapshotter, each.row or b"", chain, each.refs, each.path,
             each.fingerprint.inode, each.fingerprint.ctime_ns, file, is_base,

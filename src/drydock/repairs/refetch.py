@@ -1,9 +1,9 @@
-"""Whether an image can be had again once records that it needs are dropped: from what is there, or from its registry.
+"""Whether an image comes back after records that it needs are dropped: from blobs here, or from its registry.
 
 Source: containerd core/remotes/docker/handler.go AppendDistributionSourceLabel, which a pull calls for all that it
 fetches, index and manifest too (client/pull.go fetch, core/transfer/local/pull.go, v2.1; pull.go, v1.6), and dockerd
-for all that it pushed (moby daemon/containerd/image_push.go, v28.5). What was built on a pulled base has the base's
-layers with that label; its own manifest has none.
+for all that it pushed (moby daemon/containerd/image_push.go, v28.5). An image that was built on a pulled one
+has the layers of the base with that label, and a manifest without it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from drydock.verdict.reach import mark
 def list_sources(
     verdict: Verdict, images: Iterable[ImageState], wrong: Mapping[RowName, Finding], rows: Iterable[RowName]
 ) -> list[BlobFile]:
-    """The blobs that snapshots which go would be unpacked from again; their bytes are to be read before these go.
+    """List the blobs that dropped snapshots are unpacked from again, so that their bytes are checked first.
 
     Args:
         verdict: of one root.
-        images: how whole they are.
-        wrong: snapshots that are not as their layers.
+        images: the state of each image.
+        wrong: snapshots that differ from their layers.
         rows: others that go with their layers.
     """
     broken_chains = BrokenChains(verdict, wrong)
@@ -46,21 +46,21 @@ def list_sources(
     return [files[digest] for digest in digests if digest in files]
 
 
-def is_unpacked_again(graph: Graph, image: ImageState, refs: Iterable[Ref], right: Container[Digest]) -> bool:
-    """Whether the engine makes the snapshots among ``refs`` anew from the layers that are there.
+def can_be_unpacked(graph: Graph, image: ImageState, refs: Iterable[Ref], right: Container[Digest]) -> bool:
+    """Whether the engine creates the snapshots among ``refs`` anew from the layers here.
 
     Args:
         graph: of the records.
         image: one that needs them.
-        refs: what goes; those of other namespaces do not count.
-        right: of :func:`list_sources` those whose bytes were read, and are right.
+        refs: records that go; those of other namespaces do not count.
+        right: blobs of :func:`list_sources` whose bytes were read, and match their digests.
     """
     here = {ref for ref in refs if ref.kind is Kind.SNAPSHOT and ref.namespace == image.namespace}
     keys = {split_snapshot_key(ref.key)[1] for ref in here}
     meant = [platform for platform in image.platforms if not keys.isdisjoint(platform.chains)]
     known = {chain for platform in meant for chain in platform.chains}
     needed = here.intersection(map(visited, mark(graph, [image.ref])))
-    # A config that could not be read does not say which snapshots are its own, and its label still leads to them.
+    # The label of an unreadable config leads to snapshots that the config itself no longer names.
     return (
         bool(meant)
         and all(platform.state is Completeness.COMPLETE for platform in meant)
@@ -69,15 +69,15 @@ def is_unpacked_again(graph: Graph, image: ImageState, refs: Iterable[Ref], righ
     )
 
 
-def is_pulled_again(graph: Graph, image: ImageState, refs: Iterable[Ref]) -> bool:
-    """Whether a registry has an image: its target, what goes of it, and what of it is damaged were pulled or pushed.
+def can_be_refetched(graph: Graph, image: ImageState, refs: Iterable[Ref]) -> bool:
+    """Whether a registry has an image: its target, its records that go and its damaged blobs were pulled or pushed.
 
-    What has no record was dropped once it was unpacked, or never fetched: of that the target's word is enough.
+    Blobs without a record were dropped after unpacking or never fetched: for those the label of the target suffices.
 
     Args:
         graph: of the records.
         image: one that needs some of ``refs``.
-        refs: what goes; those of other namespaces do not count.
+        refs: records that go; those of other namespaces do not count.
     """
     goes = {Ref(Kind.BLOB, image.namespace, digest) for each in image.platforms for digest in each.damaged}
     goes.update(ref for ref in refs if ref.kind is Kind.BLOB and ref.namespace == image.namespace)
@@ -85,19 +85,19 @@ def is_pulled_again(graph: Graph, image: ImageState, refs: Iterable[Ref]) -> boo
     return all(_has_source(graph.records.get(ref)) for ref in needed)
 
 
-def split_pulled(
+def split_refetched(
     graph: Graph, images: Iterable[ImageState], gone: Container[Ref], snapshotters: Iterable[bytes]
 ) -> tuple[list[Ref], list[Ref]]:
-    """Of images that a registry has those that a pull fetches something of, and those that it leaves without a layer.
+    """Split images of a registry into those that a pull fetches from, and those that it leaves without a layer.
 
-    A pull skips a layer whose snapshot is recorded, with its blob (containerd core/unpack/unpacker.go, v2.1;
-    unpacker.go, v1.6): the image runs, and lacks the layer for save and push. An image can be both.
+    A pull skips a layer with a recorded snapshot, and its blob (containerd core/unpack/unpacker.go, v2.1;
+    unpacker.go, v1.6): the image runs, and lacks the layer for save and push. An image can be in both lists.
 
     Args:
         graph: of the records.
-        images: those of which something goes.
+        images: those with records that go.
         gone: all records that go.
-        snapshotters: those of the root.
+        snapshotters: of the root.
     """
     pulled: list[Ref] = []
     short: list[Ref] = []
@@ -116,9 +116,9 @@ def split_pulled(
 
 
 def _skipped(graph: Graph, image: ImageState, gone: Container[Ref], snapshotters: Iterable[bytes]) -> Iterator[Digest]:
-    """The layers of an image whose snapshots stay: a pull fetches from the first on that has none."""
+    """The layers of an image whose snapshots stay, up to the first without one: a pull fetches from there on."""
     for platform in image.platforms:
-        # Where there are chain ids there is a config, and it comes first.
+        # An image with chain ids has a config, which comes first.
         layers = list(zip(platform.chains, platform.needed[1:], strict=False))
         for name in snapshotters:
             for chain, digest in layers:

@@ -1,9 +1,9 @@
-"""The plan that mends one root: what goes so that the engine makes it anew, and what would be lost by that.
+"""The plan that repairs one root: what goes so that the engine creates it anew, and what is lost by that.
 
 Why records go: containerd's content store answers "already exists" from the record alone (core/metadata/content.go
 Writer, v2.1), and the unpacker skips a layer whose snapshot is recorded (core/unpack/unpacker.go, v2.1), whatever
-became of the data; so a pull mends neither. Image records stay: an image whose target is gone is found again by the
-next pull, and a reference to a record that is not there is nothing to the collector (core/metadata/gc.go, v2.1).
+state the data is in; so a pull repairs neither. Image records stay: the next pull finds an image whose target is gone,
+and the collector ignores a reference without a record (core/metadata/gc.go, v2.1).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from drydock.model.data import RowKind
+from drydock.model.errors import Usage
 from drydock.model.findings import Code, Finding, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.names import EXTRACTING, Digest, Kind, RawPath, Ref, snapshot_ref, split_snapshot_key
@@ -23,24 +24,26 @@ from drydock.model.repairs import Adopted, Loss, LostContainers, Repair
 from drydock.model.text import shown
 from drydock.model.verifications import ImageState
 from drydock.repairs.broken_chains import BrokenChain, BrokenChains, RowName, stale_children, stale_links
-from drydock.repairs.losses import is_called
 from drydock.repairs.proofs import Proofs
-from drydock.repairs.refetch import is_pulled_again, is_unpacked_again, split_pulled
+from drydock.repairs.refetch import can_be_refetched, can_be_unpacked, split_refetched
 from drydock.verdict.blind_spots import edit_blindness
 from drydock.verdict.dependants import Dependants
 from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach
 from drydock.verdict.reach import mark
 
+_PREFIX = 12
+"""The shortest prefix of a container's id that names it, as docker shows them."""
 _TIMES = {
-    Code.UNDECODABLE_TIME: "a time that cannot be decoded: the engine fails to list what has it",
-    Code.UNDECODABLE_EXPIRY: "an expiry that cannot be decoded: the engine collects nothing while it stands",
+    Code.UNDECODABLE_TIME: "a time that cannot be decoded: the engine fails to list its record",
+    Code.UNDECODABLE_EXPIRY: "an expiry that cannot be decoded: the engine collects nothing while it is there",
 }
 _FIELDS = frozenset((*_TIMES, Code.LOST_ROW))
-"""Findings that one field is about, which goes."""
-_UNPROVED = "what it was unpacked to cannot be proved whole; --drop-unproved drops both"
-_UNLISTED = "an entry of a lease whose record goes: the engine passes over it"
-_LOST = "an entry of a row that was lost: nothing of the snapshotter is removed while it stands"
+"""Findings about a single field, which is deleted."""
+_UNPROVED = "nothing proves that its unpacked files are intact; --drop-unproved drops both"
+_UNLISTED = "a resource of a lease whose record is deleted: the engine ignores it"
+_NO_CHILD = "a child without a record: the engine refuses to remove its parent"
+_LOST = "a link to a row that was lost: nothing of the snapshotter is removed while it is there"
 
 
 def make_repair(
@@ -57,19 +60,19 @@ def make_repair(
     drop_unproved: bool,
     fingerprints: Iterable[DatabaseFingerprint],
 ) -> Repair:
-    """Decide what mends one root.
+    """Plan the repair of one root.
 
     Args:
-        verdict: with ``store.wrong`` as far as blobs were hashed.
-        reached: the same.
-        images: how whole they are.
-        wrong: snapshots that are not as their layers.
-        proofs: what damaged layers were unpacked to, as far as nothing proves it.
-        adopted: blobs that get their records back; ``verdict`` and ``reached`` are of a store that has these.
-        lost: containers without records; ``verdict`` and ``reached`` are of a store that has those that are put in.
-        right: of the blobs that snapshots would be unpacked from again those whose bytes were read, and are right.
+        verdict: of the root; ``store.wrong`` has the blobs with wrong bytes, as far as blobs were hashed.
+        reached: of the root.
+        images: the state of each image.
+        wrong: snapshots that differ from their layers.
+        proofs: unpacked snapshots of damaged layers that are damaged or unproved.
+        adopted: blobs that get their records back; the store of ``verdict`` has these records.
+        lost: containers without records; the store of ``verdict`` has the records that are put in.
+        right: blobs that snapshots can be unpacked from again: their bytes were read, and match their digests.
         accept: names of images, containers and snapshots that may be lost.
-        drop_unproved: whether what nothing proves goes with its damaged layer.
+        drop_unproved: whether unproved snapshots go with their damaged layers.
         fingerprints: the databases as they are.
     """
     made = _Repairer(
@@ -81,23 +84,44 @@ def make_repair(
 
 @dataclass(slots=True)
 class _Outlook:
-    """What becomes of images and containers where something goes."""
+    """What happens to images and containers if a broken chain goes."""
 
     images: list[Ref]
-    """Those that need it."""
+    """Images that need it."""
     stands: list[Loss] = field(default_factory=list)
-    """Containers, and snapshots that somebody writes to, which stand on it."""
+    """Containers and active snapshots that depend on it."""
     lost: list[Loss] = field(default_factory=list)
-    """Images that no registry is known to have."""
-    again: list[Ref] = field(default_factory=list)
-    """Images to be pulled."""
+    """Images without a known registry."""
+    refetch: list[Ref] = field(default_factory=list)
+    """Images to pull again."""
     unpack: list[Ref] = field(default_factory=list)
-    """Images that the engine unpacks again."""
+    """Images that the engine unpacks again from what it has."""
 
     @property
     def takes_containers(self) -> bool:
-        """Whether containers that are not given up are all that would be lost."""
+        """Whether only containers would be lost, and not all of these are accepted."""
         return any(not loss.accepted for loss in self.stands) and not self.lost
+
+
+def refuse_unknown(repairs: Iterable[Repair], accept: Iterable[bytes]) -> None:
+    """Refuse names that no repair would lose: a mistyped name must not go unnoticed.
+
+    Raises:
+        Usage: there is such a name.
+    """
+    losses = [loss for repair in repairs for loss in repair.losses]
+    for name in accept:
+        if not any(_is_called(name, loss.ref, loss.name) for loss in losses):
+            raise Usage(f"{shown(name)} would not be lost, so there is no loss to accept")
+
+
+def _is_called(word: bytes, ref: Ref, name: str) -> bool:
+    """Whether a word of ``--accept-loss`` names a loss; ``name`` is its shown name."""
+    key = split_snapshot_key(ref.key)[1] if ref.kind is Kind.SNAPSHOT else ref.key
+    if word.startswith(ref.namespace + b"/") and _is_called(word[len(ref.namespace) + 1 :], ref, name):
+        return True
+    is_id = ref.kind in (Kind.LEASE, Kind.CONTAINER) and len(word) >= _PREFIX and key.startswith(word)
+    return shown(word) == name or word == key or is_id
 
 
 class _Repairer:
@@ -124,7 +148,7 @@ class _Repairer:
         self._drop_unproved = drop_unproved
         self._unproved: dict[str, None] = {}
         self._held: set[Ref] = set()
-        """Images with a damaged layer that stays."""
+        """Images with a damaged layer that stays in place."""
         self._rows = {found.row_name: found for found in verdict.objects if found.row is not None}
         self._adopted = adopted
         self._lost = lost
@@ -132,13 +156,13 @@ class _Repairer:
         self._accept = accept
         self._dependants = Dependants(verdict, reached)
         self._losses: dict[Ref, Loss] = {}
-        self._again: dict[Ref, None] = {}
+        self._refetch: dict[Ref, None] = {}
         self._unpack: dict[str, None] = {}
         self._withheld: list[Withheld] = []
         self._blind = edit_blindness(self._store)
 
     def repair(self, fingerprints: tuple[DatabaseFingerprint, ...]) -> Repair:
-        """Put it together."""
+        """Make the plan."""
         records: dict[Ref, str] = {}
         rows: dict[RowName, str] = {}
         mended: set[int] = set()
@@ -147,20 +171,20 @@ class _Repairer:
         self._lose_at_start()
         broken_chains = BrokenChains(self._verdict, self._wrong)
         for damaged in self._ordered(broken_chains):
-            # Its bytes were hashed, so what is wrong is another namespace's record of it.
+            # An adopted blob was hashed, so the damage is in another namespace's record of it.
             alone = replace(damaged, refs=tuple(ref for ref in damaged.refs if ref not in adopted))
             together = self._together(alone)
             may_go = self._may_go(alone, rows)
-            broken = broken_chains.together(alone, together) if together and may_go else alone
+            broken = broken_chains.with_snapshots(alone, together) if together and may_go else alone
             outlook = self._outlook(broken)
             if self._drop_unproved and _is_doubtful(together) and outlook.takes_containers:
-                # A container stands on it: the layer alone goes, so that a pull can fetch it, and it can be compared.
+                # A container depends on it: only the blob goes, so that a pull fetches it and it can be compared.
                 broken, outlook = alone, self._outlook(alone)
                 self._hold(outlook.images)
             back = next((given[ref].why for ref in broken.refs if ref in given), "")
-            held = f"{back} stands on it, and gets its records back first: repair once more" if back else ""
-            reason = self._blind or held or self._reason(outlook, "" if may_go else _UNPROVED)
-            if reason:
+            held = f"{back} depends on it, and gets its records back first: repair again afterwards" if back else None
+            reason = self._blind or held or self._reason(outlook, None if may_go else _UNPROVED)
+            if reason is not None:
                 found = broken.found
                 kind, size = (found.kind.value, found.allocated) if found else ("snapshot", 0)
                 self._withheld.append(Withheld(kind, shown(found.id) if found else "", size, reason))
@@ -172,7 +196,7 @@ class _Repairer:
                 mended.add(id(broken.found))
             mended.update(id(self._rows[row]) for row in together if row in rows)
         removals = [*self._junk(), *self._removals(records, rows)]
-        fields = tuple(() if self._blind else self._fields(records, rows))
+        fields = [] if self._blind else list(self._fields(records, rows))
         plan = Plan(
             self._store.root.path,
             self._store.root.host,
@@ -184,23 +208,21 @@ class _Repairer:
             tuple(self._row(row, why) for row, why in rows.items()),
             tuple(sorted(removals, key=lambda removal: (removal.after_edit, removal.path))),
             tuple(self._withheld),
-            fields=fields,
+            fields=tuple(drop for drop, _ in fields),
             adoptions=self._adopted.adoptions,
             snapshots=self._lost.snapshots,
             lease_records=self._lost.leases,
         )
         left = tuple(self._left(plan, mended))
-        mends = bool(records or rows or removals or plan.added) or any(
-            each.why in (*_TIMES.values(), _LOST) for each in fields
-        )
-        pulled = [self._images[ref] for ref in self._again]
-        again, short = split_pulled(self._reached.graph, pulled, records, self._store.backends)
-        whole = [ref for ref in self._adopted.whole if ref not in {*again, *short, *self._held, *self._losses}]
+        mends = bool(records or rows or removals or plan.added) or any(is_damage for _, is_damage in fields)
+        pulled = [self._images[ref] for ref in self._refetch]
+        refetch, short = split_refetched(self._reached.graph, pulled, records, self._store.backends)
+        whole = [ref for ref in self._adopted.whole if ref not in {*refetch, *short, *self._held, *self._losses}]
         blind = [each.message for each in self._store.all_findings() if each.severity is Severity.BLIND]
         return Repair(
             plan,
             tuple(self._losses.values()),
-            tuple(map(self._dependants.label, again)),
+            tuple(map(self._dependants.label, refetch)),
             tuple(self._unpack),
             left,
             mends,
@@ -210,25 +232,25 @@ class _Repairer:
             self._adopted.left,
             tuple(self._dependants.label(ref) for ref in short if ref not in self._held),
             tuple(self._unproved),
-            tuple(each.name for each in self._lost.containers if not each.reason),
+            tuple(each.name for each in self._lost.containers if each.reason is None),
         )
 
     def _lose_at_start(self) -> None:
-        """Note the containers that are lost once the engine is started."""
+        """Note the containers that the engine loses when it starts."""
         for each in self._lost.containers:
-            if each.reason:
-                accepted = any(is_called(word, each.ref, each.name) for word in self._accept)
+            if each.reason is not None:
+                accepted = any(_is_called(word, each.ref, each.name) for word in self._accept)
                 why = f"{each.missing}, and {each.reason}"
                 self._losses[each.ref] = Loss(each.ref, each.name, "container", why, accepted, True, each.has_row)
 
     def _together(self, broken: BrokenChain) -> dict[RowName, Finding]:
-        """Of a damaged blob what it was unpacked to, as far as that is damaged or cannot be proved."""
+        """The unpacked snapshots of a damaged blob that are damaged or unproved."""
         return {row: finding for ref in broken.refs for row, finding in self._proofs.get(ref, {}).items()}
 
     def _ordered(self, broken_chains: Iterable[BrokenChain]) -> list[BrokenChain]:
-        """First what is settled, as it may take along what cannot be proved; last what an image with such layers needs.
+        """Put chains without doubt first, as unproved snapshots may go with them; other blobs of unproved images last.
 
-        Without its config the engine would collect what is unpacked, and a pull would fail at the damaged layer.
+        Without its config, the engine would collect the unpacked snapshots, and a pull would fail at the damaged layer.
         """
         settled: list[BrokenChain] = []
         doubtful: list[BrokenChain] = []
@@ -244,11 +266,11 @@ class _Repairer:
         return [*settled, *doubtful, *last]
 
     def _may_go(self, broken: BrokenChain, rows: Container[RowName]) -> bool:
-        """Whether nothing that cannot be proved keeps it.
+        """Whether no unproved snapshot keeps a broken chain.
 
         Args:
-            broken: what is to go.
-            rows: what goes already.
+            broken: the chain.
+            rows: rows that go already.
         """
         images, _ = self._dependants.of(broken.refs)
         if self._drop_unproved or (images and all(self._lose(ref, "image", "").accepted for ref in images)):
@@ -262,25 +284,25 @@ class _Repairer:
         images, containers = self._dependants.of(broken.refs)
         outlook = _Outlook(images)
         if any(ref.kind is Kind.SNAPSHOT for ref in broken.refs):
-            outlook.stands = [self._lose(ref, "container", "what it wrote stands on what goes") for ref in containers]
+            outlook.stands = [self._lose(ref, "container", "its files depend on what is dropped") for ref in containers]
             outlook.stands += self._active(broken, containers)
         for ref in images:
             graph, image = self._reached.graph, self._images[ref]
-            if is_unpacked_again(graph, image, broken.refs, self._right):
+            if can_be_unpacked(graph, image, broken.refs, self._right):
                 outlook.unpack.append(ref)
-            elif is_pulled_again(graph, image, broken.refs):
-                outlook.again.append(ref)
+            elif can_be_refetched(graph, image, broken.refs):
+                outlook.refetch.append(ref)
             elif broken.found is None or broken.found.reach is not State.UNREACHABLE:
                 why = "not all of its records say which registry it came from"
                 outlook.lost.append(self._lose(ref, "image", why))
         return outlook
 
-    def _reason(self, outlook: _Outlook, hold: str) -> str:
-        """Why a broken chain stays; empty where it goes. Notes all losses, and what comes again.
+    def _reason(self, outlook: _Outlook, hold: str | None) -> str | None:
+        """Why a broken chain stays; None if it goes. Notes all losses, and the images that come back.
 
         Args:
-            outlook: what becomes of images and containers.
-            hold: why it stays where nothing would be lost.
+            outlook: what happens to images and containers.
+            hold: why it stays even if nothing is lost; None if it does not.
         """
         losses = [*outlook.stands, *outlook.lost]
         for loss in losses:
@@ -288,16 +310,16 @@ class _Repairer:
         open_ = [loss for loss in losses if not loss.accepted]
         if open_:
             more = f" and {len(open_) - 1} more" if len(open_) > 1 else ""
-            return f"{open_[0].kind} {open_[0].name}{more} would be lost; --accept-loss gives it up"
-        if hold:
+            return f"{open_[0].kind} {open_[0].name}{more} would be lost; --accept-loss accepts that"
+        if hold is not None:
             self._hold(outlook.images)
             return hold
-        self._again.update(dict.fromkeys(outlook.again))
+        self._refetch.update(dict.fromkeys(outlook.refetch))
         self._unpack.update(dict.fromkeys(map(self._dependants.label, outlook.unpack)))
-        return ""
+        return None
 
     def _hold(self, images: Iterable[Ref]) -> None:
-        """Note images with a layer that cannot be proved."""
+        """Note images with an unproved layer."""
         for ref in images:
             self._held.add(ref)
             self._unproved[self._dependants.label(ref)] = None
@@ -306,10 +328,10 @@ class _Repairer:
         name = self._dependants.name(ref)
         if kind == "snapshot":
             name = shown(split_snapshot_key(ref.key)[1])
-        return Loss(ref, name, kind, why, any(is_called(word, ref, name) for word in self._accept))
+        return Loss(ref, name, kind, why, any(_is_called(word, ref, name) for word in self._accept))
 
     def _active(self, broken: BrokenChain, containers: list[Ref]) -> Iterator[Loss]:
-        """Snapshots that somebody writes to, and that are no known container's."""
+        """Active snapshots that belong to no known container."""
         live = set(map(visited, self._reached.live))
         owned: set[Ref] = set()
         for ref in containers:
@@ -324,12 +346,12 @@ class _Repairer:
             if row is None or row.kind is not RowKind.ACTIVE or ref in owned or key.startswith(EXTRACTING):
                 continue
             classes = {self._reached.classes[lease].kind for lease in self._reached.leased.get(ref, ())}
-            # What nothing reaches, or only what ends by itself, the engine drops too.
+            # The engine itself drops a snapshot that nothing reaches, or only leases that end by themselves.
             if ref not in live and classes <= {LeaseClass.TEMPORARY, LeaseClass.OWNERLESS}:
                 continue
             if not any(entry.id == row.id for entry in backend.entries):
                 continue
-            yield self._lose(ref, "snapshot", "somebody writes to it, and it stands on what goes")
+            yield self._lose(ref, "snapshot", "it is active, and depends on what is dropped")
 
     def _record(self, ref: Ref, why: str, records: Mapping[Ref, str]) -> RecordDrop:
         parent = getattr(self._reached.graph.records[ref], "parent_ref", None)
@@ -351,11 +373,13 @@ class _Repairer:
                 why = rows[found.snapshotter, found.row]
                 yield self._removal(Target.SNAPSHOT, found, why)
             elif found.kind is ObjectKind.BLOB and found.refs and all(ref in records for ref in found.refs):
-                # A file that stays would be adopted by the next pull, its size being right, without being read.
+                # The next pull would adopt a file of the right size without reading it.
                 yield self._removal(Target.BLOB, found, found.note)
             elif found.state is not State.FOREIGN and not found.refs and self._is_wrong_blob(found):
                 yield self._removal(
-                    Target.BLOB, found, "no record names it, and the next pull would adopt its wrong bytes unread"
+                    Target.BLOB,
+                    found,
+                    "it has no record, and the next pull would adopt its wrong bytes unread",
                 )
 
     def _is_wrong_blob(self, found: StoreObject) -> bool:
@@ -379,14 +403,15 @@ class _Repairer:
                     junk.path,
                     junk.fingerprint,
                     junk.allocated,
-                    "no blob: the engine's content collection stops at its name",
+                    "not a blob: the engine's content collection stops at its name",
                 )
             else:
                 self._withheld.append(
-                    Withheld("blob", shown(junk.path), junk.allocated, "no regular file; look at it, and move it away")
+                    Withheld("blob", shown(junk.path), junk.allocated, "not a regular file: check it, and move it away")
                 )
 
-    def _fields(self, records: Mapping[Ref, str], rows: Mapping[RowName, str]) -> Iterator[FieldDrop]:
+    def _fields(self, records: Mapping[Ref, str], rows: Mapping[RowName, str]) -> Iterator[tuple[FieldDrop, bool]]:
+        """The fields to delete, and whether each is damage, rather than left over from records that go."""
         paths = {backend.path + b"/metadata.db": name for name, backend in self._store.backends.items()}
         root = self._store.root.path
         for finding in self._store.all_findings():
@@ -394,21 +419,21 @@ class _Repairer:
                 *bucket, key = finding.place.bucket
                 snapshotter = paths.get(finding.place.file.removeprefix(root.rstrip(b"/") + b"/"))
                 if snapshotter is not None or finding.place.file == self._store.metadata.path:
-                    yield FieldDrop(snapshotter, tuple(bucket), key, _TIMES[finding.code])
+                    yield FieldDrop(snapshotter, tuple(bucket), key, _TIMES[finding.code]), True
         for snapshot, child in stale_children(self._store):
             if snapshot.ref not in records:
                 bucket_ = (b"v1", snapshot.namespace, b"snapshots", snapshot.snapshotter, snapshot.key, b"children")
-                yield FieldDrop(None, bucket_, child, "a child that is gone: the engine refuses to remove its parent")
+                yield FieldDrop(None, bucket_, child, _NO_CHILD), False
         for name, key in stale_links(self._store, rows, records):
-            yield FieldDrop(name, (b"v1", b"parents"), key, _LOST)
+            yield FieldDrop(name, (b"v1", b"parents"), key, _LOST), True
         for lease in self._store.metadata.leases:
             lists = (b"v1", lease.namespace, b"leases", lease.id)
             for digest in lease.blobs:
                 if Ref(Kind.BLOB, lease.namespace, digest) in records:
-                    yield FieldDrop(None, (*lists, b"content"), digest, _UNLISTED)
+                    yield FieldDrop(None, (*lists, b"content"), digest, _UNLISTED), False
             for snapshotter, key in lease.snapshots:
                 if snapshot_ref(lease.namespace, snapshotter, key) in records:
-                    yield FieldDrop(None, (*lists, b"snapshots", snapshotter), key, _UNLISTED)
+                    yield FieldDrop(None, (*lists, b"snapshots", snapshotter), key, _UNLISTED), False
 
     def _left(self, plan: Plan, mended: set[int]) -> Iterator[Finding]:
         places = {(*field.bucket, field.key) for field in plan.fields}
@@ -430,7 +455,7 @@ class _Repairer:
 
 
 def _is_doubtful(together: Mapping[RowName, Finding]) -> bool:
-    """Whether what a layer was unpacked to may be whole, as far as is known."""
+    """Whether the unpacked files of a layer may be intact."""
     return any(finding.code is Code.SNAPSHOT_UNPROVED for finding in together.values())
 
 

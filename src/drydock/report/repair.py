@@ -58,7 +58,7 @@ def repair_lines(repair: Repair, where: RawPath | None = None) -> Iterator[str]:
     yield from _given_back(repair)
     yield from removal_lines(plan, "drydock repair --format json")
     yield from _names("whole again, with nothing to pull:", repair.whole)
-    yield from _names("pull again afterwards:", repair.again)
+    yield from _names("pull again afterwards:", repair.refetch)
     yield from _names(f"{_SHORT}:", repair.short)
     yield from _names(f"{_UNPROVED}:", repair.unproved)
     yield from _names("unpacked again by the engine when it is next run, from what is there:", repair.unpack)
@@ -95,7 +95,7 @@ def repair_document(
                 plan=plan,
                 losses=[_loss_part(loss) for loss in each.losses],
                 whole=each.whole,
-                pull_again=each.again,
+                pull_again=each.refetch,
                 stay_incomplete=each.short,
                 unproved=each.unproved,
                 given_back=each.given_back,

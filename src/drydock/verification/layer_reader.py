@@ -1,7 +1,8 @@
 """Reads a layer's blob into the tree of entries that containerd unpacks it to.
 
 Sources: opencontainers image-spec v1.1, layer.md (whiteouts); containerd pkg/archive/tar.go (applyNaive,
-createTarFile), pkg/archive/tar_unix.go, core/diff/apply/apply_linux.go (v2.1). Anybody may have written the layer, so time and memory are bounded.
+createTarFile), pkg/archive/tar_unix.go, core/diff/apply/apply_linux.go (v2.1).
+Anybody may have written the layer, so time and memory are bounded.
 """
 
 from __future__ import annotations

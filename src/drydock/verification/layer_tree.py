@@ -226,8 +226,8 @@ class LayerTree:
 
     def _no_room(self, why: str) -> NoRoom:
         return NoRoom(
-            f"the list of its layer's entries has no room after {self.count} ({why}): it may take half of the free space of "
-            f"{', '.join(map(shown, self._places)) or 'no directory'}",
+            f"the list of its layer's entries has no room after {self.count} ({why}); "
+            f"it may take half of the free space of {', '.join(map(shown, self._places)) or 'no directory'}",
             "drydock verify --unpacked --state DIR, with a DIR that has more room",
         )
 
@@ -242,7 +242,7 @@ def _open_unnamed(place: RawPath) -> sqlite3.Connection:
 
 
 def _put_files_in(database: sqlite3.Connection, directory: str) -> None:
-    """Choose the directory in which SQLite makes files without a name, as it does for a database that outgrows memory."""
+    """Choose the directory of SQLite's files without a name, which it makes for a database that outgrows memory."""
     database.execute(f"PRAGMA temp_store_directory = '{directory.replace(chr(39), chr(39) * 2)}'")
     if (database.execute("PRAGMA temp_store_directory").fetchone() or ("",))[0] != directory:
         database.close()

@@ -45,7 +45,7 @@ def list_attributes(records: Mapping[bytes, bytes], *, takes_user: bool, takes_a
     return found
 
 
-def kept(name: bytes, value: bytes, mode: int) -> bytes | None:
+def kept_value(name: bytes, value: bytes, mode: int) -> bytes | None:
     """The value that the kernel returns for an attribute after attribute and mode were set; None if it has none."""
     if name == CAPABILITY:
         return _kept_capability(value)

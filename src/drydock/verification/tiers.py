@@ -1,4 +1,4 @@
-"""Verifying one root, in tiers: records, the bytes of blobs, and what layers were unpacked to."""
+"""Verifying one root in tiers: records, the bytes of blobs, unpacked layers."""
 
 from __future__ import annotations
 
@@ -21,76 +21,76 @@ from drydock.verdict.dependants import Dependants
 from drydock.verdict.judge import Reach, damage_finding
 from drydock.verdict.recorded_sizes import far_size, recorded_row
 from drydock.verification.checkpoint import Checkpoint, Key
-from drydock.verification.unpacked import compare
+from drydock.verification.unpacked import Outcome, compare_snapshot
 
 _BLOB, _UNPACKED, _CONTENT, _SIZE = "blob", "unpacked", "content", "size"
-"""Kinds of what is remembered."""
+"""Kinds of results in a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """What of a root to look at, besides its records."""
+    """What to verify of a root besides its records."""
 
     data: bool = False
-    """The bytes of every blob; without, those that an earlier run found wrong are read again."""
+    """Every blob's bytes; else only those that an earlier run found wrong."""
     unpacked: bool = False
-    """Every unpacked layer; without, as for ``data``."""
+    """Every unpacked layer; else only those that an earlier run found wrong."""
     content: bool = False
-    """The bytes of unpacked files too."""
+    """The bytes of unpacked files as well."""
     seconds: float | None = None
-    """How long to go on."""
+    """Time limit; None for none."""
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of what is remembered that nothing is left of where a run comes to its end."""
+        """The kinds of results that are complete when a run comes to its end."""
         unpacked = (_UNPACKED, _SIZE, _CONTENT) if self.content else (_UNPACKED, _SIZE)
         return (*((_BLOB,) if self.data else ()), *(unpacked if self.unpacked else ()))
 
     @property
     def options(self) -> str:
-        """As they are typed, but for the time."""
+        """As typed on the command line, without the time limit."""
         unpacked = "--unpacked=content" if self.content else "--unpacked"
         return " ".join([*(["--data"] if self.data else []), *([unpacked] if self.unpacked else [])])
 
 
 @dataclass(slots=True)
 class ByteFindings:
-    """What reading bytes found wrong."""
+    """Findings from reading bytes."""
 
     findings: list[Finding] = field(default_factory=list)
     snapshots: dict[tuple[bytes, bytes], Finding] = field(default_factory=dict)
     """By snapshotter and row."""
     refs: dict[Finding, tuple[Ref, ...]] = field(default_factory=dict)
     right: set[tuple[bytes, bytes]] = field(default_factory=set)
-    """Snapshots that are as in their layer, by snapshotter and row."""
+    """Snapshots that equal their layer, by snapshotter and row."""
 
     def add(self, finding: Finding, snapshotter: bytes, row: bytes, refs: tuple[Ref, ...]) -> None:
-        """Note what was found of a snapshot."""
+        """Note a finding about a snapshot; damage counts as a reason to drop it."""
         self.note(finding, refs)
         if finding.severity is Severity.DAMAGE:
             self.snapshots[snapshotter, row] = finding
 
     def note(self, finding: Finding, refs: tuple[Ref, ...]) -> None:
-        """Note what is no reason to drop a snapshot."""
+        """Note a finding that is no reason to drop a snapshot."""
         self.findings.append(finding)
         self.refs[finding] = refs
 
 
 class Deadline:
-    """Says when time is up."""
+    """The end of a time limit."""
 
     def __init__(self, seconds: float | None) -> None:
         self._end = None if seconds is None else time.monotonic() + seconds
 
     def is_up(self) -> bool:
-        """Whether to stop."""
+        """Whether the time limit is over."""
         return self._end is not None and time.monotonic() >= self._end
 
 
 def read_blobs(
     store: Store, options: VerifyOptions, checkpoint: Checkpoint, deadline: Deadline, progress: Progress | None
 ) -> Coverage:
-    """Hash blobs: all, or only those an earlier run found wrong. What is wrong goes to ``store.wrong``.
+    """Hash blobs: all, or only those that an earlier run found wrong. Blobs with wrong bytes go to ``store.wrong``.
 
     Call it before the store is judged.
     """
@@ -132,9 +132,9 @@ def read_unpacked(
     places: Sequence[RawPath],
     progress: Progress | None = None,
 ) -> tuple[ByteFindings, Coverage]:
-    """Compare unpacked layers with their blobs: all, or only those an earlier run found wrong.
+    """Compare unpacked layers with their blobs: all, or only those that an earlier run found wrong.
 
-    What is known of a large layer lies in one of ``places`` meanwhile.
+    The list of a large layer's entries goes to one of the directories ``places``.
     """
     coverage, found = Coverage(), ByteFindings()
     todo: list[tuple[Unpacked, Key, bool]] = []
@@ -153,11 +153,11 @@ def read_unpacked(
         if deadline.is_up():
             coverage.left += 1
             continue
-        outcome = compare(store, each, content=content, stop=deadline.is_up, places=places, step=step)
-        if outcome is None:
+        outcome = compare_snapshot(store, each, content=content, stop=deadline.is_up, places=places, step=step)
+        if outcome is Outcome.STOPPED:
             coverage.left += 1
             continue
-        if outcome is False or (isinstance(outcome, Finding) and outcome.code is Code.NOT_COMPARED):
+        if outcome is Outcome.NOT_COMPARABLE or (isinstance(outcome, Finding) and outcome.code is Code.NOT_COMPARED):
             coverage.skipped += 1
         else:
             coverage.done += 1
@@ -165,10 +165,10 @@ def read_unpacked(
             coverage.bytes += 0 if is_image else each.layer.size
         if isinstance(outcome, Finding):
             found.add(outcome, each.snapshotter, each.row, each.refs)
-        elif outcome:
+        elif outcome is Outcome.SAME:
             found.right.add((each.snapshotter, each.row))
-        if outcome is True or (each.snapshotter, each.row) in found.snapshots:
-            checkpoint.tell(key, outcome is True)
+        if outcome is Outcome.SAME or (each.snapshotter, each.row) in found.snapshots:
+            checkpoint.tell(key, outcome is Outcome.SAME)
     return found, coverage
 
 
@@ -181,15 +181,15 @@ def read_sizes(
     checkpoint: Checkpoint,
     deadline: Deadline,
 ) -> None:
-    """Measure the committed snapshots that were not compared with a layer: all, or those an earlier run found wrong.
+    """Measure committed snapshots that were not compared with a layer: all, or those that an earlier run found wrong.
 
     Args:
         verdict: of one root.
-        found: what comparing found; what is far from its recorded size is added.
-        coverage: of what is unpacked; what time was too short for is added to what is left.
-        options: what to look at.
-        checkpoint: what is known already.
-        deadline: says when time is up.
+        found: results of comparing; snapshots far from their recorded size are added.
+        coverage: of unpacked layers; snapshots that time was too short for are added to those left.
+        options: what to verify.
+        checkpoint: results so far.
+        deadline: the time limit.
     """
     store = verdict.store
     known = {name for name in store.backends if not backend_blindness(store, name)}
@@ -211,7 +211,7 @@ def read_sizes(
 
 
 def measure(verdict: Verdict, found: StoreObject) -> Finding | None:
-    """What is said of a committed snapshot once its files are measured; None where there is nothing to say."""
+    """Measure the files of a committed snapshot; give a finding if they are far from its recorded size."""
     store = verdict.store
     assert isinstance(found.data, SnapshotEntry)
     occupied = measure_snapshot(store.root.path, store.backends[found.snapshotter], found.data)
@@ -221,7 +221,7 @@ def measure(verdict: Verdict, found: StoreObject) -> Finding | None:
 def name_hits(
     verdict: Verdict, reached: Reach, findings: Iterable[Finding], refs: dict[Finding, tuple[Ref, ...]]
 ) -> list[Hit]:
-    """Each finding with the images and containers that need what it is about."""
+    """Name the images and containers that each finding affects."""
     about = dict(refs)
     for found in verdict.objects:
         if found.is_damaged:

@@ -7,6 +7,7 @@ plugins/snapshots/overlay/overlay.go, plugins/snapshots/native/native.go (v2.1).
 
 from __future__ import annotations
 
+import enum
 import errno
 import hashlib
 import io
@@ -36,7 +37,7 @@ from drydock.model.verifications import Unpacked
 from drydock.verification.decompression import LayerStream, NotCompared, ReadStopped, UnreadableLayer
 from drydock.verification.layer_reader import read_layer
 from drydock.verification.layer_tree import TOP, EntryType, LayerEntry, LayerTree
-from drydock.verification.layer_xattrs import kept
+from drydock.verification.layer_xattrs import kept_value
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -59,7 +60,15 @@ _TESTS: Final[dict[EntryType, Callable[[int], bool]]] = {
 }
 
 
-def compare(
+class Outcome(enum.Enum):
+    """How a comparison without a finding ended."""
+
+    SAME = "the snapshot has what its layer has"
+    NOT_COMPARABLE = "nothing is wrong with the snapshot, as far as can be seen without its layer"
+    STOPPED = "the caller ended it"
+
+
+def compare_snapshot(
     store: Store,
     unpacked: Unpacked,
     *,
@@ -67,21 +76,20 @@ def compare(
     stop: Callable[[], bool],
     places: Sequence[RawPath] = (),
     step: Callable[[int], None] | None = None,
-) -> Finding | bool | None:
-    """Compare one snapshot's directory with its layer.
+) -> Finding | Outcome:
+    """Compare the directory of a snapshot with its layer.
 
     Args:
         store: the root.
         unpacked: the snapshot, and the layer's blob.
         content: whether to compare the bytes of files as well.
-        stop: asked again and again.
-        places: where what is known of a large layer may lie meanwhile.
-        step: told how many bytes of the blob are done since its last call: half of them as they are read, half as
-            the entries are compared.
+        stop: called repeatedly; the comparison ends once it returns true.
+        places: directories for the list of a large layer's entries.
+        step: called with the bytes of the blob that were done since its last call: half of them while it is read, half
+            while the entries are compared.
 
     Returns:
-        What differs, or why it cannot be compared; True where all is as it should be; False where nothing is wrong
-        with it, as far as can be told without its layer; None where ``stop`` said so.
+        What differs, or why it cannot be compared; else how the comparison ended.
     """
     place = Place(RawPath(os.path.join(store.root.path, unpacked.path)))
     key, layer = unpacked.key, unpacked.layer.digest
@@ -93,15 +101,15 @@ def compare(
         with closing(LayerTree(places)) as tree:
             with _HashedBlob(descriptor, unpacked.layer.digest, progress) as raw:
                 if not read_layer(raw, tree, content=content, stop=stop):
-                    return None
+                    return Outcome.STOPPED
                 raw.check()
             found = _SnapshotComparison(store, unpacked, tree, progress, content=content, stop=stop)
             if not found.run():
-                return None
+                return Outcome.STOPPED
         if found.count:
-            _refuse_another(store, unpacked, stop)
+            _refuse_wrong_layer(store, unpacked, stop)
     except ReadStopped:
-        return None
+        return Outcome.STOPPED
     except NotCompared as error:
         text = messages.NOT_COMPARED(snapshot=key, layer=layer, reason=str(error))
         return text.at(place, key, remedy=error.remedy)
@@ -112,7 +120,7 @@ def compare(
     finally:
         progress.end()
     if not found.count:
-        return True
+        return Outcome.SAME
     more = f"; and {found.count - len(found.listed)} more" if found.count > len(found.listed) else ""
     emptied = f" (empty files that have bytes in the layer: {found.emptied})" if found.emptied else ""
     entries = "; ".join(found.listed) + more
@@ -121,16 +129,16 @@ def compare(
     )
 
 
-def _refuse_another(store: Store, unpacked: Unpacked, stop: Callable[[], bool]) -> None:
-    """Refuse a layer that does not unpack to what the snapshot is called after.
+def _refuse_wrong_layer(store: Store, unpacked: Unpacked, stop: Callable[[], bool]) -> None:
+    """Refuse a layer that does not unpack to the chain id of the snapshot.
 
-    A config can name any, and containerd does not look at the layer where it has the snapshot (core/unpack/unpacker.go
-    unpack, v2.1).
+    A config can name any layer, and containerd does not read it if it has the snapshot (core/unpack/unpacker.go unpack,
+    v2.1).
 
     Raises:
         NotCompared: it is another layer.
         UnreadableLayer: it cannot be decompressed.
-        ReadStopped: ``stop`` said so.
+        ReadStopped: ``stop`` returned true.
         OSError: it cannot be read.
     """
     digest = hashlib.sha256()
@@ -143,19 +151,19 @@ def _refuse_another(store: Store, unpacked: Unpacked, stop: Callable[[], bool]) 
     if not unpacked.is_base:
         chain = f"sha256:{hashlib.sha256(below + b' ' + chain).hexdigest()}".encode()
     if chain != unpacked.key:
-        raise NotCompared("that unpacks to something else than its image says")
+        raise NotCompared("the layer does not unpack to what its image says")
 
 
-def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[[], bool]) -> Finding | bool | None:
-    """See whether the image of a snapshot of erofs can be read; with its layer it is not compared."""
+def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[[], bool]) -> Finding | Outcome:
+    """Check whether the image of an erofs snapshot can be read; it is not compared with its layer."""
     key = unpacked.key
     listed: list[str] = []
     count = 0
     try:
         descriptor = open_below(store.root.path, RawPath(os.path.join(unpacked.path, LAYER)))
     except NotRegular:
-        # A link into an operator's cache.
-        return False
+        # A link into a cache of the operator.
+        return Outcome.NOT_COMPARABLE
     except OSError as error:
         return messages.UNREADABLE_SNAPSHOT(snapshot=key, problem=error.strerror or str(error)).at(place, key)
     try:
@@ -168,11 +176,11 @@ def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[
     except NoImage as error:
         count, listed = 1, [str(error)]
     except Unusable:
-        return False
+        return Outcome.NOT_COMPARABLE
     finally:
         os.close(descriptor)
     if not count:
-        return None if stop() else False
+        return Outcome.STOPPED if stop() else Outcome.NOT_COMPARABLE
     more = f"; and {count - len(listed)} more" if count > len(listed) else ""
     return messages.DAMAGED_EROFS_LAYER(snapshot=key, entries="; ".join(listed) + more).at(place, key)
 
@@ -394,7 +402,7 @@ class _SnapshotComparison:
         lost = sorted(
             name
             for name, value in entry.xattrs.items()
-            if xattrs is not None and xattrs.get(name) not in (value, kept(name, value, mode))
+            if xattrs is not None and xattrs.get(name) not in (value, kept_value(name, value, mode))
         )
         if lost and self._owners:
             wrong.append(f"extended attribute {shown(lost[0])} differs")

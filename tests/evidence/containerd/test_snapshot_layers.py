@@ -69,7 +69,7 @@ def test_what_is_not_understood():
     del made.backends[b"overlayfs"].rows[b"base"]
     with pytest.raises(EvidenceUnreadable, match="base has no row"):
         snapshot_stack(made, b"overlayfs", b"box")
-    with pytest.raises(EvidenceUnreadable, match="devmapper lays out"):
+    with pytest.raises(EvidenceUnreadable, match="layout of snapshotter devmapper"):
         snapshot_stack(_store(b"devmapper", LayoutKind.FOREIGN), b"devmapper", b"box")
     with pytest.raises(EvidenceUnreadable, match="stargz keeps its data outside of this root"):
         snapshot_stack(made, b"stargz", b"box")

@@ -1,7 +1,7 @@
 """Mounting an image by the kernel: read-only, without a path, for as long as a descriptor is open.
 
-Only for ``--mount``: anybody may have written the image, and the kernel reads it with every privilege. Linux 5.2 has the calls (include/uapi/linux/mount.h); the same numbers on every
-architecture but alpha.
+Only for ``--mount``: anybody may have written the image, and the kernel reads it with every privilege.
+The calls are those of Linux 5.2 (include/uapi/linux/mount.h), with the same numbers on every architecture but alpha.
 """
 
 from __future__ import annotations
