@@ -74,6 +74,14 @@ def test_a_write_that_is_called_nearly_as_a_listed_one_stays():
     assert "lease pull may mean it" in withheld[near.decode()]
 
 
+def test_the_first_name_that_may_be_meant_is_told():
+    """Of several the message names the one of the first reference, and not another one in each run."""
+    listed = [digest(number) for number in range(1, 9)]
+    verdict, _, _ = planned(lease(b"mine", blobs=listed), *(blob(wrong(each)) for each in listed))
+    (finding,) = verdict.findings
+    assert f"blob {wrong(listed[0]).decode()}, which nothing" in finding.message
+
+
 @pytest.mark.parametrize(
     ("name", "labels", "known", "usual"),
     [

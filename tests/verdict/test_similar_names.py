@@ -1,5 +1,6 @@
 """Names that are called nearly alike are found wherever they differ, and many of them in little time."""
 
+import itertools
 import time
 
 import pytest
@@ -51,3 +52,11 @@ def test_very_many_pairs_leave_out_nothing_that_is_there():
     assert time.process_time() - began < 20
     assert {ref for _, ref in found} == set(there)
     assert len(found) < 300_000
+
+
+def test_the_order_of_the_names_does_not_matter():
+    """The same pairs in the same order, whatever order a set of names has: what a plan tells must not differ."""
+    wanted = [_ref(b"sha256:" + b"0" * 60 + b"%04x" % number) for number in range(4)]
+    there = [_ref(b"sha256:" + b"0" * 60 + b"%04x" % number) for number in (8, 9)]
+    expected = [(each, other) for other in there for each in wanted]
+    assert all(list(find_near(each, there)) == expected for each in itertools.permutations(wanted))

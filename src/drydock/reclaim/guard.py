@@ -26,7 +26,7 @@ def refuse_if_used(root: Root) -> None:
     Raises:
         Refused: it is used, or that cannot be told. One line that names the first few, and what to do about each.
     """
-    from drydock.evidence.host import mounts, processes  # noqa: PLC0415 - a scan asks only for the clock
+    from drydock.evidence.host import mounts, processes  # noqa: PLC0415 - psutil, and a scan asks only for the clock
 
     told = [f"{shown(each.name)} (pid {each.pid}) {each.why}; stop it: {each.stop}" for each in processes.users(root)]
     if not told:

@@ -89,7 +89,9 @@ def find_dangling(marks: MarkedRecords, store: Store, loose: Sequence[Ref]) -> l
     for target, meant in find_near({ref for ref in marks.refs() if ref not in records}, loose):
         near.setdefault(target, []).append(meant)
     for ref in [ref for ref in records if ref in marks] if near else ():
-        for target in {visited(each) for each in targets_of(ref)} & near.keys():
+        for target in dict.fromkeys(map(visited, targets_of(ref))):
+            if target not in near:
+                continue
             dangling = found.setdefault(ref, Dangling(ref))
             if target not in dangling.targets:
                 dangling.targets.append(target)

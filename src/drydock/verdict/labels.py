@@ -6,14 +6,11 @@ Source: containerd core/metadata/gc.go (v2.1 to v2.3). Where versions differ, th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from drydock.model.names import Kind, Ref, UnixNano, snapshot_ref
+from drydock.model.oci import Document, Index, Manifest, list_children
 from drydock.model.records import Labels
 from drydock.model.times import parse_time
-
-if TYPE_CHECKING:
-    from drydock.model.oci import Document
 
 EXPIRE = b"containerd.io/gc.expire"
 PRUNED = b"moby/prune.images"
@@ -119,8 +116,6 @@ def child_labels(media_type: bytes, document: Document | None) -> dict[bytes, by
         media_type: what is said of the blob where it is named: by this the engine decides whether it names anything.
         document: what it is; None where it is no index, manifest or config.
     """
-    from drydock.model.oci import Index, Manifest, list_children  # noqa: PLC0415 - a scan must start fast
-
     fits = (isinstance(document, Manifest) and media_type in _MANIFESTS) or (
         isinstance(document, Index) and media_type in _INDEXES
     )

@@ -53,12 +53,13 @@ class _Alike:
 
 
 def find_near(wanted: Iterable[Ref], there: Iterable[Ref]) -> Iterator[tuple[Ref, Ref]]:
-    """Each of ``wanted`` with each of ``there`` that is of its kind and namespace, and called nearly as it is.
+    """Each of ``wanted`` with each of ``there`` that has its kind and namespace, and a similar name.
 
-    Where there are very many such pairs, each of ``there`` that is in one still comes at least once.
+    If there are very many such pairs, each of ``there`` that is in one still comes at least once. The order of
+    ``wanted`` does not matter: a set of names gives the same pairs, in the same order, in every process.
     """
     by_half: dict[_Half, _Alike] = {}
-    for ref in wanted:
+    for ref in sorted(wanted, key=lambda ref: (ref.kind.value, ref.namespace, ref.key)):
         for half in _halves(ref):
             by_half.setdefault(half, _Alike()).refs.append(ref)
     if not by_half:
