@@ -293,9 +293,35 @@ CONTAINER_UNREADABLE = Message(
 )
 
 # Settings
-CONFIG_UNREADABLE = Message(Code.CONFIG_UNREADABLE, "{file}: {problem}")
+SETTING_OUT_OF_REACH = Message(Code.CONFIG_UNREADABLE, "{file}: {problem}")
+UNREADABLE_SETTINGS = Message(Code.CONFIG_UNREADABLE, "{file} cannot be read: {problem}")
+SETTINGS_NOT_JSON = Message(Code.CONFIG_UNREADABLE, "{file} is not a JSON object")
+TOO_MANY_SETTINGS = Message(Code.CONFIG_UNREADABLE, "{file}: there are more than {limit} {what}; the rest is not read")
+IMPORT_NOT_A_PATH = Message(Code.CONFIG_UNREADABLE, "{file}: an import is not a path")
+IMPORT_WITH_PATTERN = Message(Code.CONFIG_UNREADABLE, "{file}: import {path} has a pattern in the name of a folder")
+NOT_ABSOLUTE = Message(Code.CONFIG_UNREADABLE, "{file}: {setting} is not an absolute path")
+KNOWN_AT_RUN_TIME = Message(
+    Code.CONFIG_UNREADABLE, "{file}: {setting} is known only when the engine starts, or is not understood"
+)
+UNKNOWN_START = Message(Code.CONFIG_UNREADABLE, "{file}: it is not known with which options it starts Docker")
+NO_DATA_ROOT = Message(
+    Code.CONFIG_UNREADABLE,
+    "{folder}: a setting names it as Docker's data root, but dockerd has no files there (is its disk mounted?)",
+)
+NO_CONTAINERD_ROOT = Message(
+    Code.CONFIG_UNREADABLE,
+    "{folder}: a setting names it as the root of Docker's containerd, but containerd has no files there (is its disk "
+    "mounted?)",
+)
+LINK_NOT_FOLLOWED = Message(Code.CONFIG_UNREADABLE, "{path} is a link, which drydock does not follow")
 CONFIG_UNKNOWN = Message(
-    Code.CONFIG_UNKNOWN, "{file}: containerd's {setting}: its snapshotters may keep their data elsewhere"
+    Code.CONFIG_UNKNOWN,
+    "{file}: the {setting} of containerd is known only when it starts, or is not understood: its snapshotters may keep "
+    "their data elsewhere",
+)
+TOO_MANY_CONFIGS = Message(
+    Code.CONFIG_UNKNOWN,
+    "{file}: containerd may have more than {limit} configs: its snapshotters may keep their data elsewhere",
 )
 CONFIG_FOREIGN = Message(
     Code.CONFIG_FOREIGN,

@@ -17,6 +17,7 @@ from drydock.evidence.files.regular import read_regular
 from drydock.evidence.host.filesystem import Host, has_pattern
 from drydock.model import messages
 from drydock.model.findings import Finding, Place
+from drydock.model.messages import Text
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 
@@ -66,7 +67,9 @@ def read_containerd_config(host: Host, path: bytes) -> ContainerdConfig:
         if name in seen:
             continue
         if len(seen) >= _IMPORTS:
-            config.findings.append(unseen(name, f"more than {_IMPORTS} imported files: the rest is not read"))
+            config.findings.append(
+                unseen(name, messages.TOO_MANY_SETTINGS(file=name, limit=_IMPORTS, what="imported files"))
+            )
             break
         seen.add(name)
         document = _toml(host, name, config.findings)
@@ -104,13 +107,13 @@ def read_docker_config(host: Host, path: bytes) -> DockerConfig:
         document: Any = json.loads(raw) if raw.strip() else {}
     except (FileNotFoundError, NotADirectoryError):
         if why := host.doubt(path):
-            config.findings.append(unseen(path, why))
+            config.findings.append(unseen(path, messages.SETTING_OUT_OF_REACH(file=path, problem=why)))
         return config
     except (OSError, ValueError, RecursionError) as error:
-        config.findings.append(unseen(path, f"cannot be read: {_why(error)}"))
+        config.findings.append(unseen(path, messages.UNREADABLE_SETTINGS(file=path, problem=_why(error))))
         return config
     if not isinstance(document, dict):
-        config.findings.append(unseen(path, "no JSON object"))
+        config.findings.append(unseen(path, messages.SETTINGS_NOT_JSON(file=path)))
         return config
     for key in ("data-root", "graph"):  # "graph" is its name before Docker 17.05
         config.data_root = config.data_root or _path(document.get(key), path, config.findings)
@@ -129,10 +132,10 @@ def _toml(host: Host, path: RawPath, findings: list[Finding]) -> dict[str, Any] 
         document: dict[str, Any] = tomllib.loads(raw.decode())
     except (FileNotFoundError, NotADirectoryError):
         if why := host.doubt(path):
-            findings.append(unseen(path, why))
+            findings.append(unseen(path, messages.SETTING_OUT_OF_REACH(file=path, problem=why)))
         return None
     except (OSError, ValueError, RecursionError) as error:  # tomllib's and UTF-8's errors are ValueErrors
-        findings.append(unseen(path, f"cannot be read: {_why(error)}"))
+        findings.append(unseen(path, messages.UNREADABLE_SETTINGS(file=path, problem=_why(error))))
         return None
     return document
 
@@ -151,13 +154,14 @@ def _imports(
         if path in followed:
             continue
         if len(followed) >= _IMPORTS:
-            findings.append(unseen(importer, f"more than {_IMPORTS} imports: the rest is not read"))
+            text = messages.TOO_MANY_SETTINGS(file=importer, limit=_IMPORTS, what="imports")
+            findings.append(unseen(importer, text))
             return
         followed.add(path)
         if not is_path:
-            findings.append(unseen(importer, "an import is no path"))
+            findings.append(unseen(importer, messages.IMPORT_NOT_A_PATH(file=importer)))
         elif has_pattern(posixpath.dirname(path)):
-            findings.append(unseen(importer, f"import {shown(entry.encode())}: a pattern in a folder's name"))
+            findings.append(unseen(importer, messages.IMPORT_WITH_PATTERN(file=importer, path=entry.encode())))
         else:
             yield from host.matches(path, _NAMES)
 
@@ -168,7 +172,7 @@ def _path(value: object, file: bytes, findings: list[Finding]) -> RawPath | None
         return None
     raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
     if not raw.startswith(b"/") or b"\0" in raw or b"$" in raw:
-        findings.append(unseen(file, f"{shown(raw[:200]) or 'a value'}: not an absolute path"))
+        findings.append(unseen(file, messages.NOT_ABSOLUTE(file=file, setting=raw[:200] or "a value")))
         return None
     return RawPath(raw)
 
@@ -178,6 +182,6 @@ def _why(error: Exception) -> str:
     return shown(text.encode("utf-8", "surrogateescape"))[:200] or type(error).__name__
 
 
-def unseen(file: bytes, message: str) -> Finding:
-    """The finding that a setting which could name a root could not be read."""
-    return messages.CONFIG_UNREADABLE(file=file, problem=message).at(Place(RawPath(file)))
+def unseen(file: bytes, text: Text) -> Finding:
+    """The finding that a setting which may name a root could not be read."""
+    return text.at(Place(RawPath(file)))

@@ -15,9 +15,10 @@ from drydock.evidence.host.command_lines import Flag, read_flags
 from drydock.evidence.host.config import unseen
 from drydock.evidence.host.filesystem import Host
 from drydock.evidence.host.unit_files import CommandLine, Position, assignment
-from drydock.evidence.host.units import AT_RUN_TIME, Program, Service, programs, read_units
+from drydock.evidence.host.units import Program, Service, programs, read_units
 from drydock.model import messages
-from drydock.model.findings import Finding, Place
+from drydock.model.findings import Finding
+from drydock.model.messages import Text
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 
@@ -97,7 +98,7 @@ def read_services(host: Host) -> Services:
         reader = _FlagReader(services, unit, common)
         for path, starts_dockerd in unit.starts() if unit.is_docker else ():
             if not starts_dockerd:
-                services.findings.append(unseen(path, "what it starts Docker with is not known"))
+                services.findings.append(unseen(path, messages.UNKNOWN_START(file=path)))
         for path, file in unit.files.items():
             for line in file.lines:
                 reader.read(path, line)
@@ -136,10 +137,12 @@ class _FlagReader:
             self._add(path, name, value, is_its or owner is not Program.DOCKER)
         if not value or not is_its or (flag.name == b"g" and value[:1] not in (b"/", b"$", b"%", b'"', b"'")):
             return
+        setting = f"{shown(name)} {shown(value[:200])}"
         if is_unclear:
-            self._say(path, name, value, AT_RUN_TIME)
+            message = messages.CONFIG_UNKNOWN if name == b"config" else messages.KNOWN_AT_RUN_TIME
+            self._report(path, name, message(file=path, setting=setting))
         elif owner is Program.DOCKER and not value.startswith((b"/", b"$")):
-            self._say(path, name, value, "not an absolute path")
+            self._report(path, name, messages.NOT_ABSOLUTE(file=path, setting=setting))
 
     def _is_of(self, flag: Flag, line: CommandLine, named: dict[Program, Position], place: Position) -> bool:
         """Whether it is a flag that the engine is, or may be, started with, and no other program's."""
@@ -171,17 +174,16 @@ class _FlagReader:
         if len(values) < _VALUES:
             values.append(RawPath(value))
         else:
-            self._say(path, name, value, f"more than {_VALUES} of them: the rest is not looked at")
+            is_config = name == b"config"
+            many = messages.TOO_MANY_SETTINGS(file=path, limit=_VALUES, what=f"values of {shown(name)}")
+            self._report(path, name, messages.TOO_MANY_CONFIGS(file=path, limit=_VALUES) if is_config else many)
 
-    def _say(self, path: bytes, name: bytes, value: bytes, message: str) -> None:
-        if (path, name) in self._said:
-            return
-        self._said.add((path, name))
-        said = f"{shown(name)} {shown(value[:200])}: {message}"
-        if name != b"config":
-            self._services.findings.append(unseen(path, said))
-            return
-        self._services.configs.append(messages.CONFIG_UNKNOWN(file=path, setting=said).at(Place(RawPath(path))))
+    def _report(self, path: bytes, name: bytes, text: Text) -> None:
+        """Report what is wrong with a flag, once of each file."""
+        if (path, name) not in self._said:
+            self._said.add((path, name))
+            found = self._services.configs if name == b"config" else self._services.findings
+            found.append(unseen(path, text))
 
 
 def _flags(words: Sequence[bytes]) -> Iterator[Flag]:

@@ -92,10 +92,6 @@ _DISTRIBUTIONS = (
         b"/var/snap/microk8s/common/run/containerd",
     ),
 )
-_NO_DATA = "a setting names it as Docker's data root, and nothing of dockerd's is there (is its disk mounted?)"
-_NO_ROOT = (
-    "a setting names it as the root of Docker's containerd, and no containerd has worked there (is its disk mounted?)"
-)
 _TOPS = (*_DOCKER_DATA, b"/var/lib/containerd", *(each[1] for each in _DISTRIBUTIONS))
 
 
@@ -157,12 +153,13 @@ class Survey:
             why = obstacle(found) if found is not None else None
             if path in named or path in _DOCKER_DATA:
                 why = self._host.doubt(path) or why
-            if why is None and path in named and (found is None or not with_remapped(found)):
-                why = _NO_DATA
             if why is not None:
-                self.findings.append(unseen(path, why))
+                self.findings.append(unseen(path, messages.SETTING_OUT_OF_REACH(file=path, problem=why)))
+            elif path in named and (found is None or not with_remapped(found)):
+                self.findings.append(unseen(path, messages.NO_DATA_ROOT(folder=path)))
             for link in links_to_remapped(found) if found is not None else ():
-                self.findings.append(unseen(self._host.name(link), "a link, which is not followed"))
+                name = self._host.name(link)
+                self.findings.append(unseen(name, messages.LINK_NOT_FOLLOWED(path=name)))
             reached += [found] if found is not None else []
         return list(dict.fromkeys(reached)), list(dict.fromkeys(execs))
 
@@ -176,7 +173,10 @@ class Survey:
             if reached is not None and is_root(reached):
                 yield reached
             elif path in named:
-                self.findings.append(unseen(path, self._host.doubt(path) or _NO_ROOT))
+                why = self._host.doubt(path)
+                missing = messages.NO_CONTAINERD_ROOT(folder=path)
+                text = missing if why is None else messages.SETTING_OUT_OF_REACH(file=path, problem=why)
+                self.findings.append(unseen(path, text))
 
     def _containerd(self, services: Services) -> Iterator[Root]:
         """Roots of a system containerd: what config files and flags say, and the default.
@@ -226,7 +226,7 @@ class Survey:
             states = (self._reach((docker.exec_root or run + b"/docker") + b"/containerd/daemon"),)
             owners, unread = tuple(filter(is_data_root, data)), tuple(docker.findings)
             if docker.data_root and self._host.folder(docker.data_root) not in owners:
-                unread = (*unread, unseen(docker.data_root, _NO_DATA))
+                unread = (*unread, unseen(docker.data_root, messages.NO_DATA_ROOT(folder=docker.data_root)))
             for root in (each for one in data for each in managed(self._host, one) if os.lstat(each).st_uid == uid):
                 yield Root(root, Engine.ROOTLESS, self._host.root, states, owners, not unread, findings=unread)
             config = read_containerd_config(self._host, home + b"/.config/containerd/config.toml")

@@ -27,11 +27,11 @@ from drydock.evidence.host.unit_files import (
     parse_shell,
     parse_unit,
 )
+from drydock.model import messages
 from drydock.model.findings import Finding
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 
-AT_RUN_TIME = "known at run time only, or not understood"
 _LARGEST = 1 << 18
 _FILES = 4096
 _TOTAL = 1 << 23
@@ -208,14 +208,15 @@ class _UnitReader:
                 if None in files.values() or not files:
                     service.is_environment_lost |= value.startswith((b"/run/", b"/var/run/"))
             if unknown and Program.DOCKER in service.runs:
-                self._findings.append(unseen(path, f"EnvironmentFile {shown(unknown[0][:200])}: {AT_RUN_TIME}"))
+                setting = f"EnvironmentFile {shown(unknown[0][:200])}"
+                self._findings.append(unseen(path, messages.KNOWN_AT_RUN_TIME(file=path, setting=setting)))
 
     def _matches(self, value: bytes) -> list[RawPath]:
         if not has_pattern(value):
             return [RawPath(value)]
         if value not in self._patterns:
             if len(self._patterns) >= _PATTERNS:
-                self._stop(value, f"more than {_PATTERNS} patterns of environment files")
+                self._stop(value, _PATTERNS, "patterns of environment files")
                 return []
             self._patterns[value] = self._host.matches(value, _FILES)
         return self._patterns[value]
@@ -223,12 +224,12 @@ class _UnitReader:
     def _has_room(self, path: bytes) -> bool:
         if len(self._texts) <= _FILES and self._left > 0:
             return True
-        self._stop(path, f"more than {_FILES} units, or {_TOTAL >> 20} MiB of them")
+        self._stop(path, _FILES, f"units, or {_TOTAL >> 20} MiB of them")
         return False
 
-    def _stop(self, path: bytes, bound: str) -> None:
+    def _stop(self, path: bytes, limit: int, what: str) -> None:
         if not self._is_full:
-            self._findings.append(unseen(path, f"{bound}: the rest is not read"))
+            self._findings.append(unseen(path, messages.TOO_MANY_SETTINGS(file=path, limit=limit, what=what)))
         self._is_full = True
 
     def _read(self, path: bytes, findings: list[Finding]) -> bytes | None:
@@ -240,9 +241,10 @@ class _UnitReader:
         except (FileNotFoundError, NotADirectoryError):
             # Links that removed packages leave behind are no engine's.
             if _NAMES.search(path) and (why := self._host.doubt(path)):
-                findings.append(unseen(path, why))
+                findings.append(unseen(path, messages.SETTING_OUT_OF_REACH(file=path, problem=why)))
         except OSError as error:
-            findings.append(unseen(path, f"cannot be read: {error.strerror or error}"))
+            problem = error.strerror or str(error)
+            findings.append(unseen(path, messages.UNREADABLE_SETTINGS(file=path, problem=problem)))
         return None
 
 
