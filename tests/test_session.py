@@ -2,7 +2,6 @@
 
 import subprocess
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -10,8 +9,9 @@ from fuzz.stores import put
 from tests.support.roots import data
 
 import drydock
+from drydock.model.access import Access
 from drydock.model.names import RawPath
-from drydock.session import Access, find_roots, open_root
+from drydock.session import find_roots, open_root
 
 LATER = 1_000_000_800_000_000_000
 LOOKING, CHANGING, BESIDE = Access(now=LATER), Access(now=LATER, exclusive=True), Access(now=LATER, live=True)
@@ -57,11 +57,11 @@ def test_locks_last_until_the_block_ends(root, first, second, fits):
 @pytest.mark.parametrize("access", [LOOKING, BESIDE, CHANGING], ids=["held", "live", "exclusive"])
 def test_a_wrong_clock_is_refused_on_every_way_in(root, access):
     """A time before most records is refused; where no time is judged, any will do."""
-    early = replace(access, now=10**9)
+    early = access._replace(now=10**9)
     (found,) = find_roots(RawPath(bytes(root)), early)
     with pytest.raises(drydock.Refused, match="carry a later time"), open_root(found, early):
         pass
-    with open_root(found, replace(early, timed=False)) as session:
+    with open_root(found, early._replace(timed=False)) as session:
         assert session.verdict.objects
 
 

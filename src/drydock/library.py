@@ -19,13 +19,14 @@ from drydock.commands import repair as repairing
 from drydock.commands import scan as scanning
 from drydock.commands import undo as undoing
 from drydock.commands import verify as verifying
+from drydock.model.access import Access
 from drydock.model.arguments import Moment, Name, Span, choice, nanoseconds, raw_name, raw_names, unix_nano
 from drydock.model.errors import Usage
 from drydock.model.explanations import Explanation
 from drydock.model.exports import Change, Exported
 from drydock.model.listings import Listing, ListKind
 from drydock.model.names import RawPath, UnixNano
-from drydock.model.policies import BlobCheck, Policy, SizeSource
+from drydock.model.policies import BlobCheck, Policy, SizeSource, VerifyOptions
 from drydock.model.progress import Progress
 from drydock.model.pulls import Pulls
 from drydock.model.repairs import Repair
@@ -33,8 +34,6 @@ from drydock.model.runs import Run
 from drydock.model.scans import Scan
 from drydock.model.verifications import Verification
 from drydock.reclaim.plan_file import Request
-from drydock.session import Access
-from drydock.verification.tiers import VerifyOptions
 
 AnyPath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 """A path, relative to the working directory where it is not absolute."""

@@ -20,13 +20,13 @@ from drydock.evidence.containerd.store import (
     read_store,
 )
 from drydock.evidence.host.roots import discover
+from drydock.model.access import Access
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.findings import Finding
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.objects import Verdict
 from drydock.model.plans import DatabaseFingerprint
-from drydock.model.policies import BlobCheck, Policy, SizeSource
-from drydock.model.progress import Progress
+from drydock.model.policies import Policy, SizeSource
 from drydock.model.roots import Root
 from drydock.model.scans import Scan
 from drydock.model.store import Store
@@ -37,30 +37,6 @@ from drydock.reclaim.plan import make_plan
 from drydock.reclaim.state_dir import unfinished_runs
 from drydock.verdict.clock import find_ahead
 from drydock.verdict.judge import Reach, judge
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """How a command enters a root, and what it asks of it."""
-
-    live: bool = False
-    """Take no lock, and read copies of the databases: for looking beside a running engine."""
-    exclusive: bool = False
-    """Hold the locks as a writer, in a root that no process and no mount uses: for changing the store."""
-    now: UnixNano | None = None
-    """What ages and expiries are compared with; None for the clock."""
-    timed: bool = True
-    """Whether ages and expiries are judged. Only then must the clock be right."""
-    measure: SizeSource = SizeSource.RECORDED
-    verification: BlobCheck = BlobCheck.SIZE
-    policy: Policy | None = None
-    """What a plan removes; None where nothing is removed on the strength of the plan: then it has no fingerprints."""
-    state: RawPath | None = None
-    """Where journals and backups are, besides the default places."""
-    quarantine: RawPath | None = None
-    """Where things are moved to instead of being deleted."""
-    progress: Progress | None = None
-    """Told what was read."""
 
 
 class Judged(NamedTuple):

@@ -108,13 +108,13 @@ def end_with(code):
     """A command that is interrupted, and then ``code`` where it looks what is left; as it ended."""
     script = (
         f"{INTERRUPTIBLE}\n"
-        "import os, sys, time, drydock.cli.clean as command\n"
+        "import os, sys, time, drydock.commands.apply as command\n"
         "def interrupt(*_, **__): signal.raise_signal(signal.SIGINT)\n"
         f"def left(*_): {code}\n"
         "def begin(*_, **__):\n"
         "    try: interrupt()\n"
         "    except KeyboardInterrupt: raise KeyboardInterrupt(left()) from None\n"
-        "command.run = begin\n"
+        "command.clean = begin\n"
         "sys.argv[1:] = ['clean', '--apply', '--yes']\n"
         "main()"
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from drydock.cli.groups import Group
+from drydock.cli.options import Group
 from drydock.model.errors import DrydockError, Usage
 from drydock.model.text import printable
 from drydock.version import __version__

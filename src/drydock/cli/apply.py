@@ -6,13 +6,12 @@ import os
 
 import click
 
+from drydock import commands
 from drydock.cli.options import state_options
+from drydock.cli.output import print_runs
 from drydock.cli.progress import show_progress
-from drydock.cli.runs import print_runs
-from drydock.commands.apply import apply as carry_out_plans
-from drydock.commands.plan import read_plans
+from drydock.model.access import Access
 from drydock.model.names import RawPath
-from drydock.session import Access
 from drydock.streams import keep_going
 
 
@@ -28,10 +27,8 @@ def apply(ctx: click.Context, *, plan: str, quarantine: RawPath | None, state: R
     """
     keep_going()
     with show_progress() as progress:
-        runs = carry_out_plans(
-            read_plans(RawPath(os.fsencode(plan))),
-            Access(exclusive=True, state=state, quarantine=quarantine, progress=progress),
-        )
+        access = Access(exclusive=True, state=state, quarantine=quarantine, progress=progress)
+        runs = commands.apply.apply(commands.plan.read_plans(RawPath(os.fsencode(plan))), access)
     if not runs:
         click.echo("The plan is empty: nothing was to be done.")
     ctx.exit(print_runs(runs))

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drydock.cli.groups import Group
-from drydock.cli.options import file_argument
+from drydock.cli.options import Group, file_argument, format_option
 from drydock.cli.output import print_json
 from drydock.cli.progress import show_progress
 from drydock.cli.salvage import salvage, trust
@@ -91,7 +90,7 @@ def _value(field: Field, room: int) -> str:
 _DAMAGED = 2
 
 _names = click.argument("names", metavar="[NAME]...", nargs=-1)
-_format = click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
+_format = format_option("text", "json")
 
 
 @click.group(cls=Group)

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import click
 
-from drydock.cli.live import offer_live
-from drydock.cli.options import now_option, state_options, where_argument
-from drydock.cli.output import no_storage, status_of, warn_unread
-from drydock.cli.policy import make_policy, policy_options
+from drydock import commands, report
+from drydock.cli.options import make_policy, now_option, policy_options, state_options, where_argument
+from drydock.cli.output import confirm, no_storage, offer_live, print_runs, status_of, warn_unread
 from drydock.cli.progress import show_progress
-from drydock.cli.runs import confirm, print_runs
-from drydock.commands.apply import clean as run
-from drydock.commands.plan import plan
+from drydock.model.access import Access
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.scans import Scan
-from drydock.report.plan_text import scan_lines
-from drydock.session import Access
 from drydock.streams import keep_going
 
 
@@ -57,7 +51,7 @@ def clean(
 
     def show(scans: list[Scan]) -> None:
         for found in scans:
-            for line in scan_lines(found):
+            for line in report.plan_text.scan_lines(found):
                 click.echo(line)
         if not scans:
             click.echo(no_storage(where))
@@ -67,7 +61,7 @@ def clean(
         if quarantine or yes:
             raise Usage("--yes and --quarantine belong to --apply")
         with show_progress() as progress, offer_live("drydock scan --live looks beside it"):
-            scans = plan(where, replace(access, progress=progress))
+            scans = commands.plan.plan(where, access._replace(progress=progress))
         show(scans)
         if any(not found.plan.is_empty for found in scans):
             click.echo("Nothing was removed: --apply does it.")
@@ -89,9 +83,9 @@ def clean(
         return agreed
 
     with show_progress() as progress, offer_live("drydock scan --live looks beside it"):
-        runs = run(
+        runs = commands.apply.clean(
             where,
-            replace(access, exclusive=True, quarantine=quarantine, progress=progress),
+            access._replace(exclusive=True, quarantine=quarantine, progress=progress),
             agree=progress.cleared(agree) if progress else agree,
         )
     ctx.exit(code | print_runs(runs))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
-from drydock.cli.groups import Group
-from drydock.cli.options import mount_option, namespace_option, where_argument
+from drydock import commands, report
+from drydock.cli.options import Group, format_option, mount_option, namespace_option, typed_name, where_argument
 from drydock.cli.output import open_output, print_json
 from drydock.cli.progress import show_progress
-from drydock.commands.export import diff_container
+from drydock.model.access import Access
 from drydock.model.names import RawPath
-from drydock.model.text import shown, unshown
-from drydock.session import Access
 
 
 @click.group(cls=Group)
@@ -24,7 +20,7 @@ def diff() -> None:
 @diff.command()
 @click.argument("name")
 @where_argument
-@click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
+@format_option("text", "json")
 @namespace_option
 @mount_option
 @click.pass_context
@@ -37,15 +33,15 @@ def container(
     several containers, 32 an engine runs.
     """
     with show_progress() as progress:
-        changes, damage = diff_container(
-            unshown(os.fsdecode(name)), where, Access(timed=False, progress=progress), namespace=namespace, mount=mount
+        access = Access(timed=False, progress=progress)
+        changes, damage = commands.export.diff_container(
+            typed_name(name), where, access, namespace=namespace, mount=mount
         )
     with open_output(None) as file:
         if form == "json":
-            entries = [{"kind": change.kind.value, "path": shown(change.path)} for change in changes]
-            print_json({"schema": "drydock.diff/1", "changes": entries, "damage": damage}, file)
+            print_json(report.listing.changes_document(changes, damage), file)
         else:
-            file.writelines(f"{change.kind.value} {shown(change.path)}\n" for change in changes)
+            file.writelines(f"{line}\n" for line in report.listing.change_lines(changes))
     for line in damage:
         click.echo(f"drydock: {line}", err=True)
     ctx.exit(2 if damage else 0)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
-from drydock.cli.live import live_option, note_live, offer_live
-from drydock.cli.options import now_option, where_argument
-from drydock.cli.output import open_output, print_json, status_of
+from drydock import commands, report
+from drydock.cli.options import format_option, live_option, now_option, typed_name, where_argument
+from drydock.cli.output import note_live, offer_live, open_output, print_json, status_of, tell_unread
 from drydock.cli.progress import show_progress
-from drydock.commands.explain import explain as run
+from drydock.model.access import Access
 from drydock.model.names import RawPath, UnixNano
-from drydock.model.text import unshown
-from drydock.report.explanation import explanation_document, explanation_lines
-from drydock.session import Access
 
 
 @click.command()
 @click.argument("subject", metavar="OBJECT")
 @where_argument
-@click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
+@format_option("text", "json")
 @live_option
 @now_option
 @click.pass_context
@@ -32,16 +27,16 @@ def explain(ctx: click.Context, *, subject: str, where: RawPath | None, form: st
     engine runs.
     """
     with show_progress() as progress, offer_live():
-        explanations = run(unshown(os.fsdecode(subject)), where, Access(now=now, live=live, progress=progress))
+        access = Access(live=live, now=now, progress=progress)
+        explanations = commands.explain.explain(typed_name(subject), where, access)
     note_live(live)
     with open_output(None) as file:
         if form == "json":
-            print_json(explanation_document(explanations, now), file)
+            print_json(report.explanation.explanation_document(explanations, now), file)
         else:
             for number, explanation in enumerate(explanations):
                 if number:
                     file.write("\n")
-                file.writelines(line + "\n" for line in explanation_lines(explanation))
-    for unread in dict.fromkeys(each.unread for each in explanations if each.unread):
-        click.echo(f"drydock: {unread}; there may be more that holds it", err=True)
+                file.writelines(line + "\n" for line in report.explanation.explanation_lines(explanation))
+    tell_unread((each.unread for each in explanations), "there may be more that holds it")
     ctx.exit(status_of(explanations))

@@ -8,14 +8,13 @@ from typing import Any, TypeVar
 
 import click
 
-from drydock.cli.groups import Group
-from drydock.cli.options import absolute_path, mount_option, namespace_option, where_argument
+from drydock import commands
+from drydock.cli.options import Group, absolute_path, mount_option, namespace_option, typed_name, where_argument
 from drydock.cli.progress import show_progress
-from drydock.commands.export import export_container, export_image
+from drydock.model.access import Access
 from drydock.model.exports import Exported
 from drydock.model.names import RawPath
-from drydock.model.text import shown, unshown
-from drydock.session import Access
+from drydock.model.text import shown
 from drydock.streams import stop_when_lost
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -66,8 +65,8 @@ def image(
     """
     wanted = None if platform is None else os.fsencode(platform)
     with show_progress() as progress:
-        done = export_image(
-            unshown(os.fsdecode(name)),
+        done = commands.export.export_image(
+            typed_name(name),
             where,
             Access(timed=False, progress=progress),
             output=output,
@@ -102,8 +101,8 @@ def container(
     containers, 32 an engine runs.
     """
     with show_progress() as progress:
-        done = export_container(
-            unshown(os.fsdecode(name)),
+        done = commands.export.export_container(
+            typed_name(name),
             where,
             Access(timed=False, progress=progress),
             output=output,

@@ -7,6 +7,7 @@ from contextlib import closing
 
 import click
 
+from drydock.cli.options import format_option, output_option
 from drydock.cli.output import open_output, print_json, use_utf8
 from drydock.cli.progress import show_progress
 from drydock.model.errors import EvidenceUnreadable, Usage
@@ -15,8 +16,8 @@ from drydock.report.fleet.database import script_lines
 
 @click.command()
 @click.argument("reports", metavar="REPORT...", nargs=-1)
-@click.option("--format", "form", type=click.Choice(("table", "json", "html")), default="table", show_default=True)
-@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
+@format_option("table", "json", "html")
+@output_option
 @click.option("--sql", metavar="QUERY", help="Run QUERY instead; docs/fleet.md describes the tables.")
 @click.option("--top", type=click.IntRange(1), default=15, show_default=True, help="Rows of each answer.")
 @click.option("--statements", is_flag=True, help="Print the SQL of all questions, for Spark, and run nothing.")

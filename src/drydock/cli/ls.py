@@ -6,21 +6,19 @@ import shutil
 
 import click
 
-from drydock.cli.live import live_option, note_live, offer_live
-from drydock.cli.options import now_option, where_argument
-from drydock.cli.output import no_storage, open_output, print_json, status_of
+from drydock import commands, report
+from drydock.cli.options import format_option, live_option, now_option, where_argument
+from drydock.cli.output import no_storage, note_live, offer_live, open_output, print_json, status_of, tell_unread
 from drydock.cli.progress import show_progress
-from drydock.commands.listing import ls as run
+from drydock.model.access import Access
 from drydock.model.listings import ListKind
 from drydock.model.names import RawPath, UnixNano
-from drydock.report.listing import listing_document, listing_lines
-from drydock.session import Access
 
 
 @click.command()
 @click.argument("kind", type=click.Choice([kind.value for kind in ListKind]))
 @where_argument
-@click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True)
+@format_option("table", "json")
 @live_option
 @now_option
 @click.pass_context
@@ -30,18 +28,16 @@ def ls(ctx: click.Context, *, kind: str, where: RawPath | None, form: str, live:
     Exit status: 0, 8 something could not be read, 32 an engine runs.
     """
     with show_progress() as progress, offer_live():
-        listings = run(ListKind(kind), where, Access(now=now, live=live, progress=progress))
+        listings = commands.listing.ls(ListKind(kind), where, Access(live=live, now=now, progress=progress))
     note_live(live)
     with open_output(None) as file:
         if form == "json":
-            print_json(listing_document(listings, ListKind(kind), now), file)
+            print_json(report.listing.listing_document(listings, ListKind(kind), now), file)
         elif listings:
             width = shutil.get_terminal_size().columns if file.isatty() else None
-            file.writelines(line + "\n" for line in listing_lines(listings, width))
+            file.writelines(line + "\n" for line in report.listing.listing_lines(listings, width))
         else:
             print(no_storage(where), file=file)
-    for listing in listings:
-        if listing.unread:
-            more = ", or whose they are is not known" if kind == ListKind.LEASES.value else ""
-            click.echo(f"drydock: {listing.unread}; there may be {kind} that are not listed{more}", err=True)
+    more = ", or whose they are is not known" if kind == ListKind.LEASES.value else ""
+    tell_unread((listing.unread for listing in listings), f"there may be {kind} that are not listed{more}")
     ctx.exit(status_of(listings))

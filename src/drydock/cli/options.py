@@ -1,18 +1,56 @@
-"""Arguments and options that several commands take, and how their words become values."""
+"""Arguments, options and groups that several commands share, and how words become values."""
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from drydock.model.errors import Usage
 from drydock.model.names import RawPath, UnixNano
+from drydock.model.policies import EndLeases, Policy, VerifyOptions
+from drydock.model.text import did_you_mean, unshown
 from drydock.model.times import parse_time
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_SPAN = re.compile(r"([0-9]{1,9})(s|min|m|h|d)")
+"""Nine digits of days are more than any clock counts; Python refuses to read thousands of them."""
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_CONTENT = "--unpacked=content"
+
+
+class Group(click.Group):
+    """A group that names the commands which are like a word that is none."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names.
+
+        Raises:
+            click.UsageError: there is none.
+        """
+        word = args[0]
+        if not word.startswith("-") and self.get_command(ctx, word) is None:
+            raise click.UsageError(f"No such command {word!r}{did_you_mean(word, self.list_commands(ctx))}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class VerifyCommand(click.Command):
+    """A command with ``--unpacked`` and ``--unpacked=content``.
+
+    Click knows options whose value can be left out, but then takes the argument that follows for the value.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words of a call."""
+        end = args.index("--") if "--" in args else len(args)
+        words = ["--unpacked-content" if word == _CONTENT else word for word in args[:end]]
+        return super().parse_args(ctx, words + args[end:])
 
 
 def where_argument(function: _F) -> _F:
@@ -21,8 +59,20 @@ def where_argument(function: _F) -> _F:
 
 
 def file_argument(function: _F) -> _F:
-    """The argument FILE, as bytes. A symbolic link that the user names is followed: what it leads to is locked."""
+    """The argument FILE, as bytes. A symbolic link that the user names is followed: its target is locked."""
     return click.argument("file", type=click.Path(path_type=bytes), callback=_followed)(function)
+
+
+def format_option(*forms: str) -> Callable[[_F], _F]:
+    """The option ``--format`` with these choices; the first is the default."""
+    return click.option(
+        "--format", "form", type=click.Choice(forms), default=forms[0], show_default=True, help="Format of the output."
+    )
+
+
+def output_option(function: _F) -> _F:
+    """The option ``--output``: a file that is written anew."""
+    return click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")(function)
 
 
 def now_option(function: _F) -> _F:
@@ -35,6 +85,16 @@ def now_option(function: _F) -> _F:
     )(function)
 
 
+def live_option(function: _F) -> _F:
+    """The option ``--live``."""
+    return click.option(
+        "--live",
+        is_flag=True,
+        help="Look beside a running engine: take no lock, read copies of the databases, and leave out what comes or "
+        "goes meanwhile.",
+    )(function)
+
+
 def state_options(function: _F) -> _F:
     """The options ``--state`` and ``--quarantine``, as absolute bytes."""
     for option in (
@@ -42,13 +102,14 @@ def state_options(function: _F) -> _F:
             "--quarantine",
             metavar="DIR",
             callback=absolute_path,
-            help="Move things there instead of deleting them; DIR is on the same file system, in no engine's folder.",
+            help="Move things to DIR instead of deleting them. DIR must be on the same file system, and not in an "
+            "engine's folder.",
         ),
         click.option(
             "--state",
             metavar="DIR",
             callback=absolute_path,
-            help="Where journal and backups go, in no engine's folder. "
+            help="Write the journal and the backups to DIR, which must not be in an engine's folder. "
             "[default: /var/lib/drydock, or a tmpfs if that is full]",
         ),
     ):
@@ -71,15 +132,118 @@ def mount_option(function: _F) -> _F:
     return click.option(
         "--mount",
         is_flag=True,
-        help="Have the kernel mount layers that are images (erofs), read-only and where no other process sees them. "
-        "Without it drydock reads them itself. An image may come from a registry byte for byte: use it for those you "
-        "trust. Needs root.",
+        help="Let the kernel read layers that are images (erofs): it mounts them read-only, where no other process "
+        "sees them. Without this option, drydock reads them itself. An image may come from a registry byte for byte: "
+        "use --mount only for images that you trust. Needs root.",
     )(function)
 
 
+def policy_options(function: _F) -> _F:
+    """``--end-leases``, ``--older-than``, ``--end-lease``, ``--keep`` and ``--no-edit``."""
+    for option in (
+        click.option("--no-edit", is_flag=True, help="Edit no database: remove only data that no record names."),
+        click.option(
+            "--keep",
+            metavar="OBJECT",
+            multiple=True,
+            help="Keep OBJECT and all that it refers to. A lease that is kept does not end.",
+        ),
+        click.option(
+            "--end-lease",
+            metavar="ID",
+            multiple=True,
+            help="Also end the lease ID (or NAMESPACE/ID), unless its owner exists.",
+        ),
+        click.option(
+            "--older-than",
+            metavar="SPAN",
+            callback=span,
+            help="End only those temporary and ownerless leases that are at least this old: 90min, 1h, 2d.",
+        ),
+        click.option(
+            "--end-leases",
+            type=click.Choice([each.value for each in EndLeases]),
+            help="End all leases of this class; each class includes the ones before it. [default: expired; "
+            "with --older-than: temporary]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def make_policy(
+    end_leases: str | None,
+    older_than: int | None,
+    end_lease: tuple[str, ...],
+    keep: tuple[str, ...],
+    no_edit: bool,
+) -> Policy:
+    """The policy that the options describe. ``--older-than`` alone means temporary leases: expired ones have an end."""
+    if end_leases is None:
+        end_leases = "expired" if older_than is None else "temporary"
+    if no_edit and (end_lease or older_than is not None or end_leases != "expired"):
+        raise click.UsageError("--no-edit ends no lease: leave out --end-leases, --end-lease and --older-than")
+    return Policy(
+        EndLeases(end_leases),
+        older_than,
+        tuple(unshown(name) for name in end_lease),
+        tuple(map(typed_name, keep)),
+        edit=not no_edit,
+    )
+
+
+def verify_options(function: _F) -> _F:
+    """``--data``, ``--unpacked`` and ``--max-duration``."""
+    for option in (
+        click.option("--unpacked-content", is_flag=True, hidden=True),
+        click.option(
+            "--max-duration",
+            metavar="SPAN",
+            callback=span,
+            help="Stop reading data after this long (90min, 1h). The next run continues from there.",
+        ),
+        click.option(
+            "--unpacked",
+            is_flag=True,
+            help="Compare every unpacked layer with its blob: types, modes, owners, sizes, links, attributes. "
+            "--unpacked=content compares the bytes of files too.",
+        ),
+        click.option("--data", is_flag=True, help="Hash every blob, on every core."),
+    ):
+        function = option(function)
+    return function
+
+
+def make_verify_options(data: bool, unpacked: bool, unpacked_content: bool, max_duration: int | None) -> VerifyOptions:
+    """What the options describe.
+
+    Raises:
+        Usage: a length of time for nothing that takes long.
+    """
+    if max_duration is not None and not (data or unpacked or unpacked_content):
+        raise Usage("--max-duration is for --data and --unpacked")
+    seconds = None if max_duration is None else max_duration / 1e9
+    return VerifyOptions(data, unpacked or unpacked_content, unpacked_content, seconds)
+
+
 def absolute_path(_: click.Context, __: click.Parameter, value: str | None) -> RawPath | None:
-    """What an option names, as absolute bytes."""
+    """The path that an option names, as absolute bytes."""
     return None if value is None else RawPath(os.fsencode(os.path.abspath(value)))
+
+
+def typed_name(word: str) -> bytes:
+    """A name that was typed, with or without the escapes that drydock prints, as bytes."""
+    return unshown(os.fsdecode(word))
+
+
+def span(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """A length of time that an option names, in nanoseconds."""
+    if value is None:
+        return None
+    match = _SPAN.fullmatch(value.strip())
+    if match is None:
+        raise click.BadParameter(f"{value!r} is no span of time such as 90min, 1h or 2d")
+    return int(match[1]) * _UNITS[match[2]] * 1_000_000_000
 
 
 def _path(_: click.Context, __: click.Parameter, value: str | None) -> RawPath | None:

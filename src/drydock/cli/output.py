@@ -1,4 +1,4 @@
-"""Where results go: stdout, or a file that appears whole."""
+"""What goes to the user: results to stdout or to a file that appears whole, causes to stderr, and questions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO
 
 import click
 
-from drydock.model.errors import ActionFailed
+from drydock import report
+from drydock.model.errors import ActionFailed, InUse, Usage
 from drydock.model.text import shown
+from drydock.streams import is_lost, keep_going, need
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from drydock.model.names import RawPath
+    from drydock.model.runs import Run
     from drydock.model.scans import Scan
 
 _WIDTH = 80
@@ -110,7 +113,7 @@ def print_json(document: object, file: TextIO) -> None:
     file.write("\n")
 
 
-class Plain:
+class PlainPrinter:
     """Whole lines of text: what rich would print in a pipe, without the time it takes to load."""
 
     is_terminal = False
@@ -137,10 +140,10 @@ class Plain:
         self._file.write(f"{line}\n")
 
 
-def console(file: TextIO) -> Console | Plain:
+def console(file: TextIO) -> Console | PlainPrinter:
     """What prints a table on ``file``: rich on a terminal, plain text in a pipe."""
     if not file.isatty() and not os.environ.get("FORCE_COLOR"):
-        return Plain(file)
+        return PlainPrinter(file)
     from rich.console import Console  # noqa: PLC0415 - a start without a table must not pay for rich
 
     return Console(file=file, highlight=False, emoji=False, markup=False)
@@ -164,9 +167,76 @@ def no_storage(where: RawPath | None) -> str:
     return f"No containerd storage {'on this host' if where is None else f'below {shown(where)}'}."
 
 
-def warn_unread(scans: Iterable[Scan]) -> None:
-    """One line on stderr for each root in which something could not be read: the status has 8 for it."""
-    for scan in scans:
-        cause = scan.unread()
+def tell_unread(causes: Iterable[str | None], consequence: str) -> None:
+    """One line on stderr for each cause why something could not be read: the status has 8 for it.
+
+    Args:
+        causes: one shown line each; None where all was read.
+        consequence: what follows for the result.
+    """
+    for cause in dict.fromkeys(causes):
         if cause:
-            click.echo(f"drydock: {cause}; nothing that depends on it is removed", err=True)
+            click.echo(f"drydock: {cause}; {consequence}", err=True)
+
+
+def warn_unread(scans: Iterable[Scan]) -> None:
+    """As :func:`tell_unread`, for scans and plans."""
+    tell_unread((scan.unread() for scan in scans), "nothing that depends on it is removed")
+
+
+@contextmanager
+def offer_live(how: str = "--live looks beside it") -> Iterator[None]:
+    """Name the way to look beside an engine where its lock refuses.
+
+    Args:
+        how: what the user can type.
+
+    Raises:
+        InUse: as it came, with that.
+    """
+    try:
+        yield
+    except InUse as error:
+        raise InUse(f"{error}; {how}") from error
+
+
+def note_live(live: bool) -> None:
+    """Say on stderr that what is printed was read beside an engine."""
+    if live:
+        click.echo(f"drydock: {report.wording.LIVE}", err=True)
+
+
+def confirm(*, yes: bool) -> bool:
+    """Ask on a terminal whether to change something; ``yes`` is the answer that ``--yes`` gives.
+
+    Raises:
+        Usage: there is nobody to ask.
+        ActionFailed: what is asked about cannot be shown.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise Usage("--apply asks first, and stdin is no terminal: --yes answers")
+    if is_lost():
+        raise ActionFailed("nothing was done: what would be asked about cannot be shown")
+    agreed = click.confirm("Do this?", default=False)
+    if agreed:
+        keep_going()
+    return agreed
+
+
+def print_runs(runs: Iterable[Run], file: TextIO | None = None) -> int:
+    """Print what was done to each root, on stdout or in ``file``.
+
+    Returns:
+        The exit status: 4 when something of a plan was not done, else 0.
+    """
+    code = 0
+    for run in runs:
+        for line in report.plan_text.run_lines(run):
+            click.echo(line, file=file)
+        if run.journal is not None:
+            need(f"journal: {shown(run.journal)}")
+        if run.failed:
+            code = ActionFailed.exit_code
+    return code

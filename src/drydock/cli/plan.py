@@ -7,17 +7,14 @@ from typing import Any
 
 import click
 
-from drydock.cli.live import offer_live
-from drydock.cli.options import now_option, where_argument
-from drydock.cli.output import open_output, print_json, status_of, warn_unread
-from drydock.cli.policy import make_policy, policy_options
+from drydock import commands, report
+from drydock.cli.options import make_policy, now_option, policy_options, where_argument
+from drydock.cli.output import offer_live, open_output, print_json, status_of, warn_unread
 from drydock.cli.progress import show_progress
-from drydock.commands.plan import plan as run
+from drydock.model.access import Access
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.text import quoted_path
 from drydock.reclaim.plan_file import plans_document
-from drydock.report.plan_text import scan_lines
-from drydock.session import Access
 
 
 @click.command()
@@ -42,12 +39,12 @@ def plan(
     status is that of scan.
     """
     with show_progress() as progress, offer_live("drydock scan --live looks beside it"):
-        scans = run(where, Access(policy=make_policy(**policy), now=now, progress=progress))
+        scans = commands.plan.plan(where, Access(policy=make_policy(**policy), now=now, progress=progress))
     with open_output(output) as file:
         print_json(plans_document([found.plan for found in scans]), file)
     if output is not None and output != "-":
         for found in scans:
-            for line in scan_lines(found):
+            for line in report.plan_text.scan_lines(found):
                 click.echo(line)
         click.echo(f"drydock apply {quoted_path(os.fsencode(output))}   does it")
     warn_unread(scans)

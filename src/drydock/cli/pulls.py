@@ -6,19 +6,17 @@ import shutil
 
 import click
 
-from drydock.cli.live import live_option, note_live, offer_live
-from drydock.cli.options import now_option, where_argument
-from drydock.cli.output import no_storage, open_output, print_json, status_of
+from drydock import commands, report
+from drydock.cli.options import format_option, live_option, now_option, where_argument
+from drydock.cli.output import no_storage, note_live, offer_live, open_output, print_json, status_of, tell_unread
 from drydock.cli.progress import show_progress
-from drydock.commands.pulls import pulls as run
+from drydock.model.access import Access
 from drydock.model.names import RawPath, UnixNano
-from drydock.report.pulls import pulls_document, pulls_lines
-from drydock.session import Access
 
 
 @click.command()
 @where_argument
-@click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True)
+@format_option("table", "json")
 @live_option
 @now_option
 @click.pass_context
@@ -30,16 +28,15 @@ def pulls(ctx: click.Context, *, where: RawPath | None, form: str, live: bool, n
     not be read; they add up.
     """
     with show_progress() as progress, offer_live():
-        roots = run(where, Access(now=now, live=live, progress=progress))
+        roots = commands.pulls.pulls(where, Access(live=live, now=now, progress=progress))
     note_live(live)
     with open_output(None) as file:
         if form == "json":
-            print_json(pulls_document(roots, now), file)
+            print_json(report.pulls.pulls_document(roots, now), file)
         elif roots:
-            file.writelines(line + "\n" for line in pulls_lines(roots, now, where, shutil.get_terminal_size().columns))
+            width = shutil.get_terminal_size().columns
+            file.writelines(line + "\n" for line in report.pulls.pulls_lines(roots, now, where, width))
         else:
             print(no_storage(where), file=file)
-    for root in roots:
-        if root.unread:
-            click.echo(f"drydock: {root.unread}; there may be pulls that are not listed", err=True)
+    tell_unread((root.unread for root in roots), "there may be pulls that are not listed")
     ctx.exit(status_of(roots))

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import io
-import os
 
 import click
 
-from drydock.cli.options import now_option, state_options, where_argument
-from drydock.cli.output import check_output, no_storage, open_output, print_json
+from drydock import commands, report
+from drydock.cli.options import (
+    VerifyCommand,
+    format_option,
+    make_verify_options,
+    now_option,
+    output_option,
+    state_options,
+    typed_name,
+    verify_options,
+    where_argument,
+)
+from drydock.cli.output import check_output, confirm, no_storage, open_output, print_json, print_runs, tell_unread
 from drydock.cli.progress import show_progress
-from drydock.cli.runs import confirm, print_runs
-from drydock.cli.verify_options import Looking, make_wanted, wanted_options
-from drydock.commands.repair import repair as run
+from drydock.model.access import Access
 from drydock.model.errors import ActionFailed, EvidenceUnreadable, Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.repairs import Repair
-from drydock.model.text import unshown
 from drydock.reclaim.plan_file import plan_document
-from drydock.report.repair import repair_document, repair_lines
-from drydock.session import Access
 from drydock.streams import keep_going, tell_needed
 
 
-@click.command(cls=Looking)
+@click.command(cls=VerifyCommand)
 @where_argument
 @click.option("--apply", "do", is_flag=True, help="Repair it. Without this option, only show it.")
 @click.option("--yes", is_flag=True, help="Do not ask before repairing.")
@@ -43,9 +48,9 @@ from drydock.streams import keep_going, tell_needed
     is_flag=True,
     help="Drop a damaged layer together with what it was unpacked to, where nothing here proves that.",
 )
-@wanted_options
-@click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True)
-@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
+@verify_options
+@format_option("table", "json")
+@output_option
 @state_options
 @now_option
 @click.pass_context
@@ -111,12 +116,10 @@ def repair(
         nonlocal code
         planned.extend(repairs)
         for made in repairs:
-            for line in repair_lines(made, where):
+            for line in report.repair.repair_lines(made, where):
                 click.echo(line, file=told)
-            if made.unread:
-                click.echo(f"drydock: {made.unread}; so no database is edited", err=True)
-            if made.blind:
-                click.echo(f"drydock: {made.blind}; what depends on it is left as it is", err=True)
+            tell_unread((made.unread,), "so no database is edited")
+            tell_unread((made.blind,), "what depends on it is left as it is")
             code |= made.exit_code()
         if not repairs:
             click.echo(no_storage(where), file=told)
@@ -133,12 +136,12 @@ def repair(
         return True
 
     with show_progress() as progress:
-        runs = run(
+        runs = commands.repair.repair(
             where,
             Access(exclusive=do, now=now, state=state, quarantine=quarantine, progress=progress),
             agree=progress.cleared(agree) if progress else agree,
-            accept=tuple(unshown(os.fsdecode(name)) for name in accept_loss),
-            wanted=make_wanted(data, unpacked, unpacked_content, max_duration),
+            accept=tuple(map(typed_name, accept_loss)),
+            wanted=make_verify_options(data, unpacked, unpacked_content, max_duration),
             adopt=adopt,
             drop_unproved=drop_unproved,
         )
@@ -148,7 +151,7 @@ def repair(
             with open_output(output) as file:
                 if form == "json":
                     plans = [plan_document(made.plan) for made in planned]
-                    print_json(repair_document(planned, plans, runs, now), file)
+                    print_json(report.repair.repair_document(planned, plans, runs, now), file)
                 else:
                     file.write(told.getvalue())
         except ActionFailed as error:

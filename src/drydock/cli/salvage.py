@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drydock.cli.options import file_argument
+from drydock.cli.options import file_argument, format_option
 from drydock.cli.output import print_json
 from drydock.cli.progress import show_progress
 from drydock.model.names import RawPath
@@ -25,7 +25,7 @@ _DAMAGED = 2
 
 @click.command()
 @file_argument
-@click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
+@format_option("text", "json")
 @click.option("--deleted", is_flag=True, help="Also list keys on pages that nothing links to any more.")
 @click.option(
     "--rebuild", metavar="OUT", type=click.Path(path_type=bytes), help="Write a new database; OUT must not exist."

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from drydock.cli.live import live_option, offer_live
-from drydock.cli.options import absolute_path, now_option, where_argument
+from drydock import commands, report
+from drydock.cli.options import absolute_path, format_option, live_option, now_option, output_option, where_argument
 from drydock.cli.output import (
-    Plain,
+    PlainPrinter,
     console,
     no_storage,
+    offer_live,
     open_binary,
     open_output,
     print_json,
@@ -23,11 +23,10 @@ from drydock.cli.output import (
     warn_unread,
 )
 from drydock.cli.progress import show_progress
-from drydock.commands.scan import scan as run
+from drydock.model.access import Access
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.text import shown
-from drydock.session import Access
 
 if TYPE_CHECKING:
     from drydock.model.scans import Scan
@@ -35,14 +34,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @where_argument
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(("table", "tree", "json", "jsonl", "csv", "markdown", "html", "prometheus", "parquet")),
-    default="table",
-    show_default=True,
-)
-@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
+@format_option("table", "tree", "json", "jsonl", "csv", "markdown", "html", "prometheus", "parquet")
+@output_option
 @click.option(
     "--depth", type=click.IntRange(0), default=3, show_default=True, help="With --format tree: levels below a root."
 )
@@ -94,91 +87,57 @@ def scan(
     named = holders or form in ("tree", "markdown", "html", "prometheus", "parquet")
     began = time.monotonic()
     with show_progress() as progress, offer_live():
-        scans = run(
-            where,
-            Access(
-                now=now,
-                measure=SizeSource(measure),
-                verification=BlobCheck(verify),
-                state=state,
-                live=live,
-                progress=progress,
-            ),
-            inventory=named,
+        access = Access(
+            live=live,
+            now=now,
+            measure=SizeSource(measure),
+            verification=BlobCheck(verify),
+            state=state,
+            progress=progress,
         )
+        scans = commands.scan.scan(where, access, inventory=named)
         if progress is not None:
             progress.pause_for_output(output, "writing the report")
         name = shown(os.fsencode(os.uname().nodename if host is None else host))
         if form == "parquet":
-            _write_parquet(scans, now, name, output)
+            with open_binary(output) as raw:
+                lines = report.document.scan_lines(scans, now, name)
+                report.parquet.write_parquet(report.parquet.line_rows(lines), raw)
         else:
             with open_output(output) as file:
-                if form == "table" and scans:
-                    from drydock.report.table import print_scans  # noqa: PLC0415 - only what is asked for is loaded
-
-                    print_scans(scans, console(file), where)
-                elif form == "tree" and scans:
-                    _print_tree(scans, file, depth, top)
-                elif form in ("table", "tree"):
+                if form in ("table", "tree") and not scans:
                     print(no_storage(where), file=file)
-                elif form == "prometheus":
-                    from drydock.report.prometheus import metric_lines  # noqa: PLC0415 - only what is asked for
-
-                    use_utf8(file)
-                    file.writelines(line + "\n" for line in metric_lines(scans, now, time.monotonic() - began))
-                elif form in ("json", "jsonl"):
-                    _print_document(scans, now, name, file, lines=form == "jsonl")
+                elif form == "table":
+                    report.table.print_scans(scans, console(file), where)
+                elif form == "tree":
+                    _print_tree(scans, file, depth, top)
+                elif form == "markdown":
+                    file.writelines(f"{line}\n" for line in report.markdown.markdown_lines(scans, now, where))
+                elif form == "json":
+                    print_json(report.document.scan_document(scans, now, name), file)
                 else:
-                    if form != "markdown":
-                        use_utf8(file)
-                    file.writelines(_text(form, scans, now, where))
+                    use_utf8(file)
+                    if form == "jsonl":
+                        file.writelines(line.text() for line in report.document.scan_lines(scans, now, name))
+                    elif form == "csv":
+                        file.writelines(report.csv.csv_lines(scans))
+                    elif form == "prometheus":
+                        seconds = time.monotonic() - began
+                        file.writelines(f"{line}\n" for line in report.prometheus.metric_lines(scans, now, seconds))
+                    else:
+                        file.write(report.page.render_page(scans, now, where))
     warn_unread(scans)
     ctx.exit(status_of(scans))
 
 
-def _write_parquet(scans: list[Scan], now: UnixNano, name: str, output: str | None) -> None:
-    from drydock.report.document import scan_lines  # noqa: PLC0415 - only what is asked for is loaded
-    from drydock.report.parquet import line_rows, write_parquet  # noqa: PLC0415 - the same
-
-    with open_binary(output) as raw:
-        write_parquet(line_rows(scan_lines(scans, now, name)), raw)
-
-
-def _print_document(scans: list[Scan], now: UnixNano, name: str, file: TextIO, *, lines: bool) -> None:
-    from drydock.report.document import scan_document, scan_lines  # noqa: PLC0415 - only what is asked for is loaded
-
-    if lines:
-        use_utf8(file)
-        file.writelines(line.text() for line in scan_lines(scans, now, name))
-    else:
-        print_json(scan_document(scans, now, name), file)
-
-
-def _text(form: str, scans: list[Scan], now: UnixNano, where: RawPath | None) -> Iterable[str]:
-    # Only what is asked for is loaded: a page brings a template engine with it.
-    if form == "csv":
-        from drydock.report.csv import csv_lines  # noqa: PLC0415 - see above
-
-        return csv_lines(scans)
-    if form == "markdown":
-        from drydock.report.markdown import markdown_lines  # noqa: PLC0415 - see above
-
-        return (line + "\n" for line in markdown_lines(scans, now, where))
-    from drydock.report.page import render_page  # noqa: PLC0415 - see above
-
-    return (render_page(scans, now, where),)
-
-
 def _print_tree(scans: list[Scan], file: TextIO, depth: int, top: int) -> None:
-    from drydock.report.tree import tree_lines  # noqa: PLC0415 - only what is asked for is loaded
-
     blocks = (getattr(file, "encoding", None) or "").lower().startswith("utf")
     printer = console(file)
-    if isinstance(printer, Plain):
-        for line in tree_lines(scans, depth=depth, top=top, width=None, blocks=blocks):
+    if isinstance(printer, PlainPrinter):
+        for line in report.tree.tree_lines(scans, depth=depth, top=top, width=None, blocks=blocks):
             print("".join(span.text for span in line).rstrip(), file=file)
         return
     from rich.text import Text  # noqa: PLC0415 - only a terminal pays for rich
 
-    for line in tree_lines(scans, depth=depth, top=top, width=printer.width, blocks=blocks):
+    for line in report.tree.tree_lines(scans, depth=depth, top=top, width=printer.width, blocks=blocks):
         printer.print(Text.assemble(*line), no_wrap=True, crop=False)

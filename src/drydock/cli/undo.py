@@ -6,11 +6,11 @@ import os
 
 import click
 
+from drydock import commands
+from drydock.cli.output import print_runs
 from drydock.cli.progress import show_progress
-from drydock.cli.runs import print_runs
-from drydock.commands.undo import undo as run
+from drydock.model.access import Access
 from drydock.model.names import RawPath
-from drydock.session import Access
 from drydock.streams import keep_going
 
 
@@ -26,6 +26,7 @@ def undo(ctx: click.Context, *, journal: str) -> None:
     database.
     """
     keep_going()
+    path = RawPath(os.fsencode(os.path.abspath(journal)))
     with show_progress() as progress:
-        done = run(RawPath(os.fsencode(os.path.abspath(journal))), Access(exclusive=True, progress=progress))
-    ctx.exit(print_runs([done]))
+        run = commands.undo.undo(path, Access(exclusive=True, progress=progress))
+    ctx.exit(print_runs([run]))

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import click
 
-from drydock.cli.options import absolute_path, now_option, where_argument
+from drydock import commands, report
+from drydock.cli.options import (
+    VerifyCommand,
+    absolute_path,
+    format_option,
+    make_verify_options,
+    now_option,
+    output_option,
+    verify_options,
+    where_argument,
+)
 from drydock.cli.output import no_storage, open_output, print_json, status_of
 from drydock.cli.progress import show_progress
-from drydock.cli.verify_options import Looking, make_wanted, wanted_options
-from drydock.commands.verify import verify as run
+from drydock.model.access import Access
 from drydock.model.names import RawPath, UnixNano
-from drydock.report.verification import verification_document, verification_lines
-from drydock.session import Access
 
 
-@click.command(cls=Looking)
+@click.command(cls=VerifyCommand)
 @where_argument
-@wanted_options
-@click.option("--format", "form", type=click.Choice(("table", "json")), default="table", show_default=True)
-@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")
+@verify_options
+@format_option("table", "json")
+@output_option
 @click.option(
     "--state",
     metavar="DIR",
@@ -53,14 +60,16 @@ def verify(
     and each database is read with two readers. Exit status: 0 no damage, 2 damage, 4 time was up or progress could not
     be saved, 8 something could not be read; they add up.
     """
-    wanted = make_wanted(data, unpacked, unpacked_content, max_duration)
+    wanted = make_verify_options(data, unpacked, unpacked_content, max_duration)
     with show_progress() as progress:
-        found = run(where, Access(now=now, state=state, progress=progress), wanted=wanted, second_reading=not once)
+        found = commands.verify.verify(
+            where, Access(now=now, state=state, progress=progress), wanted=wanted, second_reading=not once
+        )
     with open_output(output) as file:
         if form == "json":
-            print_json(verification_document(found, now), file)
+            print_json(report.verification.verification_document(found, now), file)
         elif found:
-            file.writelines(f"{line}\n" for line in verification_lines(found, where, state))
+            file.writelines(f"{line}\n" for line in report.verification.verification_lines(found, where, state))
         else:
             print(no_storage(where), file=file)
     ctx.exit(status_of(found))

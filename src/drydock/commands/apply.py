@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import replace
 
 from drydock.commands.plan import refuse_unknown_names
+from drydock.model.access import Access
 from drydock.model.errors import DrydockError, Refused
 from drydock.model.names import RawPath
 from drydock.model.plans import Plan
@@ -17,7 +17,7 @@ from drydock.reclaim.execute import execute
 from drydock.reclaim.interrupted_runs import close_unfinished
 from drydock.reclaim.plan_file import Request, plan_hash
 from drydock.reclaim.state_dir import find_unfinished, places_with
-from drydock.session import Access, Session, find_root, find_roots, open_root
+from drydock.session import Session, find_root, find_roots, open_root
 
 
 def clean(where: RawPath | None, access: Access, *, agree: Callable[[list[Scan]], bool]) -> list[Run]:
@@ -70,7 +70,7 @@ def apply(requests: list[Request], access: Access) -> list[Run]:
     with ExitStack() as stack:
         parts: list[tuple[Session, Plan]] = []
         for request in requests:
-            asked = replace(access, now=request.now, policy=request.policy)
+            asked = access._replace(now=request.now, policy=request.policy)
             session = stack.enter_context(open_root(find_root(request.root, asked, host=request.host), asked))
             made = session.scan().plan
             if plan_hash(made) != request.hash:

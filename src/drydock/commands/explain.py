@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from drydock.model.access import Access
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.explanations import Explanation
 from drydock.model.names import RawPath
 from drydock.model.scans import unread_of
 from drydock.model.text import shown
-from drydock.session import Access, find_roots, open_root
+from drydock.session import find_roots, open_root
 from drydock.verdict.explain import explain as explain_subject
 from drydock.verdict.find import find, suggest
 

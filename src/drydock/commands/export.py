@@ -14,6 +14,7 @@ from drydock.export.changes import find_changes
 from drydock.export.container import write_tree
 from drydock.export.image import select_variants, write_image
 from drydock.export.new_file import open_export
+from drydock.model.access import Access
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.exports import Change, ChosenContainer, Exported, Variants
 from drydock.model.names import Digest, RawPath
@@ -22,7 +23,7 @@ from drydock.model.oci import Config, Documents
 from drydock.model.progress import counter
 from drydock.model.scans import unread_among
 from drydock.model.text import quoted_path, shown
-from drydock.session import Access, Session, find_roots, open_root
+from drydock.session import Session, find_roots, open_root
 from drydock.verdict.blind_spots import backend_blindness
 from drydock.verdict.choose import choose_container, choose_image, name_images, suggest_containers, suggest_images
 from drydock.verdict.platforms import find_variants

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from drydock.evidence.containerd.manifests import read_image_documents
+from drydock.model.access import Access
 from drydock.model.listings import Listing, ListKind
 from drydock.model.names import RawPath
 from drydock.model.oci import Documents
-from drydock.session import Access, find_roots, open_root
+from drydock.session import find_roots, open_root
 from drydock.verdict.listing import list_kind, unread_list
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from drydock.model.access import Access
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.names import RawPath
 from drydock.model.policies import Policy
 from drydock.model.scans import Scan
 from drydock.model.text import did_you_mean, quoted_path, shown
 from drydock.reclaim.plan_file import Request, plan_hash, read_requests
-from drydock.session import Access, find_roots, open_root
+from drydock.session import find_roots, open_root
 from drydock.verdict.find import suggest
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from drydock.evidence.containerd.manifests import read_documents
 from drydock.evidence.docker.classic_store import read_downloads
+from drydock.model.access import Access
 from drydock.model.names import RawPath
 from drydock.model.pulls import Pull, Pulls
 from drydock.model.scans import unread_among
-from drydock.session import Access, Session, find_roots, open_root
+from drydock.session import Session, find_roots, open_root
 from drydock.verdict.pulls import find_pulls, list_pull_blobs
 
 

@@ -7,12 +7,14 @@ from contextlib import ExitStack
 
 from drydock.commands.apply import carry_out
 from drydock.commands.verify import Looked, look
+from drydock.model.access import Access
 from drydock.model.names import RawPath
+from drydock.model.policies import VerifyOptions
 from drydock.model.repairs import Repair
 from drydock.model.runs import Run
 from drydock.repairs.repair_plan import make_repair, refuse_unknown
-from drydock.session import Access, Session, find_roots, open_root
-from drydock.verification.tiers import Deadline, VerifyOptions
+from drydock.session import Session, find_roots, open_root
+from drydock.verification.tiers import Deadline
 
 
 def repair(

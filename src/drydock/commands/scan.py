@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from drydock.model.access import Access
 from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath
 from drydock.model.policies import EndLeases, Policy
 from drydock.model.scans import Scan
 from drydock.reclaim.plan import make_plan
-from drydock.session import Access, Session, find_roots, open_root
+from drydock.session import Session, find_roots, open_root
 
 if TYPE_CHECKING:
     from drydock.model.inventories import Inventory

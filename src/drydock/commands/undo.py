@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from drydock.model.access import Access
 from drydock.model.names import RawPath
 from drydock.model.runs import Run
 from drydock.reclaim.journal import read_journal
 from drydock.reclaim.undo import undo as undo_run
-from drydock.session import Access, find_root, hold_root
+from drydock.session import find_root, hold_root
 
 
 def undo(journal: RawPath, access: Access) -> Run:

@@ -8,9 +8,11 @@ from functools import partial
 
 from drydock.evidence.containerd.digests import hash_blobs
 from drydock.evidence.containerd.manifests import read_documents
+from drydock.model.access import Access
 from drydock.model.data import BlobFile
 from drydock.model.findings import Code, Finding
 from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
+from drydock.model.policies import VerifyOptions
 from drydock.model.progress import Progress, counter
 from drydock.model.repairs import Adopted, LostContainers
 from drydock.model.store import Store
@@ -23,11 +25,11 @@ from drydock.repairs.broken_chains import RESTATED, disagreements, wrong_orphans
 from drydock.repairs.lost_containers import find_lost_containers, give_back, lost_findings, not_given_back
 from drydock.repairs.proofs import Proofs, prove
 from drydock.repairs.refetch import list_sources
-from drydock.session import Access, Session, find_roots, open_root
+from drydock.session import Session, find_roots, open_root
 from drydock.verdict.blind_spots import edit_blindness
 from drydock.verdict.images import Images, list_image_blobs
 from drydock.verification.checkpoint import open_checkpoint
-from drydock.verification.tiers import Deadline, VerifyOptions, name_hits, read_blobs, read_sizes, read_unpacked
+from drydock.verification.tiers import Deadline, finished_kinds, name_hits, read_blobs, read_sizes, read_unpacked
 
 
 def verify(
@@ -172,7 +174,7 @@ def look(
             images = _images(session)
             proofs = prove_layers(session.verdict, session.reached, images.states(), found)
         if (wanted.data or wanted.unpacked) and not data.left and not unpacked.left:
-            checkpoint.finish(wanted.kinds)
+            checkpoint.finish(finished_kinds(wanted))
     finally:
         checkpoint.close()
     verdict, states = session.verdict, images.states()

@@ -85,3 +85,22 @@ class Policy(_Policy):
             raw_names(keep),
             edit,
         )
+
+
+class VerifyOptions(NamedTuple):
+    """What to verify of a root besides its records."""
+
+    data: bool = False
+    """Every blob's bytes; else only those that an earlier run found wrong."""
+    unpacked: bool = False
+    """Every unpacked layer; else only those that an earlier run found wrong."""
+    content: bool = False
+    """The bytes of unpacked files as well."""
+    seconds: float | None = None
+    """Time limit; None for none."""
+
+    @property
+    def options(self) -> str:
+        """As typed on the command line, without the time limit."""
+        unpacked = "--unpacked=content" if self.content else "--unpacked"
+        return " ".join([*(["--data"] if self.data else []), *([unpacked] if self.unpacked else [])])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from drydock.model.exports import Change
 from drydock.model.listings import Cell, Listing, ListKind
 from drydock.model.names import UnixNano
 from drydock.model.text import shown
@@ -74,3 +75,14 @@ def _cell(column: str, value: Cell) -> str:
             else ",".join(value)
         )
     return str(value)
+
+
+def changes_document(changes: Iterable[Change], damage: list[str]) -> dict[str, Any]:
+    """``drydock.diff/1``: what a container changed, and what could not be compared."""
+    entries = [{"kind": change.kind.value, "path": shown(change.path)} for change in changes]
+    return {"schema": "drydock.diff/1", "changes": entries, "damage": damage}
+
+
+def change_lines(changes: Iterable[Change]) -> Iterator[str]:
+    """One line for each path, as ``docker diff`` prints it."""
+    return (f"{change.kind.value} {shown(change.path)}" for change in changes)

@@ -12,6 +12,7 @@ from drydock.model.data import BlobFile, LayoutKind, SnapshotEntry
 from drydock.model.findings import Code, Finding, Severity
 from drydock.model.names import Digest, RawPath, Ref
 from drydock.model.objects import StoreObject, Verdict
+from drydock.model.policies import VerifyOptions
 from drydock.model.progress import Progress, counter
 from drydock.model.store import Store
 from drydock.model.text import shown
@@ -27,30 +28,10 @@ _BLOB, _UNPACKED, _CONTENT, _SIZE = "blob", "unpacked", "content", "size"
 """Kinds of results in a checkpoint."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyOptions:
-    """What to verify of a root besides its records."""
-
-    data: bool = False
-    """Every blob's bytes; else only those that an earlier run found wrong."""
-    unpacked: bool = False
-    """Every unpacked layer; else only those that an earlier run found wrong."""
-    content: bool = False
-    """The bytes of unpacked files as well."""
-    seconds: float | None = None
-    """Time limit; None for none."""
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of results that are complete when a run comes to its end."""
-        unpacked = (_UNPACKED, _SIZE, _CONTENT) if self.content else (_UNPACKED, _SIZE)
-        return (*((_BLOB,) if self.data else ()), *(unpacked if self.unpacked else ()))
-
-    @property
-    def options(self) -> str:
-        """As typed on the command line, without the time limit."""
-        unpacked = "--unpacked=content" if self.content else "--unpacked"
-        return " ".join([*(["--data"] if self.data else []), *([unpacked] if self.unpacked else [])])
+def finished_kinds(options: VerifyOptions) -> tuple[str, ...]:
+    """The kinds of results that are complete when a run comes to its end."""
+    unpacked = (_UNPACKED, _SIZE, _CONTENT) if options.content else (_UNPACKED, _SIZE)
+    return (*((_BLOB,) if options.data else ()), *(unpacked if options.unpacked else ()))
 
 
 @dataclass(slots=True)

@@ -1,10 +1,10 @@
-"""Lengths of time as somebody types them."""
+"""Options that several commands share: lengths of time as somebody types them, and the policy."""
 
 import pytest
 from click.testing import CliRunner
 
 from drydock.cli import main
-from drydock.cli.policy import span
+from drydock.cli.options import span
 
 
 def test_a_span_has_a_unit():
