@@ -50,7 +50,7 @@ def test_what_functions_return_is_in_the_face(root):
     """The values of a scan, and those in them, are of classes that ``drydock`` has."""
     (scan,) = drydock.plan(root, now=NOW)
     seen = [scan, scan.plan, scan.verdict, *scan.verdict.objects, *scan.verdict.leases, *scan.verdict.findings]
-    seen += [*scan.plan.removals, *scan.plan.leases, *scan.plan.records, *scan.plan.rows, *scan.plan.witnesses]
+    seen += [*scan.plan.removals, *scan.plan.leases, *scan.plan.records, *scan.plan.rows, *scan.plan.fingerprints]
     seen += [*drydock.pulls(root, now=NOW), *drydock.ls("leases", root, now=NOW), *drydock.verify(root, now=NOW)]
     names = {type(each).__name__ for each in seen}
     assert len(names) > 10

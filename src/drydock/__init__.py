@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from drydock.model.errors import ActionFailed, DiskFull, DrydockError, EvidenceUnreadable, InUse, Refused, Usage
     from drydock.model.explanations import Explanation
     from drydock.model.exports import Change, ChangeKind, Exported
-    from drydock.model.findings import Finding, Place, Severity
+    from drydock.model.findings import Affects, Code, Finding, Place, Severity
     from drydock.model.inventories import Holder, Inventory, Link
     from drydock.model.leases import Holding, LeaseClass
     from drydock.model.listings import Listing, ListKind
@@ -74,10 +74,12 @@ if TYPE_CHECKING:
 __all__ = [
     "ActionFailed",
     "Adoption",
+    "Affects",
     "AnyPath",
     "BlobCheck",
     "Change",
     "ChangeKind",
+    "Code",
     "Completeness",
     "Coverage",
     "DatabaseFingerprint",
@@ -205,11 +207,7 @@ _HOMES: Final = {
         "ChangeKind",
         "Exported",
     ),
-    "model.findings": (
-        "Finding",
-        "Place",
-        "Severity",
-    ),
+    "model.findings": ("Affects", "Code", "Finding", "Place", "Severity"),
     "model.inventories": (
         "Holder",
         "Inventory",
