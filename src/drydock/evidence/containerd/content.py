@@ -1,4 +1,4 @@
-"""The content store's files: committed blobs and downloads in progress.
+"""The files of the content store: committed blobs, and ingests, which are downloads in progress.
 
 Source: containerd plugins/content/local/store.go, writer.go (v2.1).
 """
@@ -39,8 +39,8 @@ def read_content(
     Args:
         root: absolute path of the containerd root.
         progress: called with the number of entries seen since its last call.
-        known: valid digests that records name, each by itself: one that a file has too is kept in memory once.
-        live: an engine may be at work: what goes while it is read is not there.
+        known: valid digests that records name, by their bytes: a file's digest is the same object then, to save memory.
+        live: an engine may be at work: a file that it removes meanwhile counts as missing.
     """
     return _ContentStoreReader(root, progress, known, live=live).read()
 
@@ -75,7 +75,7 @@ class _ContentStoreReader:
                 there = True
                 read(descriptor)
         except OSError as error:
-            # Not there at all is an answer; what goes while it is read is none.
+            # A folder that is missing is empty; one that goes while it is read is not known.
             if there or not isinstance(error, FileNotFoundError):
                 self._unreadable(b"/".join(parts), error)
 
@@ -84,7 +84,7 @@ class _ContentStoreReader:
             path = b"/".join((CONTENT, b"blobs", name))
             if name not in _ALGORITHMS:
                 found = os.stat(name, dir_fd=blobs, follow_symlinks=False)
-                # containerd's walk passes over them (store.go Walk), so nothing there is ever used or freed.
+                # containerd's walk skips such a folder (store.go Walk), so its contents are neither used nor freed.
                 self._report(messages.FOREIGN_NAME(path=path), path)
                 self._add_junk(RawPath(path), found, blobs)
                 continue
@@ -118,7 +118,7 @@ class _ContentStoreReader:
                     self._progress(1000)
                 digest = known.get(prefix + name) or Digest(prefix + name)
                 if found.st_mode & type_ == regular and (digest in known or is_digest(digest)):
-                    facts = (  # as fingerprint() has them, without the call
+                    facts = (  # those of fingerprint(), without the call
                         found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns,
                     )  # fmt: skip
                     blobs[digest] = BlobFile.of(digest, facts, found.st_blocks * _BLOCK)

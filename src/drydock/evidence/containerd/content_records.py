@@ -1,4 +1,4 @@
-"""The ``content`` of a namespace: records of blobs and of writes.
+"""The bucket ``content`` of a namespace: records of blobs and of ingests.
 
 Sources: containerd core/metadata/content.go, migrations.go migrateIngests (v2.1).
 """
@@ -19,33 +19,33 @@ _KEPT = 1024
 _BLOB = Kind.BLOB
 _is_digest = DIGEST.match
 _NEW = tuple.__new__
-"""Makes a named tuple without the Python call that its own class makes."""
+"""Makes a named tuple without calling the ``__new__`` of its class, which is Python code."""
 
 
 class UsualBlobs:
-    """Reads the blob records of one meta.db; words that many of them have are kept in memory once.
+    """Reads the blob records of one meta.db that have nothing unusual. Equal words are one object, to save memory.
 
     Attributes:
-        digests: every digest met, each by itself: a layer's is a key of its own, and in a label of each manifest that
-            has it. All of them are valid.
+        digests: every valid digest met, by its bytes: a layer's digest is a key, and is in a label of each manifest
+            that has the layer.
         newest: the latest time of any record.
     """
 
     def __init__(self) -> None:
         self.digests: dict[bytes, Digest] = {}
         self.newest: UnixNano | None = None
-        # Names of labels: a few, each on thousands of records.
+        # Names of labels are few, and thousands of records have each.
         self._names: dict[bytes, bytes] = {}
 
     def digest(self, raw: bytes) -> Digest | None:
-        """The digest that ``raw`` is; None where it is none. Each is checked once."""
+        """``raw`` as a digest; None if it is not valid. Each digest is checked once."""
         known = self.digests.get(raw)
         if known is None and _is_digest(raw):
             known = self.digests[raw] = Digest(raw)
         return known
 
     def read(self, namespace: bytes, key: bytes, bucket: Bucket) -> Blob | None:
-        """A record without anything to report; None where there may be something."""
+        """A record with nothing to report; None if there may be something to report."""
         try:
             fields = dict(bucket.items())
             field = fields.get
@@ -71,7 +71,7 @@ class UsualBlobs:
         return _NEW(Blob, (_NEW(Ref, (_BLOB, namespace, digest)), size, labels, created, updated))
 
     def _labels(self, bucket: Bucket) -> Labels | None:
-        """The labels of a record; None where Record.labels has something to say."""
+        """The labels of a record; None if Record.labels would report something."""
         labels: dict[bytes, bytes] = {}
         names, digests = self._names, self.digests
         for name, value in bucket.items():
@@ -96,7 +96,7 @@ class UsualBlobs:
 
 _OFTEN = 1000
 _LEGACY_SCHEMA = 1
-"""The last schema version with writes below ``ingest``."""
+"""The last schema version with ingests in the bucket ``ingest``."""
 
 
 class ContentReader:
@@ -110,18 +110,18 @@ class ContentReader:
         self._legacy: tuple[bytes, ...] | None = None
 
     def end(self) -> None:
-        """Say what is known when all namespaces and the schema version were read."""
+        """Finish, once all namespaces and the schema version are read."""
         found = self._found
         found.digests = self._usual.digests
         if self._legacy is not None and found.schema_version > _LEGACY_SCHEMA:
-            # The migration removes them: no engine reads these.
+            # The migration of the schema removes this bucket, so no engine reads it.
             self._ledger.blind(messages.OLD_INGESTS(version=found.schema_version), self._legacy)
 
     def digest(self, raw: bytes, bucket: Bucket) -> Digest:
-        """A digest that a record in ``bucket`` names; one that is none is said."""
+        """A digest that a record in ``bucket`` names; an invalid one is reported."""
         digest = self._usual.digest(raw)
         if digest is None:
-            # Bytes that were a digest once may name data that looks unnamed now.
+            # The damaged bytes may have named data, which looks unnamed now.
             self._ledger.blind(messages.INVALID_DIGEST(bucket=bucket_name(bucket.path), value=raw), bucket.path)
             return Digest(raw)
         return digest
@@ -136,7 +136,8 @@ class ContentReader:
         if ingests is not None:
             for key, value in self._ledger.buckets(ingests):
                 self._ingest(namespace, key, value)
-        # containerd 1.1 and earlier: ref to backend ref, no bucket of its own (metadata/migrations.go migrateIngests).
+        # containerd 1.1 and earlier have keys with backend refs here, and no buckets (metadata/migrations.go
+        # migrateIngests).
         legacy = content.bucket(b"ingest")
         if legacy is not None:
             for key, raw in self._ledger.entries(legacy):
@@ -177,7 +178,7 @@ class ContentReader:
 
     def _ingest(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
         record = self._ledger.record(bucket)
-        # Every ingest has a ref, one that has no file of its own too (core/metadata/content.go Writer, v2.1).
+        # Every ingest has a ref, also one without a file of its own (core/metadata/content.go Writer, v2.1).
         backend_ref = record.needed(b"ref")
         expires, expected = self._expiry(record.raw(b"expireat"), key, bucket), record.text(b"expected")
         digest = self.digest(expected, bucket) if expected else None

@@ -1,4 +1,4 @@
-"""Hashing blobs: whether their bytes are what their names say."""
+"""Hashing blobs: whether the bytes of each fit its digest."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def hash_blobs(
 
     Args:
         root: absolute path of the containerd root.
-        blobs: what to hash.
+        blobs: the blobs to hash.
         progress: called with the number of bytes done since its last call, from several threads.
-        told: called with each blob that was read to its end, and whether its bytes fit; in one thread.
-        stop: asked again and again; once it says so, no more is read, and what is half read is not told.
+        told: called from one thread with each blob that was read to its end, and whether its bytes fit.
+        stop: called again and again; once it returns True, no more is read, and blobs read in part are not told.
 
     Returns:
-        The digests whose file has other bytes, and findings on files that could not be read.
+        The digests of blobs whose bytes do not fit, and findings on blobs that could not be read.
     """
     wrong: set[Digest] = set()
     findings: list[Finding] = []
@@ -53,7 +53,7 @@ def hash_blobs(
         return fits
 
     ordered = sorted(blobs, key=lambda blob: -blob.size)
-    # hashlib lets other threads run while it hashes, so threads use every core.
+    # hashlib lets other threads run while it hashes, so threads use all cores.
     with defer_interrupt() as deferral, ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         for blob, fits in zip(ordered, pool.map(partial(check, deferral=deferral), ordered), strict=True):
             if told is not None and fits is not None:
@@ -64,7 +64,7 @@ def hash_blobs(
 def _fits(
     root: RawPath, blob: BlobFile, progress: Callable[[int], None] | None, stop: Callable[[], bool]
 ) -> bool | None:
-    """None where it was stopped."""
+    """Whether the bytes of a blob fit its digest; None if the hashing was stopped."""
     if stop():
         return None
     algorithm, _, wanted = blob.digest.partition(b":")
@@ -72,7 +72,7 @@ def _fits(
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         digest = hashlib.new(algorithm.decode())
-        # Most blobs are small, and to clear a megabyte takes longer than to hash a manifest.
+        # Most blobs are small, and clearing a megabyte takes longer than hashing a manifest.
         buffer = memoryview(bytearray(min(_CHUNK, max(1, blob.size))))
         while got := os.readv(descriptor, [buffer]):
             digest.update(buffer[:got])

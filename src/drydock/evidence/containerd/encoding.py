@@ -1,4 +1,4 @@
-"""Values as containerd's Go code writes them into bbolt, read and written: varints and binary times.
+"""Reading and writing values as containerd's Go code writes them into bbolt: varints and binary times.
 
 Sources: Go encoding/binary (varint.go), Go time (Time.MarshalBinary), containerd core/metadata/boltutil (v2.1).
 """
@@ -14,21 +14,21 @@ _EPOCH = 62135596800
 _TIME = struct.Struct(">BqiH")
 _MAX_VARINT = 10
 _UTC = 0xFFFF
-"""A zone offset of -1 minute, which no zone has."""
+"""The zone offset that means UTC: -1 minute, which no zone has."""
 
 
 class Undecodable(ValueError):
-    """A value is not in the form its field has; the message says what was found."""
+    """A value does not have the form of its field; the message says what it is instead."""
 
 
 def uvarint(raw: bytes) -> int:
     """The unsigned varint that ``raw`` consists of.
 
     Raises:
-        Undecodable: it is cut short, too long, or followed by other bytes.
+        Undecodable: the varint is cut short, too long, or followed by other bytes.
     """
     if 0 < len(raw) < _MAX_VARINT:
-        # Nearly all, without a second call: so few bytes cannot go beyond 64 bits.
+        # Nearly all values, without a second call: so few bytes have less than 64 bits.
         value = shift = 0
         for byte in raw:
             value |= (byte & 0x7F) << shift
@@ -44,10 +44,10 @@ def uvarint(raw: bytes) -> int:
 
 
 def uvarint_at(raw: bytes, start: int) -> tuple[int, int]:
-    """The unsigned varint at ``start``, and where it ends.
+    """The unsigned varint at ``start``, and the position behind it.
 
     Raises:
-        Undecodable: it is cut short or does not fit 64 bits.
+        Undecodable: the varint is cut short or does not fit 64 bits.
     """
     value = shift = 0
     for position in range(start, min(len(raw), start + _MAX_VARINT)):
@@ -74,10 +74,10 @@ def varint(raw: bytes) -> int:
 def binary_time(raw: bytes) -> UnixNano:
     """A Go binary time, versions 1 (15 bytes) and 2 (16 bytes), as nanoseconds since the Unix epoch, UTC.
 
-    The zone offset is only how the writer would show it; the instant does not depend on it.
+    The zone offset does not matter: it says how to show the instant.
 
     Raises:
-        Undecodable: wrong version, length or nanoseconds.
+        Undecodable: version, length or nanoseconds are wrong.
     """
     if len(raw) < 15:
         raise Undecodable(f"{len(raw)} bytes that are no Go time")
@@ -90,7 +90,7 @@ def binary_time(raw: bytes) -> UnixNano:
 
 
 def encode_uvarint(number: int) -> bytes:
-    """The unsigned varint of a number that is not negative."""
+    """The unsigned varint of a number of at least 0."""
     encoded = bytearray()
     while number >= 0x80:
         encoded.append(number & 0x7F | 0x80)
@@ -105,6 +105,6 @@ def encode_varint(number: int) -> bytes:
 
 
 def encode_time(time: UnixNano) -> bytes:
-    """The binary time of an instant, version 1, in UTC, as containerd writes all of its own."""
+    """The binary time of an instant, version 1, in UTC, as containerd writes its own times."""
     seconds, nanoseconds = divmod(time, 1_000_000_000)
     return _TIME.pack(1, seconds + _EPOCH, nanoseconds, _UTC)

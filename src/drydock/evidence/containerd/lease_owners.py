@@ -1,4 +1,4 @@
-"""Records outside containerd that own its leases, over every Docker data root of a containerd root."""
+"""The owners of containerd's leases outside of it, from every Docker data root of a containerd root."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _T = TypeVar("_T")
 def read_owners(root: Root, *, live: bool = False) -> Owners:
     """Who may own the leases of ``root``.
 
-    Three cases, for each kind of owner: every data root was read, and what is in none of them is provably gone; one
-    data root could not be read whole, and not all of the kind is known; there is no data root at all (Kubernetes, or a
-    root that was copied without its owner), or a setting that may name a further one could not be read, and of no kind
-    all is known. What was found is there in each of them.
+    An owner that no data root has is provably gone only if all owners of its kind are known. They are not if a data
+    root could not be read whole. They are not for any kind if there is no data root (Kubernetes, or a root that was
+    copied without its owner), or if a setting that may name a further one could not be read. The owners that were
+    found are in the result in each case.
 
     Args:
-        root: whose leases.
-        live: take no lock: an engine may be at work.
+        root: the containerd root with the leases.
+        live: take no lock, because an engine may be at work.
     """
     owners = Owners(findings=list(root.findings))
     if not root.docker:
@@ -69,6 +69,6 @@ def _union(
 
 
 def _oldest(root: Root, times: list[UnixNano | None]) -> UnixNano | None:
-    """Any of several data roots can be the one that owned a lease: the oldest says how far all of them prove."""
+    """The oldest time: any of several data roots may have owned a lease, so their proof reaches as far as this."""
     known = [each for each in times if each is not None]
     return min(known) if root.docker_known and len(known) == len(times) else None

@@ -1,9 +1,9 @@
-"""A root read while its engine may be at work: what is said of it was so in two looks, one before and one after.
+"""A root read while its engine may be at work: a statement about it was true before and after the reading.
 
-The databases are copied, then the data is listed, then, if anything was committed meanwhile, the databases are copied
-again; and where data without a record is left, once more after a moment. containerd records what came after its data
-is there, and removes data after its record: so what has no record in any look, is still there, and has been for a
-minute has none, and what is recorded in every look and has no data has none.
+The databases are copied, then the data is listed. If anything was committed meanwhile, the databases are copied again;
+and if data without a record is left, once more after a moment. containerd writes data before its record, and removes
+data after its record. So data without a record in each copy, which is still there and older than a minute, has no
+record; and a record in each copy without data has no data.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _T = TypeVar("_T")
 _LOOKS: Final = 5
 _PAUSE: Final = 0.2
 _YOUNG: Final = 60
-"""Seconds for which data without a record counts as in the making."""
+"""Data without a record counts as being written for so many seconds."""
 
 
 def read_live(held: Held, *, measure: SizeSource, verification: BlobCheck, progress: Progress | None = None) -> Store:
-    """As :func:`drydock.evidence.containerd.store.read_store`, leaving out what came or went meanwhile.
+    """As :func:`drydock.evidence.containerd.store.read_store`, without objects that came or went meanwhile.
 
     Args:
         held: from :func:`drydock.evidence.containerd.store.copy_store`.
@@ -57,7 +57,7 @@ def read_live(held: Held, *, measure: SizeSource, verification: BlobCheck, progr
         else:
             _settle(store, store.metadata, {name: backend.rows for name, backend in store.backends.items()})
         before, unnamed = unnamed, _unnamed(store)
-        # Between a record and its data there are moments: what seems to have none is looked at once more at least.
+        # A moment passes between data and its record: data that seems to have none is looked at once more at least.
         if not unnamed or (number and unnamed == before):
             break
     _leave_young(store, unnamed)
@@ -73,7 +73,7 @@ def _rows(held: Held) -> dict[bytes, dict[bytes, Row]]:
 
 
 def _unnamed(store: Store) -> set[RawPath]:
-    """Data that no record or row names."""
+    """Paths of data that no record or row names."""
     digests = {blob.digest for blob in store.metadata.blobs}
     folders = _folders(store.metadata)
     found = {file.path for digest, file in store.content.blobs.items() if digest not in digests}
@@ -90,7 +90,7 @@ def _names(metadata: Metadata, snapshotter: bytes) -> set[bytes]:
 
 
 def _leave_young(store: Store, unnamed: set[RawPath]) -> None:
-    """Leave out what no record names yet: on a slow disk its commit may take long."""
+    """Leave out young data that no record names: on a slow disk the commit of its record may take long."""
     oldest = time.time_ns() - _YOUNG * 1_000_000_000
 
     def kept(path: RawPath, seen: Fingerprint) -> bool:
@@ -150,7 +150,7 @@ def _settle_backend(store: Store, backend: Backend, rows: dict[bytes, Row], name
         if (each.id is None or numbers.settled(each.id))
         and (each.id in numbers.first or _stays(store, each.path, each.fingerprint))
     ]
-    # The records were copied before the rows: a row may be of a snapshot that only the later look has a record of.
+    # Records were copied before rows: only the later copy may have the record of a snapshot that has a row.
     gone = {row.id for name, row in rows.items() if not names.settled(name)}
     backend.entries = [each for each in backend.entries if each.id not in gone]
     backend.rows = {
@@ -161,18 +161,18 @@ def _settle_backend(store: Store, backend: Backend, rows: dict[bytes, Row], name
 
 
 class _Both(NamedTuple):
-    """What two looks name."""
+    """The names in an earlier and a later copy."""
 
     first: AbstractSet[Hashable]
     later: AbstractSet[Hashable]
 
     def settled(self, name: Hashable) -> bool:
-        """Whether both name it, or neither does."""
+        """Whether both copies have the name, or neither does."""
         return (name in self.first) == (name in self.later)
 
 
 def _common(first: list[_T], later: list[_T], key: Callable[[_T], Hashable]) -> list[_T]:
-    """What both have, as the later has it."""
+    """The items that both lists have, as the later one has them."""
     known = {key(each) for each in first}
     return [each for each in later if key(each) in known]
 
@@ -182,7 +182,7 @@ def _folders(metadata: Metadata) -> set[bytes]:
 
 
 def _stays(store: Store, path: RawPath, seen: Fingerprint) -> bool:
-    """Whether what no record names is still what it was: an engine renames, fills and removes such things."""
+    """Whether data that no record names is still the same file: an engine renames, fills and removes such data."""
     try:
         found = os.lstat(os.path.join(store.root.path, path))
     except OSError:

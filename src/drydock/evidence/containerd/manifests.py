@@ -1,4 +1,4 @@
-"""The documents of images: indexes, their manifests, and the configs of those."""
+"""The documents of images: indexes, manifests and configs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from drydock.model.text import shown
 # Registries need not take manifests of more than 4 MiB (distribution-spec v1.1, "Pushing Manifests").
 _LIMIT = 8 << 20
 ALL_DOCUMENTS = 256 << 20
-"""Bytes of documents that are read of one root."""
+"""The most bytes of documents that are read of one root."""
 _LONGEST_NUMBER = 20
-# A document of ten thousand layers has a tenth of this; each one costs some hundred bytes of memory.
+# A manifest of ten thousand layers has a tenth of this; each value takes some hundred bytes of memory.
 _MOST_VALUES = 1_000_000
 _SPACE = b" \t\r\n"
 _CHUNK = 1 << 20
@@ -29,18 +29,18 @@ _ATTESTATION = "attestation-manifest"
 
 
 class _Unusable(Exception):
-    """The bytes are no document that can be used; the message is why, shown."""
+    """The bytes cannot be used as a document; the message says why and is fit to show."""
 
 
 def read_documents(root: RawPath, blobs: Iterable[BlobFile], most: int = ALL_DOCUMENTS) -> Documents:
-    """Read those of the blobs that are indexes, manifests or configs.
+    """Read the indexes, manifests and configs among some blobs.
 
-    A blob whose first byte is not that of a JSON object is passed over without a word: most are layers.
+    A blob that does not begin as a JSON object does is skipped: most blobs are layers.
 
     Args:
         root: absolute path of the containerd root.
-        blobs: where to look.
-        most: how many bytes of documents to read.
+        blobs: the blobs to look at.
+        most: how many bytes of documents to read at most.
     """
     documents = Documents()
     for blob in blobs:
@@ -63,13 +63,13 @@ def read_documents(root: RawPath, blobs: Iterable[BlobFile], most: int = ALL_DOC
 
 
 def parse_document(raw: bytes) -> tuple[Document | None, str]:
-    """What a document says, and what of it could not be used (empty: nothing).
+    """A document, and the problems that were found in it, in one line; empty if there are none.
 
     Args:
-        raw: the document. Nothing that it contains raises.
+        raw: the bytes of the document. Whatever they are, no exception is raised.
 
     Returns:
-        None with no problem for a JSON object of another kind.
+        No document and no problem for a JSON object of another kind.
     """
     try:
         fields = _load(raw)
@@ -78,7 +78,7 @@ def parse_document(raw: bytes) -> tuple[Document | None, str]:
     if not isinstance(fields, dict):
         return None, "not a JSON object"
     if fields.get("manifests") is not None and fields.get("layers") is not None:
-        # containerd refuses these too: engines would disagree on what they are (CVE-2021-41190).
+        # containerd refuses such a document too: engines disagree about its kind (CVE-2021-41190).
         return None, "an index and a manifest at once"
     problems: list[str] = []
     if "manifests" in fields:
@@ -94,7 +94,7 @@ def parse_document(raw: bytes) -> tuple[Document | None, str]:
 
 
 def _read(root: RawPath, blob: BlobFile, limit: int) -> bytes | None:
-    """The whole blob; None where it does not begin as a JSON object does."""
+    """All bytes of a blob; None if it does not begin as a JSON object does."""
     descriptor = open_below(root, blob.path)
     try:
         head = os.read(descriptor, 64)
@@ -122,7 +122,7 @@ def _load(raw: bytes) -> Any:  # noqa: ANN401 - JSON is anything
     if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > _MOST_VALUES:
         raise _Unusable(f"has more than {_MOST_VALUES} values")
     try:
-        # Go's decoder, too, puts U+FFFD in place of bytes that are no UTF-8.
+        # Go's decoder puts U+FFFD in place of bytes that are no UTF-8 too.
         return json.loads(raw.decode("utf-8", "replace"), parse_int=_integer, parse_constant=_refuse)
     except RecursionError:
         raise _Unusable("is nested too deep") from None
@@ -131,7 +131,7 @@ def _load(raw: bytes) -> Any:  # noqa: ANN401 - JSON is anything
 
 
 def _integer(text: str) -> int | None:
-    # Python takes quadratic time to read long numbers; no size is one.
+    # Python needs quadratic time for long numbers, and no size is so long.
     return int(text) if len(text) <= _LONGEST_NUMBER else None
 
 
@@ -175,7 +175,7 @@ def _diff_ids(entries: object, problems: list[str]) -> tuple[Digest, ...]:
         return ()
     names = [_text(entry) for entry in entries] if isinstance(entries, list) else [b""]
     if not all(is_digest(name) for name in names):
-        # One of them missing would shift all that follow.
+        # Without one of them, all that follow would be those of other layers.
         problems.append("diff_ids is no list of digests")
         return ()
     return tuple(Digest(name) for name in names)
@@ -192,14 +192,14 @@ def _text(value: object) -> bytes:
 
 
 def read_image_documents(root: RawPath, blobs: Mapping[Digest, BlobFile], targets: Iterable[Digest]) -> Documents:
-    """Read every document that the targets lead to, as far as they are on disk; layers are not read.
+    """Read every document on disk that the targets lead to; layers are not read.
 
-    However deep indexes are nested: containerd pulls and collects them so (core/images/handlers.go Walk, v2.1).
+    Indexes may be nested to any depth, as containerd pulls and collects them (core/images/handlers.go Walk, v2.1).
 
     Args:
         root: absolute path of the containerd root.
-        blobs: its blobs.
-        targets: indexes or manifests.
+        blobs: the blobs of the root.
+        targets: digests of indexes or manifests.
     """
     documents = Documents()
     seen: set[Digest] = set()

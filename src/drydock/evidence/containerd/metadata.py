@@ -1,7 +1,7 @@
-"""meta.db: every record containerd keeps, schema versions 1 to 4.
+"""meta.db: every record that containerd keeps, in schema versions 1 to 4.
 
 Sources: containerd core/metadata/buckets.go, migrations.go (v2.1); metadata/sandbox.go (v1.7) for the sandboxes outside
-``v1``. What is not of this schema makes the reading incomplete, and an incomplete reading deletes nothing.
+``v1``. A key or bucket that is not of this schema makes the reading incomplete, and then nothing is removed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from drydock.model.names import Digest, RawPath
 from drydock.model.records import Container, Image, Lease, Metadata, Sandbox, Snapshot
 
 NEWEST_SCHEMA = 4
-"""The last schema version whose buckets are all known here (containerd 2.0 to 2.3)."""
+"""The last schema version whose buckets are all known to this module (containerd 2.0 to 2.3)."""
 
 
 def read_metadata(database: Database, path: RawPath, progress: Callable[[int], None] | None = None) -> Metadata:
@@ -25,11 +25,11 @@ def read_metadata(database: Database, path: RawPath, progress: Callable[[int], N
 
     Args:
         database: the open file.
-        path: what findings call the file.
-        progress: called with the number of blobs' records read since its last call.
+        path: the name of the file in findings.
+        progress: called with the number of records of blobs read since its last call.
 
     Returns:
-        The records; ``complete`` is False where anything was not readable or not understood.
+        The records; ``complete`` is False if anything could not be read or understood.
     """
     return _MetadataReader(database, path, progress).read()
 
@@ -74,7 +74,7 @@ class _MetadataReader:
         if key != b"version":
             ledger.blind(messages.UNKNOWN_KEY(name=bucket_name(path)), path)
             return
-        # containerd writes it with PutVarint; a version that cannot be read cannot be called old enough.
+        # containerd writes it with PutVarint. A version that cannot be read may be a newer one.
         try:
             version = varint(value)
         except Undecodable as error:
@@ -117,7 +117,7 @@ class _MetadataReader:
         target = record.bucket(b"target")
         digest, media_type, size = Digest(b""), b"", None
         if target is None:
-            # Whatever it pointed to looks unnamed now.
+            # The blob that it named looks unnamed now.
             self._ledger.blind(messages.IMAGE_WITHOUT_TARGET(image=name), bucket.path)
         else:
             fields = self._ledger.record(target)
@@ -147,7 +147,7 @@ class _MetadataReader:
                 namespace,
                 key,
                 record.text(b"image"),
-                # Docker's containers have empty ones; containers.go writeContainer leaves none out.
+                # Docker's containers have empty ones; containers.go writeContainer always writes both.
                 record.written(b"snapshotter"),
                 record.written(b"snapshotKey"),
                 record.text(b"sandboxid"),

@@ -1,4 +1,4 @@
-"""One bucket of meta.db or metadata.db that stands for one thing: its fields, decoded, and what was wrong with them."""
+"""One record of meta.db or metadata.db, which is a bucket: its decoded fields, and findings about them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from drydock.model.text import shown
 _LISTED = 1000
 CONTENT_LABEL = b"containerd.io/gc.ref.content"
 NO_LABELS: Labels = {}
-"""Of the many records that have none."""
+"""The labels of the many records that have none."""
 _NUL, _ONES = b"\0", b"\xff\xff"
-"""What parts of a disk that were lost read as, and no name holds: names reach containerd as UTF-8."""
+"""Bytes that lost parts of a disk read as. No name contains them, because names reach containerd as UTF-8."""
 
 
 class Ledger:
-    """Collects findings about one database file, and whether anything in it stayed unread or not understood."""
+    """Collects findings about one database file, and whether anything in it was not read or not understood."""
 
     def __init__(self, file: RawPath) -> None:
         self.file = file
@@ -42,14 +42,14 @@ class Ledger:
         self._add(text.at(Place(self.file, bucket=bucket)))
 
     def entries(self, bucket: Bucket) -> Iterator[tuple[bytes, bytes | Bucket]]:
-        """The entries of a bucket, as far as its pages can be read."""
+        """The entries of a bucket, up to the first page that cannot be read, which is reported."""
         try:
             yield from bucket.items()
         except BoltError as error:
             self._unread(bucket, error)
 
     def fields(self, bucket: Bucket) -> dict[bytes, bytes | Bucket]:
-        """The same, all at once."""
+        """As :meth:`entries`, all at once."""
         fields: dict[bytes, bytes | Bucket] = {}
         try:
             for keys, values, _ in bucket.batches():
@@ -59,14 +59,14 @@ class Ledger:
         return fields
 
     def buckets(self, bucket: Bucket) -> Iterator[tuple[bytes, Bucket]]:
-        """The sub-buckets of a bucket that should hold nothing else."""
+        """The sub-buckets of a bucket that may have nothing else."""
         for key, value in self.entries(bucket):
             below = self.below(bucket, key, value)
             if below is not None:
                 yield key, below
 
     def below(self, bucket: Bucket, key: bytes, value: bytes | Bucket) -> Bucket | None:
-        """The sub-bucket that an entry of a bucket is which should hold nothing else; None where it is none."""
+        """An entry of a bucket that may have sub-buckets only; None if the entry is a key, which is reported."""
         if isinstance(value, bytes):
             self.blind(messages.KEY_AMONG_BUCKETS(bucket=bucket_name(bucket.path), key=key), bucket.path)
             return None
@@ -75,7 +75,7 @@ class Ledger:
         return value
 
     def keys(self, bucket: Bucket) -> Iterator[bytes]:
-        """The keys of a bucket that is a set: every value is empty."""
+        """The keys of a bucket that is a set, whose values are empty."""
         for key, value in self.entries(bucket):
             if not isinstance(value, bytes):
                 self.blind(messages.BUCKET_AMONG_KEYS(bucket=bucket_name(value.path)), value.path)
@@ -91,7 +91,7 @@ class Ledger:
                 self.blind(messages.OVERWRITTEN_NAME(bucket=bucket_name(bucket.path), name=word), bucket.path)
 
     def record(self, bucket: Bucket) -> Record:
-        """The fields of a bucket that stands for one thing."""
+        """The fields of a bucket that is one record."""
         return Record(self, bucket)
 
     def saw(self, time: UnixNano | None) -> None:
@@ -106,7 +106,7 @@ class Ledger:
         self._add(messages.UNREADABLE_PAGE(bucket=name, problem=str(error), file=self.file).at(place))
 
     def _add(self, finding: Finding) -> None:
-        # Hostile files have a fault every few bytes; what they say must not take many times their size.
+        # A hostile file has a fault every few bytes: its findings must not take many times its size.
         count = self._counts[finding.code] = self._counts.get(finding.code, 0) + 1
         if count <= _LISTED:
             self.findings.append(finding)
@@ -116,7 +116,7 @@ class Ledger:
 
 
 class Record:
-    """The fields of one record. Each read takes a field out; :meth:`finish` says what nobody asked for."""
+    """The fields of one record. Each read takes a field out; :meth:`finish` reports those that nobody asked for."""
 
     __slots__ = ("_bucket", "_fields", "_ledger")
 
@@ -126,7 +126,7 @@ class Record:
         self._fields = ledger.fields(bucket)
 
     def raw(self, field: bytes) -> bytes | None:
-        """A field's bytes, or None where there is none."""
+        """The bytes of a field; None if there is no such field."""
         value = self._fields.pop(field, None)
         if value is None or isinstance(value, bytes):
             return value
@@ -134,19 +134,19 @@ class Record:
         return None
 
     def text(self, field: bytes) -> bytes:
-        """A field that is a string; empty where there is none."""
+        """A field that is a string; empty if there is no such field."""
         text = self.raw(field) or b""
         if _NUL in text or _ONES in text:
             self._ledger.named(self._bucket, text)
         return text
 
     def skip(self, *fields: bytes) -> None:
-        """Fields that are known and not needed."""
+        """Take out fields that are known and not needed."""
         for field in fields:
             self._fields.pop(field, None)
 
     def time(self, field: bytes) -> UnixNano | None:
-        """A field that is a binary time; None where there is none or it cannot be decoded."""
+        """A field that is a binary time; None if there is no such field, or it cannot be decoded."""
         raw = self.raw(field)
         if raw is None:
             return None
@@ -160,11 +160,11 @@ class Record:
         return time
 
     def signed(self, field: bytes) -> int | None:
-        """A field that is a zigzag varint; None where there is none or it cannot be decoded."""
+        """A field that is a zigzag varint; None if there is no such field, or it cannot be decoded."""
         return self._number(field, varint)
 
     def size(self, field: bytes) -> int | None:
-        """A field that is a zigzag varint and no less than zero; None where there is none or it is no such."""
+        """A field that is a zigzag varint of at least 0; None if there is no such field, or it is something else."""
         number = self.signed(field)
         if number is not None and number < 0:
             self._wrong(field, messages.FIELD_IS_NEGATIVE(field=self._name(field), number=number))
@@ -172,7 +172,7 @@ class Record:
         return number
 
     def needed(self, field: bytes) -> bytes:
-        """A field that is a string and in every record of its kind: without it, what it names looks unnamed."""
+        """A string that every record of the kind has. If it is missing, the data that it named looks unnamed."""
         if not self._fields.get(field, b""):
             self._fields.pop(field, None)
             self._wrong(field, messages.FIELD_IS_EMPTY(field=self._name(field)))
@@ -180,13 +180,13 @@ class Record:
         return self.text(field)
 
     def written(self, field: bytes) -> bytes:
-        """A field that is a string and written into every record of its kind, also where it is empty."""
+        """A string that every record of the kind has, empty or not."""
         if field not in self._fields:
             self._wrong(field, messages.FIELD_IS_MISSING(field=self._name(field)))
         return self.text(field)
 
     def unsigned(self, field: bytes) -> int | None:
-        """A field that is an unsigned varint; None where there is none or it cannot be decoded."""
+        """A field that is an unsigned varint; None if there is no such field, or it cannot be decoded."""
         return self._number(field, uvarint)
 
     def bucket(self, field: bytes) -> Bucket | None:
@@ -198,7 +198,7 @@ class Record:
         return value
 
     def labels(self, field: bytes = b"labels") -> Labels:
-        """A field that is a bucket of strings; empty where there is none."""
+        """A field that is a bucket of strings; empty if there is no such field."""
         bucket = self.bucket(field)
         if bucket is None:
             return NO_LABELS
@@ -218,7 +218,7 @@ class Record:
         return labels
 
     def keys(self, field: bytes) -> tuple[bytes, ...]:
-        """A field that is a bucket used as a set."""
+        """The keys of a field that is a bucket used as a set."""
         bucket = self.bucket(field)
         return () if bucket is None else tuple(self._ledger.keys(bucket))
 
@@ -240,7 +240,7 @@ class Record:
             return None
 
     def _wrong(self, field: bytes, text: Text) -> None:
-        # Reading on as if the field were absent could drop a reference, so whatever depends on it is withheld.
+        # Without the field a reference may be lost, so what depends on it is withheld.
         self._ledger.blind(text, (*self._bucket.path, field))
 
     def _name(self, field: bytes) -> str:

@@ -1,4 +1,4 @@
-"""A snapshotter's metadata.db: which directory number is which snapshot.
+"""A snapshotter's metadata.db: which snapshot has the directory of which number.
 
 Source: containerd core/snapshots/storage/bolt.go (v2.1; the format has not changed since 1.0).
 """
@@ -25,7 +25,7 @@ class Rows:
 
     rows: dict[bytes, Row] = field(default_factory=dict)
     links: dict[bytes, bytes] = field(default_factory=dict)
-    """What ``parents`` says: by the ids of parent and child, as they are written there, the child's name."""
+    """The bucket ``parents``: the name of each child, by the ids of parent and child as they are written there."""
     sequence: int | None = None
     newest: UnixNano | None = None
     findings: list[Finding] = field(default_factory=list)
@@ -37,7 +37,7 @@ def read_rows(database: Database, path: RawPath) -> Rows:
 
     Args:
         database: the open file.
-        path: what findings call the file.
+        path: the name of the file in findings.
     """
     ledger, found = Ledger(path), Rows()
     ids: dict[int, bytes] = {}
@@ -56,7 +56,7 @@ def read_rows(database: Database, path: RawPath) -> Rows:
                 ledger.blind(messages.UNKNOWN_BUCKET(name=bucket_name(bucket.path)), bucket.path)
     for row in found.rows.values():
         if row.parent and row.parent not in found.rows:
-            # No snapshotter removes a row that others stand on: the parent's was lost, and its directory looks free.
+            # No snapshotter removes a row with children: the parent's row was lost, and its directory looks free.
             ledger.blind(messages.ROW_WITHOUT_PARENT(row=row.name), (b"v1", b"snapshots", row.name))
     _compare(ledger, found)
     found.findings, found.complete, found.newest = ledger.findings, ledger.complete, ledger.newest
@@ -64,10 +64,10 @@ def read_rows(database: Database, path: RawPath) -> Rows:
 
 
 def _compare(ledger: Ledger, found: Rows) -> None:
-    """Compare the rows with ``parents``, which says of each that has a parent once more which id it has.
+    """Compare the rows with ``parents``, which has the id of each row with a parent too.
 
-    Each change of a row changes both in one transaction (bolt.go createSnapshot, CommitActive, Remove): where they
-    differ, an id, a name or a row is not what was written, and a directory that no row has may be a snapshot's.
+    Each change of a row changes both in one transaction (bolt.go createSnapshot, CommitActive, Remove). If they differ,
+    an id, a name or a row was written over, and a directory without a row may belong to a snapshot.
     """
     where = (b"v1", b"parents")
     rows, ids = found.rows, {encode_uvarint(row.id) for row in found.rows.values()}

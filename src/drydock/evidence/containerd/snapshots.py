@@ -1,4 +1,4 @@
-"""A snapshotter's folder: its rows, and the directories that lie beside them.
+"""A snapshotter's folder: its rows, and the directories of snapshots.
 
 Sources: containerd plugins/snapshots/overlay/overlay.go, plugins/snapshots/native/native.go (v2.1),
 plugins/snapshots/erofs/erofs.go (v2.3.4).
@@ -28,7 +28,7 @@ from drydock.model.text import shown
 
 SNAPSHOTS = b"snapshots"
 LAYER = b"layer.erofs"
-"""The file that a committed snapshot of erofs is."""
+"""The image that is a committed snapshot of erofs."""
 _LAYOUTS = {
     b"overlayfs": LayoutKind.OVERLAY,
     b"fuse-overlayfs": LayoutKind.OVERLAY,
@@ -36,7 +36,7 @@ _LAYOUTS = {
     b"erofs": LayoutKind.EROFS,
 }
 _PARTS = {b"btrfs": (b"view", b"active", SNAPSHOTS)}
-"""The folders of those that have one for each kind (plugins/snapshots/btrfs/btrfs.go, v2.1)."""
+"""The folders of snapshots, for a snapshotter with one for each kind (plugins/snapshots/btrfs/btrfs.go, v2.1)."""
 _ID = re.compile(rb"[1-9][0-9]{0,19}\Z")
 _LARGEST_ID = 2**64 - 1
 
@@ -62,12 +62,12 @@ def read_backend(
     Args:
         root: absolute path of the containerd root.
         snapshotter: its name, as in ``io.containerd.snapshotter.v1.<name>``.
-        database: its open metadata.db, or None where there is none.
+        database: its open metadata.db; None if it has none.
         measure: counts allocated blocks.
         recorded: take the size of a committed snapshot from its row instead of measuring it.
-        progress: told of the directories.
-        live: an engine may be at work: what goes while it is read is not there.
-        pool: from :func:`start_pools`: it measures the directories already.
+        progress: told how many directories are done.
+        live: an engine may be at work: a directory that it removes meanwhile counts as missing.
+        pool: workers that measure the directories already, from :func:`start_pools`.
     """
     backend = Backend(snapshotter, RawPath(SNAPSHOTTER_PREFIX + snapshotter), layout(snapshotter))
     if database is not None:
@@ -82,7 +82,7 @@ def read_backend(
                 there = True
                 _entries(backend, part, descriptor, measure, recorded=recorded, progress=progress, live=live, pool=pool)
         except OSError as error:
-            # Not there at all is an answer; what goes while it is read is none.
+            # A folder that is missing is empty; one that goes while it is read is not known.
             if there or not isinstance(error, FileNotFoundError):
                 path, problem = backend.path + b"/" + part, error.strerror or str(error)
                 _blind(root, backend, messages.UNREADABLE(path=path, problem=problem))
@@ -95,9 +95,9 @@ def read_backend(
 
 @contextmanager
 def start_pools(root: RawPath, snapshotters: Iterable[bytes]) -> Iterator[dict[bytes, WalkPool]]:
-    """Have the directories of every snapshotter measured while other things are read, for as long as the context lasts.
+    """Start to measure the directories of every snapshotter, while other things are read in the context.
 
-    What cannot be opened is left to :func:`read_backend`, which says so.
+    A folder that cannot be opened is left to :func:`read_backend`, which reports it.
     """
     pools: dict[bytes, WalkPool] = {}
     with ExitStack() as stack:
@@ -129,7 +129,7 @@ def _entries(
     wanted = [name for name in listed if known and not (recorded and _number(name) in committed)]
     measured = frozenset(wanted)
     step = counter(progress, f"snapshots of {shown(backend.name)}", len(listed))
-    # Beside an engine one process measures: that is kinder to the host, and a folder may go at its turn.
+    # Beside an engine one process measures: that is kinder to the host, and a directory may be gone at its turn.
     usages: Iterator[DiskUsage] = iter(())
     if wanted and not live:
         usages = measure_folders(measure, wanted, descriptor, step, pool)
@@ -167,7 +167,7 @@ def _entry(backend: Backend, part: bytes, name: bytes, found: os.stat_result, us
 
 
 def measure_snapshot(root: RawPath, backend: Backend, entry: SnapshotEntry) -> Occupancy | None:
-    """What the files of one snapshot take; None where not all of them could be counted.
+    """What the files of one snapshot take; None if not all of them could be counted.
 
     Args:
         root: absolute path of the containerd root.
@@ -185,14 +185,14 @@ def measure_snapshot(root: RawPath, backend: Backend, entry: SnapshotEntry) -> O
 
 
 def _occupied(backend: Backend, usage: DiskUsage) -> Occupancy | None:
-    """What the snapshotter itself counts: of an overlay what was written, of native the whole copy."""
+    """What the snapshotter itself counts: the written files of an overlay, and the whole copy of native."""
     if backend.layout is LayoutKind.EROFS:
         return None
     return usage.upper if backend.layout is LayoutKind.OVERLAY else usage.all
 
 
 def _layer(name: bytes, descriptor: int) -> os.stat_result | None:
-    """The image of a committed snapshot of erofs; None where there is none."""
+    """The status of the image of a committed snapshot of erofs; None if there is none."""
     try:
         return os.stat(name + b"/" + LAYER, dir_fd=descriptor, follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError):
@@ -200,7 +200,7 @@ def _layer(name: bytes, descriptor: int) -> os.stat_result | None:
 
 
 def _image_occupancy(layer: os.stat_result) -> Occupancy | None:
-    """What the snapshotter of erofs counts when it commits: the image alone (erofs.go Commit, v2.3.4)."""
+    """What the erofs snapshotter counts when it commits: the image alone (erofs.go Commit, v2.3.4)."""
     if not stat.S_ISREG(layer.st_mode):
         return None
     allocated = layer.st_blocks * BLOCK

@@ -1,4 +1,7 @@
-"""One containerd root, held still and read: meta.db, every snapshotter, the content store, and who owns the leases."""
+"""One containerd root: its databases, locked or copied, and all that is read of it.
+
+That is meta.db, every snapshotter, the content store, and the owners of leases.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ from drydock.model.text import shown
 METADATA = b"io.containerd.metadata.v1.bolt/meta.db"
 _BLOCK = 512
 _LARGE = 16 << 20
-"""Bytes of a database whose records take so much memory that it matters."""
+"""Bytes from which on the records of a database take so much memory that it matters."""
 _TABLE = 1 << 20
 _M_MMAP_THRESHOLD = -3  # glibc malloc.h
 _METAS = 2 << 24
@@ -44,20 +47,20 @@ _METAS = 2 << 24
 
 @dataclass(slots=True)
 class File:
-    """One database of a root, locked or copied; ``database`` is None where it cannot be opened as bbolt."""
+    """One database of a root, locked or copied; ``database`` is None if it cannot be opened as bbolt."""
 
     path: RawPath
     """Absolute."""
     fd: int
-    """The locked file, or the copy; open for as long as the store is held."""
+    """The locked file, or the copy; open as long as the store is held."""
     allocated: int
-    """Bytes of allocated blocks of the file."""
+    """Bytes of the blocks that the file takes."""
     database: Database | None = None
     findings: list[Finding] = field(default_factory=list)
 
     @property
     def is_sound(self) -> bool:
-        """Whether it opened, both its metas are valid, and its pages fit together."""
+        """Whether it could be opened, both metas are valid, and its pages fit together."""
         return self.database is not None and not self.findings
 
 
@@ -67,17 +70,17 @@ class Held:
 
     root: Root
     metadata: File | None
-    """None where there is no meta.db."""
+    """None if there is no meta.db."""
     backends: dict[bytes, File | None]
-    """Each snapshotter folder's metadata.db; None where it has none."""
+    """The metadata.db of each snapshotter's folder; None if it has none."""
     findings: list[Finding] = field(default_factory=list)
     live: bool = False
-    """Whether these are copies: an engine may be at work, and nothing may be decided by them."""
+    """Whether these are copies, because an engine may be at work: nothing is removed on the strength of them."""
     pools: dict[bytes, WalkPool] = field(default_factory=dict)
-    """Those that measure the directories of snapshotters meanwhile."""
+    """The workers that measure the directories of snapshotters meanwhile."""
 
     def files(self) -> list[File]:
-        """Every database that is there."""
+        """Every database of the root."""
         return [file for file in (self.metadata, *self.backends.values()) if file is not None]
 
 
@@ -85,16 +88,16 @@ class Held:
 def hold_store(
     root: Root, *, exclusive: bool, measured: bool = False, progress: Progress | None = None
 ) -> Iterator[Held]:
-    """Lock every database of a root, as bbolt does, for as long as the context lasts.
+    """Lock every database of a root, as bbolt does, as long as the context lasts.
 
     Args:
-        root: what to hold.
-        exclusive: keep readers out as well: for changing the store.
-        measured: every directory of a snapshot is to be measured, which begins at once.
+        root: the root to hold.
+        exclusive: keep readers out too, for changing the store.
+        measured: begin at once to measure every directory of a snapshot.
         progress: told how far the databases are checked.
 
     Raises:
-        Refused: another process holds a lock that stands in the way.
+        Refused: another process holds a lock on one of them.
         EvidenceUnreadable: the root or a database file cannot be opened.
     """
     with ExitStack() as stack:
@@ -113,10 +116,10 @@ def hold_store(
 
 @contextmanager
 def copy_store(root: Root, *, progress: Progress | None = None) -> Iterator[Held]:
-    """Copies in memory of every database of a root: for looking at it while its engine runs. Takes no lock.
+    """Copy every database of a root to memory, for reading it while its engine runs. Takes no lock.
 
     Args:
-        root: what to copy from.
+        root: the root to copy from.
         progress: as for :func:`hold_store`.
 
     Raises:
@@ -153,7 +156,7 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
         held: from :func:`hold_store` or :func:`copy_store`.
         measure: where the sizes of committed snapshots come from.
         verification: how blobs are compared with their records.
-        progress: told what was done.
+        progress: told how far the reading is.
     """
     from drydock.evidence.containerd.lease_owners import read_owners  # noqa: PLC0415 - an empty host has no owners
 
@@ -170,7 +173,7 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
         verification,
         findings=list(held.findings),
     )
-    metadata.digests = {}  # the memory is needed for what comes
+    metadata.digests = {}  # the steps below need the memory
     if verification is BlobCheck.DIGEST:
         from drydock.evidence.containerd.digests import hash_blobs  # noqa: PLC0415 - most scans hash nothing
 
@@ -194,7 +197,7 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
             pool=held.pools.get(snapshotter),
         )
         if snapshotter in elsewhere:
-            # Its configured folder is not this one: what lies here is somebody's, or old.
+            # It is configured to use another folder: the data here is old, or another program's.
             backend.layout = LayoutKind.FOREIGN
         if file is not None:
             backend.complete = backend.complete and file.is_sound
@@ -214,11 +217,11 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
 
 
 def read_records(held: Held, progress: Callable[[int], None] | None = None) -> Metadata:
-    """Every record of the meta.db of a held root; incomplete, with a finding, where it has none that can be read.
+    """Every record of the meta.db of a held root; incomplete, with a finding, if it cannot be read.
 
     Args:
         held: from :func:`hold_store` or :func:`copy_store`.
-        progress: told how many more blobs' records were read.
+        progress: told how many more records of blobs were read.
     """
     file = held.metadata
     if file is None:
@@ -245,7 +248,11 @@ def _snapshotters(root: Root, held: Held) -> list[bytes]:
 
 
 def _is_there(path: RawPath) -> bool:
-    """Whether there is anything; what cannot be looked at is not taken for nothing."""
+    """Whether the path exists.
+
+    Raises:
+        EvidenceUnreadable: the path cannot be looked at.
+    """
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -261,7 +268,7 @@ def _open(stack: ExitStack, file: File, *, mapped: bool, progress: Progress | No
         _give_back_tables()
     try:
         file.database = stack.enter_context(Database.from_fd(file.fd, path, mapped=mapped, bounded=True))
-        # The high-water mark of a damaged file is any number.
+        # The high-water mark of a damaged file may be any number.
         pages = min(file.database.pages, file.database.meta.high_water)
         damages = list(verify(file.database, counter(progress, f"pages of {database_name(path)} checked", pages)))
         file.database.release()
@@ -285,7 +292,7 @@ def _open(stack: ExitStack, file: File, *, mapped: bool, progress: Progress | No
 
 
 def database_name(path: RawPath) -> str:
-    """A database as progress calls it: by its file, and by its snapshotter where it is one's."""
+    """The name of a database in progress: its file name, after the name of its snapshotter if it has one."""
     folder, name = path.split(b"/")[-2:]
     return shown(name if name != DATABASE else folder.removeprefix(SNAPSHOTTER_PREFIX) + b"/" + name)
 
@@ -293,8 +300,8 @@ def database_name(path: RawPath) -> str:
 def _give_back_tables() -> None:
     """Have malloc give the tables of a large store back to the system when they are freed.
 
-    glibc keeps what is as large as something that was freed before (mallopt(3), M_MMAP_THRESHOLD): a tenth of a scan's
-    memory. Other C libraries have no such call.
+    glibc keeps freed memory for allocations up to the size of an earlier one that was freed (mallopt(3),
+    M_MMAP_THRESHOLD). That is a tenth of a scan's memory. Other C libraries have no such call.
     """
     import ctypes  # noqa: PLC0415 - most stores are small
 

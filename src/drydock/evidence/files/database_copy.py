@@ -1,8 +1,9 @@
-"""A copy in memory of a database that an engine may be writing to meanwhile, taken without its lock.
+"""A copy in memory of a database that an engine may be writing to, taken without its lock.
 
-bbolt writes a transaction's pages to places that the newest meta does not reach, and the meta last (v1.4 tx.go,
-``Commit``; freelist ``Release``: what a transaction frees is written to again by a later one at the earliest). So what
-the newest meta reaches is whole in a copy during which neither meta changed, whatever else was being written.
+bbolt writes the pages of a transaction to places that the newest meta does not reach, and writes the meta last (v1.4
+tx.go, ``Commit``). Pages that a transaction frees are used again by a later one at the earliest (freelist
+``Release``). So if neither meta changed while the file was copied, all that the newest meta reaches is whole in the
+copy, whatever else was written.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _LONGEST_PAUSE: Final = 0.25
 _PART: Final = 1 << 20
 _BLOCK: Final = 512
 _SHARE: Final = 2
-"""One part in so many of the memory that is available may be taken by one copy."""
+"""One copy may take one part in so many of the available memory."""
 _UNKNOWN: Final = 1 << 30
 _AVAILABLE: Final = re.compile(rb"^MemAvailable:\s+(\d+) kB$", re.MULTILINE)
 
@@ -32,24 +33,24 @@ _Metas = tuple[bytes, ...]
 
 
 class Copied(NamedTuple):
-    """A copy, for the caller to close."""
+    """A copy; the caller closes it."""
 
     fd: int
-    """Of memory, not of any file system."""
+    """A descriptor of memory, of no file system."""
     allocated: int
-    """Bytes of allocated blocks of the file it was made of."""
+    """Bytes of the blocks that the copied file takes."""
 
 
 class _Moved(Exception):
-    """Something was written, or the file replaced, while it was copied."""
+    """The file was written to, or replaced, while it was copied."""
 
 
 def copy_database(path: RawPath) -> Copied:
     """A consistent copy of the database ``path``. Takes no lock, and leaves the access time alone where allowed.
 
     Raises:
-        EvidenceUnreadable: it cannot be opened or read, is too large for the memory that is available, or was written
-            to during every try.
+        EvidenceUnreadable: the file cannot be opened or read, is too large for the available memory, or was written to
+            during every try.
     """
     for number in range(_TRIES):
         if number:
@@ -70,7 +71,7 @@ def copy_database(path: RawPath) -> Copied:
 
 
 def read_state(path: RawPath) -> _Metas | None:
-    """Both metas as they are now: equal to those of a copy as long as nothing was committed; None where unreadable."""
+    """Both metas as they are now, or None if they cannot be read. They equal those of a copy until the next commit."""
     try:
         fd = open_regular(path)
     except OSError:
@@ -82,7 +83,7 @@ def read_state(path: RawPath) -> _Metas | None:
 
 
 def metas(fd: int, path: RawPath) -> _Metas:
-    """The bytes of both metas of an open database; none where it has no valid one."""
+    """The bytes of both metas of an open database; empty if neither is valid."""
     try:
         with Database.from_fd(fd, path, mapped=False) as database:
             return tuple(meta.raw for meta in database.metas)
@@ -110,7 +111,7 @@ def _refuse_moved(fd: int, path: RawPath, before: _Metas) -> None:
 
 
 def _fill(copy: int, fd: int, size: int) -> None:
-    """Copy what is no hole: a file's size alone must not take memory."""
+    """Copy all but the holes, so that a large size alone takes no memory."""
     left = _available() // _SHARE
     position = 0
     while position < size:

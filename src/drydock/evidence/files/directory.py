@@ -1,4 +1,4 @@
-"""Opening and listing folders of a store by descriptor: no symlink followed, no access time changed."""
+"""Folders, opened and listed by descriptor: no symbolic link is followed, and no access time changes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def open_folder(name: bytes, parent: int | None = None) -> int:
-    """A descriptor of the folder ``name`` of the folder ``parent``; mounts are crossed.
+    """A descriptor of the folder ``name`` in the folder ``parent``; mounts are crossed.
 
     Raises:
-        OSError: it is not there, is no folder, or is a symlink.
+        OSError: there is no such folder, or a symbolic link has its name.
     """
     return open_unseen(name, _FOLDER | os.O_NOFOLLOW, parent)
 
 
 @contextmanager
 def folder(path: RawPath, *parts: bytes) -> Iterator[int]:
-    """A descriptor of the folder ``parts`` below ``path``, each part opened without following a symlink.
+    """A descriptor of the folder ``parts`` below ``path``; no part may be a symbolic link.
 
     Raises:
-        OSError: a part is not there, is no folder, or is a symlink.
+        OSError: a part is missing, is no folder, or is a symbolic link.
     """
     descriptor = open_unseen(path, _FOLDER, None)
     try:
@@ -42,7 +42,7 @@ def folder(path: RawPath, *parts: bytes) -> Iterator[int]:
 
 
 def open_unseen(name: bytes, flags: int, parent: int | None) -> int:
-    """``os.open`` that leaves the access time alone where that is allowed."""
+    """As ``os.open``, but leaves the access time alone where the kernel allows it."""
     try:
         return os.open(name, flags | os.O_NOATIME, dir_fd=parent)
     except PermissionError:
@@ -57,36 +57,36 @@ def names(descriptor: int) -> list[bytes]:
 
 
 def may_be_folder(name: bytes, parent: int) -> bool:
-    """Whether a name is a folder's or a symlink's; a file, a socket or a device hides nothing that a folder would hold.
+    """Whether a name belongs to a folder or a symbolic link, which may lead to one.
 
     Raises:
-        OSError: it cannot be told.
+        OSError: the name cannot be looked at.
     """
     mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
     return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
 
 
 def fingerprint(found: os.stat_result) -> Fingerprint:
-    """What a cut compares again."""
+    """The facts of a file or folder that are compared again before it is removed."""
     return Fingerprint(found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def open_private_dir(place: RawPath, *, create: bool) -> int:
-    """A descriptor of a directory that is this user's alone: what drydock wrote there is believed later.
+    """A descriptor of a directory that only this user can write to, so that drydock can trust its own files there.
 
     Args:
         place: its path.
-        create: whether it is made if it is not there.
+        create: make the directory if it is missing.
 
     Raises:
-        OSError: it cannot be opened, or is not this user's alone.
+        OSError: it cannot be opened, or another user owns it or may write to it.
     """
     if create:
         with suppress(FileExistsError):
             os.mkdir(place, 0o700)
     fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     info = os.fstat(fd)
-    # /dev/shm is everybody's: what someone else made or may write there is neither written to nor believed.
+    # Anybody may make a directory in /dev/shm.
     if info.st_uid != os.geteuid() or stat.S_IMODE(info.st_mode) & 0o022:
         os.close(fd)
         raise OSError(errno.EPERM, "it belongs to, or can be written by, someone else")

@@ -15,20 +15,20 @@ _DELETED = b"//deleted"
 
 
 class NamespaceView(NamedTuple):
-    """A mount namespace, seen from one root folder in it."""
+    """A mount namespace as the processes with one root folder see it."""
 
     pid: int
-    """A process, or thread, that has this view."""
+    """A process or thread that has this view."""
     namespace: int
     """Inode of the mount namespace."""
     root: tuple[int, int]
     """Device and inode of the root folder."""
     kept: bytes = b""
-    """The file that keeps the namespace, where no process but ``pid``, of this program, is in it."""
+    """The file that keeps the namespace alive if no other process is in it; ``pid`` is a child of this one then."""
 
     @property
     def prefix(self) -> bytes:
-        """What to put in front of a path of this view to reach it from here."""
+        """The prefix that makes a path of this view reachable from this process."""
         return b"/proc/%d/root" % self.pid
 
 
@@ -39,18 +39,18 @@ class MountEntry(NamedTuple):
     device: bytes
     """``major:minor`` of the mounted file system."""
     root: bytes
-    """What of that file system is mounted."""
+    """The folder of that file system that is mounted."""
     point: bytes
-    """Where, in the view it was read from."""
+    """The mount point, in the view that the table was read from."""
     kind: bytes
     options: tuple[tuple[bytes, bytes], ...]
-    """The file system's own options, in order: a key may come again."""
+    """The file system's own options, in order; a key may occur more than once."""
     source: bytes = b""
-    """What whoever mounted it named: a device, a file, or any word."""
+    """The source as it was named when it was mounted: a device, a file, or any word."""
 
 
 def entries(pid: int | str) -> Iterator[MountEntry]:
-    """The mount table of a process; empty when it has ended."""
+    """The mount table of a process; empty if the process has ended."""
     try:
         with open(f"/proc/{pid}/mountinfo", "rb") as file:
             lines = file.read(_LARGEST).split(b"\n")  # a name may have a \r as it is: the kernel escapes \n alone
@@ -74,7 +74,7 @@ def entries(pid: int | str) -> Iterator[MountEntry]:
 
 
 def unescaped(raw: bytes) -> bytes:
-    """Octal escapes as the bytes that they stand for."""
+    """The text with octal escapes replaced by the bytes that they stand for."""
     return _ESCAPED.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), raw)
 
 
@@ -82,9 +82,9 @@ def mount_id(fd: int) -> int:
     """The id of the mount that ``fd`` was opened through (/proc/self/fdinfo, Linux 3.15).
 
     Raises:
-        OSError: without a /proc that says so.
+        OSError: /proc does not have it.
     """
-    # A missing /proc must not look like a missing file to those who asked about one.
+    # A missing /proc must not look like a missing file to the caller.
     with suppress(FileNotFoundError), open(f"/proc/self/fdinfo/{fd}", "rb") as lines:
         for line in lines:
             if line.startswith(b"mnt_id:"):
@@ -98,14 +98,14 @@ def own_mounts() -> dict[int, MountEntry]:
 
 
 def place(path: bytes, mounts: Mapping[int, MountEntry]) -> tuple[bytes, bytes] | None:
-    """Where a folder lies, whatever it is mounted as: the file system's device, and the path inside of it.
+    """Where a folder lies, whatever mount leads to it: the device of its file system, and its path in that.
 
     Args:
         path: of the folder, as this process reaches it.
         mounts: from :func:`own_mounts`.
 
     Returns:
-        Both in the words of mountinfo; None where that cannot be told.
+        Device and path as mountinfo writes them; None if they cannot be found out.
     """
     try:
         fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

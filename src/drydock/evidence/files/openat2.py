@@ -1,6 +1,7 @@
-"""Opening a directory below an open one: no symbolic link, no ``..`` and, unless wanted, no mount on the way.
+"""Opening a directory below an open one: no symbolic link, no ``..`` and, unless asked for, no mount on the way.
 
-Python has no name for openat2 (Linux 5.6); where the kernel or a filter refuses it, each component is opened by itself.
+Python has no function for openat2 (Linux 5.6), so it is called by number. If the kernel lacks it or a filter refuses
+it, each component is opened by itself.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _UNSEEN: Final = _DIRECTORY | os.O_NOATIME
 
 @functools.cache
 def _system() -> Callable[[int, bytes, int, int], int]:
-    """openat2 as a call: a descriptor, or less than 0 and the error's number negated."""
+    """openat2 as a function that returns a descriptor, or the negated number of the error."""
     import ctypes  # noqa: PLC0415 - a scan that walks nothing must start fast
 
     class How(ctypes.Structure):
@@ -63,13 +64,13 @@ def open_directory(parent: int, path: bytes, *, readable: bool = False, cross_mo
 
     No component may be a symbolic link or ``..``, and unless ``cross_mounts``, none may be a mount point, of the same
     device or another. Without ``readable`` the descriptor is an O_PATH one, which needs no permission on the directory;
-    with it, reading leaves the access time alone where that is allowed.
+    with it, the access time is left alone where the kernel allows it.
 
     Raises:
-        OSError: ``EXDEV`` at a mount point, ``ELOOP`` or ``ENOTDIR`` at a symbolic link, else the kernel's reason.
+        OSError: ``EXDEV`` at a mount point, ``ELOOP`` or ``ENOTDIR`` at a symbolic link, else the kernel's error.
     """
     if readable and has_openat2():
-        # The hot path: every folder of every layer. What is refused is told, or tried another way, below.
+        # The hot path: every folder of every layer. An error is raised, or another way is tried, below.
         fd = _system()(parent, path, _UNSEEN, _BENEATH if cross_mounts else _BENEATH | _RESOLVE_NO_XDEV)
         if fd >= 0:
             return fd

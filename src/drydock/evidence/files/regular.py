@@ -1,4 +1,4 @@
-"""Regular files of a host that is not trusted: opened without following a link, read up to a bound."""
+"""Regular files of a host that is not trusted: opened without following a symbolic link, read up to a limit."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from drydock.model.names import RawPath
 
 
 class NotRegular(OSError):
-    """The name is there and is no regular file: a link, a FIFO, a device, a folder."""
+    """The name exists and is no regular file: a link, a FIFO, a device or a folder."""
 
 
 class TooLarge(OSError):
-    """The file is larger than its reader accepts."""
+    """The file is larger than the caller accepts."""
 
 
 def open_regular(path: bytes, parent: int | None = None) -> int:
-    """A read-only descriptor of ``path``, for the caller to close; the file's access time is left alone where allowed.
+    """A read-only descriptor of ``path``, which the caller closes; the access time is left alone where allowed.
 
     Args:
-        path: its folders are followed as they are; its last name must not be a link.
+        path: links among its folders are followed; its last name must not be one.
         parent: an open folder that ``path`` is relative to.
 
     Raises:
-        NotRegular: it is no regular file. It was not opened then: opening a device may act on it.
+        NotRegular: it is no regular file. It is not opened then, because opening a device may act on it.
         OSError: it cannot be opened.
     """
     if not stat.S_ISREG(os.stat(path, dir_fd=parent, follow_symlinks=False).st_mode):
         raise NotRegular(errno.EINVAL, "not a regular file")
-    # What was put there since must not make the open wait.
+    # Something else may have been put there since: opening it must not wait.
     fd = open_unseen(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, parent)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -40,14 +40,14 @@ def open_regular(path: bytes, parent: int | None = None) -> int:
 
 
 def open_below(root: RawPath, path: RawPath) -> int:
-    """The same for a path below a root; no link among its folders is followed either."""
+    """As :func:`open_regular`, for a path below a root; no link among its folders is followed either."""
     *folders, name = path.split(b"/")
     with folder(root, *folders) as parent:
         return open_regular(name, parent)
 
 
 def identity(path: bytes) -> tuple[int, int] | None:
-    """Device and inode of what a path leads to; None where nothing tells."""
+    """Device and inode of what a path leads to; None if it cannot be looked at."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Allocated bytes of a folder a container wrote: any depth, any name, no symlink followed, no mount entered."""
+"""Disk usage of a folder that a container wrote: any depth, any name, no symbolic link followed, no mount entered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from drydock.evidence.files.openat2 import open_directory
 from drydock.model.data import Occupancy
 
 UPPER = b"fs"
-"""The folder in a snapshot's that has its files, where the snapshotter is an overlay (overlay.go upperPath, v2.1)."""
+"""The folder with the files of an overlay snapshot, in the snapshot's own folder (overlay.go upperPath, v2.1)."""
 BLOCK = 512
 PAGE = 4096
 _TYPE = 0o170000  # S_IFMT: S_ISDIR would be a call for each file
@@ -22,35 +22,35 @@ _LISTED = 20
 
 @dataclass(slots=True)
 class DiskUsage:
-    """What a walk found."""
+    """What one walk counted."""
 
     allocated: int = 0
-    """Bytes of allocated blocks; an inode met before is not counted again."""
+    """Bytes of allocated blocks; each inode counts once."""
     entries: int = 0
     skipped: list[str] = field(default_factory=list)
-    """Why parts were not counted, one line each, the first of them; a name is not shown, only the reason."""
+    """Why parts were not counted: the first reasons, one line each, without names."""
     skips: int = 0
     """How many parts were not counted."""
     linked: dict[tuple[int, int], int] = field(default_factory=dict)
-    """Inodes with several links, by device and number, and their bytes: these are not in ``allocated`` yet."""
+    """Bytes of inodes with several links, by device and number; they are not in ``allocated`` yet."""
     links: int = 0
     """How many of the entries are one of several links."""
     filled: int = 0
     """Inodes that are not empty."""
     length: int = 0
-    """Bytes in them, whatever blocks they take."""
+    """Bytes of their contents, whatever blocks they take."""
     all: Occupancy | None = None
-    """What all of it takes; None where parts were not counted."""
+    """What the whole folder takes; None if parts were not counted."""
     upper: Occupancy | None = None
-    """The same of its folder :data:`UPPER` alone; None where it has none as well."""
+    """What its folder :data:`UPPER` takes; None if there is no such folder, or parts were not counted."""
 
     def numbers(self) -> tuple[int, int, int, int, int]:
-        """Inodes, bytes of their blocks, how many of them are not empty, bytes in these, and parts not counted."""
+        """Counts so far: inodes, bytes of their blocks, inodes that are not empty, their bytes, parts not counted."""
         inodes = self.entries - self.links + len(self.linked)
         return inodes, self.allocated + sum(self.linked.values()), self.filled, self.length, self.skips
 
     def since(self, before: tuple[int, int, int, int, int]) -> Occupancy | None:
-        """What was counted since :meth:`numbers` gave ``before``; None where parts of that were not counted."""
+        """What was counted since :meth:`numbers` returned ``before``; None if parts of it were not counted."""
         inodes, allocated, filled, length, skips = (
             now - then for now, then in zip(self.numbers(), before, strict=True)
         )
@@ -66,15 +66,15 @@ class DiskUsage:
 @dataclass(slots=True)
 class _WalkLevel:
     descriptor: int | None
-    """None while the walk is far below: then it is opened again from below, and compared."""
+    """None while the walk is far below: the folder is opened again from below then, and its identity compared."""
     pending: list[tuple[bytes, int]]
     """Folders still to enter: names and blocks."""
     identity: tuple[int, int] = 0, 0
-    """Device and inode, for that comparison."""
+    """Device and inode."""
 
 
 class Measure:
-    """Measures folders; inodes with several links are counted once over all of them, in the first."""
+    """Measures folders; an inode with several links counts once over all of them, in the first folder that has it."""
 
     def __init__(self) -> None:
         self._linked: set[tuple[int, int]] = set()
@@ -88,7 +88,7 @@ class Measure:
         return self.add(self.walk(name, parent))
 
     def add(self, usage: DiskUsage) -> DiskUsage:
-        """Count the inodes with several links that were in no usage before."""
+        """Add the inodes with several links that were in no folder before."""
         for key, size in usage.linked.items():
             if key not in self._linked:
                 self._linked.add(key)
@@ -97,7 +97,7 @@ class Measure:
         return usage
 
     def walk(self, name: bytes, parent: int) -> DiskUsage:
-        """As :meth:`folder`, but for what :meth:`add` does: it needs nothing of other folders."""
+        """As :meth:`folder`, without the step of :meth:`add`, so that it does not depend on other folders."""
         usage = DiskUsage()
         top = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if stat.S_ISDIR(top.st_mode):
@@ -170,7 +170,7 @@ class Measure:
                     try:
                         found = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:
-                        # Beside a running container: what went takes nothing, and what is listed after it still counts.
+                        # A running container removed it: the entries listed after it still count.
                         continue
                     if found.st_mode & type_ == folder:
                         pending.append((os.fsencode(entry.name), found.st_blocks))

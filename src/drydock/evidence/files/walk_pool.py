@@ -1,6 +1,7 @@
-"""Measuring many folders on every core: in processes, as threads would take turns at what a walk mostly is, Python.
+"""Measuring many folders on every core.
 
-A worker is a fork of this process. It holds the same locks for as long as it lives, so it does not outlive this one.
+The workers are processes, because a walk is mostly Python code and threads would take turns. A worker is a fork of
+this process and holds its locks, so it does not outlive it.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 
 class WalkPool:
-    """Workers that measure the folders of one open folder from the moment they are made, until they are closed.
+    """Workers that measure the folders in one open folder, from the moment they are made until they are closed.
 
     Args:
-        names: what to measure.
-        parent: the folder they are in; open until the pool is closed.
+        names: of the folders to measure.
+        parent: the folder they are in; it stays open until the pool is closed.
     """
 
     def __init__(self, names: Sequence[bytes], parent: int) -> None:
@@ -41,12 +42,12 @@ class WalkPool:
         self._parent = parent
         self._workers: list[_Worker] = []
         self._tickets = -1
-        # A fork has only the thread that made it: what another one holds at that moment stays held in it.
+        # A fork has only the thread that made it: a lock that another thread holds at that moment stays held in it.
         if len(names) < _FEWEST or (os.cpu_count() or 1) < 2 or threading.active_count() > 1:
             return
         self._tickets = _tickets(len(names))
         try:
-            with suppress(OSError):  # those there are do the work
+            with suppress(OSError):  # the workers that could be started do the work
                 for _ in range(min(os.cpu_count() or 1, _MOST) - 1):
                     self._workers.append(_Worker(names, parent, self._tickets))
         except BaseException:
@@ -62,7 +63,7 @@ class WalkPool:
         self.close()
 
     def close(self) -> None:
-        """End the workers that have not ended."""
+        """End the workers that still run."""
         for worker in self._workers:
             worker.close()
         self._workers.clear()
@@ -71,11 +72,10 @@ class WalkPool:
             self._tickets = -1
 
     def finish(self, measure: Measure, progress: Callable[[int], None] | None = None) -> dict[bytes, DiskUsage]:
-        """Measure what the workers have not begun, and wait for them.
+        """Measure what no worker has begun, and wait for the workers.
 
         Returns:
-            What this process and its workers found, by name; what none of them did is left out, to be measured, or
-            missed, again.
+            The usage of each folder by name. A folder that could not be measured is left out; the caller tries again.
         """
         found: dict[bytes, DiskUsage] = {}
         if self._tickets < 0:
@@ -86,7 +86,7 @@ class WalkPool:
             with suppress(OSError):
                 found[name] = measure.walk(name, self._parent)
             if progress is not None:
-                # What the workers have begun counts too: else half of all would be told at the very end.
+                # Folders that workers have begun count as done, or half of all would be reported at the very end.
                 done = max(told, _begun(self._tickets, len(self._names)))
                 progress(done - told)
                 told = done
@@ -109,13 +109,13 @@ def measure_folders(
 
     Args:
         measure: counts inodes with several links once.
-        names: what to measure.
+        names: of the folders to measure.
         parent: the folder they are in.
         progress: called with the number of folders done since its last call.
-        pool: measures them already; None: one is made.
+        pool: workers that measure them already; None starts new ones.
 
     Raises:
-        OSError: one of them is not there.
+        OSError: one of the folders is missing.
     """
     if pool is None:
         with WalkPool(names, parent) as own:
@@ -156,7 +156,7 @@ class _Worker:
             _work(names, parent, tickets, self._results, partial(_end_with, starter, prctl))
 
     def results(self) -> dict[int, DiskUsage]:
-        """What it found, once it has ended, however it did."""
+        """What the worker found. Waits until it has ended, in whatever way."""
         self._wait()
         found: dict[int, DiskUsage] = {}
         os.lseek(self._results, 0, os.SEEK_SET)
@@ -168,7 +168,7 @@ class _Worker:
         return found
 
     def close(self) -> None:
-        """End it, if it has not ended."""
+        """End the worker if it still runs."""
         if self._pid:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
@@ -177,16 +177,16 @@ class _Worker:
 
     def _wait(self) -> None:
         if self._pid:
-            with suppress(ChildProcessError):  # whoever runs us ignores SIGCHLD, so that the kernel has waited for it
+            with suppress(ChildProcessError):  # SIGCHLD is ignored, so that the kernel has waited for it
                 os.waitpid(self._pid, 0)
             self._pid = 0
 
 
 def _tickets(count: int) -> int:
-    """A pipe with a number for each share of the work: who reads one does that share."""
+    """A pipe with a number for each share of the work: the process that reads a number does that share."""
     tickets, source = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        # A user with many pipes has small ones: then the rest is measured afterwards.
+        # A user with many pipes gets small ones: the shares that do not fit are measured afterwards.
         with suppress(BlockingIOError):
             os.write(source, b"".join(number.to_bytes(_TICKET, "little") for number in range(min(count, _TICKETS))))
     finally:
@@ -200,7 +200,7 @@ def _drawn(tickets: int, count: int) -> Iterator[int]:
 
 
 def _begun(tickets: int, count: int) -> int:
-    """How many shares of the work are no longer waiting."""
+    """How many shares of the work some process has begun."""
     left = array("i", [0])
     fcntl.ioctl(tickets, termios.FIONREAD, left)
     return min(count, _TICKETS) - left[0] // _TICKET
@@ -215,7 +215,7 @@ def _end_with(starter: int, prctl: Callable[..., object]) -> bool:
 def _work(
     names: Sequence[bytes], parent: int, tickets: int, results: int, end_with_starter: Callable[[], bool]
 ) -> NoReturn:
-    """What a worker does; nothing of the process it was forked from may run in it."""
+    """Do the work of a worker, and end the process: no code of the process it was forked from may run in it."""
     try:
         for caught in (signal.SIGINT, signal.SIGTERM):
             signal.signal(caught, signal.SIG_DFL)
@@ -223,7 +223,7 @@ def _work(
         is_wanted = end_with_starter()
         with open(results, "wb", closefd=False) as file:
             for number in _drawn(tickets, len(names)) if is_wanted else ():
-                with suppress(OSError):  # the one who asked comes to it again, and says so
+                with suppress(OSError):  # the starter tries again, and reports the error
                     usage = measure.walk(names[number], parent)
                     whole, upper = (part and tuple(part) for part in (usage.all, usage.upper))
                     result = (number, usage.allocated, usage.entries, usage.skipped, usage.skips, usage.linked)
