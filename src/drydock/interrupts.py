@@ -1,7 +1,7 @@
-"""Ctrl-C: one interrupt ends a command in order, and one more soon after it, as of a wrapper, disturbs nothing of that.
+"""Ctrl-C: one interrupt ends a command in order, and a second one soon after it, as a wrapper sends it, does no harm.
 
-Python raises KeyboardInterrupt between any two steps. A second one came while what the first began to end was being
-ended: the message with the journal's place was lost, and the status was not 130.
+Python raises KeyboardInterrupt between any two steps. Without this handler, a second one while the command was ending
+lost the message with the path of the journal, and the status was not 130.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from types import FrameType
 from typing import Final
 
 _PATIENCE: Final = 1.0
-"""Seconds in which a second interrupt is taken for the first one."""
+"""Seconds in which a second interrupt counts as the first one."""
 
 
 class Deferral:
-    """Whether the work is to stop; cheap to ask for from any thread, as it takes no lock."""
+    """Whether the work is to stop. Any thread may ask, and no lock is taken."""
 
     def __init__(self) -> None:
         self.stops = False
 
     def __call__(self) -> bool:
-        """Whether it is."""
+        """Whether the work is to stop."""
         return self.stops
 
 
 @contextmanager
 def defer_interrupt() -> Iterator[Deferral]:
-    """Have SIGINT only ask for a stop until the block ends; then it is handled as it would have been.
+    """Let SIGINT only ask for a stop until the block ends, and handle it then as before.
 
-    One that comes more than a second after the first is handled at once: a thread may wait for a disk that is gone.
-    In a thread that is not the main one nothing is held back: no signal handler ever runs there.
+    An interrupt that comes more than a second after the first is handled at once, because a thread may wait for a disk
+    that is gone. In a thread other than the main one nothing is deferred, because no signal handler runs there.
 
     Raises:
-        KeyboardInterrupt: the block was asked to stop, and the handler that was there before did not raise.
+        KeyboardInterrupt: the block was asked to stop, and the former handler did not raise.
     """
     deferral = Deferral()
     if threading.current_thread() is not threading.main_thread():
@@ -69,16 +69,16 @@ def defer_interrupt() -> Iterator[Deferral]:
         signal.signal(signal.SIGINT, former)
         if caught:
             former(*caught[0])
-            # It returned, as where a first interrupt was lost: Python drops what is raised in a callback of its own.
+            # It returned, because a first interrupt was lost: Python drops an exception in a callback of its own.
             raise KeyboardInterrupt
 
 
 _TWICE: Final = 1.0
-"""Seconds after an interrupt in which another one is the same one: a terminal, a shell and ``timeout`` each send it."""
+"""Seconds in which another interrupt is the same one: a terminal, a shell and ``timeout`` each send it."""
 
 
 class Interrupts:
-    """The handler of SIGINT for the life of a process."""
+    """The handler of SIGINT for the whole life of a process."""
 
     def __init__(self) -> None:
         self._process = os.getpid()
@@ -86,22 +86,22 @@ class Interrupts:
         self._over = False
 
     def install(self) -> None:
-        """Take SIGINT, unless whoever started this process had it ignored."""
+        """Handle SIGINT from now on, unless the process that started this one ignores it."""
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self)
 
     def settle(self) -> None:
-        """From here on nothing is left to be ended in order: an interrupt ends the process."""
+        """From now on an interrupt ends the process, because nothing is left to be ended in order."""
         self._over = True
 
     def ignore(self) -> None:
-        """From here on the status is settled, and an interrupt does not change it."""
+        """From now on ignore interrupts, because the exit status is settled."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def __call__(self, number: int, _: FrameType | None) -> None:
         """Raise KeyboardInterrupt at the first, and end the process at one that comes later."""
         if os.getpid() != self._process:
-            # A fork that has not set its own handler yet must not end what is its parent's.
+            # A fork that has not set its own handler yet must not do the work of its parent.
             os._exit(128 + number)
         now = time.monotonic()
         if self._first is None and not self._over:

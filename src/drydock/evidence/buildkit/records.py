@@ -1,4 +1,4 @@
-"""BuildKit's records below a Docker data root: cache records and build history, which own leases of their names.
+"""BuildKit's records below a Docker data root: cache records and build history, which own the leases of their ids.
 
 Sources: moby daemon/internal/builder-next/controller.go (v28: where the files are); buildkit cache/metadata/metadata.go
 (``_main``, ``_index``, ``_external``), cache/metadata.go (``cache.deleted``, ``cache.blobonly``),
@@ -27,7 +27,7 @@ from drydock.model.text import shown
 
 _CACHE = re.compile(rb"metadata_v2\.db\Z")
 _OTHER_CACHE = re.compile(rb"metadata_v[0-9]+\.db\Z")
-"""Of a BuildKit that this module does not know, where it is no ``_CACHE``."""
+"""A database that is no ``_CACHE`` belongs to a BuildKit that this module does not know."""
 _WORKER = b"containerd-"
 _HISTORY = re.compile(rb"history[a-z0-9_]*\.db\Z")
 _CACHE_BUCKETS = frozenset((b"_main", b"_index", b"_external"))
@@ -38,28 +38,28 @@ _Records = tuple[set[bytes], UnixNano | None]
 
 
 class _Unknown(Exception):
-    """Something is there that this module does not know, so what is not there proves nothing."""
+    """The database has something that this module does not know, so a missing record proves nothing."""
 
 
 def read_build_records(
     data: RawPath, findings: list[Finding], *, blobs_only: set[bytes] | None = None, live: bool = False
 ) -> _Records:
-    """Ids of the cache records that are not marked deleted, over every ``metadata_v2.db``, and when the newest changed.
+    """Ids of cache records that are not marked deleted, over every ``metadata_v2.db``, and when the newest changed.
 
-    The records of leases in containerd are those of its workers, in ``containerd-<snapshotter>``. The database right in
-    ``buildkit`` is of the graphdriver's builder, whose leases are in a ``containerdmeta.db`` beside it: that it lacks a
-    record says nothing.
+    The leases in containerd belong to the records of its workers, in ``containerd-<snapshotter>``. The database
+    directly in ``buildkit`` belongs to the graphdriver's builder, whose leases are in a ``containerdmeta.db`` beside
+    it: a record that it lacks proves nothing.
 
     Args:
         data: the data root.
-        findings: what could not be read is added here.
-        blobs_only: those whose layer is not unpacked yet are added here.
+        findings: gets a finding for each database that could not be read.
+        blobs_only: gets the ids of records whose layer is not unpacked yet.
         live: read a copy instead of taking a lock.
 
     Returns:
-        What was found. No time where a worker has no database, or one cannot be read, or there is no worker: a record
-        that was not found may be there then. So with a ``buildkit`` folder that was removed by hand: whether that was
-        meant, only its owner knows.
+        The ids and the time. There is no time if there is no worker, a worker has no database, or a database cannot be
+        read: a record that was not found may exist then. That includes a ``buildkit`` folder that was removed by hand,
+        because only its owner knows whether that was intended.
     """
     read = partial(_cache_records, blobs_only=set() if blobs_only is None else blobs_only)
     return _over(data, _CACHE, read, "build cache", findings, live=live)
@@ -68,7 +68,7 @@ def read_build_records(
 def read_build_history(data: RawPath, findings: list[Finding], *, live: bool = False) -> _Records:
     """Build references over every ``history*.db``, and when the newest changed; as :func:`read_build_records`.
 
-    The containerd image store has a ``history_c8d.db`` since Docker 27 and leaves the ``history.db`` of before.
+    The containerd image store has a ``history_c8d.db`` since Docker 27, and leaves an older ``history.db``.
     """
     return _over(data, _HISTORY, _history_records, "build history", findings, live=live)
 
@@ -140,14 +140,14 @@ def _opened(path: RawPath, *, live: bool) -> Iterator[Database]:
 
 
 def _sound(database: Database) -> None:
-    """A record that a damaged page hides would look like one that was deleted."""
+    """Refuse a damaged database: a record on a damaged page would look like a deleted one."""
     damage = next(verify(database), None)
     if damage is not None:
         raise _Unknown(damage.message)
 
 
 def _files(data: RawPath, pattern: re.Pattern[bytes]) -> Iterator[RawPath]:
-    """Databases in ``buildkit`` and the folders right in it, one for each worker."""
+    """Databases in ``buildkit`` and in the folders of workers directly in it."""
     with folder(data, b"buildkit") as descriptor:
         inside = names(descriptor)
     for name in inside:
@@ -160,7 +160,7 @@ def _files(data: RawPath, pattern: re.Pattern[bytes]) -> Iterator[RawPath]:
 
 
 def _complete(data: RawPath, files: list[RawPath]) -> None:
-    """Every worker has a database, and each is of a version that is known."""
+    """Refuse a worker without a database, and a database of an unknown version."""
     other = next((path for path in _files(data, _OTHER_CACHE) if path not in files), None)
     if other is not None:
         raise _Unknown(f"{shown(os.path.basename(other))} is not known to this version")
@@ -202,7 +202,7 @@ def _known(root: Bucket, expected: frozenset[bytes]) -> Iterator[tuple[bytes, Bu
 
 
 def _is_true(raw: bytes | None) -> bool:
-    """Whether a field says so in full; whatever else stands there does not."""
+    """Whether a field is exactly true, as BuildKit writes it."""
     if raw is None:
         return False
     try:

@@ -85,7 +85,7 @@ class Ledger:
                 yield key
 
     def named(self, bucket: Bucket, *words: bytes) -> None:
-        """Report those of the words in a bucket that cannot be what was written: what they named looks unnamed now."""
+        """Report words in a bucket that were written over: the data that they named looks unnamed now."""
         for word in words:
             if _NUL in word or _ONES in word:
                 self.blind(messages.OVERWRITTEN_NAME(bucket=bucket_name(bucket.path), name=word), bucket.path)

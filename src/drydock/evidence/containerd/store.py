@@ -300,8 +300,8 @@ def database_name(path: RawPath) -> str:
 def _give_back_tables() -> None:
     """Have malloc give the tables of a large store back to the system when they are freed.
 
-    glibc keeps freed memory for allocations up to the size of an earlier one that was freed (mallopt(3),
-    M_MMAP_THRESHOLD). That is a tenth of a scan's memory. Other C libraries have no such call.
+    Once a large block was freed, glibc keeps all blocks of up to its size (mallopt(3), M_MMAP_THRESHOLD), which is a
+    tenth of a scan's memory. Other C libraries have no such call.
     """
     import ctypes  # noqa: PLC0415 - most stores are small
 

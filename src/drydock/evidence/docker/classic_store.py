@@ -25,7 +25,7 @@ _BLOCK = 512
 
 
 def note_classic_store(data: RawPath) -> Iterator[Finding]:
-    """Say of each graph driver of a data root that has layers how many images, layers and directories it has.
+    """A note for each graph driver of a data root with layers: how many images, layers and directories it has.
 
     What cannot be listed is reported by :func:`read_images`.
     """
@@ -51,11 +51,11 @@ def _count(data: RawPath, *parts: bytes, apart: bytes = b"") -> int:
 def read_images(data: RawPath, findings: list[Finding]) -> tuple[set[Digest], UnixNano | None]:
     """Image ids in ``image/<driver>/imagedb/content``, and when the newest of these folders last changed.
 
-    A driver that was given up leaves its folder; what an image's removal changes is that of the driver in use.
+    A driver that is no longer used leaves its folder; removing an image changes the folder of the driver in use.
 
     Returns:
-        What was found. No time where no driver's image database, or not every one, can be read: an image that was not
-        found may be there then.
+        The ids and the time. There is no time if there is no image database, or one cannot be read: an image that was
+        not found may exist then.
     """
     found: set[Digest] = set()
     changed: list[int] = []
@@ -83,9 +83,10 @@ def read_images(data: RawPath, findings: list[Finding]) -> tuple[set[Digest], Un
 
 
 def read_downloads(roots: Iterable[RawPath]) -> Downloads:
-    """The files that pulls into the classic image store have come down to, over the data roots.
+    """The files that interrupted pulls into the classic image store left, over the data roots.
 
-    dockerd deletes them at its next start (moby daemon/daemon.go prepareTempDir, v28.5), or has them in $DOCKER_TMPDIR.
+    dockerd deletes them at its next start (moby daemon/daemon.go prepareTempDir, v28.5). They may be in $DOCKER_TMPDIR
+    instead, which is not looked at.
     """
     folders: list[RawPath] = []
     sizes: list[int] = []
@@ -93,7 +94,7 @@ def read_downloads(roots: Iterable[RawPath]) -> Downloads:
         with suppress(OSError), folder(data, b"tmp") as descriptor:
             folders.append(RawPath(data + b"/tmp"))
             for name in names(descriptor):
-                with suppress(OSError):  # it is a hint, and no evidence
+                with suppress(OSError):  # a hint only: nothing depends on it
                     found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                     if name.startswith(_DOWNLOAD) and stat.S_ISREG(found.st_mode):
                         sizes.append(found.st_blocks * _BLOCK)
@@ -112,11 +113,11 @@ def has_container_layer(data: RawPath, driver: bytes, name: bytes) -> bool:
 
 
 def owners_unknown(path: bytes, error: OSError, effect: str) -> Finding:
-    """The finding that a folder of records could not be listed, and what follows of that.
+    """The finding that a folder of records could not be listed, and the effect of that.
 
     Args:
         path: of the folder.
-        error: why not.
+        error: the reason.
         effect: what drydock keeps because of it.
     """
     problem = error.strerror or str(error)

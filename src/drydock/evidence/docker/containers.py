@@ -1,8 +1,8 @@
 """dockerd's own records of its containers in a data root.
 
 Sources: moby daemon/container.go (``load``), container/container.go (``config.v2.json``), v28.
-daemon/volumes.go (``registerMountPoints``) has the three names that an image mount's layer was given: ``ID`` of its
-mount point repeats the name, and all are made of the container's id and what the user asked for.
+daemon/volumes.go (``registerMountPoints``) has the three forms of the name of an image mount's layer. ``ID`` of the
+mount point repeats the name, which is made of the container's id and the options of the mount.
 """
 
 from __future__ import annotations
@@ -31,17 +31,18 @@ _UNFINISHED = b".tmp-config.v2.json"
 def read_containers(
     data: RawPath, findings: list[Finding], *, live: bool = False
 ) -> tuple[dict[bytes, DockerContainer], UnixNano | None]:
-    """The containers of a data root, by id, and when the folder of them last changed.
+    """The containers of a data root, by id, and when the folder ``containers`` last changed.
 
-    The folder's name is what keeps a container's lease; its configuration is read as far as it can be.
+    The name of a container's folder keeps its lease; its configuration is read as far as possible.
 
     Args:
         data: the data root.
-        findings: what could not be read is added here.
+        findings: gets a finding for each file that could not be read.
         live: dockerd may be at work: a container that it makes or removes has no configuration.
 
     Returns:
-        No time where ``containers/`` is missing or cannot be listed: whose the leases are is not known then.
+        The containers and the time. There is no time if ``containers`` is missing or cannot be listed: the owners of
+        leases are not known then.
     """
     try:
         with folder(data, b"containers") as descriptor:
@@ -102,10 +103,10 @@ def _mounted(points: object) -> Iterator[Mounted]:
 
 
 def _image_mounts(container: bytes, points: object) -> frozenset[bytes] | None:
-    """The ids that the layers of a container's image mounts have; None where not all mounts can be understood.
+    """The ids of the layers of a container's image mounts; None if a mount cannot be understood.
 
-    The id of every mount point counts, of whatever type, and so does what an image mount's would be made of: one
-    damaged field of a mount point hides nothing.
+    The id of every mount point counts, of whatever type, and so do the ids that its other fields would give an image
+    mount. So one damaged field of a mount point hides no id.
     """
     if points is None:
         return frozenset()
@@ -129,7 +130,7 @@ def _image_mounts(container: bytes, points: object) -> frozenset[bytes] | None:
 
 
 def _layer_names(container: bytes, source: bytes, target: bytes) -> tuple[bytes, ...]:
-    """What dockerd calls the layer of an image mount (moby daemon/volumes.go, registerMountPoints)."""
+    """The names that dockerd gives the layer of an image mount (moby daemon/volumes.go, registerMountPoints)."""
     return (
         container + b"-" + source,  # v28.0 to v28.5
         (container + b",src=" + source + b",dst=" + target).hex().encode(),  # v29.0.0 to v29.1.3
@@ -138,11 +139,11 @@ def _layer_names(container: bytes, source: bytes, target: bytes) -> tuple[bytes,
 
 
 def _has_files(data: RawPath, name: bytes) -> bool:
-    """Whether a container's folder has, or may have, a file of a container that was there once.
+    """Whether a container's folder has, or may have, a file of a container that existed.
 
-    What dockerd could not remove of one (a busy mounts/shm, moby daemon/delete.go, v28.5) is folders alone. A ``docker
-    create`` that was killed leaves the configuration that it was writing (moby sys/atomicwriter), and dockerd passes
-    such a folder over at each start (26.1 and 28.5 tried).
+    If dockerd could not remove a container (a busy mounts/shm, moby daemon/delete.go, v28.5), only folders are left. A
+    killed ``docker create`` leaves the configuration that it was writing (moby sys/atomicwriter), and dockerd skips
+    such a folder at each start (tried with 26.1 and 28.5).
     """
     try:
         with folder(data, b"containers", name) as descriptor:
@@ -158,7 +159,10 @@ def _has_files(data: RawPath, name: bytes) -> bool:
 
 
 def _unreadable(name: bytes, path: RawPath, why: str, *, left: bool, unready: bool = False) -> Finding:
-    """Of a container: what may be its manifest is kept. Of what is left of one, or of a ``lost+found``: it counts."""
+    """The finding that a container's configuration could not be read: the blobs that may be its manifest are kept.
+
+    A folder that a removed container left, or a ``lost+found``, is a note only.
+    """
     severity = Severity.NOTE if left or unready else Severity.BLIND
     also = "" if left else ", and what may be its manifest is kept"
     text = messages.CONTAINER_UNREADABLE(container=name, path=path, problem=why, also=also)

@@ -1,4 +1,4 @@
-"""What containerd's config.toml and dockerd's daemon.json say about where their storage lies.
+"""Where containerd's config.toml and dockerd's daemon.json put storage.
 
 Sources: containerd cmd/containerd/server/config/config.go (v2.1: ``LoadConfig``, ``resolveImports``, ``mergeConfig``),
 plugins/snapshots/overlay/plugin/plugin.go (``root_path``); moby daemon/config/config.go (v28: ``data-root``,
@@ -23,27 +23,27 @@ from drydock.model.text import shown
 
 _LARGEST = 1 << 20
 _IMPORTS = 64
-"""Most files that are read, and most entries that are followed."""
+"""The most files that are read, and the most entries that are followed."""
 _NAMES = 4096
 _SNAPSHOTTER = "io.containerd.snapshotter.v1."
 
 
 @dataclass(slots=True)
 class ContainerdConfig:
-    """What matters here of an effective config.toml; paths are absolute in its host."""
+    """The settings of an effective config.toml that matter for storage; paths are absolute in its host."""
 
     root: RawPath | None = None
     state: RawPath | None = None
     snapshotters: dict[bytes, RawPath] = field(default_factory=dict)
-    """``root_path`` by snapshotter, where one is set."""
+    """``root_path`` by snapshotter, for those with one."""
     is_toml: bool = False
-    """Whether the file itself is there, and is TOML."""
+    """Whether the file itself exists and is TOML."""
     findings: list[Finding] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class DockerConfig:
-    """What matters here of a daemon.json; paths are absolute in its host."""
+    """The settings of a daemon.json that matter for storage; paths are absolute in its host."""
 
     data_root: RawPath | None = None
     exec_root: RawPath | None = None
@@ -51,14 +51,14 @@ class DockerConfig:
 
 
 def read_containerd_config(host: Host, path: bytes) -> ContainerdConfig:
-    """Read ``path`` and what it imports; a later file's values win, as containerd merges them.
+    """Read ``path`` and the files that it imports; values of a later file win, as containerd merges them.
 
     Args:
-        host: the host whose file it is.
-        path: absolute in that host. A file that is not there sets nothing.
+        host: the host that has the file.
+        path: absolute in that host. A missing file sets nothing.
 
     Returns:
-        The settings; what could not be read or followed is a finding.
+        The settings, with a finding for each file that could not be read or followed.
     """
     config = ContainerdConfig()
     waiting, seen, followed = [RawPath(path)], set[bytes](), set[bytes]()
@@ -93,11 +93,11 @@ def read_docker_config(host: Host, path: bytes) -> DockerConfig:
     """Read a daemon.json.
 
     Args:
-        host: the host whose file it is.
-        path: absolute in that host. A file that is not there sets nothing.
+        host: the host that has the file.
+        path: absolute in that host. A missing file sets nothing.
 
     Returns:
-        The settings; what could not be read is a finding.
+        The settings, with a finding if the file could not be read.
     """
     config = DockerConfig()
     try:
@@ -143,13 +143,13 @@ def _toml(host: Host, path: RawPath, findings: list[Finding]) -> dict[str, Any] 
 def _imports(
     host: Host, importer: RawPath, value: object, followed: set[bytes], findings: list[Finding]
 ) -> Iterator[RawPath]:
-    """The files that an ``imports`` list names: paths, relative to the importing file, with a pattern as last name.
+    """The files that an ``imports`` list names, relative to the importing file; the last name may be a pattern.
 
-    None of what is in ``followed``; what is new gets there.
+    Entries in ``followed`` are skipped, and new ones are added to it.
     """
     for entry in value if isinstance(value, list) else ():
         is_path = isinstance(entry, str) and "\0" not in entry
-        # normpath keeps two leading slashes apart (POSIX); nothing here does.
+        # normpath keeps two leading slashes, as POSIX allows; they mean nothing here.
         path = posixpath.normpath(posixpath.join(posixpath.dirname(importer), entry.encode())) if is_path else b""
         if path in followed:
             continue
@@ -167,7 +167,7 @@ def _imports(
 
 
 def _path(value: object, file: bytes, findings: list[Finding]) -> RawPath | None:
-    """A setting's value as an absolute path; None where it sets nothing."""
+    """The value of a setting as an absolute path; None if it sets nothing, or is no such path."""
     if value is None or value == "":
         return None
     raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
@@ -183,5 +183,5 @@ def _why(error: Exception) -> str:
 
 
 def unseen(file: bytes, text: Text) -> Finding:
-    """The finding that a setting which may name a root could not be read."""
+    """The finding that a setting could not be read, though it may name a root."""
     return text.at(Place(RawPath(file)))

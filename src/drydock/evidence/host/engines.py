@@ -1,4 +1,4 @@
-"""The programs that use containerd storage, by name, and how each is stopped."""
+"""The programs that use containerd storage, by name, and how to stop each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAEMONS: dict[bytes, Engine | None] = {
     b"kubelite": Engine.MICROK8S,
     b"kubelet": None,
 }
-"""Daemons and whose they are; None: of several engines."""
+"""The engine of each daemon; None for one that several engines have."""
 
 _SHIM = re.compile(rb"(docker-)?containerd-shim(-[a-z0-9-]+)?\Z")
 _STOP = (
@@ -45,8 +45,8 @@ _OF_ENGINE = {
 
 
 def program(arguments: list[bytes], comm: bytes) -> bytes:
-    """The name of a program: of its first argument, else what the kernel calls it (at most 15 bytes of it)."""
-    # k3s shows itself as "/usr/local/bin/k3s server", and setproctitle makes one argument of it.
+    """The name of a program: that of its first argument, or else the kernel's, which has at most 15 bytes."""
+    # k3s sets its title to "/usr/local/bin/k3s server", which is one argument.
     first = arguments[0].split(b" ", 1)[0] if arguments else b""
     name = first.rsplit(b"/", 1)[-1]
     if arguments[1:3] == [b"-m", b"drydock"]:
@@ -55,12 +55,12 @@ def program(arguments: list[bytes], comm: bytes) -> bytes:
 
 
 def is_shim(name: bytes) -> bool:
-    """Whether ``name`` is a containerd shim's: it keeps a container running without its engine."""
+    """Whether ``name`` is a containerd shim's. A shim keeps a container running without its engine."""
     return _SHIM.match(name) is not None
 
 
 def how_to_stop(name: bytes, pid: int, engine: Engine | None = None) -> str:
-    """What to run so that a process ends; never more than a suggestion."""
+    """A command that ends a process; a suggestion only."""
     if engine in _OF_ENGINE and (name in DAEMONS or is_shim(name)):
         return _OF_ENGINE[engine]
     for prefix, command in _STOP:

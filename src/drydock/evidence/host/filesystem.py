@@ -1,4 +1,4 @@
-"""A host's file system, mounted anywhere: its own paths, followed inside it and never out of it."""
+"""A host's file system, mounted anywhere: its own paths are followed inside it, and never out of it."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Host(NamedTuple):
     root: RawPath = RawPath(b"/")
 
     def reach(self, path: bytes) -> RawPath:
-        """Where this process finds what that host calls ``path``.
+        """Where this process finds ``path`` of that host.
 
-        Links are followed as that host would, an absolute one from its root; ``..`` stops at its root. What does not
-        exist is appended as it is.
+        Links are followed as that host follows them, an absolute one from its root; ``..`` stops at its root. Names
+        that do not exist are appended as they are.
 
         Args:
             path: absolute in that host.
 
         Raises:
-            OSError: more links than a kernel follows, or no valid path at all.
+            OSError: the path has more links than a kernel follows, or is not valid.
         """
         if not path.startswith(b"/") or b"\0" in path or len(path) > _LONGEST:
             raise OSError(errno.EINVAL, "not an absolute path")
@@ -51,7 +51,7 @@ class Host(NamedTuple):
             here += b"/" + name
             try:
                 target = os.readlink(here)
-            except OSError:  # no link, or not there
+            except OSError:  # no link, or missing
                 continue
             links += 1
             if links > _LINKS or len(todo) > _LONGEST:
@@ -65,11 +65,11 @@ class Host(NamedTuple):
         return RawPath(os.path.join(self.root, *done))
 
     def name(self, reached: RawPath) -> RawPath:
-        """What that host calls ``reached``, a path that :meth:`reach` gave."""
+        """The path in that host of ``reached``, a path from :meth:`reach`."""
         return RawPath(b"/" + reached[len(self.root.rstrip(b"/")) :].lstrip(b"/"))
 
     def folder(self, path: bytes) -> RawPath | None:
-        """Where ``path`` is, if it is a folder; else None."""
+        """Where this process finds ``path`` of that host; None if it is no folder."""
         try:
             reached = self.reach(path)
         except OSError:
@@ -77,7 +77,7 @@ class Host(NamedTuple):
         return reached if is_folder(reached) else None
 
     def matches(self, path: bytes, limit: int) -> list[RawPath]:
-        """The paths, as that host calls them, that ``path`` stands for; its last name may be a pattern.
+        """The paths in that host that ``path`` matches; its last name may be a pattern.
 
         Args:
             path: absolute in that host.
@@ -91,9 +91,10 @@ class Host(NamedTuple):
         return [RawPath(os.path.join(folder, each)) for each in found if fnmatch.fnmatchcase(each, name)]
 
     def doubt(self, path: bytes) -> str | None:
-        """Why ``path`` may hold what this process does not see: a link to what is not there, or an error.
+        """Why ``path`` may have something that this process does not see: a dangling link, or an error.
 
-        None where it can be looked at, and where it is simply not there.
+        Returns:
+            The reason; None if the path can be looked at, or is missing without a link to it.
         """
         try:
             for end in [at for at, char in enumerate(path) if char == ord("/") and at] + [len(path)]:
@@ -109,12 +110,12 @@ class Host(NamedTuple):
 
 
 def has_pattern(text: bytes) -> bool:
-    """Whether a path or a name is a pattern of the shell's."""
+    """Whether a path or a name has a shell pattern."""
     return any(char in text for char in b"*?[")
 
 
 def is_folder(path: bytes) -> bool:
-    """Whether ``path`` itself is a folder; a link to one is none."""
+    """Whether ``path`` itself is a folder; a link to one is not."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except (OSError, ValueError):
@@ -122,7 +123,7 @@ def is_folder(path: bytes) -> bool:
 
 
 def names(path: bytes, limit: int) -> Iterator[bytes]:
-    """The names in a folder, at most ``limit``, in no order; none where it cannot be read."""
+    """At most ``limit`` names in a folder, in no order; none if it cannot be read."""
     try:
         with folder(RawPath(path)) as descriptor, os.scandir(descriptor) as entries:
             for entry in itertools.islice(entries, limit):

@@ -1,4 +1,4 @@
-"""What a folder is by what lies in it: a containerd root, a Docker data root, and the roots inside one."""
+"""Recognising a folder by its contents: a containerd root, a Docker data root, and the roots inside one."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _DOCKER_PARTS = (b"containers", b"image", b"buildkit", b"volumes", b"network", b
 
 
 def is_root(path: bytes) -> bool:
-    """Whether ``path`` has a containerd's databases or content; a root whose meta.db is lost is one too."""
+    """Whether ``path`` has the databases or the content of a containerd; a root that lost its meta.db counts."""
     return any(is_folder(path + b"/" + part) for part in _PARTS)
 
 
 def is_data_root(path: bytes) -> bool:
-    """Whether ``path`` has what dockerd itself writes; its containerd alone does not make a data root."""
+    """Whether ``path`` has folders that dockerd itself writes; those of its containerd alone do not count."""
     return any(is_folder(path + b"/" + part) for part in _DOCKER_PARTS)
 
 
 def obstacle(path: RawPath) -> str | None:
-    """Why it cannot be told whether ``path``, a folder, is a data root; None where it can."""
+    """Why drydock cannot find out whether the folder ``path`` is a data root; None if it can."""
     try:
         with folder(path) as descriptor, os.scandir(descriptor):
             for part in _DOCKER_PARTS:
@@ -41,26 +41,26 @@ def obstacle(path: RawPath) -> str | None:
 
 
 def managed(host: Host, data: RawPath) -> tuple[RawPath, ...]:
-    """The roots of the containerd that a dockerd starts itself: where they are now, and before Docker 18.09."""
+    """The roots of the containerd that a dockerd starts itself: the place of now, and that before Docker 18.09."""
     name = host.name(data).rstrip(b"/")
     found = (host.folder(name + b"/containerd/daemon"), host.folder(name + b"/containerd"))
     return tuple(each for each in found if each is not None and is_root(each))
 
 
 def with_remapped(data: RawPath) -> tuple[RawPath, ...]:
-    """The data roots at and right below ``data``: with userns-remap, records are in ``<uid>.<gid>`` and no others."""
+    """The data roots at and directly below ``data``: userns-remap has all its records in ``<uid>.<gid>``."""
     below = sorted(RawPath(os.path.join(data, name)) for name in names(data, _NAMES) if _REMAPPED.match(name))
     return tuple(each for each in (data, *below) if is_folder(each) and is_data_root(each))
 
 
 def links_to_remapped(data: RawPath) -> list[RawPath]:
-    """Symlinks in the place of such records: dockerd follows them, and here nothing does."""
+    """Symbolic links in the place of such records: dockerd follows them, and drydock does not."""
     below = (RawPath(os.path.join(data, name)) for name in names(data, _NAMES) if _REMAPPED.match(name))
     return sorted(filter(os.path.islink, below))
 
 
 def nested(host: Host, data: RawPath, owner: RawPath) -> Iterator[Root]:
-    """Roots inside Docker's volumes. Containers write there: nothing of a volume is followed out of it."""
+    """Roots inside Docker's volumes. Containers write there, so no path is followed out of a volume."""
     volumes = host.folder(host.name(data) + b"/volumes")
     for name in sorted(names(volumes, _NAMES)) if volumes else ():
         inside = RawPath(os.path.join(volumes or b"", name, b"_data"))
@@ -78,7 +78,7 @@ def nested(host: Host, data: RawPath, owner: RawPath) -> Iterator[Root]:
 
 
 def once(found: list[Root]) -> list[Root]:
-    """The first of each folder (device and inode)."""
+    """The first root of each folder, by device and inode."""
     seen: dict[tuple[int, int], Root] = {}
     for root in found:
         status = os.lstat(root.path)

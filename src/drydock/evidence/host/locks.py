@@ -1,6 +1,6 @@
 """Locks on database files, as bbolt takes them: flock on the file itself (bbolt bolt_unix.go, v1.3 and v1.4).
 
-Who holds one keeps a containerd from opening the database; who gets one knows that none has it open.
+A lock keeps containerd from opening the database, and proves that no containerd has it open.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _PAUSE = 0.05
 
 
 class Lock:
-    """A held lock; leaving the ``with`` block, or :meth:`release`, gives it back."""
+    """A held lock, which the end of the ``with`` block or :meth:`release` gives back."""
 
     __slots__ = ("exclusive", "fd", "path")
 
     def __init__(self, path: RawPath, fd: int, *, exclusive: bool) -> None:
         self.path = path
         self.fd = fd
-        """Open read-only for as long as the lock is held."""
+        """Open read-only as long as the lock is held."""
         self.exclusive = exclusive
 
     def release(self) -> None:
-        """Give the lock back; once is enough, twice does no harm."""
+        """Give the lock back; a second call does nothing."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -49,12 +49,12 @@ def hold(path: RawPath, *, exclusive: bool, wait: float = 0.0) -> Lock:
     """Lock the database ``path`` against every bbolt.
 
     Args:
-        path: the file; it has to be a regular one.
-        exclusive: as a writer (nobody else has it open), or shared with other readers.
-        wait: seconds to try for; 0: once.
+        path: the file, which has to be a regular one.
+        exclusive: lock it as a writer, so that nobody else has it open; otherwise share it with other readers.
+        wait: seconds to go on trying; 0 tries once.
 
     Raises:
-        Refused: somebody holds it; names who and how to stop them, as far as /proc tells.
+        Refused: another process holds the lock; the message names it and how to stop it, as far as /proc tells.
         EvidenceUnreadable: the file cannot be opened or locked at all.
     """
     try:
@@ -90,7 +90,7 @@ def _tried(fd: int, operation: int) -> bool:
 
 
 def _same(fd: int, path: RawPath) -> None:
-    # A file that was renamed over meanwhile would leave the lock on one nobody will open.
+    # If another file was renamed over it meanwhile, the lock is on a file that nobody will open.
     if not os.path.samestat(os.fstat(fd), os.lstat(path)):
         raise Refused(f"{shown(path)} was replaced while it was being locked")
 
@@ -115,7 +115,7 @@ def _program(pid: int) -> tuple[bytes, str]:
 
 
 def _holders(status: os.stat_result) -> list[int]:
-    """Processes with the file open and a flock on it; else whom /proc/locks names."""
+    """Processes that have the file open with a flock on it; if there are none, those that /proc/locks names."""
     found = [int(name) for name in os.listdir("/proc") if name.isdecimal() and _locks(int(name), status)]
     own = os.getpid()
     others = [pid for pid in found if pid != own]

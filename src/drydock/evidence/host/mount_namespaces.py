@@ -1,7 +1,7 @@
 """Every mount namespace of this host: those of processes and threads, and those that only a file keeps.
 
-A namespace outlives its processes where its file is mounted somewhere (nsfs): so snap keeps those of its applications
-in /run/snapd/ns (snapd cmd/snap-confine/ns-support.c, 2.61).
+A namespace outlives its processes if its file is mounted somewhere (nsfs). snap keeps the namespaces of its
+applications in /run/snapd/ns in this way (snapd cmd/snap-confine/ns-support.c, 2.61).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 
 class NamespaceChild:
-    """A fork of this process that entered a mount namespace, and stays in it until it is closed.
+    """A fork of this process that enters a mount namespace, and stays in it until it is closed.
 
     Args:
         namespace: an open file that keeps the namespace.
@@ -50,15 +50,15 @@ class NamespaceChild:
             raise OSError(number, os.strerror(number))
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
-        with suppress(ChildProcessError):  # whoever runs us ignores SIGCHLD, so that the kernel has waited for it
+        with suppress(ChildProcessError):  # SIGCHLD is ignored, so that the kernel has waited for it
             os.waitpid(self.pid, 0)
 
 
 def _stay(libc: ctypes.CDLL, namespace: int, source: int, starter: int) -> NoReturn:
-    """What the child does; nothing of the process it was forked from may run in it."""
+    """Do the work of the child, and end it: no code of the process it was forked from may run in it."""
     try:
         for caught in (signal.SIGINT, signal.SIGTERM):
             signal.signal(caught, signal.SIG_DFL)
@@ -66,7 +66,7 @@ def _stay(libc: ctypes.CDLL, namespace: int, source: int, starter: int) -> NoRet
         failed = libc.setns(namespace, _CLONE_NEWNS)  # os.setns is in Python since 3.12 only
         os.write(source, b"%d" % (ctypes.get_errno() if failed else 0))
         os.close(source)
-        # Died before it was asked to: then nobody ends this one.
+        # The starter may have died before the call of prctl: then nobody ends this process.
         while not failed and os.getppid() == starter:
             signal.pause()
     finally:
@@ -80,10 +80,10 @@ _Views = dict[tuple[int, tuple[int, int]], tuple[NamespaceView, list[MountEntry]
 
 @contextmanager
 def open_namespaces() -> Iterator[dict[NamespaceView, list[MountEntry]]]:
-    """Every view with its mount table, this process's first; their paths can be reached while the context lasts.
+    """Every view with its mount table, this process's first; their paths can be reached as long as the context lasts.
 
     Raises:
-        Refused: a namespace that a file keeps cannot be looked into. For a user who is not root, it is another user's.
+        Refused: a namespace that a file keeps cannot be entered, and is not just another user's.
     """
     found: _Views = {}
     pids = (os.getpid(), *sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()))
@@ -103,7 +103,7 @@ def open_namespaces() -> Iterator[dict[NamespaceView, list[MountEntry]]]:
 
 
 def _add(found: _Views, pid: int, kept: bytes = b"") -> None:
-    with suppress(OSError):  # it has ended, or is another user's
+    with suppress(OSError):  # the process has ended, or is another user's
         top = os.stat(f"/proc/{pid}/root")
         key = (os.stat(f"/proc/{pid}/ns/mnt").st_ino, (top.st_dev, top.st_ino))
         if key not in found and (table := list(entries(pid))):
@@ -111,7 +111,7 @@ def _add(found: _Views, pid: int, kept: bytes = b"") -> None:
 
 
 def _strays(pid: int, spaces: set[int]) -> Iterator[int]:
-    """The threads of a process that are in none of these namespaces."""
+    """The threads of a process that are in other namespaces than these."""
     with suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/task"):
             with suppress(OSError):
@@ -120,7 +120,7 @@ def _strays(pid: int, spaces: set[int]) -> Iterator[int]:
 
 
 def _kept(found: _Views) -> dict[int, list[bytes]]:
-    """The mounted files of mount namespaces, by inode, as reached from here."""
+    """The mounted files of mount namespaces, by inode, as this process reaches them."""
     kept: dict[int, list[bytes]] = {}
     for view, table in found.values():
         prefix = b"" if view.pid == os.getpid() else view.prefix
@@ -142,7 +142,7 @@ def _enter(found: _Views, stack: ExitStack, space: int, files: list[bytes]) -> N
         _add(found, child.pid, path)
         return
     foreign = os.geteuid() != 0 and any(isinstance(error, PermissionError) for error in errors)
-    # It may have been let go since its line was read.
+    # The file may have been unmounted since the table was read.
     if not foreign and space in _kept({key: (view, list(entries(view.pid))) for key, (view, _) in found.items()}):
         raise Refused(
             f"{shown(files[0])} keeps a mount namespace that cannot be looked into ({errors[0].strerror}), and what is "
@@ -151,7 +151,7 @@ def _enter(found: _Views, stack: ExitStack, space: int, files: list[bytes]) -> N
 
 
 def _enter_by(path: bytes, space: int) -> NamespaceChild:
-    # What is mounted over it since is another file, and opening some has effects.
+    # Another file may have been mounted over it since, and opening some files has effects.
     if os.stat(path).st_ino != space:
         raise OSError(errno.ESTALE, "another file lies over it")
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

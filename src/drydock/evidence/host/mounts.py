@@ -1,9 +1,9 @@
 """Mounts, in any mount namespace, that use a containerd root.
 
-Four kinds count: a mount strictly below the root; a bind mount, anywhere, of a part of it; an overlay whose upper,
-work or lower folders lie in it; a file system in a file of it, through a loop device or, since Linux 6.12, without one
-(containerd plugins/mount/erofs/plugin_linux.go, v2.3.4). The mount that contains the root, and one of the whole of it
-elsewhere, do not.
+Four kinds count: a mount strictly below the root; a bind mount, anywhere, of a part of the root; an overlay with an
+upper, work or lower folder in the root; a file system in a file of the root, through a loop device or, since Linux
+6.12, without one (containerd plugins/mount/erofs/plugin_linux.go, v2.3.4). The mount that contains the root does not
+count, nor does a bind mount of the whole root.
 
 containerd shortens long lists of lower folders to names relative to ``snapshots`` (core/mount/mount_linux.go,
 ``compactLowerdirOption``, v2.1); newer kernels show one ``lowerdir+`` for each folder.
@@ -32,17 +32,17 @@ _COLON = re.compile(rb"((?:\\.|[^\\:])*)(?::|\Z)", re.DOTALL)
 _LOOP = re.compile(rb"/dev/(?:block/)?(loop[0-9]+)\Z")
 _LOOPS = b"/sys/block"
 _PLAIN = re.compile(rb"/io\.containerd\.snapshotter\.v1\.overlayfs/snapshots/[0-9]+/fs\Z")
-"""A layer that is a directory of the root's own file system; one of erofs, say, is a mount."""
+"""A layer that is a directory of the root's own file system; a layer of erofs, for example, is a mount."""
 _COMPARED = 256
-"""So many entries of a mounted folder are compared."""
+"""The most entries of a mounted folder that are compared."""
 _FOLDERS = (b"upperdir", b"workdir", b"lowerdir", b"lowerdir+", b"datadir+")
 
 
 def users(root: Root) -> list[Mount]:
-    """The mounts that use ``root``, each once however many namespaces have a copy of it.
+    """The mounts that use ``root``, each once, however many namespaces have a copy of it.
 
     Raises:
-        Refused: a mount namespace cannot be looked into.
+        Refused: a mount namespace cannot be entered.
     """
     found: dict[tuple[bytes, str], Mount] = {}
     with open_namespaces() as views:
@@ -59,10 +59,10 @@ def users(root: Root) -> list[Mount]:
 
 
 def loops(root: Root) -> list[Loop]:
-    """The loop devices that have a file of ``root`` open; whether one is mounted, or under dm-verity, is not asked.
+    """The loop devices that have a file of ``root`` open, mounted or not.
 
     Raises:
-        Refused: a mount namespace cannot be looked into.
+        Refused: a mount namespace cannot be entered.
     """
     backing = _backing_files()
     if not backing:
@@ -73,7 +73,7 @@ def loops(root: Root) -> list[Loop]:
 
 
 def _backing_files() -> dict[bytes, bytes]:
-    """Of each loop device the file that it has open, as this process's root shows it (Linux drivers/block/loop.c)."""
+    """The file that each loop device has open, as a path of this process (Linux drivers/block/loop.c)."""
     found: dict[bytes, bytes] = {}
     try:
         devices = [name for name in os.listdir(_LOOPS) if name.startswith(b"loop")]
@@ -86,7 +86,7 @@ def _backing_files() -> dict[bytes, bytes]:
 
 
 class _MountSearch:
-    """One look at every mount table, for one root."""
+    """Searches every mount table for mounts that use one root."""
 
     def __init__(self, root: Root, views: Iterable[NamespaceView]) -> None:
         self._views = views
@@ -98,11 +98,11 @@ class _MountSearch:
         self._backing = _backing_files()
 
     def has(self, path: bytes) -> bool:
-        """Whether a file is the root's in any view."""
+        """Whether a file lies in the root, in any view."""
         return path.startswith(b"/") and any(self._within(view, os.path.dirname(path)) for view in self._views)
 
     def judge(self, view: NamespaceView, entry: MountEntry) -> tuple[str, bytes | None] | None:
-        """(why, snapshot) if a mount uses the root."""
+        """How a mount uses the root, and of which snapshot; None if it does not use it."""
         if self._within(view, os.path.dirname(entry.point)) and entry.point != b"/":
             return "is mounted inside it", _snapshot(entry.point)
         for device, part in self._parts:
@@ -112,7 +112,7 @@ class _MountSearch:
         return self._overlay(view, entry) if entry.kind == b"overlay" else self._image(view, entry)
 
     def _image(self, view: NamespaceView, entry: MountEntry) -> tuple[str, bytes | None] | None:
-        """A file system whose device is a file of the root, or a loop device of one."""
+        """As :meth:`judge`, for a file system whose device is a file of the root, or a loop device of one."""
         for source in (entry.source, *(value for key, value in entry.options if key == b"device")):
             loop = _LOOP.match(source)
             path = self._backing.get(loop[1], b"") if loop else source
@@ -124,7 +124,7 @@ class _MountSearch:
     def _overlay(self, view: NamespaceView, entry: MountEntry) -> tuple[str, bytes | None] | None:
         folders = list(_folders(entry))
         named = [(option, path) for option, path in folders if path.startswith(b"/") and self._is_named(path)]
-        # By its path it may be the root's, and be another store's with the same path in another mount namespace.
+        # A path may be the root's, or that of another store in another mount namespace.
         mounted = self._is_mounted(view, entry, folders) if named else None
         for option, path in named:
             if self._reaches(view, path, mounted):
@@ -140,22 +140,22 @@ class _MountSearch:
     def _is_named(self, path: bytes) -> bool:
         """Whether an option's path leads into the root in any view.
 
-        An option is in the words of whoever mounted it, who may have had another view than those who see the mount.
+        It is a path of the process that mounted the overlay, which may have had another view than those that see it.
         """
         return any(self._within(each, _asked(path)) for each in self._views)
 
     def _reaches(self, view: NamespaceView, path: bytes, mounted: bool | None) -> bool:
-        """Whether a path that leads into the root in some view means the root: its own view tells, or its inodes."""
+        """Whether a path that leads into the root in some view means the root: by the own view, or by inodes."""
         if os.path.lexists(view.prefix + path):
             return self._within(view, _asked(path)) or mounted is True
         return mounted is not False
 
     def _is_mounted(self, view: NamespaceView, entry: MountEntry, folders: list[tuple[bytes, bytes]]) -> bool | None:
-        """Whether an overlay is made of folders of the root that its options name; None where that cannot be told.
+        """Whether an overlay consists of the folders of the root that its options name; None if that is not known.
 
-        Where all of its folders are of one file system, its top folder has the inode number of its upper folder, or
-        without one of its first lower one, and what is in it has those of the files it is made of (fs/overlayfs/inode.c
-        ovl_getattr, super.c ovl_get_root, Linux 5.10 to 6.18). Folders that the root does not have are not the root's.
+        If all its folders are on one file system, its top folder has the inode number of the upper folder, or without
+        one, of the first lower folder; and its entries have the inode numbers of the files that they show
+        (fs/overlayfs/inode.c ovl_getattr, super.c ovl_get_root, Linux 5.10 to 6.18).
         """
         layers = self._layers(folders)
         keys = None if layers is None else [key for key in map(identity, layers) if key is not None]
@@ -166,7 +166,7 @@ class _MountSearch:
         except OSError:
             return None
         try:
-            # Another may be mounted over it.
+            # Another file system may be mounted over it.
             if mount_id(top) != entry.id:
                 return None
             return os.fstat(top).st_ino in {inode for _, inode in keys} or _shares(top, layers)
@@ -176,7 +176,7 @@ class _MountSearch:
             os.close(top)
 
     def _layers(self, folders: list[tuple[bytes, bytes]]) -> list[bytes] | None:
-        """The folders of the root that an overlay's options name, as reached from here; None where one may be any."""
+        """The folders of the root in an overlay's options, as this process reaches them; None if one is unclear."""
         uppers = [path for option, path in folders if option == b"upperdir"]
         match = _UPPER.match(uppers[0]) if uppers else None
         layers: list[bytes] = []
@@ -188,12 +188,12 @@ class _MountSearch:
             absolute = path if match is None else os.path.join(match[1], path)
             found = [each.prefix + absolute for each in self._views if self._within(each, _asked(absolute))]
             if not found or not _PLAIN.search(absolute):
-                return None  # with one of another file system, inode numbers are others
+                return None  # with a folder on another file system, inode numbers differ
             layers += found
         return [layer for layer in layers if os.path.isdir(layer)]
 
     def _within(self, view: NamespaceView, path: bytes) -> bool:
-        """Whether ``path``, in a view, is at or below the root."""
+        """Whether ``path`` in a view is the root, or below it."""
         asked: list[tuple[int, bytes]] = []
         answer = False
         while True:
@@ -210,7 +210,7 @@ class _MountSearch:
             if above == path:
                 break
             path = above
-        # Below an answer of yes all is yes; below one of no, nothing between was wanted either.
+        # The answer for a folder holds for the path below it: nothing in between was the root.
         self._seen.update((each, answer) for each in asked)
         return answer
 
@@ -219,7 +219,7 @@ class _MountSearch:
         return match is not None and any(os.path.lexists(os.path.join(each, match[1])) for each in self._snapshots())
 
     def _snapshots(self) -> list[bytes]:
-        """Where the root's snapshots may lie."""
+        """The folders that may have snapshots of the root."""
         inside = self._paths[0]
         try:
             names = [os.fsencode(name) for name in os.listdir(inside)]
@@ -230,11 +230,11 @@ class _MountSearch:
         return [os.path.join(each, b"snapshots") for each in folders]
 
     def _has(self, upper: bytes, relative: list[bytes]) -> bool:
-        """Whether the snapshots that an upper folder, not of the root, is among have all these lower ones as well.
+        """Whether an upper folder outside of the root has all these lower folders beside it.
 
-        Then they are its own: all folders of an overlay of containerd are of one snapshotter
-        (plugins/snapshots/overlay/overlay.go mounts, v2.1); an upper folder elsewhere says nothing of where its lower
-        ones are. Whoever mounted it may have had any view: all that have the upper folder must show the same.
+        Then they are not the root's: all folders of an overlay of containerd belong to one snapshotter
+        (plugins/snapshots/overlay/overlay.go mounts, v2.1). The process that mounted the overlay may have had any view,
+        so all views with the upper folder must agree.
         """
         match = _UPPER.match(upper)
         if match is None or any(self._within(view, match[1]) for view in self._views):
@@ -246,34 +246,34 @@ class _MountSearch:
             for name in (match[2], *relative):
                 found = identity(os.path.join(folder, name))
                 if found is None or found in {identity(os.path.join(each, name)) for each in own}:
-                    return False  # a link or a mount can make them the root's under another path
+                    return False  # a link or a mount may show the root's folder under another path
         return bool(places)
 
 
 def _folders(entry: MountEntry) -> Iterator[tuple[bytes, bytes]]:
     for key, value in entry.options:
         if key in _FOLDERS:
-            # Only lowerdir is a list; a colon or backslash in a name has a backslash in front of it.
+            # Only lowerdir is a list. In it, a backslash stands before a colon or backslash of a name.
             parts = (match[1] for match in _COLON.finditer(value)) if key == b"lowerdir" else (value,)
             yield from ((key, re.sub(rb"\\(.)", rb"\1", part)) for part in parts if part)
 
 
 def _asked(path: bytes) -> bytes:
-    """What to ask of a path: of ``…/snapshots/12/fs`` the folder ``snapshots``, once for all."""
+    """The part of a path to look at: of ``…/snapshots/12/fs`` the folder ``snapshots``, once for all of them."""
     return os.path.dirname(os.path.dirname(path)) if _SNAPSHOT.search(path) else path
 
 
 def _shares(top: int, layers: list[bytes]) -> bool:
-    """Whether an entry of an overlay's open top folder is one of these folders'.
+    """Whether an entry of an overlay's open top folder has the inode number of a file in one of these folders.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the top folder cannot be read.
     """
     device = os.fstat(top).st_dev
     for name in sorted(map(os.fsencode, os.listdir(top)))[:_COMPARED]:
         info = os.stat(name, dir_fd=top, follow_symlinks=False)
         if info.st_dev != device:
-            continue  # something is mounted there
+            continue  # another file system is mounted there
         for layer in layers:
             with suppress(OSError):
                 if os.lstat(os.path.join(layer, name)).st_ino == info.st_ino:

@@ -1,14 +1,15 @@
-"""Processes that use a containerd root: engines that serve it, shims of its containers, and whoever has it open.
+"""Processes that use a containerd root: engines that serve it, shims of its containers, and others that have it open.
 
-A path's text says nothing across mount namespaces, so every path is judged by the device and inode of its folders in
-the namespace that it is shown of. Rules for those that need not have a file of the root open:
+The same path may mean different folders in two mount namespaces. So each path is judged by the device and inode of its
+folders, in the namespace of the process that shows it. A process that has no file of the root open counts by these
+rules:
 
-- dockerd and containerd count when their flags or settings name the root, or one of its Docker data roots, and dockerd
-  when its environment does, whose own containerd then works there; any dockerd
-  in this mount namespace counts for a system containerd of this host, unless its flags name the socket of another;
-- k3s, rke2, k0s and microk8s count for the root of their own kind on this host: they start its containerd again;
-- kubelet counts for the root of a Kubernetes distribution, and for a system containerd of this host unless its flags
-  name the socket of another runtime; never for Docker's or a user's root;
+- dockerd and containerd count if their flags or settings name the root, or one of its Docker data roots. dockerd also
+  counts if its environment names the root for its own containerd. Any dockerd in this mount namespace counts for a
+  system containerd of this host, unless its flags name the socket of another containerd.
+- k3s, rke2, k0s and microk8s count for the root of their own kind on this host, because they start its containerd.
+- kubelet counts for the root of a Kubernetes distribution. It counts for a system containerd of this host unless its
+  flags name the socket of another runtime, and never for Docker's or a user's root.
 - buildkitd counts for a system containerd of this host unless its containerd worker is off.
 """
 
@@ -38,21 +39,21 @@ _CONTAINER = re.compile(rb"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])|lxc\.payload\
 
 _Key = tuple[int, int]
 _Top = tuple[_Key | int | None, bytes]
-"""A mount namespace, or a process that may see less of it, and what to put in front of a path there."""
+"""A mount namespace, or a process that may see a part of it, and the prefix of its paths."""
 
 
 def users(root: Root) -> list[Process]:
-    """The processes that use ``root``, by pid. Needs root's rights to see other users' files.
+    """The processes that use ``root``, by pid. Only the user root sees the files of other users.
 
-    This process does not count, nor do the working folders of those that started it.
+    This process does not count, nor do the working folders of the processes that started it.
     """
     return list(_ProcessSearch(root).users())
 
 
 def containerd_roots() -> list[RawPath]:
-    """Where the environment of each dockerd that runs beside this process has its containerd work, as it is named.
+    """The root for its containerd that the environment of each dockerd in this mount namespace names.
 
-    Anybody can call a process so: it counts where it runs as root, or as who runs this process.
+    Anybody can give a process this name: it counts if it runs as root, or as the user of this process.
     """
     found: list[RawPath] = []
     space, top = identity(b"/proc/self/ns/mnt"), identity(b"/")
@@ -67,7 +68,7 @@ def containerd_roots() -> list[RawPath]:
 
 
 class _ProcessSearch:
-    """One look at every process, for one root."""
+    """Searches every process for those that use one root."""
 
     def __init__(self, root: Root) -> None:
         self._root = root
@@ -78,8 +79,8 @@ class _ProcessSearch:
         self._seen: dict[tuple[_Key | int | None, bytes], _Key | None] = {}
 
     def users(self) -> Iterator[Process]:
-        """Judge each process once."""
-        import psutil  # noqa: PLC0415 - only those that change a store need it
+        """The processes that use the root, each looked at once."""
+        import psutil  # noqa: PLC0415 - only commands that change a store need it
 
         starters = {parent.pid for parent in psutil.Process().parents()}
         for process in psutil.process_iter(["name", "cmdline", "status"]):
@@ -107,7 +108,7 @@ class _ProcessSearch:
         return Process(pid, name, why, how_to_stop(name, pid, self._root.engine), container)
 
     def _serves(self, pid: int, name: bytes, arguments: list[bytes]) -> str | None:
-        """Why a daemon uses the root, by its flags, settings and kind."""
+        """Why a daemon uses the root, by its flags, settings and kind; None if it does not."""
         kind, engine = DAEMONS[name], self._root.engine
         if kind in _KUBERNETES:
             return f"runs the containerd of {engine.value}" if self._here and kind is engine else None
@@ -137,7 +138,7 @@ class _ProcessSearch:
         return None
 
     def _may_talk(self, socket: bytes | None) -> bool:
-        """Whether a client with this socket, or with its default one, talks to the root's containerd."""
+        """Whether a client with this socket, or with the default one, may talk to the root's containerd."""
         return socket is None or any(os.path.dirname(socket).endswith(state) for state in self._root.states)
 
     def _is_beside(self, pid: int) -> bool:
@@ -147,7 +148,8 @@ class _ProcessSearch:
         """Whether a shim's container belongs to the root.
 
         A shim works in the bundle of its container, whose link ``work`` leads into the root (containerd
-        core/runtime/v2/bundle.go, v2.1). Where that is gone, its folder in the root tells, or its engine's state.
+        core/runtime/v2/bundle.go, v2.1). If the link is gone, the container's folder in the root tells, or the state of
+        its engine.
         """
         try:
             work = os.readlink(b"/proc/%d/cwd/work" % pid)
@@ -166,7 +168,7 @@ class _ProcessSearch:
         return bool(folder) and any(_is_at(state, folder) for state in self._root.states)
 
     def _opened(self, pid: int, wanted: set[_Key], *, daemon: bool, starter: bool) -> str | None:
-        """What a process has open below the wanted folders."""
+        """How a process uses one of the wanted folders, by its open files; None if it does not."""
         base, top = b"/proc/%d/" % pid, self._top(pid)
         for name, what in ((b"root", "has its root folder in"), (b"cwd", "has its working folder in")):
             target = None if starter and name == b"cwd" else _link(base + name)
@@ -176,7 +178,7 @@ class _ProcessSearch:
             descriptors = os.listdir(base + b"fd")
         except PermissionError:
             return "cannot be looked into (run as root)" if daemon and self._may_matter(pid) else None
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             return None
         for number in descriptors:
             target = _link(base + b"fd/" + number)
@@ -188,10 +190,11 @@ class _ProcessSearch:
         return None
 
     def _top(self, pid: int) -> _Top:
-        """Whence a path leads that the kernel shows for a link of a process.
+        """The folder where a path starts that the kernel shows for a link of a process.
 
-        It shows a path from this process's root folder, and of another mount namespace from its topmost (fs/d_path.c,
-        Linux 6.1): that is as far above the process's own root folder as the link of that is long.
+        The kernel shows a path from this process's root folder. In another mount namespace it shows it from the topmost
+        folder (fs/d_path.c, Linux 6.1), which is as many levels above the process's root folder as the link of that has
+        names.
         """
         space = identity(b"/proc/%d/ns/mnt" % pid)
         if space is None or space == self._space:
@@ -200,7 +203,7 @@ class _ProcessSearch:
         return space, root + b"/.." * (_link(root) or b"").count(b"/")
 
     def _below(self, top: _Top, target: bytes, wanted: set[_Key]) -> bool:
-        """Whether a path lies at or below a wanted folder; one that is not there below ``top`` is taken from here."""
+        """Whether a path is at or below a wanted folder. A path that is missing below ``top`` is of this namespace."""
         target = target.removesuffix(b" (deleted)")
         space, prefix = top if os.path.lexists(top[1] + os.path.dirname(target)) else (self._space, b"")
         end = len(target)
@@ -214,7 +217,7 @@ class _ProcessSearch:
         return False
 
     def _may_matter(self, pid: int) -> bool:
-        """Whether a daemon that this user may not look into could use the root: not if the root is another user's."""
+        """Whether a daemon of another user could use the root: not if the root belongs to a third user."""
         try:
             owner, runs = os.lstat(self._root.path).st_uid, os.stat(b"/proc/%d" % pid).st_uid
         except OSError:
@@ -223,7 +226,7 @@ class _ProcessSearch:
 
 
 def name_and_container(pid: int) -> tuple[bytes, bytes]:
-    """A process's name, and the id or name of the container that it runs in; each empty where it is not known."""
+    """A process's name, and the id or name of the container that it runs in; each is empty if it is not known."""
     said: list[bytes] = []
     for file in ("comm", "cgroup"):
         try:
@@ -235,10 +238,10 @@ def name_and_container(pid: int) -> tuple[bytes, bytes]:
 
 
 def container_in(groups: bytes) -> bytes:
-    """The innermost container that control groups (/proc/PID/cgroup) name; empty where they name none.
+    """The innermost container that control groups (/proc/PID/cgroup) name; empty if they name none.
 
-    Docker, containerd, Podman and Kubernetes have an id of 64 digits in it: ``docker/ID``, ``docker-ID.scope``,
-    ``cri-containerd-ID.scope``; LXC and Incus a name: ``lxc.payload.NAME``, before LXC 4 ``lxc/NAME``.
+    Docker, containerd, Podman and Kubernetes write an id of 64 digits: ``docker/ID``, ``docker-ID.scope``,
+    ``cri-containerd-ID.scope``. LXC and Incus write a name: ``lxc.payload.NAME``, before LXC 4 ``lxc/NAME``.
     """
     found = _CONTAINER.findall(groups)
     return b"".join(found[-1]) if found else b""
@@ -249,7 +252,7 @@ def _keys(*paths: RawPath) -> set[_Key]:
 
 
 def _link(path: bytes) -> bytes | None:
-    """Where a link of /proc leads, if that is a path: sockets, pipes and the like are none."""
+    """The target of a link in /proc, if it is a path; None for a socket, a pipe and the like."""
     try:
         target = os.readlink(path)
     except OSError:
@@ -258,7 +261,7 @@ def _link(path: bytes) -> bytes | None:
 
 
 def _is_trusted(process: bytes) -> bool:
-    """Whether a dockerd is no other user's: not by its kept ids either, as of a set-user-ID program called dockerd."""
+    """Whether a dockerd runs as root or as this user, by its saved ids too: another may be a set-user-ID program."""
     ids = re.search(rb"^Uid:\t([0-9\t]+)$", _read(process + b"/status"), re.MULTILINE)
     own = {0, os.geteuid()}
     path = _link(process + b"/exe") or b""
@@ -267,16 +270,16 @@ def _is_trusted(process: bytes) -> bool:
 
 
 def _containerd_root(process: bytes) -> RawPath | None:
-    """What a dockerd's environment names as the root of its containerd, embedded or started by it."""
+    """The root that a dockerd's environment names for its containerd, embedded or started by it."""
     for variable in _read(process + b"/environ").split(b"\0"):
         name, _, value = variable.partition(b"=")
-        if name == CONTAINERD_ROOT and value.startswith(b"/"):  # with another dockerd does not start
+        if name == CONTAINERD_ROOT and value.startswith(b"/"):  # dockerd does not start with a relative one
             return RawPath(value)
     return None
 
 
 def _read(path: bytes) -> bytes:
-    """A file of /proc; nothing where it cannot be read, or its process has ended."""
+    """The bytes of a file of /proc; empty if it cannot be read, or its process has ended."""
     try:
         with open(path, "rb") as file:
             return file.read(_LARGEST)
@@ -287,11 +290,11 @@ def _read(path: bytes) -> bytes:
 def _maps(path: bytes) -> set[bytes]:
     rows = [line.split(maxsplit=5) for line in _read(path).split(b"\n")]
     found = {row[5] for row in rows if len(row) == 6 and row[5].startswith(b"/")}
-    # Of a name the kernel escapes \n alone (fs/proc/task_mmu.c show_map_vma, Linux 6.1).
+    # The kernel escapes only \n in a name (fs/proc/task_mmu.c show_map_vma, Linux 6.1).
     return {each.replace(b"\\012", b"\n") for each in found}
 
 
 def _is_at(state: RawPath, folder: bytes) -> bool:
-    """Whether a socket's folder is an engine's: its state, or for dockerd's containerd the folder above it."""
+    """Whether a socket's folder is an engine's state folder, or, for dockerd's containerd, the one above it."""
     real = os.path.realpath(folder)
     return real in (os.path.realpath(state), os.path.dirname(os.path.realpath(state)))

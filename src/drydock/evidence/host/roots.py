@@ -1,6 +1,6 @@
 """Where containerd roots lie: on this host, below the root of a mounted one, in a Docker data root, or given directly.
 
-A standalone buildkitd keeps the same kind of database below another layout; it is recognised, and not covered.
+A standalone buildkitd has the same kind of database in another layout, which drydock recognises and does not cover.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def discover(where: RawPath | None) -> list[Root]:
         where: a containerd root, a Docker data root, or the root of a mounted host file system; None: this host.
 
     Returns:
-        Each root once (by device and inode). Empty when a host has none.
+        Each root once, by device and inode; none if a host has no root.
 
     Raises:
-        EvidenceUnreadable: ``where`` is none of these, or nothing was found and a setting that may name a root could
-            not be read.
+        EvidenceUnreadable: ``where`` is none of these, or no root was found and a setting that may name one could not
+            be read.
     """
     if where is None:
         return _discover_host(Host())
@@ -68,7 +68,7 @@ def _discover_host(host: Host) -> list[Root]:
 
 
 def _known_root(path: RawPath) -> Root:
-    """The root ``path`` as the nearest host above knows it, with its owners and settings; else by its place alone."""
+    """The root ``path`` with its owners and settings, from the nearest host above; or else by its place alone."""
     for host in _hosts_above(path):
         for root in Survey(host).roots():
             if os.path.samefile(root.path, path):
@@ -97,7 +97,7 @@ def _below_data_root(path: RawPath) -> list[Root]:
 
 
 def _hosts_above(path: RawPath) -> Iterator[Host]:
-    """Hosts that ``path`` may belong to, the nearest first."""
+    """The hosts that ``path`` may belong to, the nearest first."""
     parts = path.split(b"/")
     for end in range(len(parts) - 1, 0, -1):
         host = Host(RawPath(b"/".join(parts[:end]) or b"/"))

@@ -1,7 +1,7 @@
-"""The command lines a host starts its engines with: what a flag says about storage overrides every config file.
+"""The command lines that start the engines of a host: a flag about storage overrides every config file.
 
-Each path found is one more place to look at, so reading too much does no harm. What is not understood is reported of
-the flags of engines alone.
+Each path found is one more place to look at, so reading too much does no harm. A value that is not understood is
+reported only if it is a flag of an engine.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ CONTAINERD_ROOT = b"DOCKER_CONTAINERD_ROOT"
 """The variable that moves the containerd that dockerd starts or holds (moby daemon/command/daemon.go, v29.7)."""
 _VALUES = 128
 _UNPLAIN = b"$%`\"'\0"
-"""What a value has that only its start, a shell or nobody can read: variables, specifiers, quotes that do not end."""
+"""Characters of a value that is known at run time only, or not understood: variables, specifiers, open quotes."""
 _FLAGS = frozenset(
     (b"data-root", b"graph", b"exec-root", b"root", b"state", b"config-file", b"config", b"data-dir", b"g", b"c")
 )
 _VARIABLES = frozenset((b"DATA_DIR", b"K3S_DATA_DIR", b"RKE2_DATA_DIR", CONTAINERD_ROOT))
-"""Variables that say what a flag does."""
+"""Variables that do what a flag does."""
 _LONG = {
     b"g": b"data-root",
     b"c": b"config",
@@ -49,7 +49,7 @@ _OWNERS = {
     b"root": Program.CONTAINERD,
     b"data-dir": Program.KUBERNETES,
 }
-"""Whose storage lies elsewhere with it; what the others say is not needed to find it."""
+"""The engine whose storage a flag moves. The other flags are not needed to find storage."""
 
 
 @dataclass(slots=True)
@@ -59,24 +59,24 @@ class Services:
     flags: dict[bytes, list[RawPath]] = field(default_factory=lambda: defaultdict(list))
     """Absolute paths in that host, by flag: ``data-root``, ``exec-root``, ``root``, ``state``, ``config``, ...
 
-    ``containerd-root`` is what a variable says, and no flag.
+    ``containerd-root`` is a variable, and no flag.
     """
     others: dict[bytes, list[RawPath]] = field(default_factory=lambda: defaultdict(list))
-    """The same of Docker's flags where it is not known to be started with them: they may be another program's."""
+    """The same for Docker's flags that may be another program's: Docker is not known to be started with them."""
     findings: list[Finding] = field(default_factory=list)
     configs: list[Finding] = field(default_factory=list)
-    """Where containerd is started with a config that only its start knows."""
+    """Places where containerd is started with a config that is known at run time only."""
 
 
 class _Variables:
-    """The environment that a service's files set."""
+    """The environment that the files of a service set."""
 
     def __init__(self, unit: Service) -> None:
         self.unit = unit
 
     @cached_property
     def set_to(self) -> dict[bytes, tuple[dict[bytes, None], bool]]:
-        """By name: the absolute paths that it is set to, and whether it can be nothing else."""
+        """The absolute paths that each variable is set to, by its name, and whether it can have no other value."""
         found: dict[bytes, tuple[dict[bytes, None], bool]] = {}
         for line in self.unit.lines():
             for _, words in line.groups():
@@ -90,7 +90,7 @@ class _Variables:
 
 
 def read_services(host: Host) -> Services:
-    """Read the flags; a file that cannot be read, or a value only known at run time, is a finding."""
+    """Read the flags. A file that cannot be read, or a value that is known at run time only, is a finding."""
     services = Services()
     units = read_units(host, services.findings)
     common = _Variables(units[0])
@@ -106,7 +106,7 @@ def read_services(host: Host) -> Services:
 
 
 class _FlagReader:
-    """Takes the flags of one service; what is wrong with a flag is said once of each file."""
+    """Takes the flags of one service; a problem with a flag is reported once for each file."""
 
     def __init__(self, services: Services, unit: Service, common: _Variables) -> None:
         self._services = services
@@ -116,7 +116,7 @@ class _FlagReader:
         self._followed: set[tuple[bytes, bytes]] = set()
 
     def read(self, path: bytes, line: CommandLine) -> None:
-        """Note what the flags of a line say."""
+        """Take the flags of a line."""
         flags = [((*place, flag.at), flag) for place, words in line.groups() for flag in _flags(words)]
         named = programs(line) if flags else {}
         for place, flag in flags:
@@ -145,12 +145,12 @@ class _FlagReader:
             self._report(path, name, messages.NOT_ABSOLUTE(file=path, setting=setting))
 
     def _is_of(self, flag: Flag, line: CommandLine, named: dict[Program, Position], place: Position) -> bool:
-        """Whether it is a flag that the engine is, or may be, started with, and no other program's."""
+        """Whether the engine is, or may be, started with the flag, so that it is no other program's."""
         name = _LONG.get(flag.name, flag.name)
         owner = _OWNERS.get(name)
         if owner is None:
             return False
-        if name == b"config":  # a name that many programs have
+        if name == b"config":  # a flag of many programs
             return owner in named and named[owner] < place
         if owner not in self._unit.runs:
             return False
@@ -158,10 +158,10 @@ class _FlagReader:
         return not is_foreign or flag.name in (b"data-root", b"graph")
 
     def _values(self, name: bytes, is_one_word: bool) -> tuple[list[bytes], bool]:
-        """(the absolute paths that a variable of the service is set to, whether it can be nothing else)."""
+        """The absolute paths that a variable of the service is set to, and whether it can have no other value."""
         found = [each.set_to[name] for each in self._variables if name in each.set_to]
         values = [value for values, _ in found for value in values]
-        # systemd splits what a variable without braces is set to at spaces (systemd.service(5)).
+        # systemd splits the value of a variable without braces at spaces (systemd.service(5)).
         usable = [value for value in values if is_one_word or len(value.split()) == 1]
         # A script may set it in other ways, and so may a file that is gone.
         is_whole = not (self._unit.is_file or any(each.unit.is_environment_lost for each in self._variables))
@@ -199,7 +199,7 @@ def _is_unplain(value: bytes) -> bool:
 
 
 def _variable(value: bytes) -> tuple[bytes, bool] | None:
-    """The variable that a value consists of, and whether it stays one word: with braces."""
+    """The variable that a value consists of, and whether it has braces, so that its value stays one word."""
     name = value[1:] if value.startswith(b"$") else b""
     in_braces = name.startswith(b"{") and name.endswith(b"}")
     name = name[1:-1] if in_braces else name

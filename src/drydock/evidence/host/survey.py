@@ -1,7 +1,7 @@
-"""The containerd roots of one host: where its engines put them by default, and where its settings say.
+"""The containerd roots of one host: at the default places of its engines, and where its settings put them.
 
-Sources of the places: moby daemon/command/daemon.go and daemon/internal/libcontainerd/supervisor (v28), containerd
-defaults/defaults_unix.go (v2.1), k3s pkg/agent/config; the documentation of rke2, k0s and microk8s.
+Sources of the default places: moby daemon/command/daemon.go and daemon/internal/libcontainerd/supervisor (v28),
+containerd defaults/defaults_unix.go (v2.1), k3s pkg/agent/config; the documentation of rke2, k0s and microk8s.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _NOWHERE = (b"/", b"/dev", b"/proc", b"/sys", b"/nonexistent")
 
 
 def home_dirs(host: Host) -> Iterator[tuple[bytes, int]]:
-    """(absolute home in that host, user id), each home once.
+    """Each home directory of that host, once, with its user id.
 
-    Those of its passwd file, and what lies in /home: the users of a directory service are in no passwd file.
+    They come from its passwd file and from /home, because the users of a directory service are in no passwd file.
     """
     seen: set[bytes] = set()
     for home, uid in (*_passwd_homes(host), *_other_homes(host)):
@@ -96,16 +96,16 @@ _TOPS = (*_DOCKER_DATA, b"/var/lib/containerd", *(each[1] for each in _DISTRIBUT
 
 
 class Survey:
-    """Collects the roots of one host; ``findings`` is what could not be read of its settings."""
+    """Collects the roots of one host, and findings about settings that could not be read."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self.findings: list[Finding] = []
         self.closed = [each for each in map(host.folder, _TOPS) if each is not None and not os.access(each, os.X_OK)]
-        """Folders of engines that this user may not look into."""
+        """Folders of engines that this user cannot enter."""
 
     def roots(self) -> list[Root]:
-        """Every root, once; those that the host's own settings explain best come first."""
+        """Every root, once; the ones that the host's own settings explain best come first."""
         host = self._host
         services = read_services(host)
         self.findings.extend(services.findings)
@@ -132,9 +132,9 @@ class Survey:
         ]
 
     def _docker(self, services: Services) -> tuple[list[RawPath], list[bytes]]:
-        """(data roots as reached, exec roots in the host).
+        """The data roots as this process reaches them, and the exec roots as paths in the host.
 
-        What may be another program's counts where it is, and is missed nowhere.
+        A path that may belong to another program is used if it exists; its absence is not reported.
         """
         named: list[bytes] = [*services.flags[b"data-root"]]
         others: list[bytes] = [*services.others[b"data-root"]]
@@ -164,7 +164,7 @@ class Survey:
         return list(dict.fromkeys(reached)), list(dict.fromkeys(execs))
 
     def _moved(self, services: Services) -> Iterator[RawPath]:
-        """Roots of dockerd's own containerd that a variable moved, of its service or of one that runs here."""
+        """Roots of dockerd's own containerd that a variable moved, in a service or in a running dockerd."""
         named = [*services.flags[b"containerd-root"]]
         if self._host.root == b"/":
             named += containerd_roots()
@@ -179,15 +179,15 @@ class Survey:
                 self.findings.append(unseen(path, text))
 
     def _containerd(self, services: Services) -> Iterator[Root]:
-        """Roots of a system containerd: what config files and flags say, and the default.
+        """Roots of a system containerd: those of config files and flags, and the default.
 
-        Which config a root is run with is not always known: what any that can be its says of its snapshotters counts.
+        If several config files may belong to a root, what each says about snapshotters counts.
         """
         default = RawPath(b"/var/lib/containerd")
         configs: list[ContainerdConfig] = []
         for path in dict.fromkeys((b"/etc/containerd/config.toml", *services.flags[b"config"])):
             config = read_containerd_config(self._host, path)
-            if config.is_toml or path.endswith(b".toml"):  # else of another program
+            if config.is_toml or path.endswith(b".toml"):  # else it is another program's
                 self.findings.extend(config.findings)
                 configs.append(config)
         self.findings.extend(services.configs)
@@ -195,7 +195,7 @@ class Survey:
             reached = self._host.folder(root)
             if reached is None or not is_root(reached):
                 continue
-            # --root overrides what a config says, and one that could not be read may say anything.
+            # --root overrides a config, and one that could not be read may say anything.
             its = [
                 config
                 for config in configs
@@ -217,7 +217,7 @@ class Survey:
                 yield self._root(reached, engine, states, config.snapshotters.items(), tuple(config.findings))
 
     def _rootless(self) -> Iterator[Root]:
-        """Roots of users. What a user's settings or links lead to counts only where the user owns it."""
+        """Roots of users. A folder that a user's settings or links lead to counts only if the user owns it."""
         for home, uid in home_dirs(self._host):
             run = b"/run/user/%d" % uid
             docker = read_docker_config(self._host, home + b"/.config/docker/daemon.json")
@@ -258,7 +258,7 @@ class Survey:
     def _reach(self, path: bytes) -> RawPath:
         try:
             return self._host.reach(path)
-        except OSError:  # a loop of links: the engine cannot reach it either
+        except OSError:  # a loop of links, which the engine cannot follow either
             return RawPath(os.path.join(self._host.root, path.lstrip(b"/")))
 
 

@@ -1,4 +1,4 @@
-"""The services of a host that start an engine, or may: which files say how, and what is written in them.
+"""The services of a host that start an engine, or may start one, with the files that say how.
 
 Units (systemd) with their drop-ins and the files that their environment comes from; the scripts and option files of
 other init systems and of packages; k3s' and RKE2's settings.
@@ -55,7 +55,7 @@ _EVERY = b"service"
 _MENTIONED = re.compile(
     rb"dockerd|docker[ \t]+(?:daemon|-d)\b|containerd|k3s|rke2|k0s|DOCKER_OPTS|--data-root|data-dir"
 )
-"""What a unit contains that is worth parsing, and none of the hundreds of others."""
+"""A unit is parsed only if it has one of these: most of a host's units have not."""
 _NAMES = re.compile(rb"docker|containerd|k3s|rke2|k0s")
 _DOCKERS_ALONE = frozenset((b"data-root", b"exec-root", b"graph"))
 """Flags that no other program has."""
@@ -78,7 +78,7 @@ _NAMED = {
 
 
 def programs(line: CommandLine) -> dict[Program, Position]:
-    """The engines that a line names, each with the first place where it does. A socket or a folder is no program."""
+    """The engines that a line names, each with the first position. The name of a socket or a folder does not count."""
     found: dict[Program, Position] = {}
     for place, words in line.groups():
         for index, word in enumerate(words):
@@ -102,27 +102,27 @@ def _named(word: bytes, following: bytes) -> Iterator[Program]:
 
 @dataclass(slots=True)
 class Service:
-    """All that is written of one service."""
+    """The files of one service, and the engines that they name."""
 
     name: bytes
-    """Its unit's, ``docker.service``; ``service`` is what counts for every unit; a file of no unit has its path."""
+    """The name of its unit, as ``docker.service``; ``service`` for drop-ins of every unit; a path for another file."""
     files: dict[bytes, UnitFile] = field(default_factory=dict)
     """By path in the host."""
     runs: set[Program] = field(default_factory=set)
-    """What it may start."""
+    """The engines that it may start."""
     commands: set[Program] = field(default_factory=set)
-    """What its commands name."""
+    """The engines that its commands name."""
     is_environment_lost: bool = False
-    """Whether a file of its environment is gone with the host's last run."""
+    """Whether a file of its environment is in /run, and missing: it is gone since the host stopped."""
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a script, or a file of options or settings, and no unit."""
+        """Whether it is a script, or a file of options or settings, instead of a unit."""
         return self.name.startswith(b"/")
 
     @property
     def is_docker(self) -> bool:
-        """Whether it is Docker's by its name."""
+        """Whether its name is that of Docker's unit."""
         return self.name == b"docker.service"
 
     def lines(self) -> Iterator[CommandLine]:
@@ -131,24 +131,24 @@ class Service:
             yield from file.lines
 
     def starts(self) -> Iterator[tuple[bytes, bool]]:
-        """(file, whether what it starts is dockerd itself), of each file that says what is started."""
+        """Each file with a command to start, and whether one of its commands is dockerd itself."""
         for path, file in self.files.items():
             if started := [line for line in file.lines if line.key == b"ExecStart"]:
                 yield path, any(Program.DOCKER in programs(line) for line in started)
 
     def names(self, path: bytes) -> bool:
-        """Whether a unit reads a file of variables, or a command of it a script."""
+        """Whether the unit reads the file as its environment, or a command of it names the file."""
         if any(path in file.environment_files for file in self.files.values()):
             return True
         return any(path in word for line in self.lines() for word in line.words)
 
 
 def read_units(host: Host, findings: list[Finding]) -> list[Service]:
-    """Every service that may be an engine's, what counts for every unit first.
+    """Every service that may belong to an engine; the drop-ins of every unit come first.
 
     Args:
-        host: whose.
-        findings: gets what could not be read.
+        host: the host with the services.
+        findings: gets a finding for each file that could not be read.
     """
     reader = _UnitReader(host, findings)
     texts: dict[bytes, dict[bytes, bytes]] = {_EVERY: {}}
@@ -164,7 +164,7 @@ def read_units(host: Host, findings: list[Finding]) -> list[Service]:
 
 
 class _UnitReader:
-    """Reads what is not read yet, as far as its bounds allow."""
+    """Reads files, each once, up to its limits."""
 
     def __init__(self, host: Host, findings: list[Finding]) -> None:
         self._host = host
@@ -179,11 +179,11 @@ class _UnitReader:
             self._masked = None
 
     def text(self, path: bytes, *, is_needed: bool = True) -> bytes | None:
-        """The text of a file; None where it is not there, not read, or a unit that must not start.
+        """The text of a file; None if it is missing, cannot be read, or is a masked unit.
 
         Args:
             path: absolute in the host.
-            is_needed: whether it is a finding that it cannot be read.
+            is_needed: report a finding if it cannot be read.
         """
         if path not in self._texts:
             if not self._has_room(path):
@@ -193,7 +193,7 @@ class _UnitReader:
         return self._texts[path]
 
     def add_environment(self, service: Service) -> None:
-        """Add the files its environment comes from (systemd.exec(5): a pattern, and specifiers, are allowed)."""
+        """Add the files that set its environment (systemd.exec(5): patterns and specifiers are allowed)."""
         for path, unit in list(service.files.items()):
             unknown: list[bytes] = []
             for value in dict.fromkeys(each for each in unit.environment_files if each.startswith(b"/")):
@@ -203,7 +203,7 @@ class _UnitReader:
                 files = {each: self.text(each, is_needed=bool(service.runs)) for each in self._matches(value)}
                 for file, read in files.items():
                     if read and self._has_room(file):
-                        self._left -= len(read)  # once more for each service that has it
+                        self._left -= len(read)  # once more for each service that reads it
                         service.files[file] = parse_environment(read)
                 if None in files.values() or not files:
                     service.is_environment_lost |= value.startswith((b"/run/", b"/var/run/"))
@@ -239,7 +239,7 @@ class _UnitReader:
                 return None
             return read_regular(reached, _LARGEST)
         except (FileNotFoundError, NotADirectoryError):
-            # Links that removed packages leave behind are no engine's.
+            # Links that removed packages left do not matter.
             if _NAMES.search(path) and (why := self._host.doubt(path)):
                 findings.append(unseen(path, messages.SETTING_OUT_OF_REACH(file=path, problem=why)))
         except OSError as error:
@@ -282,7 +282,7 @@ def _runs(service: Service, named: set[Program]) -> set[Program]:
 
 
 def _count_options(host: Host, services: list[Service]) -> None:
-    """Docker's option files are its own where a script starts it; a unit has to name them."""
+    """Mark the option files that Docker is started with: a script reads them, and a unit has to name them."""
     by_unit = any(each.is_docker and any(each.starts()) for each in services)
     by_script = _has_one(host, _SCRIPTS) and not (by_unit and _has_one(host, _SYSTEMD))
     units = [each for each in services if Program.DOCKER in each.runs]
@@ -309,7 +309,7 @@ def _rancher(host: Host) -> Iterator[bytes]:
 
 
 def _files(host: Host) -> Iterator[tuple[bytes, bytes]]:
-    """(service, file)."""
+    """Each file, with the name of its service in front."""
     yield from ((path, path) for path in (*_OPTIONS, *_rancher(host)))
     seen: set[bytes | None] = set()
     for folder in _UNITS:
