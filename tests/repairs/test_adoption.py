@@ -70,7 +70,7 @@ def test_what_lost_its_record_gets_it_back(tmp_path, gone):
     said = show(root)
     for blob in gone:
         assert f"{blob.digest} (namespace default)" in said
-    assert NAME.decode() in said.partition("whole again")[2]
+    assert NAME.decode() in said.partition("complete again")[2]
     journal = re.search(r"journal: (\S+\.jsonl)", apply(root)).group(1)
     expected = {blob.digest.encode(): record(blob) for blob in IMAGE.blobs}
     expected[MANIFEST.digest.encode()] = record(MANIFEST, labels=labels())
@@ -81,7 +81,7 @@ def test_what_lost_its_record_gets_it_back(tmp_path, gone):
     assert gobbolt.check(root / METADATA) == (0, "")
     assert sequence(root / METADATA, b"v1", b"default", b"content", b"blob") == 7
     assert tree(root / CONTENT) == files
-    assert "nothing to mend" in run("repair", *DRY, "--state", tmp_path / "state", root, status=0)
+    assert "nothing to repair" in run("repair", *DRY, "--state", tmp_path / "state", root, status=0)
     run("undo", journal, status=0)
     assert gobbolt.dump(root / METADATA) == before
 
@@ -210,7 +210,7 @@ def test_an_index_and_what_is_below_it(tmp_path):
     index = Blob(INDEX, json.dumps({"schemaVersion": 2, "manifests": manifests}).encode())
     space = {b"content": {b"blob": {}}, b"images": {NAME: target(index)}}
     root = lay_out(tmp_path / "root", {b"default": space}, (index, *IMAGE.blobs))
-    assert NAME.decode() in show(root).partition("whole again")[2]
+    assert NAME.decode() in show(root).partition("complete again")[2]
     apply(root)
     children = {b"containerd.io/gc.ref.content.m.%d" % number: blob.digest.encode()
                 for number, blob in enumerate((MANIFEST, other.manifest))}  # fmt: skip
@@ -238,13 +238,13 @@ def test_an_image_is_whole_again_or_pulled_again(tmp_path):
     space[b"images"] = {NAME: target(index)}
     files = (index, *IMAGE.blobs, *other.blobs)
     root = lay_out(tmp_path / "adopted", {b"default": without(space, CONFIG)}, files)
-    assert NAME.decode() in show(root).partition("whole again")[2]
+    assert NAME.decode() in show(root).partition("complete again")[2]
     root = lay_out(tmp_path / "both", {b"default": space}, files)
     blob_path(root, other.layers[0]).write_bytes(b"")
     said = show(root)
     assert f"{CONFIG.digest} (namespace default)" in said
     assert NAME.decode() in said.partition("pull again afterwards")[2]
-    assert "whole again" not in said
+    assert "complete again" not in said
 
 
 def test_each_namespace_for_itself(tmp_path):
@@ -316,7 +316,7 @@ def test_wrong_bytes_are_never_adopted(tmp_path):
     assert (
         f"{TWO.digest} (namespace default): {MANIFEST.digest} names it, and its bytes do not match its digest" in said
     )
-    assert "whole again" not in said
+    assert "complete again" not in said
     apply(root)
     assert ONE.digest.encode() in blobs(root)
     assert TWO.digest.encode() not in blobs(root)

@@ -171,7 +171,7 @@ def test_a_snapshot_whose_layer_was_never_kept(tmp_path):
     assert verify(root, status=0) == set()
     assert verify(root, "--unpacked", status=2) == {("snapshot-size", "damage")}
     said = run("verify", "--unpacked", "--now", NOW, "--state", tmp_path / "s", root, status=2)
-    assert f"hits image {NAME.decode()}" in said
+    assert f"affects image {NAME.decode()}" in said
     said = repair(root, "--unpacked", status=0)
     assert NAME.decode() in said.partition("pull again afterwards:")[2]
     assert not (root / OVERLAYFS / "snapshots/2").exists()
@@ -182,7 +182,7 @@ def test_a_verification_is_remembered_by_repair(tmp_path):
     root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=(IMAGE.manifest,), unrecorded=(OWN,))
     unlink(root)
     empty(root, 2)
-    assert "nothing to mend" in run("repair", "--now", NOW, "--state", tmp_path / "verified", root, status=0)
+    assert "nothing to repair" in run("repair", "--now", NOW, "--state", tmp_path / "verified", root, status=0)
     verify(root, "--unpacked", status=2)
     said = run("repair", "--now", NOW, "--state", tmp_path / "verified", root, status=2)
     assert "snapshots/2" in said

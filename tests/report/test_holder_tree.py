@@ -83,7 +83,7 @@ def test_each_thing_is_where_people_look_for_it():
         digest(4): ("moby", "leases of unknown owner", "one"),
         digest(5): ("in several namespaces",),
         b"own": ("moby", "c"),
-        digest(9): ("that no record names",),
+        digest(9): ("without a record",),
     }
     (moby,) = [each for each in tree.children if each.name == "moby"]
     assert [each.is_shared for each in moby.children if "shared" in each.name] == [True]
@@ -92,12 +92,10 @@ def test_each_thing_is_where_people_look_for_it():
 
 def test_a_namespace_may_be_called_like_a_group():
     """Hostile names do not mix what is recorded with what is not."""
-    found = judged(
-        store(blob(digest(1), namespace=b"that no record names"), files=[digest(1), digest(2)]), inventory=True
-    )
+    found = judged(store(blob(digest(1), namespace=b"without a record"), files=[digest(1), digest(2)]), inventory=True)
     assert sorted((each.kind, each.name) for each in holder_tree(found).children) == [
-        ("group", "that no record names"),
-        ("namespace", "that no record names"),
+        ("group", "without a record"),
+        ("namespace", "without a record"),
     ]
 
 

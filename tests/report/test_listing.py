@@ -39,7 +39,8 @@ def test_every_row_is_a_line():
     for kind in ListKind:
         [listing] = listings(kind)
         title, *lines = listing_lines([listing])
-        assert title.endswith(f": {len(listing.rows)} {kind.value}")
+        what = "blobs" if kind is ListKind.CONTENT else kind.value
+        assert title.endswith(f": 1 {what[:-1]}" if len(listing.rows) == 1 else f": {len(listing.rows)} {what}")
         assert len(lines) == (len(listing.rows) + 1 if listing.rows else 0)
         if lines:
             names = [str(row["namespace"] or "-") for row in listing.rows]

@@ -49,8 +49,8 @@ def test_a_terminal_is_filled_and_not_overrun(width):
         "drydock clean --apply '/mnt/a host'",
         "Held by temporary leases only: 0 B.",
         "Held by other leases only: 4.0 KiB.",
-        "unknown: 1 lease, 4.0 KiB; they do not end by themselves",
-        "Among it, held by nothing: 1 object,",
+        "unknown: 1 lease, 4.0 KiB; no end is set",
+        "Of that, held by nothing: 1 object,",
         "Damage:",
         "Could not be read or understood: 1",
         "what to do: do this",
@@ -65,7 +65,7 @@ def test_a_part_is_not_larger_than_the_whole():
     unreachable = [found for found in scan.verdict.objects if found.state is State.UNREACHABLE]
     assert {found.kind for found in unreachable} == {ObjectKind.BLOB, ObjectKind.SNAPSHOT}
     assert scan.freed_by_engine() == (1, 4096)
-    assert "Among it, held by nothing: 1 object, 4.0 KiB that" in printed(scan)
+    assert "Of that, held by nothing: 1 object, 4.0 KiB that" in printed(scan)
 
 
 def test_bars_are_in_proportion_and_fit():
@@ -121,7 +121,7 @@ def test_only_records_can_go():
     """A lease that has ended and holds nothing: that nothing on disk goes is said, and how the record goes."""
     ended = lease(b"old", ENDED)
     text = printed(judged(store(image(digest(1)), blob(digest(1)), ended, files=[digest(1)])), where=None)
-    assert "Can be freed now: nothing on disk; only records" in text
+    assert "Can be freed now: nothing on disk; only database records" in text
     assert "drydock clean --apply   #" in text
 
 

@@ -109,7 +109,7 @@ def test_containerd_uses_it_again_without_a_pull(gone, stopped, tmp_path):
     (journal,) = re.findall(r"journal: (\S+\.jsonl)", said)
     run("undo", journal, status=0)
     assert dumps(root) == broken
-    assert name in run("repair", *options, status=0).partition("whole again")[2]
+    assert name in run("repair", *options, status=0).partition("complete again")[2]
     assert gobbolt.check(root / METADATA) == (0, "")
     with start() as engine:
         engine.collect()

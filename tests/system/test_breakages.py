@@ -104,7 +104,7 @@ def test_adopt_mends_what_lost_its_record(name, host, tmp_path, orphans, whole):
     BREAKAGES[name](broken)
     without = gobbolt.dump(host / TAKEN.root / METADATA)
     options = ("--adopt", "--now", TAKEN.taken_at, "--state", tmp_path / "state")
-    assert broken.image in run("repair", *options, host, status=2).partition("whole again")[2]
+    assert broken.image in run("repair", *options, host, status=2).partition("complete again")[2]
     said = run("repair", *options, "--apply", "--yes", host, status=0)
     assert _verify(host, tmp_path, "--data") == []
     assert _orphaned(host) == orphans
@@ -143,9 +143,7 @@ def test_verify_names_repair_adopt_where_the_file_is_there(name, host, tmp_path)
         assert image["adoptable"] == adoptable
         assert [digest] in [platform["absent"] for platform in image["platforms"]]
         text = run("verify", *options)
-        assert (f"{digest}: on disk, without a record in this namespace: drydock repair --adopt" in text) is (
-            way == "whole"
-        )
+        assert (f"{digest}: without a record in this namespace; drydock repair --adopt" in text) is (way == "whole")
         assert (f"drydock repair --adopt {host}" in text) is (way == "whole")
         assert ("repair --adopt" in text) is (way == "whole")
 

@@ -95,10 +95,10 @@ def test_a_running_engine_is_looked_beside(words, unpacked):
     assert looked.exit_code == 0
     whole = run(*at(of, *words), host, status=0)
     assert looked.stdout.replace(LIVE, "") == whole
-    assert "live: read while the engine may have been at work" in looked.output
+    assert "live: read beside a running engine" in looked.output
 
 
-LIVE = "  live: read while the engine may have been at work; what came or went meanwhile is left out\n"
+LIVE = "  live: read beside a running engine; what came or went during the scan is left out\n"
 
 
 def test_the_end_of_a_path_is_explained(unpacked):
@@ -190,5 +190,5 @@ def test_an_estimate_is_called_one(unpacked):
     host = unpacked(of)
     assert re.search(r"Can be freed now: about [0-9.]+ KiB in ", run(*at(of, "scan"), host))
     assert re.search(r"Can be freed now: [0-9.]+ KiB in ", run(*at(of, "scan", "--measure", "disk"), host))
-    assert "as containerd recorded it." in run(*at(of, "scan", "--format", "markdown"), host)
+    assert "as containerd recorded them." in run(*at(of, "scan", "--format", "markdown"), host)
     assert re.search(r": about [0-9.]+ KiB in ", run(*at(of, "clean"), host))

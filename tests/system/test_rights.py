@@ -128,7 +128,7 @@ def test_a_user_who_may_read_sees_what_would_be_adopted(root):
     calls = [run("repair", "--adopt", "--now", adoptable.NOW, root, user=user) for user in (None, NOBODY)]
     assert calls[0] == calls[1]
     assert calls[0][0] == 2
-    assert "whole again" in calls[0][1]
+    assert "complete again" in calls[0][1]
     assert tree(root, times=False) == before
 
 

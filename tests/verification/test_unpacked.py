@@ -51,12 +51,12 @@ def _touch(layer, folder):
 def test_the_top_is_not_the_layer_s(tmp_path):
     """Owner and mode of an entry ``./`` are not those of ``fs/``, and are not looked for there."""
     raw = _one(tmp_path, "./", tarfile.DIRTYPE, mode=0o500, uid=1000, gid=1000)
-    assert "1 looked at" in _verify(tmp_path, raw, lambda *_: None)
+    assert "1 checked" in _verify(tmp_path, raw, lambda *_: None)
 
 
 def test_a_layer_without_bytes(tmp_path):
     """It is compared with a folder that has to be empty."""
-    assert "1 looked at" in _verify(tmp_path, b"", lambda *_: None)
+    assert "1 checked" in _verify(tmp_path, b"", lambda *_: None)
     assert "is not in the layer" in _verify(tmp_path / "other", b"", _touch, status=2)
 
 
@@ -99,7 +99,7 @@ def test_images_of_erofs_are_not_compared_with_layers(tmp_path):
             tmp_path / name, lambda path, options=options: make_image(path, _wide(300, data=b"x" * 50), options)
         )
         said = _look(root, tmp_path / name, 0)
-        assert "unpacked layers: 0 looked at, 1 without a layer that can be compared" in said
+        assert "unpacked layers: 0 checked, 1 without a layer to compare with" in said
 
 
 @pytest.mark.engine
@@ -245,7 +245,7 @@ def test_a_layer_that_nothing_here_decodes(tmp_path, monkeypatch):
     assert f"was not compared with layer {Blob(TAR, raw).digest}" in said
     assert "not-compared: snapshot " in said
     assert "what to do: pip install 'containerd-drydock[zstd]'" in said
-    assert "1 without a layer that can be compared" in said
+    assert "1 without a layer to compare with" in said
 
 
 class _Liar(Image):

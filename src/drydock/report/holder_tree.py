@@ -126,7 +126,7 @@ class _TreeBuilder:
     def _place(self, place: int) -> None:
         found = self._objects[place]
         if len(found.namespaces) != 1:
-            name = "in several namespaces" if found.namespaces else "that no record names"
+            name = "in several namespaces" if found.namespaces else "without a record"
             node = self._node((("group", name),))
             node.is_shared = bool(found.namespaces)
         else:

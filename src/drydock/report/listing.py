@@ -1,4 +1,4 @@
-"""Lists as tables and as documents."""
+"""Lists as tables and as the document ``drydock.ls/1``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ from drydock.model.exports import Change
 from drydock.model.listings import Cell, Listing, ListKind
 from drydock.model.names import UnixNano
 from drydock.model.text import shown
-from drydock.report.wording import head, short_ids, show_bytes
+from drydock.model.times import show_time
+from drydock.report.wording import short_ids, show_bytes, show_count
+from drydock.version import __version__
 
 _SIZES = frozenset(("bytes", "size", "received", "total", "only_bytes"))
+_ROWS = {
+    ListKind.IMAGES: "image",
+    ListKind.CONTAINERS: "container",
+    ListKind.SNAPSHOTS: "snapshot",
+    ListKind.LEASES: "lease",
+    ListKind.CONTENT: "blob",
+    ListKind.INGESTS: "ingest",
+}
 _COLUMNS = {
     ListKind.IMAGES: ("namespace", "name", "digest", "bytes", "platforms", "damaged"),
     ListKind.CONTAINERS: ("namespace", "id", "name", "image", "engine", "snapshotter", "bytes", "state"),
@@ -25,7 +35,9 @@ _COLUMNS = {
 def listing_document(listings: Iterable[Listing], kind: ListKind, now: UnixNano) -> dict[str, Any]:
     """The document ``drydock.ls/1``."""
     return {
-        **head("drydock.ls/1", now),
+        "schema": "drydock.ls/1",
+        "drydock": __version__,
+        "now": show_time(now),
         "kind": kind.value,
         "roots": [
             {"path": shown(listing.root), "unread": listing.unread or "", kind.value: listing.rows}
@@ -35,7 +47,7 @@ def listing_document(listings: Iterable[Listing], kind: ListKind, now: UnixNano)
 
 
 def listing_lines(listings: Iterable[Listing], width: int | None = None) -> Iterator[str]:
-    """Each list as a table, columns apart by two blanks.
+    """Each list as a table, with two blanks between columns.
 
     Args:
         listings: one for each root.
@@ -44,7 +56,7 @@ def listing_lines(listings: Iterable[Listing], width: int | None = None) -> Iter
     for number, listing in enumerate(listings):
         if number:
             yield ""
-        yield f"{shown(listing.root)}: {len(listing.rows)} {listing.kind.value}"
+        yield f"{shown(listing.root)}: {show_count(len(listing.rows), _ROWS[listing.kind])}"
         columns = _COLUMNS[listing.kind]
         cells = [[_cell(column, row[column]) for column in columns] for row in listing.rows]
         titles = [column.upper().replace("_", " ") for column in columns]

@@ -55,7 +55,7 @@ def _root(scan: Scan, summary: Summary) -> Iterator[str]:
     yield ""
     yield literal(summary.about)
     yield ""
-    yield f"- Used: **{show_bytes(summary.used)}**, of it databases {show_bytes(summary.databases)}"
+    yield f"- Used: **{show_bytes(summary.used)}**, including {show_bytes(summary.databases)} of databases"
     yield f"- Can be freed now: **{summary.free.size}**. {' '.join(summary.free.words)}"
     yield f"- By ending leases: **{summary.leases.size}**"
     for words in summary.leases.words:

@@ -296,7 +296,7 @@ class PageData:
                 ["namespace", shown(holding.ref.namespace)],
                 ["why", holding.reason],
                 ["owner", holding.owner or ""],
-                ["names", f"{holding.resources} things"],
+                ["names", show_count(holding.resources, "thing")],
             ]
             self._row_of.setdefault(holding.ref, len(self._rows))
             yield [
@@ -325,7 +325,7 @@ class PageData:
         return [
             "pull",
             "interrupted pull",
-            ", ".join(shown(name) for name in pull.images or pull.sources) or "origin not known",
+            ", ".join(shown(name) for name in pull.images or pull.sources) or "origin unknown",
             "unreachable" if pull.has_ended else "leased",
             pull.held,
             pull.bytes,

@@ -59,8 +59,8 @@ def run_lines(run: Run) -> Iterator[str]:
     for line in (*run.warnings, *run.notes):
         yield f"  {line}"
     counts = Counter(outcome.status for outcome in run.outcomes)
-    said = ", ".join(f"{count} {status.value}" for status, count in counts.items())
-    yield f"  files and directories: {said or 'none'}; {show_bytes(run.freed)} freed"
+    ended = ", ".join(f"{count} {status.value}" for status, count in counts.items())
+    yield f"  files and directories: {ended or 'none'}; {show_bytes(run.freed)} freed"
     if run.journal is not None:
         yield f"  journal: {shown(run.journal)} ({run.state})"
 
@@ -69,7 +69,7 @@ def kept_lines(plan: Plan) -> Iterator[str]:
     """What is kept, counted by the reason."""
     reasons = Counter(withheld.reason for withheld in plan.withheld)
     for reason, count in reasons.most_common(_LISTED):
-        yield f"  kept: {show_count(count, 'object')} that would go otherwise: {reason}"
+        yield f"  kept: {show_count(count, 'object')} that would otherwise be removed: {reason}"
 
 
 def edit_lines(plan: Plan) -> Iterator[str]:
@@ -80,12 +80,12 @@ def edit_lines(plan: Plan) -> Iterator[str]:
         yield f"  and {len(plan.leases) - _LISTED} more leases"
     if plan.records:
         kinds = Counter(drop.ref.kind.value for drop in plan.records)
-        said = ", ".join(show_count(count, kind) for kind, count in sorted(kinds.items()))
-        yield f"  deletes from meta.db the records of {said}"
+        dropped = ", ".join(show_count(count, kind) for kind, count in sorted(kinds.items()))
+        yield f"  deletes from meta.db the records of {dropped}"
     for snapshotter, count in Counter(row.snapshotter for row in plan.rows).items():
-        yield f"  deletes from the metadata.db of {shown(snapshotter)} {show_count(count, 'row')}"
+        yield f"  deletes {show_count(count, 'row')} from the metadata.db of {shown(snapshotter)}"
     for why, count in Counter(field.why for field in plan.fields).most_common(_LISTED):
-        yield f"  deletes {show_count(count, 'key')} of records that stay: {why}"
+        yield f"  removes {show_count(count, 'key')} from records that stay: {why}"
 
 
 def removal_lines(plan: Plan, whole: str = "drydock plan -o FILE") -> Iterator[str]:

@@ -35,22 +35,30 @@ class _Sample(NamedTuple):
 
 
 _FAMILIES = (
-    _Family("drydock_info", "The drydock that made the scan."),
-    _Family("drydock_scan_timestamp_seconds", "When the scan was made."),
-    _Family("drydock_scan_duration_seconds", "How long it took."),
-    _Family("drydock_complete", "1 where everything could be read."),
-    _Family("drydock_live", "1 where it was made beside a running engine."),
-    _Family("drydock_objects", "Blobs, ingests and snapshots by state; each once."),
-    _Family("drydock_object_bytes", "Their bytes on disk."),
-    _Family("drydock_namespace_objects", "Those a namespace records; what several record is in each of them."),
-    _Family("drydock_namespace_object_bytes", "Their bytes on disk."),
+    _Family("drydock_info", "Version of drydock that made the scan."),
+    _Family("drydock_scan_timestamp_seconds", "Time of the scan, in seconds since 1970."),
+    _Family("drydock_scan_duration_seconds", "Duration of the scan."),
+    _Family("drydock_complete", "1 if everything could be read, else 0."),
+    _Family("drydock_live", "1 if the scan was made beside a running engine, else 0."),
+    _Family("drydock_objects", "Blobs, ingests and snapshots by state; each is counted once."),
+    _Family("drydock_object_bytes", "Bytes on disk of blobs, ingests and snapshots by state."),
+    _Family(
+        "drydock_namespace_objects",
+        "Blobs, ingests and snapshots by state, counted in each namespace that records them.",
+    ),
+    _Family(
+        "drydock_namespace_object_bytes",
+        "Bytes on disk of blobs, ingests and snapshots by state, in each namespace that records them.",
+    ),
     _Family("drydock_database_bytes", "Bytes of meta.db and of every metadata.db."),
     _Family("drydock_reclaimable_paths", "Files and directories that can be removed now."),
-    _Family("drydock_reclaimable_bytes", "Their bytes."),
+    _Family("drydock_reclaimable_bytes", "Bytes of the files and directories that can be removed now."),
     _Family("drydock_leases", "Leases by class."),
-    _Family("drydock_lease_bytes", "Bytes that nothing but leases holds, by class; each once."),
-    _Family("drydock_interrupted_pulls", "Pulls that were interrupted and still hold something."),
-    _Family("drydock_oldest_interrupted_pull_age_seconds", "Since the oldest of them began; absent where none is."),
+    _Family("drydock_lease_bytes", "Bytes that only leases hold, by class; each byte is counted once."),
+    _Family("drydock_interrupted_pulls", "Interrupted pulls that still hold data."),
+    _Family(
+        "drydock_oldest_interrupted_pull_age_seconds", "Age of the oldest interrupted pull; absent if there is none."
+    ),
     _Family("drydock_findings", "Findings by severity."),
 )
 

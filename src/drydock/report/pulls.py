@@ -65,7 +65,7 @@ def pulls_document(roots: Iterable[Pulls], now: UnixNano) -> PullsDocument:
 
 
 def _pull(pull: Pull, now: UnixNano, target: str, width: int) -> Iterator[str]:
-    title = ", ".join(shown(source) for source in pull.sources) or "origin not known"
+    title = ", ".join(shown(source) for source in pull.sources) or "origin unknown"
     platforms = ", ".join(shown(platform) for platform in pull.platforms)
     yield f"  {title}{'  ' + platforms if platforms else ''}  (namespace {shown(pull.namespace)})"
     for image in pull.images:
@@ -76,18 +76,18 @@ def _pull(pull: Pull, now: UnixNano, target: str, width: int) -> Iterator[str]:
         yield f"    lease {shown(lease.ref.key)}: {lease.kind.value}{_times(lease, now)}"
     if pull.downloads is not None:
         yield from _downloads(pull.downloads)
-    begin = "it is over; freeing it gives about" if pull.has_ended else "ending it frees about"
-    yield f"    {begin} {show_bytes(pull.bytes)}; with what others hold too it is {show_bytes(pull.held)}"
+    begin = "it has ended; removing it frees about" if pull.has_ended else "ending it frees about"
+    yield f"    {begin} {show_bytes(pull.bytes)} of the {show_bytes(pull.held)} that it holds"
     since = age(pull.updated, now)
     if since is not None:
-        yield f"    last bytes came {show_span(since)} ago"
+        yield f"    last bytes received {show_span(since)} ago"
     yield from _layers(pull.layers, width)
     counts = dict(pull.others)
     others = [f"{counts[word]} {_OTHERS[word][counts[word] != 1]}" for word in _OTHERS if word in counts]
     if others:
-        yield f"    besides: {', '.join(others)}"
+        yield f"    it also holds: {', '.join(others)}"
     if pull.is_damaged:
-        yield "    what is damaged is not downloaded again while its record stands:"
+        yield "    containerd does not download damaged data again while it has a record of it:"
         yield "    end this pull, then pull again"
     for finding in pull.findings:
         yield f"    {finding.message}"
@@ -96,7 +96,7 @@ def _pull(pull: Pull, now: UnixNano, target: str, width: int) -> Iterator[str]:
 
 def _downloads(downloads: Downloads) -> Iterator[str]:
     yield "    into Docker's classic image store: its layers are not in containerd, and"
-    yield "    it cannot be resumed. dockerd deletes what came down when it next starts:"
+    yield "    it cannot be resumed. When dockerd next starts, it deletes the downloads:"
     yield f"      {show_count(downloads.files, 'file')} of all such pulls, {show_bytes(downloads.bytes)}"
     for place in downloads.folders:
         yield f"      in {shown(place)}"
@@ -117,14 +117,14 @@ def _layers(layers: Sequence[PulledLayer], width: int) -> Iterator[str]:
         row = f"{number:>3}  {_digest(layer.digest, room):<{room}}  {size:>10}  {_got(layer):>16}"
         yield f"    {row}  {layer.state.value:<8}  {'yes' if layer.unpacked else 'no'}"
     if len(layers) > _LISTED:
-        yield f"    and {len(layers) - _LISTED} more: --format json has all"
+        yield f"    and {len(layers) - _LISTED} more; --format json lists all"
 
 
 def _commands(pull: Pull, target: str) -> Iterator[str]:
-    # Typed as shown: what is typed is un-shown.
+    # As shown: the command line is un-shown.
     ids = [quoted(shown(lease.ref.key).encode()) for lease in pull.leases]
     if pull.has_ended:
-        yield "    the engine drops it when it next collects; to free it now:"
+        yield "    the engine's next GC drops it; to free it now:"
         yield f"      drydock clean --apply{target}"
         return
     yield "    to end it:"
@@ -132,7 +132,7 @@ def _commands(pull: Pull, target: str) -> Iterator[str]:
     can_resume = not pull.is_damaged and pull.downloads is None
     if not can_resume or LeaseClass.TEMPORARY not in {lease.kind for lease in pull.leases}:
         return
-    yield "    to keep it, to be resumed, and end all other temporary leases:"
+    yield "    to keep it, so that it can be resumed, and end all other temporary leases:"
     yield f"      drydock clean --end-leases temporary {' '.join(f'--keep {each}' for each in ids)} --apply{target}"
 
 
@@ -147,12 +147,12 @@ def _choices(pulls: Sequence[Pull], target: str) -> Iterator[str]:
     if LeaseClass.TEMPORARY in kinds:
         yield "  to end all temporary leases, those of builds and other operations too:"
         yield f"    drydock clean --end-leases temporary --apply{target}"
-        yield "  to end those of them that began an hour ago or earlier:"
+        yield "  to end only those that began at least an hour ago:"
         yield f"    drydock clean --end-leases temporary --older-than 1h --apply{target}"
     if kinds - {LeaseClass.TEMPORARY, LeaseClass.EXPIRED}:
-        yield "  leases of another class end one by one, with --end-lease."
-    yield "  Each takes what nothing references as well. It shows what would go, and asks;"
-    yield "  without --apply it only shows."
+        yield "  to end a lease of another class, name it with --end-lease."
+    yield "  Each of these commands also removes what nothing references. It shows what it"
+    yield "  would remove, and asks. Without --apply it only shows it."
 
 
 def _times(lease: Holding, now: UnixNano) -> str:
@@ -162,7 +162,7 @@ def _times(lease: Holding, now: UnixNano) -> str:
         return f"{old}, does not end by itself"
     left = lease.expires - now
     if left < 0 and lease.kind is not LeaseClass.EXPIRED:
-        return f"{old}, when it ends cannot be judged"
+        return f"{old}, the end cannot be judged"
     return f"{old}, {'ends in' if left >= 0 else 'ended'} {show_span(left)}{'' if left >= 0 else ' ago'}"
 
 

@@ -29,12 +29,12 @@ from drydock.version import __version__
 
 _LISTED = 40
 _SHORT = (
-    "runs, as what is unpacked is whole, but lacks a layer for save and push; only Docker 29.9 and later pull it while "
-    "it is unpacked, else remove the image and pull it anew"
+    "these run, because their unpacked files are intact, but lack a layer that save and push need; Docker 29.9 and "
+    "later pull that layer, with older versions remove the image and pull it again"
 )
 _UNPROVED = (
-    "cannot be proved: a layer is damaged, and nothing here shows whether its unpacked files are whole; "
-    "--drop-unproved drops both, or the layer alone where a container stands on the files"
+    "cannot be proved: a layer is damaged, and nothing here proves that its unpacked files are intact; "
+    "--drop-unproved drops both, or only the layer if a container needs the files"
 )
 
 
@@ -47,30 +47,34 @@ def repair_lines(repair: Repair, where: RawPath | None = None) -> Iterator[str]:
     """
     plan = repair.plan
     if plan.is_empty and not repair.left and not repair.losses and not repair.unadopted:
-        yield f"{shown(plan.root)}: nothing to mend"
+        yield f"{shown(plan.root)}: nothing to repair"
         return
     yield f"{shown(plan.root)}:"
-    yield from _losses("WOULD BE LOST, so what they need is kept; --accept-loss gives one up:", repair, accepted=False)
+    yield from _losses(
+        "WOULD BE LOST; what they need is kept, unless --accept-loss gives them up:", repair, accepted=False
+    )
     yield from _at_start(repair, target_of(where))
-    yield from _losses("is lost:", repair, accepted=True)
+    yield from _losses("is lost, as accepted:", repair, accepted=True)
     yield from edit_lines(plan)
     yield from _adoptions(plan)
     yield from _given_back(repair)
     yield from removal_lines(plan, "drydock repair --format json")
-    yield from _names("whole again, with nothing to pull:", repair.whole)
+    yield from _names("complete again, without a pull:", repair.whole)
     yield from _names("pull again afterwards:", repair.refetch)
     yield from _names(f"{_SHORT}:", repair.short)
     yield from _names(f"{_UNPROVED}:", repair.unproved)
-    yield from _names("unpacked again by the engine when it is next run, from what is there:", repair.unpack)
+    yield from _names(
+        "unpacked again by the engine at the next start of a container, from what is there:", repair.unpack
+    )
     yield from kept_lines(plan)
     left = [f"{each.id} (namespace {shown(each.namespace)}): {each.reason}" for each in repair.unadopted]
-    yield from _names("without a record, and not adopted:", left)
+    yield from _names("blobs without a record that are not adopted:", left)
     if repair.left:
-        yield f"  not mended: {show_count(len(repair.left), 'damage')}"
+        yield f"  not repaired: {show_count(len(repair.left), 'finding')}"
         for finding in repair.left[:_LISTED]:
             yield f"      {finding.code}: {finding.message}"
         if len(repair.left) > _LISTED:
-            yield f"      and {len(repair.left) - _LISTED} more: drydock verify --format json has all"
+            yield f"      and {len(repair.left) - _LISTED} more; drydock verify --format json lists all"
 
 
 def repair_document(
@@ -166,10 +170,10 @@ def _at_start(repair: Repair, target: str) -> Iterator[str]:
     """What the engine would lose, with what saves it."""
     losses = [loss for loss in repair.losses if loss.at_start and not loss.accepted]
     if losses:
-        yield "  WOULD BE LOST at the next start of the engine, which deletes what meta.db does not know:"
+        yield "  WOULD BE LOST at the next start of the engine, which deletes what meta.db has no record of:"
     for loss in losses:
         yield f"      container {loss.name} (namespace {shown(loss.ref.namespace)}): {loss.why}"
-        first = "" if loss.exportable else "once a newer metadata.db is back: "
+        first = "" if loss.exportable else "after a newer metadata.db is put back: "
         yield f"          {first}drydock export container {loss.name} -o {loss.name}.tar{target}"
 
 
@@ -177,7 +181,7 @@ def _adoptions(plan: Plan) -> Iterator[str]:
     """The records that are put in, by namespace."""
     if plan.adoptions:
         size = show_bytes(sum(each.expect.size for each in plan.adoptions))
-        yield f"  puts into meta.db {show_count(len(plan.adoptions), 'record')} of blobs that are whole, {size}:"
+        yield f"  adds to meta.db the records of {show_count(len(plan.adoptions), 'intact blob')}, {size}:"
     for each in plan.adoptions[:_LISTED]:
         yield f"      {shown(each.ref.key)} (namespace {shown(each.ref.namespace)}): {each.why}"
     if len(plan.adoptions) > _LISTED:
@@ -189,7 +193,7 @@ def _given_back(repair: Repair) -> Iterator[str]:
     plan = repair.plan
     if repair.given_back:
         parts = (show_count(len(plan.snapshots), "snapshot"), show_count(len(plan.lease_records), "lease"))
-        yield f"  puts into meta.db the records of {' and '.join(parts)}, so that the engine has again:"
+        yield f"  adds to meta.db the records of {' and '.join(parts)}, so that the engine has again:"
     for name in repair.given_back[:_LISTED]:
         yield f"      container {name}"
     if len(repair.given_back) > _LISTED:

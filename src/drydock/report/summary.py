@@ -122,7 +122,7 @@ def endable_leases(scan: Scan) -> EndableLeases:
         commands.append(Command("clean --end-leases temporary", "shows what ending the temporary leases frees"))
     others: list[Command] = []
     if LeaseClass.OWNERLESS in by_class:
-        does = "shows what ending those whose owner is gone frees as well"
+        does = "shows what is freed if ownerless leases end too"
         others.append(Command("clean --end-leases ownerless", does))
     if LeaseClass.UNKNOWN in by_class:
         others.append(Command("ls leases", "lists them; clean --end-lease ID ends one"))
@@ -145,7 +145,7 @@ def docker_prune(pruned: Sequence[bool]) -> Command:
         pruned: for each lease in question, whether it has that label.
     """
     ends = show_count(len(pruned), "lease") if all(pruned) else f"{sum(pruned)} of {len(pruned)} leases"
-    does = f"try first, if Docker runs: ends {ends}, and those of pulls under way"
+    does = f"try this first if Docker runs: it ends {ends}, and those of pulls under way"
     return Command("docker image prune -f", does, is_drydocks=False)
 
 
@@ -159,15 +159,15 @@ def _free_now(scan: Scan, where: RawPath | None) -> FreeSpace:
     if scan.plan.is_empty and scan.withheld:
         return FreeSpace(NOTHING, ("Some of it looks free, and is kept for a reason.",))
     if scan.plan.is_empty:
-        return FreeSpace(NOTHING, ("Something references everything that is there.",))
+        return FreeSpace(NOTHING, ("Everything that is there is referenced.",))
     # A newer database is put back first, where there is one.
     commands = (_typed("clean", where), *(() if scan.is_older else (_typed("clean --apply", where),)))
     if not total.count:
-        return FreeSpace("nothing on disk", ("Only records in the databases that nothing needs.",), commands)
+        return FreeSpace("nothing on disk", ("Only database records that nothing needs.",), commands)
     what = show_count(total.count, "file or directory")
     words = [f"In {what} that nothing references."]
     if scan.is_estimate:
-        words.append("What unpacked layers take is as containerd recorded it.")
+        words.append("The sizes of unpacked layers are as containerd recorded them.")
     return FreeSpace(show_bytes(total.bytes), tuple(words), commands)
 
 

@@ -99,7 +99,7 @@ class _RootTable:
             about = "about " if self._scan.is_estimate else ""
             self._line(f"Can be freed now: {about}{show_bytes(total.bytes)} in {what} that nothing references.", 2)
         else:
-            self._line("Can be freed now: nothing on disk; only records in the databases that nothing needs.", 2)
+            self._line("Can be freed now: nothing on disk; only database records that nothing needs.", 2)
         self._command("clean", "shows them")
         if not self._scan.is_older:
             self._command("clean --apply", "removes them")
@@ -123,9 +123,9 @@ class _RootTable:
         if self._scan.plan.is_empty:
             first, total = "Held by nothing", self._scan.totals()[State.UNREACHABLE]
         else:
-            first, total = "Among it, held by nothing", self._scan.freed_by_engine()
+            first, total = "Of that, held by nothing", self._scan.freed_by_engine()
         if total.count:
-            self._line(f"{first}: {_amounts(total, 'object')} that the engine's own collection would free.", 2)
+            self._line(f"{first}: {_amounts(total, 'object')} that the engine's own GC would free.", 2)
 
     def _findings(self, severity: Severity, title: str) -> None:
         findings = [finding for finding in self._scan.verdict.findings if finding.severity is severity]
@@ -153,13 +153,13 @@ class _RootTable:
 
     def _more(self, count: int) -> None:
         if count > _LISTED:
-            self._line(f"and {count - _LISTED} more: --format json has all", 6)
+            self._line(f"and {count - _LISTED} more; --format json lists all", 6)
 
     def _command(self, command: str, does: str, *, drydocks: bool = True) -> None:
         typed = f"drydock {command}{self._target}" if drydocks else command
         line = f"{typed}   # {does}"
         if self._console.is_terminal and 6 + len(line) > self._console.width:
-            # A remark that wrapped would be a command of its own to who copies both lines.
+            # Whoever copies both lines would run the second line of a wrapped remark.
             self._line(f"# {does}", 6)
             line = typed
         self._line(line, 6, "bold", whole=True)
@@ -169,7 +169,7 @@ class _RootTable:
             from rich.padding import Padding  # noqa: PLC0415 - a start without a table must not pay for rich
             from rich.text import Text  # noqa: PLC0415 - the same
 
-            # A command, or a path wider than the screen, is left to the terminal: it can be copied in one piece.
+            # The terminal wraps a command, or a path wider than the screen: so it can be copied in one piece.
             if whole or any(len(word) > self._console.width - indent for word in text.split()):
                 self._console.print(Text(" " * indent + text, style), soft_wrap=True)
             else:

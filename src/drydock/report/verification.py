@@ -27,7 +27,7 @@ from drydock.version import __version__
 
 _LISTED = 40
 _NAMED = 6
-_NOTES = {Code.CORRUPT_ORPHAN: "Wrong, and needed by nothing"}
+_NOTES = {Code.CORRUPT_ORPHAN: "Corrupt, and needed by nothing"}
 _TITLES = {Severity.DAMAGE: "Damage", Severity.BLIND: "Could not be read or understood"}
 
 
@@ -90,9 +90,9 @@ def _hits(hits: Sequence[Hit], title: str) -> Iterator[str]:
         for what, names in (("image", hit.images), ("container", hit.containers)):
             if names:
                 more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-                yield f"          hits {what}{'s' if len(names) > 1 else ''} {', '.join(names[:_NAMED])}{more}"
+                yield f"          affects {what}{'s' if len(names) > 1 else ''} {', '.join(names[:_NAMED])}{more}"
     if len(hits) > _LISTED:
-        yield f"      and {len(hits) - _LISTED} more: --format json has all"
+        yield f"      and {len(hits) - _LISTED} more; --format json lists all"
     for remedy in dict.fromkeys(hit.finding.remedy for hit in hits if hit.finding.remedy):
         yield f"      what to do: {remedy}"
 
@@ -117,20 +117,20 @@ def _images(images: Sequence[ImageState]) -> Iterator[str]:
             word = "without a record too" if image.target in adoptable else "never fetched"
             yield f"          {show_count(others, 'platform')} {word}"
         for digest in image.adoptable[:_LISTED]:
-            yield f"          {shown(digest)}: on disk, without a record in this namespace: drydock repair --adopt"
+            yield f"          {shown(digest)}: without a record in this namespace; drydock repair --adopt adds one"
         if len(image.adoptable) > _LISTED:
             yield f"          and {len(image.adoptable) - _LISTED} more"
     if len(images) > _LISTED:
-        yield f"      and {len(images) - _LISTED} more: --format json has all"
+        yield f"      and {len(images) - _LISTED} more; --format json lists all"
 
 
 def _platform(platform: Platform, adoptable: frozenset[Digest]) -> str:
-    name = shown(platform.platform) or "platform not known"
+    name = shown(platform.platform) or "platform unknown"
     where = ", ".join(map(shown, platform.unpacked))
     unrecorded = sum(digest in adoptable for digest in platform.absent)
     counts = [
         (len(platform.damaged), "damaged"),
-        (len(platform.absent) - unrecorded, "not there"),
+        (len(platform.absent) - unrecorded, "absent"),
         (unrecorded, "without a record"),
     ]
     parts = "".join(f", {show_count(count, 'blob')} {word}" for count, word in counts if count)
@@ -140,13 +140,15 @@ def _platform(platform: Platform, adoptable: frozenset[Digest]) -> str:
 def _coverage(what: str, coverage: Coverage | None, root: Verification) -> Iterator[str]:
     if coverage is None:
         return
-    parts = [f"{coverage.done} looked at"]
+    parts = [f"{coverage.done} checked"]
     if coverage.resumed:
         parts.append(f"{coverage.resumed} of them by an earlier run")
     if coverage.skipped:
-        parts.append(f"{coverage.skipped} without a layer that can be compared")
+        parts.append(f"{coverage.skipped} without a layer to compare with")
     if coverage.left:
-        parts.append(f"{coverage.left} left: time was up{'' if root.forgotten else ', and the next run goes on'}")
+        parts.append(
+            f"{coverage.left} not checked: time was up{'' if root.forgotten else ', and the next run continues'}"
+        )
     yield f"  {what}: {', '.join(parts)}; {show_bytes(coverage.bytes)} read"
 
 
@@ -160,10 +162,10 @@ def _second_reading(reading: SecondReading | None, hits: Sequence[Hit]) -> Itera
 
 def _next(root: Verification, target: str, state: RawPath | None) -> Iterator[str]:
     if root.uneditable:
-        yield f"      Nothing here mends a record: no database is edited, because {root.uneditable}"
+        yield f"      drydock cannot repair records here: it edits no database, because {root.uneditable}"
         if root.unread:
-            yield "      docs/salvage.md says how what can be read of a database comes into a new one"
-        yield f"      drydock ls images{target}   # lists what can be read, and drydock export takes it out"
+            yield "      docs/salvage.md describes how to rebuild a database from what can be read"
+        yield f"      drydock ls images{target}   # lists what can be read; drydock export takes it out"
         return
     if any(
         hit.finding.severity is Severity.DAMAGE and hit.finding.code is not Code.READERS_DISAGREE for hit in root.hits
@@ -171,9 +173,9 @@ def _next(root: Verification, target: str, state: RawPath | None) -> Iterator[st
         # Only there is what bytes were found wrong.
         remembered = "" if state is None else f" --state {quoted_path(state)}"
         options = f" {root.forgotten}" if root.forgotten else remembered
-        yield f"      drydock repair{options}{target}   # shows what mends it, and what would be lost"
+        yield f"      drydock repair{options}{target}   # shows what repairs it, and what would be lost"
     if any(image.adoptable for image in root.images):
-        yield f"      drydock repair --adopt{target}   # hashes what is on disk without a record, and shows the records"
+        yield f"      drydock repair --adopt{target}   # hashes blobs without a record, and shows the records to add"
 
 
 def _affecting_finding(hit: Hit) -> AffectingFinding:

@@ -1,4 +1,4 @@
-"""Answers as text, as JSON, or as one page that loads nothing."""
+"""Answers as text, as the document ``drydock.fleet/1``, or as one page that loads nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def answer_lines(answers: Sequence[Answer]) -> Iterator[str]:
         if answer.note:
             yield f"  {answer.note}"
         if not answer.rows:
-            yield from () if answer.note else ("  nothing",)
+            yield from () if answer.note else ("  no rows",)
             continue
         cells = [list(map(printable, answer.columns)), *(_cells(answer, row) for row in answer.rows)]
         widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
@@ -71,7 +71,7 @@ def render_answers(answers: Sequence[Answer], facts: dict[str, int], top: int | 
     """
     about = [show_count(facts["reports"], "report"), show_count(facts["objects"], "object")]
     if facts["refused"]:
-        about.append(f"{show_count(facts['refused'], 'file')} not counted, as no reports")
+        about.append(f"{show_count(facts['refused'], 'file')} not counted: not a report")
     return render_file(
         "fleet/fleet.html",
         ("fleet/fleet.css",),

@@ -25,7 +25,7 @@ _EXACT: Final = r"try_cast(sum(CAST(\1 AS DECIMAL(38, 0))) AS BIGINT)"
 
 
 class SqlView(NamedTuple):
-    """What questions can be asked about."""
+    """A view that questions are asked about."""
 
     name: str
     sql: str
@@ -132,12 +132,12 @@ QUESTIONS: Final = (STATES, HOSTS, IMAGES, BLOBS, LEASES)
 
 
 def view_statements() -> list[str]:
-    """What makes the views, in their order."""
+    """The statements that create the views, in their order."""
     return [f"CREATE OR REPLACE TEMPORARY VIEW {view.name} AS\n{view.sql}" for view in VIEWS]
 
 
 def question_statements(top: int) -> list[str]:
-    """What asks every question, in the order of :data:`QUESTIONS`.
+    """The statements that ask every question, in the order of :data:`QUESTIONS`.
 
     Args:
         top: rows of each answer at most.
@@ -147,7 +147,7 @@ def question_statements(top: int) -> list[str]:
 
 def script_lines(top: int) -> Iterator[str]:
     """All statements as a file of SQL, without line ends."""
-    yield "-- Asked of a table or view all_rows: the rows of drydock scan --format parquet, and a column report."
+    yield "-- all_rows is a table or view: the rows of drydock scan --format parquet, and a column report."
     for statement in view_statements():
         yield from ("", f"{statement};")
     for question, statement in zip(QUESTIONS, question_statements(top), strict=True):
@@ -158,17 +158,17 @@ _MEMORY: Final = "512MB"
 _TYPES: Final[dict[Any, str]] = {str: "VARCHAR", list[str]: "VARCHAR[]", int: "BIGINT", bool: "BOOLEAN"}
 # Spark's word for an element of a list, or null (Spark 3.5): what is asked is then the same text for both.
 _WORDS: Final = "CREATE MACRO try_element_at(list, place) AS list[place]"
-_NO_HOLDERS: Final = "no report says what each image holds: scan with --holders, or --format parquet"
+_NO_HOLDERS: Final = "no report lists what each image holds: scan with --holders or --format parquet"
 
 
 class Answer(NamedTuple):
-    """What a question came to."""
+    """The answer to one question, as a table."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     note: str = ""
-    """What is to be known about it; empty for nothing."""
+    """What to know about it; else empty."""
 
 
 class FleetDatabase:
@@ -195,7 +195,7 @@ class FleetDatabase:
             self._connection.unregister("incoming")
         for statement in (_WORDS, *view_statements()):
             self._connection.execute(statement)
-        # From here on only what was loaded: a question that was copied from somewhere reads and writes no file.
+        # A question that was copied from somewhere must read and write no file.
         self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
 
     def forget(self, reports: Iterable[int]) -> None:
@@ -216,11 +216,11 @@ class FleetDatabase:
         try:
             found = self._connection.execute(sql)
             if found is None:
-                raise Usage("there is no question in these words")
+                raise Usage("--sql has no statement")
             columns = tuple(each[0] for each in found.description or ())
             return Answer(title, columns, tuple(found.fetchall()))
         except self._duckdb.Error as error:
-            # It quotes values, which are words of reports.
+            # DuckDB quotes values, and reports may have any.
             raise Usage(printable(" ".join(str(error).split()))) from error
 
     def ask_all(self, top: int) -> list[Answer]:
@@ -245,5 +245,5 @@ class FleetDatabase:
         return {"hosts": hosts, "objects": objects}
 
     def close(self) -> None:
-        """Let it all go."""
+        """Close the database."""
         self._connection.close()

@@ -1,4 +1,4 @@
-"""Reports as they come from hosts, JSON, JSON lines or Parquet, as tables of rows."""
+"""Reports from hosts, in JSON, JSON lines or Parquet, as tables of rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _Part = TypeVar("_Part", bound=Struct)
 
 
 def find_reports(paths: Sequence[bytes]) -> list[bytes]:
-    """The files that were named, and of folders those in them that end like a report, by name.
+    """The files that are named, and, sorted by name, the files in a named folder that end like a report.
 
     Raises:
         EvidenceUnreadable: a name is not there, or a folder cannot be listed.
@@ -61,9 +61,9 @@ def report_tables(
 
     Args:
         paths: files.
-        refused: told of each file that is no report, or not a whole one: its number, and why in one shown line. Nothing
-            of it is to be used: of a Parquet file, tables may have been given before its damage was met.
-        progress: told of the bytes of the files.
+        refused: called for each file that is not a report or is damaged, with its number and the reason in one shown
+            line. Nothing of such a file may be used: tables of a Parquet file may come before its damage is found.
+        progress: called with the bytes of the files.
 
     Raises:
         Usage: pyarrow is not installed.

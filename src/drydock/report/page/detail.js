@@ -19,7 +19,7 @@ function show({ row, root }) {
   fact("is", row[KIND] === "finding" ? `finding ${row[WHAT]}` : row[WHAT]);
   fact("state", dot(row[STATE]), row[STATE]);
   if (row[BYTES] !== null) fact("size", `${size(row[BYTES])} (${row[BYTES]} bytes)`);
-  if (row[ONLY] !== null) fact("frees alone", `${size(row[ONLY])}: what nothing else holds`);
+  if (row[ONLY] !== null) fact("frees alone", `${size(row[ONLY])}: nothing else holds it`);
   if (row[CAME] !== null) fact("came", `${when(row[CAME])} UTC`);
   if (row[ENDS] !== null) fact("ends", `${when(row[ENDS])} UTC`);
   for (const [word, value] of row[FACTS]) fact(word, value);
@@ -27,7 +27,7 @@ function show({ row, root }) {
   for (const link of row[LINKS]) {
     body.append(make("h3", {}, "Held by"), make("ol", { class: "chain" }, ...chain(root, link).map((step) => make("li", {}, step))));
   }
-  if (row[COUNT] > 1) body.append(make("p", {}, "They are together here, so that the page stays quick. One by one they are in the document and in CSV."), make("p", { class: "command" }, make("code", {}, `drydock scan --format csv -o objects.csv${data.where}`)));
+  if (row[COUNT] > 1) body.append(make("p", {}, "They share a line here, so that the page stays fast. The JSON document and the CSV file list them one by one."), make("p", { class: "command" }, make("code", {}, `drydock scan --format csv -o objects.csv${data.where}`)));
   else if (!row[LINKS].length && ["blob", "ingest", "snapshot"].includes(row[KIND])) body.append(make("h3", {}, "Held by nothing"));
   if (row[WORD] && row[KIND] !== "finding") {
     const dashes = row[WORD].startsWith("-") ? "-- " : "";

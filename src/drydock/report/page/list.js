@@ -94,7 +94,7 @@ document.querySelector("#list thead tr").append(...COLUMNS.map(([title, place]) 
 }));
 const [listed, objects] = ["listed", "objects"].map((name) => data.roots.reduce((sum, root) => sum + root[name], 0));
 if (listed < objects) {
-  element("smaller").textContent = `Of ${objects} objects ${listed} have a line each: what is damaged, then the largest. The others, and the smallest of very many images, are in lines that stand for many. Every sum on this page is of all; drydock explain finds each.`;
+  element("smaller").textContent = `Of ${objects} objects ${listed} have a line each: the damaged, then the largest. The others, and the smallest of very many images, share lines. Every sum on this page counts all of them; drydock explain finds each.`;
   element("smaller").hidden = false;
 }
 element("find").addEventListener("input", select);

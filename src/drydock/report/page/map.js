@@ -158,7 +158,7 @@ function tell() {
   if (node.state) said.push(node.state);
   else if (node.count) said.push(node.count === 1 ? "1 object" : `${node.count} objects`);
   if (node.entry) said.push(node.entry.row[STATE]);
-  if (node.entry && node.entry.row[ONLY] !== null) said.push(`reaches ${size(node.entry.row[BYTES])}, of which ${size(node.entry.row[ONLY])} nothing else does`);
+  if (node.entry && node.entry.row[ONLY] !== null) said.push(`reaches ${size(node.entry.row[BYTES])}, of which nothing else reaches ${size(node.entry.row[ONLY])}`);
   if (node.shared || above?.shared) said.push("shared");
   const parts = [said.join(" · ")];
   if (node.entry) parts.push(" ", make("button", { type: "button", onclick: () => show(node.entry) }, "Details"));

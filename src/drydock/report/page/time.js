@@ -45,7 +45,7 @@ function timeLine() {
   const never = leases.filter(({ row }) => row[ENDS] === null).length;
   element("time-words").textContent = [
     came.length ? `${size(came.reduce((sum, { row }) => sum + row[BYTES], 0))} in ${things(came)} objects with a time.` : "No object has a time.",
-    `Of ${leases.length} leases, ${ends.length} will end by themselves, ${past} ended already, ${never} never end by themselves.`,
+    `Of ${leases.length} leases, ${ends.length} will end by themselves, ${past} have ended, ${never} have no end.`,
   ].join(" ");
   const width = box.clientWidth;
   const svg = shape("svg", { viewBox: `0 0 ${width} 210`, role: "img", "aria-label": element("time-words").textContent });
