@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fuzz.mutate import mutate
 
-TARGETS = ("bolt_reader", "records", "rows", "surgery", "salvage", "plan", "layer", "erofs")
+TARGETS = ("bolt_reader", "records", "rows", "surgery", "salvage", "plan", "layer", "erofs", "documents")
 _HEADS = {"surgery": 2}
 _MOST_BYTES = 16384
 CORPUS = Path(__file__).parent / "corpus"

@@ -228,11 +228,12 @@ def test_usage(tmp_path):
 
 
 def test_version_and_help_start_without_the_heavy_libraries():
-    """Drydock must start fast on a sick host: no rich, psutil, tqdm or construct for a version or for help."""
+    """Drydock must start fast on a sick host: no rich, psutil, tqdm, construct or msgspec for a version or help."""
+    heavy = {"rich", "psutil", "tqdm", "construct", "msgspec", "bbolt_reader"}
     code = (
         "import sys; from drydock.cli import main\n"
         "try: main([sys.argv[1]])\n"
-        "except SystemExit: print(sorted({'rich', 'psutil', 'tqdm', 'construct', 'bbolt_reader'} & set(sys.modules)))"
+        f"except SystemExit: print(sorted({heavy} & set(sys.modules)))"
     )
     for option in ("--version", "--help"):
         done = subprocess.run([sys.executable, "-c", code, option], capture_output=True, text=True, check=True)
@@ -256,7 +257,24 @@ def test_a_scan_loads_nothing_that_cuts(unpacked):
     assert "drydock.session" in loaded
     cutting = {f"drydock.reclaim.{name}" for name in ("knife", "removals", "remove_tree", "execute")}
     assert all(map(importlib.util.find_spec, cutting)), "a module was renamed: this test would prove nothing"
-    assert not loaded & {*cutting, "psutil", "rich", "tqdm", "concurrent.futures"}
+    assert not loaded & {*cutting, "bbolt_surgery", "psutil", "rich", "tqdm", "concurrent.futures"}
+
+
+@pytest.mark.root
+def test_a_table_loads_no_documents(unpacked):
+    """Only what writes or reads a document loads msgspec."""
+    of = capture(NAMESPACES)
+    code = (
+        "import sys; from drydock.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: print(*sys.modules, sep='\\n', file=sys.stderr)"
+    )
+    for form, is_loaded in (("table", False), ("json", True)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "scan", "--format", form, "--now", of.taken_at, str(unpacked(of))],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert ("msgspec" in done.stderr.split()) is is_loaded
 
 
 def test_a_reader_that_leaves_is_no_error(tmp_path):

@@ -181,7 +181,7 @@ def in_ascii(data: bytes) -> bytes:
     return _NO_ASCII.sub(lambda found: encode_basestring_ascii(found[0])[1:-1], data.decode()).encode()
 
 
-class _Named(Struct):
+class _SchemaName(Struct):
     schema: str
 
 
@@ -198,7 +198,7 @@ def read_document(data: bytes | str, kind: type[_Read]) -> _Read:
     """
     expected = kind.__struct_config__.tag
     try:
-        found = msgspec.json.decode(data, type=_Named).schema
+        found = msgspec.json.decode(data, type=_SchemaName).schema
         if found != expected:
             raise ValueError(f"its schema is {found[:40]!r}, not {expected}")
         return msgspec.json.decode(data, type=kind)
