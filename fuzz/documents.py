@@ -20,7 +20,7 @@ from typing import Any
 from drydock.model.documents.journal import ManifestMember
 from drydock.model.errors import DrydockError, EvidenceUnreadable, Refused
 from drydock.model.names import RawPath
-from drydock.model.text import shown
+from drydock.model.text import unshown
 from drydock.reclaim.journal import read_journal
 from drydock.reclaim.plan_file import read_requests
 from drydock.reclaim.quarantine_manifest import FILE, read_manifest
@@ -185,7 +185,7 @@ def _read_manifest(text: bytes) -> None:
     for line, read in zip(text.split(b"\n"), found, strict=False):
         values = json.loads(line)
         assert [read.depth, *read[2:]] == [values[0], *values[2:]]
-        assert shown(read.name) == values[1] or "\\" in values[1]
+        assert read.name == unshown(values[1])
         assert 0 <= min(read.uid, read.gid) <= max(read.uid, read.gid) < (1 << 32) - 1
 
 

@@ -119,7 +119,7 @@ def test_too_many_names_leave_it_out(state, parent, monkeypatch):
     (parent[0] / "other").mkdir()
     writer = ManifestWriter(state[1], volatile=False)
     assert writer.add(parent[1], b"tree") is None
-    assert (writer.left_out, writer.problem) == (1, "too many names to keep in mind")
+    assert (writer.left_out, writer.problem) == (1, "too many names to keep in memory")
     assert lines(state, writer.add(parent[1], b"other"))
     writer.close()
 

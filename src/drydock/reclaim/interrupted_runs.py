@@ -22,21 +22,25 @@ from drydock.reclaim.state_dir import find_unfinished, places_with
 
 
 def find_left(journal: Journal, held: Held, store: Store) -> str:
-    """The first thing that a killed run began and nobody finished.
+    """Find the first thing that a killed run began and that nothing finished since.
 
-    That is an edit that was not made and still could be, what the run was about to remove, and what its edits let go
-    of, be it that the run never came to it. What a record or a row names again is not: an engine or a policy keeps it.
-    Nor is what the run ended, in whatever way, nor an ingest's folder that no run would touch. An edit could be made
-    until somebody writes to its database, as an engine does that starts. What an edit let go of is not looked for where
-    somebody wrote since and its copy is gone.
+    This is one of:
+
+    - an edit that was not made and still can be: until an engine or another run writes to the database;
+    - data that the run was about to remove;
+    - data that the run's edits released, also if the run never wrote down its removal.
+
+    Data that a record or a row names again is not left: an engine or a policy keeps it. Neither is data whose removal
+    ended, with whatever result, nor the folder of an ingest that no run touches. If the database was written to since
+    and its backup is gone, the data that the edit released is unknown, and is not searched for.
 
     Args:
-        journal: of the run.
-        held: the databases of its root, locked exclusively. They are read anew: they may have been edited meanwhile.
-        store: what was read of the root under these locks.
+        journal: the journal of the run.
+        held: the databases of its root, locked exclusively. They are read again, because this run may have edited them.
+        store: the root as it was read under these locks.
 
     Returns:
-        One shown line; empty where nothing is left.
+        One shown line; empty if nothing is left.
     """
     for file in held.files():
         if not file.is_sound:
@@ -58,7 +62,7 @@ class _LeftoverSearch:
         self._now = now
         self._rows: set[RawPath] = set()
         self._used = {ingest.path for ingest in store.content.ingests if not ingest.is_plain}
-        """What records and rows name, and what is taken for somebody's."""
+        """Paths that records and rows name, and of ingests with files that are not containerd's."""
 
     def find(self) -> str:
         self._read()
@@ -83,7 +87,7 @@ class _LeftoverSearch:
     def _of_edit(self, entry: Entry) -> str:
         file = next((file for file in self._held.files() if file.path == entry.path), None)
         if file is None:
-            # Without its folder it is gone for good; an empty one may be where its disk is to be mounted.
+            # Without its folder the database is gone for good; an empty folder may be a mount point without its disk.
             return f"{shown(entry.path)} is not there" if os.path.lexists(os.path.dirname(entry.path)) else ""
         stands = EditStatus.MOVED
         with suppress(ActionFailed):
@@ -97,7 +101,7 @@ class _LeftoverSearch:
         return ""
 
     def _of_former(self, file: File, database: Database) -> str:
-        """What a database named before an edit, and nothing names now."""
+        """Find data that a database named before an edit and that nothing names now."""
         root = self._journal.root
         ended = {entry.path for entry in self._journal.entries if entry.removal is not None and entry.ended is not None}
         backends = self._held.backends
@@ -128,12 +132,12 @@ class _LeftoverSearch:
 
 
 def close_unfinished(held: Held, store: Store, state: RawPath | None = None) -> None:
-    """Write into the journals of killed runs on a root that they are over, where nothing they began is left to do.
+    """Mark the journals of killed runs on a root as finished, if nothing of the runs is left to do.
 
     Args:
         held: the databases of the root, locked exclusively.
-        store: what was read of it under these locks.
-        state: the state directory the user chose.
+        store: the root as it was read under these locks.
+        state: the state directory that the user chose.
 
     Raises:
         ActionFailed: one cannot be written.

@@ -1,4 +1,4 @@
-"""Journals, ``drydock.journal/1``: what a run intends is on disk before each cut, and is read again for an undo.
+"""Journals, ``drydock.journal/1``: a run writes down each action before it does it, and undo reads them again.
 
 A journal is a file of JSON lines, which :mod:`drydock.model.documents.journal` declares. A last line without a newline,
 or the first line that is no JSON, ends what was written.
@@ -44,16 +44,16 @@ _BY_ACTION: Final[Mapping[str, type[JournalLine]]] = {"remove": RemovalLine, "mo
 
 
 class Note(NamedTuple):
-    """What a journal says of a thing that is moved, for an undo to know it again."""
+    """What undo recognises a moved file or directory by."""
 
     owner: tuple[int, int] | None
     """User and group."""
     manifest: ManifestMember | None
-    """None also of what is no directory."""
+    """None also for a file."""
 
 
 NO_NOTE: Final = Note(None, None)
-"""Of what is not moved, and in journals of older versions."""
+"""For removals, and for moves in journals of older versions."""
 
 
 class Ended(NamedTuple):
@@ -100,9 +100,9 @@ class Journal:
     entries: list[Entry] = field(default_factory=list)
     finished: str | None = None
     missing: set[RawPath] = field(default_factory=set)
-    """What the edits' records and rows named and was not there before the run."""
+    """Paths that the edited records and rows name and that were not there before the run."""
     torn: bool = False
-    """Its end is not a whole line: writing it was interrupted."""
+    """Whether it ends in an incomplete line, because the run was stopped while it wrote."""
 
     @property
     def pending(self) -> list[Entry]:
@@ -140,7 +140,7 @@ def read_journal(path: RawPath) -> Journal:
                 _add(journal, numbers, _line_of(values))
     except OSError as error:
         raise EvidenceUnreadable(f"{text}: {error.strerror}") from error
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, msgspec.ValidationError) as error:
         raise EvidenceUnreadable(f"{text}: not what drydock writes ({reason_of(error)})") from error
     return journal
 
@@ -227,10 +227,10 @@ def _edit(journal: Journal, numbers: EditNumbers) -> Mapping[str, str | int]:
 
 
 class JournalWriter:
-    """Appends to a journal. An error of the disk ends it: from then on every call raises ActionFailed."""
+    """Appends to a journal. After an error of the disk, every call raises ActionFailed."""
 
     def __init__(self, directory: int, path: RawPath, root: RawPath, plan: str) -> None:
-        """Create the journal in the open ``directory``; ``path`` is that directory's own, for messages.
+        """Create the journal in the open ``directory``; ``path`` is the directory's path, for messages.
 
         Raises:
             ActionFailed: it cannot be written.
@@ -241,7 +241,7 @@ class JournalWriter:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             self._fd = os.open(JOURNAL, flags, 0o600, dir_fd=directory)
-            # Held as long as this process lives: what is locked is running, what is not and not finished was killed.
+            # Held as long as this process lives: a journal without a lock and without an end is of a killed run.
             fcntl.flock(self._fd, fcntl.LOCK_EX)
         except OSError as error:
             raise ActionFailed(f"journal {shown(self.path)}: {error.strerror}") from error
@@ -258,15 +258,18 @@ class JournalWriter:
     def intend(
         self, removals: Sequence[Removal], places: Sequence[RawPath | None], notes: Sequence[Note] | None = None
     ) -> list[int]:
-        """Write what is going to be cut (with a place: moved there), and sync. Returns the entries' numbers.
+        """Write that paths are going to be removed or moved, and sync.
 
         Args:
-            removals: what goes.
-            places: where each is moved to.
-            notes: what an undo needs to know of each that is moved.
+            removals: the removals.
+            places: where each is moved to; None if it is removed.
+            notes: what undo recognises each moved file or directory by.
+
+        Returns:
+            The number of each action.
 
         Raises:
-            ActionFailed: the lines are not on disk, so nothing may be cut.
+            ActionFailed: the lines are not on disk, so nothing may be removed.
         """
         numbers = list(range(self._next, self._next + len(removals)))
         self._next += len(removals)
@@ -291,7 +294,9 @@ class JournalWriter:
         return numbers
 
     def note_missing(self, paths: Iterable[RawPath]) -> None:
-        """Write what an undo cannot ask for as it is not there; the next intention syncs it.
+        """Write which paths are missing before the edits, so that undo does not ask for them.
+
+        The next intention syncs these lines.
 
         Raises:
             ActionFailed: it could not be written.
@@ -299,7 +304,10 @@ class JournalWriter:
         self._write([MissingLine(shown(path)) for path in paths], sync=False)
 
     def intend_edit(self, path: RawPath, fields: Mapping[str, str | int]) -> int:
-        """Write that the database ``path`` is going to be edited, with what an undo needs, and sync.
+        """Write that the database ``path`` is going to be edited, with the numbers that undo needs, and sync.
+
+        Returns:
+            The number of the action.
 
         Raises:
             ActionFailed: the line is not on disk, so nothing may be edited.
@@ -323,7 +331,7 @@ class JournalWriter:
         self.end(number, outcome.status, outcome.freed, outcome.detail)
 
     def finish(self) -> None:
-        """Sync the line that says that the run did all it could.
+        """Write that the run has done all it could, and sync.
 
         Raises:
             ActionFailed: it could not be written.
@@ -350,7 +358,7 @@ class JournalWriter:
 
 
 def close_abandoned(journal: Journal) -> None:
-    """Write into the journal of a killed run that a later run has finished its work.
+    """Write into the journal of a killed run that a later run or an undo did the rest.
 
     Raises:
         ActionFailed: it cannot be written.

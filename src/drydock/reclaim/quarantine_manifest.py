@@ -1,9 +1,9 @@
-"""What a directory held when it was moved to quarantine, entry by entry, so that an undo knows it again.
+"""Manifests list the entries of directories that are moved to quarantine; undo recognises a directory by its manifest.
 
-Manifests of a run lie in one file beside its journal, ``manifests.gz``: a gzip member each, and the journal line of the
-move says where and with which SHA-256. A member is JSON lines, one for each entry: a
-:class:`drydock.model.documents.journal.ManifestLine`, as an array. A directory comes before its entries, and names are
-in the order of their bytes.
+The manifests of a run are in one file beside its journal, ``manifests.gz``, as a gzip member each. The journal's line
+of the move has the place and the SHA-256 of the member. A member is JSON lines, one for each entry:
+:class:`drydock.model.documents.journal.ManifestLine` as an array. A directory comes before its entries, and names are
+sorted by byte.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _GZIP: Final = 31
 _LEVEL: Final = 1
 _CHUNK: Final = 1 << 18
 _PACKED: Final = 1 << 14
-"""Bytes that are unpacked at a time; they become at most a thousand times as many."""
+"""Packed bytes that are unpacked at a time; zlib makes at most a thousand times as many of them."""
 _LONGEST: Final = 1 << 13
 """Bytes of a line: a name has at most 255 bytes, shown in at most four characters each."""
 _ROOM: Final = 16 << 20
-"""Bytes that stay free where manifests are written: the journal needs them more."""
+"""Bytes that manifests leave free on the disk, because the journal needs them."""
 _VOLATILE: Final = 64 << 20
-"""Bytes of manifests in memory (a tmpfs), all together."""
+"""Bytes of all manifests of a run, if they are in memory (a tmpfs)."""
 _PENDING: Final = 1 << 19
-"""Names kept for later at any time, so that a hostile tree cannot fill the memory."""
+"""Names that a walk keeps for later, at most: a hostile tree cannot fill the memory."""
 _OPEN_LEVELS: Final = 64
 _decode: Final = msgspec.json.Decoder(ManifestLine).decode
 _ATTRIBUTES: Final = (b"trusted.", b"user.", b"security.capability")
@@ -70,9 +70,9 @@ class _Directory:
 
 
 def walk(parent: int, name: bytes) -> Generator[tuple[Line, int, bytes], None, None]:
-    """Every entry of a tree in a manifest's order, each with the open directory that has it, and its name there.
+    """Yield every entry of a tree in the order of a manifest, with the open directory that it is in and its name there.
 
-    No symbolic link is followed and no mount entered. A directory is entered only when the next entry is asked for.
+    The walk follows no symbolic link and enters no mount. It enters a directory only when the next entry is asked for.
 
     Raises:
         OSError: something cannot be read, is a mount, or changed meanwhile; or there are too many names in too few
@@ -103,7 +103,7 @@ def walk(parent: int, name: bytes) -> Generator[tuple[Line, int, bytes], None, N
 
 
 def _enter(levels: list[_Directory], parent: int, name: bytes, most: int) -> int:
-    """Open a directory and list it; how many names it has, at most ``most``."""
+    """Open a directory, list it, and return the number of its names, which are at most ``most``."""
     fd = open_directory(parent, name, readable=True)
     try:
         info = os.fstat(fd)
@@ -124,7 +124,7 @@ def _list(fd: int, most: int) -> list[bytes]:
     with os.scandir(fd) as entries:
         for entry in entries:
             if len(names) == most:
-                raise OSError(errno.E2BIG, "too many names to keep in mind")
+                raise OSError(errno.E2BIG, "too many names to keep in memory")
             names.append(os.fsencode(entry.name))
     return sorted(names, reverse=True)
 
@@ -158,22 +158,22 @@ def _line(depth: int, shown_name: bytes, info: os.stat_result, parent: int, name
 
 
 class ManifestWriter:
-    """Writes the manifests of a run; what cannot be written is left out, and costs an undo no more than copies."""
+    """Writes the manifests of a run. Without the manifest of a directory, undo recognises the directory but no copy."""
 
     def __init__(self, directory: int, *, volatile: bool) -> None:
-        """Write to the open state ``directory``, which is in memory where ``volatile``."""
+        """Write to the open state ``directory``; ``volatile`` says that it is in memory."""
         self._directory = directory
         self._most = _VOLATILE if volatile else None
         self._fd = -1
         self._end = 0
         self._over = ""
         self.left_out = 0
-        """Directories without one."""
+        """Number of directories without a manifest."""
         self.problem = ""
-        """Why the first of them has none; one shown line."""
+        """Why the first of these has none; one shown line."""
 
     def add(self, parent: int, name: bytes) -> ManifestMember | None:
-        """Write the manifest of the directory ``name``, not yet synced; None where that cannot be done."""
+        """Write the manifest of the directory ``name``, without a sync; None if it cannot be written."""
         member = None
         try:
             member = self._write(parent, name)
@@ -182,10 +182,10 @@ class ManifestWriter:
         return member
 
     def sync(self) -> None:
-        """Have on disk what was written; what cannot be synced is found out by its hash.
+        """Sync the manifests. If a later read finds other bytes, their hash shows it.
 
         Raises:
-            OSError: the disk does not take it.
+            OSError: the disk does not take them.
         """
         if self._fd >= 0:
             os.fdatasync(self._fd)
@@ -235,7 +235,7 @@ class ManifestWriter:
                 self._end += done
                 data = data[done:]
         except OSError as error:
-            # The next would not fit either, and to walk it costs time.
+            # The next manifest would not fit either, and the walk for it takes time.
             self._over = error.strerror or type(error).__name__
             raise
 
@@ -256,14 +256,14 @@ class ManifestWriter:
 
 
 def read_manifest(folder: RawPath, member: ManifestMember) -> Generator[Line, None, None]:
-    """A manifest, read anew; nothing is given of one that is not as it was written.
+    """Yield the entries of a manifest, after its bytes were compared with their hash.
 
     Args:
-        folder: of the journal.
-        member: as the journal says.
+        folder: the journal's directory.
+        member: the place and hash that the journal has.
 
     Raises:
-        OSError: it is not there, cannot be read, or is not as it was written.
+        OSError: the manifest is missing, cannot be read, or is not as it was written.
     """
     fd = os.open(os.path.join(folder, FILE), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:

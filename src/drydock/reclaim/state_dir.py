@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from drydock.reclaim.journal import Journal
 
 PLACES: Final = (RawPath(b"/var/lib/drydock"), RawPath(b"/run/drydock"), RawPath(b"/dev/shm/drydock"))
-"""Tried in this order; all but the first are lost with a reboot."""
+"""Default places, tried in this order; a reboot empties all but the first."""
 
 JOURNAL: Final = b"journal.jsonl"
-"""What the journal is called in a run's directory."""
+"""Name of the journal in a run's directory."""
 
 _MARGIN: Final = 1 << 20
-"""Room that the journal itself may need, in bytes."""
+"""Bytes that the journal itself may need."""
 _RUNS: Final = 10_000
 _TAIL: Final = 200
-"""Bytes that hold the last line of a journal whose run has finished, and the end of the line before."""
+"""Bytes that contain the last line of a finished journal and the end of the line before."""
 _TMPFS: Final = frozenset({b"tmpfs", b"ramfs"})
 
 
@@ -60,15 +60,15 @@ class RunDirectory(NamedTuple):
 
 
 def open_state(directory: RawPath | None, need: int, places: Iterable[RawPath] = PLACES) -> RunDirectory:
-    """Make the directory of a new run in ``directory``, or in the first of ``places`` that can take it.
+    """Make the directory of a new run in ``directory``, or in the first of ``places`` that has room.
 
     Args:
-        directory: what the user chose; then nothing else is tried.
-        need: bytes that backups will take.
-        places: where to try without a choice.
+        directory: the place that the user chose; then no other is tried.
+        need: bytes that the backups take.
+        places: places to try if the user chose none.
 
     Raises:
-        Refused: none can take it; says what is wrong with each.
+        Refused: no place can be used; the message says why for each.
     """
     if directory is not None:
         try:
@@ -85,14 +85,14 @@ def open_state(directory: RawPath | None, need: int, places: Iterable[RawPath] =
 
 
 def places_with(directory: RawPath | None) -> tuple[RawPath, ...]:
-    """Where journals may lie: the default places, after ``directory``, which the user chose, if there is one."""
+    """Places where journals may be: ``directory``, if the user chose one, then the default places."""
     return PLACES if directory is None else (directory, *PLACES)
 
 
 def find_unfinished(root: RawPath, places: Iterable[RawPath] = PLACES) -> list[Journal]:
-    """The journals of runs on ``root`` that were killed, oldest first; a run that is still going is not among them.
+    """Read the journals of killed runs on ``root``, oldest first.
 
-    Nor is one that wrote down no action: it did nothing.
+    Runs that still go on are left out, and so are runs that wrote down no action, because they did nothing.
     """
     journals = (journal for journal in _abandoned(root, places) if journal.finished is None)
     return sorted(journals, key=lambda journal: journal.time)
@@ -109,7 +109,7 @@ def unfinished_runs(root: RawPath, state: RawPath | None = None) -> list[Finding
 
 
 def _abandoned(root: RawPath, places: Iterable[RawPath]) -> Iterator[Journal]:
-    """The journals of runs on ``root`` that wrote down an action, and are neither going any more nor at their end."""
+    """Read the journals of runs on ``root`` that wrote down an action and neither go on nor finished."""
     for place in places:
         with suppress(OSError):
             base = open_private_dir(place, create=False)
@@ -146,14 +146,14 @@ def _read_abandoned(base: int, path: RawPath, run: bytes) -> Journal | None:
     try:
         return read_journal(RawPath(os.path.join(path, JOURNAL)))
     except EvidenceUnreadable:
-        # Killed before the header was whole: then nothing was cut.
+        # The run was killed before the header was whole, so it removed nothing.
         return None
 
 
 def _ends_finished(fd: int) -> bool:
-    """Whether a journal's last line says that the run has finished.
+    """Whether the last line of a journal says that the run has finished.
 
-    A scan looks at each run there ever was: it must not parse what they did.
+    A scan looks at every run there ever was, so it must not parse whole journals.
     """
     size = os.fstat(fd).st_size
     tail = os.pread(fd, _TAIL, max(0, size - _TAIL))
@@ -161,7 +161,7 @@ def _ends_finished(fd: int) -> bool:
 
 
 def _open_run(place: RawPath, need: int, why: str) -> RunDirectory:
-    # Asked before anything is made: the last block of a full disk is not for an empty folder.
+    # Asked before anything is created: an empty folder must not take the last block of a full disk.
     room = os.statvfs(place if os.path.isdir(place) else os.path.dirname(place) or b".")
     free = room.f_frsize * room.f_bavail
     if free < need + _MARGIN:
