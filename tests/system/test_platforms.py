@@ -243,7 +243,7 @@ def test_a_platform_that_is_not_there(stores, tmp_path):
     words = ["export", "image", "multi", str(stores["local"]), "-o", str(tmp_path / "x.tar"), "--platform"]
     result = CliRunner().invoke(main, [*words, "linux/arm64"])
     assert result.exit_code == 8
-    assert f"linux/arm64/v8: {OTHER.manifest.digest}: is not there" in result.output
+    assert f"linux/arm64/v8: {OTHER.manifest.digest}: is missing" in result.output
     result = CliRunner().invoke(main, [*words, "linux/s390x"])
     assert result.exit_code == 16
     assert "it is for linux/amd64, linux/arm64/v8" in result.output

@@ -159,7 +159,7 @@ def test_what_no_place_takes_is_said(unpacked, tmp_path):
     (tmp_path / "file").touch()
     options = ("--data", "--state", tmp_path / "file/below", "--now", taken.taken_at)
     said = run("verify", *options, host, status=2 | 4)
-    assert "not remembered" in said
+    assert "cannot be kept for the next run" in said
     assert f"drydock repair --data {host} " in said
     assert "goes on" not in run("verify", "--max-duration", "0s", *options, host, status=4)
 

@@ -138,7 +138,7 @@ def test_a_place_that_cannot_be_written_is_a_warning(tmp_path):
     """The verification goes on without a memory, and says so."""
     (tmp_path / "file").touch()
     memory = _open(tmp_path / "file" / "below")
-    assert "not remembered" in memory.warning
+    assert "cannot be kept for the next run" in memory.warning
     memory.tell(ONE, True)
     memory.finish(["blob"])
 

@@ -161,7 +161,7 @@ def test_a_large_layer_goes_on_in_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(layer_tree.LayerTree, "_run", look)
     said = _verify(tmp_path, _wide(3000), _extract_but_one, status=2)
     assert "in 2 of its entries" in said
-    assert "wide/f001234: is not there" in said
+    assert "wide/f001234: is missing" in said
     assert "wide/more: is not in the layer" in said
     (file,) = [each for each in seen if each.startswith(f"{tmp_path}/state/") and "jsonl" not in each]
     assert file.endswith(" (deleted)")

@@ -31,42 +31,42 @@ _TYPES: Final = {
 
 
 class ByteSink(Protocol):
-    """Where an archive goes."""
+    """Receives the bytes of an archive."""
 
     def write(self, data: bytes, /) -> object:
-        """Write all of it."""
+        """Write all of ``data``."""
 
 
 class FileData(Protocol):
-    """An open file."""
+    """An open file to put into an archive."""
 
     size: int
     allocated: int
-    """Bytes that it has room for on disk."""
+    """Bytes that it occupies on disk."""
 
     def segments(self) -> Iterator[tuple[int, int]]:
-        """Where it has data: start and length; an empty segment at its end where it ends in a hole."""
+        """List where it has data: start and length of each part, with an empty part at its end if it ends in a hole."""
 
     def read(self, length: int, at: int, /) -> bytes:
-        """At most so many bytes from a place on; zeros in holes, none behind the end."""
+        """Read at most ``length`` bytes from ``at`` on: zeros in holes, none after the end."""
 
     def close(self) -> None:
-        """Give it up."""
+        """Close it."""
 
 
 class Archive:
     """Writes one tar archive, entry by entry.
 
     Args:
-        output: where it goes.
-        note: told of what could not be read and is zeros in the archive, in one shown line.
+        output: receives its bytes.
+        note: called with one shown line for each part of a file that could not be read: the archive has zeros there.
     """
 
     def __init__(self, output: ByteSink, note: Callable[[str], None]) -> None:
         self._output = output
         self._note = note
         self.written = 0
-        """Bytes so far."""
+        """Bytes written so far."""
 
     def add(
         self, name: bytes, info: os.stat_result, *, target: bytes = b"", xattrs: Mapping[bytes, bytes] | None = None
@@ -160,10 +160,10 @@ class Archive:
                 chunk = data.read(wanted, start)
             except OSError as error:
                 if not lost:
-                    self._note(f"{what}: {error.strerror} at byte {start}; zeros in its place")
+                    self._note(f"{what}: {error.strerror} at byte {start}; the archive has zeros there")
                 lost, chunk = True, bytes(min(wanted, 4096 - start % 4096))
             if not chunk:
-                self._note(f"{what}: ends {end - start} bytes early; zeros in their place")
+                self._note(f"{what}: ends {end - start} bytes early; the archive has zeros instead")
                 while start < end:
                     chunk = bytes(min(_CHUNK, end - start))
                     self._write(chunk)
@@ -181,7 +181,7 @@ class Archive:
 
 
 def segments(data: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where a descriptor's file has data: start and length; an empty segment at the end where it ends in a hole."""
+    """As :meth:`FileData.segments`, for an open descriptor."""
     at = 0
     while at < size:
         try:
@@ -189,7 +189,7 @@ def segments(data: int, size: int) -> Iterator[tuple[int, int]]:
         except OSError as error:
             if error.errno == errno.ENXIO:
                 break
-            # A file system that cannot tell.
+            # This file system does not tell.
             yield at, size - at
             return
         if start >= size:

@@ -1,4 +1,4 @@
-"""Why something is there, as values."""
+"""Values of explanations: why an object is kept."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from drydock.model.names import RawPath
 
 
 class Explanation(NamedTuple):
-    """One thing of one root, and what holds it. Every text is shown."""
+    """One object or record of a root, and what holds it. Every text is shown."""
 
     root: RawPath
     title: str
-    """What it is: kind, id, namespace."""
+    """Kind, id and namespace."""
     state: str
-    """A state; a lease's class and the word lease; ``root`` for images, containers and sandboxes."""
+    """State of an object; class of a lease with the word lease; ``root`` for images, containers and sandboxes."""
     facts: tuple[tuple[str, str], ...]
-    """Names and values worth knowing: path, times, owner."""
+    """More facts by name: path, times, owner."""
     chains: tuple[tuple[str, ...], ...]
-    """Ways from a root or a lease down to it, one line a step."""
+    """Chains from a root or a lease down to it, one line for each step."""
     nothing: str | None
     """Why nothing holds it; None if a chain does."""
     refers_to: tuple[str, ...]
-    """What it refers to itself: what its end would let go of, unless something else holds that."""
+    """What it refers to: its removal releases these, unless something else holds them."""
     more: int = 0
-    """How many more of ``refers_to`` there are."""
+    """Number of further references."""
     bytes: int | None = None
-    """What it takes on disk; for a lease, what nothing but it holds; None for other records."""
+    """Bytes on disk; for a lease, of what only the lease holds; None for other records."""
     unread: str | None = None
     """Why not all records could be read, on one shown line: then more may hold it than is listed."""
 

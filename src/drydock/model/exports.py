@@ -1,4 +1,4 @@
-"""What is taken out of a store: what was chosen, what became of it, what a container changed."""
+"""Values of exports: the chosen image or container, what was written, and what a container changed."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ _LISTED = 100
 
 @dataclass(frozen=True, slots=True)
 class ChosenImage:
-    """An image that a name means."""
+    """The image that a name means."""
 
     target: Digest
     """Its index or manifest."""
     names: tuple[bytes, ...]
-    """Names of its records that were meant; empty where only a digest was said and no record has it."""
+    """Names of its records; empty for a digest that no record has."""
     media_type: bytes
-    """Of the target, as recorded; empty without a record."""
+    """Of the target, as recorded; empty if there is no record."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenContainer:
-    """A container that a name means, by the snapshot that is its file system."""
+    """The container that a name means, by the snapshot of its file system."""
 
     id: bytes
     namespace: bytes
-    """Of the snapshot's record, or as its row's name says."""
+    """Of the snapshot's record, or else of its row's name."""
     snapshotter: bytes
     row: bytes | None
-    """The snapshot's row; None where it has none."""
+    """The snapshot's row; None if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,16 @@ class Variant:
 
     manifest: Digest
     platform: bytes
-    """``os/architecture`` or ``os/architecture/variant``; empty where nothing says it."""
+    """``os/architecture`` or ``os/architecture/variant``; empty if not known."""
     media_type: bytes
-    """Of the manifest, as its index says; empty where it has none."""
+    """Of the manifest, as in its index; empty if it has no index."""
     config: Digest | None
     layers: tuple[Digest, ...]
     """From the base up."""
     sizes: tuple[tuple[Digest, int], ...]
-    """What documents say of the sizes of manifest, config and layers."""
+    """Sizes of manifest, config and layers, as in the documents."""
     absent: tuple[Digest, ...]
-    """Blobs of it that are not there."""
+    """Its blobs that are missing."""
     is_attestation: bool
 
     @property
@@ -65,33 +65,33 @@ class Variants:
 
     target: Digest
     indexes: tuple[Digest, ...]
-    """The target and nested ones; empty where the target is a manifest."""
+    """The target and nested ones; empty if the target is a manifest."""
     variants: tuple[Variant, ...]
     sizes: tuple[tuple[Digest, int], ...] = ()
-    """What documents say of the sizes of nested indexes."""
+    """Sizes of nested indexes, as in the documents."""
 
 
 @dataclass(slots=True)
 class Exported:
-    """What an export wrote."""
+    """The result of an export."""
 
     root: RawPath
-    """Absolute path of the containerd root it came from."""
+    """Absolute path of its containerd root."""
     what: str
     """The image or container, shown."""
     count: int = 0
-    """Blobs, or entries of a file system."""
+    """Blobs of an image, or entries of a file system."""
     platforms: tuple[bytes, ...] = ()
-    """Of an image: those that were written."""
+    """Of an image: the platforms that were written."""
     remarks: list[str] = field(default_factory=list)
-    """What is left out because it was never there or has no place in the format; shown."""
+    """What is left out because it was never fetched or the format has no type for it; shown."""
     damage: list[str] = field(default_factory=list)
-    """What is missing or wrong in what was written; shown. The first of them."""
+    """What is missing or wrong in the archive, shown; only the first entries."""
     damages: int = 0
-    """How many there were."""
+    """Number of all entries of damage."""
 
     def note(self, text: str) -> None:
-        """Add one damage."""
+        """Add one entry of damage."""
         self.damages += 1
         if len(self.damage) < _LISTED:
             self.damage.append(text)
@@ -102,7 +102,7 @@ class Exported:
 
 
 class ChangeKind(enum.Enum):
-    """What a container did to a path; the value is how ``docker diff`` shows it."""
+    """How a container changed a path; the value is the letter of ``docker diff``."""
 
     ADDED = "A"
     CHANGED = "C"
@@ -111,7 +111,7 @@ class ChangeKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One path that is not as in the image."""
+    """One path that a container changed against its image."""
 
     kind: ChangeKind
     path: bytes

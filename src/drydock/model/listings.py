@@ -1,4 +1,4 @@
-"""Lists of what a store has, as ``ctr`` and ``docker`` would give them."""
+"""Lists of the records of a store, like those of ``ctr`` and ``docker``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from drydock.model.names import RawPath
 
 Cell = str | int | bool | None | list[str] | dict[str, str]
-"""What is known of one thing; texts are shown, sizes are bytes, times RFC 3339."""
+"""One field of a row: texts are shown, sizes are bytes, times RFC 3339."""
 
 
 class ListKind(enum.Enum):
-    """What can be listed; the value is its word on the command line."""
+    """A kind of list; the value is its word on the command line."""
 
     IMAGES = "images"
     CONTAINERS = "containers"
@@ -30,7 +30,7 @@ class Listing:
     """Absolute path of the containerd root."""
     kind: ListKind
     rows: list[dict[str, Cell]] = field(default_factory=list)
-    """One a record; what has none has no namespace. docs/export.md names the fields."""
+    """One for each record; an object without a record has no namespace. docs/export.md names the fields."""
     unread: str | None = None
     """Why not everything could be read, on one shown line: then there may be more than is listed."""
 

@@ -1,4 +1,4 @@
-"""The documents that describe an image, as far as reports need them.
+"""The documents of an image, with the fields that drydock uses.
 
 Source: opencontainers image-spec v1.1 (image-index.md, manifest.md, config.md, descriptor.md); Docker's manifest lists,
 manifests (schema 2) and configs have the same fields.
@@ -14,17 +14,17 @@ from drydock.model.names import Digest
 
 
 class Descriptor(NamedTuple):
-    """What a document says of another blob."""
+    """A document's description of another blob."""
 
     digest: Digest
     """Well formed."""
     media_type: bytes = b""
     size: int | None = None
-    """Bytes; None where the document says none, or nonsense."""
+    """Bytes; None if the document has no valid size."""
     platform: bytes = b""
-    """``os/architecture`` or ``os/architecture/variant``; empty where none is said."""
+    """``os/architecture`` or ``os/architecture/variant``; empty if the document has none."""
     is_attestation: bool = False
-    """Whether it is BuildKit's attestation of another manifest, which no engine unpacks."""
+    """Whether it is a BuildKit attestation of another manifest, which no engine unpacks."""
 
 
 class Index(NamedTuple):
@@ -42,7 +42,7 @@ class Manifest(NamedTuple):
 
 
 class Config(NamedTuple):
-    """What an image runs, and what its layers unpack to."""
+    """The configuration of an image, with the digests of its unpacked layers."""
 
     diff_ids: tuple[Digest, ...]
     """Digest of each layer without its compression, from the base up."""
@@ -54,7 +54,7 @@ Document = Index | Manifest | Config
 
 
 def list_children(document: Document | None) -> tuple[Descriptor, ...]:
-    """What a document names, in the engine's order: manifests, or the config and the layers; nothing for None."""
+    """List the blobs that a document names, in the engine's order: manifests, or config and layers; none for None."""
     if isinstance(document, Index):
         return document.manifests
     if isinstance(document, Manifest):
@@ -64,10 +64,10 @@ def list_children(document: Document | None) -> tuple[Descriptor, ...]:
 
 @dataclass(slots=True)
 class Documents:
-    """The documents found among some blobs."""
+    """The documents among some blobs."""
 
     found: dict[Digest, Document] = field(default_factory=dict)
     findings: dict[Digest, Finding] = field(default_factory=dict)
-    """What was wrong with a blob that looks like a document; it is in ``found`` too where the rest could be used."""
+    """Problems of blobs that look like documents; such a blob is also in ``found`` if the rest of it can be used."""
     bytes: int = 0
-    """How many were read."""
+    """Number of bytes that were read."""

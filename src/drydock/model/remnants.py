@@ -1,4 +1,4 @@
-"""What a damaged or used meta.db still says of records that it has, or had, and what a new one was made of."""
+"""Records that a damaged or used meta.db still has, and what a new database was made of."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from drydock.model.records import Container, Image, Lease
 
 @dataclass(frozen=True, slots=True)
 class Remnant:
-    """An image, a container or a lease, as far as its fields can be read."""
+    """An image, container or lease that meta.db still has, as far as its fields can be read."""
 
     record: Image | Container | Lease
-    """Namespace and name are empty where no page says them; so are fields that are lost."""
+    """Namespace and name are empty if no page has them, and so are lost fields."""
     standing: str
     """``current``, ``previous`` or ``deleted``."""
     page: int
     offset: int
-    """Byte of the file where it was found: its name if that is known, else one of its fields."""
+    """Byte of the file where its name was found, or else one of its fields."""
 
     @property
     def name(self) -> bytes:
-        """What it was called; empty where that is not known."""
+        """Its name; empty if not known."""
         return self.record.name if isinstance(self.record, Image) else self.record.id
 
     @property
     def last(self) -> UnixNano | None:
-        """When it was last written, as far as it says."""
+        """The time of its last change; None if not known."""
         updated = None if isinstance(self.record, Lease) else self.record.updated
         return updated if updated is not None else self.record.created
 

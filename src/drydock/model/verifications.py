@@ -1,4 +1,4 @@
-"""What a verification found, as values: what is damaged, whom it hits, and how whole each image is."""
+"""Values of verifications: damage, whom it affects, and how complete each image is."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from drydock.model.names import Digest, Kind, RawPath, Ref
 
 
 class Completeness(enum.Enum):
-    """How much of an image for one platform the engine has; the value is what reports show."""
+    """How complete an image is for one platform; the value is the word in reports."""
 
     COMPLETE = "complete"
     """Manifest, config and every layer."""
     INCOMPLETE = "incomplete"
-    """Some of it was never fetched, or was dropped once it was unpacked: no damage."""
+    """A part was never fetched, or was dropped after unpacking: no damage."""
     ABSENT = "absent"
-    """Not even its manifest was fetched: no damage."""
+    """Its manifest was never fetched: no damage."""
     DAMAGED = "damaged"
-    """Some of it is recorded, and its data is missing or corrupt."""
+    """A part is recorded, and its data is missing or corrupt."""
     UNREADABLE = "unreadable"
-    """Its manifest is there and could not be read as one."""
+    """Its manifest is on disk, and cannot be read as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +31,18 @@ class Platform:
 
     manifest: Digest
     platform: bytes
-    """``os/architecture``, where it is known; else empty."""
+    """``os/architecture``; empty if not known."""
     state: Completeness
     unpacked: tuple[bytes, ...]
-    """The snapshotters that hold every layer unpacked."""
+    """The snapshotters that have every layer unpacked."""
     absent: tuple[Digest, ...] = ()
     """Its blobs that no record of its namespace names."""
     damaged: tuple[Digest, ...] = ()
     """Its blobs that are recorded, and missing or corrupt."""
     chains: tuple[bytes, ...] = ()
-    """The chain ids of its layers, from the base up; none where no config tells them."""
+    """The chain ids of its layers, from the base up; empty without a config."""
     needed: tuple[Digest, ...] = ()
-    """Its config and layers, as far as its manifest tells them."""
+    """Its config and layers, by its manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class ImageState:
     target: Digest
     platforms: tuple[Platform, ...]
     adoptable: tuple[Digest, ...] = ()
-    """Its blobs that no record of its namespace names and that are on disk, not known to be wrong: ``repair --adopt``
-    gives them one, and then what they name."""
+    """Its blobs on disk that have no record in its namespace and are not known to be wrong: ``repair --adopt`` adds their
+    records, and then those of what they name."""
 
     @property
     def ref(self) -> Ref:
@@ -65,7 +65,7 @@ class ImageState:
 
 @dataclass(frozen=True, slots=True)
 class Unpacked:
-    """A committed snapshot, and the layer it was unpacked from."""
+    """A committed snapshot, and the layer that it was unpacked from."""
 
     snapshotter: bytes
     row: bytes
@@ -80,12 +80,12 @@ class Unpacked:
     """The directory's ctime, in nanoseconds."""
     layer: BlobFile
     is_base: bool
-    """Nothing lies below it."""
+    """Whether it has no parent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A finding with whom it hits."""
+    """A finding with whom it affects."""
 
     finding: Finding
     images: tuple[str, ...] = ()
@@ -96,21 +96,21 @@ class Hit:
 
 @dataclass(slots=True)
 class Coverage:
-    """How far a tier came."""
+    """How much of a tier was done."""
 
     done: int = 0
     bytes: int = 0
     resumed: int = 0
-    """Of those done, how many an earlier run had done."""
+    """Number of those done that an earlier run had done."""
     left: int = 0
-    """Not looked at: time was up."""
+    """Not done within the time limit."""
     skipped: int = 0
-    """Not comparable: no layer of theirs is there or known, or nothing here decodes it."""
+    """Not comparable: their layer is missing or not known, or no decoder here reads it."""
 
 
 @dataclass(slots=True)
 class SecondReading:
-    """How much was read with both readers of bbolt files."""
+    """How much both readers of bbolt files read."""
 
     databases: int = 0
     keys: int = 0
@@ -124,9 +124,9 @@ class Verification:
     hits: list[Hit]
     images: list[ImageState]
     data: Coverage | None = None
-    """None where bytes were not asked for."""
+    """None if ``--data`` was not given."""
     unpacked: Coverage | None = None
-    """None where snapshots were not asked for."""
+    """None if ``--unpacked`` was not given."""
     unread: str | None = None
     """Why not all records could be read, on one shown line; None if they were."""
     warnings: list[str] = field(default_factory=list)
@@ -135,10 +135,10 @@ class Verification:
     uneditable: str | None = None
     """Why no database is edited, on one shown line; None if it may be."""
     second_reading: SecondReading | None = None
-    """None where it was left out."""
+    """None if it was left out."""
 
     def exit_code(self) -> int:
-        """The additive exit status (README.md): 2 damage, 4 not all was looked at or remembered, 8 not all was read."""
+        """The additive exit status (README.md): 2 damage, 4 not all verified or kept, 8 not all read."""
         severities = {hit.finding.severity for hit in self.hits}
         code = 2 if Severity.DAMAGE in severities else 0
         code |= 4 if self.forgotten or any(tier is not None and tier.left for tier in (self.data, self.unpacked)) else 0

@@ -23,7 +23,7 @@ from drydock.verdict.graph import visited
 from drydock.verdict.images import is_unpacked
 from drydock.verdict.judge import Reach
 from drydock.verification.tiers import ByteFindings, measure
-from drydock.verification.unpacked import Outcome, compare_snapshot
+from drydock.verification.unpacked import Comparison, compare_snapshot
 
 Proofs = dict[Ref, dict[RowName, Finding]]
 """By the record of a damaged blob: its unpacked snapshots that are damaged or unproved."""
@@ -66,7 +66,7 @@ class _Prover:
         reached: Reach,
         images: list[ImageState],
         found: ByteFindings,
-        look: Callable[[Unpacked], Finding | Outcome],
+        look: Callable[[Unpacked], Finding | Comparison],
         *,
         content: bool,
         stop: Callable[[], bool],
@@ -148,7 +148,7 @@ class _Prover:
             return None
         for blob in self._layers[chain]:
             outcome = self._compare(each, chain, blob, is_base=is_base)
-            if outcome is Outcome.SAME:
+            if outcome is Comparison.SAME:
                 self._found.right.add(name)
                 return None
             if isinstance(outcome, Finding) and outcome.severity is Severity.DAMAGE:
@@ -162,11 +162,11 @@ class _Prover:
         place = Place(RawPath(self._verdict.store.root.path.rstrip(b"/") + b"/" + each.path))
         return messages.SNAPSHOT_UNPROVED(snapshot=each.id, layer=layer).at(place, each.id)
 
-    def _compare(self, each: StoreObject, chain: bytes, blob: Digest, *, is_base: bool) -> Finding | Outcome:
+    def _compare(self, each: StoreObject, chain: bytes, blob: Digest, *, is_base: bool) -> Finding | Comparison:
         store = self._verdict.store
         file = store.content.blobs.get(blob)
         if file is None or blob in store.wrong or each.fingerprint is None or each.path is None:
-            return Outcome.NOT_COMPARABLE
+            return Comparison.NOT_COMPARABLE
         unpacked = Unpacked(
             each.snapshotter, each.row or b"", chain, each.refs, each.path,
             each.fingerprint.inode, each.fingerprint.ctime_ns, file, is_base,

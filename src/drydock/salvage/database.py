@@ -1,4 +1,4 @@
-"""A damaged database of an engine: what can still be read of it, and a new one made of that."""
+"""Reads what can still be read of an engine's damaged database, and writes a new database from it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _LARGEST = 1 << 62
 
 
 def raise_sequences(root: NewBucket) -> None:
-    """Raise each sequence to the highest number that a record says was given out.
+    """Raise each sequence to the highest number that a record has.
 
-    In meta.db the names that snapshotters and the content store know are ``<namespace>/<number>/<key>``
-    (containerd core/metadata/snapshot.go, createKey; content.go; v2.1), in a snapshotter's metadata.db a row's ``id``
-    is the number and names its directory (core/snapshots/storage/bolt.go).
+    In meta.db, the names for snapshotters and the content store are ``<namespace>/<number>/<key>`` (containerd
+    core/metadata/snapshot.go, createKey; content.go; v2.1). In a snapshotter's metadata.db, the ``id`` of a row is the
+    number, and names its directory (core/snapshots/storage/bolt.go).
     """
     v1 = root.entries.get(b"v1")
     if not isinstance(v1, NewBucket):
@@ -74,20 +74,20 @@ def _id(value: bytes | NewBucket | None) -> int:
 
 
 _SECOND = 1_000_000_000
-# 2010 to 2100: other values of 15 bytes that begin like a time are not to count.
+# 2010 to 2100: other values of 15 bytes may begin like a time, and do not count.
 _EARLIEST, _LATEST = 1_262_304_000 * _SECOND, 4_102_444_800 * _SECOND
 
 
 @contextmanager
 def open_salvage(path: RawPath, progress: Progress | None = None) -> Iterator[tuple[Lock, Salvage]]:
-    """Read all that can be read of a database that no engine has open; it stays locked meanwhile.
+    """Read everything that can be read of a database, which stays locked until the context ends.
 
     Args:
         path: of the database.
-        progress: told of the pages read.
+        progress: called with the pages that were read.
 
     Raises:
-        Refused: an engine has it.
+        Refused: an engine has the database open.
         EvidenceUnreadable: nothing in it looks like a page, or it cannot be read at all.
     """
     told = None if progress is None else partial(progress, "pages read")
@@ -104,19 +104,19 @@ def open_salvage(path: RawPath, progress: Progress | None = None) -> Iterator[tu
 
 
 def rebuild(lock: Lock, found: Salvage, out: RawPath, choice: str) -> Rebuilt:
-    """Write a new database under a name that is free; mode and owner are those of the damaged one.
+    """Write a new database to a path that does not exist; mode and owner are those of the damaged one.
 
     Args:
-        lock: on the damaged one.
+        lock: on the damaged database.
         found: what was read of it.
-        out: the new one's name.
-        choice: which statements go into it, in the words of :class:`bbolt_surgery.Choice`.
+        out: path of the new database.
+        choice: which statements go into it: a value of :class:`bbolt_surgery.Choice`.
 
     Returns:
         What went into it.
 
     Raises:
-        ActionFailed: the name is taken, or it cannot be written. Nothing was left behind.
+        ActionFailed: the path exists, or cannot be written. No part of the new database is left.
     """
     assembly = assemble(found, Choice(choice))
     raise_sequences(assembly.root)
@@ -128,13 +128,13 @@ def rebuild(lock: Lock, found: Salvage, out: RawPath, choice: str) -> Rebuilt:
 
 
 def trust_rebuilt(path: RawPath) -> bool:
-    """Take back that a database was rebuilt, so that scans rely on it again.
+    """Remove the mark of a rebuilt database, so that scans rely on it again.
 
     Returns:
-        Whether it said so.
+        Whether it had the mark.
 
     Raises:
-        Refused: an engine has it.
+        Refused: an engine has the database open.
         EvidenceUnreadable: there is no such file.
         ActionFailed: it is damaged, or cannot be written.
     """
@@ -152,7 +152,7 @@ def trust_rebuilt(path: RawPath) -> bool:
 
 
 def _moment(value: bytes) -> int:
-    """How new a value is, if it is a time."""
+    """The time that a value is; 0 if it is none."""
     if len(value) != 15:
         return 0
     try:
@@ -163,5 +163,5 @@ def _moment(value: bytes) -> int:
 
 
 def _is_root(keys: Collection[bytes]) -> bool:
-    """Whether a page can be one of a root bucket: of meta.db and of every metadata.db, ``v1`` is in it."""
+    """Whether a page may belong to a root bucket, which has ``v1`` in meta.db and in every metadata.db."""
     return b"v1" in keys

@@ -13,7 +13,7 @@ from drydock.model.records import Container, Image, Lease
 from drydock.model.remnants import Remnant
 
 Where: TypeAlias = "tuple[int | None, Names]"
-"""The bucket that a path starts at, as statements have it, and the path."""
+"""The fragment that a path starts at, if it is none of the tree, and the path."""
 
 _KINDS: Final = {b"images": Kind.IMAGE, b"containers": Kind.CONTAINER, b"leases": Kind.LEASE}
 _ORDER: Final = {StatementStanding.CURRENT: 0, StatementStanding.PREVIOUS: 1, StatementStanding.DELETED: 2}
@@ -21,10 +21,10 @@ _HELD: Final = frozenset({b"content", b"snapshots", b"ingests", b"images"})
 
 
 def find_remnants(statements: Iterable[Statement]) -> list[Remnant]:
-    """The records, in this order: images, containers, leases; current ones, previous ones, deleted ones, by name.
+    """Find the records, sorted: images, containers, leases; of each current ones, previous ones, deleted ones, by name.
 
     Args:
-        statements: of a salvage, the newer of two that contradict each other first.
+        statements: of a salvage; of two that contradict each other, the newer one first.
     """
     remnants = list(_RecordFinder(statements).records())
     kinds = {Image: 0, Container: 1, Lease: 2}
@@ -66,12 +66,12 @@ class _RecordFinder:
         fragment, path = where
         own = self._buckets[fragment, path[:-1]][path[-1]]
         shape = self._shape(where) if where in self._buckets else kind
-        # Old pages can lead to places that something else has taken since.
+        # Old pages can lead to pages that were reused since.
         if own.standing is StatementStanding.CURRENT or shape is kind:
             yield self._make(where, kind, path[1], path[-1])
 
     def _shape(self, where: Where) -> Kind | None:
-        """What a bucket is, by its fields."""
+        """The kind of record that a bucket is, by its fields."""
         entries = self._buckets[where]
         if b"target" in entries and b"digest" in self._inner(where, b"target"):
             return Kind.IMAGE

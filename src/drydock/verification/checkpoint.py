@@ -1,8 +1,8 @@
-"""What a verification has read already, so that the next run goes on: one file of JSON lines for each root.
+"""Results of verifications, so that the next run continues: one file of JSON lines for each root.
 
-Each line is one blob or one snapshot's directory: ``[kind, id, inode, time, whether it was right]``. A line
-``["finished", kind, ...]`` ends these kinds, and without a kind all: the next run reads them anew, as bits rot without
-a change of any time; what was wrong then is known on, and read again before anything is made of it.
+Each line is the result for one blob or one snapshot's directory: ``[kind, id, inode, time, is right]``. A line
+``["finished", kind, ...]`` ends these kinds, or all kinds if it names none: the next run reads them anew, as bits rot
+without a change of any time. What was wrong stays known, and is read again before it is used.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ Key = tuple[str, str, int, int]
 
 
 class Checkpoint:
-    """What is known of one root; results go to the first place that takes them, and on to the next where one is full.
+    """Results for one root. They go to the first directory that takes them, and to the next one if that is full.
 
-    What another place had is moved along: a file of 0 bytes says nothing.
+    Results from the other directories are moved there as well, which leaves files of 0 bytes.
     """
 
     def __init__(self, name: bytes, places: Iterable[RawPath], others: Iterable[RawPath], *, write: bool) -> None:
         self._name = name
         self._writes = write
         self._places = list(places)
-        """Those that results may still go to."""
+        """Directories that results may still go to."""
         self._files: dict[RawPath, int] = {}
         """Open and locked."""
         self._fd: int | None = None
-        """Where results go."""
+        """The file that results go to."""
         self._problems: list[str] = []
         self.known: dict[Key, bool] = {}
-        """What was done since a run ended last."""
+        """Results since the last run that came to its end."""
         self.suspects: set[Key] = set()
-        """What any run found wrong."""
+        """What any run found wrong, and no later one right."""
         try:
             self._learn(others)
             self._load()
@@ -53,26 +53,26 @@ class Checkpoint:
 
     @property
     def is_lost(self) -> bool:
-        """Whether no place took what was told."""
+        """Whether no directory took the results."""
         return self._writes and self._fd is None
 
     @property
     def warning(self) -> str:
-        """One shown line, where no place took what was told."""
-        return f"what is verified is not remembered ({'; '.join(self._problems)})" if self.is_lost else ""
+        """One shown line, if no directory took the results; else empty."""
+        return f"the results cannot be kept for the next run ({'; '.join(self._problems)})" if self.is_lost else ""
 
     def tell(self, key: Key, right: bool) -> None:
-        """Note one result."""
+        """Add one result."""
         self._note(key, right)
         self._write(_line([*key, right]))
 
     def finish(self, kinds: Sequence[str]) -> None:
-        """Note that everything of these kinds was looked at."""
+        """Note that everything of these kinds was verified."""
         self._end(kinds)
         self._write(_line(["finished", *kinds]))
 
     def close(self) -> None:
-        """Give the files up."""
+        """Close the files."""
         while self._files:
             os.close(self._files.popitem()[1])
 
@@ -84,7 +84,7 @@ class Checkpoint:
         self.known = {key: right for key, right in self.known.items() if kinds and key[0] not in kinds}
 
     def _learn(self, others: Iterable[RawPath]) -> None:
-        """Suspect what runs with another place found wrong; how far they came is theirs."""
+        """Suspect what runs with other directories found wrong; their progress does not count."""
         for place in others:
             self._load_from(place, write=False)
         self.close()
@@ -98,13 +98,13 @@ class Checkpoint:
             self._move()
 
     def _load_from(self, place: RawPath, *, write: bool) -> dict[Key, bool]:
-        """What a place says is known; what is wrong of it goes to the suspects."""
+        """Read the results in a directory; wrong ones go to the suspects."""
         try:
             fd = self._open(place, write=write)
         except BlockingIOError:
             raise
         except OSError:
-            # Where it is to be written, it is said then.
+            # If it is to be written, that fails too, and is reported.
             return {}
         for line in _read(fd).splitlines():
             match _parse(line):
@@ -116,7 +116,7 @@ class Checkpoint:
         return known
 
     def _move(self) -> None:
-        """Have all that is known in the next place that takes it, and in no other."""
+        """Write all results to the next directory that takes them, and empty the files in the others."""
         while self._places:
             place = self._places.pop(0)
             try:
@@ -136,8 +136,8 @@ class Checkpoint:
     def _keep(self, fd: int) -> None:
         earlier: list[Sequence[object]] = [[*key, False] for key in sorted(self.suspects - self.known.keys())]
         later: list[Sequence[object]] = [[*key, right] for key, right in self.known.items()]
-        # What is known of a run that ended stands before its end. This line is always there: a file can be made on a
-        # disk that has no room for a byte.
+        # Results of a run that came to its end stand before the line of its end. This line is always written: on a full
+        # disk an empty file can still be created.
         raw = b"".join(_line(entry) for entry in (*earlier, ["finished"], *later))
         if _read(fd) != raw:
             os.ftruncate(fd, 0)
@@ -179,13 +179,13 @@ class Checkpoint:
 def open_checkpoint(
     root: RawPath, places: Iterable[RawPath], others: Iterable[RawPath] = (), *, write: bool
 ) -> Checkpoint:
-    """The memory of a root, in the first of ``places`` that takes it.
+    """Open the results of a root, in the first of ``places`` that takes them.
 
     Args:
         root: absolute path of the containerd root.
-        places: state directories, made if they are not there. What others can write is not believed.
-        others: state directories of which only what was found wrong is read; nothing is changed there.
-        write: whether results will be told; without, no directory and no file is made.
+        places: state directories, which are created if missing. One that others can write is not used.
+        others: state directories of which only wrong results are read; nothing there is changed.
+        write: whether results will be added; else no directory and no file is created.
 
     Raises:
         Refused: another run verifies this root.
@@ -199,7 +199,7 @@ def open_checkpoint(
 
 def _read(fd: int) -> bytes:
     raw = os.pread(fd, _LARGEST, 0) if os.fstat(fd).st_size <= _LARGEST else b""
-    # A last line without an end was being written when the run was killed.
+    # A last line without an end was being written when its run was killed.
     return raw[: raw.rfind(b"\n") + 1]
 
 

@@ -1,4 +1,4 @@
-"""The second reading of verify: every database once more, by the reader that is made of construct's declarations."""
+"""Reading every database a second time, with the reader that is built from construct's declarations."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def compare_readers(held: Held, progress: Progress | None) -> tuple[SecondReadin
 
     Args:
         held: the databases, locked.
-        progress: told how many pages were read again.
+        progress: called with the pages that were read again.
 
     Returns:
-        How much was compared, and a finding for each difference.
+        The amount of data that was compared, and a finding for each difference.
     """
     reading, findings = SecondReading(), []
     for file in held.files():
@@ -38,7 +38,7 @@ def compare_readers(held: Held, progress: Progress | None) -> tuple[SecondReadin
 
 
 def _builds(data: RawPath, reading: SecondReading, progress: Progress | None) -> list[Finding]:
-    """BuildKit's databases of a data root. Whoever owns leases was read from them, and what cannot be read was told."""
+    """Compare BuildKit's databases of a data root. The first reading reported those that cannot be read."""
     findings: list[Finding] = []
     with suppress(OSError):
         for path in build_databases(data):
@@ -58,7 +58,7 @@ def _compare(
     try:
         second = DeclaredDatabase.from_fd(fd, path)
     except BoltError as error:
-        # The first reader's finding is there already where neither can open it.
+        # If no reader opens it, the first reading has reported that.
         place, why = Place(path), f": {error}"
         return [] if first is None else [messages.ONE_READER_OPENS(file=path, which="first", why=why).at(place)]
     with second:
@@ -83,7 +83,7 @@ def _compare(
 
 
 def _pages(database: DeclaredDatabase) -> int:
-    # The high-water mark of a damaged file is any number.
+    # The high-water mark of a damaged file may be any number.
     return min(database.pages, database.meta.high_water)
 
 

@@ -22,7 +22,7 @@ from drydock.verdict.dependants import Dependants
 from drydock.verdict.judge import Reach, damage_finding
 from drydock.verdict.recorded_sizes import far_size, recorded_row
 from drydock.verification.checkpoint import Checkpoint, Key
-from drydock.verification.unpacked import Outcome, compare_snapshot
+from drydock.verification.unpacked import Comparison, compare_snapshot
 
 _BLOB, _UNPACKED, _CONTENT, _SIZE = "blob", "unpacked", "content", "size"
 """Kinds of results in a checkpoint."""
@@ -135,10 +135,10 @@ def read_unpacked(
             coverage.left += 1
             continue
         outcome = compare_snapshot(store, each, content=content, stop=deadline.is_up, places=places, step=step)
-        if outcome is Outcome.STOPPED:
+        if outcome is Comparison.STOPPED:
             coverage.left += 1
             continue
-        if outcome is Outcome.NOT_COMPARABLE or (isinstance(outcome, Finding) and outcome.code is Code.NOT_COMPARED):
+        if outcome is Comparison.NOT_COMPARABLE or (isinstance(outcome, Finding) and outcome.code is Code.NOT_COMPARED):
             coverage.skipped += 1
         else:
             coverage.done += 1
@@ -146,10 +146,10 @@ def read_unpacked(
             coverage.bytes += 0 if is_image else each.layer.size
         if isinstance(outcome, Finding):
             found.add(outcome, each.snapshotter, each.row, each.refs)
-        elif outcome is Outcome.SAME:
+        elif outcome is Comparison.SAME:
             found.right.add((each.snapshotter, each.row))
-        if outcome is Outcome.SAME or (each.snapshotter, each.row) in found.snapshots:
-            checkpoint.tell(key, outcome is Outcome.SAME)
+        if outcome is Comparison.SAME or (each.snapshotter, each.row) in found.snapshots:
+            checkpoint.tell(key, outcome is Comparison.SAME)
     return found, coverage
 
 

@@ -1,7 +1,7 @@
-"""A committed snapshot's directory against the layer it was unpacked from.
+"""Compares the directory of a committed snapshot with the layer that it was unpacked from.
 
-Overlay's ``fs/`` holds what the layer holds and nothing else. Native's directory is a full copy of all layers: of it
-only what the layer itself has is compared. Sources: as :mod:`drydock.verification.layer_reader`; containerd
+Overlay's ``fs/`` has exactly the entries of the layer. Native's directory is a full copy of all layers: only the
+entries of the layer itself are compared in it. Sources: as :mod:`drydock.verification.layer_reader`; containerd
 plugins/snapshots/overlay/overlay.go, plugins/snapshots/native/native.go (v2.1).
 """
 
@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 _LISTED: Final = 3
 _CHUNK: Final = 1 << 20
 _SORTED: Final = 50_000
-"""Names of one directory that are sorted at once."""
+"""Names of a directory that are sorted at a time."""
 _NOT_THERE: Final = (errno.ENOENT, errno.ENAMETOOLONG)
 _REPORTED: Final = (*_NOT_THERE, errno.ENOTDIR, errno.ELOOP)
-"""What a directory's path says that is not a directory: its parent's comparison found that."""
+"""Errors for a path that is no directory, which the comparison of its parent has reported."""
 _OPAQUE: Final = (b"trusted.overlay.opaque", b"user.overlay.opaque", b"user.fuseoverlayfs.opaque")
 _TESTS: Final[dict[EntryType, Callable[[int], bool]]] = {
     EntryType.DIRECTORY: stat.S_ISDIR,
@@ -60,7 +60,7 @@ _TESTS: Final[dict[EntryType, Callable[[int], bool]]] = {
 }
 
 
-class Outcome(enum.Enum):
+class Comparison(enum.Enum):
     """How a comparison without a finding ended."""
 
     SAME = "the snapshot has what its layer has"
@@ -76,7 +76,7 @@ def compare_snapshot(
     stop: Callable[[], bool],
     places: Sequence[RawPath] = (),
     step: Callable[[int], None] | None = None,
-) -> Finding | Outcome:
+) -> Finding | Comparison:
     """Compare the directory of a snapshot with its layer.
 
     Args:
@@ -101,15 +101,15 @@ def compare_snapshot(
         with closing(LayerTree(places)) as tree:
             with _HashedBlob(descriptor, unpacked.layer.digest, progress) as raw:
                 if not read_layer(raw, tree, content=content, stop=stop):
-                    return Outcome.STOPPED
+                    return Comparison.STOPPED
                 raw.check()
             found = _SnapshotComparison(store, unpacked, tree, progress, content=content, stop=stop)
             if not found.run():
-                return Outcome.STOPPED
+                return Comparison.STOPPED
         if found.count:
             _refuse_wrong_layer(store, unpacked, stop)
     except ReadStopped:
-        return Outcome.STOPPED
+        return Comparison.STOPPED
     except NotCompared as error:
         text = messages.NOT_COMPARED(snapshot=key, layer=layer, reason=str(error))
         return text.at(place, key, remedy=error.remedy)
@@ -120,7 +120,7 @@ def compare_snapshot(
     finally:
         progress.end()
     if not found.count:
-        return Outcome.SAME
+        return Comparison.SAME
     more = f"; and {found.count - len(found.listed)} more" if found.count > len(found.listed) else ""
     emptied = f" (empty files that have bytes in the layer: {found.emptied})" if found.emptied else ""
     entries = "; ".join(found.listed) + more
@@ -154,7 +154,7 @@ def _refuse_wrong_layer(store: Store, unpacked: Unpacked, stop: Callable[[], boo
         raise NotCompared("the layer does not unpack to what its image says")
 
 
-def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[[], bool]) -> Finding | Outcome:
+def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[[], bool]) -> Finding | Comparison:
     """Check whether the image of an erofs snapshot can be read; it is not compared with its layer."""
     key = unpacked.key
     listed: list[str] = []
@@ -163,7 +163,7 @@ def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[
         descriptor = open_below(store.root.path, RawPath(os.path.join(unpacked.path, LAYER)))
     except NotRegular:
         # A link into a cache of the operator.
-        return Outcome.NOT_COMPARABLE
+        return Comparison.NOT_COMPARABLE
     except OSError as error:
         return messages.UNREADABLE_SNAPSHOT(snapshot=key, problem=error.strerror or str(error)).at(place, key)
     try:
@@ -176,17 +176,17 @@ def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[
     except NoImage as error:
         count, listed = 1, [str(error)]
     except Unusable:
-        return Outcome.NOT_COMPARABLE
+        return Comparison.NOT_COMPARABLE
     finally:
         os.close(descriptor)
     if not count:
-        return Outcome.STOPPED if stop() else Outcome.NOT_COMPARABLE
+        return Comparison.STOPPED if stop() else Comparison.NOT_COMPARABLE
     more = f"; and {count - len(listed)} more" if count > len(listed) else ""
     return messages.DAMAGED_EROFS_LAYER(snapshot=key, entries="; ".join(listed) + more).at(place, key)
 
 
 class _LayerProgress:
-    """Tells what is done of one layer, as bytes of its blob."""
+    """Progress within one layer, in bytes of its blob."""
 
     def __init__(self, step: Callable[[int], None] | None, size: int) -> None:
         self._step = step
@@ -194,15 +194,15 @@ class _LayerProgress:
         self._told = 0
 
     def read(self, at: int) -> None:
-        """The blob is read up to a byte."""
+        """Note that the blob is read up to a byte."""
         self._tell(min(at, self._size) // 2)
 
     def compared(self, count: int, total: int) -> None:
-        """Of all entries so many are compared."""
+        """Note how many of all entries are compared."""
         self._tell(self._size // 2 + self._size * min(count, total) // max(1, total) // 2)
 
     def end(self) -> None:
-        """Nothing of it is left to do."""
+        """Note that the layer is done."""
         self._tell(self._size)
 
     def _tell(self, done: int) -> None:
@@ -212,7 +212,7 @@ class _LayerProgress:
 
 
 class _HashedBlob(io.RawIOBase):
-    """A blob, hashed as it is read."""
+    """A blob that is hashed while it is read."""
 
     def __init__(self, descriptor: int, digest: Digest, progress: _LayerProgress) -> None:
         super().__init__()
@@ -223,7 +223,7 @@ class _HashedBlob(io.RawIOBase):
         self._digest = hashlib.new(algorithm.decode())
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Buffer) -> int:
@@ -236,18 +236,20 @@ class _HashedBlob(io.RawIOBase):
         return got
 
     def check(self) -> None:
-        """Read the rest, and refuse a blob that does not hash to its name.
+        """Read the rest, and refuse a blob that does not match its digest.
 
         Raises:
-            UnreadableLayer: what differs from a damaged layer is not damaged for that.
+            UnreadableLayer: the blob is damaged, so a difference from it says nothing of the snapshot.
         """
         while self.read(_CHUNK):
             pass
         if self._digest.hexdigest().encode() != self._wanted:
-            raise UnreadableLayer("the bytes of its layer's blob are wrong, so it cannot be compared")
+            raise UnreadableLayer(
+                "the blob of its layer does not match its digest, so the snapshot cannot be compared with it"
+            )
 
     def close(self) -> None:
-        """Give the file up."""
+        """Close the file."""
         if not self.closed:
             os.close(self._descriptor)
         super().close()
@@ -267,12 +269,11 @@ class _SnapshotComparison:
     _compared: int = 0
 
     def run(self) -> bool:
-        """Compare all; False where it was stopped."""
+        """Compare everything; False if the caller ended it."""
         backend = self.store.backends[self.unpacked.snapshotter]
         parts = [*self.unpacked.path.split(b"/"), *([b"fs"] if backend.layout is LayoutKind.OVERLAY else [])]
         with folder(self.store.root.path, *parts) as top:
-            # Each level has its node, and the directory in it that was looked at last: a list of all that are left
-            # could be of any length.
+            # Each level keeps its node and its last subdirectory: a list of those that are left could have any length.
             levels = [(b"", TOP, b"")] if self._directory(top, b"", TOP) else []
             while levels:
                 if self.stop():
@@ -294,7 +295,7 @@ class _SnapshotComparison:
 
     @property
     def _owners(self) -> bool:
-        """Whether owners are those of the layer: not where ids are mapped."""
+        """Whether files have the owners of the layer: not if ids are mapped."""
         row = self.store.backends[self.unpacked.snapshotter].rows[self.unpacked.row]
         return os.geteuid() == 0 and MAPPING not in row.labels and not self._is_rootless
 
@@ -303,7 +304,7 @@ class _SnapshotComparison:
         return self.store.root.engine.value == "rootless"
 
     def _directory(self, top: int, path: bytes, node: int) -> bool:
-        """Compare what one directory holds; False where there is no such directory."""
+        """Compare the entries of one directory; False if there is no such directory."""
         try:
             descriptor = os.dup(top) if not path else open_directory(top, path, readable=True)
         except OSError as error:
@@ -314,7 +315,7 @@ class _SnapshotComparison:
             if self._is_overlay and not self.unpacked.is_base and self.tree.entry(node).is_opaque:
                 marks = read_supported_xattrs(b".", descriptor) or {}
                 if not any(marks.get(name) == b"y" for name in _OPAQUE) and _stat(SENTINEL, descriptor) is None:
-                    self._say(path, "not marked opaque")
+                    self._say(path, "is not marked as opaque")
             there = 0
             for some in self.tree.children(node):
                 if self.stop():
@@ -330,7 +331,7 @@ class _SnapshotComparison:
         return True
 
     def _child(self, descriptor: int, full: bytes, name: bytes, child: LayerEntry) -> bool:
-        """Compare one name; whether anything has it."""
+        """Compare one name; give whether it exists."""
         info = _stat(name, descriptor)
         if info is None:
             self._absent(full, child, descriptor, name)
@@ -342,7 +343,7 @@ class _SnapshotComparison:
         return True
 
     def _more(self, descriptor: int, path: bytes, node: int, there: int) -> None:
-        """Find what a directory holds that the layer has not."""
+        """Find the entries of a directory that the layer does not have."""
         with os.scandir(descriptor) as entries:
             if sum(not entry.name.startswith(".wh.") for entry in entries) <= there:
                 return
@@ -353,21 +354,21 @@ class _SnapshotComparison:
 
     def _absent(self, path: bytes, entry: LayerEntry, descriptor: int, name: bytes) -> None:
         if entry.type is EntryType.WHITEOUT:
-            # A full copy, the lowest layer, and one where the mark is a file (fuse-overlayfs) have no device.
+            # There is no device in a full copy, in the lowest layer, and where a file is the mark (fuse-overlayfs).
             if self._is_overlay and not self.unpacked.is_base and _stat(b".wh." + name, descriptor) is None:
-                self._say(path, "its whiteout is not there")
+                self._say(path, "its whiteout is missing")
             return
         if entry.type in (EntryType.CHARACTER, EntryType.BLOCK) and not self._owners:
             return
-        self._say(path, "is not there")
+        self._say(path, "is missing")
 
     def _one(
         self, entry: LayerEntry, path: bytes, info: os.stat_result, target: bytes, xattrs: dict[bytes, bytes] | None
     ) -> bool:
-        """Compare one path; False where it is not even of the right type."""
+        """Compare one path; False if it has another type."""
         if entry.type is EntryType.WHITEOUT:
             if not stat.S_ISCHR(info.st_mode) or info.st_rdev != 0:
-                self._say(path, "is there, and the layer removes it")
+                self._say(path, "exists, although the layer removes it")
             return False
         if not _TESTS[entry.type](info.st_mode):
             self._say(path, f"is no {entry.type.value}")
@@ -386,7 +387,7 @@ class _SnapshotComparison:
             wrong.append(f"{info.st_size} bytes, {entry.size} in the layer")
         if entry.type is EntryType.SYMLINK:
             if target != entry.target:
-                wrong.append("leads elsewhere")
+                wrong.append("another target")
         elif stat.S_IMODE(info.st_mode) != entry.mode:
             wrong.append(f"mode {stat.S_IMODE(info.st_mode):04o}, {entry.mode:04o} in the layer")
         if self._owners and (info.st_uid, info.st_gid) != (entry.uid, entry.gid):
@@ -397,7 +398,7 @@ class _SnapshotComparison:
         elif (
             entry.type is EntryType.FILE and entry.is_linked and self.tree.inode(entry.node, info.st_ino) != info.st_ino
         ):
-            wrong.append("no hard link, and one in the layer")
+            wrong.append("no hard link, but one in the layer")
         mode = entry.mode or 0
         lost = sorted(
             name
@@ -428,7 +429,7 @@ class _SnapshotComparison:
 
 
 def _stat(name: bytes, parent: int) -> os.stat_result | None:
-    """None where a directory has no such name, and where none can have it."""
+    """None if the directory has no such name, also if no name can be like that."""
     if b"\0" in name:
         return None
     try:
@@ -440,7 +441,7 @@ def _stat(name: bytes, parent: int) -> os.stat_result | None:
 
 
 def _sorted_names(descriptor: int) -> Iterator[list[bytes]]:
-    """The names in a directory, some at a time, each time sorted."""
+    """List the names in a directory in portions, each of them sorted."""
     with os.scandir(descriptor) as entries:
         names = (os.fsencode(entry.name) for entry in entries)
         while some := sorted(islice(names, _SORTED)):
