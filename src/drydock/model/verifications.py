@@ -54,7 +54,7 @@ class ImageState:
     target: Digest
     platforms: tuple[Platform, ...]
     adoptable: tuple[Digest, ...] = ()
-    """Its blobs on disk that have no record in its namespace and are not known to be wrong: ``repair --adopt`` adds their
+    """Its blobs on disk without a record in its namespace, and not known to be wrong: ``repair --adopt`` adds their
     records, and then those of what they name."""
 
     @property
