@@ -188,7 +188,7 @@ def test_a_manifest_that_cannot_be_read(tmp_path, nested):
     where, output = RawPath(bytes(root)), RawPath(bytes(tmp_path / "out.tar"))
     file = blob_path(root, IMAGE.manifest)
     file.write_bytes(b"{" * len(IMAGE.manifest.data))
-    with pytest.raises(EvidenceUnreadable, match=f"{IMAGE.manifest.digest}: its bytes do not hash to its digest"):
+    with pytest.raises(EvidenceUnreadable, match=f"{IMAGE.manifest.digest}: its bytes do not match its digest"):
         export_image(NAME, where, output=output)
     assert not (tmp_path / "out.tar").exists()
     if nested:

@@ -193,7 +193,7 @@ def test_orphans_say_so(unpacked):
     for word in ("9999", f"{snapshots}/9999", f"{snapshots}/9999/fs/zero"):
         (said,) = [each for each in explain(of, host, word) if "overlayfs" in each["facts"]["path"]]
         assert (said["title"], said["state"], said["chains"]) == ("snapshot 9999", "orphaned", [])
-        assert said["nothing"] == "no record names it; no row has this number"
+        assert said["nothing"] == "no record names it; no row has its number"
     (said,) = explain(of, host, "sha256:" + "f" * 64)
     assert (said["state"], said["nothing"]) == ("orphaned", "no record names it")
     (said,) = explain(of, host, "zz-not-a-digest")

@@ -211,7 +211,7 @@ def _write_blob(archive: Archive, root: RawPath, blob: BlobFile, size: int | Non
     finally:
         os.close(data)
     if hashed.hexdigest().encode() != wanted:
-        raise EvidenceUnreadable(f"{what}: its bytes do not hash to its digest")
+        raise EvidenceUnreadable(f"{what}: its bytes do not match its digest")
     archive.end_file()
 
 

@@ -23,7 +23,10 @@ _REPAIR: Final = "Run `drydock repair`, then pull the image that it names."
 _PULL_AGAIN: Final = "Remove the image and pull it again, unless everything that is built on the snapshot works."
 _NEWER_DRYDOCK: Final = "Use a newer version of drydock."
 _RESTORE: Final = "Restore the right database."
-_CHECK: Final = "`drydock bolt check FILE` shows where it is damaged; then see [salvage](salvage.md)."
+_CHECK: Final = (
+    "`drydock bolt check FILE` shows where it is damaged. "
+    "`repair` edits no database while meta.db cannot be read whole."
+)
 
 GUIDANCE: Final[dict[str, dict[Code, Guidance]]] = {
     "Blobs and snapshots": {
@@ -236,13 +239,12 @@ GUIDANCE: Final[dict[str, dict[Code, Guidance]]] = {
             page="salvage.md",
         ),
         Code.UNREADABLE_DATABASE: Guidance(
-            "The file is not a bbolt database, or its head is damaged. `repair` edits no database while meta.db "
-            "cannot be read whole.",
+            "The file is not a bbolt database, or both of its metas are damaged.",
             _CHECK,
             page="salvage.md",
         ),
         Code.UNREADABLE_PAGE: Guidance(
-            "A page of a database could not be read. `repair` edits no database while meta.db cannot be read whole.",
+            "A page of a database could not be read.",
             _CHECK,
             page="salvage.md",
         ),
@@ -283,7 +285,7 @@ GUIDANCE: Final[dict[str, dict[Code, Guidance]]] = {
             page="salvage.md",
         ),
         Code.BOLT_GAP: Guidance(
-            "Keys and values of a page overlap, or leave bytes unused.",
+            "An entry of a page does not begin where the entry before it ends, so entries may be lost.",
             _CHECK,
             page="salvage.md",
         ),

@@ -33,7 +33,7 @@ class BrokenChain:
 
 RESTATED = frozenset((Code.MISSING_ROOT, Code.MISSING_TARGET))
 """Codes of findings that :func:`disagreements` repeats, with the records that they are about."""
-_ROWLESS = "recorded, and its row is not in metadata.db"
+_ROWLESS = "it is recorded, but metadata.db has no row for it"
 
 
 class BrokenChains:

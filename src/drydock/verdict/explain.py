@@ -101,7 +101,7 @@ def _steps(reached: Reach, holdings: dict[Ref, Holding], path: list[Node]) -> tu
 
 def _nothing(verdict: Verdict, reached: Reach, found: StoreObject) -> str:
     if found.state is State.FOREIGN:
-        return found.note or "not of a layout this tool fully understands"
+        return found.note or "drydock does not fully understand its layout"
     if not found.refs:
         if not verdict.store.metadata.complete:
             return "none of the records that could be read names it, and not all could be read"

@@ -42,21 +42,21 @@ def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
         if file is None:
             found = StoreObject(kind, digest, state, 0, None, refs, state, held_by=held_by)
             if store.content.complete:
-                found.state, found.note = State.MISSING, "recorded, and the file is not there"
+                found.state, found.note = State.MISSING, "it is recorded, but its file is missing"
             else:
-                found.note = "recorded; whether its file is there could not be read"
+                found.note = "it is recorded; whether its file exists could not be read"
             yield found
             continue
         size, allocated = file.amounts()
         allocated = same.setdefault(allocated, allocated)
         found = StoreObject(kind, digest, state, allocated, file, refs, state, b"", None, held_by)
         if digest in wrong:
-            found.state, found.note = State.CORRUPT, "its bytes do not hash to its digest"
+            found.state, found.note = State.CORRUPT, "its bytes do not match its digest"
         if compared and (records is not None or (blob.size != size and blob.size is not None)):
             sizes = {record.size for record in records or (blob,) if record.size is not None}
             if not sizes <= {size}:
                 said = ", ".join(str(each) for each in sorted(sizes))
-                found.state, found.note = State.CORRUPT, f"recorded with {said} bytes, the file has {size}"
+                found.state, found.note = State.CORRUPT, f"its record says {said} bytes, but its file has {size}"
         yield found
     for file in unrecorded:
         digest = file.digest
@@ -69,7 +69,7 @@ def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
         yield found
     for junk in store.content.junk:
         name = junk.path.rpartition(b"/")[2]
-        yield StoreObject(ObjectKind.BLOB, name, State.FOREIGN, junk.allocated, junk, note="not named by a digest")
+        yield StoreObject(ObjectKind.BLOB, name, State.FOREIGN, junk.allocated, junk, note="its name is not a digest")
 
 
 def _compare(store: Store) -> tuple[dict[Digest, list[Blob]], list[BlobFile]]:
@@ -100,11 +100,11 @@ def judge_ingests(store: Store, holders: Holders) -> Iterator[StoreObject]:
             continue
         found = StoreObject(ObjectKind.INGEST, directory.name, State.ORPHANED, directory.allocated, directory)
         if not directory.is_plain:
-            found.state, found.note = State.FOREIGN, "holds what containerd does not put there"
+            found.state, found.note = State.FOREIGN, "it has files that containerd does not put there"
         elif directory.backend_ref is None:
-            found.note = "no ref file: containerd never frees it"
+            found.note = "it has no ref file, so containerd never removes it"
         elif ingest_name(directory.backend_ref) != directory.name:
-            found.note = "not named after its ref: containerd never frees it"
+            found.note = "it is not named after its ref, so containerd never removes it"
         yield found
     for records in recorded.values():
         yield _ingest(records, None, holders)
@@ -137,7 +137,7 @@ def _judge_backend(
             found.note = "its snapshotter keeps its data elsewhere"
         elif row is None:
             if backend.layout is not LayoutKind.FOREIGN and backend.complete:
-                found.state, found.note = State.MISSING, "recorded, and its row is not in metadata.db"
+                found.state, found.note = State.MISSING, "it is recorded, but metadata.db has no row for it"
         else:
             _add_data(found, backend, row, entries.get(row.id))
         yield found
@@ -150,7 +150,7 @@ def _judge_backend(
             if backend.layout is LayoutKind.FOREIGN:
                 found.state = State.FOREIGN
             elif found.state is State.ORPHANED:
-                found.note = "a row of metadata.db that no record names"
+                found.note = "metadata.db has a row for it"
             yield found
     ids = {row.id for row in rows.values()}
     for entry in backend.entries:
@@ -167,16 +167,16 @@ def _add_data(found: StoreObject, backend: Backend, row: Row, entry: SnapshotEnt
         if not entry.is_directory and backend.layout is not LayoutKind.FOREIGN:
             found.state, found.note = State.CORRUPT, f"{row.id} is not a directory"
         elif entry.lacks_layer and found.refs:
-            found.state, found.note = State.CORRUPT, f"{row.id}/layer.erofs is not there"
+            found.state, found.note = State.CORRUPT, f"{row.id}/layer.erofs is missing"
     elif backend.layout is LayoutKind.FOREIGN or not backend.complete:
         found.allocated = row.size or 0
     elif backend.layout is LayoutKind.NATIVE and row.kind is RowKind.VIEW and row.parent:
         # A view with a parent is its parent's directory (plugins/snapshots/native/native.go createSnapshot).
         return
     elif found.refs:
-        found.state, found.note = State.MISSING, f"recorded, and its directory {row.id} is not there"
+        found.state, found.note = State.MISSING, f"it is recorded, but its directory {row.id} is missing"
     else:
-        found.note = "a row of metadata.db that no record names, and no directory"
+        found.note = "metadata.db has a row for it, but it has no directory"
 
 
 def _rowless(snapshotter: bytes, backend: Backend, entry: SnapshotEntry) -> StoreObject:
@@ -186,11 +186,11 @@ def _rowless(snapshotter: bytes, backend: Backend, entry: SnapshotEntry) -> Stor
     if backend.layout in (LayoutKind.OVERLAY, LayoutKind.EROFS):
         # The snapshotter's own clean-up removes whatever is not the number of a row (overlay.go getCleanupDirectories);
         # that of erofs leaves new-* for good (plugins/snapshots/erofs/erofs.go getCleanupDirectories, v2.3.4).
-        found.note = "no row has this number" if entry.id is not None else "left by an interrupted operation"
+        found.note = "no row has its number" if entry.id is not None else "an interrupted operation left it"
     elif backend.layout is LayoutKind.NATIVE and (entry.id is not None or entry.name.startswith((b"new-", b"rm-"))):
-        found.note = "no row has this number" if entry.id is not None else "left by an interrupted operation"
+        found.note = "no row has its number" if entry.id is not None else "an interrupted operation left it"
     else:
-        found.state, found.note = State.FOREIGN, "not of a layout this tool fully understands"
+        found.state, found.note = State.FOREIGN, "drydock does not fully understand its layout"
     return found
 
 
@@ -200,11 +200,11 @@ def _ingest(records: list[Ingest], directory: IngestDirectory | None, holders: H
     found = StoreObject(ObjectKind.INGEST, records[0].name, state, 0, None, refs, state, held_by=held_by)
     if directory is None:
         # Not damage: containerd makes the directory when the write goes on (core/metadata/content.go Writer).
-        found.note = "nothing received"
+        found.note = "nothing was received"
     else:
         found.data, found.allocated = directory, directory.allocated
         received = f"{directory.received}" if directory.total is None else f"{directory.received} of {directory.total}"
-        found.note = f"{received} bytes received"
+        found.note = f"{received} bytes were received"
     return found
 
 

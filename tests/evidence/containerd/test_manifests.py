@@ -136,7 +136,7 @@ def test_what_does_not_hash_to_its_name_is_not_believed(place, tmp_path):
     wrong = place(b'{"layers": []}', "a" * 64)
     documents = read_documents(os.fsencode(tmp_path), [wrong])
     assert not documents.found
-    assert "do not hash" in documents.findings[wrong.digest].message
+    assert "do not match" in documents.findings[wrong.digest].message
     assert documents.findings[wrong.digest].code == "unreadable-document"
 
 

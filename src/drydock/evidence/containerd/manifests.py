@@ -115,7 +115,7 @@ def _read(root: RawPath, blob: BlobFile, limit: int) -> bytes | None:
 def _check(digest: Digest, raw: bytes) -> None:
     algorithm, _, wanted = digest.partition(b":")
     if hashlib.new(algorithm.decode(), raw).hexdigest().encode() != wanted:
-        raise _Unusable("its bytes do not hash to its digest")
+        raise _Unusable("its bytes do not match its digest")
 
 
 def _load(raw: bytes) -> Any:  # noqa: ANN401 - JSON is anything
