@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from drydock.report import (
+        bolt,
         csv,
         document,
         explanation,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "bolt",
     "csv",
     "document",
     "explanation",
