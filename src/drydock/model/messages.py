@@ -6,19 +6,21 @@ shell.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from drydock.model.findings import Code, Finding, Place, Severity
 from drydock.model.text import quoted_path, shown
 
 
-class Text(NamedTuple):
+class Text:
     """A message with the names that it speaks of, ready to become a finding."""
 
-    code: Code
-    severity: Severity
-    message: str
-    remedy: str
+    __slots__ = ("_code", "_message", "_remedy")
+
+    def __init__(self, code: Code, message: str, remedy: str) -> None:
+        self._code = code
+        self._message = message
+        self._remedy = remedy
 
     def at(
         self, place: Place, subject: bytes | str = "", *, severity: Severity | None = None, remedy: str | None = None
@@ -31,19 +33,29 @@ class Text(NamedTuple):
             severity: where the code has several, and the context decides.
             remedy: another one than the message has.
         """
-        chosen = self.severity if severity is None else severity
-        assert chosen in self.code.severities
+        possible = self._code.severities
+        chosen = possible[0] if severity is None else severity
+        assert chosen in possible
         subject = shown(subject) if isinstance(subject, bytes) else subject
-        return Finding(self.code, chosen, self.message, place, subject, self.remedy if remedy is None else remedy)
+        return Finding(self._code, chosen, self._message, place, subject, self._remedy if remedy is None else remedy)
 
 
-class Message(NamedTuple):
-    """What a finding of one kind says, with parameters in braces."""
+class Message:
+    """What a finding of one kind says, with parameters in braces.
 
-    code: Code
-    text: str
-    remedy: str = ""
-    """What to run or do next; it has the same parameters. Empty where there is nothing to do."""
+    Attributes:
+        code: the kind.
+        text: the message.
+        remedy: what to run or do next, with the same parameters; empty where there is nothing to do. It is either a
+            command that can be copied, or a sentence that begins with a verb.
+    """
+
+    __slots__ = ("code", "remedy", "text")
+
+    def __init__(self, code: Code, text: str, remedy: str = "") -> None:
+        self.code = code
+        self.text = text
+        self.remedy = remedy
 
     def __call__(self, **words: bytes | str | int) -> Text:
         """Put names in the place of the parameters. What is given as str must be fit to show already."""
@@ -51,7 +63,7 @@ class Message(NamedTuple):
         remedy = self.remedy
         if "{" in remedy:
             remedy = remedy.format(**{name: quoted_path(w) if isinstance(w, bytes) else w for name, w in words.items()})
-        return Text(self.code, self.code.severities[0], message, remedy)
+        return Text(self.code, message, remedy)
 
 
 def texts_of(code: Code) -> list[str]:
