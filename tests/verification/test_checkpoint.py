@@ -1,4 +1,4 @@
-"""A verification's memory: a run that was stopped goes on, one that ended is not believed again."""
+"""The checkpoint of verifications: a run that was stopped goes on, one that ended is not believed again."""
 
 import errno
 import os
@@ -20,10 +20,10 @@ def _open(path, *, write=True):
 
 def test_a_stopped_run_is_gone_on_with(tmp_path):
     """What was told is known to the next run, with its result."""
-    memory = _open(tmp_path)
-    memory.tell(ONE, True)
-    memory.tell(TWO, False)
-    memory.close()
+    checkpoint = _open(tmp_path)
+    checkpoint.tell(ONE, True)
+    checkpoint.tell(TWO, False)
+    checkpoint.close()
     again = _open(tmp_path)
     assert again.known == {ONE: True, TWO: False}
     again.close()
@@ -31,11 +31,11 @@ def test_a_stopped_run_is_gone_on_with(tmp_path):
 
 def test_an_ended_run_is_read_anew(tmp_path):
     """After the end nothing counts as read; what was wrong is a suspect, until it is right."""
-    memory = _open(tmp_path)
-    memory.tell(ONE, True)
-    memory.tell(TWO, False)
-    memory.finish(["blob"])
-    memory.close()
+    checkpoint = _open(tmp_path)
+    checkpoint.tell(ONE, True)
+    checkpoint.tell(TWO, False)
+    checkpoint.finish(["blob"])
+    checkpoint.close()
     again = _open(tmp_path)
     assert (again.known, again.suspects) == ({}, {TWO})
     again.tell(TWO, True)
@@ -49,12 +49,12 @@ def test_an_ended_run_is_read_anew(tmp_path):
 def test_an_end_is_of_what_was_looked_at(tmp_path):
     """How far a run of another kind came is known on, in the run that ended and in the next."""
     layer = ("unpacked", "overlayfs a", 5, 6)
-    memory = _open(tmp_path)
-    memory.tell(ONE, True)
-    memory.tell(layer, True)
-    memory.finish(["unpacked", "content"])
-    assert memory.known == {ONE: True}
-    memory.close()
+    checkpoint = _open(tmp_path)
+    checkpoint.tell(ONE, True)
+    checkpoint.tell(layer, True)
+    checkpoint.finish(["unpacked", "content"])
+    assert checkpoint.known == {ONE: True}
+    checkpoint.close()
     for _ in range(2):
         again = _open(tmp_path)
         assert again.known == {ONE: True}
@@ -64,14 +64,14 @@ def test_an_end_is_of_what_was_looked_at(tmp_path):
 @pytest.mark.parametrize("write", [False, True])
 def test_what_was_found_wrong_elsewhere_is_known(write, tmp_path):
     """Of another place what is wrong, not how far a run came; it is not changed, and others may write to it."""
-    memory = _open(tmp_path / "other")
-    memory.tell(ONE, True)
-    memory.tell(TWO, False)
+    checkpoint = _open(tmp_path / "other")
+    checkpoint.tell(ONE, True)
+    checkpoint.tell(TWO, False)
     (file,) = (tmp_path / "other").iterdir()
     before = file.read_bytes()
     with pytest.raises(Refused):
         open_checkpoint(ROOT, [bytes(tmp_path / "own")], [bytes(tmp_path / "other")], write=write)
-    memory.close()
+    checkpoint.close()
     again = open_checkpoint(ROOT, [bytes(tmp_path / "own")], [bytes(tmp_path / "other")], write=write)
     assert (again.known, again.suspects) == ({}, {TWO})
     _open(tmp_path / "other").close()
@@ -84,9 +84,9 @@ def test_what_was_found_wrong_elsewhere_is_known(write, tmp_path):
 
 def test_a_torn_line_is_dropped(tmp_path):
     """A line that was being written when the run was killed does not spoil the next."""
-    memory = _open(tmp_path)
-    memory.tell(ONE, True)
-    memory.close()
+    checkpoint = _open(tmp_path)
+    checkpoint.tell(ONE, True)
+    checkpoint.close()
     (file,) = tmp_path.iterdir()
     with file.open("ab") as end:
         end.write(b'["blob", "sha2')
@@ -104,27 +104,27 @@ def test_nonsense_is_passed_over(line, tmp_path):
     _open(tmp_path).close()
     (file,) = tmp_path.iterdir()
     file.write_bytes(line)
-    memory = _open(tmp_path)
-    assert (memory.known, memory.suspects) == ({}, set())
-    memory.close()
+    checkpoint = _open(tmp_path)
+    assert (checkpoint.known, checkpoint.suspects) == ({}, set())
+    checkpoint.close()
 
 
 def test_two_runs_do_not_share_it(tmp_path):
     """A second run of the same root is refused while the first goes on."""
-    memory = _open(tmp_path)
+    checkpoint = _open(tmp_path)
     with pytest.raises(Refused):
         _open(tmp_path)
-    memory.close()
+    checkpoint.close()
 
 
 def test_reading_makes_and_changes_nothing(tmp_path):
     """Without results to tell, no file is made, and one that is there stays as it is."""
     _open(tmp_path / "none", write=False).close()
     assert not (tmp_path / "none").exists()
-    memory = _open(tmp_path)
-    memory.tell(TWO, False)
-    memory.finish(["blob"])
-    memory.close()
+    checkpoint = _open(tmp_path)
+    checkpoint.tell(TWO, False)
+    checkpoint.finish(["blob"])
+    checkpoint.close()
     (file,) = tmp_path.iterdir()
     before = file.read_bytes()
     again = _open(tmp_path, write=False)
@@ -135,12 +135,12 @@ def test_reading_makes_and_changes_nothing(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_a_warning(tmp_path):
-    """The verification goes on without a memory, and says so."""
+    """The verification goes on without a checkpoint, and says so."""
     (tmp_path / "file").touch()
-    memory = _open(tmp_path / "file" / "below")
-    assert "cannot be kept for the next run" in memory.warning
-    memory.tell(ONE, True)
-    memory.finish(["blob"])
+    checkpoint = _open(tmp_path / "file" / "below")
+    assert "cannot be kept for the next run" in checkpoint.warning
+    checkpoint.tell(ONE, True)
+    checkpoint.finish(["blob"])
 
 
 def _tmpfs(path, size):
@@ -164,11 +164,11 @@ def full(tmp_path):
 def test_a_full_place_is_passed_over(full, tmp_path):
     """The next place has it, and both a reader and the next run find it there."""
     places = [bytes(full), bytes(tmp_path / "next")]
-    memory = open_checkpoint(ROOT, places, write=True)
-    memory.tell(ONE, True)
-    memory.tell(TWO, False)
-    memory.close()
-    assert (memory.is_lost, memory.warning) == (False, "")
+    checkpoint = open_checkpoint(ROOT, places, write=True)
+    checkpoint.tell(ONE, True)
+    checkpoint.tell(TWO, False)
+    checkpoint.close()
+    assert (checkpoint.is_lost, checkpoint.warning) == (False, "")
     for write in (False, True):
         again = open_checkpoint(ROOT, places, write=write)
         assert (again.known, again.suspects) == ({ONE: True, TWO: False}, {TWO})
@@ -180,12 +180,12 @@ def test_a_place_that_fills_up_is_left(full, tmp_path):
     """What the first place took is in the next one with the rest, and no longer in the first."""
     (full / "fill").unlink()
     places = [bytes(full), bytes(tmp_path / "next")]
-    memory = open_checkpoint(ROOT, places, write=True)
+    checkpoint = open_checkpoint(ROOT, places, write=True)
     told = {("blob", f"sha256:{number:0100}", number, 2): number % 2 == 0 for number in range(1000)}
     for key, right in told.items():
-        memory.tell(key, right)
-    memory.close()
-    assert not memory.is_lost
+        checkpoint.tell(key, right)
+    checkpoint.close()
+    assert not checkpoint.is_lost
     assert [file.stat().st_size for file in full.iterdir()] == [0]
     again = open_checkpoint(ROOT, places, write=False)
     assert again.known == told
@@ -195,20 +195,20 @@ def test_a_place_that_fills_up_is_left(full, tmp_path):
 @pytest.mark.root
 def test_where_nothing_takes_it_that_is_said(full):
     """What was told is lost, with the reason."""
-    memory = open_checkpoint(ROOT, [bytes(full)], write=True)
-    memory.tell(ONE, False)
-    memory.close()
-    assert memory.is_lost
-    assert os.strerror(errno.ENOSPC) in memory.warning
+    checkpoint = open_checkpoint(ROOT, [bytes(full)], write=True)
+    checkpoint.tell(ONE, False)
+    checkpoint.close()
+    assert checkpoint.is_lost
+    assert os.strerror(errno.ENOSPC) in checkpoint.warning
 
 
 @pytest.mark.parametrize("write", [False, True])
 def test_what_others_can_write_is_not_believed(write, tmp_path):
     """A place that someone else may write to is passed over."""
-    memory = _open(tmp_path / "open")
-    memory.tell(TWO, False)
-    memory.finish(["blob"])
-    memory.close()
+    checkpoint = _open(tmp_path / "open")
+    checkpoint.tell(TWO, False)
+    checkpoint.finish(["blob"])
+    checkpoint.close()
     (tmp_path / "open").chmod(0o777)
     again = open_checkpoint(ROOT, [bytes(tmp_path / "open"), bytes(tmp_path / "next")], write=write)
     assert again.suspects == set()

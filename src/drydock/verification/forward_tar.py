@@ -1,7 +1,7 @@
-"""A tar archive read forward only, by the rules of Go's archive/tar, with which containerd unpacks layers.
+"""Reads tar archives forward only, by the rules of Go's archive/tar, with which containerd unpacks layers.
 
-Anybody may have written a layer. No header takes more than 1 MiB, no byte behind an entry is read before the entry was
-looked at, and what Go refuses is refused: where Go and another reader differ, files on disk are as Go saw them.
+Where readers of tar differ, the files on disk are as Go read the layer, and a layer that Go refuses was never unpacked.
+Anybody may have written a layer, so no header takes more than 1 MiB.
 
 Sources: Go archive/tar reader.go (Next, readHeader, mergePAX, parsePAX, readOldGNUSparseMap, readGNUSparseMap1x0,
 readGNUSparseMap0x1), strconv.go, format.go, common.go (validateSparseEntries), 1.19 to 1.26; POSIX.1-2017 pax; GNU tar
@@ -30,7 +30,7 @@ _EXTENDED: Final = b"x"
 _LONG_NAME, _LONG_LINK = b"L", b"K"
 _OLD_SPARSE: Final = b"S"
 _WITHOUT_DATA: Final = (LINK, SYMLINK, CHARACTER, BLOCK, DIRECTORY, FIFO)
-"""Types whose size counts for nothing."""
+"""Types without data, whatever size their header has."""
 _BLOCK: Final = 512
 _ZEROS: Final = bytes(_BLOCK)
 _CHUNK: Final = 1 << 20
@@ -42,9 +42,9 @@ _STAR: Final = b"tar\0"
 """The last bytes of a header of Schily's star."""
 _LARGEST: Final = (1 << 63) - 1
 _SHORTEST: Final = 5
-"""Bytes of a record: ``5 a=`` and a line's end."""
+"""Length of the shortest record, ``5 a=`` with its newline."""
 _MOST_DIGITS: Final = 4096
-"""Digits of a number that are looked at: it may begin with any number of zeros."""
+"""Longest number that is parsed: Python refuses longer ones, and only zeros could make one valid."""
 _DECIMAL: Final = re.compile(rb"[+-]?[0-9]+\Z")
 _DIGITS: Final = re.compile(rb"[0-9]*\Z")
 _OCTAL: Final = re.compile(rb"[0-7]+\Z")
@@ -52,22 +52,22 @@ _STRINGS: Final = (b"path", b"linkpath", b"uname", b"gname")
 _SPARSE_OFFSET, _SPARSE_LENGTH, _SPARSE_MAP = b"GNU.sparse.offset", b"GNU.sparse.numbytes", b"GNU.sparse.map"
 
 Segments = list[tuple[int, int]]
-"""Where a file has data: start and length."""
+"""The parts of a file that have data: start and length of each."""
 
 
 @dataclass(slots=True)
 class TarEntry:
-    """One entry, with what extended headers say of it."""
+    """One entry, with its extended headers applied."""
 
     name: bytes
-    """As it is written: it may be absolute, climb with ``..``, and end with a slash."""
+    """As in the archive: it may be absolute, have ``..`` parts, and end with a slash."""
     kind: bytes
     """Its type flag."""
     mode: int = 0
     uid: int = 0
     gid: int = 0
     size: int = 0
-    """Bytes of the file, with its holes."""
+    """Bytes of the file, including its holes."""
     target: bytes = b""
     """Of a link."""
     device: tuple[int, int] = (0, 0)
@@ -75,36 +75,36 @@ class TarEntry:
     records: Mapping[bytes, bytes] = field(default_factory=dict)
     """Of its own pax header."""
     segments: Segments | None = None
-    """Of a file with holes; None for any other."""
+    """Of a file with holes; None for any other entry."""
 
 
 class TarReader:
-    """The entries of an archive, one after the other.
+    """Gives the entries of an archive one by one.
 
     Args:
-        read: gives at most as many bytes as it is asked for, and none at the end.
+        read: returns at most as many bytes as its argument, and none at the end of the archive.
     """
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
         self._ahead = b""
         self._at = 0
-        """How much of ``_ahead`` is done with."""
+        """Position in ``_ahead``."""
         self._left = 0
-        """Bytes of the last entry's data that are not read yet."""
+        """Bytes of data of the last entry that are not read yet."""
         self._padding = 0
 
     def next(self) -> TarEntry | None:
-        """The next entry; None at the end of the archive.
+        """Read the next entry; None at the end of the archive.
 
         Raises:
-            UnreadableLayer: containerd cannot read it either.
+            UnreadableLayer: Go cannot read it either.
         """
         records: dict[bytes, bytes] = {}
         long_name = long_target = b""
         while True:
             self._skip(self._left)
-            # Only what is no multiple of a block has padding, and an archive may end without it.
+            # An archive may end without the padding of its last entry.
             self._take(self._padding)
             self._left = self._padding = 0
             block = self._header_block()
@@ -115,7 +115,7 @@ class TarReader:
             if entry.kind in (_EXTENDED, GLOBAL):
                 records = _parse_records(self._special())
                 if entry.kind == GLOBAL:
-                    # It is an entry, and counts for no other.
+                    # Go returns a global header as an entry, and applies it to no other.
                     return TarEntry(records.get(b"path") or entry.name, GLOBAL)
             elif entry.kind == _LONG_NAME:
                 long_name = self._special().partition(b"\0")[0]
@@ -131,10 +131,10 @@ class TarReader:
                 return entry
 
     def data(self, entry: TarEntry) -> Iterator[bytes]:
-        """The bytes of the entry that :meth:`next` gave last, holes as zeros, at most 1 MiB at a time.
+        """Read the data of the entry that :meth:`next` returned last, holes as zeros, at most 1 MiB at a time.
 
         Raises:
-            UnreadableLayer: the archive ends before them.
+            UnreadableLayer: the archive ends within the data.
         """
         if entry.segments is None:
             yield from self._chunks(self._left)
@@ -150,7 +150,7 @@ class TarReader:
                 yield chunk
 
     def _expect(self, entry: TarEntry) -> None:
-        """Set how much data follows a header."""
+        """Set the size of the data after a header."""
         size = 0 if entry.kind in _WITHOUT_DATA else entry.size
         if size < 0:
             raise _bad("an entry has a negative size")
@@ -177,7 +177,7 @@ class TarReader:
         return b"".join(self._chunks(self._left))
 
     def _read_map(self, entry: TarEntry, block: bytes) -> None:
-        """Find where a file with holes has its data; the entry's size is then that of the whole file."""
+        """Find the data of a file with holes; its size becomes that of the whole file."""
         entry.segments = self._old_map(entry, block) if entry.kind == _OLD_SPARSE else self._pax_map(entry)
         if entry.segments is None:
             return
@@ -204,7 +204,7 @@ class TarReader:
                 found.append((_number(part[at : at + 12]), _number(part[at + 12 : at + 24])))
             if not part[24 * count]:
                 return found
-            # The blocks that go on with a map are no part of the entry's data.
+            # Blocks that continue a map are not part of the entry's data.
             part, count, read = self._take(_BLOCK), 21, read + _BLOCK
             if read > _LONGEST:
                 raise _too_many_holes()
@@ -230,7 +230,7 @@ class TarReader:
         return _pairs(said.split(b",") if said else [], count)
 
     def _map_in_data(self) -> Segments:
-        """The map of format 1.0: lines at the beginning of the data, up to the end of a block."""
+        """Read the map of format 1.0: lines at the beginning of the data, up to the end of a block."""
         raw = b""
         while b"\n" not in raw:
             raw += self._map_block(len(raw))
@@ -252,7 +252,7 @@ class TarReader:
         return b"".join(self._chunks(_BLOCK))
 
     def _take(self, size: int) -> bytes:
-        """The next bytes; fewer where the archive ends before."""
+        """Read the next bytes; fewer at the end of the archive."""
         found = self._ahead[self._at : self._at + size]
         self._at += len(found)
         while len(found) < size and self._fill():
@@ -262,7 +262,7 @@ class TarReader:
         return found
 
     def _chunks(self, length: int) -> Iterator[bytes]:
-        """The next bytes of the entry's data, as they come."""
+        """Read the next bytes of the entry's data."""
         while length:
             if self._at == len(self._ahead) and not self._fill():
                 raise _bad("it ends within an entry")
@@ -294,14 +294,14 @@ def _too_many_holes() -> UnreadableLayer:
 
 
 def _parse_header(block: bytes) -> TarEntry:
-    """What a header says by itself.
+    """Parse one header block.
 
     Raises:
-        UnreadableLayer: its sum or one of its numbers is wrong.
+        UnreadableLayer: its checksum or one of its numbers is wrong.
     """
     said = _octal(block[148:156])
     if said != sum(block) - sum(block[148:156]) + 8 * 0x20 and said != _signed_sum(block):
-        raise _bad("a header has a wrong sum, or none follows")
+        raise _bad("a header has a wrong checksum")
     entry = TarEntry(
         _text(block[:100]), block[156:157], _number(block[100:108]), _number(block[108:116]), _number(block[116:124]),
         _number(block[124:136]), _text(block[157:257]),
@@ -326,9 +326,9 @@ def _parse_header(block: bytes) -> TarEntry:
 
 
 def _gnu_prefix(block: bytes) -> bytes:
-    """GNU headers have the times of the last access and change where others have a prefix of the name.
+    """The prefix of a name in a GNU header, where such headers have the times of the last access and change.
 
-    Go's own writer before 1.8 put a prefix there too: what is no two times, and is ASCII, is one.
+    Go's writer before 1.8 put a prefix there: if the fields are no times and ASCII, they are a prefix.
     """
     try:
         for field_ in (block[345:357], block[357:369]):
@@ -341,7 +341,7 @@ def _gnu_prefix(block: bytes) -> bytes:
 
 
 def _merge(entry: TarEntry, records: Mapping[bytes, bytes]) -> None:
-    """Let a pax header exchange what the header says; an empty record exchanges nothing."""
+    """Apply the records of a pax header; an empty record leaves the field of the header."""
     entry.records = records
     for key, value in records.items():
         if not value:
@@ -361,14 +361,14 @@ def _merge(entry: TarEntry, records: Mapping[bytes, bytes]) -> None:
                 seconds, _, fraction = value.partition(b".")
                 _decimal(seconds)
                 if not _DIGITS.match(fraction):
-                    raise _bad("a header has a time that is none")
+                    raise _bad("a header has an invalid time")
 
 
 def _parse_records(raw: bytes) -> dict[bytes, bytes]:
-    """The records of a pax header; those of GNU's sparse format 0.0 as format 0.1 has them.
+    """Parse the records of a pax header; those of GNU's sparse format 0.0 become those of format 0.1.
 
     Raises:
-        UnreadableLayer: one is no record.
+        UnreadableLayer: a record is malformed.
     """
     records: dict[bytes, bytes] = {}
     numbers: list[bytes] = []
@@ -396,7 +396,7 @@ def _parse_records(raw: bytes) -> dict[bytes, bytes]:
 
 def _pairs(numbers: Sequence[bytes], count: int) -> Segments:
     if count < 0 or len(numbers) != 2 * count:
-        raise _bad("a map of holes has another length than it says")
+        raise _bad("a map of holes has a wrong length")
     parsed = [_decimal(each) for each in numbers]
     return list(zip(parsed[::2], parsed[1::2], strict=True))
 
@@ -406,7 +406,7 @@ def _text(field_: bytes) -> bytes:
 
 
 def _number(field_: bytes) -> int:
-    """A number of a header: octal digits, or binary, which may be negative."""
+    """Parse a number of a header: octal digits, or binary, which may be negative."""
     if not field_[0] & 0x80:
         return _octal(field_)
     bits = 8 * len(field_) - 1
@@ -426,19 +426,19 @@ def _octal(field_: bytes) -> int:
     if not _OCTAL.match(digits):
         digits = _text(digits)
         if not _OCTAL.match(digits):
-            raise _bad("a header has a number that is none")
+            raise _bad("a header has an invalid number")
     return int(digits, 8)
 
 
 def _decimal(raw: bytes) -> int:
-    """A number of a pax record, as Go's strconv.ParseInt takes it for 64 bits."""
+    """Parse a number of a pax record as Go's strconv.ParseInt does, for 64 bits."""
     value = int(raw) if _DECIMAL.match(raw) and len(raw) <= _MOST_DIGITS else None
     if value is None or not -_LARGEST - 1 <= value <= _LARGEST:
-        raise _bad("a header has a number that is none, or too large")
+        raise _bad("a header has an invalid number")
     return value
 
 
 def _signed_sum(block: bytes) -> int:
-    """The sum as Sun's tar made it: of signed bytes."""
+    """The checksum of Sun's tar, of signed bytes."""
     counted = block[:148] + b" " * 8 + block[156:]
     return sum(counted) - 256 * sum(byte >= 0x80 for byte in counted)
