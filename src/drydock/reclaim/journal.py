@@ -115,9 +115,9 @@ def read_journal(path: RawPath) -> Journal:
 
     Raises:
         EvidenceUnreadable: it cannot be opened, others may have written it, it has no whole header, or is of another
-            schema; or a whole line of it is not what drydock writes.
+            schema; or a whole line of it is not one that drydock writes.
     """
-    text = shown(path)
+    text, place = shown(path), 1
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as lines:
             info = os.fstat(lines.fileno())
@@ -130,6 +130,7 @@ def read_journal(path: RawPath) -> Journal:
             journal = Journal(path, header.tool, header.time, raw_path(header.root), header.plan)
             numbers: dict[int, Entry] = {}
             while line := lines.readline(_LINE):
+                place += 1
                 values = _parse(line)
                 if values is None:
                     # What follows a torn line is from a later run: only that it finished this one's work.
@@ -140,8 +141,8 @@ def read_journal(path: RawPath) -> Journal:
                 _add(journal, numbers, _line_of(values))
     except OSError as error:
         raise EvidenceUnreadable(f"{text}: {error.strerror}") from error
-    except (KeyError, ValueError, msgspec.ValidationError) as error:
-        raise EvidenceUnreadable(f"{text}: not what drydock writes ({reason_of(error)})") from error
+    except (ValueError, msgspec.ValidationError) as error:
+        raise EvidenceUnreadable(f"{text}: line {place} is not one that drydock writes ({reason_of(error)})") from error
     return journal
 
 
@@ -192,6 +193,8 @@ def _add(journal: Journal, numbers: dict[int, Entry], line: JournalLine) -> None
         case EditLine():
             entry = Entry(line.n, "edit", raw_path(line.path), fields=_edit(journal, line.fields))
         case EndLine():
+            if line.ended not in numbers:
+                raise ValueError(f"the end of action {line.ended}, which is not there")
             numbers[line.ended].ended = Ended(line.status, line.freed, line.detail)
             return
         case FinishLine():
