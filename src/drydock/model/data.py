@@ -1,4 +1,4 @@
-"""What lies on disk, and the rows that say which directory is which snapshot."""
+"""Data on disk, and the rows that tell which directory is which snapshot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from drydock.model.records import Labels
 
 
 class Fingerprint(NamedTuple):
-    """What must still hold about a path for a cut to be safe (docs/safety.md 3)."""
+    """The facts about a path that are compared again just before it is removed (docs/safety.md 3a)."""
 
     device: int
     inode: int
@@ -29,15 +29,15 @@ _SECOND: Final = 1_000_000_000
 
 @dataclass(slots=True)
 class BlobFile:
-    """A file below ``blobs/<algorithm>/``. A host has hundreds of thousands: the numbers of one are kept packed."""
+    """A file below ``blobs/<algorithm>/``. A host has hundreds of thousands, so their numbers are packed."""
 
     digest: Digest
     facts: bytes
-    """What :meth:`of` was told."""
+    """The packed arguments of :meth:`of`."""
 
     @classmethod
     def of(cls, digest: Digest, fingerprint: tuple[int, int, int, int, int, int], allocated: int) -> BlobFile:
-        """The file of a blob: what its :class:`Fingerprint` has, and the bytes of its allocated blocks."""
+        """The file of a blob, from the fields of its :class:`Fingerprint` and the bytes of its allocated blocks."""
         device, inode, mode, size, mtime, ctime = fingerprint
         facts = _FACTS.pack(
             device, inode, mode, size, mtime // _SECOND, mtime % _SECOND, ctime // _SECOND, ctime % _SECOND, allocated
@@ -66,13 +66,13 @@ class BlobFile:
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """What a cut compares again."""
+        """The facts that are compared again before the file is removed."""
         device, inode, mode, size, mtime, mtime_rest, ctime, ctime_rest, _ = _FACTS.unpack(self.facts)
         return Fingerprint(device, inode, mode, size, mtime * _SECOND + mtime_rest, ctime * _SECOND + ctime_rest)
 
 
 class Junk(NamedTuple):
-    """An entry below ``blobs/`` that is not named by a digest: one such name stops containerd's content collection."""
+    """An entry below ``blobs/`` whose name is not a digest: containerd's GC of content stops at such a name."""
 
     path: RawPath
     """Relative to the containerd root."""
@@ -88,7 +88,7 @@ class IngestDirectory(NamedTuple):
     path: RawPath
     """Relative to the containerd root."""
     backend_ref: bytes | None
-    """Contents of its ``ref`` file; None where that is missing or cannot be read."""
+    """Contents of its ``ref`` file; None if that is missing or cannot be read."""
     received: int
     """Bytes of its ``data`` file."""
     allocated: int
@@ -98,7 +98,7 @@ class IngestDirectory(NamedTuple):
     updated: UnixNano | None
     fingerprint: Fingerprint
     is_plain: bool = True
-    """False where it is not a directory, or holds what containerd does not put there."""
+    """False if it is not a directory, or has files that containerd does not put there."""
 
 
 class RowKind(enum.IntEnum):
@@ -127,7 +127,7 @@ class Row(NamedTuple):
 
 
 class Occupancy(NamedTuple):
-    """What the files of a snapshot take, counted as containerd counts it when it commits one.
+    """The space that the files of a snapshot take, counted as containerd counts it at commit.
 
     Its own folder counts, and an inode counts once (containerd continuity fs/du_unix.go diskUsage, v0.4).
     """
@@ -136,7 +136,7 @@ class Occupancy(NamedTuple):
     allocated: int
     """Bytes of allocated blocks."""
     most: int
-    """Bytes of blocks that the same files take at most where a block has 4 KiB, without compression and holes."""
+    """Bytes of blocks that the same files take at most, with blocks of 4 KiB and without compression and holes."""
 
 
 class SnapshotEntry(NamedTuple):
@@ -146,19 +146,19 @@ class SnapshotEntry(NamedTuple):
     path: RawPath
     """Relative to the containerd root."""
     id: int | None
-    """The number its name spells, exactly as containerd would write it; None for any other name."""
+    """The number that is its name, exactly as containerd writes it; None for any other name."""
     fingerprint: Fingerprint
     is_directory: bool
     allocated: int | None
-    """Bytes of allocated blocks, each inode once; None where it was not measured."""
+    """Bytes of allocated blocks, each inode once; None if it was not measured."""
     occupied: Occupancy | None = None
-    """What its row counts; None where it was not measured, or not all of it."""
+    """The space that its row records; None if it was not measured, or only in part."""
     lacks_layer: bool = False
-    """Whether it is a committed snapshot of erofs, and has no ``layer.erofs``."""
+    """Whether it is a committed snapshot of erofs without a ``layer.erofs``."""
 
 
 class LayoutKind(enum.Enum):
-    """How far the layout of a snapshotter's folder is understood."""
+    """The layout of a snapshotter's folder."""
 
     OVERLAY = "overlay"
     """overlayfs and fuse-overlayfs: ``snapshots/<id>/{fs,work}``."""
@@ -167,7 +167,7 @@ class LayoutKind(enum.Enum):
     EROFS = "erofs"
     """``snapshots/<id>/{fs,work,.erofslayer}``, and ``layer.erofs`` once it is committed."""
     FOREIGN = "foreign"
-    """Rows may be readable; directories are reported and never touched."""
+    """Not understood: drydock may read the rows; it reports the directories and never touches them."""
 
 
 @dataclass(slots=True)
@@ -180,14 +180,14 @@ class Backend:
     layout: LayoutKind
     rows: dict[bytes, Row] = field(default_factory=dict)
     sequence: int | None = None
-    """The id allocator; None where metadata.db has no ``v1/snapshots`` yet."""
+    """The last id that was assigned; None if metadata.db has no ``v1/snapshots`` yet."""
     entries: list[SnapshotEntry] = field(default_factory=list)
     newest: UnixNano | None = None
     findings: list[Finding] = field(default_factory=list)
     complete: bool = True
-    """False when rows or directories could not all be read: then no directory of this snapshotter may be removed."""
+    """False if not all rows and directories could be read: no directory of this snapshotter may be removed then."""
     links: dict[bytes, bytes] = field(default_factory=dict)
-    """What ``v1/parents`` says: by the ids of parent and child, as they are written there, the child's name."""
+    """The entries of ``v1/parents``: names of children, by the ids of parent and child as they are written there."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The one exception root: an exception means drydock cannot go on; damage in the evidence is a Finding instead."""
+"""The exceptions of drydock: one means that drydock cannot go on. Damage in the evidence is a Finding instead."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ class DrydockError(Exception):
 
 
 class EvidenceUnreadable(DrydockError):
-    """What was asked about is not there, is not a store, or cannot be read at all."""
+    """The subject of the command does not exist, is not a store, or cannot be read at all."""
 
     exit_code = 8
 
 
 class ActionFailed(DrydockError):
-    """Something that was to be changed could not be."""
+    """A change could not be made."""
 
     exit_code = 4
 
 
 class DiskFull(ActionFailed):
-    """There was no room for it; nothing was changed."""
+    """The disk has no room for the change; nothing was changed."""
 
 
 class Usage(DrydockError):
-    """The words of a call do not fit together."""
+    """The arguments of a command or a function are wrong, or contradict each other."""
 
     exit_code = 16
 
 
 class Refused(DrydockError):
-    """Going on could hurt: an engine runs, a lock is held, a plan is stale. Names what to stop and how."""
+    """Going on may do harm: an engine runs, a lock is held, a plan is stale. The message names what to stop and how."""
 
     exit_code = 32
 
 
 class InUse(Refused):
-    """Another process has a lock that is needed, as an engine does for as long as it runs."""
+    """Another process holds a lock that the command needs, as an engine does while it runs."""

@@ -1,4 +1,7 @@
-"""What is in a root by the names people use, and how each record is reached: taken only where a report asks for it."""
+"""Images, containers and leases of a root, what each of them reaches, and the path to each record.
+
+An inventory is made only if a report asks for it.
+"""
 
 from __future__ import annotations
 
@@ -12,37 +15,37 @@ from drydock.model.pulls import Pull
 
 
 class Link(NamedTuple):
-    """One step of the way by which a record is reached."""
+    """One step of the path by which a record is reached."""
 
     before: Ref | None
-    """What refers to it; None where it is a root or a lease itself."""
+    """What refers to the record; None where the record is a GC root or a lease itself."""
     how: str
-    """What it is to that, or why it is kept; shown."""
+    """The relation of the record to ``before``, or why the record is kept; shown."""
 
 
 class Holder(NamedTuple):
-    """Something that keeps objects: an image under all of its names, a container, a lease that has not ended."""
+    """Something that keeps objects: an image with all of its names, a container, or a lease that has not ended."""
 
     ref: Ref
-    """Its record; of an image the one of its first name, of a container that has a lease the lease's."""
+    """Its record. An image has that of its first name; a container that has a lease has the lease's."""
     names: tuple[bytes, ...]
-    """An image's names, sorted; otherwise the one key."""
+    """The sorted names of an image; of anything else its one key."""
     lease: LeaseClass | None
-    """A lease's class; None for what is no lease."""
+    """The class of a lease; None for other holders."""
     owner: str | None
     """Shown name of a lease's owner; None if none is known."""
     objects: tuple[int, ...]
-    """Everything that it reaches, as places in ``Verdict.objects``, in their order."""
+    """Everything that it reaches, as ascending indices into ``Verdict.objects``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """The holders of one root, and the way to every record."""
+    """The holders of one root, and the path to every record."""
 
     holders: tuple[Holder, ...]
     links: Mapping[Ref, Link] = field(default_factory=dict)
-    """For each record that something reaches: following ``before`` ends at a root or a lease."""
+    """For each record that something reaches; the chain of ``before`` ends at a GC root or a lease."""
     pulls: tuple[Pull, ...] = ()
     """The interrupted pulls."""
     whole: bool = True
-    """False where there was too much to follow: then the last holders have no objects."""
+    """False where there was too much to follow: the last holders then have no objects."""

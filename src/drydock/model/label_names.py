@@ -1,7 +1,7 @@
-"""The label names that containerd's collector gives a meaning to.
+"""The names of labels that containerd's GC follows.
 
-Source: containerd core/metadata/gc.go startGCContext (v1.6 to v2.4). Plugins add words of their own behind ``gc.ref.``;
-those that containerd comes with are ``stream`` and ``mount``.
+Source: containerd core/metadata/gc.go startGCContext (v1.6 to v2.4). Plugins add words of their own after
+``gc.ref.``; containerd itself has the plugins ``stream`` and ``mount``.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _NEAR = 2
 
 @lru_cache(1024)
 def may_be_the_collectors(name: bytes) -> bool:
-    """Whether a label may be one that the collector follows, and is none that is known.
+    """Whether the GC may follow a label that drydock does not know.
 
-    Either it begins as the collector's labels do, and goes on as none of them, or it begins nearly so.
+    Such a label begins as the GC's labels do but is none of them, or its beginning has up to two other bytes.
     """
     if name.startswith(_PREFIX):
         return _KNOWN.match(name) is None
@@ -37,7 +37,7 @@ def may_be_the_collectors(name: bytes) -> bool:
 
 
 def is_condition_of_nothing(name: bytes, value: bytes) -> bool:
-    """Whether a label is a condition whose value does not say which snapshot it is about."""
+    """Whether a label is a condition whose value does not name the snapshot that it is about."""
     return name.startswith(_CONDITION) and b"|" not in value
 
 

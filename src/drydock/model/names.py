@@ -1,4 +1,4 @@
-"""Names as the engine writes them. Bytes until shown: container file systems and image names hold anything."""
+"""Names as the engine writes them. They are bytes until shown: a container's files and an image can have any name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ RawPath = NewType("RawPath", bytes)
 """A Linux path: bytes without NUL. Absolute unless a docstring says what it is relative to."""
 
 Digest = NewType("Digest", bytes)
-"""``algorithm:hex``, as records store it; may be malformed when a database says so."""
+"""``algorithm:hex``, as records store it; a damaged database may have a malformed one."""
 
 UnixNano = NewType("UnixNano", int)
 """Nanoseconds since 1970-01-01T00:00:00Z."""
@@ -19,18 +19,18 @@ CONTENT = b"io.containerd.content.v1.content"
 """The content store's folder in a containerd root."""
 
 SNAPSHOTTER_PREFIX = b"io.containerd.snapshotter.v1."
-"""How the name of a snapshotter's folder in a containerd root begins; its own name follows."""
+"""The beginning of the name of a snapshotter's folder in a containerd root; the snapshotter's name follows."""
 
 EXTRACTING = b"extract-"
-"""How the key of a snapshot begins that a layer is being unpacked to (containerd core/unpack/unpacker.go, v2.1)."""
+"""The beginning of the key of a snapshot while a layer is unpacked to it (containerd core/unpack/unpacker.go, v2.1)."""
 
 DIGEST = re.compile(rb"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
-"""What :func:`is_digest` asks; by itself where that is a call for each of very many names."""
+"""The pattern of :func:`is_digest`, for code that would call that function for very many names."""
 
 _CONTAINER_ID = re.compile(rb"[0-9a-f]{64}\Z")
 
 _DIGITS = 20
-"""As many has the largest number of 64 bits; Python refuses to read thousands of them."""
+"""The number of digits of the largest 64-bit number; Python refuses to parse thousands of digits."""
 
 
 class Kind(enum.Enum):
@@ -66,7 +66,7 @@ def is_digest(name: bytes) -> bool:
 
 
 def is_container_id(name: bytes) -> bool:
-    """Whether ``name`` is as the ids that dockerd and CRI give to containers (moby pkg/stringid/stringid.go, v28.5)."""
+    """Whether ``name`` has the form of the container ids of dockerd and CRI (moby pkg/stringid/stringid.go, v28.5)."""
     return _CONTAINER_ID.match(name) is not None
 
 
@@ -94,7 +94,7 @@ def split_snapshot_key(key: bytes) -> tuple[bytes, bytes]:
 
 
 def split_row_name(row: bytes) -> tuple[bytes, bytes, bytes]:
-    """A row's name, ``<namespace>/<number>/<key>``, in its parts; what is not there is empty.
+    """The parts of a row's name, ``<namespace>/<number>/<key>``; a missing part is empty.
 
     Source: containerd core/metadata/snapshot.go createKey (v2.1).
     """
@@ -104,6 +104,6 @@ def split_row_name(row: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def row_number(row: bytes) -> int:
-    """The number in a row's name; 0 where it has none, or one that is larger than any counter gives out."""
+    """The number in a row's name; 0 if it has none, or one that is larger than any counter can be."""
     digits = split_row_name(row)[1]
     return int(digits) if digits.isdigit() and len(digits) < _DIGITS else 0

@@ -1,4 +1,4 @@
-"""What a long task tells of itself while it runs."""
+"""Progress of long tasks."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class Progress(Protocol):
         """Report that more of a task is done.
 
         Args:
-            what: the task, as a person reads it; one that begins with ``bytes`` counts bytes. Another task than in the
-                call before, or another ``total``, begins a new count.
-            done: how much more is done since the last call; 0 for a task that begins.
-            total: how much there is to do; None where that is not known.
+            what: the task, for a person to read. A task whose name begins with ``bytes`` counts bytes. Another task
+                than in the call before, or another ``total``, begins a new count.
+            done: how much was done since the last call; 0 when a task begins.
+            total: how much there is to do; None if that is not known.
         """
 
 
 def counter(progress: Progress | None, what: str, total: int | None = None) -> Callable[[int], None] | None:
-    """A receiver for one task, told only how much more is done; None without ``progress``. The task begins now."""
+    """A function that reports how much more of one task is done; None without ``progress``. The task begins now."""
     if progress is None:
         return None
     told = progress

@@ -1,4 +1,4 @@
-"""Interrupted pulls, as values: what came down, what of it a lease still holds."""
+"""Interrupted pulls, as values: what was downloaded, and what of it a lease still holds."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from drydock.model.names import Digest, RawPath, UnixNano
 
 
 class LayerState(enum.Enum):
-    """How much of a layer's blob is there; the value is what reports show."""
+    """How much of a layer's blob exists; reports show the value."""
 
     WHOLE = "whole"
-    """All of it, and only leases keep it."""
+    """The whole blob exists, and only leases keep it."""
     PARTIAL = "partial"
-    """A download began; the same pull goes on from there."""
+    """Part of the blob was downloaded; a new try of the same pull continues there."""
     ABSENT = "absent"
-    """Nothing of it came. A layer that is unpacked already is not downloaded at all."""
+    """Nothing was downloaded. A layer that is unpacked already is not downloaded at all."""
     EXISTING = "existing"
-    """All of it, and it does not hang on this pull: an image, a container or another lease has it as well."""
+    """The whole blob exists and does not depend on this pull: an image, a container or another lease holds it too."""
     CLASSIC = "classic"
-    """Not in containerd: dockerd was pulling into its classic image store, which has no layers there."""
+    """Not in containerd: dockerd pulled into its classic image store, whose layers lie elsewhere."""
     DAMAGED = "damaged"
-    """Recorded, and its file is gone or of the wrong size or digest: containerd does not download it again."""
+    """The blob is recorded, but its file is missing or damaged: containerd does not download it again."""
 
 
 class PulledLayer(NamedTuple):
@@ -33,16 +33,16 @@ class PulledLayer(NamedTuple):
 
     digest: Digest
     size: int | None
-    """Bytes of the whole layer, from the manifest or from the download's ``total``; None where neither is known."""
+    """Bytes of the whole layer, from the manifest or from the ``total`` of the download; None if neither is known."""
     got: int
-    """Bytes that are there; nothing is counted of a ``CLASSIC`` one."""
+    """Bytes that exist; 0 for a ``CLASSIC`` layer."""
     state: LayerState
     unpacked: bool
-    """Whether a committed snapshot holds what it unpacks to, at each place it has in the image."""
+    """Whether a committed snapshot has the unpacked layer, at each place of the layer in the image."""
 
 
 class Downloads(NamedTuple):
-    """What dockerd's pulls into the classic image store left; nothing tells which pull a file is of."""
+    """Files that dockerd's pulls into the classic image store left; which pull left a file is not known."""
 
     folders: tuple[RawPath, ...] = ()
     """``tmp`` of each data root."""
@@ -60,29 +60,30 @@ class Pull(NamedTuple):
     leases: tuple[Holding, ...]
     """At least one, the oldest first."""
     targets: tuple[Digest, ...]
-    """The index or manifest that was asked for; empty where not even that is known, more where a client pulled several
-    images under one lease."""
+    """The index or manifest that was pulled: empty if it is not known, several if a client pulled several images under
+    one lease."""
     sources: tuple[bytes, ...]
-    """``registry/repository``, without a port: containerd's labels have none."""
+    """``registry/repository``; without a port, since containerd's labels have none."""
     images: tuple[bytes, ...]
-    """Image names, where the downloads' names or an image record tell one."""
+    """Image names, as far as the names of the downloads or an image record have one."""
     platforms: tuple[bytes, ...]
-    """``os/architecture`` of the manifests that came."""
+    """``os/architecture`` of the manifests that were downloaded."""
     layers: tuple[PulledLayer, ...]
-    """Each once, from the base up, one manifest after the other."""
+    """Each layer once, from the base up, one manifest after the other."""
     others: tuple[tuple[str, int], ...]
-    """What else the leases hold, counted: ``index``, ``manifest``, ``attestation``, ``config``, ``unknown``; of these
-    ``damaged``; documents ``unfinished``; ``extracting`` for layers whose unpacking was cut off."""
+    """Number of other things that the leases hold: ``index``, ``manifest``, ``attestation``, ``config``, ``unknown``;
+    how many of these are ``damaged``; documents that are ``unfinished``; layers whose unpacking was interrupted
+    (``extracting``)."""
     bytes: int
-    """What nothing but these leases holds: what ending all of them frees."""
+    """Bytes that only these leases hold, and that are freed when all of them end."""
     held: int
-    """All that these leases hold, images' and other leases' things included."""
+    """All bytes that these leases hold, including those that images or other leases hold too."""
     updated: UnixNano | None
-    """When the last bytes of a partial download came; None without one."""
+    """When a partial download last received bytes; None without a partial download."""
     findings: tuple[Finding, ...] = ()
-    """What could not be read of its documents."""
+    """Those of its documents that could not be read."""
     downloads: Downloads | None = None
-    """Of a pull into Docker's classic image store: what lies where its layers came down."""
+    """For a pull into Docker's classic image store: the files where such pulls download layers to."""
 
     @property
     def created(self) -> UnixNano | None:
@@ -102,7 +103,7 @@ class Pull(NamedTuple):
 
     @property
     def is_damaged(self) -> bool:
-        """Whether pulling again cannot mend it."""
+        """Whether another pull does not repair it."""
         return any(layer.state is LayerState.DAMAGED for layer in self.layers) or "damaged" in dict(self.others)
 
 
@@ -113,7 +114,7 @@ class Pulls:
     root: RawPath
     """Absolute path of the containerd root."""
     pulls: list[Pull] = field(default_factory=list)
-    """The one that holds most for itself first."""
+    """The pull whose leases alone hold the most bytes comes first."""
     unread: str | None = None
     """Why not everything could be read, on one shown line: then there may be pulls that are not listed."""
 

@@ -1,7 +1,6 @@
-"""What meta.db records, one type per bucket of its schema (containerd core/metadata/buckets.go, v2.1).
+"""The records of meta.db, one type for each bucket of its schema (containerd core/metadata/buckets.go, v2.1).
 
-Times are nanoseconds since the epoch, UTC; None where a record has none or it cannot be decoded (then a finding says
-so).
+Times are nanoseconds since the epoch, UTC; None if a record has none or it cannot be decoded (a finding says so then).
 Labels keep their bytes.
 """
 
@@ -37,7 +36,7 @@ class Image(NamedTuple):
 
 
 class Container(NamedTuple):
-    """A container record. dockerd's exist only while a container runs, and name no snapshot."""
+    """A container record. The records of dockerd exist only while a container runs, and name no snapshot."""
 
     namespace: bytes
     id: bytes
@@ -62,19 +61,19 @@ class Blob(NamedTuple):
     ref: Ref
     """This record's reference; made once, as there are more blobs than all other records together."""
     size: int | None
-    """Bytes, as recorded at commit; None where the record has none or it cannot be decoded."""
+    """Bytes, as recorded at commit; None if the record has no size or it cannot be decoded."""
     labels: Labels
     created: UnixNano | None = None
     updated: UnixNano | None = None
 
     @property
     def namespace(self) -> bytes:
-        """Whose record it is."""
+        """The namespace that records it."""
         return self.ref.namespace
 
     @property
     def digest(self) -> Digest:
-        """What content it is of."""
+        """The digest of the blob."""
         return Digest(self.ref.key)
 
 
@@ -98,7 +97,7 @@ class Ingest(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A snapshot record; ``name`` is what its snapshotter's own database calls it."""
+    """A snapshot record; ``name`` is the name of its row in the snapshotter's metadata.db."""
 
     namespace: bytes
     snapshotter: bytes
@@ -123,7 +122,7 @@ class Snapshot(NamedTuple):
 
 
 class Sandbox(NamedTuple):
-    """A sandbox record (containerd 2.0; 1.7 keeps them outside ``v1``, where its own collector does not look)."""
+    """A sandbox record (containerd 2.0; 1.7 keeps them outside ``v1``, where its own GC does not look)."""
 
     namespace: bytes
     id: bytes
@@ -175,11 +174,11 @@ class Metadata:
     sandboxes: list[Sandbox] = field(default_factory=list)
     leases: list[Lease] = field(default_factory=list)
     digests: dict[bytes, Digest] = field(default_factory=dict, compare=False, repr=False)
-    """Valid digests that records name, each by itself: what else has one of these refers to it, and checks no more."""
+    """The valid digests that records name: other readers look a digest up here instead of checking it again."""
     newest: UnixNano | None = None
     """The latest creation or update time of any record: a clock earlier than this is wrong."""
     findings: list[Finding] = field(default_factory=list)
     complete: bool = True
-    """False when any part was not understood or not readable: then nothing that depends on it may be removed."""
+    """False if any part could not be read or understood: nothing that depends on it may be removed then."""
     sequences: dict[tuple[bytes, bytes], int] = field(default_factory=dict)
-    """The last number given to a snapshot, by namespace and snapshotter."""
+    """The last number that was assigned to a snapshot, by namespace and snapshotter."""

@@ -1,4 +1,4 @@
-"""Where containerd storage lies, and whose records can own what is in it."""
+"""Where containerd keeps its data, and the records outside containerd that own its leases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from drydock.model.names import Digest, RawPath, UnixNano, is_container_id
 
 
 class Engine(enum.Enum):
-    """Who runs the containerd of a root; the value is what reports show."""
+    """Who runs the containerd of a root; reports show the value."""
 
     DOCKER = "docker"
     CONTAINERD = "containerd"
@@ -28,36 +28,36 @@ class Root(NamedTuple):
     """One containerd root: the folder that holds ``io.containerd.metadata.v1.bolt``."""
 
     path: RawPath
-    """Absolute, as this process reaches it."""
+    """Absolute, from the view of this process."""
     engine: Engine
     host: RawPath = RawPath(b"/")
     """Root of the host file system it belongs to: ``/`` for this host, else where that host is mounted."""
     states: tuple[RawPath, ...] = ()
-    """Absolute state folders (``/run/containerd`` ...) that its engine would use, as this process reaches them."""
+    """State folders of its engine, such as ``/run/containerd``: absolute, from the view of this process."""
     docker: tuple[RawPath, ...] = ()
     """Absolute Docker data roots whose ``containers/`` and BuildKit databases can own its leases."""
     docker_known: bool = True
-    """False when a setting that may name one more data root could not be read: then no owner is provably gone."""
+    """False if a setting that may name another data root could not be read: no lease then counts as ownerless."""
     snapshotters: tuple[tuple[bytes, RawPath], ...] = ()
-    """(snapshotter, absolute folder), as this process reaches it, of those whose ``root_path`` lies elsewhere; several
-    of one where configs contradict each other."""
+    """(snapshotter, absolute folder from the view of this process) of each snapshotter whose ``root_path`` lies
+    elsewhere; several of one snapshotter if configs contradict each other."""
     findings: tuple[Finding, ...] = ()
-    """What could not be read of the settings that led here."""
+    """Settings about this root that could not be read."""
 
 
 class Mounted(NamedTuple):
-    """Something that dockerd mounts in a container, and that is no part of the container's own files."""
+    """Something that dockerd mounts in a container and that is not part of the container's own files."""
 
     type: bytes
-    """``volume``, ``bind``, ``tmpfs`` …, as dockerd has it."""
+    """``volume``, ``bind``, ``tmpfs`` …, as dockerd names it."""
     source: bytes
     """The volume's name, or the path; empty for none."""
     target: bytes
-    """Where, in the container."""
+    """Path of the mount point in the container."""
 
 
 class DockerContainer(NamedTuple):
-    """A folder of dockerd's ``containers/``. Its name alone keeps the lease; the rest is None where unreadable."""
+    """A folder of dockerd's ``containers/``. Its name alone keeps the lease; what could not be read is None."""
 
     id: bytes
     name: bytes | None = None
@@ -67,33 +67,33 @@ class DockerContainer(NamedTuple):
     manifest: Digest | None = None
     """``ImageManifest.digest``: what the container was made from with the containerd image store."""
     running: bool | None = None
-    """What dockerd last wrote; a crash leaves it true."""
+    """As dockerd last wrote it; still true after a crash."""
     asked: bytes | None = None
-    """The image as it was named when the container was made, which ``docker ps`` shows."""
+    """The name of the image that the user gave when the container was created; ``docker ps`` shows it."""
     manifest_known: bool = True
-    """False where its configuration could not be read: any manifest may be what it was made from."""
+    """False if its configuration could not be read: it may have been created from any manifest."""
     mounts: frozenset[bytes] = frozenset()
-    """Ids that the leases and snapshots of its image mounts have (``docker run --mount type=image``)."""
+    """Ids of the leases and snapshots of its image mounts (``docker run --mount type=image``)."""
     mounts_known: bool = True
-    """False where its configuration could not be read: any id of such a form may be a mount's of it."""
+    """False if its configuration could not be read: any id of such a form may belong to one of its image mounts."""
     is_classic: bool = False
-    """Whether the classic image store has its layer (``image/<driver>/layerdb/mounts``): containerd then has none."""
+    """Whether the classic image store has its layer (``image/<driver>/layerdb/mounts``), and containerd has none."""
     mounted: tuple[Mounted, ...] = ()
-    """Its mount points, by where they are."""
+    """Its mounts, sorted by mount point."""
 
 
 @dataclass(slots=True)
 class Owners:
-    """Records outside containerd that own its leases: what was found of each kind, whatever else could not be read.
+    """Records outside containerd that own its leases, as far as they could be read.
 
-    Beside each set, when it last changed (mtime): the newest folder or file of a data root, the oldest of several data
-    roots. None where not all of the kind is known: then what was not found is not provably gone. Else it is so only
-    for a lease made before: the data root of an engine that works elsewhere, or an empty mount point, last changed
-    before.
+    Each set has the time when it last changed (mtime): that of the newest folder or file of a data root, and the oldest
+    of these if there are several data roots. The time is None if not all records of the kind could be read: then a
+    lease whose owner was not found is not ownerless. With a time, only a lease that was created earlier can be
+    ownerless: an empty mount point, or the data root of an engine that now works elsewhere, last changed before that.
     """
 
     containers: dict[bytes, DockerContainer] = field(default_factory=dict)
-    """dockerd's containers by id, over every data root of the containerd root."""
+    """dockerd's containers by id, from every data root of the containerd root."""
     images: frozenset[Digest] = frozenset()
     """Image ids of the graphdriver image store (``image/*/imagedb/content``)."""
     build_records: frozenset[bytes] = frozenset()
@@ -101,9 +101,9 @@ class Owners:
     build_history: frozenset[bytes] = frozenset()
     """BuildKit history records (``history*.db``)."""
     image_mounts: dict[bytes, DockerContainer] = field(default_factory=dict)
-    """The containers that mount an image, by the id of the mount's lease and snapshot."""
+    """The containers that mount an image, by the id of the lease and snapshot of the mount."""
     build_blobs_only: frozenset[bytes] = frozenset()
-    """The cache records whose layer is not unpacked yet: their leases list a snapshot that is not there."""
+    """The cache records whose layer is not unpacked yet: their leases list a snapshot that does not exist."""
     containers_changed: UnixNano | None = None
     images_changed: UnixNano | None = None
     build_records_changed: UnixNano | None = None
@@ -112,15 +112,15 @@ class Owners:
 
     @property
     def containers_known(self) -> bool:
-        """Whether dockerd has no containers but those found."""
+        """Whether all of dockerd's containers were found."""
         return self.containers_changed is not None
 
     @property
     def has_no_container(self) -> bool:
-        """Whether dockerd's folders of containers could be read and hold none: they may have been emptied."""
+        """Whether the folders of containers could be read and have no container: they may have been emptied."""
         return self.containers_known and not any(map(is_container_id, self.containers))
 
     @property
     def mounts_known(self) -> bool:
-        """Whether dockerd's containers mount no images but those found."""
+        """Whether all images that dockerd's containers mount were found."""
         return self.containers_known and all(each.mounts_known for each in self.containers.values())

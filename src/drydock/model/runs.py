@@ -23,9 +23,9 @@ class EditOutcome(NamedTuple):
     backup: RawPath | None = None
     """A copy from before the edit."""
     fields: int = 0
-    """Keys of records and rows that stay."""
+    """Keys that were deleted from records and rows that stay."""
     added: int = 0
-    """Records that were put in."""
+    """Records that were created."""
 
 
 @dataclass(slots=True)
@@ -34,16 +34,16 @@ class Run:
 
     root: RawPath
     journal: RawPath | None
-    """None where nothing was begun; then there is a warning."""
+    """None if the run did not begin; there is a warning then."""
     state: str
-    """Why the journal is where it is; one shown line."""
+    """Why the journal lies there; one shown line."""
     outcomes: list[Outcome] = field(default_factory=list)
     edits: list[EditOutcome] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    """What else went wrong; shown."""
+    """Other errors; shown."""
 
     notes: list[str] = field(default_factory=list)
-    """What to know besides; shown."""
+    """Other facts that the user should know; shown."""
 
     @property
     def failed(self) -> bool:
@@ -57,5 +57,5 @@ class Run:
 
     @property
     def freed(self) -> int:
-        """Bytes of allocated blocks that went away."""
+        """Bytes of allocated blocks that were freed."""
         return sum(outcome.freed for outcome in self.outcomes)

@@ -1,4 +1,4 @@
-"""What a scan of one root comes to: the verdict, what may be removed, and what is withheld."""
+"""The result of a scan of one root: the verdict, what may be removed, and what is withheld."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class Scan:
 
     verdict: Verdict
     plan: Plan
-    """What ``clean --apply`` would do now."""
+    """The plan that ``clean --apply`` would carry out now."""
     inventory: Inventory | None = None
-    """Who holds what by name; None where it was not asked for."""
+    """What each image, container and lease holds; None if no report asks for it."""
     pulls: int = 0
-    """How many pulls were interrupted."""
+    """Number of interrupted pulls."""
     freed_by_ending: dict[LeaseClass, int] = field(default_factory=dict)
-    """Bytes that go besides what the plan frees once the temporary leases end, and once the ownerless ones end too;
-    of the classes of which there are leases."""
+    """Bytes that are freed in addition to the plan: when the temporary leases end, and when the ownerless ones end too;
+    for each class that has leases."""
 
     @property
     def live(self) -> bool:
-        """Whether it was made beside an engine that may have been at work."""
+        """Whether the root was read beside an engine that may have been running."""
         return self.verdict.store.live
 
     @property
@@ -60,21 +60,21 @@ class Scan:
 
     @property
     def is_blind(self) -> bool:
-        """Whether something was not read or not understood, so that what depends on it is kept."""
+        """Whether something could not be read or understood, so that whatever depends on it is kept."""
         return self.unread() is not None
 
     @property
     def is_older(self) -> bool:
-        """Whether a database is older than the data: a newer copy is to be put back before anything is removed."""
+        """Whether a database is older than the data, so that a newer copy should be restored first."""
         return any(finding.code is Code.OLDER_DATABASE for finding in self.verdict.findings)
 
     @property
     def withheld(self) -> tuple[Withheld, ...]:
-        """What looks free and is kept."""
+        """Objects that look unused but are kept."""
         return self.plan.withheld
 
     def totals(self) -> dict[State, Total]:
-        """Count and bytes by state, every state named."""
+        """Count and bytes of each state, including states without objects."""
         counts = dict.fromkeys(State, 0)
         sizes = dict.fromkeys(State, 0)
         for found in self.verdict.objects:
@@ -84,26 +84,26 @@ class Scan:
 
     @property
     def is_estimate(self) -> bool:
-        """Whether sizes of what can be freed are as containerd recorded them: links and holes may make them others."""
+        """Whether the bytes that can be freed are as containerd recorded them: hard links and holes may change them."""
         return self.verdict.store.measured is SizeSource.RECORDED and any(
             removal.target is Target.SNAPSHOT for removal in self.plan.removals
         )
 
     def reclaimable(self) -> Total:
-        """What can be freed now: paths to remove, and their bytes."""
+        """The paths that can be removed now, and their bytes."""
         return Total(len(self.plan.removals), self.plan.bytes)
 
     def freed_by_engine(self) -> Total:
-        """Of what can be freed now what the engine's own collection would free: a part of :meth:`reclaimable`."""
+        """The part of :meth:`reclaimable` that the engine's own GC would free."""
         paths = {found.path for found in self.verdict.objects if found.state is State.UNREACHABLE}
         sizes = [removal.bytes for removal in self.plan.removals if removal.path in paths]
         return Total(len(sizes), sum(sizes))
 
     def leased(self) -> dict[LeaseClass, Total]:
-        """Leases that hold what nothing else does: how many of each class, and the bytes of what such leases hold.
+        """For each class of leases: how many there are, and the bytes that only leases hold.
 
-        Bytes that leases of several classes hold together are counted for the last class only, in the order of
-        :class:`LeaseClass`: they are free once the leases of that class have ended, and no earlier.
+        Bytes that leases of several classes hold are counted for the last of these classes, in the order of
+        :class:`LeaseClass`: they are freed only when the leases of that class have ended.
         """
         kinds = {holding.ref: holding.kind for holding in self.verdict.leases}
         order = list(LeaseClass)
@@ -173,6 +173,6 @@ def _severe(findings: Iterable[Finding]) -> Iterator[Finding]:
 
 
 def _placed(finding: Finding) -> str:
-    """What a finding says, with the path of its file."""
+    """The message of a finding, with the path of its file."""
     path = shown(finding.place.file)
     return finding.message if path in finding.message else f"{path}: {finding.message}"

@@ -1,4 +1,4 @@
-"""Raw names made fit to show: one line, no control sequence, nothing that reorders text, and reversible."""
+"""Escapes raw names, reversibly: the text has one line, no control sequence, and nothing that reorders text."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def shown(raw: bytes) -> str:
 
 
 def printable(text: str) -> str:
-    """A text that may have raw words in it, such as a library's message, made fit to print: backslashes stay single."""
+    """Escapes a text that may contain raw words, such as the message of a library; backslashes stay single."""
     if text.isprintable():
         return text
     return "".join(char if char == "\\" else _escape(char) for char in text)
 
 
 def unshown(text: str) -> bytes:
-    """The bytes that :func:`shown` made ``text`` of; text that it did not make is taken as it is, in UTF-8."""
+    """The bytes from which :func:`shown` made ``text``; any other text is encoded in UTF-8."""
     if "\\" not in text:
         return _encode(text)
     parts: list[bytes] = []
@@ -51,10 +51,10 @@ def unshown(text: str) -> bytes:
 
 
 def quoted(raw: bytes) -> str:
-    """``raw`` as one word of a shell's command line, to be shown and copied: the command then gets ``raw``.
+    """``raw`` as one word of a shell command that can be shown and copied.
 
-    Plain where no shell sees anything in it, in single quotes where it is printable, and as bash's ``$'...'`` for the
-    rest, so that no raw control sequence is shown.
+    The word is plain if no character has a meaning to a shell, in single quotes if it is printable, and otherwise in
+    bash's ``$'...'``, so that no raw control sequence is shown.
     """
     if _PLAIN.fullmatch(raw):
         return raw.decode()
@@ -65,12 +65,12 @@ def quoted(raw: bytes) -> str:
 
 
 def quoted_path(raw: bytes) -> str:
-    """As :func:`quoted`; and a path that begins with a dash is no option."""
+    """As :func:`quoted`; a path that begins with a dash gets ``./`` before it, so that it is no option."""
     return quoted(b"./" + raw if raw.startswith(b"-") else raw)
 
 
 def coded(char: str) -> str:
-    """A character as the escape that :func:`unshown` makes it of, whether it is printable or not."""
+    """The escape of a character that :func:`unshown` reads, whether the character is printable or not."""
     code = ord(char)
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
@@ -80,7 +80,7 @@ def coded(char: str) -> str:
 
 
 def _bytewise(char: str) -> str:
-    # Two digits each: in bash, zsh and ash no more belong to it.
+    # An escape has two digits; bash, zsh and ash read no more.
     return f"\\{char}" if char in "'\\" else "".join(f"\\x{byte:02x}" for byte in _encode(char))
 
 
@@ -95,12 +95,12 @@ def _escape(char: str) -> str:
 
 
 def did_you_mean(word: str, names: Iterable[str], meant: Mapping[str, str] | None = None) -> str:
-    """What a mistyped word may have meant, to be put after a message; empty where nothing is like it.
+    """A question about similar names, to be put after a message about a mistyped word; empty if there are none.
 
     Args:
         word: as typed.
-        names: what could have been.
-        meant: what to call each of them instead.
+        names: the possible words.
+        meant: what the question calls each of them, if not by its name.
     """
     from difflib import get_close_matches  # noqa: PLC0415 - a start must be fast, and few words are mistyped
 

@@ -1,4 +1,4 @@
-"""Times as Go's RFC 3339 parser takes them, and as reports show them. Everything is UTC."""
+"""Times as Go's RFC 3339 parser reads them, and as reports show them. All times are UTC."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SECOND = 1_000_000_000
 
 
 def parse_time(raw: bytes) -> UnixNano | None:
-    """The instant that Go's ``time.Parse(time.RFC3339, raw)`` gives; None where that fails or might fail.
+    """The instant that Go's ``time.Parse(time.RFC3339, raw)`` gives; None if any version of Go may fail on it.
 
-    Offsets of 24 hours and more are refused, as Go does since 1.20: what an engine could read either way is no time.
+    Offsets of 24 hours and more are refused, as by Go since 1.20.
     Source: Go time/format.go, time/format_rfc3339.go (1.20).
     """
     match = _TIME.match(raw)
@@ -38,17 +38,17 @@ def parse_time(raw: bytes) -> UnixNano | None:
 
 
 def is_ahead(time: UnixNano, now: UnixNano) -> bool:
-    """Whether a record's time is after ``now``, by whole seconds: a time that is typed has no others."""
+    """Whether the time of a record is after ``now``. Whole seconds are compared: a typed time has no others."""
     return time // _SECOND > now // _SECOND
 
 
 def age(time: UnixNano | None, now: UnixNano) -> int | None:
-    """How long ago a record's time was, in nanoseconds; None where it has none, or one after ``now``."""
+    """The age of a record in nanoseconds; None if it has no time, or one after ``now``."""
     return None if time is None or is_ahead(time, now) else max(0, now - time)
 
 
 def show_time(time: UnixNano) -> str:
-    """RFC 3339 in UTC, to the second; a time outside the years 1 to 9999 as its seconds since 1970."""
+    """RFC 3339 in UTC, to the second; for a time outside the years 1 to 9999, the seconds since 1970."""
     try:
         moment = _EPOCH.replace(tzinfo=None) + timedelta(seconds=time // _SECOND)
     except OverflowError:
@@ -57,12 +57,12 @@ def show_time(time: UnixNano) -> str:
 
 
 def show_known(time: UnixNano | None) -> str | None:
-    """A time as documents have it: None where it is not known."""
+    """A time as documents have it: None if it is not known."""
     return None if time is None else show_time(time)
 
 
 def show_span(nanoseconds: int) -> str:
-    """A length of time in its one or two largest units: ``3 d 4 h``, ``25 min``, ``12 s``."""
+    """A length of time in its largest unit or two: ``3 d 4 h``, ``25 min``, ``12 s``."""
     seconds = abs(nanoseconds) // _SECOND
     for unit, size, smaller, small in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
         if seconds >= size:

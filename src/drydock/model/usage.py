@@ -1,4 +1,4 @@
-"""What of the running system uses a containerd root."""
+"""Processes, loop devices and mounts that use a containerd root."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Process(NamedTuple):
     pid: int
     name: bytes
     why: str
-    """One shown line: the evidence, a clause that follows the process's name."""
+    """The evidence: one shown line, a clause that follows the name of the process."""
     stop: str
-    """What to run, or do, so that it ends."""
+    """What to run or do to end the process."""
     container: tuple[bytes, bytes] | None = None
     """(namespace, id) of the container that a shim keeps running."""
 
@@ -33,16 +33,16 @@ class Mount(NamedTuple):
     """A mount, in some mount namespace, that uses a root."""
 
     id: int
-    """Of its namespace's mountinfo."""
+    """Its id in the mountinfo of the mount namespace."""
     namespace: int
     """Inode of the mount namespace."""
     pid: int
-    """One process, or thread, in that namespace; what ``nsenter -t`` takes, unless ``kept`` is given."""
+    """A process or thread in that namespace, for ``nsenter -t``, unless ``kept`` is given."""
     point: RawPath
-    """Where it is mounted, in that namespace."""
+    """The mount point in that namespace."""
     why: str
-    """One shown line: the evidence, a clause that follows the mount point."""
+    """The evidence: one shown line, a clause that follows the mount point."""
     snapshot: bytes | None = None
-    """Directory number of the snapshot that it uses, where that can be told."""
+    """Directory number of the snapshot that it uses, if that is known."""
     kept: RawPath | None = None
-    """The file that keeps a namespace without a process; what ``nsenter --mount=`` takes."""
+    """The file that keeps a mount namespace without a process, for ``nsenter --mount=``."""
