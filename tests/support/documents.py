@@ -15,7 +15,7 @@ from drydock.cli import main
 from drydock.model.documents.common import compact
 from drydock.model.documents.fleet import ReportedScan
 from drydock.model.documents.scan import ScanRow
-from drydock.report.parquet import document_rows
+from drydock.report.rows import document_rows
 
 Names = dict[str, dict[str, list[str]]]
 

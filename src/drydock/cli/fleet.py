@@ -7,11 +7,12 @@ from contextlib import closing
 
 import click
 
+from drydock import report
 from drydock.cli.options import format_option, output_option
 from drydock.cli.output import open_output, print_json, use_utf8
 from drydock.cli.progress import show_progress
 from drydock.model.errors import EvidenceUnreadable, Usage
-from drydock.report.fleet.database import script_lines
+from drydock.report.wording import show_count
 
 
 @click.command()
@@ -39,20 +40,19 @@ def fleet(
     """
     if statements:
         with open_output(output) as file:
-            file.writelines(line + "\n" for line in script_lines(top))
+            file.writelines(line + "\n" for line in report.fleet_sql.script_lines(top))
         return
     if not reports:
         raise Usage("name a REPORT, or a folder of reports")
-    # Only this command pays for these, and they for a database.
-    from drydock.report.fleet.answers import answer_lines, answers_document, render_answers  # noqa: PLC0415 - see above
-    from drydock.report.fleet.database import FleetDatabase  # noqa: PLC0415 - see above
-    from drydock.report.fleet.reports import find_reports, report_tables  # noqa: PLC0415 - see above
-
     refused: dict[int, str] = {}
-    found = find_reports([os.fsencode(each) for each in reports])
+    found = report.fleet.reports.find_reports([os.fsencode(each) for each in reports])
     with (
         show_progress() as progress,
-        closing(FleetDatabase(report_tables(found, refused.__setitem__, progress))) as store,
+        closing(
+            report.fleet.database.FleetDatabase(
+                report.fleet.reports.report_tables(found, refused.__setitem__, progress)
+            )
+        ) as store,
     ):
         if progress is not None:
             progress("asking", 0)
@@ -66,12 +66,13 @@ def fleet(
         raise EvidenceUnreadable("there is no report to ask")
     with open_output(output) as file:
         if form == "json":
-            print_json(answers_document(answers, facts), file)
+            print_json(report.fleet.answers.answers_document(answers, facts), file)
         elif form == "html":
             use_utf8(file)
-            file.write(render_answers(answers, facts, top if sql is None else None))
+            file.write(report.fleet.answers.render_answers(answers, facts, top if sql is None else None))
         else:
             if sql is None:
-                print(f"{facts['hosts']} hosts, {facts['reports']} reports, {facts['objects']} objects\n", file=file)
-            file.writelines(line + "\n" for line in answer_lines(answers))
+                counts = (show_count(facts[f"{what}s"], what) for what in ("host", "report", "object"))
+                print(f"{', '.join(counts)}\n", file=file)
+            file.writelines(line + "\n" for line in report.fleet.answers.answer_lines(answers))
     ctx.exit(EvidenceUnreadable.exit_code if refused else 0)

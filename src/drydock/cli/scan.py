@@ -102,7 +102,7 @@ def scan(
         if form == "parquet":
             with open_binary(output) as raw:
                 lines = report.document.scan_lines(scans, now, name)
-                report.parquet.write_parquet(report.parquet.line_rows(lines), raw)
+                report.parquet.write_parquet(report.rows.line_rows(lines), raw)
         else:
             with open_output(output) as file:
                 if form in ("table", "tree") and not scans:

@@ -12,6 +12,9 @@ import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
 
 def render_file(template: str, styles: Sequence[str], scripts: Sequence[str], **values: object) -> str:
     """A page.
@@ -22,9 +25,6 @@ def render_file(template: str, styles: Sequence[str], scripts: Sequence[str], **
         scripts: the same; they run as one, in their order.
         values: what else the template puts in.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - only a page pays for it
-    from markupsafe import Markup  # noqa: PLC0415 - the same
-
     environment = Environment(
         loader=PackageLoader("drydock", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )

@@ -9,7 +9,7 @@ from pyarrow import parquet
 from tests.support.documents import rows_of, run
 from tests.support.fleets import host_document
 
-from drydock.report.parquet import arrow_schema, tables, write_parquet
+from drydock.report.parquet import tables, write_parquet
 
 
 def hosts(folder, status):
@@ -59,7 +59,7 @@ def test_lone_surrogates(folder, ending):
 
 def _columns():
     """The rows of a host as a table of Arrow's."""
-    return next(tables(rows_of(host_document(2)), arrow_schema()))
+    return next(tables(rows_of(host_document(2))))
 
 
 @pytest.mark.parametrize(

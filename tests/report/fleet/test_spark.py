@@ -8,8 +8,9 @@ from tests.support.captures import capture, captures
 from tests.support.documents import run
 from tests.support.spark import rows, spark
 
-from drydock.report.fleet.database import QUESTIONS, VIEWS, FleetDatabase, question_statements
+from drydock.report.fleet.database import FleetDatabase
 from drydock.report.fleet.reports import find_reports, report_tables
+from drydock.report.fleet_sql import QUESTIONS, VIEWS, question_statements
 
 # One worker's: it takes long to start Spark.
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("spark")]

@@ -1,1 +1,5 @@
-"""Many hosts at once: reports read into a database in memory, questions asked of it, answers shown."""
+"""The scans of many hosts, asked about with DuckDB: this package needs the extra ``fleet``."""
+
+from drydock.report.fleet import answers, database, reports
+
+__all__ = ["answers", "database", "reports"]

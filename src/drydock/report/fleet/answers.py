@@ -11,7 +11,8 @@ from typing import Any, Final
 from drydock.model.documents.fleet import AnswerPart, FleetDocument
 from drydock.model.objects import State
 from drydock.model.text import printable
-from drydock.report.fleet.database import STATES, Answer
+from drydock.report.fleet.database import Answer
+from drydock.report.fleet_sql import STATES
 from drydock.report.standalone_html import render_file
 from drydock.report.wording import show_bytes, show_count
 from drydock.version import __version__

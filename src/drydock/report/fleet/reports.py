@@ -20,14 +20,14 @@ from drydock.model.documents.scan import ScanRow
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.progress import Progress, counter
 from drydock.model.text import printable, shown
-from drydock.report.parquet import arrow_schema, document_rows, entry_row, root_row, tables
+from drydock.report.parquet import read_parquet, tables, with_reports
+from drydock.report.rows import document_rows, entry_row, root_row
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _ENDINGS = (b".json", b".jsonl", b".parquet")
 _TYPES = ("root", "object", "lease", "finding", "withheld", "holder")
-_BATCH = 50_000
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPES: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
@@ -65,12 +65,7 @@ def report_tables(
             line. Nothing of such a file may be used: tables of a Parquet file may come before its damage is found.
         progress: called with the bytes of the files.
 
-    Raises:
-        Usage: pyarrow is not installed.
     """
-    columns = arrow_schema()
-    import pyarrow as pa  # noqa: PLC0415 - an extra; arrow_schema() says so where it is missing
-
     sizes = [_size(path) for path in paths]
     step = counter(progress, "bytes of reports read", sum(sizes))
 
@@ -90,14 +85,19 @@ def report_tables(
             numbers.extend(itertools.repeat(number, len(found)))
             yield from found
 
-    for table in tables(rows(), columns):
-        own = pa.array([numbers.popleft() for _ in range(table.num_rows)], pa.int64())
-        yield table.append_column("report", own)
+    for table in tables(rows()):
+        yield with_reports(table, [numbers.popleft() for _ in range(table.num_rows)])
     for number, path in enumerate(paths):
-        if path.endswith(b".parquet"):
-            yield from _parquet(path, columns, number, refused)
-            if step is not None:
-                step(sizes[number])
+        if not path.endswith(b".parquet"):
+            continue
+        try:
+            with open(path, "rb", opener=_open) as file:
+                for table in read_parquet(file):
+                    yield with_reports(table, [number] * table.num_rows)
+        except (OSError, ValueError) as error:
+            refused(number, _reason(path, error))
+        if step is not None:
+            step(sizes[number])
 
 
 def _size(path: bytes) -> int:
@@ -166,49 +166,6 @@ def _without_lone_surrogates(data: bytes) -> bytes:
     if _SURROGATE.search(data) is None:
         return data
     return _ESCAPES.sub(lambda found: b"\\" + found[0].lower() if found[1] else found[0], data)
-
-
-def _parquet(path: bytes, columns: pa.Schema, number: int, refused: Callable[[int, str], None]) -> Iterator[pa.Table]:
-    import pyarrow as pa  # noqa: PLC0415 - an extra; arrow_schema() says so where it is missing
-    from pyarrow.parquet import ParquetFile  # noqa: PLC0415 - the same
-
-    try:
-        with open(path, "rb", opener=_open) as raw, ParquetFile(raw) as file:
-            if not _fits(file.schema_arrow, columns):
-                refused(number, f"{shown(path)}: not written by drydock scan --format parquet")
-                return
-            for batch in file.iter_batches(_BATCH, columns=columns.names):
-                table = pa.Table.from_batches([batch]).select(columns.names).cast(columns)
-                table.validate(full=True)  # text that is no UTF-8 ends DuckDB
-                numbers = pa.repeat(pa.scalar(number, pa.int64()), table.num_rows)
-                yield table.append_column("report", numbers)
-    except (OSError, ValueError, LookupError, pa.ArrowException) as error:
-        refused(number, _reason(path, error))
-
-
-def _fits(there: pa.Schema, columns: pa.Schema) -> bool:
-    """Whether a file has each column once, and of its type."""
-    for column in columns:
-        places = there.get_all_field_indices(column.name)
-        if len(places) != 1 or not _means(there.field(places[0]).type, column.type):
-            return False
-    return True
-
-
-def _means(has: pa.DataType, due: pa.DataType) -> bool:
-    """Whether two types mean the same: other programs write text, lists and numbers in other widths."""
-    from pyarrow import types  # noqa: PLC0415 - an extra; arrow_schema() says so where it is missing
-
-    if types.is_list(due):
-        return types.is_null(has) or (
-            (types.is_list(has) or types.is_large_list(has)) and _means(has.value_type, due.value_type)
-        )
-    return bool(
-        has == due
-        or types.is_null(has)
-        or (types.is_string(due) and types.is_large_string(has))
-        or (types.is_integer(due) and types.is_integer(has))
-    )
 
 
 def _open(path: str | bytes, flags: int) -> int:
