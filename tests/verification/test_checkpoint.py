@@ -168,7 +168,7 @@ def test_a_full_place_is_passed_over(full, tmp_path):
     checkpoint.tell(ONE, True)
     checkpoint.tell(TWO, False)
     checkpoint.close()
-    assert (checkpoint.is_lost, checkpoint.warning) == (False, "")
+    assert (checkpoint.is_lost, checkpoint.warning) == (False, None)
     for write in (False, True):
         again = open_checkpoint(ROOT, places, write=write)
         assert (again.known, again.suspects) == ({ONE: True, TWO: False}, {TWO})

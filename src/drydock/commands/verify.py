@@ -190,7 +190,7 @@ def look(
         states,
         data if wanted.data else None,
         unpacked if wanted.unpacked else None,
-        [checkpoint.warning] if checkpoint.warning else [],
+        [] if checkpoint.warning is None else [checkpoint.warning],
         wanted.options if checkpoint.is_lost else "",
         found.snapshots,
         proofs,

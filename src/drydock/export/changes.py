@@ -53,7 +53,7 @@ class _ComparedDir:
     name: bytes
     new: Merged
     old: Merged | None
-    said: bool
+    is_listed: bool
     pending: list[tuple[bytes, Merged | None, Merged | None]]
 
 
@@ -71,7 +71,7 @@ class _TreeComparison:
 
     def compare(self, new: Merged, old: Merged | None) -> Iterator[Change]:
         """List every change below two roots."""
-        self._enter(b"", new, old, said=True)
+        self._enter(b"", new, old, is_listed=True)
         while self._levels:
             level = self._levels[-1]
             if not level.pending:
@@ -87,11 +87,11 @@ class _TreeComparison:
                 yield Change(kind, self._path(name))
             if here is not None and here.folders and not _is_same(here, before):
                 self._enter(
-                    name, here, before if before is not None and before.folders else None, said=kind is not None
+                    name, here, before if before is not None and before.folders else None, is_listed=kind is not None
                 )
 
-    def _enter(self, name: bytes, new: Merged, old: Merged | None, *, said: bool) -> None:
-        self._levels.append(_ComparedDir(name, new, old, said, []))
+    def _enter(self, name: bytes, new: Merged, old: Merged | None, *, is_listed: bool) -> None:
+        self._levels.append(_ComparedDir(name, new, old, is_listed, []))
         here = self._list(self._new, new)
         before = self._list(self._old, old) if old is not None else {}
         if self._progress is not None:
@@ -111,8 +111,8 @@ class _TreeComparison:
 
     def _parents(self) -> Iterator[Change]:
         for depth, level in enumerate(self._levels):
-            if not level.said:
-                level.said = True
+            if not level.is_listed:
+                level.is_listed = True
                 yield Change(ChangeKind.CHANGED, b"/" + b"/".join(each.name for each in self._levels[1 : depth + 1]))
 
     def _path(self, *more: bytes) -> bytes:

@@ -1,1 +1,1 @@
-"""Repair: the plan that makes one root whole, and what that would lose."""
+"""Repair: the plan that repairs one root, and what it would lose."""

@@ -57,9 +57,9 @@ class Checkpoint:
         return self._writes and self._fd is None
 
     @property
-    def warning(self) -> str:
-        """One shown line, if no directory took the results; else empty."""
-        return f"the results cannot be kept for the next run ({'; '.join(self._problems)})" if self.is_lost else ""
+    def warning(self) -> str | None:
+        """One shown line, if no directory took the results."""
+        return f"the results cannot be kept for the next run ({'; '.join(self._problems)})" if self.is_lost else None
 
     def tell(self, key: Key, right: bool) -> None:
         """Add one result."""

@@ -226,8 +226,8 @@ class TarReader:
         if not is_old:
             return self._map_in_data()
         count = _decimal(records.get(b"GNU.sparse.numblocks", b""))
-        said = records.get(_SPARSE_MAP)
-        return _pairs(said.split(b",") if said else [], count)
+        numbers = records.get(_SPARSE_MAP)
+        return _pairs(numbers.split(b",") if numbers else [], count)
 
     def _map_in_data(self) -> Segments:
         """Read the map of format 1.0: lines at the beginning of the data, up to the end of a block."""
@@ -299,8 +299,8 @@ def _parse_header(block: bytes) -> TarEntry:
     Raises:
         UnreadableLayer: its checksum or one of its numbers is wrong.
     """
-    said = _octal(block[148:156])
-    if said != sum(block) - sum(block[148:156]) + 8 * 0x20 and said != _signed_sum(block):
+    checksum = _octal(block[148:156])
+    if checksum != sum(block) - sum(block[148:156]) + 8 * ord(" ") and checksum != _signed_sum(block):
         raise _bad("a header has a wrong checksum")
     entry = TarEntry(
         _text(block[:100]), block[156:157], _number(block[100:108]), _number(block[108:116]), _number(block[116:124]),

@@ -34,7 +34,9 @@ PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA locking_mode = EXCLUSIVE;
 CREATE TABLE node (id INTEGER PRIMARY KEY, entry BLOB, inode INTEGER);
-CREATE TABLE name (parent INTEGER, name BLOB, node INTEGER, folder INTEGER, PRIMARY KEY (parent, name)) WITHOUT ROWID;
+CREATE TABLE name (
+    parent INTEGER, name BLOB, node INTEGER, directory INTEGER, PRIMARY KEY (parent, name)
+) WITHOUT ROWID;
 """
 
 
@@ -165,10 +167,10 @@ class LayerTree:
             yield [(name, _decoded(node, entry)) for name, node, entry in rows]
             after = rows[-1][0]
 
-    def next_folder(self, parent: int, after: bytes) -> tuple[bytes, int] | None:
+    def next_directory(self, parent: int, after: bytes) -> tuple[bytes, int] | None:
         """Name and node of the first subdirectory whose name sorts after ``after``."""
         found: tuple[bytes, int] | None = self._db.execute(
-            "SELECT name, node FROM name WHERE parent = ? AND name > ? AND folder ORDER BY name LIMIT 1",
+            "SELECT name, node FROM name WHERE parent = ? AND name > ? AND directory ORDER BY name LIMIT 1",
             (parent, after),
         ).fetchone()
         return found
@@ -183,7 +185,7 @@ class LayerTree:
 
     def _name(self, parent: int, name: bytes, entry: LayerEntry) -> None:
         self._run(
-            "INSERT OR REPLACE INTO name (parent, name, node, folder) VALUES (?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO name (parent, name, node, directory) VALUES (?, ?, ?, ?)",
             (parent, name, entry.node, entry.type is EntryType.DIRECTORY),
         )
 

@@ -279,7 +279,7 @@ class _SnapshotComparison:
                 if self.stop():
                     return False
                 path, node, last = levels.pop()
-                following = self.tree.next_folder(node, last)
+                following = self.tree.next_directory(node, last)
                 if following is None:
                     continue
                 name, below = following
