@@ -1,8 +1,8 @@
 """Read-only access to bbolt files: bytes to pages to buckets. Knows nothing of containerd.
 
-There are two readers. ``Database`` is the fast one, on ``struct``. ``DeclaredDatabase`` is made of the declarations in
-layout.py alone, compiled by construct; ``compare`` reads a file with both. What needs construct is imported when it is
-first asked for.
+There are two readers. ``Database`` is the fast one, made with ``struct``. ``DeclaredDatabase`` is made only of the
+declarations in layout.py, which construct compiles; ``compare`` reads a file with both. The names that need construct
+are imported when they are first used.
 """
 
 from __future__ import annotations

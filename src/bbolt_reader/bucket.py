@@ -13,10 +13,10 @@ from bbolt_reader.source import CHUNK
 from bbolt_reader.tree import MAX_DEPTH, Loaded, Tree
 
 Batch: TypeAlias = "tuple[Sequence[bytes], Sequence[bytes | Bucket], Sequence[Bucket]]"
-"""The keys of a page; as many values, or the buckets that keys name; and these buckets once more."""
+"""The keys of a page; for each key its value or its bucket; and these buckets once more."""
 
 _PAGE: Final = 8
-"""Byte of what follows a bucket's root where an inline bucket's page starts: behind the sequence."""
+"""Where the page of an inline bucket starts in the bytes behind a bucket's root: behind the sequence."""
 
 
 class Bucket:
@@ -26,8 +26,8 @@ class Bucket:
 
     Attributes:
         tree: the pages it is part of.
-        root: the page its tree starts at; 0 where it is inline.
-        offset: byte of the file its header lies at.
+        root: the page where its tree starts; 0 for an inline bucket.
+        offset: the byte of the file where its header starts.
     """
 
     __slots__ = ("_depth", "_key", "_parent", "_rest", "offset", "root", "tree")
@@ -48,7 +48,7 @@ class Bucket:
 
     @property
     def sequence(self) -> int:
-        """The last number its NextSequence gave out."""
+        """The last number that NextSequence gave out."""
         return int.from_bytes(self._rest[:_PAGE], "little")
 
     @property
@@ -62,7 +62,7 @@ class Bucket:
         return tuple(reversed(names))
 
     def items(self) -> Iterator[tuple[bytes, bytes | Bucket]]:
-        """All keys, each with its value or the bucket it names."""
+        """All keys, each with its value or its bucket."""
         batches = self.batches()
         if type(batches) is tuple:
             keys, values, _ = batches[0]
@@ -70,9 +70,9 @@ class Bucket:
         return chain.from_iterable(zip(keys, values, strict=True) for keys, values, _ in batches)
 
     def batches(self) -> Iterable[Batch]:
-        """All keys and values, a page at a time: those of most buckets, which have one page, at once."""
-        # The hot path. Records of one kind have pages of one kind: what all bytes between a page's id and its first key
-        # say is checked when they are first met, and pages with the same are unpacked, id and all, in one call.
+        """All keys and values, a page at a time; most buckets have one page."""
+        # The hot path. Records of one kind have pages of one shape. The bytes between a page's id and its first key are
+        # checked when they are first met; pages with the same bytes are unpacked, with the id, in one call.
         tree, pgid = self.tree, self.root
         if not pgid:
             rest = self._rest
@@ -89,9 +89,9 @@ class Bucket:
             shape = tree.leaves.get(tree.mapping[start + ID : start + tree.leaf_guess])
             if shape is not None:
                 fields = shape.unpack(tree.mapping, start)
-                # Its id must be the one that was asked for; load() tells where it is not.
+                # Its id must be the one that was asked for; load() raises if it is not.
                 if fields[0] == pgid:
-                    # What claim() does where all is well, without the call.
+                    # As claim() if all is well, without the call.
                     if pgid > 1 and not tree.owners[pgid]:
                         tree.owners[pgid] = self.offset
                     else:
@@ -103,7 +103,7 @@ class Bucket:
         return (self._learn(page),) if page[0] == PAGE_LEAF else map(self.batch, tree.leaves_below(page))
 
     def _learn(self, page: Loaded) -> Batch:
-        """The entries of this bucket's only page, whose kind is remembered for the next."""
+        """The entries of this bucket's only page, whose shape is remembered for the next bucket."""
         tree, batch = self.tree, self.batch(page)
         elements = HEADER + HEADER * page[4]
         if not self.root:
@@ -115,7 +115,7 @@ class Bucket:
         return batch
 
     def batch(self, page: Loaded) -> Batch:
-        """The entries of one leaf page, of this bucket's or its own where it is inline."""
+        """The entries of one leaf page of this bucket; for an inline bucket, of its only page."""
         shape = self.tree.shape_of(page)
         _, data, start, _, _, base = page
         if not self.root:
@@ -128,10 +128,10 @@ class Bucket:
         return self._place(shape, fields, base + start)
 
     def _ends(self, size: int) -> None:
-        """Look whether an inline bucket's value ends where its last entry does."""
+        """Check that the value of an inline bucket ends where its last entry ends."""
         room = len(self._rest) - _PAGE
         if size > room:
-            self.tree.shape_of(self.inline())  # says which entry leads out of it
+            self.tree.shape_of(self.inline())  # raises, with the entry that leads out of it
         if size < room:
             self.tree.note_gap(self.offset)
 
@@ -149,24 +149,24 @@ class Bucket:
         return keys, values, buckets
 
     def buckets(self) -> Iterator[tuple[bytes, Bucket]]:
-        """The keys that name buckets, with these."""
+        """The keys with buckets, and the bucket of each."""
         for key, value in self.items():
             if isinstance(value, Bucket):
                 yield key, value
 
     def values(self) -> Iterator[tuple[bytes, bytes]]:
-        """The keys that name values, with these."""
+        """The keys with values, and the value of each."""
         for key, value in self.items():
             if not isinstance(value, Bucket):
                 yield key, value
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of a key; None where there is none, or a bucket."""
+        """The value of a key; None if there is no such key, or it has a bucket."""
         value = self._find(key)
         return None if isinstance(value, Bucket) else value
 
     def bucket(self, key: bytes) -> Bucket | None:
-        """The bucket a key names; None where there is none, or a value."""
+        """The bucket of a key; None if there is no such key, or it has a value."""
         value = self._find(key)
         return value if isinstance(value, Bucket) else None
 
@@ -175,7 +175,7 @@ class Bucket:
         return values[keys.index(key)] if key in keys else None
 
     def _leaf_of(self, key: bytes) -> Loaded:
-        """The leaf page where a key must be, if it is anywhere."""
+        """The leaf page that has a key, if any has it."""
         tree, pgid, referrer = self.tree, self.root, self.offset
         for _ in range(MAX_DEPTH):
             page = tree.load(pgid, referrer)
@@ -190,7 +190,7 @@ class Bucket:
         """The page of an inline bucket.
 
         Raises:
-            Corrupt: there is none.
+            Corrupt: the value has no page.
         """
         rest = self._rest
         if len(rest) < _PAGE + HEADER:

@@ -1,6 +1,6 @@
-"""The second reader's own check of a file: every page by the declarations, every entry, and every place counted.
+"""The second reader's own check of a file: every page by the declarations, every entry, and every place.
 
-It tells the kinds of damage that verify.py tells, found by its own walk.
+It reports the kinds of damage that verify.py reports, found by a walk of its own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ROOT, _FREELIST = HEADER + 16, HEADER + 32
 
 
 class _PageToCheck(NamedTuple):
-    """A page to look at: who names it, and between which keys its own must lie."""
+    """A page to look at: the place that refers to it, and the range that its keys must be in."""
 
     bucket: DeclaredBucket
     pgid: int
@@ -111,15 +111,15 @@ class _Check:
             yield from self._put_off(stack, below)
 
     def _put_off(self, stack: list[_PageToCheck], steps: list[_PageToCheck]) -> Iterator[Damage]:
-        """Claim pages before they are looked at, so that never more are put off than the file has."""
+        """Claim pages before they are looked at, so that no more pages are put off than the file has."""
         claimed: list[_PageToCheck] = []
         for step in steps:
             try:
                 self._tree.claim(step.pgid, step.referrer)
                 claimed.append(step)
-            except BoltError as error:  # noqa: PERF203 - each is told
+            except BoltError as error:  # noqa: PERF203 - each is reported
                 yield damage_of(error)
-        # Reversed: the first is taken from the stack first, so that damage is told in the order of the file.
+        # Reversed: the first is taken from the stack first, so that damage is reported in the order of the file.
         stack += reversed(claimed)
 
     def _branch(self, page: DeclaredPage, step: _PageToCheck, below: list[_PageToCheck]) -> Iterator[Damage]:
@@ -140,7 +140,7 @@ class _Check:
     def _leaf(self, page: DeclaredPage, step: _PageToCheck, below: list[_PageToCheck]) -> Iterator[Damage]:
         leaf = step.bucket.leaf(page)
         if not leaf.keys and step.bucket.path and any(page.data[HEADER : 2 * HEADER]):
-            # bbolt makes an emptied bucket an inline one (v1.3.6 bucket.go, spill); who does not leaves the page blank.
+            # bbolt makes an emptied bucket an inline one (v1.3.6 bucket.go spill); other writers leave the page blank.
             yield self._gap(page.offset)
         yield from self._entries(leaf, step.low, step.high)
         for bucket in leaf.values:
@@ -169,7 +169,7 @@ class _Check:
             last = key
 
     def _places(self, free: array[int]) -> Iterator[Damage]:
-        """Every place below the high water is named by the tree or the freelist, and by one of them."""
+        """Check that either the tree or the freelist has every place below the high-water mark, and not both."""
         meta, owners = self._meta, self._tree.owners
         ordered: Sequence[int] = free
         if any(after < before for before, after in pairwise(free)):
@@ -207,5 +207,5 @@ class _Check:
 
 
 def _is_astray(key: bytes, last: bytes, high: bytes | None, *, first: bool) -> bool:
-    """Whether a key is not above the one before it, or the first is below all its page may have, or one is too high."""
+    """Whether a key is not above the one before it, or is outside of the range of its page."""
     return key < last or (key == last and not first) or (high is not None and key >= high)

@@ -1,7 +1,7 @@
-"""Two readers of one file, key by key: where they do not read the same, one of them is wrong.
+"""Two readers of one file, compared key by key: if they differ, one of them is wrong.
 
-Forensic practice asks this of a tool (dual-tool verification; NIST's Computer Forensics Tool Testing). Damage is no
-difference: both readers find it, at the same key.
+Forensic practice demands this of a tool (dual-tool verification; NIST's Computer Forensics Tool Testing). Damage is no
+difference, because both readers find it at the same key.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bbolt_reader.declared import DeclaredBucket, DeclaredDatabase, DeclaredLeaf
 from bbolt_reader.errors import BoltError
 
 EACH: Final = 100
-"""The most differences that are told of one file."""
+"""The most differences of one file that are reported."""
 _OFTEN: Final = 4096
 """How many keys are read between two calls of ``progress``, at least."""
 _Pair: TypeAlias = "tuple[Bucket, DeclaredBucket]"
@@ -27,21 +27,21 @@ _META_FIELDS: Final = (
 
 
 class Difference(NamedTuple):
-    """One thing that two readers do not read alike."""
+    """One difference between two readers."""
 
     message: str
-    """One line without control characters, but for the names of ``path``, which are not in it."""
+    """One line without control characters; the names in ``path`` are not in it."""
     path: tuple[bytes, ...]
     """The bucket and the key; empty for a meta."""
     page: int | None
     offset: int | None
-    """Byte of the file, as the second reader has it."""
+    """The byte of the file, by the second reader."""
 
 
 def compare(
     first: Database, second: DeclaredDatabase, progress: Callable[[int], None] | None = None
 ) -> Iterator[Difference]:
-    """Read a file with both, to the end.
+    """Read a file to its end with both readers.
 
     Args:
         first: opened by the fast reader.
@@ -49,7 +49,7 @@ def compare(
         progress: called with the number of keys read since its last call.
 
     Yields:
-        What differs, at most :data:`EACH` times: metas, then each bucket's keys, values, sequences and pages.
+        At most :data:`EACH` differences: in metas, then in keys, values, sequences and pages of each bucket.
     """
     yield from islice(_DatabaseComparison(first, second, progress).run(), EACH)
 
@@ -71,7 +71,7 @@ class _DatabaseComparison:
             message = f"meta {self._first.meta.index} counts, and meta {self._second.meta.index}"
             yield self._differ(message, (), self._second.meta.offset)
             return
-        # A root of its own: what was read of it before says nothing.
+        # A new root bucket: pages that the other one has read count as read.
         stack = [self._bucket(self._first.root_of(self._first.meta), self._second.root)]
         while stack:
             for found in stack[-1]:
@@ -86,10 +86,10 @@ class _DatabaseComparison:
             self._progress(self._read)
 
     def _bucket(self, first: Bucket, second: DeclaredBucket) -> Iterator[Difference | _Pair]:
-        """What differs in a bucket, and the buckets in it, which are to be compared before this goes on.
+        """The differences in a bucket, and the buckets in it, which are compared before this iterator goes on.
 
-        Both readers go page by page, and into a page's buckets before the next page: each page belongs to whoever names
-        it first, so that in damaged files the order decides.
+        Both readers go page by page, and into the buckets of a page before the next page. A page belongs to the place
+        that refers to it first, so the order matters in damaged files.
         """
         if (first.sequence, first.root, first.offset) != (second.sequence, second.root, second.offset):
             yield from self._headers(first, second)
@@ -108,7 +108,7 @@ class _DatabaseComparison:
             return
 
     def _alike(self, batch: Batch, leaf: DeclaredLeaf) -> list[_Pair] | None:
-        """The buckets of a page that both read alike; None where they do not."""
+        """The buckets of a page that both readers read alike; None if they differ."""
         keys, values, buckets = batch
         self._told(len(keys))
         if list(keys) != leaf.keys:
@@ -140,7 +140,7 @@ class _DatabaseComparison:
         ours: Sequence[Batch | BoltError | None],
         theirs: Sequence[DeclaredLeaf | BoltError | None],
     ) -> Iterator[Difference | _Pair]:
-        """What differs in a bucket from the first page on that is not alike, and the buckets that both have."""
+        """The differences in a bucket from the first page that is not alike, and the buckets that both readers have."""
         mine = {key: value for batch in ours if isinstance(batch, tuple) for key, value in zip(*batch[:2], strict=True)}
         its = {
             key: (leaf, index)
@@ -190,7 +190,7 @@ def _kind(value: bytes | Bucket | DeclaredBucket | None) -> str:
 
 
 def _pages(read: Callable[[], Iterable[_Page]]) -> Iterator[_Page | BoltError]:
-    """Pages of entries, then the error that reading them ended with, where it did."""
+    """Pages of entries, and then the error that ended the reading, if one did."""
     try:
         yield from read()
     except BoltError as error:

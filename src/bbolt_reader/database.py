@@ -17,14 +17,14 @@ from bbolt_reader.tree import Tree
 
 @final
 class Database:
-    """A bbolt file, read as its newest valid meta has it. Takes no lock: who opens it decides that.
+    """A bbolt file in the state of its newest valid meta. Takes no lock: that is up to the caller.
 
     Attributes:
         metas: both metas, valid or not.
-        meta: the one that counts.
-        page_size: bytes, 1 KiB to 16 MiB.
-        size: bytes in the file.
-        name: what errors call the file.
+        meta: the one in use.
+        page_size: in bytes, 1 KiB to 16 MiB.
+        size: of the file, in bytes.
+        name: of the file in errors.
     """
 
     def __init__(self, source: Source) -> None:
@@ -42,7 +42,7 @@ class Database:
 
         Args:
             path: its name; a link is followed.
-            mapped: False where others may write to the file or shorten it meanwhile; see Source.
+            mapped: False if others may write to the file or shorten it meanwhile; see Source.
 
         Raises:
             Unreadable: it cannot be opened or read.
@@ -61,7 +61,7 @@ class Database:
 
         Args:
             fd: a descriptor that can be read.
-            name: what errors call the file.
+            name: of the file in errors.
             mapped: as for :meth:`open`.
             bounded: keep the mapping small, whatever the file's size; see Source.
 
@@ -84,12 +84,12 @@ class Database:
         self.source.close()
 
     def release(self) -> None:
-        """Give back the memory that reading took: the file stays open, and in the page cache."""
+        """Give back the memory that reading took. The file stays open, and in the page cache."""
         self.root.tree.forget()
         self.source.release()
 
     def root_of(self, meta: Meta) -> Bucket:
-        """The root bucket as one of the metas has it, also as the older one has.
+        """The root bucket in the state of one of the metas, also of the older one.
 
         Raises:
             NotBolt: the meta is not valid.
@@ -100,7 +100,7 @@ class Database:
         return Bucket(Tree(self.source, meta), None, b"", 0, meta.root, rest, meta.offset + 2 * HEADER)
 
     def as_of(self, meta: Meta) -> Database:
-        """The same open file as another meta has it: the older one, or that of a commit whose pages are still there.
+        """The same open file in the state of another meta: the older one, or one of a commit whose pages still exist.
 
         Raises:
             NotBolt: the meta is not valid.
@@ -111,7 +111,7 @@ class Database:
 
     @property
     def pages(self) -> int:
-        """How many whole pages the file has; at least the meta's high water if it is complete."""
+        """How many whole pages the file has; at least as many as the high-water mark of its meta, if it is complete."""
         return self.size // self.page_size
 
     def page(self, pgid: int, *, whole: bool = True) -> Page:
@@ -119,7 +119,7 @@ class Database:
 
         Args:
             pgid: 0 to ``pages - 1``.
-            whole: with its overflow, if that is in the file.
+            whole: read its overflow too, if that is in the file.
 
         Raises:
             Truncated: the file has no such page.

@@ -1,9 +1,9 @@
 """A second reader of bbolt files, made of the declarations in layout.py alone.
 
-It is for a second opinion (forensics calls it dual-tool verification), so it shares no decoding with database.py,
-tree.py, page.py and shape.py: fields come from construct, metas, pages and entries are checked here once more, and
-nothing is remembered of pages met before. It has in common with them the declarations, the errors and the values
-``Meta``, and ``Source``, of which it takes ``read`` alone and never the mapping.
+It gives a second opinion, which forensics calls dual-tool verification. So it shares no decoding with database.py,
+tree.py, page.py and shape.py: construct decodes the fields, metas, pages and entries are checked here once more, and
+nothing is remembered of pages read before. It shares the declarations, the errors, ``Meta``, and of ``Source`` the
+method ``read``, but never the mapping.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BRANCH: Final = 0x01
 LEAF: Final = 0x02
 FREELIST: Final = 0x10
 BUCKET: Final = 0x01
-"""In the flags of a leaf element."""
+"""A flag of a leaf element."""
 MAX_KEY: Final = 32768
 MAX_DEPTH: Final = 64
 """The most branch pages above a leaf, and the most buckets above a bucket."""
@@ -43,8 +43,8 @@ _VERSION: Final = 2
 _CHECKED: Final = META - 8
 _COVERED: Final = 1 << 18
 _SPARSE: Final = 4
-"""Overflow may take _COVERED places, or _SPARSE times as many as the file has blocks for: a file with holes can be
-larger than any disk, and few numbers would have all of it read."""
+"""Overflow may take _COVERED places, or _SPARSE times as many as the file has blocks for. A file with holes may be
+larger than any disk, and a few damaged numbers would make all of it be read."""
 _BLOCK: Final = 512
 
 
@@ -53,9 +53,9 @@ class DeclaredPage(NamedTuple):
 
     header: Fields
     data: bytes
-    """With its overflow."""
+    """The bytes of the page, with its overflow."""
     offset: int
-    """Byte of the file it starts at; in an inline bucket, that of the value that holds it."""
+    """The byte of the file where it starts; for the page of an inline bucket, where the value with it starts."""
 
 
 class DeclaredChild(NamedTuple):
@@ -64,13 +64,13 @@ class DeclaredChild(NamedTuple):
     key: bytes
     pgid: int
     offset: int
-    """Byte of the file its element starts at."""
+    """The byte of the file where its element starts."""
     end: int
-    """Byte of the page its key ends at."""
+    """The byte of the page where its key ends."""
 
 
 class DeclaredLeaf(NamedTuple):
-    """The entries of a leaf page, by columns: making an object for each takes as long as decoding it."""
+    """The entries of a leaf page, in columns: making an object for each would take as long as decoding it."""
 
     page: DeclaredPage
     elements: Sequence[Fields]
@@ -78,35 +78,35 @@ class DeclaredLeaf(NamedTuple):
     values: list[bytes | DeclaredBucket]
 
     def offset(self, index: int) -> int:
-        """Byte of the file an element starts at."""
+        """The byte of the file where an element starts."""
         return self.page.offset + HEADER * (index + 1)
 
     def value_offset(self, index: int) -> int:
-        """Byte of the file a value starts at."""
+        """The byte of the file where a value starts."""
         element = self.elements[index]
         return self.offset(index) + element["pos"] + element["ksize"]
 
     def end(self, index: int) -> int:
-        """Byte of the file behind an entry; of -1, behind the elements."""
+        """The byte of the file behind an entry; for -1, behind the elements."""
         if index < 0:
             return self.offset(len(self.keys))
         return self.value_offset(index) + self.elements[index]["vsize"]
 
     def has_gap(self, index: int) -> bool:
-        """Whether an entry does not start where the one before it ends, as those that bbolt writes do."""
+        """Whether there is a gap in front of an entry: bbolt writes each entry directly behind the one before it."""
         return self.offset(index) + self.elements[index]["pos"] != self.end(index - 1)
 
 
 @final
 class DeclaredDatabase:
-    """A bbolt file as its newest valid meta has it, read by construct. Takes no lock: who opens it decides that.
+    """A bbolt file in the state of its newest valid meta, read by construct. Takes no lock: that is up to the caller.
 
     Attributes:
         metas: both metas, valid or not.
-        meta: the one that counts.
-        page_size: bytes.
-        size: bytes in the file.
-        name: what errors call the file.
+        meta: the one in use.
+        page_size: in bytes.
+        size: of the file, in bytes.
+        name: of the file in errors.
         root: its root bucket.
     """
 
@@ -161,12 +161,12 @@ class DeclaredDatabase:
 
     @property
     def lenient(self) -> LenientPages:
-        """Its pages by position, for :func:`~bbolt_reader.dissect`."""
+        """The pages by position, for :func:`~bbolt_reader.dissect`."""
         return LenientPages(self.source, self.page_size)
 
     @property
     def read(self) -> int:
-        """How many pages were read so far by way of :attr:`root`."""
+        """How many pages were read so far from :attr:`root` on."""
         return len(self._tree.owners)
 
     @property
@@ -181,9 +181,9 @@ class DeclaredBucket:
 
     Attributes:
         path: the names from the root bucket, whose path is empty, to this one.
-        root: the page its tree starts at; 0 where it is inline.
-        sequence: the last number its NextSequence gave out.
-        offset: byte of the file its header lies at.
+        root: the page where its tree starts; 0 for an inline bucket.
+        sequence: the last number that NextSequence gave out.
+        offset: the byte of the file where its header starts.
     """
 
     __slots__ = ("_page", "_tree", "offset", "path", "root", "sequence")
@@ -200,16 +200,16 @@ class DeclaredBucket:
         return f"DeclaredBucket(path={self.path!r}, root={self.root})"
 
     def items(self) -> Iterator[tuple[bytes, bytes | DeclaredBucket]]:
-        """All keys, each with its value or the bucket it names.
+        """All keys, each with its value or its bucket.
 
         Raises:
-            BoltError: some of it cannot be read; also while the iterator is read.
+            BoltError: a page cannot be read; also while the iterator is read.
         """
         for leaf in self.leaves():
             yield from zip(leaf.keys, leaf.values, strict=True)
 
     def leaves(self) -> Iterator[DeclaredLeaf]:
-        """The same, a leaf page at a time, with the place of each entry.
+        """All entries with their places, a leaf page at a time.
 
         Raises: as :meth:`items`.
         """
@@ -220,7 +220,7 @@ class DeclaredBucket:
         """The entries of one leaf page of this bucket.
 
         Raises:
-            Corrupt: one of them cannot be read.
+            Corrupt: an entry cannot be read.
         """
         leaf = self._tree.leaf(page)
         for index, element in enumerate(leaf.elements):
@@ -278,10 +278,10 @@ class DeclaredBucket:
 
 @final
 class DeclaredTree:
-    """The pages that one meta reaches, each of which belongs to the one place that names it.
+    """The pages that one meta reaches. Each page belongs to the one place that refers to it.
 
     Attributes:
-        owners: each page that was named, and the byte of the file that names it.
+        owners: for each page, the byte of the file that refers to it.
     """
 
     def __init__(self, source: Source, meta: Meta) -> None:
@@ -297,11 +297,11 @@ class DeclaredTree:
 
         Args:
             pgid: its position.
-            referrer: the byte of the file that names it; the same at every call for this page.
-            kinds: the flags it may have.
+            referrer: the byte of the file that refers to it; the same at every call for this page.
+            kinds: the flags that it may have.
 
         Raises:
-            BoltError: it is no such page, belongs to something else, or cannot be read.
+            BoltError: the page is of another kind, another place refers to it, or it cannot be read.
         """
         size, offset = self.page_size, pgid * self.page_size
         self.claim(pgid, referrer)
@@ -319,10 +319,10 @@ class DeclaredTree:
         return DeclaredPage(header, data, offset)
 
     def leaf(self, page: DeclaredPage) -> DeclaredLeaf:
-        """The entries of a leaf page; the values of buckets are not taken apart.
+        """The entries of a leaf page; the values of buckets are not decoded.
 
         Raises:
-            Corrupt: a key or a value lies outside of the page or in another, or an element says what none can.
+            Corrupt: a key or a value lies outside of the page or in another one, or an element has impossible numbers.
         """
         header, data, offset = page
         elements = parse_leaf(data, header["count"])
@@ -348,7 +348,7 @@ class DeclaredTree:
         """The children of a branch page.
 
         Raises:
-            Corrupt: there is none, or a key lies outside of the page or in another.
+            Corrupt: it has no child, or a key lies outside of the page or in another one.
         """
         header, data, offset = page
         if not header["count"]:
@@ -368,7 +368,7 @@ class DeclaredTree:
         """The ids of a freelist page.
 
         Raises:
-            Corrupt: there are fewer of them than it says.
+            Corrupt: there are fewer of them than its count.
         """
         header, data, offset = page
         found = parse_freelist(data, header["count"])
@@ -377,10 +377,10 @@ class DeclaredTree:
         return found.ids
 
     def claim(self, pgid: int, referrer: int) -> None:
-        """Note who names a page.
+        """Note which place refers to a page.
 
         Raises:
-            Corrupt: it cannot be a page of the tree, or something else names it as well.
+            Corrupt: it cannot be a page of the tree, or another place refers to it too.
             Truncated: the file has no such page.
         """
         if not 2 <= pgid < self.meta.high_water:
@@ -418,7 +418,7 @@ class DeclaredTree:
 
 
 def read_metas(source: Source) -> tuple[Meta, Meta]:
-    """Both metas of a file: page 0 gives the page size; where it is lost, the second one is looked for as bbolt does.
+    """Both metas of a file. Page 0 gives the page size; if it is lost, page 1 is looked for as bbolt does.
 
     Raises:
         NotBolt: neither is valid.
@@ -435,7 +435,7 @@ def read_metas(source: Source) -> tuple[Meta, Meta]:
 
 
 def choose(metas: tuple[Meta, Meta]) -> Meta:
-    """The valid meta of the later transaction; of equal ones the first (bbolt v1.3.6 db.go, ``meta``)."""
+    """The valid meta of the later transaction; the first of equal ones (bbolt v1.3.6 db.go, ``meta``)."""
     first, second = metas
     if first.valid and second.valid:
         return second if second.txid > first.txid else first

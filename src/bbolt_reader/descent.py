@@ -1,4 +1,4 @@
-"""From a root page down, past everything that cannot be read."""
+"""Reading a tree from its root page down, past all pages that cannot be read."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bbolt_reader.statements import Hole, Names, Problem, Statement, StatementSt
 from bbolt_reader.tree import MAX_DEPTH
 
 _TWICE = 2
-"""How often one page is read at most: a damaged number can name a page that belongs elsewhere, and which of two is
-right nobody can tell."""
+"""How often one page is read at most. A damaged number may refer to a page of another bucket, and which of two
+references is right cannot be known."""
 
 _TELLING: Final = 15
-"""Bytes from which on a value is rare enough to tell two versions of one bucket by."""
+"""A value of so many bytes is rare enough to recognise two versions of one bucket by."""
 READ_AGAIN: Final = 4
-"""How often all of the file but its holes is read at most, in all: pages may claim overflow that others claim as well,
-or that is a hole of any size."""
+"""How often the file without its holes is read at most, in all: several pages may claim the same overflow, or a hole
+of any size."""
 
 
 class _PageToSalvage(NamedTuple):
@@ -34,23 +34,23 @@ class _PageToSalvage(NamedTuple):
 
 @dataclass(slots=True)
 class Descent:
-    """One walk: what it found, and what it could not read."""
+    """One walk through a tree: its statements, and the parts that could not be read."""
 
     lenient: LenientPages
     standing: StatementStanding
     skip: Collection[int] = ()
-    """Pages that need no reading again, nor what is below them."""
+    """Pages that were read already, with all pages below them."""
     statements: list[Statement] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     holes: list[Hole] = field(default_factory=list)
     places: dict[int, Names] = field(default_factory=dict)
-    """Each page that was read or is covered by one that was, and the bucket it belongs to."""
+    """The bucket of each page that was read, and of each page of its overflow."""
     known: dict[int, Names | None] = field(default_factory=dict)
-    """The bucket that each telling entry belongs to, by its :func:`mark`; None where it is several."""
+    """The bucket of each telling entry, by its :func:`mark`; None if several buckets have the entry."""
     _spent: int = 0
 
     def run(self, root: int, referrer: int, path: Names = ()) -> None:
-        """Read what is below a page; no page more than twice."""
+        """Read all pages below a page, each at most twice."""
         steps = [_PageToSalvage(root, referrer, path, b"", None, 0)]
         visits: dict[int, int] = {}
         while steps:
@@ -119,13 +119,13 @@ class Descent:
 
 
 def mark(element: LeafElement) -> int | None:
-    """A number that two versions of a bucket have in common where this entry did not change.
+    """A number that two versions of a bucket have in common if this entry did not change.
 
-    None where the entry tells nothing: other buckets may well have the same.
+    None if the entry tells nothing, because other buckets may have an equal one.
     """
     if element.flags == LEAF_BUCKET:
         root = parse_bucket(element.value)["root"]
-        # The sequence may have changed; an unchanged bucket keeps its page.
+        # The sequence may have changed, but an unchanged bucket keeps its page.
         return hash((element.key, root or element.value))
     return hash((element.key, element.value)) if len(element.value) >= _TELLING else None
 
@@ -133,10 +133,10 @@ def mark(element: LeafElement) -> int | None:
 def stated(
     page: LenientPage, path: Names, standing: StatementStanding, *, linked: bool = True, fragment: int | None = None
 ) -> Iterator[tuple[Statement, int, int]]:
-    """The statements of a leaf page, inline buckets opened.
+    """The statements of a leaf page, with those of its inline buckets.
 
     Yields:
-        Each; the page its bucket starts at, else 0; and how many entries of an inline bucket are lost.
+        Each statement; the page where its bucket starts, or 0; and how many entries of an inline bucket are lost.
     """
 
     def make(at: Names, element: LeafElement, value: bytes | None, sequence: int) -> Statement:

@@ -1,4 +1,4 @@
-"""One page, field by field: what each number, key and value is, and the byte of the file it lies at."""
+"""One page, field by field: the name, the value and the byte of the file of each number, key and value."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ from bbolt_reader.parsing import (
 from bbolt_reader.source import READ_LIMIT
 
 KINDS: Final = {BRANCH: "branch", LEAF: "leaf", PAGE_META: "meta", FREELIST: "freelist"}
-"""By a page's flags."""
+"""The kinds of pages, by their flags."""
 _WITH_OVERFLOW: Final = frozenset(("branch", "leaf", "freelist"))
 
 
 _IDS_SHOWN: Final = 1 << 20
-"""Of a freelist; more are shown as bytes. bbolt needs as many for 4 GiB of free pages."""
+"""The most ids of a freelist that are shown; the others are shown as bytes. bbolt needs so many for 4 GiB of free
+pages."""
 
 
 class Field(NamedTuple):
@@ -50,11 +51,11 @@ class Field(NamedTuple):
     """Byte of the file."""
     length: int
     name: str
-    """As the declaration has it: ``count``; of an element ``[3].pos``, and of one in its inline bucket
+    """The name in the declaration: ``count``; in an element ``[3].pos``, and in an element of its inline bucket
     ``[3].page[0].pos``."""
     value: int | bytes
     meaning: str = ""
-    """What a number stands for, where that is more than the number."""
+    """The meaning of a number, if it has another than itself."""
 
 
 class Dissection(NamedTuple):
@@ -67,16 +68,16 @@ class Dissection(NamedTuple):
     kind: str
     """``meta``, ``branch``, ``leaf``, ``freelist``, ``overflow``, or ``unknown``."""
     owner: int
-    """The page itself; of an overflow, the page that it belongs to."""
+    """The page itself; for an overflow, the page that it belongs to."""
     fields: list[Field]
-    """In the order of the file; together they are all of its bytes, but where damaged elements lie over each other."""
+    """In the order of the file. Together they are all bytes of the page, unless damaged elements overlap."""
     problems: list[str]
-    """What is not as bbolt writes it, each on one line. No damage where the page is free: it may hold anything."""
+    """Differences from what bbolt writes, one line each. In a free page they are no damage: it may have any bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A page as its header has it."""
+    """The header of a page."""
 
     page: int
     kind: str
@@ -86,13 +87,13 @@ class Listed:
 
 
 def list_pages(lenient: LenientPages) -> Iterator[Listed]:
-    """Every page by position, as its header has it; the places that overflow takes are passed over."""
+    """The header of every page by position; the places of overflow are skipped."""
     position, end = 0, lenient.source.size // lenient.page_size
     while position < end:
         own, flags, count, overflow = lenient.header(position)
         kind = KINDS.get(flags, "unknown")
         yield Listed(position, kind, count, overflow, own)
-        # What overflow covers has no header; what does not look like a page of the file is passed one by one.
+        # Overflow has no headers. A place that does not look like a page of the file is skipped by itself.
         sound = own == position and kind in _WITH_OVERFLOW
         position += 1 + (overflow if sound else 0)
 
@@ -150,7 +151,7 @@ def dissect(lenient: LenientPages, pgid: int) -> Dissection:
 
 
 class _PageDissection:
-    """What is behind the header of one page; fields and problems are added to those of its caller."""
+    """The part of a page behind its header; fields and problems are added to those of the caller."""
 
     def __init__(self, data: bytes, offset: int, fields: list[Field], problems: list[str]) -> None:
         self.data = data
@@ -270,7 +271,7 @@ def _numbers(
 
 
 def _owner(lenient: LenientPages, pgid: int) -> int:
-    """The page whose overflow covers a place, by its header; the place itself where there is none."""
+    """The page whose overflow covers a place, by its header; the place itself if there is none."""
     for listed in list_pages(lenient):
         if listed.page >= pgid:
             break
@@ -280,7 +281,7 @@ def _owner(lenient: LenientPages, pgid: int) -> int:
 
 
 def _filled(fields: list[Field], data: bytes, offset: int) -> list[Field]:
-    """The fields of a page, and between them the bytes that belong to none."""
+    """The fields of a page, and the bytes between them as fields too."""
     filled: list[Field] = []
     end = offset
     for field in fields:

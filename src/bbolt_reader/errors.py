@@ -1,16 +1,16 @@
-"""What can keep a bbolt file from being read: one root, and always the place."""
+"""Why a bbolt file cannot be read: one base class, and the place of the problem."""
 
 from __future__ import annotations
 
 
 class BoltError(Exception):
-    """Root of every exception of this package; ``str`` of it is one line without control characters.
+    """The base class of every exception of this package; its ``str`` is one line without control characters.
 
     Attributes:
-        message: what is wrong, without the place.
-        file: the name the file was opened under, as raw bytes (not part of the message).
-        page: the page it was seen on, or None where it is about the whole file.
-        offset: the byte of the file it was seen at, or None.
+        message: the problem, without its place.
+        file: the name that the file was opened under, as raw bytes; not part of the message.
+        page: the page with the problem; None if it concerns the whole file.
+        offset: the byte of the file with the problem, or None.
     """
 
     def __init__(self, message: str, *, file: bytes = b"", page: int | None = None, offset: int | None = None) -> None:
@@ -25,16 +25,16 @@ class BoltError(Exception):
 
 
 class Unreadable(BoltError):
-    """The operating system would not give the bytes, or the file is no regular file."""
+    """The operating system reports an error, or the file is no regular file."""
 
 
 class NotBolt(BoltError):
-    """Neither meta page is valid: not a bbolt file, or one that lost both."""
+    """Neither meta is valid: it is no bbolt file, or one that lost both."""
 
 
 class Truncated(BoltError):
-    """A page lies, wholly or in part, behind the end of the file."""
+    """A page, or a part of it, is behind the end of the file."""
 
 
 class Corrupt(BoltError):
-    """Bytes that no bbolt writes: going on would mean guessing."""
+    """The file has bytes that no bbolt writes: reading on would mean guessing."""

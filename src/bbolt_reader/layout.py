@@ -4,9 +4,9 @@ A file is a row of pages. Page ``p`` starts at byte ``p * page_size``, with a pa
 n + 1 places. Pages 0 and 1 hold the two metas. Integers are little-endian. Source: etcd-io/bbolt, page.go, bucket.go
 and db.go of v1.3.6 (internal/common of v1.4), which have the same layout since boltdb 1.0.
 
-``parsing.py`` has construct compile these declarations: `drydock bolt`, salvage and the second reading of ``verify``
-decode every page by them. Importing construct takes longer than reading most files, so the reader that a scan uses has
-packed.py, the same in ``struct``; a test holds the two together.
+construct compiles these declarations in parsing.py: `drydock bolt`, salvage and the second reading of ``verify`` decode
+every page by them. Importing construct takes longer than reading most files, so the reader of a scan uses packed.py,
+which has the same formats in ``struct``; a test compares the two.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ FREE_PAGE = Struct("id" / Int64ul)
 BRANCH_ELEMENTS = Array(this.count, BRANCH_ELEMENT)
 LEAF_ELEMENTS = Array(this.count, LEAF_ELEMENT)
 FREE_PAGES = Array(this.count, FREE_PAGE)
-"""What follows a page's header, by its flags; ``count`` is the header's."""
+"""The part of a page behind its header, by the page's flags; ``count`` is in the header."""
 
 
 def packed(declaration: Struct) -> struct.Struct:
-    """The ``struct`` of the same fields: what packed.py must say.
+    """The ``struct`` of the same fields, which packed.py must have.
 
     Raises:
-        TypeError: the declaration holds something that is no fixed-size integer.
+        TypeError: the declaration has a field that is no fixed-size integer.
     """
     codes = []
     for field in declaration.subcons:

@@ -1,4 +1,4 @@
-"""Single pages of a damaged file: every entry that is whole, however many of its neighbours are not."""
+"""Single pages of a damaged file: every entry that is whole, however many others are not."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bbolt_reader.parsing import parse_branch, parse_header, parse_leaf
 from bbolt_reader.source import CHUNK, READ_LIMIT, Source
 
 _HEADERS_AT_ONCE: Final = 16384
-"""Above this page size headers are read one by one."""
+"""Above this page size, headers are read one by one."""
 
 
 class ElementSpan(NamedTuple):
-    """Where the key of an element and, in a leaf, its value lie in a page; flags of a leaf's, child of a branch's."""
+    """The position in a page of an element's key and value; ``extra`` is the flags in a leaf, the child in a branch."""
 
     number: int
     extra: int
@@ -28,19 +28,19 @@ class ElementSpan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LenientPage:
-    """A branch or leaf page whose header is sane."""
+    """A branch or leaf page with a plausible header."""
 
     pgid: int
     offset: int
     flags: int
     places: int
-    """With its overflow, as far as the file has it."""
+    """How many places it takes with its overflow, as far as the file has it."""
     entries: Sequence[LeafElement]
-    """Of a leaf."""
+    """The entries of a leaf."""
     children: Sequence[BranchElement]
-    """Of a branch."""
+    """The children of a branch."""
     lost: int
-    """Elements that cannot be read."""
+    """How many elements cannot be read."""
 
     @property
     def is_leaf(self) -> bool:
@@ -58,7 +58,7 @@ class LenientPages:
     Args:
         source: the file.
         page_size: of its pages.
-        told: called for each page that is read, with 1 and with how many places the file has.
+        told: called for each page that is read, with 1 and the number of places of the file.
     """
 
     def __init__(self, source: Source, page_size: int, told: Callable[[int, int], None] | None = None) -> None:
@@ -66,15 +66,15 @@ class LenientPages:
         self._told = told
         self.page_size = page_size
         self.count = -(-source.size // page_size)
-        """Places, the last one perhaps cut off."""
+        """How many places the file has; the last one may be cut off."""
 
     @cached_property
     def held(self) -> int:
-        """How many places begin in what is no hole."""
+        """How many places do not begin in a hole."""
         return sum(map(len, self.ranges()))
 
     def ranges(self) -> Iterator[range]:
-        """The positions that begin in what is no hole, in ascending order; the header of any other is all zeros."""
+        """The positions that do not begin in a hole, in ascending order; the header of any other is all zeros."""
         last = 0
         for start, end in self.source.stretches():
             found = range(max(last, -(-start // self.page_size)), -(-end // self.page_size))
@@ -91,7 +91,7 @@ class LenientPages:
         return _header(self.source.read(pgid * self.page_size, HEADER, pgid))
 
     def sane(self, kinds: tuple[int, ...] = (PAGE_LEAF, PAGE_BRANCH)) -> list[int]:
-        """The positions whose header says that it lies there and is of one of these kinds, in ascending order."""
+        """The positions whose header has this position and one of these kinds, in ascending order."""
         found: list[int] = []
         size = self.page_size
         step = max(1, CHUNK // size) if size <= _HEADERS_AT_ONCE else 1
@@ -119,11 +119,11 @@ class LenientPages:
         return own == pgid and flags in kinds and bool(count or flags == PAGE_LEAF)
 
     def page(self, pgid: int, until: int | None = None) -> LenientPage | str:
-        """What can be read of the page at a position; or, in one line, why nothing can.
+        """The readable entries of the page at a position; or, in one line, why nothing can be read.
 
         Args:
             pgid: the position.
-            until: the first place behind it that belongs to another page, where that is known.
+            until: the first place behind it that belongs to another page, if that is known.
         """
         if self._told is not None:
             self._told(1, self.held)
@@ -155,7 +155,7 @@ class LenientPages:
 
 
 def inline(element: LeafElement) -> tuple[list[LeafElement], int]:
-    """The entries of an inline bucket, all at the offset of the element that holds it, and how many are lost."""
+    """The entries of an inline bucket, all at the offset of the element with the bucket, and how many are lost."""
     page = element.value[HEADER:]
     if len(page) < HEADER:
         return [], 1
@@ -172,9 +172,9 @@ def inline(element: LeafElement) -> tuple[list[LeafElement], int]:
 def parts(page: bytes, count: int, kind: int) -> list[ElementSpan]:
     """The elements of a page that can be trusted, in order; no byte belongs to two of them.
 
-    bbolt writes keys and values without gaps, in the order of the elements. So one that neither starts where the one
-    before it ends, nor ends where the one behind it starts, is wrong; and so is the one of two that do not meet whose
-    other end does not meet anything either.
+    bbolt writes keys and values without gaps, in the order of the elements. So an element is wrong if it neither starts
+    where the one before it ends, nor ends where the one behind it starts. If two neighbours do not meet, the one whose
+    other end does not meet its neighbour either is wrong.
     """
     floor = HEADER * (count + 1)
     made: list[ElementSpan] = []
@@ -197,7 +197,7 @@ def parts(page: bytes, count: int, kind: int) -> list[ElementSpan]:
         if behind is not None and (
             part.end > behind.start or (part.end != behind.start and behind.number == part.number + 1)
         ):
-            continue  # the one behind it ends where it should
+            continue  # the one behind it is right: its other end meets its neighbour
         if kept and part.start < kept[-1].end:
             continue
         kept.append(part)
@@ -211,7 +211,7 @@ def _meets(made: Sequence[ElementSpan], place: int, floor: int, count: int) -> b
     if part.number == 0:
         starts = part.start == floor
     else:
-        # Nothing is known of where it should start if the one before it is lost already.
+        # If the one before it is lost, its right start is not known.
         starts = before is None or before.number != part.number - 1 or part.start == before.end
     if part.number == count - 1:
         ends = starts  # nothing says where the last one ends

@@ -1,4 +1,4 @@
-"""The two metas: which are valid, which one counts, and the page size."""
+"""The two metas: which are valid, which one is in use, and the page size."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ VERSION: Final = 2
 NO_FREELIST: Final = 0xFFFFFFFFFFFFFFFF
 PAGE_META: Final = 0x04
 REBUILT: Final = 0x53414C56
-"""In the flags of a meta: the file was written from what could be salvaged of another. bbolt does not use these flags
-and hands them on from each commit to the next (v1.3.6 db.go, meta.copy; v1.4 internal/common/meta.go, Copy), so this
-stays with the file, and with every copy of it, whoever changes it."""
+"""A mark in the flags of a meta: the file was rebuilt from a damaged one. bbolt does not use these flags, and each
+commit keeps those of the one before (v1.3.6 db.go, meta.copy; v1.4 internal/common/meta.go, Copy). So the mark stays
+with the file and its copies, whoever changes them."""
 PAGE_SIZES: Final = tuple(1024 << power for power in range(15))
-"""1 KiB to 16 MiB: what bbolt looks for when page 0 is lost (v1.4 db.go, getPageSizeFromSecondMeta)."""
+"""1 KiB to 16 MiB: the sizes that bbolt tries if page 0 is lost (v1.4 db.go, getPageSizeFromSecondMeta)."""
 
 _HEADER_SIZE: Final = 16
 _SIZE: Final = 64
@@ -26,18 +26,18 @@ _FLAGS: Final = slice(28, 32)
 
 
 class Meta(NamedTuple):
-    """One meta page as it lies in the file, valid or not."""
+    """One meta page of the file, valid or not."""
 
     index: int  # type: ignore[assignment] # shadows tuple.index, which nobody asks a meta for
     """0 or 1: the page it is on."""
     offset: int
-    """Byte of the file its page starts at."""
+    """The byte of the file where its page starts."""
     reason: str
-    """Why it is not valid, one line; empty where it is valid."""
+    """Why it is not valid, in one line; empty if it is valid."""
     raw: bytes
     """Page header and meta, 80 bytes; fewer at the end of a short file."""
     id: int = 0
-    """What its page header says its page is."""
+    """The page id in its page header."""
     flags: int = 0
     """The flags of its page header."""
     page_size: int = 0
@@ -56,12 +56,12 @@ class Meta(NamedTuple):
 
     @property
     def is_rebuilt(self) -> bool:
-        """Whether the file was written from what could be salvaged of another, and so may lack something."""
+        """Whether the file was rebuilt from a damaged one, and so may lack records."""
         return int.from_bytes(self.raw[_FLAGS], "little") == REBUILT
 
     @property
     def has_freelist(self) -> bool:
-        """Whether the free pages were written down; if not, they are those nothing reaches."""
+        """Whether there is a list of free pages; if not, the free pages are those that nothing reaches."""
         return self.freelist != NO_FREELIST
 
 
@@ -74,7 +74,7 @@ def checksum(data: bytes) -> int:
 
 
 def read_metas(source: Source) -> tuple[Meta, Meta]:
-    """Both metas of a file, read as bbolt does: page 0 gives the page size, and if it is lost, page 1 is looked for.
+    """Both metas of a file, found as bbolt does: page 0 gives the page size, and if it is lost, page 1 is looked for.
 
     Raises:
         NotBolt: neither is valid.
@@ -91,7 +91,7 @@ def read_metas(source: Source) -> tuple[Meta, Meta]:
 
 
 def choose(metas: tuple[Meta, Meta]) -> Meta:
-    """The valid meta of the later transaction; of equal ones the first, as bbolt's ``db.meta``."""
+    """The valid meta of the later transaction; the first of equal ones, as bbolt's ``db.meta`` has it."""
     return max((meta for meta in metas if meta.valid), key=lambda meta: (meta.txid, -meta.index))
 
 

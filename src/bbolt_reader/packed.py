@@ -1,6 +1,7 @@
-"""The ``struct`` twins of layout.py's declarations, written out: making them of construct takes longer than a scan.
+"""The ``struct`` twins of the declarations in layout.py.
 
-layout.py says what each field means, and a test compares every format here with ``layout.packed`` of its declaration.
+They are written out, because importing construct takes longer than a scan. layout.py explains each field, and a test
+compares every format here with ``layout.packed`` of its declaration.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pages: read once each, by position, with every number in them checked against where it must lie."""
+"""Pages: each is read by position, and every number in it is checked."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ PAGE_LEAF: Final = 0x02
 PAGE_FREELIST: Final = 0x10
 LEAF_BUCKET: Final = 0x01
 HEADER: Final = 16
-"""Bytes of a page header; also of an element and of a bucket header."""
+"""Bytes of a page header; an element and a bucket header have as many."""
 ID: Final = 8
-"""Bytes of a page's id, with which its header starts."""
+"""Bytes of a page's id, which is first in its header."""
 MAX_KEY: Final = 32768
 
 KINDS: Final = {PAGE_BRANCH: "branch", PAGE_LEAF: "leaf", PAGE_META: "meta", PAGE_FREELIST: "freelist"}
 
 
 class Formats(NamedTuple):
-    """The twins that reading pages takes."""
+    """The ``struct`` twins for reading pages."""
 
     header: Struct
     branch: Struct
@@ -63,17 +63,16 @@ class LeafElement(NamedTuple):
 
 
 class Page:
-    """One page as it lies in the file; its header is not checked.
+    """One page of the file; its header is not checked.
 
     Attributes:
-        position: where it lies, in pages.
-        offset: byte of the file it starts at.
-        id: what its header says its position is.
-        flags: exactly one of the PAGE_ flags where it is sound.
-        count: elements that follow.
-        overflow: places it takes besides this one.
-        data: all its bytes, header and overflow included; only its first place where the overflow leads out of the
-            file.
+        position: in the file, in pages.
+        offset: the byte of the file where it starts.
+        id: the position in its header.
+        flags: exactly one of the PAGE_ flags, if the page is sound.
+        count: the number of its elements.
+        overflow: how many places it takes besides the first.
+        data: all its bytes with header and overflow; without overflow if that leads out of the file.
     """
 
     __slots__ = ("count", "data", "flags", "id", "offset", "overflow", "position")

@@ -1,6 +1,6 @@
-"""The declarations of layout.py as construct compiles them: what bytes say, field by field.
+"""The declarations of layout.py, compiled by construct: bytes to fields.
 
-Each function expects as many bytes as the declaration takes: the caller compares a count with the length first.
+Each function expects as many bytes as the declaration takes, so the caller compares a count with the length first.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from construct import Construct
 from bbolt_reader import layout
 
 Fields: TypeAlias = "Mapping[str, int]"
-"""The numbers of one declaration, by the names it gives them."""
+"""The numbers of one declaration, by their names in it."""
 
 HEADER: Final[int] = layout.PAGE_HEADER.sizeof()
 """Bytes of a page header; an element and a bucket header have as many."""
 META: Final[int] = layout.META.sizeof()
 FREE_PAGE: Final[int] = layout.FREE_PAGE.sizeof()
 COUNT_IN_IDS: Final = 0xFFFF
-"""The count of a freelist that has its real count in front of its ids."""
+"""The count in the header of a freelist that has its real count in front of its ids."""
 _IDS_AT_ONCE: Final = 4096
 
 
@@ -30,8 +30,8 @@ _Parse: TypeAlias = "Callable[[BytesIO, dict[str, int | None]], object]"
 
 
 def _compiled(declaration: Construct) -> _Parse:
-    # Compiled.parse() makes a context that refers to itself, for the collector to find: a third of the time. This is
-    # the function that it calls; a context with `_root` in it refers to nothing.
+    # Compiled.parse() makes a context that refers to itself, which the garbage collector has to find: a third of the
+    # time. This is the function that it calls; a context with `_root` in it does not refer to itself.
     return cast("_Parse", declaration.compile().parsefunc)
 
 
@@ -69,21 +69,21 @@ def parse_branch(page: bytes, count: int) -> Sequence[Fields]:
 
 
 class FreeList(NamedTuple):
-    """What a freelist page says."""
+    """The contents of a freelist page."""
 
     declared_count: int
-    """How many ids there are to be."""
+    """How many ids it should have."""
     first: int
-    """Byte of the page the first one lies at."""
+    """The byte of the page where the first id starts."""
     ids: array[int]
-    """As many of them as the page has room for."""
+    """The ids, at most as many as the page has room for."""
 
 
 def parse_freelist(page: bytes, count: int) -> FreeList:
     """The ids of a freelist page whose header has this count.
 
-    A page of 64 MiB has eight million of them: they are parsed in parts, since a number that construct gives takes a
-    hundred times the room of an id.
+    A page of 64 MiB has eight million ids. They are parsed in parts, because a number from construct takes a hundred
+    times the memory of an id.
     """
     first, room = HEADER, (len(page) - HEADER) // FREE_PAGE
     if count == COUNT_IN_IDS and room:
@@ -93,7 +93,7 @@ def parse_freelist(page: bytes, count: int) -> FreeList:
     left = min(count, room)
     while left:
         at, part = first + FREE_PAGE * len(ids), min(left, _IDS_AT_ONCE)
-        # Where a header would be lie the bytes in front of them.
+        # In place of the header stand the bytes in front of these ids.
         parsed = _array(_FREE_PAGES, page[at - HEADER : at + FREE_PAGE * part], part)
         ids.extend(each["id"] for each in parsed)
         left -= part

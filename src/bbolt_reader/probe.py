@@ -1,4 +1,4 @@
-"""A damaged file's page size and metas, also where neither meta is valid."""
+"""The page size and the metas of a damaged file, also if neither meta is valid."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _PAGES_PROBED: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """How a file is laid out, as far as that can be known."""
+    """The layout of a file, as far as it can be found out."""
 
     page_size: int
     metas: tuple[Meta, ...]
-    """Both, valid or not; none where neither is valid."""
+    """Both metas, valid or not; empty if neither is valid."""
 
     @property
     def current(self) -> Meta | None:
-        """The meta that counts; None where neither is valid."""
+        """The meta in use; None if neither is valid."""
         return choose((self.metas[0], self.metas[1])) if self.metas else None
 
     @property
     def previous(self) -> Meta | None:
-        """The other one; None where it is not valid."""
+        """The other meta; None if it is not valid."""
         current = self.current
         if current is None:
             return None
@@ -41,7 +41,7 @@ class Probe:
 
 
 def probe(source: Source) -> Probe:
-    """Find the page size: of a valid meta, else the one with the most page headers in the right places.
+    """Find the page size: that of a valid meta, or else the one that fits the most page headers.
 
     Raises:
         NotBolt: nothing in the file looks like a page.
@@ -58,7 +58,7 @@ def probe(source: Source) -> Probe:
 
 
 def _headers(source: Source, page_size: int) -> Iterator[int]:
-    """Positions, other than 0, of plausible page headers, were this the page size."""
+    """Positions, other than 0, of page headers that are plausible for this page size."""
     lenient = LenientPages(source, page_size)
     for pgid in islice(chain.from_iterable(lenient.ranges()), _PAGES_PROBED):
         if not pgid:

@@ -1,4 +1,4 @@
-"""What can still be read of a bbolt file with one or both metas, any page, or the tail lost."""
+"""Reading a bbolt file that lost one or both metas, any page, or its end."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ def _no_moment(_: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What is known of the kind of database, to tell newer pages from older ones."""
+    """Knowledge of the kind of database, to tell newer pages from older ones."""
 
     moment: Callable[[bytes], int] = _no_moment
-    """How new a value is; 0 where it says nothing of that."""
+    """How new a value is; 0 if it does not tell."""
     is_root: RootTest | None = None
-    """Whether a page with these keys is one of the root bucket; None where that is not known."""
+    """Whether a page with these keys belongs to the root bucket; None if that is not known."""
 
 
 def salvage(source: Source, hints: Hints = Hints(), told: Callable[[int, int], None] | None = None) -> Salvage:
     """Read all that can be read of a file; nothing is written.
 
-    The newest valid meta's tree first: a page or an entry that cannot be read loses what is below it, nothing else.
-    Then what only the older meta's tree has, then pages that no tree reaches. Each page is read a bounded number of
-    times, whatever its numbers say.
+    It reads the tree of the newest valid meta first; a page or an entry that cannot be read loses only the part below
+    it. Then it reads what only the tree of the older meta has, and then pages that no tree reaches. Each page is read a
+    limited number of times, whatever its numbers are.
 
     Args:
-        source: the file; its size bounds the time, and the memory, which is a few times that.
-        hints: what is known of its contents.
-        told: called with how many more pages were read, some of them perhaps again, and how many there are.
+        source: the file; its size limits the time, and the memory to a few times that.
+        hints: knowledge of its contents.
+        told: called with how many more pages were read, perhaps some of them again, and how many there are.
 
     Raises:
-        NotBolt: nothing in it looks like a page.
-        Unreadable: it cannot be read at all.
+        NotBolt: nothing in the file looks like a page.
+        Unreadable: the file cannot be read at all.
     """
     found = probe(source)
     return _Salvager(LenientPages(source, found.page_size, told), found, hints).run()
@@ -81,7 +81,7 @@ class _Salvager:
             before = Descent(lenient, StatementStanding.PREVIOUS, skip=current.places)
             before.run(older.root, older.offset)
             self._say(before.statements)
-            # A page that both trees name is told already, and the older tree may be written over.
+            # Problems of a page in both trees are reported already, and the older tree may be written over.
             told = {problem.page for problem in self.problems}
             self.problems += [each for each in before.problems if each.page not in told]
             for pgid, path in before.places.items():
@@ -115,7 +115,7 @@ class _Salvager:
         self.problems.append(Problem(code, message, page, page * self.lenient.page_size))
 
     def _say(self, statements: Iterable[Statement]) -> None:
-        """Keep what was not said yet."""
+        """Add the statements that are not there yet."""
         for each in statements:
             same = hash((each.fragment, each.path, each.key, each.value, each.sequence))
             if same not in self.said:

@@ -1,4 +1,4 @@
-"""How the keys and values of a leaf page follow each other."""
+"""The shape of a leaf page: the lengths of its keys and values, as one call that unpacks them all."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ _Picker: TypeAlias = Callable[[tuple[Any, ...]], tuple[bytes, ...]]
 
 
 class Lengths(NamedTuple):
-    """Of one entry, in bytes."""
+    """The lengths of one entry, in bytes."""
 
     gap: int
-    """From the end of the entry before it, or of the elements."""
+    """The bytes between it and the entry before it, or the elements."""
     key: int
     value: int
     is_bucket: bool
 
 
 class Shape(NamedTuple):
-    """What the elements of a page say, as one call that takes all entries of such a page apart."""
+    """The elements of a page, made into one call that takes all entries of such a page apart."""
 
     unpack: Any
-    """``Struct.unpack_from``, from a page's first byte: its id; then of each entry the key, and its value or, where it
-    is a bucket, the root and what follows it."""
+    """``Struct.unpack_from``, from a page's first byte: its id; then for each entry the key and the value, or for a
+    bucket the key, the root, and the rest of the value."""
     size: int
     """Bytes from the page's first byte to the end of its last entry."""
     buckets: tuple[tuple[int, int, int], ...]
-    """The entries that are buckets: which, which of what is unpacked is the root, and the value's first byte in the
-    page."""
+    """The entries that are buckets: the number of the entry, the number of the unpacked field that is the root, and the
+    position of the value in the page."""
     keys: _Picker
-    """Takes the keys from what is unpacked."""
+    """Takes the keys from the unpacked fields."""
     values: _Picker
-    """The same of the values; of a bucket, of what follows its root."""
+    """Takes the values; for a bucket, the part behind its root."""
 
     @classmethod
     def of(cls, before: int, entries: Sequence[Lengths]) -> Shape:
-        """The shape of entries that follow ``before`` bytes, header and elements."""
+        """The shape of entries behind ``before`` bytes of header and elements."""
         codes: list[str] = []
         buckets: list[tuple[int, int, int]] = []
         keys: list[int] = []
@@ -62,6 +62,6 @@ class Shape(NamedTuple):
 
 
 def _picker(fields: list[int]) -> _Picker:
-    """An itemgetter that gives a tuple, also of one field or none."""
+    """An itemgetter that returns a tuple, also for one field or none."""
     first = fields[0] if fields else 0
     return itemgetter(*fields) if len(fields) > 1 else itemgetter(slice(first, first + len(fields)))

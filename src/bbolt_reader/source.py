@@ -1,4 +1,4 @@
-"""The bytes of one file: opened without leaving a trace, read by position, within the size it had when opened."""
+"""The bytes of one file: opened without a change to it, and read by position, up to the size that it had then."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ from typing import Final, TypeAlias
 from bbolt_reader.errors import Corrupt, Truncated, Unreadable
 
 READ_LIMIT: Final = 64 << 20
-"""The most bytes read at once, so the most one page may take. bbolt allows values of 2 GiB; containerd's requests,
-and so its records, end at 16 MiB."""
+"""The most bytes that are read at once, and so the most that one page may take. bbolt allows values of 2 GiB, but
+containerd's requests, and so its records, have at most 16 MiB."""
 
 Window: TypeAlias = "tuple[bytes | mmap.mmap, int]"
-"""A buffer, and where in it the bytes asked for start."""
+"""A buffer, and the position in it of the first byte that was asked for."""
 
 CHUNK: Final = 1 << 20
 RESIDENT: Final = 32
-"""The most chunks that count as this process's memory, where a file is read from its beginning to its end: then all are
-given back, and stay in the page cache. A tree that lies in its file in any order would be populated again and again."""
-_MADV_POPULATE_READ: Final = 22  # Linux 5.14; Python has no name for it before 3.13
+"""The most chunks of a mapping that count as memory of this process, for a file that is read from its beginning to its
+end: then all are given back, and stay in the page cache. A file that is read in no order would be populated again and
+again."""
+_MADV_POPULATE_READ: Final = 22  # Linux 5.14; Python has the constant since 3.13
 
 
 class Source:
-    """Bounded reads from a file descriptor, whose position is moved.
+    """Bounded reads from a file descriptor. They move its position.
 
-    A mapping is faster than reads, but a file that gets shorter, or a disk that fails, ends the process by
-    SIGBUS. So each part of the mapping is populated by the kernel before it is touched, which reports both as errors;
-    where the kernel cannot, where the file has holes, and where the caller expects others to write, bytes are read
-    instead. What is left: a file
-    cut off after a part was populated. bbolt never shortens a file, and who holds its lock keeps bbolt out as well.
+    A mapping is faster than reads, but a file that gets shorter, or a disk that fails, would end the process with
+    SIGBUS. So the kernel populates each part of the mapping before it is used, and reports both as errors. Bytes are
+    read instead if the kernel cannot do that, if the file has holes, or if the caller expects others to write to it.
+    One case is left: the file is cut off after a part was populated. bbolt never shortens a file, and a lock keeps
+    bbolt out.
 
-    A source that is ``bounded`` never has much more than RESIDENT chunks mapped: what lies elsewhere in a file that is
-    read in no order is read, which takes about a third longer.
+    A source that is ``bounded`` never has much more than RESIDENT chunks mapped. The other chunks of a file that is
+    read in no order are read without the mapping, which takes about a third longer.
 
     Attributes:
-        name: what errors call the file.
-        size: bytes in the file when it was opened.
-        mapping: the file, mapped; None where it is read.
-        populated: the chunks of the mapping that can be touched.
+        name: of the file in errors.
+        size: of the file when it was opened, in bytes.
+        mapping: the mapped file; None if its bytes are read.
+        populated: the chunks of the mapping that may be used.
     """
 
     __slots__ = ("_bounded", "_fd", "_last", "_owned", "_rises", "mapping", "name", "populated", "size")
@@ -63,12 +64,12 @@ class Source:
 
     @classmethod
     def open(cls, path: bytes, *, mapped: bool) -> Source:
-        """Open for reading only; without changing the time of access where the owner or root asks.
+        """Open a file read-only. The access time stays if the caller is the owner or root.
 
         Raises:
-            Unreadable: it cannot be opened or is no regular file.
+            Unreadable: the file cannot be opened, or is no regular file.
         """
-        # O_NONBLOCK: a fifo in the file's place must not stop us; it means nothing to regular files.
+        # O_NONBLOCK: a FIFO must not make the open wait; it means nothing for a regular file.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
         try:
             try:
@@ -94,7 +95,7 @@ class Source:
         self._fd = -1
 
     def release(self) -> None:
-        """Give back the memory that the mapping takes; what is read later is populated again."""
+        """Give back the memory of the mapping; chunks that are read later are populated again."""
         self.populated.clear()
         self._rises = 0
         if self.mapping is not None:
@@ -131,7 +132,7 @@ class Source:
         return mapping, offset
 
     def _has_hole(self, chunk: int) -> bool:
-        # A tmpfs gives a hole blocks when a mapping of it is touched: reading must not fill a disk.
+        # A tmpfs allocates blocks for a hole when its mapping is used: reading must not fill the memory.
         try:
             hole = os.lseek(self._fd, chunk * CHUNK, os.SEEK_HOLE)
         except OSError:
@@ -139,9 +140,9 @@ class Source:
         return hole < min((chunk + 1) * CHUNK, self.size)
 
     def stretches(self) -> Iterator[tuple[int, int]]:
-        """Where the file is no hole: the first byte of each stretch and the one behind it, in order.
+        """The stretches of the file that are no holes: the first byte of each and the one behind it, in order.
 
-        A hole reads as zeros, and takes none of the disk however large it is.
+        A hole reads as zeros, and takes no disk space however large it is.
         """
         at = 0
         while at < self.size:
@@ -149,9 +150,9 @@ class Source:
                 start = os.lseek(self._fd, at, os.SEEK_DATA)
                 end = os.lseek(self._fd, start, os.SEEK_HOLE)
             except OSError as error:
-                if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+                if error.errno == errno.ENXIO:  # only a hole up to the end
                     return
-                start, end = at, self.size  # what cannot be told is data
+                start, end = at, self.size  # if the system cannot tell, it is data
             at = min(end, self.size)
             if start < at:
                 yield start, at
@@ -186,7 +187,7 @@ class Source:
 
 
 def _mapping(fd: int, size: int) -> mmap.mmap | None:
-    """The file as a mapping; None where the system cannot map it, or cannot populate a mapping."""
+    """A mapping of the file; None if the system cannot map it, or cannot populate a mapping."""
     try:
         mapping = mmap.mmap(fd, size, prot=mmap.PROT_READ)
     except (OSError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""What a salvaged file says: statements, each with its place and standing, and what was lost."""
+"""The result of a salvage: statements, each with its place and standing, and the parts that are lost."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Names: TypeAlias = "tuple[bytes, ...]"
 
 
 class StatementStanding(enum.Enum):
-    """What a statement is worth; the value is what documents show."""
+    """How far a statement can be trusted; the value is the word in documents."""
 
     CURRENT = "current"
-    """The meta that counts reaches it, or reached it before the page above it was damaged."""
+    """The meta in use reaches it, or reached it before the page above it was damaged."""
     PREVIOUS = "previous"
-    """Only the older meta reaches it: as it was before the last transaction."""
+    """Only the older meta reaches it: it is from before the last transaction."""
     DELETED = "deleted"
-    """On a page that nothing links to any more: deleted, overwritten, or cut off by damage."""
+    """It is on a page that nothing links to any more: it was deleted or overwritten, or damage cut it off."""
 
     # Members are singletons.
     __hash__ = object.__hash__
@@ -25,28 +25,28 @@ class StatementStanding(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A key, with its value or as a bucket, as it was found on one page."""
+    """A key with its value, or a bucket, as one page has it."""
 
     path: Names
-    """Its bucket: the names from the root bucket on, or from the bucket whose name is not known."""
+    """The bucket with the key: the names from the root bucket on, or from a bucket whose name is not known."""
     key: bytes
     value: bytes | None
-    """None: the key names a bucket."""
+    """None if the key is a bucket."""
     sequence: int
-    """Of the bucket; 0 for a value."""
+    """The sequence of a bucket; 0 for a value."""
     page: int
     offset: int
-    """Byte of the file its element starts at; for what is in an inline bucket, the element of that."""
+    """The byte of the file where its element starts; for an entry of an inline bucket, the element of that bucket."""
     standing: StatementStanding
     linked: bool = True
-    """Whether a tree reaches its page; if not, what its bucket is called is a conclusion from other pages."""
+    """Whether a tree reaches its page. If not, the name of its bucket was concluded from other pages."""
     fragment: int | None = None
-    """The page that starts the bucket which ``path`` starts at, where nothing says what that bucket is called."""
+    """The page of the bucket that ``path`` starts at, if the name of that bucket is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that keeps a part of the file from being read."""
+    """One reason why a part of the file cannot be read."""
 
     code: str
     """``meta``, ``short-file``, ``corrupt``, ``entries``, ``freelist``, or ``twice``."""
@@ -55,18 +55,18 @@ class Problem:
     page: int
     offset: int
     standing: StatementStanding = StatementStanding.CURRENT
-    """CURRENT, or PREVIOUS where only the older meta's tree is concerned."""
+    """CURRENT, or PREVIOUS if only the tree of the older meta is concerned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """Keys that the tree in use had and that cannot be read: those of one bucket in a range."""
+    """A range of keys of one bucket of the tree in use that cannot be read."""
 
     path: Names
     low: bytes
     """The first key that may be missing."""
     high: bytes | None
-    """The first one behind the hole; None where it is open."""
+    """The first key behind the range; None if it reaches to the last key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +75,16 @@ class Salvage:
 
     page_size: int
     txid: int
-    """The highest that a valid meta has; 0 where none is valid."""
+    """The highest transaction id of a valid meta; 0 if none is valid."""
     sequence: int
-    """Of the root bucket."""
+    """The sequence of the root bucket."""
     statements: list[Statement]
-    """Those of the tree in use in its order, then the previous ones, then those no longer linked, newest pages first.
-    What is said twice is here once."""
+    """The statements of the tree in use in its order, then the previous ones, then those no longer linked, the newest
+    pages first. Equal statements are here once."""
     problems: list[Problem]
     holes: list[Hole]
     guessed_root: int | None
-    """The page that was taken for the root bucket's, where both metas are lost."""
+    """The page that was taken for that of the root bucket, if both metas are lost."""
 
     def count(self, standing: StatementStanding) -> int:
         """How many statements have a standing."""

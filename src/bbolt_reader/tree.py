@@ -1,4 +1,4 @@
-"""The tree of pages under one meta: each page read by position, with every number checked against where it must lie."""
+"""The tree of pages under one meta: each page is read by position, and every number in it is checked."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from bbolt_reader.shape import Lengths, Shape
 from bbolt_reader.source import CHUNK, READ_LIMIT, Source
 
 MAX_DEPTH: Final = 64
-"""The most branch pages above a leaf, and the most buckets above a bucket. Two children a branch fill 2**64 pages."""
+"""The most branch pages above a leaf, and the most buckets above a bucket: two children a branch make 2**64 pages."""
 
 _SHAPES_KEPT: Final = 4096
 _SHAPE_ELEMENTS: Final = 64
 _GAPS_KEPT: Final = 100
 _ARRAY_PAGES: Final = 1 << 23
 _COVERED: Final = 1 << 18
-"""Places that overflow may take whatever of the file is no hole; above that, _SPARSE times as many as are none. bbolt
-writes pages in full, but a copy may have made holes of zeros. Without a bound, a few numbers have a file read, and its
-places noted, that is larger than any disk."""
+"""Overflow may take so many places, or _SPARSE times as many as are no holes. bbolt writes pages in full, but a copy
+may have made holes of zeros. Without a limit, a few damaged numbers would make a file be read that is larger than any
+disk."""
 _SPARSE: Final = 4
 
 Loaded: TypeAlias = "tuple[int, bytes | mmap, int, int, int, int]"
-"""A branch or leaf page whose header is right: its flags, a buffer, where in it the page starts and ends, how many
-elements it has, and the byte of the file that the buffer starts at."""
+"""A branch or leaf page with a correct header: its flags, a buffer, the start and the end of the page in the buffer,
+the number of its elements, and the byte of the file where the buffer starts."""
 
 
 class Tree:
-    """The pages one meta reaches.
+    """The pages that one meta reaches.
 
-    Each page belongs to one place that refers to it. A page that is reached from a second place is an error, so no
-    walk, however often a file's pages point at each other, does more than read the file once.
+    Each page belongs to the one place that refers to it, and a second reference is an error. So no walk reads more than
+    the whole file once, however its pages refer to each other.
     """
 
     __slots__ = (
@@ -79,24 +79,24 @@ class Tree:
         self.branch = formats().branch.iter_unpack
         self.leaf = formats().leaf.iter_unpack
         self.shapes: dict[bytes, Shape] = {}
-        """Of all pages, by their elements."""
+        """The shapes of all pages, by their elements."""
         self.leaves: dict[bytes, Shape] = {}
-        """Of pages without overflow, by all bytes between a page's id and its first key, the count among them: what
-        such bytes say was checked in full when they were first met."""
+        """The shapes of pages without overflow, by all bytes between a page's id and its first key, the count among
+        them. Such bytes were checked in full when they were first met."""
         self.inlines: dict[bytes, Shape] = {}
-        """The same of inline buckets' pages; none of them has a bucket in it."""
+        """As :attr:`leaves`, for the pages of inline buckets, which have no buckets in them."""
         self.leaf_guess = self.inline_guess = HEADER
-        """Where the elements of the page met last end: the next is most often of its kind."""
-        # bbolt leaves no byte between entries (node.write of v1.3.6): where there is one, an element is not what it
-        # was, as when a count was too small. Pages of one shape are looked at once, so this tells of some, not of all.
+        """Where the elements of the last page end: most often the next page is of its kind."""
+        # bbolt leaves no byte between entries (v1.3.6 node.go write). A gap means that an element or the count was
+        # written over. Pages of one shape are checked once, so this has some of the gaps, not all.
         self.gaps: set[int] = set()
         self._covered, self._most_covered = 0, _COVERED
         self._window = source.window
-        # Both are the source's: what is populated lies wholly in the file, and nothing is once the source is closed.
+        # Both belong to the source: populated chunks lie wholly in the file, and a closed source has none.
         self.populated = source.populated if meta.page_size <= CHUNK else frozenset[int]()
         self.mapping: bytes | mmap = source.mapping or b""
-        # Who names each page; 0, no byte that could, while nobody has. An array takes a fifth of a dict's memory, but
-        # all at once, and a file with holes can have any size.
+        # The byte that refers to each page; 0 for none, because byte 0 cannot. An array takes a fifth of a dict's
+        # memory, but all at once, and a file with holes may have any size.
         self.end = min(meta.high_water, source.size // meta.page_size)
         self.owners: array[int] | defaultdict[int, int]
         self.owners = array("Q", bytes(8 * self.end)) if self.end <= _ARRAY_PAGES else defaultdict(int)
@@ -106,17 +106,17 @@ class Tree:
 
         Args:
             pgid: its position.
-            referrer: the byte of the file that names it; the same at every call for this page.
-            kinds: the flags it may have.
+            referrer: the byte of the file that refers to it; the same at every call for this page.
+            kinds: the flags that it may have.
 
         Raises:
-            Corrupt: it is no such page, or belongs to something else.
+            Corrupt: the page is of another kind, or another place refers to it.
             Truncated: it lies behind the end of the file.
             Unreadable: the file cannot be read.
         """
         length = self.page_size
         offset = pgid * length
-        # What claim() and window() do where all is well, without the two calls.
+        # As claim() and window() if all is well, without the two calls.
         if 2 <= pgid < self.end and not self.owners[pgid]:
             self.owners[pgid] = referrer
         else:
@@ -139,10 +139,10 @@ class Tree:
         return flags, data, start, start + length, count, offset - start
 
     def claim(self, pgid: int, referrer: int) -> None:
-        """Note who names a page.
+        """Note which place refers to a page.
 
         Raises:
-            Corrupt: it cannot be a page of the tree, or something else names it as well.
+            Corrupt: it cannot be a page of the tree, or another place refers to it too.
             Truncated: the file has no such page.
         """
         if not 2 <= pgid < self.meta.high_water:
@@ -157,7 +157,7 @@ class Tree:
         self.owners[pgid] = referrer
 
     def claimed(self) -> Iterator[int]:
-        """The pages that something was found to name, in ascending order."""
+        """The pages that some place refers to, as far as was read, in ascending order."""
         if isinstance(self.owners, array):
             return (pgid for pgid, owner in enumerate(self.owners) if owner)
         return iter(sorted(pgid for pgid, owner in self.owners.items() if owner))
@@ -182,7 +182,7 @@ class Tree:
         """The elements of a branch page.
 
         Raises:
-            Corrupt: there is none, or one leads out of the page.
+            Corrupt: it has none, or one leads out of the page.
         """
         _, data, start, end, count, base = page
         if not count:
@@ -205,16 +205,16 @@ class Tree:
     def shape(self, elements: bytes, room: int, offset: int) -> Shape:
         """Check the elements of a leaf page.
 
-        What bbolt writes lies in the order of the elements. That positions may only grow bounds what hostile ones can
-        make us copy to the size of the page.
+        bbolt writes keys and values in the order of the elements. Because positions have to grow, hostile elements
+        cannot make more be copied than the page has.
 
         Args:
             elements: all of them.
             room: bytes between them and the end of the page.
-            offset: byte of the file they start at.
+            offset: the byte of the file where they start.
 
         Raises:
-            Corrupt: a key or value leads out of the page or into another, or is of no valid length, or no valid flags.
+            Corrupt: a key or value leads out of the page or into another one, or has an invalid length or flags.
         """
         entries: list[Lengths] = []
         at, end = -len(elements), 0
@@ -238,7 +238,7 @@ class Tree:
         return shape
 
     def shape_of(self, page: Loaded) -> Shape:
-        """How the entries of a leaf page lie, whether pages like it were met or not.
+        """The shape of a leaf page, whether a page like it was met before or not.
 
         Raises:
             Corrupt: as :meth:`shape`.
@@ -253,10 +253,10 @@ class Tree:
         return shape
 
     def learn(self, page: Loaded, kinds: dict[bytes, Shape]) -> None:
-        """Remember how the entries of a leaf page lie for pages that begin as it does.
+        """Remember the shape of a leaf page for pages that begin with the same bytes.
 
         Args:
-            page: one without overflow; what such a page begins with says so.
+            page: a page without overflow, which is among its first bytes.
             kinds: :attr:`leaves` or :attr:`inlines`.
 
         Raises:
@@ -268,13 +268,13 @@ class Tree:
             kinds[data[start + ID : start + HEADER + HEADER * count]] = shape
 
     def forget(self) -> None:
-        """Give back the memory that shapes take: those met later are worked out again."""
+        """Give back the memory of shapes; they are worked out again when they are needed."""
         self.shapes.clear()
         self.leaves.clear()
         self.inlines.clear()
 
     def note_gap(self, offset: int) -> None:
-        """Remember an element that does not start where the one before it ends, or that should have been the last."""
+        """Remember a gap: an entry that does not start where the one before it ends, or bytes behind the last one."""
         if len(self.gaps) < _GAPS_KEPT:
             self.gaps.add(offset)
 
@@ -283,7 +283,7 @@ class Tree:
         return Corrupt(message, file=self.source.name, page=offset // self.page_size, offset=offset)
 
     def _cover(self, pgid: int, overflow: int, referrer: int) -> None:
-        """Claim the places a page's overflow takes."""
+        """Claim the places that the overflow of a page takes."""
         offset = pgid * self.page_size
         if pgid + overflow >= self.meta.high_water:
             raise self.corrupt(

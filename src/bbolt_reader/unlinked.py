@@ -1,4 +1,4 @@
-"""Pages that no tree reaches any more: what they say, and which buckets they were part of."""
+"""Pages that no tree reaches any more: their entries, and the buckets that they were part of."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from bbolt_reader.statements import Names, Statement, StatementStanding
 from bbolt_reader.tree import MAX_DEPTH
 
 _PATHS_KEPT: Final = 4
-"""The most buckets one page is said to have been part of: places are used again, so old pages can name it wrongly."""
+"""The most buckets that one page may have been part of: pages are used again, so an old page may refer to a new one."""
 RootTest: TypeAlias = "Callable[[Collection[bytes]], bool]"
-"""Whether a page with these keys is one of a root bucket."""
+"""Whether a page with these keys belongs to a root bucket."""
 
 
 class Origin(NamedTuple):
-    """A bucket, from the root bucket on or from the bucket that starts at a page."""
+    """A bucket, by its path from the root bucket or from the bucket that starts at a page."""
 
     fragment: int | None
     path: Names
@@ -36,16 +36,16 @@ class Unlinked:
     lenient: LenientPages
     pages: dict[int, LenientPage]
     rank: dict[int, int] = field(default_factory=dict)
-    """How new each is."""
+    """How new each page is."""
 
     @classmethod
     def find(cls, lenient: LenientPages, taken: Collection[int], moment: Callable[[bytes], int]) -> Unlinked:
-        """Look at every page that is not taken.
+        """Read every page that is not taken.
 
         Args:
             lenient: the file.
-            taken: pages that are read already or covered by those.
-            moment: how new a value is; 0 where it does not say.
+            taken: pages that were read already, or are overflow of those.
+            moment: how new a value is; 0 if the value does not tell.
         """
         sane = lenient.sane()
         pages: dict[int, LenientPage] = {}
@@ -65,7 +65,7 @@ class Unlinked:
         return cls(lenient, pages, rank)
 
     def references(self, pgid: int) -> Iterator[tuple[int, bytes | None]]:
-        """The pages that one names, each with the key where it is a bucket, None where it is part of the same one."""
+        """The pages that a page refers to: with the key of a bucket, or None for a page of the same bucket."""
         page = self.pages[pgid]
         for child in page.children:
             yield child.pgid, None
@@ -78,12 +78,12 @@ class Unlinked:
     def origins(
         self, known: Mapping[int, Names | None], places: Mapping[int, Names], is_root: RootTest | None
     ) -> dict[int, list[Origin]]:
-        """The buckets that each page was part of, by what it has in common with those in use and by who names it.
+        """The buckets that each page was part of: from entries that pages in use have too, or pages that refer to it.
 
         Args:
-            known: the bucket that each telling entry of the pages in use belongs to; see :class:`Descent`.
+            known: the bucket of each telling entry of the pages in use; see :class:`Descent`.
             places: the pages in use, and their buckets.
-            is_root: whether a page with these keys is one of the root bucket; None where that is not known.
+            is_root: whether a page with these keys belongs to the root bucket; None if that is not known.
         """
         found: defaultdict[int, list[Origin]] = defaultdict(list)
         below: dict[int, list[tuple[int, bytes | None]]] = {}
@@ -123,7 +123,7 @@ class Unlinked:
             for path, _ in votes.most_common(1):
                 add(pgid, Origin(None, path))
         spread()
-        # What is left starts where nothing names a page; in rings of pages, anywhere.
+        # The other buckets start at pages that no page refers to; in rings of pages, anywhere.
         for pgid in [*(page for page in self.pages if not above[page]), *self.pages]:
             if not found[pgid]:
                 add(pgid, Origin(pgid, ()))
@@ -131,11 +131,11 @@ class Unlinked:
         return dict(found)
 
     def statements(self, origins: Mapping[int, Iterable[Origin]], in_use: Callable[[int], bool]) -> Iterator[Statement]:
-        """What the pages say, the newest pages first.
+        """The statements of the pages, the newest pages first.
 
         Args:
             origins: from :meth:`origins`.
-            in_use: whether a page is known to be part of the tree that counts, though nothing names it.
+            in_use: whether a page is known to be part of the tree in use, though no page refers to it.
         """
         for pgid in sorted(self.pages, key=lambda page: (-self.rank[page], page)):
             standing = StatementStanding.CURRENT if in_use(pgid) else StatementStanding.DELETED
@@ -146,7 +146,7 @@ class Unlinked:
                     yield statement
 
     def best_root(self, is_root: RootTest | None) -> int | None:
-        """The page most likely to be the newest root bucket's, were all of the file unlinked.
+        """The page that is most likely that of the newest root bucket, if no tree is left.
 
         Args:
             is_root: as for :meth:`origins`.
@@ -174,7 +174,7 @@ class Unlinked:
         return best[-1] if best else None
 
     def _score(self, pgid: int, scores: Mapping[int, tuple[bool, int, int]]) -> tuple[bool, int, int]:
-        """Whether all below a page is there, how new it is, and how much."""
+        """How good a page is as a root: whether all pages below it can be read, how new they are, and how many."""
         whole, newest, amount = not self.pages[pgid].lost, self.rank[pgid], 1
         for child, _ in self.references(pgid):
             if child not in scores:
@@ -186,7 +186,7 @@ class Unlinked:
 
 
 def free_pages(lenient: LenientPages, pgid: int) -> set[int] | None:
-    """The ids on a freelist page; None where it cannot be read."""
+    """The ids on a freelist page; None if it cannot be read."""
     try:
         own, flags, count, overflow = lenient.header(pgid)
         if own != pgid or flags != PAGE_FREELIST or not 2 <= pgid < lenient.count:

@@ -1,8 +1,9 @@
-"""Everything that is wrong with a file: what bbolt's own ``tx.Check`` finds, and what it does not survive.
+"""All damage of a file: what bbolt's own ``tx.Check`` finds, and damage that it does not survive.
 
-``tx.Check`` of v1.3.6 reports pages that are reached twice, free and reached, neither, of another type, or above the
-high-water mark, and free ids named twice; v1.4 (tx_check.go) adds the order of keys. Here these are joined by cycles,
-headers, positions, lengths and flags, on all of which bbolt panics, hangs or reads what is none of its business.
+``tx.Check`` of v1.3.6 reports pages that are reached twice, free and reached, neither of both, of another type, or
+above the high-water mark, and free ids that are listed twice; v1.4 (tx_check.go) adds the order of keys. This module
+also checks cycles, headers, positions, lengths and flags. At such damage bbolt panics, hangs, or reads bytes outside of
+the page.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from bbolt_reader.page import HEADER, PAGE_FREELIST, PAGE_LEAF, formats
 from bbolt_reader.tree import MAX_DEPTH, Loaded
 
 EACH: Final = 100
-"""The most of one kind of damage that is told one by one; the rest is counted."""
+"""The most damages of one kind that are reported one by one; the others are counted."""
 
 _OFTEN: Final = 256
 _FREELIST_FIELD: Final = HEADER + 32
 
 
 class Damage(NamedTuple):
-    """One thing that is wrong."""
+    """One damage."""
 
     code: str
     """Its kind: meta, short-file, root, freelist, corrupt, truncated, unreadable, order, gap, freed, or
@@ -40,11 +41,11 @@ class Damage(NamedTuple):
     page: int | None = None
     offset: int | None = None
     severe: bool = True
-    """False where bbolt reads the file as if nothing were wrong: the meta that does not count is not valid."""
+    """False if bbolt reads the file as if nothing were wrong, because only the meta that is not in use is damaged."""
 
 
 class _PageToVerify(NamedTuple):
-    """A page below a branch: who names it, and between which keys its own must lie."""
+    """A page below a branch: the place that refers to it, and the range that its keys must be in."""
 
     pgid: int
     referrer: int
@@ -80,7 +81,7 @@ def tell_some(damages: Iterator[Damage]) -> Iterator[Damage]:
 
 
 def damage_of(error: BoltError, code: str = "") -> Damage:
-    """What kept a part from being read, as damage."""
+    """The damage that an error is, which kept a part from being read."""
     if not code:
         code = {Truncated: "truncated", Unreadable: "unreadable"}.get(type(error), "corrupt")
     return Damage(code, error.message, error.page, error.offset)
@@ -94,7 +95,7 @@ class _Verifier:
         root = database.root_of(database.meta)
         self._tree = root.tree
         self._root = root
-        # Most records have the keys that one before had, which are in order then: (), of a page and of an inline one.
+        # Most records have the keys of the record before, which are in order then: of a page, and of an inline bucket.
         self._usual: Sequence[bytes] = ()
         self._usual_inline: Sequence[bytes] = ()
 
@@ -123,7 +124,7 @@ class _Verifier:
 
     def _of_meta(self, meta: Meta) -> Iterator[Damage]:
         if not meta.valid:
-            # bbolt v1.3.6 (db.go, meta.validate) takes a meta whose checksum is 0 for valid, and may use it.
+            # bbolt v1.3.6 (db.go, meta.validate) takes a meta with checksum 0 for valid, and may use it.
             severe = len(meta.raw) == 5 * HEADER and meta.reason.startswith("checksum") and not meta.checksum
             yield Damage(
                 "meta", f"meta {meta.index} is not valid: {meta.reason}", meta.index, meta.offset, severe=severe
@@ -136,7 +137,7 @@ class _Verifier:
         """The free pages in ascending order, as far as the list can be read.
 
         Raises:
-            BoltError: it cannot.
+            BoltError: the list cannot be read.
         """
         meta, tree = self._meta, self._tree
         pgid, referrer = meta.freelist, meta.offset + _FREELIST_FIELD
@@ -152,7 +153,7 @@ class _Verifier:
         return array("Q", data[at : at + 8 * count])
 
     def _pages(self) -> Iterator[Damage]:
-        """Walk the tree of every bucket; what cannot be read is told and left out."""
+        """Walk the tree of every bucket; a page that cannot be read is reported and skipped."""
         stack: list[Bucket | _PageToVerify] = [self._root]
         seen = 0
         while stack:
@@ -189,7 +190,7 @@ class _Verifier:
                 yield Damage("order", f"the key of child {index} is out of order", step.pgid, child.offset)
             last = child.key
         highs = [*(child.key for child in children[1:]), step.high]
-        # Reversed: the first child is taken from the stack first, so that damage is told in the order of the file.
+        # Reversed: the first child is taken from the stack first, so that damage is reported in the order of the file.
         for child, high in zip(reversed(children), reversed(highs), strict=True):
             below = _PageToVerify(child.pgid, child.offset, child.key, high, step.depth + 1, step.bucket)
             try:
@@ -212,7 +213,7 @@ class _Verifier:
         for below in buckets:
             try:
                 if below.root:
-                    # Claimed before it is put off, so that never more are put off than the file has.
+                    # Claimed before it is put off, so that no more pages are put off than the file has.
                     self._tree.claim(below.root, below.offset)
                     stack.append(below)
                     continue
@@ -227,10 +228,10 @@ class _Verifier:
                 yield damage_of(error)
 
     def _emptied(self, step: _PageToVerify) -> None:
-        """Look whether a page without entries had none: bytes where the first element would be say something else."""
+        """Check that a page without entries never had one: then the bytes of the first element are zeros."""
         _, data, start, end, _, base = self._tree.load(step.pgid, step.referrer)
         if step.bucket.path and any(data[start + HEADER : min(start + 2 * HEADER, end)]):
-            # bbolt makes an emptied bucket an inline one (v1.3.6 bucket.go spill); who does not leaves the page blank.
+            # bbolt makes an emptied bucket an inline one (v1.3.6 bucket.go spill); other writers leave the page blank.
             self._tree.note_gap(base + start)
 
     def _disorder(self, page: Loaded, keys: Sequence[bytes], low: bytes, high: bytes | None) -> Iterator[Damage]:
@@ -243,7 +244,7 @@ class _Verifier:
             last = key
 
     def _balance(self, free: array[int]) -> Iterator[Damage]:
-        """Every page below the high-water mark is either reached or free, and no free one is named twice."""
+        """Check that every page below the high-water mark is either reached or free, and that none is free twice."""
         meta, end = self._meta, min(self._meta.high_water, self._database.pages)
         ordered: Sequence[int] = free
         if any(after < before for before, after in pairwise(free)):

@@ -1,4 +1,4 @@
-"""Crash-safe changes, in place, to a bbolt file, and whole new files. Knows nothing of containerd.
+"""Crash-safe changes to a bbolt file in place, and whole new files. Knows nothing of containerd.
 
 See docs/surgery.md and docs/salvage.md.
 """

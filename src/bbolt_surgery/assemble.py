@@ -1,4 +1,4 @@
-"""What goes into a new file, chosen from the statements of a salvage."""
+"""The contents of a new file, chosen from the statements of a salvage."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from bbolt_surgery.changes import NewBucket
 
 
 class Choice(enum.Enum):
-    """Which statements are used; each includes the former ones. The value is what a user types."""
+    """Which statements are used; each choice includes the ones above it. The value is the word that a user types."""
 
     CURRENT = "current"
-    """What the tree in use says, and pages that were in use and lost the page above them."""
+    """Statements of the tree in use, and of its pages that lost the page above them."""
     PREVIOUS = "previous"
-    """Also what the older meta's tree says, where the tree in use cannot be read."""
+    """Also statements of the older meta's tree, where the tree in use cannot be read."""
     ALL = "all"
-    """Also what pages say that nothing links to, where neither can be read."""
+    """Also statements of pages that nothing links to, where neither tree can be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """A whole file's contents."""
+    """The contents of a whole file."""
 
     root: NewBucket
     used: dict[StatementStanding, int]
-    """How many statements of each standing went into it."""
+    """How many statements of each standing are in it."""
     left_out: tuple[Names, ...]
-    """Buckets of which nothing but the name can be read: empty ones in their place would claim more."""
+    """Buckets of which only the name can be read: as empty buckets they would be a false statement."""
 
 
 def assemble(salvage: Salvage, choice: Choice) -> Assembly:
     """Choose what goes into a new file.
 
-    What the tree in use says is taken as it is. Anything else fills holes only: what the tree in use has not, though
-    it can be read, was deleted, and stays so. A bucket whose own header cannot be read gets the highest sequence that
-    any page has for it, so that no number is given out twice.
+    Statements of the tree in use are taken as they are. The others fill holes only: if the tree in use can be read and
+    does not have a key, the key was deleted and stays so. A bucket whose header cannot be read gets the highest
+    sequence that any page has for it, so that no number is given out twice.
     """
     assembler = _Assembler(salvage)
     statements = salvage.statements
@@ -63,7 +63,7 @@ class _Assembler:
         self.holes = _joined(salvage.holes)
 
     def take(self, statements: Iterable[Statement]) -> None:
-        """Put statements where they belong, if nothing is there yet."""
+        """Add statements whose key is not there yet."""
         for each in statements:
             if each.fragment is not None:
                 continue
@@ -80,18 +80,18 @@ class _Assembler:
                 self.certain.add(path)
 
     def fill(self, statements: Iterable[Statement]) -> None:
-        """The same, for those that lie in a hole."""
+        """As :meth:`take`, for statements in a hole of the tree in use."""
         self.take(each for each in statements if self._in_hole(each))
 
     def sequences(self) -> None:
-        """Raise those of buckets whose own header was not read."""
+        """Raise the sequences of buckets whose header was not read."""
         for each in self.salvage.statements:
             path = (*each.path, each.key)
             if each.value is None and each.fragment is None and path in self.buckets and path not in self.certain:
                 self.buckets[path].sequence = max(self.buckets[path].sequence, each.sequence)
 
     def drop_hollow(self) -> list[Names]:
-        """Take out the buckets that are empty only because their pages are lost, unless they have a sequence."""
+        """Remove buckets that are empty only because their pages are lost, unless they have a sequence."""
         dropped: list[Names] = []
         for path in sorted(self.holes, key=len, reverse=True):
             bucket = self.buckets.get(path)
@@ -102,7 +102,7 @@ class _Assembler:
         return dropped
 
     def _bucket(self, path: Names) -> NewBucket | None:
-        """The bucket at a path, made if it is not there; None where a value is in its way."""
+        """The bucket at a path, made if it is missing; None if a value has a name of the path."""
         found = self.buckets.get(path)
         if found is not None:
             return found
@@ -129,7 +129,7 @@ class _Assembler:
 
 
 def _joined(holes: Iterable[Hole]) -> dict[Names, list[tuple[bytes, bytes | None]]]:
-    """The holes of each bucket in order, none of which overlap."""
+    """The holes of each bucket in order, with overlapping ones joined."""
     found: dict[Names, list[tuple[bytes, bytes | None]]] = {}
     for hole in sorted(holes, key=lambda each: each.low):
         ranges = found.setdefault(hole.path, [])

@@ -1,4 +1,4 @@
-"""Pages for what is new: entries shared out to leaves, branches above them, and a place for each."""
+"""New pages: entries distributed to leaves, branches above them, and a place for each page."""
 
 from __future__ import annotations
 
@@ -13,38 +13,39 @@ from bbolt_surgery.errors import Unfit
 from bbolt_surgery.node import MAX_COUNT, BranchNode, LeafNode, Node, encode, first_key, size
 
 FULL: Final = 1.0
-"""Every page but the last as full as can be: for what is written once."""
+"""Fill all pages but the last one, for buckets that are written once."""
 HALF: Final = 0.5
-"""Pages that are split are left half empty, so that the next keys fit (bbolt v1.3.6, bucket.go, DefaultFillPercent)."""
+"""Leave split pages half empty, so that the next keys fit (bbolt v1.3.6, bucket.go, DefaultFillPercent)."""
 _INLINE: Final = 4
-"""A bucket goes into its parent's page up to this part of a page (bbolt v1.3.6, bucket.go, maxInlineBucketSize)."""
+"""A bucket of up to this part of a page is inline in its parent's page (bbolt v1.3.6, bucket.go,
+maxInlineBucketSize)."""
 
 
 class Builder:
-    """Makes the pages of new buckets, and places nodes."""
+    """Makes the pages of new buckets, and gives nodes their places."""
 
     def __init__(self, page_size: int, take: Callable[[int], int], put: Callable[[int, bytes], None]) -> None:
-        """Make one.
+        """Make a builder.
 
         Args:
             page_size: of the file.
-            take: gives the first of so many places in a row.
-            put: is given a page's position and bytes, not padded.
+            take: returns the first of so many places in a row.
+            put: called with the position and the bytes of a page, which are not padded.
         """
         self._page_size = page_size
         self._take = take
         self._put = put
 
     def entry(self, key: bytes, value: bytes | NewBucket, depth: int) -> tuple[int, bytes, bytes]:
-        """The leaf entry of a key; a bucket's pages are placed first.
+        """The leaf entry of a key; the pages of a bucket get their places first.
 
         Args:
-            key: any.
-            value: any.
-            depth: buckets above the one it belongs to.
+            key: of any length.
+            value: of any length, or a bucket.
+            depth: how many buckets are above the one with the key.
 
         Raises:
-            Unfit: no bbolt file can hold it.
+            Unfit: no bbolt file can have the entry.
         """
         if not 0 < len(key) <= MAX_KEY:
             raise Unfit(f"a key of {len(key)} bytes")
@@ -59,7 +60,7 @@ class Builder:
         return LEAF_BUCKET, key, formats().bucket.pack(self.bucket(value, depth + 1), value.sequence)
 
     def bucket(self, bucket: NewBucket, depth: int) -> int:
-        """Place the pages of a bucket, those of the buckets in it first; give its root page.
+        """Place the pages of a bucket, after those of the buckets in it, and return its root page.
 
         Raises:
             Unfit: as :meth:`entry`.
@@ -70,7 +71,7 @@ class Builder:
         return self.place(join(share(leaf, self._page_size, FULL), self._page_size, FULL))
 
     def place(self, node: Node) -> int:
-        """Give a node and what is new below it their places."""
+        """Give a node and the new nodes below it their places, and return its page."""
         if isinstance(node, BranchNode):
             node = BranchNode([(key, child if isinstance(child, int) else self.place(child)) for key, child in
                            node.children])  # fmt: skip
@@ -81,22 +82,22 @@ class Builder:
 
 
 def fits_inline(leaf: LeafNode, page_size: int) -> bool:
-    """Whether a bucket of these entries is one that bbolt keeps in its parent's page."""
+    """Whether bbolt keeps a bucket with these entries in its parent's page."""
     return size(leaf) <= page_size // _INLINE and len(leaf.entries) <= MAX_COUNT and not has_buckets(leaf)
 
 
 def has_buckets(leaf: LeafNode) -> bool:
-    """Whether a bucket is among its entries: bbolt has none in an inline bucket."""
+    """Whether a bucket is among its entries: bbolt has no bucket in an inline bucket."""
     return any(flags for flags, _, _ in leaf.entries)
 
 
 def share(node: Node, page_size: int, fill: float) -> list[Node]:
-    """Share a node out to as many as it takes for each to fit a page, unless one element alone does not.
+    """Split a node into nodes that fit a page each, unless one element alone does not.
 
     Args:
-        node: not larger than bbolt's own would be, or larger.
+        node: of any size.
         page_size: of the file.
-        fill: how full those cut off are made at most; the rest fits a page.
+        fill: how full the nodes that are cut off become at most; the rest fits a page.
     """
     if isinstance(node, LeafNode):
         entries = node.entries
@@ -109,14 +110,14 @@ def share(node: Node, page_size: int, fill: float) -> list[Node]:
 
 
 def join(nodes: list[Node], page_size: int, fill: float) -> Node:
-    """The one node above some, all of a kind, in order; itself where there is one."""
+    """The one node above some nodes of one kind, in order; of one node, the node itself."""
     while len(nodes) > 1:
         nodes = share(BranchNode([(first_key(node), node) for node in nodes]), page_size, fill)
     return nodes[0]
 
 
 def _cuts(sizes: Sequence[int], page_size: int, least: int, fill: float) -> list[tuple[int, int]]:
-    """Where to cut elements of these sizes apart, at least so many to each part."""
+    """The parts of a row of elements with these sizes, each with at least so many elements."""
     cuts: list[tuple[int, int]] = []
     first, rest, limit = 0, HEADER + sum(sizes), int(page_size * fill)
     while rest > page_size or len(sizes) - first > MAX_COUNT:

@@ -23,8 +23,8 @@ _NUMBERS: Final = (
 class Deletion(NamedTuple):
     """One key to delete, with its value or with the whole bucket it names.
 
-    Naming a key twice is naming it once. A key inside a bucket that is deleted as well is deleted with it. A key that
-    is not there, whose bucket is not there, or on whose path a value lies where a bucket should, is absent.
+    A key that is named twice counts once. A key inside a bucket that is deleted too is deleted with it. A key is absent
+    if it is missing, if its bucket is missing, or if a value has a name of its path.
     """
 
     path: tuple[bytes, ...]
@@ -34,17 +34,17 @@ class Deletion(NamedTuple):
 
 @dataclass(slots=True)
 class NewBucket:
-    """A bucket to be written."""
+    """A bucket to write."""
 
     sequence: int = 0
     entries: dict[bytes, bytes | NewBucket] = field(default_factory=dict)
 
 
 class Insertion(NamedTuple):
-    """One key to put in, with its value, or with the whole bucket it is to name.
+    """One key to put in, with its value or with its whole bucket.
 
-    Buckets on its path that are not there are made, as containerd makes them. What is there already is never
-    replaced: a key that is taken, or on whose path a value lies where a bucket should, is present.
+    Missing buckets on its path are made, as containerd makes them. Nothing is ever replaced: a key is present if it
+    exists already, or if a value has a name of its path.
     """
 
     path: tuple[bytes, ...]
@@ -54,43 +54,43 @@ class Insertion(NamedTuple):
 
 
 class RootHeader(NamedTuple):
-    """The root bucket's header."""
+    """The header of the root bucket."""
 
     pgid: int
     sequence: int
 
 
 class Receipt(NamedTuple):
-    """What one commit did; enough to undo it for as long as nobody commits after it.
+    """What one commit did. It is enough to undo the commit, until the next commit of anybody.
 
-    :meth:`numbers` is all that :func:`bbolt_surgery.restore` needs, in a form that can be kept as JSON.
-    The pages of the former tree are left as they were by the commit that gave this receipt, but not by the next one,
-    whoever makes it: one receipt can be undone, the last.
+    :meth:`numbers` is all that :func:`bbolt_surgery.restore` needs, in a form that can be kept as JSON. The commit of
+    this receipt leaves the pages of the former tree as they were, but the next commit uses them. So only the last
+    receipt can be undone.
     """
 
     txid_before: int
     txid_after: int
-    """The same as ``txid_before`` where there was nothing to do, and so nothing was written."""
+    """The same as ``txid_before`` if there was nothing to do, and so nothing was written."""
     root_before: RootHeader
     root_after: RootHeader
     hwm_before: int
-    """The high-water mark: pages from there on were never used."""
+    """The high-water mark: the first page that was never used."""
     hwm_after: int
     pages_written: int
-    """Places of one page size each, without the meta."""
+    """How many places of one page size were written, without the meta."""
     grew_by: int
-    """Bytes the file is longer than before."""
+    """How many bytes the file is longer than before."""
     deleted: tuple[Deletion, ...] = ()
-    """What was there and is no more, each once, in order."""
+    """The deletions that were made, each once, in order."""
     absent: tuple[Deletion, ...] = ()
-    """What was to be deleted and was not there, each once, in order."""
+    """The deletions of keys that were absent, each once, in order."""
     inserted: tuple[Insertion, ...] = ()
-    """What was put in, in order."""
+    """The insertions that were made, in order."""
     present: tuple[Insertion, ...] = ()
-    """What was to be put in, and something was there, in order."""
+    """The insertions of keys that were present, in order."""
 
     def numbers(self) -> dict[str, int]:
-        """Everything but the names, flat; :meth:`of_numbers` makes a receipt of it again."""
+        """All numbers of the receipt, without the names of keys; :meth:`of_numbers` reads them back."""
         numbers = (
             self.txid_before,
             self.txid_after,
@@ -105,10 +105,10 @@ class Receipt(NamedTuple):
 
     @classmethod
     def of_numbers(cls, numbers: Mapping[str, object]) -> Receipt:
-        """A receipt, without names, from what :meth:`numbers` gave.
+        """A receipt without the names of keys, from the result of :meth:`numbers`.
 
         Raises:
-            ValueError: one is missing, or no number.
+            ValueError: a number is missing, or is no number.
         """
         found: dict[str, int] = {}
         for name in _NUMBERS:

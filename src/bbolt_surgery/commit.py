@@ -1,4 +1,4 @@
-"""Pages to disk, then the meta that makes them the tree; or nothing."""
+"""The commit: pages go to disk, and then the meta that makes them the tree; or nothing does."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from bbolt_surgery.changes import RootHeader
 from bbolt_surgery.errors import NotCommitted, Uncertain
 
 META_SIZE: Final = 80
-"""Page header and meta; in one sector, as every page starts at one."""
+"""Bytes of page header and meta. They are in one sector, because every page starts at one."""
 
 _NO_FALLOCATE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV})
 
 
 def next_txid(current: Meta) -> int:
-    """The transaction to commit after a meta's.
+    """The id of the transaction to commit after the one of a meta.
 
-    bbolt puts transaction t on page t % 2. The page to write is the other one, whatever the parity of the meta that
-    counts: bbolt's own copies (v1.3.6, tx.go, WriteTo) have theirs on page 0 always.
+    bbolt writes the meta of transaction t to page t % 2. The id has to lead to the page of the other meta, whatever the
+    parity of the one in use: bbolt's own copies (v1.3.6, tx.go, WriteTo) always have theirs on page 0.
     """
     after = current.txid + 1
     return after if after % 2 != current.index else after + 1
 
 
 def encode_meta(current: Meta, root: RootHeader, high_water: int, txid: int, flags: int | None = None) -> bytes:
-    """What is to take the other meta's place; ``flags`` are kept as they are unless given."""
+    """The page that takes the place of the other meta; ``flags`` stay as they are unless given."""
     return build_meta(
         1 - current.index,
         page_size=current.page_size,
@@ -42,7 +42,7 @@ def encode_meta(current: Meta, root: RootHeader, high_water: int, txid: int, fla
 
 
 def build_meta(index: int, *, page_size: int, flags: int, root: RootHeader, high_water: int, txid: int) -> bytes:
-    """A page header and a meta, with no freelist, so bbolt finds free pages by a walk."""
+    """A page header and a meta without a freelist, so that bbolt finds the free pages by a walk."""
     from bbolt_reader import layout  # noqa: PLC0415  construct is slow to import; see there
 
     fields = {
@@ -70,20 +70,20 @@ def commit(
     pages: Sequence[tuple[int, bytes]],
     ready: Callable[[], None],
 ) -> None:
-    """Write pages, sync, write the meta over the one that does not count, sync.
+    """Write pages, sync, write the meta over the one that is not in use, sync.
 
     Args:
-        fd: the file, to be written to.
-        name: what errors call it.
+        fd: the file, open for writing.
+        name: of the file in errors.
         metas: as they are in the file.
-        current: the one of them that counts.
-        meta: what :func:`encode_meta` made.
-        pages: position and bytes of each; none of them in use.
-        ready: called once they are on disk; if it raises, nothing is committed.
+        current: the one of them in use.
+        meta: from :func:`encode_meta`.
+        pages: position and bytes of each page; none of them is in use.
+        ready: called once the pages are on disk; if it raises, nothing is committed.
 
     Raises:
-        NotCommitted: the database holds what it held before.
-        Uncertain: it holds one or the other.
+        NotCommitted: the database has its old contents.
+        Uncertain: the database has its old contents or the new ones.
     """
     size = os.fstat(fd).st_size
     other = metas[1 - current.index]
@@ -138,7 +138,7 @@ def _unchanged(fd: int, name: bytes, metas: tuple[Meta, Meta], page_size: int) -
 
 
 def _reserve(fd: int, pages: Iterable[tuple[int, bytes]], page_size: int, meta: int) -> None:
-    """Have the file system find all blocks now: a full one refuses before anything is written."""
+    """Have the file system allocate all blocks now, so that a full one refuses before anything is written."""
     try:
         os.posix_fallocate(fd, meta, META_SIZE)
         for pgid, data in pages:
@@ -149,7 +149,7 @@ def _reserve(fd: int, pages: Iterable[tuple[int, bytes]], page_size: int, meta: 
 
 
 def write_all(fd: int, data: bytes, offset: int) -> None:
-    """Write all of some bytes at an offset."""
+    """Write bytes at an offset, all of them."""
     view = memoryview(data)
     while view:
         written = os.pwrite(fd, view, offset)
@@ -160,7 +160,7 @@ def write_all(fd: int, data: bytes, offset: int) -> None:
 
 
 def _shorten(fd: int, size: int) -> None:
-    """Give back what the file grew by; it may stay longer, which does no harm."""
+    """Cut the file back to its old size. If that fails, the file stays longer, which does no harm."""
     with contextlib.suppress(OSError):
         if os.fstat(fd).st_size > size:
             os.ftruncate(fd, size)

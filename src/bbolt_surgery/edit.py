@@ -1,4 +1,4 @@
-"""The operations: change what a file holds, undo the last change, and take back that a file was rebuilt."""
+"""The operations: change a file, undo the last change, and remove the mark of a rebuilt file."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ def change(
     *,
     on_ready: Callable[[Receipt], None] | None = None,
 ) -> Receipt:
-    """Delete keys and buckets from a bbolt file, then put others in, in place, in one commit.
+    """Delete keys and buckets from a bbolt file, then put others in, in place and in one commit.
 
-    The whole file is read and checked first. The former tree's pages are not written to. A crash at any moment leaves
-    the old contents or the new ones. Where nothing is to be done, nothing is written.
+    The whole file is read and checked first. The pages of the former tree are not written to. A crash at any moment
+    leaves the old contents or the new ones. If there is nothing to do, nothing is written.
 
     Args:
-        fd: the file, opened O_RDWR and without O_APPEND by a caller who holds its flock LOCK_EX, so that no bbolt has
+        fd: the file, opened O_RDWR and without O_APPEND by a caller that holds its flock LOCK_EX, so that no bbolt has
             it open; its position is moved.
-        name: what errors call the file.
-        deletions: what to delete; a key or bucket that is not there is told in the receipt.
-        insertions: what to put in once that is deleted; where something is there, it stays, and the receipt tells.
-        on_ready: called with the receipt once all is on disk but the meta that makes it count: the moment to note the
-            receipt down. If it raises, that is raised, and nothing is committed. Not called if there is nothing to do.
+        name: of the file in errors.
+        deletions: the keys and buckets to delete; the receipt lists those that are absent.
+        insertions: the keys to put in after the deletions; the receipt lists those that are present, which stay.
+        on_ready: called with the receipt once all but the meta is on disk, which is the moment to note the receipt
+            down. If it raises, nothing is committed, and the exception goes on. Not called if there is nothing to do.
 
     Returns:
-        What was done; :func:`restore` takes it.
+        The receipt, for :func:`restore`.
 
     Raises:
         SurgeryError: the descriptor cannot be used.
         Damaged: the database is not sound. Nothing was written.
-        Unfit: something to be put in is more than a bbolt file can hold. Nothing was written.
-        NotCommitted: writing failed; the database holds what it held before.
-        Uncertain: the commit's sync failed; the database holds the old contents or the new ones.
+        Unfit: a bbolt file cannot have a key, a value or a bucket to put in. Nothing was written.
+        NotCommitted: writing failed; the database has its old contents.
+        Uncertain: the sync of the commit failed; the database has its old contents or the new ones.
     """
     with _opened(fd, name) as opened:
         used = opened.survey()
-        # The older tree may reach further, if someone took the newer one back.
+        # The older tree may reach further, if the newer commit was taken back.
         high_water = max(opened.meta.high_water, *(pgid + places for pgid, places in used.items()))
         space = Space(fd, opened.file.page_size, free(used, high_water), high_water)
         rewrite = Rewrite(opened.file, opened.root, space.take)
@@ -76,20 +76,20 @@ def restore(
     *,
     on_ready: Callable[[Receipt], None] | None = None,
 ) -> Receipt:
-    """Undo the commit a receipt is of, by one more commit, of the root that was there before.
+    """Undo the commit of a receipt, by one more commit of the former root.
 
     Args:
         fd: as for :func:`change`.
-        name: what errors call the file.
-        receipt: of the last commit to the file; where nothing was written, nothing is undone.
+        name: of the file in errors.
+        receipt: of the last commit to the file; if it wrote nothing, nothing is undone.
         on_ready: as for :func:`change`.
 
     Returns:
-        What was done; undoing that as well brings the change back.
+        The receipt of the new commit; undoing that brings the change back.
 
     Raises:
         SurgeryError: the descriptor cannot be used.
-        Moved: the file is not as the receipt's commit left it. Nothing was written.
+        Moved: the file is not as the commit of the receipt left it. Nothing was written.
         Damaged: the former tree is not sound. Nothing was written.
         NotCommitted, Uncertain: as for :func:`change`.
     """
@@ -112,14 +112,14 @@ def restore(
 
 
 def trust(fd: int, name: bytes) -> bool:
-    """Take back that a file was rebuilt, by a commit that changes nothing else.
+    """Remove the mark of a rebuilt file, by a commit that changes nothing else.
 
     Args:
         fd: as for :func:`change`.
-        name: what errors call the file.
+        name: of the file in errors.
 
     Returns:
-        Whether it said so, and so whether there was anything to do.
+        Whether the file had the mark.
 
     Raises:
         SurgeryError, Damaged, NotCommitted, Uncertain: as :func:`change`.
@@ -134,7 +134,7 @@ def trust(fd: int, name: bytes) -> bool:
 
 @contextmanager
 def _opened(fd: int, name: bytes) -> Iterator[_Opened]:
-    """A database to edit; what bbolt_reader raises meanwhile is Damaged."""
+    """A database to edit; errors of bbolt_reader become :class:`Damaged`."""
     try:
         flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     except OSError as error:
@@ -164,7 +164,7 @@ class _Opened:
         if meta.high_water > database.pages:
             raise Truncated(f"{database.pages} pages, of {meta.high_water}", file=self._name)
         if meta.id != meta.index or meta.flags != PAGE_META:
-            problem = f"the page of the meta says it is page {meta.id}, with flags {meta.flags:#x}"
+            problem = f"the page of meta {meta.index} has id {meta.id} and flags {meta.flags:#x}"
         elif not 2 <= meta.root < meta.high_water:
             problem = f"the root is page {meta.root}, of {meta.high_water}"
         elif meta.txid >= _LAST_TXID:
@@ -175,8 +175,8 @@ class _Opened:
     def survey(self) -> dict[int, int]:
         """The pages that either meta reaches.
 
-        The tree of the meta that does not count may be broken, after a crash: bbolt writes over its pages before it
-        writes over it. Then it is no state to go back to, and what can be read of it is not protected.
+        After a crash, the tree of the meta that is not in use may be broken, because bbolt writes over its pages before
+        it writes over the meta. Then nobody can go back to it, and its pages are not protected.
         """
         for damage in verify(self._database):
             if damage.severe:

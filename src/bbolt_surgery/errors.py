@@ -1,16 +1,16 @@
-"""Why an edit was not made: one root, and for each error what the file holds now."""
+"""Why an edit failed: one base class, and for each error the state of the file."""
 
 from __future__ import annotations
 
 
 class SurgeryError(Exception):
-    """Root of every exception of this package; ``str`` of it is one line without control characters.
+    """The base class of every exception of this package; its ``str`` is one line without control characters.
 
-    Raised itself where the descriptor cannot be used: the file is as it was.
+    It is raised itself if the descriptor cannot be used: the file is unchanged.
 
     Attributes:
-        message: what is wrong.
-        file: the name the caller gave, as raw bytes (not part of the message).
+        message: the problem.
+        file: the name from the caller, as raw bytes; not part of the message.
     """
 
     def __init__(self, message: str, *, file: bytes = b"") -> None:
@@ -20,21 +20,21 @@ class SurgeryError(Exception):
 
 
 class Damaged(SurgeryError):
-    """The database is not sound, or cannot be read: its cause, a bbolt_reader.BoltError, has the place.
+    """The database is not sound, or cannot be read; its cause, a bbolt_reader.BoltError, has the place.
 
     Nothing was written.
     """
 
 
 class Moved(SurgeryError):
-    """The database is not the one the receipt left: someone else committed since. Nothing was written."""
+    """The database has another commit since that of the receipt. Nothing was written."""
 
 
 class NotCommitted(SurgeryError):
-    """Writing failed before the commit was in force, or it was taken back: the database holds what it held before.
+    """Writing failed before the commit was in force, or the commit was taken back: the database has its old contents.
 
     Attributes:
-        errno: what the system reported; 0 where the file changed under the edit.
+        errno: the error of the system; 0 if another program changed the file meanwhile.
     """
 
     def __init__(self, message: str, *, file: bytes = b"", errno: int = 0) -> None:
@@ -45,10 +45,10 @@ class NotCommitted(SurgeryError):
 class Uncertain(SurgeryError):
     """The system would neither sync the commit nor let it be taken back.
 
-    The database holds the contents before the edit or those after it, whole either way; which, the next reading tells.
+    The database has its old contents or the new ones, and is sound in both cases; the next reading tells which.
 
     Attributes:
-        errno: what the system reported first.
+        errno: the first error of the system.
     """
 
     def __init__(self, message: str, *, file: bytes = b"", errno: int = 0) -> None:
@@ -57,14 +57,14 @@ class Uncertain(SurgeryError):
 
 
 class Unfit(SurgeryError):
-    """A key, a value or the depth of what is to be put in is more than a bbolt file can hold. Nothing was written."""
+    """A bbolt file cannot have a key, a value or a depth of buckets to put in. Nothing was written."""
 
 
 class NotWritten(SurgeryError):
-    """A new file was not made: its name is taken, or writing failed. Nothing was left behind.
+    """A new file was not made, because its name is taken or writing failed. Nothing was left behind.
 
     Attributes:
-        errno: what the system reported; 0 where something else is wrong.
+        errno: the error of the system; 0 for another problem.
     """
 
     def __init__(self, message: str, *, file: bytes = b"", errno: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""BranchNode and leaf pages as lists: read with every number checked, and written as bbolt writes them."""
+"""Branch and leaf pages as lists: every number is checked when they are read; they are written as bbolt writes them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class LeafNode(NamedTuple):
     """A leaf page."""
 
     entries: list[tuple[int, bytes, bytes]]
-    """Flags (LEAF_BUCKET or 0), key, value."""
+    """Flags (LEAF_BUCKET or 0), key and value of each entry."""
 
 
 class BranchNode(NamedTuple):
     """A branch page."""
 
     children: list[tuple[bytes, Child]]
-    """The first key of each child, and the child: a page of the file, or one that is still to be written."""
+    """The first key of each child, and the child: a page of the file, or a node that is still to be written."""
 
 
 Node: TypeAlias = "LeafNode | BranchNode"
@@ -34,7 +34,7 @@ Child: TypeAlias = "int | LeafNode | BranchNode"
 
 
 class NodeFile:
-    """The pages of one file below one high-water mark."""
+    """The pages of one file below a high-water mark, read as nodes."""
 
     def __init__(self, source: Source, page_size: int, high_water: int) -> None:
         self.source = source
@@ -46,8 +46,8 @@ class NodeFile:
         """Flags, elements and places of a page.
 
         Raises:
-            Corrupt: it is no page of these kinds, or reaches past the high-water mark.
-            Truncated: it lies behind the end of the file.
+            Corrupt: the page is of another kind, or reaches past the high-water mark.
+            Truncated: the page is behind the end of the file.
             Unreadable: the file cannot be read.
         """
         if not 2 <= pgid < self.high_water:
@@ -67,9 +67,9 @@ class NodeFile:
         return Corrupt(message, file=self.source.name, page=pgid, offset=pgid * self.page_size)
 
     def _node(self, pgid: int) -> tuple[Node, int]:
-        """A page, and how many places it takes; not to be changed.
+        """A page as a node, which must not be changed, and how many places it takes.
 
-        Raises: as :meth:`header`; and Corrupt where an element leads out of the page.
+        Raises: as :meth:`header`; and Corrupt if an element leads out of the page.
         """
         flags, count, places = self.header(pgid, (PAGE_LEAF, PAGE_BRANCH))
         if places * self.page_size > READ_LIMIT:
@@ -83,10 +83,11 @@ class NodeFile:
 
 
 def leaf(page: bytes, count: int) -> list[tuple[int, bytes, bytes]]:
-    """The entries of a leaf page, also of one inside an inline bucket.
+    """The entries of a leaf page, also of the page of an inline bucket.
 
     Raises:
-        ValueError: one leads out of the page or into another, its key has no valid length, or the order is wrong.
+        ValueError: an entry leads out of the page or into another one, a key has an invalid length, or keys are out of
+            order.
     """
     entries = []
     floor, last, at = HEADER * (count + 1), b"", HEADER
@@ -134,14 +135,14 @@ def first_key(node: Node) -> bytes:
 
 
 def size(node: Node) -> int:
-    """Bytes a node takes in a page."""
+    """How many bytes a node takes in a page."""
     if isinstance(node, LeafNode):
         return HEADER + sum(HEADER + len(key) + len(value) for _, key, value in node.entries)
     return HEADER + sum(HEADER + len(key) for key, _ in node.children)
 
 
 def encode(pgid: int, overflow: int, node: Node) -> bytes:
-    """The bytes of a node, not padded; its children must have their pages already."""
+    """The bytes of a node, not padded. Its children must have pages already."""
     elements, data = bytearray(), bytearray()
     if isinstance(node, LeafNode):
         kind, ahead = PAGE_LEAF, HEADER * len(node.entries)

@@ -1,4 +1,4 @@
-"""The tree without what is deleted and with what is put in: every page that changes, made anew for its own place."""
+"""The tree with deletions and insertions made: every page that changes becomes a new page in a new place."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from bbolt_surgery.node import MAX_COUNT, BranchNode, Child, LeafNode, Node, Nod
 from bbolt_surgery.survey import inline_entries
 
 Edits: TypeAlias = "dict[bytes, tuple[int, bytes] | None]"
-"""Keys of one bucket: the flags and the value each is to have, or None where it goes."""
+"""Changes to the keys of one bucket: the new flags and value of each key, or None to delete it."""
 
 _Path: TypeAlias = "tuple[bytes, ...]"
 
 
 class Rewrite:
-    """Changes a tree that was surveyed; reads its pages, writes none.
+    """Changes a tree that was surveyed; reads its pages and writes none.
 
     Attributes:
-        pages: what is to be written: each page's position and bytes, overflow included, a multiple of the page size.
-        deleted: what was there, each once.
-        absent: what was not.
-        inserted: what was put in.
-        present: what was not, as something is there.
+        pages: the pages to write: position and bytes, with overflow, a multiple of the page size.
+        deleted: the deletions that are made, each once.
+        absent: the deletions of absent keys.
+        inserted: the insertions that are made.
+        present: the insertions of present keys.
     """
 
     def __init__(self, file: NodeFile, root: RootHeader, take: Callable[[int], int]) -> None:
@@ -43,10 +43,10 @@ class Rewrite:
         self.present: list[Insertion] = []
 
     def change(self, deletions: Iterable[Deletion], insertions: Iterable[Insertion]) -> RootHeader:
-        """Delete, then put in, and give the new root bucket's header; the same as before where nothing changed.
+        """Delete, then put in, and return the header of the root bucket, which is the former one if nothing changed.
 
         Raises:
-            Unfit: something to be put in is more than a bbolt file can hold.
+            Unfit: a bbolt file cannot have an insertion.
         """
         edits: defaultdict[_Path, Edits] = defaultdict(dict)
         wanted = sorted({Deletion(tuple(path), key) for path, key in deletions})
@@ -62,7 +62,7 @@ class Rewrite:
             for key, new in fresh.items():
                 flags, _, value = self._builder.entry(key, new, len(path))
                 edits[path][key] = flags, value
-        # From the deepest bucket up, as each one's new header is an edit of the bucket around it.
+        # From the deepest bucket up: the new header of each bucket is an edit of its parent.
         for depth in range(max(map(len, edits), default=0), 0, -1):
             for path in [path for path in edits if len(path) == depth]:
                 if not any(path[:length] in doomed for length in range(1, depth + 1)):
@@ -74,7 +74,7 @@ class Rewrite:
     def _fresh(
         self, insertions: Iterable[Insertion], doomed: Container[_Path]
     ) -> dict[_Path, dict[bytes, bytes | NewBucket]]:
-        """What each bucket that stays gets."""
+        """The insertions to make, as edits of each bucket."""
         fresh: dict[_Path, dict[bytes, bytes | NewBucket]] = {}
         for each in sorted(insertions, key=lambda insertion: (insertion.path, insertion.key)):
             names = (*each.path, each.key)
@@ -100,7 +100,7 @@ class Rewrite:
         return fresh
 
     def _stays(self, path: _Path, doomed: Container[_Path]) -> bool:
-        """Whether there is a bucket that is not deleted, the one around it being none such either."""
+        """Whether a bucket exists and neither it nor a bucket above it is deleted."""
         return path not in doomed and self._bucket(path) is not None
 
     def _is_taken(self, path: _Path, doomed: Container[_Path]) -> bool:
@@ -108,11 +108,11 @@ class Rewrite:
 
     def _known(self, path: tuple[bytes, ...]) -> bytes:
         value = self._bucket(path)
-        assert value is not None  # only buckets that were found are edited
+        assert value is not None  # only buckets that were found have edits
         return value
 
     def _bucket(self, path: tuple[bytes, ...]) -> bytes | None:
-        """The value that is a bucket's header and, if it is inline, its page; None where there is no such bucket."""
+        """The value of a bucket: its header and, for an inline bucket, its page; None if there is no such bucket."""
         for length in range(1, len(path) + 1):
             part = path[:length]
             if part not in self._buckets:
@@ -122,7 +122,7 @@ class Rewrite:
         return self._buckets[path]
 
     def _find(self, bucket: bytes, key: bytes) -> tuple[int, bytes] | None:
-        """Flags and value of a key."""
+        """Flags and value of a key; None if there is no such key."""
         pgid, _ = formats().bucket.unpack_from(bucket)
         if not pgid:
             entries = inline_entries(bucket)
@@ -139,7 +139,7 @@ class Rewrite:
         return entries[index][0], entries[index][2]
 
     def _edited(self, bucket: bytes, edits: Edits) -> bytes:
-        """The new value of a bucket."""
+        """The value of a bucket after edits."""
         pgid, sequence = formats().bucket.unpack_from(bucket)
         page_size = self._file.page_size
         if not pgid:
@@ -151,13 +151,13 @@ class Rewrite:
         else:
             nodes = self._nodes(pgid, sorted(edits), edits, 0) or [LeafNode([])]
         node: Child = join(nodes, page_size, HALF)
-        # bbolt panics when it rebalances below a branch of one child, so none is left where something changed.
+        # bbolt panics when it rebalances below a branch of one child, so changed parts of the tree have none.
         while isinstance(node, BranchNode) and len(node.children) == 1:
             node = node.children[0][1]
         return formats().bucket.pack(node if isinstance(node, int) else self._builder.place(node), sequence)
 
     def _nodes(self, pgid: int, keys: list[bytes], edits: Edits, depth: int) -> list[Node]:
-        """A page with some keys changed: several where it no longer fits, none where nothing is left of it."""
+        """The nodes of a page after edits: several if it no longer fits one page, none if nothing is left."""
         node, _ = self._file.node(pgid)
         if isinstance(node, LeafNode):
             leaf = _applied(node.entries, {key: edits[key] for key in keys})
@@ -172,7 +172,7 @@ class Rewrite:
             if done == upto:
                 children.append((key, child))
                 continue
-            # The very key: bbolt looks children up in their branch by their first key (v1.3.6, node.go, spill).
+            # The same key as before: bbolt finds children in their branch by their first key (v1.3.6, node.go, spill).
             changed = self._nodes(_page(child), keys[done:upto], edits, depth + 1)
             children += [(first_key(each), each) for each in changed]
             done = upto
@@ -181,13 +181,13 @@ class Rewrite:
         return self._split(branch, node) if branch.children else []
 
     def _split(self, node: Node, former: Node) -> list[Node]:
-        """Several nodes where one grew beyond a page; an edit that only deletes never splits."""
+        """The nodes that a node is split into if it grew beyond a page. Edits that only delete never split."""
         page_size = self._file.page_size
         grew = page_size < size(node) > size(former) or len(node[0]) > MAX_COUNT
         return share(node, page_size, HALF) if self.inserted and grew else [node]
 
     def _settle(self, branch: BranchNode) -> None:
-        """Join or fill up those of a branch's changed children that are branches of one child."""
+        """Join or fill up changed children of a branch that are branches with one child."""
         children = branch.children
         index = 0
         while index < len(children) and len(children) > 1:
@@ -229,10 +229,10 @@ def _applied(entries: list[tuple[int, bytes, bytes]], edits: Edits) -> LeafNode:
 
 
 def _copied(value: bytes | NewBucket, depth: int) -> bytes | NewBucket:
-    """A value that the caller's is not changed with; in so many buckets.
+    """A copy of a value or bucket, so that the caller's stays unchanged; ``depth`` buckets are above it.
 
     Raises:
-        Unfit: it is deeper than any file.
+        Unfit: the bucket is deeper than a file can have it.
     """
     if isinstance(value, bytes):
         return value
@@ -242,5 +242,5 @@ def _copied(value: bytes | NewBucket, depth: int) -> bytes | NewBucket:
 
 
 def _page(child: Child) -> int:
-    assert isinstance(child, int)  # what was read from the file names pages
+    assert isinstance(child, int)  # nodes from the file have pages as children
     return child

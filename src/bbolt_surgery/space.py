@@ -1,4 +1,4 @@
-"""Where new pages go: free ones that have blocks on disk, then free ones that have none, then past the high water."""
+"""The places of new pages: free pages with blocks on disk, then free pages in holes, then past the high-water mark."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 
 
 class Space:
-    """Gives out places that no tree takes.
+    """Gives out places that no tree uses.
 
-    A file can have holes (a sparse copy, or bbolt's growth in steps): a free page in one costs the file system a block
-    that it may not have, so pages with blocks go first.
+    A file may have holes, from a sparse copy or because bbolt grows it in steps. A free page in a hole costs a block
+    that the file system may not have, so pages with blocks are used first.
 
     Attributes:
-        high_water: the first page id never given out, here or before.
+        high_water: the first page id that was never given out.
     """
 
     def __init__(self, fd: int, page_size: int, free: Sequence[tuple[int, int]], high_water: int) -> None:
@@ -42,7 +42,7 @@ class Space:
         return pgid
 
     def _split(self, free: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-        """The parts of free runs that have blocks; the rest is put aside."""
+        """The parts of free runs with blocks; the others are kept for later."""
         for start, length in free:
             at, end = start, start + length
             while at < end:
@@ -50,26 +50,26 @@ class Space:
                 if first < after:
                     yield first, after - first
                 else:
-                    first = after = max(after, at + 1)  # its one page is part data, part hole
+                    first = after = max(after, at + 1)  # its one page is partly a hole
                 if at < first:
                     self._holes.append((at, first - at))
                 at = after
 
     def _data(self, at: int, end: int) -> tuple[int, int]:
-        """The next pages from one on that have blocks throughout, cut off at another: first, and first after them."""
+        """The next pages up to another one that have all their blocks: the first, and the first behind them."""
         size = self._page_size
         try:
             data = os.lseek(self._fd, at * size, os.SEEK_DATA)
             hole = os.lseek(self._fd, data, os.SEEK_HOLE)
         except OSError as error:
-            # ENXIO: no data from there on. Anything else: the file system cannot tell, so all of it counts as data.
+            # ENXIO: there is no data from there on. After another error, all of it counts as data.
             return (end, end) if error.errno == errno.ENXIO else (at, end)
         first = min(-(-data // size), end)
         return first, max(first, min(hole // size, end))
 
 
 def _fit(runs: list[tuple[int, int]], count: int) -> int | None:
-    """Cut places off the end of the last run that is long enough."""
+    """Take places from the end of the last run that is long enough."""
     for index in range(len(runs) - 1, -1, -1):
         start, length = runs[index]
         if length > count:

@@ -1,4 +1,4 @@
-"""Which pages a tree takes, found by walking all of it with every rule of the format checked."""
+"""The pages that a tree uses, found by a walk that checks every rule of the format."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from bbolt_surgery.node import BranchNode, LeafNode, NodeFile, leaf
 class _PageToSurvey(NamedTuple):
     pgid: int
     low: bytes
-    """No key below it may be less."""
+    """No key below it may be smaller."""
     high: bytes | None
-    """Every key below it must be less."""
+    """Every key below it must be smaller."""
     depth: int
-    """BranchNode pages above it in its bucket."""
+    """How many branch pages of its bucket are above it."""
     buckets: int
-    """Buckets above its bucket."""
+    """How many buckets are above its bucket."""
 
 
 def survey(file: NodeFile, root: int, freelist: int | None, known: Mapping[int, int] | None = None) -> dict[int, int]:
     """The pages a meta reaches.
 
     Args:
-        file: the pages below the meta's high-water mark.
-        root: where the root bucket's tree starts.
-        freelist: the page with the free pages, if there is one.
-        known: pages that another walk went through, and so this one need not: what they reach is not in the result.
+        file: the pages below the high-water mark of the meta.
+        root: the page where the tree of the root bucket starts.
+        freelist: the page with the list of free pages, if there is one.
+        known: pages that another walk has visited. This walk skips them, and the pages below them are not in the
+            result.
 
     Returns:
-        Each page, with the number of places it takes.
+        The number of places of each page.
 
     Raises:
-        BoltError: something is not as bbolt writes it, or cannot be read.
+        BoltError: a page is not as bbolt writes it, or cannot be read.
     """
     walk = _SurveyWalk(file, known or {})
     if freelist is not None:
@@ -51,7 +52,7 @@ def survey(file: NodeFile, root: int, freelist: int | None, known: Mapping[int, 
 
 
 def free(used: Mapping[int, int], high_water: int) -> list[tuple[int, int]]:
-    """The runs of pages between those in use, in order: start and length. The used ones may overlap."""
+    """The runs of pages between used ones, in order: start and length. Used pages may overlap."""
     runs = []
     after = 2
     for pgid in sorted(used):
@@ -74,7 +75,7 @@ class _SurveyWalk:
         self.steps: list[_PageToSurvey] = []
 
     def claim(self, pgid: int, places: int) -> None:
-        """Note a page. Those that overlap are found at the end, but cannot make the walk longer than the file."""
+        """Note a page. Overlapping pages are found at the end; they cannot make the walk longer than the file."""
         if pgid in self.places:
             raise self.file.corrupt(pgid, "is named twice")
         self.places[pgid] = places
@@ -93,7 +94,7 @@ class _SurveyWalk:
                 self.leaf(node, step)
 
     def push(self, step: _PageToSurvey) -> None:
-        """Claim a page before it is put off, so that never more are put off than the file has."""
+        """Claim a page before it is put off, so that no more pages are put off than the file has."""
         if step.depth > MAX_DEPTH or step.buckets > MAX_DEPTH:
             raise self.file.corrupt(step.pgid, f"more than {MAX_DEPTH} above each other")
         if step.pgid in self.known:
@@ -134,7 +135,7 @@ def inline_entries(value: bytes) -> list[tuple[int, bytes, bytes]]:
     """The entries of an inline bucket.
 
     Raises:
-        ValueError: it holds no leaf page, or a bucket.
+        ValueError: its value has no leaf page, or the page has a bucket.
     """
     if len(value) < 2 * HEADER:
         raise ValueError("no page")

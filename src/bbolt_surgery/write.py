@@ -1,4 +1,4 @@
-"""A whole new bbolt file, that appears at once or not at all."""
+"""A whole new bbolt file, which appears at once or not at all."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from bbolt_surgery.commit import build_meta, write_all
 from bbolt_surgery.errors import NotWritten
 
 _LEAST: Final = 0x1000
-"""bbolt reads so much before it knows the page size, and takes a shorter file for none (v1.3.6, db.go, Open)."""
+"""bbolt reads so many bytes before it knows the page size, and refuses a shorter file (v1.3.6, db.go, Open)."""
 
 
 def write_new(path: bytes, root: NewBucket, *, page_size: int, txid: int, like: os.stat_result) -> None:
-    """Write a database under a name that is free.
+    """Write a database under a new name.
 
-    The file has no name until all of it is on disk and was read again; a name that is taken stays as it is. Both of its
-    metas say that it was rebuilt (:attr:`bbolt_reader.Meta.is_rebuilt`).
+    The file has no name until it is on disk and was read again; an existing file of the name stays as it is. Both metas
+    have the mark of a rebuilt file (:attr:`bbolt_reader.Meta.is_rebuilt`).
 
     Args:
-        path: its name.
-        root: what it is to hold.
-        page_size: of the file it replaces: containerd's bbolt takes any, but the same is the least surprise.
-        txid: the highest that was ever seen; the metas get the two after it.
-        like: whose mode and owner the file gets.
+        path: of the new file.
+        root: the contents of its root bucket.
+        page_size: of the file that it replaces: containerd's bbolt takes any.
+        txid: the highest transaction id that was ever seen; the metas get the next two.
+        like: the status of a file whose mode and owner the new one gets.
 
     Raises:
-        NotWritten: the name is taken, or writing failed. There is no file of that name unless there was before.
-        Unfit: no bbolt file can hold ``root``; as for NotWritten.
+        NotWritten: the name is taken, or writing failed. No file was made.
+        Unfit: no bbolt file can have ``root`` as its contents. No file was made.
     """
     folder, name = os.path.split(path)
     try:
@@ -43,7 +43,7 @@ def write_new(path: bytes, root: NewBucket, *, page_size: int, txid: int, like: 
         raise NotWritten(os.strerror(error.errno or 0), file=path, errno=error.errno or 0) from error
     fd = -1
     try:
-        # A file without a name can be left behind by nobody, and link() never replaces anything.
+        # A file without a name cannot be left behind, and link() never replaces a file.
         fd = os.open(b".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=parent)
         _fill(fd, root, page_size, txid)
         os.fchown(fd, like.st_uid, like.st_gid)
@@ -81,10 +81,10 @@ def _fill(fd: int, root: NewBucket, page_size: int, txid: int) -> None:
 
 
 def _sound(fd: int, path: bytes) -> None:
-    """Read it again.
+    """Read the new file and check it.
 
     Raises:
-        NotWritten: it is not as it should be.
+        NotWritten: the file is not sound.
     """
     try:
         with Database.from_fd(fd, path, mapped=False) as database:
