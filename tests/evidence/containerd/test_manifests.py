@@ -98,15 +98,15 @@ def test_no_bytes_raise(raw):
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        (b"[" * 400_000 + b"]" * 400_000, "nested too deep"),
-        (b'{"layers":' + b"[" * 100_000, "nested too deep"),
-        (b"[" + b"0," * 1_000_001 + b"0]", "more than 1000000 values"),
-        (b'{"layers": [], "manifests": []}', "an index and a manifest at once"),
-        (b'{"layers": 3}', "layers is no list"),
-        (b'{"rootfs": {"diff_ids": ["sha256:0"]}}', "diff_ids is no list of digests"),
-        (b'{"layers": [{"digest": "sha256:0"}, 7]}', "2 of layers without a digest"),
-        (b'{"layers": [], "size": NaN}', "is no JSON"),
-        (b"[]", "not a JSON object"),
+        (b"[" * 400_000 + b"]" * 400_000, "it is nested too deeply"),
+        (b'{"layers":' + b"[" * 100_000, "it is nested too deeply"),
+        (b"[" + b"0," * 1_000_001 + b"0]", "it has more than 1000000 values"),
+        (b'{"layers": [], "manifests": []}', "it is an index and a manifest at once"),
+        (b'{"layers": 3}', "its layers is not a list"),
+        (b'{"rootfs": {"diff_ids": ["sha256:0"]}}', "its diff_ids is not a list of digests"),
+        (b'{"layers": [{"digest": "sha256:0"}, 7]}', "2 of its layers have no valid digest"),
+        (b'{"layers": [], "size": NaN}', "is not JSON"),
+        (b"[]", "it is not a JSON object"),
     ],
 )
 def test_nonsense_is_named(raw, says):

@@ -120,7 +120,7 @@ def _over(
         except (OSError, BoltError, DrydockError, _Unknown) as error:  # noqa: PERF203 - a few files
             unknown.append(_unknown(path, error, what))
     if not changed and not unknown:
-        unknown.append(_unknown(where, "no database there", what, Severity.NOTE))
+        unknown.append(_unknown(where, "there is no database", what, Severity.NOTE))
     findings += unknown
     return found, None if unknown else UnixNano(max(changed))
 
@@ -163,7 +163,7 @@ def _complete(data: RawPath, files: list[RawPath]) -> None:
     """Refuse a worker without a database, and a database of an unknown version."""
     other = next((path for path in _files(data, _OTHER_CACHE) if path not in files), None)
     if other is not None:
-        raise _Unknown(f"{shown(os.path.basename(other))} is not known to this version")
+        raise _Unknown(f"this version of drydock does not know {shown(os.path.basename(other))}")
     with folder(data, b"buildkit") as descriptor:
         workers = [name for name in names(descriptor) if name.startswith(_WORKER)]
     for worker in workers:
@@ -181,7 +181,7 @@ def _cache_records(root: Bucket, blobs_only: set[bytes]) -> Iterator[bytes]:
             continue
         for record, fields in value.items():
             if isinstance(fields, bytes):
-                raise _Unknown(f"record {shown(record)} is no bucket")
+                raise _Unknown(f"record {shown(record)} is not a bucket")
             if _is_true(fields.get(b"cache.blobonly")):
                 blobs_only.add(record)
             if not _is_true(fields.get(b"cache.deleted")):
@@ -197,7 +197,7 @@ def _history_records(root: Bucket) -> Iterator[bytes]:
 def _known(root: Bucket, expected: frozenset[bytes]) -> Iterator[tuple[bytes, Bucket]]:
     for key, value in root.items():
         if key not in expected or isinstance(value, bytes):
-            raise _Unknown(f"{shown(key)} is not known to this version")
+            raise _Unknown(f"this version of drydock does not know {shown(key)}")
         yield key, value
 
 

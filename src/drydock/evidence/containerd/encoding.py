@@ -39,7 +39,7 @@ def uvarint(raw: bytes) -> int:
             return value
     value, end = uvarint_at(raw, 0)
     if end != len(raw):
-        raise Undecodable(f"{len(raw) - end} bytes after a varint")
+        raise Undecodable(f"{len(raw) - end} bytes follow the varint")
     return value
 
 
@@ -58,7 +58,7 @@ def uvarint_at(raw: bytes, start: int) -> tuple[int, int]:
                 break
             return value, position + 1
         shift += 7
-    raise Undecodable("a varint that does not end")
+    raise Undecodable("the varint does not end")
 
 
 def varint(raw: bytes) -> int:
@@ -80,12 +80,12 @@ def binary_time(raw: bytes) -> UnixNano:
         Undecodable: version, length or nanoseconds are wrong.
     """
     if len(raw) < 15:
-        raise Undecodable(f"{len(raw)} bytes that are no Go time")
+        raise Undecodable(f"its {len(raw)} bytes are not a Go time")
     version, seconds, nanoseconds, _ = _TIME.unpack_from(raw)
     if version not in (1, 2) or len(raw) != 14 + version:
-        raise Undecodable(f"{len(raw)} bytes that are no Go time")
+        raise Undecodable(f"its {len(raw)} bytes are not a Go time")
     if not 0 <= nanoseconds < 1_000_000_000:
-        raise Undecodable("a time with impossible nanoseconds")
+        raise Undecodable("the time has impossible nanoseconds")
     return UnixNano((seconds - _EPOCH) * 1_000_000_000 + nanoseconds)
 
 

@@ -76,10 +76,10 @@ def parse_document(raw: bytes) -> tuple[Document | None, str]:
     except _Unusable as error:
         return None, str(error)
     if not isinstance(fields, dict):
-        return None, "not a JSON object"
+        return None, "it is not a JSON object"
     if fields.get("manifests") is not None and fields.get("layers") is not None:
         # containerd refuses such a document too: engines disagree about its kind (CVE-2021-41190).
-        return None, "an index and a manifest at once"
+        return None, "it is an index and a manifest at once"
     problems: list[str] = []
     if "manifests" in fields:
         return Index(_descriptors(fields["manifests"], "manifests", problems)), "; ".join(problems)
@@ -101,7 +101,7 @@ def _read(root: RawPath, blob: BlobFile, limit: int) -> bytes | None:
         if not head.lstrip(_SPACE).startswith(b"{"):
             return None
         if os.fstat(descriptor).st_size > limit:
-            raise _Unusable(f"looks like a document, and has more than {limit} bytes")
+            raise _Unusable(f"it looks like a document, but has more than {limit} bytes")
         chunks = [head]
         left = limit - len(head)
         while left > 0 and (chunk := os.read(descriptor, min(left, _CHUNK))):
@@ -120,14 +120,14 @@ def _check(digest: Digest, raw: bytes) -> None:
 
 def _load(raw: bytes) -> Any:  # noqa: ANN401 - JSON is anything
     if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > _MOST_VALUES:
-        raise _Unusable(f"has more than {_MOST_VALUES} values")
+        raise _Unusable(f"it has more than {_MOST_VALUES} values")
     try:
         # Go's decoder puts U+FFFD in place of bytes that are no UTF-8 too.
         return json.loads(raw.decode("utf-8", "replace"), parse_int=_integer, parse_constant=_refuse)
     except RecursionError:
-        raise _Unusable("is nested too deep") from None
+        raise _Unusable("it is nested too deeply") from None
     except ValueError as error:
-        raise _Unusable(f"is no JSON: {shown(str(error).encode('utf-8', 'surrogatepass'))}") from None
+        raise _Unusable(f"it is not JSON: {shown(str(error).encode('utf-8', 'surrogatepass'))}") from None
 
 
 def _integer(text: str) -> int | None:
@@ -136,19 +136,19 @@ def _integer(text: str) -> int | None:
 
 
 def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def _descriptors(entries: object, name: str, problems: list[str]) -> tuple[Descriptor, ...]:
     if entries is None:
         return ()
     if not isinstance(entries, list):
-        problems.append(f"{name} is no list")
+        problems.append(f"its {name} is not a list")
         return ()
     found = [_descriptor(entry) for entry in entries]
     unusable = found.count(None)
     if unusable:
-        problems.append(f"{unusable} of {name} without a digest that can be used")
+        problems.append(f"{unusable} of its {name} have no valid digest")
     return tuple(descriptor for descriptor in found if descriptor is not None)
 
 
@@ -176,7 +176,7 @@ def _diff_ids(entries: object, problems: list[str]) -> tuple[Digest, ...]:
     names = [_text(entry) for entry in entries] if isinstance(entries, list) else [b""]
     if not all(is_digest(name) for name in names):
         # Without one of them, all that follow would be those of other layers.
-        problems.append("diff_ids is no list of digests")
+        problems.append("its diff_ids is not a list of digests")
         return ()
     return tuple(Digest(name) for name in names)
 
