@@ -56,7 +56,8 @@ _MENTIONED = re.compile(
     rb"dockerd|docker[ \t]+(?:daemon|-d)\b|containerd|k3s|rke2|k0s|DOCKER_OPTS|--data-root|data-dir"
 )
 """A unit is parsed only if it has one of these: most of a host's units have not."""
-_NAMES = re.compile(rb"docker|containerd|k3s|rke2|k0s")
+_WORDS = (b"docker", b"containerd", b"k3s", b"rke2", b"k0s")
+"""One of them is in the name of each unit of an engine."""
 _DOCKERS_ALONE = frozenset((b"data-root", b"exec-root", b"graph"))
 """Flags that no other program has."""
 _KUBERNETES = (b"k3s", b"rke2", b"k0s")
@@ -68,13 +69,6 @@ class Program(enum.Enum):
     DOCKER = "docker"
     CONTAINERD = "containerd"
     KUBERNETES = "kubernetes"
-
-
-_NAMED = {
-    Program.DOCKER: re.compile(rb"docker\.service\Z"),
-    Program.CONTAINERD: re.compile(rb"(?:.*/)?containerd(?:\.service)?\Z"),
-    Program.KUBERNETES: re.compile(rb"(?:.*/)?(?:k3s|rke2|k0s)[^/]*\Z|/etc/rancher/"),
-}
 
 
 def programs(line: CommandLine) -> dict[Program, Position]:
@@ -240,7 +234,7 @@ class _UnitReader:
             return read_regular(reached, _LARGEST)
         except (FileNotFoundError, NotADirectoryError):
             # Links that removed packages left do not matter.
-            if _NAMES.search(path) and (why := self._host.doubt(path)):
+            if _has_word(path) and (why := self._host.doubt(path)):
                 findings.append(unseen(path, messages.SETTING_OUT_OF_REACH(file=path, problem=why)))
         except OSError as error:
             problem = error.strerror or str(error)
@@ -249,7 +243,7 @@ class _UnitReader:
 
 
 def _is_engine(name: bytes, files: dict[bytes, bytes]) -> bool:
-    return name == _EVERY or bool(_NAMES.search(name)) or any(map(_MENTIONED.search, files.values()))
+    return name == _EVERY or _has_word(name) or any(map(_MENTIONED.search, files.values()))
 
 
 def _parsed(name: bytes, files: dict[bytes, bytes]) -> Service:
@@ -268,10 +262,25 @@ def _parsed(name: bytes, files: dict[bytes, bytes]) -> Service:
     return service
 
 
+def _has_word(name: bytes) -> bool:
+    return any(word in name for word in _WORDS)
+
+
+def _named_by(service: bytes) -> Iterator[Program]:
+    """The engines that a service belongs to by its name."""
+    name = service.rpartition(b"/")[2]
+    if service == b"docker.service":
+        yield Program.DOCKER
+    if name in (b"containerd", b"containerd.service"):
+        yield Program.CONTAINERD
+    if name.startswith(_KUBERNETES) or service.startswith(b"/etc/rancher/"):
+        yield Program.KUBERNETES
+
+
 def _runs(service: Service, named: set[Program]) -> set[Program]:
     if service.name == _EVERY:
         return set(Program)
-    runs = named | {each for each in Program if _NAMED[each].match(service.name)}
+    runs = named | set(_named_by(service.name))
     if service.is_file:
         return runs - {Program.DOCKER}
     if b"docker" in service.name and any(
