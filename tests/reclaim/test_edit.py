@@ -94,7 +94,7 @@ def test_a_root_on_the_same_page_is_not_enough(database, tmp_path):
     shutil.copy(path, other)
     surgery.edit(other, deletions)
     assert edit_status(fd, os.fsencode(path), {**fields, "backup": str(other)}) is EditStatus.MOVED
-    with pytest.raises(ActionFailed, match=r"is not known: .*/not-there: No such file"):
+    with pytest.raises(ActionFailed, match=r"is unknown: .*/not-there: No such file"):
         edit_status(fd, os.fsencode(path), {**fields, "backup": str(tmp_path / "not-there")})
 
 

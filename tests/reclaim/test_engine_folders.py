@@ -75,7 +75,7 @@ def test_a_data_root_that_no_setting_names_is_known_by_what_is_in_it(data, tmp_p
 
 def test_a_data_root_itself_is_refused_and_a_new_folder_in_it_is_not(data, root):
     """The runs' folders would stand among Docker's; one folder for them may, as it must be on that file system."""
-    assert "make a folder of its own in it" in find_owner(raw(data), root)
+    assert "choose a new folder in it" in find_owner(raw(data), root)
     assert find_owner(raw(data / "drydock-aside"), root) is None
     (data / "drydock-aside").mkdir()
     assert find_owner(raw(data / "drydock-aside"), root) is None

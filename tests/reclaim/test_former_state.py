@@ -253,7 +253,7 @@ def test_former_pages_that_were_written_over_are_not_put_back(host):
         file.write(b"\xff" * size)
     after = host.seen()
     (why,) = refused(host.undo("first"))
-    assert f"what its former records name is not known: {host.root / META_DB}: page " in why
+    assert f"its former records could not be read: {host.root / META_DB}: page " in why
     assert host.seen() == after
 
 
@@ -283,5 +283,5 @@ def test_an_undo_that_was_stopped_is_repeated_with_the_copy_beside_its_journal(h
         assert not run.failed
         assert host.seen() == before
     else:
-        assert any(f"is not known: {backup}: No such file" in why for why in refused(run))
+        assert any(f"is unknown: {backup}: No such file" in why for why in refused(run))
         assert host.seen() == between

@@ -68,7 +68,7 @@ def test_a_row_that_a_surviving_row_stands_on_is_withheld():
     made = plan(store(snapshot(b"top", labels={b"containerd.io/gc.root": b""}), backends=backend(*rows)))
     assert keys(made) == (set(), {b"other"}, {b"3"})
     assert [(each.id, each.reason) for each in made.withheld if each.reason] == [
-        ("base", "a row that stays has it as its parent in metadata.db")
+        ("base", "it is the parent of row moby/1/top, which stays")
     ]
 
 
@@ -129,7 +129,7 @@ def test_what_may_be_a_docker_containers_stays_where_not_all_are_known():
     for space in (NS, b"moby-1000.1000"):
         made = plan(of_a_container(CID, unknown, space))
         assert {drop.ref.key for drop in made.records} == {b"overlayfs/other"}
-        assert "its key is the id of a container, and not all that dockerd has are known" in {
+        assert "its key is a container id, and not all of dockerd's containers could be read" in {
             each.reason for each in made.withheld
         }
     lost = plan(store(backends=of_a_container().backends, owners=unknown))
@@ -253,8 +253,8 @@ def test_a_lease_that_holds_what_is_kept_does_not_end():
     (stays,) = made.withheld
     assert (stays.kind, stays.id) == ("lease", "one")
     assert stays.bytes == next(each.only for each in judge(found, NOW)[0].leases if each.ref.key == b"one") > 0
-    assert stays.reason.startswith("lease one stays with all that it holds: kept by --keep sha256:")
-    with pytest.raises(Usage, match="one is named to be ended, and it or what it holds to be kept"):
+    assert stays.reason.startswith("lease one stays, with all that it holds: kept by --keep sha256:")
+    with pytest.raises(Usage, match="--end-lease names lease one, and --keep names it or something that it holds"):
         plan(found, Policy(leases=(b"one",), keep=(digest(1),)))
 
 

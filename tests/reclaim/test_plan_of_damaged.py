@@ -75,7 +75,7 @@ def test_directories_without_a_row_stay_while_a_snapshot_lacks_its_own(plan, tmp
     made = plan()
     assert names(made) & {b"7", b"6"} == set()
     assert {b"5", b"33"} <= names(made)
-    assert "whose own is not there" in next(each.reason for each in made.withheld if each.id == "7")
+    assert "its own directory is missing" in next(each.reason for each in made.withheld if each.id == "7")
 
 
 def with_value(tree, value, *path):

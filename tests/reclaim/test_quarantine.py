@@ -63,7 +63,7 @@ def test_nothing_is_overwritten(store, root_dir, room):
     quarantine.take(root_dir, removal)
     (store.path / store.paths[0]).write_bytes(b"pulled again")
     outcome = put_back(root_dir, Quarantined(removal), quarantine.place(removal))
-    assert (outcome.status, outcome.detail) == (Status.FAILED, "something is there again")
+    assert (outcome.status, outcome.detail) == (Status.FAILED, "something else is in its place")
     assert (store.path / store.paths[0]).read_bytes() == b"pulled again"
     os.unlink(quarantine.place(removal))
     assert put_back(root_dir, Quarantined(removal), quarantine.place(removal)).status is Status.FAILED

@@ -434,7 +434,7 @@ def test_a_blob_that_changes_before_the_edit(tmp_path):
         state=os.fsencode(tmp_path / "state"),
     )  # fmt: skip
     assert [each.status for each in done.edits] == [Status.FAILED]
-    assert "changed; no record was put in" in done.edits[0].detail
+    assert "changed; no record was added" in done.edits[0].detail
     assert gobbolt.dump(root / METADATA) == before
 
 

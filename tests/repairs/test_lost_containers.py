@@ -212,5 +212,5 @@ def test_a_directory_that_changes_before_the_edit(host, web):
         state=os.fsencode(host.parent / "state"),
     )  # fmt: skip
     assert [each.status for each in done.edits] == [Status.FAILED]
-    assert "no record was put in" in done.edits[0].detail
+    assert "no record was added" in done.edits[0].detail
     assert gobbolt.dump(meta) == before

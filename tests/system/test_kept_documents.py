@@ -183,7 +183,7 @@ def test_a_journal_is_undone(case, tmp_path):
         (written.parent / "manifests.gz").unlink()
     is_lost = not case.moves and any(line.get("do") == "remove" for line in lines)
     text = run("undo", written, status=4 if is_lost else 0)
-    assert ("cannot come back" in text) is is_lost
+    assert ("cannot be put back" in text) is is_lost
     assert (seen(root) == before) is not is_lost
 
 

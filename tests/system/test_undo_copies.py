@@ -113,14 +113,14 @@ HARM = {
         f"{ONE_SNAPSHOT}; echo toor | dd of=passwd conv=notrunc status=none",
         "fs/etc/passwd was written to",
     ),
-    "a file became a directory": (f"{ONE_SNAPSHOT}; rm passwd; mkdir passwd", "fs/etc/passwd is of another kind"),
+    "a file became a directory": (f"{ONE_SNAPSHOT}; rm passwd; mkdir passwd", "fs/etc/passwd has another type"),
     "a link leads elsewhere": (
         f"{ONE_SNAPSHOT}; ln -s x t; touch -h -r link t; ln -nsf shadow link; touch -h -r t link; rm t",
         "fs/etc/link has another link target",
     ),
     "a link in place of a directory": (
         f"{ONE_SNAPSHOT}; rmdir deep; ln -s /etc deep",
-        "fs/etc/deep is of another kind",
+        "fs/etc/deep has another type",
     ),
     "an attribute is gone": (
         f"{ONE_SNAPSHOT}; {sys.executable} -c 'import os; os.removexattr(*{ATTRIBUTE})'",
@@ -128,18 +128,18 @@ HARM = {
     ),
     "a copy without times": (
         "cp -r --preserve=mode,ownership,links,xattr run copy; rm -r run; mv copy run",
-        "was written to: its mtime is another",
+        "was written to: its mtime differs",
     ),
     "a blob has other bytes": (
         f"{BLOB}; cp $blob new; printf x | dd of=new conv=notrunc status=none; mv new $blob",
-        "its bytes are not those of its name",
+        "its bytes do not match the digest in its name",
     ),
     "a blob was written to": (
         f"{BLOB}; printf x | dd of=$blob conv=notrunc status=none",
-        "its bytes are not those of its name",
+        "its bytes do not match the digest in its name",
     ),
     "a blob was cut": (f"{BLOB}; truncate -s 1 $blob", "it has 1 bytes, not"),
-    "a blob is a link": (f"{BLOB}; mv $blob elsewhere; ln -s $PWD/elsewhere $blob", "something of another kind"),
+    "a blob is a link": (f"{BLOB}; mv $blob elsewhere; ln -s $PWD/elsewhere $blob", "it has another type"),
     "an ingest lost its data": (f"{INGEST}; rm -f data", "data is missing"),
     "a directory of the way is a link": (
         "mv run/io.containerd.content.v1.content elsewhere; ln -s $PWD/elsewhere run/io.containerd.content.v1.content",
@@ -192,7 +192,7 @@ def test_without_manifests_what_was_not_touched_comes_back(host, how):
     change(host, shell("chmod -R go= ."))
     for _ in range(2):
         text = run("undo", journal, status=4)
-        assert "its mode or owner was changed, and nothing tells what else was" in text
+        assert "its mode or owner differs, and nothing shows what else does" in text
         assert dumps(host.root) == kept
         assert missing(host) <= lacked
     for folder in (*host.apart.glob("*/*/snapshots/*"), *host.apart.glob("*/*/ingest/*")):

@@ -19,9 +19,9 @@ from drydock.verdict.leases import container_id, is_dockers, mounting_container
 from drydock.verdict.similar_names import find_near
 
 _HAS_CONTAINER = "dockerd has a container with its id"
-_MAY_HAVE_CONTAINER = "its key is the id of a container, and not all that dockerd has are known"
+_MAY_HAVE_CONTAINER = "its key is a container id, and not all of dockerd's containers could be read"
 _IS_MOUNTED = "it is an image mount of a container that dockerd has"
-_MAY_BE_MOUNTED = "its key may be an image mount's, and not every container's configuration could be read"
+_MAY_BE_MOUNTED = "its key may be that of an image mount, and not all configurations of containers could be read"
 
 
 def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, str]:
@@ -53,7 +53,7 @@ def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, 
         return kept
     for blob in store.metadata.blobs:
         if blob.ref.key in manifests and blob.ref.namespace in dockers:
-            kept[blob.ref] = "dockerd has a container that was made of it"
+            kept[blob.ref] = "dockerd has a container that was made from it"
         elif blob.ref.namespace in unsure:
             kept[blob.ref] = unsure[blob.ref.namespace]
     return kept
@@ -91,9 +91,9 @@ def ambiguous_rows(
     for row in rows:
         pairs = _pairs(row)
         if not near.isdisjoint(pairs):
-            ambiguous[row] = "it may be the row of a snapshot that is recorded and has none"
+            ambiguous[row] = "it may be the row of a recorded snapshot that has none"
         elif not unrecorded.isdisjoint(pairs):
-            ambiguous[row] = "a record that stays refers to it, though it has no record itself"
+            ambiguous[row] = "a record that stays refers to it, although it has no record"
     return ambiguous
 
 
@@ -107,7 +107,7 @@ def misnamed_blobs(store: Store, named: Iterable[bytes]) -> dict[bytes, str]:
     recorded = {blob.digest for blob in store.metadata.blobs}
     there = store.content.blobs.keys()
     pairs = _near(Kind.BLOB, recorded.union(named) - there, there - recorded)
-    return {blob: f"{shown(absent)}, which is not there, may mean it" for absent, blob in pairs}
+    return {blob: f"it may be {shown(absent)}, which is missing and has a similar name" for absent, blob in pairs}
 
 
 def awaited_blobs(store: Store, dropped: Container[Ref]) -> set[bytes]:
@@ -129,7 +129,10 @@ def misnamed_ingests(store: Store, dropped: Container[Ref]) -> dict[RawPath, str
         each.backend_ref: each.path for each in store.content.ingests if each.backend_ref and each.name not in recorded
     }
     pairs = _near(Kind.INGEST, [ref for ref in refs if ingest_name(ref) not in folders], paths)
-    return {paths[folder]: f"the write {shown(absent)}, which has no folder, may mean it" for absent, folder in pairs}
+    return {
+        paths[folder]: f"it may be the folder of the write {shown(absent)}, which has none and has a similar name"
+        for absent, folder in pairs
+    }
 
 
 def misnamed_snapshotter(store: Store, snapshotter: bytes, rows: Iterable[bytes]) -> dict[bytes, str]:
@@ -137,7 +140,11 @@ def misnamed_snapshotter(store: Store, snapshotter: bytes, rows: Iterable[bytes]
     absent = {each.snapshotter for each in store.metadata.snapshots} - store.backends.keys()
     near = {each for each, _ in _near(Kind.SNAPSHOT, absent, (snapshotter,))}
     recorded = {each.name: each.snapshotter for each in store.metadata.snapshots if each.snapshotter in near}
-    return {row: f"it is recorded of snapshotter {shown(recorded[row])}" for row in rows if row in recorded}
+    return {
+        row: f"a record names it for snapshotter {shown(recorded[row])}, which has no data and a similar name"
+        for row in rows
+        if row in recorded
+    }
 
 
 def without_row(store: Store, dropped: Container[Ref]) -> dict[bytes, list[Snapshot]]:
@@ -151,16 +158,21 @@ def without_row(store: Store, dropped: Container[Ref]) -> dict[bytes, list[Snaps
     return lost
 
 
-def without_directory(verdict: Verdict, dropped: Container[Ref]) -> set[bytes]:
-    """The snapshotters of which a snapshot that stays has no directory: any that no row has may be its."""
-    return {
-        found.snapshotter
-        for found in verdict.objects
-        if found.kind is ObjectKind.SNAPSHOT
-        and found.state is State.MISSING
-        and found.row is not None
-        and any(ref not in dropped for ref in found.refs)
-    }
+def without_directory(verdict: Verdict, dropped: Container[Ref]) -> dict[bytes, list[bytes]]:
+    """Keys of the snapshots that stay and have a row but no directory, by snapshotter.
+
+    Any directory that no row names may belong to one of them.
+    """
+    bare: dict[bytes, list[bytes]] = {}
+    for found in verdict.objects:
+        if (
+            found.kind is ObjectKind.SNAPSHOT
+            and found.state is State.MISSING
+            and found.row is not None
+            and any(ref not in dropped for ref in found.refs)
+        ):
+            bare.setdefault(found.snapshotter, []).append(found.id)
+    return bare
 
 
 def _near(kind: Kind, absent: Iterable[bytes], there: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
@@ -190,8 +202,12 @@ def _unsure(store: Store, dockers: frozenset[bytes], given_up: Container[Ref], u
     that may be there and that have snapshots.
     """
     root, owners = store.root, store.owners
-    if not all(container.manifest_known for container in owners.containers.values()):
-        return dict.fromkeys(dockers, "what a container was made of is not known: its configuration could not be read")
+    unread = next((container for container in owners.containers.values() if not container.manifest_known), None)
+    if unread is not None:
+        name = shown(unread.name or unread.id)
+        return dict.fromkeys(
+            dockers, f"container {name} may have been made from it: its configuration could not be read"
+        )
     leases = {
         lease.ref
         for lease in store.metadata.leases
@@ -200,7 +216,7 @@ def _unsure(store: Store, dockers: frozenset[bytes], given_up: Container[Ref], u
     # A root without its data root, as a copy of it, is not damaged by that: only a lease that was lost is damage.
     uncertain = uncertain | leases if root.docker or not root.docker_known else uncertain - leases
     found = {lease.namespace for lease in uncertain}
-    return dict.fromkeys(found, "dockerd may have a container that was made of it: not all that it has are known")
+    return dict.fromkeys(found, "a container may have been made from it: not all of dockerd's containers could be read")
 
 
 def _reason(owners: Owners, namespace: bytes, key: bytes) -> str | None:

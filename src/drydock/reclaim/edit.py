@@ -263,7 +263,8 @@ def check_former(lock: int, name: bytes, fields: Fields) -> None:
         where = f"neither in the database nor in {shown(copy)}" if copy else "not in the database"
         raise Refused(
             f"{shown(name)}: the journal says that the edit found transaction {receipt.txid_before} with its root on "
-            f"page {receipt.root_before.pgid}, and that is {where}: the journal was changed, or is another database's"
+            f"page {receipt.root_before.pgid}, and that is {where}: the journal was changed, or belongs to another "
+            "database"
         )
 
 
@@ -346,7 +347,7 @@ def _equals_backup(database: Database, fields: Fields) -> bool:
         with Database.open(copy) as backup:
             return all(one == other for one, other in zip_longest(_contents(database), _contents(backup)))
     except BoltError as error:
-        unknown = "whether it is as it was before the edit is not known"
+        unknown = "whether it is as it was before the edit is unknown"
         raise ActionFailed(f"{shown(database.name)}: {unknown}: {shown(error.file or copy)}: {error}") from error
 
 

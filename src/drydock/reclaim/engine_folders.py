@@ -69,7 +69,7 @@ def find_owner(chosen: RawPath, root: Root) -> str | None:
         if known is not None or _looks_like_data_root(path):
             top = known or path
             if not below:
-                return f"is {shown(top)} itself, which Docker owns: make a folder of its own in it"
+                return f"is {shown(top)} itself, which Docker owns: choose a new folder in it"
             if _is_owned(below):
                 return _in(RawPath(os.path.join(top, below)), root)
         if is_root(path) or os.path.lexists(os.path.join(path, b"containerdmeta.db")):

@@ -131,7 +131,7 @@ def execute(
         if apart is not None and apart.manifests is not None and apart.manifests.left_out:
             run.notes.append(
                 f"directories moved without a manifest: {apart.manifests.left_out} ({apart.manifests.problem}); undo "
-                "takes them back only if they are not copied or changed"
+                "puts them back only if they are not copied or changed"
             )
         _finish(run, journal, held, store, state)
         return run
@@ -243,14 +243,14 @@ def _compare(each: _Edit, store: Store) -> str | None:
                 records |= {snapshot.ref: snapshot for snapshot in metadata.snapshots}
                 records |= {lease.ref: lease for lease in metadata.leases}
                 if any(records.get(added.ref) != added.record() for added in each.added):
-                    return "a record that was put in is not as planned"
+                    return "an added record differs from the plan"
                 left = _refs(metadata)
                 gone = {end.ref for end in each.plan.leases} | {drop.ref for drop in each.plan.records}
-                return None if left == _refs(store.metadata) - gone else "other records are there than planned"
+                return None if left == _refs(store.metadata) - gone else "its records differ from the plan"
             names = set(read_rows(database, each.file.path).rows)
             dropped = {row.name for row in each.rows}
             rows = set(store.backends[each.snapshotter].rows)
-            return None if names == rows - dropped else "other rows are there than planned"
+            return None if names == rows - dropped else "its rows differ from the plan"
     except BoltError as error:
         return f"it could not be read ({error})"
 
@@ -367,7 +367,7 @@ def _sync_blobs(root_dir: RootDir, adoptions: Iterable[Adoption]) -> None:
         folders.setdefault(os.path.dirname(each.path), each)
         change = _sync_blob(root_dir, each, folder=False)
         if change is not None:
-            raise ActionFailed(f"{shown(each.path)}: {change}; no record was put in")
+            raise ActionFailed(f"{shown(each.path)}: {change}; no record was added")
     # Their names too: whoever put them there may not have synced these.
     for each in folders.values():
         _sync_blob(root_dir, each, folder=True)
@@ -394,7 +394,7 @@ def _sync_snapshots(root_dir: RootDir, snapshots: Iterable[SnapshotRecord]) -> N
         except OSError as error:
             raise ActionFailed(f"{shown(each.path)}: {error.strerror}") from error
         if change is not None:
-            raise ActionFailed(f"{shown(each.path)}: {change}; no record was put in")
+            raise ActionFailed(f"{shown(each.path)}: {change}; no record was added")
 
 
 def _sync_blob(root_dir: RootDir, adoption: Adoption, *, folder: bool) -> str | None:

@@ -111,7 +111,7 @@ def find_gone(journal: Journal, held: Held, edits: Iterable[Entry]) -> str | Non
             back |= recorded(read_metadata(before, metadata.path))
             back -= recorded(read_metadata(metadata.database, metadata.path))
     except BoltError as error:
-        return f"what its former records name is not known: {shown(error.file)}: {error}"
+        return f"its former records could not be read: {shown(error.file)}: {error}"
     for path in sorted(back - spared - rows):
         if not os.path.lexists(os.path.join(held.root.path, path)):
             return f"{shown(path)}, which its former records name, is gone"

@@ -21,7 +21,7 @@ from drydock.reclaim.root_dir import open_root_dir
 from drydock.reclaim.state_dir import find_unfinished, places_with
 
 
-def find_left(journal: Journal, held: Held, store: Store) -> str:
+def find_left(journal: Journal, held: Held, store: Store) -> str | None:
     """Find the first thing that a killed run began and that nothing finished since.
 
     This is one of:
@@ -40,7 +40,7 @@ def find_left(journal: Journal, held: Held, store: Store) -> str:
         store: the root as it was read under these locks.
 
     Returns:
-        One shown line; empty if nothing is left.
+        One shown line; None if nothing is left.
     """
     for file in held.files():
         if not file.is_sound:
@@ -64,10 +64,10 @@ class _LeftoverSearch:
         self._used = {ingest.path for ingest in store.content.ingests if not ingest.is_plain}
         """Paths that records and rows name, and of ingests with files that are not containerd's."""
 
-    def find(self) -> str:
+    def find(self) -> str | None:
         self._read()
         edits = [entry for entry in self._journal.entries if entry.do == "edit"]
-        return next(filter(None, map(self._of_edit, edits)), "") or self._of_removals()
+        return next(filter(None, map(self._of_edit, edits)), None) or self._of_removals()
 
     def _read(self) -> None:
         for snapshotter, file in self._held.backends.items():
@@ -84,23 +84,23 @@ class _LeftoverSearch:
                 if ingest.expected is not None:
                     self._used.add(blob_path(ingest.expected))
 
-    def _of_edit(self, entry: Entry) -> str:
+    def _of_edit(self, entry: Entry) -> str | None:
         file = next((file for file in self._held.files() if file.path == entry.path), None)
         if file is None:
             # Without its folder the database is gone for good; an empty folder may be a mount point without its disk.
-            return f"{shown(entry.path)} is not there" if os.path.lexists(os.path.dirname(entry.path)) else ""
+            return f"{shown(entry.path)} is not there" if os.path.lexists(os.path.dirname(entry.path)) else None
         stands = EditStatus.MOVED
         with suppress(ActionFailed):
             stands = edit_status(file.fd, file.path, entry.fields)
         if stands is EditStatus.FORMER:
-            return f"{shown(entry.path)}: the edit was not made" if entry.ended is None else ""
+            return f"{shown(entry.path)}: the edit was not made" if entry.ended is None else None
         if stands is EditStatus.EDITED:
             return self._of_former(file, former(self._now[file.path], entry.fields))
         with suppress(BoltError), Database.open(unshown(str(entry.fields.get("backup", "")))) as copy:
             return self._of_former(file, copy)
-        return ""
+        return None
 
-    def _of_former(self, file: File, database: Database) -> str:
+    def _of_former(self, file: File, database: Database) -> str | None:
         """Find data that a database named before an edit and that nothing names now."""
         root = self._journal.root
         ended = {entry.path for entry in self._journal.entries if entry.removal is not None and entry.ended is not None}
@@ -109,7 +109,7 @@ class _LeftoverSearch:
         for path in sorted(self._named(file, database) - self._used - ended):
             if path in self._rows or path.partition(b"/")[0] in unseen or os.path.lexists(os.path.join(root, path)):
                 return f"{shown(path)}, which the run let go of, is there"
-        return ""
+        return None
 
     def _named(self, file: File, database: Database) -> set[RawPath]:
         if file is self._held.metadata:
@@ -117,7 +117,7 @@ class _LeftoverSearch:
         name = next(snapshotter for snapshotter, there in self._held.backends.items() if there is file)
         return directories(name, rows_of(file, database))
 
-    def _of_removals(self) -> str:
+    def _of_removals(self) -> str | None:
         root_dir = open_root_dir(self._journal.root)
         try:
             for entry in self._journal.pending:
@@ -128,7 +128,7 @@ class _LeftoverSearch:
                     return f"{shown(removal.path)}, which the run was about to remove, is there"
         finally:
             root_dir.close()
-        return ""
+        return None
 
 
 def close_unfinished(held: Held, store: Store, state: RawPath | None = None) -> None:
@@ -143,5 +143,5 @@ def close_unfinished(held: Held, store: Store, state: RawPath | None = None) -> 
         ActionFailed: one cannot be written.
     """
     for journal in find_unfinished(held.root.path, places_with(state)):
-        if not find_left(journal, held, store):
+        if find_left(journal, held, store) is None:
             close_abandoned(journal)

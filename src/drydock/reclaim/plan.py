@@ -44,13 +44,14 @@ from drydock.reclaim.ambiguity import (
 )
 from drydock.verdict.blind_spots import backend_blindness, blind_spots, edit_blindness, first_cause
 from drydock.verdict.dangling import may_be_meant
-from drydock.verdict.find import find
+from drydock.verdict.find import describe, find
+from drydock.verdict.graph import Flat, visited
 from drydock.verdict.judge import Reach, reach
 
 
 @dataclass(slots=True)
 class Kept:
-    """What the policy names to be kept, with the reason."""
+    """What the policy keeps by name, with the reason."""
 
     refs: dict[Ref, str] = field(default_factory=dict)
     rows: dict[tuple[bytes, bytes], str] = field(default_factory=dict)
@@ -59,7 +60,7 @@ class Kept:
 
 
 def keep(verdict: Verdict, reached: Reach, policy: Policy) -> Kept:
-    """What the policy names to be kept: records, and also rows and data that no record names."""
+    """What the policy keeps by name: records, and also rows and data that no record names."""
     kept = Kept()
     for word in policy.keep:
         reason = f"kept by --keep {shown(word)}"
@@ -78,17 +79,16 @@ def keep(verdict: Verdict, reached: Reach, policy: Policy) -> Kept:
 def end(
     verdict: Verdict, reached: Reach, kept: dict[Ref, str], policy: Policy
 ) -> tuple[list[LeaseEnd], list[Withheld]]:
-    """The leases that the policy ends, the expired ones included; none that is kept, or that holds what is kept.
+    """The leases that the policy ends, the expired ones included, except those that hold what is kept by name.
 
-    What is kept with nothing to hold it any more, the engine would drop at its next collection. An expired lease holds
-    nothing to begin with.
+    Without such a lease the engine would drop what it holds at its next GC. An expired lease holds nothing.
 
     Returns:
-        Those that end, and those that would, but for what is kept: with the bytes that only they hold.
+        The leases that end, and those that would end if nothing that they hold were kept.
 
     Raises:
         Refused: a lease was named whose owner exists.
-        Usage: a lease was named to be ended, and it or what it holds to be kept.
+        Usage: the policy ends a lease by name, and keeps it or something that it holds.
     """
     ended: list[LeaseEnd] = []
     withheld: list[Withheld] = []
@@ -111,9 +111,9 @@ def _decide_on_lease(holding: Holding, verdict: Verdict, kept: dict[Ref, str], p
     name = shown(holding.ref.key)
     named = any(holding.is_called(name) for name in policy.leases)
     if named and holding.ref in kept:
-        raise Usage(f"lease {name} is named to be ended, and it or what it holds to be kept")
+        raise Usage(f"--end-lease names lease {name}, and --keep names it or something that it holds")
     if named and holding.kind.is_owned:
-        raise Refused(f"lease {name} belongs to {holding.owner}: remove that with its engine")
+        raise Refused(f"lease {name} belongs to {holding.owner}: remove {holding.owner} with its engine")
     if not named and not _is_due(holding, verdict, policy):
         why = _incomparable(holding, verdict, policy)
         return Keep("the policy does not end it") if why is None else Withhold(f"lease {name} stays: {why}")
@@ -121,7 +121,7 @@ def _decide_on_lease(holding: Holding, verdict: Verdict, kept: dict[Ref, str], p
         return Remove(_describe(holding, verdict))
     if holding.kind is LeaseClass.EXPIRED:
         return Keep(kept[holding.ref])
-    return Withhold(f"lease {name} stays with all that it holds: {kept[holding.ref]}")
+    return Withhold(f"lease {name} stays, with all that it holds: {kept[holding.ref]}")
 
 
 def _describe(holding: Holding, verdict: Verdict) -> str:
@@ -136,12 +136,12 @@ def _incomparable(holding: Holding, verdict: Verdict, policy: Policy) -> str | N
     if holding.kind.is_owned:
         return None
     if holding.expires is not None and holding.expires < verdict.now:
-        return "it ended before it was made, or was made after the clock, so its end cannot be judged"
+        return "its record says that it was made after it ended, or after the clock, so its end cannot be judged"
     if policy.older_than is None or not policy.end.includes(holding.kind) or holding.created is None:
         return None
     if age(holding.created, verdict.now) is not None:
         return None
-    return "it was made after the clock: its age is not known"
+    return "it was made after the clock, so its age is not known"
 
 
 def _is_due(holding: Holding, verdict: Verdict, policy: Policy) -> bool:
@@ -162,19 +162,19 @@ _TARGETS = {
 }
 
 
-_UNHELD = {Kind.IMAGE: "it has expired, and nothing that it goes with is there"}
+_UNHELD = {Kind.IMAGE: "it has expired, and what its label containerd.io/gc.bref names is gone"}
 _MAY_GO = (State.ORPHANED, State.UNREACHABLE, State.LEASED, State.CORRUPT, State.MISSING)
 
 
 def make_plan(verdict: Verdict, reached: Reach, policy: Policy, fingerprints: Iterable[DatabaseFingerprint]) -> Plan:
-    """Decide what of one root goes under a policy.
+    """Decide what is removed from one root under a policy.
 
-    A record goes in each namespace where nothing reaches it once the leases have ended, as the engine's collector does
-    it; a blob or a directory goes once no namespace has a record of it left.
+    A record is dropped in each namespace where nothing reaches it after the leases have ended, as the engine's GC drops
+    it. A blob or a directory is removed when no namespace has a record of it left.
 
     Raises:
         Refused: the policy names a lease whose owner exists.
-        Usage: it names something to be ended and kept, or the beginning of several names.
+        Usage: the policy ends and keeps the same thing by name, or a name is the beginning of several.
     """
     return _Planner(verdict, reached, policy).plan(tuple(fingerprints))
 
@@ -189,17 +189,20 @@ class _Planner:
         self._policy = policy
         self._withheld: list[Withheld] = []
         self._kept = keep(verdict, reached, policy)
-        # What staying records refer to, recorded or not.
         self._named = reached
+        """What the records that stay reach, recorded or not."""
         self._dropped: dict[Ref, RecordDrop] = {}
         """The records that go."""
         self._rows_gone: set[tuple[bytes, bytes]] = set()
         """The rows that go, by snapshotter and name."""
         self._rows_kept: dict[tuple[bytes, bytes], str] = {}
         """Rows that no record names and that stay, by snapshotter and name, with the reason."""
-        # Of what stays, by snapshotter: what has no row, and whether something has no directory.
         self._rowless: dict[bytes, list[Snapshot]] = {}
-        self._bare: set[bytes] = set()
+        """Snapshots that stay and have no row, by snapshotter."""
+        self._rowless_names: dict[bytes, str] = {}
+        """The same in words."""
+        self._bare_names: dict[bytes, str] = {}
+        """Snapshots that stay and have a row but no directory, in words, by snapshotter."""
         self._misnamed_ingests: dict[RawPath, str] = {}
         metadata = self._store.metadata
         self._blind = None if metadata.complete else first_cause(metadata.findings)
@@ -213,7 +216,9 @@ class _Planner:
         ended = self._end() if edits else []
         self._dropped = self._drop(ended) if edits else {}
         self._rowless = without_row(self._store, self._dropped)
-        self._bare = without_directory(self._verdict, self._dropped)
+        self._rowless_names = {name: _any_of([each.key for each in lost]) for name, lost in self._rowless.items()}
+        bare = without_directory(self._verdict, self._dropped)
+        self._bare_names = {name: _any_of(keys) for name, keys in bare.items()}
         self._misnamed_ingests = misnamed_ingests(self._store, self._dropped)
         rows = self._rows() if edits else []
         self._rows_gone = {(row.snapshotter, row.name) for row in rows}
@@ -261,7 +266,7 @@ class _Planner:
                 parent = record.parent_ref if isinstance(record, Snapshot) else None
                 dropped[ref] = RecordDrop(ref, parent, why.get(ref, _UNHELD.get(ref.kind, "nothing refers to it")))
             elif ref not in free:
-                reason = blind.get(ref) or kept.get(ref) or "it belongs to what is kept"
+                reason = blind.get(ref) or kept.get(ref) or _needed_by(ref, after, {**blind, **kept})
                 self._withheld.append(Withheld(ref.kind.value, shown(ref.key), 0, reason))
         # A parent that goes takes its list of children with it.
         return {
@@ -310,15 +315,15 @@ class _Planner:
         ambiguous.update(misnamed_snapshotter(self._store, backend.name, unnamed) if unnamed else {})
         self._rows_kept.update({(backend.name, name): reason for name, reason in ambiguous.items()})
         candidates = candidates - ambiguous.keys()
-        # A row that others stand on stays: the snapshotter itself would refuse (containerd core/snapshots/storage/
-        # bolt.go Remove, v2.1).
-        parents = [row.parent for name, row in backend.rows.items() if name not in candidates]
+        # A row that is the parent of another stays: the snapshotter itself would refuse to remove it (containerd
+        # core/snapshots/storage/bolt.go Remove, v2.1).
+        parents = [(row.parent, name) for name, row in backend.rows.items() if name not in candidates]
         while parents:
-            name = parents.pop()
+            name, child = parents.pop()
             if name in candidates:
                 candidates.discard(name)
-                parents.append(backend.rows[name].parent)
-                self._rows_kept[backend.name, name] = "a row that stays has it as its parent in metadata.db"
+                parents.append((backend.rows[name].parent, name))
+                self._rows_kept[backend.name, name] = f"it is the parent of row {shown(child)}, which stays"
         for name in sorted(candidates):
             row = backend.rows[name]
             parent = backend.rows.get(row.parent)
@@ -358,6 +363,18 @@ class _Planner:
         return {ref.key for ref in self._named.refs() if ref.kind is Kind.BLOB}
 
     @cached_property
+    def _referrers(self) -> dict[bytes, Ref]:
+        """By digest: a record that stays and refers to a blob of which its namespace has no record."""
+        graph = self._named.graph
+        found: dict[bytes, Ref] = {}
+        for ref in graph.records:
+            if ref in self._named:
+                for target in map(visited, graph.targets(ref)):
+                    if target.kind is Kind.BLOB and target not in graph.records:
+                        found.setdefault(target.key, ref)
+        return found
+
+    @cached_property
     def _misnamed_blobs(self) -> dict[bytes, str]:
         return misnamed_blobs(self._store, self._needed)
 
@@ -382,7 +399,11 @@ class _Planner:
         if found.kind is ObjectKind.SNAPSHOT and found.row is not None:
             return self._decide_by_row(found, found.row)
         if found.kind is ObjectKind.BLOB and found.id in self._needed and self._blind is None:
-            return Withhold("a record that stays refers to it, though its namespace has no record of it")
+            holder = self._referrers.get(found.id)
+            if holder is None:
+                return Withhold("a record that stays refers to it, although its namespace has no record of it")
+            namespace = shown(holder.namespace)
+            return Withhold(f"{_shown_ref(holder)} refers to it, although namespace {namespace} has no record of it")
         if found.refs:
             return Remove(self._dropped[found.refs[0]].why)
         reason = self._ambiguity(found)
@@ -421,17 +442,36 @@ class _Planner:
     def _lost_directory(self, snapshotter: bytes, number: int) -> str | None:
         """What a directory that no row has may be after all; None if no snapshot lacks one."""
         if snapshotter in self._rowless:
-            return "it may be the directory of a snapshot that is recorded and has no row"
+            return f"it may be the directory of {self._rowless_names[snapshotter]}: recorded, but without a row"
         sequence = self._store.backends[snapshotter].sequence
         # A number that was never given out here is of a newer database: it stands in the engine's way.
-        if snapshotter in self._bare and (sequence is None or number <= sequence):
-            return "it may be the directory of a snapshot whose own is not there"
+        if snapshotter in self._bare_names and (sequence is None or number <= sequence):
+            return f"it may be the directory of {self._bare_names[snapshotter]}: its own directory is missing"
         return None
+
+
+def _needed_by(ref: Ref, after: Reach, kept: dict[Ref, str]) -> str:
+    """Why a record stays that is not kept for its own sake: what needs it, and why that stays."""
+    holder = after.live.get(ref) or after.live.get(Flat(ref))
+    if holder is None or holder not in kept:
+        return "a record that stays needs it"
+    return f"{_shown_ref(holder)} needs it, and stays: {kept[holder]}"
+
+
+def _shown_ref(ref: Ref) -> str:
+    kind, key = describe(ref)
+    return f"{kind} {shown(key)}"
+
+
+def _any_of(keys: list[bytes]) -> str:
+    """One of some snapshots, in words."""
+    first = f"snapshot {shown(min(keys))}"
+    return first if len(keys) == 1 else f"{first}, or of {len(keys) - 1} more"
 
 
 def _no_edit(store: Store, policy: Policy) -> str | None:
     if not policy.edit:
-        return "the databases are not to be edited (--no-edit)"
+        return "the databases are not edited (--no-edit)"
     return edit_blindness(store)
 
 

@@ -144,7 +144,7 @@ def put_back(root_dir: RootDir, moved: Quarantined, place: RawPath) -> Outcome:
     folder, _, name = removal.path.rpartition(b"/")
     run = place.removesuffix(b"/" + removal.path)
     if not place.startswith(b"/") or run == place or not folder or b".." in place.split(b"/"):
-        return Outcome(removal, Status.FAILED, f"{shown(place)} is no place in a quarantine")
+        return Outcome(removal, Status.FAILED, f"{shown(place)} is not a path in a quarantine")
     try:
         apart = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:

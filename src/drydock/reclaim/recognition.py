@@ -72,12 +72,12 @@ def recognise(parent: int, name: bytes, info: os.stat_result, moved: Quarantined
     """
     expect = moved.removal.expect
     if stat.S_IFMT(info.st_mode) != stat.S_IFMT(expect.mode):
-        return Recognition("something of another kind is there")
+        return Recognition("it has another type")
     same = _identity(info) == (expect.device, expect.inode)
     if stat.S_ISDIR(info.st_mode):
         return _recognise_directory(parent, name, info, moved, same=same)
     unchanged = (info.st_size, info.st_mtime_ns) == (expect.size, expect.mtime_ns)
-    wrong = None if unchanged else "its size or time is another"
+    wrong = None if unchanged else "its size or time differs"
     if stat.S_ISREG(info.st_mode) and moved.removal.target is Target.BLOB and not (same and unchanged):
         wrong = _recognise_blob(parent, name, info, moved.removal)
     return Recognition(wrong, not moved.is_same(info) or not unchanged)
@@ -118,8 +118,8 @@ def _recognise_directory(
         if moved.is_same(info):
             return Recognition()
         if same:
-            return Recognition(f"its mode or owner was changed, and nothing tells what else was: {moved.without}")
-        return Recognition(f"another directory is there, and nothing tells whether it is a copy: {moved.without}")
+            return Recognition(f"its mode or owner differs, and nothing shows what else does: {moved.without}")
+        return Recognition(f"it is another directory, and nothing shows whether it is a copy: {moved.without}")
     names: list[bytes] = []
     others = False
     with closing(moved.manifest()) as lines, closing(walk(parent, name)) as entries:
@@ -143,11 +143,11 @@ def _differs(found: Line | None, line: Line | None) -> str | None:
     if found is None or _comes_first(line, found):
         return "is missing"
     if stat.S_IFMT(found.mode) != stat.S_IFMT(line.mode):
-        return "is of another kind"
+        return "has another type"
     if found.size != line.size:
         return f"has {found.size} bytes, not {line.size}"
     if found.mtime != line.mtime:
-        return "was written to: its mtime is another"
+        return "was written to: its mtime differs"
     return None if found.more == line.more else "has another link target, or other extended attributes"
 
 
@@ -163,7 +163,7 @@ def _recognise_blob(parent: int, name: bytes, info: os.stat_result, removal: Rem
     algorithm = removal.path.split(b"/")[-2]
     wanted = os.path.basename(removal.path)
     if not _HEX.match(wanted) or algorithm not in (b"sha256", b"sha384", b"sha512"):
-        return "it is another file, and its name is no digest to tell whether it is a copy"
+        return "it is another file, and its name is not a digest that could show whether it is a copy"
     digest = hashlib.new(algorithm.decode())
     fd = open_regular(name, parent)
     try:
@@ -172,7 +172,7 @@ def _recognise_blob(parent: int, name: bytes, info: os.stat_result, removal: Rem
             digest.update(buffer[:got])
     finally:
         os.close(fd)
-    return None if digest.hexdigest().encode() == wanted else "its bytes are not those of its name"
+    return None if digest.hexdigest().encode() == wanted else "its bytes do not match the digest in its name"
 
 
 def _set(folder: int, name: bytes, now: tuple[int, int, int], wanted: tuple[int, int, int]) -> None:

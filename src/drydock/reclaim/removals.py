@@ -109,12 +109,12 @@ def put_back(root_dir: RootDir, moved: Quarantined, source: int, name: bytes) ->
             return Outcome(removal, Status.FAILED, "it is not in quarantine")
         wrong, has_other = recognise(source, name, found, moved)
         if wrong is not None:
-            return Outcome(removal, Status.FAILED, f"what is in quarantine under its name is not it: {wrong}")
+            return Outcome(removal, Status.FAILED, f"the quarantine has something else under its name: {wrong}")
         if has_other:
             mend(source, name, moved)
         knife.move(source, name, parent, old_name)
     except FileExistsError:
-        return Outcome(removal, Status.FAILED, "something is there again")
+        return Outcome(removal, Status.FAILED, "something else is in its place")
     except OSError as error:
         return Outcome(removal, Status.FAILED, _describe_way(error))
     finally:
@@ -322,7 +322,7 @@ def _failed(removal: Removal, error: OSError, reason: str | None = None) -> Outc
 def _describe_way(error: OSError) -> str:
     match error.errno:
         case errno.EXDEV:
-            return "a mount lies between"
+            return "something is mounted on its path"
         case errno.ELOOP | errno.ENOTDIR:
-            return "a part of its path is a symbolic link or no directory"
+            return "part of its path is a symbolic link, or not a directory"
     return error.strerror or type(error).__name__

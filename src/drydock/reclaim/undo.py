@@ -115,7 +115,7 @@ def _back(root_dir: RootDir, entry: Entry, moved: Quarantined, barred: str | Non
         return Outcome(removal, Status.GONE, "it was not removed")
     if entry.to is None:
         if not is_in_place(root_dir, removal):
-            return Outcome(removal, Status.FAILED, "deleted: it cannot come back")
+            return Outcome(removal, Status.FAILED, "deleted: it cannot be put back")
         if stat.S_ISDIR(removal.expect.mode):
             return Outcome(removal, Status.FAILED, "it is there, but a part of it may have been deleted")
         return Outcome(removal, Status.GONE, "it is in its place")
@@ -125,7 +125,7 @@ def _back(root_dir: RootDir, entry: Entry, moved: Quarantined, barred: str | Non
     if removal.after_edit and barred is not None:
         return Outcome(removal, Status.FAILED, f"left in {shown(entry.to)}: {barred}")
     if there is not None:
-        return Outcome(removal, Status.FAILED, f"something is there again, and is not it: {there.wrong}")
+        return Outcome(removal, Status.FAILED, f"something else is in its place: {there.wrong}")
     return put_back(root_dir, moved, entry.to)
 
 

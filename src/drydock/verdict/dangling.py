@@ -125,7 +125,7 @@ def may_be_meant(dangling: Iterable[Dangling], loose: Iterable[Ref]) -> dict[Ref
     kept: dict[Ref, str] = {}
     of_kind: dict[tuple[Kind, bytes], str] = {}
     for each in dangling:
-        reason = f"{_name(each.source)} may mean it: what that names is not there"
+        reason = f"{_name(each.source)} may mean it: what it names has no record"
         kept.update(dict.fromkeys(each.near, reason))
         of_kind.update({(target.kind, target.namespace): reason for target in each.wrong})
     if of_kind:

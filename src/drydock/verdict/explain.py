@@ -116,7 +116,7 @@ def _nothing(verdict: Verdict, reached: Reach, found: StoreObject) -> str:
     ref, edge = next(((ref, edge) for ref, edge in by if ref.kind is Kind.LEASE), by[0])
     if ref.kind is Kind.LEASE:
         return f"{name(ref)} held it, and {reached.classes[ref].reason}"
-    return f"{name(ref)} refers to it ({edge.how}), and nothing holds that either"
+    return f"{name(ref)} refers to it ({edge.how}), and nothing holds that record either"
 
 
 def _edges(reached: Reach, ref: Ref) -> list[Edge]:
