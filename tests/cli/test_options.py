@@ -19,7 +19,7 @@ def test_a_number_without_end_is_no_span(digits, words):
     """Words that do not fit, whatever no float and no integer of Python's can hold."""
     said = CliRunner().invoke(main, [*words, "9" * digits + "d", "/nowhere"])
     assert said.exit_code == 16
-    assert "is no span of time" in said.stderr
+    assert "is not a length of time" in said.stderr
 
 
 @pytest.mark.parametrize("words", [("clean", "--older-than"), ("verify", "--data", "--max-duration")])

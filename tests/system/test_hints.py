@@ -90,7 +90,7 @@ def test_a_running_engine_is_looked_beside(words, unpacked):
         fcntl.flock(engine, fcntl.LOCK_EX)
         refused = CliRunner().invoke(main, [*at(of, *words), str(host)])
         assert refused.exit_code == 32
-        assert "--live looks beside it" in refused.stderr
+        assert "--live to look beside it" in refused.stderr
         looked = CliRunner().invoke(main, [*at(of, *words), "--live", str(host)])
     assert looked.exit_code == 0
     whole = run(*at(of, *words), host, status=0)

@@ -17,21 +17,21 @@ from drydock.version import __version__
 _FAULT = 64
 
 _COMMANDS = {
-    "scan": "show what a store holds, by state, with bytes",
+    "scan": "show what a store holds, by state, with sizes",
     "explain": "show what holds an object, or why nothing does",
-    "pulls": "list interrupted pulls, and how to end or keep each",
-    "plan": "write a plan of what would be removed",
+    "pulls": "list interrupted pulls, and the commands that end them",
+    "plan": "write a plan of what can be removed",
     "apply": "carry out a plan",
-    "clean": "show what nothing references; with --apply remove it",
+    "clean": "show what nothing references; with --apply, remove it",
     "ls": "list images, containers, snapshots, leases, content or ingests",
     "export": "write an image, or a container's files, to an archive",
     "diff": "list what a container changed against its image",
-    "undo": "put back what a run moved and edited",
-    "verify": "what is whole: records, bytes, and what was unpacked",
-    "repair": "show what makes a broken image pull again; with --apply do it",
+    "undo": "put back what a run moved or edited",
+    "verify": "check which data is intact, and what damage affects",
+    "repair": "show what makes a broken image pull again; with --apply, do it",
     "fleet": "summarize the scans of many hosts",
     "schema": "print the JSON Schema of a document",
-    "bolt": "look into a bbolt file",
+    "bolt": "read a bbolt database file, or salvage a damaged one",
 }
 
 
@@ -71,7 +71,7 @@ class _Commands(Group):
 
             # Python's own status for this, 1, would say that something can be freed.
             traceback.print_exc()
-            _end("this is a fault of drydock's own: please report it, with the lines above", _FAULT)
+            _end("this is a bug in drydock: please report it with the lines above", _FAULT)
 
 
 def _end(message: str, code: int) -> None:
@@ -84,12 +84,14 @@ def _end(message: str, code: int) -> None:
     # Those below have them from here. The first is the one that click names.
     context_settings={"help_option_names": ["--help", "-h"]},
     epilog="Exit status: 0 nothing to report, 1 something can be freed, 2 damage, 4 an action failed, 8 something "
-    "could not be read, 16 wrong usage, 32 refused (an engine runs, a lock is held, a plan is stale). These add up. "
-    "Three stand alone: 64 a bug in drydock, 130 interrupted, 141 output pipe closed.",
+    "could not be read, 16 wrong usage, 32 refused (an engine runs, a lock is held, a plan is stale). If several "
+    "apply, the status is their sum. Three values stand alone: 64 a bug in drydock, 130 interrupted, 141 output pipe "
+    "closed.",
 )
 @click.version_option(__version__, message="drydock %(version)s")
 def main() -> None:
-    """Check and clean container storage while Docker or containerd is stopped.
+    """Check and clean the storage of Docker and containerd while the engine is stopped.
 
-    WHERE is a containerd root, a Docker data root, or the root of a mounted host. Without WHERE it is this host.
+    WHERE is a containerd root, a Docker data root, or the root of a mounted host. Without WHERE, drydock works on this
+    host.
     """

@@ -20,15 +20,17 @@ from drydock.streams import keep_going
 @state_options
 @click.pass_context
 def apply(ctx: click.Context, *, plan: str, quarantine: RawPath | None, state: RawPath | None) -> None:
-    """Carry out PLAN, if the store is still as it was when drydock plan wrote it.
+    """Carry out PLAN, if the store has not changed since drydock plan wrote it.
 
-    The engine must be stopped; locks keep it out until the end. Exit status: 0 everything was done, 4 something was
-    not, 32 the plan is stale or the store is in use, and nothing was changed.
+    The engine must be stopped. Locks keep it from starting until apply ends.
+
+    Exit status: 0 everything was done, 4 something was not done, 32 the plan is stale or the store is in use, and
+    nothing was changed.
     """
     keep_going()
     with show_progress() as progress:
         access = Access(exclusive=True, state=state, quarantine=quarantine, progress=progress)
         runs = commands.apply.apply(commands.plan.read_plans(RawPath(os.fsencode(plan))), access)
     if not runs:
-        click.echo("The plan is empty: nothing was to be done.")
+        click.echo("The plan is empty: there is nothing to do.")
     ctx.exit(print_runs(runs))

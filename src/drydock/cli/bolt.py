@@ -27,7 +27,7 @@ _format = format_option("text", "json")
 def bolt() -> None:
     """Read a bbolt file, such as meta.db or metadata.db, that no engine has open.
 
-    Names that are not plain text are printed with escapes, and can be typed that way.
+    Names that are not plain text are printed with escapes. You can type them that way.
     """
 
 
@@ -47,7 +47,10 @@ def info(file: RawPath, form: str) -> None:
 @file_argument
 @_format
 def check(file: RawPath, form: str) -> int:
-    """Check every page and entry of FILE; exit status 2 means damage."""
+    """Check every page and entry of FILE.
+
+    Exit status: 0 sound, 2 damage, 8 FILE could not be read.
+    """
     with show_progress() as progress:
         damages = commands.bolt.check(file, progress)
     if form == "json":
@@ -76,7 +79,7 @@ def buckets(file: RawPath, names: tuple[bytes, ...]) -> None:
 def keys(file: RawPath, names: tuple[bytes, ...]) -> None:
     """List the keys of the bucket NAME..., or of the root bucket.
 
-    A key that names a bucket ends in a slash.
+    A key that ends in a slash is a bucket.
     """
     with commands.bolt.opened(file) as database:
         items = commands.bolt.find_bucket(database, names).items()
@@ -92,7 +95,7 @@ def keys(file: RawPath, names: tuple[bytes, ...]) -> None:
 def get(file: RawPath, names: tuple[bytes, ...], form: str) -> None:
     """Print one value.
 
-    NAME... are the buckets that lead to it, from the root on, and its key.
+    NAME... are the buckets that lead to the value, from the root, and its key.
     """
     with commands.bolt.opened(file) as database:
         value = commands.bolt.find_value(database, names)
@@ -108,9 +111,9 @@ def get(file: RawPath, names: tuple[bytes, ...], form: str) -> None:
 @file_argument
 @_names
 def dump(file: RawPath, names: tuple[bytes, ...]) -> None:
-    """Print all sequences, keys and values in hexadecimal, one a line.
+    """Print all sequences, keys and values in hexadecimal, one in each line.
 
-    Lines are in the order of the keys, so that diff compares two files.
+    The lines are in the order of the keys, so that diff can compare two files.
     """
     with commands.bolt.opened(file) as database:
         start = commands.bolt.find_bucket(database, names)
@@ -160,8 +163,10 @@ def pages(file: RawPath, form: str, page: int | None) -> None:
 def salvage(file: RawPath, form: str, deleted: bool, rebuild: RawPath | None, choice: str) -> int:
     """Show what can still be read of a damaged FILE.
 
-    FILE may have lost its metas, pages or its end. Each key is shown with its page and offset, and as current, as
-    previous (only the older meta leads to it) or as deleted. The exit status is 2 if anything is wrong.
+    FILE may have lost its metas, some pages, or its end. Each key is shown with its page and offset, and as current, as
+    previous (only the older meta leads to it) or as deleted.
+
+    Exit status: 0 sound, 2 damage, 8 nothing can be read.
     """
     if rebuild is not None:
         keep_going()
@@ -182,10 +187,11 @@ def salvage(file: RawPath, form: str, deleted: bool, rebuild: RawPath | None, ch
 @bolt.command()
 @file_argument
 def trust(file: RawPath) -> None:
-    """Rely on FILE again after `salvage --rebuild` wrote it.
+    """Let clean remove data by the records of FILE again, after `salvage --rebuild` wrote it.
 
-    Scans then treat data that FILE has no record of as garbage. Look through its records first, and take out what you
-    want to keep.
+    drydock removes nothing on the strength of a rebuilt database, because its lost records may have named data. After
+    trust, data that FILE has no record of counts as garbage. Before that, look through the records, and take out what
+    you want to keep.
     """
     keep_going()
     click.echo("trusted" if commands.bolt.trust(file) else "nothing to do: this file was not rebuilt")

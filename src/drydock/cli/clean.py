@@ -19,7 +19,7 @@ from drydock.streams import keep_going
 
 @click.command()
 @where_argument
-@click.option("--apply", "do", is_flag=True, help="Remove it. Without this option, only show it.")
+@click.option("--apply", "do", is_flag=True, help="Remove it. Without this option, clean only shows it.")
 @click.option("--yes", is_flag=True, help="Do not ask before removing.")
 @policy_options
 @state_options
@@ -37,15 +37,16 @@ def clean(
     now: UnixNano,
     **policy: Any,  # noqa: ANN401 - handed on to make_policy as it is
 ) -> None:
-    """Show what nothing references; with --apply, remove it.
+    """Show what nothing references. With --apply, remove it.
 
-    That is data which no record names, and what containerd's next garbage collection would remove. --end-leases adds
-    what only leases hold, such as the remains of interrupted pulls. The databases are backed up before they are
-    edited.
+    Nothing references data that no record names, and data that containerd's next garbage collection would remove.
+    --end-leases adds data that only leases hold, such as the remains of interrupted pulls. Clean backs up each database
+    before it edits it.
 
-    The engine must be stopped; locks keep it out until the end. Without --apply the exit status is that of scan. With
-    --apply: 0 everything was done, 4 something was not, 8 something could not be read. If you answer no, the status is
-    the same as without --apply.
+    The engine must be stopped. Locks keep it from starting until clean ends.
+
+    Exit status without --apply: as for scan. With --apply: 0 everything was done, 4 something was not done, 8 something
+    could not be read. If you answer no, the status is the same as without --apply.
     """
     access = Access(policy=make_policy(**policy), now=now, state=state)
 
@@ -59,12 +60,12 @@ def clean(
 
     if not do:
         if quarantine or yes:
-            raise Usage("--yes and --quarantine belong to --apply")
-        with show_progress() as progress, offer_live("drydock scan --live looks beside it"):
+            raise Usage("--yes and --quarantine need --apply")
+        with show_progress() as progress, offer_live("use drydock scan --live to look beside it"):
             scans = commands.plan.plan(where, access._replace(progress=progress))
         show(scans)
         if any(not found.plan.is_empty for found in scans):
-            click.echo("Nothing was removed: --apply does it.")
+            click.echo("Nothing was removed. Use --apply to remove it.")
         ctx.exit(status_of(scans))
 
     if yes:
@@ -82,7 +83,7 @@ def clean(
             code = status_of(scans)
         return agreed
 
-    with show_progress() as progress, offer_live("drydock scan --live looks beside it"):
+    with show_progress() as progress, offer_live("use drydock scan --live to look beside it"):
         runs = commands.apply.clean(
             where,
             access._replace(exclusive=True, quarantine=quarantine, progress=progress),

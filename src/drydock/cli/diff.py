@@ -27,10 +27,13 @@ def diff() -> None:
 def container(
     ctx: click.Context, *, name: str, where: RawPath | None, form: str, namespace: bytes | None, mount: bool
 ) -> None:
-    """List what container NAME changed against its image: A added, C changed, D deleted, as docker diff does.
+    """List what container NAME changed against its image.
 
-    NAME is as for export container. Exit status: 0, 2 a file could not be compared, 8 a layer is missing, 16 NAME means
-    several containers, 32 an engine runs.
+    Each line is A (added), C (changed) or D (deleted) and a path, as docker diff prints it. NAME is as for drydock
+    export container.
+
+    Exit status: 0 listed, 2 a file could not be compared, 8 a layer is missing, 16 NAME means several containers, 32 an
+    engine runs.
     """
     with show_progress() as progress:
         access = Access(timed=False, progress=progress)

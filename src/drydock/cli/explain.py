@@ -22,9 +22,10 @@ from drydock.model.names import RawPath, UnixNano
 def explain(ctx: click.Context, *, subject: str, where: RawPath | None, form: str, live: bool, now: UnixNano) -> None:
     """Show what holds OBJECT, or why nothing does.
 
-    OBJECT is a digest or its beginning, a path or the end of one (snapshots/105), a snapshot key, an image, a container
-    or a lease. Type names as scan shows them, escapes included. Exit status: 0, 8 something could not be read, 32 an
-    engine runs.
+    OBJECT is a digest or its beginning, a path or the end of a path (snapshots/105), a snapshot key, an image, a
+    container or a lease. Type names as scan prints them, with their escapes.
+
+    Exit status: 0 explained, 8 something could not be read, 16 OBJECT means several things, 32 an engine runs.
     """
     with show_progress() as progress, offer_live():
         access = Access(live=live, now=now, progress=progress)
@@ -38,5 +39,5 @@ def explain(ctx: click.Context, *, subject: str, where: RawPath | None, form: st
                 if number:
                     file.write("\n")
                 file.writelines(line + "\n" for line in report.explanation.explanation_lines(explanation))
-    tell_unread((each.unread for each in explanations), "there may be more that holds it")
+    tell_unread((each.unread for each in explanations), "something else may hold it")
     ctx.exit(status_of(explanations))

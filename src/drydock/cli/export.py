@@ -22,9 +22,10 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 @click.group(cls=Group)
 def export() -> None:
-    """Write an image, or the files of a container, from a stopped or mounted host to an archive.
+    """Write an image, or the files of a container, to an archive.
 
-    FILE must not exist; it appears when it is complete. With - the archive goes to stdout. The store is not changed.
+    The host must be stopped, or mounted (WHERE). FILE must not exist; it appears when it is complete. With -o -, the
+    archive goes to stdout. The store is not changed.
     """
 
 
@@ -37,15 +38,22 @@ def _file(ctx: click.Context, parameter: click.Parameter, value: str) -> RawPath
 
 def _output_option(function: _F) -> _F:
     return click.option(
-        "-o", "--output", metavar="FILE", required=True, callback=_file, help="A new file; - for stdout."
+        "-o",
+        "--output",
+        metavar="FILE",
+        required=True,
+        callback=_file,
+        help="Write to FILE, which must not exist. - is stdout.",
     )(function)
 
 
-@export.command()
+@export.command(short_help="Write an image as an archive.")
 @click.argument("name")
 @where_argument
 @_output_option
-@click.option("--platform", metavar="OS/ARCH", help="Only this one. [default: all that are there whole]")
+@click.option(
+    "--platform", metavar="OS/ARCH", help="Export only this platform. [default: all platforms that are complete]"
+)
 @namespace_option
 @click.pass_context
 def image(
@@ -57,11 +65,13 @@ def image(
     platform: str | None,
     namespace: bytes | None,
 ) -> None:
-    """Write image NAME as an archive that docker load, ctr images import and skopeo read.
+    """Write image NAME as an archive for docker load, ctr images import and skopeo.
 
-    NAME is a name, a digest, or the beginning of one. Every digest is verified: if a blob is missing or wrong, it is
-    named and no file is left. Exit status: 0, 4 FILE cannot be written, 8 a blob is missing, 16 NAME means several
-    images, or is the id of an image, 32 an engine runs.
+    NAME is a name, a digest, or the beginning of a digest. Every digest is verified. If a blob is missing or wrong,
+    drydock names the blob and leaves no file.
+
+    Exit status: 0 written, 4 FILE cannot be written, 8 a blob is missing or wrong, 16 NAME means several images or is
+    the id of an image, 32 an engine runs.
     """
     wanted = None if platform is None else os.fsencode(platform)
     with show_progress() as progress:
@@ -93,12 +103,14 @@ def container(
     namespace: bytes | None,
     mount: bool,
 ) -> None:
-    """Write the files of container NAME as a tar archive: what a mount of its layers would show.
+    """Write the files of container NAME as a tar archive.
 
-    NAME is a container's name, its id or the beginning of it, or the key of any snapshot. Volumes and other mounts
-    are not in the archive; they are named. Unpack it as root: tar --xattrs --xattrs-include='*' -xpf FILE. Exit
-    status: 0, 2 a file could not be read, 4 FILE cannot be written, 8 a layer is missing, 16 NAME means several
-    containers, 32 an engine runs.
+    The archive has what a mount of the container's layers would show. NAME is a container's name, its id or the
+    beginning of its id, or the key of any snapshot. Volumes and other mounts are not in the archive; drydock names
+    them. Unpack the archive as root: tar --xattrs --xattrs-include='*' -xpf FILE.
+
+    Exit status: 0 written, 2 a file could not be read, 4 FILE cannot be written, 8 a layer is missing, 16 NAME means
+    several containers, 32 an engine runs.
     """
     with show_progress() as progress:
         done = commands.export.export_container(

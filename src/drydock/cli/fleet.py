@@ -33,10 +33,12 @@ def fleet(
     top: int,
     statements: bool,
 ) -> None:
-    """Summarize the scans of many hosts: totals, the worst hosts, images, layers and leases over all of them.
+    """Summarize the scans of many hosts: totals, the worst hosts, and images, layers and leases over all hosts.
 
-    REPORT is a file that scan wrote with --format json, jsonl or parquet, or a folder of such files. Where several
-    reports are about the same root, the newest counts. Exit status: 0, 8 a file is no report.
+    REPORT is a file that scan wrote with --format json, jsonl or parquet, or a folder of such files. If several reports
+    are about the same root, the newest one counts.
+
+    Exit status: 0 all reports were read, 8 a file is not a report.
     """
     if statements:
         with open_output(output) as file:
@@ -63,7 +65,7 @@ def fleet(
     for line in refused.values():
         click.echo(f"drydock: {line}; not counted", err=True)
     if len(refused) == len(found):
-        raise EvidenceUnreadable("there is no report to ask")
+        raise EvidenceUnreadable("no report could be read")
     with open_output(output) as file:
         if form == "json":
             print_json(report.fleet.answers.answers_document(answers, facts), file)

@@ -23,9 +23,11 @@ from drydock.model.names import RawPath, UnixNano
 @now_option
 @click.pass_context
 def ls(ctx: click.Context, *, kind: str, where: RawPath | None, form: str, live: bool, now: UnixNano) -> None:
-    """List what a store has, as ctr and docker do, with states, holders and sizes, which they do not show.
+    """List images, containers, snapshots, leases, content or ingests.
 
-    Exit status: 0, 8 something could not be read, 32 an engine runs.
+    The list is like that of ctr and docker. It adds states, holders and sizes, which they do not show.
+
+    Exit status: 0 listed, 8 something could not be read, 32 an engine runs.
     """
     with show_progress() as progress, offer_live():
         listings = commands.listing.ls(ListKind(kind), where, Access(live=live, now=now, progress=progress))

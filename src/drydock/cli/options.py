@@ -221,7 +221,7 @@ def make_verify_options(data: bool, unpacked: bool, unpacked_content: bool, max_
         Usage: a length of time for nothing that takes long.
     """
     if max_duration is not None and not (data or unpacked or unpacked_content):
-        raise Usage("--max-duration is for --data and --unpacked")
+        raise Usage("--max-duration needs --data or --unpacked")
     seconds = None if max_duration is None else max_duration / 1e9
     return VerifyOptions(data, unpacked or unpacked_content, unpacked_content, seconds)
 
@@ -242,7 +242,7 @@ def span(_: click.Context, __: click.Parameter, value: str | None) -> int | None
         return None
     match = _SPAN.fullmatch(value.strip())
     if match is None:
-        raise click.BadParameter(f"{value!r} is no span of time such as 90min, 1h or 2d")
+        raise click.BadParameter(f"{value!r} is not a length of time, such as 90min, 1h or 2d")
     return int(match[1]) * _UNITS[match[2]] * 1_000_000_000
 
 
@@ -255,7 +255,7 @@ def _time(_: click.Context, __: click.Parameter, value: str | None) -> UnixNano:
         return UnixNano(time.time_ns())
     moment = parse_time(os.fsencode(value))
     if moment is None:
-        raise click.BadParameter(f"{value!r} is no RFC 3339 time such as 2026-01-31T12:00:00Z")
+        raise click.BadParameter(f"{value!r} is not an RFC 3339 time, such as 2026-01-31T12:00:00Z")
     return moment
 
 

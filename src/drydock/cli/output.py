@@ -185,7 +185,7 @@ def warn_unread(scans: Iterable[Scan]) -> None:
 
 
 @contextmanager
-def offer_live(how: str = "--live looks beside it") -> Iterator[None]:
+def offer_live(how: str = "use --live to look beside it") -> Iterator[None]:
     """Name the way to look beside an engine where its lock refuses.
 
     Args:
@@ -216,9 +216,9 @@ def confirm(*, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise Usage("--apply asks first, and stdin is no terminal: --yes answers")
+        raise Usage("--apply asks for confirmation, and stdin is not a terminal: use --yes")
     if is_lost():
-        raise ActionFailed("nothing was done: what would be asked about cannot be shown")
+        raise ActionFailed("nothing was done: stdout is closed, so the plan to confirm cannot be shown")
     agreed = click.confirm("Do this?", default=False)
     if agreed:
         keep_going()

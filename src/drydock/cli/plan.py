@@ -35,10 +35,11 @@ def plan(
     """Write a plan of what would be removed, for drydock apply.
 
     The plan lists each lease that would end, each record and row that would be deleted, and each path that would be
-    removed, with its bytes and the reason. It also lists what looks free and is kept, with the reason. The exit
-    status is that of scan.
+    removed, with its size and the reason. It also lists what looks free but is kept, with the reason.
+
+    Exit status: as for scan.
     """
-    with show_progress() as progress, offer_live("drydock scan --live looks beside it"):
+    with show_progress() as progress, offer_live("use drydock scan --live to look beside it"):
         scans = commands.plan.plan(where, Access(policy=make_policy(**policy), now=now, progress=progress))
     with open_output(output) as file:
         print_json(plans_document([found.plan for found in scans]), file)

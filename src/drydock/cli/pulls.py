@@ -21,11 +21,14 @@ from drydock.model.names import RawPath, UnixNano
 @now_option
 @click.pass_context
 def pulls(ctx: click.Context, *, where: RawPath | None, form: str, live: bool, now: UnixNano) -> None:
-    """List interrupted pulls: the image, the layers that came down, what ending the pull frees, and the command for it.
+    """List interrupted pulls.
 
-    It needs the engine stopped, because it takes shared locks on the databases. With --live it looks beside a running
-    engine, and also lists the pulls that are under way. Exit status: 0, 2 a pull has damaged data, 8 something could
-    not be read; they add up.
+    For each pull, the list shows the image, the layers that were downloaded, how much ending the pull frees, and the
+    command that ends it. Pulls takes shared locks on the databases, so the engine must be stopped. With --live, it
+    looks beside a running engine, and also lists the pulls that are under way.
+
+    Exit status: 0 listed, 2 a pull has damaged data, 8 something could not be read. If several apply, the status is
+    their sum.
     """
     with show_progress() as progress, offer_live():
         roots = commands.pulls.pulls(where, Access(live=live, now=now, progress=progress))

@@ -30,7 +30,7 @@ from drydock.streams import keep_going, tell_needed
 
 @click.command(cls=VerifyCommand)
 @where_argument
-@click.option("--apply", "do", is_flag=True, help="Repair it. Without this option, only show it.")
+@click.option("--apply", "do", is_flag=True, help="Repair it. Without this option, repair only shows it.")
 @click.option("--yes", is_flag=True, help="Do not ask before repairing.")
 @click.option(
     "--accept-loss",
@@ -41,12 +41,12 @@ from drydock.streams import keep_going, tell_needed
 @click.option(
     "--adopt",
     is_flag=True,
-    help="Give blobs that an image needs, and containers that dockerd has, the records back that they lost.",
+    help="Restore lost records: of blobs that an image needs, and of containers that dockerd has.",
 )
 @click.option(
     "--drop-unproved",
     is_flag=True,
-    help="Drop a damaged layer together with what it was unpacked to, where nothing here proves that.",
+    help="Delete a damaged layer and the snapshot unpacked from it, if nothing here proves the snapshot intact.",
 )
 @verify_options
 @format_option("table", "json")
@@ -74,38 +74,40 @@ def repair(
     state: RawPath | None,
     now: UnixNano,
 ) -> None:
-    """Show what makes a broken image pull again; with --apply, do it.
+    """Show what makes a broken image pull again. With --apply, do it.
 
-    Repair deletes the records of missing or corrupt data, and the records that depend on them. Then a pull fetches that
-    data again; before, it failed, or relied on the record. Repair first names what would be lost, and keeps what that
-    needs unless --accept-loss gives it up. It backs the databases up before it edits them, and drydock undo takes a run
-    back.
+    Repair deletes the records of missing or corrupt data, and the records that depend on them. After that, a pull
+    fetches the data again. (Before, the pull failed or relied on the records.) Repair first names what would be lost,
+    and keeps everything that this needs, unless you give it up with --accept-loss. It backs up each database before it
+    edits it. drydock undo takes a run back.
 
-    With --adopt, blobs on disk without a record get their record back if a manifest in use names them. Each is hashed
-    first. The images that this makes complete are named: they need no pull. Docker's containers that meta.db does not
-    know, as after an older copy was restored, get their snapshots and lease back: without that the engine deletes their
-    files when it starts.
+    With --adopt, a blob on disk whose record is lost gets the record back, if a manifest in use names the blob. Repair
+    hashes each blob first. It names the images that are complete afterwards: they need no pull. Docker's containers
+    that meta.db does not know, as after an older copy of it was restored, get their snapshots and leases back. Without
+    these, the engine deletes the containers' files when it starts.
 
-    Where a layer is damaged, and nothing here proves that what it was unpacked to is intact, both stay and the status
-    is 2. With --drop-unproved both go. A pull then fetches them, if the registry still has the image.
+    If a layer is damaged, and nothing here proves that the snapshot unpacked from it is intact, both stay and the
+    status is 2. With --drop-unproved, both are deleted. A pull then fetches them, if the registry still has the image.
 
-    Damage that drydock verify --data or --unpacked found is read again and repaired, if it had the same --state or
-    none. With --data or --unpacked, repair reads everything now. Layers that the engine is to unpack again are always
-    read. With --format json one document describes the plan and, with --apply --yes, the result.
+    If drydock verify --data or --unpacked found damage, repair reads that data again and repairs it, provided that
+    verify had the same --state or none. With --data or --unpacked, repair reads everything now. It always reads the
+    layers that the engine will unpack again.
 
-    Exit status without --apply: 0 no damage (leftovers that only hinder the engine may be shown), 2 damage, 8
-    something could not be read. With --apply: 0 the plan was carried out and repairs all damage found, except for the
-    pulls that are named: until these are done, verify reports missing-target; 2 damage remains that the plan does not
-    repair; 4 part of the plan was not carried out; 8 something could not be read. They add up. If you answer no, the
-    status is the same as without --apply.
+    With --format json, one document describes the plan and, with --apply --yes, the result.
+
+    Exit status without --apply: 0 no damage (repair may show leftovers that only hinder the engine), 2 damage, 8
+    something could not be read. With --apply: 0 the plan was carried out and repairs all damage that was found, except
+    for the pulls that repair names: until they are done, verify reports missing-target; 2 damage remains that the plan
+    does not repair; 4 part of the plan was not carried out; 8 something could not be read. If several apply, the status
+    is their sum. If you answer no, the status is the same as without --apply.
     """
     if not do and (quarantine or yes):
-        raise Usage("--yes and --quarantine belong to --apply")
+        raise Usage("--yes and --quarantine need --apply")
     # Written when all is done: before it there may be no room for a file.
     told = io.StringIO() if form == "json" or output not in (None, "-") else None
     if do and told is not None:
         if not yes:
-            raise Usage("--apply asks first, and what it asks about would go elsewhere: --yes answers")
+            raise Usage("--apply asks for confirmation, and the plan goes to a file or a document: use --yes")
         check_output(output)
     if yes:
         keep_going()
@@ -126,7 +128,7 @@ def repair(
         if all(made.plan.is_empty for made in repairs):
             return False
         if not do:
-            click.echo("Nothing was changed: --apply does it.", file=told)
+            click.echo("Nothing was changed. Use --apply to change it.", file=told)
             return False
         if not confirm(yes=yes):
             return False

@@ -37,29 +37,39 @@ if TYPE_CHECKING:
 @format_option("table", "tree", "json", "jsonl", "csv", "markdown", "html", "prometheus", "parquet")
 @output_option
 @click.option(
-    "--depth", type=click.IntRange(0), default=3, show_default=True, help="With --format tree: levels below a root."
+    "--depth",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="With --format tree: show this many levels below a root.",
 )
 @click.option(
-    "--top", type=click.IntRange(1), default=8, show_default=True, help="With --format tree: lines of each level."
+    "--top",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="With --format tree: show this many lines of each level.",
 )
-@click.option("--holders", is_flag=True, help="With json and jsonl: add what each image, container and lease holds.")
+@click.option(
+    "--holders", is_flag=True, help="With --format json or jsonl: add what each image, container and lease holds."
+)
 @click.option(
     "--verify",
     type=click.Choice([each.value for each in BlobCheck]),
     default="size",
     show_default=True,
-    help="How blobs are compared with their records; digest reads every byte.",
+    help="How to compare blobs with their records. digest reads every byte.",
 )
 @click.option(
     "--measure",
     type=click.Choice([each.value for each in SizeSource]),
     default="recorded",
     show_default=True,
-    help="Sizes of committed snapshots: as containerd recorded them, or by walking every directory.",
+    help="Where to take the sizes of committed snapshots from: containerd's records, or every directory on disk.",
 )
-@click.option("--state", metavar="DIR", callback=absolute_path, help="Also look in DIR for runs that were interrupted.")
+@click.option("--state", metavar="DIR", callback=absolute_path, help="Also look in DIR for interrupted runs.")
 @live_option
-@click.option("--host", metavar="NAME", help="Name of this host in documents. [default: its own]")
+@click.option("--host", metavar="NAME", help="Name of this host in documents. [default: its host name]")
 @now_option
 @click.pass_context
 def scan(
@@ -78,11 +88,13 @@ def scan(
     host: str | None,
     now: UnixNano,
 ) -> None:
-    """Show what a store holds, by state, with bytes.
+    """Show what a store holds, by state, with sizes.
 
-    Scan changes nothing. It needs the engine stopped, because it takes shared locks on the databases; with --live it
-    looks beside a running engine. Exit status: 0, 1 something can be freed now, 2 damage, 8 something could not be
-    read; they add up.
+    Scan changes nothing. It takes shared locks on the databases, so the engine must be stopped. With --live, it looks
+    beside a running engine and takes no lock.
+
+    Exit status: 0 nothing to report, 1 something can be freed now, 2 damage, 8 something could not be read. If several
+    apply, the status is their sum.
     """
     named = holders or form in ("tree", "markdown", "html", "prometheus", "parquet")
     began = time.monotonic()

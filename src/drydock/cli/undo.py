@@ -18,12 +18,13 @@ from drydock.streams import keep_going
 @click.argument("journal", type=click.Path())
 @click.pass_context
 def undo(ctx: click.Context, *, journal: str) -> None:
-    """Put back what the run of JOURNAL moved to quarantine, and its edited databases as they were.
+    """Put back what a run moved to quarantine, and restore the databases that it edited.
 
-    What was moved is recognised by its contents, also as a copy; modes and owners that differ are set back. What was
-    deleted or changed cannot come back: then the databases stay as they are, and the backups are named. Needs the
-    engine stopped. Exit status 0 when all is back, 4 when something is not, 32 when the journal contradicts a
-    database.
+    JOURNAL is the file that the run wrote. Undo recognises moved data by its contents, even if it was copied, and
+    restores modes and owners that differ. Data that was deleted, or has changed since, cannot come back. In that case
+    undo leaves the databases as they are, and names their backups. The engine must be stopped.
+
+    Exit status: 0 everything is back, 4 something is not, 32 the journal contradicts a database.
     """
     keep_going()
     path = RawPath(os.fsencode(os.path.abspath(journal)))

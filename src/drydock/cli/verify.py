@@ -30,7 +30,7 @@ from drydock.model.names import RawPath, UnixNano
     "--state",
     metavar="DIR",
     callback=absolute_path,
-    help="Where progress and damage found are saved. [default: /var/lib/drydock, or a tmpfs if that is full]",
+    help="Save progress, and the damage found, in DIR. [default: /var/lib/drydock, or a tmpfs if that is full]",
 )
 @click.option(
     "--no-second-reading",
@@ -56,9 +56,11 @@ def verify(
 ) -> None:
     """Check which data is intact, and name the images and containers that damage affects.
 
-    Nothing in the store is changed. Without options, records are compared with names and sizes on disk, which is fast,
-    and each database is read with two readers. Exit status: 0 no damage, 2 damage, 4 time was up or progress could not
-    be saved, 8 something could not be read; they add up.
+    Nothing in the store is changed. Without options, verify compares records with the names and sizes on disk, which is
+    fast, and reads each database with two readers.
+
+    Exit status: 0 no damage, 2 damage, 4 time was up or progress could not be saved, 8 something could not be read. If
+    several apply, the status is their sum.
     """
     wanted = make_verify_options(data, unpacked, unpacked_content, max_duration)
     with show_progress() as progress:
