@@ -1,4 +1,4 @@
-"""What a container changed: the rules of docker diff, against a comparison of two real mounts."""
+"""Changes of a container by the rules of docker diff, compared with two real mounts."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def layers(tmp_path):
-    """Layers without any yet."""
+    """An empty stack of layers."""
     return Layers(tmp_path / "layers")
 
 
@@ -28,7 +28,7 @@ def stack(layers, top):
 
 
 def changes(layers):
-    """Those of the last layer against all others, as text."""
+    """The changes of the last layer against all others, as text."""
     notes = []
     found = find_changes(stack(layers, layers.count), stack(layers, layers.count - 1), notes.append)
     listed = [f"{change.kind.value} {os.fsdecode(change.path)}" for change in found]
@@ -37,7 +37,7 @@ def changes(layers):
 
 
 def walked(new, old, path="/"):
-    """The same of two mounted trees, worked out by walking both: moby's addChanges in a few lines."""
+    """The changes between two mounted trees, by walking both: moby's addChanges in a few lines."""
     said = []
     here = {name: os.lstat(new + path + name) for name in os.listdir(new + path)}
     before = {}
@@ -69,7 +69,7 @@ def _facts(info, path):
 
 
 def test_like_two_mounts(layers):
-    """Everything a container can do, against a walk of a mount with and one without its layer."""
+    """Every kind of change, compared with walks of mounts with and without the layer."""
     with layers.new() as top:
         for folder in ("same/in", "gone/in", "again/in/deep", "mode", "moved/in", "inner/a/b/c", "swap"):
             (top / folder).mkdir(parents=True)
@@ -120,7 +120,7 @@ def test_like_two_mounts(layers):
 
 
 def test_nothing_below(layers):
-    """A container made of nothing: all that is in it was added."""
+    """In a container without an image, everything was added."""
     with layers.new() as top:
         (top / "a/b").mkdir(parents=True)
     nothing = Stack(RawPath(os.fsencode(layers.path)), (), ())
@@ -132,7 +132,7 @@ def test_nothing_below(layers):
 
 
 def test_nothing_changed(layers):
-    """A layer in which nothing was done."""
+    """An empty layer changes nothing."""
     with layers.new() as top:
         (top / "a/b").mkdir(parents=True)
     with layers.new() as top:

@@ -1,4 +1,4 @@
-"""A container's exported files are those of a real overlay mount of the same layers, unpacked by GNU tar."""
+"""A container's exported files, unpacked by GNU tar, equal a real overlay mount of the same layers."""
 
 import os
 import shutil
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def layers(tmp_path):
-    """Layers without any yet."""
+    """An empty stack of layers."""
     return Layers(tmp_path / "layers")
 
 
 def test_one_layer(layers, tmp_path):
-    """Every type, odd names, owners and times, xattrs, hard links, holes; the socket is left out, and said."""
+    """Every type, odd names, owners and times, xattrs, hard links, holes; a remark tells of the socket."""
     with layers.new() as top:
         fill(top)
     exported = same_as_mount(layers, tmp_path)
@@ -36,7 +36,7 @@ def test_one_layer(layers, tmp_path):
 
 
 def test_a_file_of_nine_gigabytes(layers, tmp_path):
-    """Longer than a header has digits for, and nearly all of it holes: its length, its end, and no space taken."""
+    """A size with too many digits for a header, nearly all holes: size and end are right, and it takes no space."""
     with layers.new() as top, (top / "long").open("wb") as file:
         file.seek(9 << 30)
         file.write(b"the end")
@@ -48,7 +48,7 @@ def test_a_file_of_nine_gigabytes(layers, tmp_path):
 
 
 def test_what_overlay_records(layers, tmp_path):
-    """Three layers written through real mounts: deletions, replacements, renamed folders, attributes alone, links."""
+    """Three layers written through real mounts: deletions, replacements, renamed directories, metacopies, links."""
     with layers.new() as top:
         fill(top)
     with layers.new() as top:
@@ -92,7 +92,7 @@ def test_what_overlay_records(layers, tmp_path):
 
 
 def test_marks_by_hand(layers, tmp_path):
-    """Marks that this kernel's mount follows: absolute redirects, one on the way, xattr whiteouts, escaped marks."""
+    """Marks that the kernel's mount follows: absolute redirects, one on a path, xattr whiteouts, escaped marks."""
     with layers.new() as top:
         for path in ("a/b/c", "x/b/c", "h"):
             (top / path).mkdir(parents=True)
@@ -120,7 +120,7 @@ def test_marks_by_hand(layers, tmp_path):
 
 
 def test_marks_of_user_namespaces(tmp_path):
-    """Overlay mounted with userxattr: its marks are user.overlay.*, and trusted ones are nothing."""
+    """Overlay mounted with userxattr: its marks are user.overlay.*, and trusted ones are ignored."""
     layers = Layers(tmp_path / "layers", "index=off,userxattr")
     with layers.new() as top:
         fill(top)
@@ -138,7 +138,7 @@ def test_marks_of_user_namespaces(tmp_path):
 
 
 def test_a_container_cannot_redirect_with_its_own_xattrs(tmp_path):
-    """user.overlay.redirect and metacopy, which any container can write, are not followed, and are said."""
+    """user.overlay.redirect and metacopy, which any container can write, are not followed, and a note tells of them."""
     layers = Layers(tmp_path / "layers")
     with layers.new() as top:
         (top / "secret").mkdir()
@@ -161,7 +161,7 @@ def test_a_container_cannot_redirect_with_its_own_xattrs(tmp_path):
 
 @pytest.mark.parametrize("target", [b"/../../etc", b"..", b"/", b"", b"a/b", b"//a", b"/a/../a", b"/a/.", b"/a\0"])
 def test_redirects_that_leave_their_layer(layers, tmp_path, target):
-    """They are not followed, and are said; nothing outside the layers is read."""
+    """They are not followed, a note tells of them, and nothing outside the layers is read."""
     with layers.new() as top:
         (top / "a").mkdir()
         (top / "a/file").write_bytes(b"a")
@@ -175,7 +175,7 @@ def test_redirects_that_leave_their_layer(layers, tmp_path, target):
 
 
 def test_redirects_that_would_multiply(layers, tmp_path):
-    """Two folders redirected to one, layer after layer: the second is not merged, else 2**n could come of n."""
+    """If two directories are redirected to one in each layer, the second is not merged, as n would become 2**n."""
     with layers.new() as top:
         (top / "d").mkdir()
         for number in range(30):
@@ -193,7 +193,7 @@ def test_redirects_that_would_multiply(layers, tmp_path):
 
 
 def test_data_that_is_not_below(layers, tmp_path):
-    """A file whose attributes alone are there is said; nothing else is lost."""
+    """A note tells of a file without data; nothing else is lost."""
     with layers.new() as top:
         (top / "file").write_bytes(b"data")
     with layers.new() as top:
@@ -206,7 +206,7 @@ def test_data_that_is_not_below(layers, tmp_path):
 
 
 def test_a_layer_that_is_gone(layers, tmp_path):
-    """Without one of its layers a file system is not exported: files would come back that were deleted."""
+    """Without one of its layers a file system is not exported, as deleted files would come back."""
     with layers.new() as top:
         (top / "file").write_bytes(b"data")
     with layers.new() as top:
@@ -221,7 +221,7 @@ def test_a_layer_that_is_gone(layers, tmp_path):
 
 @pytest.mark.slow
 def test_ten_thousand_levels_with_few_descriptors(layers, tmp_path, monkeypatch):
-    """Two layers deeper than any path: every level is there, and descriptors stay few."""
+    """Two layers deeper than any path: every level is exported, with few descriptors."""
     depth, most = 10_000, 0
     for number in (1, 2):
         top = layers.path / f"snapshots/{number}/fs"
@@ -265,7 +265,7 @@ def test_ten_thousand_levels_with_few_descriptors(layers, tmp_path, monkeypatch)
 
 
 def test_a_mount_inside_is_not_entered(layers, tmp_path):
-    """Something mounted in a layer is no part of it: its folder is said to be missing."""
+    """A mount inside a layer is not entered: a note tells that its directory is missing."""
     with layers.new() as top:
         (top / "inner").mkdir()
         (top / "file").write_bytes(b"data")

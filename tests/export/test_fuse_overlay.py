@@ -1,4 +1,4 @@
-"""Containers of the fuse-overlayfs snapshotter: what is exported is what a real fuse-overlayfs shows of the layers."""
+"""Containers of the fuse-overlayfs snapshotter: the export equals a real mount of fuse-overlayfs."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ ln -s x link; rm loop; mkfifo pipe2; touch -d '1969-12-31 23:59:58.25Z' again/ne
 
 @pytest.fixture(params=list(FORMS))
 def layers(request, tmp_path):
-    """Layers without any yet, that will be marked in one of the ways that fuse-overlayfs has."""
+    """An empty stack of layers, with one of the ways that fuse-overlayfs marks them."""
     files, user = FORMS[request.param]
     made = FuseLayers(tmp_path / "layers", files=files, user=user)
     made.form = request.param
@@ -44,7 +44,7 @@ def layers(request, tmp_path):
 
 
 def _marked(layers):
-    """The marks that are in the layers."""
+    """The marks in the layers."""
     found = set()
     for folder, folders, files in os.walk(layers.path / "snapshots"):
         for name in (*folders, *files):
@@ -59,7 +59,7 @@ def _marked(layers):
 
 
 def test_what_fuse_overlayfs_records(layers, tmp_path):
-    """Three layers: deletions, replacements, renamed folders, attributes alone, links, things that come back."""
+    """Three layers: deletions, replacements, renamed directories, metacopies, links, entries that come back."""
     with layers.new() as top:
         fill(top)
         (top / "restored").write_bytes(b"old")
@@ -79,7 +79,7 @@ def test_what_fuse_overlayfs_records(layers, tmp_path):
 
 
 def test_marks_by_hand(tmp_path):
-    """Each mark alone, as other versions write them, and marks that are the kernel's and nothing to fuse-overlayfs."""
+    """Each mark by itself, as other versions write them, and marks of the kernel that fuse-overlayfs ignores."""
     layers = FuseLayers(tmp_path / "layers")
     with layers.new() as top:
         for name in ("sentinel", "overlay", "fuse", "trusted", "whited", "both", "redirected", "target"):
@@ -119,7 +119,7 @@ def test_marks_by_hand(tmp_path):
 
 
 def test_an_opaque_root(tmp_path):
-    """A layer whose own root is marked hides all layers below it."""
+    """A layer with an opaque root hides all layers below it."""
     layers = FuseLayers(tmp_path / "layers")
     with layers.new() as top:
         (top / "below").write_bytes(b"below")
@@ -133,7 +133,7 @@ def test_an_opaque_root(tmp_path):
 
 
 def test_what_cannot_be_read(tmp_path):
-    """A layer that is gone ends it, as for overlay."""
+    """A missing layer ends the export, as for overlay."""
     from drydock.model.errors import EvidenceUnreadable
 
     layers = FuseLayers(tmp_path / "layers")

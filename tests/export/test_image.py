@@ -1,4 +1,4 @@
-"""An image's archive: what is in it, for one platform and for all, and what ends its writing."""
+"""Archives of images: their content for one platform and for all, and errors that end an export."""
 
 import hashlib
 import json
@@ -26,21 +26,21 @@ DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 class Blobs:
-    """A content store made by hand."""
+    """A content store that is made by hand."""
 
     def __init__(self, path):
         self.path = path
         (path / CONTENT).mkdir(parents=True)
 
     def add(self, data, kind="x", **more):
-        """A blob, and the descriptor that names it."""
+        """Add a blob, and give its descriptor."""
         raw = data if isinstance(data, bytes) else json.dumps(data).encode()
         value = hashlib.sha256(raw).hexdigest()
         (self.path / CONTENT / value).write_bytes(raw)
         return {"mediaType": kind, "digest": f"sha256:{value}", "size": len(raw), **more}
 
     def image(self, architecture, layers=2, kind=MANIFEST):
-        """An image for one platform."""
+        """Add an image for one platform."""
         parts = [self.add(f"{architecture}{number}".encode() * 500, "layer") for number in range(layers)]
         config = self.add(
             {"os": "linux", "architecture": architecture, "rootfs": {"diff_ids": [part["digest"] for part in parts]}},
@@ -50,15 +50,15 @@ class Blobs:
         return self.add({"mediaType": kind, "config": config, "layers": parts}, kind, platform=platform)
 
     def remove(self, descriptor):
-        """Take a blob away."""
+        """Remove a blob."""
         self.file(descriptor).unlink()
 
     def file(self, descriptor):
-        """Where a blob is."""
+        """The path of a blob."""
         return self.path / CONTENT / descriptor["digest"].partition(":")[2]
 
     def document(self, descriptor):
-        """What a blob says."""
+        """The document in a blob."""
         return json.loads(self.file(descriptor).read_bytes())
 
 
@@ -69,7 +69,7 @@ def blobs(tmp_path):
 
 
 def export(blobs, target, tmp_path, *, platform=None, lost=None, names=(b"docker.io/library/x:1",)):
-    """Export; the layout that was written, and what was said."""
+    """Export, and give the layout that was written, and the result."""
     root = RawPath(os.fsencode(blobs.path))
     files = read_content(root).blobs
     digest = Digest(target["digest"].encode())
@@ -89,7 +89,7 @@ def export(blobs, target, tmp_path, *, platform=None, lost=None, names=(b"docker
 
 
 def test_one_manifest(blobs, tmp_path):
-    """All its blobs and nothing else; its name as containerd, skopeo and old Docker each look for it."""
+    """The archive has all blobs and nothing else, and the name as containerd, skopeo and old Docker read it."""
     blobs.add(b"not of this image")
     target = blobs.image("amd64", kind=DOCKER)
     layout, _ = export(blobs, target, tmp_path)
@@ -114,7 +114,7 @@ def test_one_manifest(blobs, tmp_path):
 
 
 def test_names_that_are_no_tags(blobs, tmp_path):
-    """Several names, one by digest, and none: a tag is said only where there is one."""
+    """Several names, one by digest, and none: only a name with a tag has one in the archive."""
     target = blobs.image("amd64")
     names = (b"docker.io/library/x:1", b"localhost:5000/x@" + target["digest"].encode(), b"localhost:5000/y")
     layout, _ = export(blobs, target, tmp_path, names=names)
@@ -128,7 +128,7 @@ def test_names_that_are_no_tags(blobs, tmp_path):
 
 
 def test_names_that_are_digests(blobs, tmp_path):
-    """CRI's record under the image's id is no name for others, and dockerd refuses it; by the digest, it is one."""
+    """CRI's record under the image's id is not a name in the archive, as dockerd refuses it; one by digest is."""
     target = blobs.image("amd64")
     config = blobs.document(target)["config"]["digest"].encode()
     names = (b"example.org/x:1", config, b"example.org/x@" + target["digest"].encode())
@@ -142,7 +142,7 @@ def test_names_that_are_digests(blobs, tmp_path):
 
 
 def test_a_name_by_the_digest_of_an_index(blobs, tmp_path):
-    """It is not the name of one platform's manifest, which the archive has in the index's place."""
+    """The digest of the index is no name for the manifest of one platform, which replaces the index."""
     one, two = blobs.image("amd64"), blobs.image("arm64")
     target = blobs.add({"mediaType": INDEX, "manifests": [one, two]}, INDEX)
     names = (b"example.org/x:1", b"example.org/x@" + target["digest"].encode())
@@ -155,7 +155,7 @@ def test_a_name_by_the_digest_of_an_index(blobs, tmp_path):
 
 @pytest.mark.parametrize("word", [IMAGE.config.digest, IMAGE.config.digest[7:19]])
 def test_the_id_of_an_image(tmp_path, word):
-    """Docker's word for an image, though its blob is no image: it is said which one is meant, if one is known."""
+    """An image id, as Docker shows it, is the digest of a config: the error names the image, if it is known."""
     root = lay_out(tmp_path / "root", {b"default": namespace()})
     with pytest.raises(Usage, match=r"sha256:[0-9a-f]{64}: is the id of an image .* name: example\.org/shop:1$"):
         export_image(word.encode(), RawPath(bytes(root)), output=RawPath(bytes(tmp_path / "out.tar")))
@@ -166,7 +166,7 @@ def test_the_id_of_an_image(tmp_path, word):
 
 
 def test_a_layer_is_no_image(tmp_path):
-    """The digest of any other blob: not that it is not there."""
+    """The digest of any other blob: the error does not say that it is missing."""
     root = lay_out(tmp_path / "root", {b"default": namespace()})
     with pytest.raises(EvidenceUnreadable, match="is no image that can be read"):
         export_image(IMAGE.layers[0].digest.encode(), RawPath(bytes(root)), output=RawPath(bytes(tmp_path / "out.tar")))
@@ -174,7 +174,7 @@ def test_a_layer_is_no_image(tmp_path):
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_manifest_that_cannot_be_read(tmp_path, nested):
-    """It is there with its size and other bytes: damage, by itself and below an index, and not called never fetched."""
+    """A manifest of the right size with wrong bytes is damage, alone and below an index, and not called unfetched."""
     whole = Image((layer({"other": b"3" * 100}),))
     platforms = ({"os": "linux", "architecture": each} for each in ("amd64", "arm64"))
     parts = [
@@ -196,7 +196,7 @@ def test_a_manifest_that_cannot_be_read(tmp_path, nested):
 
 
 def test_every_platform(blobs, tmp_path):
-    """An index of two platforms, one in an index of its own, and an attestation: all of it under the index's digest."""
+    """An index of two platforms, one in a nested index, and an attestation: all under the digest of the index."""
     one, two = blobs.image("amd64"), blobs.image("arm64")
     attestation = blobs.image("unknown", 1)
     attestation["annotations"] = {"vnd.docker.reference.type": "attestation-manifest"}
@@ -212,7 +212,7 @@ def test_every_platform(blobs, tmp_path):
 
 @pytest.mark.parametrize("absent", ["manifest", "layers"])
 def test_a_platform_that_was_never_fetched(blobs, tmp_path, absent):
-    """It is left out with a remark, as docker save does; asked for by itself, what is missing is named."""
+    """It is left out with a remark, as by docker save; with --platform the error names what is missing."""
     one, two = blobs.image("amd64"), blobs.image("arm64")
     target = blobs.add({"mediaType": INDEX, "manifests": [two, one]}, INDEX)
     layers = blobs.document(two)["layers"]
@@ -228,7 +228,7 @@ def test_a_platform_that_was_never_fetched(blobs, tmp_path, absent):
 
 
 def test_one_platform(blobs, tmp_path):
-    """The name then points to that platform's manifest; another platform's loss does not matter."""
+    """The name points to the manifest of that platform; damage of another platform does not matter."""
     one, two = blobs.image("amd64"), blobs.image("arm64")
     target = blobs.add({"mediaType": INDEX, "manifests": [two, one]}, INDEX)
     layout, exported = export(blobs, target, tmp_path, platform=b"linux/amd64", lost=[two])
@@ -241,7 +241,7 @@ def test_one_platform(blobs, tmp_path):
 
 
 def test_a_lost_blob_is_named(blobs, tmp_path):
-    """What is recorded and gone is damage, also where other platforms are whole."""
+    """A recorded blob that is missing is damage, also if other platforms are complete."""
     one, two = blobs.image("amd64"), blobs.image("arm64")
     target = blobs.add({"mediaType": INDEX, "manifests": [one, two]}, INDEX)
     lost = blobs.document(two)["layers"][1]
@@ -253,7 +253,7 @@ def test_a_lost_blob_is_named(blobs, tmp_path):
 @pytest.mark.parametrize("part", ["layer", "config", "manifest"])
 @pytest.mark.parametrize("damage", ["flipped", "short", "long", "folder", "link"])
 def test_a_wrong_blob_is_named(blobs, tmp_path, part, damage):
-    """Its bytes, its length, its type: the blob is named, whichever it is."""
+    """Wrong bytes, size or type: the error names the blob."""
     target = blobs.image("amd64")
     document = blobs.document(target)
     wrong = {"layer": document["layers"][1], "config": document["config"], "manifest": target}[part]
@@ -285,12 +285,12 @@ def test_a_wrong_blob_is_named(blobs, tmp_path, part, damage):
     ],
 )
 def test_platforms_that_are_the_same(platform, wanted, same):
-    """An architecture's usual variant need not be said, and it has other names."""
+    """The default variant of an architecture may be left out, and architectures have other names."""
     assert matches(platform, wanted) is same
 
 
 def test_indexes_in_indexes(blobs, tmp_path):
-    """An index in an index in an index …, beside a manifest in each: all of it is written, however deep."""
+    """Nested indexes, each beside a manifest: all are written, however deep."""
     inner = blobs.image("amd64")
     for depth in range(20):
         inner = blobs.add({"mediaType": INDEX, "manifests": [blobs.image(f"arm{depth}"), inner]}, INDEX)

@@ -1,4 +1,4 @@
-"""The file of an export: whole or not there, and nothing replaced."""
+"""The file of an export: complete or missing, and nothing is replaced."""
 
 import os
 
@@ -17,7 +17,7 @@ def path(tmp_path, name="out.tar"):
 
 
 def test_it_appears_when_it_is_whole(tmp_path):
-    """Until the end the folder is empty; then the file is there, for its owner only."""
+    """The directory is empty until the end; then it has the file, for its owner only."""
     with new_file(path(tmp_path), ROOT) as output:
         output.write(b"x" * 3_000_000)
         assert os.listdir(tmp_path) == []
@@ -26,7 +26,7 @@ def test_it_appears_when_it_is_whole(tmp_path):
 
 
 def test_a_failure_leaves_nothing(tmp_path):
-    """Whatever ends the writing, no file is left."""
+    """However writing ends early, no file is left."""
     with pytest.raises(KeyboardInterrupt):
         _interrupted(path(tmp_path))
     assert os.listdir(tmp_path) == []
@@ -40,7 +40,7 @@ def _interrupted(target):
 
 @pytest.mark.parametrize("kind", ["file", "dangling", "folder"])
 def test_nothing_is_replaced(tmp_path, kind):
-    """Neither a file nor what a link points to nor a folder."""
+    """A file, a link and a directory each stay as they are."""
     there = tmp_path / "out.tar"
     {"file": there.touch, "dangling": lambda: there.symlink_to("gone"), "folder": there.mkdir}[kind]()
     with pytest.raises(ActionFailed, match="exists already"), new_file(path(tmp_path), ROOT):
@@ -49,14 +49,14 @@ def test_nothing_is_replaced(tmp_path, kind):
 
 
 def test_what_appears_meanwhile_is_not_replaced(tmp_path):
-    """Somebody makes the file while it is written: theirs stays."""
+    """A file that somebody creates meanwhile stays."""
     with pytest.raises(ActionFailed, match="exists"), new_file(path(tmp_path), ROOT):
         (tmp_path / "out.tar").write_bytes(b"theirs")
     assert (tmp_path / "out.tar").read_bytes() == b"theirs"
 
 
 def test_not_into_the_store(tmp_path):
-    """A file inside the store would change what is exported, by whatever way it is named."""
+    """A file inside the store is refused, by any path."""
     store = tmp_path / "store"
     (store / "sub").mkdir(parents=True)
     (tmp_path / "link").symlink_to(store / "sub")
@@ -69,14 +69,14 @@ def test_not_into_the_store(tmp_path):
 
 
 def test_no_such_folder(tmp_path):
-    """It is said."""
+    """The error names it."""
     with pytest.raises(ActionFailed, match="No such file"), new_file(path(tmp_path, "gone/x"), ROOT):
         pytest.fail("it was opened")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_full_disk_is_said(tmp_path):
-    """What a write fails with is the output's fault, not the store's."""
+    """An error of a write is a failed action, not unreadable evidence."""
     from drydock.export.new_file import ExportFile
 
     with open("/dev/full", "wb", buffering=0) as file, pytest.raises(ActionFailed, match="No space"):

@@ -1,4 +1,4 @@
-"""Layers written at random through real mounts: files and changes are what mounts of them show."""
+"""Layers written at random through real mounts: files and changes equal those of mounts."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ def _path(rng, top):
 
 
 def _step(rng, top):
-    """One thing that a program may do; what cannot be done here is not."""
+    """One random action of a program, if it is possible."""
     path, other = _path(rng, top), _path(rng, top)
     what = rng.randrange(12)
     if what < 3:
@@ -48,7 +48,7 @@ def _step(rng, top):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_random_layers(seed, tmp_path):
-    """With renamed folders and files of attributes alone (even seeds), or with neither (odd ones)."""
+    """With redirects and metacopies (even seeds), or with neither (odd seeds)."""
     rng = random.Random(seed)
     options = "index=off,redirect_dir=on,metacopy=on" if seed % 2 == 0 else "index=off"
     layers = Layers(tmp_path / "layers", options)
@@ -70,7 +70,7 @@ def test_random_layers(seed, tmp_path):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_random_layers_of_fuse_overlayfs(seed, tmp_path):
-    """The same with real mounts of fuse-overlayfs."""
+    """As above, with real mounts of fuse-overlayfs."""
     rng = random.Random(seed)
     layers = FuseLayers(tmp_path / "layers")
     for _ in range(rng.randint(2, 6)):

@@ -1,4 +1,4 @@
-"""Blobs that lost their record: which get it back, what it says, and which do not; held against Go's reading."""
+"""Blobs that lost their records: which get one back, with which fields; compared with Go's reading."""
 
 import contextlib
 import dataclasses
@@ -33,13 +33,13 @@ DRY = ("--adopt", "--now", NOW)
 
 
 def apply(root, *options, status=0):
-    """Repair with --adopt, under a state directory beside the root."""
+    """Run repair --adopt, with a state directory beside the root."""
     state = root.parent / "state"
     return run("repair", *DRY, "--apply", "--yes", "--state", state, *options, root, status=status)
 
 
 def show(root, status=2):
-    """The plan; it changes nothing."""
+    """Show the plan, which changes nothing."""
     before = tree(root)
     said = run("repair", *DRY, "--state", root.parent / "state", root, status=status)
     assert tree(root) == before
@@ -52,7 +52,7 @@ def blobs(root, space=b"default"):
 
 
 def made_now(blob, **more):
-    """A record that was made at the repair's time."""
+    """A record with the time of the repair."""
     time = go_time(parse_time(NOW.encode()) // 10**9)
     return {**record(blob, **more), b"createdat": time, b"updatedat": time}
 
@@ -61,7 +61,7 @@ def made_now(blob, **more):
     "gone", [(TWO,), (CONFIG, ONE), (MANIFEST,), IMAGE.blobs], ids=["layer", "two", "manifest", "all"]
 )
 def test_what_lost_its_record_gets_it_back(tmp_path, gone):
-    """Whatever of an image is gone, down from its name: size, times and labels are as containerd writes them.
+    """Whichever records of an image are lost: size, times and labels of the new ones are as containerd writes them.
 
     Sequences and all else stay, bbolt finds nothing wrong, the image that is whole is named, and undo takes it back.
     """
@@ -87,14 +87,14 @@ def test_what_lost_its_record_gets_it_back(tmp_path, gone):
 
 
 def hints(root, *options):
-    """What verify says of each image: what can be adopted, by namespace."""
+    """The blobs that can be adopted by ``verify``, by namespace."""
     said = run("verify", "--now", NOW, "--state", root.parent / "state", "--format", "json", *options, root)
     (found,) = json.loads(said)["roots"]
     return {image["namespace"]: set(image["adoptable"]) for image in found["images"]}
 
 
 def planned(root):
-    """What repair --adopt plans, by namespace."""
+    """The blobs in the plan of repair --adopt, by namespace."""
     plans = []
     drydock.repair(
         os.fsencode(root), agree=lambda repairs: plans.extend(each.plan for each in repairs), adopt=True,
@@ -107,7 +107,7 @@ def planned(root):
 
 
 def test_verify_says_it_in_each_namespace(tmp_path):
-    """What is named is what repair --adopt plans, though the other namespace has all; nothing where none is lost."""
+    """Verify names what repair --adopt plans, although another namespace has all records; nothing if none is lost."""
     spaces = {b"a": namespace(), b"b": without(namespace(), CONFIG, TWO)}
     root = lay_out(tmp_path / "root", spaces)
     assert hints(root) == {"a": set(), "b": {CONFIG.digest, TWO.digest}}
@@ -115,7 +115,7 @@ def test_verify_says_it_in_each_namespace(tmp_path):
 
 
 def test_verify_says_nothing_of_what_cannot_be_adopted(tmp_path):
-    """Wrong bytes once they were read, another size, no label, a link: repair --adopt would not take them."""
+    """Not adoptable: wrong bytes once they were read, another size, no label, a link."""
     root = lay_out(tmp_path / "wrong", {b"default": without(namespace(), TWO)})
     path = blob_path(root, TWO)
     data = bytearray(TWO.data)
@@ -136,7 +136,7 @@ def test_verify_says_nothing_of_what_cannot_be_adopted(tmp_path):
 
 
 def test_verify_names_the_index_first(tmp_path):
-    """What an index names has no other record either: the index is named, and nothing is called unfetched."""
+    """If an index and its children lost their records, the index is named, and nothing is called unfetched."""
     other = dataclasses.replace(IMAGE, command=("other",))
     manifests = [each.manifest.descriptor() for each in (IMAGE, other)]
     index = Blob(INDEX, json.dumps({"schemaVersion": 2, "manifests": manifests}).encode())
@@ -150,7 +150,7 @@ def test_verify_names_the_index_first(tmp_path):
 
 
 def _multi(*, recorded):
-    """A namespace with the image for two platforms, of which a client fetched one, with its index's record or not."""
+    """Make a namespace with one of two platforms of an image, with or without the record of the index."""
     index = multi_index()
     here = namespace(HERE)[b"content"][b"blob"]
     children = {
@@ -162,7 +162,7 @@ def _multi(*, recorded):
 
 
 def test_an_attestation_that_a_client_left_out(tmp_path):
-    """Its file is there for another namespace, and its index has a record: it was not lost, so nothing is advised."""
+    """Its file is from another namespace, and its index has a record: nothing was lost, so nothing is advised."""
     other = {b"content": {b"blob": {blob.digest.encode(): record(blob) for blob in ATTESTATION.blobs}}}
     files = (multi_index(), *HERE.blobs, *ATTESTATION.blobs)
     root = lay_out(tmp_path / "root", {b"a": other, b"b": _multi(recorded=True)}, files)
@@ -176,14 +176,14 @@ def test_an_attestation_that_a_client_left_out(tmp_path):
 
 
 def test_an_attestation_of_an_index_without_a_record(tmp_path):
-    """The index lost its record, and so did what it names: the attestation comes back with it."""
+    """If an index and its children lost their records, the attestation comes back with them."""
     files = (multi_index(), *HERE.blobs, *ATTESTATION.blobs)
     root = lay_out(tmp_path / "root", {b"b": _multi(recorded=False)}, files)
     assert planned(root) == {"b": {blob.digest for blob in files}}
 
 
 def test_a_question_does_not_mix_into_a_document(tmp_path):
-    """--apply without --yes is refused where a document or a file is asked for, and where that cannot be written."""
+    """--apply without --yes is refused with --format json and --output, and if the file cannot be written."""
     root = lay_out(tmp_path / "root", {b"default": without(namespace(), TWO)})
     before = gobbolt.dump(root / METADATA)
     for options in (["--format", "json"], ["-o", tmp_path / "text"], ["--format", "json", "-o", tmp_path / "text"]):
@@ -196,7 +196,7 @@ def test_a_question_does_not_mix_into_a_document(tmp_path):
 
 
 def test_without_the_option_nothing_is_put_in(tmp_path):
-    """A repair that was not asked to adopts nothing."""
+    """Without --adopt nothing is adopted."""
     root = lay_out(tmp_path / "root", {b"default": without(namespace(), TWO)})
     before = gobbolt.dump(root / METADATA)
     run("repair", "--now", NOW, "--apply", "--yes", "--state", tmp_path / "state", root, status=0)
@@ -204,7 +204,7 @@ def test_without_the_option_nothing_is_put_in(tmp_path):
 
 
 def test_an_index_and_what_is_below_it(tmp_path):
-    """Manifests of an index are adopted too, with the labels of each kind; a platform that is not on disk is not."""
+    """Manifests of an index are adopted with the labels of each kind; a platform that is not on disk is not."""
     other = dataclasses.replace(IMAGE, command=("other",))
     manifests = [MANIFEST.descriptor(platform={"os": "linux", "architecture": "amd64"}), other.manifest.descriptor()]
     index = Blob(INDEX, json.dumps({"schemaVersion": 2, "manifests": manifests}).encode())
@@ -222,7 +222,7 @@ def test_an_index_and_what_is_below_it(tmp_path):
 
 
 def test_an_image_is_whole_again_or_pulled_again(tmp_path):
-    """One platform is whole by an adopted blob, another has a damaged layer that a pull brings: the pull is named."""
+    """If one platform is complete by an adopted blob and another needs a pull, the pull is named."""
     other = dataclasses.replace(IMAGE, layers=(Blob(ONE.media_type, b"else" * 200), TWO))
     manifests = [each.manifest.descriptor() for each in (IMAGE, other)]
     index = Blob(INDEX, json.dumps({"schemaVersion": 2, "manifests": manifests}).encode())
@@ -248,7 +248,7 @@ def test_an_image_is_whole_again_or_pulled_again(tmp_path):
 
 
 def test_each_namespace_for_itself(tmp_path):
-    """One has all records, one lost two, and one names nothing: only the second gets any."""
+    """Of three namespaces, only the one that lost records gets any."""
     spaces = {b"a": namespace(), b"b": without(namespace(), CONFIG, TWO), b"c": {b"labels": {b"x": b"y"}}}
     root = lay_out(tmp_path / "root", spaces)
     apply(root)
@@ -258,7 +258,7 @@ def test_each_namespace_for_itself(tmp_path):
 
 
 def test_another_namespace_says_another_size(tmp_path):
-    """A record with a wrong size goes, the one that is put in stays, and with it the file that it needs."""
+    """A record with a wrong size goes; the new record stays, and so does the file that it needs."""
     spaces = {b"a": namespace(), b"b": without(namespace(), TWO)}
     spaces[b"a"][b"content"][b"blob"][TWO.digest.encode()][b"size"] = varint(7)
     root = lay_out(tmp_path / "root", spaces)
@@ -270,7 +270,7 @@ def test_another_namespace_says_another_size(tmp_path):
 
 @pytest.mark.parametrize("of", [MANIFEST, TWO], ids=["manifest", "layer"])
 def test_an_image_that_calls_a_blob_something_else(tmp_path, of):
-    """Another image's word for a blob takes nothing from the one that needs it: neither its labels nor its record."""
+    """Another image's description of a blob costs the image that needs it neither labels nor record."""
     calls = {"layers": [of.descriptor() | {"mediaType": ONE.media_type if of is MANIFEST else MANIFEST.media_type}]}
     liar = Blob(MANIFEST.media_type, json.dumps(calls).encode())
     index = Blob(INDEX, json.dumps({"manifests": [MANIFEST.descriptor()]}).encode())
@@ -290,7 +290,7 @@ def test_an_image_that_calls_a_blob_something_else(tmp_path, of):
 
 
 def test_a_time_to_come_is_not_written(tmp_path):
-    """Else every later run would be refused, since a clock is not earlier than the newest record."""
+    """Otherwise every later run would be refused, as its clock would be earlier than a record."""
     root = lay_out(tmp_path / "root", {b"default": without(namespace(), TWO)})
     state = tmp_path / "state"
     run("repair", "--adopt", "--now", "2099-01-01T00:00:00Z", "--apply", "--yes", "--state", state, root, status=0)
@@ -299,7 +299,7 @@ def test_a_time_to_come_is_not_written(tmp_path):
 
 
 def test_a_namespace_without_any_content(tmp_path):
-    """The buckets on the way are made, as containerd makes them."""
+    """Missing buckets on the path are created, as containerd creates them."""
     root = lay_out(tmp_path / "root", {b"default": {b"images": {NAME: target(MANIFEST)}}})
     apply(root)
     assert blobs(root)[MANIFEST.digest.encode()] == made_now(MANIFEST, labels=labels())
@@ -307,7 +307,7 @@ def test_a_namespace_without_any_content(tmp_path):
 
 
 def test_wrong_bytes_are_never_adopted(tmp_path):
-    """A blob of the right size with other bytes is said to be so, and its file goes: a pull would adopt it unread."""
+    """A blob of the right size with wrong bytes is reported, and removed: a pull would adopt it unread."""
     root = lay_out(tmp_path / "root", {b"default": without(namespace(), ONE, TWO)})
     data = bytearray(TWO.data)
     data[600] ^= 1
@@ -324,7 +324,7 @@ def test_wrong_bytes_are_never_adopted(tmp_path):
 
 
 def test_a_size_that_its_manifest_does_not_say(tmp_path):
-    """The right bytes under the right name, and another size where they are named: of an image, and of a layer."""
+    """A blob with right bytes, and another size in the record of the image or in the manifest, is not adopted."""
     spaces = {b"default": {b"content": {b"blob": {}}, b"images": {NAME: target(MANIFEST, size=7)}}}
     root = lay_out(tmp_path / "root", spaces)
     assert "names it with 7 bytes; the file has" in show(root, status=2)
@@ -342,7 +342,7 @@ def test_a_size_that_its_manifest_does_not_say(tmp_path):
 
 
 def test_what_its_manifest_has_no_label_for(tmp_path):
-    """The engine would collect it, with its file: it is said, and left."""
+    """A blob without a label is reported and left, as the engine would collect it with its file."""
     space = without(namespace(), TWO)
     del space[b"content"][b"blob"][MANIFEST.digest.encode()][b"labels"][b"containerd.io/gc.ref.content.l.1"]
     root = lay_out(tmp_path / "root", {b"default": space})
@@ -353,7 +353,7 @@ def test_what_its_manifest_has_no_label_for(tmp_path):
 
 @pytest.mark.parametrize("what", ["link", "folder", "fifo"])
 def test_what_is_no_file(tmp_path, what):
-    """A link to the right bytes, or anything else, under a blob's name is not opened, and gets no record."""
+    """A link, or anything but a file, at a blob's path is not opened and gets no record."""
     root = lay_out(tmp_path / "root", {b"default": without(namespace(), TWO)})
     path = blob_path(root, TWO)
     path.rename(tmp_path / "bytes")
@@ -364,7 +364,7 @@ def test_what_is_no_file(tmp_path, what):
 
 
 def test_a_blob_that_an_ingest_waits_for(tmp_path):
-    """A shared ingest of it stays as it is: the engine finds the blob there when it ends it."""
+    """A shared ingest of the blob stays: the engine finds the blob when it commits the ingest."""
     space = without(namespace(), TWO)
     ingest = {b"ref": b"default/1/layer", b"expected": TWO.digest.encode(), b"expireat": go_time(2**33)}
     space[b"content"][b"ingests"] = {b"layer": ingest}
@@ -378,7 +378,7 @@ def test_a_blob_that_an_ingest_waits_for(tmp_path):
 @pytest.mark.parametrize(("end", "there"), [(b"2030-01-01T00:00:00Z", True), (b"2023-12-01T00:00:00Z", False)])
 @pytest.mark.parametrize("flat", [False, True])
 def test_a_manifest_that_only_a_lease_holds(tmp_path, end, there, flat):
-    """While the lease lasts what its manifest names is adopted; not once it ended, nor where it holds that flat."""
+    """The children of a leased manifest are adopted while the lease lasts, unless it holds the manifest flat."""
     space = without(namespace(), TWO)
     del space[b"images"]
     marks = {b"containerd.io/gc.expire": end, **({b"containerd.io/gc.flat": b"yes"} if flat else {})}
@@ -390,7 +390,7 @@ def test_a_manifest_that_only_a_lease_holds(tmp_path, end, there, flat):
 
 
 def test_what_is_no_document(tmp_path):
-    """A target that says it is a manifest, and is too large, cut short, or an index, is never adopted."""
+    """A blob with the type of a manifest that is too large, truncated, or an index is never adopted."""
     for number, data in enumerate([
         b'{"layers": [], "x": "' + b"x" * (9 << 20) + b'"}', b'{"layers": [', b'{"manifests": [], "layers": []}',
         json.dumps({"manifests": [MANIFEST.descriptor()]}).encode(), b"[]",
@@ -405,7 +405,7 @@ def test_what_is_no_document(tmp_path):
 
 
 def test_indexes_in_each_other(tmp_path):
-    """A chain of them without an end in sight is followed eight deep, and a second run goes on."""
+    """A long chain of indexes is followed eight levels down, and a second run continues."""
     chain = [MANIFEST]
     for _ in range(12):
         chain.append(Blob(INDEX, json.dumps({"manifests": [chain[-1].descriptor()]}).encode()))
@@ -418,7 +418,7 @@ def test_indexes_in_each_other(tmp_path):
 
 
 def test_a_blob_that_changes_before_the_edit(tmp_path):
-    """What was hashed and is another file when the database is to be edited: nothing is put in, of anything."""
+    """If one file changes between hashing and the edit, no record is put in."""
     root = lay_out(tmp_path / "root", {b"default": without(namespace(), ONE, TWO)})
     before = gobbolt.dump(root / METADATA)
 
@@ -439,7 +439,7 @@ def test_a_blob_that_changes_before_the_edit(tmp_path):
 
 
 def test_many_at_once(tmp_path):
-    """Hundreds of records, over many pages of the database, in one edit."""
+    """Hundreds of records over many pages of the database are one edit."""
     many = dataclasses.replace(
         IMAGE, layers=tuple(Blob(ONE.media_type, b"%05d" % number * 100) for number in range(400))
     )
@@ -452,7 +452,7 @@ def test_many_at_once(tmp_path):
 
 
 def test_a_kill_anywhere_leaves_the_old_or_the_new(tmp_path):
-    """After each system call that changes something: the database is whole, and the next repair ends the same."""
+    """Killed after each system call with an effect: the database is intact, and the next repair ends the same."""
     spaces = {b"default": without(namespace(), MANIFEST, TWO)}
     root = lay_out(tmp_path / "root", spaces)
     command = ("repair", *DRY, "--apply", "--yes", "--state", tmp_path / "state", root)
@@ -474,7 +474,7 @@ def test_a_kill_anywhere_leaves_the_old_or_the_new(tmp_path):
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EROFS])
 def test_an_error_at_any_call_leaves_the_old_or_the_new(tmp_path, error):
-    """One call after the other fails: the outcome is told, the database is whole, and the next repair ends the same."""
+    """With an error at each system call: it is reported, the database is intact, and the next repair ends the same."""
     spaces = {b"default": without(namespace(), MANIFEST, TWO)}
     root = lay_out(tmp_path / "root", spaces)
     command = ("repair", *DRY, "--apply", "--yes", "--state", tmp_path / "state", root)
@@ -503,7 +503,7 @@ def test_an_error_at_any_call_leaves_the_old_or_the_new(tmp_path, error):
 
 @pytest.mark.root
 def test_a_full_disk_changes_nothing(tmp_path):
-    """Without a block for the pages that it takes nothing is put in, and it is said; with room the next run does it."""
+    """On a full file system no record is put in, with a message; the next run with room does it."""
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", disk], check=True)

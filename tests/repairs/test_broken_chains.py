@@ -1,4 +1,4 @@
-"""Records and rows that do not fit together, and blobs that only a pull would miss."""
+"""Records and rows that contradict each other, and blobs with wrong bytes that a pull would adopt."""
 
 from tests.support.values import NS, blob, digest, image, snapshot, store
 
@@ -9,7 +9,7 @@ from drydock.repairs.broken_chains import disagreements, wrong_orphans
 
 
 def overlay(*rows):
-    """A snapshotter with these (name, parent)."""
+    """A snapshotter with rows (name, parent)."""
     backend = Backend(b"overlayfs", RawPath(b"io.containerd.snapshotter.v1.overlayfs"), LayoutKind.OVERLAY)
     for number, (name, parent) in enumerate(rows, 1):
         row = Row(name, number, RowKind.COMMITTED, parent, None, None, {}, None, None)
@@ -18,12 +18,12 @@ def overlay(*rows):
 
 
 def said(found):
-    """Code, severity and subject of each finding, with the records it is about."""
+    """Code, severity and subject of each finding, with its records."""
     return [(each.code, each.severity, each.subject, refs) for each, refs in found]
 
 
 def test_a_parent_without_a_record():
-    """The record names a parent that has none: damage, whatever its row says."""
+    """A parent without a record is damage, whatever the row has."""
     top = snapshot(b"top", b"base")
     read = store(top, backends=overlay((b"moby/1/top", b"moby/1/base"), (b"moby/1/base", b"")))
     assert said(disagreements(read, ())) == [("missing-parent", Severity.DAMAGE, "top", (top.ref,))]
@@ -31,7 +31,7 @@ def test_a_parent_without_a_record():
 
 
 def test_a_row_with_another_parent_than_its_record():
-    """The row says another one, or one at all: damage; where both say the same, nothing."""
+    """A row with another parent than the record is damage; equal parents are no finding."""
     base, top = snapshot(b"base"), snapshot(b"top", b"base")
     rows = (b"moby/1/base", b""), (b"moby/1/other", b"")
     other = store(base, top, backends=overlay(*rows, (b"moby/1/top", b"moby/1/other")))
@@ -41,7 +41,7 @@ def test_a_row_with_another_parent_than_its_record():
 
 
 def test_a_target_without_a_record_says_what_gives_it_one():
-    """Where the blob is on disk its record can be made; else the image is to be pulled."""
+    """If the blob is on disk, its record can be added; else the image has to be pulled."""
     of = image(digest(1))
     read = store(of)
     target = Ref(Kind.BLOB, NS, digest(1))
@@ -52,7 +52,7 @@ def test_a_target_without_a_record_says_what_gives_it_one():
 
 
 def test_only_wrong_bytes_without_a_record_are_an_orphans():
-    """A recorded blob with wrong bytes is damage that others tell; one without a record is a note with its place."""
+    """A blob with wrong bytes and no record is a note with its path; with a record, another finding reports it."""
     read = store(blob(digest(1)), files=(digest(1), digest(2), digest(3)))
     read.wrong = frozenset((digest(1), digest(2)))
     (found,) = wrong_orphans(read)

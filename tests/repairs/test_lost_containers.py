@@ -1,4 +1,4 @@
-"""Containers that an older meta.db does not know: which get their records back, held against Go's reading of them."""
+"""Containers that an older meta.db does not have: which get their records back; compared with Go's reading."""
 
 import json
 import os
@@ -29,7 +29,7 @@ TIMES = (b"createdat", b"updatedat")
 
 @pytest.fixture
 def host(tmp_path):
-    """The capture, unpacked to be broken, without its leftover links to snapshots that are gone."""
+    """The capture, unpacked, without its leftover links to deleted snapshots."""
     (tmp_path / "host").mkdir()
     host = unpack(TAKEN, tmp_path / "host")
     repair(host, "--apply", "--yes", status=0)
@@ -38,25 +38,25 @@ def host(tmp_path):
 
 @pytest.fixture
 def web():
-    """The id of its container."""
+    """The id of the container."""
     return TAKEN.facts["dockerd"]["containers"][0]["id"].encode()
 
 
 def repair(host, *options, status, taken=TAKEN):
-    """What it says."""
+    """Its text."""
     state = ("--now", taken.taken_at, "--state", host.parent / "state")
     return run("repair", *options, *state, host, status=status)
 
 
 def untimed(tree):
-    """A database's contents without the times of records."""
+    """The contents of a database without the times of records."""
     return {
         key: untimed(value) if isinstance(value, dict) else value for key, value in tree.items() if key not in TIMES
     }
 
 
 def base(host):
-    """Keys of the snapshots that the container's own stand on, the lowest last."""
+    """Keys of the parents of the container's snapshots, the base last."""
     records = nested(host / TAKEN.root / METADATA)[b"v1"][b"moby"][b"snapshots"][b"overlayfs"]
     (key,) = [record[b"parent"] for name, record in records.items() if name.endswith(b"-init")]
     keys = []
@@ -67,14 +67,14 @@ def base(host):
 
 
 def rewrite(path, change):
-    """Change a database's contents; sequences stay."""
+    """Change the contents of a database; sequences stay."""
     tree = nested(path)
     change(tree)
     write(path, tree, sequences=sequences(path))
 
 
 def forget(host, web, also=()):
-    """The lease of the container and its snapshots are not in meta.db, nor in the list of what they stand on."""
+    """Remove the container's lease and snapshots from meta.db, and from the children of their parent."""
     (above, *_) = base(host)
 
     def change(tree):
@@ -89,7 +89,7 @@ def forget(host, web, also=()):
 
 
 def test_a_container_gets_its_records_back(host, web):
-    """Lease, snapshots and the entry in what they stand on: but for times all is as it was; undo takes it back."""
+    """Lease, snapshots and the entry in their parent are as before, except for times; undo removes them."""
     meta = host / TAKEN.root / METADATA
     before = untimed(nested(meta))
     forget(host, web)
@@ -105,7 +105,7 @@ def test_a_container_gets_its_records_back(host, web):
 
 
 def test_what_it_stands_on_comes_back_too(host, web):
-    """Of its image no snapshot is recorded either: rows have their names, parents and labels."""
+    """Records of the image are put in too: rows have their names, parents and labels."""
     meta = host / TAKEN.root / METADATA
     before = untimed(nested(meta))
     keys = base(host)
@@ -124,7 +124,7 @@ def test_what_it_stands_on_comes_back_too(host, web):
 
 
 def test_without_the_option_it_is_named_with_what_saves_it(host, web):
-    """Verify and a plain repair say it, with the command that exports it, and that command works."""
+    """Verify and repair name the container and the command that exports it, which works."""
     forget(host, web)
     (found,) = json.loads(
         run("verify", "--format", "json", "--now", TAKEN.taken_at, "--state", host.parent / "s", host, status=2)
@@ -141,7 +141,7 @@ def test_without_the_option_it_is_named_with_what_saves_it(host, web):
 
 @pytest.mark.parametrize("way", ["directory", "row", "several", "lease", "record"])
 def test_what_does_not_agree_is_not_given_back(way, host, web):
-    """A directory or a row that it stands on is gone, or a record says otherwise: it is named, and nothing put in."""
+    """If a directory or row of a parent is missing, or a record contradicts them, no record is put in."""
     root = host / TAKEN.root
     keys = base(host)
     forget(host, web)
@@ -176,7 +176,7 @@ def test_what_does_not_agree_is_not_given_back(way, host, web):
 
 
 def test_a_container_that_no_row_knows_either(tmp_path):
-    """Both databases are older: nothing says which directory is its own, and that is said, with what to do."""
+    """If both databases are older, nothing names its directory; the message has that, and what to do."""
     (tmp_path / "host").mkdir()
     host = unpack(OLDER, tmp_path / "host")
     for options in ((), ("--adopt",), ("--adopt", "--apply", "--yes")):
@@ -189,13 +189,13 @@ def test_a_container_that_no_row_knows_either(tmp_path):
 
 
 def test_a_container_that_is_known_is_not_lost(host):
-    """Nothing is said where lease and snapshot are recorded."""
+    """A container with lease and snapshot is no finding."""
     said = run("verify", "--format", "json", "--now", TAKEN.taken_at, "--state", host.parent / "s", host, status=0)
     assert "lost-container" not in said
 
 
 def test_a_directory_that_changes_before_the_edit(host, web):
-    """What was looked at and is another directory when the database is to be edited: nothing is put in."""
+    """If the directory changes before the edit, no record is put in."""
     forget(host, web)
     meta = host / TAKEN.root / METADATA
     before = gobbolt.dump(meta)

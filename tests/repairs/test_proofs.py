@@ -1,4 +1,4 @@
-"""A damaged layer and what it was unpacked to: neither proves the other, and only what was compared is called whole."""
+"""A damaged layer and its unpacked files: neither proves the other, and only compared files are called intact."""
 
 import json
 import os
@@ -19,18 +19,18 @@ IMAGE = Image((BASE, OWN))
 
 @pytest.fixture
 def root(tmp_path):
-    """A root with the image, pulled and unpacked."""
+    """Make a root with the image, pulled and unpacked."""
     return lay_out_unpacked(tmp_path / "root", IMAGE, pulled=IMAGE.blobs)
 
 
 def repair(root, *options, status):
-    """Mend what is mended without asking."""
+    """Apply a repair without confirmation."""
     state = ("--now", NOW, "--state", root.parent / "state")
     return run("repair", "--apply", "--yes", *state, *options, root, status=status)
 
 
 def verify(root, *options, status):
-    """The findings, and what a person is told."""
+    """The findings, and the text for a person."""
     state = ("--now", NOW, "--state", root.parent / "verified")
     said = run("verify", *options, *state, "--format", "json", root, status=status)
     found = json.loads(said)["roots"][0]["findings"]
@@ -43,31 +43,31 @@ def files(root, number):
 
 
 def empty(root, number, *names):
-    """Files of an unpacked layer have no bytes, by default all."""
+    """Empty the files of an unpacked layer, by default all."""
     for path in files(root, number):
         if not names or path.name in names:
             os.truncate(path, 0)
 
 
 def truncate(root):
-    """The blob is empty."""
+    """Empty the blob."""
     blob_path(root, OWN).write_bytes(b"")
 
 
 def flip(root):
-    """The blob has its size, and other bytes."""
+    """Change bytes of the blob, not its size."""
     data = bytearray(OWN.data)
     data[600] ^= 1
     blob_path(root, OWN).write_bytes(data)
 
 
 def unlink(root):
-    """The blob is gone."""
+    """Remove the blob."""
     blob_path(root, OWN).unlink()
 
 
 def unfold(root):
-    """Of the unpacked layer only its folder is there."""
+    """Remove all files of the unpacked layer."""
     shutil.rmtree(root / OVERLAYFS / "snapshots/2/fs/srv")
 
 
@@ -79,7 +79,7 @@ def as_image(layer, folder):
 
 @pytest.mark.engine
 def test_layers_of_erofs(tmp_path):
-    """They are not compared, and so not called damaged nor whole; an emptied one is far from its recorded size."""
+    """Images are not compared, so they are neither damaged nor intact; an emptied one is far from its recorded size."""
     root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=IMAGE.blobs, unpack=as_image, snapshotter="erofs")
     assert verify(root, "--data", "--unpacked=content", status=0) == set()
     truncate(root)
@@ -95,7 +95,7 @@ def test_layers_of_erofs(tmp_path):
 @pytest.mark.parametrize("spoil", [lambda root: empty(root, 2), unfold], ids=["empty files", "no files"])
 @pytest.mark.parametrize("damage", [truncate, flip, unlink])
 def test_both_go_where_the_recorded_size_is_contradicted(damage, spoil, root):
-    """Whatever became of the blob: the unpacked files are not what was committed, so a pull has to bring both."""
+    """Whatever state the blob is in: emptied files are not what was committed, so a pull fetches both."""
     damage(root)
     spoil(root)
     said = repair(root, *(("--data",) if damage is flip else ()), status=0)
@@ -107,7 +107,7 @@ def test_both_go_where_the_recorded_size_is_contradicted(damage, spoil, root):
 
 
 def test_several_layers(root):
-    """Each layer is judged, and the snapshots go with all that stands on them."""
+    """Each layer is judged, and snapshots go with all their children."""
     for number, blob in ((1, BASE), (2, OWN)):
         blob_path(root, blob).write_bytes(b"")
         empty(root, number)
@@ -117,7 +117,7 @@ def test_several_layers(root):
 
 
 def zero(root):
-    """The unpacked files have their sizes, and other bytes."""
+    """Change bytes of the unpacked files, not their sizes."""
     for path in files(root, 2):
         path.write_bytes(bytes(path.stat().st_size))
 
@@ -126,7 +126,7 @@ def zero(root):
                          ids=["whole", "one of three", "zeros"])  # fmt: skip
 @pytest.mark.parametrize("damage", [truncate, flip, unlink])
 def test_what_nothing_proves_stays_until_it_is_given_up(damage, spoil, root):
-    """Not far from its recorded size is no proof: nothing is changed or called usable, and the status stays 2."""
+    """The recorded size is no proof: nothing is changed or called usable, and the status stays 2."""
     damage(root)
     spoil(root, 2)
     data = ("--data",) if damage is flip else ()
@@ -146,7 +146,7 @@ def test_what_nothing_proves_stays_until_it_is_given_up(damage, spoil, root):
 
 
 def test_an_image_that_no_registry_has(tmp_path):
-    """What cannot be proved is not dropped by --drop-unproved either where nothing says that it can be pulled."""
+    """--drop-unproved keeps an unproved snapshot as well, if no record names a registry."""
     root = lay_out_unpacked(tmp_path / "root", IMAGE)
     truncate(root)
     before = tree(root)
@@ -155,7 +155,7 @@ def test_an_image_that_no_registry_has(tmp_path):
 
 
 def test_the_document(root):
-    """The image that stays is named for scripts, with the finding."""
+    """The JSON names the image that stays, with the finding."""
     truncate(root)
     said = run("repair", "--format", "json", "--now", NOW, "--state", root.parent / "state", root, status=2)
     (found,) = json.loads(said)["roots"]
@@ -164,7 +164,7 @@ def test_the_document(root):
 
 
 def test_a_snapshot_whose_layer_was_never_kept(tmp_path):
-    """Without a blob to compare with, emptied files are found by the recorded size, and the pull brings them."""
+    """Without a blob, emptied files are found by the recorded size, and a pull fetches them."""
     root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=(IMAGE.manifest,), unrecorded=(OWN,))
     unlink(root)
     empty(root, 2)
@@ -178,7 +178,7 @@ def test_a_snapshot_whose_layer_was_never_kept(tmp_path):
 
 
 def test_a_verification_is_remembered_by_repair(tmp_path):
-    """What verify --unpacked measured wrong is measured again by a plain repair with the same state."""
+    """A repair with the same state measures again what verify --unpacked measured wrong."""
     root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=(IMAGE.manifest,), unrecorded=(OWN,))
     unlink(root)
     empty(root, 2)

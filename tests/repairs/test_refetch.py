@@ -1,4 +1,4 @@
-"""Which images repair calls had again, from what is there or from a registry; all others are losses that it names."""
+"""Which images come back after a repair, from blobs here or from a registry; all others are named as losses."""
 
 import errno
 import gzip
@@ -20,7 +20,7 @@ OTHER = Image((layer({"else": b"e"}),))
 
 
 def _index(*images):
-    """An index of these, each for an architecture of its own."""
+    """An index of images, each for another architecture."""
     manifests = [
         image.manifest.descriptor(platform={"os": "linux", "architecture": name})
         for image, name in zip(images, ("amd64", "arm64"), strict=True)
@@ -30,16 +30,16 @@ def _index(*images):
 
 
 class Packed(Image):
-    """The same image as its layers are compressed: other blobs, and what is unpacked has the same chain ids."""
+    """The same image with compressed layers: other blobs, and equal chain ids."""
 
     @property
     def config(self):
-        """As of the layers that are not compressed."""
+        """As for the layers without compression."""
         return Image(self.layers).config
 
     @property
     def manifest(self):
-        """It names the compressed ones."""
+        """The manifest of the compressed layers."""
         plain = json.loads(Image(self.layers).manifest.data)
         plain["layers"] = [blob.descriptor() for blob in self.packed]
         return Blob(Image(self.layers).manifest.media_type, json.dumps(plain).encode())
@@ -57,42 +57,42 @@ class Packed(Image):
 
 INDEX = _index(OTHER, IMAGE)
 PULLED = (BASE,)
-"""Of an image that was built here on a base that was pulled."""
+"""An image that was built here on a pulled base."""
 
 
 def break_snapshot(root):
-    """A file of the base is gone, so that all snapshots on it have to go."""
+    """Remove a file of the base, so that all its snapshots must go."""
     (root / OVERLAYFS / "snapshots/1/fs/base").unlink()
 
 
 def lose_own(root):
-    """The upper layer's blob is gone; its record is there."""
+    """Remove the upper layer's blob, and keep its record."""
     blob_path(root, OWN).unlink()
 
 
 def lose_base(root):
-    """The same of the base."""
+    """Remove the base's blob, and keep its record."""
     blob_path(root, BASE).unlink()
 
 
 def lose_config(root):
-    """Of the image's config the blob is gone."""
+    """Remove the config's blob."""
     blob_path(root, IMAGE.config).unlink()
 
 
 def break_own_snapshot(root):
-    """What the upper layer was unpacked to is gone."""
+    """Remove the upper layer's unpacked files."""
     shutil.rmtree(root / OVERLAYFS / "snapshots/2")
 
 
 def lose_both(root):
-    """Both of it: what is unpacked is the only copy."""
+    """Remove both blobs: the unpacked files are the only copy."""
     break_snapshot(root)
     lose_own(root)
 
 
 def corrupt_own(root):
-    """The upper layer's blob has other bytes."""
+    """Change bytes of the upper layer's blob."""
     path = blob_path(root, OWN)
     data = bytearray(path.read_bytes())
     data[600] ^= 1
@@ -100,7 +100,7 @@ def corrupt_own(root):
 
 
 def repair(root, *options, status):
-    """Mend what is mended without asking."""
+    """Apply a repair without confirmation."""
     said = run(
         "repair", "--data", "--unpacked", "--apply", "--yes", "--now", NOW, "--state", root.parent / "state",
         *options, root, status=status,
@@ -110,7 +110,7 @@ def repair(root, *options, status):
 
 @pytest.mark.parametrize("damage", [lose_own, lose_both, corrupt_own])
 def test_what_was_built_on_a_pulled_base_is_a_loss(damage, tmp_path):
-    """The base's label says nothing of what stands on it: the image is named, and nothing of it goes unasked."""
+    """The label of the base proves nothing for an image on it: nothing of that image goes without consent."""
     root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=PULLED)
     damage(root)
     said, is_there = repair(root, status=2)
@@ -138,7 +138,7 @@ PULL, SHORT, UNPROVED = "pull again afterwards:", "lack a layer that save and pu
     ],
 )
 def test_what_was_pulled_is_pulled_again(damages, groups, tmp_path):
-    """Where all of it says so it is mended, and named for a pull; not where a lost layer's files are the only copy."""
+    """An image whose records all name a registry is repaired by a pull, unless its files are the only copy."""
     root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=IMAGE.blobs)
     for damage in damages:
         damage(root)
@@ -153,7 +153,7 @@ def test_what_was_pulled_is_pulled_again(damages, groups, tmp_path):
 
 @pytest.mark.parametrize("damage", [lose_own, lose_both, corrupt_own])
 def test_a_layer_that_no_registry_is_known_to_have_is_a_loss(damage, tmp_path):
-    """The manifest's label alone is not enough where the layer's own record says nothing."""
+    """The label of the manifest is not sufficient if the record of the layer has none."""
     root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=(IMAGE.manifest, IMAGE.config, BASE))
     damage(root)
     said, is_there = repair(root, status=2)
@@ -163,7 +163,7 @@ def test_a_layer_that_no_registry_is_known_to_have_is_a_loss(damage, tmp_path):
 
 @pytest.mark.parametrize(("pulled", "status"), [((IMAGE.manifest,), 0), (PULLED, 2)], ids=["pulled", "built"])
 def test_a_layer_that_was_dropped_once_unpacked(pulled, status, tmp_path):
-    """It has no record that could say anything: the manifest's decides."""
+    """For a layer without a record, the label of the manifest decides."""
     root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=pulled, unrecorded=(OWN,))
     break_snapshot(root)
     said, is_there = repair(root, status=status)
@@ -191,7 +191,7 @@ def test_an_image_on_the_same_base(fetched, groups, tmp_path):
 
 
 def test_snapshots_of_a_platform_that_is_whole(tmp_path):
-    """They are unpacked again, whatever another platform lacks, and whether or not anything was pulled."""
+    """Snapshots are unpacked again, whatever another platform lacks, and with or without a registry."""
     root = lay_out_unpacked(tmp_path / "root", IMAGE, named=INDEX, more=(OTHER,), unrecorded=OTHER.layers)
     break_snapshot(root)
     said, _ = repair(root, status=0)
@@ -201,7 +201,7 @@ def test_snapshots_of_a_platform_that_is_whole(tmp_path):
 @pytest.mark.parametrize("options", [(), ("--unpacked",)])
 @pytest.mark.parametrize(("pulled", "status"), [(IMAGE.blobs, 0), (PULLED, 2)], ids=["pulled", "built"])
 def test_layers_are_read_before_what_they_were_unpacked_to_goes(options, pulled, status, tmp_path):
-    """A layer of the right size whose bytes are wrong is not called a source, whether or not bytes were asked for."""
+    """A layer of the right size with wrong bytes is not a source, with or without --data."""
     root = lay_out_unpacked(tmp_path / "root", IMAGE, pulled=pulled)
     corrupt_own(root)
     if options:
@@ -217,7 +217,7 @@ def test_layers_are_read_before_what_they_were_unpacked_to_goes(options, pulled,
 
 
 def test_a_layer_that_cannot_be_read_is_no_source(tmp_path, monkeypatch):
-    """Of the disk's error nothing follows but that the image's snapshots are kept, and that is said."""
+    """After a read error the snapshots of the image stay, with a message."""
     fits = digests._fits
 
     def fail(root, blob, *more):
@@ -236,7 +236,7 @@ def test_a_layer_that_cannot_be_read_is_no_source(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("gone", [None, OWN, IMAGE.config, IMAGE.manifest], ids=["record", "layer", "config", "top"])
 def test_snapshots_of_a_platform_that_is_not_whole(gone, tmp_path):
-    """Another platform that is whole does not bring them back: the record of its layer, or a blob, is gone."""
+    """Another complete platform does not bring back a platform without the record of a layer, or a blob."""
     unrecorded = (OWN,) if gone is None else ()
     root = lay_out_unpacked(tmp_path / "root", IMAGE, named=INDEX, more=(OTHER,), unrecorded=unrecorded)
     break_snapshot(root)

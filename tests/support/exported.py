@@ -1,4 +1,4 @@
-"""A file tree of everything, and its export from layers compared with a mount of them."""
+"""A file tree with every kind of entry, and exports of layers compared with a mount of them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LATE, EARLY = 1_700_000_000_123_456_789, -1_500_000_000
 
 
 def stack(layers: Layers, overlay_format: OverlayFormat = KERNEL) -> Stack:
-    """The stack that rows of these layers would give."""
+    """The stack that the rows of these layers give."""
     numbers = [str(number) for number in range(layers.count, 0, -1)]
     parts = tuple((b"snapshots", number.encode(), b"fs") for number in numbers)
     return Stack(RawPath(os.fsencode(layers.path)), parts, tuple(numbers), overlay_format)
 
 
 def export(layers: Layers, target: Path, overlay_format: OverlayFormat = KERNEL) -> Exported:
-    """Export and unpack; what was said of it."""
+    """Export and unpack; give the result of the export."""
     exported = Exported(RawPath(b"/"), "x")
     archive = target.with_suffix(".tar")
     with archive.open("wb") as file:
@@ -37,7 +37,7 @@ def export(layers: Layers, target: Path, overlay_format: OverlayFormat = KERNEL)
 
 
 def same_as_mount(layers: Layers, tmp_path: Path, overlay_format: OverlayFormat = KERNEL) -> Exported:
-    """Compare, and give what was said of the export."""
+    """Export, compare with a mount, and give the result of the export."""
     exported = export(layers, tmp_path / "out", overlay_format)
     with layers.mounted() as point:
         wanted = facts(point)
@@ -54,7 +54,7 @@ def same_as_mount(layers: Layers, tmp_path: Path, overlay_format: OverlayFormat 
 
 
 def fill(top: Path) -> None:
-    """A base layer of everything."""
+    """Fill a base layer with every kind of entry."""
     for folder in ("etc", "deep/er/est", "gone/in", "again/in", "moved/in/it", "folder/in", "kept"):
         (top / folder).mkdir(parents=True)
         (top / folder / "file").write_bytes(folder.encode() * 3)
@@ -99,7 +99,7 @@ def fill(top: Path) -> None:
 
 
 def _fill_edges(top: Path) -> None:
-    """What does not fit a plain tar header: numbers, names and attributes at their limits."""
+    """Add what a plain tar header has no room for: numbers, names and attributes at their limits."""
     root = os.fsencode(top)
     odd = b"\xfe\xff-" + b"n" * 252
     os.makedirs(os.path.join(root, b"edge", odd, b"\x80"))

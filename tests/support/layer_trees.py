@@ -1,4 +1,4 @@
-"""A layer that was read, as nested dictionaries: small ones only."""
+"""Reads a small layer into nested dictionaries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from drydock.verification.layer_tree import TOP, LayerEntry, LayerTree
 
 @dataclass
 class Nested:
-    """An entry, and what it has below."""
+    """An entry with its children."""
 
     entry: LayerEntry
     children: dict[bytes, Nested] = field(default_factory=dict)
@@ -31,7 +31,7 @@ def never() -> bool:
 def read_nested(
     raw: bytes, *, content: bool = True, stop: Callable[[], bool] = never, places: Sequence[bytes] = ()
 ) -> Nested | None:
-    """The tree of a layer; None where it was stopped. Hard links are one object."""
+    """Read a layer into a tree; None if it was stopped. Hard links are one object."""
     with closing(LayerTree(list(places))) as tree:  # type: ignore[arg-type]
         if not read_layer(Raw(raw), tree, content=content, stop=stop):
             return None
@@ -56,7 +56,7 @@ class Raw(io.RawIOBase):
         self._data = io.BytesIO(data)
 
     def readable(self) -> bool:
-        """They are."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]

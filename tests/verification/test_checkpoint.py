@@ -1,4 +1,4 @@
-"""The checkpoint of verifications: a run that was stopped goes on, one that ended is not believed again."""
+"""The checkpoint of verifications: a stopped run continues, and a finished one is not reused."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ def _open(path, *, write=True):
 
 
 def test_a_stopped_run_is_gone_on_with(tmp_path):
-    """What was told is known to the next run, with its result."""
+    """The next run knows each result."""
     checkpoint = _open(tmp_path)
     checkpoint.tell(ONE, True)
     checkpoint.tell(TWO, False)
@@ -30,7 +30,7 @@ def test_a_stopped_run_is_gone_on_with(tmp_path):
 
 
 def test_an_ended_run_is_read_anew(tmp_path):
-    """After the end nothing counts as read; what was wrong is a suspect, until it is right."""
+    """After a finished run nothing counts as read; wrong results stay suspects until they are right."""
     checkpoint = _open(tmp_path)
     checkpoint.tell(ONE, True)
     checkpoint.tell(TWO, False)
@@ -47,7 +47,7 @@ def test_an_ended_run_is_read_anew(tmp_path):
 
 
 def test_an_end_is_of_what_was_looked_at(tmp_path):
-    """How far a run of another kind came is known on, in the run that ended and in the next."""
+    """The end of a run keeps results of other kinds, in this run and in the next."""
     layer = ("unpacked", "overlayfs a", 5, 6)
     checkpoint = _open(tmp_path)
     checkpoint.tell(ONE, True)
@@ -63,7 +63,7 @@ def test_an_end_is_of_what_was_looked_at(tmp_path):
 
 @pytest.mark.parametrize("write", [False, True])
 def test_what_was_found_wrong_elsewhere_is_known(write, tmp_path):
-    """Of another place what is wrong, not how far a run came; it is not changed, and others may write to it."""
+    """From another directory only wrong results are read; it is not changed, and others may write to it."""
     checkpoint = _open(tmp_path / "other")
     checkpoint.tell(ONE, True)
     checkpoint.tell(TWO, False)
@@ -83,7 +83,7 @@ def test_what_was_found_wrong_elsewhere_is_known(write, tmp_path):
 
 
 def test_a_torn_line_is_dropped(tmp_path):
-    """A line that was being written when the run was killed does not spoil the next."""
+    """A line that a killed run left unfinished does not harm the next run."""
     checkpoint = _open(tmp_path)
     checkpoint.tell(ONE, True)
     checkpoint.close()
@@ -100,7 +100,7 @@ def test_a_torn_line_is_dropped(tmp_path):
 
 @pytest.mark.parametrize("line", [b"{}\n", b'["blob", 1, 2, 3, 4]\n', b"\xff\n", b"[[]]\n", b'["finished", 1]\n'])
 def test_nonsense_is_passed_over(line, tmp_path):
-    """Whatever stands in the file, it is no error and no knowledge."""
+    """Any other content of the file is ignored, without an error."""
     _open(tmp_path).close()
     (file,) = tmp_path.iterdir()
     file.write_bytes(line)
@@ -110,7 +110,7 @@ def test_nonsense_is_passed_over(line, tmp_path):
 
 
 def test_two_runs_do_not_share_it(tmp_path):
-    """A second run of the same root is refused while the first goes on."""
+    """A second run on the same root is refused while the first runs."""
     checkpoint = _open(tmp_path)
     with pytest.raises(Refused):
         _open(tmp_path)
@@ -118,7 +118,7 @@ def test_two_runs_do_not_share_it(tmp_path):
 
 
 def test_reading_makes_and_changes_nothing(tmp_path):
-    """Without results to tell, no file is made, and one that is there stays as it is."""
+    """A run without results to keep creates no file, and leaves an existing one as it is."""
     _open(tmp_path / "none", write=False).close()
     assert not (tmp_path / "none").exists()
     checkpoint = _open(tmp_path)
@@ -135,7 +135,7 @@ def test_reading_makes_and_changes_nothing(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_a_warning(tmp_path):
-    """The verification goes on without a checkpoint, and says so."""
+    """The verification continues without a checkpoint, with a warning."""
     (tmp_path / "file").touch()
     checkpoint = _open(tmp_path / "file" / "below")
     assert "cannot be kept for the next run" in checkpoint.warning
@@ -151,7 +151,7 @@ def _tmpfs(path, size):
 
 @pytest.fixture
 def full(tmp_path):
-    """A place with no room for a byte, though a file can be made there."""
+    """A directory on a full file system, where an empty file can still be created."""
     place = _tmpfs(tmp_path / "full", "64k")
     with suppress(OSError), (place / "fill").open("wb", buffering=0) as file:
         while file.write(bytes(4096)):
@@ -162,7 +162,7 @@ def full(tmp_path):
 
 @pytest.mark.root
 def test_a_full_place_is_passed_over(full, tmp_path):
-    """The next place has it, and both a reader and the next run find it there."""
+    """The next directory gets the results; a reader and the next run find them there."""
     places = [bytes(full), bytes(tmp_path / "next")]
     checkpoint = open_checkpoint(ROOT, places, write=True)
     checkpoint.tell(ONE, True)
@@ -177,7 +177,7 @@ def test_a_full_place_is_passed_over(full, tmp_path):
 
 @pytest.mark.root
 def test_a_place_that_fills_up_is_left(full, tmp_path):
-    """What the first place took is in the next one with the rest, and no longer in the first."""
+    """Results that the first directory took move to the next one with the rest."""
     (full / "fill").unlink()
     places = [bytes(full), bytes(tmp_path / "next")]
     checkpoint = open_checkpoint(ROOT, places, write=True)
@@ -194,7 +194,7 @@ def test_a_place_that_fills_up_is_left(full, tmp_path):
 
 @pytest.mark.root
 def test_where_nothing_takes_it_that_is_said(full):
-    """What was told is lost, with the reason."""
+    """The results are lost, and the warning has the reason."""
     checkpoint = open_checkpoint(ROOT, [bytes(full)], write=True)
     checkpoint.tell(ONE, False)
     checkpoint.close()
@@ -204,7 +204,7 @@ def test_where_nothing_takes_it_that_is_said(full):
 
 @pytest.mark.parametrize("write", [False, True])
 def test_what_others_can_write_is_not_believed(write, tmp_path):
-    """A place that someone else may write to is passed over."""
+    """A directory that someone else can write to is not used."""
     checkpoint = _open(tmp_path / "open")
     checkpoint.tell(TWO, False)
     checkpoint.finish(["blob"])

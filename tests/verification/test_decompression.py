@@ -1,4 +1,4 @@
-"""Layers decompressed: what zstd's own command wrote comes back, damage is said, and a few bytes take little memory."""
+"""Decompression of layers: the output of the zstd command, damaged frames, and frames that unpack to very much."""
 
 import gzip
 import io
@@ -44,12 +44,12 @@ def _all(raw):
     ids=["plain", "gzip", "zstd", "without a checksum", "the largest window", "two frames", "frames to skip"],
 )
 def test_what_other_programs_compressed(raw):
-    """Each form has the same bytes; zstd:chunked keeps its own table in frames that are to be skipped."""
+    """Each form gives the same bytes; zstd:chunked keeps its table in skippable frames."""
     assert _all(raw) == PLAIN
 
 
 def _header(data, **fields):
-    """A frame's header changed: ``size`` is the content's, ``window`` the window descriptor."""
+    """Change a frame's header: ``size`` is that of the content, ``window`` the window descriptor."""
     raw = bytearray(data)
     if "size" in fields:
         assert raw[4] & 0xE0 == 0xA0, "a single segment of four bytes of size"
@@ -76,7 +76,7 @@ def _header(data, **fields):
     ids=["half", "last byte", "magic", "header", "flipped", "checksum", "followed", "longer", "shorter"],
 )
 def test_damaged_frames(damage, tmp_path):
-    """Cut, flipped, followed by something else, with another size than it says: unreadable, unless it is no frame."""
+    """A truncated or changed frame, one followed by other bytes, or with a wrong size, is unreadable."""
     (tmp_path / "plain").write_bytes(PLAIN)
     raw = damage(_zstd(b"", "--single-thread", tmp_path / "plain"))
     if len(raw) < 4:
@@ -88,7 +88,7 @@ def test_damaged_frames(damage, tmp_path):
 
 
 def test_windows_larger_than_is_given():
-    """A frame that wants more memory is not decoded, and that is not called damage: zstd itself says it is whole."""
+    """A frame that needs too much memory is not decoded, and not called damaged: zstd itself decodes it."""
     with pytest.raises(NoDecoder, match="window of 512 MiB"):
         _all(_zstd(PLAIN, "--ultra", "-22", "--long=29"))
     frame = _zstd(PLAIN)
@@ -101,7 +101,7 @@ def test_windows_larger_than_is_given():
 
 @pytest.mark.slow
 def test_a_bomb_takes_little_memory(tmp_path):
-    """4 GiB of zeros in 130 KiB of zstd, read in a process of its own: 300 MiB of address space are enough for it."""
+    """4 GiB of zeros in 130 KiB of zstd are read in a process with 300 MiB of address space."""
     bomb = tmp_path / "bomb"
     subprocess.run(f"head -c 4G /dev/zero | zstd -q --long=27 -o {bomb}", shell=True, check=True)
     assert bomb.stat().st_size < 1 << 20
@@ -122,7 +122,7 @@ def test_a_bomb_takes_little_memory(tmp_path):
 
 
 def test_a_bomb_can_be_stopped(tmp_path):
-    """However much there is to come, it ends at the next read."""
+    """A stop ends it at the next read, however much is left."""
     asked = []
     plain = _plain(_zstd(bytes(64 << 20)), stop=lambda: asked.append(1) or len(asked) > 3)
     with pytest.raises(ReadStopped):
@@ -131,7 +131,7 @@ def test_a_bomb_can_be_stopped(tmp_path):
 
 
 def test_without_the_library(monkeypatch):
-    """Where nothing decodes zstd, the extra is named, and it is another class than what is wrong with the layer."""
+    """Without a decoder for zstd the error names the extra to install, and its class differs from that of damage."""
     package = "compression" if sys.version_info >= (3, 14) else "backports"
     monkeypatch.setitem(sys.modules, f"{package}.zstd", None)
     if package in sys.modules:
@@ -144,7 +144,7 @@ def test_without_the_library(monkeypatch):
 
 
 def test_random_bytes_after_the_magic():
-    """Whatever follows, it is one of the two errors."""
+    """Any bytes after the magic give one of the two errors."""
     for _ in range(200):
         with pytest.raises(UnreadableLayer):
             _all(decompression._ZSTD + os.urandom(200))

@@ -1,4 +1,4 @@
-"""Layers read as trees: what containerd's own applying makes of the same tar, and nothing hostile gets through."""
+"""Layers read into trees: as containerd unpacks the same tar, and safe against hostile ones."""
 
 import gzip
 import hashlib
@@ -18,7 +18,7 @@ from drydock.verification.layer_tree import EntryType, LayerTree
 
 
 def _tar(*entries):
-    """Each entry's name, type, target or bytes, and other fields."""
+    """Make a tar: name, type, target or bytes, and other fields of each entry."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, kind, extra, *fields in entries:
@@ -43,7 +43,7 @@ FILE, DIR, LINK, HARD = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfi
 
 
 def test_compressed_or_not_it_is_the_same():
-    """Plain, gzip, and gzip of several members."""
+    """A plain tar, gzip, and gzip of several members give the same tree."""
     plain = _tar(("etc", DIR, None), ("etc/passwd", FILE, b"root"))
     for raw in (plain, gzip.compress(plain), gzip.compress(plain[:700]) + gzip.compress(plain[700:])):
         tree = _read(raw)
@@ -51,14 +51,14 @@ def test_compressed_or_not_it_is_the_same():
 
 
 def test_the_last_word_on_a_path_counts():
-    """A file that is replaced by a directory, and a directory by a file, which takes its contents with it."""
+    """A directory replaces a file, and a file replaces a directory with all its entries."""
     tree = _read(_tar(("a", FILE, b"x"), ("a", DIR, None), ("b", DIR, None), ("b/c", FILE, b"x"), ("b", FILE, b"yy")))
     assert tree.children[b"a"].type is EntryType.DIRECTORY
     assert (tree.children[b"b"].size, tree.children[b"b"].children) == (2, {})
 
 
 def test_whiteouts_and_opaque_directories():
-    """A whiteout stands for what it removes; an opaque mark is its directory's; AUFS' own files are nothing."""
+    """A whiteout has the name that it removes, an opaque mark its directory; files of AUFS are skipped."""
     tree = _read(_tar(("d/.wh.gone", FILE, b""), ("d/.wh..wh..opq", FILE, b""), ("d/.wh..wh.plnk/1", FILE, b"x")))
     folder = tree.children[b"d"]
     assert folder.is_opaque
@@ -67,7 +67,7 @@ def test_whiteouts_and_opaque_directories():
 
 
 def test_a_path_through_a_link_of_the_layer_lies_behind_it():
-    """``lib/x`` with ``lib`` a link to ``usr/lib`` is usr/lib/x; absolute and climbing links stay inside."""
+    """With a link ``lib`` to ``usr/lib``, ``lib/x`` is ``usr/lib/x``; absolute and climbing links stay inside."""
     tree = _read(
         _tar(
             ("lib", LINK, "usr/lib"),
@@ -85,19 +85,19 @@ def test_a_path_through_a_link_of_the_layer_lies_behind_it():
 
 @pytest.mark.parametrize("name", [".wh.", "d/.wh..", ".wh..."])
 def test_whiteouts_of_nothing(name):
-    """What they would remove is the folder itself, or what is above it: no layer that can be compared."""
+    """A whiteout of the directory itself or of its parent makes a layer unreadable."""
     with pytest.raises(UnreadableLayer, match="without a name"):
         _read(_tar(("d", DIR, None), (name, FILE, b"")))
 
 
 def test_names_do_not_leave_the_tree():
-    """``..`` and leading slashes are cut off, as containerd does."""
+    """``..`` and leading slashes are removed, as in containerd."""
     tree = _read(_tar(("/../../etc/x", FILE, b"1"), ("./y", FILE, b"2")))
     assert set(tree.children) == {b"etc", b"y"}
 
 
 def test_a_hard_link_is_the_same_entry():
-    """One entry under two names."""
+    """Both names have the same entry."""
     tree = _read(_tar(("a", FILE, b"x"), ("d/b", HARD, "a")))
     assert tree.children[b"a"] is tree.children[b"d"].children[b"b"]
 
@@ -107,14 +107,14 @@ def _attributes(**values):
 
 
 def test_what_is_said_of_the_top_is_ignored():
-    """As containerd ignores it: the folder that a layer is unpacked to is the engine's."""
+    """An entry for the root directory is ignored, as in containerd: that directory is the engine's."""
     for name in ("./", ".", "/", "a/.."):
         tree = _read(_tar((name, DIR, None, {"mode": 0o500, "uid": 7}), ("f", FILE, b"")))
         assert (tree.mode, tree.uid, set(tree.children)) == (None, 0, {b"f"})
 
 
 def test_a_hard_link_changes_what_it_links_to():
-    """Owner, mode and attributes of its header are the file's; a capability goes with the old owner."""
+    """Owner, mode and attributes of its header replace those of the file; a change of the owner drops a capability."""
     before = _attributes(security__capability="old", user__one="1", user__two="2")
     for after, capability in ((_attributes(user__two="3"), None), (_attributes(security__capability="new"), b"new")):
         tree = _read(_tar(
@@ -127,19 +127,19 @@ def test_a_hard_link_changes_what_it_links_to():
 
 
 def test_a_hard_link_to_a_link_leaves_its_target():
-    """Only the owner is another."""
+    """Only the owner of the link changes."""
     tree = _read(_tar(("a", LINK, "there"), ("b", HARD, "a", {"uid": 7})))
     assert (tree.children[b"b"].target, tree.children[b"a"].uid) == (b"there", 7)
 
 
 def test_a_hard_link_to_what_the_layer_has_not():
-    """A full copy has it of a lower layer: what the layer had there before is gone."""
+    """The target may be in a lower layer; the former entry of the name is gone."""
     assert _read(_tar(("b", FILE, b"x"), ("b", HARD, "a"))).children == {}
 
 
 @pytest.mark.parametrize("kind", [FILE, DIR, LINK, tarfile.CHRTYPE, tarfile.FIFOTYPE])
 def test_attributes_that_are_not_set(kind):
-    """Those of trusted., of kinds that Linux has not, of users on links and devices, access lists on links."""
+    """Attributes ``trusted.*``, kinds that Linux does not have, ``user.*`` on links and devices, ACLs on links."""
     given = _attributes(
         trusted__a="", com__apple__b="", security__c="c", user__d="d", system__posix_acl_access="e", system__nfs4_acl=""
     )
@@ -150,13 +150,13 @@ def test_attributes_that_are_not_set(kind):
 
 
 def test_a_directory_that_comes_twice_has_the_attributes_of_both():
-    """The second time nothing is taken off it."""
+    """The second entry removes no attribute."""
     tree = _read(_tar(("d", DIR, None, _attributes(user__a="1")), ("d", DIR, None, _attributes(user__b="2"))))
     assert tree.children[b"d"].xattrs == {b"user.a": b"1", b"user.b": b"2"}
 
 
 def test_nothing_of_a_global_header_is_taken():
-    """Go's reader applies none of it; containerd makes its folder, and removes what has its name, or its path."""
+    """Go applies none of its records; containerd makes its parent directory, and removes what has its name or path."""
     said = {"uid": "1234", "SCHILY.xattr.user.a": "1", "GNU.sparse.size": "7"}
     header = tarfile.TarInfo.create_pax_global_header(said)
     assert header[:14] == b"././@PaxHeader"
@@ -173,7 +173,7 @@ def test_nothing_of_a_global_header_is_taken():
 
 
 def test_records_that_say_nothing():
-    """Of an empty one Go keeps what the header says; but an attribute may well be empty."""
+    """An empty record leaves the field of the header, as in Go; an empty attribute is set."""
     plain = tarfile.TarInfo("f")
     plain.size, plain.uid = 1, 7
     empty = dict.fromkeys(("path", "linkpath", "size", "uid", "gid", "SCHILY.xattr.user.note"), "")
@@ -184,7 +184,7 @@ def test_records_that_say_nothing():
 
 
 def test_of_several_extended_headers_in_a_row_the_last_counts():
-    """As in Go: the one before says nothing of the entry."""
+    """Only the last of them applies, as in Go."""
     raw = _tar(("f", FILE, b"x", _attributes(user__a="1", user__b="2")))[:1024]
     raw += _tar(("f", FILE, b"x", _attributes(user__b="3")))
     assert _read(raw).children[b"f"].xattrs == {b"user.b": b"3"}
@@ -194,13 +194,13 @@ def test_of_several_extended_headers_in_a_row_the_last_counts():
     "raw", [b"", gzip.compress(b"", mtime=0), bytes(512), bytes(1024)], ids=["empty", "gzip", "one block", "two blocks"]
 )
 def test_a_layer_of_nothing(raw):
-    """No bytes at all are a layer too: Go's reader is at the end, and containerd applies nothing."""
+    """A blob without bytes is a layer without entries, as in Go and containerd."""
     tree = _read(raw)
     assert (tree.type, tree.children) == (EntryType.DIRECTORY, {})
 
 
 def test_links_in_circles_are_refused():
-    """A path behind a loop of links ends in an error and not in a loop."""
+    """A path through a loop of links is an error."""
     with pytest.raises(UnreadableLayer):
         _read(_tar(("a", LINK, "b"), ("b", LINK, "a"), ("a/x", FILE, b"1")))
 
@@ -216,7 +216,7 @@ def test_links_in_circles_are_refused():
     ids=["text", "cut", "senseless", "cut tar"],
 )
 def test_what_is_no_layer_is_unreadable(raw):
-    """Cut and senseless files."""
+    """Truncated and random files are unreadable."""
     with pytest.raises(UnreadableLayer):
         _read(raw)
 
@@ -230,13 +230,13 @@ def test_a_header_of_gigabytes_is_not_read():
 
 
 def test_it_stops_when_told():
-    """Asked at each read, in the middle of one entry too."""
+    """It stops at the next read, also in the middle of an entry."""
     asked = iter([False, False, True])
     assert _read(_tar(("a", FILE, bytes(8 << 20))), stop=lambda: next(asked)) is None
 
 
 def _patient():
-    """A stop that comes after more turns than any of these takes: what would go on for years ends, and is None."""
+    """A stop after more calls than any of these tests needs: an endless loop ends, and gives None."""
     turns = iter(range(1000))
     return lambda: next(turns, None) is None
 
@@ -254,7 +254,7 @@ def _header(name, size, **more):
 @pytest.mark.parametrize("name", ["file", ".wh.gone"])
 @pytest.mark.parametrize("size", [1000, 1 << 40, 1 << 80])
 def test_an_entry_that_goes_on_behind_the_end(name, size, content):
-    """Whatever size a header gives, no more is read than there is; tarfile itself would read on for years."""
+    """Whatever size a header has, reading stops at the end of the archive."""
     raw = _header(name, size) + b"x" * 900
     with pytest.raises(UnreadableLayer, match="cannot be read"):
         _read(raw, content=content, stop=_patient())
@@ -264,7 +264,7 @@ def test_an_entry_that_goes_on_behind_the_end(name, size, content):
     "before", ["-9223372036854775808,9223372036854775808,", "0,1,-4611686018427387904,4611686018427387904,"]
 )
 def test_a_map_that_leads_behind_the_end(before):
-    """Parts of a file with holes that claim to lie further on than there is anything."""
+    """Parts of a file with holes that lie after the end of the archive."""
     count = str(before.count(",") // 2 + 1)
     sparse = {"GNU.sparse.numblocks": count, "GNU.sparse.map": before + "0,5", "GNU.sparse.size": "5"}
     raw = _header("file", 512, **sparse) + b"x" * 1024
@@ -273,7 +273,7 @@ def test_a_map_that_leads_behind_the_end(before):
 
 
 def test_a_map_that_is_cut_off():
-    """A header that says more of its map follows, in a layer that ends there."""
+    """The layer ends after a header whose map continues."""
     raw = bytearray(_header("file", 0)[:512])
     raw[156:157], raw[482] = tarfile.GNUTYPE_SPARSE, 1
     with pytest.raises(UnreadableLayer):
@@ -281,7 +281,7 @@ def test_a_map_that_is_cut_off():
 
 
 def test_holes_of_any_length():
-    """A hole takes no room in a layer: 1 KiB would be hashed for years."""
+    """A hole takes no room in a layer, so 1 KiB could take years to hash."""
     size = 1 << 62
     raw = _header(
         "file", 0, **{"GNU.sparse.numblocks": "1", "GNU.sparse.map": f"{size},0", "GNU.sparse.size": str(size)}
@@ -291,7 +291,7 @@ def test_holes_of_any_length():
 
 
 def test_it_stops_within_a_hole():
-    """Nothing is read for a hole, and it is asked there too."""
+    """It stops within a hole, for which nothing is read."""
     size = 1 << 33
     raw = _header(
         "file", 0, **{"GNU.sparse.numblocks": "1", "GNU.sparse.map": f"{size},0", "GNU.sparse.size": str(size)}
@@ -302,7 +302,7 @@ def test_it_stops_within_a_hole():
 
 @pytest.mark.parametrize("form", ["gnu", "0.0", "0.1", "1.0"])
 def test_files_with_holes(form, tmp_path):
-    """As GNU tar writes them: of their full length, and hashed with their holes."""
+    """Files with holes by GNU tar have their full size, and the digest includes the holes."""
     with (tmp_path / "file").open("wb") as file:
         for at in (100_000, 400_000):
             file.seek(at)
@@ -318,7 +318,7 @@ def test_files_with_holes(form, tmp_path):
 
 
 def _many(kind):
-    """A layer of entries that are each as long as can be."""
+    """Make a layer of very long entries."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for number in range(5):
@@ -344,14 +344,14 @@ def _many(kind):
     ("kind", "why"), [("attributes", "longer"), ("links", "too many links"), ("folders", "longer"), ("holes", "longer")]
 )
 def test_what_one_entry_takes_is_bounded(kind, why, monkeypatch):
-    """Attributes, a path of many folders, a map of holes, a long way over links: refused, not held."""
+    """Too long attributes, paths, maps of holes and chains of links are refused, and not kept in memory."""
     monkeypatch.setattr(layer_reader, "_MOST_FOLLOWED", 1 << 14)
     with pytest.raises(UnreadableLayer, match=why):
         _read(_many(kind))
 
 
 def test_a_global_header_of_megabytes_is_refused():
-    """Any number of others is read."""
+    """One of megabytes is refused; any number of short ones is read."""
     header = tarfile.TarInfo.create_pax_global_header({"comment": "x"})
     assert _read(header * 3000).children == {}
     with pytest.raises(UnreadableLayer, match="longer"):
@@ -359,7 +359,7 @@ def test_a_global_header_of_megabytes_is_refused():
 
 
 def test_the_blob_is_read_little_by_little():
-    """Progress is told by it: of a layer that unpacks to far more, too, no step is most of it."""
+    """The blob is read in small steps, also if it unpacks to far more, as progress counts its bytes."""
     raw = gzip.compress(_tar(*((f"{number:05}", FILE, b"") for number in range(20_000))), compresslevel=1, mtime=0)
     steps = []
 

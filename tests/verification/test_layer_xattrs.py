@@ -1,4 +1,4 @@
-"""Attributes as the kernel keeps them: each is set on a file, its mode after it, and read again."""
+"""Attributes as the kernel stores them: each is set on a file, then the mode, and read again."""
 
 import os
 import struct
@@ -26,7 +26,7 @@ def _list(*entries):
     ids=["as a mode", "named", "mask", "empty"],
 )
 def test_access_lists_are_what_the_kernel_makes_of_them(value, mode, tmp_path):
-    """One that says no more than a mode is gone; of others owner, mask and others are the mode's."""
+    """An ACL that is equivalent to a mode is gone; in any other, the mode replaces owner, mask and others."""
     path = tmp_path / "file"
     path.touch()
     try:
@@ -43,7 +43,7 @@ def test_access_lists_are_what_the_kernel_makes_of_them(value, mode, tmp_path):
     [_list((1, 6, 0), (4, 4, 7), (32, 0, 0)), _list((1, 6, 0), (2, 7, 9), (4, 5, 0), (16, 7, 0), (32, 4, 0)), _list()],
 )
 def test_access_lists_for_what_a_folder_will_hold(value, tmp_path):
-    """The folder's own mode changes nothing of them, and one that a mode says as well stays."""
+    """The mode of the directory does not change a default ACL, and one that is equivalent to a mode stays."""
     try:
         os.setxattr(tmp_path, DEFAULT, value)
     except OSError as error:
@@ -57,7 +57,7 @@ def test_access_lists_for_what_a_folder_will_hold(value, tmp_path):
 @pytest.mark.parametrize("magic", [2 << 24, 2 << 24 | 1, 3 << 24, 3 << 24 | 1])
 @pytest.mark.parametrize("root", [0, 100_000])
 def test_capabilities_are_what_the_kernel_makes_of_them(magic, root, tmp_path):
-    """Those of a user namespace come back as of none where its root is root."""
+    """A capability of a user namespace whose root is uid 0 comes back as one of no namespace."""
     value = struct.pack("<I16s", magic, b"\0\4".ljust(16, b"\0"))
     value += struct.pack("<I", root) if magic >> 24 == 3 else b""
     path = tmp_path / "file"
@@ -68,7 +68,7 @@ def test_capabilities_are_what_the_kernel_makes_of_them(magic, root, tmp_path):
 
 @pytest.mark.parametrize("value", [b"", b"\2\0\0", _list((1, 6, 0))[:-1], b"\3" + _list((1, 6, 0))[1:]])
 def test_what_is_no_access_list_is_left(value):
-    """Too short, cut, and of another version; nor is any other attribute looked into."""
+    """A short, truncated or unknown ACL stays as it is, and so does any other attribute."""
     assert kept_value(CAPABILITY, value, 0o644) == value
     assert kept_value(ACCESS, value, 0o644) == value
     assert kept_value(b"user.note", _list(), 0o644) == _list()

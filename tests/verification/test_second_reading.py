@@ -20,20 +20,20 @@ NOW = ("--now", "2002-01-01T00:00:00Z")
 
 @pytest.fixture
 def store(tmp_path):
-    """A store with something of every state."""
+    """A store with an object of each state."""
     put(tmp_path / "store")
     return tmp_path / "store"
 
 
 def verified(store, *options, status=None):
-    """The root's document."""
+    """The document of the root."""
     said = run("verify", "--format", "json", *NOW, *options, store, status=status)
     (root,) = json.loads(said)["roots"]
     return root, [each for each in root["findings"] if each["code"] == "readers-disagree"]
 
 
 def test_both_databases_are_read_again(store):
-    """meta.db and a metadata.db, and no difference; left out on demand."""
+    """meta.db and a metadata.db are compared without a difference; an option leaves it out."""
     root, found = verified(store)
     assert found == []
     assert root["second_reading"]["databases"] == 2
@@ -45,7 +45,7 @@ def test_both_databases_are_read_again(store):
 
 
 def test_a_planted_disagreement_is_a_finding(store, monkeypatch):
-    """The fast reader takes each value for one byte shorter: damage, with file, page and offset, and exit status 2."""
+    """If the fast reader loses the last byte of each value: damage, with file, page and offset, and exit status 2."""
     of = Shape.of
     shorter = lambda each: each._replace(value=max(each.value - 1, 0), gap=each.gap)  # noqa: E731 - a line
     monkeypatch.setattr(Shape, "of", lambda before, entries: of(before, [*entries[:-1], *map(shorter, entries[-1:])]))
@@ -63,7 +63,7 @@ def test_a_planted_disagreement_is_a_finding(store, monkeypatch):
 
 @pytest.mark.parametrize("reader", ["first", "second"])
 def test_a_sequence_read_wrong_by_either_is_found(store, monkeypatch, reader):
-    """Whichever of the readers is wrong: the bucket is named, the exit status has a 2, and no repair is advised."""
+    """Whichever reader is wrong, the finding names the bucket, the exit status has a 2, and no repair is advised."""
     clean = run("verify", *NOW, store)
     if reader == "first":
         monkeypatch.setattr(Bucket, "sequence", property(lambda _: 99))
@@ -80,7 +80,7 @@ def test_a_sequence_read_wrong_by_either_is_found(store, monkeypatch, reader):
 
 
 def test_the_exit_status_is_that_of_damage(tmp_path, monkeypatch):
-    """A root with nothing wrong: 0; once the readers do not agree: 2, or 0 where nothing is read again."""
+    """An intact root: 0; if the readers disagree: 2, or 0 without a second reading."""
     path = tmp_path / META_DB
     path.parent.mkdir(parents=True)
     boltwriter.write(path, {b"v1": {b"version": b"\x08", b"moby": {b"labels": {b"team": b"build"}}}})
@@ -91,7 +91,7 @@ def test_the_exit_status_is_that_of_damage(tmp_path, monkeypatch):
 
 
 def test_damage_is_no_disagreement(store):
-    """A page that neither can read is damage, told once by the first reading; a database that neither opens as well."""
+    """A page that neither reader can read, or a database that neither opens, is reported once, by the first reading."""
     data = bytearray((store / META_DB).read_bytes())
     data[5 * 4096 + 8] ^= 0x40
     (store / META_DB).write_bytes(data)
@@ -104,7 +104,7 @@ def test_damage_is_no_disagreement(store):
 
 
 def test_one_reader_alone_opens_a_database(store, monkeypatch):
-    """A meta that only one takes for valid: told for the file."""
+    """A meta page that only one reader accepts is reported for the file."""
     monkeypatch.setattr("bbolt_reader.meta.checksum", lambda _: 0)
     _, found = verified(store)
     assert {each["file"] for each in found} == {str(store / META_DB), str(store / METADATA_DB)}
@@ -112,7 +112,7 @@ def test_one_reader_alone_opens_a_database(store, monkeypatch):
 
 
 def test_the_second_reading_tells_how_far_it_is(tmp_path):
-    """A task of its own for each database, whose steps add up to the pages it was begun with, or nearly."""
+    """Each database is a task of its own, and its steps add up to about its number of pages."""
     path = tmp_path / META_DB
     path.parent.mkdir(parents=True)
     many = {b"sha256:%064x" % number: b"x" * 40 for number in range(9000)}
@@ -127,7 +127,7 @@ def test_the_second_reading_tells_how_far_it_is(tmp_path):
 
 
 def test_databases_of_buildkit_are_read_again(tmp_path, monkeypatch):
-    """In a Docker data root its cache records and history are read twice as well, and a difference names the file."""
+    """In a Docker data root, BuildKit's databases are read twice as well, and a difference names the file."""
     for folder in ("containers", "image", "buildkit/containerd-overlayfs", "containerd/daemon"):
         (tmp_path / folder).mkdir(parents=True)
     put(tmp_path / "containerd/daemon")
@@ -141,7 +141,7 @@ def test_databases_of_buildkit_are_read_again(tmp_path, monkeypatch):
 
 
 def test_a_scan_does_not_import_construct(store):
-    """Nor does verify without a second reading: construct takes as long to import as a small scan takes."""
+    """Neither does verify without a second reading: importing construct takes as long as a small scan."""
     commands = ["scan", *NOW, store], ["verify", "--no-second-reading", *NOW, store], ["bolt", "--help"], ["--version"]
     for words in commands:
         command = [sys.executable, "-X", "importtime", "-m", "drydock", *words]

@@ -1,4 +1,4 @@
-"""Snapshots that are as containerd unpacks their layer, whatever the layer says: no difference is seen."""
+"""Snapshots that containerd unpacked differ from their layers in nothing, whatever the layers have."""
 
 import errno
 import io
@@ -28,7 +28,7 @@ TAR = "application/vnd.oci.image.layer.v1.tar"
 
 
 def _one(tmp_path, name="file", kind=tarfile.REGTYPE, **fields):
-    """A layer with one entry."""
+    """Make a layer with one entry."""
     info = tarfile.TarInfo(name)
     info.type = kind
     for field, value in fields.items():
@@ -49,13 +49,13 @@ def _touch(layer, folder):
 
 
 def test_the_top_is_not_the_layer_s(tmp_path):
-    """Owner and mode of an entry ``./`` are not those of ``fs/``, and are not looked for there."""
+    """Owner and mode of an entry ``./`` are not compared with those of ``fs/``."""
     raw = _one(tmp_path, "./", tarfile.DIRTYPE, mode=0o500, uid=1000, gid=1000)
     assert "1 checked" in _verify(tmp_path, raw, lambda *_: None)
 
 
 def test_a_layer_without_bytes(tmp_path):
-    """It is compared with a folder that has to be empty."""
+    """An empty layer is compared with a directory that must be empty."""
     assert "1 checked" in _verify(tmp_path, b"", lambda *_: None)
     assert "is not in the layer" in _verify(tmp_path / "other", b"", _touch, status=2)
 
@@ -63,7 +63,7 @@ def test_a_layer_without_bytes(tmp_path):
 @pytest.mark.root
 @pytest.mark.parametrize(("number", "status"), [(errno.ENOTSUP, 0), (None, 2)])
 def test_attributes_where_the_file_system_has_none(number, status, tmp_path, monkeypatch):
-    """Containerd ignores that it cannot set them; where it could, they are missed."""
+    """Missing attributes are a difference, unless the file system does not support any, which containerd ignores."""
     raw = _one(tmp_path, pax_headers={"SCHILY.xattr.user.note": "x"})
 
     def refuse(path, *, nofollow):
@@ -75,7 +75,7 @@ def test_attributes_where_the_file_system_has_none(number, status, tmp_path, mon
 
 
 def _erofs(tmp_path, layer_file):
-    """A root with one layer that is unpacked into erofs."""
+    """Make a root with one layer that is unpacked into erofs."""
     image = Image((Blob(TAR, _wide(300, data=b"x" * 50)),))
     return lay_out_unpacked(
         tmp_path / "root",
@@ -92,7 +92,7 @@ def _look(root, tmp_path, status):
 
 @pytest.mark.engine
 def test_images_of_erofs_are_not_compared_with_layers(tmp_path):
-    """A sound one is neither right nor wrong, and counts as not comparable; so does a compressed one."""
+    """An intact image counts as not comparable, and so does a compressed one."""
     for name, options in (("plain", FROM_TAR), ("compressed", ("-zlz4", *FROM_TAR[:2]))):
         (tmp_path / name).mkdir()
         root = _erofs(
@@ -105,7 +105,7 @@ def test_images_of_erofs_are_not_compared_with_layers(tmp_path):
 @pytest.mark.engine
 @pytest.mark.parametrize("damage", ["zeros", "cut", "entries"])
 def test_damaged_images_of_erofs(damage, tmp_path):
-    """Zeros in the place of all, a cut in the middle, noise where inodes are: damage, and repair drops it."""
+    """An image of zeros, a truncated one, and one with noise in place of inodes are damage, and repair drops them."""
 
     def spoil(path):
         make_image(path, _wide(300, data=b"x" * 50), FROM_TAR)
@@ -128,7 +128,7 @@ def test_damaged_images_of_erofs(damage, tmp_path):
 
 
 def _wide(count, *, name="f{:06}", data=b""):
-    """A layer of one folder with many files."""
+    """Make a layer of one directory with many files."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for number in range(count):
@@ -145,7 +145,7 @@ def _extract_but_one(layer, folder):
 
 
 def test_a_large_layer_goes_on_in_a_file(tmp_path, monkeypatch):
-    """Beyond its share of memory it is compared all the same, and nothing of it is left in the state directory."""
+    """A layer too large for memory is compared as well, and leaves nothing in the state directory."""
     monkeypatch.setattr(layer_tree, "_IN_MEMORY", 1 << 14)
     monkeypatch.setattr(layer_tree, "_CHECKED", 1 << 14)
     monkeypatch.setattr(layer_tree, "_SCHEMA", layer_tree._SCHEMA.replace(f"-{layer_tree._CACHE_KIB}", "-8"))
@@ -169,7 +169,7 @@ def test_a_large_layer_goes_on_in_a_file(tmp_path, monkeypatch):
 
 
 def test_a_place_that_is_someone_else_s_is_passed_over(tmp_path, monkeypatch):
-    """Of the places with room the next one is taken; where none is left, each is named with its reason."""
+    """The next directory with room is taken; if there is none, the error names each with its reason."""
     monkeypatch.setattr(layer_tree, "_IN_MEMORY", 1 << 14)
     monkeypatch.setattr(layer_tree, "_CHECKED", 1 << 14)
     open_to_all, good = tmp_path / "open", tmp_path / "good"
@@ -184,7 +184,7 @@ def test_a_place_that_is_someone_else_s_is_passed_over(tmp_path, monkeypatch):
 
 
 def test_where_nothing_has_room(tmp_path, monkeypatch):
-    """The layer is named as not compared, with what to do, and the status is 8."""
+    """The finding names the layer that was not compared, and what to do; the status is 8."""
     monkeypatch.setattr(layer_tree, "_IN_MEMORY", 1 << 14)
     monkeypatch.setattr(layer_tree, "_CHECKED", 1 << 14)
     monkeypatch.setattr(layer_tree, "_free", lambda _place: 1 << 15)
@@ -194,7 +194,7 @@ def test_where_nothing_has_room(tmp_path, monkeypatch):
 
 
 def _links(count, length):
-    """A layer of one folder with links to far longer names than their own."""
+    """Make a layer of one directory with links to very long targets."""
     info = tarfile.TarInfo("wide/f000000")
     info.type, info.linkname = tarfile.SYMTYPE, "t" * length
     made = info.tobuf(tarfile.PAX_FORMAT)
@@ -208,7 +208,7 @@ def _links(count, length):
 
 @pytest.mark.slow
 def test_memory_is_bounded(tmp_path):
-    """Links of 120 MB, all of them lost: each is counted, in less memory than they take together."""
+    """120 MB of links, all of them missing, are counted in about that much memory."""
     count = 60_000
     root = lay_out_unpacked(
         tmp_path / "root", Image((Blob(TAR, _links(count, 2000)),)), unpack=lambda _, folder: (folder / "wide").mkdir()
@@ -220,7 +220,7 @@ def test_memory_is_bounded(tmp_path):
 
 
 def test_progress_within_one_layer(tmp_path):
-    """It comes in many steps, which together are the bytes of the layer."""
+    """Progress comes in many steps, which add up to the bytes of the layer."""
     raw = _wide(3000, data=b"x" * 700)
     root = lay_out_unpacked(tmp_path / "root", Image((Blob(TAR, raw),)), unpack=extract)
     steps = []
@@ -235,7 +235,7 @@ def test_progress_within_one_layer(tmp_path):
 
 
 def test_a_layer_that_nothing_here_decodes(tmp_path, monkeypatch):
-    """Which layer is not compared is said, with what to install, and the status is 8."""
+    """The finding names the layer and what to install, and the status is 8."""
     for package in ("compression", "backports"):
         monkeypatch.setitem(sys.modules, f"{package}.zstd", None)
         if package in sys.modules:
@@ -249,7 +249,7 @@ def test_a_layer_that_nothing_here_decodes(tmp_path, monkeypatch):
 
 
 class _Liar(Image):
-    """An image whose config says that its layers are those of another one."""
+    """An image whose config names the layers of another image."""
 
     @property
     def config(self):
@@ -263,7 +263,7 @@ TOLD = (Blob(TAR, _wide(3, data=b"base")), Blob(TAR, _wide(3, data=b"own", name=
 
 @pytest.mark.parametrize("wrong", [0, 1])
 def test_a_layer_of_an_image_that_lies_refutes_nothing(tmp_path, wrong):
-    """A layer that is not what its config says differs from a sound snapshot: that is no damage of the snapshot."""
+    """A layer that its config does not describe differs from an intact snapshot, which is not damage."""
     layers = list(TOLD)
     layers[wrong] = Blob(TAR, _wide(4, data=b"other"))
     liar = _Liar(tuple(layers))

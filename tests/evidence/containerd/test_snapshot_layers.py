@@ -1,4 +1,4 @@
-"""Which folders a snapshot is made of, by its rows."""
+"""The layers of a snapshot, by its rows."""
 
 import pytest
 from tests.support.values import store
@@ -31,7 +31,7 @@ def _numbers(stack):
 
 
 def test_overlay():
-    """A container is its own folder and its parents'; a view only these; and the image is what lies below it."""
+    """A container has its own directory and its parents'; a view only the parents', and the image too."""
     made = _store(b"overlayfs", LayoutKind.OVERLAY)
     assert _numbers(snapshot_stack(made, b"overlayfs", b"box")) == [
         b"dir/snapshots/3/fs", b"dir/snapshots/2/fs", b"dir/snapshots/1/fs",
@@ -42,14 +42,14 @@ def test_overlay():
 
 
 def test_native():
-    """One folder is all of it; a view has none of its own."""
+    """With native, one directory is everything; a view has none of its own."""
     made = _store(b"native", LayoutKind.NATIVE)
     assert _numbers(snapshot_stack(made, b"native", b"box")) == [b"dir/snapshots/3"]
     assert _numbers(snapshot_stack(made, b"native", b"view")) == [b"dir/snapshots/2"]
 
 
 def test_how_they_are_marked():
-    """By the snapshotter, and by whether it is mounted in a user namespace."""
+    """The format depends on the snapshotter, and on mounts in a user namespace."""
     stack = snapshot_stack(_store(b"overlayfs", LayoutKind.OVERLAY), b"overlayfs", b"box")
     assert (stack.overlay_format, stack.is_mapped) == (KERNEL, False)
     rootless = _store(b"overlayfs", LayoutKind.OVERLAY, engine=Engine.ROOTLESS)
@@ -62,7 +62,7 @@ def test_how_they_are_marked():
 
 
 def test_what_is_not_understood():
-    """A loop of parents, a row that is gone, another snapshotter: each is named."""
+    """A loop of parents, a missing row, an unknown snapshotter: each error names it."""
     made = _store(b"overlayfs", LayoutKind.OVERLAY)
     with pytest.raises(EvidenceUnreadable, match="its own parent"):
         snapshot_stack(made, b"overlayfs", b"loop")

@@ -1,4 +1,4 @@
-"""EROFS images read without the kernel: file by file what its mount shows, and nothing hostile gets through."""
+"""EROFS images read without the kernel: equal to its mount, and safe against hostile images."""
 
 import gzip
 import io
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.root, pytest.mark.engine]
 
 
 def _ours(path):
-    """All that an image has, by path."""
+    """All entries of an image, by path."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         image = ErofsImage(descriptor)
@@ -100,7 +100,7 @@ def _kernel(path):
     ids=" ".join,
 )  # fmt: skip
 def test_a_directory_of_everything(options, tmp_path):
-    """Names, types, modes, owners, times, links, devices, attributes, contents and inode numbers are the mount's."""
+    """Names, types, modes, owners, times, links, devices, attributes, contents and inode numbers equal the mount's."""
     tree, image = tmp_path / "tree", tmp_path / "image"
     tree.mkdir()
     fill(tree)
@@ -124,7 +124,7 @@ def _tar_of_everything(tmp_path):
 @pytest.mark.parametrize("options", [FROM_TAR, TAR_INDEX], ids=["converted", "index"])
 @pytest.mark.parametrize("layer", ["base", "upper"])
 def test_layers_as_containerd_converts_them(options, layer, tmp_path):
-    """A layer of everything, whiteouts and opaque directories too; of an index the tar behind it has the data."""
+    """A layer of everything, with whiteouts and opaque directories; for an index, the tar behind it has the data."""
     image = tmp_path / "image"
     raw = _tar_of_everything(tmp_path) if layer == "base" else gzip.decompress(rich("gzip").layers[2].data)
     make_image(image, raw, options)
@@ -137,7 +137,7 @@ def test_layers_as_containerd_converts_them(options, layer, tmp_path):
 
 
 def test_a_hole(tmp_path):
-    """A file with holes in chunks: what lies between is known, and reads as zeros."""
+    """A file in chunks with holes: the holes are known, and read as zeros."""
     tree, path = tmp_path / "tree", tmp_path / "image"
     tree.mkdir()
     with (tree / "sparse").open("wb") as file:
@@ -160,7 +160,7 @@ def _stack(path, *parts):
 
 
 def _layered(tmp_path):
-    """Two layers as images, and on them what a container wrote, by a mount of the kernel; with a mount of all."""
+    """Two layers as images and a writable one above them, written through a mount of all."""
     layers = Layers(tmp_path / "layers")
     with layers.new() as top:
         fill(top)
@@ -178,7 +178,7 @@ def _layered(tmp_path):
 
 
 def test_a_container_on_images(tmp_path):
-    """Exported and compared, it is what overlay shows of the kernel's mounts of the same images."""
+    """Export and changes equal an overlay of the kernel's mounts of the same images."""
     second, first = _layered(tmp_path)
     upper = tmp_path / "layers/snapshots/3"
     (upper / "fs").mkdir(parents=True)
@@ -215,7 +215,7 @@ def test_a_container_on_images(tmp_path):
 
 
 def test_what_is_not_understood(tmp_path):
-    """A compressed image, one of another form, one cut off, and no image: each is refused, with the reason."""
+    """A compressed image, one with other features, a truncated one, and no image are refused, each with the reason."""
     tree, path = tmp_path / "tree", tmp_path / "image"
     tree.mkdir()
     (tree / "file").write_bytes(b"compressible" * 9000)
@@ -242,7 +242,7 @@ def _refusal(path):
 
 
 def test_directories_in_circles(tmp_path):
-    """A directory that a second name leads to, its own parent say, is damage there; the rest is exported."""
+    """A directory with a second name, such as its own parent, is damage at that name; the rest is exported."""
     tree, path = tmp_path / "snapshots/1/tree", tmp_path / "snapshots/1/layer.erofs"
     (tree / "outer/inner").mkdir(parents=True)
     (tree / "outer/inner/file").write_bytes(b"x")
@@ -268,7 +268,7 @@ def test_directories_in_circles(tmp_path):
 
 
 def test_sizes_that_lead_out_of_the_image(tmp_path):
-    """A file that claims exabytes is left out, with a note: no zeros are written for it."""
+    """A file with a size of exabytes is left out with a note, and no zeros are written for it."""
     tree, path = tmp_path / "snapshots/1/tree", tmp_path / "snapshots/1/layer.erofs"
     tree.mkdir(parents=True)
     (tree / "file").write_bytes(b"x" * 5000)
@@ -289,7 +289,7 @@ def test_sizes_that_lead_out_of_the_image(tmp_path):
 
 @pytest.mark.parametrize("options", [(), ("--chunksize=4096",), FROM_TAR, TAR_INDEX], ids=str)
 def test_noise(options, tmp_path):
-    """Whatever bytes of an image are others: entries or errors of the two kinds, in no time."""
+    """Any changed bytes of an image give entries or one of the two errors, in little time."""
     tree, path = tmp_path / "snapshots/1/tree", tmp_path / "snapshots/1/layer.erofs"
     tree.mkdir(parents=True)
     for folder in ("a", "b/c"):
@@ -320,7 +320,7 @@ def test_noise(options, tmp_path):
 
 
 def _linear(count, form):
-    """An image of one root whose names lead to ``count`` inodes that all say the same, with room behind them."""
+    """Make an image whose root has ``count`` names with equal inodes, and room after them."""
     block, entries = 4096, 4096 // 20
     blocks = -(-count // entries)
     first = 2 + blocks
@@ -343,7 +343,7 @@ def _linear(count, form):
 
 @pytest.mark.parametrize("what", ["chunks", "attributes"])
 def test_parts_that_lie_on_each_other(what, tmp_path):
-    """Each of many inodes says that all behind it is its table: that is damage, found before each was read."""
+    """Many inodes whose tables all cover the rest of the image are damage, found before all tables are read."""
     count = 8000
 
     def form(number):
