@@ -1,4 +1,4 @@
-"""Verdicts made into documents, tables and text. Knows only values."""
+"""Documents, tables, pages and texts about values of the model; nothing here reads a store."""
 
 import importlib
 from types import ModuleType
@@ -50,10 +50,10 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # a checker would take every name for one that is there
+if not TYPE_CHECKING:  # a type checker would accept every name
 
     def __getattr__(name: str) -> ModuleType:
-        """A module of this package, loaded when it is first used: a scan loads the one format that it prints."""
+        """A module of this package, loaded at its first use: a scan loads only the format that it prints."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return importlib.import_module(f"{__name__}.{name}")

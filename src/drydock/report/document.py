@@ -51,7 +51,7 @@ class ScanLine(NamedTuple):
 
     type: Literal["scan", "root", "object", "lease", "finding", "withheld", "holder"]
     root: str | None
-    """The root that an object, a lease and so on belongs to; None for a scan and for a root."""
+    """Path of the root that an object, a lease or another entry belongs to; None for a scan and for a root."""
     part: Struct
 
     def text(self) -> str:

@@ -25,8 +25,8 @@ class SqlView(NamedTuple):
 class Question(NamedTuple):
     """One question; columns that end in ``bytes`` are bytes.
 
-    ``{top}`` stands for how many rows are wanted, ``{sum:…}`` for an exact sum, or null where it is more than 64
-    bits: one report with impossible numbers must not keep all others from being asked.
+    ``{top}`` stands for the number of rows, ``{sum:…}`` for an exact sum, null if it exceeds 64 bits: one report
+    with impossible numbers must not stop the questions about all others.
     """
 
     title: str

@@ -1,6 +1,6 @@
-"""A store as a tree in which every byte is once: root, namespace, image (or what else keeps it), layer.
+"""A store as a tree that has every byte once: root, namespace, image (or another holder), layer.
 
-Also what people call what is in it: ``layer 3``, ``config``, ``unpacked layer``, ``build cache``.
+It also has the words for what is in the tree: ``layer 3``, ``config``, ``unpacked layer``, ``build cache``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LEASES = {
 }
 
 _Step = tuple[str, str]
-"""Kind and name: a namespace may be called like a group."""
+"""Kind and name: a namespace may have the name of a group."""
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class HolderNode:
     """A part of the tree."""
 
     kind: str
-    """``root``, ``namespace``, ``image``, ``container``, ``lease`` …; ``group`` for what has no record of its own."""
+    """``root``, ``namespace``, ``image``, ``container``, ``lease`` …; ``group`` for a node without a record."""
     name: str
     """Shown."""
     holder: Holder | None = None
@@ -52,29 +52,29 @@ class HolderNode:
     objects: list[int] = field(default_factory=list)
     """Places in ``Verdict.objects``, the largest first; without those of ``children``."""
     bytes: int = 0
-    """Of everything below."""
+    """Bytes of all objects below."""
     count: int = 0
-    """Objects below."""
+    """Number of objects below."""
     only: int = 0
     """Of a holder: bytes that nothing else reaches."""
     reached: int = 0
-    """Of a holder: bytes of all that it reaches, wherever in the tree that is."""
+    """Of a holder: bytes of all objects that it reaches, anywhere in the tree."""
     is_shared: bool = False
-    """Whether several holders reach what is in it."""
+    """Whether several holders reach the objects in it."""
 
 
 def holder_tree(scan: Scan) -> HolderNode:
     """The tree of one root.
 
-    An object is below the one holder that reaches it. An image goes before a container and a container before leases,
-    so that a layer which a container of the image uses is the image's. What several of a kind reach is in a group of
-    its own, once.
+    An object is below the one holder that reaches it. An image takes precedence over a container, and a container over
+    a lease: a layer that a container of the image uses is below the image. An object that several holders of one kind
+    reach is below a group, once.
 
     Args:
         scan: made with its inventory.
 
     Raises:
-        ValueError: it was made without.
+        ValueError: it has no inventory.
     """
     if scan.inventory is None:
         raise ValueError("the scan was made without its inventory")
@@ -82,14 +82,14 @@ def holder_tree(scan: Scan) -> HolderNode:
 
 
 def kind_of(holder: Holder) -> str:
-    """What a holder is to people: a lease that stands for a container is one."""
+    """The word for a holder: the lease of a container counts as the container."""
     return "container" if holder.lease is LeaseClass.CONTAINER else holder.ref.kind.value
 
 
 def name_of(holder: Holder) -> str:
-    """What a holder is called, shown; an owned lease by its owner."""
+    """The shown name of a holder; of an owned lease, the name of its owner."""
     if holder.owner:
-        # A container's owner is called by its kind too.
+        # The owner of a container's lease includes its kind: container NAME.
         return holder.owner.removeprefix(f"{kind_of(holder)} ")
     more = len(holder.names) - 1
     name = shown(holder.names[0])

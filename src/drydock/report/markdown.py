@@ -40,7 +40,7 @@ def markdown_lines(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) 
 
 
 def literal(text: str, *, in_table: bool = False) -> str:
-    """Shown text as a code span: no markup, no link and no mention comes of it.
+    """Shown text as a code span, so that it is no markup, no link and no mention.
 
     Source: CommonMark 0.31, "Code spans"; a table's cells end at every ``|`` without a backslash (GFM, "Tables").
     """

@@ -33,7 +33,7 @@ _DAY: Final = 86_400
 
 
 class AggregateKey(NamedTuple):
-    """What objects have in common that are put together."""
+    """What the objects of one aggregate have in common."""
 
     kind: ObjectKind
     state: State
@@ -250,10 +250,10 @@ class PageData:
             if holder is None:
                 continue
             if _is_object(holder):
-                # What is kept for its own sake is listed as the object that it is.
+                # A holder that is an object has the row of that object.
                 places = (place for place in holder.objects if holder.ref in self._verdict.objects[place].refs)
                 self._row_of.update((holder.ref, self._row_at[place]) for place in places if place in self._row_at)
-            # Leases have rows of their own, the expired ones too.
+            # Every lease has a row elsewhere, also an expired one.
             elif holder.lease is not None and each.kind != "container":
                 continue
             elif holder.ref in self._chosen:
@@ -270,7 +270,7 @@ class PageData:
             facts += [["name", shown(name)] for name in holder.names]
         if holder.lease is not None:
             facts.append(["lease", shown(holder.ref.key)])
-        # Namespaces may have images of one name.
+        # Several namespaces may have an image of the same name.
         among = self._verdict.store.metadata.namespaces
         return [
             node.kind,
@@ -364,7 +364,7 @@ class PageData:
         return sorted(self._aggregates.times.items(), key=lambda each: (each[0][0], each[0][1].value))
 
     def _to(self, refs: Iterable[Ref]) -> list[int]:
-        """The numbers of the links to records; of each the whole way is numbered, its beginning first."""
+        """The numbers of the links to records; every link on the way to each gets a number, the first one first."""
         found = []
         for ref in refs:
             way: list[Ref] = []
@@ -386,12 +386,12 @@ class PageData:
             yield [f"{kind} {shown(key)}", before, link.how]
 
     def _state(self, places: Iterable[int]) -> str:
-        """Of what reaches objects: damaged as far as they are."""
+        """The state of a holder: damaged if an object that it reaches is."""
         states = {self._verdict.objects[place].state for place in places}
         return next((state.value for state in DAMAGED if state in states), "live")
 
     def _smaller_holders(self, kind: str, nodes: list[HolderNode], namespace: str) -> _Row:
-        """One line for many: what each of them frees alone adds up; what they reach does not, since they share it."""
+        """One row for many holders. What each frees alone adds up; what they reach does not, because they share it."""
         only = sum(node.only for node in nodes)
         facts = [["each reaches", f"at most {show_bytes(max(node.reached for node in nodes))}"]]
         facts += [["namespace", namespace]] if namespace else []
@@ -425,5 +425,5 @@ def _times(verdict: Verdict) -> dict[Ref, UnixNano]:
         *metadata.snapshots,
         *metadata.sandboxes,
     )
-    # A time after the clock is no place on the page's line of time.
+    # A time after the clock has no place on the page's time line.
     return {record.ref: record.created for record in records if age(record.created, verdict.now) is not None}

@@ -11,7 +11,7 @@ from drydock.model.errors import Usage
 from drydock.report.rows import COLUMNS
 
 MISSING: Final = "this needs pyarrow and DuckDB: pip install 'containerd-drydock[fleet]'"
-"""What to do where the extra is not installed."""
+"""What to do if the extra is not installed."""
 
 try:
     import pyarrow as pa

@@ -1,4 +1,4 @@
-"""What a plan would do, and what became of it, as text."""
+"""Plans, and how carrying them out ended, as text."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _LISTED = 40
 
 
 def scan_lines(scan: Scan) -> Iterator[str]:
-    """What to know of one root before anything goes, and what would be done to it."""
-    # Before it is removed is when a newer copy can still be put back.
+    """Findings about one root that matter before anything is removed, then its plan."""
+    # A newer copy can be put back only before anything is removed.
     older = [finding for finding in scan.verdict.findings if finding.code is Code.OLDER_DATABASE]
     for finding in older[:_LISTED]:
         yield f"note: {finding.message}"
@@ -27,12 +27,12 @@ def scan_lines(scan: Scan) -> Iterator[str]:
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
-    """What would be done to one root: leases, then paths with their bytes, largest first, then what is kept and why."""
+    """The plan of one root: leases, then paths with their bytes, largest first, then what is kept and why."""
     root = shown(plan.root)
     if plan.is_empty:
         yield f"{root}: nothing to remove"
     else:
-        # What a layer takes is what containerd recorded; links, holes and compression are the file system's to know.
+        # Sizes of layers are those that containerd recorded; links, holes and compression change what removal frees.
         about = "about " if any(removal.target is Target.SNAPSHOT for removal in plan.removals) else ""
         yield f"{root}: {about}{show_bytes(plan.bytes)} in {show_count(len(plan.removals), 'file or directory')}"
         yield from edit_lines(plan)
@@ -41,7 +41,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
 
 
 def run_lines(run: Run) -> Iterator[str]:
-    """What became of it: what failed in full, the rest counted."""
+    """How carrying out a plan ended: each failure, and counts of the rest."""
     yield f"{shown(run.root)}:"
     for edited in run.edits:
         what = show_count(edited.records, "entry") + (
@@ -66,14 +66,14 @@ def run_lines(run: Run) -> Iterator[str]:
 
 
 def kept_lines(plan: Plan) -> Iterator[str]:
-    """What is kept, counted by the reason."""
+    """How many objects are kept, by reason."""
     reasons = Counter(withheld.reason for withheld in plan.withheld)
     for reason, count in reasons.most_common(_LISTED):
         yield f"  kept: {show_count(count, 'object')} that would otherwise be removed: {reason}"
 
 
 def edit_lines(plan: Plan) -> Iterator[str]:
-    """What would be deleted from the databases."""
+    """The edits of the databases."""
     for end in plan.leases[:_LISTED]:
         yield f"  ends lease {shown(end.ref.key)} (namespace {shown(end.ref.namespace)}): {end.why}"
     if len(plan.leases) > _LISTED:
@@ -89,7 +89,7 @@ def edit_lines(plan: Plan) -> Iterator[str]:
 
 
 def removal_lines(plan: Plan, whole: str = "drydock plan -o FILE") -> Iterator[str]:
-    """The paths that would go, the largest first; ``whole`` is the command that lists all."""
+    """The paths to remove, the largest first; ``whole`` is the command that lists all."""
     removals = sorted(plan.removals, key=lambda removal: -removal.bytes)
     for removal in removals[:_LISTED]:
         yield f"  {show_bytes(removal.bytes):>10}  {removal.target.value:8}  {shown(removal.path)}"

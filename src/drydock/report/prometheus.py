@@ -68,8 +68,8 @@ def metric_lines(scans: Sequence[Scan], now: UnixNano, seconds: float) -> Iterat
 
     Args:
         scans: made with their inventory.
-        now: when they were made.
-        seconds: how long that took.
+        now: when the scans were made.
+        seconds: how long the scan took.
 
     Raises:
         ValueError: a scan was made without its inventory.
@@ -125,7 +125,7 @@ def _namespaces(scan: Scan, root: dict[str, str]) -> Iterator[_Sample]:
         for namespace in found.namespaces:
             counts[namespace, found.state] += 1
             sizes[namespace, found.state] += found.allocated
-    # Every state of every namespace: a series that comes and goes cannot be compared with what it was.
+    # Every state of every namespace: a series with gaps cannot be compared over time.
     for namespace in sorted({*scan.verdict.store.metadata.namespaces, *(name for name, _ in counts)}):
         for state in State:
             labels = {**root, "namespace": shown(namespace), "state": state.value}

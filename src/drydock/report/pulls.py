@@ -38,7 +38,7 @@ _OTHERS = {
 
 
 def pulls_lines(roots: Sequence[Pulls], now: UnixNano, where: RawPath | None, width: int) -> Iterator[str]:
-    """The pulls of every root for a person: tables as wide as ``width`` allows, commands and names never cut."""
+    """The pulls of every root as text: tables at most ``width`` columns wide; commands and names are never cut."""
     target = target_of(where)
     for number, root in enumerate(roots):
         if number:

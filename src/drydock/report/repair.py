@@ -1,4 +1,4 @@
-"""A repair as text, what would be lost first, and as the document ``drydock.repair/1``."""
+"""A repair as text, losses first, and as the document ``drydock.repair/1``."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _UNPROVED = (
 
 
 def repair_lines(repair: Repair, where: RawPath | None = None) -> Iterator[str]:
-    """One root's repair.
+    """The repair of one root.
 
     Args:
         repair: what is planned.
-        where: what was looked at, for the commands that are named.
+        where: what was checked, for the commands in the text.
     """
     plan = repair.plan
     if plan.is_empty and not repair.left and not repair.losses and not repair.unadopted:
@@ -167,7 +167,7 @@ def _losses(title: str, repair: Repair, *, accepted: bool) -> Iterator[str]:
 
 
 def _at_start(repair: Repair, target: str) -> Iterator[str]:
-    """What the engine would lose, with what saves it."""
+    """Containers that the engine would delete at its start, with the command that saves each."""
     losses = [loss for loss in repair.losses if loss.at_start and not loss.accepted]
     if losses:
         yield "  WOULD BE LOST at the next start of the engine, which deletes what meta.db has no record of:"
@@ -178,7 +178,7 @@ def _at_start(repair: Repair, target: str) -> Iterator[str]:
 
 
 def _adoptions(plan: Plan) -> Iterator[str]:
-    """The records that are put in, by namespace."""
+    """The records of blobs that are added."""
     if plan.adoptions:
         size = show_bytes(sum(each.expect.size for each in plan.adoptions))
         yield f"  adds to meta.db the records of {show_count(len(plan.adoptions), 'intact blob')}, {size}:"
@@ -189,7 +189,7 @@ def _adoptions(plan: Plan) -> Iterator[str]:
 
 
 def _given_back(repair: Repair) -> Iterator[str]:
-    """The records that containers get back."""
+    """The containers whose records are added."""
     plan = repair.plan
     if repair.given_back:
         parts = (show_count(len(plan.snapshots), "snapshot"), show_count(len(plan.lease_records), "lease"))

@@ -1,8 +1,7 @@
 """Pages that need nothing else: text, data, style and scripts in one file.
 
-Nothing that is shown is trusted: text goes through Jinja2's escaping, data is JSON in which no markup can begin,
-scripts set text and never markup, and a policy in the page allows its own style and script by their hashes and nothing
-else.
+No shown text is trusted: Jinja2 escapes text, data is JSON in which no markup can begin, scripts set text and never
+markup, and a policy in the page allows its own style and script by their hashes, and nothing else.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ def render_file(template: str, styles: Sequence[str], scripts: Sequence[str], **
     """A page.
 
     Args:
-        template: its path below this package; it puts in ``style``, ``script`` and ``policy``.
-        styles: the same, of style sheets; after them all pages look alike.
-        scripts: the same; they run as one, in their order.
-        values: what else the template puts in.
+        template: path of the template below this package; it uses ``style``, ``script`` and ``policy``.
+        styles: paths of style sheets below this package, beside the one of all pages.
+        scripts: paths of scripts below this package; they run as one script, in this order.
+        values: other values that the template uses.
     """
     environment = Environment(
         loader=PackageLoader("drydock", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -34,7 +33,7 @@ def render_file(template: str, styles: Sequence[str], scripts: Sequence[str], **
     script = f'(() => {{\n"use strict";\n{own}}})();\n'
     return environment.get_template(template).render(
         **values,
-        # Both are this package's own files, and hold no "</".
+        # Both are files of this package without "</".
         style=Markup(style),  # noqa: S704 - the same
         script=Markup(script),  # noqa: S704 - the same
         policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "

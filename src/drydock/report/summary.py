@@ -117,7 +117,7 @@ def endable_leases(scan: Scan) -> EndableLeases:
     if temporary is not None:
         pruned = [holding.is_pruned for holding in scan.verdict.leases if holding.kind is LeaseClass.TEMPORARY]
         if any(pruned):
-            # Where the engine can run, its own command is tried first.
+            # If the engine can run, its own command comes first.
             commands.insert(0, docker_prune(pruned))
         commands.append(Command("clean --end-leases temporary", "shows what ending the temporary leases frees"))
     others: list[Command] = []
@@ -160,7 +160,7 @@ def _free_now(scan: Scan, where: RawPath | None) -> FreeSpace:
         return FreeSpace(NOTHING, ("Some of it looks free, and is kept for a reason.",))
     if scan.plan.is_empty:
         return FreeSpace(NOTHING, ("Everything that is there is referenced.",))
-    # A newer database is put back first, where there is one.
+    # If a newer database exists, it must be put back first.
     commands = (_typed("clean", where), *(() if scan.is_older else (_typed("clean --apply", where),)))
     if not total.count:
         return FreeSpace("nothing on disk", ("Only database records that nothing needs.",), commands)

@@ -1,4 +1,4 @@
-"""Scans as a person reads them, in a terminal or a pipe: states with bars, what can be freed, damage, commands."""
+"""Scans as tables for a terminal or a pipe: states with bars, what can be freed, damage, commands."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class LinePrinter(Protocol):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether lines may have styles, and wrap."""
+        """Whether lines may have styles and may wrap."""
 
     @property
     def width(self) -> int:
-        """Columns."""
+        """Width in columns."""
 
     @property
     def encoding(self) -> str:
-        """Of its text."""
+        """Encoding of the text."""
 
     def print(self, line: str | Padding | Text, *, soft_wrap: bool) -> None:
         """One line."""
@@ -44,7 +44,7 @@ _NARROWEST_BAR, _WIDEST_BAR = 10, 60
 
 
 def print_scans(scans: Sequence[Scan], console: LinePrinter, where: RawPath | None) -> None:
-    """Print every scan, one block a root."""
+    """Print every scan, one block per root."""
     for scan in scans:
         _RootTable(scan, console, where).print()
 
@@ -175,7 +175,7 @@ class _RootTable:
             else:
                 self._console.print(Padding(Text(text, style), (0, 0, 0, indent)), soft_wrap=False)
         else:
-            # Whole lines, for grep: nothing wraps and nothing pads them.
+            # Whole lines, for grep: no wrapping, no padding.
             self._console.print(" " * indent + text, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""A store as a tree for a terminal or a pipe: the largest first, with bars of what is shared and what is not."""
+"""A store as a tree for a terminal or a pipe: the largest first, with bars of shared and unshared bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ASCII = _Signs("#", ".", "|- ", "`- ", "|  ", "~")
 
 
 class _Item(NamedTuple):
-    """What one line is about."""
+    """The content of one line."""
 
     name: str
     note: str
@@ -59,7 +59,7 @@ def tree_lines(
     Args:
         scans: made with their inventory.
         depth: how many levels below a root.
-        top: how many of each level; what is left out is counted.
+        top: how many lines of each level; the others are counted.
         width: columns; None for whole lines, however long.
         blocks: whether the output can show block and line characters.
 
@@ -141,7 +141,7 @@ class _TreeLines:
         name = item.name
         if _columns(name) + len(note) > room:
             name = short_ids(name)
-        # Of damage the note says more than the end of a name.
+        # The note of a damaged object says more than the end of its name.
         if _columns(name) + len(note) > room and item.style != "red":
             note = ""
         name = _cut(name, room - len(note), self._signs.cut)
@@ -149,7 +149,7 @@ class _TreeLines:
 
     def _bars(self, item: _Item) -> Iterator[Span]:
         whole = max(1, self._root.bytes)
-        # What is there at all has a bar.
+        # Every size above 0 has a bar.
         full = min(self._bar, -(-(item.alone + item.shared) * self._bar // whole))
         alone = min(full, -(-item.alone * self._bar // whole))
         yield Span(self._signs.alone * alone, _bar_style(item))

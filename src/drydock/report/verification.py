@@ -34,12 +34,12 @@ _TITLES = {Severity.DAMAGE: "Damage", Severity.BLIND: "Could not be read or unde
 def verification_lines(
     roots: Sequence[Verification], where: RawPath | None, state: RawPath | None = None
 ) -> Iterator[str]:
-    """What was found, for a person: damage with whom it hits, then images, then how far each tier came.
+    """What was found, as text: damage and whom it affects, then images, then how much each tier checked.
 
     Args:
         roots: what was found.
-        where: what was looked at, for the commands that are named.
-        state: what was chosen to remember it in, for the same.
+        where: what was checked, for the commands in the text.
+        state: the chosen state directory, for the same commands.
     """
     target = target_of(where)
     for number, root in enumerate(roots):
@@ -106,14 +106,14 @@ def _images(images: Sequence[ImageState]) -> Iterator[str]:
         adoptable = frozenset(image.adoptable)
         others = 0
         for platform in image.platforms:
-            # Of an image for ten platforms, one was asked for.
+            # Of an image for ten platforms, usually one was pulled.
             is_absent = platform.state is Completeness.ABSENT and platform.manifest not in adoptable
             if is_absent and len(image.platforms) > 1:
                 others += 1
             else:
                 yield f"          {_platform(platform, adoptable)}"
         if others:
-            # An index without a record keeps nothing that it names.
+            # An index without a record keeps none of its manifests.
             word = "without a record too" if image.target in adoptable else "never fetched"
             yield f"          {show_count(others, 'platform')} {word}"
         for digest in image.adoptable[:_LISTED]:
@@ -170,7 +170,7 @@ def _next(root: Verification, target: str, state: RawPath | None) -> Iterator[st
     if any(
         hit.finding.severity is Severity.DAMAGE and hit.finding.code is not Code.READERS_DISAGREE for hit in root.hits
     ):
-        # Only there is what bytes were found wrong.
+        # The record of wrong bytes is in that state directory only.
         remembered = "" if state is None else f" --state {quoted_path(state)}"
         options = f" {root.forgotten}" if root.forgotten else remembered
         yield f"      drydock repair{options}{target}   # shows what repairs it, and what would be lost"

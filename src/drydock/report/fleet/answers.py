@@ -21,7 +21,7 @@ _STATES: Final = {state.value for state in State}
 
 
 def answer_lines(answers: Sequence[Answer]) -> Iterator[str]:
-    """Each answer as a table, without line ends; nothing is cut."""
+    """Each answer as a table, in lines without line ends; nothing is cut."""
     for number, answer in enumerate(answers):
         if number:
             yield ""
@@ -67,7 +67,7 @@ def render_answers(answers: Sequence[Answer], facts: dict[str, int], top: int | 
 
     Args:
         answers: in their order.
-        facts: counts of what was read.
+        facts: how many hosts, objects, reports and refused files there are.
         top: how many rows each answer has at most; None for as many as there are.
     """
     about = [show_count(facts["reports"], "report"), show_count(facts["objects"], "object")]
@@ -121,7 +121,7 @@ def _table(answer: Answer) -> dict[str, Any]:
 
 
 def _shares(answer: Answer) -> list[tuple[str, int]]:
-    """Bytes by state, for a bar, where that is what was asked."""
+    """Bytes by state, for a bar, if the question was about states."""
     if answer.title != STATES.title:
         return []
     places = [answer.columns.index(name) for name in ("state", "bytes")]
@@ -130,7 +130,7 @@ def _shares(answer: Answer) -> list[tuple[str, int]]:
 
 
 def _title(name: str) -> str:
-    """What a column is called to people: amounts say their unit themselves."""
+    """The title of a column, without ``bytes``: shown amounts have a unit."""
     words = printable(name).replace("_", " ")
     return "size" if words == "bytes" else words.removesuffix(" bytes")
 
@@ -152,7 +152,7 @@ def _is_number(answer: Answer, place: int) -> bool:
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a question selects
     if isinstance(value, float) and not math.isfinite(value):
-        return None  # JSON has no word for it
+        return None  # JSON has no infinity
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
@@ -161,7 +161,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a question selects
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - the same
-    """One line without control characters: names are shown already, but a report may be anybody's."""
+    """One line without control characters: drydock shows names, but a report may be from another program."""
     if value is None:
         return ""
     if isinstance(value, bool):

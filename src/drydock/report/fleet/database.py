@@ -21,7 +21,7 @@ except ImportError as error:
 
 _MEMORY: Final = "512MB"
 _TYPES: Final[dict[Any, str]] = {str: "VARCHAR", list[str]: "VARCHAR[]", int: "BIGINT", bool: "BOOLEAN"}
-# Spark's word for an element of a list, or null (Spark 3.5): what is asked is then the same text for both.
+# Spark's function for an element of a list, or null (Spark 3.5), so that both run the same SQL.
 _WORDS: Final = "CREATE MACRO try_element_at(list, place) AS list[place]"
 _NO_HOLDERS: Final = "no report lists what each image holds: scan with --holders or --format parquet"
 
@@ -55,7 +55,7 @@ class FleetDatabase:
         self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
 
     def forget(self, reports: Iterable[int]) -> None:
-        """Drop the rows of reports that turned out not to be whole.
+        """Drop the rows of damaged reports.
 
         Args:
             reports: their numbers.
@@ -67,7 +67,7 @@ class FleetDatabase:
         """The answer to one question.
 
         Raises:
-            Usage: DuckDB does not take it.
+            Usage: DuckDB refuses it.
         """
         try:
             found = self._connection.execute(sql)

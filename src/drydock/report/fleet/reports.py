@@ -169,7 +169,7 @@ def _without_lone_surrogates(data: bytes) -> bytes:
 
 
 def _open(path: str | bytes, flags: int) -> int:
-    """A descriptor of a regular file; anything else is not opened, or not waited for."""
+    """A descriptor of a regular file. Other files are refused, and a FIFO is not waited for."""
     if stat.S_ISREG(os.stat(path).st_mode):
         fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
         if stat.S_ISREG(os.fstat(fd).st_mode):
