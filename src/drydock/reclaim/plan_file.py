@@ -14,10 +14,10 @@ from msgspec import UNSET
 
 from drydock.model.documents.common import LazyList, canonical, fields_of, raw_path, read_document
 from drydock.model.documents.plan import (
-    DatabaseWitness,
     LeasedSnapshot,
     PlanDocument,
     PlannedAdoption,
+    PlannedDatabase,
     PlannedFieldDrop,
     PlannedLease,
     PlannedLeaseEnd,
@@ -154,8 +154,8 @@ def _record_name(ref: Ref) -> RecordName:
     )
 
 
-def _fingerprint(fingerprint: DatabaseFingerprint) -> DatabaseWitness:
-    return DatabaseWitness(shown(fingerprint.path), fingerprint.size, fingerprint.metas)
+def _fingerprint(fingerprint: DatabaseFingerprint) -> PlannedDatabase:
+    return PlannedDatabase(shown(fingerprint.path), fingerprint.size, fingerprint.metas)
 
 
 def _lease_end(end: LeaseEnd) -> PlannedLeaseEnd:

@@ -56,7 +56,7 @@ class PlannedPolicy(StrictPart):
             raise ValueError("a span of time that no option takes")
 
 
-class DatabaseWitness(StrictPart):
+class PlannedDatabase(StrictPart):
     """A database as the plan saw it."""
 
     path: Path
@@ -185,7 +185,7 @@ class RootPlan(StrictPart):
     now: Annotated[Nanoseconds, Meta(description="what expiries were compared with, in nanoseconds since 1970")]
     now_shown: Annotated[str, Meta(description="the same time in UTC, as in RFC 3339")]
     policy: Annotated[PlannedPolicy, Meta(description="the options that the plan was made with")]
-    evidence: Annotated[Sequence[DatabaseWitness], Meta(description="the databases as the plan saw them")]
+    evidence: Annotated[Sequence[PlannedDatabase], Meta(description="the databases as the plan saw them")]
     leases: Annotated[Sequence[PlannedLeaseEnd], Meta(description="leases to delete from meta.db")]
     records: Annotated[Sequence[PlannedRecordDrop], Meta(description="records to delete from meta.db")]
     rows: Annotated[Sequence[PlannedRowDrop], Meta(description="rows to delete from a snapshotter's metadata.db")]
