@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         verify,
     )
     from drydock.model.arguments import Moment, Name, Span
+    from drydock.model.data import BlobFile, Fingerprint, IngestDirectory, Junk, SnapshotEntry
     from drydock.model.errors import ActionFailed, DiskFull, DrydockError, EvidenceUnreadable, InUse, Refused, Usage
     from drydock.model.explanations import Explanation
     from drydock.model.exports import Change, ChangeKind, Exported
@@ -54,9 +55,12 @@ if TYPE_CHECKING:
     from drydock.model.policies import BlobCheck, EndLeases, Policy, SizeSource
     from drydock.model.progress import Progress
     from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer, Pulls
+    from drydock.model.records import Blob, Container, Image, Ingest, Lease, Metadata, Snapshot
     from drydock.model.repairs import Loss, Repair, Unadopted
+    from drydock.model.roots import Engine, Root
     from drydock.model.runs import EditOutcome, Run
     from drydock.model.scans import Scan, Total
+    from drydock.model.store import Store
     from drydock.model.text import shown, unshown
     from drydock.model.times import show_time
     from drydock.model.verifications import (
@@ -76,11 +80,14 @@ __all__ = [
     "Adoption",
     "Affects",
     "AnyPath",
+    "Blob",
     "BlobCheck",
+    "BlobFile",
     "Change",
     "ChangeKind",
     "Code",
     "Completeness",
+    "Container",
     "Coverage",
     "DatabaseFingerprint",
     "Digest",
@@ -89,19 +96,26 @@ __all__ = [
     "DrydockError",
     "EditOutcome",
     "EndLeases",
+    "Engine",
     "EvidenceUnreadable",
     "Explanation",
     "Exported",
     "FieldDrop",
     "Finding",
+    "Fingerprint",
     "Hit",
     "Holder",
     "Holding",
+    "Image",
     "ImageState",
     "InUse",
+    "Ingest",
+    "IngestDirectory",
     "Inventory",
+    "Junk",
     "Kind",
     "LayerState",
+    "Lease",
     "LeaseClass",
     "LeaseEnd",
     "LeaseRecord",
@@ -109,6 +123,7 @@ __all__ = [
     "ListKind",
     "Listing",
     "Loss",
+    "Metadata",
     "Moment",
     "Name",
     "ObjectKind",
@@ -128,16 +143,20 @@ __all__ = [
     "Removal",
     "Repair",
     "Request",
+    "Root",
     "RowDrop",
     "Run",
     "Scan",
     "SecondReading",
     "Severity",
     "SizeSource",
+    "Snapshot",
+    "SnapshotEntry",
     "SnapshotRecord",
     "Span",
     "State",
     "Status",
+    "Store",
     "StoreObject",
     "Target",
     "Total",
@@ -169,6 +188,27 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "model.data": (
+        "BlobFile",
+        "Fingerprint",
+        "IngestDirectory",
+        "Junk",
+        "SnapshotEntry",
+    ),
+    "model.records": (
+        "Blob",
+        "Container",
+        "Image",
+        "Ingest",
+        "Lease",
+        "Metadata",
+        "Snapshot",
+    ),
+    "model.roots": (
+        "Engine",
+        "Root",
+    ),
+    "model.store": ("Store",),
     "library": (
         "AnyPath",
         "apply",

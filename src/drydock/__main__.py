@@ -1,4 +1,4 @@
-"""Where the command begins, also as ``python -m drydock``."""
+"""The entry point of the command, also of ``python -m drydock``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def main() -> NoReturn:
         _run()
     except SystemExit as end:
         status = end.code
-    except KeyboardInterrupt:  # before there was a command
+    except KeyboardInterrupt:  # before a command was chosen
         status = _INTERRUPTED
     interrupts.settle()
     code = settle(status if isinstance(status, int) else 0)
@@ -38,14 +38,14 @@ def main() -> NoReturn:
 
 
 def _run() -> None:
-    # A run makes millions of values that form no rings: looking for rings takes a fifth of it.
+    # A run makes millions of values without reference cycles; searching for cycles would take a fifth of its time.
     gc.set_threshold(_VALUES)
     from drydock.cli import main as run  # noqa: PLC0415 - see above
 
     try:
         run()
     finally:
-        # The interpreter looks once more at its end, when the system takes everything back anyway.
+        # The interpreter would search once more at its end, when the system frees all memory anyway.
         gc.freeze()
 
 

@@ -112,21 +112,9 @@ def explain(
 def pulls(
     where: AnyPath | None = None, *, now: Moment | None = None, live: bool = False, progress: Progress | None = None
 ) -> list[Pulls]:
-    """List the interrupted pulls. Changes nothing.
+    """List the interrupted pulls of each containerd root found. Changes nothing.
 
-    Args:
-        where: as for :func:`scan`.
-        now: as for :func:`scan`.
-        live: as for :func:`scan`.
-        progress: as for :func:`scan`.
-
-    Returns:
-        One list for each containerd root found.
-
-    Raises:
-        EvidenceUnreadable: as for :func:`scan`.
-        Refused: as for :func:`scan`.
-        Usage: an argument is of a wrong type.
+    Arguments and errors are those of :func:`scan`.
     """
     return pulling.pulls(_where(where), Access(live=live, now=_now(now), progress=progress))
 
@@ -139,22 +127,10 @@ def ls(
     live: bool = False,
     progress: Progress | None = None,
 ) -> list[Listing]:
-    """List what a store has of one kind, as ``ctr`` and ``docker`` would, with states and holders. Changes nothing.
+    """List what each store has of one kind, as ``ctr`` and ``docker`` do, with states and holders. Changes nothing.
 
-    Args:
-        kind: ``images``, ``containers``, ``snapshots``, ``leases``, ``content`` or ``ingests``.
-        where: as for :func:`scan`.
-        now: as for :func:`scan`.
-        live: as for :func:`scan`.
-        progress: as for :func:`scan`.
-
-    Returns:
-        One list for each containerd root found.
-
-    Raises:
-        EvidenceUnreadable: as for :func:`scan`.
-        Refused: as for :func:`scan`.
-        Usage: there is no such kind, or an argument is of a wrong type.
+    ``kind`` is ``images``, ``containers``, ``snapshots``, ``leases``, ``content`` or ``ingests``. The other arguments,
+    and errors, are those of :func:`scan`.
     """
     access = Access(live=live, now=_now(now), progress=progress)
     return listing.ls(choice(ListKind, kind), _where(where), access)

@@ -1,6 +1,6 @@
-"""stdout and stderr of the process: a full disk, a closed descriptor and a name without a letter stop no run.
+"""stdout and stderr of the process: neither a full disk, nor a closed descriptor, nor an odd name stops a run.
 
-The one place where an error of either becomes an exit status. A log often lies on the disk that is to be freed.
+This is the one place where an error of either stream becomes an exit status. A log often lies on the full disk itself.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _ADDITIVE = 64
 """Statuses below this are sums."""
 _UNFIT = "drydock.shown"
 _needed: list[str] = []
-"""Lines that are told on stderr where what they were written to is lost."""
+"""Lines that are repeated on stderr if stdout is lost."""
 
 
 class _Channel(io.FileIO):
-    """A standard stream that remembers how it was lost; what is written to it from then on goes nowhere."""
+    """A standard stream that remembers the error by which it was lost, and drops all output from then on."""
 
     def __init__(self, descriptor: int, stops: tuple[type[OSError], ...]) -> None:
         super().__init__(descriptor, "w", closefd=False)
         self.lost: OSError | None = None
         self.stops = stops
-        """Losses that are raised, once."""
+        """Errors that are raised, once."""
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write some of ``data``, or say that all of it is written."""
+        """Write some of ``data``. Once the stream is lost, report all of it as written."""
         if self.lost is None:
             try:
                 return self._write(data)
@@ -48,11 +48,11 @@ class _Channel(io.FileIO):
 
     @property
     def is_short(self) -> bool:
-        """Whether something that somebody wanted did not get there: a reader that left wanted no more."""
+        """Whether wanted output is missing. A reader that closed the pipe wanted no more."""
         return self.lost is not None and not isinstance(self.lost, BrokenPipeError)
 
     def _write(self, data: ReadableBuffer) -> int:
-        # FileIO gives None where a pipe that does not block is full, and a buffer above it raises then.
+        # FileIO returns None if a non-blocking pipe is full; the buffer above it would raise.
         while (done := super().write(data)) is None:
             import select  # noqa: PLC0415 - such pipes are rare
 
@@ -61,15 +61,16 @@ class _Channel(io.FileIO):
 
 
 def open_streams() -> None:
-    """Put streams that cannot fail in the place of ``sys.stdout`` and ``sys.stderr``, and something where one is None.
+    """Replace ``sys.stdout`` and ``sys.stderr`` by streams that do not fail, also if one of them is None.
 
-    Names go out in the stream's encoding; what it has no letter for as :func:`drydock.model.text.shown` escapes.
+    Text is written in the stream's encoding. Characters that the encoding lacks are escaped as
+    :func:`drydock.model.text.shown` does.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:  # noqa: PERF203 - three descriptors
-            # Else the next file that is opened, a database, would be what is written to. It is the lowest free number.
+            # Otherwise the next file that is opened, a database, gets this number, and output is written to it.
             os.open(os.devnull, os.O_RDONLY)
     codecs.register_error(_UNFIT, _escape)
     if sys.stdin is None:
@@ -79,47 +80,48 @@ def open_streams() -> None:
 
 
 def keep_going() -> None:
-    """From here on something is changed: what cannot be told stops nothing, and a reader may leave."""
+    """From here on the store is changed: neither lost output nor a closed pipe stops the run."""
     _limit(())
 
 
 def stop_when_lost() -> None:
-    """From here on stdout is the work itself, so each error of it is raised."""
+    """From here on stdout is the result itself, so each of its errors is raised."""
     _limit((OSError,))
 
 
 def need(line: str) -> None:
-    """Have a line that is written to stdout told on stderr at the end if stdout was lost."""
+    """Repeat a line of stdout on stderr at the end, if stdout was lost."""
     _needed.append(line)
 
 
 def tell_needed() -> None:
-    """Tell those lines on stderr, once: what they were written to, stdout or a file in its place, is lost."""
+    """Write those lines to stderr, once, because stdout, or the file in its place, is lost."""
     while _needed:
         sys.stderr.write(f"drydock: {_needed.pop(0)}\n")
 
 
 def is_lost() -> bool:
-    """Whether something of what was written to stdout did not get there."""
+    """Whether some of the output to stdout is lost."""
     sys.stdout.flush()
     channel = _channel(sys.stdout)
     return channel is not None and channel.lost is not None
 
 
 def settle(status: int) -> int:
-    """Write what is left, say if stdout was lost, and give the exit status: ``status``, and 4 for a loss.
+    """Flush both streams, report a loss of stdout, and return the exit status: ``status``, plus 4 for a loss.
 
-    A reader of stdout that leaves ends a command that only looks as the signal would, and is no loss to any other.
+    If the reader of stdout closes the pipe, a command that only looks ends as if by SIGPIPE; for the others this is no
+    loss.
     """
     out, err = _channel(sys.stdout), _channel(sys.stderr)
     if out is None or err is None:
         return status
-    said = out.lost is not None and isinstance(out.lost, out.stops)
+    raised = out.lost is not None and isinstance(out.lost, out.stops)
     with suppress(OSError):
         sys.stdout.flush()
     if isinstance(out.lost, BrokenPipeError) and isinstance(out.lost, out.stops):
         return 128 + _SIGPIPE
-    if out.lost is not None and out.is_short and not said:
+    if out.lost is not None and out.is_short and not raised:
         sys.stderr.write(f"drydock: stdout: {out.lost.strerror}\n")
     if out.lost is not None:
         tell_needed()
@@ -139,7 +141,7 @@ def _open(descriptor: int, former: TextIO | None, stops: tuple[type[OSError], ..
 
 
 def _channel(stream: TextIO) -> _Channel | None:
-    """What is below a stream; None in a process of another, such as a test's."""
+    """The channel below a stream; None if another program, such as a test, made the stream."""
     channel = getattr(getattr(stream, "buffer", None), "raw", None)
     return channel if isinstance(channel, _Channel) else None
 

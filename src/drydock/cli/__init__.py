@@ -1,4 +1,4 @@
-"""The command ``drydock``: one file a command, imported when it is called."""
+"""The command ``drydock``. Each subcommand has one file, which is imported when the subcommand is called."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _COMMANDS = {
 
 
 class _Commands(Group):
-    """Imports a command's module only when it is called or asked for help: a start must be fast on a sick host."""
+    """Imports the module of the chosen command only: a start must be fast on a sick host."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_COMMANDS)
@@ -52,14 +52,14 @@ class _Commands(Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:  # noqa: ANN401 - click's signature
-        """Run, and end with the exit status that each outcome has (the epilog below)."""
+        """Run a command, and exit with the status of its outcome (the epilog below)."""
         try:
             sys.exit(super().main(args, prog_name="drydock", standalone_mode=False) or 0)
         except click.exceptions.Abort as error:
             what_is_left = str(error.__cause__ or "")
             _end("interrupted" + (f"; {what_is_left}" if what_is_left else ""), 128 + 2)
         except click.ClickException as error:
-            # Words that were typed, or pasted, are in it as they came; but click >= 8.2 raises a command's help, too.
+            # The message contains words as they were typed or pasted. Click >= 8.2 raises a command's help, too.
             if type(error).__name__ != "NoArgsIsHelpError":
                 vars(error)["message"] = printable(error.message)
             error.show()
@@ -69,7 +69,7 @@ class _Commands(Group):
         except Exception:  # noqa: BLE001 - the last line of defence of the exit status
             import traceback  # noqa: PLC0415 - a start must be fast
 
-            # Python's own status for this, 1, would say that something can be freed.
+            # Python's own status for this, 1, means here that something can be freed.
             traceback.print_exc()
             _end("this is a bug in drydock: please report it with the lines above", _FAULT)
 
@@ -81,7 +81,7 @@ def _end(message: str, code: int) -> None:
 
 @click.command(
     cls=_Commands,
-    # Those below have them from here. The first is the one that click names.
+    # Subcommands inherit these. Click's hints name the first.
     context_settings={"help_option_names": ["--help", "-h"]},
     epilog="Exit status: 0 nothing to report, 1 something can be freed, 2 damage, 4 an action failed, 8 something "
     "could not be read, 16 wrong usage, 32 refused (an engine runs, a lock is held, a plan is stale). If several "

@@ -1,4 +1,4 @@
-"""What goes to the user: results to stdout or to a file that appears whole, causes to stderr, and questions."""
+"""Output for the user: results on stdout or in a file, causes on stderr, and questions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WIDTH = 80
 
 @contextmanager
 def open_output(path: str | None) -> Iterator[TextIO]:
-    """stdout, or the file ``path`` written anew: whole, or, where something is raised, as it was before.
+    """stdout, or the file ``path``. The file is replaced when the block ends, and stays as it was if the block raises.
 
     Raises:
         ActionFailed: the file cannot be written.
@@ -42,7 +42,7 @@ def open_output(path: str | None) -> Iterator[TextIO]:
 
 
 def check_output(path: str | None) -> None:
-    """See that :func:`open_output` can write ``path``, before something is done that has to be told.
+    """Check that :func:`open_output` can write ``path``, before a change whose report goes there.
 
     Raises:
         ActionFailed: its folder is not there or cannot be written to, or it is a folder itself.
@@ -72,7 +72,7 @@ def open_binary(path: str | None) -> Iterator[IO[bytes]]:
 def _written(path: str, mode: str, encoding: str | None) -> Iterator[Any]:
     try:
         if _is_special(path):
-            # What came in the place of /dev/null would not be one, and the pipe that /dev/stdout leads to has no path.
+            # A file must not replace a device, and the pipe that /dev/stdout leads to has no path.
             with open(path, mode, encoding=encoding) as file:
                 yield file
             return
@@ -91,7 +91,7 @@ def _written(path: str, mode: str, encoding: str | None) -> Iterator[Any]:
 
 
 def _is_special(path: str) -> bool:
-    """Whether a name leads to something that is no regular file: a device, a pipe, a folder."""
+    """Whether a path leads to anything but a regular file: a device, a pipe, a folder."""
     try:
         return not stat.S_ISREG(os.stat(path).st_mode)
     except OSError:
@@ -99,13 +99,13 @@ def _is_special(path: str) -> bool:
 
 
 def use_utf8(file: TextIO) -> None:
-    """Write in UTF-8 from here on, whatever the locale of stdout is: what a program reads is as it is in a file."""
+    """Write in UTF-8 from here on, whatever the locale: programs then read the same from stdout as from a file."""
     if isinstance(file, io.TextIOWrapper):
         file.reconfigure(encoding="utf-8", errors=file.errors)
 
 
 def print_json(document: object, file: TextIO) -> None:
-    """One document, indented; a large list is written while it is made."""
+    """Print a document, indented; a large list is written while it is made."""
     from drydock.model.documents.common import indented  # noqa: PLC0415 - a start without a document must not load it
 
     use_utf8(file)
@@ -114,7 +114,7 @@ def print_json(document: object, file: TextIO) -> None:
 
 
 class PlainPrinter:
-    """Whole lines of text: what rich would print in a pipe, without the time it takes to load."""
+    """Prints whole lines, as rich does in a pipe, without the time that rich takes to load."""
 
     is_terminal = False
 
@@ -124,7 +124,7 @@ class PlainPrinter:
 
     @property
     def width(self) -> int:
-        """Columns that a bar may take: of ``COLUMNS``, or of a terminal this process has, or 80."""
+        """Columns for a bar: from ``COLUMNS``, from a terminal of this process, or 80."""
         columns = os.environ.get("COLUMNS", "")
         if columns.isascii() and columns.isdigit():
             return int(columns)
@@ -136,12 +136,12 @@ class PlainPrinter:
         return _WIDTH
 
     def print(self, line: object, *, soft_wrap: bool) -> None:  # noqa: ARG002 - rich's name; here nothing wraps
-        """One line."""
+        """Print one line."""
         self._file.write(f"{line}\n")
 
 
 def console(file: TextIO) -> Console | PlainPrinter:
-    """What prints a table on ``file``: rich on a terminal, plain text in a pipe."""
+    """The printer of tables on ``file``: rich on a terminal, plain text in a pipe."""
     if not file.isatty() and not os.environ.get("FORCE_COLOR"):
         return PlainPrinter(file)
     from rich.console import Console  # noqa: PLC0415 - a start without a table must not pay for rich
@@ -155,7 +155,7 @@ class _Result(Protocol):
 
 
 def status_of(results: Iterable[_Result]) -> int:
-    """The exit status of a command that looked at several things: the sum of theirs."""
+    """The exit status of several results: the sum of theirs."""
     code = 0
     for each in results:
         code |= each.exit_code()
@@ -163,12 +163,12 @@ def status_of(results: Iterable[_Result]) -> int:
 
 
 def no_storage(where: RawPath | None) -> str:
-    """What to say where nothing was found, and where that was: a mistyped mount point is not this host."""
+    """The message for a place without storage. It names the place, which may be a mistyped mount point."""
     return f"No containerd storage {'on this host' if where is None else f'below {shown(where)}'}."
 
 
 def tell_unread(causes: Iterable[str | None], consequence: str) -> None:
-    """One line on stderr for each cause why something could not be read: the status has 8 for it.
+    """One line on stderr for each reason why something could not be read. The exit status includes 8 for it.
 
     Args:
         causes: one shown line each; None where all was read.
@@ -186,13 +186,13 @@ def warn_unread(scans: Iterable[Scan]) -> None:
 
 @contextmanager
 def offer_live(how: str = "use --live to look beside it") -> Iterator[None]:
-    """Name the way to look beside an engine where its lock refuses.
+    """Tell how to look beside an engine, if the lock of the engine refuses.
 
     Args:
         how: what the user can type.
 
     Raises:
-        InUse: as it came, with that.
+        InUse: the error of the block, with that hint.
     """
     try:
         yield
@@ -201,7 +201,7 @@ def offer_live(how: str = "use --live to look beside it") -> Iterator[None]:
 
 
 def note_live(live: bool) -> None:
-    """Say on stderr that what is printed was read beside an engine."""
+    """Note on stderr that the output was read beside an engine."""
     if live:
         click.echo(f"drydock: {report.wording.LIVE}", err=True)
 
@@ -210,8 +210,8 @@ def confirm(*, yes: bool) -> bool:
     """Ask on a terminal whether to change something; ``yes`` is the answer that ``--yes`` gives.
 
     Raises:
-        Usage: there is nobody to ask.
-        ActionFailed: what is asked about cannot be shown.
+        Usage: stdin is not a terminal.
+        ActionFailed: the plan to confirm cannot be shown.
     """
     if yes:
         return True
