@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import shlex
 import subprocess
 
 import pytest
@@ -61,8 +64,33 @@ def test_a_unit_that_ends_in_a_continued_line():
     ],
 )
 def test_a_file_of_variables(text, values):
-    """By the states of systemd's parser (src/basic/env-file.c, v257): quotes count at the start of a value alone."""
+    """By the states of systemd's parser (src/basic/env-file.c, v254): quotes count at the start of a value alone."""
     assert [word for line in parse_environment(text).lines for word in line.words] == values
+
+
+_GENERATOR = "/usr/lib/systemd/user-environment-generators/30-systemd-environment-d-generator"
+
+
+def test_variables_as_systemd_has_them(tmp_path):
+    """Files made at random, compared with what systemd's own parser makes of them."""
+    if not os.access(_GENERATOR, os.X_OK):
+        pytest.skip("no systemd")
+    rng = random.Random(2)
+    parts = ["a", " ", "'b c'", '"d \\\\ \\" e\\z"', "\\ ", "\\\\", "\\'", "=", "/x", "\\\n", "#", ";"]
+    text = "".join(f"V{number} = x{''.join(rng.choices(parts, k=rng.randrange(1, 9)))}\n" for number in range(150))
+    text += "".join(
+        f"V{number} = {''.join(rng.choices(parts, k=rng.randrange(1, 9)))}x\n" for number in range(150, 300)
+    )
+    folder = tmp_path / "environment.d"
+    folder.mkdir()
+    (folder / "a.conf").write_text(text)
+    environment = {"XDG_CONFIG_HOME": str(tmp_path), "HOME": "/nonexistent"}
+    told = subprocess.run([_GENERATOR], env=environment, capture_output=True, text=True, check=True).stdout
+    values = [word for line in told.splitlines() if line.startswith("V") for word in shlex.split(line)]
+    wanted = dict(word.split("=", 1) for word in values)
+    assert len(wanted) == 300
+    words = [word.decode() for line in parse_environment(text.encode()).lines for word in line.words]
+    assert dict(word.split("=", 1) for word in words) == wanted
 
 
 def test_a_script(tmp_path):

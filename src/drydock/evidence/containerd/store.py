@@ -203,8 +203,8 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
             backend.complete = backend.complete and file.is_sound
             backend.findings = [*file.findings, *backend.findings]
         elif backend.complete and backend.layout is not LayoutKind.FOREIGN and snapshotter in recorded:
-            # A plugin of its own process may keep its data elsewhere, and the folder be left from before. What is of no
-            # known layout has other places: stargz has snapshotter/metadata.db (stargz service/service.go, v0.16).
+            # A snapshotter in a process of its own may keep its data elsewhere, and have left this folder. One of an
+            # unknown layout has other places: stargz has snapshotter/metadata.db (stargz service/service.go, v0.16).
             where = Place(RawPath(os.path.join(root, backend.path)))
             backend.complete = False
             backend.findings.append(messages.NO_ROWS(snapshotter=snapshotter).at(where, snapshotter))
@@ -284,7 +284,7 @@ def _open(stack: ExitStack, file: File, *, mapped: bool, progress: Progress | No
             file=path, page="" if damage.page is None else f" page {damage.page}", problem=damage.message
         ).at(
             Place(path, damage.page, damage.offset),
-            # A meta that was lost may have been the newer one: then what its transaction recorded looks unnamed.
+            # The lost meta may have been the newer one: then the data of its transaction looks unnamed.
             severity=Severity.DAMAGE if damage.severe else Severity.BLIND,
         )
         for damage in damages

@@ -72,7 +72,7 @@ def read_images(data: RawPath, findings: list[Finding]) -> tuple[set[Digest], Un
         return found, None
     for driver in drivers:
         try:
-            # What the containerd image store leaves in image/ has no imagedb.
+            # The folders that the containerd image store leaves in image/ have no imagedb.
             with suppress(FileNotFoundError), folder(data, b"image", driver, *_IMAGES) as descriptor:
                 found.update(Digest(b"sha256:" + each) for each in names(descriptor))
                 changed.append(os.fstat(descriptor).st_mtime_ns)

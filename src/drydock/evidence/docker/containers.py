@@ -71,7 +71,7 @@ def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: boo
     manifest = _digest(made_from.get("digest")) if isinstance(made_from, dict) else None
     if made_from is not None and manifest is None:
         findings.append(_unreadable(name, path, "its ImageManifest has no digest", left=left))
-    # dockerd writes the field of every container: where it is not there, it has become another.
+    # dockerd writes the field for every container: if it is missing, its name was damaged.
     mounts = _image_mounts(name, config["MountPoints"]) if "MountPoints" in config else None
     if mounts is None:
         findings.append(_unreadable(name, path, "its MountPoints cannot be understood", left=left))
@@ -86,7 +86,7 @@ def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: boo
         manifest,
         running if isinstance(running, bool) else None,
         _bytes(settings.get("Image")) if isinstance(settings, dict) else None,
-        # None with a graphdriver, and in an older Docker.
+        # There is none with a graphdriver, and in an older Docker.
         manifest_known=manifest is not None or made_from is None or left,
         mounts=mounts or frozenset(),
         mounts_known=mounts is not None or left,

@@ -1,8 +1,8 @@
 r"""Command lines: their words, as systemd and as a shell split them, and the flags in a list of words.
 
-systemd's rules are those of extract_first_word in src/basic/extract-word.c (v257). They differ from a shell's: a
-backslash escapes within single quotes too, and ``\x20`` and the like are C's escapes. So its words are split here,
-and those of a shell by the standard library's ``shlex``.
+The rules of systemd are those of ``extract_first_word`` (src/basic/extract-word.c, v252). They differ from those of a
+shell: a backslash escapes in single quotes too, and ``\x20`` and the like are the escapes of C. So this module splits
+the words of units itself, and the words of shells with the standard library's ``shlex``.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Flag(NamedTuple):
     """Without its dashes."""
     value: bytes
     at: int
-    """Which of the words it is."""
+    """The index of the flag in the list of words."""
 
 
 def split_words(line: bytes) -> list[bytes]:
-    """The words of a line in a unit file. A quote that is not closed stays in its word, which ends with the line."""
+    """The words of a line in a unit file. A quote that is not closed stays in its word, up to the end of the line."""
     words: list[bytes] = []
     word: bytearray | None = None
     at, end = 0, len(line)
@@ -62,7 +62,7 @@ def split_words(line: bytes) -> list[bytes]:
 
 
 def _take_quoted(line: bytes, at: int, quote: bytes, word: bytearray) -> int:
-    """Add what is quoted to the word; give the byte behind the closing quote."""
+    """Add the quoted text to the word, and return the position behind the closing quote."""
     begin = len(word)
     while (closed := line.find(quote, at)) >= 0:
         escape = line.find(b"\\", at, closed)
@@ -77,7 +77,7 @@ def _take_quoted(line: bytes, at: int, quote: bytes, word: bytearray) -> int:
 
 
 def _take_escape(line: bytes, at: int, word: bytearray) -> int:
-    """Add what an escape stands for to the word; one that systemd does not know stays as it is written."""
+    """Add the meaning of an escape to the word; an escape that systemd does not know is added as it is written."""
     match = _ESCAPE.match(line, at)
     if match is None:  # the backslash ends the line
         word += b"\\"
@@ -95,7 +95,7 @@ def _take_escape(line: bytes, at: int, word: bytearray) -> int:
 
 
 def _character(code: bytes) -> bytes | None:
-    """What the number of an escape stands for: a byte, or of ``u`` and ``U`` a character in UTF-8; never a NUL."""
+    """The meaning of a numeric escape: a byte, or for ``u`` and ``U`` a character in UTF-8; None for a wrong number."""
     is_byte = code[:1] not in (b"u", b"U")
     number = int(code, 8) if code.isdigit() else int(code[1:], 16)
     if not 0 < number <= (0xFF if is_byte else _LARGEST_CHARACTER):
@@ -104,7 +104,7 @@ def _character(code: bytes) -> bytes | None:
 
 
 def split_shell(line: bytes) -> list[bytes]:
-    """The words of a line of a shell script; by systemd's rules where its quotes are not closed."""
+    """The words of a line of a shell script. If its quotes are not closed, systemd's rules split it."""
     try:
         # Latin-1 has a character for each byte.
         return [word.encode("latin-1") for word in shlex.split(line.decode("latin-1"))]
@@ -113,9 +113,9 @@ def split_shell(line: bytes) -> list[bytes]:
 
 
 def read_flags(words: Sequence[bytes], names: frozenset[bytes]) -> Iterator[Flag]:
-    """Each flag of a command line that has one of these names and a value, in order.
+    """The flags of a command line that have one of these names and a value, in order.
 
-    In any spelling of Go's flag packages: ``-x v``, ``--x v``, ``-x=v``, ``--x=v``, and pflag's ``-x/v``.
+    All spellings of Go's flag packages count: ``-x v``, ``--x v``, ``-x=v``, ``--x=v``, and pflag's ``-x/v``.
     """
     for at, word in enumerate(words):
         if not word.startswith(b"-"):
@@ -132,7 +132,7 @@ def read_flags(words: Sequence[bytes], names: frozenset[bytes]) -> Iterator[Flag
 
 
 def last_flag(words: Sequence[bytes], *names: bytes) -> bytes | None:
-    """The value that counts of a flag with several names: the last one; None where there is none."""
+    """The last value of a flag with these names, which is the one that counts; None if it is not there."""
     last = None
     for flag in read_flags(words, frozenset(names)):
         last = flag.value

@@ -1,7 +1,8 @@
-"""The files that say how a service is started, each kind by its own rules, as lines of words.
+"""The files that say how a service is started, each kind parsed by its own rules to lines of words.
 
-Units and drop-ins: systemd src/shared/conf-parser.c; files of variables: src/basic/env-file.c (v257). Options and
-scripts of other init systems are a shell's. k3s and RKE2 have settings in YAML (k3s pkg/configfilearg/parser.go).
+Sources: systemd src/shared/conf-parser.c (v252) for units and drop-ins, src/basic/env-file.c (v254) for environment
+files. Option files and scripts of other init systems are shell code. k3s and RKE2 have settings in YAML (k3s
+pkg/configfilearg/parser.go).
 """
 
 from __future__ import annotations
@@ -16,48 +17,48 @@ from drydock.evidence.host.command_lines import split_shell, split_words
 _BLANK: Final = b" \t\r"
 _COMMENTS: Final = (b"#", b";")
 _PREFIXES: Final = b"@-:+!|"
-"""What may stand in front of a command (systemd.service(5), v257)."""
+"""Characters that may stand in front of a command (systemd.service(5), v257)."""
 _OPENED: Final = re.compile(rb"""=(["'])[^"']*\Z""")
-"""A quoted value that goes on in the next line."""
+"""The start of a quoted value that goes on in the next line."""
 _NEEDS_ESCAPE: Final = b'"\\`$'
 _DEEPEST: Final = 4
 
 Position = tuple[int, ...]
-"""Where a word stands in a line: the index of it, after those of the words that it is part of."""
+"""The position of a word in a line: its index, behind the indexes of the words that it is a part of."""
 
 
 class CommandLine(NamedTuple):
     """One command, or one assignment of variables."""
 
     key: bytes
-    """The unit's setting that it is, ``ExecStart`` or ``Environment``; empty in another kind of file."""
+    """The setting of the unit, such as ``ExecStart`` or ``Environment``; empty in another kind of file."""
     words: Sequence[bytes]
 
     @property
     def is_command(self) -> bool:
-        """Whether systemd runs it."""
+        """Whether it is a command that systemd runs."""
         return self.key.startswith(b"Exec")
 
     def groups(self) -> Iterator[tuple[Position, Sequence[bytes]]]:
-        """The command line, and those in its words: what ``sh -c`` is given, and the values of variables.
+        """The command line, and the command lines in its words: arguments of ``sh -c``, and values of variables.
 
         Yields:
-            The place of the word that it is part of, and its own words. Each place is compared with those of others as
-            the words follow each other in the line.
+            The position of the word with the command line, and the words of it. Positions compare in the order of the
+            words in the line.
         """
         yield from _unfold((), self.words)
 
 
 class UnitFile(NamedTuple):
-    """What one file says of a service's start."""
+    """The part of one file that concerns the start of a service."""
 
     lines: list[CommandLine]
     environment_files: list[bytes]
-    """Files with variables, as they are named: systemd takes the whole rest of the line, without quotes."""
+    """Paths of environment files. systemd takes the whole rest of the line as the path, with spaces and quotes."""
 
 
 def assignment(word: bytes) -> tuple[bytes, bytes] | None:
-    """The name and the value of a variable, where a word sets one."""
+    """The name and the value of the variable that a word sets; None if it sets none."""
     name, equals, value = word.partition(b"=")
     return (name, value) if equals and _is_name(name) else None
 
@@ -88,11 +89,11 @@ def parse_unit(text: bytes) -> UnitFile:
 
 
 def _unit_lines(text: bytes) -> Iterator[bytes]:
-    """The lines that say something; those that a backslash continues are one, with a space in its place."""
+    """The lines without comments. A line that a backslash continues is joined with the next, with a space between."""
     parts: list[bytes] = []
     for line in text.split(b"\n"):
         stripped = line.strip()
-        if stripped.startswith(_COMMENTS):  # also between the parts of one line
+        if stripped.startswith(_COMMENTS):  # a comment may stand between the parts of one line
             continue
         backslashes = len(line) - len(line.rstrip(b"\\"))
         if backslashes % 2:
@@ -108,7 +109,7 @@ def _unit_lines(text: bytes) -> Iterator[bytes]:
 
 
 def parse_environment(text: bytes) -> UnitFile:
-    """The variables that a file of them sets; a value without quotes goes to the end of its line."""
+    """The variables that an environment file sets. A value without quotes goes to the end of its line."""
     found = UnitFile([], [])
     at, end = 0, len(text)
     while at < end:
@@ -126,7 +127,7 @@ def parse_environment(text: bytes) -> UnitFile:
 
 
 def _take_value(text: bytes, at: int) -> tuple[bytes, int]:
-    """A variable's value, and where the next line starts."""
+    """The value of a variable, and the position of the next line."""
     parts: list[bytes] = []
     while True:
         while text[at : at + 1] and text[at] in _BLANK:
@@ -148,7 +149,7 @@ def _take_value(text: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _take_quoted(text: bytes, at: int) -> tuple[bytes, int]:
-    """What stands in double quotes, and the byte behind them."""
+    """The text in double quotes, and the position behind them."""
     part = bytearray()
     while at < len(text):
         end = min(each if each >= 0 else len(text) for each in (text.find(b'"', at), text.find(b"\\", at)))
@@ -163,7 +164,7 @@ def _take_quoted(text: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _take_plain(text: bytes, at: int) -> tuple[bytes, int]:
-    """What stands without quotes up to the end of the line, and where the next one starts."""
+    """The text without quotes up to the end of the line, and the position of the next line."""
     part = bytearray()
     kept = 0
     while True:
@@ -173,16 +174,16 @@ def _take_plain(text: bytes, at: int) -> tuple[bytes, int]:
             return bytes(part[:kept] + part[kept:].rstrip()), end + 1
         escaped = text[end + 1 : end + 2]
         part += b"" if escaped == b"\n" else escaped
-        kept = len(part)  # a space with a backslash is kept
+        kept = len(part)  # a blank behind a backslash is kept
         at = end + 2
 
 
 def parse_shell(text: bytes) -> UnitFile:
     """The commands and variables of a script, or of a file that a script reads.
 
-    A quote that is not closed in its line goes on in the next where it begins a value, and ends with its line
-    elsewhere: it is an apostrophe in a message then. A value without quotes that begins with a dash goes to the end of
-    its line, as systemd reads such a file.
+    A quote that is not closed in its line goes on in the next line if it begins a value. Otherwise it ends with its
+    line, because it is most likely an apostrophe. A value without quotes that begins with a dash goes to the end of its
+    line, as systemd reads such a file.
     """
     found = UnitFile([], [])
     text = text.replace(b"\\\n", b"")
@@ -216,9 +217,9 @@ def _is_closed(line: bytes) -> bool:
 
 
 def parse_rancher(text: bytes) -> UnitFile:
-    """Where a k3s or RKE2 configuration puts the data, as the flag that k3s makes of the setting.
+    """The data directory of a k3s or RKE2 configuration, as the flag that k3s makes of the setting.
 
-    A setting in one line of YAML is understood, and so is one of a JSON object, which is YAML too.
+    The setting is found in a line of YAML, or in a JSON object, which is YAML too.
     """
     text = text.strip()
     is_object = text.startswith(b"{")
@@ -231,7 +232,7 @@ def parse_rancher(text: bytes) -> UnitFile:
 
 
 def _scalar(value: bytes) -> bytes:
-    """A YAML scalar of one line without its quotes, or without the comment behind it."""
+    """A YAML scalar in one line, without its quotes, or without the comment behind it."""
     quote = value[:1]
     if quote in (b'"', b"'"):
         return value[1:].partition(quote)[0]
