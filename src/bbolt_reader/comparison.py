@@ -66,9 +66,13 @@ class _DatabaseComparison:
             for field in _META_FIELDS:
                 values = getattr(one, field), getattr(two, field)
                 if values[0] != values[1]:
-                    yield self._differ(f"meta {two.index}, {field}: {values[0]}, and {values[1]}", (), two.offset)
+                    yield self._differ(
+                        f"{field} of meta {two.index} is {values[0]} by the first reader, {values[1]} by the second",
+                        (),
+                        two.offset,
+                    )
         if self._first.meta.index != self._second.meta.index:
-            message = f"meta {self._first.meta.index} counts, and meta {self._second.meta.index}"
+            message = f"the first reader uses meta {self._first.meta.index}, the second meta {self._second.meta.index}"
             yield self._differ(message, (), self._second.meta.offset)
             return
         # A new root bucket: pages that the other one has read count as read.
@@ -128,11 +132,21 @@ class _DatabaseComparison:
 
     def _headers(self, bucket: Bucket, other: DeclaredBucket) -> Iterator[Difference]:
         if bucket.sequence != other.sequence:
-            yield self._differ(f"sequence {bucket.sequence}, and {other.sequence}", other.path, other.offset)
+            yield self._differ(
+                f"sequence {bucket.sequence} by the first reader, {other.sequence} by the second",
+                other.path,
+                other.offset,
+            )
         if bucket.root != other.root:
-            yield self._differ(f"root page {bucket.root}, and {other.root}", other.path, other.offset)
+            yield self._differ(
+                f"root page {bucket.root} by the first reader, {other.root} by the second", other.path, other.offset
+            )
         if bucket.offset != other.offset:
-            yield self._differ(f"header at {bucket.offset:#x}, and {other.offset:#x}", other.path, other.offset)
+            yield self._differ(
+                f"header at {bucket.offset:#x} by the first reader, {other.offset:#x} by the second",
+                other.path,
+                other.offset,
+            )
 
     def _rest(
         self,
@@ -159,7 +173,7 @@ class _DatabaseComparison:
                 told = True
                 offset = bucket.offset if place is None else place[0].offset(place[1])
                 if isinstance(value, bytes) and isinstance(other, bytes):
-                    message = f"values of {len(value)} and {len(other)} bytes that are not the same"
+                    message = f"different values, of {len(value)} and {len(other)} bytes"
                 else:
                     message = f"{_kind(value)} by the first reader, {_kind(other)} by the second"
                 yield self._differ(message, (*bucket.path, key), offset)
@@ -167,9 +181,11 @@ class _DatabaseComparison:
         for error, who in zip(failed, ("first", "second"), strict=True):
             if error is not None and None in failed:
                 told = True
-                yield self._differ(f"the {who} reader alone cannot read on: {error}", bucket.path, error.offset)
+                yield self._differ(f"only the {who} reader cannot read on: {error}", bucket.path, error.offset)
         if not told and not pairs:
-            yield self._differ("the same keys in another order, or more often", bucket.path, bucket.offset)
+            yield self._differ(
+                "the readers find the same keys in another order, or more often", bucket.path, bucket.offset
+            )
         yield from pairs
 
     def _told(self, keys: int) -> None:

@@ -57,7 +57,7 @@ def test_a_planted_disagreement_is_a_finding(store, monkeypatch):
         assert each["page"] == each["offset"] // 4096
         if each["file"] == str(store / META_DB):
             assert boltwriter.HEADER.unpack_from(data, each["page"] * 4096)[0] == each["page"]
-    assert any("values of" in each["message"] for each in found)
+    assert any("different values, of" in each["message"] for each in found)
     assert not any("readers-disagree" in each["code"] for each in verified(store, "--no-second-reading")[0]["findings"])
 
 
@@ -72,7 +72,7 @@ def test_a_sequence_read_wrong_by_either_is_found(store, monkeypatch, reader):
         monkeypatch.setattr(bbolt_reader.declared, "parse_bucket", lambda value: {**right(value), "sequence": 99})
     _, found = verified(store)
     rows = [each for each in found if each["file"] == str(store / METADATA_DB) and each["bucket"] == ["v1"]]
-    numbers = "sequence 99, and 7" if reader == "first" else "sequence 7, and 99"
+    numbers = "sequence 99 by the first reader, 7" if reader == "first" else "sequence 7 by the first reader, 99"
     assert any(f"v1/snapshots: {numbers}" in each["message"] for each in rows)
     said = run("verify", *NOW, store)
     assert "readers-disagree" in said
