@@ -12,7 +12,7 @@ from tests.support.privilege import needs_root
 from drydock.model.documents.journal import ManifestMember
 from drydock.model.names import RawPath
 from drydock.reclaim import quarantine_manifest
-from drydock.reclaim.quarantine_manifest import FILE, Line, ManifestWriter, read_manifest, walk
+from drydock.reclaim.quarantine_manifest import FILE, ManifestEntry, ManifestWriter, read_manifest, walk
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_every_entry_stands_in_order(state, parent):
         (0, b""), (1, b"a"), (2, b"b"), (2, b"z"), (1, b"a-"), (1, b"\xff\n\\")
     ]  # fmt: skip
     info = (tree / "a-").lstat()
-    assert found[4] == Line(1, b"a-", info.st_mode, info.st_uid, info.st_gid, 2, info.st_mtime_ns, "")
+    assert found[4] == ManifestEntry(1, b"a-", info.st_mode, info.st_uid, info.st_gid, 2, info.st_mtime_ns, "")
     assert found[3].more
     assert len(lines(state, two)) == 1
     assert two.at == one.length

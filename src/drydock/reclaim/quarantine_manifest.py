@@ -47,7 +47,7 @@ _decode: Final = msgspec.json.Decoder(ManifestLine).decode
 _ATTRIBUTES: Final = (b"trusted.", b"user.", b"security.capability")
 
 
-class Line(NamedTuple):
+class ManifestEntry(NamedTuple):
     """One entry of a directory tree."""
 
     depth: int
@@ -69,7 +69,7 @@ class _Directory:
     identity: tuple[int, int]
 
 
-def walk(parent: int, name: bytes) -> Generator[tuple[Line, int, bytes], None, None]:
+def walk(parent: int, name: bytes) -> Generator[tuple[ManifestEntry, int, bytes], None, None]:
     """Yield every entry of a tree in the order of a manifest, with the open directory that it is in and its name there.
 
     The walk follows no symbolic link and enters no mount. It enters a directory only when the next entry is asked for.
@@ -142,7 +142,7 @@ def _leave(levels: list[_Directory]) -> None:
         os.close(done.fd)
 
 
-def _line(depth: int, shown_name: bytes, info: os.stat_result, parent: int, name: bytes) -> Line:
+def _line(depth: int, shown_name: bytes, info: os.stat_result, parent: int, name: bytes) -> ManifestEntry:
     size, mtime = info.st_size, info.st_mtime_ns
     link = b""
     match stat.S_IFMT(info.st_mode):
@@ -154,7 +154,7 @@ def _line(depth: int, shown_name: bytes, info: os.stat_result, parent: int, name
             link = os.readlink(name, dir_fd=parent)
     kept = [each for each in sorted(read_xattrs(name, parent).items()) if each[0].startswith(_ATTRIBUTES)]
     more = hashlib.sha256(repr((link, kept)).encode()).hexdigest()[:32] if link or kept else ""
-    return Line(depth, shown_name, info.st_mode, info.st_uid, info.st_gid, size, mtime, more)
+    return ManifestEntry(depth, shown_name, info.st_mode, info.st_uid, info.st_gid, size, mtime, more)
 
 
 class ManifestWriter:
@@ -255,7 +255,7 @@ class ManifestWriter:
                 self._over = error.strerror or type(error).__name__
 
 
-def read_manifest(folder: RawPath, member: ManifestMember) -> Generator[Line, None, None]:
+def read_manifest(folder: RawPath, member: ManifestMember) -> Generator[ManifestEntry, None, None]:
     """Yield the entries of a manifest, after its bytes were compared with their hash.
 
     Args:
@@ -301,10 +301,10 @@ def _unpack(unpacker: zlib._Decompress, part: bytes) -> bytes:
         raise OSError(errno.EBADMSG, str(error)) from error
 
 
-def _parse(line: bytes) -> Line:
+def _parse(line: bytes) -> ManifestEntry:
     try:
         found = _decode(line)
         name = unshown(found.name)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise OSError(errno.EBADMSG, f"a line of it is not what drydock writes ({reason_of(error)})") from error
-    return Line(found.depth, name, found.mode, found.uid, found.gid, found.size, found.mtime, found.more)
+    return ManifestEntry(found.depth, name, found.mode, found.uid, found.gid, found.size, found.mtime, found.more)

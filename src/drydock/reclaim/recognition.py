@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from drydock.evidence.files.regular import open_regular
 from drydock.model.plans import Removal, Target
 from drydock.model.text import shown
-from drydock.reclaim.quarantine_manifest import Line, walk
+from drydock.reclaim.quarantine_manifest import ManifestEntry, walk
 
 _CHUNK: Final = 1 << 20
 _HEX: Final = re.compile(rb"[0-9a-f]{32,128}\Z")
@@ -37,7 +37,7 @@ class Quarantined(NamedTuple):
     removal: Removal
     owner: Owner | None = None
     """None where the journal does not say."""
-    manifest: Callable[[], Generator[Line, None, None]] | None = None
+    manifest: Callable[[], Generator[ManifestEntry, None, None]] | None = None
     """Of a directory, read anew at each call."""
     without: str = "the run wrote no manifest"
     """Why there is none; shown."""
@@ -136,7 +136,7 @@ def _recognise_directory(
     return Recognition(None, others)
 
 
-def _differs(found: Line | None, line: Line | None) -> str | None:
+def _differs(found: ManifestEntry | None, line: ManifestEntry | None) -> str | None:
     """How an entry differs from its line in a manifest; None if it does not."""
     if line is None or (found is not None and _comes_first(found, line)):
         return "was not in it"
@@ -151,7 +151,7 @@ def _differs(found: Line | None, line: Line | None) -> str | None:
     return None if found.more == line.more else "has another link target, or other extended attributes"
 
 
-def _comes_first(one: Line, other: Line) -> bool:
+def _comes_first(one: ManifestEntry, other: ManifestEntry) -> bool:
     """Whether an entry comes before another in a manifest that has both; what is deeper belongs to the one before."""
     return one.depth > other.depth or (one.depth == other.depth and one.name < other.name)
 
