@@ -59,14 +59,14 @@ class Descent:
                 continue
             count = visits.get(step.pgid, 0)
             if count:
-                self._lose(step, f"page {step.pgid} is named here and elsewhere", "twice", step.referrer)
+                self._lose(step, f"page {step.pgid} is referenced here and elsewhere", "twice", step.referrer)
                 if count == _TWICE:
                     continue
             visits[step.pgid] = count + 1
             if step.depth > MAX_DEPTH or len(step.path) > MAX_DEPTH:
-                self._lose(step, f"more than {MAX_DEPTH} above each other", "corrupt", step.referrer)
+                self._lose(step, f"more than {MAX_DEPTH} levels of pages or buckets", "corrupt", step.referrer)
                 continue
-            found = self._page(step.pgid) if step.pgid >= 2 else "no page of a tree"
+            found = self._page(step.pgid) if step.pgid >= 2 else "a meta page is not a page of a tree"
             if isinstance(found, str):
                 self._lose(step, found, "corrupt", step.pgid * self.lenient.page_size)
                 continue
@@ -105,15 +105,14 @@ class Descent:
             self.statements.append(statement)
             below = (*statement.path, statement.key)
             if lost:
-                self.problems.append(
-                    Problem("entries", f"{lost} lost in an inline bucket", page.pgid, statement.offset, self.standing)
-                )
+                message = f"{lost} entries of an inline bucket cannot be read"
+                self.problems.append(Problem("entries", message, page.pgid, statement.offset, self.standing))
                 self.holes.append(Hole(below, b"", None))
             if root:
                 yield _PageToSalvage(root, statement.offset, below, b"", None, 0)
 
     def _entries_lost(self, page: LenientPage, step: _PageToSalvage) -> None:
-        message = f"{page.lost} elements that cannot be read"
+        message = f"{page.lost} elements cannot be read"
         self.problems.append(Problem("entries", message, page.pgid, page.offset, self.standing))
         self.holes.append(Hole(step.path, step.low, step.high))
 

@@ -68,7 +68,8 @@ class _Salvager:
                 if free is None:
                     self._problem("freelist", "the list of free pages cannot be read", meta.freelist)
             if meta.high_water > lenient.count:
-                self._problem("short-file", f"{lenient.count} pages, of {meta.high_water}", lenient.count)
+                message = f"the file has {lenient.count} pages, but needs {meta.high_water}"
+                self._problem("short-file", message, lenient.count)
         else:
             root = guessed = Unlinked.find(lenient, (), self.hints.moment).best_root(self.hints.is_root) or 0
         current = Descent(lenient, StatementStanding.CURRENT)

@@ -101,7 +101,7 @@ def test_a_page_named_twice_is_seen_though_it_is_like_others(tmp_path):
     with Database.open(tmp_path / "file.db") as database:
         *others, last_one = [record for _, record in database.root.bucket(b"records").buckets()]
         assert all(plain(record) == TREE[b"records"][record.path[-1]] for record in others)
-        with pytest.raises(Corrupt, match="named here and at"):
+        with pytest.raises(Corrupt, match="referenced here and at"):
             last_one.items()
 
 
