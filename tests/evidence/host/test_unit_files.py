@@ -6,6 +6,7 @@ import os
 import random
 import shlex
 import subprocess
+import time
 
 import pytest
 
@@ -123,7 +124,7 @@ def test_options_without_quotes():
 def test_command_lines_within_a_line():
     """What a shell is given, and what a variable holds, at any depth that people write; and where each word stands."""
     (line,) = parse_unit(b"""ExecStart=/bin/sh -c "export X='-g /a' && exec sh -c 'dockerd -D'" end\n""").lines
-    groups = {place: list(words) for place, words in line.groups()}
+    groups = {place: list(words) for place, words in line.groups}
     assert groups == {
         (): [b"/bin/sh", b"-c", b"export X='-g /a' && exec sh -c 'dockerd -D'", b"end"],
         (2,): [b"export", b"X=-g /a", b"&&", b"exec", b"sh", b"-c", b"dockerd -D"],
@@ -135,7 +136,7 @@ def test_command_lines_within_a_line():
 def test_groups_end():
     """However deep words are quoted."""
     (line,) = parse_unit(b"ExecStart=a " + b"b=-" * 50_000).lines
-    assert len(list(line.groups())) < 10
+    assert len(list(line.groups)) < 10
 
 
 @pytest.mark.parametrize(
@@ -152,3 +153,42 @@ def test_groups_end():
 def test_settings_of_k3s(text, words):
     """YAML in the forms that it is written in, and JSON."""
     assert [word for line in parse_rancher(text).lines for word in line.words] == words
+
+
+@pytest.mark.parametrize("parse", [parse_unit, parse_environment, parse_shell, parse_rancher])
+def test_bytes_of_any_kind(parse):
+    """No file raises, whatever is in it."""
+    rng = random.Random(3)
+    quotes = [b'"', b"'", b"\\", b"\\x4", b"\\u00", b"\\777", b"\\ud800", b"\\\n"]
+    parts = [
+        b"[Service]\n",
+        b"ExecStart=",
+        b"A=",
+        b"data-dir",
+        *quotes,
+        *(bytes([char]) for char in b"\n =-x#\0\xff{}:,$`\r"),
+    ]
+    for _ in range(3_000):
+        for line in parse(b"".join(rng.choices(parts, k=rng.randrange(40)))).lines:
+            assert all(isinstance(word, bytes) for _, words in line.groups for word in words)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"X='\n" * 60_000 + b"'\"",
+        b'X="a b c d" ' * 10_000,
+        b"ExecStart=/bin/sh -c '" + b"a b " * 30_000 + b"'",
+        b"A=" + b"'\"" * 100_000,
+        b"\\\n" * 100_000,
+        b"data-dir: " * 25_000,
+    ],
+    ids=range(6),
+)
+def test_files_made_to_keep_a_reader_busy(text):
+    """Every kind of parser ends in a moment."""
+    start = time.process_time()
+    for parse in (parse_unit, parse_environment, parse_shell, parse_rancher):
+        for line in parse(text).lines:
+            assert line.groups
+    assert time.process_time() - start < 10

@@ -79,7 +79,7 @@ class _Variables:
         """The absolute paths that each variable is set to, by its name, and whether it can have no other value."""
         found: dict[bytes, tuple[dict[bytes, None], bool]] = {}
         for line in self.unit.lines():
-            for _, words in line.groups():
+            for _, words in line.groups:
                 for name, value in filter(None, map(assignment, words)):
                     values, is_sure = found.get(name, ({}, True))
                     is_path = value.startswith(b"/") and not _is_unplain(value)
@@ -117,7 +117,7 @@ class _FlagReader:
 
     def read(self, path: bytes, line: CommandLine) -> None:
         """Take the flags of a line."""
-        flags = [((*place, flag.at), flag) for place, words in line.groups() for flag in _flags(words)]
+        flags = [((*place, flag.at), flag) for place, words in line.groups for flag in _flags(words)]
         named = programs(line) if flags else {}
         for place, flag in flags:
             self._take(path, flag, self._is_of(flag, line, named, place))

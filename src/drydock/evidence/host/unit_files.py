@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from drydock.evidence.host.command_lines import split_shell, split_words
@@ -22,12 +24,15 @@ _OPENED: Final = re.compile(rb"""=(["'])[^"']*\Z""")
 """The start of a quoted value that goes on in the next line."""
 _NEEDS_ESCAPE: Final = b'"\\`$'
 _DEEPEST: Final = 4
+_LONGEST: Final = 32 * 4096
+"""Bytes of the longest argument that Linux passes to a program (include/uapi/linux/binfmts.h, MAX_ARG_STRLEN)."""
 
 Position = tuple[int, ...]
 """The position of a word in a line: its index, behind the indexes of the words that it is a part of."""
 
 
-class CommandLine(NamedTuple):
+@dataclass(frozen=True)
+class CommandLine:
     """One command, or one assignment of variables."""
 
     key: bytes
@@ -39,14 +44,14 @@ class CommandLine(NamedTuple):
         """Whether it is a command that systemd runs."""
         return self.key.startswith(b"Exec")
 
-    def groups(self) -> Iterator[tuple[Position, Sequence[bytes]]]:
+    @cached_property
+    def groups(self) -> list[tuple[Position, Sequence[bytes]]]:
         """The command line, and the command lines in its words: arguments of ``sh -c``, and values of variables.
 
-        Yields:
-            The position of the word with the command line, and the words of it. Positions compare in the order of the
-            words in the line.
+        Each has the position of the word with the command line, and the words of it. Positions compare in the order of
+        the words in the line.
         """
-        yield from _unfold((), self.words)
+        return list(_unfold((), self.words))
 
 
 class UnitFile(NamedTuple):
@@ -187,7 +192,7 @@ def parse_shell(text: bytes) -> UnitFile:
     """
     found = UnitFile([], [])
     text = text.replace(b"\\\n", b"")
-    at = 0
+    at, left = 0, 2 * len(text)
     while at < len(text):
         end = text.find(b"\n", at)
         end = len(text) if end < 0 else end
@@ -196,7 +201,8 @@ def parse_shell(text: bytes) -> UnitFile:
             closed = text.find(opened[1], end)
             stop = text.find(b"\n", closed) if closed >= 0 else -1
             whole = text[at : stop if stop >= 0 else len(text)] if closed >= 0 else b""
-            if whole and _is_closed(whole):
+            left -= len(whole)  # a hostile file may open a quote in every line
+            if whole and left > 0 and _is_closed(whole):
                 line, end = whole.strip(), at + len(whole)
         at = end + 1
         if not line or line.startswith(_COMMENTS):
@@ -244,6 +250,8 @@ def _unfold(place: Position, words: Sequence[bytes]) -> Iterator[tuple[Position,
     if len(place) == _DEEPEST:
         return
     for index, word in enumerate(words):
+        if len(word) > _LONGEST:
+            continue
         set_to = assignment(word)
         inner = set_to[1] if set_to is not None else word
         if word.startswith(b"-"):

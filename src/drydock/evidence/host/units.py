@@ -74,7 +74,7 @@ class Program(enum.Enum):
 def programs(line: CommandLine) -> dict[Program, Position]:
     """The engines that a line names, each with the first position. The name of a socket or a folder does not count."""
     found: dict[Program, Position] = {}
-    for place, words in line.groups():
+    for place, words in line.groups:
         for index, word in enumerate(words):
             following = words[index + 1] if index + 1 < len(words) else b""
             for program in _named(word, following):
@@ -284,7 +284,7 @@ def _runs(service: Service, named: set[Program]) -> set[Program]:
     if service.is_file:
         return runs - {Program.DOCKER}
     if b"docker" in service.name and any(
-        flag for line in service.lines() for _, words in line.groups() for flag in read_flags(words, _DOCKERS_ALONE)
+        flag for line in service.lines() for _, words in line.groups for flag in read_flags(words, _DOCKERS_ALONE)
     ):
         runs.add(Program.DOCKER)  # behind a script of another name
     return runs
