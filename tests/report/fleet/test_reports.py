@@ -5,10 +5,12 @@ import os
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from pyarrow import parquet
 from tests.support.documents import rows_of, run
 from tests.support.fleets import host_document
 
+from drydock.cli import main
 from drydock.report.parquet import tables, write_parquet
 
 
@@ -42,6 +44,54 @@ def test_a_holder_that_is_no_record(folder, holder):
     document = host_document(2)
     document["roots"][0]["objects"][0]["held_by"] = [holder]
     (folder / "bad.json").write_text(json.dumps(document))
+    assert hosts(folder, 8) == GOOD
+
+
+def _write(folder, name, document, ending):
+    """A report as a file of one of the two forms of JSON."""
+    lines = [document] if ending == "json" else _lines(document)
+    (folder / f"{name}.{ending}").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize("ending", ["json", "jsonl"])
+def test_reports_of_other_versions(folder, ending):
+    """A newer version has fields that this one does not know, an older one lacks some that this one reads."""
+    newer, older = host_document(2), host_document(3)
+    for part in (newer, newer["roots"][0], *newer["roots"][0]["objects"]):
+        part["new"] = {"of": ["any", 1]}
+    for name in ("engine", "live", "complete", "namespaces", "reclaimable", "withheld", "holders"):
+        del older["roots"][0][name]
+    for each in older["roots"][0]["objects"]:
+        del each["reach"], each["note"]
+    _write(folder, "newer", newer, ending)
+    _write(folder, "older", older, ending)
+    counts = {name: len(host_document(number)["roots"][0]["objects"]) for name, number in
+              (("host-0002", 2), ("host-0003", 3))}  # fmt: skip
+    assert hosts(folder, 0) == {**GOOD, **counts}
+
+
+@pytest.mark.parametrize("ending", ["json", "jsonl"])
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("bytes", "many", "Expected `int | null`, got `str`"),
+        ("bytes", True, "Expected `int | null`, got `bool`"),
+        ("bytes", 1 << 63, "<= 9223372036854775807"),
+        ("namespaces", ["moby", 1], "Expected `str`, got `int`"),
+        ("state", ["live"], "Expected `str | null`, got `array`"),
+    ],
+)
+def test_a_field_of_another_type_is_named(folder, ending, field, value, message):
+    """On stderr, with the file; that report is not counted, the other is."""
+    document = host_document(2)
+    document["roots"][0]["objects"][1][field] = value
+    _write(folder, "bad", document, ending)
+    found = CliRunner().invoke(main, ["fleet", str(folder)])
+    assert found.exit_code == 8
+    (line,) = found.stderr.splitlines()
+    assert line.startswith(f"drydock: {folder}/bad.{ending}: ")
+    assert message in line
+    assert f".{field}" in line
     assert hosts(folder, 8) == GOOD
 
 
