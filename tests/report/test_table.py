@@ -8,10 +8,11 @@ from rich.console import Console
 from tests.support.scans import ENDED, judged, scan_of_everything
 from tests.support.values import blob, digest, image, lease, store
 
-from drydock.cli.output import console
+from drydock.cli.output import printer
 from drydock.model.names import RawPath
 from drydock.model.objects import ObjectKind, State
 from drydock.report.table import print_scans
+from drydock.report.terminal import TerminalPrinter
 
 WHERE = RawPath(b"/mnt/a host")
 SGR = re.compile(r"\x1b\[[0-9;]*m")
@@ -22,13 +23,14 @@ def printed(*scans, width=None, encoding="utf-8", where=WHERE):
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding=encoding)
     if width is None:
-        sheet = console(file)
+        on = printer(file)
     else:
-        sheet = Console(
+        console = Console(
             file=file, width=width, force_terminal=True, color_system="standard", highlight=False, emoji=False,
             markup=False, legacy_windows=False,
         )  # fmt: skip
-    print_scans(scans, sheet, where)
+        on = TerminalPrinter(console)
+    print_scans(scans, on, where)
     file.flush()
     return raw.getvalue().decode(encoding)
 

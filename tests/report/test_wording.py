@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
-from drydock.report.wording import short_ids, show_bytes, show_count
+from drydock.report.wording import columns, short_ids, show_bytes, show_count
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,25 @@ def test_ids_are_cut(text, short):
 def test_names_stay_whole(name):
     """A word of a name, or a number in it, however long: cut it would be another name."""
     assert short_ids(name) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain",
+        "",
+        "größer",
+        "e\u0301cole",
+        "日本語",
+        "한국어",
+        "\uff57\uff49\uff44\uff45",
+        "🚢 dock",
+        "Ελλάδα",
+        "עברית",
+        "क्षि",
+        "█░…├─",
+    ],
+)
+def test_columns_are_those_of_a_terminal(text):
+    """As rich has them: wide characters take two, marks that combine with the one before take none."""
+    assert columns(text) == cell_len(text)

@@ -6,7 +6,7 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -18,11 +18,10 @@ from drydock.model.text import shown
 from drydock.streams import is_lost, keep_going, need
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from drydock.model.names import RawPath
     from drydock.model.runs import Run
     from drydock.model.scans import Scan
+    from drydock.report.terminal import TerminalPrinter
 
 _WIDTH = 80
 
@@ -135,18 +134,20 @@ class PlainPrinter:
                 continue
         return _WIDTH
 
-    def print(self, line: object, *, soft_wrap: bool) -> None:  # noqa: ARG002 - rich's name; here nothing wraps
-        """Print one line."""
-        self._file.write(f"{line}\n")
+    def print_line(self, text: str, indent: int = 0, style: str = "", *, whole: bool = False) -> None:  # noqa: ARG002
+        """Print one line; here nothing has a style, and nothing wraps."""
+        self._file.write(f"{' ' * indent}{text}\n")
+
+    def print_spans(self, spans: Sequence[tuple[str, str]]) -> None:
+        """Print one line that is made of pieces of text, each with a style that is not shown here."""
+        self._file.write("".join(text for text, _ in spans).rstrip() + "\n")
 
 
-def console(file: TextIO) -> Console | PlainPrinter:
-    """The printer of tables on ``file``: rich on a terminal, plain text in a pipe."""
-    if not file.isatty() and not os.environ.get("FORCE_COLOR"):
-        return PlainPrinter(file)
-    from rich.console import Console  # noqa: PLC0415 - a start without a table must not pay for rich
-
-    return Console(file=file, highlight=False, emoji=False, markup=False)
+def printer(file: TextIO) -> TerminalPrinter | PlainPrinter:
+    """The printer of tables and trees on ``file``: with styles on a terminal, plain text in a pipe."""
+    if file.isatty() or os.environ.get("FORCE_COLOR"):
+        return report.terminal.terminal_printer(file)
+    return PlainPrinter(file)
 
 
 class _Result(Protocol):

@@ -12,12 +12,12 @@ from drydock import commands, report
 from drydock.cli.options import absolute_path, format_option, live_option, now_option, output_option, where_argument
 from drydock.cli.output import (
     PlainPrinter,
-    console,
     no_storage,
     offer_live,
     open_binary,
     open_output,
     print_json,
+    printer,
     status_of,
     use_utf8,
     warn_unread,
@@ -120,7 +120,7 @@ def scan(
                 if form in ("table", "tree") and not scans:
                     print(no_storage(where), file=file)
                 elif form == "table":
-                    report.table.print_scans(scans, console(file), where)
+                    report.table.print_scans(scans, printer(file), where)
                 elif form == "tree":
                     _print_tree(scans, file, depth, top)
                 elif form == "markdown":
@@ -144,12 +144,7 @@ def scan(
 
 def _print_tree(scans: list[Scan], file: TextIO, depth: int, top: int) -> None:
     blocks = (getattr(file, "encoding", None) or "").lower().startswith("utf")
-    printer = console(file)
-    if isinstance(printer, PlainPrinter):
-        for line in report.tree.tree_lines(scans, depth=depth, top=top, width=None, blocks=blocks):
-            print("".join(span.text for span in line).rstrip(), file=file)
-        return
-    from rich.text import Text  # noqa: PLC0415 - only a terminal pays for rich
-
-    for line in report.tree.tree_lines(scans, depth=depth, top=top, width=printer.width, blocks=blocks):
-        printer.print(Text.assemble(*line), no_wrap=True, crop=False)
+    on = printer(file)
+    width = None if isinstance(on, PlainPrinter) else on.width
+    for line in report.tree.tree_lines(scans, depth=depth, top=top, width=width, blocks=blocks):
+        on.print_spans(line)

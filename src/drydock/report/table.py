@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from drydock.model.findings import Severity
 from drydock.model.names import RawPath
@@ -14,15 +14,11 @@ from drydock.model.text import shown
 from drydock.report.summary import Command, endable_leases
 from drydock.report.wording import COLOURS, LIVE, about_root, show_bytes, show_count, target_of
 
-if TYPE_CHECKING:
-    from rich.padding import Padding
-    from rich.text import Text
-
 _LISTED = 8
 
 
 class LinePrinter(Protocol):
-    """Prints lines: a console of rich, or plain text."""
+    """Prints lines: on a terminal, or as plain text."""
 
     @property
     def is_terminal(self) -> bool:
@@ -36,25 +32,26 @@ class LinePrinter(Protocol):
     def encoding(self) -> str:
         """Encoding of the text."""
 
-    def print(self, line: str | Padding | Text, *, soft_wrap: bool) -> None:
-        """One line."""
+    def print_line(self, text: str, indent: int = 0, style: str = "", *, whole: bool = False) -> None:
+        """Print one line; ``whole`` keeps it in one piece."""
 
 
 _NARROWEST_BAR, _WIDEST_BAR = 10, 60
 
 
-def print_scans(scans: Sequence[Scan], console: LinePrinter, where: RawPath | None) -> None:
+def print_scans(scans: Sequence[Scan], printer: LinePrinter, where: RawPath | None) -> None:
     """Print every scan, one block per root."""
     for scan in scans:
-        _RootTable(scan, console, where).print()
+        _RootTable(scan, printer, where).print()
 
 
 class _RootTable:
     """The lines about one root."""
 
-    def __init__(self, scan: Scan, console: LinePrinter, where: RawPath | None) -> None:
+    def __init__(self, scan: Scan, printer: LinePrinter, where: RawPath | None) -> None:
         self._scan = scan
-        self._console = console
+        self._printer = printer
+        self._line = printer.print_line
         self._target = target_of(where)
 
     def print(self) -> None:
@@ -77,8 +74,8 @@ class _RootTable:
     def _states(self) -> None:
         totals = self._scan.totals()
         whole = max(1, sum(total.bytes for total in totals.values()))
-        room = max(_NARROWEST_BAR, min(_WIDEST_BAR, self._console.width - 42))
-        block = "█" if self._console.encoding.lower().startswith("utf") else "#"
+        room = max(_NARROWEST_BAR, min(_WIDEST_BAR, self._printer.width - 42))
+        block = "█" if self._printer.encoding.lower().startswith("utf") else "#"
         self._line(f"{'state':<13}{'objects':>8}  {'size':>10}", 2, "bold")
         for state, total in totals.items():
             style = COLOURS[state] if total.count else "bright_black"
@@ -158,25 +155,11 @@ class _RootTable:
     def _command(self, command: str, does: str, *, drydocks: bool = True) -> None:
         typed = f"drydock {command}{self._target}" if drydocks else command
         line = f"{typed}   # {does}"
-        if self._console.is_terminal and 6 + len(line) > self._console.width:
+        if self._printer.is_terminal and 6 + len(line) > self._printer.width:
             # Whoever copies both lines would run the second line of a wrapped remark.
             self._line(f"# {does}", 6)
             line = typed
         self._line(line, 6, "bold", whole=True)
-
-    def _line(self, text: str, indent: int = 0, style: str = "", *, whole: bool = False) -> None:
-        if self._console.is_terminal:
-            from rich.padding import Padding  # noqa: PLC0415 - a start without a table must not pay for rich
-            from rich.text import Text  # noqa: PLC0415 - the same
-
-            # The terminal wraps a command, or a path wider than the screen: so it can be copied in one piece.
-            if whole or any(len(word) > self._console.width - indent for word in text.split()):
-                self._console.print(Text(" " * indent + text, style), soft_wrap=True)
-            else:
-                self._console.print(Padding(Text(text, style), (0, 0, 0, indent)), soft_wrap=False)
-        else:
-            # Whole lines, for grep: no wrapping, no padding.
-            self._console.print(" " * indent + text, soft_wrap=True)
 
 
 def _amounts(total: Total, what: str) -> str:

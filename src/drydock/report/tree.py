@@ -9,7 +9,7 @@ from drydock.model.objects import StoreObject
 from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.report.holder_tree import HolderNode, ObjectRoles, holder_tree
-from drydock.report.wording import COLOURS, LIVE, short_ids, show_bytes, show_count
+from drydock.report.wording import COLOURS, LIVE, columns, short_ids, show_bytes, show_count
 
 _SIZE = 10
 _NARROWEST_BAR, _WIDEST_BAR = 6, 24
@@ -137,12 +137,12 @@ class _TreeLines:
         note = f"  ({item.note})" if item.note else ""
         if self._width is None:
             return [*spans, Span(item.name, item.style), Span(note, "bright_black")]
-        room = self._width - sum(_columns(span.text) for span in spans)
+        room = self._width - sum(columns(span.text) for span in spans)
         name = item.name
-        if _columns(name) + len(note) > room:
+        if columns(name) + len(note) > room:
             name = short_ids(name)
         # The note of a damaged object says more than the end of its name.
-        if _columns(name) + len(note) > room and item.style != "red":
+        if columns(name) + len(note) > room and item.style != "red":
             note = ""
         name = _cut(name, room - len(note), self._signs.cut)
         return _fit([*spans, Span(name, item.style), Span(note, "bright_black")], self._width)
@@ -161,20 +161,17 @@ def _bar_style(item: _Item) -> str:
     return item.style if item.style not in ("", "bold", "bright_black") else "blue"
 
 
-def _columns(text: str) -> int:
-    from rich.cells import cell_len  # noqa: PLC0415 - a pipe needs no widths, and must not pay for rich
-
-    return cell_len(text)
-
-
 def _chop(text: str, room: int) -> str:
-    from rich.cells import set_cell_size  # noqa: PLC0415 - see _columns
-
-    return text if _columns(text) <= room else set_cell_size(text, max(room, 0)).rstrip()
+    if columns(text) <= room:
+        return text
+    end, left = 0, room
+    while end < len(text) and (left := left - columns(text[end])) >= 0:
+        end += 1
+    return text[:end].rstrip()
 
 
 def _cut(text: str, room: int, sign: str) -> str:
-    if _columns(text) <= room:
+    if columns(text) <= room:
         return text
     return _chop(text, room - 1) + sign if room > 1 else _chop(text, room)
 
@@ -183,7 +180,7 @@ def _fit(spans: list[Span], width: int) -> list[Span]:
     left = width
     fitted = []
     for span in spans:
-        text = _chop(span.text, left) if _columns(span.text) > left else span.text
+        text = _chop(span.text, left) if columns(span.text) > left else span.text
         fitted.append(Span(text, span.style))
-        left -= _columns(text)
+        left -= columns(text)
     return fitted

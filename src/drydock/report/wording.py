@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
 from drydock.model.leases import LeaseClass
@@ -52,6 +53,17 @@ def show_count(count: int, what: str) -> str:
 def short_ids(text: str) -> str:
     """Shown text with digests, container ids and the random ids of BuildKit cut to 12 characters, as docker does."""
     return _LONG.sub(r"\1", text)
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a shown text takes: wide characters take two, and marks that combine none."""
+    return len(text) if text.isascii() else sum(map(_char_columns, text))
+
+
+def _char_columns(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Mc", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def target_of(where: RawPath | None) -> str:

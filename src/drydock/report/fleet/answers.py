@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Any, Final
@@ -14,7 +13,7 @@ from drydock.model.text import printable
 from drydock.report.fleet.database import Answer
 from drydock.report.fleet_sql import STATES
 from drydock.report.standalone_html import render_file
-from drydock.report.wording import show_bytes, show_count
+from drydock.report.wording import columns, show_bytes, show_count
 from drydock.version import __version__
 
 _STATES: Final = {state.value for state in State}
@@ -33,11 +32,11 @@ def answer_lines(answers: Sequence[Answer]) -> Iterator[str]:
             yield from () if answer.note else ("  no rows",)
             continue
         cells = [list(map(printable, answer.columns)), *(_cells(answer, row) for row in answer.rows)]
-        widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+        widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]
         right = [_is_number(answer, place) for place in range(len(widths))]
         for row in cells:
             padded = [
-                (" " * (width - _width(cell)) + cell) if to_right else cell + " " * (width - _width(cell))
+                (" " * (width - columns(cell)) + cell) if to_right else cell + " " * (width - columns(cell))
                 for cell, width, to_right in zip(row, widths, right, strict=True)
             ]
             yield ("  " + "  ".join(padded)).rstrip()
@@ -169,7 +168,3 @@ def _text(value: Any) -> str:  # noqa: ANN401 - the same
     if isinstance(value, list | tuple):
         return " ".join(map(_text, value))
     return printable(str(value))
-
-
-def _width(text: str) -> int:
-    return len(text) if text.isascii() else sum(1 + (unicodedata.east_asian_width(each) in "WF") for each in text)
