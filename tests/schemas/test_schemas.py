@@ -207,7 +207,7 @@ def test_a_repair_of_everything():
     outcomes = [Outcome(removal, each, "detail", 2) for each in Status]
     edits = [EditOutcome(RawPath(HOSTILE), 0, 1, each, "detail", RawPath(HOSTILE)) for each in Status]
     repair = Repair(
-        plan, (Loss(ref, "name", "image", "why", accepted=False),), ("again",), ("unpack",), (finding,),
+        plan, (Loss(ref, "name", Kind.IMAGE, "why", accepted=False),), ("again",), ("unpack",), (finding,),
         unread="why", whole=("whole",), unadopted=(Unadopted(HOSTILE, "sha256:0", "why"),), short=("short",),
     )  # fmt: skip
     done = Run(plan.root, RawPath(HOSTILE), "state", outcomes, edits, ["warning"])

@@ -174,7 +174,7 @@ def salvage(file: RawPath, form: str, deleted: bool, rebuild: RawPath | None, ch
         salvaged = commands.bolt.salvage(file, rebuild, choice, progress)
     found, remnants, rebuilt = salvaged
     if not deleted:
-        remnants = [each for each in remnants if each.standing != "deleted"]
+        remnants = [each for each in remnants if each.standing.value != "deleted"]
     statements = [each for each in found.statements if deleted or each.standing.value != "deleted"]
     if form == "json":
         print_json(report.bolt.salvage_document(file, found, statements, remnants, rebuilt), sys.stdout)

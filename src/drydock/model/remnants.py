@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.records import Container, Image, Lease
+
+
+class RecordStanding(enum.Enum):
+    """Where a record was found; the value is the word in reports."""
+
+    CURRENT = "current"
+    """In the newest valid tree."""
+    PREVIOUS = "previous"
+    """Only in the tree before the last transaction."""
+    DELETED = "deleted"
+    """On a page that no tree uses any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +27,7 @@ class Remnant:
 
     record: Image | Container | Lease
     """Namespace and name are empty if no page has them, and so are lost fields."""
-    standing: str
-    """``current``, ``previous`` or ``deleted``."""
+    standing: RecordStanding
     page: int
     offset: int
     """Byte of the file where its name was found, or else one of its fields."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from drydock.model.findings import Finding
-from drydock.model.names import Ref
+from drydock.model.names import Kind, Ref
 from drydock.model.plans import Adoption, LeaseRecord, Plan, SnapshotRecord
 
 
@@ -18,8 +18,8 @@ class Loss:
     """Record of an image, a container, or an active snapshot."""
     name: str
     """Shown; ``--accept-loss`` takes it."""
-    kind: str
-    """``image``, ``container`` or ``snapshot``."""
+    kind: Kind
+    """An image, a container or a snapshot."""
     why: str
     """One shown line."""
     accepted: bool

@@ -241,7 +241,7 @@ class _Repairer:
             if each.reason is not None:
                 accepted = any(_is_called(word, each.ref, each.name) for word in self._accept)
                 why = f"{each.missing}, and {each.reason}"
-                self._losses[each.ref] = Loss(each.ref, each.name, "container", why, accepted, True, each.has_row)
+                self._losses[each.ref] = Loss(each.ref, each.name, Kind.CONTAINER, why, accepted, True, each.has_row)
 
     def _together(self, broken: BrokenChain) -> dict[RowName, Finding]:
         """The unpacked snapshots of a damaged blob that are damaged or unproved."""
@@ -273,7 +273,7 @@ class _Repairer:
             rows: rows that go already.
         """
         images, _ = self._dependants.of(broken.refs)
-        if self._drop_unproved or (images and all(self._lose(ref, "image", "").accepted for ref in images)):
+        if self._drop_unproved or (images and all(self._lose(ref, Kind.IMAGE, "").accepted for ref in images)):
             return True
         doubtful = [row for row, finding in self._together(broken).items() if finding.code is Code.SNAPSHOT_UNPROVED]
         is_blob = all(ref.kind is Kind.BLOB for ref in broken.refs)
@@ -284,7 +284,9 @@ class _Repairer:
         images, containers = self._dependants.of(broken.refs)
         outlook = _Outlook(images)
         if any(ref.kind is Kind.SNAPSHOT for ref in broken.refs):
-            outlook.stands = [self._lose(ref, "container", "its files depend on what is dropped") for ref in containers]
+            outlook.stands = [
+                self._lose(ref, Kind.CONTAINER, "its files depend on what is dropped") for ref in containers
+            ]
             outlook.stands += self._active(broken, containers)
         for ref in images:
             graph, image = self._reached.graph, self._images[ref]
@@ -294,7 +296,7 @@ class _Repairer:
                 outlook.refetch.append(ref)
             elif broken.found is None or broken.found.reach is not State.UNREACHABLE:
                 why = "not all of its records say which registry it came from"
-                outlook.lost.append(self._lose(ref, "image", why))
+                outlook.lost.append(self._lose(ref, Kind.IMAGE, why))
         return outlook
 
     def _reason(self, outlook: _Outlook, hold: str | None) -> str | None:
@@ -310,7 +312,7 @@ class _Repairer:
         open_ = [loss for loss in losses if not loss.accepted]
         if open_:
             more = f" and {len(open_) - 1} more" if len(open_) > 1 else ""
-            return f"{open_[0].kind} {open_[0].name}{more} would be lost; --accept-loss accepts that"
+            return f"{open_[0].kind.value} {open_[0].name}{more} would be lost; --accept-loss accepts that"
         if hold is not None:
             self._hold(outlook.images)
             return hold
@@ -324,9 +326,9 @@ class _Repairer:
             self._held.add(ref)
             self._unproved[self._dependants.label(ref)] = None
 
-    def _lose(self, ref: Ref, kind: str, why: str) -> Loss:
+    def _lose(self, ref: Ref, kind: Kind, why: str) -> Loss:
         name = self._dependants.name(ref)
-        if kind == "snapshot":
+        if kind is Kind.SNAPSHOT:
             name = shown(split_snapshot_key(ref.key)[1])
         return Loss(ref, name, kind, why, any(_is_called(word, ref, name) for word in self._accept))
 
@@ -351,7 +353,7 @@ class _Repairer:
                 continue
             if not any(entry.id == row.id for entry in backend.entries):
                 continue
-            yield self._lose(ref, "snapshot", "it is active, and depends on what is dropped")
+            yield self._lose(ref, Kind.SNAPSHOT, "it is active, and depends on what is dropped")
 
     def _record(self, ref: Ref, why: str, records: Mapping[Ref, str]) -> RecordDrop:
         parent = getattr(self._reached.graph.records[ref], "parent_ref", None)

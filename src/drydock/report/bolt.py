@@ -220,7 +220,7 @@ def _record(each: Remnant) -> dict[str, Any]:
     record = each.record
     row: dict[str, Any] = {
         "kind": record.ref.kind.value,
-        "standing": each.standing,
+        "standing": each.standing.value,
         "namespace": shown(record.namespace) or None,
         "name": shown(each.name) or None,
         "created": show_known(record.created),
@@ -258,7 +258,7 @@ def salvage_lines(
     for remnant in remnants:
         record = remnant.record
         names = (shown(record.namespace) or "?", shown(remnant.name) or "?")
-        yield "\t".join((f"{remnant.standing} {record.ref.kind.value}", *names, _about(remnant)))
+        yield "\t".join((f"{remnant.standing.value} {record.ref.kind.value}", *names, _about(remnant)))
     for problem in found.problems:
         older = "" if problem.standing.value == "current" else " (older meta)"
         yield f"problem: {problem.code} page {problem.page} offset {problem.offset:#x}: {problem.message}{older}"

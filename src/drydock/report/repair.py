@@ -117,7 +117,7 @@ def _loss_part(loss: Loss) -> LossPart:
     return LossPart(
         **structs.asdict(record_part(loss.ref)),
         name=loss.name,
-        what=loss.kind,
+        what=loss.kind.value,
         why=loss.why,
         accepted=loss.accepted,
         at_start=loss.at_start,
@@ -163,7 +163,7 @@ def _losses(title: str, repair: Repair, *, accepted: bool) -> Iterator[str]:
     if losses:
         yield f"  {title}"
     for loss in losses:
-        yield f"      {loss.kind} {loss.name} (namespace {shown(loss.ref.namespace)}): {loss.why}"
+        yield f"      {loss.kind.value} {loss.name} (namespace {shown(loss.ref.namespace)}): {loss.why}"
 
 
 def _at_start(repair: Repair, target: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ from bbolt_reader.statements import Names, Statement, StatementStanding
 from drydock.evidence.containerd.encoding import Undecodable, binary_time, varint
 from drydock.model.names import Digest, Kind, UnixNano, is_digest
 from drydock.model.records import Container, Image, Lease
-from drydock.model.remnants import Remnant
+from drydock.model.remnants import RecordStanding, Remnant
 
 Where: TypeAlias = "tuple[int | None, Names]"
 """The fragment that a path starts at, if it is none of the tree, and the path."""
@@ -28,7 +28,7 @@ def find_remnants(statements: Iterable[Statement]) -> list[Remnant]:
     """
     remnants = list(_RecordFinder(statements).records())
     kinds = {Image: 0, Container: 1, Lease: 2}
-    standings = [standing.value for standing in _ORDER]
+    standings = list(RecordStanding)
     remnants.sort(
         key=lambda each: (
             kinds[type(each.record)],
@@ -134,7 +134,7 @@ class _RecordFinder:
                 ),
                 created,
             )
-        return Remnant(record, place.standing.value, place.page, place.offset)
+        return Remnant(record, RecordStanding(place.standing.value), place.page, place.offset)
 
 
 def _text(entries: Mapping[bytes, Statement], key: bytes) -> bytes:
