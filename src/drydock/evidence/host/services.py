@@ -114,6 +114,7 @@ class _FlagReader:
         self._variables = (_Variables(unit), common)
         self._said: set[tuple[bytes, bytes]] = set()
         self._followed: set[tuple[bytes, bytes]] = set()
+        self._known: dict[tuple[bytes, bool], tuple[list[bytes], bool]] = {}
 
     def read(self, path: bytes, line: CommandLine) -> None:
         """Take the flags of a line."""
@@ -127,7 +128,7 @@ class _FlagReader:
         owner = _OWNERS.get(name)
         is_unclear = _is_unplain(value)
         if is_its and (variable := _variable(value)):
-            values, is_sure = self._values(*variable)
+            values, is_sure = self._known.get(variable) or self._known.setdefault(variable, self._values(*variable))
             if (name, value) not in self._followed:
                 self._followed.add((name, value))
                 for each in values:
