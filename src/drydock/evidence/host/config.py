@@ -106,7 +106,7 @@ def read_docker_config(host: Host, path: bytes) -> DockerConfig:
 
         document: Any = json.loads(raw) if raw.strip() else {}
     except (FileNotFoundError, NotADirectoryError):
-        if why := host.doubt(path):
+        if why := host.hidden_reason(path):
             config.findings.append(unseen(path, messages.SETTING_OUT_OF_REACH(file=path, problem=why)))
         return config
     except (OSError, ValueError, RecursionError) as error:
@@ -131,7 +131,7 @@ def _toml(host: Host, path: RawPath, findings: list[Finding]) -> dict[str, Any] 
             import tomli as tomllib  # noqa: PLC0415 - the same
         document: dict[str, Any] = tomllib.loads(raw.decode())
     except (FileNotFoundError, NotADirectoryError):
-        if why := host.doubt(path):
+        if why := host.hidden_reason(path):
             findings.append(unseen(path, messages.SETTING_OUT_OF_REACH(file=path, problem=why)))
         return None
     except (OSError, ValueError, RecursionError) as error:  # tomllib's and UTF-8's errors are ValueErrors

@@ -90,7 +90,7 @@ class Host(NamedTuple):
         found = sorted(names(reached, limit)) if reached else []
         return [RawPath(os.path.join(folder, each)) for each in found if fnmatch.fnmatchcase(each, name)]
 
-    def doubt(self, path: bytes) -> str | None:
+    def hidden_reason(self, path: bytes) -> str | None:
         """Why ``path`` may have something that this process does not see: a dangling link, or an error.
 
         Returns:

@@ -28,7 +28,7 @@ def is_data_root(path: bytes) -> bool:
     return any(is_folder(path + b"/" + part) for part in _DOCKER_PARTS)
 
 
-def obstacle(path: RawPath) -> str | None:
+def unknown_reason(path: RawPath) -> str | None:
     """Why drydock cannot find out whether the folder ``path`` is a data root; None if it can."""
     try:
         with folder(path) as descriptor, os.scandir(descriptor):
@@ -40,7 +40,7 @@ def obstacle(path: RawPath) -> str | None:
     return None
 
 
-def managed(host: Host, data: RawPath) -> tuple[RawPath, ...]:
+def managed_roots(host: Host, data: RawPath) -> tuple[RawPath, ...]:
     """The roots of the containerd that a dockerd starts itself: the place of now, and that before Docker 18.09."""
     name = host.name(data).rstrip(b"/")
     found = (host.folder(name + b"/containerd/daemon"), host.folder(name + b"/containerd"))
@@ -59,7 +59,7 @@ def links_to_remapped(data: RawPath) -> list[RawPath]:
     return sorted(filter(os.path.islink, below))
 
 
-def nested(host: Host, data: RawPath, owner: RawPath) -> Iterator[Root]:
+def nested_roots(host: Host, data: RawPath, owner: RawPath) -> Iterator[Root]:
     """Roots inside Docker's volumes. Containers write there, so no path is followed out of a volume."""
     volumes = host.folder(host.name(data) + b"/volumes")
     for name in sorted(names(volumes, _NAMES)) if volumes else ():
@@ -73,11 +73,11 @@ def nested(host: Host, data: RawPath, owner: RawPath) -> Iterator[Root]:
             yield Root(agent, Engine.K3S, owner)  # k3d: /var/lib/rancher/k3s of a node is a volume
         for path in (b"/", b"/lib/docker"):  # docker:dind: /var/lib/docker is a volume
             docker = volume.folder(path)
-            for each in managed(volume, docker) if docker else ():
+            for each in managed_roots(volume, docker) if docker else ():
                 yield Root(each, Engine.DOCKER, owner, docker=with_remapped(docker) if docker else ())
 
 
-def once(found: list[Root]) -> list[Root]:
+def distinct_roots(found: list[Root]) -> list[Root]:
     """The first root of each folder, by device and inode."""
     seen: dict[tuple[int, int], Root] = {}
     for root in found:

@@ -9,7 +9,15 @@ import os
 from collections.abc import Iterator
 
 from drydock.evidence.host.filesystem import Host, is_folder
-from drydock.evidence.host.layout import is_data_root, is_root, links_to_remapped, managed, nested, once, with_remapped
+from drydock.evidence.host.layout import (
+    distinct_roots,
+    is_data_root,
+    is_root,
+    links_to_remapped,
+    managed_roots,
+    nested_roots,
+    with_remapped,
+)
 from drydock.evidence.host.survey import Survey
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
@@ -50,7 +58,7 @@ def discover(where: RawPath | None) -> list[Root]:
     host = Host(path)
     if _is_host(host):
         return _discover_host(host)
-    if is_data_root(path) or managed(host, path):
+    if is_data_root(path) or managed_roots(host, path):
         return _below_data_root(path)
     if host.folder(b"/etc") or host.folder(b"/var/lib"):
         return _discover_host(host)
@@ -75,7 +83,7 @@ def _known_root(path: RawPath) -> Root:
                 return root._replace(path=path)
     for up in (1, 2):  # <data-root>/containerd/daemon, and <data-root>/containerd
         data = RawPath(b"/".join(path.split(b"/")[:-up]) or b"/")
-        if path in managed(Host(data), data) and is_data_root(data):
+        if path in managed_roots(Host(data), data) and is_data_root(data):
             return Root(path, Engine.DOCKER, docker=with_remapped(data), docker_known=not links_to_remapped(data))
     return Root(path, Engine.CONTAINERD)
 
@@ -85,8 +93,8 @@ def _below_data_root(path: RawPath) -> list[Root]:
     below = [root for root in known if root.path.startswith(path + b"/")]
     host = Host(path)
     owners, has_links = with_remapped(path), bool(links_to_remapped(path))
-    alone = [Root(each, Engine.DOCKER, docker=owners, docker_known=not has_links) for each in managed(host, path)]
-    found = once([*below, *alone, *nested(host, path, RawPath(b"/"))])
+    alone = [Root(each, Engine.DOCKER, docker=owners, docker_known=not has_links) for each in managed_roots(host, path)]
+    found = distinct_roots([*below, *alone, *nested_roots(host, path, RawPath(b"/"))])
     if not found:
         other = next((root for root in known if path in root.docker), None)
         hint = f"; {shown(other.path)} holds it: give that" if other else ""

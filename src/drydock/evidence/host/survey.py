@@ -13,13 +13,13 @@ from drydock.evidence.files.regular import read_regular
 from drydock.evidence.host.config import ContainerdConfig, read_containerd_config, read_docker_config, unseen
 from drydock.evidence.host.filesystem import Host, is_folder, names
 from drydock.evidence.host.layout import (
+    distinct_roots,
     is_data_root,
     is_root,
     links_to_remapped,
-    managed,
-    nested,
-    obstacle,
-    once,
+    managed_roots,
+    nested_roots,
+    unknown_reason,
     with_remapped,
 )
 from drydock.evidence.host.processes import containerd_roots
@@ -117,18 +117,18 @@ class Survey:
         moved = self._moved(services)
         found += [
             Root(each, Engine.DOCKER, host.root, states, owners, not unknown)
-            for each in (*moved, *(root for one in data for root in managed(host, one)))
+            for each in (*moved, *(root for one in data for root in managed_roots(host, one)))
         ]
         found += [root._replace(docker=owners, docker_known=not unknown) for root in self._containerd(services)]
         found += self._distributions(services)
         found += self._rootless()
-        found += [root for one in data for root in nested(host, one, host.root)]
+        found += [root for one in data for root in nested_roots(host, one, host.root)]
         general = tuple(self.findings)
         return [
             root._replace(findings=tuple(dict.fromkeys((*root.findings, *general))))
             if root.docker and general
             else root
-            for root in once(found)
+            for root in distinct_roots(found)
         ]
 
     def _docker(self, services: Services) -> tuple[list[RawPath], list[bytes]]:
@@ -150,9 +150,9 @@ class Survey:
         reached = []
         for path in dict.fromkeys((*named, *_DOCKER_DATA, *others)):
             found = self._host.folder(path)
-            why = obstacle(found) if found is not None else None
+            why = unknown_reason(found) if found is not None else None
             if path in named or path in _DOCKER_DATA:
-                why = self._host.doubt(path) or why
+                why = self._host.hidden_reason(path) or why
             if why is not None:
                 self.findings.append(unseen(path, messages.SETTING_OUT_OF_REACH(file=path, problem=why)))
             elif path in named and (found is None or not with_remapped(found)):
@@ -173,7 +173,7 @@ class Survey:
             if reached is not None and is_root(reached):
                 yield reached
             elif path in named:
-                why = self._host.doubt(path)
+                why = self._host.hidden_reason(path)
                 missing = messages.NO_CONTAINERD_ROOT(folder=path)
                 text = missing if why is None else messages.SETTING_OUT_OF_REACH(file=path, problem=why)
                 self.findings.append(unseen(path, text))
@@ -227,7 +227,9 @@ class Survey:
             owners, unread = tuple(filter(is_data_root, data)), tuple(docker.findings)
             if docker.data_root and self._host.folder(docker.data_root) not in owners:
                 unread = (*unread, unseen(docker.data_root, messages.NO_DATA_ROOT(folder=docker.data_root)))
-            for root in (each for one in data for each in managed(self._host, one) if os.lstat(each).st_uid == uid):
+            for root in (
+                each for one in data for each in managed_roots(self._host, one) if os.lstat(each).st_uid == uid
+            ):
                 yield Root(root, Engine.ROOTLESS, self._host.root, states, owners, not unread, findings=unread)
             config = read_containerd_config(self._host, home + b"/.config/containerd/config.toml")
             foreign = [where for where in config.snapshotters.values() if not self._owned(where, uid)]

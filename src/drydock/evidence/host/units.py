@@ -234,7 +234,7 @@ class _UnitReader:
             return read_regular(reached, _LARGEST)
         except (FileNotFoundError, NotADirectoryError):
             # Links that removed packages left do not matter.
-            if _has_word(path) and (why := self._host.doubt(path)):
+            if _has_word(path) and (why := self._host.hidden_reason(path)):
                 findings.append(unseen(path, messages.SETTING_OUT_OF_REACH(file=path, problem=why)))
         except OSError as error:
             problem = error.strerror or str(error)
