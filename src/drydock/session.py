@@ -40,7 +40,7 @@ from drydock.verdict.judge import Reach, judge
 
 
 class Judged(NamedTuple):
-    """What is decided about each object of a root, and how it was reached."""
+    """The state of each object of a root, and the graph that it was judged by."""
 
     verdict: Verdict
     reached: Reach
@@ -64,12 +64,12 @@ class Session:
 
     @property
     def verdict(self) -> Verdict:
-        """Of the store; judged when it is first asked for."""
+        """The state of each object; the store is judged when this is first used."""
         return self._judgement().verdict
 
     @property
     def reached(self) -> Reach:
-        """The objects that roots and leases reach; judged when it is first asked for."""
+        """The objects that roots and leases reach; the store is judged when this is first used."""
         return self._judgement().reached
 
     def judge_again(self) -> None:
@@ -77,21 +77,21 @@ class Session:
         self._judged = None
 
     def scan(self) -> Scan:
-        """The verdict, with notes of runs that were killed, and the plan of the policy that was asked for."""
+        """The verdict, with a note for each interrupted run, and the plan of the access's policy."""
         self.store.findings += unfinished_runs(self.root, self.access.state)
         policy = self.access.policy
         fingerprints = () if policy is None else self.fingerprints()
         return Scan(self.verdict, make_plan(self.verdict, self.reached, policy or Policy(), fingerprints))
 
     def fingerprints(self) -> list[DatabaseFingerprint]:
-        """Which commit of each database was read, for a plan."""
+        """The fingerprint of each database, which every commit changes; for a plan."""
         return fingerprint_databases(self.held)
 
     def refuse_if_used(self) -> None:
         """Refuse to change a root that something began to use while it was read.
 
         Raises:
-            Refused: a process or a mount uses it.
+            Refused: a process or a mount uses the root.
         """
         refuse_if_used(self.held.root)
 
@@ -99,7 +99,7 @@ class Session:
         """Refuse a clock that is wrong at this moment, whatever time the store was judged by.
 
         Raises:
-            Refused: it is earlier than most records.
+            Refused: the clock is earlier than most records.
         """
         clock = UnixNano(time.time_ns())
         check_clock(clock, find_ahead(self.store, clock))

@@ -106,8 +106,7 @@ def test_who_interrupts_it_is_told_how_to_go_on(store, tmp_path, monkeypatch):
     (journal,) = (tmp_path / "state").glob("*/journal.jsonl")
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == (
-        f"drydock: interrupted; journal: {journal}; "
-        "drydock clean --apply, with the options it had, finishes what was begun"
+        f"drydock: interrupted; journal: {journal}; drydock clean --apply, with the options it had, finishes that run"
     )
     again = CliRunner().invoke(main, command)
     assert again.exit_code & 4 == 0, again.output

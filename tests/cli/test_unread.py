@@ -38,8 +38,8 @@ def test_a_container_whose_rows_are_lost_is_not_said_to_be_gone(store, command):
     spoil_rows(store)
     said = CliRunner().invoke(main, command.format(store).split())
     assert said.exit_code == 8
-    assert f"its own is not known: {store / METADATA_DB}" in said.stderr
-    assert said.stderr.endswith(f"may still lie in one of those below {store / SNAPSHOTS}\n")
+    assert f"its directory is not known: {store / METADATA_DB}" in said.stderr
+    assert said.stderr.endswith(f"may be in one of the directories below {store / SNAPSHOTS}\n")
 
 
 def test_what_is_not_found_has_the_cause_beside_it(store):

@@ -120,7 +120,7 @@ def test_export_names_what_is_not_in_the_tar(unpacked, tmp_path):
     host = unpacked(of)
     out = tmp_path / "tar"
     found = CliRunner().invoke(main, ["export", "container", "imgmount", str(host), "-o", str(out)])
-    assert "not in the tar: image 127.0.0.1:5000/demo:v2, which it had at /m" in found.stderr
+    assert "not in the tar: image 127.0.0.1:5000/demo:v2, mounted at /m" in found.stderr
     with tarfile.open(out) as archive:
         assert not [each for each in archive.getnames() if each.startswith("./m/")]
 
@@ -137,8 +137,8 @@ def test_export_names_the_volumes_of_a_container(unpacked_anew, tmp_path):
     }
     config.write_text(json.dumps(container))
     found = CliRunner().invoke(main, ["export", "container", "web", str(host), "-o", str(tmp_path / "web")])
-    assert "not in the tar: volume orders, which it had at /data\n" in found.stderr
-    assert "not in the tar: bind /home, which it had at /srv\n" in found.stderr
+    assert "not in the tar: volume orders, mounted at /data\n" in found.stderr
+    assert "not in the tar: bind /home, mounted at /srv\n" in found.stderr
 
 
 @pytest.mark.parametrize("form", ["table", "html", "markdown", "json"])

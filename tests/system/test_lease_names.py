@@ -40,7 +40,7 @@ def test_one_id_in_two_roots_is_told_apart_by_the_root(host, name):
         put(host / root, METADATA)
     status, errors = ending(name, host)
     assert status == 16
-    assert "say which one as WHERE" in errors
+    assert "name one of them as WHERE" in errors
     assert "namespace" not in errors
     for root in ROOTS:
         assert str(host / root) in errors

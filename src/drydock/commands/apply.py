@@ -75,8 +75,8 @@ def apply(requests: list[Request], access: Access) -> list[Run]:
             made = session.scan().plan
             if plan_hash(made) != request.hash:
                 raise Refused(
-                    f"the plan for {shown(request.root)} is stale: the store is not as the plan saw it, "
-                    "or the file was changed; make a new one with drydock plan"
+                    f"the plan for {shown(request.root)} is stale: the store has changed since, or the "
+                    "file was edited; make a new one with drydock plan"
                 )
             session.check_clock()
             parts.append((session, made))
@@ -111,7 +111,7 @@ def carry_out(parts: Iterable[tuple[Session, Plan]]) -> list[Run]:
         except DrydockError as error:
             if not runs:
                 raise
-            # Of the roots before, something was changed: that must be told.
+            # The roots before were changed, and that must be reported.
             run = Run(made.root, None, "", warnings=[f"nothing was done: {error}"])
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_what_is_left(made.root, access.state, runs)) from None
@@ -120,10 +120,10 @@ def carry_out(parts: Iterable[tuple[Session, Plan]]) -> list[Run]:
 
 
 def _what_is_left(root: RawPath, state: RawPath | None, runs: Iterable[Run]) -> str:
-    """What to know of a run that was interrupted, on one shown line; empty where nothing was begun."""
+    """The journals of an interrupted run, and how to finish it, on one shown line; empty if nothing was begun."""
     ended = [run.journal for run in runs if run.journal is not None]
     begun = [journal.path for journal in find_unfinished(root, places_with(state))[-1:]]
     known = [f"journal: {shown(path)}" for path in (*ended, *begun)]
     if begun:
-        known.append("drydock clean --apply, with the options it had, finishes what was begun")
+        known.append("drydock clean --apply, with the options it had, finishes that run")
     return "; ".join(known)

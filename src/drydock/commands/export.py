@@ -59,7 +59,7 @@ def export_image(
         ActionFailed: the file is there already, or cannot be written. Of a failed export no file is left.
     """
     if platform is not None and b"/" not in platform:
-        raise Usage(f"{shown(platform)} is no platform such as linux/amd64")
+        raise Usage(f"{shown(platform)} is not a platform, such as linux/amd64")
     with ExitStack() as stack:
         session, chosen = _choose(
             stack, name, where, access, lambda each: choose_image(each, name, namespace), suggest=suggest_images
@@ -160,7 +160,7 @@ def _choose(
     *,
     suggest: Callable[[Verdict, bytes], list[str]],
 ) -> tuple[Session, _T]:
-    """The one root that has what a name means, held until the stack ends."""
+    """The only root that has the object of this name, held until the stack ends."""
     found: list[tuple[Session, _T]] = []
     causes: list[str] = []
     sessions: list[Session] = []
@@ -173,11 +173,11 @@ def _choose(
         store = session.store
         cause = unread_among(store, (store.owners, store.content, *store.backends.values()))
         causes += [cause] if cause else []
-    # Docker's containers are those of every root that it has had; the one with the files is meant.
+    # Docker lists its containers for every root that it ever used; the root that has the files is meant.
     found = [each for each in found if not isinstance(each[1], ChosenContainer) or each[1].row is not None] or found
     if len(found) > 1:
         roots = ", ".join(quoted_path(session.root) for session, _ in found)
-        raise Usage(f"{shown(name)} is in several roots: {roots}; say which one as WHERE")
+        raise Usage(f"{shown(name)} is in several roots: {roots}; name one of them as WHERE")
     if not found:
         others = dict.fromkeys(each for session in sessions for each in suggest(session.verdict, name))
         here = f"; here are: {', '.join(others)}" if others else ""
@@ -200,8 +200,8 @@ def _layers(verdict: Verdict, chosen: ChosenContainer, layers: Callable[..., Sta
         if unread is not None and backend is not None:
             places = shown(os.path.join(verdict.store.root.path, backend.path, b"snapshots"))
             raise EvidenceUnreadable(
-                f"container {shown(chosen.id)}: which directory is its own is not known: {unread}; what it wrote may "
-                f"still lie in one of those below {places}"
+                f"container {shown(chosen.id)}: its directory is not known: {unread}; the files that it wrote "
+                f"may be in one of the directories below {places}"
             )
         driver = f" (its driver is {shown(chosen.snapshotter)})" if chosen.snapshotter else ""
         raise EvidenceUnreadable(f"container {shown(chosen.id)}: this store has no snapshot of it{driver}")
@@ -209,41 +209,41 @@ def _layers(verdict: Verdict, chosen: ChosenContainer, layers: Callable[..., Sta
 
 
 def _apart(verdict: Verdict, chosen: ChosenContainer) -> Iterator[str]:
-    """What a container had mounted, and its own files do not have."""
+    """The mounts of a container, whose contents are not among its own files."""
     owner = verdict.store.owners.containers.get(chosen.id)
     if owner is None:
         return
     if not owner.mounts_known:
-        yield "which volumes it has is not known: they are not in the tar"
+        yield "its volumes are not known, and not in the tar"
     for each in owner.mounted:
         what = f"{shown(each.type)} {shown(each.source)}".rstrip()
-        yield f"not in the tar: {what}, which it had at {shown(each.target)}"
+        yield f"not in the tar: {what}, mounted at {shown(each.target)}"
 
 
 def _estimate(verdict: Verdict, layers: Stack) -> int | None:
-    """About the bytes of a tar of some layers: what upper ones hide is counted too, and no header is."""
+    """About the bytes of a tar of these layers: files that upper layers hide are counted too, headers are not."""
     folders = {b"/".join(parts[:_DEPTH]) for parts in layers.layers}
     return sum(found.allocated for found in verdict.objects if found.path in folders) or None
 
 
 def _whose_id(session: Session, config: Digest) -> str:
-    """What to export in the place of a config."""
+    """What to export instead of a config."""
     targets = [image.target for image in session.verdict.store.metadata.images]
     documents = read_image_documents(session.root, session.verdict.store.content.blobs, targets)
     names = name_images(session.verdict, config, documents)
     by = f"its name: {', '.join(names)}" if names else "the digest of its manifest; no name here leads to it"
-    return f"is the id of an image (its config); export that by {by}"
+    return f"is the id of an image (the digest of its config); export the image by {by}"
 
 
 def _lost(verdict: Verdict) -> dict[Digest, str]:
-    """Why a recorded blob cannot be had."""
+    """Why each damaged blob cannot be exported."""
     return {
         Digest(found.id): found.note for found in verdict.objects if found.kind is ObjectKind.BLOB and found.is_damaged
     }
 
 
 def _unread(found: Variants, documents: Documents) -> dict[Digest, str]:
-    """Why an index or manifest that is there cannot be used; one of a kind that is not known is none of these."""
+    """Why an index or manifest on disk cannot be used. Kinds that are not known are not among them."""
     wanted = (found.target, *(each.manifest for each in found.variants))
     return {
         digest: documents.findings[digest].message.removeprefix(f"{shown(digest)}: ")

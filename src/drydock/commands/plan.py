@@ -57,13 +57,13 @@ def request(scan: Scan) -> Request:
         Usage: it is of a live scan.
     """
     if scan.live:
-        raise Usage("a live scan makes no plan: stop the engine, and plan anew")
+        raise Usage("the plan of a live scan cannot be applied: stop the engine, and plan again")
     made = scan.plan
     return Request(made.root, made.host, made.now, made.policy, plan_hash(made))
 
 
 def refuse_unknown_names(scans: list[Scan], policy: Policy | None) -> None:
-    """Refuse a policy with names that fit nothing anywhere: a mistyped name must not end in something being removed.
+    """Refuse a policy with names that fit nothing anywhere: a mistyped name must not cause a removal.
 
     Raises:
         Usage: a name fits nothing, or several leases.
@@ -82,11 +82,11 @@ def refuse_unknown_names(scans: list[Scan], policy: Policy | None) -> None:
             raise Usage(f"there is no lease {shown(name)}{did_you_mean(shown(name), leases)}")
         if len({ref for ref, _ in named}) < len(named):
             roots = ", ".join(quoted_path(root) for root in dict.fromkeys(root for _, root in named))
-            raise Usage(f"lease {shown(name)} is in several roots: {roots}; say which one as WHERE")
+            raise Usage(f"lease {shown(name)} is in several roots: {roots}; name one of them as WHERE")
         if len(named) > 1:
             several = ", ".join(f"{shown(ref.namespace)}/{shown(ref.key)}" for ref, _ in named)
             raise Usage(f"there are {len(named)} leases {shown(name)}: {several}; name one with its namespace")
     for name in policy.keep:
         if not any(name in scan.plan.kept for scan in scans):
             meant = next(filter(None, (suggest(scan.verdict, name) for scan in scans)), "")
-            raise Usage(f"nothing here is called {shown(name)}, so it cannot be kept{meant}")
+            raise Usage(f"nothing here is called {shown(name)}, so drydock cannot keep it{meant}")

@@ -56,7 +56,7 @@ def _pulls(session: Session) -> list[Pull]:
 
 
 def _end_leases(session: Session, made: Scan) -> None:
-    """Note what ending the leases of each class frees: as the plan that ends them has it, and not as they hold it."""
+    """Note what ending the leases of each class frees, by the plan that ends them, not by what the leases hold."""
     kinds = {holding.kind for holding in session.verdict.leases if not holding.kind.is_owned}
     if not kinds:
         return

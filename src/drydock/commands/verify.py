@@ -72,7 +72,7 @@ def verify(
 
 @dataclass(slots=True)
 class Looked:
-    """What was found in one root, and what a repair of it goes by."""
+    """The findings about one root, and the facts that a repair of it is planned from."""
 
     session: Session
     hits: list[Hit]
@@ -81,14 +81,14 @@ class Looked:
     unpacked: Coverage | None
     warnings: list[str]
     forgotten: str | None
-    """The options that have read anew what no state directory noted; empty where one did."""
+    """The options that repeat what no state directory saved; None if one saved it."""
     wrong: dict[tuple[bytes, bytes], Finding]
     """Snapshots with damage, by snapshotter and row."""
     proofs: Proofs
     adopted: Adopted
     lost: LostContainers
     right: set[Digest]
-    """Blobs that a layer can be unpacked from again, as their bytes are right."""
+    """Blobs whose bytes are right, so that layers can be unpacked from them again."""
 
     def verification(self) -> Verification:
         """The root, verified."""
@@ -116,14 +116,14 @@ def look(
     adopts: bool = False,
     drop_unproved: bool = False,
 ) -> Looked:
-    """Find out what of one root is intact.
+    """Check which data of one root is intact.
 
     Args:
-        session: the root. Its store is told what reading bytes showed, and judged again by that.
+        session: the root. Its store gets the results of reading bytes, and is judged again by them.
         wanted: what to look at besides records.
         deadline: tells when to stop.
-        mends: a repair follows, so what it depends on is read, whatever ``wanted`` is.
-        adopts: give blobs and containers that lost their records these back, in the store as it was read.
+        mends: a repair follows: read everything that it depends on, whatever ``wanted`` is.
+        adopts: restore the lost records of blobs and containers, in the store as it was read.
         drop_unproved: the repair drops snapshots that nothing proves.
     """
     access, store, at = session.access, session.store, session.now
@@ -182,7 +182,7 @@ def look(
     about: dict[Finding, tuple[Ref, ...]] = {**dict(disagreements(store, adoptable)), **found.refs}
     about.update(dict.fromkeys(wrong_orphans(store), ()))
     about.update(dict.fromkeys(lost_findings(lost, store), ()))
-    # What dangles is told again, with what a repair can do about it.
+    # Dangling references are reported again, with what a repair can do about them.
     verdict.findings = [each for each in verdict.findings if each.code not in RESTATED] + list(about)
     return Looked(
         session,
@@ -191,7 +191,7 @@ def look(
         data if wanted.data else None,
         unpacked if wanted.unpacked else None,
         [] if checkpoint.warning is None else [checkpoint.warning],
-        wanted.options if checkpoint.is_lost else "",
+        wanted.options if checkpoint.is_lost else None,
         found.snapshots,
         proofs,
         adopted,
@@ -201,24 +201,24 @@ def look(
 
 
 def _read(store: Store, blobs: list[BlobFile], progress: Progress | None) -> set[Digest]:
-    """The blobs whose bytes are right; those with other bytes go to ``store.wrong``."""
+    """Hash blobs; the right ones are returned, the others go to ``store.wrong``."""
     right: set[Digest] = set()
 
-    def told(blob: BlobFile, fits: bool) -> None:
+    def note(blob: BlobFile, fits: bool) -> None:
         if fits:
             right.add(blob.digest)
 
     step = counter(progress, "bytes hashed", sum(blob.size for blob in blobs))
-    wrong, unread = hash_blobs(store.root.path, blobs, step, told=told)
+    wrong, unread = hash_blobs(store.root.path, blobs, step, told=note)
     store.wrong |= wrong
     store.content.findings += [each for each in unread if each not in store.content.findings]
     return right
 
 
 def _made(at: UnixNano, newest: UnixNano | None) -> UnixNano:
-    """The time of records that are put in: not later than the clock, where that is right.
+    """The time of restored records: not later than the clock, if the clock is right.
 
-    A record of a time to come has no age that can be known, and with many of them every run after this one is refused.
+    A record with a future time has no known age. If most records had one, every later run would be refused.
     """
     clock = UnixNano(time.time_ns())
     if newest is not None and not is_ahead(newest, at):
