@@ -13,7 +13,7 @@ from tests.support.worlds import WORLD, expected, parent_of, row_id, row_name, w
 from drydock.model.data import Backend, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
 from drydock.model.documents.common import indented
 from drydock.model.errors import Refused, Usage
-from drydock.model.names import RawPath, split_row_name
+from drydock.model.names import Kind, RawPath, split_row_name
 from drydock.model.policies import EndLeases, Policy
 from drydock.model.records import Ingest
 from drydock.model.roots import DockerContainer, Owners
@@ -251,7 +251,7 @@ def test_a_lease_that_holds_what_is_kept_does_not_end():
     assert [end.ref.key for end in made.leases] == [b"two"]
     assert {drop.ref.key for drop in made.records} == {digest(2)}
     (stays,) = made.withheld
-    assert (stays.kind, stays.id) == ("lease", "one")
+    assert (stays.kind, stays.id) == (Kind.LEASE, "one")
     assert stays.bytes == next(each.only for each in judge(found, NOW)[0].leases if each.ref.key == b"one") > 0
     assert stays.reason.startswith("lease one stays, with all that it holds: kept by --keep sha256:")
     with pytest.raises(Usage, match="--end-lease names lease one, and --keep names it or something that it holds"):

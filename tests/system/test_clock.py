@@ -13,7 +13,7 @@ from tests.support.documents import run
 from tests.support.gowriting import go_time
 
 import drydock
-from drydock.model.names import RawPath, UnixNano
+from drydock.model.names import Kind, RawPath, UnixNano
 
 EARLY = "1970-01-01T00:00:01Z"
 LATER = "2001-09-09T02:00:00Z"
@@ -158,7 +158,7 @@ def test_an_expiry_that_cannot_be_judged_ends_no_lease(root, created, end, codes
     assert not scan.plan.leases
     assert not [each for each in scan.plan.records if each.ref.key == b"overlayfs/lost"]
     assert {each.code for each in scan.verdict.findings} >= codes
-    assert [each.id for each in scan.plan.withheld if each.kind == "lease"] == ["pull"]
+    assert [each.id for each in scan.plan.withheld if each.kind is Kind.LEASE] == ["pull"]
     tree[b"v1"][b"moby"][b"leases"][b"pull"][b"createdat"] = go_time(1_000)
     boltwriter.write(root / META_DB, tree)
     (scan,) = drydock.plan(RawPath(os.fsencode(root)), now=UnixNano(NOW))

@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn
 
 from drydock.model.data import Fingerprint
 from drydock.model.leases import LeaseClass
-from drydock.model.names import RawPath, Ref, UnixNano, split_snapshot_key
+from drydock.model.names import Kind, RawPath, Ref, UnixNano, split_snapshot_key
 from drydock.model.policies import Policy
 from drydock.model.records import Blob, Lease, Snapshot
 
@@ -243,8 +243,8 @@ class Plan(NamedTuple):
 class Withheld(NamedTuple):
     """Something that looks reclaimable and is kept, with the reason."""
 
-    kind: str
-    """``blob``, ``ingest``, ``snapshot`` or ``lease``."""
+    kind: Kind
+    """BLOB, INGEST, SNAPSHOT or LEASE; IMAGE for a record."""
     id: str
     """Shown."""
     bytes: int

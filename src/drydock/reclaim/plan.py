@@ -98,7 +98,7 @@ def end(
             case Remove(reason):
                 ended.append(LeaseEnd(holding.ref, holding.kind, reason))
             case Withhold(reason):
-                withheld.append(Withheld("lease", shown(holding.ref.key), holding.only, reason))
+                withheld.append(Withheld(Kind.LEASE, shown(holding.ref.key), holding.only, reason))
             case Keep():
                 pass
             case never:
@@ -267,7 +267,7 @@ class _Planner:
                 dropped[ref] = RecordDrop(ref, parent, why.get(ref, _UNHELD.get(ref.kind, "nothing refers to it")))
             elif ref not in free:
                 reason = blind.get(ref) or kept.get(ref) or _needed_by(ref, after, {**blind, **kept})
-                self._withheld.append(Withheld(ref.kind.value, shown(ref.key), 0, reason))
+                self._withheld.append(Withheld(ref.kind, shown(ref.key), 0, reason))
         # A parent that goes takes its list of children with it.
         return {
             ref: drop if drop.parent is None or drop.parent not in dropped else RecordDrop(ref, None, drop.why)
@@ -347,7 +347,7 @@ class _Planner:
                         after_edit=bool(found.refs) or found.row is not None,
                     )
                 case Withhold(reason):
-                    self._withheld.append(Withheld(found.kind.value, shown(found.id), found.allocated, reason))
+                    self._withheld.append(Withheld(Kind(found.kind.value), shown(found.id), found.allocated, reason))
                 case Keep():
                     pass
                 case never:

@@ -228,7 +228,7 @@ def _removal(removal: Removal) -> PlannedRemoval:
 
 
 def _withheld(withheld: Withheld) -> PlanWithheld:
-    return PlanWithheld(Kind(withheld.kind), withheld.id, withheld.bytes, withheld.reason)
+    return PlanWithheld(withheld.kind, withheld.id, withheld.bytes, withheld.reason)
 
 
 def _labels(labels: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

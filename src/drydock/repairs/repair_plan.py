@@ -186,7 +186,7 @@ class _Repairer:
             reason = self._blind or held or self._reason(outlook, None if may_go else _UNPROVED)
             if reason is not None:
                 found = broken.found
-                kind, size = (found.kind.value, found.allocated) if found else ("snapshot", 0)
+                kind, size = (Kind(found.kind.value), found.allocated) if found else (Kind.SNAPSHOT, 0)
                 self._withheld.append(Withheld(kind, shown(found.id) if found else "", size, reason))
                 continue
             for ref in broken.refs:
@@ -409,7 +409,9 @@ class _Repairer:
                 )
             else:
                 self._withheld.append(
-                    Withheld("blob", shown(junk.path), junk.allocated, "not a regular file: check it, and move it away")
+                    Withheld(
+                        Kind.BLOB, shown(junk.path), junk.allocated, "not a regular file: check it, and move it away"
+                    )
                 )
 
     def _fields(self, records: Mapping[Ref, str], rows: Mapping[RowName, str]) -> Iterator[tuple[FieldDrop, bool]]:

@@ -169,7 +169,7 @@ def _lease(holding: Holding) -> LeasePart:
 
 
 def _withheld(withheld: Withheld) -> WithheldPart:
-    return WithheldPart(withheld.kind, withheld.id, withheld.bytes, withheld.reason)
+    return WithheldPart(withheld.kind.value, withheld.id, withheld.bytes, withheld.reason)
 
 
 def _holders(verdict: Verdict, inventory: Inventory) -> LazyList[HolderPart]:
