@@ -62,7 +62,7 @@ def scan(
         inventory: list also who holds what by name, and the interrupted pulls (``Scan.inventory``).
         live: look beside a running engine: take no lock, read copies of the databases, and leave out what comes or
             goes meanwhile. Nothing may be removed on the strength of such a scan.
-        progress: told what is read.
+        progress: called while data is read.
 
     Returns:
         One scan for each containerd root found; none on a host without containerd storage.
@@ -191,13 +191,13 @@ def apply(
     quarantine: AnyPath | None = None,
     progress: Progress | None = None,
 ) -> list[Run]:
-    """Carry out plans. Each root's plan is made anew, and carried out only if it comes out the same.
+    """Carry out plans. Each root's plan is made again, and carried out only if it has the same hash.
 
     Args:
         requests: from :func:`request` or :func:`read_plans`.
         state: where the journal and the backups go; None for the default.
         quarantine: a folder to move things to instead of deleting them.
-        progress: told what is read, and what is removed.
+        progress: called while data is read and removed.
 
     Returns:
         One run for each plan that is not empty. What goes wrong before anything was changed is raised for the first
@@ -260,7 +260,7 @@ def undo(journal: AnyPath, *, progress: Progress | None = None) -> Run:
 
     Args:
         journal: path of the journal.
-        progress: told what is read, and what is moved back.
+        progress: called while data is read and moved back.
 
     Raises:
         EvidenceUnreadable: it is no journal, or its root is not there.
@@ -293,7 +293,7 @@ def verify(
         now: as for :func:`scan`.
         state: where progress and damage found are saved; None for the default.
         second_reading: read each database with the second reader too, and compare.
-        progress: told what is read.
+        progress: called while data is read.
 
     Returns:
         One verification for each containerd root.
@@ -382,7 +382,7 @@ def export_image(
         output: a new file; None for stdout.
         platform: ``os/architecture[/variant]``; None for all that are there whole.
         namespace: look in this containerd namespace only.
-        progress: told what is read and written.
+        progress: called while data is read and written.
 
     Raises:
         EvidenceUnreadable: as for :func:`scan`; nothing has that name, or a blob is missing or wrong: it is named.
@@ -451,7 +451,7 @@ def diff_container(
         where: as for :func:`scan`.
         namespace: as for :func:`export_image`.
         mount: as for :func:`export_container`.
-        progress: told what is compared.
+        progress: called while files are compared.
 
     Returns:
         The changes, and what could not be compared, one line each.

@@ -73,7 +73,7 @@ class Session:
         return self._judgement().reached
 
     def judge_again(self) -> None:
-        """Judge the store anew, because more is known of it."""
+        """Have the store judged again, because more is known about it."""
         self._judged = None
 
     def scan(self) -> Scan:

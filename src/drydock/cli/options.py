@@ -71,7 +71,7 @@ def format_option(*forms: str) -> Callable[[_F], _F]:
 
 
 def output_option(function: _F) -> _F:
-    """The option ``--output``: a file that is written anew."""
+    """The option ``--output``: a file that is created or replaced."""
     return click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of stdout.")(function)
 
 

@@ -18,7 +18,7 @@ _SOON: Final = 0.3
 _OFTEN: Final = 0.1
 """Seconds between two drawings."""
 _MANY: Final = 10_000
-"""From this number on thousands are enough to tell."""
+"""From this number on, thousands are precise enough."""
 _NAME_ONLY: Final = "{desc} …"
 _BYTES: Final = "bytes "
 
@@ -44,12 +44,12 @@ class Bar:
                 bar.update(done)
 
     def clear(self) -> None:
-        """Take it off the screen."""
+        """Remove the bar from the screen."""
         with self._lock:
             self._end()
 
     def pause_for_output(self, output: str | None, what: str) -> None:
-        """Show that the task ``what`` begins, which writes; take the bar off the screen where that is on stdout.
+        """Show that the writing task ``what`` begins, or remove the bar if the task writes to stdout.
 
         Args:
             output: where the command writes to; None or ``-`` for stdout.
@@ -61,7 +61,7 @@ class Bar:
             self(what, 0)
 
     def cleared(self, ask: Callable[[_Asked], bool]) -> Callable[[_Asked], bool]:
-        """``ask``, with no bar on the screen where it prints."""
+        """``ask``, with the bar removed before it prints."""
 
         def asked(what: _Asked) -> bool:
             self.clear()
@@ -72,7 +72,7 @@ class Bar:
     def _begin(self, what: str, total: int | None) -> None:
         from tqdm import tqdm  # noqa: PLC0415 - not needed in a pipe
 
-        tqdm.monitor_interval = 0  # its thread would keep the walk pool from forking
+        tqdm.monitor_interval = 0  # its thread would prevent the walk pool from forking
         self._end()
         counts_bytes = what.startswith(_BYTES)
         self._task = what, total
@@ -88,9 +88,9 @@ class Bar:
             mininterval=_OFTEN,
             # Without its thread tqdm does not notice that a task has become slower, and would draw too rarely.
             miniters=1,
-            # The delay is one for the whole command: many short tasks in a row are a long one.
+            # One delay for the whole command: many short tasks take long together.
             delay=max(0.0, self._begun + _SOON - time.monotonic()),
-            # A task that tells nothing until its end is at least named.
+            # A task that reports nothing until its end is at least named.
             bar_format=None if total else _NAME_ONLY,
         )
 
@@ -102,7 +102,7 @@ class Bar:
 
 @contextmanager
 def show_progress() -> Iterator[Bar | None]:
-    """A bar until the block ends; None where stderr is no terminal."""
+    """A bar until the block ends; None if stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -103,9 +103,9 @@ def repair(
     """
     if not do and (quarantine or yes):
         raise Usage("--yes and --quarantine need --apply")
-    # Written when all is done: before it there may be no room for a file.
-    told = io.StringIO() if form == "json" or output not in (None, "-") else None
-    if do and told is not None:
+    # Written at the end: before that, there may be no room for a file.
+    buffer = io.StringIO() if form == "json" or output not in (None, "-") else None
+    if do and buffer is not None:
         if not yes:
             raise Usage("--apply asks for confirmation, and the plan goes to a file or a document: use --yes")
         check_output(output)
@@ -119,16 +119,16 @@ def repair(
         planned.extend(repairs)
         for made in repairs:
             for line in report.repair.repair_lines(made, where):
-                click.echo(line, file=told)
+                click.echo(line, file=buffer)
             tell_unread((made.unread,), "so no database is edited")
             tell_unread((made.blind,), "what depends on it is left as it is")
             code |= made.exit_code()
         if not repairs:
-            click.echo(no_storage(where), file=told)
+            click.echo(no_storage(where), file=buffer)
         if all(made.plan.is_empty for made in repairs):
             return False
         if not do:
-            click.echo("Nothing was changed. Use --apply to change it.", file=told)
+            click.echo("Nothing was changed. Use --apply to change it.", file=buffer)
             return False
         if not confirm(yes=yes):
             return False
@@ -147,17 +147,17 @@ def repair(
             adopt=adopt,
             drop_unproved=drop_unproved,
         )
-    code |= print_runs(runs, told)
-    if told is not None:
+    code |= print_runs(runs, buffer)
+    if buffer is not None:
         try:
             with open_output(output) as file:
                 if form == "json":
                     plans = [plan_document(made.plan) for made in planned]
                     print_json(report.repair.repair_document(planned, plans, runs, now), file)
                 else:
-                    file.write(told.getvalue())
+                    file.write(buffer.getvalue())
         except ActionFailed as error:
-            # What was done stays done: as where stdout is lost, its status counts, and what takes it back is told.
+            # The changes are made: as if stdout were lost, the status includes this error and the journal is named.
             click.echo(f"drydock: {error}", err=True)
             tell_needed()
             code |= error.exit_code

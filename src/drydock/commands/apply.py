@@ -53,7 +53,7 @@ def clean(where: RawPath | None, access: Access, *, agree: Callable[[list[Scan]]
 def apply(requests: list[Request], access: Access) -> list[Run]:
     """Carry out plans that were written to a file earlier.
 
-    Each root's plan is made anew, of the plan's own policy and time, and carried out only if it comes out the same.
+    Each root's plan is made again from its policy and its time, and carried out only if it has the same hash.
 
     Args:
         requests: from :func:`drydock.commands.plan.read_plans` or :func:`drydock.commands.plan.request`.

@@ -145,7 +145,7 @@ def salvage(file: RawPath, output: RawPath | None, choice: str, progress: Progre
         file: the damaged file.
         output: a new file; None where none is to be written.
         choice: what takes the place of lost keys: ``current``, ``previous`` or ``all``.
-        progress: told what is read.
+        progress: called while data is read.
 
     Raises:
         Refused: an engine has the file.

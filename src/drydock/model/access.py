@@ -29,4 +29,4 @@ class Access(NamedTuple):
     quarantine: RawPath | None = None
     """Where things are moved to instead of being deleted."""
     progress: Progress | None = None
-    """Told what was read."""
+    """Called while data is read."""
