@@ -81,7 +81,7 @@ class Bucket:
                 return (self._learn(self.inline()),)
             unpack, size, _, keys, values = shape
             if _PAGE + size != len(rest):
-                self._ends(size)  # raises where it is too short
+                self._ends(size)  # raises if it is too short
             fields = unpack(rest, _PAGE)
             return ((keys(fields), values(fields), ()),)
         start = pgid * tree.page_size

@@ -75,7 +75,7 @@ class _DatabaseComparison:
             message = f"the first reader uses meta {self._first.meta.index}, the second meta {self._second.meta.index}"
             yield self._differ(message, (), self._second.meta.offset)
             return
-        # A new root bucket: pages that the other one has read count as read.
+        # A root bucket of its own: pages that were read before count as taken in the old one.
         stack = [self._bucket(self._first.root_of(self._first.meta), self._second.root)]
         while stack:
             for found in stack[-1]:

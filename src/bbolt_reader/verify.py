@@ -194,7 +194,7 @@ class _Verifier:
         for child, high in zip(reversed(children), reversed(highs), strict=True):
             below = _PageToVerify(child.pgid, child.offset, child.key, high, step.depth + 1, step.bucket)
             try:
-                # Before it is put off, as a bucket is.
+                # Claimed before it is put off, as a bucket is.
                 tree.claim(below.pgid, below.referrer)
                 stack.append(below)
             except BoltError as error:
