@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.plan_documents import EXPECT, PLAN, WHY, seal
+
 from drydock.model.documents.journal import ManifestMember
 from drydock.model.errors import DrydockError, EvidenceUnreadable, Refused
 from drydock.model.names import RawPath
@@ -26,38 +28,10 @@ from drydock.reclaim.plan_file import read_requests
 from drydock.reclaim.quarantine_manifest import FILE, read_manifest
 
 _LARGEST = 1 << 80
-_EXPECT = [64769, 1 << 40, 0o100644, 3, 1_800_000_000_123_456_789, -1]
-_WHY = "nothing refers to it"
-_PLAN: dict[str, Any] = {
-    "root": "/var/lib/containerd",
-    "host": "/",
-    "now": 1_800_000_000_000_000_000,
-    "now_shown": "2027-01-15T08:00:00Z",
-    "policy": {"end_leases": "ownerless", "older_than": 7, "end_lease": ["a\\x0a"], "keep": ["\u00e9"], "edit": True},
-    "evidence": [{"path": "meta.db", "size": 1, "sha256_of_metas": "a" * 64}],
-    "leases": [{"kind": "lease", "namespace": "n", "id": "i", "class": "expired", "why": _WHY}],
-    "records": [
-        {"kind": "image", "namespace": "n", "id": "i", "unlinked_from": None, "why": _WHY},
-        {"kind": "snapshot", "namespace": "n", "snapshotter": "overlayfs", "id": "i", "why": _WHY, "unlinked_from":
-         {"kind": "snapshot", "namespace": "n", "snapshotter": "overlayfs", "id": "j"}},
-    ],
-    "rows": [{"snapshotter": "overlayfs", "name": "n/1/i", "id": 2, "parent_id": None, "why": _WHY}],
-    "fields": [{"snapshotter": None, "bucket": ["v1", "n"], "key": "k", "why": _WHY}],
-    "adoptions": [{"kind": "blob", "namespace": "n", "id": "i", "path": "b", "expect": _EXPECT,
-                   "labels": {"\\xff": "v"}, "made": 1, "why": _WHY}],
-    "snapshots": [{"kind": "snapshot", "namespace": "n", "snapshotter": "overlayfs", "id": "i", "name": "n/1/i",
-                   "parent": "", "children": ["c"], "labels": {}, "created": 1, "updated": 2, "path": "s",
-                   "expect": _EXPECT, "linked_to_parent": False, "why": _WHY}],
-    "lease_records": [{"kind": "lease", "namespace": "n", "id": "i", "created": 1, "why": _WHY,
-                       "snapshots": [{"snapshotter": "overlayfs", "id": "k"}]}],
-    "removals": [{"kind": "blob", "path": "b", "bytes": 4096, "expect": _EXPECT, "after_edit": True, "why": _WHY}],
-    "bytes": 4096,
-    "withheld": [{"kind": "lease", "id": "i", "bytes": 0, "reason": _WHY}],
-}  # fmt: skip
 _NUMBERS = ("txid_before", "txid_after", "root_before", "sequence_before", "root_after", "sequence_after", "hwm_before",
             "hwm_after", "pages_written", "grew_by")  # fmt: skip
-_REMOVAL = {"n": 2, "do": "remove", "target": "blob", "path": "b", "to": None, "bytes": 4096, "why": _WHY,
-            "expect": _EXPECT, "after_edit": True}  # fmt: skip
+_REMOVAL = {"n": 2, "do": "remove", "target": "blob", "path": "b", "to": None, "bytes": 4096, "why": WHY,
+            "expect": EXPECT, "after_edit": True}  # fmt: skip
 _LINES: list[dict[str, Any]] = [
     {"schema": "drydock.journal/1", "tool": "0", "time": "2027-01-15T08:00:00Z", "root": "/r", "plan": "a" * 64},
     {"missing": "s/metadata.db/\\x00"},
@@ -78,7 +52,7 @@ _HOSTILE = ("NaN", "1e999", "1.0", "true", "null", "9" * 400, "-1", '"\\ud800"',
 
 def seeds() -> Iterator[bytes]:
     """Sound documents, and the same with one value of them hostile, a field too many, one twice or one too few."""
-    plan = json.dumps({"schema": "drydock.plan/1", "drydock": "0", "plans": [_PLAN]})
+    plan = json.dumps({"schema": "drydock.plan/1", "drydock": "0", "plans": [PLAN]})
     journal = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in _LINES)
     manifest = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in _ENTRIES)
     for letter, text in (("p", plan), ("s", plan), ("j", journal), ("m", manifest)):
@@ -126,15 +100,10 @@ def _sealed(text: bytes) -> bytes:
     try:
         document = json.loads(text)
         for plan in document["plans"]:
-            plan["hash"] = _hash(plan)
+            plan["hash"] = seal(plan)
         return json.dumps(document).encode()
     except (ValueError, KeyError, TypeError, RecursionError):
         return text
-
-
-def _hash(plan: dict[str, Any]) -> str:
-    values = {name: value for name, value in plan.items() if name != "hash"}
-    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _read_plans(text: bytes) -> None:
@@ -144,9 +113,9 @@ def _read_plans(text: bytes) -> None:
         _is_told(error)
         return
     plans = json.loads(text.decode("utf-8", "replace"))["plans"]
-    assert [each.hash for each in found] == [plan["hash"] for plan in plans] == [_hash(plan) for plan in plans]
+    assert [plan["hash"] for plan in plans] == [seal(plan) for plan in plans]
     for each, plan in zip(found, plans, strict=True):
-        assert plan.keys() == {*_PLAN, "hash"}
+        assert plan.keys() == {*PLAN, "hash"}
         assert (each.now, each.policy.older_than) == (plan["now"], plan["policy"]["older_than"])
         assert abs(each.now) < _LARGEST
         assert b"\0" not in each.root + each.host

@@ -1,36 +1,25 @@
 """Plan files that somebody wrote: whatever is in them, with a right hash, is a plan or is none."""
 
-import hashlib
+import copy
 import json
 
 import pytest
+from tests.support.plan_documents import PLAN as FULL
+from tests.support.plan_documents import hashed
 
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.reclaim.plan_file import read_requests
 
 POLICY = {"end_leases": "expired", "older_than": None, "end_lease": [], "keep": [], "edit": True}
-LISTS = ("evidence", "leases", "records", "rows", "fields", "adoptions", "snapshots", "lease_records", "withheld")
 REMOVAL = {"kind": "blob", "path": "x", "bytes": 1, "expect": [1, 2, 3, 4, 5, 6], "after_edit": False, "why": "y"}
 PLAN = {
+    **{name: [] if isinstance(value, list) else value for name, value in FULL.items()},
     "root": "/r",
-    "host": "/",
     "now": 1,
-    "now_shown": "",
     "policy": POLICY,
     "bytes": 0,
-    **{name: [] for name in LISTS},
     "removals": [REMOVAL],
 }
-
-
-def seal(plan):
-    """The hash that a plan should have."""
-    return hashlib.sha256(json.dumps(plan, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def hashed(plan):
-    """A document of one plan, with the hash that it should have."""
-    return json.dumps({"schema": "drydock.plan/1", "drydock": "0", "plans": [{**plan, "hash": seal(plan)}]})
 
 
 def test_a_plan_is_read():
@@ -147,3 +136,52 @@ def test_a_plan_that_was_changed_is_refused(old, new):
     assert old in text
     with pytest.raises(Refused, match="changed"):
         read_requests(text.replace(old, new), "plan")
+
+
+def leaves(value, path=()):
+    """The path to each number, text, truth and null in a value."""
+    if isinstance(value, dict | list):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(each, (*path, key))
+    else:
+        yield path
+
+
+def other(key, value):
+    """Another value that a field may have."""
+    named = {
+        "end_leases": "expired",
+        "class": "unknown",
+        "kind": "ingest",
+        "parent_id": 5,
+        "snapshotter": "native",
+        "unlinked_from": {"kind": "image", "namespace": "n", "id": "i"},
+    }
+    if key in named:
+        return named[key]
+    return not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else "b" * 64
+
+
+def changed(path):
+    """The full plan with one value changed."""
+    plan = copy.deepcopy(FULL)
+    part = plan
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = other(path[-1], part[path[-1]])
+    return plan
+
+
+ALWAYS = {("leases", 0, "kind"), ("adoptions", 0, "kind"), ("snapshots", 0, "kind"), ("lease_records", 0, "kind")}
+
+
+@pytest.mark.parametrize("path", [*leaves(FULL)], ids=str)
+def test_all_but_reasons_is_what_a_plan_does(path):
+    """A plan with one value changed, and the right hash, asks for something else; with another reason, for the same."""
+    if path in ALWAYS:
+        with pytest.raises(EvidenceUnreadable):
+            read_requests(hashed(changed(path)), "plan")
+        return
+    assert changed(path) != FULL
+    is_same = read_requests(hashed(changed(path)), "plan") == read_requests(hashed(FULL), "plan")
+    assert is_same is (path[-1] in {"why", "reason"})

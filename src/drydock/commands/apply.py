@@ -15,7 +15,7 @@ from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.reclaim.execute import execute
 from drydock.reclaim.interrupted_runs import close_unfinished
-from drydock.reclaim.plan_file import Request, plan_hash
+from drydock.reclaim.plan_file import Request, plan_hash, plan_request
 from drydock.reclaim.state_dir import find_unfinished, places_with
 from drydock.session import Session, find_root, find_roots, open_root
 
@@ -53,7 +53,7 @@ def clean(where: RawPath | None, access: Access, *, agree: Callable[[list[Scan]]
 def apply(requests: list[Request], access: Access) -> list[Run]:
     """Carry out plans that were written to a file earlier.
 
-    Each root's plan is made again from its policy and its time, and carried out only if it has the same hash.
+    Each root's plan is made again from its policy and its time, and carried out only if it does the same.
 
     Args:
         requests: from :func:`drydock.commands.plan.read_plans` or :func:`drydock.commands.plan.request`.
@@ -73,7 +73,7 @@ def apply(requests: list[Request], access: Access) -> list[Run]:
             asked = access._replace(now=request.now, policy=request.policy)
             session = stack.enter_context(open_root(find_root(request.root, asked, host=request.host), asked))
             made = session.scan().plan
-            if plan_hash(made) != request.hash:
+            if plan_request(made) != request:
                 raise Refused(
                     f"the plan for {shown(request.root)} is stale: the store has changed since, or the "
                     "file was edited; make a new one with drydock plan"

@@ -8,7 +8,7 @@ from drydock.model.names import RawPath
 from drydock.model.policies import Policy
 from drydock.model.scans import Scan
 from drydock.model.text import did_you_mean, quoted_path, shown
-from drydock.reclaim.plan_file import Request, plan_hash, read_requests
+from drydock.reclaim.plan_file import Request, plan_request, read_requests
 from drydock.session import find_roots, open_root
 from drydock.verdict.find import suggest
 
@@ -58,8 +58,7 @@ def request(scan: Scan) -> Request:
     """
     if scan.live:
         raise Usage("the plan of a live scan cannot be applied: stop the engine, and plan again")
-    made = scan.plan
-    return Request(made.root, made.host, made.now, made.policy, plan_hash(made))
+    return plan_request(scan.plan)
 
 
 def refuse_unknown_names(scans: list[Scan], policy: Policy | None) -> None:

@@ -1,18 +1,18 @@
 """Plans as the document ``drydock.plan/1``, with their hashes, and plan files as requests to make a plan anew.
 
-A plan file is not trusted: apply makes the plan of its policy and its time anew, and carries that out only if it has
-the same hash.
+A plan file is not trusted: apply makes the plan of its policy and its time anew, and carries that out only if it does
+the same. The reasons in both may differ, because another version of drydock may say them in other words.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
-from drydock.model.documents.common import LazyList, canonical, fields_of, raw_path, read_document
+from drydock.model.documents.common import LazyList, StrictPart, canonical, fields_of, raw_path, read_document
 from drydock.model.documents.plan import (
     LeasedSnapshot,
     PlanDocument,
@@ -50,15 +50,21 @@ from drydock.model.text import shown, unshown
 from drydock.model.times import show_time
 from drydock.version import __version__
 
+_REASONED: Final = (
+    "leases", "records", "rows", "fields", "adoptions", "snapshots", "lease_records", "removals", "withheld",
+)  # fmt: skip
+"""The parts of a plan whose entries have reasons."""
+
 
 class Request(NamedTuple):
-    """What of a plan file is needed to make its plan anew."""
+    """What apply needs of a plan file: how to make the plan anew, and what it has to do."""
 
     root: RawPath
     host: RawPath
     now: UnixNano
     policy: Policy
     hash: str
+    """SHA-256 of the plan's document without reasons, and so the same for two plans that do the same."""
 
 
 def plans_document(plans: Sequence[Plan]) -> PlanDocument:
@@ -69,6 +75,11 @@ def plans_document(plans: Sequence[Plan]) -> PlanDocument:
 def plan_hash(plan: Plan) -> str:
     """SHA-256 over everything in the plan's document."""
     return plan_document(plan).hash
+
+
+def plan_request(plan: Plan) -> Request:
+    """What a plan file with this plan asks for."""
+    return Request(plan.root, plan.host, plan.now, plan.policy, _actions_hash(plan_document(plan)))
 
 
 def plan_document(plan: Plan) -> RootPlan:
@@ -92,7 +103,7 @@ def plan_document(plan: Plan) -> RootPlan:
         withheld=LazyList(plan.withheld, _withheld),
         hash="",
     )
-    document.hash = _hash(document)
+    document.hash = _document_hash(document)
     return document
 
 
@@ -110,26 +121,49 @@ def read_requests(text: str, name: str) -> list[Request]:
     try:
         plans = read_document(text, PlanDocument).plans
         requests = [
-            Request(raw_path(plan.root), raw_path(plan.host), UnixNano(plan.now), _read_policy(plan.policy), plan.hash)
+            Request(
+                raw_path(plan.root),
+                raw_path(plan.host),
+                UnixNano(plan.now),
+                _read_policy(plan.policy),
+                _actions_hash(plan),
+            )
             for plan in plans
         ]
     except ValueError as error:
         raise EvidenceUnreadable(f"{name}: not a plan: {error}") from error
-    if any(_hash(plan) != plan.hash for plan in plans):
+    if any(_document_hash(plan) != plan.hash for plan in plans):
         raise Refused(f"{name}: it was changed since drydock plan wrote it; change the options of plan instead")
     return requests
 
 
-def _hash(document: RootPlan) -> str:
-    """SHA-256 of the document without its hash, as JSON with sorted keys and no blanks, put together part by part."""
+def _document_hash(document: RootPlan) -> str:
+    parts = fields_of(document)
+    del parts["hash"]
+    return _hash(parts)
+
+
+def _actions_hash(document: RootPlan) -> str:
+    parts = fields_of(document)
+    del parts["hash"]
+    for name in _REASONED:
+        parts[name] = LazyList(parts[name], _without_reason)
+    return _hash(parts)
+
+
+def _without_reason(entry: StrictPart) -> StrictPart:
+    return structs.replace(entry, **{"reason" if isinstance(entry, PlanWithheld) else "why": ""})
+
+
+def _hash(parts: Mapping[str, object]) -> str:
+    """SHA-256 of the parts of a document, as JSON with sorted keys and no blanks."""
     hashed = hashlib.sha256()
     mark = "{"
-    for name, part in sorted(fields_of(document).items()):
-        if name != "hash":
-            hashed.update(f'{mark}"{name}":'.encode())
-            for piece in canonical(part):
-                hashed.update(piece)
-            mark = ","
+    for name, part in sorted(parts.items()):
+        hashed.update(f'{mark}"{name}":'.encode())
+        for piece in canonical(part):
+            hashed.update(piece)
+        mark = ","
     hashed.update(b"}")
     return hashed.hexdigest()
 
