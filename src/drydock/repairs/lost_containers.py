@@ -145,7 +145,7 @@ class _Finder:
         if known or not newer or not namespaces:
             return None
         where = f"{shown(backend.path)}/snapshots/{min(newer)} and later"
-        reason = f"no row says which of {len(newer)} directories is its own ({where})"
+        reason = f"no row tells which of {len(newer)} directories belongs to it ({where})"
         name = shown(container.name or container.id)
         ref = Ref(Kind.LEASE, namespaces[0], container.id)
         return LostContainer(ref, name, "neither meta.db nor metadata.db knows it", reason, has_row=False)

@@ -194,7 +194,7 @@ def open_checkpoint(
     try:
         return Checkpoint(name, places, others, write=write)
     except BlockingIOError:
-        raise Refused(f"another drydock verifies {shown(root)}") from None
+        raise Refused(f"another verification of {shown(root)} is running") from None
 
 
 def _read(fd: int) -> bytes:

@@ -172,7 +172,7 @@ def _check_image(store: Store, unpacked: Unpacked, place: Place, stop: Callable[
                 continue
             count += 1
             if len(listed) < _LISTED:
-                listed.append(f"{shown(found[0]) or 'its top'}: {found[1]}")
+                listed.append(f"{shown(found[0]) or 'its root'}: {found[1]}")
     except NoImage as error:
         count, listed = 1, [str(error)]
     except Unusable:
@@ -387,18 +387,18 @@ class _SnapshotComparison:
             wrong.append(f"{info.st_size} bytes, {entry.size} in the layer")
         if entry.type is EntryType.SYMLINK:
             if target != entry.target:
-                wrong.append("another target")
+                wrong.append("target differs")
         elif stat.S_IMODE(info.st_mode) != entry.mode:
             wrong.append(f"mode {stat.S_IMODE(info.st_mode):04o}, {entry.mode:04o} in the layer")
         if self._owners and (info.st_uid, info.st_gid) != (entry.uid, entry.gid):
             wrong.append(f"owner {info.st_uid}:{info.st_gid}, {entry.uid}:{entry.gid} in the layer")
         if entry.type in (EntryType.CHARACTER, EntryType.BLOCK):
             if (os.major(info.st_rdev), os.minor(info.st_rdev)) != entry.device:
-                wrong.append("another device")
+                wrong.append("device number differs")
         elif (
             entry.type is EntryType.FILE and entry.is_linked and self.tree.inode(entry.node, info.st_ino) != info.st_ino
         ):
-            wrong.append("no hard link, but one in the layer")
+            wrong.append("not a hard link, as it is in the layer")
         mode = entry.mode or 0
         lost = sorted(
             name
@@ -420,7 +420,7 @@ class _SnapshotComparison:
         finally:
             os.close(descriptor)
         if digest.digest() != entry.sha256:
-            self._say(path, "other bytes than in the layer")
+            self._say(path, "content differs")
 
     def _say(self, path: bytes, what: str) -> None:
         self.count += 1
