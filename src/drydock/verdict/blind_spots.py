@@ -1,4 +1,4 @@
-"""What was not read or not understood, and so must stay as it is, with the reason."""
+"""What could not be read or understood, and therefore must not be changed, with the reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def edit_blindness(store: Store) -> str | None:
 
 
 def blind_spots(store: Store) -> dict[Ref, str]:
-    """Snapshot records that must stay with all they refer to: their snapshotter's data is not fully understood."""
+    """Snapshot records that stay with all that they refer to: their snapshotter's data is not fully understood."""
     kept: dict[Ref, str] = {}
     for snapshot in store.metadata.snapshots:
         reason = backend_blindness(store, snapshot.snapshotter)
@@ -46,12 +46,12 @@ def backend_blindness(store: Store, snapshotter: bytes) -> str | None:
 
 
 def is_kept_blindly(store: Store, found: StoreObject) -> bool:
-    """Whether an object stays whatever ends, since its snapshotter's data is not fully understood."""
+    """Whether an object stays whatever leases end, because its snapshotter's data is not fully understood."""
     return found.kind is ObjectKind.SNAPSHOT and backend_blindness(store, found.snapshotter) is not None
 
 
 def repair_blindness(store: Store, snapshotter: bytes) -> str | None:
-    """As :func:`backend_blindness`, but that a row was lost keeps nothing: a repair drops what stood on it."""
+    """As :func:`backend_blindness`, except that a lost row is no reason: a repair drops the snapshots above it."""
     reason = backend_blindness(store, snapshotter)
     backend = store.backends.get(snapshotter)
     if reason is None or backend is None or backend.layout is LayoutKind.FOREIGN:
@@ -62,6 +62,6 @@ def repair_blindness(store: Store, snapshotter: bytes) -> str | None:
 
 
 def first_cause(findings: list[Finding]) -> str:
-    """The first finding that is more than a note."""
+    """The message of the first finding that is more than a note."""
     causes = [finding.message for finding in findings if finding.severity is not Severity.NOTE]
     return causes[0] if causes else "not everything could be read"

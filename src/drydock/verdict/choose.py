@@ -1,4 +1,4 @@
-"""Which image or container a word means, as ``docker`` and ``ctr`` take it: a name, an id, or the beginning of one."""
+"""Which image or container a word names, as for ``docker`` and ``ctr``: a name, an id, or the beginning of one."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _COMPARED = 100
 
 
 def choose_image(verdict: Verdict, word: bytes, namespace: bytes | None = None) -> ChosenImage | None:
-    """The image that a word means: by name, by digest, by the beginning of either; None where there is none.
+    """Find the image that a word names by its name or digest, or by the beginning of one; None if there is none.
 
-    A digest of a blob that no image has is an image too: its names may be lost.
+    The digest of a blob that no image record names is an image too: its names may be lost.
 
     Args:
         verdict: from :func:`drydock.verdict.judge.judge`.
-        word: what was typed.
-        namespace: look in this one only.
+        word: what the user typed.
+        namespace: search this namespace only.
 
     Raises:
-        Usage: it means several images.
+        Usage: the word names several images.
     """
     images = [each for each in verdict.store.metadata.images if namespace in (None, each.namespace)]
     wanted = {word, *image_names(word)}
@@ -49,7 +49,7 @@ def choose_image(verdict: Verdict, word: bytes, namespace: bytes | None = None) 
             raise Usage(_several(word, (each.namespace + b"/" + each.name for each in found)))
         if found:
             if all(is_digest(each.name) for each in found):
-                # CRI's record of an image under its id: all names of that image are meant.
+                # The CRI plugin records an image under its id too: then all names of that image are chosen.
                 found = [each for each in images if each.target in targets]
             names = tuple(dict.fromkeys(each.name for each in found))
             return ChosenImage(found[0].target, names, found[0].media_type)
@@ -58,18 +58,18 @@ def choose_image(verdict: Verdict, word: bytes, namespace: bytes | None = None) 
 
 
 def choose_container(verdict: Verdict, word: bytes, namespace: bytes | None = None) -> ChosenContainer | None:
-    """The container that a word means: dockerd's by name or id, containerd's by id, else a snapshot by its key.
+    """Find the container that a word names: dockerd's by name or id, containerd's by id, or else a snapshot by its key.
 
     dockerd's stopped containers have no record in containerd, and its running ones name no snapshot: the snapshot that
     has the container's id is its file system (moby daemon/containerd/image_snapshot.go, v28.5).
 
     Args:
         verdict: as for :func:`choose_image`.
-        word: what was typed.
+        word: what the user typed.
         namespace: as for :func:`choose_image`.
 
     Raises:
-        Usage: it means several containers.
+        Usage: the word names several containers.
     """
     docker = verdict.store.owners.containers
     names = {each: container.name or b"" for each, container in docker.items()}
@@ -91,12 +91,12 @@ def choose_container(verdict: Verdict, word: bytes, namespace: bytes | None = No
 
 
 def name_images(verdict: Verdict, config: Digest, documents: Documents) -> list[str]:
-    """The names, shown, of the images that have a config: its digest is what engines call an image's id.
+    """The shown names of the images that have a config; engines call the config's digest the image id.
 
     Args:
         verdict: as for :func:`choose_image`.
         config: digest of the config.
-        documents: those of all images, from :func:`drydock.evidence.containerd.manifests.read_image_documents`.
+        documents: the documents of all images, from :func:`drydock.evidence.containerd.manifests.read_image_documents`.
     """
     there = verdict.store.content.blobs
     having = {
@@ -108,12 +108,12 @@ def name_images(verdict: Verdict, config: Digest, documents: Documents) -> list[
 
 
 def suggest_images(verdict: Verdict, word: bytes) -> list[str]:
-    """Names of images, shown, the likeliest first: for who typed one that is not there."""
+    """The shown names of images that are similar to a word, the most similar first."""
     return _similar(word, (image.name for image in verdict.store.metadata.images))
 
 
 def suggest_containers(verdict: Verdict, word: bytes) -> list[str]:
-    """The same for containers: names where they have one, else ids."""
+    """The same for containers: the name, or the id of a container without a name."""
     docker = verdict.store.owners.containers
     names = {container.id: docker[container.id].name or container.id for container in docker.values()}
     records = {container.id: container.id for container in verdict.store.metadata.containers}
@@ -147,7 +147,7 @@ def _containers(verdict: Verdict, docker: Mapping[bytes, DockerContainer]) -> It
         yield ChosenContainer(container.id, container.namespace, snapshotter, row)
     recorded = {container.id for container in verdict.store.metadata.containers}
     for key, owner in docker.items():
-        # A graph driver keeps no snapshots: then the record of one that runs is all that containerd has of it.
+        # A graph driver keeps no snapshots: then containerd has no more than the record of a running container.
         known = [] if key in recorded else [ChosenContainer(key, b"", owner.driver or b"", None)]
         yield from by_key.get(key, known)
 

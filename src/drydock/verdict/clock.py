@@ -1,4 +1,4 @@
-"""Records that carry a time after the clock: few of them have a wrong time; where most do, the clock is wrong."""
+"""Records that carry a time after the clock. If they are few, their times are wrong; if they are most, the clock is."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class _Dated(NamedTuple):
 
 @dataclass(slots=True)
 class Ahead:
-    """What carries a time after the clock."""
+    """The records and rows that carry a time after the clock."""
 
     dated: int = 0
-    """Records and rows that carry a time; counted only where one of them is ahead."""
+    """How many records and rows carry a time; counted only if one of them is ahead."""
     ahead: int = 0
-    """Of these, the ones with a time after the clock."""
+    """How many of these carry a time after the clock."""
     findings: list[Finding] = field(default_factory=list)
-    """One for each, as far as a list of them is of use."""
+    """One for each of the first thousand."""
 
 
 def find_ahead(store: Store, now: UnixNano) -> Ahead:

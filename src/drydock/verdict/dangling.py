@@ -1,8 +1,9 @@
-"""Dangling references: what something that stays names, and has no record; and what it may have meant.
+"""Dangling references: a record that stays names something without a record; and what the name may have been.
 
-bbolt keeps no checksum of its pages: with one wrong byte a name is another name. What was meant looks unnamed then, and
-the engine drops it. What is called nearly as the target of a dangling reference, and is held by nothing, may be meant.
-Where a lease, a container or an image names what should be there, anything of its kind that nothing holds may be.
+bbolt keeps no checksum of its pages, so one wrong byte makes a name another name. The object that was named then looks
+unreferenced, and the engine drops it. Therefore an object that nothing holds stays if its name is similar to that of a
+dangling reference. If a lease, a container or an image names something that should be there, everything of that kind
+that nothing holds stays.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _ABSENT = {
 
 
 class MarkedRecords(Protocol):
-    """What is reached, as :class:`drydock.verdict.judge.Reach` has it."""
+    """What the GC marks as reached: a part of :class:`drydock.verdict.judge.Reach`."""
 
     graph: Graph
     classes: dict[Ref, Judgement]
@@ -43,20 +44,20 @@ class MarkedRecords(Protocol):
     def __contains__(self, ref: Ref) -> bool: ...
 
     def refs(self) -> Iterator[Ref]:
-        """Each thing that something reaches, recorded or not."""
+        """The reference of everything that is reached, recorded or not."""
 
 
 @dataclass(slots=True)
 class Dangling:
-    """One record that names what has no record."""
+    """A record that names something without a record."""
 
     source: Ref
     targets: list[Ref] = field(default_factory=list)
-    """Of a lease, a container and an image all of them; of others those that something is called nearly as."""
+    """All targets without a record, of a lease, a container or an image; of other records those with a similar name."""
     wrong: list[Ref] = field(default_factory=list)
-    """Of these, what should be there: no engine leaves such a reference."""
+    """Those of the targets that should be there, because no engine leaves such a reference."""
     near: list[Ref] = field(default_factory=list)
-    """What nothing holds and is called nearly as one of the targets."""
+    """Records that nothing holds and whose names are similar to that of a target."""
 
 
 def list_loose(marks: MarkedRecords, metadata: Metadata) -> list[Ref]:
@@ -66,20 +67,20 @@ def list_loose(marks: MarkedRecords, metadata: Metadata) -> list[Ref]:
         metadata.blobs, metadata.ingests, metadata.snapshots, metadata.images
     )
     refs = (record.ref for record in records)
-    # Nearly all are live.
+    # Nearly all records are live.
     return list(dict.fromkeys(ref for ref in refs if ref not in live and ref not in marks))
 
 
 def find_dangling(marks: MarkedRecords, store: Store, loose: Sequence[Ref]) -> list[Dangling]:
-    """The dangling references of what stays.
+    """The dangling references of the records that stay.
 
     Args:
-        marks: what stays, and what it names.
-        store: whose records these are.
+        marks: what is reached.
+        store: the store with the records.
         loose: from :func:`list_loose`.
     """
     if store.live:
-        # What came or went while it was read is left out, and still named.
+        # Records that came or went during the reading are left out, and may still be named.
         return []
     found = {each.source: each for each in _of_holders(marks, store)}
     if not loose:
@@ -96,7 +97,7 @@ def find_dangling(marks: MarkedRecords, store: Store, loose: Sequence[Ref]) -> l
             if target not in dangling.targets:
                 dangling.targets.append(target)
             dangling.near += near[target]
-            # One source is enough to keep it all; a target that many name must not take as many lists.
+            # One source is enough to keep all of these: a target with many sources must not fill as many lists.
             del near[target][1:]
     for source, meant in _near_back(marks, loose):
         found.setdefault(source, Dangling(source)).near.append(meant)
@@ -104,7 +105,7 @@ def find_dangling(marks: MarkedRecords, store: Store, loose: Sequence[Ref]) -> l
 
 
 def _of_holders(marks: MarkedRecords, store: Store) -> Iterator[Dangling]:
-    """Those of leases, containers and images, their labels left aside: labels name what was never fetched as well."""
+    """Those of leases, containers and images. Labels do not count: they also name what was never fetched."""
     graph, metadata = marks.graph, store.metadata
     records: Iterator[Lease | Container | Image] = chain(metadata.leases, metadata.containers, metadata.images)
     for record in records:
@@ -121,7 +122,7 @@ def _of_holders(marks: MarkedRecords, store: Store) -> Iterator[Dangling]:
 
 
 def may_be_meant(dangling: Iterable[Dangling], loose: Iterable[Ref]) -> dict[Ref, str]:
-    """What nothing holds and something that stays may have meant, with the reason."""
+    """Records that nothing holds and that a dangling reference may have named, with the reason."""
     kept: dict[Ref, str] = {}
     of_kind: dict[tuple[Kind, bytes], str] = {}
     for each in dangling:
@@ -161,11 +162,12 @@ def dangling_findings(dangling: Iterable[Dangling], file: RawPath) -> Iterator[F
 
 
 def _is_usual(lease: Lease, kind: LeaseClass, target: Ref, owners: Owners) -> bool:
-    """Whether an engine leaves a lease that lists something absent.
+    """Whether an engine itself leaves a lease that lists this absent target.
 
-    A write that was ended under another lease stays listed, and an image that was removed by name. BuildKit lists a
-    snapshot before it is prepared, and those of a record that is not unpacked yet (buildkit cache/manager.go New,
-    getByBlob, v0.20: ``cache.blobonly``); where its records are not known, any of its leases may be such a one.
+    A lease goes on listing an ingest that ended under another lease, and an image that was removed by name. BuildKit
+    lists a snapshot before it prepares it, and the snapshots of a record that is not unpacked yet (buildkit
+    cache/manager.go New, getByBlob, v0.20: ``cache.blobonly``). If BuildKit's records are not known, any of its leases
+    may be of this kind.
     """
     if target.kind in (Kind.INGEST, Kind.IMAGE):
         return True
@@ -175,14 +177,14 @@ def _is_usual(lease: Lease, kind: LeaseClass, target: Ref, owners: Owners) -> bo
     if target.kind is not Kind.SNAPSHOT:
         return False
     key = split_snapshot_key(target.key)[1]
-    # One that has the lease's own name is not misnamed, whatever became of it.
+    # A snapshot with the lease's own name has no wrong byte in its name.
     return key.startswith((EXTRACTING, lease.id))
 
 
 def _near_back(marks: MarkedRecords, loose: Iterable[Ref]) -> Iterator[tuple[Ref, Ref]]:
-    """What stays and is called nearly as what a loose image refers back to, if both are of one image; with the latter.
+    """Image names that stay and are similar to the name that an image's back reference gives, each with that image.
 
-    Names of images differ in one byte where they are meant to: their targets must agree.
+    Image names may differ in one byte on purpose, so both images must have the same target.
     """
     records = marks.graph.records
     wanted: dict[Ref, list[Image]] = {}
@@ -202,7 +204,7 @@ def _near_back(marks: MarkedRecords, loose: Iterable[Ref]) -> Iterator[tuple[Ref
 
 
 def _targets(graph: Graph, image: Image) -> set[bytes]:
-    """The digests of an image's target and of what that refers to."""
+    """The digests of an image's target and of the blobs that the target refers to."""
     target = Ref(Kind.BLOB, image.namespace, image.target)
     return {image.target, *(visited(each).key for each in graph.targets(target))}
 

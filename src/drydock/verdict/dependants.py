@@ -1,4 +1,4 @@
-"""Who needs a record: the images and containers that reach it, by the names people call them."""
+"""Who needs a record: the images and containers that reach it, by the names that people use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from drydock.verdict.judge import Reach
 
 
 class Dependants:
-    """The graph of one root, the other way round."""
+    """The graph of one root with its edges reversed."""
 
     def __init__(self, verdict: Verdict, reached: Reach) -> None:
         self._verdict = verdict
@@ -22,7 +22,7 @@ class Dependants:
         self._before: dict[Ref, set[Ref]] | None = None
 
     def of(self, refs: Iterable[Ref]) -> tuple[list[Ref], list[Ref]]:
-        """The images, and the containers, that reach any of ``refs``; of dockerd's containers the lease."""
+        """The images and the containers that reach any of ``refs``; a container of dockerd is given by its lease."""
         seen = set(refs)
         if not seen:
             return [], []
@@ -37,7 +37,7 @@ class Dependants:
         return images, self.containers(seen)
 
     def _sources(self) -> dict[Ref, set[Ref]]:
-        """What refers to each record; most stores are whole, and never ask."""
+        """The records that refer to each record; computed lazily, because a store without damage never needs them."""
         if self._before is None:
             self._before = {}
             for ref in self._graph.records:
@@ -46,7 +46,7 @@ class Dependants:
         return self._before
 
     def containers(self, refs: Iterable[Ref]) -> list[Ref]:
-        """The containers among some records; a container's record and its lease are one."""
+        """The containers among some records; the record and the lease of one container count once."""
         found: dict[tuple[bytes, bytes], Ref] = {}
         for ref in refs:
             is_lease = ref.kind is Kind.LEASE and self._reached.classes[ref].kind is LeaseClass.CONTAINER
@@ -55,14 +55,14 @@ class Dependants:
         return [found[key] for key in sorted(found)]
 
     def name(self, ref: Ref) -> str:
-        """What people call it, shown: an image's name, a Docker container's name, else its id."""
+        """The name that people use, shown: an image's name, a Docker container's name, or else the id."""
         docker = self._verdict.store.owners.containers.get(ref.key)
         if ref.kind is not Kind.IMAGE and docker is not None and docker.name:
             return shown(docker.name.removeprefix(b"/"))
         return shown(ref.key)
 
     def label(self, ref: Ref) -> str:
-        """Its name, with the namespace where another has one of that name."""
+        """Its name, with the namespace if another namespace has a record of that name."""
         same = (Ref(ref.kind, namespace, ref.key) for namespace in self._verdict.store.metadata.namespaces)
         alone = sum(each in self._graph.records for each in same) < 2
         return self.name(ref) if alone else f"{self.name(ref)} (namespace {shown(ref.namespace)})"

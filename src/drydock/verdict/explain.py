@@ -1,4 +1,4 @@
-"""Why a thing is there: the way from a root down to it, or why nothing holds it; and what it refers to itself."""
+"""Why an object is there: the path from a root to it, or why nothing holds it; and what the object itself refers to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LISTED = 20
 
 
 def explain(verdict: Verdict, reached: Reach, subject: Subject) -> Explanation:
-    """Explain one subject that :func:`drydock.verdict.find.find` gave."""
+    """Explain one result of :func:`drydock.verdict.find.find`."""
     holdings = {holding.ref: holding for holding in verdict.leases}
     if isinstance(subject, StoreObject):
         return _object(verdict, reached, holdings, subject)
@@ -112,7 +112,7 @@ def _nothing(verdict: Verdict, reached: Reach, found: StoreObject) -> str:
     ]
     if not by:
         return "recorded, and no other record refers to it"
-    # A lease that has ended says why; a record that nothing holds either only leads on.
+    # An expired lease explains it best; a record that nothing holds only leads to the next question.
     ref, edge = next(((ref, edge) for ref, edge in by if ref.kind is Kind.LEASE), by[0])
     if ref.kind is Kind.LEASE:
         return f"{name(ref)} held it, and {reached.classes[ref].reason}"

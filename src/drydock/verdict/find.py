@@ -1,4 +1,4 @@
-"""Which recorded or stored things a word of the user's means."""
+"""Which objects and records a word of the user names."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _NAMED = (Kind.IMAGE, Kind.CONTAINER, Kind.SANDBOX, Kind.LEASE)
 
 
 def find(verdict: Verdict, reached: Reach, word: bytes) -> list[Subject]:
-    """Everything in one root that ``word`` names: by path, or else by whole names, or else by how names begin.
+    """Everything in one root that ``word`` names: by path, or else by a whole name, or else by the beginning of one.
 
-    A container's name means its image mounts as well.
+    A container's name stands for its image mounts as well.
 
     Raises:
-        Usage: it is the beginning of more than one name.
+        Usage: the word is the beginning of more than one name.
     """
     by_path = [found for found in verdict.objects if _is_path(verdict, found, word)]
     if by_path:
@@ -44,7 +44,7 @@ def find(verdict: Verdict, reached: Reach, word: bytes) -> list[Subject]:
     if exact:
         return _with_image_mounts(verdict, reached, exact)
     several = sorted({_id(subject) for subject in begins})
-    # Docker makes ``<id>-init`` beside a container's ``<id>``: the beginning of both means the container.
+    # Docker makes ``<id>-init`` beside a container's ``<id>``: the beginning of both names the container.
     if several and set(several) <= {several[0], several[0] + b"-init"}:
         return _with_image_mounts(verdict, reached, [each for each in begins if _id(each) == several[0]])
     if several:
@@ -55,7 +55,7 @@ def find(verdict: Verdict, reached: Reach, word: bytes) -> list[Subject]:
 
 
 def _with_image_mounts(verdict: Verdict, reached: Reach, subjects: list[Subject]) -> list[Subject]:
-    """The subjects, and the snapshots and leases of the images that those which are Docker's containers mount."""
+    """The subjects, with the snapshots and leases of their image mounts if a subject is a container of Docker."""
     containers = verdict.store.owners.containers
     mounts = {mount for each in map(_id, subjects) if each in containers for mount in containers[each].mounts}
     if not mounts:
@@ -65,9 +65,9 @@ def _with_image_mounts(verdict: Verdict, reached: Reach, subjects: list[Subject]
 
 
 def suggest(verdict: Verdict, word: bytes) -> str:
-    """What a word that names nothing may have meant, to be put after a message; empty where nothing is like it."""
+    """A suggestion for a word that names nothing, to end a message with; empty if no name is similar."""
     metadata, owners = verdict.store.metadata, verdict.store.owners
-    # Long names and short ones, each with what it stands for; of very many the first are enough.
+    # Long and short names, each with the long one; of very many the first are enough.
     wanted: dict[str, str] = {}
     for image in islice(metadata.images, _SUGGESTED):
         for name in (image.name, *short_names(image.name)):
@@ -91,13 +91,13 @@ def _short_names_of(subject: Subject) -> tuple[bytes, ...]:
 
 
 def short_names(image: bytes) -> tuple[bytes, ...]:
-    """How people call an image that is not of Docker Hub: without its registry, or without its tag as well."""
+    """The short names of an image that is not from Docker Hub: without its registry, and without its tag as well."""
     last = image.rpartition(b"/")[2]
     return last, last.partition(b":")[0], image[: len(image) - len(last)] + last.partition(b":")[0]
 
 
 def _names(verdict: Verdict, reached: Reach) -> Iterator[tuple[Subject, set[bytes]]]:
-    # dockerd's stopped containers have no record in containerd; the snapshot that has their id stands for them.
+    # dockerd's stopped containers have no record in containerd: the snapshot with their id stands for them.
     containers = {key: container.name for key, container in verdict.store.owners.containers.items() if container.name}
     for found in verdict.objects:
         names = {found.id}
@@ -125,12 +125,12 @@ def _is_path(verdict: Verdict, found: StoreObject, word: bytes) -> bool:
     word = word.rstrip(b"/")
     if word in (whole, found.path) or word.startswith((whole + b"/", found.path + b"/")):
         return True
-    # The end of a path, as a message shows it: snapshots/105.
+    # The end of a path, as in a message: snapshots/105.
     return not word.startswith(b"/") and found.path.endswith(b"/" + word)
 
 
 def image_names(word: bytes) -> Iterator[bytes]:
-    """The full names that Docker would give a short one (distribution/reference, ParseNormalizedNamed)."""
+    """The full names that Docker expands a short one to (distribution/reference, ParseNormalizedNamed)."""
     name, _, tag = word.rpartition(b"/")[2].partition(b":")
     if not name or b"@" in word:
         return
@@ -144,5 +144,5 @@ def image_names(word: bytes) -> Iterator[bytes]:
 
 
 def describe(ref: Ref) -> tuple[str, bytes]:
-    """A record's kind and its name without what the kind says already."""
+    """A record's kind, and its key; of a snapshot without the snapshotter."""
     return ref.kind.value, split_snapshot_key(ref.key)[1] if ref.kind is Kind.SNAPSHOT else ref.key

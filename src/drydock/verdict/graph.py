@@ -1,8 +1,8 @@
-"""The graph of containerd's records: who refers to whom.
+"""The graph of containerd's records: which record refers to which.
 
-Source: containerd core/metadata/gc.go scanRoots, references (v1.6 to v2.4), as the superset of what any version keeps:
-every image is a root unless it says what it goes with, back references and conditions are edges, sandboxes outside
-``v1`` count, and of two records of one reference both do.
+Source: containerd core/metadata/gc.go scanRoots, references (v1.6 to v2.4). The graph is the union of what the versions
+keep: an image is a root unless it has expired and has a back reference, back references and conditions are edges,
+sandboxes outside ``v1`` count, and if one reference has two records, both count.
 """
 
 from __future__ import annotations
@@ -16,37 +16,37 @@ from drydock.model.text import shown
 from drydock.verdict.labels import FLAT, back_references, goes_with_others, is_root, references
 
 _EXPIRING = 4
-"""The schema version whose collector drops images that have expired (containerd core/metadata/migrations.go, v2.0)."""
+"""From this schema version on, the GC drops expired images (containerd core/metadata/migrations.go, v2.0)."""
 
 Record = Image | Container | Blob | Ingest | Snapshot | Sandbox | Lease
 
 
 class Flat(NamedTuple):
-    """A record as the collector visits it flat: then a blob refers to nothing, and a snapshot only to its parent."""
+    """A record that the GC visits flat: a flat blob refers to nothing, and a flat snapshot only to its parent."""
 
     ref: Ref
 
 
 Node = Ref | Flat
-"""A record as the collector visits it: whole, for which its reference stands, or flat."""
+"""A record as the GC visits it: with all its references, written as its ``Ref``, or flat."""
 
 
 def visited(node: Node) -> Ref:
-    """The reference of the record."""
+    """The reference of a node's record."""
     return node.ref if isinstance(node, Flat) else node
 
 
 class Edge(NamedTuple):
-    """One reference, and what states it."""
+    """One reference, and where it comes from."""
 
     target: Node
     words: str
-    """What the target is to the thing that refers to it: ``its parent``; what a label follows, if one states it."""
+    """The role of the target, such as ``its parent``; the name of the label follows if a label is the reference."""
     label: bytes = b""
 
     @property
     def how(self) -> str:
-        """What the target is to the thing that refers to it, shown."""
+        """The role of the target with its label, shown."""
         return f"{self.words} {shown(self.label)}" if self.label else self.words
 
 
@@ -55,9 +55,9 @@ class Graph:
 
     def __init__(self, metadata: Metadata) -> None:
         self.records: dict[Ref, Record] = {}
-        # Before containerd 2.0, whose schema this is, no image expires, whatever its labels are.
+        # Before containerd 2.0, which introduced this schema version, no image expires, whatever its labels are.
         self._images_expire = metadata.schema_version >= _EXPIRING
-        # Of one reference: a sandbox in v1 and outside, an ingest of schema 1 and a later one.
+        # Further records of the same reference: a sandbox in v1 and outside, an ingest of schema 1 and a later one.
         self._again: dict[Ref, list[Record]] = {}
         self._back: dict[Ref, list[tuple[Ref, bytes]]] = {}
         self._targets: dict[Node, tuple[Node, ...]] = {}
@@ -87,9 +87,9 @@ class Graph:
                     self._back.setdefault(source, []).append((record.ref, label))
 
     def roots(self, now: UnixNano) -> Iterator[tuple[Ref, str]]:
-        """What is kept for its own sake, leases excepted, with the reason."""
+        """The records that the GC starts from, without leases, with the reason."""
         for ref, record in self.records.items():
-            # Most of all records by far.
+            # This is the case for nearly all records.
             if type(record) is Blob and not record.labels:
                 continue
             reason = self._root_reason(record, now)
@@ -107,10 +107,10 @@ class Graph:
         return _root_reason(record, now)
 
     def targets(self, node: Node) -> tuple[Node, ...]:
-        """What a node refers to, without what states it; worked out once a node that may have many targets."""
+        """What a node refers to, without the roles; computed once for a node that may have many targets."""
         record = self.records.get(node)  # type: ignore[arg-type] # what is flat is in it as little as any other
         if type(record) is Blob and node not in self._back:
-            # Most of all nodes by far, and each of them is asked for once or twice.
+            # This is the case for nearly all nodes, and each of them is needed once or twice.
             return self._named_by(record) if record.labels else ()
         known = self._targets.get(node)
         if known is None:
@@ -120,7 +120,7 @@ class Graph:
         return known
 
     def _named_by(self, blob: Blob) -> tuple[Node, ...]:
-        """What the labels of a blob refer to; where that is blobs, the references their records have."""
+        """What the labels of a blob refer to; blobs by the ``Ref`` objects of their records, which saves memory."""
         known = self._targets.get(blob.ref)
         if known is None:
             find = self.records.get
@@ -133,7 +133,7 @@ class Graph:
         return known
 
     def _known(self, node: Node) -> Node:
-        """The same node; where it is a blob, the reference that its record has: these are kept, and there are many."""
+        """The same node; a blob by the ``Ref`` object of its record, which saves memory, because there are many."""
         record = self.records.get(visited(node))
         if not isinstance(record, Blob):
             return node
@@ -149,7 +149,7 @@ class Graph:
             for other in self._again.get(ref, ()):
                 yield from edges(other)
         if not isinstance(node, Flat):
-            # Also where it has no record itself: a pull names what was not fetched yet (gc.go references, first lines).
+            # Also without a record: a pull names what it did not fetch yet (gc.go references, first lines).
             for target, label in self._back.get(ref, ()):
                 yield Edge(target, "kept with it by its own label", label)
 
@@ -159,7 +159,7 @@ def _blob(namespace: bytes, digest: Digest) -> Ref:
 
 
 def _root_reason(record: Record, now: UnixNano) -> str | None:
-    """Why the collector starts from a record; None if it does not."""
+    """Why the GC starts from a record; None if it does not."""
     if isinstance(record, Image):
         return "an image"
     if isinstance(record, Container):

@@ -1,6 +1,6 @@
-"""Images as their engine sees them: which of their blobs are there, and which layers are unpacked where.
+"""Images as their engine sees them: which of their blobs are there, and which snapshotter has their layers unpacked.
 
-A blob of another platform that was never fetched is no damage: containerd writes the labels of all children before it
+A blob of another platform that was never fetched is not damage: containerd writes the labels of all children before it
 fetches any (containerd core/images/mediatypes.go ChildGCLabels, core/remotes/handlers.go, v2.1).
 """
 
@@ -37,7 +37,7 @@ def chain_ids(diffs: Iterable[bytes | None]) -> Iterator[bytes]:
 
 
 def is_unpacked(store: Store, found: StoreObject) -> bool:
-    """Whether a snapshot stands for its layer: on disk, and committed where its row is known."""
+    """Whether a snapshot holds an unpacked layer: it is on disk, and committed as far as its row is known."""
     if found.is_damaged:
         return False
     backend = store.backends.get(found.snapshotter)
@@ -46,7 +46,7 @@ def is_unpacked(store: Store, found: StoreObject) -> bool:
 
 
 def list_image_blobs(verdict: Verdict, reached: Reach) -> list[BlobFile]:
-    """The blobs whose documents :class:`Images` wants to be read, each once."""
+    """The blobs whose documents :class:`Images` needs, each once."""
     nodes = mark(reached.graph, [image.ref for image in verdict.store.metadata.images])
     files = verdict.store.content.blobs
     wanted = dict.fromkeys(Digest(ref.key) for ref in map(visited, nodes) if ref.kind is Kind.BLOB)
@@ -54,7 +54,7 @@ def list_image_blobs(verdict: Verdict, reached: Reach) -> list[BlobFile]:
 
 
 class Images:
-    """The images of one root, taken apart once."""
+    """The images of one root, with their platforms and layers."""
 
     def __init__(self, verdict: Verdict, reached: Reach, documents: Documents) -> None:
         self._verdict = verdict
@@ -84,7 +84,7 @@ class Images:
         ]
 
     def unpacked(self) -> list[Unpacked]:
-        """Every directory that a layer of an image was unpacked to, with that layer's blob, each once."""
+        """Each directory that holds an unpacked layer of an image, with that layer's blob, each once."""
         found: dict[tuple[bytes, bytes], Unpacked] = {}
         store = self._verdict.store
         files = store.content.blobs
@@ -108,14 +108,14 @@ class Images:
         return list(found.values())
 
     def committed(self) -> int:
-        """How many committed snapshots a record names."""
+        """How many committed snapshots have a record."""
         return sum(
             found.kind is ObjectKind.SNAPSHOT
             for found in {id(each): each for each in self._snapshots.values()}.values()
         )
 
     def _manifests(self, image: Image) -> Iterator[tuple[Digest, bytes]]:
-        """The manifests an image name leads to, with their platforms, each once; attestations are none."""
+        """The manifests of an image with their platforms, each once; without attestations."""
         seen = {image.target}
         pending = [(image.target, b"")]
         while pending:
@@ -130,7 +130,7 @@ class Images:
                     pending.append((child.digest, child.platform))
 
     def _adoptable(self, image: Image) -> Iterator[Digest]:
-        """What :func:`drydock.repairs.adoption.adopt` takes in its first round, as far as is known unhashed."""
+        """The blobs that ``repair --adopt`` would adopt first, as far as that is known without hashing."""
         if edit_blindness(self._verdict.store) is not None:
             return
         pending = [Descriptor(image.target, image.media_type, image.target_size)]
@@ -142,14 +142,14 @@ class Images:
             seen.add(named.digest)
             ref = Ref(Kind.BLOB, image.namespace, named.digest)
             if ref in self._blobs:
-                # An attestation without a record, of an index that has one, is what a client left out.
+                # A client may leave out an attestation: without a record it is not damage if its index has one.
                 children = list_children(self._documents.get(named.digest))
                 pending += [child for child in children if not child.is_attestation]
             elif ref in self._reached and self._is_there(named):
                 yield named.digest
 
     def _is_there(self, named: Descriptor) -> bool:
-        """Whether a blob's file has the size that is said of it, is not known to be wrong, and reads as what it is."""
+        """Whether a blob's file fits its descriptor: the size, the media type, and no known wrong bytes."""
         store = self._verdict.store
         file = store.content.blobs.get(named.digest)
         if file is None or named.size not in (None, file.size) or named.digest in store.wrong:
@@ -191,7 +191,7 @@ class Images:
         return Platform(digest, platform, state, unpacked, tuple(absent), tuple(damaged), chains, tuple(needed))
 
     def _layers(self, digest: Digest) -> Iterator[tuple[bytes, Digest, bool]]:
-        """Chain id and blob of each layer, and whether it is the base; nothing where the config does not tell."""
+        """Chain id and blob of each layer, and whether it is the base layer; nothing without a readable config."""
         manifest = self._documents.get(digest)
         if not isinstance(manifest, Manifest) or manifest.config is None:
             return

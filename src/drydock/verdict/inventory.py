@@ -1,4 +1,4 @@
-"""Who holds what, by the names people use: each image, container and lease with everything that it reaches."""
+"""Who holds what, by the names that people use: each image, container and lease with everything that it reaches."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _MOST_VISITS = 5_000_000
 
 
 def take_inventory(verdict: Verdict, reached: Reach, pulls: Iterable[Pull] = ()) -> Inventory:
-    """The holders of a root and the way to every record.
+    """List the holders of a root, and the path to every record.
 
     Args:
-        verdict: the root, judged.
-        reached: the marks it came from.
-        pulls: its interrupted pulls, to be handed on.
+        verdict: the verdict on the root.
+        reached: what was marked for the verdict.
+        pulls: its interrupted pulls, which become part of the inventory.
     """
     places: dict[Ref, list[int]] = {}
     for place, found in enumerate(verdict.objects):
@@ -39,7 +39,7 @@ def take_inventory(verdict: Verdict, reached: Reach, pulls: Iterable[Pull] = ())
 
 
 class _HolderWalk:
-    """Follows references from one holder after the other, within a bound."""
+    """Follows the references of one holder after the other, up to a total of ``_MOST_VISITS`` visits."""
 
     def __init__(self, graph: Graph, places: Mapping[Ref, list[int]]) -> None:
         self._graph = graph
@@ -63,13 +63,13 @@ class _HolderWalk:
 
 
 def _holders(verdict: Verdict, reached: Reach) -> Iterator[list[Ref]]:
-    """The records of each holder: the names of one image together, and a container's own with its leases, these first.
+    """The records of each holder: all names of one image, or the leases of a container and then its own record.
 
-    Of a container's leases its own comes before those of its image mounts.
+    A container's own lease comes before the leases of its image mounts.
     """
     images: dict[tuple[bytes, bytes], list[Ref]] = {}
     rest: list[list[Ref]] = []
-    # dockerd's have a record besides while they run, CRI's always.
+    # A container of dockerd has a record only while it runs; one of CRI always has one.
     containers: dict[tuple[bytes, bytes], list[Ref]] = {}
     for holding in verdict.leases:
         if holding.kind is LeaseClass.CONTAINER:
@@ -84,11 +84,11 @@ def _holders(verdict: Verdict, reached: Reach) -> Iterator[list[Ref]]:
         else:
             rest.append([ref])
     for image in verdict.store.metadata.images:
-        # One that goes with another is one more name of what that holds.
+        # An expired image that another image keeps is one more name of that image.
         if image.ref in reached.live and image.ref not in reached.why:
             images.setdefault((image.namespace, image.target), []).append(image.ref)
     for refs in images.values():
-        # A name with a tag says more than one that repeats the digest.
+        # A name with a tag tells more than one that repeats the digest.
         yield sorted(refs, key=lambda ref: (b"sha256:" in ref.key, ref.key))
     yield from rest
     for holding in verdict.leases:
@@ -101,7 +101,7 @@ def _holders(verdict: Verdict, reached: Reach) -> Iterator[list[Ref]]:
 
 
 def _container_of(verdict: Verdict, lease: Ref) -> tuple[bytes, bytes]:
-    """Namespace and id of the container that a lease is of."""
+    """Namespace and id of the container that a lease belongs to."""
     mounting = verdict.store.owners.image_mounts.get(lease.key)
     return lease.namespace, mounting.id if mounting else mounting_container(lease.key) or lease.key
 
@@ -127,7 +127,7 @@ def _links(reached: Reach) -> dict[Ref, Link]:
             else:
                 before_of.setdefault(before, []).append(node)
         hows = {before: {edge.target: edge.how for edge in reached.graph.edges(before)} for before in before_of}
-        # What is reached in full as well as flat is linked in full: a chain then never turns back.
+        # If a record is reached both in full and flat, it is linked in full: then no chain leads back to itself.
         for flat in (False, True):
             for before, nodes in before_of.items():
                 for node in nodes:

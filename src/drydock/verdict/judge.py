@@ -44,15 +44,15 @@ class Reach:
 
     graph: Graph
     why: dict[Ref, str]
-    """The roots that are not leases, with the reason."""
+    """The roots, without leases, with the reason."""
     classes: dict[Ref, Judgement]
-    """Of every lease."""
+    """The class of each lease."""
     owned: tuple[Ref, ...]
     """The leases that have an owner."""
     live: dict[Node, Ref]
-    """Reached from a root or from an owned lease: from which."""
+    """Each node that a root or an owned lease reaches, with the first such root or lease."""
     leased: dict[Ref, tuple[Ref, ...]]
-    """Reached by other leases only: which ones."""
+    """Each record that only other leases reach, with these leases."""
     _alone: dict[Ref, tuple[Ref]] = field(default_factory=dict)
     _ways: dict[Node, Node | None] | None = None
     _loose: list[Ref] | None = None
@@ -65,7 +65,7 @@ class Reach:
     def holders(self, ref: Ref) -> tuple[State, tuple[Ref, ...]]:
         """The state of a record, and what keeps it.
 
-        For what is live that is the root that :meth:`path` begins with: a node that is not flat comes first there.
+        A live record is kept by the root that :meth:`path` begins with, where a node that is not flat comes first.
         """
         start = self.live.get(ref) or self.live.get(Flat(ref))
         if start is not None:
@@ -74,30 +74,30 @@ class Reach:
         return State.LEASED if leases else State.UNREACHABLE, leases
 
     def refs(self) -> Iterator[Ref]:
-        """Each record that something reaches, some of them twice."""
+        """The reference of everything that is reached, recorded or not; some come twice."""
         yield from map(visited, self.live)
         yield from self.leased
 
     def loose(self, metadata: Metadata) -> list[Ref]:
-        """The records that nothing reaches; worked out where it is asked for."""
+        """The records that nothing reaches; computed lazily."""
         if self._loose is None:
             self._loose = list_loose(self, metadata)
         return self._loose
 
     def dangling(self, store: Store) -> list[Dangling]:
-        """What is reached and names something of which there is no record; worked out where it is asked for."""
+        """The dangling references of what is reached; computed lazily."""
         if self._dangling is None:
             self._dangling = find_dangling(self, store, self.loose(store.metadata))
         return self._dangling
 
     def ways(self) -> dict[Node, Node | None]:
-        """What is live, each with the node before it on the way from its root; worked out where it is asked for."""
+        """The predecessor of each live node on its path from a root; computed lazily."""
         if self._ways is None:
             self._ways = trace(self.graph, [*self.why, *self.owned])
         return self._ways
 
     def path(self, ref: Ref) -> list[Node]:
-        """The path from a root to ``ref``; empty where nothing live reaches it."""
+        """The path from a root to ``ref``; empty if no root reaches it."""
         nodes: tuple[Node, ...] = ref, Flat(ref)
         for node in nodes:
             if node in self.live:
@@ -112,14 +112,14 @@ def reach(
     kept: Mapping[Ref, str] | None = None,
     before: Reach | None = None,
 ) -> Reach:
-    """Mark the records of a store as containerd's collector would at ``now``.
+    """Mark the records of a store as containerd's GC would at ``now``.
 
     Args:
         store: the root as it was read.
         now: the time that expiries are compared with.
-        ended: leases to treat as gone.
-        kept: what else to treat as a root, with the reason.
-        before: the marks of the same store at the same ``now``, whose graph and classes are these as well.
+        ended: leases to treat as deleted.
+        kept: further records to treat as roots, with the reason.
+        before: an earlier result for the same store and ``now``, whose graph and lease classes are used again.
     """
     graph = Graph(store.metadata) if before is None else before.graph
     gone = frozenset(ended)
@@ -148,7 +148,7 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
     """Compare records, rows and data of one root.
 
     Returns:
-        The verdict, and the marks it came from.
+        The verdict, and what was marked for it.
     """
     reached = reach(store, now)
     objects = [
@@ -170,10 +170,10 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
 
 
 def _blocking(store: Store) -> Iterator[Finding]:
-    """Snapshots of erofs that some containerd cannot remove, and behind which its GC removes no other.
+    """Snapshots of erofs that some versions of containerd cannot remove, so that their GC stops there.
 
-    It clears a flag of ``layer.erofs`` first: in v2.3.4 that must be there, in v2.4.2 it need not (plugins/snapshots/
-    erofs/erofs.go Remove; core/metadata/snapshot.go pruneBranch).
+    containerd first clears a flag of ``layer.erofs``: in v2.3.4 the file must exist, in v2.4.2 it need not
+    (plugins/snapshots/erofs/erofs.go Remove; core/metadata/snapshot.go pruneBranch).
     """
     for backend in store.backends.values():
         if backend.layout is not LayoutKind.EROFS or not backend.complete:
@@ -219,7 +219,7 @@ def _holding(lease: Lease, judgement: Judgement, only: int) -> Holding:
 
 
 def _emptied(store: Store) -> Iterator[Finding]:
-    """What says that dockerd had containers, where its folder of them holds none."""
+    """A finding if dockerd's folder of containers is empty, and leases, snapshots or rows show that it had some."""
     if not store.owners.has_no_container:
         return
     leases = sum(_is_containers(lease.namespace, lease.id) for lease in store.metadata.leases)
@@ -238,13 +238,13 @@ def _emptied(store: Store) -> Iterator[Finding]:
 
 
 def _is_containers(namespace: bytes, key: bytes) -> bool:
-    """Whether dockerd gives a lease or a snapshot of a container, or of an image mount of one, such a name."""
+    """Whether dockerd gives such a name to a lease or a snapshot of a container, or of its image mounts."""
     return is_dockers(namespace) and (is_container_id(container_id(key)) or mounting_container(key) is not None)
 
 
 def damage_finding(store: Store, found: StoreObject) -> Finding:
-    """What is said of a damaged object."""
-    # What nothing reaches goes with the next collection, whatever its state: worth knowing, not damage.
+    """The finding about a damaged object."""
+    # The next GC drops what nothing reaches, damaged or not: a note is enough.
     severity = Severity.NOTE if found.reach is State.UNREACHABLE else Severity.DAMAGE
     remedy = "" if severity is Severity.NOTE else None
     message, place = _DAMAGED[found.state, found.kind], Place(store.metadata.path)

@@ -1,6 +1,6 @@
-"""The ``containerd.io/gc.*`` label grammar: what a label makes a thing refer to, and what the engine labels itself.
+"""The grammar of ``containerd.io/gc.*`` labels: which references they make, and which ones the engine writes.
 
-Source: containerd core/metadata/gc.go (v2.1 to v2.3). Where versions differ, the reading that keeps more.
+Source: containerd core/metadata/gc.go (v2.1 to v2.3). If versions differ, drydock uses the reading that keeps more.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from drydock.model.times import parse_time
 
 EXPIRE = b"containerd.io/gc.expire"
 PRUNED = b"moby/prune.images"
-"""Of the leases that ``docker image prune`` deletes (moby daemon/containerd/leases.go, v27.4.0 and later)."""
+"""On leases that ``docker image prune`` deletes (moby daemon/containerd/leases.go, v27.4.0 and later)."""
 FLAT = b"containerd.io/gc.flat"
 SOURCE = b"containerd.io/distribution.source."
-"""Then a registry; the value is what there is of the blob in it (core/remotes/docker/handler.go, v2.1)."""
+"""A registry follows; the value lists its repositories with the blob (core/remotes/docker/handler.go, v2.1)."""
 _ROOT = b"containerd.io/gc.root"
 _REF = b"containerd.io/gc.ref."
 _BACK = b"containerd.io/gc.bref."
@@ -44,29 +44,28 @@ _LAYERS = frozenset((
 
 
 def expiry(labels: Labels) -> UnixNano | None:
-    """When the thing expires; None for never, which is also what an expiry that does not parse means to containerd."""
+    """When a record expires; None for never. containerd takes an expiry that does not parse for never as well."""
     raw = labels.get(EXPIRE)
     return None if raw is None else parse_time(raw)
 
 
 def has_expired(labels: Labels, now: UnixNano) -> bool:
-    """Whether ``now`` is later than the expiry; at the very instant it has not expired yet."""
+    """Whether ``now`` is later than the expiry; at that very instant the record has not expired."""
     end = expiry(labels)
     return end is not None and now > end
 
 
 def goes_with_others(labels: Labels, now: UnixNano) -> bool:
-    """Whether an image has expired and says what it goes with: it is kept while that is, and by nothing of its own.
+    """Whether an image has expired and has a back reference: it stays as long as the referring record, and is no root.
 
-    So containerd's import labels the names that it makes besides the one that was asked for (core/transfer/image/
-    imagestore.go Store, v2.3). An image that has expired and says nothing of the kind counts as a root: before 2.0 an
-    image never expires.
+    containerd's import labels the additional names that it makes so (core/transfer/image/imagestore.go Store, v2.3). An
+    expired image without a back reference counts as a root, because before 2.0 an image never expires.
     """
     return has_expired(labels, now) and any(key.startswith(_BACK) for key in labels)
 
 
 def is_root(labels: Labels) -> bool:
-    """Whether a ``gc.root`` label keeps the thing: any key with that prefix since 2.2, the exact key before."""
+    """Whether a ``gc.root`` label makes the record a root: any key with that prefix since 2.2, the exact key before."""
     for key in labels:  # noqa: SIM110 - a generator for each of very many
         if key.startswith(_ROOT):
             return True
@@ -74,9 +73,9 @@ def is_root(labels: Labels) -> bool:
 
 
 def references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, bytes]]:
-    """What the labels refer to, with the label that says so.
+    """What the labels refer to, each with its label.
 
-    A condition (2.3: ``gc.cond.snapshot.<snapshotter>``, of images and blobs) counts as met: that keeps more.
+    A condition (2.3: ``gc.cond.snapshot.<snapshotter>``, on images and blobs) counts as true, because that keeps more.
     """
     for key, value in labels.items():
         if key.startswith(_CONTENT):
@@ -93,7 +92,7 @@ def references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, bytes]]:
 
 
 def back_references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, bytes]]:
-    """What keeps the carrier of the labels while it is kept itself (2.2), with the label that says so."""
+    """The records that keep the one with these labels while they are kept themselves (2.2), each with its label."""
     for key, value in labels.items():
         if key.startswith(_BACK):
             ref = _named(namespace, key[len(_BACK) :], value)
@@ -102,19 +101,19 @@ def back_references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, byt
 
 
 def is_parent(media_type: bytes) -> bool:
-    """Whether the engine takes a blob of this media type for one that names others."""
+    """Whether the engine reads a blob of this media type as one that names other blobs."""
     return media_type in _MANIFESTS or media_type in _INDEXES
 
 
 def child_labels(media_type: bytes, document: Document | None) -> dict[bytes, bytes]:
-    """The labels that a pull gives to a blob for what it names, whatever of that is fetched.
+    """The labels that a pull gives to a blob for the blobs that it names, fetched or not.
 
     Source: containerd images/handlers.go SetChildrenMappedLabels, images/mediatypes.go ChildGCLabels, images/image.go
     Children (v1.6.20; the same in core/images, v2.1).
 
     Args:
-        media_type: what is said of the blob where it is named: by this the engine decides whether it names anything.
-        document: what it is; None where it is no index, manifest or config.
+        media_type: media type in the blob's descriptor, by which the engine decides whether the blob names others.
+        document: the blob's content; None if it is no index, manifest or config.
     """
     fits = (isinstance(document, Manifest) and media_type in _MANIFESTS) or (
         isinstance(document, Index) and media_type in _INDEXES
@@ -137,7 +136,7 @@ def _child_kind(media_type: bytes) -> bytes:
 
 
 def _conditioned(namespace: bytes, what: bytes, value: bytes) -> Ref | None:
-    # The key of the snapshot is all that follows the conditions, further bars too.
+    # The key of the snapshot is everything after the first bar, with further bars.
     _, bar, key = value.partition(b"|")
     snapshotter = what.lstrip(b"./").partition(b"/")[0]
     return snapshot_ref(namespace, snapshotter, key) if bar and snapshotter else None
@@ -147,7 +146,7 @@ def _named(namespace: bytes, what: bytes, value: bytes) -> Ref | None:
     if what.startswith(b"content."):
         return Ref(Kind.BLOB, namespace, value)
     if what.startswith(b"snapshot."):
-        # Dots belong to the snapshotter's name: it ends at the first slash.
+        # Dots are part of the snapshotter's name, which ends at the first slash.
         snapshotter = what[len(b"snapshot.") :].partition(b"/")[0]
         return snapshot_ref(namespace, snapshotter, value) if snapshotter else None
     for word, kind in ((b"content", Kind.BLOB), (b"image", Kind.IMAGE), (b"container", Kind.CONTAINER)):

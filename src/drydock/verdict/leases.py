@@ -1,6 +1,6 @@
-"""Whose a lease is: from its labels, its id, and its owner's own records.
+"""Who owns a lease: by its labels, its id, and the records of its owner.
 
-docs/leases.md has every kind. Sources: moby daemon/containerd/leases.go, image_snapshot.go, daemon/images/store.go
+docs/leases.md lists every kind. Sources: moby daemon/containerd/leases.go, image_snapshot.go, daemon/images/store.go
 (v24 to v29.7), daemon/volumes.go (v28.0 to v29.7), buildkit cache/manager.go, cache/refs.go, util/leaseutil/manager.go,
 solver/llbsolver/history (v0.13 to v0.32), containerd internal/cri/server (v2.1 to v2.3), core/leases/id.go (v2.1).
 """
@@ -34,13 +34,13 @@ _LAYERS = (b"-init-key", b"-init", b"")
 _IMAGE = b"moby-image-"
 _HISTORY = b"ref_"
 _HISTORIES = b"_history"
-"""Ends the namespace that has these, after that of the builds."""
+"""The namespace of BuildKit's history is that of the builds with this suffix."""
 _TEMPORARY = (b"buildkit/lease.temporary", b"moby/prune.images", b"moby.lease/temporary")
 _DAY = 86_400 * 1_000_000_000
 
 
 class Judgement(NamedTuple):
-    """Whose a lease is."""
+    """Who owns a lease."""
 
     kind: LeaseClass
     reason: str
@@ -53,9 +53,9 @@ _NOT_DOCKERS = Judgement(LeaseClass.UNKNOWN, "of a BuildKit that is not dockerd'
 
 
 def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judgement:
-    """Whose ``lease`` is at ``now``, and why.
+    """Decide who owns ``lease`` at ``now``, and why.
 
-    Where not all records of a kind of owner could be read, or they last changed before the lease was made, a lease
+    If not all records of the owner's kind could be read, or if they last changed before the lease was made, a lease
     whose owner was not found is UNKNOWN, never OWNERLESS.
     """
     end = expiry(lease.labels)
@@ -89,7 +89,7 @@ def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judge
 def end_contradiction(lease: Lease, now: UnixNano) -> str | None:
     """Why the end of a lease cannot be compared with ``now``; None if it can.
 
-    Who makes a lease reckons its end from the clock that containerd takes the time of its record from (containerd
+    The maker of a lease computes its end from the same clock that containerd takes the record's time from (containerd
     core/leases/lease.go WithExpiration, core/metadata/leases.go Create, v2.1).
     """
     end = expiry(lease.labels)
@@ -102,12 +102,12 @@ def end_contradiction(lease: Lease, now: UnixNano) -> str | None:
 
 
 def note_ends(store: Store, now: UnixNano) -> Iterator[Finding]:
-    """The leases that ended, by their label, before their record says that they were made: one of the two is wrong."""
+    """Findings about leases whose end is before the time that their record was made at: one of the two is wrong."""
     for lease in store.metadata.leases:
         end = expiry(lease.labels)
         if end is None or lease.created is None or not is_ahead(lease.created, end):
             continue
-        # One with a time after the clock is a finding already.
+        # A time after the clock is a finding of its own.
         if not is_ahead(lease.created, now):
             place = Place(store.metadata.path, bucket=(b"v1", lease.namespace, b"leases", lease.id))
             end_, created = show_time(end), show_time(lease.created)
@@ -115,7 +115,7 @@ def note_ends(store: Store, now: UnixNano) -> Iterator[Finding]:
 
 
 def names_owner(lease: Lease) -> bool:
-    """Whether the id is made of what owns the lease: an image, a build, a cache record, a container."""
+    """Whether the id of a lease contains the id of its owner: an image, a build, a cache record, a container."""
     build = _BUILD_RECORD.match(lease.id)
     return (
         lease.id.startswith(_IMAGE)
@@ -127,13 +127,13 @@ def names_owner(lease: Lease) -> bool:
 
 
 def build_record(lease: Lease) -> bytes | None:
-    """The id of the BuildKit record that a lease is called after; None where it is called otherwise."""
+    """The id of the BuildKit record in a lease's id; None if the id has another form."""
     build = _BUILD_RECORD.match(lease.id)
     return build[1] if build is not None and (FLAT in lease.labels or build[2]) else None
 
 
 def withdraw_ownerless(classes: dict[Ref, Judgement], graph: Graph, owners: Owners) -> dict[Ref, Judgement]:
-    """The leases that look ownerless, and are called nearly as a lease of an owner which has none; judged anew."""
+    """Make UNKNOWN those ownerless leases whose id is similar to that of an owner's missing lease."""
     ownerless = [ref for ref, lease in classes.items() if lease.kind is LeaseClass.OWNERLESS]
     namespaces = {ref.namespace for ref in ownerless}
     lacking = (
@@ -151,7 +151,7 @@ def withdraw_ownerless(classes: dict[Ref, Judgement], graph: Graph, owners: Owne
 
 
 def _owned_names(namespace: bytes, graph: Graph, owners: Owners) -> Iterator[bytes]:
-    """The names that leases of the owners in a namespace have."""
+    """The ids of the leases that the owners in a namespace should have."""
     if namespace.endswith(_HISTORIES):
         yield from (_HISTORY + each for each in owners.build_history)
     if is_dockers(namespace):
@@ -165,21 +165,21 @@ def _owned_names(namespace: bytes, graph: Graph, owners: Owners) -> Iterator[byt
 
 
 def is_dockers(namespace: bytes) -> bool:
-    """Whether a namespace is one that dockerd keeps its images and containers in."""
-    # With userns-remap moby-<uid>.<gid> (moby daemon/daemon.go RemapContainerdNamespaces). Not plugins.moby, nor where
-    # a standalone buildkitd works: whose leases these are is in none of dockerd's records.
+    """Whether dockerd keeps its images and containers in a namespace."""
+    # With userns-remap moby-<uid>.<gid> (moby daemon/daemon.go RemapContainerdNamespaces). Neither plugins.moby nor
+    # the namespace of a standalone buildkitd: dockerd's records do not show who owns leases there.
     return re.match(rb"moby(-[0-9]+\.[0-9]+)?\Z", namespace) is not None
 
 
 def container_id(key: bytes) -> bytes:
-    """The id that a snapshot's key is made of, where it is a container's."""
+    """A snapshot's key without dockerd's suffixes: the container id, if the snapshot belongs to a container."""
     return key.removesuffix(next(end for end in _LAYERS if key.endswith(end)))
 
 
 def mounting_container(key: bytes) -> bytes | None:
-    """The id of the container that a lease's or a snapshot's name says it is an image mount of; None where it is none.
+    """The container id in the name of an image mount's lease or snapshot; None for another name.
 
-    dockerd named these from 28.0 to 29.1.3 so. Since 29.1.4 the name is a hash, and tells nothing by itself.
+    dockerd used such names from 28.0 to 29.1.3. Since 29.1.4 the name is a hash, which shows no container.
     """
     if found := _MOUNT.match(key):
         return found[1]
@@ -231,7 +231,7 @@ def _container(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Jud
 
 
 def _image_mount(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
-    """Of a lease that is an image mount's, or has the id of a container that dockerd does not have."""
+    """The owner of a lease that may belong to an image mount: dockerd has no container with the lease's id."""
     named = mounting_container(lease.id)
     container = owners.image_mounts.get(lease.id) or owners.containers.get(named or b"")
     if container is not None:
@@ -253,16 +253,19 @@ def _image_mount(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
 
 
 class _Records(NamedTuple):
-    """Those of one kind of owner."""
+    """The records of one kind of owner."""
 
     changed: UnixNano | None
-    """When they last changed; None where not all could be read."""
+    """When they last changed; None if not all of them could be read."""
     where: str
     what: str
 
 
 def _gone(lease: Lease, now: UnixNano, missing: str, records: _Records) -> Judgement:
-    """What removed the owner changed its records: if they did not change since the lease was made, they are others."""
+    """Judge a lease without an owner.
+
+    Removing the owner changed its records: if they are older than the lease, they are not the right records.
+    """
     if records.changed is None:
         return Judgement(LeaseClass.UNKNOWN, f"not all of {records.what} could be read")
     if lease.created is None:
@@ -276,7 +279,7 @@ def _gone(lease: Lease, now: UnixNano, missing: str, records: _Records) -> Judge
 
 
 def _nameless(lease: Lease, now: UnixNano) -> Judgement:
-    # docker save, and docker pull of an existing tag, left such leases without an end from 24 to 27.3 (moby #48910).
+    # From 24 to 27.3, docker save and docker pull of an existing tag left such leases without an end (moby #48910).
     known = age(lease.created, now)
     if known is not None and known > _DAY:
         return Judgement(

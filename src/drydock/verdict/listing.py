@@ -1,4 +1,4 @@
-"""Lists of images, containers, snapshots, leases, content and ingests: records, with what became of their data."""
+"""Lists of images, containers, snapshots, leases, content and ingests: each record with the state of its data."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _Row = dict[str, Cell]
 
 
 def list_kind(kind: ListKind, verdict: Verdict, reached: Reach, documents: Documents) -> list[dict[str, Cell]]:
-    """The rows of one list, sorted by namespace and name; what has no record comes last.
+    """The rows of one list, sorted by namespace and name; objects without a record come last.
 
     Args:
         kind: which list.
         verdict: from :func:`drydock.verdict.judge.judge`.
         reached: the same.
-        documents: those of the images (only that list needs them).
+        documents: the documents of the images; only the list of images needs them.
     """
     makers: dict[ListKind, Callable[[], Iterator[_Row]]] = {
         ListKind.IMAGES: lambda: _images(verdict, documents),
@@ -161,7 +161,7 @@ def _state_of(snapshot: StoreObject | None, snapshotter: bytes, *, is_classic: b
         return snapshot.state.value
     if is_classic:
         return "classic"
-    # Whoever made a container without a snapshotter gave it files of another place.
+    # A container without a snapshotter has its files elsewhere.
     return "missing" if snapshotter else None
 
 

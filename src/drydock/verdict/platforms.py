@@ -1,4 +1,4 @@
-"""An image by platform: which blobs each needs, and which of them are not there.
+"""The platforms of an image: which blobs each needs, and which of them are missing.
 
 Source: containerd core/images/image.go Manifest, Children (v2.1); opencontainers image-spec v1.1, image-index.md.
 """
@@ -11,12 +11,12 @@ from drydock.model.exports import Variant, Variants
 from drydock.model.names import Digest
 from drydock.model.oci import Config, Descriptor, Documents, Index, Manifest
 
-# Such a layer is not to be handed on: engines take it from its own place (image-spec v1.0, layer.md).
+# Such a layer is not distributed: engines fetch it from its own URL (image-spec v1.0, layer.md).
 _ELSEWHERE = (b"nondistributable", b".foreign.")
 
 
 def find_variants(target: Digest, documents: Documents, there: Container[Digest]) -> Variants:
-    """What an image has for each platform.
+    """List what an image has for each platform.
 
     Args:
         target: its index or manifest.
@@ -24,7 +24,7 @@ def find_variants(target: Digest, documents: Documents, there: Container[Digest]
         there: digests of the blobs that are on disk.
 
     Returns:
-        No variant where the target is neither an index nor a manifest that can be read.
+        No variants if the target is neither an index nor a readable manifest.
     """
     found: dict[Digest, Variant] = {}
     indexes: dict[Digest, None] = {}
@@ -46,7 +46,7 @@ def find_variants(target: Digest, documents: Documents, there: Container[Digest]
 
 
 def matches(platform: bytes, wanted: bytes) -> bool:
-    """Whether a platform is the wanted one; without a variant said, an architecture's usual one is meant."""
+    """Whether two platforms are the same; a missing variant stands for the usual one of the architecture."""
     return _normal(platform) == _normal(wanted)
 
 
@@ -62,7 +62,7 @@ def _variant(entry: Descriptor, document: object, documents: Documents, there: C
         if part.digest not in there and not any(word in part.media_type for word in _ELSEWHERE)
     ]
     if not absent and not isinstance(document, Manifest):
-        absent = [entry.digest]  # there, and not to be read
+        absent = [entry.digest]  # the blob exists, but is not a readable manifest
     return Variant(
         entry.digest,
         platform,

@@ -1,4 +1,4 @@
-"""Which leases are interrupted pulls, which of them are tries of the same one, and what each pull comes to.
+"""Which leases belong to interrupted pulls, which of them are tries of the same pull, and what each pull holds.
 
 Sources: containerd core/remotes/handlers.go, core/unpack/unpacker.go, core/remotes/docker/handler.go, client/lease.go
 (v2.1); moby daemon/containerd/image_pull.go, leases.go, daemon/images/image_pull.go (v28.5); buildkit
@@ -27,12 +27,12 @@ from drydock.verdict.leases import names_owner
 from drydock.verdict.reach import mark
 
 _CLASSIC = b"moby.lease/temporary"
-"""On every lease of dockerd's pulls with a graphdriver, and on no other."""
+"""On every lease of a pull of dockerd with a graphdriver, and on no other lease."""
 _NO_DOWNLOADS = Downloads()
 
 _UNCOMPRESSED = b"containerd.io/uncompressed"
 # containerd core/remotes/handlers.go MakeRefKey (v2.1): a kind, then the digest, with the descriptor's name and "@"
-# before it where it has one. The kinds are those of v2.1, and BuildKit's own.
+# before it if it has one. The kinds are those of v2.1 and of BuildKit.
 _DOWNLOAD = re.compile(
     rb"(index|manifest|config|layer|attestation|unknown)-(?:(.+)@)?([a-z0-9]+:[0-9a-f]+)\Z", re.DOTALL
 )
@@ -41,7 +41,7 @@ _CHILD = re.compile(rb"containerd\.io/gc\.ref\.content\.(?:(m|l)\.([0-9]{1,6})|(
 
 
 def list_pull_blobs(verdict: Verdict, reached: Reach) -> list[BlobFile]:
-    """The blobs whose documents :func:`find_pulls` wants to be read, each once."""
+    """The blobs whose documents :func:`find_pulls` needs, each once."""
     wanted: dict[Digest, None] = {}
     for lease in _pull_leases(verdict, reached):
         wanted.update(dict.fromkeys(lease.blobs))
@@ -52,13 +52,13 @@ def list_pull_blobs(verdict: Verdict, reached: Reach) -> list[BlobFile]:
 def find_pulls(
     verdict: Verdict, reached: Reach, documents: Documents, downloads: Downloads = _NO_DOWNLOADS
 ) -> list[Pull]:
-    """The interrupted pulls of one root, the one that holds most for itself first.
+    """Find the interrupted pulls of one root, sorted by the bytes that only they hold.
 
     Args:
         verdict: from :func:`drydock.verdict.judge.judge`.
         reached: the same.
-        documents: what was read of :func:`list_pull_blobs`.
-        downloads: of Docker's classic image store.
+        documents: the documents of :func:`list_pull_blobs`.
+        downloads: the unfinished downloads of Docker's classic image store.
     """
     facts = Facts(verdict, reached, documents)
     groups: dict[tuple[object, ...], list[Lease]] = {}
@@ -80,10 +80,10 @@ def _pull_leases(verdict: Verdict, reached: Reach) -> Iterator[Lease]:
 
 
 def _is_pull(lease: Lease, reached: Reach) -> bool:
-    """Whether a lease holds something that only pulls make, and that nothing live reaches.
+    """Whether a lease holds something that only pulls make and that no root reaches.
 
-    BuildKit, too, leases the documents of a base image that is there already; its cache records are flat leases, and
-    hold pulled layers for as long as the cache has them.
+    BuildKit also leases the documents of a base image that exists already. Its cache records are flat leases that hold
+    pulled layers for as long as the cache keeps them.
     """
     if FLAT in lease.labels or names_owner(lease):
         return False
@@ -104,7 +104,7 @@ def _marks(lease: Lease, reached: Reach) -> Iterator[Ref]:
 
 
 def _key(facts: Facts, lease: Lease) -> tuple[object, ...]:
-    """The same for tries of the same pull: what was asked for, or else from where and which downloads, or the lease."""
+    """A key that tries of one pull share: its targets, or else its source and downloads, or else the lease alone."""
     parts = PullParts(facts, [lease])
     if parts.targets:
         return lease.namespace, parts.targets
@@ -143,7 +143,7 @@ def _pull(facts: Facts, leases: list[Lease], holdings: dict[Ref, Holding]) -> Pu
 
 
 def _into_classic_store(pull: Pull, downloads: Downloads) -> Pull:
-    """The same pull, of whose layers nothing is ever in containerd, but for those that something else put there."""
+    """The same pull into the classic image store, whose layers containerd has only if something else put them there."""
     layers = (
         layer._replace(state=LayerState.CLASSIC) if layer.state is LayerState.ABSENT else layer for layer in pull.layers
     )
@@ -151,9 +151,9 @@ def _into_classic_store(pull: Pull, downloads: Downloads) -> Pull:
 
 
 def _origin(parts: PullParts) -> tuple[bytes, ...]:
-    """Where it came from: what the targets' labels say, as far as the labels of the rest agree.
+    """The sources of a pull: those in the labels of its targets, as far as the labels of its other blobs agree.
 
-    A blob that several repositories have is labelled with all of them that it was pulled from.
+    A blob that was pulled from several repositories has a label for each of them.
     """
     found: set[bytes] = set()
     for digest in (*parts.targets, *parts.blobs):
@@ -174,7 +174,7 @@ def _sources(labels: Labels) -> set[bytes]:
 
 
 def _amounts(facts: Facts, leases: list[Lease]) -> tuple[int, int]:
-    """Bytes that go when these leases end, and bytes of all that they reach."""
+    """The bytes that are freed when these leases end, and the bytes of everything that they reach."""
     group = {lease.ref for lease in leases}
     found: dict[int, StoreObject] = {}
     for node in mark(facts.reached.graph, group):
@@ -191,7 +191,7 @@ def _goes(facts: Facts, found: StoreObject, group: set[Ref]) -> bool:
 
 
 def split_download(name: bytes) -> tuple[bytes, bytes, Digest] | None:
-    """Kind, name (often empty) and digest of what an ingest downloads; None where it is no client's download."""
+    """Kind, name (often empty) and digest in the ref of a client's download; None for another ingest."""
     match = _DOWNLOAD.match(name)
     if match is None or not is_digest(match[3]):
         return None
@@ -199,7 +199,7 @@ def split_download(name: bytes) -> tuple[bytes, bytes, Digest] | None:
 
 
 class Facts:
-    """What is known of one root, by what pulls ask for; made once a root."""
+    """Indexes of one root for all its pulls."""
 
     def __init__(self, verdict: Verdict, reached: Reach, documents: Documents) -> None:
         self.store = verdict.store
@@ -224,16 +224,16 @@ class Facts:
         return record if isinstance(record, Blob) else None
 
     def is_unpacked(self, namespace: bytes, chain: bytes) -> bool:
-        """Whether a whole snapshot has this chain id."""
+        """Whether a committed snapshot without damage has this chain id."""
         return (namespace, chain) in self._unpacked
 
     def objects_of(self, ref: Ref) -> list[StoreObject]:
-        """What a record stands for: one object, or two where a write in progress waits for a blob."""
+        """The objects of a record: one, or two if an ingest waits for a blob."""
         return self._objects.get(ref, [])
 
 
 class PullParts:
-    """What the leases of one pull hold, taken apart."""
+    """What the leases of one pull hold: indexes, manifests, layers, downloads."""
 
     def __init__(self, facts: Facts, leases: Iterable[Lease]) -> None:
         self._facts = facts
@@ -255,13 +255,13 @@ class PullParts:
 
     @property
     def targets(self) -> tuple[Digest, ...]:
-        """The indexes and manifests, downloading or there, that no other of them names."""
+        """The indexes and manifests, complete or downloading, that none of the others names."""
         coming = {digest for digest, (kind, _) in self.ingests.items() if kind in (b"index", b"manifest")}
         return tuple(sorted({*self.indexes, *self.manifests, *coming} - self._children.keys()))
 
     @property
     def platforms(self) -> tuple[bytes, ...]:
-        """Of the manifests that are there."""
+        """The platforms of the complete manifests."""
         found: dict[bytes, None] = {}
         for digest, manifest in self._images():
             child, config = self._children.get(digest), self._config(manifest)
@@ -272,14 +272,14 @@ class PullParts:
 
     @property
     def updated(self) -> UnixNano | None:
-        """When the last bytes of an unfinished download came."""
+        """When the last bytes of an unfinished download arrived."""
         directories = (self._directory(ingest) for _, ingest in self.ingests.values())
         return max(
             (each.updated for each in directories if each is not None and each.updated is not None), default=None
         )
 
     def layers(self) -> tuple[PulledLayer, ...]:
-        """Every layer of the manifests, and those of which no manifest is there to tell."""
+        """Every layer of the manifests, and the layers whose manifest is missing."""
         sizes: dict[Digest, int | None] = {}
         unpacked: dict[Digest, bool] = {}
         for _, manifest in self._images():
@@ -295,7 +295,7 @@ class PullParts:
         return tuple(self._layer(digest, size, unpacked.get(digest, False)) for digest, size in sizes.items())
 
     def others(self, layers: Iterable[PulledLayer]) -> tuple[tuple[str, int], ...]:
-        """What is no layer, counted by kind."""
+        """Counts of everything except layers, by kind."""
         known = {layer.digest for layer in layers}
         configs = {manifest.config.digest for manifest in self.manifests.values() if manifest.config is not None}
         configs |= {digest for digest in self.blobs if isinstance(self._document(digest), Config)}
@@ -336,7 +336,7 @@ class PullParts:
         document = self._document(digest)
         if document is not None:
             return document if isinstance(document, Index) else None
-        # The labels of its record tell of an index whose file is gone.
+        # If the file of an index is missing, the labels of its record still name its children.
         children = _children(self.blobs[digest].labels, b"m")
         return Index(children) if children else None
 
@@ -362,7 +362,7 @@ class PullParts:
         return document if isinstance(document, Config) else None
 
     def _chains(self, manifest: Manifest) -> Iterator[bytes]:
-        """The chain ids of the layers, for as many of them as their unpacked digests are known.
+        """The chain ids of the layers, as far as the digests of their uncompressed bytes are known.
 
         Source: opencontainers image-spec v1.1, config.md, "Layer ChainID".
         """

@@ -1,4 +1,4 @@
-"""Marking: what is reached from where, by which path, and what only one lease holds."""
+"""Marking: which records are reached, from where and by which path, and what only one lease holds."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from drydock.verdict.graph import Flat, Graph, Node, visited
 
 
 def mark(graph: Graph, starts: Iterable[Ref], within: Container[Node] | None = None) -> dict[Node, Ref]:
-    """Everything reached from ``starts``, each with the start it was first reached from.
+    """Everything that is reached from ``starts``, each with the start that reached it first.
 
     Args:
         graph: the records.
         starts: where to begin.
-        within: nodes already marked elsewhere, not to be entered again.
+        within: nodes that are marked already, and are not entered again.
     """
-    # The hot path: a turn for every record and every reference.
+    # The hot path: one turn for each record and each reference.
     reached: dict[Node, Ref] = {}
     targets_of = graph.targets
     queue: list[Node] = []
@@ -34,7 +34,7 @@ def mark(graph: Graph, starts: Iterable[Ref], within: Container[Node] | None = N
 
 
 def trace(graph: Graph, starts: Iterable[Ref], within: Container[Node] | None = None) -> dict[Node, Node | None]:
-    """As :func:`mark`, but each with the node before it on the way from its start (None for a start)."""
+    """As :func:`mark`, but with the predecessor of each node on its path from a start (None for a start)."""
     reached: dict[Node, Node | None] = {}
     queue: list[Node] = []
     for start in starts:
@@ -51,7 +51,7 @@ def trace(graph: Graph, starts: Iterable[Ref], within: Container[Node] | None = 
 
 
 def path_to(reached: Mapping[Node, Node | None], node: Node) -> list[Node]:
-    """The path by which ``node`` was reached, from its start to ``node`` itself."""
+    """The path from a start to ``node``."""
     path = [node]
     while (before := reached[path[-1]]) is not None:
         path.append(before)
@@ -60,14 +60,14 @@ def path_to(reached: Mapping[Node, Node | None], node: Node) -> list[Node]:
 
 
 def sole_holders(graph: Graph, rooted: Container[Node], leases: Iterable[Ref]) -> dict[Ref, Ref | None]:
-    """For everything that leases reach: the one lease that does, or None where a root or another lease does as well.
+    """For everything that leases reach: the lease, or None if a root or another lease reaches it as well.
 
-    Each node changes at most twice (nothing, one lease, more), so this takes two passes over the edges and not one a
-    lease.
+    Each node changes at most twice (nothing, one lease, several), so this takes two passes over the edges, however many
+    leases there are.
 
     Args:
         graph: the records.
-        rooted: what the roots that are no leases reach; it is not entered.
+        rooted: nodes that roots other than leases reach; they are not entered.
         leases: where to begin.
     """
     holder: dict[Node, Ref | None] = {}

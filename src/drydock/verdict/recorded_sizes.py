@@ -1,11 +1,11 @@
-"""Committed snapshots whose files are far from what was recorded of them: what a power cut emptied, or took away.
+"""Committed snapshots whose files differ much from their recorded size, because a power cut emptied or removed files.
 
 containerd counts the inodes of a snapshot and their allocated blocks when it commits it (core/snapshots/storage/bolt.go
 CommitActive, plugins/snapshots/overlay/overlay.go, native/native.go Commit, v2.1; continuity fs/du_unix.go), and
 nothing writes to it afterwards. The number of inodes is the same on every file system. The blocks are not: a file
 system may compress, keep small files in their inodes, or count blocks that are not written yet, and XFS counts blocks
-that it allocates ahead (fs/xfs/xfs_iomap.c xfs_iomap_prealloc_size: about as many as a file has). So bytes are called
-lost where more than twice as many were recorded as these files take at most on blocks of 4 KiB.
+that it allocates ahead (fs/xfs/xfs_iomap.c xfs_iomap_prealloc_size: about as many as a file has). So bytes count as
+lost if the row records more than twice the bytes that these files take at most on blocks of 4 KiB.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from drydock.model.store import Store
 
 _FAR = 2
 _COUNTED = 2048
-"""Bytes an inode: where fewer were recorded, the file system counts blocks late (ZFS), and more now say nothing."""
+"""Bytes for each inode. If fewer were recorded, the file system counts blocks late (ZFS): more bytes show nothing."""
 
 
 def find_far_sizes(store: Store, objects: Iterable[StoreObject]) -> Iterator[Finding]:
-    """What is said of the snapshots that were measured."""
+    """Findings about the snapshots that were measured."""
     for found in objects:
         if isinstance(found.data, SnapshotEntry) and found.data.occupied is not None:
             finding = far_size(store, found, found.data.occupied)
@@ -34,12 +34,12 @@ def find_far_sizes(store: Store, objects: Iterable[StoreObject]) -> Iterator[Fin
 
 
 def far_size(store: Store, found: StoreObject, occupied: Occupancy) -> Finding | None:
-    """What is said of one snapshot; None where it is not far from what was recorded, or nothing was recorded.
+    """The finding about one snapshot; None if its size is close to the recorded one, or none was recorded.
 
     Args:
         store: the root.
         found: a snapshot.
-        occupied: what its files take.
+        occupied: inodes and bytes of its files.
     """
     row = recorded_row(store, found)
     if row is None or row.size is None or row.inodes is None or found.path is None:
@@ -60,7 +60,7 @@ def far_size(store: Store, found: StoreObject, occupied: Occupancy) -> Finding |
 
 
 def recorded_row(store: Store, found: StoreObject) -> Row | None:
-    """The row of a committed snapshot whose files were counted when it was committed; None of all else."""
+    """The row of a committed snapshot with a recorded size and number of inodes; None for everything else."""
     if found.kind is not ObjectKind.SNAPSHOT or found.row is None or found.path is None:
         return None
     row = store.backends[found.snapshotter].rows[found.row]

@@ -1,4 +1,4 @@
-"""Names that differ in a few bytes side by side, as one that a disk spoiled differs from the one that was written."""
+"""Similar names: they differ in a few adjacent bytes, as a name that the disk damaged differs from the written one."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from drydock.model.names import Kind, Ref
 
 _MOST_DIFFERING = 4
 _SHARE = 16
-"""Of a name one byte in so many may be another, and one at least."""
+"""One byte in this many may differ, and at least one."""
 _FEW = 16
-"""So many names are compared one by one: more would take the square of their number."""
+"""Up to this many names are compared one by one; comparing more would take quadratic time."""
 
 
 _MOST_PAIRS = 200_000
-"""Beyond so many, which only who means to can make, what is there comes with one of those it is near to."""
+"""After this many pairs, which only an attacker can make, each name comes with one similar name only."""
 
 
 class _Half(NamedTuple):
-    """What a name begins or ends with: one of both is the same in any that is called nearly so."""
+    """The first or the second half of a name: two similar names have one of the halves in common."""
 
     kind: Kind
     namespace: bytes
@@ -32,14 +32,14 @@ class _Half(NamedTuple):
 
 @dataclass(slots=True)
 class _Alike:
-    """Names that have one half in common."""
+    """Names with one half in common."""
 
     refs: list[Ref] = field(default_factory=list)
     _by_rest: dict[tuple[int, bytes, bytes], list[Ref]] | None = None
-    """By what is left without some bytes side by side; worked out for many names alone."""
+    """By the rest of a name without some adjacent bytes; computed only for many names."""
 
     def near(self, key: bytes) -> Iterator[Ref]:
-        """Those that may be called nearly as ``key``, some of them more than once."""
+        """The names that may be similar to ``key``; some come more than once."""
         if len(self.refs) <= _FEW:
             yield from self.refs
             return
@@ -81,12 +81,12 @@ def _halves(ref: Ref) -> Iterator[_Half]:
     room = _room(length)
     end = (length - room + 1) // 2
     yield _Half(ref.kind, ref.namespace, length, False, ref.key[:end])
-    # What differs and begins before ``end`` does not reach beyond this.
+    # A difference that begins before ``end`` ends before this.
     yield _Half(ref.kind, ref.namespace, length, True, ref.key[end + room - 1 :])
 
 
 def _rests(key: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """What a name has besides some bytes side by side, wherever these are: one is that of any name called nearly so."""
+    """The rests of a name without some adjacent bytes, for each place: a similar name shares one of them."""
     room = _room(len(key))
     for at in range(0, len(key), room):
         yield at, key[:at], key[at + 2 * room - 1 :]

@@ -1,4 +1,4 @@
-"""States: records, rows and data compared, object by object."""
+"""The state of each object, by comparing records, rows and data."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from drydock.model.store import Store
 _STRENGTH = {State.LIVE: 3, State.LEASED: 2, State.UNREACHABLE: 1}
 
 Holders = Callable[[Ref], tuple[State, tuple[Ref, ...]]]
-"""Of a record: LIVE, LEASED or UNREACHABLE, and what keeps it (``Reach.holders``)."""
+"""Maps a record to LIVE, LEASED or UNREACHABLE, and to what keeps it (``Reach.holders``)."""
 
 
 def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
-    """Blob records of all namespaces against the files below ``blobs/``."""
+    """Compare the blob records of all namespaces with the files below ``blobs/``."""
     again, unrecorded = _compare(store)
-    same: dict[int, int] = {}  # most blobs are small: the number of each size is kept once
+    same: dict[int, int] = {}  # most blobs are small: equal sizes share one int object
     adopting: dict[Digest, list[Ingest]] = {}
     for ingest in store.metadata.ingests:
         if ingest.expected is not None:
@@ -73,7 +73,7 @@ def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
 
 
 def _compare(store: Store) -> tuple[dict[Digest, list[Blob]], list[BlobFile]]:
-    """The records of what several namespaces have a record of, and the files that none has one of."""
+    """The records of blobs that several namespaces record, and the files that none records."""
     again: dict[Digest, list[Blob]] = {}
     blobs = store.metadata.blobs
     recorded = {blob.ref.key for blob in blobs}
@@ -85,7 +85,7 @@ def _compare(store: Store) -> tuple[dict[Digest, list[Blob]], list[BlobFile]]:
 
 
 def judge_ingests(store: Store, holders: Holders) -> Iterator[StoreObject]:
-    """Ingest records against the directories in ``ingest/``: a directory is named by the hash of its backend ref."""
+    """Compare the ingest records with the directories in ``ingest/``, which are named by hashes of backend refs."""
     recorded: dict[bytes, list[Ingest]] = {}
     for ingest in store.metadata.ingests:
         if ingest.backend_ref:
@@ -93,7 +93,7 @@ def judge_ingests(store: Store, holders: Holders) -> Iterator[StoreObject]:
         else:
             yield _ingest([ingest], None, holders)
     for directory in store.content.ingests:
-        # Only a directory whose name fits is ever opened; its ref file may be lost (content/local/store.go ingestRoot).
+        # containerd opens a directory by its name, so the ref file may be missing (content/local/store.go ingestRoot).
         records = recorded.pop(directory.name, None)
         if records is not None:
             yield _ingest(records, directory, holders)
@@ -111,7 +111,7 @@ def judge_ingests(store: Store, holders: Holders) -> Iterator[StoreObject]:
 
 
 def judge_snapshots(store: Store, holders: Holders) -> Iterator[StoreObject]:
-    """Snapshot records against their snapshotter's rows and directories, for every snapshotter."""
+    """Compare the snapshot records with the rows and directories of each snapshotter."""
     records: dict[bytes, list[Snapshot]] = {}
     for snapshot in store.metadata.snapshots:
         records.setdefault(snapshot.snapshotter, []).append(snapshot)
@@ -154,7 +154,7 @@ def _judge_backend(
             yield found
     ids = {row.id for row in rows.values()}
     for entry in backend.entries:
-        # Of a number that btrfs has in two of its folders, one was left behind.
+        # If btrfs has a number in two of its folders, one of the two was left behind.
         if entry.id is None or entry.id not in ids or entries[entry.id] is not entry:
             yield _rowless(snapshotter, backend, entry)
 
@@ -171,7 +171,7 @@ def _add_data(found: StoreObject, backend: Backend, row: Row, entry: SnapshotEnt
     elif backend.layout is LayoutKind.FOREIGN or not backend.complete:
         found.allocated = row.size or 0
     elif backend.layout is LayoutKind.NATIVE and row.kind is RowKind.VIEW and row.parent:
-        # A view with a parent is its parent's directory (plugins/snapshots/native/native.go createSnapshot).
+        # A view with a parent uses its parent's directory (plugins/snapshots/native/native.go createSnapshot).
         return
     elif found.refs:
         found.state, found.note = State.MISSING, f"it is recorded, but its directory {row.id} is missing"
@@ -184,8 +184,8 @@ def _rowless(snapshotter: bytes, backend: Backend, entry: SnapshotEntry) -> Stor
         ObjectKind.SNAPSHOT, entry.name, State.ORPHANED, entry.allocated or 0, entry, snapshotter=snapshotter
     )
     if backend.layout in (LayoutKind.OVERLAY, LayoutKind.EROFS):
-        # The snapshotter's own clean-up removes whatever is not the number of a row (overlay.go getCleanupDirectories);
-        # that of erofs leaves new-* for good (plugins/snapshots/erofs/erofs.go getCleanupDirectories, v2.3.4).
+        # The overlay snapshotter's clean-up removes every name that is not the number of a row (overlay.go
+        # getCleanupDirectories); that of erofs never removes new-* (erofs.go getCleanupDirectories, v2.3.4).
         found.note = "no row has its number" if entry.id is not None else "an interrupted operation left it"
     elif backend.layout is LayoutKind.NATIVE and (entry.id is not None or entry.name.startswith((b"new-", b"rm-"))):
         found.note = "no row has its number" if entry.id is not None else "an interrupted operation left it"
@@ -199,7 +199,7 @@ def _ingest(records: list[Ingest], directory: IngestDirectory | None, holders: H
     state, held_by = _merge(refs, holders)
     found = StoreObject(ObjectKind.INGEST, records[0].name, state, 0, None, refs, state, held_by=held_by)
     if directory is None:
-        # Not damage: containerd makes the directory when the write goes on (core/metadata/content.go Writer).
+        # Not damage: containerd makes the directory when the write continues (core/metadata/content.go Writer).
         found.note = "nothing was received"
     else:
         found.data, found.allocated = directory, directory.allocated
@@ -209,7 +209,7 @@ def _ingest(records: list[Ingest], directory: IngestDirectory | None, holders: H
 
 
 def _merge(refs: tuple[Ref, ...], holders: Holders) -> tuple[State, tuple[Ref, ...]]:
-    """The strongest state over all records of one object, and what keeps it there."""
+    """The strongest state of all records of one object, and what keeps it."""
     state = State.UNREACHABLE
     merged: list[Ref] = []
     for ref in refs:
