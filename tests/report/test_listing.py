@@ -1,6 +1,5 @@
 """Lists as tables and documents: columns, amounts, and names that would harm a terminal."""
 
-import json
 import re
 
 import pytest
@@ -10,6 +9,7 @@ from tests.support.scans import HOSTILE, scan_of_everything
 from tests.support.terminal import on_terminal
 from tests.support.values import NOW, digest, image, store
 
+from drydock.model.documents.common import compact
 from drydock.model.listings import Listing, ListKind
 from drydock.model.names import RawPath
 from drydock.model.oci import Config, Descriptor, Documents, Index, Manifest
@@ -30,7 +30,7 @@ def test_hostile_names_are_escaped():
     for kind in ListKind:
         lines = list(listing_lines(listings(kind)))
         assert all(line.isprintable() for line in lines)
-        text = json.dumps(listing_document(listings(kind), kind, NOW), ensure_ascii=False)
+        text = compact.encode(listing_document(listings(kind), kind, NOW)).decode()
         assert text.isprintable()
 
 

@@ -15,8 +15,10 @@ from tests.support.values import FINGERPRINT, NOW
 
 from drydock.model.documents.common import compact
 from drydock.model.documents.schemas import DOCUMENTS, schema_text
+from drydock.model.exports import Change, ChangeKind
 from drydock.model.findings import Code, Finding, Place, Severity
 from drydock.model.leases import LeaseClass
+from drydock.model.listings import ListKind
 from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
 from drydock.model.objects import State
 from drydock.model.plans import Adoption, FieldDrop, Outcome, Removal, Status, Target
@@ -27,10 +29,11 @@ from drydock.model.verifications import Completeness, Coverage, Hit, ImageState,
 from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.plan_file import plan_document, plans_document
 from drydock.report.document import scan_document
+from drydock.report.listing import changes_document
 from drydock.report.repair import repair_document
 from drydock.report.verification import verification_document
 
-NAMES = ("scan", "plan", "journal", "explain", "pulls", "verify", "repair", "fleet")
+NAMES = ("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", "repair", "fleet")
 CAPTURES = pytest.mark.parametrize("capture", captures(), ids=lambda each: each.name)
 
 
@@ -94,6 +97,32 @@ def test_pulls_and_explanations(capture, unpacked):
     for word in words.values():
         if not word.startswith("-"):
             check.validate(json.loads(run("explain", word, *now, host)))
+
+
+@pytest.mark.root
+@CAPTURES
+def test_lists_and_changes(capture, unpacked):
+    """Every kind of list, and what the first container changed."""
+    host = unpacked(capture)
+    check = validator("ls")
+    for kind in ListKind:
+        document = json.loads(run("ls", kind.value, "--now", capture.taken_at, "--format", "json", host))
+        check.validate(document)
+        (root,) = document["roots"]
+        assert {each.value for each in ListKind} & set(root) == {kind.value}
+        entries = root[kind.value]
+        if kind is ListKind.CONTAINERS and entries and entries[0]["state"] == "live":
+            changes = json.loads(run("diff", "container", entries[0]["id"], "--format", "json", host, status=0))
+            validator("diff").validate(changes)
+        refuses_without_any_field(check, document, document, root, *entries[:1], but=(kind.value,))
+
+
+def test_changes():
+    """What no capture has: a path that is no text, and damage."""
+    changes = [Change(kind, b"/" + HOSTILE) for kind in ChangeKind]
+    document = parsed(changes_document(changes, ["a file could not be read"]))
+    check = validator("diff")
+    refuses_without_any_field(check, document, document, document["changes"][0])
 
 
 @pytest.mark.root

@@ -6,9 +6,14 @@ from importlib.resources import files
 
 import click
 
+_NAMES = ("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", "repair", "fleet")
+
 
 @click.command()
-@click.argument("name", type=click.Choice(("scan", "plan", "journal", "explain", "pulls", "verify", "repair", "fleet")))
+@click.argument(
+    "name",
+    type=click.Choice(("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", "repair", "fleet")),
+)
 def schema(name: str) -> None:
     """Print the JSON Schema of a document that drydock writes.
 

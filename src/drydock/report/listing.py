@@ -1,10 +1,24 @@
-"""Lists as tables and as the document ``drydock.ls/1``."""
+"""Lists of records and of changes, as tables and as the documents ``drydock.ls/1`` and ``drydock.diff/1``."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
+from drydock.model.documents.common import LazyList, ReportPart
+from drydock.model.documents.ls import (
+    ChangePart,
+    DiffDocument,
+    ListDocument,
+    ListedBlob,
+    ListedContainer,
+    ListedImage,
+    ListedIngest,
+    ListedLease,
+    ListedSnapshot,
+    ListRoot,
+)
 from drydock.model.exports import Change
 from drydock.model.listings import Cell, Listing, ListKind
 from drydock.model.names import UnixNano
@@ -22,6 +36,14 @@ _ROWS = {
     ListKind.CONTENT: "blob",
     ListKind.INGESTS: "ingest",
 }
+_ENTRIES: Final[dict[ListKind, type[ReportPart]]] = {
+    ListKind.IMAGES: ListedImage,
+    ListKind.CONTAINERS: ListedContainer,
+    ListKind.SNAPSHOTS: ListedSnapshot,
+    ListKind.LEASES: ListedLease,
+    ListKind.CONTENT: ListedBlob,
+    ListKind.INGESTS: ListedIngest,
+}
 _COLUMNS = {
     ListKind.IMAGES: ("namespace", "name", "digest", "bytes", "platforms", "damaged"),
     ListKind.CONTAINERS: ("namespace", "id", "name", "image", "engine", "snapshotter", "bytes", "state"),
@@ -32,18 +54,20 @@ _COLUMNS = {
 }
 
 
-def listing_document(listings: Iterable[Listing], kind: ListKind, now: UnixNano) -> dict[str, Any]:
-    """The document ``drydock.ls/1``."""
-    return {
-        "schema": "drydock.ls/1",
-        "drydock": __version__,
-        "now": show_time(now),
-        "kind": kind.value,
-        "roots": [
-            {"path": shown(listing.root), "unread": listing.unread or "", kind.value: listing.rows}
-            for listing in listings
-        ],
-    }
+def listing_document(listings: Iterable[Listing], kind: ListKind, now: UnixNano) -> ListDocument:
+    """The lists of every root."""
+
+    def root(listing: Listing) -> ListRoot:
+        entries: dict[str, Any] = {kind.value: LazyList(listing.rows, functools.partial(_entry, _ENTRIES[kind]))}
+        return ListRoot(path=shown(listing.root), unread=listing.unread or "", **entries)
+
+    return ListDocument(drydock=__version__, now=show_time(now), kind=kind, roots=[root(each) for each in listings])
+
+
+def _entry(part: type[ReportPart], row: dict[str, Cell]) -> ReportPart:
+    """The published form of a row, whose fields have the names that are written."""
+    attributes = zip(part.__struct_encode_fields__, part.__struct_fields__, strict=True)
+    return part(**{attribute: row[name] for name, attribute in attributes})
 
 
 def listing_lines(listings: Iterable[Listing], width: int | None = None) -> Iterator[str]:
@@ -89,10 +113,9 @@ def _cell(column: str, value: Cell) -> str:
     return str(value)
 
 
-def changes_document(changes: Iterable[Change], damage: list[str]) -> dict[str, Any]:
-    """``drydock.diff/1``: what a container changed, and what could not be compared."""
-    entries = [{"kind": change.kind.value, "path": shown(change.path)} for change in changes]
-    return {"schema": "drydock.diff/1", "changes": entries, "damage": damage}
+def changes_document(changes: Iterable[Change], damage: list[str]) -> DiffDocument:
+    """What a container changed, and what could not be compared."""
+    return DiffDocument([ChangePart(change.kind, shown(change.path)) for change in changes], damage)
 
 
 def change_lines(changes: Iterable[Change]) -> Iterator[str]:

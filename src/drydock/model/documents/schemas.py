@@ -15,6 +15,7 @@ from drydock.model.documents.common import json_schema
 from drydock.model.documents.explain import ExplainDocument
 from drydock.model.documents.fleet import FleetDocument
 from drydock.model.documents.journal import JournalLine
+from drydock.model.documents.ls import DiffDocument, ListDocument
 from drydock.model.documents.plan import PlanDocument
 from drydock.model.documents.pulls import PullsDocument
 from drydock.model.documents.repair import RepairDocument
@@ -32,6 +33,8 @@ DOCUMENTS: Final[dict[str, tuple[str, tuple[type[Struct], ...]]]] = {
     "pulls": ("What drydock pulls --format json prints. Fields may be added.", (PullsDocument,)),
     "verify": ("What drydock verify --format json prints. Fields may be added.", (VerifyDocument,)),
     "repair": ("What drydock repair --format json prints. Fields may be added, except in plans.", (RepairDocument,)),
+    "ls": ("What drydock ls --format json prints. Fields may be added.", (ListDocument,)),
+    "diff": ("What drydock diff container --format json prints. Fields may be added.", (DiffDocument,)),
     "fleet": ("What drydock fleet --format json prints. Fields may be added.", (FleetDocument,)),
 }
 """Title and structs by name; of several structs a document, or a line of it, is one."""

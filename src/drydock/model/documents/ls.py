@@ -1,0 +1,160 @@
+"""``drydock.ls/1`` and ``drydock.diff/1``: lists of records, and what a container changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from msgspec import UNSET, Meta, UnsetType, field
+
+from drydock.model.documents.common import Line, Report, ReportPart, Shown, Time
+from drydock.model.exports import ChangeKind
+from drydock.model.leases import LeaseClass
+from drydock.model.listings import ListKind
+from drydock.model.objects import State
+
+Labels = Annotated[dict[str, str], Meta(description="labels of the record: names and values, as shown")]
+Created = Annotated[Time | None, Meta(description="when the record was created; null where that is not known")]
+HeldBy = Annotated[Sequence[Line], Meta(description="what keeps it, kind and name")]
+OnDisk = Annotated[Shown | None, Meta(description="relative to the root; null where nothing is on disk")]
+Note = Annotated[Line, Meta(description="why it has this state, where that needs a reason; else empty")]
+NamespaceOrNone = Annotated[Shown | None, Meta(description="containerd namespace of the record; null without one")]
+
+
+class ListedImage(ReportPart, kw_only=True):
+    """An image."""
+
+    namespace: Annotated[Shown, Meta(description="containerd namespace of the record")]
+    name: Annotated[Shown, Meta(description="its name")]
+    digest: Annotated[Shown, Meta(description="digest of its index or manifest")]
+    media_type: Annotated[Shown, Meta(description="media type of its index or manifest")]
+    bytes: Annotated[int, Meta(description="bytes of its blobs that are on disk")]
+    platforms: Annotated[Sequence[Shown], Meta(description="platforms with every blob")]
+    incomplete: Annotated[Sequence[Shown], Meta(description="platforms with an absent or damaged blob")]
+    damaged: Annotated[Sequence[Shown], Meta(description="digests of its missing or corrupt blobs")]
+    labels: Labels
+    created: Created
+    updated: Annotated[Time | None, Meta(description="when the record was last changed; null where that is not known")]
+
+
+class ListedContainer(ReportPart, kw_only=True):
+    """A container of containerd or of dockerd."""
+
+    namespace: NamespaceOrNone
+    id: Annotated[Shown, Meta(description="its id")]
+    name: Annotated[Shown | None, Meta(description="its name in Docker; null without one")]
+    image: Annotated[Shown, Meta(description="the image, as it was named")]
+    image_digest: Annotated[Shown | None, Meta(description="the image id that Docker shows; null if not known")]
+    runtime: Annotated[Shown | None, Meta(description="its runtime; null without a record in meta.db")]
+    engine: Annotated[str, Meta(description="what made it", extra_json_schema={"enum": ["containerd", "docker"]})]
+    running: Annotated[bool | None, Meta(description="as Docker last wrote it; null for other engines")]
+    snapshotter: Annotated[Shown, Meta(description="its snapshotter; in the classic image store the graphdriver")]
+    snapshot: Annotated[Shown, Meta(description="key of its snapshot")]
+    bytes: Annotated[int | None, Meta(description="bytes of its snapshot; null without one")]
+    state: Annotated[
+        str | None,
+        Meta(
+            description="state of its snapshot; null where its files are not a snapshot",
+            extra_json_schema={"enum": [*(state.value for state in State), "classic", None]},
+        ),
+    ]
+    created: Created
+
+
+class ListedSnapshot(ReportPart, kw_only=True):
+    """A snapshot."""
+
+    namespace: NamespaceOrNone
+    snapshotter: Annotated[Shown, Meta(description="its snapshotter")]
+    key: Annotated[Shown, Meta(description="its key; without a record the name on disk, or of its row")]
+    parent: Annotated[Shown | None, Meta(description="key of its parent; empty without one, null if not known")]
+    kind: Annotated[str | None, Meta(description="Committed, Active, View or Unknown; null without a row")]
+    bytes: Annotated[int, Meta(description="bytes on disk; of a committed snapshot as containerd recorded them")]
+    state: Annotated[State, Meta(description="its state")]
+    held_by: HeldBy
+    path: OnDisk
+    note: Note
+    row: Annotated[Shown | None, Meta(description="name of its row in metadata.db; null without one")]
+    labels: Labels
+    created: Created
+
+
+class ListedLease(ReportPart, kw_only=True):
+    """A lease."""
+
+    namespace: Annotated[Shown, Meta(description="containerd namespace of the record")]
+    id: Annotated[Shown, Meta(description="its id")]
+    class_: Annotated[LeaseClass, Meta(description="its class")] = field(name="class")
+    reason: Annotated[Line, Meta(description="why it is of this class")]
+    owner: Annotated[Line, Meta(description="what owns it; empty where no owner is known")]
+    created: Created
+    expires: Annotated[Time | None, Meta(description="when it ends by itself; null for never")]
+    resources: Annotated[int, Meta(description="how many blobs, ingests, snapshots and images it names")]
+    only_bytes: Annotated[int, Meta(description="what ending this lease alone would free")]
+    labels: Labels
+
+
+class ListedBlob(ReportPart, kw_only=True):
+    """A blob of the content store."""
+
+    namespace: NamespaceOrNone
+    digest: Annotated[Shown, Meta(description="its digest; without a record its name on disk")]
+    size: Annotated[int | None, Meta(description="bytes of its file; null without one")]
+    recorded_size: Annotated[int | None, Meta(description="bytes that the record says; null without a record")]
+    bytes: Annotated[int, Meta(description="bytes on disk")]
+    state: Annotated[State, Meta(description="its state")]
+    held_by: HeldBy
+    path: OnDisk
+    note: Note
+    labels: Labels
+    created: Created
+
+
+class ListedIngest(ReportPart, kw_only=True):
+    """An unfinished write to the content store."""
+
+    namespace: NamespaceOrNone
+    ref: Annotated[Shown, Meta(description="its ref; without a record its name on disk")]
+    received: Annotated[int | None, Meta(description="bytes that were received; null without a folder")]
+    total: Annotated[int | None, Meta(description="bytes that were expected; null where that is not known")]
+    bytes: Annotated[int, Meta(description="bytes on disk")]
+    state: Annotated[State, Meta(description="its state")]
+    held_by: HeldBy
+    path: OnDisk
+    note: Note
+    updated: Annotated[Time | None, Meta(description="when the last bytes came; null where that is not known")]
+    expires: Annotated[Time | None, Meta(description="when it expires; null for never, and without a record")]
+
+
+class ListRoot(ReportPart, kw_only=True):
+    """The list of one root: the field that has the name of the list."""
+
+    path: Annotated[Shown, Meta(description="absolute path of the containerd root")]
+    unread: Annotated[Line, Meta(description="why not all could be read, so that entries may be missing; else empty")]
+    images: Annotated[Sequence[ListedImage] | UnsetType, Meta(description="of ls images")] = UNSET
+    containers: Annotated[Sequence[ListedContainer] | UnsetType, Meta(description="of ls containers")] = UNSET
+    snapshots: Annotated[Sequence[ListedSnapshot] | UnsetType, Meta(description="of ls snapshots")] = UNSET
+    leases: Annotated[Sequence[ListedLease] | UnsetType, Meta(description="of ls leases")] = UNSET
+    content: Annotated[Sequence[ListedBlob] | UnsetType, Meta(description="of ls content")] = UNSET
+    ingests: Annotated[Sequence[ListedIngest] | UnsetType, Meta(description="of ls ingests")] = UNSET
+
+
+class ListDocument(Report, tag="drydock.ls/1"):
+    """A list."""
+
+    kind: Annotated[ListKind, Meta(description="the kind of list")]
+    roots: Annotated[Sequence[ListRoot], Meta(description="the list of each root")]
+
+
+class ChangePart(ReportPart):
+    """A path that a container changed against its image."""
+
+    kind: Annotated[ChangeKind, Meta(description="added, changed or deleted, as docker diff shows them")]
+    path: Annotated[Shown, Meta(description="absolute in the container")]
+
+
+class DiffDocument(ReportPart, tag_field="schema", tag="drydock.diff/1"):
+    """What a container changed against its image."""
+
+    changes: Annotated[Sequence[ChangePart], Meta(description="the changed paths")]
+    damage: Annotated[Sequence[Line], Meta(description="what could not be compared")]
