@@ -33,3 +33,14 @@ def test_each_field_is_in_the_docs(name):
     known = {"scan": {state.value for state in State}, "repair": fields("plan")}.get(name, set())
     assert fields(name) - known
     assert {field for field in fields(name) - known if not re.search(rf'["`]{field}["`]', section(name))} == set()
+
+
+@pytest.mark.parametrize("name", sorted(set(DOCUMENTS) - {"journal"}))
+def test_the_docs_have_no_other_fields(name):
+    """What is quoted in the blocks is a field of the document; the block of lists has that of changes beside it."""
+    known = fields(name) | {"ls": fields("diff"), "diff": fields("ls")}.get(name, set())
+    blocks = re.findall(r"^```\n(\{.*?)^```", section(name), re.DOTALL | re.MULTILINE)
+    assert blocks
+    quoted = {word for block in blocks for word in re.findall(r'"([a-z_]+)"', block)}
+    values = {"index", "manifest", "attestation", "config", "unknown", "damaged", "unfinished", "extracting"}
+    assert quoted - known == (values - known if name == "pulls" else set())

@@ -1,14 +1,20 @@
 """The scan document is that of docs/json.md, whole and line by line, and carries no raw name."""
 
+import dataclasses
 import json
+import tracemalloc
 
+import pytest
 from tests.support.documents import parsed
+from tests.support.populations import population
 from tests.support.scans import HOSTILE, scan_of_everything
 from tests.support.values import NOW
 
+from drydock.model.documents.common import indented
 from drydock.model.names import Kind, Ref
 from drydock.model.objects import State
 from drydock.model.text import shown, unshown
+from drydock.report.csv import csv_lines
 from drydock.report.document import record_part, scan_document, scan_lines
 
 OBJECT = {"kind", "id", "state", "bytes", "path", "namespaces", "held_by", "reach", "note"}
@@ -72,6 +78,28 @@ def test_the_lines_are_the_document():
         for kind, part in parts.items():
             wanted += [{"type": kind, "root": root["path"], **each} for each in root[part]]
     assert lines[1:] == wanted
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        lambda scan: indented(scan_document([scan], NOW)),
+        lambda scan: (line.text() for line in scan_lines([scan], NOW)),
+        lambda scan: csv_lines([scan]),
+    ],
+    ids=["json", "jsonl", "csv"],
+)
+def test_a_large_document_is_written_while_it_is_made(pieces):
+    """Of the text of 20,000 objects only a small part is in memory at any time."""
+    scan = dataclasses.replace(population(20_000), inventory=None)
+    tracemalloc.start()
+    try:
+        written = sum(map(len, pieces(scan)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert written > 3 << 20
+    assert peak < written / 5
 
 
 def test_no_raw_name_gets_in():
