@@ -1,6 +1,6 @@
-"""What nothing names, and may yet be of something that stays: where evidence contradicts itself, both sides stay.
+"""Data that nothing names, and that may still belong to something that stays: contradicting evidence keeps both sides.
 
-containerd would remove some of this at its next collection. It has no one to ask; an administrator can look first.
+containerd's next GC would remove some of this. It has no one to ask; an administrator can look first.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ _MAY_BE_MOUNTED = "its key may be that of an image mount, and not all configurat
 
 
 def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, str]:
-    """What a container that dockerd has, or may have, was made of, with the reason: its lease may be lost.
+    """Records that a container of dockerd, known or possible, was made from, with the reason: its lease may be lost.
 
-    dockerd drops the lease before the container's folder (moby daemon/delete.go, v28.5), so a folder alone is no leak.
+    dockerd deletes the lease before the container's folder (moby daemon/delete.go, v28.5), so a folder without a lease
+    is not a leak.
 
     Args:
         store: the root.
-        given_up: leases of containers that may be there all the same, and that are ended by name.
+        given_up: leases that the user ends by name, although their containers may exist.
     """
     dockers = frozenset(filter(is_dockers, store.metadata.namespaces))
     if not dockers:
@@ -49,7 +50,7 @@ def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, 
     manifests = {container.manifest for container in store.owners.containers.values()}
     unsure = _unsure(store, dockers, given_up, uncertain)
     if not manifests and not unsure:
-        # Most of all records by far.
+        # This is the case for nearly all stores.
         return kept
     for blob in store.metadata.blobs:
         if blob.ref.key in manifests and blob.ref.namespace in dockers:
@@ -60,7 +61,7 @@ def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, 
 
 
 def docker_rows(store: Store, rows: Iterable[bytes]) -> dict[bytes, str]:
-    """The rows of containers that dockerd has, or may have, with the reason: their records may be lost."""
+    """The rows of containers of dockerd, known or possible, with the reason: their records may be lost."""
     reasons = ((row, _reason(store.owners, *split_row_name(row)[::2])) for row in rows)
     return {row: reason for row, reason in reasons if reason is not None}
 
@@ -68,16 +69,16 @@ def docker_rows(store: Store, rows: Iterable[bytes]) -> dict[bytes, str]:
 def ambiguous_rows(
     reached: Reach, snapshotter: bytes, lost: Iterable[Snapshot], rows: Iterable[bytes]
 ) -> dict[bytes, str]:
-    """The rows that may be of a snapshot which stays, with the reason.
+    """The rows that may belong to a snapshot which stays, with the reason.
 
-    Either something refers to a snapshot of that name which has no record; or one that is recorded has no row, and two
-    of the three parts of its name are this row's: the third may be damaged, in the row or in the record.
+    Either something refers to a snapshot of that name that has no record; or a recorded snapshot has no row, and two of
+    the three parts of its row name are those of this row: the third may be damaged, in the row or in the record.
 
     Args:
-        reached: what stays.
-        snapshotter: whose rows.
+        reached: what is reached by the records that stay.
+        snapshotter: the snapshotter with the rows.
         lost: its snapshots that stay and have no row.
-        rows: the names of some of its rows that no record has.
+        rows: the names of its rows without a record.
     """
     unrecorded = {
         _Pair(b"", ref.namespace, ref.key[len(snapshotter) + 1 :])
@@ -98,11 +99,11 @@ def ambiguous_rows(
 
 
 def misnamed_blobs(store: Store, named: Iterable[bytes]) -> dict[bytes, str]:
-    """The blobs on disk that have no record, and are called nearly as one that is not on disk; with the reason.
+    """The blobs on disk without a record whose digest is similar to one that is not on disk, with the reason.
 
     Args:
         store: the root.
-        named: the digests that what stays names, recorded or not.
+        named: the digests that records which stay name, recorded or not.
     """
     recorded = {blob.digest for blob in store.metadata.blobs}
     there = store.content.blobs.keys()
@@ -111,7 +112,7 @@ def misnamed_blobs(store: Store, named: Iterable[bytes]) -> dict[bytes, str]:
 
 
 def awaited_blobs(store: Store, dropped: Container[Ref]) -> set[bytes]:
-    """The blobs on disk that writes which stay wait for, and those called nearly as one that is not there."""
+    """The blobs on disk that ingests which stay wait for, and those with a similar digest if one is missing."""
     expected = {each.expected for each in store.metadata.ingests if each.expected and each.ref not in dropped}
     there = store.content.blobs.keys()
     lacking = expected - there
@@ -119,11 +120,11 @@ def awaited_blobs(store: Store, dropped: Container[Ref]) -> set[bytes]:
 
 
 def misnamed_ingests(store: Store, dropped: Container[Ref]) -> dict[RawPath, str]:
-    """The folders of writes that no record names, and whose ``ref`` is nearly that of a record without a folder."""
+    """The ingest folders without a record whose ``ref`` is similar to that of a record without a folder."""
     records = [each for each in store.metadata.ingests if each.ref not in dropped and each.backend_ref]
     folders = {each.name for each in store.content.ingests}
     recorded = {ingest_name(each.backend_ref) for each in records}
-    # One that waits for a blob has no folder.
+    # An ingest that waits for a blob has no folder.
     refs = (each.backend_ref for each in records if each.expected is None)
     paths = {
         each.backend_ref: each.path for each in store.content.ingests if each.backend_ref and each.name not in recorded
@@ -136,7 +137,7 @@ def misnamed_ingests(store: Store, dropped: Container[Ref]) -> dict[RawPath, str
 
 
 def misnamed_snapshotter(store: Store, snapshotter: bytes, rows: Iterable[bytes]) -> dict[bytes, str]:
-    """The rows that are recorded of a snapshotter which is called nearly as theirs and has no data, with the reason."""
+    """The rows that are recorded for a snapshotter with a similar name and no data, with the reason."""
     absent = {each.snapshotter for each in store.metadata.snapshots} - store.backends.keys()
     near = {each for each, _ in _near(Kind.SNAPSHOT, absent, (snapshotter,))}
     recorded = {each.name: each.snapshotter for each in store.metadata.snapshots if each.snapshotter in near}
@@ -148,7 +149,7 @@ def misnamed_snapshotter(store: Store, snapshotter: bytes, rows: Iterable[bytes]
 
 
 def without_row(store: Store, dropped: Container[Ref]) -> dict[bytes, list[Snapshot]]:
-    """The snapshots that stay and have no row, by snapshotter: any directory that no row has may be theirs."""
+    """The snapshots that stay and have no row, by snapshotter: any directory without a row may be theirs."""
     lost: dict[bytes, list[Snapshot]] = {}
     for snapshot in store.metadata.snapshots:
         if snapshot.ref not in dropped:
@@ -176,7 +177,7 @@ def without_directory(verdict: Verdict, dropped: Container[Ref]) -> dict[bytes, 
 
 
 def _near(kind: Kind, absent: Iterable[bytes], there: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Each absent name with each that is there and is called nearly so."""
+    """Each absent name with each similar name that is there."""
     wanted = [Ref(kind, b"", name) for name in absent]
     for one, other in find_near(wanted, (Ref(kind, b"", name) for name in there)):
         yield one.key, other.key
@@ -198,8 +199,8 @@ def _pairs(row: bytes) -> set[_Pair]:
 def _unsure(store: Store, dockers: frozenset[bytes], given_up: Container[Ref], uncertain: set[Ref]) -> dict[bytes, str]:
     """Docker's namespaces in which any blob may be the manifest of a container, with the reason.
 
-    Which blobs are manifests no record says for certain. ``uncertain`` are the leases, recorded or lost, of containers
-    that may be there and that have snapshots.
+    No record shows for certain which blobs are manifests. ``uncertain`` has the leases, recorded or lost, of containers
+    that may exist and have snapshots.
     """
     root, owners = store.root, store.owners
     unread = next((container for container in owners.containers.values() if not container.manifest_known), None)
@@ -213,14 +214,14 @@ def _unsure(store: Store, dockers: frozenset[bytes], given_up: Container[Ref], u
         for lease in store.metadata.leases
         if _reason(owners, lease.namespace, lease.id) == _MAY_HAVE_CONTAINER and lease.ref not in given_up
     }
-    # A root without its data root, as a copy of it, is not damaged by that: only a lease that was lost is damage.
+    # A root without its data root, such as a copy, is not damaged for that: there only a lost lease is damage.
     uncertain = uncertain | leases if root.docker or not root.docker_known else uncertain - leases
     found = {lease.namespace for lease in uncertain}
     return dict.fromkeys(found, "a container may have been made from it: not all of dockerd's containers could be read")
 
 
 def _reason(owners: Owners, namespace: bytes, key: bytes) -> str | None:
-    """Why what has a snapshot's key may belong to one of dockerd's containers; None if it cannot."""
+    """Why a snapshot or a lease with this key may belong to one of dockerd's containers; None if it cannot."""
     if not is_dockers(namespace):
         return None
     container, named = container_id(key), mounting_container(key)
@@ -232,12 +233,12 @@ def _reason(owners: Owners, namespace: bytes, key: bytes) -> str | None:
         return _MAY_HAVE_CONTAINER
     if named is None:
         return _MAY_BE_MOUNTED if is_container_id(key) and not owners.mounts_known else None
-    # Not of a container whose mounts are known: the view that a `docker diff` left has such a key as well.
+    # If the container's mounts are known, it is none of them: `docker diff` leaves a view with such a key as well.
     found = owners.containers.get(named)
     is_unsure = _may_have_more(owners) if found is None else not found.mounts_known
     return _MAY_BE_MOUNTED if is_unsure else None
 
 
 def _may_have_more(owners: Owners) -> bool:
-    """Whether dockerd may have containers besides those found."""
+    """Whether dockerd may have more containers than were found."""
     return owners.has_no_container or not owners.containers_known

@@ -1,6 +1,6 @@
-"""Database edits: what a plan deletes and puts in, in bbolt's words, and committed in place (docs/safety.md 7).
+"""Database edits: the deletions and insertions of a plan in bbolt's terms, committed in place (docs/safety.md 7).
 
-Sources: containerd core/metadata/buckets.go, core/snapshots/storage/bolt.go (v2.1) for where each thing lies.
+Sources: containerd core/metadata/buckets.go, core/snapshots/storage/bolt.go (v2.1) for the place of each record.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from drydock.model.text import shown, unshown
 _CHUNK = 1 << 24
 
 Fields = Mapping[str, str | int]
-"""A receipt as a journal keeps it."""
+"""A receipt in the form that a journal has it."""
 
 
 def metadata_deletions(plan: Plan) -> list[Deletion]:
-    """What the plan deletes from meta.db: leases, records, and dropped snapshots from their parents' ``children``."""
+    """The deletions of a plan in meta.db: leases, records, and dropped snapshots in their parents' ``children``."""
     deletions = [Deletion((b"v1", end.ref.namespace, b"leases"), end.ref.key) for end in plan.leases]
     for drop in plan.records:
         deletions.append(_record(drop.ref))
@@ -48,7 +48,7 @@ def metadata_deletions(plan: Plan) -> list[Deletion]:
 
 
 def metadata_insertions(plan: Plan) -> list[Insertion]:
-    """The records that the plan puts into meta.db, as containerd does.
+    """The insertions of a plan into meta.db, in the form that containerd writes them.
 
     Sources: core/metadata/content.go commit, snapshot.go createSnapshot, leases.go Create and addSnapshotLease (v2.1).
     """
@@ -92,7 +92,7 @@ def _snapshot(each: SnapshotRecord) -> NewBucket:
 
 
 def row_deletions(plan: Plan, snapshotter: bytes) -> list[Deletion]:
-    """What the plan deletes from one metadata.db: rows, and their entries below their parents."""
+    """The deletions of a plan in one metadata.db: rows, and their entries below their parents."""
     rows = [row for row in plan.rows if row.snapshotter == snapshotter]
     deletions = [Deletion((b"v1", b"snapshots"), row.name) for row in rows]
     deletions += [
@@ -104,19 +104,19 @@ def row_deletions(plan: Plan, snapshotter: bytes) -> list[Deletion]:
 
 
 def back_up(source: int, name: bytes, directory: int, path: RawPath) -> RawPath:
-    """Copy a database, holes kept, and sync it.
+    """Copy a database with its holes, and sync the copy.
 
     Args:
-        source: its open descriptor; its lock is held.
-        name: what the copy is called.
-        directory: the open state directory of the run.
-        path: that directory's own path.
+        source: open descriptor of the database, whose lock the caller holds.
+        name: name of the copy.
+        directory: open directory of the run.
+        path: path of that directory.
 
     Returns:
-        The copy's path.
+        The path of the copy.
 
     Raises:
-        ActionFailed: there is no room, or it cannot be read.
+        ActionFailed: there is no room, or the database cannot be read.
     """
     copy = RawPath(os.path.join(path, name))
     try:
@@ -138,7 +138,7 @@ def back_up(source: int, name: bytes, directory: int, path: RawPath) -> RawPath:
 
 
 def _stretches(source: int, size: int) -> list[tuple[int, int]]:
-    """The stretches of a file that are not holes."""
+    """Start and end of each part of a file that is not a hole."""
     found: list[tuple[int, int]] = []
     at = 0
     while at < size:
@@ -172,17 +172,17 @@ def edit(
 
     Args:
         lock: the descriptor that holds the lock, exclusively.
-        name: what errors call the file.
-        deletions: what to delete; a thing of the plan that is not there is an error, ``children`` excepted.
-        note: called with what an undo needs, once all but the last write is on disk.
-        insertions: what to put in; what is there is not replaced.
+        name: name of the file in errors.
+        deletions: keys and buckets to delete; a missing one is an error, except below ``children``.
+        note: called with the receipt that an undo needs, when everything but the last write is on disk.
+        insertions: keys and buckets to insert; an existing one is not replaced.
 
     Returns:
-        What an undo needs.
+        The receipt that an undo needs.
 
     Raises:
-        DiskFull: there is no room for the pages it takes; nothing was changed.
-        ActionFailed: nothing was changed, or the error says what may have been.
+        DiskFull: there is no room for the new pages; nothing was changed.
+        ActionFailed: nothing was changed, or the error tells what may have been.
     """
     with _writable(lock, name) as descriptor:
         try:
@@ -198,7 +198,7 @@ def edit(
 
 
 class EditStatus(enum.Enum):
-    """Where a database stands with regard to an edit."""
+    """State of a database with regard to an edit of it."""
 
     EDITED = "as the edit left it"
     FORMER = "as it was before the edit"
@@ -206,7 +206,7 @@ class EditStatus(enum.Enum):
 
 
 def edit_status(lock: int, name: bytes, fields: Fields) -> EditStatus:
-    """Whether an edit still stands, never came to count or was taken back, or somebody wrote since.
+    """Tell whether an edit still stands, was never committed or was taken back, or whether somebody wrote since.
 
     Args:
         lock: as for :func:`edit`.
@@ -214,7 +214,7 @@ def edit_status(lock: int, name: bytes, fields: Fields) -> EditStatus:
         fields: what :func:`edit` noted.
 
     Raises:
-        ActionFailed: the database or the note cannot be read, or nothing tells one of these from another.
+        ActionFailed: the database or the receipt cannot be read, or the state cannot be told.
     """
     receipt = _receipt(fields)
     try:
@@ -225,7 +225,7 @@ def edit_status(lock: int, name: bytes, fields: Fields) -> EditStatus:
                 return EditStatus.EDITED
             if at == (receipt.txid_before, receipt.root_before):
                 return EditStatus.FORMER
-            # Taken back in one more commit; or one of bbolt's own put its root on that page, which to it was free.
+            # Taken back by a later commit; or bbolt itself put its root on that page, which was free for it.
             again = 0 < meta.txid - receipt.txid_after <= 2 and at[1] == receipt.root_before
             return EditStatus.FORMER if again and _equals_backup(database, fields) else EditStatus.MOVED
     except BoltError as error:
@@ -233,10 +233,10 @@ def edit_status(lock: int, name: bytes, fields: Fields) -> EditStatus:
 
 
 def check_former(lock: int, name: bytes, fields: Fields) -> None:
-    """Compare what an edit noted of the contents before it with what the database, or the copy made before, says.
+    """Compare the former root in an edit's receipt with the database, or with the copy from before the edit.
 
-    A commit writes over the older of two metas (bbolt tx.go, v1.3.6, writeMeta), so after the edit the one that counted
-    before it is still there. A root that is neither in it nor in the copy may be any page.
+    A commit overwrites the older of the two metas (bbolt tx.go, v1.3.6, writeMeta), so after the edit the former meta
+    is still there. A root that is neither in it nor in the copy may be any page.
 
     Args:
         lock: as for :func:`edit`.
@@ -244,8 +244,8 @@ def check_former(lock: int, name: bytes, fields: Fields) -> None:
         fields: what :func:`edit` noted.
 
     Raises:
-        Refused: they differ, or the edit stands and nothing is left to compare with.
-        ActionFailed: the database or the note cannot be read.
+        Refused: they differ, or the edit stands and there is nothing to compare with.
+        ActionFailed: the database or the receipt cannot be read.
     """
     receipt, copy = _receipt(fields), unshown(str(fields.get("backup", "")))
     noted = (receipt.txid_before, receipt.root_before, receipt.hwm_before)
@@ -257,7 +257,7 @@ def check_former(lock: int, name: bytes, fields: Fields) -> None:
         with Database.from_fd(lock, name) as database:
             said += [meta for meta in database.metas if meta.valid and meta is not database.meta]
     elif stands is EditStatus.MOVED or not said:
-        # Nothing will be committed; and where it is as the journal says it was, only the copy could tell otherwise.
+        # Nothing will be committed; and if the database is in its former state, only the copy could show another.
         return
     if noted not in [(meta.txid, RootHeader(meta.root, meta.sequence), meta.high_water) for meta in said]:
         where = f"neither in the database nor in {shown(copy)}" if copy else "not in the database"
@@ -269,28 +269,28 @@ def check_former(lock: int, name: bytes, fields: Fields) -> None:
 
 
 def former(database: Database, fields: Fields) -> Database:
-    """A database as it was before an edit that still stands, from its own pages: what :func:`revert` commits.
+    """The former state of an edited database, from its own pages: the state that :func:`revert` commits.
 
     Args:
-        database: where it stands is EditStatus.EDITED.
-        fields: as for :func:`edit`.
+        database: a database whose status is EditStatus.EDITED.
+        fields: what :func:`edit` noted.
 
     Raises:
-        BoltError: not every page of it is as it was.
-        ActionFailed: the note cannot be read.
+        BoltError: not every page of the former state is intact.
+        ActionFailed: the receipt cannot be read.
     """
     receipt, meta = _receipt(fields), database.meta
     (root, sequence), high_water = receipt.root_before, min(receipt.hwm_before, meta.high_water)
     before = database.as_of(
         meta._replace(txid=receipt.txid_before, root=root, sequence=sequence, high_water=high_water)
     )
-    # Who reads records passes over pages that cannot be read.
+    # A reader of records skips pages that it cannot read: read each of them here.
     deque(_contents(before), maxlen=0)
     return before
 
 
 def revert(lock: int, name: bytes, fields: Fields) -> None:
-    """Commit the root that was there before an edit once more.
+    """Commit the root from before an edit again.
 
     Args:
         lock: as for :func:`edit`.
@@ -298,7 +298,7 @@ def revert(lock: int, name: bytes, fields: Fields) -> None:
         fields: what :func:`edit` noted.
 
     Raises:
-        ActionFailed: somebody wrote to the database since, or it cannot be written.
+        ActionFailed: somebody wrote to the database since the edit, or it cannot be written.
     """
     with _writable(lock, name) as descriptor:
         try:
@@ -308,7 +308,7 @@ def revert(lock: int, name: bytes, fields: Fields) -> None:
 
 
 class _writable:  # noqa: N801 - a context manager that reads as a verb
-    """The locked file itself once more, for writing: by its descriptor, so that no name is looked up again."""
+    """Open the locked file for writing, through its descriptor, so that no name is looked up again."""
 
     def __init__(self, lock: int, name: bytes) -> None:
         self._lock, self._name = lock, name

@@ -1,6 +1,6 @@
-"""Folders that an engine owns: drydock keeps nothing of its own there, as the engine may remove what it does not know.
+"""Folders that an engine owns. drydock keeps none of its files there, because the engine may remove unknown ones.
 
-One collection of a real containerd 1.6 removed a journal and its backups in ``snapshots/``: the overlay snapshotter
+One GC of a real containerd 1.6 removed a journal and its backups in ``snapshots/``: the overlay snapshotter
 removes every folder without a row (plugins/snapshots/overlay/overlay.go getCleanupDirectories, v2.1). dockerd removes
 all of ``tmp`` and ``runtimes`` at its start (moby daemon/daemon.go prepareTempDir, daemon/runtime_unix.go, v28.5).
 """
@@ -26,21 +26,21 @@ _OWNED: Final = (
     b"image", b"lost+found", b"network", b"overlay", b"overlay2", b"plugins", b"policy", b"rootfs", b"runtimes",
     b"swarm", b"tmp", b"tmp-old", b"trust", b"userxattr-check", b"vfs", b"volumes", b"zfs",
 )  # fmt: skip
-"""What dockerd makes, or made, right in its data root (moby v20.10 to v29)."""
+"""Folders that dockerd makes, or made, directly in its data root (moby v20.10 to v29)."""
 _PATTERNS: Final = re.compile(
     rb"(?:[0-9]+\.[0-9]+|\.tmp-.*|check-overlayfs-support.*|metacopy-check.*|opaque-bug-check.*)\Z", re.DOTALL
 )
-"""The same for names that differ: a user namespace's own data root, files half written, probes of a driver."""
+"""The same for names that vary: the data root of a user namespace, half-written files, probes of a driver."""
 _SIGNS: Final = (b"buildkit", b"containers", b"image", b"network", b"plugins", b"swarm", b"volumes")
 _ENOUGH: Final = 3
-"""So many of ``_SIGNS`` tell a data root that no setting names."""
+"""This many of ``_SIGNS`` identify a data root that no setting names."""
 
 
 def refuse_engine_folders(root: Root, *, state: RawPath | None = None, quarantine: RawPath | None = None) -> None:
     """Refuse a state directory or a quarantine in a folder that an engine owns.
 
     Raises:
-        Refused: one of them lies there, be it by a symbolic link or a mount, or is a data root itself.
+        Refused: one of them is in such a folder, also through a symbolic link or a mount, or is a data root itself.
     """
     for what, chosen in (("state directory", state), ("quarantine", quarantine)):
         if chosen is None:
@@ -51,11 +51,11 @@ def refuse_engine_folders(root: Root, *, state: RawPath | None = None, quarantin
 
 
 def find_owner(chosen: RawPath, root: Root) -> str | None:
-    """Whose folder a directory lies in, and what to choose instead; None if it may be used.
+    """Which engine's folder a directory is in, and what to choose instead; None if the directory may be used.
 
     Args:
-        chosen: the directory; it need not be there yet.
-        root: the containerd root that is worked on. Others are known by what lies in them.
+        chosen: the directory, which need not exist yet.
+        root: the containerd root of the run. Other roots are recognised by their contents.
     """
     way = _way(chosen)
     owned = {key: path for path in _owned(root) if (key := identity(path)) is not None}
@@ -79,7 +79,7 @@ def find_owner(chosen: RawPath, root: Root) -> str | None:
 
 
 def _by_mount(way: list[RawPath], root: Root) -> str | None:
-    """The same for a bind mount of a part of such a folder, which no folder above it shows."""
+    """The same for a bind mount of part of such a folder, which the parents of the mount point do not show."""
     mounts = own_mounts()
     there = next(path for path in way if os.path.lexists(path))
     here = place(there, mounts)
@@ -99,7 +99,7 @@ def _by_mount(way: list[RawPath], root: Root) -> str | None:
 
 
 def _way(chosen: RawPath) -> list[RawPath]:
-    """The directory and those above it, symbolic links resolved."""
+    """The directory and its parents, with symbolic links resolved."""
     path = os.path.realpath(chosen)
     way = [RawPath(path)]
     while path != b"/":
@@ -109,14 +109,14 @@ def _way(chosen: RawPath) -> list[RawPath]:
 
 
 def _owned(root: Root) -> Iterator[RawPath]:
-    """The folders of the root's own engine that are there, but for the data roots."""
+    """The existing folders of the root's own engine, without the data roots."""
     yield root.path
     for _, path in root.snapshotters:
         yield path
     yield from root.states
     for data in root.docker:
         for name in _OWNED:
-            # A link as well: an engine follows it.
+            # A symbolic link counts: an engine follows it.
             if os.path.isdir(path := RawPath(os.path.join(data, name))):
                 yield path
 

@@ -1,8 +1,9 @@
-"""Carrying a plan out, under locks the caller holds: what no record names, meta.db, each metadata.db, what that freed.
+"""Carrying out a plan, under locks that the caller holds.
 
-The order is that of docs/safety.md, 6: whatever moment a crash comes at, all it leaves is data without a record.
-One exception, on a full disk: where an edit lacks a block, doomed ingests go first. They are the one kind of data that
-containerd misses without harm: it begins the write anew (core/metadata/content.go Writer, v2.1).
+The order (docs/safety.md 6): data that no record names, meta.db, each metadata.db, the data that these edits freed.
+Whenever a crash comes, it leaves nothing but data without a record. There is one exception on a full disk: if an edit
+lacks a block, the ingests that the plan removes go first. containerd does without their data: it begins such a write
+again (core/metadata/content.go Writer, v2.1).
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ from drydock.reclaim.root_dir import RootDir, describe_change, open_root_dir
 from drydock.reclaim.state_dir import RunDirectory, open_state, places_with
 
 _BATCH: Final = 64
-"""Intended at a time: one sync each."""
+"""Removals that are written to the journal with one sync."""
 _THREADS: Final = 2
-"""Trees removed at once: unlink waits for the disk's journal more than for the processor; more did not help."""
+"""Trees that are removed at once: unlink waits for the disk's journal rather than the processor; more did not help."""
 
 
 def execute(
@@ -70,16 +71,16 @@ def execute(
     """Carry out a plan.
 
     Args:
-        plan: what to do; not empty.
-        held: the root's databases, locked exclusively, in the state the plan was made of.
-        store: what was read of them for the plan.
+        plan: the plan; not empty.
+        held: the root's databases, locked exclusively, in the state that the plan was made from.
+        store: the root as it was read for the plan.
         plan_hash: the plan's hash, for the journal.
-        state: the state directory the user chose.
-        quarantine: where to move things instead of deleting them.
-        progress: told what is done, and of the bytes removed.
+        state: the state directory that the user chose.
+        quarantine: the directory to move data to instead of deleting it.
+        progress: receives progress, in steps or in removed bytes.
 
     Raises:
-        Refused: there is no place for the journal, or the quarantine will not do.
+        Refused: there is no place for the journal, or the quarantine cannot be used.
         ActionFailed: the journal cannot be begun, or the backups cannot be made; nothing was changed.
     """
     with ExitStack() as stack:
@@ -102,7 +103,7 @@ def execute(
             progress("copying the databases", 0)
         backups = {each.file.path: _back_up(each.file, kept, plan.root) for each in edits}
         journal.note_missing(find_missing(plan, store))
-        # What no record names goes first: it needs no edit, and on a full disk makes room for one.
+        # Data that no record names goes first: it needs no edit, and on a full disk it makes room for one.
         told = _teller(plan, progress, moves=apart is not None)
         loose = [removal for removal in plan.removals if not removal.after_edit]
         run.outcomes += run_removals(loose, root_dir, journal, apart, told)
@@ -110,7 +111,7 @@ def execute(
         after = [removal for removal in plan.removals if removal.after_edit]
 
         def make_room() -> bool:
-            """Remove doomed ingests; whether there were any. A move to quarantine would free nothing."""
+            """Remove the ingests of the plan; whether there were any. A move to a quarantine would free nothing."""
             ingests = [] if apart else [removal for removal in after if removal.target is Target.INGEST]
             after[:] = [removal for removal in after if removal not in ingests]
             run.outcomes += run_removals(ingests, root_dir, journal, None, told)
@@ -138,7 +139,7 @@ def execute(
 
 
 def _teller(plan: Plan, progress: Progress | None, *, moves: bool) -> Callable[[Outcome], None] | None:
-    """What tells progress of each outcome: of its bytes, which say most of how long it takes; a move takes none."""
+    """Report each outcome as progress: by bytes, which show best how long it takes; a move by number."""
     if progress is None:
         return None
     told, count = progress, len(plan.removals)
@@ -149,7 +150,7 @@ def _teller(plan: Plan, progress: Progress | None, *, moves: bool) -> Callable[[
 
 @dataclass(slots=True)
 class _Edit:
-    """One database's part of the plan; ``snapshotter`` is None for meta.db."""
+    """The part of a plan for one database; ``snapshotter`` is None for meta.db."""
 
     snapshotter: bytes | None
     file: File
@@ -157,17 +158,17 @@ class _Edit:
 
     @property
     def rows(self) -> list[RowDrop]:
-        """The rows that go."""
+        """The rows to delete."""
         return [row for row in self.plan.rows if row.snapshotter == self.snapshotter]
 
     @property
     def added(self) -> tuple[Adoption | SnapshotRecord | LeaseRecord, ...]:
-        """The records that are put in."""
+        """The records to add."""
         return self.plan.added if self.snapshotter is None else ()
 
     @property
     def fields(self) -> int:
-        """How many keys go of records and rows that stay."""
+        """How many keys to delete in records and rows that stay."""
         return sum(field.snapshotter == self.snapshotter for field in self.plan.fields)
 
 
@@ -226,7 +227,7 @@ def _edit(
     except ActionFailed as error:
         wrong = str(error)
     status = Status.DONE if wrong is None else Status.FAILED
-    # A journal that broke refuses the next intention; the edit itself is as it is.
+    # A broken journal refuses the next intention; the edit has happened all the same.
     with suppress(ActionFailed):
         for number in numbers:
             journal.end(number, status, detail=wrong or "")
@@ -234,7 +235,7 @@ def _edit(
 
 
 def _compare(each: _Edit, store: Store) -> str | None:
-    """Read the database once more; return what differs from what the plan should have left, or None."""
+    """Read the database again; return how it differs from what the plan should leave, or None."""
     try:
         with Database.from_fd(each.file.fd, each.file.path) as database:
             if each.snapshotter is None:
@@ -264,7 +265,7 @@ def _refs(metadata: Metadata) -> set[Ref]:
 
 
 def _split(planned: list[Removal], blocked: dict[bytes | None, str]) -> tuple[list[Removal], list[Outcome]]:
-    """What may go now, and what may not since the edit it waits for was not made."""
+    """The removals that may be made now, and outcomes for those whose edit was not made."""
     ready: list[Removal] = []
     waiting: list[Outcome] = []
     for removal in planned:
@@ -292,23 +293,23 @@ def run_removals(
     quarantine: Quarantine | None = None,
     progress: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
-    """Carry out removals in their order, or move them to ``quarantine``.
+    """Carry out removals in their order, or move the data to ``quarantine``.
 
-    Each is written to the journal and synced before its cut. A removal that fails does not stop the others; a journal
-    that cannot be written does, and what was not tried then is FAILED with that reason.
+    Each removal is written to the journal and synced before it is made. A removal that fails does not stop the others.
+    A journal that cannot be written does: removals that were not tried are then FAILED with that reason.
 
     Args:
-        planned: all of the root that ``root_dir`` holds.
+        planned: removals in the root of ``root_dir``.
         root_dir: the open containerd root.
-        journal: where it is written down.
-        quarantine: an open quarantine, to move instead of to delete.
-        progress: told each outcome, in order, in this thread.
+        journal: the journal of the run.
+        quarantine: an open quarantine, to move data instead of deleting it.
+        progress: receives each outcome, in order, in this thread.
 
     Returns:
         One outcome for each removal, in their order.
 
     Raises:
-        KeyboardInterrupt: or what else a signal handler raises; the journal then says what was intended and what ended.
+        KeyboardInterrupt: or another exception of a signal handler; the journal then has what was intended and ended.
     """
     outcomes: list[Outcome] = []
     try:
@@ -318,7 +319,7 @@ def run_removals(
             with closing(_cut(batch, root_dir, quarantine)) as cut:
                 for number, outcome in zip(numbers, cut, strict=True):
                     outcomes.append(outcome)
-                    # What is intended on disk may be cut; a journal that broke refuses the next intention.
+                    # An intention that is on disk may be carried out; a broken journal refuses the next one.
                     with suppress(ActionFailed):
                         journal.end_removal(number, outcome)
                     if progress is not None:
@@ -349,18 +350,20 @@ def _cut_trees(batch: Sequence[Removal], root_dir: RootDir) -> Generator[Outcome
             for future in futures:
                 yield future.result()
         finally:
-            # Where this one is not asked for the rest: nothing more is begun, and what runs ends early.
+            # If the caller stops early, nothing more is begun, and running removals end early.
             deferral.stops = True
             for future in futures:
                 future.cancel()
 
 
 def _sync_blobs(root_dir: RootDir, adoptions: Iterable[Adoption]) -> None:
-    """Have the blobs on disk, as the plan saw them: a record without its blob is what no pull mends.
+    """Sync the blobs of planned records, and check that they are as the plan saw them.
+
+    A record without its blob makes every later pull of it fail.
 
     Raises:
-        ActionFailed: one is not as it was, or cannot be synced. Nothing is to be recorded then, as what one names would
-            be collected without it.
+        ActionFailed: a blob changed or cannot be synced. Then no record may be added, because the GC would drop what
+            the missing record names.
     """
     folders: dict[bytes, Adoption] = {}
     for each in adoptions:
@@ -368,16 +371,16 @@ def _sync_blobs(root_dir: RootDir, adoptions: Iterable[Adoption]) -> None:
         change = _sync_blob(root_dir, each, folder=False)
         if change is not None:
             raise ActionFailed(f"{shown(each.path)}: {change}; no record was added")
-    # Their names too: whoever put them there may not have synced these.
+    # Their directory entries too: whoever wrote the blobs may not have synced these.
     for each in folders.values():
         _sync_blob(root_dir, each, folder=True)
 
 
 def _sync_snapshots(root_dir: RootDir, snapshots: Iterable[SnapshotRecord]) -> None:
-    """Have the directories of snapshots that are to get a record on disk, as the plan saw them.
+    """Sync the directories of planned snapshot records, and check that they are as the plan saw them.
 
     Raises:
-        ActionFailed: one is not as it was, or cannot be synced.
+        ActionFailed: a directory changed, or cannot be synced.
     """
     for each in snapshots:
         try:
@@ -398,7 +401,7 @@ def _sync_snapshots(root_dir: RootDir, snapshots: Iterable[SnapshotRecord]) -> N
 
 
 def _sync_blob(root_dir: RootDir, adoption: Adoption, *, folder: bool) -> str | None:
-    """Sync a blob, or the folder that it lies in; return what changed of the blob since the plan, or None."""
+    """Sync a blob, or the folder that holds it; return how the blob changed since the plan, or None."""
     try:
         parent, name = root_dir.open_parent(adoption.path, adoption.expect.device)
         try:

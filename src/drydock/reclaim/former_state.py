@@ -1,6 +1,6 @@
-"""What databases named before the edits of a run, and whether it is still there: for an undo.
+"""The data that databases named before the edits of a run, and whether it still exists: for an undo.
 
-Ingests are left out: containerd begins one without data anew (core/metadata/content.go Writer, v2.1).
+Ingests are left out: containerd begins an ingest without data again (core/metadata/content.go Writer, v2.1).
 """
 
 from __future__ import annotations
@@ -24,44 +24,44 @@ from drydock.verdict.blind_spots import repair_blindness
 
 
 def row_path(snapshotter: bytes, name: bytes) -> RawPath:
-    """A row, whose name may be any."""
+    """A path that stands for a row, whose name may be any."""
     return RawPath(b"%s%s/%s/%s" % (SNAPSHOTTER_PREFIX, snapshotter, DATABASE, name))
 
 
 def directory_path(snapshotter: bytes, number: int) -> RawPath:
-    """A snapshot's directory."""
+    """The path of a snapshot's directory."""
     return RawPath(b"%s%s/%s/%d" % (SNAPSHOTTER_PREFIX, snapshotter, SNAPSHOTS, number))
 
 
 def rows_of(file: File, database: Database | None) -> Rows:
-    """The rows of a metadata.db, as it is or was; none where it cannot be opened."""
+    """The rows of a metadata.db, in its current or a former state; none if it cannot be opened."""
     return Rows() if database is None else read_rows(database, file.path)
 
 
 def row_paths(snapshotter: bytes, rows: Rows) -> set[RawPath]:
-    """Each row."""
+    """The path that stands for each row."""
     return {row_path(snapshotter, name) for name in rows.rows}
 
 
 def directories(snapshotter: bytes, rows: Rows) -> set[RawPath]:
-    """The directory of each row."""
+    """The path of each row's directory."""
     return {directory_path(snapshotter, row.id) for row in rows.rows.values()}
 
 
 def recorded(metadata: Metadata) -> set[RawPath]:
-    """The blobs and the rows that records name."""
+    """The paths of the blobs and the rows that records name."""
     return {blob_path(Digest(blob.ref.key)) for blob in metadata.blobs} | {
         row_path(snapshot.snapshotter, snapshot.name) for snapshot in metadata.snapshots
     }
 
 
 def find_missing(plan: Plan, store: Store) -> Iterator[RawPath]:
-    """What the plan's records and rows name and is not there to begin with, so that no undo can ask for it.
+    """Data that the plan's records and rows name and that is missing before the run: an undo does not require it.
 
     Args:
-        plan: not yet carried out.
-        store: what was read of the root for it. What could not be read whole is not called missing; rows that were
-            lost are.
+        plan: a plan that was not carried out yet.
+        store: the root as it was read for the plan. Data that could not all be read does not count as missing; lost
+            rows do.
     """
     dropped = {drop.ref for drop in plan.records}
     if store.content.complete:
@@ -79,16 +79,16 @@ def find_missing(plan: Plan, store: Store) -> Iterator[RawPath]:
 
 
 def find_gone(journal: Journal, held: Held, edits: Iterable[Entry]) -> str | None:
-    """Why a run's edits cannot be taken back: the first thing that is gone and whose record or row would come back.
+    """Why a run's edits cannot be taken back: the first missing data whose record or row the undo would restore.
 
-    What a run let go of and did not come to remove, as it was killed or a later edit of it failed, a later run may have
-    removed as nobody's, whatever state directory it had. The journal cannot tell; the former pages of the databases,
-    which an undo commits, can, wherever the copies are by now. Each database is judged as it will stand after it.
+    If the run was killed, or a later edit of it failed, it did not remove all data that its edits released. A later
+    run, with whatever state directory, may have removed it since. The journal does not show that; the former pages of
+    the databases, which an undo commits, do. Each database is judged in the state that the undo leaves it in.
 
     Args:
-        journal: of the run. What it moved is left out: whether that comes back is seen when it is moved.
+        journal: the journal of the run. Data that the run moved is left out: its return is checked when it is moved.
         held: the databases of its root, locked exclusively.
-        edits: those of the run that still stand.
+        edits: the edits of the run that still stand.
 
     Returns:
         One shown line; None if everything is there, or was missing before the run.

@@ -1,4 +1,4 @@
-"""Refusals: what must not be true while a store is changed."""
+"""Refusals: conditions under which a store must not be changed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ _TOLD = 3
 
 
 def refuse_if_used(root: Root) -> None:
-    """Refuse a root that a process uses (engine, shim, or whoever has it open) or that is mounted from, anywhere.
+    """Refuse a root that a process uses (an engine, a shim, or any other), or that a mount in any mount namespace uses.
 
-    What runs beyond this process's PID namespace cannot be seen: the databases' locks are then what is left.
+    Processes outside of this PID namespace are invisible: against these only the locks of the databases help.
 
     Raises:
-        Refused: it is used, or that cannot be told. One line that names the first few, and what to do about each.
+        Refused: the root is used, or whether it is cannot be told. One line that names the first few users, and how to
+            stop each.
     """
     from drydock.evidence.host import mounts, processes  # noqa: PLC0415 - psutil, and a scan asks only for the clock
 
@@ -49,7 +50,7 @@ def refuse_if_used(root: Root) -> None:
 
 
 def _of_root_folder(mount: Mount, name: bytes, container: bytes) -> str:
-    """What to do about a mount that is the root folder of processes: it goes with them, and is never unmounted."""
+    """How to end a mount that is the root directory of processes: it ends with them, and cannot be unmounted."""
     if mount.kept is not None:
         kept = quoted_path(mount.kept)
         return f"the root folder of the mount namespace that {kept} keeps {mount.why}; let it go: umount {kept}"
@@ -59,16 +60,16 @@ def _of_root_folder(mount: Mount, name: bytes, container: bytes) -> str:
 
 
 def check_clock(now: UnixNano, times: Ahead) -> None:
-    """Refuse a clock that is earlier than most records: ages and expiries would be judged wrongly.
+    """Refuse a clock that is earlier than most records: it would make every age and expiry wrong.
 
-    No time is suggested: where the clock was once wrong, the newest record's would end leases that are in use.
+    The message suggests no time: if the clock was wrong once, the time of the newest record would end leases in use.
 
     Args:
-        now: what the clock, or the user, says.
-        times: what carries a time after that.
+        now: the time of the clock, or the one that the user gave.
+        times: the records with a later time.
 
     Raises:
-        Refused: more than half of what carries a time does.
+        Refused: more than half of the records that carry a time carry a later one.
     """
     if 2 * times.ahead > times.dated:
         raise Refused(

@@ -132,7 +132,7 @@ def _describe(holding: Holding, verdict: Verdict) -> str:
 
 
 def _incomparable(holding: Holding, verdict: Verdict, policy: Policy) -> str | None:
-    """Which time of a lease that is not due cannot be compared with now; None if no time decides about it."""
+    """Which time of a lease that does not end cannot be compared with now; None if no time decides about it."""
     if holding.kind.is_owned:
         return None
     if holding.expires is not None and holding.expires < verdict.now:
@@ -211,7 +211,7 @@ class _Planner:
         """Why no database is edited; None if they may be."""
 
     def plan(self, fingerprints: tuple[DatabaseFingerprint, ...]) -> Plan:
-        """Put it together."""
+        """Make the plan."""
         edits = self._no_edit is None
         ended = self._end() if edits else []
         self._dropped = self._drop(ended) if edits else {}
@@ -258,7 +258,7 @@ class _Planner:
         dropped: dict[Ref, RecordDrop] = {}
         for ref, record in self._reached.graph.records.items():
             if after is free and ref in free.live:
-                # Most of all records by far.
+                # This is the case for nearly all records.
                 continue
             if ref.kind not in (Kind.IMAGE, Kind.BLOB, Kind.INGEST, Kind.SNAPSHOT):
                 continue
@@ -268,15 +268,15 @@ class _Planner:
             elif ref not in free:
                 reason = blind.get(ref) or kept.get(ref) or _needed_by(ref, after, {**blind, **kept})
                 self._withheld.append(Withheld(ref.kind, shown(ref.key), 0, reason))
-        # A parent that goes takes its list of children with it.
+        # A dropped parent takes its list of children with it.
         return {
             ref: drop if drop.parent is None or drop.parent not in dropped else RecordDrop(ref, None, drop.why)
             for ref, drop in dropped.items()
         }
 
     def _without(self, leases: list[Ref], kept: dict[Ref, str] | None = None) -> Reach:
-        """What is reached once ``leases`` have ended, and while ``kept`` are kept."""
-        # An expired lease holds nothing to begin with.
+        """What is reached after ``leases`` have ended, with ``kept`` as further roots."""
+        # An expired lease holds nothing.
         changed = any(self._reached.classes[ref].kind is not LeaseClass.EXPIRED for ref in leases)
         if not changed and not kept:
             return self._named
@@ -359,7 +359,7 @@ class _Planner:
 
     @cached_property
     def _needed(self) -> set[bytes]:
-        """The blobs among what is named; asked for only where a blob may go."""
+        """Digests of the blobs that records which stay reach; computed lazily."""
         return {ref.key for ref in self._named.refs() if ref.kind is Kind.BLOB}
 
     @cached_property
@@ -389,7 +389,7 @@ class _Planner:
         return decision
 
     def _decide_by_names(self, found: StoreObject) -> Decision:
-        """Whether an object's data goes by what names it, or may name it."""
+        """Whether an object's data goes, by the records that name it or may name it."""
         if any(ref not in self._dropped for ref in found.refs):
             if found.state is State.UNREACHABLE and self._no_edit is not None:
                 return Withhold(self._no_edit)
@@ -412,7 +412,7 @@ class _Planner:
         return Remove("no record names it" + (f"; {found.note}" if found.note else ""))
 
     def _decide_by_row(self, found: StoreObject, row: bytes) -> Decision:
-        """Whether the directory of a snapshot goes that has a row, and of whose records none stays."""
+        """Whether the directory of a snapshot goes that has a row and no record that stays."""
         if (found.snapshotter, row) in self._rows_gone:
             return Remove(self._dropped[found.refs[0]].why if found.refs else "no record names its row")
         reason = (
@@ -423,7 +423,7 @@ class _Planner:
         return Keep("something that stays names its row") if reason is None else Withhold(reason)
 
     def _ambiguity(self, found: StoreObject) -> str | None:
-        """What an object without a record and a row may be after all; None if it can be nobody's."""
+        """What an object without a record and a row may still belong to; None if to nothing."""
         if self._blind is not None:
             return self._blind
         match found.kind:
@@ -440,18 +440,18 @@ class _Planner:
         return reason
 
     def _lost_directory(self, snapshotter: bytes, number: int) -> str | None:
-        """What a directory that no row has may be after all; None if no snapshot lacks one."""
+        """Which snapshot a directory without a row may belong to; None if no snapshot lacks a directory."""
         if snapshotter in self._rowless:
             return f"it may be the directory of {self._rowless_names[snapshotter]}: recorded, but without a row"
         sequence = self._store.backends[snapshotter].sequence
-        # A number that was never given out here is of a newer database: it stands in the engine's way.
+        # A number above the sequence is from a newer database: it is in the engine's way.
         if snapshotter in self._bare_names and (sequence is None or number <= sequence):
             return f"it may be the directory of {self._bare_names[snapshotter]}: its own directory is missing"
         return None
 
 
 def _needed_by(ref: Ref, after: Reach, kept: dict[Ref, str]) -> str:
-    """Why a record stays that is not kept for its own sake: what needs it, and why that stays."""
+    """Why a record stays that is not kept itself: the record that needs it, and why that one stays."""
     holder = after.live.get(ref) or after.live.get(Flat(ref))
     if holder is None or holder not in kept:
         return "a record that stays needs it"
@@ -464,7 +464,7 @@ def _shown_ref(ref: Ref) -> str:
 
 
 def _any_of(keys: list[bytes]) -> str:
-    """One of some snapshots, in words."""
+    """Some snapshots in words: the first, and how many more."""
     first = f"snapshot {shown(min(keys))}"
     return first if len(keys) == 1 else f"{first}, or of {len(keys) - 1} more"
 

@@ -1,6 +1,6 @@
-"""A folder that removed data is moved to instead, so that it can be moved back.
+"""The quarantine: a directory that data is moved to instead of being deleted, so that it can be moved back.
 
-Layout: ``DIR/<time>-<pid>/<path below the containerd root>``. The journal says from where to where.
+Layout: ``DIR/<time>-<pid>/<path below the containerd root>``. The journal has both paths of each move.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Quarantine(NamedTuple):
-    """The open folder of one run. Close it when done."""
+    """The open directory of one run. Close it when done."""
 
     path: RawPath
     """Absolute."""
     fd: int
     manifests: ManifestWriter | None = None
-    """Where it is written what directories held."""
+    """Writes manifests of the moved directories."""
 
     def note(self, root_dir: RootDir, removals: Sequence[Removal]) -> list[Note]:
-        """What an undo needs to know of each, on disk when this returns; what cannot be written is left out."""
+        """What an undo needs of each removal, on disk when this returns; without manifests that cannot be written."""
         notes = [self._note(root_dir, removal) for removal in removals]
         try:
             if self.manifests is not None:
@@ -46,11 +46,11 @@ class Quarantine(NamedTuple):
         return notes
 
     def place(self, removal: Removal) -> RawPath:
-        """Where :meth:`take` puts it; for the journal line that goes first."""
+        """Where :meth:`take` will move the data; for the journal line that is written first."""
         return RawPath(os.path.join(self.path, removal.path))
 
     def take(self, root_dir: RootDir, removal: Removal) -> Outcome:
-        """Move what ``removal`` names here, if it is still what the plan saw."""
+        """Move the data of ``removal`` here, if it is still as the plan saw it."""
         components = removal.path.split(b"/")
         try:
             folder = self._open_folder(components[:-1])
@@ -69,7 +69,7 @@ class Quarantine(NamedTuple):
         try:
             parent, name, found = removals.look_at(root_dir, removal)
         except OSError:
-            return NO_NOTE  # it will not be moved
+            return NO_NOTE  # the removal will fail or find nothing
         try:
             member = None
             if self.manifests is not None and stat.S_ISDIR(found.st_mode):
@@ -98,18 +98,18 @@ def open_quarantine(
     removals: Iterable[Removal] = (),
     manifests: ManifestWriter | None = None,
 ) -> Quarantine:
-    """Make the folder ``run`` in ``directory``, which must be there, on the root's mount and outside of the root.
+    """Make the directory ``run`` in ``directory``, which must exist on the root's mount and outside of the root.
 
     Args:
-        directory: what the user chose.
+        directory: the directory that the user chose.
         root_dir: the root.
-        run: the run's own name.
-        removals: what will be moved; none may lie on another file system, as where a snapshotter's folder has a disk of
-            its own: it would be refused only when its records are gone.
-        manifests: where it is written what directories held; the caller's to close.
+        run: the name of the run.
+        removals: the data to move; none may be on another file system, such as a snapshotter's own disk, because that
+            move would fail after its records were dropped.
+        manifests: writes manifests of the moved directories; the caller closes it.
 
     Raises:
-        Refused: it is not such a directory, or others may rename what is in it.
+        Refused: ``directory`` is not such a directory, or others may rename what is in it.
     """
     text = shown(directory)
     try:
@@ -139,7 +139,7 @@ def open_quarantine(
 
 
 def put_back(root_dir: RootDir, moved: Quarantined, place: RawPath) -> Outcome:
-    """Move what lies at ``place``, where a journal says it was moved to, back to where it was."""
+    """Move the data at ``place``, the target of a move in a journal, back to where it was."""
     removal = moved.removal
     folder, _, name = removal.path.rpartition(b"/")
     run = place.removesuffix(b"/" + removal.path)

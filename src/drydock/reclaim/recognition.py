@@ -1,8 +1,8 @@
-"""Whether what lies somewhere is what a run moved to quarantine, be it as a copy or with another mode or owner.
+"""Recognise the data that a run moved to a quarantine, also as a copy, or with another mode or owner.
 
-A blob is known by its name: it is hashed where it has another inode than the journal says. A directory is known by its
-manifest. Where there is none, as in a journal of an older drydock, only the very same directory, of the same mode, is
-taken for it.
+A blob is recognised by its name: it is hashed if its inode is not that in the journal. A directory is recognised by its
+manifest. Without a manifest, as in a journal of an older drydock, only the very same directory with the same mode is
+recognised.
 """
 
 from __future__ import annotations
@@ -25,47 +25,47 @@ from drydock.reclaim.quarantine_manifest import ManifestEntry, walk
 _CHUNK: Final = 1 << 20
 _HEX: Final = re.compile(rb"[0-9a-f]{32,128}\Z")
 _NAMED: Final = 8
-"""So many of the last names of a path are said."""
+"""This many of the last names of a path are shown."""
 _MODE: Final = 0o7777
 Owner = tuple[int, int]
 """User and group."""
 
 
 class Quarantined(NamedTuple):
-    """What a journal says of something that a run moved, or was about to."""
+    """A file or directory that a run moved, or was about to move, as the journal describes it."""
 
     removal: Removal
     owner: Owner | None = None
-    """None where the journal does not say."""
+    """None if the journal does not have it."""
     manifest: Callable[[], Generator[ManifestEntry, None, None]] | None = None
-    """Of a directory, read anew at each call."""
+    """Manifest of a directory, which each call reads again."""
     without: str = "the run wrote no manifest"
-    """Why there is none; shown."""
+    """Why there is no manifest; shown."""
 
     def is_same(self, info: os.stat_result) -> bool:
-        """Whether it is the very same, and has its mode and owner."""
+        """Whether it is the same inode, with its former mode and owner."""
         expect = self.removal.expect
         owner = self.owner in (None, (info.st_uid, info.st_gid))
         return _identity(info) == (expect.device, expect.inode) and info.st_mode == expect.mode and owner
 
 
 class Recognition(NamedTuple):
-    """What was found."""
+    """Result of a comparison."""
 
     wrong: str | None = None
     """Why it is not what was moved, on one shown line; None if it is."""
     has_other: bool = False
-    """Whether it, or something in it, has another mode, owner or time than it had."""
+    """Whether its mode, owner or time, or those of something in it, differ."""
 
 
 def recognise(parent: int, name: bytes, info: os.stat_result, moved: Quarantined) -> Recognition:
     """Whether ``name`` in the open directory ``parent`` is what was moved.
 
     Args:
-        parent: where it lies.
+        parent: the directory that holds it.
         name: one component.
-        info: what ``name`` is; no link was followed.
-        moved: what the journal says.
+        info: status of ``name``; no link was followed.
+        moved: what the journal has about it.
 
     Raises:
         OSError: it cannot be read.
@@ -84,10 +84,10 @@ def recognise(parent: int, name: bytes, info: os.stat_result, moved: Quarantined
 
 
 def mend(parent: int, name: bytes, moved: Quarantined) -> None:
-    """Give what was recognised the modes and owners that it had, and a file its time.
+    """Restore the modes and owners of recognised data, and the time of a file.
 
     Raises:
-        OSError: one cannot be changed.
+        OSError: one of them cannot be changed.
     """
     expect = moved.removal.expect
     if not stat.S_ISDIR(expect.mode):
@@ -107,7 +107,7 @@ def mend(parent: int, name: bytes, moved: Quarantined) -> None:
             if entry is None or line is None or _differs(entry[0], line) is not None:
                 raise OSError(errno.ESTALE, "it changes meanwhile")
             found, folder, at = entry
-            # Before the walk goes into a directory: its mode may keep its owner out.
+            # Before the walk enters the directory: its mode may keep even its owner out.
             _set(folder, at, found[2:5], line[2:5])
 
 
@@ -152,7 +152,7 @@ def _differs(found: ManifestEntry | None, line: ManifestEntry | None) -> str | N
 
 
 def _comes_first(one: ManifestEntry, other: ManifestEntry) -> bool:
-    """Whether an entry comes before another in a manifest that has both; what is deeper belongs to the one before."""
+    """Whether an entry comes before another in the order of a manifest; deeper entries follow their directory."""
     return one.depth > other.depth or (one.depth == other.depth and one.name < other.name)
 
 
@@ -176,18 +176,18 @@ def _recognise_blob(parent: int, name: bytes, info: os.stat_result, removal: Rem
 
 
 def _set(folder: int, name: bytes, now: tuple[int, int, int], wanted: tuple[int, int, int]) -> None:
-    """Give an entry the mode, user and group that it had."""
+    """Restore the mode, user and group of an entry."""
     if now == wanted:
         return
     if now[1:] != wanted[1:]:
         os.chown(name, *wanted[1:], dir_fd=folder, follow_symlinks=False)
     if stat.S_ISLNK(now[0]):
         return
-    # No link is followed, and a device is not opened: the link in /proc leads to what the descriptor is of.
+    # No link is followed and no device is opened: the link in /proc leads to the inode of the descriptor.
     fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         if stat.S_IFMT(os.fstat(fd).st_mode) == stat.S_IFMT(wanted[0]):
-            # After the owner: a change of that takes set-user-id away (chown(2)).
+            # After the owner, because chown(2) clears set-user-id.
             os.chmod(f"/proc/self/fd/{fd}", wanted[0] & _MODE)
     finally:
         os.close(fd)

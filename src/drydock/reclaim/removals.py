@@ -1,9 +1,9 @@
-"""One removal, carried out: the path opened safely, the fingerprint checked again, then the cut.
+"""One removal: the path is opened safely, the fingerprint is compared again, then the data is removed or moved.
 
-What the engine does is followed where it matters: a blob is unlinked at once, as no other name may stand in ``blobs/``
-(containerd core/metadata/content.go, v2.1: one invalid name ends its collection), and a snapshot's directory is first
-renamed to ``rm-…``, a name that the overlay snapshotter itself cleans up when this process dies half-way
-(containerd plugins/snapshots/overlay/overlay.go getCleanupDirectories, v2.1).
+The removal follows the engine where it matters. A blob is unlinked directly, because ``blobs/`` must not have another
+name (containerd core/metadata/content.go, v2.1: one invalid name ends the GC). A snapshot's directory is first renamed
+to ``rm-…``, a name that the overlay snapshotter cleans up itself if this process dies half-way (containerd
+plugins/snapshots/overlay/overlay.go getCleanupDirectories, v2.1).
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _EROFS: Final = SNAPSHOTTER_PREFIX + b"erofs/"
 
 
 def remove(root_dir: RootDir, removal: Removal, stop: Callable[[], bool] = lambda: False) -> Outcome:
-    """Remove what ``removal`` names, if it is still what the plan saw.
+    """Remove the data of ``removal``, if it is still as the plan saw it.
 
     Returns:
-        DONE with the bytes freed; CHANGED or GONE with nothing done; FAILED with what stands in the way.
+        DONE with the freed bytes; CHANGED or GONE if nothing was done; FAILED with the reason.
 
     Raises:
-        RemovalStopped: ``stop`` said so; a directory is then removed in part.
+        RemovalStopped: ``stop`` returned true; part of a directory may be removed by then.
     """
 
     def cut(parent: int, name: bytes, found: os.stat_result) -> Outcome:
@@ -61,7 +61,7 @@ def remove(root_dir: RootDir, removal: Removal, stop: Callable[[], bool] = lambd
 
 
 def move(root_dir: RootDir, removal: Removal, target: int, new_name: bytes) -> Outcome:
-    """Move what ``removal`` names, if it is still what the plan saw, into the open directory ``target``."""
+    """Move the data of ``removal``, if it is still as the plan saw it, into the open directory ``target``."""
 
     def cut(parent: int, name: bytes, _: os.stat_result) -> Outcome:
         knife.move(parent, name, target, new_name)
@@ -74,7 +74,7 @@ def move(root_dir: RootDir, removal: Removal, target: int, new_name: bytes) -> O
 
 
 def _checked(root_dir: RootDir, removal: Removal, cut: Callable[[int, bytes, os.stat_result], Outcome]) -> Outcome:
-    """Make a cut if what it is aimed at is still what the plan saw; ``cut`` is given the open folder and the name."""
+    """Call ``cut`` with the open folder, the name and its status, if the data is still as the plan saw it."""
     try:
         parent, name = _open_checked(root_dir, removal)
     except OSError as error:
@@ -94,9 +94,9 @@ def _checked(root_dir: RootDir, removal: Removal, cut: Callable[[int, bytes, os.
 
 
 def put_back(root_dir: RootDir, moved: Quarantined, source: int, name: bytes) -> Outcome:
-    """Rename ``name`` in the open directory ``source`` back to where it was, if it is that and its place is free.
+    """Move ``name`` in the open directory ``source`` back to its place, if it is recognised and the place is free.
 
-    Modes and owners that are others than they were are set back first.
+    Changed modes and owners are restored first.
     """
     removal = moved.removal
     try:
@@ -123,18 +123,18 @@ def put_back(root_dir: RootDir, moved: Quarantined, source: int, name: bytes) ->
 
 
 def is_in_place(root_dir: RootDir, removal: Removal) -> bool:
-    """Whether the very file or directory that ``removal`` named lies where it lay."""
+    """Whether the same file or directory is still in the place that ``removal`` names."""
     found = _find(root_dir, removal)
     return found is not None and _fits(found, removal.expect)
 
 
 def find_in_place(root_dir: RootDir, moved: Quarantined, *, mends: bool) -> Recognition | None:
-    """Compare what lies in the place of something that was moved with what the journal says; None if nothing is there.
+    """Compare what is in the place of moved data with the journal; None if nothing is there.
 
     Args:
         root_dir: the root.
-        moved: what the journal says of it.
-        mends: whether a copy, or what has another mode or owner, is given those that it had.
+        moved: the data as the journal describes it.
+        mends: whether changed modes and owners are restored, also those of a copy.
     """
     removal = moved.removal
     try:
@@ -157,10 +157,10 @@ def find_in_place(root_dir: RootDir, moved: Quarantined, *, mends: bool) -> Reco
 
 
 def look_at(root_dir: RootDir, removal: Removal) -> tuple[int, bytes, os.stat_result]:
-    """The open directory that has what ``removal`` names, for the caller to close, its name there, and what it is.
+    """Open the directory with the data of ``removal``, which the caller closes; also the name in it, and its status.
 
     Raises:
-        OSError: it is not there, or not what the plan saw.
+        OSError: the data is not there, or not as the plan saw it.
     """
     parent, name = _open_checked(root_dir, removal)
     try:
@@ -175,7 +175,7 @@ def look_at(root_dir: RootDir, removal: Removal) -> tuple[int, bytes, os.stat_re
 
 
 def is_doomed(root_dir: RootDir, removal: Removal) -> bool:
-    """Whether the directory that ``removal`` named lies beside its place, under a name it was given to be removed."""
+    """Whether the directory of ``removal`` is beside its place, under a name that marks it for removal."""
     if removal.target is not Target.SNAPSHOT:
         return False
     try:
@@ -191,12 +191,12 @@ def is_doomed(root_dir: RootDir, removal: Removal) -> bool:
 
 
 def is_taken(root_dir: RootDir, removal: Removal) -> bool:
-    """Whether anything lies where ``removal`` named something."""
+    """Whether anything is in the place that ``removal`` names."""
     return _find(root_dir, removal) is not None
 
 
 def _find(root_dir: RootDir, removal: Removal) -> os.stat_result | None:
-    """What lies where ``removal`` named something; None also where that cannot be looked at."""
+    """Status of what is in the place that ``removal`` names; None also if it cannot be read."""
     try:
         parent, name = _open_checked(root_dir, removal)
     except OSError:
@@ -233,15 +233,15 @@ def _is_same(parent: int, name: bytes, expect: Fingerprint) -> bool:
 
 
 def _fits(found: os.stat_result, expect: Fingerprint) -> bool:
-    # A rename changes the ctime, so only what every file system keeps is compared.
+    # A rename changes the ctime, so only the fields that every file system keeps are compared.
     return (found.st_dev, found.st_ino, found.st_mode) == (expect.device, expect.inode, expect.mode)
 
 
 def _unprotect(parent: int, name: bytes, found: os.stat_result) -> None:
-    """Clear the flag that the erofs snapshotter's ``set_immutable`` puts on a layer, as its own Remove does.
+    """Clear the flag that the erofs snapshotter's ``set_immutable`` sets on a layer, as its own Remove does.
 
-    The flag is containerd's own, and on this file alone (plugins/snapshots/erofs/erofs.go Commit, Remove, v2.3.4). A
-    link there leads to a layer in an operator's cache, whose flags are not containerd's.
+    containerd sets the flag itself, and on this file only (plugins/snapshots/erofs/erofs.go Commit, Remove, v2.3.4). A
+    link with this name leads to a layer in an operator's cache, whose flags are not containerd's.
     """
     directory = open_directory(parent, name, readable=True)
     try:
@@ -272,8 +272,8 @@ def _remove_snapshot(parent: int, name: bytes, removal: Removal, stop: Callable[
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        # On a full disk the longer name may need a block that is not there. Its row is gone, so that a crash leaves no
-        # more than a directory without a row.
+        # On a full disk there may be no block for the longer name. The row is deleted already, so a crash leaves only a
+        # directory without a row.
         return _told(removal, name, remove_tree(parent, name, (expect.device, expect.inode), stop))
     try:
         removed = remove_tree(parent, doomed, (expect.device, expect.inode), stop)
@@ -297,7 +297,7 @@ def _rename_doomed(parent: int, name: bytes) -> bytes:
 
 def _doomed_names(name: bytes) -> Iterator[bytes]:
     for number in range(_NAMES):
-        # 240: with the prefix and the number still below the 255 bytes of a name.
+        # 240: with prefix and number the name stays within 255 bytes.
         yield _DOOMED + name[:240] + (b"-%d" % number if number else b"")
 
 

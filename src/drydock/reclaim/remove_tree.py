@@ -1,9 +1,9 @@
-"""Removal of a directory tree that a container left: bounded, and trusting nothing in it (docs/safety.md 8).
+"""Removal of a directory tree that a container left: bounded, and without trust in its contents (docs/safety.md 8).
 
-Every step is relative to an open directory and takes a single name, so nothing is followed; a directory is entered
-only with openat2's RESOLVE_NO_XDEV (or a check of the mount id), so a mount, even of the same device, is left alone.
-At most :data:`_WINDOW` descriptors are open: deeper down the way back is ``..``, believed only when it leads to the
-directory that was come from.
+Every step is relative to an open directory and takes a single name, so no link is followed. A directory is entered only
+with openat2's RESOLVE_NO_XDEV (or a check of the mount id), so a mount, even of the same device, is left alone. At most
+:data:`_WINDOW` descriptors are open. In deeper trees the way back is ``..``, and is used only if it leads to the
+directory that the walk came from.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from drydock.reclaim.syscalls import protection
 
 
 def describe_obstacle(directory: int, name: bytes, error: OSError) -> str:
-    """One line for an error that a call about ``name`` in the open ``directory`` gave.
+    """Describe in one line the error of a call on ``name`` in the open ``directory``.
 
     As root, EPERM nearly always means a flag that a container or an administrator set. Flags are reported and not
-    cleared: they say that somebody wanted the thing kept, and neither rm nor the engine overrides them.
+    cleared: somebody wanted to keep the file, and neither rm nor the engine overrides that.
     """
     match error.errno:
         case errno.EXDEV:
@@ -41,18 +41,18 @@ def describe_obstacle(directory: int, name: bytes, error: OSError) -> str:
 
 
 LISTED: Final = 20
-"""How many of the entries left behind are named; all are counted."""
+"""How many of the remaining entries are named; all are counted."""
 
 
 class RemovalStopped(Exception):
-    """The caller asked to stop; the tree is removed in part."""
+    """The caller asked to stop; part of the tree is removed."""
 
 
 class Left(NamedTuple):
     """An entry that could not be removed."""
 
     path: str
-    """Below the tree's own name, shown, shortened in the middle when long."""
+    """Path below the tree's top, shown; a long one is shortened in the middle."""
     reason: str
 
 
@@ -61,11 +61,11 @@ class Removed:
     """What a removal did."""
 
     freed: int = 0
-    """Bytes of allocated blocks whose last link went."""
+    """Bytes of allocated blocks whose last link was removed."""
     entries: int = 0
     """Entries removed, directories included."""
     left: list[Left] = field(default_factory=list)
-    """The first :data:`LISTED` of the entries that stand in the way."""
+    """The first :data:`LISTED` of the entries that could not be removed."""
     left_count: int = 0
 
 
@@ -91,20 +91,20 @@ class _Frame:
 def remove_tree(
     parent: int, name: bytes, identity: tuple[int, int] | None = None, stop: Callable[[], bool] = lambda: False
 ) -> Removed:
-    """Remove the directory ``name`` of the open directory ``parent`` with all that is in it, as far as possible.
+    """Remove the directory ``name`` in the open directory ``parent`` with everything in it, as far as possible.
 
     Args:
         parent: descriptor of the directory that holds it.
         name: one component.
         identity: device and inode it must have; anything else is left alone.
-        stop: asked once for each directory.
+        stop: called once for each directory; true ends the removal.
 
     Returns:
-        What went and what is left, with reasons; never raises for an entry below ``name``.
+        What was removed and what is left, with reasons. An entry below ``name`` never raises.
 
     Raises:
         OSError: ``name`` itself cannot be opened as a directory, or is not the one meant (``ESTALE``).
-        RemovalStopped: ``stop`` said so.
+        RemovalStopped: ``stop`` returned true.
     """
     walk = _TreeRemoval(parent, stop)
     try:
@@ -165,12 +165,12 @@ class _TreeRemoval:
         if not self._stack:
             self._device = device
         elif device != self._device:
-            # A btrfs subvolume is another device without being a mount.
+            # A btrfs subvolume has another device number, and is no mount.
             raise OSError(errno.ENOTSUP, "a subvolume, or another file system, is there")
 
     def _open_locked(self, directory: int, raw: bytes) -> int:
         # A container may leave a directory that its own owner cannot list. O_PATH needs no permission on it, and the
-        # link in /proc leads to this very inode, whatever the name has become.
+        # link in /proc leads to this inode, whatever its name is by now.
         handle = open_directory(directory, raw)
         try:
             info = os.fstat(handle)
@@ -186,7 +186,7 @@ class _TreeRemoval:
             raise RemovalStopped
         frame.more = False
         fd, unlink = frame.fd, knife.unlink
-        # The deeper, the fewer names are kept for later, so that a hostile tree cannot fill the memory.
+        # In deeper directories fewer names are kept for later, so that a hostile tree cannot fill the memory.
         limit = max(128, 16384 >> len(self._stack))
         pending: list[str] = []
         blocks = gone = 0
@@ -237,14 +237,14 @@ class _TreeRemoval:
             return
         self._stack.append(child)
         if len(self._stack) > _WINDOW + 1:
-            # The first frame stays open: it is where a walk that lost its way starts again.
+            # The first frame stays open: a walk that cannot go back starts again there.
             far = self._stack[-_WINDOW]
             if far.fd >= 0:
                 os.close(far.fd)
                 far.fd = -1
 
     def _unlink_swapped(self, frame: _Frame, name: str) -> None:
-        # What was listed as a directory no longer is one. The entry is in the doomed tree, and unlink takes the entry.
+        # The entry was listed as a directory and no longer is one. It is in the tree to remove, so it is unlinked.
         try:
             knife.unlink(name, dir_fd=frame.fd)
         except FileNotFoundError:
@@ -321,7 +321,7 @@ class _TreeRemoval:
             self._leave("", "it keeps changing")
 
     def _leave(self, name: str, reason: str) -> None:
-        """Note that ``name`` in the current directory (empty: that directory itself) stays."""
+        """Note that ``name`` in the current directory (or the directory itself, if empty) stays."""
         _stick(self._stack[-1], name)
         self.removed.left_count += 1
         if len(self.removed.left) < LISTED:

@@ -1,4 +1,4 @@
-"""The containerd root as one open directory: everything that is cut is reached from it, and only from it."""
+"""The containerd root as an open directory: every removal starts from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RootDir(NamedTuple):
 
     path: RawPath
     fd: int
-    """An O_PATH descriptor: it stays this directory, whatever happens to the path."""
+    """An O_PATH descriptor, which stays with this directory whatever happens to the path."""
     device: int
     inode: int
 
@@ -28,10 +28,10 @@ class RootDir(NamedTuple):
         os.close(self.fd)
 
     def open_parent(self, path: RawPath, device: int) -> tuple[int, bytes]:
-        """The directory that holds ``path`` (relative to the root), opened, and the last component of ``path``.
+        """Open the directory that holds ``path`` (relative to the root); also the last component of ``path``.
 
-        A mount point on the way is crossed only when ``device`` says that the thing itself was seen on another file
-        system than the root, as where a snapshotter's folder has its own disk.
+        A mount point on the way is crossed only if ``device`` is not that of the root: then the plan saw the file on
+        another file system, such as a snapshotter's own disk.
 
         Raises:
             OSError: a component is a symbolic link, ``..``, an unexpected mount, or not there.
@@ -58,7 +58,7 @@ def open_root_dir(path: RawPath) -> RootDir:
 
 
 def describe_change(expect: Fingerprint, found: Fingerprint) -> str | None:
-    """Which of the fields differ, for a report; empty when none does."""
+    """Which fields of two fingerprints differ, in words; None if none does."""
     if (expect.device, expect.inode) != (found.device, found.inode):
         return "something else is there now"
     if stat.S_IFMT(expect.mode) != stat.S_IFMT(found.mode):

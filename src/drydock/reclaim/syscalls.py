@@ -1,4 +1,4 @@
-"""Linux calls that Python has no name for: renameat2, statx, flags; each says what happens where it is missing."""
+"""Linux calls that Python does not offer: renameat2, statx, inode flags; and what happens if the system lacks one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def renameat2_noreplace(source: int, name: bytes, target: int, new_name: bytes) 
     """Rename without ever replacing what is there.
 
     Raises:
-        OSError: ``EEXIST`` when the new name is taken; ``ENOSYS`` or ``EINVAL`` where this cannot be asked for.
+        OSError: ``EEXIST`` if the new name is taken; ``ENOSYS`` or ``EINVAL`` if the call is not supported.
     """
     call = getattr(_libc(), "renameat2", None)
     if call is None:
@@ -51,9 +51,9 @@ def renameat2_noreplace(source: int, name: bytes, target: int, new_name: bytes) 
 
 
 def protection(directory: int, name: bytes) -> str | None:
-    """``immutable`` or ``append-only`` where an entry of ``directory`` (empty name: it itself) is flagged so.
+    """``immutable`` or ``append-only`` if an entry of ``directory`` (empty name: itself) has that flag.
 
-    Opens nothing, so that FIFOs and devices can be asked about too (statx, Linux 4.11); None where that is missing.
+    Nothing is opened, so FIFOs and devices can be checked too (statx, Linux 4.11). None without a flag or statx.
     """
     call = getattr(_libc(), "statx", None)
     if call is None:
@@ -71,10 +71,10 @@ def protection(directory: int, name: bytes) -> str | None:
 
 
 def clear_immutable(descriptor: int) -> None:
-    """Take the flag that forbids to remove it off an open file, if it has the flag.
+    """Clear the immutable flag of an open file, if it has the flag. Nothing happens on a file system without flags.
 
     Raises:
-        OSError: it cannot be taken off: that needs CAP_LINUX_IMMUTABLE. Where the file system has no flags, nothing.
+        OSError: the flag cannot be cleared: that needs CAP_LINUX_IMMUTABLE.
     """
     try:
         flags = int.from_bytes(fcntl.ioctl(descriptor, _GETFLAGS, bytes(4)), sys.byteorder)

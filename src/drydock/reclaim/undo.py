@@ -1,7 +1,7 @@
-"""Undoing a run by its journal: what was moved is moved back, then each database's former root is committed again.
+"""Undo of a run by its journal: moved data is moved back, then the former root of each database is committed again.
 
-At every moment, and whatever fails, no record stands whose data is not there: data comes back first and is synced; the
-metadata.db follow, and meta.db is last. What stays undone is data or rows that no record names, which does no harm.
+At every moment, and whatever fails, the data of each record is there: data comes back first and is synced, then each
+metadata.db, and meta.db last. If the undo stops early, it leaves data or rows without a record, which do no harm.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from drydock.reclaim.root_dir import RootDir, open_root_dir
 
 
 def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
-    """Undo what a journal says was done, under locks the caller holds exclusively.
+    """Undo what a journal has as done, under locks that the caller holds exclusively.
 
-    A database is put back only when everything that its edit let go of is there again: a record whose data is gone
-    would make every later pull of it fail, since what has a record is not fetched (containerd core/remotes/handlers.go
-    Fetch, v2.1). Where a database cannot be put back, what its edit let go of stays in quarantine. An undo that was
-    stopped can be repeated.
+    A database is put back only if all data that its edit released is there again. A record without its data would make
+    every later pull of it fail, because containerd does not fetch what has a record (containerd core/remotes/
+    handlers.go Fetch, v2.1). If a database cannot be put back, the data that its edit released stays in the quarantine.
+    An undo that was stopped can be repeated.
 
     Args:
-        journal: as read.
-        held: the same root's databases.
-        progress: told of what was moved.
+        journal: the journal of the run.
+        held: the databases of the same root.
+        progress: receives the number of moved files and directories.
 
     Raises:
-        Refused: what the journal says of a database before an edit is neither in the database nor in its copy; nothing
-            was changed.
+        Refused: the state of a database that the journal has from before an edit is neither in the database nor in its
+            copy; nothing was changed.
     """
     run = Run(journal.root, journal.path, "the journal that was undone")
     edits = [entry for entry in reversed(journal.entries) if entry.do == "edit"]
     for entry in edits:
         file = _find(held, entry.path)
         if file is not None:
-            # A note that cannot be compared is a hindrance, below.
+            # If this cannot be compared, _hindrance reports it below.
             with suppress(ActionFailed):
                 check_former(file.fd, file.path, entry.fields)
     barred = next(filter(None, (_hindrance(held, entry) for entry in edits)), None)
     barred = barred or find_gone(journal, held, _edits_that_stand(held, edits))
-    # Only an edit of meta.db that stands tells that what is in the place of something moved is no engine's by now.
+    # Only if an edit of meta.db still stands, no engine can own what is in the place of moved data.
     mends = barred is None and held.metadata is not None and held.metadata.path in {entry.path for entry in edits}
     root_dir = open_root_dir(journal.root)
     try:
@@ -69,7 +69,7 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
     finally:
         root_dir.close()
     if any(outcome.status is Status.DONE for outcome in run.outcomes):
-        # A commit's sync says nothing of renames in other directories.
+        # The sync of a commit does not cover renames in other directories.
         os.sync()
     if any(outcome.action.after_edit and outcome.status is Status.FAILED for outcome in run.outcomes):
         barred = barred or "data that its former records name was deleted, or could not be moved back"
@@ -93,7 +93,7 @@ def _edits_that_stand(held: Held, edits: list[Entry]) -> Iterator[Entry]:
 
 
 def _moved(journal: Journal, entry: Entry, removal: Removal) -> Quarantined:
-    """What the journal says of one thing; its manifest only where it is as it was written."""
+    """What the journal has about moved data; with its manifest only if that is readable."""
     owner, member = entry.note
     if member is None:
         return Quarantined(removal, owner)
@@ -106,10 +106,10 @@ def _moved(journal: Journal, entry: Entry, removal: Removal) -> Quarantined:
 
 
 def _back(root_dir: RootDir, entry: Entry, moved: Quarantined, barred: str | None, *, mends: bool) -> Outcome:
-    """GONE where there is nothing to move back since it was never taken away."""
+    """Move back the data of one entry; GONE if it never left its place."""
     removal = moved.removal
     if entry.ended is not None and entry.ended.status is Status.CHANGED:
-        # Without its record it was nobody's, and a later run may have removed it.
+        # Its record was dropped, so a later run may have removed it.
         if removal.after_edit and not is_taken(root_dir, removal):
             return Outcome(removal, Status.FAILED, "this run did not remove it, and it is gone")
         return Outcome(removal, Status.GONE, "it was not removed")
