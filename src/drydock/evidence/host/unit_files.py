@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -31,13 +30,17 @@ Position = tuple[int, ...]
 """The position of a word in a line: its index, behind the indexes of the words that it is a part of."""
 
 
-@dataclass(frozen=True)
 class CommandLine:
-    """One command, or one assignment of variables."""
+    """One command, or one assignment of variables.
 
-    key: bytes
-    """The setting of the unit, such as ``ExecStart`` or ``Environment``; empty in another kind of file."""
-    words: Sequence[bytes]
+    Attributes:
+        key: the setting of the unit, such as ``ExecStart`` or ``Environment``; empty in another kind of file.
+        words: the words of the line.
+    """
+
+    def __init__(self, key: bytes, words: Sequence[bytes]) -> None:
+        self.key = key
+        self.words = words
 
     @property
     def is_command(self) -> bool:
