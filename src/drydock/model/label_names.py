@@ -26,7 +26,7 @@ _NEAR = 2
 
 
 @lru_cache(1024)
-def may_be_the_collectors(name: bytes) -> bool:
+def may_be_a_gc_label(name: bytes) -> bool:
     """Whether the GC may follow a label that drydock does not know.
 
     Such a label begins as the GC's labels do but is none of them, or its beginning has up to two other bytes.

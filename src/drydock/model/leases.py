@@ -1,4 +1,4 @@
-"""Whose a lease is."""
+"""Leases: their classes, and what is known of each."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ class LeaseClass(enum.Enum):
     """The classes of leases (docs/what-fills-my-disk.md); the value is what documents show."""
 
     EXPIRED = "expired"
-    """Past its expiry: containerd's next collection drops it, and it holds nothing any more."""
+    """Past its expiry: it holds nothing any more, and containerd's next GC drops it."""
     TEMPORARY = "temporary"
-    """Ends by itself, or is marked temporary by its maker: a pull, a push, a build step."""
+    """Ends by itself, or its maker marked it as temporary: a pull, a push, a build step."""
     CONTAINER = "container"
     BUILD_CACHE = "build-cache"
     BUILD_HISTORY = "build-history"
     IMAGE = "image"
     """An image of Docker's graphdriver mode."""
     OWNERLESS = "ownerless"
-    """Its owner's records are readable, and the owner is not there."""
+    """The records of its owner's kind could be read, and do not have the owner."""
     UNKNOWN = "unknown"
-    """Nothing known says whose it is: kept."""
+    """Its owner is not known: it is kept."""
 
     @property
     def is_owned(self) -> bool:
-        """Whether what it holds is live: the owner exists, and the lease does not end by itself."""
+        """Whether the owner exists and the lease does not end by itself: what it holds is live."""
         return self in _OWNED
 
 
@@ -37,7 +37,7 @@ _OWNED = frozenset((LeaseClass.CONTAINER, LeaseClass.BUILD_CACHE, LeaseClass.BUI
 
 
 class Holding(NamedTuple):
-    """One lease with what is known of it."""
+    """One lease, and what is known of it."""
 
     ref: Ref
     kind: LeaseClass
@@ -49,14 +49,14 @@ class Holding(NamedTuple):
     expires: UnixNano | None
     """When it ends by itself; None for never."""
     resources: int
-    """Blobs, ingests, snapshots and images it names."""
+    """How many blobs, ingests, snapshots and images it names."""
     only: int
-    """Bytes that nothing but this lease holds: what ending it alone would free."""
+    """Bytes that only this lease holds, and that are freed if it alone ends."""
     is_pruned: bool = False
     """Whether ``docker image prune`` ends it."""
 
     def facts(self) -> dict[str, str | int | None]:
-        """What documents say of it, shown; the names of the fields are theirs (docs/json.md)."""
+        """Its fields in documents, shown, by their names there (docs/json.md)."""
         return {
             "namespace": shown(self.ref.namespace),
             "id": shown(self.ref.key),
@@ -70,5 +70,5 @@ class Holding(NamedTuple):
         }
 
     def is_called(self, name: bytes) -> bool:
-        """Whether ``name`` is its id, or ``NAMESPACE/ID`` where the same id is in several namespaces."""
+        """Whether ``name`` is its id, or ``NAMESPACE/ID``, which is needed if several namespaces have the id."""
         return name in (self.ref.key, self.ref.namespace + b"/" + self.ref.key)

@@ -34,7 +34,7 @@ _DIGITS = 20
 
 
 class Kind(enum.Enum):
-    """The kinds of things containerd's records name."""
+    """The kinds of records, and of what they name."""
 
     IMAGE = "image"
     CONTAINER = "container"
@@ -51,8 +51,8 @@ class Kind(enum.Enum):
 class Ref(NamedTuple):
     """One recorded thing: its kind, the namespace that records it, and its key there.
 
-    A snapshot's key is ``<snapshotter>/<key>``, cut at the first slash, as containerd's collector forms it
-    (containerd core/metadata/gc.go, v2.1).
+    A snapshot's key is ``<snapshotter>/<key>``, cut at the first slash, as containerd's GC forms it (containerd
+    core/metadata/gc.go, v2.1).
     """
 
     kind: Kind

@@ -1,4 +1,4 @@
-"""What the verdict says of each thing that takes space."""
+"""The verdict on a root: the state of each blob, ingest and snapshot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from drydock.model.store import Store
 
 
 class State(enum.Enum):
-    """The states of an object (docs/what-fills-my-disk.md), in the order reports show them."""
+    """The states of an object (docs/what-fills-my-disk.md), in the order of reports."""
 
     LIVE = "live"
     LEASED = "leased"
@@ -29,7 +29,7 @@ class State(enum.Enum):
 
 
 DAMAGED: Final = (State.MISSING, State.CORRUPT)
-"""Where the data is not what the record says."""
+"""The states in which the data is not what the record says."""
 
 
 class ObjectKind(enum.Enum):
@@ -49,33 +49,33 @@ class StoreObject:
 
     kind: ObjectKind
     id: bytes
-    """A blob's digest, an ingest's client ref, a snapshot's key; without a record the name on disk, or of its row."""
+    """A blob's digest, an ingest's client ref, a snapshot's key; without a record, the name on disk or of its row."""
     state: State
     allocated: int
-    """What it takes on disk: allocated blocks; for a committed snapshot what its row says (``Store.measured``)."""
+    """Bytes on disk: allocated blocks; for a committed snapshot the size in its row (``Store.measured``)."""
     data: BlobFile | Junk | IngestDirectory | SnapshotEntry | None
-    """What is on disk; None where nothing is."""
+    """What is on disk; None if nothing is."""
     records: Ref | tuple[Ref, ...] = ()
-    """Its records, one a namespace; where there is but one, as nearly always, this alone."""
+    """Its records, one for each namespace; the record itself if it is the only one, as nearly always."""
     reach: State | None = None
-    """LIVE, LEASED or UNREACHABLE, as its records are reached, whatever became of its data; None without a record."""
+    """LIVE, LEASED or UNREACHABLE, by its records alone and whatever the state of its data; None without a record."""
     snapshotter: bytes = b""
-    """Of a snapshot."""
+    """The snapshotter of a snapshot; empty for other objects."""
     row: bytes | None = None
-    """Name of a snapshot's row in metadata.db; None where it has none."""
+    """Name of a snapshot's row in metadata.db; None if it has none."""
     held_by: tuple[Ref, ...] = ()
-    """What keeps it: for ``live`` the first root found, for ``leased`` every lease that reaches it."""
+    """What keeps it: for LIVE the first root that reaches it, for LEASED every lease that does."""
     note: str = ""
-    """One shown line, where the state needs a reason."""
+    """One shown line, if the state needs a reason."""
 
     @property
     def refs(self) -> tuple[Ref, ...]:
-        """Its records, one a namespace."""
+        """Its records, one for each namespace."""
         return (self.records,) if isinstance(self.records, Ref) else self.records
 
     @property
     def row_name(self) -> tuple[bytes, bytes]:
-        """Snapshotter and name of the row, of a snapshot that has one."""
+        """Snapshotter and row name of a snapshot with a row."""
         return self.snapshotter, self.row or b""
 
     @property
@@ -85,12 +85,12 @@ class StoreObject:
 
     @property
     def path(self) -> RawPath | None:
-        """Relative to the root; None where nothing is on disk."""
+        """Relative to the root; None if nothing is on disk."""
         return None if self.data is None else self.data.path
 
     @property
     def fingerprint(self) -> Fingerprint | None:
-        """Of its path; None where nothing is on disk."""
+        """Of its path; None if nothing is on disk."""
         return None if self.data is None else self.data.fingerprint
 
     @property
@@ -101,11 +101,11 @@ class StoreObject:
 
 @dataclass(slots=True)
 class Verdict:
-    """What is known of one root."""
+    """The judged objects and leases of one root."""
 
     store: Store
     now: UnixNano
     objects: list[StoreObject]
     leases: list[Holding]
     findings: list[Finding] = field(default_factory=list)
-    """Those of the evidence, and those that come of comparing."""
+    """Findings of the evidence, and of comparing records, rows and data."""

@@ -1,4 +1,4 @@
-"""What is to be done, as values: a plan is frozen and ordered, and nothing in it is decided later."""
+"""Plans as values: a plan is frozen and ordered, and carrying it out decides nothing more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from drydock.model.records import Blob, Lease, Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Decision about a lease or an object: it ends, or its data goes."""
+    """Decision on a lease or an object: the lease ends, the data is removed."""
 
     reason: str
     """One shown line, which the plan tells."""
@@ -23,7 +23,7 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Decision about a lease or an object: it stays, and it does not look reclaimable."""
+    """Decision on a lease or an object: it stays, and does not look reclaimable."""
 
     reason: str
     """One shown line."""
@@ -31,7 +31,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Withhold:
-    """Decision about a lease or an object: it looks reclaimable and stays."""
+    """Decision on a lease or an object: it looks reclaimable, and stays."""
 
     reason: str
     """One shown line, which the plan tells."""
@@ -41,12 +41,12 @@ Decision = Remove | Keep | Withhold
 
 
 def assert_never(value: NoReturn) -> NoReturn:
-    """Mark the branch of a match that no type is left for; Python has this as typing.assert_never since 3.11."""
+    """Mark a branch that no type can reach; Python 3.11 has this as typing.assert_never."""
     raise AssertionError(f"unexpected {value!r}")
 
 
 class Target(enum.Enum):
-    """What a removal is aimed at; the value is the kind that documents show."""
+    """The kind of data that a removal removes; documents show the value."""
 
     BLOB = "blob"
     INGEST = "ingest"
@@ -63,11 +63,11 @@ class Removal(NamedTuple):
     """Relative to the root."""
     expect: Fingerprint
     bytes: int
-    """What removing it is expected to free."""
+    """Bytes that the removal is expected to free."""
     why: str
     """One shown line."""
     after_edit: bool = False
-    """A record or a row names it until the databases are edited; otherwise nothing does, and it goes first."""
+    """Whether a record or a row names it until the databases are edited; other data is removed first."""
 
 
 class LeaseEnd(NamedTuple):
@@ -84,7 +84,7 @@ class RecordDrop(NamedTuple):
 
     ref: Ref
     parent: Ref | None
-    """Of a snapshot: the surviving parent whose ``children`` name it."""
+    """The parent of a snapshot, if the parent stays: its ``children`` name the snapshot."""
     why: str
     """One shown line."""
 
@@ -101,10 +101,10 @@ class RowDrop(NamedTuple):
 
 
 class FieldDrop(NamedTuple):
-    """One key to delete from a record or a row that stays: what the engine stumbles over, and can do without."""
+    """One key to delete from a record or a row that stays: the engine fails on it and does not need it."""
 
     snapshotter: bytes | None
-    """Whose metadata.db; None for meta.db."""
+    """The snapshotter with the metadata.db; None for meta.db."""
     bucket: tuple[bytes, ...]
     key: bytes
     why: str
@@ -112,17 +112,17 @@ class FieldDrop(NamedTuple):
 
 
 class Adoption(NamedTuple):
-    """A record to put into meta.db, of a blob that is on disk and was hashed."""
+    """A record to add to meta.db, for a blob that is on disk and was hashed."""
 
     ref: Ref
     path: RawPath
     """Relative to the root."""
     expect: Fingerprint
-    """Of the file, from before it was hashed."""
+    """Fingerprint of the file, from before it was hashed."""
     labels: tuple[tuple[bytes, bytes], ...]
-    """As the engine would have written them, by name."""
+    """Labels in the form that the engine writes them, sorted by name."""
     made: UnixNano
-    """The time that the record says it was made at."""
+    """Creation time in the record."""
     why: str
     """One shown line."""
 
@@ -132,25 +132,25 @@ class Adoption(NamedTuple):
 
 
 class SnapshotRecord(NamedTuple):
-    """A record to put into meta.db, of a snapshot whose row and directory are there."""
+    """A record to add to meta.db, for a snapshot whose row and directory exist."""
 
     ref: Ref
     name: bytes
-    """Of its row."""
+    """Name of its row."""
     parent: bytes
     """Key of its parent; empty if none."""
     children: tuple[bytes, ...]
-    """Keys of what stands on it, sorted."""
+    """Keys of its children, sorted."""
     labels: tuple[tuple[bytes, bytes], ...]
-    """Those of its row, by name."""
+    """The labels of its row, sorted by name."""
     created: UnixNano
     updated: UnixNano
     path: RawPath
-    """Of its directory, relative to the root."""
+    """Path of its directory, relative to the root."""
     expect: Fingerprint
-    """Of its directory."""
+    """Fingerprint of its directory."""
     links: bool
-    """Whether its parent has a record that does not list it."""
+    """Whether its parent's record lacks it among the children."""
     why: str
     """One shown line."""
 
@@ -169,7 +169,7 @@ class SnapshotRecord(NamedTuple):
 
 
 class LeaseRecord(NamedTuple):
-    """A lease to put into meta.db, that holds snapshots and has no labels, as dockerd gives one to each container."""
+    """A lease to add to meta.db, with snapshots and without labels, as dockerd makes one for each container."""
 
     ref: Ref
     snapshots: tuple[tuple[bytes, bytes], ...]
@@ -191,21 +191,21 @@ class DatabaseFingerprint(NamedTuple):
     size: int
     """Bytes."""
     metas: str
-    """SHA-256 of its first pages, the two metas: every commit changes one of them."""
+    """SHA-256 of its first two pages, the metas: every commit changes one of them."""
 
 
 class Plan(NamedTuple):
-    """What is to be done to one root, in this order: what no record names, meta.db, each metadata.db, what that freed.
+    """The changes to one root. Order: data that no record names, meta.db, each metadata.db, the data that these freed.
 
-    Two plans of the same hash do the same.
+    Two plans with the same hash do the same.
     """
 
     root: RawPath
     """Absolute path of the containerd root."""
     host: RawPath
-    """Root of the host file system that it was found in, whose settings and records say who owns its leases."""
+    """Root of the host file system that the root belongs to: its settings and records tell who owns the leases."""
     now: UnixNano
-    """What expiries were compared with."""
+    """The time that expiries were compared with."""
     policy: Policy
     fingerprints: tuple[DatabaseFingerprint, ...]
     leases: tuple[LeaseEnd, ...]
@@ -214,15 +214,15 @@ class Plan(NamedTuple):
     removals: tuple[Removal, ...]
     withheld: tuple[Withheld, ...] = ()
     kept: tuple[bytes, ...] = ()
-    """Those names of ``policy.keep`` that fit something in this root."""
+    """The names in ``policy.keep`` that name something in this root."""
     fields: tuple[FieldDrop, ...] = ()
-    """Keys of records and rows that stay; only a repair has any."""
+    """Keys to delete from records and rows that stay; only a repair has any."""
     adoptions: tuple[Adoption, ...] = ()
-    """Records of blobs to put in; only a repair has any."""
+    """Records of blobs to add; only a repair has any."""
     snapshots: tuple[SnapshotRecord, ...] = ()
-    """Records of snapshots to put in; only a repair has any."""
+    """Records of snapshots to add; only a repair has any."""
     lease_records: tuple[LeaseRecord, ...] = ()
-    """Leases to put in; only a repair has any."""
+    """Leases to add; only a repair has any."""
 
     @property
     def is_empty(self) -> bool:
@@ -231,24 +231,24 @@ class Plan(NamedTuple):
 
     @property
     def added(self) -> tuple[Adoption | SnapshotRecord | LeaseRecord, ...]:
-        """All records to put into meta.db."""
+        """All records to add to meta.db."""
         return (*self.adoptions, *self.snapshots, *self.lease_records)
 
     @property
     def bytes(self) -> int:
-        """What it is expected to free."""
+        """Bytes that the plan is expected to free."""
         return sum(removal.bytes for removal in self.removals)
 
 
 class Withheld(NamedTuple):
-    """Something that looks reclaimable and is kept, with the reason."""
+    """A lease, a record or an object that looks reclaimable and stays, with the reason."""
 
     kind: Kind
     """BLOB, INGEST, SNAPSHOT or LEASE; IMAGE for a record."""
     id: str
     """Shown."""
     bytes: int
-    """What it takes; of a lease, what nothing but it holds."""
+    """Bytes on disk; for a lease, the bytes that only it holds."""
     reason: str
 
 
@@ -267,6 +267,6 @@ class Outcome(NamedTuple):
     action: Removal
     status: Status
     detail: str = ""
-    """One shown line; for FAILED what stands in the way, and what is left where."""
+    """One shown line; for FAILED the reason, and the path of what is left."""
     freed: int = 0
-    """Bytes of allocated blocks that went away."""
+    """Bytes of allocated blocks that were freed."""

@@ -14,7 +14,7 @@ class SizeSource(enum.Enum):
     """Where the sizes of committed snapshots come from."""
 
     RECORDED = "recorded"
-    """From the rows in metadata.db: what containerd counted when it committed them."""
+    """From the rows in metadata.db: containerd counted them at commit."""
     DISK = "disk"
     """From walking each directory."""
 
@@ -50,13 +50,13 @@ _INCLUDED = {
 class _Policy(NamedTuple):
     end: EndLeases
     older_than: int | None
-    """Nanoseconds: of the leases that ``end`` adds to the expired ones, only those at least this old."""
+    """Nanoseconds: temporary and ownerless leases that ``end`` selects must be at least this old to end."""
     leases: tuple[bytes, ...]
-    """Ids of leases to end besides, whatever their class, unless their owner exists."""
+    """Ids of further leases to end, whatever their class, unless their owner exists."""
     keep: tuple[bytes, ...]
-    """Names of what must stay: leases do not end, and whatever else is named stays with all it refers to."""
+    """Names of what stays: a lease does not end, and anything else stays with all that it refers to."""
     edit: bool
-    """False: no database is edited, so only what no record and no row names may go."""
+    """False: no database is edited, so only data that no record and no row names is removed."""
 
 
 class Policy(_Policy):

@@ -159,7 +159,7 @@ def unread_among(store: Store, parts: Iterable[Content | Backend | Owners]) -> s
     found = [*_blind(store.metadata.findings)]
     found += _blind(each for each in store.findings if rows or not each.place.file.endswith(b"/metadata.db"))
     for part in chosen:
-        # Where snapshotters keep their data is not in question where records are listed.
+        # For a list of records it does not matter where snapshotters keep their data.
         found += (each for each in _blind(part.findings) if each.code.affects is not Affects.SNAPSHOT_DIRECTORIES)
     return _placed(found[0]) if found else None
 

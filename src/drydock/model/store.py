@@ -1,4 +1,4 @@
-"""One containerd root as it was read: the three kinds of data, and whose records own the leases."""
+"""One containerd root as it was read: records, rows and data, and the records that own its leases."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Store:
     database_bytes: int = 0
     """Bytes of allocated blocks of meta.db and every metadata.db."""
     live: bool = False
-    """Whether it was read while its engine may have been at work."""
+    """Whether it was read while its engine may have been running."""
     findings: list[Finding] = field(default_factory=list)
-    """What was wrong with the files as such; the parts carry their own findings."""
+    """Findings about the database files; each part has its own findings."""
 
     def all_findings(self) -> list[Finding]:
         """The findings of the root and of every part."""

@@ -11,7 +11,7 @@ from bbolt_reader import BoltError, Bucket
 from drydock.evidence.containerd.encoding import Undecodable, binary_time, varint
 from drydock.evidence.containerd.record import CONTENT_LABEL, NO_LABELS, Ledger, bucket_name
 from drydock.model import messages
-from drydock.model.label_names import is_condition_of_nothing, may_be_the_collectors
+from drydock.model.label_names import is_condition_of_nothing, may_be_a_gc_label
 from drydock.model.names import DIGEST, Digest, Kind, Ref, UnixNano
 from drydock.model.records import Blob, Ingest, Labels, Metadata
 
@@ -77,7 +77,7 @@ class UsualBlobs:
         for name, value in bucket.items():
             known = names.get(name)
             if known is None:
-                if b"\0" in name or b"\xff" in name or may_be_the_collectors(name):
+                if b"\0" in name or b"\xff" in name or may_be_a_gc_label(name):
                     return None
                 known = names.setdefault(name, name) if len(names) < _KEPT else name
             if type(value) is not bytes:

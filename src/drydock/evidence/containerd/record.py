@@ -8,7 +8,7 @@ from bbolt_reader import BoltError, Bucket
 from drydock.evidence.containerd.encoding import Undecodable, binary_time, uvarint, varint
 from drydock.model import messages
 from drydock.model.findings import Code, Finding, Place
-from drydock.model.label_names import is_condition_of_nothing, may_be_the_collectors
+from drydock.model.label_names import is_condition_of_nothing, may_be_a_gc_label
 from drydock.model.messages import Text
 from drydock.model.names import RawPath, UnixNano, is_digest
 from drydock.model.records import Labels
@@ -207,7 +207,7 @@ class Record:
             if isinstance(value, bytes):
                 self._ledger.named(bucket, key, value)
                 path = (*bucket.path, key)
-                if may_be_the_collectors(key) or is_condition_of_nothing(key, value):
+                if may_be_a_gc_label(key) or is_condition_of_nothing(key, value):
                     self._ledger.blind(messages.UNKNOWN_LABEL(label=bucket_name(path)), path)
                 if key.startswith(CONTENT_LABEL) and not is_digest(value):
                     name = bucket_name(path)
