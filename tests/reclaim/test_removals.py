@@ -225,7 +225,9 @@ def test_leftovers_are_named_with_their_place_and_remedy(store, root_dir):
     doomed = store.path / SNAPSHOTS / "rm-7"
     subprocess.run(["chattr", "-i", doomed / "fs" / "etc" / "file1"], check=True)
     assert outcome.status is Status.FAILED
-    assert outcome.detail == (f"1 left in {SNAPSHOTS}/rm-7: fs/etc/file1: it is immutable: chattr -R -i -a lets it go")
+    assert outcome.detail == (
+        f"1 left in {SNAPSHOTS}/rm-7: fs/etc/file1: it is immutable: clear the flag with chattr -R -i -a"
+    )
     assert os.listdir(doomed / "fs" / "etc") == ["file1"]
     subprocess.run(["chattr", "+i", doomed], check=True)
     try:

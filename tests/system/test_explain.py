@@ -50,7 +50,7 @@ def check_chain(of, chain, unlisted):
         labels = {row["digest"]: row["labels"] for row in lists["content"]}.get(name, {})
         if kind == "blob":
             assert any(label.startswith("containerd.io/gc.root") for label in labels)
-        assert chain[0].endswith(("labelled containerd.io/gc.root", "a write without a lease that has not expired"))
+        assert chain[0].endswith(("labelled containerd.io/gc.root", "a write that has no lease and has not expired"))
     for step in chain[1:]:
         below_kind, below, below_namespace = RECORD.search(step).groups()
         assert below_namespace == namespace

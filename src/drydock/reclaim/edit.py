@@ -367,4 +367,6 @@ def _receipt(fields: Fields) -> Receipt:
     try:
         return Receipt.of_numbers({name: value for name, value in fields.items() if isinstance(value, int)})
     except (KeyError, TypeError, ValueError) as error:
-        raise ActionFailed(f"the journal does not say what the edit did ({type(error).__name__})") from error
+        raise ActionFailed(
+            f"the receipt of the edit in the journal is not complete ({type(error).__name__})"
+        ) from error

@@ -134,5 +134,5 @@ def _is_below(path: bytes, top: bytes) -> bool:
 
 
 def _in(path: RawPath, root: Root) -> str:
-    where = f", or a new one right in {shown(root.docker[0])}" if root.docker else ""
+    where = f", or a new one directly in {shown(root.docker[0])}" if root.docker else ""
     return f"lies in {shown(path)}, which an engine owns and may clear: choose a folder elsewhere{where}"

@@ -53,7 +53,7 @@ def _of_root_folder(mount: Mount, name: bytes, container: bytes) -> str:
     """How to end a mount that is the root directory of processes: it ends with them, and cannot be unmounted."""
     if mount.kept is not None:
         kept = quoted_path(mount.kept)
-        return f"the root folder of the mount namespace that {kept} keeps {mount.why}; let it go: umount {kept}"
+        return f"the root folder of the mount namespace that {kept} keeps {mount.why}; release it: umount {kept}"
     who = f"{shown(name) or 'a process'} (pid {mount.pid})" + (f" of container {shown(container)}" if container else "")
     stop = "stop that container" if container else f"end process {mount.pid}"
     return f"the root folder of {who} {mount.why}; {stop}"

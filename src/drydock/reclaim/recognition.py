@@ -98,14 +98,14 @@ def mend(parent: int, name: bytes, moved: Quarantined) -> None:
             try:
                 os.utime(name, ns=(info.st_atime_ns, expect.mtime_ns), dir_fd=parent, follow_symlinks=False)
             except OverflowError:
-                raise OSError(errno.EINVAL, "the journal's time of it is none") from None
+                raise OSError(errno.EINVAL, "its time in the journal is out of range") from None
         return
     if moved.manifest is None:
         return
     with closing(moved.manifest()) as lines, closing(walk(parent, name)) as entries:
         for entry, line in zip_longest(entries, lines):
             if entry is None or line is None or _differs(entry[0], line) is not None:
-                raise OSError(errno.ESTALE, "it changes meanwhile")
+                raise OSError(errno.ESTALE, "it changed during the undo")
             found, folder, at = entry
             # Before the walk enters the directory: its mode may keep even its owner out.
             _set(folder, at, found[2:5], line[2:5])

@@ -36,7 +36,7 @@ def describe_obstacle(directory: int, name: bytes, error: OSError) -> str:
             for place, whose in ((name, "it"), (b"", "its directory")):
                 flag = protection(directory, place)
                 if flag is not None:
-                    return f"{whose} is {flag}: chattr -R -i -a lets it go"
+                    return f"{whose} is {flag}: clear the flag with chattr -R -i -a"
     return error.strerror or type(error).__name__
 
 

@@ -167,7 +167,7 @@ def _root_reason(record: Record, now: UnixNano) -> str | None:
     if isinstance(record, Sandbox):
         return "a sandbox"
     if isinstance(record, Ingest):
-        return "a write without a lease that has not expired" if record.expires and now <= record.expires else None
+        return "a write that has no lease and has not expired" if record.expires and now <= record.expires else None
     if isinstance(record, Blob | Snapshot) and is_root(record.labels):
         return "labelled containerd.io/gc.root"
     return None

@@ -49,7 +49,9 @@ class Judgement(NamedTuple):
     """Shown name of its owner; None if none is known."""
 
 
-_NOT_DOCKERS = Judgement(LeaseClass.UNKNOWN, "of a BuildKit that is not dockerd's: its records are not read")
+_NOT_DOCKERS = Judgement(
+    LeaseClass.UNKNOWN, "it belongs to a BuildKit outside dockerd, whose records drydock does not read"
+)
 
 
 def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judgement:
@@ -83,7 +85,7 @@ def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judge
         return _container(lease, graph, owners, now)
     if docker and _RANDOM.match(lease.id) and not lease.labels:
         return _nameless(lease, now)
-    return Judgement(LeaseClass.UNKNOWN, "neither its labels nor its id say whose it is")
+    return Judgement(LeaseClass.UNKNOWN, "neither its labels nor its id name an owner")
 
 
 def end_contradiction(lease: Lease, now: UnixNano) -> str | None:
@@ -144,7 +146,8 @@ def withdraw_ownerless(classes: dict[Ref, Judgement], graph: Graph, owners: Owne
     )
     return {
         ref: Judgement(
-            LeaseClass.UNKNOWN, f"{classes[ref].reason}, and {shown(near.key)}, called nearly so, has no lease"
+            LeaseClass.UNKNOWN,
+            f"{classes[ref].reason}, but {shown(near.key)}, an owner's lease with a similar id, is missing",
         )
         for near, ref in find_near(lacking, ownerless)
     }
@@ -222,7 +225,7 @@ def _container(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Jud
     if lease.namespace == b"k8s.io":
         return Judgement(LeaseClass.OWNERLESS, "no sandbox or container record has its id")
     if not is_dockers(lease.namespace):
-        return Judgement(LeaseClass.UNKNOWN, "its id is a container's, of an engine not known here")
+        return Judgement(LeaseClass.UNKNOWN, "its id is a container id of an unknown engine")
     container = owners.containers.get(lease.id)
     if container is not None:
         name = shown(container.name or lease.id)
@@ -238,9 +241,7 @@ def _image_mount(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
         name = shown(container.name or container.id)
         return Judgement(LeaseClass.CONTAINER, "it holds an image that the container mounts", f"container {name}")
     if owners.has_no_container:
-        return Judgement(
-            LeaseClass.UNKNOWN, "dockerd has no container at all: its folder of them may have been emptied"
-        )
+        return Judgement(LeaseClass.UNKNOWN, "dockerd has no containers: their folder may have been emptied")
     if owners.containers_known and not owners.mounts_known:
         return Judgement(
             LeaseClass.UNKNOWN, "it may be an image mount of a container whose configuration could not be read"
@@ -269,9 +270,9 @@ def _gone(lease: Lease, now: UnixNano, missing: str, records: _Records) -> Judge
     if records.changed is None:
         return Judgement(LeaseClass.UNKNOWN, f"not all of {records.what} could be read")
     if lease.created is None:
-        return Judgement(LeaseClass.UNKNOWN, f"{missing}, and when the lease was made is not recorded")
+        return Judgement(LeaseClass.UNKNOWN, f"{missing}, but the lease has no creation time")
     if is_ahead(lease.created, now):
-        return Judgement(LeaseClass.UNKNOWN, f"{missing}, and its record has a time after the clock")
+        return Judgement(LeaseClass.UNKNOWN, f"{missing}, but the lease was made after the clock")
     if records.changed < lease.created:
         why = f"{records.where} last changed before this lease was made: it may not be the right one"
         return Judgement(LeaseClass.UNKNOWN, why)
@@ -283,6 +284,7 @@ def _nameless(lease: Lease, now: UnixNano) -> Judgement:
     known = age(lease.created, now)
     if known is not None and known > _DAY:
         return Judgement(
-            LeaseClass.OWNERLESS, "an operation of dockerd's, older than a day, that ended with the daemon"
+            LeaseClass.OWNERLESS,
+            "it is from an operation of dockerd that is older than a day and ended with the daemon",
         )
-    return Judgement(LeaseClass.UNKNOWN, "an operation of dockerd's, not older than a day")
+    return Judgement(LeaseClass.UNKNOWN, "it is from an operation of dockerd that is not older than a day")
