@@ -157,22 +157,15 @@ def find_root(path: RawPath, access: Access, host: RawPath | None = None) -> Roo
 
 @contextmanager
 def hold_root(root: Root, access: Access) -> Iterator[Held]:
-    """Hold the databases of a root, or copies of them, until the block ends.
+    """Hold the databases of a root without reading it, until the block ends.
 
     Raises:
         EvidenceUnreadable: a database cannot be opened or, live, copied.
         Refused: an engine has a lock; for exclusive access, a process or a mount uses the root.
     """
-    if access.live:
-        with copy_store(root, progress=access.progress) as held:
-            yield held
-        return
-    if access.exclusive:
-        refuse_if_used(root)
-    measured = access.measure is SizeSource.DISK
-    with hold_store(root, exclusive=access.exclusive, measured=measured, progress=access.progress) as held:
+    with _hold(root, access) as held:
         if access.exclusive:
-            # Something may have started since; from here on the locks keep containerd itself out.
+            # Something may have started since the first look; the locks keep containerd itself out.
             refuse_if_used(root)
         yield held
 
@@ -181,11 +174,14 @@ def hold_root(root: Root, access: Access) -> Iterator[Held]:
 def open_root(root: Root, access: Access) -> Iterator[Session]:
     """Hold and read a root, and check the clock; its locks are held until the block ends.
 
+    Before the first change ask :meth:`Session.refuse_if_used` once more: reading takes time, in which something may
+    have started that takes no lock.
+
     Raises:
         EvidenceUnreadable: as for :func:`hold_root`.
         Refused: as for :func:`hold_root`, or the clock is wrong.
     """
-    with hold_root(root, access) as held:
+    with _hold(root, access) as held:
         store = _read(held, access)
         at = UnixNano(time.time_ns()) if access.now is None else access.now
         if access.timed:
@@ -193,6 +189,20 @@ def open_root(root: Root, access: Access) -> Iterator[Session]:
         if access.progress is not None:
             access.progress("judging", 0)
         yield Session(access, held, store, at)
+
+
+@contextmanager
+def _hold(root: Root, access: Access) -> Iterator[Held]:
+    if access.live:
+        with copy_store(root, progress=access.progress) as held:
+            yield held
+        return
+    if access.exclusive:
+        # Not again right after the lock: another drydock, which this lock refuses, has the databases open for a moment.
+        refuse_if_used(root)
+    measured = access.measure is SizeSource.DISK
+    with hold_store(root, exclusive=access.exclusive, measured=measured, progress=access.progress) as held:
+        yield held
 
 
 def _read(held: Held, access: Access) -> Store:

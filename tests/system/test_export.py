@@ -162,7 +162,9 @@ def test_names_that_say_too_little(unpacked, tmp_path):
     assert "is called nope" in _fails("diff", "container", "nope", host, status=8)
     assert "may mean any of 2" in _fails("export", "container", "r", host, "-o", archive, status=16)
     assert "is called job" in _fails("export", "container", "job", host, "-n", "default", "-o", archive, status=8)
-    assert "no platform" in _fails("export", "image", "app:1", host, "--platform", "amd64", "-o", archive, status=16)
+    assert "is not a platform" in _fails(
+        "export", "image", "app:1", host, "--platform", "amd64", "-o", archive, status=16
+    )
     twice = tmp_path / "twice"
     for place in ("var/lib/containerd", "var/lib/docker/containerd/daemon"):
         shutil.copytree(host / "var/lib/containerd", twice / place, symlinks=True, ignore=_no_nodes)

@@ -8,13 +8,12 @@ from typing import Any, TypeVar
 
 import click
 
-from drydock import commands
+from drydock import commands, report
 from drydock.cli.options import Group, absolute_path, mount_option, namespace_option, typed_name, where_argument
 from drydock.cli.progress import show_progress
 from drydock.model.access import Access
 from drydock.model.exports import Exported
 from drydock.model.names import RawPath
-from drydock.model.text import shown
 from drydock.streams import stop_when_lost
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -83,8 +82,7 @@ def image(
             platform=wanted,
             namespace=namespace,
         )
-    platforms = ", ".join(shown(each) for each in done.platforms if each)
-    _end(ctx, done, f"{done.count} blobs" + (f", {platforms}" if platforms else ""))
+    _end(ctx, done, "blobs")
 
 
 @export.command()
@@ -121,13 +119,11 @@ def container(
             namespace=namespace,
             mount=mount,
         )
-    _end(ctx, done, f"{done.count} entries")
+    _end(ctx, done, "entries")
 
 
-def _end(ctx: click.Context, done: Exported, amount: str) -> None:
-    for line in (*done.remarks, *done.damage):
+def _end(ctx: click.Context, done: Exported, unit: str) -> None:
+    for line in report.listing.export_problems(done):
         click.echo(f"drydock: {line}", err=True)
-    if done.damages > len(done.damage):
-        click.echo(f"drydock: and {done.damages - len(done.damage)} more", err=True)
-    click.echo(f"{done.what}: {amount}, from {shown(done.root)}", err=True)
+    click.echo(report.listing.export_line(done, unit), err=True)
     ctx.exit(done.exit_code())

@@ -12,7 +12,6 @@ from drydock.cli.options import format_option, output_option
 from drydock.cli.output import open_output, print_json, use_utf8
 from drydock.cli.progress import show_progress
 from drydock.model.errors import EvidenceUnreadable, Usage
-from drydock.report.wording import show_count
 
 
 @click.command()
@@ -74,7 +73,6 @@ def fleet(
             file.write(report.fleet.answers.render_answers(answers, facts, top if sql is None else None))
         else:
             if sql is None:
-                counts = (show_count(facts[f"{what}s"], what) for what in ("host", "report", "object"))
-                print(f"{', '.join(counts)}\n", file=file)
+                print(f"{report.fleet.answers.facts_line(facts)}\n", file=file)
             file.writelines(line + "\n" for line in report.fleet.answers.answer_lines(answers))
     ctx.exit(EvidenceUnreadable.exit_code if refused else 0)

@@ -19,7 +19,7 @@ from drydock.model.documents.ls import (
     ListedSnapshot,
     ListRoot,
 )
-from drydock.model.exports import Change
+from drydock.model.exports import Change, Exported
 from drydock.model.listings import Cell, Listing, ListKind
 from drydock.model.names import UnixNano
 from drydock.model.text import shown
@@ -121,3 +121,17 @@ def changes_document(changes: Iterable[Change], damage: list[str]) -> DiffDocume
 def change_lines(changes: Iterable[Change]) -> Iterator[str]:
     """One line for each path, as ``docker diff`` prints it."""
     return (f"{change.kind.value} {shown(change.path)}" for change in changes)
+
+
+def export_problems(done: Exported) -> Iterator[str]:
+    """What an export left out, and the first damages of what it wrote."""
+    yield from done.remarks
+    yield from done.damage
+    if done.damages > len(done.damage):
+        yield f"and {done.damages - len(done.damage)} more"
+
+
+def export_line(done: Exported, unit: str) -> str:
+    """What an export wrote, from where; ``unit`` is what it counts."""
+    platforms = "".join(f", {shown(each)}" for each in done.platforms if each)
+    return f"{done.what}: {done.count} {unit}{platforms}, from {shown(done.root)}"

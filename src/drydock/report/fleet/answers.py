@@ -19,6 +19,11 @@ from drydock.version import __version__
 _STATES: Final = {state.value for state in State}
 
 
+def facts_line(facts: dict[str, int]) -> str:
+    """How many hosts, reports and objects the answers are about."""
+    return ", ".join(show_count(facts[f"{what}s"], what) for what in ("host", "report", "object"))
+
+
 def answer_lines(answers: Sequence[Answer]) -> Iterator[str]:
     """Each answer as a table, in lines without line ends; nothing is cut."""
     for number, answer in enumerate(answers):
