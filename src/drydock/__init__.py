@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from drydock.model.errors import ActionFailed, DiskFull, DrydockError, EvidenceUnreadable, InUse, Refused, Usage
     from drydock.model.explanations import Explanation
     from drydock.model.exports import Change, ChangeKind, Exported
-    from drydock.model.findings import Affects, Code, Finding, Place, Severity
+    from drydock.model.findings import Affects, Finding, FindingCode, Place, Severity
     from drydock.model.inventories import Holder, Inventory, Link
     from drydock.model.leases import Holding, LeaseClass
     from drydock.model.listings import Listing, ListKind
@@ -85,7 +85,6 @@ __all__ = [
     "BlobFile",
     "Change",
     "ChangeKind",
-    "Code",
     "Completeness",
     "Container",
     "Coverage",
@@ -102,6 +101,7 @@ __all__ = [
     "Exported",
     "FieldDrop",
     "Finding",
+    "FindingCode",
     "Fingerprint",
     "Hit",
     "Holder",
@@ -247,7 +247,7 @@ _HOMES: Final = {
         "ChangeKind",
         "Exported",
     ),
-    "model.findings": ("Affects", "Code", "Finding", "Place", "Severity"),
+    "model.findings": ("Affects", "FindingCode", "Finding", "Place", "Severity"),
     "model.inventories": (
         "Holder",
         "Inventory",

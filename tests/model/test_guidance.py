@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from drydock.model.findings import Code, Severity
+from drydock.model.findings import FindingCode, Severity
 from drydock.model.guidance import GUIDANCE, findings_page
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -17,7 +17,7 @@ def test_the_page_is_generated():
 def test_every_code_is_explained_once():
     """No code is left out or explained twice, and each explanation is a sentence."""
     codes = [code for group in GUIDANCE.values() for code in group]
-    assert sorted(codes) == sorted(Code)
+    assert sorted(codes) == sorted(FindingCode)
     for group in GUIDANCE.values():
         for code, guidance in group.items():
             assert guidance.meaning.endswith("."), code
@@ -28,9 +28,9 @@ def test_every_code_has_its_section_and_links_lead_somewhere():
     """Each code has one heading, whose anchor is the code; links name such headings and pages that exist."""
     page = findings_page()
     headings = re.findall(r"^### (.+)$", page, re.MULTILINE)
-    assert sorted(headings) == sorted(Code)
+    assert sorted(headings) == sorted(FindingCode)
     links = set(re.findall(r"\]\(([^)]+)\)", page))
-    assert len(links) > len(Code)
+    assert len(links) > len(FindingCode)
     for link in links:
         assert (link.startswith("#") and link[1:] in headings) or (DOCS / link).is_file(), link
 

@@ -10,7 +10,7 @@ import pytest
 import bbolt_reader
 import drydock
 from drydock.model import messages
-from drydock.model.findings import Code, Place, Severity
+from drydock.model.findings import FindingCode, Place, Severity
 from drydock.model.messages import Message, bolt_damage
 from drydock.model.names import RawPath
 
@@ -50,7 +50,7 @@ def test_each_message_is_given_what_it_asks_for():
 
 def test_nothing_else_makes_a_finding():
     """Outside of the registry no source makes a Finding, or names a code by its text."""
-    codes, registry = set(map(str, Code)), ("findings.py", "messages.py")
+    codes, registry = set(map(str, FindingCode)), ("findings.py", "messages.py")
     others = {"unreadable"}  # bbolt_reader and the completeness of an image have states of that name
     made = []
     for path, tree in SOURCES:
@@ -67,7 +67,9 @@ def test_nothing_else_makes_a_finding():
 def test_every_code_has_a_message():
     """No code is left over that nothing can say; those of bbolt_reader's damage share one text."""
     said = {each.code for each in MESSAGES.values()}
-    assert {code for code in Code if code not in said} == {code for code in Code if code.startswith("bolt-")}
+    assert {code for code in FindingCode if code not in said} == {
+        code for code in FindingCode if code.startswith("bolt-")
+    }
 
 
 def test_each_kind_of_damage_in_a_bbolt_file_is_a_code():
@@ -77,7 +79,7 @@ def test_each_kind_of_damage_in_a_bbolt_file_is_a_code():
         source = Path(bbolt_reader.__file__).with_name(name).read_text()
         kinds |= set(re.findall(r'(?:Damage\(|damage_of\(\w+,)\s*"([a-z-]+)"', source))
         kinds |= set(re.findall(r'"([a-z]+)"', "".join(re.findall(r"code = \{.*", source))))
-    assert {bolt_damage(kind).code for kind in kinds} == {code for code in Code if code.startswith("bolt-")}
+    assert {bolt_damage(kind).code for kind in kinds} == {code for code in FindingCode if code.startswith("bolt-")}
 
 
 def test_a_remedy_that_begins_with_a_command_is_one():
@@ -125,4 +127,4 @@ def test_every_code_is_made_by_a_test():
                 for node in ast.walk(ast.parse(path.read_text()))
                 if isinstance(node, ast.Constant) and isinstance(node.value, str)
             }
-    assert [code for code in Code if code not in words] == []
+    assert [code for code in FindingCode if code not in words] == []

@@ -3,7 +3,7 @@
 from tests.support.scans import HOSTILE, scan_of_everything
 from tests.support.values import FINGERPRINT
 
-from drydock.model.findings import Code, Finding, Place, Severity
+from drydock.model.findings import Finding, FindingCode, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status, Target
 from drydock.model.runs import EditOutcome, Run
@@ -42,7 +42,7 @@ def test_an_older_database_is_said_before_the_plan():
     """And what to do about it: after the removal it is too late."""
     scan = scan_of_everything()
     older = Finding(
-        Code.OLDER_DATABASE, Severity.NOTE, "it is older", Place(RawPath(b"/store/meta.db")), "x", "put it back"
+        FindingCode.OLDER_DATABASE, Severity.NOTE, "it is older", Place(RawPath(b"/store/meta.db")), "x", "put it back"
     )
     scan.verdict.findings.append(older)
     lines = list(scan_lines(scan))

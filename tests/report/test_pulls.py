@@ -5,7 +5,7 @@ import os
 from tests.support.documents import parsed
 from tests.support.shell import words
 
-from drydock.model.findings import Code, Finding, Place, Severity
+from drydock.model.findings import Finding, FindingCode, Place, Severity
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Kind, Ref
 from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer, Pulls
@@ -43,7 +43,7 @@ def test_hostile_names_reach_no_terminal():
     """Every name is shown escaped, and in commands it is one word that gives the same bytes back."""
     found = pull(
         lease(HOSTILE), images=(HOSTILE,), sources=(HOSTILE,), platforms=(HOSTILE,),
-        findings=(Finding(Code.UNREADABLE_DOCUMENT, Severity.BLIND, "no JSON", Place(b"/x")),),
+        findings=(Finding(FindingCode.UNREADABLE_DOCUMENT, Severity.BLIND, "no JSON", Place(b"/x")),),
     )  # fmt: skip
     text = lines(found, where=HOSTILE)
     assert all(line.isprintable() for line in text)

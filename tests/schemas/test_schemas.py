@@ -16,7 +16,7 @@ from tests.support.values import FINGERPRINT, NOW
 from drydock.model.documents.common import compact
 from drydock.model.documents.schemas import DOCUMENTS, schema_text
 from drydock.model.exports import Change, ChangeKind
-from drydock.model.findings import Code, Finding, Place, Severity
+from drydock.model.findings import Finding, FindingCode, Place, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.listings import ListKind
 from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
@@ -142,7 +142,10 @@ def test_verifications(capture, unpacked, tmp_path):
 def test_a_verification_of_everything():
     """Names that are no text, a finding with a page and whom it hits, every state of a platform, and every tier."""
     place = Place(RawPath(HOSTILE), 7, 28672, (b"v1", HOSTILE))
-    hits = [Hit(Finding(Code.UNDECODABLE, each, "message", place, "x", "y"), ("image",), ("box",)) for each in Severity]
+    hits = [
+        Hit(Finding(FindingCode.UNDECODABLE, each, "message", place, "x", "y"), ("image",), ("box",))
+        for each in Severity
+    ]
     digest = Digest(b"sha256:" + b"0" * 64)
     platforms = tuple(Platform(digest, HOSTILE, state, (HOSTILE,), (digest,), (digest,)) for state in Completeness)
     image = ImageState(HOSTILE, HOSTILE, digest, platforms, (digest,))
@@ -230,7 +233,7 @@ def test_a_repair_of_everything():
     ref = Ref(Kind.IMAGE, HOSTILE, HOSTILE)
     plan = scan_of_everything(HOSTILE).plan
     finding = Finding(
-        Code.UNDECODABLE, Severity.DAMAGE, "message", Place(RawPath(HOSTILE), 7, 28672, (HOSTILE,)), "x", "y"
+        FindingCode.UNDECODABLE, Severity.DAMAGE, "message", Place(RawPath(HOSTILE), 7, 28672, (HOSTILE,)), "x", "y"
     )
     removal = Removal(Target.BLOB, plan.root, RawPath(HOSTILE), FINGERPRINT, 1, "why")
     outcomes = [Outcome(removal, each, "detail", 2) for each in Status]

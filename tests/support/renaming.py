@@ -21,7 +21,7 @@ from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.restore_detection import note_older_metadata
 from drydock.evidence.containerd.store import hold_store, read_store
 from drydock.evidence.host.roots import discover
-from drydock.model.findings import Code, Finding, Place, Severity
+from drydock.model.findings import Finding, FindingCode, Place, Severity
 from drydock.model.messages import bolt_damage
 from drydock.model.names import Kind, RawPath, Ref, UnixNano
 from drydock.model.plans import Plan
@@ -121,7 +121,7 @@ class Renamer:
         ]
         metadata.complete = metadata.complete and not damages
         # The findings of the root that come of comparing meta.db with the rest are made anew.
-        kept = [each for each in self.store.findings if each.code is not Code.OLDER_DATABASE]
+        kept = [each for each in self.store.findings if each.code is not FindingCode.OLDER_DATABASE]
         store = dataclasses.replace(self.store, metadata=metadata, findings=kept)
         store.findings += note_older_metadata(store)
         verdict, reached = judge(store, self.now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.support.values import FINGERPRINT, NOW, blob, digest, image, lease, snapshot, store
 
 from drydock.model.data import Junk
-from drydock.model.findings import Code, Finding, Place, Severity
+from drydock.model.findings import Finding, FindingCode, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.policies import Policy
 from drydock.model.scans import Scan
@@ -39,7 +39,11 @@ def scan_of_everything(name: bytes = HOSTILE, *, complete: bool = True, inventor
     )
     junk = RawPath(b"io.containerd.content.v1.content/blobs/sha256/" + name.replace(b"/", b"_"))
     read.content.junk.append(Junk(junk, 4096, FINGERPRINT))
-    codes = {Severity.NOTE: Code.FOREIGN_NAME, Severity.BLIND: Code.UNREADABLE, Severity.DAMAGE: Code.UNDECODABLE}
+    codes = {
+        Severity.NOTE: FindingCode.FOREIGN_NAME,
+        Severity.BLIND: FindingCode.UNREADABLE,
+        Severity.DAMAGE: FindingCode.UNDECODABLE,
+    }
     for severity, code in codes.items():
         place = Place(RawPath(b"/store/" + name), 3, 4096, (b"v1", name))
         read.findings.append(Finding(code, severity, f"{shown(name)}: said", place, remedy="do this"))

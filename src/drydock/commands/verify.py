@@ -10,7 +10,7 @@ from drydock.evidence.containerd.digests import hash_blobs
 from drydock.evidence.containerd.manifests import read_documents
 from drydock.model.access import Access
 from drydock.model.data import BlobFile
-from drydock.model.findings import Code, Finding
+from drydock.model.findings import Finding, FindingCode
 from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
 from drydock.model.policies import VerifyOptions
 from drydock.model.progress import Progress, counter
@@ -166,7 +166,7 @@ def look(
             row
             for each in proofs.values()
             for row, why in each.items()
-            if drop_unproved or why.code is not Code.SNAPSHOT_UNPROVED
+            if drop_unproved or why.code is not FindingCode.SNAPSHOT_UNPROVED
         }
         if mends and (sources := list_sources(session.verdict, images.states(), found.snapshots, rows)):
             right = _read(store, sources, progress)

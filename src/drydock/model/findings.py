@@ -1,8 +1,8 @@
 """Findings: damage and blind spots in the evidence, as data with the place where each was seen.
 
-The registry of findings has three parts: :class:`Code` is the closed set of kinds, :mod:`drydock.model.messages` has
-every text that a finding can have and makes all findings, and :mod:`drydock.model.guidance` explains each kind to the
-user (docs/findings.md is generated from it).
+The registry of findings has three parts: :class:`FindingCode` is the closed set of kinds,
+:mod:`drydock.model.messages` has every text that a finding can have and makes all findings, and
+:mod:`drydock.model.guidance` explains each kind to the user (docs/findings.md is generated from it).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _BLIND_OR_DAMAGE = (Severity.BLIND, Severity.DAMAGE)
 _BLIND_OR_NOTE = (Severity.BLIND, Severity.NOTE)
 
 
-class Code(str, enum.Enum):
+class FindingCode(str, enum.Enum):
     """Every kind of finding. A member is its code as text, as documents and docs/findings.md have it.
 
     Attributes:
@@ -157,7 +157,7 @@ class Code(str, enum.Enum):
 class Finding(NamedTuple):
     """One statement about the evidence."""
 
-    code: Code
+    code: FindingCode
     severity: Severity
     message: str
     """One line, ready to show: raw names in it have been through :func:`drydock.model.text.shown`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import Final, NamedTuple
 
-from drydock.model.findings import Code
+from drydock.model.findings import FindingCode
 from drydock.model.messages import texts_of
 
 
@@ -28,40 +28,40 @@ _CHECK: Final = (
     "`repair` edits no database while meta.db cannot be read whole."
 )
 
-GUIDANCE: Final[dict[str, dict[Code, Guidance]]] = {
+GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
     "Blobs and snapshots": {
-        Code.MISSING_BLOB: Guidance(
+        FindingCode.MISSING_BLOB: Guidance(
             "A blob is recorded, but its file is missing. Every pull of it fails, since containerd trusts the record. "
             "It is a note where nothing references the blob.",
             _REPAIR,
             page="broken-image.md",
         ),
-        Code.MISSING_SNAPSHOT: Guidance(
+        FindingCode.MISSING_SNAPSHOT: Guidance(
             "A snapshot is recorded, but its row or its directory is missing. It is a note where nothing references "
             "the snapshot.",
             _REPAIR,
             page="broken-image.md",
         ),
-        Code.CORRUPT_BLOB: Guidance(
+        FindingCode.CORRUPT_BLOB: Guidance(
             "The file of a blob has another size than its record says or, with `--verify digest`, other bytes than "
             "its digest says. It is a note where nothing references the blob.",
             _REPAIR,
             page="broken-image.md",
         ),
-        Code.CORRUPT_SNAPSHOT: Guidance(
+        FindingCode.CORRUPT_SNAPSHOT: Guidance(
             "There is a file where the snapshot's directory should be, or a snapshot of erofs lacks its "
             "`layer.erofs`. It is a note where nothing references the snapshot.",
             _REPAIR,
             page="broken-image.md",
         ),
-        Code.SNAPSHOT_DIFFERS: Guidance(
+        FindingCode.SNAPSHOT_DIFFERS: Guidance(
             "`drydock verify --unpacked` found that the files of a snapshot differ from the layer that they were "
             "unpacked from. A power cut leaves empty files, for example. Of a snapshot of erofs, `layer.erofs` is "
             "damaged.",
             _REPAIR,
             page="verify.md",
         ),
-        Code.SNAPSHOT_SIZE: Guidance(
+        FindingCode.SNAPSHOT_SIZE: Guidance(
             "A committed snapshot has fewer files and directories than when it was committed, or its record says more "
             "than twice the bytes that its files can take. `scan --measure disk`, `verify --unpacked` and `repair` "
             "look for it. It is a note where nothing references the snapshot, or where the snapshot has more than was "
@@ -69,67 +69,67 @@ GUIDANCE: Final[dict[str, dict[Code, Guidance]]] = {
             "Run `drydock repair --unpacked`, then pull the image that it names.",
             page="verify.md",
         ),
-        Code.SNAPSHOT_UNPROVED: Guidance(
+        FindingCode.SNAPSHOT_UNPROVED: Guidance(
             "The blob of a layer is damaged, and nothing on this host shows whether the files that were unpacked from "
             "it are intact.",
             "`drydock repair --drop-unproved` removes both.",
             page="broken-image.md",
         ),
-        Code.UNREADABLE_LAYER: Guidance(
+        FindingCode.UNREADABLE_LAYER: Guidance(
             "A layer is not a tar archive, or has an entry that is larger than containerd reads.",
             "Run `drydock verify --data`.",
             page="verify.md",
         ),
-        Code.NOT_COMPARED: Guidance(
+        FindingCode.NOT_COMPARED: Guidance(
             "An unpacked layer was not compared. Either nothing here decodes its zstd, or its zstd window is too "
             "large, or no state directory has room for the list of its entries, or the layer does not unpack to what "
             "the image's config says.",
             "Follow the finding: `pip install 'containerd-drydock[zstd]'`, or `--state DIR`.",
             page="verify.md",
         ),
-        Code.CORRUPT_ORPHAN: Guidance(
+        FindingCode.CORRUPT_ORPHAN: Guidance(
             "A blob has no record, and its bytes do not match its digest. A pull that needs the blob adopts the file "
             "without reading it.",
             "Run `drydock clean --apply` or `drydock repair --apply`.",
         ),
-        Code.NO_EROFS_LAYER: Guidance(
+        FindingCode.NO_EROFS_LAYER: Guidance(
             "A committed snapshot of erofs lacks its `layer.erofs`, so nothing can mount it. containerd 2.3.4 cannot "
             "remove such a snapshot either (from its source): its GC of that snapshotter stops there. containerd "
             "2.4.2 removes it (tried).",
             "Run `drydock clean --apply` if nothing references the snapshot, else `drydock repair`.",
         ),
-        Code.MISSING_PARENT: Guidance(
+        FindingCode.MISSING_PARENT: Guidance(
             "The record of a snapshot names a parent that has no record.",
             _PULL_AGAIN,
             page="broken-image.md",
         ),
-        Code.OTHER_PARENT: Guidance(
+        FindingCode.OTHER_PARENT: Guidance(
             "The row of a snapshot names another parent than its record.",
             _PULL_AGAIN,
             page="broken-image.md",
         ),
     },
     "Names that lead nowhere": {
-        Code.MISSING_ROOT: Guidance(
+        FindingCode.MISSING_ROOT: Guidance(
             "The record of a container names a snapshot that has no record. drydock keeps every unreferenced snapshot "
             "of that namespace, since one of them may be meant.",
             "Remove the container.",
         ),
-        Code.LOST_CONTAINER: Guidance(
+        FindingCode.LOST_CONTAINER: Guidance(
             "dockerd has a container, but meta.db has no record of its lease or its snapshot, as after an older copy "
             "of meta.db was restored. When it starts, the engine deletes what the container wrote. Only `verify` and "
             "`repair` look for this.",
             "Before you start any engine, run `drydock repair --adopt` or `drydock export container`.",
             page="broken-image.md",
         ),
-        Code.MISSING_TARGET: Guidance(
+        FindingCode.MISSING_TARGET: Guidance(
             "The record of an image names a manifest or an index that has no record. drydock keeps every unreferenced "
             "blob of that namespace, since one of them may be meant.",
             "`drydock repair --adopt` works if the file is on disk and not damaged. Otherwise pull the image again, "
             "or remove it.",
             page="broken-image.md",
         ),
-        Code.LEASE_NAMES_ABSENT: Guidance(
+        FindingCode.LEASE_NAMES_ABSENT: Guidance(
             "A lease that has not ended lists something that has no record. It is a note where an engine leaves such "
             "a lease in normal use: it lists a write that ended, an image that was removed, a snapshot that BuildKit "
             "has not unpacked yet (`blobonly`), or one that was not prepared yet. In all other cases a name in the "
@@ -139,50 +139,50 @@ GUIDANCE: Final[dict[str, dict[Code, Guidance]]] = {
             "ID`.",
             page="leases.md",
         ),
-        Code.MISNAMED: Guidance(
+        FindingCode.MISNAMED: Guidance(
             "A record names something that has no record, or a lease names an owner that does not exist, and an "
             "unreferenced object has a very similar name. One of the two names has a wrong byte, so drydock keeps the "
             "object.",
             "Look at both with `drydock explain`.",
         ),
-        Code.UNKNOWN_LABEL: Guidance(
+        FindingCode.UNKNOWN_LABEL: Guidance(
             "A label starts like those that containerd's GC follows, or nearly so, but is none of them. It is not "
             "known what the label refers to, so drydock removes nothing.",
             "Use a newer version of drydock; or the name of the label has a wrong byte.",
         ),
-        Code.JUNK_NAME: Guidance(
+        FindingCode.JUNK_NAME: Guidance(
             "A name in `blobs/` is not a digest. containerd's GC of content stops there.",
             "Run `drydock repair`, or look at the file and move it out of `blobs/`.",
         ),
-        Code.FOREIGN_NAME: Guidance(
+        FindingCode.FOREIGN_NAME: Guidance(
             "A folder in `blobs/` has the name of no digest algorithm that containerd knows. containerd ignores it.",
         ),
-        Code.IMAGE_WITHOUT_TARGET: Guidance(
+        FindingCode.IMAGE_WITHOUT_TARGET: Guidance(
             "The record of an image has no descriptor.",
         ),
-        Code.INVALID_DIGEST: Guidance(
+        FindingCode.INVALID_DIGEST: Guidance(
             "A record, or a label `containerd.io/gc.ref.content`, has something else in the place of a digest.",
         ),
-        Code.UNDECODABLE: Guidance(
+        FindingCode.UNDECODABLE: Guidance(
             "A field does not have the form that containerd writes.",
         ),
-        Code.UNDECODABLE_TIME: Guidance(
+        FindingCode.UNDECODABLE_TIME: Guidance(
             "A time does not have the form that containerd writes. The engine cannot list the objects that have it.",
             "Run `drydock repair`, which removes the field.",
         ),
-        Code.UNDECODABLE_EXPIRY: Guidance(
+        FindingCode.UNDECODABLE_EXPIRY: Guidance(
             "The `expireat` of an ingest does not have the form that containerd writes. containerd's GC removes "
             "nothing at all while it exists.",
             "Run `drydock repair`, which removes the field.",
         ),
-        Code.TIME_AHEAD: Guidance(
+        FindingCode.TIME_AHEAD: Guidance(
             "A record or a row has a time after the clock, and most others do not: a byte is wrong, or the clock was "
             "once wrong. The age of such an object is not known. `--older-than` does not end such a lease, and the "
             "end of a lease that was created after the clock cannot be judged.",
             "Nothing, if the clock is right.",
             page="leases.md",
         ),
-        Code.ENDED_BEFORE_MADE: Guidance(
+        FindingCode.ENDED_BEFORE_MADE: Guidance(
             "The label of a lease says that it ended before its record says that it was created. drydock keeps the "
             "lease. The engine removes it when it next starts.",
             "End it with `drydock clean --end-lease ID`, or first save what it holds.",
@@ -190,122 +190,122 @@ GUIDANCE: Final[dict[str, dict[Code, Guidance]]] = {
         ),
     },
     "Rows of metadata.db": {
-        Code.ROW_WITHOUT_PARENT: Guidance(
+        FindingCode.ROW_WITHOUT_PARENT: Guidance(
             "The parent of a row in metadata.db has no row. That row was lost, so drydock removes nothing of the "
             "snapshotter.",
         ),
-        Code.LOST_ROW: Guidance(
+        FindingCode.LOST_ROW: Guidance(
             "`parents` in metadata.db has an entry for a snapshot without a row. That row was lost, so drydock "
             "removes nothing of the snapshotter.",
             "`drydock repair` removes the entry, and the snapshots that lost their rows.",
         ),
-        Code.PARENTS_DISAGREE: Guidance(
+        FindingCode.PARENTS_DISAGREE: Guidance(
             "`parents` in metadata.db has another number for a row, or for its parent, than the row itself. It is not "
             "known which directory belongs to which snapshot, so drydock removes nothing of the snapshotter.",
         ),
-        Code.SHARED_ID: Guidance(
+        FindingCode.SHARED_ID: Guidance(
             "Two rows have the same directory number.",
         ),
     },
     "Databases": {
-        Code.UNKNOWN_KEY: Guidance(
+        FindingCode.UNKNOWN_KEY: Guidance(
             "A database has a key that this version of drydock does not know, where references may be kept.",
             _NEWER_DRYDOCK,
         ),
-        Code.UNKNOWN_BUCKET: Guidance(
+        FindingCode.UNKNOWN_BUCKET: Guidance(
             "A database has a bucket that this version of drydock does not know, where references may be kept.",
             _NEWER_DRYDOCK,
         ),
-        Code.NEWER_SCHEMA: Guidance(
+        FindingCode.NEWER_SCHEMA: Guidance(
             "A newer containerd wrote the database.",
             _NEWER_DRYDOCK,
         ),
-        Code.EMPTY_DATABASE: Guidance(
+        FindingCode.EMPTY_DATABASE: Guidance(
             "meta.db records nothing at all, but there is data: the database was lost or restored.",
             _RESTORE,
             page="salvage.md",
         ),
-        Code.OLDER_DATABASE: Guidance(
+        FindingCode.OLDER_DATABASE: Guidance(
             "Directories have numbers that metadata.db never assigned, or rows have numbers that meta.db never "
             "assigned: an older copy of the database was restored. (The next number alone can also be left by a "
             "crash.) The engine removes such directories, and so does `clean`. A directory may hold what a container "
             "wrote.",
             "If newer databases exist, restore both first.",
         ),
-        Code.NO_DATABASE: Guidance(
+        FindingCode.NO_DATABASE: Guidance(
             "There is no meta.db; or overlayfs, fuse-overlayfs, native or erofs has recorded snapshots and no "
             "`root_path` of its own, but no metadata.db.",
             "If newer databases exist, restore both first.",
             page="salvage.md",
         ),
-        Code.UNREADABLE_DATABASE: Guidance(
+        FindingCode.UNREADABLE_DATABASE: Guidance(
             "The file is not a bbolt database, or both of its metas are damaged.",
             _CHECK,
             page="salvage.md",
         ),
-        Code.UNREADABLE_PAGE: Guidance(
+        FindingCode.UNREADABLE_PAGE: Guidance(
             "A page of a database could not be read.",
             _CHECK,
             page="salvage.md",
         ),
-        Code.BOLT_META: Guidance(
+        FindingCode.BOLT_META: Guidance(
             "One of the two metas of a database is invalid. It may have been the newer one. It is damage where bbolt "
             "may read the invalid meta all the same: bbolt 1.3.6 accepts one whose checksum is 0.",
             "Start and stop the engine: its commits write both.",
             page="bolt.md",
         ),
-        Code.BOLT_SHORT_FILE: Guidance(
+        FindingCode.BOLT_SHORT_FILE: Guidance(
             "A database is shorter than its pages need.",
             _CHECK,
             page="salvage.md",
         ),
-        Code.BOLT_FREELIST: Guidance(
+        FindingCode.BOLT_FREELIST: Guidance(
             "The list of free pages is damaged.",
             _CHECK,
             page="salvage.md",
         ),
-        Code.BOLT_CORRUPT: Guidance(
+        FindingCode.BOLT_CORRUPT: Guidance(
             "A page of a database is damaged.",
             _CHECK,
             page="salvage.md",
         ),
-        Code.BOLT_TRUNCATED: Guidance(
+        FindingCode.BOLT_TRUNCATED: Guidance(
             "A page lies behind the end of the file.",
             _CHECK,
             page="salvage.md",
         ),
-        Code.BOLT_UNREADABLE: Guidance(
+        FindingCode.BOLT_UNREADABLE: Guidance(
             "The disk could not read a page.",
             _CHECK,
             page="salvage.md",
         ),
-        Code.BOLT_ORDER: Guidance(
+        FindingCode.BOLT_ORDER: Guidance(
             "Keys of a database are out of order.",
             _CHECK,
             page="salvage.md",
         ),
-        Code.BOLT_GAP: Guidance(
+        FindingCode.BOLT_GAP: Guidance(
             "An entry of a page does not begin where the entry before it ends, so entries may be lost.",
             _CHECK,
             page="salvage.md",
         ),
-        Code.BOLT_FREED: Guidance(
+        FindingCode.BOLT_FREED: Guidance(
             "A page is listed as free, but is in use.",
             _CHECK,
             page="salvage.md",
         ),
-        Code.BOLT_UNREACHABLE: Guidance(
+        FindingCode.BOLT_UNREACHABLE: Guidance(
             "A page is neither in use nor free.",
             _CHECK,
             page="salvage.md",
         ),
-        Code.READERS_DISAGREE: Guidance(
+        FindingCode.READERS_DISAGREE: Guidance(
             "`drydock verify` reads each database with two independent readers. Here they read different keys, values "
             "or sequences, so one of the readers is wrong.",
             "Keep a copy of the file and report it to drydock.",
             page="verify.md",
         ),
-        Code.REBUILT_DATABASE: Guidance(
+        FindingCode.REBUILT_DATABASE: Guidance(
             "`drydock bolt salvage` rebuilt the database. Data without a record may still be needed, so nothing that "
             "depends on the database is removed.",
             "Look through the data, then run `drydock bolt trust FILE`.",
@@ -313,48 +313,48 @@ GUIDANCE: Final[dict[str, dict[Code, Guidance]]] = {
         ),
     },
     "Files and folders": {
-        Code.UNREADABLE: Guidance(
+        FindingCode.UNREADABLE: Guidance(
             "A folder or a file could not be read.",
             "Check the disk.",
         ),
-        Code.UNREADABLE_BLOB: Guidance(
+        FindingCode.UNREADABLE_BLOB: Guidance(
             "A blob could not be read.",
             "Check the disk.",
         ),
-        Code.UNREADABLE_DOCUMENT: Guidance(
+        FindingCode.UNREADABLE_DOCUMENT: Guidance(
             "An index, a manifest or a config could not be read or used. `export` and `verify` name it.",
             "Check the disk, or pull the image again.",
         ),
-        Code.NOT_MEASURED: Guidance(
+        FindingCode.NOT_MEASURED: Guidance(
             "Part of a directory was not counted: a mount lies in it, or it changed meanwhile.",
         ),
     },
     "Docker": {
-        Code.NO_OWNERS: Guidance(
+        FindingCode.NO_OWNERS: Guidance(
             "No Docker data root belongs to this containerd root. drydock keeps leases that look like Docker's, and "
             "snapshots in their namespaces that have the id of a container.",
             page="leases.md",
         ),
-        Code.NO_CONTAINERS: Guidance(
+        FindingCode.NO_CONTAINERS: Guidance(
             "Docker's `containers/` holds no container, but containerd has leases, snapshots or rows that dockerd "
             "creates for containers. The folder may have been emptied, so drydock keeps all of these.",
             "Put the contents of the folder back; or end each lease that nobody needs with `drydock clean --end-lease "
             "ID`.",
             page="leases.md",
         ),
-        Code.CLASSIC_STORE: Guidance(
+        FindingCode.CLASSIC_STORE: Guidance(
             "A Docker data root has images in the classic store (`image/<driver>/layerdb`, `overlay2/`). This version "
             "of drydock neither judges nor measures them.",
             "Use `docker system df` while Docker runs.",
         ),
-        Code.OWNERS_UNKNOWN: Guidance(
+        FindingCode.OWNERS_UNKNOWN: Guidance(
             "Not all records of who owns leases could be read, so drydock keeps those leases. Where the owners are "
             "Docker's containers, drydock also keeps what may belong to a container in its namespaces: snapshots with "
             "the id of a container, and blobs, since any of them may be its manifest. It is a note where BuildKit has "
             "no database.",
             page="leases.md",
         ),
-        Code.CONTAINER_UNREADABLE: Guidance(
+        FindingCode.CONTAINER_UNREADABLE: Guidance(
             "The `config.v2.json` of a container could not be read. Its name is not known, but the container counts "
             "as existing. Any blob in Docker's namespaces may be its manifest, and any lease with 64 hexadecimal "
             "digits may belong to an image that it mounts, so drydock keeps both. It is a note where the folder's "
@@ -365,19 +365,19 @@ GUIDANCE: Final[dict[str, dict[Code, Guidance]]] = {
         ),
     },
     "Settings": {
-        Code.CONFIG_UNREADABLE: Guidance(
+        FindingCode.CONFIG_UNREADABLE: Guidance(
             "A setting that may name a containerd root or a Docker data root could not be read.",
         ),
-        Code.CONFIG_UNKNOWN: Guidance(
+        FindingCode.CONFIG_UNKNOWN: Guidance(
             "containerd is started with a config whose path is only known at its start. Its snapshotters may keep "
             "their data elsewhere.",
         ),
-        Code.CONFIG_FOREIGN: Guidance(
+        FindingCode.CONFIG_FOREIGN: Guidance(
             "The setting of a user names a folder that the user does not own. drydock does not follow it.",
         ),
     },
     "drydock's runs": {
-        Code.UNFINISHED_RUN: Guidance(
+        FindingCode.UNFINISHED_RUN: Guidance(
             "A run of drydock was stopped before its end.",
             "Run `drydock clean --apply` with the options that the run had.",
             page="clean.md",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from drydock.model.findings import Code, Finding, Place, Severity
+from drydock.model.findings import Finding, FindingCode, Place, Severity
 from drydock.model.text import quoted_path, shown
 
 
@@ -17,7 +17,7 @@ class Text:
 
     __slots__ = ("_code", "_message", "_remedy")
 
-    def __init__(self, code: Code, message: str, remedy: str) -> None:
+    def __init__(self, code: FindingCode, message: str, remedy: str) -> None:
         self._code = code
         self._message = message
         self._remedy = remedy
@@ -52,7 +52,7 @@ class Message:
 
     __slots__ = ("code", "remedy", "text")
 
-    def __init__(self, code: Code, text: str, remedy: str = "") -> None:
+    def __init__(self, code: FindingCode, text: str, remedy: str = "") -> None:
         self.code = code
         self.text = text
         self.remedy = remedy
@@ -66,13 +66,13 @@ class Message:
         return Text(self.code, message, remedy)
 
 
-def texts_of(code: Code) -> list[str]:
+def texts_of(code: FindingCode) -> list[str]:
     """The texts that findings of one kind have, with their parameters in braces."""
     texts = (each.text for each in globals().values() if isinstance(each, Message) and each.code is code)
     return list(dict.fromkeys(texts))
 
 
-def unlisted(code: Code) -> Message:
+def unlisted(code: FindingCode) -> Message:
     """The text that stands for the rest where a database has too many findings of one kind."""
     return Message(code, f"{{file}}: more than {{limit}} findings of kind {code}; the others are not listed")
 
@@ -83,7 +83,7 @@ def bolt_damage(kind: str) -> Message:
     Args:
         kind: the code of a :class:`bbolt_reader.Damage`.
     """
-    return Message(Code(f"bolt-{kind}"), "{file}{page}: {problem}", _CHECK)
+    return Message(FindingCode(f"bolt-{kind}"), "{file}{page}: {problem}", _CHECK)
 
 
 _CHECK: Final = "drydock bolt check {file}"
@@ -98,251 +98,265 @@ _NEWER_DATABASES: Final = (
 )
 
 # Blobs and snapshots
-MISSING_BLOB = Message(Code.MISSING_BLOB, "blob {id}: {problem}", _REPAIR_BLOB)
-CORRUPT_BLOB = Message(Code.CORRUPT_BLOB, "blob {id}: {problem}", _REPAIR_BLOB)
-MISSING_SNAPSHOT = Message(Code.MISSING_SNAPSHOT, "snapshot {id}: {problem}", _REPAIR_SNAPSHOT)
-CORRUPT_SNAPSHOT = Message(Code.CORRUPT_SNAPSHOT, "snapshot {id}: {problem}", _REPAIR_SNAPSHOT)
+MISSING_BLOB = Message(FindingCode.MISSING_BLOB, "blob {id}: {problem}", _REPAIR_BLOB)
+CORRUPT_BLOB = Message(FindingCode.CORRUPT_BLOB, "blob {id}: {problem}", _REPAIR_BLOB)
+MISSING_SNAPSHOT = Message(FindingCode.MISSING_SNAPSHOT, "snapshot {id}: {problem}", _REPAIR_SNAPSHOT)
+CORRUPT_SNAPSHOT = Message(FindingCode.CORRUPT_SNAPSHOT, "snapshot {id}: {problem}", _REPAIR_SNAPSHOT)
 SNAPSHOT_DIFFERS = Message(
-    Code.SNAPSHOT_DIFFERS,
+    FindingCode.SNAPSHOT_DIFFERS,
     "snapshot {snapshot} differs from layer {layer} in {count} of its entries{emptied}: {entries}",
     _REPAIR_SNAPSHOT,
 )
 DAMAGED_EROFS_LAYER = Message(
-    Code.SNAPSHOT_DIFFERS, "snapshot {snapshot}: its layer.erofs is damaged: {entries}", _REPAIR_SNAPSHOT
+    FindingCode.SNAPSHOT_DIFFERS, "snapshot {snapshot}: its layer.erofs is damaged: {entries}", _REPAIR_SNAPSHOT
 )
 _COMPARE: Final = "run drydock repair --unpacked: it compares the snapshot with its layer, and removes it if it differs"
 SNAPSHOT_FILES = Message(
-    Code.SNAPSHOT_SIZE,
+    FindingCode.SNAPSHOT_SIZE,
     "snapshot {snapshot} has {found} files and directories; when it was committed, it had {recorded}",
     _COMPARE,
 )
 SNAPSHOT_BYTES = Message(
-    Code.SNAPSHOT_SIZE,
+    FindingCode.SNAPSHOT_SIZE,
     "the files of snapshot {snapshot} take {found} bytes; when it was committed, they took {recorded}",
     _COMPARE,
 )
 SNAPSHOT_UNPROVED = Message(
-    Code.SNAPSHOT_UNPROVED,
+    FindingCode.SNAPSHOT_UNPROVED,
     "snapshot {snapshot}: the blob of its layer {layer} is damaged, and there is no other copy of the layer here, so "
     "nothing proves that the unpacked files are intact",
     "run drydock repair --drop-unproved: it removes both, or only the blob if a container uses the files",
 )
-UNREADABLE_LAYER = Message(Code.UNREADABLE_LAYER, "snapshot {snapshot}: {problem}", "drydock verify --data")
-NOT_COMPARED = Message(Code.NOT_COMPARED, "snapshot {snapshot} was not compared with layer {layer}: {reason}")
+UNREADABLE_LAYER = Message(FindingCode.UNREADABLE_LAYER, "snapshot {snapshot}: {problem}", "drydock verify --data")
+NOT_COMPARED = Message(FindingCode.NOT_COMPARED, "snapshot {snapshot} was not compared with layer {layer}: {reason}")
 CORRUPT_ORPHAN = Message(
-    Code.CORRUPT_ORPHAN,
+    FindingCode.CORRUPT_ORPHAN,
     "blob {blob} has no record, and its bytes do not match its digest",
     "run drydock clean --apply: it removes the file",
 )
 NO_EROFS_LAYER = Message(
-    Code.NO_EROFS_LAYER,
+    FindingCode.NO_EROFS_LAYER,
     "snapshot {snapshot} is committed, but {number}/layer.erofs is missing: nothing can mount the snapshot, and "
     "containerd before 2.4 cannot remove it, so its GC of snapshotter {snapshotter} stops there",
     "run drydock clean --apply if nothing references the snapshot, else drydock repair",
 )
-MISSING_PARENT = Message(Code.MISSING_PARENT, "snapshot {snapshot}: its parent {parent} has no record")
-OTHER_PARENT = Message(Code.OTHER_PARENT, "snapshot {snapshot}: its row names another parent than its record")
+MISSING_PARENT = Message(FindingCode.MISSING_PARENT, "snapshot {snapshot}: its parent {parent} has no record")
+OTHER_PARENT = Message(FindingCode.OTHER_PARENT, "snapshot {snapshot}: its row names another parent than its record")
 
 # Names that lead nowhere
 _EXPLAIN: Final = "whatever may be meant is kept; drydock explain shows what references what"
 _ABSENT: Final = "{holder} names {absent}, for which no record exists{similar}"
-LEASE_NAMES_ABSENT = Message(Code.LEASE_NAMES_ABSENT, _ABSENT, _EXPLAIN)
-CONTAINER_NAMES_ABSENT = Message(Code.MISSING_ROOT, _ABSENT, _EXPLAIN)
-IMAGE_NAMES_ABSENT = Message(Code.MISSING_TARGET, _ABSENT, _EXPLAIN)
-MISNAMED = Message(Code.MISNAMED, _ABSENT, _EXPLAIN)
+LEASE_NAMES_ABSENT = Message(FindingCode.LEASE_NAMES_ABSENT, _ABSENT, _EXPLAIN)
+CONTAINER_NAMES_ABSENT = Message(FindingCode.MISSING_ROOT, _ABSENT, _EXPLAIN)
+IMAGE_NAMES_ABSENT = Message(FindingCode.MISSING_TARGET, _ABSENT, _EXPLAIN)
+MISNAMED = Message(FindingCode.MISNAMED, _ABSENT, _EXPLAIN)
 SIMILAR: Final = "; {other}, which nothing references, has a very similar name"
 """The end of the texts above where such an object exists."""
 SIMILAR_IMAGE = Message(
-    Code.MISSING_TARGET, "{other}, which nothing references, refers to a name very similar to {holder}", _EXPLAIN
+    FindingCode.MISSING_TARGET, "{other}, which nothing references, refers to a name very similar to {holder}", _EXPLAIN
 )
-MISSING_ROOT = Message(Code.MISSING_ROOT, "container {container}: its snapshot {snapshot} has no record")
+MISSING_ROOT = Message(FindingCode.MISSING_ROOT, "container {container}: its snapshot {snapshot} has no record")
 MISSING_TARGET = Message(
-    Code.MISSING_TARGET, "image {image}: its target {target} has no record", "pull the image again, or remove it"
+    FindingCode.MISSING_TARGET, "image {image}: its target {target} has no record", "pull the image again, or remove it"
 )
 ADOPTABLE_TARGET = Message(
-    Code.MISSING_TARGET, MISSING_TARGET.text, "run drydock repair --adopt: it creates the record of the target anew"
+    FindingCode.MISSING_TARGET,
+    MISSING_TARGET.text,
+    "run drydock repair --adopt: it creates the record of the target anew",
 )
 LOST_CONTAINER = Message(
-    Code.LOST_CONTAINER,
+    FindingCode.LOST_CONTAINER,
     "container {container} exists in dockerd, but {missing}: when the engine starts, it deletes the container's files",
     _NEWER_DATABASES,
 )
 ADOPTABLE_CONTAINER = Message(
-    Code.LOST_CONTAINER, LOST_CONTAINER.text, "run drydock repair --adopt: it creates the records of the container anew"
+    FindingCode.LOST_CONTAINER,
+    LOST_CONTAINER.text,
+    "run drydock repair --adopt: it creates the records of the container anew",
 )
 UNKNOWN_LABEL = Message(
-    Code.UNKNOWN_LABEL, "{label}: this version of drydock does not know the label, which may keep something"
+    FindingCode.UNKNOWN_LABEL, "{label}: this version of drydock does not know the label, which may keep something"
 )
 JUNK_NAME = Message(
-    Code.JUNK_NAME,
+    FindingCode.JUNK_NAME,
     "{path} is not a blob; containerd's GC of content stops at such a name",
     "look at it, and move it out of blobs/",
 )
-FOREIGN_NAME = Message(Code.FOREIGN_NAME, "{path} is not named after a digest algorithm; drydock leaves it alone")
-IMAGE_WITHOUT_TARGET = Message(Code.IMAGE_WITHOUT_TARGET, "image {image} has no target")
-INVALID_DIGEST = Message(Code.INVALID_DIGEST, "{bucket}: {value} is not a digest")
+FOREIGN_NAME = Message(
+    FindingCode.FOREIGN_NAME, "{path} is not named after a digest algorithm; drydock leaves it alone"
+)
+IMAGE_WITHOUT_TARGET = Message(FindingCode.IMAGE_WITHOUT_TARGET, "image {image} has no target")
+INVALID_DIGEST = Message(FindingCode.INVALID_DIGEST, "{bucket}: {value} is not a digest")
 
 # Fields
-UNDECODABLE = Message(Code.UNDECODABLE, "{field}: {problem}")
-FIELD_IS_BUCKET = Message(Code.UNDECODABLE, "{field} is a bucket, not a value")
-FIELD_IS_NO_BUCKET = Message(Code.UNDECODABLE, "{field} is a value, not a bucket")
-FIELD_IS_NEGATIVE = Message(Code.UNDECODABLE, "{field} is {number}, which is less than 0")
-FIELD_IS_EMPTY = Message(Code.UNDECODABLE, "{field} is missing or empty")
-FIELD_IS_MISSING = Message(Code.UNDECODABLE, "{field} is missing")
-OVERWRITTEN_NAME = Message(Code.UNDECODABLE, "{bucket}: the name {name} is overwritten")
-INGEST_WITHOUT_DATA = Message(Code.UNDECODABLE, "ingest {ingest} names no data")
-ROW_WITHOUT_ID = Message(Code.UNDECODABLE, "row {row} has no id")
-ROW_WITHOUT_KIND = Message(Code.UNDECODABLE, "row {row} has no known kind")
-UNDECODABLE_TIME = Message(Code.UNDECODABLE_TIME, "{field}: {problem}")
+UNDECODABLE = Message(FindingCode.UNDECODABLE, "{field}: {problem}")
+FIELD_IS_BUCKET = Message(FindingCode.UNDECODABLE, "{field} is a bucket, not a value")
+FIELD_IS_NO_BUCKET = Message(FindingCode.UNDECODABLE, "{field} is a value, not a bucket")
+FIELD_IS_NEGATIVE = Message(FindingCode.UNDECODABLE, "{field} is {number}, which is less than 0")
+FIELD_IS_EMPTY = Message(FindingCode.UNDECODABLE, "{field} is missing or empty")
+FIELD_IS_MISSING = Message(FindingCode.UNDECODABLE, "{field} is missing")
+OVERWRITTEN_NAME = Message(FindingCode.UNDECODABLE, "{bucket}: the name {name} is overwritten")
+INGEST_WITHOUT_DATA = Message(FindingCode.UNDECODABLE, "ingest {ingest} names no data")
+ROW_WITHOUT_ID = Message(FindingCode.UNDECODABLE, "row {row} has no id")
+ROW_WITHOUT_KIND = Message(FindingCode.UNDECODABLE, "row {row} has no known kind")
+UNDECODABLE_TIME = Message(FindingCode.UNDECODABLE_TIME, "{field}: {problem}")
 UNDECODABLE_EXPIRY = Message(
-    Code.UNDECODABLE_EXPIRY,
+    FindingCode.UNDECODABLE_EXPIRY,
     "ingest {ingest}: expireat: {problem}; containerd's GC removes nothing while this field exists",
 )
 TIME_AHEAD = Message(
-    Code.TIME_AHEAD,
+    FindingCode.TIME_AHEAD,
     "{object}: {field} is {time}, which is {span} after the clock",
     "if the clock is right, this time is wrong, and the age of the object is not known",
 )
 MORE_TIMES_AHEAD = Message(
-    Code.TIME_AHEAD, "more than {limit} records have a time after the clock; the others are not listed"
+    FindingCode.TIME_AHEAD, "more than {limit} records have a time after the clock; the others are not listed"
 )
 ENDED_BEFORE_MADE = Message(
-    Code.ENDED_BEFORE_MADE,
+    FindingCode.ENDED_BEFORE_MADE,
     "lease {lease} ended {end}, before it was created ({created})",
     "when the engine next starts, it removes the lease and what only the lease holds: save what you need before",
 )
 
 # Rows
-ROW_WITHOUT_PARENT = Message(Code.ROW_WITHOUT_PARENT, "row {row}: its parent has no row")
-LOST_ROW = Message(Code.LOST_ROW, "{snapshot} has an entry in parents, but no row")
+ROW_WITHOUT_PARENT = Message(FindingCode.ROW_WITHOUT_PARENT, "row {row}: its parent has no row")
+LOST_ROW = Message(FindingCode.LOST_ROW, "{snapshot} has an entry in parents, but no row")
 OTHER_ID_IN_PARENTS = Message(
-    Code.PARENTS_DISAGREE, "row {row}: the row or its parent has another id than its entry in parents"
+    FindingCode.PARENTS_DISAGREE, "row {row}: the row or its parent has another id than its entry in parents"
 )
-NOT_IN_PARENTS = Message(Code.PARENTS_DISAGREE, "row {row} has a parent, but no entry in parents")
-SHARED_ID = Message(Code.SHARED_ID, "rows {row} and {other} have the same id {id}")
+NOT_IN_PARENTS = Message(FindingCode.PARENTS_DISAGREE, "row {row} has a parent, but no entry in parents")
+SHARED_ID = Message(FindingCode.SHARED_ID, "rows {row} and {other} have the same id {id}")
 
 # Databases
 _UNKNOWN: Final = "{name}: this version of drydock does not know it"
-UNKNOWN_KEY = Message(Code.UNKNOWN_KEY, _UNKNOWN)
-UNKNOWN_BUCKET = Message(Code.UNKNOWN_BUCKET, _UNKNOWN)
-KEY_OUTSIDE_BUCKETS = Message(Code.UNKNOWN_KEY, "{key} is a key outside of all buckets")
-KEY_AMONG_BUCKETS = Message(Code.UNKNOWN_KEY, "{bucket}: {key} is not a bucket")
-BUCKET_AMONG_KEYS = Message(Code.UNKNOWN_BUCKET, "{bucket} is a bucket where a key is expected")
-BUCKET_AMONG_LABELS = Message(Code.UNKNOWN_BUCKET, "{bucket} is a bucket among labels")
-BUCKET_AMONG_OLD_INGESTS = Message(Code.UNKNOWN_BUCKET, "{bucket} is a bucket among the ingests of schema version 1")
-OLD_INGESTS = Message(Code.UNKNOWN_BUCKET, "ingests of schema version 1 in a database of schema version {version}")
-NOT_OF_ROWS = Message(Code.UNKNOWN_BUCKET, "{name} does not belong in the metadata.db of a snapshotter")
+UNKNOWN_KEY = Message(FindingCode.UNKNOWN_KEY, _UNKNOWN)
+UNKNOWN_BUCKET = Message(FindingCode.UNKNOWN_BUCKET, _UNKNOWN)
+KEY_OUTSIDE_BUCKETS = Message(FindingCode.UNKNOWN_KEY, "{key} is a key outside of all buckets")
+KEY_AMONG_BUCKETS = Message(FindingCode.UNKNOWN_KEY, "{bucket}: {key} is not a bucket")
+BUCKET_AMONG_KEYS = Message(FindingCode.UNKNOWN_BUCKET, "{bucket} is a bucket where a key is expected")
+BUCKET_AMONG_LABELS = Message(FindingCode.UNKNOWN_BUCKET, "{bucket} is a bucket among labels")
+BUCKET_AMONG_OLD_INGESTS = Message(
+    FindingCode.UNKNOWN_BUCKET, "{bucket} is a bucket among the ingests of schema version 1"
+)
+OLD_INGESTS = Message(
+    FindingCode.UNKNOWN_BUCKET, "ingests of schema version 1 in a database of schema version {version}"
+)
+NOT_OF_ROWS = Message(FindingCode.UNKNOWN_BUCKET, "{name} does not belong in the metadata.db of a snapshotter")
 NEWER_SCHEMA = Message(
-    Code.NEWER_SCHEMA,
+    FindingCode.NEWER_SCHEMA,
     "schema version {version} is newer than {newest}, the newest that this version of drydock knows",
 )
-EMPTY_DATABASE = Message(Code.EMPTY_DATABASE, "there is no bucket v1: nothing is recorded here")
+EMPTY_DATABASE = Message(FindingCode.EMPTY_DATABASE, "there is no bucket v1: nothing is recorded here")
 OLDER_METADATA = Message(
-    Code.OLDER_DATABASE,
+    FindingCode.OLDER_DATABASE,
     "{snapshotter}: meta.db never assigned the numbers of {count} rows of namespace {namespace}: it is older than "
     "metadata.db, and these rows may hold what containers wrote",
     _NEWER_DATABASES,
 )
 OLDER_ROWS = Message(
-    Code.OLDER_DATABASE,
+    FindingCode.OLDER_DATABASE,
     "{snapshotter}: the last directory number in metadata.db is {last}, but {count} directories have higher numbers: "
     "metadata.db is older than the data, and these directories may hold what containers wrote",
     _NEWER_DATABASES,
 )
-NO_METADATA = Message(Code.NO_DATABASE, "there is no meta.db, so it is not known what the data belongs to")
+NO_METADATA = Message(FindingCode.NO_DATABASE, "there is no meta.db, so it is not known what the data belongs to")
 NO_ROWS = Message(
-    Code.NO_DATABASE, "{snapshotter} has recorded snapshots, but no metadata.db: it was lost, or lies elsewhere"
+    FindingCode.NO_DATABASE, "{snapshotter} has recorded snapshots, but no metadata.db: it was lost, or lies elsewhere"
 )
-UNREADABLE_DATABASE = Message(Code.UNREADABLE_DATABASE, "{file}: {problem}", _CHECK)
-UNREADABLE_PAGE = Message(Code.UNREADABLE_PAGE, "{bucket}: {problem}", "drydock bolt check {file}")
+UNREADABLE_DATABASE = Message(FindingCode.UNREADABLE_DATABASE, "{file}: {problem}", _CHECK)
+UNREADABLE_PAGE = Message(FindingCode.UNREADABLE_PAGE, "{bucket}: {problem}", "drydock bolt check {file}")
 READERS_DISAGREE = Message(
-    Code.READERS_DISAGREE,
+    FindingCode.READERS_DISAGREE,
     "{file}: {difference}",
     "keep a copy of {file} and report this: one of drydock's two readers is wrong",
 )
 ONE_READER_OPENS = Message(
-    Code.READERS_DISAGREE, "{file}: only the {which} reader opens it{why}", READERS_DISAGREE.remedy
+    FindingCode.READERS_DISAGREE, "{file}: only the {which} reader opens it{why}", READERS_DISAGREE.remedy
 )
 REBUILT_DATABASE = Message(
-    Code.REBUILT_DATABASE,
+    FindingCode.REBUILT_DATABASE,
     "{file} was rebuilt by drydock bolt salvage: data without a record may still be needed, so nothing is removed",
     "drydock bolt trust {file}",
 )
 
 # Files and folders
-UNREADABLE = Message(Code.UNREADABLE, "{path}: {problem}")
-UNREADABLE_SNAPSHOT = Message(Code.UNREADABLE, "snapshot {snapshot}: {problem}")
+UNREADABLE = Message(FindingCode.UNREADABLE, "{path}: {problem}")
+UNREADABLE_SNAPSHOT = Message(FindingCode.UNREADABLE, "snapshot {snapshot}: {problem}")
 DIRECTORIES_WITHOUT_ROWS = Message(
-    Code.UNREADABLE, "{snapshotter} has snapshot directories, but no rows: metadata.db may be lost"
+    FindingCode.UNREADABLE, "{snapshotter} has snapshot directories, but no rows: metadata.db may be lost"
 )
-UNREADABLE_BLOB = Message(Code.UNREADABLE_BLOB, "{path}: {problem}")
-UNREADABLE_DOCUMENT = Message(Code.UNREADABLE_DOCUMENT, "{digest}: {problem}")
-NOT_MEASURED = Message(Code.NOT_MEASURED, "{snapshotter} {directory}: {reason}{more}")
+UNREADABLE_BLOB = Message(FindingCode.UNREADABLE_BLOB, "{path}: {problem}")
+UNREADABLE_DOCUMENT = Message(FindingCode.UNREADABLE_DOCUMENT, "{digest}: {problem}")
+NOT_MEASURED = Message(FindingCode.NOT_MEASURED, "{snapshotter} {directory}: {reason}{more}")
 
 # Docker
 NO_OWNERS = Message(
-    Code.NO_OWNERS, "{root}: no Docker data root belongs to it, so leases of dockerd and BuildKit are kept"
+    FindingCode.NO_OWNERS, "{root}: no Docker data root belongs to it, so leases of dockerd and BuildKit are kept"
 )
 NO_CONTAINERS = Message(
-    Code.NO_CONTAINERS,
+    FindingCode.NO_CONTAINERS,
     "{folder} holds no container, but containerd has what dockerd creates for containers ({counts}): the folder may "
     "have been emptied, so all of these are kept",
     "restore the contents of the folder; or end what nobody needs with drydock clean --end-lease ID",
 )
 CLASSIC_STORE = Message(
-    Code.CLASSIC_STORE,
+    FindingCode.CLASSIC_STORE,
     "{store} is Docker's classic image store, with images: {images}, layers: {layers}, directories: {directories}; "
     "drydock neither judges nor measures them, and no figure here includes them",
     "run docker system df while Docker runs: it measures them",
 )
 UNKNOWN_DATA_ROOT = Message(
-    Code.OWNERS_UNKNOWN,
+    FindingCode.OWNERS_UNKNOWN,
     "{root} may have another Docker data root that could not be found, so no lease counts as ownerless",
 )
-UNREADABLE_OWNERS = Message(Code.OWNERS_UNKNOWN, "{path}: {problem}, so {effect}")
+UNREADABLE_OWNERS = Message(FindingCode.OWNERS_UNKNOWN, "{path}: {problem}, so {effect}")
 CONTAINER_UNREADABLE = Message(
-    Code.CONTAINER_UNREADABLE, "container {container}: {path}: {problem}; the container counts as existing{also}"
+    FindingCode.CONTAINER_UNREADABLE, "container {container}: {path}: {problem}; the container counts as existing{also}"
 )
 
 # Settings
-SETTING_OUT_OF_REACH = Message(Code.CONFIG_UNREADABLE, "{file}: {problem}")
-UNREADABLE_SETTINGS = Message(Code.CONFIG_UNREADABLE, "{file} cannot be read: {problem}")
-SETTINGS_NOT_JSON = Message(Code.CONFIG_UNREADABLE, "{file} is not a JSON object")
-TOO_MANY_SETTINGS = Message(Code.CONFIG_UNREADABLE, "{file}: there are more than {limit} {what}; the rest is not read")
-IMPORT_NOT_A_PATH = Message(Code.CONFIG_UNREADABLE, "{file}: an import is not a path")
-IMPORT_WITH_PATTERN = Message(Code.CONFIG_UNREADABLE, "{file}: import {path} has a pattern in the name of a folder")
-NOT_ABSOLUTE = Message(Code.CONFIG_UNREADABLE, "{file}: {setting} is not an absolute path")
-KNOWN_AT_RUN_TIME = Message(
-    Code.CONFIG_UNREADABLE, "{file}: {setting} is known only when the engine starts, or is not understood"
+SETTING_OUT_OF_REACH = Message(FindingCode.CONFIG_UNREADABLE, "{file}: {problem}")
+UNREADABLE_SETTINGS = Message(FindingCode.CONFIG_UNREADABLE, "{file} cannot be read: {problem}")
+SETTINGS_NOT_JSON = Message(FindingCode.CONFIG_UNREADABLE, "{file} is not a JSON object")
+TOO_MANY_SETTINGS = Message(
+    FindingCode.CONFIG_UNREADABLE, "{file}: there are more than {limit} {what}; the rest is not read"
 )
-UNKNOWN_START = Message(Code.CONFIG_UNREADABLE, "{file}: it is not known with which options it starts Docker")
+IMPORT_NOT_A_PATH = Message(FindingCode.CONFIG_UNREADABLE, "{file}: an import is not a path")
+IMPORT_WITH_PATTERN = Message(
+    FindingCode.CONFIG_UNREADABLE, "{file}: import {path} has a pattern in the name of a folder"
+)
+NOT_ABSOLUTE = Message(FindingCode.CONFIG_UNREADABLE, "{file}: {setting} is not an absolute path")
+KNOWN_AT_RUN_TIME = Message(
+    FindingCode.CONFIG_UNREADABLE, "{file}: {setting} is known only when the engine starts, or is not understood"
+)
+UNKNOWN_START = Message(FindingCode.CONFIG_UNREADABLE, "{file}: it is not known with which options it starts Docker")
 NO_DATA_ROOT = Message(
-    Code.CONFIG_UNREADABLE,
+    FindingCode.CONFIG_UNREADABLE,
     "{folder}: a setting names it as Docker's data root, but dockerd has no files there (is its disk mounted?)",
 )
 NO_CONTAINERD_ROOT = Message(
-    Code.CONFIG_UNREADABLE,
+    FindingCode.CONFIG_UNREADABLE,
     "{folder}: a setting names it as the root of Docker's containerd, but containerd has no files there (is its disk "
     "mounted?)",
 )
-LINK_NOT_FOLLOWED = Message(Code.CONFIG_UNREADABLE, "{path} is a link, which drydock does not follow")
+LINK_NOT_FOLLOWED = Message(FindingCode.CONFIG_UNREADABLE, "{path} is a link, which drydock does not follow")
 CONFIG_UNKNOWN = Message(
-    Code.CONFIG_UNKNOWN,
+    FindingCode.CONFIG_UNKNOWN,
     "{file}: the {setting} of containerd is known only when it starts, or is not understood: its snapshotters may keep "
     "their data elsewhere",
 )
 TOO_MANY_CONFIGS = Message(
-    Code.CONFIG_UNKNOWN,
+    FindingCode.CONFIG_UNKNOWN,
     "{file}: containerd may have more than {limit} configs: its snapshotters may keep their data elsewhere",
 )
 CONFIG_FOREIGN = Message(
-    Code.CONFIG_FOREIGN,
+    FindingCode.CONFIG_FOREIGN,
     "{folder}: the settings of a user put a snapshotter there, but the user does not own the folder",
 )
 
 # drydock's own
 UNFINISHED_RUN = Message(
-    Code.UNFINISHED_RUN,
+    FindingCode.UNFINISHED_RUN,
     "a run of {time} was stopped before its end: {pending} of its {total} actions may not be done; journal {journal}",
     "run drydock clean --apply with the options of that run: it finishes the run",
 )

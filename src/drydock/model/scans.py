@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from drydock.model.data import Backend, Content
-from drydock.model.findings import Affects, Code, Finding, Severity
+from drydock.model.findings import Affects, Finding, FindingCode, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.objects import State, Verdict
 from drydock.model.plans import Plan, Target, Withheld
@@ -66,7 +66,7 @@ class Scan:
     @property
     def is_older(self) -> bool:
         """Whether a database is older than the data, so that a newer copy should be restored first."""
-        return any(finding.code is Code.OLDER_DATABASE for finding in self.verdict.findings)
+        return any(finding.code is FindingCode.OLDER_DATABASE for finding in self.verdict.findings)
 
     @property
     def withheld(self) -> tuple[Withheld, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from drydock.model import messages
-from drydock.model.findings import Code, Finding, Place, Severity
+from drydock.model.findings import Finding, FindingCode, Place, Severity
 from drydock.model.names import Kind, RawPath, Ref, snapshot_ref
 from drydock.model.objects import ObjectKind, StoreObject, Verdict
 from drydock.model.records import Snapshot
@@ -31,7 +31,7 @@ class BrokenChain:
     """Rows, the deepest first."""
 
 
-RESTATED = frozenset((Code.MISSING_ROOT, Code.MISSING_TARGET))
+RESTATED = frozenset((FindingCode.MISSING_ROOT, FindingCode.MISSING_TARGET))
 """Codes of findings that :func:`disagreements` repeats, with the records that they are about."""
 _ROWLESS = "it is recorded, but metadata.db has no row for it"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from drydock.model.data import RowKind
 from drydock.model.errors import Usage
-from drydock.model.findings import Code, Finding, Severity
+from drydock.model.findings import Finding, FindingCode, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.names import EXTRACTING, Digest, Kind, RawPath, Ref, snapshot_ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
@@ -35,10 +35,10 @@ from drydock.verdict.reach import mark
 _PREFIX = 12
 """The shortest prefix of a container's id that names it, as docker shows them."""
 _TIMES = {
-    Code.UNDECODABLE_TIME: "a time that cannot be decoded: the engine fails to list its record",
-    Code.UNDECODABLE_EXPIRY: "an expiry that cannot be decoded: the engine collects nothing while it is there",
+    FindingCode.UNDECODABLE_TIME: "a time that cannot be decoded: the engine fails to list its record",
+    FindingCode.UNDECODABLE_EXPIRY: "an expiry that cannot be decoded: the engine collects nothing while it is there",
 }
-_FIELDS = frozenset((*_TIMES, Code.LOST_ROW))
+_FIELDS = frozenset((*_TIMES, FindingCode.LOST_ROW))
 """Findings about a single field, which is deleted."""
 _UNPROVED = "nothing proves that its unpacked files are intact; --drop-unproved drops both"
 _UNLISTED = "a resource of a lease whose record is deleted: the engine ignores it"
@@ -275,7 +275,9 @@ class _Repairer:
         images, _ = self._dependants.of(broken.refs)
         if self._drop_unproved or (images and all(self._lose(ref, Kind.IMAGE, "").accepted for ref in images)):
             return True
-        doubtful = [row for row, finding in self._together(broken).items() if finding.code is Code.SNAPSHOT_UNPROVED]
+        doubtful = [
+            row for row, finding in self._together(broken).items() if finding.code is FindingCode.SNAPSHOT_UNPROVED
+        ]
         is_blob = all(ref.kind is Kind.BLOB for ref in broken.refs)
         return all(row in rows for row in doubtful) and not (is_blob and not self._held.isdisjoint(images))
 
@@ -446,11 +448,11 @@ class _Repairer:
         given_up = {loss.name for loss in self._losses.values() if loss.at_start and loss.accepted}
         for finding in dict.fromkeys([*self._verdict.findings, *self._wrong.values()]):
             if finding.severity is not Severity.DAMAGE or (
-                finding.code is Code.LOST_CONTAINER and finding.subject in given_up
+                finding.code is FindingCode.LOST_CONTAINER and finding.subject in given_up
             ):
                 continue
             by_field = finding.code in _FIELDS and finding.place.bucket in places
-            by_row = finding.code is Code.ROW_WITHOUT_PARENT and finding.place.bucket[-1] in {
+            by_row = finding.code is FindingCode.ROW_WITHOUT_PARENT and finding.place.bucket[-1] in {
                 row.name for row in plan.rows
             }
             by_path = RawPath(finding.place.file.removeprefix(self._store.root.path.rstrip(b"/") + b"/")) in gone
@@ -460,7 +462,7 @@ class _Repairer:
 
 def _is_doubtful(together: Mapping[RowName, Finding]) -> bool:
     """Whether the unpacked files of a layer may be intact."""
-    return any(finding.code is Code.SNAPSHOT_UNPROVED for finding in together.values())
+    return any(finding.code is FindingCode.SNAPSHOT_UNPROVED for finding in together.values())
 
 
 def _is_in_algorithm(path: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from drydock.model.findings import Code
+from drydock.model.findings import FindingCode
 from drydock.model.plans import Plan, Status, Target
 from drydock.model.runs import Run
 from drydock.model.scans import Scan
@@ -18,7 +18,7 @@ _LISTED = 40
 def scan_lines(scan: Scan) -> Iterator[str]:
     """Findings about one root that matter before anything is removed, then its plan."""
     # A newer copy can be put back only before anything is removed.
-    older = [finding for finding in scan.verdict.findings if finding.code is Code.OLDER_DATABASE]
+    older = [finding for finding in scan.verdict.findings if finding.code is FindingCode.OLDER_DATABASE]
     for finding in older[:_LISTED]:
         yield f"note: {finding.message}"
     for remedy in dict.fromkeys(finding.remedy for finding in older):

@@ -16,7 +16,7 @@ from drydock.model.documents.verify import (
     VerifyDocument,
     VerifyRoot,
 )
-from drydock.model.findings import Code, Severity
+from drydock.model.findings import FindingCode, Severity
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.text import quoted_path, shown
 from drydock.model.times import show_time
@@ -27,7 +27,7 @@ from drydock.version import __version__
 
 _LISTED = 40
 _NAMED = 6
-_NOTES = {Code.CORRUPT_ORPHAN: "Corrupt, and needed by nothing"}
+_NOTES = {FindingCode.CORRUPT_ORPHAN: "Corrupt, and needed by nothing"}
 _TITLES = {Severity.DAMAGE: "Damage", Severity.BLIND: "Could not be read or understood"}
 
 
@@ -155,7 +155,7 @@ def _coverage(what: str, coverage: Coverage | None, root: Verification) -> Itera
 def _second_reading(reading: SecondReading | None, hits: Sequence[Hit]) -> Iterator[str]:
     if reading is None:
         return
-    differences = sum(hit.finding.code is Code.READERS_DISAGREE for hit in hits)
+    differences = sum(hit.finding.code is FindingCode.READERS_DISAGREE for hit in hits)
     counts = f"{show_count(reading.databases, 'database')}, {show_count(reading.keys, 'key')}"
     yield f"  second reading: {counts}; {show_count(differences, 'difference') if differences else 'no difference'}"
 
@@ -168,7 +168,8 @@ def _next(root: Verification, target: str, state: RawPath | None) -> Iterator[st
         yield f"      drydock ls images{target}   # lists what can be read; drydock export takes it out"
         return
     if any(
-        hit.finding.severity is Severity.DAMAGE and hit.finding.code is not Code.READERS_DISAGREE for hit in root.hits
+        hit.finding.severity is Severity.DAMAGE and hit.finding.code is not FindingCode.READERS_DISAGREE
+        for hit in root.hits
     ):
         # The record of wrong bytes is in that state directory only.
         remembered = "" if state is None else f" --state {quoted_path(state)}"

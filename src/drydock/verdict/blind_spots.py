@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from drydock.model.data import LayoutKind
-from drydock.model.findings import Code, Finding, Severity
+from drydock.model.findings import Finding, FindingCode, Severity
 from drydock.model.names import Ref
 from drydock.model.objects import ObjectKind, StoreObject
 from drydock.model.store import Store
@@ -12,7 +12,7 @@ from drydock.model.text import shown
 _EDITED_SINCE = 2
 """Schema versions before this one keep ingests elsewhere (containerd core/metadata/migrations.go, v2.1)."""
 
-_LOST_ROW = frozenset((Code.ROW_WITHOUT_PARENT, Code.LOST_ROW))
+_LOST_ROW = frozenset((FindingCode.ROW_WITHOUT_PARENT, FindingCode.LOST_ROW))
 
 
 def edit_blindness(store: Store) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from drydock.evidence.containerd.digests import hash_blobs
 from drydock.evidence.containerd.snapshots import measure_snapshot
 from drydock.model.data import BlobFile, LayoutKind, SnapshotEntry
-from drydock.model.findings import Code, Finding, Severity
+from drydock.model.findings import Finding, FindingCode, Severity
 from drydock.model.names import Digest, RawPath, Ref
 from drydock.model.objects import StoreObject, Verdict
 from drydock.model.policies import VerifyOptions
@@ -138,7 +138,9 @@ def read_unpacked(
         if outcome is Comparison.STOPPED:
             coverage.left += 1
             continue
-        if outcome is Comparison.NOT_COMPARABLE or (isinstance(outcome, Finding) and outcome.code is Code.NOT_COMPARED):
+        if outcome is Comparison.NOT_COMPARABLE or (
+            isinstance(outcome, Finding) and outcome.code is FindingCode.NOT_COMPARED
+        ):
             coverage.skipped += 1
         else:
             coverage.done += 1

@@ -18,7 +18,7 @@ from drydock.evidence.containerd.rows import read_rows
 from drydock.evidence.containerd.store import Held, copy_store, read_records, read_store
 from drydock.evidence.files.database_copy import metas, read_state
 from drydock.model.data import Backend, Fingerprint, Row
-from drydock.model.findings import Code
+from drydock.model.findings import FindingCode
 from drydock.model.names import RawPath, ingest_name
 from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.progress import Progress
@@ -125,7 +125,9 @@ def _settle(store: Store, later: Metadata, rows: dict[bytes, dict[bytes, Row]]) 
         if folders.settled(each.name) and (each.name in folders.first or _stays(store, each.path, each.fingerprint))
     ]
     content.findings = [
-        each for each in content.findings if each.code is not Code.UNREADABLE_BLOB or os.path.lexists(each.place.file)
+        each
+        for each in content.findings
+        if each.code is not FindingCode.UNREADABLE_BLOB or os.path.lexists(each.place.file)
     ]
     for name, backend in store.backends.items():
         if name in rows:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from bbolt_reader import BoltError, Bucket
 from drydock.evidence.containerd.encoding import Undecodable, binary_time, uvarint, varint
 from drydock.model import messages
-from drydock.model.findings import Code, Finding, Place
+from drydock.model.findings import Finding, FindingCode, Place
 from drydock.model.label_names import is_condition_of_nothing, may_be_a_gc_label
 from drydock.model.messages import Text
 from drydock.model.names import RawPath, UnixNano, is_digest
@@ -30,7 +30,7 @@ class Ledger:
         self.findings: list[Finding] = []
         self.complete = True
         self.newest: UnixNano | None = None
-        self._counts: dict[Code, int] = {}
+        self._counts: dict[FindingCode, int] = {}
 
     def blind(self, text: Text, bucket: tuple[bytes, ...]) -> None:
         """Report something that was not read or not understood: whatever depends on it must be withheld."""
