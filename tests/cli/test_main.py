@@ -66,3 +66,26 @@ def test_a_word_that_is_like_nothing():
     said = CliRunner().invoke(main, ["qqqq"])
     assert said.exit_code == 16
     assert "did you mean" not in said.stderr.lower()
+
+
+def test_every_command_and_option_is_described():
+    """Each command has a first sentence that ends, each option a text that does, and no line is wider than 80."""
+    seen = []
+
+    def look(command, words):
+        if words:
+            assert re.match(r"[A-Z][^\n]*?\.(\s|$)", " ".join(command.help.split())), words
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                assert re.search(r"[.)\]]$", option.help), (words, option.name, option.help)
+        done = CliRunner().invoke(main, [*words, "--help"], terminal_width=80)
+        assert done.exit_code == 0
+        assert max(map(len, done.output.splitlines())) <= 80, words
+        seen.append(words)
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                look(command.get_command(context, name), [*words, name])
+
+    look(main, [])
+    assert len(seen) > 20
