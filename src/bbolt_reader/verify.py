@@ -34,8 +34,7 @@ class Damage(NamedTuple):
     """One damage."""
 
     code: str
-    """Its kind: meta, short-file, root, freelist, corrupt, truncated, unreadable, order, gap, freed, or
-    unreachable."""
+    """Its kind: meta, short-file, freelist, corrupt, truncated, unreadable, order, gap, freed, or unreachable."""
     message: str
     """One line without control characters and without the place."""
     page: int | None = None
