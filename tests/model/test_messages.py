@@ -48,6 +48,19 @@ def test_each_message_is_given_what_it_asks_for():
     assert {name for _, name, _ in uses} == set(MESSAGES)
 
 
+def test_messages_that_are_chosen_by_the_context_ask_for_the_same():
+    """Where a function or a table picks one of several messages and calls it later, they have the same parameters."""
+    chosen = []
+    for _, tree in SOURCES:
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.Assign)):
+                names = [name for name, given in used(node) if given is None and name in MESSAGES]
+                chosen += [names] if len(names) > 1 else []
+    assert len(chosen) > 4
+    for names in chosen:
+        assert len({frozenset(parameters(MESSAGES[name])) for name in names}) == 1, names
+
+
 def test_nothing_else_makes_a_finding():
     """Outside of the registry no source makes a Finding, or names a code by its text."""
     codes, registry = set(map(str, FindingCode)), ("findings.py", "messages.py")
