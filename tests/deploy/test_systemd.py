@@ -138,7 +138,7 @@ def test_the_service_can_only_read(unpacked, textfiles, tmp_path):
     shutil.chown(private, 1234, 1234)
     probe = tmp_path / "probe.py"
     probe.write_text(_PROBE % {"textfiles": TEXTFILES})
-    drop_in = "[Service]\\nExecStart=\\nExecStart=/usr/bin/python3 /srv/probe/probe.py\\n"
+    drop_in = "[Service]\\nExecStart=\\nExecStart=/usr/bin/python3 /srv/probe/probe.py\\nSuccessExitStatus=\\n"
     lines = [
         f"cp {UNITS}/{SERVICE} /etc/systemd/system/",
         f"mkdir /etc/systemd/system/{SERVICE}.d",
