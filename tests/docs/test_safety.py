@@ -19,6 +19,15 @@ def test_each_rule_names_tests_that_exist():
             assert (TOP / name).exists(), (number, name)
 
 
+def test_security_names_rules_that_exist():
+    """Each rule that SECURITY.md refers to has a row in docs/safety.md."""
+    rules = {number for number, _, _ in _ROW.findall((TOP / "docs/safety.md").read_text())}
+    named = re.findall(r"\((rules? [^)]*)\)", (TOP / "SECURITY.md").read_text())
+    numbers = {number for each in named for number in re.findall(r"\d[a-z]?", each)}
+    assert len(numbers) >= 5
+    assert numbers <= rules
+
+
 def _alternatives(word):
     """``a/{b,c}.py`` as a shell would write it out."""
     inner = re.search(r"\{(.*)\}", word)

@@ -1,4 +1,4 @@
-"""The newest engines, built from their Go modules once and kept: one module a folder of ``modules``.
+"""The newest engines, and linters, built from their Go modules once and kept: one module a folder of ``modules``.
 
 Each folder's ``go.mod`` names what is built (its ``tool`` lines) and fixes every version; a module of its own for each
 group of binaries, since their dependencies do not agree. Go comes from :mod:`tests.engines.go`.
@@ -35,6 +35,8 @@ class Module(enum.Enum):
     """nerdctl 2.3.5."""
     MOBY = "moby"
     """dockerd 29: v2.0.0-beta.24 of the module."""
+    ACTIONLINT = "actionlint"
+    """actionlint 1.7.12, which checks GitHub's workflows."""
     BBOLT = "bbolt"
     """The programs of tests/bbolt_reader/go with bbolt 1.5.0."""
 
