@@ -6,12 +6,15 @@ import enum
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.engines.cache import kept
 from tests.engines.unavailable import EngineUnavailable
 
-_PACKAGES = "containerd,docker.io,docker-cli,docker-buildx,iptables,ca-certificates,busybox-static"
+_PACKAGES = (
+    "containerd", "docker.io", "docker-cli", "docker-buildx", "iptables", "ca-certificates", "busybox-static",
+)  # fmt: skip
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR = "http://deb.debian.org/debian"
 _SCRIPTS = Path("/usr/share/debootstrap/scripts")
@@ -36,24 +39,29 @@ def rootfs(suite: Suite) -> Path:
     """
     if os.geteuid() != 0:
         raise EngineUnavailable("running an engine needs root")
-    return kept(suite.value, lambda made: _debootstrap(suite, made))
+    return kept(suite.value, lambda made: debootstrap(suite.value, _PACKAGES, made))
 
 
-def _debootstrap(suite: Suite, made: Path) -> None:
+def debootstrap(suite: str, packages: Sequence[str], made: Path) -> None:
+    """Make a root file system with a suite's base and ``packages``; what debootstrap prints goes beside it.
+
+    Raises:
+        EngineUnavailable: no debootstrap, or the mirror cannot be reached.
+    """
     if shutil.which("debootstrap") is None:
         raise EngineUnavailable("debootstrap is not installed")
     # An older debootstrap has no script for a newer suite; sid's is the one they all share.
-    script = _SCRIPTS / (suite.value if (_SCRIPTS / suite.value).exists() else "sid")
-    log = made.with_name(f"{suite.value}.log")
+    script = _SCRIPTS / (suite if (_SCRIPTS / suite).exists() else "sid")
+    log = made.with_name(f"{suite}.log")
     with log.open("wb") as output:
         done = subprocess.run(
-            ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", *_keyring(), suite.value, str(made),
+            ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", *_keyring(), suite, str(made),
              MIRROR, str(script)],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, cwd="/",
         )  # fmt: skip
     if done.returncode != 0:
         last = log.read_text(errors="replace").strip().splitlines()[-1:]
-        raise EngineUnavailable(f"debootstrap {suite.value} failed: {' '.join(last)} (see {log})")
+        raise EngineUnavailable(f"debootstrap {suite} failed: {' '.join(last)} (see {log})")
 
 
 def signed() -> str:

@@ -6,9 +6,10 @@ import fcntl
 import os
 import struct
 import subprocess
-import sys
 import termios
 from pathlib import Path
+
+from tests.support.program import DRYDOCK
 
 
 def on_terminal(*arguments: str | Path, columns: int, errors: bool = False) -> tuple[str, int]:
@@ -40,7 +41,7 @@ def _on_terminal(arguments: tuple[str | Path, ...], columns: int, *, out: bool, 
     environment = {**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
     for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):
         environment.pop(name, None)
-    command = [sys.executable, "-m", "drydock", *map(str, arguments)]
+    command = [*DRYDOCK, *map(str, arguments)]
     with subprocess.Popen(
         command,
         stdout=follower if out else subprocess.DEVNULL,
@@ -59,7 +60,7 @@ def answered(*arguments: str | Path, answer: str) -> subprocess.CompletedProcess
     """Run ``drydock`` with a terminal for stdin on which somebody types ``answer``."""
     leader, follower = os.openpty()
     os.write(leader, f"{answer}\n".encode())
-    command = [sys.executable, "-m", "drydock", *map(str, arguments)]
+    command = [*DRYDOCK, *map(str, arguments)]
     try:
         return subprocess.run(command, stdin=follower, capture_output=True, text=True, check=False, timeout=60)
     finally:

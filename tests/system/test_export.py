@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests.support.erofs_images import image_mounted
 from tests.support.layouts import read_layout
 from tests.support.mounted import facts, mount, unpack_tar
 from tests.support.newest import NOT_READ
+from tests.support.program import DRYDOCK
 from tests.support.records import METADATA, folders, values
 from tests.support.trees import tree
 
@@ -194,9 +194,7 @@ def test_to_a_pipe(unpacked, tmp_path):
     for words in (("image", "app:1"), ("container", "ran")):
         archive = tmp_path / f"{words[0]}.tar"
         run("export", *words, host, "-o", archive, status=0)
-        said = subprocess.run(
-            [sys.executable, "-m", "drydock", "export", *words, str(host), "-o", "-"], capture_output=True, check=True
-        )
+        said = subprocess.run([*DRYDOCK, "export", *words, str(host), "-o", "-"], capture_output=True, check=True)
         assert said.stdout == archive.read_bytes()
 
 

@@ -6,16 +6,16 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 from tests.support.captures import capture
+from tests.support.program import DRYDOCK
 
 pytestmark = pytest.mark.root
 
 KILLED = "docker-28.5-killed"
-COMMAND = [sys.executable, "-m", "drydock", "export"]
+COMMAND = [*DRYDOCK, "export"]
 
 
 def _drydock(*words, **options):

@@ -18,6 +18,7 @@ from tests.support.adoptable import NOW
 from tests.support.boltwriter import write
 from tests.support.captures import capture
 from tests.support.documents import run, scan
+from tests.support.program import DRYDOCK
 from tests.support.records import METADATA
 from tests.support.trees import tree
 from tests.support.unpacked import OVERLAYFS, lay_out_unpacked
@@ -44,9 +45,7 @@ main(sys.argv[1:])
 
 
 def _process(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "drydock", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
+    return subprocess.run([*DRYDOCK, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
 def _refusal(*arguments, status):
@@ -282,7 +281,7 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
     (tmp_path / "etc").mkdir()
     (tmp_path / "var/lib").mkdir(parents=True)
     done = subprocess.Popen(
-        [sys.executable, "-m", "drydock", "scan", "--format", "json", str(tmp_path)],
+        [*DRYDOCK, "scan", "--format", "json", str(tmp_path)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     done.stdout.close()

@@ -5,12 +5,12 @@ import json
 import os
 import pty
 import subprocess
-import sys
 import time
 
 import pytest
 from tests.support import boltwriter
 from tests.support.adoptable import IMAGE, blob_path, lay_out, namespace, target, without
+from tests.support.program import DRYDOCK
 
 from drydock.model.text import unshown
 from drydock.reclaim import state_dir
@@ -37,7 +37,7 @@ def orphan(root):
 
 def drydock(*words, redirected="", environment=None):
     """Exit status and what came on stderr of a command, its streams as a shell redirects them."""
-    words = [str(word) for word in (sys.executable, "-m", "drydock", *words)]
+    words = [str(word) for word in (*DRYDOCK, *words)]
     done = subprocess.run(
         ["bash", "-c", f'"$@" {redirected}', "bash", *words], capture_output=True, check=False,
         env={**os.environ, **(environment or {})},
@@ -96,9 +96,7 @@ def test_a_reader_that_leaves_ends_what_only_looks(store, words):
     where = {"scan": [store], "bolt": [next(store.glob("*/meta.db"))]}.get(words[0], [])
     ours, theirs = os.pipe()
     os.close(ours)
-    done = subprocess.run(
-        [sys.executable, "-m", "drydock", *words, *map(str, where)], stdout=theirs, stderr=subprocess.PIPE, check=False
-    )
+    done = subprocess.run([*DRYDOCK, *words, *map(str, where)], stdout=theirs, stderr=subprocess.PIPE, check=False)
     os.close(theirs)
     assert (done.returncode, done.stderr) == (141, b"")
 
@@ -109,7 +107,7 @@ def test_nothing_is_asked_that_cannot_be_shown(store, tmp_path):
     os.write(leader, b"y\n")
     with open(FULL, "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "drydock", "clean", store, "--apply", "--state", tmp_path / "state"],
+            [*DRYDOCK, "clean", store, "--apply", "--state", tmp_path / "state"],
             stdin=follower, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60,
         )  # fmt: skip
     os.close(leader)
@@ -183,7 +181,7 @@ def test_a_pipe_that_does_not_wait(tmp_path):
     boltwriter.write(
         tmp_path / "x.db", {b"v1": {b"key": bytes(1000)}, b"v2": {b"%d" % each: bytes(1000) for each in range(200)}}
     )
-    command = [sys.executable, "-m", "drydock", "bolt", "dump", tmp_path / "x.db"]
+    command = [*DRYDOCK, "bolt", "dump", tmp_path / "x.db"]
     whole = subprocess.run(command, capture_output=True, check=True).stdout
     assert len(whole) > 1 << 17
     ours, theirs = os.pipe()

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 
@@ -24,8 +24,9 @@ def render_file(template: str, styles: Sequence[str], scripts: Sequence[str], **
         scripts: paths of scripts below this package; they run as one script, in this order.
         values: other values that the template uses.
     """
+    # Not PackageLoader: it looks for folders, and in the one file there are none.
     environment = Environment(
-        loader=PackageLoader("drydock", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     style = "\n".join(map(_read, ("look.css", *styles)))

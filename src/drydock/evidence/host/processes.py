@@ -25,6 +25,7 @@ from drydock.evidence.host.config import read_containerd_config, read_docker_con
 from drydock.evidence.host.engines import DAEMONS, how_to_stop, is_shim, program
 from drydock.evidence.host.filesystem import Host
 from drydock.evidence.host.services import CONTAINERD_ROOT
+from drydock.model.errors import Refused
 from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
 from drydock.model.text import shown
@@ -46,7 +47,12 @@ def users(root: Root) -> list[Process]:
     """The processes that use ``root``, by pid. Only the user root sees the files of other users.
 
     This process does not count, nor do the working folders of the processes that started it.
+
+    Raises:
+        Refused: /proc is not mounted, as in a bare chroot: processes cannot be seen.
     """
+    if not os.path.exists("/proc/self"):
+        raise Refused("/proc is not mounted: processes that use the storage cannot be seen; mount -t proc proc /proc")
     return list(_ProcessSearch(root).users())
 
 

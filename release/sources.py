@@ -1,0 +1,147 @@
+"""What the one file is made of besides drydock: each source with its version, checksum and licence, fetched once."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.engines.cache import kept
+from tests.engines.suite import MIRROR
+from tests.engines.unavailable import EngineUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One source archive or wheel."""
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+    licence: str
+    """An SPDX expression."""
+    url: str = ""
+    """Where it is; empty for what PyPI has."""
+    bundled: tuple[tuple[str, str, str], ...] = ()
+    """What else lies in it and ends up in the one file: name, version, SPDX expression."""
+
+
+PYTHON = Source(
+    "python", "3.13.5", "python3.13_3.13.5.orig.tar.xz",
+    "93e583f243454e6e9e4588ca2c2662206ad961659863277afcdb96801647d640", "Python-2.0.1",
+    f"{MIRROR}/pool/main/p/python3.13/python3.13_3.13.5.orig.tar.xz",
+    (("expat", "2.7.1", "MIT"), ("mpdecimal", "2.5.1", "BSD-2-Clause"), ("hacl-star", "2024", "Apache-2.0")),
+)  # fmt: skip
+"""Of Debian 13, which keeps the file for as long as that is supported."""
+
+PACKAGES = (
+    Source(
+        "backports.zstd",
+        "1.8.0",
+        "backports_zstd-1.8.0.tar.gz",
+        "9dae4f4c481716e3db473d667457b4f508ff7459c0931b567a5c9677fb3db316",
+        "PSF-2.0",
+    ),
+    Source(
+        "click",
+        "8.5.1",
+        "click-8.5.1-py3-none-any.whl",
+        "8bb5376d2006950386f8c6427613334a2acadc5f559cb80e638d00b4df957e37",
+        "BSD-3-Clause",
+    ),
+    Source(
+        "construct",
+        "2.10.70",
+        "construct-2.10.70.tar.gz",
+        "4d2472f9684731e58cc9c56c463be63baa1447d674e0d66aeb5627b22f512c29",
+        "MIT",
+    ),
+    Source(
+        "jinja2",
+        "3.1.6",
+        "jinja2-3.1.6-py3-none-any.whl",
+        "85ece4451f492d0c13c5dd7c13a64681a86afae63a5f347908daf103ce6d2f67",
+        "BSD-3-Clause",
+    ),
+    Source(
+        "markupsafe",
+        "3.0.4",
+        "markupsafe-3.0.4.tar.gz",
+        "2e9ad7dd851bf45fab9f75cbff4cb493fee9979e8d8c7c9c3ee119022518edd6",
+        "BSD-3-Clause",
+    ),
+    Source(
+        "msgspec",
+        "0.22.0",
+        "msgspec-0.22.0.tar.gz",
+        "0a13624a4969159fe35d8c2a3d377b2b61bbd8585e327440d5e52725affcce38",
+        "BSD-3-Clause",
+    ),
+    Source(
+        "psutil",
+        "7.2.2",
+        "psutil-7.2.2.tar.gz",
+        "0746f5f8d406af344fd547f1c8daa5f5c33dbc293bb8d6a16d80b4bb88f59372",
+        "BSD-3-Clause",
+    ),
+    Source(
+        "pyxattr",
+        "0.8.1",
+        "pyxattr-0.8.1.tar.gz",
+        "48c578ecf8ea0bd4351b1752470e301a90a3761c7c21f00f953dcf6d6fa6ee5a",
+        "LGPL-2.1-or-later",
+    ),
+    Source(
+        "rich",
+        "15.0.0",
+        "rich-15.0.0-py3-none-any.whl",
+        "33bd4ef74232fb73fe9279a257718407f169c09b78a87ad3d296f548e27de0bb",
+        "MIT",
+    ),
+    Source(
+        "tqdm",
+        "4.70.1",
+        "tqdm-4.70.1-py3-none-any.whl",
+        "c293e525e6fef9c20e8728fd4612df02a0aa31bb5fe91ecd93e123b1b7bffa73",
+        "MPL-2.0 AND MIT",
+    ),
+)
+"""The dependencies of pyproject.toml, and zstd."""
+
+
+def fetched() -> Path:
+    """A folder with all of them, checked.
+
+    Raises:
+        EngineUnavailable: one cannot be fetched, or is not what its checksum says.
+    """
+    sums = "".join(source.sha256 for source in (PYTHON, *PACKAGES))
+    return kept(f"release/sources-{hashlib.sha256(sums.encode()).hexdigest()[:16]}", _fetch)
+
+
+def _fetch(made: Path) -> None:
+    made.mkdir()
+    try:
+        with urllib.request.urlopen(PYTHON.url, timeout=60) as answer:
+            (made / PYTHON.file).write_bytes(answer.read())
+    except OSError as error:
+        raise EngineUnavailable(f"{PYTHON.url}: {error}") from error
+    for source in PACKAGES:
+        wanted = made / "wanted.txt"
+        wanted.write_text(f"{source.name}=={source.version} --hash=sha256:{source.sha256}\n")
+        kind = "--only-binary" if source.file.endswith(".whl") else "--no-binary"
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", kind, ":all:",
+             "--dest", str(made), "--requirement", str(wanted)],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise EngineUnavailable(f"pip download {source.name}: {done.stderr.strip()[-500:]}")
+        wanted.unlink()
+    for source in (PYTHON, *PACKAGES):
+        if hashlib.sha256((made / source.file).read_bytes()).hexdigest() != source.sha256:
+            raise EngineUnavailable(f"{source.file} is not what its checksum says")

@@ -1,0 +1,48 @@
+"""The files of a release, made once a session."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.engines.unavailable import EngineUnavailable
+from tests.support.program import PROGRAM
+
+from drydock.version import __version__
+
+TOP = Path(__file__).parents[2]
+NAME = f"drydock-{__version__}-linux-{os.uname().machine}"
+
+
+def release(out: Path, *arguments: str) -> None:
+    """Make a release of this tree in ``out``.
+
+    Raises:
+        EngineUnavailable: what it is made with or of cannot be had here.
+    """
+    command = [sys.executable, "-m", "release", "--out", str(out), *arguments]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    # A build that fails is a failure; a mirror that cannot be reached is none of this tree's.
+    if done.returncode == 3:
+        raise EngineUnavailable(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with a release of this tree for this machine's architecture."""
+    out = tmp_path_factory.mktemp("release")
+    release(out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def program(request: pytest.FixtureRequest) -> Path:
+    """The one file of this tree, or the one that is to be tested."""
+    if PROGRAM is not None:
+        return Path(PROGRAM)
+    made: Path = request.getfixturevalue("released") / NAME
+    return made

@@ -1,0 +1,60 @@
+"""A host that has nothing: a root with the one file, a folder of this machine at the same path, and /proc or not."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_BEGIN = "root=$1 folder=$2; shift 2; mount --make-rprivate /; "
+_SHOW = 'mkdir -p "$root$folder"; mount --bind "$folder" "$root$folder"; '
+_PROC = 'mount -t proc proc "$root/proc"; '
+_RUN = 'exec chroot "$root" /drydock "$@"'
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: bytes
+    err: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BareHost:
+    """The root, which is this one folder, and what is shown in it."""
+
+    root: Path
+    folder: Path
+
+    def run(
+        self, *words: str | Path, proc: bool = True, before: str = "", after: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> Ended:  # fmt: skip
+        """Run the one file in it.
+
+        Args:
+            words: of the command line.
+            proc: whether /proc is mounted.
+            before: what a shell of this machine does first, in the same mount namespace; ``$root`` is the root.
+            after: the same, once ``$folder`` is shown there.
+            environment: all that the file's environment has; nothing where it is left out.
+        """
+        script = "\n".join((_BEGIN, before, _SHOW, _PROC if proc else "", after, _RUN))
+        done = subprocess.run(
+            ["/usr/bin/unshare", "--mount", "/bin/sh", "-ec", script, "sh", self.root, self.folder, *map(str, words)],
+            stdin=subprocess.DEVNULL, capture_output=True, check=False, cwd="/",
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"} if environment is None else {**environment},
+        )  # fmt: skip
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def bare_host(program: Path, root: Path, folder: Path) -> BareHost:
+    """Make one in ``root``, an empty folder; ``folder`` is shown under its own path."""
+    (root / "proc").mkdir()
+    (root / str(folder).lstrip("/")).mkdir(parents=True)
+    shutil.copy2(program, root / "drydock")
+    return BareHost(root, folder)

@@ -1,0 +1,91 @@
+"""What a release consists of: the file, the same as a folder, the list of what is inside, and checksums."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from packaging.requirements import Requirement
+from release.sources import PACKAGES
+from tests.release.conftest import NAME, TOP, release
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+_LARGEST = 16_000_000
+"""Bytes of the one file: 20 MB are promised, 4 of them are kept for what comes later."""
+
+
+def test_files(released: Path) -> None:
+    """There are the file, the folder and the list; the checksums are of all of them, and right."""
+    names = sorted(path.name for path in released.iterdir())
+    assert names == ["SHA256SUMS", NAME, f"{NAME}.cdx.json", f"{NAME}.tar.gz"]
+    checked = subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=released, capture_output=True, check=True
+    )
+    assert checked.stdout.count(b": OK") == 3
+
+
+def test_size_and_needs(released: Path) -> None:
+    """The file is as small as promised, is executable, and asks for no loader and no library."""
+    program = released / NAME
+    assert program.stat().st_size <= _LARGEST
+    assert program.stat().st_mode & 0o777 == 0o755
+    shown = subprocess.run(
+        ["readelf", "--program-headers", "--dynamic", program], capture_output=True, check=True
+    ).stdout
+    assert b"INTERP" not in shown
+    assert b"no dynamic section" in shown
+
+
+def test_same_as_a_folder(released: Path) -> None:
+    """The archive holds the same executable, and a licence for each thing that is inside."""
+    with tarfile.open(released / f"{NAME}.tar.gz") as tar:
+        names = tar.getnames()
+        file = tar.extractfile(f"{NAME}/drydock")
+        assert file is not None
+        assert file.read() == (released / NAME).read_bytes()
+    listed = json.loads((released / f"{NAME}.cdx.json").read_text())
+    parts = [part["name"] for part in listed["components"]]
+    assert len(parts) == 18
+    for part in parts:
+        assert any(name.startswith(f"{NAME}/licenses/{part}/") for name in names), part
+
+
+def test_bill_of_materials(released: Path) -> None:
+    """It is a valid CycloneDX document, with a version, a licence and an origin for each part."""
+    text = (released / f"{NAME}.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    for part in json.loads(text)["components"]:
+        assert part["version"], part
+        assert part["licenses"], part
+        assert part["purl"].startswith("pkg:"), part
+
+
+def test_dependencies_are_pinned() -> None:
+    """Each dependency of pyproject.toml is in the one file, at a version that it allows."""
+    wanted = {
+        Requirement(line) for line in tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["dependencies"]
+    }
+    pinned = {source.name: source.version for source in PACKAGES}
+    for requirement in wanted:
+        if requirement.marker is None or requirement.marker.evaluate({"python_version": "3.13"}):
+            assert requirement.specifier.contains(pinned.pop(requirement.name)), requirement
+    # jinja2 needs markupsafe, and layers may be zstd's.
+    assert pinned.keys() == {"backports.zstd", "markupsafe"}
+
+
+def test_twice_the_same(released: Path, tmp_path: Path) -> None:
+    """A second release of the same tree has the same bytes, file by file."""
+    release(tmp_path)
+    assert (tmp_path / "SHA256SUMS").read_bytes() == (released / "SHA256SUMS").read_bytes()
