@@ -239,6 +239,7 @@ def test_version_and_help_start_without_the_heavy_libraries():
         assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.interpreter
 @pytest.mark.root
 def test_a_scan_loads_nothing_that_cuts(unpacked):
     """No knife, no psutil, no threads in a process that only looks."""

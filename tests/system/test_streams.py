@@ -207,6 +207,7 @@ def foreign(tmp_path):
     return lay_out(root, {b"default": space})
 
 
+@pytest.mark.interpreter
 @pytest.mark.parametrize("encoding", NARROW)
 def test_a_name_without_a_letter_for_it_is_escaped(foreign, encoding):
     """No command stops at it, and the escape can be typed."""
