@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from fuzz.stores import put
+from tests.support.documents import run
 from tests.support.newcomer import TOP, python_blocks
 
 import drydock
@@ -139,6 +140,19 @@ def test_a_plan_is_applied_and_undone(root, tmp_path):
         drydock.apply([drydock.request(scan)._replace(hash="0" * 64)], state=tmp_path / "state")
     with pytest.raises(drydock.EvidenceUnreadable):
         drydock.read_plans(tmp_path / "no plan")
+
+
+def test_a_plan_file_is_that_of_the_command(root, tmp_path):
+    """The same bytes as ``drydock plan`` writes, and the requests that the scans themselves give; of no live scan."""
+    scans = drydock.plan(root, now=NOW)
+    drydock.write_plans(scans, tmp_path / "ours")
+    run("plan", "--now", "2001-09-09T02:00:00Z", "-o", tmp_path / "theirs", root)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+    assert drydock.read_plans(tmp_path / "ours") == [drydock.request(scan) for scan in scans]
+    with pytest.raises(drydock.Usage, match="live scan"):
+        drydock.write_plans(drydock.scan(root, now=NOW, live=True), tmp_path / "live")
+    with pytest.raises(drydock.ActionFailed):
+        drydock.write_plans(scans, tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         scan,
         undo,
         verify,
+        write_plans,
     )
     from drydock.model.arguments import Moment, Name, Span
     from drydock.model.data import BlobFile, Fingerprint, IngestDirectory, Junk, SnapshotEntry
@@ -185,6 +186,7 @@ __all__ = [
     "undo",
     "unshown",
     "verify",
+    "write_plans",
 ]
 
 _HOMES: Final = {
@@ -226,6 +228,7 @@ _HOMES: Final = {
         "scan",
         "undo",
         "verify",
+        "write_plans",
     ),
     "model.arguments": (
         "Moment",

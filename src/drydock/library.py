@@ -1,7 +1,4 @@
-"""The commands as functions for other programs: they take what such a program has, and hand on bytes and nanoseconds.
-
-This is the one place where a path, a name, a time or an option of a caller becomes a value of this package.
-"""
+"""The commands as functions for other programs: here alone a caller's argument becomes a value of this package."""
 
 from __future__ import annotations
 
@@ -174,8 +171,18 @@ def request(scan: Scan) -> Request:
     return planning.request(scan)
 
 
+def write_plans(scans: Iterable[Scan], path: AnyPath) -> None:
+    """Write the plans of scans from :func:`plan` to a file, for :func:`read_plans` and ``drydock apply``.
+
+    Raises:
+        ActionFailed: the file cannot be written.
+        Usage: a scan is a live one, or the path is of a wrong type.
+    """
+    planning.write_plans(scans, _bytes(path))
+
+
 def read_plans(path: AnyPath) -> list[Request]:
-    """What a plan file, as ``drydock plan`` writes it, asks :func:`apply` for.
+    """What a plan file of :func:`write_plans` or ``drydock plan`` asks :func:`apply` for.
 
     Raises:
         EvidenceUnreadable: the file cannot be read, or is not a plan.
@@ -191,7 +198,7 @@ def apply(
     quarantine: AnyPath | None = None,
     progress: Progress | None = None,
 ) -> list[Run]:
-    """Carry out plans. Each root's plan is made again, and carried out only if it has the same hash.
+    """Carry out plans. Each root's plan is made again, and carried out only if it does the same.
 
     Args:
         requests: from :func:`request` or :func:`read_plans`.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from drydock.model.access import Access
-from drydock.model.errors import EvidenceUnreadable, Usage
+from drydock.model.documents.common import indented
+from drydock.model.errors import ActionFailed, EvidenceUnreadable, Usage
 from drydock.model.names import RawPath
+from drydock.model.plans import Plan
 from drydock.model.policies import Policy
 from drydock.model.scans import Scan
 from drydock.model.text import did_you_mean, quoted_path, shown
-from drydock.reclaim.plan_file import Request, plan_request, read_requests
+from drydock.reclaim.plan_file import Request, plan_request, plans_document, read_requests
 from drydock.session import find_roots, open_root
 from drydock.verdict.find import suggest
 
@@ -36,6 +40,21 @@ def plan(where: RawPath | None, access: Access) -> list[Scan]:
     return scans
 
 
+def write_plans(scans: Iterable[Scan], path: RawPath) -> None:
+    """Write the plans of scans to a file, for :func:`read_plans` and ``drydock apply``.
+
+    Raises:
+        Usage: a scan is a live one.
+        ActionFailed: the file cannot be written.
+    """
+    plans = [_plan_of(scan) for scan in scans]
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines((*indented(plans_document(plans)), "\n"))
+    except OSError as error:
+        raise ActionFailed(f"{shown(path)}: {error.strerror}") from error
+
+
 def read_plans(path: RawPath) -> list[Request]:
     """What a plan file asks for.
 
@@ -56,9 +75,13 @@ def request(scan: Scan) -> Request:
     Raises:
         Usage: it is of a live scan.
     """
+    return plan_request(_plan_of(scan))
+
+
+def _plan_of(scan: Scan) -> Plan:
     if scan.live:
         raise Usage("the plan of a live scan cannot be applied: stop the engine, and plan again")
-    return plan_request(scan.plan)
+    return scan.plan
 
 
 def refuse_unknown_names(scans: list[Scan], policy: Policy | None) -> None:
