@@ -10,6 +10,8 @@ import re
 from functools import lru_cache
 
 _PREFIX = b"containerd.io/gc."
+CONTENT_LABEL = _PREFIX + b"ref.content."
+"""The beginning of labels that a pull gives to a blob for the blobs that it names."""
 _KNOWN = re.compile(
     rb"containerd\.io/gc\.(?:"
     rb"root.*"

@@ -1,4 +1,4 @@
-"""The documents of an image, with the fields that drydock uses.
+"""The documents of an image, with the fields that drydock uses, and what engines derive from them.
 
 Source: opencontainers image-spec v1.1 (image-index.md, manifest.md, config.md, descriptor.md); Docker's manifest lists,
 manifests (schema 2) and configs have the same fields.
@@ -6,11 +6,31 @@ manifests (schema 2) and configs have the same fields.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from drydock.model.findings import Finding
+from drydock.model.label_names import CONTENT_LABEL
 from drydock.model.names import Digest
+
+_INDEXES = frozenset(
+    (b"application/vnd.oci.image.index.v1+json", b"application/vnd.docker.distribution.manifest.list.v2+json")
+)
+_MANIFESTS = frozenset(
+    (b"application/vnd.oci.image.manifest.v1+json", b"application/vnd.docker.distribution.manifest.v2+json")
+)
+_CONFIGS = frozenset((
+    b"application/vnd.oci.image.config.v1+json", b"application/vnd.docker.container.image.v1+json",
+    b"application/vnd.containerd.container.criu.checkpoint.criu.tar",
+    b"application/vnd.containerd.container.checkpoint.config.v1+proto",
+))  # fmt: skip
+_LAYER = b"application/vnd.oci.image.layer."
+_LAYERS = frozenset((
+    b"application/vnd.docker.image.rootfs.diff.tar", b"application/vnd.docker.image.rootfs.diff.tar.gzip",
+    b"application/vnd.docker.image.rootfs.diff.tar.zstd", b"application/vnd.docker.image.rootfs.foreign.diff.tar",
+    b"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+))  # fmt: skip
 
 
 class Descriptor(NamedTuple):
@@ -60,6 +80,56 @@ def list_children(document: Document | None) -> tuple[Descriptor, ...]:
     if isinstance(document, Manifest):
         return (*((document.config,) if document.config else ()), *document.layers)
     return ()
+
+
+def is_parent(media_type: bytes) -> bool:
+    """Whether the engine reads a blob of this media type as one that names other blobs."""
+    return media_type in _MANIFESTS or media_type in _INDEXES
+
+
+def child_labels(media_type: bytes, document: Document | None) -> dict[bytes, bytes]:
+    """The labels that a pull gives to a blob for the blobs that it names, fetched or not.
+
+    Source: containerd images/handlers.go SetChildrenMappedLabels, images/mediatypes.go ChildGCLabels, images/image.go
+    Children (v1.6.20; the same in core/images, v2.1).
+
+    Args:
+        media_type: media type in the blob's descriptor, by which the engine decides whether the blob names others.
+        document: the blob's content; None if it is no index, manifest or config.
+    """
+    fits = (isinstance(document, Manifest) and media_type in _MANIFESTS) or (
+        isinstance(document, Index) and media_type in _INDEXES
+    )
+    labels: dict[bytes, bytes] = {}
+    counts: dict[bytes, int] = {}
+    for child in list_children(document) if fits else ():
+        kind = _child_kind(child.media_type)
+        number = counts[kind] = counts.get(kind, -1) + 1
+        labels[CONTENT_LABEL + kind + (b"%d" % number if number or kind != b"config" else b"")] = child.digest
+    return labels
+
+
+def _child_kind(media_type: bytes) -> bytes:
+    if media_type in _CONFIGS:
+        return b"config"
+    if media_type in _MANIFESTS:
+        return b"m."
+    return b"l." if media_type.startswith(_LAYER) or media_type.partition(b"+")[0] in _LAYERS else b""
+
+
+def chain_ids(diffs: Iterable[bytes | None]) -> Iterator[bytes]:
+    """The chain id of each layer, from the base up, as far as the digests of their uncompressed bytes are known.
+
+    Source: opencontainers image-spec v1.1, config.md, "Layer ChainID".
+    """
+    from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, and only images and pulls have chain ids
+
+    chain = b""
+    for diff in diffs:
+        if diff is None:
+            return
+        chain = b"sha256:" + sha256(chain + b" " + diff).hexdigest().encode() if chain else diff
+        yield chain
 
 
 @dataclass(slots=True)

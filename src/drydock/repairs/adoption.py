@@ -1,7 +1,7 @@
 """Adopting intact blobs without a record that an image needs: found from the image downwards, and hashed.
 
 The record is the one that containerd writes when it commits a blob (core/metadata/content.go commit, v2.1), with the
-labels that a pull adds for its children (:func:`drydock.verdict.labels.child_labels`). The label of its registry,
+labels that a pull adds for its children (:func:`drydock.model.oci.child_labels`). The label of its registry,
  ``containerd.io/distribution.source.*``, is left out: nothing here tells it, and the next pull of the image
 adds it (core/remotes/docker/handler.go AppendDistributionSourceLabel, v2.1). So is
 ``containerd.io/uncompressed``, with which the engine need not decompress a layer for its digest (images/diffid.go
@@ -18,7 +18,7 @@ from typing import NamedTuple
 from drydock.evidence.containerd.digests import hash_blobs
 from drydock.evidence.containerd.manifests import ALL_DOCUMENTS, read_documents
 from drydock.model.names import Digest, Kind, Ref, UnixNano
-from drydock.model.oci import Descriptor, Document, list_children
+from drydock.model.oci import Descriptor, Document, child_labels, is_parent, list_children
 from drydock.model.plans import Adoption
 from drydock.model.progress import Progress, counter
 from drydock.model.repairs import Adopted, Unadopted
@@ -26,7 +26,6 @@ from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.verifications import Completeness, ImageState
 from drydock.verdict.judge import Reach, reach
-from drydock.verdict.labels import child_labels, is_parent
 from drydock.verdict.reach import mark
 
 _DEEPEST = 8

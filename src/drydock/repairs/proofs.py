@@ -20,8 +20,8 @@ from drydock.model.verifications import ImageState, Platform, Unpacked
 from drydock.repairs.broken_chains import RowName
 from drydock.verdict.blind_spots import backend_blindness
 from drydock.verdict.graph import visited
-from drydock.verdict.images import is_unpacked
 from drydock.verdict.judge import Reach
+from drydock.verdict.states import is_unpacked
 from drydock.verification.tiers import ByteFindings, measure
 from drydock.verification.unpacked import Comparison, compare_snapshot
 

@@ -6,43 +6,29 @@ fetches any (containerd core/images/mediatypes.go ChildGCLabels, core/remotes/ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from hashlib import sha256
+from collections.abc import Iterator
 
-from drydock.model.data import BlobFile, RowKind
+from drydock.model.data import BlobFile
 from drydock.model.names import Digest, Kind, Ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, StoreObject, Verdict
-from drydock.model.oci import Config, Descriptor, Documents, Index, Manifest, list_children
+from drydock.model.oci import (
+    Config,
+    Descriptor,
+    Documents,
+    Index,
+    Manifest,
+    chain_ids,
+    child_labels,
+    is_parent,
+    list_children,
+)
 from drydock.model.records import Image
-from drydock.model.store import Store
 from drydock.model.verifications import Completeness, ImageState, Platform, Unpacked
 from drydock.verdict.blind_spots import backend_blindness, edit_blindness
 from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach
-from drydock.verdict.labels import child_labels, is_parent
 from drydock.verdict.reach import mark
-
-
-def chain_ids(diffs: Iterable[bytes | None]) -> Iterator[bytes]:
-    """The chain id of each layer, from the base up, as far as the digests of their uncompressed bytes are known.
-
-    Source: opencontainers image-spec v1.1, config.md, "Layer ChainID".
-    """
-    chain = b""
-    for diff in diffs:
-        if diff is None:
-            return
-        chain = b"sha256:" + sha256(chain + b" " + diff).hexdigest().encode() if chain else diff
-        yield chain
-
-
-def is_unpacked(store: Store, found: StoreObject) -> bool:
-    """Whether a snapshot holds an unpacked layer: it is on disk, and committed as far as its row is known."""
-    if found.is_damaged:
-        return False
-    backend = store.backends.get(found.snapshotter)
-    row = None if backend is None or found.row is None else backend.rows.get(found.row)
-    return row is None or row.kind is RowKind.COMMITTED
+from drydock.verdict.states import is_unpacked
 
 
 def list_image_blobs(verdict: Verdict, reached: Reach) -> list[BlobFile]:

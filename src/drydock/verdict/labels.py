@@ -1,4 +1,4 @@
-"""The grammar of ``containerd.io/gc.*`` labels: which references they make, and which ones the engine writes.
+"""The grammar of ``containerd.io/gc.*`` labels: which references they make.
 
 Source: containerd core/metadata/gc.go (v2.1 to v2.3). If versions differ, drydock uses the reading that keeps more.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from drydock.model.label_names import CONTENT_LABEL
 from drydock.model.names import Kind, Ref, UnixNano, snapshot_ref
-from drydock.model.oci import Document, Index, Manifest, list_children
 from drydock.model.records import Labels
 from drydock.model.times import parse_time
 
@@ -22,25 +22,6 @@ _ROOT = b"containerd.io/gc.root"
 _REF = b"containerd.io/gc.ref."
 _BACK = b"containerd.io/gc.bref."
 _CONDITION = b"containerd.io/gc.cond.snapshot"
-_CONTENT = b"containerd.io/gc.ref.content."
-
-_INDEXES = frozenset(
-    (b"application/vnd.oci.image.index.v1+json", b"application/vnd.docker.distribution.manifest.list.v2+json")
-)
-_MANIFESTS = frozenset(
-    (b"application/vnd.oci.image.manifest.v1+json", b"application/vnd.docker.distribution.manifest.v2+json")
-)
-_CONFIGS = frozenset((
-    b"application/vnd.oci.image.config.v1+json", b"application/vnd.docker.container.image.v1+json",
-    b"application/vnd.containerd.container.criu.checkpoint.criu.tar",
-    b"application/vnd.containerd.container.checkpoint.config.v1+proto",
-))  # fmt: skip
-_LAYER = b"application/vnd.oci.image.layer."
-_LAYERS = frozenset((
-    b"application/vnd.docker.image.rootfs.diff.tar", b"application/vnd.docker.image.rootfs.diff.tar.gzip",
-    b"application/vnd.docker.image.rootfs.diff.tar.zstd", b"application/vnd.docker.image.rootfs.foreign.diff.tar",
-    b"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
-))  # fmt: skip
 
 
 def expiry(labels: Labels) -> UnixNano | None:
@@ -78,7 +59,7 @@ def references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, bytes]]:
     A condition (2.3: ``gc.cond.snapshot.<snapshotter>``, on images and blobs) counts as true, because that keeps more.
     """
     for key, value in labels.items():
-        if key.startswith(_CONTENT):
+        if key.startswith(CONTENT_LABEL):
             yield Ref(Kind.BLOB, namespace, value), key
             continue
         if key.startswith(_REF):
@@ -98,41 +79,6 @@ def back_references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, byt
             ref = _named(namespace, key[len(_BACK) :], value)
             if ref is not None:
                 yield ref, key
-
-
-def is_parent(media_type: bytes) -> bool:
-    """Whether the engine reads a blob of this media type as one that names other blobs."""
-    return media_type in _MANIFESTS or media_type in _INDEXES
-
-
-def child_labels(media_type: bytes, document: Document | None) -> dict[bytes, bytes]:
-    """The labels that a pull gives to a blob for the blobs that it names, fetched or not.
-
-    Source: containerd images/handlers.go SetChildrenMappedLabels, images/mediatypes.go ChildGCLabels, images/image.go
-    Children (v1.6.20; the same in core/images, v2.1).
-
-    Args:
-        media_type: media type in the blob's descriptor, by which the engine decides whether the blob names others.
-        document: the blob's content; None if it is no index, manifest or config.
-    """
-    fits = (isinstance(document, Manifest) and media_type in _MANIFESTS) or (
-        isinstance(document, Index) and media_type in _INDEXES
-    )
-    labels: dict[bytes, bytes] = {}
-    counts: dict[bytes, int] = {}
-    for child in list_children(document) if fits else ():
-        kind = _child_kind(child.media_type)
-        number = counts[kind] = counts.get(kind, -1) + 1
-        labels[_CONTENT + kind + (b"%d" % number if number or kind != b"config" else b"")] = child.digest
-    return labels
-
-
-def _child_kind(media_type: bytes) -> bytes:
-    if media_type in _CONFIGS:
-        return b"config"
-    if media_type in _MANIFESTS:
-        return b"m."
-    return b"l." if media_type.startswith(_LAYER) or media_type.partition(b"+")[0] in _LAYERS else b""
 
 
 def _conditioned(namespace: bytes, what: bytes, value: bytes) -> Ref | None:

@@ -15,16 +15,16 @@ from drydock.model.data import BlobFile, IngestDirectory
 from drydock.model.leases import Holding
 from drydock.model.names import EXTRACTING, Digest, Kind, Ref, UnixNano, ingest_name, is_digest, snapshot_ref
 from drydock.model.objects import StoreObject, Verdict
-from drydock.model.oci import Config, Descriptor, Documents, Index, Manifest
+from drydock.model.oci import Config, Descriptor, Documents, Index, Manifest, chain_ids
 from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer
 from drydock.model.records import Blob, Ingest, Labels, Lease
 from drydock.verdict.blind_spots import is_kept_blindly
 from drydock.verdict.graph import Flat, visited
-from drydock.verdict.images import chain_ids, is_unpacked
 from drydock.verdict.judge import Reach
 from drydock.verdict.labels import FLAT, SOURCE
 from drydock.verdict.leases import names_owner
 from drydock.verdict.reach import mark
+from drydock.verdict.states import is_unpacked
 
 _CLASSIC = b"moby.lease/temporary"
 """On every lease of a pull of dockerd with a graphdriver, and on no other lease."""

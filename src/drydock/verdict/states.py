@@ -120,6 +120,15 @@ def judge_snapshots(store: Store, holders: Holders) -> Iterator[StoreObject]:
         yield from _judge_backend(snapshotter, backend, records.get(snapshotter, []), holders)
 
 
+def is_unpacked(store: Store, found: StoreObject) -> bool:
+    """Whether a snapshot holds an unpacked layer: it is on disk, and committed as far as its row is known."""
+    if found.is_damaged:
+        return False
+    backend = store.backends.get(found.snapshotter)
+    row = None if backend is None or found.row is None else backend.rows.get(found.row)
+    return row is None or row.kind is RowKind.COMMITTED
+
+
 def _judge_backend(
     snapshotter: bytes, backend: Backend | None, snapshots: list[Snapshot], holders: Holders
 ) -> Iterator[StoreObject]:
