@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from fuzz.stores import put
+from tests.support.distributions import build
 from tests.support.documents import run
 from tests.support.newcomer import TOP, python_blocks
 
@@ -159,9 +160,7 @@ def test_a_plan_file_is_that_of_the_command(root, tmp_path):
 def installed(tmp_path_factory):
     """A Python that has this tree's wheel, and the libraries of this one."""
     folder = tmp_path_factory.mktemp("installed")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=TOP, check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
+    wheel = build(TOP, folder, "wheel")
     venv.create(folder / "venv", with_pip=False)
     (site,) = (folder / "venv").glob("lib/python*/site-packages")
     with zipfile.ZipFile(wheel) as archive:
