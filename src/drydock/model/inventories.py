@@ -18,7 +18,7 @@ class Link(NamedTuple):
     """One step of the path by which a record is reached."""
 
     before: Ref | None
-    """What refers to the record; None where the record is a GC root or a lease itself."""
+    """What refers to the record; None if the record is a GC root or a lease itself."""
     how: str
     """The relation of the record to ``before``, or why the record is kept; shown."""
 

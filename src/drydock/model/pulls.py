@@ -92,7 +92,7 @@ class Pull(NamedTuple):
 
     @property
     def expires(self) -> UnixNano | None:
-        """When the last lease ends by itself; None where one never does."""
+        """When the last lease ends by itself; None if one never does."""
         ends = [lease.expires for lease in self.leases]
         return None if None in ends else max(end for end in ends if end is not None)
 

@@ -36,7 +36,7 @@ class Run:
     journal: RawPath | None
     """None if the run did not begin; there is a warning then."""
     state: str
-    """Why the journal lies there; one shown line."""
+    """Why the journal is there; one shown line."""
     outcomes: list[Outcome] = field(default_factory=list)
     edits: list[EditOutcome] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -164,7 +164,7 @@ def without_directory(verdict: Verdict, dropped: Container[Ref]) -> dict[bytes, 
 
     Any directory that no row names may belong to one of them.
     """
-    bare: dict[bytes, list[bytes]] = {}
+    lacking: dict[bytes, list[bytes]] = {}
     for found in verdict.objects:
         if (
             found.kind is ObjectKind.SNAPSHOT
@@ -172,8 +172,8 @@ def without_directory(verdict: Verdict, dropped: Container[Ref]) -> dict[bytes, 
             and found.row is not None
             and any(ref not in dropped for ref in found.refs)
         ):
-            bare.setdefault(found.snapshotter, []).append(found.id)
-    return bare
+            lacking.setdefault(found.snapshotter, []).append(found.id)
+    return lacking
 
 
 def _near(kind: Kind, absent: Iterable[bytes], there: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:

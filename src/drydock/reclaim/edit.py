@@ -250,16 +250,16 @@ def check_former(lock: int, name: bytes, fields: Fields) -> None:
     receipt, copy = _receipt(fields), unshown(str(fields.get("backup", "")))
     noted = (receipt.txid_before, receipt.root_before, receipt.hwm_before)
     stands = edit_status(lock, name, fields)
-    said: list[Meta] = []
+    metas: list[Meta] = []
     with suppress(BoltError), Database.open(copy) as backup:
-        said.append(backup.meta)
+        metas.append(backup.meta)
     if stands is EditStatus.EDITED:
         with Database.from_fd(lock, name) as database:
-            said += [meta for meta in database.metas if meta.valid and meta is not database.meta]
-    elif stands is EditStatus.MOVED or not said:
+            metas += [meta for meta in database.metas if meta.valid and meta is not database.meta]
+    elif stands is EditStatus.MOVED or not metas:
         # Nothing will be committed; and if the database is in its former state, only the copy could show another.
         return
-    if noted not in [(meta.txid, RootHeader(meta.root, meta.sequence), meta.high_water) for meta in said]:
+    if noted not in [(meta.txid, RootHeader(meta.root, meta.sequence), meta.high_water) for meta in metas]:
         where = f"neither in the database nor in {shown(copy)}" if copy else "not in the database"
         raise Refused(
             f"{shown(name)}: the journal says that the edit found transaction {receipt.txid_before} with its root on "

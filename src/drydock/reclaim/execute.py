@@ -104,9 +104,9 @@ def execute(
         backups = {each.file.path: _back_up(each.file, kept, plan.root) for each in edits}
         journal.note_missing(find_missing(plan, store))
         # Data that no record names goes first: it needs no edit, and on a full disk it makes room for one.
-        told = _teller(plan, progress, moves=apart is not None)
+        report = _outcome_progress(plan, progress, moves=apart is not None)
         loose = [removal for removal in plan.removals if not removal.after_edit]
-        run.outcomes += run_removals(loose, root_dir, journal, apart, told)
+        run.outcomes += run_removals(loose, root_dir, journal, apart, report)
         blocked: dict[bytes | None, str] = {}
         after = [removal for removal in plan.removals if removal.after_edit]
 
@@ -114,7 +114,7 @@ def execute(
             """Remove the ingests of the plan; whether there were any. A move to a quarantine would free nothing."""
             ingests = [] if apart else [removal for removal in after if removal.target is Target.INGEST]
             after[:] = [removal for removal in after if removal not in ingests]
-            run.outcomes += run_removals(ingests, root_dir, journal, None, told)
+            run.outcomes += run_removals(ingests, root_dir, journal, None, report)
             return bool(ingests)
 
         for each in edits:
@@ -127,7 +127,7 @@ def execute(
             if outcome.status is not Status.DONE:
                 blocked[each.snapshotter] = outcome.detail
         ready, waiting = _split(after, blocked)
-        run.outcomes += run_removals(ready, root_dir, journal, apart, told)
+        run.outcomes += run_removals(ready, root_dir, journal, apart, report)
         run.outcomes += waiting
         if apart is not None and apart.manifests is not None and apart.manifests.left_out:
             run.notes.append(
@@ -138,14 +138,14 @@ def execute(
         return run
 
 
-def _teller(plan: Plan, progress: Progress | None, *, moves: bool) -> Callable[[Outcome], None] | None:
+def _outcome_progress(plan: Plan, progress: Progress | None, *, moves: bool) -> Callable[[Outcome], None] | None:
     """Report each outcome as progress: by bytes, which show best how long it takes; a move by number."""
     if progress is None:
         return None
-    told, count = progress, len(plan.removals)
+    receive, count = progress, len(plan.removals)
     if moves or not plan.bytes:
-        return lambda _: told("moved" if moves else "removed", 1, count)
-    return lambda outcome: told("bytes removed", outcome.action.bytes, plan.bytes)
+        return lambda _: receive("moved" if moves else "removed", 1, count)
+    return lambda outcome: receive("bytes removed", outcome.action.bytes, plan.bytes)
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from drydock.verdict.clock import Ahead
 if TYPE_CHECKING:
     from drydock.model.usage import Mount
 
-_TOLD = 3
+_LISTED = 3
 
 
 def refuse_if_used(root: Root) -> None:
@@ -24,29 +24,29 @@ def refuse_if_used(root: Root) -> None:
     Processes outside of this PID namespace are invisible: against these only the locks of the databases help.
 
     Raises:
-        Refused: the root is used, or whether it is cannot be told. One line that names the first few users, and how to
+        Refused: the root is used, or that cannot be determined. One line that names the first few users, and how to
             stop each.
     """
     from drydock.evidence.host import mounts, processes  # noqa: PLC0415 - psutil, and a scan asks only for the clock
 
-    told = [f"{shown(each.name)} (pid {each.pid}) {each.why}; stop it: {each.stop}" for each in processes.users(root)]
-    if not told:
+    users = [f"{shown(each.name)} (pid {each.pid}) {each.why}; stop it: {each.stop}" for each in processes.users(root)]
+    if not users:
         own = os.stat("/proc/self/ns/mnt").st_ino
         for mount in mounts.users(root):
             if mount.point == b"/":
-                told.append(_of_root_folder(mount, *processes.name_and_container(mount.pid)))
+                users.append(_of_root_folder(mount, *processes.name_and_container(mount.pid)))
                 continue
             there = f"-t {mount.pid} -m" if mount.kept is None else f"--mount={quoted_path(mount.kept)}"
             enter = "" if mount.namespace == own else f"nsenter {there} "
-            told.append(f"{shown(mount.point)} {mount.why}; unmount it: {enter}umount {quoted_path(mount.point)}")
-    if not told:
-        told = [
+            users.append(f"{shown(mount.point)} {mount.why}; unmount it: {enter}umount {quoted_path(mount.point)}")
+    if not users:
+        users = [
             f"{each.device} has {shown(each.backing)} open; detach it: losetup -d {each.device}"
             for each in mounts.loops(root)
         ]
-    if told:
-        more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
-        raise Refused(f"{shown(root.path)} is in use: {'; '.join(told[:_TOLD])}{more}")
+    if users:
+        more = f"; and {len(users) - _LISTED} more" if len(users) > _LISTED else ""
+        raise Refused(f"{shown(root.path)} is in use: {'; '.join(users[:_LISTED])}{more}")
 
 
 def _of_root_folder(mount: Mount, name: bytes, container: bytes) -> str:

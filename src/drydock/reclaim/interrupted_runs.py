@@ -16,7 +16,7 @@ from drydock.model.text import shown, unshown
 from drydock.reclaim.edit import EditStatus, edit_status, former
 from drydock.reclaim.former_state import directories, recorded, row_paths, rows_of
 from drydock.reclaim.journal import Entry, Journal, close_abandoned
-from drydock.reclaim.removals import is_doomed, is_in_place
+from drydock.reclaim.removals import is_in_place, is_marked
 from drydock.reclaim.root_dir import open_root_dir
 from drydock.reclaim.state_dir import find_unfinished, places_with
 
@@ -124,7 +124,7 @@ class _LeftoverSearch:
                 removal = entry.removal
                 if removal is None:
                     continue
-                if is_doomed(root_dir, removal) or (removal.path not in self._used and is_in_place(root_dir, removal)):
+                if is_marked(root_dir, removal) or (removal.path not in self._used and is_in_place(root_dir, removal)):
                     return f"{shown(removal.path)}, which the run was about to remove, is there"
         finally:
             root_dir.close()

@@ -197,11 +197,11 @@ class _Planner:
         """The rows that go, by snapshotter and name."""
         self._rows_kept: dict[tuple[bytes, bytes], str] = {}
         """Rows that no record names and that stay, by snapshotter and name, with the reason."""
-        self._rowless: dict[bytes, list[Snapshot]] = {}
+        self._lost_rows: dict[bytes, list[Snapshot]] = {}
         """Snapshots that stay and have no row, by snapshotter."""
-        self._rowless_names: dict[bytes, str] = {}
+        self._without_row: dict[bytes, str] = {}
         """The same in words."""
-        self._bare_names: dict[bytes, str] = {}
+        self._without_directory: dict[bytes, str] = {}
         """Snapshots that stay and have a row but no directory, in words, by snapshotter."""
         self._misnamed_ingests: dict[RawPath, str] = {}
         metadata = self._store.metadata
@@ -215,10 +215,10 @@ class _Planner:
         edits = self._no_edit is None
         ended = self._end() if edits else []
         self._dropped = self._drop(ended) if edits else {}
-        self._rowless = without_row(self._store, self._dropped)
-        self._rowless_names = {name: _any_of([each.key for each in lost]) for name, lost in self._rowless.items()}
-        bare = without_directory(self._verdict, self._dropped)
-        self._bare_names = {name: _any_of(keys) for name, keys in bare.items()}
+        self._lost_rows = without_row(self._store, self._dropped)
+        self._without_row = {name: _any_of([each.key for each in lost]) for name, lost in self._lost_rows.items()}
+        lacking = without_directory(self._verdict, self._dropped)
+        self._without_directory = {name: _any_of(keys) for name, keys in lacking.items()}
         self._misnamed_ingests = misnamed_ingests(self._store, self._dropped)
         rows = self._rows() if edits else []
         self._rows_gone = {(row.snapshotter, row.name) for row in rows}
@@ -309,7 +309,7 @@ class _Planner:
         return rows
 
     def _rows_of(self, backend: Backend, candidates: set[bytes], unnamed: set[bytes]) -> Iterator[RowDrop]:
-        lost = self._rowless.get(backend.name, ())
+        lost = self._lost_rows.get(backend.name, ())
         ambiguous = ambiguous_rows(self._named, backend.name, lost, unnamed) if unnamed else {}
         ambiguous.update(docker_rows(self._store, unnamed))
         ambiguous.update(misnamed_snapshotter(self._store, backend.name, unnamed) if unnamed else {})
@@ -441,12 +441,12 @@ class _Planner:
 
     def _lost_directory(self, snapshotter: bytes, number: int) -> str | None:
         """Which snapshot a directory without a row may belong to; None if no snapshot lacks a directory."""
-        if snapshotter in self._rowless:
-            return f"it may be the directory of {self._rowless_names[snapshotter]}: recorded, but without a row"
+        if snapshotter in self._lost_rows:
+            return f"it may be the directory of {self._without_row[snapshotter]}: recorded, but without a row"
         sequence = self._store.backends[snapshotter].sequence
         # A number above the sequence is from a newer database: it is in the engine's way.
-        if snapshotter in self._bare_names and (sequence is None or number <= sequence):
-            return f"it may be the directory of {self._bare_names[snapshotter]}: its own directory is missing"
+        if snapshotter in self._without_directory and (sequence is None or number <= sequence):
+            return f"it may be the directory of {self._without_directory[snapshotter]}: its own directory is missing"
         return None
 
 

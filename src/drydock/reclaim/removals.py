@@ -29,7 +29,7 @@ from drydock.reclaim.root_dir import RootDir, describe_change
 from drydock.reclaim.syscalls import clear_immutable
 
 _FOLDERS: Final = {Target.BLOB: (-3, b"blobs"), Target.INGEST: (-2, b"ingest"), Target.SNAPSHOT: (-2, b"snapshots")}
-_DOOMED: Final = b"rm-"
+_MARK: Final = b"rm-"
 _NAMES: Final = 1000
 _EROFS: Final = SNAPSHOTTER_PREFIX + b"erofs/"
 
@@ -53,9 +53,9 @@ def remove(root_dir: RootDir, removal: Removal, stop: Callable[[], bool] = lambd
             except OSError as error:
                 reason = f"{shown(LAYER)} in it is immutable, and the flag cannot be cleared: {error.strerror}"
                 return _failed(removal, error, reason)
-        if removal.target is Target.SNAPSHOT and not name.startswith(_DOOMED):
+        if removal.target is Target.SNAPSHOT and not name.startswith(_MARK):
             return _remove_snapshot(parent, name, removal, stop)
-        return _told(removal, name, remove_tree(parent, name, (found.st_dev, found.st_ino), stop))
+        return _outcome(removal, name, remove_tree(parent, name, (found.st_dev, found.st_ino), stop))
 
     return _checked(root_dir, removal, cut)
 
@@ -174,7 +174,7 @@ def look_at(root_dir: RootDir, removal: Removal) -> tuple[int, bytes, os.stat_re
     return parent, name, found
 
 
-def is_doomed(root_dir: RootDir, removal: Removal) -> bool:
+def is_marked(root_dir: RootDir, removal: Removal) -> bool:
     """Whether the directory of ``removal`` is beside its place, under a name that marks it for removal."""
     if removal.target is not Target.SNAPSHOT:
         return False
@@ -183,7 +183,7 @@ def is_doomed(root_dir: RootDir, removal: Removal) -> bool:
     except OSError:
         return False
     try:
-        return any(_is_same(parent, doomed, removal.expect) for doomed in _doomed_names(name))
+        return any(_is_same(parent, marked, removal.expect) for marked in _marked_names(name))
     except OSError:
         return False
     finally:
@@ -268,40 +268,40 @@ def _unlink(parent: int, name: bytes, removal: Removal, found: os.stat_result) -
 def _remove_snapshot(parent: int, name: bytes, removal: Removal, stop: Callable[[], bool]) -> Outcome:
     expect = removal.expect
     try:
-        doomed = _rename_doomed(parent, name)
+        marked = _mark(parent, name)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
         # On a full disk there may be no block for the longer name. The row is deleted already, so a crash leaves only a
         # directory without a row.
-        return _told(removal, name, remove_tree(parent, name, (expect.device, expect.inode), stop))
+        return _outcome(removal, name, remove_tree(parent, name, (expect.device, expect.inode), stop))
     try:
-        removed = remove_tree(parent, doomed, (expect.device, expect.inode), stop)
+        removed = remove_tree(parent, marked, (expect.device, expect.inode), stop)
     except OSError as error:
         if error.errno == errno.ESTALE:
-            knife.move(parent, doomed, parent, name)
+            knife.move(parent, marked, parent, name)
             return Outcome(removal, Status.CHANGED, "it was swapped at the last moment")
-        return _failed(removal, error, f"{error.strerror}; it is now called {shown(doomed)}")
-    return _told(removal, doomed, removed)
+        return _failed(removal, error, f"{error.strerror}; it is now called {shown(marked)}")
+    return _outcome(removal, marked, removed)
 
 
-def _rename_doomed(parent: int, name: bytes) -> bytes:
-    for doomed in _doomed_names(name):
+def _mark(parent: int, name: bytes) -> bytes:
+    for marked in _marked_names(name):
         try:
-            knife.move(parent, name, parent, doomed)
+            knife.move(parent, name, parent, marked)
         except FileExistsError:
             continue
-        return doomed
+        return marked
     raise OSError(errno.EEXIST, f"{_NAMES} directories of that name wait to be removed already")
 
 
-def _doomed_names(name: bytes) -> Iterator[bytes]:
+def _marked_names(name: bytes) -> Iterator[bytes]:
     for number in range(_NAMES):
         # 240: with prefix and number the name stays within 255 bytes.
-        yield _DOOMED + name[:240] + (b"-%d" % number if number else b"")
+        yield _MARK + name[:240] + (b"-%d" % number if number else b"")
 
 
-def _told(removal: Removal, name: bytes, removed: Removed) -> Outcome:
+def _outcome(removal: Removal, name: bytes, removed: Removed) -> Outcome:
     if not removed.left_count:
         return Outcome(removal, Status.DONE, freed=removed.freed)
     where = shown(RawPath(removal.path.rpartition(b"/")[0] + b"/" + name))

@@ -26,7 +26,7 @@ from drydock.verdict.labels import back_references
 from drydock.verdict.leases import Judgement, build_record
 from drydock.verdict.similar_names import find_near
 
-_TOLD = 3
+_LISTED = 3
 _ABSENT = {
     Kind.LEASE: messages.LEASE_NAMES_ABSENT,
     Kind.CONTAINER: messages.CONTAINER_NAMES_ABSENT,
@@ -150,9 +150,9 @@ def dangling_findings(dangling: Iterable[Dangling], file: RawPath) -> Iterator[F
             yield messages.SIMILAR_IMAGE(other=_name(each.near[0]), holder=holder).at(place, subject)
             continue
         message = _ABSENT.get(each.source.kind, messages.MISNAMED)
-        absent = ", ".join(_name(target) for target in each.targets[:_TOLD])
-        if len(each.targets) > _TOLD:
-            absent += f" and {len(each.targets) - _TOLD} more"
+        absent = ", ".join(_name(target) for target in each.targets[:_LISTED])
+        if len(each.targets) > _LISTED:
+            absent += f" and {len(each.targets) - _LISTED} more"
         similar = messages.SIMILAR.format(other=_name(each.near[0])) if each.near else ""
         text = message(holder=holder, absent=absent, similar=similar)
         if each.wrong or each.near:

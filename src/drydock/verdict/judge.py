@@ -231,10 +231,10 @@ def _emptied(store: Store) -> Iterator[Finding]:
         if name not in snapshots and _is_containers(*split_row_name(name)[::2])
     }
     counts = {"leases": leases, "snapshots": len(snapshots), "rows without a record": len(rows)}
-    said = ", ".join(f"{what}: {number}" for what, number in counts.items() if number)
-    for data in store.root.docker if said else ():
+    counted = ", ".join(f"{what}: {number}" for what, number in counts.items() if number)
+    for data in store.root.docker if counted else ():
         path = RawPath(data + b"/containers")
-        yield messages.NO_CONTAINERS(folder=path, counts=said).at(Place(path))
+        yield messages.NO_CONTAINERS(folder=path, counts=counted).at(Place(path))
 
 
 def _is_containers(namespace: bytes, key: bytes) -> bool:

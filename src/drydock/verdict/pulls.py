@@ -158,8 +158,8 @@ def _origin(parts: PullParts) -> tuple[bytes, ...]:
     found: set[bytes] = set()
     for digest in (*parts.targets, *parts.blobs):
         blob = parts.blobs.get(digest)
-        said = set() if blob is None else _sources(blob.labels)
-        found = (found & said or found) if found else said
+        sources = set() if blob is None else _sources(blob.labels)
+        found = (found & sources or found) if found else sources
     return tuple(sorted(found))
 
 
@@ -323,10 +323,10 @@ class PullParts:
             download = split_download(name)
             record = self._facts.reached.graph.records.get(Ref(Kind.INGEST, lease.namespace, name))
             if download is not None and isinstance(record, Ingest):
-                kind, said, digest = download
+                kind, image, digest = download
                 self.ingests[digest] = (kind, record)
-                if said:
-                    self.names.add(said)
+                if image:
+                    self.names.add(image)
         self._extracting.update(key for _, key in lease.snapshots if key.startswith(EXTRACTING))
 
     def _document(self, digest: Digest) -> Index | Manifest | Config | None:

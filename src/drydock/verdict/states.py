@@ -55,8 +55,8 @@ def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
         if compared and (records is not None or (blob.size != size and blob.size is not None)):
             sizes = {record.size for record in records or (blob,) if record.size is not None}
             if not sizes <= {size}:
-                said = ", ".join(str(each) for each in sorted(sizes))
-                found.state, found.note = State.CORRUPT, f"its record says {said} bytes, but its file has {size}"
+                recorded = ", ".join(str(each) for each in sorted(sizes))
+                found.state, found.note = State.CORRUPT, f"its record says {recorded} bytes, but its file has {size}"
         yield found
     for file in unrecorded:
         digest = file.digest
