@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     )
     from drydock.model.policies import BlobCheck, EndLeases, Policy, SizeSource
     from drydock.model.progress import Progress
-    from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer, Pulls
+    from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer, PulledPart, Pulls
     from drydock.model.records import Blob, Container, Image, Ingest, Lease, Metadata, Snapshot
     from drydock.model.repairs import Loss, Repair, Unadopted
     from drydock.model.roots import Engine, Root
@@ -136,6 +136,7 @@ __all__ = [
     "Progress",
     "Pull",
     "PulledLayer",
+    "PulledPart",
     "Pulls",
     "RawPath",
     "RecordDrop",
@@ -305,6 +306,7 @@ _HOMES: Final = {
         "LayerState",
         "Pull",
         "PulledLayer",
+        "PulledPart",
         "Pulls",
     ),
     "model.repairs": (

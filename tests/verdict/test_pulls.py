@@ -9,7 +9,7 @@ from drydock.model.data import Backend, IngestDirectory, LayoutKind, Row, RowKin
 from drydock.model.leases import LeaseClass
 from drydock.model.names import UnixNano
 from drydock.model.oci import Config, Descriptor, Documents, Index, Manifest
-from drydock.model.pulls import Downloads, LayerState
+from drydock.model.pulls import Downloads, LayerState, PulledPart
 from drydock.model.records import Ingest
 from drydock.model.roots import Owners
 from drydock.verdict.judge import judge
@@ -70,7 +70,7 @@ def test_layers_of_one_pull():
     assert pull.targets == (MANIFEST,)
     assert pull.sources == (b"example.org/tools",)
     assert pull.platforms == (b"linux/amd64",)
-    assert dict(pull.others) == {"manifest": 1, "config": 1}
+    assert dict(pull.others) == {PulledPart.MANIFEST: 1, PulledPart.CONFIG: 1}
     assert pull.bytes == pull.held == 3 * 4096 + 8192
     assert pull.updated == 7
 
@@ -178,7 +178,7 @@ def test_an_unfinished_extraction_alone_is_a_pull():
     """A lease of nothing but an extract snapshot that no image has."""
     key = b"extract-1-x " + CHAIN
     [pull] = find(snapshot(key), lease(b"a", ENDS, snapshots=(key,)))
-    assert dict(pull.others) == {"extracting": 1}
+    assert dict(pull.others) == {PulledPart.EXTRACTING: 1}
     assert pull.layers == ()
 
 
@@ -261,7 +261,7 @@ def test_labels_tell_of_a_manifest_whose_file_is_gone():
         (TWO, LayerState.WHOLE, True),
         (THREE, LayerState.ABSENT, False),
     ]
-    assert dict(pull.others) == {"config": 1, "damaged": 2, "manifest": 1}
+    assert dict(pull.others) == {PulledPart.CONFIG: 1, PulledPart.DAMAGED: 2, PulledPart.MANIFEST: 1}
     assert pull.is_damaged
 
 
@@ -296,7 +296,12 @@ def test_attestations_are_counted_and_not_unpacked():
     )
     assert len(pull.layers) == 3
     assert pull.platforms == (b"linux/amd64",)
-    assert dict(pull.others) == {"attestation": 1, "config": 1, "index": 1, "manifest": 1}
+    assert dict(pull.others) == {
+        PulledPart.ATTESTATION: 1,
+        PulledPart.CONFIG: 1,
+        PulledPart.INDEX: 1,
+        PulledPart.MANIFEST: 1,
+    }
 
 
 def test_only_blobs_of_pulls_are_read():

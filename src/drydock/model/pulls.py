@@ -28,6 +28,23 @@ class LayerState(enum.Enum):
     """The blob is recorded, but its file is missing or damaged: containerd does not download it again."""
 
 
+class PulledPart(enum.Enum):
+    """What the leases of a pull hold besides layers; documents show the value."""
+
+    INDEX = "index"
+    MANIFEST = "manifest"
+    ATTESTATION = "attestation"
+    CONFIG = "config"
+    UNKNOWN = "unknown"
+    """A blob of another kind."""
+    DAMAGED = "damaged"
+    """Those of the blobs above whose data is missing or wrong."""
+    UNFINISHED = "unfinished"
+    """A document whose download is not finished."""
+    EXTRACTING = "extracting"
+    """A layer whose unpacking was interrupted."""
+
+
 class PulledLayer(NamedTuple):
     """One layer of an image that was being pulled."""
 
@@ -70,10 +87,8 @@ class Pull(NamedTuple):
     """``os/architecture`` of the manifests that were downloaded."""
     layers: tuple[PulledLayer, ...]
     """Each layer once, from the base up, one manifest after the other."""
-    others: tuple[tuple[str, int], ...]
-    """Number of other things that the leases hold: ``index``, ``manifest``, ``attestation``, ``config``, ``unknown``;
-    how many of these are ``damaged``; documents that are ``unfinished``; layers whose unpacking was interrupted
-    (``extracting``)."""
+    others: tuple[tuple[PulledPart, int], ...]
+    """How many of each other part the leases hold; only parts that they hold."""
     bytes: int
     """Bytes that only these leases hold, and that are freed when all of them end."""
     held: int
@@ -104,7 +119,9 @@ class Pull(NamedTuple):
     @property
     def is_damaged(self) -> bool:
         """Whether another pull does not repair it."""
-        return any(layer.state is LayerState.DAMAGED for layer in self.layers) or "damaged" in dict(self.others)
+        return any(layer.state is LayerState.DAMAGED for layer in self.layers) or PulledPart.DAMAGED in dict(
+            self.others
+        )
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from drydock.model.documents.pulls import (
 )
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Digest, RawPath, UnixNano
-from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer, Pulls
+from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer, PulledPart, Pulls
 from drydock.model.text import quoted, shown
 from drydock.model.times import age, show_known, show_span, show_time
 from drydock.report.summary import docker_prune
@@ -26,14 +26,14 @@ _FULL_DIGEST = 71
 _SHORT_DIGEST = 19
 _BESIDE_DIGEST = 60
 _OTHERS = {
-    "index": ("index", "indexes"),
-    "manifest": ("manifest", "manifests"),
-    "attestation": ("attestation", "attestations"),
-    "config": ("config", "configs"),
-    "unknown": ("blob of unknown kind", "blobs of unknown kind"),
-    "damaged": ("of these damaged", "of these damaged"),
-    "unfinished": ("unfinished document", "unfinished documents"),
-    "extracting": ("unfinished extraction", "unfinished extractions"),
+    PulledPart.INDEX: ("index", "indexes"),
+    PulledPart.MANIFEST: ("manifest", "manifests"),
+    PulledPart.ATTESTATION: ("attestation", "attestations"),
+    PulledPart.CONFIG: ("config", "configs"),
+    PulledPart.UNKNOWN: ("blob of unknown kind", "blobs of unknown kind"),
+    PulledPart.DAMAGED: ("of these damaged", "of these damaged"),
+    PulledPart.UNFINISHED: ("unfinished document", "unfinished documents"),
+    PulledPart.EXTRACTING: ("unfinished extraction", "unfinished extractions"),
 }
 
 
@@ -83,7 +83,7 @@ def _pull(pull: Pull, now: UnixNano, target: str, width: int) -> Iterator[str]:
         yield f"    last bytes received {show_span(since)} ago"
     yield from _layers(pull.layers, width)
     counts = dict(pull.others)
-    others = [f"{counts[word]} {_OTHERS[word][counts[word] != 1]}" for word in _OTHERS if word in counts]
+    others = [f"{counts[part]} {_OTHERS[part][counts[part] != 1]}" for part in _OTHERS if part in counts]
     if others:
         yield f"    it also holds: {', '.join(others)}"
     if pull.is_damaged:
@@ -212,7 +212,7 @@ def _pull_part(pull: Pull) -> PullPart:
             )
             for layer in pull.layers
         ],
-        others=dict(pull.others),
+        others={part.value: count for part, count in pull.others},
         downloads=None
         if pull.downloads is None
         else DownloadsPart(

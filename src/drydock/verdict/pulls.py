@@ -16,7 +16,7 @@ from drydock.model.leases import Holding
 from drydock.model.names import EXTRACTING, Digest, Kind, Ref, UnixNano, ingest_name, is_digest, snapshot_ref
 from drydock.model.objects import StoreObject, Verdict
 from drydock.model.oci import Config, Descriptor, Documents, Index, Manifest, chain_ids
-from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer
+from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer, PulledPart
 from drydock.model.records import Blob, Ingest, Labels, Lease
 from drydock.verdict.blind_spots import is_kept_blindly
 from drydock.verdict.graph import Flat, visited
@@ -294,25 +294,27 @@ class PullParts:
             sizes.setdefault(digest, None)
         return tuple(self._layer(digest, size, unpacked.get(digest, False)) for digest, size in sizes.items())
 
-    def others(self, layers: Iterable[PulledLayer]) -> tuple[tuple[str, int], ...]:
+    def others(self, layers: Iterable[PulledLayer]) -> tuple[tuple[PulledPart, int], ...]:
         """Counts of everything except layers, by kind."""
         known = {layer.digest for layer in layers}
         configs = {manifest.config.digest for manifest in self.manifests.values() if manifest.config is not None}
         configs |= {digest for digest in self.blobs if isinstance(self._document(digest), Config)}
-        counts: Counter[str] = Counter()
+        counts: Counter[PulledPart] = Counter()
         for digest in self.blobs:
             if digest in self.indexes:
-                counts["index"] += 1
+                counts[PulledPart.INDEX] += 1
             elif digest in self.manifests:
-                counts["attestation" if self._is_attestation(digest) else "manifest"] += 1
+                counts[PulledPart.ATTESTATION if self._is_attestation(digest) else PulledPart.MANIFEST] += 1
             elif digest in configs:
-                counts["config"] += 1
+                counts[PulledPart.CONFIG] += 1
             elif digest not in known:
-                counts["unknown"] += 1
-        counts["damaged"] = sum(digest not in known and self._is_damaged(blob) for digest, blob in self.blobs.items())
-        counts["unfinished"] = sum(kind != b"layer" for kind, _ in self.ingests.values())
-        counts["extracting"] = len(self._extracting)
-        return tuple((word, count) for word, count in sorted(counts.items()) if count)
+                counts[PulledPart.UNKNOWN] += 1
+        counts[PulledPart.DAMAGED] = sum(
+            digest not in known and self._is_damaged(blob) for digest, blob in self.blobs.items()
+        )
+        counts[PulledPart.UNFINISHED] = sum(kind != b"layer" for kind, _ in self.ingests.values())
+        counts[PulledPart.EXTRACTING] = len(self._extracting)
+        return tuple((part, counts[part]) for part in sorted(counts, key=lambda part: part.value) if counts[part])
 
     def _add(self, lease: Lease) -> None:
         for digest in lease.blobs:
