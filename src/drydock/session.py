@@ -111,14 +111,14 @@ class Session:
 
 
 def find_roots(where: RawPath | None, access: Access) -> list[Root]:
-    """The containerd roots of a place, none of them with an engine's folder as state directory or quarantine.
+    """Find the containerd roots of a place. Refuse a state directory or a quarantine in an engine's folder.
 
     Args:
         where: a containerd root, a Docker data root, or the root of a mounted host; None for this host.
-        access: how they are to be entered.
+        access: how the command will enter them.
 
     Returns:
-        None on a host without containerd storage.
+        No root on a host without containerd storage.
 
     Raises:
         EvidenceUnreadable: ``where`` is not a store.
@@ -131,12 +131,12 @@ def find_roots(where: RawPath | None, access: Access) -> list[Root]:
 
 
 def find_root(path: RawPath, access: Access, host: RawPath | None = None) -> Root:
-    """The one root at a path.
+    """Find the root at a path.
 
     Args:
         path: absolute path of a containerd root.
-        access: how it is to be entered.
-        host: where it was found before: the root alone may not tell what the host above it is.
+        access: how the command will enter it.
+        host: where it was found before, because the root alone may not tell which host it belongs to.
 
     Raises:
         EvidenceUnreadable: it is not there.
