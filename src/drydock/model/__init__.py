@@ -1,1 +1,1 @@
-"""Values only, standard library only: what evidence is read into and what verdicts are made of."""
+"""Values only: the evidence as it was read, verdicts, plans and results. Standard library only, except documents/."""

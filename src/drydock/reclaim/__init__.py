@@ -1,1 +1,1 @@
-"""Removing: what to remove (policy), whether it may be done now (guard), and doing it (apply, with the knife)."""
+"""Removal: what to remove (plan), whether it may be done now (guard), and doing it (execute, with the knife)."""

@@ -50,7 +50,7 @@ from drydock.verdict.judge import Reach, reach
 
 
 @dataclass(slots=True)
-class Kept:
+class _Kept:
     """What the policy keeps by name, with the reason."""
 
     refs: dict[Ref, str] = field(default_factory=dict)
@@ -59,9 +59,9 @@ class Kept:
     paths: dict[RawPath, str] = field(default_factory=dict)
 
 
-def keep(verdict: Verdict, reached: Reach, policy: Policy) -> Kept:
+def _keep_named(verdict: Verdict, reached: Reach, policy: Policy) -> _Kept:
     """What the policy keeps by name: records, and also rows and data that no record names."""
-    kept = Kept()
+    kept = _Kept()
     for word in policy.keep:
         reason = f"kept by --keep {shown(word)}"
         for subject in find(verdict, reached, word):
@@ -76,7 +76,7 @@ def keep(verdict: Verdict, reached: Reach, policy: Policy) -> Kept:
     return kept
 
 
-def end(
+def _end_leases(
     verdict: Verdict, reached: Reach, kept: dict[Ref, str], policy: Policy
 ) -> tuple[list[LeaseEnd], list[Withheld]]:
     """The leases that the policy ends, the expired ones included, except those that hold what is kept by name.
@@ -188,7 +188,7 @@ class _Planner:
         self._reached = reached
         self._policy = policy
         self._withheld: list[Withheld] = []
-        self._kept = keep(verdict, reached, policy)
+        self._kept = _keep_named(verdict, reached, policy)
         self._named = reached
         """What the records that stay reach, recorded or not."""
         self._dropped: dict[Ref, RecordDrop] = {}
@@ -238,7 +238,7 @@ class _Planner:
         )
 
     def _end(self) -> list[LeaseEnd]:
-        ended, withheld = end(self._verdict, self._reached, self._kept.refs, self._policy)
+        ended, withheld = _end_leases(self._verdict, self._reached, self._kept.refs, self._policy)
         self._withheld += withheld
         return ended
 

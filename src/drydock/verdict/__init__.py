@@ -1,1 +1,1 @@
-"""Judgement: pure functions from what was read to what it means. No IO, no library."""
+"""Judgement: pure functions from the evidence to states, classes and findings. No IO, no library."""

@@ -60,15 +60,15 @@ def find_pulls(
         documents: the documents of :func:`list_pull_blobs`.
         downloads: the unfinished downloads of Docker's classic image store.
     """
-    facts = Facts(verdict, reached, documents)
+    evidence = PullEvidence(verdict, reached, documents)
     groups: dict[tuple[object, ...], list[Lease]] = {}
     for lease in _pull_leases(verdict, reached):
-        groups.setdefault(_key(facts, lease), []).append(lease)
+        groups.setdefault(_key(evidence, lease), []).append(lease)
     holdings = {holding.ref: holding for holding in verdict.leases}
     pulls = [
         _into_classic_store(pull, downloads) if all(_CLASSIC in lease.labels for lease in leases) else pull
         for leases in groups.values()
-        for pull in (_pull(facts, leases, holdings),)
+        for pull in (_pull(evidence, leases, holdings),)
     ]
     return sorted(pulls, key=lambda pull: (-pull.bytes, -pull.held, pull.namespace, pull.leases[0].ref.key))
 
@@ -103,9 +103,9 @@ def _marks(lease: Lease, reached: Reach) -> Iterator[Ref]:
             yield snapshot_ref(lease.namespace, snapshotter, key)
 
 
-def _key(facts: Facts, lease: Lease) -> tuple[object, ...]:
+def _key(evidence: PullEvidence, lease: Lease) -> tuple[object, ...]:
     """A key that tries of one pull share: its targets, or else its source and downloads, or else the lease alone."""
-    parts = PullParts(facts, [lease])
+    parts = PullParts(evidence, [lease])
     if parts.targets:
         return lease.namespace, parts.targets
     if parts.ingests or parts.blobs:
@@ -113,20 +113,20 @@ def _key(facts: Facts, lease: Lease) -> tuple[object, ...]:
     return (lease.ref,)
 
 
-def _pull(facts: Facts, leases: list[Lease], holdings: dict[Ref, Holding]) -> Pull:
-    parts = PullParts(facts, leases)
+def _pull(evidence: PullEvidence, leases: list[Lease], holdings: dict[Ref, Holding]) -> Pull:
+    parts = PullParts(evidence, leases)
     layers = parts.layers()
-    only, held = _amounts(facts, leases)
+    only, held = _amounts(evidence, leases)
     targets = parts.targets
     names = {*parts.names, *(name for lease in leases for name in lease.images)}
     names |= {
         image.name
-        for image in facts.store.metadata.images
+        for image in evidence.store.metadata.images
         if image.namespace == parts.namespace and image.target in targets
     }
-    findings = facts.documents.findings
+    findings = evidence.documents.findings
     return Pull(
-        facts.store.root.path,
+        evidence.store.root.path,
         parts.namespace,
         tuple(sorted((holdings[lease.ref] for lease in leases), key=lambda each: (each.created or 0, each.ref.key))),
         targets,
@@ -173,21 +173,21 @@ def _sources(labels: Labels) -> set[bytes]:
     }
 
 
-def _amounts(facts: Facts, leases: list[Lease]) -> tuple[int, int]:
+def _amounts(evidence: PullEvidence, leases: list[Lease]) -> tuple[int, int]:
     """The bytes that are freed when these leases end, and the bytes of everything that they reach."""
     group = {lease.ref for lease in leases}
     found: dict[int, StoreObject] = {}
-    for node in mark(facts.reached.graph, group):
-        found.update((id(each), each) for each in facts.objects_of(visited(node)))
-    only = sum(each.allocated for each in found.values() if _goes(facts, each, group))
+    for node in mark(evidence.reached.graph, group):
+        found.update((id(each), each) for each in evidence.objects_of(visited(node)))
+    only = sum(each.allocated for each in found.values() if _goes(evidence, each, group))
     return only, sum(each.allocated for each in found.values())
 
 
-def _goes(facts: Facts, found: StoreObject, group: set[Ref]) -> bool:
-    if is_kept_blindly(facts.store, found):
+def _goes(evidence: PullEvidence, found: StoreObject, group: set[Ref]) -> bool:
+    if is_kept_blindly(evidence.store, found):
         return False
-    leased = facts.reached.leased
-    return all(ref not in facts.live and group.issuperset(leased.get(ref, ())) for ref in found.refs)
+    leased = evidence.reached.leased
+    return all(ref not in evidence.live and group.issuperset(leased.get(ref, ())) for ref in found.refs)
 
 
 def split_download(name: bytes) -> tuple[bytes, bytes, Digest] | None:
@@ -198,8 +198,8 @@ def split_download(name: bytes) -> tuple[bytes, bytes, Digest] | None:
     return match[1], match[2] or b"", Digest(match[3])
 
 
-class Facts:
-    """Indexes of one root for all its pulls."""
+class PullEvidence:
+    """The evidence of one root, looked up by all its pulls."""
 
     def __init__(self, verdict: Verdict, reached: Reach, documents: Documents) -> None:
         self.store = verdict.store
@@ -235,8 +235,8 @@ class Facts:
 class PullParts:
     """What the leases of one pull hold: indexes, manifests, layers, downloads."""
 
-    def __init__(self, facts: Facts, leases: Iterable[Lease]) -> None:
-        self._facts = facts
+    def __init__(self, evidence: PullEvidence, leases: Iterable[Lease]) -> None:
+        self._evidence = evidence
         self.blobs: dict[Digest, Blob] = {}
         self.ingests: dict[Digest, tuple[bytes, Ingest]] = {}
         self.names: set[bytes] = set()
@@ -285,7 +285,7 @@ class PullParts:
         for _, manifest in self._images():
             chains = list(self._chains(manifest))
             for number, layer in enumerate(manifest.layers):
-                whole = number < len(chains) and self._facts.is_unpacked(self.namespace, chains[number])
+                whole = number < len(chains) and self._evidence.is_unpacked(self.namespace, chains[number])
                 unpacked[layer.digest] = whole and unpacked.get(layer.digest, True)
                 sizes.setdefault(layer.digest, layer.size)
         alone = [digest for digest, (kind, _) in self.ingests.items() if kind == b"layer"]
@@ -318,12 +318,12 @@ class PullParts:
 
     def _add(self, lease: Lease) -> None:
         for digest in lease.blobs:
-            blob = self._facts.blob(lease.namespace, digest)
+            blob = self._evidence.blob(lease.namespace, digest)
             if blob is not None:
                 self.blobs[digest] = blob
         for name in lease.ingests:
             download = split_download(name)
-            record = self._facts.reached.graph.records.get(Ref(Kind.INGEST, lease.namespace, name))
+            record = self._evidence.reached.graph.records.get(Ref(Kind.INGEST, lease.namespace, name))
             if download is not None and isinstance(record, Ingest):
                 kind, image, digest = download
                 self.ingests[digest] = (kind, record)
@@ -332,7 +332,7 @@ class PullParts:
         self._extracting.update(key for _, key in lease.snapshots if key.startswith(EXTRACTING))
 
     def _document(self, digest: Digest) -> Index | Manifest | Config | None:
-        return self._facts.documents.found.get(digest)
+        return self._evidence.documents.found.get(digest)
 
     def _index(self, digest: Digest) -> Index | None:
         document = self._document(digest)
@@ -372,19 +372,19 @@ class PullParts:
         if config is not None and len(config.diff_ids) == len(manifest.layers):
             diffs: list[bytes | None] = list(config.diff_ids)
         else:
-            blobs = (self._facts.blob(self.namespace, layer.digest) for layer in manifest.layers)
+            blobs = (self._evidence.blob(self.namespace, layer.digest) for layer in manifest.layers)
             diffs = [None if blob is None else blob.labels.get(_UNCOMPRESSED) for blob in blobs]
         return chain_ids(diffs)
 
     def _layer(self, digest: Digest, size: int | None, unpacked: bool) -> PulledLayer:
-        file = self._facts.store.content.blobs.get(digest)
-        blob = self._facts.blob(self.namespace, digest)
+        file = self._evidence.store.content.blobs.get(digest)
+        blob = self._evidence.blob(self.namespace, digest)
         there = 0 if file is None else file.size
         if blob is not None:
             size = blob.size if size is None else size
             if self._is_damaged(blob):
                 return PulledLayer(digest, size, there, LayerState.DAMAGED, unpacked)
-            alone = digest in self.blobs and blob.ref not in self._facts.live
+            alone = digest in self.blobs and blob.ref not in self._evidence.live
             return PulledLayer(digest, size, there, LayerState.WHOLE if alone else LayerState.EXISTING, unpacked)
         _, ingest = self.ingests.get(digest, (b"", None))
         if ingest is None:
@@ -398,10 +398,10 @@ class PullParts:
         return PulledLayer(digest, total, directory.received, LayerState.PARTIAL, unpacked)
 
     def _is_damaged(self, blob: Blob) -> bool:
-        return any(found.is_damaged for found in self._facts.objects_of(blob.ref))
+        return any(found.is_damaged for found in self._evidence.objects_of(blob.ref))
 
     def _directory(self, ingest: Ingest) -> IngestDirectory | None:
-        return self._facts.directories.get(ingest_name(ingest.backend_ref))
+        return self._evidence.directories.get(ingest_name(ingest.backend_ref))
 
 
 def _children(labels: Labels, wanted: bytes) -> tuple[Descriptor, ...]:
