@@ -252,7 +252,8 @@ class _Planner:
         loose = free.loose(self._store.metadata)
         meant = may_be_meant(free.dangling(self._store), loose) if loose else {}
         kept = {**meant, **lost, **self._kept.refs}
-        after = free if not blind and not kept else self._without(refs, {**blind, **kept})
+        roots = {**blind, **kept}
+        after = self._without(refs, roots) if roots else free
         self._named = after
         why = self._reasons(ended)
         dropped: dict[Ref, RecordDrop] = {}
@@ -266,7 +267,7 @@ class _Planner:
                 parent = record.parent_ref if isinstance(record, Snapshot) else None
                 dropped[ref] = RecordDrop(ref, parent, why.get(ref, _UNHELD.get(ref.kind, "nothing refers to it")))
             elif ref not in free:
-                reason = blind.get(ref) or kept.get(ref) or _needed_by(ref, after, {**blind, **kept})
+                reason = blind.get(ref) or kept.get(ref) or _needed_by(ref, after, roots)
                 self._withheld.append(Withheld(ref.kind, shown(ref.key), 0, reason))
         # A dropped parent takes its list of children with it.
         return {
