@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 
 from drydock import commands, report
-from drydock.cli.options import absolute_path, format_option, live_option, now_option, output_option, where_argument
+from drydock.cli.options import (
+    absolute_path,
+    format_option,
+    live_option,
+    now_option,
+    output_option,
+    span,
+    where_argument,
+)
 from drydock.cli.output import (
     PlainPrinter,
     no_storage,
@@ -24,6 +34,7 @@ from drydock.cli.output import (
 )
 from drydock.cli.progress import show_progress
 from drydock.model.access import Access
+from drydock.model.errors import DrydockError, Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.text import shown
@@ -71,6 +82,12 @@ if TYPE_CHECKING:
 @live_option
 @click.option("--host", metavar="NAME", help="Name of this host in documents. [default: its host name]")
 @now_option
+@click.option(
+    "--every",
+    metavar="SPAN",
+    callback=span,
+    help="With --live and -o: scan again each time this long has passed (15min, 1d), until SIGTERM or Ctrl-C.",
+)
 @click.pass_context
 def scan(
     ctx: click.Context,
@@ -87,6 +104,7 @@ def scan(
     live: bool,
     host: str | None,
     now: UnixNano,
+    every: int | None,
 ) -> None:
     """Show what a store holds, by state, with sizes.
 
@@ -97,49 +115,74 @@ def scan(
     apply, the status is their sum.
     """
     named = holders or form in ("tree", "markdown", "html", "prometheus", "parquet")
-    began = time.monotonic()
-    with show_progress() as progress, offer_live():
-        access = Access(
-            live=live,
-            now=now,
-            measure=SizeSource(measure),
-            verification=BlobCheck(verify),
-            state=state,
-            progress=progress,
-        )
-        scans = commands.scan.scan(where, access, inventory=named)
-        if progress is not None:
-            progress.pause_for_output(output, "writing the report")
-        name = shown(os.fsencode(os.uname().nodename if host is None else host))
-        if form == "parquet":
-            with open_binary(output) as raw:
-                lines = report.document.scan_lines(scans, now, name)
-                report.parquet.write_parquet(report.rows.line_rows(lines), raw)
-        else:
-            with open_output(output) as file:
-                if form in ("table", "tree") and not scans:
-                    print(no_storage(where), file=file)
-                elif form == "table":
-                    report.table.print_scans(scans, printer(file), where)
-                elif form == "tree":
-                    _print_tree(scans, file, depth, top)
-                elif form == "markdown":
-                    file.writelines(f"{line}\n" for line in report.markdown.markdown_lines(scans, now, where))
-                elif form == "json":
-                    print_json(report.document.scan_document(scans, now, name), file)
-                else:
-                    use_utf8(file)
-                    if form == "jsonl":
-                        file.writelines(line.text() for line in report.document.scan_lines(scans, now, name))
-                    elif form == "csv":
-                        file.writelines(report.csv.csv_lines(scans))
-                    elif form == "prometheus":
-                        seconds = time.monotonic() - began
-                        file.writelines(f"{line}\n" for line in report.prometheus.metric_lines(scans, now, seconds))
+
+    def once(now: UnixNano) -> int:
+        began = time.monotonic()
+        with show_progress() as progress, offer_live():
+            access = Access(
+                live=live,
+                now=now,
+                measure=SizeSource(measure),
+                verification=BlobCheck(verify),
+                state=state,
+                progress=progress,
+            )
+            scans = commands.scan.scan(where, access, inventory=named)
+            if progress is not None:
+                progress.pause_for_output(output, "writing the report")
+            name = shown(os.fsencode(os.uname().nodename if host is None else host))
+            if form == "parquet":
+                with open_binary(output) as raw:
+                    lines = report.document.scan_lines(scans, now, name)
+                    report.parquet.write_parquet(report.rows.line_rows(lines), raw)
+            else:
+                with open_output(output) as file:
+                    if form in ("table", "tree") and not scans:
+                        print(no_storage(where), file=file)
+                    elif form == "table":
+                        report.table.print_scans(scans, printer(file), where)
+                    elif form == "tree":
+                        _print_tree(scans, file, depth, top)
+                    elif form == "markdown":
+                        file.writelines(f"{line}\n" for line in report.markdown.markdown_lines(scans, now, where))
+                    elif form == "json":
+                        print_json(report.document.scan_document(scans, now, name), file)
                     else:
-                        file.write(report.page.render_page(scans, now, where))
-    warn_unread(scans)
-    ctx.exit(status_of(scans))
+                        use_utf8(file)
+                        if form == "jsonl":
+                            file.writelines(line.text() for line in report.document.scan_lines(scans, now, name))
+                        elif form == "csv":
+                            file.writelines(report.csv.csv_lines(scans))
+                        elif form == "prometheus":
+                            seconds = time.monotonic() - began
+                            file.writelines(f"{line}\n" for line in report.prometheus.metric_lines(scans, now, seconds))
+                        else:
+                            file.write(report.page.render_page(scans, now, where))
+        warn_unread(scans)
+        return status_of(scans)
+
+    if every is None:
+        ctx.exit(once(now))
+    if not live or output in (None, "-"):
+        raise Usage("--every needs --live and -o FILE")
+    if every == 0 or ctx.get_parameter_source("now") is not click.core.ParameterSource.DEFAULT:
+        raise Usage("--every needs a length of time above 0, and the clock instead of --now")
+    _repeat(once, every / 1e9)
+
+
+def _repeat(once: Callable[[UnixNano], int], seconds: float) -> NoReturn:
+    """Scan, wait, and so on. A scan that fails leaves the file of the one before; stderr has the reason."""
+    interrupt = signal.getsignal(signal.SIGINT)
+    if callable(interrupt):
+        # Without a handler, process 1 of a container ignores SIGTERM.
+        signal.signal(signal.SIGTERM, interrupt)
+    while True:
+        began = time.monotonic()
+        try:
+            once(UnixNano(time.time_ns()))
+        except DrydockError as error:
+            click.echo(f"drydock: {error}", err=True)
+        time.sleep(max(0.0, began + seconds - time.monotonic()))
 
 
 def _print_tree(scans: list[Scan], file: TextIO, depth: int, top: int) -> None:
