@@ -443,3 +443,12 @@ def hurt_one(of, what, random):
             found.complete = False
             found.rows = {name: each for name, each in found.rows.items() if random.random() < 0.7}
             found.entries[:] = [each for each in found.entries if random.random() < 0.7]
+
+
+def test_the_reason_names_the_record_that_needs_another():
+    """A parent that only a kept snapshot needs is withheld, and the reason names that snapshot and why it stays."""
+    found = store(snapshot(b"base"), snapshot(b"top", b"base"), backends=backend(row(NS + b"/1/base", 1)))
+    made = plan(found, Policy(keep=(b"top",)))
+    reasons = {each.id: each.reason for each in made.withheld}
+    assert reasons["overlayfs/base"] == "snapshot top needs it, and stays: kept by --keep top"
+    assert not made.records
