@@ -53,7 +53,7 @@ def scan(
         where: a containerd root, a Docker data root, or the root of a mounted host; None for this host.
         now: what ages and expiries are compared with; None for the clock.
         measure: sizes of committed snapshots: as containerd recorded them (``recorded``), or of every directory
-            (``disk``).
+            (``disk``), which also measures what else is in a Docker data root (``Scan.places``).
         verification: how blobs are compared with their records: ``none``, ``size`` or ``digest``.
         state: where to look for interrupted runs, besides the default places.
         inventory: list also who holds what by name, and the interrupted pulls (``Scan.inventory``).

@@ -69,7 +69,8 @@ def test_the_lines_are_the_document():
     scan = scan_of_everything()
     document = parsed(scan_document([scan, scan], NOW))
     lines = [json.loads(line.text()) for line in scan_lines([scan, scan], NOW)]
-    head = {key: value for key, value in document.items() if key != "roots"}
+    tail = {"usage": "usage", "file_system": "file_systems"}
+    head = {key: value for key, value in document.items() if key not in ("roots", *tail.values())}
     assert lines[0] == {"type": "scan", **head}
     wanted = []
     for root in document["roots"]:
@@ -77,7 +78,26 @@ def test_the_lines_are_the_document():
         wanted.append({"type": "root", **{key: value for key, value in root.items() if key not in parts.values()}})
         for kind, part in parts.items():
             wanted += [{"type": kind, "root": root["path"], **each} for each in root[part]]
+    for kind, part in tail.items():
+        wanted += [{"type": kind, **each} for each in document[part]]
     assert lines[1:] == wanted
+
+
+def test_usage_has_each_entry_and_each_file_system_once():
+    """Bytes are null where nothing was measured; two places on one file system share it."""
+    scan = scan_of_everything()
+    document = parsed(scan_document([scan, scan_of_everything(b"other")], NOW))
+    entries = scan.places[0].entries
+    assert [each["category"] for each in document["usage"]] == [entry.category.value for entry in entries] * 2
+    assert [each["bytes"] for each in document["usage"]] == [entry.bytes for entry in entries] * 2
+    assert document["usage"][len(entries) - 1]["bytes"] is None
+    assert document["usage"][0]["path"] == shown(entries[0].path)
+    (file_system,) = document["file_systems"]
+    found = scan.places[0].file_system
+    assert file_system == {
+        "path": shown(found.path), "size": found.size, "used": found.used, "free": found.free,
+        "inodes": found.inodes, "inodes_free": found.inodes_free,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Metrics: Prometheus' own checker takes them, names stay inside their labels, and the sums are the document's."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from tests.support.documents import run, scan
 from tests.support.scans import HOSTILE, scan_of_everything
 from tests.support.values import NOW
 
+from drydock.model.disk_usage import UsageCategory
 from drydock.model.text import shown
 from drydock.report.prometheus import metric_lines
 
@@ -42,6 +44,24 @@ def promtool(text):
         pytest.skip("promtool (Debian's prometheus) is not installed")
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.root
+@CAPTURES
+def test_usage_is_the_document(capture, unpacked):
+    """By category, with 0 for one without entries; without measuring only containerd's stores have a value."""
+    host = unpacked(capture)
+    document = json.loads(run("scan", "--measure", "disk", "--format", "json", host))
+    found = samples(run("scan", "--measure", "disk", "--format", "prometheus", host))
+    sizes = {category.value: 0 for category in UsageCategory}
+    for entry in document["usage"]:
+        sizes[entry["category"]] += entry["bytes"]
+    path = ("path", str(host / (capture.docker or capture.root)))
+    usage = {key: value for key, value in found.items() if key[0] == "drydock_usage_bytes"}
+    assert usage == {("drydock_usage_bytes", path, ("category", category)): size for category, size in sizes.items()}
+    recorded = samples(run("scan", "--format", "prometheus", host))
+    known = {dict(key[1:])["category"] for key in recorded if key[0] == "drydock_usage_bytes"}
+    assert {"content", "ingests", "databases"} <= known <= {"content", "ingests", "databases", "snapshots"}
 
 
 @pytest.mark.root

@@ -9,8 +9,10 @@ from tests.support.scans import ENDED, judged, scan_of_everything
 from tests.support.values import blob, digest, image, lease, store
 
 from drydock.cli.output import printer
+from drydock.model.disk_usage import FileSystem, PlaceUsage, UsageCategory, UsageEntry
 from drydock.model.names import RawPath
 from drydock.model.objects import ObjectKind, State
+from drydock.model.policies import SizeSource
 from drydock.report.table import print_scans
 from drydock.report.terminal import TerminalPrinter
 
@@ -33,6 +35,40 @@ def printed(*scans, width=None, encoding="utf-8", where=WHERE):
     print_scans(scans, on, where)
     file.flush()
     return raw.getvalue().decode(encoding)
+
+
+def test_a_data_root_has_its_block():
+    """What else it takes, the largest with a line each, who frees it, what was not measured, and the file system."""
+    place = PlaceUsage(
+        RawPath(b"/data"),
+        (
+            UsageEntry(UsageCategory.NAMED_VOLUMES, b"pgdata", RawPath(b"/data/volumes/pgdata"), 3 << 20),
+            UsageEntry(UsageCategory.TMP, b"tmp", RawPath(b"/data/tmp"), None),
+        ),
+        FileSystem(7, RawPath(b"/data"), 4 << 30, 3 << 30, 1 << 30, 100, 50),
+    )
+    scan = judged(store())
+    scan.places.append(place)
+    text = printed(scan)
+    assert (
+        """
+  Also under /data: volumes (1) 3.0 MiB.
+         3.0 MiB  volume pgdata: volumes/pgdata
+      volumes: drydock never removes one"""
+        in text
+    )
+    assert (
+        """
+      docker volume prune   # removes anonymous volumes that no container uses
+  Also under /data, not measured: tmp.
+      drydock scan --measure disk '/mnt/a host'   # measures them
+  File system of /data: 4.0 GiB, 3.0 GiB used, 1.0 GiB free, 50 inodes free.
+"""
+        in text
+    )
+    scan.verdict.store.measured = SizeSource.DISK
+    assert "not measured: tmp." in printed(scan)
+    assert "--measure disk" not in printed(scan)
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.support.values import FINGERPRINT, NOW, blob, digest, image, lease, snapshot, store
 
 from drydock.model.data import Junk
+from drydock.model.disk_usage import FileSystem, PlaceUsage, UsageCategory, UsageEntry
 from drydock.model.findings import Finding, FindingCode, Place, Severity
 from drydock.model.names import RawPath
 from drydock.model.policies import Policy
@@ -47,7 +48,20 @@ def scan_of_everything(name: bytes = HOSTILE, *, complete: bool = True, inventor
     for severity, code in codes.items():
         place = Place(RawPath(b"/store/" + name), 3, 4096, (b"v1", name))
         read.findings.append(Finding(code, severity, f"{shown(name)}: said", place, remedy="do this"))
-    return judged(read, inventory=inventory)
+    found = judged(read, inventory=inventory)
+    found.places.append(_place(name))
+    return found
+
+
+def _place(name: bytes) -> PlaceUsage:
+    """A data root with an entry of each category, of a few MiB, called ``name``; and one that was not measured."""
+    data = RawPath(b"/data/" + name)
+    entries = [
+        UsageEntry(category, name, RawPath(data + b"/" + name), (number + 1) << 20, shown(name))
+        for number, category in enumerate(UsageCategory)
+    ]
+    entries.append(UsageEntry(UsageCategory.UNKNOWN, b"other" + name, RawPath(data + b"/other" + name), None, "said"))
+    return PlaceUsage(data, tuple(entries), FileSystem(7, data, 1 << 40, 1 << 39, 1 << 38, 1 << 20, 1 << 19))
 
 
 def judged(read: Store, *, inventory: bool = False) -> Scan:

@@ -76,7 +76,8 @@ if TYPE_CHECKING:
     type=click.Choice([each.value for each in SizeSource]),
     default="recorded",
     show_default=True,
-    help="Where to take the sizes of committed snapshots from: containerd's records, or every directory on disk.",
+    help="Where to take the sizes of committed snapshots from: containerd's records, or every directory on disk. disk "
+    "also measures the rest of a Docker data root.",
 )
 @click.option("--state", metavar="DIR", callback=absolute_path, help="Also look in DIR for interrupted runs.")
 @live_option

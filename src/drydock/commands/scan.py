@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from drydock.evidence.containerd.root_usage import measure_places
+from drydock.evidence.files.sizes import Measure
 from drydock.model.access import Access
 from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath
@@ -33,6 +35,7 @@ def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> l
         Refused: an engine uses it, or the clock is wrong.
     """
     scans: list[Scan] = []
+    counted: dict[RawPath, Measure] = {}
     for root in find_roots(where, access):
         with open_root(root, access) as session:
             made = session.scan()
@@ -40,6 +43,10 @@ def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> l
             if inventory:
                 made.inventory = _inventory(session)
             scans.append(made)
+            counted[root.path] = session.held.sizes
+    places = measure_places([made.verdict for made in scans], counted, access.progress)
+    for made in scans:
+        made.places = places.get(made.verdict.store.root.path, [])
     return scans
 
 

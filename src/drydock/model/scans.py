@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from drydock.model.data import Backend, Content
+from drydock.model.disk_usage import PlaceUsage
 from drydock.model.findings import Affects, Finding, FindingCode, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.objects import State, Verdict
@@ -42,6 +43,8 @@ class Scan:
     freed_by_ending: dict[LeaseClass, int] = field(default_factory=dict)
     """Bytes that are freed in addition to the plan: when the temporary leases end, and when the ownerless ones end too;
     for each class that has leases."""
+    places: list[PlaceUsage] = field(default_factory=list)
+    """What the places take that this root is the first of: its data roots, or itself."""
 
     @property
     def live(self) -> bool:

@@ -8,8 +8,10 @@ from typing import Final, Literal, NamedTuple
 
 from msgspec import UNSET, Struct, structs
 
+from drydock.model.disk_usage import FileSystem, UsageEntry
 from drydock.model.documents.common import LazyList, compact
 from drydock.model.documents.scan import (
+    FileSystemPart,
     FindingPart,
     HolderPart,
     LeasePart,
@@ -21,6 +23,7 @@ from drydock.model.documents.scan import (
     ScanRootHead,
     StateTotals,
     TotalPart,
+    UsagePart,
     WithheldPart,
 )
 from drydock.model.findings import Finding, Severity
@@ -49,9 +52,9 @@ _REACHES: Final[dict[State, Literal["live", "leased", "unreachable"]]] = {
 class ScanLine(NamedTuple):
     """One of the JSON lines of a scan."""
 
-    type: Literal["scan", "root", "object", "lease", "finding", "withheld", "holder"]
+    type: Literal["scan", "root", "object", "lease", "finding", "withheld", "holder", "usage", "file_system"]
     root: str | None
-    """Path of the root that an object, a lease or another entry belongs to; None for a scan and for a root."""
+    """Path of the root that an object, a lease or another entry belongs to; None for what belongs to no root."""
     part: Struct
 
     def text(self) -> str:
@@ -68,11 +71,18 @@ def scan_document(scans: Sequence[Scan], now: UnixNano, host: str = "") -> ScanD
         now: when it was.
         host: the host that was scanned, shown.
     """
-    return ScanDocument(drydock=__version__, now=show_time(now), host=host, roots=LazyList(scans, _root))
+    return ScanDocument(
+        drydock=__version__,
+        now=show_time(now),
+        host=host,
+        roots=LazyList(scans, _root),
+        usage=LazyList(_entries(scans), _usage),
+        file_systems=[_file_system(each) for each in _file_systems(scans)],
+    )
 
 
 def scan_lines(scans: Sequence[Scan], now: UnixNano, host: str = "") -> Iterator[ScanLine]:
-    """The same line by line: a head, then each root followed by what it holds."""
+    """The same line by line: a head, then each root followed by what it holds, then usage and file systems."""
     yield ScanLine("scan", None, ScanHead(drydock=__version__, now=show_time(now), host=host))
     for scan in scans:
         found = _root(scan)
@@ -84,6 +94,8 @@ def scan_lines(scans: Sequence[Scan], now: UnixNano, host: str = "") -> Iterator
         yield from (ScanLine("withheld", found.path, each) for each in found.withheld)
         if found.holders is not UNSET:
             yield from (ScanLine("holder", found.path, each) for each in found.holders)
+    yield from (ScanLine("usage", None, _usage(each)) for each in _entries(scans))
+    yield from (ScanLine("file_system", None, _file_system(each)) for each in _file_systems(scans))
 
 
 def record_part(ref: Ref) -> RecordPart:
@@ -148,6 +160,26 @@ def _root(scan: Scan) -> ScanRoot:
         withheld=LazyList(scan.withheld, _withheld),
         holders=UNSET if scan.inventory is None else _holders(verdict, scan.inventory),
     )
+
+
+def _entries(scans: Sequence[Scan]) -> list[UsageEntry]:
+    return [entry for scan in scans for place in scan.places for entry in place.entries]
+
+
+def _file_systems(scans: Sequence[Scan]) -> list[FileSystem]:
+    found: dict[int, FileSystem] = {}
+    for place in (place for scan in scans for place in scan.places):
+        if place.file_system is not None:
+            found.setdefault(place.file_system.device, place.file_system)
+    return list(found.values())
+
+
+def _usage(entry: UsageEntry) -> UsagePart:
+    return UsagePart(entry.category, shown(entry.name), shown(entry.path), entry.bytes, entry.note)
+
+
+def _file_system(found: FileSystem) -> FileSystemPart:
+    return FileSystemPart(shown(found.path), found.size, found.used, found.free, found.inodes, found.inodes_free)
 
 
 def _total(total: Total) -> TotalPart:

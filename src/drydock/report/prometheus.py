@@ -14,6 +14,7 @@ from drydock.model.findings import Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.names import UnixNano
 from drydock.model.objects import State
+from drydock.model.policies import SizeSource
 from drydock.model.pulls import Pull
 from drydock.model.scans import Scan
 from drydock.model.text import shown
@@ -49,6 +50,10 @@ _FAMILIES = (
     _Family(
         "drydock_namespace_object_bytes",
         "Bytes on disk of blobs, ingests and snapshots by state, in each namespace that records them.",
+    ),
+    _Family(
+        "drydock_usage_bytes",
+        "Bytes on disk below a data root, or a containerd root outside one, by category; absent if not measured.",
     ),
     _Family("drydock_database_bytes", "Bytes of meta.db and of every metadata.db."),
     _Family("drydock_reclaimable_paths", "Files and directories that can be removed now."),
@@ -104,6 +109,9 @@ def _root(scan: Scan) -> Iterator[_Sample]:
         yield _Sample("drydock_object_bytes", {**root, "state": state.value}, total.bytes)
     yield from _namespaces(scan, root)
     yield _Sample("drydock_database_bytes", root, store.database_bytes)
+    for place in scan.places:
+        for category, size in place.totals(measured=store.measured is SizeSource.DISK).items():
+            yield _Sample("drydock_usage_bytes", {"path": shown(place.path), "category": category.value}, size)
     free = scan.reclaimable()
     yield _Sample("drydock_reclaimable_paths", root, free.count)
     yield _Sample("drydock_reclaimable_bytes", root, free.bytes)

@@ -9,9 +9,11 @@ from typing import Protocol
 from drydock.model.findings import Severity
 from drydock.model.names import RawPath
 from drydock.model.objects import State
+from drydock.model.policies import SizeSource
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
 from drydock.report.summary import Command, endable_leases
+from drydock.report.usage_text import usage_texts
 from drydock.report.wording import COLOURS, LIVE, about_root, show_bytes, show_count, target_of
 
 _LISTED = 8
@@ -62,6 +64,7 @@ class _RootTable:
         self._line("")
         self._states()
         self._line("")
+        self._places()
         self._free_now()
         self._unreachable()
         self._leases()
@@ -85,6 +88,23 @@ class _RootTable:
 
     def _row(self, name: str, count: str, size: int, bar: str, style: str) -> None:
         self._line(f"{name:<13}{count:>8}  {show_bytes(size):>10}  {bar}".rstrip(), 2, style)
+
+    def _places(self) -> None:
+        for text in usage_texts(self._scan):
+            if text.groups:
+                groups = ", ".join(f"{group.words} {show_bytes(group.bytes)}" for group in text.groups)
+                self._line(f"Also under {text.path}: {groups}.", 2)
+            for line in (*text.largest, *text.advice):
+                self._line(line, 6)
+            for command in text.commands:
+                self._command(command.words, command.does, drydocks=command.is_drydocks)
+            if text.unmeasured:
+                self._line(f"Also under {text.path}, not measured: {', '.join(text.unmeasured)}.", 2)
+                if self._scan.verdict.store.measured is SizeSource.RECORDED:
+                    self._command("scan --measure disk", "measures them")
+            if text.file_system:
+                self._line(text.file_system, 2)
+            self._line("")
 
     def _free_now(self) -> None:
         total = self._scan.reclaimable()

@@ -9,6 +9,7 @@ from drydock.model.objects import StoreObject
 from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.report.holder_tree import HolderNode, ObjectRoles, holder_tree
+from drydock.report.usage_text import UsageText, usage_texts
 from drydock.report.wording import COLOURS, LIVE, columns, short_ids, show_bytes, show_count
 
 _SIZE = 10
@@ -74,10 +75,21 @@ def tree_lines(
         if scan.live:
             yield [Span(LIVE if width is None else _chop(LIVE, width), "yellow")]
         yield from tree.lines()
+        for text in usage_texts(scan):
+            yield from (line if width is None else _fit(line, width) for line in _usage_lines(text))
     if scans:
         yield []
         words = f"  {signs.alone} nothing else holds it   {signs.shared} shared: others hold it too"
         yield [Span(words if width is None else _chop(words, width), "bright_black")]
+
+
+def _usage_lines(text: UsageText) -> Iterator[list[Span]]:
+    yield [Span(f"{'':>{_SIZE}}  ", ""), Span(f"also under {text.path}", "bold")]
+    for group in text.groups:
+        yield [Span(f"{show_bytes(group.bytes):>{_SIZE}}  ", ""), Span(group.words, "")]
+    if text.unmeasured:
+        unmeasured = f"not measured: {', '.join(text.unmeasured)}"
+        yield [Span(f"{'':>{_SIZE}}  ", ""), Span(unmeasured, "bright_black")]
 
 
 class _TreeLines:

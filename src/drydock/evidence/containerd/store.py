@@ -78,6 +78,8 @@ class Held:
     """Whether these are copies, because an engine may be at work: nothing is removed on the strength of them."""
     pools: dict[bytes, WalkPool] = field(default_factory=dict)
     """The workers that measure the directories of snapshotters meanwhile."""
+    sizes: Measure = field(default_factory=Measure)
+    """Counts the inodes of snapshots that have several links."""
 
     def files(self) -> list[File]:
         """Every database of the root."""
@@ -181,7 +183,6 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
         step = counter(progress, "bytes hashed", sum(blob.size for blob in blobs))
         store.wrong, unread = hash_blobs(root, blobs, step)
         store.content.findings += unread
-    sizes = Measure()
     elsewhere = dict(held.root.snapshotters)
     recorded = {snapshot.snapshotter for snapshot in metadata.snapshots}
     for snapshotter, file in held.backends.items():
@@ -190,7 +191,7 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
             root,
             snapshotter,
             database,
-            measure=sizes,
+            measure=held.sizes,
             recorded=measure is SizeSource.RECORDED,
             progress=progress,
             live=held.live,

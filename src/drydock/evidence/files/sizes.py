@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from drydock.evidence.files.directory import open_folder
@@ -74,10 +75,16 @@ class _WalkLevel:
 
 
 class Measure:
-    """Measures folders; an inode with several links counts once over all of them, in the first folder that has it."""
+    """Measures folders; an inode with several links counts once over all of them, in the first folder that has it.
 
-    def __init__(self) -> None:
+    Args:
+        others: what these have counted is not counted again.
+    """
+
+    def __init__(self, others: Iterable[Measure] = ()) -> None:
         self._linked: set[tuple[int, int]] = set()
+        for other in others:
+            self._linked |= other._linked
 
     def folder(self, name: bytes, parent: int) -> DiskUsage:
         """The usage of ``name`` in the open folder ``parent``, itself included.

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
+from drydock.model.disk_usage import UsageCategory
 from drydock.model.documents.common import Line, Report, ReportPart, Shown, Time
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind
@@ -155,6 +156,27 @@ class ScanRoot(ScanRootHead, kw_only=True):
     holders: Annotated[Sequence[HolderPart] | UnsetType, Meta(description="with --holders; else absent")] = UNSET
 
 
+class UsagePart(ReportPart):
+    """Something that takes space below a place that was scanned. Each allocated block is in exactly one of them."""
+
+    category: Annotated[UsageCategory, Meta(description="what kind of data it is")]
+    name: Annotated[Shown, Meta(description="of the volume, the container, the driver or the file; else empty")]
+    path: Annotated[Shown, Meta(description="absolute")]
+    bytes: Annotated[Amount | None, Meta(description="bytes of allocated blocks; null where it was not measured")]
+    note: Annotated[Line, Meta(description="why it was not measured, or not all of it; else empty")]
+
+
+class FileSystemPart(ReportPart):
+    """A file system that a data root or a containerd root lies on."""
+
+    path: Annotated[Shown, Meta(description="the first of these roots: absolute")]
+    size: Annotated[Amount, Meta(description="bytes")]
+    used: Annotated[Amount, Meta(description="bytes in use")]
+    free: Annotated[Amount, Meta(description="bytes that users other than root can still write")]
+    inodes: Annotated[Amount, Meta(description="how many inodes it has; 0 where there is no fixed number")]
+    inodes_free: Annotated[Amount, Meta(description="how many of them are free")]
+
+
 class ScanHead(Report, tag="drydock.scan/1", kw_only=True):
     """A scan, without its roots: the first of the JSON lines."""
 
@@ -165,6 +187,11 @@ class ScanDocument(ScanHead, tag="drydock.scan/1", kw_only=True):
     """A scan."""
 
     roots: Annotated[Sequence[ScanRoot], Meta(description="every containerd root that was scanned")]
+    usage: Annotated[
+        Sequence[UsagePart],
+        Meta(description="what takes space below each data root, and each containerd root outside one"),
+    ]
+    file_systems: Annotated[Sequence[FileSystemPart], Meta(description="the file systems that these roots lie on")]
 
 
 class ScanRow(ReportPart, kw_only=True):

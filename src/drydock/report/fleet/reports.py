@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ENDINGS = (b".json", b".jsonl", b".parquet")
+_UNUSED: Final = ("usage", "file_system")
+"""Lines that belong to no root: the rows are of roots and what is in them."""
 _TYPES = ("root", "object", "lease", "finding", "withheld", "holder")
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPES: Final = re.compile(
@@ -141,6 +143,8 @@ def line_reports(lines: Iterable[bytes], name: str) -> Iterator[ScanRow]:
         if type_ == "scan":
             head = _decoded(line, ReportedHead)
             head.host = head.host or name
+        elif head is not None and type_ in _UNUSED:
+            continue
         elif head is None or type_ not in _TYPES:
             raise ValueError("not a drydock.scan/1 document")
         elif type_ == "root":

@@ -1,0 +1,207 @@
+"""What the places that were scanned take on disk, by category: each data root, and each containerd root outside one.
+
+Directories of snapshots that reading a store has measured are not walked again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+from drydock.evidence.docker.data_root import measure_data_root
+from drydock.evidence.files.directory import folder
+from drydock.evidence.files.mountinfo import mount_id
+from drydock.evidence.files.sizes import Measure
+from drydock.evidence.files.usage_meter import UsageMeter
+from drydock.model.data import Backend, LayoutKind
+from drydock.model.disk_usage import FileSystem, PlaceUsage
+from drydock.model.disk_usage import UsageCategory as Category
+from drydock.model.names import CONTENT, SNAPSHOTTER_PREFIX, RawPath
+from drydock.model.objects import ObjectKind, Verdict
+from drydock.model.policies import SizeSource
+from drydock.model.progress import Progress
+
+_METADATA = b"io.containerd.metadata.v1.bolt"
+_OTHERS = (b"tmpmounts", b"lost+found", b"containerd.log")
+"""Mount points of containerd itself (core/mount/temp.go, v2.1), and the log that k3s keeps there."""
+_DATABASE_FILES = (b"metadata.db", b"metadata.db.lock")
+
+
+def measure_places(
+    verdicts: Sequence[Verdict], counted: Mapping[RawPath, Measure], progress: Progress | None = None
+) -> dict[RawPath, list[PlaceUsage]]:
+    """The usage of each place that the scanned roots belong to.
+
+    A place inside another, such as the data root of a Docker in a volume, is part of the other. Stores whose sizes are
+    as recorded have these, and what else there is has no bytes.
+
+    Args:
+        verdicts: of the roots.
+        counted: by path of a root, what has counted the inodes with several links while its store was read.
+        progress: told how many folders are measured.
+
+    Returns:
+        The places by the path of the first root that each belongs to.
+    """
+    firsts: dict[RawPath, Verdict] = {}
+    for verdict in verdicts:
+        for place in (*verdict.store.root.docker, verdict.store.root.path):
+            firsts.setdefault(place, verdict)
+    mounts = {place: _mount(place) for place in firsts}
+    found: dict[RawPath, list[PlaceUsage]] = {}
+    for place, verdict in firsts.items():
+        if any(_is_below(place, other) and mounts[place] == mounts[other] for other in firsts):
+            continue
+        remapped = [each for each in firsts if os.path.dirname(each) == place and mounts[each] == mounts[place]]
+        stores = [each for each in verdicts if each.store.root.path in (place, *_managed((place, *remapped)))]
+        measure = None
+        if verdict.store.measured is SizeSource.DISK:
+            measure = Measure(counted[each.store.root.path] for each in stores)
+        meter = UsageMeter(measure, live=verdict.store.live, progress=progress)
+        usage = _measure_place(place, stores or [verdict], remapped, meter)
+        found.setdefault(verdict.store.root.path, []).append(usage)
+    return found
+
+
+def _managed(data: Iterable[RawPath]) -> list[RawPath]:
+    """Where the containerd that a dockerd starts has its root, in each of these data roots."""
+    return [RawPath(each + part) for each in data for part in (b"/containerd", b"/containerd/daemon")]
+
+
+def _is_below(path: RawPath, other: RawPath) -> bool:
+    return path != other and path.startswith(other.rstrip(b"/") + b"/")
+
+
+def _mount(place: RawPath) -> int | None:
+    try:
+        with folder(place) as descriptor:
+            return mount_id(descriptor)
+    except OSError:
+        return None
+
+
+def _measure_place(
+    place: RawPath, verdicts: Sequence[Verdict], remapped: Sequence[RawPath], meter: UsageMeter
+) -> PlaceUsage:
+    readers = {each.store.root.path: _RootReader(each, meter).read for each in verdicts}
+    file_system = None
+    try:
+        if place in readers:
+            with folder(place) as descriptor:
+                meter.add_folder(Category.CONTAINERD, place, descriptor)
+                readers[place](place, descriptor)
+        else:
+            owners = [each.store.owners.containers.items() for each in verdicts]
+            names = {identity: found.name for each in owners for identity, found in each if found.name}
+            measure_data_root(place, meter, remapped=remapped, containerd=readers, containers=names)
+        file_system = _file_system(place)
+    except OSError as error:
+        meter.add(Category.UNKNOWN, place, note=error.strerror or str(error))
+    return PlaceUsage(place, meter.entries(), file_system)
+
+
+def _file_system(place: RawPath) -> FileSystem:
+    found = os.statvfs(place)
+    size = found.f_frsize
+    return FileSystem(
+        os.stat(place).st_dev,
+        place,
+        found.f_blocks * size,
+        (found.f_blocks - found.f_bfree) * size,
+        found.f_bavail * size,
+        found.f_files,
+        found.f_ffree,
+    )
+
+
+class _RootReader:
+    """Adds the entries of one containerd root."""
+
+    def __init__(self, verdict: Verdict, meter: UsageMeter) -> None:
+        self._verdict = verdict
+        self._meter = meter
+
+    def read(self, root: RawPath, descriptor: int) -> None:
+        meter = self._meter
+        if not meter.measures:
+            self._add_recorded(root)
+        whole = []
+        for name in meter.listed(Category.CONTAINERD, root, descriptor):
+            path = RawPath(os.path.join(root, name))
+            backend = self._backend(name)
+            if name == CONTENT or backend is not None:
+                if not meter.measures:
+                    continue
+                category = Category.CONTENT if backend is None else Category.DATABASES
+                with meter.folder(category, path, name, descriptor, into=(path, b"")) as inner:
+                    if inner is not None and backend is None:
+                        self._content(path, inner)
+                    elif inner is not None and backend is not None:
+                        self._snapshotter(backend, path, inner)
+            elif name == _METADATA:
+                if meter.measures:
+                    whole.append((name, Category.DATABASES, path, b""))
+            else:
+                known = name.startswith(b"io.containerd.") or name in _OTHERS
+                whole.append((name, Category.CONTAINERD if known else Category.UNKNOWN, path, name))
+        meter.measure(whole, descriptor)
+
+    def _backend(self, name: bytes) -> Backend | None:
+        if not name.startswith(SNAPSHOTTER_PREFIX):
+            return None
+        return self._verdict.store.backends.get(name[len(SNAPSHOTTER_PREFIX) :])
+
+    def _add_recorded(self, root: RawPath) -> None:
+        meter, store = self._meter, self._verdict.store
+        sizes = dict.fromkeys(ObjectKind, 0)
+        layers = dict.fromkeys(store.backends, 0)
+        for found in self._verdict.objects:
+            sizes[found.kind] += found.allocated
+            if found.kind is ObjectKind.SNAPSHOT and found.snapshotter in layers:
+                layers[found.snapshotter] += found.allocated
+        content = RawPath(os.path.join(root, CONTENT))
+        meter.add(Category.CONTENT, content, b"", sizes[ObjectKind.BLOB])
+        meter.add(Category.INGESTS, RawPath(content + b"/ingest"), b"", sizes[ObjectKind.INGEST])
+        meter.add(Category.DATABASES, RawPath(os.path.join(root, _METADATA)), b"", store.database_bytes)
+        for name, backend in store.backends.items():
+            known = backend.layout is not LayoutKind.FOREIGN
+            path = RawPath(os.path.join(root, backend.path))
+            meter.add(Category.SNAPSHOTS, path, name, layers[name] if known else None)
+
+    def _content(self, path: RawPath, descriptor: int) -> None:
+        meter = self._meter
+        whole = []
+        for name in meter.listed(Category.CONTENT, path, descriptor):
+            below = RawPath(os.path.join(path, name))
+            if name == b"ingest":
+                whole.append((name, Category.INGESTS, below, b""))
+            elif name == b"blobs":
+                whole.append((name, Category.CONTENT, path, b""))
+            else:
+                whole.append((name, Category.UNKNOWN, below, name))
+        meter.measure(whole, descriptor)
+
+    def _snapshotter(self, backend: Backend, path: RawPath, descriptor: int) -> None:
+        meter, entry = self._meter, (Category.SNAPSHOTS, path, backend.name)
+        done = {each.path: each.allocated for each in backend.entries if each.allocated is not None}
+        parts = {each.path.split(b"/")[1] for each in backend.entries} | {b"snapshots"}
+        whole = []
+        for name in meter.listed(Category.DATABASES, path, descriptor):
+            below = RawPath(os.path.join(path, name))
+            if name in _DATABASE_FILES:
+                whole.append((name, Category.DATABASES, path, b""))
+            elif name not in parts:
+                known = backend.layout is LayoutKind.FOREIGN
+                whole.append((name, Category.SNAPSHOTTER_FILES if known else Category.UNKNOWN, below, name))
+            else:
+                with meter.folder(Category.SNAPSHOTS, path, name, descriptor, into=entry[1:]) as inner:
+                    if inner is not None:
+                        left = []
+                        for each in meter.listed(Category.SNAPSHOTS, path, inner):
+                            size = done.get(RawPath(b"/".join((backend.path, name, each))))
+                            if size is None:
+                                left.append((each, *entry))
+                            else:
+                                meter.add(*entry, size)
+                        meter.measure(left, inner, "snapshots measured")
+        meter.measure(whole, descriptor)

@@ -1,0 +1,206 @@
+"""The usage of real data roots and containerd roots: the sum of the categories is what du counts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections import Counter
+
+import pytest
+from tests.support.captures import capture, captures
+
+import drydock
+from drydock.evidence.files.sizes import Measure
+from drydock.model.disk_usage import UsageCategory as Category
+from drydock.model.names import RawPath
+
+pytestmark = pytest.mark.root
+CAPTURES = pytest.mark.parametrize("each", captures(), ids=lambda each: each.name)
+DOCKER = "docker-28.5-killed"
+STORE = (Category.CONTENT, Category.INGESTS, Category.SNAPSHOTS, Category.DATABASES)
+
+
+def du(path):
+    """What du counts below a path, in bytes."""
+    said = subprocess.run(["du", "-xs", "--block-size=1", path], capture_output=True, check=True)
+    return int(said.stdout.split()[0])
+
+
+def places(where, measure="disk", **options):
+    """Every place that a scan measures."""
+    return [place for scan in drydock.scan(where, measure=measure, **options) for place in scan.places]
+
+
+def totals(place):
+    """Bytes by category."""
+    found = Counter()
+    for entry in place.entries:
+        found[entry.category] += entry.bytes or 0
+    return found
+
+
+def unknown(place):
+    """What is of no known kind, relative to the place."""
+    return {
+        os.fsdecode(entry.path[len(place.path) + 1 :]) for entry in place.entries if entry.category is Category.UNKNOWN
+    }
+
+
+@CAPTURES
+def test_the_sum_is_what_du_counts(each, unpacked):
+    """Of every capture, by the categories of one place, where nothing is unknown or unmeasured."""
+    host = unpacked(each)
+    (place,) = places(host)
+    top = host / (each.docker or each.root)
+    assert place.path == bytes(top)
+    assert sum(entry.bytes for entry in place.entries) == du(top)
+    assert len({entry[:3] for entry in place.entries}) == len(place.entries)
+    assert unknown(place) == set()
+    assert {entry.note for entry in place.entries} == {""}
+
+
+@CAPTURES
+def test_a_part_is_what_du_counts_of_it(each, unpacked):
+    """Content, snapshots and databases against du of their folders."""
+    host = unpacked(each)
+    (place,) = places(host)
+    root, found = host / each.root, totals(place)
+    content = root / "io.containerd.content.v1.content"
+    if content.exists():
+        assert found[Category.CONTENT] + found[Category.INGESTS] == du(content)
+    snapshots = [du(path) for path in root.glob("io.containerd.snapshotter.v1.*/snapshots")]
+    assert found[Category.SNAPSHOTS] == sum(snapshots)
+    if each.docker is not None:
+        assert found[Category.NETWORK] == du(host / each.docker / "network")
+        assert found[Category.BUILDKIT] == du(host / each.docker / "buildkit")
+
+
+@CAPTURES
+def test_without_measuring_nothing_is_0_that_was_not_read(each, unpacked):
+    """Containerd's stores have the sizes of the report, and whatever else there is has none."""
+    (scan,) = drydock.scan(unpacked(each))
+    (place,) = scan.places
+    assert {entry.category for entry in place.entries if entry.bytes is not None} <= set(STORE)
+    assert {entry.bytes for entry in place.entries if entry.category not in STORE} <= {None}
+    found = totals(place)
+    objects = sum(each.allocated for each in scan.verdict.objects)
+    assert found[Category.CONTENT] + found[Category.INGESTS] + found[Category.SNAPSHOTS] == objects
+    assert found[Category.DATABASES] == scan.verdict.store.database_bytes
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_planted_folders_are_unknown(unpacked_anew, live):
+    """In every folder of the stores and beside them; volumes and logs are no such folders."""
+    taken = capture(DOCKER)
+    host = unpacked_anew(taken)
+    data, root = host / taken.docker, host / taken.root
+    planted = [
+        data / "planted",
+        data / "containerd/planted",
+        data / "containers/planted",
+        data / "buildkit/planted",
+        root / "planted",
+        root / "io.containerd.content.v1.content/planted",
+        root / "io.containerd.snapshotter.v1.overlayfs/planted",
+    ]
+    for number, folder in enumerate(planted):
+        folder.mkdir()
+        (folder / "file").write_bytes(b"x" * 100_000 * (number + 1))
+    (data / "volumes/pgdata/_data").mkdir(parents=True)
+    (log,) = list((data / "containers").glob("*/*-json.log"))
+    log.write_bytes(b"x" * 1_000_000)
+    (place,) = places(host, live=live)
+    assert unknown(place) == {str(folder.relative_to(data)) for folder in planted}
+    assert sum(entry.bytes for entry in place.entries) == du(data)
+    assert totals(place)[Category.LOGS] == du(log)
+    (entry,) = [entry for entry in place.entries if entry.category is Category.LOGS]
+    assert (entry.name, entry.path) == (b"web", bytes(log))
+
+
+def test_a_hard_link_of_a_snapshot_counts_once(unpacked_anew):
+    """A file of a layer with another link in a volume, and a blob with one beside the stores."""
+    taken = capture(DOCKER)
+    host = unpacked_anew(taken)
+    data, root = host / taken.docker, host / taken.root
+    file = max(root.glob("io.containerd.snapshotter.v1.overlayfs/snapshots/*/fs/**/*"), key=_size)
+    blob = max(root.glob("io.containerd.content.v1.content/blobs/sha256/*"), key=_size)
+    (data / "volumes/v/_data").mkdir(parents=True)
+    (data / "planted").mkdir()
+    os.link(file, data / "volumes/v/_data/again")
+    os.link(blob, data / "planted/again")
+    (place,) = places(host)
+    assert min(_size(file), _size(blob)) > 4096
+    assert sum(entry.bytes for entry in place.entries) == du(data)
+
+
+def _size(path):
+    return path.lstat().st_size if path.is_file() and not path.is_symlink() else 0
+
+
+def test_directories_of_snapshots_are_walked_once(unpacked, monkeypatch):
+    """What reading the store has measured is not measured again for the usage."""
+    walked = Counter()
+    walk = Measure.walk
+
+    def count(self, name, parent):
+        walked[os.readlink(f"/proc/self/fd/{parent}"), name] += 1
+        return walk(self, name, parent)
+
+    monkeypatch.setattr(Measure, "walk", count)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # no worker walks
+    places(unpacked(capture(DOCKER)))
+    snapshots = {key: times for key, times in walked.items() if key[0].endswith("/snapshots")}
+    assert len(snapshots) > 3
+    assert set(snapshots.values()) == {1}
+
+
+def test_a_data_root_of_a_system_containerd_is_a_place(unpacked_anew):
+    """Containerd's root lies elsewhere: both are places, each with what du counts of it."""
+    taken = capture(DOCKER)
+    host = unpacked_anew(taken)
+    moved = host / "var/lib/containerd"
+    shutil.move(host / taken.root, moved)
+    found = {place.path: place for place in places(host)}
+    assert set(found) == {bytes(host / taken.docker), bytes(moved)}
+    for path, place in found.items():
+        assert sum(entry.bytes for entry in place.entries) == du(path)
+    assert not totals(found[RawPath(bytes(host / taken.docker))])[Category.CONTENT]
+
+
+def test_a_root_in_a_volume_is_part_of_the_volume(unpacked_anew):
+    """A Docker that runs in a container has its data root in a volume, whose bytes count there only."""
+    taken = capture(DOCKER)
+    host = unpacked_anew(taken)
+    data = host / taken.docker
+    inner = data / "volumes/dind/_data"
+    inner.mkdir(parents=True)
+    subprocess.run(["cp", "-a", data / "containerd", data / "containers", inner], check=True)
+    scans = drydock.scan(host, measure="disk")
+    assert len(scans) == 2
+    (place,) = [place for scan in scans for place in scan.places]
+    assert sum(entry.bytes for entry in place.entries) == du(data)
+    assert totals(place)[Category.NAMED_VOLUMES] == du(data / "volumes/dind")
+
+
+def test_the_file_system_is_what_stat_says(unpacked):
+    """Blocks and inodes of the file system that the data root lies on."""
+    (place,) = places(unpacked(capture(DOCKER)), measure="recorded")
+    said = subprocess.run(
+        ["stat", "-f", "-c", "%S %b %a %c", place.path], capture_output=True, text=True, check=True
+    ).stdout.split()
+    block, blocks, _, inodes = map(int, said)
+    assert (place.file_system.size, place.file_system.inodes) == (block * blocks, inodes)
+    assert 0 < place.file_system.free < place.file_system.size
+    assert place.file_system.used + place.file_system.free <= place.file_system.size
+
+
+def test_nothing_is_changed(unpacked):
+    """Not even an access time that the kernel would change, because it is older than the last change."""
+    host = unpacked(capture(DOCKER))
+    found = [path for path in host.rglob("*") if not path.is_symlink()]
+    for path in found:
+        os.utime(path, ns=(0, path.lstat().st_mtime_ns))
+    before = {path: path.lstat() for path in found}
+    places(host)
+    assert [path for path in found if path.lstat() != before[path]] == []

@@ -1,0 +1,126 @@
+"""Entries of a place: each block once, in the entry it was given to, with a reason where it was not measured."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+from tests.support.privilege import NOBODY, needs_root
+
+from drydock.evidence.files.directory import folder
+from drydock.evidence.files.sizes import Measure
+from drydock.evidence.files.usage_meter import UsageMeter
+from drydock.model.disk_usage import UsageCategory, UsageEntry
+from drydock.model.names import RawPath
+
+TMP, SWARM, UNKNOWN = UsageCategory.TMP, UsageCategory.SWARM, UsageCategory.UNKNOWN
+
+
+def du(path):
+    """What du counts below a path, in bytes."""
+    said = subprocess.run(["du", "-xs", "--block-size=1", path], capture_output=True, check=True)
+    return int(said.stdout.split()[0])
+
+
+@pytest.mark.parametrize("many", ["", "folders measured"])
+@pytest.mark.parametrize("live", [False, True])
+def test_a_hard_link_counts_in_the_first_entry(tmp_path, many, live):
+    """However many processes measure: the sum of the entries is du's of the folder, without the folder itself."""
+    for number in range(12):
+        (tmp_path / f"{number:02}").mkdir()
+        (tmp_path / f"{number:02}/own").write_bytes(b"x" * 5000)
+    (tmp_path / "00/shared").write_bytes(b"x" * 1_000_000)
+    os.link(tmp_path / "00/shared", tmp_path / "11/shared")
+    top = RawPath(bytes(tmp_path))
+    meter = UsageMeter(Measure(), live=live)
+    with folder(top) as descriptor:
+        names = sorted(os.listdir(os.fsencode(tmp_path)))
+        meter.measure([(name, TMP, RawPath(top + b"/" + name), name) for name in names], descriptor, many)
+    entries = meter.entries()
+    own = tmp_path.stat().st_blocks * 512
+    assert sum(entry.bytes for entry in entries) == du(tmp_path) - own
+    assert entries[0].name == b"00"
+    assert entries[0].bytes > 1_000_000
+    assert max(entry.bytes for entry in entries[1:]) < 20_000
+
+
+def test_entries_are_in_the_order_of_categories_and_the_largest_first():
+    """What was not measured comes last in its category; parts of one entry add up."""
+    meter = UsageMeter(Measure())
+    paths = [RawPath(b"/%d" % number) for number in range(5)]
+    meter.add(UNKNOWN, paths[0], b"", 7)
+    meter.add(TMP, paths[1], b"", 1)
+    meter.add(TMP, paths[2], b"", 3)
+    meter.add(TMP, paths[3])
+    meter.add(TMP, paths[1], b"", 5, "a part of it")
+    meter.add(SWARM, paths[4], b"", 1)
+    assert meter.entries() == (
+        UsageEntry(SWARM, b"", paths[4], 1),
+        UsageEntry(TMP, b"", paths[1], 6, "a part of it"),
+        UsageEntry(TMP, b"", paths[2], 3),
+        UsageEntry(TMP, b"", paths[3], None),
+        UsageEntry(UNKNOWN, b"", paths[0], 7),
+    )
+
+
+def test_nothing_is_measured_without_a_measure(tmp_path):
+    """Each entry is there, without bytes, the folder it is in as well."""
+    (tmp_path / "tmp").mkdir()
+    top = RawPath(bytes(tmp_path))
+    meter = UsageMeter(None)
+    with folder(top) as descriptor:
+        meter.add_folder(UNKNOWN, top, descriptor)
+        meter.measure([(b"tmp", TMP, RawPath(top + b"/tmp"), b"tmp")], descriptor)
+        with meter.folder(TMP, RawPath(top + b"/tmp"), b"tmp", descriptor, into=(top, b"")) as inner:
+            assert inner is not None
+    assert meter.entries() == (UsageEntry(TMP, b"tmp", RawPath(top + b"/tmp"), None),)
+
+
+def test_what_is_gone_has_no_entry(tmp_path):
+    """A running engine removed it after it was listed."""
+    meter = UsageMeter(Measure(), live=True)
+    with folder(RawPath(bytes(tmp_path))) as descriptor:
+        meter.measure([(b"gone", TMP, RawPath(b"/gone"), b"gone")], descriptor)
+        with meter.folder(TMP, RawPath(b"/gone"), b"gone", descriptor, into=(RawPath(b"/"), b"")) as inner:
+            assert inner is None
+    assert meter.entries() == ()
+
+
+def test_a_symbolic_link_is_not_followed(tmp_path):
+    """Its own blocks count, and the entry says that it is a link."""
+    (tmp_path / "tmp").symlink_to("/usr")
+    (tmp_path / "swarm").symlink_to("/usr")
+    top = RawPath(bytes(tmp_path))
+    meter = UsageMeter(Measure())
+    with folder(top) as descriptor:
+        meter.measure([(b"tmp", TMP, RawPath(top + b"/tmp"), b"tmp")], descriptor)
+        with meter.folder(SWARM, RawPath(top + b"/swarm"), b"swarm", descriptor, into=(top, b"")) as inner:
+            assert inner is None
+    assert {(entry.bytes, entry.note) for entry in meter.entries()} == {(0, "a symbolic link, which is not followed")}
+
+
+@needs_root
+def test_what_may_not_be_read_has_a_reason(tmp_path):
+    """A folder of another user: its own blocks count, and the entry says that the rest does not."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "inside").write_bytes(b"x" * 100_000)
+    tmp_path.chmod(0o755)
+    top = RawPath(bytes(tmp_path))
+    with folder(top) as descriptor:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            meter = UsageMeter(Measure())
+            meter.measure([(b"closed", TMP, RawPath(top + b"/closed"), b"")], descriptor)
+            with meter.folder(SWARM, RawPath(top + b"/closed"), b"closed", descriptor, into=(top, b"")):
+                os.write(writer, repr([(each.bytes, each.note) for each in meter.entries()]).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+    own = closed.stat().st_blocks * 512
+    said = os.read(reader, 4096).decode()
+    os.close(reader)
+    os.close(writer)
+    assert said == repr([(None, "Permission denied"), (own, "a folder could not be opened: Permission denied")])
