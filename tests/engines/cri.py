@@ -48,6 +48,10 @@ class Cri:
             "command": ["/bin/busybox", *busybox],
             "linux": {},
         }
+        return self.configured(pod, made)
+
+    def configured(self, pod: str, made: dict[str, Any]) -> str:
+        """Make a container in a pod from a runtime.v1.ContainerConfig of cri-api, and give its id."""
         # The pod's own configuration is asked for again; crictl reads no more of it than the folder of its logs.
         return self("create", pod, self._written("container.json", made), self._written("pod.json", _pod("pod")))
 
