@@ -10,7 +10,7 @@ import pytest
 import yaml
 from tests.engines.containerd import PAUSE
 from tests.engines.cri import Cri
-from tests.engines.hosts import newest, newest_on
+from tests.engines.hosts import docker_on, newest, newest_on
 from tests.engines.images import Image, busybox_layer, layer, write_archive
 from tests.engines.listing import listed, names
 from tests.engines.sandbox import Sandbox, wait_for
@@ -24,6 +24,7 @@ CONTAINERS = {each["name"]: each for each in POD["containers"]}
 STORE = "/var/lib/containerd"
 IMAGE = "registry.test/drydock:1"
 NODE = "node-7"
+DOCKER = "docker-28.5-interrupted-pull"
 OVERLAYFS = "containerd-2.4-overlayfs"
 
 
@@ -114,6 +115,32 @@ def test_its_containers_beside_the_engine_that_runs_them(program, unpacked_anew,
     metrics = files["metrics"].read_text()
     assert f'drydock_complete{{root="{STORE}"}} 1\n' in metrics
     assert f'drydock_reclaimable_bytes{{root="{STORE}"}} {root["reclaimable"]["bytes"]}\n' in metrics
+
+
+@pytest.mark.root
+@pytest.mark.engine
+@pytest.mark.slow
+def test_docker_builds_its_image(program, unpacked_anew, tmp_path):
+    """From the Containerfile and the one file; a container of it lists the images of the Docker that runs it."""
+    of = capture(DOCKER)
+    host = unpacked_anew(of)
+    context = {"Containerfile": TOP / "deploy/kubernetes/Containerfile", "drydock": program}
+    rights = ("--network", "none", "--read-only", "--cap-drop", "ALL", "--cap-add", "DAC_READ_SEARCH")
+    with docker_on(of, host, tmp_path / "docker") as docker:
+        docker.sandbox.run("mkdir", "/root/context")
+        for name, path in context.items():
+            docker.sandbox.run("sh", "-c", f"cat >/root/context/{name}", stdin=path.read_bytes())
+        docker.sandbox.run("chmod", "755", "/root/context/drydock")
+        docker.docker("build", "-q", "-t", IMAGE, "-f", "/root/context/Containerfile", "/root/context")
+        there = docker.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+        document = docker.docker(
+            "run", "--rm", *rights, "-v", "/var/lib/docker:/var/lib/docker:ro", IMAGE, "ls", "images", "--live",
+            "--format", "json",
+        )  # fmt: skip
+    assert IMAGE in there
+    (root,) = json.loads(document)["roots"]
+    found = {each["name"].removeprefix("docker.io/library/") for each in root["images"]}
+    assert set(there) - {"<none>:<none>"} <= found
 
 
 def as_cri(container, root, output):
