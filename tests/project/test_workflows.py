@@ -1,12 +1,16 @@
 """The workflows: what actionlint and shellcheck find in them, and that their commands are there."""
 
+import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.engines.modules import BINARIES, Module, built
+
+import drydock
 
 TOP = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((TOP / ".github/workflows").glob("*.yml"))
@@ -39,6 +43,15 @@ def test_actionlint_is_clean(tmp_path):
     found = lint(wrong).stdout
     for word in ("merge-many", "runer", "SC2086"):
         assert word in found
+
+
+@pytest.mark.parametrize(("tag", "status"), [(f"v{drydock.__version__}", 0), ("v0.0.9", 1)])
+def test_a_tag_must_be_the_version(tag, status):
+    """The release stops unless the tag is the version, and the changes have a section for it."""
+    jobs = yaml.safe_load((TOP / ".github/workflows/release.yml").read_text())["jobs"]
+    (script,) = [step["run"] for step in jobs["version"]["steps"] if "run" in step]
+    done = subprocess.run(["bash", "-e", "-c", script], cwd=TOP, env={**os.environ, "TAG": tag}, check=False)
+    assert done.returncode == status
 
 
 def test_the_commands_are_there():
