@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,9 @@ from tests.support.program import PROGRAM
 from drydock.version import __version__
 
 TOP = Path(__file__).parents[2]
-NAME = f"drydock-{__version__}-linux-{os.uname().machine}"
+ARCH = os.environ.get("DRYDOCK_TEST_ARCH", os.uname().machine)
+"""What is tested; another architecture than this machine's runs under qemu-user."""
+NAME = f"drydock-{__version__}-linux-{ARCH}"
 
 
 def release(out: Path, *arguments: str) -> None:
@@ -35,8 +38,25 @@ def release(out: Path, *arguments: str) -> None:
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with a release of this tree for this machine's architecture."""
     out = tmp_path_factory.mktemp("release")
-    release(out)
+    release(out, "--arch", ARCH)
     return out
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Path | None:
+    """What runs programs of the tested architecture here; None where they run by themselves."""
+    if os.uname().machine == ARCH:
+        return None
+    found = shutil.which(f"qemu-{ARCH}-static")
+    if found is None:
+        raise EngineUnavailable(f"qemu-{ARCH}-static (qemu-user-static) is not installed")
+    return Path(found)
+
+
+@pytest.fixture
+def command(program: Path, emulator: Path | None) -> list[Path]:
+    """What to put in front of the words of a command line, to run the one file here."""
+    return [program] if emulator is None else [emulator, program]
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from pathlib import Path
 _BEGIN = "root=$1 folder=$2; shift 2; mount --make-rprivate /; "
 _SHOW = 'mkdir -p "$root$folder"; mount --bind "$folder" "$root$folder"; '
 _PROC = 'mount -t proc proc "$root/proc"; '
-_RUN = 'exec chroot "$root" /drydock "$@"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,8 @@ class BareHost:
 
     root: Path
     folder: Path
+    emulator: str = ""
+    """The path in the root of what runs the one file, where it is of another architecture."""
 
     def run(
         self, *words: str | Path, proc: bool = True, before: str = "", after: str = "",
@@ -43,7 +44,8 @@ class BareHost:
             after: the same, once ``$folder`` is shown there.
             environment: all that the file's environment has; nothing where it is left out.
         """
-        script = "\n".join((_BEGIN, before, _SHOW, _PROC if proc else "", after, _RUN))
+        run = f'exec chroot "$root" {self.emulator} /drydock "$@"'
+        script = "\n".join((_BEGIN, before, _SHOW, _PROC if proc else "", after, run))
         done = subprocess.run(
             ["/usr/bin/unshare", "--mount", "/bin/sh", "-ec", script, "sh", self.root, self.folder, *map(str, words)],
             stdin=subprocess.DEVNULL, capture_output=True, check=False, cwd="/",
@@ -52,9 +54,12 @@ class BareHost:
         return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def bare_host(program: Path, root: Path, folder: Path) -> BareHost:
+def bare_host(program: Path, root: Path, folder: Path, emulator: Path | None = None) -> BareHost:
     """Make one in ``root``, an empty folder; ``folder`` is shown under its own path."""
     (root / "proc").mkdir()
     (root / str(folder).lstrip("/")).mkdir(parents=True)
     shutil.copy2(program, root / "drydock")
-    return BareHost(root, folder)
+    if emulator is None:
+        return BareHost(root, folder)
+    shutil.copy2(emulator, root / "emulator")
+    return BareHost(root, folder, "/emulator")
