@@ -31,6 +31,7 @@ _COMMANDS = {
     "repair": "show what makes a broken image pull again; with --apply, do it",
     "fleet": "summarize the scans of many hosts",
     "schema": "print the JSON Schema of a document",
+    "completion": "print a completion script for bash, zsh or fish",
     "bolt": "read a bbolt database file, or salvage a damaged one",
 }
 
