@@ -92,6 +92,8 @@ def test_usage_has_each_entry_and_each_file_system_once():
     assert [each["bytes"] for each in document["usage"]] == [entry.bytes for entry in entries] * 2
     assert document["usage"][len(entries) - 1]["bytes"] is None
     assert document["usage"][0]["path"] == shown(entries[0].path)
+    (volume,) = [each for each in document["usage"][: len(entries)] if each["used_by"] is not None]
+    assert (volume["category"], volume["used_by"]) == ("named-volumes", [shown(HOSTILE)])
     (file_system,) = document["file_systems"]
     found = scan.places[0].file_system
     assert file_system == {

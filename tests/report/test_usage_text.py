@@ -104,9 +104,17 @@ def test_a_part_that_was_not_measured_has_its_reason():
     assert text.largest == ("   2.0 MiB  volume v: volumes/v (a mount was not entered)",)
 
 
+def test_a_volume_says_who_mounts_it():
+    """By the names of the containers; nothing where that is not known."""
+    volume = entry("named-volumes", b"volumes/v", 2 * MIB, b"v")
+    for users, words in (((b"a", b"b"), ", mounted by a, b"), ((), ", mounted by no container"), (None, "")):
+        assert text_of(volume._replace(used_by=users)).largest == (f"   2.0 MiB  volume v: volumes/v{words}",)
+
+
 def test_a_place_with_nothing_else_has_no_words():
     """A containerd root outside a data root, whose other folders were not measured."""
     assert text_of(entry("content", b"content", 5), entry("containerd", b"tmpmounts", None, b"tmpmounts")) is None
+    assert text_of(entry("content", b"content", 5), entry("unknown", b"empty", 0, b"empty")) is None
 
 
 def test_the_file_system():

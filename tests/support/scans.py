@@ -60,6 +60,9 @@ def _place(name: bytes) -> PlaceUsage:
         UsageEntry(category, name, RawPath(data + b"/" + name), (number + 1) << 20, shown(name))
         for number, category in enumerate(UsageCategory)
     ]
+    entries = [
+        entry._replace(used_by=(name,)) if entry.category is UsageCategory.NAMED_VOLUMES else entry for entry in entries
+    ]
     entries.append(UsageEntry(UsageCategory.UNKNOWN, b"other" + name, RawPath(data + b"/other" + name), None, "said"))
     return PlaceUsage(data, tuple(entries), FileSystem(7, data, 1 << 40, 1 << 39, 1 << 38, 1 << 20, 1 << 19))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from drydock.model.names import RawPath
 
@@ -55,6 +55,9 @@ class UsageCategory(enum.Enum):
 _JUDGED = (UsageCategory.CONTENT, UsageCategory.INGESTS, UsageCategory.SNAPSHOTS, UsageCategory.DATABASES)
 
 
+ContainerNames: TypeAlias = tuple[bytes, ...]
+
+
 class UsageEntry(NamedTuple):
     """One thing that takes space, such as a volume, or the log of a container."""
 
@@ -67,6 +70,8 @@ class UsageEntry(NamedTuple):
     """Bytes of allocated blocks, each inode once; None if it was not measured."""
     note: str = ""
     """Why it was not measured, or not all of it; else empty. One shown line."""
+    used_by: ContainerNames | None = None
+    """Names of the containers that mount a volume; None if that is not known, and for everything else."""
 
 
 class FileSystem(NamedTuple):

@@ -10,6 +10,7 @@ from drydock.model.scans import Scan
 from drydock.model.times import show_time
 from drydock.report.holder_tree import HolderNode, holder_tree
 from drydock.report.summary import Summary, summarize
+from drydock.report.usage_text import usage_texts
 from drydock.report.wording import show_bytes, show_count
 from drydock.version import __version__
 
@@ -71,6 +72,16 @@ def _root(scan: Scan, summary: Summary) -> Iterator[str]:
     for state, total in summary.states:
         yield f"| {state.value} | {total.count} | {show_bytes(total.bytes)} |"
     yield ""
+    for text in usage_texts(scan):
+        yield f"Also under {literal(text.path)}:"
+        yield ""
+        yield from (f"- {literal(group.words)} {show_bytes(group.bytes)}" for group in text.groups)
+        if text.unmeasured:
+            yield f"- not measured: {literal(', '.join(text.unmeasured))}"
+        if text.largest:
+            yield ""
+            yield from (f"1. {literal(words.strip())}" for words in text.largest)
+        yield ""
     yield from _largest(holder_tree(scan))
     commands = (*summary.free.commands, *summary.leases.commands)
     if commands:

@@ -92,24 +92,24 @@ def _text(place: PlaceUsage, scan: Scan) -> UsageText | None:
         if not entry.category.is_judged:
             collected = found.setdefault(_GROUPS.get(entry.category, _OTHER), _Collected())
             (collected.unmeasured if entry.bytes is None else collected.measured).append(entry)
-    if set(found) <= {_OTHER} and not any(each.measured for each in found.values()):
-        return None
     groups = [
         UsageGroup(name, sum(entry.bytes or 0 for entry in each.measured), tuple(each.measured))
         for name, each in found.items()
-        if each.measured
+        if any(entry.bytes for entry in each.measured)
     ]
     groups.sort(key=lambda group: -group.bytes)
     names = dict.fromkeys((*_GROUPS.values(), _OTHER))
     unmeasured = tuple(
         _unmeasured(name, found[name].unmeasured) for name in names if name in found and found[name].unmeasured
     )
+    if not groups and set(unmeasured) <= {_OTHER}:
+        return None
     entries = [entry for group in groups for entry in group.entries if (entry.bytes or 0) >= _NOTABLE]
     entries.sort(key=lambda entry: (-(entry.bytes or 0), entry.path))
     notable = [group.name for group in groups if group.bytes >= _NOTABLE]
     return UsageText(
         shown(place.path),
-        tuple(group for group in groups if group.bytes),
+        tuple(groups),
         unmeasured,
         tuple(f"{show_bytes(entry.bytes or 0):>10}  {_words(entry, place)}" for entry in entries[:_LISTED]),
         tuple(_advice(notable, scan.verdict.store.owners)),
@@ -133,6 +133,8 @@ def _words(entry: UsageEntry, place: PlaceUsage) -> str:
         words = f"{noun} {path}".strip()
     else:
         words = f"{noun} {shown(entry.name)}: {path}".strip()
+    if entry.used_by is not None:
+        words += f", mounted by {', '.join(map(shown, entry.used_by)) or 'no container'}"
     return f"{words} ({entry.note})" if entry.note else words
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -116,6 +117,27 @@ def test_planted_folders_are_unknown(unpacked_anew, live):
     assert totals(place)[Category.LOGS] == du(log)
     (entry,) = [entry for entry in place.entries if entry.category is Category.LOGS]
     assert (entry.name, entry.path) == (b"web", bytes(log))
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_volume_names_the_containers_that_mount_it(unpacked_anew, damaged):
+    """None where no container does; and nothing is told if a container's configuration cannot be read."""
+    taken = capture(DOCKER)
+    host = unpacked_anew(taken)
+    data = host / taken.docker
+    for name in ("mounted", "free"):
+        (data / "volumes" / name / "_data").mkdir(parents=True)
+    (file,) = data.glob("containers/*/config.v2.json")
+    config = json.loads(file.read_text())
+    config["MountPoints"] = {
+        "/data": {"Type": "volume", "Name": "mounted", "Driver": "local", "Destination": "/data"},
+        "/free": {"Type": "bind", "Source": "free", "Destination": "/free"},
+    }
+    file.write_text("" if damaged else json.dumps(config))
+    (place,) = places(host)
+    users = {entry.name: entry.used_by for entry in place.entries if entry.category is Category.NAMED_VOLUMES}
+    assert users == ({b"mounted": None, b"free": None} if damaged else {b"mounted": (b"web",), b"free": ()})
+    assert {entry.used_by for entry in place.entries if entry.name not in users} == {None}
 
 
 def test_a_hard_link_of_a_snapshot_counts_once(unpacked_anew):

@@ -6,7 +6,7 @@ Directories of snapshots that reading a store has measured are not walked again.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from drydock.evidence.docker.data_root import measure_data_root
 from drydock.evidence.files.directory import folder
@@ -14,7 +14,7 @@ from drydock.evidence.files.mountinfo import mount_id
 from drydock.evidence.files.sizes import Measure
 from drydock.evidence.files.usage_meter import UsageMeter
 from drydock.model.data import Backend, LayoutKind
-from drydock.model.disk_usage import FileSystem, PlaceUsage
+from drydock.model.disk_usage import FileSystem, PlaceUsage, UsageEntry
 from drydock.model.disk_usage import UsageCategory as Category
 from drydock.model.names import CONTENT, SNAPSHOTTER_PREFIX, RawPath
 from drydock.model.objects import ObjectKind, Verdict
@@ -97,7 +97,27 @@ def _measure_place(
         file_system = _file_system(place)
     except OSError as error:
         meter.add(Category.UNKNOWN, place, note=error.strerror or str(error))
-    return PlaceUsage(place, meter.entries(), file_system)
+    entries = meter.entries()
+    if meter.measures and place not in readers:
+        entries = tuple(_with_users(entries, verdicts))
+    return PlaceUsage(place, entries, file_system)
+
+
+def _with_users(entries: Iterable[UsageEntry], verdicts: Sequence[Verdict]) -> Iterator[UsageEntry]:
+    """The entries, with the containers that mount a volume.
+
+    Of several data roots each may have a volume of the same name: a container is not told to be of one of them.
+    """
+    owners = [each.store.owners for each in verdicts]
+    known = all(each.mounts_known for each in owners) and all(len(each.store.root.docker) == 1 for each in verdicts)
+    users: dict[bytes, set[bytes]] = {}
+    for container in (found for each in owners for found in each.containers.values()):
+        for mounted in container.mounted:
+            if mounted.type not in (b"bind", b"tmpfs", b"image"):
+                users.setdefault(mounted.source, set()).add(container.name or container.id)
+    for entry in entries:
+        is_volume = entry.category in (Category.NAMED_VOLUMES, Category.ANONYMOUS_VOLUMES) and entry.name
+        yield entry._replace(used_by=tuple(sorted(users.get(entry.name, ())))) if known and is_volume else entry
 
 
 def _file_system(place: RawPath) -> FileSystem:

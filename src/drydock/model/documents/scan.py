@@ -164,6 +164,10 @@ class UsagePart(ReportPart):
     path: Annotated[Shown, Meta(description="absolute")]
     bytes: Annotated[Amount | None, Meta(description="bytes of allocated blocks; null where it was not measured")]
     note: Annotated[Line, Meta(description="why it was not measured, or not all of it; else empty")]
+    used_by: Annotated[
+        Sequence[Shown] | None,
+        Meta(description="names of the containers that mount a volume; null if not known, and for other categories"),
+    ]
 
 
 class FileSystemPart(ReportPart):
