@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         read_plans,
         repair,
         request,
+        runs,
         scan,
         undo,
         verify,
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from drydock.model.records import Blob, Container, Image, Ingest, Lease, Metadata, Snapshot
     from drydock.model.repairs import Loss, Repair, Unadopted
     from drydock.model.roots import Engine, Root
-    from drydock.model.runs import EditOutcome, Run
+    from drydock.model.runs import EditOutcome, PastRun, PastRuns, Run, RunEnd, UndoState
     from drydock.model.scans import Scan, Total
     from drydock.model.store import Store
     from drydock.model.text import shown, unshown
@@ -129,6 +130,8 @@ __all__ = [
     "Name",
     "ObjectKind",
     "Outcome",
+    "PastRun",
+    "PastRuns",
     "Place",
     "Plan",
     "Platform",
@@ -148,6 +151,7 @@ __all__ = [
     "Root",
     "RowDrop",
     "Run",
+    "RunEnd",
     "Scan",
     "SecondReading",
     "Severity",
@@ -163,6 +167,7 @@ __all__ = [
     "Target",
     "Total",
     "Unadopted",
+    "UndoState",
     "UnixNano",
     "Usage",
     "Verdict",
@@ -181,6 +186,7 @@ __all__ = [
     "read_plans",
     "repair",
     "request",
+    "runs",
     "scan",
     "show_time",
     "shown",
@@ -226,6 +232,7 @@ _HOMES: Final = {
         "read_plans",
         "repair",
         "request",
+        "runs",
         "scan",
         "undo",
         "verify",
@@ -316,7 +323,11 @@ _HOMES: Final = {
     ),
     "model.runs": (
         "EditOutcome",
+        "PastRun",
+        "PastRuns",
         "Run",
+        "RunEnd",
+        "UndoState",
     ),
     "model.scans": (
         "Scan",

@@ -13,6 +13,7 @@ from drydock.commands import listing
 from drydock.commands import plan as planning
 from drydock.commands import pulls as pulling
 from drydock.commands import repair as repairing
+from drydock.commands import runs as listing_runs
 from drydock.commands import scan as scanning
 from drydock.commands import undo as undoing
 from drydock.commands import verify as verifying
@@ -27,7 +28,7 @@ from drydock.model.policies import BlobCheck, Policy, SizeSource, VerifyOptions
 from drydock.model.progress import Progress
 from drydock.model.pulls import Pulls
 from drydock.model.repairs import Repair
-from drydock.model.runs import Run
+from drydock.model.runs import PastRuns, Run
 from drydock.model.scans import Scan
 from drydock.model.verifications import Verification
 from drydock.reclaim.plan_file import Request
@@ -260,6 +261,18 @@ def clean(
         progress=progress,
     )
     return applying.clean(_where(where), access, agree=agree)
+
+
+def runs(*, state: AnyPath | None = None) -> PastRuns:
+    """List past runs by their journals: what each did, and whether undo can put it back. Changes nothing.
+
+    Args:
+        state: where to look for journals, besides the default places.
+
+    Raises:
+        Usage: an argument is of a wrong type.
+    """
+    return listing_runs.runs(_path(state))
 
 
 def undo(journal: AnyPath, *, progress: Progress | None = None) -> Run:

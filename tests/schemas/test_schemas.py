@@ -24,16 +24,17 @@ from drydock.model.objects import State
 from drydock.model.plans import Adoption, FieldDrop, Outcome, Removal, Status, Target
 from drydock.model.repairs import Loss, Repair, Unadopted
 from drydock.model.roots import Engine
-from drydock.model.runs import EditOutcome, Run
+from drydock.model.runs import EditOutcome, PastRun, PastRuns, Run, RunEnd, UndoState
 from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, Verification
 from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.plan_file import plan_document, plans_document
 from drydock.report.document import scan_document
 from drydock.report.listing import changes_document
 from drydock.report.repair import repair_document
+from drydock.report.runs import runs_document
 from drydock.report.verification import verification_document
 
-NAMES = ("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", "repair", "fleet")
+NAMES = ("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", "repair", "runs", "fleet")
 CAPTURES = pytest.mark.parametrize("capture", captures(), ids=lambda each: each.name)
 
 
@@ -311,6 +312,20 @@ def test_fleets(unpacked, tmp_path):
     (tmp_path / "bad.json").write_text("{}")
     check.validate(json.loads(run("fleet", "--format", "json", tmp_path, status=8)))
     refuses_without_any_field(check, document, document, document["answers"][0])
+
+
+def test_past_runs():
+    """Every end and every state of an undo, a root that is no text, and a journal that could not be read."""
+    journal, root = RawPath(b"/state/run/journal.jsonl"), RawPath(b"/" + HOSTILE)
+    runs = [
+        PastRun(journal, root, "2026-01-31T12:00:00Z", "0.1", end, time, 1, 2, 3, 4, 5, 6, undo, "reason")
+        for end in RunEnd
+        for undo in UndoState
+        for time in ("2026-01-31T12:00:01Z", None)
+    ]
+    document = parsed(runs_document(PastRuns(runs, ["a journal: cause"])))
+    check = validator("runs")
+    refuses_without_any_field(check, document, document, document["runs"][0])
 
 
 def test_a_plan_that_deletes_keys():

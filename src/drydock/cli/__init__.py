@@ -26,6 +26,7 @@ _COMMANDS = {
     "ls": "list images, containers, snapshots, leases, content or ingests",
     "export": "write an image, or a container's files, to an archive",
     "diff": "list what a container changed against its image",
+    "runs": "list past runs, and which of them undo can take back",
     "undo": "put back what a run moved or edited",
     "verify": "check which data is intact, and what damage affects",
     "repair": "show what makes a broken image pull again; with --apply, do it",

@@ -6,13 +6,15 @@ from importlib.resources import files
 
 import click
 
-_NAMES = ("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", "repair", "fleet")
+_NAMES = ("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", "repair", "runs", "fleet")
 
 
 @click.command()
 @click.argument(
     "name",
-    type=click.Choice(("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", "repair", "fleet")),
+    type=click.Choice(
+        ("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", "repair", "runs", "fleet")
+    ),
 )
 def schema(name: str) -> None:
     """Print the JSON Schema of a document that drydock writes.

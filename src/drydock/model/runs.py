@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Status
 
@@ -59,3 +61,65 @@ class Run:
     def freed(self) -> int:
         """Bytes of allocated blocks that were freed."""
         return sum(outcome.freed for outcome in self.outcomes)
+
+
+class RunEnd(enum.Enum):
+    """Whether a past run ended, and how."""
+
+    FINISHED = "finished"
+    LATER = "finished later"
+    """It was killed, and a later run or an undo did the rest."""
+    UNFINISHED = "unfinished"
+    RUNNING = "running"
+
+
+class UndoState(enum.Enum):
+    """Whether undo can put back all that a past run did."""
+
+    POSSIBLE = "yes"
+    IMPOSSIBLE = "no"
+    UNDONE = "undone"
+    NOTHING = "nothing to undo"
+
+
+class PastRun(NamedTuple):
+    """What the journal of a run tells, and what is left of the run on disk."""
+
+    journal: RawPath
+    root: RawPath
+    """As it was called when the run began."""
+    began: str
+    """In UTC, as in RFC 3339; shown."""
+    tool: str
+    """Version of drydock; shown."""
+    end: RunEnd
+    finished: str | None
+    """When, in UTC; shown. None if it did not finish."""
+    deleted: int
+    """Files and directories."""
+    freed: int
+    """Bytes of allocated blocks that the deletions freed."""
+    moved: int
+    """Files and directories that were moved to quarantine."""
+    moved_bytes: int
+    """Bytes that removing them would have freed."""
+    edited: int
+    """Edits of databases."""
+    failed: int
+    """Actions that were not done."""
+    undo: UndoState
+    reason: str
+    """Why undo is impossible; one shown line, else empty."""
+
+
+class PastRuns(NamedTuple):
+    """The runs that have a journal."""
+
+    runs: list[PastRun]
+    """The oldest first."""
+    unread: list[str]
+    """One shown line for each journal, and each place with journals, that could not be read."""
+
+    def exit_code(self) -> int:
+        """The additive exit status."""
+        return EvidenceUnreadable.exit_code if self.unread else 0

@@ -10,7 +10,7 @@ import datetime as dt
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
@@ -117,6 +117,35 @@ def read_journal(path: RawPath) -> Journal:
         EvidenceUnreadable: it cannot be opened, others may have written it, it has no whole header, or is of another
             schema; or a whole line of it is not one that drydock writes.
     """
+    header, lines = read_lines(path)
+    place = 1
+    try:
+        journal = Journal(path, header.tool, header.time, raw_path(header.root), header.plan)
+        numbers: dict[int, Entry] = {}
+        for line in lines:
+            place += 1
+            if line is None:
+                journal.torn = True
+            else:
+                _add(journal, numbers, line)
+    except ValueError as error:
+        raise _wrong_line(path, place, error) from error
+    return journal
+
+
+def read_lines(path: RawPath) -> tuple[JournalHeader, Iterator[JournalLine | None]]:
+    """Read a journal line by line: the header, then the other lines; None stands for a line that is not whole.
+
+    Raises:
+        EvidenceUnreadable: as for :func:`read_journal`; also while the lines are read.
+    """
+    lines = _read_lines(path)
+    header = next(lines)
+    assert isinstance(header, JournalHeader)
+    return header, lines
+
+
+def _read_lines(path: RawPath) -> Iterator[JournalLine | None]:
     text, place = shown(path), 1
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as lines:
@@ -126,24 +155,27 @@ def read_journal(path: RawPath) -> Journal:
             first = _parse(lines.readline(_LINE))
             if first is None or first.get("schema") != _SCHEMA:
                 raise EvidenceUnreadable(f"{text}: no journal of the schema {_SCHEMA}")
-            header = msgspec.convert(first, JournalHeader)
-            journal = Journal(path, header.tool, header.time, raw_path(header.root), header.plan)
-            numbers: dict[int, Entry] = {}
+            yield msgspec.convert(first, JournalHeader)
+            is_torn = False
             while line := lines.readline(_LINE):
                 place += 1
                 values = _parse(line)
                 if values is None:
                     # What follows a torn line is from a later run: only that it finished this one's work.
-                    journal.torn = True
+                    is_torn = True
+                    yield None
                     continue
-                if journal.torn and "finished" not in values:
+                if is_torn and "finished" not in values:
                     break
-                _add(journal, numbers, _line_of(values))
+                yield _line_of(values)
     except OSError as error:
         raise EvidenceUnreadable(f"{text}: {error.strerror}") from error
     except (ValueError, msgspec.ValidationError) as error:
-        raise EvidenceUnreadable(f"{text}: line {place} is not one that drydock writes ({reason_of(error)})") from error
-    return journal
+        raise _wrong_line(path, place, error) from error
+
+
+def _wrong_line(path: RawPath, place: int, error: Exception) -> EvidenceUnreadable:
+    return EvidenceUnreadable(f"{shown(path)}: line {place} is not one that drydock writes ({reason_of(error)})")
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
@@ -191,7 +223,7 @@ def _add(journal: Journal, numbers: dict[int, Entry], line: JournalLine) -> None
         case RemovalLine():
             entry = _removal(journal, line)
         case EditLine():
-            entry = Entry(line.n, "edit", raw_path(line.path), fields=_edit(journal, line.fields))
+            entry = Entry(line.n, "edit", raw_path(line.path), fields=edit_fields(journal.path, line.fields))
         case EndLine():
             if line.ended not in numbers:
                 raise ValueError(f"the end of action {line.ended}, which is not there")
@@ -219,12 +251,13 @@ def _removal(journal: Journal, line: RemovalLine) -> Entry:
     return Entry(line.n, line.do, path, removal, None if line.to is None else raw_path(line.to), note)
 
 
-def _edit(journal: Journal, numbers: EditNumbers) -> Mapping[str, str | int]:
+def edit_fields(path: RawPath, numbers: EditNumbers) -> Mapping[str, str | int]:
+    """What undo needs of an edit that the journal ``path`` has, with the place where the copy of the database is."""
     found: dict[str, str | int] = fields_of(numbers)
     if numbers.backup is not UNSET:
         made = raw_path(numbers.backup)
         # Who keeps the folder of a run over a reboot, or looks at the disk of another host, has it under another path.
-        beside = os.path.join(os.path.dirname(journal.path), os.path.basename(made))
+        beside = os.path.join(os.path.dirname(path), os.path.basename(made))
         found["backup"] = shown(RawPath(beside if os.path.lexists(beside) else made))
     return found
 

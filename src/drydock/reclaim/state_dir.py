@@ -98,6 +98,21 @@ def find_unfinished(root: RawPath, places: Iterable[RawPath] = PLACES) -> list[J
     return sorted(journals, key=lambda journal: journal.time)
 
 
+def list_journals(place: RawPath) -> list[RawPath]:
+    """The paths of the journals in a place where runs keep them, finished or not, by the names of the runs.
+
+    Raises:
+        OSError: the place is not there, cannot be read, or others may write to it.
+    """
+    base = open_private_dir(place, create=False)
+    try:
+        names = sorted(map(os.fsencode, os.listdir(base)))
+    finally:
+        os.close(base)
+    paths = (RawPath(os.path.join(place, name, JOURNAL)) for name in names)
+    return [path for path in paths if os.path.lexists(path)]
+
+
 def unfinished_runs(root: RawPath, state: RawPath | None = None) -> list[Finding]:
     """One note for each journal of a killed run on ``root``, in the default places and in ``state``."""
     return [

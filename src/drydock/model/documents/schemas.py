@@ -19,6 +19,7 @@ from drydock.model.documents.ls import DiffDocument, ListDocument
 from drydock.model.documents.plan import PlanDocument
 from drydock.model.documents.pulls import PullsDocument
 from drydock.model.documents.repair import RepairDocument
+from drydock.model.documents.runs import RunsDocument
 from drydock.model.documents.scan import ScanDocument
 from drydock.model.documents.verify import VerifyDocument
 
@@ -35,6 +36,7 @@ DOCUMENTS: Final[dict[str, tuple[str, tuple[type[Struct], ...]]]] = {
     "repair": ("What drydock repair --format json prints. Fields may be added, except in plans.", (RepairDocument,)),
     "ls": ("What drydock ls --format json prints. Fields may be added.", (ListDocument,)),
     "diff": ("What drydock diff container --format json prints. Fields may be added.", (DiffDocument,)),
+    "runs": ("What drydock runs --format json prints. Fields may be added.", (RunsDocument,)),
     "fleet": ("What drydock fleet --format json prints. Fields may be added.", (FleetDocument,)),
 }
 """Title and structs by name; of several structs a document, or a line of it, is one."""

@@ -1,0 +1,183 @@
+"""Listing past runs by their journals."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from contextlib import suppress
+
+from drydock.model.documents.common import raw_path
+from drydock.model.documents.journal import EditLine, EndLine, FinishLine, JournalLine, RemovalLine
+from drydock.model.errors import ActionFailed, EvidenceUnreadable
+from drydock.model.names import RawPath
+from drydock.model.plans import Status
+from drydock.model.runs import PastRun, PastRuns, RunEnd, UndoState
+from drydock.model.text import printable, shown
+from drydock.reclaim.edit import EditStatus, edit_status
+from drydock.reclaim.journal import edit_fields, read_lines
+from drydock.reclaim.state_dir import list_journals, places_with
+
+
+def runs(state: RawPath | None = None) -> PastRuns:
+    """List the runs whose journals are in ``state`` or in the default places. Changes nothing, and takes no lock.
+
+    A journal is read once from its head to its end, because only its lines have the bytes of each action; what is kept
+    of it in memory does not grow with it.
+
+    Args:
+        state: a state directory that the user chose.
+    """
+    found: list[PastRun] = []
+    unread: list[str] = []
+    for place in dict.fromkeys(places_with(state)):
+        try:
+            paths = list_journals(place)
+        except OSError as error:
+            if error.errno != errno.ENOENT or place == state:
+                unread.append(f"{shown(place)}: {error.strerror}")
+            continue
+        for path in paths:
+            try:
+                found.append(_read_run(path))
+            except EvidenceUnreadable as error:  # noqa: PERF203 - opening a file takes longer
+                unread.append(str(error))
+    return PastRuns(sorted(found, key=lambda run: run.began), unread)
+
+
+def _read_run(path: RawPath) -> PastRun:
+    # Asked first: a run that ends meanwhile is then shown as running, and not as killed.
+    is_running = _is_locked(path)
+    header, lines = read_lines(path)
+    try:
+        tally = _Tally(path, raw_path(header.root))
+        for line in lines:
+            if line is not None:
+                tally.add(line)
+        undo, reason = (UndoState.IMPOSSIBLE, "the run goes on") if is_running else tally.judge_undo()
+    except ValueError as error:
+        raise EvidenceUnreadable(f"{shown(path)}: {error}") from error
+    finish = tally.finish
+    if finish is not None:
+        end = RunEnd.LATER if finish.by == "later" else RunEnd.FINISHED
+    else:
+        end = RunEnd.RUNNING if is_running else RunEnd.UNFINISHED
+    return PastRun(
+        path, tally.root, printable(header.time), printable(header.tool), end,
+        None if finish is None else printable(finish.finished),
+        tally.deleted, tally.freed, tally.moved, tally.moved_bytes, tally.edited, tally.failed, undo, reason,
+    )  # fmt: skip
+
+
+def _is_locked(path: RawPath) -> bool:
+    """Whether the run that writes a journal goes on."""
+    with suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+    return False
+
+
+class _Tally:
+    """What a run did, added up line by line."""
+
+    def __init__(self, path: RawPath, root: RawPath) -> None:
+        self.root = root
+        self.deleted = self.freed = self.moved = self.moved_bytes = self.edited = self.failed = 0
+        self.finish: FinishLine | None = None
+        self._path = path
+        self._begun: dict[int, RemovalLine | EditLine] = {}
+        """Actions without an end so far: a batch of them at most, unless the run was killed."""
+        self._edits: list[EditLine] = []
+        self._aside = 0
+        """Things that undo would put back."""
+        self._obstacle = ""
+
+    def add(self, line: JournalLine) -> None:
+        """Add a line after the header.
+
+        Raises:
+            ValueError: it contradicts the lines before.
+        """
+        match line:
+            case RemovalLine() | EditLine():
+                self._begun[line.n] = line
+            case EndLine():
+                action = self._begun.pop(line.ended, None)
+                if action is None:
+                    raise ValueError(f"the end of action {line.ended}, which is not there")
+                self._end(action, line)
+            case FinishLine():
+                self.finish = line
+            case _:
+                pass
+
+    def _end(self, action: RemovalLine | EditLine, end: EndLine) -> None:
+        if end.status is not Status.DONE:
+            self.failed += end.status is not Status.GONE
+        elif isinstance(action, EditLine):
+            self.edited += 1
+        elif action.do == "move":
+            self.moved += 1
+            self.moved_bytes += action.bytes
+        else:
+            self.deleted += 1
+        self.freed += end.freed
+        if isinstance(action, EditLine):
+            self._edits.append(action)
+        elif action.do == "move" and end.status is Status.DONE:
+            self._look_for(action)
+
+    def judge_undo(self) -> tuple[UndoState, str]:
+        """Whether undo can put everything back, and why not: by what is where the journal says that it is.
+
+        Undo itself looks closer: it compares what is there with what was moved.
+        """
+        for action in self._begun.values():
+            if isinstance(action, EditLine):
+                self._edits.append(action)
+            else:
+                self._look_for(action)
+        if self.deleted:
+            what = "1 file or directory was" if self.deleted == 1 else f"{self.deleted} files and directories were"
+            return UndoState.IMPOSSIBLE, f"{what} deleted"
+        for edit in self._edits:
+            self._look_at(edit)
+        if self._obstacle:
+            return UndoState.IMPOSSIBLE, self._obstacle
+        if self._aside:
+            return UndoState.POSSIBLE, ""
+        return UndoState.UNDONE if self.moved or self.edited else UndoState.NOTHING, ""
+
+    def _look_for(self, action: RemovalLine) -> None:
+        """Look where moved data is, or data whose removal may have begun."""
+        if action.to is not None and os.path.lexists(raw_path(action.to)):
+            self._aside += 1
+        elif not os.path.lexists(os.path.join(self.root, raw_path(action.path))):
+            where = "in neither the quarantine nor its place" if action.do == "move" else "gone"
+            self._obstacle = self._obstacle or f"{action.path} is {where}"
+        elif action.do == "remove" and action.expect.mode & 0o170000 == 0o040000:
+            self._obstacle = self._obstacle or f"a part of {action.path} may have been deleted"
+
+    def _look_at(self, edit: EditLine) -> None:
+        """Compare the state of an edited database with the journal."""
+        path = raw_path(edit.path)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                stands = edit_status(fd, path, edit_fields(self._path, edit.fields))
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self._obstacle = self._obstacle or f"{edit.path}: {error.strerror}"
+        except ActionFailed as error:
+            self._obstacle = self._obstacle or str(error)
+        else:
+            if stands is EditStatus.EDITED:
+                self._aside += 1
+            elif stands is EditStatus.MOVED:
+                self._obstacle = self._obstacle or f"{edit.path}: {stands.value}"
