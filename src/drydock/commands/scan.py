@@ -44,7 +44,7 @@ def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> l
                 made.inventory = _inventory(session)
             scans.append(made)
             counted[root.path] = session.held.sizes
-    places = measure_places([made.verdict for made in scans], counted, access.progress)
+    places = measure_places([made.verdict for made in scans], counted, where, access.progress)
     for made in scans:
         made.places = places.get(made.verdict.store.root.path, [])
     return scans

@@ -190,6 +190,17 @@ def test_a_data_root_of_a_system_containerd_is_a_place(unpacked_anew):
     assert not totals(found[RawPath(bytes(host / taken.docker))])[Category.CONTENT]
 
 
+def test_a_containerd_root_alone_is_the_place(unpacked):
+    """The data root above it was not asked for, and is not walked."""
+    taken = capture(DOCKER)
+    root = unpacked(taken) / taken.root
+    (place,) = places(root)
+    assert place.path == bytes(root)
+    assert sum(entry.bytes for entry in place.entries) == du(root)
+    (place,) = places(root.parent.parent)
+    assert place.path == bytes(root.parent.parent)
+
+
 def test_a_root_in_a_volume_is_part_of_the_volume(unpacked_anew):
     """A Docker that runs in a container has its data root in a volume, whose bytes count there only."""
     taken = capture(DOCKER)

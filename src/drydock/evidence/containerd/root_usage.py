@@ -28,7 +28,10 @@ _DATABASE_FILES = (b"metadata.db", b"metadata.db.lock")
 
 
 def measure_places(
-    verdicts: Sequence[Verdict], counted: Mapping[RawPath, Measure], progress: Progress | None = None
+    verdicts: Sequence[Verdict],
+    counted: Mapping[RawPath, Measure],
+    where: RawPath | None = None,
+    progress: Progress | None = None,
 ) -> dict[RawPath, list[PlaceUsage]]:
     """The usage of each place that the scanned roots belong to.
 
@@ -38,15 +41,18 @@ def measure_places(
     Args:
         verdicts: of the roots.
         counted: by path of a root, what has counted the inodes with several links while its store was read.
+        where: what was scanned: a data root outside it is no place; None for this host.
         progress: told how many folders are measured.
 
     Returns:
         The places by the path of the first root that each belongs to.
     """
+    top = None if where is None else RawPath(os.path.realpath(where))
     firsts: dict[RawPath, Verdict] = {}
     for verdict in verdicts:
         for place in (*verdict.store.root.docker, verdict.store.root.path):
-            firsts.setdefault(place, verdict)
+            if place == verdict.store.root.path or top is None or place == top or _is_below(place, top):
+                firsts.setdefault(place, verdict)
     mounts = {place: _mount(place) for place in firsts}
     found: dict[RawPath, list[PlaceUsage]] = {}
     for place, verdict in firsts.items():
