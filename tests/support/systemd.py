@@ -22,8 +22,13 @@ FailureAction=exit-force
 
 [Service]
 Type=oneshot
-WorkingDirectory={top}
+WorkingDirectory=/srv/source
 ExecStart=/bin/sh -ex /srv/typed/script
+"""
+# Not where it is here: a service has a /tmp and a /var/tmp of its own, and a checkout may lie in one of them.
+_DRYDOCK = """\
+#!/bin/sh
+PYTHONPATH=/srv/source/src exec /srv/venv/bin/python -m drydock "$@"
 """
 _PRINTED = """\
 [Service]
@@ -59,7 +64,8 @@ while [ $# != 0 ]; do
     mount --rbind "$1" "$root/$2"
     shift 2
 done
-ln -s "$program" "$root/usr/local/bin/drydock"
+rm -f "$root/usr/local/bin/drydock"
+cp "$root/srv/typed/drydock" "$root/usr/local/bin/"
 cp "$root/srv/typed/typed.service" "$root/etc/systemd/system/"
 mkdir "$root/etc/systemd/system/service.d"
 cp "$root/srv/typed/printed.conf" "$root/etc/systemd/system/service.d/"
@@ -69,7 +75,7 @@ exec chroot "$root" /lib/systemd/systemd --system --unit=typed.service --log-tar
 
 
 def typed(work: Path, shown: Mapping[Path, str], script: Sequence[str]) -> tuple[int, str]:
-    """Boot, type a script as root in the top folder of the source, and power off.
+    """Boot, type a script as root in the top folder of the source (/srv/source), and power off.
 
     ``drydock`` is in /usr/local/bin, and /var/lib holds only what is shown there.
 
@@ -92,16 +98,17 @@ def typed(work: Path, shown: Mapping[Path, str], script: Sequence[str]) -> tuple
     typing.mkdir(parents=True)
     copy.mkdir()
     (typing / "script").write_text("".join(f"{line}\n" for line in script))
-    (typing / "typed.service").write_text(_TYPED.format(top=TOP))
+    (typing / "typed.service").write_text(_TYPED)
+    (typing / "drydock").write_text(_DRYDOCK)
+    (typing / "drydock").chmod(0o755)
     (typing / "printed.conf").write_text(_PRINTED)
     # The upper layer of an overlay must not itself lie on one.
     boot = f"mount -t tmpfs tmpfs {shlex.quote(str(copy))}\n{_BOOT}"
-    places = {typing: "/srv/typed", TOP: str(TOP), Path(sys.prefix): sys.prefix, **shown}
+    places = {typing: "/srv/typed", TOP: "/srv/source", Path(sys.prefix): "/srv/venv", **shown}
     pairs = [word for source, where in places.items() for word in (str(source), where)]
     done = subprocess.run(
         ["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "sh", "-c", boot, "boot",
          str(copy), *pairs],
-        env={"PATH": os.environ["PATH"], "program": str(Path(sys.executable).with_name("drydock"))},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False, timeout=300,
     )  # fmt: skip
     output = typing / "output"
