@@ -34,6 +34,29 @@ class Nerdctl:
         """
         return self._engine.sandbox.run(*self._command, *arguments).stdout.decode().strip()
 
+    def pull(self, image: str) -> None:
+        """Pull an image; again if containerd trips over itself.
+
+        The btrfs snapshotter deletes a subvolume after the transaction that made it was rolled back, and the next
+        transaction may have its number by then (containerd plugins/snapshots/btrfs/btrfs.go makeSnapshot, v2.4.2). Of
+        layers that are unpacked side by side, one then fails now and then: once in ten pulls into a root that drydock
+        never changed.
+
+        Raises:
+            RuntimeError: it failed for another reason.
+        """
+
+        def pulled() -> bool:
+            try:
+                self("pull", "-q", image)
+            except RuntimeError as error:
+                if "snapshot create failed: file exists" not in str(error):
+                    raise
+                return False
+            return True
+
+        assert any(pulled() for _ in range(3)), f"{image}: not pulled"
+
     def begin(self, *arguments: str | Path) -> Daemon:
         """Start a command that is to be interrupted."""
         return self._engine.sandbox.spawn("nerdctl.log", *self._command, *arguments)

@@ -95,7 +95,7 @@ def _use_nerdctl(nerdctl, registry):
         nerdctl("start", name)
         nerdctl("wait", name)
     assert nerdctl("inspect", "--format", "{{.State.ExitCode}}", "web", "made").split() == ["0", "0"]
-    nerdctl("pull", "-q", f"{registry.address}/tools:2")
+    nerdctl.pull(f"{registry.address}/tools:2")
     expected = {"shop:1": {"/srv/shop": _sum(1, 60)}}
     expected["tools:2"] = {f"/opt/{name}": _sum(*made) for name, *made in
                            (("one", 2, 120), ("two", 3, 150), ("three", 5, 100))} | {"/var/large4": _LARGE}  # fmt: skip
