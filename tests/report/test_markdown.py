@@ -56,7 +56,7 @@ def test_it_says_what_counts():
         "Also under `/data/plain`:",
         "- `volumes (2)` 21.0 MiB",
         "- not measured: `unknown (otherplain)`",
-        "1. `20.0 MiB  unknown: plain (plain)`",
+        "1. `21.0 MiB  unknown: plain (plain)`",
     ):
         assert words in text
     (commands,) = [token for token in tokens if token.type == "code_block"]

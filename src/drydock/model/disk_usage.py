@@ -43,6 +43,8 @@ class UsageCategory(enum.Enum):
     """dockerd's temporary files; it removes ``tmp`` when it starts."""
     DOCKERD = "dockerd"
     """The database of volumes, ``runtimes``, ``trust``, the engine's id, and the folders of the data root as such."""
+    DRYDOCK = "drydock"
+    """Journals and quarantines of drydock, by the names of the folders of its runs."""
     UNKNOWN = "unknown"
     """Anything of no kind that drydock knows."""
 

@@ -26,6 +26,7 @@ _GROUPS: Final = {
     UsageCategory.SNAPSHOTTER_FILES: "snapshotter files",
     UsageCategory.TMP: "tmp",
     UsageCategory.PLUGINS: "plugins",
+    UsageCategory.DRYDOCK: "drydock's own",
     UsageCategory.UNKNOWN: "unknown",
 }
 _COUNTED: Final = ("volumes", "logs", "unknown")
@@ -156,6 +157,8 @@ def _advice(notable: Sequence[str], owners: Owners) -> list[str]:
         advice.append('logs: "log-opts": {"max-size": "10m"} in daemon.json caps the logs of containers created later')
     if "tmp" in notable:
         advice.append("tmp: dockerd removes it when it starts")
+    if "drydock's own" in notable:
+        advice.append("drydock's own: a quarantine or journals; delete a run's folder when you need no undo of it")
     if "unknown" in notable:
         advice.append("unknown: drydock does not know what wrote it; you decide")
     return advice

@@ -10,6 +10,7 @@ from collections import Counter
 
 import pytest
 from tests.support.captures import capture, captures
+from tests.support.documents import run
 
 import drydock
 from drydock.evidence.files.sizes import Measure
@@ -199,6 +200,24 @@ def test_a_containerd_root_alone_is_the_place(unpacked):
     assert sum(entry.bytes for entry in place.entries) == du(root)
     (place,) = places(root.parent.parent)
     assert place.path == bytes(root.parent.parent)
+
+
+def test_a_quarantine_is_drydocks_own(unpacked_anew):
+    """A real one, in the data root: measured or not; a folder that has other names beside its runs is unknown."""
+    taken = capture(DOCKER)
+    host = unpacked_anew(taken)
+    data = host / taken.docker
+    options = ["--apply", "--yes", "--state", host / "state", "--quarantine", data / "aside"]
+    (data / "aside").mkdir(mode=0o700)
+    run("clean", *options, host, status=0)
+    subprocess.run(["cp", "-a", data / "aside", data / "mixed"], check=True)
+    (data / "mixed/other").mkdir()
+    (data / "mixed/other/file").write_bytes(b"x")
+    for measure in ("disk", "recorded"):
+        (place,) = places(host, measure)
+        own = {entry.path: entry.bytes for entry in place.entries if entry.category is Category.DRYDOCK}
+        assert own == {bytes(data / "aside"): du(data / "aside") if measure == "disk" else None}
+        assert unknown(place) == {"mixed"}
 
 
 def test_a_root_in_a_volume_is_part_of_the_volume(unpacked_anew):

@@ -13,7 +13,8 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, TypeAlias
 
-from drydock.evidence.files.directory import folder, may_be_folder
+from drydock.evidence.files.directory import folder, may_be_folder, names
+from drydock.evidence.files.openat2 import open_directory
 from drydock.evidence.files.usage_meter import UsageMeter
 from drydock.model.disk_usage import UsageCategory as Category
 from drydock.model.names import RawPath, is_container_id
@@ -60,6 +61,8 @@ _LAYER: Final = re.compile(rb"[0-9a-f]{64}(-init)?|[0-9a-z]{25}|l|backingFsBlock
 _ANY: Final = re.compile(rb".*", re.DOTALL)
 _PLUGIN: Final = re.compile(rb"[0-9a-f]{64}(-removing)?|storage|tmp")
 _LOG: Final = re.compile(rb"([0-9a-f]{64}-json\.log|container-cached\.log)(\.[0-9]+(\.gz)?)?|local-logs")
+_RUN: Final = re.compile(rb"[0-9]{8}T[0-9]{6}Z-[0-9]+(-[0-9]+)?")
+"""The name of the folder of one of drydock's own runs, in a state directory or a quarantine."""
 _UNFINISHED: Final = b".tmp-"
 """How the name of an atomic write begins that was not finished (moby/sys/atomicwriter)."""
 
@@ -128,22 +131,21 @@ class _DataRootReader:
             elif meter.measures and name in below:
                 below[name](name, path, descriptor)
             elif meter.measures:
-                whole.append((name, *self._entry(name, path)))
+                whole.append((name, self._categories(name, descriptor)[0], path, name))
             else:
-                for category in self._categories(name):
+                for category in self._categories(name, descriptor):
                     meter.add(category, path, b"" if name in below else name)
         meter.measure(whole, descriptor, "folders of the data root measured")
 
     def _path(self, *parts: bytes) -> RawPath:
         return RawPath(os.path.join(self._data, *parts))
 
-    def _categories(self, name: bytes) -> tuple[Category, ...]:
+    def _categories(self, name: bytes, parent: int) -> tuple[Category, ...]:
         if name.startswith(_UNFINISHED) or _PROBE.fullmatch(name):
             return (Category.DOCKERD,)
-        return _PARTS.get(name, (Category.UNKNOWN,))
-
-    def _entry(self, name: bytes, path: RawPath) -> tuple[Category, RawPath, bytes]:
-        return self._categories(name)[0], path, name
+        if name in _PARTS:
+            return _PARTS[name]
+        return (Category.DRYDOCK if _has_runs(name, parent) else Category.UNKNOWN,)
 
     def _containerd_below(self, path: RawPath, parent: int) -> None:
         """The folder of the managed containerd: it is a root itself (before Docker 18.09), or has roots in it."""
@@ -155,9 +157,8 @@ class _DataRootReader:
             if own is not None:
                 own(path, inner)
                 return
-            names = meter.listed(Category.CONTAINERD, path, inner)
             whole = []
-            for name in names:
+            for name in meter.listed(Category.CONTAINERD, path, inner):
                 each = RawPath(os.path.join(path, name))
                 root = self._containerd.get(each)
                 if root is None:
@@ -268,3 +269,18 @@ class _DataRootReader:
             other = (Category.UNKNOWN, RawPath(os.path.join(path, each)), each)
             whole.append((each, *(entry if known.fullmatch(each) else other)))
         self._meter.measure(whole, inner, many)
+
+
+def _has_runs(name: bytes, parent: int) -> bool:
+    """Whether a folder has the folders of drydock's runs, and nothing else."""
+    try:
+        descriptor = open_directory(parent, name, readable=True)
+    except OSError:
+        return False
+    try:
+        found = names(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return bool(found) and all(map(_RUN.fullmatch, found))
