@@ -13,6 +13,7 @@ from tests.engines.unavailable import EngineUnavailable
 
 from drydock.version import __version__
 from release.build_root import BuildFailed
+from release.image import image_archive
 from release.onefile import TOP, archive, executable
 from release.sbom import bill_of_materials
 
@@ -35,6 +36,7 @@ def main() -> None:
         (out / name).write_bytes(program)
         (out / name).chmod(0o755)
         (out / f"{name}.tar.gz").write_bytes(archive(arch, program, name, time))
+        (out / f"{name}.oci.tar").write_bytes(image_archive(arch, program, time))
         (out / f"{name}.cdx.json").write_text(bill_of_materials(arch, name, program, time))
         print(f"{out / name}: {len(program):,} bytes")
     sums = [

@@ -45,6 +45,16 @@ def test_actionlint_is_clean(tmp_path):
         assert word in found
 
 
+def test_the_scripts_are_clean():
+    """The scripts give shellcheck nothing to say: those that the workflows and people start."""
+    shellcheck = shutil.which("shellcheck")
+    if shellcheck is None:
+        pytest.skip("shellcheck is not installed")
+    command = [shellcheck, "run", ".ci/run"]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize(("tag", "status"), [(f"v{drydock.__version__}", 0), ("v0.0.9", 1)])
 def test_a_tag_must_be_the_version(tag, status):
     """The release stops unless the tag is the version, and the changes have a section for it."""

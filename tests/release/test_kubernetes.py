@@ -4,14 +4,17 @@ import copy
 import json
 import os
 import shutil
+import subprocess
+import tarfile
 
 import kubernetes_validate
 import pytest
 import yaml
+from release.image import NAME, image_archive
 from tests.engines.containerd import PAUSE
 from tests.engines.cri import Cri
 from tests.engines.hosts import docker_on, newest, newest_on
-from tests.engines.images import Image, busybox_layer, layer, write_archive
+from tests.engines.images import Image, busybox_layer, write_archive
 from tests.engines.listing import listed, names
 from tests.engines.sandbox import Sandbox, wait_for
 from tests.support.captures import capture
@@ -22,7 +25,7 @@ NAMESPACE, DAEMON_SET = yaml.safe_load_all((TOP / "deploy/kubernetes/daemonset.y
 POD = DAEMON_SET["spec"]["template"]["spec"]
 CONTAINERS = {each["name"]: each for each in POD["containers"]}
 STORE = "/var/lib/containerd"
-IMAGE = "registry.test/drydock:1"
+IMAGE = CONTAINERS["metrics"]["image"]
 NODE = "node-7"
 DOCKER = "docker-28.5-interrupted-pull"
 OVERLAYFS = "containerd-2.4-overlayfs"
@@ -41,6 +44,7 @@ def test_the_schema_of_the_api(version):
 
 def test_what_no_schema_says():
     """The selector finds the pods, each mount has a volume, and only what is written to can be written to."""
+    assert {each["image"] for each in CONTAINERS.values()} == {NAME.removeprefix("docker.io/library/")}
     labels = DAEMON_SET["spec"]["template"]["metadata"]["labels"]
     assert DAEMON_SET["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert DAEMON_SET["metadata"]["namespace"] == NAMESPACE["metadata"]["name"]
@@ -75,9 +79,10 @@ def test_its_containers_beside_the_engine_that_runs_them(program, unpacked_anew,
         before, within, name = planted["path"].partition("/snapshots/")
         if within:
             shutil.rmtree(host / of.root / f"{before}/snapshots" / name.partition("/")[0])
-    archive = tmp_path / "images.tar"
-    scratch = Image((layer({"drydock": program.read_bytes()}),), command=("/drydock",))
-    write_archive(archive, {IMAGE: scratch, PAUSE: Image((busybox_layer(),), command=("/bin/busybox", "sleep", "1d"))})
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "drydock.tar").write_bytes(image_archive(os.uname().machine, program.read_bytes(), 0))
+    write_archive(images / "pause.tar", {PAUSE: Image((busybox_layer(),), command=("/bin/busybox", "sleep", "1d"))})
     written = {name: tmp_path / name for name in CONTAINERS}
     for folder in written.values():
         folder.mkdir()
@@ -89,7 +94,9 @@ def test_its_containers_beside_the_engine_that_runs_them(program, unpacked_anew,
         newest_on(sandbox, host, "overlayfs", collect=False) as engine,
     ):
         shown = {name: sandbox.show(folder, f"/run/{name}") for name, folder in written.items()}
-        engine.ctr_text("images", "import", sandbox.show(tmp_path, "/run/images") / archive.name, namespace="k8s.io")
+        for archive in ("drydock.tar", "pause.tar"):
+            at = sandbox.show(images, "/run/images") / archive
+            engine.ctr_text("images", "import", at, namespace="k8s.io")
         cri = Cri(engine)
         pod = cri.pod("node")
         made = {}
@@ -120,18 +127,13 @@ def test_its_containers_beside_the_engine_that_runs_them(program, unpacked_anew,
 @pytest.mark.root
 @pytest.mark.engine
 @pytest.mark.slow
-def test_docker_builds_its_image(program, unpacked_anew, tmp_path):
-    """From the Containerfile and the one file; a container of it lists the images of the Docker that runs it."""
+def test_docker_loads_its_image(program, unpacked_anew, tmp_path):
+    """A container of it has the one file alone, and lists the images of the Docker that runs it."""
     of = capture(DOCKER)
     host = unpacked_anew(of)
-    context = {"Containerfile": TOP / "deploy/kubernetes/Containerfile", "drydock": program}
     rights = ("--network", "none", "--read-only", "--cap-drop", "ALL", "--cap-add", "DAC_READ_SEARCH")
     with docker_on(of, host, tmp_path / "docker") as docker:
-        docker.sandbox.run("mkdir", "/root/context")
-        for name, path in context.items():
-            docker.sandbox.run("sh", "-c", f"cat >/root/context/{name}", stdin=path.read_bytes())
-        docker.sandbox.run("chmod", "755", "/root/context/drydock")
-        docker.docker("build", "-q", "-t", IMAGE, "-f", "/root/context/Containerfile", "/root/context")
+        docker.docker("load", stdin=image_archive(os.uname().machine, program.read_bytes(), 0))
         there = docker.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
         document = docker.docker(
             "run", "--rm", *rights, "-v", "/var/lib/docker:/var/lib/docker:ro", IMAGE, "ls", "images", "--live",
@@ -141,6 +143,37 @@ def test_docker_builds_its_image(program, unpacked_anew, tmp_path):
     (root,) = json.loads(document)["roots"]
     found = {each["name"].removeprefix("docker.io/library/") for each in root["images"]}
     assert set(there) - {"<none>:<none>"} <= found
+
+
+@pytest.mark.slow
+def test_skopeo_reads_its_image(program, tmp_path):
+    """Every digest and size is right, for each architecture; it is of the day that is asked for."""
+    skopeo = shutil.which("skopeo")
+    if skopeo is None:
+        pytest.skip("skopeo is not installed")
+    for arch, name in (("x86_64", "amd64"), ("aarch64", "arm64")):
+        archive = tmp_path / f"{arch}.tar"
+        archive.write_bytes(image_archive(arch, program.read_bytes(), 1_700_000_000))
+        copied = tmp_path / arch
+        command = [
+            skopeo,
+            "--override-arch",
+            name,
+            "--insecure-policy",
+            "copy",
+            f"oci-archive:{archive}",
+            f"dir:{copied}",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        manifest = json.loads((copied / "manifest.json").read_text())
+        config = json.loads((copied / manifest["config"]["digest"].partition(":")[2]).read_text())
+        assert (config["architecture"], config["created"]) == (name, "2023-11-14T22:13:20Z")
+        (layer,) = manifest["layers"]
+        with tarfile.open(copied / layer["digest"].partition(":")[2]) as tar:
+            (entry,) = tar.getmembers()
+            assert (entry.name, entry.mode, entry.uid) == ("drydock", 0o755, 0)
+            assert tar.extractfile(entry).read() == program.read_bytes()
 
 
 def as_cri(container, root, output):

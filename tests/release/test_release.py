@@ -29,11 +29,11 @@ _LARGEST = 16_000_000
 def test_files(released: Path) -> None:
     """There are the file, the folder and the list; the checksums are of all of them, and right."""
     names = sorted(path.name for path in released.iterdir())
-    assert names == ["SHA256SUMS", NAME, f"{NAME}.cdx.json", f"{NAME}.tar.gz"]
+    assert names == ["SHA256SUMS", NAME, f"{NAME}.cdx.json", f"{NAME}.oci.tar", f"{NAME}.tar.gz"]
     checked = subprocess.run(
         ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=released, capture_output=True, check=True
     )
-    assert checked.stdout.count(b": OK") == 3
+    assert checked.stdout.count(b": OK") == 4
 
 
 def test_size_and_needs(released: Path) -> None:
