@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from drydock.model.arguments import Moment, Name, Span
     from drydock.model.data import BlobFile, Fingerprint, IngestDirectory, Junk, SnapshotEntry
+    from drydock.model.disk_usage import FileSystem, PlaceUsage, UsageCategory, UsageEntry
     from drydock.model.errors import ActionFailed, DiskFull, DrydockError, EvidenceUnreadable, InUse, Refused, Usage
     from drydock.model.explanations import Explanation
     from drydock.model.exports import Change, ChangeKind, Exported
@@ -102,6 +103,7 @@ __all__ = [
     "Explanation",
     "Exported",
     "FieldDrop",
+    "FileSystem",
     "Finding",
     "FindingCode",
     "Fingerprint",
@@ -133,6 +135,7 @@ __all__ = [
     "PastRun",
     "PastRuns",
     "Place",
+    "PlaceUsage",
     "Plan",
     "Platform",
     "Policy",
@@ -170,6 +173,8 @@ __all__ = [
     "UndoState",
     "UnixNano",
     "Usage",
+    "UsageCategory",
+    "UsageEntry",
     "Verdict",
     "Verification",
     "Withheld",
@@ -243,6 +248,7 @@ _HOMES: Final = {
         "Name",
         "Span",
     ),
+    "model.disk_usage": ("FileSystem", "PlaceUsage", "UsageCategory", "UsageEntry"),
     "model.errors": (
         "ActionFailed",
         "DiskFull",

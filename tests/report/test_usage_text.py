@@ -8,6 +8,7 @@ from tests.support.values import store
 
 from drydock.model.disk_usage import FileSystem, PlaceUsage, UsageCategory, UsageEntry
 from drydock.model.names import RawPath
+from drydock.model.policies import SizeSource
 from drydock.model.roots import DockerContainer
 from drydock.report.usage_text import usage_texts
 
@@ -20,10 +21,11 @@ def entry(category, path, size, name=b"", note=""):
     return UsageEntry(UsageCategory(category), name, RawPath(DATA + b"/" + path), size, note)
 
 
-def text_of(*entries, file_system=None, containers=()):
+def text_of(*entries, file_system=None, containers=(), measured=SizeSource.RECORDED):
     """The words about a data root with these entries; None if there is nothing to say."""
     scan = judged(store())
     scan.verdict.store.owners.containers.update({each.id: each for each in containers})
+    scan.verdict.store.measured = measured
     scan.places = [PlaceUsage(DATA, entries, file_system)]
     texts = usage_texts(scan)
     return texts[0] if texts else None
@@ -124,6 +126,8 @@ def test_the_file_system():
     words = "File system of /var/lib/docker: 100.0 GiB, 60.0 GiB used, 35.0 GiB free"
     assert text.file_system == f"{words}, 10 inodes free."
     assert text_of(*ENTRIES, file_system=found._replace(inodes=0, inodes_free=0)).file_system == f"{words}."
+    text = text_of(*ENTRIES, file_system=found, measured=SizeSource.DISK)
+    assert text.file_system == f"{words}, 10 inodes free. /var/lib/docker takes 1.4 GiB of it."
 
 
 def test_no_raw_name_gets_in():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from drydock.model.disk_usage import PlaceUsage, UsageCategory, UsageEntry
+from drydock.model.policies import SizeSource
 from drydock.model.roots import Owners
 from drydock.model.scans import Scan
 from drydock.model.text import shown
@@ -115,7 +116,7 @@ def _text(place: PlaceUsage, scan: Scan) -> UsageText | None:
         tuple(f"{show_bytes(entry.bytes or 0):>10}  {_words(entry, place)}" for entry in entries[:_LISTED]),
         tuple(_advice(notable, scan.verdict.store.owners)),
         tuple(_commands(notable, scan.verdict.store.owners)),
-        _file_system(place),
+        _file_system(place, taken=scan.verdict.store.measured is SizeSource.DISK),
     )
 
 
@@ -175,12 +176,14 @@ def _commands(notable: Sequence[str], owners: Owners) -> list[Command]:
     return commands
 
 
-def _file_system(place: PlaceUsage) -> str:
+def _file_system(place: PlaceUsage, *, taken: bool) -> str:
     found = place.file_system
     if found is None:
         return ""
     inodes = f", {show_count(found.inodes_free, 'inode')} free" if found.inodes else ""
+    size = sum(entry.bytes or 0 for entry in place.entries)
+    own = f" {shown(place.path)} takes {show_bytes(size)} of it." if taken else ""
     return (
         f"File system of {shown(place.path)}: {show_bytes(found.size)}, {show_bytes(found.used)} used, "
-        f"{show_bytes(found.free)} free{inodes}."
+        f"{show_bytes(found.free)} free{inodes}.{own}"
     )
