@@ -83,6 +83,12 @@ def _end(message: str, code: int) -> None:
 
 @click.command(
     cls=_Commands,
+    examples={
+        "Show what fills the disk": "drydock scan",
+        "Show what nothing references": "drydock clean",
+        "Look at another system's disk, mounted at /mnt": "drydock scan /mnt",
+        "Remove it, with what interrupted pulls left": "drydock clean --end-leases temporary --apply",
+    },
     # Subcommands inherit these. Click's hints name the first.
     context_settings={"help_option_names": ["--help", "-h"]},
     epilog="Exit status: 0 nothing to report, 1 something can be freed, 2 damage, 4 an action failed, 8 something "

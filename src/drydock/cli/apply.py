@@ -7,7 +7,7 @@ import os
 import click
 
 from drydock import commands
-from drydock.cli.options import state_options
+from drydock.cli.options import Command, state_options
 from drydock.cli.output import print_runs
 from drydock.cli.progress import show_progress
 from drydock.model.access import Access
@@ -15,7 +15,13 @@ from drydock.model.names import RawPath
 from drydock.streams import keep_going
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "Carry out a plan that drydock plan wrote": "drydock apply plan.json",
+        "Move things aside instead of deleting them": "drydock apply plan.json --quarantine /var/lib/docker/aside",
+    },
+)
 @click.argument("plan", type=click.Path())
 @state_options
 @click.pass_context

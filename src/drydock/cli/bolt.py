@@ -23,7 +23,14 @@ _names = click.argument(
 _format = format_option("text", "json")
 
 
-@click.group(cls=Group)
+@click.group(
+    cls=Group,
+    examples={
+        "Check every page of a database": "drydock bolt check meta.db",
+        "List the keys of a bucket": "drydock bolt keys meta.db v1 moby images",
+        "Show what a damaged database still has": "drydock bolt salvage meta.db",
+    },
+)
 def bolt() -> None:
     """Read a bbolt file, such as meta.db or metadata.db, that no engine has open.
 
@@ -31,7 +38,12 @@ def bolt() -> None:
     """
 
 
-@bolt.command()
+@bolt.command(
+    examples={
+        "Show which meta of a database counts": "drydock bolt info meta.db",
+        "The same for a program": "drydock bolt info meta.db --format json",
+    },
+)
 @file_argument
 @_format
 def info(file: RawPath, form: str) -> None:
@@ -43,7 +55,12 @@ def info(file: RawPath, form: str) -> None:
             sys.stdout.writelines(f"{line}\n" for line in report.bolt.info_lines(database))
 
 
-@bolt.command()
+@bolt.command(
+    examples={
+        "Check every page of a database": "drydock bolt check meta.db",
+        "The same for a program": "drydock bolt check meta.db --format json",
+    },
+)
 @file_argument
 @_format
 def check(file: RawPath, form: str) -> int:
@@ -60,7 +77,12 @@ def check(file: RawPath, form: str) -> int:
     return _DAMAGED if any(damage.severe for damage in damages) else 0
 
 
-@bolt.command()
+@bolt.command(
+    examples={
+        "List the buckets of the root": "drydock bolt buckets meta.db",
+        "List the buckets of a namespace": "drydock bolt buckets meta.db v1 moby",
+    },
+)
 @file_argument
 @_names
 def buckets(file: RawPath, names: tuple[bytes, ...]) -> None:
@@ -73,7 +95,12 @@ def buckets(file: RawPath, names: tuple[bytes, ...]) -> None:
         sys.stdout.writelines(f"{report.bolt.bucket_line(bucket)}\n" for bucket in found)
 
 
-@bolt.command()
+@bolt.command(
+    examples={
+        "List the images of a namespace": "drydock bolt keys meta.db v1 moby images",
+        "List its leases": "drydock bolt keys meta.db v1 moby leases",
+    },
+)
 @file_argument
 @_names
 def keys(file: RawPath, names: tuple[bytes, ...]) -> None:
@@ -86,7 +113,12 @@ def keys(file: RawPath, names: tuple[bytes, ...]) -> None:
         sys.stdout.writelines(f"{report.bolt.key_line(key, value)}\n" for key, value in items)
 
 
-@bolt.command()
+@bolt.command(
+    examples={
+        "Print the version of the schema": "drydock bolt get meta.db v1 version --format hex",
+        "Print when a lease was made": "drydock bolt get meta.db v1 moby leases LEASE createdat",
+    },
+)
 @file_argument
 @click.argument(
     "names", metavar="NAME...", nargs=-1, required=True, callback=lambda _, __, words: tuple(map(unshown, words))
@@ -107,7 +139,12 @@ def get(file: RawPath, names: tuple[bytes, ...], form: str) -> None:
         click.echo(value.hex() if form == "hex" else shown(value))
 
 
-@bolt.command()
+@bolt.command(
+    examples={
+        "Print all keys and values": "drydock bolt dump meta.db",
+        "Print those of one namespace": "drydock bolt dump meta.db v1 moby",
+    },
+)
 @file_argument
 @_names
 def dump(file: RawPath, names: tuple[bytes, ...]) -> None:
@@ -120,7 +157,12 @@ def dump(file: RawPath, names: tuple[bytes, ...]) -> None:
         sys.stdout.writelines(f"{line}\n" for line in report.bolt.dump_lines(start))
 
 
-@bolt.command()
+@bolt.command(
+    examples={
+        "List all pages": "drydock bolt pages meta.db",
+        "Show every field of one page": "drydock bolt pages meta.db --page 3",
+    },
+)
 @file_argument
 @_format
 @click.option("--page", type=click.IntRange(min=0), metavar="N", help="Show every field of page N, with its offset.")
@@ -145,7 +187,13 @@ def pages(file: RawPath, form: str, page: int | None) -> None:
         sys.stdout.writelines(f"{report.bolt.listed_page_line(each)}\n" for each in listed)
 
 
-@bolt.command()
+@bolt.command(
+    examples={
+        "Show what a damaged database still has": "drydock bolt salvage meta.db",
+        "Show deleted keys too": "drydock bolt salvage meta.db --deleted",
+        "Write what it has to a new database": "drydock bolt salvage meta.db --rebuild new.db",
+    },
+)
 @file_argument
 @_format
 @click.option("--deleted", is_flag=True, help="Also list keys on pages that nothing links to any more.")
@@ -184,7 +232,12 @@ def salvage(file: RawPath, form: str, deleted: bool, rebuild: RawPath | None, ch
     return _DAMAGED if salvaged.is_damaged else 0
 
 
-@bolt.command()
+@bolt.command(
+    examples={
+        "Look through the records of a rebuilt database": "drydock bolt dump meta.db",
+        "Then let clean remove data by them": "drydock bolt trust meta.db",
+    },
+)
 @file_argument
 def trust(file: RawPath) -> None:
     """Let clean remove data by the records of FILE again, after `salvage --rebuild` wrote it.

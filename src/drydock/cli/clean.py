@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from drydock import commands, report
-from drydock.cli.options import make_policy, now_option, policy_options, state_options, where_argument
+from drydock.cli.options import Command, make_policy, now_option, policy_options, state_options, where_argument
 from drydock.cli.output import confirm, no_storage, offer_live, print_runs, status_of, warn_unread
 from drydock.cli.progress import show_progress
 from drydock.model.access import Access
@@ -17,7 +17,15 @@ from drydock.model.scans import Scan
 from drydock.streams import keep_going
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "Show what would be removed": "drydock clean",
+        "Remove it, with what interrupted pulls left": "drydock clean --end-leases temporary --apply",
+        "End only leases that are at least two days old": "drydock clean --older-than 2d --apply",
+        "Move it aside, so that undo can put it back": "drydock clean --apply --quarantine /var/lib/docker/aside",
+    },
+)
 @where_argument
 @click.option("--apply", "do", is_flag=True, help="Remove it. Without this option, clean only shows it.")
 @click.option("--yes", is_flag=True, help="Do not ask before removing.")

@@ -5,11 +5,19 @@ from __future__ import annotations
 import click
 from click.shell_completion import ShellComplete, get_completion_class
 
+from drydock.cli.options import Command
+
 _ASKED_BY = "_DRYDOCK_COMPLETE"
 """The environment variable by which a shell asks; click makes this name of the program's."""
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "Complete drydock's words in this bash": 'eval "$(drydock completion bash)"',
+        "Complete them in every fish": "drydock completion fish > ~/.config/fish/completions/drydock.fish",
+    },
+)
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:

@@ -12,12 +12,23 @@ from drydock.model.access import Access
 from drydock.model.names import RawPath
 
 
-@click.group(cls=Group)
+@click.group(
+    cls=Group,
+    examples={
+        "List what a container changed against its image": "drydock diff container web",
+        "The same from a mounted disk": "drydock diff container web /mnt",
+    },
+)
 def diff() -> None:
     """List what a container changed."""
 
 
-@diff.command()
+@diff.command(
+    examples={
+        "List what a container changed against its image": "drydock diff container web",
+        "The same from a mounted disk, for a program": "drydock diff container web --format json /mnt",
+    },
+)
 @click.argument("name")
 @where_argument
 @format_option("text", "json")

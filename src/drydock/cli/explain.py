@@ -5,14 +5,21 @@ from __future__ import annotations
 import click
 
 from drydock import commands, report
-from drydock.cli.options import format_option, live_option, now_option, typed_name, where_argument
+from drydock.cli.options import Command, format_option, live_option, now_option, typed_name, where_argument
 from drydock.cli.output import note_live, offer_live, open_output, print_json, status_of, tell_unread
 from drydock.cli.progress import show_progress
 from drydock.model.access import Access
 from drydock.model.names import RawPath, UnixNano
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "Show what holds a blob": "drydock explain sha256:4bcff63911fc",
+        "Show what holds the data of a snapshot directory": "drydock explain snapshots/105",
+        "Show why an image stays, beside a running engine": "drydock explain --live docker.io/library/nginx:latest",
+    },
+)
 @click.argument("subject", metavar="OBJECT")
 @where_argument
 @format_option("text", "json")

@@ -19,7 +19,13 @@ from drydock.streams import stop_when_lost
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-@click.group(cls=Group)
+@click.group(
+    cls=Group,
+    examples={
+        "Write an image for docker load": "drydock export image nginx:latest -o nginx.tar",
+        "Write a container's files of a mounted disk": "drydock export container web /mnt -o web.tar",
+    },
+)
 def export() -> None:
     """Write an image, or the files of a container, to an archive.
 
@@ -46,7 +52,13 @@ def _output_option(function: _F) -> _F:
     )(function)
 
 
-@export.command(short_help="Write an image as an archive.")
+@export.command(
+    examples={
+        "Write an image for docker load": "drydock export image nginx:latest -o nginx.tar",
+        "Write only its arm64 platform": "drydock export image nginx:latest --platform linux/arm64 -o nginx.tar",
+    },
+    short_help="Write an image as an archive.",
+)
 @click.argument("name")
 @where_argument
 @_output_option
@@ -85,7 +97,12 @@ def image(
     _end(ctx, done, "blobs")
 
 
-@export.command()
+@export.command(
+    examples={
+        "Write the files of a container": "drydock export container web -o web.tar",
+        "Write them from a mounted disk": "drydock export container web /mnt -o web.tar",
+    },
+)
 @click.argument("name")
 @where_argument
 @_output_option

@@ -8,13 +8,20 @@ from contextlib import closing
 import click
 
 from drydock import report
-from drydock.cli.options import format_option, output_option
+from drydock.cli.options import Command, format_option, output_option
 from drydock.cli.output import open_output, print_json, use_utf8
 from drydock.cli.progress import show_progress
 from drydock.model.errors import EvidenceUnreadable, Usage
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "Summarize the reports in a folder": "drydock fleet reports/",
+        "Write one HTML page about them": "drydock fleet --format html -o fleet.html reports/",
+        "Ask a question of your own": 'drydock fleet --sql "SELECT host, id FROM leases" reports/',
+    },
+)
 @click.argument("reports", metavar="REPORT...", nargs=-1)
 @format_option("table", "json", "html")
 @output_option

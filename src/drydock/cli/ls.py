@@ -7,7 +7,7 @@ import shutil
 import click
 
 from drydock import commands, report
-from drydock.cli.options import format_option, live_option, now_option, where_argument
+from drydock.cli.options import Command, format_option, live_option, now_option, where_argument
 from drydock.cli.output import no_storage, note_live, offer_live, open_output, print_json, status_of, tell_unread
 from drydock.cli.progress import show_progress
 from drydock.model.access import Access
@@ -15,7 +15,14 @@ from drydock.model.listings import ListKind
 from drydock.model.names import RawPath, UnixNano
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "List the images, with their sizes": "drydock ls images",
+        "List the leases beside a running engine": "drydock ls leases --live",
+        "List the snapshots of a mounted disk, for a program": "drydock ls snapshots --format json /mnt",
+    },
+)
 @click.argument("kind", type=click.Choice([kind.value for kind in ListKind]))
 @where_argument
 @format_option("table", "json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -23,8 +23,49 @@ _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _CONTENT = "--unpacked=content"
 
 
+class Command(click.Command):
+    """A command whose help ends with examples."""
+
+    def __init__(self, *args: Any, examples: Mapping[str, str], **named: Any) -> None:  # noqa: ANN401 - click's own
+        """Make a command.
+
+        Args:
+            args: as for click's command.
+            examples: commands by what they do.
+            named: as for click's command.
+        """
+        super().__init__(*args, **named)
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, then the epilog."""
+        _write_examples(self.examples, formatter)
+        super().format_epilog(ctx, formatter)
+
+
+def _write_examples(examples: Mapping[str, str], formatter: click.HelpFormatter) -> None:
+    with formatter.section("Examples"):
+        for what, command in examples.items():
+            formatter.write_text(f"{what}:")
+            with formatter.indentation():
+                # Never wrapped: it is to be copied.
+                formatter.write(f"{'':{formatter.current_indent}}{command}\n")
+
+
 class Group(click.Group):
-    """A group that names the commands which are like a word that is none."""
+    """A group that names the commands which are like a word that is none, and whose help ends with examples."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, examples: Mapping[str, str], **named: Any) -> None:  # noqa: ANN401 - click's own
+        """Make a group; as for :class:`Command`."""
+        super().__init__(*args, **named)
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, then the epilog."""
+        _write_examples(self.examples, formatter)
+        super().format_epilog(ctx, formatter)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -40,7 +81,7 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class VerifyCommand(click.Command):
+class VerifyCommand(Command):
     """A command with ``--unpacked`` and ``--unpacked=content``.
 
     Click knows options whose value can be left out, but then takes the argument that follows for the value.

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from drydock import commands, report
-from drydock.cli.options import make_policy, now_option, policy_options, where_argument
+from drydock.cli.options import Command, make_policy, now_option, policy_options, where_argument
 from drydock.cli.output import offer_live, open_output, print_json, status_of, warn_unread
 from drydock.cli.progress import show_progress
 from drydock.model.access import Access
@@ -17,7 +17,13 @@ from drydock.model.text import quoted_path
 from drydock.reclaim.plan_file import plans_document
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "Write a plan to read and to apply later": "drydock plan -o plan.json",
+        "Plan to end the leases of interrupted pulls too": "drydock plan --end-leases temporary -o plan.json",
+    },
+)
 @where_argument
 @click.option("-o", "--output", metavar="PLAN", help="Write the plan to the file PLAN. [default: stdout]")
 @policy_options

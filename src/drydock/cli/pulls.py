@@ -7,14 +7,20 @@ import shutil
 import click
 
 from drydock import commands, report
-from drydock.cli.options import format_option, live_option, now_option, where_argument
+from drydock.cli.options import Command, format_option, live_option, now_option, where_argument
 from drydock.cli.output import no_storage, note_live, offer_live, open_output, print_json, status_of, tell_unread
 from drydock.cli.progress import show_progress
 from drydock.model.access import Access
 from drydock.model.names import RawPath, UnixNano
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "List the pulls that were interrupted": "drydock pulls",
+        "List those under way too, beside a running engine": "drydock pulls --live",
+    },
+)
 @where_argument
 @format_option("table", "json")
 @live_option

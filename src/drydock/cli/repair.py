@@ -28,7 +28,14 @@ from drydock.reclaim.plan_file import plan_document
 from drydock.streams import keep_going, tell_needed
 
 
-@click.command(cls=VerifyCommand)
+@click.command(
+    cls=VerifyCommand,
+    examples={
+        "Show what would make a broken image pull again": "drydock repair",
+        "Do it": "drydock repair --apply",
+        "Hash every blob first, and give lost records back": "drydock repair --data --adopt --apply",
+    },
+)
 @where_argument
 @click.option("--apply", "do", is_flag=True, help="Repair it. Without this option, repair only shows it.")
 @click.option("--yes", is_flag=True, help="Do not ask before repairing.")

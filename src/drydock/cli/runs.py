@@ -5,12 +5,18 @@ from __future__ import annotations
 import click
 
 from drydock import commands, report
-from drydock.cli.options import absolute_path, format_option
+from drydock.cli.options import Command, absolute_path, format_option
 from drydock.cli.output import open_output, print_json, tell_unread
 from drydock.model.names import RawPath
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "List past runs": "drydock runs",
+        "Include the runs that had --state /mnt/usb": "drydock runs --state /mnt/usb",
+    },
+)
 @click.option(
     "--state",
     metavar="DIR",

@@ -12,6 +12,7 @@ import click
 
 from drydock import commands, report
 from drydock.cli.options import (
+    Command,
     absolute_path,
     format_option,
     live_option,
@@ -43,7 +44,15 @@ if TYPE_CHECKING:
     from drydock.model.scans import Scan
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "Look beside a running engine": "drydock scan --live",
+        "Write one HTML page about a mounted disk": "drydock scan --format html -o report.html /mnt",
+        "Show the largest objects first": "drydock scan --format tree --top 20",
+        "Send the findings to a monitoring system": "drydock scan --live --format prometheus -o drydock.prom",
+    },
+)
 @where_argument
 @format_option("table", "tree", "json", "jsonl", "csv", "markdown", "html", "prometheus", "parquet")
 @output_option

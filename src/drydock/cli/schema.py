@@ -6,10 +6,18 @@ from importlib.resources import files
 
 import click
 
+from drydock.cli.options import Command
+
 _NAMES = ("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", "repair", "runs", "fleet")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "Print the schema of scan --format json": "drydock schema scan",
+        "Print the schema of one line of a journal": "drydock schema journal",
+    },
+)
 @click.argument(
     "name",
     type=click.Choice(

@@ -7,6 +7,7 @@ import os
 import click
 
 from drydock import commands
+from drydock.cli.options import Command
 from drydock.cli.output import print_runs
 from drydock.cli.progress import show_progress
 from drydock.model.access import Access
@@ -14,7 +15,13 @@ from drydock.model.names import RawPath
 from drydock.streams import keep_going
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "List past runs with their journals": "drydock runs",
+        "Put back what one of them moved or edited": "drydock undo /var/lib/drydock/RUN/journal.jsonl",
+    },
+)
 @click.argument("journal", type=click.Path())
 @click.pass_context
 def undo(ctx: click.Context, *, journal: str) -> None:

@@ -21,7 +21,14 @@ from drydock.model.access import Access
 from drydock.model.names import RawPath, UnixNano
 
 
-@click.command(cls=VerifyCommand)
+@click.command(
+    cls=VerifyCommand,
+    examples={
+        "Compare records with names and sizes; this is fast": "drydock verify",
+        "Hash every blob, and compare every unpacked layer": "drydock verify --data --unpacked",
+        "Hash for one hour; the next run continues from there": "drydock verify --data --max-duration 1h",
+    },
+)
 @where_argument
 @verify_options
 @format_option("table", "json")
