@@ -13,9 +13,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from click.testing import CliRunner
 from tests.engines.cache import folder, kept
 
+from drydock.cli import main
 from release.build_root import STATIC, build_root, run_inside
+from release.manual import pages
 from release.sources import PACKAGES, PYTHON, Source, fetched
 
 TOP = Path(__file__).parents[1]
@@ -28,6 +31,12 @@ _PYTHON_PARTS = {
     "psutil": ("psutil/", "psutil/"),
 }
 """Where the Python files of a source archive are, and what they are called when installed."""
+_COMPLETIONS = {
+    "bash": "bash-completion/completions/drydock",
+    "fish": "fish/vendor_completions.d/drydock.fish",
+    "zsh": "zsh/site-functions/_drydock",
+}
+"""Where each shell looks for a program's completion, below share/."""
 _LEFT_OUT = (
     "backports/zstd/_cffi/", "backports/zstd/_shutil.py", "backports/zstd/_zstd.py", "backports/zstd/tarfile.py",
     "backports/zstd/zipfile/", "click/_winconsole.py", "click/testing.py", "psutil/_psaix.py", "psutil/_psbsd.py",
@@ -104,7 +113,7 @@ def staged() -> Iterator[tuple[str, bytes]]:
 
 
 def archive(arch: str, program: bytes, name: str, time: int) -> bytes:
-    """The same as a folder ``name`` in a .tar.gz, with the licences of all that is in it.
+    """The same as a folder ``name`` in a .tar.gz, with man pages, completions and the licences of all that is in it.
 
     Args:
         arch: what it was built for.
@@ -118,11 +127,17 @@ def archive(arch: str, program: bytes, name: str, time: int) -> bytes:
         tarfile.open(fileobj=compressed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
         readme = ("README.md", (TOP / "README.md").read_bytes())
-        for path, data in (("drydock", program), readme, *_licences(arch)):
+        shared = {f"share/man/man1/{path}": page.encode() for path, page in pages(time).items()}
+        for path, data in (("drydock", program), readme, *shared.items(), *_completions(), *_licences(arch)):
             entry = tarfile.TarInfo(f"{name}/{path}")
             entry.size, entry.mode, entry.mtime = len(data), 0o755 if path == "drydock" else 0o644, time
             tar.addfile(entry, io.BytesIO(data))
     return packed.getvalue()
+
+
+def _completions() -> Iterator[tuple[str, bytes]]:
+    for shell, path in _COMPLETIONS.items():
+        yield f"share/{path}", CliRunner().invoke(main, ["completion", shell]).stdout_bytes
 
 
 def _licences(arch: str) -> Iterator[tuple[str, bytes]]:

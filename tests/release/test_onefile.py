@@ -31,12 +31,13 @@ _OF_ONE_RUN = ("expect", "finished", "manifest", "plan", "time")
 
 @pytest.fixture
 def host(program: Path, emulator: Path | None, tmp_path: Path) -> Iterator[BareHost]:
-    """A bare host with an empty folder."""
+    """A bare host with an empty folder, a file system of its own: reports say how full it is."""
     root, folder = tmp_path / "root", tmp_path / "folder"
     root.mkdir()
     folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", folder], check=True)
     yield bare_host(program, root, folder, emulator)
-    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def here(*words: str | Path) -> Ended:

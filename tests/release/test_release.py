@@ -49,12 +49,19 @@ def test_size_and_needs(released: Path) -> None:
 
 
 def test_same_as_a_folder(released: Path) -> None:
-    """The archive holds the same executable, and a licence for each thing that is inside."""
+    """The archive holds the same executable, man pages, completions, and a licence for each thing that is inside."""
     with tarfile.open(released / f"{NAME}.tar.gz") as tar:
         names = tar.getnames()
         file = tar.extractfile(f"{NAME}/drydock")
         assert file is not None
         assert file.read() == (released / NAME).read_bytes()
+    for path in (
+        "man/man1/drydock-clean.1",
+        "bash-completion/completions/drydock",
+        "zsh/site-functions/_drydock",
+        "fish/vendor_completions.d/drydock.fish",
+    ):
+        assert f"{NAME}/share/{path}" in names
     listed = json.loads((released / f"{NAME}.cdx.json").read_text())
     parts = [part["name"] for part in listed["components"]]
     assert len(parts) == 18

@@ -1,0 +1,68 @@
+"""Man pages of all commands, made of what the commands say of themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from inspect import cleandoc
+
+import click
+from click_man.man import ManPage
+
+from drydock.cli import main
+from drydock.version import __version__
+
+_FILES = r"""
+.SH FILES
+.TP
+.I /var/lib/drydock
+Journals and backups of runs, or a tmpfs where that is full; \fB\-\-state\fP chooses another folder.
+.TP
+.I /etc/containerd/config.toml, /etc/docker/daemon.json
+Where the engines' data is, if their settings say so.
+.SH SEE ALSO
+.BR docker (1),
+.BR ctr (8)
+"""
+
+
+def pages(time: int) -> dict[str, str]:
+    """The pages, by file name.
+
+    Args:
+        time: what they are dated, seconds since 1970.
+    """
+    date = datetime.fromtimestamp(time, timezone.utc).date().isoformat()
+    return {f"{context.command_path.replace(' ', '-')}.1": _page(context, date) for context in _contexts(None, main)}
+
+
+def _contexts(parent: click.Context | None, command: click.Command) -> Iterator[click.Context]:
+    context = click.Context(command, parent=parent, info_name=command.name if parent else "drydock")
+    yield context
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            if (below := command.get_command(context, name)) is not None:
+                yield from _contexts(context, below)
+
+
+def _page(context: click.Context, date: str) -> str:
+    command = context.command
+    page = ManPage(context.command_path)
+    page.version, page.date = __version__, date
+    page.short_help = command.get_short_help_str(80)
+    page.synopsis = " ".join(command.collect_usage_pieces(context))
+    page.description = _escaped(cleandoc(command.help or ""))
+    records = (parameter.get_help_record(context) for parameter in command.get_params(context))
+    page.options = [(option, _escaped(text)) for option, text in filter(None, records)]
+    if isinstance(command, click.Group):
+        below = ((name, command.get_command(context, name)) for name in command.list_commands(context))
+        page.commands = [(name, each.get_short_help_str(80)) for name, each in below if each is not None]
+    epilog = context.find_root().command.epilog or ""
+    return f"{page}\n.SH EXIT STATUS\n{_escaped(epilog.removeprefix('Exit status: '))}{_FILES}"
+
+
+def _escaped(text: str) -> str:
+    """Text that roff prints as it is; click's mark for a paragraph that is not to be wrapped is none."""
+    text = text.replace("\b\n", "").replace("\\", "\\e").replace("-", "\\-")
+    return re.sub(r"^([.'])", r"\\&\1", text, flags=re.MULTILINE)
