@@ -11,10 +11,10 @@ import click
 from click_man.man import ManPage
 
 from drydock.cli import main
+from drydock.cli.options import Command, Group
 from drydock.version import __version__
 
-_FILES = r"""
-.SH FILES
+_FILES = r""".SH FILES
 .TP
 .I /var/lib/drydock
 Journals and backups of runs, or a tmpfs where that is full; \fB\-\-state\fP chooses another folder.
@@ -59,7 +59,16 @@ def _page(context: click.Context, date: str) -> str:
         below = ((name, command.get_command(context, name)) for name in command.list_commands(context))
         page.commands = [(name, each.get_short_help_str(80)) for name, each in below if each is not None]
     epilog = context.find_root().command.epilog or ""
-    return f"{page}\n.SH EXIT STATUS\n{_escaped(epilog.removeprefix('Exit status: '))}{_FILES}"
+    assert isinstance(command, Command | Group)
+    parts = [
+        f"{page}",
+        ".SH EXAMPLES",
+        *(f".TP\n{_escaped(what)}:\n.B {_escaped(example)}" for what, example in command.examples.items()),
+        ".SH EXIT STATUS",
+        _escaped(epilog.removeprefix("Exit status: ")),
+        _FILES,
+    ]
+    return "\n".join(parts)
 
 
 def _escaped(text: str) -> str:

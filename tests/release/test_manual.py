@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -25,11 +26,11 @@ def _paths(command: click.Command, words: tuple[str, ...]) -> list[str]:
 
 
 def test_each_command_has_a_page() -> None:
-    """Each command has one, with its options, the exit statuses, and the files it writes."""
+    """Each command has one, with its options, examples, the exit statuses, and the files it writes."""
     made = pages(0)
     assert sorted(made) == sorted(f"{name}.1" for name in _paths(main, ("drydock",)))
     for page in made.values():
-        for section in ("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "FILES"):
+        for section in ("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXAMPLES", "EXIT STATUS", "FILES"):
             assert f".SH {section}\n" in page
     assert "\\-\\-quarantine" in made["drydock-clean.1"]
 
@@ -46,3 +47,4 @@ def test_roff(name: str, tmp_path: Path) -> None:
     )
     assert done.stderr == ""
     assert "EXIT STATUS" in done.stdout
+    assert re.search(r"^ +drydock ", done.stdout, re.MULTILINE)
