@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import os
 import subprocess
 import tarfile
@@ -106,10 +107,16 @@ def staged() -> Iterator[tuple[str, bytes]]:
             path = _installed(source, member)
             if path.endswith(".py") and not path.startswith(_LEFT_OUT):
                 yield path, data
+    yield "drydock/packages.json", package_versions()
     listed = subprocess.run(["git", "ls-files", "-z", "src"], cwd=TOP, capture_output=True, check=True).stdout.decode()
     for path in sorted(filter(None, listed.split("\0"))):
         if (TOP / path).exists():
             yield path.removeprefix("src/"), (TOP / path).read_bytes()
+
+
+def package_versions() -> bytes:
+    """What ``drydock --version --verbose`` prints of the packages: the one file has no metadata of them."""
+    return json.dumps({source.name: source.version for source in PACKAGES}).encode()
 
 
 def archive(arch: str, program: bytes, name: str, time: int) -> bytes:

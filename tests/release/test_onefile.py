@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from release.sources import PACKAGES, PYTHON
 from tests.release.host import BareHost, Ended, bare_host
 from tests.support.captures import Capture, capture, unpack
 from tests.support.trees import tree
+
+from drydock.cli.versions import NEEDED
 
 pytestmark = pytest.mark.root
 
@@ -212,6 +215,16 @@ def test_runs_from_memory(program: Path, emulator: Path | None) -> None:
     done = subprocess.run(words, pass_fds=[memory], capture_output=True, check=True)
     os.close(memory)
     assert done.stdout == here("schema", "scan").out
+
+
+def test_versions(command: list[Path]) -> None:
+    """It lists what it is pinned to, and what it leaves out."""
+    done = subprocess.run([*command, "--version", "--verbose"], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert lines[1] == f"Python {PYTHON.version} (CPython, inside this file)"
+    pins = {each.name: each.version for each in PACKAGES}
+    assert {f"{name} {pins[name]}" for name in (*NEEDED, "backports.zstd")} <= set(lines)
+    assert "pyarrow not installed (for drydock fleet and Parquet)" in lines
 
 
 def test_interrupted(command: list[Path], unpacked: Callable[[Capture], Path], tmp_path: Path) -> None:

@@ -76,6 +76,18 @@ class _Commands(Group):
             _end("this is a bug in drydock: please report it with the lines above", _FAULT)
 
 
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    if ctx.params["verbose"]:
+        from drydock.cli.versions import version_lines  # noqa: PLC0415 - a start must be fast
+
+        click.echo("\n".join(version_lines()))
+    else:
+        click.echo(f"drydock {__version__}")
+    ctx.exit()
+
+
 def _end(message: str, code: int) -> None:
     click.echo(f"drydock: {message}", err=True)
     sys.exit(code)
@@ -96,10 +108,15 @@ def _end(message: str, code: int) -> None:
     "apply, the status is their sum. Three values stand alone: 64 a bug in drydock, 130 interrupted, 141 output pipe "
     "closed.",
 )
-@click.version_option(__version__, message="drydock %(version)s")
-def main() -> None:
+@click.option("--version", is_flag=True, expose_value=False, callback=_show_version, help="Show the version and exit.")
+@click.option(
+    "--verbose", is_flag=True, is_eager=True, help="With --version: also the versions of Python, libraries and system."
+)
+def main(*, verbose: bool) -> None:
     """Check and clean the storage of Docker and containerd while the engine is stopped.
 
     WHERE is a containerd root, a Docker data root, or the root of a mounted host. Without WHERE, drydock works on this
     host.
     """
+    if verbose:
+        raise click.UsageError("--verbose needs --version")
