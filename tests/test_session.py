@@ -9,8 +9,10 @@ from fuzz.stores import put
 from tests.support.roots import data
 
 import drydock
+from drydock import commands
 from drydock.model.access import Access
 from drydock.model.names import RawPath
+from drydock.model.policies import Policy
 from drydock.session import find_roots, open_root
 
 LATER = 1_000_000_800_000_000_000
@@ -98,3 +100,38 @@ def test_an_engines_folder_is_refused_before_anything_is_read(root, option):
     for call in calls:
         with pytest.raises(drydock.Refused, match="which an engine owns"):
             call()
+
+
+@pytest.mark.parametrize("access", [LOOKING, BESIDE], ids=["shared", "live"])
+def test_a_command_that_changes_a_root_holds_it_as_a_writer(root, tmp_path, access):
+    """Clean, apply and undo take exclusive locks, also if the access that they get asks for less."""
+    access = access._replace(policy=Policy(), state=RawPath(bytes(tmp_path / "state")))
+    path, asked = RawPath(bytes(root)), []
+
+    def agree(scans):
+        asked.append(entered(root, LOOKING))
+        return False
+
+    assert commands.apply.clean(path, access, agree=agree) == []
+    assert asked == [False]
+    (scan,) = drydock.plan(root, now=LATER)
+    (found,) = find_roots(path, LOOKING)
+    with open_root(found, LOOKING), pytest.raises(drydock.InUse):
+        commands.apply.apply([drydock.request(scan)], access)
+    (run,) = commands.apply.clean(path, access, agree=lambda _: True)
+    with open_root(found, LOOKING), pytest.raises(drydock.InUse):
+        commands.undo.undo(run.journal, access)
+
+
+@pytest.mark.parametrize("access", [LOOKING, BESIDE, BESIDE._replace(exclusive=True)], ids=["shared", "live", "both"])
+def test_a_session_without_exclusive_locks_changes_nothing(root, tmp_path, access):
+    """A plan of a shared or a live session is refused before anything is done."""
+    before = data(root)
+    (found,) = find_roots(RawPath(bytes(root)), access)
+    access = access._replace(policy=Policy(), state=RawPath(bytes(tmp_path / "state")))
+    with open_root(found, access) as session:
+        made = session.scan().plan
+        assert not made.is_empty
+        with pytest.raises(drydock.Refused, match="not locked for a change"):
+            commands.apply.carry_out([(session, made)])
+    assert data(root) == before

@@ -21,7 +21,7 @@ from drydock.evidence.containerd.store import (
 )
 from drydock.evidence.host.roots import discover
 from drydock.model.access import Access
-from drydock.model.errors import EvidenceUnreadable
+from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.findings import Finding
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.objects import Verdict
@@ -88,11 +88,13 @@ class Session:
         return fingerprint_databases(self.held)
 
     def refuse_if_used(self) -> None:
-        """Refuse to change a root that something began to use while it was read.
+        """Refuse to change a root that something began to use while it was read, or that this session may not change.
 
         Raises:
-            Refused: a process or a mount uses the root.
+            Refused: a process or a mount uses the root, or the session does not hold the locks as a writer.
         """
+        if self.access.live or not self.access.exclusive:
+            raise Refused(f"{shown(self.root)} is not locked for a change: nothing was done")
         refuse_if_used(self.held.root)
 
     def check_clock(self) -> None:

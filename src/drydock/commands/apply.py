@@ -25,7 +25,7 @@ def clean(where: RawPath | None, access: Access, *, agree: Callable[[list[Scan]]
 
     Args:
         where: as for :func:`drydock.session.find_roots`.
-        access: exclusive, with a policy, and where the journal, backups and a quarantine go.
+        access: the policy, and where the journal, backups and a quarantine go. The roots are held as by a writer.
         agree: shown the scans with their plans; nothing is changed unless it returns true.
 
     Returns:
@@ -38,6 +38,7 @@ def clean(where: RawPath | None, access: Access, *, agree: Callable[[list[Scan]]
         Usage: as for :func:`drydock.commands.plan.plan`.
         ActionFailed: the journal or the backups could not be written; nothing was changed in that root.
     """
+    access = access.to_change()
     with ExitStack() as stack:
         sessions = [stack.enter_context(open_root(root, access)) for root in find_roots(where, access)]
         scans = [session.scan() for session in sessions]
@@ -57,7 +58,8 @@ def apply(requests: list[Request], access: Access) -> list[Run]:
 
     Args:
         requests: from :func:`drydock.commands.plan.read_plans` or :func:`drydock.commands.plan.request`.
-        access: exclusive, and where the journal, backups and a quarantine go; policy and time are the plan's own.
+        access: where the journal, backups and a quarantine go; policy and time are the plan's own. The roots are held
+            as by a writer.
 
     Returns:
         As for :func:`carry_out`.
@@ -70,7 +72,7 @@ def apply(requests: list[Request], access: Access) -> list[Run]:
     with ExitStack() as stack:
         parts: list[tuple[Session, Plan]] = []
         for request in requests:
-            asked = access._replace(now=request.now, policy=request.policy)
+            asked = access.to_change()._replace(now=request.now, policy=request.policy)
             session = stack.enter_context(open_root(find_root(request.root, asked, host=request.host), asked))
             made = session.scan().plan
             if plan_request(made) != request:
@@ -91,7 +93,8 @@ def carry_out(parts: Iterable[tuple[Session, Plan]]) -> list[Run]:
         and a warning of its run for the others.
 
     Raises:
-        Refused: a process or a mount uses one of the roots, or there is no place for the journal.
+        Refused: a process or a mount uses one of the roots, one is not held as by a writer, or there is no place for
+            the journal.
         ActionFailed: the journal or the backups of the first root could not be written.
         KeyboardInterrupt: with the journals of what was begun.
     """

@@ -15,12 +15,12 @@ def undo(journal: RawPath, access: Access) -> Run:
 
     Args:
         journal: path of the journal.
-        access: exclusive.
+        access: how to read the root, which is held as by a writer.
 
     Raises:
         EvidenceUnreadable: it is no journal, or its root is not there.
         Refused: an engine, a shim or a mount uses the root, or a lock is held.
     """
-    found = read_journal(journal)
+    found, access = read_journal(journal), access.to_change()
     with hold_root(find_root(found.root, access), access) as held:
         return undo_run(found, held, access.progress)

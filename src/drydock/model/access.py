@@ -30,3 +30,7 @@ class Access(NamedTuple):
     """Where things are moved to instead of being deleted."""
     progress: Progress | None = None
     """Called while data is read."""
+
+    def to_change(self) -> Access:
+        """The same access, but exclusive and never live: for a command that always changes the store."""
+        return self._replace(exclusive=True, live=False)
