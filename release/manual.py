@@ -14,6 +14,12 @@ from drydock.cli import main
 from drydock.cli.options import Command, Group
 from drydock.version import __version__
 
+_WHOLE = 400
+"""Characters that no first sentence has."""
+_STATUS = "Exit status"
+"""What the paragraph of a help begins with that belongs to the section EXIT STATUS."""
+_EMPTY = re.compile(r"^(\.SH .*\n)\.PP\n|^\n|^\.PP\n(?=\.)", re.MULTILINE)
+"""Blank lines, and paragraphs that are empty or begin where a section does."""
 _FILES = r""".SH FILES
 .TP
 .I /var/lib/drydock
@@ -38,7 +44,8 @@ def pages(time: int) -> dict[str, str]:
 
 
 def _contexts(parent: click.Context | None, command: click.Command) -> Iterator[click.Context]:
-    context = click.Context(command, parent=parent, info_name=command.name if parent else "drydock")
+    name = command.name if parent else "drydock"
+    context = click.Context(command, parent=parent, info_name=name, **command.context_settings)
     yield context
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
@@ -50,25 +57,32 @@ def _page(context: click.Context, date: str) -> str:
     command = context.command
     page = ManPage(context.command_path)
     page.version, page.date = __version__, date
-    page.short_help = command.get_short_help_str(80)
+    page.short_help = command.get_short_help_str(_WHOLE)
     page.synopsis = " ".join(command.collect_usage_pieces(context))
-    page.description = _escaped(cleandoc(command.help or ""))
-    records = (parameter.get_help_record(context) for parameter in command.get_params(context))
+    paragraphs = cleandoc(command.help or "").split("\n\n")
+    page.description = _escaped("\n\n".join(each for each in paragraphs if not each.startswith(_STATUS)))
+    options = (each for each in command.get_params(context) if isinstance(each, click.Option))
+    records = (option.get_help_record(context) for option in options)
     page.options = [(option, _escaped(text)) for option, text in filter(None, records)]
     if isinstance(command, click.Group):
         below = ((name, command.get_command(context, name)) for name in command.list_commands(context))
-        page.commands = [(name, each.get_short_help_str(80)) for name, each in below if each is not None]
+        page.commands = [(name, each.get_short_help_str(_WHOLE)) for name, each in below if each is not None]
     epilog = context.find_root().command.epilog or ""
     assert isinstance(command, Command | Group)
     parts = [
-        f"{page}",
-        ".SH EXAMPLES",
-        *(f".TP\n{_escaped(what)}:\n.B {_escaped(example)}" for what, example in command.examples.items()),
-        ".SH EXIT STATUS",
-        _escaped(epilog.removeprefix("Exit status: ")),
+        f"{page}\n",
+        ".SH EXAMPLES\n",
+        # As typed: filled lines would be hyphenated, and macros take quotes away.
+        *(
+            f".PP\n{_escaped(what)}:\n.RS 4\n.EX\n{_escaped(example)}\n.EE\n.RE\n"
+            for what, example in command.examples.items()
+        ),
+        ".SH EXIT STATUS\n",
+        *(f"{_escaped(each)}\n.PP\n" for each in paragraphs if each.startswith(_STATUS)),
+        f"Of all commands: {_escaped(epilog.removeprefix('Exit status: '))}\n",
         _FILES,
     ]
-    return "\n".join(parts)
+    return _EMPTY.sub(lambda match: match[1] or "", "".join(parts))
 
 
 def _escaped(text: str) -> str:
