@@ -145,6 +145,13 @@ def test_groups_end():
         (b"token: x\n# data-dir: /o\ndata-dir: /d # why\n", [b"--data-dir=/d"]),
         (b"\"data-dir\": '/my disk'\nnode-label:\n  - a=b\n", [b"--data-dir=/my disk"]),
         (b'{"data-dir": "/d", "n": 1}', [b"--data-dir=/d"]),
+        (b"data-dir:\n  /d\n", [b"--data-dir=/d"]),
+        (b'# of a tool\n{"data-dir": "/d"}\n', [b"--data-dir=/d"]),
+        (b'---\n{"n": [1, 2],\n "data-dir": "/d"}\n', [b"--data-dir=/d"]),
+        (b"data-dir: &d >-\n  /d\n", [b"--data-dir=/d"]),
+        (b"{n: 1, data-dir: /d}", [b"--data-dir=/d}", b"--data-dir=/d"]),
+        (b"data-dir: /a,b\r\n", [b"--data-dir=/a,b", b"--data-dir=/a"]),
+        (b"my-data-dir: /d\ndata-dir:", []),
         (b"[1]", []),
         (b"{", []),
         (b"{}", []),
@@ -182,8 +189,10 @@ def test_bytes_of_any_kind(parse):
         b"A=" + b"'\"" * 100_000,
         b"\\\n" * 100_000,
         b"data-dir: " * 25_000,
+        b"a;" * 100_000,
+        b"data-dir:" + b"! " * 100_000,
     ],
-    ids=range(6),
+    ids=range(8),
 )
 def test_files_made_to_keep_a_reader_busy(text):
     """Every kind of parser ends in a moment."""

@@ -20,6 +20,7 @@ _LETTERS = {
     b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v", b"s": b" ",
 }  # fmt: skip
 _PUNCTUATION = (b"\\", *_QUOTES)
+_OPERATORS = (b";", b"&", b"|", b"<", b">", b"(", b")")
 _LARGEST_CHARACTER = 0x10FFFF
 
 
@@ -103,13 +104,21 @@ def _character(code: bytes) -> bytes | None:
     return bytes([number]) if is_byte else chr(number).encode("utf-8", "surrogatepass")
 
 
-def split_shell(line: bytes) -> list[bytes]:
-    """The words of a line of a shell script. If its quotes are not closed, systemd's rules split it."""
-    if not any(char in line for char in _PUNCTUATION):  # most lines, and much faster
+def split_shell(line: bytes, *, has_operators: bool = True) -> list[bytes]:
+    """The words of a line of a shell script. If its quotes are not closed, systemd's rules split it.
+
+    Args:
+        line: the line.
+        has_operators: operators such as ``;`` end a word; not in the value of a variable.
+    """
+    special = (*_PUNCTUATION, *_OPERATORS) if has_operators else _PUNCTUATION
+    if not any(char in line for char in special):  # most lines, and much faster
         return line.split()
+    # Latin-1 has a character for each byte.
+    lexer = shlex.shlex(line.decode("latin-1"), posix=True, punctuation_chars=has_operators)
+    lexer.whitespace_split, lexer.commenters = True, ""
     try:
-        # Latin-1 has a character for each byte.
-        return [word.encode("latin-1") for word in shlex.split(line.decode("latin-1"))]
+        return [word.encode("latin-1") for word in lexer]
     except ValueError:
         return split_words(line)
 

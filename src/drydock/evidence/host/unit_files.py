@@ -16,11 +16,21 @@ from typing import Final, NamedTuple
 from drydock.evidence.host.command_lines import split_shell, split_words
 
 _BLANK: Final = b" \t\r"
+_BLANKS: Final = (b" ", b"\t", b"\n")
+_QUOTES: Final = (b'"', b"'")
 _COMMENTS: Final = (b"#", b";")
 _PREFIXES: Final = b"@-:+!|"
 """Characters that may stand in front of a command (systemd.service(5), v257)."""
 _OPENED: Final = re.compile(rb"""=(["'])[^"']*\Z""")
 """The start of a quoted value that goes on in the next line."""
+_LINE_END: Final = re.compile(rb"\r\n|\n\r|[\r\n\0]")
+"""Ends of lines (systemd src/basic/fileio.c read_line_full, v252)."""
+_COMMENT_LINE: Final = re.compile(rb"(?m)^[ \t]*#[^\n]*\n?")
+_DATA_DIR: Final = re.compile(
+    rb"""(?<![\w-])["']?data-dir["']?[ \t\r]*:\s*(?:(?:[&!]\S+|[>|][-+0-9]*)\s+)*(\S[^\n]*)"""
+)
+"""The setting, with its value behind a tag, an anchor, or the sign of a block of text."""
+_FLOW_END: Final = re.compile(rb"[,\]}]")
 _NEEDS_ESCAPE: Final = b'"\\`$'
 _DEEPEST: Final = 4
 _LONGEST: Final = 32 * 4096
@@ -99,7 +109,7 @@ def parse_unit(text: bytes) -> UnitFile:
 def _unit_lines(text: bytes) -> Iterator[bytes]:
     """The lines without comments. A line that a backslash continues is joined with the next, with a space between."""
     parts: list[bytes] = []
-    for line in text.split(b"\n"):
+    for line in _LINE_END.split(text):
         stripped = line.strip()
         if stripped.startswith(_COMMENTS):  # a comment may stand between the parts of one line
             continue
@@ -228,24 +238,19 @@ def _is_closed(line: bytes) -> bool:
 def parse_rancher(text: bytes) -> UnitFile:
     """The data directory of a k3s or RKE2 configuration, as the flag that k3s makes of the setting.
 
-    The setting is found in a line of YAML, or in a JSON object, which is YAML too.
+    The setting is found anywhere in the YAML, in a JSON object too. A value without quotes goes to the end of its line;
+    where it has a bracket or a comma, the part before is a second value, because a JSON object may end there.
     """
-    text = text.strip()
-    is_object = text.startswith(b"{")
     found = UnitFile([], [])
-    for line in text.strip(b"{}").split(b",") if is_object else text.split(b"\n"):
-        key, _, value = line.partition(b":")
-        if key.strip(_BLANK + b"\n\"'") == b"data-dir" and (value := value.strip()):
-            found.lines.append(CommandLine(b"", [b"--data-dir=" + _scalar(value)]))
+    for match in _DATA_DIR.finditer(_COMMENT_LINE.sub(b"", text)):
+        value, quote = match[1].strip(), match[1][:1]
+        if quote in (b'"', b"'"):
+            values = [value[1:].partition(quote)[0]]
+        else:
+            plain = value.partition(b" #")[0].rstrip()
+            values = list(dict.fromkeys((plain, _FLOW_END.split(plain, 1)[0].rstrip())))
+        found.lines.extend(CommandLine(b"", [b"--data-dir=" + each]) for each in values if each)
     return found
-
-
-def _scalar(value: bytes) -> bytes:
-    """A YAML scalar in one line, without its quotes, or without the comment behind it."""
-    quote = value[:1]
-    if quote in (b'"', b"'"):
-        return value[1:].partition(quote)[0]
-    return value.partition(b" #")[0].rstrip()
 
 
 def _unfold(place: Position, words: Sequence[bytes]) -> Iterator[tuple[Position, Sequence[bytes]]]:
@@ -259,5 +264,10 @@ def _unfold(place: Position, words: Sequence[bytes]) -> Iterator[tuple[Position,
         inner = set_to[1] if set_to is not None else word
         if word.startswith(b"-"):
             inner = word.partition(b"=")[2] or word
-        if any(blank in inner for blank in (b" ", b"\t", b"\n")) or (set_to is not None and inner.startswith(b"-")):
-            yield from _unfold((*place, index), split_shell(inner))
+        is_open = inner.startswith(_QUOTES)  # its quote is not closed
+        inner = inner.lstrip(b"\"'") if is_open else inner
+        if is_open or any(blank in inner for blank in _BLANKS) or (set_to is not None and inner.startswith(b"-")):
+            parts = split_shell(inner, has_operators=inner is word)
+            if parts == [inner]:  # the rest of a quoted text that began in another line
+                parts = inner.translate(None, b"\"'").split()
+            yield from _unfold((*place, index), parts)
