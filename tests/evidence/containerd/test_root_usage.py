@@ -191,6 +191,28 @@ def test_a_data_root_of_a_system_containerd_is_a_place(unpacked_anew):
     assert not totals(found[RawPath(bytes(host / taken.docker))])[Category.CONTENT]
 
 
+@pytest.mark.parametrize("name", ["store", "stores/one"])
+def test_a_containerd_root_of_any_name_in_a_data_root(unpacked_anew, name):
+    """Nothing of it is lost, and it is part of the place."""
+    taken = capture(DOCKER)
+    host = unpacked_anew(taken)
+    data = host / taken.docker
+    moved = data / name
+    moved.parent.mkdir(exist_ok=True)
+    shutil.move(host / taken.root, moved)
+    config = host / "etc/containerd/config.toml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(f'version = 2\nroot = "/{moved.relative_to(host)}"\n')
+    for measure in ("disk", "recorded"):
+        (scan,) = drydock.scan(host, measure=measure)
+        (place,) = scan.places
+        assert scan.verdict.store.root.path == bytes(moved)
+        assert place.path == bytes(data)
+        assert totals(place)[Category.CONTENT]
+        if measure == "disk":
+            assert sum(entry.bytes for entry in place.entries) == du(data)
+
+
 def test_a_containerd_root_alone_is_the_place(unpacked):
     """The data root above it was not asked for, and is not walked."""
     taken = capture(DOCKER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -189,3 +190,33 @@ def test_a_remapped_data_root_is_one_too(data, tmp_path):
     assert not named(entries, Category.UNKNOWN)
     assert sum(entry.bytes for entry in entries) == du(data)
     assert below(data, measured(data), Category.UNKNOWN) == {"100000.100000"}
+
+
+def test_a_volume_that_goes_meanwhile(data, monkeypatch):
+    """Everything else of the data root is measured."""
+
+    def gone(name, parent):
+        if name == b"pgdata":
+            shutil.rmtree(data / "volumes/pgdata")
+        os.stat(name, dir_fd=parent)
+        return True
+
+    monkeypatch.setattr("drydock.evidence.docker.data_root.may_be_folder", gone)
+    entries = measured(data)
+    assert sum(entry.bytes for entry in entries) == du(data)
+    assert set(named(entries, Category.ANONYMOUS_VOLUMES)) == {ANONYMOUS.encode()}
+    assert named(entries, Category.NAMED_VOLUMES) == {}
+
+
+def test_a_large_folder_is_not_listed_without_measuring(data, monkeypatch):
+    """To see that a folder is no quarantine, a few of its names are enough."""
+    (data / "mail").mkdir()
+    for number in range(1000):
+        (data / "mail" / str(number)).touch()
+    meter = UsageMeter(None)
+    seen = []
+    encode = os.fsencode
+    monkeypatch.setattr(os, "fsencode", lambda name: seen.append(name) or encode(name))
+    measure_data_root(RawPath(bytes(data)), meter)
+    assert below(data, meter.entries(), Category.UNKNOWN) == {"mail"}
+    assert len(seen) < 100

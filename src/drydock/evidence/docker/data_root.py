@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, TypeAlias
 
-from drydock.evidence.files.directory import folder, may_be_folder, names
+from drydock.evidence.files.directory import folder, may_be_folder
 from drydock.evidence.files.openat2 import open_directory
 from drydock.evidence.files.usage_meter import UsageMeter
 from drydock.model.disk_usage import UsageCategory as Category
@@ -148,10 +148,10 @@ class _DataRootReader:
         return (Category.DRYDOCK if _has_runs(name, parent) else Category.UNKNOWN,)
 
     def _containerd_below(self, path: RawPath, parent: int) -> None:
-        """The folder of the managed containerd: it is a root itself (before Docker 18.09), or has roots in it."""
+        """A folder that is a containerd root (the managed one before Docker 18.09), or has roots in it."""
         meter = self._meter
         own = self._containerd.get(path)
-        with meter.folder(Category.CONTAINERD, path, b"containerd", parent, into=(path, b"")) as inner:
+        with meter.folder(Category.CONTAINERD, path, os.path.basename(path), parent, into=(path, b"")) as inner:
             if inner is None:
                 return
             if own is not None:
@@ -207,7 +207,7 @@ class _DataRootReader:
                 entry = self._path(name, each), each
                 if each in _VOLUME_FILES or each.startswith(_UNFINISHED):
                     whole.append((each, Category.DOCKERD, path, name))
-                elif not may_be_folder(each, inner):
+                elif not _may_be_volume(each, inner):
                     whole.append((each, Category.UNKNOWN, *entry))
                 elif is_container_id(each):  # 64 hex digits too
                     whole.append((each, Category.ANONYMOUS_VOLUMES, *entry))
@@ -271,16 +271,28 @@ class _DataRootReader:
         self._meter.measure(whole, inner, many)
 
 
+def _may_be_volume(name: bytes, parent: int) -> bool:
+    try:
+        return may_be_folder(name, parent)
+    except OSError:  # it went meanwhile, or the meter notes why it cannot be measured
+        return True
+
+
 def _has_runs(name: bytes, parent: int) -> bool:
     """Whether a folder has the folders of drydock's runs, and nothing else."""
     try:
         descriptor = open_directory(parent, name, readable=True)
     except OSError:
         return False
+    found = False
     try:
-        found = names(descriptor)
+        with os.scandir(descriptor) as entries:
+            for entry in entries:  # not all of them are listed: a folder of another program may be very large
+                if not _RUN.fullmatch(os.fsencode(entry.name)):
+                    return False
+                found = True
     except OSError:
         return False
     finally:
         os.close(descriptor)
-    return bool(found) and all(map(_RUN.fullmatch, found))
+    return found
