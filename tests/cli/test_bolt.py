@@ -93,7 +93,7 @@ def test_lists_buckets_and_keys_on_one_line_each(file):
         "v1/deep",
         "v1/deep/er",
     ]
-    assert run("keys", file, "v1") == (0, "a/b\\x0a/\ndeep/\nversion\t1 bytes\n")
+    assert run("keys", file, "v1") == (0, "a/b\\x0a/\ndeep/\nversion\t1 byte\n")
     assert run("get", file, "v1", r"a/b\x0a", r"\xff") == (0, "\\x1b[31m\n")
     assert run("get", file, "v1", "version", "--format", "hex") == (0, "06\n")
     assert run("get", file, "v1", "version", "--format", "raw") == (0, "\x06")

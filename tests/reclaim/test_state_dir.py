@@ -55,7 +55,7 @@ def test_takes_the_first_place_and_keeps_it_private(places):
 def test_a_choice_is_not_departed_from(tmp_path, places):
     """A chosen directory is used or the run is refused; nothing else is tried."""
     chosen = open_state(RawPath(os.fsencode(tmp_path / "mine")), 0, places)
-    assert chosen.why == "as chosen"
+    assert chosen.why == "from --state"
     chosen.close()
     with pytest.raises(Refused, match="No such file"):
         open_state(RawPath(os.fsencode(tmp_path / "not" / "there")), 0, places)

@@ -36,7 +36,7 @@ def test_the_text():
     ]
     assert list(explanation_lines(FREE))[2] == "  only it holds: 1 B (1 byte)"
     assert list(explanation_lines(NOTHING)) == [
-        "image x: root",
+        "image x: GC root",
         "  root: /store",
         "  held by nothing: no record names it",
     ]

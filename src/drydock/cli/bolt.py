@@ -140,6 +140,7 @@ def get(file: RawPath, names: tuple[bytes, ...], form: str) -> None:
 
 
 @bolt.command(
+    short_help="Print all keys and values in hexadecimal.",
     examples={
         "Print all keys and values": "drydock bolt dump meta.db",
         "Print those of one namespace": "drydock bolt dump meta.db v1 moby",
@@ -233,6 +234,7 @@ def salvage(file: RawPath, form: str, deleted: bool, rebuild: RawPath | None, ch
 
 
 @bolt.command(
+    short_help="Let clean rely on a rebuilt FILE.",
     examples={
         "Look through the records of a rebuilt database": "drydock bolt dump meta.db",
         "Then let clean remove data by them": "drydock bolt trust meta.db",

@@ -47,7 +47,7 @@ def clean(
 ) -> None:
     """Show what nothing references. With --apply, remove it.
 
-    Nothing references data that no record names, and data that containerd's next garbage collection would remove.
+    Clean removes data that no record names, and data that containerd's next garbage collection would remove.
     --end-leases adds data that only leases hold, such as the remains of interrupted pulls. Clean backs up each database
     before it edits it.
 
@@ -73,7 +73,7 @@ def clean(
             scans = commands.plan.plan(where, access._replace(progress=progress))
         show(scans)
         if any(not found.plan.is_empty for found in scans):
-            click.echo("Nothing was removed. Use --apply to remove it.")
+            click.echo("Nothing was removed. With --apply, clean removes all of this.")
         ctx.exit(status_of(scans))
 
     if yes:

@@ -53,6 +53,6 @@ def plan(
         for found in scans:
             for line in report.plan_text.scan_lines(found):
                 click.echo(line)
-        click.echo(f"drydock apply {quoted_path(os.fsencode(output))}   does it")
+        click.echo(f"drydock apply {quoted_path(os.fsencode(output))}   # carries out this plan")
     warn_unread(scans)
     ctx.exit(status_of(scans))

@@ -84,14 +84,14 @@ def repair(
     """Show what makes a broken image pull again. With --apply, do it.
 
     Repair deletes the records of missing or corrupt data, and the records that depend on them. After that, a pull
-    fetches the data again. (Before, the pull failed or relied on the records.) Repair first names what would be lost,
-    and keeps everything that this needs, unless you give it up with --accept-loss. It backs up each database before it
-    edits it. drydock undo takes a run back.
+    fetches the data again: an engine that has a record of data does not fetch it. Repair first names the images and
+    containers that would be lost. It keeps them and all data that they need, unless you give them up with
+    --accept-loss. It backs up each database before it edits it. drydock undo takes a run back.
 
     With --adopt, a blob on disk whose record is lost gets the record back, if a manifest in use names the blob. Repair
-    hashes each blob first. It names the images that are complete afterwards: they need no pull. Docker's containers
-    that meta.db does not know, as after an older copy of it was restored, get their snapshots and leases back. Without
-    these, the engine deletes the containers' files when it starts.
+    hashes each blob first. It names the images that are complete afterwards: they need no pull. If meta.db does not
+    know some of Docker's containers, for example because an older copy of it was restored, their snapshots and leases
+    get their records back too. Without these, the engine deletes the containers' files when it starts.
 
     If a layer is damaged, and nothing here proves that the snapshot unpacked from it is intact, both stay and the
     status is 2. With --drop-unproved, both are deleted. A pull then fetches them, if the registry still has the image.
@@ -127,15 +127,15 @@ def repair(
         for made in repairs:
             for line in report.repair.repair_lines(made, where):
                 click.echo(line, file=buffer)
-            tell_unread((made.unread,), "so no database is edited")
-            tell_unread((made.blind,), "what depends on it is left as it is")
+            tell_unread((made.unread,), "no database is edited because of this")
+            tell_unread((made.blind,), "objects that depend on it are not changed")
             code |= made.exit_code()
         if not repairs:
             click.echo(no_storage(where), file=buffer)
         if all(made.plan.is_empty for made in repairs):
             return False
         if not do:
-            click.echo("Nothing was changed. Use --apply to change it.", file=buffer)
+            click.echo("Nothing was changed. With --apply, repair makes these changes.", file=buffer)
             return False
         if not confirm(yes=yes):
             return False

@@ -72,7 +72,8 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
         FindingCode.SNAPSHOT_UNPROVED: Guidance(
             "The blob of a layer is damaged, and nothing on this host shows whether the files that were unpacked from "
             "it are intact.",
-            "`drydock repair --drop-unproved` removes both.",
+            "`drydock repair --drop-unproved` removes the blob and the snapshot, or only the blob if a container uses "
+            "the files.",
             page="broken-image.md",
         ),
         FindingCode.UNREADABLE_LAYER: Guidance(

@@ -94,7 +94,7 @@ _REPAIR_SNAPSHOT: Final = (
     "run drydock repair: it removes the snapshot and names what to pull; a pull alone does not replace it"
 )
 _NEWER_DATABASES: Final = (
-    "if newer copies of meta.db and metadata.db exist, restore both before anything is removed or started"
+    "if newer copies of meta.db and metadata.db exist, restore both before you remove anything or start an engine"
 )
 
 # Blobs and snapshots
@@ -125,7 +125,8 @@ SNAPSHOT_UNPROVED = Message(
     FindingCode.SNAPSHOT_UNPROVED,
     "snapshot {snapshot}: the blob of its layer {layer} is damaged, and there is no other copy of the layer here, so "
     "nothing proves that the unpacked files are intact",
-    "run drydock repair --drop-unproved: it removes both, or only the blob if a container uses the files",
+    "run drydock repair --drop-unproved: it removes the blob and the snapshot, or only the blob if a container uses "
+    "the files",
 )
 UNREADABLE_LAYER = Message(FindingCode.UNREADABLE_LAYER, "snapshot {snapshot}: {problem}", "drydock verify --data")
 NOT_COMPARED = Message(FindingCode.NOT_COMPARED, "snapshot {snapshot} was not compared with layer {layer}: {reason}")
@@ -136,8 +137,8 @@ CORRUPT_ORPHAN = Message(
 )
 NO_EROFS_LAYER = Message(
     FindingCode.NO_EROFS_LAYER,
-    "snapshot {snapshot} is committed, but {number}/layer.erofs is missing: nothing can mount the snapshot, and "
-    "containerd before 2.4 cannot remove it, so its GC of snapshotter {snapshotter} stops there",
+    "snapshot {snapshot} is committed, but {number}/layer.erofs is missing: nothing can mount the snapshot; containerd "
+    "2.3.4 cannot remove it either (from its source), so its GC of snapshotter {snapshotter} stops there; 2.4.2 can",
     "run drydock clean --apply if nothing references the snapshot, else drydock repair",
 )
 MISSING_PARENT = Message(FindingCode.MISSING_PARENT, "snapshot {snapshot}: its parent {parent} has no record")
@@ -249,14 +250,14 @@ NEWER_SCHEMA = Message(
 EMPTY_DATABASE = Message(FindingCode.EMPTY_DATABASE, "there is no bucket v1: nothing is recorded here")
 OLDER_METADATA = Message(
     FindingCode.OLDER_DATABASE,
-    "{snapshotter}: meta.db never assigned the numbers of {count} rows of namespace {namespace}: it is older than "
-    "metadata.db, and these rows may hold what containers wrote",
+    "{snapshotter}: meta.db never assigned the numbers of some rows of namespace {namespace} ({count}): it is older "
+    "than metadata.db, and these rows may hold what containers wrote",
     _NEWER_DATABASES,
 )
 OLDER_ROWS = Message(
     FindingCode.OLDER_DATABASE,
-    "{snapshotter}: the last directory number in metadata.db is {last}, but {count} directories have higher numbers: "
-    "metadata.db is older than the data, and these directories may hold what containers wrote",
+    "{snapshotter}: the last directory number in metadata.db is {last}, but some directories have higher numbers "
+    "({count}): metadata.db is older than the data, and these directories may hold what containers wrote",
     _NEWER_DATABASES,
 )
 NO_METADATA = Message(FindingCode.NO_DATABASE, "there is no meta.db, so it is not known what the data belongs to")

@@ -72,13 +72,13 @@ def open_state(directory: RawPath | None, need: int, places: Iterable[RawPath] =
     """
     if directory is not None:
         try:
-            return _open_run(directory, need, "as chosen")
+            return _open_run(directory, need, "from --state")
         except OSError as error:
             raise Refused(f"state directory {shown(directory)}: {error.strerror}") from error
     problems: list[str] = []
     for place in places:
         try:
-            return _open_run(place, need, "; ".join([*problems, "so it is here"]) if problems else "the default")
+            return _open_run(place, need, "; ".join([*problems, "written here instead"]) if problems else "the default")
         except OSError as error:  # noqa: PERF203 - three places
             problems.append(f"{shown(place)}: {error.strerror}")
     raise Refused(f"no place for the journal ({'; '.join(problems)}): name one with --state")

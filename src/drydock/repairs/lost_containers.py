@@ -2,7 +2,7 @@
 
 dockerd keeps for a container a directory of its own, a lease with its id, and two snapshots: ``<id>-init`` on top of
 the image, and ``<id>`` on top of that (moby daemon/containerd/image_snapshot.go createLayer, prepareInitLayer, v28.5).
-A row that no record names goes, with its directory, at the next collection that removes anything of the snapshotter
+A row that no record names goes, with its directory, at the next GC that removes anything of the snapshotter
 (containerd core/metadata/snapshot.go garbageCollect, v2.1), and dockerd does not load a container without its snapshot
 or its lease (GetLayerByID). If the container's directory, the rows down to the base and the rows' directories exist and
 agree, the records are put in again: a row has the name, parent and labels of its record (createSnapshot there).

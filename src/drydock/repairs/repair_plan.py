@@ -3,7 +3,7 @@
 Why records go: containerd's content store answers "already exists" from the record alone (core/metadata/content.go
 Writer, v2.1), and the unpacker skips a layer whose snapshot is recorded (core/unpack/unpacker.go, v2.1), whatever
 state the data is in; so a pull repairs neither. Image records stay: the next pull finds an image whose target is gone,
-and the collector ignores a reference without a record (core/metadata/gc.go, v2.1).
+and the GC ignores a reference without a record (core/metadata/gc.go, v2.1).
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from drydock.verdict.reach import mark
 _PREFIX = 12
 """The shortest prefix of a container's id that names it, as docker shows them."""
 _TIMES = {
-    FindingCode.UNDECODABLE_TIME: "a time that cannot be decoded: the engine fails to list its record",
-    FindingCode.UNDECODABLE_EXPIRY: "an expiry that cannot be decoded: the engine collects nothing while it is there",
+    FindingCode.UNDECODABLE_TIME: "a time that cannot be decoded; because of it, the engine cannot list the record",
+    FindingCode.UNDECODABLE_EXPIRY: "an expiry that cannot be decoded; because of it, the engine's GC removes nothing",
 }
 _FIELDS = frozenset((*_TIMES, FindingCode.LOST_ROW))
 """Findings about a single field, which is deleted."""
-_UNPROVED = "nothing proves that its unpacked files are intact; --drop-unproved drops both"
-_UNLISTED = "a resource of a lease whose record is deleted: the engine ignores it"
-_NO_CHILD = "a child without a record: the engine refuses to remove its parent"
-_LOST = "a link to a row that was lost: nothing of the snapshotter is removed while it is there"
+_UNPROVED = "nothing proves that its unpacked files are intact; --drop-unproved deletes the blob and the snapshot"
+_UNLISTED = "an entry of a lease for an object whose record is deleted; the engine ignores it"
+_NO_CHILD = "a link to a child snapshot without a record; because of it, the engine cannot remove the parent"
+_LOST = "a link to a lost row; because of it, drydock removes nothing of the snapshotter"
 
 
 def make_repair(
@@ -287,7 +287,7 @@ class _Repairer:
         outlook = _Outlook(images)
         if any(ref.kind is Kind.SNAPSHOT for ref in broken.refs):
             outlook.stands = [
-                self._lose(ref, Kind.CONTAINER, "its files depend on what is dropped") for ref in containers
+                self._lose(ref, Kind.CONTAINER, "its files depend on data that would be deleted") for ref in containers
             ]
             outlook.stands += self._active(broken, containers)
         for ref in images:
@@ -355,7 +355,7 @@ class _Repairer:
                 continue
             if not any(entry.id == row.id for entry in backend.entries):
                 continue
-            yield self._lose(ref, Kind.SNAPSHOT, "it is active, and depends on what is dropped")
+            yield self._lose(ref, Kind.SNAPSHOT, "it is active, and depends on data that would be deleted")
 
     def _record(self, ref: Ref, why: str, records: Mapping[Ref, str]) -> RecordDrop:
         parent = getattr(self._reached.graph.records[ref], "parent_ref", None)
@@ -383,7 +383,7 @@ class _Repairer:
                 yield self._removal(
                     Target.BLOB,
                     found,
-                    "it has no record, and the next pull would adopt its wrong bytes unread",
+                    "it has no record, and its bytes are wrong; the next pull would use it without reading it",
                 )
 
     def _is_wrong_blob(self, found: StoreObject) -> bool:
@@ -407,7 +407,7 @@ class _Repairer:
                     junk.path,
                     junk.fingerprint,
                     junk.allocated,
-                    "not a blob: the engine's content collection stops at its name",
+                    "not a blob; containerd's GC of content stops at its name",
                 )
             else:
                 self._withheld.append(

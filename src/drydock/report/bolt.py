@@ -10,6 +10,7 @@ from drydock.model.names import RawPath
 from drydock.model.records import Image, Lease
 from drydock.model.text import quoted_path, shown
 from drydock.model.times import show_known, show_time
+from drydock.report.wording import show_count
 
 if TYPE_CHECKING:
     from bbolt_reader import Bucket, Damage, DeclaredDatabase, Dissection, Field, Meta
@@ -80,7 +81,7 @@ def _value(field: Field, room: int) -> str:
 
 def salvage_hint(file: RawPath) -> str:
     """The command that shows what can be read of a damaged file."""
-    return f"drydock bolt salvage {quoted_path(file)}   # shows what can be read of it; docs/salvage.md goes on"
+    return f"drydock bolt salvage {quoted_path(file)}   # shows what can be read; docs/salvage.md has the next steps"
 
 
 def info_document(file: RawPath, database: DeclaredDatabase) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def bucket_line(bucket: Bucket) -> str:
 
 def key_line(key: bytes, value: bytes | Bucket) -> str:
     """A key with the length of its value; one that names a bucket ends in a slash."""
-    return f"{shown(key)}\t{len(value)} bytes" if isinstance(value, bytes) else f"{shown(key)}/"
+    return f"{shown(key)}\t{show_count(len(value), 'byte')}" if isinstance(value, bytes) else f"{shown(key)}/"
 
 
 def dump_lines(start: Bucket) -> Iterator[str]:
@@ -149,7 +150,8 @@ def pages_document(file: RawPath, listed: Iterable[Listed]) -> dict[str, Any]:
 
 def listed_page_line(listed: Listed) -> str:
     """The same as a line."""
-    return f"{listed.page}\t{listed.kind}\t{listed.count} elements\t{listed.overflow} overflow\tid {listed.id}"
+    elements = show_count(listed.count, "element")
+    return f"{listed.page}\t{listed.kind}\t{elements}\t{listed.overflow} overflow\tid {listed.id}"
 
 
 def joined(path: Sequence[bytes]) -> str:
@@ -288,7 +290,7 @@ def _name(each: Statement) -> str:
 
 
 def _length(each: Statement) -> str:
-    return "/" if each.value is None else f"\t{len(each.value)} bytes"
+    return "/" if each.value is None else f"\t{show_count(len(each.value), 'byte')}"
 
 
 def _about(each: Remnant) -> str:
@@ -297,7 +299,8 @@ def _about(each: Remnant) -> str:
     if isinstance(record, Image):
         return (shown(record.target) or "target not known") + when
     if isinstance(record, Lease):
-        return f"{len(record.blobs)} blobs, {len(record.snapshots)} snapshots, {len(record.ingests)} ingests{when}"
+        parts = {"blob": record.blobs, "snapshot": record.snapshots, "ingest": record.ingests}
+        return ", ".join(show_count(len(listed), kind) for kind, listed in parts.items()) + when
     return f"image {shown(record.image) or '?'}{when}"
 
 

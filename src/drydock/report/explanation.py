@@ -7,15 +7,19 @@ from collections.abc import Iterable, Iterator
 from drydock.model.documents.explain import ExplainDocument, ExplanationPart
 from drydock.model.explanations import Explanation
 from drydock.model.names import UnixNano
+from drydock.model.objects import State
 from drydock.model.text import shown
 from drydock.model.times import show_time
 from drydock.report.wording import show_bytes, show_count
 from drydock.version import __version__
 
+_STATES = {"root": "GC root"}
+"""States that have another word in text, where "root" is the directory of a store."""
+
 
 def explanation_lines(explanation: Explanation) -> Iterator[str]:
     """One explanation, for a terminal or a pipe."""
-    yield f"{explanation.title}: {explanation.state}"
+    yield f"{explanation.title}: {_STATES.get(explanation.state, explanation.state)}"
     yield f"  root: {shown(explanation.root)}"
     if explanation.bytes is not None:
         what = "only it holds" if explanation.state.endswith(" lease") else "size"
@@ -27,7 +31,8 @@ def explanation_lines(explanation: Explanation) -> Iterator[str]:
         for depth, step in enumerate(chain):
             yield f"    {'  ' * depth}{step}"
     if explanation.nothing:
-        yield f"  held by nothing: {explanation.nothing}"
+        label = "not judged" if explanation.state == State.FOREIGN.value else "held by nothing"
+        yield f"  {label}: {explanation.nothing}"
     if explanation.refers_to:
         yield "  refers to:"
         for line in explanation.refers_to:

@@ -47,7 +47,7 @@ def run_lines(run: Run) -> Iterator[str]:
         what = show_count(edited.records, "entry") + (
             f", {show_count(edited.leases, 'lease')}" if edited.leases else ""
         )
-        what += f", {show_count(edited.fields, 'key')} of other records" if edited.fields else ""
+        what += f", {show_count(edited.fields, 'key')} removed from other records" if edited.fields else ""
         what += f", {show_count(edited.added, 'record')} added" if edited.added else ""
         detail = f" ({edited.detail})" if edited.detail else ""
         backup = f". Backup: {shown(edited.backup)}" if edited.backup else ""

@@ -34,7 +34,7 @@ _SHORT = (
 )
 _UNPROVED = (
     "cannot be proved: a layer is damaged, and nothing here proves that its unpacked files are intact; "
-    "--drop-unproved drops both, or only the layer if a container needs the files"
+    "--drop-unproved deletes both, or only the layer if a container needs the files"
 )
 
 
@@ -51,7 +51,9 @@ def repair_lines(repair: Repair, where: RawPath | None = None) -> Iterator[str]:
         return
     yield f"{shown(plan.root)}:"
     yield from _losses(
-        "WOULD BE LOST; what they need is kept, unless --accept-loss gives them up:", repair, accepted=False
+        "WOULD BE LOST; kept, with all data that they need, unless you give them up with --accept-loss:",
+        repair,
+        accepted=False,
     )
     yield from _at_start(repair, target_of(where))
     yield from _losses("is lost, as accepted:", repair, accepted=True)
@@ -170,7 +172,7 @@ def _at_start(repair: Repair, target: str) -> Iterator[str]:
     """Containers that the engine would delete at its start, with the command that saves each."""
     losses = [loss for loss in repair.losses if loss.at_start and not loss.accepted]
     if losses:
-        yield "  WOULD BE LOST at the next start of the engine, which deletes what meta.db has no record of:"
+        yield "  WOULD BE LOST when the engine starts, because it deletes data without a record in meta.db:"
     for loss in losses:
         yield f"      container {loss.name} (namespace {shown(loss.ref.namespace)}): {loss.why}"
         first = "" if loss.exportable else "after a newer metadata.db is put back: "

@@ -144,5 +144,7 @@ def _lease_facts(holding: Holding, verdict: Verdict) -> tuple[tuple[str, str], .
         facts.append(("ends", "never by itself"))
     else:
         until = holding.expires - verdict.now
-        facts.append(("ends", f"{show_time(holding.expires)}, {'in ' + show_span(until) if until >= 0 else 'past'}"))
+        facts.append(
+            ("ends", f"{show_time(holding.expires)}, {'in ' + show_span(until) if until >= 0 else 'in the past'}")
+        )
     return tuple(facts)

@@ -249,4 +249,4 @@ class Record:
 
 def bucket_name(bucket: tuple[bytes, ...]) -> str:
     """The path of a bucket or of one of its fields, shown."""
-    return "/".join(shown(part) for part in bucket) or "(top)"
+    return "/".join(shown(part) for part in bucket) or "root bucket"
