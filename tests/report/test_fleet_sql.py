@@ -16,7 +16,7 @@ from drydock.report.fleet_sql import QUESTIONS, VIEWS, question_statements
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("spark")]
 
 TOP = 1000
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs/fleet.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs/fleet.md"
 COPIED = "docker-28.5-interrupted-pull"
 
 
