@@ -57,3 +57,21 @@ def test_a_file_system_without_them(tmp_path, monkeypatch, number, found):
         else:
             with pytest.raises(PermissionError):
                 read_xattrs(b".", parent)
+
+
+@pytest.mark.parametrize("read", [read_xattrs, read_supported_xattrs])
+def test_an_attribute_without_a_value_hides_no_other(tmp_path, monkeypatch, read):
+    """Some file systems list an ACL that has none: what is listed after it counts, such as the mark of overlayfs."""
+    for name in (b"trusted.a", b"trusted.overlay.opaque"):
+        os.setxattr(tmp_path, name, b"y")
+    listed, value_of = xattr.list, xattr.get
+    monkeypatch.setattr(xattr, "list", lambda path, *, nofollow: sorted(listed(path, nofollow=nofollow)))
+
+    def get(path, key, *, nofollow):
+        if key == b"trusted.a":
+            raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
+        return value_of(path, key, nofollow=nofollow)
+
+    monkeypatch.setattr(xattr, "get", get)
+    with folder(RawPath(os.fsencode(tmp_path))) as parent:
+        assert read(b".", parent) == {b"trusted.overlay.opaque": b"y"}

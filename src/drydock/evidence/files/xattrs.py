@@ -21,12 +21,10 @@ def read_xattrs(name: bytes, parent: int) -> dict[bytes, bytes]:
         OSError: they cannot be read.
     """
     found: dict[bytes, bytes] = {}
-    path = _path(name, parent)
     try:
-        for key in xattr.list(path, nofollow=True):
-            found[key] = xattr.get(path, key, nofollow=True)
+        _read(_path(name, parent), found)
     except OSError as error:
-        if error.errno not in (errno.ENOTSUP, errno.ENODATA):
+        if error.errno != errno.ENOTSUP:
             raise
     return found
 
@@ -34,13 +32,23 @@ def read_xattrs(name: bytes, parent: int) -> dict[bytes, bytes]:
 def read_supported_xattrs(name: bytes, parent: int) -> dict[bytes, bytes] | None:
     """As :func:`read_xattrs`, for a comparison: None on a file system without extended attributes.
 
-    Attributes that cannot be read are left out, and so differ from what they are compared with.
+    If one cannot be read, there are none, and so they differ from what they are compared with.
     """
-    path = _path(name, parent)
+    found: dict[bytes, bytes] = {}
     try:
-        return {key: xattr.get(path, key, nofollow=True) for key in xattr.list(path, nofollow=True)}
+        _read(_path(name, parent), found)
     except OSError as error:
         return None if error.errno == errno.ENOTSUP else {}
+    return found
+
+
+def _read(path: bytes, found: dict[bytes, bytes]) -> None:
+    for key in xattr.list(path, nofollow=True):
+        try:
+            found[key] = xattr.get(path, key, nofollow=True)
+        except OSError as error:  # noqa: PERF203 - an attribute without a value hides no other
+            if error.errno != errno.ENODATA:
+                raise
 
 
 def _path(name: bytes, parent: int) -> bytes:
