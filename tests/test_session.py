@@ -135,3 +135,32 @@ def test_a_session_without_exclusive_locks_changes_nothing(root, tmp_path, acces
         with pytest.raises(drydock.Refused, match="not locked for a change"):
             commands.apply.carry_out([(session, made)])
     assert data(root) == before
+
+
+def test_what_begins_to_use_a_later_root_while_the_first_is_changed_is_refused(root, tmp_path):
+    """The first root is cleaned; in the second nothing is removed, and its run tells why."""
+    later, state = tmp_path / "later", RawPath(bytes(tmp_path / "state"))
+    put(later)
+    before, started = data(later), []
+
+    def start(*_):
+        if not started:
+            started.append(subprocess.Popen(["sleep", "600"], cwd=later))
+
+    access = CHANGING._replace(policy=Policy(), state=state)
+    (first,), (second,) = (find_roots(RawPath(bytes(path)), access) for path in (root, later))
+    try:
+        with open_root(first, access) as one, open_root(second, access) as other:
+            plans = [(session, session.scan().plan) for session in (one, other)]
+            one.access = access._replace(progress=start)
+            done, refused = commands.apply.carry_out(plans)
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    assert done.journal is not None
+    assert not done.failed
+    assert refused.journal is None
+    assert refused.failed
+    assert "is in use: sleep" in refused.warnings[0]
+    assert data(later) == before

@@ -107,6 +107,9 @@ def carry_out(parts: Iterable[tuple[Session, Plan]]) -> list[Run]:
             continue
         access = session.access
         try:
+            if runs:
+                # The roots before took time, in which something may have started that takes no lock.
+                session.refuse_if_used()
             run = execute(
                 made, session.held, session.store, plan_hash=plan_hash(made),
                 state=access.state, quarantine=access.quarantine, progress=access.progress,
