@@ -98,8 +98,8 @@ def _end(message: str, code: int) -> None:
     examples={
         "Show what fills the disk": "drydock scan",
         "Show what nothing references": "drydock clean",
+        "Remove that, and what interrupted pulls left": "drydock clean --end-leases temporary --apply",
         "Look at another system's disk, mounted at /mnt": "drydock scan /mnt",
-        "Remove it, with what interrupted pulls left": "drydock clean --end-leases temporary --apply",
     },
     # Subcommands inherit these. Click's hints name the first.
     context_settings={"help_option_names": ["--help", "-h"]},

@@ -192,7 +192,7 @@ def pages(file: RawPath, form: str, page: int | None) -> None:
     examples={
         "Show what a damaged database still has": "drydock bolt salvage meta.db",
         "Show deleted keys too": "drydock bolt salvage meta.db --deleted",
-        "Write what it has to a new database": "drydock bolt salvage meta.db --rebuild new.db",
+        "Write what can be read to a new database": "drydock bolt salvage meta.db --rebuild new.db",
     },
 )
 @file_argument
@@ -237,7 +237,7 @@ def salvage(file: RawPath, form: str, deleted: bool, rebuild: RawPath | None, ch
     short_help="Let clean rely on a rebuilt FILE.",
     examples={
         "Look through the records of a rebuilt database": "drydock bolt dump meta.db",
-        "Then let clean remove data by them": "drydock bolt trust meta.db",
+        "Then let clean rely on it": "drydock bolt trust meta.db",
     },
 )
 @file_argument

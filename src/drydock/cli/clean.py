@@ -21,9 +21,9 @@ from drydock.streams import keep_going
     cls=Command,
     examples={
         "Show what would be removed": "drydock clean",
-        "Remove it, with what interrupted pulls left": "drydock clean --end-leases temporary --apply",
+        "Remove it, and what interrupted pulls left": "drydock clean --end-leases temporary --apply",
         "End only leases that are at least two days old": "drydock clean --older-than 2d --apply",
-        "Move it aside, so that undo can put it back": "drydock clean --apply --quarantine /var/lib/docker/aside",
+        "Move it away, so that undo can put it back": "drydock clean --apply --quarantine /var/lib/docker/aside",
     },
 )
 @where_argument

@@ -32,7 +32,7 @@ from drydock.streams import keep_going, tell_needed
     cls=VerifyCommand,
     examples={
         "Show what would make a broken image pull again": "drydock repair",
-        "Do it": "drydock repair --apply",
+        "Make it pull again": "drydock repair --apply",
         "Hash every blob first, and give lost records back": "drydock repair --data --adopt --apply",
     },
 )

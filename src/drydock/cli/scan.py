@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     examples={
         "Look beside a running engine": "drydock scan --live",
         "Write one HTML page about a mounted disk": "drydock scan --format html -o report.html /mnt",
-        "Show the largest objects first": "drydock scan --format tree --top 20",
-        "Send the findings to a monitoring system": "drydock scan --live --format prometheus -o drydock.prom",
+        "Show a tree with up to 20 lines on each level": "drydock scan --format tree --top 20",
+        "Write metrics for node_exporter": "drydock scan --live --format prometheus -o drydock.prom",
     },
 )
 @where_argument

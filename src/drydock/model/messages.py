@@ -138,7 +138,8 @@ CORRUPT_ORPHAN = Message(
 NO_EROFS_LAYER = Message(
     FindingCode.NO_EROFS_LAYER,
     "snapshot {snapshot} is committed, but {number}/layer.erofs is missing: nothing can mount the snapshot; containerd "
-    "2.3.4 cannot remove it either (from its source), so its GC of snapshotter {snapshotter} stops there; 2.4.2 can",
+    "2.3.4 cannot remove it either (from its source), so its GC of snapshotter {snapshotter} stops there; 2.4.2 "
+    "removes it (tried)",
     "run drydock clean --apply if nothing references the snapshot, else drydock repair",
 )
 MISSING_PARENT = Message(FindingCode.MISSING_PARENT, "snapshot {snapshot}: its parent {parent} has no record")

@@ -1,4 +1,4 @@
-"""Records that a damaged or used meta.db still has, and what a new database was made of."""
+"""Records that can still be read in a meta.db, deleted ones included, and what a rebuilt database was made of."""
 
 from __future__ import annotations
 

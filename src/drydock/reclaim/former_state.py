@@ -1,4 +1,4 @@
-"""The data that databases named before the edits of a run, and whether it still exists: for an undo.
+"""For undo: the data that the databases named before the edits of a run, and whether it still exists.
 
 Ingests are left out: containerd begins an ingest without data again (core/metadata/content.go Writer, v2.1).
 """

@@ -1,4 +1,4 @@
-"""The plan that repairs one root: what goes so that the engine creates it anew, and what is lost by that.
+"""The plan that repairs one root: what is deleted so that the engine creates it anew, and what the deletion loses.
 
 Why records go: containerd's content store answers "already exists" from the record alone (core/metadata/content.go
 Writer, v2.1), and the unpacker skips a layer whose snapshot is recorded (core/unpack/unpacker.go, v2.1), whatever

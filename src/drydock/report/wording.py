@@ -89,5 +89,5 @@ def about_end(scan: Scan, kind: LeaseClass) -> str:
     if not ends_later:
         return "; the end cannot be judged"
     last = max(ends_later)
-    never = f", {len(holdings) - len(ends)} without an end" if len(ends) < len(holdings) else ""
+    never = f"; {len(holdings) - len(ends)} without an end" if len(ends) < len(holdings) else ""
     return f"; the last ends {show_time(last)}, in {show_span(last - scan.verdict.now)}{never}"

@@ -1,4 +1,4 @@
-"""A root read while its engine may be at work: a statement about it was true before and after the reading.
+"""Reading a root whose engine may run: only what is true both before and after the reading is reported.
 
 The databases are copied, then the data is listed. If anything was committed meanwhile, the databases are copied again;
 and if data without a record is left, once more after a moment. containerd writes data before its record, and removes

@@ -1,4 +1,4 @@
-"""How layers mark what they hide: by extended attributes and whiteouts, of the kernel's overlay and fuse-overlayfs.
+"""How layers hide entries of lower layers: whiteouts and attributes of the kernel's overlay and of fuse-overlayfs.
 
 Sources: Linux fs/overlayfs/namei.c, util.c (ovl_path_is_whiteout), xattrs.c (ovl_own_xattr_handlers), v6.12;
 fuse-overlayfs main.c (load_dir, is_directory_opaque, set_fd_opaque, create_whiteout, can_access_xattr), v1.10, and

@@ -1,4 +1,4 @@
-"""A database that is older than another one, or than the data: a backup of it was put back by itself.
+"""A database that is older than another one, or than the data, because only this database was restored from a backup.
 
 containerd drops rows that no record names, and frees directories that no row names. So what containers wrote after the
 backup would be lost at its next start.

@@ -1,4 +1,4 @@
-"""What the places that were scanned take on disk, by category: each data root, and each containerd root outside one.
+"""Disk usage of the scanned places by category: of each data root, and of each containerd root outside one.
 
 Directories of snapshots that reading a store has measured are not walked again.
 """

@@ -1,4 +1,4 @@
-"""Measures the folders of a place, and collects what they take as entries, each block in one of them."""
+"""Measures folders, and collects their disk usage as entries; each block counts in exactly one entry."""
 
 from __future__ import annotations
 
