@@ -80,3 +80,17 @@ def test_what_a_run_did():
     ):
         assert words in text
     assert all(line.isprintable() for line in text.splitlines())
+
+
+def test_what_an_edit_did():
+    """Only counts that are not 0, and no count at all where the detail says what happened."""
+    path, backup = RawPath(b"/store/meta.db"), RawPath(b"/state/meta.db")
+    run = Run(RawPath(b"/store"), None, "")
+    run.edits = [
+        EditOutcome(path, 0, 0, Status.DONE, backup=backup, fields=1),
+        EditOutcome(path, 0, 0, Status.DONE, "its former contents are back", backup),
+    ]
+    assert list(run_lines(run))[1:3] == [
+        "  database /store/meta.db: done: 1 key removed from other records. Backup: /state/meta.db",
+        "  database /store/meta.db: done (its former contents are back). Backup: /state/meta.db",
+    ]

@@ -44,14 +44,17 @@ def run_lines(run: Run) -> Iterator[str]:
     """How carrying out a plan ended: each failure, and counts of the rest."""
     yield f"{shown(run.root)}:"
     for edited in run.edits:
-        what = show_count(edited.records, "entry") + (
-            f", {show_count(edited.leases, 'lease')}" if edited.leases else ""
+        counted = (
+            (edited.records, "entry", ""),
+            (edited.leases, "lease", ""),
+            (edited.fields, "key", " removed from other records"),
+            (edited.added, "record", " added"),
         )
-        what += f", {show_count(edited.fields, 'key')} removed from other records" if edited.fields else ""
-        what += f", {show_count(edited.added, 'record')} added" if edited.added else ""
+        # An edit that was undone or not made has no counts: its detail tells what happened.
+        what = ", ".join(show_count(count, noun) + rest for count, noun, rest in counted if count)
         detail = f" ({edited.detail})" if edited.detail else ""
         backup = f". Backup: {shown(edited.backup)}" if edited.backup else ""
-        yield f"  database {shown(edited.path)}: {edited.status.value}: {what}{detail}{backup}"
+        yield f"  database {shown(edited.path)}: {edited.status.value}{what and f': {what}'}{detail}{backup}"
     for outcome in run.outcomes:
         if outcome.status in (Status.FAILED, Status.CHANGED):
             detail = f": {outcome.detail}" if outcome.detail else ""
