@@ -145,7 +145,7 @@ def docker_prune(pruned: Sequence[bool]) -> Command:
         pruned: for each lease in question, whether it has that label.
     """
     ends = show_count(len(pruned), "lease") if all(pruned) else f"{sum(pruned)} of {len(pruned)} leases"
-    does = f"try first if Docker runs: ends {ends}, and the leases of pulls that are under way"
+    does = f"try first if Docker runs: ends {ends} and the leases of pulls under way"
     return Command("docker image prune -f", does, is_drydocks=False)
 
 
