@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Final
 
 from drydock.model.leases import LeaseClass
@@ -57,13 +56,15 @@ def short_ids(text: str) -> str:
 
 def columns(text: str) -> int:
     """How many columns of a terminal a shown text takes: wide characters take two, and marks that combine none."""
-    return len(text) if text.isascii() else sum(map(_char_columns, text))
+    if text.isascii():
+        return len(text)
+    import unicodedata  # noqa: PLC0415 - its tables take memory, and most names are ASCII
 
-
-def _char_columns(char: str) -> int:
-    if unicodedata.category(char) in ("Mn", "Mc", "Me"):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    count = 0
+    for char in text:
+        if unicodedata.category(char) not in ("Mn", "Mc", "Me"):
+            count += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return count
 
 
 def target_of(where: RawPath | None) -> str:
