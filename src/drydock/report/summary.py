@@ -20,7 +20,7 @@ NOTHING: Final = "nothing"
 """The size of free space, where there is none."""
 
 
-class Command(NamedTuple):
+class Advice(NamedTuple):
     """A command to type."""
 
     words: str
@@ -40,8 +40,8 @@ class EndableLeases(NamedTuple):
     """What is held by leases that this command does not end."""
     others: tuple[str, ...]
     """About those leases."""
-    commands: tuple[Command, ...]
-    other_commands: tuple[Command, ...]
+    commands: tuple[Advice, ...]
+    other_commands: tuple[Advice, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +111,21 @@ def endable_leases(scan: Scan) -> EndableLeases:
         for kind, total in by_class.items()
     }
     temporary = by_class.pop(LeaseClass.TEMPORARY, None)
-    commands: list[Command] = []
+    commands: list[Advice] = []
     if scan.pulls:
-        commands.append(Command("pulls", "shows the interrupted pulls"))
+        commands.append(Advice("pulls", "shows the interrupted pulls"))
     if temporary is not None:
         pruned = [holding.is_pruned for holding in scan.verdict.leases if holding.kind is LeaseClass.TEMPORARY]
         if any(pruned):
             # If the engine can run, its own command comes first.
             commands.insert(0, docker_prune(pruned))
-        commands.append(Command("clean --end-leases temporary", "shows what ending the temporary leases frees"))
-    others: list[Command] = []
+        commands.append(Advice("clean --end-leases temporary", "shows what ending the temporary leases frees"))
+    others: list[Advice] = []
     if LeaseClass.OWNERLESS in by_class:
         does = "shows what is freed if ownerless leases end too"
-        others.append(Command("clean --end-leases ownerless", does))
+        others.append(Advice("clean --end-leases ownerless", does))
     if LeaseClass.UNKNOWN in by_class:
-        others.append(Command("ls leases", "lists them; clean --end-lease ID ends one"))
+        others.append(Advice("ls leases", "lists them; clean --end-lease ID ends one"))
     return EndableLeases(
         0 if temporary is None else temporary.bytes,
         () if temporary is None else (words[LeaseClass.TEMPORARY],),
@@ -136,7 +136,7 @@ def endable_leases(scan: Scan) -> EndableLeases:
     )
 
 
-def docker_prune(pruned: Sequence[bool]) -> Command:
+def docker_prune(pruned: Sequence[bool]) -> Advice:
     """Docker's own command, which ends leases that have its label ``moby/prune.images`` (Docker 27.4 and later).
 
     It also ends the leases of pulls that are under way (moby daemon/containerd/image_prune.go, v27.4.0 to v29.7).
@@ -146,7 +146,7 @@ def docker_prune(pruned: Sequence[bool]) -> Command:
     """
     ends = show_count(len(pruned), "lease") if all(pruned) else f"{sum(pruned)} of {len(pruned)} leases"
     does = f"try first if Docker runs: ends {ends} and the leases of pulls under way"
-    return Command("docker image prune -f", does, is_drydocks=False)
+    return Advice("docker image prune -f", does, is_drydocks=False)
 
 
 def _typed(words: str, where: RawPath | None) -> str:

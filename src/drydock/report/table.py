@@ -12,7 +12,7 @@ from drydock.model.objects import State
 from drydock.model.policies import SizeSource
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
-from drydock.report.summary import Command, endable_leases
+from drydock.report.summary import Advice, endable_leases
 from drydock.report.usage_text import usage_texts
 from drydock.report.wording import COLOURS, LIVE, about_root, show_bytes, show_count, target_of
 
@@ -130,7 +130,7 @@ class _RootTable:
             self._line(f"Held by other leases only: {show_bytes(ending.other_bytes)}.", 2)
             self._about(ending.others, (*(() if ending.temporary else ending.commands), *ending.other_commands))
 
-    def _about(self, words: Sequence[str], commands: Sequence[Command]) -> None:
+    def _about(self, words: Sequence[str], commands: Sequence[Advice]) -> None:
         for each in words:
             self._line(each, 6)
         for command in commands:

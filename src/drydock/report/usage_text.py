@@ -11,7 +11,7 @@ from drydock.model.policies import SizeSource
 from drydock.model.roots import Owners
 from drydock.model.scans import Scan
 from drydock.model.text import shown
-from drydock.report.summary import Command
+from drydock.report.summary import Advice
 from drydock.report.wording import show_bytes, show_count
 
 _OTHER: Final = "other"
@@ -72,7 +72,7 @@ class UsageText:
     """Names of groups of which something was not measured."""
     largest: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
-    commands: tuple[Command, ...] = ()
+    commands: tuple[Advice, ...] = ()
     file_system: str = ""
 
 
@@ -165,14 +165,14 @@ def _advice(notable: Sequence[str], owners: Owners) -> list[str]:
     return advice
 
 
-def _commands(notable: Sequence[str], owners: Owners) -> list[Command]:
+def _commands(notable: Sequence[str], owners: Owners) -> list[Advice]:
     commands = []
     if "volumes" in notable and not _is_mixed(owners):
-        commands.append(Command("docker volume prune", "removes anonymous volumes that no container uses", False))
+        commands.append(Advice("docker volume prune", "removes anonymous volumes that no container uses", False))
     if "BuildKit" in notable:
-        commands.append(Command("docker builder prune", "removes build cache that no build uses", False))
+        commands.append(Advice("docker builder prune", "removes build cache that no build uses", False))
     if "classic store" in notable:
-        commands.append(Command("docker image prune", "removes untagged images, if dockerd uses this store", False))
+        commands.append(Advice("docker image prune", "removes untagged images, if dockerd uses this store", False))
     return commands
 
 
