@@ -52,20 +52,10 @@ def _write_examples(examples: Mapping[str, str], formatter: click.HelpFormatter)
                 formatter.write(f"{'':{formatter.current_indent}}{command}\n")
 
 
-class Group(click.Group):
+class Group(Command, click.Group):
     """A group that names the commands which are like a word that is none, and whose help ends with examples."""
 
     command_class = Command
-
-    def __init__(self, *args: Any, examples: Mapping[str, str], **named: Any) -> None:  # noqa: ANN401 - click's own
-        """Make a group; as for :class:`Command`."""
-        super().__init__(*args, **named)
-        self.examples = examples
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples, then the epilog."""
-        _write_examples(self.examples, formatter)
-        super().format_epilog(ctx, formatter)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
