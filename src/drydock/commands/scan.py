@@ -39,9 +39,13 @@ def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> l
     for root in find_roots(where, access):
         with open_root(root, access) as session:
             made = session.scan()
-            _end_leases(session, made)
+            endable = {holding.kind for holding in session.verdict.leases if not holding.kind.is_owned}
+            pulls = _pulls(session) if endable or inventory else []
+            if endable:
+                made.pulls = len(pulls)
+                _end_leases(session, made, endable)
             if inventory:
-                made.inventory = _inventory(session)
+                made.inventory = _inventory(session, pulls)
             scans.append(made)
             counted[root.path] = session.held.sizes
     places = measure_places([made.verdict for made in scans], counted, where, access.progress)
@@ -50,10 +54,10 @@ def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> l
     return scans
 
 
-def _inventory(session: Session) -> Inventory:
+def _inventory(session: Session, pulls: list[Pull]) -> Inventory:
     from drydock.verdict.inventory import take_inventory  # noqa: PLC0415 - few scans want one
 
-    return take_inventory(session.verdict, session.reached, _pulls(session))
+    return take_inventory(session.verdict, session.reached, pulls)
 
 
 def _pulls(session: Session) -> list[Pull]:
@@ -62,12 +66,8 @@ def _pulls(session: Session) -> list[Pull]:
     return interrupted_pulls(session)
 
 
-def _end_leases(session: Session, made: Scan) -> None:
+def _end_leases(session: Session, made: Scan, kinds: set[LeaseClass]) -> None:
     """Note what ending the leases of each class frees, by the plan that ends them, not by what the leases hold."""
-    kinds = {holding.kind for holding in session.verdict.leases if not holding.kind.is_owned}
-    if not kinds:
-        return
-    made.pulls = len(_pulls(session))
     freed = made.plan.bytes
     for kind, policy in ((LeaseClass.TEMPORARY, EndLeases.TEMPORARY), (LeaseClass.OWNERLESS, EndLeases.OWNERLESS)):
         if kind in kinds:
