@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
+import stat
 from contextlib import suppress
 
+from drydock.evidence.files.regular import open_regular
 from drydock.model.documents.common import raw_path
 from drydock.model.documents.journal import EditLine, EndLine, FinishLine, JournalLine, RemovalLine
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
@@ -16,7 +17,7 @@ from drydock.model.runs import PastRun, PastRuns, RunEnd, UndoState
 from drydock.model.text import printable, shown
 from drydock.reclaim.edit import EditStatus, edit_status
 from drydock.reclaim.journal import edit_fields, read_lines
-from drydock.reclaim.state_dir import list_journals, places_with
+from drydock.reclaim.state_dir import goes_on, list_journals, places_with
 
 
 def runs(state: RawPath | None = None) -> PastRuns:
@@ -72,11 +73,9 @@ def _read_run(path: RawPath) -> PastRun:
 def _is_locked(path: RawPath) -> bool:
     """Whether the run that writes a journal goes on."""
     with suppress(OSError):
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = open_regular(path)
         try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            return goes_on(fd)
         finally:
             os.close(fd)
     return False
@@ -160,14 +159,14 @@ class _Tally:
         elif not os.path.lexists(os.path.join(self.root, raw_path(action.path))):
             where = "in neither the quarantine nor its place" if action.do == "move" else "gone"
             self._obstacle = self._obstacle or f"{action.path} is {where}"
-        elif action.do == "remove" and action.expect.mode & 0o170000 == 0o040000:
+        elif action.do == "remove" and stat.S_ISDIR(action.expect.mode):
             self._obstacle = self._obstacle or f"a part of {action.path} may have been deleted"
 
     def _look_at(self, edit: EditLine) -> None:
         """Compare the state of an edited database with the journal."""
         path = raw_path(edit.path)
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = open_regular(path)
             try:
                 stands = edit_status(fd, path, edit_fields(self._path, edit.fields))
             finally:

@@ -113,6 +113,19 @@ def list_journals(place: RawPath) -> list[RawPath]:
     return [path for path in paths if os.path.lexists(path)]
 
 
+def goes_on(journal: int) -> bool:
+    """Whether the run that writes an open journal goes on; otherwise the journal is locked, shared, until it is closed.
+
+    Raises:
+        OSError: its file system has no locks.
+    """
+    try:
+        fcntl.flock(journal, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
 def unfinished_runs(root: RawPath, state: RawPath | None = None) -> list[Finding]:
     """One note for each journal of a killed run on ``root``, in the default places and in ``state``."""
     return [
@@ -149,8 +162,7 @@ def _read_abandoned(base: int, path: RawPath, run: bytes) -> Journal | None:
     finally:
         os.close(directory)
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        if _ends_finished(fd):
+        if goes_on(fd) or _ends_finished(fd):
             return None
     except OSError:
         return None
