@@ -266,7 +266,7 @@ NO_ROWS = Message(
     FindingCode.NO_DATABASE, "{snapshotter} has recorded snapshots, but no metadata.db: it was lost, or lies elsewhere"
 )
 UNREADABLE_DATABASE = Message(FindingCode.UNREADABLE_DATABASE, "{file}: {problem}", _CHECK)
-UNREADABLE_PAGE = Message(FindingCode.UNREADABLE_PAGE, "{bucket}: {problem}", "drydock bolt check {file}")
+UNREADABLE_PAGE = Message(FindingCode.UNREADABLE_PAGE, "{bucket}: {problem}", _CHECK)
 READERS_DISAGREE = Message(
     FindingCode.READERS_DISAGREE,
     "{file}: {difference}",
