@@ -79,12 +79,18 @@ def plan_hash(plan: Plan) -> str:
 
 def plan_request(plan: Plan) -> Request:
     """What a plan file with this plan asks for."""
-    return Request(plan.root, plan.host, plan.now, plan.policy, _actions_hash(plan_document(plan)))
+    return Request(plan.root, plan.host, plan.now, plan.policy, _actions_hash(_unhashed(plan)))
 
 
 def plan_document(plan: Plan) -> RootPlan:
     """One plan; names and paths shown, times in nanoseconds where they are compared."""
-    document = RootPlan(
+    document = _unhashed(plan)
+    document.hash = _document_hash(document)
+    return document
+
+
+def _unhashed(plan: Plan) -> RootPlan:
+    return RootPlan(
         root=shown(plan.root),
         host=shown(plan.host),
         now=plan.now,
@@ -103,8 +109,6 @@ def plan_document(plan: Plan) -> RootPlan:
         withheld=LazyList(plan.withheld, _withheld),
         hash="",
     )
-    document.hash = _document_hash(document)
-    return document
 
 
 def read_requests(text: str, name: str) -> list[Request]:
