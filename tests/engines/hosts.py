@@ -70,7 +70,7 @@ def docker_on(
 
 
 def newest() -> list[Path]:
-    """What the newest containerd needs besides runc: itself, its clients, and mkfs.erofs.
+    """What the newest containerd needs besides runc: itself, its clients, buildkitd, and mkfs.erofs.
 
     Raises:
         EngineUnavailable: it cannot be had here.
@@ -79,7 +79,7 @@ def newest() -> list[Path]:
     if modprobe is not None:
         # containerd looks whether the kernel has it already (plugins/snapshots/erofs/erofs_linux.go, v2.4.2).
         subprocess.run([modprobe, "-q", "erofs"], check=False)
-    return [*(built(each) for each in (Module.CONTAINERD, Module.NERDCTL, Module.CRICTL)), erofs_utils()]
+    return [*map(built, (Module.CONTAINERD, Module.NERDCTL, Module.CRICTL, Module.BUILDKIT)), erofs_utils()]
 
 
 def newest_on(sandbox: Sandbox, host: Path, snapshotter: str, *, collect: bool) -> Containerd:

@@ -35,14 +35,19 @@ class Module(enum.Enum):
     """nerdctl 2.3.5."""
     MOBY = "moby"
     """dockerd 29: v2.0.0-beta.24 of the module."""
+    BUILDKIT = "buildkit"
+    """buildkitd and buildctl 0.34.2."""
     ACTIONLINT = "actionlint"
     """actionlint 1.7.12, which checks GitHub's workflows."""
     BBOLT = "bbolt"
     """The programs of tests/bbolt_reader/go with bbolt 1.5.0."""
 
 
-_FLAGS = {Module.MOBY: "-X github.com/moby/moby/v2/dockerversion.Version=2.0.0-beta.24"}
-"""A dockerd that is not built by its own scripts calls itself ``library-import``."""
+_FLAGS = {
+    Module.MOBY: "-X github.com/moby/moby/v2/dockerversion.Version=2.0.0-beta.24",
+    Module.BUILDKIT: "-X github.com/moby/buildkit/version.Version=v0.34.2",
+}
+"""A dockerd that is not built by its own scripts calls itself ``library-import``, and a buildkitd ``0.0.0+unknown``."""
 
 
 def built(module: Module) -> Path:
