@@ -8,7 +8,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from drydock.model.findings import Finding
-from drydock.model.names import Digest, RawPath, UnixNano, blob_path
+from drydock.model.names import WORKER_CONTENT, Digest, RawPath, UnixNano, blob_path
 from drydock.model.records import Labels
 
 
@@ -46,7 +46,7 @@ class BlobFile:
 
     @property
     def path(self) -> RawPath:
-        """Relative to the containerd root."""
+        """Relative to the root."""
         return blob_path(self.digest)
 
     def amounts(self) -> tuple[int, int]:
@@ -69,6 +69,16 @@ class BlobFile:
         """The facts that are compared again before the file is removed."""
         device, inode, mode, size, mtime, mtime_rest, ctime, ctime_rest, _ = _FACTS.unpack(self.facts)
         return Fingerprint(device, inode, mode, size, mtime * _SECOND + mtime_rest, ctime * _SECOND + ctime_rest)
+
+
+@dataclass(slots=True)
+class WorkerBlobFile(BlobFile):
+    """A file below ``blobs/<algorithm>/`` of a BuildKit worker, whose content store has another name."""
+
+    @property
+    def path(self) -> RawPath:
+        """Relative to the root."""
+        return blob_path(self.digest, WORKER_CONTENT)
 
 
 class Junk(NamedTuple):

@@ -21,6 +21,12 @@ CONTENT = b"io.containerd.content.v1.content"
 SNAPSHOTTER_PREFIX = b"io.containerd.snapshotter.v1."
 """The beginning of the name of a snapshotter's folder in a containerd root; the snapshotter's name follows."""
 
+WORKER_CONTENT = b"content"
+"""The content store's folder in the root of a BuildKit worker (buildkit worker/runc/runc.go NewWorkerOpt, v0.34)."""
+
+WORKER_SNAPSHOTS = b"snapshots"
+"""The folder of its only snapshotter there (the same)."""
+
 EXTRACTING = b"extract-"
 """The beginning of the key of a snapshot while a layer is unpacked to it (containerd core/unpack/unpacker.go, v2.1)."""
 
@@ -70,9 +76,14 @@ def is_container_id(name: bytes) -> bool:
     return _CONTAINER_ID.match(name) is not None
 
 
-def blob_path(digest: Digest) -> RawPath:
-    """Where a blob lies, relative to the containerd root (containerd plugins/content/local/store.go blobPath, v2.1)."""
-    return RawPath(b"/".join((CONTENT, b"blobs", *digest.split(b":", 1))))
+def blob_path(digest: Digest, content: bytes = CONTENT) -> RawPath:
+    """Where a blob lies, relative to the root (containerd plugins/content/local/store.go blobPath, v2.1).
+
+    Args:
+        digest: the blob's.
+        content: the content store's folder in the root.
+    """
+    return RawPath(b"/".join((content, b"blobs", *digest.split(b":", 1))))
 
 
 def ingest_name(backend_ref: bytes) -> bytes:

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from drydock.model.findings import Finding
-from drydock.model.names import Digest, RawPath, UnixNano, is_container_id
+from drydock.model.names import (
+    CONTENT,
+    SNAPSHOTTER_PREFIX,
+    WORKER_CONTENT,
+    WORKER_SNAPSHOTS,
+    Digest,
+    RawPath,
+    UnixNano,
+    is_container_id,
+)
 
 
 class Engine(enum.Enum):
@@ -24,8 +33,35 @@ class Engine(enum.Enum):
     BUILDKIT = "buildkit"
 
 
+class RootLayout(NamedTuple):
+    """Where a root has its parts, relative to it."""
+
+    metadata: RawPath = RawPath(b"io.containerd.metadata.v1.bolt/meta.db")
+    content: bytes = CONTENT
+    worker: bytes = b""
+    """The only snapshotter of a BuildKit worker; empty for a containerd root, which has a folder for each."""
+
+    def snapshotter(self, name: bytes) -> RawPath:
+        """The folder of a snapshotter."""
+        return RawPath(WORKER_SNAPSHOTS if self.worker else SNAPSHOTTER_PREFIX + name)
+
+    def named(self, folder: bytes) -> bytes | None:
+        """The snapshotter whose folder has this name; None for another folder."""
+        if self.worker:
+            return self.worker if folder == WORKER_SNAPSHOTS else None
+        return folder[len(SNAPSHOTTER_PREFIX) :] if folder.startswith(SNAPSHOTTER_PREFIX) else None
+
+
+CONTAINERD_LAYOUT = RootLayout()
+
+
+def worker_layout(snapshotter: bytes) -> RootLayout:
+    """The layout of a BuildKit worker that runs builds itself (buildkit worker/runc/runc.go NewWorkerOpt, v0.34)."""
+    return RootLayout(RawPath(b"containerdmeta.db"), WORKER_CONTENT, snapshotter)
+
+
 class Root(NamedTuple):
-    """One containerd root: the folder that holds ``io.containerd.metadata.v1.bolt``."""
+    """One root: the folder with a containerd's ``io.containerd.metadata.v1.bolt``, or a BuildKit worker's folder."""
 
     path: RawPath
     """Absolute, from the view of this process."""
@@ -43,6 +79,9 @@ class Root(NamedTuple):
     elsewhere; several of one snapshotter if configs contradict each other."""
     findings: tuple[Finding, ...] = ()
     """Settings about this root that could not be read."""
+    layout: RootLayout = CONTAINERD_LAYOUT
+    buildkit: tuple[RawPath, ...] = ()
+    """Absolute roots of buildkitd whose records can own its leases in the namespaces of a standalone BuildKit."""
 
 
 class Mounted(NamedTuple):

@@ -24,7 +24,7 @@ from drydock.evidence.files.directory import fingerprint, open_folder
 from drydock.evidence.files.regular import open_regular
 from drydock.interrupts import defer_interrupt
 from drydock.model.errors import ActionFailed, DiskFull
-from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath, Ref
+from drydock.model.names import RawPath, Ref
 from drydock.model.plans import (
     Adoption,
     LeaseRecord,
@@ -38,6 +38,7 @@ from drydock.model.plans import (
 )
 from drydock.model.progress import Progress
 from drydock.model.records import Blob, Lease, Metadata, Snapshot
+from drydock.model.roots import RootLayout
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.store import Store
 from drydock.model.text import shown
@@ -126,7 +127,7 @@ def execute(
             run.edits.append(outcome)
             if outcome.status is not Status.DONE:
                 blocked[each.snapshotter] = outcome.detail
-        ready, waiting = _split(after, blocked)
+        ready, waiting = _split(after, blocked, held.root.layout)
         run.outcomes += run_removals(ready, root_dir, journal, apart, report)
         run.outcomes += waiting
         if apart is not None and apart.manifests is not None and apart.manifests.left_out:
@@ -264,12 +265,14 @@ def _refs(metadata: Metadata) -> set[Ref]:
     return {record.ref for records in lists for record in records}
 
 
-def _split(planned: list[Removal], blocked: dict[bytes | None, str]) -> tuple[list[Removal], list[Outcome]]:
+def _split(
+    planned: list[Removal], blocked: dict[bytes | None, str], layout: RootLayout
+) -> tuple[list[Removal], list[Outcome]]:
     """The removals that may be made now, and outcomes for those whose edit was not made."""
     ready: list[Removal] = []
     waiting: list[Outcome] = []
     for removal in planned:
-        snapshotter = removal.path.partition(b"/")[0].removeprefix(SNAPSHOTTER_PREFIX)
+        snapshotter = layout.named(removal.path.partition(b"/")[0]) or b""
         reason = blocked.get(None) or blocked.get(snapshotter)
         if reason is not None:
             waiting.append(Outcome(removal, Status.FAILED, f"not tried: {reason}"))

@@ -13,9 +13,10 @@ from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.rows import DATABASE, Rows, read_rows
 from drydock.evidence.containerd.snapshots import SNAPSHOTS
 from drydock.evidence.containerd.store import File, Held
-from drydock.model.names import SNAPSHOTTER_PREFIX, Digest, Kind, RawPath, blob_path
+from drydock.model.names import Digest, Kind, RawPath, blob_path
 from drydock.model.plans import Plan
 from drydock.model.records import Metadata
+from drydock.model.roots import RootLayout
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.reclaim.edit import former
@@ -23,14 +24,14 @@ from drydock.reclaim.journal import Entry, Journal
 from drydock.verdict.blind_spots import repair_blindness
 
 
-def row_path(snapshotter: bytes, name: bytes) -> RawPath:
+def row_path(layout: RootLayout, snapshotter: bytes, name: bytes) -> RawPath:
     """A path that stands for a row, whose name may be any."""
-    return RawPath(b"%s%s/%s/%s" % (SNAPSHOTTER_PREFIX, snapshotter, DATABASE, name))
+    return RawPath(b"%s/%s/%s" % (layout.snapshotter(snapshotter), DATABASE, name))
 
 
-def directory_path(snapshotter: bytes, number: int) -> RawPath:
+def directory_path(layout: RootLayout, snapshotter: bytes, number: int) -> RawPath:
     """The path of a snapshot's directory."""
-    return RawPath(b"%s%s/%s/%d" % (SNAPSHOTTER_PREFIX, snapshotter, SNAPSHOTS, number))
+    return RawPath(b"%s/%s/%d" % (layout.snapshotter(snapshotter), SNAPSHOTS, number))
 
 
 def rows_of(file: File, database: Database | None) -> Rows:
@@ -38,20 +39,20 @@ def rows_of(file: File, database: Database | None) -> Rows:
     return Rows() if database is None else read_rows(database, file.path)
 
 
-def row_paths(snapshotter: bytes, rows: Rows) -> set[RawPath]:
+def row_paths(layout: RootLayout, snapshotter: bytes, rows: Rows) -> set[RawPath]:
     """The path that stands for each row."""
-    return {row_path(snapshotter, name) for name in rows.rows}
+    return {row_path(layout, snapshotter, name) for name in rows.rows}
 
 
-def directories(snapshotter: bytes, rows: Rows) -> set[RawPath]:
+def directories(layout: RootLayout, snapshotter: bytes, rows: Rows) -> set[RawPath]:
     """The path of each row's directory."""
-    return {directory_path(snapshotter, row.id) for row in rows.rows.values()}
+    return {directory_path(layout, snapshotter, row.id) for row in rows.rows.values()}
 
 
-def recorded(metadata: Metadata) -> set[RawPath]:
+def recorded(layout: RootLayout, metadata: Metadata) -> set[RawPath]:
     """The paths of the blobs and the rows that records name."""
-    return {blob_path(Digest(blob.ref.key)) for blob in metadata.blobs} | {
-        row_path(snapshot.snapshotter, snapshot.name) for snapshot in metadata.snapshots
+    return {blob_path(Digest(blob.ref.key), layout.content) for blob in metadata.blobs} | {
+        row_path(layout, snapshot.snapshotter, snapshot.name) for snapshot in metadata.snapshots
     }
 
 
@@ -64,18 +65,19 @@ def find_missing(plan: Plan, store: Store) -> Iterator[RawPath]:
             rows do.
     """
     dropped = {drop.ref for drop in plan.records}
+    layout = store.root.layout
     if store.content.complete:
         blobs = {Digest(ref.key) for ref in dropped if ref.kind is Kind.BLOB}
-        yield from map(blob_path, sorted(blobs - store.content.blobs.keys()))
+        yield from (blob_path(each, layout.content) for each in sorted(blobs - store.content.blobs.keys()))
     for snapshot in store.metadata.snapshots:
         if snapshot.ref in dropped:
             backend = store.backends.get(snapshot.snapshotter)
             if backend is None or (snapshot.name not in backend.rows and repair_blindness(store, backend.name) is None):
-                yield row_path(snapshot.snapshotter, snapshot.name)
+                yield row_path(layout, snapshot.snapshotter, snapshot.name)
     ids = {name: {entry.id for entry in backend.entries} for name, backend in store.backends.items()}
     for row in plan.rows:
         if row.id not in ids[row.snapshotter] and repair_blindness(store, row.snapshotter) is None:
-            yield directory_path(row.snapshotter, row.id)
+            yield directory_path(layout, row.snapshotter, row.id)
 
 
 def find_gone(journal: Journal, held: Held, edits: Iterable[Entry]) -> str | None:
@@ -97,19 +99,20 @@ def find_gone(journal: Journal, held: Held, edits: Iterable[Entry]) -> str | Non
     back: set[RawPath] = set()
     rows: set[RawPath] = set()
     fields = {entry.path: entry.fields for entry in edits}
+    layout = held.root.layout
     try:
         for snapshotter, file in held.backends.items():
             if file is not None:
                 now = after = rows_of(file, file.database)
                 if file.path in fields and file.database is not None:
                     after = rows_of(file, former(file.database, fields[file.path]))
-                rows |= row_paths(snapshotter, after)
-                back |= directories(snapshotter, after) - directories(snapshotter, now)
+                rows |= row_paths(layout, snapshotter, after)
+                back |= directories(layout, snapshotter, after) - directories(layout, snapshotter, now)
         metadata = held.metadata
         if metadata is not None and metadata.path in fields and metadata.database is not None:
             before = former(metadata.database, fields[metadata.path])
-            back |= recorded(read_metadata(before, metadata.path))
-            back -= recorded(read_metadata(metadata.database, metadata.path))
+            back |= recorded(layout, read_metadata(before, metadata.path))
+            back -= recorded(layout, read_metadata(metadata.database, metadata.path))
     except BoltError as error:
         return f"its former records could not be read: {shown(error.file)}: {error}"
     for path in sorted(back - spared - rows):

@@ -10,7 +10,7 @@ from bbolt_reader import BoltError, Database
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.store import File, Held
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
-from drydock.model.names import CONTENT, SNAPSHOTTER_PREFIX, RawPath, blob_path, ingest_name
+from drydock.model.names import RawPath, blob_path, ingest_name
 from drydock.model.store import Store
 from drydock.model.text import shown, unshown
 from drydock.reclaim.edit import EditStatus, edit_status, former
@@ -59,6 +59,7 @@ class _LeftoverSearch:
     def __init__(self, journal: Journal, held: Held, now: Mapping[RawPath, Database], store: Store) -> None:
         self._journal = journal
         self._held = held
+        self._layout = held.root.layout
         self._now = now
         self._rows: set[RawPath] = set()
         self._used = {ingest.path for ingest in store.content.ingests if not ingest.is_plain}
@@ -73,16 +74,17 @@ class _LeftoverSearch:
         for snapshotter, file in self._held.backends.items():
             if file is not None:
                 rows = rows_of(file, self._now[file.path])
-                self._rows |= row_paths(snapshotter, rows)
-                self._used |= directories(snapshotter, rows)
+                self._rows |= row_paths(self._layout, snapshotter, rows)
+                self._used |= directories(self._layout, snapshotter, rows)
         file = self._held.metadata
         if file is not None:
             metadata = read_metadata(self._now[file.path], file.path)
-            self._used |= recorded(metadata)
+            self._used |= recorded(self._layout, metadata)
             for ingest in metadata.ingests:
-                self._used.add(RawPath(b"/".join((CONTENT, b"ingest", ingest_name(ingest.backend_ref)))))
+                place = (self._layout.content, b"ingest", ingest_name(ingest.backend_ref))
+                self._used.add(RawPath(b"/".join(place)))
                 if ingest.expected is not None:
-                    self._used.add(blob_path(ingest.expected))
+                    self._used.add(blob_path(ingest.expected, self._layout.content))
 
     def _of_edit(self, entry: Entry) -> str | None:
         file = next((file for file in self._held.files() if file.path == entry.path), None)
@@ -105,7 +107,7 @@ class _LeftoverSearch:
         root = self._journal.root
         ended = {entry.path for entry in self._journal.entries if entry.removal is not None and entry.ended is not None}
         backends = self._held.backends
-        unseen = {SNAPSHOTTER_PREFIX + snapshotter for snapshotter in backends if backends[snapshotter] is None}
+        unseen = {self._layout.snapshotter(snapshotter) for snapshotter in backends if backends[snapshotter] is None}
         for path in sorted(self._named(file, database) - self._used - ended):
             if path in self._rows or path.partition(b"/")[0] in unseen or os.path.lexists(os.path.join(root, path)):
                 return f"{shown(path)}, which the run let go of, is there"
@@ -113,9 +115,9 @@ class _LeftoverSearch:
 
     def _named(self, file: File, database: Database) -> set[RawPath]:
         if file is self._held.metadata:
-            return recorded(read_metadata(database, file.path))
+            return recorded(self._layout, read_metadata(database, file.path))
         name = next(snapshotter for snapshotter, there in self._held.backends.items() if there is file)
-        return directories(name, rows_of(file, database))
+        return directories(self._layout, name, rows_of(file, database))
 
     def _of_removals(self) -> str | None:
         root_dir = open_root_dir(self._journal.root)

@@ -8,10 +8,10 @@ import threading
 
 import pytest
 
-from drydock.evidence.containerd.content import CONTENT, read_content
+from drydock.evidence.containerd.content import read_content
 from drydock.evidence.containerd.digests import hash_blobs
 from drydock.model.findings import Severity
-from drydock.model.names import RawPath
+from drydock.model.names import CONTENT, RawPath
 
 
 @pytest.fixture

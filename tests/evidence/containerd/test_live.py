@@ -12,12 +12,12 @@ from tests.support.gowriting import go_time, uvarint, varint
 
 from drydock.evidence.containerd import live
 from drydock.evidence.containerd.live import read_live
-from drydock.evidence.containerd.store import METADATA, copy_store
+from drydock.evidence.containerd.store import copy_store
 from drydock.model.findings import Severity
 from drydock.model.names import RawPath
 from drydock.model.objects import State
 from drydock.model.policies import BlobCheck, SizeSource
-from drydock.model.roots import Engine, Root
+from drydock.model.roots import CONTAINERD_LAYOUT, Engine, Root
 from drydock.verdict.judge import judge
 
 OVERLAY = "io.containerd.snapshotter.v1.overlayfs"
@@ -41,7 +41,7 @@ def records(place, blobs, snapshots):
         b"ns/%d/k" % each: {b"id": uvarint(each), b"kind": b"\x02", **MOMENT, b"size": varint(1)} for each in snapshots
     }
     txid = next(_TRANSACTIONS)
-    write(place / os.fsdecode(METADATA), {b"v1": {b"version": b"\x06", b"ns": namespace}}, txid=txid)
+    write(place / os.fsdecode(CONTAINERD_LAYOUT.metadata), {b"v1": {b"version": b"\x06", b"ns": namespace}}, txid=txid)
     write(place / OVERLAY / "metadata.db", {b"v1": {b"snapshots": rows, b"parents": {}}}, txid=txid)
 
 
@@ -57,7 +57,7 @@ def data(place, blobs, snapshots):
 def place(tmp_path):
     """A root where 1 and 2 are recorded and there, 3 is there only, and 4 is recorded only."""
     (tmp_path / BLOBS).mkdir(parents=True)
-    (tmp_path / os.fsdecode(METADATA)).parent.mkdir()
+    (tmp_path / os.fsdecode(CONTAINERD_LAYOUT.metadata)).parent.mkdir()
     (tmp_path / OVERLAY).mkdir()
     data(tmp_path, (1, 2, 3), (1, 2, 3))
     records(tmp_path, (1, 2, 4), (1, 2, 4))

@@ -12,10 +12,11 @@ import psutil
 import pytest
 from tests.support.boltwriter import write
 from tests.support.gowriting import go_time, uvarint, varint
+from tests.support.records import METADATA
 
 from bbolt_reader import Truncated, Unreadable
 from bbolt_reader.tree import Tree
-from drydock.evidence.containerd.store import METADATA, hold_store, read_store
+from drydock.evidence.containerd.store import hold_store, read_store
 from drydock.model.errors import Refused
 from drydock.model.findings import Severity
 from drydock.model.names import RawPath
@@ -36,7 +37,7 @@ def place(tmp_path):
     blobs = tmp_path / "io.containerd.content.v1.content/blobs/sha256"
     blobs.mkdir(parents=True)
     (blobs / HEX).write_bytes(b"12345")
-    database = tmp_path / os.fsdecode(METADATA)
+    database = tmp_path / METADATA
     database.parent.mkdir()
     moment = {b"createdat": go_time(100), b"updatedat": go_time(100)}
     write(
@@ -72,7 +73,7 @@ def test_every_part_is_read(place):
     assert list(found.backends[b"overlayfs"].rows) == [b"ns/1/k"]
     assert [entry.id for entry in found.backends[b"overlayfs"].entries] == [1]
     assert found.newest() == 200 * 10**9
-    blocks = sum(os.stat(path).st_blocks for path in (place / os.fsdecode(METADATA), place / OVERLAY / "metadata.db"))
+    blocks = sum(os.stat(path).st_blocks for path in (place / METADATA, place / OVERLAY / "metadata.db"))
     assert found.database_bytes == blocks * 512
     assert found.metadata.complete
     assert found.backends[b"overlayfs"].complete
@@ -90,7 +91,7 @@ def test_wrong_bytes_are_found_only_when_asked_for(place):
 @pytest.mark.parametrize("which", ["meta.db", "metadata.db"])
 def test_a_database_that_cannot_be_trusted_withholds(place, which, damage):
     """Not there, no bbolt at all, or pages that do not fit: incomplete, with a finding that names the file."""
-    path = place / os.fsdecode(METADATA) if which == "meta.db" else place / OVERLAY / "metadata.db"
+    path = place / METADATA if which == "meta.db" else place / OVERLAY / "metadata.db"
     size = path.stat().st_size
     if damage == "gone":
         path.unlink()
@@ -134,7 +135,7 @@ _DAMAGES = {
 @pytest.mark.parametrize("code", _DAMAGES)
 def test_each_kind_of_damage_to_pages_has_its_code(place, code):
     """Named with file, page and the command that checks the file. Only a meta that may be old is no damage."""
-    path = place / os.fsdecode(METADATA)
+    path = place / METADATA
     tree = {b"v1": {b"version": b"\x06", b"many": {b"key%02d" % number: b"value" for number in range(40)}}}
     layout = write(path, tree, free=4, inline=False)
     _DAMAGES[code](layout)
@@ -156,7 +157,7 @@ def test_a_page_that_is_not_there_or_that_the_disk_cannot_read(place, code, erro
             raise error("gone", page=pgid)
         return load(tree, pgid, *rest, **options)
 
-    path = place / os.fsdecode(METADATA)
+    path = place / METADATA
     tree = {b"v1": {b"version": b"\x06", b"many": {b"key%02d" % number: b"value" for number in range(40)}}}
     failing = write(path, tree, inline=False).roots[b"v1", b"many"]
     monkeypatch.setattr(Tree, "load", fail)
@@ -166,7 +167,7 @@ def test_a_page_that_is_not_there_or_that_the_disk_cannot_read(place, code, erro
 
 def test_what_is_no_bbolt_file(place):
     """Named as a whole."""
-    path = place / os.fsdecode(METADATA)
+    path = place / METADATA
     path.write_bytes(os.urandom(8192))
     (found,) = read(place).metadata.findings
     assert (found.code, found.severity, found.place.file) == ("unreadable-database", Severity.DAMAGE, bytes(path))
@@ -179,7 +180,7 @@ def test_records_and_no_metadata_db(place, recorded):
     shutil.rmtree(place / OVERLAY / "snapshots")
     (place / OVERLAY / "metadata.db").unlink()
     if not recorded:
-        write(place / os.fsdecode(METADATA), {b"v1": {b"version": b"\x06", b"ns": {}}})
+        write(place / METADATA, {b"v1": {b"version": b"\x06", b"ns": {}}})
     store = read(place)
     backend = store.backends[b"overlayfs"]
     assert backend.complete == (not recorded)
@@ -198,7 +199,10 @@ def test_rows_that_lie_elsewhere(place, moved):
     (place / f"io.containerd.snapshotter.v1.{name}/snapshotter/snapshots/1/fs").mkdir(parents=True)
     moment = {b"createdat": go_time(100), b"updatedat": go_time(100)}
     snapshots = {name.encode(): {b"k": {**moment, b"name": b"ns/1/k"}}}
-    write(place / os.fsdecode(METADATA), {b"v1": {b"version": b"\x06", b"ns": {b"snapshots": snapshots}}})
+    write(
+        place / METADATA,
+        {b"v1": {b"version": b"\x06", b"ns": {b"snapshots": snapshots}}},
+    )
     store = read(place, snapshotters=((b"overlayfs", RawPath(b"/elsewhere")),) if moved else ())
     assert store.backends[name.encode()].findings == []
     plan = make_plan(*judge(store, store.newest()), Policy(EndLeases.TEMPORARY), ())
@@ -220,7 +224,7 @@ def test_no_snapshotter_folder_is_missed(place):
 def test_locks_are_held_and_let_go(place):
     """As a reader beside readers, never beside a writer; afterwards both files are free, also after an error."""
     root = Root(RawPath(bytes(place)), Engine.CONTAINERD)
-    paths = [place / os.fsdecode(METADATA), place / OVERLAY / "metadata.db"]
+    paths = [place / METADATA, place / OVERLAY / "metadata.db"]
     with hold_store(root, exclusive=False), hold_store(root, exclusive=False):
         for path in paths:
             with path.open("rb") as file, pytest.raises(BlockingIOError):

@@ -13,10 +13,11 @@ from drydock.evidence.files.directory import fingerprint, folder, names, open_fo
 from drydock.evidence.files.regular import NotRegular, TooLarge, read_regular
 from drydock.evidence.files.sizes import Measure
 from drydock.model import messages
-from drydock.model.data import BlobFile, Content, IngestDirectory, Junk
+from drydock.model.data import BlobFile, Content, IngestDirectory, Junk, WorkerBlobFile
 from drydock.model.findings import Place
 from drydock.model.messages import Text
-from drydock.model.names import CONTENT, Digest, RawPath, UnixNano, is_digest
+from drydock.model.names import Digest, RawPath, UnixNano, is_digest
+from drydock.model.roots import CONTAINERD_LAYOUT, RootLayout
 from drydock.model.times import parse_time
 
 _ALGORITHMS = (b"sha256", b"sha384", b"sha512")
@@ -33,16 +34,18 @@ def read_content(
     known: Mapping[bytes, Digest] | None = None,
     *,
     live: bool = False,
+    layout: RootLayout = CONTAINERD_LAYOUT,
 ) -> Content:
-    """List the blobs and ingests below a containerd root.
+    """List the blobs and ingests of a root.
 
     Args:
-        root: absolute path of the containerd root.
+        root: absolute path of the root.
         progress: called with the number of entries seen since its last call.
         known: valid digests that records name, by their bytes: a file's digest is the same object then, to save memory.
         live: an engine may be at work: a file that it removes meanwhile counts as missing.
+        layout: where the root has its content store.
     """
-    return _ContentStoreReader(root, progress, known, live=live).read()
+    return _ContentStoreReader(root, progress, known, live=live, layout=layout).read()
 
 
 class _ContentStoreReader:
@@ -55,17 +58,20 @@ class _ContentStoreReader:
         known: Mapping[bytes, Digest] | None,
         *,
         live: bool,
+        layout: RootLayout,
     ) -> None:
         self._known = known or {}
         self._root = root
+        self._folder = layout.content
+        self._file = WorkerBlobFile if layout.worker else BlobFile
         self._live = live
         self._content = Content()
         self._measure = Measure()
         self._progress = progress
 
     def read(self) -> Content:
-        self._list((CONTENT, b"blobs"), self._algorithms)
-        self._list((CONTENT, b"ingest"), self._ingests)
+        self._list((self._folder, b"blobs"), self._algorithms)
+        self._list((self._folder, b"ingest"), self._ingests)
         return self._content
 
     def _list(self, parts: tuple[bytes, ...], read: Callable[[int], None]) -> None:
@@ -81,7 +87,7 @@ class _ContentStoreReader:
 
     def _algorithms(self, blobs: int) -> None:
         for name in names(blobs):
-            path = b"/".join((CONTENT, b"blobs", name))
+            path = b"/".join((self._folder, b"blobs", name))
             if name not in _ALGORITHMS:
                 found = os.stat(name, dir_fd=blobs, follow_symlinks=False)
                 # containerd's walk skips such a folder (store.go Walk), so its contents are neither used nor freed.
@@ -102,8 +108,9 @@ class _ContentStoreReader:
 
     def _blobs(self, algorithm: bytes, descriptor: int) -> None:
         seen = 0
-        above, prefix = b"/".join((CONTENT, b"blobs", algorithm, b"")), algorithm + b":"
+        above, prefix = b"/".join((self._folder, b"blobs", algorithm, b"")), algorithm + b":"
         known, blobs, type_, regular = self._known, self._content.blobs, _TYPE, stat.S_IFREG
+        of = self._file.of
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 name = entry.name.encode() if entry.name.isascii() else os.fsencode(entry.name)
@@ -121,7 +128,7 @@ class _ContentStoreReader:
                     facts = (  # those of fingerprint(), without the call
                         found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns,
                     )  # fmt: skip
-                    blobs[digest] = BlobFile.of(digest, facts, found.st_blocks * _BLOCK)
+                    blobs[digest] = of(digest, facts, found.st_blocks * _BLOCK)
                     continue
                 path = RawPath(above + name)
                 self._add_junk(path, found, descriptor)
@@ -135,7 +142,7 @@ class _ContentStoreReader:
 
     def _ingests(self, descriptor: int) -> None:
         for name in names(descriptor):
-            path = RawPath(b"/".join((CONTENT, b"ingest", name)))
+            path = RawPath(b"/".join((self._folder, b"ingest", name)))
             try:
                 self._content.ingests.append(_ingest(descriptor, name, path))
             except OSError as error:

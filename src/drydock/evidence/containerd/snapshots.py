@@ -22,8 +22,9 @@ from drydock.model import messages
 from drydock.model.data import Backend, LayoutKind, Occupancy, RowKind, SnapshotEntry
 from drydock.model.findings import Place
 from drydock.model.messages import Text
-from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath
+from drydock.model.names import RawPath
 from drydock.model.progress import Progress, counter
+from drydock.model.roots import CONTAINERD_LAYOUT, RootLayout
 from drydock.model.text import shown
 
 SNAPSHOTS = b"snapshots"
@@ -56,11 +57,12 @@ def read_backend(
     progress: Progress | None = None,
     live: bool = False,
     pool: WalkPool | None = None,
+    at: RootLayout = CONTAINERD_LAYOUT,
 ) -> Backend:
-    """Read one snapshotter below a containerd root.
+    """Read one snapshotter of a root.
 
     Args:
-        root: absolute path of the containerd root.
+        root: absolute path of the root.
         snapshotter: its name, as in ``io.containerd.snapshotter.v1.<name>``.
         database: its open metadata.db; None if it has none.
         measure: counts allocated blocks.
@@ -68,8 +70,9 @@ def read_backend(
         progress: told how many directories are done.
         live: an engine may be at work: a directory that it removes meanwhile counts as missing.
         pool: workers that measure the directories already, from :func:`start_pools`.
+        at: where the root has its snapshotters.
     """
-    backend = Backend(snapshotter, RawPath(SNAPSHOTTER_PREFIX + snapshotter), layout(snapshotter))
+    backend = Backend(snapshotter, at.snapshotter(snapshotter), layout(snapshotter))
     if database is not None:
         found = read_rows(database, RawPath(os.path.join(root, backend.path, DATABASE)))
         backend.rows, backend.links = found.rows, found.links
@@ -94,7 +97,9 @@ def read_backend(
 
 
 @contextmanager
-def start_pools(root: RawPath, snapshotters: Iterable[bytes]) -> Iterator[dict[bytes, WalkPool]]:
+def start_pools(
+    root: RawPath, snapshotters: Iterable[bytes], at: RootLayout = CONTAINERD_LAYOUT
+) -> Iterator[dict[bytes, WalkPool]]:
     """Start to measure the directories of every snapshotter, while other things are read in the context.
 
     A folder that cannot be opened is left to :func:`read_backend`, which reports it.
@@ -104,7 +109,7 @@ def start_pools(root: RawPath, snapshotters: Iterable[bytes]) -> Iterator[dict[b
         for snapshotter in snapshotters:
             if layout(snapshotter) is not LayoutKind.FOREIGN:
                 with suppress(OSError):
-                    descriptor = stack.enter_context(folder(root, SNAPSHOTTER_PREFIX + snapshotter, SNAPSHOTS))
+                    descriptor = stack.enter_context(folder(root, at.snapshotter(snapshotter), SNAPSHOTS))
                     pools[snapshotter] = stack.enter_context(WalkPool(names(descriptor), descriptor))
         yield pools
 

@@ -35,7 +35,6 @@ from drydock.model.roots import Root
 from drydock.model.store import Store
 from drydock.model.text import shown
 
-METADATA = b"io.containerd.metadata.v1.bolt/meta.db"
 _BLOCK = 512
 _LARGE = 16 << 20
 """Bytes from which on the records of a database take so much memory that it matters."""
@@ -110,7 +109,7 @@ def hold_store(
 
         held = _collect(Held(root, None, {}), lock)
         if measured:
-            held.pools = stack.enter_context(start_pools(root.path, held.backends))
+            held.pools = stack.enter_context(start_pools(root.path, held.backends, root.layout))
         for file in held.files():
             _open(stack, file, mapped=True, progress=progress)
         yield held
@@ -142,11 +141,11 @@ def copy_store(root: Root, *, progress: Progress | None = None) -> Iterator[Held
 
 def _collect(held: Held, take: Callable[[RawPath], File]) -> Held:
     root = held.root
-    path = RawPath(os.path.join(root.path, METADATA))
+    path = RawPath(os.path.join(root.path, root.layout.metadata))
     if _is_there(path):
         held.metadata = take(path)
     for snapshotter in _snapshotters(root, held):
-        database = RawPath(os.path.join(root.path, SNAPSHOTTER_PREFIX + snapshotter, DATABASE))
+        database = RawPath(os.path.join(root.path, root.layout.snapshotter(snapshotter), DATABASE))
         held.backends[snapshotter] = take(database) if _is_there(database) else None
     return held
 
@@ -168,7 +167,7 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
     store = Store(
         held.root,
         metadata,
-        read_content(root, listed, metadata.digests, live=held.live),
+        read_content(root, listed, metadata.digests, live=held.live, layout=held.root.layout),
         {},
         read_owners(held.root, live=held.live),
         measure,
@@ -196,6 +195,7 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
             progress=progress,
             live=held.live,
             pool=held.pools.get(snapshotter),
+            at=held.root.layout,
         )
         if snapshotter in elsewhere:
             # It is configured to use another folder: the data here is old, or another program's.
@@ -226,7 +226,7 @@ def read_records(held: Held, progress: Callable[[int], None] | None = None) -> M
     """
     file = held.metadata
     if file is None:
-        path = RawPath(os.path.join(held.root.path, METADATA))
+        path = RawPath(os.path.join(held.root.path, held.root.layout.metadata))
         return Metadata(path, 0, findings=[messages.NO_METADATA().at(Place(path))], complete=False)
     if file.database is None:
         return Metadata(file.path, 0, findings=file.findings, complete=False)
@@ -240,12 +240,12 @@ def read_records(held: Held, progress: Callable[[int], None] | None = None) -> M
 def _snapshotters(root: Root, held: Held) -> list[bytes]:
     try:
         with folder(root.path) as descriptor:
-            found = [name for name in names(descriptor) if name.startswith(SNAPSHOTTER_PREFIX)]
+            found = [root.layout.named(name) for name in names(descriptor)]
     except OSError as error:
         problem = error.strerror or str(error)
         held.findings.append(messages.UNREADABLE(path=root.path, problem=problem).at(Place(root.path)))
         return []
-    return [name[len(SNAPSHOTTER_PREFIX) :] for name in found]
+    return [name for name in found if name is not None]
 
 
 def _is_there(path: RawPath) -> bool:

@@ -20,7 +20,7 @@ from drydock.evidence.files.directory import open_folder
 from drydock.evidence.files.mountinfo import MountEntry, NamespaceView, mount_id, own_mounts, place
 from drydock.evidence.files.regular import identity
 from drydock.evidence.host.mount_namespaces import open_namespaces
-from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath
+from drydock.model.names import RawPath
 from drydock.model.roots import Root
 from drydock.model.text import shown
 from drydock.model.usage import Loop, Mount
@@ -31,7 +31,7 @@ _UPPER = re.compile(rb"(/.*/snapshots)/([0-9]+/fs)\Z", re.DOTALL)
 _COLON = re.compile(rb"((?:\\.|[^\\:])*)(?::|\Z)", re.DOTALL)
 _LOOP = re.compile(rb"/dev/(?:block/)?(loop[0-9]+)\Z")
 _LOOPS = b"/sys/block"
-_PLAIN = re.compile(rb"/io\.containerd\.snapshotter\.v1\.overlayfs/snapshots/[0-9]+/fs\Z")
+_PLAIN = re.compile(rb"/(io\.containerd\.snapshotter\.v1\.overlayfs|runc-overlayfs/snapshots)/snapshots/[0-9]+/fs\Z")
 """A layer that is a directory of the root's own file system; a layer of erofs, for example, is a mount."""
 _COMPARED = 256
 """The most entries of a mounted folder that are compared."""
@@ -90,6 +90,7 @@ class _MountSearch:
 
     def __init__(self, root: Root, views: Iterable[NamespaceView]) -> None:
         self._views = views
+        self._layout = root.layout
         self._paths = [root.path, *(folder for _, folder in root.snapshotters)]
         self._wanted = {key for key in map(identity, self._paths) if key is not None}
         own = own_mounts()
@@ -225,7 +226,7 @@ class _MountSearch:
             names = [os.fsencode(name) for name in os.listdir(inside)]
         except OSError:
             names = []
-        found = [os.path.join(inside, name) for name in names if name.startswith(SNAPSHOTTER_PREFIX)]
+        found = [os.path.join(inside, name) for name in names if self._layout.named(name) is not None]
         folders = [*self._paths[1:], *found]
         return [os.path.join(each, b"snapshots") for each in folders]
 
