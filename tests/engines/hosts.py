@@ -64,7 +64,7 @@ def docker_on(
     """
     with (
         _sandbox(capture, host, work) as sandbox,
-        Docker(sandbox, containerd_root=containerd_root, embedded=embedded) as docker,
+        Docker(sandbox, containerd_root=containerd_root, embedded=embedded, classic=capture.classic) as docker,
     ):
         yield docker
 

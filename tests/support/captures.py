@@ -41,6 +41,8 @@ class Capture:
     docker: str | None
     """The Docker data root, relative, if there is one."""
     facts: Mapping[str, Any]
+    classic: bool = False
+    """Whether its dockerd has the classic image store."""
 
     @property
     def namespaces(self) -> dict[str, dict[str, Any]]:
@@ -53,10 +55,20 @@ class Capture:
         return list(self.facts["planted"])
 
 
-def captures() -> list[Capture]:
+def every_capture() -> list[Capture]:
     """All captures of the manifest, by name."""
     manifest = json.loads((FOLDER / "MANIFEST.json").read_text())
     return [_capture(name, entry) for name, entry in sorted(manifest["captures"].items())]
+
+
+def captures() -> list[Capture]:
+    """Those whose images are in containerd, by name."""
+    return [each for each in every_capture() if not each.classic]
+
+
+def classic_captures() -> list[Capture]:
+    """Those whose images are in dockerd's classic store, by name."""
+    return [each for each in every_capture() if each.classic]
 
 
 def capture(name: str) -> Capture:
@@ -65,7 +77,7 @@ def capture(name: str) -> Capture:
     Raises:
         KeyError: there is none of that name.
     """
-    found = {each.name: each for each in captures()}
+    found = {each.name: each for each in every_capture()}
     return found[name]
 
 
@@ -115,4 +127,5 @@ def _capture(name: str, entry: Mapping[str, Any]) -> Capture:
         root=facts["root"],
         docker=facts["docker"],
         facts=facts,
+        classic=entry.get("classic", False),
     )
