@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from drydock.model.data import Fingerprint
 from drydock.model.leases import LeaseClass
@@ -51,6 +51,24 @@ class Target(enum.Enum):
     BLOB = "blob"
     INGEST = "ingest"
     SNAPSHOT = "snapshot"
+    LAYER_RECORD = "layer-record"
+    """Of the classic layer store, as all that follow: a folder in ``image/overlay2/layerdb/sha256``."""
+    MOUNT_RECORD = "mount-record"
+    """A folder in ``image/overlay2/layerdb/mounts``."""
+    WRITE_SET = "write-set"
+    """A folder in ``image/overlay2/layerdb/tmp``, which dockerd never reads."""
+    LINK = "link"
+    """An entry of ``overlay2/l``."""
+    LAYER = "layer"
+    """A directory in ``overlay2``."""
+    WRITTEN_LAYER = "written-layer"
+    """The same, with what a container wrote."""
+
+
+CLASSIC_RECORDS: Final = (Target.LAYER_RECORD, Target.MOUNT_RECORD, Target.WRITE_SET)
+"""What names directories in ``overlay2``; removed first, in this order."""
+CLASSIC_DATA: Final = (Target.LINK, Target.LAYER, Target.WRITTEN_LAYER)
+"""What these name; removed afterwards, in this order, as dockerd does (moby overlay.go Remove, v28.5)."""
 
 
 class Removal(NamedTuple):
@@ -58,7 +76,7 @@ class Removal(NamedTuple):
 
     target: Target
     root: RawPath
-    """Absolute path of the containerd root."""
+    """Absolute path of the containerd root; of the Docker data root for what is in its classic layer store."""
     path: RawPath
     """Relative to the root."""
     expect: Fingerprint
@@ -68,6 +86,8 @@ class Removal(NamedTuple):
     """One shown line."""
     after_edit: bool = False
     """Whether a record or a row names it until the databases are edited; other data is removed first."""
+    named_by: RawPath = RawPath(b"")
+    """Path of the record in the classic layer store that names it and is removed first; empty for none."""
 
 
 class LeaseEnd(NamedTuple):

@@ -4,6 +4,11 @@ The order (docs/safety.md 6): data that no record names, meta.db, each metadata.
 Whenever a crash comes, it leaves nothing but data without a record. There is one exception on a full disk: if an edit
 lacks a block, the ingests that the plan removes go first. containerd does without their data: it begins such a write
 again (core/metadata/content.go Writer, v2.1).
+
+What is in the classic layer store of Docker comes last, and in an order of its own: records, children before parents;
+then what they named. Whenever a crash comes, it leaves directories that no record names, which dockerd never looks at.
+The other way round, a pull would find the record, say "Already exists", and never repair it (moby layer/layer_store.go
+Get, v28.5).
 """
 
 from __future__ import annotations
@@ -26,6 +31,8 @@ from drydock.interrupts import defer_interrupt
 from drydock.model.errors import ActionFailed, DiskFull
 from drydock.model.names import RawPath, Ref
 from drydock.model.plans import (
+    CLASSIC_DATA,
+    CLASSIC_RECORDS,
     Adoption,
     LeaseRecord,
     Outcome,
@@ -55,6 +62,7 @@ from drydock.reclaim.state_dir import RunDirectory, open_state, places_with
 
 _BATCH: Final = 64
 """Removals that are written to the journal with one sync."""
+_TREES: Final = (Target.SNAPSHOT, Target.LAYER, Target.WRITTEN_LAYER)
 _THREADS: Final = 2
 """Trees that are removed at once: unlink waits for the disk's journal rather than the processor; more did not help."""
 
@@ -106,10 +114,12 @@ def execute(
         journal.note_missing(find_missing(plan, store))
         # Data that no record names goes first: it needs no edit, and on a full disk it makes room for one.
         report = _outcome_progress(plan, progress, moves=apart is not None)
-        loose = [removal for removal in plan.removals if not removal.after_edit]
+        own = [removal for removal in plan.removals if removal.target not in (*CLASSIC_RECORDS, *CLASSIC_DATA)]
+        classic = [removal for removal in plan.removals if removal.target in (*CLASSIC_RECORDS, *CLASSIC_DATA)]
+        loose = [removal for removal in own if not removal.after_edit]
         run.outcomes += run_removals(loose, root_dir, journal, apart, report)
         blocked: dict[bytes | None, str] = {}
-        after = [removal for removal in plan.removals if removal.after_edit]
+        after = [removal for removal in own if removal.after_edit]
 
         def make_room() -> bool:
             """Remove the ingests of the plan; whether there were any. A move to a quarantine would free nothing."""
@@ -130,6 +140,11 @@ def execute(
         ready, waiting = _split(after, blocked, held.root.layout)
         run.outcomes += run_removals(ready, root_dir, journal, apart, report)
         run.outcomes += waiting
+        for data in dict.fromkeys(removal.root for removal in classic):
+            data_root = open_root_dir(data)
+            stack.callback(data_root.close)
+            of_root = [removal for removal in classic if removal.root == data]
+            run.outcomes += _remove_classic(of_root, data_root, journal, apart, report)
         if apart is not None and apart.manifests is not None and apart.manifests.left_out:
             run.notes.append(
                 f"directories moved without a manifest: {apart.manifests.left_out} ({apart.manifests.problem}); undo "
@@ -281,6 +296,54 @@ def _split(
     return ready, waiting
 
 
+def _remove_classic(
+    planned: Sequence[Removal],
+    data_root: RootDir,
+    journal: JournalWriter,
+    quarantine: Quarantine | None,
+    progress: Callable[[Outcome], None] | None,
+) -> list[Outcome]:
+    """Remove records of the classic layer store, then what they named; what a record that is left names stays."""
+    records = [removal for removal in planned if removal.target in CLASSIC_RECORDS]
+    outcomes = run_removals(records, data_root, journal, quarantine, progress)
+    done = (Status.DONE, Status.GONE)
+    failed = {each.action.path: each.detail or each.status.value for each in outcomes if each.status not in done}
+    unsynced = _sync_folders(data_root, records)
+    ready: list[Removal] = []
+    for removal in planned:
+        if removal.target in CLASSIC_RECORDS:
+            continue
+        reason = failed.get(removal.named_by) or (unsynced if removal.named_by else None)
+        if reason is None:
+            ready.append(removal)
+        else:
+            detail = f"not tried: {shown(removal.named_by)}: {reason}"
+            outcomes.append(Outcome(removal, Status.FAILED, detail))
+    return outcomes + run_removals(ready, data_root, journal, quarantine, progress)
+
+
+def _sync_folders(root_dir: RootDir, planned: Iterable[Removal]) -> str | None:
+    """Sync the folders that paths were removed from; why that failed, or None.
+
+    ``overlay2`` may be a disk of its own: a power loss could then bring back a record, and not what it names.
+    """
+    folders = {os.path.dirname(each.path): each for each in planned}
+    try:
+        for each in folders.values():
+            parent, _ = root_dir.open_parent(each.path, each.expect.device)
+            try:
+                opened = open_folder(b".", parent)
+            finally:
+                os.close(parent)
+            try:
+                os.fsync(opened)
+            finally:
+                os.close(opened)
+    except OSError as error:
+        return f"its folder cannot be synced: {error.strerror}"
+    return None
+
+
 def _finish(run: Run, journal: JournalWriter, held: Held, store: Store, state: RawPath | None) -> None:
     try:
         journal.finish()
@@ -341,7 +404,7 @@ def _batches(planned: Sequence[Removal]) -> Iterator[list[Removal]]:
 def _cut(batch: Sequence[Removal], root_dir: RootDir, quarantine: Quarantine | None) -> Generator[Outcome, None, None]:
     if quarantine is not None:
         return (quarantine.take(root_dir, removal) for removal in batch)
-    if batch[0].target is Target.SNAPSHOT and len(batch) > 1 and (os.cpu_count() or 1) > 1:
+    if batch[0].target in _TREES and len(batch) > 1 and (os.cpu_count() or 1) > 1:
         return _cut_trees(batch, root_dir)
     return (removals.remove(root_dir, removal) for removal in batch)
 

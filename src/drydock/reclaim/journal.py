@@ -244,7 +244,9 @@ def _add(journal: Journal, numbers: dict[int, Entry], line: JournalLine) -> None
 
 def _removal(journal: Journal, line: RemovalLine) -> Entry:
     path = raw_path(line.path)
-    removal = Removal(line.target, journal.root, path, line.expect, line.bytes, line.why, line.after_edit)
+    root = journal.root if line.data_root is UNSET else raw_path(line.data_root)
+    named_by = RawPath(b"") if line.named_by is UNSET else raw_path(line.named_by)
+    removal = Removal(line.target, root, path, line.expect, line.bytes, line.why, line.after_edit, named_by)
     owner = None if line.owner is UNSET else line.owner
     manifest = None if line.manifest is UNSET else line.manifest
     note = NO_NOTE if owner is None and manifest is None else Note(owner, manifest)
@@ -272,6 +274,7 @@ class JournalWriter:
             ActionFailed: it cannot be written.
         """
         self.path = RawPath(os.path.join(path, JOURNAL))
+        self._root = root
         self._next = 1
         self._broken: str | None = None
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -323,6 +326,8 @@ class JournalWriter:
                 after_edit=removal.after_edit,
                 owner=UNSET if note is None else note.owner,
                 manifest=UNSET if note is None else note.manifest,
+                data_root=UNSET if removal.root == self._root else shown(removal.root),
+                named_by=shown(removal.named_by) if removal.named_by else UNSET,
             )
             for number, removal, place, note in zip(numbers, removals, places, noted, strict=True)
         ]

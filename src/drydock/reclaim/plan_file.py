@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from msgspec import UNSET, structs
@@ -104,7 +105,7 @@ def _unhashed(plan: Plan) -> RootPlan:
         adoptions=LazyList(plan.adoptions, _adoption),
         snapshots=LazyList(plan.snapshots, _snapshot),
         lease_records=LazyList(plan.lease_records, _lease),
-        removals=LazyList(plan.removals, _removal),
+        removals=LazyList(plan.removals, partial(_removal, plan)),
         bytes=plan.bytes,
         withheld=LazyList(plan.withheld, _withheld),
         hash="",
@@ -259,10 +260,12 @@ def _lease(lease: LeaseRecord) -> PlannedLease:
     return PlannedLease("lease", shown(lease.ref.namespace), shown(lease.ref.key), snapshots, lease.created, lease.why)
 
 
-def _removal(removal: Removal) -> PlannedRemoval:
+def _removal(plan: Plan, removal: Removal) -> PlannedRemoval:
     return PlannedRemoval(
-        removal.target, shown(removal.path), removal.bytes, removal.expect, removal.after_edit, removal.why
-    )
+        removal.target, shown(removal.path), removal.bytes, removal.expect, removal.after_edit, removal.why,
+        UNSET if removal.root == plan.root else shown(removal.root),
+        shown(removal.named_by) if removal.named_by else UNSET,
+    )  # fmt: skip
 
 
 def _withheld(withheld: Withheld) -> PlanWithheld:

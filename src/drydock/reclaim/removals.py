@@ -3,13 +3,16 @@
 The removal follows the engine where it matters. A blob is unlinked directly, because ``blobs/`` must not have another
 name (containerd core/metadata/content.go, v2.1: one invalid name ends the GC). A snapshot's directory is first renamed
 to ``rm-…``, a name that the overlay snapshotter cleans up itself if this process dies half-way (containerd
-plugins/snapshots/overlay/overlay.go getCleanupDirectories, v2.1).
+plugins/snapshots/overlay/overlay.go getCleanupDirectories, v2.1). A record of the classic layer store is first renamed
+into ``layerdb/tmp``, which dockerd writes and never reads (moby layer/filestore.go StartTransaction, List, v28.5): half
+a record of a layer would be passed over with all images on it, and half a record of a mount still holds its parents.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -28,9 +31,27 @@ from drydock.reclaim.remove_tree import Removed, describe_obstacle, remove_tree
 from drydock.reclaim.root_dir import RootDir, describe_change
 from drydock.reclaim.syscalls import clear_immutable
 
-_FOLDERS: Final = {Target.BLOB: (-3, b"blobs"), Target.INGEST: (-2, b"ingest"), Target.SNAPSHOT: (-2, b"snapshots")}
+_PLACES: Final = {
+    target: re.compile(pattern, re.DOTALL)
+    for target, pattern in (
+        (Target.BLOB, rb".+/blobs/[^/]+/[^/]+"),
+        (Target.INGEST, rb".+/ingest/[^/]+"),
+        (Target.SNAPSHOT, rb".+/snapshots/[^/]+"),
+        (Target.LAYER_RECORD, rb"image/overlay2/layerdb/sha256/[^/]+"),
+        (Target.MOUNT_RECORD, rb"image/overlay2/layerdb/mounts/.+"),
+        (Target.WRITE_SET, rb"image/overlay2/layerdb/tmp/[^/]+"),
+        (Target.LINK, rb"overlay2/l/[^/]+"),
+        (Target.LAYER, rb"overlay2/(?!(l|backingFsBlockDev)\Z)[^/]+"),
+        (Target.WRITTEN_LAYER, rb"overlay2/[0-9a-f]{64}"),
+    )
+}
+"""What the path of each kind of data looks like, relative to its root."""
+_ASIDE: Final = b"image/overlay2/layerdb/tmp"
+_REMOVING: Final = b"-removing"
+"""The end of the name of a layer's record whose removal began (moby layer/layer_store.go deleteLayer, v28.5)."""
 _MARK: Final = b"rm-"
 _NAMES: Final = 1000
+_SET_ASIDE: Final = (Target.LAYER_RECORD, Target.MOUNT_RECORD)
 _EROFS: Final = SNAPSHOTTER_PREFIX + b"erofs/"
 
 
@@ -54,7 +75,17 @@ def remove(root_dir: RootDir, removal: Removal, stop: Callable[[], bool] = lambd
                 reason = f"{shown(LAYER)} in it is immutable, and the flag cannot be cleared: {error.strerror}"
                 return _failed(removal, error, reason)
         if removal.target is Target.SNAPSHOT and not name.startswith(_MARK):
-            return _remove_snapshot(parent, name, removal, stop)
+            return _remove_renamed(parent, name, removal, (parent, _marked_names(name)), stop)
+        if removal.target in _SET_ASIDE and not name.endswith(_REMOVING):
+            try:
+                aside = open_directory(root_dir.fd, _ASIDE, cross_mounts=found.st_dev != root_dir.device)
+            except FileNotFoundError:
+                # dockerd makes it with the first layer.
+                return _outcome(removal, name, remove_tree(parent, name, (found.st_dev, found.st_ino), stop))
+            try:
+                return _remove_renamed(parent, name, removal, (aside, _write_sets(found.st_ino)), stop)
+            finally:
+                os.close(aside)
         return _outcome(removal, name, remove_tree(parent, name, (found.st_dev, found.st_ino), stop))
 
     return _checked(root_dir, removal, cut)
@@ -175,15 +206,20 @@ def look_at(root_dir: RootDir, removal: Removal) -> tuple[int, bytes, os.stat_re
 
 
 def is_marked(root_dir: RootDir, removal: Removal) -> bool:
-    """Whether the directory of ``removal`` is beside its place, under a name that marks it for removal."""
-    if removal.target is not Target.SNAPSHOT:
-        return False
+    """Whether the directory of ``removal`` was renamed for its removal, and is still there."""
     try:
-        parent, name = _open_checked(root_dir, removal)
+        if removal.target is Target.SNAPSHOT:
+            parent, name = _open_checked(root_dir, removal)
+            renamed = _marked_names(name)
+        elif removal.target in _SET_ASIDE:
+            parent = open_directory(root_dir.fd, _ASIDE, cross_mounts=removal.expect.device != root_dir.device)
+            renamed = _write_sets(removal.expect.inode)
+        else:
+            return False
     except OSError:
         return False
     try:
-        return any(_is_same(parent, marked, removal.expect) for marked in _marked_names(name))
+        return any(_is_same(parent, each, removal.expect) for each in renamed)
     except OSError:
         return False
     finally:
@@ -212,10 +248,9 @@ def _find(root_dir: RootDir, removal: Removal) -> os.stat_result | None:
 def _open_checked(root_dir: RootDir, removal: Removal) -> tuple[int, bytes]:
     # Even a forged plan reaches only entries of these folders, never the folders themselves: a missing blobs/ or
     # snapshots/ stops the engine (containerd plugins/content/local/store.go Walk, plugins/snapshots/overlay/overlay.go
-    # createSnapshot, v2.1).
-    place, folder = _FOLDERS[removal.target]
-    components = removal.path.split(b"/")
-    if len(components) < -place + 1 or components[place] != folder:
+    # createSnapshot, v2.1), and Docker 29 takes the other image store where overlay2/ is empty (moby
+    # daemon/image_store_choice.go, v29.1).
+    if _PLACES[removal.target].fullmatch(removal.path) is None:
         raise OSError(errno.EINVAL, f"no {removal.target.value} has such a path")
     return root_dir.open_parent(removal.path, removal.expect.device)
 
@@ -265,34 +300,42 @@ def _unlink(parent: int, name: bytes, removal: Removal, found: os.stat_result) -
     return Outcome(removal, Status.DONE, freed=found.st_blocks * 512 if found.st_nlink == 1 else 0)
 
 
-def _remove_snapshot(parent: int, name: bytes, removal: Removal, stop: Callable[[], bool]) -> Outcome:
-    expect = removal.expect
+def _remove_renamed(
+    parent: int, name: bytes, removal: Removal, to: tuple[int, Iterator[bytes]], stop: Callable[[], bool]
+) -> Outcome:
+    """Rename a directory, then remove it; ``to`` is an open directory, and names in it of which the first is free."""
+    expect, (folder, names) = removal.expect, to
     try:
-        marked = _mark(parent, name)
+        renamed = _rename(parent, name, folder, names)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        # On a full disk there may be no block for the longer name. The row is deleted already, so a crash leaves only a
-        # directory without a row.
+        # On a full disk there may be no block for another name. Nothing names a snapshot's directory any more, so a
+        # crash leaves only a directory without a row. Of a record, it leaves half.
         return _outcome(removal, name, remove_tree(parent, name, (expect.device, expect.inode), stop))
     try:
-        removed = remove_tree(parent, marked, (expect.device, expect.inode), stop)
+        removed = remove_tree(folder, renamed, (expect.device, expect.inode), stop)
     except OSError as error:
         if error.errno == errno.ESTALE:
-            knife.move(parent, marked, parent, name)
+            knife.move(folder, renamed, parent, name)
             return Outcome(removal, Status.CHANGED, "it was swapped at the last moment")
-        return _failed(removal, error, f"{error.strerror}; it is now called {shown(marked)}")
-    return _outcome(removal, marked, removed)
+        return _failed(removal, error, f"{error.strerror}; it is now called {shown(renamed)}")
+    return _outcome(removal, renamed, removed)
 
 
-def _mark(parent: int, name: bytes) -> bytes:
-    for marked in _marked_names(name):
+def _rename(parent: int, name: bytes, folder: int, names: Iterator[bytes]) -> bytes:
+    for renamed in names:
         try:
-            knife.move(parent, name, parent, marked)
+            knife.move(parent, name, folder, renamed)
         except FileExistsError:
             continue
-        return marked
+        return renamed
     raise OSError(errno.EEXIST, f"{_NAMES} directories of that name wait to be removed already")
+
+
+def _write_sets(inode: int) -> Iterator[bytes]:
+    for number in range(_NAMES):
+        yield b"write-set-%d" % inode + (b"-%d" % number if number else b"")
 
 
 def _marked_names(name: bytes) -> Iterator[bytes]:

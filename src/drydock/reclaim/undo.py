@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 
 from drydock.evidence.containerd.store import File, Held
-from drydock.model.errors import ActionFailed
+from drydock.model.errors import ActionFailed, Refused
 from drydock.model.names import RawPath
-from drydock.model.plans import Outcome, Removal, Status
+from drydock.model.plans import CLASSIC_RECORDS, Outcome, Removal, Status
 from drydock.model.progress import Progress, counter
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.text import shown, unshown
@@ -58,16 +58,25 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
     barred = barred or find_gone(journal, held, _edits_that_stand(held, edits))
     # Only if an edit of meta.db still stands, no engine can own what is in the place of moved data.
     mends = barred is None and held.metadata is not None and held.metadata.path in {entry.path for entry in edits}
-    root_dir = open_root_dir(journal.root)
-    try:
-        step = counter(progress, "moved back", sum(entry.removal is not None for entry in journal.entries))
+    step = counter(progress, "moved back", sum(entry.removal is not None for entry in journal.entries))
+    lacking: dict[tuple[RawPath, RawPath], str] = {}
+    with ExitStack() as stack:
+        dirs = {path: stack.enter_context(closing(open_root_dir(path))) for path in _roots(journal, held)}
         for entry in reversed(journal.entries):
-            if entry.removal is not None:
-                run.outcomes.append(_back(root_dir, entry, _moved(journal, entry, entry.removal), barred, mends=mends))
-                if step is not None:
-                    step(1)
-    finally:
-        root_dir.close()
+            removal = entry.removal
+            if removal is None:
+                continue
+            moved = _moved(journal, entry, removal)
+            if removal.root == journal.root:
+                outcome = _back(dirs[removal.root], entry, moved, barred, mends=mends)
+            else:
+                lacks = lacking.get((removal.root, removal.path))
+                outcome = _back(dirs[removal.root], entry, moved, lacks, mends=False)
+            run.outcomes.append(outcome)
+            if run.outcomes[-1].status is Status.FAILED and removal.named_by:
+                lacking[removal.root, removal.named_by] = f"{shown(removal.path)}, which it names, is not back"
+            if step is not None:
+                step(1)
     if any(outcome.status is Status.DONE for outcome in run.outcomes):
         # The sync of a commit does not cover renames in other directories.
         os.sync()
@@ -83,6 +92,18 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
         except ActionFailed as error:
             run.warnings.append(str(error))
     return run
+
+
+def _roots(journal: Journal, held: Held) -> set[RawPath]:
+    """The root of a journal, and the data roots of what it has of the classic layer store.
+
+    Raises:
+        Refused: the locks on one of them are not those that the caller holds.
+    """
+    found = {journal.root, *(entry.removal.root for entry in journal.entries if entry.removal is not None)}
+    for path in found - {journal.root, *held.root.docker}:
+        raise Refused(f"the journal names {shown(path)}, which is no Docker data root of {shown(journal.root)}")
+    return found
 
 
 def _edits_that_stand(held: Held, edits: list[Entry]) -> Iterator[Entry]:
@@ -122,7 +143,7 @@ def _back(root_dir: RootDir, entry: Entry, moved: Quarantined, barred: str | Non
     there = find_in_place(root_dir, moved, mends=mends)
     if there is not None and there.wrong is None:
         return Outcome(removal, Status.GONE, "it is in its place")
-    if removal.after_edit and barred is not None:
+    if (removal.after_edit or removal.target in CLASSIC_RECORDS) and barred is not None:
         return Outcome(removal, Status.FAILED, f"left in {shown(entry.to)}: {barred}")
     if there is not None:
         return Outcome(removal, Status.FAILED, f"something else is in its place: {there.wrong}")

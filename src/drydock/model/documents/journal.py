@@ -87,6 +87,20 @@ class RemovalLine(StrictPart):
             "manifests.gz beside the journal, and SHA-256; null if there is none, absent in journals of older versions"
         ),
     ] = UNSET
+    data_root: Annotated[
+        Shown | UnsetType,
+        Meta(
+            description="of what is in the classic layer store: absolute path of the Docker data root that path is "
+            "relative to, as shown"
+        ),
+    ] = UNSET
+    named_by: Annotated[
+        Shown | UnsetType,
+        Meta(
+            description="of what is in the classic layer store: path of the record that names it and is removed first, "
+            "as shown; absent where there is none"
+        ),
+    ] = UNSET
 
     def __post_init__(self) -> None:
         """Refuse numbers that no file has, and a move to nowhere."""

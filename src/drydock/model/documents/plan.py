@@ -164,6 +164,20 @@ class PlannedRemoval(StrictPart):
     expect: Expected
     after_edit: Annotated[bool, Meta(description="whether a record or a row names it until the databases are edited")]
     why: Why
+    data_root: Annotated[
+        Shown | UnsetType,
+        Meta(
+            description="of what is in the classic layer store: absolute path of the Docker data root that path is "
+            "relative to, as shown"
+        ),
+    ] = UNSET
+    named_by: Annotated[
+        Shown | UnsetType,
+        Meta(
+            description="of what is in the classic layer store: path of the record that names it and is removed first, "
+            "as shown; absent where there is none"
+        ),
+    ] = UNSET
 
 
 class PlanWithheld(StrictPart):
