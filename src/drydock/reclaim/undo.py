@@ -15,7 +15,7 @@ from functools import partial
 from drydock.evidence.containerd.store import File, Held
 from drydock.model.errors import ActionFailed, Refused
 from drydock.model.names import RawPath
-from drydock.model.plans import CLASSIC_RECORDS, Outcome, Removal, Status
+from drydock.model.plans import CLASSIC_DATA, CLASSIC_RECORDS, Outcome, Removal, Status
 from drydock.model.progress import Progress, counter
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.text import shown, unshown
@@ -67,11 +67,11 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
             if removal is None:
                 continue
             moved = _moved(journal, entry, removal)
-            if removal.root == journal.root:
-                outcome = _back(dirs[removal.root], entry, moved, barred, mends=mends)
-            else:
+            if removal.target in (*CLASSIC_RECORDS, *CLASSIC_DATA):
                 lacks = lacking.get((removal.root, removal.path))
                 outcome = _back(dirs[removal.root], entry, moved, lacks, mends=False)
+            else:
+                outcome = _back(dirs[removal.root], entry, moved, barred, mends=mends)
             run.outcomes.append(outcome)
             if run.outcomes[-1].status is Status.FAILED and removal.named_by:
                 lacking[removal.root, removal.named_by] = f"{shown(removal.path)}, which it names, is not back"

@@ -83,6 +83,38 @@ def test_relative_lower_folders(store, tmp_path):
 
 @pytest.mark.root
 @needs_root
+@pytest.mark.parametrize("form", ["absolute", "relative"])
+def test_layers_of_the_classic_store(tmp_path, form):
+    """Overlays of dockerd count, which name links in l; what is mounted in the rest of the data root does not."""
+    base, writable = "9d" * 32, "9e" * 32
+    overlay2 = tmp_path / "docker/overlay2"
+    for folder in (f"{base}/diff", f"{writable}/diff", f"{writable}/work", "l", f"{writable}/merged"):
+        (overlay2 / folder).mkdir(parents=True)
+    link = "SWEEP" + os.urandom(8).hex().upper()[:21].ljust(21, "A")
+    (overlay2 / "l" / link).symlink_to(f"../{base}/diff")
+    for folder in ("docker/containers/x/mounts/shm", "docker/containerd/daemon", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    used = Root(
+        RawPath(os.fsencode(tmp_path / "docker/containerd/daemon")),
+        Engine.DOCKER,
+        docker=(RawPath(os.fsencode(tmp_path / "docker")),),
+    )
+    shm = f"mount -t tmpfs shm '{tmp_path}/docker/containers/x/mounts/shm'"
+    with in_namespace(shm):
+        assert users(used) == []
+    where = "" if form == "relative" else f"{overlay2}/"
+    options = f"lowerdir={where}l/{link},upperdir={where}{writable}/diff,workdir={where}{writable}/work"
+    with in_namespace(f"cd '{overlay2}'; mount -t overlay overlay -o '{options}' '{tmp_path}/elsewhere'"):
+        (mount,) = users(used)
+        assert (mount.point, mount.snapshot) == (os.fsencode(tmp_path / "elsewhere"), None)
+        assert mount.why == f"is an overlay with lowerdir {where}l/{link}"
+    with in_namespace(f"cd '{overlay2}'; mount -t overlay overlay -o '{options}' '{overlay2}/{writable}/merged'"):
+        assert [each.why for each in users(used)] == ["is mounted inside it"]
+    assert users(used) == []
+
+
+@pytest.mark.root
+@needs_root
 def test_relative_lower_folders_below_an_upper_folder_elsewhere(store, tmp_path):
     """Relative lower folders count as well where the upper one is a path, of no root."""
     (store / SNAPSHOTS / "70003/fs").mkdir(parents=True)

@@ -66,6 +66,17 @@ def test_any_process_that_has_it_open(store, tmp_path, code, word):
     assert users(root(store)) == []
 
 
+def test_layers_of_the_classic_store(store, tmp_path):
+    """A process that has a directory of overlay2 or a record of image/overlay2 open counts, and a volume does not."""
+    data = tmp_path / "docker"
+    used = root(store, Engine.DOCKER, docker=(RawPath(os.fsencode(data)),))
+    for folder, counts in (("overlay2/layer", True), ("image/overlay2/layerdb", True), ("volumes/data", False)):
+        (data / folder).mkdir(parents=True)
+        (data / folder / "file").touch()
+        with running(python("file = open(sys.argv[1] + '/file')", data / folder)) as child:
+            assert [each.pid for each in users(used)] == [child.pid] * counts
+
+
 def test_not_itself_nor_who_started_it(store, monkeypatch):
     """This process does not count, though it has files open and works in the root."""
     monkeypatch.chdir(store)

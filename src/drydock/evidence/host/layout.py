@@ -40,6 +40,14 @@ def unknown_reason(path: RawPath) -> str | None:
     return None
 
 
+def layer_folders(root: Root) -> list[RawPath]:
+    """The folders of the classic layer store in the data roots of a root, whether they exist or not.
+
+    What uses the rest of a data root, such as a volume or a container's /dev/shm, is no user of its layers.
+    """
+    return [RawPath(os.path.join(data, part)) for data in root.docker for part in (b"overlay2", b"image/overlay2")]
+
+
 def managed_roots(host: Host, data: RawPath) -> tuple[RawPath, ...]:
     """The roots of the containerd that a dockerd starts itself: the place of now, and that before Docker 18.09."""
     name = host.name(data).rstrip(b"/")

@@ -1,4 +1,4 @@
-"""Mounts, in any mount namespace, that use a containerd root.
+"""Mounts, in any mount namespace, that use a containerd root, or the classic layer store of its Docker.
 
 Four kinds count: a mount strictly below the root; a bind mount, anywhere, of a part of the root; an overlay with an
 upper, work or lower folder in the root; a file system in a file of the root, through a loop device or, since Linux
@@ -6,7 +6,9 @@ upper, work or lower folder in the root; a file system in a file of the root, th
 count, nor does a bind mount of the whole root.
 
 containerd shortens long lists of lower folders to names relative to ``snapshots`` (core/mount/mount_linux.go,
-``compactLowerdirOption``, v2.1); newer kernels show one ``lowerdir+`` for each folder.
+``compactLowerdirOption``, v2.1); newer kernels show one ``lowerdir+`` for each folder. dockerd names the links in
+``overlay2/l``, and shortens long lists to names relative to ``overlay2``, the upper folder's too (moby
+daemon/graphdriver/overlay2/overlay.go Get, v28.5).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from contextlib import suppress
 from drydock.evidence.files.directory import open_folder
 from drydock.evidence.files.mountinfo import MountEntry, NamespaceView, mount_id, own_mounts, place
 from drydock.evidence.files.regular import identity
+from drydock.evidence.host.layout import layer_folders
 from drydock.evidence.host.mount_namespaces import open_namespaces
 from drydock.model.names import RawPath
 from drydock.model.roots import Root
@@ -27,6 +30,7 @@ from drydock.model.usage import Loop, Mount
 
 _SNAPSHOT = re.compile(rb"/snapshots/([0-9]+)(?=/|\Z)")
 _RELATIVE = re.compile(rb"([0-9]+)(/[^/]+)?\Z")
+_CLASSIC = re.compile(rb"(l/[A-Z0-9]{26}|[0-9a-z]+(-init)?/(diff|work))\Z")
 _UPPER = re.compile(rb"(/.*/snapshots)/([0-9]+/fs)\Z", re.DOTALL)
 _COLON = re.compile(rb"((?:\\.|[^\\:])*)(?::|\Z)", re.DOTALL)
 _LOOP = re.compile(rb"/dev/(?:block/)?(loop[0-9]+)\Z")
@@ -92,9 +96,11 @@ class _MountSearch:
         self._views = views
         self._layout = root.layout
         self._paths = [root.path, *(folder for _, folder in root.snapshotters)]
-        self._wanted = {key for key in map(identity, self._paths) if key is not None}
+        self._layers_at = layer_folders(root)
+        used = [*self._paths, *self._layers_at]
+        self._wanted = {key for key in map(identity, used) if key is not None}
         own = own_mounts()
-        self._parts = [part for path in self._paths if (part := place(path, own)) is not None]
+        self._parts = [part for path in used if (part := place(path, own)) is not None]
         self._seen: dict[tuple[int, bytes], bool] = {}
         self._backing = _backing_files()
 
@@ -135,7 +141,8 @@ class _MountSearch:
         if mounted is False:
             return None
         if relative and all(map(self._could_be, relative)) and not any(self._has(upper, relative) for upper in uppers):
-            return f"is an overlay with lowerdir {shown(relative[0])}", _RELATIVE.sub(rb"\1", relative[0])
+            match = _RELATIVE.match(relative[0])
+            return f"is an overlay with lowerdir {shown(relative[0])}", match[1] if match else None
         return None
 
     def _is_named(self, path: bytes) -> bool:
@@ -216,6 +223,8 @@ class _MountSearch:
         return answer
 
     def _could_be(self, path: bytes) -> bool:
+        if _CLASSIC.match(path):
+            return any(os.path.lexists(os.path.join(each, path)) for each in self._layers_at)
         match = _RELATIVE.match(path)
         return match is not None and any(os.path.lexists(os.path.join(each, match[1])) for each in self._snapshots())
 

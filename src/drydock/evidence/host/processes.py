@@ -24,6 +24,7 @@ from drydock.evidence.host.command_lines import last_flag
 from drydock.evidence.host.config import read_containerd_config, read_docker_config
 from drydock.evidence.host.engines import DAEMONS, how_to_stop, is_shim, program
 from drydock.evidence.host.filesystem import Host
+from drydock.evidence.host.layout import layer_folders
 from drydock.evidence.host.services import CONTAINERD_ROOT
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
@@ -79,7 +80,7 @@ class _ProcessSearch:
     def __init__(self, root: Root) -> None:
         self._root = root
         self._here = root.host == b"/" and bool(root.states)
-        self._store = _keys(root.path, *(folder for _, folder in root.snapshotters))
+        self._store = _keys(root.path, *(folder for _, folder in root.snapshotters), *layer_folders(root))
         self._all = self._store | _keys(*root.docker)
         self._space = identity(b"/proc/self/ns/mnt")
         self._seen: dict[tuple[_Key | int | None, bytes], _Key | None] = {}
