@@ -9,18 +9,33 @@ from tests.support.scans import HOSTILE, scan_of_everything
 from tests.support.terminal import on_terminal
 from tests.support.values import NOW, digest, image, store
 
+from drydock.model.data import Fingerprint
 from drydock.model.documents.common import compact
 from drydock.model.listings import Listing, ListKind
+from drydock.model.logs import ContainerLog, LogFile, LogFormat
 from drydock.model.names import RawPath
 from drydock.model.oci import Config, Descriptor, Documents, Index, Manifest
+from drydock.model.volumes import Volume, VolumeUser
 from drydock.report.listing import listing_document, listing_lines
 from drydock.verdict.judge import judge
 from drydock.verdict.listing import list_kind
+from drydock.verdict.logs import log_rows
+from drydock.verdict.volumes import volume_rows
+
+FILE = LogFile(RawPath(b"containers/1/" + HOSTILE), 0, Fingerprint(1, 2, 0o100640, 5, 0, 0), 4096, 1)
+LOG = ContainerLog(
+    RawPath(b"/data/" + HOSTILE), b"1", HOSTILE, LogFormat.JSON_FILE, (FILE,), HOSTILE, HOSTILE, HOSTILE, NOW, NOW
+)
+VOLUME = Volume(RawPath(b"/data"), HOSTILE, HOSTILE, False, (VolumeUser(HOSTILE, HOSTILE, HOSTILE),), NOW)
 
 
 def listings(kind):
     """The list of a store in which everything has a hostile name."""
     store = scan_of_everything().verdict.store
+    if kind is ListKind.LOGS:
+        return [Listing(RawPath(b"/store/" + HOSTILE), kind, log_rows([LOG]))]
+    if kind is ListKind.VOLUMES:
+        return [Listing(RawPath(b"/store/" + HOSTILE), kind, volume_rows([VOLUME]))]
     verdict, reached = judge(store, NOW)
     return [Listing(RawPath(b"/store/" + HOSTILE), kind, list_kind(kind, verdict, reached, Documents()))]
 
@@ -43,7 +58,8 @@ def test_every_row_is_a_line():
         assert title.endswith(f": 1 {what[:-1]}" if len(listing.rows) == 1 else f": {len(listing.rows)} {what}")
         assert len(lines) == (len(listing.rows) + 1 if listing.rows else 0)
         if lines:
-            names = [str(row["namespace"] or "-") for row in listing.rows]
+            first = next(name for name in ("namespace", "container", "name") if name in listing.rows[0])
+            names = [str(row[first] or "-").split()[0] for row in listing.rows]
             assert [line.split()[0] for line in lines[1:]] == names
             second = lines[0].index(" " + lines[0].split()[1]) + 1
             assert all(line[second - 1] == " " and line[second] != " " for line in lines)

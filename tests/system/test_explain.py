@@ -138,13 +138,14 @@ def test_an_image_of_docker_hub_by_its_short_name(unpacked):
 
 @pytest.mark.parametrize("name", DOCKER)
 def test_a_stopped_container(name, unpacked):
-    """By its docker name, its id, and the 12 characters that docker ps shows: its snapshot and its lease."""
+    """By its docker name, its id, and the 12 characters that docker ps shows: its snapshot, its lease and its log."""
     of = capture(name)
     host = unpacked(of)
     (container,) = of.facts["dockerd"]["containers"]
     for word in (container["name"], container["id"], container["id"][:12]):
         found = {each["title"]: each for each in explain(of, host, word)}
-        assert set(found) == {f"snapshot {container['id']}", f"lease {container['id']} (namespace moby)"}
+        held = {f"snapshot {container['id']}", f"lease {container['id']} (namespace moby)"}
+        assert set(found) == {*held, f"log of container {container['name']}"}
         lease = found[f"lease {container['id']} (namespace moby)"]
         assert lease["state"] == "container lease"
         assert lease["facts"]["owner"] == f"container {container['name']}"

@@ -23,7 +23,7 @@ _COMMANDS = {
     "plan": "write a plan of what can be removed",
     "apply": "carry out a plan",
     "clean": "show what nothing references; with --apply, remove it",
-    "ls": "list images, containers, snapshots, leases, content or ingests",
+    "ls": "list images, containers, snapshots, leases, content, ingests, logs or volumes",
     "export": "write an image, or a container's files, to an archive",
     "diff": "list what a container changed against its image",
     "runs": "list past runs, and which of them undo can take back",

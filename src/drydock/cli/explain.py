@@ -30,7 +30,8 @@ def explain(ctx: click.Context, *, subject: str, where: RawPath | None, form: st
     """Show what holds OBJECT, or why nothing does.
 
     OBJECT is a digest or its beginning, a path or the end of a path (snapshots/105), a snapshot key, an image, a
-    container or a lease. Type names as scan prints them, with their escapes.
+    container, a lease, or a volume of Docker. The name of a container, or the path of its log, also explains the log.
+    Type names as scan prints them, with their escapes.
 
     Exit status: 0 explained, 8 something could not be read, 16 OBJECT means several things, 32 an engine runs.
     """

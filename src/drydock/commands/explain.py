@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from drydock.evidence.docker.logs import read_logs
+from drydock.evidence.docker.volumes import read_volumes
 from drydock.model.access import Access
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.explanations import Explanation
 from drydock.model.names import RawPath
+from drydock.model.roots import Owners
 from drydock.model.scans import unread_of
 from drydock.model.text import shown
 from drydock.session import find_roots, open_root
 from drydock.verdict.explain import explain as explain_subject
 from drydock.verdict.find import find, suggest
+from drydock.verdict.logs import explain_log, find_logs
+from drydock.verdict.volumes import explain_volume, find_volumes
 
 
 def explain(word: bytes, where: RawPath | None, access: Access) -> list[Explanation]:
     """Trace the way from a root to an object, or tell why nothing holds the object.
 
     Args:
-        word: a digest or its beginning, a path, a snapshot key, an image, a container or a lease.
+        word: a digest or its beginning, a path, a snapshot key, an image, a container, a lease or a volume.
         where: as for :func:`drydock.session.find_roots`.
         access: how to read the stores there.
 
@@ -28,12 +33,17 @@ def explain(word: bytes, where: RawPath | None, access: Access) -> list[Explanat
     explanations: list[Explanation] = []
     causes: list[str] = []
     meant = ""
+    seen: set[RawPath] = set()
     for root in find_roots(where, access):
         with open_root(root, access) as session:
             verdict = session.verdict
             subjects = find(verdict, session.reached, word)
             meant = meant or ("" if subjects else suggest(verdict, word))
             explanations += [explain_subject(verdict, session.reached, subject) for subject in subjects]
+            for data in root.docker:
+                if data not in seen:
+                    explanations += _beside(data, verdict.store.owners, word)
+            seen.update(root.docker)
             cause = unread_of(verdict)
             causes += [cause] if cause else []
     if not explanations:
@@ -41,3 +51,13 @@ def explain(word: bytes, where: RawPath | None, access: Access) -> list[Explanat
     # What another root has of that name is missing from them as well.
     unread = "; ".join(causes) or None
     return [each._replace(unread=unread) for each in explanations]
+
+
+def _beside(data: RawPath, owners: Owners, word: bytes) -> list[Explanation]:
+    """The logs and the volumes of a data root that a word names."""
+    logs = find_logs(read_logs(data, owners.containers).found, word)
+    volumes = find_volumes(read_volumes(data, owners).found, word)
+    return [
+        *(explain_log(log, owners.containers.get(log.container)) for log in logs),
+        *map(explain_volume, volumes),
+    ]

@@ -20,6 +20,13 @@ class ListKind(enum.Enum):
     LEASES = "leases"
     CONTENT = "content"
     INGESTS = "ingests"
+    LOGS = "logs"
+    VOLUMES = "volumes"
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it lists objects of a containerd root; the others list what else is in a data root."""
+        return self not in (ListKind.LOGS, ListKind.VOLUMES)
 
 
 @dataclass(slots=True)

@@ -119,6 +119,8 @@ class DockerContainer(NamedTuple):
     """Whether the classic image store has its layer (``image/<driver>/layerdb/mounts``), and containerd has none."""
     mounted: tuple[Mounted, ...] = ()
     """Its mounts, sorted by mount point."""
+    compose: tuple[bytes, bytes] | None = None
+    """The service of Compose that it belongs to, and the files that define the service; None if none is known."""
 
 
 @dataclass(slots=True)

@@ -16,7 +16,9 @@ from drydock.model.documents.ls import (
     ListedImage,
     ListedIngest,
     ListedLease,
+    ListedLog,
     ListedSnapshot,
+    ListedVolume,
     ListRoot,
 )
 from drydock.model.exports import Change, Exported
@@ -35,6 +37,8 @@ _ROWS = {
     ListKind.LEASES: "lease",
     ListKind.CONTENT: "blob",
     ListKind.INGESTS: "ingest",
+    ListKind.LOGS: "log",
+    ListKind.VOLUMES: "volume",
 }
 _ENTRIES: Final[dict[ListKind, type[ReportPart]]] = {
     ListKind.IMAGES: ListedImage,
@@ -43,6 +47,8 @@ _ENTRIES: Final[dict[ListKind, type[ReportPart]]] = {
     ListKind.LEASES: ListedLease,
     ListKind.CONTENT: ListedBlob,
     ListKind.INGESTS: ListedIngest,
+    ListKind.LOGS: ListedLog,
+    ListKind.VOLUMES: ListedVolume,
 }
 _COLUMNS = {
     ListKind.IMAGES: ("namespace", "name", "digest", "bytes", "platforms", "damaged"),
@@ -51,6 +57,8 @@ _COLUMNS = {
     ListKind.LEASES: ("namespace", "id", "class", "created", "expires", "resources", "only_bytes", "owner"),
     ListKind.CONTENT: ("namespace", "digest", "size", "state", "held_by"),
     ListKind.INGESTS: ("namespace", "ref", "received", "total", "updated", "state", "held_by"),
+    ListKind.LOGS: ("container", "name", "driver", "bytes", "files", "max_size", "max_file", "since", "until"),
+    ListKind.VOLUMES: ("name", "driver", "anonymous", "mounted_by", "created", "device"),
 }
 
 
@@ -100,6 +108,8 @@ def _widths(titles: list[str], cells: list[list[str]]) -> list[int]:
 def _cell(column: str, value: Cell) -> str:
     if value is None or value in ("", []):
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, int) and column in _SIZES:
         return show_bytes(value)
     if isinstance(value, list):

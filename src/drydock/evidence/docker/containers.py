@@ -92,7 +92,17 @@ def _container(data: RawPath, name: bytes, findings: list[Finding], *, live: boo
         mounts_known=mounts is not None or left,
         is_classic=driver is not None and has_container_layer(data, driver, name),
         mounted=tuple(_mounted(config.get("MountPoints"))),
+        compose=_compose(settings.get("Labels")) if isinstance(settings, dict) else None,
     )
+
+
+def _compose(labels: object) -> tuple[bytes, bytes] | None:
+    """The labels that Compose gives its containers (docker/compose pkg/api/labels.go, v2.29)."""
+    if not isinstance(labels, dict):
+        return None
+    service = _bytes(labels.get("com.docker.compose.service"))
+    files = _bytes(labels.get("com.docker.compose.project.config_files"))
+    return None if service is None or files is None else (service, files)
 
 
 def _mounted(points: object) -> Iterator[Mounted]:

@@ -18,6 +18,7 @@ Created = Annotated[Time | None, Meta(description="when the record was created; 
 HeldBy = Annotated[Sequence[Line], Meta(description="what keeps it, kind and name")]
 OnDisk = Annotated[Shown | None, Meta(description="relative to the root; null where nothing is on disk")]
 Note = Annotated[Line, Meta(description="why it has this state, where that needs a reason; else empty")]
+DataRoot = Annotated[Shown, Meta(description="absolute path of the Docker data root that it is in")]
 NamespaceOrNone = Annotated[Shown | None, Meta(description="containerd namespace of the record; null without one")]
 
 
@@ -126,6 +127,40 @@ class ListedIngest(ReportPart, kw_only=True):
     expires: Annotated[Time | None, Meta(description="when it expires; null for never, and without a record")]
 
 
+class ListedLog(ReportPart, kw_only=True):
+    """The log of a Docker container."""
+
+    data_root: DataRoot
+    container: Annotated[Shown, Meta(description="id of its container")]
+    name: Annotated[Shown | None, Meta(description="name of its container; null where that could not be read")]
+    driver: Annotated[Shown | None, Meta(description="the container's log driver; null where that could not be read")]
+    path: Annotated[Shown, Meta(description="absolute path of its newest file")]
+    bytes: Annotated[int, Meta(description="bytes on disk, with the rotated files")]
+    files: Annotated[int, Meta(description="how many files it has, with the rotated ones")]
+    rotated: Annotated[bool | None, Meta(description="whether the daemon limits it; null where that is not known")]
+    max_size: Annotated[Shown | None, Meta(description="the option max-size, as written; null where it is not set")]
+    max_file: Annotated[Shown | None, Meta(description="the option max-file, as written; null where it is not set")]
+    since: Annotated[Time | None, Meta(description="time of the oldest record; null where that is not known")]
+    until: Annotated[Time | None, Meta(description="when it was last written to; null where that is not known")]
+
+
+class ListedVolume(ReportPart, kw_only=True):
+    """A volume of Docker."""
+
+    data_root: DataRoot
+    name: Annotated[Shown, Meta(description="its name")]
+    driver: Annotated[Shown | None, Meta(description="its driver; null where that could not be read")]
+    anonymous: Annotated[bool | None, Meta(description="whether dockerd named it; null where that is not known")]
+    mounted_by: Annotated[
+        Sequence[Shown] | None,
+        Meta(description="names of the containers that mount it; null where not all containers could be read"),
+    ]
+    device: Annotated[Line, Meta(description="what the driver mounts for it, without options; else empty")]
+    path: Annotated[Shown | None, Meta(description="absolute path of its data; null without a folder")]
+    created: Created
+    note: Annotated[Line, Meta(description="what could not be read of it; else empty")]
+
+
 class ListRoot(ReportPart, kw_only=True):
     """The list of one root: the field that has the name of the list."""
 
@@ -137,6 +172,8 @@ class ListRoot(ReportPart, kw_only=True):
     leases: Annotated[Sequence[ListedLease] | UnsetType, Meta(description="of ls leases")] = UNSET
     content: Annotated[Sequence[ListedBlob] | UnsetType, Meta(description="of ls content")] = UNSET
     ingests: Annotated[Sequence[ListedIngest] | UnsetType, Meta(description="of ls ingests")] = UNSET
+    logs: Annotated[Sequence[ListedLog] | UnsetType, Meta(description="of ls logs")] = UNSET
+    volumes: Annotated[Sequence[ListedVolume] | UnsetType, Meta(description="of ls volumes")] = UNSET
 
 
 class ListDocument(Report, tag="drydock.ls/1"):
