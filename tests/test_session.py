@@ -1,5 +1,6 @@
 """The one way in: locks last as long as the block, and what uses a root is refused until the first change."""
 
+import fcntl
 import subprocess
 from contextlib import suppress
 from functools import partial
@@ -54,6 +55,23 @@ def test_locks_last_until_the_block_ends(root, first, second, fits):
         assert entered(root, second) is fits
         raise ZeroDivisionError
     assert entered(root, CHANGING)
+
+
+def test_a_data_root_that_dockerd_has_open_is_not_changed(root, tmp_path):
+    """The lock on volumes that dockerd has keeps a writer out, and a writer keeps dockerd out; readers take none."""
+    (tmp_path / "docker/volumes").mkdir(parents=True)
+    volumes = tmp_path / "docker/volumes/metadata.db"
+    volumes.touch()
+    (found,) = find_roots(RawPath(bytes(root)), LOOKING)
+    found = found._replace(docker=(RawPath(bytes(tmp_path / "docker")),))
+    with volumes.open() as dockerd:
+        fcntl.flock(dockerd, fcntl.LOCK_EX)
+        with open_root(found, LOOKING), open_root(found, BESIDE):
+            pass
+        with pytest.raises(drydock.InUse, match=r"metadata\.db is locked by"), open_root(found, CHANGING):
+            pass
+    with open_root(found, CHANGING), volumes.open() as dockerd, pytest.raises(BlockingIOError):
+        fcntl.flock(dockerd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @pytest.mark.parametrize("access", [LOOKING, BESIDE, CHANGING], ids=["held", "live", "exclusive"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from drydock.evidence.containerd.store import (
     Held,
     copy_store,
     fingerprint_databases,
+    hold_data_roots,
     hold_store,
     locate_value,
     read_store,
@@ -203,7 +204,10 @@ def _hold(root: Root, access: Access) -> Iterator[Held]:
         # Not again right after the lock: another drydock, which this lock refuses, has the databases open for a moment.
         refuse_if_used(root)
     measured = access.measure is SizeSource.DISK
-    with hold_store(root, exclusive=access.exclusive, measured=measured, progress=access.progress) as held:
+    with (
+        hold_store(root, exclusive=access.exclusive, measured=measured, progress=access.progress) as held,
+        hold_data_roots(root) if access.exclusive else nullcontext(),
+    ):
         yield held
 
 

@@ -116,6 +116,26 @@ def hold_store(
 
 
 @contextmanager
+def hold_data_roots(root: Root) -> Iterator[None]:
+    """Keep dockerd out of the data roots of a root, as long as the context lasts, also out of its classic layers.
+
+    Nothing else of the classic layer store has a lock. dockerd opens this database before it reads the layers, and
+    keeps it open; it does not start while another process has it (moby volume/service/store.go NewStore, v28.5).
+
+    Raises:
+        Refused: a dockerd has a lock on one of them.
+        EvidenceUnreadable: one cannot be opened.
+    """
+    with ExitStack() as stack:
+        for data in root.docker:
+            path = RawPath(os.path.join(data, b"volumes/metadata.db"))
+            if _is_there(path):
+                # Shared, because several containerd roots may be of one data root.
+                stack.enter_context(hold(path, exclusive=False))
+        yield
+
+
+@contextmanager
 def copy_store(root: Root, *, progress: Progress | None = None) -> Iterator[Held]:
     """Copy every database of a root to memory, for reading it while its engine runs. Takes no lock.
 
