@@ -145,6 +145,9 @@ class FindingCode(str, enum.Enum):
     OWNERS_UNKNOWN = "owners-unknown", _BLIND_OR_NOTE
     CONTAINER_UNREADABLE = "container-unreadable", _BLIND_OR_NOTE
 
+    # Docker's classic layer store
+    UNREADABLE_REFERENCES = "unreadable-references", _DAMAGE
+
     # Settings
     CONFIG_UNREADABLE = "config-unreadable", _BLIND
     CONFIG_UNKNOWN = "config-unknown", _BLIND, Affects.SNAPSHOT_DIRECTORIES

@@ -365,6 +365,13 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
             "`docker ps -a` does not show the container either. Restore the file, or move the folder away.",
         ),
     },
+    "Docker's classic layer store": {
+        FindingCode.UNREADABLE_REFERENCES: Guidance(
+            "`image/overlay2/repositories.json` is not what dockerd writes: in the classic mode it does not start.",
+            "Restore the file. If there is no copy, move it away: dockerd starts, and all images are there without "
+            "their names.",
+        ),
+    },
     "Settings": {
         FindingCode.CONFIG_UNREADABLE: Guidance(
             "A setting that may name a containerd root or a Docker data root could not be read.",

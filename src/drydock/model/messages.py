@@ -316,6 +316,13 @@ CONTAINER_UNREADABLE = Message(
     FindingCode.CONTAINER_UNREADABLE, "container {container}: {path}: {problem}; the container counts as existing{also}"
 )
 
+# Docker's classic layer store
+UNREADABLE_REFERENCES = Message(
+    FindingCode.UNREADABLE_REFERENCES,
+    "{path}: {problem}: dockerd does not start with the classic image store",
+    "restore the file, or move it away: dockerd then starts, and the images have no names",
+)
+
 # Settings
 SETTING_OUT_OF_REACH = Message(FindingCode.CONFIG_UNREADABLE, "{file}: {problem}")
 UNREADABLE_SETTINGS = Message(FindingCode.CONFIG_UNREADABLE, "{file} cannot be read: {problem}")

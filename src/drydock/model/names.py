@@ -49,6 +49,12 @@ class Kind(enum.Enum):
     SNAPSHOT = "snapshot"
     LEASE = "lease"
     SANDBOX = "sandbox"
+    # Of Docker's classic layer store, in no namespace.
+    LAYER = "layer"
+    LAYER_REST = "layer-rest"
+    LAYER_MOUNT = "layer-mount"
+    LAYER_DIRECTORY = "layer-directory"
+    LAYER_LINK = "layer-link"
 
     # Members are singletons: identity hashing spares a Python call per dictionary look-up in the mark pass.
     __hash__ = object.__hash__

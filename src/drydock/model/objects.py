@@ -1,4 +1,4 @@
-"""The verdict on a root: the state of each blob, ingest and snapshot."""
+"""The verdict on a root: the state of each blob, ingest and snapshot, or of each part of a classic layer store."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from drydock.model.data import BlobFile, Fingerprint, IngestDirectory, Junk, SnapshotEntry
 from drydock.model.findings import Finding
+from drydock.model.layer_store import LayerEntry
 from drydock.model.leases import Holding
 from drydock.model.names import RawPath, Ref, UnixNano
 from drydock.model.store import Store
@@ -38,6 +39,16 @@ class ObjectKind(enum.Enum):
     BLOB = "blob"
     INGEST = "ingest"
     SNAPSHOT = "snapshot"
+    LAYER = "layer"
+    """A record in ``layerdb/sha256`` of Docker's classic layer store."""
+    LAYER_REST = "layer-rest"
+    """What a removal or an unpacking of a layer left in ``layerdb``."""
+    LAYER_MOUNT = "layer-mount"
+    """A record in ``layerdb/mounts``: the writable layer of a container, or of something else."""
+    LAYER_DIRECTORY = "layer-directory"
+    """A directory in ``overlay2``."""
+    LAYER_LINK = "layer-link"
+    """A symbolic link in ``overlay2/l``."""
 
     # Members are singletons: see Kind.
     __hash__ = object.__hash__
@@ -45,15 +56,16 @@ class ObjectKind(enum.Enum):
 
 @dataclass(slots=True)
 class StoreObject:
-    """A blob, an ingest or a snapshot: recorded, on disk, or both."""
+    """A blob, an ingest, a snapshot or a part of a classic layer store: recorded, on disk, or both."""
 
     kind: ObjectKind
     id: bytes
-    """A blob's digest, an ingest's client ref, a snapshot's key; without a record, the name on disk or of its row."""
+    """A blob's digest, an ingest's client ref, a snapshot's key; a layer's chain id; the name of another part of a
+    layer store; without a record, the name on disk or of its row."""
     state: State
     allocated: int
     """Bytes on disk: allocated blocks; for a committed snapshot the size in its row (``Store.measured``)."""
-    data: BlobFile | Junk | IngestDirectory | SnapshotEntry | None
+    data: BlobFile | Junk | IngestDirectory | SnapshotEntry | LayerEntry | None
     """What is on disk; None if nothing is."""
     records: Ref | tuple[Ref, ...] = ()
     """Its records, one for each namespace; the record itself if it is the only one, as nearly always."""
@@ -109,3 +121,5 @@ class Verdict:
     leases: list[Holding]
     findings: list[Finding] = field(default_factory=list)
     """Findings of the evidence, and of comparing records, rows and data."""
+    kept: dict[RawPath, str] = field(default_factory=dict)
+    """What of a classic layer store looks unused and stays, by path: the reason, one shown line."""

@@ -436,6 +436,14 @@ class _Planner:
                 reason = backend_blindness(self._store, found.snapshotter)
                 if reason is None and found.id.isdigit():
                     reason = self._lost_directory(found.snapshotter, int(found.id))
+            case (
+                ObjectKind.LAYER
+                | ObjectKind.LAYER_REST
+                | ObjectKind.LAYER_MOUNT
+                | ObjectKind.LAYER_DIRECTORY
+                | ObjectKind.LAYER_LINK
+            ):
+                reason = "this version of drydock removes nothing of the classic layer store"
             case never:
                 assert_never(never)
         return reason

@@ -60,17 +60,9 @@ def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judge
     If not all records of the owner's kind could be read, or if they last changed before the lease was made, a lease
     whose owner was not found is UNKNOWN, never OWNERLESS.
     """
-    end = expiry(lease.labels)
-    past = end is not None and has_expired(lease.labels, now)
-    contradiction = end_contradiction(lease, now) if past else None
-    if end is not None and past and contradiction is None:
-        return Judgement(LeaseClass.EXPIRED, f"ended {show_time(end)}")
-    for label in _TEMPORARY:
-        if label in lease.labels:
-            return Judgement(LeaseClass.TEMPORARY, f"labelled {shown(label)}")
-    if end is not None:
-        why = f"its end cannot be judged: {contradiction}" if past else f"ends {show_time(end)}"
-        return Judgement(LeaseClass.TEMPORARY, why)
+    ending = _ending(lease, now)
+    if ending is not None:
+        return ending
     docker = is_dockers(lease.namespace)
     if docker and lease.id.startswith(_IMAGE):
         return _image(lease, owners, now)
@@ -86,6 +78,33 @@ def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judge
     if docker and _RANDOM.match(lease.id) and not lease.labels:
         return _nameless(lease, now)
     return Judgement(LeaseClass.UNKNOWN, "neither its labels nor its id name an owner")
+
+
+def classify_build(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
+    """As :func:`classify`, for a lease in the ``containerdmeta.db`` of dockerd's builder in the classic mode."""
+    ending = _ending(lease, now)
+    if ending is not None:
+        return ending
+    record = build_record(lease)
+    if record is not None:
+        return _build(lease, record, owners, now)
+    return Judgement(LeaseClass.UNKNOWN, "neither its labels nor its id name a cache record")
+
+
+def _ending(lease: Lease, now: UnixNano) -> Judgement | None:
+    """The class of a lease that ends by itself, or that its maker marked as temporary; None for any other."""
+    end = expiry(lease.labels)
+    past = end is not None and has_expired(lease.labels, now)
+    contradiction = end_contradiction(lease, now) if past else None
+    if end is not None and past and contradiction is None:
+        return Judgement(LeaseClass.EXPIRED, f"ended {show_time(end)}")
+    for label in _TEMPORARY:
+        if label in lease.labels:
+            return Judgement(LeaseClass.TEMPORARY, f"labelled {shown(label)}")
+    if end is not None:
+        why = f"its end cannot be judged: {contradiction}" if past else f"ends {show_time(end)}"
+        return Judgement(LeaseClass.TEMPORARY, why)
+    return None
 
 
 def end_contradiction(lease: Lease, now: UnixNano) -> str | None:

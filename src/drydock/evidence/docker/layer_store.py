@@ -1,0 +1,461 @@
+"""Reads the classic layer store of a data root: imagedb, layerdb, repositories.json and the folders of overlay2.
+
+Everything below ``overlay2/<id>/diff`` is a guest's, and is not looked at. Sources: moby layer/filestore.go,
+image/fs.go, image/store.go, reference/store.go, daemon/graphdriver/overlay2/overlay.go (v28.5).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from hashlib import sha256
+from typing import Any, Final
+
+from drydock.evidence.docker.containers import read_containers
+from drydock.evidence.files.directory import fingerprint, folder, names
+from drydock.evidence.files.openat2 import open_directory
+from drydock.evidence.files.regular import NotRegular, TooLarge, read_regular
+from drydock.model import messages
+from drydock.model.data import Fingerprint
+from drydock.model.findings import Place
+from drydock.model.layer_store import (
+    OVERLAY2,
+    ClassicImage,
+    DirectoryKind,
+    LayerDirectory,
+    LayerLink,
+    LayerRecord,
+    LayerRest,
+    LayerStore,
+    MountRecord,
+)
+from drydock.model.names import Digest, RawPath, is_container_id, is_digest
+from drydock.model.text import shown
+
+_BLOCK: Final = 512
+_SHORT: Final = 1 << 16
+"""The largest file of layerdb and overlay2 that is read: ``lower`` has at most 128 names."""
+_CONFIG: Final = 8 << 20
+_REFERENCES: Final = 64 << 20
+_DEPTH: Final = 16
+"""How deep a record of an image mount may lie below ``layerdb/mounts``."""
+
+_IMAGE: Final = RawPath(b"image/" + OVERLAY2)
+_LAYERS: Final = RawPath(_IMAGE + b"/layerdb/sha256")
+_MOUNTS: Final = RawPath(_IMAGE + b"/layerdb/mounts")
+_WRITE_SETS: Final = RawPath(_IMAGE + b"/layerdb/tmp")
+_LAYERDB: Final = frozenset((b"sha256", b"mounts", b"tmp"))
+_CONFIGS: Final = RawPath(_IMAGE + b"/imagedb/content/sha256")
+_PARENTS: Final = RawPath(_IMAGE + b"/imagedb/metadata/sha256")
+_NAMES: Final = RawPath(_IMAGE + b"/repositories.json")
+_LINKS: Final = RawPath(OVERLAY2 + b"/l")
+
+_REMOVING: Final = re.compile(rb"([0-9a-f]{64})-[^-]*-removing\Z", re.DOTALL)
+_LAYER: Final = re.compile(rb"[0-9a-f]{64}\Z")
+_INIT: Final = re.compile(rb"[0-9a-f]{64}-init\Z")
+_BUILD: Final = re.compile(rb"[0-9a-z]{25}\Z")
+_PROBE: Final = re.compile(rb"(check-overlayfs-support|metacopy-check|opaque-bug-check|userxattr-check)[0-9]*\Z")
+_DEVICE: Final = b"backingFsBlockDev"
+_LINK: Final = re.compile(rb"[A-Z0-9]{26}\Z")
+_TARGET: Final = re.compile(rb"\.\./([^/]+)/diff\Z", re.DOTALL)
+_DIGITS: Final = re.compile(rb"-?[0-9]{1,19}\Z")
+
+
+def has_layer_store(data: RawPath) -> bool:
+    """Whether a data root has anything of a classic layer store: an image, a layer, a mount or a directory."""
+    kept = (b"l", _DEVICE)
+    for path in (_CONFIGS, _LAYERS, _MOUNTS, OVERLAY2):
+        try:
+            with folder(data, *path.split(b"/")) as descriptor:
+                if any(name not in kept for name in names(descriptor)):
+                    return True
+        except (FileNotFoundError, NotADirectoryError):  # noqa: PERF203 - four folders
+            continue
+        except OSError:
+            return True
+    return False
+
+
+def directory_kind(name: bytes) -> DirectoryKind:
+    """What an entry of ``overlay2`` is, by its name."""
+    if _LAYER.match(name):
+        return DirectoryKind.LAYER
+    if _INIT.match(name):
+        return DirectoryKind.INIT
+    if _BUILD.match(name):
+        return DirectoryKind.BUILD
+    return DirectoryKind.PROBE if _PROBE.match(name) else DirectoryKind.FOREIGN
+
+
+def read_layer_store(data: RawPath, *, live: bool = False) -> LayerStore:
+    """Read the layer store of a data root, without BuildKit's databases.
+
+    Args:
+        data: absolute path of the data root.
+        live: dockerd may be at work: what goes meanwhile is left out.
+    """
+    store = LayerStore(data)
+    store.containers, changed = read_containers(data, store.findings, live=live)
+    store.containers_known = changed is not None
+    return _Reader(store, live=live).read()
+
+
+class _Reader:
+    """Reads one layer store."""
+
+    def __init__(self, store: LayerStore, *, live: bool) -> None:
+        self._store = store
+        self._live = live
+
+    def read(self) -> LayerStore:
+        self._references()
+        self._each(_CONFIGS, self._image)
+        self._layerdb()
+        self._each(_LAYERS, self._layer)
+        self._each(_WRITE_SETS, self._write_set)
+        self._each(_MOUNTS, self._mount)
+        self._each(OVERLAY2, self._directory)
+        self._each(_LINKS, self._link)
+        return self._store
+
+    def _each(self, path: bytes, read: Callable[[bytes, int], None]) -> None:
+        """Call ``read`` with each name in a folder, and a descriptor of the folder; a missing folder has none."""
+        try:
+            with folder(self._store.data, *path.split(b"/")) as descriptor:
+                for name in names(descriptor):
+                    try:
+                        read(name, descriptor)
+                    except FileNotFoundError:  # noqa: PERF203 - it went meanwhile
+                        if not self._live:
+                            raise
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._blind(path, error.strerror or str(error))
+
+    def _blind(self, path: bytes, problem: str) -> None:
+        """Note that something that may name a layer or a directory could not be read."""
+        whole = RawPath(os.path.join(self._store.data, path))
+        self._store.findings.append(messages.UNREADABLE(path=whole, problem=problem).at(Place(whole)))
+        self._store.unlisted.append(f"{shown(whole)}: {problem}")
+
+    def _references(self) -> None:
+        path = RawPath(os.path.join(self._store.data, _NAMES))
+        try:
+            *parts, name = _NAMES.split(b"/")
+            with folder(self._store.data, *parts) as descriptor:
+                found = json.loads(read_regular(name, _REFERENCES, descriptor))
+            self._store.references = dict(_references(found))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, RecursionError) as error:
+            problem = _problem(error, "it is not the JSON that dockerd writes")
+            self._store.findings.append(messages.UNREADABLE_REFERENCES(path=path, problem=problem).at(Place(path)))
+
+    def _image(self, name: bytes, parent: int) -> None:
+        if not is_container_id(name):  # 64 hexadecimal digits too
+            self._store.foreign.append(RawPath(_CONFIGS + b"/" + name))
+            return
+        identity, path = Digest(b"sha256:" + name), RawPath(_CONFIGS + b"/" + name)
+        size, problem = 0, ""
+        config: Any = None
+        try:
+            raw = read_regular(name, _CONFIG, parent)
+            size = len(raw)
+            if sha256(raw).hexdigest().encode() != name:
+                problem = "its config does not match its id"
+            config = json.loads(raw)
+        except (OSError, ValueError, RecursionError) as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            problem = problem or _problem(error, "its config is not JSON")
+        diff_ids = _diff_ids(config)
+        if diff_ids is None:
+            problem = problem or "its config does not list its layers"
+        created = config.get("created") if isinstance(config, dict) else None
+        image = ClassicImage(
+            identity,
+            path,
+            size,
+            tuple(sorted(each for each, target in self._store.references.items() if target == identity)),
+            diff_ids or (),
+            chain_ids(diff_ids or ()),
+            self._parent_image(name),
+            created.encode("utf-8", "surrogatepass") if isinstance(created, str) else b"",
+            problem,
+        )
+        self._store.images[identity] = image
+
+    def _parent_image(self, name: bytes) -> Digest | None:
+        try:
+            with folder(self._store.data, *_PARENTS.split(b"/"), name) as descriptor:
+                return _digest(read_regular(b"parent", _SHORT, descriptor))
+        except OSError:
+            return None
+
+    def _layerdb(self) -> None:
+        with suppress(OSError), folder(self._store.data, *_IMAGE.split(b"/"), b"layerdb") as descriptor:
+            for name in names(descriptor):
+                if name not in _LAYERDB:
+                    self._store.foreign.append(RawPath(_IMAGE + b"/layerdb/" + name))
+
+    def _layer(self, name: bytes, parent: int) -> None:
+        path = RawPath(_LAYERS + b"/" + name)
+        removing = _REMOVING.match(name)
+        if removing is not None:
+            self._rest(name, path, parent, Digest(b"sha256:" + removing[1]))
+            return
+        if not is_container_id(name):
+            self._store.foreign.append(path)
+            return
+        chain = Digest(b"sha256:" + name)
+        with _RecordFolder(name, parent) as record:
+            cache_id = record.text(b"cache-id")
+            diff_id = record.digest(b"diff")
+            below = record.digest(b"parent", needed=False)
+            size = record.number(b"size")
+            self._store.layers[chain] = LayerRecord(
+                chain,
+                path,
+                record.fingerprint,
+                record.allocated,
+                cache_id,
+                diff_id,
+                below,
+                size,
+                record.has(b"tar-split.json.gz"),
+                record.problem,
+            )
+
+    def _write_set(self, name: bytes, parent: int) -> None:
+        self._rest(name, RawPath(_WRITE_SETS + b"/" + name), parent, None)
+
+    def _rest(self, name: bytes, path: RawPath, parent: int, chain: Digest | None) -> None:
+        with _RecordFolder(name, parent) as record:
+            cache_id = record.text(b"cache-id", needed=False)
+            if record.problem:
+                self._blind(path, record.problem)
+            self._store.rests.append(
+                LayerRest(name, path, record.fingerprint, record.allocated, chain is not None, cache_id, chain)
+            )
+
+    def _mount(self, name: bytes, parent: int) -> None:
+        self._mount_below(name, name, parent, _DEPTH)
+
+    def _mount_below(self, whole: bytes, name: bytes, parent: int, depth: int) -> None:
+        path = RawPath(_MOUNTS + b"/" + whole)
+        with _RecordFolder(name, parent) as record:
+            below = record.folders()
+            if record.descriptor is None or record.files or not below:
+                mount_id = record.text(b"mount-id", directory_kind_is=(DirectoryKind.LAYER,))
+                init_id = record.text(
+                    b"init-id", needed=False, directory_kind_is=(DirectoryKind.LAYER, DirectoryKind.INIT)
+                )
+                chain = record.digest(b"parent", needed=False)
+                self._store.mounts[whole] = MountRecord(
+                    whole, path, record.fingerprint, record.allocated, mount_id, init_id, chain, record.problem
+                )
+            if below and not depth:
+                self._blind(path, f"there are more than {_DEPTH} folders in each other")
+            elif record.descriptor is not None:
+                for each in below:
+                    self._mount_below(whole + b"/" + each, each, record.descriptor, depth - 1)
+
+    def _directory(self, name: bytes, parent: int) -> None:
+        if name in (b"l", _DEVICE):
+            return
+        path, kind = RawPath(OVERLAY2 + b"/" + name), directory_kind(name)
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        link, lower, problem = None, b"", ""
+        has_diff = is_committed = False
+        is_directory = stat.S_ISDIR(found.st_mode)
+        if not is_directory:
+            problem = "it is not a folder"
+        elif kind in (DirectoryKind.LAYER, DirectoryKind.INIT, DirectoryKind.BUILD):
+            with _RecordFolder(name, parent, sizes=False) as record:
+                link = record.text(b"link", needed=False)
+                lower = record.text(b"lower", needed=False) or b""
+                has_diff, is_committed = b"diff" in record.folders(), record.has(b"committed")
+                problem = record.problem
+        names_below = tuple(each.removeprefix(b"l/") for each in lower.split(b":")) if lower else ()
+        self._store.directories[name] = LayerDirectory(
+            name,
+            path,
+            kind,
+            fingerprint(found),
+            is_directory,
+            link,
+            names_below,
+            has_diff,
+            is_committed,
+            problem=problem,
+        )
+
+    def _link(self, name: bytes, parent: int) -> None:
+        path = RawPath(_LINKS + b"/" + name)
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if not stat.S_ISLNK(found.st_mode) or not _LINK.match(name):
+            self._store.foreign.append(path)
+            return
+        target = _TARGET.match(os.readlink(name, dir_fd=parent))
+        self._store.links[name] = LayerLink(name, path, fingerprint(found), None if target is None else target[1])
+
+
+class _RecordFolder:
+    """A folder of a record with short files, entered by a ``with`` block; what is wrong with it is its ``problem``."""
+
+    def __init__(self, name: bytes, parent: int, *, sizes: bool = True) -> None:
+        self._name = name
+        self._parent = parent
+        self._sizes = sizes
+        self.descriptor: int | None = None
+        """None if it is no folder, or cannot be opened."""
+        self.problem = ""
+        self.files: dict[bytes, int] = {}
+        """Bytes of allocated blocks of each regular file, by name; 0 without sizes."""
+        self.allocated = 0
+        self._folders: list[bytes] = []
+
+    def __enter__(self) -> _RecordFolder:  # noqa: PYI034 - Self is in typing since 3.11 only
+        found = os.stat(self._name, dir_fd=self._parent, follow_symlinks=False)
+        self.fingerprint: Fingerprint = fingerprint(found)
+        self.allocated = found.st_blocks * _BLOCK
+        try:
+            self.descriptor = open_directory(self._parent, self._name, readable=True)
+            self._list(self.descriptor)
+        except OSError as error:
+            self._note(_problem(error))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+
+    def _list(self, descriptor: int) -> None:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name)
+                if entry.is_dir(follow_symlinks=False):
+                    self._folders.append(name)
+                else:
+                    self.files[name] = entry.stat(follow_symlinks=False).st_blocks * _BLOCK if self._sizes else 0
+        self.allocated += sum(self.files.values())
+
+    def _note(self, problem: str) -> None:
+        self.problem = self.problem or problem
+
+    def has(self, name: bytes) -> bool:
+        """Whether it has a file of that name."""
+        return name in self.files
+
+    def folders(self) -> list[bytes]:
+        """The names of the folders in it, sorted."""
+        return sorted(self._folders)
+
+    def text(
+        self, name: bytes, *, needed: bool = True, directory_kind_is: tuple[DirectoryKind, ...] = ()
+    ) -> bytes | None:
+        """The contents of a file without space around; None, with a problem if it is needed, if it cannot be read.
+
+        Args:
+            name: of the file.
+            needed: its absence is a problem.
+            directory_kind_is: it has to be the name of a directory of one of these kinds; any name without kinds.
+        """
+        if self.descriptor is None:
+            return None
+        called = shown(name)
+        if name not in self.files:
+            if needed or name in self._folders:
+                self._note(f"it has no file {called}")
+            return None
+        try:
+            found = read_regular(name, _SHORT, self.descriptor).strip()
+        except OSError as error:
+            self._note(f"{called}: {_problem(error)}")
+            return None
+        if not found or b"\0" in found or (directory_kind_is and directory_kind(found) not in directory_kind_is):
+            self._note(f"its {called} is not what dockerd writes")
+            return None
+        return found
+
+    def digest(self, name: bytes, *, needed: bool = True) -> Digest | None:
+        """As :meth:`text`, for a file with a digest."""
+        found = self.text(name, needed=needed)
+        if found is None:
+            return None
+        digest = _digest(found)
+        if digest is None:
+            self._note(f"its {shown(name)} is not a digest")
+        return digest
+
+    def number(self, name: bytes) -> int | None:
+        """As :meth:`text`, for a file with a number, which may not be negative."""
+        found = self.text(name)
+        if found is None:
+            return None
+        if not _DIGITS.match(found) or int(found) < 0:
+            self._note(f"its {shown(name)} is not a number of bytes")
+            return None
+        return int(found)
+
+
+def chain_ids(diff_ids: tuple[Digest, ...]) -> tuple[Digest, ...]:
+    """The chain ids of the layers with these diff ids, the base first (opencontainers identity.ChainID)."""
+    found: list[Digest] = []
+    for diff_id in diff_ids:
+        found.append(Digest(b"sha256:" + sha256(found[-1] + b" " + diff_id).hexdigest().encode()) if found else diff_id)
+    return tuple(found)
+
+
+def _diff_ids(config: object) -> tuple[Digest, ...] | None:
+    """The diff ids in an image's config; None if it does not list them as dockerd writes them."""
+    rootfs = config.get("rootfs") if isinstance(config, dict) else None
+    listed = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    if listed is None and isinstance(rootfs, dict) and rootfs.get("type") == "layers":
+        return ()  # an image FROM scratch without files
+    if not isinstance(listed, list):
+        return None
+    found = [_digest(each.encode("utf-8", "surrogatepass")) if isinstance(each, str) else None for each in listed]
+    digests = tuple(each for each in found if each is not None)
+    return digests if len(digests) == len(found) else None
+
+
+def _references(found: object) -> Iterator[tuple[bytes, Digest]]:
+    """The references in repositories.json with the image ids.
+
+    Raises:
+        ValueError: it is not what dockerd writes.
+    """
+    if not isinstance(found, dict):
+        raise ValueError("no JSON object")  # noqa: TRY004 - damage like any other that json finds
+    repositories = found.get("Repositories")
+    if repositories is None:
+        return
+    if not isinstance(repositories, dict):
+        raise ValueError("no repositories")  # noqa: TRY004
+    for references in repositories.values():
+        if not isinstance(references, dict):
+            raise ValueError("no references")  # noqa: TRY004
+        for reference, identity in references.items():
+            digest = _digest(identity.encode("utf-8", "surrogatepass")) if isinstance(identity, str) else None
+            if digest is None:
+                raise ValueError("no image id")
+            yield reference.encode("utf-8", "surrogatepass"), digest
+
+
+def _digest(raw: bytes) -> Digest | None:
+    raw = raw.strip()
+    return Digest(raw) if is_digest(raw) else None
+
+
+def _problem(error: Exception, otherwise: str = "") -> str:
+    if isinstance(error, (NotRegular, TooLarge)):
+        return str(error.args[-1])
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return otherwise or str(error)
