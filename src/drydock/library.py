@@ -63,7 +63,8 @@ def scan(
         progress: called while data is read.
 
     Returns:
-        One scan for each containerd root found; none on a host without containerd storage.
+        One scan for each containerd root found, and for each Docker data root that none of them belongs to; none on a
+        host without either.
 
     Raises:
         EvidenceUnreadable: ``where`` is not a store, or, live, a database could not be copied.

@@ -113,12 +113,13 @@ class Session:
         return self._judged
 
 
-def find_roots(where: RawPath | None, access: Access) -> list[Root]:
+def find_roots(where: RawPath | None, access: Access, *, data_roots: bool = False) -> list[Root]:
     """Find the containerd roots of a place. Refuse a state directory or a quarantine in an engine's folder.
 
     Args:
         where: a containerd root, a Docker data root, or the root of a mounted host; None for this host.
         access: how the command will enter them.
+        data_roots: find also the Docker data roots that no containerd root belongs to.
 
     Returns:
         No root on a host without containerd storage.
@@ -127,7 +128,7 @@ def find_roots(where: RawPath | None, access: Access) -> list[Root]:
         EvidenceUnreadable: ``where`` is not a store.
         Refused: the state directory or the quarantine lies in a folder that an engine owns.
     """
-    roots = discover(where)
+    roots = discover(where, data_roots=data_roots)
     for root in roots:
         refuse_engine_folders(root, state=access.state, quarantine=access.quarantine)
     return roots

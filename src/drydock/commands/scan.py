@@ -28,7 +28,8 @@ def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> l
         inventory: list also who holds what by name, and the interrupted pulls (``Scan.inventory``).
 
     Returns:
-        One scan for each containerd root found; none on a host without containerd storage.
+        One scan for each containerd root found, and for each Docker data root that none of them belongs to; none on a
+        host without either.
 
     Raises:
         EvidenceUnreadable: ``where`` is not a store, or, live, a database could not be copied.
@@ -36,7 +37,7 @@ def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> l
     """
     scans: list[Scan] = []
     counted: dict[RawPath, Measure] = {}
-    for root in find_roots(where, access):
+    for root in find_roots(where, access, data_roots=True):
         with open_root(root, access) as session:
             made = session.scan()
             endable = {holding.kind for holding in session.verdict.leases if not holding.kind.is_owned}

@@ -61,7 +61,10 @@ def worker_layout(snapshotter: bytes) -> RootLayout:
 
 
 class Root(NamedTuple):
-    """One root: the folder with a containerd's ``io.containerd.metadata.v1.bolt``, or a BuildKit worker's folder."""
+    """One root: the folder with a containerd's ``io.containerd.metadata.v1.bolt``, or a BuildKit worker's folder.
+
+    Or a Docker data root that no containerd root belongs to.
+    """
 
     path: RawPath
     """Absolute, from the view of this process."""
@@ -82,6 +85,8 @@ class Root(NamedTuple):
     layout: RootLayout = CONTAINERD_LAYOUT
     buildkit: tuple[RawPath, ...] = ()
     """Absolute roots of buildkitd whose records can own its leases in the namespaces of a standalone BuildKit."""
+    has_containerd: bool = True
+    """False for a Docker data root of which no containerd root was found: ``path`` is then the data root."""
 
 
 class Mounted(NamedTuple):

@@ -73,8 +73,10 @@ def target_of(where: RawPath | None) -> str:
 
 
 def about_root(scan: Scan) -> str:
-    """The engine and the namespaces of a root, and where the sizes are from."""
+    """The engine and the namespaces of a root, and where the sizes are from; of a data root alone, that it is one."""
     store = scan.verdict.store
+    if not store.root.has_containerd:
+        return f"{store.root.engine.value}; no containerd root belongs to this data root"
     namespaces = ", ".join(sorted(shown(namespace) for namespace in store.metadata.namespaces)) or "none"
     sizes = "as containerd recorded them" if store.measured is SizeSource.RECORDED else "as measured on disk"
     return f"{store.root.engine.value}; namespaces: {namespaces}; sizes of committed snapshots {sizes}"

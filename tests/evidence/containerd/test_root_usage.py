@@ -224,6 +224,21 @@ def test_a_containerd_root_alone_is_the_place(unpacked):
     assert place.path == bytes(root.parent.parent)
 
 
+@pytest.mark.parametrize("inside", ["", "var/lib/docker"])
+def test_a_data_root_without_containerd_is_measured(unpacked_anew, inside):
+    """Its containerd has its root elsewhere, or none: from the host and by its path the sum is what du counts."""
+    taken = capture(DOCKER)
+    host = unpacked_anew(taken)
+    data = host / taken.docker
+    shutil.rmtree(data / "containerd")
+    (scan,) = drydock.scan(host / inside, measure="disk")
+    (place,) = scan.places
+    assert (scan.verdict.store.root.path, place.path, scan.exit_code()) == (bytes(data), bytes(data), 0)
+    assert sum(entry.bytes for entry in place.entries) == du(data)
+    assert unknown(place) == set()
+    assert {name for (name,) in [entry[1:2] for entry in place.entries if entry.category is Category.LOGS]} == {b"web"}
+
+
 def test_a_quarantine_is_drydocks_own(unpacked_anew):
     """A real one, in the data root: measured or not; a folder that has other names beside its runs is unknown."""
     taken = capture(DOCKER)

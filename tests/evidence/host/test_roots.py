@@ -618,3 +618,34 @@ def test_names_that_are_no_text(host):
     data = os.fsencode(host) + b"/var/lib/docker/volumes/\xff\x1b[2J/_data/lib/containerd"
     os.makedirs(data + b"/io.containerd.metadata.v1.bolt")
     assert [root.path for root in found(host)] == [data]
+
+
+@pytest.mark.parametrize("place", ["var/lib/docker", "home/ann/.local/share/docker", "srv/docker"])
+def test_a_data_root_without_a_containerd_root(host, place):
+    """Found where it is asked for: from the host and by its path; not by what works on containerd's stores alone."""
+    (host / place / "volumes").mkdir(parents=True)
+    (host / "etc/docker").mkdir()
+    if place.startswith("srv"):
+        (host / "etc/docker/daemon.json").write_text('{"data-root": "/srv/docker"}')
+    path = RawPath(bytes(host / place))
+    for where in (RawPath(bytes(host)), path):
+        (root,) = discover(where, data_roots=True)
+        assert (root.path, root.docker, root.has_containerd) == (path, (path,), False)
+    assert found(host) == []
+    with pytest.raises(EvidenceUnreadable, match="no containerd storage"):
+        discover(path)
+
+
+def test_a_data_root_of_a_containerd_is_no_root_of_its_own(host):
+    """One that a managed or a system containerd belongs to; by its own path it is one, because nothing else is."""
+    data = host / "var/lib/docker"
+    (data / "volumes/v/_data").mkdir(parents=True)
+    make_root(host / "var/lib/containerd")
+    (root,) = discover(RawPath(bytes(host)), data_roots=True)
+    assert root.path == bytes(host / "var/lib/containerd")
+    (root,) = discover(RawPath(bytes(data)), data_roots=True)
+    assert (root.path, root.has_containerd) == (bytes(data), False)
+    make_root(data / "volumes/v/_data/containerd/daemon")  # a Docker in a volume is another's
+    assert bytes(data) in {each.path for each in discover(RawPath(bytes(data)), data_roots=True)}
+    make_root(data / "containerd/daemon")
+    assert all(each.has_containerd for each in discover(RawPath(bytes(data)), data_roots=True))

@@ -89,7 +89,9 @@ def _mount(place: RawPath) -> int | None:
 def _measure_place(
     place: RawPath, verdicts: Sequence[Verdict], remapped: Sequence[RawPath], meter: UsageMeter
 ) -> PlaceUsage:
-    readers = {each.store.root.path: _RootReader(each, meter).read for each in verdicts}
+    readers = {
+        each.store.root.path: _RootReader(each, meter).read for each in verdicts if each.store.root.has_containerd
+    }
     file_system = None
     try:
         if place in readers:

@@ -245,6 +245,8 @@ def read_records(held: Held, progress: Callable[[int], None] | None = None) -> M
         progress: told how many more records of blobs were read.
     """
     file = held.metadata
+    if file is None and not held.root.has_containerd:
+        return Metadata(held.root.path, 0)
     if file is None:
         path = RawPath(os.path.join(held.root.path, held.root.layout.metadata))
         return Metadata(path, 0, findings=[messages.NO_METADATA().at(Place(path))], complete=False)

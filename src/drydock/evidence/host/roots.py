@@ -25,11 +25,12 @@ from drydock.model.roots import Engine, Root
 from drydock.model.text import shown
 
 
-def discover(where: RawPath | None) -> list[Root]:
+def discover(where: RawPath | None, *, data_roots: bool = False) -> list[Root]:
     """The containerd roots of a place.
 
     Args:
         where: a containerd root, a Docker data root, or the root of a mounted host file system; None: this host.
+        data_roots: find also the Docker data roots that no containerd root belongs to.
 
     Returns:
         Each root once, by device and inode; none if a host has no root.
@@ -39,7 +40,7 @@ def discover(where: RawPath | None) -> list[Root]:
             be read.
     """
     if where is None:
-        return _discover_host(Host())
+        return _discover_host(Host(), data_roots=data_roots)
     path = RawPath(os.path.realpath(where))
     try:
         os.lstat(path)
@@ -57,17 +58,19 @@ def discover(where: RawPath | None) -> list[Root]:
         return [_known_root(path)]
     host = Host(path)
     if _is_host(host):
-        return _discover_host(host)
+        return _discover_host(host, data_roots=data_roots)
     if is_data_root(path) or managed_roots(host, path):
-        return _below_data_root(path)
+        return _below_data_root(path, data_roots=data_roots)
     if host.folder(b"/etc") or host.folder(b"/var/lib"):
-        return _discover_host(host)
+        return _discover_host(host, data_roots=data_roots)
     raise EvidenceUnreadable(f"{shown(where)}: {_what_else(path)}")
 
 
-def _discover_host(host: Host) -> list[Root]:
+def _discover_host(host: Host, *, data_roots: bool) -> list[Root]:
     survey = Survey(host)
     found = survey.roots()
+    if data_roots:
+        found += survey.data_roots(found)
     if not found and survey.closed:
         raise EvidenceUnreadable(f"{shown(survey.closed[0])}: permission denied (run as root)")
     if not found and survey.findings:
@@ -88,13 +91,15 @@ def _known_root(path: RawPath) -> Root:
     return Root(path, Engine.CONTAINERD)
 
 
-def _below_data_root(path: RawPath) -> list[Root]:
+def _below_data_root(path: RawPath, *, data_roots: bool) -> list[Root]:
     known = [root for host in _hosts_above(path) for root in Survey(host).roots()]
     below = [root for root in known if root.path.startswith(path + b"/")]
     host = Host(path)
     owners, has_links = with_remapped(path), bool(links_to_remapped(path))
     alone = [Root(each, Engine.DOCKER, docker=owners, docker_known=not has_links) for each in managed_roots(host, path)]
     found = distinct_roots([*below, *alone, *nested_roots(host, path, RawPath(b"/"))])
+    if data_roots and owners and not any(path in root.docker for root in found):
+        found.insert(0, Root(path, Engine.DOCKER, docker=owners, docker_known=not has_links, has_containerd=False))
     if not found:
         other = next((root for root in known if path in root.docker), None)
         hint = f"; {shown(other.path)} holds it: give that" if other else ""

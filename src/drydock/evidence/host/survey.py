@@ -103,6 +103,8 @@ class Survey:
         self.findings: list[Finding] = []
         self.closed = [each for each in map(host.folder, _TOPS) if each is not None and not os.access(each, os.X_OK)]
         """Folders of engines that this user cannot enter."""
+        self._data: list[RawPath] = []
+        """Every folder that may be a data root."""
 
     def roots(self) -> list[Root]:
         """Every root, once; the ones that the host's own settings explain best come first."""
@@ -110,6 +112,7 @@ class Survey:
         services = read_services(host)
         self.findings.extend(services.findings)
         data, execs = self._docker(services)
+        self._data += data
         owners = tuple(dict.fromkeys(each for one in data for each in with_remapped(one)))
         unknown = bool(self.findings)
         found: list[Root] = []
@@ -129,6 +132,28 @@ class Survey:
             if root.docker and general
             else root
             for root in distinct_roots(found)
+        ]
+
+    def data_roots(self, found: Iterable[Root]) -> list[Root]:
+        """The Docker data roots that no root belongs to.
+
+        Args:
+            found: what :meth:`roots` has found.
+        """
+        known = {data for root in found for data in root.docker}
+        below = {data: with_remapped(data) for data in dict.fromkeys(self._data)}
+        return [
+            Root(
+                data,
+                Engine.DOCKER,
+                self._host.root,
+                docker=owners,
+                docker_known=not self.findings,
+                findings=tuple(self.findings),
+                has_containerd=False,
+            )
+            for data, owners in below.items()
+            if owners and known.isdisjoint(owners)
         ]
 
     def _docker(self, services: Services) -> tuple[list[RawPath], list[bytes]]:
@@ -225,6 +250,7 @@ class Survey:
             data = tuple(dict.fromkeys(each for path in places if path and (each := self._owned(path, uid))))
             states = (self._reach((docker.exec_root or run + b"/docker") + b"/containerd/daemon"),)
             owners, unread = tuple(filter(is_data_root, data)), tuple(docker.findings)
+            self._data += owners
             if docker.data_root and self._host.folder(docker.data_root) not in owners:
                 unread = (*unread, unseen(docker.data_root, messages.NO_DATA_ROOT(folder=docker.data_root)))
             for root in (
