@@ -69,7 +69,7 @@ def test_the_lines_are_the_document():
     scan = scan_of_everything()
     document = parsed(scan_document([scan, scan], NOW))
     lines = [json.loads(line.text()) for line in scan_lines([scan, scan], NOW)]
-    tail = {"usage": "usage", "file_system": "file_systems"}
+    tail = {"usage": "usage", "file_system": "file_systems", "store": "stores"}
     head = {key: value for key, value in document.items() if key not in ("roots", *tail.values())}
     assert lines[0] == {"type": "scan", **head}
     wanted = []

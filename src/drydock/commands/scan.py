@@ -13,6 +13,7 @@ from drydock.model.policies import EndLeases, Policy
 from drydock.model.scans import Scan
 from drydock.reclaim.plan import make_plan
 from drydock.session import Session, find_roots, open_root
+from drydock.verdict.store_choice import choose_store
 
 if TYPE_CHECKING:
     from drydock.model.inventories import Inventory
@@ -49,10 +50,20 @@ def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> l
                 made.inventory = _inventory(session, pulls)
             scans.append(made)
             counted[root.path] = session.held.sizes
+    _choose_stores(scans)
     places = measure_places([made.verdict for made in scans], counted, where, access.progress)
     for made in scans:
         made.places = places.get(made.verdict.store.root.path, [])
     return scans
+
+
+def _choose_stores(scans: list[Scan]) -> None:
+    """Say once of each data root which store its dockerd uses."""
+    seen: set[RawPath] = set()
+    for made in scans:
+        found = [each for each in made.verdict.store.owners.stores if each.data not in seen]
+        seen.update(each.data for each in found)
+        made.stores = [choose_store(each) for each in found]
 
 
 def _inventory(session: Session, pulls: list[Pull]) -> Inventory:

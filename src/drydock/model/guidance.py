@@ -348,6 +348,13 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
             "of drydock neither judges nor measures them.",
             "Use `docker system df` while Docker runs.",
         ),
+        FindingCode.HIDDEN_VOLUME: Guidance(
+            "A container whose files are in the image store that dockerd does not use has an anonymous volume. dockerd "
+            "loads only the containers of the store in use, so the volume counts as unused, and `docker volume prune` "
+            "removes it with its data. Back in the other mode, that container does not start any more.",
+            "Copy the data of the volume, or go back to the other store, before anybody types `docker volume prune`.",
+            page="what-fills-my-disk.md",
+        ),
         FindingCode.OWNERS_UNKNOWN: Guidance(
             "Not all records of who owns leases could be read, so drydock keeps those leases. Where the owners are "
             "Docker's containers, drydock also keeps what may belong to a container in its namespaces: snapshots with "

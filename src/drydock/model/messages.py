@@ -307,6 +307,12 @@ CLASSIC_STORE = Message(
     "drydock neither judges nor measures them, and no figure here includes them",
     "run docker system df while Docker runs: it measures them",
 )
+HIDDEN_VOLUME = Message(
+    FindingCode.HIDDEN_VOLUME,
+    "docker volume prune would remove the anonymous volume {volume} of container {container}: its files are in the "
+    "{hidden}, so dockerd, which uses the {used}, does not see that container",
+    "run no docker volume prune until the volume is copied or the container is not needed any more",
+)
 UNKNOWN_DATA_ROOT = Message(
     FindingCode.OWNERS_UNKNOWN,
     "{root} may have another Docker data root that could not be found, so no lease counts as ownerless",

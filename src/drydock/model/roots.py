@@ -17,6 +17,10 @@ from drydock.model.names import (
     UnixNano,
     is_container_id,
 )
+from drydock.model.store_modes import GRAPH_DRIVERS, DaemonSettings, StoreMode, StoreRecords
+
+_GRAPH_DRIVERS_ONLY = frozenset((b"overlay2", b"vfs", b"aufs", b"devicemapper", b"overlay"))
+"""Also those that were removed."""
 
 
 class Engine(enum.Enum):
@@ -87,6 +91,8 @@ class Root(NamedTuple):
     """Absolute roots of buildkitd whose records can own its leases in the namespaces of a standalone BuildKit."""
     has_containerd: bool = True
     """False for a Docker data root of which no containerd root was found: ``path`` is then the data root."""
+    daemons: tuple[tuple[RawPath, DaemonSettings], ...] = ()
+    """The data roots of ``docker`` whose dockerd's settings were found, with these."""
 
 
 class Mounted(NamedTuple):
@@ -127,6 +133,18 @@ class DockerContainer(NamedTuple):
     compose: tuple[bytes, bytes] | None = None
     """The service of Compose that it belongs to, and the files that define the service; None if none is known."""
 
+    @property
+    def mode(self) -> StoreMode | None:
+        """The store that has its layer; None if that is not known.
+
+        ``btrfs``, ``zfs`` and ``fuse-overlayfs`` are names of graph drivers and of snapshotters.
+        """
+        if self.is_classic or self.driver in _GRAPH_DRIVERS_ONLY:
+            return StoreMode.CLASSIC
+        if self.driver is None or (self.driver in GRAPH_DRIVERS and self.manifest is None):
+            return None
+        return StoreMode.IMAGE_STORE
+
 
 @dataclass(slots=True)
 class Owners:
@@ -154,6 +172,8 @@ class Owners:
     images_changed: UnixNano | None = None
     build_records_changed: UnixNano | None = None
     build_history_changed: UnixNano | None = None
+    stores: list[StoreRecords] = field(default_factory=list)
+    """What tells which image store each data root uses."""
     findings: list[Finding] = field(default_factory=list)
 
     @property

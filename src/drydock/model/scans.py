@@ -16,6 +16,7 @@ from drydock.model.policies import SizeSource
 from drydock.model.records import Metadata
 from drydock.model.roots import Owners
 from drydock.model.store import Store
+from drydock.model.store_modes import StoreChoice
 from drydock.model.text import shown
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Scan:
     for each class that has leases."""
     places: list[PlaceUsage] = field(default_factory=list)
     """What the places take that this root is the first of: its data roots, or itself."""
+    stores: list[StoreChoice] = field(default_factory=list)
+    """Of each data root that this root is the first of: the image store that its dockerd uses."""
 
     @property
     def live(self) -> bool:

@@ -22,6 +22,7 @@ from drydock.model.documents.scan import (
     ScanRoot,
     ScanRootHead,
     StateTotals,
+    StorePart,
     TotalPart,
     UsagePart,
     WithheldPart,
@@ -33,6 +34,7 @@ from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
 from drydock.model.objects import State, StoreObject, Verdict
 from drydock.model.plans import Withheld
 from drydock.model.scans import Scan, Total
+from drydock.model.store_modes import StoreChoice
 from drydock.model.text import shown
 from drydock.model.times import show_known, show_time
 from drydock.version import __version__
@@ -52,7 +54,7 @@ _REACHES: Final[dict[State, Literal["live", "leased", "unreachable"]]] = {
 class ScanLine(NamedTuple):
     """One of the JSON lines of a scan."""
 
-    type: Literal["scan", "root", "object", "lease", "finding", "withheld", "holder", "usage", "file_system"]
+    type: Literal["scan", "root", "object", "lease", "finding", "withheld", "holder", "usage", "file_system", "store"]
     root: str | None
     """Path of the root that an object, a lease or another entry belongs to; None for what belongs to no root."""
     part: Struct
@@ -78,11 +80,12 @@ def scan_document(scans: Sequence[Scan], now: UnixNano, host: str = "") -> ScanD
         roots=LazyList(scans, _root),
         usage=LazyList(_entries(scans), _usage),
         file_systems=[_file_system(each) for each in _file_systems(scans)],
+        stores=[_store(each) for scan in scans for each in scan.stores],
     )
 
 
 def scan_lines(scans: Sequence[Scan], now: UnixNano, host: str = "") -> Iterator[ScanLine]:
-    """The same line by line: a head, then each root followed by what it holds, then usage and file systems."""
+    """The same line by line: a head, then each root with what it holds, then usage, file systems and image stores."""
     yield ScanLine("scan", None, ScanHead(drydock=__version__, now=show_time(now), host=host))
     for scan in scans:
         found = _root(scan)
@@ -96,6 +99,7 @@ def scan_lines(scans: Sequence[Scan], now: UnixNano, host: str = "") -> Iterator
             yield from (ScanLine("holder", found.path, each) for each in found.holders)
     yield from (ScanLine("usage", None, _usage(each)) for each in _entries(scans))
     yield from (ScanLine("file_system", None, _file_system(each)) for each in _file_systems(scans))
+    yield from (ScanLine("store", None, _store(each)) for scan in scans for each in scan.stores)
 
 
 def record_part(ref: Ref) -> RecordPart:
@@ -181,6 +185,10 @@ def _usage(entry: UsageEntry) -> UsagePart:
 
 def _file_system(found: FileSystem) -> FileSystemPart:
     return FileSystemPart(shown(found.path), found.size, found.used, found.free, found.inodes, found.inodes_free)
+
+
+def _store(choice: StoreChoice) -> StorePart:
+    return StorePart(shown(choice.data), choice.last, choice.last_reason, choice.following, choice.following_reason)
 
 
 def _total(total: Total) -> TotalPart:

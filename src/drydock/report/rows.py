@@ -51,7 +51,7 @@ def line_rows(lines: Iterable[ScanLine]) -> Iterator[ScanRow]:
         values = msgspec.to_builtins(line.part)
         if line.type == "scan":
             head = msgspec.convert(values, ReportedHead)
-        elif line.type in ("usage", "file_system"):
+        elif line.type in ("usage", "file_system", "store"):
             continue  # the table is of roots and what belongs to them
         elif line.root is None:
             yield root_row(head, msgspec.convert(values, ReportedRootHead))

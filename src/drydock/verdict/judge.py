@@ -29,6 +29,7 @@ from drydock.verdict.leases import (
 from drydock.verdict.reach import mark, path_to, sole_holders, trace
 from drydock.verdict.recorded_sizes import find_far_sizes
 from drydock.verdict.states import judge_blobs, judge_ingests, judge_snapshots
+from drydock.verdict.store_choice import hidden_volumes
 
 _DAMAGED = {
     (State.MISSING, ObjectKind.BLOB): messages.MISSING_BLOB,
@@ -160,6 +161,7 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
     findings = [
         *store.all_findings(),
         *_emptied(store),
+        *(each for records in store.owners.stores for each in hidden_volumes(records, store.owners.containers)),
         *note_ends(store, now),
         *_blocking(store),
         *dangling_findings(reached.dangling(store), store.metadata.path),

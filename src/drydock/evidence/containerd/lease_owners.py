@@ -10,6 +10,7 @@ from typing import TypeVar
 from drydock.evidence.buildkit.records import read_build_history, read_build_records
 from drydock.evidence.docker.classic_store import note_classic_store, read_images
 from drydock.evidence.docker.containers import read_containers
+from drydock.evidence.docker.store_uses import read_store_records
 from drydock.model import messages
 from drydock.model.findings import Finding, Place
 from drydock.model.names import RawPath, UnixNano
@@ -38,11 +39,13 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
         owners.findings.append(messages.UNKNOWN_DATA_ROOT(root=root.path).at(Place(root.path)))
 
     times: list[UnixNano | None] = []
+    daemons = dict(root.daemons)
     for data in root.docker:
         each, when = read_containers(data, owners.findings, live=live)
         owners.containers.update(each)
         owners.image_mounts.update((mount, found) for found in each.values() for mount in found.mounts)
         times.append(when)
+        owners.stores.append(read_store_records(data, each, daemons.get(data)))
         owners.findings += note_classic_store(data)
     owners.containers_changed = _oldest(root, times)
     owners.images, owners.images_changed = _union(root, read_images, owners.findings)

@@ -47,6 +47,12 @@ class DockerConfig:
 
     data_root: RawPath | None = None
     exec_root: RawPath | None = None
+    is_there: bool = False
+    """Whether the file itself exists."""
+    features: dict[str, bool] = field(default_factory=dict)
+    storage_driver: bytes | None = None
+    is_remapped: bool = False
+    """Whether ``userns-remap`` is set."""
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -99,13 +105,14 @@ def read_docker_config(host: Host, path: bytes) -> DockerConfig:
     Returns:
         The settings, with a finding if the file could not be read.
     """
-    config = DockerConfig()
+    config = DockerConfig(is_there=True)
     try:
         raw = read_regular(host.reach(path), _LARGEST)
         import json  # noqa: PLC0415 - a host without Docker must not pay for it
 
         document: Any = json.loads(raw) if raw.strip() else {}
     except (FileNotFoundError, NotADirectoryError):
+        config.is_there = False
         if why := host.hidden_reason(path):
             config.findings.append(unseen(path, messages.SETTING_OUT_OF_REACH(file=path, problem=why)))
         return config
@@ -118,6 +125,12 @@ def read_docker_config(host: Host, path: bytes) -> DockerConfig:
     for key in ("data-root", "graph"):  # "graph" is its name before Docker 17.05
         config.data_root = config.data_root or _path(document.get(key), path, config.findings)
     config.exec_root = _path(document.get("exec-root"), path, config.findings)
+    features = document.get("features")
+    if isinstance(features, dict):  # dockerd does not start if a value is no boolean
+        config.features = {name: value for name, value in features.items() if isinstance(value, bool)}
+    driver = document.get("storage-driver")
+    config.storage_driver = driver.encode("utf-8", "surrogatepass") if isinstance(driver, str) and driver else None
+    config.is_remapped = bool(document.get("userns-remap"))
     return config
 
 

@@ -66,6 +66,8 @@ class Services:
     findings: list[Finding] = field(default_factory=list)
     configs: list[Finding] = field(default_factory=list)
     """Places where containerd is started with a config that is known at run time only."""
+    units: list[Service] = field(default_factory=list)
+    """The services of the engines, as they were read."""
 
 
 class _Variables:
@@ -92,7 +94,7 @@ class _Variables:
 def read_services(host: Host) -> Services:
     """Read the flags. A file that cannot be read, or a value that is known at run time only, is a finding."""
     services = Services()
-    units = read_units(host, services.findings)
+    services.units = units = read_units(host, services.findings)
     common = _Variables(units[0])
     for unit in units:
         reader = _FlagReader(services, unit, common)

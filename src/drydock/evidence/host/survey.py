@@ -10,7 +10,14 @@ import os
 from collections.abc import Iterable, Iterator
 
 from drydock.evidence.files.regular import read_regular
-from drydock.evidence.host.config import ContainerdConfig, read_containerd_config, read_docker_config, unseen
+from drydock.evidence.host.config import (
+    ContainerdConfig,
+    DockerConfig,
+    read_containerd_config,
+    read_docker_config,
+    unseen,
+)
+from drydock.evidence.host.daemon_settings import read_daemon_settings
 from drydock.evidence.host.filesystem import Host, is_folder, names
 from drydock.evidence.host.layout import (
     distinct_roots,
@@ -24,10 +31,13 @@ from drydock.evidence.host.layout import (
 )
 from drydock.evidence.host.processes import containerd_roots
 from drydock.evidence.host.services import Services, read_services
+from drydock.evidence.host.unit_files import parse_unit
+from drydock.evidence.host.units import Program, Service
 from drydock.model import messages
 from drydock.model.findings import Finding, Place
 from drydock.model.names import RawPath
 from drydock.model.roots import Engine, Root
+from drydock.model.store_modes import DaemonSettings
 
 _LARGEST = 1 << 22
 _MOST = 16384
@@ -92,6 +102,8 @@ _DISTRIBUTIONS = (
         b"/var/snap/microk8s/common/run/containerd",
     ),
 )
+_SNAP = b"/var/snap/"
+_UNITS = 256
 _TOPS = (*_DOCKER_DATA, b"/var/lib/containerd", *(each[1] for each in _DISTRIBUTIONS))
 
 
@@ -105,6 +117,8 @@ class Survey:
         """Folders of engines that this user cannot enter."""
         self._data: list[RawPath] = []
         """Every folder that may be a data root."""
+        self._configs: dict[bytes, DockerConfig] = {}
+        """The daemon.json of the system's dockerd and of its snap, by path."""
 
     def roots(self) -> list[Root]:
         """Every root, once; the ones that the host's own settings explain best come first."""
@@ -116,13 +130,17 @@ class Survey:
         owners = tuple(dict.fromkeys(each for one in data for each in with_remapped(one)))
         unknown = bool(self.findings)
         found: list[Root] = []
+        daemons = tuple(self._daemons(services, owners))
         states = tuple(self._reach(each + b"/containerd/daemon") for each in execs)
         moved = self._moved(services)
         found += [
-            Root(each, Engine.DOCKER, host.root, states, owners, not unknown)
+            Root(each, Engine.DOCKER, host.root, states, owners, not unknown, daemons=daemons)
             for each in (*moved, *(root for one in data for root in managed_roots(host, one)))
         ]
-        found += [root._replace(docker=owners, docker_known=not unknown) for root in self._containerd(services)]
+        found += [
+            root._replace(docker=owners, docker_known=not unknown, daemons=daemons)
+            for root in self._containerd(services)
+        ]
         found += self._distributions(services)
         found += self._rootless()
         found += [root for one in data for root in nested_roots(host, one, host.root)]
@@ -167,6 +185,7 @@ class Survey:
         settings = [*services.flags[b"config-file"], *_DOCKER_CONFIG]
         for file in dict.fromkeys((*settings, *services.others[b"config-file"])):
             config = read_docker_config(self._host, file)
+            self._configs[file] = config
             its = file in settings
             self.findings.extend(config.findings if its else ())
             (named if its else others).extend([config.data_root] if config.data_root else [])
@@ -187,6 +206,32 @@ class Survey:
                 self.findings.append(unseen(name, messages.LINK_NOT_FOLLOWED(path=name)))
             reached += [found] if found is not None else []
         return list(dict.fromkeys(reached)), list(dict.fromkeys(execs))
+
+    def _daemons(self, services: Services, owners: Iterable[RawPath]) -> Iterator[tuple[RawPath, DaemonSettings]]:
+        """The settings of each data root's dockerd."""
+        unread = self.findings[0].message if self.findings else None
+        known: dict[bool, DaemonSettings] = {}
+        for data in owners:
+            in_snap = self._host.name(data).startswith(_SNAP)
+            if in_snap not in known:
+                configs = [config for file, config in self._configs.items() if file.startswith(_SNAP) is in_snap]
+                units = [] if in_snap else services.units
+                settings = read_daemon_settings(self._host, units, configs, unread=unread)
+                # A snap has its own dockerd, in a file system of its own.
+                known[in_snap] = settings._replace(versions=()) if in_snap else settings
+            yield data, known[in_snap]
+
+    def _user_service(self, home: bytes) -> Service:
+        """The unit of a user's dockerd (contrib/dockerd-rootless-setuptool.sh, moby v28)."""
+        service = Service(b"docker.service", runs={Program.DOCKER})
+        for folder in (home + b"/.config/systemd/user", b"/etc/systemd/user", b"/usr/lib/systemd/user"):
+            parts = self._host.matches(folder + b"/docker.service.d/*.conf", _UNITS)
+            for path in (folder + b"/docker.service", *parts):
+                try:
+                    service.files[path] = parse_unit(read_regular(self._host.reach(path), _LARGEST))
+                except OSError:  # noqa: PERF203 - a few files
+                    continue
+        return service
 
     def _moved(self, services: Services) -> Iterator[RawPath]:
         """Roots of dockerd's own containerd that a variable moved, in a service or in a running dockerd."""
@@ -253,10 +298,16 @@ class Survey:
             self._data += owners
             if docker.data_root and self._host.folder(docker.data_root) not in owners:
                 unread = (*unread, unseen(docker.data_root, messages.NO_DATA_ROOT(folder=docker.data_root)))
-            for root in (
-                each for one in data for each in managed_roots(self._host, one) if os.lstat(each).st_uid == uid
-            ):
-                yield Root(root, Engine.ROOTLESS, self._host.root, states, owners, not unread, findings=unread)
+            managed = [each for one in data for each in managed_roots(self._host, one) if os.lstat(each).st_uid == uid]
+            daemons: tuple[tuple[RawPath, DaemonSettings], ...] = ()
+            if managed and owners:
+                why = unread[0].message if unread else None
+                settings = read_daemon_settings(self._host, [self._user_service(home)], [docker], unread=why)
+                daemons = tuple((each, settings) for each in owners)
+            for root in managed:
+                yield Root(
+                    root, Engine.ROOTLESS, self._host.root, states, owners, not unread, findings=unread, daemons=daemons
+                )
             config = read_containerd_config(self._host, home + b"/.config/containerd/config.toml")
             foreign = [where for where in config.snapshotters.values() if not self._owned(where, uid)]
             findings = (*config.findings, *(_foreign(each) for each in foreign))

@@ -18,6 +18,7 @@ from drydock.model.names import Kind
 from drydock.model.objects import ObjectKind, State
 from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.roots import Engine
+from drydock.model.store_modes import StoreMode
 
 Amount = Annotated[int, Meta(ge=0)]
 """A number of things or of bytes. A damaged database may claim any size, so that a sum may exceed 64 bits."""
@@ -181,6 +182,19 @@ class FileSystemPart(ReportPart):
     inodes_free: Annotated[Amount, Meta(description="how many of them are free")]
 
 
+class StorePart(ReportPart):
+    """A Docker data root, and which of Docker's two image stores its dockerd uses."""
+
+    path: Annotated[Shown, Meta(description="of the data root: absolute")]
+    last: Annotated[StoreMode | None, Meta(description="the store that was used last; null if not known")]
+    last_reason: Annotated[Line, Meta(description="how that is known, or why not")]
+    next: Annotated[
+        StoreMode | None,
+        Meta(description="the store that the next start of dockerd chooses; null if not known, or if the start fails"),
+    ]
+    next_reason: Annotated[Line, Meta(description="the setting or rule by which it is chosen, or why it is not known")]
+
+
 class ScanHead(Report, tag="drydock.scan/1", kw_only=True):
     """A scan, without its roots: the first of the JSON lines."""
 
@@ -196,6 +210,7 @@ class ScanDocument(ScanHead, tag="drydock.scan/1", kw_only=True):
         Meta(description="what takes space below each data root, and each containerd root outside one"),
     ]
     file_systems: Annotated[Sequence[FileSystemPart], Meta(description="the file systems that these roots lie on")]
+    stores: Annotated[Sequence[StorePart], Meta(description="the image store that each data root uses")]
 
 
 class ScanRow(ReportPart, kw_only=True):

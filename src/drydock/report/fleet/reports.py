@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ENDINGS = (b".json", b".jsonl", b".parquet")
-_UNUSED: Final = ("usage", "file_system")
+_UNUSED: Final = ("usage", "file_system", "store")
 """Lines that belong to no root: the rows are of roots and what is in them."""
 _TYPES = ("root", "object", "lease", "finding", "withheld", "holder")
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
