@@ -119,6 +119,8 @@ class Survey:
         """Every folder that may be a data root."""
         self._configs: dict[bytes, DockerConfig] = {}
         """The daemon.json of the system's dockerd and of its snap, by path."""
+        self._daemons: dict[RawPath, DaemonSettings] = {}
+        """The settings of each data root's dockerd."""
 
     def roots(self) -> list[Root]:
         """Every root, once; the ones that the host's own settings explain best come first."""
@@ -130,7 +132,8 @@ class Survey:
         owners = tuple(dict.fromkeys(each for one in data for each in with_remapped(one)))
         unknown = bool(self.findings)
         found: list[Root] = []
-        daemons = tuple(self._daemons(services, owners))
+        self._daemons.update(self._settings(services, owners))
+        daemons = tuple(self._daemons.items())
         states = tuple(self._reach(each + b"/containerd/daemon") for each in execs)
         moved = self._moved(services)
         found += [
@@ -169,6 +172,7 @@ class Survey:
                 docker_known=not self.findings,
                 findings=tuple(self.findings),
                 has_containerd=False,
+                daemons=tuple((each, self._daemons[each]) for each in owners if each in self._daemons),
             )
             for data, owners in below.items()
             if owners and known.isdisjoint(owners)
@@ -207,7 +211,7 @@ class Survey:
             reached += [found] if found is not None else []
         return list(dict.fromkeys(reached)), list(dict.fromkeys(execs))
 
-    def _daemons(self, services: Services, owners: Iterable[RawPath]) -> Iterator[tuple[RawPath, DaemonSettings]]:
+    def _settings(self, services: Services, owners: Iterable[RawPath]) -> Iterator[tuple[RawPath, DaemonSettings]]:
         """The settings of each data root's dockerd."""
         unread = self.findings[0].message if self.findings else None
         known: dict[bool, DaemonSettings] = {}
@@ -300,10 +304,11 @@ class Survey:
                 unread = (*unread, unseen(docker.data_root, messages.NO_DATA_ROOT(folder=docker.data_root)))
             managed = [each for one in data for each in managed_roots(self._host, one) if os.lstat(each).st_uid == uid]
             daemons: tuple[tuple[RawPath, DaemonSettings], ...] = ()
-            if managed and owners:
+            if owners:
                 why = unread[0].message if unread else None
                 settings = read_daemon_settings(self._host, [self._user_service(home)], [docker], unread=why)
                 daemons = tuple((each, settings) for each in owners)
+                self._daemons.update(daemons)
             for root in managed:
                 yield Root(
                     root, Engine.ROOTLESS, self._host.root, states, owners, not unread, findings=unread, daemons=daemons
