@@ -65,8 +65,8 @@ class Target(enum.Enum):
     """The same, with what a container wrote."""
 
 
-CLASSIC_RECORDS: Final = (Target.LAYER_RECORD, Target.MOUNT_RECORD, Target.WRITE_SET)
-"""What names directories in ``overlay2``; removed first, in this order."""
+CLASSIC_RECORDS: Final = (Target.MOUNT_RECORD, Target.LAYER_RECORD, Target.WRITE_SET)
+"""What names directories in ``overlay2``; removed first, in this order: a mount holds layers."""
 CLASSIC_DATA: Final = (Target.LINK, Target.LAYER, Target.WRITTEN_LAYER)
 """What these name; removed afterwards, in this order, as dockerd does (moby overlay.go Remove, v28.5)."""
 

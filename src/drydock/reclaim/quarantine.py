@@ -1,6 +1,7 @@
 """The quarantine: a directory that data is moved to instead of being deleted, so that it can be moved back.
 
-Layout: ``DIR/<time>-<pid>/<path below the containerd root>``. The journal has both paths of each move.
+Layout: ``DIR/<time>-<pid>/<path below the containerd root>``; what comes from a Docker data root lies below the
+absolute path of that. The journal has both paths of each move.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Quarantine(NamedTuple):
     path: RawPath
     """Absolute."""
     fd: int
+    root: RawPath
+    """Absolute path of the containerd root."""
     manifests: ManifestWriter | None = None
     """Writes manifests of the moved directories."""
 
@@ -47,11 +50,11 @@ class Quarantine(NamedTuple):
 
     def place(self, removal: Removal) -> RawPath:
         """Where :meth:`take` will move the data; for the journal line that is written first."""
-        return RawPath(os.path.join(self.path, removal.path))
+        return RawPath(os.path.join(self.path, *self._components(removal)))
 
     def take(self, root_dir: RootDir, removal: Removal) -> Outcome:
         """Move the data of ``removal`` here, if it is still as the plan saw it."""
-        components = removal.path.split(b"/")
+        components = self._components(removal)
         try:
             folder = self._open_folder(components[:-1])
         except OSError as error:
@@ -64,6 +67,10 @@ class Quarantine(NamedTuple):
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self.fd)
+
+    def _components(self, removal: Removal) -> list[bytes]:
+        above = b"" if removal.root == self.root else removal.root.lstrip(b"/") + b"/"
+        return (above + removal.path).split(b"/")
 
     def _note(self, root_dir: RootDir, removal: Removal) -> Note:
         try:
@@ -131,7 +138,7 @@ def open_quarantine(
             raise Refused(f"quarantine {text} lies in the store itself")
         os.mkdir(run, 0o700, dir_fd=fd)
         path = RawPath(os.path.join(os.path.abspath(directory), os.fsencode(run)))
-        return Quarantine(path, open_directory(fd, os.fsencode(run)), manifests)
+        return Quarantine(path, open_directory(fd, os.fsencode(run)), root_dir.path, manifests)
     except OSError as error:
         raise Refused(f"quarantine {text}: {error.strerror}") from error
     finally:
