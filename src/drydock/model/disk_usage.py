@@ -16,6 +16,8 @@ class UsageCategory(enum.Enum):
     INGESTS = "ingests"
     SNAPSHOTS = "snapshots"
     """The directories of every snapshotter."""
+    UNPACK_LEFTOVERS = "unpack-leftovers"
+    """Directories beside the snapshots that containerd makes while it prepares or removes one, and ``tmpmounts``."""
     DATABASES = "databases"
     """meta.db and every metadata.db, with their folders."""
     SNAPSHOTTER_FILES = "snapshotter-files"
@@ -23,26 +25,36 @@ class UsageCategory(enum.Enum):
     CONTAINERD = "containerd"
     """The folders of containerd's other plugins, and the containerd root itself."""
     CLASSIC_LAYERS = "classic-layers"
-    """Docker's classic layer store: the folder of a graph driver, such as ``overlay2``."""
+    """Layers of images in Docker's classic store: the folder of a graph driver, such as ``overlay2``."""
+    CLASSIC_CONTAINERS = "classic-containers"
+    """What containers wrote, in the classic store: the writable layer of each, with its init layer."""
     CLASSIC_METADATA = "classic-metadata"
     """The records of the classic store: ``image/<driver>``."""
+    BUILD_CACHE = "build-cache"
+    """The files and blobs of BuildKit's cache, outside containerd's stores."""
+    BUILD_HISTORY = "build-history"
+    """BuildKit's records of past builds."""
     BUILDKIT = "buildkit"
-    """BuildKit's cache, history and databases."""
+    """BuildKit's databases, and its other folders."""
     NAMED_VOLUMES = "named-volumes"
     ANONYMOUS_VOLUMES = "anonymous-volumes"
-    """Volumes whose name is 64 hex digits, as dockerd names a volume without a name; that is a hint, not a proof."""
+    """Volumes that dockerd named, by their label; without labels a name of 64 hex digits is a hint, not a proof."""
     LOGS = "logs"
     """Logs of containers: of the drivers ``json-file`` and ``local``, and the cache of other drivers."""
     CONTAINER_CONFIGURATION = "container-configuration"
+    CONTAINER_SHM = "container-shm"
+    """``mounts`` in a container's folder: the mount points of its shared memory and its secrets."""
     CONTAINER_FILES = "container-files"
     """What else is in a container's folder, such as checkpoints; mount points of containers."""
     PLUGINS = "plugins"
     SWARM = "swarm"
     NETWORK = "network"
+    TRUST = "trust"
+    """Keys of Docker before version 23."""
     TMP = "tmp"
     """dockerd's temporary files; it removes ``tmp`` when it starts."""
     DOCKERD = "dockerd"
-    """The database of volumes, ``runtimes``, ``trust``, the engine's id, and the folders of the data root as such."""
+    """The database of volumes, ``runtimes``, the engine's id, and the folders of the data root as such."""
     DRYDOCK = "drydock"
     """Journals and quarantines of drydock, by the names of the folders of its runs."""
     UNKNOWN = "unknown"
@@ -54,10 +66,17 @@ class UsageCategory(enum.Enum):
         return self in _JUDGED
 
 
-_JUDGED = (UsageCategory.CONTENT, UsageCategory.INGESTS, UsageCategory.SNAPSHOTS, UsageCategory.DATABASES)
+_JUDGED = (
+    UsageCategory.CONTENT,
+    UsageCategory.INGESTS,
+    UsageCategory.SNAPSHOTS,
+    UsageCategory.UNPACK_LEFTOVERS,
+    UsageCategory.DATABASES,
+)
 
 
 ContainerNames: TypeAlias = tuple[bytes, ...]
+DriverName: TypeAlias = bytes
 
 
 class UsageEntry(NamedTuple):
@@ -65,7 +84,7 @@ class UsageEntry(NamedTuple):
 
     category: UsageCategory
     name: bytes
-    """Of the volume, the container, the driver or the file; empty for all of a category."""
+    """Of the volume, the container, the builder, the driver or the file; empty for all of a category."""
     path: RawPath
     """Absolute."""
     bytes: int | None
@@ -74,6 +93,9 @@ class UsageEntry(NamedTuple):
     """Why it was not measured, or not all of it; else empty. One shown line."""
     used_by: ContainerNames | None = None
     """Names of the containers that mount a volume; None if that is not known, and for everything else."""
+    driver: DriverName = b""
+    """Of a log: ``json-file``, ``local``, or ``cache`` for what dockerd keeps beside another log driver. Of the classic
+    store its graph driver, of snapshots the snapshotter; else empty."""
 
 
 class FileSystem(NamedTuple):

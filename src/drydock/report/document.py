@@ -180,7 +180,9 @@ def _file_systems(scans: Sequence[Scan]) -> list[FileSystem]:
 
 def _usage(entry: UsageEntry) -> UsagePart:
     used_by = None if entry.used_by is None else [shown(name) for name in entry.used_by]
-    return UsagePart(entry.category, shown(entry.name), shown(entry.path), entry.bytes, entry.note, used_by)
+    return UsagePart(
+        entry.category, shown(entry.name), shown(entry.path), entry.bytes, entry.note, used_by, shown(entry.driver)
+    )
 
 
 def _file_system(found: FileSystem) -> FileSystemPart:

@@ -16,11 +16,13 @@ import drydock
 from drydock.evidence.files.sizes import Measure
 from drydock.model.disk_usage import UsageCategory as Category
 from drydock.model.names import RawPath
+from drydock.model.objects import ObjectKind
 
 pytestmark = pytest.mark.root
 CAPTURES = pytest.mark.parametrize("each", captures(), ids=lambda each: each.name)
 DOCKER = "docker-28.5-killed"
-STORE = (Category.CONTENT, Category.INGESTS, Category.SNAPSHOTS, Category.DATABASES)
+STORE = (Category.CONTENT, Category.INGESTS, Category.SNAPSHOTS, Category.UNPACK_LEFTOVERS, Category.DATABASES)
+BUILDS = (Category.BUILD_CACHE, Category.BUILD_HISTORY, Category.BUILDKIT)
 
 
 def du(path):
@@ -72,10 +74,16 @@ def test_a_part_is_what_du_counts_of_it(each, unpacked):
     if content.exists():
         assert found[Category.CONTENT] + found[Category.INGESTS] == du(content)
     snapshots = [du(path) for path in root.glob("io.containerd.snapshotter.v1.*/snapshots")]
-    assert found[Category.SNAPSHOTS] == sum(snapshots)
+    left = [
+        du(path) for path in root.glob("io.containerd.snapshotter.v1.*/snapshots/*") if path.name[:3] in ("new", "rm-")
+    ]
+    mounts = [du(path) for path in root.glob("tmpmounts")]
+    assert found[Category.SNAPSHOTS] == sum(snapshots) - sum(left)
+    assert found[Category.UNPACK_LEFTOVERS] == sum(left) + sum(mounts)
     if each.docker is not None:
         assert found[Category.NETWORK] == du(host / each.docker / "network")
-        assert found[Category.BUILDKIT] == du(host / each.docker / "buildkit")
+        directories = [du(path) for path in (host / each.docker).glob("overlay2/" + "[0-9a-z]" * 25)]
+        assert sum(found[category] for category in BUILDS) == du(host / each.docker / "buildkit") + sum(directories)
 
 
 @CAPTURES
@@ -83,11 +91,13 @@ def test_without_measuring_nothing_is_0_that_was_not_read(each, unpacked):
     """Containerd's stores have the sizes of the report, and whatever else there is has none."""
     (scan,) = drydock.scan(unpacked(each))
     (place,) = scan.places
-    assert {entry.category for entry in place.entries if entry.bytes is not None} <= set(STORE)
-    assert {entry.bytes for entry in place.entries if entry.category not in STORE} <= {None}
+    known = {*STORE, Category.LOGS, Category.CLASSIC_LAYERS}
+    assert {entry.category for entry in place.entries if entry.bytes is not None} <= known
+    assert {entry.bytes for entry in place.entries if entry.category not in known} <= {None}
     found = totals(place)
-    objects = sum(each.allocated for each in scan.verdict.objects)
-    assert found[Category.CONTENT] + found[Category.INGESTS] + found[Category.SNAPSHOTS] == objects
+    kinds = (ObjectKind.BLOB, ObjectKind.INGEST, ObjectKind.SNAPSHOT)
+    objects = sum(each.allocated for each in scan.verdict.objects if each.kind in kinds)
+    assert sum(found[category] for category in STORE[:4]) == objects
     assert found[Category.DATABASES] == scan.verdict.store.database_bytes
 
 

@@ -6,9 +6,13 @@ Directories of snapshots that reading a store has measured are not walked again.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from drydock.evidence.docker.data_root import measure_data_root
+from drydock.evidence.buildkit.root_usage import measure_builder
+from drydock.evidence.docker.data_root import DataRootRecords, measure_data_root
+from drydock.evidence.docker.layer_store import has_layer_store, read_layer_store
+from drydock.evidence.docker.volumes import read_volumes
 from drydock.evidence.files.directory import folder
 from drydock.evidence.files.mountinfo import mount_id
 from drydock.evidence.files.sizes import Measure
@@ -20,10 +24,26 @@ from drydock.model.names import CONTENT, SNAPSHOTTER_PREFIX, RawPath
 from drydock.model.objects import ObjectKind, Verdict
 from drydock.model.policies import SizeSource
 from drydock.model.progress import Progress
+from drydock.model.volumes import Volume
 
 _METADATA = b"io.containerd.metadata.v1.bolt"
-_OTHERS = (b"tmpmounts", b"lost+found", b"containerd.log")
-"""Mount points of containerd itself (core/mount/temp.go, v2.1), and the log that k3s keeps there."""
+_MOUNT_POINTS = b"tmpmounts"
+"""Mount points of containerd itself (core/mount/temp.go, v2.1)."""
+_OTHERS = (b"lost+found", b"containerd.log")
+"""k3s keeps the log there."""
+_LEFTOVER = re.compile(rb"(new|rm)-.*", re.DOTALL)
+"""A directory that is being prepared or removed, beside the snapshots (containerd overlay.go, v2.1)."""
+_BESIDE = {
+    b"/var/lib/containerd-stargz-grpc": Category.SNAPSHOTTER_FILES,
+    b"/var/lib/soci-snapshotter-grpc": Category.SNAPSHOTTER_FILES,
+    b"/var/lib/nydus/cache": Category.SNAPSHOTTER_FILES,
+    b"/var/lib/drydock": Category.DRYDOCK,
+}
+"""Folders of a host beside the engines' roots: of snapshotters in processes of their own, and of drydock itself.
+
+Sources: the documentation of stargz-snapshotter and nydus-snapshotter, soci-snapshotter config/config.go;
+reclaim/state_dir.py.
+"""
 _DATABASE_FILES = (b"metadata.db", b"metadata.db.lock")
 
 
@@ -55,6 +75,7 @@ def measure_places(
                 firsts.setdefault(place, verdict)
     mounts = {place: _mount(place) for place in firsts}
     found: dict[RawPath, list[PlaceUsage]] = {}
+    hosts: set[RawPath] = set()
     for place, verdict in firsts.items():
         if any(_is_below(place, other) and mounts[place] == mounts[other] for other in firsts):
             continue
@@ -66,7 +87,33 @@ def measure_places(
         meter = UsageMeter(measure, live=verdict.store.live, progress=progress)
         usage = _measure_place(place, stores or [verdict], remapped, meter)
         found.setdefault(verdict.store.root.path, []).append(usage)
+    for verdict in verdicts:
+        host = verdict.store.root.host
+        if top in (None, host) and host not in hosts:
+            hosts.add(host)
+            beside = _beside(host, verdict, firsts, progress)
+            found.setdefault(verdict.store.root.path, []).extend(beside)
     return found
+
+
+def _beside(
+    host: RawPath, verdict: Verdict, places: Iterable[RawPath], progress: Progress | None
+) -> Iterator[PlaceUsage]:
+    """The folders of a host that lie beside the engines' roots."""
+    for name, category in _BESIDE.items():
+        path = RawPath(os.path.join(host, name.lstrip(b"/")))
+        if not os.path.lexists(path) or any(each == path or _is_below(path, each) for each in places):
+            continue
+        measure = Measure() if verdict.store.measured is SizeSource.DISK else None
+        meter = UsageMeter(measure, live=verdict.store.live, progress=progress)
+        file_system = None
+        try:
+            with folder(RawPath(os.path.dirname(path))) as parent:
+                meter.measure([(os.path.basename(path), category, path, os.path.basename(path))], parent)
+            file_system = _file_system(path)
+        except OSError as error:
+            meter.add(category, path, note=error.strerror or str(error))
+        yield PlaceUsage(path, meter.entries(), file_system)
 
 
 def _managed(data: Iterable[RawPath]) -> list[RawPath]:
@@ -93,39 +140,56 @@ def _measure_place(
         each.store.root.path: _RootReader(each, meter).read for each in verdicts if each.store.root.has_containerd
     }
     file_system = None
+    volumes: dict[RawPath, Volume] = {}
     try:
         if place in readers:
             with folder(place) as descriptor:
                 meter.add_folder(Category.CONTAINERD, place, descriptor)
                 readers[place](place, descriptor)
         else:
+            data = (place, *remapped)
+            volumes = {each.path: each for root in data for each in _volumes(root, verdicts)}
             owners = [each.store.owners.containers.items() for each in verdicts]
-            names = {identity: found.name for each in owners for identity, found in each if found.name}
-            measure_data_root(place, meter, remapped=remapped, containerd=readers, containers=names)
+            records = DataRootRecords(
+                {identity: found.name for each in owners for identity, found in each if found.name},
+                frozenset(path for path, each in volumes.items() if each.is_anonymous),
+                {each: read_layer_store(each, live=verdicts[0].store.live) for each in data if has_layer_store(each)},
+            )
+            measure_data_root(
+                place, meter, remapped=remapped, containerd=readers, records=records, builder=measure_builder
+            )
         file_system = _file_system(place)
     except OSError as error:
         meter.add(Category.UNKNOWN, place, note=error.strerror or str(error))
-    entries = meter.entries()
-    if meter.measures and place not in readers:
-        entries = tuple(_with_users(entries, verdicts))
-    return PlaceUsage(place, entries, file_system)
+    return PlaceUsage(place, tuple(_with_facts(meter.entries(), volumes)), file_system)
 
 
-def _with_users(entries: Iterable[UsageEntry], verdicts: Sequence[Verdict]) -> Iterator[UsageEntry]:
-    """The entries, with the containers that mount a volume.
+def _volumes(data: RawPath, verdicts: Sequence[Verdict]) -> Iterable[Volume]:
+    """The volumes of a data root, with the containers that mount each."""
+    owners = next((each.store.owners for each in verdicts if data in each.store.root.docker), None)
+    return () if owners is None else read_volumes(data, owners).found
 
-    Of several data roots each may have a volume of the same name: a container is not told to be of one of them.
-    """
-    owners = [each.store.owners for each in verdicts]
-    known = all(each.mounts_known for each in owners) and all(len(each.store.root.docker) == 1 for each in verdicts)
-    users: dict[bytes, set[bytes]] = {}
-    for container in (found for each in owners for found in each.containers.values()):
-        for mounted in container.mounted:
-            if mounted.type not in (b"bind", b"tmpfs", b"image"):
-                users.setdefault(mounted.source, set()).add(container.name or container.id)
+
+def _with_facts(entries: Iterable[UsageEntry], volumes: Mapping[RawPath, Volume]) -> Iterator[UsageEntry]:
+    """The entries, with the containers that mount a volume, and the drivers of logs and stores."""
     for entry in entries:
-        is_volume = entry.category in (Category.NAMED_VOLUMES, Category.ANONYMOUS_VOLUMES) and entry.name
-        yield entry._replace(used_by=tuple(sorted(users.get(entry.name, ())))) if known and is_volume else entry
+        if entry.category in (Category.NAMED_VOLUMES, Category.ANONYMOUS_VOLUMES):
+            volume = volumes.get(RawPath(entry.path + b"/_data"))
+            known = None if volume is None else volume.users
+            users = None if known is None else sorted({each.name or each.id for each in known})
+            yield entry._replace(used_by=None if users is None else tuple(users))
+        else:
+            yield entry._replace(driver=_driver(entry))
+
+
+def _driver(entry: UsageEntry) -> bytes:
+    if entry.category is Category.LOGS:
+        file = os.path.basename(entry.path)
+        return b"json-file" if file.endswith(b"-json.log") else b"local" if file == b"local-logs" else b"cache"
+    if entry.category is Category.CLASSIC_CONTAINERS:
+        return b"overlay2"
+    is_named = entry.category in (Category.CLASSIC_LAYERS, Category.CLASSIC_METADATA, Category.SNAPSHOTS)
+    return entry.name if is_named else b""
 
 
 def _file_system(place: RawPath) -> FileSystem:
@@ -140,6 +204,10 @@ def _file_system(place: RawPath) -> FileSystem:
         found.f_files,
         found.f_ffree,
     )
+
+
+def _is_leftover(path: RawPath | None) -> bool:
+    return path is not None and _LEFTOVER.fullmatch(os.path.basename(path)) is not None
 
 
 class _RootReader:
@@ -169,6 +237,8 @@ class _RootReader:
             elif name == _METADATA:
                 if meter.measures:
                     whole.append((name, Category.DATABASES, path, b""))
+            elif name == _MOUNT_POINTS:
+                whole.append((name, Category.UNPACK_LEFTOVERS, path, name))
             else:
                 known = name.startswith(b"io.containerd.") or name in _OTHERS
                 whole.append((name, Category.CONTAINERD if known else Category.UNKNOWN, path, name))
@@ -183,10 +253,12 @@ class _RootReader:
         meter, store = self._meter, self._verdict.store
         sizes = dict.fromkeys(ObjectKind, 0)
         layers = dict.fromkeys(store.backends, 0)
+        left: dict[bytes, int] = {}
         for found in self._verdict.objects:
             sizes[found.kind] += found.allocated
             if found.kind is ObjectKind.SNAPSHOT and found.snapshotter in layers:
-                layers[found.snapshotter] += found.allocated
+                sums = left if found.row is None and _is_leftover(found.path) else layers
+                sums[found.snapshotter] = sums.get(found.snapshotter, 0) + found.allocated
         content = RawPath(os.path.join(root, CONTENT))
         meter.add(Category.CONTENT, content, b"", sizes[ObjectKind.BLOB])
         meter.add(Category.INGESTS, RawPath(content + b"/ingest"), b"", sizes[ObjectKind.INGEST])
@@ -195,6 +267,8 @@ class _RootReader:
             known = backend.layout is not LayoutKind.FOREIGN
             path = RawPath(os.path.join(root, backend.path))
             meter.add(Category.SNAPSHOTS, path, name, layers[name] if known else None)
+            if name in left:
+                meter.add(Category.UNPACK_LEFTOVERS, path, name, left[name])
 
     def _content(self, path: RawPath, descriptor: int) -> None:
         meter = self._meter
@@ -227,9 +301,10 @@ class _RootReader:
                         left = []
                         for each in meter.listed(Category.SNAPSHOTS, path, inner):
                             size = done.get(RawPath(b"/".join((backend.path, name, each))))
+                            its = (Category.UNPACK_LEFTOVERS, *entry[1:]) if _LEFTOVER.fullmatch(each) else entry
                             if size is None:
-                                left.append((each, *entry))
+                                left.append((each, *its))
                             else:
-                                meter.add(*entry, size)
+                                meter.add(*its, size)
                         meter.measure(left, inner, "snapshots measured")
         meter.measure(whole, descriptor)

@@ -3,44 +3,56 @@
 Sources: moby daemon/daemon.go (the folders of the root), volume/local/local.go (``volumes/<name>``),
 daemon/logger/jsonfilelog and daemon/logger/local (names of logs), image/fs.go and layer/filestore.go
 (``image/<driver>``), daemon/graphdriver/overlay2/overlay.go, builder/builder-next/controller.go,
-plugin/manager.go, v28.
+plugin/manager.go, v28. A buildx builder's volume is called ``buildx_buildkit_<node>_state`` (buildx
+driver/docker-container/driver.go, v0.20).
 """
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Collection, Mapping
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from drydock.evidence.files.directory import folder, may_be_folder
 from drydock.evidence.files.openat2 import open_directory
+from drydock.evidence.files.sizes import BLOCK
 from drydock.evidence.files.usage_meter import UsageMeter
 from drydock.model.disk_usage import UsageCategory as Category
+from drydock.model.layer_store import OVERLAY2, LayerStore
 from drydock.model.names import RawPath, is_container_id
 from drydock.model.text import shown
 
 MeasureContainerd: TypeAlias = Callable[[RawPath, int], None]
 """Adds the entries of a containerd root, from its absolute path and an open descriptor of it."""
 
+MeasureBuilder: TypeAlias = Callable[[UsageMeter, RawPath, int, bytes, tuple[Category, RawPath, bytes]], None]
+"""Adds the entries of a BuildKit root, from its absolute path, an open descriptor of it, the name of its builder, and
+the entry that whatever BuildKit does not make belongs to."""
+
+BUILDER: Final = b"default"
+"""How buildx calls the BuildKit in dockerd, where no context is chosen (buildx store/nodegroup.go, v0.20)."""
+
 _DRIVERS: Final = frozenset(
-    (b"overlay2", b"fuse-overlayfs", b"btrfs", b"zfs", b"vfs", b"aufs", b"devicemapper", b"overlay")
+    (OVERLAY2, b"fuse-overlayfs", b"btrfs", b"zfs", b"vfs", b"aufs", b"devicemapper", b"overlay")
 )
 """Graph drivers, also those that were removed (moby daemon/graphdriver/driver.go, v20.10 to v28)."""
 _PARTS: Final[Mapping[bytes, tuple[Category, ...]]] = {
     b"image": (Category.CLASSIC_METADATA,),
-    b"buildkit": (Category.BUILDKIT,),
+    b"buildkit": (Category.BUILD_CACHE, Category.BUILD_HISTORY, Category.BUILDKIT),
     b"volumes": (Category.NAMED_VOLUMES, Category.ANONYMOUS_VOLUMES),
-    b"containers": (Category.LOGS, Category.CONTAINER_CONFIGURATION, Category.CONTAINER_FILES),
+    b"containers": (Category.CONTAINER_CONFIGURATION, Category.CONTAINER_FILES),
     b"rootfs": (Category.CONTAINER_FILES,),
     b"plugins": (Category.PLUGINS,),
     b"swarm": (Category.SWARM,),
     b"network": (Category.NETWORK,),
+    b"trust": (Category.TRUST,),
     b"tmp": (Category.TMP,),
     b"tmp-old": (Category.TMP,),
     b"containerd": (Category.CONTAINERD,),
     **dict.fromkeys(_DRIVERS, (Category.CLASSIC_LAYERS,)),
-    **dict.fromkeys((b"engine-id", b"trust", b"runtimes", b"policy", b"builder", b"lost+found"), (Category.DOCKERD,)),
+    **dict.fromkeys((b"engine-id", b"runtimes", b"policy", b"builder", b"lost+found"), (Category.DOCKERD,)),
 }
 _PROBE: Final = re.compile(rb"(check-overlayfs-support|metacopy-check|opaque-bug-check|userxattr-check)[0-9]*")
 """Folders of a driver's probes of the file system: they stay if dockerd is killed."""
@@ -53,6 +65,10 @@ _BUILDKIT_PART: Final = re.compile(
     rb"|content|executor|net|containerd-[a-z0-9.-]+|\.tmp-.*",
     re.DOTALL,
 )
+_BUILD_HISTORY: Final = re.compile(rb"history(_c8d)?\.db(\.bak)?")
+_BUILD_CONTENT: Final = b"content"
+_BUILD_DIRECTORY: Final = re.compile(rb"[0-9a-z]{25}")
+_BUILDER_VOLUME: Final = re.compile(rb"buildx_buildkit_(.+)_state", re.DOTALL)
 _VOLUME_FILES: Final = frozenset((b"metadata.db", b"backingFsBlockDev"))
 _CONFIGURATION: Final = frozenset(
     (b"config.v2.json", b"hostconfig.json", b"hostname", b"hosts", b"resolv.conf", b"resolv.conf.hash")
@@ -60,11 +76,26 @@ _CONFIGURATION: Final = frozenset(
 _LAYER: Final = re.compile(rb"[0-9a-f]{64}(-init)?|[0-9a-z]{25}|l|backingFsBlockDev|" + _PROBE.pattern)
 _ANY: Final = re.compile(rb".*", re.DOTALL)
 _PLUGIN: Final = re.compile(rb"[0-9a-f]{64}(-removing)?|storage|tmp")
-_LOG: Final = re.compile(rb"([0-9a-f]{64}-json\.log|container-cached\.log)(\.[0-9]+(\.gz)?)?|local-logs")
+_LOG: Final = re.compile(rb"(?:([0-9a-f]{64}-json\.log|container-cached\.log)(?:\.[0-9]+(?:\.gz)?)?|(local-logs))")
+_SHM: Final = b"mounts"
 _RUN: Final = re.compile(rb"[0-9]{8}T[0-9]{6}Z-[0-9]+(-[0-9]+)?")
 """The name of the folder of one of drydock's own runs, in a state directory or a quarantine."""
 _UNFINISHED: Final = b".tmp-"
 """How the name of an atomic write begins that was not finished (moby/sys/atomicwriter)."""
+
+
+class DataRootRecords(NamedTuple):
+    """What dockerd's records say of what lies in data roots."""
+
+    containers: Mapping[bytes, bytes] = {}
+    """Names of containers by id."""
+    anonymous: Collection[bytes] = ()
+    """Names of the volumes that dockerd named."""
+    layers: Mapping[RawPath, LayerStore] = {}
+    """The classic layer store of each data root that has one."""
+
+
+NO_RECORDS: Final = DataRootRecords()
 
 
 def measure_data_root(
@@ -73,23 +104,28 @@ def measure_data_root(
     *,
     remapped: Collection[RawPath] = (),
     containerd: Mapping[RawPath, MeasureContainerd] = {},
-    containers: Mapping[bytes, bytes] = {},
+    records: DataRootRecords = NO_RECORDS,
+    builder: MeasureBuilder | None = None,
 ) -> None:
-    """Add an entry for everything in a data root; without measuring, only for what lies directly in it.
+    """Add an entry for everything in a data root.
+
+    Without measuring, the entries are for what lies directly in the data root, for each volume, and for the log of each
+    container. The logs alone have bytes then, and the layers of the classic store have the size that dockerd recorded.
 
     Args:
         data: absolute path of the data root.
         meter: collects the entries.
         remapped: data roots of userns-remap, those directly below it among them.
         containerd: by path, what reads each containerd root in its folder ``containerd``.
-        containers: names of containers by id.
+        records: what dockerd's records say of it.
+        builder: what reads the BuildKit root in the volume of a buildx builder.
 
     Raises:
         OSError: the data root cannot be opened.
     """
     with folder(data) as descriptor:
         meter.add_folder(Category.DOCKERD, data, descriptor)
-        _DataRootReader(data, meter, remapped, containerd, containers).read(descriptor)
+        _DataRootReader(data, meter, containerd, records, builder).read(descriptor, remapped)
 
 
 class _DataRootReader:
@@ -99,17 +135,17 @@ class _DataRootReader:
         self,
         data: RawPath,
         meter: UsageMeter,
-        remapped: Collection[RawPath],
         containerd: Mapping[RawPath, MeasureContainerd],
-        containers: Mapping[bytes, bytes],
+        records: DataRootRecords,
+        builder: MeasureBuilder | None,
     ) -> None:
         self._data = data
         self._meter = meter
-        self._remapped = remapped
         self._containerd = containerd
-        self._containers = containers
+        self._records = records
+        self._builder = builder
 
-    def read(self, descriptor: int) -> None:
+    def read(self, descriptor: int, remapped: Collection[RawPath] = ()) -> None:
         below = {
             b"image": self._image,
             b"buildkit": self._buildkit,
@@ -118,17 +154,18 @@ class _DataRootReader:
             b"plugins": self._plugins,
             **dict.fromkeys(_DRIVERS, self._layers),
         }
+        always = (b"volumes", b"containers", OVERLAY2)
         meter = self._meter
         whole = []
         for name in meter.listed(Category.UNKNOWN, self._data, descriptor):
             path = self._path(name)
             if any(root == path or root.startswith(path + b"/") for root in self._containerd):
                 self._containerd_below(path, descriptor)
-            elif path in self._remapped:
+            elif path in remapped:
                 with meter.folder(Category.DOCKERD, path, name, descriptor, into=(path, b"")) as inner:
                     if inner is not None:
-                        _DataRootReader(path, meter, (), self._containerd, self._containers).read(inner)
-            elif meter.measures and name in below:
+                        _DataRootReader(path, meter, self._containerd, self._records, self._builder).read(inner)
+            elif name in below and (meter.measures or name in always):
                 below[name](name, path, descriptor)
             elif meter.measures:
                 whole.append((name, self._categories(name, descriptor)[0], path, name))
@@ -188,13 +225,19 @@ class _DataRootReader:
 
     def _buildkit(self, name: bytes, path: RawPath, parent: int) -> None:
         meter = self._meter
-        with meter.folder(Category.BUILDKIT, path, name, parent, into=(path, b"")) as inner:
+        with meter.folder(Category.BUILDKIT, path, name, parent, into=(path, BUILDER)) as inner:
             if inner is None:
                 return
-            whole = []
+            whole: list[tuple[bytes, Category, RawPath, bytes]] = []
             for each in meter.listed(Category.BUILDKIT, path, inner):
-                category = Category.BUILDKIT if _BUILDKIT_PART.fullmatch(each) else Category.UNKNOWN
-                whole.append((each, category, self._path(name, each), each))
+                below = self._path(name, each)
+                if not _BUILDKIT_PART.fullmatch(each):
+                    whole.append((each, Category.UNKNOWN, below, each))
+                elif each == _BUILD_CONTENT:
+                    whole.append((each, Category.BUILD_CACHE, below, BUILDER))
+                else:
+                    is_history = _BUILD_HISTORY.fullmatch(each)
+                    whole.append((each, Category.BUILD_HISTORY if is_history else Category.BUILDKIT, below, BUILDER))
             meter.measure(whole, inner)
 
     def _volumes(self, name: bytes, path: RawPath, parent: int) -> None:
@@ -209,14 +252,36 @@ class _DataRootReader:
                     whole.append((each, Category.DOCKERD, path, name))
                 elif not _may_be_volume(each, inner):
                     whole.append((each, Category.UNKNOWN, *entry))
-                elif is_container_id(each):  # 64 hex digits too
+                elif each in self._records.anonymous or is_container_id(each):  # 64 hex digits too
                     whole.append((each, Category.ANONYMOUS_VOLUMES, *entry))
+                elif meter.measures and self._builder is not None and (found := _BUILDER_VOLUME.fullmatch(each)):
+                    self._builder_volume(each, entry[0], inner, found[1], self._builder)
                 else:
                     whole.append((each, Category.NAMED_VOLUMES, *entry))
             meter.measure(whole, inner, "volumes measured")
 
+    def _builder_volume(self, name: bytes, path: RawPath, parent: int, node: bytes, builder: MeasureBuilder) -> None:
+        """A volume that is the BuildKit root of a builder; what BuildKit does not make in it is the volume's."""
+        meter, own = self._meter, (Category.NAMED_VOLUMES, path, name)
+        with meter.folder(Category.NAMED_VOLUMES, path, name, parent, into=(path, name)) as inner:
+            if inner is None:
+                return
+            whole = []
+            for each in meter.listed(Category.NAMED_VOLUMES, path, inner):
+                if each != b"_data":
+                    whole.append((each, *own))
+                    continue
+                data = RawPath(path + b"/_data")
+                with meter.folder(Category.NAMED_VOLUMES, data, each, inner, into=(path, name)) as root:
+                    if root is not None:
+                        builder(meter, data, root, node, own)
+            meter.measure(whole, inner)
+
     def _containers_below(self, name: bytes, path: RawPath, parent: int) -> None:
         meter = self._meter
+        if not meter.measures:
+            for category in self._categories(name, parent):
+                meter.add(category, path)
         with meter.folder(Category.CONTAINER_CONFIGURATION, path, name, parent, into=(path, b"")) as inner:
             if inner is None:
                 return
@@ -230,22 +295,27 @@ class _DataRootReader:
             meter.measure(whole, inner)
 
     def _container(self, identity: bytes, path: RawPath, parent: int) -> None:
-        meter, known = self._meter, self._containers.get(identity, identity)
+        meter, known = self._meter, self._records.containers.get(identity, identity)
         with meter.folder(Category.CONTAINER_CONFIGURATION, path, identity, parent, into=(path, known)) as inner:
             if inner is None:
                 return
-            found = meter.listed(Category.CONTAINER_CONFIGURATION, path, inner)
-            logs = [each for each in found if _LOG.fullmatch(each)]
-            log = RawPath(os.path.join(path, logs[0])) if len(logs) == 1 else path
-            whole = []
-            for each in found:
-                if each in logs:
-                    whole.append((each, Category.LOGS, log, known))
+            whole: list[tuple[bytes, Category, RawPath, bytes]] = []
+            for each in meter.listed(Category.CONTAINER_CONFIGURATION, path, inner):
+                log = _LOG.fullmatch(each)
+                if log is not None:
+                    at = RawPath(os.path.join(path, log[1] or log[2]))
+                    if meter.measures:
+                        whole.append((each, Category.LOGS, at, known))
+                    else:
+                        meter.add(Category.LOGS, at, known, _log_bytes(each, inner))
                 elif each in _CONFIGURATION or each.startswith(_UNFINISHED):
                     whole.append((each, Category.CONTAINER_CONFIGURATION, path, known))
+                elif each == _SHM:
+                    whole.append((each, Category.CONTAINER_SHM, RawPath(path + b"/" + each), known))
                 else:
                     whole.append((each, Category.CONTAINER_FILES, path, known))
-            meter.measure(whole, inner)
+            if meter.measures:
+                meter.measure(whole, inner)
 
     def _plugins(self, name: bytes, path: RawPath, parent: int) -> None:
         with self._meter.folder(Category.PLUGINS, path, name, parent, into=(path, b"")) as inner:
@@ -253,11 +323,43 @@ class _DataRootReader:
                 self._parts(_PLUGIN, (Category.PLUGINS, path, b""), inner)
 
     def _layers(self, name: bytes, path: RawPath, parent: int) -> None:
-        with self._meter.folder(Category.CLASSIC_LAYERS, path, name, parent, into=(path, name)) as inner:
-            if inner is not None:
+        meter, entry = self._meter, (Category.CLASSIC_LAYERS, path, name)
+        store = self._records.layers.get(self._data) if name == OVERLAY2 else None
+        if not meter.measures:
+            recorded = None if store is None else [each.size for each in store.layers.values() if each.size is not None]
+            meter.add(*entry, None if recorded is None else sum(recorded))
+            meter.add(Category.CLASSIC_CONTAINERS, path)
+            return
+        with meter.folder(*entry[:2], name, parent, into=(path, name)) as inner:
+            if inner is None:
+                return
+            task = f"folders of {shown(name)} measured"
+            if name != OVERLAY2:
                 # The folders of the other drivers have other names, and drydock does not know all of them.
-                known = _LAYER if name == b"overlay2" else _ANY
-                self._parts(known, (Category.CLASSIC_LAYERS, path, name), inner, f"folders of {shown(name)} measured")
+                self._parts(_ANY, entry, inner, task)
+                return
+            owners = {} if store is None else self._layer_owners(store, path)
+            whole: list[tuple[bytes, Category, RawPath, bytes]] = []
+            for each in meter.listed(Category.CLASSIC_LAYERS, path, inner):
+                if each in owners:
+                    whole.append((each, *owners[each]))
+                elif _BUILD_DIRECTORY.fullmatch(each):
+                    whole.append((each, Category.BUILD_CACHE, path, BUILDER))
+                elif _LAYER.fullmatch(each):
+                    whole.append((each, *entry))
+                else:
+                    whole.append((each, Category.UNKNOWN, RawPath(os.path.join(path, each)), each))
+            meter.measure(whole, inner, task)
+
+    def _layer_owners(self, store: LayerStore, path: RawPath) -> dict[bytes, tuple[Category, RawPath, bytes]]:
+        """The entries that directories of ``overlay2`` belong to: those of layers, and of what containers wrote."""
+        layers = (Category.CLASSIC_LAYERS, path, OVERLAY2)
+        found = {each.cache_id: layers for each in store.layers.values() if each.cache_id is not None}
+        for mount in store.mounts.values():
+            written = RawPath(os.path.join(path, mount.mount_id or b""))
+            entry = (Category.CLASSIC_CONTAINERS, written, self._records.containers.get(mount.name, mount.name))
+            found |= dict.fromkeys(mount.directories, entry)
+        return found
 
     def _parts(
         self, known: re.Pattern[bytes], entry: tuple[Category, RawPath, bytes], inner: int, many: str = ""
@@ -269,6 +371,25 @@ class _DataRootReader:
             other = (Category.UNKNOWN, RawPath(os.path.join(path, each)), each)
             whole.append((each, *(entry if known.fullmatch(each) else other)))
         self._meter.measure(whole, inner, many)
+
+
+def _log_bytes(name: bytes, parent: int) -> int | None:
+    """Bytes of allocated blocks of a file of a log, or of the files in the folder of the log driver ``local``."""
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        size = found.st_blocks * BLOCK
+        if not stat.S_ISDIR(found.st_mode):
+            return size
+        descriptor = open_directory(parent, name, readable=True)
+    except OSError:
+        return None
+    try:
+        with os.scandir(descriptor) as entries:
+            return size + sum(entry.stat(follow_symlinks=False).st_blocks * BLOCK for entry in entries)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _may_be_volume(name: bytes, parent: int) -> bool:

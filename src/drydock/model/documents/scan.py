@@ -161,7 +161,7 @@ class UsagePart(ReportPart):
     """Something that takes space below a place that was scanned. Each allocated block is in exactly one of them."""
 
     category: Annotated[UsageCategory, Meta(description="what kind of data it is")]
-    name: Annotated[Shown, Meta(description="of the volume, the container, the driver or the file; else empty")]
+    name: Annotated[Shown, Meta(description="of the volume, container, builder, driver or file; else empty")]
     path: Annotated[Shown, Meta(description="absolute")]
     bytes: Annotated[Amount | None, Meta(description="bytes of allocated blocks; null where it was not measured")]
     note: Annotated[Line, Meta(description="why it was not measured, or not all of it; else empty")]
@@ -169,6 +169,7 @@ class UsagePart(ReportPart):
         Sequence[Shown] | None,
         Meta(description="names of the containers that mount a volume; null if not known, and for other categories"),
     ]
+    driver: Annotated[Shown, Meta(description="of a log its log driver, of a store its driver; else empty")] = ""
 
 
 class FileSystemPart(ReportPart):
