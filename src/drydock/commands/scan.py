@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from drydock.evidence.containerd.root_usage import measure_places
 from drydock.evidence.files.sizes import Measure
 from drydock.model.access import Access
 from drydock.model.leases import LeaseClass
@@ -50,10 +49,13 @@ def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> l
                 made.inventory = _inventory(session, pulls)
             scans.append(made)
             counted[root.path] = session.held.sizes
-    _choose_stores(scans)
-    places = measure_places([made.verdict for made in scans], counted, where, access.progress)
-    for made in scans:
-        made.places = places.get(made.verdict.store.root.path, [])
+    if scans:
+        from drydock.evidence.containerd.root_usage import measure_places  # noqa: PLC0415 - an empty host has no usage
+
+        _choose_stores(scans)
+        places = measure_places([made.verdict for made in scans], counted, where, access.progress)
+        for made in scans:
+            made.places = places.get(made.verdict.store.root.path, [])
     return scans
 
 

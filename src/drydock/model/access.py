@@ -1,7 +1,5 @@
 """What a command asks of the roots that it works on."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from drydock.model.names import RawPath, UnixNano
@@ -31,6 +29,6 @@ class Access(NamedTuple):
     progress: Progress | None = None
     """Called while data is read."""
 
-    def to_change(self) -> Access:
+    def to_change(self) -> "Access":
         """The same access, but exclusive and never live: for a command that always changes the store."""
         return self._replace(exclusive=True, live=False)

@@ -1,7 +1,5 @@
 """Data on disk, and the rows that tell which directory is which snapshot."""
 
-from __future__ import annotations
-
 import enum
 from dataclasses import dataclass, field
 from struct import Struct
@@ -36,7 +34,7 @@ class BlobFile:
     """The packed arguments of :meth:`of`."""
 
     @classmethod
-    def of(cls, digest: Digest, fingerprint: tuple[int, int, int, int, int, int], allocated: int) -> BlobFile:
+    def of(cls, digest: Digest, fingerprint: tuple[int, int, int, int, int, int], allocated: int) -> "BlobFile":
         """The file of a blob, from the fields of its :class:`Fingerprint` and the bytes of its allocated blocks."""
         device, inode, mode, size, mtime, ctime = fingerprint
         facts = _FACTS.pack(

@@ -1,7 +1,5 @@
 """What a Docker data root or a containerd root takes on disk, by category, and the file systems below."""
 
-from __future__ import annotations
-
 import enum
 from typing import NamedTuple, TypeAlias
 

@@ -5,8 +5,6 @@ The registry of findings has three parts: :class:`FindingCode` is the closed set
 :mod:`drydock.model.guidance` explains each kind to the user (docs/findings.md is generated from it).
 """
 
-from __future__ import annotations
-
 import enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -61,7 +59,7 @@ class FindingCode(str, enum.Enum):
     severities: tuple[Severity, ...]
     affects: Affects
 
-    def __new__(cls, code: str, severities: tuple[Severity, ...] = (), affects: Affects = Affects.EVERYTHING) -> Self:
+    def __new__(cls, code: str, severities: tuple[Severity, ...] = (), affects: Affects = Affects.EVERYTHING) -> "Self":
         """Make a member of its row below."""
         self = str.__new__(cls, code)
         self._value_ = code

@@ -3,8 +3,6 @@
 An inventory is made only if a report asks for it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Leases: their classes, and what is known of each."""
 
-from __future__ import annotations
-
 import enum
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Names as the engine writes them. They are bytes until shown: a container's files and an image can have any name."""
 
-from __future__ import annotations
-
 import enum
 import re
 from typing import NamedTuple, NewType

@@ -1,7 +1,5 @@
 """Plans as values: a plan is frozen and ordered, and carrying it out decides nothing more."""
 
-from __future__ import annotations
-
 import enum
 from dataclasses import dataclass
 from typing import Final, NamedTuple, NoReturn
@@ -14,27 +12,29 @@ from drydock.model.records import Blob, Lease, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Remove:
+class _Reasoned:
+    """A decision on a lease or an object."""
+
+    reason: str
+    """One shown line; of what is removed and withheld, the plan tells it."""
+
+
+class Remove(_Reasoned):
     """Decision on a lease or an object: the lease ends, the data is removed."""
 
-    reason: str
-    """One shown line, which the plan tells."""
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(_Reasoned):
     """Decision on a lease or an object: it stays, and does not look reclaimable."""
 
-    reason: str
-    """One shown line."""
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Withhold:
+class Withhold(_Reasoned):
     """Decision on a lease or an object: it looks reclaimable, and stays."""
 
-    reason: str
-    """One shown line, which the plan tells."""
+    __slots__ = ()
 
 
 Decision = Remove | Keep | Withhold
@@ -232,7 +232,7 @@ class Plan(NamedTuple):
     records: tuple[RecordDrop, ...]
     rows: tuple[RowDrop, ...]
     removals: tuple[Removal, ...]
-    withheld: tuple[Withheld, ...] = ()
+    withheld: "tuple[Withheld, ...]" = ()
     kept: tuple[bytes, ...] = ()
     """The names in ``policy.keep`` that name something in this root."""
     fields: tuple[FieldDrop, ...] = ()

@@ -1,7 +1,5 @@
 """What the user chooses: how a store is read, which leases end, and what stays."""
 
-from __future__ import annotations
-
 import enum
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -71,7 +69,7 @@ class Policy(_Policy):
         leases: Iterable[Name] = (),
         keep: Iterable[Name] = (),
         edit: bool = True,
-    ) -> Policy:
+    ) -> "Policy":
         """A policy of values that a caller may give in several types.
 
         Raises:

@@ -1,7 +1,5 @@
 """Interrupted pulls, as values: what was downloaded, and what of it a lease still holds."""
 
-from __future__ import annotations
-
 import enum
 from dataclasses import dataclass, field
 from typing import NamedTuple

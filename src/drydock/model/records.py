@@ -4,8 +4,6 @@ Times are nanoseconds since the epoch, UTC; None if a record has none or it cann
 Labels keep their bytes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple

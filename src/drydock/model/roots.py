@@ -1,7 +1,5 @@
 """Where containerd keeps its data, and the records outside containerd that own its leases."""
 
-from __future__ import annotations
-
 import enum
 from dataclasses import dataclass, field
 from typing import NamedTuple

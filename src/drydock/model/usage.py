@@ -1,7 +1,5 @@
 """Processes, loop devices and mounts that use a containerd root."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from drydock.model.names import RawPath

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from msgspec import UNSET, Struct, structs
 
@@ -28,7 +28,6 @@ from drydock.model.documents.scan import (
     WithheldPart,
 )
 from drydock.model.findings import Finding, Severity
-from drydock.model.inventories import Holder, Inventory
 from drydock.model.leases import Holding
 from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
 from drydock.model.objects import State, StoreObject, Verdict
@@ -38,6 +37,9 @@ from drydock.model.store_modes import StoreChoice
 from drydock.model.text import shown
 from drydock.model.times import show_known, show_time
 from drydock.version import __version__
+
+if TYPE_CHECKING:
+    from drydock.model.inventories import Holder, Inventory
 
 _SEVERITIES: Final[dict[Severity, Literal["note", "blind", "damage"]]] = {
     Severity.NOTE: "note",

@@ -11,7 +11,6 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from hashlib import sha256
 from typing import Any
 
 from drydock.evidence.docker.classic_store import has_container_layer, owners_unknown
@@ -141,6 +140,8 @@ def _image_mounts(container: bytes, points: object) -> frozenset[bytes] | None:
 
 def _layer_names(container: bytes, source: bytes, target: bytes) -> tuple[bytes, ...]:
     """The names that dockerd gives the layer of an image mount (moby daemon/volumes.go, registerMountPoints)."""
+    from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, and few containers mount an image
+
     return (
         container + b"-" + source,  # v28.0 to v28.5
         (container + b",src=" + source + b",dst=" + target).hex().encode(),  # v29.0.0 to v29.1.3
