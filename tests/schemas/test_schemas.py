@@ -34,7 +34,7 @@ from drydock.report.repair import repair_document
 from drydock.report.runs import runs_document
 from drydock.report.verification import verification_document
 
-NAMES = ("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", "repair", "runs", "fleet")
+NAMES = ("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", "repair", "runs", "compare", "fleet")
 CAPTURES = pytest.mark.parametrize("capture", captures(), ids=lambda each: each.name)
 
 
@@ -312,6 +312,19 @@ def test_fleets(unpacked, tmp_path):
     (tmp_path / "bad.json").write_text("{}")
     check.validate(json.loads(run("fleet", "--format", "json", tmp_path, status=8)))
     refuses_without_any_field(check, document, document, document["answers"][0])
+
+
+def test_two_scans_compared(unpacked, tmp_path):
+    """Captures of two hosts, which differ in all."""
+    reports = []
+    for each in captures()[:2]:
+        reports.append(tmp_path / f"{each.name}.json")
+        options = ("--host", each.name, "--holders", "--measure", "disk", "--format", "json", "-o", reports[-1])
+        run("scan", "--now", each.taken_at, *options, unpacked(each))
+    document = json.loads(run("compare", "--format", "json", *reports, status=0))
+    assert document["notes"]
+    part = document["differences"][0]
+    refuses_without_any_field(validator("compare"), document, document, part, document["states"][0])
 
 
 def test_past_runs():

@@ -8,6 +8,7 @@ from drydock.model.data import Junk
 from drydock.model.disk_usage import FileSystem, PlaceUsage, UsageCategory, UsageEntry
 from drydock.model.findings import Finding, FindingCode, Place, Severity
 from drydock.model.names import RawPath
+from drydock.model.oci import Documents
 from drydock.model.policies import Policy
 from drydock.model.scans import Scan
 from drydock.model.store import Store
@@ -15,6 +16,7 @@ from drydock.model.text import shown
 from drydock.reclaim.plan import make_plan
 from drydock.verdict.inventory import take_inventory
 from drydock.verdict.judge import judge
+from drydock.verdict.pulls import find_pulls
 
 HOSTILE = b"\x1b[31mred\x1b]0;t\x07\n\xe2\x80\xae\xff<b>[bold]"
 """Escape sequences, a line break, a right-to-left override, no UTF-8, HTML and rich's own markup."""
@@ -71,4 +73,5 @@ def judged(read: Store, *, inventory: bool = False) -> Scan:
     """The scan of a store."""
     verdict, reached = judge(read, NOW)
     plan = make_plan(verdict, reached, Policy(), ())
-    return Scan(verdict, plan, take_inventory(verdict, reached) if inventory else None, pulls=1)
+    pulls = find_pulls(verdict, reached, Documents())
+    return Scan(verdict, plan, take_inventory(verdict, reached) if inventory else None, pulls)

@@ -14,6 +14,8 @@ pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.slow]
 
 ENDS = {"docker-26.1-interrupted-pull": False, "docker-28.5-interrupted-pull": True, "docker-29-interrupted": True}
 """Whether the engine of a capture ends the lease of an interrupted pull; where it does, drydock's hint says so."""
+PULLED = "127.0.0.1/tools"
+"""The repository that a test pulls from: containerd's labels have no port."""
 
 
 @pytest.mark.parametrize("name", ENDS)
@@ -34,8 +36,12 @@ def test_prune_ends_the_leases_of_pulls_where_the_hint_says_so(name, unpacked_an
         orphan.mkdir(parents=True)
     with docker_on(of, host, tmp_path / "engine") as docker:
         with Registry(docker.sandbox.listen(PORT), served) as registry:
+            reports = [scan_beside(host, tmp_path / "before.json")]
             start_pull(docker, registry, "tools:2", served["tools:2"], held=3).interrupt()
             stopped = pulling(docker)
+            reports.append(scan_beside(host, tmp_path / "after.json"))
+            assert [(pull["name"], pull["change"]) for pull in changed_pulls(reports)] == [(PULLED, "came")]
+            assert [(pull["name"], pull["change"]) for pull in changed_pulls(reports[::-1])] == [(PULLED, "went")]
             for namespace in ("moby", "elsewhere"):
                 docker.ctr("leases", "create", "--id", "of-ctr", namespace=namespace)
             hint = "docker image prune -f" in run("pulls", "--live", host)
@@ -58,6 +64,18 @@ def test_prune_ends_the_leases_of_pulls_where_the_hint_says_so(name, unpacked_an
             assert all(orphan.exists() for orphan in orphans)
         assert "of-ctr" in docker.ctr("leases", "ls", "-q").split()
         assert "of-ctr" in docker.ctr("leases", "ls", "-q", namespace="elsewhere").split()
+
+
+def scan_beside(host, file):
+    """A scan beside the engine, as a file."""
+    run("scan", "--live", "--holders", "--format", "json", "-o", file, host)
+    return file
+
+
+def changed_pulls(reports):
+    """The pulls that came or went between two scans."""
+    document = json.loads(run("compare", "--format", "json", *reports, status=0))
+    return [each for each in document["differences"] if each["kind"] == "pull"]
 
 
 def pulling(docker):

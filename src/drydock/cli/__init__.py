@@ -30,6 +30,7 @@ _COMMANDS = {
     "undo": "put back what a run moved or edited",
     "verify": "check which data is intact, and what damage affects",
     "repair": "show what makes a broken image pull again; with --apply, do it",
+    "compare": "show what changed between two scans",
     "fleet": "summarize the scans of many hosts",
     "schema": "print the JSON Schema of a document",
     "completion": "print a completion script for bash, zsh or fish",

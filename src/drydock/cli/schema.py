@@ -8,7 +8,7 @@ import click
 
 from drydock.cli.options import Command
 
-_NAMES = ("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", "repair", "runs", "fleet")
+_NAMES = ("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", "repair", "runs", "compare", "fleet")
 
 
 @click.command(
@@ -18,12 +18,7 @@ _NAMES = ("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify",
         "Print the schema of one line of a journal": "drydock schema journal",
     },
 )
-@click.argument(
-    "name",
-    type=click.Choice(
-        ("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", "repair", "runs", "fleet")
-    ),
-)
+@click.argument("name", type=click.Choice(_NAMES))
 def schema(name: str) -> None:
     """Print the JSON Schema of a document that drydock writes.
 

@@ -43,7 +43,7 @@ def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> l
             endable = {holding.kind for holding in session.verdict.leases if not holding.kind.is_owned}
             pulls = _pulls(session) if endable or inventory else []
             if endable:
-                made.pulls = len(pulls)
+                made.pulls = pulls
                 _end_leases(session, made, endable)
             if inventory:
                 made.inventory = _inventory(session, pulls)

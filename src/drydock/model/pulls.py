@@ -122,6 +122,11 @@ class Pull(NamedTuple):
         )
 
 
+def pulled_name(pull: Pull) -> bytes:
+    """What was being pulled, as far as it is known: an image, a repository, a digest, or else the first lease."""
+    return next(iter((*pull.images, *pull.sources, *pull.targets)), pull.leases[0].ref.key)
+
+
 @dataclass(slots=True)
 class Pulls:
     """The interrupted pulls of one root."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +21,7 @@ from drydock.model.text import shown
 
 if TYPE_CHECKING:
     from drydock.model.inventories import Inventory
+    from drydock.model.pulls import Pull
 
 
 class Total(NamedTuple):
@@ -39,8 +40,8 @@ class Scan:
     """The plan that ``clean --apply`` would carry out now."""
     inventory: Inventory | None = None
     """What each image, container and lease holds; None if no report asks for it."""
-    pulls: int = 0
-    """Number of interrupted pulls."""
+    pulls: Sequence[Pull] = ()
+    """The interrupted pulls."""
     freed_by_ending: dict[LeaseClass, int] = field(default_factory=dict)
     """Bytes that are freed in addition to the plan: when the temporary leases end, and when the ownerless ones end too;
     for each class that has leases."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from drydock.report import (
         bolt,
+        comparison,
+        comparison_page,
         csv,
         document,
         explanation,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         repair,
         rows,
         runs,
+        scan_files,
         table,
         terminal,
         tree,
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "bolt",
+    "comparison",
+    "comparison_page",
     "csv",
     "document",
     "explanation",
@@ -46,6 +51,7 @@ __all__ = [
     "repair",
     "rows",
     "runs",
+    "scan_files",
     "table",
     "terminal",
     "tree",

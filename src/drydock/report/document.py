@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from msgspec import UNSET, Struct, structs
@@ -32,6 +33,7 @@ from drydock.model.leases import Holding
 from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
 from drydock.model.objects import State, StoreObject, Verdict
 from drydock.model.plans import Withheld
+from drydock.model.pulls import pulled_name
 from drydock.model.scans import Scan, Total
 from drydock.model.store_modes import StoreChoice
 from drydock.model.text import shown
@@ -161,7 +163,7 @@ def _root(scan: Scan) -> ScanRoot:
         leased_by_class={kind: _total(total) for kind, total in scan.leased().items()},
         database_bytes=store.database_bytes,
         objects=LazyList(verdict.objects, object_part),
-        leases=LazyList(verdict.leases, _lease),
+        leases=LazyList(verdict.leases, partial(_lease, _pulled(scan))),
         findings=LazyList(verdict.findings, finding_part),
         withheld=LazyList(scan.withheld, _withheld),
         holders=UNSET if scan.inventory is None else _holders(verdict, scan.inventory),
@@ -199,7 +201,12 @@ def _total(total: Total) -> TotalPart:
     return TotalPart(total.count, total.bytes)
 
 
-def _lease(holding: Holding) -> LeasePart:
+def _pulled(scan: Scan) -> dict[Ref, str]:
+    """What was being pulled, by the lease that the pull left."""
+    return {lease.ref: shown(pulled_name(pull)) for pull in scan.pulls for lease in pull.leases}
+
+
+def _lease(pulled: Mapping[Ref, str], holding: Holding) -> LeasePart:
     return LeasePart(
         namespace=shown(holding.ref.namespace),
         id=shown(holding.ref.key),
@@ -210,6 +217,7 @@ def _lease(holding: Holding) -> LeasePart:
         expires=show_known(holding.expires),
         resources=holding.resources,
         only_bytes=holding.only,
+        pull=pulled.get(holding.ref, UNSET),
     )
 
 

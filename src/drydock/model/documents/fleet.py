@@ -90,6 +90,7 @@ class ReportedEntry(ReportPart, kw_only=True):
     message: str | None = None
     subject: str | None = None
     resources: Number | None = None
+    pull: str | None = None
     objects: Number | None = None
 
 

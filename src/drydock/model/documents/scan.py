@@ -86,6 +86,10 @@ class LeasePart(ReportPart, kw_only=True):
     expires: Annotated[Time | None, Meta(description="when it ends by itself; null for never")]
     resources: Annotated[Amount, Meta(description="how many blobs, ingests, snapshots and images it names")]
     only_bytes: Annotated[Amount, Meta(description="what ending this lease alone would free")]
+    pull: Annotated[
+        Shown | UnsetType,
+        Meta(description="of an interrupted pull: its image, repository or digest; absent for other leases"),
+    ] = UNSET
 
 
 class FindingPart(ReportPart, kw_only=True):

@@ -12,6 +12,7 @@ from typing import Final, get_args
 from msgspec import Struct
 
 from drydock.model.documents.common import json_schema
+from drydock.model.documents.compare import CompareDocument
 from drydock.model.documents.explain import ExplainDocument
 from drydock.model.documents.fleet import FleetDocument
 from drydock.model.documents.journal import JournalLine
@@ -37,6 +38,7 @@ DOCUMENTS: Final[dict[str, tuple[str, tuple[type[Struct], ...]]]] = {
     "ls": ("What drydock ls --format json prints. Fields may be added.", (ListDocument,)),
     "diff": ("What drydock diff container --format json prints. Fields may be added.", (DiffDocument,)),
     "runs": ("What drydock runs --format json prints. Fields may be added.", (RunsDocument,)),
+    "compare": ("What drydock compare --format json prints. Fields may be added.", (CompareDocument,)),
     "fleet": ("What drydock fleet --format json prints. Fields may be added.", (FleetDocument,)),
 }
 """Title and structs by name; of several structs a document, or a line of it, is one."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
-import re
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +20,7 @@ from drydock.model.progress import Progress, counter
 from drydock.model.text import printable, shown
 from drydock.report.parquet import read_parquet, tables, with_reports
 from drydock.report.rows import document_rows, entry_row, root_row
+from drydock.report.scan_files import open_scan, why_unread, without_lone_surrogates
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,11 +29,6 @@ _ENDINGS = (b".json", b".jsonl", b".parquet")
 _UNUSED: Final = ("usage", "file_system", "store")
 """Lines that belong to no root: the rows are of roots and what is in them."""
 _TYPES = ("root", "object", "lease", "finding", "withheld", "holder")
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_ESCAPES: Final = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
-)
-"""Escapes of JSON: pairs of surrogates, lone surrogates (the group), and all others."""
 _Part = TypeVar("_Part", bound=Struct)
 
 
@@ -80,7 +74,7 @@ def report_tables(
             try:
                 found = list(_rows(path))
             except (OSError, ValueError, RecursionError) as error:
-                refused(number, _reason(path, error))
+                refused(number, why_unread(path, error))
                 continue
             if step is not None:
                 step(sizes[number])
@@ -93,11 +87,11 @@ def report_tables(
         if not path.endswith(b".parquet"):
             continue
         try:
-            with open(path, "rb", opener=_open) as file:
+            with open(path, "rb", opener=open_scan) as file:
                 for table in read_parquet(file):
                     yield with_reports(table, [number] * table.num_rows)
         except (OSError, ValueError) as error:
-            refused(number, _reason(path, error))
+            refused(number, why_unread(path, error))
         if step is not None:
             step(sizes[number])
 
@@ -117,12 +111,12 @@ def _rows(path: bytes) -> Iterator[ScanRow]:
         ValueError: it is not a scan, or a field of it has a wrong type.
     """
     name = shown(os.path.splitext(os.path.basename(path))[0])
-    with open(path, "rb", opener=_open) as file:
+    with open(path, "rb", opener=open_scan) as file:
         first = file.readline()
         if b'"type"' in first and first.rstrip().endswith(b"}"):
             yield from line_reports(itertools.chain((first,), file), name)
         else:
-            document = read_document(_without_lone_surrogates(first + file.read()), ReportedScan)
+            document = read_document(without_lone_surrogates(first + file.read()), ReportedScan)
             document.host = document.host or name
             yield from document_rows(document)
 
@@ -138,7 +132,7 @@ def line_reports(lines: Iterable[bytes], name: str) -> Iterator[ScanRow]:
         ValueError: they are not those of a scan, or a field has a wrong type.
     """
     head: ReportedHead | None = None
-    for line in map(_without_lone_surrogates, lines):
+    for line in map(without_lone_surrogates, lines):
         type_ = _decoded(line, _Typed).type
         if type_ == "scan":
             head = _decoded(line, ReportedHead)
@@ -163,26 +157,3 @@ def _decoded(line: bytes, kind: type[_Part]) -> _Part:
         return msgspec.json.decode(line, type=kind)
     except msgspec.MsgspecError as error:
         raise ValueError(printable(str(error))) from error
-
-
-def _without_lone_surrogates(data: bytes) -> bytes:
-    """JSON with its lone surrogates as visible text: JSON can spell them, UTF-8 cannot, and drydock writes none."""
-    if _SURROGATE.search(data) is None:
-        return data
-    return _ESCAPES.sub(lambda found: b"\\" + found[0].lower() if found[1] else found[0], data)
-
-
-def _open(path: str | bytes, flags: int) -> int:
-    """A descriptor of a regular file. Other files are refused, and a FIFO is not waited for."""
-    if stat.S_ISREG(os.stat(path).st_mode):
-        fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            return fd
-        os.close(fd)
-    raise OSError(errno.EINVAL, "not a regular file")
-
-
-def _reason(path: bytes, error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{shown(path)}: {error.strerror}"
-    return f"{shown(path)}: {shown(str(error).encode())}"
