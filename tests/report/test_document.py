@@ -38,6 +38,7 @@ def test_the_shape_is_the_designs():
             assert {"kind", "namespace", "id"} <= set(holder)
     assert set(root["leases"][0]) == {
         "namespace", "id", "class", "reason", "owner", "created", "expires", "resources", "only_bytes",
+        *({"pull"} if root["leases"][0]["id"] == shown(HOSTILE) else ()),
     }  # fmt: skip
     assert set(root["findings"][0]) == {
         "code", "severity", "message", "subject", "file", "page", "offset", "bucket", "remedy",

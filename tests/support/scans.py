@@ -30,7 +30,7 @@ def scan_of_everything(name: bytes = HOSTILE, *, complete: bool = True, inventor
         image(digest(1), name=b"docker.io/" + name),
         blob(digest(1), {b"containerd.io/gc.ref.content.l.0": digest(2)}),
         blob(digest(2)),
-        blob(digest(3)),
+        blob(digest(3), {b"containerd.io/distribution.source.example.org": b"app"}),
         blob(digest(4)),
         blob(digest(6), size=9),
         snapshot(name),

@@ -87,9 +87,9 @@ def _from_lines(lines: Iterable[bytes]) -> ComparedScan:
             usage.append(_decoded(line, ReportedUsage))
         elif typed.type == "file_system":
             file_systems.append(_decoded(line, ReportedFileSystem))
-        elif typed.type not in _LISTS or typed.root not in entries:
-            raise ValueError("not a drydock.scan/1 document")
-        else:
+        elif typed.type in _LISTS:
+            if typed.root not in entries:
+                raise ValueError("not a drydock.scan/1 document")
             entries[typed.root][_LISTS[typed.type]].append(_decoded(line, ReportedEntry))
     if head is None:
         raise ValueError("it is empty")
