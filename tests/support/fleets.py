@@ -63,6 +63,35 @@ def host_document(number: int) -> dict[str, Any]:
         "now": f"2026-02-01T0{number % 10}:00:00Z",
         "host": f"host-{number:04}",
         "roots": [root],
+        "usage": [
+            _usage("content", "", "/var/lib/containerd/io.containerd.content.v1.content", len(layers) * MIB),
+            _usage("named-volumes", "pgdata", "/var/lib/docker/volumes/pgdata", (number + 1) * 7 * MIB, ["db"]),
+            _usage("named-volumes", "other", "/var/lib/docker/volumes/other", None),
+            _usage("logs", "web", "/var/lib/docker/containers/web/web-json.log", 3 * MIB),
+        ],
+        "file_systems": [
+            {
+                "path": "/var/lib/docker",
+                "size": 1000 * MIB,
+                "used": (100 + number) * MIB,
+                "free": (900 - number) * MIB,
+                "inodes": 0,
+                "inodes_free": 0,
+            }
+        ],
+    }
+
+
+def _usage(category: str, name: str, path: str, size: int | None, users: list[str] | None = None) -> dict[str, Any]:
+    return {
+        "category": category,
+        "name": name,
+        "path": path,
+        "bytes": size,
+        "note": "" if size is not None else "a mount, which is not entered",
+        "used_by": users,
+        "driver": "json-file" if category == "logs" else "",
+        "place": "/var/lib/containerd" if category == "content" else "/var/lib/docker",
     }
 
 

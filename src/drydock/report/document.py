@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from msgspec import UNSET, Struct, structs
 
-from drydock.model.disk_usage import FileSystem, UsageEntry
+from drydock.model.disk_usage import FileSystem, PlaceUsage, UsageEntry
 from drydock.model.documents.common import LazyList, compact
 from drydock.model.documents.scan import (
     FileSystemPart,
@@ -82,7 +82,7 @@ def scan_document(scans: Sequence[Scan], now: UnixNano, host: str = "") -> ScanD
         now=show_time(now),
         host=host,
         roots=LazyList(scans, _root),
-        usage=LazyList(_entries(scans), _usage),
+        usage=LazyList(_entries(scans), lambda each: _usage(*each)),
         file_systems=[_file_system(each) for each in _file_systems(scans)],
         stores=[_store(each) for scan in scans for each in scan.stores],
     )
@@ -101,7 +101,7 @@ def scan_lines(scans: Sequence[Scan], now: UnixNano, host: str = "") -> Iterator
         yield from (ScanLine("withheld", found.path, each) for each in found.withheld)
         if found.holders is not UNSET:
             yield from (ScanLine("holder", found.path, each) for each in found.holders)
-    yield from (ScanLine("usage", None, _usage(each)) for each in _entries(scans))
+    yield from (ScanLine("usage", None, _usage(*each)) for each in _entries(scans))
     yield from (ScanLine("file_system", None, _file_system(each)) for each in _file_systems(scans))
     yield from (ScanLine("store", None, _store(each)) for scan in scans for each in scan.stores)
 
@@ -170,8 +170,8 @@ def _root(scan: Scan) -> ScanRoot:
     )
 
 
-def _entries(scans: Sequence[Scan]) -> list[UsageEntry]:
-    return [entry for scan in scans for place in scan.places for entry in place.entries]
+def _entries(scans: Sequence[Scan]) -> list[tuple[PlaceUsage, UsageEntry]]:
+    return [(place, entry) for scan in scans for place in scan.places for entry in place.entries]
 
 
 def _file_systems(scans: Sequence[Scan]) -> list[FileSystem]:
@@ -182,10 +182,16 @@ def _file_systems(scans: Sequence[Scan]) -> list[FileSystem]:
     return list(found.values())
 
 
-def _usage(entry: UsageEntry) -> UsagePart:
-    used_by = None if entry.used_by is None else [shown(name) for name in entry.used_by]
+def _usage(place: PlaceUsage, entry: UsageEntry) -> UsagePart:
     return UsagePart(
-        entry.category, shown(entry.name), shown(entry.path), entry.bytes, entry.note, used_by, shown(entry.driver)
+        category=entry.category,
+        name=shown(entry.name),
+        path=shown(entry.path),
+        bytes=entry.bytes,
+        note=entry.note,
+        used_by=None if entry.used_by is None else [shown(name) for name in entry.used_by],
+        driver=shown(entry.driver),
+        place=shown(place.path),
     )
 
 

@@ -48,6 +48,31 @@ WHERE place = 1""",
 ON all_rows.host = newest.host AND all_rows.root = newest.root
   AND all_rows.report = newest.report AND all_rows.now = newest.now""",
     ),
+    # A place may belong to no root, and a report may be about one of several places.
+    SqlView(
+        "newest_places",
+        """SELECT host, root, report, now, type FROM (
+  SELECT host, root, report, now, type,
+    row_number() OVER (PARTITION BY host, root, type ORDER BY now DESC, report DESC) AS place
+  FROM (SELECT DISTINCT host, root, report, now, type FROM all_rows WHERE type IN ('usage', 'file_system')) AS each_one
+) AS reports WHERE place = 1""",
+    ),
+    SqlView(
+        "place_rows",
+        """SELECT all_rows.* FROM all_rows SEMI JOIN newest_places
+ON all_rows.host = newest_places.host AND all_rows.root = newest_places.root AND all_rows.type = newest_places.type
+  AND all_rows.report = newest_places.report AND all_rows.now = newest_places.now""",
+    ),
+    SqlView(
+        "usage",
+        """SELECT host, root AS place, category, id AS name, path, bytes, used_by, driver, note
+FROM place_rows WHERE type = 'usage'""",
+    ),
+    SqlView(
+        "file_systems",
+        """SELECT host, path, size_bytes, bytes AS used_bytes, free_bytes
+FROM place_rows WHERE type = 'file_system'""",
+    ),
     SqlView(
         "roots",
         """SELECT host, now, drydock, root, engine, live, complete, database_bytes, reclaimable_bytes
@@ -119,7 +144,23 @@ LEASES: Final = Question(
 FROM leases WHERE class IN ('expired', 'temporary', 'ownerless', 'unknown')
 GROUP BY class, cause ORDER BY only_bytes DESC, leases DESC, class, cause LIMIT {top}""",
 )
-QUESTIONS: Final = (STATES, HOSTS, IMAGES, BLOBS, LEASES)
+USAGE: Final = Question(
+    "What takes space, by category",
+    """SELECT category, {sum:bytes} AS bytes, count(*) AS entries,
+  sum(CASE WHEN bytes IS NULL THEN 1 ELSE 0 END) AS not_measured, count(DISTINCT host) AS hosts
+FROM usage GROUP BY category ORDER BY bytes DESC, category""",
+)
+CATEGORIES: Final = Question(
+    "What takes most space on each host",
+    """SELECT host, category, {sum:bytes} AS bytes, count(*) AS entries
+FROM usage WHERE bytes IS NOT NULL GROUP BY host, category ORDER BY bytes DESC, host, category LIMIT {top}""",
+)
+DISKS: Final = Question(
+    "File systems with the least room",
+    """SELECT host, path, size_bytes, used_bytes, free_bytes
+FROM file_systems ORDER BY free_bytes / greatest(size_bytes, 1), host, path LIMIT {top}""",
+)
+QUESTIONS: Final = (STATES, HOSTS, IMAGES, BLOBS, LEASES, USAGE, CATEGORIES, DISKS)
 
 
 def view_statements() -> list[str]:

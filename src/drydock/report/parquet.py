@@ -25,6 +25,8 @@ _BATCH: Final = 50_000
 _TYPES: Final = {str: pa.string(), list[str]: pa.list_(pa.string()), int: pa.int64(), bool: pa.bool_()}
 ARROW_SCHEMA: Final = pa.schema([(name, _TYPES[kind]) for name, kind in COLUMNS.items()])
 """The columns as Arrow has them, all nullable."""
+_ADDED: Final = ("category", "driver", "used_by", "size_bytes", "free_bytes")
+"""Columns that files of drydock 0.1.0 do not have."""
 
 
 def tables(rows: Iterable[ScanRow]) -> Iterator[pa.Table]:
@@ -66,8 +68,13 @@ def read_parquet(file: IO[bytes]) -> Iterator[pa.Table]:
         with ParquetFile(file) as opened:
             if not _fits(opened.schema_arrow):
                 raise ValueError("not written by drydock scan --format parquet")
-            for batch in opened.iter_batches(_BATCH, columns=ARROW_SCHEMA.names):
-                table = pa.Table.from_batches([batch]).select(ARROW_SCHEMA.names).cast(ARROW_SCHEMA)
+            there = [name for name in ARROW_SCHEMA.names if name in opened.schema_arrow.names]
+            for batch in opened.iter_batches(_BATCH, columns=there):
+                table = pa.Table.from_batches([batch])
+                for name in ARROW_SCHEMA.names:
+                    if name not in there:
+                        table = table.append_column(name, pa.nulls(table.num_rows, ARROW_SCHEMA.field(name).type))
+                table = table.select(ARROW_SCHEMA.names).cast(ARROW_SCHEMA)
                 table.validate(full=True)  # text that is not UTF-8 ends DuckDB
                 yield table
     except (LookupError, pa.ArrowException) as error:
@@ -78,6 +85,8 @@ def _fits(there: pa.Schema) -> bool:
     """Whether a file has each column once, and of its type."""
     for column in ARROW_SCHEMA:
         places = there.get_all_field_indices(column.name)
+        if not places and column.name in _ADDED:
+            continue
         if len(places) != 1 or not _means(there.field(places[0]).type, column.type):
             return False
     return True

@@ -10,9 +10,11 @@ import msgspec
 
 from drydock.model.documents.fleet import (
     ReportedEntry,
+    ReportedFileSystem,
     ReportedHead,
     ReportedRootHead,
     ReportedScan,
+    ReportedUsage,
 )
 from drydock.model.documents.scan import ScanRow
 from drydock.report.document import ScanLine
@@ -30,7 +32,7 @@ COLUMNS: Final[dict[str, Any]] = {each.encode_name: _bare(each.type) for each in
 
 
 def document_rows(document: ReportedScan) -> Iterator[ScanRow]:
-    """The rows of a scan document: of each root one row, then one for each thing in it."""
+    """The rows of a scan document: of each root one row, then one for each thing in it; usage and file systems."""
     for root in document.roots:
         yield root_row(document, root)
         for type_, entries in (
@@ -42,6 +44,8 @@ def document_rows(document: ReportedScan) -> Iterator[ScanRow]:
         ):
             for entry in entries:
                 yield entry_row(document, type_, root.path, entry)
+    yield from (usage_row(document, usage) for usage in document.usage)
+    yield from (file_system_row(document, found) for found in document.file_systems)
 
 
 def line_rows(lines: Iterable[ScanLine]) -> Iterator[ScanRow]:
@@ -51,8 +55,12 @@ def line_rows(lines: Iterable[ScanLine]) -> Iterator[ScanRow]:
         values = msgspec.to_builtins(line.part)
         if line.type == "scan":
             head = msgspec.convert(values, ReportedHead)
-        elif line.type in ("usage", "file_system", "store"):
-            continue  # the table is of roots and what belongs to them
+        elif line.type == "usage":
+            yield usage_row(head, msgspec.convert(values, ReportedUsage))
+        elif line.type == "file_system":
+            yield file_system_row(head, msgspec.convert(values, ReportedFileSystem))
+        elif line.type == "store":
+            continue  # the table has no columns for it
         elif line.root is None:
             yield root_row(head, msgspec.convert(values, ReportedRootHead))
         else:
@@ -112,4 +120,37 @@ def entry_row(head: ReportedHead, type_: str, root: str, entry: ReportedEntry) -
         code=entry.code,
         severity=entry.severity,
         note=entry.message if is_finding else entry.note,
+    )
+
+
+def usage_row(head: ReportedHead, usage: ReportedUsage) -> ScanRow:
+    """The row of something that takes space; ``root`` is the place that it is in."""
+    return ScanRow(
+        type_="usage",
+        host=head.host,
+        now=head.now,
+        drydock=head.drydock,
+        root=usage.place,
+        category=usage.category,
+        id=usage.name,
+        path=usage.path,
+        bytes=usage.bytes,
+        note=usage.note,
+        used_by=usage.used_by,
+        driver=usage.driver,
+    )
+
+
+def file_system_row(head: ReportedHead, found: ReportedFileSystem) -> ScanRow:
+    """The row of a file system; ``root`` is the first place that lies on it."""
+    return ScanRow(
+        type_="file_system",
+        host=head.host,
+        now=head.now,
+        drydock=head.drydock,
+        root=found.path,
+        path=found.path,
+        bytes=found.used,
+        size_bytes=found.size,
+        free_bytes=found.free,
     )

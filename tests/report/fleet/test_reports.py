@@ -185,3 +185,13 @@ def test_a_fifo_among_the_reports(folder, ending):
     os.mkfifo(folder / f"bad.{ending}")
     assert hosts(folder, 8) == GOOD
     run("fleet", folder / f"bad.{ending}", status=8)
+
+
+def test_a_parquet_file_without_the_columns_of_usage(folder):
+    """Version 0.1.0 wrote none of them: its reports count as before. Without another column a file is no report."""
+    table = next(tables(rows_of({**host_document(2), "usage": [], "file_systems": []})))
+    added = ["category", "driver", "used_by", "size_bytes", "free_bytes"]
+    parquet.write_table(table.drop_columns(added), folder / "old.parquet")
+    assert set(hosts(folder, 0)) == {*GOOD, "host-0002"}
+    parquet.write_table(table.drop_columns([*added, "code"]), folder / "other.parquet")
+    assert set(hosts(folder, 8)) == {*GOOD, "host-0002"}

@@ -116,10 +116,34 @@ class ReportedRoot(ReportedRootHead, kw_only=True):
     holders: tuple[ReportedEntry, ...] = ()
 
 
+class ReportedUsage(ReportPart, kw_only=True):
+    """What a fleet reads of something that takes space."""
+
+    category: str | None = None
+    name: str | None = None
+    path: str | None = None
+    bytes: Number | None = None
+    note: str | None = None
+    used_by: list[str] | None = None
+    driver: str | None = None
+    place: str | None = None
+
+
+class ReportedFileSystem(ReportPart, kw_only=True):
+    """What a fleet reads of a file system."""
+
+    path: str
+    size: Number | None = None
+    used: Number | None = None
+    free: Number | None = None
+
+
 class ReportedScan(ReportedHead, tag="drydock.scan/1"):
     """What a fleet reads of a scan."""
 
     roots: tuple[ReportedRoot, ...] = ()
+    usage: tuple[ReportedUsage, ...] = ()
+    file_systems: tuple[ReportedFileSystem, ...] = ()
 
 
 class ReportedLine(ReportedEntry, kw_only=True):

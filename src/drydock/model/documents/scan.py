@@ -174,6 +174,7 @@ class UsagePart(ReportPart):
         Meta(description="names of the containers that mount a volume; null if not known, and for other categories"),
     ]
     driver: Annotated[Shown, Meta(description="of a log its log driver, of a store its driver; else empty")] = ""
+    place: Annotated[Shown, Meta(description="the data root, the containerd root or the folder that it is in")] = ""
 
 
 class FileSystemPart(ReportPart):
@@ -221,7 +222,9 @@ class ScanDocument(ScanHead, tag="drydock.scan/1", kw_only=True):
 class ScanRow(ReportPart, kw_only=True):
     """One row of the wide table that Parquet files hold. What a type of row has no value for is null."""
 
-    type_: Annotated[str, Meta(description="root, object, lease, finding, withheld or holder")] = field(name="type")
+    type_: Annotated[str, Meta(description="root, object, lease, finding, withheld, holder, usage or file_system")] = (
+        field(name="type")
+    )
     host: str | None
     now: str | None
     drydock: str | None
@@ -251,3 +254,8 @@ class ScanRow(ReportPart, kw_only=True):
     code: str | None = None
     severity: str | None = None
     note: Annotated[str | None, Meta(description="of a finding its message")] = None
+    category: Annotated[str | None, Meta(description="of usage")] = None
+    driver: Annotated[str | None, Meta(description="of usage")] = None
+    used_by: Annotated[list[str] | None, Meta(description="of usage: the containers that mount a volume")] = None
+    size_bytes: Annotated[int | None, Meta(description="of a file system; `bytes` are used")] = None
+    free_bytes: Annotated[int | None, Meta(description="of a file system")] = None

@@ -13,21 +13,28 @@ import msgspec
 from msgspec import Struct
 
 from drydock.model.documents.common import read_document
-from drydock.model.documents.fleet import ReportedHead, ReportedLine, ReportedRootHead, ReportedScan
+from drydock.model.documents.fleet import (
+    ReportedFileSystem,
+    ReportedHead,
+    ReportedLine,
+    ReportedRootHead,
+    ReportedScan,
+    ReportedUsage,
+)
 from drydock.model.documents.scan import ScanRow
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.progress import Progress, counter
 from drydock.model.text import printable, shown
 from drydock.report.parquet import read_parquet, tables, with_reports
-from drydock.report.rows import document_rows, entry_row, root_row
+from drydock.report.rows import document_rows, entry_row, file_system_row, root_row, usage_row
 from drydock.report.scan_files import open_scan, why_unread, without_lone_surrogates
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _ENDINGS = (b".json", b".jsonl", b".parquet")
-_UNUSED: Final = ("usage", "file_system", "store")
-"""Lines that belong to no root: the rows are of roots and what is in them."""
+_UNUSED: Final = ("store",)
+"""Lines of which there is no row."""
 _TYPES = ("root", "object", "lease", "finding", "withheld", "holder")
 _Part = TypeVar("_Part", bound=Struct)
 
@@ -139,6 +146,10 @@ def line_reports(lines: Iterable[bytes], name: str) -> Iterator[ScanRow]:
             head.host = head.host or name
         elif head is not None and type_ in _UNUSED:
             continue
+        elif head is not None and type_ == "usage":
+            yield usage_row(head, _decoded(line, ReportedUsage))
+        elif head is not None and type_ == "file_system":
+            yield file_system_row(head, _decoded(line, ReportedFileSystem))
         elif head is None or type_ not in _TYPES:
             raise ValueError("not a drydock.scan/1 document")
         elif type_ == "root":
