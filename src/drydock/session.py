@@ -6,7 +6,7 @@ Every command starts here, so that none of them forgets a lock, a refusal or the
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -34,6 +34,7 @@ from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.reclaim.engine_folders import refuse_engine_folders
 from drydock.reclaim.guard import check_clock, refuse_if_used
+from drydock.reclaim.log_plan import plan_log_cuts
 from drydock.reclaim.plan import make_plan
 from drydock.reclaim.state_dir import unfinished_runs
 from drydock.verdict.clock import find_ahead
@@ -82,7 +83,11 @@ class Session:
         self.store.findings += unfinished_runs(self.root, self.access.state)
         policy = self.access.policy
         fingerprints = () if policy is None else self.fingerprints()
-        return Scan(self.verdict, make_plan(self.verdict, self.reached, policy or Policy(), fingerprints))
+        plan = make_plan(self.verdict, self.reached, policy or Policy(), fingerprints)
+        if policy is not None and policy.truncate_logs is not None:
+            cuts, withheld = plan_log_cuts(self.store, self.store.root.docker, policy.truncate_logs)
+            plan = plan._replace(log_cuts=tuple(cuts), withheld=(*plan.withheld, *withheld))
+        return Scan(self.verdict, plan)
 
     def fingerprints(self) -> list[DatabaseFingerprint]:
         """The fingerprint of each database, which every commit changes; for a plan."""
@@ -132,6 +137,17 @@ def find_roots(where: RawPath | None, access: Access, *, data_roots: bool = Fals
     for root in roots:
         refuse_engine_folders(root, state=access.state, quarantine=access.quarantine)
     return roots
+
+
+def policies(roots: Iterable[Root], access: Access) -> Iterator[tuple[Root, Access]]:
+    """How a plan enters each root: the logs of a data root that several roots have are cut with the first of them."""
+    seen: set[RawPath] = set()
+    for root in roots:
+        policy = access.policy
+        if policy is not None and not seen.isdisjoint(root.docker):
+            policy = policy._replace(truncate_logs=None)
+        seen.update(root.docker)
+        yield root, access._replace(policy=policy)
 
 
 def find_root(path: RawPath, access: Access, host: RawPath | None = None) -> Root:

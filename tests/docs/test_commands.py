@@ -66,6 +66,7 @@ def test_the_commands_work_in_their_order(block, unpacked_anew, tmp_path):
         "LEASE": next(iter(of.facts["leases_ended"]["moby"])),
         "IMAGE": of.namespaces["moby"]["images"][0]["name"],
         "DIGEST": of.namespaces["moby"]["content"][0]["digest"],
+        "CONTAINER": of.facts["dockerd"]["containers"][0]["name"],
     }
     with Newcomer(host / of.docker, work, words) as newcomer:
         for line in block:

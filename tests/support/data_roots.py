@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import struct
+from datetime import datetime, timezone
 
 from tests.support import boltwriter
 
@@ -22,9 +23,8 @@ def container_id(number):
 
 def json_line(number, text=None):
     """The ``number``-th line of a log of json-file, one second after the one before."""
-    seconds = START // SECOND + number
-    minutes, second = divmod(seconds - 1_779_999_960, 60)
-    time = f"2026-05-28T20:{26 + minutes:02}:{second:02}.000000000Z"
+    moment = datetime.fromtimestamp(START // SECOND + number, tz=timezone.utc)
+    time = moment.strftime("%Y-%m-%dT%H:%M:%S.000000000Z")
     said = f"line {number}\n" if text is None else text
     return json.dumps({"log": said, "stream": "stdout", "time": time}, separators=(",", ":")).encode() + b"\n"
 

@@ -19,8 +19,11 @@ from click.testing import CliRunner
 from drydock.cli import main
 from drydock.reclaim import knife
 
-CALLS = ("write", "pwrite", "fdatasync", "fsync", "ftruncate", "posix_fallocate", "mkdir", "chmod", "fchmod", "open")
-"""Of module os, ``open`` only when it may make a file; besides these knife's unlink, rmdir and renameat2."""
+CALLS = (
+    "write", "pwrite", "fdatasync", "fsync", "ftruncate", "posix_fallocate", "mkdir", "chmod", "fchmod", "fchown",
+    "setxattr", "utime", "open",
+)  # fmt: skip
+"""Of module os, ``open`` only when it may make a file; besides these knife's unlink, rmdir and both of renameat2."""
 
 Hook = Callable[[int, str], None]
 """Told before each call its number, from 1, and its name; what it raises, the call raises instead of being made."""
@@ -106,4 +109,4 @@ def _watch(kill_after: int, hook: Hook | None) -> list[str]:
 
 def places() -> Iterable[tuple[object, tuple[str, ...]]]:
     """Where the calls are, as drydock looks them up."""
-    return (os, CALLS), (knife, ("unlink", "rmdir", "renameat2_noreplace"))
+    return (os, CALLS), (knife, ("unlink", "rmdir", "renameat2_noreplace", "renameat2_exchange"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TOP = Path(__file__).resolve().parents[2]
 _FENCE = re.compile(r"^( *)```sh\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-_WORDS = re.compile(r"\b(LEASE|IMAGE|DIGEST|JOURNAL)\b")
+_WORDS = re.compile(r"\b(LEASE|IMAGE|DIGEST|CONTAINER|JOURNAL)\b")
 # scan and explain say with 1 that something can be freed, and with 2 that something is damaged.
 _FINE = (0, 1, 2, 3)
 _SETUP = """

@@ -13,7 +13,8 @@ PLAN: dict[str, Any] = {
     "host": "/",
     "now": 1_800_000_000_000_000_000,
     "now_shown": "2027-01-15T08:00:00Z",
-    "policy": {"end_leases": "ownerless", "older_than": 7, "end_lease": ["a\\x0a"], "keep": ["\u00e9"], "edit": True},
+    "policy": {"end_leases": "ownerless", "older_than": 7, "end_lease": ["a\\x0a"], "keep": ["\u00e9"], "edit": True,
+               "truncate_logs": 5},
     "evidence": [{"path": "meta.db", "size": 1, "sha256_of_metas": "a" * 64}],
     "leases": [{"kind": "lease", "namespace": "n", "id": "i", "class": "expired", "why": WHY}],
     "records": [
@@ -33,6 +34,8 @@ PLAN: dict[str, Any] = {
     "removals": [{"kind": "blob", "path": "b", "bytes": 4096, "expect": EXPECT, "after_edit": True, "why": WHY}],
     "bytes": 4096,
     "withheld": [{"kind": "lease", "id": "i", "bytes": 0, "reason": WHY}],
+    "logs": [{"kind": "log", "data_root": "/d", "path": "containers/i/i-json.log", "expect": EXPECT, "keep": 1,
+              "current": True, "bytes": 0, "why": WHY}],
 }  # fmt: skip
 
 

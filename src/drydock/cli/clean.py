@@ -22,7 +22,7 @@ from drydock.streams import keep_going
     examples={
         "Show what would be removed": "drydock clean",
         "Remove it, and what interrupted pulls left": "drydock clean --end-leases temporary --apply",
-        "End only leases that are at least two days old": "drydock clean --older-than 2d --apply",
+        "Cut the logs of Docker's containers to their newest 10 MiB": "drydock clean --truncate-logs 10M --apply",
         "Move it away, so that undo can put it back": "drydock clean --apply --quarantine /var/lib/docker/aside",
     },
 )
@@ -48,8 +48,8 @@ def clean(
     """Show what nothing references. With --apply, remove it.
 
     Clean removes data that no record names, and data that containerd's next garbage collection would remove.
-    --end-leases adds data that only leases hold, such as the remains of interrupted pulls. Clean backs up each database
-    before it edits it.
+    --end-leases adds data that only leases hold, such as the remains of interrupted pulls. --truncate-logs adds the
+    older parts of containers' logs. Clean backs up each database before it edits it.
 
     The engine must be stopped. Locks keep it from starting until clean ends.
 

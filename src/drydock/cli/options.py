@@ -20,6 +20,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _SPAN = re.compile(r"([0-9]{1,9})(s|min|m|h|d)")
 """Nine digits of days are more than any clock counts; Python refuses to read thousands of them."""
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+_SIZE = re.compile(r"([0-9]{1,15})(?:([KMGT])(B|IB)?)?")
 _CONTENT = "--unpacked=content"
 
 
@@ -170,8 +171,16 @@ def mount_option(function: _F) -> _F:
 
 
 def policy_options(function: _F) -> _F:
-    """``--end-leases``, ``--older-than``, ``--end-lease``, ``--keep`` and ``--no-edit``."""
+    """``--end-leases``, ``--older-than``, ``--end-lease``, ``--keep``, ``--no-edit`` and ``--truncate-logs``."""
     for option in (
+        click.option(
+            "--truncate-logs",
+            metavar="SIZE",
+            callback=size,
+            help="Also cut the log of each Docker container to its newest SIZE: 500K, 10M, 1G, or 0. A log of the "
+            "driver json-file is cut after a line. Of the driver local, older files go whole, and the current file "
+            "stays whole or is emptied. Without this option, no log is cut.",
+        ),
         click.option("--no-edit", is_flag=True, help="Edit no database: remove only data that no record names."),
         click.option(
             "--keep",
@@ -208,6 +217,8 @@ def make_policy(
     end_lease: tuple[str, ...],
     keep: tuple[str, ...],
     no_edit: bool,
+    *,
+    truncate_logs: int | None,
 ) -> Policy:
     """The policy that the options describe. ``--older-than`` alone means temporary leases: expired ones have an end."""
     if end_leases is None:
@@ -220,6 +231,7 @@ def make_policy(
         tuple(unshown(name) for name in end_lease),
         tuple(map(typed_name, keep)),
         edit=not no_edit,
+        truncate_logs=truncate_logs,
     )
 
 
@@ -275,6 +287,19 @@ def span(_: click.Context, __: click.Parameter, value: str | None) -> int | None
     if match is None:
         raise click.BadParameter(f"{value!r} is not a length of time, such as 90min, 1h or 2d")
     return int(match[1]) * _UNITS[match[2]] * 1_000_000_000
+
+
+def size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """A number of bytes that an option names: K, M, G and T are powers of 1024, KB, MB, GB and TB of 1000."""
+    if value is None:
+        return None
+    match = _SIZE.fullmatch(value.strip().upper())
+    if match is None:
+        raise click.BadParameter(f"{value!r} is not a size, such as 500K, 10M or 0")
+    number, unit, decimal = match.groups()
+    base = 1000 if decimal == "B" else 1024
+    power: int = base ** ("KMGT".index(unit) + 1) if unit else 1
+    return int(number) * power
 
 
 def _path(_: click.Context, __: click.Parameter, value: str | None) -> RawPath | None:

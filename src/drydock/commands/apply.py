@@ -17,7 +17,7 @@ from drydock.reclaim.execute import execute
 from drydock.reclaim.interrupted_runs import close_unfinished
 from drydock.reclaim.plan_file import Request, plan_hash, plan_request
 from drydock.reclaim.state_dir import find_unfinished, places_with
-from drydock.session import Session, find_root, find_roots, open_root
+from drydock.session import Session, find_root, find_roots, open_root, policies
 
 
 def clean(where: RawPath | None, access: Access, *, agree: Callable[[list[Scan]], bool]) -> list[Run]:
@@ -40,7 +40,8 @@ def clean(where: RawPath | None, access: Access, *, agree: Callable[[list[Scan]]
     """
     access = access.to_change()
     with ExitStack() as stack:
-        sessions = [stack.enter_context(open_root(root, access)) for root in find_roots(where, access)]
+        entries = policies(find_roots(where, access), access)
+        sessions = [stack.enter_context(open_root(root, entry)) for root, entry in entries]
         scans = [session.scan() for session in sessions]
         refuse_unknown_names(scans, access.policy)
         for session, scan in zip(sessions, scans, strict=True):

@@ -13,7 +13,7 @@ from drydock.model.policies import Policy
 from drydock.model.scans import Scan
 from drydock.model.text import did_you_mean, quoted_path, shown
 from drydock.reclaim.plan_file import Request, plan_request, plans_document, read_requests
-from drydock.session import find_roots, open_root
+from drydock.session import find_roots, open_root, policies
 from drydock.verdict.find import suggest
 
 
@@ -33,8 +33,8 @@ def plan(where: RawPath | None, access: Access) -> list[Scan]:
         Usage: a name of the policy fits nothing, or several things.
     """
     scans: list[Scan] = []
-    for root in find_roots(where, access):
-        with open_root(root, access) as session:
+    for root, entry in policies(find_roots(where, access), access):
+        with open_root(root, entry) as session:
             scans.append(session.scan())
     refuse_unknown_names(scans, access.policy)
     return scans

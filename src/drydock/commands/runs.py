@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from drydock.evidence.files.regular import open_regular
 from drydock.model.documents.common import raw_path
-from drydock.model.documents.journal import EditLine, EndLine, FinishLine, JournalLine, RemovalLine
+from drydock.model.documents.journal import CutLine, EditLine, EndLine, FinishLine, JournalLine, RemovalLine
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Status
@@ -89,7 +89,7 @@ class _Tally:
         self.deleted = self.freed = self.moved = self.moved_bytes = self.edited = self.failed = 0
         self.finish: FinishLine | None = None
         self._path = path
-        self._begun: dict[int, RemovalLine | EditLine] = {}
+        self._begun: dict[int, RemovalLine | CutLine | EditLine] = {}
         """Actions without an end so far: a batch of them at most, unless the run was killed."""
         self._edits: list[EditLine] = []
         self._aside = 0
@@ -103,7 +103,7 @@ class _Tally:
             ValueError: it contradicts the lines before.
         """
         match line:
-            case RemovalLine() | EditLine():
+            case RemovalLine() | CutLine() | EditLine():
                 self._begun[line.n] = line
             case EndLine():
                 action = self._begun.pop(line.ended, None)
@@ -115,12 +115,12 @@ class _Tally:
             case _:
                 pass
 
-    def _end(self, action: RemovalLine | EditLine, end: EndLine) -> None:
+    def _end(self, action: RemovalLine | CutLine | EditLine, end: EndLine) -> None:
         if end.status is not Status.DONE:
             self.failed += end.status is not Status.GONE
         elif isinstance(action, EditLine):
             self.edited += 1
-        elif action.do == "move":
+        elif action.do == "move" or (isinstance(action, CutLine) and action.to is not None):
             self.moved += 1
             self.moved_bytes += action.bytes
         else:
@@ -128,6 +128,9 @@ class _Tally:
         self.freed += end.freed
         if isinstance(action, EditLine):
             self._edits.append(action)
+        elif isinstance(action, CutLine):
+            if end.status is Status.DONE:
+                self._look_for_log(action)
         elif action.do == "move" and end.status is Status.DONE:
             self._look_for(action)
 
@@ -139,6 +142,8 @@ class _Tally:
         for action in self._begun.values():
             if isinstance(action, EditLine):
                 self._edits.append(action)
+            elif isinstance(action, CutLine):
+                self._look_for_log(action)
             else:
                 self._look_for(action)
         if self.deleted:
@@ -161,6 +166,11 @@ class _Tally:
             self._obstacle = self._obstacle or f"{action.path} is {where}"
         elif action.do == "remove" and stat.S_ISDIR(action.expect.mode):
             self._obstacle = self._obstacle or f"a part of {action.path} may have been deleted"
+
+    def _look_for_log(self, action: CutLine) -> None:
+        """Look where the former file of a log is."""
+        if action.to is not None and os.path.lexists(raw_path(action.to)):
+            self._aside += 1
 
     def _look_at(self, edit: EditLine) -> None:
         """Compare the state of an edited database with the journal."""

@@ -1,7 +1,5 @@
 """Logs of Docker's containers: their files in a data root, and what limits them."""
 
-from __future__ import annotations
-
 import enum
 from typing import NamedTuple
 

@@ -203,6 +203,29 @@ class LeaseRecord(NamedTuple):
         return Lease(self.ref.namespace, self.ref.key, {}, (), (), (), self.snapshots, self.created)
 
 
+class LogCut(NamedTuple):
+    """A file of a container's log that is removed, or of which only the newest bytes stay."""
+
+    data: RawPath
+    """Absolute path of the Docker data root."""
+    path: RawPath
+    """Relative to the data root."""
+    expect: Fingerprint
+    keep: int
+    """Bytes at its end that stay. The whole file is removed if none stay and the daemon does not append to it."""
+    is_current: bool
+    """Whether the daemon appends to it."""
+    bytes: int
+    """Bytes that the cut is expected to free."""
+    why: str
+    """One shown line: whose log it is, and which time goes."""
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether nothing stays, not even an empty file."""
+        return not self.keep and not self.is_current
+
+
 class DatabaseFingerprint(NamedTuple):
     """A database as the plan saw it."""
 
@@ -243,11 +266,14 @@ class Plan(NamedTuple):
     """Records of snapshots to add; only a repair has any."""
     lease_records: tuple[LeaseRecord, ...] = ()
     """Leases to add; only a repair has any."""
+    log_cuts: tuple[LogCut, ...] = ()
+    """Logs of Docker's containers to cut; only ``--truncate-logs`` makes any."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.leases or self.records or self.rows or self.removals or self.fields or self.added)
+        actions = self.leases or self.records or self.rows or self.removals or self.fields or self.added
+        return not (actions or self.log_cuts)
 
     @property
     def added(self) -> tuple[Adoption | SnapshotRecord | LeaseRecord, ...]:
@@ -257,14 +283,14 @@ class Plan(NamedTuple):
     @property
     def bytes(self) -> int:
         """Bytes that the plan is expected to free."""
-        return sum(removal.bytes for removal in self.removals)
+        return sum(removal.bytes for removal in self.removals) + sum(cut.bytes for cut in self.log_cuts)
 
 
 class Withheld(NamedTuple):
     """A lease, a record or an object that looks reclaimable and stays, with the reason."""
 
     kind: Kind
-    """BLOB, INGEST, SNAPSHOT or LEASE; IMAGE for a record."""
+    """BLOB, INGEST, SNAPSHOT or LEASE; IMAGE for a record; CONTAINER for the log of one."""
     id: str
     """Shown."""
     bytes: int
@@ -288,5 +314,16 @@ class Outcome(NamedTuple):
     status: Status
     detail: str = ""
     """One shown line; for FAILED the reason, and the path of what is left."""
+    freed: int = 0
+    """Bytes of allocated blocks that were freed."""
+
+
+class CutOutcome(NamedTuple):
+    """How the cut of a log ended."""
+
+    cut: LogCut
+    status: Status
+    detail: str = ""
+    """One shown line; for FAILED the reason."""
     freed: int = 0
     """Bytes of allocated blocks that were freed."""

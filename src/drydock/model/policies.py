@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from drydock.model.arguments import Name, Span, choice, nanoseconds, raw_names
+from drydock.model.errors import Usage
 from drydock.model.leases import LeaseClass
 
 
@@ -55,6 +56,8 @@ class _Policy(NamedTuple):
     """Names of what stays: a lease does not end, and anything else stays with all that it refers to."""
     edit: bool
     """False: no database is edited, so only data that no record and no row names is removed."""
+    truncate_logs: int | None
+    """Bytes: the log of each container of Docker is cut to its newest bytes. None: no log is cut."""
 
 
 class Policy(_Policy):
@@ -69,12 +72,16 @@ class Policy(_Policy):
         leases: Iterable[Name] = (),
         keep: Iterable[Name] = (),
         edit: bool = True,
+        *,
+        truncate_logs: int | None = None,
     ) -> "Policy":
         """A policy of values that a caller may give in several types.
 
         Raises:
-            Usage: a value is of another type, or ``end`` is no class of leases.
+            Usage: a value is of another type, ``end`` is no class of leases, or ``truncate_logs`` is negative.
         """
+        if truncate_logs is not None and (type(truncate_logs) is not int or truncate_logs < 0):
+            raise Usage(f"{truncate_logs!r} is not a number of bytes that a log can have")
         return super().__new__(
             cls,
             choice(EndLeases, end),
@@ -82,6 +89,7 @@ class Policy(_Policy):
             raw_names(leases),
             raw_names(keep),
             edit,
+            truncate_logs,
         )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
-from drydock.model.plans import Outcome, Status
+from drydock.model.plans import CutOutcome, Outcome, Status
 
 
 class EditOutcome(NamedTuple):
@@ -46,6 +46,8 @@ class Run:
 
     notes: list[str] = field(default_factory=list)
     """Other facts that the user should know; shown."""
+    cuts: list[CutOutcome] = field(default_factory=list)
+    """Logs that were cut."""
 
     @property
     def failed(self) -> bool:
@@ -55,12 +57,13 @@ class Run:
             bool(self.warnings)
             or any(outcome.status not in done for outcome in self.outcomes)
             or any(edited.status is not Status.DONE for edited in self.edits)
+            or any(each.status not in done for each in self.cuts)
         )
 
     @property
     def freed(self) -> int:
         """Bytes of allocated blocks that were freed."""
-        return sum(outcome.freed for outcome in self.outcomes)
+        return sum(outcome.freed for outcome in self.outcomes) + sum(each.freed for each in self.cuts)
 
 
 class RunEnd(enum.Enum):

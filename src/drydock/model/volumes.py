@@ -1,7 +1,5 @@
 """Docker's volumes in a data root."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from drydock.model.names import RawPath, UnixNano

@@ -9,13 +9,16 @@ What is in the classic layer store of Docker comes last, and in an order of its 
 then what they named. Whenever a crash comes, it leaves directories that no record names, which dockerd never looks at.
 The other way round, a pull would find the record, say "Already exists", and never repair it (moby layer/layer_store.go
 Get, v28.5).
+
+Logs of which nothing stays are emptied before all else, because that needs no room. The others are cut last: what stays
+of a log is copied, and the removals have made room for it by then.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
@@ -34,7 +37,9 @@ from drydock.model.plans import (
     CLASSIC_DATA,
     CLASSIC_RECORDS,
     Adoption,
+    CutOutcome,
     LeaseRecord,
+    LogCut,
     Outcome,
     Plan,
     Removal,
@@ -55,6 +60,7 @@ from drydock.reclaim.engine_folders import find_owner
 from drydock.reclaim.former_state import find_missing
 from drydock.reclaim.interrupted_runs import close_unfinished
 from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.log_cuts import cut_log
 from drydock.reclaim.quarantine import Quarantine, open_quarantine
 from drydock.reclaim.quarantine_manifest import ManifestWriter
 from drydock.reclaim.root_dir import RootDir, describe_change, open_root_dir
@@ -103,7 +109,8 @@ def execute(
         if quarantine is not None:
             manifests = ManifestWriter(kept.fd, volatile=kept.volatile)
             stack.callback(manifests.close)
-            apart = open_quarantine(quarantine, root_dir, kept.run, plan.removals, manifests)
+            moved: list[Removal | LogCut] = [*plan.removals, *plan.log_cuts]
+            apart = open_quarantine(quarantine, root_dir, kept.run, moved, manifests)
             stack.callback(apart.close)
         journal = JournalWriter(kept.fd, kept.path, plan.root, plan_hash)
         stack.callback(journal.close)
@@ -112,6 +119,12 @@ def execute(
             progress("copying the databases", 0)
         backups = {each.file.path: _back_up(each.file, kept, plan.root) for each in edits}
         journal.note_missing(find_missing(plan, store))
+        data_roots = {data: open_root_dir(data) for data in {cut.data for cut in plan.log_cuts}}
+        for each_root in data_roots.values():
+            stack.callback(each_root.close)
+        # What needs no edit and no room goes first: on a full disk it makes room for an edit, and for the end of a log.
+        at_once = [] if apart else [cut for cut in plan.log_cuts if not cut.keep]
+        run.cuts += _cut_logs(at_once, data_roots, journal, apart)
         # Data that no record names goes first: it needs no edit, and on a full disk it makes room for one.
         report = _outcome_progress(plan, progress, moves=apart is not None)
         own = [removal for removal in plan.removals if removal.target not in (*CLASSIC_RECORDS, *CLASSIC_DATA)]
@@ -145,6 +158,7 @@ def execute(
             stack.callback(data_root.close)
             of_root = [removal for removal in classic if removal.root == data]
             run.outcomes += _remove_classic(of_root, data_root, journal, apart, report)
+        run.cuts += _cut_logs([cut for cut in plan.log_cuts if cut not in at_once], data_roots, journal, apart)
         if apart is not None and apart.manifests is not None and apart.manifests.left_out:
             run.notes.append(
                 f"directories moved without a manifest: {apart.manifests.left_out} ({apart.manifests.problem}); undo "
@@ -152,6 +166,28 @@ def execute(
             )
         _finish(run, journal, held, store, state)
         return run
+
+
+def _cut_logs(
+    planned: Sequence[LogCut],
+    data_roots: Mapping[RawPath, RootDir],
+    journal: JournalWriter,
+    quarantine: Quarantine | None,
+) -> list[CutOutcome]:
+    """Cut logs in their order, as :func:`run_removals` removes."""
+    outcomes: list[CutOutcome] = []
+    try:
+        while batch := planned[len(outcomes) : len(outcomes) + _BATCH]:
+            places = [None if quarantine is None else quarantine.place(cut) for cut in batch]
+            for number, cut in zip(journal.intend_cuts(batch, places), batch, strict=True):
+                data_root = data_roots[cut.data]
+                ended = cut_log(data_root, cut) if quarantine is None else quarantine.take_log(data_root, cut)
+                outcomes.append(ended)
+                with suppress(ActionFailed):
+                    journal.end(number, ended.status, ended.freed, ended.detail)
+    except ActionFailed as error:
+        outcomes += [CutOutcome(cut, Status.FAILED, f"not tried: {error}") for cut in planned[len(outcomes) :]]
+    return outcomes
 
 
 def _outcome_progress(plan: Plan, progress: Progress | None, *, moves: bool) -> Callable[[Outcome], None] | None:

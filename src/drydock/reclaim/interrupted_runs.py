@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 
 from bbolt_reader import BoltError, Database
 from drydock.evidence.containerd.metadata import read_metadata
@@ -16,6 +16,7 @@ from drydock.model.text import shown, unshown
 from drydock.reclaim.edit import EditStatus, edit_status, former
 from drydock.reclaim.former_state import directories, recorded, row_paths, rows_of
 from drydock.reclaim.journal import Entry, Journal, close_abandoned
+from drydock.reclaim.log_cuts import is_left
 from drydock.reclaim.removals import is_in_place, is_marked
 from drydock.reclaim.root_dir import open_root_dir
 from drydock.reclaim.state_dir import find_unfinished, places_with
@@ -28,6 +29,7 @@ def find_left(journal: Journal, held: Held, store: Store) -> str | None:
 
     - an edit that was not made and still can be: until an engine or another run writes to the database;
     - data that the run was about to remove;
+    - a file that the cut of a log left beside the log;
     - data that the run's edits released, also if the run never wrote down its removal.
 
     Data that a record or a row names again is not left: an engine or a policy keeps it. Neither is data whose removal
@@ -68,7 +70,7 @@ class _LeftoverSearch:
     def find(self) -> str | None:
         self._read()
         edits = [entry for entry in self._journal.entries if entry.do == "edit"]
-        return next(filter(None, map(self._of_edit, edits)), None) or self._of_removals()
+        return next(filter(None, map(self._of_edit, edits)), None) or self._of_removals() or self._of_cuts()
 
     def _read(self) -> None:
         for snapshotter, file in self._held.backends.items():
@@ -130,6 +132,15 @@ class _LeftoverSearch:
                     return f"{shown(removal.path)}, which the run was about to remove, is there"
         finally:
             root_dir.close()
+        return None
+
+    def _of_cuts(self) -> str | None:
+        """Find a file that a cut left beside a log. A log that was not cut is as dockerd knows it, and is not left."""
+        for entry in self._journal.pending:
+            if entry.cut is not None and entry.cut.data in self._held.root.docker:
+                with closing(open_root_dir(entry.cut.data)) as data_root:
+                    if is_left(data_root, entry.cut):
+                        return f"{shown(entry.cut.path)}: a file that cutting it left is there"
         return None
 
 

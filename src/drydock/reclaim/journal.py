@@ -19,6 +19,7 @@ from msgspec import UNSET
 
 from drydock.model.documents.common import compact, fields_of, in_ascii, raw_path, reason_of
 from drydock.model.documents.journal import (
+    CutLine,
     EditLine,
     EditNumbers,
     EndLine,
@@ -31,7 +32,7 @@ from drydock.model.documents.journal import (
 )
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
 from drydock.model.names import RawPath
-from drydock.model.plans import Outcome, Removal, Status
+from drydock.model.plans import LogCut, Outcome, Removal, Status
 from drydock.model.text import shown, unshown
 from drydock.reclaim.state_dir import JOURNAL
 from drydock.version import __version__
@@ -40,7 +41,9 @@ _SCHEMA: Final = JournalHeader.__struct_config__.tag
 _LINE: Final = 1 << 20
 """Longest line believed in; a path has at most 4096 bytes, shown in at most four characters each."""
 _BY_FIELD: Final[Mapping[str, type[JournalLine]]] = {"finished": FinishLine, "missing": MissingLine, "ended": EndLine}
-_BY_ACTION: Final[Mapping[str, type[JournalLine]]] = {"remove": RemovalLine, "move": RemovalLine, "edit": EditLine}
+_BY_ACTION: Final[Mapping[str, type[JournalLine]]] = {
+    "remove": RemovalLine, "move": RemovalLine, "cut": CutLine, "edit": EditLine,
+}  # fmt: skip
 
 
 class Note(NamedTuple):
@@ -71,16 +74,18 @@ class Entry:
     """One action: what was intended, and how it ended."""
 
     number: int
-    do: Literal["remove", "move", "edit"]
+    do: Literal["remove", "move", "cut", "edit"]
     path: RawPath
-    """Relative to the root for a removal; of the database for an edit."""
+    """Relative to the root for a removal, to the data root for the cut of a log; of the database for an edit."""
     removal: Removal | None = None
-    """None for an edit."""
+    """None for an edit, and for the cut of a log."""
     to: RawPath | None = None
-    """Where a move goes; absolute."""
+    """Where a move goes, or the former file of a log; absolute."""
     note: Note = NO_NOTE
     fields: Mapping[str, str | int] = field(default_factory=dict)
     """What an edit needs to be undone: :class:`drydock.model.documents.journal.EditNumbers`."""
+    cut: LogCut | None = None
+    """None for everything but the cut of a log."""
     ended: Ended | None = None
     """None when the journal does not say: the action may have been done, or done in part."""
 
@@ -222,6 +227,8 @@ def _add(journal: Journal, numbers: dict[int, Entry], line: JournalLine) -> None
     match line:
         case RemovalLine():
             entry = _removal(journal, line)
+        case CutLine():
+            entry = Entry(line.n, "cut", raw_path(line.path), to=_place(line), cut=_cut(line))
         case EditLine():
             entry = Entry(line.n, "edit", raw_path(line.path), fields=edit_fields(journal.path, line.fields))
         case EndLine():
@@ -251,6 +258,15 @@ def _removal(journal: Journal, line: RemovalLine) -> Entry:
     manifest = None if line.manifest is UNSET else line.manifest
     note = NO_NOTE if owner is None and manifest is None else Note(owner, manifest)
     return Entry(line.n, line.do, path, removal, None if line.to is None else raw_path(line.to), note)
+
+
+def _place(line: CutLine) -> RawPath | None:
+    return None if line.to is None else raw_path(line.to)
+
+
+def _cut(line: CutLine) -> LogCut:
+    data, path = raw_path(line.data_root), raw_path(line.path)
+    return LogCut(data, path, line.expect, line.keep, line.current, line.bytes, line.why)
 
 
 def edit_fields(path: RawPath, numbers: EditNumbers) -> Mapping[str, str | int]:
@@ -331,6 +347,31 @@ class JournalWriter:
             )
             for number, removal, place, note in zip(numbers, removals, places, noted, strict=True)
         ]
+        self._write(lines, sync=True)
+        return numbers
+
+    def intend_cuts(self, cuts: Sequence[LogCut], places: Sequence[RawPath | None]) -> list[int]:
+        """Write that logs are going to be cut, and sync.
+
+        Args:
+            cuts: the cuts.
+            places: where the former file of each is moved to; None if it is removed.
+
+        Returns:
+            The number of each action.
+
+        Raises:
+            ActionFailed: the lines are not on disk, so nothing may be cut.
+        """
+        numbers = list(range(self._next, self._next + len(cuts)))
+        self._next += len(cuts)
+        lines = [
+            CutLine(
+                number, "cut", shown(cut.data), shown(cut.path), None if place is None else shown(place),
+                cut.keep, cut.is_current, cut.bytes, cut.why, cut.expect,
+            )
+            for number, cut, place in zip(numbers, cuts, places, strict=True)
+        ]  # fmt: skip
         self._write(lines, sync=True)
         return numbers
 

@@ -1,8 +1,10 @@
-"""The only module that removes or renames in a store (docs/safety.md 2), each call relative to an open directory.
+"""The only module that removes, renames or empties in a store (docs/safety.md 2).
+
+Each call is relative to an open directory, or to an open file.
 
 None follows a symbolic link in its last component, and callers pass a single name, so what goes is always an entry of
-the very directory that was opened and looked at. :mod:`drydock.reclaim.removals` and
-:mod:`drydock.reclaim.remove_tree` decide what to remove.
+the very directory that was opened and looked at. :mod:`drydock.reclaim.removals`, :mod:`drydock.reclaim.remove_tree`
+and :mod:`drydock.reclaim.log_cuts` decide what to remove.
 """
 
 from __future__ import annotations
@@ -10,13 +12,27 @@ from __future__ import annotations
 import errno
 import os
 
-from drydock.reclaim.syscalls import renameat2_noreplace
+from drydock.reclaim.syscalls import renameat2_exchange, renameat2_noreplace
 
 unlink = os.unlink
 """``unlink(name, dir_fd=…)``: drop an entry that is no directory. Raises OSError."""
 
 rmdir = os.rmdir
 """``rmdir(name, dir_fd=…)``: drop an empty directory. Raises OSError."""
+
+
+def empty(descriptor: int) -> None:
+    """Let an open file have no bytes. Raises OSError."""
+    os.ftruncate(descriptor, 0)
+
+
+def exchange(directory: int, name: bytes, other: bytes) -> None:
+    """Let two entries of a directory change places; neither name is ever missing.
+
+    Raises:
+        OSError: with the kernel's reason; ``EINVAL`` if the file system cannot do it.
+    """
+    renameat2_exchange(directory, name, other)
 
 
 def move(source: int, name: bytes, target: int, new_name: bytes) -> None:

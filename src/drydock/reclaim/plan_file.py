@@ -22,6 +22,7 @@ from drydock.model.documents.plan import (
     PlannedFieldDrop,
     PlannedLease,
     PlannedLeaseEnd,
+    PlannedLogCut,
     PlannedPolicy,
     PlannedRecordDrop,
     PlannedRemoval,
@@ -39,6 +40,7 @@ from drydock.model.plans import (
     FieldDrop,
     LeaseEnd,
     LeaseRecord,
+    LogCut,
     Plan,
     RecordDrop,
     Removal,
@@ -52,7 +54,7 @@ from drydock.model.times import show_time
 from drydock.version import __version__
 
 _REASONED: Final = (
-    "leases", "records", "rows", "fields", "adoptions", "snapshots", "lease_records", "removals", "withheld",
+    "leases", "records", "rows", "fields", "adoptions", "snapshots", "lease_records", "removals", "withheld", "logs",
 )  # fmt: skip
 """The parts of a plan whose entries have reasons."""
 
@@ -109,6 +111,7 @@ def _unhashed(plan: Plan) -> RootPlan:
         bytes=plan.bytes,
         withheld=LazyList(plan.withheld, _withheld),
         hash="",
+        logs=UNSET if plan.policy.truncate_logs is None else LazyList(plan.log_cuts, _log_cut),
     )
 
 
@@ -152,7 +155,8 @@ def _actions_hash(document: RootPlan) -> str:
     parts = fields_of(document)
     del parts["hash"]
     for name in _REASONED:
-        parts[name] = LazyList(parts[name], _without_reason)
+        if name in parts:
+            parts[name] = LazyList(parts[name], _without_reason)
     return _hash(parts)
 
 
@@ -175,12 +179,14 @@ def _hash(parts: Mapping[str, object]) -> str:
 
 def _policy(policy: Policy) -> PlannedPolicy:
     leases, keep = ([*map(shown, names)] for names in (policy.leases, policy.keep))
-    return PlannedPolicy(policy.end, policy.older_than, leases, keep, policy.edit)
+    logs = UNSET if policy.truncate_logs is None else policy.truncate_logs
+    return PlannedPolicy(policy.end, policy.older_than, leases, keep, policy.edit, logs)
 
 
 def _read_policy(policy: PlannedPolicy) -> Policy:
     leases, keep = (tuple(map(unshown, names)) for names in (policy.end_lease, policy.keep))
-    return Policy(policy.end_leases, policy.older_than, leases, keep, policy.edit)
+    logs = None if policy.truncate_logs is UNSET else policy.truncate_logs
+    return Policy(policy.end_leases, policy.older_than, leases, keep, policy.edit, truncate_logs=logs)
 
 
 def _record_name(ref: Ref) -> RecordName:
@@ -266,6 +272,12 @@ def _removal(plan: Plan, removal: Removal) -> PlannedRemoval:
         UNSET if removal.root == plan.root else shown(removal.root),
         shown(removal.named_by) if removal.named_by else UNSET,
     )  # fmt: skip
+
+
+def _log_cut(cut: LogCut) -> PlannedLogCut:
+    return PlannedLogCut(
+        "log", shown(cut.data), shown(cut.path), cut.expect, cut.keep, cut.is_current, cut.bytes, cut.why
+    )
 
 
 def _withheld(withheld: Withheld) -> PlanWithheld:

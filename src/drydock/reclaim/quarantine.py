@@ -16,10 +16,11 @@ from drydock.evidence.files.mountinfo import mount_id
 from drydock.evidence.files.openat2 import open_directory
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
-from drydock.model.plans import Outcome, Removal, Status
+from drydock.model.plans import CutOutcome, LogCut, Outcome, Removal, Status
 from drydock.model.text import shown
 from drydock.reclaim import removals
 from drydock.reclaim.journal import NO_NOTE, Note
+from drydock.reclaim.log_cuts import cut_log
 from drydock.reclaim.quarantine_manifest import ManifestWriter
 from drydock.reclaim.recognition import Quarantined
 from drydock.reclaim.root_dir import RootDir
@@ -48,9 +49,9 @@ class Quarantine(NamedTuple):
             return [Note(note.owner, None) for note in notes]
         return notes
 
-    def place(self, removal: Removal) -> RawPath:
-        """Where :meth:`take` will move the data; for the journal line that is written first."""
-        return RawPath(os.path.join(self.path, *self._components(removal)))
+    def place(self, action: Removal | LogCut) -> RawPath:
+        """Where :meth:`take` or :meth:`take_log` will move the data; for the journal line that is written first."""
+        return RawPath(os.path.join(self.path, *self._components(action)))
 
     def take(self, root_dir: RootDir, removal: Removal) -> Outcome:
         """Move the data of ``removal`` here, if it is still as the plan saw it."""
@@ -64,13 +65,25 @@ class Quarantine(NamedTuple):
         finally:
             os.close(folder)
 
+    def take_log(self, data_root: RootDir, cut: LogCut) -> CutOutcome:
+        """Cut a log, if it is still as the plan saw it, and move its former file here."""
+        try:
+            folder = self._open_folder(self._components(cut)[:-1])
+        except OSError as error:
+            return CutOutcome(cut, Status.FAILED, f"no folder in quarantine: {error.strerror}")
+        try:
+            return cut_log(data_root, cut, folder)
+        finally:
+            os.close(folder)
+
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self.fd)
 
-    def _components(self, removal: Removal) -> list[bytes]:
-        above = b"" if removal.root == self.root else removal.root.lstrip(b"/") + b"/"
-        return (above + removal.path).split(b"/")
+    def _components(self, action: Removal | LogCut) -> list[bytes]:
+        root = action.root if isinstance(action, Removal) else action.data
+        above = b"" if root == self.root else root.lstrip(b"/") + b"/"
+        return (above + action.path).split(b"/")
 
     def _note(self, root_dir: RootDir, removal: Removal) -> Note:
         try:
@@ -102,7 +115,7 @@ def open_quarantine(
     directory: RawPath,
     root_dir: RootDir,
     run: str,
-    removals: Iterable[Removal] = (),
+    actions: Iterable[Removal | LogCut] = (),
     manifests: ManifestWriter | None = None,
 ) -> Quarantine:
     """Make the directory ``run`` in ``directory``, which must exist on the root's mount and outside of the root.
@@ -111,7 +124,7 @@ def open_quarantine(
         directory: the directory that the user chose.
         root_dir: the root.
         run: the name of the run.
-        removals: the data to move; none may be on another file system, such as a snapshotter's own disk, because that
+        actions: the data to move; none may be on another file system, such as a snapshotter's own disk, because that
             move would fail after its records were dropped.
         manifests: writes manifests of the moved directories; the caller closes it.
 
@@ -129,7 +142,7 @@ def open_quarantine(
             raise Refused(
                 f"quarantine {text} is not on the file system of {shown(root_dir.path)}: nothing can be renamed into it"
             )
-        elsewhere = next((each.path for each in removals if each.expect.device != info.st_dev), None)
+        elsewhere = next((each.path for each in actions if each.expect.device != info.st_dev), None)
         if elsewhere is not None:
             raise Refused(f"quarantine {text} is not on the file system of {shown(elsewhere)}: it cannot be renamed")
         if info.st_mode & 0o022 and not info.st_mode & stat.S_ISVTX:

@@ -12,6 +12,7 @@ from typing import Final
 
 _AT_SYMLINK_NOFOLLOW: Final = 0x100
 _RENAME_NOREPLACE: Final = 1
+_RENAME_EXCHANGE: Final = 2
 _STATX_ATTR_IMMUTABLE: Final = 0x10
 _STATX_ATTR_APPEND: Final = 0x20
 _GETFLAGS: Final = 0x80086601 if ctypes.sizeof(ctypes.c_long) == 8 else 0x80046601
@@ -42,10 +43,23 @@ def renameat2_noreplace(source: int, name: bytes, target: int, new_name: bytes) 
     Raises:
         OSError: ``EEXIST`` if the new name is taken; ``ENOSYS`` or ``EINVAL`` if the call is not supported.
     """
+    _renameat2(source, name, target, new_name, _RENAME_NOREPLACE)
+
+
+def renameat2_exchange(directory: int, name: bytes, other: bytes) -> None:
+    """Let two entries of a directory change places, in one step.
+
+    Raises:
+        OSError: ``ENOENT`` if one is missing; ``ENOSYS`` or ``EINVAL`` if the call is not supported.
+    """
+    _renameat2(directory, name, directory, other, _RENAME_EXCHANGE)
+
+
+def _renameat2(source: int, name: bytes, target: int, new_name: bytes, flags: int) -> None:
     call = getattr(_libc(), "renameat2", None)
     if call is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if call(source, ctypes.c_char_p(name), target, ctypes.c_char_p(new_name), ctypes.c_uint(_RENAME_NOREPLACE)) != 0:
+    if call(source, ctypes.c_char_p(name), target, ctypes.c_char_p(new_name), ctypes.c_uint(flags)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), name)
 

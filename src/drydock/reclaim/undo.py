@@ -1,4 +1,4 @@
-"""Undo of a run by its journal: moved data is moved back, then the former root of each database is committed again.
+"""Undo of a run by its journal: moved data and logs are put back, then the former root of each database is committed.
 
 At every moment, and whatever fails, the data of each record is there: data comes back first and is synced, then each
 metadata.db, and meta.db last. If the undo stops early, it leaves data or rows without a record, which do no harm.
@@ -15,13 +15,14 @@ from functools import partial
 from drydock.evidence.containerd.store import File, Held
 from drydock.model.errors import ActionFailed, Refused
 from drydock.model.names import RawPath
-from drydock.model.plans import CLASSIC_DATA, CLASSIC_RECORDS, Outcome, Removal, Status
+from drydock.model.plans import CLASSIC_DATA, CLASSIC_RECORDS, CutOutcome, LogCut, Outcome, Removal, Status
 from drydock.model.progress import Progress, counter
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.text import shown, unshown
 from drydock.reclaim.edit import EditStatus, check_former, edit_status, revert
 from drydock.reclaim.former_state import find_gone
 from drydock.reclaim.journal import Entry, Journal, close_abandoned
+from drydock.reclaim.log_cuts import put_back as put_back_log
 from drydock.reclaim.quarantine import put_back
 from drydock.reclaim.quarantine_manifest import read_manifest
 from drydock.reclaim.recognition import Quarantined
@@ -77,6 +78,9 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
                 lacking[removal.root, removal.named_by] = f"{shown(removal.path)}, which it names, is not back"
             if step is not None:
                 step(1)
+        for entry in reversed(journal.entries):
+            if entry.cut is not None:
+                run.cuts.append(_uncut(dirs[entry.cut.data], entry, entry.cut))
     if any(outcome.status is Status.DONE for outcome in run.outcomes):
         # The sync of a commit does not cover renames in other directories.
         os.sync()
@@ -94,13 +98,21 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
     return run
 
 
+def _uncut(data_root: RootDir, entry: Entry, cut: LogCut) -> CutOutcome:
+    """Put back what was cut off a log."""
+    if entry.ended is not None and entry.ended.status in (Status.CHANGED, Status.GONE):
+        return CutOutcome(cut, Status.GONE, "it was not cut")
+    return put_back_log(data_root, cut, entry.to)
+
+
 def _roots(journal: Journal, held: Held) -> set[RawPath]:
-    """The root of a journal, and the data roots of what it has of the classic layer store.
+    """The root of a journal, and the data roots of what it has of the classic layer store and of logs.
 
     Raises:
         Refused: the locks on one of them are not those that the caller holds.
     """
     found = {journal.root, *(entry.removal.root for entry in journal.entries if entry.removal is not None)}
+    found |= {entry.cut.data for entry in journal.entries if entry.cut is not None}
     for path in found - {journal.root, *held.root.docker}:
         raise Refused(f"the journal names {shown(path)}, which is no Docker data root of {shown(journal.root)}")
     return found

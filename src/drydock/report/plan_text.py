@@ -34,9 +34,11 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     else:
         # Sizes of layers are those that containerd recorded; links, holes and compression change what removal frees.
         about = "about " if any(removal.target is Target.SNAPSHOT for removal in plan.removals) else ""
-        yield f"{root}: {about}{show_bytes(plan.bytes)} in {show_count(len(plan.removals), 'file or directory')}"
+        count = len(plan.removals) + len(plan.log_cuts)
+        yield f"{root}: {about}{show_bytes(plan.bytes)} in {show_count(count, 'file or directory')}"
         yield from edit_lines(plan)
         yield from removal_lines(plan)
+        yield from cut_lines(plan)
     yield from kept_lines(plan)
 
 
@@ -59,8 +61,14 @@ def run_lines(run: Run) -> Iterator[str]:
         if outcome.status in (Status.FAILED, Status.CHANGED):
             detail = f": {outcome.detail}" if outcome.detail else ""
             yield f"  {outcome.action.target.value} {shown(outcome.action.path)}: {outcome.status.value}{detail}"
+    for cut in run.cuts:
+        if cut.status in (Status.FAILED, Status.CHANGED):
+            yield f"  log {shown(cut.cut.path)}: {cut.status.value}{cut.detail and f': {cut.detail}'}"
     for line in (*run.warnings, *run.notes):
         yield f"  {line}"
+    if run.cuts:
+        by_status = Counter(cut.status for cut in run.cuts)
+        yield f"  files of logs: {', '.join(f'{count} {status.value}' for status, count in by_status.items())}"
     counts = Counter(outcome.status for outcome in run.outcomes)
     ended = ", ".join(f"{count} {status.value}" for status, count in counts.items())
     yield f"  files and directories: {ended or 'none'}; {show_bytes(run.freed)} freed"
@@ -89,6 +97,16 @@ def edit_lines(plan: Plan) -> Iterator[str]:
         yield f"  deletes {show_count(count, 'row')} from the metadata.db of {shown(snapshotter)}"
     for why, count in Counter(field.why for field in plan.fields).most_common(_LISTED):
         yield f"  removes {show_count(count, 'key')} from records that stay: {why}"
+
+
+def cut_lines(plan: Plan, whole: str = "drydock plan -o FILE") -> Iterator[str]:
+    """The logs to cut, the largest first; ``whole`` as for :func:`removal_lines`."""
+    cuts = sorted(plan.log_cuts, key=lambda cut: -cut.bytes)
+    for cut in cuts[:_LISTED]:
+        yield f"  {show_bytes(cut.bytes):>10}  {'log':8}  {shown(cut.data)}/{shown(cut.path)}"
+        yield f"              {cut.why}"
+    if len(cuts) > _LISTED:
+        yield f"  and {len(cuts) - _LISTED} more: {whole} lists all"
 
 
 def removal_lines(plan: Plan, whole: str = "drydock plan -o FILE") -> Iterator[str]:

@@ -42,6 +42,8 @@ def explain_log(log: ContainerLog, container: DockerContainer | None) -> Explana
         container: what is known of its container.
     """
     facts = [("path", shown(log.path)), ("files", _files(log))]
+    if log.leftovers:
+        facts.append(("left over", f"what a killed run left beside it: {len(log.leftovers)}"))
     if log.since is not None:
         facts.append(("since", show_time(log.since)))
     if log.until is not None:
@@ -49,6 +51,9 @@ def explain_log(log: ContainerLog, container: DockerContainer | None) -> Explana
     facts.append(("rotation", _rotation(log)))
     if log.rotates is False:
         facts += _caps(container)
+    facts.append(
+        ("free it", "drydock clean --truncate-logs SIZE, with dockerd stopped, keeps the newest SIZE of each log")
+    )
     name = shown(log.name or log.container)
     driver = shown(log.driver) if log.driver is not None else log.format.value
     return Explanation(

@@ -37,6 +37,11 @@ _FIRST: Final = 1 << 20
 _CHUNK: Final = 1 << 16
 _LOCAL_FOLDER: Final = b"local-logs"
 _ROTATED: Final = re.compile(rb"(?:\.([1-9][0-9]{0,5})(\.gz)?)?\Z")
+_PATH: Final = re.compile(
+    rb"containers/([0-9a-f]{64})/"
+    rb"(?:(?:\.tmp-drydock-)?(?:\1-json\.log|container-cached\.log)|local-logs/(?:\.tmp-drydock-)?container\.log)"
+    rb"(?:\.[1-9][0-9]{0,5}(?:\.gz)?)?"
+)
 _TIME_FIELD: Final = 2
 _VARINT: Final = 10
 
@@ -93,6 +98,16 @@ def find_line(descriptor: int, size: int, most: int) -> int:
             return at + end + 1
         at += len(part)
     return size
+
+
+def time_at(descriptor: int, offset: int) -> UnixNano | None:
+    """The time of the line of json-file that begins at an offset of an open log; None if it has none."""
+    return _time_of_line(os.pread(descriptor, _FIRST, offset))
+
+
+def is_log_path(path: RawPath) -> bool:
+    """Whether a path relative to a data root is that of a file of a log, or of one that a cut left beside it."""
+    return _PATH.fullmatch(path) is not None
 
 
 def _logs_of(

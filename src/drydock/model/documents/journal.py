@@ -5,9 +5,9 @@ The first line is a :class:`JournalHeader`. Each line is complete only with its 
 
 Before the first edit there is a :class:`MissingLine` for each thing that the records and rows of the plan name and that
 was not there before the run; these lines are synced together with the line of the edit. Before an action there is a
-:class:`RemovalLine` or an :class:`EditLine`, synced. After it there is an :class:`EndLine`, not synced: where it is
-missing, the end is unknown, and the action may have been done. When the run has done all it could, there is a
-:class:`FinishLine`, synced.
+:class:`RemovalLine`, a :class:`CutLine` or an :class:`EditLine`, synced. After it there is an :class:`EndLine`, not
+synced: where it is missing, the end is unknown, and the action may have been done. When the run has done all it could,
+there is a :class:`FinishLine`, synced.
 
 The manifests of a run lie in one file beside its journal, with a line for each entry of a directory that was moved.
 """
@@ -110,6 +110,32 @@ class RemovalLine(StrictPart):
             raise ValueError("a removal with a destination, or a move without one")
 
 
+class CutLine(StrictPart):
+    """A file of a container's log that the run is going to remove, to move, or to cut to its newest bytes."""
+
+    n: ActionNumber
+    do: Annotated[Literal["cut"], Meta(description="always cut")]
+    data_root: Annotated[Shown, Meta(description="absolute path of the Docker data root, as shown")]
+    path: Annotated[Shown, Meta(description="relative to the data root, as shown")]
+    to: Annotated[
+        Shown | None,
+        Meta(description="absolute path that the former file is moved to, as shown; null if it is removed"),
+    ]
+    keep: Annotated[Count, Meta(description="bytes at its end that stay")]
+    current: Annotated[bool, Meta(description="whether the daemon appends to it: then the file stays, though empty")]
+    bytes: Annotated[Count, Meta(description="bytes that the cut is expected to free")]
+    why: Annotated[Line, Meta(description="the reason, in one line for people")]
+    expect: Annotated[
+        Fingerprint,
+        Meta(description="device, inode, mode, size, mtime and ctime; both times in nanoseconds since 1970"),
+    ]
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no file has."""
+        if not -_LIMIT < min(self.expect) <= max(self.expect) < _LIMIT or self.keep > self.expect.size:
+            raise ValueError("a number that no file has")
+
+
 class EditNumbers(StrictPart):
     """What undoing the edit of a database takes."""
 
@@ -162,7 +188,7 @@ class FinishLine(StrictPart):
     ] = UNSET
 
 
-JournalLine = JournalHeader | MissingLine | RemovalLine | EditLine | EndLine | FinishLine
+JournalLine = JournalHeader | MissingLine | RemovalLine | CutLine | EditLine | EndLine | FinishLine
 
 
 class ManifestLine(StrictPart, array_like=True):

@@ -49,6 +49,10 @@ class PlannedPolicy(StrictPart):
     end_lease: Annotated[list[Shown], Meta(description="--end-lease: ids of leases that end besides, as shown")]
     keep: Annotated[list[Shown], Meta(description="--keep: names of what stays, as shown")]
     edit: Annotated[bool, Meta(description="whether databases are edited; false with --no-edit")]
+    truncate_logs: Annotated[
+        Count | UnsetType,
+        Meta(description="--truncate-logs: bytes of each container's log that stay; absent: no log is cut"),
+    ] = UNSET
 
     def __post_init__(self) -> None:
         """Refuse a span that no option takes."""
@@ -180,10 +184,29 @@ class PlannedRemoval(StrictPart):
     ] = UNSET
 
 
+class PlannedLogCut(StrictPart):
+    """A file of a container's log that is removed, or of which only the newest bytes stay."""
+
+    kind: Annotated[Literal["log"], Meta(description="always log")]
+    data_root: Annotated[Shown, Meta(description="absolute path of the Docker data root, as shown")]
+    path: Annotated[Shown, Meta(description="relative to the data root, as shown")]
+    expect: Expected
+    keep: Annotated[Count, Meta(description="bytes at its end that stay")]
+    current: Annotated[bool, Meta(description="whether the daemon appends to it: then the file stays, though empty")]
+    bytes: Annotated[Count, Meta(description="bytes that the cut is expected to free")]
+    why: Why
+
+
 class PlanWithheld(StrictPart):
     """Something that looks reclaimable and stays."""
 
-    kind: Annotated[Kind, Meta(description="blob, ingest, snapshot, or lease (one that would end but for --keep)")]
+    kind: Annotated[
+        Kind,
+        Meta(
+            description="blob, ingest, snapshot, lease (one that would end but for --keep), or container (its log "
+            "would be cut)"
+        ),
+    ]
     id: Annotated[Shown, Meta(description="its name, as shown")]
     bytes: Annotated[Count, Meta(description="bytes that it takes; of a lease, those that nothing else holds")]
     reason: Annotated[Line, Meta(description="why it stays")]
@@ -232,6 +255,10 @@ class RootPlan(StrictPart):
             description="SHA-256 of the plan without this field, as JSON in ASCII with sorted keys and without blanks"
         ),
     ]
+    logs: Annotated[
+        Sequence[PlannedLogCut] | UnsetType,
+        Meta(description="files of containers' logs to cut; absent without --truncate-logs"),
+    ] = UNSET
 
     def __post_init__(self) -> None:
         """Refuse a time that no clock shows."""

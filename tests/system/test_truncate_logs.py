@@ -1,0 +1,257 @@
+"""``--truncate-logs`` as a whole: shown, planned, applied, killed, undone; and what real engines make of the logs."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+from tests.engines.docker import Docker
+from tests.engines.images import busybox_layer
+from tests.engines.sandbox import Sandbox
+from tests.engines.suite import Suite, rootfs
+from tests.support.captures import capture, unpack
+from tests.support.data_roots import add_json_log, json_line
+from tests.support.documents import run
+from tests.support.faults import run_counted
+
+pytestmark = pytest.mark.root
+
+ALL = "DRYDOCK_TEST_EVERY_KILL" in os.environ
+OF = capture("docker-28.5-killed")
+LINE = len(json_line(1500))
+LINES = range(1000, 3000)
+ROTATED = [range(500, 1000), range(500)]
+NOW = ("--now", OF.taken_at)
+KEPT = b"".join(map(json_line, range(2900, 3000)))
+SIZE = str(100 * LINE + 5)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A host on which nothing but a log can be freed."""
+    host = unpack(OF, tmp_path_factory.mktemp("planted"))
+    run("clean", "--end-leases", "temporary", "--apply", "--yes", *NOW, "--state", host / "before", host, status=0)
+    log_of(host, write=True)
+    return host
+
+
+@pytest.fixture
+def host(planted, tmp_path):
+    """The same, for a test that changes it."""
+    return copied(planted, tmp_path / "host")
+
+
+def copied(host, to):
+    """A copy of a host, with its device nodes and times."""
+    subprocess.run(["cp", "-a", host, to], check=True)
+    return to
+
+
+def log_of(host, *, write=False):
+    """The log of the container."""
+    (folder,) = (host / OF.docker / "containers").iterdir()
+    return add_json_log(folder, LINES, rotated=ROTATED) if write else folder / f"{folder.name}-json.log"
+
+
+def logs(host):
+    """The files beside the log, by what they have."""
+    return {path.name: path.read_bytes() for path in log_of(host).parent.iterdir() if "-json.log" in path.name}
+
+
+def clean(host, *options, status=0):
+    """Clean a host."""
+    return run("clean", *NOW, "--state", host / "state", *options, host, status=status)
+
+
+def test_no_log_is_cut_unless_asked_for(host):
+    """Neither by clean nor by a plan."""
+    before = logs(host)
+    clean(host, "--apply", "--yes", "--end-leases", "ownerless")
+    assert logs(host) == before
+    assert "logs" not in json.loads(run("plan", *NOW, host))["plans"][0]
+
+
+def test_clean_shows_and_cuts(host):
+    """First whose log it is, what goes and what stays; then the newest lines are there, and the journal tells."""
+    before = logs(host)
+    said = clean(host, "--truncate-logs", SIZE, status=1)
+    assert "log of container web: its newest" in said
+    assert "what is before 2026-05-28T21:15:00Z goes" in said
+    assert logs(host) == before
+    said = clean(host, "--truncate-logs", SIZE, "--apply", "--yes")
+    assert "files of logs: 3 done" in said
+    assert logs(host) == {log_of(host).name: KEPT}
+    (journal,) = host.glob("state/*/journal.jsonl")
+    cuts = [each for each in map(json.loads, journal.read_text().splitlines()) if each.get("do") == "cut"]
+    assert [cut["keep"] for cut in cuts] == [0, 0, len(KEPT)]
+    assert "nothing to remove" in clean(host, "--truncate-logs", SIZE)
+
+
+def test_a_plan_file(host):
+    """It has each cut; apply does the same; a log that was written to makes it stale."""
+    plan = host / "plan.json"
+    run("plan", *NOW, "--truncate-logs", SIZE, "-o", plan, host, status=1)
+    document = json.loads(plan.read_text())
+    (part,) = document["plans"]
+    assert part["policy"]["truncate_logs"] == int(SIZE)
+    assert [each["keep"] for each in part["logs"]] == [0, 0, len(KEPT)]
+    assert part["bytes"] == sum(each["bytes"] for each in part["logs"])
+    grown = copied(host, host.parent / "grown")
+    run("apply", plan, "--state", host / "state", status=0)
+    assert logs(host) == {log_of(host).name: KEPT}
+    run("plan", *NOW, "--truncate-logs", SIZE, "-o", plan, grown, status=1)
+    with log_of(grown).open("ab") as file:
+        file.write(json_line(9))
+    before = logs(grown)
+    run("apply", plan, "--state", grown / "state", status=32)
+    assert logs(grown) == before
+
+
+@pytest.mark.parametrize("size", ["0", SIZE])
+def test_quarantine_and_undo(host, size):
+    """What is cut off is in the quarantine; runs says that undo is possible, and undo puts every byte back."""
+    before = logs(host)
+    apart = host / "apart"
+    apart.mkdir()
+    clean(host, "--truncate-logs", size, "--apply", "--yes", "--quarantine", apart)
+    assert logs(host) == {log_of(host).name: KEPT if size == SIZE else b""}
+    moved = {path.name: path.read_bytes() for path in apart.rglob("*") if path.is_file()}
+    assert moved == before
+    (journal,) = host.glob("state/*/journal.jsonl")
+    assert [each["undo"] for each in runs(host)] == ["yes"]
+    with log_of(host).open("ab") as file:
+        file.write(json_line(3000))
+    run("undo", journal, status=0)
+    assert logs(host) == {**before, log_of(host).name: before[log_of(host).name] + json_line(3000)}
+    assert [each["undo"] for each in runs(host)] == ["undone"]
+
+
+def runs(host):
+    """The runs that the host's journals tell of."""
+    found = json.loads(run("runs", "--state", host / "state", "--format", "json"))["runs"]
+    return [each for each in found if each["journal"].startswith(str(host))]
+
+
+def test_without_a_quarantine_undo_says_that_it_cannot(host):
+    """What was deleted stays deleted."""
+    clean(host, "--truncate-logs", SIZE, "--apply", "--yes")
+    (journal,) = host.glob("state/*/journal.jsonl")
+    assert [each["undo"] for each in runs(host)] == ["no"]
+    run("undo", journal, status=4)
+    assert logs(host) == {log_of(host).name: KEPT}
+
+
+@pytest.mark.slow
+def test_a_kill_after_any_call(planted, tmp_path):
+    """The log is whole or cut; the next clean ends the same, finishes the journal, and leaves no other file."""
+    options = ("--truncate-logs", SIZE, "--apply", "--yes")
+    command = ("clean", *NOW, "--state")
+    whole = copied(planted, tmp_path / "whole")
+    calls = run_counted(*command, whole / "state", *options, whole).calls
+    assert {"renameat2_exchange", "unlink", "fsync"} <= set(calls)
+    before = logs(planted)
+    for number in range(1, len(calls) + 1, 1 if ALL else 3):
+        host = copied(planted, tmp_path / str(number))
+        assert run_counted(*command, host / "state", *options, host, kill_after=number).signal == signal.SIGKILL
+        assert logs(host)[log_of(host).name] in (before[log_of(host).name], KEPT)
+        clean(host, *options)
+        assert logs(host) == {log_of(host).name: KEPT}
+        findings = json.loads(run("scan", *NOW, "--state", host / "state", "--format", "json", host))["roots"][0]
+        assert not [each for each in findings["findings"] if each["code"] == "unfinished-run"]
+        shutil.rmtree(host)
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_a_real_docker_prints_exactly_what_stays(tmp_path):
+    """Docker 28.5, drivers json-file and local: cut, read, written to again; emptied, and put back by undo."""
+    data = tmp_path / "host/var/lib/docker"
+    data.mkdir(parents=True)
+    rotation = ("--log-opt", "max-size=60k", "--log-opt", "max-file=3")
+    kinds = {"plain": (), "rotated": rotation, "frames": ("--log-driver", "local", *rotation)}
+    host, most = tmp_path / "host", 30 << 10
+    with Sandbox(tmp_path, rootfs(Suite.FORKY), data) as sandbox, Docker(sandbox) as docker:
+        docker.docker("import", "-", "lines", stdin=busybox_layer().data)
+        for name, options in kinds.items():
+            docker.docker(
+                "run", "--name", name, "--network", "none", *options, "lines", "/bin/busybox", "sh", "-c", SAY
+            )
+        before = {name: docker.docker("logs", name).splitlines() for name in kinds}
+        assert before["plain"] == SAID
+        files = {name: log_files(docker, data, name) for name in kinds}
+        assert [len(each) for each in files.values()] == [1, 3, 3]
+        docker.stop()
+        listed = json.loads(run("ls", "logs", "--format", "json", host, status=0))["roots"][0]["logs"]
+        assert {row["name"]: (row["driver"], row["files"], row["rotated"], row["max_size"]) for row in listed} == {
+            "plain": ("json-file", 1, False, None), "rotated": ("json-file", 3, True, "60k"),
+            "frames": ("local", 3, True, "60k"),
+        }  # fmt: skip
+        apply(host, most)
+        kept = {
+            "plain": last_lines([files["plain"][0]], most),
+            "rotated": last_lines(files["rotated"], most),
+            "frames": frames(files["frames"][0]) if len(files["frames"][0]) <= most else 0,
+        }
+        assert all(0 < count < len(before[name]) for name, count in kept.items()), kept
+        docker.start()
+        for name, count in kept.items():
+            assert docker.docker("logs", name).splitlines() == before[name][-count:], name
+            docker.docker("start", "--attach", name)
+            assert docker.docker("logs", name).splitlines()[-len(SAID) :][-100:] == SAID[-100:]
+        assert docker.docker("logs", "plain").splitlines() == before["plain"][-kept["plain"] :] + SAID
+        after = {name: docker.docker("logs", name) for name in kinds}
+        docker.stop()
+        apart = data / "aside"
+        apart.mkdir()
+        apply(host, 0, "--quarantine", apart)
+        docker.start()
+        for name in kinds:
+            assert docker.docker("logs", name) == ""
+        docker.docker("start", "--attach", "plain")
+        docker.stop()
+        (journal,) = [each for each in host.glob("state/*/journal.jsonl") if str(apart) in each.read_text()]
+        run("undo", journal, status=0)
+        docker.start()
+        assert {name: docker.docker("logs", name) for name in kinds} == {
+            **after, "plain": after["plain"] + "".join(f"{line}\n" for line in SAID),
+        }  # fmt: skip
+
+
+SAY = "i=0; while [ $i -lt 1500 ]; do echo this is line $i; i=$((i+1)); done"
+SAID = [f"this is line {number}" for number in range(1500)]
+
+
+def apply(host, most, *options):
+    """Cut all logs."""
+    run("clean", "--truncate-logs", str(most), "--apply", "--yes", "--state", host / "state", *options, host, status=0)
+
+
+def log_files(docker, data, name):
+    """The files of a container's log, the newest first, unpacked."""
+    folder = data / "containers" / docker.docker("inspect", "--format", "{{.Id}}", name).strip()
+    paths = [*folder.glob("*-json.log*"), *folder.glob("local-logs/container.log*")]
+    paths.sort(key=lambda path: int("".join(re.findall(r"\.log\.(\d+)", path.name)) or 0))
+    return [path.read_bytes() for path in paths]
+
+
+def last_lines(files, most):
+    """How many of the last lines of all files fit into as many bytes."""
+    count = 0
+    for line in reversed(b"".join(reversed(files)).splitlines(keepends=True)):
+        most -= len(line)
+        if most < 0:
+            break
+        count += 1
+    return count
+
+
+def frames(log):
+    """How many frames a log of local has."""
+    count = 0
+    while log:
+        log = log[int.from_bytes(log[:4], "big") + 8 :]
+        count += 1
+    return count
