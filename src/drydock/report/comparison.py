@@ -11,11 +11,9 @@ from drydock.model.documents.compare import (
     ComparedKind,
     CompareDocument,
     ComparedPart,
-    ComparedScan,
     DifferencePart,
-    ReportedUsage,
 )
-from drydock.model.documents.fleet import ReportedEntry, ReportedRoot
+from drydock.model.documents.fleet import ReportedEntry, ReportedRoot, ReportedScan, ReportedUsage
 from drydock.model.objects import State
 from drydock.model.text import printable
 from drydock.model.times import parse_time, show_span
@@ -51,7 +49,7 @@ class _Thing(NamedTuple):
     """State, class or severity."""
 
 
-def compare_scans(old: ComparedScan, new: ComparedScan) -> CompareDocument:
+def compare_scans(old: ReportedScan, new: ReportedScan) -> CompareDocument:
     """What came, went, grew and changed between two scans.
 
     Args:
@@ -90,7 +88,7 @@ def _plain(text: str | None) -> str | None:
     return None if text is None else printable(text)
 
 
-def _notes(old: ComparedScan, new: ComparedScan, with_holders: Sequence[bool]) -> Iterator[str]:
+def _notes(old: ReportedScan, new: ReportedScan, with_holders: Sequence[bool]) -> Iterator[str]:
     if old.host != new.host:
         yield f"the scans are of different hosts: {printable(old.host or '')} and {printable(new.host or '')}"
     times = [parse_time((each.now or "").encode("utf-8", "replace")) for each in (old, new)]
@@ -104,7 +102,7 @@ def _notes(old: ComparedScan, new: ComparedScan, with_holders: Sequence[bool]) -
             yield f"{name} is not complete: something could not be read"
 
 
-def _has_holders(scan: ComparedScan) -> bool:
+def _has_holders(scan: ReportedScan) -> bool:
     return any(root.holders for root in scan.roots) or not any(root.objects for root in scan.roots)
 
 
@@ -151,7 +149,7 @@ def _relocated(path: str, moved: Mapping[str, str]) -> str:
     return path
 
 
-def _things(scan: ComparedScan, moved: Mapping[str, str]) -> Iterator[tuple[_Key, _Thing]]:
+def _things(scan: ReportedScan, moved: Mapping[str, str]) -> Iterator[tuple[_Key, _Thing]]:
     for root in scan.roots:
         place = moved.get(root.path, root.path)
         yield from _pulls(root, place)
@@ -243,7 +241,7 @@ def _size(each: DifferencePart) -> int:
     return abs((each.new_bytes or 0) - (each.old_bytes or 0))
 
 
-def _by_state(scan: ComparedScan) -> dict[str, int | None]:
+def _by_state(scan: ReportedScan) -> dict[str, int | None]:
     sums: dict[str, int | None] = {}
     for root in scan.roots:
         for found in root.objects:
@@ -252,7 +250,7 @@ def _by_state(scan: ComparedScan) -> dict[str, int | None]:
     return sums
 
 
-def _by_category(scan: ComparedScan) -> dict[str, int | None]:
+def _by_category(scan: ReportedScan) -> dict[str, int | None]:
     """Bytes by category; None where an entry of it was not measured."""
     sums: dict[str, int | None] = {}
     for entry in scan.usage:

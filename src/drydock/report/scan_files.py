@@ -17,8 +17,14 @@ import msgspec
 from msgspec import Struct, structs
 
 from drydock.model.documents.common import read_document
-from drydock.model.documents.compare import ComparedScan, ReportedFileSystem, ReportedUsage
-from drydock.model.documents.fleet import ReportedEntry, ReportedHead, ReportedRoot
+from drydock.model.documents.fleet import (
+    ReportedEntry,
+    ReportedFileSystem,
+    ReportedHead,
+    ReportedRoot,
+    ReportedScan,
+    ReportedUsage,
+)
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.text import printable, shown
 
@@ -39,7 +45,7 @@ _LISTS: Final = {
 """The list of a root that a line belongs to, by the type of the line."""
 
 
-def read_scan(path: bytes) -> ComparedScan:
+def read_scan(path: bytes) -> ReportedScan:
     """A scan that ``drydock scan --format json`` or ``jsonl`` wrote; one without a host's name gets that of its file.
 
     Raises:
@@ -51,7 +57,7 @@ def read_scan(path: bytes) -> ComparedScan:
             if b'"type"' in first and first.rstrip().endswith(b"}"):
                 found = _from_lines(itertools.chain((first,), file))
             else:
-                found = read_document(without_lone_surrogates(first + file.read()), ComparedScan)
+                found = read_document(without_lone_surrogates(first + file.read()), ReportedScan)
     except (OSError, ValueError, RecursionError) as error:
         raise EvidenceUnreadable(why_unread(path, error)) from error
     found.host = found.host or shown(os.path.splitext(os.path.basename(path))[0])
@@ -63,13 +69,13 @@ class _Line(Struct):
     root: str | None = None
 
 
-def _from_lines(lines: Iterable[bytes]) -> ComparedScan:
+def _from_lines(lines: Iterable[bytes]) -> ReportedScan:
     """The scan of JSON lines.
 
     Raises:
         ValueError: they are not those of a scan, or a field has a wrong type.
     """
-    head: ComparedScan | None = None
+    head: ReportedScan | None = None
     roots: dict[str, ReportedRoot] = {}
     entries: dict[str, dict[str, list[ReportedEntry]]] = {}
     usage: list[ReportedUsage] = []
@@ -77,7 +83,7 @@ def _from_lines(lines: Iterable[bytes]) -> ComparedScan:
     for line in map(without_lone_surrogates, lines):
         typed = _decoded(line, _Line)
         if typed.type == "scan":
-            head = ComparedScan(**structs.asdict(_decoded(line, ReportedHead)))
+            head = ReportedScan(**structs.asdict(_decoded(line, ReportedHead)))
         elif head is None:
             raise ValueError("not a drydock.scan/1 document")
         elif typed.type == "root":

@@ -1,6 +1,6 @@
-"""``drydock.compare/1``: what changed between two scans; and what a comparison reads of the scans.
+"""``drydock.compare/1``: what changed between two scans.
 
-The scans may be of any version: each field that is read may be absent, and fields that are not read are passed over.
+A comparison reads of the scans what a fleet reads of them (:mod:`drydock.model.documents.fleet`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Annotated
 from msgspec import Meta
 
 from drydock.model.documents.common import Line, ReportPart, Shown, Time
-from drydock.model.documents.fleet import Number, ReportedHead, ReportedRoot
 
 
 class ComparedKind(enum.Enum):
@@ -40,32 +39,6 @@ class ChangeKind(enum.Enum):
     SHRANK = "shrank"
     CHANGED = "changed"
     """Its size is the same, and its state or class is not."""
-
-
-class ReportedUsage(ReportPart, kw_only=True):
-    """What a comparison reads of something that takes space."""
-
-    category: str
-    name: str = ""
-    path: str = ""
-    bytes: Number | None = None
-
-
-class ReportedFileSystem(ReportPart, kw_only=True):
-    """What a comparison reads of a file system."""
-
-    path: str
-    size: Number = 0
-    used: Number = 0
-    free: Number = 0
-
-
-class ComparedScan(ReportedHead, tag="drydock.scan/1"):
-    """What a comparison reads of a scan."""
-
-    roots: tuple[ReportedRoot, ...] = ()
-    usage: tuple[ReportedUsage, ...] = ()
-    file_systems: tuple[ReportedFileSystem, ...] = ()
 
 
 class AmountPart(ReportPart):

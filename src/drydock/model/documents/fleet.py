@@ -117,25 +117,25 @@ class ReportedRoot(ReportedRootHead, kw_only=True):
 
 
 class ReportedUsage(ReportPart, kw_only=True):
-    """What a fleet reads of something that takes space."""
+    """What is read of something that takes space."""
 
-    category: str | None = None
-    name: str | None = None
-    path: str | None = None
+    category: str
+    name: str = ""
+    path: str = ""
     bytes: Number | None = None
-    note: str | None = None
+    note: str = ""
     used_by: list[str] | None = None
-    driver: str | None = None
-    place: str | None = None
+    driver: str = ""
+    place: str = ""
 
 
 class ReportedFileSystem(ReportPart, kw_only=True):
-    """What a fleet reads of a file system."""
+    """What is read of a file system."""
 
     path: str
-    size: Number | None = None
-    used: Number | None = None
-    free: Number | None = None
+    size: Number = 0
+    used: Number = 0
+    free: Number = 0
 
 
 class ReportedScan(ReportedHead, tag="drydock.scan/1"):
