@@ -118,13 +118,14 @@ class Session:
         return self._judged
 
 
-def find_roots(where: RawPath | None, access: Access, *, data_roots: bool = False) -> list[Root]:
-    """Find the containerd roots of a place. Refuse a state directory or a quarantine in an engine's folder.
+def find_roots(where: RawPath | None, access: Access) -> list[Root]:
+    """Find the containerd roots of a place, and the Docker data roots that none of them belongs to.
+
+    Refuses a state directory or a quarantine in an engine's folder.
 
     Args:
         where: a containerd root, a Docker data root, or the root of a mounted host; None for this host.
         access: how the command will enter them.
-        data_roots: find also the Docker data roots that no containerd root belongs to.
 
     Returns:
         No root on a host without containerd storage.
@@ -133,7 +134,7 @@ def find_roots(where: RawPath | None, access: Access, *, data_roots: bool = Fals
         EvidenceUnreadable: ``where`` is not a store.
         Refused: the state directory or the quarantine lies in a folder that an engine owns.
     """
-    roots = discover(where, data_roots=data_roots)
+    roots = discover(where, data_roots=True)
     for root in roots:
         refuse_engine_folders(root, state=access.state, quarantine=access.quarantine)
     return roots
@@ -165,9 +166,9 @@ def find_root(path: RawPath, access: Access, host: RawPath | None = None) -> Roo
     found: list[Root] = []
     if host is not None:
         with suppress(EvidenceUnreadable):
-            found += discover(host)
+            found += discover(host, data_roots=True)
     if not any(root.path == path for root in found):
-        found = discover(path)  # a copy that no host has
+        found = discover(path, data_roots=True)  # a copy that no host has
     for root in found:
         if root.path == path:
             refuse_engine_folders(root, state=access.state, quarantine=access.quarantine)

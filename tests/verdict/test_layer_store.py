@@ -6,6 +6,7 @@ import shutil
 import pytest
 from tests.support.classic_root import ClassicRoot, hexed
 
+from drydock.evidence.docker.containers import read_containers
 from drydock.evidence.docker.layer_store import read_layer_store
 from drydock.model.layer_store import BuildSnapshot
 from drydock.model.names import Digest, Kind, UnixNano
@@ -25,8 +26,13 @@ def root(tmp_path):
     return made
 
 
+def _read(root):
+    data = os.fsencode(root.data)
+    return read_layer_store(data, read_containers(data, [])[0])
+
+
 def _judge(root):
-    return judge_layer_store(read_layer_store(os.fsencode(root.data)), 0)
+    return judge_layer_store(_read(root), 0)
 
 
 def _states(found, kind):
@@ -167,7 +173,7 @@ def test_builds_hold_what_they_name(root):
     for name in ("a" * 25, "b" * 25, "c" * 25):
         root.directory(name)
     root.layer("built", "base")
-    store = read_layer_store(os.fsencode(root.data))
+    store = _read(root)
     chain = Digest(root.chains["built"].encode())
     store.builds.snapshots = {
         each.key: each
@@ -191,7 +197,7 @@ def test_the_lease_of_a_killed_build_is_ownerless(root):
     for name in ("a" * 25, "b" * 25):
         root.directory(name)
     root.layer("built", "base")
-    store = read_layer_store(os.fsencode(root.data))
+    store = _read(root)
 
     def lease(identity, key):
         labels = {b"containerd.io/gc.flat": b""}

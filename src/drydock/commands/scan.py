@@ -37,7 +37,7 @@ def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> l
     """
     scans: list[Scan] = []
     counted: dict[RawPath, Measure] = {}
-    for root in find_roots(where, access, data_roots=True):
+    for root in find_roots(where, access):
         with open_root(root, access) as session:
             made = session.scan()
             endable = {holding.kind for holding in session.verdict.leases if not holding.kind.is_owned}

@@ -146,6 +146,14 @@ class FindingCode(str, enum.Enum):
 
     # Docker's classic layer store
     UNREADABLE_REFERENCES = "unreadable-references", _DAMAGE
+    UNLISTED_IMAGE = "unlisted-image", _DAMAGE
+    LOST_IMAGE = "lost-image", _DAMAGE
+    MISSING_LAYER = "missing-layer", _DAMAGE_OR_NOTE
+    CORRUPT_LAYER = "corrupt-layer", _DAMAGE_OR_NOTE
+    UNREADABLE_MOUNT = "unreadable-mount", _DAMAGE_OR_NOTE
+    LOST_LAYER = "lost-layer", _DAMAGE
+    LAYERS_WITHOUT_RECORDS = "layers-without-records", _BLIND
+    NO_BUILD_DATABASE = "no-build-database", _BLIND
 
     # Settings
     CONFIG_UNREADABLE = "config-unreadable", _BLIND

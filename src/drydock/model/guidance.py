@@ -378,6 +378,48 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
             "Restore the file. If there is no copy, move it away: dockerd starts, and all images are there without "
             "their names.",
         ),
+        FindingCode.UNLISTED_IMAGE: Guidance(
+            "dockerd cannot use the config of an image, or cannot load one of its layers. It does not list the image, "
+            "and does not say so. Nothing removes the layers. drydock keeps every layer that nothing else uses.",
+            "Pull the image again, or, if nobody needs it, remove its config from `image/overlay2/imagedb/content`.",
+        ),
+        FindingCode.LOST_IMAGE: Guidance(
+            "`repositories.json` has a name for an image of which `imagedb` has no config. Which layers it had is not "
+            "known, so drydock keeps every layer that nothing else uses.",
+            "Pull the image again.",
+        ),
+        FindingCode.MISSING_LAYER: Guidance(
+            "An image, a container or a build uses a layer whose record in `layerdb` or whose directory in `overlay2` "
+            "is missing. It is a note where nothing uses the layer.",
+            "Without its record, a pull brings the layer back. Without its directory, a pull says that the layer "
+            "already exists: remove the images that use it first.",
+        ),
+        FindingCode.CORRUPT_LAYER: Guidance(
+            "The record of a layer cannot be read or contradicts itself, or a directory in `overlay2` lacks what the "
+            "driver needs to mount it: `diff`, `link`, the link in `l`, or a directory that its `lower` names. It is a "
+            "note where nothing uses the layer.",
+            "Remove the images and containers that use the layer, then pull the images again.",
+        ),
+        FindingCode.UNREADABLE_MOUNT: Guidance(
+            "A record in `layerdb/mounts` cannot be read whole. The container that it belongs to does not start. It is "
+            "a note where the record belongs to no container.",
+            "Restore the record, or remove the container with `docker rm`.",
+        ),
+        FindingCode.LOST_LAYER: Guidance(
+            "`containers/` has a container of the driver overlay2, and `layerdb/mounts` has no record of its writable "
+            "layer. It may be a container whose removal was interrupted.",
+            "Restore the record, or remove the container with `docker rm`.",
+        ),
+        FindingCode.LAYERS_WITHOUT_RECORDS: Guidance(
+            "`overlay2` has directories of layers, and `image/overlay2/layerdb` has no layer at all. `image/` may be "
+            "lost, or the wrong one, so drydock removes nothing.",
+            "Restore `image/overlay2`.",
+        ),
+        FindingCode.NO_BUILD_DATABASE: Guidance(
+            "One of BuildKit's databases for the classic mode is missing beside the others. It may name any directory "
+            "or layer that BuildKit made, so drydock keeps all of these.",
+            "Restore the database, or remove BuildKit's cache with `docker builder prune --all` while Docker runs.",
+        ),
     },
     "Settings": {
         FindingCode.CONFIG_UNREADABLE: Guidance(

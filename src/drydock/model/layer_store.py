@@ -224,6 +224,14 @@ class LayerStore:
     unlisted: list[str] = field(default_factory=list)
     """What could not be listed or read, one shown line each: nothing of the store may be removed then."""
 
+    def recorded_sizes(self) -> dict[bytes, int]:
+        """Bytes in the files of directories, apparent, as layerdb and BuildKit recorded them."""
+        sizes = {key: each.size for key, each in self.builds.snapshots.items() if each.size is not None}
+        sizes.update(
+            (each.cache_id, each.size) for each in self.layers.values() if each.cache_id and each.size is not None
+        )
+        return {name: size for name, size in sizes.items() if size >= 0}
+
     @property
     def complete(self) -> bool:
         """Whether everything that may name a layer or a directory could be listed."""

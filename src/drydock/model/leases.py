@@ -3,7 +3,7 @@
 import enum
 from typing import NamedTuple
 
-from drydock.model.names import Ref, UnixNano
+from drydock.model.names import RawPath, Ref, UnixNano
 from drydock.model.text import shown
 from drydock.model.times import show_known
 
@@ -52,6 +52,9 @@ class Holding(NamedTuple):
     """Bytes that only this lease holds, and that are freed if it alone ends."""
     is_pruned: bool = False
     """Whether ``docker image prune`` ends it."""
+    data_root: RawPath = RawPath(b"")
+    """Of BuildKit's leases in Docker's classic mode, and of records of mounts that stand for a lease: absolute path of
+    the data root. Empty for a lease in meta.db."""
 
     def facts(self) -> dict[str, str | int | None]:
         """Its fields in documents, shown, by their names there (docs/json.md)."""

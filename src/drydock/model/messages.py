@@ -329,6 +329,41 @@ UNREADABLE_REFERENCES = Message(
     "restore the file, or move it away: dockerd then starts, and the images have no names",
 )
 
+UNLISTED_IMAGE = Message(
+    FindingCode.UNLISTED_IMAGE,
+    "image {image}: {problem}: dockerd does not list the image, and never frees its layers",
+    "pull the image again",
+)
+LOST_IMAGE = Message(
+    FindingCode.LOST_IMAGE, "{name} names image {image}, of which imagedb has no config", "pull the image again"
+)
+_PULL_DOES_NOT: Final = (
+    "remove the images that use the layer with docker rmi, then pull them again: a pull alone does not replace it"
+)
+MISSING_LAYER = Message(FindingCode.MISSING_LAYER, "layer {layer}: {problem}", "pull the image again")
+MISSING_DIRECTORY = Message(FindingCode.MISSING_LAYER, "layer directory {directory}: {problem}", _PULL_DOES_NOT)
+CORRUPT_LAYER = Message(FindingCode.CORRUPT_LAYER, "layer {layer}: {problem}", "pull the image again")
+CORRUPT_DIRECTORY = Message(FindingCode.CORRUPT_LAYER, "layer directory {directory}: {problem}", _PULL_DOES_NOT)
+BROKEN_LINK = Message(FindingCode.CORRUPT_LAYER, "link l/{link}: {problem}", _PULL_DOES_NOT)
+UNREADABLE_MOUNT = Message(
+    FindingCode.UNREADABLE_MOUNT, "the record {mount} in layerdb/mounts: {problem}; what it may name is kept"
+)
+LOST_LAYER = Message(
+    FindingCode.LOST_LAYER,
+    "container {container} has no record in layerdb/mounts: it does not start, and every directory that nothing names "
+    "is kept, because one of them may have its files",
+    "restore image/overlay2/layerdb/mounts/{container} if you have a copy; else remove the container with docker rm",
+)
+LAYERS_WITHOUT_RECORDS = Message(
+    FindingCode.LAYERS_WITHOUT_RECORDS,
+    "{store} has directories of layers, but layerdb has no layer: it may be lost, so nothing of the store is removed",
+    "restore image/overlay2",
+)
+NO_BUILD_DATABASE = Message(
+    FindingCode.NO_BUILD_DATABASE,
+    "{file} is missing, and other databases of BuildKit are there: what it may name is kept",
+)
+
 # Settings
 SETTING_OUT_OF_REACH = Message(FindingCode.CONFIG_UNREADABLE, "{file}: {problem}")
 UNREADABLE_SETTINGS = Message(FindingCode.CONFIG_UNREADABLE, "{file} cannot be read: {problem}")

@@ -97,7 +97,7 @@ class StoreObject:
 
     @property
     def path(self) -> RawPath | None:
-        """Relative to the root; None if nothing is on disk."""
+        """Relative to the root, or to its data root (:class:`LayerObject`); None if nothing is on disk."""
         return None if self.data is None else self.data.path
 
     @property
@@ -112,6 +112,14 @@ class StoreObject:
 
 
 @dataclass(slots=True)
+class LayerObject(StoreObject):
+    """A part of a classic layer store."""
+
+    data_root: RawPath = field(default=RawPath(b""))
+    """Absolute path of its Docker data root."""
+
+
+@dataclass(slots=True)
 class Verdict:
     """The judged objects and leases of one root."""
 
@@ -121,5 +129,5 @@ class Verdict:
     leases: list[Holding]
     findings: list[Finding] = field(default_factory=list)
     """Findings of the evidence, and of comparing records, rows and data."""
-    kept: dict[RawPath, str] = field(default_factory=dict)
-    """What of a classic layer store looks unused and stays, by path: the reason, one shown line."""
+    kept: dict[RawPath, dict[RawPath, str]] = field(default_factory=dict)
+    """What of classic layer stores looks unused and stays, by data root and path: the reason, one shown line."""

@@ -87,6 +87,9 @@ class Root(NamedTuple):
     layout: RootLayout = CONTAINERD_LAYOUT
     buildkit: tuple[RawPath, ...] = ()
     """Absolute roots of buildkitd whose records can own its leases in the namespaces of a standalone BuildKit."""
+    layer_stores: tuple[RawPath, ...] = ()
+    """The data roots of ``docker`` whose classic layer stores are judged with this root: of several roots that have a
+    data root, the first."""
     has_containerd: bool = True
     """False for a Docker data root of which no containerd root was found: ``path`` is then the data root."""
     daemons: tuple[tuple[RawPath, DaemonSettings], ...] = ()
@@ -172,6 +175,8 @@ class Owners:
     build_history_changed: UnixNano | None = None
     stores: list[StoreRecords] = field(default_factory=list)
     """What tells which image store each data root uses."""
+    by_data_root: dict[RawPath, dict[bytes, DockerContainer] | None] = field(default_factory=dict)
+    """dockerd's containers of each data root; None if they could not be listed."""
     findings: list[Finding] = field(default_factory=list)
 
     @property

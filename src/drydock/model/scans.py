@@ -10,7 +10,7 @@ from drydock.model.data import Backend, Content
 from drydock.model.disk_usage import PlaceUsage
 from drydock.model.findings import Affects, Finding, FindingCode, Severity
 from drydock.model.leases import LeaseClass
-from drydock.model.objects import State, Verdict
+from drydock.model.objects import LayerObject, State, StoreObject, Verdict
 from drydock.model.plans import Plan, Target, Withheld
 from drydock.model.policies import SizeSource
 from drydock.model.records import Metadata
@@ -63,6 +63,7 @@ class Scan:
             store.metadata.complete
             and store.content.complete
             and all(backend.complete for backend in store.backends.values())
+            and all(layers.complete for layers in store.layer_stores)
         )
 
     @property
@@ -100,9 +101,22 @@ class Scan:
         """The paths that can be removed now, and their bytes."""
         return Total(len(self.plan.removals), self.plan.bytes)
 
+    def unreachable(self) -> Total:
+        """What is recorded in meta.db and reached by nothing: the engine's own GC would free it."""
+        found = [each.allocated for each in self._dropped_by_engine()]
+        return Total(len(found), sum(found))
+
+    def _dropped_by_engine(self) -> Iterator[StoreObject]:
+        # dockerd never looks for unused parts of its classic layer store.
+        return (
+            found
+            for found in self.verdict.objects
+            if found.state is State.UNREACHABLE and not isinstance(found, LayerObject)
+        )
+
     def freed_by_engine(self) -> Total:
         """The part of :meth:`reclaimable` that the engine's own GC would free."""
-        paths = {found.path for found in self.verdict.objects if found.state is State.UNREACHABLE}
+        paths = {found.path for found in self._dropped_by_engine()}
         sizes = [removal.bytes for removal in self.plan.removals if removal.path in paths]
         return Total(len(sizes), sum(sizes))
 

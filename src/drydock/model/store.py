@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from drydock.model.data import Backend, Content
 from drydock.model.findings import Finding
+from drydock.model.layer_store import LayerStore
 from drydock.model.names import Digest, UnixNano
 from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.records import Metadata
@@ -28,6 +29,8 @@ class Store:
     """Blobs whose bytes do not hash to their name; empty unless ``verified`` is DIGEST."""
     database_bytes: int = 0
     """Bytes of allocated blocks of meta.db and every metadata.db."""
+    layer_stores: list[LayerStore] = field(default_factory=list)
+    """Docker's classic layer stores of the data roots that this root is the first of."""
     live: bool = False
     """Whether it was read while its engine may have been running."""
     findings: list[Finding] = field(default_factory=list)
@@ -38,6 +41,8 @@ class Store:
         found = [*self.findings, *self.metadata.findings, *self.content.findings]
         for backend in self.backends.values():
             found += backend.findings
+        for layers in self.layer_stores:
+            found += layers.findings
         return found + self.owners.findings
 
     def newest(self) -> UnixNano | None:

@@ -10,7 +10,7 @@ from drydock.model.data import Backend
 from drydock.model.errors import Refused, Usage
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Kind, RawPath, Ref
-from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
+from drydock.model.objects import LayerObject, ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import (
     DatabaseFingerprint,
     Decision,
@@ -44,7 +44,7 @@ from drydock.reclaim.ambiguity import (
 )
 from drydock.verdict.blind_spots import backend_blindness, blind_spots, edit_blindness, first_cause
 from drydock.verdict.dangling import may_be_meant
-from drydock.verdict.find import describe, find
+from drydock.verdict.find import LayerImage, describe, find
 from drydock.verdict.graph import Flat, visited
 from drydock.verdict.judge import Reach, reach
 
@@ -65,6 +65,8 @@ def _keep_named(verdict: Verdict, reached: Reach, policy: Policy) -> _Kept:
     for word in policy.keep:
         reason = f"kept by --keep {shown(word)}"
         for subject in find(verdict, reached, word):
+            if isinstance(subject, LayerImage):
+                continue  # it is kept in any case
             if not isinstance(subject, StoreObject):
                 kept.refs[subject] = reason
                 continue
@@ -94,6 +96,8 @@ def _end_leases(
     withheld: list[Withheld] = []
     kept = {**{lease: reason for ref, reason in kept.items() for lease in reached.leased.get(ref, ())}, **kept}
     for holding in verdict.leases:
+        if holding.data_root:
+            continue
         match _decide_on_lease(holding, verdict, kept, policy):
             case Remove(reason):
                 ended.append(LeaseEnd(holding.ref, holding.kind, reason))
@@ -332,7 +336,9 @@ class _Planner:
 
     def _removals(self) -> Iterator[Removal]:
         for found in self._verdict.objects:
-            if found.state not in _MAY_GO:
+            if found.state not in _MAY_GO or (
+                found.reach in (State.LIVE, State.LEASED) and isinstance(found, LayerObject)
+            ):
                 continue
             match self._decide(found):
                 case Remove(reason):

@@ -31,7 +31,7 @@ from drydock.model.documents.scan import (
 from drydock.model.findings import Finding, Severity
 from drydock.model.leases import Holding
 from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
-from drydock.model.objects import State, StoreObject, Verdict
+from drydock.model.objects import LayerObject, State, StoreObject, Verdict
 from drydock.model.plans import Withheld
 from drydock.model.pulls import pulled_name
 from drydock.model.scans import Scan, Total
@@ -115,7 +115,7 @@ def record_part(ref: Ref) -> RecordPart:
 
 
 def object_part(found: StoreObject) -> ObjectPart:
-    """A blob, an ingest or a snapshot."""
+    """A blob, an ingest, a snapshot or a part of a classic layer store."""
     is_snapshot = bool(found.snapshotter)
     return ObjectPart(
         kind=found.kind,
@@ -129,6 +129,7 @@ def object_part(found: StoreObject) -> ObjectPart:
         note=found.note,
         snapshotter=shown(found.snapshotter) if is_snapshot else UNSET,
         row=UNSET if not is_snapshot else None if found.row is None else shown(found.row),
+        data_root=shown(found.data_root) if isinstance(found, LayerObject) else UNSET,
     )
 
 
@@ -224,6 +225,7 @@ def _lease(pulled: Mapping[Ref, str], holding: Holding) -> LeasePart:
         resources=holding.resources,
         only_bytes=holding.only,
         pull=pulled.get(holding.ref, UNSET),
+        data_root=shown(holding.data_root) if holding.data_root else UNSET,
     )
 
 

@@ -13,7 +13,7 @@ from drydock.model.data import RowKind
 from drydock.model.inventories import Holder, Inventory
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, Ref
-from drydock.model.objects import ObjectKind, StoreObject, Verdict
+from drydock.model.objects import LayerObject, ObjectKind, StoreObject, Verdict
 from drydock.model.scans import Scan
 from drydock.model.text import shown
 
@@ -24,6 +24,13 @@ _ROWS = {
     RowKind.ACTIVE: "writable layer",
     RowKind.VIEW: "view of a layer",
     RowKind.UNKNOWN: "snapshot",
+}
+_LAYER_ROLES = {
+    ObjectKind.LAYER: "layer record",
+    ObjectKind.LAYER_REST: "rest of a layer record",
+    ObjectKind.LAYER_MOUNT: "record of a mount",
+    ObjectKind.LAYER_DIRECTORY: "layer directory",
+    ObjectKind.LAYER_LINK: "layer link",
 }
 _LEASES = {
     LeaseClass.TEMPORARY: "temporary leases",
@@ -36,6 +43,8 @@ _LEASES = {
 
 _Step = tuple[str, str]
 """Kind and name: a namespace may have the name of a group."""
+
+_CLASSIC: _Step = ("group", "classic layer store")
 
 
 @dataclass(slots=True)
@@ -125,7 +134,9 @@ class _TreeBuilder:
 
     def _place(self, place: int) -> None:
         found = self._objects[place]
-        if len(found.namespaces) != 1:
+        if isinstance(found, LayerObject) and found.reach is not None:
+            node = self._within(_CLASSIC, self._reached_by[place])
+        elif len(found.namespaces) != 1:
             name = "in several namespaces" if found.namespaces else "without a record"
             node = self._node((("group", name),))
             node.is_shared = bool(found.namespaces)
@@ -147,7 +158,7 @@ class _TreeBuilder:
         raise AssertionError("every holder is some holder")
 
     def _path(self, holder: Holder) -> tuple[_Step, ...]:
-        namespace = ("namespace", shown(holder.ref.namespace))
+        namespace = ("namespace", shown(holder.ref.namespace)) if holder.ref.namespace else _CLASSIC
         own = (holder.ref.kind.value, shown(holder.ref.key))
         if holder.lease in _LEASES:
             return namespace, ("group", _LEASES[holder.lease]), own
@@ -190,6 +201,8 @@ class ObjectRoles:
 
     def of(self, found: StoreObject) -> str:
         """The role of one object; its kind where nothing more is known."""
+        if found.kind in _LAYER_ROLES:
+            return _LAYER_ROLES[found.kind]
         if found.kind is ObjectKind.INGEST:
             return "unfinished write"
         if found.kind is ObjectKind.SNAPSHOT:

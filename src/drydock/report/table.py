@@ -8,7 +8,6 @@ from typing import Protocol
 
 from drydock.model.findings import Severity
 from drydock.model.names import RawPath
-from drydock.model.objects import State
 from drydock.model.policies import SizeSource
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
@@ -138,7 +137,7 @@ class _RootTable:
 
     def _unreachable(self) -> None:
         if self._scan.plan.is_empty:
-            first, total = "Held by nothing", self._scan.totals()[State.UNREACHABLE]
+            first, total = "Held by nothing", self._scan.unreachable()
         else:
             first, total = "Of that, held by nothing", self._scan.freed_by_engine()
         if total.count:

@@ -7,10 +7,11 @@ from itertools import pairwise
 from drydock.model.explanations import Explanation
 from drydock.model.leases import Holding
 from drydock.model.names import Kind, Ref
-from drydock.model.objects import State, StoreObject, Verdict
+from drydock.model.objects import LayerObject, State, StoreObject, Verdict
 from drydock.model.text import shown
 from drydock.model.times import age, show_span, show_time
-from drydock.verdict.find import Subject, describe
+from drydock.verdict.explain_layers import explain_image, explain_layer
+from drydock.verdict.find import LayerImage, Subject, describe
 from drydock.verdict.graph import Edge, Flat, Node, visited
 from drydock.verdict.judge import Reach
 from drydock.verdict.reach import path_to, trace
@@ -21,6 +22,10 @@ _LISTED = 20
 def explain(verdict: Verdict, reached: Reach, subject: Subject) -> Explanation:
     """Explain one result of :func:`drydock.verdict.find.find`."""
     holdings = {holding.ref: holding for holding in verdict.leases}
+    if isinstance(subject, LayerObject):
+        return explain_layer(verdict, subject)
+    if isinstance(subject, LayerImage):
+        return explain_image(verdict, subject.store, subject.image)
     if isinstance(subject, StoreObject):
         return _object(verdict, reached, holdings, subject)
     targets = _targets(reached, [subject])

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, islice
+from typing import NamedTuple
 
 from drydock.model.errors import Usage
+from drydock.model.layer_store import ClassicImage, LayerStore
 from drydock.model.names import Kind, Ref, is_digest, split_snapshot_key
-from drydock.model.objects import StoreObject, Verdict
+from drydock.model.objects import LayerObject, StoreObject, Verdict
 from drydock.model.text import did_you_mean, shown
 from drydock.verdict.judge import Reach
 
-Subject = StoreObject | Ref
+
+class LayerImage(NamedTuple):
+    """An image of a classic layer store."""
+
+    store: LayerStore
+    image: ClassicImage
+
+
+Subject = StoreObject | Ref | LayerImage
 """An object, or the record of an image, a container, a sandbox or a lease."""
 
 _SHORTEST_PREFIX = 4
@@ -76,6 +86,7 @@ def suggest(verdict: Verdict, word: bytes) -> str:
         (container.name or container.id for container in owners.containers.values()),
         (container.id for container in metadata.containers),
         (lease.ref.key for lease in metadata.leases),
+        (name for store in verdict.store.layer_stores for image in store.images.values() for name in image.names),
     )
     for name in islice(others, _SUGGESTED):
         wanted.setdefault(shown(name), shown(name))
@@ -83,10 +94,14 @@ def suggest(verdict: Verdict, word: bytes) -> str:
 
 
 def _id(subject: Subject) -> bytes:
+    if isinstance(subject, LayerImage):
+        return subject.image.id
     return subject.key if isinstance(subject, Ref) else subject.id
 
 
 def _short_names_of(subject: Subject) -> tuple[bytes, ...]:
+    if isinstance(subject, LayerImage):
+        return tuple(name for each in subject.image.names for name in short_names(each))
     return short_names(subject.key) if isinstance(subject, Ref) and subject.kind is Kind.IMAGE else ()
 
 
@@ -110,6 +125,9 @@ def _names(verdict: Verdict, reached: Reach) -> Iterator[tuple[Subject, set[byte
         if found.id in containers:
             names.add(containers[found.id])
         yield found, names
+    for store in verdict.store.layer_stores:
+        for image in store.images.values():
+            yield LayerImage(store, image), {image.id, image.id.partition(b":")[2], *image.names}
     for ref in reached.graph.records:
         if ref.kind in _NAMED:
             names = {ref.key}
@@ -121,7 +139,8 @@ def _names(verdict: Verdict, reached: Reach) -> Iterator[tuple[Subject, set[byte
 def _is_path(verdict: Verdict, found: StoreObject, word: bytes) -> bool:
     if found.path is None or b"/" not in word:
         return False
-    whole = verdict.store.root.path.rstrip(b"/") + b"/" + found.path
+    root = found.data_root if isinstance(found, LayerObject) else verdict.store.root.path
+    whole = root.rstrip(b"/") + b"/" + found.path
     word = word.rstrip(b"/")
     if word in (whole, found.path) or word.startswith((whole + b"/", found.path + b"/")):
         return True

@@ -12,6 +12,7 @@ from drydock.model.pulls import Pull
 from drydock.model.records import Container, Image, Sandbox
 from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.judge import Reach
+from drydock.verdict.layer_holders import list_layer_holders
 from drydock.verdict.leases import mounting_container
 from drydock.verdict.reach import trace
 
@@ -35,6 +36,8 @@ def take_inventory(verdict: Verdict, reached: Reach, pulls: Iterable[Pull] = ())
         Holder(refs[0], tuple(dict.fromkeys(ref.key for ref in refs)), *_lease(reached, refs[0]), walk.objects(refs))
         for refs in _holders(verdict, reached)
     )
+    for layers in verdict.store.layer_stores:
+        holders += tuple(list_layer_holders(layers, verdict))
     return Inventory(holders, _links(reached), tuple(pulls), whole=walk.left > 0)
 
 
@@ -71,7 +74,8 @@ def _holders(verdict: Verdict, reached: Reach) -> Iterator[list[Ref]]:
     rest: list[list[Ref]] = []
     # A container of dockerd has a record only while it runs; one of CRI always has one.
     containers: dict[tuple[bytes, bytes], list[Ref]] = {}
-    for holding in verdict.leases:
+    leases = [holding for holding in verdict.leases if not holding.data_root]
+    for holding in leases:
         if holding.kind is LeaseClass.CONTAINER:
             of = _container_of(verdict, holding.ref)
             containers.setdefault(of, []).insert(0 if of[1] == holding.ref.key else 1, holding.ref)
@@ -91,7 +95,7 @@ def _holders(verdict: Verdict, reached: Reach) -> Iterator[list[Ref]]:
         # A name with a tag tells more than one that repeats the digest.
         yield sorted(refs, key=lambda ref: (b"sha256:" in ref.key, ref.key))
     yield from rest
-    for holding in verdict.leases:
+    for holding in leases:
         if holding.kind is LeaseClass.CONTAINER:
             found = containers.pop(_container_of(verdict, holding.ref), None)
             if found is not None:

@@ -17,6 +17,7 @@ from drydock.verdict.blind_spots import is_kept_blindly
 from drydock.verdict.dangling import Dangling, dangling_findings, find_dangling, list_loose
 from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.labels import PRUNED, expiry
+from drydock.verdict.layer_store import judge_layer_store
 from drydock.verdict.leases import (
     Judgement,
     classify,
@@ -168,7 +169,14 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         *(damage_finding(store, found) for found in damaged),
         *find_far_sizes(store, objects),
     ]
-    return Verdict(store, now, objects, _holdings(store, reached, objects), findings), reached
+    verdict = Verdict(store, now, objects, _holdings(store, reached, objects), findings)
+    for layers in store.layer_stores:
+        judged = judge_layer_store(layers, now)
+        verdict.objects += judged.objects
+        verdict.leases += judged.leases
+        verdict.findings += judged.findings
+        verdict.kept[layers.data] = judged.kept
+    return verdict, reached
 
 
 def _blocking(store: Store) -> Iterator[Finding]:

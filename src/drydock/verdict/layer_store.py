@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
+from drydock.model import messages
+from drydock.model.findings import Finding, Place, Severity
 from drydock.model.layer_store import (
     BUILDS,
     OVERLAY2,
@@ -26,7 +28,7 @@ from drydock.model.layer_store import (
 )
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano, is_container_id, snapshot_ref
-from drydock.model.objects import ObjectKind, State, StoreObject
+from drydock.model.objects import LayerObject, ObjectKind, State
 from drydock.model.records import Lease
 from drydock.model.roots import DockerContainer, Owners
 from drydock.model.text import shown
@@ -44,9 +46,11 @@ _NO_RECORD: Final = "no layer, container or build names it"
 class LayerVerdict:
     """What a classic layer store holds, by state, and what must stay although it looks unused."""
 
-    objects: list[StoreObject] = field(default_factory=list)
+    objects: list[LayerObject] = field(default_factory=list)
     leases: list[Holding] = field(default_factory=list)
     """The leases of BuildKit, and the records of mounts whose container is gone or not known."""
+    findings: list[Finding] = field(default_factory=list)
+    """What is damaged."""
     kept: dict[RawPath, str] = field(default_factory=dict)
     """Paths of objects that look unused and stay: the reason, one shown line."""
 
@@ -119,9 +123,12 @@ class _Judge:
         for path in self._store.foreign:
             kind = ObjectKind.LAYER_LINK if path.startswith(b"overlay2/") else ObjectKind.LAYER
             name = path.rpartition(b"/")[2]
-            found.objects.append(StoreObject(kind, name, State.FOREIGN, 0, None, note="dockerd makes no such entry"))
+            found.objects.append(LayerObject(kind, name, State.FOREIGN, 0, None, note="dockerd makes no such entry"))
         found.leases += self._holdings(found.objects)
+        found.findings += self._findings(found.objects)
         found.kept.update(self._keep(found.objects))
+        for each in found.objects:
+            each.data_root = self._store.data
         return found
 
     # Marking
@@ -171,7 +178,7 @@ class _Judge:
 
     def _hold_by_mounts(self) -> None:
         for name, mount in self._store.mounts.items():
-            container = self._container_of(name)
+            container = mount_owner(self._store, name)
             if container is not None:
                 state, holder = State.LIVE, Ref(Kind.CONTAINER, b"", container)
             else:
@@ -188,15 +195,6 @@ class _Judge:
                     self._hold_directory(each, state, holder)
             if mount.parent is not None and holder is not None:
                 self._hold_layer(mount.parent, state, holder)
-
-    def _container_of(self, name: bytes) -> bytes | None:
-        """The container that has the record of a mount: its own, or that of an image that it mounts."""
-        if name in self._store.containers:
-            return name
-        mounting = _IMAGE_MOUNT.match(name)
-        if mounting is not None and mounting[1] in self._store.containers:
-            return mounting[1]
-        return next((each.id for each in self._store.containers.values() if name in each.mounts), None)
 
     def _judge_mount(self, mount: MountRecord) -> Judgement | None:
         """The class of a record that no container has; None if it is a rest that holds nothing of anybody."""
@@ -256,16 +254,16 @@ class _Judge:
 
     # States
 
-    def _judge_layers(self) -> Iterator[StoreObject]:
+    def _judge_layers(self) -> Iterator[LayerObject]:
         for chain, held in self._layers.items():
             layer = self._store.layers.get(chain)
             if layer is None:
                 note = "it is referenced, but layerdb has no record of it"
-                yield StoreObject(
+                yield LayerObject(
                     ObjectKind.LAYER, chain, State.MISSING, 0, None, (), held.state, held_by=tuple(held.by), note=note
                 )
                 continue
-            found = StoreObject(
+            found = LayerObject(
                 ObjectKind.LAYER, chain, held.state, layer.allocated, layer, (), held.state, held_by=tuple(held.by)
             )
             problem = self._broken.get(chain) or self._incomplete(layer)
@@ -287,31 +285,29 @@ class _Judge:
             below = parent.parent
         return ""
 
-    def _judge_rests(self) -> Iterator[StoreObject]:
+    def _judge_rests(self) -> Iterator[LayerObject]:
         for rest in self._store.rests:
             state = State.UNREACHABLE if rest.is_removing else State.ORPHANED
             note = "its removal began" if rest.is_removing else "it was never finished, and nothing reads it"
-            yield StoreObject(ObjectKind.LAYER_REST, rest.name, state, rest.allocated, rest, note=note)
+            yield LayerObject(ObjectKind.LAYER_REST, rest.name, state, rest.allocated, rest, note=note)
 
-    def _judge_mounts(self) -> Iterator[StoreObject]:
+    def _judge_mounts(self) -> Iterator[LayerObject]:
         for name, mount in self._store.mounts.items():
             held = self._mounts[name]
-            found = StoreObject(
+            found = LayerObject(
                 ObjectKind.LAYER_MOUNT, name, held.state, mount.allocated, mount, (), held.state, held_by=tuple(held.by)
             )
             if mount.problem:
                 found.state, found.note = State.CORRUPT, mount.problem
             yield found
 
-    def _judge_directories(self) -> Iterator[StoreObject]:
+    def _judge_directories(self) -> Iterator[LayerObject]:
         store = self._store
-        recorded = {each.cache_id: each.size for each in store.layers.values() if each.cache_id is not None}
+        recorded = store.recorded_sizes()
         for name, directory in store.directories.items():
-            size = directory.allocated
-            if size is None:
-                size = recorded.get(name) or self._build_size(name)
+            size = recorded.get(name, 0) if directory.allocated is None else directory.allocated
             held = self._directories.get(name)
-            found = StoreObject(ObjectKind.LAYER_DIRECTORY, name, State.ORPHANED, size, directory)
+            found = LayerObject(ObjectKind.LAYER_DIRECTORY, name, State.ORPHANED, size, directory)
             if held is not None:
                 found.state = found.reach = held.state
                 found.held_by = tuple(held.by)
@@ -327,7 +323,7 @@ class _Judge:
         for name, held in self._directories.items():
             if name not in store.directories:
                 note = "it is referenced, but overlay2 has no such directory"
-                yield StoreObject(
+                yield LayerObject(
                     ObjectKind.LAYER_DIRECTORY,
                     name,
                     State.MISSING,
@@ -337,10 +333,6 @@ class _Judge:
                     held_by=tuple(held.by),
                     note=note,
                 )
-
-    def _build_size(self, name: bytes) -> int:
-        snapshot = self._store.builds.snapshots.get(name)
-        return 0 if snapshot is None or snapshot.size is None else max(0, snapshot.size)
 
     def _damage(self, directory: LayerDirectory) -> str:
         """What keeps the driver from mounting a directory that is referenced; empty if nothing does."""
@@ -363,9 +355,9 @@ class _Judge:
                 return f"its lower names l/{shown(each)}, which leads to no directory"
         return ""
 
-    def _judge_links(self) -> Iterator[StoreObject]:
+    def _judge_links(self) -> Iterator[LayerObject]:
         for name, link in self._store.links.items():
-            found = StoreObject(ObjectKind.LAYER_LINK, name, State.ORPHANED, 0, link)
+            found = LayerObject(ObjectKind.LAYER_LINK, name, State.ORPHANED, 0, link)
             owner = self._links.get(name)
             if link.directory is None:
                 found.state, found.note = State.FOREIGN, "it does not lead to the diff of a directory beside it"
@@ -383,9 +375,54 @@ class _Judge:
                 found.note = "it leads to no directory, and no directory names it"
             yield found
 
+    # Findings
+
+    def _findings(self, objects: list[LayerObject]) -> Iterator[Finding]:
+        store = self._store
+        image_store = Place(RawPath(store.data + b"/image/overlay2"))
+        layers = {each.id: each for each in objects if each.kind is ObjectKind.LAYER}
+        for image in store.images.values():
+            problem = image.problem
+            for chain in image.chain:
+                found = layers.get(chain)
+                if found is not None and found.is_damaged:
+                    problem = problem or f"its layer {shown(chain)} cannot be loaded: {found.note}"
+            if problem:
+                place = Place(RawPath(store.data + b"/" + image.path))
+                called = image.names[0] if image.names else image.id
+                yield messages.UNLISTED_IMAGE(image=called, problem=problem).at(place, image.id)
+        for name, identity in store.references.items():
+            if identity not in store.images:
+                yield messages.LOST_IMAGE(name=name, image=identity).at(image_store, identity)
+        for container in store.containers.values():
+            if store.containers_known and is_without_layer(container, store):
+                yield messages.LOST_LAYER(container=container.id).at(image_store, container.id)
+        if self._has_no_records():
+            place = Place(RawPath(store.data + b"/" + OVERLAY2))
+            yield messages.LAYERS_WITHOUT_RECORDS(store=place.file).at(place)
+        for found in objects:
+            if found.is_damaged:
+                yield self._damaged(found)
+
+    def _damaged(self, found: LayerObject) -> Finding:
+        path = found.path or OVERLAY2
+        place = Place(RawPath(self._store.data + b"/" + path))
+        if found.kind is ObjectKind.LAYER_MOUNT:
+            text = messages.UNREADABLE_MOUNT(mount=found.id, problem=found.note)
+        elif found.kind is ObjectKind.LAYER_LINK:
+            text = messages.BROKEN_LINK(link=found.id, problem=found.note)
+        elif found.kind is ObjectKind.LAYER_DIRECTORY:
+            message = messages.MISSING_DIRECTORY if found.state is State.MISSING else messages.CORRUPT_DIRECTORY
+            text = message(directory=found.id, problem=found.note)
+        else:
+            message = messages.MISSING_LAYER if found.state is State.MISSING else messages.CORRUPT_LAYER
+            text = message(layer=found.id, problem=found.note)
+        severity = Severity.DAMAGE if found.reach in (State.LIVE, State.LEASED) else Severity.NOTE
+        return text.at(place, found.id, severity=severity, remedy=None if severity is Severity.DAMAGE else "")
+
     # What stays
 
-    def _holdings(self, objects: list[StoreObject]) -> Iterator[Holding]:
+    def _holdings(self, objects: list[LayerObject]) -> Iterator[Holding]:
         only: dict[Ref, int] = {}
         for found in objects:
             if found.reach is State.LEASED and len(found.held_by) == 1:
@@ -395,9 +432,10 @@ class _Judge:
             lease: Lease | None = leases.get(ref)
             created = None if lease is None else lease.created
             expires = None if lease is None else expiry(lease.labels)
-            yield Holding(ref, kind, reason, owner, created, expires, self._named[ref], only.get(ref, 0))
+            named, size = self._named[ref], only.get(ref, 0)
+            yield Holding(ref, kind, reason, owner, created, expires, named, size, data_root=self._store.data)
 
-    def _keep(self, objects: list[StoreObject]) -> Iterator[tuple[RawPath, str]]:
+    def _keep(self, objects: list[LayerObject]) -> Iterator[tuple[RawPath, str]]:
         """What looks unused and stays: something that could not be read, or that is missing, may mean it."""
         everything = self._everything()
         layers, directories, builds = self._layers_in_doubt(), self._directories_in_doubt(), self._builds_in_doubt()
@@ -428,9 +466,14 @@ class _Judge:
             return store.unlisted[0]
         if not store.containers_known:
             return "Docker's containers could not be listed"
-        if not store.layers and any(each.kind is DirectoryKind.LAYER for each in store.directories.values()):
+        if self._has_no_records():
             return "layerdb has no layer, but overlay2 has directories of layers: layerdb may be lost"
         return None
+
+    def _has_no_records(self) -> bool:
+        """Whether layerdb is empty and overlay2 is not."""
+        directories = self._store.directories.values()
+        return not self._store.layers and any(each.kind is DirectoryKind.LAYER for each in directories)
 
     def _layers_in_doubt(self) -> str | None:
         """Why no layer goes that nothing reaches; None if such layers may go."""
@@ -487,7 +530,7 @@ class _Judge:
             return "not all of BuildKit's snapshots.db could be read"
         return None if builds.leases_known else "not all of BuildKit's containerdmeta.db could be read"
 
-    def _near_names(self, objects: list[StoreObject]) -> dict[bytes, str]:
+    def _near_names(self, objects: list[LayerObject]) -> dict[bytes, str]:
         """Directories that nothing names, and whose name is similar to that of a missing one."""
         kind = Kind.LAYER_DIRECTORY
         directories = [each for each in objects if each.kind is ObjectKind.LAYER_DIRECTORY]
@@ -497,6 +540,16 @@ class _Judge:
             ref.key: f"its name is similar to that of {shown(wanted.key)}, which is missing"
             for wanted, ref in find_near(missing, there)
         }
+
+
+def mount_owner(store: LayerStore, name: bytes) -> bytes | None:
+    """The id of the container that has the record of a mount: its own, or that of an image that it mounts."""
+    if name in store.containers:
+        return name
+    mounting = _IMAGE_MOUNT.match(name)
+    if mounting is not None and mounting[1] in store.containers:
+        return mounting[1]
+    return next((each.id for each in store.containers.values() if name in each.mounts), None)
 
 
 def is_without_layer(container: DockerContainer, store: LayerStore) -> bool:

@@ -193,8 +193,9 @@ def _parent(row: Row | None) -> str | None:
 
 def _leases(verdict: Verdict, reached: Reach) -> Iterator[_Row]:
     for holding in verdict.leases:
-        record: Any = reached.graph.records[holding.ref]
-        yield {**holding.facts(), "labels": _labels(record.labels)}
+        # BuildKit's leases in Docker's classic mode are not in meta.db.
+        record: Any = reached.graph.records.get(holding.ref)
+        yield {**holding.facts(), "labels": {} if record is None else _labels(record.labels)}
 
 
 def _content(verdict: Verdict, reached: Reach) -> Iterator[_Row]:

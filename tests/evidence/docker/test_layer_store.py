@@ -21,7 +21,7 @@ def root(tmp_path):
 
 
 def _read(root):
-    return read_layer_store(os.fsencode(root.data))
+    return read_layer_store(os.fsencode(root.data), {})
 
 
 def test_everything_is_read(root):

@@ -37,7 +37,7 @@ _HISTORY_BUCKETS = frozenset((b"_records", b"_version"))
 _Records = tuple[set[bytes], UnixNano | None]
 
 
-class _Unknown(Exception):
+class UnknownRecords(Exception):
     """The database has something that this module does not know, so a missing record proves nothing."""
 
 
@@ -108,16 +108,16 @@ def _over(
             _complete(data, files)
     except FileNotFoundError:
         files = []
-    except (OSError, _Unknown) as error:
+    except (OSError, UnknownRecords) as error:
         unknown.append(_unknown(where, error, what))
     for path in files:
         try:
             if pattern is _HISTORY or _is_workers(path):
                 changed.append(os.lstat(path).st_mtime_ns)
-            with _opened(path, live=live) as database:
+            with opened(path, live=live) as database:
                 found.update(read(database.root))
                 _sound(database)
-        except (OSError, BoltError, DrydockError, _Unknown) as error:  # noqa: PERF203 - a few files
+        except (OSError, BoltError, DrydockError, UnknownRecords) as error:  # noqa: PERF203 - a few files
             unknown.append(_unknown(path, error, what))
     if not changed and not unknown:
         unknown.append(_unknown(where, "there is no database", what, Severity.NOTE))
@@ -125,8 +125,34 @@ def _over(
     return found, None if unknown else UnixNano(max(changed))
 
 
+def read_classic_records(data: RawPath, *, live: bool = False) -> set[bytes]:
+    """Ids of the cache records of dockerd's builder in the classic mode that are not marked deleted.
+
+    Args:
+        data: the data root.
+        live: read a copy instead of taking a lock.
+
+    Raises:
+        OSError: there is no database, or it cannot be read.
+        DrydockError: it is locked, or cannot be copied.
+        BoltError: it is damaged.
+        UnknownRecords: this version of drydock does not know something in it.
+    """
+    with opened(RawPath(data + b"/buildkit/metadata_v2.db"), live=live) as database:
+        found = set(_cache_records(database.root, set()))
+        _sound(database)
+    return found
+
+
 @contextmanager
-def _opened(path: RawPath, *, live: bool) -> Iterator[Database]:
+def opened(path: RawPath, *, live: bool) -> Iterator[Database]:
+    """An open database of BuildKit: with a shared lock, or live a copy of it.
+
+    Raises:
+        OSError: it is missing, or cannot be read.
+        DrydockError: it is locked, or cannot be copied.
+        BoltError: it is damaged.
+    """
     if not live:
         with hold(path, exclusive=False) as lock, Database.from_fd(lock.fd, path) as database:
             yield database
@@ -143,7 +169,7 @@ def _sound(database: Database) -> None:
     """Refuse a damaged database: a record on a damaged page would look like a deleted one."""
     damage = next(verify(database), None)
     if damage is not None:
-        raise _Unknown(damage.message)
+        raise UnknownRecords(damage.message)
 
 
 def _files(data: RawPath, pattern: re.Pattern[bytes]) -> Iterator[RawPath]:
@@ -163,12 +189,12 @@ def _complete(data: RawPath, files: list[RawPath]) -> None:
     """Refuse a worker without a database, and a database of an unknown version."""
     other = next((path for path in _files(data, _OTHER_CACHE) if path not in files), None)
     if other is not None:
-        raise _Unknown(f"this version of drydock does not know {shown(os.path.basename(other))}")
+        raise UnknownRecords(f"this version of drydock does not know {shown(os.path.basename(other))}")
     with folder(data, b"buildkit") as descriptor:
         workers = [name for name in names(descriptor) if name.startswith(_WORKER)]
     for worker in workers:
         if not any(os.path.basename(os.path.dirname(path)) == worker for path in files):
-            raise _Unknown(f"{shown(worker)} has no database")
+            raise UnknownRecords(f"{shown(worker)} has no database")
 
 
 def _is_workers(path: RawPath) -> bool:
@@ -181,7 +207,7 @@ def _cache_records(root: Bucket, blobs_only: set[bytes]) -> Iterator[bytes]:
             continue
         for record, fields in value.items():
             if isinstance(fields, bytes):
-                raise _Unknown(f"record {shown(record)} is not a bucket")
+                raise UnknownRecords(f"record {shown(record)} is not a bucket")
             if _is_true(fields.get(b"cache.blobonly")):
                 blobs_only.add(record)
             if not _is_true(fields.get(b"cache.deleted")):
@@ -197,7 +223,7 @@ def _history_records(root: Bucket) -> Iterator[bytes]:
 def _known(root: Bucket, expected: frozenset[bytes]) -> Iterator[tuple[bytes, Bucket]]:
     for key, value in root.items():
         if key not in expected or isinstance(value, bytes):
-            raise _Unknown(f"this version of drydock does not know {shown(key)}")
+            raise UnknownRecords(f"this version of drydock does not know {shown(key)}")
         yield key, value
 
 

@@ -43,6 +43,7 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
     for data in root.docker:
         each, when = read_containers(data, owners.findings, live=live)
         owners.containers.update(each)
+        owners.by_data_root[data] = None if when is None else each
         owners.image_mounts.update((mount, found) for found in each.values() for mount in found.mounts)
         times.append(when)
         owners.stores.append(read_store_records(data, each, daemons.get(data)))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from bbolt_reader import BoltError, Database
 from bbolt_reader.verify import verify
 from drydock.evidence.containerd.content import read_content
+from drydock.evidence.containerd.database_findings import database_findings
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.restore_detection import note_older_metadata
 from drydock.evidence.containerd.rows import DATABASE
@@ -25,7 +26,7 @@ from drydock.evidence.host.locks import hold
 from drydock.model import messages
 from drydock.model.data import LayoutKind
 from drydock.model.errors import EvidenceUnreadable
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model.findings import Finding, Place
 from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath
 from drydock.model.plans import DatabaseFingerprint
 from drydock.model.policies import BlobCheck, SizeSource
@@ -230,6 +231,18 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
             backend.complete = False
             backend.findings.append(messages.NO_ROWS(snapshotter=snapshotter).at(where, snapshotter))
         store.backends[snapshotter] = backend
+    if held.root.layer_stores:
+        # Most roots have none.
+        from drydock.evidence.containerd.layer_stores import read_layer_stores  # noqa: PLC0415
+
+        store.layer_stores = read_layer_stores(
+            held.root,
+            store.owners.by_data_root,
+            held.sizes,
+            recorded=measure is SizeSource.RECORDED,
+            live=held.live,
+            progress=progress,
+        )
     if not held.live:  # beside an engine, numbers were given out since meta.db was copied
         store.findings += note_older_metadata(store)
     store.database_bytes = sum(file.allocated for file in held.files())
@@ -299,19 +312,7 @@ def _open(stack: ExitStack, file: File, *, mapped: bool, progress: Progress | No
         place = Place(path, error.page, error.offset)
         file.findings.append(messages.UNREADABLE_DATABASE(file=path, problem=str(error)).at(place))
         return
-    if file.database.meta.is_rebuilt:
-        place = Place(path, file.database.meta.index, file.database.meta.offset)
-        file.findings.append(messages.REBUILT_DATABASE(file=path).at(place))
-    file.findings.extend(
-        messages.bolt_damage(damage.code)(
-            file=path, page="" if damage.page is None else f" page {damage.page}", problem=damage.message
-        ).at(
-            Place(path, damage.page, damage.offset),
-            # The lost meta may have been the newer one: then the data of its transaction looks unnamed.
-            severity=Severity.DAMAGE if damage.severe else Severity.BLIND,
-        )
-        for damage in damages
-    )
+    file.findings += database_findings(file.database, path, damages)
 
 
 def database_name(path: RawPath) -> str:

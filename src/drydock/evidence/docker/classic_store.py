@@ -1,6 +1,6 @@
-"""Docker's classic image store in a data root: its image ids and downloads, and how much it holds.
+"""Docker's classic image store in a data root: its image ids and downloads, and what other drivers than overlay2 hold.
 
-drydock judges nothing in it. Sources: moby layer/filestore.go (``layerdb/<algorithm>/<chain id>``), image/fs.go,
+Sources: moby layer/filestore.go (``layerdb/<algorithm>/<chain id>``), image/fs.go,
 daemon/graphdriver/overlay2/overlay.go (``l/`` has a short link for each layer), v28.
 """
 
@@ -14,6 +14,7 @@ from contextlib import suppress
 from drydock.evidence.files.directory import folder, may_be_folder, names
 from drydock.model import messages
 from drydock.model.findings import Finding, Place
+from drydock.model.layer_store import OVERLAY2
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.pulls import Downloads
 
@@ -27,11 +28,12 @@ _BLOCK = 512
 def note_classic_store(data: RawPath) -> Iterator[Finding]:
     """A note for each graph driver of a data root with layers: how many images, layers and directories it has.
 
+    overlay2 has none, since drydock judges it (:mod:`drydock.evidence.docker.layer_store`).
     What cannot be listed is reported by :func:`read_images`.
     """
     with suppress(OSError), folder(data, b"image") as descriptor:
         for driver in names(descriptor):
-            if not may_be_folder(driver, descriptor):
+            if driver == OVERLAY2 or not may_be_folder(driver, descriptor):
                 continue
             layers, images = (_count(data, b"image", driver, *parts) for parts in (_LAYERS, _IMAGES))
             directories = _count(data, driver, apart=_LINKS)

@@ -15,10 +15,11 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any, Final
 
-from drydock.evidence.docker.containers import read_containers
 from drydock.evidence.files.directory import fingerprint, folder, names
 from drydock.evidence.files.openat2 import open_directory
 from drydock.evidence.files.regular import NotRegular, TooLarge, read_regular
+from drydock.evidence.files.sizes import DiskUsage, Measure
+from drydock.evidence.files.walk_pool import measure_folders
 from drydock.model import messages
 from drydock.model.data import Fingerprint
 from drydock.model.findings import Place
@@ -34,6 +35,8 @@ from drydock.model.layer_store import (
     MountRecord,
 )
 from drydock.model.names import Digest, RawPath, is_container_id, is_digest
+from drydock.model.progress import Progress, counter
+from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
 
 _BLOCK: Final = 512
@@ -91,17 +94,63 @@ def directory_kind(name: bytes) -> DirectoryKind:
     return DirectoryKind.PROBE if _PROBE.match(name) else DirectoryKind.FOREIGN
 
 
-def read_layer_store(data: RawPath, *, live: bool = False) -> LayerStore:
-    """Read the layer store of a data root, without BuildKit's databases.
+def read_layer_store(
+    data: RawPath, containers: dict[bytes, DockerContainer] | None, *, live: bool = False
+) -> LayerStore:
+    """Read the layer store of a data root, without BuildKit's databases and without measuring directories.
 
     Args:
         data: absolute path of the data root.
+        containers: of the data root, by id; None if they could not be listed.
         live: dockerd may be at work: what goes meanwhile is left out.
     """
-    store = LayerStore(data)
-    store.containers, changed = read_containers(data, store.findings, live=live)
-    store.containers_known = changed is not None
+    store = LayerStore(data, containers=containers or {}, containers_known=containers is not None)
     return _Reader(store, live=live).read()
+
+
+def measure_directories(
+    store: LayerStore, measure: Measure, *, recorded: bool, live: bool = False, progress: Progress | None = None
+) -> None:
+    """Measure the directories of a store that was read.
+
+    Args:
+        store: its directories get their allocated blocks.
+        measure: counts inodes with several links once.
+        recorded: leave out directories of which layerdb or BuildKit has a size.
+        live: dockerd may be at work: one process measures, and what goes meanwhile is left out.
+        progress: told how many directories are done.
+    """
+    sized = store.recorded_sizes() if recorded else {}
+    wanted = [
+        name
+        for name, each in store.directories.items()
+        if each.kind is not DirectoryKind.FOREIGN and each.is_directory and name not in sized
+    ]
+    step = counter(progress, "layer directories", len(wanted))
+    try:
+        with folder(store.data, OVERLAY2) as descriptor:
+            usages: Iterator[DiskUsage] = iter(()) if live else measure_folders(measure, wanted, descriptor, step)
+            for name in wanted:
+                try:
+                    usage = measure.folder(name, descriptor) if live else next(usages)
+                except FileNotFoundError:
+                    if not live:
+                        raise
+                    continue
+                if usage.skips:
+                    more = f" (and {usage.skips - 1} more)" if usage.skips > 1 else ""
+                    path = store.directories[name].path
+                    text = messages.NOT_MEASURED(
+                        snapshotter=OVERLAY2, directory=name, reason=usage.skipped[0], more=more
+                    )
+                    store.findings.append(text.at(Place(RawPath(os.path.join(store.data, path))), name))
+                store.directories[name] = store.directories[name]._replace(allocated=usage.allocated)
+    except OSError as error:
+        if wanted:
+            path = RawPath(os.path.join(store.data, OVERLAY2))
+            problem = error.strerror or str(error)
+            store.findings.append(messages.UNREADABLE(path=path, problem=problem).at(Place(path)))
+            store.unlisted.append(f"{shown(path)}: {problem}")
 
 
 class _Reader:

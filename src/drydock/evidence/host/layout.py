@@ -85,6 +85,16 @@ def nested_roots(host: Host, data: RawPath, owner: RawPath) -> Iterator[Root]:
                 yield Root(each, Engine.DOCKER, owner, docker=with_remapped(docker) if docker else ())
 
 
+def with_layer_stores(found: list[Root]) -> list[Root]:
+    """The roots, each with those of its data roots that no root before it has."""
+    seen: set[RawPath] = set()
+    roots: list[Root] = []
+    for root in found:
+        roots.append(root._replace(layer_stores=tuple(data for data in root.docker if data not in seen)))
+        seen.update(root.docker)
+    return roots
+
+
 def distinct_roots(found: list[Root]) -> list[Root]:
     """The first root of each folder, by device and inode."""
     seen: dict[tuple[int, int], Root] = {}

@@ -16,6 +16,7 @@ from drydock.evidence.host.layout import (
     links_to_remapped,
     managed_roots,
     nested_roots,
+    with_layer_stores,
     with_remapped,
 )
 from drydock.evidence.host.survey import Survey
@@ -71,6 +72,7 @@ def _discover_host(host: Host, *, data_roots: bool) -> list[Root]:
     found = survey.roots()
     if data_roots:
         found += survey.data_roots(found)
+    found = with_layer_stores(found)
     if not found and survey.closed:
         raise EvidenceUnreadable(f"{shown(survey.closed[0])}: permission denied (run as root)")
     if not found and survey.findings:
@@ -81,13 +83,16 @@ def _discover_host(host: Host, *, data_roots: bool) -> list[Root]:
 def _known_root(path: RawPath) -> Root:
     """The root ``path`` with its owners and settings, from the nearest host above; or else by its place alone."""
     for host in _hosts_above(path):
-        for root in Survey(host).roots():
+        for root in with_layer_stores(Survey(host).roots()):
             if os.path.samefile(root.path, path):
                 return root._replace(path=path)
     for up in (1, 2):  # <data-root>/containerd/daemon, and <data-root>/containerd
         data = RawPath(b"/".join(path.split(b"/")[:-up]) or b"/")
-        if path in managed_roots(Host(data), data) and is_data_root(data):
-            return Root(path, Engine.DOCKER, docker=with_remapped(data), docker_known=not links_to_remapped(data))
+        managed = managed_roots(Host(data), data)
+        if path in managed and is_data_root(data):
+            owners, has_links = with_remapped(data), bool(links_to_remapped(data))
+            found = [Root(each, Engine.DOCKER, docker=owners, docker_known=not has_links) for each in managed]
+            return with_layer_stores(found)[managed.index(path)]
     return Root(path, Engine.CONTAINERD)
 
 
@@ -106,7 +111,7 @@ def _below_data_root(path: RawPath, *, data_roots: bool) -> list[Root]:
         raise EvidenceUnreadable(
             f"{shown(path)}: no containerd storage below it, though it looks like a Docker data root{hint}"
         )
-    return found
+    return with_layer_stores(found)
 
 
 def _hosts_above(path: RawPath) -> Iterator[Host]:

@@ -44,22 +44,27 @@ class StateTotals(ReportPart):
 
 
 class RecordPart(ReportPart, kw_only=True):
-    """A record of meta.db."""
+    """A record of meta.db, or one of Docker that has its files in the classic layer store."""
 
     kind: Annotated[Kind, Meta(description="kind of the record")]
-    namespace: Annotated[Shown, Meta(description="the containerd namespace that has the record")]
+    namespace: Annotated[
+        Shown,
+        Meta(description="the containerd namespace that has the record; empty for one of the classic layer store"),
+    ]
     id: Annotated[Shown, Meta(description="its key; of a snapshot without the snapshotter")]
     snapshotter: Annotated[str | UnsetType, Meta(description="of a snapshot; absent for other kinds")] = UNSET
 
 
 class ObjectPart(ReportPart, kw_only=True):
-    """A blob, an ingest or a snapshot: recorded, on disk, or both."""
+    """A blob, an ingest, a snapshot or a part of Docker's classic layer store: recorded, on disk, or both."""
 
     kind: Annotated[ObjectKind, Meta(description="kind of the object")]
-    id: Annotated[Shown, Meta(description="digest, ingest ref or snapshot key; without a record its name on disk")]
+    id: Annotated[Shown, Meta(description="digest, ingest ref, snapshot key or chain id; else its name on disk")]
     state: Annotated[State, Meta(description="its state")]
     bytes: Annotated[Amount, Meta(description="bytes on disk; of a committed snapshot as `measured` says")]
-    path: Annotated[Shown | None, Meta(description="relative to the root; null where nothing is on disk")]
+    path: Annotated[
+        Shown | None, Meta(description="relative to the root, or to `data_root`; null where nothing is on disk")
+    ]
     namespaces: Annotated[Sequence[Shown], Meta(description="the namespaces that record it")]
     held_by: Annotated[Sequence[RecordPart], Meta(description="if live, the first root found; if leased, every lease")]
     reach: Annotated[
@@ -72,12 +77,18 @@ class ObjectPart(ReportPart, kw_only=True):
         Shown | UnsetType | None,
         Meta(description="name of a snapshot's row in metadata.db; null without a row, absent for other kinds"),
     ] = UNSET
+    data_root: Annotated[
+        Shown | UnsetType,
+        Meta(description="absolute path of the Docker data root with the classic layer store; absent for other kinds"),
+    ] = UNSET
 
 
 class LeasePart(ReportPart, kw_only=True):
-    """A lease."""
+    """A lease, or in the classic layer store the record of a mount that no container has, which stands for one."""
 
-    namespace: Annotated[Shown, Meta(description="the containerd namespace that has it")]
+    namespace: Annotated[
+        Shown, Meta(description="the containerd namespace that has it; empty for the record of a mount")
+    ]
     id: Annotated[Shown, Meta(description="its id")]
     class_: Annotated[LeaseClass, Meta(description="its class")] = field(name="class")
     reason: Annotated[Line, Meta(description="why it is of this class")]
@@ -89,6 +100,10 @@ class LeasePart(ReportPart, kw_only=True):
     pull: Annotated[
         Shown | UnsetType,
         Meta(description="of an interrupted pull: its image, repository or digest; absent for other leases"),
+    ] = UNSET
+    data_root: Annotated[
+        Shown | UnsetType,
+        Meta(description="absolute path of the Docker data root that has it; absent for a lease in meta.db"),
     ] = UNSET
 
 

@@ -1,0 +1,127 @@
+"""Docker's classic layer stores of the data roots of a root, with what BuildKit keeps there in the classic mode.
+
+BuildKit has its leases in ``buildkit/containerdmeta.db``, which has containerd's schema (moby
+builder/builder-next/controller.go newGraphDriverController, v28.5).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+
+from bbolt_reader import BoltError, Database
+from bbolt_reader.verify import verify
+from drydock.evidence.buildkit.records import UnknownRecords, opened, read_classic_records
+from drydock.evidence.buildkit.snapshots import read_snapshots
+from drydock.evidence.containerd.database_findings import database_findings
+from drydock.evidence.containerd.metadata import read_metadata
+from drydock.evidence.docker.layer_store import has_layer_store, measure_directories, read_layer_store
+from drydock.evidence.files.sizes import Measure
+from drydock.model import messages
+from drydock.model.errors import DrydockError, Refused
+from drydock.model.findings import Place
+from drydock.model.layer_store import BUILDS, LayerStore
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.progress import Progress
+from drydock.model.roots import DockerContainer, Root
+
+_SNAPSHOTS = b"buildkit/snapshots.db"
+_LEASES = b"buildkit/containerdmeta.db"
+_RECORDS = b"buildkit/metadata_v2.db"
+
+
+def read_layer_stores(
+    root: Root,
+    containers: Mapping[RawPath, dict[bytes, DockerContainer] | None],
+    measure: Measure,
+    *,
+    recorded: bool,
+    live: bool = False,
+    progress: Progress | None = None,
+) -> list[LayerStore]:
+    """Read the classic layer stores that are judged with a root; a data root without one has none.
+
+    Args:
+        root: the root.
+        containers: dockerd's containers of each data root; None if they could not be listed.
+        measure: counts allocated blocks.
+        recorded: take the size of a directory from its record, where it has one, instead of measuring it.
+        live: dockerd may be at work: take no lock.
+        progress: told how many directories are done.
+
+    Raises:
+        Refused: an engine has a lock on a database of BuildKit.
+    """
+    found: list[LayerStore] = []
+    for data in root.layer_stores:
+        if not has_layer_store(data):
+            continue
+        store = read_layer_store(data, containers.get(data), live=live)
+        _read_builds(store, live=live)
+        measure_directories(store, measure, recorded=recorded, live=live, progress=progress)
+        found.append(store)
+    return found
+
+
+def _read_builds(store: LayerStore, *, live: bool) -> None:
+    """Read BuildKit's snapshots, leases and cache records; without any of its databases there are none."""
+    builds, data = store.builds, store.data
+    there = {name for name in (_SNAPSHOTS, _LEASES, _RECORDS) if os.path.lexists(os.path.join(data, name))}
+    # A build that is going on writes all of them.
+    builds.snapshots_known = _read(store, _SNAPSHOTS, _read_snapshots, there, live=live)
+    builds.leases_known = _read(store, _LEASES, _read_leases, there, live=live)
+    if _RECORDS not in there:
+        return
+    path = RawPath(os.path.join(data, _RECORDS))
+    try:
+        builds.records = frozenset(read_classic_records(data, live=live))
+        # It lies beside the leases: that it was not written since a lease was made does not make it another's.
+        changed = [os.lstat(os.path.join(data, name)).st_mtime_ns for name in there]
+        builds.records_changed = UnixNano(max(changed))
+    except Refused:
+        raise
+    except (OSError, BoltError, DrydockError, UnknownRecords) as error:
+        problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        effect = "every lease of the build cache is kept"
+        store.findings.append(messages.UNREADABLE_OWNERS(path=path, problem=problem, effect=effect).at(Place(path)))
+
+
+def _read(
+    store: LayerStore,
+    name: bytes,
+    read: Callable[[LayerStore, Database, RawPath], bool],
+    there: Collection[bytes],
+    *,
+    live: bool,
+) -> bool:
+    """Read one database; whether all of it was read and understood, or BuildKit has none of its databases."""
+    path = RawPath(os.path.join(store.data, name))
+    if name not in there:
+        if there:
+            store.findings.append(messages.NO_BUILD_DATABASE(file=path).at(Place(path)))
+        return not there
+    try:
+        with opened(path, live=live) as database:
+            complete = read(store, database, path)
+            found = database_findings(database, path, verify(database))
+    except Refused:
+        raise
+    except (OSError, BoltError, DrydockError) as error:
+        problem = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        place = Place(path, error.page, error.offset) if isinstance(error, BoltError) else Place(path)
+        store.findings.append(messages.UNREADABLE_DATABASE(file=path, problem=problem).at(place))
+        return False
+    store.findings += found
+    return complete and not found
+
+
+def _read_snapshots(store: LayerStore, database: Database, path: RawPath) -> bool:
+    store.builds.snapshots, complete = read_snapshots(database, path, store.findings)
+    return complete
+
+
+def _read_leases(store: LayerStore, database: Database, path: RawPath) -> bool:
+    metadata = read_metadata(database, path)
+    store.builds.leases = [lease for lease in metadata.leases if lease.namespace == BUILDS]
+    store.findings += metadata.findings
+    return metadata.complete
