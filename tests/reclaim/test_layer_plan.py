@@ -10,6 +10,7 @@ import pytest
 from fuzz.stores import put
 from tests.support.classic_root import ClassicRoot, hexed
 
+from drydock.evidence.docker.containers import read_containers
 from drydock.evidence.docker.layer_store import read_layer_store
 from drydock.model.access import Access
 from drydock.model.names import Kind, RawPath, Ref
@@ -93,7 +94,8 @@ def tree(root):
 
 def plan(root, *ended, kept=(), records=True):
     """The plan of the layer store as it is now."""
-    store = read_layer_store(os.fsencode(root.data))
+    data = os.fsencode(root.data)
+    store = read_layer_store(data, read_containers(data, [])[0])
     found = judge_layer_store(store, LATER)
     reasons = {**found.kept, **dict.fromkeys(map(os.fsencode, kept), "kept by --keep")}
     return plan_layers(store, found.objects, ended=ended, kept=reasons, records=records)

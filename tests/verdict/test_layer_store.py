@@ -210,3 +210,57 @@ def test_the_lease_of_a_killed_build_is_ownerless(root):
     states = _states(found, ObjectKind.LAYER_DIRECTORY)
     assert [states[name * 25] for name in "ab"] == [State.LEASED, State.ORPHANED]
     assert _states(found, ObjectKind.LAYER)[root.chains["built"]] is State.LIVE
+
+
+def _codes(root):
+    return {(each.code.value, each.severity.name) for each in _judge(root).findings}
+
+
+def test_nothing_is_damaged_where_nothing_is_wrong(root):
+    """The findings of a whole store: none."""
+    assert _codes(root) == set()
+
+
+def _record(root, word):
+    return root.layerdb / "sha256" / root.chains[word].removeprefix("sha256:")
+
+
+@pytest.mark.parametrize(
+    ("damage", "codes"),
+    [
+        (lambda root: (_record(root, "top") / "size").unlink(), {"corrupt-layer", "unlisted-image"}),
+        (lambda root: shutil.rmtree(_record(root, "base")), {"corrupt-layer", "missing-layer", "unlisted-image"}),
+        (lambda root: shutil.rmtree(root.overlay / hexed("directory base")), {"missing-layer", "corrupt-layer"}),
+        (lambda root: shutil.rmtree(root.overlay / hexed("directory base") / "diff"), {"corrupt-layer"}),
+        (lambda root: (root.overlay / hexed("directory base") / "link").unlink(), {"corrupt-layer"}),
+        (lambda root: shutil.rmtree(root.overlay / "l"), {"corrupt-layer"}),
+        (lambda root: (root.layerdb / "mounts" / hexed("container web") / "mount-id").unlink(), {"unreadable-mount"}),
+        (lambda root: shutil.rmtree(root.layerdb / "mounts" / hexed("container web")), {"lost-layer"}),
+        (lambda root: next((root.image / "imagedb/content/sha256").iterdir()).unlink(), {"lost-image"}),
+        (lambda root: next((root.image / "imagedb/content/sha256").iterdir()).write_text("{}"), {"unlisted-image"}),
+    ],
+    ids=[
+        "a layer does not load",
+        "no record of a parent",
+        "no directory",
+        "no diff",
+        "no file link",
+        "no links",
+        "half a record of a mount",
+        "no record of a mount",
+        "no config",
+        "not its config",
+    ],
+)
+def test_damage_that_dockerd_fails_on_is_a_finding(root, damage, codes):
+    """Each is of severity damage, and the status of a scan is 2."""
+    damage(root)
+    assert {code for code, severity in _codes(root) if severity == "DAMAGE"} == codes
+
+
+def test_an_emptied_layerdb_keeps_everything(root):
+    """It may be lost, or another's: nothing that lies in overlay2 is called free."""
+    shutil.rmtree(root.image)
+    found = _judge(root)
+    assert ("layers-without-records", "BLIND") in {(each.code.value, each.severity.name) for each in found.findings}
+    assert {each.path for each in found.objects if each.state is not State.MISSING} == set(found.kept)

@@ -341,13 +341,11 @@ _PULL_DOES_NOT: Final = (
     "remove the images that use the layer with docker rmi, then pull them again: a pull alone does not replace it"
 )
 MISSING_LAYER = Message(FindingCode.MISSING_LAYER, "layer {layer}: {problem}", "pull the image again")
-MISSING_DIRECTORY = Message(FindingCode.MISSING_LAYER, "layer directory {directory}: {problem}", _PULL_DOES_NOT)
+MISSING_DIRECTORY = Message(FindingCode.MISSING_LAYER, "layer directory {layer}: {problem}", _PULL_DOES_NOT)
 CORRUPT_LAYER = Message(FindingCode.CORRUPT_LAYER, "layer {layer}: {problem}", "pull the image again")
-CORRUPT_DIRECTORY = Message(FindingCode.CORRUPT_LAYER, "layer directory {directory}: {problem}", _PULL_DOES_NOT)
-BROKEN_LINK = Message(FindingCode.CORRUPT_LAYER, "link l/{link}: {problem}", _PULL_DOES_NOT)
-UNREADABLE_MOUNT = Message(
-    FindingCode.UNREADABLE_MOUNT, "the record {mount} in layerdb/mounts: {problem}; what it may name is kept"
-)
+CORRUPT_DIRECTORY = Message(FindingCode.CORRUPT_LAYER, "layer directory {layer}: {problem}", _PULL_DOES_NOT)
+BROKEN_LINK = Message(FindingCode.CORRUPT_LAYER, "layer link {layer}: {problem}", _PULL_DOES_NOT)
+UNREADABLE_MOUNT = Message(FindingCode.UNREADABLE_MOUNT, "layer mount {layer}: {problem}; what it may name is kept")
 LOST_LAYER = Message(
     FindingCode.LOST_LAYER,
     "container {container} has no record in layerdb/mounts: it does not start, and every directory that nothing names "

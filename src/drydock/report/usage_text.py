@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from drydock.model.disk_usage import PlaceUsage, UsageCategory, UsageEntry
+from drydock.model.layer_store import OVERLAY2
 from drydock.model.policies import SizeSource
 from drydock.model.roots import Owners
 from drydock.model.scans import Scan
@@ -99,7 +100,7 @@ def usage_texts(scan: Scan) -> list[UsageText]:
 def _text(place: PlaceUsage, scan: Scan) -> UsageText | None:
     found: dict[str, _Collected] = {}
     for entry in place.entries:
-        if not entry.category.is_judged:
+        if not (entry.category.is_judged or _is_of_layer_store(entry, scan)):
             collected = found.setdefault(_GROUPS.get(entry.category, _OTHER), _Collected())
             (collected.unmeasured if entry.bytes is None else collected.measured).append(entry)
     groups = [
@@ -125,6 +126,14 @@ def _text(place: PlaceUsage, scan: Scan) -> UsageText | None:
         tuple(_advice(notable, scan.verdict.store.owners)),
         tuple(_commands(notable, scan.verdict.store.owners)),
         _file_system(place, taken=scan.verdict.store.measured is SizeSource.DISK),
+    )
+
+
+def _is_of_layer_store(entry: UsageEntry, scan: Scan) -> bool:
+    """Whether an entry is of a classic layer store that the scan shows by state."""
+    classic = (UsageCategory.CLASSIC_LAYERS, UsageCategory.CLASSIC_CONTAINERS)
+    return entry.category in classic and any(
+        entry.path.startswith(store.data + b"/" + OVERLAY2) for store in scan.verdict.store.layer_stores
     )
 
 

@@ -39,6 +39,14 @@ from drydock.verdict.similar_names import find_near
 _IMAGE_MOUNT: Final = re.compile(rb"([0-9a-f]{64})-.", re.DOTALL)
 _BUILD: Final = re.compile(rb"[0-9a-z]{25}\Z")
 _RANK: Final = {State.LIVE: 2, State.LEASED: 1, State.UNREACHABLE: 0}
+_DAMAGED: Final = {
+    (ObjectKind.LAYER, State.MISSING): messages.MISSING_LAYER,
+    (ObjectKind.LAYER, State.CORRUPT): messages.CORRUPT_LAYER,
+    (ObjectKind.LAYER_MOUNT, State.CORRUPT): messages.UNREADABLE_MOUNT,
+    (ObjectKind.LAYER_DIRECTORY, State.MISSING): messages.MISSING_DIRECTORY,
+    (ObjectKind.LAYER_DIRECTORY, State.CORRUPT): messages.CORRUPT_DIRECTORY,
+    (ObjectKind.LAYER_LINK, State.CORRUPT): messages.BROKEN_LINK,
+}
 _NO_RECORD: Final = "no layer, container or build names it"
 
 
@@ -407,16 +415,7 @@ class _Judge:
     def _damaged(self, found: LayerObject) -> Finding:
         path = found.path or OVERLAY2
         place = Place(RawPath(self._store.data + b"/" + path))
-        if found.kind is ObjectKind.LAYER_MOUNT:
-            text = messages.UNREADABLE_MOUNT(mount=found.id, problem=found.note)
-        elif found.kind is ObjectKind.LAYER_LINK:
-            text = messages.BROKEN_LINK(link=found.id, problem=found.note)
-        elif found.kind is ObjectKind.LAYER_DIRECTORY:
-            message = messages.MISSING_DIRECTORY if found.state is State.MISSING else messages.CORRUPT_DIRECTORY
-            text = message(directory=found.id, problem=found.note)
-        else:
-            message = messages.MISSING_LAYER if found.state is State.MISSING else messages.CORRUPT_LAYER
-            text = message(layer=found.id, problem=found.note)
+        text = _DAMAGED[found.kind, found.state](layer=found.id, problem=found.note)
         severity = Severity.DAMAGE if found.reach in (State.LIVE, State.LEASED) else Severity.NOTE
         return text.at(place, found.id, severity=severity, remedy=None if severity is Severity.DAMAGE else "")
 

@@ -96,6 +96,9 @@ def test_every_owner(data):
     assert owners.build_history == {b"build1"}
     assert known(owners) == list(KINDS)
     assert owners.containers_known
+    assert owners.findings == []
+    (data / "image/overlay2").rename(data / "image/vfs")
+    owners = read_owners(root(data))
     assert [(each.code, each.severity) for each in owners.findings] == [("classic-store", Severity.NOTE)]
 
 

@@ -213,7 +213,7 @@ def test_what_a_container_wrote_is_apart_from_layers(data):
     (layer / "file").write_bytes(b"x" * 70_000)
     (overlay2 / ("b" * 25)).mkdir()
     path = RawPath(bytes(data))
-    records = DataRootRecords({CID.encode(): b"web"}, layers={path: read_layer_store(path)})
+    records = DataRootRecords({CID.encode(): b"web"}, layers={path: read_layer_store(path, {})})
     entries = measured(data, records=records)
     assert sum(entry.bytes for entry in entries) == du(data)
     written = du(overlay2 / mount) + du(overlay2 / f"{mount}-init")
@@ -228,7 +228,7 @@ def test_what_a_container_wrote_is_apart_from_layers(data):
     meter = UsageMeter(None)
     measure_data_root(path, meter, records=records)
     assert named(meter.entries(), Category.CLASSIC_LAYERS) == {b"overlay2": 12345}
-    assert named(meter.entries(), Category.CLASSIC_CONTAINERS) == {b"": None}
+    assert named(meter.entries(), Category.CLASSIC_CONTAINERS) == {b"web": None}
 
 
 def test_a_volume_that_dockerd_named_by_its_label(data):

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from drydock.evidence.buildkit.root_usage import measure_builder
 from drydock.evidence.docker.data_root import DataRootRecords, measure_data_root
-from drydock.evidence.docker.layer_store import has_layer_store, read_layer_store
 from drydock.evidence.docker.volumes import read_volumes
 from drydock.evidence.files.directory import folder
 from drydock.evidence.files.mountinfo import mount_id
@@ -153,7 +152,7 @@ def _measure_place(
             records = DataRootRecords(
                 {identity: found.name for each in owners for identity, found in each if found.name},
                 frozenset(path for path, each in volumes.items() if each.is_anonymous),
-                {each: read_layer_store(each, live=verdicts[0].store.live) for each in data if has_layer_store(each)},
+                {each.data: each for verdict in verdicts for each in verdict.store.layer_stores},
             )
             measure_data_root(
                 place, meter, remapped=remapped, containerd=readers, records=records, builder=measure_builder

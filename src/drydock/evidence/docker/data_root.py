@@ -326,9 +326,10 @@ class _DataRootReader:
         meter, entry = self._meter, (Category.CLASSIC_LAYERS, path, name)
         store = self._records.layers.get(self._data) if name == OVERLAY2 else None
         if not meter.measures:
-            recorded = None if store is None else [each.size for each in store.layers.values() if each.size is not None]
-            meter.add(*entry, None if recorded is None else sum(recorded))
-            meter.add(Category.CLASSIC_CONTAINERS, path)
+            if store is None:
+                meter.add(*entry)
+            else:
+                self._add_recorded(store, entry)
             return
         with meter.folder(*entry[:2], name, parent, into=(path, name)) as inner:
             if inner is None:
@@ -341,15 +342,21 @@ class _DataRootReader:
             owners = {} if store is None else self._layer_owners(store, path)
             whole: list[tuple[bytes, Category, RawPath, bytes]] = []
             for each in meter.listed(Category.CLASSIC_LAYERS, path, inner):
-                if each in owners:
-                    whole.append((each, *owners[each]))
-                elif _BUILD_DIRECTORY.fullmatch(each):
-                    whole.append((each, Category.BUILD_CACHE, path, BUILDER))
-                elif _LAYER.fullmatch(each):
-                    whole.append((each, *entry))
-                else:
-                    whole.append((each, Category.UNKNOWN, RawPath(os.path.join(path, each)), each))
+                owner = owners.get(each) or _directory_entry(each, path)
+                directory = None if store is None else store.directories.get(each)
+                if directory is None or directory.allocated is None:
+                    whole.append((each, *owner))
+                else:  # it was measured when the store was read
+                    meter.add(*owner, directory.allocated)
             meter.measure(whole, inner, task)
+
+    def _add_recorded(self, store: LayerStore, entry: tuple[Category, RawPath, bytes]) -> None:
+        """The sizes of directories that dockerd or BuildKit recorded, or that were measured for want of a record."""
+        meter, owners, sizes = self._meter, self._layer_owners(store, entry[1]), store.recorded_sizes()
+        meter.add(*entry, 0)
+        for name, directory in store.directories.items():
+            size = sizes.get(name) if directory.allocated is None else directory.allocated
+            meter.add(*(owners.get(name) or _directory_entry(name, entry[1])), size)
 
     def _layer_owners(self, store: LayerStore, path: RawPath) -> dict[bytes, tuple[Category, RawPath, bytes]]:
         """The entries that directories of ``overlay2`` belong to: those of layers, and of what containers wrote."""
@@ -390,6 +397,15 @@ def _log_bytes(name: bytes, parent: int) -> int | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def _directory_entry(name: bytes, path: RawPath) -> tuple[Category, RawPath, bytes]:
+    """The entry that a name in ``overlay2`` belongs to which no record names."""
+    if _BUILD_DIRECTORY.fullmatch(name):
+        return Category.BUILD_CACHE, path, BUILDER
+    if _LAYER.fullmatch(name):
+        return Category.CLASSIC_LAYERS, path, OVERLAY2
+    return Category.UNKNOWN, RawPath(os.path.join(path, name)), name
 
 
 def _may_be_volume(name: bytes, parent: int) -> bool:
