@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import ruler
-from benchmarks.root import CONTENT, OVERLAY, Size, built
+from benchmarks.root import CONTENT, OVERLAY, Size, built, plant
 
 from drydock.evidence.files.directory import fingerprint
 from drydock.model.names import RawPath
@@ -54,7 +54,9 @@ def remove(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]
             for way in (_rm, _drydock) if turn % 2 else (_drydock, _rm):
                 with tempfile.TemporaryDirectory(dir=directory) as name:
                     top = Path(name) / "root"
-                    plant(top, max(1, 100 * count // files), count)
+                    snapshots = max(1, 100 * count // files)
+                    for number in range(snapshots):
+                        plant(top / _FOLDER / str(number) / "fs", count // snapshots, b"x" * 700)
                     os.sync()
                     start = time.perf_counter()
                     way(top)
@@ -67,20 +69,6 @@ def remove(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]
         "",
         ruler.growth("drydock's time with the files", sizes, times),
     ]
-
-
-def plant(top: Path, snapshots: int, files: int) -> None:
-    """``files`` small files over ``snapshots`` directories, some 30 to a directory, as a root file system has them."""
-    data = b"x" * 700
-    per_snapshot = files // snapshots
-    for number in range(snapshots):
-        fs = top / _FOLDER / str(number) / "fs"
-        for group in range((per_snapshot + 29) // 30):
-            folder = fs / f"usr{group % 5}" / f"lib{group % 11}" / f"package-{group}"
-            folder.mkdir(parents=True)
-            for index in range(min(30, per_snapshot - group * 30)):
-                with open(folder / f"file-{index}.py", "wb") as file:
-                    file.write(data)
 
 
 def _drydock(top: Path) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.boltwriter import write
+from tests.support.classic_root import ClassicRoot
+from tests.support.data_roots import add_container, add_json_log
 from tests.support.gowriting import go_time, uvarint, varint
 
 CONTENT = "io.containerd.content.v1.content"
@@ -116,11 +118,44 @@ def _snapshots(top: Path, size: Size, now: bytes) -> tuple[dict, dict, dict]:
             rows[name][b"parent"] = b"moby/%d/" % (number - 1) + previous
             parents[uvarint(number - 1) + b"\0" + uvarint(number)] = name
         previous = key
-        fs = top / OVERLAY / "snapshots" / str(number) / "fs"
-        for group in range((each + _FOLDER - 1) // _FOLDER):
-            folder = fs / f"usr{group % 5}" / f"lib{group % 11}" / f"package-{group}"
-            folder.mkdir(parents=True)
-            for index in range(min(_FOLDER, each - group * _FOLDER)):
-                with open(folder / f"file-{index}.py", "wb") as file:
-                    file.write(data)
+        plant(top / OVERLAY / "snapshots" / str(number) / "fs", each, data)
     return snapshots, rows, parents
+
+
+def plant(fs: Path, files: int, data: bytes) -> None:
+    """``files`` files with that content below a folder, some 30 to a directory, as a root file system has them."""
+    for group in range((files + _FOLDER - 1) // _FOLDER):
+        folder = fs / f"usr{group % 5}" / f"lib{group % 11}" / f"package-{group}"
+        folder.mkdir(parents=True)
+        for index in range(min(_FOLDER, files - group * _FOLDER)):
+            with open(folder / f"file-{index}.py", "wb") as file:
+                file.write(data)
+
+
+def built_data_root(directory: Path, files: int, file_bytes: int) -> Path:
+    """A Docker data root with so many files in ``directory``, made if it is not there yet.
+
+    A third of them is in the image store of containerd, a third in the classic store, and a third in volumes, of which
+    one has half of these. Some containers have logs.
+    """
+    top = directory / f"data-root-{files}-{file_bytes}"
+    if not top.exists():
+        unfinished = top.with_suffix(".unfinished")
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        third, data = files // 3, b"x" * file_bytes
+        classic = ClassicRoot(unfinished)
+        build(unfinished / "containerd" / "daemon", Size(500, 100, third, file_bytes=file_bytes))
+        for image in range(10):
+            words = [f"{image} {layer}" for layer in range(10)]
+            for parent, word in zip((None, *words), words, strict=False):
+                classic.layer(word, parent)
+                plant(unfinished / "overlay2" / classic.below(word)[0] / "diff", third // 100, data)
+            classic.an_image(f"image-{image}:1", *words)
+        for number in range(15):
+            add_json_log(add_container(unfinished, number + 1, f"container-{number}"), range(20))
+        for number in range(21):
+            inside = unfinished / "volumes" / f"volume-{number}" / "_data"
+            plant(inside, third // 2 if number == 0 else third // 40, data)
+        unfinished.rename(top)
+    return top

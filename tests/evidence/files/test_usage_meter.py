@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from tests.support.privilege import NOBODY, needs_root
 
+from drydock.evidence.files import usage_meter
 from drydock.evidence.files.directory import folder
 from drydock.evidence.files.sizes import Measure
 from drydock.evidence.files.usage_meter import UsageMeter
@@ -23,26 +24,73 @@ def du(path):
     return int(said.stdout.split()[0])
 
 
-@pytest.mark.parametrize("many", ["", "folders measured"])
+@pytest.mark.parametrize("below", [0, 9])
 @pytest.mark.parametrize("live", [False, True])
-def test_a_hard_link_counts_in_the_first_entry(tmp_path, many, live):
+def test_a_hard_link_counts_in_the_first_entry(tmp_path, below, live):
     """However many processes measure: the sum of the entries is du's of the folder, without the folder itself."""
     for number in range(12):
         (tmp_path / f"{number:02}").mkdir()
         (tmp_path / f"{number:02}/own").write_bytes(b"x" * 5000)
+        for deep in range(below):
+            (tmp_path / f"{number:02}/{deep}/b").mkdir(parents=True)
+            (tmp_path / f"{number:02}/{deep}/b/file").touch()
     (tmp_path / "00/shared").write_bytes(b"x" * 1_000_000)
     os.link(tmp_path / "00/shared", tmp_path / "11/shared")
     top = RawPath(bytes(tmp_path))
     meter = UsageMeter(Measure(), live=live)
     with folder(top) as descriptor:
         names = sorted(os.listdir(os.fsencode(tmp_path)))
-        meter.measure([(name, TMP, RawPath(top + b"/" + name), name) for name in names], descriptor, many)
+        meter.measure([(name, TMP, RawPath(top + b"/" + name), name) for name in names], descriptor)
     entries = meter.entries()
     own = tmp_path.stat().st_blocks * 512
     assert sum(entry.bytes for entry in entries) == du(tmp_path) - own
     assert entries[0].name == b"00"
     assert entries[0].bytes > 1_000_000
-    assert max(entry.bytes for entry in entries[1:]) < 20_000
+    assert max(entry.bytes for entry in entries[1:]) < 20_000 + below * 8192
+
+
+def test_deep_folders_are_walked_together(tmp_path, monkeypatch):
+    """One pool has the rest of all parts, the sum is du's, and no folder stays open."""
+    pools = []
+
+    class Pool(usage_meter.WalkPool):
+        def __init__(self, shares):
+            super().__init__(shares)
+            pools.append(list(shares))
+
+    monkeypatch.setattr(usage_meter, "WalkPool", Pool)
+    for number in range(90):
+        for deep in range(3):
+            (tmp_path / f"{number % 3}/{number}/{deep}/a/b").mkdir(parents=True)
+            (tmp_path / f"{number % 3}/{number}/{deep}/a/b/file").write_bytes(b"x" * 5000)
+    before = set(os.listdir("/proc/self/fd"))
+    top = RawPath(bytes(tmp_path))
+    meter = UsageMeter(Measure())
+    with folder(top) as descriptor:
+        meter.measure([(b"%d" % number, TMP, top, b"") for number in range(3)], descriptor)
+    (entry,) = meter.entries()
+    assert entry.bytes == du(tmp_path) - tmp_path.stat().st_blocks * 512
+    (shares,) = pools
+    assert len(shares) > 30
+    assert {share.path.split(b"/")[0] for share in shares} == {b"0", b"1", b"2"}
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_many_folders_that_wait_are_not_all_open(tmp_path):
+    """A host has more containers than a process may have open files."""
+    for number in range(200):
+        for deep in range(5):
+            (tmp_path / f"{number}/part/{deep}").mkdir(parents=True)
+    top = RawPath(bytes(tmp_path))
+    most = 0
+    with UsageMeter(Measure()) as meter:
+        for number in range(200):
+            with folder(RawPath(top + b"/%d" % number)) as descriptor:
+                meter.measure([(b"part", TMP, top, b"")], descriptor)
+            most = max(most, len(os.listdir("/proc/self/fd")))
+        (entry,) = meter.entries()
+    assert most < 120
+    assert entry.bytes == du(tmp_path) - sum(each.stat().st_blocks * 512 for each in (tmp_path, *tmp_path.iterdir()))
 
 
 def test_entries_are_in_the_order_of_categories_and_the_largest_first():

@@ -83,8 +83,8 @@ def measure_places(
         measure = None
         if verdict.store.measured is SizeSource.DISK:
             measure = Measure(counted[each.store.root.path] for each in stores)
-        meter = UsageMeter(measure, live=verdict.store.live, progress=progress)
-        usage = _measure_place(place, stores or [verdict], remapped, meter)
+        with UsageMeter(measure, live=verdict.store.live, progress=progress) as meter:
+            usage = _measure_place(place, stores or [verdict], remapped, meter)
         found.setdefault(verdict.store.root.path, []).append(usage)
     for verdict in verdicts:
         host = verdict.store.root.host
@@ -104,15 +104,15 @@ def _beside(
         if not os.path.lexists(path) or any(each == path or _is_below(path, each) for each in places):
             continue
         measure = Measure() if verdict.store.measured is SizeSource.DISK else None
-        meter = UsageMeter(measure, live=verdict.store.live, progress=progress)
         file_system = None
-        try:
-            with folder(RawPath(os.path.dirname(path))) as parent:
-                meter.measure([(os.path.basename(path), category, path, os.path.basename(path))], parent)
-            file_system = _file_system(path)
-        except OSError as error:
-            meter.add(category, path, note=error.strerror or str(error))
-        yield PlaceUsage(path, meter.entries(), file_system)
+        with UsageMeter(measure, live=verdict.store.live, progress=progress) as meter:
+            try:
+                with folder(RawPath(os.path.dirname(path))) as parent:
+                    meter.measure([(os.path.basename(path), category, path, os.path.basename(path))], parent)
+                file_system = _file_system(path)
+            except OSError as error:
+                meter.add(category, path, note=error.strerror or str(error))
+            yield PlaceUsage(path, meter.entries(), file_system)
 
 
 def _managed(data: Iterable[RawPath]) -> list[RawPath]:
@@ -305,5 +305,5 @@ class _RootReader:
                                 left.append((each, *its))
                             else:
                                 meter.add(*its, size)
-                        meter.measure(left, inner, "snapshots measured")
+                        meter.measure(left, inner)
         meter.measure(whole, descriptor)

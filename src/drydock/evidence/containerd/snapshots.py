@@ -16,7 +16,7 @@ from bbolt_reader import Database
 from drydock.evidence.containerd.restore_detection import note_older_rows
 from drydock.evidence.containerd.rows import DATABASE, read_rows
 from drydock.evidence.files.directory import fingerprint, folder, names
-from drydock.evidence.files.sizes import BLOCK, PAGE, DiskUsage, Measure
+from drydock.evidence.files.sizes import BLOCK, PAGE, DiskUsage, Measure, Share
 from drydock.evidence.files.walk_pool import WalkPool, measure_folders
 from drydock.model import messages
 from drydock.model.data import Backend, LayoutKind, Occupancy, RowKind, SnapshotEntry
@@ -110,7 +110,9 @@ def start_pools(
             if layout(snapshotter) is not LayoutKind.FOREIGN:
                 with suppress(OSError):
                     descriptor = stack.enter_context(folder(root, at.snapshotter(snapshotter), SNAPSHOTS))
-                    pools[snapshotter] = stack.enter_context(WalkPool(names(descriptor), descriptor))
+                    pools[snapshotter] = stack.enter_context(
+                        WalkPool([Share(name, descriptor) for name in names(descriptor)])
+                    )
         yield pools
 
 

@@ -22,7 +22,6 @@ from drydock.evidence.files.usage_meter import UsageMeter
 from drydock.model.disk_usage import UsageCategory as Category
 from drydock.model.layer_store import OVERLAY2, LayerStore
 from drydock.model.names import RawPath, is_container_id
-from drydock.model.text import shown
 
 MeasureContainerd: TypeAlias = Callable[[RawPath, int], None]
 """Adds the entries of a containerd root, from its absolute path and an open descriptor of it."""
@@ -172,7 +171,7 @@ class _DataRootReader:
             else:
                 for category in self._categories(name, descriptor):
                     meter.add(category, path, b"" if name in below else name)
-        meter.measure(whole, descriptor, "folders of the data root measured")
+        meter.measure(whole, descriptor)
 
     def _path(self, *parts: bytes) -> RawPath:
         return RawPath(os.path.join(self._data, *parts))
@@ -258,7 +257,7 @@ class _DataRootReader:
                     self._builder_volume(each, entry[0], inner, found[1], self._builder)
                 else:
                     whole.append((each, Category.NAMED_VOLUMES, *entry))
-            meter.measure(whole, inner, "volumes measured")
+            meter.measure(whole, inner)
 
     def _builder_volume(self, name: bytes, path: RawPath, parent: int, node: bytes, builder: MeasureBuilder) -> None:
         """A volume that is the BuildKit root of a builder; what BuildKit does not make in it is the volume's."""
@@ -334,10 +333,9 @@ class _DataRootReader:
         with meter.folder(*entry[:2], name, parent, into=(path, name)) as inner:
             if inner is None:
                 return
-            task = f"folders of {shown(name)} measured"
             if name != OVERLAY2:
                 # The folders of the other drivers have other names, and drydock does not know all of them.
-                self._parts(_ANY, entry, inner, task)
+                self._parts(_ANY, entry, inner)
                 return
             owners = {} if store is None else self._layer_owners(store, path)
             whole: list[tuple[bytes, Category, RawPath, bytes]] = []
@@ -348,7 +346,7 @@ class _DataRootReader:
                     whole.append((each, *owner))
                 else:  # it was measured when the store was read
                     meter.add(*owner, directory.allocated)
-            meter.measure(whole, inner, task)
+            meter.measure(whole, inner)
 
     def _add_recorded(self, store: LayerStore, entry: tuple[Category, RawPath, bytes]) -> None:
         """The sizes of directories that dockerd or BuildKit recorded, or that were measured for want of a record."""
@@ -368,16 +366,14 @@ class _DataRootReader:
             found |= dict.fromkeys(mount.directories, entry)
         return found
 
-    def _parts(
-        self, known: re.Pattern[bytes], entry: tuple[Category, RawPath, bytes], inner: int, many: str = ""
-    ) -> None:
+    def _parts(self, known: re.Pattern[bytes], entry: tuple[Category, RawPath, bytes], inner: int) -> None:
         """Measure an open folder: known names belong to one entry, each other name is unknown."""
         category, path, _ = entry
         whole: list[tuple[bytes, Category, RawPath, bytes]] = []
         for each in self._meter.listed(category, path, inner):
             other = (Category.UNKNOWN, RawPath(os.path.join(path, each)), each)
             whole.append((each, *(entry if known.fullmatch(each) else other)))
-        self._meter.measure(whole, inner, many)
+        self._meter.measure(whole, inner)
 
 
 def _log_bytes(name: bytes, parent: int) -> int | None:

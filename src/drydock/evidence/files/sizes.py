@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from drydock.evidence.files.directory import open_folder
 from drydock.evidence.files.openat2 import open_directory
@@ -19,6 +20,8 @@ PAGE = 4096
 _TYPE = 0o170000  # S_IFMT: S_ISDIR would be a call for each file
 _OPEN_LEVELS = 128
 _LISTED = 20
+_SHARED_LEVELS = 12
+"""A path of so many names is shorter than PATH_MAX."""
 
 
 @dataclass(slots=True)
@@ -63,9 +66,29 @@ class DiskUsage:
         if len(self.skipped) < _LISTED:
             self.skipped.append(reason)
 
+    def include(self, other: DiskUsage) -> None:
+        """Add the blocks, entries and skipped parts of another walk, of folders below this one's."""
+        self.allocated += other.allocated
+        self.entries += other.entries
+        self.skipped += other.skipped[: _LISTED - len(self.skipped)]
+        self.skips += other.skips
+        self.linked |= other.linked
+
+
+class Share(NamedTuple):
+    """A folder that a walk left to another walk."""
+
+    path: bytes
+    """Its name in an open folder, or its path below that."""
+    parent: int
+    """Descriptor of that folder."""
+    blocks: int | None = None
+    """The folder's own blocks; None if it was not looked at yet, and may be no folder."""
+
 
 @dataclass(slots=True)
 class _WalkLevel:
+    name: bytes
     descriptor: int | None
     """None while the walk is far below: the folder is opened again from below then, and its identity compared."""
     pending: list[tuple[bytes, int]]
@@ -105,35 +128,57 @@ class Measure:
 
     def walk(self, name: bytes, parent: int) -> DiskUsage:
         """As :meth:`folder`, without the step of :meth:`add`, so that it does not depend on other folders."""
-        usage = DiskUsage()
-        top = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if stat.S_ISDIR(top.st_mode):
-            self._walk(name, top.st_blocks, parent, usage)
-        else:
-            _count(top, usage)
+        usage, _ = self.begin(name, parent)
         usage.all = usage.since((0, 0, 0, 0, 0))
         return usage
 
-    def _walk(self, name: bytes, blocks: int, parent: int, usage: DiskUsage) -> None:
+    def begin(self, name: bytes, parent: int, folders: int | None = None) -> tuple[DiskUsage, list[Share]]:
+        """As :meth:`walk`, but enter at most about so many folders; None for all.
+
+        Returns:
+            What was counted, and the folders that are left to :meth:`go_on`.
+        """
+        usage, left = DiskUsage(), list[Share]()
+        top = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISDIR(top.st_mode):
+            left += self._walk(Share(name, parent, top.st_blocks), usage, folders)
+        else:
+            _count(top, usage)
+        return usage, left
+
+    def go_on(self, share: Share) -> DiskUsage:
+        """As :meth:`walk`, of a folder that :meth:`begin` left, or of any other."""
+        if share.blocks is None:
+            return self.walk(share.path, share.parent)
+        usage = DiskUsage()
+        self._walk(share, usage)
+        return usage
+
+    def _walk(self, top: Share, usage: DiskUsage, folders: int | None = None) -> Iterable[Share]:
         levels: list[_WalkLevel] = []
+        entered = 1
         try:
-            self._enter(name, blocks, parent, levels, usage)
+            self._enter(top.path, top.blocks or 0, top.parent, levels, usage)
             before = None
             while levels:
                 level = levels[-1]
                 if before is not None and len(levels) == 1:
                     usage.upper, before = usage.since(before), None
+                if folders is not None and entered >= folders and len(levels) < _SHARED_LEVELS:
+                    return list(_left(levels, top.parent))
                 if level.pending:
                     if len(levels) == 1 and level.pending[-1][0] == UPPER:
                         before = usage.numbers()
                     assert level.descriptor is not None
                     self._enter(*level.pending.pop(), level.descriptor, levels, usage)
+                    entered += 1
                 elif not self._leave(levels, usage):
-                    return
+                    break
         finally:
             for level in levels:
                 if level.descriptor is not None:
                     os.close(level.descriptor)
+        return ()
 
     def _enter(self, name: bytes, blocks: int, parent: int, levels: list[_WalkLevel], usage: DiskUsage) -> None:
         try:
@@ -150,7 +195,7 @@ class Measure:
         if descriptor is None:
             return
         pending: list[tuple[bytes, int]] = []
-        levels.append(_WalkLevel(descriptor, pending))
+        levels.append(_WalkLevel(name, descriptor, pending))
         try:
             self._list(descriptor, pending, usage)
         except OSError as error:
@@ -218,6 +263,14 @@ class Measure:
         finally:
             os.close(done.descriptor)
         return True
+
+
+def _left(levels: list[_WalkLevel], parent: int) -> Iterator[Share]:
+    """The folders still to enter, in the order in which the walk would enter them."""
+    for depth in range(len(levels), 0, -1):
+        above = b"/".join(level.name for level in levels[:depth])
+        for name, blocks in reversed(levels[depth - 1].pending):
+            yield Share(above + b"/" + name, parent, blocks)
 
 
 def _count(found: os.stat_result, usage: DiskUsage) -> None:

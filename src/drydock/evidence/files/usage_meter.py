@@ -7,20 +7,41 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from drydock.evidence.files.directory import names
 from drydock.evidence.files.openat2 import open_directory
-from drydock.evidence.files.sizes import BLOCK, DiskUsage, Measure
+from drydock.evidence.files.sizes import BLOCK, DiskUsage, Measure, Share
 from drydock.evidence.files.walk_pool import WalkPool
 from drydock.model.disk_usage import UsageCategory, UsageEntry
 from drydock.model.names import RawPath
 from drydock.model.progress import Progress, counter
 
 _MOUNT = "a mount, which is not entered"
+_FEW = 4
+"""Folders of a part that are walked at once; the rest is left to all cores together."""
+_HELD = 64
+"""Open folders that wait for their rest to be walked."""
+
+
+class _Counted(NamedTuple):
+    """Bytes for an entry."""
+
+    category: UsageCategory
+    path: RawPath
+    name: bytes
+    usage: DiskUsage | int | None
+    """What was walked, or the bytes; None if they were not measured."""
+    note: str
+    rest: list[int]
+    """The shares that belong to it."""
 
 
 class UsageMeter:
     """Collects the entries of one place.
+
+    Folders with few folders are walked at once. The rest is walked by all cores together, at the latest when the
+    entries are asked for.
 
     Args:
         measure: counts an inode with several links once; None if nothing is to be measured.
@@ -33,6 +54,21 @@ class UsageMeter:
         self._live = live
         self._progress = progress
         self._found: dict[tuple[UsageCategory, bytes, RawPath], UsageEntry] = {}
+        # In the order in which they came, so that an inode with several links counts in the first entry that has it.
+        self._counted: list[_Counted] = []
+        self._shares: list[Share] = []
+        self._held: list[int] = []
+
+    def close(self) -> None:
+        """Close the folders that wait to be walked."""
+        while self._held:
+            os.close(self._held.pop())
+
+    def __enter__(self) -> UsageMeter:  # noqa: PYI034 - Self is in typing since 3.11 only
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @property
     def measures(self) -> bool:
@@ -41,6 +77,7 @@ class UsageMeter:
 
     def entries(self) -> tuple[UsageEntry, ...]:
         """The entries, in the order of the categories, the largest of each first."""
+        self._walk_rest()
         order = {category: place for place, category in enumerate(UsageCategory)}
         return tuple(
             sorted(self._found.values(), key=lambda each: (order[each.category], -(each.bytes or 0), each.path))
@@ -58,12 +95,7 @@ class UsageMeter:
             size: bytes of allocated blocks; None for a part that was not measured.
             note: why not all of it was measured; the first one stays.
         """
-        key = category, name, path
-        before = self._found.get(key)
-        if before is not None:
-            size = before.bytes if size is None else size + (before.bytes or 0)
-            note = before.note or note
-        self._found[key] = UsageEntry(category, name, path, size, note)
+        self._counted.append(_Counted(category, path, name, size, note, []))
 
     @contextmanager
     def folder(
@@ -113,50 +145,83 @@ class UsageMeter:
             self.add(category, path, b"", None, _problem(error))
             return []
 
-    def measure(
-        self, parts: Iterable[tuple[bytes, UsageCategory, RawPath, bytes]], parent: int, many: str = ""
-    ) -> None:
+    def measure(self, parts: Iterable[tuple[bytes, UsageCategory, RawPath, bytes]], parent: int) -> None:
         """Measure what lies in an open folder.
 
         Args:
             parts: the name of each, then category, path and name of the entry that it belongs to.
             parent: descriptor of the folder.
-            many: the task, for progress, where there may be so many that several processes measure them.
         """
-        entries = list(parts)
-        if self._measure is None:
-            for _, category, path, name in entries:
+        held = -1
+        step = counter(self._progress, "entries measured") if self._live else None
+        for part, category, path, name in parts:
+            if self._measure is None:
                 self.add(category, path, name)
-            return
-        step = counter(self._progress if many else None, many, len(entries))
-        known: dict[bytes, DiskUsage] = {}
-        pooled: frozenset[bytes] = frozenset()
-        if many and not self._live:
-            with WalkPool([part[0] for part in entries], parent) as pool:
-                known = pool.finish(self._measure, step)
-            pooled = frozenset(known)
-        for part, category, path, name in entries:
-            usage = known.pop(part, None)
+                continue
             try:
-                usage = self._measure.folder(part, parent) if usage is None else self._measure.add(usage)
+                usage, left = self._measure.begin(part, parent, None if self._live else _FEW)
             except FileNotFoundError:  # it went meanwhile
                 continue
             except OSError as error:
                 self.add(category, path, name, None, _problem(error))
                 continue
-            self.add(category, path, name, *self._result(usage, part, parent))
-            if step is not None and part not in pooled:
+            if left and held < 0:
+                held = os.dup(parent)
+                self._held.append(held)
+            rest = list(range(len(self._shares), len(self._shares) + len(left)))
+            self._shares += (each._replace(parent=held) for each in left)
+            note = _link_note_of(part, parent) if usage.entries == 1 else ""
+            self._counted.append(_Counted(category, path, name, usage, note, rest))
+            if step is not None:
                 step(1)
+        if len(self._held) >= _HELD:
+            self._walk_rest()
 
-    def _result(self, usage: DiskUsage, name: bytes, parent: int) -> tuple[int | None, str]:
-        """The bytes of what was measured, and why these are not all; no bytes for a mount that was not entered."""
-        if usage.skips:
-            more = f" (and {usage.skips - 1} more)" if usage.skips > 1 else ""
-            return (usage.allocated, usage.skipped[0] + more) if usage.entries else (None, _MOUNT)
-        if usage.entries == 1:
-            with suppress(OSError):
-                return usage.allocated, _link_note(os.stat(name, dir_fd=parent, follow_symlinks=False))
-        return usage.allocated, ""
+    def _walk_rest(self) -> None:
+        """Walk what was left, and add everything to its entries."""
+        known: dict[int, DiskUsage] = {}
+        shares, measure = self._shares, self._measure
+        if shares and measure is not None:
+            step = counter(self._progress, "folders measured", len(shares))
+            with WalkPool(shares) as pool:
+                known = pool.finish_all(measure, step)
+            for number, share in enumerate(shares):
+                if number not in known:
+                    known[number] = measure.go_on(share)
+                    if step is not None:
+                        step(1)
+        for category, path, name, usage, note, rest in self._counted:
+            if isinstance(usage, DiskUsage) and measure is not None:
+                for number in rest:
+                    usage.include(known[number])
+                self._enter(category, path, name, *_result(measure.add(usage), note))
+            elif not isinstance(usage, DiskUsage):
+                self._enter(category, path, name, usage, note)
+        self._counted.clear()
+        self._shares.clear()
+        self.close()
+
+    def _enter(self, category: UsageCategory, path: RawPath, name: bytes, size: int | None, note: str) -> None:
+        key = category, name, path
+        before = self._found.get(key)
+        if before is not None:
+            size = before.bytes if size is None else size + (before.bytes or 0)
+            note = before.note or note
+        self._found[key] = UsageEntry(category, name, path, size, note)
+
+
+def _result(usage: DiskUsage, note: str) -> tuple[int | None, str]:
+    """The bytes of what was measured, and why these are not all; no bytes for a mount that was not entered."""
+    if usage.skips:
+        more = f" (and {usage.skips - 1} more)" if usage.skips > 1 else ""
+        return (usage.allocated, usage.skipped[0] + more) if usage.entries else (None, _MOUNT)
+    return usage.allocated, note
+
+
+def _link_note_of(name: bytes, parent: int) -> str:
+    with suppress(OSError):
+        return _link_note(os.stat(name, dir_fd=parent, follow_symlinks=False))
+    return ""
 
 
 def _link_note(found: os.stat_result) -> str:

@@ -19,7 +19,7 @@ from functools import partial
 from types import TracebackType
 from typing import NoReturn
 
-from drydock.evidence.files.sizes import DiskUsage, Measure
+from drydock.evidence.files.sizes import DiskUsage, Measure, Share
 from drydock.model.data import Occupancy
 
 _FEWEST = 8
@@ -30,26 +30,24 @@ _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 
 class WalkPool:
-    """Workers that measure the folders in one open folder, from the moment they are made until they are closed.
+    """Workers that measure folders, from the moment they are made until they are closed.
 
     Args:
-        names: of the folders to measure.
-        parent: the folder they are in; it stays open until the pool is closed.
+        shares: the folders to measure; their descriptors stay open until the pool is closed.
     """
 
-    def __init__(self, names: Sequence[bytes], parent: int) -> None:
-        self._names = names
-        self._parent = parent
+    def __init__(self, shares: Sequence[Share]) -> None:
+        self._shares = shares
         self._workers: list[_Worker] = []
         self._tickets = -1
         # A fork has only the thread that made it: a lock that another thread holds at that moment stays held in it.
-        if len(names) < _FEWEST or (os.cpu_count() or 1) < 2 or threading.active_count() > 1:
+        if len(shares) < _FEWEST or (os.cpu_count() or 1) < 2 or threading.active_count() > 1:
             return
-        self._tickets = _tickets(len(names))
+        self._tickets = _tickets(len(shares))
         try:
             with suppress(OSError):  # the workers that could be started do the work
                 for _ in range(min(os.cpu_count() or 1, _MOST) - 1):
-                    self._workers.append(_Worker(names, parent, self._tickets))
+                    self._workers.append(_Worker(shares, self._tickets))
         except BaseException:
             self.close()
             raise
@@ -72,27 +70,30 @@ class WalkPool:
             self._tickets = -1
 
     def finish(self, measure: Measure, progress: Callable[[int], None] | None = None) -> dict[bytes, DiskUsage]:
+        """As :meth:`finish_all`, by the path of each folder; all of them have one parent."""
+        return {self._shares[number].path: usage for number, usage in self.finish_all(measure, progress).items()}
+
+    def finish_all(self, measure: Measure, progress: Callable[[int], None] | None = None) -> dict[int, DiskUsage]:
         """Measure what no worker has begun, and wait for the workers.
 
         Returns:
-            The usage of each folder by name. A folder that could not be measured is left out; the caller tries again.
+            The usage of each folder by its place among the shares. A folder that could not be measured is left out; the
+            caller tries again.
         """
-        found: dict[bytes, DiskUsage] = {}
+        found: dict[int, DiskUsage] = {}
         if self._tickets < 0:
             return found
-        told = 0
-        for number in _drawn(self._tickets, len(self._names)):
-            name = self._names[number]
+        told, count = 0, len(self._shares)
+        for number in _drawn(self._tickets, count):
             with suppress(OSError):
-                found[name] = measure.walk(name, self._parent)
+                found[number] = measure.go_on(self._shares[number])
             if progress is not None:
                 # Folders that workers have begun count as done, or half of all would be reported at the very end.
-                done = max(told, _begun(self._tickets, len(self._names)))
+                done = max(told, _begun(self._tickets, count))
                 progress(done - told)
                 told = done
         for worker in self._workers:
-            others = worker.results()
-            found |= {self._names[number]: usage for number, usage in others.items()}
+            found |= worker.results()
         if progress is not None:
             progress(max(0, len(found) - told))
         return found
@@ -118,7 +119,7 @@ def measure_folders(
         OSError: one of the folders is missing.
     """
     if pool is None:
-        with WalkPool(names, parent) as own:
+        with WalkPool([Share(name, parent) for name in names]) as own:
             found = own.finish(measure, progress)
     else:
         found = pool.finish(measure, progress)
@@ -136,7 +137,7 @@ def measure_folders(
 class _Worker:
     """A child process that measures, and the file it writes its results to."""
 
-    def __init__(self, names: Sequence[bytes], parent: int, tickets: int) -> None:
+    def __init__(self, shares: Sequence[Share], tickets: int) -> None:
         """Start it.
 
         Raises:
@@ -153,7 +154,7 @@ class _Worker:
             os.close(self._results)
             raise
         if not self._pid:
-            _work(names, parent, tickets, self._results, partial(_end_with, starter, prctl))
+            _work(shares, tickets, self._results, partial(_end_with, starter, prctl))
 
     def results(self) -> dict[int, DiskUsage]:
         """What the worker found. Waits until it has ended, in whatever way."""
@@ -212,9 +213,7 @@ def _end_with(starter: int, prctl: Callable[..., object]) -> bool:
     return os.getppid() == starter
 
 
-def _work(
-    names: Sequence[bytes], parent: int, tickets: int, results: int, end_with_starter: Callable[[], bool]
-) -> NoReturn:
+def _work(shares: Sequence[Share], tickets: int, results: int, end_with_starter: Callable[[], bool]) -> NoReturn:
     """Do the work of a worker, and end the process: no code of the process it was forked from may run in it."""
     try:
         for caught in (signal.SIGINT, signal.SIGTERM):
@@ -222,9 +221,9 @@ def _work(
         measure = Measure()
         is_wanted = end_with_starter()
         with open(results, "wb", closefd=False) as file:
-            for number in _drawn(tickets, len(names)) if is_wanted else ():
+            for number in _drawn(tickets, len(shares)) if is_wanted else ():
                 with suppress(OSError):  # the starter tries again, and reports the error
-                    usage = measure.walk(names[number], parent)
+                    usage = measure.go_on(shares[number])
                     whole, upper = (part and tuple(part) for part in (usage.all, usage.upper))
                     result = (number, usage.allocated, usage.entries, usage.skipped, usage.skips, usage.linked)
                     file.write(marshal.dumps((*result, whole, upper)))
