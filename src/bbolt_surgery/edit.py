@@ -55,7 +55,7 @@ def change(
         NotCommitted: writing failed; the database has its old contents.
         Uncertain: the sync of the commit failed; the database has its old contents or the new ones.
     """
-    with _opened(fd, name) as opened:
+    with open_database(fd, name) as opened:
         used = opened.survey()
         # The older tree may reach further, if the newer commit was taken back.
         high_water = max(opened.meta.high_water, *(pgid + places for pgid, places in used.items()))
@@ -93,7 +93,7 @@ def restore(
         Damaged: the former tree is not sound. Nothing was written.
         NotCommitted, Uncertain: as for :func:`change`.
     """
-    with _opened(fd, name) as opened:
+    with open_database(fd, name) as opened:
         meta = opened.meta
         if (meta.txid, opened.root, meta.high_water) != (receipt.txid_after, receipt.root_after, receipt.hwm_after):
             raise Moved(
@@ -124,7 +124,7 @@ def trust(fd: int, name: bytes) -> bool:
     Raises:
         SurgeryError, Damaged, NotCommitted, Uncertain: as :func:`change`.
     """
-    with _opened(fd, name) as opened:
+    with open_database(fd, name) as opened:
         if not opened.meta.is_rebuilt:
             return False
         opened.survey()
@@ -133,7 +133,7 @@ def trust(fd: int, name: bytes) -> bool:
 
 
 @contextmanager
-def _opened(fd: int, name: bytes) -> Iterator[_Opened]:
+def open_database(fd: int, name: bytes) -> Iterator[OpenDatabase]:
     """A database to edit; errors of bbolt_reader become :class:`Damaged`."""
     try:
         flags = fcntl.fcntl(fd, fcntl.F_GETFL)
@@ -143,12 +143,14 @@ def _opened(fd: int, name: bytes) -> Iterator[_Opened]:
         raise SurgeryError("not opened for reading and writing, or opened for appending", file=name)
     try:
         with Database.from_fd(fd, name) as database:
-            yield _Opened(fd, database)
+            yield OpenDatabase(fd, database)
     except BoltError as error:
         raise Damaged(str(error), file=name) from error
 
 
-class _Opened:
+class OpenDatabase:
+    """A sound database that can be changed."""
+
     def __init__(self, fd: int, database: Database) -> None:
         self._fd = fd
         self._name = database.name
@@ -172,17 +174,25 @@ class _Opened:
         if problem:
             raise Corrupt(problem, file=self._name, page=meta.index, offset=meta.offset)
 
+    def survey_current(self) -> dict[int, int]:
+        """The pages that the meta in use reaches: the places of each; every page and every entry is checked.
+
+        Raises:
+            Corrupt: the database is not sound.
+        """
+        for damage in verify(self._database):
+            if damage.severe:
+                raise Corrupt(damage.message, file=self._name, page=damage.page, offset=damage.offset)
+        meta = self.meta
+        return survey(self.file, meta.root, meta.freelist if meta.has_freelist else None)
+
     def survey(self) -> dict[int, int]:
         """The pages that either meta reaches.
 
         After a crash, the tree of the meta that is not in use may be broken, because bbolt writes over its pages before
         it writes over the meta. Then nobody can go back to it, and its pages are not protected.
         """
-        for damage in verify(self._database):
-            if damage.severe:
-                raise Corrupt(damage.message, file=self._name, page=damage.page, offset=damage.offset)
-        meta = self.meta
-        used = survey(self.file, meta.root, meta.freelist if meta.has_freelist else None)
+        meta, used = self.meta, self.survey_current()
         other: Meta = self._database.metas[1 - meta.index]
         if other.valid and other.page_size == meta.page_size:
             older = NodeFile(self.file.source, meta.page_size, min(other.high_water, self._database.pages))
@@ -198,6 +208,7 @@ class _Opened:
         return used
 
     def receipt(self, root: RootHeader, high_water: int, rewrite: Rewrite | None) -> Receipt:
+        """What a commit of ``root`` would do; ``rewrite`` made the pages, if there are new ones."""
         meta, size = self.meta, self.meta.page_size
         pages = rewrite.pages if rewrite else []
         return Receipt(
@@ -216,6 +227,11 @@ class _Opened:
         )
 
     def commit(self, done: Receipt, pages: list[tuple[int, bytes]], on_ready: Callable[[Receipt], None] | None) -> None:
+        """Commit what a receipt says.
+
+        Raises:
+            NotCommitted, Uncertain: as for :func:`change`.
+        """
         meta = encode_meta(self.meta, done.root_after, done.hwm_after, done.txid_after)
         commit(
             self._fd,
@@ -229,6 +245,16 @@ class _Opened:
 
     def unmark(self) -> None:
         """Commit the same root once more, without flags."""
+        self.commit_root(self.root, self.meta.high_water, [], flags=0)
+
+    def commit_root(
+        self, root: RootHeader, high_water: int, pages: list[tuple[int, bytes]], flags: int | None = None
+    ) -> None:
+        """Commit a root whose pages are in ``pages`` or in the file already; ``flags`` as for :func:`encode_meta`.
+
+        Raises:
+            NotCommitted, Uncertain: as for :func:`change`.
+        """
         meta = self.meta
-        data = encode_meta(meta, self.root, meta.high_water, next_txid(meta), flags=0)
-        commit(self._fd, self._name, self._database.metas, current=meta, meta=data, pages=[], ready=lambda: None)
+        data = encode_meta(meta, root, high_water, next_txid(meta), flags=flags)
+        commit(self._fd, self._name, self._database.metas, current=meta, meta=data, pages=pages, ready=lambda: None)
