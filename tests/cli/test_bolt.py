@@ -229,3 +229,48 @@ def test_reading_leaves_no_trace(file):
     after = file.stat()
     assert (after.st_atime_ns, after.st_mtime_ns) == (before.st_atime_ns, before.st_mtime_ns)
     assert file.read_bytes() == content
+
+
+@pytest.fixture
+def sparse(file, monkeypatch, tmp_path):
+    """A file that is mostly free pages, on a host without runs."""
+    monkeypatch.setattr("drydock.reclaim.state_dir.PLACES", (os.fsencode(tmp_path / "no runs"),))
+    boltwriter.write(file, TREE, free=300)
+    return file
+
+
+def test_compact_shows_what_is_free_and_changes_nothing(sparse):
+    """Without --apply the file is not written; --yes alone is a mistake."""
+    before = sparse.read_bytes()
+    code, text = run("compact", sparse)
+    assert code == 0
+    assert text.startswith(f"{sparse}: 1.2 MiB, of which about 1.2 MiB (98 %) are free\n")
+    assert sparse.read_bytes() == before
+    assert run("compact", "--yes", sparse)[0] == 16
+
+
+@pytest.mark.skipif(bool(gobbolt.why_not()), reason=gobbolt.why_not() or "Go is there")
+def test_compact_gives_free_pages_back(sparse):
+    """The blocks come back, Go reads the same, and a second run has nothing to do."""
+    old, blocks = gobbolt.dump(sparse), sparse.stat().st_blocks
+    code, text = run("compact", "--apply", "--yes", sparse)
+    assert code == 0
+    assert f"the file system got {(blocks - sparse.stat().st_blocks) / 2048:.1f} MiB back" in text
+    assert gobbolt.dump(sparse) == old
+    assert gobbolt.check(sparse) == (0, "")
+    code, text = run("compact", "--apply", "--yes", sparse)
+    assert code == 0
+    assert "nothing to do" in text
+
+
+def test_compact_refuses_what_is_locked_or_damaged(sparse):
+    """32 where an engine has the file, 4 where the file is damaged, 8 where there is none."""
+    with sparse.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        assert run("compact", sparse)[0] == 32
+    layout = boltwriter.write(sparse, TREE, free=300)
+    layout.patch_page(layout.root, 8, b"\x10")
+    before = sparse.read_bytes()
+    assert run("compact", "--apply", "--yes", sparse)[0] == 4
+    assert sparse.read_bytes() == before
+    assert run("compact", sparse.with_name("missing"))[0] == 8

@@ -8,9 +8,10 @@ import sys
 import click
 
 from drydock import commands, report
-from drydock.cli.options import Group, file_argument, format_option
-from drydock.cli.output import print_json
+from drydock.cli.options import Group, absolute_path, file_argument, format_option
+from drydock.cli.output import confirm, print_json
 from drydock.cli.progress import show_progress
+from drydock.model.errors import Usage
 from drydock.model.names import RawPath
 from drydock.model.text import shown, unshown
 from drydock.streams import keep_going
@@ -250,3 +251,51 @@ def trust(file: RawPath) -> None:
     """
     keep_going()
     click.echo("trusted" if commands.bolt.trust(file) else "nothing to do: this file was not rebuilt")
+
+
+@bolt.command(
+    short_help="Make FILE shorter, in place.",
+    examples={
+        "Show how much of a database is free": "drydock bolt compact meta.db",
+        "Give that back to the file system": "drydock bolt compact --apply meta.db",
+    },
+)
+@file_argument
+@click.option("--apply", "do", is_flag=True, help="Compact FILE, after asking.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--state",
+    metavar="DIR",
+    callback=absolute_path,
+    help="Also look in DIR for runs that changed FILE and can still be undone.",
+)
+def compact(file: RawPath, do: bool, yes: bool, state: RawPath | None) -> None:
+    """Show how much of FILE is free pages. With --apply, give them back to the file system.
+
+    bbolt never shortens a file. Compact moves pages from the end of FILE to free places, and cuts the end off. The
+    contents stay the same, and so does the inode. If compact is killed, FILE is whole, and at most as long as before.
+
+    This cannot be undone, and no earlier run that changed FILE can be undone afterwards: compact refuses while one can.
+
+    Exit status: 0 done or nothing to do, 4 FILE is damaged or cannot be written, 8 there is no such file, 32 an engine
+    has FILE open, or a run that changed it can still be undone.
+    """
+    if yes and not do:
+        raise Usage("--yes needs --apply")
+    if yes:
+        keep_going()
+
+    def agree(found: commands.bolt.Compacted) -> bool:
+        click.echo(report.bolt.use_line(file, found.size, found.used))
+        return do and confirm(yes=yes)
+
+    with show_progress() as progress:
+        done = commands.bolt.compact(
+            file, agree=progress.cleared(agree) if progress else agree, state=state, progress=progress
+        )
+    if done.after is not None:
+        click.echo(report.bolt.compacted_line(done.size, done.after, done.freed))
+    elif done.used >= done.size:
+        click.echo("nothing to do: no page of it is free")
+    elif not do:
+        click.echo("Nothing was changed. With --apply, compact makes it shorter; this cannot be undone.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -13,12 +14,15 @@ from bbolt_reader.lenient import LenientPages
 from bbolt_reader.probe import probe
 from bbolt_reader.source import Source
 from bbolt_reader.statements import Salvage
+from drydock.commands.runs import runs
 from drydock.evidence.host.locks import hold
-from drydock.model.errors import DrydockError, EvidenceUnreadable
+from drydock.model.errors import DrydockError, EvidenceUnreadable, Refused
 from drydock.model.names import RawPath
 from drydock.model.progress import Progress, counter
 from drydock.model.remnants import Rebuilt, Remnant
+from drydock.model.runs import RunEnd, UndoState
 from drydock.model.text import shown
+from drydock.reclaim.edit import compact_database, use_of
 from drydock.report.bolt import joined, salvage_hint
 from drydock.salvage.database import open_salvage, rebuild, trust_rebuilt
 from drydock.salvage.remnants import find_remnants
@@ -123,6 +127,9 @@ def buckets_in(start: Bucket) -> Iterator[Bucket]:
             stack.pop()
 
 
+_BLOCK = 512
+
+
 class Salvaged(NamedTuple):
     """What can be read of a damaged file."""
 
@@ -168,6 +175,69 @@ def trust(file: RawPath) -> bool:
         ActionFailed: it cannot be written.
     """
     return trust_rebuilt(file)
+
+
+class Compacted(NamedTuple):
+    """A database before and after compacting, in bytes."""
+
+    size: int
+    """Length before."""
+    used: int
+    """What the pages in use take, with both metas."""
+    after: int | None = None
+    """Length afterwards; None if it was not compacted."""
+    freed: int = 0
+    """Allocated blocks that the file system got back."""
+
+
+def compact(
+    file: RawPath,
+    *,
+    agree: Callable[[Compacted], bool],
+    state: RawPath | None = None,
+    progress: Progress | None = None,
+) -> Compacted:
+    """Make a database shorter, in place, under its lock.
+
+    Args:
+        file: the database.
+        agree: shown what compacting would do; nothing is changed unless it returns true.
+        state: where to look for runs that could not be undone afterwards, besides the default places.
+        progress: called while pages are moved.
+
+    Raises:
+        Refused: an engine has the file, or a run that changed it can still be undone.
+        EvidenceUnreadable: there is no such file.
+        ActionFailed: it is damaged, or cannot be written.
+    """
+    with hold(file, exclusive=True) as lock:
+        _refuse_if_needed(file, state)
+        size, used = use_of(lock.fd, file)
+        found = Compacted(size, used)
+        if used >= size or not agree(found):
+            return found
+        before = os.fstat(lock.fd).st_blocks
+        done = compact_database(lock.fd, file, counter(progress, "pages moved"))
+        return found._replace(after=done.bytes_after, freed=max(0, before - os.fstat(lock.fd).st_blocks) * _BLOCK)
+
+
+def _refuse_if_needed(file: RawPath, state: RawPath | None) -> None:
+    """Refuse if a run needs the former pages of a database: to be finished, or to be undone.
+
+    Raises:
+        Refused: one does, or a journal that may be of such a run cannot be read.
+    """
+    found = runs(state)
+    if found.unread:
+        raise Refused(f"it is not known whether a run needs the file as it is: {found.unread[0]}")
+    for run in found.runs:
+        is_open = run.end in (RunEnd.UNFINISHED, RunEnd.RUNNING) or run.undo is UndoState.POSSIBLE
+        if is_open and file.startswith(run.root.rstrip(b"/") + b"/"):
+            why = "can still be undone" if run.undo is UndoState.POSSIBLE else "is not finished"
+            raise Refused(
+                f"the run of {shown(run.journal)} {why}, and could not be undone after this: undo it, or delete its "
+                "journal and its quarantine"
+            )
 
 
 def _has_pages(file: RawPath) -> bool:

@@ -15,6 +15,7 @@ from itertools import zip_longest
 
 from bbolt_reader import BoltError, Database, Meta
 from bbolt_surgery import (
+    Compaction,
     Deletion,
     Insertion,
     NewBucket,
@@ -22,7 +23,10 @@ from bbolt_surgery import (
     Receipt,
     RootHeader,
     SurgeryError,
+    Use,
     change,
+    compact,
+    measure_use,
     restore,
 )
 from drydock.evidence.containerd.encoding import encode_time, encode_uvarint, encode_varint
@@ -303,6 +307,41 @@ def revert(lock: int, name: bytes, fields: Fields) -> None:
     with _writable(lock, name) as descriptor:
         try:
             restore(descriptor, name, _receipt(fields))
+        except SurgeryError as error:
+            raise ActionFailed(f"{shown(name)}: {error}") from error
+
+
+def use_of(lock: int, name: bytes) -> Use:
+    """How much of a locked database is in use. Changes nothing.
+
+    Args:
+        lock: a descriptor with an exclusive flock.
+        name: of the database in errors.
+
+    Raises:
+        ActionFailed: it is damaged, or cannot be opened for writing.
+    """
+    with _writable(lock, name) as descriptor:
+        try:
+            return measure_use(descriptor, name)
+        except SurgeryError as error:
+            raise ActionFailed(f"{shown(name)}: {error}") from error
+
+
+def compact_database(lock: int, name: bytes, progress: Callable[[int], None] | None = None) -> Compaction:
+    """Make a locked database shorter, in place. No edit before it can be undone afterwards.
+
+    Args:
+        lock: as for :func:`use_of`.
+        name: as for :func:`use_of`.
+        progress: called with the number of pages moved since its last call.
+
+    Raises:
+        ActionFailed: it is damaged, or cannot be written: its contents are the same.
+    """
+    with _writable(lock, name) as descriptor:
+        try:
+            return compact(descriptor, name, progress)
         except SurgeryError as error:
             raise ActionFailed(f"{shown(name)}: {error}") from error
 

@@ -10,7 +10,7 @@ from drydock.model.names import RawPath
 from drydock.model.records import Image, Lease
 from drydock.model.text import quoted_path, shown
 from drydock.model.times import show_known, show_time
-from drydock.report.wording import show_count
+from drydock.report.wording import show_bytes, show_count
 
 if TYPE_CHECKING:
     from bbolt_reader import Bucket, Damage, DeclaredDatabase, Dissection, Field, Meta
@@ -324,3 +324,14 @@ def _state(meta: Meta, database: DeclaredDatabase) -> str:
     if not meta.valid:
         return f"not valid: {meta.reason}"
     return "in use" if meta is database.meta else "valid, older"
+
+
+def use_line(file: RawPath, size: int, used: int) -> str:
+    """How much of a database is in use."""
+    free = size - used
+    return f"{shown(file)}: {show_bytes(size)}, of which about {show_bytes(free)} ({100 * free // size} %) are free"
+
+
+def compacted_line(before: int, after: int, freed: int) -> str:
+    """What compacting a database did."""
+    return f"{show_bytes(before)} before, {show_bytes(after)} after; the file system got {show_bytes(freed)} back"
