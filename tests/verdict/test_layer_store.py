@@ -225,6 +225,11 @@ def _record(root, word):
     return root.layerdb / "sha256" / root.chains[word].removeprefix("sha256:")
 
 
+def _mount_on_itself(root):
+    lower = root.overlay / hexed("written web") / "lower"
+    lower.write_text(lower.read_text().partition(":")[2])
+
+
 @pytest.mark.parametrize(
     ("damage", "codes"),
     [
@@ -234,6 +239,8 @@ def _record(root, word):
         (lambda root: shutil.rmtree(root.overlay / hexed("directory base") / "diff"), {"corrupt-layer"}),
         (lambda root: (root.overlay / hexed("directory base") / "link").unlink(), {"corrupt-layer"}),
         (lambda root: shutil.rmtree(root.overlay / "l"), {"corrupt-layer"}),
+        (lambda root: (root.overlay / hexed("directory top") / "lower").unlink(), {"corrupt-layer"}),
+        (_mount_on_itself, {"corrupt-layer"}),
         (lambda root: (root.layerdb / "mounts" / hexed("container web") / "mount-id").unlink(), {"unreadable-mount"}),
         (lambda root: shutil.rmtree(root.layerdb / "mounts" / hexed("container web")), {"lost-layer"}),
         (lambda root: next((root.image / "imagedb/content/sha256").iterdir()).unlink(), {"lost-image"}),
@@ -246,6 +253,8 @@ def _record(root, word):
         "no diff",
         "no file link",
         "no links",
+        "no lower",
+        "another lower than its parent's",
         "half a record of a mount",
         "no record of a mount",
         "no config",

@@ -29,7 +29,15 @@ from drydock.session import Session, find_roots, open_root
 from drydock.verdict.blind_spots import edit_blindness
 from drydock.verdict.images import Images, list_image_blobs
 from drydock.verification.checkpoint import open_checkpoint
-from drydock.verification.tiers import Deadline, finished_kinds, name_hits, read_blobs, read_sizes, read_unpacked
+from drydock.verification.tiers import (
+    Deadline,
+    finished_kinds,
+    name_hits,
+    read_blobs,
+    read_layers,
+    read_sizes,
+    read_unpacked,
+)
 
 
 def verify(
@@ -93,7 +101,7 @@ class Looked:
     def verification(self) -> Verification:
         """The root, verified."""
         store = self.session.store
-        uneditable = edit_blindness(store)
+        uneditable = edit_blindness(store) if store.root.has_containerd else None
         return Verification(
             store.root.path,
             self.hits,
@@ -150,6 +158,15 @@ def look(
         )
         unpacked.skipped += images.committed() - len(layers)
         read_sizes(session.verdict, found, unpacked, options=wanted, checkpoint=checkpoint, deadline=deadline)
+        read_layers(
+            session.verdict,
+            found,
+            unpacked,
+            options=wanted,
+            checkpoint=checkpoint,
+            deadline=deadline,
+            progress=progress,
+        )
         proofs: Proofs = {}
         # Only what was compared byte by byte is proved.
         prove_layers = partial(
@@ -183,7 +200,8 @@ def look(
     about.update(dict.fromkeys(wrong_orphans(store), ()))
     about.update(dict.fromkeys(lost_findings(lost, store), ()))
     # Dangling references are reported again, with what a repair can do about them.
-    verdict.findings = [each for each in verdict.findings if each.code not in RESTATED] + list(about)
+    verdict.findings = [each for each in verdict.findings if each.code not in RESTATED]
+    verdict.findings += [*about, *found.layers]
     return Looked(
         session,
         name_hits(verdict, session.reached, verdict.findings, about),

@@ -6,7 +6,7 @@ The registry of findings has three parts: :class:`FindingCode` is the closed set
 """
 
 import enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from drydock.model.names import RawPath
 
@@ -150,6 +150,8 @@ class FindingCode(str, enum.Enum):
     LOST_IMAGE = "lost-image", _DAMAGE
     MISSING_LAYER = "missing-layer", _DAMAGE_OR_NOTE
     CORRUPT_LAYER = "corrupt-layer", _DAMAGE_OR_NOTE
+    LAYER_DIFFERS = "layer-differs", _DAMAGE
+    LAYER_NOT_COMPARED = "layer-not-compared", _BLIND
     UNREADABLE_MOUNT = "unreadable-mount", _DAMAGE_OR_NOTE
     LOST_LAYER = "lost-layer", _DAMAGE
     LAYERS_WITHOUT_RECORDS = "layers-without-records", _BLIND
@@ -162,6 +164,18 @@ class FindingCode(str, enum.Enum):
 
     # drydock's own
     UNFINISHED_RUN = "unfinished-run", _NOTE
+
+
+LAYER_CODES: Final = frozenset(
+    (
+        FindingCode.UNLISTED_IMAGE,
+        FindingCode.MISSING_LAYER,
+        FindingCode.CORRUPT_LAYER,
+        FindingCode.UNREADABLE_MOUNT,
+        FindingCode.LAYER_DIFFERS,
+    )
+)
+"""The kinds of findings about parts of a classic layer store."""
 
 
 class Finding(NamedTuple):

@@ -400,6 +400,18 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
             "note where nothing uses the layer.",
             "Remove the images and containers that use the layer, then pull the images again.",
         ),
+        FindingCode.LAYER_DIFFERS: Guidance(
+            "`drydock verify --unpacked` found that files of a layer in `overlay2` are missing or have another size "
+            "than its `tar-split.json.gz` says; `--unpacked=content` found that the files do not give the checksum of "
+            "the layer (its diff id). A power cut leaves empty files, for example.",
+            "Remove the images and containers that use the layer, then pull the images again.",
+            page="verify.md",
+        ),
+        FindingCode.LAYER_NOT_COMPARED: Guidance(
+            "The `tar-split.json.gz` of a layer cannot be read, so that its checksum cannot be computed.",
+            "`docker save` of an image with the layer fails too. Remove the image and pull it again.",
+            page="verify.md",
+        ),
         FindingCode.UNREADABLE_MOUNT: Guidance(
             "A record in `layerdb/mounts` cannot be read whole. The container that it belongs to does not start. It is "
             "a note where the record belongs to no container.",

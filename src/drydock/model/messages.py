@@ -345,6 +345,8 @@ MISSING_DIRECTORY = Message(FindingCode.MISSING_LAYER, "layer directory {layer}:
 CORRUPT_LAYER = Message(FindingCode.CORRUPT_LAYER, "layer {layer}: {problem}", "pull the image again")
 CORRUPT_DIRECTORY = Message(FindingCode.CORRUPT_LAYER, "layer directory {layer}: {problem}", _PULL_DOES_NOT)
 BROKEN_LINK = Message(FindingCode.CORRUPT_LAYER, "layer link {layer}: {problem}", _PULL_DOES_NOT)
+LAYER_DIFFERS = Message(FindingCode.LAYER_DIFFERS, "layer {layer}: {problem}", _PULL_DOES_NOT)
+LAYER_NOT_COMPARED = Message(FindingCode.LAYER_NOT_COMPARED, "layer {layer} was not compared: {problem}")
 UNREADABLE_MOUNT = Message(FindingCode.UNREADABLE_MOUNT, "layer mount {layer}: {problem}; what it may name is kept")
 LOST_LAYER = Message(
     FindingCode.LOST_LAYER,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from drydock.model.findings import Finding
 from drydock.model.inventories import Holder
 from drydock.model.layer_store import SNAPSHOTTER, LayerStore, MountRecord
 from drydock.model.leases import LeaseClass
-from drydock.model.names import Digest, Kind, Ref
+from drydock.model.names import Digest, Kind, RawPath, Ref
 from drydock.model.objects import LayerObject, ObjectKind, Verdict
+from drydock.model.text import shown
 from drydock.verdict.layer_store import mount_owner
 
 
@@ -83,3 +85,39 @@ class _LayerWalk:
             found.add((ObjectKind.LAYER_DIRECTORY, name))
             found.update((ObjectKind.LAYER_LINK, link) for link in self._links.get(name, ()))
         return tuple(sorted(self._places[each] for each in found if each in self._places))
+
+
+class LayerDependants:
+    """The images and containers that need a part of a classic layer store; computed when first asked for."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self._verdict = verdict
+        self._users: dict[tuple[RawPath, str], tuple[tuple[str, ...], tuple[str, ...]]] | None = None
+
+    def of(self, finding: Finding) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The shown names of the images and of the containers that a finding affects."""
+        if self._users is None:
+            self._users = dict(self._find())
+        return self._users.get((_data_root(self._verdict, finding), finding.subject), ((), ()))
+
+    def _find(self) -> Iterator[tuple[tuple[RawPath, str], tuple[tuple[str, ...], tuple[str, ...]]]]:
+        objects = self._verdict.objects
+        for store in self._verdict.store.layer_stores:
+            images: dict[str, list[str]] = {}
+            containers: dict[str, list[str]] = {}
+            for image in store.images.values():
+                images.setdefault(shown(image.id), []).append(shown(image.names[0] if image.names else image.id))
+            for holder in list_layer_holders(store, self._verdict):
+                users = {Kind.IMAGE: images, Kind.CONTAINER: containers}.get(holder.ref.kind)
+                if users is not None:
+                    for place in holder.objects:
+                        users.setdefault(shown(objects[place].id), []).append(shown(holder.names[0]))
+            for name in images.keys() | containers.keys():
+                found = (tuple(sorted(set(each.get(name, ())))) for each in (images, containers))
+                yield (store.data, name), (next(found), next(found))
+
+
+def _data_root(verdict: Verdict, finding: Finding) -> RawPath:
+    """The data root whose layer store a finding is about; empty for none."""
+    stores = (each.data for each in verdict.store.layer_stores if finding.place.file.startswith(each.data + b"/"))
+    return next(stores, RawPath(b""))

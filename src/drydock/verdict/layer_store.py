@@ -108,9 +108,10 @@ class _Judge:
         self._links = {each.link: name for name, each in store.directories.items() if each.link is not None}
         """The directory whose file ``link`` has a name."""
         self._lowers = {name for each in store.directories.values() for name in each.lower}
-        self._broken: dict[Digest, str] = {
-            each.chain_id: why for each in store.layers.values() if (why := _broken(each))
-        }
+        self._broken = {each.chain_id: why for each in store.layers.values() if (why := _broken(each))}
+        """Why the record of a layer cannot be trusted."""
+        self._below = dict(self._find_below())
+        """The directory that each is to be mounted on by its record; empty for none."""
 
     def judge(self) -> LayerVerdict:
         """Judge the store."""
@@ -361,7 +362,39 @@ class _Judge:
                 return f"its lower names l/{shown(each)}, which is missing"
             if below.directory not in self._store.directories:
                 return f"its lower names l/{shown(each)}, which leads to no directory"
-        return ""
+        return self._other_lower(directory)
+
+    def _other_lower(self, directory: LayerDirectory) -> str:
+        """Whether a directory is mounted on another than its record says; empty if not, or if nothing says it.
+
+        BuildKit makes its directories on its own ones, also where a layer of that chain has another one.
+        """
+        wanted = self._below.get(directory.name)
+        if wanted is None or directory.kind is DirectoryKind.BUILD:
+            return ""
+        found = self._resolve(directory.lower[0]) if directory.lower else b""
+        if found == wanted:
+            return ""
+        on, record = (f"on {shown(each)}" if each else "on nothing" for each in (found or b"", wanted))
+        return f"it is mounted {on}; by its record it should be mounted {record}"
+
+    def _find_below(self) -> Iterator[tuple[bytes, bytes]]:
+        """The directory that each is to be mounted on by its record, empty for a base; only where that is known."""
+        layers = self._store.layers
+        for layer in layers.values():
+            below = None if layer.parent is None else layers.get(layer.parent)
+            if layer.cache_id is not None and layer.chain_id not in self._broken:
+                if layer.parent is None:
+                    yield layer.cache_id, b""
+                elif below is not None and below.cache_id is not None:
+                    yield layer.cache_id, below.cache_id
+        for mount in self._store.mounts.values():
+            parent = None if mount.parent is None else layers.get(mount.parent)
+            if mount.mount_id is None or mount.problem or parent is None or parent.cache_id is None:
+                continue
+            if mount.init_id is not None:
+                yield mount.init_id, parent.cache_id
+            yield mount.mount_id, mount.init_id or parent.cache_id
 
     def _judge_links(self) -> Iterator[LayerObject]:
         for name, link in self._store.links.items():

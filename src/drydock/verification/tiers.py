@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from drydock.evidence.containerd.digests import hash_blobs
 from drydock.evidence.containerd.snapshots import measure_snapshot
 from drydock.model.data import BlobFile, LayoutKind, SnapshotEntry
-from drydock.model.findings import Finding, FindingCode, Severity
+from drydock.model.findings import LAYER_CODES, Finding, FindingCode, Severity
+from drydock.model.layer_store import LayerDirectory, LayerRecord, LayerStore
 from drydock.model.names import Digest, RawPath, Ref
-from drydock.model.objects import StoreObject, Verdict
+from drydock.model.objects import LayerObject, StoreObject, Verdict
 from drydock.model.policies import VerifyOptions
 from drydock.model.progress import Progress, counter
 from drydock.model.store import Store
@@ -20,17 +21,20 @@ from drydock.model.verifications import Coverage, Hit, Unpacked
 from drydock.verdict.blind_spots import backend_blindness
 from drydock.verdict.dependants import Dependants
 from drydock.verdict.judge import Reach, damage_finding
+from drydock.verdict.layer_holders import LayerDependants
 from drydock.verdict.recorded_sizes import far_size, recorded_row
 from drydock.verification.checkpoint import Checkpoint, Key
+from drydock.verification.layer_checksums import LayerComparison, compare_layer
 from drydock.verification.unpacked import Comparison, compare_snapshot
 
 _BLOB, _UNPACKED, _CONTENT, _SIZE = "blob", "unpacked", "content", "size"
+_LAYER, _LAYER_CONTENT = "layer", "layer-content"
 """Kinds of results in a checkpoint."""
 
 
 def finished_kinds(options: VerifyOptions) -> tuple[str, ...]:
     """The kinds of results that are complete when a run comes to its end."""
-    unpacked = (_UNPACKED, _SIZE, _CONTENT) if options.content else (_UNPACKED, _SIZE)
+    unpacked = (_UNPACKED, _SIZE, _LAYER, *((_CONTENT, _LAYER_CONTENT) if options.content else ()))
     return (*((_BLOB,) if options.data else ()), *(unpacked if options.unpacked else ()))
 
 
@@ -42,6 +46,8 @@ class ByteFindings:
     snapshots: dict[tuple[bytes, bytes], Finding] = field(default_factory=dict)
     """By snapshotter and row."""
     refs: dict[Finding, tuple[Ref, ...]] = field(default_factory=dict)
+    layers: list[Finding] = field(default_factory=list)
+    """About layers of classic layer stores."""
     right: set[tuple[bytes, bytes]] = field(default_factory=set)
     """Snapshots that equal their layer, by snapshotter and row."""
 
@@ -155,6 +161,60 @@ def read_unpacked(
     return found, coverage
 
 
+def read_layers(
+    verdict: Verdict,
+    found: ByteFindings,
+    coverage: Coverage,
+    *,
+    options: VerifyOptions,
+    checkpoint: Checkpoint,
+    deadline: Deadline,
+    progress: Progress | None = None,
+) -> None:
+    """Compare the layers of classic layer stores with their tar-split: all, or those that an earlier run found wrong.
+
+    Args:
+        verdict: of one root.
+        found: results of comparing; layers that differ are added.
+        coverage: of unpacked layers; what is compared here is added.
+        options: what to verify.
+        checkpoint: results so far.
+        deadline: the time limit.
+        progress: told how many bytes of files are done.
+    """
+    todo: list[tuple[LayerStore, LayerRecord, Key, bool]] = []
+    for store in verdict.store.layer_stores:
+        for layer in store.layers.values():
+            directory = store.directories.get(layer.cache_id or b"")
+            if directory is None:
+                coverage.skipped += 1
+                continue
+            content = options.content or _layer_key(layer, directory, content=True) in checkpoint.suspects
+            key = _layer_key(layer, directory, content=content)
+            if options.unpacked and checkpoint.known.get(key):
+                coverage.done += 1
+                coverage.resumed += 1
+            elif options.unpacked or key in checkpoint.suspects:
+                todo.append((store, layer, key, content))
+    size = sum(layer.size or 0 for _, layer, _, _ in todo)
+    step = counter(progress, "bytes of classic layers", size) if todo else None
+    for store, layer, key, content in todo:
+        if deadline.is_up():
+            coverage.left += 1
+            continue
+        outcome = compare_layer(store, layer, content=content, stop=deadline.is_up, step=step)
+        if outcome is LayerComparison.STOPPED:
+            coverage.left += 1
+        elif outcome is LayerComparison.NOT_COMPARABLE:
+            coverage.skipped += 1
+        else:
+            coverage.done += 1
+            coverage.bytes += layer.size or 0
+            if isinstance(outcome, Finding):
+                found.layers.append(outcome)
+            checkpoint.tell(key, outcome is LayerComparison.SAME)
+
+
 def read_sizes(
     verdict: Verdict,
     found: ByteFindings,
@@ -206,14 +266,18 @@ def name_hits(
 ) -> list[Hit]:
     """Name the images and containers that each finding affects."""
     about = dict(refs)
+    layers = LayerDependants(verdict)
     for found in verdict.objects:
-        if found.is_damaged:
+        if found.is_damaged and not isinstance(found, LayerObject):
             about.setdefault(damage_finding(verdict.store, found), found.refs)
     dependants = Dependants(verdict, reached)
     hits: list[Hit] = []
     for finding in findings:
-        images, containers = dependants.of(about.get(finding, ()))
-        hits.append(Hit(finding, tuple(map(dependants.label, images)), tuple(map(dependants.label, containers))))
+        if finding in about or finding.code not in LAYER_CODES:
+            images, containers = dependants.of(about.get(finding, ()))
+            hits.append(Hit(finding, tuple(map(dependants.label, images)), tuple(map(dependants.label, containers))))
+        else:
+            hits.append(Hit(finding, *layers.of(finding)))
     return hits
 
 
@@ -226,6 +290,11 @@ def _size_key(found: StoreObject) -> Key:
     assert found.row is not None
     assert print_ is not None
     return _SIZE, f"{shown(found.snapshotter)} {shown(found.row)}", print_.inode, print_.ctime_ns
+
+
+def _layer_key(layer: LayerRecord, directory: LayerDirectory, *, content: bool) -> Key:
+    found = directory.fingerprint
+    return _LAYER_CONTENT if content else _LAYER, shown(layer.chain_id), found.inode, found.ctime_ns
 
 
 def _snapshot_key(each: Unpacked, *, content: bool) -> Key:
