@@ -54,17 +54,22 @@ class _PageToVerify(NamedTuple):
     bucket: Bucket
 
 
-def verify(database: Database, progress: Callable[[int], None] | None = None) -> Iterator[Damage]:
+def verify(
+    database: Database,
+    progress: Callable[[int], None] | None = None,
+    in_use: Callable[[int], None] | None = None,
+) -> Iterator[Damage]:
     """Look at every page and every entry once.
 
     Args:
         database: an open file; reading the other meta's tree is not part of this.
         progress: called with the number of pages looked at since its last call.
+        in_use: called once with the number of pages that the tree and its freelist take, overflow included.
 
     Yields:
         What is wrong, at most :data:`EACH` of a kind, then how many more there were.
     """
-    return tell_some(_Verifier(database, progress).run())
+    return tell_some(_Verifier(database, progress, in_use).run())
 
 
 def tell_some(damages: Iterator[Damage]) -> Iterator[Damage]:
@@ -87,9 +92,12 @@ def damage_of(error: BoltError, code: str = "") -> Damage:
 
 
 class _Verifier:
-    def __init__(self, database: Database, progress: Callable[[int], None] | None) -> None:
+    def __init__(
+        self, database: Database, progress: Callable[[int], None] | None, in_use: Callable[[int], None] | None
+    ) -> None:
         self._database = database
         self._progress = progress
+        self._in_use = in_use
         self._meta = database.meta
         root = database.root_of(database.meta)
         self._tree = root.tree
@@ -120,6 +128,8 @@ class _Verifier:
             what = "an entry does not begin where the entry before it ends: entries may be lost"
             yield Damage("gap", what, offset // meta.page_size, offset)
         yield from self._balance(free)
+        if self._in_use is not None:
+            self._in_use(sum(1 for _ in self._tree.claimed()))
 
     def _of_meta(self, meta: Meta) -> Iterator[Damage]:
         if not meta.valid:

@@ -3,6 +3,9 @@
 import pytest
 from tests.support.captures import capture
 from tests.support.documents import run, scan
+from tests.support.surgery import edit
+
+from bbolt_surgery import Deletion, Insertion
 
 pytestmark = pytest.mark.root
 NAME = "docker-28.5-interrupted-pull"
@@ -24,3 +27,28 @@ def test_a_run_that_can_be_undone_keeps_the_database(unpacked_anew, tmp_path):
     run("undo", journal, status=0)
     run("bolt", "compact", "--apply", "--yes", "--state", state, database, status=0)
     assert scan(of, host)["objects"] == before["objects"]
+
+
+def test_a_database_of_free_pages_is_noted(unpacked_anew, tmp_path):
+    """Grown by 20 MiB of keys that were deleted again: a note, until it is compacted."""
+    of = capture(NAME)
+    host = unpacked_anew(of)
+    database = host / of.root / "io.containerd.metadata.v1.bolt/meta.db"
+    key = (b"v1", b"moby", b"labels")
+    entries = {b"%d" % number: bytes(1 << 19) for number in range(40)}
+    edit(database, [], [Insertion(key, name, value) for name, value in entries.items()])
+    assert "mostly-free" not in codes(scan(of, host))
+    edit(database, [Deletion(key, name) for name in entries])
+    (note,) = (each for each in scan(of, host)["findings"] if each["code"] == "mostly-free")
+    assert note["severity"] == "note"
+    assert note["file"] == str(database)
+    state = tmp_path / "state"
+    state.mkdir()
+    run("bolt", "compact", "--apply", "--yes", "--state", state, database, status=0)
+    assert database.stat().st_size < 1 << 20
+    assert "mostly-free" not in codes(scan(of, host))
+
+
+def codes(root):
+    """The codes of a root's findings."""
+    return {each["code"] for each in root["findings"]}

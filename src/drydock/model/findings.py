@@ -115,6 +115,7 @@ class FindingCode(str, enum.Enum):
     EMPTY_DATABASE = "empty-database", _BLIND
     OLDER_DATABASE = "older-database", _NOTE
     NO_DATABASE = "no-database", _BLIND
+    MOSTLY_FREE = "mostly-free", _NOTE
     UNREADABLE_DATABASE = "unreadable-database", _DAMAGE
     UNREADABLE_PAGE = "unreadable-page", _DAMAGE
     BOLT_META = "bolt-meta", _BLIND_OR_DAMAGE

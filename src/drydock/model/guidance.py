@@ -233,6 +233,11 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
             "wrote.",
             "If newer databases exist, restore both first.",
         ),
+        FindingCode.MOSTLY_FREE: Guidance(
+            "A database of 16 MiB or more has more free pages than pages in use. bbolt never shortens a file.",
+            "With the engine stopped, type `drydock bolt compact --apply FILE`.",
+            page="bolt.md",
+        ),
         FindingCode.NO_DATABASE: Guidance(
             "There is no meta.db; or overlayfs, fuse-overlayfs, native or erofs has recorded snapshots and no "
             "`root_path` of its own, but no metadata.db.",

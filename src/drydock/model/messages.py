@@ -248,6 +248,11 @@ NEWER_SCHEMA = Message(
     FindingCode.NEWER_SCHEMA,
     "schema version {version} is newer than {newest}, the newest that this version of drydock knows",
 )
+MOSTLY_FREE = Message(
+    FindingCode.MOSTLY_FREE,
+    "{file}: of {size} MiB, pages in use take {used} MiB or less, and the rest is free pages",
+    "With the engine stopped, `drydock bolt compact --apply` on this file gives the free pages back.",
+)
 EMPTY_DATABASE = Message(FindingCode.EMPTY_DATABASE, "there is no bucket v1: nothing is recorded here")
 OLDER_METADATA = Message(
     FindingCode.OLDER_DATABASE,

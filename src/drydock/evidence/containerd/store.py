@@ -39,6 +39,9 @@ from drydock.model.text import shown
 _BLOCK = 512
 _LARGE = 16 << 20
 """Bytes from which on the records of a database take so much memory that it matters."""
+_WORTH_COMPACTING = 16 << 20
+"""Bytes of a database from which on it is noted that most of it is free pages: bbolt grows a file in steps as large
+(v1.3.6 bolt.go, DefaultAllocSize)."""
 _TABLE = 1 << 20
 _M_MMAP_THRESHOLD = -3  # glibc malloc.h
 _METAS = 2 << 24
@@ -306,13 +309,19 @@ def _open(stack: ExitStack, file: File, *, mapped: bool, progress: Progress | No
         file.database = stack.enter_context(Database.from_fd(file.fd, path, mapped=mapped, bounded=True))
         # The high-water mark of a damaged file may be any number.
         pages = min(file.database.pages, file.database.meta.high_water)
-        damages = list(verify(file.database, counter(progress, f"pages of {database_name(path)} checked", pages)))
+        used: list[int] = []
+        told = counter(progress, f"pages of {database_name(path)} checked", pages)
+        damages = list(verify(file.database, told, used.append if file.database.size >= _WORTH_COMPACTING else None))
         file.database.release()
     except BoltError as error:
         place = Place(path, error.page, error.offset)
         file.findings.append(messages.UNREADABLE_DATABASE(file=path, problem=str(error)).at(place))
         return
     file.findings += database_findings(file.database, path, damages)
+    if used and used[0] * 2 < pages:
+        size = file.database.page_size
+        mostly = messages.MOSTLY_FREE(file=path, size=pages * size >> 20, used=-(-used[0] * size >> 20))
+        file.findings.append(mostly.at(Place(path)))
 
 
 def database_name(path: RawPath) -> str:
