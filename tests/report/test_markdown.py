@@ -54,9 +54,9 @@ def test_it_says_what_counts():
         "Damage: **",
         "| `image docker.io/plain` |",
         "Also under `/data/plain`:",
-        "- `volumes (2)` 21.0 MiB",
+        "- `volumes (2)` 29.0 MiB",
         "- not measured: `unknown (otherplain)`",
-        "1. `21.0 MiB  unknown: plain (plain)`",
+        "1. `27.0 MiB  unknown: plain (plain)`",
     ):
         assert words in text
     (commands,) = [token for token in tokens if token.type == "code_block"]

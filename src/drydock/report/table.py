@@ -11,8 +11,8 @@ from drydock.model.names import RawPath
 from drydock.model.policies import SizeSource
 from drydock.model.scans import Scan, Total
 from drydock.model.text import shown
+from drydock.report.place_summary import place_summaries
 from drydock.report.summary import Advice, endable_leases
-from drydock.report.usage_text import usage_texts
 from drydock.report.wording import COLOURS, LIVE, about_root, show_bytes, show_count, target_of
 
 _LISTED = 8
@@ -54,6 +54,7 @@ class _RootTable:
         self._printer = printer
         self._line = printer.print_line
         self._target = target_of(where)
+        self._summaries = place_summaries(scan)
 
     def print(self) -> None:
         self._line(shown(self._scan.verdict.store.root.path), style="bold")
@@ -61,12 +62,13 @@ class _RootTable:
         if self._scan.live:
             self._line(LIVE, 2, "yellow")
         self._line("")
-        self._states()
-        self._line("")
         self._places()
         self._free_now()
         self._unreachable()
+        self._prunes()
         self._leases()
+        self._line("")
+        self._states()
         self._findings(Severity.DAMAGE, "Damage")
         self._findings(Severity.BLIND, "Could not be read or understood")
         self._findings(Severity.NOTE, "Note")
@@ -89,21 +91,30 @@ class _RootTable:
         self._line(f"{name:<13}{count:>8}  {show_bytes(size):>10}  {bar}".rstrip(), 2, style)
 
     def _places(self) -> None:
-        for text in usage_texts(self._scan):
-            if text.groups:
-                groups = ", ".join(f"{group.words} {show_bytes(group.bytes)}" for group in text.groups)
-                self._line(f"Also under {text.path}: {groups}.", 2)
-            for line in (*text.largest, *text.advice):
-                self._line(line, 6)
-            for command in text.commands:
-                self._command(command.words, command.does, drydocks=command.is_drydocks)
-            if text.unmeasured:
-                self._line(f"Also under {text.path}, not measured: {', '.join(text.unmeasured)}.", 2)
+        for place in self._summaries:
+            if place.usage.file_system:
+                self._line(place.usage.file_system, 2)
+            if place.rows:
+                self._line(f"{'size':>10}  {'what it is full of':<28}  freed by", 2, "bold")
+            for row in place.rows:
+                self._line(f"{show_bytes(row.bytes):>10}  {row.name:<28}  {row.freed_by}".rstrip(), 2)
+            if place.usage.unmeasured:
+                self._line(f"Not measured: {', '.join(place.usage.unmeasured)}.", 2)
                 if self._scan.verdict.store.measured is SizeSource.RECORDED:
                     self._command("scan --measure disk", "measures them")
-            if text.file_system:
-                self._line(text.file_system, 2)
+            if place.usage.largest:
+                self._line("Largest:", 2)
+            for line in (*place.usage.largest, *place.usage.advice):
+                self._line(line, 2)
+        if self._summaries:
             self._line("")
+
+    def _prunes(self) -> None:
+        commands = [command for place in self._summaries for command in place.prunes]
+        if commands:
+            self._line("Docker can free, while it runs:", 2)
+        for command in commands:
+            self._command(command.words, command.does, drydocks=False)
 
     def _free_now(self) -> None:
         total = self._scan.reclaimable()

@@ -1,4 +1,4 @@
-"""What else lies in a data root, in words for the table and the tree: groups, the largest entries, who decides."""
+"""What lies in a data root beside the objects that have states, in words: groups, the largest entries, who decides."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from drydock.model.policies import SizeSource
 from drydock.model.roots import Owners
 from drydock.model.scans import Scan
 from drydock.model.text import shown
-from drydock.report.summary import Advice
 from drydock.report.wording import show_bytes, show_count
 
 _OTHER: Final = "other"
@@ -35,6 +34,13 @@ _GROUPS: Final = {
     UsageCategory.DRYDOCK: "drydock's own",
     UsageCategory.UNKNOWN: "unknown",
 }
+_CLASSIC: Final = (
+    UsageCategory.CLASSIC_LAYERS,
+    UsageCategory.CLASSIC_CONTAINERS,
+    UsageCategory.CLASSIC_METADATA,
+    UsageCategory.BUILD_CACHE,
+)
+_NAMED: Final = (UsageCategory.NAMED_VOLUMES, UsageCategory.ANONYMOUS_VOLUMES, UsageCategory.LOGS)
 _COUNTED: Final = ("volumes", "logs", "unknown")
 _NOUNS: Final = {
     UsageCategory.NAMED_VOLUMES: "volume",
@@ -51,7 +57,7 @@ _NOUNS: Final = {
     UsageCategory.CONTAINER_FILES: "files of",
     UsageCategory.UNKNOWN: "unknown:",
 }
-_NOTABLE: Final = 1 << 20
+NOTABLE: Final = 1 << 20
 """Bytes from which on an entry is listed, and advice is given about its group."""
 _LISTED: Final = 5
 
@@ -81,7 +87,6 @@ class UsageText:
     """Names of groups of which something was not measured."""
     largest: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
-    commands: tuple[Advice, ...] = ()
     file_system: str = ""
 
 
@@ -92,15 +97,16 @@ class _Collected:
 
 
 def usage_texts(scan: Scan) -> list[UsageText]:
-    """What lies beside containerd's objects in each place of a scan; none of a place that has nothing else."""
-    texts = (_text(place, scan) for place in scan.places)
-    return [text for text in texts if text is not None]
+    """What lies beside the objects in each place of a scan; none of a place that has nothing else."""
+    texts = (usage_text(place, scan) for place in scan.places)
+    return [text for text in texts if text.groups or set(text.unmeasured) - {_OTHER}]
 
 
-def _text(place: PlaceUsage, scan: Scan) -> UsageText | None:
+def usage_text(place: PlaceUsage, scan: Scan) -> UsageText:
+    """What lies beside the objects in a place of a scan."""
     found: dict[str, _Collected] = {}
     for entry in place.entries:
-        if not (entry.category.is_judged or _is_of_layer_store(entry, scan)):
+        if not is_of_objects(entry, scan):
             collected = found.setdefault(_GROUPS.get(entry.category, _OTHER), _Collected())
             (collected.unmeasured if entry.bytes is None else collected.measured).append(entry)
     groups = [
@@ -113,31 +119,34 @@ def _text(place: PlaceUsage, scan: Scan) -> UsageText | None:
     unmeasured = tuple(
         _unmeasured(name, found[name].unmeasured) for name in names if name in found and found[name].unmeasured
     )
-    if not groups and set(unmeasured) <= {_OTHER}:
-        return None
-    entries = [entry for group in groups for entry in group.entries if (entry.bytes or 0) >= _NOTABLE]
+    entries = [entry for group in groups for entry in group.entries if (entry.bytes or 0) >= NOTABLE]
     entries.sort(key=lambda entry: (-(entry.bytes or 0), entry.path))
-    notable = [group.name for group in groups if group.bytes >= _NOTABLE]
+    notable = [group.name for group in groups if group.bytes >= NOTABLE]
     return UsageText(
         shown(place.path),
         tuple(groups),
         unmeasured,
         tuple(f"{show_bytes(entry.bytes or 0):>10}  {_words(entry, place)}" for entry in entries[:_LISTED]),
         tuple(_advice(notable, scan.verdict.store.owners)),
-        tuple(_commands(notable, scan.verdict.store.owners)),
         _file_system(place, taken=scan.verdict.store.measured is SizeSource.DISK),
     )
 
 
-def _is_of_layer_store(entry: UsageEntry, scan: Scan) -> bool:
-    """Whether an entry is of a classic layer store that the scan shows by state."""
-    classic = (UsageCategory.CLASSIC_LAYERS, UsageCategory.CLASSIC_CONTAINERS)
-    return entry.category in classic and any(
-        entry.path.startswith(store.data + b"/" + OVERLAY2) for store in scan.verdict.store.layer_stores
+def is_of_objects(entry: UsageEntry, scan: Scan) -> bool:
+    """Whether an entry is of a store whose objects the scan shows by state: containerd's, or a classic layer store."""
+    if entry.category not in _CLASSIC:
+        return entry.category.is_judged
+    # BuildKit has directories there too.
+    return any(
+        entry.path.startswith(store.data + b"/" + part)
+        for store in scan.verdict.store.layer_stores
+        for part in (OVERLAY2, b"image/" + OVERLAY2)
     )
 
 
 def _unmeasured(name: str, entries: Sequence[UsageEntry]) -> str:
+    if name == "volumes":
+        return show_count(sum(1 for entry in entries if entry.name), "volume") if entries[0].name else name
     if name != "unknown":
         return name
     listed = ", ".join(shown(entry.name) or shown(entry.path) for entry in entries[:_LISTED])
@@ -150,6 +159,8 @@ def _words(entry: UsageEntry, place: PlaceUsage) -> str:
     noun = _NOUNS.get(entry.category, "")
     if entry.category is UsageCategory.UNKNOWN or not entry.name:
         words = f"{noun} {path}".strip()
+    elif entry.category in _NAMED:  # its name says where it is
+        words = f"{noun} {shown(entry.name)}"
     else:
         words = f"{noun} {shown(entry.name)}: {path}".strip()
     if entry.used_by is not None:
@@ -157,7 +168,7 @@ def _words(entry: UsageEntry, place: PlaceUsage) -> str:
     return f"{words} ({entry.note})" if entry.note else words
 
 
-def _is_mixed(owners: Owners) -> bool:
+def is_mixed(owners: Owners) -> bool:
     """Whether there are containers of both image stores; dockerd sees those of one."""
     return len({each.is_classic for each in owners.containers.values()}) > 1
 
@@ -166,31 +177,16 @@ def _advice(notable: Sequence[str], owners: Owners) -> list[str]:
     advice = []
     if "volumes" in notable:
         advice.append("volumes: drydock never removes one; a named volume may be needed although no container uses it")
-        if _is_mixed(owners):
+        if is_mixed(owners):
             advice.append(
                 "volumes: dockerd does not see the containers of the image store that it does not use, and "
                 "`docker volume prune` removes their anonymous volumes"
             )
     if "logs" in notable:
         advice.append('logs: "log-opts": {"max-size": "10m"} in daemon.json caps the logs of containers created later')
-    if "tmp" in notable:
-        advice.append("tmp: dockerd removes it when it starts")
     if "drydock's own" in notable:
         advice.append("drydock's own: a quarantine or journals; delete a run's folder when you need no undo of it")
-    if "unknown" in notable:
-        advice.append("unknown: drydock does not know what wrote it; you decide")
     return advice
-
-
-def _commands(notable: Sequence[str], owners: Owners) -> list[Advice]:
-    commands = []
-    if "volumes" in notable and not _is_mixed(owners):
-        commands.append(Advice("docker volume prune", "removes anonymous volumes that no container uses", False))
-    if "BuildKit" in notable:
-        commands.append(Advice("docker builder prune", "removes build cache that no build uses", False))
-    if "classic store" in notable:
-        commands.append(Advice("docker image prune", "removes untagged images, if dockerd uses this store", False))
-    return commands
 
 
 def _file_system(place: PlaceUsage, *, taken: bool) -> str:

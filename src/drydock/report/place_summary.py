@@ -1,0 +1,271 @@
+"""What a place is full of and what frees it, for the first lines of a table and of a page."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from drydock.model.data import RowKind
+from drydock.model.disk_usage import PlaceUsage, UsageCategory, UsageEntry
+from drydock.model.leases import LeaseClass
+from drydock.model.names import Kind, RawPath, Ref
+from drydock.model.objects import LayerObject, State, StoreObject
+from drydock.model.roots import DockerContainer, Engine
+from drydock.model.scans import Scan
+from drydock.model.text import shown
+from drydock.report.summary import Advice
+from drydock.report.usage_text import NOTABLE, UsageGroup, UsageText, is_mixed, is_of_objects, usage_text
+from drydock.report.wording import show_bytes, show_count
+
+_ROWS: Final = 8
+"""Rows that are listed; with more, the smallest have one row together."""
+_NODE: Final = re.compile(rb"([a-zA-Z0-9][a-zA-Z0-9_.-]*)[0-9]")
+"""The name of a builder's node: the builder, and a number (buildx store/nodegroup.go, v0.20)."""
+_BUILDS: Final = (UsageCategory.BUILD_CACHE, UsageCategory.BUILD_HISTORY, UsageCategory.BUILDKIT)
+_KUBERNETES: Final = (Engine.K3S, Engine.RKE2, Engine.K0S, Engine.MICROK8S, Engine.KIND)
+_YOU: Final = {
+    "volumes": "you: docker volume rm NAME",
+    "logs": "you: drydock clean --truncate-logs SIZE",
+    "unknown": "you: drydock does not know what it is",
+    "drydock's own": "you: delete runs that need no undo",
+    "tmp": "a restart of dockerd",
+    "plugins": "docker plugin rm NAME",
+    "BuildKit": "docker builder prune",
+    "classic store": "docker image prune -a",
+    "container files": "docker container prune",
+    "snapshotter files": "its snapshotter",
+}
+"""What frees a group of usage."""
+
+
+class _Part(enum.Enum):
+    """What keeps an object, as far as it says who frees it; the value is shown."""
+
+    IMAGES = "images"
+    CONTAINERS = "written by containers"
+    BUILD_CACHE = "build cache"
+    BUILD_HISTORY = "build history"
+    LEASES = "held by leases only"
+    UNUSED = "no longer referenced"
+    FOREIGN = "not understood"
+    OTHER = "kept by something else"
+
+
+_OF_LEASES: Final = {
+    LeaseClass.CONTAINER: _Part.CONTAINERS,
+    LeaseClass.BUILD_CACHE: _Part.BUILD_CACHE,
+    LeaseClass.BUILD_HISTORY: _Part.BUILD_HISTORY,
+    LeaseClass.IMAGE: _Part.IMAGES,
+}
+_OF_KINDS: Final = {
+    Kind.IMAGE: _Part.IMAGES,
+    Kind.CONTAINER: _Part.CONTAINERS,
+    Kind.SANDBOX: _Part.CONTAINERS,
+    Kind.LAYER_MOUNT: _Part.CONTAINERS,
+}
+_OF_STATES: Final = {
+    State.LEASED: _Part.LEASES,
+    State.UNREACHABLE: _Part.UNUSED,
+    State.ORPHANED: _Part.UNUSED,
+    State.FOREIGN: _Part.FOREIGN,
+}
+
+
+class SpaceRow(NamedTuple):
+    """Data of one kind. Every text is shown."""
+
+    name: str
+    bytes: int
+    freed_by: str
+    """A command, or who decides; empty where nothing frees it."""
+
+
+class _Prune(NamedTuple):
+    """A command of Docker."""
+
+    words: str
+    bytes: int | None
+    """What it frees; None if that was not measured."""
+    what: str
+    is_most: bool = False
+    """Whether it may free less."""
+
+    @property
+    def does(self) -> str:
+        """What it frees, in words."""
+        amount = "not measured" if self.bytes is None else show_bytes(self.bytes)
+        return f"{'up to ' if self.is_most else ''}{amount}: {self.what}"
+
+
+class PlaceSummary(NamedTuple):
+    """One place in words. Every text is shown."""
+
+    path: str
+    rows: tuple[SpaceRow, ...]
+    """What is not empty, the largest first."""
+    prunes: tuple[Advice, ...]
+    """Docker's own commands, with what each frees."""
+    usage: UsageText
+
+
+def place_summaries(scan: Scan) -> list[PlaceSummary]:
+    """What each place of a scan is full of."""
+    return [_summarize(place, scan) for place in scan.places]
+
+
+def _summarize(place: PlaceUsage, scan: Scan) -> PlaceSummary:
+    usage = usage_text(place, scan)
+    sums = _sums(place, scan)
+    stores = sum(entry.bytes or 0 for entry in place.entries if is_of_objects(entry, scan))
+    rows = [
+        SpaceRow(f"{part.value}, classic store" if is_classic else part.value, size, _freed_by(part, scan))
+        for (part, is_classic), size in sums.items()
+    ]
+    rest = stores - sum(sums.values())
+    rows.append(SpaceRow("databases and records", max(0, rest), ""))
+    rows += [SpaceRow(group.words, group.bytes, _YOU.get(group.name, "")) for group in usage.groups]
+    rows = sorted((row for row in rows if row.bytes), key=lambda row: (-row.bytes, row.name))
+    shown_rows = rows if len(rows) <= _ROWS + 1 else [*rows[:_ROWS], _together(rows[_ROWS:])]
+    return PlaceSummary(usage.path, tuple(shown_rows), _advice(_prunes(place, scan, sums, usage.groups)), usage)
+
+
+def _advice(prunes: Iterable[_Prune]) -> tuple[Advice, ...]:
+    """The commands that free much, the most first; and those of which that is not known."""
+    found = [each for each in prunes if each.bytes is None or each.bytes >= NOTABLE]
+    found.sort(key=lambda each: -1 if each.bytes is None else -each.bytes)
+    return tuple(Advice(each.words, each.does, False) for each in found)
+
+
+def _together(rows: list[SpaceRow]) -> SpaceRow:
+    return SpaceRow(f"{len(rows)} smaller: {rows[0].name} ...", sum(row.bytes for row in rows), "")
+
+
+def _is_in(path: RawPath, place: RawPath) -> bool:
+    return path == place or path.startswith(place.rstrip(b"/") + b"/")
+
+
+def _sums(place: PlaceUsage, scan: Scan) -> Counter[tuple[_Part, bool]]:
+    """Bytes of the objects in a place, by what keeps them, and whether they are of a classic layer store."""
+    parts = _Parts(scan)
+    is_inside = _is_in(scan.verdict.store.root.path, place.path)
+    sums: Counter[tuple[_Part, bool]] = Counter()
+    for found in scan.verdict.objects:
+        is_classic = isinstance(found, LayerObject)
+        if found.allocated and (_is_in(found.data_root, place.path) if isinstance(found, LayerObject) else is_inside):
+            sums[parts.of(found), is_classic] += found.allocated
+    return sums
+
+
+class _Parts:
+    """Says what keeps the objects of a scan."""
+
+    def __init__(self, scan: Scan) -> None:
+        self._leases: dict[Ref, LeaseClass] = {holding.ref: holding.kind for holding in scan.verdict.leases}
+        self._backends = scan.verdict.store.backends
+        self._written = {
+            (layers.data, name)
+            for layers in scan.verdict.store.layer_stores
+            for mount in layers.mounts.values()
+            for name in mount.directories
+        }
+
+    def of(self, found: StoreObject) -> _Part:
+        """What keeps an object."""
+        if found.state in _OF_STATES:
+            return _OF_STATES[found.state]
+        for holder in found.held_by:
+            if holder.kind is Kind.LEASE:
+                part = _OF_LEASES.get(self._leases.get(holder, LeaseClass.UNKNOWN), _Part.OTHER)
+            else:
+                part = _OF_KINDS.get(holder.kind, _Part.OTHER)
+            # A container also keeps the layers of its image.
+            return _Part.IMAGES if part is _Part.CONTAINERS and not self.is_written(found) else part
+        return _Part.OTHER
+
+    def is_written(self, found: StoreObject) -> bool:
+        """Whether a container writes to an object."""
+        if isinstance(found, LayerObject):
+            return (found.data_root, found.id) in self._written
+        backend = self._backends.get(found.snapshotter)
+        row = None if backend is None or found.row is None else backend.rows.get(found.row)
+        return row is not None and row.kind is RowKind.ACTIVE
+
+
+def _freed_by(part: _Part, scan: Scan) -> str:
+    if part is _Part.UNUSED:
+        return "kept: see below" if scan.plan.is_empty else "drydock clean"
+    if part is _Part.LEASES:
+        return "drydock clean --end-leases temporary"
+    if part is _Part.FOREIGN:
+        return "you: drydock does not know what it is"
+    root = scan.verdict.store.root
+    is_kubernetes = root.engine in _KUBERNETES or b"k8s.io" in scan.verdict.store.metadata.namespaces
+    if not root.docker:
+        if part is _Part.IMAGES:
+            return "crictl rmi --prune" if is_kubernetes else "nerdctl image prune --all"
+        return ""
+    return {
+        _Part.IMAGES: "docker image prune -a",
+        _Part.CONTAINERS: "docker container prune",
+        _Part.BUILD_CACHE: "docker builder prune",
+        _Part.BUILD_HISTORY: "docker buildx history rm --all",
+    }.get(part, "")
+
+
+def _prunes(
+    place: PlaceUsage, scan: Scan, sums: Counter[tuple[_Part, bool]], groups: tuple[UsageGroup, ...]
+) -> Iterator[_Prune]:
+    """Docker's commands, with what each frees as far as that is known."""
+    root, owners = scan.verdict.store.root, scan.verdict.store.owners
+    if not root.docker or not any(_is_in(data, place.path) or _is_in(place.path, data) for data in root.docker):
+        return
+    free = [
+        entry for entry in place.entries if entry.category is UsageCategory.ANONYMOUS_VOLUMES and entry.used_by == ()
+    ]
+    if free and not is_mixed(owners):
+        sizes = [entry.bytes for entry in free if entry.bytes is not None]
+        what = f"{show_count(len(free), 'anonymous volume')} that no container mounts"
+        yield _Prune("docker volume prune", sum(sizes) if sizes else None, what)
+    stopped = [each for each in owners.containers.values() if each.running is False]
+    if stopped:
+        what = f"what {show_count(len(stopped), 'stopped container')} wrote and logged"
+        yield _Prune("docker container prune", _of_containers(place, scan, stopped), what)
+    cache = sum(size for (part, _), size in sums.items() if part is _Part.BUILD_CACHE)
+    cache += sum(entry.bytes or 0 for group in groups for entry in group.entries if _is_default_cache(entry))
+    yield _Prune("docker builder prune", cache, "build cache that no build uses", is_most=True)
+    images = sum(size for (part, _), size in sums.items() if part is _Part.IMAGES)
+    yield _Prune("docker image prune -a", images, "images that no container uses", is_most=True)
+    yield from _builders(place)
+
+
+def _of_containers(place: PlaceUsage, scan: Scan, containers: Sequence[DockerContainer]) -> int:
+    """Bytes of the logs of containers, and of what they wrote, as far as it was measured."""
+    names = {each.name or each.id for each in containers}
+    keys = {each.id for each in containers}
+    size = sum(
+        entry.bytes or 0
+        for entry in place.entries
+        if entry.category in (UsageCategory.LOGS, UsageCategory.CLASSIC_CONTAINERS) and entry.name in names
+    )
+    # dockerd calls the writable snapshot of a container by its id.
+    return size + sum(found.allocated for found in scan.verdict.objects if found.snapshotter and found.id in keys)
+
+
+def _is_default_cache(entry: UsageEntry) -> bool:
+    return entry.category is UsageCategory.BUILD_CACHE and entry.name == b"default"
+
+
+def _builders(place: PlaceUsage) -> Iterator[_Prune]:
+    sizes: Counter[bytes] = Counter()
+    for entry in place.entries:
+        if entry.category in _BUILDS and entry.bytes and entry.name not in (b"", b"default"):
+            sizes[entry.name] += entry.bytes
+    for node, size in sizes.most_common():
+        # A name may have come from a folder that anybody made: then it is no word of a command.
+        builder = _NODE.fullmatch(node)
+        if builder is not None:
+            words = f"docker buildx prune --builder {shown(builder[1])}"
+            yield _Prune(words, size, "the cache of that builder", is_most=True)
