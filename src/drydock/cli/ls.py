@@ -21,7 +21,7 @@ from drydock.model.names import RawPath, UnixNano
         "List the images, with their sizes": "drydock ls images",
         "List the leases beside a running engine": "drydock ls leases --live",
         "List the logs of Docker's containers, the largest first": "drydock ls logs",
-        "List the snapshots of a mounted disk, for a program": "drydock ls snapshots --format json /mnt",
+        "List what is in overlay2 on a mounted disk, for a program": "drydock ls layers --format json /mnt",
     },
 )
 @click.argument("kind", type=click.Choice([kind.value for kind in ListKind]))
@@ -31,10 +31,11 @@ from drydock.model.names import RawPath, UnixNano
 @now_option
 @click.pass_context
 def ls(ctx: click.Context, *, kind: str, where: RawPath | None, form: str, live: bool, now: UnixNano) -> None:
-    """List images, containers, snapshots, leases, content, ingests, logs or volumes.
+    """List images, containers, snapshots, leases, content, ingests, layers, logs or volumes.
 
-    The list is like that of ctr and docker. It adds states, holders and sizes, which they do not show. logs and volumes
-    are those of Docker: from when each log is, what limits it, and which containers mount each volume.
+    The list is like that of ctr and docker. It adds states, holders and sizes, which they do not show. layers are the
+    directories of Docker's classic layer store (overlay2). logs and volumes are those of Docker: from when each log is,
+    what limits it, and which containers mount each volume.
 
     Exit status: 0 listed, 8 something could not be read, 32 an engine runs.
     """

@@ -20,6 +20,7 @@ class ListKind(enum.Enum):
     LEASES = "leases"
     CONTENT = "content"
     INGESTS = "ingests"
+    LAYERS = "layers"
     LOGS = "logs"
     VOLUMES = "volumes"
 

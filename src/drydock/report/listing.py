@@ -15,6 +15,7 @@ from drydock.model.documents.ls import (
     ListedContainer,
     ListedImage,
     ListedIngest,
+    ListedLayer,
     ListedLease,
     ListedLog,
     ListedSnapshot,
@@ -37,6 +38,7 @@ _ROWS = {
     ListKind.LEASES: "lease",
     ListKind.CONTENT: "blob",
     ListKind.INGESTS: "ingest",
+    ListKind.LAYERS: "layer",
     ListKind.LOGS: "log",
     ListKind.VOLUMES: "volume",
 }
@@ -47,6 +49,7 @@ _ENTRIES: Final[dict[ListKind, type[ReportPart]]] = {
     ListKind.LEASES: ListedLease,
     ListKind.CONTENT: ListedBlob,
     ListKind.INGESTS: ListedIngest,
+    ListKind.LAYERS: ListedLayer,
     ListKind.LOGS: ListedLog,
     ListKind.VOLUMES: ListedVolume,
 }
@@ -57,6 +60,7 @@ _COLUMNS = {
     ListKind.LEASES: ("namespace", "id", "class", "created", "expires", "resources", "only_bytes", "owner"),
     ListKind.CONTENT: ("namespace", "digest", "size", "state", "held_by"),
     ListKind.INGESTS: ("namespace", "ref", "received", "total", "updated", "state", "held_by"),
+    ListKind.LAYERS: ("directory", "layer", "container", "bytes", "state", "held_by"),
     ListKind.LOGS: ("container", "name", "driver", "bytes", "files", "max_size", "max_file", "since", "until"),
     ListKind.VOLUMES: ("name", "driver", "anonymous", "mounted_by", "created", "device"),
 }

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from drydock.model.findings import Finding
 from drydock.model.inventories import Holder
-from drydock.model.layer_store import SNAPSHOTTER, LayerStore, MountRecord
+from drydock.model.layer_store import BUILDS, SNAPSHOTTER, LayerStore, MountRecord
 from drydock.model.leases import LeaseClass
-from drydock.model.names import Digest, Kind, RawPath, Ref
+from drydock.model.names import Digest, Kind, RawPath, Ref, snapshot_ref
 from drydock.model.objects import LayerObject, ObjectKind, Verdict
 from drydock.model.text import shown
 from drydock.verdict.layer_store import mount_owner
@@ -33,6 +33,11 @@ def list_layer_holders(store: LayerStore, verdict: Verdict) -> Iterator[Holder]:
         called = store.containers[identity].name or identity
         yield Holder(Ref(Kind.CONTAINER, b"", identity), (called,), None, None, walk.objects((), own))
     leases = {lease.ref: lease for lease in store.builds.leases}
+    leased = {key for lease in leases.values() for _, key in lease.snapshots}
+    for key in store.builds.snapshots.keys() - leased:
+        reached = walk.objects([Digest(key)] if key.startswith(b"sha256:") else (), (), (key,))
+        if reached:
+            yield Holder(snapshot_ref(BUILDS, SNAPSHOTTER, key), (key,), None, None, reached)
     for holding in verdict.leases:
         if holding.data_root != store.data or holding.kind is LeaseClass.EXPIRED:
             continue

@@ -9,7 +9,7 @@ from drydock.model.data import Backend, Content, IngestDirectory, Row
 from drydock.model.exports import Variant
 from drydock.model.listings import Cell, ListKind
 from drydock.model.names import Digest, Kind, Ref
-from drydock.model.objects import ObjectKind, StoreObject, Verdict
+from drydock.model.objects import LayerObject, ObjectKind, StoreObject, Verdict
 from drydock.model.oci import Documents
 from drydock.model.records import Labels
 from drydock.model.roots import DockerContainer, Owners
@@ -28,6 +28,8 @@ _Row = dict[str, Cell]
 def list_kind(kind: ListKind, verdict: Verdict, reached: Reach, documents: Documents) -> list[dict[str, Cell]]:
     """The rows of one list, sorted by namespace and name; objects without a record come last.
 
+    Layers are sorted by size, the largest first.
+
     Args:
         kind: which list.
         verdict: from :func:`drydock.verdict.judge.judge`.
@@ -41,8 +43,9 @@ def list_kind(kind: ListKind, verdict: Verdict, reached: Reach, documents: Docum
         ListKind.LEASES: lambda: _leases(verdict, reached),
         ListKind.CONTENT: lambda: _content(verdict, reached),
         ListKind.INGESTS: lambda: _ingests(verdict, reached),
+        ListKind.LAYERS: lambda: _layers(verdict),
     }
-    return sorted(makers[kind](), key=_order)
+    return sorted(makers[kind](), key=_by_size if kind is ListKind.LAYERS else _order)
 
 
 def unread_list(kind: ListKind, store: Store) -> str | None:
@@ -55,16 +58,19 @@ def unread_list(kind: ListKind, store: Store) -> str | None:
         ListKind.LEASES: owners,
         ListKind.CONTENT: content,
         ListKind.INGESTS: content,
+        ListKind.LAYERS: owners,
     }
     return unread_among(store, parts[kind])
 
 
+def _by_size(row: _Row) -> tuple[int, str]:
+    size = row["bytes"]
+    return -size if isinstance(size, int) else 0, str(row["directory"])
+
+
 def _order(row: _Row) -> tuple[bool, str, str]:
-    return (
-        row["namespace"] is None,
-        str(row["namespace"]),
-        str(next(value for key, value in row.items() if key != "namespace")),
-    )
+    namespace = row.get("namespace")
+    return namespace is None, str(namespace), str(next(value for key, value in row.items() if key != "namespace"))
 
 
 def _images(verdict: Verdict, documents: Documents) -> Iterator[_Row]:
@@ -236,6 +242,33 @@ def _ingests(verdict: Verdict, reached: Reach) -> Iterator[_Row]:
                 **_facts(found),
                 "updated": None if folder is None else show_known(folder.updated),
                 "expires": show_known(record.expires) if record is not None else None,
+            }
+
+
+def _layers(verdict: Verdict) -> Iterator[_Row]:
+    for store in verdict.store.layer_stores:
+        layers = {each.cache_id: each for each in store.layers.values()}
+        mounts = {name: each for each in store.mounts.values() for name in each.directories}
+        for found in verdict.objects:
+            if not isinstance(found, LayerObject) or found.data_root != store.data:
+                continue
+            if found.kind is ObjectKind.LAYER_DIRECTORY:
+                name, layer = found.id, layers.get(found.id)
+            elif found.kind is ObjectKind.LAYER and (layer := store.layers.get(Digest(found.id))) is None:
+                name = None
+            else:
+                continue
+            mount = None if name is None else mounts.get(name)
+            owner = None if mount is None else store.containers.get(mount.name)
+            yield {
+                "data_root": shown(store.data),
+                "directory": None if name is None else shown(name),
+                "layer": shown(found.id) if name is None else None if layer is None else shown(layer.chain_id),
+                "parent": None if layer is None or layer.parent is None else shown(layer.parent),
+                "container": None if owner is None else shown(owner.name or owner.id),
+                "size": None if layer is None else layer.size,
+                "bytes": found.allocated,
+                **_facts(found),
             }
 
 

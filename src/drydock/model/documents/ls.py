@@ -127,6 +127,24 @@ class ListedIngest(ReportPart, kw_only=True):
     expires: Annotated[Time | None, Meta(description="when it expires; null for never, and without a record")]
 
 
+class ListedLayer(ReportPart, kw_only=True):
+    """A directory of Docker's classic layer store, or a layer whose directory is missing."""
+
+    data_root: DataRoot
+    directory: Annotated[Shown | None, Meta(description="its name in overlay2; null where that cannot be read")]
+    layer: Annotated[Shown | None, Meta(description="chain id of the layer whose directory it is; null for none")]
+    parent: Annotated[Shown | None, Meta(description="chain id of the layer below; null without one")]
+    container: Annotated[
+        Shown | None, Meta(description="name or id of the container that writes to it; null for none, or if it is gone")
+    ]
+    size: Annotated[int | None, Meta(description="bytes in its files as dockerd recorded them; null without a record")]
+    bytes: Annotated[int, Meta(description="bytes on disk; where they were not measured, as dockerd recorded them")]
+    state: Annotated[State, Meta(description="its state")]
+    held_by: HeldBy
+    path: OnDisk
+    note: Note
+
+
 class ListedLog(ReportPart, kw_only=True):
     """The log of a Docker container."""
 
@@ -172,6 +190,7 @@ class ListRoot(ReportPart, kw_only=True):
     leases: Annotated[Sequence[ListedLease] | UnsetType, Meta(description="of ls leases")] = UNSET
     content: Annotated[Sequence[ListedBlob] | UnsetType, Meta(description="of ls content")] = UNSET
     ingests: Annotated[Sequence[ListedIngest] | UnsetType, Meta(description="of ls ingests")] = UNSET
+    layers: Annotated[Sequence[ListedLayer] | UnsetType, Meta(description="of ls layers")] = UNSET
     logs: Annotated[Sequence[ListedLog] | UnsetType, Meta(description="of ls logs")] = UNSET
     volumes: Annotated[Sequence[ListedVolume] | UnsetType, Meta(description="of ls volumes")] = UNSET
 
