@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from drydock.evidence.buildkit.records import cache_databases, record_keys
 from drydock.evidence.containerd.store import (
     Held,
     copy_store,
     fingerprint_databases,
+    hold_cache,
     hold_data_roots,
     hold_store,
     locate_value,
@@ -189,6 +191,37 @@ def hold_root(root: Root, access: Access) -> Iterator[Held]:
             # Something may have started since the first look; the locks keep containerd itself out.
             refuse_if_used(root)
         yield held
+
+
+@contextmanager
+def hold_caches(held: Held, paths: Iterable[RawPath], access: Access) -> Iterator[None]:
+    """Hold databases of BuildKit's cache records of a held root, too, until the block ends.
+
+    Args:
+        held: the root.
+        paths: absolute paths; what is no such database is left out.
+        access: whether they are changed.
+
+    Raises:
+        EvidenceUnreadable: one cannot be opened.
+        Refused: an engine has a lock.
+    """
+    with ExitStack() as stack:
+        for path in sorted(set(paths).intersection(cache_databases(held.root))):
+            stack.enter_context(hold_cache(held, path, exclusive=access.exclusive))
+        yield
+
+
+def list_cache_keys(held: Held, path: RawPath, records: Iterable[bytes]) -> list[tuple[tuple[bytes, ...], bytes]]:
+    """Bucket and key of everything of these cache records, in a database held by :func:`hold_caches`.
+
+    Raises:
+        EvidenceUnreadable: the database cannot be read.
+    """
+    file = held.find(path)
+    if file is None or not file.is_sound or file.database is None:
+        raise EvidenceUnreadable(f"{shown(path)}: it was read before, and now it cannot be")
+    return list(record_keys(file.database.root, records))
 
 
 @contextmanager

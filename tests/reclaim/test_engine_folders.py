@@ -14,7 +14,7 @@ from tests.support.privilege import needs_root
 
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
-from drydock.model.roots import Engine, Root
+from drydock.model.roots import Engine, Root, worker_layout
 from drydock.reclaim.engine_folders import find_owner, refuse_engine_folders
 
 SNAPSHOTS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
@@ -81,6 +81,17 @@ def test_a_data_root_itself_is_refused_and_a_new_folder_in_it_is_not(data, root)
     assert find_owner(raw(data / "drydock-aside"), root) is None
     assert find_owner(raw(data / "drydock-aside/deeper"), root) is None
     assert find_owner(raw(data.parent), root) is None
+
+
+@pytest.mark.parametrize("part", ["", "new", "runc-overlayfs", "runc-overlayfs/snapshots/new"])
+def test_the_folders_of_a_buildkitd(tmp_path, root, part):
+    """Nothing lies in the root of a buildkitd whose worker is cleaned, nor in a worker of another one."""
+    worker = tmp_path / "buildkit/runc-overlayfs"
+    (worker / "content").mkdir(parents=True)
+    own = Root(raw(worker), Engine.BUILDKIT, layout=worker_layout(b"overlayfs"), buildkit=(raw(worker.parent),))
+    assert "an engine owns" in find_owner(raw(worker.parent / part), own)
+    assert find_owner(raw(tmp_path / "apart"), own) is None
+    assert (find_owner(raw(worker.parent / part), root) is None) is ("runc" not in part)
 
 
 def test_folders_named_as_dockers_are_the_users_elsewhere(data, root):

@@ -29,7 +29,7 @@ class Capture:
     sha256: str
     """Of the archive."""
     engine: str
-    """``docker`` or ``containerd``."""
+    """``docker``, ``containerd`` or ``buildkit``."""
     version: str
     """Of the engine."""
     containerd: str
@@ -37,7 +37,7 @@ class Capture:
     taken_at: str
     """UTC, RFC 3339: the clock to judge leases by."""
     root: str
-    """The containerd root, relative to where it is unpacked."""
+    """The containerd root, or that of BuildKit's worker, relative to where it is unpacked."""
     docker: str | None
     """The Docker data root, relative, if there is one."""
     facts: Mapping[str, Any]
@@ -48,6 +48,11 @@ class Capture:
     def namespaces(self) -> dict[str, dict[str, Any]]:
         """What ctr listed with no collection made, per namespace (tests.engines.listing.Listing)."""
         return dict(self.facts["namespaces"])
+
+    @property
+    def content(self) -> str:
+        """The content store, relative to the root."""
+        return "content" if self.engine == "buildkit" else "io.containerd.content.v1.content"
 
     @property
     def planted(self) -> list[dict[str, str]]:
@@ -63,7 +68,7 @@ def every_capture() -> list[Capture]:
 
 def captures() -> list[Capture]:
     """Those whose images are in containerd, by name."""
-    return [each for each in every_capture() if not each.classic]
+    return [each for each in every_capture() if not each.classic and each.engine != "buildkit"]
 
 
 def classic_captures() -> list[Capture]:

@@ -8,12 +8,14 @@ from contextlib import ExitStack
 from drydock.commands.apply import carry_out
 from drydock.commands.verify import Looked, look
 from drydock.model.access import Access
-from drydock.model.names import RawPath
+from drydock.model.names import RawPath, Ref
+from drydock.model.plans import FieldDrop, LeaseEnd
 from drydock.model.policies import VerifyOptions
 from drydock.model.repairs import Repair
 from drydock.model.runs import Run
+from drydock.repairs.cache_records import drop_records, end_leases, find_repaired
 from drydock.repairs.repair_plan import make_repair, refuse_unknown
-from drydock.session import Session, find_roots, open_root
+from drydock.session import Session, find_roots, hold_caches, list_cache_keys, open_root
 from drydock.verification.tiers import Deadline
 
 
@@ -59,14 +61,42 @@ def repair(
             session = stack.enter_context(open_root(root, access))
             looked = look(session, wanted, deadline, mends=True, adopts=adopt, drop_unproved=drop_unproved)
             sessions.append(session)
-            repairs.append(_plan(looked, accept, drop_unproved=drop_unproved))
+            repairs.append(_plan(looked, accept, stack, drop_unproved=drop_unproved))
         refuse_unknown(repairs, accept)
         if not agree(repairs) or not access.exclusive:
             return []
         return carry_out((session, made.plan) for session, made in zip(sessions, repairs, strict=True))
 
 
-def _plan(looked: Looked, accept: tuple[bytes, ...], *, drop_unproved: bool) -> Repair:
+def _cached(session: Session, stack: ExitStack, gone: set[Ref]) -> tuple[list[FieldDrop], list[LeaseEnd]]:
+    """What is deleted of BuildKit's cache records, under locks that the stack holds, and their leases.
+
+    Args:
+        session: of the root.
+        stack: gets the locks.
+        gone: the records that the repair deletes.
+    """
+    repaired = find_repaired(session.store, gone)
+    drops: list[FieldDrop] = []
+    stack.enter_context(hold_caches(session.held, repaired, session.access))
+    for path, names in repaired.items():
+        drops += drop_records(path, list_cache_keys(session.held, path, names))
+    return drops, list(end_leases(session.store, session.reached.classes, repaired))
+
+
+def _plan(looked: Looked, accept: tuple[bytes, ...], stack: ExitStack, *, drop_unproved: bool) -> Repair:
+    made = _make(looked, accept, ([], []), drop_unproved=drop_unproved)
+    cached = _cached(looked.session, stack, {drop.ref for drop in made.plan.records})
+    return _make(looked, accept, cached, drop_unproved=drop_unproved) if cached[0] else made
+
+
+def _make(
+    looked: Looked,
+    accept: tuple[bytes, ...],
+    cached: tuple[list[FieldDrop], list[LeaseEnd]],
+    *,
+    drop_unproved: bool,
+) -> Repair:
     return make_repair(
         looked.session.verdict,
         looked.session.reached,
@@ -79,4 +109,6 @@ def _plan(looked: Looked, accept: tuple[bytes, ...], *, drop_unproved: bool) -> 
         accept=accept,
         drop_unproved=drop_unproved,
         fingerprints=looked.session.fingerprints(),
+        cached=cached[0],
+        ended=cached[1],
     )

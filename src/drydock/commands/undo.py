@@ -7,7 +7,7 @@ from drydock.model.names import RawPath
 from drydock.model.runs import Run
 from drydock.reclaim.journal import read_journal
 from drydock.reclaim.undo import undo as undo_run
-from drydock.session import find_root, hold_root
+from drydock.session import find_root, hold_caches, hold_root
 
 
 def undo(journal: RawPath, access: Access) -> Run:
@@ -22,5 +22,6 @@ def undo(journal: RawPath, access: Access) -> Run:
         Refused: an engine, a shim or a mount uses the root, or a lock is held.
     """
     found, access = read_journal(journal), access.to_change()
-    with hold_root(find_root(found.root, access), access) as held:
+    edited = [entry.path for entry in found.entries if entry.do == "edit"]
+    with hold_root(find_root(found.root, access), access) as held, hold_caches(held, edited, access):
         return undo_run(found, held, access.progress)

@@ -87,6 +87,7 @@ class FindingCode(str, enum.Enum):
 
     # Names that lead nowhere
     MISSING_ROOT = "missing-root", _DAMAGE
+    RECORD_WITHOUT_SNAPSHOT = "record-without-snapshot", _DAMAGE
     LOST_CONTAINER = "lost-container", _DAMAGE
     MISSING_TARGET = "missing-target", _DAMAGE
     LEASE_NAMES_ABSENT = "lease-names-absent", _DAMAGE_OR_NOTE

@@ -116,6 +116,12 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
             "of that namespace, since one of them may be meant.",
             "Remove the container.",
         ),
+        FindingCode.RECORD_WITHOUT_SNAPSHOT: Guidance(
+            "BuildKit has a cache record whose snapshot does not exist, as after an older copy of a database was "
+            'restored. It lists the record, and builds that use it fail: "parent snapshot does not exist".',
+            "Run `drydock repair`: it drops the record and all that depend on it. With the engine running, "
+            "`docker builder prune --all` does, or `buildctl prune --all` for a buildkitd.",
+        ),
         FindingCode.LOST_CONTAINER: Guidance(
             "dockerd has a container, but meta.db has no record of its lease or its snapshot, as after an older copy "
             "of meta.db was restored. When it starts, the engine deletes what the container wrote. Only `verify` and "

@@ -13,6 +13,8 @@ class LeaseClass(enum.Enum):
 
     EXPIRED = "expired"
     """Past its expiry: it holds nothing any more, and containerd's next GC drops it."""
+    DROPPED = "dropped"
+    """BuildKit itself drops its cache record, and the lease: it holds nothing either."""
     TEMPORARY = "temporary"
     """Ends by itself, or its maker marked it as temporary: a pull, a push, a build step."""
     CONTAINER = "container"
@@ -29,6 +31,11 @@ class LeaseClass(enum.Enum):
     def is_owned(self) -> bool:
         """Whether the owner exists and the lease does not end by itself: what it holds is live."""
         return self in _OWNED
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether an engine itself ends the lease the next time that it can: what it lists is not kept by it."""
+        return self in (LeaseClass.EXPIRED, LeaseClass.DROPPED)
 
 
 _OWNED = frozenset((LeaseClass.CONTAINER, LeaseClass.BUILD_CACHE, LeaseClass.BUILD_HISTORY, LeaseClass.IMAGE))

@@ -101,6 +101,11 @@ _NEWER_DATABASES: Final = (
 MISSING_BLOB = Message(FindingCode.MISSING_BLOB, "blob {id}: {problem}", _REPAIR_BLOB)
 CORRUPT_BLOB = Message(FindingCode.CORRUPT_BLOB, "blob {id}: {problem}", _REPAIR_BLOB)
 MISSING_SNAPSHOT = Message(FindingCode.MISSING_SNAPSHOT, "snapshot {id}: {problem}", _REPAIR_SNAPSHOT)
+RECORD_WITHOUT_SNAPSHOT = Message(
+    FindingCode.RECORD_WITHOUT_SNAPSHOT,
+    "BuildKit's cache record {record}: its snapshot {snapshot} does not exist, so builds that use it fail",
+    "run drydock repair: it drops the record and all that depend on it",
+)
 CORRUPT_SNAPSHOT = Message(FindingCode.CORRUPT_SNAPSHOT, "snapshot {id}: {problem}", _REPAIR_SNAPSHOT)
 SNAPSHOT_DIFFERS = Message(
     FindingCode.SNAPSHOT_DIFFERS,

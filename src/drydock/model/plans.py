@@ -120,15 +120,21 @@ class RowDrop(NamedTuple):
     """One shown line."""
 
 
+CACHE_RECORDS = (b"_main",)
+"""The bucket of BuildKit's cache records in its metadata_v2.db (buildkit cache/metadata/metadata.go, v0.34)."""
+
+
 class FieldDrop(NamedTuple):
     """One key to delete from a record or a row that stays: the engine fails on it and does not need it."""
 
     snapshotter: bytes | None
-    """The snapshotter with the metadata.db; None for meta.db."""
+    """The snapshotter with the metadata.db; None for another database."""
     bucket: tuple[bytes, ...]
     key: bytes
     why: str
     """One shown line."""
+    database: RawPath | None = None
+    """Absolute path of the metadata_v2.db of a BuildKit, where the key may be a whole record; None for another one."""
 
 
 class Adoption(NamedTuple):

@@ -40,9 +40,9 @@ class EndLeases(enum.Enum):
 
 
 _INCLUDED = {
-    EndLeases.EXPIRED: (LeaseClass.EXPIRED,),
-    EndLeases.TEMPORARY: (LeaseClass.EXPIRED, LeaseClass.TEMPORARY),
-    EndLeases.OWNERLESS: (LeaseClass.EXPIRED, LeaseClass.TEMPORARY, LeaseClass.OWNERLESS),
+    EndLeases.EXPIRED: (LeaseClass.EXPIRED, LeaseClass.DROPPED),
+    EndLeases.TEMPORARY: (LeaseClass.EXPIRED, LeaseClass.DROPPED, LeaseClass.TEMPORARY),
+    EndLeases.OWNERLESS: (LeaseClass.EXPIRED, LeaseClass.DROPPED, LeaseClass.TEMPORARY, LeaseClass.OWNERLESS),
 }
 
 

@@ -4,6 +4,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from drydock.model.build_cache import BuildCache
 from drydock.model.findings import Finding
 from drydock.model.names import (
     CONTENT,
@@ -148,6 +149,17 @@ class DockerContainer(NamedTuple):
 
 
 @dataclass(slots=True)
+class BuildOwners:
+    """Records of a BuildKit that own leases; the times are as in :class:`Owners`."""
+
+    records: frozenset[bytes] = frozenset()
+    history: frozenset[bytes] = frozenset()
+    blobs_only: frozenset[bytes] = frozenset()
+    records_changed: UnixNano | None = None
+    history_changed: UnixNano | None = None
+
+
+@dataclass(slots=True)
 class Owners:
     """Records outside containerd that own its leases, as far as they could be read.
 
@@ -177,7 +189,22 @@ class Owners:
     """What tells which image store each data root uses."""
     by_data_root: dict[RawPath, dict[bytes, DockerContainer] | None] = field(default_factory=dict)
     """dockerd's containers of each data root; None if they could not be listed."""
+    buildkitd: BuildOwners = field(default_factory=BuildOwners)
+    """The records of a BuildKit outside dockerd."""
+    caches: list[BuildCache] = field(default_factory=list)
+    """The cache records of each worker that could be read whole, of dockerd and of a buildkitd."""
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def builds(self) -> BuildOwners:
+        """The records of the BuildKit in dockerd."""
+        return BuildOwners(
+            self.build_records,
+            self.build_history,
+            self.build_blobs_only,
+            self.build_records_changed,
+            self.build_history_changed,
+        )
 
     @property
     def containers_known(self) -> bool:

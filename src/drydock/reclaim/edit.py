@@ -363,8 +363,14 @@ class _writable:  # noqa: N801 - a context manager that reads as a verb
         os.close(self._descriptor)
 
 
+def cache_deletions(plan: Plan, database: RawPath) -> list[Deletion]:
+    """The deletions of a plan in the database of BuildKit's cache records."""
+    return [Deletion(field.bucket, field.key) for field in plan.fields if field.database == database]
+
+
 def _fields(plan: Plan, snapshotter: bytes | None) -> list[Deletion]:
-    return [Deletion(field.bucket, field.key) for field in plan.fields if field.snapshotter == snapshotter]
+    its = (field for field in plan.fields if field.database is None and field.snapshotter == snapshotter)
+    return [Deletion(field.bucket, field.key) for field in its]
 
 
 def _record(ref: Ref) -> Deletion:

@@ -15,7 +15,7 @@ from typing import Final
 from drydock.evidence.files.mountinfo import own_mounts, place
 from drydock.evidence.files.regular import identity
 from drydock.evidence.host.filesystem import is_folder
-from drydock.evidence.host.layout import is_root
+from drydock.evidence.host.layout import find_layout
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
 from drydock.model.roots import Root
@@ -72,7 +72,7 @@ def find_owner(chosen: RawPath, root: Root) -> str | None:
                 return f"is {shown(top)} itself, which Docker owns: choose a new folder in it"
             if _is_owned(below):
                 return _in(RawPath(os.path.join(top, below)), root)
-        if is_root(path) or os.path.lexists(os.path.join(path, b"containerdmeta.db")):
+        if find_layout(path) is not None or os.path.lexists(os.path.join(path, b"containerdmeta.db")):
             return _in(path, root)
         below = os.path.basename(path)
     return _by_mount(way, root)
@@ -109,11 +109,13 @@ def _way(chosen: RawPath) -> list[RawPath]:
 
 
 def _owned(root: Root) -> Iterator[RawPath]:
-    """The existing folders of the root's own engine, without the data roots."""
+    """The existing folders of the root's own engine, without Docker's data roots."""
     yield root.path
     for _, path in root.snapshotters:
         yield path
     yield from root.states
+    if root.layout.worker:
+        yield from root.buildkit
     for data in root.docker:
         for name in _OWNED:
             # A symbolic link counts: an engine follows it.

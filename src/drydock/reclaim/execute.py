@@ -1,9 +1,10 @@
 """Carrying out a plan, under locks that the caller holds.
 
-The order (docs/safety.md 6): data that no record names, meta.db, each metadata.db, the data that these edits freed.
-Whenever a crash comes, it leaves nothing but data without a record. There is one exception on a full disk: if an edit
-lacks a block, the ingests that the plan removes go first. containerd does without their data: it begins such a write
-again (core/metadata/content.go Writer, v2.1).
+The order (docs/safety.md 6): data that no record names, meta.db, each metadata.db, the data that these edits freed. A
+repair edits BuildKit's cache records before meta.db: a record whose lease is gone would be worse than a lease without a
+record. Whenever a crash comes, it leaves nothing but data or leases without a record. There is one exception on a full
+disk: if an edit lacks a block, the ingests that the plan removes go first. containerd does without their data: it
+begins such a write again (core/metadata/content.go Writer, v2.1).
 
 What is in the classic layer store of Docker comes last, and in an order of its own: records, children before parents;
 then what they named. Whenever a crash comes, it leaves directories that no record names, which dockerd never looks at.
@@ -34,10 +35,12 @@ from drydock.interrupts import defer_interrupt
 from drydock.model.errors import ActionFailed, DiskFull
 from drydock.model.names import RawPath, Ref
 from drydock.model.plans import (
+    CACHE_RECORDS,
     CLASSIC_DATA,
     CLASSIC_RECORDS,
     Adoption,
     CutOutcome,
+    FieldDrop,
     LeaseRecord,
     LogCut,
     Outcome,
@@ -55,7 +58,16 @@ from drydock.model.runs import EditOutcome, Run
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.reclaim import removals
-from drydock.reclaim.edit import Fields, back_up, edit, metadata_deletions, metadata_insertions, revert, row_deletions
+from drydock.reclaim.edit import (
+    Fields,
+    back_up,
+    cache_deletions,
+    edit,
+    metadata_deletions,
+    metadata_insertions,
+    revert,
+    row_deletions,
+)
 from drydock.reclaim.engine_folders import find_owner
 from drydock.reclaim.former_state import find_missing
 from drydock.reclaim.interrupted_runs import close_unfinished
@@ -149,7 +161,8 @@ def execute(
             outcome = _edit(each, root_dir, store, journal, backup, stopped=stopped, make_room=make_room)
             run.edits.append(outcome)
             if outcome.status is not Status.DONE:
-                blocked[each.snapshotter] = outcome.detail
+                # The leases of cache records stay as long as the records do.
+                blocked[None if each.is_cache else each.snapshotter] = outcome.detail
         ready, waiting = _split(after, blocked, held.root.layout)
         run.outcomes += run_removals(ready, root_dir, journal, apart, report)
         run.outcomes += waiting
@@ -202,11 +215,13 @@ def _outcome_progress(plan: Plan, progress: Progress | None, *, moves: bool) -> 
 
 @dataclass(slots=True)
 class _Edit:
-    """The part of a plan for one database; ``snapshotter`` is None for meta.db."""
+    """The part of a plan for one database; ``snapshotter`` is None for meta.db and for BuildKit's."""
 
     snapshotter: bytes | None
     file: File
     plan: Plan
+    is_cache: bool = False
+    """Whether it is the database of BuildKit's cache records."""
 
     @property
     def rows(self) -> list[RowDrop]:
@@ -216,20 +231,38 @@ class _Edit:
     @property
     def added(self) -> tuple[Adoption | SnapshotRecord | LeaseRecord, ...]:
         """The records to add."""
-        return self.plan.added if self.snapshotter is None else ()
+        return self.plan.added if self.snapshotter is None and not self.is_cache else ()
+
+    @property
+    def cached(self) -> list[FieldDrop]:
+        """What to delete from the database of BuildKit's cache records."""
+        return [field for field in self.plan.fields if self.is_cache and field.database == self.file.path]
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many leases and records, or rows, to delete."""
+        if self.is_cache:
+            return 0, 0
+        return (len(self.plan.leases), len(self.plan.records)) if self.snapshotter is None else (0, len(self.rows))
 
     @property
     def fields(self) -> int:
-        """How many keys to delete in records and rows that stay."""
-        return sum(field.snapshotter == self.snapshotter for field in self.plan.fields)
+        """How many keys to delete in records and rows that stay, or of BuildKit's cache records."""
+        if self.is_cache:
+            return len(self.cached)
+        return sum(field.database is None and field.snapshotter == self.snapshotter for field in self.plan.fields)
 
 
 def _edits(plan: Plan, held: Held) -> list[_Edit]:
-    edits: list[_Edit] = []
+    edits = [
+        _Edit(None, file, plan, is_cache=True)
+        for file in held.caches
+        if any(field.database == file.path for field in plan.fields)
+    ]
     edited: list[tuple[bytes | None, File | None]] = [(None, held.metadata), *held.backends.items()]
     for snapshotter, file in edited:
         rows = any(row.snapshotter == snapshotter for row in plan.rows)
-        fields = any(field.snapshotter == snapshotter for field in plan.fields)
+        fields = any(field.database is None and field.snapshotter == snapshotter for field in plan.fields)
         if rows or fields or (snapshotter is None and (plan.leases or plan.records or plan.added)):
             assert file is not None, "a plan that edits a database was made of it"
             edits.append(_Edit(snapshotter, file, plan))
@@ -237,7 +270,10 @@ def _edits(plan: Plan, held: Held) -> list[_Edit]:
 
 
 def _back_up(file: File, kept: RunDirectory, root: RawPath) -> RawPath:
-    name = os.path.relpath(file.path, root).replace(b"/", b".")
+    name = os.path.relpath(file.path, root)
+    if name.startswith(b"../"):  # BuildKit's, beside the root
+        name = b"/".join(file.path.split(b"/")[-2:])
+    name = name.replace(b"/", b".")
     return back_up(file.fd, name, kept.fd, kept.path)
 
 
@@ -252,10 +288,13 @@ def _edit(
     make_room: Callable[[], bool],
 ) -> EditOutcome:
     plan, path = each.plan, each.file.path
-    leases, records = (len(plan.leases), len(plan.records)) if each.snapshotter is None else (0, len(each.rows))
+    leases, records = each.counts
     if stopped is not None:
         return EditOutcome(path, leases, records, Status.FAILED, f"not tried: {stopped}", backup, each.fields)
-    deletions = metadata_deletions(plan) if each.snapshotter is None else row_deletions(plan, each.snapshotter)
+    if each.is_cache:
+        deletions = cache_deletions(plan, path)
+    else:
+        deletions = metadata_deletions(plan) if each.snapshotter is None else row_deletions(plan, each.snapshotter)
     insertions = metadata_insertions(plan) if each.added else []
     numbers: list[int] = []
 
@@ -290,6 +329,8 @@ def _compare(each: _Edit, store: Store) -> str | None:
     """Read the database again; return how it differs from what the plan should leave, or None."""
     try:
         with Database.from_fd(each.file.fd, each.file.path) as database:
+            if each.is_cache:
+                return None if _cached(database) == _left(each, store) else "its records differ from the plan"
             if each.snapshotter is None:
                 metadata = read_metadata(database, each.file.path)
                 records: dict[Ref, Blob | Snapshot | Lease] = {blob.ref: blob for blob in metadata.blobs}
@@ -306,6 +347,18 @@ def _compare(each: _Edit, store: Store) -> str | None:
             return None if names == rows - dropped else "its rows differ from the plan"
     except BoltError as error:
         return f"it could not be read ({error})"
+
+
+def _cached(database: Database) -> set[bytes]:
+    """The ids of BuildKit's cache records."""
+    records = database.root.bucket(CACHE_RECORDS[0])
+    return set() if records is None else {name for name, _ in records.items()}
+
+
+def _left(each: _Edit, store: Store) -> set[bytes]:
+    """The ids of the cache records that the plan leaves."""
+    before = {name for cache in store.owners.caches if cache.path == each.file.path for name in cache.records}
+    return before - {field.key for field in each.cached if field.bucket == CACHE_RECORDS}
 
 
 def _refs(metadata: Metadata) -> set[Ref]:

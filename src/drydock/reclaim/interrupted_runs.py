@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 
 from bbolt_reader import BoltError, Database
+from drydock.evidence.buildkit.records import cache_databases
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.store import File, Held
-from drydock.model.errors import ActionFailed, EvidenceUnreadable
+from drydock.evidence.host.locks import hold
+from drydock.model.errors import ActionFailed, EvidenceUnreadable, Refused
 from drydock.model.names import RawPath, blob_path, ingest_name
 from drydock.model.store import Store
 from drydock.model.text import shown, unshown
@@ -53,7 +55,7 @@ def find_left(journal: Journal, held: Held, store: Store) -> str | None:
             return _LeftoverSearch(journal, held, now, store).find()
         except BoltError as error:
             return f"{shown(error.file)}: {error}"
-        except EvidenceUnreadable as error:
+        except (EvidenceUnreadable, Refused) as error:
             return str(error)
 
 
@@ -90,6 +92,8 @@ class _LeftoverSearch:
 
     def _of_edit(self, entry: Entry) -> str | None:
         file = next((file for file in self._held.files() if file.path == entry.path), None)
+        if file is None and entry.path in cache_databases(self._held.root):
+            return self._of_cache(entry)
         if file is None:
             # Without its folder the database is gone for good; an empty folder may be a mount point without its disk.
             return f"{shown(entry.path)} is not there" if os.path.lexists(os.path.dirname(entry.path)) else None
@@ -102,6 +106,17 @@ class _LeftoverSearch:
             return self._of_former(file, former(self._now[file.path], entry.fields))
         with suppress(BoltError), Database.open(unshown(str(entry.fields.get("backup", "")))) as copy:
             return self._of_former(file, copy)
+        return None
+
+    def _of_cache(self, entry: Entry) -> str | None:
+        """The same for an edit of BuildKit's cache records, which names no data."""
+        stands = EditStatus.MOVED
+        with suppress(ActionFailed), ExitStack() as stack:
+            held = self._held.find(entry.path)
+            fd = held.fd if held is not None else stack.enter_context(hold(entry.path, exclusive=False)).fd
+            stands = edit_status(fd, entry.path, entry.fields)
+        if stands is EditStatus.FORMER and entry.ended is None:
+            return f"{shown(entry.path)}: the edit was not made"
         return None
 
     def _of_former(self, file: File, database: Database) -> str | None:

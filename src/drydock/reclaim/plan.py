@@ -123,7 +123,7 @@ def _decide_on_lease(holding: Holding, verdict: Verdict, kept: dict[Ref, str], p
         return Keep("the policy does not end it") if why is None else Withhold(f"lease {name} stays: {why}")
     if holding.ref not in kept:
         return Remove(_describe(holding, verdict))
-    if holding.kind is LeaseClass.EXPIRED:
+    if holding.kind.holds_nothing:
         return Keep(kept[holding.ref])
     return Withhold(f"lease {name} stays, with all that it holds: {kept[holding.ref]}")
 
@@ -149,7 +149,7 @@ def _incomparable(holding: Holding, verdict: Verdict, policy: Policy) -> str | N
 
 
 def _is_due(holding: Holding, verdict: Verdict, policy: Policy) -> bool:
-    if holding.kind is LeaseClass.EXPIRED:
+    if holding.kind.holds_nothing:
         return True
     if not policy.end.includes(holding.kind):
         return False
@@ -281,8 +281,7 @@ class _Planner:
 
     def _without(self, leases: list[Ref], kept: dict[Ref, str] | None = None) -> Reach:
         """What is reached after ``leases`` have ended, with ``kept`` as further roots."""
-        # An expired lease holds nothing.
-        changed = any(self._reached.classes[ref].kind is not LeaseClass.EXPIRED for ref in leases)
+        changed = any(not self._reached.classes[ref].kind.holds_nothing for ref in leases)
         if not changed and not kept:
             return self._named
         return reach(self._store, self._verdict.now, leases, kept, before=self._reached)

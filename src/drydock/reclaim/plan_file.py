@@ -225,7 +225,8 @@ def _row_drop(row: RowDrop) -> PlannedRowDrop:
 
 def _field_drop(drop: FieldDrop) -> PlannedFieldDrop:
     snapshotter = None if drop.snapshotter is None else shown(drop.snapshotter)
-    return PlannedFieldDrop(snapshotter, [*map(shown, drop.bucket)], shown(drop.key), drop.why)
+    database = UNSET if drop.database is None else shown(drop.database)
+    return PlannedFieldDrop(snapshotter, [*map(shown, drop.bucket)], shown(drop.key), drop.why, database)
 
 
 def _adoption(adoption: Adoption) -> PlannedAdoption:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from functools import partial
 
-from drydock.evidence.containerd.store import File, Held
+from drydock.evidence.containerd.store import Held
 from drydock.model.errors import ActionFailed, Refused
 from drydock.model.names import RawPath
 from drydock.model.plans import CLASSIC_DATA, CLASSIC_RECORDS, CutOutcome, LogCut, Outcome, Removal, Status
@@ -50,7 +50,7 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
     run = Run(journal.root, journal.path, "the journal that was undone")
     edits = [entry for entry in reversed(journal.entries) if entry.do == "edit"]
     for entry in edits:
-        file = _find(held, entry.path)
+        file = held.find(entry.path)
         if file is not None:
             # If this cannot be compared, _hindrance reports it below.
             with suppress(ActionFailed):
@@ -120,7 +120,7 @@ def _roots(journal: Journal, held: Held) -> set[RawPath]:
 
 def _edits_that_stand(held: Held, edits: list[Entry]) -> Iterator[Entry]:
     for entry in edits:
-        file = _find(held, entry.path)
+        file = held.find(entry.path)
         if file is not None and edit_status(file.fd, file.path, entry.fields) is EditStatus.EDITED:
             yield entry
 
@@ -164,7 +164,7 @@ def _back(root_dir: RootDir, entry: Entry, moved: Quarantined, barred: str | Non
 
 def _hindrance(held: Held, entry: Entry) -> str | None:
     """Why a database cannot be put back; None if it can, or need not be."""
-    file = _find(held, entry.path)
+    file = held.find(entry.path)
     if file is None:
         return f"{shown(entry.path)} is not there"
     try:
@@ -177,7 +177,7 @@ def _hindrance(held: Held, entry: Entry) -> str | None:
 def _unedit(held: Held, entry: Entry, barred: str | None) -> EditOutcome:
     copy = RawPath(unshown(str(entry.fields.get("backup", ""))))
     backup = copy if os.path.lexists(copy) else None
-    file = _find(held, entry.path)
+    file = held.find(entry.path)
     try:
         if file is not None and edit_status(file.fd, file.path, entry.fields) is EditStatus.FORMER:
             return EditOutcome(entry.path, 0, 0, Status.DONE, "it is as it was before the edit", backup)
@@ -187,8 +187,3 @@ def _unedit(held: Held, entry: Entry, barred: str | None) -> EditOutcome:
     except ActionFailed as error:
         return EditOutcome(entry.path, 0, 0, Status.FAILED, str(error), backup)
     return EditOutcome(entry.path, 0, 0, Status.DONE, "its former contents are back", backup)
-
-
-def _find(held: Held, path: RawPath) -> File | None:
-    files = (held.metadata, *held.backends.values())
-    return next((file for file in files if file is not None and file.path == path), None)

@@ -18,7 +18,17 @@ from drydock.model.findings import Finding, FindingCode, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.names import EXTRACTING, Digest, Kind, RawPath, Ref, snapshot_ref, split_snapshot_key
 from drydock.model.objects import ObjectKind, State, StoreObject, Verdict
-from drydock.model.plans import DatabaseFingerprint, FieldDrop, Plan, RecordDrop, Removal, RowDrop, Target, Withheld
+from drydock.model.plans import (
+    DatabaseFingerprint,
+    FieldDrop,
+    LeaseEnd,
+    Plan,
+    RecordDrop,
+    Removal,
+    RowDrop,
+    Target,
+    Withheld,
+)
 from drydock.model.policies import Policy
 from drydock.model.repairs import Adopted, Loss, LostContainers, Repair
 from drydock.model.text import shown
@@ -38,8 +48,8 @@ _TIMES = {
     FindingCode.UNDECODABLE_TIME: "a time that cannot be decoded; because of it, the engine cannot list the record",
     FindingCode.UNDECODABLE_EXPIRY: "an expiry that cannot be decoded; because of it, the engine's GC removes nothing",
 }
-_FIELDS = frozenset((*_TIMES, FindingCode.LOST_ROW))
-"""Findings about a single field, which is deleted."""
+_FIELDS = frozenset((*_TIMES, FindingCode.LOST_ROW, FindingCode.RECORD_WITHOUT_SNAPSHOT))
+"""Findings about a single field or cache record, which is deleted."""
 _UNPROVED = "nothing proves that its unpacked files are intact; --drop-unproved deletes the blob and the snapshot"
 _UNLISTED = "an entry of a lease for an object whose record is deleted; the engine ignores it"
 _NO_CHILD = "a link to a child snapshot without a record; because of it, the engine cannot remove the parent"
@@ -59,6 +69,8 @@ def make_repair(
     accept: tuple[bytes, ...],
     drop_unproved: bool,
     fingerprints: Iterable[DatabaseFingerprint],
+    cached: Iterable[FieldDrop] = (),
+    ended: Iterable[LeaseEnd] = (),
 ) -> Repair:
     """Plan the repair of one root.
 
@@ -74,10 +86,13 @@ def make_repair(
         accept: names of images, containers and snapshots that may be lost.
         drop_unproved: whether unproved snapshots go with their damaged layers.
         fingerprints: the databases as they are.
+        cached: what is deleted of BuildKit's cache records.
+        ended: the leases of these records.
     """
     made = _Repairer(
         verdict, reached, images, wrong, proofs,
-        adopted=adopted, lost=lost, right=right, accept=accept, drop_unproved=drop_unproved,
+        adopted=adopted, lost=lost, right=right, accept=accept, drop_unproved=drop_unproved, cached=(*cached,),
+        ended=(*ended,),
     )  # fmt: skip
     return made.repair(tuple(fingerprints))
 
@@ -138,7 +153,11 @@ class _Repairer:
         right: Container[Digest],
         accept: tuple[bytes, ...],
         drop_unproved: bool,
+        cached: tuple[FieldDrop, ...],
+        ended: tuple[LeaseEnd, ...],
     ) -> None:
+        self._cached = cached
+        self._ended = ended
         self._verdict = verdict
         self._store = verdict.store
         self._reached = reached
@@ -203,18 +222,19 @@ class _Repairer:
             self._verdict.now,
             Policy(),
             fingerprints,
-            (),
+            () if self._blind else self._ended,
             tuple(self._record(ref, why, records) for ref, why in records.items()),
             tuple(self._row(row, why) for row, why in rows.items()),
             tuple(sorted(removals, key=lambda removal: (removal.after_edit, removal.path))),
             tuple(self._withheld),
-            fields=tuple(drop for drop, _ in fields),
+            fields=(*(drop for drop, _ in fields), *(() if self._blind else self._cached)),
             adoptions=self._adopted.adoptions,
             snapshots=self._lost.snapshots,
             lease_records=self._lost.leases,
         )
         left = tuple(self._left(plan, mended))
-        mends = bool(records or rows or removals or plan.added) or any(is_damage for _, is_damage in fields)
+        changed = records or rows or removals or plan.added or plan.leases or self._cached
+        mends = bool(changed) or any(is_damage for _, is_damage in fields)
         pulled = [self._images[ref] for ref in self._refetch]
         refetch, short = split_refetched(self._reached.graph, pulled, records, self._store.backends)
         whole = [ref for ref in self._adopted.whole if ref not in {*refetch, *short, *self._held, *self._losses}]

@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple
 from drydock.model.data import Fingerprint
 from drydock.model.findings import Severity
 from drydock.model.inventories import Holder, Inventory
-from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
 from drydock.model.objects import DAMAGED, ObjectKind, State, StoreObject, Verdict
 from drydock.model.pulls import LayerState, Pull
@@ -290,7 +289,7 @@ class PageData:
     def _leases(self) -> Iterator[_Row]:
         reached = {holder.ref: holder.objects for holder in self._inventory.holders}
         for holding in self._verdict.leases:
-            is_over = holding.kind is LeaseClass.EXPIRED
+            is_over = holding.kind.holds_nothing
             size = sum(self._verdict.objects[place].allocated for place in reached.get(holding.ref, ()))
             facts = [
                 ["namespace", shown(holding.ref.namespace)],

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 from drydock.model.findings import FindingCode
-from drydock.model.plans import Plan, Status, Target
+from drydock.model.plans import CACHE_RECORDS, Plan, Status, Target
 from drydock.model.runs import Run
 from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.report.wording import show_bytes, show_count
 
 _LISTED = 40
+_REMOVED = " removed from other records"
 
 
 def scan_lines(scan: Scan) -> Iterator[str]:
@@ -46,10 +47,11 @@ def run_lines(run: Run) -> Iterator[str]:
     """How carrying out a plan ended: each failure, and counts of the rest."""
     yield f"{shown(run.root)}:"
     for edited in run.edits:
+        where = " of cache records removed" if edited.path.endswith(b"/metadata_v2.db") else _REMOVED
         counted = (
             (edited.records, "entry", ""),
             (edited.leases, "lease", ""),
-            (edited.fields, "key", " removed from other records"),
+            (edited.fields, "key", where),
             (edited.added, "record", " added"),
         )
         # An edit that was undone or not made has no counts: its detail tells what happened.
@@ -95,7 +97,10 @@ def edit_lines(plan: Plan) -> Iterator[str]:
         yield f"  deletes from meta.db the records of {dropped}"
     for snapshotter, count in Counter(row.snapshotter for row in plan.rows).items():
         yield f"  deletes {show_count(count, 'row')} from the metadata.db of {shown(snapshotter)}"
-    for why, count in Counter(field.why for field in plan.fields).most_common(_LISTED):
+    cached = [field for field in plan.fields if field.database is not None]
+    for why, count in Counter(field.why for field in cached if field.bucket == CACHE_RECORDS).items():
+        yield f"  deletes {show_count(count, 'cache record')} of BuildKit: {why}"
+    for why, count in Counter(field.why for field in plan.fields if field.database is None).most_common(_LISTED):
         yield f"  removes {show_count(count, 'key')} from records that stay: {why}"
 
 

@@ -105,7 +105,7 @@ def summarize(scan: Scan, where: RawPath | None) -> Summary:
 
 def endable_leases(scan: Scan) -> EndableLeases:
     """Say what ending the leases of a root frees: first the temporary ones, then those of other classes."""
-    by_class = {kind: total for kind, total in scan.leased().items() if kind is not LeaseClass.EXPIRED}
+    by_class = {kind: total for kind, total in scan.leased().items() if not kind.holds_nothing}
     words = {
         kind: f"{kind.value}: {show_count(total.count, 'lease')}, {show_bytes(total.bytes)}{about_end(scan, kind)}"
         for kind, total in by_class.items()

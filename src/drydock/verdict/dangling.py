@@ -23,7 +23,7 @@ from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.verdict.graph import Graph, Node, visited
 from drydock.verdict.labels import back_references
-from drydock.verdict.leases import Judgement, build_record
+from drydock.verdict.leases import Judgement, build_record, builds_of
 from drydock.verdict.similar_names import find_near
 
 _LISTED = 3
@@ -172,7 +172,7 @@ def _is_usual(lease: Lease, kind: LeaseClass, target: Ref, owners: Owners) -> bo
     if target.kind in (Kind.INGEST, Kind.IMAGE):
         return True
     build = build_record(lease)
-    if build is not None and (kind is not LeaseClass.BUILD_CACHE or build in owners.build_blobs_only):
+    if build is not None and (kind is not LeaseClass.BUILD_CACHE or build in builds_of(lease, owners).blobs_only):
         return True
     if target.kind is not Kind.SNAPSHOT:
         return False

@@ -100,7 +100,7 @@ def _holders(verdict: Verdict, reached: Reach) -> Iterator[list[Ref]]:
             found = containers.pop(_container_of(verdict, holding.ref), None)
             if found is not None:
                 yield found
-        elif holding.kind is not LeaseClass.EXPIRED:
+        elif not holding.kind.holds_nothing:
             yield [holding.ref]
 
 
@@ -119,7 +119,7 @@ def _lease(reached: Reach, ref: Ref) -> tuple[LeaseClass | None, str | None]:
 
 
 def _links(reached: Reach) -> dict[Ref, Link]:
-    starts = [ref for ref, lease in reached.classes.items() if lease.kind is not LeaseClass.EXPIRED]
+    starts = [ref for ref, lease in reached.classes.items() if not lease.kind.holds_nothing]
     leased = trace(reached.graph, starts, within=reached.live)
     links: dict[Ref, Link] = {}
     for ways in (reached.ways(), leased):

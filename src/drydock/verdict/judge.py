@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from drydock.model import messages
 from drydock.model.data import LayoutKind, RowKind
 from drydock.model.findings import Finding, Place, Severity
-from drydock.model.leases import Holding, LeaseClass
+from drydock.model.leases import Holding
 from drydock.model.names import RawPath, Ref, UnixNano, is_container_id, split_row_name
 from drydock.model.objects import DAMAGED, ObjectKind, State, StoreObject, Verdict
 from drydock.model.records import Lease, Metadata
 from drydock.model.store import Store
 from drydock.verdict.blind_spots import is_kept_blindly
+from drydock.verdict.build_cache import find_dropped_leases, find_records_without_snapshot
 from drydock.verdict.dangling import Dangling, dangling_findings, find_dangling, list_loose
 from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.labels import PRUNED, expiry
@@ -133,11 +134,12 @@ def reach(
     )
     if before is None:
         classes.update(withdraw_ownerless(classes, graph, store.owners))
+        classes.update(find_dropped_leases(store, classes))
     owned = tuple(ref for ref, lease in classes.items() if lease.kind.is_owned and ref not in gone)
     live = mark(graph, [*why, *owned])
     leased: dict[Ref, list[Ref]] = {}
     for ref, lease in classes.items():
-        if lease.kind.is_owned or lease.kind is LeaseClass.EXPIRED or ref in gone:
+        if lease.kind.is_owned or lease.kind.holds_nothing or ref in gone:
             continue
         for node in mark(graph, [ref], within=live):
             holders = leased.setdefault(visited(node), [])
@@ -168,6 +170,7 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         *dangling_findings(reached.dangling(store), store.metadata.path),
         *(damage_finding(store, found) for found in damaged),
         *find_far_sizes(store, objects),
+        *find_records_without_snapshot(store),
     ]
     verdict = Verdict(store, now, objects, _holdings(store, reached, objects), findings)
     for layers in store.layer_stores:
@@ -198,7 +201,7 @@ def _blocking(store: Store) -> Iterator[Finding]:
 
 
 def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[Holding]:
-    holding = [lease for lease in store.metadata.leases if reached.classes[lease.ref].kind is not LeaseClass.EXPIRED]
+    holding = [lease for lease in store.metadata.leases if not reached.classes[lease.ref].kind.holds_nothing]
     if not holding:
         return [_holding(lease, reached.classes[lease.ref], 0) for lease in store.metadata.leases]
     owned = any(lease.kind.is_owned for lease in reached.classes.values())

@@ -30,7 +30,7 @@ from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano, is_container_id, snapshot_ref
 from drydock.model.objects import LayerObject, ObjectKind, State
 from drydock.model.records import Lease
-from drydock.model.roots import DockerContainer, Owners
+from drydock.model.roots import BuildOwners, DockerContainer, Owners
 from drydock.model.text import shown
 from drydock.verdict.labels import expiry
 from drydock.verdict.leases import Judgement, classify_build
@@ -228,7 +228,7 @@ class _Judge:
 
     def _hold_by_builds(self) -> None:
         builds = self._store.builds
-        owners = Owners(build_records=builds.records, build_records_changed=builds.records_changed)
+        owners = Owners(buildkitd=BuildOwners(builds.records, records_changed=builds.records_changed))
         by_key: dict[bytes, Ref] = {}
         leased: list[tuple[bytes, State, Ref]] = []
         for lease in builds.leases:

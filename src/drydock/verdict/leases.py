@@ -16,7 +16,7 @@ from drydock.model.findings import Finding, Place
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Digest, Kind, Ref, UnixNano, is_container_id
 from drydock.model.records import Lease
-from drydock.model.roots import Owners
+from drydock.model.roots import BuildOwners, Owners
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.times import age, is_ahead, show_time
@@ -50,8 +50,10 @@ class Judgement(NamedTuple):
 
 
 _NOT_DOCKERS = Judgement(
-    LeaseClass.UNKNOWN, "it belongs to a BuildKit outside dockerd, whose records drydock does not read"
+    LeaseClass.UNKNOWN, "it belongs to a BuildKit outside dockerd, and drydock does not know where its records are"
 )
+_BUILDKITD = b"buildkit"
+"""The namespace of a buildkitd, unless it is configured (buildkit cmd/buildkitd/main_containerd_worker.go, v0.34)."""
 
 
 def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judgement:
@@ -67,10 +69,10 @@ def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judge
     if docker and lease.id.startswith(_IMAGE):
         return _image(lease, owners, now)
     if lease.namespace.endswith(_HISTORIES) and lease.id.startswith(_HISTORY):
-        return _history(lease, owners, now) if is_dockers(lease.namespace[: -len(_HISTORIES)]) else _NOT_DOCKERS
+        return _history(lease, owners, now) if _has_builds(lease.namespace[: -len(_HISTORIES)]) else _NOT_DOCKERS
     build = _BUILD_RECORD.match(lease.id)
     if build is not None and (FLAT in lease.labels or build[2]):
-        return _build(lease, build[1], owners, now) if docker else _NOT_DOCKERS
+        return _build(lease, build[1], owners, now) if _has_builds(lease.namespace) else _NOT_DOCKERS
     if docker and mounting_container(lease.id) is not None:
         return _image_mount(lease, owners, now)
     if is_container_id(lease.id):
@@ -175,21 +177,40 @@ def withdraw_ownerless(classes: dict[Ref, Judgement], graph: Graph, owners: Owne
 def _owned_names(namespace: bytes, graph: Graph, owners: Owners) -> Iterator[bytes]:
     """The ids of the leases that the owners in a namespace should have."""
     if namespace.endswith(_HISTORIES):
-        yield from (_HISTORY + each for each in owners.build_history)
+        yield from (_HISTORY + each for each in _builds_in(namespace, owners).history)
+    if _has_builds(namespace):
+        for record in _builds_in(namespace, owners).records:
+            yield from (record, record + b"-variants", record + b"-view")
     if is_dockers(namespace):
         yield from (*owners.containers, *owners.image_mounts)
         yield from (_IMAGE + each for each in owners.images)
-        for record in owners.build_records:
-            yield from (record, record + b"-variants", record + b"-view")
     else:
         kinds = (Kind.CONTAINER, Kind.SANDBOX)
         yield from (ref.key for ref in graph.records if ref.kind in kinds and ref.namespace == namespace)
 
 
+def builds_of(lease: Lease, owners: Owners) -> BuildOwners:
+    """The records of the BuildKit that works in the namespace of a lease."""
+    return _builds_in(lease.namespace, owners)
+
+
+def _builds_in(namespace: bytes, owners: Owners) -> BuildOwners:
+    return owners.builds if is_dockers(namespace.removesuffix(_HISTORIES)) else owners.buildkitd
+
+
+def _has_builds(namespace: bytes) -> bool:
+    return is_dockers(namespace) or is_standalone(namespace)
+
+
+def is_standalone(namespace: bytes) -> bool:
+    """Whether a buildkitd keeps its snapshots and blobs in a namespace, unless it is configured."""
+    return namespace == _BUILDKITD
+
+
 def is_dockers(namespace: bytes) -> bool:
     """Whether dockerd keeps its images and containers in a namespace."""
-    # With userns-remap moby-<uid>.<gid> (moby daemon/daemon.go RemapContainerdNamespaces). Neither plugins.moby nor
-    # the namespace of a standalone buildkitd: dockerd's records do not show who owns leases there.
+    # With userns-remap moby-<uid>.<gid> (moby daemon/daemon.go RemapContainerdNamespaces). Not plugins.moby: dockerd's
+    # records do not show who owns leases there.
     return re.match(rb"moby(-[0-9]+\.[0-9]+)?\Z", namespace) is not None
 
 
@@ -218,20 +239,21 @@ def _image(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
 
 
 def _history(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
-    record = lease.id[len(_HISTORY) :]
-    if record in owners.build_history:
+    record, builds = lease.id[len(_HISTORY) :], builds_of(lease, owners)
+    if record in builds.history:
         return Judgement(LeaseClass.BUILD_HISTORY, "its build is in BuildKit's history", f"build {shown(record)}")
     missing = "its build is not in BuildKit's history"
     history = "BuildKit's history"
-    return _gone(lease, now, missing, _Records(owners.build_history_changed, history, history))
+    return _gone(lease, now, missing, _Records(builds.history_changed, history, history))
 
 
 def _build(lease: Lease, record: bytes, owners: Owners, now: UnixNano) -> Judgement:
-    if record in owners.build_records:
+    builds = builds_of(lease, owners)
+    if record in builds.records:
         found = "its cache record is in BuildKit's metadata_v2.db"
         return Judgement(LeaseClass.BUILD_CACHE, found, f"cache record {shown(record)}")
     missing = "its cache record is not in BuildKit's metadata_v2.db"
-    records = _Records(owners.build_records_changed, "BuildKit's metadata_v2.db", "BuildKit's cache records")
+    records = _Records(builds.records_changed, "BuildKit's metadata_v2.db", "BuildKit's cache records")
     return _gone(lease, now, missing, records)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, suppress
 
 from bbolt_reader import BoltError, Database, DeclaredDatabase, Difference, compare
-from drydock.evidence.buildkit.records import build_databases
+from drydock.evidence.buildkit.records import BuildKit, build_databases, find_buildkits
 from drydock.evidence.containerd.store import Held, database_name
 from drydock.evidence.host.locks import hold
 from drydock.model import messages
@@ -32,16 +32,17 @@ def compare_readers(held: Held, progress: Progress | None) -> tuple[SecondReadin
         findings += _compare(file.path, file.fd, file.database, reading, progress)
         if file.database is not None:
             file.database.release()
-    for data in held.root.docker:
-        findings += _builds(data, reading, progress)
+    for buildkits in find_buildkits(held.root):
+        for each in buildkits:
+            findings += _builds(each, reading, progress)
     return reading, findings
 
 
-def _builds(data: RawPath, reading: SecondReading, progress: Progress | None) -> list[Finding]:
-    """Compare BuildKit's databases of a data root. The first reading reported those that cannot be read."""
+def _builds(of: BuildKit, reading: SecondReading, progress: Progress | None) -> list[Finding]:
+    """Compare the databases of a BuildKit. The first reading reported those that cannot be read."""
     findings: list[Finding] = []
     with suppress(OSError):
-        for path in build_databases(data):
+        for path in build_databases(of):
             with suppress(OSError, DrydockError), ExitStack() as stack:
                 fd = stack.enter_context(hold(path, exclusive=False)).fd
                 database: Database | None = None

@@ -11,7 +11,7 @@ import time
 import pytest
 from tests.support.privilege import needs_root
 
-from drydock.evidence.host.locks import hold
+from drydock.evidence.host.locks import hold, refuse_locked
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.names import RawPath
 
@@ -89,6 +89,15 @@ def test_held_until_the_end(database):
     after = database.stat()
     assert (before.st_atime_ns, before.st_mtime_ns) == (after.st_atime_ns, after.st_mtime_ns)
     assert lock.fd == -1
+
+
+def test_a_lock_file_is_looked_at_and_not_kept(database, holder):
+    """Another's lock is refused; without one, or without the file, its owner can have it at once."""
+    refuse_locked(raw(database))
+    refuse_locked(raw(database.parent / "missing"))
+    child = holder(database, "LOCK_EX")
+    with pytest.raises(Refused, match=f"pid {child.pid}"):
+        refuse_locked(raw(database))
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder", "missing"])

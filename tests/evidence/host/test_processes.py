@@ -17,7 +17,7 @@ from tests.support.proc import python, running, shell
 from drydock.evidence.host.engines import program
 from drydock.evidence.host.processes import container_in, containerd_roots, name_and_container, users
 from drydock.model.names import RawPath
-from drydock.model.roots import Engine, Root
+from drydock.model.roots import Engine, Root, worker_layout
 
 pytestmark = pytest.mark.xdist_group("host")
 
@@ -230,6 +230,31 @@ def test_daemons_by_flags(store, tmp_path, *, name, flags, engine, counts):
     assert [each.pid for each in found] == ([child.pid] if counts else [])
     if counts:
         assert "end process" not in found[0].stop
+
+
+@pytest.mark.parametrize(
+    ("flags", "counts"),
+    [
+        (["--root", "{top}"], True),
+        (["--root={other}"], False),
+        (["--config", "{top}/own.toml"], True),
+        (["--config", "{top}/other.toml"], False),
+    ],
+)
+def test_a_buildkitd_by_its_root(tmp_path, flags, counts):
+    """It counts for the workers of the root that its flags or its settings name."""
+    top, other = tmp_path / "top", tmp_path / "other"
+    worker = top / "runc-overlayfs"
+    worker.mkdir(parents=True)
+    other.mkdir()
+    for name, where in (("own", top), ("other", other)):
+        (top / f"{name}.toml").write_text(f'root = "{where}"\n')
+    flags = [flag.format(top=top, other=other) for flag in flags]
+    layout = worker_layout(b"overlayfs")
+    mine = Root(RawPath(os.fsencode(worker)), Engine.BUILDKIT, layout=layout, buildkit=(RawPath(os.fsencode(top)),))
+    with running(daemon(tmp_path, "buildkitd", *flags)) as child:
+        found = users(mine)
+    assert [each.pid for each in found] == ([child.pid] if counts else [])
 
 
 def test_another_run_of_drydock(store, tmp_path):

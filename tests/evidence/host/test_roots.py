@@ -649,3 +649,71 @@ def test_a_data_root_of_a_containerd_is_no_root_of_its_own(host):
     assert bytes(data) in {each.path for each in discover(RawPath(bytes(data)), data_roots=True)}
     make_root(data / "containerd/daemon")
     assert all(each.has_containerd for each in discover(RawPath(bytes(data)), data_roots=True))
+
+
+def make_worker(path: Path, part: str = "content") -> Path:
+    """A folder that is a worker of a buildkitd by one of its parts."""
+    (path / part).mkdir(parents=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["var/lib/buildkit", "srv/by-config", "srv/by-flag", "var/lib/docker/volumes/buildx_buildkit_x0_state/_data"],
+)
+def test_the_workers_of_a_buildkitd(host, place):
+    """At the default place, where settings put it, and in the volume of a buildx builder; each worker is a root."""
+    (host / "etc/buildkit").mkdir()
+    (host / "etc/buildkit/buildkitd.toml").write_text('root = "/srv/by-config"\n')
+    (host / "etc/systemd/system").mkdir(parents=True)
+    unit = "[Service]\nExecStart=/usr/local/bin/buildkitd --root /srv/by-flag --addr unix:///run/x\n"
+    (host / "etc/systemd/system/builder.service").write_text(unit)
+    for name in ("runc-overlayfs", "runc-fuse-overlayfs"):
+        make_worker(host / place / name)
+    (host / place / "containerd-overlayfs").mkdir()  # a containerd has the data of that one
+    (host / place / "runc-empty").mkdir()
+    roots = by_path(host)
+    assert set(roots) == {f"{place}/runc-overlayfs", f"{place}/runc-fuse-overlayfs"}
+    root = roots[f"{place}/runc-fuse-overlayfs"]
+    assert (root.engine, root.layout.worker) == (Engine.BUILDKIT, b"fuse-overlayfs")
+    assert root.buildkit == (os.fsencode(host / place),)
+    assert root.layout.snapshotter(b"fuse-overlayfs") == b"snapshots"
+    assert found(host / place / "runc-fuse-overlayfs") == [root]
+    assert {each.path for each in found(host / place)} == {each.path for each in roots.values()}
+
+
+@pytest.mark.parametrize("part", ["containerdmeta.db", "metadata_v2.db", "snapshots"])
+def test_a_worker_without_all_its_parts(tmp_path, part):
+    """A worker that lost its databases, or all but one of them, is one; its name tells the snapshotter."""
+    make_worker(tmp_path / "x/runc-native", part)
+    (root,) = found(tmp_path / "x")
+    assert (root.path, root.layout.worker) == (os.fsencode(tmp_path / "x/runc-native"), b"native")
+    (tmp_path / "x/runc-native").rename(tmp_path / "x/worker")
+    with pytest.raises(EvidenceUnreadable):
+        found(tmp_path / "x/worker")
+
+
+@needs_root
+def test_the_buildkitd_of_a_user(host):
+    """In the user's home, or where the user's settings put it if the folder is the user's."""
+    (host / "home/ann/.config/buildkit").mkdir(parents=True)
+    (host / "home/ann/.config/buildkit/buildkitd.toml").write_text('root = "/srv/ann"\n')
+    workers = [make_worker(host / place / "runc-overlayfs") for place in ("home/ann/.local/share/buildkit", "srv/ann")]
+    for path in (host / "home/ann", *workers, *(each.parent for each in workers)):
+        os.chown(path, 1000, 1000)
+    assert {os.fsencode(each) for each in workers} == {root.path for root in found(host)}
+    os.chown(host / "srv/ann", 0, 0)
+    assert [root.path for root in found(host)] == [os.fsencode(workers[0])]
+
+
+@pytest.mark.parametrize("settings", ["none", "read", "unreadable"])
+def test_a_buildkitd_that_works_in_containerd(host, settings):
+    """Its records may own leases of the system's containerd, unless a setting that may name another is not known."""
+    make_root(host / "var/lib/containerd")
+    (host / "var/lib/buildkit/containerd-overlayfs").mkdir(parents=True)
+    (host / "etc/buildkit").mkdir()
+    if settings != "none":
+        (host / "etc/buildkit/buildkitd.toml").write_text("debug = true\n" if settings == "read" else "[")
+    (root,) = found(host)
+    expected = () if settings == "unreadable" else (os.fsencode(host / "var/lib/buildkit"),)
+    assert (root.engine, root.layout.worker, root.buildkit) == (Engine.CONTAINERD, b"", expected)

@@ -1,8 +1,11 @@
-"""BuildKit's records below a Docker data root: cache records and build history, which own the leases of their ids.
+"""BuildKit's records, in a Docker data root and in the root of a buildkitd: cache records and build history.
 
-Sources: moby daemon/internal/builder-next/controller.go (v28: where the files are); buildkit cache/metadata/metadata.go
-(``_main``, ``_index``, ``_external``), cache/metadata.go (``cache.deleted``, ``cache.blobonly``),
-solver/llbsolver/history.go (``_records``, ``_version``) (v0.20).
+They own the leases of their ids.
+
+Sources: moby daemon/internal/builder-next/controller.go (v28: where the files are); buildkit worker/runc/runc.go,
+worker/containerd/containerd.go, cmd/buildkitd/main.go (v0.34: the same), cache/metadata/metadata.go (``_main``,
+``_index``, ``_external``), cache/metadata.go (the fields of a record), solver/llbsolver/history.go (``_records``,
+``_version``) (v0.20).
 """
 
 from __future__ import annotations
@@ -10,9 +13,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple, TypeVar
 
 from bbolt_reader import BoltError, Bucket, Database
 from bbolt_reader.verify import verify
@@ -20,9 +23,11 @@ from drydock.evidence.files.database_copy import copy_database
 from drydock.evidence.files.directory import folder, names
 from drydock.evidence.host.locks import hold
 from drydock.model import messages
+from drydock.model.build_cache import BuildCache, CacheRecord
 from drydock.model.errors import DrydockError
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.names import RawPath, UnixNano
+from drydock.model.roots import Root
 from drydock.model.text import shown
 
 _CACHE = re.compile(rb"metadata_v2\.db\Z")
@@ -34,6 +39,7 @@ _CACHE_BUCKETS = frozenset((b"_main", b"_index", b"_external"))
 _HISTORY_BUCKETS = frozenset((b"_records", b"_version"))
 
 
+_T = TypeVar("_T")
 _Records = tuple[set[bytes], UnixNano | None]
 
 
@@ -41,19 +47,40 @@ class UnknownRecords(Exception):
     """The database has something that this module does not know, so a missing record proves nothing."""
 
 
+class BuildKit(NamedTuple):
+    """A BuildKit whose records may own leases of a root."""
+
+    folder: RawPath
+    """Absolute path of ``<data root>/buildkit``, or of the root of a buildkitd."""
+    is_dockers: bool
+    worker: bytes = b""
+    """The folder of its only worker of interest, if that keeps its data itself; empty for a containerd's workers."""
+
+    def is_worker(self, name: bytes) -> bool:
+        """Whether a folder in it is that of a worker of interest."""
+        return name == self.worker if self.worker else name.startswith(_WORKER)
+
+
+def find_buildkits(root: Root) -> tuple[list[BuildKit], list[BuildKit]]:
+    """The BuildKits in dockerd, and those of a buildkitd, whose records may own leases of a root."""
+    dockers = [BuildKit(RawPath(data + b"/buildkit"), True) for data in root.docker]
+    worker = os.path.basename(root.path) if root.layout.worker else b""
+    return dockers, [BuildKit(each, False, worker) for each in root.buildkit]
+
+
 def read_build_records(
-    data: RawPath, findings: list[Finding], *, blobs_only: set[bytes] | None = None, live: bool = False
+    of: BuildKit, findings: list[Finding], caches: list[BuildCache], *, live: bool = False
 ) -> _Records:
     """Ids of cache records that are not marked deleted, over every ``metadata_v2.db``, and when the newest changed.
 
-    The leases in containerd belong to the records of its workers, in ``containerd-<snapshotter>``. The database
-    directly in ``buildkit`` belongs to the graphdriver's builder, whose leases are in a ``containerdmeta.db`` beside
-    it: a record that it lacks proves nothing.
+    The leases belong to the records of the workers, each in a folder of its own. The database directly in dockerd's
+    ``buildkit`` belongs to the graphdriver's builder, whose leases are in a ``containerdmeta.db`` beside it: a record
+    that it lacks proves nothing.
 
     Args:
-        data: the data root.
+        of: the BuildKit.
         findings: gets a finding for each database that could not be read.
-        blobs_only: gets the ids of records whose layer is not unpacked yet.
+        caches: gets the records of each worker that could be read whole.
         live: read a copy instead of taking a lock.
 
     Returns:
@@ -61,66 +88,120 @@ def read_build_records(
         read: a record that was not found may exist then. That includes a ``buildkit`` folder that was removed by hand,
         because only its owner knows whether that was intended.
     """
-    read = partial(_cache_records, blobs_only=set() if blobs_only is None else blobs_only)
-    return _over(data, _CACHE, read, "build cache", findings, live=live)
+    made: dict[RawPath, BuildCache] = {}
+
+    def read(root: Bucket, path: RawPath) -> Iterator[bytes]:
+        worker = os.path.basename(os.path.dirname(path))
+        cache = BuildCache(path, worker.partition(b"-")[2], of.is_dockers)
+        for record in _cache_records(root, cache):
+            cache.records[record.id] = record
+            if not record.deleted:
+                yield record.id
+        made[path] = cache
+
+    found = _over(of, _CACHE, read, "build cache", findings, live=live)
+    unread = {finding.place.file for finding in findings}
+    caches += (cache for path, cache in made.items() if path not in unread and _is_workers(of, path))
+    return found
 
 
-def read_build_history(data: RawPath, findings: list[Finding], *, live: bool = False) -> _Records:
+def record_keys(root: Bucket, records: Iterable[bytes]) -> Iterator[tuple[tuple[bytes, ...], bytes]]:
+    """Everything of these cache records, as BuildKit's own removal finds it (cache/metadata/metadata.go Clear, v0.34).
+
+    Args:
+        root: of a metadata_v2.db.
+        records: their ids.
+
+    Returns:
+        The bucket and the key of each part; the record itself comes last.
+    """
+    found: dict[tuple[tuple[bytes, ...], bytes], None] = {}
+    main, external, index = (root.bucket(name) for name in (b"_main", b"_external", b"_index"))
+    for record in records:
+        fields = None if main is None else main.bucket(record)
+        if fields is None:
+            continue
+        if external is not None and external.bucket(record) is not None:
+            found[(b"_external",), record] = None
+        for _, raw in fields.items():  # noqa: PERF102 - a bucket has no values()
+            named = _index_of(raw) if isinstance(raw, bytes) and raw else None
+            if named and index is not None and index.get(named + b"::" + record) is not None:
+                found[(b"_index",), named + b"::" + record] = None
+        found[(b"_main",), record] = None
+    yield from found
+
+
+def _index_of(raw: bytes) -> bytes | None:
+    """The index that a value is listed in; None if it is in none."""
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    named = value.get("index") if isinstance(value, dict) else None
+    return named.encode("utf-8", "surrogatepass") if isinstance(named, str) else None
+
+
+def read_build_history(of: BuildKit, findings: list[Finding], *, live: bool = False) -> _Records:
     """Build references over every ``history*.db``, and when the newest changed; as :func:`read_build_records`.
 
     The containerd image store has a ``history_c8d.db`` since Docker 27, and leaves an older ``history.db``.
     """
-    return _over(data, _HISTORY, _history_records, "build history", findings, live=live)
+    return _over(of, _HISTORY, lambda root, _: _history_records(root), "build history", findings, live=live)
 
 
-def build_databases(data: RawPath) -> list[RawPath]:
+def build_databases(of: BuildKit) -> list[RawPath]:
     """The databases that :func:`read_build_records` and :func:`read_build_history` read.
-
-    Args:
-        data: the data root.
 
     Raises:
         OSError: a folder cannot be listed.
     """
     try:
-        return [*_files(data, _CACHE), *_files(data, _HISTORY)]
+        return [*_files(of, _CACHE), *_files(of, _HISTORY)]
     except FileNotFoundError:
         return []
 
 
+def cache_databases(root: Root) -> list[RawPath]:
+    """The databases of cache records that may own leases of a root; none of a folder that cannot be listed."""
+    found: list[RawPath] = []
+    for each in (of for buildkits in find_buildkits(root) for of in buildkits):
+        with suppress(OSError):
+            found += (path for path in _files(each, _CACHE) if _is_workers(each, path))
+    return found
+
+
 def _over(
-    data: RawPath,
+    of: BuildKit,
     pattern: re.Pattern[bytes],
-    read: Callable[[Bucket], Iterator[bytes]],
+    read: Callable[[Bucket, RawPath], Iterator[bytes]],
     what: str,
     findings: list[Finding],
     *,
     live: bool,
 ) -> _Records:
-    where = RawPath(data + b"/buildkit")
     found: set[bytes] = set()
     changed: list[int] = []
     files: list[RawPath] = []
     unknown: list[Finding] = []
     try:
-        files += _files(data, pattern)
+        files += _files(of, pattern)
         if pattern is _CACHE:
-            _complete(data, files)
+            _complete(of, files)
     except FileNotFoundError:
         files = []
     except (OSError, UnknownRecords) as error:
-        unknown.append(_unknown(where, error, what))
+        unknown.append(_unknown(of.folder, error, what))
     for path in files:
         try:
-            if pattern is _HISTORY or _is_workers(path):
+            if pattern is _HISTORY or _is_workers(of, path):
                 changed.append(os.lstat(path).st_mtime_ns)
             with opened(path, live=live) as database:
-                found.update(read(database.root))
+                found.update(read(database.root, path))
                 _sound(database)
         except (OSError, BoltError, DrydockError, UnknownRecords) as error:  # noqa: PERF203 - a few files
             unknown.append(_unknown(path, error, what))
     if not changed and not unknown:
-        unknown.append(_unknown(where, "there is no database", what, Severity.NOTE))
+        unknown.append(_unknown(of.folder, "there is no database", what, Severity.NOTE))
     findings += unknown
     return found, None if unknown else UnixNano(max(changed))
 
@@ -138,8 +219,10 @@ def read_classic_records(data: RawPath, *, live: bool = False) -> set[bytes]:
         BoltError: it is damaged.
         UnknownRecords: this version of drydock does not know something in it.
     """
-    with opened(RawPath(data + b"/buildkit/metadata_v2.db"), live=live) as database:
-        found = set(_cache_records(database.root, set()))
+    path = RawPath(data + b"/buildkit/metadata_v2.db")
+    with opened(path, live=live) as database:
+        records = _cache_records(database.root, BuildCache(path, b"", True))
+        found = {record.id for record in records if not record.deleted}
         _sound(database)
     return found
 
@@ -172,46 +255,97 @@ def _sound(database: Database) -> None:
         raise UnknownRecords(damage.message)
 
 
-def _files(data: RawPath, pattern: re.Pattern[bytes]) -> Iterator[RawPath]:
-    """Databases in ``buildkit`` and in the folders of workers directly in it."""
-    with folder(data, b"buildkit") as descriptor:
+def _files(of: BuildKit, pattern: re.Pattern[bytes]) -> Iterator[RawPath]:
+    """Databases in the folder and in the folders of workers directly in it."""
+    with folder(of.folder) as descriptor:
         inside = names(descriptor)
     for name in inside:
-        if pattern.match(name):
-            yield RawPath(os.path.join(data, b"buildkit", name))
-        elif name.startswith(_WORKER):
-            with folder(data, b"buildkit", name) as descriptor:
+        if pattern.match(name) and (of.is_dockers or pattern is _HISTORY):
+            yield RawPath(os.path.join(of.folder, name))
+        elif of.is_worker(name):
+            with folder(of.folder, name) as descriptor:
                 for each in filter(pattern.match, names(descriptor)):
-                    yield RawPath(os.path.join(data, b"buildkit", name, each))
+                    yield RawPath(os.path.join(of.folder, name, each))
 
 
-def _complete(data: RawPath, files: list[RawPath]) -> None:
+def _complete(of: BuildKit, files: list[RawPath]) -> None:
     """Refuse a worker without a database, and a database of an unknown version."""
-    other = next((path for path in _files(data, _OTHER_CACHE) if path not in files), None)
+    other = next((path for path in _files(of, _OTHER_CACHE) if path not in files), None)
     if other is not None:
         raise UnknownRecords(f"this version of drydock does not know {shown(os.path.basename(other))}")
-    with folder(data, b"buildkit") as descriptor:
-        workers = [name for name in names(descriptor) if name.startswith(_WORKER)]
+    with folder(of.folder) as descriptor:
+        workers = [name for name in names(descriptor) if of.is_worker(name)]
     for worker in workers:
         if not any(os.path.basename(os.path.dirname(path)) == worker for path in files):
             raise UnknownRecords(f"{shown(worker)} has no database")
 
 
-def _is_workers(path: RawPath) -> bool:
-    return os.path.basename(os.path.dirname(path)).startswith(_WORKER)
+def _is_workers(of: BuildKit, path: RawPath) -> bool:
+    return of.is_worker(os.path.basename(os.path.dirname(path)))
 
 
-def _cache_records(root: Bucket, blobs_only: set[bytes]) -> Iterator[bytes]:
+def _cache_records(root: Bucket, cache: BuildCache) -> Iterator[CacheRecord]:
     for key, value in _known(root, _CACHE_BUCKETS):
         if key != b"_main":
             continue
         for record, fields in value.items():
             if isinstance(fields, bytes):
                 raise UnknownRecords(f"record {shown(record)} is not a bucket")
-            if _is_true(fields.get(b"cache.blobonly")):
-                blobs_only.add(record)
-            if not _is_true(fields.get(b"cache.deleted")):
-                yield record
+            yield _Fields(fields, cache).record(record)
+
+
+class _Fields:
+    """The values of one record. BuildKit reads one of another type as none (cache/metadata.go getBool, v0.34)."""
+
+    def __init__(self, fields: Bucket, cache: BuildCache) -> None:
+        self._values: dict[bytes, object] = {}
+        self._cache = cache
+        for key, raw in fields.items():
+            # An empty value is one that was cleared.
+            if isinstance(raw, bytes) and raw:
+                try:
+                    value = json.loads(raw)
+                except (ValueError, RecursionError):
+                    value = None
+                if isinstance(value, dict) and "value" in value:
+                    self._values[key] = value["value"]
+                else:
+                    cache.is_clear = False
+
+    def record(self, name: bytes) -> CacheRecord:
+        """The record with these values."""
+        listed = self._get(b"cache.mergeParents", list) or []
+        joined = [each.encode("utf-8", "surrogatepass") for each in listed if isinstance(each, str)]
+        self._cache.is_clear = self._cache.is_clear and len(joined) == len(listed)
+        ends = [self._text(b"cache.lowerDiffParent"), self._text(b"cache.upperDiffParent")]
+        size = self._get(b"snapshot.size", int)
+        return CacheRecord(
+            name,
+            self._get(b"cache.deleted", bool) or False,
+            self._get(b"snapshot.committed", bool) or False,
+            None if size is None or size < 0 else size,
+            self._text(b"cache.snapshot") or name,
+            self._get(b"cache.cachePolicy", int) == 1,
+            self._text(b"cache.equalMutable"),
+            self._text(b"cache.parent"),
+            (*joined, *filter(None, ends)),
+            self._text(b"cache.blob"),
+            self._get(b"cache.blobonly", bool) or False,
+        )
+
+    def _get(self, key: bytes, wanted: type[_T]) -> _T | None:
+        value = self._values.get(key)
+        if value is None:
+            return None
+        # bool is a kind of int in Python, and none in JSON.
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+            self._cache.is_clear = False
+            return None
+        return value
+
+    def _text(self, key: bytes) -> bytes:
+        value = self._get(key, str) or ""
+        return value.encode("utf-8", "surrogatepass")
 
 
 def _history_records(root: Bucket) -> Iterator[bytes]:
@@ -225,17 +359,6 @@ def _known(root: Bucket, expected: frozenset[bytes]) -> Iterator[tuple[bytes, Bu
         if key not in expected or isinstance(value, bytes):
             raise UnknownRecords(f"this version of drydock does not know {shown(key)}")
         yield key, value
-
-
-def _is_true(raw: bytes | None) -> bool:
-    """Whether a field is exactly true, as BuildKit writes it."""
-    if raw is None:
-        return False
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(value, dict) and value.get("value") is True
 
 
 def _unknown(path: bytes, why: Exception | str, what: str, severity: Severity = Severity.BLIND) -> Finding:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from drydock.evidence.files.usage_meter import UsageMeter
@@ -18,9 +20,10 @@ _HISTORY: Final = re.compile(rb"history\.db(\.bak)?")
 _PARTS: Final = re.compile(rb"buildkitd\.lock|(cache|cache-debug|solver)\.db(\.bak)?|net|cni|policy")
 _WORKER: Final = re.compile(rb"(runc|containerd)-.+", re.DOTALL)
 _CACHE: Final = (b"content", b"snapshots")
-_WORKER_PARTS: Final = re.compile(
+WORKER_PARTS: Final = re.compile(
     rb"(containerdmeta|metadata|metadata_v2)\.db(\.bak)?|executor|net|cni|workerid|cachemounts"
 )
+"""What a worker has beside its content and its snapshots."""
 
 
 def measure_builder(
@@ -29,6 +32,8 @@ def measure_builder(
     descriptor: int,
     builder: bytes,
     other: tuple[Category, RawPath, bytes] | None = None,
+    *,
+    workers: Mapping[RawPath, Callable[[RawPath, int], None]] = MappingProxyType({}),
 ) -> None:
     """Add an entry for everything in a BuildKit root, without the root's folder itself.
 
@@ -38,17 +43,25 @@ def measure_builder(
         descriptor: of the open root.
         builder: its name.
         other: the entry of what BuildKit does not make: category, path and name. None: it is unknown.
+        workers: adds the entries in a worker that is judged, by the worker's absolute path.
     """
-    _BuilderReader(meter, builder, other).read(root, descriptor)
+    _BuilderReader(meter, builder, other, workers).read(root, descriptor)
 
 
 class _BuilderReader:
     """Adds the entries of one BuildKit root."""
 
-    def __init__(self, meter: UsageMeter, builder: bytes, other: tuple[Category, RawPath, bytes] | None) -> None:
+    def __init__(
+        self,
+        meter: UsageMeter,
+        builder: bytes,
+        other: tuple[Category, RawPath, bytes] | None,
+        workers: Mapping[RawPath, Callable[[RawPath, int], None]],
+    ) -> None:
         self._meter = meter
         self._builder = builder
         self._other = other
+        self._workers = workers
 
     def read(self, root: RawPath, descriptor: int) -> None:
         whole: list[tuple[bytes, Category, RawPath, bytes]] = []
@@ -69,12 +82,15 @@ class _BuilderReader:
         with meter.folder(Category.BUILDKIT, path, name, parent, into=(path, self._builder)) as inner:
             if inner is None:
                 return
+            if path in self._workers:
+                self._workers[path](path, inner)
+                return
             whole: list[tuple[bytes, Category, RawPath, bytes]] = []
             for each in meter.listed(Category.BUILDKIT, path, inner):
                 below = RawPath(os.path.join(path, each))
                 if each in _CACHE:
                     whole.append((each, Category.BUILD_CACHE, below, self._builder))
-                elif _WORKER_PARTS.fullmatch(each):
+                elif WORKER_PARTS.fullmatch(each):
                     whole.append((each, Category.BUILDKIT, path, self._builder))
                 else:
                     whole.append((each, *self._of(below, each)))

@@ -1,4 +1,4 @@
-"""Disk usage of the scanned places by category: of each data root, and of each containerd root outside one.
+"""Disk usage of the scanned places by category: of each data root, and of each other root outside one.
 
 Directories of snapshots that reading a store has measured are not walked again.
 """
@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from drydock.evidence.buildkit.root_usage import measure_builder
+from drydock.evidence.buildkit.root_usage import WORKER_PARTS, measure_builder
 from drydock.evidence.docker.data_root import DataRootRecords, measure_data_root
 from drydock.evidence.docker.volumes import read_volumes
 from drydock.evidence.files.directory import folder
@@ -19,13 +19,12 @@ from drydock.evidence.files.usage_meter import UsageMeter
 from drydock.model.data import Backend, LayoutKind
 from drydock.model.disk_usage import FileSystem, PlaceUsage, UsageEntry
 from drydock.model.disk_usage import UsageCategory as Category
-from drydock.model.names import CONTENT, SNAPSHOTTER_PREFIX, RawPath
+from drydock.model.names import RawPath
 from drydock.model.objects import ObjectKind, Verdict
 from drydock.model.policies import SizeSource
 from drydock.model.progress import Progress
 from drydock.model.volumes import Volume
 
-_METADATA = b"io.containerd.metadata.v1.bolt"
 _MOUNT_POINTS = b"tmpmounts"
 """Mount points of containerd itself (core/mount/temp.go, v2.1)."""
 _OTHERS = (b"lost+found", b"containerd.log")
@@ -69,9 +68,11 @@ def measure_places(
     top = None if where is None else RawPath(os.path.realpath(where))
     firsts: dict[RawPath, Verdict] = {}
     for verdict in verdicts:
-        for place in (*verdict.store.root.docker, verdict.store.root.path):
-            if place == verdict.store.root.path or top is None or place == top or _is_below(place, top):
-                firsts.setdefault(place, verdict)
+        root = verdict.store.root
+        builders = root.buildkit if root.layout.worker else ()
+        wider = [each for each in (*root.docker, *builders) if top is None or each == top or _is_below(each, top)]
+        for place in wider if builders and wider else (*wider, root.path):
+            firsts.setdefault(place, verdict)
     mounts = {place: _mount(place) for place in firsts}
     found: dict[RawPath, list[PlaceUsage]] = {}
     hosts: set[RawPath] = set()
@@ -79,7 +80,12 @@ def measure_places(
         if any(_is_below(place, other) and mounts[place] == mounts[other] for other in firsts):
             continue
         remapped = [each for each in firsts if os.path.dirname(each) == place and mounts[each] == mounts[place]]
-        stores = [each for each in verdicts if each.store.root.path in (place, *_managed((place, *remapped)))]
+        stores = [
+            each
+            for each in verdicts
+            if each.store.root.path in (place, *_managed((place, *remapped)))
+            or (each.store.root.layout.worker and place in each.store.root.buildkit)
+        ]
         measure = None
         if verdict.store.measured is SizeSource.DISK:
             measure = Measure(counted[each.store.root.path] for each in stores)
@@ -145,6 +151,10 @@ def _measure_place(
             with folder(place) as descriptor:
                 meter.add_folder(Category.CONTAINERD, place, descriptor)
                 readers[place](place, descriptor)
+        elif any(place in each.store.root.buildkit for each in verdicts):
+            with folder(place) as descriptor:
+                meter.add_folder(Category.BUILDKIT, place, descriptor)
+                measure_builder(meter, place, descriptor, b"", workers=readers)
         else:
             data = (place, *remapped)
             volumes = {each.path: each for root in data for each in _volumes(root, verdicts)}
@@ -210,11 +220,12 @@ def _is_leftover(path: RawPath | None) -> bool:
 
 
 class _RootReader:
-    """Adds the entries of one containerd root."""
+    """Adds the entries of one root."""
 
     def __init__(self, verdict: Verdict, meter: UsageMeter) -> None:
         self._verdict = verdict
         self._meter = meter
+        self._layout = verdict.store.root.layout
 
     def read(self, root: RawPath, descriptor: int) -> None:
         meter = self._meter
@@ -224,7 +235,7 @@ class _RootReader:
         for name in meter.listed(Category.CONTAINERD, root, descriptor):
             path = RawPath(os.path.join(root, name))
             backend = self._backend(name)
-            if name == CONTENT or backend is not None:
+            if name == self._layout.content or backend is not None:
                 if not meter.measures:
                     continue
                 category = Category.CONTENT if backend is None else Category.DATABASES
@@ -233,9 +244,12 @@ class _RootReader:
                         self._content(path, inner)
                     elif inner is not None and backend is not None:
                         self._snapshotter(backend, path, inner)
-            elif name == _METADATA:
+            elif name == self._layout.metadata.partition(b"/")[0]:
                 if meter.measures:
                     whole.append((name, Category.DATABASES, path, b""))
+            elif self._layout.worker:
+                known = WORKER_PARTS.fullmatch(name) is not None
+                whole.append((name, Category.BUILDKIT, root, b"") if known else (name, Category.UNKNOWN, path, name))
             elif name == _MOUNT_POINTS:
                 whole.append((name, Category.UNPACK_LEFTOVERS, path, name))
             else:
@@ -244,9 +258,8 @@ class _RootReader:
         meter.measure(whole, descriptor)
 
     def _backend(self, name: bytes) -> Backend | None:
-        if not name.startswith(SNAPSHOTTER_PREFIX):
-            return None
-        return self._verdict.store.backends.get(name[len(SNAPSHOTTER_PREFIX) :])
+        snapshotter = self._layout.named(name)
+        return None if snapshotter is None else self._verdict.store.backends.get(snapshotter)
 
     def _add_recorded(self, root: RawPath) -> None:
         meter, store = self._meter, self._verdict.store
@@ -258,10 +271,15 @@ class _RootReader:
             if found.kind is ObjectKind.SNAPSHOT and found.snapshotter in layers:
                 sums = left if found.row is None and _is_leftover(found.path) else layers
                 sums[found.snapshotter] = sums.get(found.snapshotter, 0) + found.allocated
-        content = RawPath(os.path.join(root, CONTENT))
+        content = RawPath(os.path.join(root, self._layout.content))
         meter.add(Category.CONTENT, content, b"", sizes[ObjectKind.BLOB])
         meter.add(Category.INGESTS, RawPath(content + b"/ingest"), b"", sizes[ObjectKind.INGEST])
-        meter.add(Category.DATABASES, RawPath(os.path.join(root, _METADATA)), b"", store.database_bytes)
+        meter.add(
+            Category.DATABASES,
+            RawPath(os.path.join(root, self._layout.metadata.partition(b"/")[0])),
+            b"",
+            store.database_bytes,
+        )
         for name, backend in store.backends.items():
             known = backend.layout is not LayoutKind.FOREIGN
             path = RawPath(os.path.join(root, backend.path))

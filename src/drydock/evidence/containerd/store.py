@@ -22,7 +22,7 @@ from drydock.evidence.files.database_copy import copy_database
 from drydock.evidence.files.directory import folder, names
 from drydock.evidence.files.sizes import Measure
 from drydock.evidence.files.walk_pool import WalkPool
-from drydock.evidence.host.locks import hold
+from drydock.evidence.host.locks import hold, refuse_locked
 from drydock.model import messages
 from drydock.model.data import LayoutKind
 from drydock.model.errors import EvidenceUnreadable
@@ -84,9 +84,16 @@ class Held:
     sizes: Measure = field(default_factory=Measure)
     """Counts the inodes of snapshots that have several links."""
 
+    caches: list[File] = field(default_factory=list)
+    """The databases of BuildKit's cache records that are edited, or whose edit is undone; none of other sessions."""
+
     def files(self) -> list[File]:
         """Every database of the root."""
         return [file for file in (self.metadata, *self.backends.values()) if file is not None]
+
+    def find(self, path: RawPath) -> File | None:
+        """The database with this path, also one of BuildKit's that is edited; None if it is not held."""
+        return next((file for file in (*self.files(), *self.caches) if file.path == path), None)
 
 
 @contextmanager
@@ -105,6 +112,10 @@ def hold_store(
         Refused: another process holds a lock on one of them.
         EvidenceUnreadable: the root or a database file cannot be opened.
     """
+    if root.layout.worker:
+        # buildkitd takes it before it opens a database, and ends if it cannot (cmd/buildkitd/main.go, v0.34).
+        for buildkit in root.buildkit:
+            refuse_locked(RawPath(os.path.join(buildkit, b"buildkitd.lock")))
     with ExitStack() as stack:
 
         def lock(path: RawPath) -> File:
@@ -172,6 +183,28 @@ def _collect(held: Held, take: Callable[[RawPath], File]) -> Held:
         database = RawPath(os.path.join(root.path, root.layout.snapshotter(snapshotter), DATABASE))
         held.backends[snapshotter] = take(database) if _is_there(database) else None
     return held
+
+
+@contextmanager
+def hold_cache(held: Held, path: RawPath, *, exclusive: bool) -> Iterator[File]:
+    """Lock the database of BuildKit's cache records of a held root, too, as long as the context lasts.
+
+    Args:
+        held: the root; its own databases keep the engine from opening this one meanwhile.
+        path: absolute path of the database.
+        exclusive: as for :func:`hold_store`.
+
+    Raises:
+        Refused: another process holds the lock.
+        EvidenceUnreadable: the file cannot be opened.
+    """
+    with ExitStack() as stack:
+        lock = stack.enter_context(hold(path, exclusive=exclusive))
+        file = File(path, lock.fd, os.fstat(lock.fd).st_blocks * _BLOCK)
+        _open(stack, file, mapped=True, progress=None)
+        held.caches.append(file)
+        stack.callback(held.caches.remove, file)
+        yield file
 
 
 def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, progress: Progress | None = None) -> Store:

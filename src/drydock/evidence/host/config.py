@@ -1,8 +1,8 @@
-"""Where containerd's config.toml and dockerd's daemon.json put storage.
+"""Where containerd's config.toml, dockerd's daemon.json and buildkitd's buildkitd.toml put storage.
 
 Sources: containerd cmd/containerd/server/config/config.go (v2.1: ``LoadConfig``, ``resolveImports``, ``mergeConfig``),
 plugins/snapshots/overlay/plugin/plugin.go (``root_path``); moby daemon/config/config.go (v28: ``data-root``,
-``graph``).
+``graph``); buildkit cmd/buildkitd/config/config.go (v0.34: ``root``).
 """
 
 from __future__ import annotations
@@ -132,6 +132,18 @@ def read_docker_config(host: Host, path: bytes) -> DockerConfig:
     config.storage_driver = driver.encode("utf-8", "surrogatepass") if isinstance(driver, str) and driver else None
     config.is_remapped = bool(document.get("userns-remap"))
     return config
+
+
+def read_buildkit_config(host: Host, path: bytes, findings: list[Finding]) -> RawPath | None:
+    """The root that a buildkitd.toml names, absolute in its host; None if it names none, or is missing.
+
+    Args:
+        host: the host that has the file.
+        path: absolute in that host.
+        findings: gets a finding if the file could not be read.
+    """
+    document = _toml(host, RawPath(path), findings)
+    return None if document is None else _path(document.get("root"), path, findings)
 
 
 def _toml(host: Host, path: RawPath, findings: list[Finding]) -> dict[str, Any] | None:

@@ -1,4 +1,8 @@
-"""Recognising a folder by its contents: a containerd root, a Docker data root, and the roots inside one."""
+"""Recognising a folder by its contents: a containerd root, a BuildKit root, a Docker data root, and the roots inside.
+
+Sources: buildkit worker/runc/runc.go NewWorkerOpt and worker/containerd/containerd.go NewWorkerOpt (v0.12 to v0.34);
+buildx driver/docker-container/driver.go (v0.20) for the volume of a builder, which is a BuildKit root.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +14,55 @@ from contextlib import suppress
 from drydock.evidence.files.directory import folder
 from drydock.evidence.host.filesystem import Host, is_folder, names
 from drydock.model.names import RawPath
-from drydock.model.roots import Engine, Root
+from drydock.model.roots import CONTAINERD_LAYOUT, Engine, Root, RootLayout, worker_layout
 
 _NAMES = 65536
 _REMAPPED = re.compile(rb"[0-9]+\.[0-9]+\Z")
 _PARTS = (b"io.containerd.metadata.v1.bolt", b"io.containerd.content.v1.content")
+_OWN_WORKER, _CONTAINERDS_WORKER = b"runc-", b"containerd-"
+"""How the name of a BuildKit worker's folder begins: that of its snapshotter follows."""
+_WORKER_PARTS = (b"containerdmeta.db", b"metadata_v2.db", b"content", b"snapshots")
 _DOCKER_PARTS = (b"containers", b"image", b"buildkit", b"volumes", b"network", b"plugins", b"swarm")
 
 
 def is_root(path: bytes) -> bool:
     """Whether ``path`` has the databases or the content of a containerd; a root that lost its meta.db counts."""
     return any(is_folder(path + b"/" + part) for part in _PARTS)
+
+
+def find_layout(path: bytes) -> RootLayout | None:
+    """The layout of the root in a folder: a containerd root, or a BuildKit worker; None if it is neither.
+
+    A worker has no other sign of its snapshotter than the name of its folder.
+    """
+    if is_root(path):
+        return CONTAINERD_LAYOUT
+    name = os.path.basename(path)
+    if not name.startswith(_OWN_WORKER) or name == _OWN_WORKER:
+        return None
+    there = [os.path.lexists(path + b"/" + part) for part in _WORKER_PARTS]
+    return worker_layout(name[len(_OWN_WORKER) :]) if any(there) else None
+
+
+def worker_roots(buildkit: RawPath, host: RawPath) -> list[Root]:
+    """The workers of a BuildKit root that run builds themselves: each has its own databases, content and snapshots.
+
+    Args:
+        buildkit: absolute path of the BuildKit root.
+        host: as for :class:`Root`.
+    """
+    found: list[Root] = []
+    for name in sorted(names(buildkit, _NAMES)):
+        path = RawPath(os.path.join(buildkit, name))
+        layout = find_layout(path) if name.startswith(_OWN_WORKER) and is_folder(path) else None
+        if layout is not None and layout.worker:
+            found.append(Root(path, Engine.BUILDKIT, host, layout=layout, buildkit=(buildkit,)))
+    return found
+
+
+def has_containerds_worker(buildkit: RawPath) -> bool:
+    """Whether a BuildKit root has the records of a worker that has a containerd run builds and keep its data."""
+    return any(name.startswith(_CONTAINERDS_WORKER) for name in names(buildkit, _NAMES))
 
 
 def is_data_root(path: bytes) -> bool:
@@ -68,7 +110,10 @@ def links_to_remapped(data: RawPath) -> list[RawPath]:
 
 
 def nested_roots(host: Host, data: RawPath, owner: RawPath) -> Iterator[Root]:
-    """Roots inside Docker's volumes. Containers write there, so no path is followed out of a volume."""
+    """Roots inside Docker's volumes. Containers write there, so no path is followed out of a volume.
+
+    The volume of a buildx builder is a BuildKit root (``buildx_buildkit_<name>_state``).
+    """
     volumes = host.folder(host.name(data) + b"/volumes")
     for name in sorted(names(volumes, _NAMES)) if volumes else ():
         inside = RawPath(os.path.join(volumes or b"", name, b"_data"))
@@ -79,6 +124,7 @@ def nested_roots(host: Host, data: RawPath, owner: RawPath) -> Iterator[Root]:
             yield Root(node, Engine.KIND, owner)
         if (agent := volume.folder(b"/agent/containerd")) is not None and is_root(agent):
             yield Root(agent, Engine.K3S, owner)  # k3d: /var/lib/rancher/k3s of a node is a volume
+        yield from worker_roots(inside, owner)
         for path in (b"/", b"/lib/docker"):  # docker:dind: /var/lib/docker is a volume
             docker = volume.folder(path)
             for each in managed_roots(volume, docker) if docker else ():

@@ -73,6 +73,24 @@ def hold(path: RawPath, *, exclusive: bool, wait: float = 0.0) -> Lock:
     return Lock(path, fd, exclusive=exclusive)
 
 
+def refuse_locked(path: RawPath) -> None:
+    """Refuse a lock file that another process holds; one that does not exist, or is no regular file, is not held.
+
+    The lock is given back at once: unlike bbolt, its owner does not wait for it.
+
+    Raises:
+        Refused: another process holds the lock.
+    """
+    try:
+        fd = open_regular(path)
+    except OSError:
+        return
+    try:
+        _flock(fd, path, exclusive=False, until=0.0)
+    finally:
+        os.close(fd)
+
+
 def _flock(fd: int, path: RawPath, *, exclusive: bool, until: float) -> None:
     operation = (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB
     while not _tried(fd, operation):

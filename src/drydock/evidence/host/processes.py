@@ -10,7 +10,8 @@ rules:
 - k3s, rke2, k0s and microk8s count for the root of their own kind on this host, because they start its containerd.
 - kubelet counts for the root of a Kubernetes distribution. It counts for a system containerd of this host unless its
   flags name the socket of another runtime, and never for Docker's or a user's root.
-- buildkitd counts for a system containerd of this host unless its containerd worker is off.
+- buildkitd counts for the workers of its root, and for a system containerd of this host unless its containerd worker
+  is off.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Iterator
 
 from drydock.evidence.files.regular import identity
 from drydock.evidence.host.command_lines import last_flag
-from drydock.evidence.host.config import read_containerd_config, read_docker_config
+from drydock.evidence.host.config import read_buildkit_config, read_containerd_config, read_docker_config
 from drydock.evidence.host.engines import DAEMONS, how_to_stop, is_shim, program
 from drydock.evidence.host.filesystem import Host
 from drydock.evidence.host.layout import layer_folders
@@ -81,7 +82,8 @@ class _ProcessSearch:
         self._root = root
         self._here = root.host == b"/" and bool(root.states)
         self._store = _keys(root.path, *(folder for _, folder in root.snapshotters), *layer_folders(root))
-        self._all = self._store | _keys(*root.docker)
+        self._buildkit = _keys(*root.buildkit) if root.layout.worker else set[_Key]()
+        self._all = self._store | self._buildkit | _keys(*root.docker)
         self._space = identity(b"/proc/self/ns/mnt")
         self._seen: dict[tuple[_Key | int | None, bytes], _Key | None] = {}
 
@@ -124,8 +126,7 @@ class _ProcessSearch:
             used = engine in _KUBERNETES or (engine is Engine.CONTAINERD and mine)
             return "starts containers in it" if self._here and used else None
         if kind is Engine.BUILDKIT:
-            off = last_flag(arguments, b"containerd-worker") == b"false"
-            return "may build in it" if self._here and engine is Engine.CONTAINERD and not off else None
+            return self._builds(pid, arguments)
         host = Host(RawPath(b"/proc/%d/root" % pid))
         if name == b"dockerd":
             settings = read_docker_config(host, last_flag(arguments, b"config-file") or b"/etc/docker/daemon.json")
@@ -143,6 +144,17 @@ class _ProcessSearch:
         if name == b"dockerd" and self._here and engine is Engine.CONTAINERD and self._is_beside(pid):
             return "may keep containers in it" if self._may_talk(last_flag(arguments, b"containerd")) else None
         return None
+
+    def _builds(self, pid: int, arguments: list[bytes]) -> str | None:
+        """As :meth:`_serves`, for a buildkitd."""
+        host = Host(RawPath(b"/proc/%d/root" % pid))
+        settings = last_flag(arguments, b"config") or b"/etc/buildkit/buildkitd.toml"
+        told = last_flag(arguments, b"root") or read_buildkit_config(host, settings, []) or b"/var/lib/buildkit"
+        where = host.folder(told)
+        if where is not None and identity(where) in self._buildkit:
+            return f"serves {shown(told)}"
+        off = last_flag(arguments, b"containerd-worker") == b"false"
+        return "may build in it" if self._here and self._root.engine is Engine.CONTAINERD and not off else None
 
     def _may_talk(self, socket: bytes | None) -> bool:
         """Whether a client with this socket, or with the default one, may talk to the root's containerd."""

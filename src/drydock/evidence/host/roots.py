@@ -1,6 +1,6 @@
-"""Where containerd roots lie: on this host, below the root of a mounted one, in a Docker data root, or given directly.
+"""Where roots lie: on this host, below the root of a mounted one, in a Docker data root, or given directly.
 
-A standalone buildkitd has the same kind of database in another layout, which drydock recognises and does not cover.
+A root is that of a containerd, or the folder of a BuildKit worker that runs builds itself.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from drydock.evidence.host.filesystem import Host, is_folder
 from drydock.evidence.host.layout import (
     distinct_roots,
+    find_layout,
     is_data_root,
-    is_root,
     links_to_remapped,
     managed_roots,
     nested_roots,
     with_layer_stores,
     with_remapped,
+    worker_roots,
 )
 from drydock.evidence.host.survey import Survey
 from drydock.model.errors import EvidenceUnreadable
@@ -27,10 +28,11 @@ from drydock.model.text import shown
 
 
 def discover(where: RawPath | None, *, data_roots: bool = False) -> list[Root]:
-    """The containerd roots of a place.
+    """The roots of a place.
 
     Args:
-        where: a containerd root, a Docker data root, or the root of a mounted host file system; None: this host.
+        where: a containerd root, a BuildKit root or one of its workers, a Docker data root, or the root of a mounted
+            host file system; None: this host.
         data_roots: find also the Docker data roots that no containerd root belongs to.
 
     Returns:
@@ -55,8 +57,10 @@ def discover(where: RawPath | None, *, data_roots: bool = False) -> list[Root]:
         raise EvidenceUnreadable(f"{shown(where)}: not a folder")
     if not os.access(path, os.R_OK | os.X_OK):
         raise EvidenceUnreadable(f"{shown(where)}: permission denied (run as root)")
-    if is_root(path):
+    if find_layout(path) is not None:
         return [_known_root(path)]
+    if workers := worker_roots(path, RawPath(b"/")):
+        return [_known_root(each.path) for each in workers]
     host = Host(path)
     if _is_host(host):
         return _discover_host(host, data_roots=data_roots)
@@ -93,6 +97,9 @@ def _known_root(path: RawPath) -> Root:
             owners, has_links = with_remapped(data), bool(links_to_remapped(data))
             found = [Root(each, Engine.DOCKER, docker=owners, docker_known=not has_links) for each in managed]
             return with_layer_stores(found)[managed.index(path)]
+    layout = find_layout(path)
+    if layout is not None and layout.worker:
+        return Root(path, Engine.BUILDKIT, layout=layout, buildkit=(RawPath(os.path.dirname(path)),))
     return Root(path, Engine.CONTAINERD)
 
 
@@ -129,7 +136,7 @@ def _is_host(host: Host) -> bool:
 
 def _what_else(path: RawPath) -> str:
     if os.path.lexists(path + b"/containerdmeta.db"):
-        return "BuildKit's own storage, which drydock does not cover"
+        return "the storage of a BuildKit worker under another name: a worker's folder is called runc-SNAPSHOTTER"
     if os.path.lexists(path + b"/meta.db") or is_folder(path + b"/blobs"):
         return "part of a containerd root: give the folder that holds io.containerd.metadata.v1.bolt"
     return "neither a containerd root, nor a Docker data root, nor the root of a host file system"

@@ -1,7 +1,8 @@
-"""The containerd roots of one host: at the default places of its engines, and where its settings put them.
+"""The roots of one host: at the default places of its engines, and where its settings put them.
 
 Sources of the default places: moby daemon/command/daemon.go and daemon/internal/libcontainerd/supervisor (v28),
-containerd defaults/defaults_unix.go (v2.1), k3s pkg/agent/config; the documentation of rke2, k0s and microk8s.
+containerd defaults/defaults_unix.go (v2.1), buildkit util/appdefaults/appdefaults_unix.go (v0.34), k3s
+pkg/agent/config; the documentation of rke2, k0s and microk8s.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from drydock.evidence.files.regular import read_regular
 from drydock.evidence.host.config import (
     ContainerdConfig,
     DockerConfig,
+    read_buildkit_config,
     read_containerd_config,
     read_docker_config,
     unseen,
@@ -21,6 +23,7 @@ from drydock.evidence.host.daemon_settings import read_daemon_settings
 from drydock.evidence.host.filesystem import Host, is_folder, names
 from drydock.evidence.host.layout import (
     distinct_roots,
+    has_containerds_worker,
     is_data_root,
     is_root,
     links_to_remapped,
@@ -28,6 +31,7 @@ from drydock.evidence.host.layout import (
     nested_roots,
     unknown_reason,
     with_remapped,
+    worker_roots,
 )
 from drydock.evidence.host.processes import containerd_roots
 from drydock.evidence.host.services import Services, read_services
@@ -104,7 +108,9 @@ _DISTRIBUTIONS = (
 )
 _SNAP = b"/var/snap/"
 _UNITS = 256
-_TOPS = (*_DOCKER_DATA, b"/var/lib/containerd", *(each[1] for each in _DISTRIBUTIONS))
+_BUILDKIT = b"/var/lib/buildkit"
+_BUILDKIT_CONFIG = b"/etc/buildkit/buildkitd.toml"
+_TOPS = (*_DOCKER_DATA, b"/var/lib/containerd", _BUILDKIT, *(each[1] for each in _DISTRIBUTIONS))
 
 
 class Survey:
@@ -140,10 +146,13 @@ class Survey:
             Root(each, Engine.DOCKER, host.root, states, owners, not unknown, daemons=daemons)
             for each in (*moved, *(root for one in data for root in managed_roots(host, one)))
         ]
+        buildkit, unread = self._buildkit(services)
+        builders = () if unread else tuple(filter(has_containerds_worker, buildkit))
         found += [
-            root._replace(docker=owners, docker_known=not unknown, daemons=daemons)
+            root._replace(docker=owners, docker_known=not unknown, daemons=daemons, buildkit=builders)
             for root in self._containerd(services)
         ]
+        found += [root for each in buildkit for root in worker_roots(each, host.root)]
         found += self._distributions(services)
         found += self._rootless()
         found += [root for one in data for root in nested_roots(host, one, host.root)]
@@ -237,6 +246,17 @@ class Survey:
                     continue
         return service
 
+    def _buildkit(self, services: Services) -> tuple[list[RawPath], bool]:
+        """The roots of buildkitd, and whether a setting that may name another one could not be read."""
+        findings: list[Finding] = []
+        # --root and --config are flags of containerd too: a folder is known by its contents.
+        others = (path for path in services.flags[b"config"] if path.endswith(b".toml"))
+        configs = dict.fromkeys((_BUILDKIT_CONFIG, *others))
+        named = [read_buildkit_config(self._host, path, findings) for path in configs]
+        places = (_BUILDKIT, *named, *services.flags[b"root"])
+        reached = [each for path in places if path and (each := self._host.folder(path)) is not None]
+        return list(dict.fromkeys(reached)), bool(findings)
+
     def _moved(self, services: Services) -> Iterator[RawPath]:
         """Roots of dockerd's own containerd that a variable moved, in a service or in a running dockerd."""
         named = [*services.flags[b"containerd-root"]]
@@ -313,6 +333,16 @@ class Survey:
                 yield Root(
                     root, Engine.ROOTLESS, self._host.root, states, owners, not unread, findings=unread, daemons=daemons
                 )
+            for root in (
+                each for one in data for each in managed_roots(self._host, one) if os.lstat(each).st_uid == uid
+            ):
+                yield Root(root, Engine.ROOTLESS, self._host.root, states, owners, not unread, findings=unread)
+            named = read_buildkit_config(self._host, home + b"/.config/buildkit/buildkitd.toml", [])
+            for path in dict.fromkeys((named, home + b"/.local/share/buildkit")):
+                buildkit = self._owned(path, uid) if path else None
+                for worker in worker_roots(buildkit, self._host.root) if buildkit else ():
+                    if os.lstat(worker.path).st_uid == uid:
+                        yield worker
             config = read_containerd_config(self._host, home + b"/.config/containerd/config.toml")
             foreign = [where for where in config.snapshotters.values() if not self._owned(where, uid)]
             findings = (*config.findings, *(_foreign(each) for each in foreign))

@@ -53,10 +53,10 @@ _OPTIONS = tuple(
 _RANCHER = (b"/etc/rancher/k3s/config.yaml", b"/etc/rancher/rke2/config.yaml")
 _EVERY = b"service"
 _MENTIONED = re.compile(
-    rb"dockerd|docker[ \t]+(?:daemon|-d)\b|containerd|k3s|rke2|k0s|DOCKER_OPTS|--data-root|data-dir"
+    rb"dockerd|docker[ \t]+(?:daemon|-d)\b|containerd|buildkitd|k3s|rke2|k0s|DOCKER_OPTS|--data-root|data-dir"
 )
 """A unit is parsed only if it has one of these: most of a host's units have not."""
-_WORDS = (b"docker", b"containerd", b"k3s", b"rke2", b"k0s")
+_WORDS = (b"docker", b"containerd", b"buildkit", b"k3s", b"rke2", b"k0s")
 """One of them is in the name of each unit of an engine."""
 _DOCKERS_ALONE = frozenset((b"data-root", b"exec-root", b"graph"))
 """Flags that no other program has."""

@@ -103,10 +103,17 @@ class PlannedRowDrop(StrictPart):
 class PlannedFieldDrop(StrictPart):
     """A key to delete from a record or a row that stays."""
 
-    snapshotter: Annotated[Snapshotter | None, Meta(description="whose metadata.db has it; null: meta.db")]
+    snapshotter: Annotated[Snapshotter | None, Meta(description="whose metadata.db has it; null: another database")]
     bucket: Annotated[list[Shown], Meta(description="names of the buckets down to the key, as shown")]
     key: Annotated[Shown, Meta(description="the key, as shown")]
     why: Why
+    database: Annotated[
+        Shown | UnsetType,
+        Meta(
+            description="absolute path of the metadata_v2.db of a BuildKit, as shown: the key may be a whole cache "
+            "record; absent: meta.db or metadata.db"
+        ),
+    ] = UNSET
 
 
 class PlannedAdoption(StrictPart):

@@ -1,0 +1,202 @@
+"""Which of its cache records BuildKit drops by itself, and which it keeps although builds on them fail.
+
+Sources: buildkit cache/manager.go init, getRecord, parentsOf, DiskUsage, cache/refs.go (v0.12 to v0.34: the same
+questions in the same order).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+from drydock.model import messages
+from drydock.model.build_cache import BuildCache, CacheRecord
+from drydock.model.findings import Finding, Place
+from drydock.model.leases import LeaseClass
+from drydock.model.names import Ref
+from drydock.model.store import Store
+from drydock.model.text import shown
+from drydock.verdict.leases import Judgement, build_record, is_dockers, is_standalone
+
+_REMOTE = b"containerd.io/snapshot/remote"
+
+
+class _Unclear(Exception):
+    """What BuildKit makes of the records is not known."""
+
+
+@dataclass(slots=True)
+class _Start:
+    """What BuildKit decides about each record when it starts."""
+
+    records: Mapping[bytes, CacheRecord]
+    snapshots: Mapping[bytes, bool]
+    """By key: whether the snapshot is one that is not fetched yet."""
+    blobs: frozenset[bytes]
+    reasons: dict[bytes, str | None] = field(default_factory=dict)
+    """Why it drops a record; None if it keeps it."""
+
+    def decide(self) -> None:
+        """Decide about every record, after those that it needs.
+
+        Raises:
+            _Unclear: records need each other in a circle.
+        """
+        for name in self.records:
+            waiting = {name: None}
+            while waiting:
+                record = self.records[next(reversed(waiting))]
+                needed = (*record.parents, record.equal_mutable)
+                open_ = next((each for each in needed if each in self.records and each not in self.reasons), None)
+                if open_ in waiting:
+                    raise _Unclear
+                if open_ is not None:
+                    waiting[open_] = None
+                    continue
+                self.reasons[record.id] = self._reason(record)
+                del waiting[record.id]
+
+    def _loads(self, name: bytes) -> bool:
+        return name in self.records and self.reasons[name] is None
+
+    def _reason(self, record: CacheRecord) -> str | None:
+        for parent in record.parents:
+            if not self._loads(parent):
+                return f"its parent {shown(parent)} {'is dropped' if parent in self.records else 'is missing'}"
+        if record.equal_mutable:
+            if self._loads(record.equal_mutable):
+                return None
+            if record.snapshot not in self.snapshots:
+                return "neither its snapshot nor the record that had its data is there"
+        if record.deleted:
+            return "its removal had begun"
+        if record.is_mutable and record.id not in self.snapshots:
+            return "its snapshot is missing"
+        if record.blob_only and record.blob:
+            if record.blob not in self.blobs:
+                return "its layer was never unpacked, and the blob is missing"
+            if self.snapshots.get(record.snapshot, False):
+                return "its layer is not on this host"
+        return None
+
+    def dropped_by_usage(self) -> Iterator[tuple[bytes, str]]:
+        """The records that start keeps, and that the first disk-usage run drops: what an interrupted step left."""
+        kept = [record for record in self.records.values() if self.reasons[record.id] is None]
+        pairs = {record.equal_mutable: record for record in kept if record.equal_mutable in self.records}
+        needed = {parent for record in kept for parent in record.parents}
+        for record in kept:
+            if not record.is_mutable or record.equal_mutable or record.retain or record.size is not None:
+                continue
+            final = pairs.get(record.id)
+            if final is not None and (final.retain or final.id in needed):
+                continue
+            if record.id in needed:
+                continue
+            why = "an interrupted build left it, and its first disk-usage run drops it"
+            yield record.id, why
+            if final is not None:
+                yield final.id, why
+
+
+def find_dropped(store: Store, cache: BuildCache) -> dict[bytes, str]:
+    """The records of a worker that BuildKit drops by itself, each with the reason.
+
+    That is at its next start, or at its first disk-usage run: ``docker system df``, ``buildctl du`` or, one second
+    after the start, its own GC where that is on.
+
+    Returns:
+        None of them if the engine may be at work, if not all records of the store are known, or if what BuildKit makes
+        of its records is not.
+    """
+    start = _start(store, cache)
+    if start is None:
+        return {}
+    dropped = {name: why for name, why in start.reasons.items() if why is not None}
+    return {**dropped, **dict(start.dropped_by_usage())}
+
+
+def find_broken(store: Store, cache: BuildCache, gone: AbstractSet[Ref] = frozenset()) -> list[CacheRecord]:
+    """The records that BuildKit keeps, and whose snapshot does not exist: a build that uses one fails.
+
+    A record whose layer is not unpacked has no snapshot yet, and one of a merge or a diff gets its own when it is used.
+
+    Args:
+        store: the root.
+        cache: the records of a worker.
+        gone: snapshots whose records are about to be deleted.
+    """
+    start = _start(store, cache, gone)
+    if start is None:
+        return []
+    dropped = {name for name, why in start.reasons.items() if why is not None} | {
+        name for name, _ in start.dropped_by_usage()
+    }
+    return [
+        record
+        for record in cache.records.values()
+        if record.id not in dropped
+        and not (record.is_mutable or record.joined or record.blob_only)
+        and start.records.get(record.equal_mutable) is None
+        and record.snapshot not in start.snapshots
+    ]
+
+
+def find_dropped_leases(store: Store, classes: Mapping[Ref, Judgement]) -> dict[Ref, Judgement]:
+    """The leases of dropped records, as BuildKit itself ends them."""
+    dropped = {
+        is_of_docker: {name: why for cache in store.owners.caches if cache.is_dockers is is_of_docker
+                       for name, why in find_dropped(store, cache).items()}
+        for is_of_docker in (True, False)
+    }  # fmt: skip
+    found: dict[Ref, Judgement] = {}
+    if not any(dropped.values()):
+        return found
+    # Several workers may have a record of the same name; one that stays keeps the lease.
+    staying = {
+        is_of_docker: {
+            name
+            for cache in store.owners.caches
+            if cache.is_dockers is is_of_docker
+            for name in cache.records.keys() - find_dropped(store, cache).keys()
+        }
+        for is_of_docker in (True, False)
+    }
+    for lease in store.metadata.leases:
+        name = build_record(lease)
+        is_of_docker = is_dockers(lease.namespace)
+        if name is None or not (is_of_docker or is_standalone(lease.namespace)):
+            continue
+        why = dropped[is_of_docker].get(name)
+        if why is not None and name not in staying[is_of_docker] and not classes[lease.ref].kind.holds_nothing:
+            owner = f"cache record {shown(name)}"
+            found[lease.ref] = Judgement(LeaseClass.DROPPED, f"BuildKit drops its cache record: {why}", owner)
+    return found
+
+
+def find_records_without_snapshot(store: Store) -> Iterator[Finding]:
+    """A finding for each record that BuildKit keeps and whose snapshot does not exist."""
+    for cache in store.owners.caches:
+        for record in find_broken(store, cache):
+            place = Place(cache.path, bucket=(b"_main", record.id))
+            yield messages.RECORD_WITHOUT_SNAPSHOT(record=record.id, snapshot=record.snapshot).at(place, record.id)
+
+
+def _start(store: Store, cache: BuildCache, gone: AbstractSet[Ref] = frozenset()) -> _Start | None:
+    if store.live or not store.metadata.complete or not cache.is_clear:
+        return None
+
+    def is_its(namespace: bytes) -> bool:
+        return is_dockers(namespace) if cache.is_dockers else is_standalone(namespace)
+
+    snapshots: dict[bytes, bool] = {}
+    for snapshot in store.metadata.snapshots:
+        if snapshot.snapshotter == cache.snapshotter and is_its(snapshot.namespace) and snapshot.ref not in gone:
+            snapshots[snapshot.key] = snapshots.get(snapshot.key, True) and _REMOTE in snapshot.labels
+    blobs = frozenset(blob.ref.key for blob in store.metadata.blobs if is_its(blob.ref.namespace))
+    start = _Start(cache.records, snapshots, blobs)
+    try:
+        start.decide()
+    except _Unclear:
+        return None
+    return start
