@@ -355,8 +355,8 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
             page="leases.md",
         ),
         FindingCode.CLASSIC_STORE: Guidance(
-            "A Docker data root has images in the classic store (`image/<driver>/layerdb`, `overlay2/`). This version "
-            "of drydock neither judges nor measures them.",
+            "A Docker data root has images in the classic store, of another graph driver than overlay2 "
+            "(`image/<driver>/layerdb`). drydock does not judge them; `scan --measure disk` measures the folder.",
             "Use `docker system df` while Docker runs.",
         ),
         FindingCode.HIDDEN_VOLUME: Guidance(

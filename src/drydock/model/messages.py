@@ -314,7 +314,7 @@ NO_CONTAINERS = Message(
 CLASSIC_STORE = Message(
     FindingCode.CLASSIC_STORE,
     "{store} is Docker's classic image store, with images: {images}, layers: {layers}, directories: {directories}; "
-    "drydock neither judges nor measures them, and no figure here includes them",
+    "drydock does not judge this graph driver, and no state here includes it",
     "run docker system df while Docker runs: it measures them",
 )
 HIDDEN_VOLUME = Message(

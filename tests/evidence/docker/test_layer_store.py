@@ -1,6 +1,7 @@
 """Reading the classic layer store, from a root that is written here as dockerd writes it."""
 
 import os
+import time
 
 import pytest
 from tests.support.classic_root import ClassicRoot, hexed
@@ -117,3 +118,17 @@ def test_an_empty_store_is_none(tmp_path):
     assert not has_layer_store(os.fsencode(root.data))
     root.directory("a" * 64)
     assert has_layer_store(os.fsencode(root.data))
+
+
+def test_beside_an_engine_what_may_be_made_is_left_out(root, monkeypatch):
+    """A young directory without a record, with its link, and a write-set; an hour later they count."""
+    root.directory(hexed("unpacking"))
+    (root.layerdb / "tmp/write-set-1").mkdir()
+    live = read_layer_store(os.fsencode(root.data), {}, live=True)
+    whole = _read(root)
+    assert whole.directories.keys() - live.directories.keys() == {hexed("unpacking").encode()}
+    assert len(whole.links) - len(live.links) == 1
+    assert (len(whole.rests), live.rests) == (1, [])
+    later = time.time_ns() + 3601 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    assert read_layer_store(os.fsencode(root.data), {}, live=True) == whole

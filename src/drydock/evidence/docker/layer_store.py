@@ -10,6 +10,7 @@ import json
 import os
 import re
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from hashlib import sha256
@@ -44,6 +45,8 @@ _SHORT: Final = 1 << 16
 """The largest file of layerdb and overlay2 that is read: ``lower`` has at most 128 names."""
 _CONFIG: Final = 8 << 20
 _REFERENCES: Final = 64 << 20
+_YOUNG: Final = 3600
+"""Seconds that unpacking a layer may take."""
 _DEPTH: Final = 16
 """How deep a record of an image mount may lie below ``layerdb/mounts``."""
 
@@ -169,6 +172,8 @@ class _Reader:
         self._each(_MOUNTS, self._mount)
         self._each(OVERLAY2, self._directory)
         self._each(_LINKS, self._link)
+        if self._live:
+            _leave_young(self._store)
         return self._store
 
     def _each(self, path: bytes, read: Callable[[bytes, int], None]) -> None:
@@ -352,6 +357,26 @@ class _Reader:
             return
         target = _TARGET.match(os.readlink(name, dir_fd=parent))
         self._store.links[name] = LayerLink(name, path, fingerprint(found), None if target is None else target[1])
+
+
+def _leave_young(store: LayerStore) -> None:
+    """Leave out what changed in the last hour and has no record: dockerd may be making it, before its record.
+
+    dockerd writes the record of a layer when all of it is unpacked (moby layer/layer_store.go registerWithDescriptor).
+    """
+    oldest = time.time_ns() - _YOUNG * 1_000_000_000
+    named = {each.cache_id for each in store.layers.values()}
+    named.update(name for each in store.mounts.values() for name in each.directories)
+    store.directories = {
+        name: each
+        for name, each in store.directories.items()
+        if name in named or each.kind is DirectoryKind.BUILD or each.fingerprint.ctime_ns < oldest
+    }
+    known = {each.link for each in store.directories.values()}
+    store.links = {
+        name: each for name, each in store.links.items() if name in known or each.fingerprint.ctime_ns < oldest
+    }
+    store.rests = [each for each in store.rests if each.fingerprint.ctime_ns < oldest]
 
 
 class _RecordFolder:
