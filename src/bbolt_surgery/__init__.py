@@ -5,7 +5,7 @@ See docs/surgery.md and docs/salvage.md.
 
 from bbolt_surgery.assemble import Assembly, Choice, assemble
 from bbolt_surgery.changes import Deletion, Insertion, NewBucket, Receipt, RootHeader
-from bbolt_surgery.compact import Compaction, Use, compact, measure_use
+from bbolt_surgery.compact import Compaction, Use, compact
 from bbolt_surgery.edit import change, restore, trust
 from bbolt_surgery.errors import Damaged, Moved, NotCommitted, NotWritten, SurgeryError, Uncertain, Unfit
 from bbolt_surgery.write import write_new
@@ -30,7 +30,6 @@ __all__ = [
     "assemble",
     "change",
     "compact",
-    "measure_use",
     "restore",
     "trust",
     "write_new",

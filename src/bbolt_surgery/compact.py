@@ -17,7 +17,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from bbolt_reader.page import HEADER, ID, LEAF_BUCKET, PAGE_BRANCH, formats
+from bbolt_reader.errors import Corrupt
+from bbolt_reader.page import HEADER, ID, LEAF_BUCKET, PAGE_BRANCH, PAGE_LEAF, formats
 from bbolt_surgery.changes import RootHeader
 from bbolt_surgery.edit import open_database
 from bbolt_surgery.errors import NotCommitted
@@ -25,6 +26,8 @@ from bbolt_surgery.survey import free
 
 _ROUND: Final = 64 << 20
 """Bytes of pages that one round moves at most: they are in memory until its commit."""
+_WORTH: Final = 128
+"""A round that shortens the file by less than one part in so many is the last one."""
 _LEAST: Final = 0x1000
 """bbolt reads so many bytes before it knows the page size (v1.3.6, db.go, Open)."""
 
@@ -49,18 +52,12 @@ class Use(NamedTuple):
     """Bytes of the pages that the tree reaches, and of both metas: the least size that compacting can lead to."""
 
 
-def measure_use(fd: int, name: bytes) -> Use:
-    """How much of a file its tree needs. Writes nothing; the descriptor is as for :func:`compact`.
-
-    Raises:
-        SurgeryError, Damaged: as for :func:`compact`.
-    """
-    with open_database(fd, name) as opened:
-        used = opened.survey_current()
-        return Use(os.fstat(fd).st_size, (2 + sum(used.values())) * opened.meta.page_size)
-
-
-def compact(fd: int, name: bytes, progress: Callable[[int], None] | None = None) -> Compaction:
+def compact(
+    fd: int,
+    name: bytes,
+    agree: Callable[[Use], bool] = lambda _: True,
+    progress: Callable[[int], None] | None = None,
+) -> Compaction | None:
     """Make a bbolt file as short as its pages allow, in place. The former tree is lost: no receipt holds any more.
 
     Pages are moved as they are. Half-full ones stay half full, so that a later insertion does not split them.
@@ -68,7 +65,11 @@ def compact(fd: int, name: bytes, progress: Callable[[int], None] | None = None)
     Args:
         fd: as for :func:`bbolt_surgery.change`.
         name: of the file in errors.
+        agree: called once with what the sound file needs; nothing is written unless it returns true.
         progress: called with the number of pages moved since its last call.
+
+    Returns:
+        What was done; None without agreement.
 
     Raises:
         SurgeryError: the descriptor cannot be used.
@@ -76,30 +77,33 @@ def compact(fd: int, name: bytes, progress: Callable[[int], None] | None = None)
         NotCommitted: writing failed; the contents are the same, and the file may be shorter than before.
         Uncertain: a sync failed; the contents are the same in both states that the file may have.
     """
-    before = os.fstat(fd).st_size
+    size = os.fstat(fd).st_size
     with open_database(fd, name) as opened:
-        places = opened.survey_current()
-        if opened.meta.has_freelist:
-            # The commits here have no freelist, so that bbolt finds the free pages by a walk.
-            places.pop(opened.meta.freelist, None)
+        opened.check()
         page_size, root = opened.meta.page_size, opened.root
-    tree = _Tree(fd, name, page_size, root.pgid, places)
+        tree = _Tree(fd, name, page_size, root.pgid, opened.meta.high_water)
+    if not agree(Use(size, (2 + tree.total) * page_size)):
+        return None
     # The older meta may need other pages: without a tree or a freelist of its own, it needs the same.
     _commit_twice(fd, name, root, tree.high_water, [])
     moved = rounds = 0
+    end = tree.high_water
     while pages := tree.move_round():
         root = root._replace(pgid=tree.root)
         _commit_twice(fd, name, root, tree.high_water, pages)
         moved, rounds = moved + len(pages), rounds + 1
         if progress is not None:
             progress(len(pages))
+        before, end = end, tree.high_water
+        if (before - end) * _WORTH < end:
+            break
     try:
         os.ftruncate(fd, max(tree.high_water * page_size, _LEAST))
         os.fsync(fd)
     except OSError as error:
         problem = f"{os.strerror(error.errno or 0)}; the file keeps its length"
         raise NotCommitted(problem, file=name, errno=error.errno or 0) from error
-    return Compaction(before, os.fstat(fd).st_size, moved, rounds)
+    return Compaction(size, os.fstat(fd).st_size, moved, rounds)
 
 
 def _commit_twice(fd: int, name: bytes, root: RootHeader, high_water: int, pages: list[tuple[int, bytes]]) -> None:
@@ -110,19 +114,63 @@ def _commit_twice(fd: int, name: bytes, root: RootHeader, high_water: int, pages
 
 
 class _Tree:
-    """Which pages a tree has, and which page leads to each; it was surveyed, so that its pages can be trusted."""
+    """Which pages a tree has, and which page leads to each.
 
-    def __init__(self, fd: int, name: bytes, page_size: int, root: int, places: dict[int, int]) -> None:
+    Args:
+        fd: the file.
+        name: of the file in errors.
+        page_size: of the file.
+        root: the page where the tree starts.
+        high_water: the first page that was never used.
+
+    Raises:
+        Corrupt: a page is not where the page above it says, or two pages overlap.
+    """
+
+    def __init__(self, fd: int, name: bytes, page_size: int, root: int, high_water: int) -> None:
         self._fd = fd
         self._name = name
         self._page_size = page_size
         self.root = root
-        self._places = places
+        self._places: dict[int, int] = {}
+        """How many places each page takes."""
         self._above: dict[int, int] = {}
         """The page that leads to each page but the root."""
-        for pgid in places:
-            for _, child in self._links(self._read(pgid)):
+        pending = [root]
+        while pending:
+            pgid = pending.pop()
+            page = self._first_read(pgid, high_water)
+            for _, child in self._links(page):
+                if child in self._above or child == root:
+                    raise self._corrupt(child, "two pages lead to it")
                 self._above[child] = pgid
+                pending.append(child)
+        after = 2
+        for pgid in sorted(self._places):
+            if pgid < after:
+                raise self._corrupt(pgid, "it lies inside another page")
+            after = pgid + self._places[pgid]
+
+    def _first_read(self, pgid: int, high_water: int) -> bytes:
+        self._places[pgid] = 1
+        if not 2 <= pgid < high_water:
+            raise self._corrupt(pgid, f"it is named, of {high_water}")
+        page = self._read(pgid)
+        own, flags, _, overflow = formats().header.unpack_from(page)
+        if own != pgid or flags not in (PAGE_LEAF, PAGE_BRANCH) or pgid + overflow >= high_water:
+            raise self._corrupt(pgid, "its header is not one of a page of the tree")
+        if overflow:
+            self._places[pgid] = overflow + 1
+            page = self._read(pgid)
+        return page
+
+    def _corrupt(self, pgid: int, problem: str) -> Corrupt:
+        return Corrupt(f"page {pgid}: {problem}", file=self._name, page=pgid, offset=pgid * self._page_size)
+
+    @property
+    def total(self) -> int:
+        """The places of all pages."""
+        return sum(self._places.values())
 
     @property
     def high_water(self) -> int:
@@ -150,7 +198,7 @@ class _Tree:
         """
         chosen: set[int] = set()
         needed, after, limit = 0, 0, _ROUND // self._page_size
-        total = sum(self._places.values())
+        total = self.total
         for pgid in order:
             added = [each for each in self._path(pgid) if each not in chosen]
             after += self._places[pgid]
@@ -190,14 +238,20 @@ class _Tree:
     def _apply(self, found: dict[int, int]) -> list[tuple[int, bytes]]:
         """Copy pages to their new places, with the new places of the pages that they lead to."""
         pages = []
+        above = self._above
         for pgid, place in found.items():
             page = bytearray(self._read(pgid))
             page[:ID] = place.to_bytes(ID, "little")
             for offset, child in self._links(page):
-                page[offset : offset + ID] = found.get(child, child).to_bytes(ID, "little")
+                if child in found:
+                    page[offset : offset + ID] = found[child].to_bytes(ID, "little")
+                else:
+                    above[child] = place
             pages.append((place, bytes(page)))
-        above = {found.get(pgid, pgid): found.get(parent, parent) for pgid, parent in self._above.items()}
-        self._above = above
+        parents = {place: found.get(above[pgid], above[pgid]) for pgid, place in found.items() if pgid in above}
+        for pgid in found:
+            above.pop(pgid, None)
+        above.update(parents)
         for pgid, count in [(pgid, self._places.pop(pgid)) for pgid in found]:
             self._places[found[pgid]] = count
         self.root = found.get(self.root, self.root)

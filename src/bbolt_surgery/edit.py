@@ -174,8 +174,8 @@ class OpenDatabase:
         if problem:
             raise Corrupt(problem, file=self._name, page=meta.index, offset=meta.offset)
 
-    def survey_current(self) -> dict[int, int]:
-        """The pages that the meta in use reaches: the places of each; every page and every entry is checked.
+    def check(self) -> None:
+        """Check every page and every entry that the meta in use reaches.
 
         Raises:
             Corrupt: the database is not sound.
@@ -183,8 +183,6 @@ class OpenDatabase:
         for damage in verify(self._database):
             if damage.severe:
                 raise Corrupt(damage.message, file=self._name, page=damage.page, offset=damage.offset)
-        meta = self.meta
-        return survey(self.file, meta.root, meta.freelist if meta.has_freelist else None)
 
     def survey(self) -> dict[int, int]:
         """The pages that either meta reaches.
@@ -192,7 +190,9 @@ class OpenDatabase:
         After a crash, the tree of the meta that is not in use may be broken, because bbolt writes over its pages before
         it writes over the meta. Then nobody can go back to it, and its pages are not protected.
         """
-        meta, used = self.meta, self.survey_current()
+        self.check()
+        meta = self.meta
+        used = survey(self.file, meta.root, meta.freelist if meta.has_freelist else None)
         other: Meta = self._database.metas[1 - meta.index]
         if other.valid and other.page_size == meta.page_size:
             older = NodeFile(self.file.source, meta.page_size, min(other.high_water, self._database.pages))

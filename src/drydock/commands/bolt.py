@@ -22,7 +22,7 @@ from drydock.model.progress import Progress, counter
 from drydock.model.remnants import Rebuilt, Remnant
 from drydock.model.runs import RunEnd, UndoState
 from drydock.model.text import shown
-from drydock.reclaim.edit import compact_database, use_of
+from drydock.reclaim.edit import compact_database
 from drydock.report.bolt import joined, salvage_hint
 from drydock.salvage.database import open_salvage, rebuild, trust_rebuilt
 from drydock.salvage.remnants import find_remnants
@@ -212,12 +212,17 @@ def compact(
     """
     with hold(file, exclusive=True) as lock:
         _refuse_if_needed(file, state)
-        size, used = use_of(lock.fd, file)
-        found = Compacted(size, used)
-        if used >= size or not agree(found):
-            return found
+        found = Compacted(0, 0)
+
+        def wanted(size: int, used: int) -> bool:
+            nonlocal found
+            found = Compacted(size, used)
+            return used < size and agree(found)
+
         before = os.fstat(lock.fd).st_blocks
-        done = compact_database(lock.fd, file, counter(progress, "pages moved"))
+        done = compact_database(lock.fd, file, wanted, counter(progress, "pages moved"))
+        if done is None:
+            return found
         return found._replace(after=done.bytes_after, freed=max(0, before - os.fstat(lock.fd).st_blocks) * _BLOCK)
 
 

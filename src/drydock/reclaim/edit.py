@@ -23,10 +23,8 @@ from bbolt_surgery import (
     Receipt,
     RootHeader,
     SurgeryError,
-    Use,
     change,
     compact,
-    measure_use,
     restore,
 )
 from drydock.evidence.containerd.encoding import encode_time, encode_uvarint, encode_varint
@@ -311,37 +309,26 @@ def revert(lock: int, name: bytes, fields: Fields) -> None:
             raise ActionFailed(f"{shown(name)}: {error}") from error
 
 
-def use_of(lock: int, name: bytes) -> Use:
-    """How much of a locked database is in use. Changes nothing.
+def compact_database(
+    lock: int, name: bytes, agree: Callable[[int, int], bool], progress: Callable[[int], None] | None = None
+) -> Compaction | None:
+    """Make a locked database shorter, in place. No edit before it can be undone afterwards.
 
     Args:
         lock: a descriptor with an exclusive flock.
         name: of the database in errors.
-
-    Raises:
-        ActionFailed: it is damaged, or cannot be opened for writing.
-    """
-    with _writable(lock, name) as descriptor:
-        try:
-            return measure_use(descriptor, name)
-        except SurgeryError as error:
-            raise ActionFailed(f"{shown(name)}: {error}") from error
-
-
-def compact_database(lock: int, name: bytes, progress: Callable[[int], None] | None = None) -> Compaction:
-    """Make a locked database shorter, in place. No edit before it can be undone afterwards.
-
-    Args:
-        lock: as for :func:`use_of`.
-        name: as for :func:`use_of`.
+        agree: called with the bytes of the file and those in use; nothing is changed unless it returns true.
         progress: called with the number of pages moved since its last call.
+
+    Returns:
+        What was done; None without agreement.
 
     Raises:
         ActionFailed: it is damaged, or cannot be written: its contents are the same.
     """
     with _writable(lock, name) as descriptor:
         try:
-            return compact(descriptor, name, progress)
+            return compact(descriptor, name, lambda use: agree(use.size, use.used), progress)
         except SurgeryError as error:
             raise ActionFailed(f"{shown(name)}: {error}") from error
 
