@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 from fixtures.recipes.containerd_newest import served
 from fixtures.recipes.docker_interrupted_pull import PORT
+from tests.engines.buildkit import Buildkitd
 from tests.engines.cri import Cri
 from tests.engines.images import base_of, noise
 from tests.engines.listing import dropped, listed, names, on_disk
@@ -18,6 +20,12 @@ from tests.support.records import CONTENT
 
 pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.slow]
 
+NOT_BUILT = ("erofs", "btrfs")
+"""Snapshotters that buildkitd 0.34 does not build with here."""
+_BUILD = """\
+FROM {registry}/shop:1
+RUN --network=none ["/bin/busybox", "sh", "-c", "echo built >/srv/built"]
+"""
 KINDS = ("content", "ingests", "snapshots")
 _LARGE = hashlib.sha256(noise(4, 64) * 40).hexdigest()
 
@@ -73,19 +81,22 @@ def test_the_engine_goes_on(newest, tmp_path):
             before = listed(engine)
             assert all(blob["intact"] for lists in before.values() for blob in lists["content"])
         disk = set(on_disk(host / ROOT))
+        (tmp_path / "build").mkdir()
         with newest.engine(host, tmp_path / "collected", collect=True) as engine:
             engine.collect("default")
             assert dropped(before, listed(engine)) == left
             assert told(engine) == as_it_was
             if not left:
                 assert set(on_disk(host / ROOT)) == disk
-            _use(engine, host)
+            _use(engine, host, tmp_path / "build")
 
 
-def _use(engine, host):
+def _use(engine, host, context):
     (shop,) = {row["digest"] for row in listed(engine)["default"]["images"] if row["name"].endswith("/shop:1")}
     with Registry(engine.sandbox.listen(PORT), served(base_of(host / ROOT / CONTENT, shop))) as registry:
         _use_nerdctl(Nerdctl(engine), registry)
+        if engine.snapshotter not in NOT_BUILT:
+            _build(engine, registry, context)
         _use_kubernetes(Cri(engine), registry)
 
 
@@ -104,6 +115,16 @@ def _use_nerdctl(nerdctl, registry):
             "run", "--rm", *nerdctl.apart, f"{registry.address}/{image}", "/bin/busybox", "sha256sum", *files
         )
         assert dict(reversed(line.split()) for line in said.splitlines()) == files
+
+
+def _build(engine, registry, context):
+    """Build on an image that was there, by a buildkitd that works in this containerd, and run the result."""
+    (context / "Dockerfile").write_text(_BUILD.format(registry=registry.address))
+    at = engine.sandbox.show(context, "/run/build")
+    nerdctl = Nerdctl(engine)
+    with Buildkitd(engine.sandbox, Path("/run/buildkit-root"), containerd=engine, namespace="default") as buildkit:
+        nerdctl("build", "--buildkit-host", buildkit.address, "--quiet", "--tag", "built:1", at)
+    assert nerdctl("run", "--rm", *nerdctl.apart, "built:1", "/bin/busybox", "cat", "/srv/built") == "built"
 
 
 def _use_kubernetes(cri, registry):
