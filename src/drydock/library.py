@@ -30,6 +30,7 @@ from drydock.model.pulls import Pulls
 from drydock.model.repairs import Repair
 from drydock.model.runs import PastRuns, Run
 from drydock.model.scans import Scan
+from drydock.model.store_modes import StoreMode
 from drydock.model.verifications import Verification
 from drydock.reclaim.plan_file import Request
 
@@ -118,21 +119,27 @@ def pulls(
     return pulling.pulls(_where(where), Access(live=live, now=_now(now), progress=progress))
 
 
+def _mode(store: StoreMode | str | None) -> StoreMode | None:
+    return None if store is None else choice(StoreMode, store)
+
+
 def ls(
     kind: ListKind | str,
     where: AnyPath | None = None,
     *,
+    store: StoreMode | str | None = None,
     now: Moment | None = None,
     live: bool = False,
     progress: Progress | None = None,
 ) -> list[Listing]:
     """List what each store has of one kind, as ``ctr`` and ``docker`` do, with states and holders. Changes nothing.
 
-    ``kind`` is ``images``, ``containers``, ``snapshots``, ``leases``, ``content`` or ``ingests``. The other arguments,
+    ``kind`` is ``images``, ``containers``, ``snapshots``, ``leases``, ``content`` or ``ingests``. ``store``:
+    only the images or containers of this one of Docker's stores, ``classic`` or ``image-store``. The other arguments,
     and errors, are those of :func:`scan`.
     """
     access = Access(live=live, now=_now(now), progress=progress)
-    return listing.ls(choice(ListKind, kind), _where(where), access)
+    return listing.ls(choice(ListKind, kind), _where(where), access, store=_mode(store))
 
 
 def plan(
@@ -393,6 +400,7 @@ def export_image(
     output: AnyPath | None,
     platform: Name | None = None,
     namespace: Name | None = None,
+    store: StoreMode | str | None = None,
     progress: Progress | None = None,
 ) -> Exported:
     """Write an image as an archive that ``docker load``, ``ctr images import`` and skopeo read.
@@ -403,6 +411,7 @@ def export_image(
         output: a new file; None for stdout.
         platform: ``os/architecture[/variant]``; None for all that are there whole.
         namespace: look in this containerd namespace only.
+        store: look in this one of Docker's stores only, ``classic`` or ``image-store``; None: first in the image store.
         progress: called while data is read and written.
 
     Raises:
@@ -419,6 +428,7 @@ def export_image(
         output=_path(output),
         platform=_name(platform),
         namespace=_name(namespace),
+        only=_mode(store),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from drydock.evidence.buildkit.records import cache_databases, record_keys
+from drydock.evidence.containerd.manifests import read_image_documents
 from drydock.evidence.containerd.store import (
     Held,
     copy_store,
@@ -22,6 +23,7 @@ from drydock.evidence.containerd.store import (
     locate_value,
     read_store,
 )
+from drydock.evidence.docker.store_files import read_store_files
 from drydock.evidence.host.roots import discover
 from drydock.model.access import Access
 from drydock.model.errors import EvidenceUnreadable, Refused
@@ -33,6 +35,8 @@ from drydock.model.policies import Policy, SizeSource
 from drydock.model.roots import Root
 from drydock.model.scans import Scan
 from drydock.model.store import Store
+from drydock.model.store_drops import IMAGE_STORE_NAMESPACES, StoreContents, StoredImage
+from drydock.model.store_modes import StoreMode
 from drydock.model.text import shown
 from drydock.reclaim.engine_folders import refuse_engine_folders
 from drydock.reclaim.guard import check_clock, refuse_if_used
@@ -41,6 +45,7 @@ from drydock.reclaim.plan import make_plan
 from drydock.reclaim.state_dir import unfinished_runs
 from drydock.verdict.clock import find_ahead
 from drydock.verdict.judge import Reach, judge
+from drydock.verdict.platforms import find_variants
 
 
 class Judged(NamedTuple):
@@ -268,7 +273,32 @@ def _read(held: Held, access: Access) -> Store:
         from drydock.evidence.containerd.live import read_live  # noqa: PLC0415 - most sessions take locks
 
         read = read_live
-    return read(held, measure=access.measure, verification=access.verification, progress=access.progress)
+    store = read(held, measure=access.measure, verification=access.verification, progress=access.progress)
+    if access.policy is not None and access.policy.drop is not None:
+        store.contents = _read_contents(held, store, access.policy.drop)
+    return store
+
+
+def _read_contents(held: Held, store: Store, mode: StoreMode) -> StoreContents:
+    """What has to be known to drop one of Docker's stores.
+
+    Raises:
+        EvidenceUnreadable: its files cannot be listed.
+    """
+    root, blobs = store.root, store.content.blobs
+    try:
+        files = [each for data in root.docker for each in read_store_files(data, mode, held.sizes)]
+    except OSError as error:
+        raise EvidenceUnreadable(f"the files of the {mode.shown} cannot be listed: {error.strerror}") from error
+    targets = sorted({each.target for each in store.metadata.images if each.namespace in IMAGE_STORE_NAMESPACES})
+    documents = read_image_documents(root.path, blobs, targets)
+    images: list[StoredImage] = []
+    for target in targets:
+        found = find_variants(target, documents, blobs)
+        whole = frozenset(each.config for each in found.variants if each.config is not None and not each.absent)
+        its = {target, *found.indexes, *(digest for each in found.variants for digest in each.blobs)}
+        images.append(StoredImage(target, whole, sum(blobs[digest].size for digest in its if digest in blobs)))
+    return StoreContents(tuple(files), tuple(images))
 
 
 def _check_times(held: Held, store: Store, at: UnixNano) -> list[Finding]:

@@ -43,6 +43,8 @@ class Capture:
     facts: Mapping[str, Any]
     classic: bool = False
     """Whether its dockerd has the classic image store."""
+    switched: bool = False
+    """Whether its data root has both stores."""
 
     @property
     def namespaces(self) -> dict[str, dict[str, Any]]:
@@ -67,8 +69,8 @@ def every_capture() -> list[Capture]:
 
 
 def captures() -> list[Capture]:
-    """Those whose images are in containerd, by name."""
-    return [each for each in every_capture() if not each.classic and each.engine != "buildkit"]
+    """Those whose images are in containerd alone, by name."""
+    return [each for each in every_capture() if not (each.classic or each.switched or each.engine == "buildkit")]
 
 
 def classic_captures() -> list[Capture]:
@@ -133,4 +135,5 @@ def _capture(name: str, entry: Mapping[str, Any]) -> Capture:
         docker=facts["docker"],
         facts=facts,
         classic=entry.get("classic", False),
+        switched=entry.get("switched", False),
     )

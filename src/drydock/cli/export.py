@@ -9,11 +9,20 @@ from typing import Any, TypeVar
 import click
 
 from drydock import commands, report
-from drydock.cli.options import Group, absolute_path, mount_option, namespace_option, typed_name, where_argument
+from drydock.cli.options import (
+    Group,
+    absolute_path,
+    mount_option,
+    namespace_option,
+    store_option,
+    typed_name,
+    where_argument,
+)
 from drydock.cli.progress import show_progress
 from drydock.model.access import Access
 from drydock.model.exports import Exported
 from drydock.model.names import RawPath
+from drydock.model.store_modes import StoreMode
 from drydock.streams import stop_when_lost
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -55,6 +64,7 @@ def _output_option(function: _F) -> _F:
 @export.command(
     examples={
         "Write an image for docker load": "drydock export image nginx:latest -o nginx.tar",
+        "Write an image that only the classic store has": "drydock export image app:1 --store classic -o app.tar",
         "Write only its arm64 platform": "drydock export image nginx:latest --platform linux/arm64 -o nginx.tar",
     },
     short_help="Write an image as an archive.",
@@ -66,6 +76,7 @@ def _output_option(function: _F) -> _F:
     "--platform", metavar="OS/ARCH", help="Export only this platform. [default: all platforms that are complete]"
 )
 @namespace_option
+@store_option
 @click.pass_context
 def image(
     ctx: click.Context,
@@ -75,11 +86,13 @@ def image(
     output: RawPath | None,
     platform: str | None,
     namespace: bytes | None,
+    store: StoreMode | None,
 ) -> None:
     """Write image NAME as an archive for docker load, ctr images import and skopeo.
 
     NAME is a name, a digest, or the beginning of a digest. Every digest is verified. If a blob is missing or wrong,
-    drydock names the blob and leaves no file.
+    drydock names the blob and leaves no file. An image of Docker's classic store (overlay2) is found by its name or its
+    id; docker load gives it the same id.
 
     Exit status: 0 written, 4 FILE cannot be written, 8 a blob is missing or wrong, 16 NAME means several images or is
     the id of an image, 32 an engine runs.
@@ -93,6 +106,7 @@ def image(
             output=output,
             platform=wanted,
             namespace=namespace,
+            only=store,
         )
     _end(ctx, done, "blobs")
 

@@ -7,18 +7,19 @@ import shutil
 import click
 
 from drydock import commands, report
-from drydock.cli.options import Command, format_option, live_option, now_option, where_argument
+from drydock.cli.options import Command, format_option, live_option, now_option, store_option, where_argument
 from drydock.cli.output import no_storage, note_live, offer_live, open_output, print_json, status_of, tell_unread
 from drydock.cli.progress import show_progress
 from drydock.model.access import Access
 from drydock.model.listings import ListKind
 from drydock.model.names import RawPath, UnixNano
+from drydock.model.store_modes import StoreMode
 
 
 @click.command(
     cls=Command,
     examples={
-        "List the images, with their sizes": "drydock ls images",
+        "List the images of Docker's classic store, with their sizes": "drydock ls images --store classic",
         "List the leases beside a running engine": "drydock ls leases --live",
         "List the logs of Docker's containers, the largest first": "drydock ls logs",
         "List what is in overlay2 on a mounted disk, for a program": "drydock ls layers --format json /mnt",
@@ -28,9 +29,19 @@ from drydock.model.names import RawPath, UnixNano
 @where_argument
 @format_option("table", "json")
 @live_option
+@store_option
 @now_option
 @click.pass_context
-def ls(ctx: click.Context, *, kind: str, where: RawPath | None, form: str, live: bool, now: UnixNano) -> None:
+def ls(
+    ctx: click.Context,
+    *,
+    kind: str,
+    where: RawPath | None,
+    form: str,
+    live: bool,
+    store: StoreMode | None,
+    now: UnixNano,
+) -> None:
     """List images, containers, snapshots, leases, content, ingests, layers, logs or volumes.
 
     The list is like that of ctr and docker. It adds states, holders and sizes, which they do not show. layers are the
@@ -40,7 +51,8 @@ def ls(ctx: click.Context, *, kind: str, where: RawPath | None, form: str, live:
     Exit status: 0 listed, 8 something could not be read, 32 an engine runs.
     """
     with show_progress() as progress, offer_live():
-        listings = commands.listing.ls(ListKind(kind), where, Access(live=live, now=now, progress=progress))
+        access = Access(live=live, now=now, progress=progress)
+        listings = commands.listing.ls(ListKind(kind), where, access, store=store)
     note_live(live)
     with open_output(None) as file:
         if form == "json":

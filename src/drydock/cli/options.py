@@ -13,6 +13,7 @@ import click
 from drydock.model.errors import Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.policies import EndLeases, Policy, VerifyOptions
+from drydock.model.store_modes import StoreMode
 from drydock.model.text import did_you_mean, unshown
 from drydock.model.times import parse_time
 
@@ -159,6 +160,16 @@ def namespace_option(function: _F) -> _F:
     )(function)
 
 
+def store_option(function: _F) -> _F:
+    """The option ``--store``, as a :class:`StoreMode` or None."""
+    return click.option(
+        "--store",
+        type=click.Choice([each.value for each in StoreMode]),
+        callback=lambda _, __, value: None if value is None else StoreMode(value),
+        help="Which of Docker's two stores: classic (overlay2) or image-store (containerd). [default: both]",
+    )(function)
+
+
 def mount_option(function: _F) -> _F:
     """The option ``--mount``."""
     return click.option(
@@ -201,6 +212,12 @@ def policy_options(function: _F) -> _F:
             help="End only those temporary and ownerless leases that are at least this old: 90min, 1h, 2d.",
         ),
         click.option(
+            "--drop-store",
+            type=click.Choice([each.value for each in StoreMode]),
+            help="Remove the whole of one of Docker's two stores, which dockerd does not use and no container needs. "
+            "The plan names what exists only there.",
+        ),
+        click.option(
             "--end-leases",
             type=click.Choice([each.value for each in EndLeases]),
             help="End all leases of this class; each class includes the ones before it. [default: expired; "
@@ -219,10 +236,13 @@ def make_policy(
     no_edit: bool,
     *,
     truncate_logs: int | None,
+    drop_store: str | None,
 ) -> Policy:
     """The policy that the options describe. ``--older-than`` alone means temporary leases: expired ones have an end."""
     if end_leases is None:
         end_leases = "expired" if older_than is None else "temporary"
+    if no_edit and drop_store is not None:
+        raise click.UsageError("--drop-store edits databases: leave out --no-edit")
     if no_edit and (end_lease or older_than is not None or end_leases != "expired"):
         raise click.UsageError("--no-edit ends no lease: leave out --end-leases, --end-lease and --older-than")
     return Policy(
@@ -232,6 +252,7 @@ def make_policy(
         tuple(map(typed_name, keep)),
         edit=not no_edit,
         truncate_logs=truncate_logs,
+        drop=None if drop_store is None else StoreMode(drop_store),
     )
 
 

@@ -6,27 +6,33 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from drydock.evidence.containerd.manifests import read_image_documents
-from drydock.evidence.containerd.snapshot_layers import Stack, parent_stack, snapshot_stack
+from drydock.evidence.containerd.snapshot_layers import Stack, directory_stack, parent_stack, snapshot_stack
 from drydock.export.changes import find_changes
+from drydock.export.classic_image import write_classic_image
 from drydock.export.container import write_tree
 from drydock.export.image import select_variants, write_image
 from drydock.export.new_file import open_export
 from drydock.model.access import Access
 from drydock.model.errors import EvidenceUnreadable, Usage
-from drydock.model.exports import Change, ChosenContainer, Exported, Variants
+from drydock.model.exports import Change, ChosenContainer, ChosenImage, Exported, Variants
+from drydock.model.layer_store import LayerStore, MountRecord
 from drydock.model.names import Digest, RawPath
 from drydock.model.objects import ObjectKind, Verdict
 from drydock.model.oci import Config, Documents
 from drydock.model.progress import counter
+from drydock.model.roots import Engine
 from drydock.model.scans import unread_among
+from drydock.model.store_modes import StoreMode
 from drydock.model.text import quoted_path, shown
 from drydock.session import Session, find_roots, open_root
 from drydock.verdict.blind_spots import backend_blindness
 from drydock.verdict.choose import choose_container, choose_image, name_images, suggest_containers, suggest_images
-from drydock.verdict.platforms import find_variants
+from drydock.verdict.classic_images import FoundImage, choose_classic_image
+from drydock.verdict.platforms import find_variants, matches
 
 _T = TypeVar("_T")
 _DEPTH = 3
@@ -41,6 +47,7 @@ def export_image(
     output: RawPath | None,
     platform: bytes | None = None,
     namespace: bytes | None = None,
+    only: StoreMode | None = None,
 ) -> Exported:
     """Write an image as an archive that ``docker load``, ``ctr images import`` and skopeo read.
 
@@ -50,7 +57,8 @@ def export_image(
         access: how to read the stores there; exporting judges no time.
         output: a new file; None for stdout.
         platform: ``os/architecture[/variant]``; None for all that are there whole.
-        namespace: look in this one only.
+        namespace: look in this one only; not in Docker's classic store then.
+        only: look in this one of Docker's stores only; None: first in the image store, then in the classic store.
 
     Raises:
         EvidenceUnreadable: ``where`` is no store, nothing has that name, or a blob is missing or wrong: it is named.
@@ -61,10 +69,14 @@ def export_image(
     if platform is not None and b"/" not in platform:
         raise Usage(f"{shown(platform)} is not a platform, such as linux/amd64")
     with ExitStack() as stack:
-        session, chosen = _choose(
-            stack, name, where, access, lambda each: choose_image(each, name, namespace), suggest=suggest_images
+        choose = partial(_choose_of_stores, name=name, namespace=namespace, only=only)
+        found_in: tuple[Session, ChosenImage | FoundImage] = _choose(
+            stack, name, where, access, choose, suggest=suggest_images
         )
+        session, chosen = found_in
         root, store = session.root, session.store
+        if isinstance(chosen, FoundImage):
+            return _export_classic(stack, chosen, access, output, platform)
         documents = read_image_documents(root, store.content.blobs, [chosen.target])
         if isinstance(documents.found.get(chosen.target), Config):
             raise Usage(f"{shown(chosen.target)}: {_whose_id(session, chosen.target)}")
@@ -84,6 +96,30 @@ def export_image(
             alone=platform is not None or not found.indexes,
         )
         return exported
+
+
+def _choose_of_stores(
+    verdict: Verdict, name: bytes, namespace: bytes | None, only: StoreMode | None
+) -> ChosenImage | FoundImage | None:
+    of_images = None if only is StoreMode.CLASSIC else choose_image(verdict, name, namespace)
+    if only is StoreMode.IMAGE_STORE or namespace is not None or (of_images is not None and of_images.names):
+        return of_images
+    # containerd has the configs of images that the classic store pulled: such a digest means the image.
+    return choose_classic_image(verdict.store.layer_stores, name) or of_images
+
+
+def _export_classic(
+    stack: ExitStack, chosen: FoundImage, access: Access, output: RawPath | None, platform: bytes | None
+) -> Exported:
+    store, image = chosen
+    if platform is not None and not matches(image.platform, platform):
+        raise Usage(f"the image is not for {shown(platform)}; it is for {shown(image.platform) or 'an unknown one'}")
+    exported = Exported(store.data, ", ".join(map(shown, image.names)) or shown(image.id))
+    exported.platforms = (image.platform,)
+    file = stack.enter_context(open_export(output, store.data))
+    file.progress = access.progress
+    exported.count = write_classic_image(store, image, file)
+    return exported
 
 
 def export_container(
@@ -113,7 +149,7 @@ def export_container(
     """
     with ExitStack() as stack:
         session, chosen = _choose_container(stack, name, where, access, namespace)
-        layers = replace(_layers(session.verdict, chosen, snapshot_stack), by_kernel=mount)
+        layers = replace(_new_layers(session, chosen), by_kernel=mount)
         exported = Exported(session.root, shown(chosen.id))
         file = stack.enter_context(open_export(output, session.root))
         file.progress, file.estimate = access.progress, _estimate(session.verdict, layers)
@@ -144,8 +180,8 @@ def diff_container(
     """
     with ExitStack() as stack:
         session, chosen = _choose_container(stack, name, where, access, namespace)
-        new = replace(_layers(session.verdict, chosen, snapshot_stack), by_kernel=mount)
-        old = replace(_layers(session.verdict, chosen, parent_stack), by_kernel=mount)
+        new = replace(_new_layers(session, chosen), by_kernel=mount)
+        old = replace(_old_layers(session, chosen), by_kernel=mount)
         exported = Exported(session.root, shown(chosen.id))
         step = counter(access.progress, "entries compared")
         return list(find_changes(new, old, exported.note, step)), exported.damage
@@ -191,6 +227,36 @@ def _choose_container(
     return _choose(
         stack, name, where, access, lambda each: choose_container(each, name, namespace), suggest=suggest_containers
     )
+
+
+def _new_layers(session: Session, chosen: ChosenContainer) -> Stack:
+    """The layers of a container."""
+    classic = _mount_of(session, chosen)
+    if classic is None:
+        return _layers(session.verdict, chosen, snapshot_stack)
+    return _directories(session, classic[0], classic[1].mount_id)
+
+
+def _old_layers(session: Session, chosen: ChosenContainer) -> Stack:
+    """The layers that a container was made of: in the classic store with the one that dockerd puts on its image."""
+    classic = _mount_of(session, chosen)
+    if classic is None:
+        return _layers(session.verdict, chosen, parent_stack)
+    return _directories(session, classic[0], classic[1].init_id)
+
+
+def _mount_of(session: Session, chosen: ChosenContainer) -> tuple[LayerStore, MountRecord] | None:
+    """Where the classic store has a container's files; None if it has none."""
+    if chosen.row is not None:
+        return None
+    stores = session.store.layer_stores
+    return next(((each, each.mounts[chosen.id]) for each in stores if chosen.id in each.mounts), None)
+
+
+def _directories(session: Session, layers: LayerStore, name: bytes | None) -> Stack:
+    if name is None:
+        raise EvidenceUnreadable("the name of its directory in overlay2 cannot be read")
+    return directory_stack(layers, name, is_rootless=session.store.root.engine is Engine.ROOTLESS)
 
 
 def _layers(verdict: Verdict, chosen: ChosenContainer, layers: Callable[..., Stack]) -> Stack:

@@ -12,7 +12,7 @@ from drydock.model.policies import EndLeases, Policy
 from drydock.model.scans import Scan
 from drydock.reclaim.plan import make_plan
 from drydock.session import Session, find_roots, open_root
-from drydock.verdict.store_choice import choose_store
+from drydock.verdict.store_choice import judge_stores
 
 if TYPE_CHECKING:
     from drydock.model.inventories import Inventory
@@ -63,9 +63,8 @@ def _choose_stores(scans: list[Scan]) -> None:
     """Say once of each data root which store its dockerd uses."""
     seen: set[RawPath] = set()
     for made in scans:
-        found = [each for each in made.verdict.store.owners.stores if each.data not in seen]
-        seen.update(each.data for each in found)
-        made.stores = [choose_store(each) for each in found]
+        made.stores = [each for each in judge_stores(made.verdict) if each.data not in seen]
+        seen.update(each.data for each in made.stores)
 
 
 def _inventory(session: Session, pulls: list[Pull]) -> Inventory:

@@ -22,8 +22,10 @@ from drydock.model.text import shown
 from drydock.verdict.platforms import matches
 
 _CHUNK = 1 << 20
+LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+"""The file oci-layout of every archive."""
 _INDEX = b"application/vnd.oci.image.index.v1+json"
-_MANIFEST = b"application/vnd.oci.image.manifest.v1+json"
+MANIFEST = b"application/vnd.oci.image.manifest.v1+json"
 
 
 def select_variants(
@@ -111,15 +113,15 @@ def write_image(
     target = variants[0].manifest if alone else chosen.target
     media_type = variants[0].media_type if alone and found.indexes else chosen.media_type
     if not media_type:
-        media_type = _INDEX if target in found.indexes else _MANIFEST
+        media_type = _INDEX if target in found.indexes else MANIFEST
     names = tuple(name for name in chosen.names if _is_name_of(name, target))
     output.expected = sum(blobs[digest].size for digest in wanted)
     archive = Archive(output, _no_note)
-    archive.add_bytes(b"oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-    archive.add_bytes(b"index.json", _index(names, target, media_type, blobs[target].size))
+    archive.add_bytes(b"oci-layout", LAYOUT)
+    archive.add_bytes(b"index.json", index_document(names, target, media_type, blobs[target].size))
     best = _best([each for each in variants if not each.is_attestation])
-    if best is not None:
-        archive.add_bytes(b"manifest.json", _docker_manifest(names, best))
+    if best is not None and best.config is not None:
+        archive.add_bytes(b"manifest.json", docker_manifest(names, best.config, best.layers))
     for digest in wanted:
         _write_blob(archive, root, blobs[digest], sizes.get(digest))
     archive.finish()
@@ -145,7 +147,8 @@ def _is_name_of(name: bytes, target: Digest) -> bool:
     return not is_digest(name) and (b"@" not in name or name.endswith(b"@" + target))
 
 
-def _index(names: tuple[bytes, ...], target: Digest, media_type: bytes, size: int) -> bytes:
+def index_document(names: tuple[bytes, ...], target: Digest, media_type: bytes, size: int) -> bytes:
+    """The index.json of an archive: an entry for each name, or one without a name."""
     descriptor = {"mediaType": _text(media_type), "digest": _text(target), "size": size}
     entries: list[dict[str, object]] = []
     for name in names:
@@ -158,12 +161,20 @@ def _index(names: tuple[bytes, ...], target: Digest, media_type: bytes, size: in
     return json.dumps(document).encode()
 
 
-def _docker_manifest(names: tuple[bytes, ...], variant: Variant) -> bytes:
-    assert variant.config is not None
+def docker_manifest(names: tuple[bytes, ...], config: Digest, layers: Iterable[Digest]) -> bytes:
+    """The manifest.json of an archive, for engines without the containerd image store.
+
+    Names without a tag are left out.
+
+    Args:
+        names: of the image.
+        config: its id.
+        layers: its layers, the base first.
+    """
     entry = {
-        "Config": _member(variant.config).decode(),
+        "Config": member(config).decode(),
         "RepoTags": [_text(name) for name in names if _tag(name) and b"@" not in name],
-        "Layers": [_member(layer).decode() for layer in variant.layers],
+        "Layers": [member(layer).decode() for layer in layers],
     }
     return json.dumps([entry]).encode()
 
@@ -180,7 +191,8 @@ def _tag(name: bytes) -> bytes:
     return b"" if b"@" in last else last.partition(b":")[2]
 
 
-def _member(digest: Digest) -> bytes:
+def member(digest: Digest) -> bytes:
+    """The name that a blob has in an archive."""
     algorithm, _, value = digest.partition(b":")
     return b"blobs/" + algorithm + b"/" + value
 
@@ -195,7 +207,7 @@ def _write_blob(archive: Archive, root: RawPath, blob: BlobFile, size: int | Non
         there = os.fstat(data).st_size
         if size is not None and size != there:
             raise EvidenceUnreadable(f"{what}: has {there} bytes; the document that names it says {size}")
-        archive.begin_file(_member(blob.digest), there)
+        archive.begin_file(member(blob.digest), there)
         algorithm, _, wanted = blob.digest.partition(b":")
         hashed, left = hashlib.new(algorithm.decode()), there
         while left:

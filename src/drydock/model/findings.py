@@ -142,6 +142,7 @@ class FindingCode(str, enum.Enum):
     NO_OWNERS = "no-owners", _NOTE
     NO_CONTAINERS = "no-containers", _NOTE
     CLASSIC_STORE = "classic-store", _NOTE
+    IDLE_STORE = "idle-store", _NOTE
     HIDDEN_VOLUME = "hidden-volume", _NOTE
     OWNERS_UNKNOWN = "owners-unknown", _BLIND_OR_NOTE
     CONTAINER_UNREADABLE = "container-unreadable", _BLIND_OR_NOTE

@@ -359,6 +359,13 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
             "(`image/<driver>/layerdb`). drydock does not judge them; `scan --measure disk` measures the folder.",
             "Use `docker system df` while Docker runs.",
         ),
+        FindingCode.IDLE_STORE: Guidance(
+            "Docker has two image stores, and this data root has something in the one that dockerd does not use. No "
+            "command of Docker shows it. One setting brings it back, so drydock calls none of it free.",
+            "List it with `drydock ls images --store` and its name, export what is needed, and remove the store whole "
+            "with `drydock clean --drop-store`.",
+            page="what-fills-my-disk.md",
+        ),
         FindingCode.HIDDEN_VOLUME: Guidance(
             "A container whose files are in the image store that dockerd does not use has an anonymous volume. dockerd "
             "loads only the containers of the store in use, so the volume counts as unused, and `docker volume prune` "

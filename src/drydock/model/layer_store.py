@@ -43,6 +43,8 @@ class ClassicImage(NamedTuple):
     """The image that the classic builder made it from: it keeps no layer."""
     created: bytes
     """As the config says, RFC 3339; empty if it does not say."""
+    platform: bytes = b""
+    """``os/architecture`` or ``os/architecture/variant``, as the config says; empty if it does not say."""
     problem: str = ""
     """Why the config cannot be used, one shown line: dockerd does not list the image then. Empty if it can be used."""
 

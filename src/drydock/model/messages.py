@@ -317,6 +317,12 @@ CLASSIC_STORE = Message(
     "drydock does not judge this graph driver, and no state here includes it",
     "run docker system df while Docker runs: it measures them",
 )
+IDLE_STORE = Message(
+    FindingCode.IDLE_STORE,
+    "idle {idle} in {data}, with images: {images}, containers: {containers}, bytes: {size}; dockerd does not use it, "
+    "and {following}",
+    "run drydock clean --drop-store {store}, which shows what exists only there",
+)
 HIDDEN_VOLUME = Message(
     FindingCode.HIDDEN_VOLUME,
     "docker volume prune would remove the anonymous volume {volume} of container {container}: its files are in the "

@@ -9,6 +9,7 @@ from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, RawPath, Ref, UnixNano, split_snapshot_key
 from drydock.model.policies import Policy
 from drydock.model.records import Blob, Lease, Snapshot
+from drydock.model.store_drops import StoreDrop
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class Target(enum.Enum):
     BLOB = "blob"
     INGEST = "ingest"
     SNAPSHOT = "snapshot"
+    STORE_FILE = "store-file"
+    """Of one of Docker's image stores that is dropped: a database of BuildKit, an image's config, its names."""
     LAYER_RECORD = "layer-record"
     """Of the classic layer store, as all that follow: a folder in ``image/overlay2/layerdb/sha256``."""
     MOUNT_RECORD = "mount-record"
@@ -65,7 +68,7 @@ class Target(enum.Enum):
     """The same, with what a container wrote."""
 
 
-CLASSIC_RECORDS: Final = (Target.MOUNT_RECORD, Target.LAYER_RECORD, Target.WRITE_SET)
+CLASSIC_RECORDS: Final = (Target.STORE_FILE, Target.MOUNT_RECORD, Target.LAYER_RECORD, Target.WRITE_SET)
 """What names directories in ``overlay2``; removed first, in this order: a mount holds layers."""
 CLASSIC_DATA: Final = (Target.LINK, Target.LAYER, Target.WRITTEN_LAYER)
 """What these name; removed afterwards, in this order, as dockerd does (moby overlay.go Remove, v28.5)."""
@@ -274,6 +277,8 @@ class Plan(NamedTuple):
     """Leases to add; only a repair has any."""
     log_cuts: tuple[LogCut, ...] = ()
     """Logs of Docker's containers to cut; only ``--truncate-logs`` makes any."""
+    drops: tuple[StoreDrop, ...] = ()
+    """Docker's image stores that go whole."""
 
     @property
     def is_empty(self) -> bool:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from drydock.model.arguments import Name, Span, choice, nanoseconds, raw_names
 from drydock.model.errors import Usage
 from drydock.model.leases import LeaseClass
+from drydock.model.store_modes import StoreMode
 
 
 class SizeSource(enum.Enum):
@@ -58,6 +59,8 @@ class _Policy(NamedTuple):
     """False: no database is edited, so only data that no record and no row names is removed."""
     truncate_logs: int | None
     """Bytes: the log of each container of Docker is cut to its newest bytes. None: no log is cut."""
+    drop: StoreMode | None
+    """The one of Docker's two image stores that is removed too, with all that is in it."""
 
 
 class Policy(_Policy):
@@ -74,11 +77,13 @@ class Policy(_Policy):
         edit: bool = True,
         *,
         truncate_logs: int | None = None,
+        drop: StoreMode | str | None = None,
     ) -> "Policy":
         """A policy of values that a caller may give in several types.
 
         Raises:
-            Usage: a value is of another type, ``end`` is no class of leases, or ``truncate_logs`` is negative.
+            Usage: a value is of another type, ``end`` is no class of leases, ``truncate_logs`` is negative, or ``drop``
+                is no store.
         """
         if truncate_logs is not None and (type(truncate_logs) is not int or truncate_logs < 0):
             raise Usage(f"{truncate_logs!r} is not a number of bytes that a log can have")
@@ -90,6 +95,7 @@ class Policy(_Policy):
             raw_names(keep),
             edit,
             truncate_logs,
+            None if drop is None else choice(StoreMode, drop),
         )
 
 

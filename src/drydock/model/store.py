@@ -11,6 +11,7 @@ from drydock.model.names import Digest, UnixNano
 from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.records import Metadata
 from drydock.model.roots import Owners, Root
+from drydock.model.store_drops import StoreContents
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class Store:
     """Docker's classic layer stores of the data roots that this root is the first of."""
     live: bool = False
     """Whether it was read while its engine may have been running."""
+    contents: StoreContents = field(default_factory=StoreContents)
+    """What only the drop of one of Docker's stores has to know; empty where none is dropped."""
     findings: list[Finding] = field(default_factory=list)
     """Findings about the database files; each part has its own findings."""
 

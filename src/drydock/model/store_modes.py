@@ -1,7 +1,5 @@
 """Docker's two image stores: the evidence about which one a data root uses, and what follows from it."""
 
-from __future__ import annotations
-
 import enum
 from typing import NamedTuple
 
@@ -22,7 +20,7 @@ class StoreMode(enum.Enum):
         return "classic store" if self is StoreMode.CLASSIC else "image store"
 
     @property
-    def other(self) -> StoreMode:
+    def other(self) -> "StoreMode":
         """The other one."""
         return StoreMode.IMAGE_STORE if self is StoreMode.CLASSIC else StoreMode.CLASSIC
 
@@ -94,6 +92,16 @@ class StoreRecords(NamedTuple):
     """The ids of its containers, of either store."""
 
 
+class IdleStore(NamedTuple):
+    """What the store has that dockerd does not use."""
+
+    mode: StoreMode
+    images: int
+    containers: int
+    bytes: int
+    """On disk, as objects have them."""
+
+
 class StoreChoice(NamedTuple):
     """Which store a data root was used with last, and which one the next start of its dockerd chooses."""
 
@@ -107,6 +115,8 @@ class StoreChoice(NamedTuple):
     """None if that is not known, or the start would fail."""
     following_reason: str
     """One shown line."""
+    idle: IdleStore | None = None
+    """The other store, if it has anything."""
 
     @property
     def used(self) -> StoreMode | None:

@@ -393,11 +393,19 @@ def _remove_classic(
     progress: Callable[[Outcome], None] | None,
 ) -> list[Outcome]:
     """Remove records of the classic layer store, then what they named; what a record that is left names stays."""
-    records = [removal for removal in planned if removal.target in CLASSIC_RECORDS]
-    outcomes = run_removals(records, data_root, journal, quarantine, progress)
     done = (Status.DONE, Status.GONE)
+    files = [removal for removal in planned if removal.target is Target.STORE_FILE]
+    outcomes = run_removals(files, data_root, journal, quarantine, progress)
+    stopped = next((each for each in outcomes if each.status not in done), None)
+    if stopped is not None:
+        # BuildKit's databases name layers: without these, every build would fail.
+        detail = f"not tried: {shown(stopped.action.path)}: {stopped.detail or stopped.status.value}"
+        rest = (removal for removal in planned if removal.target is not Target.STORE_FILE)
+        return outcomes + [Outcome(removal, Status.FAILED, detail) for removal in rest]
+    records = [removal for removal in planned if removal.target in CLASSIC_RECORDS[1:]]
+    outcomes += run_removals(records, data_root, journal, quarantine, progress)
     failed = {each.action.path: each.detail or each.status.value for each in outcomes if each.status not in done}
-    unsynced = _sync_folders(data_root, records)
+    unsynced = _sync_folders(data_root, [*files, *records])
     ready: list[Removal] = []
     for removal in planned:
         if removal.target in CLASSIC_RECORDS:

@@ -40,6 +40,7 @@ def plan_layers(
     ended: Collection[Ref],
     kept: Mapping[RawPath, str],
     records: bool,
+    dropped: str = "",
 ) -> LayerPlan:
     """Decide what goes of a layer store.
 
@@ -49,8 +50,9 @@ def plan_layers(
         ended: the leases that end, and the records of mounts whose writable layers are given up.
         kept: what looks unused and stays, by path: the reason, one shown line.
         records: whether what a record names may go; else only what nothing names.
+        dropped: why all of it goes, used or not; empty if only what is not used goes.
     """
-    return _LayerPlanner(store, objects, ended=ended, kept=kept, records=records).plan()
+    return _LayerPlanner(store, objects, ended=ended, kept=kept, records=records, dropped=dropped).plan()
 
 
 class _LayerPlanner:
@@ -64,12 +66,14 @@ class _LayerPlanner:
         ended: Collection[Ref],
         kept: Mapping[RawPath, str],
         records: bool,
+        dropped: str,
     ) -> None:
         self._store = store
         self._objects = {each.path: each for each in objects if each.kind in LAYER_KINDS and each.path is not None}
         self._ended = ended
         self._kept = kept
         self._records = records
+        self._dropped = dropped
         self._going: dict[RawPath, str] = {}
         """The reasons why paths go."""
         self._stays: dict[RawPath, str] = {}
@@ -105,7 +109,11 @@ class _LayerPlanner:
 
     def _why(self, found: StoreObject) -> str | None:
         """Why an object may go; None if it may not."""
-        if found.state is State.FOREIGN or found.reach is State.LIVE:
+        if found.state is State.FOREIGN:
+            return None
+        if self._dropped:
+            return self._dropped
+        if found.reach is State.LIVE:
             return None
         if found.reach is State.LEASED:
             if not self._records or not all(ref in self._ended for ref in found.held_by):

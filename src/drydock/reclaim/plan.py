@@ -12,6 +12,8 @@ from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Kind, RawPath, Ref
 from drydock.model.objects import LayerObject, ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import (
+    CLASSIC_DATA,
+    CLASSIC_RECORDS,
     DatabaseFingerprint,
     Decision,
     Keep,
@@ -28,7 +30,10 @@ from drydock.model.plans import (
 )
 from drydock.model.policies import Policy
 from drydock.model.records import Snapshot
+from drydock.model.scans import unread_of
 from drydock.model.store import Store
+from drydock.model.store_drops import IMAGE_STORE_NAMESPACES, StoreDrop
+from drydock.model.store_modes import StoreMode
 from drydock.model.text import shown
 from drydock.model.times import age, show_span
 from drydock.reclaim.ambiguity import (
@@ -42,6 +47,15 @@ from drydock.reclaim.ambiguity import (
     without_directory,
     without_row,
 )
+from drydock.reclaim.drop_store import (
+    DROPPED,
+    classic_losses,
+    drops,
+    file_removals,
+    image_store_losses,
+    refuse_drop,
+)
+from drydock.reclaim.layer_plan import plan_layers
 from drydock.verdict.blind_spots import backend_blindness, blind_spots, edit_blindness, first_cause
 from drydock.verdict.dangling import may_be_meant
 from drydock.verdict.find import LayerImage, describe, find
@@ -95,8 +109,12 @@ def _end_leases(
     ended: list[LeaseEnd] = []
     withheld: list[Withheld] = []
     kept = {**{lease: reason for ref, reason in kept.items() for lease in reached.leased.get(ref, ())}, **kept}
+    dropped = dropped_namespaces(policy)
     for holding in verdict.leases:
         if holding.data_root:
+            continue
+        if holding.ref.namespace in dropped and holding.kind is not LeaseClass.IMAGE:  # that one is the classic store's
+            ended.append(LeaseEnd(holding.ref, holding.kind, DROPPED))
             continue
         match _decide_on_lease(holding, verdict, kept, policy):
             case Remove(reason):
@@ -166,6 +184,7 @@ _TARGETS = {
 }
 
 
+_UNUSED = "nothing refers to it"
 _UNHELD = {Kind.IMAGE: "it has expired, and what its label containerd.io/gc.bref names is gone"}
 _MAY_GO = (State.ORPHANED, State.UNREACHABLE, State.LEASED, State.CORRUPT, State.MISSING)
 
@@ -209,6 +228,8 @@ class _Planner:
         """Snapshots that stay and have a row but no directory, in words, by snapshotter."""
         self._misnamed_ingests: dict[RawPath, str] = {}
         metadata = self._store.metadata
+        self._ignored = dropped_namespaces(policy) if self._store.root.docker else frozenset()
+        """The namespaces whose records go, except what leases that stay hold."""
         self._blind = None if metadata.complete else first_cause(metadata.findings)
         """Why not every record is known; None if they are."""
         self._no_edit = self._blind or _no_edit(self._store, policy)
@@ -216,6 +237,12 @@ class _Planner:
 
     def plan(self, fingerprints: tuple[DatabaseFingerprint, ...]) -> Plan:
         """Make the plan."""
+        drop = self._policy.drop if self._store.root.docker else None
+        if drop is not None:
+            if self._policy.keep:
+                raise Usage("--drop-store drops a store whole: export what is to be kept, and leave out --keep")
+            no_edit = self._no_edit if drop is StoreMode.IMAGE_STORE else None
+            refuse_drop(self._store, drop, unread_of(self._verdict) or no_edit)
         edits = self._no_edit is None
         ended = self._end() if edits else []
         self._dropped = self._drop(ended) if edits else {}
@@ -227,6 +254,7 @@ class _Planner:
         rows = self._rows() if edits else []
         self._rows_gone = {(row.snapshotter, row.name) for row in rows}
         removals = list(self._removals())
+        drops = () if drop is None else tuple(self._drop_store(drop, removals))
         return Plan(
             self._store.root.path,
             self._store.root.host,
@@ -239,7 +267,23 @@ class _Planner:
             tuple(sorted(removals, key=_order)),
             tuple(self._withheld),
             tuple(word for word in self._policy.keep if find(self._verdict, self._reached, word)),
+            drops=drops,
         )
+
+    def _drop_store(self, mode: StoreMode, removals: list[Removal]) -> Iterator[StoreDrop]:
+        """What goes with a store besides what is unused, added to ``removals``, and what is lost with it."""
+        removals += file_removals(self._store)
+        if mode is StoreMode.IMAGE_STORE:
+            gone = {removal.path for removal in removals}
+            lost = image_store_losses(self._store, (each for each in self._verdict.objects if each.path in gone))
+        else:
+            lost = classic_losses(self._store)
+            removals[:] = [each for each in removals if each.target not in (*CLASSIC_RECORDS[1:], *CLASSIC_DATA)]
+            for layers in self._store.layer_stores:
+                made = plan_layers(layers, self._verdict.objects, ended=(), kept={}, records=True, dropped=DROPPED)
+                removals += made.removals
+                self._withheld += made.withheld
+        yield from drops(self._store, mode, removals, lost)
 
     def _end(self) -> list[LeaseEnd]:
         ended, withheld = _end_leases(self._verdict, self._reached, self._kept.refs, self._policy)
@@ -269,7 +313,8 @@ class _Planner:
                 continue
             if ref not in after:
                 parent = record.parent_ref if isinstance(record, Snapshot) else None
-                dropped[ref] = RecordDrop(ref, parent, why.get(ref, _UNHELD.get(ref.kind, "nothing refers to it")))
+                reason = DROPPED if ref.namespace in self._ignored else why.get(ref) or _UNHELD.get(ref.kind, _UNUSED)
+                dropped[ref] = RecordDrop(ref, parent, reason)
             elif ref not in free:
                 reason = blind.get(ref) or kept.get(ref) or _needed_by(ref, after, roots)
                 self._withheld.append(Withheld(ref.kind, shown(ref.key), 0, reason))
@@ -282,9 +327,9 @@ class _Planner:
     def _without(self, leases: list[Ref], kept: dict[Ref, str] | None = None) -> Reach:
         """What is reached after ``leases`` have ended, with ``kept`` as further roots."""
         changed = any(not self._reached.classes[ref].kind.holds_nothing for ref in leases)
-        if not changed and not kept:
+        if not changed and not kept and not self._ignored:
             return self._named
-        return reach(self._store, self._verdict.now, leases, kept, before=self._reached)
+        return reach(self._store, self._verdict.now, leases, kept, before=self._reached, ignored=self._ignored)
 
     def _reasons(self, ended: list[LeaseEnd]) -> dict[Ref, str]:
         held = {lease.ref for lease in ended}
@@ -335,7 +380,8 @@ class _Planner:
 
     def _removals(self) -> Iterator[Removal]:
         for found in self._verdict.objects:
-            if found.state not in _MAY_GO or (
+            is_dropped = found.namespaces and self._ignored.issuperset(found.namespaces)
+            if (found.state not in _MAY_GO and not is_dropped) or (
                 found.reach in (State.LIVE, State.LEASED) and isinstance(found, LayerObject)
             ):
                 continue
@@ -481,6 +527,11 @@ def _any_of(keys: list[bytes]) -> str:
     """Some snapshots in words: the first, and how many more."""
     first = f"snapshot {shown(min(keys))}"
     return first if len(keys) == 1 else f"{first}, or of {len(keys) - 1} more"
+
+
+def dropped_namespaces(policy: Policy) -> frozenset[bytes]:
+    """The namespaces of containerd that a policy empties."""
+    return frozenset(IMAGE_STORE_NAMESPACES if policy.drop is StoreMode.IMAGE_STORE else ())
 
 
 def _no_edit(store: Store, policy: Policy) -> str | None:

@@ -19,10 +19,12 @@ from drydock.model.documents.plan import (
     PlanDocument,
     PlannedAdoption,
     PlannedDatabase,
+    PlannedDrop,
     PlannedFieldDrop,
     PlannedLease,
     PlannedLeaseEnd,
     PlannedLogCut,
+    PlannedLoss,
     PlannedPolicy,
     PlannedRecordDrop,
     PlannedRemoval,
@@ -49,12 +51,14 @@ from drydock.model.plans import (
     Withheld,
 )
 from drydock.model.policies import Policy
+from drydock.model.store_drops import StoreDrop
 from drydock.model.text import shown, unshown
 from drydock.model.times import show_time
 from drydock.version import __version__
 
 _REASONED: Final = (
     "leases", "records", "rows", "fields", "adoptions", "snapshots", "lease_records", "removals", "withheld", "logs",
+    "drops",
 )  # fmt: skip
 """The parts of a plan whose entries have reasons."""
 
@@ -112,6 +116,7 @@ def _unhashed(plan: Plan) -> RootPlan:
         withheld=LazyList(plan.withheld, _withheld),
         hash="",
         logs=UNSET if plan.policy.truncate_logs is None else LazyList(plan.log_cuts, _log_cut),
+        drops=list(map(_drop, plan.drops)) or UNSET,
     )
 
 
@@ -180,13 +185,20 @@ def _hash(parts: Mapping[str, object]) -> str:
 def _policy(policy: Policy) -> PlannedPolicy:
     leases, keep = ([*map(shown, names)] for names in (policy.leases, policy.keep))
     logs = UNSET if policy.truncate_logs is None else policy.truncate_logs
-    return PlannedPolicy(policy.end, policy.older_than, leases, keep, policy.edit, logs)
+    drop = UNSET if policy.drop is None else policy.drop
+    return PlannedPolicy(policy.end, policy.older_than, leases, keep, policy.edit, logs, drop)
 
 
 def _read_policy(policy: PlannedPolicy) -> Policy:
     leases, keep = (tuple(map(unshown, names)) for names in (policy.end_lease, policy.keep))
     logs = None if policy.truncate_logs is UNSET else policy.truncate_logs
-    return Policy(policy.end_leases, policy.older_than, leases, keep, policy.edit, truncate_logs=logs)
+    drop = None if policy.drop_store is UNSET else policy.drop_store
+    return Policy(policy.end_leases, policy.older_than, leases, keep, policy.edit, truncate_logs=logs, drop=drop)
+
+
+def _drop(drop: StoreDrop) -> PlannedDrop:
+    lost = [PlannedLoss(each.kind, shown(each.id), [*map(shown, each.names)], each.bytes) for each in drop.losses]
+    return PlannedDrop(shown(drop.data), drop.mode, drop.following, drop.following_reason, lost)
 
 
 def _record_name(ref: Ref) -> RecordName:

@@ -31,12 +31,19 @@ from drydock.reclaim.remove_tree import Removed, describe_obstacle, remove_tree
 from drydock.reclaim.root_dir import RootDir, describe_change
 from drydock.reclaim.syscalls import clear_immutable
 
+_STORE_FILES: Final = (
+    rb"image/(identity-cache\.db|overlay2/(repositories\.json|imagedb/(content|metadata)/sha256/[0-9a-f]{64}"
+    rb"|distribution/(diffid-by-digest|v2metadata-by-diffid)))"
+    rb"|buildkit/(snapshots\.db|containerdmeta\.db|metadata_v2\.db|metadata\.db|history\.db|content"
+    rb"|history_c8d\.db|containerd-[a-z0-9.-]+)"
+)
 _PLACES: Final = {
     target: re.compile(pattern, re.DOTALL)
     for target, pattern in (
         (Target.BLOB, rb".+/blobs/[^/]+/[^/]+"),
         (Target.INGEST, rb".+/ingest/[^/]+"),
         (Target.SNAPSHOT, rb".+/snapshots/[^/]+"),
+        (Target.STORE_FILE, _STORE_FILES),
         (Target.LAYER_RECORD, rb"image/overlay2/layerdb/sha256/[^/]+"),
         (Target.MOUNT_RECORD, rb"image/overlay2/layerdb/mounts/.+"),
         (Target.WRITE_SET, rb"image/overlay2/layerdb/tmp/[^/]+"),

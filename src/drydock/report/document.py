@@ -15,6 +15,7 @@ from drydock.model.documents.scan import (
     FileSystemPart,
     FindingPart,
     HolderPart,
+    IdleStorePart,
     LeasePart,
     ObjectPart,
     RecordPart,
@@ -201,7 +202,10 @@ def _file_system(found: FileSystem) -> FileSystemPart:
 
 
 def _store(choice: StoreChoice) -> StorePart:
-    return StorePart(shown(choice.data), choice.last, choice.last_reason, choice.following, choice.following_reason)
+    idle = None if choice.idle is None else IdleStorePart(*choice.idle)
+    return StorePart(
+        shown(choice.data), choice.last, choice.last_reason, choice.following, choice.following_reason, idle
+    )
 
 
 def _total(total: Total) -> TotalPart:

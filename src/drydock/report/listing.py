@@ -54,7 +54,7 @@ _ENTRIES: Final[dict[ListKind, type[ReportPart]]] = {
     ListKind.VOLUMES: ListedVolume,
 }
 _COLUMNS = {
-    ListKind.IMAGES: ("namespace", "name", "digest", "bytes", "platforms", "damaged"),
+    ListKind.IMAGES: ("namespace", "name", "digest", "bytes", "platforms", "damaged", "store"),
     ListKind.CONTAINERS: ("namespace", "id", "name", "image", "engine", "snapshotter", "bytes", "state"),
     ListKind.SNAPSHOTS: ("namespace", "snapshotter", "key", "parent", "kind", "bytes", "state", "held_by"),
     ListKind.LEASES: ("namespace", "id", "class", "created", "expires", "resources", "only_bytes", "owner"),

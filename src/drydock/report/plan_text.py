@@ -9,6 +9,7 @@ from drydock.model.findings import FindingCode
 from drydock.model.plans import CACHE_RECORDS, Plan, Status, Target
 from drydock.model.runs import Run
 from drydock.model.scans import Scan
+from drydock.model.store_drops import LossKind
 from drydock.model.text import shown
 from drydock.report.wording import show_bytes, show_count
 
@@ -30,6 +31,7 @@ def scan_lines(scan: Scan) -> Iterator[str]:
 def plan_lines(plan: Plan) -> Iterator[str]:
     """The plan of one root: leases, then paths with their bytes, largest first, then what is kept and why."""
     root = shown(plan.root)
+    yield from drop_lines(plan)
     if plan.is_empty:
         yield f"{root}: nothing to remove"
     else:
@@ -41,6 +43,22 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield from removal_lines(plan)
         yield from cut_lines(plan)
     yield from kept_lines(plan)
+
+
+def drop_lines(plan: Plan) -> Iterator[str]:
+    """The stores that go whole, what exists only there, and which store dockerd chooses then."""
+    for drop in plan.drops:
+        yield f"{shown(drop.data)}: the {drop.mode.shown} of Docker goes, with all that is in it"
+        for loss in drop.losses[:_LISTED]:
+            what = ", ".join(map(shown, loss.names)) or "without a name"
+            if loss.kind is LossKind.WRITTEN_LAYER:
+                what = "what a container wrote whose folder is gone"
+            yield f"  WOULD BE LOST: {show_bytes(loss.bytes):>10}  {loss.kind.value} {shown(loss.id)}: {what}"
+        if len(drop.losses) > _LISTED:
+            yield f"  and {len(drop.losses) - _LISTED} more: drydock plan --drop-store {drop.mode.value} lists all"
+        if not drop.losses:
+            yield f"  nothing would be lost: every image in it is in the {drop.mode.other.shown} too"
+        yield f"  the next start of dockerd chooses the {drop.following.shown}, as before: {drop.following_reason}"
 
 
 def run_lines(run: Run) -> Iterator[str]:

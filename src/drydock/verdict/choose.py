@@ -39,14 +39,14 @@ def choose_image(verdict: Verdict, word: bytes, namespace: bytes | None = None) 
     tests: tuple[Callable[[Image], bool], ...] = (
         lambda image: image.name in wanted,
         lambda image: word in _digest_names(image.target),
-        lambda image: word in short_names(image.name) or _begins(image.name, word),
+        lambda image: word in short_names(image.name) or begins(image.name, word),
         lambda image: any(each.startswith(word) for each in _digest_names(image.target)),
     )
     for test in tests:
         found = [each for each in images if word and test(each)]
         targets = {each.target for each in found}
         if len(targets) > 1:
-            raise Usage(_several(word, (each.namespace + b"/" + each.name for each in found)))
+            raise Usage(several(word, (each.namespace + b"/" + each.name for each in found)))
         if found:
             if all(is_digest(each.name) for each in found):
                 # The CRI plugin records an image under its id too: then all names of that image are chosen.
@@ -79,12 +79,12 @@ def choose_container(verdict: Verdict, word: bytes, namespace: bytes | None = No
         (known, lambda key: word in (key, names.get(key))),
         (snapshots, lambda key: key == word),
         (known, lambda key: key.startswith(word)),
-        (snapshots, lambda key: _begins(key, word)),
+        (snapshots, lambda key: begins(key, word)),
     )
     for candidates, test in tests:
         found = list(dict.fromkeys(each for each in candidates if word and test(each.id)))
         if len(found) > 1:
-            raise Usage(_several(word, (each.namespace + b"/" + each.id for each in found)))
+            raise Usage(several(word, (each.namespace + b"/" + each.id for each in found)))
         if found:
             return found[0]
     return None
@@ -172,9 +172,9 @@ def _blob(verdict: Verdict, word: bytes) -> Digest | None:
     blobs = verdict.store.content.blobs
     if is_digest(word):
         return Digest(word) if word in blobs else None
-    found = [each for each in blobs if any(_begins(name, word) for name in _digest_names(each))]
+    found = [each for each in blobs if any(begins(name, word) for name in _digest_names(each))]
     if len(found) > 1:
-        raise Usage(_several(word, found))
+        raise Usage(several(word, found))
     return found[0] if found else None
 
 
@@ -182,11 +182,13 @@ def _digest_names(digest: Digest) -> tuple[bytes, bytes]:
     return digest, digest.partition(b":")[2]
 
 
-def _begins(name: bytes, word: bytes) -> bool:
+def begins(name: bytes, word: bytes) -> bool:
+    """Whether a word is long enough to stand for a name, and the beginning of it."""
     return len(word) >= _SHORTEST_PREFIX and name.startswith(word)
 
 
-def _several(word: bytes, names: Iterable[bytes]) -> str:
+def several(word: bytes, names: Iterable[bytes]) -> str:
+    """Say that a word names several things, and which."""
     every = sorted({shown(each) for each in names})
     more = f" and {len(every) - _LISTED} more" if len(every) > _LISTED else ""
     return f"{shown(word)} may mean any of {len(every)}: {', '.join(every[:_LISTED])}{more}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from drydock.model import messages
@@ -31,7 +32,7 @@ from drydock.verdict.leases import (
 from drydock.verdict.reach import mark, path_to, sole_holders, trace
 from drydock.verdict.recorded_sizes import find_far_sizes
 from drydock.verdict.states import judge_blobs, judge_ingests, judge_snapshots
-from drydock.verdict.store_choice import hidden_volumes
+from drydock.verdict.store_choice import hidden_volumes, idle_stores
 
 _DAMAGED = {
     (State.MISSING, ObjectKind.BLOB): messages.MISSING_BLOB,
@@ -114,6 +115,8 @@ def reach(
     ended: Iterable[Ref] = (),
     kept: Mapping[Ref, str] | None = None,
     before: Reach | None = None,
+    *,
+    ignored: AbstractSet[bytes] = frozenset(),
 ) -> Reach:
     """Mark the records of a store as containerd's GC would at ``now``.
 
@@ -123,10 +126,11 @@ def reach(
         ended: leases to treat as deleted.
         kept: further records to treat as roots, with the reason.
         before: an earlier result for the same store and ``now``, whose graph and lease classes are used again.
+        ignored: namespaces whose records are no roots; what their leases hold is held all the same.
     """
     graph = Graph(store.metadata) if before is None else before.graph
     gone = frozenset(ended)
-    why = {**(kept or {}), **dict(graph.roots(now))}
+    why = {**(kept or {}), **{ref: why for ref, why in graph.roots(now) if ref.namespace not in ignored}}
     classes = (
         {record.ref: classify(record, graph, store.owners, now) for record in store.metadata.leases}
         if before is None
@@ -179,6 +183,7 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         verdict.leases += judged.leases
         verdict.findings += judged.findings
         verdict.kept[layers.data] = judged.kept
+    verdict.findings += idle_stores(verdict)
     return verdict, reached
 
 

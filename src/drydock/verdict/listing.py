@@ -7,6 +7,7 @@ from typing import Any
 
 from drydock.model.data import Backend, Content, IngestDirectory, Row
 from drydock.model.exports import Variant
+from drydock.model.layer_store import LayerStore
 from drydock.model.listings import Cell, ListKind
 from drydock.model.names import Digest, Kind, Ref
 from drydock.model.objects import LayerObject, ObjectKind, StoreObject, Verdict
@@ -15,8 +16,10 @@ from drydock.model.records import Labels
 from drydock.model.roots import DockerContainer, Owners
 from drydock.model.scans import unread_among
 from drydock.model.store import Store
+from drydock.model.store_modes import StoreMode
 from drydock.model.text import shown
 from drydock.model.times import show_known
+from drydock.verdict.classic_images import list_classic_images
 from drydock.verdict.find import describe
 from drydock.verdict.judge import Reach
 from drydock.verdict.leases import is_dockers
@@ -25,7 +28,9 @@ from drydock.verdict.platforms import find_variants
 _Row = dict[str, Cell]
 
 
-def list_kind(kind: ListKind, verdict: Verdict, reached: Reach, documents: Documents) -> list[dict[str, Cell]]:
+def list_kind(
+    kind: ListKind, verdict: Verdict, reached: Reach, documents: Documents, only: StoreMode | None = None
+) -> list[dict[str, Cell]]:
     """The rows of one list, sorted by namespace and name; objects without a record come last.
 
     Layers are sorted by size, the largest first.
@@ -35,6 +40,7 @@ def list_kind(kind: ListKind, verdict: Verdict, reached: Reach, documents: Docum
         verdict: from :func:`drydock.verdict.judge.judge`.
         reached: the same.
         documents: the documents of the images; only the list of images needs them.
+        only: leave out the images and containers of Docker's other store, and containers of which that is not known.
     """
     makers: dict[ListKind, Callable[[], Iterator[_Row]]] = {
         ListKind.IMAGES: lambda: _images(verdict, documents),
@@ -45,7 +51,8 @@ def list_kind(kind: ListKind, verdict: Verdict, reached: Reach, documents: Docum
         ListKind.INGESTS: lambda: _ingests(verdict, reached),
         ListKind.LAYERS: lambda: _layers(verdict),
     }
-    return sorted(makers[kind](), key=_by_size if kind is ListKind.LAYERS else _order)
+    rows = (row for row in makers[kind]() if only is None or row.get("store", only.value) == only.value)
+    return sorted(rows, key=_by_size if kind is ListKind.LAYERS else _order)
 
 
 def unread_list(kind: ListKind, store: Store) -> str | None:
@@ -76,11 +83,13 @@ def _order(row: _Row) -> tuple[bool, str, str]:
 def _images(verdict: Verdict, documents: Documents) -> Iterator[_Row]:
     files = verdict.store.content.blobs
     lost = {found.id for found in verdict.objects if found.kind is ObjectKind.BLOB and found.is_damaged}
+    yield from list_classic_images(verdict.store.layer_stores)
     for image in verdict.store.metadata.images:
         found = find_variants(image.target, documents, files)
         images = [each for each in found.variants if not each.is_attestation]
         blobs = {*found.indexes, *(digest for each in found.variants for digest in each.blobs)} | {image.target}
         yield {
+            "store": StoreMode.IMAGE_STORE.value,
             "namespace": shown(image.namespace),
             "name": shown(image.name),
             "digest": shown(image.target),
@@ -107,6 +116,7 @@ def _containers(verdict: Verdict) -> Iterator[_Row]:
             snapshots.setdefault(found.id, found)
             by_ref.update(dict.fromkeys(found.refs, found))
     docker = dict(verdict.store.owners.containers)
+    written = _written(verdict.store.layer_stores)
     for record in verdict.store.metadata.containers:
         owner = docker.pop(record.id, None)
         snapshot = None
@@ -116,6 +126,7 @@ def _containers(verdict: Verdict) -> Iterator[_Row]:
         elif is_dockers(record.namespace):
             snapshot = snapshots.get(record.id)
         yield {
+            "store": _store_of(owner),
             "namespace": shown(record.namespace),
             "id": shown(record.id),
             "name": shown(owner.name) if owner is not None and owner.name else None,
@@ -127,7 +138,13 @@ def _containers(verdict: Verdict) -> Iterator[_Row]:
             **(
                 _root_of(snapshot, record.snapshotter, record.snapshot_key)
                 if owner is None or record.snapshotter
-                else _root_of(snapshot, owner.driver or b"", owner.id, is_classic=owner.is_classic)
+                else _root_of(
+                    snapshot,
+                    owner.driver or b"",
+                    owner.id,
+                    is_classic=owner.is_classic,
+                    size=written.get(owner.id),
+                )
             ),
             "created": show_known(record.created),
         }
@@ -135,6 +152,7 @@ def _containers(verdict: Verdict) -> Iterator[_Row]:
         snapshot = snapshots.get(owner.id)
         namespaces = [] if snapshot is None else snapshot.namespaces
         yield {
+            "store": _store_of(owner),
             "namespace": shown(namespaces[0]) if namespaces else None,
             "id": shown(owner.id),
             "name": shown(owner.name) if owner.name else None,
@@ -143,7 +161,9 @@ def _containers(verdict: Verdict) -> Iterator[_Row]:
             "runtime": None,
             "engine": "docker",
             "running": owner.running,
-            **_root_of(snapshot, owner.driver or b"", owner.id, is_classic=owner.is_classic),
+            **_root_of(
+                snapshot, owner.driver or b"", owner.id, is_classic=owner.is_classic, size=written.get(owner.id)
+            ),
             "created": None,
         }
 
@@ -153,11 +173,34 @@ def _image_of(owner: DockerContainer | None) -> str | None:
     return None if digest is None else shown(digest)
 
 
-def _root_of(snapshot: StoreObject | None, snapshotter: bytes, key: bytes, *, is_classic: bool = False) -> _Row:
+def _store_of(owner: DockerContainer | None) -> str | None:
+    """The store of a container of dockerd."""
+    return None if owner is None or owner.mode is None else owner.mode.value
+
+
+def _written(stores: Iterable[LayerStore]) -> dict[bytes, int]:
+    """Bytes that each container wrote in the classic store."""
+    found: dict[bytes, int] = {}
+    for store in stores:
+        for mount in store.mounts.values():
+            directory = store.directories.get(mount.mount_id or b"")
+            if directory is not None and directory.allocated is not None:
+                found[mount.name] = directory.allocated
+    return found
+
+
+def _root_of(
+    snapshot: StoreObject | None,
+    snapshotter: bytes,
+    key: bytes,
+    *,
+    is_classic: bool = False,
+    size: int | None = None,
+) -> _Row:
     return {
         "snapshotter": shown(snapshotter if snapshot is None else snapshot.snapshotter),
         "snapshot": shown(key),
-        "bytes": None if snapshot is None else snapshot.allocated,
+        "bytes": size if snapshot is None else snapshot.allocated,
         "state": _state_of(snapshot, snapshotter, is_classic=is_classic),
     }
 

@@ -11,12 +11,16 @@ from typing import NamedTuple
 
 from drydock.model import messages
 from drydock.model.findings import Finding, Place
+from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath, is_container_id
+from drydock.model.objects import LayerObject, Verdict
 from drydock.model.roots import DockerContainer
+from drydock.model.store_drops import IMAGE_STORE_NAMESPACES
 from drydock.model.store_modes import (
     GRAPH_DRIVERS,
     ChoiceRules,
     DaemonSettings,
+    IdleStore,
     StoreChoice,
     StoreMode,
     StoreRecords,
@@ -41,6 +45,55 @@ def choose_store(records: StoreRecords) -> StoreChoice:
     last, last_reason = _last(records)
     following, following_reason = _following(records)
     return StoreChoice(records.data, last, last_reason, following, following_reason)
+
+
+def judge_stores(verdict: Verdict) -> list[StoreChoice]:
+    """Which store each data root of a root uses, with what the other one has."""
+    found: list[StoreChoice] = []
+    for records in verdict.store.owners.stores:
+        choice = choose_store(records)
+        idle = None if choice.used is None else _idle(verdict, records, choice.used.other)
+        # Of the image store, bytes alone may be what a pull into the classic store has left.
+        has_some = idle and (idle.images or idle.containers or (idle.bytes and idle.mode is StoreMode.CLASSIC))
+        found.append(choice._replace(idle=idle if has_some else None))
+    return found
+
+
+def idle_stores(verdict: Verdict) -> Iterator[Finding]:
+    """A note for each store that has something, and that dockerd does not use."""
+    for choice in judge_stores(verdict):
+        if choice.idle is None or choice.used is None:
+            continue
+        mode, images, containers, size = choice.idle
+        following = "it is not known which store the next start of dockerd chooses"
+        if choice.following is not None:
+            following = f"the next start of dockerd chooses the {choice.following.shown}"
+        text = messages.IDLE_STORE(
+            idle=mode.shown, data=choice.data, images=images, containers=containers, size=size,
+            following=following, store=mode.value,
+        )  # fmt: skip
+        yield text.at(Place(choice.data))
+
+
+def _idle(verdict: Verdict, records: StoreRecords, mode: StoreMode) -> IdleStore:
+    store = verdict.store
+    known = (store.owners.containers.get(each) for each in records.containers)
+    containers = sum(each is not None and each.mode is mode for each in known)
+    if mode is StoreMode.CLASSIC:
+        images = sum(len(layers.images) for layers in store.layer_stores if layers.data == records.data)
+        its = (each for each in verdict.objects if isinstance(each, LayerObject) and each.data_root == records.data)
+        return IdleStore(mode, images, containers, sum(each.allocated for each in its))
+    namespaces = frozenset(IMAGE_STORE_NAMESPACES)
+    images = len({each.target for each in store.metadata.images if each.namespace in namespaces})
+    classic = {each.ref for each in verdict.leases if each.kind is LeaseClass.IMAGE}
+    size = sum(
+        each.allocated
+        for each in verdict.objects
+        if each.namespaces
+        and namespaces.issuperset(each.namespaces)
+        and not (each.held_by and classic.issuperset(each.held_by))
+    )
+    return IdleStore(mode, images, containers, size)
 
 
 def hidden_volumes(records: StoreRecords, containers: Mapping[bytes, DockerContainer]) -> Iterator[Finding]:

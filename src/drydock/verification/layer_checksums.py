@@ -1,24 +1,19 @@
 """Computes the diff id of a layer of the classic store anew, from its ``tar-split.json.gz`` and its files.
 
-tar-split has all of a layer's tar but the contents of files: JSON lines, each either bytes of the tar or the name and
-size of a file (vbatts/tar-split tar/storage/entry.go, tar/asm/assemble.go, v0.12). dockerd makes the tar of ``docker
-save`` and ``docker push`` from both (moby layer/ro_layer.go TarStream, v28.5).
+dockerd makes the tar of ``docker save`` and ``docker push`` from both (moby layer/ro_layer.go TarStream, v28.5).
 """
 
 from __future__ import annotations
 
-import base64
 import enum
-import gzip
 import hashlib
-import io
-import json
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from typing import Final
 
+from drydock.evidence.docker.tar_split import TAR_SPLIT, Segment, TarFile, Undecodable, read_entries
 from drydock.evidence.files.directory import folder
 from drydock.evidence.files.openat2 import open_directory
 from drydock.evidence.files.regular import open_regular
@@ -28,9 +23,6 @@ from drydock.model.layer_store import OVERLAY2, LayerRecord, LayerStore
 from drydock.model.names import RawPath
 from drydock.model.text import shown
 
-_TAR_SPLIT: Final = b"tar-split.json.gz"
-_LINE: Final = 64 << 20
-"""The largest line that is read. A segment has the headers between two files, and the padding of one."""
 _CHUNK: Final = 1 << 20
 _LISTED: Final = 5
 
@@ -42,23 +34,6 @@ class LayerComparison(enum.Enum):
     STOPPED = "stopped"
     NOT_COMPARABLE = "not comparable"
     """Its record cannot be used, or it has no tar-split."""
-
-
-class _Segment(NamedTuple):
-    """Bytes of the tar."""
-
-    payload: bytes
-
-
-class _File(NamedTuple):
-    """A file whose contents come next in the tar."""
-
-    name: bytes
-    size: int
-
-
-class _Undecodable(Exception):
-    """A line is not what tar-split writes."""
 
 
 def compare_layer(
@@ -80,7 +55,7 @@ def compare_layer(
     """
     if layer.problem or layer.cache_id is None or layer.diff_id is None or not layer.has_tar_split:
         return LayerComparison.NOT_COMPARABLE
-    place = Place(RawPath(os.path.join(store.data, layer.path, _TAR_SPLIT)))
+    place = Place(RawPath(os.path.join(store.data, layer.path, TAR_SPLIT)))
     digest = hashlib.new("sha256", usedforsecurity=False)
     wrong: list[str] = []
     count = 0
@@ -89,8 +64,8 @@ def compare_layer(
             folder(store.data, *layer.path.split(b"/")) as record,
             folder(store.data, OVERLAY2, layer.cache_id, b"diff") as top,
         ):
-            for entry in _entries(record):
-                if isinstance(entry, _Segment):
+            for entry in read_entries(record):
+                if isinstance(entry, Segment):
                     digest.update(entry.payload)
                     continue
                 if stop():
@@ -101,7 +76,7 @@ def compare_layer(
                     wrong += [f"{shown(entry.name)} {problem}"] if len(wrong) < _LISTED else []
                 if step is not None:
                     step(entry.size)
-    except (_Undecodable, EOFError, zlib.error, ValueError, RecursionError) as error:
+    except (Undecodable, EOFError, zlib.error, ValueError, RecursionError) as error:
         problem = str(error) or "its tar-split.json.gz ends too early"
         return messages.LAYER_NOT_COMPARED(layer=layer.chain_id, problem=problem).at(place, layer.chain_id)
     except OSError as error:
@@ -118,45 +93,7 @@ def compare_layer(
     return LayerComparison.SAME
 
 
-def _entries(record: int) -> Iterator[_Segment | _File]:
-    """The entries of a layer's tar-split.
-
-    Raises:
-        OSError: it cannot be read, or is not compressed by gzip.
-        EOFError: it ends too early.
-        zlib.error: it is damaged.
-        _Undecodable: it is not what tar-split writes.
-    """
-    with (
-        os.fdopen(open_regular(_TAR_SPLIT, record), "rb") as file,
-        gzip.GzipFile(fileobj=file) as unpacked,
-        io.BufferedReader(unpacked, _CHUNK) as lines,
-    ):
-        while line := lines.readline(_LINE):
-            if not line.endswith(b"\n") and len(line) == _LINE:
-                raise _Undecodable(f"an entry of its tar-split.json.gz is larger than {_LINE} bytes")
-            entry = _entry(line)
-            if entry is not None:
-                yield entry
-
-
-def _entry(line: bytes) -> _Segment | _File | None:
-    """The entry in a line; None for a file without contents."""
-    found: Any = json.loads(line)
-    if not isinstance(found, dict):
-        raise _Undecodable("its tar-split.json.gz is not what dockerd writes")
-    payload = found.get("payload") or ""
-    if found.get("type") == 2 and isinstance(payload, str):
-        return _Segment(base64.b64decode(payload, validate=True))
-    size = found.get("size", 0)
-    raw, name = found.get("name_raw"), found.get("name", "")
-    if found.get("type") != 1 or type(size) is not int or size < 0 or not isinstance(name, str):
-        raise _Undecodable("its tar-split.json.gz is not what dockerd writes")
-    path = base64.b64decode(raw, validate=True) if isinstance(raw, str) else name.encode("utf-8", "surrogatepass")
-    return _File(path, size) if size else None
-
-
-def _add_file(file: _File, top: int, add: Callable[[bytes], None] | None) -> str | None:
+def _add_file(file: TarFile, top: int, add: Callable[[bytes], None] | None) -> str | None:
     """Give the contents of a file to ``add``; what is wrong with it, or None.
 
     The name is a guest's: only a path below the layer's own files is opened.

@@ -1,8 +1,9 @@
-"""The layers that make up the file system of a snapshot, the uppermost first.
+"""The layers that make up the file system of a snapshot, or of a container of the classic store, the uppermost first.
 
 Sources: containerd plugins/snapshots/overlay/overlay.go (``mounts``, ``createSnapshot``),
 plugins/snapshots/native/native.go (``mounts``, ``createSnapshot``), v2.1; plugins/snapshots/erofs/erofs.go
-(``mounts``), v2.3.4; fuse-overlayfs-snapshotter fuseoverlayfs.go (``mounts``), v2.1.
+(``mounts``), v2.3.4; fuse-overlayfs-snapshotter fuseoverlayfs.go (``mounts``), v2.1; moby
+daemon/graphdriver/overlay2/overlay.go (``Get``), v28.5.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from drydock.evidence.containerd.overlay_xattrs import FUSE, KERNEL, USER, Overl
 from drydock.evidence.containerd.snapshots import LAYER, SNAPSHOTS
 from drydock.model.data import Backend, LayoutKind, Row, RowKind
 from drydock.model.errors import EvidenceUnreadable
+from drydock.model.layer_store import OVERLAY2, LayerStore
 from drydock.model.names import RawPath
 from drydock.model.roots import Engine
 from drydock.model.store import Store
@@ -28,7 +30,7 @@ class Stack:
     """The layers of one file system."""
 
     root: RawPath
-    """Absolute path of the containerd root."""
+    """Absolute path of the containerd root, or of the Docker data root."""
     layers: tuple[tuple[bytes, ...], ...]
     """Path of each layer, a directory or an image, as parts below the root; the uppermost first. May be empty."""
     names: tuple[str, ...]
@@ -61,6 +63,34 @@ def parent_stack(store: Store, snapshotter: bytes, row: bytes) -> Stack:
     backend = _backend(store, snapshotter)
     parent = _row(backend, row).parent
     return _stack(store, backend, parent) if parent else Stack(store.root.path, (), ())
+
+
+def directory_stack(layers: LayerStore, name: bytes, *, is_rootless: bool) -> Stack:
+    """Find the layers that the driver overlay2 mounts for a directory.
+
+    It goes by the directory's file ``lower`` and the links that this names, whatever layerdb says.
+
+    Args:
+        layers: the classic layer store.
+        name: of the directory, such as the mount id of a container.
+        is_rootless: whether a user's dockerd mounts it.
+
+    Raises:
+        EvidenceUnreadable: the directory, one below it, or the link to one is missing.
+    """
+    top = layers.directories.get(name)
+    if top is None:
+        raise EvidenceUnreadable(f"overlay2/{shown(name)} is missing")
+    names = [name]
+    by_link = {each.link: each.name for each in layers.directories.values() if each.link is not None}
+    for word in top.lower:
+        link = layers.links.get(word)
+        below = by_link.get(word) if link is None else link.directory
+        if below is None or below not in layers.directories:
+            raise EvidenceUnreadable(f"overlay2/{shown(name)}: overlay2/l/{shown(word)} leads to no directory")
+        names.append(below)
+    parts = tuple((OVERLAY2, each, b"diff") for each in names)
+    return Stack(layers.data, parts, tuple(map(shown, names)), USER if is_rootless else KERNEL, is_rootless)
 
 
 def _backend(store: Store, snapshotter: bytes) -> Backend:

@@ -240,6 +240,7 @@ class _Reader:
             chain_ids(diff_ids or ()),
             self._parent_image(name),
             created.encode("utf-8", "surrogatepass") if isinstance(created, str) else b"",
+            _platform(config),
             problem,
         )
         self._store.images[identity] = image
@@ -525,6 +526,16 @@ def _references(found: object) -> Iterator[tuple[bytes, Digest]]:
 def _digest(raw: bytes) -> Digest | None:
     raw = raw.strip()
     return Digest(raw) if is_digest(raw) else None
+
+
+def _platform(config: object) -> bytes:
+    """The platform that a config of an image is for."""
+    if not isinstance(config, dict):
+        return b""
+    parts = [config.get(key) for key in ("os", "architecture", "variant")]
+    if not all(isinstance(each, str) and each for each in parts[:2]):
+        return b""
+    return "/".join(each for each in parts if isinstance(each, str) and each).encode("utf-8", "surrogatepass")
 
 
 def _problem(error: Exception, otherwise: str = "") -> str:

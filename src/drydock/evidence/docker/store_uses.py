@@ -1,8 +1,8 @@
-"""When a data root was last used in each of dockerd's two modes.
+"""When a data root was last used in each of dockerd's two modes, by files that only dockerd writes.
 
-Sources: moby image/store.go, layer/filestore.go, reference/store.go (``image/<driver>``), daemon/snapshotter/mount.go
-(``rootfs/<snapshotter>``), builder/builder-next/controller.go (``history.db``, ``history_c8d.db``), v28; daemon/images
-and ``image/identity-cache.db``, v29.3.
+The times of folders tell nothing: drydock's own removals change them. Sources: moby reference/store.go
+(``repositories.json``), builder/builder-next/controller.go (``history.db``, ``history_c8d.db``), v28; daemon/images and
+``image/identity-cache.db``, v29.3.
 """
 
 from __future__ import annotations
@@ -18,15 +18,9 @@ from drydock.model.names import RawPath, UnixNano
 from drydock.model.roots import DockerContainer
 from drydock.model.store_modes import GRAPH_DRIVERS, DaemonSettings, StoreMode, StoreRecords, StoreUse
 
-_CLASSIC: Final = ((b"buildkit", b"snapshots.db"), (b"buildkit", b"containerdmeta.db"))
+_CLASSIC: Final = tuple((b"buildkit", name) for name in (b"snapshots.db", b"containerdmeta.db", b"metadata_v2.db"))
 """``history.db`` is no sign: the image store of Docker 26.1 has its history there too."""
-_OF_DRIVER: Final = (
-    (b"repositories.json",),
-    (b"imagedb", b"content", b"sha256"),
-    (b"layerdb", b"sha256"),
-    (b"layerdb", b"mounts"),
-)
-_IMAGE_STORE: Final = ((b"buildkit", b"history_c8d.db"), (b"image", b"identity-cache.db"), (b"rootfs",))
+_IMAGE_STORE: Final = ((b"buildkit", b"history_c8d.db"), (b"image", b"identity-cache.db"))
 _CACHES: Final = b"containerd-"
 """How the names of BuildKit's folders begin that hold its records of one snapshotter."""
 _CONFIG: Final = b"config.v2.json"
@@ -52,7 +46,7 @@ def read_store_records(
 
 def _uses(data: RawPath, containers: Iterable[DockerContainer]) -> Iterator[StoreUse]:
     places: list[tuple[StoreMode, tuple[bytes, ...]]] = [(StoreMode.CLASSIC, parts) for parts in _CLASSIC]
-    places += [(StoreMode.CLASSIC, (b"image", each, *parts)) for each in GRAPH_DRIVERS for parts in _OF_DRIVER]
+    places += [(StoreMode.CLASSIC, (b"image", each, b"repositories.json")) for each in GRAPH_DRIVERS]
     places += [(StoreMode.IMAGE_STORE, parts) for parts in _IMAGE_STORE]
     places += [(each.mode, (b"containers", each.id, _CONFIG)) for each in containers if each.mode is not None]
     with suppress(OSError), folder(data, b"buildkit") as descriptor:

@@ -12,6 +12,7 @@ from drydock.model.exports import ChangeKind
 from drydock.model.leases import LeaseClass
 from drydock.model.listings import ListKind
 from drydock.model.objects import State
+from drydock.model.store_modes import StoreMode
 
 Labels = Annotated[dict[str, str], Meta(description="labels of the record: names and values, as shown")]
 Created = Annotated[Time | None, Meta(description="when the record was created; null where that is not known")]
@@ -25,14 +26,15 @@ NamespaceOrNone = Annotated[Shown | None, Meta(description="containerd namespace
 class ListedImage(ReportPart, kw_only=True):
     """An image."""
 
-    namespace: Annotated[Shown, Meta(description="containerd namespace of the record")]
-    name: Annotated[Shown, Meta(description="its name")]
-    digest: Annotated[Shown, Meta(description="digest of its index or manifest")]
-    media_type: Annotated[Shown, Meta(description="media type of its index or manifest")]
-    bytes: Annotated[int, Meta(description="bytes of its blobs that are on disk")]
-    platforms: Annotated[Sequence[Shown], Meta(description="platforms with every blob")]
-    incomplete: Annotated[Sequence[Shown], Meta(description="platforms with an absent or damaged blob")]
-    damaged: Annotated[Sequence[Shown], Meta(description="digests of its missing or corrupt blobs")]
+    store: Annotated[StoreMode, Meta(description="which of Docker's stores has it; image-store for other engines")]
+    namespace: NamespaceOrNone
+    name: Annotated[Shown, Meta(description="its name; empty in the classic store if it has none")]
+    digest: Annotated[Shown, Meta(description="of its index or manifest; in the classic store of its config, its id")]
+    media_type: Annotated[Shown, Meta(description="of its index or manifest; empty in the classic store")]
+    bytes: Annotated[int, Meta(description="bytes of its blobs on disk; in the classic store of its layers")]
+    platforms: Annotated[Sequence[Shown], Meta(description="platforms with every blob or layer")]
+    incomplete: Annotated[Sequence[Shown], Meta(description="platforms with an absent or damaged blob or layer")]
+    damaged: Annotated[Sequence[Shown], Meta(description="digests of its missing or corrupt blobs or layers")]
     labels: Labels
     created: Created
     updated: Annotated[Time | None, Meta(description="when the record was last changed; null where that is not known")]
@@ -41,6 +43,9 @@ class ListedImage(ReportPart, kw_only=True):
 class ListedContainer(ReportPart, kw_only=True):
     """A container of containerd or of dockerd."""
 
+    store: Annotated[
+        StoreMode | None, Meta(description="which of Docker's stores has its files; null if not known, or not Docker's")
+    ]
     namespace: NamespaceOrNone
     id: Annotated[Shown, Meta(description="its id")]
     name: Annotated[Shown | None, Meta(description="its name in Docker; null without one")]
@@ -51,7 +56,10 @@ class ListedContainer(ReportPart, kw_only=True):
     running: Annotated[bool | None, Meta(description="as Docker last wrote it; null for other engines")]
     snapshotter: Annotated[Shown, Meta(description="its snapshotter; in the classic image store the graphdriver")]
     snapshot: Annotated[Shown, Meta(description="key of its snapshot")]
-    bytes: Annotated[int | None, Meta(description="bytes of its snapshot; null without one")]
+    bytes: Annotated[
+        int | None,
+        Meta(description="bytes of its snapshot, or of its files in the classic store; null if not known"),
+    ]
     state: Annotated[
         str | None,
         Meta(

@@ -13,6 +13,8 @@ from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind
 from drydock.model.plans import Target
 from drydock.model.policies import EndLeases
+from drydock.model.store_drops import LossKind
+from drydock.model.store_modes import StoreMode
 
 _LIMIT: Final = 1 << 80
 """More nanoseconds than any clock shows and any option takes; the numbers of JSON have no end."""
@@ -52,6 +54,9 @@ class PlannedPolicy(StrictPart):
     truncate_logs: Annotated[
         Count | UnsetType,
         Meta(description="--truncate-logs: bytes of each container's log that stay; absent: no log is cut"),
+    ] = UNSET
+    drop_store: Annotated[
+        StoreMode | UnsetType, Meta(description="--drop-store: the one of Docker's stores that goes; absent for none")
     ] = UNSET
 
     def __post_init__(self) -> None:
@@ -219,6 +224,25 @@ class PlanWithheld(StrictPart):
     reason: Annotated[Line, Meta(description="why it stays")]
 
 
+class PlannedLoss(StrictPart):
+    """Something that only a dropped store has."""
+
+    kind: Annotated[LossKind, Meta(description="an image, or what a container wrote whose folder is gone")]
+    id: Annotated[Shown, Meta(description="id of the image, or name of the mount's record, as shown")]
+    names: Annotated[list[Shown], Meta(description="names of the image, as shown")]
+    bytes: Annotated[Count, Meta(description="bytes that it takes; what several images share counts for each")]
+
+
+class PlannedDrop(StrictPart):
+    """One of Docker's two image stores that goes."""
+
+    data_root: Annotated[Shown, Meta(description="absolute path of the Docker data root, as shown")]
+    store: Annotated[StoreMode, Meta(description="the store that goes")]
+    next_start: Annotated[StoreMode, Meta(description="the store that the next start of dockerd chooses, as before")]
+    why: Why
+    lost: Annotated[list[PlannedLoss], Meta(description="what exists only in the store that goes")]
+
+
 class RootPlan(StrictPart):
     """What is to be done to one containerd root, in the order of its parts."""
 
@@ -265,6 +289,9 @@ class RootPlan(StrictPart):
     logs: Annotated[
         Sequence[PlannedLogCut] | UnsetType,
         Meta(description="files of containers' logs to cut; absent without --truncate-logs"),
+    ] = UNSET
+    drops: Annotated[
+        list[PlannedDrop] | UnsetType, Meta(description="Docker's stores that go whole; absent if none does")
     ] = UNSET
 
     def __post_init__(self) -> None:

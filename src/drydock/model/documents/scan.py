@@ -203,6 +203,15 @@ class FileSystemPart(ReportPart):
     inodes_free: Annotated[Amount, Meta(description="how many of them are free")]
 
 
+class IdleStorePart(ReportPart):
+    """The one of Docker's two image stores that dockerd does not use."""
+
+    store: Annotated[StoreMode, Meta(description="which one it is")]
+    images: Annotated[Amount, Meta(description="how many images it has")]
+    containers: Annotated[Amount, Meta(description="how many containers have their files in it")]
+    bytes: Annotated[Amount, Meta(description="bytes on disk")]
+
+
 class StorePart(ReportPart):
     """A Docker data root, and which of Docker's two image stores its dockerd uses."""
 
@@ -214,6 +223,10 @@ class StorePart(ReportPart):
         Meta(description="the store that the next start of dockerd chooses; null if not known, or if the start fails"),
     ]
     next_reason: Annotated[Line, Meta(description="the setting or rule by which it is chosen, or why it is not known")]
+    idle: Annotated[
+        IdleStorePart | None,
+        Meta(description="what the store has that dockerd does not use; null for nothing, or if that is not known"),
+    ]
 
 
 class ScanHead(Report, tag="drydock.scan/1", kw_only=True):
