@@ -402,6 +402,29 @@ def test_images_of_one_name_are_told_apart(chromium, unpacked, tmp_path):
     assert len({name for _, name in listed}) < len(listed)
 
 
+def test_what_fills_a_place(chromium, tmp_path):
+    """The largest kind first with what frees it; volumes and logs are in the map and in the table."""
+    file = tmp_path / "report.html"
+    file.write_text(render_page([scan_of_everything(b"plain", inventory=True)], NOW, None))
+    with opened(chromium, file) as page:
+        panel = page.locator(".fills")
+        assert "What fills /data/plain" in panel.inner_text()
+        first = panel.locator("tbody tr").first
+        assert "volumes (2)" in panel.locator("tbody").inner_text()
+        assert "you: docker volume rm NAME" in panel.locator("tbody").inner_text()
+        shares = [int(each.get_attribute("data-share")) for each in panel.locator("i:first-child").all()]
+        assert shares[:-1] == sorted(shares[:-1], reverse=True)  # the last row is of several kinds together
+        assert first.locator("i").nth(1).get_attribute("data-share") == "0"
+        page.locator("#kinds button", has_text="Volumes").click()
+        assert sorted(cells(page, 1)) == ["anonymous volume", "volume"]
+        page.locator("#list tbody tr").first.click()
+        assert "drydock explain plain" in page.locator("dialog").inner_text()
+        page.keyboard.press("Escape")
+        page.locator("#kinds button", has_text="Logs").click()
+        assert cells(page, 1) == ["log"]
+        assert page.complaints == []
+
+
 def test_nothing_and_several(chromium, tmp_path):
     """A host without storage has a page that says so; several roots are one map, each with a summary."""
     file = tmp_path / "report.html"

@@ -4,9 +4,13 @@ from collections import Counter
 
 import pytest
 from tests.support.populations import population
+from tests.support.scans import scan_of_everything
 
+from drydock.model.disk_usage import UsageCategory, UsageEntry
+from drydock.model.names import RawPath
 from drydock.model.objects import DAMAGED, State
-from drydock.report.page_data import aggregate, choose_holders, choose_objects, sum_by_state
+from drydock.report.page_data import USAGE, PageData, aggregate, choose_holders, choose_objects, sum_by_state
+from drydock.report.usage_text import usage_texts
 
 DAY = 86_400
 
@@ -82,3 +86,39 @@ def test_clocks_that_no_clock_has_make_no_more_steps(scan):
     objects = scan.verdict.objects
     came = [(-(2**80), 2**90, 0, None)[place % 4] for place in range(len(objects))]
     assert len({second for second, _ in aggregate(objects, range(len(objects)), came).times}) == 3
+
+
+def test_usage_is_in_the_map_and_in_the_table():
+    """Each group beside the namespaces, each entry once with its facts; what has no bytes is in neither."""
+    scan = scan_of_everything(b"plain", inventory=True)
+    document = PageData(scan, scan.inventory).document()
+    places, scan.places = scan.places, []
+    before = PageData(scan, scan.inventory).document()["tree"]
+    scan.places = places
+    groups = {group.name: group.bytes for text in usage_texts(scan) for group in text.groups}
+    added = document["tree"][6][len(before[6]) :]
+    assert {branch[1]: branch[2] for branch in added} == groups
+    assert document["tree"][2] == before[2] + sum(groups.values())
+    for branch in added:
+        rows = [document["rows"][place] for place in branch[7]]
+        assert sum(row[4] for row in rows) == branch[2]
+        assert {row[0] for row in rows} == {"usage"}
+    (volume,) = [row for row in document["rows"] if row[1] == "volume"]
+    assert volume[2] == volume[10] == "plain"
+    assert ["mounted by", "plain"] in volume[8]
+
+
+def test_very_many_volumes_share_a_row():
+    """The largest have their own; the sum is that of all."""
+    scan = scan_of_everything(b"plain", inventory=True)
+    entries = [
+        UsageEntry(UsageCategory.NAMED_VOLUMES, b"%d" % number, RawPath(b"/data/volumes/%d" % number), number + 1)
+        for number in range(USAGE + 7)
+    ]
+    scan.places = [scan.places[0]._replace(entries=tuple(entries))]
+    document = PageData(scan, scan.inventory).document()
+    rows = [row for row in document["rows"] if row[0] == "usage"]
+    assert len(rows) == USAGE + 1
+    assert rows[-1][2] == "7 entries, each smaller"
+    assert rows[-1][4] == sum(range(1, 8))
+    assert sum(row[4] for row in rows) == sum(entry.bytes for entry in entries)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from drydock.model.data import Fingerprint
+from drydock.model.disk_usage import UsageCategory, UsageEntry
 from drydock.model.findings import Severity
 from drydock.model.inventories import Holder, Inventory
 from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
@@ -21,12 +22,15 @@ from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.model.times import age
 from drydock.report.holder_tree import HolderNode, ObjectRoles, holder_tree, name_of
+from drydock.report.usage_text import KINDS, UsageGroup, usage_texts
 from drydock.report.wording import show_bytes, show_count
 
 OBJECTS: Final = 20_000
 """How many objects of a root get a row and a place of their own: with more, a browser is slow and the file large."""
 HOLDERS: Final = 5_000
 """How many images, containers and leases of a root."""
+USAGE: Final = 2_000
+"""How many volumes, logs or other entries of a group of usage."""
 _STEPS: Final = 500
 _DAY: Final = 86_400
 
@@ -189,6 +193,7 @@ class PageData:
         self._came = [self._object_came(found) for found in scan.verdict.objects]
         self._numbers: dict[Ref, int] = {}
         self._tree = holder_tree(scan)
+        self._usage = usage_texts(scan)
         places = choose_objects(scan.verdict.objects)
         self._row_at: dict[int, int] = {place: row for row, place in enumerate(places)}
         left = (place for place in range(len(scan.verdict.objects)) if place not in self._row_at)
@@ -204,10 +209,15 @@ class PageData:
         for rows in (self._leases(), map(self._pull, self._inventory.pulls), self._findings(), self._sums()):
             self._rows.extend(rows)
         treemap = _TreemapData(self._verdict.objects, self._row_at, self._row_of, self._chosen)
+        tree = treemap.draw(self._tree)
+        for text in self._usage:
+            beside = [self._usage_branch(group) for group in text.groups]
+            tree[2] += sum(branch[2] for branch in beside)
+            tree[6] += beside
         return {
             "rows": self._rows,
             "links": list(self._links()),
-            "tree": treemap.draw(self._tree),
+            "tree": tree,
             "times": [[second, state.value, sum_.bytes, sum_.count] for (second, state), sum_ in self._times()],
             "listed": len(self._row_at),
             "objects": len(self._verdict.objects),
@@ -359,6 +369,26 @@ class PageData:
                 [fact for fact in facts if fact[1]], [], "", sum_.count,
             ]  # fmt: skip
 
+    def _usage_branch(self, group: UsageGroup) -> list[Any]:
+        """A branch of the map for data beside the stores, as :meth:`_TreemapData.draw` makes it; its rows are added."""
+        entries = sorted((entry for entry in group.entries if entry.bytes), key=lambda entry: -(entry.bytes or 0))
+        first = len(self._rows)
+        self._rows += [self._usage_row(entry) for entry in entries[:USAGE]]
+        if len(entries) > USAGE:
+            self._rows.append(_smaller_usage(group.name, entries[USAGE:]))
+        return ["group", group.name, group.bytes, 0, 0, None, [], list(range(first, len(self._rows))), []]
+
+    def _usage_row(self, entry: UsageEntry) -> _Row:
+        facts = [["path", shown(entry.path)], ["driver", shown(entry.driver)], ["note", entry.note]]
+        if entry.used_by is not None:
+            facts.append(["mounted by", ", ".join(map(shown, entry.used_by)) or "no container"])
+        is_volume = entry.category in (UsageCategory.NAMED_VOLUMES, UsageCategory.ANONYMOUS_VOLUMES)
+        name = shown(entry.name) or shown(entry.path)
+        return [
+            "usage", KINDS.get(entry.category, entry.category.value), name, "", entry.bytes, None, None, None,
+            [fact for fact in facts if fact[1]], [], name if is_volume else "", 1,
+        ]  # fmt: skip
+
     def _times(self) -> list[Any]:
         return sorted(self._aggregates.times.items(), key=lambda each: (each[0][0], each[0][1].value))
 
@@ -397,6 +427,13 @@ class PageData:
         name = show_count(len(nodes), f"smaller {kind}")
         places = (place for node in nodes if node.holder for place in node.holder.objects)
         return [kind, f"{kind}s", name, self._state(places), None, only, None, None, facts, [], "", len(nodes)]
+
+
+def _smaller_usage(name: str, entries: Sequence[UsageEntry]) -> _Row:
+    size = sum(entry.bytes or 0 for entry in entries)
+    facts = [["each", f"at most {show_bytes(entries[0].bytes or 0)}"]]
+    words = f"{show_count(len(entries), 'entry')}, each smaller"
+    return ["usage", name, words, "", size, None, None, None, facts, [], "", len(entries)]
 
 
 def _namespaces(names: tuple[bytes, ...]) -> str:

@@ -40,6 +40,23 @@ _CLASSIC: Final = (
     UsageCategory.CLASSIC_METADATA,
     UsageCategory.BUILD_CACHE,
 )
+KINDS: Final = {
+    UsageCategory.NAMED_VOLUMES: "volume",
+    UsageCategory.ANONYMOUS_VOLUMES: "anonymous volume",
+    UsageCategory.LOGS: "log",
+    UsageCategory.CLASSIC_LAYERS: "layers",
+    UsageCategory.CLASSIC_CONTAINERS: "written by a container",
+    UsageCategory.CLASSIC_METADATA: "records of layers",
+    UsageCategory.BUILD_CACHE: "build cache",
+    UsageCategory.BUILD_HISTORY: "build history",
+    UsageCategory.BUILDKIT: "BuildKit's databases",
+    UsageCategory.CONTAINER_CONFIGURATION: "configuration",
+    UsageCategory.CONTAINER_SHM: "shared memory",
+    UsageCategory.CONTAINER_FILES: "container's files",
+    UsageCategory.SNAPSHOTTER_FILES: "snapshotter's files",
+    UsageCategory.UNKNOWN: "unknown",
+}
+"""What one entry of a category is; the others are called by their category."""
 _NAMED: Final = (UsageCategory.NAMED_VOLUMES, UsageCategory.ANONYMOUS_VOLUMES, UsageCategory.LOGS)
 _COUNTED: Final = ("volumes", "logs", "unknown")
 _NOUNS: Final = {

@@ -10,6 +10,7 @@ from drydock.model.objects import State
 from drydock.model.scans import Scan
 from drydock.model.times import show_time
 from drydock.report.page_data import PageData
+from drydock.report.place_summary import PlaceSummary, place_summaries
 from drydock.report.standalone_html import render_file
 from drydock.report.summary import NOTHING, Summary, summarize
 from drydock.report.wording import show_bytes, show_count, target_of
@@ -30,14 +31,16 @@ def render_page(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> 
         ValueError: a scan was made without its inventory.
     """
     summaries = [summarize(scan, where) for scan in scans]
+    places = [place_summaries(scan) for scan in scans]
+    besides = [sum(group.bytes for place in each for group in place.usage.groups) for each in places]
     return render_file(
         "page/page.html",
         ("page/page.css",),
         _SCRIPTS,
-        title=_title(summaries),
+        title=_title(summaries, sum(besides)),
         now=show_time(now).removesuffix("Z").replace("T", " "),
         version=__version__,
-        roots=[_root(summary) for summary in summaries],
+        roots=[_root(*each) for each in zip(summaries, places, besides, strict=True)],
         legend=[state.value for state in State],
         data=_data(scans, now, where),
     )
@@ -52,10 +55,10 @@ def _data(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> dict[s
     return {"now": now // 10**9, "where": target_of(where), "roots": roots}
 
 
-def _title(summaries: Sequence[Summary]) -> str:
+def _title(summaries: Sequence[Summary], beside: int) -> str:
     if not summaries:
         return "nothing found"
-    used = show_bytes(sum(summary.used for summary in summaries))
+    used = show_bytes(sum(summary.used for summary in summaries) + beside)
     free = [summary.free.size for summary in summaries if summary.free.commands]
     leased = [summary.leases.size for summary in summaries if summary.leases.size != NOTHING]
     words = [f"{used} used", f"{' and '.join(free[:3])} can be freed now" if free else "nothing can be freed now"]
@@ -67,11 +70,13 @@ def _title(summaries: Sequence[Summary]) -> str:
     return ", ".join(words)
 
 
-def _root(summary: Summary) -> dict[str, Any]:
+def _root(summary: Summary, places: Sequence[PlaceSummary], beside: int) -> dict[str, Any]:
     return {
         "path": summary.path,
         "about": summary.about,
-        "used": show_bytes(summary.used),
+        "places": [_place(place) for place in places],
+        "used": show_bytes(summary.used + beside),
+        "beside": show_bytes(beside) if beside else "",
         "databases": show_bytes(summary.databases),
         "states": [
             {
@@ -99,4 +104,27 @@ def _root(summary: Summary) -> dict[str, Any]:
             "remedies": summary.remedies,
         },
         "notes": summary.notes,
+    }
+
+
+def _place(place: PlaceSummary) -> dict[str, Any]:
+    most = max((row.bytes for row in place.rows), default=0)
+    return {
+        "path": place.path,
+        "file_system": place.usage.file_system,
+        "rows": [
+            {
+                "name": row.name,
+                "size": show_bytes(row.bytes),
+                "bytes": row.bytes,
+                "rest": most - row.bytes,
+                "freed_by": row.freed_by.removeprefix("you: "),
+                "is_yours": row.freed_by.startswith("you: "),
+            }
+            for row in place.rows
+        ],
+        "largest": [words.strip() for words in place.usage.largest],
+        "unmeasured": ", ".join(place.usage.unmeasured),
+        "advice": place.usage.advice,
+        "prunes": [{"words": command.words, "does": command.does} for command in place.prunes],
     }

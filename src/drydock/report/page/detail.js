@@ -17,7 +17,7 @@ function show({ row, root }) {
   const facts = make("dl");
   const fact = (word, ...value) => facts.append(make("dt", {}, word), make("dd", {}, ...value));
   fact("is", row[KIND] === "finding" ? `finding ${row[WHAT]}` : row[WHAT]);
-  fact("state", dot(row[STATE]), row[STATE]);
+  if (row[STATE]) fact("state", dot(row[STATE]), row[STATE]);
   if (row[BYTES] !== null) fact("size", `${size(row[BYTES])} (${row[BYTES]} bytes)`);
   if (row[ONLY] !== null) fact("frees alone", `${size(row[ONLY])}: nothing else holds it`);
   if (row[CAME] !== null) fact("came", `${when(row[CAME])} UTC`);

@@ -16,6 +16,9 @@ const SELECTIONS = {
   Damaged: (row) => ["missing", "corrupt", "damage"].includes(row[STATE]),
   Findings: (row) => row[KIND] === "finding",
   Objects: (row) => OBJECTS.includes(row[KIND]),
+  Volumes: (row) => row[KIND] === "usage" && row[WHAT].endsWith("volume"),
+  Logs: (row) => row[KIND] === "usage" && row[WHAT] === "log",
+  "Other data": (row) => row[KIND] === "usage" && row[WHAT] !== "log" && !row[WHAT].endsWith("volume"),
 };
 const PAGE = 200;
 let selection = "All", column = BYTES, down = true, found = rows, drawn = 0;
@@ -55,7 +58,7 @@ function cell(row, place, title) {
   const value = NUMBERS.slice(2).includes(place) ? when(row[place]) : NUMBERS.includes(place) ? size(row[place]) : row[place];
   const classes = place === NAME ? "name" : place === STATE ? "state" : NUMBERS.includes(place) ? "number" : "";
   const made = make("td", { class: classes || null, "data-label": value === "" ? null : title });
-  if (place === STATE) made.append(dot(value));
+  if (place === STATE && value) made.append(dot(value));
   made.append(place === NAME ? make("div", {}, value) : value);
   return made;
 }

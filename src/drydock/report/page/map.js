@@ -44,7 +44,7 @@ function inks() {
   const channel = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
   const light = (hex) => [0.2126, 0.7152, 0.0722].reduce((sum, share, at) => sum + share * channel(parseInt(hex.slice(2 * at + 1, 2 * at + 3), 16) / 255), 0.05);
   const front = (hex) => (light("#ffffff") / light(hex) > light(hex) / light("#10161c") ? "#ffffff" : "#10161c");
-  return Object.fromEntries([...STATES, "none"].map((state) => [state, [colour(state), front(colour(state))]]));
+  return Object.fromEntries([...STATES, "volumes", "logs", "none"].map((state) => [state, [colour(state), front(colour(state))]]));
 }
 
 // As much of a text as there is room for: its beginning, or where that says little its end, from a slash on if that fits.
@@ -99,7 +99,7 @@ function draw() {
       }
       continue;
     }
-    const entry = node.data.entry, [back, front] = tones[entry ? tone(entry.row[STATE]) : node.data.state ?? "none"];
+    const entry = node.data.entry, [back, front] = tones[entry ? hue(entry.row) : node.data.state ?? "none"];
     context.fillStyle = back;
     context.fillRect(x0, y0, Math.max(width, 0.5), Math.max(height, 0.5));
     if (node.parent.data.shared && width > 6 && height > 6) hatch(context, node, front);
@@ -157,7 +157,7 @@ function tell() {
   if (above) said.push(`${percent(node.bytes, whole.bytes)} of all`);
   if (node.state) said.push(node.state);
   else if (node.count) said.push(node.count === 1 ? "1 object" : `${node.count} objects`);
-  if (node.entry) said.push(node.entry.row[STATE]);
+  if (node.entry?.row[STATE]) said.push(node.entry.row[STATE]);
   if (node.entry && node.entry.row[ONLY] !== null) said.push(`reaches ${size(node.entry.row[BYTES])}, of which nothing else reaches ${size(node.entry.row[ONLY])}`);
   if (node.shared || above?.shared) said.push("shared");
   const parts = [said.join(" · ")];

@@ -24,6 +24,12 @@ function tone(state) {
   return STATES.includes(state) ? state : TONES[state] ?? "none";
 }
 
+// The tone of a row: of its state, or of what it is if it has none.
+function hue(row) {
+  if (row[KIND] !== "usage") return tone(row[STATE]);
+  return row[WHAT] === "log" ? "logs" : row[WHAT].endsWith("volume") ? "volumes" : "none";
+}
+
 function dot(state) {
   return make("i", { class: `dot state-${tone(state)}` });
 }
