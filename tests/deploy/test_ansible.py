@@ -3,7 +3,6 @@
 import copy
 import fcntl
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from fuzz.stores import METADATA_DB, ROWS, SEQUENCES, put
 from tests.support import boltwriter
+from tests.support.ansible import player
 from tests.support.captures import capture, unpack
 from tests.support.documents import run
 from tests.support.trees import tree
@@ -50,50 +50,8 @@ def roots(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def play(wheels, roots, tmp_path_factory):
-    """Plays deploy/ansible/site.yml with these settings; gives its recap by host, the reports, and the output."""
-    program = Path(sys.executable).with_name("ansible-playbook")
-    if not program.exists():
-        pytest.skip("ansible-core is not installed")
-    work = tmp_path_factory.mktemp("play")
-    hosts = {
-        name: {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": sys.executable,
-            "drydock_where": str(root),
-        }
-        for name, root in roots.items()
-    }
-    settings = {
-        "drydock_wheels": str(wheels),
-        # One place for both: they are one machine, and are done one after the other.
-        "drydock_home": str(work / "home"),
-        "drydock_python": sys.executable,
-        "drydock_reports": str(work / "reports"),
-        "drydock_state": str(work / "state"),
-        "ansible_become": False,
-    }
-    inventory = work / "hosts.json"
-    inventory.write_text(json.dumps({"all": {"hosts": hosts, "vars": settings}}))
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment.update(
-        ANSIBLE_LOCAL_TEMP=str(work / "local"), ANSIBLE_REMOTE_TMP=str(work / "remote"), ANSIBLE_NOCOLOR="1",
-        ANSIBLE_LOCALHOST_WARNING="0", ANSIBLE_STDOUT_CALLBACK="default", HOME=str(work), LC_ALL="C.UTF-8",
-    )  # fmt: skip
-
-    def play_it(**more):
-        command = [str(program), "-i", str(inventory), "--forks", "1", "-e", json.dumps(more), "site.yml"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=TOP / "deploy/ansible", env=environment
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        recap = {}
-        for line in done.stdout.split("PLAY RECAP")[1].splitlines()[1:]:
-            name, _, counts = line.partition(":")
-            if counts:
-                recap[name.strip()] = {key: int(value) for key, value in (each.split("=") for each in counts.split())}
-        return recap, work / "reports", done.stdout
-
-    return play_it
+    """Plays the role with the wheels."""
+    return player(tmp_path_factory.mktemp("play"), roots, drydock_wheels=str(wheels), drydock_python=sys.executable)
 
 
 def test_the_documents_come_back(play, roots):
