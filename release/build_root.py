@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.engines.cache import kept
-from tests.engines.suite import debootstrap
+from tests.engines.suite import MIRROR, debootstrap
 from tests.engines.unavailable import EngineUnavailable
 
 SUITE = "trixie"
+_SECURITY = f"{MIRROR}-security {SUITE}-security"
+"""Where Debian publishes what is too urgent for the suite itself."""
 STATIC = {
     "libc6-dev": ("glibc", "LGPL-2.1-or-later"),
     "libffi-dev": ("libffi", "MIT"),
@@ -25,7 +27,7 @@ STATIC = {
 }
 """The Debian packages whose static libraries are linked in: what it is, and its licence as an SPDX expression."""
 LIBRARIES = ("libc6-dev", "libffi-dev", "libsqlite3-dev", "libssl-dev", "libzstd-dev", "zlib1g-dev")
-_TOOLS = ("ca-certificates", "gcc", "make", "pkgconf", "xz-utils")
+_TOOLS = ("ca-certificates", "gcc", "make", "patch", "pkgconf", "xz-utils")
 _CROSS = {"aarch64": ("gcc-aarch64-linux-gnu", "arm64"), "x86_64": ("gcc-x86-64-linux-gnu", "amd64")}
 """By machine, what Debian calls its compiler and its architecture."""
 
@@ -61,19 +63,22 @@ def build_root(arch: str) -> Path:
     here = os.uname().machine
     if os.geteuid() != 0:
         raise EngineUnavailable("building the one file needs root")
-    key = hashlib.sha256(repr((SUITE, _TOOLS, LIBRARIES, arch, here)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((SUITE, _SECURITY, _TOOLS, LIBRARIES, arch, here)).encode()).hexdigest()[:16]
 
     def make(made: Path) -> None:
         debootstrap(SUITE, (*_TOOLS, *LIBRARIES), made)
         (made / "build").mkdir()
+        with (made / "etc/apt/sources.list").open("a") as sources:
+            sources.write(f"deb {_SECURITY} main\n")
+        script = "apt-get update -qq && apt-get upgrade -yqq"
         if arch != here:
             compiler, debian = _CROSS[arch]
             libraries = " ".join(f"{name}:{debian}" for name in LIBRARIES)
             script = (
-                f"dpkg --add-architecture {debian} && apt-get update -qq && "
+                f"dpkg --add-architecture {debian} && {script} && "
                 f"apt-get install -yqq --no-install-recommends {compiler} {libraries}"
             )
-            run_inside(made, {}, ["sh", "-c", script], made.with_name(f"{made.name}.log"))
+        run_inside(made, {}, ["sh", "-c", script], made.with_name(f"{made.name}.log"))
 
     return kept(f"release/root-{arch}-{key}", make)
 

@@ -26,14 +26,31 @@ _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
-def image_archive(arch: str, program: bytes, time: int) -> bytes:
-    """The archive: a tar with an image layout.
+def image_archive(programs: Mapping[str, bytes], time: int) -> bytes:
+    """The archive: a tar with an image layout, of one image for all the architectures.
 
     Args:
-        arch: what the program was built for.
-        program: the one file.
+        programs: the one file, by what it was built for.
         time: of all in it, seconds since 1970.
     """
+    blobs: list[bytes] = []
+    entries = [_manifest(arch, program, time, blobs) for arch, program in sorted(programs.items())]
+    if len(entries) > 1:
+        index = _json({"schemaVersion": 2, "mediaType": _INDEX, "manifests": entries})
+        blobs.append(index)
+        entries = [_descriptor(_INDEX, index)]
+    names = {"io.containerd.image.name": NAME, "org.opencontainers.image.ref.name": __version__}
+    top = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [{**entries[0], "annotations": names}]}
+    members = {
+        "oci-layout": _json({"imageLayoutVersion": "1.0.0"}),
+        "index.json": _json(top),
+        **{f"blobs/sha256/{_digest(blob).removeprefix('sha256:')}": blob for blob in blobs},
+    }
+    return _tar(members, 0o644, time)
+
+
+def _manifest(arch: str, program: bytes, time: int, blobs: list[bytes]) -> dict[str, object]:
+    """The descriptor of one architecture's manifest; all that it names is added to ``blobs``."""
     created = datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     layer = _tar({"drydock": program}, 0o755, time)
     config = _json(
@@ -60,14 +77,8 @@ def image_archive(arch: str, program: bytes, time: int) -> bytes:
             "layers": [_descriptor(_LAYER, layer)],
         }
     )
-    names = {"io.containerd.image.name": NAME, "org.opencontainers.image.ref.name": __version__}
-    entry = {**_descriptor(_MANIFEST, manifest), "platform": _PLATFORMS[arch], "annotations": names}
-    members = {
-        "oci-layout": _json({"imageLayoutVersion": "1.0.0"}),
-        "index.json": _json({"schemaVersion": 2, "mediaType": _INDEX, "manifests": [entry]}),
-        **{f"blobs/sha256/{_digest(blob).removeprefix('sha256:')}": blob for blob in (manifest, config, layer)},
-    }
-    return _tar(members, 0o644, time)
+    blobs += [manifest, config, layer]
+    return {**_descriptor(_MANIFEST, manifest), "platform": _PLATFORMS[arch]}
 
 
 def _tar(members: Mapping[str, bytes], mode: int, time: int) -> bytes:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import json
 import os
 import subprocess
-import tarfile
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from click.testing import CliRunner
 from tests.engines.cache import folder, kept
 
-from drydock.cli import main
-from release.build_root import STATIC, build_root, run_inside
-from release.manual import pages
-from release.sources import PACKAGES, PYTHON, Source, fetched
+from release.build_root import build_root, run_inside
+from release.sources import FIXES, PACKAGES, Source, fetched, members
 
 TOP = Path(__file__).parents[1]
 _PROGRAM = Path(__file__).with_name("program")
@@ -32,12 +25,6 @@ _PYTHON_PARTS = {
     "psutil": ("psutil/", "psutil/"),
 }
 """Where the Python files of a source archive are, and what they are called when installed."""
-_COMPLETIONS = {
-    "bash": "bash-completion/completions/drydock",
-    "fish": "fish/vendor_completions.d/drydock.fish",
-    "zsh": "zsh/site-functions/_drydock",
-}
-"""Where each shell looks for a program's completion, below share/."""
 _LEFT_OUT = (
     "backports/zstd/_cffi/", "backports/zstd/_shutil.py", "backports/zstd/_zstd.py", "backports/zstd/tarfile.py",
     "backports/zstd/zipfile/", "click/_winconsole.py", "click/testing.py", "psutil/_psaix.py", "psutil/_psbsd.py",
@@ -103,7 +90,7 @@ def staged() -> Iterator[tuple[str, bytes]]:
     sources = fetched()
     yield "backports/__init__.py", b""
     for source in PACKAGES:
-        for member, data in _members(sources / source.file):
+        for member, data in members(sources / source.file):
             path = _installed(source, member)
             if path.endswith(".py") and not path.startswith(_LEFT_OUT):
                 yield path, data
@@ -115,50 +102,8 @@ def staged() -> Iterator[tuple[str, bytes]]:
 
 
 def package_versions() -> bytes:
-    """What ``drydock --version --verbose`` prints of the packages: the one file has no metadata of them."""
-    return json.dumps({source.name: source.version for source in PACKAGES}).encode()
-
-
-def archive(arch: str, program: bytes, name: str, time: int) -> bytes:
-    """The same as a folder ``name`` in a .tar.gz, with man pages, completions and the licences of all that is in it.
-
-    Args:
-        arch: what it was built for.
-        program: the executable.
-        name: of the folder.
-        time: of all in it, seconds since 1970.
-    """
-    packed = io.BytesIO()
-    with (
-        gzip.GzipFile(fileobj=packed, mode="wb", filename="", mtime=time) as compressed,
-        tarfile.open(fileobj=compressed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
-    ):
-        readme = ("README.md", (TOP / "README.md").read_bytes())
-        shared = {f"share/man/man1/{path}": page.encode() for path, page in pages(time).items()}
-        for path, data in (("drydock", program), readme, *shared.items(), *_completions(), *_licences(arch)):
-            entry = tarfile.TarInfo(f"{name}/{path}")
-            entry.size, entry.mode, entry.mtime = len(data), 0o755 if path == "drydock" else 0o644, time
-            tar.addfile(entry, io.BytesIO(data))
-    return packed.getvalue()
-
-
-def _completions() -> Iterator[tuple[str, bytes]]:
-    for shell, path in _COMPLETIONS.items():
-        yield f"share/{path}", CliRunner().invoke(main, ["completion", shell]).stdout_bytes
-
-
-def _licences(arch: str) -> Iterator[tuple[str, bytes]]:
-    yield "LICENSE", (TOP / "LICENSE").read_bytes()
-    sources = fetched()
-    for source in (PYTHON, *PACKAGES):
-        for member, data in _members(sources / source.file):
-            folder, _, base = member.rpartition("/")
-            at_top = "/" not in folder or folder.endswith((".dist-info", ".dist-info/licenses"))
-            if at_top and base.startswith(("LICENSE", "LICENCE", "COPYING")):
-                yield f"licenses/{source.name}/{base}", data
-    for package, (source_name, _) in sorted(STATIC.items()):
-        text = build_root(arch) / f"usr/share/doc/{package}/copyright"
-        yield f"licenses/{source_name}/copyright", text.read_bytes()
+    """For ``drydock --version --verbose``: the one file has no metadata of packages, and Python none of fixes."""
+    return json.dumps({"python": FIXES.version, **{source.name: source.version for source in PACKAGES}}).encode()
 
 
 def _installed(source: Source, member: str) -> str:
@@ -168,15 +113,3 @@ def _installed(source: Source, member: str) -> str:
     before, after = _PYTHON_PARTS.get(source.name, ("", ""))
     path = member.partition("/")[2]
     return after + path.removeprefix(before) if before and path.startswith(before) else ""
-
-
-def _members(path: Path) -> Iterator[tuple[str, bytes]]:
-    if path.suffix == ".whl":
-        with zipfile.ZipFile(path) as wheel:
-            for name in sorted(wheel.namelist()):
-                yield name, wheel.read(name)
-        return
-    with tarfile.open(path) as tar:
-        for member in sorted(tar.getmembers(), key=lambda member: member.name):
-            if (file := tar.extractfile(member)) is not None and member.isfile():
-                yield member.name, file.read()

@@ -1,11 +1,17 @@
-"""What the one file is made of besides drydock: each source with its version, checksum and licence, fetched once."""
+"""What the one file is made of besides drydock: each source with its version, checksum and licence, fetched once.
+
+Debian's pool has a source package until a newer one takes its place; its archive of former days has it after that.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import subprocess
 import sys
+import tarfile
 import urllib.request
+import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,19 +30,29 @@ class Source:
     sha256: str
     licence: str
     """An SPDX expression."""
-    url: str = ""
-    """Where it is; empty for what PyPI has."""
+    places: tuple[str, ...] = ()
+    """URLs where it is, the first first; none for what PyPI has."""
     bundled: tuple[tuple[str, str, str], ...] = ()
     """What else lies in it and ends up in the one file: name, version, SPDX expression."""
 
 
+_POOL = "pool/main/p/python3.13"
+_FORMER_DAYS = "https://snapshot.debian.org/archive/debian/20261128T000000Z"
+
 PYTHON = Source(
     "python", "3.13.5", "python3.13_3.13.5.orig.tar.xz",
     "93e583f243454e6e9e4588ca2c2662206ad961659863277afcdb96801647d640", "Python-2.0.1",
-    f"{MIRROR}/pool/main/p/python3.13/python3.13_3.13.5.orig.tar.xz",
+    tuple(f"{place}/{_POOL}/python3.13_3.13.5.orig.tar.xz" for place in (MIRROR, _FORMER_DAYS)),
     (("expat", "2.7.1", "MIT"), ("mpdecimal", "2.5.1", "BSD-2-Clause"), ("hacl-star", "2024", "Apache-2.0")),
 )  # fmt: skip
-"""Of Debian 13, which keeps the file for as long as that is supported."""
+"""Of Debian 13."""
+
+FIXES = Source(
+    "python3.13", "3.13.5-2+deb13u5", "python3.13_3.13.5-2+deb13u5.debian.tar.xz",
+    "a51f456e654ce2c9b40cc1db8005e5041cdb0b2c3aa96ab0871c49fe95280366", "Python-2.0.1",
+    tuple(f"{place}/{_POOL}/python3.13_3.13.5-2+deb13u5.debian.tar.xz" for place in (MIRROR, _FORMER_DAYS)),
+)  # fmt: skip
+"""What Debian 13 has changed in it since: security fixes (``debian/patches/*.patch``), and packaging, which is left."""
 
 PACKAGES = (
     Source(
@@ -119,17 +135,57 @@ def fetched() -> Path:
     Raises:
         EngineUnavailable: one cannot be fetched, or is not what its checksum says.
     """
-    sums = "".join(source.sha256 for source in (PYTHON, *PACKAGES))
+    sums = "".join(source.sha256 for source in (PYTHON, FIXES, *PACKAGES))
     return kept(f"release/sources-{hashlib.sha256(sums.encode()).hexdigest()[:16]}", _fetch)
+
+
+def fixes() -> list[tuple[str, bytes]]:
+    """The patches of :data:`FIXES` that are applied, in order: name, text."""
+    with tarfile.open(fetched() / FIXES.file) as tar:
+
+        def text(name: str) -> bytes:
+            file = tar.extractfile(f"debian/patches/{name}")
+            assert file is not None
+            return file.read()
+
+        series = text("series").decode().splitlines()
+        return [(name, text(name)) for name in series if name.endswith(".patch") and not name.startswith("#")]
+
+
+def members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """The files of a source archive or wheel, in order of their names: name, bytes."""
+    if path.suffix == ".whl":
+        with zipfile.ZipFile(path) as wheel:
+            for name in sorted(wheel.namelist()):
+                yield name, wheel.read(name)
+        return
+    with tarfile.open(path) as tar:
+        for member in sorted(tar.getmembers(), key=lambda member: member.name):
+            if (file := tar.extractfile(member)) is not None and member.isfile():
+                yield member.name, file.read()
+
+
+def download(source: Source) -> bytes:
+    """The bytes of a source that is not PyPI's, from the first of its places that has it.
+
+    Raises:
+        EngineUnavailable: no place has it.
+    """
+    failed = []
+    for place in source.places:
+        try:
+            with urllib.request.urlopen(place, timeout=60) as answer:
+                data: bytes = answer.read()
+                return data
+        except OSError as error:  # noqa: PERF203 - the next place is tried
+            failed.append(f"{place}: {error}")
+    raise EngineUnavailable("; ".join(failed))
 
 
 def _fetch(made: Path) -> None:
     made.mkdir()
-    try:
-        with urllib.request.urlopen(PYTHON.url, timeout=60) as answer:
-            (made / PYTHON.file).write_bytes(answer.read())
-    except OSError as error:
-        raise EngineUnavailable(f"{PYTHON.url}: {error}") from error
+    for source in (PYTHON, FIXES):
+        (made / source.file).write_bytes(download(source))
     for source in PACKAGES:
         wanted = made / "wanted.txt"
         wanted.write_text(f"{source.name}=={source.version} --hash=sha256:{source.sha256}\n")
@@ -142,6 +198,6 @@ def _fetch(made: Path) -> None:
         if done.returncode != 0:
             raise EngineUnavailable(f"pip download {source.name}: {done.stderr.strip()[-500:]}")
         wanted.unlink()
-    for source in (PYTHON, *PACKAGES):
+    for source in (PYTHON, FIXES, *PACKAGES):
         if hashlib.sha256((made / source.file).read_bytes()).hexdigest() != source.sha256:
             raise EngineUnavailable(f"{source.file} is not what its checksum says")

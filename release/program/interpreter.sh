@@ -14,6 +14,13 @@ for file in sources/*.tar.gz; do tar -xzf "$file"; done
 python=$(echo /build/Python-3.*) modules=/build/modules
 mkdir obj modules
 
+# Debian's security fixes. What it changes to make packages of Python has names that end in .diff.
+tar -xf sources/python3.*.debian.tar.xz
+grep '^[^#].*[.]patch$' debian/patches/series >patches
+while read -r name; do
+  patch -d "$python" -p1 --fuzz=0 --no-backup-if-mismatch --batch <"debian/patches/$name"
+done <patches
+
 # No loader: nothing is ever loaded from the host. Modules that drydock never comes to are left out by name.
 export MODULE_BUILDTYPE=static
 for module in _asyncio _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr _codecs_tw _curses _curses_panel \

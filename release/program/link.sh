@@ -24,3 +24,4 @@ $CC -static -no-pie -s -Wl,--build-id=none -Wl,--gc-sections -Wl,-z,noexecstack 
   -Wl,--wrap=dlopen,--wrap=dlsym,--wrap=dlerror,--wrap=dlclose \
   -o drydock main.o calls.o hashes.o archive.o -L/build/python /build/python/libmodules.a /build/python/libpython3.13.a \
   $(cat /build/python/libraries) -lzstd -lcrypto 2>link.log || { cat link.log >&2; exit 1; }
+"$triple-strip" --remove-section=.comment drydock

@@ -9,7 +9,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 from release.onefile import package_versions
-from release.sources import PACKAGES
+from release.sources import FIXES, PACKAGES
 from tests.support.newcomer import TOP
 
 from drydock import __version__
@@ -60,7 +60,7 @@ def test_the_one_file_knows_what_is_in_it(monkeypatch, tmp_path):
     (tmp_path / "packages.json").write_bytes(package_versions())
     monkeypatch.setattr(versions, "files", lambda _: tmp_path)
     lines = list(versions.version_lines())
-    assert lines[1].endswith("inside this file)")
+    assert lines[1].endswith(f"(CPython, inside this file, with the fixes of Debian's {FIXES.version})")
     pinned = {f"{each.name} {each.version}" for each in PACKAGES if each.name in versions.NEEDED}
     assert len(pinned) == len(versions.NEEDED)
     assert pinned <= set(lines)

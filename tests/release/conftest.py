@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,10 @@ def release(out: Path, *arguments: str) -> None:
 
 @pytest.fixture(scope="session")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with a release of this tree for this machine's architecture."""
+    """The folder with a release of this tree for one architecture: ``DRYDOCK_TEST_RELEASE``, or made here."""
+    given = os.environ.get("DRYDOCK_TEST_RELEASE")
+    if given:
+        return Path(given)
     out = tmp_path_factory.mktemp("release")
     release(out, "--arch", ARCH)
     return out
@@ -66,3 +70,13 @@ def program(request: pytest.FixtureRequest) -> Path:
         return Path(PROGRAM)
     made: Path = request.getfixturevalue("released") / NAME
     return made
+
+
+@pytest.fixture
+def own_disk(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder that is a file system of its own: reports say how full that is."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)

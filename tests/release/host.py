@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,9 @@ from pathlib import Path
 _BEGIN = "root=$1 folder=$2; shift 2; mount --make-rprivate /; "
 _SHOW = 'mkdir -p "$root$folder"; mount --bind "$folder" "$root$folder"; '
 _PROC = 'mount -t proc proc "$root/proc"; '
+RUN_NAME = re.compile(rb"[0-9]{8}T[0-9]{6}Z-[0-9]+")
+"""What drydock calls a run: its time and process."""
+_LASTED = re.compile(rb"(?<=\ndrydock_scan_duration_seconds )[0-9.e-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,20 @@ class Ended:
     status: int
     out: bytes
     err: bytes
+
+
+def here(*words: str | Path) -> Ended:
+    """This environment's drydock, with as little around it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "drydock", *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True,
+        check=False, cwd="/", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+    )  # fmt: skip
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def masked(ended: Ended) -> tuple[int, bytes, bytes]:
+    """Without what names a run and its time."""
+    return ended.status, _LASTED.sub(b"SPAN", RUN_NAME.sub(b"RUN", ended.out)), RUN_NAME.sub(b"RUN", ended.err)
 
 
 @dataclass(frozen=True, slots=True)

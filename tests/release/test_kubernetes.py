@@ -27,6 +27,7 @@ CONTAINERS = {each["name"]: each for each in POD["containers"]}
 STORE = "/var/lib/containerd"
 IMAGE = CONTAINERS["metrics"]["image"]
 NODE = "node-7"
+ARCHITECTURES = ("x86_64", "aarch64")
 DOCKER = "docker-28.5-interrupted-pull"
 OVERLAYFS = "containerd-2.4-overlayfs"
 
@@ -81,7 +82,7 @@ def test_its_containers_beside_the_engine_that_runs_them(program, unpacked_anew,
             shutil.rmtree(host / of.root / f"{before}/snapshots" / name.partition("/")[0])
     images = tmp_path / "images"
     images.mkdir()
-    (images / "drydock.tar").write_bytes(image_archive(os.uname().machine, program.read_bytes(), 0))
+    (images / "drydock.tar").write_bytes(image_archive({os.uname().machine: program.read_bytes()}, 0))
     write_archive(images / "pause.tar", {PAUSE: Image((busybox_layer(),), command=("/bin/busybox", "sleep", "1d"))})
     written = {name: tmp_path / name for name in CONTAINERS}
     for folder in written.values():
@@ -128,12 +129,12 @@ def test_its_containers_beside_the_engine_that_runs_them(program, unpacked_anew,
 @pytest.mark.engine
 @pytest.mark.slow
 def test_docker_loads_its_image(program, unpacked_anew, tmp_path):
-    """A container of it has the one file alone, and lists the images of the Docker that runs it."""
+    """Of several architectures it takes its own. A container has the one file alone, and lists that Docker's images."""
     of = capture(DOCKER)
     host = unpacked_anew(of)
     rights = ("--network", "none", "--read-only", "--cap-drop", "ALL", "--cap-add", "DAC_READ_SEARCH")
     with docker_on(of, host, tmp_path / "docker") as docker:
-        docker.docker("load", stdin=image_archive(os.uname().machine, program.read_bytes(), 0))
+        docker.docker("load", stdin=image_archive(dict.fromkeys(ARCHITECTURES, program.read_bytes()), 0))
         there = docker.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
         document = docker.docker(
             "run", "--rm", *rights, "-v", "/var/lib/docker:/var/lib/docker:ro", IMAGE, "ls", "images", "--live",
@@ -147,14 +148,16 @@ def test_docker_loads_its_image(program, unpacked_anew, tmp_path):
 
 @pytest.mark.slow
 def test_skopeo_reads_its_image(program, tmp_path):
-    """Every digest and size is right, for each architecture; it is of the day that is asked for."""
+    """Every digest and size is right, of each architecture, alone and of both; it is of the day that is asked for."""
     skopeo = shutil.which("skopeo")
     if skopeo is None:
         pytest.skip("skopeo is not installed")
-    for arch, name in (("x86_64", "amd64"), ("aarch64", "arm64")):
-        archive = tmp_path / f"{arch}.tar"
-        archive.write_bytes(image_archive(arch, program.read_bytes(), 1_700_000_000))
-        copied = tmp_path / arch
+    of_both = tmp_path / "both.tar"
+    of_both.write_bytes(image_archive(dict.fromkeys(ARCHITECTURES, program.read_bytes()), 1_700_000_000))
+    alone = tmp_path / "alone.tar"
+    alone.write_bytes(image_archive({"aarch64": program.read_bytes()}, 1_700_000_000))
+    for number, (archive, name) in enumerate(((of_both, "amd64"), (of_both, "arm64"), (alone, "arm64"))):
+        copied = tmp_path / str(number)
         command = [
             skopeo,
             "--override-arch",

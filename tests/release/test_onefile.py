@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from release.sources import PACKAGES, PYTHON
-from tests.release.host import BareHost, Ended, bare_host
+from release.sources import FIXES, PACKAGES, PYTHON
+from tests.release.host import RUN_NAME, BareHost, Ended, bare_host, here, masked
 from tests.support.captures import Capture, capture, unpack
 from tests.support.trees import tree
 
@@ -25,36 +24,16 @@ pytestmark = pytest.mark.root
 
 READING = ("docker-29-interrupted", "containerd-2.4-overlayfs", "containerd-1.6-damaged", "containerd-2.4-erofs",
            "containerd-1.6-truncated-metadb")  # fmt: skip
-_RUN_NAME = re.compile(rb"[0-9]{8}T[0-9]{6}Z-[0-9]+")
-_LASTED = re.compile(rb"(?<=\ndrydock_scan_duration_seconds )[0-9.e-]+")
-
 _OF_ONE_RUN = ("expect", "finished", "manifest", "plan", "time")
 """Keys of a journal: times, inodes, and digests of what has these."""
 
 
 @pytest.fixture
-def host(program: Path, emulator: Path | None, tmp_path: Path) -> Iterator[BareHost]:
-    """A bare host with an empty folder, a file system of its own: reports say how full it is."""
-    root, folder = tmp_path / "root", tmp_path / "folder"
+def host(program: Path, emulator: Path | None, own_disk: Path, tmp_path: Path) -> BareHost:
+    """A bare host with an empty folder."""
+    root = tmp_path / "root"
     root.mkdir()
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", folder], check=True)
-    yield bare_host(program, root, folder, emulator)
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def here(*words: str | Path) -> Ended:
-    """This environment's drydock, with as little around it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "drydock", *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True,
-        check=False, cwd="/", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
-    )  # fmt: skip
-    return Ended(done.returncode, done.stdout, done.stderr)
-
-
-def masked(ended: Ended) -> tuple[int, bytes, bytes]:
-    """Without what names a run and its time."""
-    return ended.status, _LASTED.sub(b"SPAN", _RUN_NAME.sub(b"RUN", ended.out)), _RUN_NAME.sub(b"RUN", ended.err)
+    return bare_host(program, root, own_disk, emulator)
 
 
 @pytest.mark.parametrize("name", READING)
@@ -117,7 +96,7 @@ def _changed(run: Callable[..., Ended], of: Capture, folder: Path) -> list[objec
 
 def _entry(line: bytes) -> dict[str, object]:
     """A line of a journal without times and inodes, and without digests of what has these."""
-    entry = json.loads(_RUN_NAME.sub(b"RUN", line))
+    entry = json.loads(RUN_NAME.sub(b"RUN", line))
     return {key: value for key, value in entry.items() if key not in _OF_ONE_RUN}
 
 
@@ -126,7 +105,7 @@ def _tree(folder: Path) -> dict[bytes, object]:
     found: dict[bytes, object] = {}
     for path, what in tree(folder, times=False).items():
         if not path.endswith((b".jsonl", b"manifests.gz")):
-            found[_RUN_NAME.sub(b"RUN", path)] = what
+            found[RUN_NAME.sub(b"RUN", path)] = what
     return found
 
 
@@ -221,7 +200,8 @@ def test_versions(command: list[Path]) -> None:
     """It lists what it is pinned to, and what it leaves out."""
     done = subprocess.run([*command, "--version", "--verbose"], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
-    assert lines[1] == f"Python {PYTHON.version} (CPython, inside this file)"
+    how = f"inside this file, with the fixes of Debian's {FIXES.version}"
+    assert lines[1] == f"Python {PYTHON.version} (CPython, {how})"
     pins = {each.name: each.version for each in PACKAGES}
     assert {f"{name} {pins[name]}" for name in (*NEEDED, "backports.zstd")} <= set(lines)
     assert "pyarrow not installed (for drydock fleet and Parquet)" in lines

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
-from release.sources import PACKAGES
-from tests.release.conftest import NAME, TOP, release
+from release.debian import package_name
+from release.sources import FIXES, PACKAGES, PYTHON, download, fetched
+from tests.engines.unavailable import EngineUnavailable
+from tests.release.conftest import ARCH, NAME, TOP, release
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,13 +31,14 @@ _LARGEST = 16_000_000
 
 
 def test_files(released: Path) -> None:
-    """There are the file, the folder and the list; the checksums are of all of them, and right."""
+    """There are the file, the folder, the list, package and image; the checksums are of all of them, and right."""
     names = sorted(path.name for path in released.iterdir())
-    assert names == ["SHA256SUMS", NAME, f"{NAME}.cdx.json", f"{NAME}.oci.tar", f"{NAME}.tar.gz"]
+    deb = package_name(ARCH)
+    assert names == ["SHA256SUMS", NAME, f"{NAME}.cdx.json", f"{NAME}.oci.tar", f"{NAME}.tar.gz", deb]
     checked = subprocess.run(
         ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=released, capture_output=True, check=True
     )
-    assert checked.stdout.count(b": OK") == 4
+    assert checked.stdout.count(b": OK") == 5
 
 
 def test_size_and_needs(released: Path) -> None:
@@ -93,6 +98,46 @@ def test_dependencies_are_pinned() -> None:
 
 
 def test_twice_the_same(released: Path, tmp_path: Path) -> None:
-    """A second release of the same tree has the same bytes, file by file."""
-    release(tmp_path)
+    """A second release has the same bytes, file by file. interpreter.sh is run once for both: it takes ten minutes."""
+    release(tmp_path, "--arch", ARCH)
     assert (tmp_path / "SHA256SUMS").read_bytes() == (released / "SHA256SUMS").read_bytes()
+
+
+def test_parts(released: Path, tmp_path: Path) -> None:
+    """A part alone, of a file that is there, is the same as among all; the image of two architectures is one more."""
+    release(tmp_path, "deb", "image", "--arch", ARCH, "--use", str(released))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["SHA256SUMS", f"{NAME}.oci.tar", package_name(ARCH)]
+    for name in names[1:]:
+        assert (tmp_path / name).read_bytes() == (released / name).read_bytes()
+    both = tmp_path / "both"
+    both.mkdir()
+    for arch in ("aarch64", "x86_64"):
+        (both / NAME.replace(ARCH, arch)).write_bytes((released / NAME).read_bytes())
+    release(both, "image", "--arch", "x86_64", "--arch", "aarch64", "--use", str(both))
+    with tarfile.open(both / f"{NAME.removesuffix(f'-{ARCH}')}.oci.tar") as tar:
+        (top,) = json.load(tar.extractfile("index.json"))["manifests"]
+        index = json.load(tar.extractfile(f"blobs/sha256/{top['digest'].removeprefix('sha256:')}"))
+    assert {each["platform"]["architecture"] for each in index["manifests"]} == {"amd64", "arm64"}
+
+
+def test_another_place(tmp_path: Path) -> None:
+    """What the first place no longer has is taken from the next; where none has it, all are named."""
+    (tmp_path / "there").write_bytes(b"bytes")
+    places = ((tmp_path / "gone").as_uri(), (tmp_path / "there").as_uri())
+    assert download(replace(PYTHON, places=places)) == b"bytes"
+    with pytest.raises(EngineUnavailable, match=r"gone.*missing"):
+        download(replace(PYTHON, places=(places[0], (tmp_path / "missing").as_uri())))
+
+
+def test_fixes_of_python(released: Path) -> None:
+    """The list of what is inside has a patch for each of Debian's security fixes, by the number of the fault."""
+    listed = json.loads((released / f"{NAME}.cdx.json").read_text())
+    (python,) = [part for part in listed["components"] if part["name"] == "python"]
+    named = {issue.get("id") for patch in python["pedigree"]["patches"] for issue in patch["resolves"]}
+    with tarfile.open(fetched() / FIXES.file) as tar:
+        names = {Path(name).name for name in tar.getnames()}
+    numbers = {number[0] for name in names if (number := re.match(r"CVE-\d+-\d+", name))}
+    assert len(numbers) >= 25
+    assert numbers <= named
+    assert FIXES.version.replace("+", "%2B") in python["purl"]

@@ -28,7 +28,11 @@ def version_lines() -> Iterator[str]:
     """One line each for drydock, Python, the system, and each library."""
     yield f"drydock {__version__}"
     built_in = _built_in()
-    how = "inside this file" if built_in else shown(os.fsencode(sys.executable))
+    if built_in:
+        # Python itself does not know that fixes were applied to it.
+        how = f"inside this file, with the fixes of Debian's {built_in['python']}"
+    else:
+        how = shown(os.fsencode(sys.executable))
     yield f"Python {platform.python_version()} ({platform.python_implementation()}, {how})"
     host = os.uname()
     yield f"{host.sysname} {host.release} {host.machine}"
@@ -41,7 +45,7 @@ def version_lines() -> Iterator[str]:
 
 
 def _built_in() -> Mapping[str, str]:
-    """Versions of the packages in the one file, which has no metadata of packages; empty elsewhere."""
+    """Versions of Python's fixes and of packages in the one file, which has no metadata of them; empty elsewhere."""
     try:
         found: dict[str, str] = json.loads(files("drydock").joinpath("packages.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
