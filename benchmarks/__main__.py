@@ -2,8 +2,8 @@
 
     python -m benchmarks [NAME...] [--quick] [--write] [--directory DIR] [--rounds N]
 
-NAME: start, visit, second, scan, disk, digest, remove, whole, memory, compact. The full sizes take about half an
-hour, 20 GB below DIR, and root. ``--quick`` has them a hundred times smaller: that they run, not how fast.
+NAME: start, onefile, visit, second, scan, disk, digest, remove, whole, memory, compact. The full sizes take about half
+an hour, 20 GB below DIR, and root. ``--quick`` has them a hundred times smaller: that they run, not how fast.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "src")]
 
-from benchmarks import compact, disk, memory, ruler, start, store, visit, whole  # noqa: E402 - the project's tree is found above
+from benchmarks import compact, disk, memory, onefile, ruler, start, store, visit, whole  # noqa: E402 - the project's tree is found above
 
 ALL = {
     "start": start.version,
+    "onefile": onefile.one_file,
     "visit": visit.visit,
     "second": visit.second,
     "scan": store.recorded,
