@@ -10,6 +10,7 @@ import zlib
 
 # The package importlib is in the archive itself.
 from _frozen_importlib import ModuleSpec
+from posix import write
 
 import _drydock_archive
 
@@ -120,10 +121,12 @@ def run():
     sys.meta_path[:] = [*sys.meta_path[:2], _Importer]
     try:
         from drydock.__main__ import main
+
+        main()
     except MemoryError:
-        print("drydock: not enough memory to start", file=sys.stderr)
+        # Not print: it needs memory.
+        write(2, b"drydock: not enough memory to start\n")
         sys.exit(_UNREADABLE)
     except Exception as error:  # noqa: BLE001 - the last line of defence of the exit status
         print(f"drydock: this is a fault of the one file: {error!r}", file=sys.stderr)
         sys.exit(_FAULT)
-    main()

@@ -89,3 +89,14 @@ def test_every_command_and_option_is_described():
 
     look(main, [])
     assert len(seen) > 20
+
+
+def test_too_little_memory_is_no_bug(monkeypatch):
+    """One line, and the status of what could not be read."""
+
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(click.Group, "main", fail)
+    said = CliRunner().invoke(main, ["scan"])
+    assert (said.exit_code, said.stdout, said.stderr) == (8, "", "drydock: not enough memory\n")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from drydock.cli.options import Group
-from drydock.model.errors import DrydockError, Usage
+from drydock.model.errors import DrydockError, EvidenceUnreadable, Usage
 from drydock.model.text import printable
 from drydock.version import __version__
 
@@ -69,6 +69,8 @@ class _Commands(Group):
             sys.exit(Usage.exit_code)
         except DrydockError as error:
             _end(str(error), error.exit_code)
+        except MemoryError:
+            _end("not enough memory", EvidenceUnreadable.exit_code)
         except Exception:  # noqa: BLE001 - the last line of defence of the exit status
             import traceback  # noqa: PLC0415 - a start must be fast
 
