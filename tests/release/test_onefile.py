@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,13 +17,16 @@ import pytest
 from release.sources import FIXES, PACKAGES, PYTHON
 from tests.release.host import RUN_NAME, BareHost, Ended, bare_host, here, masked
 from tests.support.captures import Capture, capture, unpack
+from tests.support.imported import imported
+from tests.support.rich import ZSTD, rich
 from tests.support.trees import tree
 
 from drydock.cli.versions import NEEDED
 
 pytestmark = pytest.mark.root
 
-READING = ("docker-29-interrupted", "containerd-2.4-overlayfs", "containerd-1.6-damaged", "containerd-2.4-erofs",
+DEMO, DEMO_IMAGE = "docker-29-interrupted", "127.0.0.1:5000/demo:v1"
+READING = (DEMO, "containerd-2.4-overlayfs", "containerd-1.6-damaged", "containerd-2.4-erofs",
            "containerd-1.6-truncated-metadb")  # fmt: skip
 _OF_ONE_RUN = ("expect", "finished", "manifest", "plan", "time")
 """Keys of a journal: times, inodes, and digests of what has these."""
@@ -62,8 +66,58 @@ def test_what_only_reads(name: str, host: BareHost) -> None:
         ("explain", *at, "nothing-of-this-name", folder),
         ("schema", "scan"),
     ]
+    if name == DEMO:
+        commands += [
+            ("scan", *at, *on, "--holders", "--format", "json", folder),
+            ("scan", *at, "--measure", "disk", "--verify", "digest", "--format", "tree", folder),
+            ("scan", *at, *on, "--format", "csv", folder),
+            ("scan", *at, *on, "--format", "jsonl", folder),
+            ("pulls", *at, "--format", "json", folder),
+            ("explain", *at, DEMO_IMAGE, folder),
+            ("ls", "leases", *at, folder),
+            ("ls", "containers", *at, "--format", "json", folder),
+            ("diff", "container", "exited", folder),
+            ("bolt", "pages", database),
+            ("bolt", "dump", database),
+            ("runs", "--state", host.folder / "state"),
+        ]
     for words in commands:
         assert masked(host.run(*words)) == masked(here(*words)), words
+
+
+def test_files_that_it_writes(host: BareHost) -> None:
+    """A page, a plan, an image, a container's files: the same bytes in the file that -o names."""
+    of = capture(DEMO)
+    folder = unpack(of, host.folder)
+    at = ("--now", of.taken_at)
+    for words in (
+        ("scan", *at, "--host", "node-1", "--format", "html", folder),
+        ("plan", *at, "--end-leases", "temporary", folder),
+        ("export", "image", DEMO_IMAGE, folder),
+        ("export", "container", "exited", folder),
+    ):
+        written = []
+        for run in (here, host.run):
+            ended = run(*words, "-o", host.folder / "written")
+            written.append((ended, (host.folder / "written").read_bytes()))
+            (host.folder / "written").unlink()
+        assert written[1] == written[0], words
+        assert len(written[0][1]) > 1000, words
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_zstd(host: BareHost) -> None:
+    """What a real containerd unpacked of layers that zstd's own command compressed is read the same, damage too."""
+    root = imported(host.folder, rich(ZSTD))
+    words = ("verify", "--data", "--unpacked=content", "--format", "json", "--state", host.folder / "state", root)
+    for status in (0, 2):
+        ended = host.run(*words)
+        assert ended.status == status, ended
+        assert masked(ended) == masked(here(*words))
+        assert json.loads(ended.out)["roots"][0]["unpacked"]["not_comparable"] == 0
+        (path,) = root.glob("io.containerd.snapshotter.v1.overlayfs/snapshots/*/fs/usr/lib/behind")
+        path.write_bytes(b"")
 
 
 @pytest.mark.parametrize("command", ["", "scan", "clean", "bolt", "export image", "schema", "verify"])
@@ -89,7 +143,7 @@ def _changed(run: Callable[..., Ended], of: Capture, folder: Path) -> list[objec
     note("undo", journal)
     shutil.rmtree(state)
     note(*cleaning, folder)
-    note("export", "image", "127.0.0.1:5000/demo:v1", folder / "image.tar", folder)
+    note("export", "image", DEMO_IMAGE, folder / "image.tar", folder)
     note("repair", "--now", of.taken_at, "--apply", "--yes", "--state", folder / "repairs", folder)
     return ended
 
@@ -111,7 +165,7 @@ def _tree(folder: Path) -> dict[bytes, object]:
 
 def test_what_changes(host: BareHost) -> None:
     """A store that the one file cleaned, brought back, exported and repaired is as the other drydock leaves it."""
-    of = capture("docker-29-interrupted")
+    of = capture(DEMO)
     seen = []
     for run in (here, host.run):
         unpack(of, host.folder)
@@ -138,7 +192,7 @@ def test_repairs_damage(host: BareHost) -> None:
 
 def test_without_proc(host: BareHost) -> None:
     """Where /proc is not mounted everything is read as with it, and nothing is changed: processes cannot be seen."""
-    of = capture("docker-29-interrupted")
+    of = capture(DEMO)
     folder = unpack(of, host.folder)
     for words in (("scan", "--now", of.taken_at, folder), ("pulls", "--now", of.taken_at, folder)):
         assert host.run(*words, proc=False) == here(*words)
@@ -152,25 +206,74 @@ def test_without_proc(host: BareHost) -> None:
 
 
 _TMPFS = 'mount -t tmpfs -o {} tmpfs "$root/tmp"'
+_FILLED = 'head -c 1M /dev/zero 2>&- >"$root{}/x" || true'
+_FULL_ROOT = """
+size=$(stat -c %s "$root/drydock")
+mount -t tmpfs -o size=$((size / 1024 + 64))k tmpfs "$root/tmp"
+cp -ax "$root/." "$root/tmp"
+mount --move "$root/tmp" "$root"
+"""
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("before", "after", "place", "writable"),
     [
-        pytest.param("", 'mount -o remount,bind,ro "$root$folder"', id="read-only storage"),
-        pytest.param('mount --bind "$root" "$root"', 'mount -o remount,bind,ro "$root"', id="read-only root"),
-        pytest.param(_TMPFS.format("noexec"), "", id="noexec tmp"),
-        pytest.param(_TMPFS.format("size=64k"), 'head -c 1M /dev/zero 2>&- >"$root/tmp/x" || true', id="full tmp"),
+        pytest.param("", 'mount -o remount,bind,ro "$root$folder"', True, False, id="read-only storage"),
+        pytest.param(
+            'mount --bind "$root" "$root"', 'mount -o remount,bind,ro "$root"', False, True, id="read-only root"
+        ),
+        pytest.param(_FULL_ROOT, _FILLED.format(""), False, True, id="full root"),
+        pytest.param(_TMPFS.format("noexec"), "", True, True, id="noexec tmp"),
+        pytest.param(_TMPFS.format("size=64k"), _FILLED.format("/tmp"), True, True, id="full tmp"),
+        pytest.param("", 'test ! -e "$root/dev" -a ! -e "$root/run"', True, True, id="no /dev/shm, /run, HOME"),
     ],
 )
-def test_places_that_cannot_be_used(before: str, after: str, host: BareHost) -> None:
-    """It needs no place to unpack itself to: whatever /tmp and / are like, a scan is the same."""
+def test_places_that_cannot_be_used(before: str, after: str, place: bool, writable: bool, host: BareHost) -> None:
+    """It needs no place to unpack itself to: whatever /tmp and / are like, a scan and a clean are the same.
+
+    Without a place for the journal nothing is changed, and one line says what it needs.
+    """
     of = capture("containerd-2.4-overlayfs")
     folder = unpack(of, host.folder)
-    (host.root / "tmp").mkdir(exist_ok=True)
-    ended = host.run("scan", "--now", of.taken_at, folder, before=before, after=after)
-    assert ended == here("scan", "--now", of.taken_at, folder)
+    for name in ("tmp", "var/lib"):
+        (host.root / name).mkdir(parents=True, exist_ok=True)
+    scan, clean = ("scan", "--now", of.taken_at), ("clean", "--now", of.taken_at, "--apply", "--yes")
+    ended = host.run(*scan, folder, before=before, after=after, environment={})
+    assert ended == here(*scan, folder)
     assert ended.status == 1
+    if not place:
+        stored = tree(folder)
+        refused = host.run(*clean, folder, before=before, after=after, environment={})
+        assert (refused.status, refused.out.count(b"journal:")) == (32, 0)
+        assert re.fullmatch(rb"drydock: no place for the journal \(.*\): name one with --state\n", refused.err)
+        assert tree(folder) == stored
+    if writable:
+        state = ("--state", host.folder / "state")
+        ended = host.run(*clean, *state, folder, before=before, after=after, environment={})
+        assert (ended.status, ended.err) == (0, b"")
+        assert here(*scan, folder).status == 0
+
+
+def test_too_little_memory(program: Path, emulator: Path | None, unpacked: Callable[[Capture], Path]) -> None:
+    """It says so in one line with status 8, at its start and later; with a little more it ends as with all."""
+    if emulator is not None:
+        pytest.skip("the emulator needs memory of its own")
+    of = capture(DEMO)
+    folder = unpacked(of)
+    whole = here("scan", "--now", of.taken_at, folder)
+    ends = []
+    for limit in range(17_000, 41_000, 3_000):
+        done = subprocess.run(
+            ["sh", "-c", f'ulimit -v {limit}; exec "$@"', "sh", program, "scan", "--now", of.taken_at, folder],
+            stdin=subprocess.DEVNULL, capture_output=True, check=False, env={},
+        )  # fmt: skip
+        ends.append(done.returncode)
+        if done.returncode == whole.status:
+            continue
+        assert done.returncode == 8, (limit, done)
+        assert re.fullmatch(rb"drydock: (not enough memory|Python cannot start).*\n", done.stderr), (limit, done)
+    assert 8 in ends
+    assert ends[-1] == whole.status
 
 
 def test_nothing_is_left_behind(host: BareHost, command: list[Path]) -> None:
@@ -209,7 +312,7 @@ def test_versions(command: list[Path]) -> None:
 
 def test_interrupted(command: list[Path], unpacked: Callable[[Capture], Path], tmp_path: Path) -> None:
     """SIGINT ends it with 130, and with the words of the other."""
-    of = capture("docker-29-interrupted")
+    of = capture(DEMO)
     words = ("clean", "--now", of.taken_at, "--end-leases", "temporary", "--apply", "--state", tmp_path, unpacked(of))
     ended = []
     for program in (command, [sys.executable, "-m", "drydock"]):

@@ -6,10 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from tests.engines.containerd import Containerd
-from tests.engines.images import Blob, write_archive
-from tests.engines.sandbox import Sandbox
+from tests.engines.images import Blob
 from tests.support.documents import run
+from tests.support.imported import imported
 from tests.support.peaks import run_measured
 from tests.support.records import CONTENT
 from tests.support.rich import ZSTD, Rich, rich
@@ -19,22 +18,10 @@ pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.slow]
 _OVERLAY = "io.containerd.snapshotter.v1.overlayfs/snapshots"
 
 
-def _import(tmp_path, image):
-    """A root into which containerd unpacked an image, with overlayfs."""
-    made = tmp_path / "var/lib/containerd"
-    made.mkdir(parents=True)
-    archive = tmp_path / "image.tar"
-    write_archive(archive, {"docker.io/library/rich:1": image})
-    with Sandbox(tmp_path) as sandbox, Containerd(sandbox, made, collect=False) as engine:
-        engine.ctr("images", "import", archive)
-        assert "+zstd" in engine.ctr_text("content", "get", image.manifest.digest)
-    return made
-
-
 @pytest.fixture
 def root(tmp_path):
     """The same for the image of everything."""
-    return _import(tmp_path, rich(ZSTD))
+    return imported(tmp_path, rich(ZSTD))
 
 
 def _findings(root, tmp_path, *options, status):
@@ -110,7 +97,7 @@ def test_a_bomb(tmp_path):
     digest = subprocess.run(["sha256sum", plain], capture_output=True, check=True, text=True).stdout.split()[0]
     os.unlink(plain)
     image = Rich((Blob("application/vnd.oci.image.layer.v1.tar+zstd", small),), diff_ids=(f"sha256:{digest}",))
-    root = _import(tmp_path, image)
+    root = imported(tmp_path, image)
     measured = run_measured("verify", "--unpacked", "--state", tmp_path / "state", root)
     assert measured.status == 0, measured
     assert "1 checked" in measured.output
