@@ -35,8 +35,8 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CGROUPS = Path("/sys/fs/cgroup")
 
 # $1: where to say that all is set up; $2: a root file system for the engine (of several, joined by ":", the first is on
-# top) or "", $3: a folder for its upper layer, $4: the folder to show as /var/lib/docker. The first process stays bash,
-# which reaps orphaned shims.
+# top) or "", $3: a folder for its upper layer, $4: the folder to show as /var/lib/docker, or "" to take the root file
+# system as it is. The first process stays bash, which reaps orphaned shims.
 _INIT = r"""
 set -e
 read -r pid _ </proc/self/stat
@@ -44,14 +44,18 @@ mount --make-rprivate /
 if [ -n "$2" ]; then
     mount -t tmpfs tmpfs "$3"
     mkdir "$3/upper" "$3/work" "$3/root"
-    mount -t overlay overlay -o "lowerdir=$2,upperdir=$3/upper,workdir=$3/work" "$3/root"
+    if [ -n "$4" ]; then
+        mount -t overlay overlay -o "lowerdir=$2,upperdir=$3/upper,workdir=$3/work" "$3/root"
+    else
+        mount --bind "$2" "$3/root"
+    fi
     cd "$3/root"
     mkdir -p var/lib/docker mnt
     mount -t proc proc proc
     mount --rbind /sys sys
     mount --rbind /dev dev
     mount -t tmpfs tmpfs run
-    mount --bind "$4" var/lib/docker
+    [ -z "$4" ] || mount --bind "$4" var/lib/docker
     echo "$pid" >"$1.new"
     mv "$1.new" "$1"
     pivot_root . mnt
@@ -128,7 +132,7 @@ class Sandbox:
         work: an existing folder for logs and scratch mount points, not below /run (which is hidden) and not in what the
             engine stores.
         rootfs: an engine's root file system, used read-only below a tmpfs; None for this machine's own.
-        docker: the folder shown as /var/lib/docker; needed with ``rootfs``.
+        docker: the folder shown as /var/lib/docker; without it ``rootfs`` is all of the root, and is written to.
         programs: folders with programs in ``usr/local/bin`` that come before all others, the first first
             (:func:`tests.engines.modules.built` gives such).
 
