@@ -467,6 +467,27 @@ def export_container(
     )
 
 
+def export_volume(
+    name: Name, where: AnyPath | None = None, *, output: AnyPath | None, progress: Progress | None = None
+) -> Exported:
+    """Write what is in a volume of Docker as a tar archive.
+
+    Args:
+        name: the volume's name; of an anonymous one the beginning is enough.
+        where: as for :func:`scan`.
+        output: as for :func:`export_image`.
+        progress: as for :func:`export_image`.
+
+    Raises:
+        EvidenceUnreadable: as for :func:`export_image`; or the data of the volume is elsewhere, and would be mounted.
+        Refused: as for :func:`export_image`.
+        ActionFailed: as for :func:`export_image`.
+        Usage: several data roots have such a volume, or an argument is of a wrong type.
+    """
+    access = Access(timed=False, progress=progress)
+    return exporting.export_volume(raw_name(name), _where(where), access, output=_path(output))
+
+
 def diff_container(
     name: Name,
     where: AnyPath | None = None,

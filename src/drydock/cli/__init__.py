@@ -24,7 +24,7 @@ _COMMANDS = {
     "apply": "carry out a plan",
     "clean": "show what nothing references; with --apply, remove it",
     "ls": "list images, containers, snapshots, leases, content, ingests, logs or volumes",
-    "export": "write an image, or a container's files, to an archive",
+    "export": "write an image, a container's files or a volume to an archive",
     "diff": "list what a container changed against its image",
     "runs": "list past runs, and which of them undo can take back",
     "undo": "put back what a run moved or edited",

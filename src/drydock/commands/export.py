@@ -1,4 +1,4 @@
-"""Exporting from a stopped or mounted host: an image, a container's files, the list of what a container changed."""
+"""Exporting from a stopped or mounted host: an image, a container's files and what it changed of them, a volume."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from functools import partial
 from typing import TypeVar
 
 from drydock.evidence.containerd.manifests import read_image_documents
+from drydock.evidence.containerd.overlay_xattrs import PLAIN
 from drydock.evidence.containerd.snapshot_layers import Stack, directory_stack, parent_stack, snapshot_stack
+from drydock.evidence.docker.volumes import read_volumes, refuse_elsewhere
 from drydock.export.changes import find_changes
 from drydock.export.classic_image import write_classic_image
 from drydock.export.container import write_tree
@@ -27,12 +29,14 @@ from drydock.model.progress import counter
 from drydock.model.roots import Engine
 from drydock.model.scans import unread_among
 from drydock.model.store_modes import StoreMode
-from drydock.model.text import quoted_path, shown
+from drydock.model.text import did_you_mean, quoted_path, shown
+from drydock.model.volumes import Volume
 from drydock.session import Session, find_roots, open_root
 from drydock.verdict.blind_spots import backend_blindness
 from drydock.verdict.choose import choose_container, choose_image, name_images, suggest_containers, suggest_images
 from drydock.verdict.classic_images import FoundImage, choose_classic_image
 from drydock.verdict.platforms import find_variants, matches
+from drydock.verdict.volumes import find_volumes
 
 _T = TypeVar("_T")
 _DEPTH = 3
@@ -158,6 +162,32 @@ def export_container(
         return exported
 
 
+def export_volume(name: bytes, where: RawPath | None, access: Access, *, output: RawPath | None) -> Exported:
+    """Write what is in a volume of Docker as a tar archive.
+
+    Args:
+        name: the volume's name; of an anonymous one the beginning is enough.
+        where: as for :func:`export_image`.
+        access: as for :func:`export_image`.
+        output: as for :func:`export_image`.
+
+    Raises:
+        EvidenceUnreadable: as for :func:`export_image`; or the data of the volume is elsewhere, and would be mounted.
+        Usage: several data roots have a volume of that name.
+        Refused: as for :func:`export_image`.
+        ActionFailed: as for :func:`export_image`.
+    """
+    with ExitStack() as stack:
+        volume = _choose_volume(stack, name, where, access)
+        refuse_elsewhere(volume)
+        exported = Exported(volume.data, shown(volume.name))
+        file = stack.enter_context(open_export(output, volume.data))
+        file.progress = access.progress
+        layers = Stack(volume.data, ((b"volumes", volume.name, b"_data"),), (shown(volume.name),), PLAIN)
+        exported.count = write_tree(layers, file, exported)
+        return exported
+
+
 def diff_container(
     name: bytes, where: RawPath | None, access: Access, *, namespace: bytes | None = None, mount: bool = False
 ) -> tuple[list[Change], list[str]]:
@@ -219,6 +249,29 @@ def _choose(
         here = f"; here are: {', '.join(others)}" if others else ""
         raise EvidenceUnreadable("; ".join([f"nothing here is called {shown(name)}{here}", *causes]))
     return found[0]
+
+
+def _choose_volume(stack: ExitStack, name: bytes, where: RawPath | None, access: Access) -> Volume:
+    """The only volume of this name; the roots of its place are held until the stack ends."""
+    found: dict[RawPath, list[Volume]] = {}
+    unread: list[str] = []
+    for root in find_roots(where, access):
+        session = stack.enter_context(open_root(root, access))
+        for data in root.docker:
+            if data not in found:
+                volumes = read_volumes(data, session.store.owners)
+                found[data] = list(volumes.found)
+                unread += volumes.unread
+    chosen = [volume for volumes in found.values() for volume in find_volumes(volumes, name)]
+    if len(chosen) > 1:
+        roots = ", ".join(quoted_path(volume.data) for volume in chosen)
+        raise Usage(f"{shown(name)} is a volume in several data roots: {roots}; name one of them as WHERE")
+    if not chosen:
+        names = [shown(volume.name) for volumes in found.values() for volume in volumes]
+        raise EvidenceUnreadable(
+            "; ".join([f"no volume here is called {shown(name)}{did_you_mean(shown(name), names)}", *unread])
+        )
+    return chosen[0]
 
 
 def _choose_container(

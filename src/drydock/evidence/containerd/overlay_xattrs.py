@@ -23,7 +23,7 @@ class OverlayFormat:
     """How one implementation of overlay marks layers."""
 
     private: tuple[bytes, ...]
-    """Prefixes of its own attributes; it writes the first."""
+    """Prefixes of its own attributes; it writes the first. Empty: it is no layer, and nothing is marked."""
     trusted: bool
     """Whether no container can write these attributes; else redirects and metacopies are not followed."""
     by_files: bool = False
@@ -31,6 +31,8 @@ class OverlayFormat:
 
     def visible(self, xattrs: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
         """Extended attributes as a mount shows them: without its own, and with escaped ones unescaped."""
+        if not self.private:
+            return dict(xattrs)
         own = self.private[0]
         escaped = own + b"overlay."
         shown_as: dict[bytes, bytes] = {}
@@ -43,6 +45,8 @@ class OverlayFormat:
 
     def is_whiteout(self, info: os.stat_result, xattrs: Mapping[bytes, bytes]) -> bool:
         """Whether an entry is a whiteout."""
+        if not self.private:
+            return False
         if stat.S_ISCHR(info.st_mode):
             return info.st_rdev == 0
         if self.by_files:
@@ -58,11 +62,11 @@ class OverlayFormat:
 
     def redirect(self, xattrs: Mapping[bytes, bytes]) -> bytes | None:
         """The former path of a directory that was renamed."""
-        return None if self.by_files else xattrs.get(self.private[0] + b"redirect")
+        return None if self.by_files or not self.private else xattrs.get(self.private[0] + b"redirect")
 
     def is_metacopy(self, xattrs: Mapping[bytes, bytes]) -> bool:
         """Whether a file has its data in a lower layer."""
-        return not self.by_files and self.private[0] + b"metacopy" in xattrs
+        return not self.by_files and bool(self.private) and self.private[0] + b"metacopy" in xattrs
 
 
 KERNEL: Final = OverlayFormat((b"trusted.overlay.",), trusted=True)
@@ -71,6 +75,8 @@ USER: Final = OverlayFormat((b"user.overlay.",), trusted=False)
 FUSE: Final = OverlayFormat(
     (b"user.fuseoverlayfs.", b"trusted.overlay.", b"user.overlay."), trusted=False, by_files=True
 )
+PLAIN: Final = OverlayFormat((), trusted=False)
+"""A directory that is no layer, such as a volume: everything in it is shown as it is."""
 
 
 def _exists(path: bytes, parent: int) -> bool:

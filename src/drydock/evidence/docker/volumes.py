@@ -7,6 +7,7 @@ volume/local/local_linux.go (``CreatedAt``), v28.5.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -79,6 +80,32 @@ def read_volumes(data: RawPath, owners: Owners) -> Volumes:
         if name not in seen
     ]
     return Volumes(tuple(sorted(found, key=lambda each: each.name)), tuple(unread))
+
+
+def refuse_elsewhere(volume: Volume) -> None:
+    """Refuse a volume whose data is not in its folder: it would be empty there, or another host's.
+
+    Raises:
+        EvidenceUnreadable: the data is elsewhere, or the folder cannot be entered.
+    """
+    what = f"volume {shown(volume.name)}"
+    if volume.device:
+        raise EvidenceUnreadable(f"{what}: its data is mounted from {volume.device}: copy it there")
+    if not volume.has_folder:
+        driver = "not known" if volume.driver is None else shown(volume.driver)
+        raise EvidenceUnreadable(f"{what}: its data is not in {shown(volume.data)} (its driver is {driver})")
+    if volume.note:
+        raise EvidenceUnreadable(f"{what}: {volume.note}")
+    try:
+        with folder(volume.data, b"volumes", volume.name) as descriptor:
+            os.close(open_directory(descriptor, b"_data"))
+    except OSError as error:
+        why = error.strerror or str(error)
+        if error.errno == errno.EXDEV:
+            why = "something is mounted there, and drydock does not enter it"
+        elif error.errno in (errno.ELOOP, errno.ENOTDIR):
+            why = "it is a symbolic link or no directory"
+        raise EvidenceUnreadable(f"{what}: {shown(volume.path)}: {why}") from error
 
 
 def _local(
