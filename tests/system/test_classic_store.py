@@ -1,6 +1,7 @@
-"""Docker's classic image store, on a host that Docker 28.5 made: what is not in containerd is called by its name."""
+"""Docker's classic image store, on a host that Docker 28.5 made and was killed on, beside the engine's own words."""
 
 import json
+import re
 
 import pytest
 from fixtures.recipes.docker_interrupted_pull import PORT, images
@@ -29,6 +30,8 @@ def host(tmp_path_factory):
         Registry(sandbox.listen(PORT), served) as registry,
     ):
         docker.docker("run", "--name", "web", "--network", "none", f"{registry.address}/shop:1")
+        said = docker.docker("inspect", "web", f"{registry.address}/shop:1")
+        (work / "inspected.json").write_text(said)
         registry.hold(served["tools:2"].layers[3], _HELD_AFTER)
         client = docker.begin("pull", f"{registry.address}/tools:2")
         wait_for(registry.held.is_set, 30, "a request for the layer", lambda: client.running)
@@ -65,15 +68,60 @@ def test_a_pull_is_of_the_classic_store(host):
     assert "--end-lease " in text
 
 
-def test_scan_says_what_it_does_not_judge(host):
-    """How many images, layers and directories there are; with exit status 0, since none of them is damaged."""
+def _named(inspected):
+    """The directories of overlay2 that the engine says it uses: docker inspect, GraphDriver."""
+    data = [each["GraphDriver"]["Data"] for each in json.loads(inspected.read_text())]
+    return set(re.findall(r"/overlay2/([^/:]+)/", json.dumps(data)))
+
+
+def test_what_the_engine_uses_is_live(host):
+    """The directories that docker inspect names, and no other; the rest are what the killed pull unpacked."""
+    document = json.loads(run("scan", "--format", "json", host))
+    objects = [each for root in document["roots"] for each in root["objects"]]
+    directories = {each["id"]: each for each in objects if each["kind"] == "layer-directory"}
+    overlay2 = host / "var/lib/docker/overlay2"
+    assert set(directories) == {each.name for each in overlay2.iterdir()} - {"l"}
+    live = {name for name, each in directories.items() if each["state"] == "live"}
+    assert live == _named(host.parent / "inspected.json")
+    assert {each["state"] for name, each in directories.items() if name not in live} <= {"orphaned", "unreachable"}
+    held = {(ref["kind"], ref["id"]) for each in directories.values() for ref in each["held_by"]}
+    (container,) = [each.name for each in (host / "var/lib/docker/containers").iterdir()]
+    assert held == {("container", container), ("image", f"127.0.0.1:{PORT}/shop:1")}
+    assert {
+        each["code"] for root in document["roots"] for each in root["findings"] if each["severity"] != "note"
+    } == set()
+
+
+def test_explain_leads_from_the_image_to_its_directories(host):
+    """Each layer with the directory that layerdb says; and from a directory back to the image and the container."""
     data = host / "var/lib/docker"
-    layers = len(list((data / "image/overlay2/layerdb/sha256").iterdir()))
-    directories = len([each for each in (data / "overlay2").iterdir() if each.name != "l"])
-    assert (layers, directories) >= (2, 4)
-    said = run("scan", host, status=0)
-    assert f"classic image store, with images: 1, layers: {layers}, directories: {directories};" in said
-    assert "docker image prune" not in said
+    (explained,) = json.loads(run("explain", f"127.0.0.1:{PORT}/shop:1", "--format", "json", host))["explanations"]
+    directories = [line.rpartition("/")[2] for line in explained["refers_to"]]
+    records = {each.read_text() for each in (data / "image/overlay2/layerdb/sha256").glob("*/cache-id")}
+    assert directories
+    assert set(directories) <= records
+    said = run("explain", directories[0], host)
+    assert f"image 127.0.0.1:{PORT}/shop:1" in said
+    assert "container web" in said
+
+
+def test_layers_give_their_diff_ids(host):
+    """Read from the files and dockerd's own tar-split: nothing is damaged; one byte more, and the layer differs."""
+    said = run("verify", "--unpacked=content", "--no-second-reading", host, status=0)
+    layers = len(list((host / "var/lib/docker/image/overlay2/layerdb/sha256").iterdir()))
+    assert f"unpacked layers: {layers} checked" in said
+    (busybox, *_) = [
+        each for each in (host / "var/lib/docker/overlay2").glob("*/diff/bin/busybox") if not each.is_symlink()
+    ]
+    before = busybox.read_bytes()
+    busybox.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    try:
+        said = run("verify", "--unpacked=content", "--no-second-reading", host, status=2)
+    finally:
+        busybox.write_bytes(before)
+    assert "layer-differs" in said
+    assert f"affects image 127.0.0.1:{PORT}/shop:1" in said
+    assert "affects container web" in said
 
 
 def test_dockerd_deletes_what_came(host, tmp_path):

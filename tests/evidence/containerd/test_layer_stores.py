@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from tests.support.boltwriter import write
 from tests.support.classic_root import ClassicRoot, hexed
 
 from drydock.evidence.containerd.layer_stores import read_layer_stores
@@ -63,6 +64,17 @@ def test_a_database_that_cannot_be_read_is_a_blind_spot(root, name, known):
     assert (store.builds.snapshots_known, store.builds.leases_known) == known
     said = [(each.code.value, each.severity) for each in store.findings]
     assert said == ([] if name == "metadata_v2.db" else [("no-build-database", Severity.BLIND)])
+
+
+def test_databases_before_the_first_build(root):
+    """Both are empty: BuildKit made nothing. An empty one beside snapshots has lost its leases."""
+    for name in ("snapshots.db", "containerdmeta.db"):
+        write(root.data / "buildkit" / name, {})
+    store = _read(root)
+    assert (store.builds.snapshots_known, store.builds.leases_known, store.findings) == (True, True, [])
+    write(root.data / "buildkit/snapshots.db", {b"a" * 25: {b"parent": b""}})
+    store = _read(root)
+    assert (store.builds.leases_known, [each.code.value for each in store.findings]) == (False, ["empty-database"])
 
 
 def test_sizes_are_recorded_or_measured(root):

@@ -121,6 +121,8 @@ def _read_snapshots(store: LayerStore, database: Database, path: RawPath) -> boo
 
 
 def _read_leases(store: LayerStore, database: Database, path: RawPath) -> bool:
+    if not store.builds.snapshots and next(iter(database.root.items()), None) is None:
+        return True  # until the first build it has no bucket (tried with 28.5)
     metadata = read_metadata(database, path)
     store.builds.leases = [lease for lease in metadata.leases if lease.namespace == BUILDS]
     store.findings += metadata.findings
