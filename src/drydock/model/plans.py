@@ -68,6 +68,8 @@ class Target(enum.Enum):
     """The same, with what a container wrote."""
 
 
+TREES: Final = (Target.SNAPSHOT, Target.LAYER, Target.WRITTEN_LAYER)
+"""What holds the files of a layer. Unless it was measured, its bytes are those that an engine recorded."""
 CLASSIC_RECORDS: Final = (Target.STORE_FILE, Target.MOUNT_RECORD, Target.LAYER_RECORD, Target.WRITE_SET)
 """What names directories in ``overlay2``; removed first, in this order: a mount holds layers."""
 CLASSIC_DATA: Final = (Target.LINK, Target.LAYER, Target.WRITTEN_LAYER)

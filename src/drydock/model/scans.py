@@ -11,7 +11,7 @@ from drydock.model.disk_usage import PlaceUsage
 from drydock.model.findings import Affects, Finding, FindingCode, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.objects import LayerObject, State, StoreObject, Verdict
-from drydock.model.plans import Plan, Target, Withheld
+from drydock.model.plans import TREES, Plan, Withheld
 from drydock.model.policies import SizeSource
 from drydock.model.records import Metadata
 from drydock.model.roots import Owners
@@ -94,7 +94,7 @@ class Scan:
     def is_estimate(self) -> bool:
         """Whether the bytes that can be freed are as containerd recorded them: hard links and holes may change them."""
         return self.verdict.store.measured is SizeSource.RECORDED and any(
-            removal.target is Target.SNAPSHOT for removal in self.plan.removals
+            removal.target in TREES for removal in self.plan.removals
         )
 
     def reclaimable(self) -> Total:

@@ -38,6 +38,7 @@ from drydock.model.plans import (
     CACHE_RECORDS,
     CLASSIC_DATA,
     CLASSIC_RECORDS,
+    TREES,
     Adoption,
     CutOutcome,
     FieldDrop,
@@ -80,7 +81,6 @@ from drydock.reclaim.state_dir import RunDirectory, open_state, places_with
 
 _BATCH: Final = 64
 """Removals that are written to the journal with one sync."""
-_TREES: Final = (Target.SNAPSHOT, Target.LAYER, Target.WRITTEN_LAYER)
 _THREADS: Final = 2
 """Trees that are removed at once: unlink waits for the disk's journal rather than the processor; more did not help."""
 
@@ -501,7 +501,7 @@ def _batches(planned: Sequence[Removal]) -> Iterator[list[Removal]]:
 def _cut(batch: Sequence[Removal], root_dir: RootDir, quarantine: Quarantine | None) -> Generator[Outcome, None, None]:
     if quarantine is not None:
         return (quarantine.take(root_dir, removal) for removal in batch)
-    if batch[0].target in _TREES and len(batch) > 1 and (os.cpu_count() or 1) > 1:
+    if batch[0].target in TREES and len(batch) > 1 and (os.cpu_count() or 1) > 1:
         return _cut_trees(batch, root_dir)
     return (removals.remove(root_dir, removal) for removal in batch)
 

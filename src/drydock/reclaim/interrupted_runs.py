@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 
@@ -12,7 +13,8 @@ from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.store import File, Held
 from drydock.evidence.host.locks import hold
 from drydock.model.errors import ActionFailed, EvidenceUnreadable, Refused
-from drydock.model.names import RawPath, blob_path, ingest_name
+from drydock.model.names import RawPath, UnixNano, blob_path, ingest_name
+from drydock.model.objects import State
 from drydock.model.store import Store
 from drydock.model.text import shown, unshown
 from drydock.reclaim.edit import EditStatus, edit_status, former
@@ -22,6 +24,7 @@ from drydock.reclaim.log_cuts import is_left
 from drydock.reclaim.removals import is_in_place, is_marked
 from drydock.reclaim.root_dir import open_root_dir
 from drydock.reclaim.state_dir import find_unfinished, places_with
+from drydock.verdict.layer_store import judge_layer_store
 
 
 def find_left(journal: Journal, held: Held, store: Store) -> str | None:
@@ -65,6 +68,7 @@ class _LeftoverSearch:
         self._held = held
         self._layout = held.root.layout
         self._now = now
+        self._store = store
         self._rows: set[RawPath] = set()
         self._used = {ingest.path for ingest in store.content.ingests if not ingest.is_plain}
         """Paths that records and rows name, and of ingests with files that are not containerd's."""
@@ -137,17 +141,28 @@ class _LeftoverSearch:
         return directories(self._layout, name, rows_of(file, database))
 
     def _of_removals(self) -> str | None:
-        root_dir = open_root_dir(self._journal.root)
-        try:
-            for entry in self._journal.pending:
-                removal = entry.removal
-                if removal is None:
-                    continue
-                if is_marked(root_dir, removal) or (removal.path not in self._used and is_in_place(root_dir, removal)):
-                    return f"{shown(removal.path)}, which the run was about to remove, is there"
-        finally:
-            root_dir.close()
+        pending = [entry.removal for entry in self._journal.pending if entry.removal is not None]
+        for path in dict.fromkeys(removal.root for removal in pending):
+            if path not in (self._journal.root, *self._held.root.docker):
+                continue  # a Docker data root that is none of this root's any more
+            used = self._used | self._used_layers(path)
+            root_dir = open_root_dir(path)
+            try:
+                for removal in pending:
+                    if removal.root != path:
+                        continue
+                    if is_marked(root_dir, removal) or (removal.path not in used and is_in_place(root_dir, removal)):
+                        return f"{shown(removal.path)}, which the run was about to remove, is there"
+            finally:
+                root_dir.close()
         return None
+
+    def _used_layers(self, data: RawPath) -> set[RawPath]:
+        """What images, containers and builds use in the classic layer store of a data root."""
+        now = UnixNano(time.time_ns())
+        judged = (judge_layer_store(each, now) for each in self._store.layer_stores if each.data == data)
+        objects = (found for verdict in judged for found in verdict.objects)
+        return {found.path for found in objects if found.reach is State.LIVE and found.path is not None}
 
     def _of_cuts(self) -> str | None:
         """Find a file that a cut left beside a log. A log that was not cut is as dockerd knows it, and is not left."""

@@ -8,12 +8,11 @@ from functools import cached_property
 
 from drydock.model.data import Backend
 from drydock.model.errors import Refused, Usage
+from drydock.model.layer_store import LayerStore
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Kind, RawPath, Ref
 from drydock.model.objects import LayerObject, ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import (
-    CLASSIC_DATA,
-    CLASSIC_RECORDS,
     DatabaseFingerprint,
     Decision,
     Keep,
@@ -253,7 +252,10 @@ class _Planner:
         self._misnamed_ingests = misnamed_ingests(self._store, self._dropped)
         rows = self._rows() if edits else []
         self._rows_gone = {(row.snapshotter, row.name) for row in rows}
-        removals = list(self._removals())
+        removals = sorted(self._removals(), key=_order)
+        if drop is not StoreMode.CLASSIC:
+            for layers in self._store.layer_stores:
+                removals += self._layers(layers)
         drops = () if drop is None else tuple(self._drop_store(drop, removals))
         return Plan(
             self._store.root.path,
@@ -264,7 +266,7 @@ class _Planner:
             tuple(ended),
             tuple(self._dropped.values()),
             tuple(rows),
-            tuple(sorted(removals, key=_order)),
+            tuple(removals),
             tuple(self._withheld),
             tuple(word for word in self._policy.keep if find(self._verdict, self._reached, word)),
             drops=drops,
@@ -278,9 +280,9 @@ class _Planner:
             lost = image_store_losses(self._store, (each for each in self._verdict.objects if each.path in gone))
         else:
             lost = classic_losses(self._store)
-            removals[:] = [each for each in removals if each.target not in (*CLASSIC_RECORDS[1:], *CLASSIC_DATA)]
             for layers in self._store.layer_stores:
-                made = plan_layers(layers, self._verdict.objects, ended=(), kept={}, records=True, dropped=DROPPED)
+                objects = self._layer_objects(layers)
+                made = plan_layers(layers, objects, ended=(), kept={}, records=True, dropped=DROPPED)
                 removals += made.removals
                 self._withheld += made.withheld
         yield from drops(self._store, mode, removals, lost)
@@ -381,9 +383,7 @@ class _Planner:
     def _removals(self) -> Iterator[Removal]:
         for found in self._verdict.objects:
             is_dropped = found.namespaces and self._ignored.issuperset(found.namespaces)
-            if (found.state not in _MAY_GO and not is_dropped) or (
-                found.reach in (State.LIVE, State.LEASED) and isinstance(found, LayerObject)
-            ):
+            if (found.state not in _MAY_GO and not is_dropped) or isinstance(found, LayerObject):
                 continue
             match self._decide(found):
                 case Remove(reason):
@@ -404,6 +404,39 @@ class _Planner:
                     pass
                 case never:
                     assert_never(never)
+
+    def _layer_objects(self, store: LayerStore) -> list[LayerObject]:
+        """What a classic layer store has on disk."""
+        return [
+            found
+            for found in self._verdict.objects
+            if isinstance(found, LayerObject) and found.data_root == store.data and found.path is not None
+        ]
+
+    def _layers(self, store: LayerStore) -> list[Removal]:
+        """What goes of a classic layer store."""
+        objects = self._layer_objects(store)
+        kept = {**self._verdict.kept.get(store.data, {}), **self._kept.paths}
+        refs = dict(self._kept.refs)
+        for found in objects:
+            if found.path in self._kept.paths:
+                refs.update(dict.fromkeys(found.held_by, self._kept.paths[found.path]))
+        ended: set[Ref] = set()
+        for holding in self._verdict.leases:
+            if holding.data_root != store.data:
+                continue
+            match _decide_on_lease(holding, self._verdict, refs, self._policy):
+                case Remove():
+                    ended.add(holding.ref)
+                case Withhold(reason):
+                    self._withheld.append(Withheld(Kind.LEASE, shown(holding.ref.key), holding.only, reason))
+                case Keep():
+                    pass
+                case never:
+                    assert_never(never)
+        made = plan_layers(store, objects, ended=ended, kept=kept, records=self._policy.edit)
+        self._withheld += made.withheld
+        return made.removals
 
     @cached_property
     def _awaited(self) -> set[bytes]:
@@ -487,16 +520,8 @@ class _Planner:
                 reason = backend_blindness(self._store, found.snapshotter)
                 if reason is None and found.id.isdigit():
                     reason = self._lost_directory(found.snapshotter, int(found.id))
-            case (
-                ObjectKind.LAYER
-                | ObjectKind.LAYER_REST
-                | ObjectKind.LAYER_MOUNT
-                | ObjectKind.LAYER_DIRECTORY
-                | ObjectKind.LAYER_LINK
-            ):
-                reason = "this version of drydock removes nothing of the classic layer store"
-            case never:
-                assert_never(never)
+            case _:
+                raise AssertionError("a part of a layer store is planned apart")
         return reason
 
     def _lost_directory(self, snapshotter: bytes, number: int) -> str | None:

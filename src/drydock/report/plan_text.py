@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from drydock.model.findings import FindingCode
-from drydock.model.plans import CACHE_RECORDS, Plan, Status, Target
+from drydock.model.names import RawPath
+from drydock.model.plans import CACHE_RECORDS, TREES, Plan, Removal, Status, Target
 from drydock.model.runs import Run
 from drydock.model.scans import Scan
 from drydock.model.store_drops import LossKind
@@ -36,9 +37,10 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield f"{root}: nothing to remove"
     else:
         # Sizes of layers are those that containerd recorded; links, holes and compression change what removal frees.
-        about = "about " if any(removal.target is Target.SNAPSHOT for removal in plan.removals) else ""
+        about = "about " if any(removal.target in TREES for removal in plan.removals) else ""
         count = len(plan.removals) + len(plan.log_cuts)
         yield f"{root}: {about}{show_bytes(plan.bytes)} in {show_count(count, 'file or directory')}"
+        yield from written_lines(plan)
         yield from edit_lines(plan)
         yield from removal_lines(plan)
         yield from cut_lines(plan)
@@ -80,7 +82,8 @@ def run_lines(run: Run) -> Iterator[str]:
     for outcome in run.outcomes:
         if outcome.status in (Status.FAILED, Status.CHANGED):
             detail = f": {outcome.detail}" if outcome.detail else ""
-            yield f"  {outcome.action.target.value} {shown(outcome.action.path)}: {outcome.status.value}{detail}"
+            path = _show_path(outcome.action, run.root)
+            yield f"  {outcome.action.target.value} {path}: {outcome.status.value}{detail}"
     for cut in run.cuts:
         if cut.status in (Status.FAILED, Status.CHANGED):
             yield f"  log {shown(cut.cut.path)}: {cut.status.value}{cut.detail and f': {cut.detail}'}"
@@ -101,6 +104,15 @@ def kept_lines(plan: Plan) -> Iterator[str]:
     reasons = Counter(withheld.reason for withheld in plan.withheld)
     for reason, count in reasons.most_common(_LISTED):
         yield f"  kept: {show_count(count, 'object')} that would otherwise be removed: {reason}"
+
+
+def written_lines(plan: Plan) -> Iterator[str]:
+    """What containers wrote and nothing else has, each with its bytes: it cannot be pulled or built again."""
+    for removal in plan.removals:
+        if removal.target is Target.WRITTEN_LAYER:
+            where = _show_path(removal, plan.root)
+            container = shown(removal.named_by.rpartition(b"/")[2])
+            yield f"  removes what container {container} wrote, {show_bytes(removal.bytes)}: {where}"
 
 
 def edit_lines(plan: Plan) -> Iterator[str]:
@@ -136,7 +148,12 @@ def removal_lines(plan: Plan, whole: str = "drydock plan -o FILE") -> Iterator[s
     """The paths to remove, the largest first; ``whole`` is the command that lists all."""
     removals = sorted(plan.removals, key=lambda removal: -removal.bytes)
     for removal in removals[:_LISTED]:
-        yield f"  {show_bytes(removal.bytes):>10}  {removal.target.value:8}  {shown(removal.path)}"
+        yield f"  {show_bytes(removal.bytes):>10}  {removal.target.value:8}  {_show_path(removal, plan.root)}"
         yield f"              {removal.why}"
     if len(removals) > _LISTED:
         yield f"  and {len(removals) - _LISTED} more: {whole} lists all"
+
+
+def _show_path(removal: Removal, root: RawPath) -> str:
+    """The path of a removal below the containerd root; what is in a Docker data root has its whole path."""
+    return shown(removal.path if removal.root == root else RawPath(removal.root + b"/" + removal.path))

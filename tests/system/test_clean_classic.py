@@ -1,0 +1,185 @@
+"""A clean of Docker's classic store, on hosts of Docker 26.1 and 28.5 that were killed, judged by dockerd.
+
+The captures have what the engine itself said before: images, containers, where their layers lie, what is used.
+"""
+
+import json
+import os
+import shutil
+import signal
+
+import pytest
+from fixtures.recipes.docker_interrupted_pull import PORT, images
+from tests.engines.hosts import docker_on
+from tests.engines.images import busybox_layer
+from tests.engines.registry import Registry
+from tests.support import gobbolt
+from tests.support.captures import classic_captures, unpack
+from tests.support.classic_reading import Reading
+from tests.support.documents import run
+from tests.support.faults import run_counted
+from tests.support.trees import tree
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}"),
+]
+
+HOSTS = [pytest.param(each, id=each.name) for each in classic_captures()]
+OWNERLESS = ("--end-leases", "ownerless")
+# Of how many kill points one is tried; ./run prove tries all.
+EACH = 1 if "DRYDOCK_TEST_EVERY_KILL" in os.environ else 97
+
+
+def clean(of, host, *options, status=0):
+    """Clean a host."""
+    return run(
+        "clean", *options, "--apply", "--yes", "--now", of.taken_at, "--state", host / "state", host, status=status
+    )
+
+
+def planned(of, host, folder, *options):
+    """The paths of the classic store in a plan, below the data root."""
+    run("plan", "-o", folder / "plan.json", "--now", of.taken_at, *options, host)
+    (plan,) = json.loads((folder / "plan.json").read_text())["plans"]
+    data = str(host / of.docker)
+    return {each["path"] for each in plan["removals"] if each.get("data_root") == data}
+
+
+def store(host, of):
+    """The classic store's files and folders, without times and numbers of links."""
+    found = {}
+    for top in ("overlay2", "image"):
+        for path, (mode, uid, gid, size, _, what, _) in tree(host / of.docker / top, times=False).items():
+            found[top.encode() + b"/" + path] = (mode, uid, gid, None if what is None else size, what)
+    return found
+
+
+@pytest.mark.parametrize("of", HOSTS)
+def test_what_goes_is_what_nobody_uses(of, tmp_path):
+    """A second reading of the layout finds the same; nothing of it is what dockerd says that something stands on."""
+    host = unpack(of, tmp_path)
+    data = host / of.docker
+    said = of.facts["dockerd"]["graph"]
+    used = {name for names in said.values() for name in names}
+    for options, spare in (((), True), (OWNERLESS, False)):
+        going = planned(of, host, tmp_path, *options)
+        assert going == Reading(data, spare_ownerless=spare).unused()
+        assert {path.rpartition("/")[2] for path in going}.isdisjoint(used)
+    kinds = {"-removing", "-init", "write-set-"}
+    assert all(any(kind in path for path in going) for kind in kinds)
+    for planted in of.planted:
+        path = planted["path"].removeprefix("../../")
+        if path.startswith("overlay2/"):
+            assert (path in going) == planted["what"].startswith("orphaned"), path
+
+
+@pytest.mark.parametrize("of", HOSTS)
+def test_a_written_layer_is_named_first(of, tmp_path):
+    """With its bytes, as du counts them; without the option it stays."""
+    host = unpack(of, tmp_path)
+    (written,) = [each["path"].rpartition("/")[2] for each in of.planted if each["what"].startswith("missing")]
+    mount = (host / of.docker / "image/overlay2/layerdb/mounts" / written / "mount-id").read_text()
+    assert f"overlay2/{mount}" not in planned(of, host, tmp_path)
+    lines = run("clean", "--now", of.taken_at, *OWNERLESS, host).splitlines()
+    assert f"removes what container {written} wrote, 76.0 KiB" in lines[1]
+    assert lines[1].endswith(f"overlay2/{mount}")
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+@pytest.mark.parametrize("of", HOSTS)
+def test_dockerd_is_as_before(of, tmp_path):
+    """Same images, containers, layers and figures; all containers run; the interrupted pull and a build work."""
+    host = unpack(of, tmp_path)
+    data = host / of.docker
+    clean(of, host, *OWNERLESS)
+    assert Reading(data, spare_ownerless=False).unused() == set()
+    for folder in ("overlay2", "overlay2/l", "image/overlay2"):
+        assert (data / folder).is_dir()
+    said = of.facts["dockerd"]
+    with docker_on(of, host, tmp_path / "engine") as docker:
+        names = docker.docker("images", "--all", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
+        assert sorted(names.splitlines()) == sorted(f"{each['name']} {each['id']}" for each in said["images"])
+        listed = docker.docker("ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Names}}").splitlines()
+        assert sorted(listed) == sorted(f"{each['id']} {each['name']}" for each in said["containers"])
+        for identity, directories in said["graph"].items():
+            (graph,) = json.loads(docker.docker("inspect", "--format", "[{{json .GraphDriver.Data}}]", identity))
+            paths = [path for key in ("LowerDir", "UpperDir") for path in graph.get(key, "").split(":") if path]
+            assert sorted({path.split("/")[-2] for path in paths}) == directories
+        assert figures(json.loads(docker.docker("system", "df", "--verbose", "--format", "{{json .}}"))) == figures(
+            said["df"]
+        )
+        for each in said["containers"]:
+            starts = said["starts"][each["name"]]
+            if starts is None:
+                docker.docker("start", "--attach", each["id"])
+        with Registry(docker.sandbox.listen(PORT), images(busybox_layer())) as registry:
+            docker.docker("pull", "-q", f"{registry.address}/tools:2")
+            docker.docker(
+                "run", "--rm", "--network", "none", f"{registry.address}/tools:2", "/bin/busybox", "ls", "/opt/three"
+            )
+        build = b'FROM kept:1\nRUN ["/bin/busybox", "cat", "/srv/kept"]\n'
+        docker.docker("build", "-q", "--network", "none", "-t", "after:1", "-", stdin=build)
+        docker.docker("save", "-o", "/dev/null", "kept:1", "after:1")
+
+
+def figures(used):
+    """What docker system df says, without what is said in relation to now."""
+    return {
+        kind: sorted(
+            json.dumps(
+                {
+                    key: value
+                    for key, value in row.items()
+                    if key not in ("CreatedSince", "LastUsedSince", "RunningFor", "Status")
+                },
+                sort_keys=True,
+            )
+            for row in used[kind]
+        )
+        for kind in ("Images", "Containers", "Volumes", "BuildCache")
+    }
+
+
+@pytest.mark.slow
+def test_a_kill_after_any_call_is_ended_by_the_next_clean(tmp_path):
+    """What is kept is whole, a second reading finds all that goes, and the next clean ends as an undisturbed one."""
+    of = classic_captures()[-1]
+    arguments = ("clean", *OWNERLESS, "--apply", "--yes", "--now", of.taken_at, "--state")
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    unpack(of, whole)
+    before = store(whole, of)
+    ended = run_counted(*arguments, whole / "state", whole)
+    assert (ended.signal, ended.status) == (0, 0), ended.output
+    kept = store(whole, of)
+    assert {path: before.get(path) for path in kept if before.get(path) != kept[path]} == {}
+    shutil.rmtree(whole)
+    for number in range(1, len(ended.calls) + 1, EACH):
+        host = tmp_path / str(number)
+        host.mkdir()
+        unpack(of, host)
+        killed = run_counted(*arguments, host / "state", host, kill_after=number)
+        assert killed.signal == signal.SIGKILL, killed.output
+        left = store(host, of)
+        assert {path: left.get(path) for path in kept} == kept, number
+        clean(of, host, *OWNERLESS)
+        assert store(host, of) == kept, number
+        assert "unfinished-run" not in run(
+            "scan", "--format", "json", "--now", of.taken_at, "--state", host / "state", host
+        )
+        shutil.rmtree(host)
+
+
+@pytest.mark.parametrize("of", HOSTS)
+def test_a_quarantine_gives_the_same_tree_back(of, tmp_path):
+    """Everything in the classic store and in containerd's, by contents, modes, owners and times of files."""
+    host = unpack(of, tmp_path)
+    before = store(host, of)
+    (host / "aside").mkdir(mode=0o700)
+    said = clean(of, host, *OWNERLESS, "--quarantine", host / "aside")
+    assert Reading(host / of.docker, spare_ownerless=False).unused() == set()
+    journal = next(line for line in said.splitlines() if "journal: " in line).split("journal: ")[1].split(" (")[0]
+    run("undo", journal, status=0)
+    assert store(host, of) == before
