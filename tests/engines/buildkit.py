@@ -102,7 +102,10 @@ class Buildkitd:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.daemon.stop()
+        if error is None:
+            self.daemon.stop()
+        else:
+            self.daemon.kill()  # a build that is still running would hold it up
 
     def kill(self) -> None:
         """SIGKILL it and what it runs: its databases and files are as it left them."""
