@@ -151,6 +151,8 @@ class LayerLink(NamedTuple):
     fingerprint: Fingerprint
     directory: bytes | None
     """The directory that it leads to, if it is a symbolic link to ``../<directory>/diff``; else None."""
+    allocated: int = 0
+    """Bytes of allocated blocks: a long target takes one."""
 
 
 LayerEntry = LayerRecord | LayerRest | MountRecord | LayerDirectory | LayerLink

@@ -398,7 +398,7 @@ class _Judge:
 
     def _judge_links(self) -> Iterator[LayerObject]:
         for name, link in self._store.links.items():
-            found = LayerObject(ObjectKind.LAYER_LINK, name, State.ORPHANED, 0, link)
+            found = LayerObject(ObjectKind.LAYER_LINK, name, State.ORPHANED, link.allocated, link)
             owner = self._links.get(name)
             if link.directory is None:
                 found.state, found.note = State.FOREIGN, "it does not lead to the diff of a directory beside it"

@@ -357,7 +357,8 @@ class _Reader:
             self._store.foreign.append(path)
             return
         target = _TARGET.match(os.readlink(name, dir_fd=parent))
-        self._store.links[name] = LayerLink(name, path, fingerprint(found), None if target is None else target[1])
+        directory = None if target is None else target[1]
+        self._store.links[name] = LayerLink(name, path, fingerprint(found), directory, found.st_blocks * _BLOCK)
 
 
 def _leave_young(store: LayerStore) -> None:
