@@ -409,6 +409,8 @@ class _Judge:
                     found.held_by = tuple(held.by)
                 else:
                     found.note = f"nothing names its directory {shown(link.directory)}"
+            elif link.directory in self._directories:
+                found.state, found.note = State.CORRUPT, "it leads to a directory that is referenced and missing"
             elif name in self._lowers or owner is not None:
                 used = "the link of directory " + shown(owner) if owner is not None else "in the lower of a directory"
                 found.state, found.note = State.CORRUPT, f"it leads to no directory, and is {used}"
