@@ -14,7 +14,8 @@ from drydock import commands
 from drydock.model.access import Access
 from drydock.model.names import RawPath
 from drydock.model.policies import Policy
-from drydock.session import find_roots, open_root
+from drydock.model.roots import Engine, Root
+from drydock.session import find_roots, open_root, policies
 
 LATER = 1_000_000_800_000_000_000
 LOOKING, CHANGING, BESIDE = Access(now=LATER), Access(now=LATER, exclusive=True), Access(now=LATER, live=True)
@@ -182,3 +183,23 @@ def test_what_begins_to_use_a_later_root_while_the_first_is_changed_is_refused(r
     assert refused.failed
     assert "is in use: sleep" in refused.warnings[0]
     assert data(later) == before
+
+
+def test_logs_of_one_data_root_are_cut_once(tmp_path):
+    """Of several roots that have a data root, the first cuts its logs; all else of the policy is the same."""
+    shared = RawPath(bytes(tmp_path))
+    roots = [
+        Root(RawPath(b"/a"), Engine.DOCKER, docker=(shared,)),
+        Root(RawPath(b"/b"), Engine.DOCKER, docker=(shared,)),
+    ]
+    access = LOOKING._replace(policy=drydock.Policy("temporary", truncate_logs=7))
+    entries = [(root.path, entry.policy) for root, entry in policies(roots, access)]
+    assert entries == [(b"/a", access.policy), (b"/b", drydock.Policy("temporary"))]
+    assert [entry.policy for _, entry in policies(roots, LOOKING)] == [None, None]
+
+
+@pytest.mark.parametrize("size", [-1, 1.5, "10M", True])
+def test_a_size_that_no_log_has(size):
+    """The library takes whole numbers of bytes."""
+    with pytest.raises(drydock.Usage, match="is not a number of bytes"):
+        drydock.Policy(truncate_logs=size)

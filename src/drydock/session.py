@@ -40,7 +40,7 @@ from drydock.model.store_modes import StoreMode
 from drydock.model.text import shown
 from drydock.reclaim.engine_folders import refuse_engine_folders
 from drydock.reclaim.guard import check_clock, refuse_if_used
-from drydock.reclaim.log_plan import plan_log_cuts
+from drydock.reclaim.log_plan import find_lacking_room, plan_log_cuts
 from drydock.reclaim.plan import make_plan
 from drydock.reclaim.state_dir import unfinished_runs
 from drydock.verdict.clock import find_ahead
@@ -91,10 +91,11 @@ class Session:
         policy = self.access.policy
         fingerprints = () if policy is None else self.fingerprints()
         plan = make_plan(self.verdict, self.reached, policy or Policy(), fingerprints)
-        if policy is not None and policy.truncate_logs is not None:
-            cuts, withheld = plan_log_cuts(self.store, self.store.root.docker, policy.truncate_logs)
-            plan = plan._replace(log_cuts=tuple(cuts), withheld=(*plan.withheld, *withheld))
-        return Scan(self.verdict, plan)
+        if policy is None or policy.truncate_logs is None:
+            return Scan(self.verdict, plan)
+        cuts, withheld = plan_log_cuts(self.store, self.store.root.docker, policy.truncate_logs)
+        cutting = plan._replace(log_cuts=tuple(cuts), withheld=(*plan.withheld, *withheld))
+        return Scan(self.verdict, cutting, lacks_room=find_lacking_room(cuts, plan.bytes))
 
     def fingerprints(self) -> list[DatabaseFingerprint]:
         """The fingerprint of each database, which every commit changes; for a plan."""

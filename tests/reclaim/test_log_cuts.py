@@ -16,7 +16,7 @@ from drydock.model.names import Kind, RawPath
 from drydock.model.plans import LogCut, Status
 from drydock.reclaim import knife, log_cuts
 from drydock.reclaim.log_cuts import cut_log, put_back
-from drydock.reclaim.log_plan import plan_log_cuts
+from drydock.reclaim.log_plan import find_lacking_room, plan_log_cuts
 from drydock.reclaim.root_dir import open_root_dir
 
 
@@ -301,7 +301,12 @@ def test_a_full_disk_keeps_the_log_and_says_what_needs_no_room(tmp_path):
         place.log.write_bytes(b"".join(json_line(number, "x" * 5000) for number in range(200)))
         whole = place.log.read_bytes()
         fill(point)
-        [cut] = [cut for cut in place.plan(500_000)[0] if cut.keep]
+        cuts, _ = place.plan(500_000)
+        [lacking] = find_lacking_room(cuts, 0)
+        assert "--truncate-logs 0 needs no room" in lacking
+        assert not find_lacking_room(cuts, 500_000)
+        assert not find_lacking_room(place.plan(0)[0], 0)
+        [cut] = [cut for cut in cuts if cut.keep]
         [outcome] = place.cut([cut])
         assert outcome.status is Status.FAILED
         assert "--truncate-logs 0 needs no room" in outcome.detail

@@ -154,7 +154,7 @@ def test_a_kill_after_any_call(planted, tmp_path):
     calls = run_counted(*command, whole / "state", *options, whole).calls
     assert {"renameat2_exchange", "unlink", "fsync"} <= set(calls)
     before = logs(planted)
-    for number in range(1, len(calls) + 1, 1 if ALL else 3):
+    for number in range(1, len(calls) + 1, 1 if ALL else 5):
         host = copied(planted, tmp_path / str(number))
         assert run_counted(*command, host / "state", *options, host, kill_after=number).signal == signal.SIGKILL
         assert logs(host)[log_of(host).name] in (before[log_of(host).name], KEPT)
@@ -182,6 +182,7 @@ def test_a_real_docker_prints_exactly_what_stays(tmp_path):
             )
         before = {name: docker.docker("logs", name).splitlines() for name in kinds}
         assert before["plain"] == SAID
+        volumes = make_volumes(docker)
         files = {name: log_files(docker, data, name) for name in kinds}
         assert [len(each) for each in files.values()] == [1, 3, 2]
         docker.stop()
@@ -190,6 +191,7 @@ def test_a_real_docker_prints_exactly_what_stays(tmp_path):
             "plain": ("json-file", 1, False, None), "rotated": ("json-file", 3, True, "60k"),
             "frames": ("local", 2, True, "60k"),
         }  # fmt: skip
+        check_volumes(host, volumes)
         apply(host, most)
         kept = {
             "plain": last_lines(files["plain"], most),
@@ -223,6 +225,42 @@ def test_a_real_docker_prints_exactly_what_stays(tmp_path):
 
 SAY = "i=0; while [ $i -lt 1500 ]; do echo this is line $i; i=$((i+1)); done"
 SAID = [f"this is line {number}" for number in range(1500)]
+
+
+def make_volumes(docker):
+    """Volumes of every kind, with what docker says of each."""
+    docker.docker("volume", "create", "data")
+    docker.docker("volume", "create", "--opt", "type=tmpfs", "--opt", "device=tmpfs", "memory")
+    docker.docker("volume", "create", "free")
+    mounts = ("-v", "data:/data", "-v", "/anonymous", "-v", "memory:/memory", "--network", "none")
+    mounts += ("--log-driver", "none")
+    docker.docker("run", "--name", "volumes", *mounts, "lines", "/bin/busybox", "sh", "-c", FILL)
+    names = docker.docker("volume", "ls", "-q").split()
+    dangling = docker.docker("volume", "ls", "-q", "--filter", "dangling=true").split()
+    anonymous = docker.docker("volume", "ls", "-q", "--filter", "label=com.docker.volume.anonymous").split()
+    created = {name: docker.docker("volume", "inspect", "--format", "{{.CreatedAt}}", name)[:19] for name in names}
+    return names, dangling, anonymous, created
+
+
+FILL = "echo some > /data/file; mkdir /data/folder; ln -s /etc/passwd /data/link; mkfifo /data/pipe; echo x > /memory/x"
+
+
+def check_volumes(host, volumes):
+    """The list and the archive are as docker said."""
+    names, dangling, anonymous, created = volumes
+    rows = json.loads(run("ls", "volumes", "--format", "json", host, status=0))["roots"][0]["volumes"]
+    assert sorted(row["name"] for row in rows) == sorted(names)
+    assert [row["name"] for row in rows if row["anonymous"]] == anonymous
+    assert [row["name"] for row in rows if not row["mounted_by"]] == dangling
+    assert {row["name"]: row["created"][:19] for row in rows} == created
+    assert {row["name"]: row["device"] for row in rows if row["device"]} == {"memory": "tmpfs tmpfs"}
+    archive = host / "data.tar"
+    run("export", "volume", "data", host, "-o", archive, status=0)
+    done = subprocess.run(["tar", "-df", archive, "-C", host / "var/lib/docker/volumes/data/_data"], check=False)
+    assert done.returncode == 0
+    listed = subprocess.run(["tar", "-tf", archive], capture_output=True, text=True, check=True).stdout.split()
+    assert sorted(listed) == ["./", "./file", "./folder/", "./link", "./pipe"]
+    run("export", "volume", "memory", host, "-o", host / "memory.tar", status=8)
 
 
 def apply(host, most, *options):

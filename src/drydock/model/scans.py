@@ -49,6 +49,8 @@ class Scan:
     """What the places take that this root is the first of: its data roots, or itself."""
     stores: list[StoreChoice] = field(default_factory=list)
     """Of each data root that this root is the first of: the image store that its dockerd uses."""
+    lacks_room: list[str] = field(default_factory=list)
+    """One shown line for each data root on whose disk the newest bytes of a log may not fit once more."""
 
     @property
     def live(self) -> bool:

@@ -7,7 +7,8 @@ file is emptied if it is larger than what is to stay.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from drydock.evidence.docker.logs import LEFTOVER, find_line, read_logs, time_at
@@ -48,6 +49,32 @@ def plan_log_cuts(store: Store, data_roots: Iterable[RawPath], most: int) -> tup
             else:
                 cuts += planned
     return sorted(cuts, key=_order), withheld
+
+
+def find_lacking_room(cuts: Sequence[LogCut], freed: int) -> list[str]:
+    """Where the end of a log, which is copied, does not fit even after everything else that a plan removes is gone.
+
+    Args:
+        cuts: of the plan.
+        freed: bytes that its other removals free.
+
+    Returns:
+        One shown line for each data root.
+    """
+    found: list[str] = []
+    for data in dict.fromkeys(cut.data for cut in cuts):
+        of_root = [cut for cut in cuts if cut.data == data]
+        need = max(cut.keep for cut in of_root)
+        freed_here = freed + sum(cut.bytes for cut in of_root if not cut.keep)
+        with suppress(OSError):  # cutting the logs there fails with that reason
+            room = os.statvfs(data)
+            free = room.f_frsize * room.f_bfree
+            if need > free + freed_here:
+                found.append(
+                    f"the disk of {shown(data)} has {free} bytes free, and what stays of a log needs up to {need}: "
+                    "where it does not fit, the log stays as it is; --truncate-logs 0 needs no room"
+                )
+    return found
 
 
 def _order(cut: LogCut) -> tuple[bool, int, RawPath, RawPath]:

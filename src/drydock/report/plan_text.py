@@ -27,6 +27,8 @@ def scan_lines(scan: Scan) -> Iterator[str]:
     for remedy in dict.fromkeys(finding.remedy for finding in older):
         yield f"  what to do: {remedy}"
     yield from plan_lines(scan.plan)
+    for line in scan.lacks_room:
+        yield f"note: {line}"
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
