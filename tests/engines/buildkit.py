@@ -120,12 +120,13 @@ class Buildkitd:
         return self.sandbox.run("buildctl", "--addr", self.address, *arguments, timeout=timeout).stdout.decode()
 
     def build(self, context: Path, *more: str) -> str:
-        """Build the Dockerfile of a folder, as the sandbox sees it, and give what was printed; the result is dropped.
+        """Build the Dockerfile of a folder, as the sandbox sees it, and give its progress; the result is dropped.
 
         Raises:
             RuntimeError: it failed.
         """
-        return self.buildctl(*_build(context), *more)
+        command = ("buildctl", "--addr", self.address, *_build(context), *more)
+        return self.sandbox.run(*command).stderr.decode()
 
     def begin(self, context: Path, *more: str) -> Build:
         """Start a build that is to be interrupted."""
