@@ -16,6 +16,8 @@ from tests.support.gobbolt import dump, why_not
 
 pytestmark = pytest.mark.root
 
+_MADE = re.compile(r"[0-9a-f]{64}(-init)?|[0-9a-z]{25}|check-overlayfs-support[0-9]+|metacopy-check[0-9]+")
+"""The names that dockerd gives in overlay2."""
 CAPTURES = [each for each in every_capture() if each.classic or each.switched]
 
 
@@ -140,6 +142,7 @@ def test_directories_have_the_states_of_an_independent_reading(taken):
         **dict.fromkeys(ownerless, "leased"),
         **dict.fromkeys(free & reading.recorded(), "unreachable"),
         **dict.fromkeys(free - reading.recorded(), "orphaned"),
+        **dict.fromkeys((name for name in free if not _MADE.fullmatch(name)), "foreign"),
     }
     assert states == expected
 

@@ -119,7 +119,7 @@ def measure_directories(
     Args:
         store: its directories get their allocated blocks.
         measure: counts inodes with several links once.
-        recorded: leave out directories of which layerdb or BuildKit has a size.
+        recorded: leave out directories of which layerdb or BuildKit has a size, and those that dockerd did not make.
         live: dockerd may be at work: one process measures, and what goes meanwhile is left out.
         progress: told how many directories are done.
     """
@@ -127,7 +127,7 @@ def measure_directories(
     wanted = [
         name
         for name, each in store.directories.items()
-        if each.kind is not DirectoryKind.FOREIGN and each.is_directory and name not in sized
+        if each.is_directory and name not in sized and not (recorded and each.kind is DirectoryKind.FOREIGN)
     ]
     step = counter(progress, "layer directories", len(wanted))
     try:
