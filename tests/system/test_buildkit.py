@@ -6,6 +6,7 @@ that is given the same files.
 
 import json
 import re
+import shutil
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from fixtures.recipes.buildkit_killed import NAME, ROOT, contexts
 from fixtures.recipes.docker_interrupted_pull import PORT, images
 from tests.engines.buildkit import Buildkitd
+from tests.engines.hosts import docker_on
 from tests.engines.images import busybox_layer
 from tests.engines.listing import names
 from tests.engines.modules import Module, built
@@ -22,8 +24,9 @@ from tests.engines.registry import Registry
 from tests.engines.sandbox import Sandbox
 from tests.support import gobbolt
 from tests.support.build_cache import cache_records, left_by_steps
-from tests.support.captures import capture
+from tests.support.captures import capture, unpack
 from tests.support.documents import recorded, run, scan
+from tests.support.trees import tree
 
 from drydock.cli import main
 from drydock.evidence.host.processes import users
@@ -88,9 +91,13 @@ def test_every_block_is_counted_once(unpacked):
     host = unpacked(OF)
     text = run("scan", "--now", OF.taken_at, "--measure", "disk", "--format", "json", host / ROOT)
     usage = json.loads(text)["usage"]
-    du = subprocess.run(["du", "-s", "-x", "--block-size=1", host / ROOT], capture_output=True, text=True, check=True)
-    assert sum(each["bytes"] for each in usage) == int(du.stdout.split()[0])
+    assert sum(each["bytes"] for each in usage) == _du(host / ROOT)
     assert [each for each in usage if each["category"] == "unknown"] == []
+
+
+def _du(place):
+    done = subprocess.run(["du", "-s", "-x", "--block-size=1", place], capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[0])
 
 
 COMMANDS = [
@@ -193,3 +200,46 @@ def test_a_record_without_its_snapshot(unpacked, tmp_path):
                 said = str(error)
         found[copy] = listed, "does not exist" in said, not said
     assert found == {"broken": (True, True, False), "repaired": (False, False, True)}
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_what_dockers_buildkit_drops(unpacked_anew, tmp_path):
+    """Of a killed Docker 28.5: after two ``docker system df`` the records are gone whose leases hold nothing here."""
+    taken = capture("docker-28.5-killed")
+    host = unpacked_anew(taken)
+    database = host / taken.docker / "buildkit/containerd-overlayfs/metadata_v2.db"
+    leases = scan(taken, host)["leases"]
+    dropped = {_LEASE.fullmatch(each["id"])[1] for each in leases if each["class"] == "dropped"}
+    before = set(cache_records(database))
+    with docker_on(taken, host, tmp_path / "docker") as docker:
+        for _ in range(2):
+            docker.docker("system", "df")
+    assert before - set(cache_records(database)) == dropped != set()
+
+
+def test_in_the_volume_of_a_builder(unpacked_anew):
+    """A buildx builder's volume in a Docker host: its worker is a root beside Docker's, and is cleaned alone."""
+    taken = capture("docker-28.5-killed")
+    host = unpacked_anew(taken)
+    (host / "own").mkdir()
+    unpack(OF, host / "own")
+    volume = host / taken.docker / "volumes/buildx_buildkit_x0_state"
+    volume.mkdir()
+    (host / "own" / ROOT).rename(volume / "_data")
+    shutil.rmtree(host / "own")
+    worker = volume / "_data/runc-overlayfs"
+    command = ("scan", "--now", OF.taken_at, "--measure", "disk", "--format", "json")
+    document = json.loads(run(*command, host / taken.docker))
+    assert {each["path"] for each in document["roots"]} == {str(host / taken.root), str(worker)}
+    du = subprocess.run(
+        ["du", "-sx", "--block-size=1", host / taken.docker], capture_output=True, text=True, check=True
+    )
+    assert sum(each["bytes"] for each in document["usage"]) == int(du.stdout.split()[0])
+    before = tree(host / taken.root)
+    run("clean", "--now", OF.taken_at, "--apply", "--yes", "--state", host / "state", worker, status=0)
+    assert tree(host / taken.root) == before
+    (root,) = json.loads(run("scan", "--now", OF.taken_at, "--format", "json", worker))["roots"]
+    assert {each["state"] for each in root["objects"]} == {"live", "leased"}
+    for database in worker.rglob("*.db"):
+        assert gobbolt.check(database) == (0, ""), database

@@ -15,7 +15,7 @@ from tests.support.boltwriter import write
 from drydock.evidence.containerd.lease_owners import read_owners
 from drydock.model.findings import Severity
 from drydock.model.names import RawPath
-from drydock.model.roots import Engine, Root
+from drydock.model.roots import Engine, Root, worker_layout
 
 CID = "c1" * 32
 KINDS = ("containers", "images", "build_records", "build_history")
@@ -429,3 +429,61 @@ def test_no_record_yet(data):
     write(data / "buildkit/containerd-overlayfs/metadata_v2.db", {})
     owners = read_owners(root(data))
     assert (owners.build_records, known(owners)) == (frozenset(), list(KINDS))
+
+
+@pytest.fixture
+def buildkitd(tmp_path):
+    """The root of a buildkitd with a worker of its own, and one that works in a containerd."""
+    top = tmp_path / "buildkit"
+    for worker, letter in (("runc-overlayfs", b"a"), ("containerd-native", b"b")):
+        (top / worker).mkdir(parents=True)
+        records = {
+            letter * 25: {b"snapshot.size": value(-1), b"cache.cachePolicy": value(1), b"cache.parent": value("p")},
+            letter * 24 + b"d": {b"cache.deleted": value(True)},
+            letter * 24 + b"o": {b"cache.blobonly": value(True), b"cache.equalMutable": b""},
+        }
+        write(top / worker / "metadata_v2.db", {b"_main": records})
+    write(top / "history.db", {b"_records": {b"build2": b"\x0a\x00"}})
+    return top
+
+
+def own(top, worker=""):
+    """A containerd's root, or that of a worker; its builds are those of a buildkitd."""
+    buildkit = (RawPath(os.fsencode(top)),)
+    if not worker:
+        return Root(RawPath(b"/x"), Engine.CONTAINERD, buildkit=buildkit)
+    path = RawPath(os.fsencode(top / worker))
+    return Root(path, Engine.BUILDKIT, layout=worker_layout(b"overlayfs"), buildkit=buildkit)
+
+
+@pytest.mark.parametrize(("worker", "letter"), [("runc-overlayfs", b"a"), ("", b"b")])
+def test_the_records_of_a_buildkitd(buildkitd, worker, letter):
+    """A worker's root has that worker's, and a containerd those of its workers; the history is of both."""
+    owners = read_owners(own(buildkitd, worker))
+    builds = owners.buildkitd
+    assert builds.records == {letter * 25, letter * 24 + b"o"}
+    assert (builds.blobs_only, builds.history) == ({letter * 24 + b"o"}, {b"build2"})
+    assert None not in (builds.records_changed, builds.history_changed)
+    assert owners.build_records == frozenset()
+    (cache,) = owners.caches
+    assert (cache.snapshotter, cache.is_dockers, cache.is_clear) == (b"overlayfs" if worker else b"native", False, True)
+    record = cache.records[letter * 25]
+    assert (record.size, record.retain, record.parent, record.is_mutable) == (None, True, b"p", True)
+    codes = [each.code for each in owners.findings]
+    assert codes == ([] if worker else ["no-owners"])
+
+
+@pytest.mark.parametrize("kind", ["gone", "damaged", "odd"])
+def test_records_of_a_buildkitd_that_are_not_clear(buildkitd, kind):
+    """A database that is gone or damaged proves nothing; in one with odd values nothing counts as dropped."""
+    path = buildkitd / "runc-overlayfs/metadata_v2.db"
+    if kind == "gone":
+        path.unlink()
+    elif kind == "damaged":
+        os.truncate(path, 5000)
+    else:
+        write(path, {b"_main": {b"a" * 25: {b"snapshot.committed": value("yes")}}})
+    owners = read_owners(own(buildkitd, "runc-overlayfs"))
+    assert (owners.buildkitd.records_changed is None) == (kind != "odd")
+    assert [cache.is_clear for cache in owners.caches] == ([False] if kind == "odd" else [])
+    assert owners.buildkitd.history == {b"build2"}
