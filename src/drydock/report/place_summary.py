@@ -121,7 +121,11 @@ def _summarize(place: PlaceUsage, scan: Scan) -> PlaceSummary:
     sums = _sums(place, scan)
     stores = sum(entry.bytes or 0 for entry in place.entries if is_of_objects(entry, scan))
     rows = [
-        SpaceRow(f"{part.value}, classic store" if is_classic else part.value, size, _freed_by(part, scan))
+        SpaceRow(
+            f"{part.value}, classic store" if is_classic else part.value,
+            size,
+            _freed_by(part, scan, is_classic=is_classic),
+        )
         for (part, is_classic), size in sums.items()
     ]
     rest = stores - sum(sums.values())
@@ -177,6 +181,8 @@ class _Parts:
         if found.state in _OF_STATES:
             return _OF_STATES[found.state]
         for holder in found.held_by:
+            if holder.kind is Kind.SNAPSHOT and isinstance(found, LayerObject):
+                return _Part.BUILD_CACHE
             if holder.kind is Kind.LEASE:
                 part = _OF_LEASES.get(self._leases.get(holder, LeaseClass.UNKNOWN), _Part.OTHER)
             else:
@@ -194,11 +200,11 @@ class _Parts:
         return row is not None and row.kind is RowKind.ACTIVE
 
 
-def _freed_by(part: _Part, scan: Scan) -> str:
+def _freed_by(part: _Part, scan: Scan, *, is_classic: bool) -> str:
     if part is _Part.UNUSED:
         return "kept: see below" if scan.plan.is_empty else "drydock clean"
     if part is _Part.LEASES:
-        return "drydock clean --end-leases temporary"
+        return f"drydock clean --end-leases {'ownerless' if is_classic else 'temporary'}"
     if part is _Part.FOREIGN:
         return "you: drydock does not know what it is"
     root = scan.verdict.store.root
