@@ -130,7 +130,8 @@ def _summarize(place: PlaceUsage, scan: Scan) -> PlaceSummary:
     ]
     rest = stores - sum(sums.values())
     rows.append(SpaceRow("databases and records", max(0, rest), ""))
-    rows += [SpaceRow(group.words, group.bytes, _YOU.get(group.name, "")) for group in usage.groups]
+    freed_by = dict(_YOU, BuildKit="buildctl prune") if scan.verdict.store.root.engine is Engine.BUILDKIT else _YOU
+    rows += [SpaceRow(group.words, group.bytes, freed_by.get(group.name, "")) for group in usage.groups]
     rows = sorted((row for row in rows if row.bytes), key=lambda row: (-row.bytes, row.name))
     shown_rows = rows if len(rows) <= _ROWS + 1 else [*rows[:_ROWS], _together(rows[_ROWS:])]
     return PlaceSummary(usage.path, tuple(shown_rows), _advice(_prunes(place, scan, sums, usage.groups)), usage)
@@ -208,6 +209,8 @@ def _freed_by(part: _Part, scan: Scan, *, is_classic: bool) -> str:
     if part is _Part.FOREIGN:
         return "you: drydock does not know what it is"
     root = scan.verdict.store.root
+    if root.engine is Engine.BUILDKIT:
+        return {_Part.BUILD_CACHE: "buildctl prune", _Part.BUILD_HISTORY: "buildctl prune-histories"}.get(part, "")
     is_kubernetes = root.engine in _KUBERNETES or b"k8s.io" in scan.verdict.store.metadata.namespaces
     if not root.docker:
         if part is _Part.IMAGES:

@@ -282,6 +282,128 @@ def test_a_root_in_a_volume_is_part_of_the_volume(unpacked_anew):
     assert totals(place)[Category.NAMED_VOLUMES] == du(data / "volumes/dind")
 
 
+def test_a_builder_in_a_volume_is_read_as_its_buildkit(unpacked_anew, unpacked):
+    """A real BuildKit root in the volume of a buildx builder is a root too; its bytes are the builder's, once."""
+    taken, buildkit = capture(DOCKER), capture("buildkit-0.34-killed")
+    host = unpacked_anew(taken)
+    data = host / taken.docker
+    volume = data / "volumes/buildx_buildkit_mine0_state"
+    volume.mkdir(parents=True)
+    subprocess.run(["cp", "-a", (unpacked(buildkit) / buildkit.root).parent, volume / "_data"], check=True)
+    scans = drydock.scan(host, measure="disk")
+    assert [each.verdict.store.root.engine.value for each in scans] == ["docker", "buildkit"]
+    (place,) = [place for scan in scans for place in scan.places]
+    assert sum(entry.bytes for entry in place.entries) == du(data)
+    assert unknown(place) == set()
+    own = Counter()
+    for entry in place.entries:
+        if entry.path.startswith(bytes(volume)):
+            assert entry.name == (b"mine0" if entry.category in BUILDS else b"buildx_buildkit_mine0_state")
+            own[entry.category] += entry.bytes
+    worker = volume / "_data/runc-overlayfs"
+    assert own[Category.BUILD_CACHE] == du(worker / "content") + du(worker / "snapshots")
+    assert own[Category.BUILD_HISTORY] == du(volume / "_data/history.db")
+    assert sum(own.values()) == du(volume)
+
+
+def _rootless(host, data):
+    """The data root in a user's home, as dockerd-rootless.sh has it."""
+    home = host / "home/ann"
+    (home / ".local/share").mkdir(parents=True)
+    moved = shutil.move(data, home / ".local/share/docker")
+    os.chown(home, 1000, 1000)
+    for part in ("", "containerd", "containerd/daemon"):
+        os.chown(f"{moved}/{part}", 1000, 1000)
+    (host / "etc").mkdir(exist_ok=True)
+    (host / "etc/passwd").write_text("ann:x:1000:1000::/home/ann:/bin/sh\n")
+    return moved
+
+
+def _remapped(host, data):
+    """All of it in <uid>.<gid>, as with userns-remap."""
+    inner = data.parent / "inner"
+    data.rename(inner)
+    data.mkdir()
+    inner.rename(data / "100000.100000")
+    (data / "runtimes").mkdir()
+    return data
+
+
+def _moved(host, data):
+    """Where daemon.json says, and the old one with its volumes at the default place."""
+    (host / "srv").mkdir()
+    (host / "etc/docker").mkdir(parents=True)
+    (host / "etc/docker/daemon.json").write_text('{"data-root": "/srv/docker"}')
+    moved = shutil.move(data, host / "srv/docker")
+    (data / "volumes/old/_data").mkdir(parents=True)
+    (data / "volumes/old/_data/file").write_bytes(b"x" * 50_000)
+    return moved
+
+
+@pytest.mark.parametrize("move", [_rootless, _remapped, _moved])
+def test_data_roots_at_other_places(unpacked_anew, move):
+    """A capture moved there: the sum is du's, the log has the container's name, and nothing is unknown."""
+    taken = capture(DOCKER)
+    host = unpacked_anew(taken)
+    where = move(host, host / taken.docker)
+    found = {place.path: place for place in places(host)}
+    place = found[RawPath(os.fsencode(where))]
+    assert sum(entry.bytes for entry in place.entries) == du(where)
+    assert {entry.name for entry in place.entries if entry.category is Category.LOGS} == {b"web"}
+    for path, each in found.items():
+        assert unknown(each) == set(), path
+        assert sum(entry.bytes for entry in each.entries) == du(path)
+    old = [entry.name for each in found.values() for entry in each.entries if entry.name == b"old"]
+    assert old == ([b"old"] if move is _moved else [])
+
+
+@pytest.mark.parametrize("engine", ["k3s", "rke2"])
+def test_the_containerd_of_a_distribution(unpacked_anew, engine):
+    """A containerd root alone is the place, with the leftovers of unpacking and what stargz keeps apart from layers."""
+    taken = capture("containerd-1.6-namespaces")
+    host = unpacked_anew(taken)
+    root = host / "var/lib/rancher" / engine / "agent/containerd"
+    root.parent.mkdir(parents=True)
+    shutil.move(host / taken.root, root)
+    cache = root / "io.containerd.snapshotter.v1.stargz/stargz/httpcache/00"
+    cache.mkdir(parents=True)
+    (cache / "chunk").write_bytes(b"x" * 300_000)
+    new = root / "io.containerd.snapshotter.v1.overlayfs/snapshots/new-123456789/fs"
+    new.mkdir(parents=True)
+    (new / "half").write_bytes(b"x" * 90_000)
+    for measure in ("disk", "recorded"):
+        (place,) = places(host, measure)
+        assert place.path == bytes(root)
+        assert unknown(place) == set()
+        left = [entry for entry in place.entries if entry.category is Category.UNPACK_LEFTOVERS and entry.name]
+        assert [entry.bytes for entry in left if entry.name == b"overlayfs"] == [du(new.parent)]
+        if measure == "disk":
+            assert sum(entry.bytes for entry in place.entries) == du(root)
+            assert totals(place)[Category.SNAPSHOTTER_FILES] == du(cache.parent.parent)
+
+
+def test_folders_of_a_host_beside_its_engines(unpacked_anew):
+    """Caches of snapshotters in processes of their own, and drydock's state; not if a root alone is asked for."""
+    taken = capture(DOCKER)
+    host = unpacked_anew(taken)
+    folders = {
+        "var/lib/containerd-stargz-grpc": Category.SNAPSHOTTER_FILES,
+        "var/lib/soci-snapshotter-grpc": Category.SNAPSHOTTER_FILES,
+        "var/lib/nydus/cache": Category.SNAPSHOTTER_FILES,
+        "var/lib/drydock": Category.DRYDOCK,
+    }
+    for number, folder in enumerate(folders):
+        (host / folder / "below").mkdir(parents=True)
+        (host / folder / "below/file").write_bytes(b"x" * 10_000 * (number + 1))
+    for measure in ("disk", "recorded"):
+        found = {place.path: place.entries for place in places(host, measure)}
+        for folder, category in folders.items():
+            ((is_, _, path, size, *_),) = found[RawPath(bytes(host / folder))]
+            assert (is_, path) == (category, bytes(host / folder))
+            assert size == (du(host / folder) if measure == "disk" else None)
+    assert [place.path for place in places(host / taken.docker)] == [bytes(host / taken.docker)]
+
+
 def test_the_file_system_is_what_stat_says(unpacked):
     """Blocks and inodes of the file system that the data root lies on."""
     (place,) = places(unpacked(capture(DOCKER)), measure="recorded")
