@@ -221,6 +221,13 @@ def test_a_real_docker_prints_exactly_what_stays(tmp_path):
         assert {name: docker.docker("logs", name) for name in kinds} == {
             **after, "plain": after["plain"] + "".join(f"{line}\n" for line in SAID),
         }  # fmt: skip
+        # As a log is in the middle of being written over: dockerd passes over the blanks.
+        (log,) = data.glob(f"containers/{docker.docker('inspect', '--format', '{{.Id}}', 'plain').strip()}/*-json.log")
+        said, lines = docker.docker("logs", "plain").splitlines(), log.read_bytes().splitlines(keepends=True)
+        blank = b" " * (len(lines[2]) - 1) + b"\n"
+        log.write_bytes(b"".join([*lines[:2], blank, *lines[3:]]))
+        assert docker.docker("logs", "plain").splitlines() == said[:2] + said[3:]
+        assert docker.docker("logs", "--tail", str(len(said) - 1), "plain").splitlines()[-9:] == said[-9:]
 
 
 SAY = "i=0; while [ $i -lt 1500 ]; do echo this is line $i; i=$((i+1)); done"

@@ -1,4 +1,4 @@
-"""The only module that removes, renames or empties in a store (docs/safety.md 2).
+"""The only module that removes, renames or shortens in a store (docs/safety.md 2).
 
 Each call is relative to an open directory, or to an open file.
 
@@ -24,6 +24,11 @@ rmdir = os.rmdir
 def empty(descriptor: int) -> None:
     """Let an open file have no bytes. Raises OSError."""
     os.ftruncate(descriptor, 0)
+
+
+def shorten(descriptor: int, size: int) -> None:
+    """Let an open file end after ``size`` bytes. Raises OSError."""
+    os.ftruncate(descriptor, size)
 
 
 def exchange(directory: int, name: bytes, other: bytes) -> None:

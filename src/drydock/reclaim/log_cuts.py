@@ -4,8 +4,11 @@ Whenever a crash comes, the log under its own name is the whole one or the one t
 The bytes that stay are copied to a new file with the owner, mode, times and attributes of the log. Both files are
 exchanged in one call (renameat2, RENAME_EXCHANGE), and the former one is removed, or moved to the quarantine. dockerd
 opens a log by its path, and gives a log a new file itself whenever it rotates the log (moby
-daemon/logger/loggerutils/logfile.go rotate, v28.5). A log of which nothing stays is emptied in place, which needs no
-block of a full disk.
+daemon/logger/loggerutils/logfile.go rotate, v28.5).
+
+A full disk may have no room for the copy. A log of which nothing stays is emptied in place. If at most half of a log
+stays, that half is written over its beginning, and the log is shortened. A crash meanwhile leaves lines twice, and none
+that stays is lost.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from drydock.reclaim.root_dir import RootDir, describe_change
 _CHUNK: Final = 1 << 20
 _BLOCK: Final = 512
 _WRITE: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_UPDATE: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -142,7 +146,9 @@ def _shorten(cut: LogCut, parent: int, name: bytes, aside: int | None) -> CutOut
             return CutOutcome(cut, Status.CHANGED, change)
         try:
             blocks = _copy_end(source, name, cut.keep, parent, new)
-        except OSError:
+        except OSError as error:
+            if error.errno in _FULL and aside is None and 2 * cut.keep <= found.st_size:
+                return _overwrite(cut, parent, name, found.st_blocks)
             with suppress(OSError):
                 knife.unlink(new, dir_fd=parent)
             raise
@@ -157,6 +163,59 @@ def _shorten(cut: LogCut, parent: int, name: bytes, aside: int | None) -> CutOut
     _sync(parent)
     _dispose(parent, new, name, aside)
     return CutOutcome(cut, Status.DONE, freed=0 if aside is not None else max(0, found.st_blocks - blocks) * _BLOCK)
+
+
+def _overwrite(cut: LogCut, parent: int, name: bytes, blocks: int) -> CutOutcome:
+    """Without room for a copy: write what stays over the beginning of the log, then shorten the log to it.
+
+    At every moment the log has whole lines only, and ends with what stays; what was written over its beginning is there
+    twice until the log is shortened. Meanwhile the empty file that the copy left says that this is not finished.
+    """
+    marker = os.open(LEFTOVER + name, _WRITE, dir_fd=parent)
+    try:
+        knife.empty(marker)
+    finally:
+        os.close(marker)
+    log = os.open(name, _UPDATE, dir_fd=parent)
+    try:
+        found = os.fstat(log)
+        change = describe_change(cut.expect, fingerprint(found))
+        if change is None:
+            start, at = found.st_size - cut.keep, 0
+            while at < cut.keep:
+                at += _move_lines(log, start, at, cut.keep)
+            os.fdatasync(log)
+            knife.shorten(log, cut.keep)
+            os.utime(log, ns=(found.st_atime_ns, found.st_mtime_ns))
+            os.fsync(log)
+            blocks -= os.fstat(log).st_blocks
+    finally:
+        os.close(log)
+    _dispose(parent, LEFTOVER + name, name, None)
+    if change is not None:
+        return CutOutcome(cut, Status.CHANGED, change)
+    return CutOutcome(cut, Status.DONE, freed=max(0, blocks) * _BLOCK)
+
+
+def _move_lines(log: int, start: int, at: int, keep: int) -> int:
+    """Write some of the lines from ``start + at`` on to ``at``; give their bytes. Half a line that is left is blanked.
+
+    Raises:
+        OSError: among others, a line is longer than any that dockerd writes.
+    """
+    part = os.pread(log, min(_CHUNK, keep - at), start + at)
+    if at + len(part) < keep:
+        part = part[: part.rfind(b"\n") + 1]
+    if not part:
+        raise OSError(errno.EBUSY, "it became shorter while it was read, or has a line of more than a mebibyte")
+    end = at + len(part)
+    rest = os.pread(log, min(_CHUNK, start - end), end)
+    blank = rest.find(b"\n") if b"\n" in rest else len(rest)
+    data = part + b" " * blank
+    while data:
+        done = os.pwrite(log, data, at + len(part) + blank - len(data))
+        data = data[done:]
+    return len(part)
 
 
 def _copy_end(source: int, name: bytes, keep: int, parent: int, new: bytes) -> int:
@@ -232,7 +291,7 @@ def _append_new(cut: LogCut, log: tuple[int, bytes], former: tuple[int, bytes]) 
     """
     now, then = open_regular(log[1], log[0]), -1
     try:
-        then = os.open(former[1], (_WRITE & ~os.O_WRONLY) | os.O_RDWR, dir_fd=former[0])
+        then = os.open(former[1], _UPDATE, dir_fd=former[0])
         info, old = os.fstat(now), os.fstat(then)
         size = cut.expect.size
         there = old.st_size - size
@@ -308,7 +367,7 @@ def _is_copy(found: os.stat_result, expect: Fingerprint) -> bool:
 
 def _reason(cut: LogCut, error: OSError) -> str:
     if error.errno in _FULL and cut.keep:
-        copied = f"drydock copies its newest {cut.keep} bytes, which stay"
+        copied = f"drydock copies its newest {cut.keep} bytes, which are more than half of it"
         return f"{error.strerror}: {copied}; --truncate-logs 0 needs no room"
     if error.errno == errno.EINVAL and cut.keep:
         return f"{error.strerror}: this file system cannot exchange two files; --truncate-logs 0 does not need that"

@@ -52,7 +52,9 @@ def plan_log_cuts(store: Store, data_roots: Iterable[RawPath], most: int) -> tup
 
 
 def find_lacking_room(cuts: Sequence[LogCut], freed: int) -> list[str]:
-    """Where the end of a log, which is copied, does not fit even after everything else that a plan removes is gone.
+    """Where the end of a log does not fit once more, even after everything else that a plan removes is gone.
+
+    It is copied to cut the log; only if it is at most half of the log, drydock does without a copy.
 
     Args:
         cuts: of the plan.
@@ -64,7 +66,7 @@ def find_lacking_room(cuts: Sequence[LogCut], freed: int) -> list[str]:
     found: list[str] = []
     for data in dict.fromkeys(cut.data for cut in cuts):
         of_root = [cut for cut in cuts if cut.data == data]
-        need = max(cut.keep for cut in of_root)
+        need = max(cut.keep if 2 * cut.keep > cut.expect.size else 0 for cut in of_root)
         freed_here = freed + sum(cut.bytes for cut in of_root if not cut.keep)
         with suppress(OSError):  # cutting the logs there fails with that reason
             room = os.statvfs(data)
