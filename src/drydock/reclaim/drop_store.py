@@ -14,6 +14,7 @@ from drydock.model.names import Digest
 from drydock.model.objects import StoreObject
 from drydock.model.plans import Removal, Target
 from drydock.model.roots import DockerContainer
+from drydock.model.scans import unread_among
 from drydock.model.store import Store
 from drydock.model.store_drops import IMAGE_STORE_NAMESPACES, Loss, LossKind, StoreDrop
 from drydock.model.store_modes import StoreMode
@@ -26,18 +27,24 @@ DROPPED = "its store is dropped (--drop-store)"
 """Why something goes."""
 
 
-def refuse_drop(store: Store, mode: StoreMode, unread: str | None) -> None:
+def refuse_drop(store: Store, mode: StoreMode, no_edit: str | None) -> None:
     """Refuse to drop a store that may be in use, or of which not everything could be read.
 
     Args:
         store: a root with Docker data roots.
         mode: the store that the user named.
-        unread: why not everything could be read; None if it was.
+        no_edit: why meta.db cannot be edited; None if it can.
 
     Raises:
         Refused: as above. The message says what to do.
     """
     owners = store.owners
+    # BuildKit's databases go with the store, and a run that was killed may have removed some of them.
+    unread = unread_among(store, (store.content, *store.backends.values()))
+    if mode is StoreMode.IMAGE_STORE:
+        unread = unread or no_edit
+    else:
+        unread = unread or next((each for layers in store.layer_stores for each in layers.unlisted), None)
     if unread is not None:
         raise Refused(f"the {mode.shown} is not dropped, because not everything could be read: {unread}")
     if not owners.containers_known:

@@ -29,7 +29,6 @@ from drydock.model.plans import (
 )
 from drydock.model.policies import Policy
 from drydock.model.records import Snapshot
-from drydock.model.scans import unread_of
 from drydock.model.store import Store
 from drydock.model.store_drops import IMAGE_STORE_NAMESPACES, StoreDrop
 from drydock.model.store_modes import StoreMode
@@ -240,8 +239,7 @@ class _Planner:
         if drop is not None:
             if self._policy.keep:
                 raise Usage("--drop-store drops a store whole: export what is to be kept, and leave out --keep")
-            no_edit = self._no_edit if drop is StoreMode.IMAGE_STORE else None
-            refuse_drop(self._store, drop, unread_of(self._verdict) or no_edit)
+            refuse_drop(self._store, drop, self._no_edit)
         edits = self._no_edit is None
         ended = self._end() if edits else []
         self._dropped = self._drop(ended) if edits else {}
