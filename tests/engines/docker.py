@@ -30,19 +30,19 @@ class Docker:
         sandbox: open already.
         containerd_root: where its containerd works instead (Docker 29.7), as the sandbox sees it.
         embedded: whether containerd is a part of dockerd's own process (the same).
-        classic: with the classic image store.
+        classic: with the classic image store; None: as dockerd itself chooses.
 
     Raises:
         TimeoutError: it did not come up; the message has the end of its log.
     """
 
     def __init__(
-        self, sandbox: Sandbox, *, containerd_root: str = "", embedded: bool = False, classic: bool = False
+        self, sandbox: Sandbox, *, containerd_root: str = "", embedded: bool = False, classic: bool | None = False
     ) -> None:
         self.sandbox = sandbox
         self._containerd_root = containerd_root
         self._features = {
-            "containerd-snapshotter": not classic,
+            **({} if classic is None else {"containerd-snapshotter": not classic}),
             **({"embedded-containerd": True} if embedded else {}),
         }
         self._daemon: Daemon | None = None

@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 
 import pytest
-from tests.engines.hosts import docker_on
+from tests.engines.docker import Docker
+from tests.engines.hosts import NEWEST, docker_on
+from tests.engines.modules import built
+from tests.engines.sandbox import Sandbox
+from tests.engines.suite import Suite, rootfs
 from tests.support.captures import unpack
 from tests.support.documents import run
 from tests.support.faults import run_counted
@@ -88,13 +93,13 @@ def test_the_classic_store_is_dropped(unpacked_anew, tmp_path):
         assert docker.docker("system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Size}}") == cache
         assert docker.docker("start", "fresh") == "fresh\n"
         _builds(docker, "new:1")
-        docker.docker("load", "-q", "-i", _shown(docker, old))
+        docker.docker("load", "-q", stdin=old.read_bytes())
         assert _runs(docker, "old:1", "/srv/old") == "old\n"
         docker.docker("rmi", "old:1")
     with _docker(host, tmp_path / "after", classic=True) as docker:
         assert _images(docker) == []
         assert _containers(docker) == []
-        docker.docker("load", "-q", "-i", _shown(docker, old))
+        docker.docker("load", "-q", stdin=old.read_bytes())
         assert _images(docker) == [each for each in SAID["classic images"] if each.endswith(" old:1")]
         _builds(docker, "old:1")
 
@@ -125,20 +130,47 @@ def test_the_image_store_is_dropped(unpacked_anew, tmp_path):
         _builds(docker, "old:1")
     with _docker(host, tmp_path / "after", classic=False) as docker:
         assert _images(docker) == []
-        docker.docker("load", "-q", "-i", _shown(docker, new))
+        docker.docker("load", "-q", stdin=new.read_bytes())
         assert _images(docker) == [each for each in SAID["image-store images"] if each.endswith(" new:1")]
         _builds(docker, "new:1")
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+@pytest.mark.parametrize("has_overlay2", [True, False])
+def test_docker_29_chooses_as_it_is_said(unpacked_anew, tmp_path, has_overlay2):
+    """Without a setting: by whether overlay2 is empty, so a drop of the classic store changes no mode."""
+    host = unpacked_anew(HOST)
+    settle(host, classic=False, version="29.7.2")
+    (host / "etc/docker/daemon.json").write_text("{}")
+    if has_overlay2:
+        _empty(host / HOST.docker / "overlay2")
+    else:
+        shutil.rmtree(host / HOST.docker / "overlay2")
+    found = _store(host)
+    (tmp_path / "work").mkdir()
+    newest = [built(each) for each in NEWEST]
+    with (
+        Sandbox(tmp_path / "work", rootfs(Suite.FORKY), host / HOST.docker, newest) as sandbox,
+        Docker(sandbox, classic=None) as docker,
+    ):
+        driver = docker.docker("info", "--format", "{{.Driver}}").strip()
+    assert (found["next"], driver) == (("classic", "overlay2") if has_overlay2 else ("image-store", "overlayfs"))
+
+
+def _empty(overlay2):
+    """What a drop leaves: overlay2 with an empty l."""
+    for path in overlay2.iterdir():
+        if path.is_dir() and path.name != "l":
+            shutil.rmtree(path)
+    for link in (overlay2 / "l").iterdir():
+        link.unlink()
 
 
 def _refused(host, store):
     ended = run_counted("clean", "--drop-store", store, host)
     assert ended.status == 32
     return ended.output
-
-
-def _shown(docker, path):
-    """A file as the sandbox sees it."""
-    return str(docker.sandbox.show(path, f"/run/{path.name}"))
 
 
 def _ready(folder, store):
@@ -187,7 +219,7 @@ def test_a_kill_hurts_nothing_and_the_next_run_ends_the_same(tmp_path, store):
     assert ended.status == 0, ended.output
     kept, left = _kept(whole, store), _left(whole)
     databases = {path for path in kept if path.suffix == ".db"}
-    step = 1 if ALL else max(1, len(ended.calls) // 9)
+    step = 1 if ALL else max(1, len(ended.calls) // 6)
     for number in range(1, len(ended.calls) + 1, step):
         host = _ready(tmp_path / str(number), store)
         assert run_counted(*command, "--state", host / "state", host, kill_after=number).signal == signal.SIGKILL

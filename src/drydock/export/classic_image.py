@@ -19,6 +19,7 @@ from drydock.model.errors import EvidenceUnreadable
 from drydock.model.layer_store import ClassicImage, LayerStore
 from drydock.model.names import Digest
 from drydock.model.text import shown
+from drydock.verdict.find import image_names
 
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -49,7 +50,7 @@ def write_classic_image(store: LayerStore, image: ClassicImage, output: ExportFi
     output.expected = len(config) + len(manifest) + sum(layer.size for layer in layers.values())
     archive = Archive(output, _no_note)
     archive.add_bytes(b"oci-layout", LAYOUT)
-    archive.add_bytes(b"index.json", index_document(names, digest, MANIFEST, len(manifest)))
+    archive.add_bytes(b"index.json", index_document(tuple(map(_whole, names)), digest, MANIFEST, len(manifest)))
     archive.add_bytes(b"manifest.json", docker_manifest(names, image.id, image.diff_ids))
     archive.add_bytes(member(digest), manifest)
     archive.add_bytes(member(image.id), config)
@@ -112,6 +113,11 @@ def _write_layer(archive: Archive, diff_id: Digest, layer: LayerTar) -> None:
     if written != layer.size or b"sha256:" + hashed.hexdigest().encode() != diff_id:
         raise EvidenceUnreadable(f"layer {shown(diff_id)}: its files are not those that it was made of")
     archive.end_file()
+
+
+def _whole(name: bytes) -> bytes:
+    """A name with its domain, as containerd has it."""
+    return [name, *image_names(name)][-1]
 
 
 def _no_note(_: str) -> None:
