@@ -77,7 +77,8 @@ def _by_size(row: _Row) -> tuple[int, str]:
 
 def _order(row: _Row) -> tuple[bool, str, str]:
     namespace = row.get("namespace")
-    return namespace is None, str(namespace), str(next(value for key, value in row.items() if key != "namespace"))
+    name = next(value for key, value in row.items() if key not in ("store", "namespace"))
+    return namespace is None, str(namespace), str(name)
 
 
 def _images(verdict: Verdict, documents: Documents) -> Iterator[_Row]:
