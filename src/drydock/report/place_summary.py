@@ -20,7 +20,7 @@ from drydock.report.summary import Advice
 from drydock.report.usage_text import NOTABLE, UsageGroup, UsageText, is_mixed, is_of_objects, usage_text
 from drydock.report.wording import show_bytes, show_count
 
-_ROWS: Final = 8
+_ROWS: Final = 6
 """Rows that are listed; with more, the smallest have one row together."""
 _NODE: Final = re.compile(rb"([a-zA-Z0-9][a-zA-Z0-9_.-]*)[0-9]")
 """The name of a builder's node: the builder, and a number (buildx store/nodegroup.go, v0.20)."""
@@ -33,7 +33,6 @@ _YOU: Final = {
     "drydock's own": "you: delete runs that need no undo",
     "tmp": "a restart of dockerd",
     "plugins": "docker plugin rm NAME",
-    "BuildKit": "docker builder prune",
     "classic store": "docker image prune -a",
     "container files": "docker container prune",
     "snapshotter files": "its snapshotter",
@@ -130,8 +129,7 @@ def _summarize(place: PlaceUsage, scan: Scan) -> PlaceSummary:
     ]
     rest = stores - sum(sums.values())
     rows.append(SpaceRow("databases and records", max(0, rest), ""))
-    freed_by = dict(_YOU, BuildKit="buildctl prune") if scan.verdict.store.root.engine is Engine.BUILDKIT else _YOU
-    rows += [SpaceRow(group.words, group.bytes, freed_by.get(group.name, "")) for group in usage.groups]
+    rows += [SpaceRow(group.words, group.bytes, _group_freed_by(group, scan)) for group in usage.groups]
     rows = sorted((row for row in rows if row.bytes), key=lambda row: (-row.bytes, row.name))
     shown_rows = rows if len(rows) <= _ROWS + 1 else [*rows[:_ROWS], _together(rows[_ROWS:])]
     return PlaceSummary(usage.path, tuple(shown_rows), _advice(_prunes(place, scan, sums, usage.groups)), usage)
@@ -222,6 +220,15 @@ def _freed_by(part: _Part, scan: Scan, *, is_classic: bool) -> str:
         _Part.BUILD_CACHE: "docker builder prune",
         _Part.BUILD_HISTORY: "docker buildx history rm --all",
     }.get(part, "")
+
+
+def _group_freed_by(group: UsageGroup, scan: Scan) -> str:
+    if group.name != "BuildKit":
+        return _YOU.get(group.name, "")
+    if scan.verdict.store.root.engine is Engine.BUILDKIT:
+        return "buildctl prune"
+    own = sum(entry.bytes or 0 for entry in group.entries if entry.name in (b"", b"default"))
+    return "docker buildx prune --builder NAME" if 2 * own < group.bytes else "docker builder prune"
 
 
 def _prunes(

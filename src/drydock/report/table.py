@@ -67,12 +67,12 @@ class _RootTable:
         self._unreachable()
         self._prunes()
         self._leases()
-        self._line("")
-        self._states()
         self._findings(Severity.DAMAGE, "Damage")
         self._findings(Severity.BLIND, "Could not be read or understood")
         self._findings(Severity.NOTE, "Note")
         self._withheld()
+        self._line("")
+        self._states()
         self._line("")
 
     def _states(self) -> None:
@@ -95,16 +95,16 @@ class _RootTable:
             if place.usage.file_system:
                 self._line(place.usage.file_system, 2)
             if place.rows:
-                self._line(f"{'size':>10}  {'what it is full of':<28}  freed by", 2, "bold")
+                self._line(f"{'size':>10}  {'what it is full of':<24}  freed by", 2, "bold")
             for row in place.rows:
-                self._line(f"{show_bytes(row.bytes):>10}  {row.name:<28}  {row.freed_by}".rstrip(), 2)
+                self._line(f"{show_bytes(row.bytes):>10}  {row.name:<24}  {row.freed_by}".rstrip(), 2)
             if place.usage.unmeasured:
                 self._line(f"Not measured: {', '.join(place.usage.unmeasured)}.", 2)
                 if self._scan.verdict.store.measured is SizeSource.RECORDED:
                     self._command("scan --measure disk", "measures them")
             if place.usage.largest:
                 self._line("Largest:", 2)
-            for line in (*place.usage.largest, *place.usage.advice):
+            for line in place.usage.largest:
                 self._line(line, 2)
         if self._summaries:
             self._line("")
@@ -115,6 +115,8 @@ class _RootTable:
             self._line("Docker can free, while it runs:", 2)
         for command in commands:
             self._command(command.words, command.does, drydocks=False)
+        for line in (line for place in self._summaries for line in place.usage.advice):
+            self._line(line, 2)
 
     def _free_now(self) -> None:
         total = self._scan.reclaimable()

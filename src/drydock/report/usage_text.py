@@ -12,7 +12,7 @@ from drydock.model.policies import SizeSource
 from drydock.model.roots import Owners
 from drydock.model.scans import Scan
 from drydock.model.text import shown
-from drydock.report.wording import show_bytes, show_count
+from drydock.report.wording import short_ids, show_bytes, show_count
 
 _OTHER: Final = "other"
 _GROUPS: Final = {
@@ -77,6 +77,7 @@ _NOUNS: Final = {
 NOTABLE: Final = 1 << 20
 """Bytes from which on an entry is listed, and advice is given about its group."""
 _LISTED: Final = 5
+_LARGEST: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def usage_text(place: PlaceUsage, scan: Scan) -> UsageText:
         shown(place.path),
         tuple(groups),
         unmeasured,
-        tuple(f"{show_bytes(entry.bytes or 0):>10}  {_words(entry, place)}" for entry in entries[:_LISTED]),
+        tuple(f"{show_bytes(entry.bytes or 0):>10}  {_words(entry, place)}" for entry in entries[:_LARGEST]),
         tuple(_advice(notable, scan.verdict.store.owners)),
         _file_system(place, taken=scan.verdict.store.measured is SizeSource.DISK),
     )
@@ -177,7 +178,7 @@ def _words(entry: UsageEntry, place: PlaceUsage) -> str:
     if entry.category is UsageCategory.UNKNOWN or not entry.name:
         words = f"{noun} {path}".strip()
     elif entry.category in _NAMED:  # its name says where it is
-        words = f"{noun} {shown(entry.name)}"
+        words = f"{noun} {short_ids(shown(entry.name))}"
     else:
         words = f"{noun} {shown(entry.name)}: {path}".strip()
     if entry.used_by is not None:
