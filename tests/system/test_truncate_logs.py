@@ -67,6 +67,24 @@ def clean(host, *options, status=0):
     return run("clean", *NOW, "--state", host / "state", *options, host, status=status)
 
 
+def test_explain_names_the_log_and_its_volume(planted):
+    """By the path of one of its files, or by its container; a volume by its name, or by a path in it."""
+    log = log_of(planted)
+    volume = planted / OF.docker / "volumes/pgdata/_data"
+    volume.mkdir(parents=True, exist_ok=True)
+
+    def titles(word):
+        said = json.loads(run("explain", *NOW, "--format", "json", word, planted))
+        return [each["title"] for each in said["explanations"]]
+
+    assert titles(f"{log}.1") == titles(log.parent) == ["log of container web"]
+    assert "log of container web" in titles("web")
+    assert titles(volume / "base/1") == titles("pgdata") == ["volume pgdata"]
+    text = run("explain", *NOW, f"{log}.2", planted, status=0)
+    assert '"log-opts": {"max-size": "10m", "max-file": "3"}' in text
+    assert "since: 2026-05-28T20:26:40Z" in text
+
+
 def test_no_log_is_cut_unless_asked_for(host):
     """Neither by clean nor by a plan."""
     before = logs(host)
