@@ -73,6 +73,14 @@ def test_a_data_root_that_no_setting_names_is_known_by_what_is_in_it(data, tmp_p
     assert find_owner(raw(data / "aside"), root) is None
 
 
+def test_a_data_root_without_a_containerd_root_is_like_any_other(data):
+    """Its folders are dockerd's, and a new one in it is not."""
+    root = Root(raw(data), Engine.DOCKER, docker=(raw(data),))
+    assert "choose a new folder in it" in find_owner(raw(data), root)
+    assert "an engine owns" in find_owner(raw(data / "containers/new"), root)
+    assert find_owner(raw(data / "drydock-aside"), root) is None
+
+
 def test_a_data_root_itself_is_refused_and_a_new_folder_in_it_is_not(data, root):
     """The runs' folders would stand among Docker's; one folder for them may, as it must be on that file system."""
     assert "choose a new folder in it" in find_owner(raw(data), root)

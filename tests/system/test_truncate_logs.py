@@ -14,7 +14,8 @@ from tests.engines.images import busybox_layer
 from tests.engines.sandbox import Sandbox
 from tests.engines.suite import Suite, rootfs
 from tests.support.captures import capture, unpack
-from tests.support.data_roots import add_json_log, json_line
+from tests.support.classic_root import ClassicRoot
+from tests.support.data_roots import add_container, add_json_log, json_line
 from tests.support.documents import run
 from tests.support.faults import run_counted
 
@@ -161,6 +162,30 @@ def test_without_a_quarantine_undo_says_that_it_cannot(host):
     assert [each["undo"] for each in runs(host)] == ["no"]
     run("undo", journal, status=4)
     assert logs(host) == {log_of(host).name: KEPT}
+
+
+def test_a_data_root_without_a_containerd_root(tmp_path):
+    """Its logs are cut into a quarantine in the data root itself, and put back."""
+    data = tmp_path / "docker"
+    ClassicRoot(data)
+    log = add_json_log(add_container(data, 1, "web"), LINES, rotated=ROTATED)
+    whole = log.read_bytes()
+    (data / "aside").mkdir(mode=0o700)
+    options = (
+        "--truncate-logs",
+        SIZE,
+        "--apply",
+        "--yes",
+        "--quarantine",
+        data / "aside",
+        "--state",
+        tmp_path / "state",
+    )
+    run("clean", *options, data, status=0)
+    assert log.read_bytes() == KEPT
+    (journal,) = tmp_path.glob("state/*/journal.jsonl")
+    run("undo", journal, status=0)
+    assert log.read_bytes() == whole
 
 
 @pytest.mark.slow

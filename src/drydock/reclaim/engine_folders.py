@@ -110,7 +110,8 @@ def _way(chosen: RawPath) -> list[RawPath]:
 
 def _owned(root: Root) -> Iterator[RawPath]:
     """The existing folders of the root's own engine, without Docker's data roots."""
-    yield root.path
+    if root.path not in root.docker:
+        yield root.path
     for _, path in root.snapshotters:
         yield path
     yield from root.states

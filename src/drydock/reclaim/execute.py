@@ -122,7 +122,8 @@ def execute(
             manifests = ManifestWriter(kept.fd, volatile=kept.volatile)
             stack.callback(manifests.close)
             moved: list[Removal | LogCut] = [*plan.removals, *plan.log_cuts]
-            apart = open_quarantine(quarantine, root_dir, kept.run, moved, manifests)
+            is_data_root = plan.root in held.root.docker
+            apart = open_quarantine(quarantine, root_dir, kept.run, moved, manifests, is_data_root=is_data_root)
             stack.callback(apart.close)
         journal = JournalWriter(kept.fd, kept.path, plan.root, plan_hash)
         stack.callback(journal.close)

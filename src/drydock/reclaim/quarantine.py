@@ -117,6 +117,8 @@ def open_quarantine(
     run: str,
     actions: Iterable[Removal | LogCut] = (),
     manifests: ManifestWriter | None = None,
+    *,
+    is_data_root: bool = False,
 ) -> Quarantine:
     """Make the directory ``run`` in ``directory``, which must exist on the root's mount and outside of the root.
 
@@ -127,6 +129,8 @@ def open_quarantine(
         actions: the data to move; none may be on another file system, such as a snapshotter's own disk, because that
             move would fail after its records were dropped.
         manifests: writes manifests of the moved directories; the caller closes it.
+        is_data_root: the root is a Docker data root without a containerd root. It may have the directory, as long as
+            no engine owns that (:mod:`drydock.reclaim.engine_folders`).
 
     Raises:
         Refused: ``directory`` is not such a directory, or others may rename what is in it.
@@ -147,7 +151,7 @@ def open_quarantine(
             raise Refused(f"quarantine {text} is not on the file system of {shown(elsewhere)}: it cannot be renamed")
         if info.st_mode & 0o022 and not info.st_mode & stat.S_ISVTX:
             raise Refused(f"quarantine {text} can be written by others: chmod go-w it")
-        if _is_below(fd, root_dir):
+        if not is_data_root and _is_below(fd, root_dir):
             raise Refused(f"quarantine {text} lies in the store itself")
         os.mkdir(run, 0o700, dir_fd=fd)
         path = RawPath(os.path.join(os.path.abspath(directory), os.fsencode(run)))
