@@ -263,7 +263,7 @@ def _hold(root: Root, access: Access) -> Iterator[Held]:
     measured = access.measure is SizeSource.DISK
     with (
         hold_store(root, exclusive=access.exclusive, measured=measured, progress=access.progress) as held,
-        hold_data_roots(root) if access.exclusive else nullcontext(),
+        hold_data_roots(root) if access.exclusive or not root.has_containerd else nullcontext(),
     ):
         yield held
 

@@ -101,7 +101,7 @@ class Looked:
     def verification(self) -> Verification:
         """The root, verified."""
         store = self.session.store
-        uneditable = edit_blindness(store) if store.root.has_containerd else None
+        uneditable = edit_blindness(store)
         return Verification(
             store.root.path,
             self.hits,

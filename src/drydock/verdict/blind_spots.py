@@ -20,7 +20,7 @@ def edit_blindness(store: Store) -> str | None:
     metadata = store.metadata
     if not metadata.complete:
         return first_cause(metadata.findings)
-    if metadata.schema_version < _EDITED_SINCE:
+    if metadata.schema_version < _EDITED_SINCE and store.root.has_containerd:
         return f"a meta.db of schema version {metadata.schema_version} is not edited"
     return None
 
