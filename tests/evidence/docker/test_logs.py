@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 
@@ -54,6 +55,29 @@ def test_json_file_without_limits(tmp_path):
     assert logs.found[0].rotates is None
     assert logs.found[0].driver is None
     assert "hostconfig.json" in logs.unread[0]
+
+
+@pytest.mark.parametrize(
+    "document", ["", "[]", "{}", '{"LogConfig": []}', '{"LogConfig": null}', "[" * 100_000, '{"LogConfig": "x"}']
+)
+def test_a_configuration_without_a_driver(tmp_path, document):
+    """The log is listed, its limits are not known, and that is told."""
+    folder = add_container(tmp_path, 1, "web")
+    add_json_log(folder, range(3))
+    (folder / "hostconfig.json").write_text(document)
+    logs = read(tmp_path)
+    assert (logs.found[0].driver, logs.found[0].rotates) == (None, None)
+    assert logs.unread == (f"{folder}/hostconfig.json: it has no LogConfig",)
+
+
+@pytest.mark.parametrize("options", [None, [], "x", {"max-size": 5, "max-file": ["3"]}, {"max-size": ""}])
+def test_options_of_other_types(tmp_path, options):
+    """They limit nothing: dockerd takes texts only."""
+    folder = add_container(tmp_path, 1, "web")
+    add_json_log(folder, range(3))
+    (folder / "hostconfig.json").write_text(json.dumps({"LogConfig": {"Type": "json-file", "Config": options}}))
+    [found] = read(tmp_path).found
+    assert (found.max_size, found.max_file, found.rotates) == (None, None, False)
 
 
 def test_local_with_packed_files(tmp_path):

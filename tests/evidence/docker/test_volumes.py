@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.support import boltwriter
 from tests.support.data_roots import add_container, add_volume, container_id, write_volume_rows
 
 from drydock.evidence.docker.containers import read_containers
@@ -64,6 +65,23 @@ def test_a_damaged_database_of_volumes(tmp_path):
     found, unread = read(tmp_path)
     assert found["pgdata"].is_anonymous is None
     assert any("metadata.db" in each for each in unread)
+
+
+def test_rows_that_dockerd_does_not_write(tmp_path):
+    """No JSON, no driver, no labels: the volume is listed, and of the driver local if it has a folder."""
+    names = (b"empty", b"text", b"list", b"driver", b"labels")
+    for name in names[:3]:
+        add_volume(tmp_path, name)
+    boltwriter.write(tmp_path / "volumes/metadata.db", {b"volumes": {
+        b"empty": b"", b"text": b"{", b"list": b"[1]", b"driver": b'{"Driver": 5}',
+        b"labels": b'{"Driver": "far", "Labels": ["com.docker.volume.anonymous"]}',
+    }})  # fmt: skip
+    found, unread = read(tmp_path)
+    assert {name: each.driver for name, each in found.items()} == {
+        "empty": b"local", "text": b"local", "list": b"local", "driver": None, "labels": b"far",
+    }  # fmt: skip
+    assert not any(each.is_anonymous for each in found.values())
+    assert not unread
 
 
 def test_options_that_are_no_json(tmp_path):
