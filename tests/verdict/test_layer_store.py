@@ -210,6 +210,10 @@ def test_the_lease_of_a_killed_build_is_ownerless(root):
     states = _states(found, ObjectKind.LAYER_DIRECTORY)
     assert [states[name * 25] for name in "ab"] == [State.LEASED, State.ORPHANED]
     assert _states(found, ObjectKind.LAYER)[root.chains["built"]] is State.LIVE
+    shutil.rmtree(root.overlay / ("a" * 25))
+    builds, store = store.builds, _read(root)
+    store.builds = builds
+    assert [each.kind.value for each in judge_layer_store(store, UnixNano(10)).leases] == ["build-cache"]
 
 
 def _codes(root):

@@ -462,8 +462,11 @@ class _Judge:
         for found in objects:
             if found.reach is State.LEASED and len(found.held_by) == 1:
                 only[found.held_by[0]] = only.get(found.held_by[0], 0) + found.allocated
+        holding = {ref for found in objects for ref in found.held_by}
         leases = {lease.ref: lease for lease in self._store.builds.leases}
         for ref, (kind, reason, owner) in self._classes.items():
+            if ref not in holding and not kind.is_owned:
+                continue  # a killed build left it, and what it named is gone: dockerd is fine with it
             lease: Lease | None = leases.get(ref)
             created = None if lease is None else lease.created
             expires = None if lease is None else expiry(lease.labels)

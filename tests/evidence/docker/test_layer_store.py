@@ -94,6 +94,15 @@ def test_a_file_that_is_no_file_is_not_opened(root):
     assert "not a regular file" in _read(root).layers[root.chains["top"].encode()].problem
 
 
+@pytest.mark.parametrize("name", ["..", "../../etc", "a/b", "."])
+def test_a_path_is_no_name_of_a_directory(root, name):
+    """A cache-id that would lead elsewhere is not taken for a name; the layer does not count as whole."""
+    record = root.layerdb / "sha256" / root.chains["top"].removeprefix("sha256:")
+    (record / "cache-id").write_text(name)
+    layer = _read(root).layers[root.chains["top"].encode()]
+    assert (layer.cache_id, layer.problem) == (None, "its cache-id is not what dockerd writes")
+
+
 def test_damage_is_told(root):
     """A config that does not match its id, an empty cache-id, a size that is no number, references that are no JSON."""
     (config,) = (root.image / "imagedb/content/sha256").iterdir()

@@ -269,7 +269,7 @@ class _Reader:
             return
         chain = Digest(b"sha256:" + name)
         with _RecordFolder(name, parent) as record:
-            cache_id = record.text(b"cache-id")
+            cache_id = record.text(b"cache-id", is_name=True)
             diff_id = record.digest(b"diff")
             below = record.digest(b"parent", needed=False)
             size = record.number(b"size")
@@ -291,7 +291,7 @@ class _Reader:
 
     def _rest(self, name: bytes, path: RawPath, parent: int, chain: Digest | None) -> None:
         with _RecordFolder(name, parent) as record:
-            cache_id = record.text(b"cache-id", needed=False)
+            cache_id = record.text(b"cache-id", needed=False, is_name=True)
             if record.problem:
                 self._blind(path, record.problem)
             self._store.rests.append(
@@ -433,13 +433,19 @@ class _RecordFolder:
         return sorted(self._folders)
 
     def text(
-        self, name: bytes, *, needed: bool = True, directory_kind_is: tuple[DirectoryKind, ...] = ()
+        self,
+        name: bytes,
+        *,
+        needed: bool = True,
+        is_name: bool = False,
+        directory_kind_is: tuple[DirectoryKind, ...] = (),
     ) -> bytes | None:
         """The contents of a file without space around; None, with a problem if it is needed, if it cannot be read.
 
         Args:
             name: of the file.
             needed: its absence is a problem.
+            is_name: it has to be the name of a directory, and no path.
             directory_kind_is: it has to be the name of a directory of one of these kinds; any name without kinds.
         """
         if self.descriptor is None:
@@ -454,7 +460,9 @@ class _RecordFolder:
         except OSError as error:
             self._note(f"{called}: {_problem(error)}")
             return None
-        if not found or b"\0" in found or (directory_kind_is and directory_kind(found) not in directory_kind_is):
+        is_wrong = bool(directory_kind_is) and directory_kind(found) not in directory_kind_is
+        is_path = is_name and (b"/" in found or found in (b".", b".."))
+        if not found or b"\0" in found or is_wrong or is_path:
             self._note(f"its {called} is not what dockerd writes")
             return None
         return found
