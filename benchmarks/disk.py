@@ -47,27 +47,35 @@ def digest(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]
 def remove(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]:
     """What ``clean --apply`` does to trees, journal and all, against ``rm -rf``."""
     files = 1_500 if quick else 150_000
-    sizes, times, ratios = [files // 16, files // 4, files], [], []
+    sizes, times = [files // 16, files // 4, files], []
+    seconds: dict[str, list[float]] = {}
     for count in sizes:
-        seconds: dict[str, list[float]] = {"rm": [], "drydock": []}
-        for turn in range(max(1, rounds - 2)):
-            for way in (_rm, _drydock) if turn % 2 else (_drydock, _rm):
-                with tempfile.TemporaryDirectory(dir=directory) as name:
-                    top = Path(name) / "root"
+        seconds = {name: [] for name in _WAYS}
+        for turn in range(rounds):
+            for name, way in list(_WAYS.items())[:: -1 if turn % 2 else 1]:
+                with tempfile.TemporaryDirectory(dir=directory) as parent:
+                    top = Path(parent) / "root"
                     snapshots = max(1, 100 * count // files)
                     for number in range(snapshots):
                         plant(top / _FOLDER / str(number) / "fs", count // snapshots, b"x" * 700)
                     os.sync()
                     start = time.perf_counter()
                     way(top)
-                    seconds[way.__name__.strip("_")].append(time.perf_counter() - start)
+                    seconds[name].append(time.perf_counter() - start)
         times.append(min(seconds["drydock"]))
-        ratios = [mine / other for mine, other in zip(seconds["drydock"], seconds["rm"], strict=True)]
-    each = "; ".join(f"{name} {min(some):.2f} / {median(some):.2f} s (min / median)" for name, some in seconds.items())
+    lines = ["| | seconds: min / median | median of the ratios to `rm -rf` |", "| --- | --- | --- |"]
+    for name, some in seconds.items():
+        ratios = [mine / other for mine, other in zip(some, seconds["`rm -rf`"], strict=True)]
+        lines.append(f"| {name} | {min(some):.2f} / {median(some):.2f} | {median(ratios):.2f} |")
     return "Removing snapshots", [
-        f"{files:,} files in 100 snapshots: {each}; median ratio {median(ratios):.2f} (target: at most 1.2).",
+        f"{files:,} files in 100 snapshots. `rm` removes file by file; drydock removes four snapshots at once. Where",
+        "the file system waits for the disk at each file, as ext4 without a journal does if mounted with `discard`,",
+        "drydock waits for four files at once. Where it does not wait, as on tmpfs, only the processor counts: drydock",
+        "looks at the size of each file, which `rm` does not.",
         "",
-        ruler.growth("drydock's time with the files", sizes, times),
+        *lines,
+        "",
+        "Target ratio: at most 0.8. " + ruler.growth("drydock's time with the files", sizes, times, target=1.05),
     ]
 
 
@@ -93,3 +101,6 @@ def _drydock(top: Path) -> None:
 def _rm(top: Path) -> None:
     """Remove each snapshot of ``top`` with rm."""
     subprocess.run(["rm", "-rf", "--", *(str(path) for path in (top / _FOLDER).iterdir())], check=True)
+
+
+_WAYS = {"`rm -rf`": _rm, "drydock": _drydock}

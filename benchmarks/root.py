@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tests.support.boltwriter import write
 from tests.support.classic_root import ClassicRoot
-from tests.support.data_roots import add_container, add_json_log
+from tests.support.data_roots import add_json_log
 from tests.support.gowriting import go_time, uvarint, varint
 
 CONTENT = "io.containerd.content.v1.content"
@@ -136,7 +136,7 @@ def built_data_root(directory: Path, files: int, file_bytes: int) -> Path:
     """A Docker data root with so many files in ``directory``, made if it is not there yet.
 
     A third of them is in the image store of containerd, a third in the classic store, and a third in volumes, of which
-    one has half of these. Some containers have logs.
+    one has half of these. Ten containers have logs.
     """
     top = directory / f"data-root-{files}-{file_bytes}"
     if not top.exists():
@@ -145,15 +145,17 @@ def built_data_root(directory: Path, files: int, file_bytes: int) -> Path:
             shutil.rmtree(unfinished)
         third, data = files // 3, b"x" * file_bytes
         classic = ClassicRoot(unfinished)
-        build(unfinished / "containerd" / "daemon", Size(500, 100, third, file_bytes=file_bytes))
+        snapshots = min(100, max(1, third // 30))
+        build(unfinished / "containerd" / "daemon", Size(500, snapshots, third, file_bytes=file_bytes))
         for image in range(10):
             words = [f"{image} {layer}" for layer in range(10)]
             for parent, word in zip((None, *words), words, strict=False):
                 classic.layer(word, parent)
                 plant(unfinished / "overlay2" / classic.below(word)[0] / "diff", third // 100, data)
             classic.an_image(f"image-{image}:1", *words)
-        for number in range(15):
-            add_json_log(add_container(unfinished, number + 1, f"container-{number}"), range(20))
+        for number in range(10):
+            identity = classic.container(f"container {number}", f"{number} 9")
+            add_json_log(unfinished / "containers" / identity, range(20))
         for number in range(21):
             inside = unfinished / "volumes" / f"volume-{number}" / "_data"
             plant(inside, third // 2 if number == 0 else third // 40, data)

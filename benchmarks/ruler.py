@@ -104,10 +104,10 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
     return sum((a - x) * (b - y) for a, b in zip(across, up, strict=True)) / sum((a - x) ** 2 for a in across)
 
 
-def growth(what: str, sizes: Sequence[int], values: Sequence[float], unit: str = "s") -> str:
+def growth(what: str, sizes: Sequence[int], values: Sequence[float], unit: str = "s", *, target: float = 1.1) -> str:
     """One line: the values at each size, and the exponent."""
     each = ", ".join(f"{size:,}: {value:.2f} {unit}" for size, value in zip(sizes, values, strict=True))
-    return f"Growth of {what}: {each}; exponent {exponent(sizes, values):.2f} (target: at most 1.1)."
+    return f"Growth of {what}: {each}; exponent {exponent(sizes, values):.2f} (target: at most {target})."
 
 
 def machine() -> str:

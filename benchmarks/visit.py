@@ -5,6 +5,8 @@ hands out parts of its mapping, so a visit alone copies nothing, while bbolt_rea
 outlive the database; ``copying`` is Go with such copies. bbolt_reader gives what a page holds at once, and this
 is what drydock's record readers take; ``key by key`` goes through it in a loop besides.
 
+A whole ``scan`` reads the same keys, lists the files of all blobs, and judges each of them.
+
 The second reading of ``verify`` is timed in the same way: the reader by construct's declarations alone, and both
 readers compared, which is what ``verify`` adds.
 """
@@ -15,6 +17,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import ruler
+from benchmarks.root import METADATA, Size, built
 from tests.support import gobbolt
 
 BATCHES = """
@@ -92,6 +95,24 @@ def second(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]
     lines, growth, cost = _against_go(directory, programs, _COMPARED, quick=quick, rounds=rounds)
     target = f"The second reading adds {cost.seconds:.1f} s to `verify` (target: at most 10)."
     return "The second reading of verify", [*lines, "", f"{target} {growth}"]
+
+
+def scan(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]:
+    """``scan`` of a root with many blobs against Go's visit of its meta.db."""
+    if reason := gobbolt.why_not():
+        raise RuntimeError(reason)
+    sizes, times, lines = [], [], []
+    for count in (125, 500, 2_000) if quick else (12_500, 50_000, 200_000):
+        root = built(directory, Size(count, 20, 2_000, 512))
+        go = [str(gobbolt.program("visit")), str(root / METADATA / "meta.db")]
+        costs = ruler.race({"Go": go, "`drydock scan`": ruler.drydock("scan", root)}, rounds, fine=(0, 1))
+        keys = int(ruler.run(go)[1].split()[0])
+        sizes.append(count)
+        times.append(ruler.least(costs["`drydock scan`"]))
+        peak = max(cost.peak for cost in costs["`drydock scan`"])
+        lines = [f"{count:,} blobs, {keys:,} keys. Peak of drydock: {peak:.0f} MB.", "", *ruler.table(costs, "Go")]
+    growth = ruler.growth("drydock's time with the blobs", sizes, times)
+    return "scan of many blobs", [*lines, "", f"Target: ratio at most 6, peak at most 150 MB. {growth}"]
 
 
 def _against_go(

@@ -81,8 +81,9 @@ from drydock.reclaim.state_dir import RunDirectory, open_state, places_with
 
 _BATCH: Final = 64
 """Removals that are written to the journal with one sync."""
-_THREADS: Final = 2
-"""Trees that are removed at once: unlink waits for the disk's journal rather than the processor; more did not help."""
+_THREADS: Final = 4
+"""Trees that are removed at once. Where unlink waits for the disk, they wait together: ext4 without a journal, mounted
+with discard, has the disk drop the blocks of each file. Where it does not wait, two would do."""
 
 
 def execute(
