@@ -6,11 +6,11 @@ next start. The other store stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from drydock.model.errors import Refused
 from drydock.model.layer_store import LayerStore, MountRecord
-from drydock.model.names import Digest
+from drydock.model.names import Digest, RawPath
 from drydock.model.objects import StoreObject
 from drydock.model.plans import Removal, Target
 from drydock.model.roots import DockerContainer
@@ -69,21 +69,19 @@ def refuse_drop(store: Store, mode: StoreMode, no_edit: str | None) -> None:
             raise Refused(f"the {mode.shown} of {shown(records.data)} is not dropped, because {reason}")
 
 
-def drops(store: Store, mode: StoreMode, removals: Collection[Removal], lost: Iterable[Loss]) -> Iterator[StoreDrop]:
+def drops(store: Store, mode: StoreMode, lost: Mapping[RawPath, Iterable[Loss]]) -> Iterator[StoreDrop]:
     """The drop of each data root that has something of the store.
 
     Args:
         store: the root.
         mode: the store that is dropped.
-        removals: what goes.
-        lost: what exists only in the store.
+        lost: what exists only in the store, for each data root that has something of it.
     """
-    ordered = tuple(sorted(lost, key=lambda loss: (-loss.bytes, loss.id)))
     for records in store.owners.stores:
-        its = mode is StoreMode.IMAGE_STORE or any(each.data == records.data for each in store.layer_stores)
         choice = choose_store(records)
-        if its and removals and choice.following is not None:
-            yield StoreDrop(records.data, mode, choice.following, choice.following_reason, ordered)
+        if records.data in lost and choice.following is not None:
+            losses = tuple(sorted(lost[records.data], key=lambda loss: (-loss.bytes, loss.id)))
+            yield StoreDrop(records.data, mode, choice.following, choice.following_reason, losses)
 
 
 def file_removals(store: Store) -> Iterator[Removal]:
@@ -93,17 +91,16 @@ def file_removals(store: Store) -> Iterator[Removal]:
         yield Removal(Target.STORE_FILE, each.data, each.path, each.fingerprint, each.allocated, DROPPED)
 
 
-def classic_losses(store: Store) -> Iterator[Loss]:
-    """The images of the classic store that the image store has not, by their configs, and what containers wrote."""
+def classic_losses(store: Store, layers: LayerStore) -> Iterator[Loss]:
+    """The images of a classic store that the image store has not, by their configs, and what containers wrote."""
     elsewhere = {config for image in store.contents.images for config in image.configs}
-    for layers in store.layer_stores:
-        for image in layers.images.values():
-            if image.id not in elsewhere:
-                names = tuple(name for name in image.names if b"@" not in name) or image.names
-                yield Loss(LossKind.IMAGE, image.id, names, sum(sizes(layers, image).values()))
-        for mount in layers.mounts.values():
-            if mount.init_id is not None:  # only a container has one
-                yield Loss(LossKind.WRITTEN_LAYER, mount.name, (), _written(layers, mount))
+    for image in layers.images.values():
+        if image.id not in elsewhere:
+            names = tuple(name for name in image.names if b"@" not in name) or image.names
+            yield Loss(LossKind.IMAGE, image.id, names, sum(sizes(layers, image).values()))
+    for mount in layers.mounts.values():
+        if mount.init_id is not None:  # only a container has one
+            yield Loss(LossKind.WRITTEN_LAYER, mount.name, (), _written(layers, mount))
 
 
 def image_store_losses(store: Store, going: Iterable[StoreObject]) -> Iterator[Loss]:

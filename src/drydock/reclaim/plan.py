@@ -30,7 +30,7 @@ from drydock.model.plans import (
 from drydock.model.policies import Policy
 from drydock.model.records import Snapshot
 from drydock.model.store import Store
-from drydock.model.store_drops import IMAGE_STORE_NAMESPACES, StoreDrop
+from drydock.model.store_drops import IMAGE_STORE_NAMESPACES, Loss, StoreDrop
 from drydock.model.store_modes import StoreMode
 from drydock.model.text import shown
 from drydock.model.times import age, show_span
@@ -273,17 +273,21 @@ class _Planner:
     def _drop_store(self, mode: StoreMode, removals: list[Removal]) -> Iterator[StoreDrop]:
         """What goes with a store besides what is unused, added to ``removals``, and what is lost with it."""
         removals += file_removals(self._store)
+        lost: dict[RawPath, Iterable[Loss]] = {}
         if mode is StoreMode.IMAGE_STORE:
-            gone = {removal.path for removal in removals}
-            lost = image_store_losses(self._store, (each for each in self._verdict.objects if each.path in gone))
+            gone = {removal.path for removal in removals if removal.root == self._store.root.path}
+            if gone or self._store.contents.files:
+                its = (each for each in self._verdict.objects if each.path in gone)
+                # One containerd has the images of all its data roots.
+                lost[self._store.root.docker[0]] = image_store_losses(self._store, its)
         else:
-            lost = classic_losses(self._store)
             for layers in self._store.layer_stores:
                 objects = self._layer_objects(layers)
+                lost[layers.data] = classic_losses(self._store, layers)
                 made = plan_layers(layers, objects, ended=(), kept={}, records=True, dropped=DROPPED)
                 removals += made.removals
                 self._withheld += made.withheld
-        yield from drops(self._store, mode, removals, lost)
+        yield from drops(self._store, mode, lost)
 
     def _end(self) -> list[LeaseEnd]:
         ended, withheld = _end_leases(self._verdict, self._reached, self._kept.refs, self._policy)
