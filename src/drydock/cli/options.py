@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from drydock.model.drops import Drop, parse_drop
 from drydock.model.errors import Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.policies import EndLeases, Policy, VerifyOptions
@@ -181,8 +182,13 @@ def mount_option(function: _F) -> _F:
     )(function)
 
 
+def drops(_: click.Context, __: click.Parameter, words: tuple[str, ...]) -> tuple[Drop, ...]:
+    """The values of ``--drop``; a comma separates several."""
+    return tuple(parse_drop(typed_name(word)) for each in words for word in each.split(","))
+
+
 def policy_options(function: _F) -> _F:
-    """``--end-leases``, ``--older-than``, ``--end-lease``, ``--keep``, ``--no-edit`` and ``--truncate-logs``."""
+    """The options that make a policy; :func:`make_policy` takes their values."""
     for option in (
         click.option(
             "--truncate-logs",
@@ -212,6 +218,27 @@ def policy_options(function: _F) -> _F:
             help="End only those temporary and ownerless leases that are at least this old: 90min, 1h, 2d.",
         ),
         click.option(
+            "--accept-loss",
+            metavar="NAME",
+            multiple=True,
+            help="Let --drop remove the image NAME although no registry is known to have it; all: every such image.",
+        ),
+        click.option(
+            "--unused-for",
+            metavar="SPAN",
+            callback=span,
+            help="With --drop: only images that came to this host at least this long ago: 90min, 24h, 30d.",
+        ),
+        click.option(
+            "--drop",
+            metavar="KIND",
+            multiple=True,
+            callback=drops,
+            help="Also remove images that something names: dangling-images, unused-images (both as docker image prune "
+            "does), image-id-only, or image=NAME. An image that a container uses stays. Several: with commas, or one "
+            "option for each.",
+        ),
+        click.option(
             "--drop-store",
             type=click.Choice([each.value for each in StoreMode]),
             help="Remove the whole of one of Docker's two stores, which dockerd does not use and no container needs. "
@@ -237,10 +264,17 @@ def make_policy(
     *,
     truncate_logs: int | None,
     drop_store: str | None,
+    drop: tuple[Drop, ...],
+    unused_for: int | None,
+    accept_loss: tuple[str, ...],
 ) -> Policy:
     """The policy that the options describe. ``--older-than`` alone means temporary leases: expired ones have an end."""
     if end_leases is None:
         end_leases = "expired" if older_than is None else "temporary"
+    if no_edit and drop:
+        raise click.UsageError("--drop edits databases: leave out --no-edit")
+    if (unused_for is not None or accept_loss) and not drop:
+        raise click.UsageError("--unused-for and --accept-loss need --drop")
     if no_edit and drop_store is not None:
         raise click.UsageError("--drop-store edits databases: leave out --no-edit")
     if no_edit and (end_lease or older_than is not None or end_leases != "expired"):
@@ -253,6 +287,9 @@ def make_policy(
         edit=not no_edit,
         truncate_logs=truncate_logs,
         drop=None if drop_store is None else StoreMode(drop_store),
+        drops=drop,
+        unused_for=unused_for,
+        accept_loss=tuple(map(typed_name, accept_loss)),
     )
 
 

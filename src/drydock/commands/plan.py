@@ -14,7 +14,7 @@ from drydock.model.scans import Scan
 from drydock.model.text import did_you_mean, quoted_path, shown
 from drydock.reclaim.plan_file import Request, plan_request, plans_document, read_requests
 from drydock.session import find_roots, open_root, policies
-from drydock.verdict.find import suggest
+from drydock.verdict.find import image_names, suggest
 
 
 def plan(where: RawPath | None, access: Access) -> list[Scan]:
@@ -108,6 +108,12 @@ def refuse_unknown_names(scans: list[Scan], policy: Policy | None) -> None:
         if len(named) > 1:
             several = ", ".join(f"{shown(ref.namespace)}/{shown(ref.key)}" for ref, _ in named)
             raise Usage(f"there are {len(named)} leases {shown(name)}: {several}; name one with its namespace")
+    for drop in policy.drops:
+        wanted = {drop.name, *image_names(drop.name)}
+        there = (image.name for scan in scans for image in scan.verdict.store.metadata.images)
+        if drop.name and wanted.isdisjoint(there):
+            meant = next(filter(None, (suggest(scan.verdict, drop.name) for scan in scans)), "")
+            raise Usage(f"there is no image {shown(drop.name)}{meant}")
     for name in policy.keep:
         if not any(name in scan.plan.kept for scan in scans):
             meant = next(filter(None, (suggest(scan.verdict, name) for scan in scans)), "")

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from drydock.model.arguments import Name, Span, choice, nanoseconds, raw_names
+from drydock.model.drops import Drop, parse_drop
 from drydock.model.errors import Usage
 from drydock.model.leases import LeaseClass
 from drydock.model.store_modes import StoreMode
@@ -61,6 +62,12 @@ class _Policy(NamedTuple):
     """Bytes: the log of each container of Docker is cut to its newest bytes. None: no log is cut."""
     drop: StoreMode | None
     """The one of Docker's two image stores that is removed too, with all that is in it."""
+    drops: tuple[Drop, ...]
+    """Further things to give up although something holds them."""
+    unused_for: int | None
+    """Nanoseconds: what ``drops`` selects by its kind must be at least this old."""
+    accept_loss: tuple[bytes, ...]
+    """Names of images that go although no registry is known to have them; ``all`` for each."""
 
 
 class Policy(_Policy):
@@ -78,12 +85,15 @@ class Policy(_Policy):
         *,
         truncate_logs: int | None = None,
         drop: StoreMode | str | None = None,
+        drops: Iterable[Name | Drop] = (),
+        unused_for: Span | None = None,
+        accept_loss: Iterable[Name] = (),
     ) -> "Policy":
         """A policy of values that a caller may give in several types.
 
         Raises:
-            Usage: a value is of another type, ``end`` is no class of leases, ``truncate_logs`` is negative, or ``drop``
-                is no store.
+            Usage: a value is of another type, ``end`` is no class of leases, ``truncate_logs`` is negative, ``drop`` is
+                no store, or ``drops`` has no kind.
         """
         if truncate_logs is not None and (type(truncate_logs) is not int or truncate_logs < 0):
             raise Usage(f"{truncate_logs!r} is not a number of bytes that a log can have")
@@ -96,6 +106,9 @@ class Policy(_Policy):
             edit,
             truncate_logs,
             None if drop is None else choice(StoreMode, drop),
+            tuple(each if isinstance(each, Drop) else parse_drop(*raw_names([each])) for each in drops),
+            None if unused_for is None else nanoseconds(unused_for),
+            raw_names(accept_loss),
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from drydock.model.data import Backend
+from drydock.model.drops import PRUNING
 from drydock.model.errors import Refused, Usage
 from drydock.model.layer_store import LayerStore
 from drydock.model.leases import Holding, LeaseClass
@@ -59,6 +60,7 @@ from drydock.verdict.dangling import may_be_meant
 from drydock.verdict.find import LayerImage, describe, find
 from drydock.verdict.graph import Flat, visited
 from drydock.verdict.judge import Reach, reach
+from drydock.verdict.unused_images import choose_images
 
 
 @dataclass(slots=True)
@@ -167,6 +169,8 @@ def _incomparable(holding: Holding, verdict: Verdict, policy: Policy) -> str | N
 def _is_due(holding: Holding, verdict: Verdict, policy: Policy) -> bool:
     if holding.kind.holds_nothing:
         return True
+    if holding.is_pruned and not holding.kind.is_owned and any(drop.kind in PRUNING for drop in policy.drops):
+        return True
     if not policy.end.includes(holding.kind):
         return False
     if policy.older_than is None:
@@ -228,6 +232,8 @@ class _Planner:
         metadata = self._store.metadata
         self._ignored = dropped_namespaces(policy) if self._store.root.docker else frozenset()
         """The namespaces whose records go, except what leases that stay hold."""
+        self._images: dict[Ref, str] = {}
+        """Image records that go by choice, with the reason."""
         self._blind = None if metadata.complete else first_cause(metadata.findings)
         """Why not every record is known; None if they are."""
         self._no_edit = self._blind or _no_edit(self._store, policy)
@@ -241,6 +247,8 @@ class _Planner:
                 raise Usage("--drop-store drops a store whole: export what is to be kept, and leave out --keep")
             refuse_drop(self._store, drop, self._no_edit)
         edits = self._no_edit is None
+        if edits and self._policy.drops:
+            self._choose_images()
         ended = self._end() if edits else []
         self._dropped = self._drop(ended) if edits else {}
         self._lost_rows = without_row(self._store, self._dropped)
@@ -270,6 +278,16 @@ class _Planner:
             drops=drops,
         )
 
+    def _choose_images(self) -> None:
+        """Choose the images that go, and note those that would but for a doubt or a loss."""
+        policy = self._policy
+        chosen = choose_images(
+            self._verdict, self._reached, policy.drops, unused_for=policy.unused_for, accepted=policy.accept_loss
+        )
+        self._images = chosen.going
+        for ref, reason in chosen.staying.items():
+            self._withheld.append(Withheld(Kind.IMAGE, shown(ref.key), 0, reason))
+
     def _drop_store(self, mode: StoreMode, removals: list[Removal]) -> Iterator[StoreDrop]:
         """What goes with a store besides what is unused, added to ``removals``, and what is lost with it."""
         removals += file_removals(self._store)
@@ -297,7 +315,7 @@ class _Planner:
     def _drop(self, ended: list[LeaseEnd]) -> dict[Ref, RecordDrop]:
         """The records that nothing reaches once the leases have ended."""
         blind = blind_spots(self._store)
-        refs = [lease.ref for lease in ended]
+        refs = [*(lease.ref for lease in ended), *self._images]
         free = self._without(refs)
         given_up = {lease.ref for lease in ended if lease.kind is LeaseClass.UNKNOWN}
         lost = {ref: reason for ref, reason in docker_containers(self._store, given_up).items() if ref not in free}
@@ -322,6 +340,10 @@ class _Planner:
             elif ref not in free:
                 reason = blind.get(ref) or kept.get(ref) or _needed_by(ref, after, roots)
                 self._withheld.append(Withheld(ref.kind, shown(ref.key), 0, reason))
+        told = {withheld.id for withheld in self._withheld if withheld.kind is Kind.IMAGE}
+        for ref in self._images:
+            if ref not in dropped and shown(ref.key) not in told:
+                self._withheld.append(Withheld(ref.kind, shown(ref.key), 0, _needed_by(ref, after, roots)))
         # A dropped parent takes its list of children with it.
         return {
             ref: drop if drop.parent is None or drop.parent not in dropped else RecordDrop(ref, None, drop.why)
@@ -330,7 +352,7 @@ class _Planner:
 
     def _without(self, leases: list[Ref], kept: dict[Ref, str] | None = None) -> Reach:
         """What is reached after ``leases`` have ended, with ``kept`` as further roots."""
-        changed = any(not self._reached.classes[ref].kind.holds_nothing for ref in leases)
+        changed = any(ref in self._images or not self._reached.classes[ref].kind.holds_nothing for ref in leases)
         if not changed and not kept and not self._ignored:
             return self._named
         return reach(self._store, self._verdict.now, leases, kept, before=self._reached, ignored=self._ignored)
@@ -343,6 +365,9 @@ class _Planner:
             if names:
                 more = f" and {len(names) - 1} more" if len(names) > 1 else ""
                 reasons[ref] = f"only lease {names[0]}{more} held it"
+        if self._images:
+            images = dict.fromkeys(map(visited, self._reached.live), "only images that go held it")
+            reasons = {**images, **reasons, **self._images}
         return reasons
 
     def _rows(self) -> list[RowDrop]:
@@ -384,7 +409,9 @@ class _Planner:
 
     def _removals(self) -> Iterator[Removal]:
         for found in self._verdict.objects:
-            is_dropped = found.namespaces and self._ignored.issuperset(found.namespaces)
+            is_dropped = (found.namespaces and self._ignored.issuperset(found.namespaces)) or (
+                bool(self._images and found.refs) and all(ref in self._dropped for ref in found.refs)
+            )
             if (found.state not in _MAY_GO and not is_dropped) or isinstance(found, LayerObject):
                 continue
             match self._decide(found):

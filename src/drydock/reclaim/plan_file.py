@@ -186,14 +186,37 @@ def _policy(policy: Policy) -> PlannedPolicy:
     leases, keep = ([*map(shown, names)] for names in (policy.leases, policy.keep))
     logs = UNSET if policy.truncate_logs is None else policy.truncate_logs
     drop = UNSET if policy.drop is None else policy.drop
-    return PlannedPolicy(policy.end, policy.older_than, leases, keep, policy.edit, logs, drop)
+    return PlannedPolicy(
+        policy.end,
+        policy.older_than,
+        leases,
+        keep,
+        policy.edit,
+        logs,
+        drop,
+        [shown(each.word()) for each in policy.drops] or UNSET,
+        UNSET if policy.unused_for is None else policy.unused_for,
+        [*map(shown, policy.accept_loss)] or UNSET,
+    )
 
 
 def _read_policy(policy: PlannedPolicy) -> Policy:
     leases, keep = (tuple(map(unshown, names)) for names in (policy.end_lease, policy.keep))
     logs = None if policy.truncate_logs is UNSET else policy.truncate_logs
     drop = None if policy.drop_store is UNSET else policy.drop_store
-    return Policy(policy.end_leases, policy.older_than, leases, keep, policy.edit, truncate_logs=logs, drop=drop)
+    drops, lost = (() if names is UNSET else tuple(map(unshown, names)) for names in (policy.drop, policy.accept_loss))
+    return Policy(
+        policy.end_leases,
+        policy.older_than,
+        leases,
+        keep,
+        policy.edit,
+        truncate_logs=logs,
+        drop=drop,
+        drops=drops,
+        unused_for=None if policy.unused_for is UNSET else policy.unused_for,
+        accept_loss=lost,
+    )
 
 
 def _drop(drop: StoreDrop) -> PlannedDrop:

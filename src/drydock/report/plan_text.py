@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from drydock.model.findings import FindingCode
-from drydock.model.names import RawPath
+from drydock.model.names import Kind, RawPath
 from drydock.model.plans import CACHE_RECORDS, TREES, Plan, Removal, Status, Target
 from drydock.model.runs import Run
 from drydock.model.scans import Scan
@@ -123,6 +123,11 @@ def edit_lines(plan: Plan) -> Iterator[str]:
         yield f"  ends lease {shown(end.ref.key)} (namespace {shown(end.ref.namespace)}): {end.why}"
     if len(plan.leases) > _LISTED:
         yield f"  and {len(plan.leases) - _LISTED} more leases"
+    images = [drop for drop in plan.records if drop.ref.kind is Kind.IMAGE]
+    for drop in images[:_LISTED]:
+        yield f"  removes image {shown(drop.ref.key)} (namespace {shown(drop.ref.namespace)}): {drop.why}"
+    if len(images) > _LISTED:
+        yield f"  and {len(images) - _LISTED} more images"
     if plan.records:
         kinds = Counter(drop.ref.kind.value for drop in plan.records)
         dropped = ", ".join(show_count(count, kind) for kind, count in sorted(kinds.items()))

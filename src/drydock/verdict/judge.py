@@ -123,14 +123,17 @@ def reach(
     Args:
         store: the root as it was read.
         now: the time that expiries are compared with.
-        ended: leases to treat as deleted.
+        ended: leases and images to treat as deleted.
         kept: further records to treat as roots, with the reason.
         before: an earlier result for the same store and ``now``, whose graph and lease classes are used again.
         ignored: namespaces whose records are no roots; what their leases hold is held all the same.
     """
     graph = Graph(store.metadata) if before is None else before.graph
     gone = frozenset(ended)
-    why = {**(kept or {}), **{ref: why for ref, why in graph.roots(now) if ref.namespace not in ignored}}
+    why = {
+        **(kept or {}),
+        **{ref: why for ref, why in graph.roots(now) if ref not in gone and ref.namespace not in ignored},
+    }
     classes = (
         {record.ref: classify(record, graph, store.owners, now) for record in store.metadata.leases}
         if before is None

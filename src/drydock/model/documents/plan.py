@@ -59,10 +59,21 @@ class PlannedPolicy(StrictPart):
         StoreMode | UnsetType, Meta(description="--drop-store: the one of Docker's stores that goes; absent for none")
     ] = UNSET
 
+    drop: Annotated[
+        list[Shown] | UnsetType, Meta(description="--drop: what goes although something holds it; absent for nothing")
+    ] = UNSET
+    unused_for: Annotated[
+        int | UnsetType, Meta(description="--unused-for in nanoseconds: only what is at least this old; absent: all")
+    ] = UNSET
+    accept_loss: Annotated[
+        list[Shown] | UnsetType, Meta(description="--accept-loss: names of images that may be lost; absent for none")
+    ] = UNSET
+
     def __post_init__(self) -> None:
         """Refuse a span that no option takes."""
-        if not -_LIMIT < (self.older_than or 0) < _LIMIT:
-            raise ValueError("a span of time that no option takes")
+        for span in (self.older_than, self.unused_for):
+            if isinstance(span, int) and not -_LIMIT < span < _LIMIT:
+                raise ValueError("a span of time that no option takes")
 
 
 class PlannedDatabase(StrictPart):

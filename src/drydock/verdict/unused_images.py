@@ -1,0 +1,262 @@
+"""Which image records may be dropped by choice: by the rules of the engine's own command, and never one in use.
+
+Sources: moby daemon/containerd/image_prune.go, image_delete.go (v28.5 to v29.7); nerdctl pkg/imgutil/filtering.go,
+pkg/cmd/image/prune.go (v2.3.5); containerd internal/cri/server/images (v2.3.4); cri-tools cmd/crictl/image.go (v1.37).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from drydock.model.drops import ALL_LOSSES, Drop, DropKind
+from drydock.model.names import Digest, Kind, Ref, UnixNano
+from drydock.model.objects import Verdict
+from drydock.model.records import Blob, Image
+from drydock.model.roots import DockerContainer
+from drydock.model.text import shown
+from drydock.model.times import age
+from drydock.verdict.find import image_names
+from drydock.verdict.graph import visited
+from drydock.verdict.judge import Reach
+from drydock.verdict.labels import SOURCE
+from drydock.verdict.leases import is_dockers
+from drydock.verdict.reach import mark
+
+_CRI: Final = b"k8s.io"
+_DANGLING: Final = b"moby-dangling@"
+_PINNED: Final = b"io.cri-containerd.pinned"
+_CRI_IMAGE: Final = b"io.cri-containerd.image"
+_ID: Final = re.compile(rb"sha256:[0-9a-f]{64}\Z")
+_PAUSE: Final = re.compile(rb"(?:^|/|-)pause(?:[:@]|\Z)")
+"""The image of sandboxes: containerd before 1.7 does not label it as pinned."""
+
+
+@dataclass(slots=True)
+class ImageChoice:
+    """What becomes of the images that a policy drops."""
+
+    going: dict[Ref, str] = field(default_factory=dict)
+    """The image records that go, with the reason in one shown line."""
+    staying: dict[Ref, str] = field(default_factory=dict)
+    """Images that would go but for a doubt, for a loss that was not accepted, or because a named one is in use."""
+
+
+def choose_images(
+    verdict: Verdict,
+    reached: Reach,
+    drops: Iterable[Drop],
+    *,
+    unused_for: int | None = None,
+    accepted: Collection[bytes] = (),
+) -> ImageChoice:
+    """Choose the image records to drop.
+
+    Args:
+        verdict: from :func:`drydock.verdict.judge.judge`.
+        reached: the same.
+        drops: the kinds and names that the user chose.
+        unused_for: nanoseconds: only images whose records are at least this old go by their kind.
+        accepted: names of images that may be lost: that go although no registry is known to have them.
+    """
+    return _Chooser(verdict, reached, tuple(drops), unused_for, accepted).choose()
+
+
+class _Chooser:
+    def __init__(
+        self,
+        verdict: Verdict,
+        reached: Reach,
+        drops: tuple[Drop, ...],
+        unused_for: int | None,
+        accepted: Collection[bytes],
+    ) -> None:
+        self._graph = reached.graph
+        self._store = verdict.store
+        self._now: UnixNano = verdict.now
+        self._kinds = {drop.kind for drop in drops}
+        self._wanted = {name: drop for drop in drops if drop.name for name in (drop.name, *image_names(drop.name))}
+        self._unused_for = unused_for
+        self._accepts_all = ALL_LOSSES in accepted
+        self._accepted = {each for name in accepted for each in (name, *image_names(name))}
+        self._images = self._store.metadata.images
+        self._containers = self._store.owners.containers
+        self._by_target: dict[tuple[bytes, Digest], list[Image]] = {}
+        for image in self._images:
+            self._by_target.setdefault((image.namespace, image.target), []).append(image)
+        self._used = dict(self._uses())
+
+    def choose(self) -> ImageChoice:
+        """Choose."""
+        chosen = ImageChoice()
+        for image in self._images:
+            reason, is_named = self._why(image)
+            if reason is None:
+                continue
+            stays = self._used.get(image.ref)
+            if stays is not None:
+                if is_named:
+                    chosen.staying[image.ref] = stays
+                continue
+            doubt = self._doubt(image) or self._loss(image)
+            if doubt is not None:
+                chosen.staying[image.ref] = doubt
+            else:
+                chosen.going[image.ref] = reason
+        self._keep_last(chosen)
+        return chosen
+
+    def _why(self, image: Image) -> tuple[str | None, bool]:
+        """Why an image is to go, and whether it was named; None if it is not."""
+        drop = self._wanted.get(image.name)
+        if drop is not None:
+            return f"chosen by --drop image={shown(drop.name)}", True
+        if self._unused_for is not None:
+            old = age(image.created, self._now)
+            if old is None or old < self._unused_for:
+                return None, False
+        if DropKind.UNUSED_IMAGES in self._kinds:
+            return "no container uses it (--drop unused-images)", False
+        if DropKind.DANGLING_IMAGES in self._kinds and _is_dangling(image):
+            return "it has no name, and no container uses it (--drop dangling-images)", False
+        if DropKind.IMAGE_ID_ONLY in self._kinds and self._is_id_only(image):
+            return "only its id names it (--drop image-id-only)", False
+        return None, False
+
+    # What uses an image
+
+    def _uses(self) -> Iterator[tuple[Ref, str]]:
+        """The images in use, with what uses them, in one shown line."""
+        for image in self._images:
+            if image.namespace == _CRI:
+                same = self._by_target[image.namespace, image.target]
+                if any(each.labels.get(_PINNED) == b"pinned" for each in same):
+                    yield image.ref, "it is pinned"
+                elif any(_PAUSE.search(each.name) for each in same):
+                    yield image.ref, "it may be the image of the sandboxes of pods"
+            elif image.labels.get(_PINNED) == b"pinned":
+                yield image.ref, "it is pinned"
+        for record in self._store.metadata.containers:
+            named = {record.image, *image_names(record.image)}
+            for image in self._images:
+                if image.namespace == record.namespace and image.name in named:
+                    same = [image]
+                    if image.namespace == _CRI:
+                        # The kubelet and the CRI plugin know an image by its id: all of its names are one image.
+                        same = self._by_target[image.namespace, image.target]
+                    for each in same:
+                        yield each.ref, f"container {shown(record.id)} uses it"
+        for container in self._containers.values():
+            for image in self._images:
+                if is_dockers(image.namespace) and self._is_made_from(container, image):
+                    yield image.ref, f"container {shown(container.name or container.id)} uses it"
+
+    def _is_made_from(self, container: DockerContainer, image: Image) -> bool:
+        digest, asked = container.image, container.asked
+        if digest is not None and image.name == _DANGLING + digest:
+            return True
+        if asked is not None and image.name in _docker_names(asked):
+            return True
+        return any(mount.type == b"image" and mount.source in (image.name, image.target) for mount in container.mounted)
+
+    def _keep_last(self, chosen: ImageChoice) -> None:
+        """Keep one record of each image that a container of Docker needs by a digest, whatever its names.
+
+        A container that was created by an id has no other name of its image. The manifest that a container was made
+        from is held by the image alone, and ``commit`` needs it.
+        """
+        needed: dict[Digest, DockerContainer] = {}
+        for container in self._containers.values():
+            if container.manifest is not None:
+                needed.setdefault(container.manifest, container)
+            if container.image is not None and _names_digest(container.asked, container.image):
+                needed.setdefault(container.image, container)
+        having: dict[Digest, list[Image]] = {}
+        for image in sorted(self._images, key=lambda each: each.name) if needed else ():
+            if is_dockers(image.namespace):
+                for digest in self._reached_digests(image).intersection(needed):
+                    having.setdefault(digest, []).append(image)
+        for digest, images in having.items():
+            if all(each.ref in chosen.going for each in images):
+                kept, container = images[0].ref, needed[digest]
+                del chosen.going[kept]
+                if kept.key in self._wanted:
+                    name = shown(container.name or container.id)
+                    chosen.staying[kept] = f"container {name} uses it, and it is its last name"
+
+    def _reached_digests(self, image: Image) -> set[Digest]:
+        nodes = map(visited, mark(self._graph, [image.ref]))
+        return {image.target, *(Digest(ref.key) for ref in nodes if ref.kind is Kind.BLOB)}
+
+    # What is not known
+
+    def _doubt(self, image: Image) -> str | None:
+        """Why it is not known whether an image is used; None if it is known."""
+        if is_dockers(image.namespace):
+            owners = self._store.owners
+            if self._store.root.docker and owners.containers_changed is None:
+                return "not all of Docker's containers could be read"
+            for container in self._containers.values():
+                if not (container.manifest_known and container.mounts_known):
+                    return f"the configuration of container {shown(container.id)} could not be read"
+        if image.namespace == _CRI:
+            names = {each.name for each in self._images if each.namespace == _CRI}
+            for record in self._store.metadata.containers:
+                if (
+                    record.namespace == _CRI
+                    and record.image
+                    and names.isdisjoint((record.image, *image_names(record.image)))
+                ):
+                    return (
+                        f"container {shown(record.id)} uses {shown(record.image)}, which has no record: it may be this"
+                    )
+        return None
+
+    def _loss(self, image: Image) -> str | None:
+        """Why an image would be lost; None if a registry has it, or the loss is accepted."""
+        record = self._graph.records.get(Ref(Kind.BLOB, image.namespace, image.target))
+        if isinstance(record, Blob) and any(label.startswith(SOURCE) for label in record.labels):
+            return None
+        same = {each.name for each in self._by_target[image.namespace, image.target]}
+        if self._accepts_all or not self._accepted.isdisjoint(same):
+            return None
+        return f"WOULD BE LOST: no registry is known to have it; --accept-loss {shown(image.name)} drops it"
+
+    def _is_id_only(self, image: Image) -> bool:
+        """Whether an interrupted removal left only the record that the CRI plugin names by the image's id.
+
+        RemoveImage deletes the records one by one, that one last (containerd#13875).
+        """
+        if image.namespace != _CRI or not _ID.match(image.name) or image.labels.get(_CRI_IMAGE) != b"managed":
+            return False
+        if len(self._by_target[image.namespace, image.target]) > 1:
+            return False
+        config = Digest(image.name)
+        others = (each for each in self._images if each.namespace == _CRI and each.name != image.name)
+        return not any(config in self._reached_digests(each) for each in others)
+
+
+def _docker_names(asked: bytes) -> set[bytes]:
+    """The names of records that dockerd looks for if a container was created from this name."""
+    tagged = asked.partition(b"@")[0]
+    return {asked, *image_names(asked), tagged, *image_names(tagged)}
+
+
+def _names_digest(asked: bytes | None, digest: Digest) -> bool:
+    """Whether the name that a container was created from is an id of its image, or the beginning of one."""
+    if asked is None:
+        return False
+    hexadecimal = asked.removeprefix(b"sha256:")
+    is_beginning = bool(hexadecimal) and digest.partition(b":")[2].startswith(hexadecimal)
+    return is_beginning or asked.endswith(b"@" + digest)
+
+
+def _is_dangling(image: Image) -> bool:
+    """Whether an image has no name that a person gave it, as its engine sees it."""
+    if is_dockers(image.namespace):
+        return image.name == _DANGLING + image.target
+    if image.namespace == _CRI:
+        return False  # the CRI plugin makes names without a tag for every image
+    return b":" not in image.name.partition(b"@")[0].rpartition(b"/")[2]
