@@ -32,6 +32,8 @@ _NUMBERS = ("txid_before", "txid_after", "root_before", "sequence_before", "root
             "hwm_after", "pages_written", "grew_by")  # fmt: skip
 _REMOVAL = {"n": 2, "do": "remove", "target": "blob", "path": "b", "to": None, "bytes": 4096, "why": WHY,
             "expect": EXPECT, "after_edit": True}  # fmt: skip
+_CUT = {"n": 6, "do": "cut", "data_root": "/d", "path": "l", "to": None, "keep": 2, "current": True, "bytes": 4096,
+        "why": WHY, "expect": EXPECT}  # fmt: skip
 _LINES: list[dict[str, Any]] = [
     {"schema": "drydock.journal/1", "tool": "0", "time": "2027-01-15T08:00:00Z", "root": "/r", "plan": "a" * 64},
     {"missing": "s/metadata.db/\\x00"},
@@ -41,6 +43,8 @@ _LINES: list[dict[str, Any]] = [
     {**_REMOVAL, "n": 3, "do": "move", "to": "/q/b"},
     {**_REMOVAL, "n": 4, "do": "move", "to": "/q/c", "owner": [0, 1000], "manifest": [0, 100, "b" * 64]},
     {**_REMOVAL, "n": 5, "do": "move", "to": "/q/d", "owner": None, "manifest": None},
+    _CUT,
+    {**_CUT, "n": 7, "to": "/q/l", "keep": 0},
     {"ended": 3, "status": "changed since the plan", "freed": 0, "detail": "size"},
     {"finished": "2027-01-15T08:00:00Z"},
     {"finished": "2027-01-15T08:00:00Z", "by": "later"},
@@ -115,7 +119,7 @@ def _read_plans(text: bytes) -> None:
     plans = json.loads(text.decode("utf-8", "replace"))["plans"]
     assert [plan["hash"] for plan in plans] == [seal(plan) for plan in plans]
     for each, plan in zip(found, plans, strict=True):
-        assert plan.keys() == {*PLAN, "hash"}
+        assert {*PLAN, "hash"} - {"logs"} <= plan.keys() <= {*PLAN, "hash"}
         assert (each.now, each.policy.older_than) == (plan["now"], plan["policy"]["older_than"])
         assert abs(each.now) < _LARGEST
         assert b"\0" not in each.root + each.host
@@ -134,11 +138,14 @@ def _read_journal(text: bytes) -> None:
     actions = [line for line in lines if "n" in line][: len(found.entries)]
     assert [(each.number, each.do) for each in found.entries] == [(line["n"], line["do"]) for line in actions]
     for each, line in zip(found.entries, actions, strict=True):
-        assert (each.to is not None) is (each.do == "move")
+        assert (each.to is not None) is (each.do == "move") or each.do == "cut"
         assert b"\0" not in each.path + (each.to or b"")
         if each.removal is not None:
             assert (list(each.removal.expect), each.removal.bytes) == (line["expect"], line["bytes"])
             assert max(map(abs, each.removal.expect)) < _LARGEST
+        if each.cut is not None:
+            assert (list(each.cut.expect), each.cut.keep) == (line["expect"], line["keep"])
+            assert each.cut.keep <= each.cut.expect.size < _LARGEST
 
 
 def _read_manifest(text: bytes) -> None:

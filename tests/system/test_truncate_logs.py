@@ -210,14 +210,15 @@ def test_a_kill_after_any_call(planted, tmp_path):
 
 @pytest.mark.engine
 @pytest.mark.slow
-def test_a_real_docker_prints_exactly_what_stays(tmp_path):
-    """Docker 28.5, drivers json-file and local: cut, read, written to again; emptied, and put back by undo."""
+@pytest.mark.parametrize("suite", [Suite.FORKY, *([Suite.TRIXIE] if ALL else [])])
+def test_a_real_docker_prints_exactly_what_stays(suite, tmp_path):
+    """Docker 28.5 and 26.1, drivers json-file and local: cut, read, written to again; emptied, and put back by undo."""
     data = tmp_path / "host/var/lib/docker"
     data.mkdir(parents=True)
     rotation = ("--log-opt", "max-size=60k", "--log-opt", "max-file=3")
     kinds = {"plain": (), "rotated": rotation, "frames": ("--log-driver", "local", *rotation)}
     host, most = tmp_path / "host", 12 << 10
-    with Sandbox(tmp_path, rootfs(Suite.FORKY), data) as sandbox, Docker(sandbox) as docker:
+    with Sandbox(tmp_path, rootfs(suite), data) as sandbox, Docker(sandbox) as docker:
         docker.docker("import", "-", "lines", stdin=busybox_layer().data)
         for name, options in kinds.items():
             docker.docker(

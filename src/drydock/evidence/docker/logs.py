@@ -60,6 +60,8 @@ def read_logs(data: RawPath, containers: Mapping[bytes, DockerContainer]) -> Log
             for each in filter(is_container_id, names(descriptor)):
                 try:
                     opened = open_directory(descriptor, each, readable=True)
+                except FileNotFoundError:
+                    continue  # the container was removed meanwhile
                 except OSError as error:
                     unread.append(f"{shown(data)}/containers/{shown(each)}: {error.strerror}")
                     continue
