@@ -48,13 +48,15 @@ class Reading:
         """The paths below the data root of all that nothing uses: records, links and directories."""
         overlay2 = self.data / "overlay2"
         names = {each.name for each in overlay2.iterdir() if _OWN.fullmatch(each.name)}
+        # A kill may come between the link and the file that names it, which is written last.
+        links = {each.name: each.readlink().parts[1] for each in (overlay2 / "l").iterdir()}
         used = {self._link(name) for name in self.directories if (overlay2 / name / "link").exists()}
-        links = {each.name for each in (overlay2 / "l").iterdir()}
+        used |= {name for name, directory in links.items() if directory in self.directories}
         records = {path.name for path in (self.layerdb / "sha256").iterdir()} - self.layers
         mounts = {path.name for path in (self.layerdb / "mounts").iterdir()} - self.mounts
         return {
             *(f"overlay2/{name}" for name in names - self.directories),
-            *(f"overlay2/l/{name}" for name in links - used),
+            *(f"overlay2/l/{name}" for name in links.keys() - used),
             *(f"image/overlay2/layerdb/sha256/{name}" for name in records),
             *(f"image/overlay2/layerdb/mounts/{name}" for name in mounts),
             *(f"image/overlay2/layerdb/tmp/{path.name}" for path in (self.layerdb / "tmp").iterdir()),

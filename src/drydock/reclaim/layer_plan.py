@@ -125,7 +125,8 @@ class _LayerPlanner:
             return "no image, container or build uses it"
         if found.kind is ObjectKind.LAYER_MOUNT:
             return "it is of no container and no build"
-        return found.note or "nothing that stays names it"
+        named = found.state is not State.ORPHANED and found.kind is not ObjectKind.LAYER_REST
+        return "nothing that stays names it" if named or not found.note else found.note
 
     def _needed(self) -> Iterator[tuple[RawPath, str]]:
         """What may not go because of something that stays, with the reason; none once all that stays is whole."""
