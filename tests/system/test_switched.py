@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.support.captures import capture
 from tests.support.documents import run
 from tests.support.mounted import facts, mount, unpack_tar
 from tests.support.switched import HOST, SAID, settle, use, without_container
@@ -54,6 +55,19 @@ def test_it_is_said_which_store_is_used(host):
     assert _store(host)["next"] == "classic"
     (host / "etc/docker/daemon.json").write_text('{"storage-driver": "overlayfs"}')
     assert _store(host)["next"] is None
+
+
+def test_a_host_of_docker_29(unpacked_anew):
+    """It uses the image store; anything in overlay2 would make its next start choose the classic one."""
+    found = unpacked_anew(capture("docker-29-interrupted"))
+    settle(found, classic=False, version="29.7.2")
+    (found / "etc/docker/daemon.json").write_text("{}")
+    store = _store(found)
+    assert (store["last"], store["next"], store["idle"]) == ("image-store", "image-store", None)
+    (found / "var/lib/docker/overlay2/l").mkdir(parents=True)
+    store = _store(found)
+    assert (store["last"], store["next"]) == ("image-store", "classic")
+    assert store["next_reason"] == "Docker 5:29.7.2-1: the folder overlay2 is not empty"
 
 
 def test_the_idle_store_is_named(host):

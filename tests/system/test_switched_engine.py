@@ -10,9 +10,12 @@ import signal
 from dataclasses import replace
 
 import pytest
+from fixtures.recipes.docker_interrupted_pull import PORT, images
 from tests.engines.docker import Docker
 from tests.engines.hosts import NEWEST, docker_on
+from tests.engines.images import busybox_layer
 from tests.engines.modules import built
+from tests.engines.registry import Registry
 from tests.engines.sandbox import Sandbox
 from tests.engines.suite import Suite, rootfs
 from tests.support.captures import unpack
@@ -45,6 +48,16 @@ def _containers(docker):
 
 def _runs(docker, image, path):
     return docker.docker("run", "--rm", "--network", "none", image, "/bin/busybox", "cat", path)
+
+
+def _pulls(docker):
+    """Pull an image with layers that no store has any more."""
+    with Registry(docker.sandbox.listen(PORT), images(busybox_layer())) as registry:
+        tools = f"{registry.address}/tools:2"
+        docker.docker("pull", "-q", tools)
+        listed = docker.docker("run", "--rm", "--network", "none", tools, "/bin/busybox", "ls", "/opt")
+        assert listed.split() == ["one", "three", "two"]
+        docker.docker("rmi", tools)
 
 
 def _builds(docker, base):
@@ -93,6 +106,7 @@ def test_the_classic_store_is_dropped(unpacked_anew, tmp_path):
         assert docker.docker("system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Size}}") == cache
         assert docker.docker("start", "fresh") == "fresh\n"
         _builds(docker, "new:1")
+        _pulls(docker)
         docker.docker("load", "-q", stdin=old.read_bytes())
         assert _runs(docker, "old:1", "/srv/old") == "old\n"
         docker.docker("rmi", "old:1")
@@ -102,6 +116,7 @@ def test_the_classic_store_is_dropped(unpacked_anew, tmp_path):
         docker.docker("load", "-q", stdin=old.read_bytes())
         assert _images(docker) == [each for each in SAID["classic images"] if each.endswith(" old:1")]
         _builds(docker, "old:1")
+        _pulls(docker)
 
 
 @pytest.mark.engine
@@ -128,8 +143,10 @@ def test_the_image_store_is_dropped(unpacked_anew, tmp_path):
         assert docker.docker("start", "web") == "web\n"
         assert _runs(docker, "old:1", "/srv/old") == "old\n"
         _builds(docker, "old:1")
+        _pulls(docker)
     with _docker(host, tmp_path / "after", classic=False) as docker:
         assert _images(docker) == []
+        _pulls(docker)
         docker.docker("load", "-q", stdin=new.read_bytes())
         assert _images(docker) == [each for each in SAID["image-store images"] if each.endswith(" new:1")]
         _builds(docker, "new:1")

@@ -143,6 +143,7 @@ def _cut(data: Path) -> None:
         (lambda data: _write(data, [{"type": 1, "name": "a", "size": -1}]), "it is damaged"),
         (lambda data: _write(data, [{"type": 2, "payload": "!"}]), "it is damaged"),
         (lambda data: _write(data, [[]]), "it is damaged"),
+        (lambda data: _write(data, [{"type": 1, "name": "a\0b", "size": 1}]), "no file can have this name"),
     ],
 )
 def test_what_is_wrong_is_said(layer, spoil, said):

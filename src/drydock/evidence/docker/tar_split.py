@@ -142,6 +142,8 @@ def _file(top: int, name: bytes, size: int) -> Iterator[bytes]:
     """The bytes of a file in the layer's directory."""
     # Go joins the name to the directory, which removes what leads nowhere (path/filepath Join).
     path = posixpath.normpath(b"/" + name).lstrip(b"/")
+    if b"\0" in path:
+        raise UnusableTarSplit(f"{shown(name)}: no file can have this name")
     parent, _, last = path.rpartition(b"/")
     try:
         above = open_directory(top, parent) if parent else os.dup(top)
