@@ -24,9 +24,9 @@ def test_rows_are_the_objects(name):
     rows = read(scan, scan)
     objects = scan.verdict.objects * 2
     assert tuple(rows[0]) == COLUMNS
-    assert [(row["id"], row["state"], int(row["bytes"])) for row in rows if row["kind"] != "usage"] == [
-        (shown(each.id), each.state.value, each.allocated) for each in objects
-    ]
+    assert [
+        (row["id"], row["state"], int(row["bytes"])) for row in rows if row["kind"] not in ("usage", "file_system")
+    ] == [(shown(each.id), each.state.value, each.allocated) for each in objects]
 
 
 @pytest.mark.parametrize("name", [b'a,"b"', b"plain"])
@@ -46,6 +46,9 @@ def test_rows_are_also_what_takes_space(name):
         for each in place.entries
     ]
     assert {row["root"] for row in rows} == {shown(place.path)}
+    (disk,) = [row for row in read(scan) if row["kind"] == "file_system"]
+    assert (disk["path"], int(disk["bytes"])) == (shown(place.path), place.file_system.used)
+    assert disk["note"].startswith(f"size {place.file_system.size}, free {place.file_system.free}, ")
 
 
 @pytest.mark.parametrize("name", [b"=cmd|' /C calc'!A0", b"+1", b"-1", b"@SUM(A1)"])

@@ -53,9 +53,9 @@ def test_it_says_what_counts():
         "By ending leases: **",
         "Damage: **",
         "| `image docker.io/plain` |",
-        "Also under `/data/plain`:",
-        "- `volumes (2)` 29.0 MiB",
-        "- not measured: `unknown (otherplain)`",
+        "What fills `/data/plain`:",
+        "| 29.0 MiB | `volumes (2)` | `you: docker volume rm NAME` |",
+        "Not measured: `unknown (otherplain)`",
         "1. `27.0 MiB  unknown: plain (plain)`",
     ):
         assert words in text

@@ -1,5 +1,6 @@
 """What a place is full of: the largest first, what frees it, and what Docker's own commands free."""
 
+import pytest
 from tests.support.scans import judged
 from tests.support.values import FINGERPRINT, NS, blob, digest, image, lease, snapshot, store
 
@@ -7,6 +8,7 @@ from drydock.model.data import Backend, LayoutKind, Row, RowKind, SnapshotEntry
 from drydock.model.disk_usage import PlaceUsage, UsageCategory, UsageEntry
 from drydock.model.names import RawPath
 from drydock.model.roots import DockerContainer, Engine, Owners
+from drydock.model.store_modes import StoreChoice, StoreMode
 from drydock.report.place_summary import place_summaries
 
 DATA, ROOT = RawPath(b"/data"), RawPath(b"/data/containerd/daemon")
@@ -19,7 +21,9 @@ def entry(category, path, size, name=b"", users=None):
     return UsageEntry(UsageCategory(category), name, RawPath(DATA + b"/" + path), size, used_by=users)
 
 
-def summary(*entries, containers=(), engine=Engine.DOCKER, docker=(DATA,), records=(), files=(), backends=None):
+def summary(
+    *entries, containers=(), engine=Engine.DOCKER, docker=(DATA,), records=(), files=(), backends=None, stores=()
+):
     """What is said of a data root with these entries and records."""
     owners = Owners({each.id: each for each in containers}, containers_changed=1)
     read = store(*records, files=files, owners=owners, backends=backends)
@@ -28,6 +32,7 @@ def summary(*entries, containers=(), engine=Engine.DOCKER, docker=(DATA,), recor
     for found in scan.verdict.objects:
         found.allocated = found.allocated * MIB
     scan.places = [PlaceUsage(DATA, entries, None)]
+    scan.stores = list(stores)
     (found,) = place_summaries(scan)
     return found
 
@@ -142,6 +147,23 @@ def test_without_docker_other_programs_free_images():
         )
         assert rows(found) == {"images": (4096, words)}
         assert found.prunes == ()
+
+
+@pytest.mark.parametrize("used", [StoreMode.IMAGE_STORE, StoreMode.CLASSIC, None])
+def test_the_store_that_dockerd_does_not_use(used):
+    """Its images go with the store, and are in no amount of a prune; where it is not known, they are plain images."""
+    choice = StoreChoice(DATA, used, "", used, "")
+    found = summary(
+        entry("content", b"content", 4096 * MIB),
+        records=(image(digest(1)), blob(digest(1))),
+        files=[digest(1)],
+        stores=[choice],
+    )
+    idle = used is StoreMode.CLASSIC
+    plain = {"images": (4096, "docker image prune -a")}
+    dropped = {"images, idle image store": (4096, "drydock clean --drop-store image-store")}
+    assert rows(found) == (dropped if idle else plain)
+    assert ("docker image prune -a" in prunes(found)) is not idle
 
 
 def test_many_rows_are_cut():

@@ -49,7 +49,7 @@ def promtool(text):
 @pytest.mark.root
 @CAPTURES
 def test_usage_is_the_document(capture, unpacked):
-    """By category, with 0 for one without entries; without measuring only containerd's stores have a value."""
+    """By category, with 0 for one without entries; without measuring, those that have bytes; and the file system."""
     host = unpacked(capture)
     document = json.loads(run("scan", "--measure", "disk", "--format", "json", host))
     found = samples(run("scan", "--measure", "disk", "--format", "prometheus", host))
@@ -61,7 +61,13 @@ def test_usage_is_the_document(capture, unpacked):
     assert usage == {("drydock_usage_bytes", path, ("category", category)): size for category, size in sizes.items()}
     recorded = samples(run("scan", "--format", "prometheus", host))
     known = {dict(key[1:])["category"] for key in recorded if key[0] == "drydock_usage_bytes"}
-    assert {"content", "ingests", "databases"} <= known <= {"content", "ingests", "databases", "snapshots"}
+    entries = json.loads(run("scan", "--format", "json", host))["usage"]
+    assert known == {each["category"] for each in entries if each["bytes"] is not None}
+    assert {"content", "ingests", "databases"} <= known < {category.value for category in UsageCategory}
+    (disk,) = document["file_systems"]
+    assert found["drydock_file_system_size_bytes", path] == disk["size"]
+    assert found["drydock_file_system_inodes", path] == disk["inodes"]
+    assert 0 < found["drydock_file_system_free_bytes", path] < disk["size"]
 
 
 @pytest.mark.root

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from drydock.model.disk_usage import UsageEntry
+from drydock.model.disk_usage import FileSystem, UsageEntry
 from drydock.model.documents.scan import ObjectPart
 from drydock.model.scans import Scan
 from drydock.model.text import shown
@@ -20,7 +20,7 @@ _FORMULA = ("=", "+", "-", "@")
 
 
 def csv_lines(scans: Sequence[Scan]) -> Iterator[str]:
-    """A header, then one object in each line, and one thing that takes space (``usage``), each with its end.
+    """A header, then one object in each line, one thing that takes space (``usage``), and one file system.
 
     The blocks of an object are also in usage: a sum is of one of both kinds.
 
@@ -38,6 +38,9 @@ def csv_lines(scans: Sequence[Scan]) -> Iterator[str]:
             for entry in place.entries:
                 cells = map(_safe, _usage_cells(shown(place.path), entry))
                 yield writer.writerow([*cells, _word(scan), entry.category.value])
+            if place.file_system is not None:
+                cells = map(_safe, _file_system_cells(place.file_system))
+                yield writer.writerow([*cells, _word(scan), ""])
 
 
 def _word(scan: Scan) -> str:
@@ -81,6 +84,12 @@ def _usage_cells(place: str, entry: UsageEntry) -> tuple[str, ...]:
         " ".join(f"container:{shown(name)}" for name in entry.used_by or ()),
         entry.note,
     )
+
+
+def _file_system_cells(found: FileSystem) -> tuple[str, ...]:
+    note = f"size {found.size}, free {found.free}, inodes {found.inodes}, free inodes {found.inodes_free}"
+    path = shown(found.path)
+    return path, "file_system", path, "", str(found.used), "", "", path, "", "", note
 
 
 def _safe(cell: str) -> str:

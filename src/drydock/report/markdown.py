@@ -9,8 +9,8 @@ from drydock.model.names import RawPath, UnixNano
 from drydock.model.scans import Scan
 from drydock.model.times import show_time
 from drydock.report.holder_tree import HolderNode, holder_tree
+from drydock.report.place_summary import PlaceSummary, place_summaries
 from drydock.report.summary import Summary, summarize
-from drydock.report.usage_text import usage_texts
 from drydock.report.wording import show_bytes, show_count
 from drydock.version import __version__
 
@@ -72,22 +72,39 @@ def _root(scan: Scan, summary: Summary) -> Iterator[str]:
     for state, total in summary.states:
         yield f"| {state.value} | {total.count} | {show_bytes(total.bytes)} |"
     yield ""
-    for text in usage_texts(scan):
-        yield f"Also under {literal(text.path)}:"
-        yield ""
-        yield from (f"- {literal(group.words)} {show_bytes(group.bytes)}" for group in text.groups)
-        if text.unmeasured:
-            yield f"- not measured: {literal(', '.join(text.unmeasured))}"
-        if text.largest:
-            yield ""
-            yield from (f"1. {literal(words.strip())}" for words in text.largest)
-        yield ""
+    for place in place_summaries(scan):
+        if place.rows or place.usage.unmeasured:
+            yield from _place(place)
     yield from _largest(holder_tree(scan))
     commands = (*summary.free.commands, *summary.leases.commands)
     if commands:
         # Indented, not fenced: nothing in a path can end it.
         yield ""
         yield from (f"    {command}" for command in commands)
+
+
+def _place(place: PlaceSummary) -> Iterator[str]:
+    yield f"What fills {literal(place.path)}:"
+    yield ""
+    if place.usage.file_system:
+        yield literal(place.usage.file_system)
+        yield ""
+    if place.rows:
+        yield "| size | what | freed by |"
+        yield "| ---: | --- | --- |"
+        for row in place.rows:
+            freed_by = literal(row.freed_by, in_table=True) if row.freed_by else ""
+            yield f"| {show_bytes(row.bytes)} | {literal(row.name, in_table=True)} | {freed_by} |"
+        yield ""
+    if place.usage.unmeasured:
+        yield f"Not measured: {literal(', '.join(place.usage.unmeasured))}"
+        yield ""
+    if place.usage.largest:
+        yield from (f"1. {literal(words.strip())}" for words in place.usage.largest)
+        yield ""
+    if place.prunes:
+        yield from (f"- {literal(command.words)}: {literal(command.does)}" for command in place.prunes)
+        yield ""
 
 
 def _largest(tree: HolderNode) -> Iterator[str]:

@@ -15,6 +15,7 @@ from drydock.model.names import Kind, RawPath, Ref
 from drydock.model.objects import LayerObject, State, StoreObject
 from drydock.model.roots import DockerContainer, Engine
 from drydock.model.scans import Scan
+from drydock.model.store_modes import StoreMode
 from drydock.model.text import shown
 from drydock.report.summary import Advice
 from drydock.report.usage_text import NOTABLE, UsageGroup, UsageText, is_mixed, is_of_objects, usage_text
@@ -73,6 +74,10 @@ _OF_STATES: Final = {
 }
 
 
+_OF_DOCKER: Final = (_Part.IMAGES, _Part.CONTAINERS, _Part.BUILD_CACHE, _Part.BUILD_HISTORY)
+"""What goes with the store that dockerd does not use."""
+
+
 class SpaceRow(NamedTuple):
     """Data of one kind. Every text is shown."""
 
@@ -119,14 +124,8 @@ def _summarize(place: PlaceUsage, scan: Scan) -> PlaceSummary:
     usage = usage_text(place, scan)
     sums = _sums(place, scan)
     stores = sum(entry.bytes or 0 for entry in place.entries if is_of_objects(entry, scan))
-    rows = [
-        SpaceRow(
-            f"{part.value}, classic store" if is_classic else part.value,
-            size,
-            _freed_by(part, scan, is_classic=is_classic),
-        )
-        for (part, is_classic), size in sums.items()
-    ]
+    idle = _idle_stores(scan)
+    rows = [_row(part, store, size, scan, idle) for (part, store), size in sums.items()]
     rest = stores - sum(sums.values())
     rows.append(SpaceRow("databases and records", max(0, rest), ""))
     rows += [SpaceRow(group.words, group.bytes, _group_freed_by(group, scan)) for group in usage.groups]
@@ -142,6 +141,22 @@ def _advice(prunes: Iterable[_Prune]) -> tuple[Advice, ...]:
     return tuple(Advice(each.words, each.does, False) for each in found)
 
 
+def _idle_stores(scan: Scan) -> frozenset[StoreMode]:
+    """The stores that no dockerd of this scan uses, as far as that is known."""
+    used = [choice.used for choice in scan.stores]
+    if not used or None in used:
+        return frozenset()
+    return frozenset(mode for mode in StoreMode if mode not in used)
+
+
+def _row(part: _Part, store: StoreMode, size: int, scan: Scan, idle: frozenset[StoreMode]) -> SpaceRow:
+    is_classic = store is StoreMode.CLASSIC
+    if part in _OF_DOCKER and store in idle and (is_classic or scan.verdict.store.root.engine is Engine.DOCKER):
+        return SpaceRow(f"{part.value}, idle {store.shown}", size, f"drydock clean --drop-store {store.value}")
+    freed_by = _freed_by(part, scan, is_classic=is_classic)
+    return SpaceRow(f"{part.value}, classic store" if is_classic else part.value, size, freed_by)
+
+
 def _together(rows: list[SpaceRow]) -> SpaceRow:
     return SpaceRow(f"{len(rows)} smaller: {rows[0].name} ...", sum(row.bytes for row in rows), "")
 
@@ -150,15 +165,15 @@ def _is_in(path: RawPath, place: RawPath) -> bool:
     return path == place or path.startswith(place.rstrip(b"/") + b"/")
 
 
-def _sums(place: PlaceUsage, scan: Scan) -> Counter[tuple[_Part, bool]]:
-    """Bytes of the objects in a place, by what keeps them, and whether they are of a classic layer store."""
+def _sums(place: PlaceUsage, scan: Scan) -> Counter[tuple[_Part, StoreMode]]:
+    """Bytes of the objects in a place, by what keeps them and by store; containerd's are of the image store."""
     parts = _Parts(scan)
     is_inside = _is_in(scan.verdict.store.root.path, place.path)
-    sums: Counter[tuple[_Part, bool]] = Counter()
+    sums: Counter[tuple[_Part, StoreMode]] = Counter()
     for found in scan.verdict.objects:
-        is_classic = isinstance(found, LayerObject)
+        store = StoreMode.CLASSIC if isinstance(found, LayerObject) else StoreMode.IMAGE_STORE
         if found.allocated and (_is_in(found.data_root, place.path) if isinstance(found, LayerObject) else is_inside):
-            sums[parts.of(found), is_classic] += found.allocated
+            sums[parts.of(found), store] += found.allocated
     return sums
 
 
@@ -232,7 +247,7 @@ def _group_freed_by(group: UsageGroup, scan: Scan) -> str:
 
 
 def _prunes(
-    place: PlaceUsage, scan: Scan, sums: Counter[tuple[_Part, bool]], groups: tuple[UsageGroup, ...]
+    place: PlaceUsage, scan: Scan, sums: Counter[tuple[_Part, StoreMode]], groups: tuple[UsageGroup, ...]
 ) -> Iterator[_Prune]:
     """Docker's commands, with what each frees as far as that is known."""
     root, owners = scan.verdict.store.root, scan.verdict.store.owners
@@ -249,10 +264,11 @@ def _prunes(
     if stopped:
         what = f"what {show_count(len(stopped), 'stopped container')} wrote and logged"
         yield _Prune("docker container prune", _of_containers(place, scan, stopped), what)
-    cache = sum(size for (part, _), size in sums.items() if part is _Part.BUILD_CACHE)
+    idle = _idle_stores(scan)
+    cache = sum(size for (part, store), size in sums.items() if part is _Part.BUILD_CACHE and store not in idle)
     cache += sum(entry.bytes or 0 for group in groups for entry in group.entries if _is_default_cache(entry))
     yield _Prune("docker builder prune", cache, "build cache that no build uses", is_most=True)
-    images = sum(size for (part, _), size in sums.items() if part is _Part.IMAGES)
+    images = sum(size for (part, store), size in sums.items() if part is _Part.IMAGES and store not in idle)
     yield _Prune("docker image prune -a", images, "images that no container uses", is_most=True)
     yield from _builders(place)
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from drydock.model.disk_usage import FileSystem
 from drydock.model.findings import Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.names import UnixNano
@@ -55,6 +56,11 @@ _FAMILIES = (
         "drydock_usage_bytes",
         "Bytes on disk below a data root, or a containerd root outside one, by category; absent if not measured.",
     ),
+    _Family("drydock_file_system_size_bytes", "Size of the file system that a data root or a containerd root is on."),
+    _Family("drydock_file_system_used_bytes", "Bytes in use of that file system."),
+    _Family("drydock_file_system_free_bytes", "Bytes of it that users other than root can still write."),
+    _Family("drydock_file_system_inodes", "Inodes of it; absent if their number is not fixed."),
+    _Family("drydock_file_system_free_inodes", "Free inodes of it; absent if their number is not fixed."),
     _Family("drydock_database_bytes", "Bytes of meta.db and of every metadata.db."),
     _Family("drydock_reclaimable_paths", "Files and directories that can be removed now."),
     _Family("drydock_reclaimable_bytes", "Bytes of the files and directories that can be removed now."),
@@ -112,6 +118,8 @@ def _root(scan: Scan) -> Iterator[_Sample]:
     for place in scan.places:
         for category, size in place.totals(measured=store.measured is SizeSource.DISK).items():
             yield _Sample("drydock_usage_bytes", {"path": shown(place.path), "category": category.value}, size)
+        if place.file_system is not None:
+            yield from _file_system(place.file_system)
     free = scan.reclaimable()
     yield _Sample("drydock_reclaimable_paths", root, free.count)
     yield _Sample("drydock_reclaimable_bytes", root, free.bytes)
@@ -124,6 +132,16 @@ def _root(scan: Scan) -> Iterator[_Sample]:
     severities = Counter(finding.severity for finding in verdict.findings)
     for severity in Severity:
         yield _Sample("drydock_findings", {**root, "severity": severity.name.lower()}, severities[severity])
+
+
+def _file_system(found: FileSystem) -> Iterator[_Sample]:
+    path = {"path": shown(found.path)}
+    yield _Sample("drydock_file_system_size_bytes", path, found.size)
+    yield _Sample("drydock_file_system_used_bytes", path, found.used)
+    yield _Sample("drydock_file_system_free_bytes", path, found.free)
+    if found.inodes:
+        yield _Sample("drydock_file_system_inodes", path, found.inodes)
+        yield _Sample("drydock_file_system_free_inodes", path, found.inodes_free)
 
 
 def _namespaces(scan: Scan, root: dict[str, str]) -> Iterator[_Sample]:

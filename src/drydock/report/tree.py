@@ -87,6 +87,8 @@ def _usage_lines(text: UsageText) -> Iterator[list[Span]]:
     yield [Span(f"{'':>{_SIZE}}  ", ""), Span(f"also under {text.path}", "bold")]
     for group in text.groups:
         yield [Span(f"{show_bytes(group.bytes):>{_SIZE}}  ", ""), Span(group.words, "")]
+    if text.file_system:
+        yield [Span(f"{'':>{_SIZE}}  ", ""), Span(text.file_system, "bright_black")]
     if text.unmeasured:
         unmeasured = f"not measured: {', '.join(text.unmeasured)}"
         yield [Span(f"{'':>{_SIZE}}  ", ""), Span(unmeasured, "bright_black")]
