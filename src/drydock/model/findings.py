@@ -158,6 +158,7 @@ class FindingCode(str, enum.Enum):
     UNREADABLE_MOUNT = "unreadable-mount", _DAMAGE_OR_NOTE
     LOST_LAYER = "lost-layer", _DAMAGE
     LAYERS_WITHOUT_RECORDS = "layers-without-records", _BLIND
+    UNREADABLE_PLUGIN = "unreadable-plugin", _DAMAGE
     NO_BUILD_DATABASE = "no-build-database", _BLIND
 
     # Settings

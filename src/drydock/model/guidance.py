@@ -445,6 +445,11 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
             "lost, or the wrong one, so drydock removes nothing.",
             "Restore `image/overlay2`.",
         ),
+        FindingCode.UNREADABLE_PLUGIN: Guidance(
+            "The `config.json` of a plugin in `plugins/` cannot be read. dockerd logs an error and goes on without the "
+            "plugin; volumes of it cannot be mounted.",
+            "Restore the file, or move the plugin's folder away and install the plugin again.",
+        ),
         FindingCode.NO_BUILD_DATABASE: Guidance(
             "One of BuildKit's databases for the classic mode is missing beside the others. It may name any directory "
             "or layer that BuildKit made, so drydock keeps all of these.",

@@ -375,6 +375,11 @@ LAYERS_WITHOUT_RECORDS = Message(
     "{store} has directories of layers, but layerdb has no layer: it may be lost, so nothing of the store is removed",
     "restore image/overlay2",
 )
+UNREADABLE_PLUGIN = Message(
+    FindingCode.UNREADABLE_PLUGIN,
+    "{path}: {problem}: dockerd does not load the plugin",
+    "restore the file, or move the plugin's folder away and install the plugin again",
+)
 NO_BUILD_DATABASE = Message(
     FindingCode.NO_BUILD_DATABASE,
     "{file} is missing, and other databases of BuildKit are there: what it may name is kept",

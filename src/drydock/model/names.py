@@ -53,6 +53,7 @@ class Kind(enum.Enum):
     LAYER_MOUNT = "layer-mount"
     LAYER_DIRECTORY = "layer-directory"
     LAYER_LINK = "layer-link"
+    PLUGIN = "plugin"
 
     # Members are singletons: identity hashing spares a Python call per dictionary look-up in the mark pass.
     __hash__ = object.__hash__

@@ -11,6 +11,7 @@ from drydock.model.findings import Finding
 from drydock.model.layer_store import LayerEntry
 from drydock.model.leases import Holding
 from drydock.model.names import RawPath, Ref, UnixNano
+from drydock.model.plugin_store import PluginEntry
 from drydock.model.store import Store
 
 
@@ -49,6 +50,10 @@ class ObjectKind(enum.Enum):
     """A directory in ``overlay2``."""
     LAYER_LINK = "layer-link"
     """A symbolic link in ``overlay2/l``."""
+    PLUGIN_BLOB = "plugin-blob"
+    """A blob in ``plugins/storage``."""
+    PLUGIN_REST = "plugin-rest"
+    """What a removal, an upgrade or a download of a plugin left."""
 
     # Members are singletons: see Kind.
     __hash__ = object.__hash__
@@ -65,7 +70,7 @@ class StoreObject:
     state: State
     allocated: int
     """Bytes on disk: allocated blocks; for a committed snapshot the size in its row (``Store.measured``)."""
-    data: BlobFile | Junk | IngestDirectory | SnapshotEntry | LayerEntry | None
+    data: BlobFile | Junk | IngestDirectory | SnapshotEntry | LayerEntry | PluginEntry | None
     """What is on disk; None if nothing is."""
     records: Ref | tuple[Ref, ...] = ()
     """Its records, one for each namespace; the record itself if it is the only one, as nearly always."""
@@ -97,7 +102,7 @@ class StoreObject:
 
     @property
     def path(self) -> RawPath | None:
-        """Relative to the root, or to its data root (:class:`LayerObject`); None if nothing is on disk."""
+        """Relative to the root, or to its data root (:class:`DataRootObject`); None if nothing is on disk."""
         return None if self.data is None else self.data.path
 
     @property
@@ -112,11 +117,23 @@ class StoreObject:
 
 
 @dataclass(slots=True)
-class LayerObject(StoreObject):
-    """A part of a classic layer store."""
+class DataRootObject(StoreObject):
+    """Something in a Docker data root that is not of containerd's stores."""
 
     data_root: RawPath = field(default=RawPath(b""))
     """Absolute path of its Docker data root."""
+
+
+class LayerObject(DataRootObject):
+    """A part of a classic layer store."""
+
+    __slots__ = ()
+
+
+class PluginObject(DataRootObject):
+    """A blob of Docker's plugins, or what was left of a plugin."""
+
+    __slots__ = ()
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from drydock.model.data import Backend, Content
 from drydock.model.disk_usage import PlaceUsage
 from drydock.model.findings import Affects, Finding, FindingCode, Severity
 from drydock.model.leases import LeaseClass
-from drydock.model.objects import LayerObject, State, StoreObject, Verdict
+from drydock.model.objects import DataRootObject, State, StoreObject, Verdict
 from drydock.model.plans import TREES, Plan, Withheld
 from drydock.model.policies import SizeSource
 from drydock.model.records import Metadata
@@ -113,7 +113,7 @@ class Scan:
         return (
             found
             for found in self.verdict.objects
-            if found.state is State.UNREACHABLE and not isinstance(found, LayerObject)
+            if found.state is State.UNREACHABLE and not isinstance(found, DataRootObject)
         )
 
     def freed_by_engine(self) -> Total:

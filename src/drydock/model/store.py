@@ -8,6 +8,7 @@ from drydock.model.data import Backend, Content
 from drydock.model.findings import Finding
 from drydock.model.layer_store import LayerStore
 from drydock.model.names import Digest, UnixNano
+from drydock.model.plugin_store import PluginStore
 from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.records import Metadata
 from drydock.model.roots import Owners, Root
@@ -32,6 +33,8 @@ class Store:
     """Bytes of allocated blocks of meta.db and every metadata.db."""
     layer_stores: list[LayerStore] = field(default_factory=list)
     """Docker's classic layer stores of the data roots that this root is the first of."""
+    plugin_stores: list[PluginStore] = field(default_factory=list)
+    """Docker's plugins of the same data roots."""
     live: bool = False
     """Whether it was read while its engine may have been running."""
     contents: StoreContents = field(default_factory=StoreContents)
@@ -46,6 +49,8 @@ class Store:
             found += backend.findings
         for layers in self.layer_stores:
             found += layers.findings
+        for plugins in self.plugin_stores:
+            found += plugins.findings
         return found + self.owners.findings
 
     def newest(self) -> UnixNano | None:

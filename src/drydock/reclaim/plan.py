@@ -12,7 +12,7 @@ from drydock.model.errors import Refused, Usage
 from drydock.model.layer_store import LayerStore
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Kind, RawPath, Ref
-from drydock.model.objects import LayerObject, ObjectKind, State, StoreObject, Verdict
+from drydock.model.objects import DataRootObject, LayerObject, ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import (
     DatabaseFingerprint,
     Decision,
@@ -412,7 +412,7 @@ class _Planner:
             is_dropped = (found.namespaces and self._ignored.issuperset(found.namespaces)) or (
                 bool(self._images and found.refs) and all(ref in self._dropped for ref in found.refs)
             )
-            if (found.state not in _MAY_GO and not is_dropped) or isinstance(found, LayerObject):
+            if (found.state not in _MAY_GO and not is_dropped) or isinstance(found, DataRootObject):
                 continue
             match self._decide(found):
                 case Remove(reason):

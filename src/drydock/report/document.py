@@ -32,7 +32,7 @@ from drydock.model.documents.scan import (
 from drydock.model.findings import Finding, Severity
 from drydock.model.leases import Holding
 from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
-from drydock.model.objects import LayerObject, State, StoreObject, Verdict
+from drydock.model.objects import DataRootObject, State, StoreObject, Verdict
 from drydock.model.plans import Withheld
 from drydock.model.pulls import pulled_name
 from drydock.model.scans import Scan, Total
@@ -130,7 +130,7 @@ def object_part(found: StoreObject) -> ObjectPart:
         note=found.note,
         snapshotter=shown(found.snapshotter) if is_snapshot else UNSET,
         row=UNSET if not is_snapshot else None if found.row is None else shown(found.row),
-        data_root=shown(found.data_root) if isinstance(found, LayerObject) else UNSET,
+        data_root=shown(found.data_root) if isinstance(found, DataRootObject) else UNSET,
     )
 
 

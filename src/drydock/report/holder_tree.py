@@ -13,7 +13,7 @@ from drydock.model.data import RowKind
 from drydock.model.inventories import Holder, Inventory
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, Ref
-from drydock.model.objects import LayerObject, ObjectKind, StoreObject, Verdict
+from drydock.model.objects import LayerObject, ObjectKind, PluginObject, StoreObject, Verdict
 from drydock.model.scans import Scan
 from drydock.model.text import shown
 
@@ -31,6 +31,8 @@ _LAYER_ROLES = {
     ObjectKind.LAYER_MOUNT: "record of a mount",
     ObjectKind.LAYER_DIRECTORY: "layer directory",
     ObjectKind.LAYER_LINK: "layer link",
+    ObjectKind.PLUGIN_BLOB: "plugin blob",
+    ObjectKind.PLUGIN_REST: "rest of a plugin",
 }
 _LEASES = {
     LeaseClass.TEMPORARY: "temporary leases",
@@ -136,6 +138,8 @@ class _TreeBuilder:
         found = self._objects[place]
         if isinstance(found, LayerObject) and found.reach is not None:
             node = self._within(_CLASSIC, self._reached_by[place])
+        elif isinstance(found, PluginObject):
+            node = self._node((("group", "plugins"),))
         elif len(found.namespaces) != 1:
             name = "in several namespaces" if found.namespaces else "without a record"
             node = self._node((("group", name),))

@@ -12,7 +12,7 @@ from drydock.model.data import RowKind
 from drydock.model.disk_usage import PlaceUsage, UsageCategory, UsageEntry
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, RawPath, Ref
-from drydock.model.objects import LayerObject, State, StoreObject
+from drydock.model.objects import LayerObject, PluginObject, State, StoreObject
 from drydock.model.roots import DockerContainer, Engine
 from drydock.model.scans import Scan
 from drydock.model.store_modes import StoreMode
@@ -172,6 +172,8 @@ def _sums(place: PlaceUsage, scan: Scan) -> Counter[tuple[_Part, StoreMode]]:
     sums: Counter[tuple[_Part, StoreMode]] = Counter()
     for found in scan.verdict.objects:
         store = StoreMode.CLASSIC if isinstance(found, LayerObject) else StoreMode.IMAGE_STORE
+        if isinstance(found, PluginObject):
+            continue  # its bytes are in the group of the plugins
         if found.allocated and (_is_in(found.data_root, place.path) if isinstance(found, LayerObject) else is_inside):
             sums[parts.of(found), store] += found.allocated
     return sums

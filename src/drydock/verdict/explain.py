@@ -7,13 +7,14 @@ from itertools import pairwise
 from drydock.model.explanations import Explanation
 from drydock.model.leases import Holding
 from drydock.model.names import Kind, Ref
-from drydock.model.objects import LayerObject, State, StoreObject, Verdict
+from drydock.model.objects import LayerObject, PluginObject, State, StoreObject, Verdict
 from drydock.model.text import shown
 from drydock.model.times import age, show_span, show_time
 from drydock.verdict.explain_layers import explain_image, explain_layer
 from drydock.verdict.find import LayerImage, Subject, describe
 from drydock.verdict.graph import Edge, Flat, Node, visited
 from drydock.verdict.judge import Reach
+from drydock.verdict.plugins import explain_plugin_object
 from drydock.verdict.reach import path_to, trace
 
 _LISTED = 20
@@ -22,6 +23,8 @@ _LISTED = 20
 def explain(verdict: Verdict, reached: Reach, subject: Subject) -> Explanation:
     """Explain one result of :func:`drydock.verdict.find.find`."""
     holdings = {holding.ref: holding for holding in verdict.leases}
+    if isinstance(subject, PluginObject):
+        return explain_plugin_object(verdict.store.root.path, subject)
     if isinstance(subject, LayerObject):
         return explain_layer(verdict, subject)
     if isinstance(subject, LayerImage):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from drydock.model.errors import Usage
 from drydock.model.layer_store import ClassicImage, LayerStore
 from drydock.model.names import Kind, Ref, is_digest, split_snapshot_key
-from drydock.model.objects import LayerObject, StoreObject, Verdict
+from drydock.model.objects import DataRootObject, StoreObject, Verdict
 from drydock.model.text import did_you_mean, shown
 from drydock.verdict.judge import Reach
 
@@ -139,7 +139,7 @@ def _names(verdict: Verdict, reached: Reach) -> Iterator[tuple[Subject, set[byte
 def _is_path(verdict: Verdict, found: StoreObject, word: bytes) -> bool:
     if found.path is None or b"/" not in word:
         return False
-    root = found.data_root if isinstance(found, LayerObject) else verdict.store.root.path
+    root = found.data_root if isinstance(found, DataRootObject) else verdict.store.root.path
     whole = root.rstrip(b"/") + b"/" + found.path
     word = word.rstrip(b"/")
     if word in (whole, found.path) or word.startswith((whole + b"/", found.path + b"/")):

@@ -29,6 +29,7 @@ from drydock.verdict.leases import (
     note_ends,
     withdraw_ownerless,
 )
+from drydock.verdict.plugins import judge_plugins
 from drydock.verdict.reach import mark, path_to, sole_holders, trace
 from drydock.verdict.recorded_sizes import find_far_sizes
 from drydock.verdict.states import judge_blobs, judge_ingests, judge_snapshots
@@ -180,6 +181,8 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         *find_records_without_snapshot(store),
     ]
     verdict = Verdict(store, now, objects, _holdings(store, reached, objects), findings)
+    for plugins in store.plugin_stores:
+        verdict.objects += judge_plugins(plugins)
     for layers in store.layer_stores:
         judged = judge_layer_store(layers, now)
         verdict.objects += judged.objects

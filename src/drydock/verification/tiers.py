@@ -12,7 +12,7 @@ from drydock.model.data import BlobFile, LayoutKind, SnapshotEntry
 from drydock.model.findings import LAYER_CODES, Finding, FindingCode, Severity
 from drydock.model.layer_store import LayerDirectory, LayerRecord, LayerStore
 from drydock.model.names import Digest, RawPath, Ref
-from drydock.model.objects import LayerObject, StoreObject, Verdict
+from drydock.model.objects import DataRootObject, StoreObject, Verdict
 from drydock.model.policies import VerifyOptions
 from drydock.model.progress import Progress, counter
 from drydock.model.store import Store
@@ -268,7 +268,7 @@ def name_hits(
     about = dict(refs)
     layers = LayerDependants(verdict)
     for found in verdict.objects:
-        if found.is_damaged and not isinstance(found, LayerObject):
+        if found.is_damaged and not isinstance(found, DataRootObject):
             about.setdefault(damage_finding(verdict.store, found), found.refs)
     dependants = Dependants(verdict, reached)
     hits: list[Hit] = []

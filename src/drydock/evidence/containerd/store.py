@@ -270,7 +270,10 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
     if held.root.layer_stores:
         # Most roots have none.
         from drydock.evidence.containerd.layer_stores import read_layer_stores  # noqa: PLC0415
+        from drydock.evidence.docker.plugins import read_plugins  # noqa: PLC0415
 
+        found = (read_plugins(data, Measure()) for data in held.root.layer_stores)
+        store.plugin_stores = [plugins for plugins in found if plugins is not None]
         store.layer_stores = read_layer_stores(
             held.root,
             store.owners.by_data_root,
