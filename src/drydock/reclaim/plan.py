@@ -407,12 +407,20 @@ class _Planner:
             parent = backend.rows.get(row.parent)
             yield RowDrop(backend.name, name, row.id, None if parent is None else parent.id, "no record names it")
 
+    def _is_dropped(self, found: StoreObject) -> bool:
+        """Whether the records of an object go with their namespaces, or with the images that the policy names."""
+        if not found.refs:
+            return False
+        return self._ignored.issuperset(found.namespaces) or (
+            bool(self._images) and all(ref in self._dropped for ref in found.refs)
+        )
+
     def _removals(self) -> Iterator[Removal]:
         for found in self._verdict.objects:
-            is_dropped = (found.namespaces and self._ignored.issuperset(found.namespaces)) or (
-                bool(self._images and found.refs) and all(ref in self._dropped for ref in found.refs)
-            )
-            if (found.state not in _MAY_GO and not is_dropped) or isinstance(found, DataRootObject):
+            # Nearly all objects stay.
+            if found.state not in _MAY_GO and not ((self._ignored or self._images) and self._is_dropped(found)):
+                continue
+            if isinstance(found, DataRootObject):
                 continue
             match self._decide(found):
                 case Remove(reason):

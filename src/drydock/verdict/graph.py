@@ -109,7 +109,7 @@ class Graph:
     def targets(self, node: Node) -> tuple[Node, ...]:
         """What a node refers to, without the roles; computed once for a node that may have many targets."""
         record = self.records.get(node)  # type: ignore[arg-type] # what is flat is in it as little as any other
-        if type(record) is Blob and node not in self._back:
+        if type(record) is Blob and not (self._back and node in self._back):
             # This is the case for nearly all nodes, and each of them is needed once or twice.
             return self._named_by(record) if record.labels else ()
         known = self._targets.get(node)

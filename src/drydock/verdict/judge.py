@@ -58,7 +58,8 @@ class Reach:
     """Each node that a root or an owned lease reaches, with the first such root or lease."""
     leased: dict[Ref, tuple[Ref, ...]]
     """Each record that only other leases reach, with these leases."""
-    _alone: dict[Ref, tuple[Ref]] = field(default_factory=dict)
+    _alone: dict[int, tuple[Ref]] = field(default_factory=dict)
+    """Each start of :attr:`live` as a tuple, by its identity: hashing a reference for each record takes time."""
     _ways: dict[Node, Node | None] | None = None
     _loose: list[Ref] | None = None
     _dangling: list[Dangling] | None = None
@@ -74,7 +75,10 @@ class Reach:
         """
         start = self.live.get(ref) or self.live.get(Flat(ref))
         if start is not None:
-            return State.LIVE, self._alone.setdefault(start, (start,))
+            alone = self._alone.get(id(start))
+            if alone is None:
+                alone = self._alone[id(start)] = (start,)
+            return State.LIVE, alone
         leases = self.leased.get(ref, ())
         return State.LEASED if leases else State.UNREACHABLE, leases
 

@@ -60,9 +60,12 @@ def find_pulls(
         documents: the documents of :func:`list_pull_blobs`.
         downloads: the unfinished downloads of Docker's classic image store.
     """
+    leases_of_pulls = list(_pull_leases(verdict, reached))
+    if not leases_of_pulls:
+        return []  # the evidence takes memory for each object
     evidence = PullEvidence(verdict, reached, documents)
     groups: dict[tuple[object, ...], list[Lease]] = {}
-    for lease in _pull_leases(verdict, reached):
+    for lease in leases_of_pulls:
         groups.setdefault(_key(evidence, lease), []).append(lease)
     holdings = {holding.ref: holding for holding in verdict.leases}
     pulls = [
@@ -206,10 +209,13 @@ class PullEvidence:
         self.reached = reached
         self.documents = documents
         self.live = frozenset(map(visited, reached.live))
-        self._objects: dict[Ref, list[StoreObject]] = {}
+        # Nearly all records have one object.
+        self._objects: dict[Ref, StoreObject] = {}
+        self._others: dict[Ref, list[StoreObject]] = {}
         for found in verdict.objects:
             for ref in found.refs:
-                self._objects.setdefault(ref, []).append(found)
+                if self._objects.setdefault(ref, found) is not found:
+                    self._others.setdefault(ref, []).append(found)
         self.directories: Mapping[bytes, IngestDirectory] = {
             directory.name: directory for directory in verdict.store.content.ingests
         }
@@ -229,7 +235,8 @@ class PullEvidence:
 
     def objects_of(self, ref: Ref) -> list[StoreObject]:
         """The objects of a record: one, or two if an ingest waits for a blob."""
-        return self._objects.get(ref, [])
+        first = self._objects.get(ref)
+        return [] if first is None else [first, *self._others.get(ref, ())]
 
 
 class PullParts:
