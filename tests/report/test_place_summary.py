@@ -68,7 +68,7 @@ def test_each_kind_says_what_frees_it():
     found = summary(*USAGE, containers=CONTAINERS)
     assert rows(found) == {
         "volumes (4)": (301, "you: docker volume rm NAME"),
-        "logs (2)": (50, "you: drydock clean --truncate-logs SIZE"),
+        "logs (2)": (50, "you: drydock clean --truncate-logs 10M"),
         "unknown (1)": (30, "you: drydock does not know what it is"),
         "BuildKit": (27, "docker buildx prune --builder NAME"),
         "other": (0, ""),

@@ -53,8 +53,8 @@ def test_a_data_root_has_its_block():
     assert (
         """
   File system of /data: 4.0 GiB, 3.0 GiB used, 1.0 GiB free, 50 inodes free.
-        size  what it is full of        freed by
-     3.0 MiB  volumes (1)               you: docker volume rm NAME
+        size  what it is full of          freed by
+     3.0 MiB  volumes (1)                 you: docker volume rm NAME
   Not measured: tmp.
       drydock scan --measure disk '/mnt/a host'   # measures them
   Largest:

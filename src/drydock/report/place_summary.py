@@ -29,7 +29,7 @@ _BUILDS: Final = (UsageCategory.BUILD_CACHE, UsageCategory.BUILD_HISTORY, UsageC
 _KUBERNETES: Final = (Engine.K3S, Engine.RKE2, Engine.K0S, Engine.MICROK8S, Engine.KIND)
 _YOU: Final = {
     "volumes": "you: docker volume rm NAME",
-    "logs": "you: drydock clean --truncate-logs SIZE",
+    "logs": "you: drydock clean --truncate-logs 10M",
     "unknown": "you: drydock does not know what it is",
     "drydock's own": "you: delete runs that need no undo",
     "tmp": "a restart of dockerd",
@@ -74,6 +74,7 @@ _OF_STATES: Final = {
 }
 
 
+_DOCKER_NAMESPACES: Final = frozenset((b"moby", b"moby_history"))
 _OF_DOCKER: Final = (_Part.IMAGES, _Part.CONTAINERS, _Part.BUILD_CACHE, _Part.BUILD_HISTORY)
 """What goes with the store that dockerd does not use."""
 
@@ -149,9 +150,15 @@ def _idle_stores(scan: Scan) -> frozenset[StoreMode]:
     return frozenset(mode for mode in StoreMode if mode not in used)
 
 
+def _is_dockers(scan: Scan) -> bool:
+    """Whether a containerd root is dockerd's alone."""
+    store = scan.verdict.store
+    return store.root.engine is Engine.DOCKER or set(store.metadata.namespaces) <= _DOCKER_NAMESPACES
+
+
 def _row(part: _Part, store: StoreMode, size: int, scan: Scan, idle: frozenset[StoreMode]) -> SpaceRow:
     is_classic = store is StoreMode.CLASSIC
-    if part in _OF_DOCKER and store in idle and (is_classic or scan.verdict.store.root.engine is Engine.DOCKER):
+    if part in _OF_DOCKER and store in idle and (is_classic or _is_dockers(scan)):
         return SpaceRow(f"{part.value}, idle {store.shown}", size, f"drydock clean --drop-store {store.value}")
     freed_by = _freed_by(part, scan, is_classic=is_classic)
     return SpaceRow(f"{part.value}, classic store" if is_classic else part.value, size, freed_by)

@@ -95,9 +95,9 @@ class _RootTable:
             if place.usage.file_system:
                 self._line(place.usage.file_system, 2)
             if place.rows:
-                self._line(f"{'size':>10}  {'what it is full of':<24}  freed by", 2, "bold")
+                self._line(f"{'size':>10}  {'what it is full of':<26}  freed by", 2, "bold")
             for row in place.rows:
-                self._line(f"{show_bytes(row.bytes):>10}  {row.name:<24}  {row.freed_by}".rstrip(), 2)
+                self._line(f"{show_bytes(row.bytes):>10}  {row.name:<26}  {row.freed_by}".rstrip(), 2)
             if place.usage.unmeasured:
                 self._line(f"Not measured: {', '.join(place.usage.unmeasured)}.", 2)
                 if self._scan.verdict.store.measured is SizeSource.RECORDED:
@@ -106,7 +106,6 @@ class _RootTable:
                 self._line("Largest:", 2)
             for line in place.usage.largest:
                 self._line(line, 2)
-        if self._summaries:
             self._line("")
 
     def _prunes(self) -> None:
