@@ -83,7 +83,11 @@ def test_the_idle_store_is_named(host):
     text = run("scan", *NOW, host)
     assert "idle classic store in" in text
     assert "run drydock clean --drop-store classic" in text
+    # No command of Docker frees what is in it.
+    (row,) = [line for line in text.splitlines() if "images, classic store" in line]
+    assert row.endswith("drydock clean --drop-store classic")
     settle(host, classic=True)
+    use(host, classic=True)
     (root,) = json.loads(run("scan", "--format", "json", *NOW, host))["roots"]
     (found,) = [each for each in root["findings"] if each["code"] == "idle-store"]
     assert found["message"].startswith("idle image store in")

@@ -120,8 +120,8 @@ class StoreChoice(NamedTuple):
 
     @property
     def used(self) -> StoreMode | None:
-        """The store that dockerd uses, as far as that is known: the next one, or else the last one."""
-        return self.following or self.last
+        """The store that dockerd uses, as far as that is known: a changed setting counts from its next start on."""
+        return self.last or self.following
 
     def may_use(self, mode: StoreMode) -> str | None:
         """Why ``mode`` may be the store in use, or the one that the next start chooses; None if it is neither."""
