@@ -48,7 +48,10 @@ def test_a_container_is_of_the_classic_store(host):
     """Its layer is whole, and in overlay2: it is not missing."""
     (root,) = json.loads(run("ls", "containers", "--format", "json", host))["roots"]
     (row,) = root["containers"]
-    assert (row["name"], row["snapshotter"], row["state"], row["bytes"]) == ("web", "overlay2", "classic", None)
+    data = host / "var/lib/docker"
+    written = data / "overlay2" / (data / "image/overlay2/layerdb/mounts" / row["id"] / "mount-id").read_text()
+    used = sum(each.lstat().st_blocks * 512 for each in (written, *written.rglob("*")))
+    assert (row["name"], row["snapshotter"], row["state"], row["bytes"]) == ("web", "overlay2", "classic", used)
     assert " classic" in run("ls", "containers", host)
 
 
@@ -125,9 +128,14 @@ def test_layers_give_their_diff_ids(host):
 
 
 def test_dockerd_deletes_what_came(host, tmp_path):
-    """As the text says: it is gone when dockerd is up, and the container is whole."""
+    """As the text says: it is gone when dockerd is up, and the container is whole. Meanwhile only --live reads."""
     data = host / "var/lib/docker"
     assert _downloaded(data)
     with Sandbox(tmp_path, rootfs(Suite.FORKY), data) as sandbox, Docker(sandbox, classic=True) as docker:
         wait_for(lambda: not _downloaded(data), 20, "an empty tmp")
+        run("scan", host, status=32)
+        document = json.loads(run("scan", "--live", "--format", "json", host))
         assert docker.docker("start", "-a", "web")
+    objects = [each for root in document["roots"] for each in root["objects"] if each["kind"] == "layer-directory"]
+    assert {each["id"] for each in objects if each["state"] == "live"} == _named(host.parent / "inspected.json")
+    assert not [each for root in document["roots"] for each in root["findings"] if each["severity"] != "note"]

@@ -28,11 +28,10 @@ def root(tmp_path):
     return made
 
 
-def _read(root, *, recorded=True):
+def _read(root, *, recorded=True, live=False):
     data = os.fsencode(root.data)
-    (store,) = read_layer_stores(
-        Root(data, Engine.DOCKER, docker=(data,), layer_stores=(data,)), {data: {}}, Measure(), recorded=recorded
-    )
+    of = Root(data, Engine.DOCKER, docker=(data,), layer_stores=(data,))
+    (store,) = read_layer_stores(of, {data: {}}, Measure(), recorded=recorded, live=live)
     return store
 
 
@@ -88,3 +87,31 @@ def test_sizes_are_recorded_or_measured(root):
     for name, each in store.directories.items():
         paths = [root.overlay / name.decode(), *(root.overlay / name.decode()).rglob("*")]
         assert each.allocated == sum(os.lstat(path).st_blocks * 512 for path in paths)
+
+
+def test_beside_an_engine_layers_of_a_pull_are_left_out(root):
+    """Those that came before their image; what an image, a container or a build uses stays."""
+    root.layer("pulled", "base")
+    root.layer("built", "base")
+    root.builds({b"s" * 25: {b"chainid": root.chains["built"].encode()}})
+    whole, live = _read(root), _read(root, live=True)
+    assert whole.layers.keys() - live.layers.keys() == {root.chains["pulled"].encode()}
+    assert whole.directories.keys() - live.directories.keys() == {hexed("directory pulled").encode()}
+    assert len(whole.links) - len(live.links) == 1
+    assert live.complete
+
+
+def test_beside_an_engine_a_store_that_changes_is_read_again(root, monkeypatch):
+    """Until its records stay the same; if they never do, nothing of it counts as known."""
+    made = []
+
+    def pause(_):
+        made.append(root.an_image(f"new{len(made)}:1", "base"))
+
+    monkeypatch.setattr("time.sleep", pause)
+    monkeypatch.setattr("drydock.evidence.containerd.layer_stores._names", lambda _: len(made))
+    assert _read(root, live=True).complete
+    monkeypatch.setattr("drydock.evidence.containerd.layer_stores._names", lambda _: object())
+    store = _read(root, live=True)
+    assert not store.complete
+    assert "changed each time" in store.unlisted[0]

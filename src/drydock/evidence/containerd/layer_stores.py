@@ -7,6 +7,7 @@ builder/builder-next/controller.go newGraphDriverController, v28.5).
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Collection, Mapping
 
 from bbolt_reader import BoltError, Database
@@ -15,16 +16,19 @@ from drydock.evidence.buildkit.records import UnknownRecords, opened, read_class
 from drydock.evidence.buildkit.snapshots import read_snapshots
 from drydock.evidence.containerd.database_findings import database_findings
 from drydock.evidence.containerd.metadata import read_metadata
-from drydock.evidence.docker.layer_store import has_layer_store, measure_directories, read_layer_store
+from drydock.evidence.docker.layer_store import YOUNG, has_layer_store, measure_directories, read_layer_store
 from drydock.evidence.files.sizes import Measure
 from drydock.model import messages
 from drydock.model.errors import DrydockError, Refused
 from drydock.model.findings import Place
 from drydock.model.layer_store import BUILDS, LayerStore
-from drydock.model.names import RawPath, UnixNano
+from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.progress import Progress
 from drydock.model.roots import DockerContainer, Root
+from drydock.model.text import shown
 
+_LOOKS = 4
+_PAUSE = 0.2
 _SNAPSHOTS = b"buildkit/snapshots.db"
 _LEASES = b"buildkit/containerdmeta.db"
 _RECORDS = b"buildkit/metadata_v2.db"
@@ -57,10 +61,50 @@ def read_layer_stores(
         if not has_layer_store(data):
             continue
         store = read_layer_store(data, containers.get(data), live=live)
+        if live:
+            store = _settled(store, containers.get(data))
         _read_builds(store, live=live)
+        if live:
+            _leave_young(store)
         measure_directories(store, measure, recorded=recorded, live=live, progress=progress)
         found.append(store)
     return found
+
+
+def _settled(store: LayerStore, containers: dict[bytes, DockerContainer] | None) -> LayerStore:
+    """The store, read again until its records are the same as before: dockerd may have added or removed some."""
+    for _ in range(_LOOKS):
+        before, store = store, read_layer_store(store.data, containers, live=True)
+        if _names(before) == _names(store):
+            return store
+        time.sleep(_PAUSE)
+    store.unlisted.append(f"{shown(store.data)}: its classic layer store changed each time that it was read")
+    return store
+
+
+def _names(store: LayerStore) -> tuple[object, ...]:
+    return store.images.keys(), store.layers.keys(), store.mounts.keys(), store.references
+
+
+def _leave_young(store: LayerStore) -> None:
+    """Leave out layers that came in the last hour and that nothing uses: a pull has its layers before its image."""
+    used = {chain for image in store.images.values() for chain in image.chain}
+    used |= {mount.parent for mount in store.mounts.values() if mount.parent is not None}
+    used |= {each.chain_id for each in store.builds.snapshots.values() if each.chain_id is not None}
+    used |= {Digest(key) for key in store.builds.snapshots}
+    used |= {Digest(key) for lease in store.builds.leases for _, key in lease.snapshots}
+    for chain in tuple(used):
+        layer = store.layers.get(chain)
+        while layer is not None and layer.parent is not None and layer.parent not in used:
+            used.add(layer.parent)
+            layer = store.layers.get(layer.parent)
+    oldest = time.time_ns() - YOUNG * 1_000_000_000
+    for chain, layer in tuple(store.layers.items()):
+        if chain not in used and layer.fingerprint.ctime_ns >= oldest:
+            del store.layers[chain]
+            directory = store.directories.pop(layer.cache_id or b"", None)
+            if directory is not None:
+                store.links.pop(directory.link or b"", None)
 
 
 def _read_builds(store: LayerStore, *, live: bool) -> None:

@@ -45,8 +45,8 @@ _SHORT: Final = 1 << 16
 """The largest file of layerdb and overlay2 that is read: ``lower`` has at most 128 names."""
 _CONFIG: Final = 8 << 20
 _REFERENCES: Final = 64 << 20
-_YOUNG: Final = 3600
-"""Seconds that unpacking a layer may take."""
+YOUNG: Final = 3600
+"""Seconds that unpacking a layer, and pulling an image, may take."""
 _DEPTH: Final = 16
 """How deep a record of an image mount may lie below ``layerdb/mounts``."""
 
@@ -366,7 +366,7 @@ def _leave_young(store: LayerStore) -> None:
 
     dockerd writes the record of a layer when all of it is unpacked (moby layer/layer_store.go registerWithDescriptor).
     """
-    oldest = time.time_ns() - _YOUNG * 1_000_000_000
+    oldest = time.time_ns() - YOUNG * 1_000_000_000
     named = {each.cache_id for each in store.layers.values()}
     named.update(name for each in store.mounts.values() for name in each.directories)
     store.directories = {
