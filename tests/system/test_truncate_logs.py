@@ -272,6 +272,8 @@ def test_a_real_docker_prints_exactly_what_stays(suite, tmp_path):
         log.write_bytes(b"".join([*lines[:2], blank, *lines[3:]]))
         assert docker.docker("logs", "plain").splitlines() == said[:2] + said[3:]
         assert docker.docker("logs", "--tail", str(len(said) - 1), "plain").splitlines()[-9:] == said[-9:]
+        docker.stop()
+        check_options(docker, host)
 
 
 SAY = "i=0; while [ $i -lt 1500 ]; do echo this is line $i; i=$((i+1)); done"
@@ -312,6 +314,19 @@ def check_volumes(host, volumes):
     listed = subprocess.run(["tar", "-tf", archive], capture_output=True, text=True, check=True).stdout.split()
     assert sorted(listed) == ["./", "./file", "./folder/", "./link", "./pipe"]
     run("export", "volume", "memory", host, "-o", host / "memory.tar", status=8)
+
+
+def check_options(docker, host):
+    """With options that it cannot decode dockerd does not start, as the finding says; without the file it does."""
+    options = host / "var/lib/docker/volumes/free/opts.json"
+    options.write_text("{")
+    with pytest.raises(TimeoutError, match="error while unmarshaling volume options"):
+        docker.start()
+    docker.stop()
+    found = json.loads(run("scan", "--format", "json", host))["roots"][0]["findings"]
+    assert [each["file"] for each in found if each["code"] == "volume-options"] == [str(options)]
+    options.unlink()
+    docker.start()
 
 
 def apply(host, most, *options):

@@ -144,6 +144,7 @@ class FindingCode(str, enum.Enum):
     CLASSIC_STORE = "classic-store", _NOTE
     IDLE_STORE = "idle-store", _NOTE
     HIDDEN_VOLUME = "hidden-volume", _NOTE
+    VOLUME_OPTIONS = "volume-options", _DAMAGE
     OWNERS_UNKNOWN = "owners-unknown", _BLIND_OR_NOTE
     CONTAINER_UNREADABLE = "container-unreadable", _BLIND_OR_NOTE
 

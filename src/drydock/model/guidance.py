@@ -373,6 +373,13 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
             "Copy the data of the volume, or go back to the other store, before anybody types `docker volume prune`.",
             page="what-fills-my-disk.md",
         ),
+        FindingCode.VOLUME_OPTIONS: Guidance(
+            "`opts.json` of a volume has the options that the volume was made with. If it is no JSON, or has values of "
+            "other types, dockerd does not start (tried with 28.5).",
+            "Move the file away. If the volume was made with options, make it again with them: until then its data is "
+            "not mounted.",
+            page="what-fills-my-disk.md",
+        ),
         FindingCode.OWNERS_UNKNOWN: Guidance(
             "Not all records of who owns leases could be read, so drydock keeps those leases. Where the owners are "
             "Docker's containers, drydock also keeps what may belong to a container in its namespaces: snapshots with "

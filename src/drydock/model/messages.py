@@ -329,6 +329,11 @@ HIDDEN_VOLUME = Message(
     "{hidden}, so dockerd, which uses the {used}, does not see that container",
     "run no docker volume prune until the volume is copied or the container is not needed any more",
 )
+VOLUME_OPTIONS = Message(
+    FindingCode.VOLUME_OPTIONS,
+    "volume {volume}: {path} is not what dockerd writes: dockerd does not start",
+    "move the file away: dockerd then starts, and the volume has no options (device, NFS, quota)",
+)
 UNKNOWN_DATA_ROOT = Message(
     FindingCode.OWNERS_UNKNOWN,
     "{root} may have another Docker data root that could not be found, so no lease counts as ownerless",

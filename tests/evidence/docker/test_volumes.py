@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.support import boltwriter
 from tests.support.data_roots import add_container, add_volume, container_id, write_volume_rows
 
 from drydock.evidence.docker.containers import read_containers
-from drydock.evidence.docker.volumes import read_volumes
+from drydock.evidence.docker.volumes import note_volume_options, read_volumes
 from drydock.model.names import RawPath
 from drydock.model.roots import Owners
 
@@ -84,7 +85,18 @@ def test_rows_that_dockerd_does_not_write(tmp_path):
     assert not unread
 
 
-def test_options_that_are_no_json(tmp_path):
-    """A note says that dockerd does not start on them."""
-    (add_volume(tmp_path, "pgdata").parent / "opts.json").write_text("{")
-    assert "dockerd does not start" in read(tmp_path)[0]["pgdata"].note
+@pytest.mark.parametrize(
+    ("text", "is_damage"),
+    [
+        ("", True), ("{", True), ("[1]", True), ("5", True), ('{"MountType": 5}', True), ("[" * 100_000, True),
+        ("null", False), ("{}", False), ('{"MountType": null, "Quota": {"Size": 5}}', False),
+    ],
+)  # fmt: skip
+def test_options_that_dockerd_cannot_decode(tmp_path, text, is_damage):
+    """A finding and a note say that dockerd does not start on them."""
+    options = add_volume(tmp_path, "pgdata").parent / "opts.json"
+    options.write_text(text)
+    note = read(tmp_path)[0]["pgdata"].note
+    found = list(note_volume_options(RawPath(bytes(tmp_path))))
+    assert [each.place.file.decode() for each in found] == [str(options)] * is_damage
+    assert ("dockerd does not start" in note) is is_damage

@@ -11,6 +11,7 @@ from drydock.evidence.buildkit.records import BuildKit, find_buildkits, read_bui
 from drydock.evidence.docker.classic_store import note_classic_store, read_images
 from drydock.evidence.docker.containers import read_containers
 from drydock.evidence.docker.store_uses import read_store_records
+from drydock.evidence.docker.volumes import note_volume_options
 from drydock.model import messages
 from drydock.model.build_cache import BuildCache
 from drydock.model.findings import Finding, Place
@@ -55,6 +56,8 @@ def read_owners(root: Root, *, live: bool = False) -> Owners:
         times.append(when)
         owners.stores.append(read_store_records(data, each, daemons.get(data)))
         owners.findings += note_classic_store(data)
+        if not live:  # dockerd may be writing one
+            owners.findings += note_volume_options(data)
     owners.containers_changed = _oldest(root, times)
     owners.images, owners.images_changed = _union(root, read_images, owners.findings)
     builds = _read_builds(dockers, owners.findings, owners.caches, live=live)

@@ -11,6 +11,7 @@ import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from bbolt_reader import BoltError, Database
@@ -18,7 +19,9 @@ from drydock.evidence.files.database_copy import copy_database
 from drydock.evidence.files.directory import folder, names
 from drydock.evidence.files.openat2 import open_directory
 from drydock.evidence.files.regular import read_regular
+from drydock.model import messages
 from drydock.model.errors import EvidenceUnreadable
+from drydock.model.findings import Finding, Place
 from drydock.model.names import RawPath, UnixNano, is_container_id
 from drydock.model.roots import DockerContainer, Owners
 from drydock.model.text import shown
@@ -27,6 +30,8 @@ from drydock.model.volumes import Volume, Volumes, VolumeUser
 _DATABASE: Final = b"metadata.db"
 _BUCKET: Final = b"volumes"
 _OPTIONS: Final = b"opts.json"
+_MOUNTED: Final = ("MountType", "MountDevice")
+_TEXTS: Final = (*_MOUNTED, "MountOpts")
 _LOCAL: Final = b"local"
 _ANONYMOUS: Final = "com.docker.volume.anonymous"
 _LARGEST: Final = 1 << 20
@@ -80,6 +85,21 @@ def read_volumes(data: RawPath, owners: Owners) -> Volumes:
         if name not in seen
     ]
     return Volumes(tuple(sorted(found, key=lambda each: each.name)), tuple(unread))
+
+
+def note_volume_options(data: RawPath) -> Iterator[Finding]:
+    """A finding for each volume whose options dockerd cannot decode: then it does not start (local.go loadOpts)."""
+    with suppress(OSError), folder(data, b"volumes") as descriptor:
+        for name in names(descriptor):
+            with suppress(OSError):
+                opened = open_directory(descriptor, name, readable=True)
+                try:
+                    _read_options(opened)
+                except ValueError:
+                    path = RawPath(b"/".join((data, b"volumes", name, _OPTIONS)))
+                    yield messages.VOLUME_OPTIONS(volume=name, path=path).at(Place(path), name)
+                finally:
+                    os.close(opened)
 
 
 def refuse_elsewhere(volume: Volume) -> None:
@@ -137,18 +157,34 @@ def _of(users: Mapping[bytes, list[VolumeUser]] | None, name: bytes) -> tuple[Vo
 def _device(descriptor: int) -> tuple[str, str]:
     """What the driver mounts for a volume, and why that is not known. Mount options may have a password."""
     try:
-        document: Any = json.loads(read_regular(_OPTIONS, _LARGEST, descriptor))
-    except FileNotFoundError:
-        return "", ""
-    except (OSError, ValueError, RecursionError) as error:
-        problem = error.strerror if isinstance(error, OSError) and error.strerror else "no JSON; dockerd does not start"
-        return "", f"{shown(_OPTIONS)}: {problem}"
-    if not isinstance(document, dict):
-        return "", f"{shown(_OPTIONS)}: no JSON object; dockerd does not start"
-    parts = [document.get("MountType"), document.get("MountDevice")]
-    texts = [each.encode("utf-8", "surrogatepass") for each in parts if isinstance(each, str) and each]
+        options = _read_options(descriptor)
+    except OSError as error:
+        return "", f"{shown(_OPTIONS)}: {error.strerror or error}"
+    except ValueError:
+        return "", f"{shown(_OPTIONS)} is not what dockerd writes: dockerd does not start"
+    texts = [each.encode("utf-8", "surrogatepass") for each in map(options.get, _MOUNTED) if each]
     # The device of a network mount can be written with a user and a password before the host.
     return " ".join(shown(each.rpartition(b"@")[2]) for each in texts), ""
+
+
+def _read_options(descriptor: int) -> dict[str, Any]:
+    """The options of a volume, whose folder is open; empty if it has none.
+
+    Raises:
+        ValueError: dockerd cannot decode them.
+        OSError: they cannot be read.
+    """
+    try:
+        document: Any = json.loads(read_regular(_OPTIONS, _LARGEST, descriptor))
+    except FileNotFoundError:
+        return {}
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict) or not all(isinstance(document.get(each, ""), str | None) for each in _TEXTS):
+        raise ValueError("not the options of a volume")
+    return document
 
 
 def _read_rows(data: RawPath, unread: list[str]) -> dict[bytes, _Row] | None:
