@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import tempfile
 from pathlib import Path
 
+from rich.console import Console
+from rich.text import Text
 from tests.support.browser import browser, opened
+from tests.support.captures import capture, unpack
 from tests.support.documents import run
 from tests.support.fleets import host_document
 from tests.support.populations import population
+from tests.support.terminal import on_terminal
 from tests.support.values import NOW
 
 from drydock.report.page import render_page
@@ -17,9 +23,35 @@ from drydock.report.page import render_page
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 
 
+COLUMNS = 100
+
+
+def record() -> None:
+    """Record commands on a terminal, as they run on a capture of a Docker 29 host; rich draws what they wrote."""
+    of = capture("docker-29-interrupted")
+    with tempfile.TemporaryDirectory() as folder:
+        host = unpack(of, Path(folder))
+        for name, words in {
+            "scan": ("scan", "--measure", "disk"),
+            "pulls": ("pulls",),
+            "clean": ("clean", "--end-leases", "temporary"),
+        }.items():
+            said, status = on_terminal(*words, "--now", of.taken_at, host, columns=COLUMNS)
+            assert status < 2, said
+            console = Console(width=COLUMNS, record=True, file=io.StringIO(), force_terminal=True)
+            console.print(Text(f"# drydock {' '.join(words)}", style="bold"))
+            # The host lies elsewhere than at / only for the picture.
+            text = re.sub(rf" {re.escape(str(host))}(?=\s)", "", said).replace(str(host), "").replace("\r\n", "\n")
+            console.print(Text.from_ansi(text.rstrip()))
+            console.save_svg(
+                str(FOLDER / f"terminal-{name}.svg"), title=f"{of.name}, {of.taken_at[:10]}", unique_id=name
+            )
+
+
 def main() -> None:
-    """Take pictures of the page of a host, on a desktop and on a phone, and of the page over many hosts."""
+    """Take pictures of the page of a host, on a desktop and on a phone, and of the page over many hosts; record."""
     FOLDER.mkdir(exist_ok=True)
+    record()
     with tempfile.TemporaryDirectory() as folder, browser() as started:
         file = Path(folder) / "report.html"
         file.write_text(render_page([population(330, seed=7)], NOW, None), encoding="utf-8")

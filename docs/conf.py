@@ -1,0 +1,30 @@
+"""The documentation as a site: ``./run docs``. Sphinx, because it is as old as Read the Docs and has the most keepers.
+
+furo needs nothing from a network when it is read: its fonts are those of the system, and its search is a script in the
+site. MkDocs Material is in maintenance, and Zensical, its successor, has no release that others build on yet.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from drydock.version import __version__
+
+project = "drydock"
+release = __version__
+html_title = f"drydock {__version__}"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_copy_source = False
+html_show_copyright = False
+# Headings have the anchors that GitHub gives them, so that a link works in both.
+myst_heading_anchors = 4
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+suppress_warnings = [
+    "misc.highlighting_failure",  # json.md has documents with the names of fields alone
+    "ref.python",  # several classes have an attribute "bytes", like the type
+]
