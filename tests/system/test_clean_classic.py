@@ -104,6 +104,8 @@ def test_dockerd_is_as_before(of, tmp_path):
     said = of.facts["dockerd"]
     with docker_on(of, host, tmp_path / "engine") as docker:
         check_lists(docker, said)
+        # The first question drops the record of the build step that was killed; the recipe asked twice as well.
+        docker.docker("system", "df")
         used = json.loads(docker.docker("system", "df", "--verbose", "--format", "{{json .}}"))
         assert figures(used) == figures(said["df"])
         for each in said["containers"]:
@@ -116,7 +118,7 @@ def test_dockerd_is_as_before(of, tmp_path):
             docker.docker("run", "--rm", "--network", "none", tools, "/bin/busybox", "ls", "/opt/three")
         build = b'FROM kept:1\nRUN ["/bin/busybox", "cat", "/srv/kept"]\n'
         docker.docker("build", "-q", "--network", "none", "-t", "after:1", "-", stdin=build)
-        docker.docker("save", "-o", "/dev/null", "kept:1", "after:1")
+        docker.docker("save", "-o", "/run/saved.tar", "kept:1", "after:1")
 
 
 def check_lists(docker, said):
@@ -132,17 +134,11 @@ def check_lists(docker, said):
 
 
 def figures(used):
-    """What docker system df says, without what is said in relation to now."""
+    """What docker system df says, without what is said in relation to now, or of this question."""
+    passing = ("CreatedSince", "LastUsedAt", "LastUsedSince", "RunningFor", "Status")
     return {
         kind: sorted(
-            json.dumps(
-                {
-                    key: value
-                    for key, value in row.items()
-                    if key not in ("CreatedSince", "LastUsedSince", "RunningFor", "Status")
-                },
-                sort_keys=True,
-            )
+            json.dumps({key: value for key, value in row.items() if key not in passing}, sort_keys=True)
             for row in used[kind]
         )
         for kind in ("Images", "Containers", "Volumes", "BuildCache")
