@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 from fixtures.recipes.docker_interrupted_pull import PORT, images
+from tests.engines.containerd import ctr_command
 from tests.engines.docker import Docker
 from tests.engines.hosts import NEWEST, docker_on
 from tests.engines.images import busybox_layer
@@ -48,6 +49,12 @@ def _containers(docker):
 
 def _runs(docker, image, path):
     return docker.docker("run", "--rm", "--network", "none", image, "/bin/busybox", "cat", path)
+
+
+def _of_mine(docker, *arguments, stdin=b""):
+    """What ctr says about a namespace that is not dockerd's."""
+    command = ctr_command("/run/docker/containerd/containerd.sock", "mine")
+    return docker.sandbox.run(*command, *arguments, stdin=stdin).stdout.decode()
 
 
 def _pulls(docker):
@@ -129,19 +136,26 @@ def test_the_image_store_is_dropped(unpacked_anew, tmp_path):
     run("export", "image", "new:1", "--store", "image-store", host, "-o", new, status=0)
     with _docker(host, tmp_path / "before", classic=False) as docker:
         docker.docker("rm", "fresh")
+    shop = tmp_path / "shop.tar"
+    run("export", "image", "127.0.0.1:5000/shop:1", "--store", "image-store", host, "-o", shop, status=0)
     with _docker(host, tmp_path / "before", classic=True) as docker:
         assert _images(docker) == SAID["classic images"]
+        _of_mine(docker, "images", "import", "-", stdin=shop.read_bytes())
+        mine = _of_mine(docker, "images", "check")
+    assert "complete" in mine
     assert (_store(host)["last"], _store(host)["next"]) == ("classic", "classic")
     text = _drop(host, "image-store")
     assert text.count("WOULD BE LOST") == 1
     (root,) = json.loads(run("ls", "images", "--store", "image-store", "--format", "json", host))["roots"]
-    assert root["images"] == []
+    assert [each["namespace"] for each in root["images"]] == ["mine"]
     assert _store(host)["idle"] is None
     with _docker(host, tmp_path / "after", classic=True) as docker:
         assert _images(docker) == SAID["classic images"]
         assert _containers(docker) == SAID["classic containers"]
         assert docker.docker("start", "web") == "web\n"
         assert _runs(docker, "old:1", "/srv/old") == "old\n"
+        # Another namespace has layers of the dropped images: its data stays, unpacked and packed.
+        assert _of_mine(docker, "images", "check") == mine
         _builds(docker, "old:1")
         _pulls(docker)
     with _docker(host, tmp_path / "after", classic=False) as docker:
