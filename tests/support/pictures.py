@@ -18,6 +18,9 @@ from tests.support.populations import population
 from tests.support.terminal import on_terminal
 from tests.support.values import NOW
 
+from drydock.model.disk_usage import FileSystem, PlaceUsage, UsageCategory, UsageEntry
+from drydock.model.names import RawPath
+from drydock.model.scans import Scan
 from drydock.report.page import render_page
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "pictures"
@@ -48,13 +51,38 @@ def record() -> None:
             )
 
 
+def _places(scan: Scan) -> list[PlaceUsage]:
+    """A data root with volumes, logs and a folder of no known kind, and the containerd root of the scan."""
+    data = RawPath(b"/var/lib/docker")
+    usage = (
+        (UsageCategory.NAMED_VOLUMES, b"pgdata", 812, (b"db",)),
+        (UsageCategory.ANONYMOUS_VOLUMES, b"4e1c" * 16, 143, ()),
+        (UsageCategory.LOGS, b"web", 391, None),
+        (UsageCategory.LOGS, b"db", 22, None),
+        (UsageCategory.UNKNOWN, b"backup-before-upgrade", 264, None),
+        (UsageCategory.TMP, b"tmp", 48, None),
+    )
+    entries = tuple(
+        UsageEntry(category, name, RawPath(b"/".join((data, category.value.encode(), name))), size << 20, used_by=users)
+        for category, name, size, users in usage
+    )
+    scan.verdict.store.root = scan.verdict.store.root._replace(docker=(data,))
+    root = scan.verdict.store.root.path
+    held = sum(found.allocated for found in scan.verdict.objects)
+    content = UsageEntry(UsageCategory.CONTENT, b"", RawPath(root + b"/content"), held + (5 << 20))
+    disk = FileSystem(7, data, 8 << 30, 7 << 30, 1 << 30, 524_288, 401_112)
+    return [PlaceUsage(data, entries, disk), PlaceUsage(root, (content,), disk._replace(path=root))]
+
+
 def main() -> None:
     """Take pictures of the page of a host, on a desktop and on a phone, and of the page over many hosts; record."""
     FOLDER.mkdir(exist_ok=True)
     record()
     with tempfile.TemporaryDirectory() as folder, browser() as started:
         file = Path(folder) / "report.html"
-        file.write_text(render_page([population(330, seed=7)], NOW, None), encoding="utf-8")
+        scan = population(330, seed=7)
+        scan.places = _places(scan)
+        file.write_text(render_page([scan], NOW, None), encoding="utf-8")
         for size, theme, height in (("desktop", "light", 1080), ("phone", "dark", 844)):
             with opened(started, file, size=size, theme=theme) as page:
                 width = page.viewport_size["width"]
