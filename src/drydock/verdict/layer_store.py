@@ -320,8 +320,8 @@ class _Judge:
             if held is not None:
                 found.state = found.reach = held.state
                 found.held_by = tuple(held.by)
-                # A removal takes the link first, and then the directory in part.
-                problem = "" if held.state is State.UNREACHABLE else self._damage(directory)
+                # A removal takes the link first, and then the directory in part; a killed build may have half of one.
+                problem = self._damage(directory) if held.state is State.LIVE else ""
                 if problem:
                     found.state, found.note = State.CORRUPT, problem
             elif directory.kind is DirectoryKind.FOREIGN:
