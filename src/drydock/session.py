@@ -93,9 +93,13 @@ class Session:
         plan = make_plan(self.verdict, self.reached, policy or Policy(), fingerprints)
         if policy is None or policy.truncate_logs is None:
             return Scan(self.verdict, plan)
-        cuts, withheld = plan_log_cuts(self.store, self.store.root.docker, policy.truncate_logs)
-        cutting = plan._replace(log_cuts=tuple(cuts), withheld=(*plan.withheld, *withheld))
-        return Scan(self.verdict, cutting, lacks_room=find_lacking_room(cuts, plan.bytes))
+        logs = plan_log_cuts(self.store, self.store.root.docker, policy.truncate_logs, policy.keep)
+        cutting = plan._replace(
+            log_cuts=logs.cuts,
+            withheld=(*plan.withheld, *logs.withheld),
+            kept=tuple(dict.fromkeys((*plan.kept, *logs.kept))),
+        )
+        return Scan(self.verdict, cutting, lacks_room=find_lacking_room(logs.cuts, plan.bytes))
 
     def fingerprints(self) -> list[DatabaseFingerprint]:
         """The fingerprint of each database, which every commit changes; for a plan."""

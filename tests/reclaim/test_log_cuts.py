@@ -86,7 +86,7 @@ class Place:
 
     def plan(self, most):
         """The cuts of the only log."""
-        return plan_log_cuts(store(), [self.path], most)
+        return plan_log_cuts(store(), [self.path], most)[:2]
 
     def _aside(self, cut):
         folder = self.apart / os.fsdecode(os.path.dirname(cut.path))
@@ -155,7 +155,7 @@ def test_the_newest_lines_stay(place, most, moves):
     freed = (blocks - sum(each.stat().st_blocks for each in place.folder.iterdir())) * 512
     assert sum(outcome.freed for outcome in outcomes) == (0 if moves else freed)
     assert sum(cut.bytes for cut in cuts) == freed
-    assert place.plan(most) == ([], [])
+    assert place.plan(most) == ((), ())
 
 
 def test_without_an_aside_an_emptied_log_is_the_same_file(place):
@@ -450,7 +450,15 @@ def test_a_log_with_another_name_stays(place):
     cuts, [withheld] = place.plan(0)
     assert not cuts
     assert (withheld.kind, withheld.id) == (Kind.CONTAINER, place.folder.name)
-    assert place.plan(len(place.whole) * 9) == ([], [])
+    assert place.plan(len(place.whole) * 9) == ((), ())
+
+
+def test_a_kept_log_stays(place):
+    """Named by its container or by a path; the words that name nothing are not among those that keep something."""
+    words = (place.folder.name.encode(), bytes(place.log), b"other")
+    cuts, [withheld], kept = plan_log_cuts(store(), [place.path], 0, words)
+    assert (cuts, kept) == ((), words[:2])
+    assert "is kept by --keep" in withheld.reason
 
 
 def test_the_calls_that_are_watched_are_those_that_are_made(place, monkeypatch):

@@ -110,6 +110,16 @@ def test_clean_shows_and_cuts(host):
     assert "nothing to remove" in clean(host, "--truncate-logs", SIZE)
 
 
+def test_a_kept_container_keeps_its_log(host):
+    """By its name, or by the path of a log; nothing else keeps it."""
+    before = logs(host)
+    for word in ("web", str(log_of(host))):
+        said = clean(host, "--truncate-logs", "0", "--apply", "--yes", "--keep", word)
+        assert "its log is kept by --keep" in said
+        assert logs(host) == before
+    run("clean", *NOW, "--truncate-logs", "0", "--keep", "no-such-thing", host, status=16)
+
+
 def test_a_plan_file(host):
     """It has each cut; apply does the same; a log that was written to makes it stale."""
     plan = host / "plan.json"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from drydock.evidence.docker.logs import LEFTOVER, find_line, read_logs, time_at
 from drydock.evidence.files.regular import open_below
@@ -19,36 +19,58 @@ from drydock.model.plans import LogCut, Withheld
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.model.times import show_time
+from drydock.verdict.logs import find_logs
 
 _PAGE: Final = 4096
 
 
-def plan_log_cuts(store: Store, data_roots: Iterable[RawPath], most: int) -> tuple[list[LogCut], list[Withheld]]:
-    """Plan the cuts of every log, in their order: whole files, then emptied ones, then those of which a part stays.
+class LogPlan(NamedTuple):
+    """What becomes of the logs."""
+
+    cuts: tuple[LogCut, ...] = ()
+    """In their order: whole files, then emptied ones, then those of which a part stays."""
+    withheld: tuple[Withheld, ...] = ()
+    """Logs that stay although they are larger."""
+    kept: tuple[bytes, ...] = ()
+    """The words that name a log that is kept."""
+
+
+def plan_log_cuts(store: Store, data_roots: Iterable[RawPath], most: int, keep: Sequence[bytes] = ()) -> LogPlan:
+    """Plan the cuts of every log.
 
     Args:
         store: has the names of the containers.
         data_roots: the Docker data roots with the logs.
         most: bytes of each log that stay.
-
-    Returns:
-        The cuts, and the logs that stay although they are larger.
+        keep: names of what stays; those of containers, and paths of logs, keep the logs.
     """
     cuts: list[LogCut] = []
     withheld: list[Withheld] = []
+    kept: set[bytes] = set()
     for data in data_roots:
-        for log in read_logs(data, store.owners.containers).found:
-            cuts += (_whole(log, file, "left by an interrupted cut of its log") for file in log.leftovers)
+        logs = read_logs(data, store.owners.containers).found
+        named: dict[RawPath, bytes] = {}
+        for word in keep:
+            for log in find_logs(logs, word):
+                named.setdefault(log.path, word)
+                kept.add(word)
+        for log in logs:
             try:
-                planned = list(_cuts_of(log, most))
+                planned = [*_leftovers(log), *_cuts_of(log, most)]
             except OSError as error:
                 withheld.append(_withhold(log, f"its log cannot be read: {error.strerror}"))
                 continue
-            if any(file.links > 1 for file in log.files) and planned:
+            if planned and log.path in named:
+                withheld.append(_withhold(log, f"its log is kept by --keep {shown(named[log.path])}"))
+            elif planned and any(file.links > 1 for file in log.files):
                 withheld.append(_withhold(log, "its log has more hard links, through which something else may use it"))
             else:
                 cuts += planned
-    return sorted(cuts, key=_order), withheld
+    return LogPlan(tuple(sorted(cuts, key=_order)), tuple(withheld), tuple(word for word in keep if word in kept))
+
+
+def _leftovers(log: ContainerLog) -> Iterator[LogCut]:
+    return (_whole(log, file, "left by an interrupted cut of its log") for file in log.leftovers)
 
 
 def find_lacking_room(cuts: Sequence[LogCut], freed: int) -> list[str]:
