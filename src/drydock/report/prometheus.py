@@ -42,7 +42,7 @@ _FAMILIES = (
     _Family("drydock_scan_duration_seconds", "Duration of the scan."),
     _Family("drydock_complete", "1 if everything could be read, else 0."),
     _Family("drydock_live", "1 if the scan was made beside a running engine, else 0."),
-    _Family("drydock_objects", "Blobs, ingests and snapshots by state; each is counted once."),
+    _Family("drydock_objects", "Blobs, ingests, snapshots and parts of Docker's layer store, by state."),
     _Family("drydock_object_bytes", "Bytes on disk of blobs, ingests and snapshots by state."),
     _Family(
         "drydock_namespace_objects",
