@@ -53,6 +53,9 @@ class _Part(enum.Enum):
     FOREIGN = "not understood"
     OTHER = "kept by something else"
 
+    # Members are singletons: a store may have very many objects, and each is counted.
+    __hash__ = object.__hash__
+
 
 _OF_LEASES: Final = {
     LeaseClass.CONTAINER: _Part.CONTAINERS,
@@ -176,14 +179,18 @@ def _sums(place: PlaceUsage, scan: Scan) -> Counter[tuple[_Part, StoreMode]]:
     """Bytes of the objects in a place, by what keeps them and by store; containerd's are of the image store."""
     parts = _Parts(scan)
     is_inside = _is_in(scan.verdict.store.root.path, place.path)
-    sums: Counter[tuple[_Part, StoreMode]] = Counter()
+    of, classic, image_store = parts.of, dict.fromkeys(_Part, 0), dict.fromkeys(_Part, 0)
     for found in scan.verdict.objects:
-        store = StoreMode.CLASSIC if isinstance(found, LayerObject) else StoreMode.IMAGE_STORE
-        if isinstance(found, PluginObject):
-            continue  # its bytes are in the group of the plugins
-        if found.allocated and (_is_in(found.data_root, place.path) if isinstance(found, LayerObject) else is_inside):
-            sums[parts.of(found), store] += found.allocated
-    return sums
+        size = found.allocated
+        if not size or isinstance(found, PluginObject):
+            continue  # the bytes of plugins are in their own group
+        if isinstance(found, LayerObject):
+            if _is_in(found.data_root, place.path):
+                classic[of(found)] += size
+        elif is_inside:
+            image_store[of(found)] += size
+    by_store = ((StoreMode.CLASSIC, classic), (StoreMode.IMAGE_STORE, image_store))
+    return Counter({(part, store): size for store, sums in by_store for part, size in sums.items() if size})
 
 
 class _Parts:
@@ -201,8 +208,9 @@ class _Parts:
 
     def of(self, found: StoreObject) -> _Part:
         """What keeps an object."""
-        if found.state in _OF_STATES:
-            return _OF_STATES[found.state]
+        of_state = _OF_STATES.get(found.state)
+        if of_state is not None:
+            return of_state
         for holder in found.held_by:
             if holder.kind is Kind.SNAPSHOT and isinstance(found, LayerObject):
                 return _Part.BUILD_CACHE
