@@ -204,6 +204,93 @@ def test_without_records_only_what_nothing_names_goes(root):
     }
 
 
+def flipped(text):
+    """With one character changed in the middle, as a name or a digest stays one."""
+    place = len(text) // 2
+    return text[:place] + (b"1" if text[place : place + 1] != b"1" else b"2") + text[place + 1 :]
+
+
+DAMAGES = {
+    "gone": None,
+    "empty": lambda _: b"",
+    "cut": lambda text: text[: len(text) // 2],
+    "flipped": flipped,
+    "noise": lambda text: b"\xff\x00" * (len(text) // 2 + 1),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_no_damage_makes_the_plan_larger(root, how):
+    """One file of the records, of the directories or of a container damaged, each in turn: what was kept is kept."""
+    sound = set(paths(plan(root).removals))
+    kept = [root.data / path for path in root.kept if root.kept[path] is not None]
+    configs = list((root.data / "containers").rglob("*.json"))
+    damaged = 0
+    for path in (*kept, *configs):
+        if path.is_symlink() or "/diff/" in str(path):
+            continue
+        before = path.read_bytes()
+        path.unlink()
+        change = DAMAGES[how]
+        if change is not None:
+            path.write_bytes(change(before))
+        assert set(paths(plan(root).removals)) <= sound, path
+        path.unlink(missing_ok=True)
+        path.write_bytes(before)
+        damaged += 1
+    assert damaged > 15
+    assert set(paths(plan(root).removals)) == sound
+
+
+def test_a_lost_link_or_folder_keeps_what_it_may_have_meant(root):
+    """Each link and each folder of what is kept is taken away in turn: nothing that was kept goes."""
+    sound = set(paths(plan(root).removals))
+    entries = [root.data / path for path in root.kept if root.kept[path] is None or path.startswith("overlay2/l/")]
+    entries += [root.data / "containers", *(root.data / "containers").iterdir()]
+    aside = root.data / "aside"
+    for path in entries:
+        if "/diff" in str(path):
+            continue
+        path.rename(aside)
+        assert set(paths(plan(root).removals)) <= sound, path
+        aside.rename(path)
+
+
+def test_a_link_in_the_place_of_a_record_is_not_followed(root, tmp_path):
+    """It may stand for a record that names anything: what it may name stays, with the reason."""
+    sound = set(paths(plan(root).removals))
+    (tmp_path / "cache-id").write_text(hexed("killed"))
+    for place in (
+        root.layerdb / "tmp/write-set-2",
+        root.layerdb / "sha256" / f"{hexed('other')}-{'0' * 64}-removing",
+        root.layerdb / "sha256" / hexed("other"),
+        root.layerdb / "mounts" / hexed("other"),
+    ):
+        place.symlink_to(tmp_path)
+        found = plan(root)
+        going = set(paths(found.removals))
+        assert going < sound
+        assert not any(path.startswith("overlay2/") for path in going)
+        assert any("Not a directory" in each.reason for each in found.withheld)
+        place.unlink()
+
+
+def test_hostile_names_reach_nothing_else(root, tmp_path):
+    """Links that lead out, and names that no dockerd gives: only a link itself goes, and foreign names stay."""
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("kept")
+    (root.overlay / hexed("a link")).symlink_to(precious)
+    (root.overlay / hexed("killed") / "diff/out").symlink_to(precious)
+    foreign = {"overlay2/\x1b[2J\n", "overlay2/-rf", "overlay2/l/\udcff", "overlay2/l/" + "H" * 26}
+    for name in foreign:
+        (root.data / name).symlink_to(precious)
+    run = carry_out(root, state=tmp_path / "state")
+    assert {each.status for each in run.outcomes} == {Status.DONE}
+    assert set(tree(root)) == {*root.kept, *foreign}
+    assert (precious / "file").read_text() == "kept"
+
+
 def carry_out(root, *ended, state, quarantine=None, threads=1):
     """Carry out the plan of the layer store as it is now."""
     execute._THREADS = threads
