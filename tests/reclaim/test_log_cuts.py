@@ -414,6 +414,44 @@ def test_a_log_that_is_swapped_at_the_last_moment(place, monkeypatch):
     assert place.log.with_name("former").read_bytes() == place.whole
 
 
+def test_a_file_that_came_since_the_plan_is_not_touched(place):
+    """Whatever is in the place of the copy: it may be a log that was not put back yet."""
+    cuts, _ = place.plan(10 * LINE)
+    other = place.folder / f"{LEFTOVER.decode()}{place.log.name}"
+    other.write_bytes(b"other")
+    outcome = place.cut(cuts)[-1]
+    assert (outcome.status, "left by a killed run" in outcome.detail) == (Status.FAILED, True)
+    assert (other.read_bytes(), place.log.read_bytes()) == (b"other", place.whole)
+
+
+def test_a_full_disk_on_which_no_file_can_be_made(place, monkeypatch):
+    """The log stays, and is not called gone."""
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "no room")
+
+    cuts, _ = place.plan(10 * LINE)
+    monkeypatch.setattr(log_cuts, "_copy_end", fail)
+    assert place.cut(cuts)[-1].status is Status.FAILED
+    assert place.log.read_bytes() == place.whole
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EPERM, errno.EIO])
+def test_a_file_system_that_cannot_exchange_files(place, monkeypatch, number):
+    """The log stays, no other file is left, and the reason is told."""
+
+    def fail(*_):
+        raise OSError(number, "no")
+
+    cuts, _ = place.plan(10 * LINE)
+    monkeypatch.setattr(knife, "exchange", fail)
+    outcome = place.cut(cuts)[-1]
+    assert outcome.status is Status.FAILED
+    assert ("--truncate-logs 0" in outcome.detail) is (number == errno.EINVAL)
+    assert place.log.read_bytes() == place.whole
+    assert not [name for name in place.list() if name.startswith(LEFTOVER.decode())]
+
+
 @pytest.mark.parametrize(
     "path",
     [

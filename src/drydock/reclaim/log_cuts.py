@@ -146,15 +146,18 @@ def _shorten(cut: LogCut, parent: int, name: bytes, aside: int | None) -> CutOut
             return CutOutcome(cut, Status.CHANGED, change)
         try:
             blocks = _copy_end(source, name, cut.keep, parent, new)
+            knife.exchange(parent, new, name)
+        except FileExistsError:
+            return CutOutcome(cut, Status.FAILED, f"{shown(new)} is beside it: left by a killed run since the plan")
         except OSError as error:
-            if error.errno in _FULL and aside is None and 2 * cut.keep <= found.st_size:
+            is_made = _look(parent, new) is not None
+            if is_made and error.errno in _FULL and aside is None and 2 * cut.keep <= found.st_size:
                 return _overwrite(cut, parent, name, found.st_blocks)
             with suppress(OSError):
                 knife.unlink(new, dir_fd=parent)
             raise
     finally:
         os.close(source)
-    knife.exchange(parent, new, name)
     left = _look(parent, new)
     if left is None or not _is_former(left, cut.expect):
         knife.exchange(parent, new, name)
