@@ -139,3 +139,29 @@ def test_dockerd_deletes_what_came(host, tmp_path):
     objects = [each for root in document["roots"] for each in root["objects"] if each["kind"] == "layer-directory"]
     assert {each["id"] for each in objects if each["state"] == "live"} == _named(host.parent / "inspected.json")
     assert not [each for root in document["roots"] for each in root["findings"] if each["severity"] != "note"]
+
+
+def test_what_is_called_damage_stops_dockerd_or_loses_an_image(host, tmp_path):
+    """Both are tried: with such a repositories.json dockerd does not start, with such a record it lists no image."""
+    image = host / "var/lib/docker/image/overlay2"
+    references = image / "repositories.json"
+    whole = references.read_text()
+    identity = json.loads(whole)["Repositories"][f"127.0.0.1:{PORT}/shop"][f"127.0.0.1:{PORT}/shop:1"]
+    (config,) = (image / "imagedb/content").rglob(identity.removeprefix("sha256:"))
+    chain = json.loads(config.read_text())["rootfs"]["diff_ids"][0]
+    record = image / "layerdb/sha256" / chain.removeprefix("sha256:") / "size"
+    with Sandbox(tmp_path, rootfs(Suite.FORKY), host / "var/lib/docker") as sandbox:
+        references.write_text(whole[:-3])
+        assert "dockerd does not start" in run("scan", host)
+        with pytest.raises(TimeoutError, match=r"repositories|unexpected end of JSON|unexpected EOF"):
+            Docker(sandbox, classic=True).start()
+        references.write_text(whole)
+        size = record.read_text()
+        record.write_text("many")
+        said = run("scan", host)
+        assert f"image 127.0.0.1:{PORT}/shop:1: its layer {chain} cannot be loaded" in said
+        with Docker(sandbox, classic=True) as docker:
+            assert docker.docker("images", "-q") == ""
+        record.write_text(size)
+        with Docker(sandbox, classic=True) as docker:
+            assert docker.docker("images", "-q")

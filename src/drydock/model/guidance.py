@@ -399,13 +399,15 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
     },
     "Docker's classic layer store": {
         FindingCode.UNREADABLE_REFERENCES: Guidance(
-            "`image/overlay2/repositories.json` is not what dockerd writes: in the classic mode it does not start.",
+            "`image/overlay2/repositories.json` is not what dockerd writes: in the classic mode it does not start "
+            "(tried with 28.5).",
             "Restore the file. If there is no copy, move it away: dockerd starts, and all images are there without "
             "their names.",
         ),
         FindingCode.UNLISTED_IMAGE: Guidance(
-            "dockerd cannot use the config of an image, or cannot load one of its layers. It does not list the image, "
-            "and does not say so. Nothing removes the layers. drydock keeps every layer that nothing else uses.",
+            "dockerd cannot use the config of an image, or cannot load one of its layers. It does not list the image "
+            "(tried with 28.5), and does not say so. Nothing removes the layers. drydock keeps every layer that "
+            "nothing else uses.",
             "Pull the image again, or, if nobody needs it, remove its config from `image/overlay2/imagedb/content`.",
         ),
         FindingCode.LOST_IMAGE: Guidance(
