@@ -11,8 +11,6 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from drydock.evidence.buildkit.records import cache_databases, record_keys
-from drydock.evidence.containerd.manifests import read_image_documents
 from drydock.evidence.containerd.store import (
     Held,
     copy_store,
@@ -23,7 +21,6 @@ from drydock.evidence.containerd.store import (
     locate_value,
     read_store,
 )
-from drydock.evidence.docker.store_files import read_store_files
 from drydock.evidence.host.roots import discover
 from drydock.model.access import Access
 from drydock.model.errors import EvidenceUnreadable, Refused
@@ -40,12 +37,10 @@ from drydock.model.store_modes import StoreMode
 from drydock.model.text import shown
 from drydock.reclaim.engine_folders import refuse_engine_folders
 from drydock.reclaim.guard import check_clock, refuse_if_used
-from drydock.reclaim.log_plan import find_lacking_room, plan_log_cuts
 from drydock.reclaim.plan import make_plan
 from drydock.reclaim.state_dir import unfinished_runs
 from drydock.verdict.clock import find_ahead
 from drydock.verdict.judge import Reach, judge
-from drydock.verdict.platforms import find_variants
 
 
 class Judged(NamedTuple):
@@ -93,6 +88,8 @@ class Session:
         plan = make_plan(self.verdict, self.reached, policy or Policy(), fingerprints)
         if policy is None or policy.truncate_logs is None:
             return Scan(self.verdict, plan)
+        from drydock.reclaim.log_plan import find_lacking_room, plan_log_cuts  # noqa: PLC0415 - few plans cut logs
+
         logs = plan_log_cuts(self.store, self.store.root.docker, policy.truncate_logs, policy.keep)
         cutting = plan._replace(
             log_cuts=logs.cuts,
@@ -216,6 +213,8 @@ def hold_caches(held: Held, paths: Iterable[RawPath], access: Access) -> Iterato
         EvidenceUnreadable: one cannot be opened.
         Refused: an engine has a lock.
     """
+    from drydock.evidence.buildkit.records import cache_databases  # noqa: PLC0415 - an empty host has none
+
     with ExitStack() as stack:
         for path in sorted(set(paths).intersection(cache_databases(held.root))):
             stack.enter_context(hold_cache(held, path, exclusive=access.exclusive))
@@ -228,6 +227,8 @@ def list_cache_keys(held: Held, path: RawPath, records: Iterable[bytes]) -> list
     Raises:
         EvidenceUnreadable: the database cannot be read.
     """
+    from drydock.evidence.buildkit.records import record_keys  # noqa: PLC0415 - an empty host has none
+
     file = held.find(path)
     if file is None or not file.is_sound or file.database is None:
         raise EvidenceUnreadable(f"{shown(path)}: it was read before, and now it cannot be")
@@ -290,6 +291,11 @@ def _read_contents(held: Held, store: Store, mode: StoreMode) -> StoreContents:
     Raises:
         EvidenceUnreadable: its files cannot be listed.
     """
+    # Few plans drop a store.
+    from drydock.evidence.containerd.manifests import read_image_documents  # noqa: PLC0415
+    from drydock.evidence.docker.store_files import read_store_files  # noqa: PLC0415
+    from drydock.verdict.platforms import find_variants  # noqa: PLC0415
+
     root, blobs = store.root, store.content.blobs
     try:
         files = [each for data in root.docker for each in read_store_files(data, mode, held.sizes)]

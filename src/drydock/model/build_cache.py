@@ -1,7 +1,5 @@
 """BuildKit's cache records, as its metadata_v2.db has them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import NamedTuple
 

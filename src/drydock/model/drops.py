@@ -1,7 +1,5 @@
 """What a user chooses to give up although something holds it: kinds of things, or one thing by its name."""
 
-from __future__ import annotations
-
 import enum
 from typing import NamedTuple
 

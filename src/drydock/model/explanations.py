@@ -1,7 +1,5 @@
 """Values of explanations: why an object is kept."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from drydock.model.names import RawPath

@@ -4,8 +4,6 @@ Paths are relative to the data root. Sources: moby layer/filestore.go, image/fs.
 daemon/graphdriver/overlay2/overlay.go, builder/builder-next/adapters/snapshot/snapshot.go (v28.5).
 """
 
-from __future__ import annotations
-
 import enum
 from dataclasses import dataclass, field
 from typing import NamedTuple

@@ -3,8 +3,6 @@
 Paths are relative to the data root. Source: moby plugin/manager.go, plugin/v2/plugin.go (v28.5).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import NamedTuple
 

@@ -11,6 +11,9 @@ IMAGE_STORE_NAMESPACES = (b"moby", b"moby_history")
 """The namespaces of containerd that dockerd's image store has: of images, and of BuildKit's history (moby
 daemon/config/config_linux.go, builder/builder-next/controller.go, v28.5)."""
 
+DROPPED = "its store is dropped (--drop-store)"
+"""Why something goes."""
+
 
 class StoreFile(NamedTuple):
     """A file or folder of a store, besides layers, blobs and snapshots."""

@@ -16,15 +16,13 @@ from drydock.model.plans import Removal, Target
 from drydock.model.roots import DockerContainer
 from drydock.model.scans import unread_among
 from drydock.model.store import Store
-from drydock.model.store_drops import IMAGE_STORE_NAMESPACES, Loss, LossKind, StoreDrop
+from drydock.model.store_drops import DROPPED, IMAGE_STORE_NAMESPACES, Loss, LossKind, StoreDrop
 from drydock.model.store_modes import StoreMode
 from drydock.model.text import shown
 from drydock.verdict.classic_images import sizes
 from drydock.verdict.store_choice import choose_store
 
 _LISTED = 3
-DROPPED = "its store is dropped (--drop-store)"
-"""Why something goes."""
 
 
 def refuse_drop(store: Store, mode: StoreMode, no_edit: str | None) -> None:

@@ -31,7 +31,7 @@ from drydock.model.plans import (
 from drydock.model.policies import Policy
 from drydock.model.records import Snapshot
 from drydock.model.store import Store
-from drydock.model.store_drops import IMAGE_STORE_NAMESPACES, Loss, StoreDrop
+from drydock.model.store_drops import DROPPED, IMAGE_STORE_NAMESPACES, Loss, StoreDrop
 from drydock.model.store_modes import StoreMode
 from drydock.model.text import shown
 from drydock.model.times import age, show_span
@@ -46,21 +46,12 @@ from drydock.reclaim.ambiguity import (
     without_directory,
     without_row,
 )
-from drydock.reclaim.drop_store import (
-    DROPPED,
-    classic_losses,
-    drops,
-    file_removals,
-    image_store_losses,
-    refuse_drop,
-)
 from drydock.reclaim.layer_plan import plan_layers
 from drydock.verdict.blind_spots import backend_blindness, blind_spots, edit_blindness, first_cause
 from drydock.verdict.dangling import may_be_meant
 from drydock.verdict.find import LayerImage, describe, find
 from drydock.verdict.graph import Flat, visited
 from drydock.verdict.judge import Reach, reach
-from drydock.verdict.unused_images import choose_images
 
 
 @dataclass(slots=True)
@@ -245,6 +236,8 @@ class _Planner:
         if drop is not None:
             if self._policy.keep:
                 raise Usage("--drop-store drops a store whole: export what is to be kept, and leave out --keep")
+            from drydock.reclaim.drop_store import refuse_drop  # noqa: PLC0415 - few plans drop a store
+
             refuse_drop(self._store, drop, self._no_edit)
         edits = self._no_edit is None
         if edits and self._policy.drops:
@@ -280,6 +273,8 @@ class _Planner:
 
     def _choose_images(self) -> None:
         """Choose the images that go, and note those that would but for a doubt or a loss."""
+        from drydock.verdict.unused_images import choose_images  # noqa: PLC0415 - few plans remove images
+
         policy = self._policy
         chosen = choose_images(
             self._verdict, self._reached, policy.drops, unused_for=policy.unused_for, accepted=policy.accept_loss
@@ -290,6 +285,13 @@ class _Planner:
 
     def _drop_store(self, mode: StoreMode, removals: list[Removal]) -> Iterator[StoreDrop]:
         """What goes with a store besides what is unused, added to ``removals``, and what is lost with it."""
+        from drydock.reclaim.drop_store import (  # noqa: PLC0415 - few plans drop a store
+            classic_losses,
+            drops,
+            file_removals,
+            image_store_losses,
+        )
+
         removals += file_removals(self._store)
         lost: dict[RawPath, Iterable[Loss]] = {}
         if mode is StoreMode.IMAGE_STORE:

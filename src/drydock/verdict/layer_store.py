@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Final
 
 from drydock.model import messages
@@ -602,5 +601,7 @@ def _broken(layer: LayerRecord) -> str:
         return layer.problem
     chain = layer.diff_id
     if layer.parent is not None:
+        from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, and only layers of the classic store need it
+
         chain = Digest(b"sha256:" + sha256(layer.parent + b" " + layer.diff_id).hexdigest().encode())
     return "" if chain == layer.chain_id else "its diff id and its parent do not give its chain id"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -113,8 +112,10 @@ def _read(root: RawPath, blob: BlobFile, limit: int) -> bytes | None:
 
 
 def _check(digest: Digest, raw: bytes) -> None:
+    from hashlib import new  # noqa: PLC0415 - it loads OpenSSL, and a store without interrupted pulls needs none
+
     algorithm, _, wanted = digest.partition(b":")
-    if hashlib.new(algorithm.decode(), raw).hexdigest().encode() != wanted:
+    if new(algorithm.decode(), raw).hexdigest().encode() != wanted:
         raise _Unusable("its bytes do not match its digest")
 
 
