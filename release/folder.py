@@ -58,11 +58,14 @@ def licences(arch: str) -> Iterator[tuple[str, bytes]]:
     yield "LICENSE", (TOP / "LICENSE").read_bytes()
     sources = fetched()
     for source in (PYTHON, *PACKAGES):
-        for member, data in members(sources / source.file):
-            folder, _, base = member.rpartition("/")
-            at_top = "/" not in folder or folder.endswith((".dist-info", ".dist-info/licenses"))
-            if at_top and base.startswith(("LICENSE", "LICENCE", "COPYING")):
-                yield f"licenses/{source.name}/{base}", data
+        for member, data in members(sources / source.file, _is_licence):
+            yield f"licenses/{source.name}/{member.rpartition('/')[2]}", data
     for package, (source_name, _) in sorted(STATIC.items()):
         text = build_root(arch) / f"usr/share/doc/{package}/copyright"
         yield f"licenses/{source_name}/copyright", text.read_bytes()
+
+
+def _is_licence(member: str) -> bool:
+    folder, _, base = member.rpartition("/")
+    at_top = "/" not in folder or folder.endswith((".dist-info", ".dist-info/licenses"))
+    return at_top and base.startswith(("LICENSE", "LICENCE", "COPYING"))

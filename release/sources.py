@@ -11,7 +11,7 @@ import sys
 import tarfile
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,17 +152,19 @@ def fixes() -> list[tuple[str, bytes]]:
         return [(name, text(name)) for name in series if name.endswith(".patch") and not name.startswith("#")]
 
 
-def members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """The files of a source archive or wheel, in order of their names: name, bytes."""
+def members(path: Path, wanted: Callable[[str], bool] = lambda _: True) -> Iterator[tuple[str, bytes]]:
+    """The files of a source archive or wheel whose names are wanted, in order of these names: name, bytes."""
     if path.suffix == ".whl":
         with zipfile.ZipFile(path) as wheel:
-            for name in sorted(wheel.namelist()):
-                yield name, wheel.read(name)
+            yield from ((name, wheel.read(name)) for name in sorted(wheel.namelist()) if wanted(name))
         return
+    found = {}
     with tarfile.open(path) as tar:
-        for member in sorted(tar.getmembers(), key=lambda member: member.name):
-            if (file := tar.extractfile(member)) is not None and member.isfile():
-                yield member.name, file.read()
+        # In the order of the archive: to go back in a compressed one is to begin again.
+        for member in tar:
+            if wanted(member.name) and (file := tar.extractfile(member)) is not None:
+                found[member.name] = file.read()
+    yield from sorted(found.items())
 
 
 def download(source: Source) -> bytes:

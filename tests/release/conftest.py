@@ -72,6 +72,14 @@ def program(request: pytest.FixtureRequest) -> Path:
     return made
 
 
+@pytest.fixture(scope="session")
+def native_program(program: Path, emulator: Path | None) -> Path:
+    """The one file, where this machine's kernel starts it: engines, packages and Ansible ask no emulator."""
+    if emulator is not None:
+        pytest.skip(f"this machine does not run programs for {ARCH} by itself")
+    return program
+
+
 @pytest.fixture
 def own_disk(tmp_path: Path) -> Iterator[Path]:
     """An empty folder that is a file system of its own: reports say how full that is."""

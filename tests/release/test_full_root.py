@@ -40,7 +40,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
         yield point
 
 
-def test_readme_frees_it(program: Path, root: Path, tmp_path: Path) -> None:
+def test_readme_frees_it(native_program: Path, root: Path, tmp_path: Path) -> None:
     """Nothing can be written; the file comes to /dev/shm; after README's lines there is room, and a pull works.
 
     What is not freed, an image and a stopped container, is as before.
@@ -73,7 +73,7 @@ def test_readme_frees_it(program: Path, root: Path, tmp_path: Path) -> None:
         assert _room(root) == 0
 
         # As scp does it.
-        sandbox.run("sh", "-c", "cat >/dev/shm/drydock", stdin=program.read_bytes())
+        sandbox.run("sh", "-c", "cat >/dev/shm/drydock", stdin=native_program.read_bytes())
         said = {}
         for line in lines:
             if line.startswith("systemctl "):

@@ -68,7 +68,7 @@ def test_what_no_schema_says():
 @pytest.mark.root
 @pytest.mark.engine
 @pytest.mark.slow
-def test_its_containers_beside_the_engine_that_runs_them(program, unpacked_anew, tmp_path):
+def test_its_containers_beside_the_engine_that_runs_them(native_program, unpacked_anew, tmp_path):
     """The one file is all that the image has. The CRI runs it with the manifest's rights, on its own root, read-only.
 
     What it writes has the blobs and snapshots that ctr lists, and SIGTERM ends it before the kubelet would kill it.
@@ -82,7 +82,7 @@ def test_its_containers_beside_the_engine_that_runs_them(program, unpacked_anew,
             shutil.rmtree(host / of.root / f"{before}/snapshots" / name.partition("/")[0])
     images = tmp_path / "images"
     images.mkdir()
-    (images / "drydock.tar").write_bytes(image_archive({os.uname().machine: program.read_bytes()}, 0))
+    (images / "drydock.tar").write_bytes(image_archive({os.uname().machine: native_program.read_bytes()}, 0))
     write_archive(images / "pause.tar", {PAUSE: Image((busybox_layer(),), command=("/bin/busybox", "sleep", "1d"))})
     written = {name: tmp_path / name for name in CONTAINERS}
     for folder in written.values():
@@ -128,13 +128,13 @@ def test_its_containers_beside_the_engine_that_runs_them(program, unpacked_anew,
 @pytest.mark.root
 @pytest.mark.engine
 @pytest.mark.slow
-def test_docker_loads_its_image(program, unpacked_anew, tmp_path):
+def test_docker_loads_its_image(native_program, unpacked_anew, tmp_path):
     """Of several architectures it takes its own. A container has the one file alone, and lists that Docker's images."""
     of = capture(DOCKER)
     host = unpacked_anew(of)
     rights = ("--network", "none", "--read-only", "--cap-drop", "ALL", "--cap-add", "DAC_READ_SEARCH")
     with docker_on(of, host, tmp_path / "docker") as docker:
-        docker.docker("load", stdin=image_archive(dict.fromkeys(ARCHITECTURES, program.read_bytes()), 0))
+        docker.docker("load", stdin=image_archive(dict.fromkeys(ARCHITECTURES, native_program.read_bytes()), 0))
         there = docker.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
         document = docker.docker(
             "run", "--rm", *rights, "-v", "/var/lib/docker:/var/lib/docker:ro", IMAGE, "ls", "images", "--live",
