@@ -2,6 +2,7 @@
  * load needs the host's C library. Both are replaced (the linker's --wrap) by a table of what drydock calls by name.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <malloc.h>
 #include <sched.h>
 #include <stdio.h>
@@ -14,7 +15,8 @@ static const struct {
     const char *name;
     void *function;
 } calls[] = {
-    {"mallopt", mallopt}, {"prctl", prctl}, {"renameat2", renameat2}, {"setns", setns}, {"statx", statx}, {"syscall", syscall},
+    {"mallopt", mallopt}, {"name_to_handle_at", name_to_handle_at}, {"prctl", prctl}, {"renameat2", renameat2},
+    {"setns", setns}, {"statx", statx}, {"syscall", syscall},
 };
 
 static const char *failure;

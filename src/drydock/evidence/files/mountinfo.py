@@ -12,6 +12,7 @@ from typing import NamedTuple
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 _LARGEST = 1 << 26
 _DELETED = b"//deleted"
+_AT_EMPTY_PATH = 0x1000
 
 
 class NamespaceView(NamedTuple):
@@ -82,14 +83,27 @@ def mount_id(fd: int) -> int:
     """The id of the mount that ``fd`` was opened through (/proc/self/fdinfo, Linux 3.15).
 
     Raises:
-        OSError: /proc does not have it.
+        OSError: /proc does not have it, and the file system gives no handles of files.
     """
     # A missing /proc must not look like a missing file to the caller.
     with suppress(FileNotFoundError), open(f"/proc/self/fdinfo/{fd}", "rb") as lines:
         for line in lines:
             if line.startswith(b"mnt_id:"):
                 return int(line[7:])
+    if (found := _mount_id_of_handle(fd)) is not None:
+        return found
     raise OSError(errno.ENOTSUP, "the kernel does not say which mount a file belongs to")
+
+
+def _mount_id_of_handle(fd: int) -> int | None:
+    """The same without /proc: a handle that does not fit comes with the mount (fs/fhandle.c, Linux 2.6.39 to 6.18)."""
+    import ctypes  # noqa: PLC0415 - only where /proc is not mounted
+
+    handle, mount = (ctypes.c_uint * 2)(0, 0), ctypes.c_int()
+    call = ctypes.CDLL(None, use_errno=True).name_to_handle_at
+    call.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
+    status = call(fd, b"", handle, ctypes.byref(mount), _AT_EMPTY_PATH)
+    return mount.value if status == -1 and ctypes.get_errno() == errno.EOVERFLOW else None
 
 
 def own_mounts() -> dict[int, MountEntry]:
