@@ -13,11 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from drydock.model import messages
-from drydock.model.findings import Finding, Place, Severity
+from drydock.model.findings import Finding
 from drydock.model.layer_store import (
     BUILDS,
-    OVERLAY2,
     SNAPSHOTTER,
     DirectoryKind,
     LayerDirectory,
@@ -29,23 +27,15 @@ from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano, is_container_id, snapshot_ref
 from drydock.model.objects import LayerObject, ObjectKind, State
 from drydock.model.records import Lease
-from drydock.model.roots import BuildOwners, DockerContainer, Owners
+from drydock.model.roots import BuildOwners, Owners
 from drydock.model.text import shown
 from drydock.verdict.labels import expiry
+from drydock.verdict.layer_doubts import LayerDoubts
 from drydock.verdict.leases import Judgement, classify_build
-from drydock.verdict.similar_names import find_near
 
 _IMAGE_MOUNT: Final = re.compile(rb"([0-9a-f]{64})-.", re.DOTALL)
 _BUILD: Final = re.compile(rb"[0-9a-z]{25}\Z")
 _RANK: Final = {State.LIVE: 2, State.LEASED: 1, State.UNREACHABLE: 0}
-_DAMAGED: Final = {
-    (ObjectKind.LAYER, State.MISSING): messages.MISSING_LAYER,
-    (ObjectKind.LAYER, State.CORRUPT): messages.CORRUPT_LAYER,
-    (ObjectKind.LAYER_MOUNT, State.CORRUPT): messages.UNREADABLE_MOUNT,
-    (ObjectKind.LAYER_DIRECTORY, State.MISSING): messages.MISSING_DIRECTORY,
-    (ObjectKind.LAYER_DIRECTORY, State.CORRUPT): messages.CORRUPT_DIRECTORY,
-    (ObjectKind.LAYER_LINK, State.CORRUPT): messages.BROKEN_LINK,
-}
 _NO_RECORD: Final = "no layer, container or build names it"
 
 
@@ -133,8 +123,10 @@ class _Judge:
             name = path.rpartition(b"/")[2]
             found.objects.append(LayerObject(kind, name, State.FOREIGN, 0, None, note="dockerd makes no such entry"))
         found.leases += self._holdings(found.objects)
-        found.findings += self._findings(found.objects)
-        found.kept.update(self._keep(found.objects))
+        layers = {chain: held.state for chain, held in self._layers.items()}
+        doubts = LayerDoubts(self._store, layers, self._directories, self._broken, self._resolve)
+        found.findings += doubts.findings(found.objects)
+        found.kept.update(doubts.keep(found.objects))
         for each in found.objects:
             each.data_root = self._store.data
         return found
@@ -418,44 +410,6 @@ class _Judge:
                 found.note = "it leads to no directory, and no directory names it"
             yield found
 
-    # Findings
-
-    def _findings(self, objects: list[LayerObject]) -> Iterator[Finding]:
-        store = self._store
-        image_store = Place(RawPath(store.data + b"/image/overlay2"))
-        layers = {each.id: each for each in objects if each.kind is ObjectKind.LAYER}
-        for image in store.images.values():
-            problem = image.problem
-            for chain in image.chain:
-                found = layers.get(chain)
-                if found is not None and found.is_damaged:
-                    problem = problem or f"its layer {shown(chain)} cannot be loaded: {found.note}"
-            if problem:
-                place = Place(RawPath(store.data + b"/" + image.path))
-                called = image.names[0] if image.names else image.id
-                yield messages.UNLISTED_IMAGE(image=called, problem=problem).at(place, image.id)
-        for name, identity in store.references.items():
-            if identity not in store.images:
-                yield messages.LOST_IMAGE(name=name, image=identity).at(image_store, identity)
-        for container in store.containers.values():
-            if store.containers_known and is_without_layer(container, store):
-                yield messages.LOST_LAYER(container=container.id).at(image_store, container.id)
-        if self._has_no_records():
-            place = Place(RawPath(store.data + b"/" + OVERLAY2))
-            yield messages.LAYERS_WITHOUT_RECORDS(store=place.file).at(place)
-        for found in objects:
-            if found.is_damaged:
-                yield self._damaged(found)
-
-    def _damaged(self, found: LayerObject) -> Finding:
-        path = found.path or OVERLAY2
-        place = Place(RawPath(self._store.data + b"/" + path))
-        text = _DAMAGED[found.kind, found.state](layer=found.id, problem=found.note)
-        severity = Severity.DAMAGE if found.reach in (State.LIVE, State.LEASED) else Severity.NOTE
-        return text.at(place, found.id, severity=severity, remedy=None if severity is Severity.DAMAGE else "")
-
-    # What stays
-
     def _holdings(self, objects: list[LayerObject]) -> Iterator[Holding]:
         only: dict[Ref, int] = {}
         for found in objects:
@@ -472,112 +426,6 @@ class _Judge:
             named, size = self._named[ref], only.get(ref, 0)
             yield Holding(ref, kind, reason, owner, created, expires, named, size, data_root=self._store.data)
 
-    def _keep(self, objects: list[LayerObject]) -> Iterator[tuple[RawPath, str]]:
-        """What looks unused and stays: something that could not be read, or that is missing, may mean it."""
-        everything = self._everything()
-        layers, directories, builds = self._layers_in_doubt(), self._directories_in_doubt(), self._builds_in_doubt()
-        near = self._near_names(objects)
-        removing = {each.cache_id for each in self._store.rests if each.is_removing}
-        for found in objects:
-            if found.path is None or found.reach in (State.LIVE, State.LEASED) or found.state is State.FOREIGN:
-                continue
-            name = found.id
-            reason = everything
-            if found.kind is ObjectKind.LAYER_LINK:
-                reason = reason or (found.note if found.state is State.CORRUPT else None)
-                name = self._store.links[name].directory or name
-            if found.kind is ObjectKind.LAYER:
-                reason = reason or layers or builds
-            elif found.kind in (ObjectKind.LAYER_DIRECTORY, ObjectKind.LAYER_LINK):
-                is_layers = name in self._directories and name not in removing
-                reason = reason or near.get(name) or (layers or builds if is_layers else directories)
-                if _BUILD.match(name):
-                    reason = reason or builds
-            if reason is not None:
-                yield found.path, reason
-
-    def _everything(self) -> str | None:
-        """Why nothing of the store goes; None if something may."""
-        store = self._store
-        if store.unlisted:
-            return store.unlisted[0]
-        if not store.containers_known:
-            return "Docker's containers could not be listed"
-        if self._has_no_records():
-            return "layerdb has no layer, but overlay2 has directories of layers: layerdb may be lost"
-        return None
-
-    def _has_no_records(self) -> bool:
-        """Whether layerdb is empty and overlay2 is not."""
-        directories = self._store.directories.values()
-        return not self._store.layers and any(each.kind is DirectoryKind.LAYER for each in directories)
-
-    def _layers_in_doubt(self) -> str | None:
-        """Why no layer goes that nothing reaches; None if such layers may go."""
-        store = self._store
-        for image in store.images.values():
-            if image.problem:
-                return f"image {shown(image.id)} may use it: {image.problem}"
-            for chain in image.chain:
-                if chain not in store.layers:
-                    return f"image {shown(image.id)} names layer {shown(chain)}, of which layerdb has no record"
-        for reference, identity in store.references.items():
-            if identity not in store.images:
-                return f"{shown(reference)} names image {shown(identity)}, of which imagedb has no config"
-        for chain, problem in self._broken.items():
-            return f"the record of layer {shown(chain)} cannot be trusted: {problem}"
-        for mount in store.mounts.values():
-            if mount.problem:
-                return f"the record of mount {shown(mount.name)} cannot be read whole: {mount.problem}"
-            if mount.parent is not None and mount.parent not in store.layers:
-                return f"mount {shown(mount.name)} names layer {shown(mount.parent)}, of which layerdb has no record"
-        for layer in store.layers.values():
-            if layer.parent is not None and layer.parent not in store.layers:
-                return f"layer {shown(layer.chain_id)} names {shown(layer.parent)}, of which layerdb has no record"
-        return None
-
-    def _directories_in_doubt(self) -> str | None:
-        """Why no directory goes that nothing names; None if such directories may go."""
-        store = self._store
-        for layer in store.layers.values():
-            if layer.cache_id is None:
-                return f"layer {shown(layer.chain_id)} may name it: {layer.problem}"
-        for mount in store.mounts.values():
-            if mount.mount_id is None:
-                return f"mount {shown(mount.name)} may name it: {mount.problem}"
-        for container in store.containers.values():
-            if is_without_layer(container, store):
-                return f"container {shown(container.name or container.id)} has no record in layerdb/mounts"
-        for chain, held in self._layers.items():
-            if held.state is not State.UNREACHABLE and chain not in store.layers:
-                return f"layer {shown(chain)} is referenced, and layerdb has no record of it"
-        for name, directory in store.directories.items():
-            if name in self._directories:
-                if directory.problem:
-                    return f"directory {shown(name)} may be mounted on it: {directory.problem}"
-                lost = next((each for each in directory.lower if self._resolve(each) is None), None)
-                if lost is not None:
-                    return f"directory {shown(name)} is mounted on l/{shown(lost)}, which leads to no directory"
-        return None
-
-    def _builds_in_doubt(self) -> str | None:
-        """Why nothing goes that BuildKit may use; None if such things may go."""
-        builds = self._store.builds
-        if not builds.snapshots_known:
-            return "not all of BuildKit's snapshots.db could be read"
-        return None if builds.leases_known else "not all of BuildKit's containerdmeta.db could be read"
-
-    def _near_names(self, objects: list[LayerObject]) -> dict[bytes, str]:
-        """Directories that nothing names, and whose name is similar to that of a missing one."""
-        kind = Kind.LAYER_DIRECTORY
-        directories = [each for each in objects if each.kind is ObjectKind.LAYER_DIRECTORY]
-        missing = [Ref(kind, b"", each.id) for each in directories if each.state is State.MISSING]
-        there = [Ref(kind, b"", each.id) for each in directories if each.state is State.ORPHANED] if missing else []
-        return {
-            ref.key: f"its name is similar to that of {shown(wanted.key)}, which is missing"
-            for wanted, ref in find_near(missing, there)
-        }
-
 
 def mount_owner(store: LayerStore, name: bytes) -> bytes | None:
     """The id of the container that has the record of a mount: its own, or that of an image that it mounts."""
@@ -589,19 +437,13 @@ def mount_owner(store: LayerStore, name: bytes) -> bytes | None:
     return next((each.id for each in store.containers.values() if name in each.mounts), None)
 
 
-def is_without_layer(container: DockerContainer, store: LayerStore) -> bool:
-    """Whether a container has, or may have, a writable layer in a store that has no record of it."""
-    may_be = container.driver == OVERLAY2 or (container.driver is None and not container.mounts_known)
-    return may_be and container.id not in store.mounts
-
-
 def _broken(layer: LayerRecord) -> str:
     """Why the record of a layer cannot be trusted; empty if it can."""
     if layer.problem or layer.diff_id is None:
         return layer.problem
     chain = layer.diff_id
     if layer.parent is not None:
-        from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, and only layers of the classic store need it
+        from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, which a host without such a store must not pay for
 
         chain = Digest(b"sha256:" + sha256(layer.parent + b" " + layer.diff_id).hexdigest().encode())
     return "" if chain == layer.chain_id else "its diff id and its parent do not give its chain id"
