@@ -146,6 +146,7 @@ def test_buildkitd_goes_on(unpacked_anew, tmp_path):
     While it runs, drydock refuses and names it. Afterwards nothing is left to free but what the builds left.
     """
     host = unpacked_anew(OF)
+    records = cache_records(host / _RECORDS)
     command = ("clean", "--now", OF.taken_at, "--end-leases", "temporary", "--apply", "--yes")
     run(*command, "--state", host / "state", host, status=0)
     again = scan(OF, host, status=0)
@@ -160,9 +161,12 @@ def test_buildkitd_goes_on(unpacked_anew, tmp_path):
         steps = re.findall(r"^#\d+ CACHED$", text, re.MULTILINE)
         assert len(steps) == 3, text
         buildkit.build(Path("/run/builds/pull"))
-    assert set(SAID["kept"]) <= _records(host)
+    # A source that was sent again has another immutable twin.
+    twins = {each for each in SAID["kept"] if records[each].get("cache.equalMutable")}
+    assert set(SAID["kept"]) - twins <= _records(host)
     found = json.loads(run("scan", "--format", "json", host))["roots"][0]
-    assert {each["state"] for each in found["objects"]} <= {"live", "unreachable"}
+    # The builds just now have leases that end within minutes.
+    assert {each["state"] for each in found["objects"]} <= {"live", "leased", "unreachable"}
     for database in (host / OF.root).rglob("*.db"):
         assert gobbolt.check(database) == (0, ""), database
 

@@ -227,7 +227,8 @@ def policy_options(function: _F) -> _F:
             "--unused-for",
             metavar="SPAN",
             callback=span,
-            help="With --drop: only images that came to this host at least this long ago: 90min, 24h, 30d.",
+            help="With --drop: only images that came to this host, and cache records that were last used, at least "
+            "this long ago: 90min, 24h, 30d.",
         ),
         click.option(
             "--drop",
@@ -235,7 +236,8 @@ def policy_options(function: _F) -> _F:
             multiple=True,
             callback=drops,
             help="Also remove images that something names: dangling-images, unused-images (both as docker image prune "
-            "does), image-id-only, or image=NAME. An image that a container uses stays. Several: with commas, or one "
+            "does), image-id-only, or image=NAME. An image that a container uses stays. Also build-cache, "
+            "all-build-cache (as docker builder prune, and with --all) and build-history. Several: with commas, or one "
             "option for each.",
         ),
         click.option(

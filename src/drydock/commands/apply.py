@@ -17,7 +17,7 @@ from drydock.reclaim.execute import execute
 from drydock.reclaim.interrupted_runs import close_unfinished
 from drydock.reclaim.plan_file import Request, plan_hash, plan_request
 from drydock.reclaim.state_dir import find_unfinished, places_with
-from drydock.session import Session, find_root, find_roots, open_root, policies
+from drydock.session import Session, find_root, find_roots, hold_caches, open_root, policies
 
 
 def clean(where: RawPath | None, access: Access, *, agree: Callable[[list[Scan]], bool]) -> list[Run]:
@@ -111,10 +111,11 @@ def carry_out(parts: Iterable[tuple[Session, Plan]]) -> list[Run]:
             if runs:
                 # The roots before took time, in which something may have started that takes no lock.
                 session.refuse_if_used()
-            run = execute(
-                made, session.held, session.store, plan_hash=plan_hash(made),
-                state=access.state, quarantine=access.quarantine, progress=access.progress,
-            )  # fmt: skip
+            with hold_caches(session.held, {mark.database for mark in made.marks}, access):
+                run = execute(
+                    made, session.held, session.store, plan_hash=plan_hash(made),
+                    state=access.state, quarantine=access.quarantine, progress=access.progress,
+                )  # fmt: skip
         except DrydockError as error:
             if not runs:
                 raise

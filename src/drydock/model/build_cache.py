@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from drydock.model.names import RawPath
+from drydock.model.names import RawPath, UnixNano
 
 
 class CacheRecord(NamedTuple):
@@ -30,6 +30,14 @@ class CacheRecord(NamedTuple):
     """Digest of its layer; empty if none is known."""
     blob_only: bool
     """Whether its layer is not unpacked yet."""
+    kind: bytes = b""
+    """Its type; empty for a regular one."""
+    is_diff: bool = False
+    """Whether it is the difference of the records that it is made of, and no merge of them."""
+    last_used: UnixNano | None = None
+    """When it was used last; None if it never was."""
+    is_marked: bool = False
+    """Whether it has the field that says whether it is deleted, whatever that says."""
 
     @property
     def parents(self) -> tuple[bytes, ...]:

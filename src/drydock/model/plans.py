@@ -142,6 +142,16 @@ class FieldDrop(NamedTuple):
     """Absolute path of the metadata_v2.db of a BuildKit, where the key may be a whole record; None for another one."""
 
 
+class CacheMark(NamedTuple):
+    """A cache record of BuildKit to mark as deleted: BuildKit removes it, and what needs it, when it starts."""
+
+    database: RawPath
+    """Absolute path of its metadata_v2.db."""
+    record: bytes
+    why: str
+    """One shown line."""
+
+
 class Adoption(NamedTuple):
     """A record to add to meta.db, for a blob that is on disk and was hashed."""
 
@@ -279,6 +289,8 @@ class Plan(NamedTuple):
     """Leases to add; only a repair has any."""
     log_cuts: tuple[LogCut, ...] = ()
     """Logs of Docker's containers to cut; only ``--truncate-logs`` makes any."""
+    marks: tuple[CacheMark, ...] = ()
+    """Cache records of BuildKit to mark as deleted."""
     drops: tuple[StoreDrop, ...] = ()
     """Docker's image stores that go whole."""
 
@@ -286,7 +298,7 @@ class Plan(NamedTuple):
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         actions = self.leases or self.records or self.rows or self.removals or self.fields or self.added
-        return not (actions or self.log_cuts)
+        return not (actions or self.log_cuts or self.marks)
 
     @property
     def added(self) -> tuple[Adoption | SnapshotRecord | LeaseRecord, ...]:

@@ -30,10 +30,13 @@ from bbolt_surgery import (
 from drydock.evidence.containerd.encoding import encode_time, encode_uvarint, encode_varint
 from drydock.model.errors import ActionFailed, DiskFull, Refused
 from drydock.model.names import Kind, RawPath, Ref, split_snapshot_key
-from drydock.model.plans import Plan, SnapshotRecord
+from drydock.model.plans import CACHE_RECORDS, Plan, SnapshotRecord
 from drydock.model.text import shown, unshown
 
 _CHUNK = 1 << 24
+_DELETED = b"cache.deleted"
+MARK = b'{"value":true}'
+"""The value of the field that says that a cache record is deleted, as BuildKit writes it."""
 
 Fields = Mapping[str, str | int]
 """A receipt in the form that a journal has it."""
@@ -353,6 +356,19 @@ class _writable:  # noqa: N801 - a context manager that reads as a verb
 def cache_deletions(plan: Plan, database: RawPath) -> list[Deletion]:
     """The deletions of a plan in the database of BuildKit's cache records."""
     return [Deletion(field.bucket, field.key) for field in plan.fields if field.database == database]
+
+
+def cache_insertions(plan: Plan, database: RawPath) -> list[Insertion]:
+    """The marks of a plan in the database of BuildKit's cache records (buildkit cache/metadata.go queueDeleted)."""
+    its = (each for each in plan.marks if each.database == database)
+    return [Insertion((*CACHE_RECORDS, each.record), _DELETED, MARK) for each in its]
+
+
+def is_marked(database: Database, record: bytes) -> bool:
+    """Whether a cache record of BuildKit is marked as deleted."""
+    records = database.root.bucket(CACHE_RECORDS[0])
+    fields = None if records is None else records.bucket(record)
+    return fields is not None and fields.get(_DELETED) == MARK
 
 
 def _fields(plan: Plan, snapshotter: bytes | None) -> list[Deletion]:

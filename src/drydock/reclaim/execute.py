@@ -40,6 +40,7 @@ from drydock.model.plans import (
     CLASSIC_RECORDS,
     TREES,
     Adoption,
+    CacheMark,
     CutOutcome,
     FieldDrop,
     LeaseRecord,
@@ -63,7 +64,9 @@ from drydock.reclaim.edit import (
     Fields,
     back_up,
     cache_deletions,
+    cache_insertions,
     edit,
+    is_marked,
     metadata_deletions,
     metadata_insertions,
     revert,
@@ -241,6 +244,11 @@ class _Edit:
         return [field for field in self.plan.fields if self.is_cache and field.database == self.file.path]
 
     @property
+    def marks(self) -> list[CacheMark]:
+        """The cache records of BuildKit to mark."""
+        return [mark for mark in self.plan.marks if self.is_cache and mark.database == self.file.path]
+
+    @property
     def counts(self) -> tuple[int, int]:
         """How many leases and records, or rows, to delete."""
         if self.is_cache:
@@ -259,7 +267,7 @@ def _edits(plan: Plan, held: Held) -> list[_Edit]:
     edits = [
         _Edit(None, file, plan, is_cache=True)
         for file in held.caches
-        if any(field.database == file.path for field in plan.fields)
+        if file.path in {*(field.database for field in plan.fields), *(mark.database for mark in plan.marks)}
     ]
     edited: list[tuple[bytes | None, File | None]] = [(None, held.metadata), *held.backends.items()]
     for snapshotter, file in edited:
@@ -298,6 +306,8 @@ def _edit(
     else:
         deletions = metadata_deletions(plan) if each.snapshotter is None else row_deletions(plan, each.snapshotter)
     insertions = metadata_insertions(plan) if each.added else []
+    if each.is_cache:
+        insertions = cache_insertions(plan, path)
     numbers: list[int] = []
 
     def note(fields: Fields) -> None:
@@ -324,7 +334,8 @@ def _edit(
     with suppress(ActionFailed):
         for number in numbers:
             journal.end(number, status, detail=wrong or "")
-    return EditOutcome(path, leases, records, status, wrong or "", backup, each.fields, len(each.added))
+    added = len(each.added) + len(each.marks)
+    return EditOutcome(path, leases, records, status, wrong or "", backup, each.fields, added)
 
 
 def _compare(each: _Edit, store: Store) -> str | None:
@@ -332,7 +343,9 @@ def _compare(each: _Edit, store: Store) -> str | None:
     try:
         with Database.from_fd(each.file.fd, each.file.path) as database:
             if each.is_cache:
-                return None if _cached(database) == _left(each, store) else "its records differ from the plan"
+                same = _cached(database) == _left(each, store)
+                same = same and all(is_marked(database, mark.record) for mark in each.marks)
+                return None if same else "its records differ from the plan"
             if each.snapshotter is None:
                 metadata = read_metadata(database, each.file.path)
                 records: dict[Ref, Blob | Snapshot | Lease] = {blob.ref: blob for blob in metadata.blobs}

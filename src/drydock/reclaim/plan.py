@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,8 +14,10 @@ from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Kind, RawPath, Ref
 from drydock.model.objects import DataRootObject, LayerObject, ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import (
+    CacheMark,
     DatabaseFingerprint,
     Decision,
+    FieldDrop,
     Keep,
     LeaseEnd,
     Plan,
@@ -46,6 +48,7 @@ from drydock.reclaim.ambiguity import (
     without_directory,
     without_row,
 )
+from drydock.reclaim.build_prune import prune
 from drydock.reclaim.layer_plan import plan_layers
 from drydock.verdict.blind_spots import backend_blindness, blind_spots, edit_blindness, first_cause
 from drydock.verdict.dangling import may_be_meant
@@ -84,11 +87,12 @@ def _keep_named(verdict: Verdict, reached: Reach, policy: Policy) -> _Kept:
 
 
 def _end_leases(
-    verdict: Verdict, reached: Reach, kept: dict[Ref, str], policy: Policy
+    verdict: Verdict, reached: Reach, kept: dict[Ref, str], policy: Policy, pruned: Mapping[Ref, str]
 ) -> tuple[list[LeaseEnd], list[Withheld]]:
     """The leases that the policy ends, the expired ones included, except those that hold what is kept by name.
 
-    Without such a lease the engine would drop what it holds at its next GC. An expired lease holds nothing.
+    Without such a lease the engine would drop what it holds at its next GC. An expired lease holds nothing. The leases
+    in ``pruned`` end although they have an owner, for the reason there.
 
     Returns:
         The leases that end, and those that would end if nothing that they hold were kept.
@@ -106,6 +110,9 @@ def _end_leases(
             continue
         if holding.ref.namespace in dropped and holding.kind is not LeaseClass.IMAGE:  # that one is the classic store's
             ended.append(LeaseEnd(holding.ref, holding.kind, DROPPED))
+            continue
+        if holding.ref in pruned and holding.ref not in kept:
+            ended.append(LeaseEnd(holding.ref, holding.kind, pruned[holding.ref]))
             continue
         match _decide_on_lease(holding, verdict, kept, policy):
             case Remove(reason):
@@ -204,6 +211,8 @@ class _Planner:
         self._reached = reached
         self._policy = policy
         self._withheld: list[Withheld] = []
+        self._marks: list[CacheMark] = []
+        self._emptied: dict[Ref, list[FieldDrop]] = {}
         self._kept = _keep_named(verdict, reached, policy)
         self._named = reached
         """What the records that stay reach, recorded or not."""
@@ -269,6 +278,8 @@ class _Planner:
             tuple(self._withheld),
             tuple(word for word in self._policy.keep if find(self._verdict, self._reached, word)),
             drops=drops,
+            marks=tuple(self._marks),
+            fields=tuple(drop for fields in self._emptied.values() for drop in fields),
         )
 
     def _choose_images(self) -> None:
@@ -310,14 +321,16 @@ class _Planner:
         yield from drops(self._store, mode, lost)
 
     def _end(self) -> list[LeaseEnd]:
-        ended, withheld = _end_leases(self._verdict, self._reached, self._kept.refs, self._policy)
+        pruning = prune(self._verdict, self._reached, self._kept.refs, self._policy)
+        self._marks, self._emptied = pruning.marks, pruning.emptied
+        ended, withheld = _end_leases(self._verdict, self._reached, self._kept.refs, self._policy, pruning.leases)
         self._withheld += withheld
         return ended
 
     def _drop(self, ended: list[LeaseEnd]) -> dict[Ref, RecordDrop]:
         """The records that nothing reaches once the leases have ended."""
         blind = blind_spots(self._store)
-        refs = [*(lease.ref for lease in ended), *self._images]
+        refs = [*(lease.ref for lease in ended), *self._emptied, *self._images]
         free = self._without(refs)
         given_up = {lease.ref for lease in ended if lease.kind is LeaseClass.UNKNOWN}
         lost = {ref: reason for ref, reason in docker_containers(self._store, given_up).items() if ref not in free}
@@ -410,17 +423,17 @@ class _Planner:
             yield RowDrop(backend.name, name, row.id, None if parent is None else parent.id, "no record names it")
 
     def _is_dropped(self, found: StoreObject) -> bool:
-        """Whether the records of an object go with their namespaces, or with the images that the policy names."""
+        """Whether the records of an object go with their namespaces, or with what the policy drops."""
         if not found.refs:
             return False
         return self._ignored.issuperset(found.namespaces) or (
-            bool(self._images) and all(ref in self._dropped for ref in found.refs)
+            bool(self._policy.drops) and all(ref in self._dropped for ref in found.refs)
         )
 
     def _removals(self) -> Iterator[Removal]:
         for found in self._verdict.objects:
             # Nearly all objects stay.
-            if found.state not in _MAY_GO and not ((self._ignored or self._images) and self._is_dropped(found)):
+            if found.state not in _MAY_GO and not ((self._ignored or self._policy.drops) and self._is_dropped(found)):
                 continue
             if isinstance(found, DataRootObject):
                 continue

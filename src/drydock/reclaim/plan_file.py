@@ -25,6 +25,7 @@ from drydock.model.documents.plan import (
     PlannedLeaseEnd,
     PlannedLogCut,
     PlannedLoss,
+    PlannedMark,
     PlannedPolicy,
     PlannedRecordDrop,
     PlannedRemoval,
@@ -38,6 +39,7 @@ from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.names import Kind, RawPath, Ref, UnixNano, split_snapshot_key
 from drydock.model.plans import (
     Adoption,
+    CacheMark,
     DatabaseFingerprint,
     FieldDrop,
     LeaseEnd,
@@ -58,7 +60,7 @@ from drydock.version import __version__
 
 _REASONED: Final = (
     "leases", "records", "rows", "fields", "adoptions", "snapshots", "lease_records", "removals", "withheld", "logs",
-    "drops",
+    "drops", "marks",
 )  # fmt: skip
 """The parts of a plan whose entries have reasons."""
 
@@ -117,6 +119,7 @@ def _unhashed(plan: Plan) -> RootPlan:
         hash="",
         logs=UNSET if plan.policy.truncate_logs is None else LazyList(plan.log_cuts, _log_cut),
         drops=list(map(_drop, plan.drops)) or UNSET,
+        marks=LazyList(plan.marks, _mark) if plan.marks else UNSET,
     )
 
 
@@ -217,6 +220,10 @@ def _read_policy(policy: PlannedPolicy) -> Policy:
         unused_for=None if policy.unused_for is UNSET else policy.unused_for,
         accept_loss=lost,
     )
+
+
+def _mark(mark: CacheMark) -> PlannedMark:
+    return PlannedMark(shown(mark.database), shown(mark.record), mark.why)
 
 
 def _drop(drop: StoreDrop) -> PlannedDrop:

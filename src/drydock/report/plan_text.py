@@ -74,7 +74,7 @@ def run_lines(run: Run) -> Iterator[str]:
             (edited.records, "entry", ""),
             (edited.leases, "lease", ""),
             (edited.fields, "key", where),
-            (edited.added, "record", " added"),
+            (edited.added, "record", " marked" if where != _REMOVED else " added"),
         )
         # An edit that was undone or not made has no counts: its detail tells what happened.
         what = ", ".join(show_count(count, noun) + rest for count, noun, rest in counted if count)
@@ -134,6 +134,9 @@ def edit_lines(plan: Plan) -> Iterator[str]:
         yield f"  deletes from meta.db the records of {dropped}"
     for snapshotter, count in Counter(row.snapshotter for row in plan.rows).items():
         yield f"  deletes {show_count(count, 'row')} from the metadata.db of {shown(snapshotter)}"
+    for kind, count in Counter(mark.why for mark in plan.marks).items():
+        marked = show_count(count, "cache record")
+        yield f"  marks {marked} of BuildKit as deleted, which it removes when it starts: {kind}"
     cached = [field for field in plan.fields if field.database is not None]
     for why, count in Counter(field.why for field in cached if field.bucket == CACHE_RECORDS).items():
         yield f"  deletes {show_count(count, 'cache record')} of BuildKit: {why}"

@@ -20,6 +20,8 @@ SOURCE = b"containerd.io/distribution.source."
 """A registry follows; the value lists its repositories with the blob (core/remotes/docker/handler.go, v2.1)."""
 _ROOT = b"containerd.io/gc.root"
 _REF = b"containerd.io/gc.ref."
+_LAYER = CONTENT_LABEL + b"l."
+_DIGITS = 6
 _BACK = b"containerd.io/gc.bref."
 _CONDITION = b"containerd.io/gc.cond.snapshot"
 
@@ -70,6 +72,19 @@ def references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, bytes]]:
             continue
         if ref is not None:
             yield ref, key
+
+
+def layers_of(labels: Labels) -> list[bytes]:
+    """The layers of a manifest with these labels, from the base up; none of any other blob.
+
+    containerd numbers them: ``gc.ref.content.l.0`` and on (core/images/handlers.go ChildGCLabels, v1.6 to v2.3).
+    """
+    found = {}
+    for key, value in labels.items():
+        number = key.removeprefix(_LAYER) if key.startswith(_LAYER) else b""
+        if number.isdigit() and len(number) <= _DIGITS:
+            found[int(number)] = value
+    return [found[number] for number in sorted(found)]
 
 
 def back_references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, bytes]]:

@@ -300,6 +300,7 @@ class _Fields:
     def __init__(self, fields: Bucket, cache: BuildCache) -> None:
         self._values: dict[bytes, object] = {}
         self._cache = cache
+        self._marked = fields.get(b"cache.deleted") is not None
         for key, raw in fields.items():
             # An empty value is one that was cleared.
             if isinstance(raw, bytes) and raw:
@@ -331,6 +332,10 @@ class _Fields:
             (*joined, *filter(None, ends)),
             self._text(b"cache.blob"),
             self._get(b"cache.blobonly", bool) or False,
+            self._text(b"cache.recordType"),
+            is_diff=any(ends) and not joined,
+            last_used=self._last_used(),
+            is_marked=self._marked,
         )
 
     def _get(self, key: bytes, wanted: type[_T]) -> _T | None:
@@ -342,6 +347,11 @@ class _Fields:
             self._cache.is_clear = False
             return None
         return value
+
+    def _last_used(self) -> UnixNano | None:
+        """The time of the last use counts only beside a number of uses (cache/metadata.go getLastUsed, v0.34)."""
+        when = self._get(b"cache.lastUsedAt", int)
+        return UnixNano(when) if when and self._get(b"cache.usageCount", int) is not None else None
 
     def _text(self, key: bytes) -> bytes:
         value = self._get(key, str) or ""

@@ -58,7 +58,6 @@ class PlannedPolicy(StrictPart):
     drop_store: Annotated[
         StoreMode | UnsetType, Meta(description="--drop-store: the one of Docker's stores that goes; absent for none")
     ] = UNSET
-
     drop: Annotated[
         list[Shown] | UnsetType, Meta(description="--drop: what goes although something holds it; absent for nothing")
     ] = UNSET
@@ -130,6 +129,14 @@ class PlannedFieldDrop(StrictPart):
             "record; absent: meta.db or metadata.db"
         ),
     ] = UNSET
+
+
+class PlannedMark(StrictPart):
+    """A cache record of BuildKit to mark as deleted: BuildKit removes it when it starts."""
+
+    database: Annotated[Shown, Meta(description="absolute path of the metadata_v2.db, as shown")]
+    id: Annotated[Shown, Meta(description="id of the record, as shown")]
+    why: Why
 
 
 class PlannedAdoption(StrictPart):
@@ -300,6 +307,10 @@ class RootPlan(StrictPart):
     logs: Annotated[
         Sequence[PlannedLogCut] | UnsetType,
         Meta(description="files of containers' logs to cut; absent without --truncate-logs"),
+    ] = UNSET
+    marks: Annotated[
+        Sequence[PlannedMark] | UnsetType,
+        Meta(description="cache records of BuildKit to mark as deleted; absent without --drop of the build cache"),
     ] = UNSET
     drops: Annotated[
         list[PlannedDrop] | UnsetType, Meta(description="Docker's stores that go whole; absent if none does")
