@@ -407,6 +407,20 @@ def undo_run(root, journal):
         return undo(read_journal(journal), session.held)
 
 
+def test_a_record_does_not_come_back_without_what_it_stands_on(root, tmp_path):
+    """A layer whose parent was deleted from the quarantine stays there; dockerd would not load it."""
+    (tmp_path / "quarantine").mkdir()
+    run = carry_out(root, state=tmp_path / "state", quarantine=tmp_path / "quarantine")
+    (moved,) = (tmp_path / "quarantine").rglob(hexed_chain(root, "gone"))
+    shutil.rmtree(moved)
+    undone = undo_run(root, run.journal)
+    failed = {os.fsdecode(each.action.path): each.detail for each in undone.outcomes if each.status is Status.FAILED}
+    below, above = (f"{LAYERS}/{hexed_chain(root, word)}" for word in ("gone", "gone too"))
+    assert set(failed) == {below, above}
+    assert f"the record of {root.chains['gone']}, which it stands on, is not there" in failed[above]
+    assert not (root.data / above).exists()
+
+
 def test_a_record_does_not_come_back_without_its_directory(root, tmp_path):
     """Undo leaves it in the quarantine, and says why."""
     (tmp_path / "quarantine").mkdir()
@@ -417,6 +431,7 @@ def test_a_record_does_not_come_back_without_its_directory(root, tmp_path):
     undone = undo_run(root, run.journal)
     failed = {os.fsdecode(each.action.path): each.detail for each in undone.outcomes if each.status is Status.FAILED}
     record = f"{LAYERS}/{hexed_chain(root, 'gone')}"
-    assert set(failed) == {f"overlay2/{directory}", record}
+    above = f"{LAYERS}/{hexed_chain(root, 'gone too')}"
+    assert set(failed) == {f"overlay2/{directory}", record, above}
     assert f"overlay2/{directory}, which it names, is not back" in failed[record]
     assert not (root.data / record).exists()

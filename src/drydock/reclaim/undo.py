@@ -11,11 +11,14 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from functools import partial
+from typing import Final
 
 from drydock.evidence.containerd.store import Held
+from drydock.evidence.files.directory import folder
+from drydock.evidence.files.regular import read_regular
 from drydock.model.errors import ActionFailed, Refused
 from drydock.model.names import RawPath
-from drydock.model.plans import CLASSIC_DATA, CLASSIC_RECORDS, CutOutcome, LogCut, Outcome, Removal, Status
+from drydock.model.plans import CLASSIC_DATA, CLASSIC_RECORDS, CutOutcome, LogCut, Outcome, Removal, Status, Target
 from drydock.model.progress import Progress, counter
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.text import shown, unshown
@@ -28,6 +31,9 @@ from drydock.reclaim.quarantine_manifest import read_manifest
 from drydock.reclaim.recognition import Quarantined
 from drydock.reclaim.removals import find_in_place, is_in_place, is_taken
 from drydock.reclaim.root_dir import RootDir, open_root_dir
+
+_LAYER_RECORDS: Final = b"image/overlay2/layerdb/sha256"
+_DIGEST_BYTES: Final = 256
 
 
 def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
@@ -61,6 +67,7 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
     mends = barred is None and held.metadata is not None and held.metadata.path in {entry.path for entry in edits}
     step = counter(progress, "moved back", sum(entry.removal is not None for entry in journal.entries))
     lacking: dict[tuple[RawPath, RawPath], str] = {}
+    synced = False
     with ExitStack() as stack:
         dirs = {path: stack.enter_context(closing(open_root_dir(path))) for path in _roots(journal, held)}
         for entry in reversed(journal.entries):
@@ -69,7 +76,11 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
                 continue
             moved = _moved(journal, entry, removal)
             if removal.target in (*CLASSIC_RECORDS, *CLASSIC_DATA):
-                lacks = lacking.get((removal.root, removal.path))
+                lacks = lacking.get((removal.root, removal.path)) or _lacks_parent(entry, removal)
+                if removal.target in CLASSIC_RECORDS and not synced:
+                    # What the records name is back; on a disk of its own it must be there before they are.
+                    os.sync()
+                    synced = True
                 outcome = _back(dirs[removal.root], entry, moved, lacks, mends=False)
             else:
                 outcome = _back(dirs[removal.root], entry, moved, barred, mends=mends)
@@ -103,6 +114,20 @@ def _uncut(data_root: RootDir, entry: Entry, cut: LogCut) -> CutOutcome:
     if entry.ended is not None and entry.ended.status in (Status.CHANGED, Status.GONE):
         return CutOutcome(cut, Status.GONE, "it was not cut")
     return put_back_log(data_root, cut, entry.to)
+
+
+def _lacks_parent(entry: Entry, removal: Removal) -> str | None:
+    """Why dockerd would not load a moved record of a layer or a mount if it came back; None if it would."""
+    if entry.to is None or removal.target not in (Target.LAYER_RECORD, Target.MOUNT_RECORD):
+        return None
+    try:
+        with folder(entry.to) as descriptor:
+            chain = read_regular(b"parent", _DIGEST_BYTES, descriptor).strip()
+    except OSError:  # it has none, or is not there
+        return None
+    if os.path.lexists(os.path.join(removal.root, _LAYER_RECORDS, chain.rpartition(b":")[2])):
+        return None
+    return f"the record of {shown(chain)}, which it stands on, is not there"
 
 
 def _roots(journal: Journal, held: Held) -> set[RawPath]:
