@@ -17,6 +17,8 @@ html_title = f"drydock {__version__}"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
+# A hyphen of an option stays a hyphen.
+smartquotes = False
 html_theme = "furo"
 html_copy_source = False
 html_show_copyright = False
