@@ -25,7 +25,7 @@ hypothesis.settings.load_profile("long" if "DRYDOCK_TEST_LONG" in os.environ els
 
 _TESTS = Path(__file__).parent
 # Besides what starts engines, and what says of itself that it looks at all processes there are.
-_ON_THE_HOST = ("deploy", "docs", "engines", "release")
+_ON_THE_HOST = ("deploy", "engines", "release")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -64,7 +64,7 @@ def without_blocks(text: str) -> str:
 
 
 class Newcomer:
-    """This machine in a mount namespace of its own, as a context manager.
+    """This machine in a mount namespace of its own, and without an engine in a PID namespace, as a context manager.
 
     A Docker data root lies at /var/lib/docker, and /var/lib is otherwise empty. A word in capitals (LEASE, JOURNAL ...)
     is filled in with what is known, or with what an earlier command printed.
@@ -84,6 +84,10 @@ class Newcomer:
         self._docker = docker
         self._engine = engine
         self._inner: subprocess.Popen[bytes] | None = None
+        self._target = 0
+        # Without an engine of its own, it must not meet those of other tests: its processes are all there are.
+        self._apart = ("--pid", "--fork", "--kill-child", "--mount-proc") if engine is None else ()
+        self._entered = ("--pid",) if engine is None else ()
         stubs = work / "bin"
         stubs.mkdir()
         (stubs / "systemctl").write_text("#!/bin/sh\n")
@@ -91,10 +95,11 @@ class Newcomer:
         self._path = f"{stubs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
 
     def __enter__(self) -> Self:
-        command = ["unshare", "--mount", "sh", "-c", _SETUP, "sh", str(self._docker)]
+        command = ["unshare", "--mount", *self._apart, "sh", "-c", _SETUP, "sh", str(self._docker)]
         self._inner = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         for _ in range(200):
-            if " /var/lib/docker " in Path(f"/proc/{self._inner.pid}/mountinfo").read_text():
+            self._target = self._pid()
+            if self._target and " /var/lib/docker " in Path(f"/proc/{self._target}/mountinfo").read_text():
                 return self
             time.sleep(0.05)
         raise TimeoutError("the namespace was not set up")
@@ -105,6 +110,14 @@ class Newcomer:
         if self._inner is not None:
             self._inner.kill()
             self._inner.wait()
+
+    def _pid(self) -> int:
+        """The process that keeps the namespaces; 0 as long as there is none."""
+        assert self._inner is not None
+        if not self._apart:
+            return self._inner.pid
+        children = Path(f"/proc/{self._inner.pid}/task/{self._inner.pid}/children").read_text().split()
+        return int(children[0]) if children else 0
 
     def types(self, line: str) -> str:
         """Type one line, and give what it printed; a step that fails fails the test."""
@@ -124,11 +137,18 @@ class Newcomer:
         return done.stdout
 
     def _run(self, command: str) -> subprocess.CompletedProcess[str]:
-        assert self._inner is not None
         given = (f"{name}={value}" for name, value in ENVIRONMENT.items())
         return subprocess.run(
             [
-                *("nsenter", f"--target={self._inner.pid}", "--mount", "env", f"PATH={self._path}", *given),
+                *(
+                    "nsenter",
+                    f"--target={self._target}",
+                    "--mount",
+                    *self._entered,
+                    "env",
+                    f"PATH={self._path}",
+                    *given,
+                ),
                 *("sh", "-c", f"cd {self.work}; {command}"),
             ],
             capture_output=True,
