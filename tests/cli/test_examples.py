@@ -14,7 +14,7 @@ from tests.support.newcomer import Newcomer
 from drydock.cli import main
 
 HOST = "docker-28.5-interrupted-pull"
-_NAMES = {"/mnt", "/mnt/usb", "web", "nginx:latest", "docker.io/library/nginx:latest", "sha256:4bcff63911fc", "LEASE",
+_NAMES = {"/mnt", "pgdata", "/mnt/usb", "web", "nginx:latest", "docker.io/library/nginx:latest", "sha256:4bcff63911fc", "LEASE",
           "snapshots/105", "/var/lib/drydock/RUN/journal.jsonl"}  # fmt: skip
 """Words that stand for what a host has, and that a test has not."""
 
