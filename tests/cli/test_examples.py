@@ -14,8 +14,8 @@ from tests.support.newcomer import Newcomer
 from drydock.cli import main
 
 HOST = "docker-28.5-interrupted-pull"
-_NAMES = {"/mnt", "pgdata", "app:1", "/mnt/usb", "web", "nginx:latest", "docker.io/library/nginx:latest", "sha256:4bcff63911fc",
-          "LEASE", "snapshots/105", "/var/lib/drydock/RUN/journal.jsonl"}  # fmt: skip
+_NAMES = {"/mnt", "pgdata", "app:1", "/mnt/usb", "web", "nginx:latest", "docker.io/library/nginx:latest",
+          "sha256:4bcff63911fc", "LEASE", "snapshots/105", "/var/lib/drydock/RUN/journal.jsonl"}  # fmt: skip
 """Words that stand for what a host has, and that a test has not."""
 
 
