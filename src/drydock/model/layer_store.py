@@ -5,8 +5,9 @@ daemon/graphdriver/overlay2/overlay.go, builder/builder-next/adapters/snapshot/s
 """
 
 import enum
+import re
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from drydock.model.data import Fingerprint
 from drydock.model.findings import Finding
@@ -118,6 +119,21 @@ class DirectoryKind(enum.Enum):
     PROBE = "probe"
     """A test of the file system by a dockerd that was killed meanwhile."""
     FOREIGN = "foreign"
+
+
+_NAMES: Final = {
+    DirectoryKind.LAYER: re.compile(rb"[0-9a-f]{64}\Z"),
+    DirectoryKind.INIT: re.compile(rb"[0-9a-f]{64}-init\Z"),
+    DirectoryKind.BUILD: re.compile(rb"[0-9a-z]{25}\Z"),
+    DirectoryKind.PROBE: re.compile(
+        rb"(check-overlayfs-support|metacopy-check|opaque-bug-check|userxattr-check)[0-9]*\Z"
+    ),
+}
+
+
+def directory_kind(name: bytes) -> DirectoryKind:
+    """What an entry of ``overlay2`` is, by its name."""
+    return next((kind for kind, names in _NAMES.items() if names.match(name)), DirectoryKind.FOREIGN)
 
 
 class LayerDirectory(NamedTuple):

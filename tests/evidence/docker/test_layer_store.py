@@ -6,8 +6,8 @@ import time
 import pytest
 from tests.support.classic_root import ClassicRoot, hexed
 
-from drydock.evidence.docker.layer_store import directory_kind, has_layer_store, read_layer_store
-from drydock.model.layer_store import DirectoryKind
+from drydock.evidence.docker.layer_store import has_layer_store, read_layer_store
+from drydock.model.layer_store import DirectoryKind, directory_kind
 
 
 @pytest.fixture

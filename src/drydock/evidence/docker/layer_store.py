@@ -16,13 +16,12 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import Any, Final
 
+from drydock.evidence.docker.record_folder import BLOCK, SHORT, RecordFolder, digest_in, problem_of
 from drydock.evidence.files.directory import fingerprint, folder, names
-from drydock.evidence.files.openat2 import open_directory
-from drydock.evidence.files.regular import NotRegular, TooLarge, read_regular
+from drydock.evidence.files.regular import read_regular
 from drydock.evidence.files.sizes import DiskUsage, Measure
 from drydock.evidence.files.walk_pool import measure_folders
 from drydock.model import messages
-from drydock.model.data import Fingerprint
 from drydock.model.findings import Place
 from drydock.model.layer_store import (
     OVERLAY2,
@@ -34,15 +33,13 @@ from drydock.model.layer_store import (
     LayerRest,
     LayerStore,
     MountRecord,
+    directory_kind,
 )
-from drydock.model.names import Digest, RawPath, is_container_id, is_digest
+from drydock.model.names import Digest, RawPath, is_container_id
 from drydock.model.progress import Progress, counter
 from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
 
-_BLOCK: Final = 512
-_SHORT: Final = 1 << 16
-"""The largest file of layerdb and overlay2 that is read: ``lower`` has at most 128 names."""
 _CONFIG: Final = 8 << 20
 _REFERENCES: Final = 64 << 20
 YOUNG: Final = 3600
@@ -61,14 +58,9 @@ _NAMES: Final = RawPath(_IMAGE + b"/repositories.json")
 _LINKS: Final = RawPath(OVERLAY2 + b"/l")
 
 _REMOVING: Final = re.compile(rb"([0-9a-f]{64})-[^-]*-removing\Z", re.DOTALL)
-_LAYER: Final = re.compile(rb"[0-9a-f]{64}\Z")
-_INIT: Final = re.compile(rb"[0-9a-f]{64}-init\Z")
-_BUILD: Final = re.compile(rb"[0-9a-z]{25}\Z")
-_PROBE: Final = re.compile(rb"(check-overlayfs-support|metacopy-check|opaque-bug-check|userxattr-check)[0-9]*\Z")
 _DEVICE: Final = b"backingFsBlockDev"
 _LINK: Final = re.compile(rb"[A-Z0-9]{26}\Z")
 _TARGET: Final = re.compile(rb"\.\./([^/]+)/diff\Z", re.DOTALL)
-_DIGITS: Final = re.compile(rb"-?[0-9]{1,19}\Z")
 
 
 def has_layer_store(data: RawPath) -> bool:
@@ -84,17 +76,6 @@ def has_layer_store(data: RawPath) -> bool:
         except OSError:
             return True
     return False
-
-
-def directory_kind(name: bytes) -> DirectoryKind:
-    """What an entry of ``overlay2`` is, by its name."""
-    if _LAYER.match(name):
-        return DirectoryKind.LAYER
-    if _INIT.match(name):
-        return DirectoryKind.INIT
-    if _BUILD.match(name):
-        return DirectoryKind.BUILD
-    return DirectoryKind.PROBE if _PROBE.match(name) else DirectoryKind.FOREIGN
 
 
 def read_layer_store(
@@ -207,7 +188,7 @@ class _Reader:
         except FileNotFoundError:
             return
         except (OSError, ValueError, RecursionError) as error:
-            problem = _problem(error, "it is not the JSON that dockerd writes")
+            problem = problem_of(error, "it is not the JSON that dockerd writes")
             self._store.findings.append(messages.UNREADABLE_REFERENCES(path=path, problem=problem).at(Place(path)))
 
     def _image(self, name: bytes, parent: int) -> None:
@@ -226,7 +207,7 @@ class _Reader:
         except (OSError, ValueError, RecursionError) as error:
             if isinstance(error, FileNotFoundError):
                 raise
-            problem = problem or _problem(error, "its config is not JSON")
+            problem = problem or problem_of(error, "its config is not JSON")
         diff_ids = _diff_ids(config)
         if diff_ids is None:
             problem = problem or "its config does not list its layers"
@@ -248,7 +229,7 @@ class _Reader:
     def _parent_image(self, name: bytes) -> Digest | None:
         try:
             with folder(self._store.data, *_PARENTS.split(b"/"), name) as descriptor:
-                return _digest(read_regular(b"parent", _SHORT, descriptor))
+                return digest_in(read_regular(b"parent", SHORT, descriptor))
         except OSError:
             return None
 
@@ -268,7 +249,7 @@ class _Reader:
             self._store.foreign.append(path)
             return
         chain = Digest(b"sha256:" + name)
-        with _RecordFolder(name, parent) as record:
+        with RecordFolder(name, parent) as record:
             cache_id = record.text(b"cache-id", is_name=True)
             diff_id = record.digest(b"diff")
             below = record.digest(b"parent", needed=False)
@@ -290,7 +271,7 @@ class _Reader:
         self._rest(name, RawPath(_WRITE_SETS + b"/" + name), parent, None)
 
     def _rest(self, name: bytes, path: RawPath, parent: int, chain: Digest | None) -> None:
-        with _RecordFolder(name, parent) as record:
+        with RecordFolder(name, parent) as record:
             cache_id = record.text(b"cache-id", needed=False, is_name=True)
             if record.problem:
                 self._blind(path, record.problem)
@@ -303,7 +284,7 @@ class _Reader:
 
     def _mount_below(self, whole: bytes, name: bytes, parent: int, depth: int) -> None:
         path = RawPath(_MOUNTS + b"/" + whole)
-        with _RecordFolder(name, parent) as record:
+        with RecordFolder(name, parent) as record:
             below = record.folders()
             if record.descriptor is None or record.files or not below:
                 mount_id = record.text(b"mount-id", directory_kind_is=(DirectoryKind.LAYER,))
@@ -331,7 +312,7 @@ class _Reader:
         if not is_directory:
             problem = "it is not a folder"
         elif kind in (DirectoryKind.LAYER, DirectoryKind.INIT, DirectoryKind.BUILD):
-            with _RecordFolder(name, parent, sizes=False) as record:
+            with RecordFolder(name, parent, sizes=False) as record:
                 link = record.text(b"link", needed=False)
                 lower = record.text(b"lower", needed=False) or b""
                 has_diff, is_committed = b"diff" in record.folders(), record.has(b"committed")
@@ -358,7 +339,7 @@ class _Reader:
             return
         target = _TARGET.match(os.readlink(name, dir_fd=parent))
         directory = None if target is None else target[1]
-        self._store.links[name] = LayerLink(name, path, fingerprint(found), directory, found.st_blocks * _BLOCK)
+        self._store.links[name] = LayerLink(name, path, fingerprint(found), directory, found.st_blocks * BLOCK)
 
 
 def _leave_young(store: LayerStore) -> None:
@@ -381,113 +362,6 @@ def _leave_young(store: LayerStore) -> None:
     store.rests = [each for each in store.rests if each.fingerprint.ctime_ns < oldest]
 
 
-class _RecordFolder:
-    """A folder of a record with short files, entered by a ``with`` block; what is wrong with it is its ``problem``."""
-
-    def __init__(self, name: bytes, parent: int, *, sizes: bool = True) -> None:
-        self._name = name
-        self._parent = parent
-        self._sizes = sizes
-        self.descriptor: int | None = None
-        """None if it is no folder, or cannot be opened."""
-        self.problem = ""
-        self.files: dict[bytes, int] = {}
-        """Bytes of allocated blocks of each regular file, by name; 0 without sizes."""
-        self.allocated = 0
-        self._folders: list[bytes] = []
-
-    def __enter__(self) -> _RecordFolder:  # noqa: PYI034 - Self is in typing since 3.11 only
-        found = os.stat(self._name, dir_fd=self._parent, follow_symlinks=False)
-        self.fingerprint: Fingerprint = fingerprint(found)
-        self.allocated = found.st_blocks * _BLOCK
-        try:
-            self.descriptor = open_directory(self._parent, self._name, readable=True)
-            self._list(self.descriptor)
-        except OSError as error:
-            self._note(_problem(error))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.descriptor is not None:
-            os.close(self.descriptor)
-
-    def _list(self, descriptor: int) -> None:
-        with os.scandir(descriptor) as entries:
-            for entry in entries:
-                name = os.fsencode(entry.name)
-                if entry.is_dir(follow_symlinks=False):
-                    self._folders.append(name)
-                else:
-                    self.files[name] = entry.stat(follow_symlinks=False).st_blocks * _BLOCK if self._sizes else 0
-        self.allocated += sum(self.files.values())
-
-    def _note(self, problem: str) -> None:
-        self.problem = self.problem or problem
-
-    def has(self, name: bytes) -> bool:
-        """Whether it has a file of that name."""
-        return name in self.files
-
-    def folders(self) -> list[bytes]:
-        """The names of the folders in it, sorted."""
-        return sorted(self._folders)
-
-    def text(
-        self,
-        name: bytes,
-        *,
-        needed: bool = True,
-        is_name: bool = False,
-        directory_kind_is: tuple[DirectoryKind, ...] = (),
-    ) -> bytes | None:
-        """The contents of a file without space around; None, with a problem if it is needed, if it cannot be read.
-
-        Args:
-            name: of the file.
-            needed: its absence is a problem.
-            is_name: it has to be the name of a directory, and no path.
-            directory_kind_is: it has to be the name of a directory of one of these kinds; any name without kinds.
-        """
-        if self.descriptor is None:
-            return None
-        called = shown(name)
-        if name not in self.files:
-            if needed or name in self._folders:
-                self._note(f"it has no file {called}")
-            return None
-        try:
-            found = read_regular(name, _SHORT, self.descriptor).strip()
-        except OSError as error:
-            self._note(f"{called}: {_problem(error)}")
-            return None
-        is_wrong = bool(directory_kind_is) and directory_kind(found) not in directory_kind_is
-        is_path = is_name and (b"/" in found or found in (b".", b".."))
-        if not found or b"\0" in found or is_wrong or is_path:
-            self._note(f"its {called} is not what dockerd writes")
-            return None
-        return found
-
-    def digest(self, name: bytes, *, needed: bool = True) -> Digest | None:
-        """As :meth:`text`, for a file with a digest."""
-        found = self.text(name, needed=needed)
-        if found is None:
-            return None
-        digest = _digest(found)
-        if digest is None:
-            self._note(f"its {shown(name)} is not a digest")
-        return digest
-
-    def number(self, name: bytes) -> int | None:
-        """As :meth:`text`, for a file with a number, which may not be negative."""
-        found = self.text(name)
-        if found is None:
-            return None
-        if not _DIGITS.match(found) or int(found) < 0:
-            self._note(f"its {shown(name)} is not a number of bytes")
-            return None
-        return int(found)
-
-
 def chain_ids(diff_ids: tuple[Digest, ...]) -> tuple[Digest, ...]:
     """The chain ids of the layers with these diff ids, the base first (opencontainers identity.ChainID)."""
     found: list[Digest] = []
@@ -504,7 +378,7 @@ def _diff_ids(config: object) -> tuple[Digest, ...] | None:
         return ()  # an image FROM scratch without files
     if not isinstance(listed, list):
         return None
-    found = [_digest(each.encode("utf-8", "surrogatepass")) if isinstance(each, str) else None for each in listed]
+    found = [digest_in(each.encode("utf-8", "surrogatepass")) if isinstance(each, str) else None for each in listed]
     digests = tuple(each for each in found if each is not None)
     return digests if len(digests) == len(found) else None
 
@@ -526,15 +400,10 @@ def _references(found: object) -> Iterator[tuple[bytes, Digest]]:
         if not isinstance(references, dict):
             raise ValueError("no references")  # noqa: TRY004
         for reference, identity in references.items():
-            digest = _digest(identity.encode("utf-8", "surrogatepass")) if isinstance(identity, str) else None
+            digest = digest_in(identity.encode("utf-8", "surrogatepass")) if isinstance(identity, str) else None
             if digest is None:
                 raise ValueError("no image id")
             yield reference.encode("utf-8", "surrogatepass"), digest
-
-
-def _digest(raw: bytes) -> Digest | None:
-    raw = raw.strip()
-    return Digest(raw) if is_digest(raw) else None
 
 
 def _platform(config: object) -> bytes:
@@ -545,11 +414,3 @@ def _platform(config: object) -> bytes:
     if not all(isinstance(each, str) and each for each in parts[:2]):
         return b""
     return "/".join(each for each in parts if isinstance(each, str) and each).encode("utf-8", "surrogatepass")
-
-
-def _problem(error: Exception, otherwise: str = "") -> str:
-    if isinstance(error, (NotRegular, TooLarge)):
-        return str(error.args[-1])
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return otherwise or str(error)
