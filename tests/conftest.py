@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs root where there is none, and say so; let one worker have all that needs the host, and begin it.
 
-    The workers are handed tests in this order: the other has the rest, and both have what is left of it at the end.
+    The workers are handed tests in this order: the others have the rest, and all have what is left of it at the end.
     """
     for item in items:
         engine = item.get_closest_marker("engine")
