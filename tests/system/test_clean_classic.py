@@ -217,5 +217,7 @@ def test_a_quarantine_gives_the_same_tree_back(of, tmp_path):
     said = clean(of, host, *OWNERLESS, "--quarantine", host / "aside")
     assert Reading(host / of.docker, spare_ownerless=False).unused() == set()
     journal = next(line for line in said.splitlines() if "journal: " in line).split("journal: ")[1].split(" (")[0]
+    assert " yes " in run("runs", "--state", host / "state")
     run("undo", journal, status=0)
     assert store(host, of) == before
+    assert " undone " in run("runs", "--state", host / "state")

@@ -7,6 +7,8 @@ import os
 import stat
 from contextlib import suppress
 
+from msgspec import UNSET
+
 from drydock.evidence.files.regular import open_regular
 from drydock.model.documents.common import raw_path
 from drydock.model.documents.journal import CutLine, EditLine, EndLine, FinishLine, JournalLine, RemovalLine
@@ -159,9 +161,10 @@ class _Tally:
 
     def _look_for(self, action: RemovalLine) -> None:
         """Look where moved data is, or data whose removal may have begun."""
+        root = self.root if action.data_root is UNSET else raw_path(action.data_root)
         if action.to is not None and os.path.lexists(raw_path(action.to)):
             self._aside += 1
-        elif not os.path.lexists(os.path.join(self.root, raw_path(action.path))):
+        elif not os.path.lexists(os.path.join(root, raw_path(action.path))):
             where = "in neither the quarantine nor its place" if action.do == "move" else "gone"
             self._obstacle = self._obstacle or f"{action.path} is {where}"
         elif action.do == "remove" and stat.S_ISDIR(action.expect.mode):
