@@ -298,7 +298,8 @@ def _read_contents(held: Held, store: Store, mode: StoreMode) -> StoreContents:
 
     root, blobs = store.root, store.content.blobs
     try:
-        files = [each for data in root.docker for each in read_store_files(data, mode, held.sizes)]
+        # Several roots may have a data root: its files go with the first.
+        files = [each for data in root.layer_stores for each in read_store_files(data, mode, held.sizes)]
     except OSError as error:
         raise EvidenceUnreadable(f"the files of the {mode.shown} cannot be listed: {error.strerror}") from error
     targets = sorted({each.target for each in store.metadata.images if each.namespace in IMAGE_STORE_NAMESPACES})

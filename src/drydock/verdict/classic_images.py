@@ -13,6 +13,7 @@ from drydock.model.store_modes import StoreMode
 from drydock.model.text import shown
 from drydock.model.times import parse_time, show_known
 from drydock.verdict.choose import begins, several
+from drydock.verdict.find import image_names
 
 
 class FoundImage(NamedTuple):
@@ -70,14 +71,14 @@ def layer_problem(store: LayerStore, image: ClassicImage, diff_id: Digest) -> st
 
 
 def choose_classic_image(stores: Iterable[LayerStore], word: bytes) -> FoundImage | None:
-    """Find the image that a word names: by its name (without a tag: ``latest``), or by its id or the beginning of it.
+    """Find the image that a word names: by its name, also as containerd has it, or by its id or the beginning of it.
 
     Raises:
         Usage: the word names several images.
     """
     known = [FoundImage(store, image) for store in stores for image in store.images.values()]
-    wanted = {word, word + b":latest"} if b":" not in word.rpartition(b"/")[2] else {word}
-    found = [each for each in known if wanted & {*each.image.names}]
+    wanted = {word, *image_names(word)}
+    found = [each for each in known if any(wanted & {name, *image_names(name)} for name in each.image.names)]
     if not found:
         found = [each for each in known if any(begins(name, word) for name in _ids(each.image))]
     if len(found) > 1:

@@ -176,7 +176,12 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
     findings = [
         *store.all_findings(),
         *_emptied(store),
-        *(each for records in store.owners.stores for each in hidden_volumes(records, store.owners.containers)),
+        *(
+            each
+            for records in store.owners.stores
+            if records.data in store.root.layer_stores
+            for each in hidden_volumes(records, store.owners.containers)
+        ),
         *note_ends(store, now),
         *_blocking(store),
         *dangling_findings(reached.dangling(store), store.metadata.path),

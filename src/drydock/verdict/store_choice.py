@@ -53,8 +53,12 @@ def judge_stores(verdict: Verdict) -> list[StoreChoice]:
     for records in verdict.store.owners.stores:
         choice = choose_store(records)
         idle = None if choice.used is None else _idle(verdict, records, choice.used.other)
+        is_first = records.data in verdict.store.root.layer_stores
         # Of the image store, bytes alone may be what a pull into the classic store has left.
-        has_some = idle and (idle.images or idle.containers or (idle.bytes and idle.mode is StoreMode.CLASSIC))
+        has_some = idle and (
+            (idle.images and idle.mode is StoreMode.IMAGE_STORE)
+            or (is_first and (idle.images or idle.containers or (idle.bytes and idle.mode is StoreMode.CLASSIC)))
+        )
         found.append(choice._replace(idle=idle if has_some else None))
     return found
 
