@@ -29,7 +29,7 @@ def memory(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]
             lines.append(f"| {count:,} {kind} | {command} | {cost.peak:.0f} | {cost.seconds:.2f} |")
     lines += [
         "",
-        f"Target: at most 250 MB with {blobs[-1]:,} blobs, and no growth with the number of files:",
+        f"Target: at most 150 MB with {blobs[-1]:,} blobs, and no growth with the number of files:",
         f"there the largest peak is {max(peaks['files']) / min(peaks['files']):.2f} times the smallest.",
         "Each worker process has a peak of its own.",
         ruler.growth("the peak with the blobs", blobs, peaks["blobs"], "MB"),

@@ -69,9 +69,10 @@ class BlobFile:
         return Fingerprint(device, inode, mode, size, mtime * _SECOND + mtime_rest, ctime * _SECOND + ctime_rest)
 
 
-@dataclass(slots=True)
 class WorkerBlobFile(BlobFile):
     """A file below ``blobs/<algorithm>/`` of a BuildKit worker, whose content store has another name."""
+
+    __slots__ = ()
 
     @property
     def path(self) -> RawPath:
