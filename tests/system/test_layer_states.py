@@ -194,3 +194,23 @@ def test_an_intact_capture_is_called_intact(taken):
     capture, data = taken
     said = run("verify", "--unpacked=content", "--no-second-reading", "--now", capture.taken_at, data)
     assert not re.search(r"layer-differs|layer-not-compared|corrupt-layer|missing-layer|unlisted-image", said), said
+
+
+def test_what_the_engine_names_is_live_and_held_by_it(taken):
+    """The directories of docker inspect: each is live; no other has an image or a container as its holder."""
+    capture, data = taken
+    graph = capture.facts["dockerd"].get("graph")
+    if not graph:
+        return  # the engine was asked in another mode
+    objects, _ = _objects(data, capture, "--holders")
+    directories = {each["id"]: each for each in objects if each["kind"] == "layer-directory"}
+    named = {name for names in graph.values() for name in names}
+    assert {directories[name]["state"] for name in named} == {"live"}
+    holders = {name: {ref["id"] for ref in each["held_by"] if ref["kind"] in ("image", "container")}
+               for name, each in directories.items()}  # fmt: skip
+    assert {name for name, ids in holders.items() if ids} == named
+    for identity, names in graph.items():
+        said = run("explain", identity, "--now", capture.taken_at, data)
+        own = names if identity.startswith("sha256:") else [name for name in names if identity in holders[name]]
+        assert own
+        assert all(name in said for name in own)
