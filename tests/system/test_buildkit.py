@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from fixtures.recipes.buildkit_killed import NAME, ROOT, contexts
 from fixtures.recipes.docker_interrupted_pull import PORT, images
 from tests.engines.buildkit import Buildkitd
-from tests.engines.hosts import docker_on
+from tests.engines.hosts import docker_on, newest, newest_on
 from tests.engines.images import busybox_layer
 from tests.engines.listing import names
 from tests.engines.modules import Module, built
@@ -247,3 +247,36 @@ def test_in_the_volume_of_a_builder(unpacked_anew):
     assert {each["state"] for each in root["objects"]} == {"live", "leased"}
     for database in worker.rglob("*.db"):
         assert gobbolt.check(database) == (0, ""), database
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_a_buildkitd_that_works_in_containerd(tmp_path):
+    """Its leases have their owners in its own records; once those are dropped by ``--drop``, it builds all anew."""
+    host = tmp_path / "host"
+    host.mkdir()
+    unpack(capture("containerd-2.4-overlayfs"), host)
+    (host / "etc").mkdir()
+    (tmp_path / "builds").mkdir()
+    contexts(tmp_path / "builds")
+    cached = {}
+    for step in ("first", "again", "after"):
+        (tmp_path / step).mkdir()
+        with Sandbox(tmp_path / step, programs=newest()) as sandbox:
+            sandbox.show(tmp_path / "builds", "/run/builds")
+            with (
+                Registry(sandbox.listen(PORT), images(busybox_layer())),
+                newest_on(sandbox, host, "overlayfs", collect=True) as engine,
+                Buildkitd(sandbox, Path("/run/host", ROOT), containerd=engine) as buildkit,
+            ):
+                cached[step] = buildkit.build(Path("/run/builds/app")).count(" CACHED\n")
+        (root,) = json.loads(run("scan", "--format", "json", host))["roots"]
+        leases = [each for each in root["leases"] if each["namespace"].startswith("buildkit")]
+        classes = {each["class"] for each in leases}
+        assert classes >= {"build-cache", "build-history"}
+        assert classes <= {"build-cache", "build-history", "temporary"}
+        assert "record-without-snapshot" not in {each["code"] for each in root["findings"]}
+        if step == "again":
+            options = ("--apply", "--yes", "--state", tmp_path / "state")
+            run("clean", "--drop", "all-build-cache,build-history", *options, host, status=0)
+    assert (cached["first"], cached["again"], cached["after"]) == (0, 3, 0)
