@@ -144,24 +144,16 @@ def find_broken(store: Store, cache: BuildCache, gone: AbstractSet[Ref] = frozen
 
 def find_dropped_leases(store: Store, classes: Mapping[Ref, Judgement]) -> dict[Ref, Judgement]:
     """The leases of dropped records, as BuildKit itself ends them."""
-    dropped = {
-        is_of_docker: {name: why for cache in store.owners.caches if cache.is_dockers is is_of_docker
-                       for name, why in find_dropped(store, cache).items()}
-        for is_of_docker in (True, False)
-    }  # fmt: skip
+    dropped: dict[bool, dict[bytes, str]] = {True: {}, False: {}}
+    staying: dict[bool, set[bytes]] = {True: set(), False: set()}
+    for cache in store.owners.caches:
+        its = find_dropped(store, cache)
+        dropped[cache.is_dockers].update(its)
+        # Several workers may have a record of the same name; one that stays keeps the lease.
+        staying[cache.is_dockers] |= cache.records.keys() - its.keys()
     found: dict[Ref, Judgement] = {}
     if not any(dropped.values()):
         return found
-    # Several workers may have a record of the same name; one that stays keeps the lease.
-    staying = {
-        is_of_docker: {
-            name
-            for cache in store.owners.caches
-            if cache.is_dockers is is_of_docker
-            for name in cache.records.keys() - find_dropped(store, cache).keys()
-        }
-        for is_of_docker in (True, False)
-    }
     for lease in store.metadata.leases:
         name = build_record(lease)
         is_of_docker = is_dockers(lease.namespace)
@@ -183,17 +175,22 @@ def find_records_without_snapshot(store: Store) -> Iterator[Finding]:
 
 
 def _start(store: Store, cache: BuildCache, gone: AbstractSet[Ref] = frozenset()) -> _Start | None:
-    if store.live or not store.metadata.complete or not cache.is_clear:
+    if store.live or not store.metadata.complete or not cache.is_clear or not cache.records:
         return None
 
-    def is_its(namespace: bytes) -> bool:
-        return is_dockers(namespace) if cache.is_dockers else is_standalone(namespace)
-
+    is_its = is_dockers if cache.is_dockers else is_standalone
+    spaces = set(filter(is_its, store.metadata.namespaces))
     snapshots: dict[bytes, bool] = {}
     for snapshot in store.metadata.snapshots:
-        if snapshot.snapshotter == cache.snapshotter and is_its(snapshot.namespace) and snapshot.ref not in gone:
+        if snapshot.snapshotter == cache.snapshotter and snapshot.namespace in spaces and snapshot.ref not in gone:
             snapshots[snapshot.key] = snapshots.get(snapshot.key, True) and _REMOTE in snapshot.labels
-    blobs = frozenset(blob.ref.key for blob in store.metadata.blobs if is_its(blob.ref.namespace))
+    # Of very many blobs, few are those of records.
+    wanted = {record.blob for record in cache.records.values() if record.blob_only and record.blob}
+    blobs = frozenset(
+        ref.key
+        for ref in (blob.ref for blob in store.metadata.blobs if wanted)
+        if ref.key in wanted and ref.namespace in spaces
+    )
     start = _Start(cache.records, snapshots, blobs)
     try:
         start.decide()
