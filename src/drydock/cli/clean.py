@@ -47,9 +47,10 @@ def clean(
 ) -> None:
     """Show what nothing references. With --apply, remove it.
 
-    Clean removes data that no record names, and data that containerd's next garbage collection would remove.
-    --end-leases adds data that only leases hold, such as the remains of interrupted pulls. --truncate-logs adds the
-    older parts of containers' logs. Clean backs up each database before it edits it.
+    Clean removes data that no record names, data that containerd's next garbage collection would remove, and what
+    killed pulls, builds and removals left in Docker's classic store (overlay2). --end-leases adds data that only leases
+    hold, such as the remains of interrupted pulls; with ownerless, also what containers wrote whose folders are gone.
+    --truncate-logs adds the older parts of containers' logs. Clean backs up each database before it edits it.
 
     The engine must be stopped. Locks keep it from starting until clean ends.
 
