@@ -127,9 +127,9 @@ def test_objects_by_what_keeps_them():
     )
     assert rows(found) == {
         "images": (4096 + 10, "docker image prune -a"),
-        "written by containers": (20, "docker container prune"),
-        "held by leases only": (4096, "drydock clean --end-leases temporary"),
-        "no longer referenced": (4096, "drydock clean"),
+        "containers' files": (20, "docker container prune"),
+        "held by leases": (4096, "drydock clean --end-leases temporary"),
+        "unreferenced": (4096, "drydock clean"),
         "databases and records": (1, ""),
     }
     assert prunes(found)["docker container prune"] == "20.0 MiB: what 1 stopped container wrote and logged"
@@ -161,7 +161,7 @@ def test_the_store_that_dockerd_does_not_use(used):
     )
     idle = used is StoreMode.CLASSIC
     plain = {"images": (4096, "docker image prune -a")}
-    dropped = {"images, idle image store": (4096, "drydock clean --drop-store image-store")}
+    dropped = {"idle store: images": (4096, "drydock clean --drop-store image-store")}
     assert rows(found) == (dropped if idle else plain)
     assert ("docker image prune -a" in prunes(found)) is not idle
 

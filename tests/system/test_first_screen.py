@@ -31,7 +31,7 @@ KINDS = {
     "plugin": (f"plugins/{'a' * 64}/rootfs/x", "plugins", "docker plugin rm", "plugins"),
     "blob": (
         f"containerd/daemon/io.containerd.content.v1.content/blobs/sha256/{'7' * 64}",
-        "no longer referenced",
+        "unreferenced",
         "drydock clean",
         "Can be freed now: 3",
     ),

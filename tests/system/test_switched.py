@@ -84,7 +84,7 @@ def test_the_idle_store_is_named(host):
     assert "idle classic store in" in text
     assert "run drydock clean --drop-store classic" in text
     # No command of Docker frees what is in it.
-    (row,) = [line for line in text.splitlines() if "images, idle classic store" in line]
+    (row,) = [line for line in text.splitlines() if "idle store: images" in line]
     assert row.endswith("drydock clean --drop-store classic")
     settle(host, classic=True)
     use(host, classic=True)

@@ -45,11 +45,11 @@ class _Part(enum.Enum):
     """What keeps an object, as far as it says who frees it; the value is shown."""
 
     IMAGES = "images"
-    CONTAINERS = "written by containers"
+    CONTAINERS = "containers' files"
     BUILD_CACHE = "build cache"
     BUILD_HISTORY = "build history"
-    LEASES = "held by leases only"
-    UNUSED = "no longer referenced"
+    LEASES = "held by leases"
+    UNUSED = "unreferenced"
     FOREIGN = "not understood"
     OTHER = "kept by something else"
 
@@ -162,9 +162,9 @@ def _is_dockers(scan: Scan) -> bool:
 def _row(part: _Part, store: StoreMode, size: int, scan: Scan, idle: frozenset[StoreMode]) -> SpaceRow:
     is_classic = store is StoreMode.CLASSIC
     if part in _OF_DOCKER and store in idle and (is_classic or _is_dockers(scan)):
-        return SpaceRow(f"{part.value}, idle {store.shown}", size, f"drydock clean --drop-store {store.value}")
+        return SpaceRow(f"idle store: {part.value}", size, f"drydock clean --drop-store {store.value}")
     freed_by = _freed_by(part, scan, is_classic=is_classic)
-    return SpaceRow(f"{part.value}, classic store" if is_classic else part.value, size, freed_by)
+    return SpaceRow(f"classic: {part.value}" if is_classic else part.value, size, freed_by)
 
 
 def _together(rows: list[SpaceRow]) -> SpaceRow:

@@ -175,7 +175,7 @@ def _unmeasured(name: str, entries: Sequence[UsageEntry]) -> str:
 def _words(entry: UsageEntry, place: PlaceUsage) -> str:
     path = shown(entry.path[len(place.path) :].lstrip(b"/"))
     noun = _NOUNS.get(entry.category, "")
-    if entry.category is UsageCategory.UNKNOWN or not entry.name:
+    if entry.category is UsageCategory.UNKNOWN or not entry.name or shown(entry.name) == path:
         words = f"{noun} {path}".strip()
     elif entry.category in _NAMED:  # its name says where it is
         words = f"{noun} {short_ids(shown(entry.name))}"
