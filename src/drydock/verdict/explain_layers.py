@@ -31,7 +31,9 @@ def explain_layer(verdict: Verdict, found: LayerObject) -> Explanation:
     if kept is not None:
         facts.append(("kept", kept))
     place = next(number for number, each in enumerate(verdict.objects) if each is found)
-    holders = [each for each in list_layer_holders(store, verdict) if place in each.objects]
+    reaching = [each for each in list_layer_holders(store, verdict) if place in each.objects]
+    # BuildKit's many records tell nothing more where an image or a container needs the object.
+    holders = [each for each in reaching if each.ref.kind in (Kind.IMAGE, Kind.CONTAINER)] or reaching
     chains = [chain for each in holders if (chain := _chain(store, each, found))]
     if not chains and found.held_by:
         chains = [(_holder(store, found.held_by[0]), f"holds {_title(found)}")]

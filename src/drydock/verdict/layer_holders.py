@@ -33,7 +33,8 @@ def list_layer_holders(store: LayerStore, verdict: Verdict) -> Iterator[Holder]:
         called = store.containers[identity].name or identity
         yield Holder(Ref(Kind.CONTAINER, b"", identity), (called,), None, None, walk.objects((), own))
     leases = {lease.ref: lease for lease in store.builds.leases}
-    leased = {key for lease in leases.values() for _, key in lease.snapshots}
+    # A lease has a bucket of its id.
+    leased = {key for lease in leases.values() for key in (lease.id, *(key for _, key in lease.snapshots))}
     for key in store.builds.snapshots.keys() - leased:
         reached = walk.objects([Digest(key)] if key.startswith(b"sha256:") else (), (), (key,))
         if reached:
