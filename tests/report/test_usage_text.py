@@ -61,7 +61,7 @@ def test_groups_add_up_and_the_largest_is_first():
 def test_the_largest_entries_have_a_line():
     """With size and name, and the path where the name does not say it; those below a MiB have none."""
     assert text_of(*ENTRIES).largest == (
-        " 221.0 MiB  layers of overlay2: overlay2",
+        " 221.0 MiB  layers of overlay2",
         " 180.0 MiB  volume pgdata",
         "  43.0 MiB  log of web",
         "  30.0 MiB  unknown: found",
