@@ -214,3 +214,13 @@ def test_what_the_engine_names_is_live_and_held_by_it(taken):
         own = names if identity.startswith("sha256:") else [name for name in names if identity in holders[name]]
         assert own
         assert all(name in said for name in own)
+
+
+def test_a_short_name_means_the_image_in_each_store(taken):
+    """After a switch the same image may be in both: both are explained, by its whole name and by its short one."""
+    capture, data = taken
+    for word in ("127.0.0.1:5000/shop:1", "shop:1", "shop"):
+        said = run("explain", word, "--now", capture.taken_at, data)
+        titles = [line for line in said.splitlines() if line.startswith("image ")]
+        assert len(titles) == (2 if capture.switched else 1)
+        assert "(classic layer store)" in titles[0]

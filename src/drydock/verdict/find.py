@@ -95,7 +95,7 @@ def suggest(verdict: Verdict, word: bytes) -> str:
 
 def _id(subject: Subject) -> bytes:
     if isinstance(subject, LayerImage):
-        return subject.image.id
+        return subject.image.names[0] if subject.image.names else subject.image.id
     return subject.key if isinstance(subject, Ref) else subject.id
 
 
