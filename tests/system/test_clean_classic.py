@@ -19,6 +19,7 @@ from tests.support.captures import classic_captures, unpack
 from tests.support.classic_reading import Reading
 from tests.support.documents import run
 from tests.support.faults import run_counted
+from tests.support.full_disk import disk, fill
 from tests.support.trees import tree
 
 pytestmark = [
@@ -221,3 +222,17 @@ def test_a_quarantine_gives_the_same_tree_back(of, tmp_path):
     run("undo", journal, status=0)
     assert store(host, of) == before
     assert " undone " in run("runs", "--state", host / "state")
+
+
+def test_a_full_disk_is_freed(tmp_path):
+    """With 0 bytes free, and the journal elsewhere: the same is left as on a disk with room."""
+    of = classic_captures()[0]
+    (tmp_path / "disk").mkdir()
+    with disk(tmp_path / "image", tmp_path / "disk", 64 << 20) as point:
+        host = unpack(of, point)
+        fill(point)
+        run(
+            "clean", *OWNERLESS, "--apply", "--yes", "--now", of.taken_at, "--state", tmp_path / "state", host, status=0
+        )
+        assert os.statvfs(point).f_bavail > 1000
+        assert Reading(host / of.docker, spare_ownerless=False).unused() == set()

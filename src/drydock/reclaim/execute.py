@@ -6,10 +6,10 @@ record. Whenever a crash comes, it leaves nothing but data or leases without a r
 disk: if an edit lacks a block, the ingests that the plan removes go first. containerd does without their data: it
 begins such a write again (core/metadata/content.go Writer, v2.1).
 
-What is in the classic layer store of Docker comes last, and in an order of its own: records, children before parents;
-then what they named. Whenever a crash comes, it leaves directories that no record names, which dockerd never looks at.
-The other way round, a pull would find the record, say "Already exists", and never repair it (moby layer/layer_store.go
-Get, v28.5).
+What is in the classic layer store of Docker needs no edit, so it goes before the edits too, and makes room for them; if
+a store is dropped whole, it goes last. It has an order of its own: records, children before parents; then what they
+named. Whenever a crash comes, it leaves directories that no record names, which dockerd never looks at. The other way
+round, a pull would find the record, say "Already exists", and never repair it (moby layer/layer_store.go Get, v28.5).
 
 Logs of which nothing stays are emptied before all else, because that needs no room. The others are cut last: what stays
 of a log is copied, and the removals have made room for it by then.
@@ -148,6 +148,16 @@ def execute(
         classic = [removal for removal in plan.removals if removal.target in (*CLASSIC_RECORDS, *CLASSIC_DATA)]
         loose = [removal for removal in own if not removal.after_edit]
         run.outcomes += run_removals(loose, root_dir, journal, apart, report)
+
+        def remove_classic() -> None:
+            for data in dict.fromkeys(removal.root for removal in classic):
+                data_root = open_root_dir(data)
+                stack.callback(data_root.close)
+                of_root = [removal for removal in classic if removal.root == data]
+                run.outcomes += _remove_classic(of_root, data_root, journal, apart, report)
+
+        if not plan.drops:
+            remove_classic()
         blocked: dict[bytes | None, str] = {}
         after = [removal for removal in own if removal.after_edit]
 
@@ -171,11 +181,8 @@ def execute(
         ready, waiting = _split(after, blocked, held.root.layout)
         run.outcomes += run_removals(ready, root_dir, journal, apart, report)
         run.outcomes += waiting
-        for data in dict.fromkeys(removal.root for removal in classic):
-            data_root = open_root_dir(data)
-            stack.callback(data_root.close)
-            of_root = [removal for removal in classic if removal.root == data]
-            run.outcomes += _remove_classic(of_root, data_root, journal, apart, report)
+        if plan.drops:
+            remove_classic()
         run.cuts += _cut_logs([cut for cut in plan.log_cuts if cut not in at_once], data_roots, journal, apart)
         if apart is not None and apart.manifests is not None and apart.manifests.left_out:
             run.notes.append(

@@ -76,6 +76,7 @@ class _LayerPlanner:
         self._dropped = dropped
         self._going: dict[RawPath, str] = {}
         """The reasons why paths go."""
+        self._written = {each.mount_id for each in store.mounts.values() if each.init_id is not None}
         self._stays: dict[RawPath, str] = {}
         """The reasons why paths stay that look unused."""
         self._named: dict[bytes, list[RawPath]] = {}
@@ -217,8 +218,7 @@ class _LayerPlanner:
             case ObjectKind.LAYER_REST:
                 is_removing = isinstance(found.data, LayerRest) and found.data.is_removing
                 return Target.LAYER_RECORD if is_removing else Target.WRITE_SET
-        written = (each.mount_id for each in self._store.mounts.values() if each.init_id is not None)
-        return Target.WRITTEN_LAYER if found.id in set(written) else Target.LAYER
+        return Target.WRITTEN_LAYER if found.id in self._written else Target.LAYER
 
 
 def _directories(record: LayerRecord | MountRecord | LayerRest) -> tuple[bytes, ...]:
