@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     cls=Command,
     examples={
         "Look beside a running engine": "drydock scan --live",
+        "Measure everything, and see what fills the disk and what frees it": "drydock scan --measure disk",
         "Write one HTML page about a mounted disk": "drydock scan --format html -o report.html /mnt",
         "Show a tree with up to 20 lines on each level": "drydock scan --format tree --top 20",
         "Write metrics for node_exporter": "drydock scan --live --format prometheus -o drydock.prom",
@@ -116,7 +117,7 @@ def scan(
     now: UnixNano,
     every: int | None,
 ) -> None:
-    """Show what a store holds, by state, with sizes.
+    """Show what fills the disk, and what a store holds, by state, with sizes.
 
     Scan changes nothing. It takes shared locks on the databases, so the engine must be stopped. With --live, it looks
     beside a running engine and takes no lock.

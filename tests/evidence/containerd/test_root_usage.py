@@ -151,6 +151,19 @@ def test_a_volume_names_the_containers_that_mount_it(unpacked_anew, damaged):
     assert {entry.used_by for entry in place.entries if entry.name not in users} == {None}
 
 
+def test_a_volume_whose_data_is_elsewhere(unpacked_anew):
+    """The entry says where, without what may be a password; what lies in the folder itself is all that counts."""
+    taken = capture(DOCKER)
+    host = unpacked_anew(taken)
+    volume = host / taken.docker / "volumes/share"
+    (volume / "_data").mkdir(parents=True)
+    options = {"MountType": "nfs", "MountDevice": "user:secret@host:/export", "MountOpts": "password=secret"}
+    (volume / "opts.json").write_text(json.dumps(options))
+    (place,) = places(host)
+    (entry,) = [entry for entry in place.entries if entry.category is Category.NAMED_VOLUMES]
+    assert (entry.name, entry.bytes, entry.note) == (b"share", du(volume), "its data is elsewhere: nfs host:/export")
+
+
 def test_a_hard_link_of_a_snapshot_counts_once(unpacked_anew):
     """A file of a layer with another link in a volume, and a blob with one beside the stores."""
     taken = capture(DOCKER)

@@ -186,7 +186,8 @@ def _with_facts(entries: Iterable[UsageEntry], volumes: Mapping[RawPath, Volume]
             volume = volumes.get(RawPath(entry.path + b"/_data"))
             known = None if volume is None else volume.users
             users = None if known is None else sorted({each.name or each.id for each in known})
-            yield entry._replace(used_by=None if users is None else tuple(users))
+            note = f"its data is elsewhere: {volume.device}" if volume is not None and volume.device else ""
+            yield entry._replace(used_by=None if users is None else tuple(users), note=entry.note or note)
         else:
             yield entry._replace(driver=_driver(entry))
 
