@@ -19,7 +19,7 @@ from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.objects import State
 from drydock.model.text import shown
-from drydock.model.times import parse_time
+from drydock.model.times import parse_time, show_time
 from drydock.report.page import render_page
 from drydock.report.wording import show_bytes
 
@@ -44,7 +44,7 @@ def plain(chromium, tmp_path):
 
 def _open(chromium, folder, scan):
     file = folder / "report.html"
-    file.write_text(render_page([scan], NOW, RawPath(b"/mnt/a host")), encoding="utf-8")
+    file.write_text(render_page([scan], NOW, RawPath(b"/mnt/a host"), "web-1"), encoding="utf-8")
     with opened(chromium, file) as page:
         page.scan = scan
         yield page
@@ -75,15 +75,18 @@ def test_the_summary_is_in_words(plain):
         "drydock clean --end-leases temporary '/mnt/a host'",
     ):
         assert words in text
-    assert plain.title() == f"drydock: {plain.locator('h1').inner_text()}"
+    assert plain.title() == f"drydock on web-1: {plain.locator('h1').inner_text()}"
+    taken = show_time(NOW).replace("T", " ").removesuffix("Z")
+    assert plain.locator("header .taken").inner_text() == f"Host web-1, scanned at {taken} UTC"
 
 
 def test_the_table_has_everything(plain):
-    """A line for each image, container, lease, finding and object; the selections count them."""
+    """A line for each image, container, other lease, finding and object; the selections count them."""
     scan = plain.scan
     holders = [holder for holder in scan.inventory.holders if holder.lease in (None, LeaseClass.CONTAINER)]
-    wanted = len(scan.verdict.objects) + len(holders) + len(scan.verdict.leases) + len(scan.verdict.findings)
-    assert count(plain) == wanted
+    leases = [lease for lease in scan.verdict.leases if lease.kind is not LeaseClass.CONTAINER]
+    assert 0 < len(leases) < len(scan.verdict.leases)
+    assert count(plain) == len(scan.verdict.objects) + len(holders) + len(leases) + len(scan.verdict.findings)
     images = sum(holder.ref.kind.value == "image" for holder in holders)
     plain.get_by_role("button", name=f"Images {images}").click()
     assert count(plain) == images
@@ -123,13 +126,29 @@ def test_the_table_finds(plain):
     assert cells(plain, 1) == []
 
 
-def test_more_lines_on_demand(plain):
-    """The first lines, and the rest with a button."""
+def test_the_table_is_read_in_pages(plain):
+    """Fifty lines at a time, by buttons above and below and by arrows; the pages together are every line once."""
     everything = count(plain)
-    first = len(cells(plain, 1))
-    assert first < everything
-    plain.locator("#more").click()
-    assert len(cells(plain, 1)) == min(everything, 2 * first)
+    above, below = plain.locator(".pages").all()
+    assert above.inner_text().split("\n")[1] == f"Lines 1 to 50 of {everything}"
+    assert above.get_by_role("button", name="Previous").is_disabled()
+    seen = plain.locator("#list tbody tr").all_inner_texts()
+    assert len(seen) == 50
+    plain.locator("#list tbody tr").last.focus()
+    plain.keyboard.press("ArrowDown")
+    assert plain.evaluate("document.activeElement.rowIndex") == 1
+    plain.keyboard.press("ArrowUp")
+    assert plain.evaluate("document.activeElement.rowIndex") == 50
+    while below.get_by_role("button", name="Next").is_enabled():
+        below.get_by_role("button", name="Next").click()
+        assert plain.evaluate("document.activeElement.rowIndex") == 1
+        seen += plain.locator("#list tbody tr").all_inner_texts()
+    assert len(seen) == everything
+    last = everything % 50 or 50
+    assert f"Lines {everything - last + 1} to {everything} of {everything}" in below.inner_text()
+    plain.locator("#kinds button", has_text="Findings").click()
+    assert count(plain) <= 50
+    assert not above.is_visible()
 
 
 def test_a_line_tells_what_holds_it(plain):
@@ -359,8 +378,11 @@ def test_a_real_host(chromium, unpacked, tmp_path):
         for space in of.namespaces.values():
             for image in space["images"]:
                 assert image["name"] in names
-        for space, leases in of.facts["leases_ended"].items():
-            assert all(lease in names for lease in leases), space
+        for leases in of.facts["leases_ended"].values():
+            for lease in leases:
+                page.locator("#find").fill(lease)
+                assert count(page) == 1
+        page.locator("#find").fill("")
         page.locator("#kinds button", has_text="Interrupted pulls").click()
         assert count(page) == 1
         page.locator("#list tbody tr").click()
@@ -378,6 +400,19 @@ def test_every_capture_is_listed_whole(chromium, unpacked, tmp_path, of):
     with opened(chromium, file) as page:
         page.locator("#kinds button", has_text="Objects").click()
         assert count(page) == len(scan.verdict.objects)
+        leases = [row for row in _lines(page) for _ in row[12]]
+        assert len(leases) == len(scan.verdict.leases)
+        for lease in scan.verdict.leases:
+            own = [shown(lease.ref.namespace), shown(lease.ref.key)]
+            assert any(
+                ["namespace", own[0]] in row[8]
+                and (
+                    row[2] == own[1]
+                    or any(value.startswith(f"{own[1]}: ") for word, value in row[8] if word == "lease")
+                )
+                for row in leases
+            )
+        assert f"{len(leases)} lease" in page.locator("#time-words").inner_text()
         size = show_bytes(sum(each.allocated for each in scan.verdict.objects))
         assert page.locator("#count").inner_text().endswith(f": {size}") or size == "0 B"
         for number in range(min(20, count(page))):

@@ -168,7 +168,7 @@ def scan(
                             seconds = time.monotonic() - began
                             file.writelines(f"{line}\n" for line in report.prometheus.metric_lines(scans, now, seconds))
                         else:
-                            file.write(report.page.render_page(scans, now, where))
+                            file.write(report.page.render_page(scans, now, where, name))
         warn_unread(scans)
         return status_of(scans)
 

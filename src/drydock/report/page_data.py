@@ -15,6 +15,7 @@ from drydock.model.data import Fingerprint
 from drydock.model.disk_usage import UsageCategory, UsageEntry
 from drydock.model.findings import Severity
 from drydock.model.inventories import Holder, Inventory
+from drydock.model.leases import Holding
 from drydock.model.names import Kind, Ref, UnixNano, split_snapshot_key
 from drydock.model.objects import DAMAGED, ObjectKind, State, StoreObject, Verdict
 from drydock.model.pulls import LayerState, Pull
@@ -176,9 +177,10 @@ def _merged(kind: str, nodes: Sequence[HolderNode]) -> HolderNode:
 
 _Row = list[Any]
 """kind, role, name, state, bytes, bytes that only it holds, came, ends, facts [[word, value]], links, the word for
-explain, how many things the row stands for.
+explain, how many things the row stands for, when each of its leases ends.
 
-Bytes and times (seconds since 1970) are numbers or null; ``links`` are places in ``links``.
+A lease has no row of its own if it is in the row of its container or interrupted pull. Bytes and times (seconds since
+1970) are numbers or null; ``links`` are places in ``links``.
 """
 
 
@@ -192,6 +194,7 @@ class PageData:
         self._records_came = _times(scan.verdict)
         self._came = [self._object_came(found) for found in scan.verdict.objects]
         self._numbers: dict[Ref, int] = {}
+        self._leases_of: dict[Ref, Holding] = {holding.ref: holding for holding in scan.verdict.leases}
         self._tree = holder_tree(scan)
         self._usage = usage_texts(scan)
         places = choose_objects(scan.verdict.objects)
@@ -206,7 +209,7 @@ class PageData:
         """Rows (first objects, in their order), links and tree; and when the objects without rows came."""
         self._rows = [self._object(place) for place in self._row_at]
         self._holders(self._tree)
-        for rows in (self._leases(), map(self._pull, self._inventory.pulls), self._findings(), self._sums()):
+        for rows in (map(self._pull, self._inventory.pulls), self._leases(), self._findings(), self._sums()):
             self._rows.extend(rows)
         treemap = _TreemapData(self._verdict.objects, self._row_at, self._row_of, self._chosen)
         tree = treemap.draw(self._tree)
@@ -242,6 +245,7 @@ class PageData:
             self._to(found.refs),
             shown(found.id),
             1,
+            [],
         ]
 
     def _object_came(self, found: StoreObject) -> UnixNano | None:
@@ -266,19 +270,27 @@ class PageData:
             elif holder.lease is not None and each.kind != "container":
                 continue
             elif holder.ref in self._chosen:
-                self._row_of[holder.ref] = len(self._rows)
-                self._rows.append(self._holder(each, holder))
+                leases = self._leases_among(holder)
+                self._row_of.update(dict.fromkeys((holder.ref, *(lease.ref for lease in leases)), len(self._rows)))
+                self._rows.append(self._holder(each, holder, leases))
             else:
                 rest[each.kind].append(each)
         namespace = node.name if node.kind == "namespace" else ""
         self._rows += [self._smaller_holders(kind, nodes, namespace) for kind, nodes in rest.items()]
 
-    def _holder(self, node: HolderNode, holder: Holder) -> _Row:
+    def _leases_among(self, holder: Holder) -> list[Holding]:
+        """The leases of a container: its own, and those of images that it mounts."""
+        if holder.lease is None:
+            return []
+        refs = (holder.ref._replace(key=key) for key in holder.names)
+        return [self._leases_of[ref] for ref in refs if ref in self._leases_of]
+
+    def _holder(self, node: HolderNode, holder: Holder, leases: Sequence[Holding]) -> _Row:
         facts = [["namespace", shown(holder.ref.namespace)], ["objects", str(len(holder.objects))]]
-        if len(holder.names) > 1:
-            facts += [["name", shown(name)] for name in holder.names]
         if holder.lease is not None:
-            facts.append(["lease", shown(holder.ref.key)])
+            facts += [["lease", _about_lease(lease)] for lease in leases]
+        elif len(holder.names) > 1:
+            facts += [["name", shown(name)] for name in holder.names]
         # Several namespaces may have an image of the same name.
         among = self._verdict.store.metadata.namespaces
         return [
@@ -288,17 +300,20 @@ class PageData:
             self._state(holder.objects),
             node.reached,
             node.only,
-            _seconds(self._records_came.get(holder.ref)),
+            self._seconds_past(leases[0].created) if leases else _seconds(self._records_came.get(holder.ref)),
             None,
             facts,
             self._to((holder.ref,)),
             _word(holder.ref),
             1,
+            [_seconds(lease.expires) for lease in leases],
         ]
 
     def _leases(self) -> Iterator[_Row]:
         reached = {holder.ref: holder.objects for holder in self._inventory.holders}
         for holding in self._verdict.leases:
+            if holding.ref in self._row_of:
+                continue
             is_over = holding.kind.holds_nothing
             size = sum(self._verdict.objects[place].allocated for place in reached.get(holding.ref, ()))
             facts = [
@@ -307,7 +322,7 @@ class PageData:
                 ["owner", holding.owner or ""],
                 ["names", show_count(holding.resources, "thing")],
             ]
-            self._row_of.setdefault(holding.ref, len(self._rows))
+            self._row_of[holding.ref] = len(self._rows)
             yield [
                 "lease",
                 f"{holding.kind.value} lease",
@@ -321,16 +336,18 @@ class PageData:
                 self._to((holding.ref,)),
                 _word(holding.ref),
                 1,
+                [_seconds(holding.expires)],
             ]
 
     def _pull(self, pull: Pull) -> _Row:
         facts = [["namespace", shown(pull.namespace)]]
-        facts += [["lease", shown(lease.ref.key)] for lease in pull.leases]
+        facts += [["lease", _about_lease(lease)] for lease in pull.leases]
         facts += [["of", shown(target)] for target in pull.targets]
         for number, layer in enumerate(pull.layers, 1):
             of = "" if layer.size is None else f" of {show_bytes(layer.size)}"
             got = "not in containerd" if layer.state is LayerState.CLASSIC else f"{show_bytes(layer.got)}{of}"
             facts.append([f"layer {number}", f"{layer.state.value}, {got}: {shown(layer.digest)}"])
+        self._row_of.update(dict.fromkeys((lease.ref for lease in pull.leases), len(self._rows)))
         return [
             "pull",
             "interrupted pull",
@@ -344,6 +361,7 @@ class PageData:
             self._to(lease.ref for lease in pull.leases),
             shown(pull.leases[0].ref.key),
             1,
+            [_seconds(lease.expires) for lease in pull.leases],
         ]
 
     def _findings(self) -> Iterator[_Row]:
@@ -358,7 +376,21 @@ class PageData:
             severity = finding.severity
             state = "damage" if severity is Severity.DAMAGE else "not read" if severity is Severity.BLIND else "note"
             about = finding.subject
-            yield ["finding", str(finding.code), finding.message, state, None, None, None, None, facts, [], about, 1]
+            yield [
+                "finding",
+                str(finding.code),
+                finding.message,
+                state,
+                None,
+                None,
+                None,
+                None,
+                facts,
+                [],
+                about,
+                1,
+                [],
+            ]
 
     def _sums(self) -> Iterator[_Row]:
         for (kind, state, namespaces), sum_ in self._aggregates.sums.items():
@@ -366,7 +398,7 @@ class PageData:
             name = show_count(sum_.count, f"smaller {kind.value}")
             yield [
                 kind.value, f"{kind.value}s", name, state.value, sum_.bytes, None, None, None,
-                [fact for fact in facts if fact[1]], [], "", sum_.count,
+                [fact for fact in facts if fact[1]], [], "", sum_.count, [],
             ]  # fmt: skip
 
     def _usage_branch(self, group: UsageGroup) -> list[Any]:
@@ -386,7 +418,7 @@ class PageData:
         name = shown(entry.name) or shown(entry.path)
         return [
             "usage", KINDS.get(entry.category, entry.category.value), name, "", entry.bytes, None, None, None,
-            [fact for fact in facts if fact[1]], [], name if is_volume else "", 1,
+            [fact for fact in facts if fact[1]], [], name if is_volume else "", 1, [],
         ]  # fmt: skip
 
     def _times(self) -> list[Any]:
@@ -426,14 +458,18 @@ class PageData:
         facts += [["namespace", namespace]] if namespace else []
         name = show_count(len(nodes), f"smaller {kind}")
         places = (place for node in nodes if node.holder for place in node.holder.objects)
-        return [kind, f"{kind}s", name, self._state(places), None, only, None, None, facts, [], "", len(nodes)]
+        return [kind, f"{kind}s", name, self._state(places), None, only, None, None, facts, [], "", len(nodes), []]
 
 
 def _smaller_usage(name: str, entries: Sequence[UsageEntry]) -> _Row:
     size = sum(entry.bytes or 0 for entry in entries)
     facts = [["each", f"at most {show_bytes(entries[0].bytes or 0)}"]]
     words = f"{show_count(len(entries), 'entry')}, each smaller"
-    return ["usage", name, words, "", size, None, None, None, facts, [], "", len(entries)]
+    return ["usage", name, words, "", size, None, None, None, facts, [], "", len(entries), []]
+
+
+def _about_lease(holding: Holding) -> str:
+    return f"{shown(holding.ref.key)}: {holding.reason}; names {show_count(holding.resources, 'thing')}"
 
 
 def _namespaces(names: tuple[bytes, ...]) -> str:

@@ -19,13 +19,14 @@ from drydock.version import __version__
 _SCRIPTS = tuple(f"page/{name}.js" for name in ("start", "detail", "treemap", "map", "time", "list"))
 
 
-def render_page(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> str:
+def render_page(scans: Sequence[Scan], now: UnixNano, where: RawPath | None, host: str = "") -> str:
     """The page.
 
     Args:
         scans: made with their inventory.
         now: when it was.
         where: what was scanned, for the commands; None for this host.
+        host: the name of the host, shown; empty if it is not known.
 
     Raises:
         ValueError: a scan was made without its inventory.
@@ -38,6 +39,7 @@ def render_page(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> 
         ("page/page.css",),
         _SCRIPTS,
         title=_title(summaries, sum(besides)),
+        host=host,
         now=show_time(now).removesuffix("Z").replace("T", " "),
         version=__version__,
         roots=[_root(*each) for each in zip(summaries, places, besides, strict=True)],

@@ -20,6 +20,7 @@ function show({ row, root }) {
   if (row[STATE]) fact("state", dot(row[STATE]), row[STATE]);
   if (row[BYTES] !== null) fact("size", `${size(row[BYTES])} (${row[BYTES]} bytes)`);
   if (row[ONLY] !== null) fact("frees alone", `${size(row[ONLY])}: nothing else holds it`);
+  if (row[ONLY] !== null && row[BYTES] > row[ONLY]) fact("shared", `${size(row[BYTES] - row[ONLY])}: something else holds it too, and it stays until the last of them goes`);
   if (row[CAME] !== null) fact("came", `${when(row[CAME])} UTC`);
   if (row[ENDS] !== null) fact("ends", `${when(row[ENDS])} UTC`);
   for (const [word, value] of row[FACTS]) fact(word, value);

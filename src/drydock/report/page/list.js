@@ -1,4 +1,4 @@
-// The table: filtered, sorted, and drawn a few hundred lines at a time.
+// The table: filtered, sorted, and shown a page at a time.
 const COLUMNS = [
   ["Is", WHAT], ["Name", NAME], ["State", STATE], ["Size", BYTES], ["Frees alone", ONLY], ["Came", CAME], ["Ends", ENDS],
 ];
@@ -9,7 +9,7 @@ const SELECTIONS = {
   All: () => true,
   Images: (row) => row[KIND] === "image",
   Containers: (row) => row[KIND] === "container",
-  Leases: (row) => row[KIND] === "lease",
+  Leases: (row) => row[LEASES].length > 0,
   "Interrupted pulls": (row) => row[KIND] === "pull",
   Orphans: (row) => row[STATE] === "orphaned",
   "Held by nothing": (row) => OBJECTS.includes(row[KIND]) && ["orphaned", "unreachable"].includes(row[STATE]),
@@ -20,8 +20,8 @@ const SELECTIONS = {
   Logs: (row) => row[KIND] === "usage" && row[WHAT] === "log",
   "Other data": (row) => row[KIND] === "usage" && row[WHAT] !== "log" && !row[WHAT].endsWith("volume"),
 };
-const PAGE = 200;
-let selection = "All", column = BYTES, down = true, found = rows, drawn = 0;
+const PAGE = 50;
+let selection = "All", column = BYTES, down = true, found = rows, first = 0;
 
 function texts(entry) {
   entry.text ??= [entry.row[WHAT], entry.row[NAME], entry.row[STATE], ...entry.row[FACTS].map(([, value]) => value)].join("\n").toLowerCase();
@@ -49,9 +49,7 @@ function select() {
   }
   const bytes = found.reduce((sum, { row }) => sum + (OBJECTS.includes(row[KIND]) ? row[BYTES] : 0), 0);
   element("count").textContent = `${things(found)} of ${things(rows)}${bytes ? `; objects among them: ${size(bytes)}` : ""}`;
-  document.querySelector("#list tbody").replaceChildren();
-  drawn = 0;
-  more();
+  turn(0);
 }
 
 function cell(row, place, title) {
@@ -63,25 +61,54 @@ function cell(row, place, title) {
   return made;
 }
 
-function more() {
-  const body = document.querySelector("#list tbody");
-  const lines = found.slice(drawn, drawn + PAGE).map((entry) => {
-    const line = make("tr", { tabindex: "0", onclick: () => show(entry) }, ...COLUMNS.map(([title, place]) => cell(entry.row, place, title)));
+// Shows the page that begins with this line of those found.
+function turn(to) {
+  first = to;
+  const lines = found.slice(first, first + PAGE).map((entry) => {
+    const line = make("tr", { tabindex: "-1", onclick: () => show(entry) }, ...COLUMNS.map(([title, place]) => cell(entry.row, place, title)));
     line.addEventListener("keydown", (event) => {
       if (event.key === "Enter") show(entry);
-      else if (event.key === "ArrowDown") line.nextElementSibling?.focus();
-      else if (event.key === "ArrowUp") line.previousElementSibling?.focus();
+      else if (event.key === "ArrowDown") step(line.nextElementSibling, 1);
+      else if (event.key === "ArrowUp") step(line.previousElementSibling, -1);
       else return;
       event.preventDefault();
     });
     return line;
   });
-  body.append(...lines);
-  drawn += lines.length;
-  element("more").hidden = drawn >= found.length;
-  element("more").textContent = `Show more (${found.length - drawn} left)`;
+  // Tab comes to one line, arrows to the others: a page of them is not in the way of what is below.
+  lines[0]?.setAttribute("tabindex", "0");
+  document.querySelector("#list tbody").replaceChildren(...lines);
+  const last = first + lines.length;
+  for (const pages of document.querySelectorAll(".pages")) {
+    pages.hidden = found.length <= PAGE;
+    const [previous, place, next] = pages.children;
+    previous.disabled = first === 0;
+    next.disabled = last === found.length;
+    place.textContent = `Lines ${first + 1} to ${last} of ${found.length}`;
+  }
 }
 
+// Goes to a line, or past the end of a page to the one beside it.
+function step(line, way) {
+  if (!line) {
+    const to = first + way * PAGE;
+    if (to < 0 || to >= found.length) return;
+    turn(to);
+    const lines = document.querySelectorAll("#list tbody tr");
+    line = lines[way > 0 ? 0 : lines.length - 1];
+  }
+  document.querySelector("#list tbody tr[tabindex='0']")?.setAttribute("tabindex", "-1");
+  line.setAttribute("tabindex", "0");
+  line.focus();
+}
+
+for (const [number, pages] of document.querySelectorAll(".pages").entries()) {
+  const button = (words, way) => make("button", { type: "button", onclick: () => {
+    turn(first + way * PAGE);
+    if (number) step(document.querySelector("#list tbody tr"), 1);
+  } }, words);
+  pages.append(button("Previous", -1), make("span"), button("Next", 1));
+}
 element("kinds").append(...Object.keys(SELECTIONS).map((name) => {
   const count = things(rows.filter(({ row }) => SELECTIONS[name](row)));
   return make("button", { type: "button", "data-name": name, onclick: () => { selection = name; select(); } }, `${name} ${count}`);
@@ -101,5 +128,4 @@ if (listed < objects) {
   element("smaller").hidden = false;
 }
 element("find").addEventListener("input", select);
-element("more").addEventListener("click", more);
 select();

@@ -1,6 +1,7 @@
 // The treemap: one canvas, laid out for the place that is looked at.
 const canvas = element("map");
 const HEAD = 20;
+const SHARED = "shared: several hold it; it is here once, and stays until the last of them goes";
 const whole = plant();
 let focus = whole;
 let chosen = null;
@@ -10,7 +11,7 @@ const ground = document.createElement("canvas");
 
 function plant() {
   const leaf = (root, number) => (place) => ({ entry: { row: root.rows[place], root, number }, bytes: root.rows[place][BYTES], name: root.rows[place][NAME], children: null });
-  const many = ([state, count, bytes]) => ({ entry: null, state, count, bytes, name: `${count} smaller ${count === 1 ? "object" : "objects"}`, children: null });
+  const many = ([state, count, bytes]) => ({ entry: null, state, count, bytes, name: counted(count, "smaller object"), children: null });
   const branch = (root, number) => ([kind, name, bytes, count, shared, row, branches, objects, smaller]) => {
     const made = {
       kind, name, bytes, count, shared: Boolean(shared),
@@ -156,10 +157,10 @@ function tell() {
   said.push(size(node.bytes));
   if (above) said.push(`${percent(node.bytes, whole.bytes)} of all`);
   if (node.state) said.push(node.state);
-  else if (node.count) said.push(node.count === 1 ? "1 object" : `${node.count} objects`);
+  else if (node.count) said.push(counted(node.count, "object"));
   if (node.entry?.row[STATE]) said.push(node.entry.row[STATE]);
   if (node.entry && node.entry.row[ONLY] !== null) said.push(`reaches ${size(node.entry.row[BYTES])}, of which nothing else reaches ${size(node.entry.row[ONLY])}`);
-  if (node.shared || above?.shared) said.push("shared");
+  if (node.shared || above?.shared) said.push(SHARED);
   const parts = [said.join(" · ")];
   if (node.entry) parts.push(" ", make("button", { type: "button", onclick: () => show(node.entry) }, "Details"));
   element("map-info").replaceChildren(...parts);

@@ -1,6 +1,6 @@
 // What all parts share: the data, words for amounts and times, and how elements are made. Text is only ever set as text.
 const data = JSON.parse(document.getElementById("data").textContent);
-const KIND = 0, WHAT = 1, NAME = 2, STATE = 3, BYTES = 4, ONLY = 5, CAME = 6, ENDS = 7, FACTS = 8, LINKS = 9, WORD = 10, COUNT = 11;
+const KIND = 0, WHAT = 1, NAME = 2, STATE = 3, BYTES = 4, ONLY = 5, CAME = 6, ENDS = 7, FACTS = 8, LINKS = 9, WORD = 10, COUNT = 11, LEASES = 12;
 const STATES = ["live", "leased", "unreachable", "orphaned", "missing", "corrupt", "foreign"];
 const TONES = { damage: "corrupt", "not read": "leased", note: "foreign" };
 
@@ -59,6 +59,10 @@ function when(seconds) {
 function percent(part, whole) {
   const share = whole ? (100 * part) / whole : 0;
   return share >= 10 ? `${share.toFixed(0)} %` : `${share.toFixed(1)} %`;
+}
+
+function counted(count, what) {
+  return count === 1 ? `1 ${what}` : `${count} ${what}s`;
 }
 
 // How many things rows are about: one may stand for many smaller ones.

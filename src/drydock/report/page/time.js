@@ -39,13 +39,13 @@ function timeLine() {
   for (const [second, state, bytes, count] of data.roots.flatMap((root) => root.times)) {
     if (bytes > 0) came.push({ row: { [CAME]: second, [STATE]: state, [BYTES]: bytes, [COUNT]: count } });
   }
-  const leases = rows.filter(({ row }) => row[KIND] === "lease");
-  const ends = leases.filter(({ row }) => row[ENDS] !== null && row[ENDS] >= data.now);
-  const past = leases.filter(({ row }) => row[ENDS] !== null && row[ENDS] < data.now).length;
-  const never = leases.filter(({ row }) => row[ENDS] === null).length;
+  const leases = rows.flatMap(({ row }) => row[LEASES].map((end) => ({ row, end })));
+  const ends = leases.filter(({ end }) => end !== null && end >= data.now);
+  const past = leases.filter(({ end }) => end !== null && end < data.now).length;
+  const never = leases.filter(({ end }) => end === null).length;
   element("time-words").textContent = [
-    came.length ? `${size(came.reduce((sum, { row }) => sum + row[BYTES], 0))} in ${things(came)} objects with a time.` : "No object has a time.",
-    `Of ${leases.length} leases, ${ends.length} will end by themselves, ${past} have ended, ${never} have no end.`,
+    came.length ? `${size(came.reduce((sum, { row }) => sum + row[BYTES], 0))} in ${counted(things(came), "object")} with a time.` : "No object has a time.",
+    `${counted(leases.length, "lease")}: ${ends.length} with an end to come, ${past} past the end, ${never} without an end.`,
   ].join(" ");
   const width = box.clientWidth;
   const svg = shape("svg", { viewBox: `0 0 ${width} 210`, role: "img", "aria-label": element("time-words").textContent });
@@ -78,18 +78,18 @@ function arrivals(svg, came, now) {
 }
 
 function future(svg, ends, now, width) {
-  const to = edge(ends, ({ row }) => row[ENDS], () => 1, 0.95);
+  const to = edge(ends, ({ end }) => end, () => 1, 0.95);
   const room = width - now - 8, count = Math.max(4, Math.floor(room / 14)), step = room / count;
-  const steps = columns(ends, ({ row }) => row[ENDS], data.now, to, count);
+  const steps = columns(ends, ({ end }) => end, data.now, to, count);
   const most = Math.max(...steps.map((items) => items.length));
   steps.forEach((items, place) => {
     if (!items.length) return;
     const height = Math.max(4, (items.length / most) * HEIGHT);
-    const frees = items.reduce((sum, { row }) => sum + (row[ONLY] ?? 0), 0);
-    const names = items.slice(0, 5).map(({ row }) => `${row[WHAT]} ${row[NAME]} ends ${when(row[ENDS])}`).join("\n");
-    svg.append(shape("rect", { x: now + 6 + place * step, y: TOP + HEIGHT - height, width: Math.max(step - 2, 2), height, class: "state-leased" }, `${items.length} leases, ${size(frees)}\n${names}`));
+    const frees = [...new Set(items.map(({ row }) => row))].reduce((sum, row) => sum + (row[ONLY] ?? 0), 0);
+    const names = items.slice(0, 5).map(({ row, end }) => `${row[WHAT]} ${row[NAME]}: ends ${when(end)}`).join("\n");
+    svg.append(shape("rect", { x: now + 6 + place * step, y: TOP + HEIGHT - height, width: Math.max(step - 2, 2), height, class: "state-leased" }, `${counted(items.length, "lease")}, ${size(frees)}\n${names}`));
   });
-  svg.append(label(now + 6, 10, `${ends.length} leases end`), label(width, TOP + HEIGHT + 18, `${when(to)}${ends.some(({ row }) => row[ENDS] > to) ? " or later" : ""}`, "end"));
+  svg.append(label(now + 6, 10, `${counted(ends.length, "lease")} to end`), label(width, TOP + HEIGHT + 18, `${when(to)}${ends.some(({ end }) => end > to) ? " or later" : ""}`, "end"));
 }
 
 new ResizeObserver(timeLine).observe(element("time"));
