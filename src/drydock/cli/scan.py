@@ -47,8 +47,7 @@ if TYPE_CHECKING:
 @click.command(
     cls=Command,
     examples={
-        "Look beside a running engine": "drydock scan --live",
-        "Measure everything, and see what fills the disk and what frees it": "drydock scan --measure disk",
+        "See what fills the disk, beside a running engine": "drydock scan --live --measure disk",
         "Write one HTML page about a mounted disk": "drydock scan --format html -o report.html /mnt",
         "Show a tree with up to 20 lines on each level": "drydock scan --format tree --top 20",
         "Write metrics for node_exporter": "drydock scan --live --format prometheus -o drydock.prom",
