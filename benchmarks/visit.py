@@ -110,7 +110,14 @@ def scan(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]]:
         sizes.append(count)
         times.append(ruler.least(costs["`drydock scan`"]))
         peak = max(cost.peak for cost in costs["`drydock scan`"])
-        lines = [f"{count:,} blobs, {keys:,} keys. Peak of drydock: {peak:.0f} MB.", "", *ruler.table(costs, "Go")]
+        lines = [
+            f"{count:,} blobs, {keys:,} keys. Go visits the keys of meta.db; `scan` also checks its pages, decodes",
+            "each record, lists and looks at the file of each blob, and judges each blob.",
+            "",
+            *ruler.table(costs, "Go"),
+            "",
+            f"Peak of drydock: {peak:.0f} MB.",
+        ]
     growth = ruler.growth("drydock's time with the blobs", sizes, times)
     return "scan of many blobs", [*lines, "", f"Target: ratio at most 6, peak at most 150 MB. {growth}"]
 

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from tests.support.privilege import NOBODY, needs_root
 
-from drydock.evidence.files import usage_meter
+from drydock.evidence.files import sizes, usage_meter
 from drydock.evidence.files.directory import folder
 from drydock.evidence.files.sizes import Measure
 from drydock.evidence.files.usage_meter import UsageMeter
@@ -91,6 +91,24 @@ def test_many_folders_that_wait_are_not_all_open(tmp_path):
         (entry,) = meter.entries()
     assert most < 120
     assert entry.bytes == du(tmp_path) - sum(each.stat().st_blocks * 512 for each in (tmp_path, *tmp_path.iterdir()))
+
+
+def test_folders_that_wait_are_few(tmp_path, monkeypatch):
+    """However many folders a container makes, what waits for the other cores takes a bounded part of memory."""
+    monkeypatch.setattr(sizes, "_SHARES", 20)
+    monkeypatch.setattr(usage_meter, "_WAITING", 50)
+    for number in range(12):
+        for deep in range(40):
+            (tmp_path / f"{number}/{deep}/below").mkdir(parents=True)
+    top, most = RawPath(bytes(tmp_path)), 0
+    meter = UsageMeter(Measure())
+    with folder(top) as descriptor:
+        for number in range(12):
+            meter.measure([(b"%d" % number, TMP, top, b"")], descriptor)
+            most = max(most, len(meter._shares))
+    (entry,) = meter.entries()
+    assert 0 < most < 50
+    assert entry.bytes == du(tmp_path) - tmp_path.stat().st_blocks * 512
 
 
 def test_entries_are_in_the_order_of_categories_and_the_largest_first():

@@ -22,6 +22,8 @@ _OPEN_LEVELS = 128
 _LISTED = 20
 _SHARED_LEVELS = 12
 """A path of so many names is shorter than PATH_MAX."""
+_SHARES = 1000
+"""The most folders that a walk leaves: a container may make any number of them, and each left one takes memory."""
 
 
 @dataclass(slots=True)
@@ -164,7 +166,7 @@ class Measure:
                 level = levels[-1]
                 if before is not None and len(levels) == 1:
                     usage.upper, before = usage.since(before), None
-                if folders is not None and entered >= folders and len(levels) < _SHARED_LEVELS:
+                if folders is not None and entered >= folders and _can_be_left(levels):
                     return list(_left(levels, top.parent))
                 if level.pending:
                     if len(levels) == 1 and level.pending[-1][0] == UPPER:
@@ -263,6 +265,10 @@ class Measure:
         finally:
             os.close(done.descriptor)
         return True
+
+
+def _can_be_left(levels: list[_WalkLevel]) -> bool:
+    return len(levels) < _SHARED_LEVELS and sum(len(level.pending) for level in levels) <= _SHARES
 
 
 def _left(levels: list[_WalkLevel], parent: int) -> Iterator[Share]:

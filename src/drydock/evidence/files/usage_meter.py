@@ -22,6 +22,8 @@ _FEW = 4
 """Folders of a part that are walked at once; the rest is left to all cores together."""
 _HELD = 64
 """Open folders that wait for their rest to be walked."""
+_WAITING = 10_000
+"""Folders that wait to be walked."""
 
 
 class _Counted(NamedTuple):
@@ -174,7 +176,7 @@ class UsageMeter:
             self._counted.append(_Counted(category, path, name, usage, note, rest))
             if step is not None:
                 step(1)
-        if len(self._held) >= _HELD:
+        if len(self._held) >= _HELD or len(self._shares) >= _WAITING:
             self._walk_rest()
 
     def _walk_rest(self) -> None:
