@@ -125,6 +125,30 @@ def test_what_is_not_known_drops_nothing():
     assert find_dropped(store(*snap("a", "b", "m")), circle) == {}
 
 
+NEAR = b"a" * 24 + b"b"
+MISNAMED = {
+    "a mutable's snapshot": ([record("a", committed=False)], [snapshot(NEAR)]),
+    "its snapshotter": ([record("a", committed=False)], snap("a", snapshotter=b"overlayft")),
+    "a finalized record's snapshot": ([record("a")], [snapshot(NEAR)]),
+    "a parent": ([record("a"), record("c", parent=NEAR)], snap("a", "c")),
+    "the mutable of a pair": ([record("a", committed=False), record("i", equal_mutable=NEAR)], snap("a")),
+    "a blob": ([record("c", blob=digest(1)[:-1] + b"x", blob_only=True)], [blob(digest(1))]),
+}
+
+
+@pytest.mark.parametrize("case", MISNAMED)
+def test_one_wrong_byte_drops_nothing(case):
+    """Not what it meant, and nothing else of that cache: a finding says so."""
+    records, there = MISNAMED[case]
+    of = cache(*records, record("m", **MUTABLE))
+    there = [*there, *snap("m")]
+    assert dropped(of, *there) == ""
+    assert find_broken(store(*there), of) == []
+    verdict, _ = _judged(of, *there)
+    codes = [each.code for each in verdict.findings if each.place.file == DATABASE]
+    assert codes == ["misnamed"]
+
+
 def _judged(of, *records):
     owners = Owners(
         build_records=frozenset(of.records), build_records_changed=NOW, caches=[of],

@@ -157,6 +157,11 @@ LEASE_NAMES_ABSENT = Message(FindingCode.LEASE_NAMES_ABSENT, _ABSENT, _EXPLAIN)
 CONTAINER_NAMES_ABSENT = Message(FindingCode.MISSING_ROOT, _ABSENT, _EXPLAIN)
 IMAGE_NAMES_ABSENT = Message(FindingCode.MISSING_TARGET, _ABSENT, _EXPLAIN)
 MISNAMED = Message(FindingCode.MISNAMED, _ABSENT, _EXPLAIN)
+MISNAMED_BY_CACHE = Message(
+    FindingCode.MISNAMED,
+    "a record of the build cache {cache} names {absent}, which does not exist; {other} has a very similar name",
+    "BuildKit's records are kept as they are; drydock explain shows what references what",
+)
 SIMILAR: Final = "; {other}, which nothing references, has a very similar name"
 """The end of the texts above where such an object exists."""
 SIMILAR_IMAGE = Message(

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import chain
 
 from drydock.model import messages
 from drydock.model.build_cache import BuildCache, CacheRecord
 from drydock.model.findings import Finding, Place
 from drydock.model.leases import LeaseClass
-from drydock.model.names import Ref
+from drydock.model.names import Kind, Ref
 from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.verdict.leases import Judgement, build_record, is_dockers, is_standalone
+from drydock.verdict.similar_names import find_near
 
 _REMOTE = b"containerd.io/snapshot/remote"
 
@@ -107,7 +109,7 @@ def find_dropped(store: Store, cache: BuildCache) -> dict[bytes, str]:
 
     Returns:
         None of them if the engine may be at work, if not all records of the store are known, or if what BuildKit makes
-        of its records is not.
+        of its records is not, as when one names what does not exist, and something has nearly that name.
     """
     start = _start(store, cache)
     if start is None:
@@ -174,12 +176,31 @@ def find_records_without_snapshot(store: Store) -> Iterator[Finding]:
             yield messages.RECORD_WITHOUT_SNAPSHOT(record=record.id, snapshot=record.snapshot).at(place, record.id)
 
 
+def find_misnamed(store: Store) -> Iterator[Finding]:
+    """A finding for each name in a cache record that nothing has, but something nearly."""
+    for cache in store.owners.caches:
+        start = _read(store, cache, frozenset())
+        for absent, other in _near(store, cache, start) if start is not None else ():
+            found = messages.MISNAMED_BY_CACHE(cache=cache.path, absent=absent.key, other=other.key)
+            yield found.at(Place(cache.path, bucket=(b"_main",)), absent.key)
+
+
 def _start(store: Store, cache: BuildCache, gone: AbstractSet[Ref] = frozenset()) -> _Start | None:
+    start = _read(store, cache, gone)
+    # A wrong byte in one name must not drop what it meant.
+    if start is None or next(_near(store, cache, start), None) is not None:
+        return None
+    try:
+        start.decide()
+    except _Unclear:
+        return None
+    return start
+
+
+def _read(store: Store, cache: BuildCache, gone: AbstractSet[Ref]) -> _Start | None:
     if store.live or not store.metadata.complete or not cache.is_clear or not cache.records:
         return None
-
-    is_its = is_dockers if cache.is_dockers else is_standalone
-    spaces = set(filter(is_its, store.metadata.namespaces))
+    spaces = _spaces(store, cache)
     snapshots: dict[bytes, bool] = {}
     for snapshot in store.metadata.snapshots:
         if snapshot.snapshotter == cache.snapshotter and snapshot.namespace in spaces and snapshot.ref not in gone:
@@ -191,9 +212,38 @@ def _start(store: Store, cache: BuildCache, gone: AbstractSet[Ref] = frozenset()
         for ref in (blob.ref for blob in store.metadata.blobs if wanted)
         if ref.key in wanted and ref.namespace in spaces
     )
-    start = _Start(cache.records, snapshots, blobs)
-    try:
-        start.decide()
-    except _Unclear:
-        return None
-    return start
+    return _Start(cache.records, snapshots, blobs)
+
+
+def _near(store: Store, cache: BuildCache, start: _Start) -> Iterator[tuple[Ref, Ref]]:
+    """Each name in a record that nothing has, with one that something has and that is nearly the same."""
+    prefix = cache.snapshotter + b"/"
+    absent: set[Ref] = set()
+    for record in start.records.values():
+        needed = (*record.parents, record.equal_mutable)
+        absent.update(Ref(Kind.LEASE, b"", each) for each in needed if each and each not in start.records)
+        snapshot = record.id if record.is_mutable else record.snapshot
+        if snapshot not in start.snapshots:
+            absent.add(Ref(Kind.SNAPSHOT, b"", prefix + snapshot))
+        if record.blob_only and record.blob and record.blob not in start.blobs:
+            absent.add(Ref(Kind.BLOB, b"", record.blob))
+    if not absent:
+        return
+    spaces = _spaces(store, cache)
+    yield from find_near(
+        absent,
+        chain(
+            (Ref(Kind.LEASE, b"", each) for each in start.records),
+            (Ref(Kind.SNAPSHOT, b"", each.ref.key) for each in store.metadata.snapshots if each.namespace in spaces),
+            (
+                Ref(Kind.BLOB, b"", ref.key)
+                for ref in (each.ref for each in store.metadata.blobs)
+                if ref.namespace in spaces
+            ),
+        ),
+    )
+
+
+def _spaces(store: Store, cache: BuildCache) -> set[bytes]:
+    """The namespaces that the BuildKit of the records works in."""
+    return set(filter(is_dockers if cache.is_dockers else is_standalone, store.metadata.namespaces))

@@ -15,7 +15,7 @@ from drydock.model.objects import DAMAGED, ObjectKind, State, StoreObject, Verdi
 from drydock.model.records import Lease, Metadata
 from drydock.model.store import Store
 from drydock.verdict.blind_spots import is_kept_blindly
-from drydock.verdict.build_cache import find_dropped_leases, find_records_without_snapshot
+from drydock.verdict.build_cache import find_dropped_leases, find_misnamed, find_records_without_snapshot
 from drydock.verdict.dangling import Dangling, dangling_findings, find_dangling, list_loose
 from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.labels import PRUNED, expiry
@@ -188,6 +188,7 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         *(damage_finding(store, found) for found in damaged),
         *find_far_sizes(store, objects),
         *find_records_without_snapshot(store),
+        *find_misnamed(store),
     ]
     verdict = Verdict(store, now, objects, _holdings(store, reached, objects), findings)
     for plugins in store.plugin_stores:
