@@ -41,7 +41,7 @@ _YOU: Final = {
 """What frees a group of usage."""
 
 
-class _Part(enum.Enum):
+class _Keeper(enum.Enum):
     """What keeps an object, as far as it says who frees it; the value is shown."""
 
     IMAGES = "images"
@@ -58,27 +58,27 @@ class _Part(enum.Enum):
 
 
 _OF_LEASES: Final = {
-    LeaseClass.CONTAINER: _Part.CONTAINERS,
-    LeaseClass.BUILD_CACHE: _Part.BUILD_CACHE,
-    LeaseClass.BUILD_HISTORY: _Part.BUILD_HISTORY,
-    LeaseClass.IMAGE: _Part.IMAGES,
+    LeaseClass.CONTAINER: _Keeper.CONTAINERS,
+    LeaseClass.BUILD_CACHE: _Keeper.BUILD_CACHE,
+    LeaseClass.BUILD_HISTORY: _Keeper.BUILD_HISTORY,
+    LeaseClass.IMAGE: _Keeper.IMAGES,
 }
 _OF_KINDS: Final = {
-    Kind.IMAGE: _Part.IMAGES,
-    Kind.CONTAINER: _Part.CONTAINERS,
-    Kind.SANDBOX: _Part.CONTAINERS,
-    Kind.LAYER_MOUNT: _Part.CONTAINERS,
+    Kind.IMAGE: _Keeper.IMAGES,
+    Kind.CONTAINER: _Keeper.CONTAINERS,
+    Kind.SANDBOX: _Keeper.CONTAINERS,
+    Kind.LAYER_MOUNT: _Keeper.CONTAINERS,
 }
 _OF_STATES: Final = {
-    State.LEASED: _Part.LEASES,
-    State.UNREACHABLE: _Part.UNUSED,
-    State.ORPHANED: _Part.UNUSED,
-    State.FOREIGN: _Part.FOREIGN,
+    State.LEASED: _Keeper.LEASES,
+    State.UNREACHABLE: _Keeper.UNUSED,
+    State.ORPHANED: _Keeper.UNUSED,
+    State.FOREIGN: _Keeper.FOREIGN,
 }
 
 
 _DOCKER_NAMESPACES: Final = frozenset((b"moby", b"moby_history"))
-_OF_DOCKER: Final = (_Part.IMAGES, _Part.CONTAINERS, _Part.BUILD_CACHE, _Part.BUILD_HISTORY)
+_OF_DOCKER: Final = (_Keeper.IMAGES, _Keeper.CONTAINERS, _Keeper.BUILD_CACHE, _Keeper.BUILD_HISTORY)
 """What goes with the store that dockerd does not use."""
 
 
@@ -159,7 +159,7 @@ def _is_dockers(scan: Scan) -> bool:
     return store.root.engine is Engine.DOCKER or set(store.metadata.namespaces) <= _DOCKER_NAMESPACES
 
 
-def _row(part: _Part, store: StoreMode, size: int, scan: Scan, idle: frozenset[StoreMode]) -> SpaceRow:
+def _row(part: _Keeper, store: StoreMode, size: int, scan: Scan, idle: frozenset[StoreMode]) -> SpaceRow:
     is_classic = store is StoreMode.CLASSIC
     if part in _OF_DOCKER and store in idle and (is_classic or _is_dockers(scan)):
         return SpaceRow(f"idle store: {part.value}", size, f"drydock clean --drop-store {store.value}")
@@ -175,11 +175,11 @@ def _is_in(path: RawPath, place: RawPath) -> bool:
     return path == place or path.startswith(place.rstrip(b"/") + b"/")
 
 
-def _sums(place: PlaceUsage, scan: Scan) -> Counter[tuple[_Part, StoreMode]]:
+def _sums(place: PlaceUsage, scan: Scan) -> Counter[tuple[_Keeper, StoreMode]]:
     """Bytes of the objects in a place, by what keeps them and by store; containerd's are of the image store."""
-    parts = _Parts(scan)
+    parts = _Keepers(scan)
     is_inside = _is_in(scan.verdict.store.root.path, place.path)
-    of, classic, image_store = parts.of, dict.fromkeys(_Part, 0), dict.fromkeys(_Part, 0)
+    of, classic, image_store = parts.of, dict.fromkeys(_Keeper, 0), dict.fromkeys(_Keeper, 0)
     for found in scan.verdict.objects:
         size = found.allocated
         if not size or isinstance(found, PluginObject):
@@ -193,7 +193,7 @@ def _sums(place: PlaceUsage, scan: Scan) -> Counter[tuple[_Part, StoreMode]]:
     return Counter({(part, store): size for store, sums in by_store for part, size in sums.items() if size})
 
 
-class _Parts:
+class _Keepers:
     """Says what keeps the objects of a scan."""
 
     def __init__(self, scan: Scan) -> None:
@@ -206,21 +206,21 @@ class _Parts:
             for name in mount.directories
         }
 
-    def of(self, found: StoreObject) -> _Part:
+    def of(self, found: StoreObject) -> _Keeper:
         """What keeps an object."""
         of_state = _OF_STATES.get(found.state)
         if of_state is not None:
             return of_state
         for holder in found.held_by:
             if holder.kind is Kind.SNAPSHOT and isinstance(found, LayerObject):
-                return _Part.BUILD_CACHE
+                return _Keeper.BUILD_CACHE
             if holder.kind is Kind.LEASE:
-                part = _OF_LEASES.get(self._leases.get(holder, LeaseClass.UNKNOWN), _Part.OTHER)
+                part = _OF_LEASES.get(self._leases.get(holder, LeaseClass.UNKNOWN), _Keeper.OTHER)
             else:
-                part = _OF_KINDS.get(holder.kind, _Part.OTHER)
+                part = _OF_KINDS.get(holder.kind, _Keeper.OTHER)
             # A container also keeps the layers of its image.
-            return _Part.IMAGES if part is _Part.CONTAINERS and not self.is_written(found) else part
-        return _Part.OTHER
+            return _Keeper.IMAGES if part is _Keeper.CONTAINERS and not self.is_written(found) else part
+        return _Keeper.OTHER
 
     def is_written(self, found: StoreObject) -> bool:
         """Whether a container writes to an object."""
@@ -231,26 +231,26 @@ class _Parts:
         return row is not None and row.kind is RowKind.ACTIVE
 
 
-def _freed_by(part: _Part, scan: Scan, *, is_classic: bool) -> str:
-    if part is _Part.UNUSED:
+def _freed_by(part: _Keeper, scan: Scan, *, is_classic: bool) -> str:
+    if part is _Keeper.UNUSED:
         return "kept: see below" if scan.plan.is_empty else "drydock clean"
-    if part is _Part.LEASES:
+    if part is _Keeper.LEASES:
         return f"drydock clean --end-leases {'ownerless' if is_classic else 'temporary'}"
-    if part is _Part.FOREIGN:
+    if part is _Keeper.FOREIGN:
         return "you: drydock does not know what it is"
     root = scan.verdict.store.root
     if root.engine is Engine.BUILDKIT:
-        return {_Part.BUILD_CACHE: "buildctl prune", _Part.BUILD_HISTORY: "buildctl prune-histories"}.get(part, "")
+        return {_Keeper.BUILD_CACHE: "buildctl prune", _Keeper.BUILD_HISTORY: "buildctl prune-histories"}.get(part, "")
     is_kubernetes = root.engine in _KUBERNETES or b"k8s.io" in scan.verdict.store.metadata.namespaces
     if not root.docker:
-        if part is _Part.IMAGES:
+        if part is _Keeper.IMAGES:
             return "crictl rmi --prune" if is_kubernetes else "nerdctl image prune --all"
         return ""
     return {
-        _Part.IMAGES: "docker image prune -a",
-        _Part.CONTAINERS: "docker container prune",
-        _Part.BUILD_CACHE: "docker builder prune",
-        _Part.BUILD_HISTORY: "docker buildx history rm --all",
+        _Keeper.IMAGES: "docker image prune -a",
+        _Keeper.CONTAINERS: "docker container prune",
+        _Keeper.BUILD_CACHE: "docker builder prune",
+        _Keeper.BUILD_HISTORY: "docker buildx history rm --all",
     }.get(part, "")
 
 
@@ -264,7 +264,7 @@ def _group_freed_by(group: UsageGroup, scan: Scan) -> str:
 
 
 def _prunes(
-    place: PlaceUsage, scan: Scan, sums: Counter[tuple[_Part, StoreMode]], groups: tuple[UsageGroup, ...]
+    place: PlaceUsage, scan: Scan, sums: Counter[tuple[_Keeper, StoreMode]], groups: tuple[UsageGroup, ...]
 ) -> Iterator[_Prune]:
     """Docker's commands, with what each frees as far as that is known."""
     root, owners = scan.verdict.store.root, scan.verdict.store.owners
@@ -282,10 +282,10 @@ def _prunes(
         what = f"what {show_count(len(stopped), 'stopped container')} wrote and logged"
         yield _Prune("docker container prune", _of_containers(place, scan, stopped), what)
     idle = _idle_stores(scan)
-    cache = sum(size for (part, store), size in sums.items() if part is _Part.BUILD_CACHE and store not in idle)
+    cache = sum(size for (part, store), size in sums.items() if part is _Keeper.BUILD_CACHE and store not in idle)
     cache += sum(entry.bytes or 0 for group in groups for entry in group.entries if _is_default_cache(entry))
     yield _Prune("docker builder prune", cache, "build cache that no build uses", is_most=True)
-    images = sum(size for (part, store), size in sums.items() if part is _Part.IMAGES and store not in idle)
+    images = sum(size for (part, store), size in sums.items() if part is _Keeper.IMAGES and store not in idle)
     yield _Prune("docker image prune -a", images, "images that no container uses", is_most=True)
     yield from _builders(place)
 
