@@ -91,7 +91,7 @@ class SpaceRow(NamedTuple):
     """A command, or who decides; empty where nothing frees it."""
 
 
-class _Prune(NamedTuple):
+class _DockerCommand(NamedTuple):
     """A command of Docker."""
 
     words: str
@@ -138,7 +138,7 @@ def _summarize(place: PlaceUsage, scan: Scan) -> PlaceSummary:
     return PlaceSummary(usage.path, tuple(shown_rows), _advice(_prunes(place, scan, sums, usage.groups)), usage)
 
 
-def _advice(prunes: Iterable[_Prune]) -> tuple[Advice, ...]:
+def _advice(prunes: Iterable[_DockerCommand]) -> tuple[Advice, ...]:
     """The commands that free much, the most first; and those of which that is not known."""
     found = [each for each in prunes if each.bytes is None or each.bytes >= NOTABLE]
     found.sort(key=lambda each: -1 if each.bytes is None else -each.bytes)
@@ -265,7 +265,7 @@ def _group_freed_by(group: UsageGroup, scan: Scan) -> str:
 
 def _prunes(
     place: PlaceUsage, scan: Scan, sums: Counter[tuple[_Keeper, StoreMode]], groups: tuple[UsageGroup, ...]
-) -> Iterator[_Prune]:
+) -> Iterator[_DockerCommand]:
     """Docker's commands, with what each frees as far as that is known."""
     root, owners = scan.verdict.store.root, scan.verdict.store.owners
     if not root.docker or not any(_is_in(data, place.path) or _is_in(place.path, data) for data in root.docker):
@@ -276,17 +276,17 @@ def _prunes(
     if free and not is_mixed(owners):
         sizes = [entry.bytes for entry in free if entry.bytes is not None]
         what = f"{show_count(len(free), 'anonymous volume')} that no container mounts"
-        yield _Prune("docker volume prune", sum(sizes) if sizes else None, what)
+        yield _DockerCommand("docker volume prune", sum(sizes) if sizes else None, what)
     stopped = [each for each in owners.containers.values() if each.running is False]
     if stopped:
         what = f"what {show_count(len(stopped), 'stopped container')} wrote and logged"
-        yield _Prune("docker container prune", _of_containers(place, scan, stopped), what)
+        yield _DockerCommand("docker container prune", _of_containers(place, scan, stopped), what)
     idle = _idle_stores(scan)
     cache = sum(size for (part, store), size in sums.items() if part is _Keeper.BUILD_CACHE and store not in idle)
     cache += sum(entry.bytes or 0 for group in groups for entry in group.entries if _is_default_cache(entry))
-    yield _Prune("docker builder prune", cache, "build cache that no build uses", is_most=True)
+    yield _DockerCommand("docker builder prune", cache, "build cache that no build uses", is_most=True)
     images = sum(size for (part, store), size in sums.items() if part is _Keeper.IMAGES and store not in idle)
-    yield _Prune("docker image prune -a", images, "images that no container uses", is_most=True)
+    yield _DockerCommand("docker image prune -a", images, "images that no container uses", is_most=True)
     yield from _builders(place)
 
 
@@ -307,7 +307,7 @@ def _is_default_cache(entry: UsageEntry) -> bool:
     return entry.category is UsageCategory.BUILD_CACHE and entry.name == b"default"
 
 
-def _builders(place: PlaceUsage) -> Iterator[_Prune]:
+def _builders(place: PlaceUsage) -> Iterator[_DockerCommand]:
     sizes: Counter[bytes] = Counter()
     for entry in place.entries:
         if entry.category in _BUILDS and entry.bytes and entry.name not in (b"", b"default"):
@@ -317,4 +317,4 @@ def _builders(place: PlaceUsage) -> Iterator[_Prune]:
         builder = _NODE.fullmatch(node)
         if builder is not None:
             words = f"docker buildx prune --builder {shown(builder[1])}"
-            yield _Prune(words, size, "the cache of that builder", is_most=True)
+            yield _DockerCommand(words, size, "the cache of that builder", is_most=True)
