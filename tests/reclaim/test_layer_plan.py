@@ -323,11 +323,10 @@ def test_all_of_it_goes_and_nothing_else(root, tmp_path):
 
 @pytest.mark.parametrize("what", ["record", "tmp is missing"])
 def test_a_record_that_stays_keeps_what_it_names(root, tmp_path, monkeypatch, what):
-    """Else a pull would find the record, and never fetch the layer again. A record goes also without its tmp."""
+    """Else a pull would find the record, and never fetch the layer again. A missing tmp is made, as dockerd does."""
     if what == "tmp is missing":
         shutil.rmtree(root.layerdb / "tmp")
         carry_out(root, state=tmp_path / "state")
-        del root.kept["image/overlay2/layerdb/tmp"]
         assert tree(root) == root.kept
         return
     real = knife.move
@@ -382,6 +381,40 @@ def test_a_kill_at_any_call_is_ended_by_the_next_run(tmp_path):
         assert tree(root) == root.kept, number
         shutil.rmtree(tmp_path / str(number))
     assert total >= 8
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_an_error_at_any_call_is_told_and_later_mended(tmp_path, monkeypatch, number):
+    """The n-th removal or rename fails, for each n: what is kept is whole, and the next run ends it."""
+    place, failed = 0, 1
+    while failed:
+        place += 1 if "DRYDOCK_TEST_EVERY_ERROR" in os.environ else 17
+        root = made(tmp_path / str(place) / "docker")
+        left, failed = place, 0
+
+        def counted(call):
+            def made_call(*arguments, **options):
+                nonlocal left, failed
+                left -= 1
+                if not left:
+                    failed += 1
+                    raise OSError(number, os.strerror(number))
+                call(*arguments, **options)
+
+            return made_call
+
+        with monkeypatch.context() as patch:
+            for name in ("unlink", "rmdir", "move"):
+                patch.setattr(knife, name, counted(getattr(knife, name)))
+            run = carry_out(root, state=tmp_path / str(place) / "state")
+        after = tree(root)
+        assert {path: after.get(path) for path in root.kept} == root.kept, place
+        assert run.failed == bool(failed)
+        if failed:
+            carry_out(root, state=tmp_path / str(place) / "state2")
+            assert tree(root) == root.kept, place
+        shutil.rmtree(tmp_path / str(place))
+    assert place > 60
 
 
 def test_a_quarantine_gives_all_back(root, tmp_path):

@@ -15,6 +15,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from drydock.evidence.containerd.snapshots import LAYER
@@ -84,11 +85,7 @@ def remove(root_dir: RootDir, removal: Removal, stop: Callable[[], bool] = lambd
         if removal.target is Target.SNAPSHOT and not name.startswith(_MARK):
             return _remove_renamed(parent, name, removal, (parent, _marked_names(name)), stop)
         if removal.target in _SET_ASIDE and not name.endswith(_REMOVING):
-            try:
-                aside = open_directory(root_dir.fd, _ASIDE, cross_mounts=found.st_dev != root_dir.device)
-            except FileNotFoundError:
-                # dockerd makes it with the first layer.
-                return _outcome(removal, name, remove_tree(parent, name, (found.st_dev, found.st_ino), stop))
+            aside = _open_aside(root_dir, found.st_dev)
             try:
                 return _remove_renamed(parent, name, removal, (aside, _write_sets(found.st_ino)), stop)
             finally:
@@ -315,10 +312,10 @@ def _remove_renamed(
     try:
         renamed = _rename(parent, name, folder, names)
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if removal.target is not Target.SNAPSHOT or error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        # On a full disk there may be no block for another name. Nothing names a snapshot's directory any more, so a
-        # crash leaves only a directory without a row. Of a record, it leaves half.
+        # On a full disk there may be no block for the longer name. The row is deleted already, so a crash leaves only a
+        # directory without a row. A crash would leave half of a record, so that waits for a block.
         return _outcome(removal, name, remove_tree(parent, name, (expect.device, expect.inode), stop))
     try:
         removed = remove_tree(folder, renamed, (expect.device, expect.inode), stop)
@@ -338,6 +335,21 @@ def _rename(parent: int, name: bytes, folder: int, names: Iterator[bytes]) -> by
             continue
         return renamed
     raise OSError(errno.EEXIST, f"{_NAMES} directories of that name wait to be removed already")
+
+
+def _open_aside(root_dir: RootDir, device: int) -> int:
+    """Open the folder for records that go, on the file system of the record; dockerd makes it with the first layer."""
+    cross = device != root_dir.device
+    with suppress(FileNotFoundError):
+        return open_directory(root_dir.fd, _ASIDE, cross_mounts=cross)
+    above, _, name = _ASIDE.rpartition(b"/")
+    records = open_directory(root_dir.fd, above, cross_mounts=cross)
+    try:
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=records)
+        return open_directory(records, name)
+    finally:
+        os.close(records)
 
 
 def _write_sets(inode: int) -> Iterator[bytes]:
