@@ -32,8 +32,6 @@ from drydock.model.policies import Policy, SizeSource
 from drydock.model.roots import Root
 from drydock.model.scans import Scan
 from drydock.model.store import Store
-from drydock.model.store_drops import IMAGE_STORE_NAMESPACES, StoreContents, StoredImage
-from drydock.model.store_modes import StoreMode
 from drydock.model.text import shown
 from drydock.reclaim.engine_folders import refuse_engine_folders
 from drydock.reclaim.guard import check_clock, refuse_if_used
@@ -221,20 +219,6 @@ def hold_caches(held: Held, paths: Iterable[RawPath], access: Access) -> Iterato
         yield
 
 
-def list_cache_keys(held: Held, path: RawPath, records: Iterable[bytes]) -> list[tuple[tuple[bytes, ...], bytes]]:
-    """Bucket and key of everything of these cache records, in a database held by :func:`hold_caches`.
-
-    Raises:
-        EvidenceUnreadable: the database cannot be read.
-    """
-    from drydock.evidence.buildkit.records import record_keys  # noqa: PLC0415 - an empty host has none
-
-    file = held.find(path)
-    if file is None or not file.is_sound or file.database is None:
-        raise EvidenceUnreadable(f"{shown(path)}: it was read before, and now it cannot be")
-    return list(record_keys(file.database.root, records))
-
-
 @contextmanager
 def open_root(root: Root, access: Access) -> Iterator[Session]:
     """Hold and read a root, and check the clock; its locks are held until the block ends.
@@ -281,36 +265,10 @@ def _read(held: Held, access: Access) -> Store:
         read = read_live
     store = read(held, measure=access.measure, verification=access.verification, progress=access.progress)
     if access.policy is not None and access.policy.drop is not None:
-        store.contents = _read_contents(held, store, access.policy.drop)
+        from drydock.reclaim.drop_store import read_contents  # noqa: PLC0415 - few plans drop a store
+
+        store.contents = read_contents(store, access.policy.drop, held.sizes)
     return store
-
-
-def _read_contents(held: Held, store: Store, mode: StoreMode) -> StoreContents:
-    """What has to be known to drop one of Docker's stores.
-
-    Raises:
-        EvidenceUnreadable: its files cannot be listed.
-    """
-    # Few plans drop a store.
-    from drydock.evidence.containerd.manifests import read_image_documents  # noqa: PLC0415
-    from drydock.evidence.docker.store_files import read_store_files  # noqa: PLC0415
-    from drydock.verdict.platforms import find_variants  # noqa: PLC0415
-
-    root, blobs = store.root, store.content.blobs
-    try:
-        # Several roots may have a data root: its files go with the first.
-        files = [each for data in root.layer_stores for each in read_store_files(data, mode, held.sizes)]
-    except OSError as error:
-        raise EvidenceUnreadable(f"the files of the {mode.shown} cannot be listed: {error.strerror}") from error
-    targets = sorted({each.target for each in store.metadata.images if each.namespace in IMAGE_STORE_NAMESPACES})
-    documents = read_image_documents(root.path, blobs, targets)
-    images: list[StoredImage] = []
-    for target in targets:
-        found = find_variants(target, documents, blobs)
-        whole = frozenset(each.config for each in found.variants if each.config is not None and not each.absent)
-        its = {target, *found.indexes, *(digest for each in found.variants for digest in each.blobs)}
-        images.append(StoredImage(target, whole, sum(blobs[digest].size for digest in its if digest in blobs)))
-    return StoreContents(tuple(files), tuple(images))
 
 
 def _check_times(held: Held, store: Store, at: UnixNano) -> list[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import select
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
@@ -54,8 +55,6 @@ class _Channel(io.FileIO):
     def _write(self, data: ReadableBuffer) -> int:
         # FileIO returns None if a non-blocking pipe is full; the buffer above it would raise.
         while (done := super().write(data)) is None:
-            import select  # noqa: PLC0415 - such pipes are rare
-
             select.select((), (self,), ())
         return done
 

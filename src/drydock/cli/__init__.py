@@ -72,10 +72,8 @@ class _Commands(Group):
         except MemoryError:
             _end("not enough memory", EvidenceUnreadable.exit_code)
         except Exception:  # noqa: BLE001 - the last line of defence of the exit status
-            import traceback  # noqa: PLC0415 - a start must be fast
-
             # Python's own status for this, 1, means here that something can be freed.
-            traceback.print_exc()
+            sys.__excepthook__(*sys.exc_info())
             _end("this is a bug in drydock: please report it with the lines above", _FAULT)
 
 

@@ -7,15 +7,18 @@ from contextlib import ExitStack
 
 from drydock.commands.apply import carry_out
 from drydock.commands.verify import Looked, look
+from drydock.evidence.buildkit.records import record_keys
 from drydock.model.access import Access
+from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath, Ref
 from drydock.model.plans import FieldDrop, LeaseEnd
 from drydock.model.policies import VerifyOptions
 from drydock.model.repairs import Repair
 from drydock.model.runs import Run
+from drydock.model.text import shown
 from drydock.repairs.cache_records import drop_records, end_leases, find_repaired
 from drydock.repairs.repair_plan import make_repair, refuse_unknown
-from drydock.session import Session, find_roots, hold_caches, list_cache_keys, open_root
+from drydock.session import Session, find_roots, hold_caches, open_root
 from drydock.verification.tiers import Deadline
 
 
@@ -80,7 +83,10 @@ def _cached(session: Session, stack: ExitStack, gone: set[Ref]) -> tuple[list[Fi
     drops: list[FieldDrop] = []
     stack.enter_context(hold_caches(session.held, repaired, session.access))
     for path, names in repaired.items():
-        drops += drop_records(path, list_cache_keys(session.held, path, names))
+        file = session.held.find(path)
+        if file is None or not file.is_sound or file.database is None:
+            raise EvidenceUnreadable(f"{shown(path)}: it was read before, and now it cannot be")
+        drops += drop_records(path, list(record_keys(file.database.root, names)))
     return drops, list(end_leases(session.store, session.reached.classes, repaired))
 
 

@@ -93,9 +93,14 @@ def blob_path(digest: Digest, content: bytes = CONTENT) -> RawPath:
 
 def ingest_name(backend_ref: bytes) -> bytes:
     """The name of an ingest's folder below ``ingest/`` (containerd plugins/content/local/store.go ingestRoot, v2.1)."""
-    from hashlib import sha256  # noqa: PLC0415 - most stores have no ingest, and it loads OpenSSL
+    return sha256_hex(backend_ref)
 
-    return sha256(backend_ref).hexdigest().encode()
+
+def sha256_hex(data: bytes) -> bytes:
+    """The SHA-256 of a few bytes, in hexadecimal digits."""
+    from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, and many stores have nothing to hash
+
+    return sha256(data).hexdigest().encode()
 
 
 def snapshot_ref(namespace: bytes, snapshotter: bytes, key: bytes) -> Ref:

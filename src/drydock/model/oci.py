@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from drydock.model.findings import Finding
 from drydock.model.label_names import CONTENT_LABEL
-from drydock.model.names import Digest
+from drydock.model.names import Digest, sha256_hex
 
 _INDEXES = frozenset(
     (b"application/vnd.oci.image.index.v1+json", b"application/vnd.docker.distribution.manifest.list.v2+json")
@@ -122,13 +122,11 @@ def chain_ids(diffs: Iterable[bytes | None]) -> Iterator[bytes]:
 
     Source: opencontainers image-spec v1.1, config.md, "Layer ChainID".
     """
-    from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, and only images and pulls have chain ids
-
     chain = b""
     for diff in diffs:
         if diff is None:
             return
-        chain = b"sha256:" + sha256(chain + b" " + diff).hexdigest().encode() if chain else diff
+        chain = b"sha256:" + sha256_hex(chain + b" " + diff) if chain else diff
         yield chain
 
 

@@ -35,7 +35,7 @@ class LossKind(enum.Enum):
     """What a container wrote whose folder is gone."""
 
 
-class Loss(NamedTuple):
+class StoreLoss(NamedTuple):
     """Something that only the store has that is dropped."""
 
     kind: LossKind
@@ -57,7 +57,7 @@ class StoreDrop(NamedTuple):
     """The store that the next start of dockerd chooses, before and after."""
     following_reason: str
     """One shown line."""
-    losses: tuple[Loss, ...]
+    losses: tuple[StoreLoss, ...]
     """The largest first."""
 
 

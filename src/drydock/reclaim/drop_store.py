@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from drydock.model.errors import Refused
+from drydock.evidence.containerd.manifests import read_image_documents
+from drydock.evidence.docker.store_files import read_store_files
+from drydock.evidence.files.sizes import Measure
+from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.layer_store import LayerStore, MountRecord
 from drydock.model.names import Digest, RawPath
 from drydock.model.objects import StoreObject
@@ -16,13 +19,45 @@ from drydock.model.plans import Removal, Target
 from drydock.model.roots import DockerContainer
 from drydock.model.scans import unread_among
 from drydock.model.store import Store
-from drydock.model.store_drops import DROPPED, IMAGE_STORE_NAMESPACES, Loss, LossKind, StoreDrop
+from drydock.model.store_drops import (
+    DROPPED,
+    IMAGE_STORE_NAMESPACES,
+    LossKind,
+    StoreContents,
+    StoredImage,
+    StoreDrop,
+    StoreLoss,
+)
 from drydock.model.store_modes import StoreMode
 from drydock.model.text import shown
 from drydock.verdict.classic_images import sizes
+from drydock.verdict.platforms import find_variants
 from drydock.verdict.store_choice import choose_store
 
 _LISTED = 3
+
+
+def read_contents(store: Store, mode: StoreMode, measure: Measure) -> StoreContents:
+    """What has to be known to drop one of Docker's stores.
+
+    Raises:
+        EvidenceUnreadable: its files cannot be listed.
+    """
+    root, blobs = store.root, store.content.blobs
+    try:
+        # Several roots may have a data root: its files go with the first.
+        files = [each for data in root.layer_stores for each in read_store_files(data, mode, measure)]
+    except OSError as error:
+        raise EvidenceUnreadable(f"the files of the {mode.shown} cannot be listed: {error.strerror}") from error
+    targets = sorted({each.target for each in store.metadata.images if each.namespace in IMAGE_STORE_NAMESPACES})
+    documents = read_image_documents(root.path, blobs, targets)
+    images: list[StoredImage] = []
+    for target in targets:
+        found = find_variants(target, documents, blobs)
+        whole = frozenset(each.config for each in found.variants if each.config is not None and not each.absent)
+        its = {target, *found.indexes, *(digest for each in found.variants for digest in each.blobs)}
+        images.append(StoredImage(target, whole, sum(blobs[digest].size for digest in its if digest in blobs)))
+    return StoreContents(tuple(files), tuple(images))
 
 
 def refuse_drop(store: Store, mode: StoreMode, no_edit: str | None) -> None:
@@ -67,7 +102,7 @@ def refuse_drop(store: Store, mode: StoreMode, no_edit: str | None) -> None:
             raise Refused(f"the {mode.shown} of {shown(records.data)} is not dropped, because {reason}")
 
 
-def drops(store: Store, mode: StoreMode, lost: Mapping[RawPath, Iterable[Loss]]) -> Iterator[StoreDrop]:
+def drops(store: Store, mode: StoreMode, lost: Mapping[RawPath, Iterable[StoreLoss]]) -> Iterator[StoreDrop]:
     """The drop of each data root that has something of the store.
 
     Args:
@@ -89,19 +124,19 @@ def file_removals(store: Store) -> Iterator[Removal]:
         yield Removal(Target.STORE_FILE, each.data, each.path, each.fingerprint, each.allocated, DROPPED)
 
 
-def classic_losses(store: Store, layers: LayerStore) -> Iterator[Loss]:
+def classic_losses(store: Store, layers: LayerStore) -> Iterator[StoreLoss]:
     """The images of a classic store that the image store has not, by their configs, and what containers wrote."""
     elsewhere = {config for image in store.contents.images for config in image.configs}
     for image in layers.images.values():
         if image.id not in elsewhere:
             names = tuple(name for name in image.names if b"@" not in name) or image.names
-            yield Loss(LossKind.IMAGE, image.id, names, sum(sizes(layers, image).values()))
+            yield StoreLoss(LossKind.IMAGE, image.id, names, sum(sizes(layers, image).values()))
     for mount in layers.mounts.values():
         if mount.init_id is not None:  # only a container has one
-            yield Loss(LossKind.WRITTEN_LAYER, mount.name, (), _written(layers, mount))
+            yield StoreLoss(LossKind.WRITTEN_LAYER, mount.name, (), _written(layers, mount))
 
 
-def image_store_losses(store: Store, going: Iterable[StoreObject]) -> Iterator[Loss]:
+def image_store_losses(store: Store, going: Iterable[StoreObject]) -> Iterator[StoreLoss]:
     """The images of the image store that no classic store has, by their configs.
 
     Args:
@@ -118,7 +153,7 @@ def image_store_losses(store: Store, going: Iterable[StoreObject]) -> Iterator[L
         is_elsewhere = stored.configs and stored.configs <= elsewhere
         if stored.target in names and stored.target in gone and not is_elsewhere:
             its = tuple(sorted(names[stored.target]))
-            yield Loss(LossKind.IMAGE, min(stored.configs, default=stored.target), its, stored.bytes)
+            yield StoreLoss(LossKind.IMAGE, min(stored.configs, default=stored.target), its, stored.bytes)
 
 
 def _written(layers: LayerStore, mount: MountRecord) -> int:

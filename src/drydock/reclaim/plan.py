@@ -33,7 +33,7 @@ from drydock.model.plans import (
 from drydock.model.policies import Policy
 from drydock.model.records import Snapshot
 from drydock.model.store import Store
-from drydock.model.store_drops import DROPPED, IMAGE_STORE_NAMESPACES, Loss, StoreDrop
+from drydock.model.store_drops import DROPPED, IMAGE_STORE_NAMESPACES, StoreDrop, StoreLoss
 from drydock.model.store_modes import StoreMode
 from drydock.model.text import shown
 from drydock.model.times import age, show_span
@@ -304,7 +304,7 @@ class _Planner:
         )
 
         removals += file_removals(self._store)
-        lost: dict[RawPath, Iterable[Loss]] = {}
+        lost: dict[RawPath, Iterable[StoreLoss]] = {}
         if mode is StoreMode.IMAGE_STORE:
             gone = {removal.path for removal in removals if removal.root == self._store.root.path}
             if gone or self._store.contents.files:

@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 
 from drydock.model.documents.compare import (
     AmountPart,
-    ChangeKind,
     ComparedKind,
     CompareDocument,
     ComparedPart,
+    DifferenceKind,
     DifferencePart,
 )
 from drydock.model.documents.fleet import ReportedEntry, ReportedRoot, ReportedScan, ReportedUsage
@@ -203,13 +203,13 @@ def _usage_key(entry: ReportedUsage, moved: Mapping[str, str]) -> _Key:
 def _difference(key: _Key, before: _Thing | None, after: _Thing | None) -> DifferencePart:
     old, new = (None if thing is None else thing.bytes for thing in (before, after))
     if before is None:
-        change = ChangeKind.CAME
+        change = DifferenceKind.CAME
     elif after is None:
-        change = ChangeKind.WENT
+        change = DifferenceKind.WENT
     elif old == new:
-        change = ChangeKind.CHANGED
+        change = DifferenceKind.CHANGED
     else:
-        change = ChangeKind.GREW if (new or 0) > (old or 0) else ChangeKind.SHRANK
+        change = DifferenceKind.GREW if (new or 0) > (old or 0) else DifferenceKind.SHRANK
     states = [thing.state for thing in (before, after) if thing is not None and thing.state]
     return DifferencePart(
         kind=key.kind,
@@ -327,7 +327,7 @@ def show_change(old: int | None, new: int | None) -> str:
 
 def count_changes(found: Sequence[DifferencePart]) -> str:
     """How many came, went and so on."""
-    counts = [(change, sum(each.change is change for each in found)) for change in ChangeKind]
+    counts = [(change, sum(each.change is change for each in found)) for change in DifferenceKind]
     return ", ".join(f"{count} {change.value}" for change, count in counts if count)
 
 

@@ -24,7 +24,7 @@ from drydock.model.layer_store import (
     MountRecord,
 )
 from drydock.model.leases import Holding, LeaseClass
-from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano, is_container_id, snapshot_ref
+from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano, is_container_id, sha256_hex, snapshot_ref
 from drydock.model.objects import LayerObject, ObjectKind, State
 from drydock.model.records import Lease
 from drydock.model.roots import BuildOwners, Owners
@@ -443,7 +443,5 @@ def _broken(layer: LayerRecord) -> str:
         return layer.problem
     chain = layer.diff_id
     if layer.parent is not None:
-        from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, which a host without such a store must not pay for
-
-        chain = Digest(b"sha256:" + sha256(layer.parent + b" " + layer.diff_id).hexdigest().encode())
+        chain = Digest(b"sha256:" + sha256_hex(layer.parent + b" " + layer.diff_id))
     return "" if chain == layer.chain_id else "its diff id and its parent do not give its chain id"

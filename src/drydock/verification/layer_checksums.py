@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 from typing import Final
 
-from drydock.evidence.docker.tar_split import TAR_SPLIT, Segment, TarFile, Undecodable, read_entries
+from drydock.evidence.docker.tar_split import TAR_SPLIT, NoTarSplit, Segment, TarFile, read_entries
 from drydock.evidence.files.directory import folder
 from drydock.evidence.files.openat2 import open_directory
 from drydock.evidence.files.regular import open_regular
@@ -76,7 +76,7 @@ def compare_layer(
                     wrong += [f"{shown(entry.name)} {problem}"] if len(wrong) < _LISTED else []
                 if step is not None:
                     step(entry.size)
-    except (Undecodable, EOFError, zlib.error, ValueError, RecursionError) as error:
+    except (NoTarSplit, EOFError, zlib.error, ValueError, RecursionError) as error:
         problem = str(error) or "its tar-split.json.gz ends too early"
         return messages.LAYER_NOT_COMPARED(layer=layer.chain_id, problem=problem).at(place, layer.chain_id)
     except OSError as error:

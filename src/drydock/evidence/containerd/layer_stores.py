@@ -17,12 +17,14 @@ from drydock.evidence.buildkit.snapshots import read_snapshots
 from drydock.evidence.containerd.database_findings import database_findings
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.docker.layer_store import YOUNG, has_layer_store, measure_directories, read_layer_store
+from drydock.evidence.docker.plugins import read_plugins
 from drydock.evidence.files.sizes import Measure
 from drydock.model import messages
 from drydock.model.errors import DrydockError, Refused
 from drydock.model.findings import Place
 from drydock.model.layer_store import BUILDS, LayerStore
 from drydock.model.names import Digest, RawPath, UnixNano
+from drydock.model.plugin_store import PluginStore
 from drydock.model.progress import Progress
 from drydock.model.roots import DockerContainer, Root
 from drydock.model.text import shown
@@ -32,6 +34,12 @@ _PAUSE = 0.2
 _SNAPSHOTS = b"buildkit/snapshots.db"
 _LEASES = b"buildkit/containerdmeta.db"
 _RECORDS = b"buildkit/metadata_v2.db"
+
+
+def read_plugin_stores(root: Root) -> list[PluginStore]:
+    """Docker's plugins of the data roots of a root."""
+    found = (read_plugins(data, Measure()) for data in root.layer_stores)
+    return [plugins for plugins in found if plugins is not None]
 
 
 def read_layer_stores(

@@ -27,7 +27,7 @@ from drydock.model import messages
 from drydock.model.data import LayoutKind
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.findings import Finding, Place
-from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath
+from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath, sha256_hex
 from drydock.model.plans import DatabaseFingerprint
 from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.progress import Progress, counter
@@ -269,11 +269,9 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
         store.backends[snapshotter] = backend
     if held.root.layer_stores:
         # Most roots have none.
-        from drydock.evidence.containerd.layer_stores import read_layer_stores  # noqa: PLC0415
-        from drydock.evidence.docker.plugins import read_plugins  # noqa: PLC0415
+        from drydock.evidence.containerd.layer_stores import read_layer_stores, read_plugin_stores  # noqa: PLC0415
 
-        found = (read_plugins(data, Measure()) for data in held.root.layer_stores)
-        store.plugin_stores = [plugins for plugins in found if plugins is not None]
+        store.plugin_stores = read_plugin_stores(held.root)
         store.layer_stores = read_layer_stores(
             held.root,
             store.owners.by_data_root,
@@ -385,13 +383,11 @@ def fingerprint_databases(held: Held) -> list[DatabaseFingerprint]:
     Raises:
         OSError: a database cannot be read.
     """
-    from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, which an empty host must not pay for
-
     found: list[DatabaseFingerprint] = []
     for file in held.files():
         size = os.fstat(file.fd).st_size
         length = min(size, 2 * file.database.page_size if file.database is not None else _METAS)
-        digest = sha256(os.pread(file.fd, length, 0)).hexdigest()
+        digest = sha256_hex(os.pread(file.fd, length, 0)).decode()
         found.append(DatabaseFingerprint(RawPath(os.path.relpath(file.path, held.root.path)), size, digest))
     return found
 

@@ -36,6 +36,7 @@ from drydock.model.layer_store import (
     directory_kind,
 )
 from drydock.model.names import Digest, RawPath, is_container_id
+from drydock.model.oci import chain_ids
 from drydock.model.progress import Progress, counter
 from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
@@ -218,7 +219,7 @@ class _Reader:
             size,
             tuple(sorted(each for each, target in self._store.references.items() if target == identity)),
             diff_ids or (),
-            chain_ids(diff_ids or ()),
+            tuple(map(Digest, chain_ids(diff_ids or ()))),
             self._parent_image(name),
             created.encode("utf-8", "surrogatepass") if isinstance(created, str) else b"",
             _platform(config),
@@ -360,14 +361,6 @@ def _leave_young(store: LayerStore) -> None:
         name: each for name, each in store.links.items() if name in known or each.fingerprint.ctime_ns < oldest
     }
     store.rests = [each for each in store.rests if each.fingerprint.ctime_ns < oldest]
-
-
-def chain_ids(diff_ids: tuple[Digest, ...]) -> tuple[Digest, ...]:
-    """The chain ids of the layers with these diff ids, the base first (opencontainers identity.ChainID)."""
-    found: list[Digest] = []
-    for diff_id in diff_ids:
-        found.append(Digest(b"sha256:" + sha256(found[-1] + b" " + diff_id).hexdigest().encode()) if found else diff_id)
-    return tuple(found)
 
 
 def _diff_ids(config: object) -> tuple[Digest, ...] | None:

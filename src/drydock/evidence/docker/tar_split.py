@@ -34,7 +34,7 @@ class UnusableTarSplit(Exception):
     """The tar of a layer cannot be made again; the message is one shown line."""
 
 
-class Undecodable(Exception):
+class NoTarSplit(Exception):
     """A line is not what tar-split writes."""
 
 
@@ -61,7 +61,7 @@ def read_entries(record: int) -> Iterator[Segment | TarFile]:
         OSError: it cannot be read, or is not compressed by gzip.
         EOFError: it ends too early.
         zlib.error: it is damaged.
-        Undecodable: it is not what tar-split writes.
+        NoTarSplit: it is not what tar-split writes.
     """
     with (
         os.fdopen(open_regular(TAR_SPLIT, record), "rb") as file,
@@ -70,7 +70,7 @@ def read_entries(record: int) -> Iterator[Segment | TarFile]:
     ):
         while line := lines.readline(_LINE):
             if not line.endswith(b"\n") and len(line) == _LINE:
-                raise Undecodable(f"an entry of its tar-split.json.gz is larger than {_LINE} bytes")
+                raise NoTarSplit(f"an entry of its tar-split.json.gz is larger than {_LINE} bytes")
             entry = _entry(line)
             if entry is not None:
                 yield entry
@@ -80,14 +80,14 @@ def _entry(line: bytes) -> Segment | TarFile | None:
     """The entry in a line; None for a file without contents."""
     found: Any = json.loads(line)
     if not isinstance(found, dict):
-        raise Undecodable("its tar-split.json.gz is not what dockerd writes")
+        raise NoTarSplit("its tar-split.json.gz is not what dockerd writes")
     payload = found.get("payload") or ""
     if found.get("type") == 2 and isinstance(payload, str):
         return Segment(base64.b64decode(payload, validate=True))
     size = found.get("size", 0)
     raw, name = found.get("name_raw"), found.get("name", "")
     if found.get("type") != 1 or type(size) is not int or size < 0 or not isinstance(name, str):
-        raise Undecodable("its tar-split.json.gz is not what dockerd writes")
+        raise NoTarSplit("its tar-split.json.gz is not what dockerd writes")
     path = base64.b64decode(raw, validate=True) if isinstance(raw, str) else name.encode("utf-8", "surrogatepass")
     return TarFile(path, size) if size else None
 
@@ -133,7 +133,7 @@ class LayerTar:
         try:
             with folder(self._data, *self._layer.path.split(b"/")) as record:
                 yield from read_entries(record)
-        except (OSError, EOFError, zlib.error, ValueError, RecursionError, Undecodable) as error:
+        except (OSError, EOFError, zlib.error, ValueError, RecursionError, NoTarSplit) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else "it is damaged"
             raise UnusableTarSplit(f"{TAR_SPLIT.decode()}: {why}") from error
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from json.encoder import encode_basestring_ascii
 from typing import Annotated, Any, Final, Generic, TypeVar, overload
 
 import msgspec
@@ -177,8 +178,6 @@ def in_ascii(data: bytes) -> bytes:
     """JSON in UTF-8 with every character beyond ASCII escaped, as :mod:`json` writes it unless it is told otherwise."""
     if data.isascii() and b"\x7f" not in data:
         return data
-    from json.encoder import encode_basestring_ascii  # noqa: PLC0415 - most documents are ASCII
-
     return _NO_ASCII.sub(lambda found: encode_basestring_ascii(found[0])[1:-1], data.decode()).encode()
 
 

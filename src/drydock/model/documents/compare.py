@@ -30,7 +30,7 @@ class ComparedKind(enum.Enum):
     FINDING = "finding"
 
 
-class ChangeKind(enum.Enum):
+class DifferenceKind(enum.Enum):
     """What happened to something between two scans."""
 
     CAME = "came"
@@ -53,7 +53,7 @@ class DifferencePart(ReportPart, kw_only=True):
     """Something that is not as it was."""
 
     kind: Annotated[ComparedKind, Meta(description="what it is")]
-    change: Annotated[ChangeKind, Meta(description="what happened to it")]
+    change: Annotated[DifferenceKind, Meta(description="what happened to it")]
     root: Annotated[Shown, Meta(description="path of its root in the new scan, or else in the old; empty for usage")]
     namespace: Annotated[Shown, Meta(description="the containerd namespace of a record; else empty")]
     name: Annotated[Shown, Meta(description="an image's name, an id, a path; of usage its category and name")]
