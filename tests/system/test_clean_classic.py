@@ -120,6 +120,7 @@ def test_dockerd_is_as_before(of, tmp_path):
         build = b'FROM kept:1\nRUN ["/bin/busybox", "cat", "/srv/kept"]\n'
         docker.docker("build", "-q", "--network", "none", "-t", "after:1", "-", stdin=build)
         docker.docker("save", "-o", "/run/saved.tar", "kept:1", "after:1")
+        clean(of, host, *OWNERLESS, status=32)
 
 
 def check_lists(docker, said):
@@ -222,6 +223,22 @@ def test_a_quarantine_gives_the_same_tree_back(of, tmp_path):
     run("undo", journal, status=0)
     assert store(host, of) == before
     assert " undone " in run("runs", "--state", host / "state")
+
+
+def test_a_plan_file_is_carried_out_unless_something_changed(tmp_path):
+    """A directory that changed after the plan makes it stale: nothing goes then. A new plan does what it says."""
+    of = classic_captures()[0]
+    host = unpack(of, tmp_path)
+    data, before = host / of.docker, store(host, of)
+    going = planned(of, host, tmp_path, *OWNERLESS)
+    (data / "overlay2" / ("ab" * 32) / "new").touch()
+    run("apply", tmp_path / "plan.json", "--state", tmp_path / "state", status=32)
+    (data / "overlay2" / ("ab" * 32) / "new").unlink()
+    assert store(host, of) == before
+    assert planned(of, host, tmp_path, *OWNERLESS) == going
+    run("apply", tmp_path / "plan.json", "--state", tmp_path / "state", status=0)
+    assert not any(os.path.lexists(data / path) for path in going)
+    assert Reading(data, spare_ownerless=False).unused() == set()
 
 
 def test_a_full_disk_is_freed(tmp_path):
