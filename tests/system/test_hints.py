@@ -47,6 +47,8 @@ def test_what_ending_leases_frees_is_what_clean_frees(name, unpacked_anew, tmp_p
     """
     of = capture(name)
     host = unpacked_anew(of)
+    # What only cache records hold that BuildKit drops needs no leases ended.
+    run(*at(of, "clean"), "--apply", "--yes", "--state", tmp_path / "first", host)
     table = run(*at(of, "scan"), host, status=0)
     ticket = run(*at(of, "scan", "--format", "markdown"), host, status=0)
     document = json.loads(run(*at(of, "scan", "--format", "json"), host, status=0))
