@@ -28,6 +28,8 @@ HOSTILE = (
     "<!--{{ 7*7 }}{% raw %}\"'`&amp;${window.bad=3}\\\x1b[31m\u202e"
 ).encode()
 CAPTURE = "docker-28.5-interrupted-pull"
+A4_WIDTH = 703
+"""CSS pixels between margins of 12 mm."""
 
 
 @pytest.fixture
@@ -341,6 +343,50 @@ def test_words_stand_out(chromium, tmp_path, theme):
         pairs = [("ink", "ground"), ("ink", "card"), ("ink", "group"), ("quiet", "ground"), ("quiet", "card")]
         for one, other in (*pairs, ("accent", "card"), ("card", "accent"), ("bad", "card")):
             assert _contrast(colours[one], colours[other]) >= 4.5, (one, other)
+
+
+def test_it_prints_in_black_and_white(chromium, tmp_path):
+    """On A4 states have patterns instead of colours, also from a dark screen, and there are no controls."""
+    file = tmp_path / "report.html"
+    file.write_text(render_page([population(400)], NOW, None, "web-1"))
+    coloured = """() => {
+      const canvas = document.getElementById("map");
+      const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+      const found = [0, 0];
+      for (let at = 0; at < data.length; at += 4) {
+        if (data[at] !== data[at + 1] || data[at + 1] !== data[at + 2]) found[0]++;
+        else if (data[at] < 64) found[1]++;
+      }
+      return found;
+    }"""
+    with opened(chromium, file, theme="dark") as page:
+        before = page.evaluate(coloured)
+        assert before[0] > 100_000
+        page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = ({coloured})(); }})")
+        assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+        colours, black = page.evaluate("window.printed")
+        assert colours == 0
+        assert black > 10_000
+        assert page.evaluate(coloured) == before
+        page.set_viewport_size({"width": A4_WIDTH, "height": 1000})
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate(coloured)[0] == 0
+        assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        fills = page.locator("#legend .swatch rect").evaluate_all("(a) => a.map((e) => getComputedStyle(e).fill)")
+        shown_fills = [fill for fill in fills if fill.startswith("url(")]
+        assert len(set(shown_fills)) == len(State) + 3
+        patterns = page.locator(".patterns path").evaluate_all("(a) => a.map((e) => e.getAttribute('d'))")
+        assert len(set(patterns)) == len(patterns) == len(State) + 3
+        assert not page.locator(".tools").is_visible()
+        assert not page.locator(".pages button").first.is_visible()
+        times = page.locator("#list td:nth-child(6)").evaluate_all(
+            "(a) => a.map((e) => e.scrollWidth <= e.clientWidth)"
+        )
+        assert len(times) == 50
+        assert all(times)
+        # Chromium complains of how the test itself reads the canvas.
+        assert [words for words in page.complaints if "willReadFrequently" not in words] == []
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -16,7 +16,7 @@ from drydock.report.summary import NOTHING, Summary, summarize
 from drydock.report.wording import show_bytes, show_count, target_of
 from drydock.version import __version__
 
-_SCRIPTS = tuple(f"page/{name}.js" for name in ("start", "detail", "treemap", "map", "time", "list"))
+_SCRIPTS = tuple(f"page/{name}.js" for name in ("start", "paper", "detail", "treemap", "map", "time", "list"))
 
 
 def render_page(scans: Sequence[Scan], now: UnixNano, where: RawPath | None, host: str = "") -> str:

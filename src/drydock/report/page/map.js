@@ -33,15 +33,21 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
+// How many pixels a unit of the map has.
+function pixels() {
+  return isPrinted ? 3 : window.devicePixelRatio || 1;
+}
+
 function lay() {
-  const box = canvas.parentElement.getBoundingClientRect();
+  const box = isPrinted ? PAPER : canvas.parentElement.getBoundingClientRect();
   laid = laidOut(focus, box.width, box.height, (node) => (!node.parent ? 0 : node.x1 - node.x0 > 44 && node.y1 - node.y0 > 44 ? HEAD : 2));
   for (const node of downward(laid)) node.data.at = node;
   return box;
 }
 
-// Each state's colour, and white or near black for what is written on it: the one that stands out more (WCAG 2.2, relative luminance).
-function inks() {
+// On paper each state's pattern, with black on white; else its colour, and white or near black for what is written on it: the one that stands out more (WCAG 2.2, relative luminance).
+function inks(context, ratio) {
+  if (isPrinted) return Object.fromEntries(Object.keys(PATTERNS).map((name) => [name, [canvasPattern(context, name, ratio), "#000000"]]));
   const channel = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
   const light = (hex) => [0.2126, 0.7152, 0.0722].reduce((sum, share, at) => sum + share * channel(parseInt(hex.slice(2 * at + 1, 2 * at + 3), 16) / 255), 0.05);
   const front = (hex) => (light("#ffffff") / light(hex) > light(hex) / light("#10161c") ? "#ffffff" : "#10161c");
@@ -72,12 +78,13 @@ function short(entry) {
 
 function draw() {
   const box = lay();
-  const ratio = window.devicePixelRatio || 1;
+  const ratio = pixels();
   canvas.width = ground.width = Math.round(box.width * ratio);
   canvas.height = ground.height = Math.round(box.height * ratio);
   const context = ground.getContext("2d");
   context.scale(ratio, ratio);
-  const tones = inks(), group = colour("group"), ink = colour("ink"), card = colour("card"), line = colour("line");
+  const tones = inks(context, ratio);
+  const [group, ink, card, line] = isPrinted ? ["#ffffff", "#000000", "#ffffff", "#000000"] : ["group", "ink", "card", "line"].map(colour);
   const family = getComputedStyle(document.body).fontFamily;
   context.textBaseline = "middle";
   for (const node of downward(laid)) {
@@ -103,15 +110,24 @@ function draw() {
     const entry = node.data.entry, [back, front] = tones[entry ? hue(entry.row) : node.data.state ?? "none"];
     context.fillStyle = back;
     context.fillRect(x0, y0, Math.max(width, 0.5), Math.max(height, 0.5));
+    if (isPrinted) context.strokeRect(x0, y0, width, height);
     if (node.parent.data.shared && width > 6 && height > 6) hatch(context, node, front);
     if (width > 54 && height > 16) {
       context.fillStyle = front;
       context.font = `12px ${family}`;
       const top = height > 34 ? y0 + 12 : y0 + height / 2;
+      const write = (text, y) => {
+        if (isPrinted && text) {
+          context.fillStyle = "#ffffff";
+          context.fillRect(x0 + 3, y - 7, context.measureText(text).width + 4, 14);
+          context.fillStyle = front;
+        }
+        context.fillText(text, x0 + 5, y);
+      };
       const words = entry ? [short(entry), entry.row[WHAT]] : [node.data.name], fits = (text) => context.measureText(text).width <= width - 10;
-      context.fillText(words.find(fits) ?? fitted(context, words.at(-1), width - 10), x0 + 5, top);
+      write(words.find(fits) ?? fitted(context, words.at(-1), width - 10), top);
       // An amount without its unit would be another amount.
-      if (height > 34 && fits(size(node.value))) context.fillText(size(node.value), x0 + 5, y0 + 27);
+      if (height > 34 && fits(size(node.value))) write(size(node.value), y0 + 27);
     }
   }
   if (!laid.children) {
@@ -123,12 +139,12 @@ function draw() {
 }
 
 function mark() {
-  const ratio = window.devicePixelRatio || 1, context = canvas.getContext("2d");
+  const ratio = pixels(), context = canvas.getContext("2d");
   context.setTransform(1, 0, 0, 1, 0, 0);
   context.clearRect(0, 0, canvas.width, canvas.height);
   if (ground.width) context.drawImage(ground, 0, 0);
   const at = chosen?.at;
-  if (!at || at.data !== chosen) return;
+  if (!at || at.data !== chosen || isPrinted) return;
   context.scale(ratio, ratio);
   context.lineWidth = 3;
   context.strokeStyle = colour("ink");
@@ -137,6 +153,12 @@ function mark() {
 
 function hatch(context, { x0, y0, x1, y1 }, front) {
   context.save();
+  if (isPrinted) {
+    // A second, broken line within the first: lines across would be a pattern of a state.
+    context.setLineDash([3, 2]);
+    context.strokeRect(x0 + 2.5, y0 + 2.5, x1 - x0 - 5, y1 - y0 - 5);
+    return context.restore();
+  }
   context.beginPath();
   context.rect(x0, y0, x1 - x0, y1 - y0);
   context.clip();
@@ -148,7 +170,7 @@ function hatch(context, { x0, y0, x1, y1 }, front) {
     context.lineTo(x + (y1 - y0), y0);
   }
   context.stroke();
-  context.restore();
+  return context.restore();
 }
 
 function tell() {

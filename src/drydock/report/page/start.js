@@ -31,7 +31,7 @@ function hue(row) {
 }
 
 function dot(state) {
-  return make("i", { class: `dot state-${tone(state)}` });
+  return make("i", { class: `dot state-${tone(state)}` }, swatch());
 }
 
 // To one digit, and a half to the even one, as the other reports round.

@@ -1,17 +1,5 @@
 // The time line: bytes by when they came, then leases by when they end.
-const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 150, TOP = 18;
-
-function shape(tag, attributes, title) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  if (title) {
-    const said = document.createElementNS(SVG, "title");
-    said.textContent = title;
-    made.append(said);
-  }
-  return made;
-}
 
 function label(x, y, words, anchor = "start") {
   const made = shape("text", { x, y, "text-anchor": anchor });
@@ -47,7 +35,7 @@ function timeLine() {
     came.length ? `${size(came.reduce((sum, { row }) => sum + row[BYTES], 0))} in ${counted(things(came), "object")} with a time.` : "No object has a time.",
     `${counted(leases.length, "lease")}: ${ends.length} with an end to come, ${past} past the end, ${never} without an end.`,
   ].join(" ");
-  const width = box.clientWidth;
+  const width = isPrinted ? PAPER.width : box.clientWidth;
   const svg = shape("svg", { viewBox: `0 0 ${width} 210`, role: "img", "aria-label": element("time-words").textContent });
   const now = ends.length ? Math.round(width * 0.68) : width - 40;
   if (came.length) arrivals(svg, came, now);
