@@ -68,10 +68,10 @@ def remove(directory: Path, *, quick: bool, rounds: int) -> tuple[str, list[str]
         ratios = [mine / other for mine, other in zip(some, seconds["`rm -rf`"], strict=True)]
         lines.append(f"| {name} | {min(some):.2f} / {median(some):.2f} | {median(ratios):.2f} |")
     return "Removing snapshots", [
-        f"{files:,} files in 100 snapshots. `rm` removes file by file; drydock removes four snapshots at once. Where",
-        "the file system waits for the disk at each file, as ext4 without a journal does if mounted with `discard`,",
-        "drydock waits for four files at once. Where it does not wait, as on tmpfs, only the processor counts: drydock",
-        "looks at the size of each file, which `rm` does not.",
+        f"{files:,} files in 100 snapshots. Where unlink waits for the disk, drydock removes four snapshots at once:",
+        "they wait together. `rm` removes file by file. ext4 without a journal waits at each file if mounted with",
+        "`discard`. Where nothing waits, as on tmpfs, drydock removes one after the other, and is slower than `rm`,",
+        "because it looks at the size of each file.",
         "",
         *lines,
         "",

@@ -1,10 +1,12 @@
 """Removals are carried out in order, each on its own, and a run that is killed at any call is finished by the next."""
 
 import errno
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -115,6 +117,27 @@ def test_goes_on_after_what_fails(store, tmp_path, monkeypatch):
         outcomes = run.remove(removals)
     assert [outcome.status for outcome in outcomes] == [Status.CHANGED, Status.GONE, Status.FAILED] + [Status.DONE] * 4
     assert "ref: Input/output error" in outcomes[2].detail
+
+
+@pytest.mark.parametrize("share", [1, 100])
+def test_trees_are_removed_together_where_it_waits(store, tmp_path, monkeypatch, share):
+    """Only if much more time passes than the processor's; all is removed, and told in order, either way."""
+    clock = itertools.count()
+    monkeypatch.setattr(time, "thread_time", lambda: next(clock) / share)
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
+    remove, threads = execute.removals.remove, []
+    monkeypatch.setattr(
+        execute.removals, "remove", lambda *given: (threads.append(threading.current_thread()), remove(*given))[1]
+    )
+    doomed = [store.aim(path) for path in store.doomed if path.startswith(SNAPSHOTS)]
+    with Run(store, tmp_path / "state") as run:
+        outcomes = run.remove(doomed)
+    assert [(outcome.action, outcome.status) for outcome in outcomes] == [(each, Status.DONE) for each in doomed]
+    left = store.list()
+    assert {path: left[path] for path in store.kept} == store.kept
+    assert not any(path.startswith(SNAPSHOTS) for path in left.keys() - store.kept.keys())
+    ours = [each is threading.current_thread() for each in threads]
+    assert ours == [True] * 4 if share == 1 else ours == [True, False, False, False]
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EROFS, errno.EPERM, errno.EACCES, errno.EBUSY])
