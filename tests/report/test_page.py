@@ -367,10 +367,10 @@ def test_it_prints_in_black_and_white(chromium, tmp_path):
         colours, black = page.evaluate("window.printed")
         assert colours == 0
         assert black > 10_000
-        assert page.evaluate(coloured) == before
+        page.wait_for_function(f"(before) => String(({coloured})()) === String(before)", arg=before)
         page.set_viewport_size({"width": A4_WIDTH, "height": 1000})
         page.emulate_media(media="print", color_scheme="dark")
-        assert page.evaluate(coloured)[0] == 0
+        page.wait_for_function(f"() => ({coloured})()[0] === 0")
         assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         fills = page.locator("#legend .swatch rect").evaluate_all("(a) => a.map((e) => getComputedStyle(e).fill)")
