@@ -7,6 +7,7 @@ import socket
 
 import pytest
 from playwright.sync_api import expect
+from tests.support.axe import violations
 from tests.support.browser import SIZES, THEMES, opened
 from tests.support.captures import capture, captures
 from tests.support.documents import run
@@ -387,6 +388,39 @@ def test_it_prints_in_black_and_white(chromium, tmp_path):
         assert all(times)
         # Chromium complains of how the test itself reads the canvas.
         assert [words for words in page.complaints if "willReadFrequently" not in words] == []
+
+
+@pytest.mark.parametrize(("size", "theme"), [("desktop", "light"), ("phone", "dark")])
+def test_axe_finds_nothing(chromium, tmp_path, size, theme):
+    """No rule of axe-core is broken, by the page or by the details of a line."""
+    file = tmp_path / "report.html"
+    file.write_text(render_page([scan_of_everything(b"plain", inventory=True)], NOW, None, "web-1"))
+    with opened(chromium, file, size=size, theme=theme) as page:
+        assert violations(page) == []
+        page.locator("#list tbody tr").first.click()
+        assert violations(page) == []
+
+
+def test_the_keyboard_comes_to_every_control(plain):
+    """Tab alone comes to each button, field and list that is shown, to one line of the table, and past all of them."""
+    controls = "a[href], button, input, summary, canvas"
+    shown_now = (
+        f"""[...document.querySelectorAll("{controls}")].filter((each) => each.checkVisibility() && !each.disabled)"""
+    )
+    wanted = plain.evaluate(f"{shown_now}.length")
+    assert wanted > 20
+    plain.evaluate("document.querySelector('.brand').scrollIntoView()")
+    lines = 0
+    for _ in range(wanted + 5):
+        plain.keyboard.press("Tab")
+        at = plain.evaluate("(document.activeElement.dataset.seen = 1, document.activeElement.tagName)")
+        if at == "BODY":
+            break
+        lines += at == "TR"
+    else:
+        pytest.fail("Tab does not come to an end")
+    assert lines == 1
+    assert plain.evaluate(f"{shown_now}.filter((each) => !each.dataset.seen).map((each) => each.outerHTML)") == []
 
 
 @pytest.mark.parametrize("size", SIZES)
