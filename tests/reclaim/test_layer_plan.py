@@ -293,7 +293,7 @@ def test_hostile_names_reach_nothing_else(root, tmp_path):
 
 def carry_out(root, *ended, state, quarantine=None, threads=1):
     """Carry out the plan of the layer store as it is now."""
-    execute._THREADS = threads
+    execute._THREADS, execute._WAITS = threads, 0
     data = RawPath(os.fsencode(root.data))
     access = Access(now=LATER, exclusive=True, state=RawPath(os.fsencode(state)))
     with ExitStack() as stack:
@@ -309,8 +309,9 @@ def carry_out(root, *ended, state, quarantine=None, threads=1):
 
 @pytest.fixture(autouse=True)
 def threads(monkeypatch):
-    """The number of threads is put back."""
+    """The number of threads, and when there are several, is put back."""
     monkeypatch.setattr(execute, "_THREADS", execute._THREADS)
+    monkeypatch.setattr(execute, "_WAITS", execute._WAITS)
 
 
 def test_all_of_it_goes_and_nothing_else(root, tmp_path):

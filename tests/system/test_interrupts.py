@@ -27,7 +27,7 @@ INTERRUPTIBLE = (
 )
 """Whoever runs the tests may ignore SIGINT, as a shell has what it runs in the background do."""
 ORPHANS = 120
-"""So many trees are removed by threads for a while. No other test has numbers from 81000 on: see test_mounts.py."""
+"""So many trees take a while. No other test has numbers from 81000 on: see test_mounts.py."""
 
 
 @pytest.fixture
