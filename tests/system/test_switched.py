@@ -16,6 +16,7 @@ from tests.support.mounted import facts, mount, unpack_tar
 from tests.support.switched import HOST, SAID, settle, use, without_container
 
 from drydock.cli import main
+from drydock.reclaim import knife
 
 pytestmark = pytest.mark.root
 
@@ -239,6 +240,27 @@ def test_undo_brings_a_store_back(host, store):
     run("undo", journal, status=0)
     assert {path: path.lstat().st_size for path in before if path.is_symlink() or path.exists()} == before
     assert {each: _listed("images", each, host) for each in (store, other)} == images
+
+
+def test_a_record_of_builds_that_stays_keeps_the_image_store(host, monkeypatch):
+    """BuildKit's records go first: if one cannot be removed, no database is edited and no image goes."""
+    settle(host, classic=True)
+    use(host, classic=True)
+    without_container(host, "fresh")
+    images = _listed("images", "image-store", host)
+    unlink = knife.unlink
+
+    def refuse(name, *, dir_fd):
+        if name == b"history_c8d.db":
+            raise PermissionError(1, "Operation not permitted")
+        unlink(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(knife, "unlink", refuse)
+    drop = ("clean", "--drop-store", "image-store", "--apply", "--yes", *NOW, "--state", host / "state")
+    text = run(*drop, host, status=4)
+    assert "history_c8d.db: failed: Operation not permitted" in text
+    assert "not tried" in text
+    assert _listed("images", "image-store", host) == images
 
 
 def _refusal(*arguments, status=32):

@@ -342,6 +342,11 @@ class Outcome(NamedTuple):
     freed: int = 0
     """Bytes of allocated blocks that were freed."""
 
+    @property
+    def is_left(self) -> bool:
+        """Whether the data is still in its place."""
+        return self.status not in (Status.DONE, Status.GONE)
+
 
 class CutOutcome(NamedTuple):
     """How the cut of a log ended."""

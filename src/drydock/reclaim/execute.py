@@ -159,9 +159,12 @@ def execute(
                 of_root = [removal for removal in classic if removal.root == data]
                 run.outcomes += _remove_classic(of_root, data_root, journal, apart, report)
 
-        if not plan.drops:
-            remove_classic()
+        remove_classic()
         blocked: dict[bytes | None, str] = {}
+        stays = next((each for each in run.outcomes if each.action.target is Target.STORE_FILE and each.is_left), None)
+        if stays is not None:
+            # Records of BuildKit name what the edits free: every build would fail without it.
+            blocked[None] = f"{shown(stays.action.path)}: {stays.detail or stays.status.value}"
         after = [removal for removal in own if removal.after_edit]
 
         def make_room() -> bool:
@@ -184,8 +187,6 @@ def execute(
         ready, waiting = _split(after, blocked, held.root.layout)
         run.outcomes += run_removals(ready, root_dir, journal, apart, report)
         run.outcomes += waiting
-        if plan.drops:
-            remove_classic()
         run.cuts += _cut_logs([cut for cut in plan.log_cuts if cut not in at_once], data_roots, journal, apart)
         if apart is not None and apart.manifests is not None and apart.manifests.left_out:
             run.notes.append(
@@ -418,10 +419,9 @@ def _remove_classic(
     progress: Callable[[Outcome], None] | None,
 ) -> list[Outcome]:
     """Remove records of the classic layer store, then what they named; what a record that is left names stays."""
-    done = (Status.DONE, Status.GONE)
     files = [removal for removal in planned if removal.target is Target.STORE_FILE]
     outcomes = run_removals(files, data_root, journal, quarantine, progress)
-    stopped = next((each for each in outcomes if each.status not in done), None)
+    stopped = next((each for each in outcomes if each.is_left), None)
     if stopped is not None:
         # BuildKit's databases name layers: without these, every build would fail.
         detail = f"not tried: {shown(stopped.action.path)}: {stopped.detail or stopped.status.value}"
@@ -429,7 +429,7 @@ def _remove_classic(
         return outcomes + [Outcome(removal, Status.FAILED, detail) for removal in rest]
     records = [removal for removal in planned if removal.target in CLASSIC_RECORDS[1:]]
     outcomes += run_removals(records, data_root, journal, quarantine, progress)
-    failed = {each.action.path: each.detail or each.status.value for each in outcomes if each.status not in done}
+    failed = {each.action.path: each.detail or each.status.value for each in outcomes if each.is_left}
     unsynced = _sync_folders(data_root, [*files, *records])
     ready: list[Removal] = []
     for removal in planned:
