@@ -3,7 +3,7 @@
 import pytest
 
 from drydock.model.names import Digest
-from drydock.model.oci import Config, Descriptor, Index, Manifest, child_labels
+from drydock.model.oci import Config, Descriptor, Documents, Index, Manifest, chain_ids, child_labels, list_steps
 
 PREFIX = b"containerd.io/gc."
 OCI, DOCKER = b"application/vnd.oci.image.", b"application/vnd.docker."
@@ -56,3 +56,16 @@ def test_children_are_labelled_as_a_pull_does(media_type, document, labels):
     """By hand, from ChildGCLabels and SetChildrenMappedLabels (containerd v1.6.20); engines say it in test_adopt.py."""
     expected = {PREFIX + b"ref.content." + name: digest for name, digest in labels.items()}
     assert child_labels(media_type, document) == expected
+
+
+def test_a_layer_has_the_step_of_the_first_image():
+    """By the digest of its blob and by its chain id; a config without as many steps as layers says nothing."""
+    layers = named(b"", b"", b"")[1:]
+    diffs = (Digest(b"sha256:" + b"1" * 64), Digest(b"sha256:" + b"2" * 64))
+    configs = [Descriptor(Digest(b"config %d" % number)) for number in range(4)]
+    steps = [(), (b"COPY",), (b"FROM", b"RUN"), (b"other", b"other")]
+    found = {each.digest: Config(diffs, b"", step) for each, step in zip(configs, steps, strict=True)}
+    manifests = {Digest(b"manifest %d" % number): Manifest(each, layers) for number, each in enumerate(configs)}
+    manifests[Digest(b"without a config")] = Manifest(None, layers)
+    base, top = chain_ids(diffs)
+    assert list_steps(Documents(found=found | manifests)) == {b"1": b"FROM", base: b"FROM", b"2": b"RUN", top: b"RUN"}

@@ -1,5 +1,7 @@
 """The page, opened from a file in a real browser that can reach nothing."""
 
+import contextlib
+import hashlib
 import json
 import re
 import shlex
@@ -403,7 +405,7 @@ def test_axe_finds_nothing(chromium, tmp_path, size, theme):
 
 def test_the_keyboard_comes_to_every_control(plain):
     """Tab alone comes to each button, field and list that is shown, to one line of the table, and past all of them."""
-    controls = "a[href], button, input, summary, canvas"
+    controls = "a[href], button, input, summary, canvas, #time svg"
     shown_now = (
         f"""[...document.querySelectorAll("{controls}")].filter((each) => each.checkVisibility() && !each.disabled)"""
     )
@@ -421,6 +423,27 @@ def test_the_keyboard_comes_to_every_control(plain):
         pytest.fail("Tab does not come to an end")
     assert lines == 1
     assert plain.evaluate(f"{shown_now}.filter((each) => !each.dataset.seen).map((each) => each.outerHTML)") == []
+
+
+def test_the_time_line_by_keyboard(plain):
+    """Arrows go through all columns and say of each what it is; a mouse does the same."""
+    info = plain.locator("#time-info")
+    plain.locator("#time svg").focus()
+    said = []
+    while True:
+        plain.keyboard.press("ArrowRight")
+        if said and info.inner_text() == said[-1]:
+            break
+        said.append(info.inner_text())
+    assert len(said) == plain.locator("#time rect").count()
+    assert {re.search(r" (\w+)$", words)[1] for words in said if words.startswith("from ")} >= {"live", "leased"}
+    ends = [lease for lease in plain.scan.verdict.leases if lease.expires is not None and lease.expires >= NOW]
+    assert sum(int(words.split()[0]) for words in said if not words.startswith("from ")) == len(ends) > 0
+    assert not any(words.startswith("1 leases") for words in said)
+    plain.keyboard.press("ArrowLeft")
+    assert info.inner_text() == said[-2]
+    plain.locator("#time rect").first.hover()
+    assert info.inner_text() == said[0]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -501,6 +524,38 @@ def test_every_capture_is_listed_whole(chromium, unpacked, tmp_path, of):
             assert ("Held by nothing" in text) is not ("Held by\n" in text)
             page.keyboard.press("Escape")
         assert page.complaints == []
+
+
+@pytest.mark.root
+def test_layers_have_the_steps_that_made_them(unpacked, tmp_path):
+    """Of each layer of a built image, blob and snapshot: what its config says, without BuildKit's mark."""
+    of = capture("docker-29-interrupted")
+    file = tmp_path / "report.html"
+    run("scan", "--now", of.taken_at, "--format", "html", "-o", file, unpacked(of))
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', file.read_text(), re.DOTALL)
+    rows = [row for root in json.loads(data)["roots"] for row in root["rows"]]
+    said = {(row[0], row[2]): value for row in rows for word, value in row[8] if word == "made by"}
+    held = {(row[0], row[2]) for row in rows if row[3] in ("live", "leased")}
+    wanted, blobs = {}, {}
+    for blob in unpacked(of).glob("var/lib/*/**/blobs/sha256/*"):
+        with contextlib.suppress(ValueError):
+            blobs[f"sha256:{blob.name}"] = json.loads(blob.read_bytes())
+    for manifest in blobs.values():
+        if "layers" not in manifest or "history" not in blobs.get(manifest["config"]["digest"], {}):
+            continue
+        config = blobs[manifest["config"]["digest"]]
+        made = [each["created_by"] for each in config["history"] if not each.get("empty_layer")]
+        diffs = config["rootfs"]["diff_ids"]
+        assert len(made) == len(diffs) == len(manifest["layers"])
+        chain = ""
+        for diff, layer, step in zip(diffs, manifest["layers"], made, strict=True):
+            chain = diff if not chain else f"sha256:{hashlib.sha256(f'{chain} {diff}'.encode()).hexdigest()}"
+            wanted["blob", layer["digest"]] = wanted["snapshot", chain] = step.removesuffix(" # buildkit")
+    assert set(said.items()) <= set(wanted.items())
+    missing = held & set(wanted) - set(said)
+    assert not missing, [row for row in rows if (row[0], row[2]) in missing]
+    assert {kind for kind, _ in said} == {"blob", "snapshot"}
+    assert any(step.startswith("RUN /bin/sh -c ") for step in said.values())
 
 
 @pytest.mark.root

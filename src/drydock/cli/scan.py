@@ -137,7 +137,7 @@ def scan(
                 state=state,
                 progress=progress,
             )
-            scans = commands.scan.scan(where, access, inventory=named)
+            scans = commands.scan.scan(where, access, inventory=named, steps=form == "html")
             if progress is not None:
                 progress.pause_for_output(output, "writing the report")
             name = shown(os.fsencode(os.uname().nodename if host is None else host))

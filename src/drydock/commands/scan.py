@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from drydock.evidence.files.sizes import Measure
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
     from drydock.model.pulls import Pull
 
 
-def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> list[Scan]:
+def scan(where: RawPath | None, access: Access, *, inventory: bool = False, steps: bool = False) -> list[Scan]:
     """Judge every object of the stores in a place. Changes nothing.
 
     Args:
         where: as for :func:`drydock.session.find_roots`.
         access: how to read them.
         inventory: list also who holds what by name, and the interrupted pulls (``Scan.inventory``).
+        steps: with ``inventory``, also what made each layer of an image; that reads its manifests and configs.
 
     Returns:
         One scan for each containerd root found, and for each Docker data root that none of them belongs to; none on a
@@ -46,7 +48,7 @@ def scan(where: RawPath | None, access: Access, *, inventory: bool = False) -> l
                 made.pulls = pulls
                 _end_leases(session, made, endable)
             if inventory:
-                made.inventory = _inventory(session, pulls)
+                made.inventory = _inventory(session, pulls, steps)
             scans.append(made)
             counted[root.path] = session.held.sizes
     if scans:
@@ -67,10 +69,18 @@ def _choose_stores(scans: list[Scan]) -> None:
         seen.update(each.data for each in made.stores)
 
 
-def _inventory(session: Session, pulls: list[Pull]) -> Inventory:
+def _inventory(session: Session, pulls: list[Pull], steps: bool) -> Inventory:
     from drydock.verdict.inventory import take_inventory  # noqa: PLC0415 - few scans want one
 
-    return take_inventory(session.verdict, session.reached, pulls)
+    taken = take_inventory(session.verdict, session.reached, pulls)
+    if not steps:
+        return taken
+    from drydock.evidence.containerd.manifests import read_image_documents  # noqa: PLC0415 - only the page wants them
+    from drydock.model.oci import list_steps  # noqa: PLC0415 - the same
+
+    store = session.verdict.store
+    targets = {image.target for image in store.metadata.images}.union(*(pull.targets for pull in pulls))
+    return replace(taken, steps=list_steps(read_image_documents(session.root, store.content.blobs, targets)))
 
 
 def _pulls(session: Session) -> list[Pull]:

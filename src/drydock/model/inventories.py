@@ -45,5 +45,7 @@ class Inventory:
     """For each record that something reaches; the chain of ``before`` ends at a GC root or a lease."""
     pulls: tuple[Pull, ...] = ()
     """The interrupted pulls."""
+    steps: Mapping[bytes, bytes] = field(default_factory=dict)
+    """What made a layer, by the digest of its blob and by the chain id of its snapshot; empty if nobody asked."""
     whole: bool = True
     """False where there was too much to follow: the last holders then have no objects."""

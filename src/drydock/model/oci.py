@@ -68,6 +68,9 @@ class Config(NamedTuple):
     """Digest of each layer without its compression, from the base up."""
     platform: bytes
     """As :attr:`Descriptor.platform`."""
+    steps: tuple[bytes, ...] = ()
+    """What made each layer, from the base up: the instruction of a Dockerfile, for instance. Empty if the history does
+    not have one entry for each layer."""
 
 
 Document = Index | Manifest | Config
@@ -139,3 +142,17 @@ class Documents:
     """Problems of blobs that look like documents; such a blob is also in ``found`` if the rest of it can be used."""
     bytes: int = 0
     """Number of bytes that were read."""
+
+
+def list_steps(documents: Documents) -> dict[bytes, bytes]:
+    """What made each layer, by the digest of its blob and by its chain id; of several images, what the first says."""
+    steps: dict[bytes, bytes] = {}
+    for manifest in documents.found.values():
+        if not isinstance(manifest, Manifest) or manifest.config is None:
+            continue
+        config = documents.found.get(manifest.config.digest)
+        if isinstance(config, Config) and len(config.steps) == len(manifest.layers):
+            for layer, chain, step in zip(manifest.layers, chain_ids(config.diff_ids), config.steps, strict=True):
+                steps.setdefault(layer.digest, step)
+                steps.setdefault(chain, step)
+    return steps

@@ -232,6 +232,7 @@ class PageData:
         facts.append(["namespace", _namespaces(found.namespaces)])
         facts.append(["snapshotter", shown(found.snapshotter)])
         facts.append(["note", found.note])
+        facts.append(["made by", _step(self._inventory.steps.get(found.id, b""))])
         return [
             found.kind.value,
             self._roles.of(found),
@@ -466,6 +467,15 @@ def _smaller_usage(name: str, entries: Sequence[UsageEntry]) -> _Row:
     facts = [["each", f"at most {show_bytes(entries[0].bytes or 0)}"]]
     words = f"{show_count(len(entries), 'entry')}, each smaller"
     return ["usage", name, words, "", size, None, None, None, facts, [], "", len(entries), []]
+
+
+def _step(created_by: bytes) -> str:
+    """A step as its Dockerfile has it; Docker's builders write more around it.
+
+    Source: moby builder/dockerfile/internals.go withCmdComment (v28.5); buildkit
+    frontend/dockerfile/dockerfile2llb/convert.go commitToHistory (v0.32).
+    """
+    return shown(created_by.removeprefix(b"/bin/sh -c #(nop)").removesuffix(b"# buildkit").strip())
 
 
 def _about_lease(holding: Holding) -> str:

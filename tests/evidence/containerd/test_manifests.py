@@ -68,6 +68,10 @@ def test_index_manifest_and_config_say_what_they_say():
     )
     config = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": [ONE, TWO]}}
     assert _parse(config) == (Config((ONE.encode(), TWO.encode()), b"linux/amd64"), "")
+    history = [{"created_by": "RUN a"}, {"created_by": "ENV b", "empty_layer": True}, {"comment": "c"}]
+    assert _parse(config | {"history": history})[0].steps == (b"RUN a", b"")
+    for other in (history[:2], [*history, {}], [*history[:2], "COPY"], "RUN", None, {"created_by": "RUN a"}):
+        assert _parse(config | {"history": other}) == (Config((ONE.encode(), TWO.encode()), b"linux/amd64"), "")
     assert _parse({"predicate": {}}) == (None, "")
 
 

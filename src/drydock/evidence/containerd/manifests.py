@@ -22,6 +22,7 @@ ALL_DOCUMENTS = 256 << 20
 _LONGEST_NUMBER = 20
 # A manifest of ten thousand layers has a tenth of this; each value takes some hundred bytes of memory.
 _MOST_VALUES = 1_000_000
+_LONGEST_STEP = 2000
 _SPACE = b" \t\r\n"
 _CHUNK = 1 << 20
 _ATTESTATION = "attestation-manifest"
@@ -88,7 +89,8 @@ def parse_document(raw: bytes) -> tuple[Document | None, str]:
         return Manifest(config[0] if config else None, layers), "; ".join(problems)
     rootfs = fields.get("rootfs")
     if isinstance(rootfs, dict):
-        return Config(_diff_ids(rootfs.get("diff_ids"), problems), _platform(fields)), "; ".join(problems)
+        diffs = _diff_ids(rootfs.get("diff_ids"), problems)
+        return Config(diffs, _platform(fields), _steps(fields.get("history"), len(diffs))), "; ".join(problems)
     return None, ""
 
 
@@ -180,6 +182,13 @@ def _diff_ids(entries: object, problems: list[str]) -> tuple[Digest, ...]:
         problems.append("its diff_ids is not a list of digests")
         return ()
     return tuple(Digest(name) for name in names)
+
+
+def _steps(history: object, layers: int) -> tuple[bytes, ...]:
+    """``created_by`` of the entries that made a layer (image-spec v1.1, config.md, "history")."""
+    entries = history if isinstance(history, list) else []
+    made = [each for each in entries if isinstance(each, dict) and each.get("empty_layer") is not True]
+    return tuple(_text(each.get("created_by"))[:_LONGEST_STEP] for each in made) if len(made) == layers else ()
 
 
 def _platform(fields: dict[str, Any]) -> bytes:

@@ -9,14 +9,9 @@ const PAPER = { width: 680, height: 430 };
 const print = matchMedia("print");
 let isPrinted = print.matches;
 
-function shape(tag, attributes, title) {
+function shape(tag, attributes) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  if (title) {
-    const said = document.createElementNS("http://www.w3.org/2000/svg", "title");
-    said.textContent = title;
-    made.append(said);
-  }
   return made;
 }
 

@@ -36,13 +36,29 @@ function timeLine() {
     `${counted(leases.length, "lease")}: ${ends.length} with an end to come, ${past} past the end, ${never} without an end.`,
   ].join(" ");
   const width = isPrinted ? PAPER.width : box.clientWidth;
-  const svg = shape("svg", { viewBox: `0 0 ${width} 210`, role: "img", "aria-label": element("time-words").textContent });
+  const svg = shape("svg", { viewBox: `0 0 ${width} 210`, role: "application", tabindex: 0, "aria-label": element("time-words").textContent, "aria-describedby": "time-help" });
   const now = ends.length ? Math.round(width * 0.68) : width - 40;
   if (came.length) arrivals(svg, came, now);
   svg.append(shape("line", { x1: 0, y1: TOP + HEIGHT, x2: width, y2: TOP + HEIGHT }));
   svg.append(shape("line", { x1: now, y1: 0, x2: now, y2: TOP + HEIGHT, class: "now" }), label(now, TOP + HEIGHT + 34, "now", "middle"));
   if (ends.length) future(svg, ends, now, width);
+  svg.addEventListener("pointermove", (event) => event.target.matches("rect") && point(svg, event.target));
+  svg.addEventListener("pointerdown", (event) => event.target.matches("rect") && point(svg, event.target));
+  svg.addEventListener("keydown", (event) => {
+    const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key], parts = [...svg.querySelectorAll("rect")];
+    if (!way || !parts.length) return;
+    const at = parts.findIndex((part) => part.classList.contains("chosen"));
+    // Without one that is chosen: the first to the right, the last to the left.
+    point(svg, parts[Math.min(parts.length - 1, Math.max(0, at < 0 && way < 0 ? parts.length - 1 : at + way))]);
+    event.preventDefault();
+  });
   box.replaceChildren(svg);
+}
+
+function point(svg, part) {
+  svg.querySelector(".chosen")?.classList.remove("chosen");
+  part.classList.add("chosen");
+  element("time-info").textContent = part.dataset.words;
 }
 
 function arrivals(svg, came, now) {
@@ -59,7 +75,7 @@ function arrivals(svg, came, now) {
       if (!bytes) continue;
       const height = Math.max(2, (bytes / most) * HEIGHT);
       y -= height;
-      svg.append(shape("rect", { x: place * step, y, width: Math.max(step - 2, 2), height, class: `state-${tone(state)}` }, `from ${when(Math.floor(start))}: ${size(bytes)} ${state}`));
+      svg.append(shape("rect", { x: place * step, y, width: Math.max(step - 2, 2), height, class: `state-${tone(state)}`, "data-words": `from ${when(Math.floor(start))}: ${size(bytes)} ${state}` }));
     }
   });
   svg.append(label(0, TOP + HEIGHT + 18, `${came.some(({ row }) => row[CAME] < from) ? "before " : ""}${when(from)}`), label(0, 10, `came; the highest is ${size(most)}`));
@@ -74,8 +90,8 @@ function future(svg, ends, now, width) {
     if (!items.length) return;
     const height = Math.max(4, (items.length / most) * HEIGHT);
     const frees = [...new Set(items.map(({ row }) => row))].reduce((sum, row) => sum + (row[ONLY] ?? 0), 0);
-    const names = items.slice(0, 5).map(({ row, end }) => `${row[WHAT]} ${row[NAME]}: ends ${when(end)}`).join("\n");
-    svg.append(shape("rect", { x: now + 6 + place * step, y: TOP + HEIGHT - height, width: Math.max(step - 2, 2), height, class: "state-leased" }, `${counted(items.length, "lease")}, ${size(frees)}\n${names}`));
+    const names = items.slice(0, 5).map(({ row, end }) => `${row[WHAT]} ${row[NAME]}: ends ${when(end)}`).join("; ");
+    svg.append(shape("rect", { x: now + 6 + place * step, y: TOP + HEIGHT - height, width: Math.max(step - 2, 2), height, class: "state-leased", "data-words": `${counted(items.length, "lease")}, ${size(frees)}: ${names}` }));
   });
   svg.append(label(now + 6, 10, `${counted(ends.length, "lease")} to end`), label(width, TOP + HEIGHT + 18, `${when(to)}${ends.some(({ end }) => end > to) ? " or later" : ""}`, "end"));
 }
