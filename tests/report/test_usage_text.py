@@ -1,7 +1,5 @@
 """What else lies in a data root, in words: the largest first, who frees it, and what was not measured."""
 
-import dataclasses
-
 import pytest
 from tests.support.scans import judged, scan_of_everything
 from tests.support.values import store
@@ -135,4 +133,4 @@ def test_no_raw_name_gets_in():
     lines = [text.path, *text.unmeasured, *text.largest, *text.advice, text.file_system]
     assert text.largest
     assert all(line.isprintable() for line in lines), lines
-    assert dataclasses.asdict(text)["groups"]
+    assert text.groups

@@ -1,10 +1,7 @@
 """A scan in words, for the table, the page and Markdown: what is used, what can be freed and how, what is damaged."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from drydock.model.findings import Finding, Severity
@@ -44,8 +41,7 @@ class EndableLeases(NamedTuple):
     other_commands: tuple[Advice, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FreeSpace:
+class FreeSpace(NamedTuple):
     """Space that can be freed, and how. Every text is shown."""
 
     size: str
@@ -53,8 +49,7 @@ class FreeSpace:
     commands: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """One root in words. Every text is shown."""
 
     path: str

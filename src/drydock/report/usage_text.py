@@ -1,10 +1,8 @@
 """What lies in a data root beside the objects that have states, in words: groups, the largest entries, who decides."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from drydock.model.disk_usage import PlaceUsage, UsageCategory, UsageEntry
 from drydock.model.layer_store import OVERLAY2
@@ -80,8 +78,7 @@ _LISTED: Final = 5
 _LARGEST: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class UsageGroup:
+class UsageGroup(NamedTuple):
     """Entries of one kind."""
 
     name: str
@@ -94,8 +91,7 @@ class UsageGroup:
         return f"{self.name} ({len(self.entries)})" if self.name in _COUNTED else self.name
 
 
-@dataclass(frozen=True, slots=True)
-class UsageText:
+class UsageText(NamedTuple):
     """One place in words. Every text is shown."""
 
     path: str
