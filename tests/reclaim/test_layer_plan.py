@@ -219,10 +219,19 @@ DAMAGES = {
 }
 
 
+@pytest.mark.parametrize("ended", [(), (LOST,)], ids=["", "ownerless"])
 @pytest.mark.parametrize("how", DAMAGES)
-def test_no_damage_makes_the_plan_larger(root, how):
+def test_no_damage_makes_the_plan_larger(root, how, ended):
     """One file of the records, of the directories or of a container damaged, each in turn: what was kept is kept."""
-    sound = set(paths(plan(root).removals))
+    written(root)
+    root.layer("solo", "base")
+    root.an_image("solo:1", "base", "solo")
+    shutil.rmtree(root.data / "containers" / root.container("gone as well", "solo"))
+    root.kept = tree(root)
+    ended = (*ended, Ref(Kind.LAYER_MOUNT, b"", hexed("container gone as well").encode())) if ended else ()
+    going = [each.path for each in plan(root, *ended).removals]
+    root.kept = {path: held for path, held in root.kept.items() if not any(map(os.fsencode(path).startswith, going))}
+    sound = set(paths(plan(root, *ended).removals))
     kept = [root.data / path for path in root.kept if root.kept[path] is not None]
     configs = list((root.data / "containers").rglob("*.json"))
     damaged = 0
@@ -234,12 +243,12 @@ def test_no_damage_makes_the_plan_larger(root, how):
         change = DAMAGES[how]
         if change is not None:
             path.write_bytes(change(before))
-        assert set(paths(plan(root).removals)) <= sound, path
+        assert set(paths(plan(root, *ended).removals)) <= sound, path
         path.unlink(missing_ok=True)
         path.write_bytes(before)
         damaged += 1
     assert damaged > 15
-    assert set(paths(plan(root).removals)) == sound
+    assert set(paths(plan(root, *ended).removals)) == sound
 
 
 def test_a_lost_link_or_folder_keeps_what_it_may_have_meant(root):

@@ -242,6 +242,14 @@ class LayerStore:
     unlisted: list[str] = field(default_factory=list)
     """What could not be listed or read, one shown line each: nothing of the store may be removed then."""
 
+    def is_written(self, mount: MountRecord) -> bool:
+        """Whether a container has, or had, a writable layer: only a container has an init layer.
+
+        A record is written file by file (moby layer/filestore.go SetMountID, SetInitID, v28.5), so it may lack the name
+        of the init layer that lies there.
+        """
+        return mount.init_id is not None or (mount.mount_id or b"") + b"-init" in self.directories
+
     def recorded_sizes(self) -> dict[bytes, int]:
         """Bytes in the files of directories, apparent, as layerdb and BuildKit recorded them."""
         sizes = {key: each.size for key, each in self.builds.snapshots.items() if each.size is not None}

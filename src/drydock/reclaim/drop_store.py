@@ -132,7 +132,7 @@ def classic_losses(store: Store, layers: LayerStore) -> Iterator[StoreLoss]:
             names = tuple(name for name in image.names if b"@" not in name) or image.names
             yield StoreLoss(LossKind.IMAGE, image.id, names, sum(sizes(layers, image).values()))
     for mount in layers.mounts.values():
-        if mount.init_id is not None:  # only a container has one
+        if layers.is_written(mount):
             yield StoreLoss(LossKind.WRITTEN_LAYER, mount.name, (), _written(layers, mount))
 
 

@@ -76,7 +76,7 @@ class _LayerPlanner:
         self._dropped = dropped
         self._going: dict[RawPath, str] = {}
         """The reasons why paths go."""
-        self._written = {each.mount_id for each in store.mounts.values() if each.init_id is not None}
+        self._written = {each.mount_id for each in store.mounts.values() if store.is_written(each)}
         self._stays: dict[RawPath, str] = {}
         """The reasons why paths stay that look unused."""
         self._named: dict[bytes, list[RawPath]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from drydock.model import messages
@@ -32,7 +32,7 @@ class LayerDoubts:
     Args:
         store: as it was read.
         layers: how each layer is reached that something names, whether layerdb has it or not.
-        directories: the names of the directories that something names.
+        directories: how each directory is reached that something names, whether overlay2 has it or not.
         broken: why the record of a layer cannot be trusted.
         resolve: gives the directory that a name in ``l`` stands for.
     """
@@ -41,7 +41,7 @@ class LayerDoubts:
         self,
         store: LayerStore,
         layers: Mapping[Digest, State],
-        directories: Collection[bytes],
+        directories: Mapping[bytes, State],
         broken: Mapping[Digest, str],
         resolve: Callable[[bytes], bytes | None],
     ) -> None:
@@ -87,13 +87,13 @@ class LayerDoubts:
         return text.at(place, found.id, severity=severity, remedy=None if severity is Severity.DAMAGE else "")
 
     def keep(self, objects: list[LayerObject]) -> Iterator[tuple[RawPath, str]]:
-        """What looks unused and stays: something that could not be read, or that is missing, may mean it."""
+        """What stays although nothing but leases, if anything, reaches it: something unread or missing may mean it."""
         everything = self._everything()
         layers, directories, builds = self._layers_in_doubt(), self._directories_in_doubt(), self._builds_in_doubt()
         near = self._near_names(objects)
         removing = {each.cache_id for each in self._store.rests if each.is_removing}
         for found in objects:
-            if found.path is None or found.reach in (State.LIVE, State.LEASED) or found.state is State.FOREIGN:
+            if found.path is None or found.reach is State.LIVE or found.state is State.FOREIGN:
                 continue
             name = found.id
             reason = everything
@@ -105,6 +105,8 @@ class LayerDoubts:
             elif found.kind in (ObjectKind.LAYER_DIRECTORY, ObjectKind.LAYER_LINK):
                 is_layers = name in self._directories and name not in removing
                 reason = reason or near.get(name) or (layers or builds if is_layers else directories)
+                if found.reach is State.LEASED:
+                    reason = reason or directories
                 if _BUILD.match(name):
                     reason = reason or builds
             if reason is not None:
@@ -165,6 +167,9 @@ class LayerDoubts:
         for chain, state in self._layers.items():
             if state is not State.UNREACHABLE and chain not in store.layers:
                 return f"layer {shown(chain)} is referenced, and layerdb has no record of it"
+        for name, state in self._directories.items():
+            if state is not State.UNREACHABLE and name not in store.directories:
+                return f"directory {shown(name)} is referenced, and overlay2 has no such directory"
         for name, directory in store.directories.items():
             if name in self._directories:
                 if directory.problem:

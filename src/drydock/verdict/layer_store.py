@@ -124,7 +124,8 @@ class _Judge:
             found.objects.append(LayerObject(kind, name, State.FOREIGN, 0, None, note="dockerd makes no such entry"))
         found.leases += self._holdings(found.objects)
         layers = {chain: held.state for chain, held in self._layers.items()}
-        doubts = LayerDoubts(self._store, layers, self._directories, self._broken, self._resolve)
+        directories = {name: held.state for name, held in self._directories.items()}
+        doubts = LayerDoubts(self._store, layers, directories, self._broken, self._resolve)
         found.findings += doubts.findings(found.objects)
         found.kept.update(doubts.keep(found.objects))
         for each in found.objects:
@@ -205,7 +206,7 @@ class _Judge:
             return Judgement(LeaseClass.UNKNOWN, "dockerd has no containers: their folder may have been emptied")
         if mount.problem:
             return Judgement(LeaseClass.UNKNOWN, f"its record cannot be read whole: {mount.problem}")
-        if mount.init_id is not None:
+        if store.is_written(mount):
             return Judgement(LeaseClass.OWNERLESS, "it was written by a container whose folder is gone")
         if _BUILD.match(mount.name):
             return None
