@@ -150,14 +150,15 @@ def test_export_names_the_volumes_of_a_container(unpacked_anew, tmp_path):
 
 @pytest.mark.parametrize("form", ["table", "html", "markdown", "json"])
 def test_the_classic_store_is_named(form, unpacked_anew):
-    """How much lies where this version judges nothing; it is no damage, and no reason to keep anything."""
+    """Of a driver that drydock does not judge: how much lies there; it is no damage, and no reason to keep anything."""
     of = capture(DOCKERS["28.5"])
     host = unpacked_anew(of)
     data = host / of.docker
-    for folder in ("image/overlay2/imagedb/content/sha256/1", "image/overlay2/layerdb/sha256/1", "overlay2/l"):
-        (data / folder).mkdir(parents=True)
+    image, layers = data / "image/fuse-overlayfs", data / "fuse-overlayfs"
+    for folder in (image / "imagedb/content/sha256/1", image / "layerdb/sha256/1", layers / "l"):
+        folder.mkdir(parents=True)
     for number in range(3):
-        (data / f"overlay2/{number}/diff").mkdir(parents=True)
+        (layers / f"{number}/diff").mkdir(parents=True)
     said = run(*at(of, "scan", "--format", form), host, status=0)
     assert "is Docker's classic image store, with images: 1, layers: 1, directories: 3;" in html.unescape(said)
 
