@@ -93,7 +93,7 @@ def package(arch: str, program: bytes, time: int) -> bytes:
         _write(work / "package", {"DEBIAN/control": control.encode(), "DEBIAN/md5sums": sums.encode(), **files}, time)
         run_inside(
             build_root(os.uname().machine), {"deb": work},
-            ["env", f"SOURCE_DATE_EPOCH={time}", "dpkg-deb", "--root-owner-group", "-Zxz", "--build",
+            ["env", f"SOURCE_DATE_EPOCH={time}", "dpkg-deb", "--root-owner-group", "-Zxz", "-z1", "--build",
              "/build/deb/package", "/build/deb/drydock.deb"],
             work / "log",
         )  # fmt: skip
