@@ -111,3 +111,32 @@ def test_no_lost_folder_frees_more(root):
         assert _freed(root) <= before, path
         shutil.move(aside, path)
     assert _freed(root) == before
+
+
+@pytest.mark.parametrize("names", ["unreadable", "lost", "without names"])
+@pytest.mark.parametrize("configs", ["one", "all"])
+def test_lost_configs_that_nothing_names_free_no_more(root, names, configs):
+    """Configs of images are lost, and so is the file that would tell it: no layer goes that one of them may use."""
+    before = _freed(root)
+    folder = root.image / "imagedb/content/sha256"
+    for each in folder.iterdir():
+        each.unlink()
+    if configs == "all":
+        folder.rmdir()
+    references = root.image / "repositories.json"
+    if names == "lost":
+        references.unlink()
+    elif names == "unreadable":
+        references.write_text("")
+    elif configs == "all":
+        references.write_text('{"Repositories":{}}')
+    assert _freed(root) <= before
+
+
+def test_a_lost_init_id_makes_no_written_layer_free(root):
+    """A container's folder is gone, and the file init-id of its mount too: its ``-init`` directory tells enough."""
+    made = root.container("old", "top")
+    shutil.rmtree(root.data / "containers" / made)
+    before = _freed(root)
+    (root.layerdb / "mounts" / made / "init-id").unlink()
+    assert _freed(root) <= before

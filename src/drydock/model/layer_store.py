@@ -222,6 +222,8 @@ class LayerStore:
     """By id; one for each file in imagedb, also if its config cannot be used."""
     references: dict[bytes, Digest] = field(default_factory=dict)
     """The image ids in repositories.json, by reference; also of images that imagedb lacks."""
+    images_unknown: str = ""
+    """Why there may be images besides these, one shown line; empty if there are none."""
     layers: dict[Digest, LayerRecord] = field(default_factory=dict)
     """By chain id."""
     rests: list[LayerRest] = field(default_factory=list)

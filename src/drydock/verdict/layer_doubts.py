@@ -137,6 +137,8 @@ class LayerDoubts:
             for chain in image.chain:
                 if chain not in store.layers:
                     return f"image {shown(image.id)} names layer {shown(chain)}, of which layerdb has no record"
+        if store.images_unknown:
+            return f"an image that is not known may use it: {store.images_unknown}"
         for reference, identity in store.references.items():
             if identity not in store.images:
                 return f"{shown(reference)} names image {shown(identity)}, of which imagedb has no config"

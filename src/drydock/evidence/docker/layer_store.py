@@ -147,6 +147,7 @@ class _Reader:
 
     def read(self) -> LayerStore:
         self._references()
+        self._images_known()
         self._each(_CONFIGS, self._image)
         self._layerdb()
         self._each(_LAYERS, self._layer)
@@ -187,10 +188,17 @@ class _Reader:
                 found = json.loads(read_regular(name, _REFERENCES, descriptor))
             self._store.references = dict(_references(found))
         except FileNotFoundError:
-            return
+            self._store.images_unknown = f"{shown(path)} is missing"
         except (OSError, ValueError, RecursionError) as error:
             problem = problem_of(error, "it is not the JSON that dockerd writes")
+            self._store.images_unknown = f"{shown(path)} cannot be read: {problem}"
             self._store.findings.append(messages.UNREADABLE_REFERENCES(path=path, problem=problem).at(Place(path)))
+
+    def _images_known(self) -> None:
+        """Note if the folder of configs is missing. dockerd makes it at each start, as repositories.json."""
+        path = os.path.join(self._store.data, _CONFIGS)
+        if not self._store.images_unknown and not os.path.lexists(path):
+            self._store.images_unknown = f"{shown(path)} is missing"
 
     def _image(self, name: bytes, parent: int) -> None:
         if not is_container_id(name):  # 64 hexadecimal digits too
