@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.values import NOW, blob, digest, image, store
+from tests.support.values import NOW, blob, digest, image, snapshot, store
 
 from drydock.model.drops import parse_drop
 from drydock.model.errors import Usage
@@ -17,12 +17,14 @@ HUB = b"docker.io/library/"
 ID = b"1" * 64
 
 
-def chosen(*records, drop=b"unused-images", containers=(), unused_for=None, accepted=(), known=True):
+def chosen(
+    *records, drop=b"unused-images", containers=(), unused_for=None, accepted=(), known=True, docker=(b"/data",)
+):
     """Names of the images that go, and reasons of those that stay."""
     owners = Owners(containers={each.id: each for each in containers})
     owners.containers_changed = NOW if known else None
     read = store(*records, owners=owners)
-    read.root = read.root._replace(docker=(b"/data",)) if hasattr(read.root, "_replace") else read.root
+    read.root = read.root._replace(docker=docker)
     found = choose_images(*judge(read, NOW), [parse_drop(drop)], unused_for=unused_for, accepted=accepted)
     return {ref.key for ref in found.going}, {ref.key: why for ref, why in found.staying.items()}
 
@@ -113,6 +115,27 @@ def test_pods_use_every_name_of_their_image():
     assert len(staying) == 3
 
 
+def test_an_image_whose_name_went_to_another_stays_for_its_pod():
+    """A pull moved the tag; the container was made on the layers of the image that has its id and digest alone."""
+    names = [b"example.org/a@" + digest(1), digest(11)]
+    labels = {**PULLED, b"containerd.io/gc.ref.content.config": digest(11)}
+    old = [image(digest(1), name=name, namespace=b"k8s.io") for name in names]
+    new = image(digest(2), name=b"example.org/a:1", namespace=b"k8s.io")
+    blobs = [
+        blob(digest(1), labels, namespace=b"k8s.io"),
+        blob(digest(11), {b"containerd.io/gc.ref.snapshot.overlayfs": digest(21)}, namespace=b"k8s.io"),
+        blob(digest(2), PULLED, namespace=b"k8s.io"),
+    ]
+    snapshots = [
+        snapshot(digest(21), namespace=b"k8s.io"),
+        snapshot(b"pod", digest(21), namespace=b"k8s.io"),
+    ]
+    pod = record(b"example.org/a:1")
+    assert chosen(*old, new, *blobs, *snapshots, pod) == (set(), {})
+    # Of a container that is made on other layers it is not.
+    assert chosen(*old, new, *blobs, snapshots[0], pod)[0] == set(names)
+
+
 def test_only_its_id_is_left():
     """The record that an interrupted removal left, and not one whose other names are there."""
     labels = {b"io.cri-containerd.image": b"managed"}
@@ -147,6 +170,15 @@ def test_a_container_that_cannot_be_read_keeps_every_image():
         going, staying = chosen(image(digest(1)), *pulled(digest(1)), containers=[unread])
         assert going == set()
         assert len(staying) == 1
+
+
+def test_without_dockers_data_root_none_of_its_images_goes():
+    """A containerd root that was copied alone has no containers of Docker to ask; nerdctl's images have their own."""
+    others = image(digest(2), name=b"example.org/b:1", namespace=b"default")
+    blobs = [*pulled(digest(1)), blob(digest(2), PULLED, namespace=b"default")]
+    going, staying = chosen(image(digest(1), name=HUB + b"a:1"), others, *blobs, docker=(), known=False)
+    assert going == {others.name}
+    assert "no data root" in staying[HUB + b"a:1"]
 
 
 @pytest.mark.parametrize("word", [b"images", b"image", b"image=", b"unused-images=x", b""])

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from drydock.model.drops import ALL_LOSSES, Drop, DropKind
-from drydock.model.names import Digest, Kind, Ref, UnixNano
+from drydock.model.names import Digest, Kind, Ref, UnixNano, snapshot_ref
 from drydock.model.objects import Verdict
-from drydock.model.records import Blob, Image
+from drydock.model.records import Blob, Image, Snapshot
 from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
 from drydock.model.times import age
@@ -148,10 +148,30 @@ class _Chooser:
                         same = self._by_target[image.namespace, image.target]
                     for each in same:
                         yield each.ref, f"container {shown(record.id)} uses it"
+        yield from self._unpacked_for_containers()
         for container in self._containers.values():
             for image in self._images:
                 if is_dockers(image.namespace) and self._is_made_from(container, image):
                     yield image.ref, f"container {shown(container.name or container.id)} uses it"
+
+    def _unpacked_for_containers(self) -> Iterator[tuple[Ref, str]]:
+        """The images that a container's file system was made on, whatever its image is called now.
+
+        A pull moves a name to another image, and the record of a container keeps the name.
+        """
+        made: dict[Ref, bytes] = {}
+        for record in self._store.metadata.containers:
+            own = self._graph.records.get(snapshot_ref(record.namespace, record.snapshotter, record.snapshot_key))
+            if isinstance(own, Snapshot) and own.parent_ref is not None:
+                made.setdefault(own.parent_ref, record.id)
+        namespaces = {ref.namespace for ref in made}
+        for image in self._images:
+            if image.namespace not in namespaces:
+                continue
+            for blob in self._reached_digests(image):
+                for ref in map(visited, self._graph.targets(Ref(Kind.BLOB, image.namespace, blob))):
+                    if ref in made:
+                        yield image.ref, f"container {shown(made[ref])} uses it"
 
     def _is_made_from(self, container: DockerContainer, image: Image) -> bool:
         digest, asked = container.image, container.asked
@@ -196,7 +216,9 @@ class _Chooser:
         """Why it is not known whether an image is used; None if it is known."""
         if is_dockers(image.namespace):
             owners = self._store.owners
-            if self._store.root.docker and owners.containers_changed is None:
+            if not self._store.root.docker:
+                return "Docker's containers are not known: no data root of Docker belongs to this root"
+            if owners.containers_changed is None:
                 return "not all of Docker's containers could be read"
             for container in self._containers.values():
                 if not (container.manifest_known and container.mounts_known):
