@@ -11,8 +11,11 @@ pytestmark = pytest.mark.root
 NAME = "docker-28.5-interrupted-pull"
 
 
-def test_a_run_that_can_be_undone_keeps_the_database(unpacked_anew, tmp_path):
-    """After a clean to quarantine compact refuses, and after its undo it works; the scan is as it was."""
+def test_a_run_that_can_be_undone_keeps_the_database(unpacked_anew, tmp_path, monkeypatch):
+    """After a clean to quarantine compact refuses, however the file is named; after its undo it works.
+
+    The scan is as it was, and the file keeps the time of the last write of its engine.
+    """
     of = capture(NAME)
     host = unpacked_anew(of)
     before = scan(of, host)
@@ -23,9 +26,16 @@ def test_a_run_that_can_be_undone_keeps_the_database(unpacked_anew, tmp_path):
         "--quarantine", quarantine, host, status=0)  # fmt: skip
     database = host / of.root / "io.containerd.metadata.v1.bolt/meta.db"
     run("bolt", "compact", "--apply", "--yes", "--state", state, database, status=32)
+    monkeypatch.chdir(database.parent)
+    run("bolt", "compact", "--apply", "--yes", "--state", state, database.name, status=32)
+    (tmp_path / "link").symlink_to(host)
+    linked = tmp_path / "link" / database.relative_to(host)
+    run("bolt", "compact", "--apply", "--yes", "--state", state, linked, status=32)
     (journal,) = state.glob("*/journal.jsonl")
     run("undo", journal, status=0)
+    written = database.stat().st_mtime_ns
     run("bolt", "compact", "--apply", "--yes", "--state", state, database, status=0)
+    assert database.stat().st_mtime_ns == written
     assert scan(of, host)["objects"] == before["objects"]
 
 

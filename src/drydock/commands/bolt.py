@@ -235,9 +235,11 @@ def _refuse_if_needed(file: RawPath, state: RawPath | None) -> None:
     found = runs(state)
     if found.unread:
         raise Refused(f"it is not known whether a run needs the file as it is: {found.unread[0]}")
+    there = os.path.realpath(file)
     for run in found.runs:
         is_open = run.end in (RunEnd.UNFINISHED, RunEnd.RUNNING) or run.undo is UndoState.POSSIBLE
-        if is_open and file.startswith(run.root.rstrip(b"/") + b"/"):
+        is_below = there.startswith(os.path.realpath(run.root).rstrip(b"/") + b"/")
+        if is_open and (is_below or there in {os.path.realpath(each) for each in run.databases}):
             why = "can still be undone" if run.undo is UndoState.POSSIBLE else "is not finished"
             raise Refused(
                 f"the run of {shown(run.journal)} {why}, and could not be undone after this: undo it, or delete its "

@@ -69,6 +69,7 @@ def _read_run(path: RawPath) -> PastRun:
         path, tally.root, printable(header.time), printable(header.tool), end,
         None if finish is None else printable(finish.finished),
         tally.deleted, tally.freed, tally.moved, tally.moved_bytes, tally.edited, tally.failed, undo, reason,
+        frozenset(tally.databases),
     )  # fmt: skip
 
 
@@ -90,6 +91,7 @@ class _Tally:
         self.root = root
         self.deleted = self.freed = self.moved = self.moved_bytes = self.edited = self.failed = 0
         self.finish: FinishLine | None = None
+        self.databases: set[RawPath] = set()
         self._path = path
         self._begun: dict[int, RemovalLine | CutLine | EditLine] = {}
         """Actions without an end so far: a batch of them at most, unless the run was killed."""
@@ -107,6 +109,8 @@ class _Tally:
         match line:
             case RemovalLine() | CutLine() | EditLine():
                 self._begun[line.n] = line
+                if isinstance(line, EditLine):
+                    self.databases.add(raw_path(line.path))
             case EndLine():
                 action = self._begun.pop(line.ended, None)
                 if action is None:

@@ -113,6 +113,8 @@ class PastRun(NamedTuple):
     undo: UndoState
     reason: str
     """Why undo is impossible; one shown line, else empty."""
+    databases: frozenset[RawPath] = frozenset()
+    """The databases whose edit began; those of BuildKit are not below the root."""
 
 
 class PastRuns(NamedTuple):

@@ -172,6 +172,8 @@ def edit(
     deletions: list[Deletion],
     note: Callable[[Fields], None],
     insertions: list[Insertion] | None = None,
+    *,
+    keep_time: bool = False,
 ) -> Fields:
     """Commit changes to a database whose lock the caller holds.
 
@@ -181,6 +183,7 @@ def edit(
         deletions: keys and buckets to delete; a missing one is an error, except below ``children``.
         note: called with the receipt that an undo needs, when everything but the last write is on disk.
         insertions: keys and buckets to insert; an existing one is not replaced.
+        keep_time: leave the file's time as it is, because it tells when the engine wrote last.
 
     Returns:
         The receipt that an undo needs.
@@ -189,7 +192,7 @@ def edit(
         DiskFull: there is no room for the new pages; nothing was changed.
         ActionFailed: nothing was changed, or the error tells what may have been.
     """
-    with _writable(lock, name) as descriptor:
+    with _writable(lock, name, keep_time=keep_time) as descriptor:
         try:
             done = change(
                 descriptor, name, deletions, insertions or (), on_ready=lambda receipt: note(receipt.numbers())
@@ -294,18 +297,19 @@ def former(database: Database, fields: Fields) -> Database:
     return before
 
 
-def revert(lock: int, name: bytes, fields: Fields) -> None:
+def revert(lock: int, name: bytes, fields: Fields, *, keep_time: bool = False) -> None:
     """Commit the root from before an edit again.
 
     Args:
         lock: as for :func:`edit`.
         name: as for :func:`edit`.
         fields: what :func:`edit` noted.
+        keep_time: as for :func:`edit`.
 
     Raises:
         ActionFailed: somebody wrote to the database since the edit, or it cannot be written.
     """
-    with _writable(lock, name) as descriptor:
+    with _writable(lock, name, keep_time=keep_time) as descriptor:
         try:
             restore(descriptor, name, _receipt(fields))
         except SurgeryError as error:
@@ -329,7 +333,7 @@ def compact_database(
     Raises:
         ActionFailed: it is damaged, or cannot be written: its contents are the same.
     """
-    with _writable(lock, name) as descriptor:
+    with _writable(lock, name, keep_time=True) as descriptor:
         try:
             return compact(descriptor, name, lambda use: agree(use.size, use.used), progress)
         except SurgeryError as error:
@@ -339,17 +343,21 @@ def compact_database(
 class _writable:  # noqa: N801 - a context manager that reads as a verb
     """Open the locked file for writing, through its descriptor, so that no name is looked up again."""
 
-    def __init__(self, lock: int, name: bytes) -> None:
-        self._lock, self._name = lock, name
+    def __init__(self, lock: int, name: bytes, *, keep_time: bool) -> None:
+        self._lock, self._name, self._keeps_time = lock, name, keep_time
 
     def __enter__(self) -> int:
         try:
             self._descriptor = os.open(f"/proc/self/fd/{self._lock}", os.O_RDWR | os.O_CLOEXEC)
+            self._before = os.fstat(self._descriptor)
         except OSError as error:
             raise ActionFailed(f"{shown(self._name)} cannot be opened for writing: {error.strerror}") from error
         return self._descriptor
 
     def __exit__(self, *_: object) -> None:
+        if self._keeps_time:
+            with suppress(OSError):
+                os.utime(self._descriptor, ns=(self._before.st_atime_ns, self._before.st_mtime_ns))
         os.close(self._descriptor)
 
 

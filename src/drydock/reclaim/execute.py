@@ -329,14 +329,14 @@ def _edit(
             _sync_blobs(root_dir, plan.adoptions)
             _sync_snapshots(root_dir, plan.snapshots)
         try:
-            fields = edit(each.file.fd, path, deletions, note, insertions)
+            fields = edit(each.file.fd, path, deletions, note, insertions, keep_time=each.is_cache)
         except DiskFull:
             if not make_room():
                 raise
-            fields = edit(each.file.fd, path, deletions, note, insertions)
+            fields = edit(each.file.fd, path, deletions, note, insertions, keep_time=each.is_cache)
         wrong = _compare(each, store)
         if wrong is not None:
-            revert(each.file.fd, path, fields)
+            revert(each.file.fd, path, fields, keep_time=each.is_cache)
             wrong = f"{shown(path)}: {wrong} after the edit, so it was taken back"
     except ActionFailed as error:
         wrong = str(error)

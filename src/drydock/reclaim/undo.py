@@ -208,7 +208,7 @@ def _unedit(held: Held, entry: Entry, barred: str | None) -> EditOutcome:
             return EditOutcome(entry.path, 0, 0, Status.DONE, "it is as it was before the edit", backup)
         if file is None or barred is not None:
             return EditOutcome(entry.path, 0, 0, Status.FAILED, f"left as it is: {barred}", backup)
-        revert(file.fd, file.path, entry.fields)
+        revert(file.fd, file.path, entry.fields, keep_time=file in held.caches)
     except ActionFailed as error:
         return EditOutcome(entry.path, 0, 0, Status.FAILED, str(error), backup)
     return EditOutcome(entry.path, 0, 0, Status.DONE, "its former contents are back", backup)

@@ -20,7 +20,8 @@ def runs_document(found: PastRuns) -> RunsDocument:
 
 
 def _part(run: PastRun) -> PastRunPart:
-    return PastRunPart(**{**run._asdict(), "journal": shown(run.journal), "root": shown(run.root)})
+    fields = {name: value for name, value in run._asdict().items() if name != "databases"}
+    return PastRunPart(**{**fields, "journal": shown(run.journal), "root": shown(run.root)})
 
 
 def runs_lines(found: PastRuns) -> Iterator[str]:
