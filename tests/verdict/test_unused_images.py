@@ -116,7 +116,7 @@ def test_pods_use_every_name_of_their_image():
 
 
 def test_an_image_whose_name_went_to_another_stays_for_its_pod():
-    """A pull moved the tag; the container was made on the layers of the image that has its id and digest alone."""
+    """A pull moved the tag; the container, or an image volume, was made on the layers of the one without a tag."""
     names = [b"example.org/a@" + digest(1), digest(11)]
     labels = {**PULLED, b"containerd.io/gc.ref.content.config": digest(11)}
     old = [image(digest(1), name=name, namespace=b"k8s.io") for name in names]
@@ -132,6 +132,8 @@ def test_an_image_whose_name_went_to_another_stays_for_its_pod():
     ]
     pod = record(b"example.org/a:1")
     assert chosen(*old, new, *blobs, *snapshots, pod) == (set(), {})
+    volume = snapshot(b"/run/cri/image-volumes/pod/" + digest(1)[7:], digest(21), namespace=b"k8s.io")
+    assert chosen(*old, new, *blobs, snapshots[0], volume, pod) == (set(), {})
     # Of a container that is made on other layers it is not.
     assert chosen(*old, new, *blobs, snapshots[0], pod)[0] == set(names)
 

@@ -30,6 +30,8 @@ _DANGLING: Final = b"moby-dangling@"
 _PINNED: Final = b"io.cri-containerd.pinned"
 _CRI_IMAGE: Final = b"io.cri-containerd.image"
 _ID: Final = re.compile(rb"sha256:[0-9a-f]{64}\Z")
+_IMAGE_VOLUMES: Final = b"/image-volumes/"
+"""In the key of the snapshot of an image volume, which is the path of its mount."""
 _PAUSE: Final = re.compile(rb"(?:^|/|-)pause(?:[:@]|\Z)")
 """The image of sandboxes: containerd before 1.7 does not label it as pinned."""
 
@@ -155,15 +157,19 @@ class _Chooser:
                     yield image.ref, f"container {shown(container.name or container.id)} uses it"
 
     def _unpacked_for_containers(self) -> Iterator[tuple[Ref, str]]:
-        """The images that a container's file system was made on, whatever its image is called now.
+        """The images that a container's file system, or an image volume of a pod, was made on.
 
-        A pull moves a name to another image, and the record of a container keeps the name.
+        A pull moves a name to another image, and the record of a container keeps the name. Of an image volume only the
+        snapshot tells (containerd internal/cri/server/container_image_mount.go, v2.1).
         """
-        made: dict[Ref, bytes] = {}
+        made: dict[Ref, str] = {}
         for record in self._store.metadata.containers:
             own = self._graph.records.get(snapshot_ref(record.namespace, record.snapshotter, record.snapshot_key))
             if isinstance(own, Snapshot) and own.parent_ref is not None:
-                made.setdefault(own.parent_ref, record.id)
+                made.setdefault(own.parent_ref, f"container {shown(record.id)} uses it")
+        for each in self._store.metadata.snapshots:
+            if each.namespace == _CRI and _IMAGE_VOLUMES in each.key and each.parent_ref is not None:
+                made.setdefault(each.parent_ref, f"image volume {shown(each.key)} is made of it")
         namespaces = {ref.namespace for ref in made}
         for image in self._images:
             if image.namespace not in namespaces:
@@ -171,7 +177,7 @@ class _Chooser:
             for blob in self._reached_digests(image):
                 for ref in map(visited, self._graph.targets(Ref(Kind.BLOB, image.namespace, blob))):
                     if ref in made:
-                        yield image.ref, f"container {shown(made[ref])} uses it"
+                        yield image.ref, made[ref]
 
     def _is_made_from(self, container: DockerContainer, image: Image) -> bool:
         digest, asked = container.image, container.asked
