@@ -82,7 +82,7 @@ def main() -> None:
         file = Path(folder) / "report.html"
         scan = population(330, seed=7)
         scan.places = _places(scan)
-        file.write_text(render_page([scan], NOW, None), encoding="utf-8")
+        file.write_text(render_page([scan], NOW, None, "build-7.example"), encoding="utf-8")
         for size, theme, height in (("desktop", "light", 1080), ("phone", "dark", 844)):
             with opened(started, file, size=size, theme=theme) as page:
                 width = page.viewport_size["width"]
