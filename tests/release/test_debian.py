@@ -41,8 +41,10 @@ def test_lintian(package: Path, tmp_path: Path) -> None:
     done = _lintian(package)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     subprocess.run(["dpkg-deb", "--raw-extract", package, tmp_path / "raw"], check=True)
-    (tmp_path / "raw/usr/share/doc/drydock/copyright").unlink()
-    subprocess.run(["dpkg-deb", "--build", tmp_path / "raw", tmp_path / "wrong.deb"], check=True, capture_output=True)
+    for path in ("share/doc/drydock/copyright", "bin/drydock"):
+        (tmp_path / "raw/usr" / path).unlink()
+    command = ["dpkg-deb", "-Znone", "--build", tmp_path / "raw", tmp_path / "wrong.deb"]
+    subprocess.run(command, check=True, capture_output=True)
     assert "no-copyright-file" in _lintian(tmp_path / "wrong.deb").stdout
 
 
