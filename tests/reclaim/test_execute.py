@@ -51,11 +51,11 @@ def test_what_waits_for_an_edit_that_failed_stays(unpacked_anew, monkeypatch, wh
     calls = []
     real = execute_module.edit
 
-    def fail(*arguments):
+    def fail(*arguments, **options):
         calls.append(arguments)
         if len(calls) == which + 1:
             raise ActionFailed("no")
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(execute_module, "edit", fail)
     text = clean(of, host, status=4)

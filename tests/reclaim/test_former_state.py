@@ -24,11 +24,11 @@ def on_rows(monkeypatch, error):
     """Let every edit after the first, meta.db's, end in an error for once."""
     real, calls = execute.edit, []
 
-    def edit(*arguments):
+    def edit(*arguments, **options):
         calls.append(arguments)
         if len(calls) > 1:
             raise error
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(execute, "edit", edit)
 
@@ -265,11 +265,11 @@ def test_an_undo_that_was_stopped_is_repeated_with_the_copy_beside_its_journal(h
     host.clean("first")
     real, calls = undo.revert, []
 
-    def stop(*arguments):
+    def stop(*arguments, **options):
         calls.append(arguments)
         if len(calls) > 1:
             raise KeyboardInterrupt
-        real(*arguments)
+        real(*arguments, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(undo, "revert", stop)

@@ -214,10 +214,10 @@ def test_a_killed_run_that_a_later_one_went_on_from_keeps_its_databases(host, cl
 def test_a_run_whose_rows_a_later_one_removed_keeps_its_databases(host, monkeypatch):
     """metadata.db could not be edited, and the run ended so; the next, with another state directory, did that."""
 
-    def fail_on_rows(lock, name, *rest):
+    def fail_on_rows(lock, name, *rest, **options):
         if os.path.basename(name) == b"metadata.db":
             raise ActionFailed("no")
-        return edit(lock, name, *rest)
+        return edit(lock, name, *rest, **options)
 
     edit = execute.edit
     with monkeypatch.context() as patched:
