@@ -15,7 +15,9 @@ UNITS = TOP / "deploy/systemd"
 SERVICE = "drydock-metrics.service"
 TEXTFILES = "/var/lib/prometheus/node-exporter"
 DOCKER = "docker-28.5-interrupted-pull"
-_CHANGING = re.compile(r"^(?:# .*|drydock_scan_.*|drydock_oldest_.*|drydock_live.*)$\n", re.MULTILINE)
+_CHANGING = re.compile(
+    r"^(?:# .*|drydock_scan_.*|drydock_oldest_.*|drydock_live.*|drydock_file_system_(?:used|free).*)$\n", re.MULTILINE
+)
 """Lines that the clock of the scan is in."""
 _PROBE = """\
 import ctypes, errno, os, socket, sys
