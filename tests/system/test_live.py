@@ -81,7 +81,7 @@ def undated(text):
 def test_every_format_says_so(running, form):
     """That it was live; with the engine stopped none does."""
     engine, root = running
-    word = {"csv": ",true\n", "json": '"live": true', "jsonl": '"live":true'}.get(
+    word = {"csv": ",true,\n", "json": '"live": true', "jsonl": '"live":true'}.get(
         form, "live: read beside a running engine"
     )
     assert word in run("scan", "--live", "--format", form, root)
