@@ -94,8 +94,10 @@ def fill(top: Path) -> None:
     os.utime(top / "plain", ns=(LATE, LATE))
     os.utime(top / "empty", ns=(EARLY, EARLY))
     os.utime(top / "kept/link", ns=(LATE, LATE), follow_symlinks=False)
+    folder = os.open(top, os.O_PATH)
     with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(top / "socket"))
+        made.bind(f"/proc/self/fd/{folder}/socket")  # a path of a socket has at most 107 bytes
+    os.close(folder)
 
 
 def _fill_edges(top: Path) -> None:

@@ -29,6 +29,9 @@ READABLE = [each for each in captures() if "leases_ended" in each.facts and not 
 # With an interrupted pull of the recipe's, and nothing that no record names besides.
 PULLS = [each for each in READABLE if each.docker and not re.search("restored|29", each.name)]
 _OVERLAYFS = "io.containerd.snapshotter.v1.overlayfs"
+DROPPED = {"docker-28.5-killed": {"moby": {"la2uan5kh9fszpaxy30pvigkh"}}}
+"""Leases of cache records that BuildKit drops by itself at its first disk-usage run: test_going_on.py has Docker do it.
+containerd alone does not."""
 _TEMPORARY = ("clean", "--end-leases", "temporary", "--apply", "--yes")
 
 
@@ -88,11 +91,17 @@ def _collect(pair):
     with containerd_on(capture, pair.work / "theirs", pair.work / "engine", collect=True) as engine:
         # One that is there: what a new namespace leaves in meta.db would be the harness' and not the engine's.
         engine.collect(next(iter(capture.namespaces)))
-        for namespace, leases in capture.facts["leases_ended"].items():
+        for namespace, leases in _ended(capture).items():
             # Those that have expired went with the collection at the start.
             there = engine.ctr_text("leases", "ls", "-q", namespace=namespace).split()
-            for lease in set(leases) & set(there):
+            for lease in leases & set(there):
                 engine.ctr("leases", "rm", "--sync", lease, namespace=namespace)
+
+
+def _ended(capture):
+    """The leases that end, by namespace."""
+    more = DROPPED.get(capture.name, {})
+    return {name: set(leases) | more.get(name, set()) for name, leases in capture.facts["leases_ended"].items()}
 
 
 def _usage(path):
@@ -156,14 +165,14 @@ def test_ends_the_leases_that_were_temporary(pair):
         parts = [bytes.fromhex(part).decode(errors="replace") for part in path.split("/")]
         if what == "bucket" and len(parts) == 4 and parts[2] == "leases":
             gone.setdefault(parts[1], set()).add(parts[3])
-    assert gone == {namespace: set(leases) for namespace, leases in pair.capture.facts["leases_ended"].items()}
+    assert gone == _ended(pair.capture)
 
 
 @pytest.mark.parametrize("pair", PULLS, ids=lambda capture: capture.name, indirect=True)
 def test_frees_the_pull_and_nothing_else(pair):
-    """Every byte of the interrupted pull is free, by du, and no other but of a view that a build step left."""
+    """Every byte of the interrupted pull is free, by du, and no other but what a build step left."""
     gone = pair.sizes.keys() - set(on_disk(pair.ours))
-    assert gone == _pulled(pair) | _views(pair)
+    assert gone == _pulled(pair) | _views(pair) | _built(pair)
     expected = sum(pair.sizes[path] for path in gone)
     after = _totals(pair)
     # Databases do not shrink, and grow into the holes that the archive kept of them.
@@ -204,6 +213,12 @@ def _pulled(pair):
 
 def _views(pair):
     return {f"{_OVERLAYFS}/{folder}" for name, folder in pair.folders.items() if name.endswith(b"-view")}
+
+
+def _built(pair):
+    """The snapshots of cache records that BuildKit drops."""
+    ids = tuple(each.encode() for leases in DROPPED.get(pair.capture.name, {}).values() for each in leases)
+    return {f"{_OVERLAYFS}/{folder}" for name, folder in pair.folders.items() if ids and name.endswith(ids)}
 
 
 def _base(capture, host):
