@@ -25,7 +25,9 @@ hypothesis.settings.load_profile("long" if "DRYDOCK_TEST_LONG" in os.environ els
 
 _TESTS = Path(__file__).parent
 # Besides what starts engines, and what says of itself that it looks at all processes there are.
-_ON_THE_HOST = ("deploy", "engines", "release")
+_ON_THE_HOST = ("engines",)
+# These make things once for all of them: one worker shall have them.
+_TOGETHER = ("deploy", "release")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,8 +50,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         engine = item.get_closest_marker("engine")
         if os.geteuid() != 0 and (engine or item.get_closest_marker("root")):
             item.add_marker(pytest.mark.skip(reason="needs root"))
-        if engine or item.path.relative_to(_TESTS).parts[0] in _ON_THE_HOST:
+        folder = item.path.relative_to(_TESTS).parts[0]
+        if engine or folder in _ON_THE_HOST:
             item.add_marker(pytest.mark.xdist_group("host"))
+        elif folder in _TOGETHER:
+            item.add_marker(pytest.mark.xdist_group("release"))
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 

@@ -1,6 +1,7 @@
 """Questions over many hosts: the answers are those of plain sums over the documents, whatever form they came in."""
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -295,9 +296,13 @@ def test_without_the_extra_it_says_what_to_install(folder, absent):
 
 
 @pytest.mark.slow
-def test_two_thousand_hosts(tmp_path):
-    """In less than 30 s and 1 GB, as JSON and as Parquet. Of the processor: others may have the machine meanwhile."""
-    for number in range(2000):
+def test_many_hosts(tmp_path):
+    """Two thousand in less than 30 s and 1 GB, as JSON and as Parquet; in CI fewer.
+
+    Of the processor: others may have the machine meanwhile.
+    """
+    hosts = 2000 if "DRYDOCK_TEST_LONG" in os.environ else 400
+    for number in range(hosts):
         document = host_document(number)
         if number % 2:
             (tmp_path / f"{number}.json").write_text(json.dumps(document))
@@ -307,7 +312,7 @@ def test_two_thousand_hosts(tmp_path):
     measured = run_measured("fleet", "--format", "json", tmp_path)
     assert measured.status == 0
     found = json.loads(measured.output)
-    assert found["hosts"] == 2000
-    assert found["objects"] > 100_000
+    assert found["hosts"] == hosts
+    assert found["objects"] > 50 * hosts
     assert measured.peak < 1000 * MIB, measured[1:]
     assert measured.seconds < 30, measured[1:]
