@@ -36,6 +36,9 @@ def told(docker):
     """Images and containers as the engine lists them; BuildKit drops what it drops by itself when it counts first."""
     for _ in range(2):
         docker.docker("system", "df")
+    # The GC that a deletion asks for may come after the engine's end, unless it is waited for.
+    docker.ctr("leases", "create", "--id", "collect")
+    docker.ctr("leases", "rm", "--sync", "collect")
     images = docker.docker("image", "ls", "-a", "--digests", "--format", "{{.Repository}}:{{.Tag}} {{.Digest}}")
     return sorted(images.splitlines()), sorted(docker.docker("ps", "-a", "--format", "{{.Names}}").splitlines())
 
