@@ -4,6 +4,7 @@ This is the library (docs/library.md): functions, the values that they take and 
 when it is first used, so that a start stays fast.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -367,9 +368,7 @@ if not TYPE_CHECKING:  # a checker would take every name for one that is there
     def __getattr__(name: str) -> Any:  # noqa: ANN401 - each name has its own type
         if name not in _HOME:
             raise AttributeError(f"module 'drydock' has no attribute {name!r}")
-        import importlib  # noqa: PLC0415 - a start without it is faster
-
-        return getattr(importlib.import_module(_HOME[name]), name)
+        return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -93,14 +93,18 @@ def blob_path(digest: Digest, content: bytes = CONTENT) -> RawPath:
 
 def ingest_name(backend_ref: bytes) -> bytes:
     """The name of an ingest's folder below ``ingest/`` (containerd plugins/content/local/store.go ingestRoot, v2.1)."""
-    return sha256_hex(backend_ref)
+    return hash_hex(backend_ref)
 
 
-def sha256_hex(data: bytes) -> bytes:
-    """The SHA-256 of a few bytes, in hexadecimal digits."""
-    from hashlib import sha256  # noqa: PLC0415 - it loads OpenSSL, and many stores have nothing to hash
+def hash_hex(data: bytes, algorithm: str = "sha256") -> bytes:
+    """The hash of some bytes, in hexadecimal digits.
 
-    return sha256(data).hexdigest().encode()
+    Raises:
+        ValueError: Python does not have the algorithm.
+    """
+    from hashlib import new  # noqa: PLC0415 - it loads OpenSSL, and many stores have nothing to hash
+
+    return new(algorithm, data).hexdigest().encode()
 
 
 def snapshot_ref(namespace: bytes, snapshotter: bytes, key: bytes) -> Ref:

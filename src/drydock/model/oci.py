@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from drydock.model.findings import Finding
 from drydock.model.label_names import CONTENT_LABEL
-from drydock.model.names import Digest, sha256_hex
+from drydock.model.names import Digest, hash_hex
 
 _INDEXES = frozenset(
     (b"application/vnd.oci.image.index.v1+json", b"application/vnd.docker.distribution.manifest.list.v2+json")
@@ -129,7 +129,7 @@ def chain_ids(diffs: Iterable[bytes | None]) -> Iterator[bytes]:
     for diff in diffs:
         if diff is None:
             return
-        chain = b"sha256:" + sha256_hex(chain + b" " + diff) if chain else diff
+        chain = b"sha256:" + hash_hex(chain + b" " + diff) if chain else diff
         yield chain
 
 

@@ -24,7 +24,7 @@ from drydock.model.layer_store import (
     MountRecord,
 )
 from drydock.model.leases import Holding, LeaseClass
-from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano, is_container_id, sha256_hex, snapshot_ref
+from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano, hash_hex, is_container_id, snapshot_ref
 from drydock.model.objects import LayerObject, ObjectKind, State
 from drydock.model.records import Lease
 from drydock.model.roots import BuildOwners, Owners
@@ -444,5 +444,5 @@ def _broken(layer: LayerRecord) -> str:
         return layer.problem
     chain = layer.diff_id
     if layer.parent is not None:
-        chain = Digest(b"sha256:" + sha256_hex(layer.parent + b" " + layer.diff_id))
+        chain = Digest(b"sha256:" + hash_hex(layer.parent + b" " + layer.diff_id))
     return "" if chain == layer.chain_id else "its diff id and its parent do not give its chain id"

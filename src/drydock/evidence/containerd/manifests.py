@@ -11,7 +11,7 @@ from drydock.evidence.files.regular import open_below
 from drydock.model import messages
 from drydock.model.data import BlobFile
 from drydock.model.findings import Place
-from drydock.model.names import Digest, RawPath, is_digest
+from drydock.model.names import Digest, RawPath, hash_hex, is_digest
 from drydock.model.oci import Config, Descriptor, Document, Documents, Index, Manifest
 from drydock.model.text import shown
 
@@ -114,10 +114,8 @@ def _read(root: RawPath, blob: BlobFile, limit: int) -> bytes | None:
 
 
 def _check(digest: Digest, raw: bytes) -> None:
-    from hashlib import new  # noqa: PLC0415 - it loads OpenSSL, and a store without interrupted pulls needs none
-
     algorithm, _, wanted = digest.partition(b":")
-    if new(algorithm.decode(), raw).hexdigest().encode() != wanted:
+    if hash_hex(raw, algorithm.decode()) != wanted:
         raise _Unusable("its bytes do not match its digest")
 
 

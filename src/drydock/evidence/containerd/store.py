@@ -20,6 +20,7 @@ from drydock.evidence.containerd.rows import DATABASE
 from drydock.evidence.containerd.snapshots import read_backend, start_pools
 from drydock.evidence.files.database_copy import copy_database
 from drydock.evidence.files.directory import folder, names
+from drydock.evidence.files.libc import libc
 from drydock.evidence.files.sizes import Measure
 from drydock.evidence.files.walk_pool import WalkPool
 from drydock.evidence.host.locks import hold, refuse_locked
@@ -27,7 +28,7 @@ from drydock.model import messages
 from drydock.model.data import LayoutKind
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.findings import Finding, Place
-from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath, sha256_hex
+from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath, hash_hex
 from drydock.model.plans import DatabaseFingerprint
 from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.progress import Progress, counter
@@ -370,11 +371,8 @@ def _give_back_tables() -> None:
     Once a large block was freed, glibc keeps all blocks of up to its size (mallopt(3), M_MMAP_THRESHOLD), which is a
     tenth of a scan's memory. Other C libraries have no such call.
     """
-    import ctypes  # noqa: PLC0415 - most stores are small
-
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(_M_MMAP_THRESHOLD, _TABLE)
+    if hasattr(libc(), "mallopt"):
+        libc().mallopt(_M_MMAP_THRESHOLD, _TABLE)
 
 
 def fingerprint_databases(held: Held) -> list[DatabaseFingerprint]:
@@ -387,7 +385,7 @@ def fingerprint_databases(held: Held) -> list[DatabaseFingerprint]:
     for file in held.files():
         size = os.fstat(file.fd).st_size
         length = min(size, 2 * file.database.page_size if file.database is not None else _METAS)
-        digest = sha256_hex(os.pread(file.fd, length, 0)).decode()
+        digest = hash_hex(os.pread(file.fd, length, 0)).decode()
         found.append(DatabaseFingerprint(RawPath(os.path.relpath(file.path, held.root.path)), size, digest))
     return found
 

@@ -18,7 +18,7 @@ from drydock.evidence.files.directory import folder, names
 from drydock.evidence.files.regular import read_regular
 from drydock.model import messages
 from drydock.model.findings import Finding, Place, Severity
-from drydock.model.names import Digest, RawPath, UnixNano, is_container_id, is_digest, sha256_hex
+from drydock.model.names import Digest, RawPath, UnixNano, hash_hex, is_container_id, is_digest
 from drydock.model.roots import DockerContainer, Mounted
 
 _LARGEST = 8 << 20
@@ -143,7 +143,7 @@ def _layer_names(container: bytes, source: bytes, target: bytes) -> tuple[bytes,
     return (
         container + b"-" + source,  # v28.0 to v28.5
         (container + b",src=" + source + b",dst=" + target).hex().encode(),  # v29.0.0 to v29.1.3
-        sha256_hex(container + b"-src=" + source + b"-dst=" + target),  # v29.1.4 and later
+        hash_hex(container + b"-src=" + source + b"-dst=" + target),  # v29.1.4 and later
     )
 
 

@@ -19,6 +19,7 @@ from functools import partial
 from types import TracebackType
 from typing import NoReturn
 
+from drydock.evidence.files.libc import libc
 from drydock.evidence.files.sizes import DiskUsage, Measure, Share
 from drydock.model.data import Occupancy
 
@@ -143,9 +144,7 @@ class _Worker:
         Raises:
             OSError: there is no process or no memory for it.
         """
-        import ctypes  # noqa: PLC0415 - a scan that measures little starts none
-
-        prctl = ctypes.CDLL(None).prctl
+        prctl = libc().prctl
         self._results = os.memfd_create("drydock", os.MFD_CLOEXEC)
         starter = os.getpid()
         try:
