@@ -52,7 +52,7 @@ def fill(point: Path) -> None:
     """
     more = point / "more"
     with (point / "ballast").open("wb", buffering=0) as file:
-        for _ in range(20):
+        for _ in range(200):
             for size in (1 << 20, 4096, 1):
                 with contextlib.suppress(OSError):
                     while True:

@@ -22,12 +22,17 @@ DROP = {"-f": "dangling-images", "-af": "unused-images"}
 
 
 def records(root):
-    """The image, lease, blob and snapshot records of dockerd's namespace, as Go reads them."""
+    """The image, lease, blob and snapshot records of dockerd's namespace, as Go reads them.
+
+    Without temporary views: BuildKit deletes their leases some time after its start.
+    """
     found = set()
     for line in gobbolt.dump(root / "io.containerd.metadata.v1.bolt/meta.db").splitlines():
         kind, path, *_ = line.split(" ")
         names = [bytes.fromhex(part).decode("utf-8", "replace") for part in path.split("/") if part]
         if kind == "bucket" and names[:2] == ["v1", "moby"] and len(names) > 3 and names[-2] in KINDS:
+            if names[-1].endswith("-view"):
+                continue
             found.add("/".join(names[2:]))
     return found
 
