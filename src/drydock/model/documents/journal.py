@@ -20,6 +20,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from drydock.model.data import Fingerprint
 from drydock.model.documents.common import Count, Line, Sha256, Shown, StrictPart, Time, fields_of
+from drydock.model.documents.plan import LayerDataRoot, NamedBy
 from drydock.model.plans import Status, Target
 
 _LIMIT: Final = 1 << 80
@@ -87,20 +88,8 @@ class RemovalLine(StrictPart):
             "manifests.gz beside the journal, and SHA-256; null if there is none, absent in journals of older versions"
         ),
     ] = UNSET
-    data_root: Annotated[
-        Shown | UnsetType,
-        Meta(
-            description="of what is in the classic layer store: absolute path of the Docker data root that path is "
-            "relative to, as shown"
-        ),
-    ] = UNSET
-    named_by: Annotated[
-        Shown | UnsetType,
-        Meta(
-            description="of what is in the classic layer store: path of the record that names it and is removed first, "
-            "as shown; absent where there is none"
-        ),
-    ] = UNSET
+    data_root: LayerDataRoot = UNSET
+    named_by: NamedBy = UNSET
 
     def __post_init__(self) -> None:
         """Refuse numbers that no file has, and a move to nowhere."""

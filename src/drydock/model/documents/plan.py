@@ -29,6 +29,20 @@ Path = Annotated[Shown, Meta(description="relative to the root, as shown")]
 Expected = Annotated[
     Fingerprint, Meta(description="device, inode, mode, size, mtime and ctime; both times in nanoseconds since 1970")
 ]
+LayerDataRoot = Annotated[
+    Shown | UnsetType,
+    Meta(
+        description="of what is in the classic layer store: absolute path of the Docker data root that path is "
+        "relative to, as shown"
+    ),
+]
+NamedBy = Annotated[
+    Shown | UnsetType,
+    Meta(
+        description="of what is in the classic layer store: path of the record that names it and is removed first, "
+        "as shown; absent where there is none"
+    ),
+]
 Labels = Annotated[dict[str, str], Meta(description="labels of the record: names and values, as shown")]
 
 
@@ -198,20 +212,8 @@ class PlannedRemoval(StrictPart):
     expect: Expected
     after_edit: Annotated[bool, Meta(description="whether a record or a row names it until the databases are edited")]
     why: Why
-    data_root: Annotated[
-        Shown | UnsetType,
-        Meta(
-            description="of what is in the classic layer store: absolute path of the Docker data root that path is "
-            "relative to, as shown"
-        ),
-    ] = UNSET
-    named_by: Annotated[
-        Shown | UnsetType,
-        Meta(
-            description="of what is in the classic layer store: path of the record that names it and is removed first, "
-            "as shown; absent where there is none"
-        ),
-    ] = UNSET
+    data_root: LayerDataRoot = UNSET
+    named_by: NamedBy = UNSET
 
 
 class PlannedLogCut(StrictPart):
