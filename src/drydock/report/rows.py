@@ -67,13 +67,16 @@ def line_rows(lines: Iterable[ScanLine]) -> Iterator[ScanRow]:
             yield entry_row(head, line.type, line.root, msgspec.convert(values, ReportedEntry))
 
 
+def _row(head: ReportedHead, type_: str, **values: Any) -> ScanRow:  # noqa: ANN401 - each column has its type
+    """A row of a scan, with the columns that every row has."""
+    return ScanRow(type_=type_, host=head.host, now=head.now, drydock=head.drydock, **values)
+
+
 def root_row(head: ReportedHead, root: ReportedRootHead) -> ScanRow:
     """The row of a root."""
-    return ScanRow(
-        type_="root",
-        host=head.host,
-        now=head.now,
-        drydock=head.drydock,
+    return _row(
+        head,
+        "root",
         root=root.path,
         engine=root.engine,
         live=root.live,
@@ -94,11 +97,9 @@ def entry_row(head: ReportedHead, type_: str, root: str, entry: ReportedEntry) -
         entry: the thing.
     """
     is_finding = type_ == "finding"
-    return ScanRow(
-        type_=type_,
-        host=head.host,
-        now=head.now,
-        drydock=head.drydock,
+    return _row(
+        head,
+        type_,
         root=root,
         kind=entry.kind,
         id=entry.subject if is_finding else entry.id,
@@ -125,11 +126,9 @@ def entry_row(head: ReportedHead, type_: str, root: str, entry: ReportedEntry) -
 
 def usage_row(head: ReportedHead, usage: ReportedUsage) -> ScanRow:
     """The row of something that takes space; ``root`` is the place that it is in."""
-    return ScanRow(
-        type_="usage",
-        host=head.host,
-        now=head.now,
-        drydock=head.drydock,
+    return _row(
+        head,
+        "usage",
         root=usage.place,
         category=usage.category,
         id=usage.name,
@@ -143,11 +142,9 @@ def usage_row(head: ReportedHead, usage: ReportedUsage) -> ScanRow:
 
 def file_system_row(head: ReportedHead, found: ReportedFileSystem) -> ScanRow:
     """The row of a file system; ``root`` is the first place that lies on it."""
-    return ScanRow(
-        type_="file_system",
-        host=head.host,
-        now=head.now,
-        drydock=head.drydock,
+    return _row(
+        head,
+        "file_system",
         root=found.path,
         path=found.path,
         bytes=found.used,
