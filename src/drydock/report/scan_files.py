@@ -10,7 +10,8 @@ import itertools
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import msgspec
@@ -52,25 +53,44 @@ def read_scan(path: bytes) -> ReportedScan:
         EvidenceUnreadable: the file cannot be read, or is not a scan.
     """
     try:
-        with open(path, "rb", opener=open_scan) as file:
-            first = file.readline()
-            if b'"type"' in first and first.rstrip().endswith(b"}"):
-                found = _from_lines(itertools.chain((first,), file))
-            else:
-                found = read_document(without_lone_surrogates(first + file.read()), ReportedScan)
+        with opened_scan(path) as found:
+            return found if isinstance(found, ReportedScan) else _from_lines(found, host_of(path))
     except (OSError, ValueError, RecursionError) as error:
         raise EvidenceUnreadable(why_unread(path, error)) from error
-    found.host = found.host or shown(os.path.splitext(os.path.basename(path))[0])
-    return found
 
 
-class _Line(Struct):
+@contextmanager
+def opened_scan(path: bytes) -> Iterator[ReportedScan | Iterator[bytes]]:
+    """A scan that was written as one document, or else the lines of one, to be read in the block.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not a scan.
+    """
+    with open(path, "rb", opener=open_scan) as file:
+        first = file.readline()
+        if b'"type"' in first and first.rstrip().endswith(b"}"):
+            yield itertools.chain((first,), file)
+        else:
+            found = read_document(without_lone_surrogates(first + file.read()), ReportedScan)
+            found.host = found.host or host_of(path)
+            yield found
+
+
+def host_of(path: bytes) -> str:
+    """The name of the host of a scan that does not say it: that of its file."""
+    return shown(os.path.splitext(os.path.basename(path))[0])
+
+
+class LineKind(Struct):
+    """Which thing one of the JSON lines of a scan is about."""
+
     type: str | None = None
     root: str | None = None
 
 
-def _from_lines(lines: Iterable[bytes]) -> ReportedScan:
-    """The scan of JSON lines.
+def _from_lines(lines: Iterable[bytes], host: str) -> ReportedScan:
+    """The scan of JSON lines; ``host`` is the name of its host, where the lines do not say it.
 
     Raises:
         ValueError: they are not those of a scan, or a field has a wrong type.
@@ -81,24 +101,25 @@ def _from_lines(lines: Iterable[bytes]) -> ReportedScan:
     usage: list[ReportedUsage] = []
     file_systems: list[ReportedFileSystem] = []
     for line in map(without_lone_surrogates, lines):
-        typed = _decoded(line, _Line)
+        typed = decode_line(line, LineKind)
         if typed.type == "scan":
-            head = ReportedScan(**structs.asdict(_decoded(line, ReportedHead)))
+            head = ReportedScan(**structs.asdict(decode_line(line, ReportedHead)))
         elif head is None:
             raise ValueError("not a drydock.scan/1 document")
         elif typed.type == "root":
-            root = _decoded(line, ReportedRoot)
+            root = decode_line(line, ReportedRoot)
             roots[root.path], entries[root.path] = root, {each: [] for each in _LISTS.values()}
         elif typed.type == "usage":
-            usage.append(_decoded(line, ReportedUsage))
+            usage.append(decode_line(line, ReportedUsage))
         elif typed.type == "file_system":
-            file_systems.append(_decoded(line, ReportedFileSystem))
+            file_systems.append(decode_line(line, ReportedFileSystem))
         elif typed.type in _LISTS:
             if typed.root not in entries:
                 raise ValueError("not a drydock.scan/1 document")
-            entries[typed.root][_LISTS[typed.type]].append(_decoded(line, ReportedEntry))
+            entries[typed.root][_LISTS[typed.type]].append(decode_line(line, ReportedEntry))
     if head is None:
         raise ValueError("it is empty")
+    head.host = head.host or host
     head.roots = tuple(
         structs.replace(root, **{name: tuple(found) for name, found in entries[path].items()})
         for path, root in roots.items()
@@ -107,7 +128,12 @@ def _from_lines(lines: Iterable[bytes]) -> ReportedScan:
     return head
 
 
-def _decoded(line: bytes, kind: type[_Part]) -> _Part:
+def decode_line(line: bytes, kind: type[_Part]) -> _Part:
+    """What ``kind`` reads of one of the JSON lines of a scan.
+
+    Raises:
+        ValueError: a field is missing, or has a wrong type.
+    """
     try:
         return msgspec.json.decode(line, type=kind)
     except msgspec.MsgspecError as error:

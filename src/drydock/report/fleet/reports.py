@@ -7,12 +7,8 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-from msgspec import Struct
-
-from drydock.model.documents.common import read_document
 from drydock.model.documents.fleet import (
     ReportedFileSystem,
     ReportedHead,
@@ -24,10 +20,18 @@ from drydock.model.documents.fleet import (
 from drydock.model.documents.scan import ScanRow
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.progress import Progress, counter
-from drydock.model.text import printable, shown
+from drydock.model.text import shown
 from drydock.report.parquet import read_parquet, tables, with_reports
 from drydock.report.rows import document_rows, entry_row, file_system_row, root_row, usage_row
-from drydock.report.scan_files import open_scan, why_unread, without_lone_surrogates
+from drydock.report.scan_files import (
+    LineKind,
+    decode_line,
+    host_of,
+    open_scan,
+    opened_scan,
+    why_unread,
+    without_lone_surrogates,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +40,6 @@ _ENDINGS = (b".json", b".jsonl", b".parquet")
 _UNUSED: Final = ("store",)
 """Lines of which there is no row."""
 _TYPES = ("root", "object", "lease", "finding", "withheld", "holder")
-_Part = TypeVar("_Part", bound=Struct)
 
 
 def find_reports(paths: Sequence[bytes]) -> list[bytes]:
@@ -117,15 +120,11 @@ def _rows(path: bytes) -> Iterator[ScanRow]:
         OSError: it cannot be read.
         ValueError: it is not a scan, or a field of it has a wrong type.
     """
-    name = shown(os.path.splitext(os.path.basename(path))[0])
-    with open(path, "rb", opener=open_scan) as file:
-        first = file.readline()
-        if b'"type"' in first and first.rstrip().endswith(b"}"):
-            yield from line_reports(itertools.chain((first,), file), name)
+    with opened_scan(path) as found:
+        if isinstance(found, ReportedScan):
+            yield from document_rows(found)
         else:
-            document = read_document(without_lone_surrogates(first + file.read()), ReportedScan)
-            document.host = document.host or name
-            yield from document_rows(document)
+            yield from line_reports(found, host_of(path))
 
 
 def line_reports(lines: Iterable[bytes], name: str) -> Iterator[ScanRow]:
@@ -140,31 +139,20 @@ def line_reports(lines: Iterable[bytes], name: str) -> Iterator[ScanRow]:
     """
     head: ReportedHead | None = None
     for line in map(without_lone_surrogates, lines):
-        type_ = _decoded(line, _Typed).type
+        type_ = decode_line(line, LineKind).type
         if type_ == "scan":
-            head = _decoded(line, ReportedHead)
+            head = decode_line(line, ReportedHead)
             head.host = head.host or name
         elif head is not None and type_ in _UNUSED:
             continue
         elif head is not None and type_ == "usage":
-            yield usage_row(head, _decoded(line, ReportedUsage))
+            yield usage_row(head, decode_line(line, ReportedUsage))
         elif head is not None and type_ == "file_system":
-            yield file_system_row(head, _decoded(line, ReportedFileSystem))
+            yield file_system_row(head, decode_line(line, ReportedFileSystem))
         elif head is None or type_ not in _TYPES:
             raise ValueError("not a drydock.scan/1 document")
         elif type_ == "root":
-            yield root_row(head, _decoded(line, ReportedRootHead))
+            yield root_row(head, decode_line(line, ReportedRootHead))
         else:
-            entry = _decoded(line, ReportedLine)
+            entry = decode_line(line, ReportedLine)
             yield entry_row(head, type_, entry.root, entry)
-
-
-class _Typed(Struct):
-    type: str | None = None
-
-
-def _decoded(line: bytes, kind: type[_Part]) -> _Part:
-    try:
-        return msgspec.json.decode(line, type=kind)
-    except msgspec.MsgspecError as error:
-        raise ValueError(printable(str(error))) from error
