@@ -14,10 +14,11 @@ from drydock.model.documents.compare import (
     DifferencePart,
 )
 from drydock.model.documents.fleet import ReportedEntry, ReportedRoot, ReportedScan, ReportedUsage
+from drydock.model.names import UnixNano
 from drydock.model.objects import State
 from drydock.model.text import printable
 from drydock.model.times import parse_time, show_span
-from drydock.report.wording import columns, short_ids, show_bytes
+from drydock.report.wording import align, short_ids, show_bytes
 from drydock.version import __version__
 
 _ORDER: Final = {kind: place for place, kind in enumerate(ComparedKind)}
@@ -60,6 +61,7 @@ def compare_scans(old: ReportedScan, new: ReportedScan) -> CompareDocument:
     moved = _pair_roots(old.roots, new.roots)
     before, after = dict(_things(old, moved)), dict(_things(new, {}))
     with_holders = [_has_holders(each) for each in (old, new)]
+    used = {_relocated(each.path, moved): each.used for each in old.file_systems}
     differences = [
         _difference(key, before.get(key), after.get(key))
         for key in before.keys() | after.keys()
@@ -73,12 +75,11 @@ def compare_scans(old: ReportedScan, new: ReportedScan) -> CompareDocument:
         new=ComparedPart(printable(new.host or ""), _plain(new.now)),
         notes=list(_notes(old, new, with_holders)),
         states=_amounts(_by_state(old), _by_state(new), [state.value for state in State]),
-        categories=_byshow_change(_amounts(_by_category(old), _by_category(new))),
+        categories=_by_change(_amounts(_by_category(old), _by_category(new))),
         used=[
-            AmountPart(printable(each.path), then[place], each.used)
+            AmountPart(printable(each.path), used[each.path], each.used)
             for each in new.file_systems
-            for then in ({_relocated(fs.path, moved): fs.used for fs in old.file_systems},)
-            if (place := each.path) in then
+            if each.path in used
         ],
         differences=sorted(differences, key=lambda each: (_ORDER[each.kind], -_size(each), each.name, each.namespace)),
     )
@@ -91,8 +92,8 @@ def _plain(text: str | None) -> str | None:
 def _notes(old: ReportedScan, new: ReportedScan, with_holders: Sequence[bool]) -> Iterator[str]:
     if old.host != new.host:
         yield f"the scans are of different hosts: {printable(old.host or '')} and {printable(new.host or '')}"
-    times = [parse_time((each.now or "").encode("utf-8", "replace")) for each in (old, new)]
-    if times[0] is not None and times[1] is not None and times[0] > times[1]:
+    then, now = _time(old), _time(new)
+    if then is not None and now is not None and then > now:
         yield "the old scan was taken after the new one"
     for name, scan, has in zip(("the old scan", "the new scan"), (old, new), with_holders, strict=True):
         if not has and any(root.objects for root in scan.roots):
@@ -267,7 +268,7 @@ def _amounts(
     return [AmountPart(printable(name), old.get(name, 0), new.get(name, 0)) for name in names]
 
 
-def _byshow_change(amounts: list[AmountPart]) -> list[AmountPart]:
+def _by_change(amounts: list[AmountPart]) -> list[AmountPart]:
     return sorted(amounts, key=lambda each: -abs((each.new_bytes or 0) - (each.old_bytes or 0)))
 
 
@@ -288,14 +289,14 @@ def comparison_lines(document: CompareDocument, top: int) -> Iterator[str]:
     ]
     if amounts:
         yield ""
-        yield from _table([("", "OLD", "NEW", "CHANGE"), *amounts], right=(1, 2, 3))
+        yield from align([("", "OLD", "NEW", "CHANGE"), *amounts], right=(1, 2, 3))
     for kind in ComparedKind:
         found = [each for each in document.differences if each.kind is kind]
         if not found:
             continue
         yield ""
         yield f"{TITLES[kind]}: {count_changes(found)}"
-        yield from _table([change_cells(each) for each in found[:top]], right=(1,), margin="  ")
+        yield from align([change_cells(each) for each in found[:top]], right=(1,), margin="  ")
         if len(found) > top:
             yield f"  … and {len(found) - top} more; --top {len(found)} lists them"
     if not document.differences:
@@ -305,11 +306,15 @@ def comparison_lines(document: CompareDocument, top: int) -> Iterator[str]:
 
 def show_period(document: CompareDocument) -> str:
     """From when to when, as far as the scans say it."""
-    old, new = document.old.now, document.new.now
-    times = [parse_time((each or "").encode("utf-8", "replace")) for each in (old, new)]
-    if times[0] is None or times[1] is None:
+    then, now = _time(document.old), _time(document.new)
+    if then is None or now is None:
         return "two scans, at least one of them without a time"
-    return f"from {old} to {new} ({show_span(times[1] - times[0])})"
+    return f"from {document.old.now} to {document.new.now} ({show_span(now - then)})"
+
+
+def _time(scan: ReportedScan | ComparedPart) -> UnixNano | None:
+    """When a scan was taken; None if it does not say it as a time."""
+    return parse_time((scan.now or "").encode("utf-8", "replace"))
 
 
 def _amount_rows(prefix: str, amounts: Sequence[AmountPart]) -> Iterator[tuple[str, ...]]:
@@ -337,13 +342,3 @@ def change_cells(each: DifferencePart) -> tuple[str, ...]:
     sizes = show_change(each.old_bytes or 0, each.new_bytes or 0) if measured else ""
     name = short_ids(each.name) + (f"  ({each.namespace})" if each.namespace else "")
     return each.change.value, sizes, name, each.note
-
-
-def _table(rows: Sequence[tuple[str, ...]], right: Sequence[int], margin: str = "") -> Iterator[str]:
-    widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            (" " * (width - columns(cell)) + cell) if place in right else cell + " " * (width - columns(cell))
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield (margin + "  ".join(cells)).rstrip()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from drydock.model.documents.runs import PastRunPart, RunsDocument
 from drydock.model.runs import PastRun, PastRuns, UndoState
 from drydock.model.text import shown
-from drydock.report.wording import columns, show_bytes
+from drydock.report.wording import align, show_bytes
 from drydock.version import __version__
 
 _TITLES = ("BEGAN", "END", "DELETED", "MOVED", "EDITS", "FAILED", "UNDO", "ROOT", "JOURNAL")
@@ -29,11 +29,7 @@ def runs_lines(found: PastRuns) -> Iterator[str]:
     if not found.runs:
         yield "No journal of a past run."
         return
-    table = [_TITLES, *map(_cells, found.runs)]
-    widths = [max(map(columns, column)) for column in zip(*table, strict=True)]
-    for cells in table:
-        line = "  ".join(cell + " " * (width - columns(cell)) for cell, width in zip(cells, widths, strict=True))
-        yield line.rstrip()
+    yield from align([_TITLES, *map(_cells, found.runs)])
     for run in found.runs:
         if run.undo is UndoState.IMPOSSIBLE:
             yield f"{shown(run.journal)}: cannot be undone: {run.reason}"

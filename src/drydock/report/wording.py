@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container, Iterator, Sequence
 from typing import Final
 
 from drydock.model.leases import LeaseClass
@@ -65,6 +66,23 @@ def columns(text: str) -> int:
         if unicodedata.category(char) not in ("Mn", "Mc", "Me"):
             count += 2 if unicodedata.east_asian_width(char) in "WF" else 1
     return count
+
+
+def align(rows: Sequence[Sequence[str]], right: Container[int] = (), margin: str = "") -> Iterator[str]:
+    """Rows of shown cells as lines whose columns stand below each other, two blanks apart; nothing is cut.
+
+    Args:
+        rows: of as many cells each.
+        right: the columns that are flush right.
+        margin: what each line begins with.
+    """
+    widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = []
+        for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            blanks = " " * (width - columns(cell))
+            cells.append(blanks + cell if place in right else cell + blanks)
+        yield (margin + "  ".join(cells)).rstrip()
 
 
 def target_of(where: RawPath | None) -> str:

@@ -13,7 +13,7 @@ from drydock.model.text import printable
 from drydock.report.fleet.database import Answer
 from drydock.report.fleet_sql import STATES
 from drydock.report.standalone_html import render_file
-from drydock.report.wording import columns, show_bytes, show_count
+from drydock.report.wording import align, show_bytes, show_count
 from drydock.version import __version__
 
 _STATES: Final = {state.value for state in State}
@@ -37,14 +37,8 @@ def answer_lines(answers: Sequence[Answer]) -> Iterator[str]:
             yield from () if answer.note else ("  no rows",)
             continue
         cells = [list(map(printable, answer.columns)), *(_cells(answer, row) for row in answer.rows)]
-        widths = [max(map(columns, column)) for column in zip(*cells, strict=True)]
-        right = [_is_number(answer, place) for place in range(len(widths))]
-        for row in cells:
-            padded = [
-                (" " * (width - columns(cell)) + cell) if to_right else cell + " " * (width - columns(cell))
-                for cell, width, to_right in zip(row, widths, right, strict=True)
-            ]
-            yield ("  " + "  ".join(padded)).rstrip()
+        right = [place for place in range(len(answer.columns)) if _is_number(answer, place)]
+        yield from align(cells, right, margin="  ")
 
 
 def answers_document(answers: Sequence[Answer], facts: dict[str, int]) -> FleetDocument:
