@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from drydock.model.drops import ALL_LOSSES, Drop, DropKind
@@ -85,9 +86,12 @@ class _Chooser:
         self._accepted = {each for name in accepted for each in (name, *image_names(name))}
         self._images = self._store.metadata.images
         self._containers = self._store.owners.containers
+        self._by_name: dict[tuple[bytes, bytes], Image] = {}
         self._by_target: dict[tuple[bytes, Digest], list[Image]] = {}
         for image in self._images:
+            self._by_name[image.namespace, image.name] = image
             self._by_target.setdefault((image.namespace, image.target), []).append(image)
+        self._digests: dict[Ref, frozenset[Digest]] = {}
         self._used = dict(self._uses())
 
     def choose(self) -> ImageChoice:
@@ -141,15 +145,16 @@ class _Chooser:
             elif image.labels.get(_PINNED) == b"pinned":
                 yield image.ref, "it is pinned"
         for record in self._store.metadata.containers:
-            named = {record.image, *image_names(record.image)}
-            for image in self._images:
-                if image.namespace == record.namespace and image.name in named:
-                    same = [image]
-                    if image.namespace == _CRI:
-                        # The kubelet and the CRI plugin know an image by its id: all of its names are one image.
-                        same = self._by_target[image.namespace, image.target]
-                    for each in same:
-                        yield each.ref, f"container {shown(record.id)} uses it"
+            for name in {record.image, *image_names(record.image)}:
+                named = self._by_name.get((record.namespace, name))
+                if named is None:
+                    continue
+                same = [named]
+                if named.namespace == _CRI:
+                    # The kubelet and the CRI plugin know an image by its id: all of its names are one image.
+                    same = self._by_target[named.namespace, named.target]
+                for each in same:
+                    yield each.ref, f"container {shown(record.id)} uses it"
         yield from self._unpacked_for_containers()
         for container in self._containers.values():
             for image in self._images:
@@ -212,34 +217,40 @@ class _Chooser:
                     name = shown(container.name or container.id)
                     chosen.staying[kept] = f"container {name} uses it, and it is its last name"
 
-    def _reached_digests(self, image: Image) -> set[Digest]:
-        nodes = map(visited, mark(self._graph, [image.ref]))
-        return {image.target, *(Digest(ref.key) for ref in nodes if ref.kind is Kind.BLOB)}
+    def _reached_digests(self, image: Image) -> frozenset[Digest]:
+        found = self._digests.get(image.ref)
+        if found is None:
+            nodes = map(visited, mark(self._graph, [image.ref]))
+            found = frozenset((image.target, *(Digest(ref.key) for ref in nodes if ref.kind is Kind.BLOB)))
+            self._digests[image.ref] = found
+        return found
 
     # What is not known
 
     def _doubt(self, image: Image) -> str | None:
         """Why it is not known whether an image is used; None if it is known."""
         if is_dockers(image.namespace):
-            owners = self._store.owners
-            if not self._store.root.docker:
-                return "Docker's containers are not known: no data root of Docker belongs to this root"
-            if owners.containers_changed is None:
-                return "not all of Docker's containers could be read"
-            for container in self._containers.values():
-                if not (container.manifest_known and container.mounts_known):
-                    return f"the configuration of container {shown(container.id)} could not be read"
-        if image.namespace == _CRI:
-            names = {each.name for each in self._images if each.namespace == _CRI}
-            for record in self._store.metadata.containers:
-                if (
-                    record.namespace == _CRI
-                    and record.image
-                    and names.isdisjoint((record.image, *image_names(record.image)))
-                ):
-                    return (
-                        f"container {shown(record.id)} uses {shown(record.image)}, which has no record: it may be this"
-                    )
+            return self._dockers_doubt
+        return self._cris_doubt if image.namespace == _CRI else None
+
+    @cached_property
+    def _dockers_doubt(self) -> str | None:
+        if not self._store.root.docker:
+            return "Docker's containers are not known: no data root of Docker belongs to this root"
+        if self._store.owners.containers_changed is None:
+            return "not all of Docker's containers could be read"
+        for container in self._containers.values():
+            if not (container.manifest_known and container.mounts_known):
+                return f"the configuration of container {shown(container.id)} could not be read"
+        return None
+
+    @cached_property
+    def _cris_doubt(self) -> str | None:
+        for record in self._store.metadata.containers:
+            if record.namespace != _CRI or not record.image:
+                continue
+            if not any((_CRI, name) in self._by_name for name in (record.image, *image_names(record.image))):
+                return f"container {shown(record.id)} uses {shown(record.image)}, which has no record: it may be this"
         return None
 
     def _loss(self, image: Image) -> str | None:

@@ -396,10 +396,10 @@ def _references(found: object) -> Iterator[tuple[bytes, Digest]]:
     if repositories is None:
         return
     if not isinstance(repositories, dict):
-        raise ValueError("no repositories")  # noqa: TRY004
+        raise ValueError("no repositories")  # noqa: TRY004 - the same
     for references in repositories.values():
         if not isinstance(references, dict):
-            raise ValueError("no references")  # noqa: TRY004
+            raise ValueError("no references")  # noqa: TRY004 - the same
         for reference, identity in references.items():
             digest = digest_in(identity.encode("utf-8", "surrogatepass")) if isinstance(identity, str) else None
             if digest is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from drydock.evidence.files.regular import read_regular
 from drydock.evidence.host.command_lines import read_flags
@@ -21,6 +21,7 @@ from drydock.model.names import RawPath
 from drydock.model.store_modes import ChoiceRules, DaemonSettings, EngineVersion
 from drydock.model.text import shown
 
+_Value = TypeVar("_Value")
 _FLAGS: Final = frozenset((b"storage-driver", b"s", b"feature", b"userns-remap"))
 _UNPLAIN: Final = b"$%`\"'\0"
 _FEATURE: Final = "containerd-snapshotter"
@@ -84,7 +85,7 @@ def read_daemon_settings(
     )
 
 
-def _joined(of_files: set, of_flags: list, is_whole: bool) -> frozenset:  # type: ignore[type-arg]
+def _joined(of_files: set[_Value], of_flags: Sequence[_Value], is_whole: bool) -> frozenset[_Value]:
     """The values that a setting may have. dockerd refuses one that both a flag and daemon.json have."""
     if not of_flags:
         return frozenset(of_files)
