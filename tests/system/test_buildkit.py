@@ -218,7 +218,7 @@ def test_what_dockers_buildkit_drops(unpacked_anew, tmp_path):
     before = set(cache_records(database))
     with docker_on(taken, host, tmp_path / "docker") as docker:
         for _ in range(2):
-            docker.docker("system", "df")
+            docker.system_df()
     assert before - set(cache_records(database)) == dropped != set()
 
 

@@ -106,8 +106,8 @@ def test_dockerd_is_as_before(of, tmp_path):
     with docker_on(of, host, tmp_path / "engine") as docker:
         check_lists(docker, said)
         # The first question drops the record of the build step that was killed; the recipe asked twice as well.
-        docker.docker("system", "df")
-        used = json.loads(docker.docker("system", "df", "--verbose", "--format", "{{json .}}"))
+        docker.system_df()
+        used = json.loads(docker.system_df("--verbose", "--format", "{{json .}}"))
         assert figures(used) == figures(said["df"])
         for each in said["containers"]:
             starts = said["starts"][each["name"]]

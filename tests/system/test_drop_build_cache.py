@@ -69,11 +69,11 @@ def test_it_is_what_docker_builder_prune_removes(name, kind, flag, tmp_path):
         with docker_on(taken, host, tmp_path / f"{copy}-work") as docker:
             if copy == "theirs":
                 docker.docker("builder", "prune", "--force", flag)
-            docker.docker("system", "df")
+            docker.system_df()
             docker.ctr("leases", "create", "--id", "drydock-collect")
             docker.ctr("leases", "rm", "--sync", "drydock-collect")
             runs = docker.docker("run", "--rm", "--network", "none", _IMAGE, "/bin/busybox", "ls", "/srv")
-            usage = json.loads(docker.docker("system", "df", "--verbose", "--format", "{{json .BuildCache}}"))
+            usage = json.loads(docker.system_df("--verbose", "--format", "{{json .BuildCache}}"))
         with containerd_on(taken, host, tmp_path / f"{copy}-listed", collect=False) as engine:
             lists = names(listed(engine))
         history = lists.pop("moby_history", {})

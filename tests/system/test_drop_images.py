@@ -40,7 +40,7 @@ def records(root):
 def told(docker):
     """Images and containers as the engine lists them; BuildKit drops what it drops by itself when it counts first."""
     for _ in range(2):
-        docker.docker("system", "df")
+        docker.system_df()
     # The GC that a deletion asks for may come after the engine's end, unless it is waited for.
     docker.ctr("leases", "create", "--id", "collect")
     docker.ctr("leases", "rm", "--sync", "collect")

@@ -174,7 +174,7 @@ def _state(docker):
 
     try:
         for _ in range(2):
-            cache = json.loads(docker.docker("system", "df", "--verbose", "--format", "{{json .BuildCache}}"))
+            cache = json.loads(docker.system_df("--verbose", "--format", "{{json .BuildCache}}"))
     except RuntimeError:
         cache = None
     return {

@@ -108,7 +108,7 @@ def test_docker_uses_an_image_again(what, tmp_path):
             assert docker.docker("ps", "-a", "--format", "{{.Names}}").split() == (
                 [] if "web" in USE[what] else ["web"]
             )
-            assert json.loads(docker.docker("system", "df", "--format", "json").splitlines()[0])["TotalCount"] == "1"
+            assert json.loads(docker.system_df("--format", "json").splitlines()[0])["TotalCount"] == "1"
 
 
 def test_a_container_stays_while_its_layer_is_fetched_and_proved(tmp_path):

@@ -100,7 +100,7 @@ def test_the_classic_store_is_dropped(unpacked_anew, tmp_path):
     assert "the classic store was used last" in _refused(host, "classic")
     with _docker(host, tmp_path / "before", classic=False) as docker:
         assert _images(docker) == SAID["image-store images"]
-        cache = docker.docker("system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Size}}")
+        cache = docker.system_df("--format", "{{.Type}} {{.TotalCount}} {{.Size}}")
     assert _store(host)["last"] == "image-store"
     text = _drop(host, "classic")
     assert text.count("WOULD BE LOST") == 1
@@ -110,7 +110,7 @@ def test_the_classic_store_is_dropped(unpacked_anew, tmp_path):
     with _docker(host, tmp_path / "after", classic=False) as docker:
         assert _images(docker) == SAID["image-store images"]
         assert _containers(docker) == SAID["image-store containers"]
-        assert docker.docker("system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Size}}") == cache
+        assert docker.system_df("--format", "{{.Type}} {{.TotalCount}} {{.Size}}") == cache
         assert docker.docker("start", "fresh") == "fresh\n"
         _builds(docker, "new:1")
         _pulls(docker)

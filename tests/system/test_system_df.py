@@ -100,7 +100,7 @@ def test_each_category_beside_docker_system_df(classic, tmp_path):
     ):
         prepare(docker, registry)
         said = disk_usage(sandbox)
-        printed = docker.docker("system", "df", "-v")
+        printed = docker.system_df("-v")
         live = scanned(host, "--live", "--measure", "disk")
         recorded = scanned(host, "--live")
         assert all(volume["Name"] in printed for volume in said["Volumes"])
