@@ -149,7 +149,8 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
         FindingCode.MISNAMED: Guidance(
             "A record names something that has no record, or a lease names an owner that does not exist, and an "
             "unreferenced object has a very similar name. One of the two names has a wrong byte, so drydock keeps the "
-            "object. If the name is in BuildKit's cache, drydock takes no record of that cache for dropped or broken.",
+            "object. If a record of BuildKit's cache has such a name, drydock keeps every record of that cache, also "
+            "one that looks dropped or broken.",
             "Look at both with `drydock explain`.",
         ),
         FindingCode.UNKNOWN_LABEL: Guidance(
