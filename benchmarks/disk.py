@@ -15,7 +15,7 @@ from benchmarks.root import CONTENT, OVERLAY, Size, built, plant
 from drydock.evidence.files.directory import fingerprint
 from drydock.model.names import RawPath
 from drydock.model.plans import Removal, Status, Target
-from drydock.reclaim.execute import run_removals
+from drydock.reclaim.execute_removals import run_removals
 from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.root_dir import open_root_dir
 

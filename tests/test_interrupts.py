@@ -16,8 +16,8 @@ from drydock.evidence.containerd.digests import hash_blobs
 from drydock.interrupts import defer_interrupt
 from drydock.model.data import BlobFile
 from drydock.model.names import Digest, RawPath
-from drydock.reclaim import execute
-from drydock.reclaim.execute import run_removals
+from drydock.reclaim import execute_removals
+from drydock.reclaim.execute_removals import run_removals
 from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.remove_tree import RemovalStopped
 from drydock.reclaim.root_dir import open_root_dir
@@ -112,7 +112,7 @@ def test_in_a_thread_nothing_is_touched():
 
 def remove_trees(folder):
     """Three snapshots, by two threads, as where unlink waits for the disk."""
-    execute._WAITS = -1  # in a fork
+    execute_removals._WAITS = -1  # in a fork
     store = Store(folder / "root")
     removals = [store.aim(store.add_snapshot(str(number))) for number in (5, 6, 7)]
     (folder / "state").mkdir()

@@ -12,7 +12,7 @@ from tests.support.terminal import answered
 
 from drydock.cli import main
 from drydock.reclaim import execute
-from drydock.reclaim.execute import run_removals
+from drydock.reclaim.execute_removals import run_removals
 from drydock.reclaim.state_dir import find_unfinished
 
 BLOBS = "io.containerd.content.v1.content/blobs"

@@ -13,6 +13,7 @@ from tests.support.roots import dumps
 
 from drydock.model.errors import ActionFailed
 from drydock.reclaim import execute as execute_module
+from drydock.reclaim import execute_edits
 
 pytestmark = [
     pytest.mark.root,
@@ -34,7 +35,7 @@ def test_an_edit_that_comes_out_otherwise_is_taken_back(unpacked_anew, monkeypat
     host = unpacked_anew(of)
     root = host / of.root
     before, there = dumps(root), set(on_disk(root))
-    monkeypatch.setattr(execute_module, "_compare", lambda *_: "other records are there than planned")
+    monkeypatch.setattr(execute_edits, "_compare", lambda *_: "other records are there than planned")
     text = clean(of, host, status=4)
     assert "taken back" in text
     assert dumps(root) == before
@@ -49,7 +50,7 @@ def test_what_waits_for_an_edit_that_failed_stays(unpacked_anew, monkeypatch, wh
     root = host / of.root
     before, there = dumps(root), set(on_disk(root))
     calls = []
-    real = execute_module.edit
+    real = execute_edits.edit
 
     def fail(*arguments, **options):
         calls.append(arguments)
@@ -57,7 +58,7 @@ def test_what_waits_for_an_edit_that_failed_stays(unpacked_anew, monkeypatch, wh
             raise ActionFailed("no")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(execute_module, "edit", fail)
+    monkeypatch.setattr(execute_edits, "edit", fail)
     text = clean(of, host, status=4)
     assert "not tried: no" in text
     gone = there - set(on_disk(root))

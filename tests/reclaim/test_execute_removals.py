@@ -16,7 +16,7 @@ from tests.support.store import SNAPSHOTS, Store
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Status
-from drydock.reclaim import execute, knife
+from drydock.reclaim import execute_removals, knife
 from drydock.reclaim.journal import JournalWriter, read_journal
 from drydock.reclaim.quarantine import open_quarantine
 from drydock.reclaim.root_dir import open_root_dir
@@ -55,7 +55,7 @@ class Run:
 
     def remove(self, removals, **options):
         """Apply."""
-        return execute.run_removals(removals, self.root_dir, self.journal, **options)
+        return execute_removals.run_removals(removals, self.root_dir, self.journal, **options)
 
 
 def find_doomed(store):
@@ -125,9 +125,11 @@ def test_trees_are_removed_together_where_it_waits(store, tmp_path, monkeypatch,
     clock = itertools.count()
     monkeypatch.setattr(time, "thread_time", lambda: next(clock) / share)
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
-    remove, threads = execute.removals.remove, []
+    remove, threads = execute_removals.removals.remove, []
     monkeypatch.setattr(
-        execute.removals, "remove", lambda *given: (threads.append(threading.current_thread()), remove(*given))[1]
+        execute_removals.removals,
+        "remove",
+        lambda *given: (threads.append(threading.current_thread()), remove(*given))[1],
     )
     doomed = [store.aim(path) for path in store.doomed if path.startswith(SNAPSHOTS)]
     with Run(store, tmp_path / "state") as run:
@@ -158,7 +160,7 @@ def test_an_error_at_any_call_is_told_and_later_mended(store, tmp_path, monkeypa
 
         return call
 
-    monkeypatch.setattr(execute, "_THREADS", 1)
+    monkeypatch.setattr(execute_removals, "_THREADS", 1)
     while left[0] >= 0:
         left[0] = calls
         with monkeypatch.context() as patch:
@@ -185,7 +187,7 @@ def test_an_error_at_any_call_is_told_and_later_mended(store, tmp_path, monkeypa
 @pytest.mark.parametrize("healthy", range(8))
 def test_nothing_is_cut_that_is_not_in_the_journal(store, tmp_path, monkeypatch, healthy):
     """When the journal's disk fails at any sync, what is gone was written down, the rest is told as not tried."""
-    monkeypatch.setattr(execute, "_BATCH", 1)
+    monkeypatch.setattr(execute_removals, "BATCH", 1)
     removals = [store.aim(path) for path in store.doomed]
     real = os.fdatasync
     with Run(store, tmp_path / "state") as run:
@@ -253,7 +255,7 @@ def hook(event, arguments):
         if not left:
             os.kill(os.getpid(), 9)
         left -= 1
-from drydock.reclaim import knife, execute
+from drydock.reclaim import knife, execute_removals
 from tests.support.store import Store
 import tests_execute_removals as t
 real = knife.move
@@ -275,7 +277,7 @@ store.path = top / "root"
 store.kept, store.doomed = eval((top / "lists").read_text())
 removals = t.find_doomed(store)
 removals.sort(key=lambda r: list(type(r.target)).index(r.target))
-execute._THREADS = 1
+execute_removals._THREADS = 1
 sys.addaudithook(hook)
 with t.Run(store, top / f"state{sys.argv[2]}") as run:
     run.remove(removals)
@@ -327,7 +329,7 @@ def test_killed_before_every_change(store, tmp_path):
 @pytest.mark.slow
 def test_killed_at_any_time(store, tmp_path, monkeypatch):
     """SIGKILL from outside, with all threads at work, at many moments: the next run finishes."""
-    monkeypatch.setattr(execute, "_WAITS", 0)
+    monkeypatch.setattr(execute_removals, "_WAITS", 0)
     for turn in range(12):
         removals = [store.aim(store.add_snapshot(str(number), files=50)) for number in range(100, 130)]
         child = os.fork()

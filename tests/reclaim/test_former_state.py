@@ -13,7 +13,7 @@ import drydock
 from bbolt_reader import Database
 from drydock.model.errors import ActionFailed
 from drydock.model.names import RawPath
-from drydock.reclaim import execute, undo
+from drydock.reclaim import execute, execute_edits, undo
 
 OVERLAY, NATIVE = (f"io.containerd.snapshotter.v1.{name}" for name in ("overlayfs", "native"))
 LOST, ROWLESS = b"moby/4/lost", b"moby/9/rowless"
@@ -22,7 +22,7 @@ COMMITTED, ACTIVE, VIEW = 3, 2, 1
 
 def on_rows(monkeypatch, error):
     """Let every edit after the first, meta.db's, end in an error for once."""
-    real, calls = execute.edit, []
+    real, calls = execute_edits.edit, []
 
     def edit(*arguments, **options):
         calls.append(arguments)
@@ -30,7 +30,7 @@ def on_rows(monkeypatch, error):
             raise error
         return real(*arguments, **options)
 
-    monkeypatch.setattr(execute, "edit", edit)
+    monkeypatch.setattr(execute_edits, "edit", edit)
 
 
 def refused(run):

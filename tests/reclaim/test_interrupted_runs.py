@@ -12,7 +12,7 @@ from bbolt_reader import Database
 from bbolt_surgery import Insertion, change
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.policies import Policy
-from drydock.reclaim import execute, knife, removals
+from drydock.reclaim import execute_edits, knife, removals
 from drydock.reclaim.state_dir import find_unfinished
 
 OVERLAY = "io.containerd.snapshotter.v1.overlayfs"
@@ -76,7 +76,7 @@ def commit(host):
 
 def test_a_repair_does_not_end_what_a_clean_began(host, monkeypatch):
     """It mends something else: rows and data that the killed run let go of are there, until a clean has done them."""
-    kill(host, monkeypatch, execute, "edit", 1)
+    kill(host, monkeypatch, execute_edits, "edit", 1)
     repair(host)
     assert is_open(host)
     assert not host.clean("first", aside=False).failed
@@ -86,7 +86,7 @@ def test_a_repair_does_not_end_what_a_clean_began(host, monkeypatch):
 @pytest.mark.parametrize("damage", ["file", "page"])
 def test_rows_that_cannot_be_read_may_be_left(host, monkeypatch, damage):
     """A clean that sees nothing of the rows leaves the journal open; the next, which does, ends it."""
-    kill(host, monkeypatch, execute, "edit", 1)
+    kill(host, monkeypatch, execute_edits, "edit", 1)
     shutil.move(host.root / METADATA_DB, host.folder / "rows")
     raw = bytearray((host.folder / "rows").read_bytes())
     with Database.open(host.folder / "rows") as database:
@@ -107,7 +107,7 @@ def test_rows_that_cannot_be_read_may_be_left(host, monkeypatch, damage):
 
 def test_a_clean_that_edits_nothing_leaves_rows(host, monkeypatch):
     """It does what needs no edit, and then finds no more of that: both times rows are left."""
-    kill(host, monkeypatch, execute, "edit", 1)
+    kill(host, monkeypatch, execute_edits, "edit", 1)
     without = Policy(edit=False)
     assert not host.clean("first", aside=False, policy=without).failed
     assert host.clean("first", aside=False, policy=without) is None
@@ -118,7 +118,7 @@ def test_a_clean_that_edits_nothing_leaves_rows(host, monkeypatch):
 
 def test_an_edit_that_was_not_made_is_left_until_somebody_writes(host, monkeypatch):
     """It may still be made. Once an engine wrote, what the records name is what counts."""
-    kill(host, monkeypatch, execute, "edit", 1)
+    kill(host, monkeypatch, execute_edits, "edit", 1)
     host.write()  # as if the commit had been lost
     without = Policy(edit=False)
     assert host.clean("first", aside=False, policy=without) is None
@@ -131,7 +131,7 @@ def test_an_edit_that_was_not_made_is_left_until_somebody_writes(host, monkeypat
 @pytest.mark.parametrize("deleted", [False, True])
 def test_what_was_let_go_of_is_asked_of_the_copy_once_somebody_wrote(host, monkeypatch, deleted):
     """And of nothing where that was deleted: the journal must not stay open for ever."""
-    kill(host, monkeypatch, execute, "edit", 1)
+    kill(host, monkeypatch, execute_edits, "edit", 1)
     commit(host)
     if deleted:
         for backup in host.journal("first").parent.glob("*.db"):

@@ -16,7 +16,7 @@ from drydock.model.access import Access
 from drydock.model.names import Kind, RawPath, Ref
 from drydock.model.plans import CLASSIC_RECORDS, Plan, Status, Target
 from drydock.model.policies import Policy
-from drydock.reclaim import execute, knife
+from drydock.reclaim import execute, execute_removals, knife
 from drydock.reclaim.journal import read_journal
 from drydock.reclaim.layer_plan import plan_layers
 from drydock.reclaim.state_dir import find_unfinished
@@ -302,7 +302,7 @@ def test_hostile_names_reach_nothing_else(root, tmp_path):
 
 def carry_out(root, *ended, state, quarantine=None, threads=1):
     """Carry out the plan of the layer store as it is now."""
-    execute._THREADS, execute._WAITS = threads, 0
+    execute_removals._THREADS, execute_removals._WAITS = threads, 0
     data = RawPath(os.fsencode(root.data))
     access = Access(now=LATER, exclusive=True, state=RawPath(os.fsencode(state)))
     with ExitStack() as stack:
@@ -319,8 +319,8 @@ def carry_out(root, *ended, state, quarantine=None, threads=1):
 @pytest.fixture(autouse=True)
 def threads(monkeypatch):
     """The number of threads, and when there are several, is put back."""
-    monkeypatch.setattr(execute, "_THREADS", execute._THREADS)
-    monkeypatch.setattr(execute, "_WAITS", execute._WAITS)
+    monkeypatch.setattr(execute_removals, "_THREADS", execute_removals._THREADS)
+    monkeypatch.setattr(execute_removals, "_WAITS", execute_removals._WAITS)
 
 
 def test_all_of_it_goes_and_nothing_else(root, tmp_path):

@@ -18,7 +18,7 @@ from tests.support.trees import tree
 from bbolt_reader import Database
 from drydock.cli import main
 from drydock.model.errors import ActionFailed
-from drydock.reclaim import execute
+from drydock.reclaim import execute_edits
 
 pytestmark = [
     pytest.mark.root,
@@ -219,9 +219,9 @@ def test_a_run_whose_rows_a_later_one_removed_keeps_its_databases(host, monkeypa
             raise ActionFailed("no")
         return edit(lock, name, *rest, **options)
 
-    edit = execute.edit
+    edit = execute_edits.edit
     with monkeypatch.context() as patched:
-        patched.setattr(execute, "edit", fail_on_rows)
+        patched.setattr(execute_edits, "edit", fail_on_rows)
         journal = host.clean("--quarantine", host.apart, status=4)
     (host.path / "elsewhere").mkdir(mode=0o700)
     run(*host.clean_command("--state", host.path / "elsewhere"), status=0)

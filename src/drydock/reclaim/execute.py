@@ -17,79 +17,41 @@ of a log is copied, and the removals have made room for it by then.
 
 from __future__ import annotations
 
-import itertools
 import os
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 
-from bbolt_reader import BoltError, Database
-from drydock.evidence.containerd.metadata import read_metadata
-from drydock.evidence.containerd.rows import read_rows
-from drydock.evidence.containerd.store import File, Held
-from drydock.evidence.files.directory import fingerprint, open_folder
-from drydock.evidence.files.regular import open_regular
-from drydock.interrupts import Deferral, defer_interrupt
-from drydock.model.errors import ActionFailed, DiskFull
-from drydock.model.names import RawPath, Ref
+from drydock.evidence.containerd.store import Held
+from drydock.evidence.files.directory import open_folder
+from drydock.model.errors import ActionFailed
+from drydock.model.names import RawPath
 from drydock.model.plans import (
-    CACHE_RECORDS,
     CLASSIC_DATA,
     CLASSIC_RECORDS,
-    TREES,
-    Adoption,
-    CacheMark,
     CutOutcome,
-    FieldDrop,
-    LeaseRecord,
     LogCut,
     Outcome,
     Plan,
     Removal,
-    RowDrop,
-    SnapshotRecord,
     Status,
     Target,
 )
 from drydock.model.progress import Progress
-from drydock.model.records import Blob, Lease, Metadata, Snapshot
 from drydock.model.roots import RootLayout
-from drydock.model.runs import EditOutcome, Run
+from drydock.model.runs import Run
 from drydock.model.store import Store
 from drydock.model.text import shown
-from drydock.reclaim import removals
-from drydock.reclaim.edit import (
-    Fields,
-    back_up,
-    cache_deletions,
-    cache_insertions,
-    edit,
-    is_marked,
-    metadata_deletions,
-    metadata_insertions,
-    revert,
-    row_deletions,
-)
 from drydock.reclaim.engine_folders import find_owner
+from drydock.reclaim.execute_edits import copy_database, make_edit, planned_edits
+from drydock.reclaim.execute_removals import BATCH, run_removals
 from drydock.reclaim.former_state import find_missing
 from drydock.reclaim.interrupted_runs import close_unfinished
 from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.log_cuts import cut_log
 from drydock.reclaim.quarantine import Quarantine, open_quarantine
 from drydock.reclaim.quarantine_manifest import ManifestWriter
-from drydock.reclaim.root_dir import RootDir, describe_change, open_root_dir
-from drydock.reclaim.state_dir import RunDirectory, open_state, places_with
-
-_BATCH: Final = 64
-"""Removals that are written to the journal with one sync."""
-_THREADS: Final = 4
-"""Trees that are removed at once where unlink waits for the disk: then they wait together."""
-_WAITS: Final = 2
-"""It waits where so many times the processor's time passes, as with ext4 that has no journal and is mounted with
-discard: the disk drops the blocks of each file. Where it does not wait, threads only take turns, which takes longer."""
+from drydock.reclaim.root_dir import RootDir, open_root_dir
+from drydock.reclaim.state_dir import open_state, places_with
 
 
 def execute(
@@ -120,7 +82,7 @@ def execute(
     with ExitStack() as stack:
         root_dir = open_root_dir(plan.root)
         stack.callback(root_dir.close)
-        edits = _edits(plan, held)
+        edits = planned_edits(plan, held)
         places = [place for place in places_with(None) if find_owner(place, held.root) is None]
         kept = open_state(state, sum(os.fstat(each.file.fd).st_size for each in edits), places)
         stack.callback(kept.close)
@@ -137,7 +99,7 @@ def execute(
         run = Run(plan.root, journal.path, f"{kept.why}; lost with a reboot" if kept.volatile else kept.why)
         if progress is not None and edits:
             progress("copying the databases", 0)
-        backups = {each.file.path: _back_up(each.file, kept, plan.root) for each in edits}
+        backups = {each.file.path: copy_database(each.file, kept, plan.root) for each in edits}
         journal.note_missing(find_missing(plan, store))
         data_roots = {data: open_root_dir(data) for data in {cut.data for cut in plan.log_cuts}}
         for each_root in data_roots.values():
@@ -179,7 +141,7 @@ def execute(
             backup = backups[each.file.path]
             if progress is not None:
                 progress("editing the databases", 0)
-            outcome = _edit(each, root_dir, store, journal, backup, stopped=stopped, make_room=make_room)
+            outcome = make_edit(each, root_dir, store, journal, backup, stopped=stopped, make_room=make_room)
             run.edits.append(outcome)
             if outcome.status is not Status.DONE:
                 # The leases of cache records stay as long as the records do.
@@ -206,7 +168,7 @@ def _cut_logs(
     """Cut logs in their order, as :func:`run_removals` removes."""
     outcomes: list[CutOutcome] = []
     try:
-        while batch := planned[len(outcomes) : len(outcomes) + _BATCH]:
+        while batch := planned[len(outcomes) : len(outcomes) + BATCH]:
             places = [None if quarantine is None else quarantine.place(cut) for cut in batch]
             for number, cut in zip(journal.intend_cuts(batch, places), batch, strict=True):
                 data_root = data_roots[cut.data]
@@ -227,172 +189,6 @@ def _outcome_progress(plan: Plan, progress: Progress | None, *, moves: bool) -> 
     if moves or not plan.bytes:
         return lambda _: receive("moved" if moves else "removed", 1, count)
     return lambda outcome: receive("bytes removed", outcome.action.bytes, plan.bytes)
-
-
-@dataclass(slots=True)
-class _Edit:
-    """The part of a plan for one database; ``snapshotter`` is None for meta.db and for BuildKit's."""
-
-    snapshotter: bytes | None
-    file: File
-    plan: Plan
-    is_cache: bool = False
-    """Whether it is the database of BuildKit's cache records."""
-
-    @property
-    def rows(self) -> list[RowDrop]:
-        """The rows to delete."""
-        return [row for row in self.plan.rows if row.snapshotter == self.snapshotter]
-
-    @property
-    def added(self) -> tuple[Adoption | SnapshotRecord | LeaseRecord, ...]:
-        """The records to add."""
-        return self.plan.added if self.snapshotter is None and not self.is_cache else ()
-
-    @property
-    def cached(self) -> list[FieldDrop]:
-        """What to delete from the database of BuildKit's cache records."""
-        return [field for field in self.plan.fields if self.is_cache and field.database == self.file.path]
-
-    @property
-    def marks(self) -> list[CacheMark]:
-        """The cache records of BuildKit to mark."""
-        return [mark for mark in self.plan.marks if self.is_cache and mark.database == self.file.path]
-
-    @property
-    def counts(self) -> tuple[int, int]:
-        """How many leases and records, or rows, to delete."""
-        if self.is_cache:
-            return 0, 0
-        return (len(self.plan.leases), len(self.plan.records)) if self.snapshotter is None else (0, len(self.rows))
-
-    @property
-    def fields(self) -> int:
-        """How many keys to delete in records and rows that stay, or of BuildKit's cache records."""
-        if self.is_cache:
-            return len(self.cached)
-        return sum(field.database is None and field.snapshotter == self.snapshotter for field in self.plan.fields)
-
-
-def _edits(plan: Plan, held: Held) -> list[_Edit]:
-    edits = [
-        _Edit(None, file, plan, is_cache=True)
-        for file in held.caches
-        if file.path in {*(field.database for field in plan.fields), *(mark.database for mark in plan.marks)}
-    ]
-    edited: list[tuple[bytes | None, File | None]] = [(None, held.metadata), *held.backends.items()]
-    for snapshotter, file in edited:
-        rows = any(row.snapshotter == snapshotter for row in plan.rows)
-        fields = any(field.database is None and field.snapshotter == snapshotter for field in plan.fields)
-        if rows or fields or (snapshotter is None and (plan.leases or plan.records or plan.added)):
-            assert file is not None, "a plan that edits a database was made of it"
-            edits.append(_Edit(snapshotter, file, plan))
-    return edits
-
-
-def _back_up(file: File, kept: RunDirectory, root: RawPath) -> RawPath:
-    name = os.path.relpath(file.path, root)
-    if name.startswith(b"../"):  # BuildKit's, beside the root
-        name = b"/".join(file.path.split(b"/")[-2:])
-    name = name.replace(b"/", b".")
-    return back_up(file.fd, name, kept.fd, kept.path)
-
-
-def _edit(
-    each: _Edit,
-    root_dir: RootDir,
-    store: Store,
-    journal: JournalWriter,
-    backup: RawPath,
-    *,
-    stopped: str | None,
-    make_room: Callable[[], bool],
-) -> EditOutcome:
-    plan, path = each.plan, each.file.path
-    leases, records = each.counts
-    if stopped is not None:
-        return EditOutcome(path, leases, records, Status.FAILED, f"not tried: {stopped}", backup, each.fields)
-    if each.is_cache:
-        deletions = cache_deletions(plan, path)
-    else:
-        deletions = metadata_deletions(plan) if each.snapshotter is None else row_deletions(plan, each.snapshotter)
-    insertions = metadata_insertions(plan) if each.added else []
-    if each.is_cache:
-        insertions = cache_insertions(plan, path)
-    numbers: list[int] = []
-
-    def note(fields: Fields) -> None:
-        numbers.append(journal.intend_edit(path, {**fields, "backup": shown(backup)}))
-
-    try:
-        if each.added:
-            _sync_blobs(root_dir, plan.adoptions)
-            _sync_snapshots(root_dir, plan.snapshots)
-        try:
-            fields = edit(each.file.fd, path, deletions, note, insertions, keep_time=each.is_cache)
-        except DiskFull:
-            if not make_room():
-                raise
-            fields = edit(each.file.fd, path, deletions, note, insertions, keep_time=each.is_cache)
-        wrong = _compare(each, store)
-        if wrong is not None:
-            revert(each.file.fd, path, fields, keep_time=each.is_cache)
-            wrong = f"{shown(path)}: {wrong} after the edit, so it was taken back"
-    except ActionFailed as error:
-        wrong = str(error)
-    status = Status.DONE if wrong is None else Status.FAILED
-    # A broken journal refuses the next intention; the edit has happened all the same.
-    with suppress(ActionFailed):
-        for number in numbers:
-            journal.end(number, status, detail=wrong or "")
-    added = len(each.added) + len(each.marks)
-    return EditOutcome(path, leases, records, status, wrong or "", backup, each.fields, added)
-
-
-def _compare(each: _Edit, store: Store) -> str | None:
-    """Read the database again; return how it differs from what the plan should leave, or None."""
-    try:
-        with Database.from_fd(each.file.fd, each.file.path) as database:
-            if each.is_cache:
-                same = _cached(database) == _left(each, store)
-                same = same and all(is_marked(database, mark.record) for mark in each.marks)
-                return None if same else "its records differ from the plan"
-            if each.snapshotter is None:
-                metadata = read_metadata(database, each.file.path)
-                records: dict[Ref, Blob | Snapshot | Lease] = {blob.ref: blob for blob in metadata.blobs}
-                records |= {snapshot.ref: snapshot for snapshot in metadata.snapshots}
-                records |= {lease.ref: lease for lease in metadata.leases}
-                if any(records.get(added.ref) != added.record() for added in each.added):
-                    return "an added record differs from the plan"
-                left = _refs(metadata)
-                gone = {end.ref for end in each.plan.leases} | {drop.ref for drop in each.plan.records}
-                return None if left == _refs(store.metadata) - gone else "its records differ from the plan"
-            names = set(read_rows(database, each.file.path).rows)
-            dropped = {row.name for row in each.rows}
-            rows = set(store.backends[each.snapshotter].rows)
-            return None if names == rows - dropped else "its rows differ from the plan"
-    except BoltError as error:
-        return f"it could not be read ({error})"
-
-
-def _cached(database: Database) -> set[bytes]:
-    """The ids of BuildKit's cache records."""
-    records = database.root.bucket(CACHE_RECORDS[0])
-    return set() if records is None else {name for name, _ in records.items()}
-
-
-def _left(each: _Edit, store: Store) -> set[bytes]:
-    """The ids of the cache records that the plan leaves."""
-    before = {name for cache in store.owners.caches if cache.path == each.file.path for name in cache.records}
-    return before - {field.key for field in each.cached if field.bucket == CACHE_RECORDS}
-
-
-def _refs(metadata: Metadata) -> set[Ref]:
-    lists = (
-        metadata.images, metadata.containers, metadata.blobs, metadata.ingests,
-        metadata.snapshots, metadata.sandboxes, metadata.leases,
-    )  # fmt: skip
-    return {record.ref for records in lists for record in records}
 
 
 def _split(
@@ -472,149 +268,3 @@ def _finish(run: Run, journal: JournalWriter, held: Held, store: Store, state: R
         close_unfinished(held, store, state)
     except ActionFailed as error:
         run.warnings.append(str(error))
-
-
-def run_removals(
-    planned: Sequence[Removal],
-    root_dir: RootDir,
-    journal: JournalWriter,
-    quarantine: Quarantine | None = None,
-    progress: Callable[[Outcome], None] | None = None,
-) -> list[Outcome]:
-    """Carry out removals in their order, or move the data to ``quarantine``.
-
-    Each removal is written to the journal and synced before it is made. A removal that fails does not stop the others.
-    A journal that cannot be written does: removals that were not tried are then FAILED with that reason.
-
-    Args:
-        planned: removals in the root of ``root_dir``.
-        root_dir: the open containerd root.
-        journal: the journal of the run.
-        quarantine: an open quarantine, to move data instead of deleting it.
-        progress: receives each outcome, in order, in this thread.
-
-    Returns:
-        One outcome for each removal, in their order.
-
-    Raises:
-        KeyboardInterrupt: or another exception of a signal handler; the journal then has what was intended and ended.
-    """
-    outcomes: list[Outcome] = []
-    try:
-        for batch in _batches(planned):
-            places = [None if quarantine is None else quarantine.place(removal) for removal in batch]
-            numbers = journal.intend(batch, places, None if quarantine is None else quarantine.note(root_dir, batch))
-            with closing(_cut(batch, root_dir, quarantine)) as cut:
-                for number, outcome in zip(numbers, cut, strict=True):
-                    outcomes.append(outcome)
-                    # An intention that is on disk may be carried out; a broken journal refuses the next one.
-                    with suppress(ActionFailed):
-                        journal.end_removal(number, outcome)
-                    if progress is not None:
-                        progress(outcome)
-    except ActionFailed as error:
-        outcomes += [Outcome(removal, Status.FAILED, f"not tried: {error}") for removal in planned[len(outcomes) :]]
-    return outcomes
-
-
-def _batches(planned: Sequence[Removal]) -> Iterator[list[Removal]]:
-    for _, group in itertools.groupby(planned, key=lambda removal: removal.target):
-        while batch := list(itertools.islice(group, _BATCH)):
-            yield batch
-
-
-def _cut(batch: Sequence[Removal], root_dir: RootDir, quarantine: Quarantine | None) -> Generator[Outcome, None, None]:
-    if quarantine is not None:
-        return (quarantine.take(root_dir, removal) for removal in batch)
-    if batch[0].target in TREES and len(batch) > 1 and (os.cpu_count() or 1) > 1:
-        return _cut_trees(batch, root_dir)
-    return (removals.remove(root_dir, removal) for removal in batch)
-
-
-def _cut_trees(batch: Sequence[Removal], root_dir: RootDir) -> Generator[Outcome, None, None]:
-    with defer_interrupt() as deferral:
-        passed = worked = 0.0
-        done = 0
-        while done < len(batch) and passed <= _WAITS * worked:
-            clock, processor = time.perf_counter(), time.thread_time()
-            outcome = removals.remove(root_dir, batch[done], deferral)
-            passed += time.perf_counter() - clock
-            worked += time.thread_time() - processor
-            done += 1
-            yield outcome
-        if done < len(batch):
-            yield from _cut_together(batch[done:], root_dir, deferral)
-
-
-def _cut_together(batch: Sequence[Removal], root_dir: RootDir, deferral: Deferral) -> Iterator[Outcome]:
-    with ThreadPoolExecutor(_THREADS) as pool:
-        futures = [pool.submit(removals.remove, root_dir, removal, deferral) for removal in batch]
-        try:
-            for future in futures:
-                yield future.result()
-        finally:
-            # If the caller stops early, nothing more is begun, and running removals end early.
-            deferral.stops = True
-            for future in futures:
-                future.cancel()
-
-
-def _sync_blobs(root_dir: RootDir, adoptions: Iterable[Adoption]) -> None:
-    """Sync the blobs of planned records, and check that they are as the plan saw them.
-
-    A record without its blob makes every later pull of it fail.
-
-    Raises:
-        ActionFailed: a blob changed or cannot be synced. Then no record may be added, because the GC would drop what
-            the missing record names.
-    """
-    folders: dict[bytes, Adoption] = {}
-    for each in adoptions:
-        folders.setdefault(os.path.dirname(each.path), each)
-        change = _sync_blob(root_dir, each, folder=False)
-        if change is not None:
-            raise ActionFailed(f"{shown(each.path)}: {change}; no record was added")
-    # Their directory entries too: whoever wrote the blobs may not have synced these.
-    for each in folders.values():
-        _sync_blob(root_dir, each, folder=True)
-
-
-def _sync_snapshots(root_dir: RootDir, snapshots: Iterable[SnapshotRecord]) -> None:
-    """Sync the directories of planned snapshot records, and check that they are as the plan saw them.
-
-    Raises:
-        ActionFailed: a directory changed, or cannot be synced.
-    """
-    for each in snapshots:
-        try:
-            parent, name = root_dir.open_parent(each.path, each.expect.device)
-            try:
-                opened = open_folder(name, parent)
-            finally:
-                os.close(parent)
-            try:
-                os.fsync(opened)
-                change = describe_change(each.expect, fingerprint(os.fstat(opened)))
-            finally:
-                os.close(opened)
-        except OSError as error:
-            raise ActionFailed(f"{shown(each.path)}: {error.strerror}") from error
-        if change is not None:
-            raise ActionFailed(f"{shown(each.path)}: {change}; no record was added")
-
-
-def _sync_blob(root_dir: RootDir, adoption: Adoption, *, folder: bool) -> str | None:
-    """Sync a blob, or the folder that holds it; return how the blob changed since the plan, or None."""
-    try:
-        parent, name = root_dir.open_parent(adoption.path, adoption.expect.device)
-        try:
-            opened = open_folder(b".", parent) if folder else open_regular(name, parent)
-        finally:
-            os.close(parent)
-        try:
-            os.fsync(opened)
-            return None if folder else describe_change(adoption.expect, fingerprint(os.fstat(opened)))
-        finally:
-            os.close(opened)
-    except OSError as error:
-        raise ActionFailed(f"{shown(adoption.path)}: {error.strerror}") from error

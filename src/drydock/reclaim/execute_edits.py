@@ -1,0 +1,291 @@
+"""Carrying out the edits of a plan, one database at a time: sync, edit, read again, and take back what is not so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from bbolt_reader import BoltError, Database
+from drydock.evidence.containerd.metadata import read_metadata
+from drydock.evidence.containerd.rows import read_rows
+from drydock.evidence.containerd.store import File, Held
+from drydock.evidence.files.directory import fingerprint, open_folder
+from drydock.evidence.files.regular import open_regular
+from drydock.model.errors import ActionFailed, DiskFull
+from drydock.model.names import RawPath, Ref
+from drydock.model.plans import (
+    CACHE_RECORDS,
+    Adoption,
+    CacheMark,
+    FieldDrop,
+    LeaseRecord,
+    Plan,
+    RowDrop,
+    SnapshotRecord,
+    Status,
+)
+from drydock.model.records import Blob, Lease, Metadata, Snapshot
+from drydock.model.runs import EditOutcome
+from drydock.model.store import Store
+from drydock.model.text import shown
+from drydock.reclaim.edit import (
+    Fields,
+    back_up,
+    cache_deletions,
+    cache_insertions,
+    edit,
+    is_marked,
+    metadata_deletions,
+    metadata_insertions,
+    revert,
+    row_deletions,
+)
+from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.root_dir import RootDir, describe_change
+from drydock.reclaim.state_dir import RunDirectory
+
+
+@dataclass(slots=True)
+class DatabaseEdit:
+    """The part of a plan for one database; ``snapshotter`` is None for meta.db and for BuildKit's."""
+
+    snapshotter: bytes | None
+    file: File
+    plan: Plan
+    is_cache: bool = False
+    """Whether it is the database of BuildKit's cache records."""
+
+    @property
+    def rows(self) -> list[RowDrop]:
+        """The rows to delete."""
+        return [row for row in self.plan.rows if row.snapshotter == self.snapshotter]
+
+    @property
+    def added(self) -> tuple[Adoption | SnapshotRecord | LeaseRecord, ...]:
+        """The records to add."""
+        return self.plan.added if self.snapshotter is None and not self.is_cache else ()
+
+    @property
+    def cached(self) -> list[FieldDrop]:
+        """What to delete from the database of BuildKit's cache records."""
+        return [field for field in self.plan.fields if self.is_cache and field.database == self.file.path]
+
+    @property
+    def marks(self) -> list[CacheMark]:
+        """The cache records of BuildKit to mark."""
+        return [mark for mark in self.plan.marks if self.is_cache and mark.database == self.file.path]
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many leases and records, or rows, to delete."""
+        if self.is_cache:
+            return 0, 0
+        return (len(self.plan.leases), len(self.plan.records)) if self.snapshotter is None else (0, len(self.rows))
+
+    @property
+    def fields(self) -> int:
+        """How many keys to delete in records and rows that stay, or of BuildKit's cache records."""
+        if self.is_cache:
+            return len(self.cached)
+        return sum(field.database is None and field.snapshotter == self.snapshotter for field in self.plan.fields)
+
+
+def planned_edits(plan: Plan, held: Held) -> list[DatabaseEdit]:
+    """The parts of a plan that edit a database, in the order of their edits: BuildKit's, meta.db, each metadata.db."""
+    edits = [
+        DatabaseEdit(None, file, plan, is_cache=True)
+        for file in held.caches
+        if file.path in {*(field.database for field in plan.fields), *(mark.database for mark in plan.marks)}
+    ]
+    edited: list[tuple[bytes | None, File | None]] = [(None, held.metadata), *held.backends.items()]
+    for snapshotter, file in edited:
+        rows = any(row.snapshotter == snapshotter for row in plan.rows)
+        fields = any(field.database is None and field.snapshotter == snapshotter for field in plan.fields)
+        if rows or fields or (snapshotter is None and (plan.leases or plan.records or plan.added)):
+            assert file is not None, "a plan that edits a database was made of it"
+            edits.append(DatabaseEdit(snapshotter, file, plan))
+    return edits
+
+
+def copy_database(file: File, kept: RunDirectory, root: RawPath) -> RawPath:
+    """Copy a database as it was before the run into the run's directory; return the path of the copy.
+
+    Raises:
+        ActionFailed: the copy could not be written.
+    """
+    name = os.path.relpath(file.path, root)
+    if name.startswith(b"../"):  # BuildKit's, beside the root
+        name = b"/".join(file.path.split(b"/")[-2:])
+    name = name.replace(b"/", b".")
+    return back_up(file.fd, name, kept.fd, kept.path)
+
+
+def make_edit(
+    each: DatabaseEdit,
+    root_dir: RootDir,
+    store: Store,
+    journal: JournalWriter,
+    backup: RawPath,
+    *,
+    stopped: str | None,
+    make_room: Callable[[], bool],
+) -> EditOutcome:
+    """Edit one database, read it again, and take the edit back if it left something else than the plan says.
+
+    Args:
+        each: what to edit.
+        root_dir: the open containerd root.
+        store: the store that the plan was made of.
+        journal: the journal of the run; the edit is written to it before it is made.
+        backup: the copy of the database from before the run.
+        stopped: why no edit may be made any more, or None.
+        make_room: removes ingests of the plan early, for a disk that is full; False if there were none.
+    """
+    plan, path = each.plan, each.file.path
+    leases, records = each.counts
+    if stopped is not None:
+        return EditOutcome(path, leases, records, Status.FAILED, f"not tried: {stopped}", backup, each.fields)
+    if each.is_cache:
+        deletions = cache_deletions(plan, path)
+    else:
+        deletions = metadata_deletions(plan) if each.snapshotter is None else row_deletions(plan, each.snapshotter)
+    insertions = metadata_insertions(plan) if each.added else []
+    if each.is_cache:
+        insertions = cache_insertions(plan, path)
+    numbers: list[int] = []
+
+    def note(fields: Fields) -> None:
+        numbers.append(journal.intend_edit(path, {**fields, "backup": shown(backup)}))
+
+    try:
+        if each.added:
+            _sync_blobs(root_dir, plan.adoptions)
+            _sync_snapshots(root_dir, plan.snapshots)
+        try:
+            fields = edit(each.file.fd, path, deletions, note, insertions, keep_time=each.is_cache)
+        except DiskFull:
+            if not make_room():
+                raise
+            fields = edit(each.file.fd, path, deletions, note, insertions, keep_time=each.is_cache)
+        wrong = _compare(each, store)
+        if wrong is not None:
+            revert(each.file.fd, path, fields, keep_time=each.is_cache)
+            wrong = f"{shown(path)}: {wrong} after the edit, so it was taken back"
+    except ActionFailed as error:
+        wrong = str(error)
+    status = Status.DONE if wrong is None else Status.FAILED
+    # A broken journal refuses the next intention; the edit has happened all the same.
+    with suppress(ActionFailed):
+        for number in numbers:
+            journal.end(number, status, detail=wrong or "")
+    added = len(each.added) + len(each.marks)
+    return EditOutcome(path, leases, records, status, wrong or "", backup, each.fields, added)
+
+
+def _compare(each: DatabaseEdit, store: Store) -> str | None:
+    """Read the database again; return how it differs from what the plan should leave, or None."""
+    try:
+        with Database.from_fd(each.file.fd, each.file.path) as database:
+            if each.is_cache:
+                same = _cached(database) == _left(each, store)
+                same = same and all(is_marked(database, mark.record) for mark in each.marks)
+                return None if same else "its records differ from the plan"
+            if each.snapshotter is None:
+                metadata = read_metadata(database, each.file.path)
+                records: dict[Ref, Blob | Snapshot | Lease] = {blob.ref: blob for blob in metadata.blobs}
+                records |= {snapshot.ref: snapshot for snapshot in metadata.snapshots}
+                records |= {lease.ref: lease for lease in metadata.leases}
+                if any(records.get(added.ref) != added.record() for added in each.added):
+                    return "an added record differs from the plan"
+                left = _refs(metadata)
+                gone = {end.ref for end in each.plan.leases} | {drop.ref for drop in each.plan.records}
+                return None if left == _refs(store.metadata) - gone else "its records differ from the plan"
+            names = set(read_rows(database, each.file.path).rows)
+            dropped = {row.name for row in each.rows}
+            rows = set(store.backends[each.snapshotter].rows)
+            return None if names == rows - dropped else "its rows differ from the plan"
+    except BoltError as error:
+        return f"it could not be read ({error})"
+
+
+def _cached(database: Database) -> set[bytes]:
+    """The ids of BuildKit's cache records."""
+    records = database.root.bucket(CACHE_RECORDS[0])
+    return set() if records is None else {name for name, _ in records.items()}
+
+
+def _left(each: DatabaseEdit, store: Store) -> set[bytes]:
+    """The ids of the cache records that the plan leaves."""
+    before = {name for cache in store.owners.caches if cache.path == each.file.path for name in cache.records}
+    return before - {field.key for field in each.cached if field.bucket == CACHE_RECORDS}
+
+
+def _refs(metadata: Metadata) -> set[Ref]:
+    lists = (
+        metadata.images, metadata.containers, metadata.blobs, metadata.ingests,
+        metadata.snapshots, metadata.sandboxes, metadata.leases,
+    )  # fmt: skip
+    return {record.ref for records in lists for record in records}
+
+
+def _sync_blobs(root_dir: RootDir, adoptions: Iterable[Adoption]) -> None:
+    """Sync the blobs of planned records, and check that they are as the plan saw them.
+
+    A record without its blob makes every later pull of it fail.
+
+    Raises:
+        ActionFailed: a blob changed or cannot be synced. Then no record may be added, because the GC would drop what
+            the missing record names.
+    """
+    folders: dict[bytes, Adoption] = {}
+    for each in adoptions:
+        folders.setdefault(os.path.dirname(each.path), each)
+        change = _sync_blob(root_dir, each, folder=False)
+        if change is not None:
+            raise ActionFailed(f"{shown(each.path)}: {change}; no record was added")
+    # Their directory entries too: whoever wrote the blobs may not have synced these.
+    for each in folders.values():
+        _sync_blob(root_dir, each, folder=True)
+
+
+def _sync_snapshots(root_dir: RootDir, snapshots: Iterable[SnapshotRecord]) -> None:
+    """Sync the directories of planned snapshot records, and check that they are as the plan saw them.
+
+    Raises:
+        ActionFailed: a directory changed, or cannot be synced.
+    """
+    for each in snapshots:
+        try:
+            parent, name = root_dir.open_parent(each.path, each.expect.device)
+            try:
+                opened = open_folder(name, parent)
+            finally:
+                os.close(parent)
+            try:
+                os.fsync(opened)
+                change = describe_change(each.expect, fingerprint(os.fstat(opened)))
+            finally:
+                os.close(opened)
+        except OSError as error:
+            raise ActionFailed(f"{shown(each.path)}: {error.strerror}") from error
+        if change is not None:
+            raise ActionFailed(f"{shown(each.path)}: {change}; no record was added")
+
+
+def _sync_blob(root_dir: RootDir, adoption: Adoption, *, folder: bool) -> str | None:
+    """Sync a blob, or the folder that holds it; return how the blob changed since the plan, or None."""
+    try:
+        parent, name = root_dir.open_parent(adoption.path, adoption.expect.device)
+        try:
+            opened = open_folder(b".", parent) if folder else open_regular(name, parent)
+        finally:
+            os.close(parent)
+        try:
+            os.fsync(opened)
+            return None if folder else describe_change(adoption.expect, fingerprint(os.fstat(opened)))
+        finally:
+            os.close(opened)
+    except OSError as error:
+        raise ActionFailed(f"{shown(adoption.path)}: {error.strerror}") from error
