@@ -113,8 +113,12 @@ def test_mount_that_a_file_keeps(store, tmp_path):
     try:
         (tmp_path / "kept/space").touch()
         keep(tmp_path / "kept/space", "mount", "--bind", store / "snapshots/7/fs", tmp_path / "the part")
-        with pytest.raises(Refused) as caught:
-            refuse_if_used(root(store))
+        for _ in range(50):
+            with pytest.raises(Refused) as caught:
+                refuse_if_used(root(store))
+            # The tests beside this one enter every mount namespace too, and such a process is then named instead.
+            if f"--mount={tmp_path}" in str(caught.value):
+                break
         subprocess.run(["sh", "-c", str(caught.value).partition("unmount it: ")[2]], check=True)
         refuse_if_used(root(store))
     finally:
