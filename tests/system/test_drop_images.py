@@ -50,7 +50,9 @@ def told(docker):
 
 @pytest.mark.engine
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["docker-28.5-interrupted-pull", "docker-29-interrupted"])
+@pytest.mark.parametrize(
+    "name", ["docker-26.1-interrupted-pull", "docker-28.5-interrupted-pull", "docker-29-interrupted"]
+)
 @pytest.mark.parametrize("option", DROP)
 def test_it_takes_what_the_engines_prune_takes(name, option, unpacked_anew, tmp_path_factory):
     """On one copy the engine prunes, on the other drydock drops with the engine stopped: the same records stay.

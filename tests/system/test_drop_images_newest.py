@@ -55,6 +55,31 @@ def test_it_takes_what_nerdctl_and_crictl_prune(host, tmp_path):
         _pull_again(engine, dropped)
 
 
+def test_it_takes_what_only_an_id_names(host, tmp_path):
+    """Of an image that only the id of the CRI plugin names, the same goes as with ``crictl rmi`` of the id."""
+    newest, removed = host
+    with newest.engine(removed, tmp_path / "removes", collect=False) as engine:
+        rows = listed(engine)["k8s.io"]["images"]
+        (target,) = {row["digest"] for row in rows if row["name"].endswith("/job:1")}
+        (only,) = (row["name"] for row in rows if row["digest"] == target and row["name"].startswith("sha256:"))
+        for row in rows:
+            if row["digest"] == target and row["name"] != only:
+                engine.ctr("images", "rm", row["name"], namespace="k8s.io")
+    dropped = tmp_path / "dropped"
+    subprocess.run(["cp", "-a", removed, dropped], check=True)
+    with newest.engine(removed, tmp_path / "by-id", collect=True) as engine:
+        assert only in names(listed(engine))["k8s.io"]["images"]
+        Cri(engine)("rmi", only)
+        engine.collect("default")
+        as_removed = told(engine), names(listed(engine))
+    run("clean", "--now", newest.clock, "--drop", "image-id-only", "--accept-loss", "all", "--apply", "--yes",
+        "--state", tmp_path, dropped, status=0)  # fmt: skip
+    with newest.engine(dropped, tmp_path / "goes-on", collect=True) as engine:
+        engine.collect("default")
+        assert (told(engine), names(listed(engine))) == as_removed
+        assert only not in as_removed[1]["k8s.io"]["images"]
+
+
 def _pull_again(engine, host: Path):
     """As a kubelet does for a pod whose image is not there."""
     (shop,) = {row["digest"] for row in listed(engine)["default"]["images"] if row["name"].endswith("/shop:1")}
