@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.bbolt_surgery.test_commit import crashes, held
-from tests.bbolt_surgery.test_edit import FILES, KEYS, SHAPES, TREES, VALUES
+from tests.bbolt_surgery.test_edit import FILES, KEYS, TREES, VALUES, written
 from tests.bbolt_surgery.test_rewrite import shape
 from tests.support import boltwriter, gobbolt
 from tests.support.surgery import Recorder, changed, dump, edit, everything, reached, told, tree, undo, use_and_undo
@@ -53,8 +53,7 @@ def some(choose: random.Random, depth: int = 0):
     return choose.randbytes(choose.choice([0, 1, 30, 30, 400] + [6000] * (depth == 0 and choose.random() < 0.1)))
 
 
-@pytest.mark.parametrize("page_size", [1024, 4096, 16384, 65536])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("shape", "page_size"), written(1))
 def test_puts_into_what_go_wrote(tmp_path, shape, page_size):
     """One key, some, and many, into each kind of bucket that Go makes, with deletions and without; sequences stay."""
     path = gobbolt.fill(tmp_path / "file.db", shape, page_size, 600)

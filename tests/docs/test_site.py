@@ -11,6 +11,9 @@ from tests.support.newcomer import TOP
 
 from drydock.cli import main
 
+# One worker's: the site is built once.
+pytestmark = pytest.mark.xdist_group("site")
+
 LOADED = {"script": "src", "img": "src", "link": "href", "source": "src", "iframe": "src"}
 
 

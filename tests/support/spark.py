@@ -10,8 +10,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-ENVIRONMENT = {"SPARK_LOCAL_IP": "127.0.0.1"}
-"""Spark looks this machine's name up, and many a container's is not to be found."""
+ENVIRONMENT = {
+    # Spark looks this machine's name up, and many a container's is not to be found.
+    "SPARK_LOCAL_IP": "127.0.0.1",
+    # Of what Spark takes to answer once, half is Java's second compiler and its collector's threads.
+    "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+}
+"""What Spark is started with here."""
 
 
 class SparkUnavailable(Exception):
