@@ -48,6 +48,7 @@ def player(work: Path, roots: Mapping[str, Path], **settings: str) -> Play:
     environment.update(
         ANSIBLE_LOCAL_TEMP=str(work / "local"), ANSIBLE_REMOTE_TMP=str(work / "remote"), ANSIBLE_NOCOLOR="1",
         ANSIBLE_LOCALHOST_WARNING="0", ANSIBLE_STDOUT_CALLBACK="default", HOME=str(work), LC_ALL="C.UTF-8",
+        ANSIBLE_PIPELINING="1",
     )  # fmt: skip
 
     def play(status: int = 0, **more: object) -> tuple[dict[str, dict[str, int]], Path, str]:
