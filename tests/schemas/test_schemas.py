@@ -1,5 +1,6 @@
 """The JSON Schemas fit what drydock writes about every capture, and say no to what it does not write."""
 
+import functools
 import json
 import os
 from pathlib import Path
@@ -38,6 +39,7 @@ NAMES = ("scan", "plan", "journal", "explain", "pulls", "ls", "diff", "verify", 
 CAPTURES = pytest.mark.parametrize("capture", captures(), ids=lambda each: each.name)
 
 
+@functools.cache
 def validator(name, *, strict=True):
     """What the command prints; strict: a field that the schema does not name is an error."""
     schema = json.loads(run("schema", name, status=0))
