@@ -220,16 +220,16 @@ def test_a_layer_that_is_gone(layers, tmp_path):
 
 
 @pytest.mark.slow
-def test_ten_thousand_levels_with_few_descriptors(layers, tmp_path, monkeypatch):
+def test_three_thousand_levels_with_few_descriptors(layers, tmp_path, monkeypatch):
     """Two layers deeper than any path: every level is exported, with few descriptors."""
-    depth, most = 10_000, 0
+    depth, most = 3_000, 0
     for number in (1, 2):
         top = layers.path / f"snapshots/{number}/fs"
         top.mkdir(parents=True)
         here = os.open(top, os.O_RDONLY)
         for level in range(depth):
             os.mkdir("d", dir_fd=here)
-            if not level % 1000:
+            if not level % 300:
                 os.close(os.open(f"file{number}", os.O_CREAT | os.O_WRONLY, dir_fd=here))
             below = os.open("d", os.O_RDONLY, dir_fd=here)
             os.close(here)

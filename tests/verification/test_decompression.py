@@ -30,22 +30,21 @@ def _all(raw):
     return b"".join(parts)
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
-        PLAIN,
-        gzip.compress(PLAIN),
-        _zstd(PLAIN),
-        _zstd(PLAIN, "-19", "--no-check"),
-        _zstd(PLAIN, "--ultra", "-22", "--long=27"),
-        _zstd(PLAIN[:1000]) + _zstd(PLAIN[1000:]),
-        SKIPPABLE + _zstd(PLAIN[:1000]) + SKIPPABLE + _zstd(PLAIN[1000:]) + SKIPPABLE,
-    ],
-    ids=["plain", "gzip", "zstd", "without a checksum", "the largest window", "two frames", "frames to skip"],
-)
-def test_what_other_programs_compressed(raw):
+FORMS = {
+    "plain": lambda: PLAIN,
+    "gzip": lambda: gzip.compress(PLAIN),
+    "zstd": lambda: _zstd(PLAIN),
+    "without a checksum": lambda: _zstd(PLAIN, "-19", "--no-check"),
+    "the largest window": lambda: _zstd(PLAIN, "--ultra", "-22", "--long=27"),
+    "two frames": lambda: _zstd(PLAIN[:1000]) + _zstd(PLAIN[1000:]),
+    "frames to skip": lambda: SKIPPABLE + _zstd(PLAIN[:1000]) + SKIPPABLE + _zstd(PLAIN[1000:]) + SKIPPABLE,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_other_programs_compressed(form):
     """Each form gives the same bytes; zstd:chunked keeps its table in skippable frames."""
-    assert _all(raw) == PLAIN
+    assert _all(FORMS[form]()) == PLAIN
 
 
 def _header(data, **fields):
@@ -101,9 +100,9 @@ def test_windows_larger_than_is_given():
 
 @pytest.mark.slow
 def test_a_bomb_takes_little_memory(tmp_path):
-    """4 GiB of zeros in 130 KiB of zstd are read in a process with 300 MiB of address space."""
+    """1 GiB of zeros in 33 KiB of zstd are read in a process with 300 MiB of address space."""
     bomb = tmp_path / "bomb"
-    subprocess.run(f"head -c 4G /dev/zero | zstd -q --long=27 -o {bomb}", shell=True, check=True)
+    subprocess.run(f"head -c 1G /dev/zero | zstd -q --long=27 -o {bomb}", shell=True, check=True)
     assert bomb.stat().st_size < 1 << 20
     script = (
         "import io, resource, sys\n"
@@ -118,7 +117,7 @@ def test_a_bomb_takes_little_memory(tmp_path):
         "print(count)\n"
     )
     said = subprocess.run([sys.executable, "-c", script, bomb], capture_output=True, check=True, text=True)
-    assert int(said.stdout) == 4 << 30
+    assert int(said.stdout) == 1 << 30
 
 
 def test_a_bomb_can_be_stopped(tmp_path):
