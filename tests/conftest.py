@@ -13,6 +13,7 @@ from tests.engines.unavailable import EngineUnavailable
 from tests.support.apart import keep_mounts_apart
 from tests.support.browser import BrowserUnavailable
 from tests.support.captures import Capture, CaptureUnavailable, unpack
+from tests.support.firefox import Firefox, firefox
 from tests.support.full_disk import NoDisk
 from tests.support.spark import SparkUnavailable
 
@@ -89,6 +90,13 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Cap
     yield give
     for path in done.values():
         shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", name="firefox")
+def _firefox() -> Iterator[Firefox]:
+    """One Firefox for a whole session: its start takes seconds, a page in it a fraction of one."""
+    with firefox() as started:
+        yield started
 
 
 @pytest.fixture
