@@ -10,6 +10,7 @@ from typing import Any, Final
 from drydock.model.documents.fleet import AnswerPart, FleetDocument
 from drydock.model.objects import State
 from drydock.model.text import printable
+from drydock.report.comparison import show_change
 from drydock.report.fleet.database import Answer
 from drydock.report.fleet_sql import STATES
 from drydock.report.standalone_html import render_file
@@ -134,10 +135,13 @@ def _title(name: str) -> str:
 
 
 def _cells(answer: Answer, row: Sequence[Any]) -> list[str]:
-    return [
-        show_bytes(value) if _is_bytes(name) and type(value) is int else _text(value)
-        for name, value in zip(answer.columns, row, strict=True)
-    ]
+    return [_cell(name, value) for name, value in zip(answer.columns, row, strict=True)]
+
+
+def _cell(name: str, value: Any) -> str:  # noqa: ANN401 - whatever a question selects
+    if name == "change_bytes" and type(value) is int:
+        return show_change(0, value)
+    return show_bytes(value) if _is_bytes(name) and type(value) is int else _text(value)
 
 
 def _is_bytes(name: str) -> bool:

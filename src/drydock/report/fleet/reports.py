@@ -72,7 +72,7 @@ def report_tables(
         progress: called with the bytes of the files.
 
     """
-    sizes = [_size(path) for path in paths]
+    sizes = [file_size(path) for path in paths]
     step = counter(progress, "bytes of reports read", sum(sizes))
 
     numbers: deque[int] = deque()
@@ -106,7 +106,8 @@ def report_tables(
             step(sizes[number])
 
 
-def _size(path: bytes) -> int:
+def file_size(path: bytes) -> int:
+    """Bytes of a file; 0 if it cannot be looked at."""
     try:
         return os.stat(path).st_size
     except OSError:
