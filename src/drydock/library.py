@@ -347,6 +347,7 @@ def repair(
     max_duration: Span | None = None,
     adopt: bool = False,
     drop_unproved: bool = False,
+    restore_files: bool = False,
     apply: bool = False,
     now: Moment | None = None,
     state: AnyPath | None = None,
@@ -366,6 +367,7 @@ def repair(
         max_duration: as for :func:`verify`.
         adopt: give blobs that an image needs, and containers that dockerd has, the records back that they lost.
         drop_unproved: drop a damaged layer together with what it was unpacked to, where nothing proves that.
+        restore_files: unpack damaged snapshots again from their whole layers.
         apply: whether anything may be changed; else ``agree`` is only shown the repairs.
         now: as for :func:`scan`.
         state: as for :func:`apply` and :func:`verify`.
@@ -390,6 +392,7 @@ def repair(
         wanted=_wanted(data, unpacked, content, max_duration),
         adopt=adopt,
         drop_unproved=drop_unproved,
+        restore_files=restore_files,
     )
 
 

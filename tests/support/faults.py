@@ -21,7 +21,7 @@ from drydock.reclaim import knife
 
 CALLS = (
     "write", "pwrite", "fdatasync", "fsync", "ftruncate", "posix_fallocate", "mkdir", "chmod", "fchmod", "fchown",
-    "setxattr", "utime", "open",
+    "setxattr", "utime", "open", "chown", "link", "symlink", "mknod",
 )  # fmt: skip
 """Of module os, ``open`` only when it may make a file; besides these knife's unlink, rmdir and both of renameat2."""
 

@@ -34,6 +34,7 @@ from drydock.streams import keep_going, tell_needed
         "Show what would make a broken image pull again": "drydock repair",
         "Make it pull again": "drydock repair --apply",
         "Hash every blob first, and give lost records back": "drydock repair --data --adopt --apply",
+        "Unpack layers again whose files a power cut emptied": "drydock repair --unpacked --restore-files --apply",
     },
 )
 @where_argument
@@ -55,6 +56,11 @@ from drydock.streams import keep_going, tell_needed
     is_flag=True,
     help="Delete a damaged layer and the snapshot unpacked from it, if nothing here proves the snapshot intact.",
 )
+@click.option(
+    "--restore-files",
+    is_flag=True,
+    help="Unpack a damaged snapshot again from its layer, if the layer is intact.",
+)
 @verify_options
 @format_option("table", "json")
 @output_option
@@ -71,6 +77,7 @@ def repair(
     accept_loss: tuple[str, ...],
     adopt: bool,
     drop_unproved: bool,
+    restore_files: bool,
     data: bool,
     unpacked: bool,
     unpacked_content: bool,
@@ -95,6 +102,10 @@ def repair(
 
     If a layer is damaged, and nothing here proves that the snapshot unpacked from it is intact, both stay and the
     status is 2. With --drop-unproved, both are deleted. A pull then fetches them, if the registry still has the image.
+
+    With --restore-files, a snapshot whose files differ from its layer, for example because a power cut emptied them, is
+    unpacked again from the layer's blob, if every byte of the blob is right. Containers on it keep what they wrote, and
+    nothing has to be pulled. Without it, the records of the snapshot are deleted. It works for overlayfs.
 
     If drydock verify --data or --unpacked found damage, repair reads that data again and repairs it, provided that
     verify had the same --state or none. With --data or --unpacked, repair reads everything now. It always reads the
@@ -153,6 +164,7 @@ def repair(
             wanted=make_verify_options(data, unpacked, unpacked_content, max_duration),
             adopt=adopt,
             drop_unproved=drop_unproved,
+            restore_files=restore_files,
         )
     code |= print_runs(runs, buffer)
     if buffer is not None:

@@ -15,6 +15,7 @@ from drydock.model.scans import Scan
 from drydock.model.text import shown
 from drydock.reclaim.execute import execute
 from drydock.reclaim.interrupted_runs import close_unfinished
+from drydock.reclaim.layer_restores import Unpack
 from drydock.reclaim.plan_file import Request, plan_hash, plan_request
 from drydock.reclaim.state_dir import find_unfinished, places_with
 from drydock.session import Session, find_root, find_roots, hold_caches, open_root, policies
@@ -86,8 +87,12 @@ def apply(requests: list[Request], access: Access) -> list[Run]:
         return carry_out(parts)
 
 
-def carry_out(parts: Iterable[tuple[Session, Plan]]) -> list[Run]:
+def carry_out(parts: Iterable[tuple[Session, Plan]], unpack: Unpack | None = None) -> list[Run]:
     """Carry out the plans of several roots, each held exclusively and read for its plan.
+
+    Args:
+        parts: the roots with their plans.
+        unpack: unpacks layers; None if no plan has any to unpack again.
 
     Returns:
         One run for each plan that is not empty. What goes wrong before anything was changed is raised for the first,
@@ -114,7 +119,7 @@ def carry_out(parts: Iterable[tuple[Session, Plan]]) -> list[Run]:
             with hold_caches(session.held, {mark.database for mark in made.marks}, access):
                 run = execute(
                     made, session.held, session.store, plan_hash=plan_hash(made),
-                    state=access.state, quarantine=access.quarantine, progress=access.progress,
+                    state=access.state, quarantine=access.quarantine, progress=access.progress, unpack=unpack,
                 )  # fmt: skip
         except DrydockError as error:
             if not runs:

@@ -16,8 +16,10 @@ from drydock.model.policies import VerifyOptions
 from drydock.model.repairs import Repair
 from drydock.model.runs import Run
 from drydock.model.text import shown
+from drydock.reclaim.interrupted_runs import close_unfinished
 from drydock.repairs.cache_records import drop_records, end_leases, find_repaired
 from drydock.repairs.repair_plan import make_repair, refuse_unknown
+from drydock.repairs.restoration import Restorable, find_restorable, unpack_layer
 from drydock.session import Session, find_roots, hold_caches, open_root
 from drydock.verification.tiers import Deadline
 
@@ -31,6 +33,7 @@ def repair(
     wanted: VerifyOptions | None = None,
     adopt: bool = False,
     drop_unproved: bool = False,
+    restore_files: bool = False,
 ) -> list[Run]:
     """Plan what repairs a store, and do it if agreed, under the locks, guards, backups and journal of clean.
 
@@ -44,6 +47,7 @@ def repair(
             again in any case.
         adopt: whether whole blobs without a record that an image needs get one.
         drop_unproved: whether a damaged layer goes together with what it was unpacked to, where nothing proves that.
+        restore_files: whether damaged snapshots are unpacked again from their whole layers.
 
     Returns:
         One run for each root in which something was done.
@@ -64,11 +68,16 @@ def repair(
             session = stack.enter_context(open_root(root, access))
             looked = look(session, wanted, deadline, mends=True, adopts=adopt, drop_unproved=drop_unproved)
             sessions.append(session)
-            repairs.append(_plan(looked, accept, stack, drop_unproved=drop_unproved))
+            repairs.append(_plan(looked, accept, stack, drop_unproved=drop_unproved, restore_files=restore_files))
         refuse_unknown(repairs, accept)
+        if access.exclusive:
+            for session, made in zip(sessions, repairs, strict=True):
+                if made.plan.is_empty:
+                    close_unfinished(session.held, session.store, access.state)
         if not agree(repairs) or not access.exclusive:
             return []
-        return carry_out((session, made.plan) for session, made in zip(sessions, repairs, strict=True))
+        parts = ((session, made.plan) for session, made in zip(sessions, repairs, strict=True))
+        return carry_out(parts, unpack_layer)
 
 
 def _cached(session: Session, stack: ExitStack, gone: set[Ref]) -> tuple[list[FieldDrop], list[LeaseEnd]]:
@@ -90,16 +99,20 @@ def _cached(session: Session, stack: ExitStack, gone: set[Ref]) -> tuple[list[Fi
     return drops, list(end_leases(session.store, session.reached.classes, repaired))
 
 
-def _plan(looked: Looked, accept: tuple[bytes, ...], stack: ExitStack, *, drop_unproved: bool) -> Repair:
-    made = _make(looked, accept, ([], []), drop_unproved=drop_unproved)
+def _plan(
+    looked: Looked, accept: tuple[bytes, ...], stack: ExitStack, *, drop_unproved: bool, restore_files: bool
+) -> Repair:
+    restorable = find_restorable(looked.session.verdict, looked.layers, looked.wrong) if restore_files else None
+    made = _make(looked, accept, ([], []), restorable, drop_unproved=drop_unproved)
     cached = _cached(looked.session, stack, {drop.ref for drop in made.plan.records})
-    return _make(looked, accept, cached, drop_unproved=drop_unproved) if cached[0] else made
+    return _make(looked, accept, cached, restorable, drop_unproved=drop_unproved) if cached[0] else made
 
 
 def _make(
     looked: Looked,
     accept: tuple[bytes, ...],
     cached: tuple[list[FieldDrop], list[LeaseEnd]],
+    restorable: Restorable | None,
     *,
     drop_unproved: bool,
 ) -> Repair:
@@ -117,4 +130,5 @@ def _make(
         fingerprints=looked.session.fingerprints(),
         cached=cached[0],
         ended=cached[1],
+        restorable=restorable,
     )

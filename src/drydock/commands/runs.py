@@ -11,7 +11,15 @@ from msgspec import UNSET
 
 from drydock.evidence.files.regular import open_regular
 from drydock.model.documents.common import raw_path
-from drydock.model.documents.journal import CutLine, EditLine, EndLine, FinishLine, JournalLine, RemovalLine
+from drydock.model.documents.journal import (
+    CutLine,
+    EditLine,
+    EndLine,
+    FinishLine,
+    JournalLine,
+    RemovalLine,
+    RestoreLine,
+)
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Status
@@ -93,7 +101,7 @@ class _Tally:
         self.finish: FinishLine | None = None
         self.databases: set[RawPath] = set()
         self._path = path
-        self._begun: dict[int, RemovalLine | CutLine | EditLine] = {}
+        self._begun: dict[int, RemovalLine | CutLine | RestoreLine | EditLine] = {}
         """Actions without an end so far: a batch of them at most, unless the run was killed."""
         self._edits: list[EditLine] = []
         self._aside = 0
@@ -107,7 +115,7 @@ class _Tally:
             ValueError: it contradicts the lines before.
         """
         match line:
-            case RemovalLine() | CutLine() | EditLine():
+            case RemovalLine() | CutLine() | RestoreLine() | EditLine():
                 self._begun[line.n] = line
                 if isinstance(line, EditLine):
                     self.databases.add(raw_path(line.path))
@@ -121,12 +129,12 @@ class _Tally:
             case _:
                 pass
 
-    def _end(self, action: RemovalLine | CutLine | EditLine, end: EndLine) -> None:
+    def _end(self, action: RemovalLine | CutLine | RestoreLine | EditLine, end: EndLine) -> None:
         if end.status is not Status.DONE:
             self.failed += end.status is not Status.GONE
         elif isinstance(action, EditLine):
             self.edited += 1
-        elif action.do == "move" or (isinstance(action, CutLine) and action.to is not None):
+        elif action.do == "move" or (isinstance(action, CutLine | RestoreLine) and action.to is not None):
             self.moved += 1
             self.moved_bytes += action.bytes
         else:
@@ -134,9 +142,9 @@ class _Tally:
         self.freed += end.freed
         if isinstance(action, EditLine):
             self._edits.append(action)
-        elif isinstance(action, CutLine):
+        elif isinstance(action, CutLine | RestoreLine):
             if end.status is Status.DONE:
-                self._look_for_log(action)
+                self._look_for_former(action)
         elif action.do == "move" and end.status is Status.DONE:
             self._look_for(action)
 
@@ -148,8 +156,8 @@ class _Tally:
         for action in self._begun.values():
             if isinstance(action, EditLine):
                 self._edits.append(action)
-            elif isinstance(action, CutLine):
-                self._look_for_log(action)
+            elif isinstance(action, CutLine | RestoreLine):
+                self._look_for_former(action)
             else:
                 self._look_for(action)
         if self.deleted:
@@ -174,8 +182,8 @@ class _Tally:
         elif action.do == "remove" and stat.S_ISDIR(action.expect.mode):
             self._obstacle = self._obstacle or f"a part of {action.path} may have been deleted"
 
-    def _look_for_log(self, action: CutLine) -> None:
-        """Look where the former file of a log is."""
+    def _look_for_former(self, action: CutLine | RestoreLine) -> None:
+        """Look where the former file of a log is, or the former files of a layer."""
         if action.to is not None and os.path.lexists(raw_path(action.to)):
             self._aside += 1
 

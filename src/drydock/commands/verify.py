@@ -17,7 +17,7 @@ from drydock.model.progress import Progress, counter
 from drydock.model.repairs import Adopted, LostContainers
 from drydock.model.store import Store
 from drydock.model.times import is_ahead
-from drydock.model.verifications import Coverage, Hit, ImageState, Verification
+from drydock.model.verifications import Coverage, Hit, ImageState, Unpacked, Verification
 from drydock.reclaim.state_dir import places_with
 from drydock.repairs.adoption import adopt as adopt_blobs
 from drydock.repairs.adoption import made_whole
@@ -97,6 +97,8 @@ class Looked:
     lost: LostContainers
     right: set[Digest]
     """Blobs whose bytes are right, so that layers can be unpacked from them again."""
+    layers: list[Unpacked]
+    """Committed snapshots with the layers that they were unpacked from."""
 
     def verification(self) -> Verification:
         """The root, verified."""
@@ -215,6 +217,7 @@ def look(
         adopted,
         lost,
         right,
+        layers,
     )
 
 

@@ -57,7 +57,8 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
         FindingCode.SNAPSHOT_DIFFERS: Guidance(
             "`drydock verify --unpacked` found that the files of a snapshot differ from the layer that they were "
             "unpacked from. A power cut leaves empty files, for example. Of a snapshot of erofs, `layer.erofs` is "
-            "damaged.",
+            "damaged. With overlayfs, `drydock repair --restore-files` unpacks the layer again, and nothing has to be "
+            "pulled.",
             _REPAIR,
             page="verify.md",
         ),

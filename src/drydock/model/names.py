@@ -25,6 +25,9 @@ WORKER_CONTENT = b"content"
 WORKER_SNAPSHOTS = b"snapshots"
 """The folder of its only snapshotter there (the same)."""
 
+LEFT_BY_RESTORE = b"rm-drydock-"
+"""The beginning of the name of a directory that drydock makes beside the snapshots while it unpacks a layer again."""
+
 EXTRACTING = b"extract-"
 """The beginning of the key of a snapshot while a layer is unpacked to it (containerd core/unpack/unpacker.go, v2.1)."""
 

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, NoReturn
 
 from drydock.model.data import Fingerprint
 from drydock.model.leases import LeaseClass
-from drydock.model.names import Kind, RawPath, Ref, UnixNano, split_snapshot_key
+from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano, split_snapshot_key
 from drydock.model.policies import Policy
 from drydock.model.records import Blob, Lease, Snapshot
 from drydock.model.store_drops import StoreDrop
@@ -247,6 +247,29 @@ class LogCut(NamedTuple):
         return not self.keep and not self.is_current
 
 
+class LayerRestore(NamedTuple):
+    """A committed snapshot whose files are unpacked again from the blob of its layer."""
+
+    root: RawPath
+    """Absolute path of the containerd root."""
+    path: RawPath
+    """Of the directory with the files, relative to the root: the ``fs`` of the snapshot."""
+    expect: Fingerprint
+    key: bytes
+    """The chain id, which the layer must unpack to."""
+    parent: bytes
+    """The chain id of the snapshot below; empty for a base layer."""
+    lowers: tuple[RawPath, ...]
+    """The same directories of the snapshots below, the uppermost first."""
+    layer: Digest
+    blob: RawPath
+    """Relative to the root."""
+    bytes: int
+    """Size of the blob."""
+    why: str
+    """One shown line: which files differ, and how."""
+
+
 class DatabaseFingerprint(NamedTuple):
     """A database as the plan saw it."""
 
@@ -293,12 +316,14 @@ class Plan(NamedTuple):
     """Cache records of BuildKit to mark as deleted."""
     drops: tuple[StoreDrop, ...] = ()
     """Docker's image stores that go whole."""
+    restores: tuple[LayerRestore, ...] = ()
+    """Layers to unpack again, lower ones first; only a repair has any."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         actions = self.leases or self.records or self.rows or self.removals or self.fields or self.added
-        return not (actions or self.log_cuts or self.marks)
+        return not (actions or self.log_cuts or self.marks or self.restores)
 
     @property
     def added(self) -> tuple[Adoption | SnapshotRecord | LeaseRecord, ...]:
@@ -357,3 +382,12 @@ class CutOutcome(NamedTuple):
     """One shown line; for FAILED the reason."""
     freed: int = 0
     """Bytes of allocated blocks that were freed."""
+
+
+class RestoreOutcome(NamedTuple):
+    """How unpacking a layer again ended."""
+
+    restore: LayerRestore
+    status: Status
+    detail: str = ""
+    """One shown line; for FAILED the reason."""

@@ -102,6 +102,8 @@ class Repair:
     """Shown names of the images with a damaged layer that stays, as nothing proves its unpacked snapshot."""
     given_back: tuple[str, ...] = ()
     """Shown names of the containers whose records are put in again."""
+    unrestored: tuple[str, ...] = ()
+    """Damaged layers that are not unpacked again although that was asked for, each with the reason; shown."""
 
     def exit_code(self) -> int:
         """The additive exit status (README.md): 2 damage, planned or not; 8 evidence that could not be read."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
-from drydock.model.plans import CutOutcome, Outcome, Status
+from drydock.model.plans import CutOutcome, Outcome, RestoreOutcome, Status
 
 
 class EditOutcome(NamedTuple):
@@ -48,6 +48,8 @@ class Run:
     """Other facts that the user should know; shown."""
     cuts: list[CutOutcome] = field(default_factory=list)
     """Logs that were cut."""
+    restores: list[RestoreOutcome] = field(default_factory=list)
+    """Layers that were unpacked again."""
 
     @property
     def failed(self) -> bool:
@@ -58,6 +60,7 @@ class Run:
             or any(outcome.status not in done for outcome in self.outcomes)
             or any(edited.status is not Status.DONE for edited in self.edits)
             or any(each.status not in done for each in self.cuts)
+            or any(each.status not in done for each in self.restores)
         )
 
     @property

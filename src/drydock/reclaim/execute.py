@@ -11,6 +11,9 @@ a store is dropped whole, it goes last. It has an order of its own: records, chi
 named. Whenever a crash comes, it leaves directories that no record names, which dockerd never looks at. The other way
 round, a pull would find the record, say "Already exists", and never repair it (moby layer/layer_store.go Get, v28.5).
 
+Layers are unpacked again after the removals, which make room for them; lower ones first, because directories that a
+layer has no entry for get the owner and mode that they have in the layers below.
+
 Logs of which nothing stays are emptied before all else, because that needs no room. The others are cut last: what stays
 of a log is copied, and the removals have made room for it by then.
 """
@@ -29,10 +32,12 @@ from drydock.model.plans import (
     CLASSIC_DATA,
     CLASSIC_RECORDS,
     CutOutcome,
+    LayerRestore,
     LogCut,
     Outcome,
     Plan,
     Removal,
+    RestoreOutcome,
     Status,
     Target,
 )
@@ -46,7 +51,8 @@ from drydock.reclaim.execute_edits import copy_database, make_edit, planned_edit
 from drydock.reclaim.execute_removals import BATCH, run_removals
 from drydock.reclaim.former_state import find_missing
 from drydock.reclaim.interrupted_runs import close_unfinished
-from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.journal import NO_NOTE, JournalWriter
+from drydock.reclaim.layer_restores import Unpack, note_former, restore_layer
 from drydock.reclaim.log_cuts import cut_log
 from drydock.reclaim.quarantine import Quarantine, open_quarantine
 from drydock.reclaim.quarantine_manifest import ManifestWriter
@@ -63,6 +69,7 @@ def execute(
     state: RawPath | None = None,
     quarantine: RawPath | None = None,
     progress: Progress | None = None,
+    unpack: Unpack | None = None,
 ) -> Run:
     """Carry out a plan.
 
@@ -74,6 +81,7 @@ def execute(
         state: the state directory that the user chose.
         quarantine: the directory to move data to instead of deleting it.
         progress: receives progress, in steps or in removed bytes.
+        unpack: unpacks layers; None for a plan that has none to unpack again.
 
     Raises:
         Refused: there is no place for the journal, or the quarantine cannot be used.
@@ -90,7 +98,7 @@ def execute(
         if quarantine is not None:
             manifests = ManifestWriter(kept.fd, volatile=kept.volatile)
             stack.callback(manifests.close)
-            moved: list[Removal | LogCut] = [*plan.removals, *plan.log_cuts]
+            moved: list[Removal | LogCut | LayerRestore] = [*plan.removals, *plan.log_cuts, *plan.restores]
             is_data_root = plan.root in held.root.docker
             apart = open_quarantine(quarantine, root_dir, kept.run, moved, manifests, is_data_root=is_data_root)
             stack.callback(apart.close)
@@ -150,6 +158,11 @@ def execute(
         run.outcomes += run_removals(ready, root_dir, journal, apart, report)
         run.outcomes += waiting
         run.cuts += _cut_logs([cut for cut in plan.log_cuts if cut not in at_once], data_roots, journal, apart)
+        if plan.restores:
+            assert unpack is not None, "a plan with layers to unpack came with what unpacks them"
+            if progress is not None:
+                progress("unpacking layers again", 0)
+            run.restores += _restore_layers(plan.restores, root_dir, journal, apart, unpack)
         if apart is not None and apart.manifests is not None and apart.manifests.left_out:
             run.notes.append(
                 f"directories moved without a manifest: {apart.manifests.left_out} ({apart.manifests.problem}); undo "
@@ -178,6 +191,29 @@ def _cut_logs(
                     journal.end(number, ended.status, ended.freed, ended.detail)
     except ActionFailed as error:
         outcomes += [CutOutcome(cut, Status.FAILED, f"not tried: {error}") for cut in planned[len(outcomes) :]]
+    return outcomes
+
+
+def _restore_layers(
+    planned: Sequence[LayerRestore],
+    root_dir: RootDir,
+    journal: JournalWriter,
+    quarantine: Quarantine | None,
+    unpack: Unpack,
+) -> list[RestoreOutcome]:
+    """Unpack layers again in their order, each written to the journal before it is begun."""
+    outcomes: list[RestoreOutcome] = []
+    try:
+        for restore in planned:
+            place = None if quarantine is None else quarantine.place(restore)
+            note = NO_NOTE if quarantine is None else note_former(root_dir, restore, quarantine)
+            number = journal.intend_restore(restore, place, note)
+            outcome = restore_layer(root_dir, restore, unpack, quarantine)
+            outcomes.append(outcome)
+            with suppress(ActionFailed):
+                journal.end(number, outcome.status, detail=outcome.detail)
+    except ActionFailed as error:
+        outcomes += [RestoreOutcome(each, Status.FAILED, f"not tried: {error}") for each in planned[len(outcomes) :]]
     return outcomes
 
 

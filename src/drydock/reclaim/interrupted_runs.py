@@ -17,6 +17,7 @@ from drydock.model.names import RawPath, UnixNano, blob_path, ingest_name
 from drydock.model.objects import State
 from drydock.model.store import Store
 from drydock.model.text import shown, unshown
+from drydock.reclaim import layer_restores
 from drydock.reclaim.edit import EditStatus, edit_status, former
 from drydock.reclaim.former_state import directories, recorded, row_paths, rows_of
 from drydock.reclaim.journal import Entry, Journal, close_abandoned
@@ -35,6 +36,7 @@ def find_left(journal: Journal, held: Held, store: Store) -> str | None:
     - an edit that was not made and still can be: until an engine or another run writes to the database;
     - data that the run was about to remove;
     - a file that the cut of a log left beside the log;
+    - a directory that the restore of a layer left beside the snapshots;
     - data that the run's edits released, also if the run never wrote down its removal.
 
     Data that a record or a row names again is not left: an engine or a policy keeps it. Neither is data whose removal
@@ -76,7 +78,12 @@ class _LeftoverSearch:
     def find(self) -> str | None:
         self._read()
         edits = [entry for entry in self._journal.entries if entry.do == "edit"]
-        return next(filter(None, map(self._of_edit, edits)), None) or self._of_removals() or self._of_cuts()
+        return (
+            next(filter(None, map(self._of_edit, edits)), None)
+            or self._of_removals()
+            or self._of_cuts()
+            or self._of_restores()
+        )
 
     def _read(self) -> None:
         for snapshotter, file in self._held.backends.items():
@@ -171,6 +178,16 @@ class _LeftoverSearch:
                 with closing(open_root_dir(entry.cut.data)) as data_root:
                     if is_left(data_root, entry.cut):
                         return f"{shown(entry.cut.path)}: a file that cutting it left is there"
+        return None
+
+    def _of_restores(self) -> str | None:
+        """Find a directory that a restore left. Layers that were not restored are damaged as before, and not left."""
+        pending = [entry.restore for entry in self._journal.pending if entry.restore is not None]
+        if pending:
+            with closing(open_root_dir(self._journal.root)) as root_dir:
+                for restore in pending:
+                    if layer_restores.is_left(root_dir, restore):
+                        return f"{shown(restore.path)}: a directory that restoring it left is there"
         return None
 
 

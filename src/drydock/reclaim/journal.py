@@ -29,10 +29,11 @@ from drydock.model.documents.journal import (
     ManifestMember,
     MissingLine,
     RemovalLine,
+    RestoreLine,
 )
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
-from drydock.model.names import RawPath
-from drydock.model.plans import LogCut, Outcome, Removal, Status
+from drydock.model.names import Digest, RawPath
+from drydock.model.plans import LayerRestore, LogCut, Outcome, Removal, Status
 from drydock.model.text import shown, unshown
 from drydock.reclaim.state_dir import JOURNAL
 from drydock.version import __version__
@@ -42,7 +43,8 @@ _LINE: Final = 1 << 20
 """Longest line believed in; a path has at most 4096 bytes, shown in at most four characters each."""
 _BY_FIELD: Final[Mapping[str, type[JournalLine]]] = {"finished": FinishLine, "missing": MissingLine, "ended": EndLine}
 _BY_ACTION: Final[Mapping[str, type[JournalLine]]] = {
-    "remove": RemovalLine, "move": RemovalLine, "cut": CutLine, "edit": EditLine,
+    "remove": RemovalLine, "move": RemovalLine, "cut": CutLine, "restore": RestoreLine,
+    "edit": EditLine,
 }  # fmt: skip
 
 
@@ -74,18 +76,20 @@ class Entry:
     """One action: what was intended, and how it ended."""
 
     number: int
-    do: Literal["remove", "move", "cut", "edit"]
+    do: Literal["remove", "move", "cut", "restore", "edit"]
     path: RawPath
     """Relative to the root for a removal, to the data root for the cut of a log; of the database for an edit."""
     removal: Removal | None = None
-    """None for an edit, and for the cut of a log."""
+    """None for everything but a removal or a move."""
     to: RawPath | None = None
-    """Where a move goes, or the former file of a log; absolute."""
+    """Where a move goes, the former file of a log, or the former directory of a layer; absolute."""
     note: Note = NO_NOTE
     fields: Mapping[str, str | int] = field(default_factory=dict)
     """What an edit needs to be undone: :class:`drydock.model.documents.journal.EditNumbers`."""
     cut: LogCut | None = None
     """None for everything but the cut of a log."""
+    restore: LayerRestore | None = None
+    """None for everything but a layer that is unpacked again; it has only what undo needs."""
     ended: Ended | None = None
     """None when the journal does not say: the action may have been done, or done in part."""
 
@@ -229,6 +233,10 @@ def _add(journal: Journal, numbers: dict[int, Entry], line: JournalLine) -> None
             entry = _removal(journal, line)
         case CutLine():
             entry = Entry(line.n, "cut", raw_path(line.path), to=_place(line), cut=_cut(line))
+        case RestoreLine():
+            note = Note(line.owner, line.manifest)
+            restore = _restore(journal, line)
+            entry = Entry(line.n, "restore", restore.path, to=_place(line), note=note, restore=restore)
         case EditLine():
             entry = Entry(line.n, "edit", raw_path(line.path), fields=edit_fields(journal.path, line.fields))
         case EndLine():
@@ -260,13 +268,19 @@ def _removal(journal: Journal, line: RemovalLine) -> Entry:
     return Entry(line.n, line.do, path, removal, None if line.to is None else raw_path(line.to), note)
 
 
-def _place(line: CutLine) -> RawPath | None:
+def _place(line: CutLine | RestoreLine) -> RawPath | None:
     return None if line.to is None else raw_path(line.to)
 
 
 def _cut(line: CutLine) -> LogCut:
     data, path = raw_path(line.data_root), raw_path(line.path)
     return LogCut(data, path, line.expect, line.keep, line.current, line.bytes, line.why)
+
+
+def _restore(journal: Journal, line: RestoreLine) -> LayerRestore:
+    path, layer = raw_path(line.path), Digest(unshown(line.layer))
+    nowhere = RawPath(b"")
+    return LayerRestore(journal.root, path, line.expect, b"", b"", (), layer, nowhere, line.bytes, line.why)
 
 
 def edit_fields(path: RawPath, numbers: EditNumbers) -> Mapping[str, str | int]:
@@ -374,6 +388,30 @@ class JournalWriter:
         ]  # fmt: skip
         self._write(lines, sync=True)
         return numbers
+
+    def intend_restore(self, restore: LayerRestore, place: RawPath | None, note: Note) -> int:
+        """Write that the files of a layer are going to be unpacked again, and sync.
+
+        Args:
+            restore: the layer.
+            place: where its former directory is moved to; None if it is removed.
+            note: what undo recognises that by.
+
+        Returns:
+            The number of the action.
+
+        Raises:
+            ActionFailed: the line is not on disk, so nothing may be changed.
+        """
+        number = self._next
+        self._next += 1
+        to = None if place is None else shown(place)
+        line = RestoreLine(
+            number, "restore", shown(restore.path), to, shown(restore.layer), restore.bytes, restore.why,
+            restore.expect, note.owner, note.manifest,
+        )  # fmt: skip
+        self._write([line], sync=True)
+        return number
 
     def note_missing(self, paths: Iterable[RawPath]) -> None:
         """Write which paths are missing before the edits, so that undo does not ask for them.

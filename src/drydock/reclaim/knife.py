@@ -3,8 +3,9 @@
 Each call is relative to an open directory, or to an open file.
 
 None follows a symbolic link in its last component, and callers pass a single name, so what goes is always an entry of
-the very directory that was opened and looked at. :mod:`drydock.reclaim.removals`, :mod:`drydock.reclaim.remove_tree`
-and :mod:`drydock.reclaim.log_cuts` decide what to remove.
+the very directory that was opened and looked at. :mod:`drydock.reclaim.removals`, :mod:`drydock.reclaim.remove_tree`,
+:mod:`drydock.reclaim.log_cuts` and :mod:`drydock.reclaim.layer_restores` decide what to remove;
+:mod:`drydock.repairs.layer_writer` removes what it wrote itself.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ def shorten(descriptor: int, size: int) -> None:
     os.ftruncate(descriptor, size)
 
 
-def exchange(directory: int, name: bytes, other: bytes) -> None:
-    """Let two entries of a directory change places; neither name is ever missing.
+def exchange(directory: int, name: bytes, other: bytes, other_directory: int | None = None) -> None:
+    """Let two entries of a directory, or of two, change places; neither name is ever missing.
 
     Raises:
         OSError: with the kernel's reason; ``EINVAL`` if the file system cannot do it.
     """
-    renameat2_exchange(directory, name, other)
+    renameat2_exchange(directory, name, other, other_directory)
 
 
 def move(source: int, name: bytes, target: int, new_name: bytes) -> None:

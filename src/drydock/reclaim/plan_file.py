@@ -29,6 +29,7 @@ from drydock.model.documents.plan import (
     PlannedPolicy,
     PlannedRecordDrop,
     PlannedRemoval,
+    PlannedRestore,
     PlannedRowDrop,
     PlannedSnapshot,
     PlanWithheld,
@@ -42,6 +43,7 @@ from drydock.model.plans import (
     CacheMark,
     DatabaseFingerprint,
     FieldDrop,
+    LayerRestore,
     LeaseEnd,
     LeaseRecord,
     LogCut,
@@ -60,7 +62,7 @@ from drydock.version import __version__
 
 _REASONED: Final = (
     "leases", "records", "rows", "fields", "adoptions", "snapshots", "lease_records", "removals", "withheld", "logs",
-    "drops", "marks",
+    "drops", "marks", "restores",
 )  # fmt: skip
 """The parts of a plan whose entries have reasons."""
 
@@ -120,6 +122,7 @@ def _unhashed(plan: Plan) -> RootPlan:
         logs=UNSET if plan.policy.truncate_logs is None else LazyList(plan.log_cuts, _log_cut),
         drops=list(map(_drop, plan.drops)) or UNSET,
         marks=LazyList(plan.marks, _mark) if plan.marks else UNSET,
+        restores=LazyList(plan.restores, _restore) if plan.restores else UNSET,
     )
 
 
@@ -224,6 +227,13 @@ def _read_policy(policy: PlannedPolicy) -> Policy:
 
 def _mark(mark: CacheMark) -> PlannedMark:
     return PlannedMark(shown(mark.database), shown(mark.record), mark.why)
+
+
+def _restore(restore: LayerRestore) -> PlannedRestore:
+    return PlannedRestore(
+        "layer-files", shown(restore.path), restore.expect, shown(restore.key), shown(restore.parent),
+        [*map(shown, restore.lowers)], shown(restore.layer), shown(restore.blob), restore.bytes, restore.why,
+    )  # fmt: skip
 
 
 def _drop(drop: StoreDrop) -> PlannedDrop:

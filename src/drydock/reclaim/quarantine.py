@@ -16,7 +16,7 @@ from drydock.evidence.files.mountinfo import mount_id
 from drydock.evidence.files.openat2 import open_directory
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
-from drydock.model.plans import CutOutcome, LogCut, Outcome, Removal, Status
+from drydock.model.plans import CutOutcome, LayerRestore, LogCut, Outcome, Removal, Status
 from drydock.model.text import shown
 from drydock.reclaim import removals
 from drydock.reclaim.journal import NO_NOTE, Note
@@ -49,8 +49,8 @@ class Quarantine(NamedTuple):
             return [Note(note.owner, None) for note in notes]
         return notes
 
-    def place(self, action: Removal | LogCut) -> RawPath:
-        """Where :meth:`take` or :meth:`take_log` will move the data; for the journal line that is written first."""
+    def place(self, action: Removal | LogCut | LayerRestore) -> RawPath:
+        """Where the data will be moved to; for the journal line that is written first."""
         return RawPath(os.path.join(self.path, *self._components(action)))
 
     def take(self, root_dir: RootDir, removal: Removal) -> Outcome:
@@ -76,12 +76,20 @@ class Quarantine(NamedTuple):
         finally:
             os.close(folder)
 
+    def open_folder(self, action: LayerRestore) -> int:
+        """The open folder that the former directory of a layer is moved to.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        return self._open_folder(self._components(action)[:-1])
+
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self.fd)
 
-    def _components(self, action: Removal | LogCut) -> list[bytes]:
-        root = action.root if isinstance(action, Removal) else action.data
+    def _components(self, action: Removal | LogCut | LayerRestore) -> list[bytes]:
+        root = action.data if isinstance(action, LogCut) else action.root
         above = b"" if root == self.root else root.lstrip(b"/") + b"/"
         return (above + action.path).split(b"/")
 
@@ -115,7 +123,7 @@ def open_quarantine(
     directory: RawPath,
     root_dir: RootDir,
     run: str,
-    actions: Iterable[Removal | LogCut] = (),
+    actions: Iterable[Removal | LogCut | LayerRestore] = (),
     manifests: ManifestWriter | None = None,
     *,
     is_data_root: bool = False,

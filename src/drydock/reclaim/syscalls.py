@@ -46,13 +46,27 @@ def renameat2_noreplace(source: int, name: bytes, target: int, new_name: bytes) 
     _renameat2(source, name, target, new_name, _RENAME_NOREPLACE)
 
 
-def renameat2_exchange(directory: int, name: bytes, other: bytes) -> None:
-    """Let two entries of a directory change places, in one step.
+def renameat2_exchange(directory: int, name: bytes, other: bytes, other_directory: int | None = None) -> None:
+    """Let two entries of a directory, or of two, change places, in one step.
 
     Raises:
         OSError: ``ENOENT`` if one is missing; ``ENOSYS`` or ``EINVAL`` if the call is not supported.
     """
-    _renameat2(directory, name, directory, other, _RENAME_EXCHANGE)
+    _renameat2(directory, name, directory if other_directory is None else other_directory, other, _RENAME_EXCHANGE)
+
+
+def syncfs(descriptor: int) -> None:
+    """Write all of the file system of an open directory to the disk.
+
+    Raises:
+        OSError: that failed; Linux before 5.8 does not tell.
+    """
+    call = getattr(_libc(), "syncfs", None)
+    if call is None:
+        os.sync()
+    elif call(descriptor) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _renameat2(source: int, name: bytes, target: int, new_name: bytes, flags: int) -> None:

@@ -18,10 +18,22 @@ from drydock.evidence.files.directory import folder
 from drydock.evidence.files.regular import read_regular
 from drydock.model.errors import ActionFailed, Refused
 from drydock.model.names import RawPath
-from drydock.model.plans import CLASSIC_DATA, CLASSIC_RECORDS, CutOutcome, LogCut, Outcome, Removal, Status, Target
+from drydock.model.plans import (
+    CLASSIC_DATA,
+    CLASSIC_RECORDS,
+    CutOutcome,
+    LayerRestore,
+    LogCut,
+    Outcome,
+    Removal,
+    RestoreOutcome,
+    Status,
+    Target,
+)
 from drydock.model.progress import Progress, counter
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.text import shown, unshown
+from drydock.reclaim import layer_restores
 from drydock.reclaim.edit import EditStatus, check_former, edit_status, revert
 from drydock.reclaim.former_state import find_gone
 from drydock.reclaim.journal import Entry, Journal, close_abandoned
@@ -92,6 +104,8 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
         for entry in reversed(journal.entries):
             if entry.cut is not None:
                 run.cuts.append(_uncut(dirs[entry.cut.data], entry, entry.cut))
+            if entry.restore is not None:
+                run.restores.append(_unrestore(dirs[journal.root], journal, entry, entry.restore))
     if any(outcome.status is Status.DONE for outcome in run.outcomes):
         # The sync of a commit does not cover renames in other directories.
         os.sync()
@@ -114,6 +128,14 @@ def _uncut(data_root: RootDir, entry: Entry, cut: LogCut) -> CutOutcome:
     if entry.ended is not None and entry.ended.status in (Status.CHANGED, Status.GONE):
         return CutOutcome(cut, Status.GONE, "it was not cut")
     return put_back_log(data_root, cut, entry.to)
+
+
+def _unrestore(root_dir: RootDir, journal: Journal, entry: Entry, restore: LayerRestore) -> RestoreOutcome:
+    """Put the former files of a layer back."""
+    if entry.ended is not None and entry.ended.status in (Status.CHANGED, Status.GONE):
+        return RestoreOutcome(restore, Status.GONE, "it was not restored")
+    moved = _moved(journal, entry, layer_restores.as_removal(restore))
+    return layer_restores.put_back(root_dir, restore, moved, entry.to)
 
 
 def _lacks_parent(entry: Entry, removal: Removal) -> str | None:

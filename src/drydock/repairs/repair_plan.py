@@ -36,6 +36,7 @@ from drydock.model.verifications import ImageState
 from drydock.repairs.broken_chains import BrokenChain, BrokenChains, RowName, stale_children, stale_links
 from drydock.repairs.proofs import Proofs
 from drydock.repairs.refetch import can_be_refetched, can_be_unpacked, split_refetched
+from drydock.repairs.restoration import Restorable
 from drydock.verdict.blind_spots import edit_blindness
 from drydock.verdict.dependants import Dependants
 from drydock.verdict.graph import visited
@@ -71,6 +72,7 @@ def make_repair(
     fingerprints: Iterable[DatabaseFingerprint],
     cached: Iterable[FieldDrop] = (),
     ended: Iterable[LeaseEnd] = (),
+    restorable: Restorable | None = None,
 ) -> Repair:
     """Plan the repair of one root.
 
@@ -88,11 +90,12 @@ def make_repair(
         fingerprints: the databases as they are.
         cached: what is deleted of BuildKit's cache records.
         ended: the leases of these records.
+        restorable: damaged snapshots that are unpacked again; None if none is.
     """
     made = _Repairer(
         verdict, reached, images, wrong, proofs,
         adopted=adopted, lost=lost, right=right, accept=accept, drop_unproved=drop_unproved, cached=(*cached,),
-        ended=(*ended,),
+        ended=(*ended,), restorable=restorable,
     )  # fmt: skip
     return made.repair(tuple(fingerprints))
 
@@ -155,6 +158,7 @@ class _Repairer:
         drop_unproved: bool,
         cached: tuple[FieldDrop, ...],
         ended: tuple[LeaseEnd, ...],
+        restorable: Restorable | None,
     ) -> None:
         self._cached = cached
         self._ended = ended
@@ -162,7 +166,9 @@ class _Repairer:
         self._store = verdict.store
         self._reached = reached
         self._images = {image.ref: image for image in images}
-        self._wrong = wrong
+        self._restorable = restorable or Restorable({}, (), ())
+        self._restored = {finding for row, finding in wrong.items() if row in self._restorable.layers}
+        self._wrong = {row: finding for row, finding in wrong.items() if row not in self._restorable.layers}
         self._proofs = proofs
         self._drop_unproved = drop_unproved
         self._unproved: dict[str, None] = {}
@@ -214,7 +220,8 @@ class _Repairer:
             if broken.found is not None:
                 mended.add(id(broken.found))
             mended.update(id(self._rows[row]) for row in together if row in rows)
-        removals = [*self._junk(), *self._removals(records, rows)]
+        restores = [each for row, each in self._restorable.layers.items() if row not in rows]
+        removals = [*self._junk(), *self._restorable.leftovers, *self._removals(records, rows)]
         fields = [] if self._blind else list(self._fields(records, rows))
         plan = Plan(
             self._store.root.path,
@@ -231,9 +238,10 @@ class _Repairer:
             adoptions=self._adopted.adoptions,
             snapshots=self._lost.snapshots,
             lease_records=self._lost.leases,
+            restores=tuple(restores),
         )
         left = tuple(self._left(plan, mended))
-        changed = records or rows or removals or plan.added or plan.leases or self._cached
+        changed = records or rows or removals or plan.added or plan.leases or self._cached or restores
         mends = bool(changed) or any(is_damage for _, is_damage in fields)
         pulled = [self._images[ref] for ref in self._refetch]
         refetch, short = split_refetched(self._reached.graph, pulled, records, self._store.backends)
@@ -253,6 +261,7 @@ class _Repairer:
             tuple(self._dependants.label(ref) for ref in short if ref not in self._held),
             tuple(self._unproved),
             tuple(each.name for each in self._lost.containers if each.reason is None),
+            self._restorable.left,
         )
 
     def _lose_at_start(self) -> None:
@@ -467,8 +476,10 @@ class _Repairer:
         about = {shown(found.id) for found in self._verdict.objects if id(found) in mended}
         given_up = {loss.name for loss in self._losses.values() if loss.at_start and loss.accepted}
         for finding in dict.fromkeys([*self._verdict.findings, *self._wrong.values()]):
-            if finding.severity is not Severity.DAMAGE or (
-                finding.code is FindingCode.LOST_CONTAINER and finding.subject in given_up
+            if (
+                finding.severity is not Severity.DAMAGE
+                or finding in self._restored
+                or (finding.code is FindingCode.LOST_CONTAINER and finding.subject in given_up)
             ):
                 continue
             by_field = finding.code in _FIELDS and finding.place.bucket in places

@@ -89,11 +89,18 @@ def run_lines(run: Run) -> Iterator[str]:
     for cut in run.cuts:
         if cut.status in (Status.FAILED, Status.CHANGED):
             yield f"  log {shown(cut.cut.path)}: {cut.status.value}{cut.detail and f': {cut.detail}'}"
+    for each in run.restores:
+        if each.status in (Status.FAILED, Status.CHANGED):
+            detail = f": {each.detail}" if each.detail else ""
+            yield f"  files of a layer {shown(each.restore.path)}: {each.status.value}{detail}"
     for line in (*run.warnings, *run.notes):
         yield f"  {line}"
     if run.cuts:
         by_status = Counter(cut.status for cut in run.cuts)
         yield f"  files of logs: {', '.join(f'{count} {status.value}' for status, count in by_status.items())}"
+    if run.restores:
+        by_status = Counter(each.status for each in run.restores)
+        yield f"  layers unpacked again: {', '.join(f'{count} {status.value}' for status, count in by_status.items())}"
     counts = Counter(outcome.status for outcome in run.outcomes)
     ended = ", ".join(f"{count} {status.value}" for status, count in counts.items())
     yield f"  files and directories: {ended or 'none'}; {show_bytes(run.freed)} freed"

@@ -14,6 +14,7 @@ from drydock.model.documents.repair import (
     RemovalPart,
     RepairDocument,
     RepairRoot,
+    RestorePart,
     RunPart,
 )
 from drydock.model.names import RawPath, UnixNano
@@ -61,6 +62,8 @@ def repair_lines(repair: Repair, where: RawPath | None = None) -> Iterator[str]:
     yield from _adoptions(plan)
     yield from _given_back(repair)
     yield from removal_lines(plan, "drydock repair --format json")
+    yield from _restores(plan)
+    yield from _names("not unpacked again:", repair.unrestored)
     yield from _names("complete again, without a pull:", repair.whole)
     yield from _names("pull again afterwards:", repair.refetch)
     yield from _names(f"{_SHORT}:", repair.short)
@@ -107,6 +110,7 @@ def repair_document(
                 given_back=each.given_back,
                 unpacked_again=each.unpack,
                 not_adopted=[NotAdoptedPart(shown(left.namespace), left.id, left.reason) for left in each.unadopted],
+                not_restored=each.unrestored,
                 left=[finding_part(finding) for finding in each.left],
                 run=_run_part(done[each.plan.root]) if each.plan.root in done else None,
             )
@@ -155,6 +159,15 @@ def _run_part(run: Run) -> RunPart:
         ],
         freed=run.freed,
         warnings=run.warnings,
+        restores=[
+            RestorePart(
+                path=shown(each.restore.path),
+                layer=shown(each.restore.layer),
+                status=each.status,
+                detail=each.detail,
+            )
+            for each in run.restores
+        ],
     )
 
 
@@ -188,6 +201,19 @@ def _adoptions(plan: Plan) -> Iterator[str]:
         yield f"      {shown(each.ref.key)} (namespace {shown(each.ref.namespace)}): {each.why}"
     if len(plan.adoptions) > _LISTED:
         yield f"      and {len(plan.adoptions) - _LISTED} more"
+
+
+def _restores(plan: Plan) -> Iterator[str]:
+    """The layers that are unpacked again."""
+    if plan.restores:
+        size = show_bytes(sum(each.bytes for each in plan.restores))
+        count = show_count(len(plan.restores), "layer")
+        yield f"  unpacks again {count}, compressed {size}; containers keep what they wrote:"
+    for each in plan.restores[:_LISTED]:
+        yield f"  {show_bytes(each.bytes):>10}  {'files':8}  {shown(each.path)}"
+        yield f"              {each.why}"
+    if len(plan.restores) > _LISTED:
+        yield f"      and {len(plan.restores) - _LISTED} more: drydock repair --format json lists all"
 
 
 def _given_back(repair: Repair) -> Iterator[str]:

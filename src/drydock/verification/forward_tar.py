@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,6 +42,7 @@ _GNU: Final = b"ustar  \0"
 _STAR: Final = b"tar\0"
 """The last bytes of a header of Schily's star."""
 _LARGEST: Final = (1 << 63) - 1
+_SECOND: Final = 1_000_000_000
 _SHORTEST: Final = 5
 """Length of the shortest record, ``5 a=`` with its newline."""
 _MOST_DIGITS: Final = 4096
@@ -76,6 +78,10 @@ class TarEntry:
     """Of its own pax header."""
     segments: Segments | None = None
     """Of a file with holes; None for any other entry."""
+    modified: int = 0
+    """Nanoseconds since 1970."""
+    accessed: int = 0
+    """The same; 0 if the archive does not have it."""
 
 
 class TarReader:
@@ -306,20 +312,23 @@ def _parse_header(block: bytes) -> TarEntry:
         _text(block[:100]), block[156:157], _number(block[100:108]), _number(block[108:116]), _number(block[116:124]),
         _number(block[124:136]), _text(block[157:257]),
     )  # fmt: skip
-    _number(block[136:148])
+    entry.modified = _number(block[136:148]) * _SECOND
     prefix = b""
     magic = block[257:265]
     if magic.startswith(_USTAR):
         entry.device = _number(block[329:337]), _number(block[337:345])
         if block[508:] == _STAR:
             prefix = _text(block[345:476])
-            _number(block[476:488])
+            entry.accessed = _number(block[476:488]) * _SECOND
             _number(block[488:500])
         else:
             prefix = _text(block[345:500])
     elif magic == _GNU:
         entry.device = _number(block[329:337]), _number(block[337:345])
         prefix = _gnu_prefix(block)
+        if not prefix and block[345]:
+            with suppress(UnreadableLayer):
+                entry.accessed = _number(block[345:357]) * _SECOND
     if prefix:
         entry.name = prefix + b"/" + entry.name
     return entry
@@ -357,11 +366,12 @@ def _merge(entry: TarEntry, records: Mapping[bytes, bytes]) -> None:
                 entry.gid = _decimal(value)
             case b"size":
                 entry.size = _decimal(value)
-            case b"atime" | b"mtime" | b"ctime":
-                seconds, _, fraction = value.partition(b".")
-                _decimal(seconds)
-                if not _DIGITS.match(fraction):
-                    raise _bad("a header has an invalid time")
+            case b"atime":
+                entry.accessed = _time(value)
+            case b"mtime":
+                entry.modified = _time(value)
+            case b"ctime":
+                _time(value)
 
 
 def _parse_records(raw: bytes) -> dict[bytes, bytes]:
@@ -436,6 +446,16 @@ def _decimal(raw: bytes) -> int:
     if value is None or not -_LARGEST - 1 <= value <= _LARGEST:
         raise _bad("a header has an invalid number")
     return value
+
+
+def _time(raw: bytes) -> int:
+    """Parse a time of a pax record to nanoseconds since 1970, as Go's parsePAXTime does: further digits are cut off."""
+    seconds, _, fraction = raw.partition(b".")
+    whole = _decimal(seconds)
+    if not _DIGITS.match(fraction):
+        raise _bad("a header has an invalid time")
+    part = int(fraction[:9].ljust(9, b"0"))
+    return whole * _SECOND + (-part if seconds.startswith(b"-") else part)
 
 
 def _signed_sum(block: bytes) -> int:

@@ -18,17 +18,17 @@ from drydock.verification.forward_tar import TarEntry, TarReader
 from drydock.verification.layer_tree import TOP, EntryType, LayerEntry, LayerTree
 from drydock.verification.layer_xattrs import CAPABILITY, list_attributes
 
-_WHITEOUT: Final = b".wh."
-_OPAQUE: Final = b".wh..wh..opq"
-_AUFS: Final = b".wh..wh."
+WHITEOUT: Final = b".wh."
+OPAQUE: Final = b".wh..wh..opq"
+AUFS: Final = b".wh..wh."
 _PATH_MAX: Final = 4096
 """Linux include/uapi/linux/limits.h: containerd cannot unpack an entry with a longer path."""
 _MOST_FOLLOWED: Final = 1 << 28
 """Total bytes of link targets that are followed on the paths of entries, besides an allowance for each entry."""
 _FOLLOWED_EACH: Final = 1024
-_MOST_SPARSE: Final = 1 << 36
+MOST_SPARSE: Final = 1 << 36
 """Total bytes of files with holes: holes take no room in a layer, and minutes to hash."""
-_HOPS: Final = 40
+HOPS: Final = 40
 _KINDS: Final = {
     forward_tar.DIRECTORY: EntryType.DIRECTORY,
     forward_tar.SYMLINK: EntryType.SYMLINK,
@@ -84,20 +84,20 @@ class _LayerBuilder:
     def add(self, archive: TarReader, member: TarEntry) -> None:
         """Apply one entry as containerd does."""
         self._seen += 1
-        parts = _parts(member.name)
+        parts = path_parts(member.name)
         if not parts:
             # containerd ignores an entry for the root directory.
             return
         name = parts[-1]
-        if name != _OPAQUE and any(part.startswith(_AUFS) for part in parts):
+        if name != OPAQUE and any(part.startswith(AUFS) for part in parts):
             return
         parent = self._parent(parts[:-1])
-        if name == _OPAQUE:
+        if name == OPAQUE:
             directory = self._tree.entry(parent)
             directory.is_opaque = True
             self._tree.update(directory)
-        elif name.startswith(_WHITEOUT):
-            removed = name[len(_WHITEOUT) :]
+        elif name.startswith(WHITEOUT):
+            removed = name[len(WHITEOUT) :]
             if removed in (b"", b".", b".."):
                 raise UnreadableLayer("its layer has a whiteout without a name")
             self._replace(parent, removed, LayerEntry(EntryType.WHITEOUT))
@@ -111,7 +111,7 @@ class _LayerBuilder:
 
     def _link(self, parent: int, name: bytes, member: TarEntry) -> None:
         """Apply a hard link: owner, mode and attributes of its header replace those of the file."""
-        linked = self._find(_parts(member.target))
+        linked = self._find(path_parts(member.target))
         if linked is None:
             self._remove(parent, name)
             return
@@ -159,8 +159,8 @@ class _LayerBuilder:
     def _hash(self, archive: TarReader, member: TarEntry) -> bytes:
         if member.segments is not None:
             self._sparse += member.size
-            if self._sparse > _MOST_SPARSE:
-                raise UnreadableLayer(f"its layer has more than {_MOST_SPARSE} bytes in files with holes")
+            if self._sparse > MOST_SPARSE:
+                raise UnreadableLayer(f"its layer has more than {MOST_SPARSE} bytes in files with holes")
         digest = hashlib.sha256()
         for chunk in archive.data(member):
             digest.update(chunk)
@@ -213,7 +213,7 @@ class _LayerBuilder:
             child = None if here[-1] is None else self._tree.child(here[-1], part)
             if child is not None and child.type is EntryType.SYMLINK:
                 hops += 1
-                if hops > _HOPS:
+                if hops > HOPS:
                     raise UnreadableLayer("its layer has a loop of links")
                 self._follow(len(child.target))
                 if child.target.startswith(b"/"):
@@ -233,7 +233,8 @@ class _LayerBuilder:
             raise UnreadableLayer("its layer has too many links on the paths of its entries")
 
 
-def _parts(name: bytes) -> list[bytes]:
+def path_parts(name: bytes) -> list[bytes]:
+    """The parts of a path in a layer, as containerd cleans it: nothing leads above the layer."""
     parts: list[bytes] = []
     for part in name.split(b"/"):
         if part == b"..":

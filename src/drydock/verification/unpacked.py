@@ -99,7 +99,7 @@ def compare_snapshot(
             return _check_image(store, unpacked, place, stop)
         descriptor = open_below(store.root.path, unpacked.layer.path)
         with closing(LayerTree(places)) as tree:
-            with _HashedBlob(descriptor, unpacked.layer.digest, progress) as raw:
+            with HashedBlob(descriptor, unpacked.layer.digest, progress.read) as raw:
                 if not read_layer(raw, tree, content=content, stop=stop):
                     return Comparison.STOPPED
                 raw.check()
@@ -211,14 +211,20 @@ class _LayerProgress:
             self._told = done
 
 
-class _HashedBlob(io.RawIOBase):
-    """A blob that is hashed while it is read."""
+class HashedBlob(io.RawIOBase):
+    """A blob that is hashed while it is read.
 
-    def __init__(self, descriptor: int, digest: Digest, progress: _LayerProgress) -> None:
+    Args:
+        descriptor: the open file, which this closes.
+        digest: of the blob.
+        told: called with the position after each read.
+    """
+
+    def __init__(self, descriptor: int, digest: Digest, told: Callable[[int], None]) -> None:
         super().__init__()
         algorithm, _, self._wanted = digest.partition(b":")
         self._descriptor = descriptor
-        self._progress = progress
+        self._told = told
         self._at = 0
         self._digest = hashlib.new(algorithm.decode())
 
@@ -232,7 +238,7 @@ class _HashedBlob(io.RawIOBase):
         got = os.readv(self._descriptor, [view])
         self._digest.update(view[:got])
         self._at += got
-        self._progress.read(self._at)
+        self._told(self._at)
         return got
 
     def check(self) -> None:

@@ -5,9 +5,9 @@ The first line is a :class:`JournalHeader`. Each line is complete only with its 
 
 Before the first edit there is a :class:`MissingLine` for each thing that the records and rows of the plan name and that
 was not there before the run; these lines are synced together with the line of the edit. Before an action there is a
-:class:`RemovalLine`, a :class:`CutLine` or an :class:`EditLine`, synced. After it there is an :class:`EndLine`, not
-synced: where it is missing, the end is unknown, and the action may have been done. When the run has done all it could,
-there is a :class:`FinishLine`, synced.
+:class:`RemovalLine`, a :class:`CutLine`, a :class:`RestoreLine` or an :class:`EditLine`, synced. After it there is an
+:class:`EndLine`, not synced: where it is missing, the end is unknown, and the action may have been done. When the run
+has done all it could, there is a :class:`FinishLine`, synced.
 
 The manifests of a run lie in one file beside its journal, with a line for each entry of a directory that was moved.
 """
@@ -125,6 +125,38 @@ class CutLine(StrictPart):
             raise ValueError("a number that no file has")
 
 
+class RestoreLine(StrictPart):
+    """A committed snapshot whose files the run is going to unpack again from the blob of its layer."""
+
+    n: ActionNumber
+    do: Annotated[Literal["restore"], Meta(description="always restore")]
+    path: Annotated[Shown, Meta(description="of the directory with the files, relative to the root, as shown")]
+    to: Annotated[
+        Shown | None,
+        Meta(description="absolute path that the former directory is moved to, as shown; null if it is removed"),
+    ]
+    layer: Annotated[Shown, Meta(description="digest of the blob, as shown")]
+    bytes: Annotated[Count, Meta(description="size of the blob")]
+    why: Annotated[Line, Meta(description="the reason, in one line for people")]
+    expect: Annotated[
+        Fingerprint,
+        Meta(
+            description="of the former directory: device, inode, mode, size, mtime and ctime; both times in "
+            "nanoseconds since 1970"
+        ),
+    ]
+    owner: Annotated[tuple[OwnerId, OwnerId] | None, Meta(description="user and group of it; null if unknown")]
+    manifest: Annotated[
+        ManifestMember | None,
+        Meta(description="where its entries are listed, as of a directory that is moved; null if they are not"),
+    ]
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no directory has."""
+        if not -_LIMIT < min(self.expect) <= max(self.expect) < _LIMIT:
+            raise ValueError("a number that no directory has")
+
+
 class EditNumbers(StrictPart):
     """What undoing the edit of a database takes."""
 
@@ -177,7 +209,7 @@ class FinishLine(StrictPart):
     ] = UNSET
 
 
-JournalLine = JournalHeader | MissingLine | RemovalLine | CutLine | EditLine | EndLine | FinishLine
+JournalLine = JournalHeader | MissingLine | RemovalLine | CutLine | RestoreLine | EditLine | EndLine | FinishLine
 
 
 class ManifestLine(StrictPart, array_like=True):

@@ -229,6 +229,23 @@ class PlannedLogCut(StrictPart):
     why: Why
 
 
+class PlannedRestore(StrictPart):
+    """A committed snapshot whose files are unpacked again from the blob of its layer."""
+
+    kind: Annotated[Literal["layer-files"], Meta(description="always layer-files")]
+    path: Path
+    expect: Expected
+    id: Annotated[Shown, Meta(description="chain id of the snapshot, as shown")]
+    parent: Annotated[Shown, Meta(description="chain id of the snapshot below, as shown; empty for a base layer")]
+    lowers: Annotated[
+        list[Shown], Meta(description="directories of the snapshots below, relative to the root, the uppermost first")
+    ]
+    layer: Annotated[Shown, Meta(description="digest of the blob, as shown")]
+    blob: Annotated[Shown, Meta(description="path of the blob, relative to the root, as shown")]
+    bytes: Annotated[Count, Meta(description="size of the blob")]
+    why: Why
+
+
 class PlanWithheld(StrictPart):
     """Something that looks reclaimable and stays."""
 
@@ -316,6 +333,10 @@ class RootPlan(StrictPart):
     ] = UNSET
     drops: Annotated[
         list[PlannedDrop] | UnsetType, Meta(description="Docker's stores that go whole; absent if none does")
+    ] = UNSET
+    restores: Annotated[
+        Sequence[PlannedRestore] | UnsetType,
+        Meta(description="layers to unpack again; absent without --restore-files"),
     ] = UNSET
 
     def __post_init__(self) -> None:

@@ -56,6 +56,15 @@ class RemovalPart(ReportPart, kw_only=True):
     freed: Annotated[Amount, Meta(description="bytes of allocated blocks that went away")]
 
 
+class RestorePart(ReportPart, kw_only=True):
+    """A layer that was unpacked again."""
+
+    path: Annotated[Shown, Meta(description="relative to the root")]
+    layer: Annotated[Shown, Meta(description="digest of its blob")]
+    status: Annotated[Status, Meta(description="how it ended")]
+    detail: Annotated[Line, Meta(description="more about the status; else empty")]
+
+
 class RunPart(ReportPart, kw_only=True):
     """How carrying out the plan ended."""
 
@@ -66,6 +75,7 @@ class RunPart(ReportPart, kw_only=True):
     removals: Annotated[Sequence[RemovalPart], Meta(description="the removed files and directories")]
     freed: Annotated[Amount, Meta(description="bytes of allocated blocks that went away")]
     warnings: Annotated[Sequence[Line], Meta(description="what else went wrong")]
+    restores: Annotated[Sequence[RestorePart], Meta(description="the layers whose files were unpacked again")]
 
 
 class RepairRoot(ReportPart, kw_only=True):
@@ -93,6 +103,9 @@ class RepairRoot(ReportPart, kw_only=True):
     given_back: Annotated[Sequence[Shown], Meta(description="containers whose records are put in again")]
     unpacked_again: Annotated[Sequence[Shown], Meta(description="images that the engine unpacks again by itself")]
     not_adopted: Annotated[Sequence[NotAdoptedPart], Meta(description="blobs without a record that get none")]
+    not_restored: Annotated[
+        Sequence[Line], Meta(description="damaged layers that --restore-files does not unpack again, and why")
+    ]
     left: Annotated[Sequence[FindingPart], Meta(description="damage that the plan does not repair")]
     run: Annotated[RunPart | None, Meta(description="how carrying out the plan ended; null where nothing was done")]
 
