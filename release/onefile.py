@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.engines.cache import folder, kept
 
 from release.build_root import build_root, run_inside
-from release.sources import FIXES, PACKAGES, Source, fetched, members
+from release.sources import FIXES, PACKAGES, PYTHON, Source, fetched, members
 
 TOP = Path(__file__).parents[1]
 _PROGRAM = Path(__file__).with_name("program")
@@ -29,7 +29,14 @@ _LEFT_OUT = (
     "backports/zstd/_cffi/", "backports/zstd/_shutil.py", "backports/zstd/_zstd.py", "backports/zstd/tarfile.py",
     "backports/zstd/zipfile/", "click/_winconsole.py", "click/testing.py", "psutil/_psaix.py", "psutil/_psbsd.py",
     "psutil/_psosx.py", "psutil/_pssunos.py", "psutil/_pswindows.py", "psutil/tests/",
-    "rich/__main__.py", "rich/_win", "rich/jupyter_", "rich/markdown.py", "rich/syntax.py", "tqdm/__main__.py",
+    "platformdirs/__main__.py", "platformdirs/android.py", "platformdirs/macos.py", "platformdirs/windows.py",
+    "rich/__main__.py", "rich/_win", "rich/jupyter_", "rich/markdown.py", "rich/syntax.py",
+    "textual/__main__.py", "textual/_doc.py", "textual/_import_app.py", "textual/_markup_playground.py",
+    "textual/_tree_sitter.py", "textual/_win_sleep.py", "textual/demo/", "textual/document/",
+    "textual/drivers/_byte_stream.py", "textual/drivers/_input_reader_windows.py", "textual/drivers/web_driver.py",
+    "textual/drivers/win32.py", "textual/drivers/windows_driver.py", "textual/highlight.py",
+    "textual/widgets/_markdown", "textual/widgets/markdown.py", "textual/widgets/_text_area.py",
+    "textual/widgets/text_area.py", "tqdm/__main__.py",
     "tqdm/asyncio.py", "tqdm/auto.py", "tqdm/autonotebook.py", "tqdm/cli.py", "tqdm/completion.sh", "tqdm/contrib/",
     "tqdm/dask.py", "tqdm/gui.py", "tqdm/keras.py", "tqdm/notebook.py", "tqdm/rich.py", "tqdm/tk.py", "tqdm/tqdm.1",
 )  # fmt: skip
@@ -45,7 +52,8 @@ def interpreter(arch: str) -> Path:
     """
     root, sources, script = build_root(arch), fetched(), _PROGRAM / "interpreter.sh"
     native = None if arch == os.uname().machine else interpreter(os.uname().machine)
-    key = hashlib.sha256(script.read_bytes() + f"{sources.name} {root.name}".encode()).hexdigest()[:16]
+    compiled = "".join(each.sha256 for each in (PYTHON, FIXES, *PACKAGES) if not each.file.endswith(".whl"))
+    key = hashlib.sha256(script.read_bytes() + f"{compiled} {root.name}".encode()).hexdigest()[:16]
 
     def make(made: Path) -> None:
         made.mkdir()

@@ -98,6 +98,13 @@ PACKAGES = (
         "BSD-3-Clause",
     ),
     Source(
+        "platformdirs",
+        "4.14.8",
+        "platformdirs-4.14.8-py3-none-any.whl",
+        "1e34af590de4d978631b751eb2202f2fee4497537a17c1720b12fcf57b331392",
+        "MIT",
+    ),
+    Source(
         "psutil",
         "7.2.2",
         "psutil-7.2.2.tar.gz",
@@ -119,14 +126,28 @@ PACKAGES = (
         "MIT",
     ),
     Source(
+        "textual",
+        "8.2.8",
+        "textual-8.2.8-py3-none-any.whl",
+        "267375fd402dc8d981457212efa71f0e3365fd17bba144ba9bb3ed7563cb374a",
+        "MIT",
+    ),
+    Source(
         "tqdm",
         "4.70.1",
         "tqdm-4.70.1-py3-none-any.whl",
         "c293e525e6fef9c20e8728fd4612df02a0aa31bb5fe91ecd93e123b1b7bffa73",
         "MPL-2.0 AND MIT",
     ),
+    Source(
+        "typing-extensions",
+        "4.16.0",
+        "typing_extensions-4.16.0-py3-none-any.whl",
+        "481caa481374e813c1b176ada14e97f1f67a4539ce9cfeb3f350d78d6370c2e8",
+        "PSF-2.0",
+    ),
 )
-"""The dependencies of pyproject.toml, and zstd."""
+"""The dependencies of pyproject.toml, zstd, and Textual with what of its own dependencies drydock comes to."""
 
 
 def fetched() -> Path:

@@ -21,13 +21,14 @@ _FROZEN = {
 _UNUSED = [
     # Of other systems, and of programs that start, serve or ask others.
     "_aix_support", "_android_support", "_apple_support", "_ios_support", "_osx_support", "_pydecimal", "_pyrepl",
-    "asyncio", "bz2", "cProfile", "compression", "concurrent.futures.process", "ctypes.macholib", "ctypes.util",
-    "curses", "dbm", "doctest", "email", "ftplib", "getpass", "http", "idlelib", "lzma", "mimetypes",
+    "asyncio.windows_events", "asyncio.windows_utils", "bz2", "cProfile", "compression", "concurrent.futures.process",
+    "ctypes.macholib", "ctypes.util",
+    "curses", "dbm", "doctest", "email", "ftplib", "getpass", "http", "idlelib", "lzma",
     "multiprocessing", "nturl2path", "optparse", "profile", "pydoc", "smtplib", "ssl", "tkinter", "unittest",
     "urllib.error", "urllib.request", "webbrowser", "xml", "xmlrpc", "zipfile",
     # Of other packages; the extra "fleet" is not in the one file.
     "IPython", "attr", "attrs", "cloudpickle", "cryptography", "duckdb", "ipywidgets", "lz4", "markdown_it", "numpy",
-    "pandas", "pyarrow", "pygments", "ruamel", "tomli", "tomli_w", "typing_extensions", "yaml",
+    "pandas", "pyarrow", "pygments", "ruamel", "textual_dev", "tomli", "tomli_w", "tree_sitter", "yaml",
 ]  # fmt: skip
 """What something names that drydock never comes to."""
 _ALWAYS = (

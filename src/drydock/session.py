@@ -27,7 +27,7 @@ from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.findings import Finding
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.objects import Verdict
-from drydock.model.plans import DatabaseFingerprint
+from drydock.model.plans import DatabaseFingerprint, Plan
 from drydock.model.policies import Policy, SizeSource
 from drydock.model.roots import Root
 from drydock.model.scans import Scan
@@ -83,9 +83,22 @@ class Session:
         self.store.findings += unfinished_runs(self.root, self.access.state)
         policy = self.access.policy
         fingerprints = () if policy is None else self.fingerprints()
-        plan = make_plan(self.verdict, self.reached, policy or Policy(), fingerprints)
-        if policy is None or policy.truncate_logs is None:
-            return Scan(self.verdict, plan)
+        plan, lacks_room = self.decide(policy or Policy(), fingerprints)
+        return Scan(self.verdict, plan, lacks_room=lacks_room)
+
+    def decide(self, policy: Policy, fingerprints: Iterable[DatabaseFingerprint] = ()) -> tuple[Plan, list[str]]:
+        """Plan by what was read: also after the block of the session, when a plan only answers a question.
+
+        Returns:
+            The plan, and a shown line for each data root whose disk may lack room for it.
+
+        Raises:
+            Refused: as for :func:`drydock.reclaim.plan.make_plan`.
+            Usage: the same.
+        """
+        plan = make_plan(self.verdict, self.reached, policy, fingerprints)
+        if policy.truncate_logs is None:
+            return plan, []
         from drydock.reclaim.log_plan import find_lacking_room, plan_log_cuts  # noqa: PLC0415 - few plans cut logs
 
         logs = plan_log_cuts(self.store, self.store.root.docker, policy.truncate_logs, policy.keep)
@@ -94,7 +107,7 @@ class Session:
             withheld=(*plan.withheld, *logs.withheld),
             kept=tuple(dict.fromkeys((*plan.kept, *logs.kept))),
         )
-        return Scan(self.verdict, cutting, lacks_room=find_lacking_room(logs.cuts, plan.bytes))
+        return cutting, find_lacking_room(logs.cuts, plan.bytes)
 
     def fingerprints(self) -> list[DatabaseFingerprint]:
         """The fingerprint of each database, which every commit changes; for a plan."""

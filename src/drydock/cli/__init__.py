@@ -18,6 +18,7 @@ _FAULT = 64
 
 _COMMANDS = {
     "scan": "show what a store holds, by state, with sizes",
+    "browse": "look through a store in the terminal, mark what may go, and apply it",
     "explain": "show what holds an object, or why nothing does",
     "pulls": "list interrupted pulls, and the commands that end them",
     "plan": "write a plan of what can be removed",

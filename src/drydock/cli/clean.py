@@ -59,31 +59,40 @@ def clean(
     """
     access = Access(policy=make_policy(**policy), now=now, state=state)
 
-    def show(scans: list[Scan]) -> None:
-        for found in scans:
-            for line in report.plan_text.scan_lines(found):
-                click.echo(line)
-        if not scans:
-            click.echo(no_storage(where))
-        warn_unread(scans)
-
     if not do:
         if quarantine or yes:
             raise Usage("--yes and --quarantine need --apply")
         with show_progress() as progress, offer_live("use drydock scan --live to look beside it"):
             scans = commands.plan.plan(where, access._replace(progress=progress))
-        show(scans)
+        _show(scans, where)
         if any(not found.plan.is_empty for found in scans):
             click.echo("Nothing was removed. With --apply, clean removes all of this.")
         ctx.exit(status_of(scans))
 
+    ctx.exit(clean_store(where, access._replace(quarantine=quarantine), yes=yes))
+
+
+def clean_store(where: RawPath | None, access: Access, *, yes: bool = False) -> int:
+    """Show the plan of a policy, ask, carry it out, and print what was done.
+
+    Args:
+        where: as for :func:`drydock.commands.apply.clean`.
+        access: the same.
+        yes: do not ask.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        DrydockError: as for :func:`drydock.commands.apply.clean`.
+    """
     if yes:
         keep_going()
     code = 0
 
     def agree(scans: list[Scan]) -> bool:
         nonlocal code
-        show(scans)
+        _show(scans, where)
         code = EvidenceUnreadable.exit_code if any(found.is_blind for found in scans) else 0
         if all(found.plan.is_empty for found in scans):
             return False
@@ -95,7 +104,16 @@ def clean(
     with show_progress() as progress, offer_live("use drydock scan --live to look beside it"):
         runs = commands.apply.clean(
             where,
-            access._replace(exclusive=True, quarantine=quarantine, progress=progress),
+            access._replace(exclusive=True, progress=progress),
             agree=progress.cleared(agree) if progress else agree,
         )
-    ctx.exit(code | print_runs(runs))
+    return code | print_runs(runs)
+
+
+def _show(scans: list[Scan], where: RawPath | None) -> None:
+    for found in scans:
+        for line in report.plan_text.scan_lines(found):
+            click.echo(line)
+    if not scans:
+        click.echo(no_storage(where))
+    warn_unread(scans)

@@ -33,8 +33,19 @@ def undo(ctx: click.Context, *, journal: str) -> None:
 
     Exit status: 0 everything is back, 4 something is not, 32 the journal contradicts a database.
     """
+    ctx.exit(undo_run(RawPath(os.fsencode(os.path.abspath(journal)))))
+
+
+def undo_run(journal: RawPath) -> int:
+    """Undo a run, and print what was done.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        DrydockError: as for :func:`drydock.commands.undo.undo`.
+    """
     keep_going()
-    path = RawPath(os.fsencode(os.path.abspath(journal)))
     with show_progress() as progress:
-        run = commands.undo.undo(path, Access(exclusive=True, progress=progress))
-    ctx.exit(print_runs([run]))
+        run = commands.undo.undo(journal, Access(exclusive=True, progress=progress))
+    return print_runs([run])

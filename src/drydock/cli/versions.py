@@ -18,6 +18,7 @@ NEEDED: Final = ("click", "construct", "jinja2", "msgspec", "psutil", "pyxattr",
 OPTIONAL: Final = {
     "tomli": "reads TOML before Python 3.11",
     "backports.zstd": "reads layers compressed with zstd before Python 3.14",
+    "textual": "for drydock browse",
     "duckdb": "for drydock fleet",
     "pyarrow": "for drydock fleet and Parquet",
 }

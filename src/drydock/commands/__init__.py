@@ -5,9 +5,37 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from drydock.commands import apply, bolt, explain, export, listing, plan, pulls, repair, runs, scan, undo, verify
+    from drydock.commands import (
+        apply,
+        bolt,
+        browse,
+        explain,
+        export,
+        listing,
+        plan,
+        pulls,
+        repair,
+        runs,
+        scan,
+        undo,
+        verify,
+    )
 
-__all__ = ["apply", "bolt", "explain", "export", "listing", "plan", "pulls", "repair", "runs", "scan", "undo", "verify"]
+__all__ = [
+    "apply",
+    "bolt",
+    "browse",
+    "explain",
+    "export",
+    "listing",
+    "plan",
+    "pulls",
+    "repair",
+    "runs",
+    "scan",
+    "undo",
+    "verify",
+]
 
 
 if not TYPE_CHECKING:  # a checker would take every name for one that is there

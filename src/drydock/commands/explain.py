@@ -42,7 +42,7 @@ def explain(word: bytes, where: RawPath | None, access: Access) -> list[Explanat
             explanations += [explain_subject(verdict, session.reached, subject) for subject in subjects]
             for data in root.docker:
                 if data not in seen:
-                    explanations += _beside(data, verdict.store.owners, word)
+                    explanations += explain_beside(data, verdict.store.owners, word)
             seen.update(root.docker)
             cause = unread_of(verdict)
             causes += [cause] if cause else []
@@ -53,7 +53,7 @@ def explain(word: bytes, where: RawPath | None, access: Access) -> list[Explanat
     return [each._replace(unread=unread) for each in explanations]
 
 
-def _beside(data: RawPath, owners: Owners, word: bytes) -> list[Explanation]:
+def explain_beside(data: RawPath, owners: Owners, word: bytes) -> list[Explanation]:
     """The logs and the volumes of a data root that a word names."""
     logs = find_logs(read_logs(data, owners.containers).found, word)
     volumes = find_volumes(read_volumes(data, owners).found, word)

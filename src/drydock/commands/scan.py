@@ -37,11 +37,23 @@ def scan(where: RawPath | None, access: Access, *, inventory: bool = False, step
         EvidenceUnreadable: ``where`` is not a store, or, live, a database could not be copied.
         Refused: an engine uses it, or the clock is wrong.
     """
+    return [made for made, _ in look(where, access, inventory=inventory, steps=steps)]
+
+
+def look(
+    where: RawPath | None, access: Access, *, inventory: bool = False, steps: bool = False
+) -> list[tuple[Scan, Session]]:
+    """As :func:`scan`, each with the session that made it. Its locks are gone; what it read and judged is still there.
+
+    A session can then answer more questions about what was there (:func:`drydock.commands.browse.decide`).
+    """
     scans: list[Scan] = []
+    sessions: list[Session] = []
     counted: dict[RawPath, Measure] = {}
     for root in find_roots(where, access):
         with open_root(root, access) as session:
             made = session.scan()
+            sessions.append(session)
             endable = {holding.kind for holding in session.verdict.leases if not holding.kind.is_owned}
             pulls = _pulls(session) if endable or inventory else []
             if endable:
@@ -58,7 +70,7 @@ def scan(where: RawPath | None, access: Access, *, inventory: bool = False, step
         places = measure_places([made.verdict for made in scans], counted, where, access.progress)
         for made in scans:
             made.places = places.get(made.verdict.store.root.path, [])
-    return scans
+    return list(zip(scans, sessions, strict=True))
 
 
 def _choose_stores(scans: list[Scan]) -> None:

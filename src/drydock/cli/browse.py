@@ -1,0 +1,111 @@
+"""``drydock browse``."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from drydock.cli.clean import clean_store
+from drydock.cli.options import Command, live_option, now_option, state_options, where_argument
+from drydock.cli.output import confirm, no_storage, offer_live
+from drydock.cli.undo import undo_run
+from drydock.model.access import Access
+from drydock.model.errors import DrydockError, Usage
+from drydock.model.names import RawPath, UnixNano
+from drydock.model.policies import SizeSource
+
+if TYPE_CHECKING:
+    from drydock.browse.deeds import Deed
+
+_INSTALL = "pip install 'containerd-drydock[browse]'"
+
+
+@click.command(
+    cls=Command,
+    examples={
+        "Look through this host's storage, with the engine stopped": "drydock browse",
+        "Look only, beside a running engine": "drydock browse --live",
+        "Be able to undo: move things aside instead of deleting them": "drydock browse --quarantine /var/lib/aside",
+    },
+)
+@where_argument
+@live_option
+@click.option(
+    "--measure",
+    type=click.Choice([source.value for source in SizeSource]),
+    default=SizeSource.DISK.value,
+    show_default=True,
+    help="Sizes of unpacked layers and of what lies beside the stores: as measured on disk, or only as recorded, "
+    "which is faster.",
+)
+@state_options
+@now_option
+@click.pass_context
+def browse(
+    ctx: click.Context,
+    *,
+    where: RawPath | None,
+    live: bool,
+    measure: str,
+    state: RawPath | None,
+    quarantine: RawPath | None,
+    now: UnixNano,
+) -> None:
+    """Look through the storage in the terminal, the largest first, and mark and remove what may go.
+
+    The engine must be stopped, unless --live is given: then browse only looks. Enter goes down, Backspace goes up,
+    Space marks what may go, e shows what holds a thing, and ? lists all keys. a shows the plan of what is marked,
+    leaves the view, asks, and carries the plan out as drydock clean --apply does. u lists past runs and undoes one.
+
+    Exit status: of the last change, as for clean --apply or undo; 0 without one.
+    """
+    if find_spec("textual") is None:
+        raise Usage(f"drydock browse needs Textual, which is not installed: {_INSTALL}")
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+        raise Usage("drydock browse needs a terminal; drydock scan prints to a file or a pipe")
+    from drydock.browse.app import Browse  # noqa: PLC0415 - Textual is an extra
+    from drydock.browse.deeds import Place  # noqa: PLC0415 - the same
+
+    # A session may last: without --now, each plan is judged by the clock.
+    given = ctx.get_parameter_source("now") is ParameterSource.COMMANDLINE
+    place = Place(
+        where,
+        Access(live=live, measure=SizeSource(measure), state=state, quarantine=quarantine, now=now if given else None),
+    )
+    code = 0
+    while True:
+        view = Browse(place)
+        deed = view.run()
+        gc.unfreeze()
+        if view.interrupted:
+            raise KeyboardInterrupt
+        if view.error is not None:
+            with offer_live():
+                raise view.error
+        if view.view is not None and not view.view.looked:
+            click.echo(no_storage(where))
+        if deed is None:
+            ctx.exit(code)
+        try:
+            code = _do(deed, where, place.access)
+        except DrydockError as error:
+            click.echo(f"drydock: {error}", err=True)
+            code = error.exit_code
+        click.echo("Press a key to go back to drydock browse; Ctrl-C ends it.")
+        click.getchar()
+
+
+def _do(deed: Deed, where: RawPath | None, access: Access) -> int:
+    """Do what the view was left for, as the command of that name does."""
+    from drydock.browse.deeds import Clean, run_line  # noqa: PLC0415 - the same
+
+    if isinstance(deed, Clean):
+        wanted = Access(policy=deed.policy, now=access.now, state=access.state, quarantine=deed.quarantine)
+        return clean_store(where, wanted)
+    click.echo(run_line(deed.run))
+    return undo_run(deed.run.journal) if confirm(yes=False) else 0

@@ -1,0 +1,139 @@
+"""drydock browse in a real terminal of 80 columns and 24 lines: keys in tmux, on captures of real engines."""
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tests.support.captures import capture
+from tests.support.program import DRYDOCK
+from tests.support.tmux import terminal
+from tests.support.trees import tree
+
+from drydock.cli import browse as command
+from drydock.cli import main
+
+pytestmark = pytest.mark.root
+
+NAME = "docker-29-interrupted"
+
+
+def browse(of, host, state, **more):
+    """The view on a host."""
+    return terminal([*DRYDOCK, "browse", "--now", of.taken_at, "--state", state, host], **more)
+
+
+def children(pid):
+    """The processes that a process started."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.slow
+def test_marked_applied_and_undone(unpacked_anew, tmp_path):
+    """Keys alone: down to the leases of an interrupted pull, mark, move to a quarantine, and undo: all is back."""
+    of = capture(NAME)
+    host = unpacked_anew(of)
+    (host / "aside").mkdir()
+    before = tree(host / of.root, times=False)
+    with browse(of, host, host / "state") as screen:
+        screen.sees("nothing is marked")
+        screen.presses("Enter", "daemon +1/")
+        screen.presses("Enter", "moby +1/")
+        screen.presses("End", "10/10 by size")
+        screen.presses("Space", r"1 marked: frees .*\n")
+        assert re.search(r"^\*E .* temporary leases", screen.text(), re.MULTILINE)
+        assert max(map(len, screen.text().splitlines())) <= 80
+        screen.presses("a", "ends lease")
+        screen.presses("m", "A folder on the same file system")
+        screen.types(str(host / "aside"))
+        screen.presses("Enter", r"Do this\? \[y/N\]")
+        screen.types("y", "Enter")
+        screen.sees(r"journal: .*(?s:.*)Press a key")
+        assert tree(host / of.root, times=False) != before
+        screen.presses("Space", "nothing is marked")
+        screen.presses("u", "undo: yes")
+        screen.presses("Enter", r"undo: yes(?s:.*)Do this\? \[y/N\]")
+        screen.types("y", "Enter")
+        screen.sees(r"former contents(?s:.*)Press a key")
+        screen.presses("Space", "nothing is marked")
+        screen.presses("q", "ended with 0")
+    assert set(tree(host / of.root, times=False)) == set(before)
+    words = [*DRYDOCK, "ls", "leases", "--now", of.taken_at, "--format", "json", host]
+    assert b"801889353-2q1v" in subprocess.run(words, capture_output=True, check=True).stdout
+
+
+def test_no_is_no(unpacked, tmp_path):
+    """Without a y nothing is changed, and the view comes back."""
+    of = capture(NAME)
+    host = unpacked(of)
+    before = tree(host)
+    with browse(of, host, tmp_path, columns=100, lines=30) as screen:
+        screen.sees("nothing is marked")
+        screen.presses("/", "Enter takes it")
+        screen.presses("temporary", r"\ntemporary")
+        screen.presses("Enter", "filter 'temporary'")
+        screen.presses("Space", "1 marked")
+        screen.presses("a", "ends lease")
+        screen.presses("Enter", r"Do this\? \[y/N\]")
+        screen.presses("Enter", "Press a key")
+        screen.presses("C-c", "ended with 130")
+    assert tree(host) == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_resized_lost_and_interrupted(unpacked, tmp_path):
+    """A resize is drawn; Ctrl-C ends it with 130; a lost terminal ends it too; nothing was changed."""
+    of = capture(NAME)
+    host = unpacked(of)
+    before = tree(host)
+    with browse(of, host, tmp_path) as screen:
+        screen.sees("nothing is marked")
+        screen.resize(132, 43)
+        screen.sees(r" █{22} ")
+        screen.resize(80, 24)
+        screen.sees(r" █{13} store (?s:.*)x export  p plan")
+        screen.presses("C-c", "ended with 130")
+    with browse(of, host, tmp_path) as screen:
+        screen.sees("nothing is marked")
+        shell = screen.process()
+        (view,) = children(shell)
+        screen.lose()
+        until = time.monotonic() + 20
+        while Path(f"/proc/{view}").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not Path(f"/proc/{view}").exists()
+    assert tree(host) == before
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "linux"}, {"TERM": "linux", "LC_ALL": "C"}])
+def test_few_colours_and_few_letters(environment, unpacked, tmp_path):
+    """NO_COLOR: no colour; the Linux console: the 16 colours that it has; no UTF-8: bars of # and =."""
+    of = capture(NAME)
+    with browse(of, unpacked(of), tmp_path, **environment) as screen:
+        screen.sees("nothing is marked")
+        screen.presses("Enter", "daemon +1/")
+        screen.presses("Enter", "moby +1/")
+        seen = screen.text(colours=True)
+        codes = {code for found in re.findall(r"\x1b\[([0-9;]*)m", seen) for code in found.split(";")}
+        colours = codes & {str(number) for number in (*range(30, 38), *range(90, 98), 38, 48)}
+        assert not codes & {"38", "48"}
+        assert bool(colours) != ("NO_COLOR" in environment)
+        assert ("#" in seen) == ("LC_ALL" in environment)
+        assert re.search(r" L +3\.5 MiB", screen.text())
+
+
+def test_what_it_needs(monkeypatch):
+    """Without Textual one line names the command that installs it; without a terminal one names what prints."""
+    words = [*DRYDOCK, "browse", os.devnull]
+    ended = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (
+        16, "drydock: drydock browse needs a terminal; drydock scan prints to a file or a pipe\n",
+    )  # fmt: skip
+    monkeypatch.setattr(command, "find_spec", lambda _: None)
+    done = CliRunner().invoke(main, ["browse"])
+    assert done.exit_code == 16
+    assert "pip install 'containerd-drydock[browse]'" in done.output
