@@ -23,6 +23,7 @@ from drydock.evidence.containerd.store import (
 )
 from drydock.evidence.host.roots import discover
 from drydock.model.access import Access
+from drydock.model.drops import CLASSIC_IMAGES
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.findings import Finding
 from drydock.model.names import RawPath, UnixNano
@@ -281,6 +282,14 @@ def _read(held: Held, access: Access) -> Store:
         from drydock.reclaim.drop_store import read_contents  # noqa: PLC0415 - few plans drop a store
 
         store.contents = read_contents(store, access.policy.drop, held.sizes)
+    if access.policy is not None and any(each.kind in CLASSIC_IMAGES for each in access.policy.drops):
+        from drydock.evidence.docker.store_files import read_image_files  # noqa: PLC0415 - few plans remove images
+
+        try:
+            for layers in store.layer_stores:
+                layers.image_files = {each.path: each for each in read_image_files(layers.data, held.sizes)}
+        except OSError as error:
+            raise EvidenceUnreadable(f"the images of the classic store cannot be listed: {error.strerror}") from error
     return store
 
 

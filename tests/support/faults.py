@@ -23,7 +23,8 @@ CALLS = (
     "write", "pwrite", "fdatasync", "fsync", "ftruncate", "posix_fallocate", "mkdir", "chmod", "fchmod", "fchown",
     "setxattr", "utime", "open", "chown", "link", "symlink", "mknod",
 )  # fmt: skip
-"""Of module os, ``open`` only when it may make a file; besides these knife's unlink, rmdir and both of renameat2."""
+"""Of module os, ``open`` only when it may make a file; besides these knife's unlink, rmdir, replace and both of
+renameat2."""
 
 Hook = Callable[[int, str], None]
 """Told before each call its number, from 1, and its name; what it raises, the call raises instead of being made."""
@@ -109,4 +110,4 @@ def _watch(kill_after: int, hook: Hook | None) -> list[str]:
 
 def places() -> Iterable[tuple[object, tuple[str, ...]]]:
     """Where the calls are, as drydock looks them up."""
-    return (os, CALLS), (knife, ("unlink", "rmdir", "renameat2_noreplace", "renameat2_exchange"))
+    return (os, CALLS), (knife, ("unlink", "rmdir", "replace", "renameat2_noreplace", "renameat2_exchange"))

@@ -227,8 +227,8 @@ def policy_options(function: _F) -> _F:
             "--unused-for",
             metavar="SPAN",
             callback=span,
-            help="With --drop: only images that came to this host, and cache records that were last used, at least "
-            "this long ago: 90min, 24h, 30d.",
+            help="With --drop: only images that came to this host (in Docker's classic store: that were made), and "
+            "cache records that were last used, at least this long ago: 90min, 24h, 30d.",
         ),
         click.option(
             "--drop",

@@ -15,6 +15,7 @@ from drydock.model.text import did_you_mean, quoted_path, shown
 from drydock.reclaim.plan_file import Request, plan_request, plans_document, read_requests
 from drydock.session import find_roots, open_root, policies
 from drydock.verdict.find import image_names, suggest
+from drydock.verdict.unused_classic_images import fits
 
 
 def plan(where: RawPath | None, access: Access) -> list[Scan]:
@@ -110,8 +111,10 @@ def refuse_unknown_names(scans: list[Scan], policy: Policy | None) -> None:
             raise Usage(f"there are {len(named)} leases {shown(name)}: {several}; name one with its namespace")
     for drop in policy.drops:
         wanted = {drop.name, *image_names(drop.name)}
-        there = (image.name for scan in scans for image in scan.verdict.store.metadata.images)
-        if drop.name and wanted.isdisjoint(there):
+        stores = [scan.verdict.store for scan in scans]
+        there = (image.name for store in stores for image in store.metadata.images)
+        classic = (name for store in stores for layers in store.layer_stores for name in layers.references)
+        if drop.name and wanted.isdisjoint(there) and not any(fits(name, drop.name) for name in classic):
             meant = next(filter(None, (suggest(scan.verdict, drop.name) for scan in scans)), "")
             raise Usage(f"there is no image {shown(drop.name)}{meant}")
     for name in policy.keep:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from contextlib import suppress
+from typing import Final
 
 from msgspec import UNSET
 
-from drydock.evidence.files.regular import open_regular
+from drydock.evidence.files.regular import open_regular, read_regular
 from drydock.model.documents.common import raw_path
 from drydock.model.documents.journal import (
     CutLine,
@@ -17,10 +19,12 @@ from drydock.model.documents.journal import (
     EndLine,
     FinishLine,
     JournalLine,
+    NamesLine,
     RemovalLine,
     RestoreLine,
 )
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
+from drydock.model.layer_store import REFERENCES
 from drydock.model.names import RawPath
 from drydock.model.plans import Status
 from drydock.model.runs import PastRun, PastRuns, RunEnd, UndoState
@@ -28,6 +32,8 @@ from drydock.model.text import printable, shown
 from drydock.reclaim.edit import EditStatus, edit_status
 from drydock.reclaim.journal import edit_fields, read_lines
 from drydock.reclaim.state_dir import goes_on, list_journals, places_with
+
+_NAMES: Final = 64 << 20
 
 
 def runs(state: RawPath | None = None) -> PastRuns:
@@ -101,7 +107,7 @@ class _Tally:
         self.finish: FinishLine | None = None
         self.databases: set[RawPath] = set()
         self._path = path
-        self._begun: dict[int, RemovalLine | CutLine | RestoreLine | EditLine] = {}
+        self._begun: dict[int, RemovalLine | CutLine | RestoreLine | EditLine | NamesLine] = {}
         """Actions without an end so far: a batch of them at most, unless the run was killed."""
         self._edits: list[EditLine] = []
         self._aside = 0
@@ -115,7 +121,7 @@ class _Tally:
             ValueError: it contradicts the lines before.
         """
         match line:
-            case RemovalLine() | CutLine() | RestoreLine() | EditLine():
+            case RemovalLine() | CutLine() | RestoreLine() | EditLine() | NamesLine():
                 self._begun[line.n] = line
                 if isinstance(line, EditLine):
                     self.databases.add(raw_path(line.path))
@@ -129,10 +135,10 @@ class _Tally:
             case _:
                 pass
 
-    def _end(self, action: RemovalLine | CutLine | RestoreLine | EditLine, end: EndLine) -> None:
+    def _end(self, action: RemovalLine | CutLine | RestoreLine | EditLine | NamesLine, end: EndLine) -> None:
         if end.status is not Status.DONE:
             self.failed += end.status is not Status.GONE
-        elif isinstance(action, EditLine):
+        elif isinstance(action, EditLine | NamesLine):
             self.edited += 1
         elif action.do == "move" or (isinstance(action, CutLine | RestoreLine) and action.to is not None):
             self.moved += 1
@@ -145,6 +151,9 @@ class _Tally:
         elif isinstance(action, CutLine | RestoreLine):
             if end.status is Status.DONE:
                 self._look_for_former(action)
+        elif isinstance(action, NamesLine):
+            if end.status is Status.DONE:
+                self._look_for_names(action)
         elif action.do == "move" and end.status is Status.DONE:
             self._look_for(action)
 
@@ -158,6 +167,8 @@ class _Tally:
                 self._edits.append(action)
             elif isinstance(action, CutLine | RestoreLine):
                 self._look_for_former(action)
+            elif isinstance(action, NamesLine):
+                self._look_for_names(action)
             else:
                 self._look_for(action)
         if self.deleted:
@@ -186,6 +197,16 @@ class _Tally:
         """Look where the former file of a log is, or the former files of a layer."""
         if action.to is not None and os.path.lexists(raw_path(action.to)):
             self._aside += 1
+
+    def _look_for_names(self, action: NamesLine) -> None:
+        """Look whether names that went are still gone."""
+        path = RawPath(os.path.join(raw_path(action.data_root), REFERENCES))
+        try:
+            text = read_regular(path, _NAMES)
+        except OSError as error:
+            self._obstacle = self._obstacle or f"{shown(path)}: {error.strerror}"
+        else:
+            self._aside += hashlib.sha256(text).hexdigest() != action.before
 
     def _look_at(self, edit: EditLine) -> None:
         """Compare the state of an edited database with the journal."""

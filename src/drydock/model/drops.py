@@ -29,6 +29,8 @@ class DropKind(enum.Enum):
 
 
 _NAMED = (DropKind.IMAGE,)
+CLASSIC_IMAGES = (DropKind.DANGLING_IMAGES, DropKind.UNUSED_IMAGES, DropKind.IMAGE)
+"""The kinds that also take images of Docker's classic store."""
 PRUNING = (DropKind.DANGLING_IMAGES, DropKind.UNUSED_IMAGES)
 """The kinds with which the leases labelled ``moby/prune.images`` end too, as ``docker image prune`` ends them."""
 

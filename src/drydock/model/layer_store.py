@@ -14,9 +14,13 @@ from drydock.model.findings import Finding
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.records import Lease
 from drydock.model.roots import DockerContainer
+from drydock.model.store_drops import StoreFile
 
 OVERLAY2 = b"overlay2"
 """The graph driver whose layer store drydock judges, and the name of its folder in a data root."""
+
+REFERENCES = RawPath(b"image/overlay2/repositories.json")
+"""The names of the images, relative to the data root (moby daemon/internal/refstore/store.go, v28.5)."""
 
 BUILDS = b"buildkit"
 """The namespace of the leases in ``buildkit/containerdmeta.db`` (moby builder/builder-next/controller.go, v28)."""
@@ -222,6 +226,8 @@ class LayerStore:
     """By id; one for each file in imagedb, also if its config cannot be used."""
     references: dict[bytes, Digest] = field(default_factory=dict)
     """The image ids in repositories.json, by reference; also of images that imagedb lacks."""
+    image_files: dict[RawPath, StoreFile] = field(default_factory=dict)
+    """The configs of images and the folders beside them, by path; empty unless images are to be dropped."""
     images_unknown: str = ""
     """Why there may be images besides these, one shown line; empty if there are none."""
     layers: dict[Digest, LayerRecord] = field(default_factory=dict)

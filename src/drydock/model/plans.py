@@ -142,6 +142,32 @@ class FieldDrop(NamedTuple):
     """Absolute path of the metadata_v2.db of a BuildKit, where the key may be a whole record; None for another one."""
 
 
+class NameDrop(NamedTuple):
+    """A name of an image to delete from the ``repositories.json`` of a classic store."""
+
+    data: RawPath
+    """Absolute path of the Docker data root."""
+    name: bytes
+    """As dockerd writes it: ``name:tag`` or ``name@digest``."""
+    image: Digest
+    """The image that it names."""
+    why: str
+    """One shown line."""
+
+
+class NameChange(NamedTuple):
+    """A change of one ``repositories.json``, as the journal has it."""
+
+    data: RawPath
+    """Absolute path of the Docker data root."""
+    names: tuple[tuple[bytes, Digest], ...]
+    """The names that go, with the image of each."""
+    before: str
+    """SHA-256 of the file."""
+    after: str
+    """The same of the file that takes its place."""
+
+
 class CacheMark(NamedTuple):
     """A cache record of BuildKit to mark as deleted: BuildKit removes it, and what needs it, when it starts."""
 
@@ -318,12 +344,14 @@ class Plan(NamedTuple):
     """Docker's image stores that go whole."""
     restores: tuple[LayerRestore, ...] = ()
     """Layers to unpack again, lower ones first; only a repair has any."""
+    names: tuple[NameDrop, ...] = ()
+    """Names of images of a classic store to delete."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         actions = self.leases or self.records or self.rows or self.removals or self.fields or self.added
-        return not (actions or self.log_cuts or self.marks or self.restores)
+        return not (actions or self.log_cuts or self.marks or self.restores or self.names)
 
     @property
     def added(self) -> tuple[Adoption | SnapshotRecord | LeaseRecord, ...]:

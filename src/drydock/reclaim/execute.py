@@ -48,6 +48,7 @@ from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.reclaim.engine_folders import find_owner
 from drydock.reclaim.execute_edits import copy_database, make_edit, planned_edits
+from drydock.reclaim.execute_names import NamesEdit, copy_names
 from drydock.reclaim.execute_removals import BATCH, run_removals
 from drydock.reclaim.former_state import find_missing
 from drydock.reclaim.interrupted_runs import close_unfinished
@@ -108,6 +109,7 @@ def execute(
         if progress is not None and edits:
             progress("copying the databases", 0)
         backups = {each.file.path: copy_database(each.file, kept, plan.root) for each in edits}
+        names = copy_names(plan.names, kept)
         journal.note_missing(find_missing(plan, store))
         data_roots = {data: open_root_dir(data) for data in {cut.data for cut in plan.log_cuts}}
         for each_root in data_roots.values():
@@ -123,11 +125,15 @@ def execute(
         run.outcomes += run_removals(loose, root_dir, journal, apart, report)
 
         def remove_classic() -> None:
-            for data in dict.fromkeys(removal.root for removal in classic):
+            for data in dict.fromkeys([*(removal.root for removal in classic), *names]):
                 data_root = open_root_dir(data)
                 stack.callback(data_root.close)
                 of_root = [removal for removal in classic if removal.root == data]
-                run.outcomes += _remove_classic(of_root, data_root, journal, apart, report)
+                its_names = names.get(data)
+                run.outcomes += _remove_classic(of_root, data_root, journal, apart, report, names=its_names)
+                if its_names is not None:
+                    its_names.make_with_room(data_root, journal)
+                    run.edits.append(its_names.outcome())
 
         remove_classic()
         blocked: dict[bytes | None, str] = {}
@@ -249,16 +255,25 @@ def _remove_classic(
     journal: JournalWriter,
     quarantine: Quarantine | None,
     progress: Callable[[Outcome], None] | None,
+    *,
+    names: NamesEdit | None,
 ) -> list[Outcome]:
-    """Remove records of the classic layer store, then what they named; what a record that is left names stays."""
+    """Remove files of images and their names, then records of layers, then what they named.
+
+    What a record that is left names stays.
+    """
     files = [removal for removal in planned if removal.target is Target.STORE_FILE]
     outcomes = run_removals(files, data_root, journal, quarantine, progress)
     stopped = next((each for each in outcomes if each.is_left), None)
     if stopped is not None:
         # BuildKit's databases name layers: without these, every build would fail.
         detail = f"not tried: {shown(stopped.action.path)}: {stopped.detail or stopped.status.value}"
+        if names is not None:
+            names.stop(detail)
         rest = (removal for removal in planned if removal.target is not Target.STORE_FILE)
         return outcomes + [Outcome(removal, Status.FAILED, detail) for removal in rest]
+    if names is not None:
+        names.make(data_root, journal)
     records = [removal for removal in planned if removal.target in CLASSIC_RECORDS[1:]]
     outcomes += run_removals(records, data_root, journal, quarantine, progress)
     failed = {each.action.path: each.detail or each.status.value for each in outcomes if each.is_left}

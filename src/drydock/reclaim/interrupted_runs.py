@@ -20,6 +20,7 @@ from drydock.model.text import shown, unshown
 from drydock.reclaim import layer_restores
 from drydock.reclaim.edit import EditStatus, edit_status, former
 from drydock.reclaim.former_state import directories, recorded, row_paths, rows_of
+from drydock.reclaim.image_names import find_left as find_left_names
 from drydock.reclaim.journal import Entry, Journal, close_abandoned
 from drydock.reclaim.log_cuts import is_left
 from drydock.reclaim.removals import is_in_place, is_marked
@@ -81,6 +82,7 @@ class _LeftoverSearch:
         return (
             next(filter(None, map(self._of_edit, edits)), None)
             or self._of_removals()
+            or self._of_names()
             or self._of_cuts()
             or self._of_restores()
         )
@@ -169,7 +171,24 @@ class _LeftoverSearch:
         now = UnixNano(time.time_ns())
         judged = (judge_layer_store(each, now) for each in self._store.layer_stores if each.data == data)
         objects = (found for verdict in judged for found in verdict.objects)
-        return {found.path for found in objects if found.reach is State.LIVE and found.path is not None}
+        used = {found.path for found in objects if found.reach is State.LIVE and found.path is not None}
+        for store in self._store.layer_stores:
+            if store.data == data:
+                for image in store.images.values():
+                    # Its names, or --keep, may hold it again.
+                    used |= {image.path, RawPath(image.path.replace(b"/content/", b"/metadata/"))}
+        return used
+
+    def _of_names(self) -> str | None:
+        """Find a name that a killed run left without an image, or the file that it wrote."""
+        for entry in self._journal.pending:
+            if entry.names is None or entry.names.data not in self._held.root.docker:
+                continue
+            with closing(open_root_dir(entry.names.data)) as data_root:
+                left = find_left_names(data_root, entry.names)
+                if left is not None:
+                    return left
+        return None
 
     def _of_cuts(self) -> str | None:
         """Find a file that a cut left beside a log. A log that was not cut is as dockerd knows it, and is not left."""

@@ -28,12 +28,15 @@ from drydock.model.documents.journal import (
     JournalLine,
     ManifestMember,
     MissingLine,
+    NamedImage,
+    NamesLine,
     RemovalLine,
     RestoreLine,
 )
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
+from drydock.model.layer_store import REFERENCES
 from drydock.model.names import Digest, RawPath
-from drydock.model.plans import LayerRestore, LogCut, Outcome, Removal, Status
+from drydock.model.plans import LayerRestore, LogCut, NameChange, Outcome, Removal, Status
 from drydock.model.text import shown, unshown
 from drydock.reclaim.state_dir import JOURNAL
 from drydock.version import __version__
@@ -44,7 +47,7 @@ _LINE: Final = 1 << 20
 _BY_FIELD: Final[Mapping[str, type[JournalLine]]] = {"finished": FinishLine, "missing": MissingLine, "ended": EndLine}
 _BY_ACTION: Final[Mapping[str, type[JournalLine]]] = {
     "remove": RemovalLine, "move": RemovalLine, "cut": CutLine, "restore": RestoreLine,
-    "edit": EditLine,
+    "edit": EditLine, "names": NamesLine,
 }  # fmt: skip
 
 
@@ -76,7 +79,7 @@ class Entry:
     """One action: what was intended, and how it ended."""
 
     number: int
-    do: Literal["remove", "move", "cut", "restore", "edit"]
+    do: Literal["remove", "move", "cut", "restore", "edit", "names"]
     path: RawPath
     """Relative to the root for a removal, to the data root for the cut of a log; of the database for an edit."""
     removal: Removal | None = None
@@ -90,6 +93,8 @@ class Entry:
     """None for everything but the cut of a log."""
     restore: LayerRestore | None = None
     """None for everything but a layer that is unpacked again; it has only what undo needs."""
+    names: NameChange | None = None
+    """None for everything but names of images that go; the former file is at ``to``."""
     ended: Ended | None = None
     """None when the journal does not say: the action may have been done, or done in part."""
 
@@ -237,6 +242,9 @@ def _add(journal: Journal, numbers: dict[int, Entry], line: JournalLine) -> None
             note = Note(line.owner, line.manifest)
             restore = _restore(journal, line)
             entry = Entry(line.n, "restore", restore.path, to=_place(line), note=note, restore=restore)
+        case NamesLine():
+            change = names_of(line)
+            entry = Entry(line.n, "names", REFERENCES, names=change, to=_beside(journal.path, raw_path(line.backup)))
         case EditLine():
             entry = Entry(line.n, "edit", raw_path(line.path), fields=edit_fields(journal.path, line.fields))
         case EndLine():
@@ -287,11 +295,23 @@ def edit_fields(path: RawPath, numbers: EditNumbers) -> Mapping[str, str | int]:
     """What undo needs of an edit that the journal ``path`` has, with the place where the copy of the database is."""
     found: dict[str, str | int] = fields_of(numbers)
     if numbers.backup is not UNSET:
-        made = raw_path(numbers.backup)
-        # Who keeps the folder of a run over a reboot, or looks at the disk of another host, has it under another path.
-        beside = os.path.join(os.path.dirname(path), os.path.basename(made))
-        found["backup"] = shown(RawPath(beside if os.path.lexists(beside) else made))
+        found["backup"] = shown(_beside(path, raw_path(numbers.backup)))
     return found
+
+
+def names_of(line: NamesLine) -> NameChange:
+    """The change of names that a line tells of."""
+    names = tuple((unshown(each.name), Digest(unshown(each.image))) for each in line.names)
+    return NameChange(raw_path(line.data_root), names, line.before, line.after)
+
+
+def _beside(path: RawPath, made: RawPath) -> RawPath:
+    """The copy of a file that the run with the journal ``path`` made.
+
+    Who keeps the folder of a run over a reboot, or looks at the disk of another host, has it under another path.
+    """
+    beside = RawPath(os.path.join(os.path.dirname(path), os.path.basename(made)))
+    return beside if os.path.lexists(beside) else made
 
 
 class JournalWriter:
@@ -410,6 +430,18 @@ class JournalWriter:
             number, "restore", shown(restore.path), to, shown(restore.layer), restore.bytes, restore.why,
             restore.expect, note.owner, note.manifest,
         )  # fmt: skip
+        self._write([line], sync=True)
+        return number
+
+    def intend_names(self, change: NameChange, backup: RawPath) -> int:
+        """Write that names of images are going to be deleted, and sync; give the number of the action.
+
+        Raises:
+            ActionFailed: the line is not on disk, so nothing may be changed.
+        """
+        number, self._next = self._next, self._next + 1
+        names = [NamedImage(shown(name), shown(image)) for name, image in change.names]
+        line = NamesLine(number, "names", shown(change.data), names, change.before, change.after, shown(backup))
         self._write([line], sync=True)
         return number
 

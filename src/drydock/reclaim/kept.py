@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from drydock.model.names import RawPath, Ref
+from drydock.model.names import Digest, RawPath, Ref
 from drydock.model.objects import StoreObject, Verdict
 from drydock.model.policies import Policy
 from drydock.model.text import shown
@@ -20,6 +20,8 @@ class Kept:
     rows: dict[tuple[bytes, bytes], str] = field(default_factory=dict)
     """By snapshotter and name."""
     paths: dict[RawPath, str] = field(default_factory=dict)
+    images: dict[tuple[RawPath, Digest], str] = field(default_factory=dict)
+    """Of classic stores, by data root and id."""
 
 
 def keep_named(verdict: Verdict, reached: Reach, policy: Policy) -> Kept:
@@ -29,7 +31,8 @@ def keep_named(verdict: Verdict, reached: Reach, policy: Policy) -> Kept:
         reason = f"kept by --keep {shown(word)}"
         for subject in find(verdict, reached, word):
             if isinstance(subject, LayerImage):
-                continue  # it is kept in any case
+                kept.images[subject.store.data, subject.image.id] = reason
+                continue
             if not isinstance(subject, StoreObject):
                 kept.refs[subject] = reason
                 continue

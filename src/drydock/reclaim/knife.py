@@ -4,7 +4,8 @@ Each call is relative to an open directory, or to an open file.
 
 None follows a symbolic link in its last component, and callers pass a single name, so what goes is always an entry of
 the very directory that was opened and looked at. :mod:`drydock.reclaim.removals`, :mod:`drydock.reclaim.remove_tree`,
-:mod:`drydock.reclaim.log_cuts` and :mod:`drydock.reclaim.layer_restores` decide what to remove;
+:mod:`drydock.reclaim.log_cuts`, :mod:`drydock.reclaim.image_names` and :mod:`drydock.reclaim.layer_restores` decide
+what to remove;
 :mod:`drydock.repairs.layer_writer` removes what it wrote itself.
 """
 
@@ -39,6 +40,14 @@ def exchange(directory: int, name: bytes, other: bytes, other_directory: int | N
         OSError: with the kernel's reason; ``EINVAL`` if the file system cannot do it.
     """
     renameat2_exchange(directory, name, other, other_directory)
+
+
+def replace(directory: int, name: bytes, other: bytes) -> None:
+    """Rename an entry of a directory over another one, whose file goes; the other name is never missing.
+
+    For a file that was written anew, and whose former contents are kept elsewhere. Raises OSError.
+    """
+    os.rename(name, other, src_dir_fd=directory, dst_dir_fd=directory)
 
 
 def move(source: int, name: bytes, target: int, new_name: bytes) -> None:

@@ -41,6 +41,7 @@ def plan_layers(
     kept: Mapping[RawPath, str],
     records: bool,
     dropped: str = "",
+    released: Collection[RawPath] = (),
 ) -> LayerPlan:
     """Decide what goes of a layer store.
 
@@ -51,8 +52,11 @@ def plan_layers(
         kept: what looks unused and stays, by path: the reason, one shown line.
         records: whether what a record names may go; else only what nothing names.
         dropped: why all of it goes, used or not; empty if only what is not used goes.
+        released: what images use that go with this plan; ``objects`` are judged without them.
     """
-    return _LayerPlanner(store, objects, ended=ended, kept=kept, records=records, dropped=dropped).plan()
+    return _LayerPlanner(
+        store, objects, ended=ended, kept=kept, records=records, dropped=dropped, released=released
+    ).plan()
 
 
 class _LayerPlanner:
@@ -67,6 +71,7 @@ class _LayerPlanner:
         kept: Mapping[RawPath, str],
         records: bool,
         dropped: str,
+        released: Collection[RawPath],
     ) -> None:
         self._store = store
         self._objects = {each.path: each for each in objects if each.kind in LAYER_KINDS and each.path is not None}
@@ -74,6 +79,7 @@ class _LayerPlanner:
         self._kept = kept
         self._records = records
         self._dropped = dropped
+        self._released = released
         self._going: dict[RawPath, str] = {}
         """The reasons why paths go."""
         self._written = {each.mount_id for each in store.mounts.values() if store.is_written(each)}
@@ -122,6 +128,8 @@ class _LayerPlanner:
             return "only " + " and ".join(sorted(map(_shown_holder, found.held_by))) + " needs it"
         if not self._records and (found.state is not State.ORPHANED or found.reach is not None):
             return None
+        if found.path in self._released:
+            return "only images that go held it"
         if found.kind is ObjectKind.LAYER:
             return "no image, container or build uses it"
         if found.kind is ObjectKind.LAYER_MOUNT:

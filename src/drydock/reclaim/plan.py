@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from drydock.model.data import Backend
+from drydock.model.drops import CLASSIC_IMAGES
 from drydock.model.errors import Usage
-from drydock.model.layer_store import LayerStore
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, RawPath, Ref
-from drydock.model.objects import DataRootObject, LayerObject, ObjectKind, State, StoreObject, Verdict
+from drydock.model.objects import DataRootObject, ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import (
     CacheMark,
     DatabaseFingerprint,
@@ -18,6 +18,7 @@ from drydock.model.plans import (
     FieldDrop,
     Keep,
     LeaseEnd,
+    NameDrop,
     Plan,
     RecordDrop,
     Removal,
@@ -46,9 +47,11 @@ from drydock.reclaim.ambiguity import (
     without_row,
 )
 from drydock.reclaim.build_prune import prune
+from drydock.reclaim.classic_plan import on_disk, plan_classic
+from drydock.reclaim.image_plan import ImagePlan, image_leases, plan_images
 from drydock.reclaim.kept import keep_named
 from drydock.reclaim.layer_plan import plan_layers
-from drydock.reclaim.lease_ends import decide_on_lease, dropped_namespaces, end_leases
+from drydock.reclaim.lease_ends import dropped_namespaces, end_leases
 from drydock.verdict.blind_spots import backend_blindness, blind_spots, edit_blindness, first_cause
 from drydock.verdict.dangling import may_be_meant
 from drydock.verdict.find import describe, find
@@ -110,6 +113,10 @@ class _Planner:
         metadata = self._store.metadata
         self._ignored = dropped_namespaces(policy) if self._store.root.docker else frozenset()
         """The namespaces whose records go, except what leases that stay hold."""
+        self._classic: dict[RawPath, ImagePlan] = {}
+        """The images that go of classic stores, by data root."""
+        self._names: list[NameDrop] = []
+        """The names of images of classic stores that go."""
         self._images: dict[Ref, str] = {}
         """Image records that go by choice, with the reason."""
         self._blind = None if metadata.complete else first_cause(metadata.findings)
@@ -127,6 +134,11 @@ class _Planner:
 
             refuse_drop(self._store, drop, self._no_edit)
         edits = self._no_edit is None
+        chosen = drop is not StoreMode.CLASSIC and self._policy.edit
+        if chosen and any(each.kind in CLASSIC_IMAGES for each in self._policy.drops):
+            for layers in self._store.layer_stores:
+                kept = {image: why for (data, image), why in self._kept.images.items() if data == layers.data}
+                self._classic[layers.data] = plan_images(layers, self._verdict.now, self._policy, kept)
         if edits and self._policy.drops:
             self._choose_images()
         ended = self._end() if edits else []
@@ -141,7 +153,10 @@ class _Planner:
         removals = sorted(self._removals(), key=_order)
         if drop is not StoreMode.CLASSIC:
             for layers in self._store.layer_stores:
-                removals += self._layers(layers)
+                made = plan_classic(layers, self._verdict, self._policy, self._kept, self._classic.get(layers.data))
+                removals += made.removals
+                self._names += made.names
+                self._withheld += made.withheld
         drops = () if drop is None else tuple(self._drop_store(drop, removals))
         return Plan(
             self._store.root.path,
@@ -158,6 +173,7 @@ class _Planner:
             drops=drops,
             marks=tuple(self._marks),
             fields=tuple(drop for fields in self._emptied.values() for drop in fields),
+            names=tuple(self._names),
         )
 
     def _choose_images(self) -> None:
@@ -191,7 +207,7 @@ class _Planner:
                 lost[self._store.root.docker[0]] = image_store_losses(self._store, its)
         else:
             for layers in self._store.layer_stores:
-                objects = self._layer_objects(layers)
+                objects = on_disk(self._verdict.objects, layers)
                 lost[layers.data] = classic_losses(self._store, layers)
                 made = plan_layers(layers, objects, ended=(), kept={}, records=True, dropped=DROPPED)
                 removals += made.removals
@@ -201,6 +217,8 @@ class _Planner:
     def _end(self) -> list[LeaseEnd]:
         pruning = prune(self._verdict, self._reached, self._kept.refs, self._policy)
         self._marks, self._emptied = pruning.marks, pruning.emptied
+        if self._classic:
+            pruning.leases.update(image_leases(self._store, self._reached, self._classic.values()))
         ended, withheld = end_leases(self._verdict, self._reached, self._kept.refs, self._policy, pruning.leases)
         self._withheld += withheld
         return ended
@@ -334,39 +352,6 @@ class _Planner:
                     pass
                 case never:
                     assert_never(never)
-
-    def _layer_objects(self, store: LayerStore) -> list[LayerObject]:
-        """What a classic layer store has on disk."""
-        return [
-            found
-            for found in self._verdict.objects
-            if isinstance(found, LayerObject) and found.data_root == store.data and found.path is not None
-        ]
-
-    def _layers(self, store: LayerStore) -> list[Removal]:
-        """What goes of a classic layer store."""
-        objects = self._layer_objects(store)
-        kept = {**self._verdict.kept.get(store.data, {}), **self._kept.paths}
-        refs = dict(self._kept.refs)
-        for found in objects:
-            if found.path in self._kept.paths:
-                refs.update(dict.fromkeys(found.held_by, self._kept.paths[found.path]))
-        ended: set[Ref] = set()
-        for holding in self._verdict.leases:
-            if holding.data_root != store.data:
-                continue
-            match decide_on_lease(holding, self._verdict, refs, self._policy):
-                case Remove():
-                    ended.add(holding.ref)
-                case Withhold(reason):
-                    self._withheld.append(Withheld(Kind.LEASE, shown(holding.ref.key), holding.only, reason))
-                case Keep():
-                    pass
-                case never:
-                    assert_never(never)
-        made = plan_layers(store, objects, ended=ended, kept=kept, records=self._policy.edit)
-        self._withheld += made.withheld
-        return made.removals
 
     @cached_property
     def _awaited(self) -> set[bytes]:

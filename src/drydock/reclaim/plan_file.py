@@ -26,6 +26,7 @@ from drydock.model.documents.plan import (
     PlannedLogCut,
     PlannedLoss,
     PlannedMark,
+    PlannedNameDrop,
     PlannedPolicy,
     PlannedRecordDrop,
     PlannedRemoval,
@@ -47,6 +48,7 @@ from drydock.model.plans import (
     LeaseEnd,
     LeaseRecord,
     LogCut,
+    NameDrop,
     Plan,
     RecordDrop,
     Removal,
@@ -62,7 +64,7 @@ from drydock.version import __version__
 
 _REASONED: Final = (
     "leases", "records", "rows", "fields", "adoptions", "snapshots", "lease_records", "removals", "withheld", "logs",
-    "drops", "marks", "restores",
+    "drops", "marks", "restores", "names",
 )  # fmt: skip
 """The parts of a plan whose entries have reasons."""
 
@@ -123,6 +125,7 @@ def _unhashed(plan: Plan) -> RootPlan:
         drops=list(map(_drop, plan.drops)) or UNSET,
         marks=LazyList(plan.marks, _mark) if plan.marks else UNSET,
         restores=LazyList(plan.restores, _restore) if plan.restores else UNSET,
+        names=LazyList(plan.names, _name_drop) if plan.names else UNSET,
     )
 
 
@@ -234,6 +237,10 @@ def _restore(restore: LayerRestore) -> PlannedRestore:
         "layer-files", shown(restore.path), restore.expect, shown(restore.key), shown(restore.parent),
         [*map(shown, restore.lowers)], shown(restore.layer), shown(restore.blob), restore.bytes, restore.why,
     )  # fmt: skip
+
+
+def _name_drop(drop: NameDrop) -> PlannedNameDrop:
+    return PlannedNameDrop(shown(drop.data), shown(drop.name), shown(drop.image), drop.why)
 
 
 def _drop(drop: StoreDrop) -> PlannedDrop:

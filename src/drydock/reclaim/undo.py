@@ -17,6 +17,7 @@ from drydock.evidence.containerd.store import Held
 from drydock.evidence.files.directory import folder
 from drydock.evidence.files.regular import read_regular
 from drydock.model.errors import ActionFailed, Refused
+from drydock.model.layer_store import REFERENCES
 from drydock.model.names import RawPath
 from drydock.model.plans import (
     CLASSIC_DATA,
@@ -24,6 +25,7 @@ from drydock.model.plans import (
     CutOutcome,
     LayerRestore,
     LogCut,
+    NameChange,
     Outcome,
     Removal,
     RestoreOutcome,
@@ -36,6 +38,7 @@ from drydock.model.text import shown, unshown
 from drydock.reclaim import layer_restores
 from drydock.reclaim.edit import EditStatus, check_former, edit_status, revert
 from drydock.reclaim.former_state import find_gone
+from drydock.reclaim.image_names import config_path, put_back_names
 from drydock.reclaim.journal import Entry, Journal, close_abandoned
 from drydock.reclaim.log_cuts import put_back as put_back_log
 from drydock.reclaim.quarantine import put_back
@@ -102,6 +105,8 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
             if step is not None:
                 step(1)
         for entry in reversed(journal.entries):
+            if entry.names is not None:
+                run.edits.append(_rename(dirs[entry.names.data], entry, entry.names))
             if entry.cut is not None:
                 run.cuts.append(_uncut(dirs[entry.cut.data], entry, entry.cut))
             if entry.restore is not None:
@@ -138,6 +143,23 @@ def _unrestore(root_dir: RootDir, journal: Journal, entry: Entry, restore: Layer
     return layer_restores.put_back(root_dir, restore, moved, entry.to)
 
 
+def _rename(data_root: RootDir, entry: Entry, change: NameChange) -> EditOutcome:
+    """Put names of images back whose images are there."""
+    there = tuple(each for each in change.names if os.path.lexists(os.path.join(data_root.path, config_path(each[1]))))
+    path, copy = RawPath(os.path.join(data_root.path, REFERENCES)), entry.to
+    backup = copy if copy is not None and os.path.lexists(copy) else None
+    try:
+        whole = len(there) == len(change.names)
+        wrong = put_back_names(data_root, change._replace(names=there), backup if whole else None)
+    except OSError as error:
+        return EditOutcome(path, 0, 0, Status.FAILED, error.strerror or type(error).__name__, backup)
+    if wrong is None and not whole:
+        lost = next(name for name, image in change.names if (name, image) not in there)
+        wrong = f"the image of {shown(lost)} is gone"
+    status, detail = (Status.DONE, "the names are back") if wrong is None else (Status.FAILED, wrong)
+    return EditOutcome(path, 0, 0, status, detail, backup)
+
+
 def _lacks_parent(entry: Entry, removal: Removal) -> str | None:
     """Why dockerd would not load a moved record of a layer or a mount if it came back; None if it would."""
     if entry.to is None or removal.target not in (Target.LAYER_RECORD, Target.MOUNT_RECORD):
@@ -160,6 +182,7 @@ def _roots(journal: Journal, held: Held) -> set[RawPath]:
     """
     found = {journal.root, *(entry.removal.root for entry in journal.entries if entry.removal is not None)}
     found |= {entry.cut.data for entry in journal.entries if entry.cut is not None}
+    found |= {entry.names.data for entry in journal.entries if entry.names is not None}
     for path in found - {journal.root, *held.root.docker}:
         raise Refused(f"the journal names {shown(path)}, which is no Docker data root of {shown(journal.root)}")
     return found

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 from drydock.model.findings import FindingCode
+from drydock.model.layer_store import REFERENCES
 from drydock.model.names import Kind, RawPath
 from drydock.model.plans import CACHE_RECORDS, TREES, Plan, Removal, Status, Target
-from drydock.model.runs import Run
+from drydock.model.runs import EditOutcome, Run
 from drydock.model.scans import Scan
-from drydock.model.store_drops import LossKind
+from drydock.model.store_drops import DROPPED, LossKind
 from drydock.model.text import shown
 from drydock.report.wording import show_bytes, show_count
 
@@ -69,6 +70,9 @@ def run_lines(run: Run) -> Iterator[str]:
     """How carrying out a plan ended: each failure, and counts of the rest."""
     yield f"{shown(run.root)}:"
     for edited in run.edits:
+        if edited.path.endswith(b"/" + REFERENCES):
+            yield _names_line(edited)
+            continue
         where = " of cache records removed" if edited.path.endswith(b"/metadata_v2.db") else _REMOVED
         counted = (
             (edited.records, "entry", ""),
@@ -108,6 +112,13 @@ def run_lines(run: Run) -> Iterator[str]:
         yield f"  journal: {shown(run.journal)} ({run.state})"
 
 
+def _names_line(edited: EditOutcome) -> str:
+    what = f": {show_count(edited.fields, 'name')} removed" if edited.fields else ""
+    detail = f" ({edited.detail})" if edited.detail else ""
+    backup = f". Backup: {shown(edited.backup)}" if edited.backup else ""
+    return f"  names of images, {shown(edited.path)}: {edited.status.value}{what}{detail}{backup}"
+
+
 def kept_lines(plan: Plan) -> Iterator[str]:
     """How many objects are kept, by reason."""
     reasons = Counter(withheld.reason for withheld in plan.withheld)
@@ -141,6 +152,7 @@ def edit_lines(plan: Plan) -> Iterator[str]:
         yield f"  deletes from meta.db the records of {dropped}"
     for snapshotter, count in Counter(row.snapshotter for row in plan.rows).items():
         yield f"  deletes {show_count(count, 'row')} from the metadata.db of {shown(snapshotter)}"
+    yield from image_lines(plan)
     for kind, count in Counter(mark.why for mark in plan.marks).items():
         marked = show_count(count, "cache record")
         yield f"  marks {marked} of BuildKit as deleted, which it removes when it starts: {kind}"
@@ -149,6 +161,30 @@ def edit_lines(plan: Plan) -> Iterator[str]:
         yield f"  deletes {show_count(count, 'cache record')} of BuildKit: {why}"
     for why, count in Counter(field.why for field in plan.fields if field.database is None).most_common(_LISTED):
         yield f"  removes {show_count(count, 'key')} from records that stay: {why}"
+
+
+def image_lines(plan: Plan) -> Iterator[str]:
+    """The images of classic stores that go, and the names that go of images that stay."""
+    going: dict[tuple[RawPath, bytes], str] = {}
+    for removal in plan.removals:
+        is_config = removal.path.startswith(b"image/overlay2/imagedb/content/")
+        if removal.target is Target.STORE_FILE and is_config and removal.why != DROPPED:
+            going[removal.root, b"sha256:" + removal.path.rpartition(b"/")[2]] = removal.why
+    names: dict[tuple[RawPath, bytes], list[str]] = {}
+    for drop in plan.names:
+        names.setdefault((drop.data, drop.image), []).append(shown(drop.name))
+    lines = [
+        f"  removes image {' '.join(names.get(image, ())) or shown(image[1])} (classic store): {why}"
+        for image, why in reversed(going.items())
+    ]
+    lines += [
+        f"  removes the name {shown(drop.name)} of image {shown(drop.image)} (classic store): {drop.why}"
+        for drop in plan.names
+        if (drop.data, drop.image) not in going
+    ]
+    yield from lines[:_LISTED]
+    if len(lines) > _LISTED:
+        yield f"  and {len(lines) - _LISTED} more images and names"
 
 
 def cut_lines(plan: Plan, whole: str = "drydock plan -o FILE") -> Iterator[str]:

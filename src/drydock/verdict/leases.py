@@ -31,7 +31,8 @@ _MOUNT_IN_HEX = re.compile(rb"((?:3[0-9]|6[1-6]){64})2c7372633d(?:[0-9a-f]{2})+\
 """``<container id>,src=`` and more, each byte as two hexadecimal digits."""
 _LAYERS = (b"-init-key", b"-init", b"")
 """What dockerd appends to a container's id for its snapshots (moby daemon/containerd/image_snapshot.go, v29.7)."""
-_IMAGE = b"moby-image-"
+IMAGE_LEASE = b"moby-image-"
+"""The beginning of the id of the lease that dockerd gives an image of the classic store."""
 _HISTORY = b"ref_"
 _HISTORIES = b"_history"
 """The namespace of BuildKit's history is that of the builds with this suffix."""
@@ -66,7 +67,7 @@ def classify(lease: Lease, graph: Graph, owners: Owners, now: UnixNano) -> Judge
     if ending is not None:
         return ending
     docker = is_dockers(lease.namespace)
-    if docker and lease.id.startswith(_IMAGE):
+    if docker and lease.id.startswith(IMAGE_LEASE):
         return _image(lease, owners, now)
     if lease.namespace.endswith(_HISTORIES) and lease.id.startswith(_HISTORY):
         return _history(lease, owners, now) if _has_builds(lease.namespace[: -len(_HISTORIES)]) else _NOT_DOCKERS
@@ -141,7 +142,7 @@ def names_owner(lease: Lease) -> bool:
     """Whether the id of a lease contains the id of its owner: an image, a build, a cache record, a container."""
     build = _BUILD_RECORD.match(lease.id)
     return (
-        lease.id.startswith(_IMAGE)
+        lease.id.startswith(IMAGE_LEASE)
         or (lease.namespace.endswith(_HISTORIES) and lease.id.startswith(_HISTORY))
         or is_container_id(lease.id)
         or mounting_container(lease.id) is not None
@@ -183,7 +184,7 @@ def _owned_names(namespace: bytes, graph: Graph, owners: Owners) -> Iterator[byt
             yield from (record, record + b"-variants", record + b"-view")
     if is_dockers(namespace):
         yield from (*owners.containers, *owners.image_mounts)
-        yield from (_IMAGE + each for each in owners.images)
+        yield from (IMAGE_LEASE + each for each in owners.images)
     else:
         kinds = (Kind.CONTAINER, Kind.SANDBOX)
         yield from (ref.key for ref in graph.records if ref.kind in kinds and ref.namespace == namespace)
@@ -231,7 +232,7 @@ def mounting_container(key: bytes) -> bytes | None:
 
 
 def _image(lease: Lease, owners: Owners, now: UnixNano) -> Judgement:
-    digest = Digest(lease.id[len(_IMAGE) :])
+    digest = Digest(lease.id[len(IMAGE_LEASE) :])
     if digest in owners.images:
         return Judgement(LeaseClass.IMAGE, "its image is in Docker's imagedb", f"image {shown(digest)}")
     missing = "its image is not in Docker's imagedb"

@@ -25,6 +25,7 @@ from drydock.model import messages
 from drydock.model.findings import Place
 from drydock.model.layer_store import (
     OVERLAY2,
+    REFERENCES,
     ClassicImage,
     DirectoryKind,
     LayerDirectory,
@@ -55,7 +56,6 @@ _WRITE_SETS: Final = RawPath(_IMAGE + b"/layerdb/tmp")
 _LAYERDB: Final = frozenset((b"sha256", b"mounts", b"tmp"))
 _CONFIGS: Final = RawPath(_IMAGE + b"/imagedb/content/sha256")
 _PARENTS: Final = RawPath(_IMAGE + b"/imagedb/metadata/sha256")
-_NAMES: Final = RawPath(_IMAGE + b"/repositories.json")
 _LINKS: Final = RawPath(OVERLAY2 + b"/l")
 
 _REMOVING: Final = re.compile(rb"([0-9a-f]{64})-[^-]*-removing\Z", re.DOTALL)
@@ -181,9 +181,9 @@ class _Reader:
         self._store.unlisted.append(f"{shown(whole)}: {problem}")
 
     def _references(self) -> None:
-        path = RawPath(os.path.join(self._store.data, _NAMES))
+        path = RawPath(os.path.join(self._store.data, REFERENCES))
         try:
-            *parts, name = _NAMES.split(b"/")
+            *parts, name = REFERENCES.split(b"/")
             with folder(self._store.data, *parts) as descriptor:
                 found = json.loads(read_regular(name, _REFERENCES, descriptor))
             self._store.references = dict(_references(found))

@@ -58,9 +58,22 @@ def read_store_files(data: RawPath, mode: StoreMode, measure: Measure) -> Iterat
         yield from _below(data, b"image", measure, _IDENTITIES)
         return
     yield from _below(data, _IMAGE, measure, _NAMES)
-    for part in (b"content", b"metadata"):
-        yield from _below(data, _IMAGE + b"/imagedb/" + part + b"/sha256", measure, _CONFIG)
+    yield from read_image_files(data, measure)
     yield from _below(data, _IMAGE + b"/distribution", measure, _HINTS)
+
+
+def read_image_files(data: RawPath, measure: Measure) -> Iterator[StoreFile]:
+    """What the classic store has of its images besides their names and layers: configs, and the folders beside them.
+
+    Args:
+        data: absolute path of the data root.
+        measure: counts allocated blocks.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    for part in (b"metadata", b"content"):
+        yield from _below(data, _IMAGE + b"/imagedb/" + part + b"/sha256", measure, _CONFIG)
 
 
 def _below(data: RawPath, path: bytes, measure: Measure, wanted: re.Pattern[bytes]) -> Iterator[StoreFile]:

@@ -5,9 +5,9 @@ The first line is a :class:`JournalHeader`. Each line is complete only with its 
 
 Before the first edit there is a :class:`MissingLine` for each thing that the records and rows of the plan name and that
 was not there before the run; these lines are synced together with the line of the edit. Before an action there is a
-:class:`RemovalLine`, a :class:`CutLine`, a :class:`RestoreLine` or an :class:`EditLine`, synced. After it there is an
-:class:`EndLine`, not synced: where it is missing, the end is unknown, and the action may have been done. When the run
-has done all it could, there is a :class:`FinishLine`, synced.
+:class:`RemovalLine`, a :class:`CutLine`, a :class:`RestoreLine`, an :class:`EditLine` or a :class:`NamesLine`, synced.
+After it there is an :class:`EndLine`, not synced: where it is missing, the end is unknown, and the action may have been
+done. When the run has done all it could, there is a :class:`FinishLine`, synced.
 
 The manifests of a run lie in one file beside its journal, with a line for each entry of a directory that was moved.
 """
@@ -190,6 +190,28 @@ class EditLine(StrictPart):
     fields: Annotated[EditNumbers, Meta(description="what undo needs")]
 
 
+class NamedImage(StrictPart):
+    """A name of an image."""
+
+    name: Annotated[Shown, Meta(description="as dockerd writes it, as shown")]
+    image: Annotated[Shown, Meta(description="id of the image, as shown")]
+
+
+class NamesLine(StrictPart):
+    """Names of images that the run is going to delete from a repositories.json."""
+
+    n: ActionNumber
+    do: Annotated[Literal["names"], Meta(description="always names")]
+    data_root: Annotated[Shown, Meta(description="absolute path of the Docker data root, as shown")]
+    names: Annotated[list[NamedImage], Meta(description="the names that go")]
+    before: Annotated[Sha256, Meta(description="SHA-256 of the file")]
+    after: Annotated[Sha256, Meta(description="SHA-256 of the file that takes its place")]
+    backup: Annotated[
+        Shown,
+        Meta(description="path of the copy made before, as shown; a file of its name beside the journal comes first"),
+    ]
+
+
 class EndLine(StrictPart):
     """How an action ended."""
 
@@ -209,7 +231,9 @@ class FinishLine(StrictPart):
     ] = UNSET
 
 
-JournalLine = JournalHeader | MissingLine | RemovalLine | CutLine | RestoreLine | EditLine | EndLine | FinishLine
+JournalLine = (
+    JournalHeader | MissingLine | RemovalLine | CutLine | RestoreLine | EditLine | NamesLine | EndLine | FinishLine
+)
 
 
 class ManifestLine(StrictPart, array_like=True):

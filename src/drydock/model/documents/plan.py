@@ -153,6 +153,15 @@ class PlannedMark(StrictPart):
     why: Why
 
 
+class PlannedNameDrop(StrictPart):
+    """A name of an image to delete from the repositories.json of a classic store."""
+
+    data_root: Annotated[Shown, Meta(description="absolute path of the Docker data root, as shown")]
+    name: Annotated[Shown, Meta(description="as dockerd writes it, as shown")]
+    image: Annotated[Shown, Meta(description="id of the image that it names, as shown")]
+    why: Why
+
+
 class PlannedAdoption(StrictPart):
     """A record to put into meta.db, of a blob that is on disk and was hashed."""
 
@@ -337,6 +346,10 @@ class RootPlan(StrictPart):
     restores: Annotated[
         Sequence[PlannedRestore] | UnsetType,
         Meta(description="layers to unpack again; absent without --restore-files"),
+    ] = UNSET
+    names: Annotated[
+        Sequence[PlannedNameDrop] | UnsetType,
+        Meta(description="names of images of a classic store to delete; absent without --drop of images in one"),
     ] = UNSET
 
     def __post_init__(self) -> None:

@@ -1,0 +1,83 @@
+"""The part of a plan that is about Docker's classic store: images by choice, then what nothing uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from drydock.model.layer_store import LayerStore
+from drydock.model.names import Kind, RawPath, Ref
+from drydock.model.objects import LayerObject, State, StoreObject, Verdict
+from drydock.model.plans import Keep, NameDrop, Removal, Remove, Withheld, Withhold, assert_never
+from drydock.model.policies import Policy
+from drydock.model.text import shown
+from drydock.reclaim.image_plan import ImagePlan
+from drydock.reclaim.kept import Kept
+from drydock.reclaim.layer_plan import plan_layers
+from drydock.reclaim.lease_ends import decide_on_lease
+from drydock.verdict.layer_store import judge_layer_store
+
+
+@dataclass(slots=True)
+class ClassicPlan:
+    """What goes of one classic store, and what looks unused and stays."""
+
+    names: list[NameDrop] = field(default_factory=list)
+    removals: list[Removal] = field(default_factory=list)
+    """In order: files of images, records, links, directories."""
+    withheld: list[Withheld] = field(default_factory=list)
+
+
+def plan_classic(
+    store: LayerStore, verdict: Verdict, policy: Policy, by_name: Kept, images: ImagePlan | None
+) -> ClassicPlan:
+    """Decide what goes of a classic store.
+
+    Args:
+        store: as it was read.
+        verdict: of its root.
+        policy: which leases end.
+        by_name: what stays by ``--keep``.
+        images: the images of the store that go by choice; None if none do.
+    """
+    made = ClassicPlan()
+    objects, doubts = on_disk(verdict.objects, store), verdict.kept.get(store.data, {})
+    released: frozenset[RawPath] = frozenset()
+    if images is not None:
+        made.names, made.removals, made.withheld = images.names, images.removals, images.withheld
+        if images.names or images.removals:
+            released = frozenset(each.path for each in objects if each.reach is State.LIVE and each.path is not None)
+            store = images.left
+            left = judge_layer_store(store, verdict.now)
+            objects, doubts = on_disk(left.objects, store), left.kept
+    refs = dict(by_name.refs)
+    for found in objects:
+        if found.path in by_name.paths:
+            refs.update(dict.fromkeys(found.held_by, by_name.paths[found.path]))
+    ended: set[Ref] = set()
+    for holding in verdict.leases:
+        if holding.data_root != store.data:
+            continue
+        match decide_on_lease(holding, verdict, refs, policy):
+            case Remove():
+                ended.add(holding.ref)
+            case Withhold(reason):
+                made.withheld.append(Withheld(Kind.LEASE, shown(holding.ref.key), holding.only, reason))
+            case Keep():
+                pass
+            case never:
+                assert_never(never)
+    kept_paths = {**doubts, **by_name.paths}
+    layers = plan_layers(store, objects, ended=ended, kept=kept_paths, records=policy.edit, released=released)
+    made.withheld += layers.withheld
+    made.removals += layers.removals
+    return made
+
+
+def on_disk(objects: Iterable[StoreObject], store: LayerStore) -> list[LayerObject]:
+    """What a classic layer store has on disk."""
+    return [
+        found
+        for found in objects
+        if isinstance(found, LayerObject) and found.data_root == store.data and found.path is not None
+    ]
