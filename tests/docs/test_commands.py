@@ -33,20 +33,22 @@ def test_every_fence_says_what_it_is():
 
 
 def test_every_command_is_documented():
-    """Each command of the program is in the README's table."""
+    """Each command of the program is in the table of docs/overview.md."""
     from drydock.cli import main
 
-    table = (TOP / "README.md").read_text()
+    table = (TOP / "docs/overview.md").read_text()
     for name in main.list_commands(None):
         assert f"`drydock {name}" in table
 
 
 def test_every_schema_is_documented():
-    """The names that drydock schema takes are the files there are, and those that README and docs/json.md list."""
+    """The names that drydock schema takes are the files there are, and those that two documents list."""
     (name,) = schema.params
     there = {path.stem for path in Path(drydock.__file__).parent.glob("schemas/*.json")}
     assert set(name.type.choices) == there
-    (row,) = re.findall(r"^\| `drydock schema NAME` \|.*: (.*) \|$", (TOP / "README.md").read_text(), re.MULTILINE)
+    (row,) = re.findall(
+        r"^\| `drydock schema NAME` \|.*: (.*) \|$", (TOP / "docs/overview.md").read_text(), re.MULTILINE
+    )
     assert row.split(", ") == list(name.type.choices)
     first = (TOP / "docs/json.md").read_text().partition("No field changes its meaning")[0]
     assert set(re.findall(r"`(?:drydock schema )?([a-z]+)`", first)) == there

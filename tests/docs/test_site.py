@@ -74,5 +74,7 @@ def test_each_command_and_each_page_is_there(site):
     names = {path.stem for path in site}
     assert {path.stem for path in (TOP / "docs").glob("*.md")} <= names
     (commands,) = [path.read_text() for path in site if path.stem == "commands"]
+    (page,) = [page for path, page in site.items() if path.stem == "commands"]
     for name in main.list_commands(None):
+        assert f"#drydock-{name}" in page.links
         assert f"drydock {name}" in re.sub(r"<[^>]+>", "", commands)

@@ -39,6 +39,8 @@ class Module(enum.Enum):
     """buildkitd and buildctl 0.34.2."""
     ACTIONLINT = "actionlint"
     """actionlint 1.7.12, which checks GitHub's workflows."""
+    CONTAINERS_STORAGE = "containers-storage"
+    """containers-storage 1.59.1, which checks the store of Podman and CRI-O."""
     BBOLT = "bbolt"
     """The programs of tests/bbolt_reader/go with bbolt 1.5.0."""
 
