@@ -53,7 +53,7 @@ def some(choose: random.Random, depth: int = 0):
     return choose.randbytes(choose.choice([0, 1, 30, 30, 400] + [6000] * (depth == 0 and choose.random() < 0.1)))
 
 
-@pytest.mark.parametrize(("shape", "page_size"), written(1))
+@pytest.mark.parametrize(("shape", "page_size"), written(2))
 def test_puts_into_what_go_wrote(tmp_path, shape, page_size):
     """One key, some, and many, into each kind of bucket that Go makes, with deletions and without; sequences stay."""
     path = gobbolt.fill(tmp_path / "file.db", shape, page_size, 600)

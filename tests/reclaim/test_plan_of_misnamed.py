@@ -19,7 +19,7 @@ from drydock.model.times import parse_time
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 IS_LONG = "DRYDOCK_TEST_LONG" in os.environ
-EACH = 1 if IS_LONG else 797
+EACH = 1 if IS_LONG else 1597
 READABLE = [pytest.param(each, id=each.name) for each in captures() if "dropped_by_gc" in each.facts]
 
 

@@ -404,7 +404,7 @@ def test_a_directory_swapped_for_a_symlink_leads_nowhere(doomed, canary):
     swapper = subprocess.Popen([sys.executable, "-c", SWAPPER, doomed, links])
     try:
         swaps = rounds = 0
-        end = time.monotonic() + 4
+        end = time.monotonic() + (60 if "DRYDOCK_TEST_LONG" in os.environ else 2)
         while time.monotonic() < end:
             doomed.mkdir(exist_ok=True)
             for number in range(4):
@@ -427,7 +427,7 @@ def test_a_directory_swapped_for_a_symlink_leads_nowhere(doomed, canary):
     finally:
         swapper.kill()
         swapper.wait()
-    assert rounds > 20
+    assert rounds > 5
     assert swaps > 0, "the race was never run"
 
 
