@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from drydock.model.drops import DropKind
 from drydock.model.layer_store import LayerStore
+from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, RawPath, Ref
 from drydock.model.objects import LayerObject, State, StoreObject, Verdict
 from drydock.model.plans import Keep, NameDrop, Removal, Remove, Withheld, Withhold, assert_never
@@ -16,6 +18,8 @@ from drydock.reclaim.kept import Kept
 from drydock.reclaim.layer_plan import plan_layers
 from drydock.reclaim.lease_ends import decide_on_lease
 from drydock.verdict.layer_store import judge_layer_store
+
+_BUILDS = (DropKind.BUILD_CACHE, DropKind.ALL_BUILD_CACHE)
 
 
 @dataclass(slots=True)
@@ -50,6 +54,7 @@ def plan_classic(
             store = images.left
             left = judge_layer_store(store, verdict.now)
             objects, doubts = on_disk(left.objects, store), left.kept
+    made.withheld += _builds(store, verdict, policy)
     refs = dict(by_name.refs)
     for found in objects:
         if found.path in by_name.paths:
@@ -72,6 +77,15 @@ def plan_classic(
     made.withheld += layers.withheld
     made.removals += layers.removals
     return made
+
+
+def _builds(store: LayerStore, verdict: Verdict, policy: Policy) -> Iterator[Withheld]:
+    """The build cache of a classic store, which no drop takes."""
+    kind = next((drop.kind for drop in policy.drops if drop.kind in _BUILDS), None)
+    for holding in verdict.leases if kind is not None else ():
+        if holding.data_root == store.data and holding.kind is LeaseClass.BUILD_CACHE:
+            reason = "--drop of the build cache does not work in Docker's classic store: use docker builder prune"
+            yield Withheld(Kind.LEASE, shown(holding.ref.key), holding.only, reason)
 
 
 def on_disk(objects: Iterable[StoreObject], store: LayerStore) -> list[LayerObject]:
