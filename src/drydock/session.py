@@ -98,6 +98,10 @@ class Session:
             Usage: the same.
         """
         plan = make_plan(self.verdict, self.reached, policy, fingerprints)
+        if policy.compact:
+            from drydock.reclaim.compaction import find_compactions  # noqa: PLC0415 - few plans compact databases
+
+            plan = plan._replace(compactions=find_compactions(self.held))
         if policy.truncate_logs is None:
             return plan, []
         from drydock.reclaim.log_plan import find_lacking_room, plan_log_cuts  # noqa: PLC0415 - few plans cut logs

@@ -224,6 +224,12 @@ def policy_options(function: _F) -> _F:
             help="Let --drop remove the image NAME although no registry is known to have it; all: every such image.",
         ),
         click.option(
+            "--compact",
+            is_flag=True,
+            help="Then give the free pages of databases that are mostly free back to the file system. This cannot be "
+            "undone.",
+        ),
+        click.option(
             "--unused-for",
             metavar="SPAN",
             callback=span,
@@ -269,12 +275,15 @@ def make_policy(
     drop: tuple[Drop, ...],
     unused_for: int | None,
     accept_loss: tuple[str, ...],
+    compact: bool,
 ) -> Policy:
     """The policy that the options describe. ``--older-than`` alone means temporary leases: expired ones have an end."""
     if end_leases is None:
         end_leases = "expired" if older_than is None else "temporary"
     if no_edit and drop:
         raise click.UsageError("--drop edits databases: leave out --no-edit")
+    if no_edit and compact:
+        raise click.UsageError("--compact changes databases: leave out --no-edit")
     if (unused_for is not None or accept_loss) and not drop:
         raise click.UsageError("--unused-for and --accept-loss need --drop")
     if no_edit and drop_store is not None:
@@ -292,6 +301,7 @@ def make_policy(
         drops=drop,
         unused_for=unused_for,
         accept_loss=tuple(map(typed_name, accept_loss)),
+        compact=compact,
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 
 from drydock.commands.plan import refuse_unknown_names
+from drydock.commands.runs import refuse_if_needed
 from drydock.model.access import Access
-from drydock.model.errors import DrydockError, Refused
+from drydock.model.errors import DrydockError, Refused, Usage
 from drydock.model.names import RawPath
 from drydock.model.plans import Plan
 from drydock.model.runs import Run
@@ -99,14 +101,23 @@ def carry_out(parts: Iterable[tuple[Session, Plan]], unpack: Unpack | None = Non
         and a warning of its run for the others.
 
     Raises:
-        Refused: a process or a mount uses one of the roots, one is not held as by a writer, or there is no place for
-            the journal.
+        Refused: a process or a mount uses one of the roots, one is not held as by a writer, there is no place for the
+            journal, or a run that can be undone needs a database that is to be compacted.
+        Usage: databases are to be compacted, and there is a quarantine.
         ActionFailed: the journal or the backups of the first root could not be written.
         KeyboardInterrupt: with the journals of what was begun.
     """
     parts = list(parts)
-    for session, _ in parts:
+    for session, made in parts:
         session.refuse_if_used()
+        if made.compactions:
+            if session.access.quarantine is not None:
+                raise Usage("--compact cannot be undone, so it moves nothing aside: leave out --quarantine")
+            close_unfinished(session.held, session.store, session.access.state)
+        state = session.access.state
+        for each in made.compactions:
+            # A run makes its state directory if it is missing: no run is in it then.
+            refuse_if_needed(each.path, None if state is None or not os.path.lexists(state) else state)
     runs: list[Run] = []
     for session, made in parts:
         if made.is_empty:

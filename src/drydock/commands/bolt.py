@@ -14,13 +14,12 @@ from bbolt_reader.lenient import LenientPages
 from bbolt_reader.probe import probe
 from bbolt_reader.source import Source
 from bbolt_reader.statements import Salvage
-from drydock.commands.runs import runs
+from drydock.commands.runs import refuse_if_needed
 from drydock.evidence.host.locks import hold
-from drydock.model.errors import DrydockError, EvidenceUnreadable, Refused
+from drydock.model.errors import DrydockError, EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.progress import Progress, counter
 from drydock.model.remnants import Rebuilt, Remnant
-from drydock.model.runs import RunEnd, UndoState
 from drydock.model.text import shown
 from drydock.reclaim.edit import compact_database
 from drydock.report.bolt import joined, salvage_hint
@@ -211,7 +210,7 @@ def compact(
         ActionFailed: it is damaged, or cannot be written.
     """
     with hold(file, exclusive=True) as lock:
-        _refuse_if_needed(file, state)
+        refuse_if_needed(file, state)
         found = Compacted(0, 0)
 
         def wanted(size: int, used: int) -> bool:
@@ -224,27 +223,6 @@ def compact(
         if done is None:
             return found
         return found._replace(after=done.bytes_after, freed=max(0, before - os.fstat(lock.fd).st_blocks) * _BLOCK)
-
-
-def _refuse_if_needed(file: RawPath, state: RawPath | None) -> None:
-    """Refuse if a run needs the former pages of a database: to be finished, or to be undone.
-
-    Raises:
-        Refused: one does, or a journal that may be of such a run cannot be read.
-    """
-    found = runs(state)
-    if found.unread:
-        raise Refused(f"it is not known whether a run needs the file as it is: {found.unread[0]}")
-    there = os.path.realpath(file)
-    for run in found.runs:
-        is_open = run.end in (RunEnd.UNFINISHED, RunEnd.RUNNING) or run.undo is UndoState.POSSIBLE
-        is_below = there.startswith(os.path.realpath(run.root).rstrip(b"/") + b"/")
-        if is_open and (is_below or there in {os.path.realpath(each) for each in run.databases}):
-            why = "can still be undone" if run.undo is UndoState.POSSIBLE else "is not finished"
-            raise Refused(
-                f"the run of {shown(run.journal)} {why}, and could not be undone after this: undo it, or delete its "
-                "journal and its quarantine"
-            )
 
 
 def _has_pages(file: RawPath) -> bool:

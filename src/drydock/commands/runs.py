@@ -14,6 +14,7 @@ from msgspec import UNSET
 from drydock.evidence.files.regular import open_regular, read_regular
 from drydock.model.documents.common import raw_path
 from drydock.model.documents.journal import (
+    CompactLine,
     CutLine,
     EditLine,
     EndLine,
@@ -23,7 +24,7 @@ from drydock.model.documents.journal import (
     RemovalLine,
     RestoreLine,
 )
-from drydock.model.errors import ActionFailed, EvidenceUnreadable
+from drydock.model.errors import ActionFailed, EvidenceUnreadable, Refused
 from drydock.model.layer_store import REFERENCES
 from drydock.model.names import RawPath
 from drydock.model.plans import Status
@@ -60,6 +61,27 @@ def runs(state: RawPath | None = None) -> PastRuns:
             except EvidenceUnreadable as error:  # noqa: PERF203 - opening a file takes longer
                 unread.append(str(error))
     return PastRuns(sorted(found, key=lambda run: run.began), unread)
+
+
+def refuse_if_needed(file: RawPath, state: RawPath | None) -> None:
+    """Refuse if a run needs the former pages of a database: to be finished, or to be undone.
+
+    Raises:
+        Refused: one does, or a journal that may be of such a run cannot be read.
+    """
+    found = runs(state)
+    if found.unread:
+        raise Refused(f"it is not known whether a run needs the file as it is: {found.unread[0]}")
+    there = os.path.realpath(file)
+    for run in found.runs:
+        is_open = run.end in (RunEnd.UNFINISHED, RunEnd.RUNNING) or run.undo is UndoState.POSSIBLE
+        is_below = there.startswith(os.path.realpath(run.root).rstrip(b"/") + b"/")
+        if is_open and (is_below or there in {os.path.realpath(each) for each in run.databases}):
+            why = "can still be undone" if run.undo is UndoState.POSSIBLE else "is not finished"
+            raise Refused(
+                f"the run of {shown(run.journal)} {why}, and could not be undone after this: undo it, or delete its "
+                "journal and its quarantine"
+            )
 
 
 def _read_run(path: RawPath) -> PastRun:
@@ -110,6 +132,8 @@ class _Tally:
         self._begun: dict[int, RemovalLine | CutLine | RestoreLine | EditLine | NamesLine] = {}
         """Actions without an end so far: a batch of them at most, unless the run was killed."""
         self._edits: list[EditLine] = []
+        self._compactions: set[int] = set()
+        """Compactions of databases, which nothing undoes."""
         self._aside = 0
         """Things that undo would put back."""
         self._obstacle = ""
@@ -125,6 +149,12 @@ class _Tally:
                 self._begun[line.n] = line
                 if isinstance(line, EditLine):
                     self.databases.add(raw_path(line.path))
+            case CompactLine():
+                self._compactions.add(line.n)
+                self._obstacle = f"{line.path} was compacted"
+            case EndLine() if line.ended in self._compactions:
+                self.failed += line.status is not Status.DONE
+                self.freed += line.freed
             case EndLine():
                 action = self._begun.pop(line.ended, None)
                 if action is None:

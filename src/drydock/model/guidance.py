@@ -243,7 +243,7 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
         ),
         FindingCode.MOSTLY_FREE: Guidance(
             "A database of 16 MiB or more has more free pages than pages in use. bbolt never shortens a file.",
-            "With the engine stopped, type `drydock bolt compact --apply FILE`.",
+            "With the engine stopped, type `drydock clean --compact --apply`, or `drydock bolt compact --apply FILE`.",
             page="bolt.md",
         ),
         FindingCode.NO_DATABASE: Guidance(

@@ -296,6 +296,17 @@ class LayerRestore(NamedTuple):
     """One shown line: which files differ, and how."""
 
 
+class Compaction(NamedTuple):
+    """A database of which most is free pages, and that is made shorter in place."""
+
+    path: RawPath
+    """Absolute."""
+    size: int
+    """Its length in bytes."""
+    used: int
+    """Bytes of the pages in use before the run."""
+
+
 class DatabaseFingerprint(NamedTuple):
     """A database as the plan saw it."""
 
@@ -346,12 +357,15 @@ class Plan(NamedTuple):
     """Layers to unpack again, lower ones first; only a repair has any."""
     names: tuple[NameDrop, ...] = ()
     """Names of images of a classic store to delete."""
+    compactions: tuple[Compaction, ...] = ()
+    """Databases to compact after all else; only ``--compact`` makes any."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         actions = self.leases or self.records or self.rows or self.removals or self.fields or self.added
-        return not (actions or self.log_cuts or self.marks or self.restores or self.names)
+        changes = self.log_cuts or self.marks or self.restores or self.names or self.compactions
+        return not (actions or changes)
 
     @property
     def added(self) -> tuple[Adoption | SnapshotRecord | LeaseRecord, ...]:
@@ -410,6 +424,21 @@ class CutOutcome(NamedTuple):
     """One shown line; for FAILED the reason."""
     freed: int = 0
     """Bytes of allocated blocks that were freed."""
+
+
+class CompactionOutcome(NamedTuple):
+    """How compacting a database ended."""
+
+    path: RawPath
+    """Absolute."""
+    status: Status
+    before: int
+    """Length of the file in bytes."""
+    after: int
+    freed: int = 0
+    """Bytes of allocated blocks that were freed."""
+    detail: str = ""
+    """One shown line; for FAILED the reason."""
 
 
 class RestoreOutcome(NamedTuple):

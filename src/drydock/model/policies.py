@@ -68,6 +68,8 @@ class _Policy(NamedTuple):
     """Nanoseconds: what ``drops`` selects by its kind must be at least this old."""
     accept_loss: tuple[bytes, ...]
     """Names of images that go although no registry is known to have them; ``all`` for each."""
+    compact: bool
+    """Whether databases that are mostly free pages are made shorter."""
 
 
 class Policy(_Policy):
@@ -88,6 +90,7 @@ class Policy(_Policy):
         drops: Iterable[Name | Drop] = (),
         unused_for: Span | None = None,
         accept_loss: Iterable[Name] = (),
+        compact: bool = False,
     ) -> "Policy":
         """A policy of values that a caller may give in several types.
 
@@ -109,6 +112,7 @@ class Policy(_Policy):
             tuple(each if isinstance(each, Drop) else parse_drop(*raw_names([each])) for each in drops),
             None if unused_for is None else nanoseconds(unused_for),
             raw_names(accept_loss),
+            compact,
         )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
-from drydock.model.plans import CutOutcome, Outcome, RestoreOutcome, Status
+from drydock.model.plans import CompactionOutcome, CutOutcome, Outcome, RestoreOutcome, Status
 
 
 class EditOutcome(NamedTuple):
@@ -50,6 +50,8 @@ class Run:
     """Logs that were cut."""
     restores: list[RestoreOutcome] = field(default_factory=list)
     """Layers that were unpacked again."""
+    compactions: list[CompactionOutcome] = field(default_factory=list)
+    """Databases that were compacted."""
 
     @property
     def failed(self) -> bool:
@@ -61,12 +63,14 @@ class Run:
             or any(edited.status is not Status.DONE for edited in self.edits)
             or any(each.status not in done for each in self.cuts)
             or any(each.status not in done for each in self.restores)
+            or any(each.status not in done for each in self.compactions)
         )
 
     @property
     def freed(self) -> int:
         """Bytes of allocated blocks that were freed."""
-        return sum(outcome.freed for outcome in self.outcomes) + sum(each.freed for each in self.cuts)
+        freed = (each.freed for part in (self.outcomes, self.cuts, self.compactions) for each in part)
+        return sum(freed)
 
 
 class RunEnd(enum.Enum):

@@ -11,6 +11,8 @@ a store is dropped whole, it goes last. It has an order of its own: records, chi
 named. Whenever a crash comes, it leaves directories that no record names, which dockerd never looks at. The other way
 round, a pull would find the record, say "Already exists", and never repair it (moby layer/layer_store.go Get, v28.5).
 
+Databases are compacted last: what was removed from them is free pages by then.
+
 Layers are unpacked again after the removals, which make room for them; lower ones first, because directories that a
 layer has no entry for get the owner and mode that they have in the layers below.
 
@@ -46,6 +48,7 @@ from drydock.model.roots import RootLayout
 from drydock.model.runs import Run
 from drydock.model.store import Store
 from drydock.model.text import shown
+from drydock.reclaim.compaction import run_compaction
 from drydock.reclaim.engine_folders import find_owner
 from drydock.reclaim.execute_edits import copy_database, make_edit, planned_edits
 from drydock.reclaim.execute_names import NamesEdit, copy_names
@@ -169,6 +172,7 @@ def execute(
             if progress is not None:
                 progress("unpacking layers again", 0)
             run.restores += _restore_layers(plan.restores, root_dir, journal, apart, unpack)
+        run.compactions += [run_compaction(each, held, journal, progress) for each in plan.compactions]
         if apart is not None and apart.manifests is not None and apart.manifests.left_out:
             run.notes.append(
                 f"directories moved without a manifest: {apart.manifests.left_out} ({apart.manifests.problem}); undo "

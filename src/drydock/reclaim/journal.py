@@ -19,6 +19,7 @@ from msgspec import UNSET
 
 from drydock.model.documents.common import compact, fields_of, in_ascii, raw_path, reason_of
 from drydock.model.documents.journal import (
+    CompactLine,
     CutLine,
     EditLine,
     EditNumbers,
@@ -47,7 +48,7 @@ _LINE: Final = 1 << 20
 _BY_FIELD: Final[Mapping[str, type[JournalLine]]] = {"finished": FinishLine, "missing": MissingLine, "ended": EndLine}
 _BY_ACTION: Final[Mapping[str, type[JournalLine]]] = {
     "remove": RemovalLine, "move": RemovalLine, "cut": CutLine, "restore": RestoreLine,
-    "edit": EditLine, "names": NamesLine,
+    "compact": CompactLine, "edit": EditLine, "names": NamesLine,
 }  # fmt: skip
 
 
@@ -79,9 +80,10 @@ class Entry:
     """One action: what was intended, and how it ended."""
 
     number: int
-    do: Literal["remove", "move", "cut", "restore", "edit", "names"]
+    do: Literal["remove", "move", "cut", "restore", "compact", "edit", "names"]
     path: RawPath
-    """Relative to the root for a removal, to the data root for the cut of a log; of the database for an edit."""
+    """Relative to the root for a removal, to the data root for the cut of a log; absolute, of the database, for
+    an edit and for a compaction."""
     removal: Removal | None = None
     """None for everything but a removal or a move."""
     to: RawPath | None = None
@@ -245,6 +247,8 @@ def _add(journal: Journal, numbers: dict[int, Entry], line: JournalLine) -> None
         case NamesLine():
             change = names_of(line)
             entry = Entry(line.n, "names", REFERENCES, names=change, to=_beside(journal.path, raw_path(line.backup)))
+        case CompactLine():
+            entry = Entry(line.n, "compact", raw_path(line.path))
         case EditLine():
             entry = Entry(line.n, "edit", raw_path(line.path), fields=edit_fields(journal.path, line.fields))
         case EndLine():
@@ -443,6 +447,16 @@ class JournalWriter:
         names = [NamedImage(shown(name), shown(image)) for name, image in change.names]
         line = NamesLine(number, "names", shown(change.data), names, change.before, change.after, shown(backup))
         self._write([line], sync=True)
+        return number
+
+    def intend_compaction(self, path: RawPath, size: int) -> int:
+        """Write that a database of so many bytes is going to be compacted, and sync; give the number of the action.
+
+        Raises:
+            ActionFailed: the line is not on disk, so nothing may be changed.
+        """
+        number, self._next = self._next, self._next + 1
+        self._write([CompactLine(number, "compact", shown(path), size)], sync=True)
         return number
 
     def note_missing(self, paths: Iterable[RawPath]) -> None:

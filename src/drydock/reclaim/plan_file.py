@@ -18,6 +18,7 @@ from drydock.model.documents.plan import (
     LeasedSnapshot,
     PlanDocument,
     PlannedAdoption,
+    PlannedCompaction,
     PlannedDatabase,
     PlannedDrop,
     PlannedFieldDrop,
@@ -126,6 +127,7 @@ def _unhashed(plan: Plan) -> RootPlan:
         marks=LazyList(plan.marks, _mark) if plan.marks else UNSET,
         restores=LazyList(plan.restores, _restore) if plan.restores else UNSET,
         names=LazyList(plan.names, _name_drop) if plan.names else UNSET,
+        compactions=[PlannedCompaction(shown(each.path), each.size, each.used) for each in plan.compactions] or UNSET,
     )
 
 
@@ -206,6 +208,7 @@ def _policy(policy: Policy) -> PlannedPolicy:
         [shown(each.word()) for each in policy.drops] or UNSET,
         UNSET if policy.unused_for is None else policy.unused_for,
         [*map(shown, policy.accept_loss)] or UNSET,
+        policy.compact or UNSET,
     )
 
 
@@ -225,6 +228,7 @@ def _read_policy(policy: PlannedPolicy) -> Policy:
         drops=drops,
         unused_for=None if policy.unused_for is UNSET else policy.unused_for,
         accept_loss=lost,
+        compact=policy.compact is True,
     )
 
 

@@ -47,7 +47,17 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         yield from edit_lines(plan)
         yield from removal_lines(plan)
         yield from cut_lines(plan)
+    yield from compact_lines(plan)
     yield from kept_lines(plan)
+
+
+def compact_lines(plan: Plan) -> Iterator[str]:
+    """The databases to compact, with what cannot be done afterwards."""
+    for each in plan.compactions:
+        size, used = show_bytes(each.size), show_bytes(each.used)
+        yield f"  compacts {shown(each.path)}: {size}, of which pages in use take {used}"
+    if plan.compactions:
+        yield "      undo cannot take this back, nor any other change of this run"
 
 
 def drop_lines(plan: Plan) -> Iterator[str]:
@@ -102,6 +112,10 @@ def run_lines(run: Run) -> Iterator[str]:
     if run.cuts:
         by_status = Counter(cut.status for cut in run.cuts)
         yield f"  files of logs: {', '.join(f'{count} {status.value}' for status, count in by_status.items())}"
+    for done in run.compactions:
+        sizes = f"{show_bytes(done.before)} before, {show_bytes(done.after)} after"
+        ended = f"compacted, {sizes}" if done.status is Status.DONE else f"{done.status.value}: {done.detail}"
+        yield f"  database {shown(done.path)}: {ended}"
     if run.restores:
         by_status = Counter(each.status for each in run.restores)
         yield f"  layers unpacked again: {', '.join(f'{count} {status.value}' for status, count in by_status.items())}"

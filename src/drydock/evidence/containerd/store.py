@@ -27,7 +27,7 @@ from drydock.evidence.host.locks import hold, refuse_locked
 from drydock.model import messages
 from drydock.model.data import LayoutKind
 from drydock.model.errors import EvidenceUnreadable
-from drydock.model.findings import Finding, Place
+from drydock.model.findings import Finding, FindingCode, Place
 from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath, hash_hex
 from drydock.model.plans import DatabaseFingerprint
 from drydock.model.policies import BlobCheck, SizeSource
@@ -61,11 +61,13 @@ class File:
     """Bytes of the blocks that the file takes."""
     database: Database | None = None
     findings: list[Finding] = field(default_factory=list)
+    free: tuple[int, int] | None = None
+    """Its length in bytes, and the bytes of the pages in use; None unless it is large and most of it is free."""
 
     @property
     def is_sound(self) -> bool:
         """Whether it could be opened, both metas are valid, and its pages fit together."""
-        return self.database is not None and not self.findings
+        return self.database is not None and all(each.code is FindingCode.MOSTLY_FREE for each in self.findings)
 
 
 @dataclass(slots=True)
@@ -353,10 +355,33 @@ def _open(stack: ExitStack, file: File, *, mapped: bool, progress: Progress | No
         file.findings.append(messages.UNREADABLE_DATABASE(file=path, problem=str(error)).at(place))
         return
     file.findings += database_findings(file.database, path, damages)
-    if used and used[0] * 2 < pages:
-        size = file.database.page_size
-        mostly = messages.MOSTLY_FREE(file=path, size=pages * size >> 20, used=-(-used[0] * size >> 20))
+    if not used:
+        return
+    in_use, whole = used[0] * file.database.page_size, file.database.size
+    # bbolt makes a file longer than its pages by one step at most; a compaction that was killed leaves more.
+    if used[0] * 2 < pages or in_use * 2 + _WORTH_COMPACTING < whole:
+        file.free = whole, in_use
+        mostly = messages.MOSTLY_FREE(file=path, size=whole >> 20, used=-(-in_use >> 20))
         file.findings.append(mostly.at(Place(path)))
+
+
+def find_free(path: RawPath) -> tuple[int, int] | None:
+    """As :attr:`File.free`, of a database that is held only to look at it.
+
+    Raises:
+        Refused: another process holds a lock on it.
+        EvidenceUnreadable: it cannot be opened, or it is damaged.
+    """
+    if not _is_there(path):
+        return None
+    with hold(path, exclusive=False) as held, ExitStack() as stack:
+        if os.fstat(held.fd).st_size < _WORTH_COMPACTING:
+            return None
+        file = File(path, held.fd, 0)
+        _open(stack, file, mapped=True, progress=None)
+        if not file.is_sound:
+            raise EvidenceUnreadable(file.findings[0].message)
+        return file.free
 
 
 def database_name(path: RawPath) -> str:

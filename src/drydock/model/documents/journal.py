@@ -5,9 +5,10 @@ The first line is a :class:`JournalHeader`. Each line is complete only with its 
 
 Before the first edit there is a :class:`MissingLine` for each thing that the records and rows of the plan name and that
 was not there before the run; these lines are synced together with the line of the edit. Before an action there is a
-:class:`RemovalLine`, a :class:`CutLine`, a :class:`RestoreLine`, an :class:`EditLine` or a :class:`NamesLine`, synced.
-After it there is an :class:`EndLine`, not synced: where it is missing, the end is unknown, and the action may have been
-done. When the run has done all it could, there is a :class:`FinishLine`, synced.
+line of its kind, synced: a :class:`RemovalLine`, a :class:`CutLine`, a :class:`RestoreLine`, an :class:`EditLine`, a
+:class:`NamesLine` or a :class:`CompactLine`. After it there is an :class:`EndLine`, not synced: where it is missing,
+the end is unknown, and the action may have been done. When the run has done all it could, there is a
+:class:`FinishLine`, synced.
 
 The manifests of a run lie in one file beside its journal, with a line for each entry of a directory that was moved.
 """
@@ -157,6 +158,15 @@ class RestoreLine(StrictPart):
             raise ValueError("a number that no directory has")
 
 
+class CompactLine(StrictPart):
+    """A database that the run is going to compact. No edit of it before that can be undone afterwards."""
+
+    n: ActionNumber
+    do: Annotated[Literal["compact"], Meta(description="always compact")]
+    path: Annotated[Shown, Meta(description="absolute path of the database, as shown")]
+    size: Annotated[Count, Meta(description="length of the file in bytes")]
+
+
 class EditNumbers(StrictPart):
     """What undoing the edit of a database takes."""
 
@@ -218,7 +228,12 @@ class EndLine(StrictPart):
     ended: ActionNumber
     status: Annotated[Status, Meta(description="how it ended")]
     freed: Annotated[Count, Meta(description="bytes of allocated blocks that went away")]
-    detail: Annotated[Line, Meta(description="of a failure, what stands in the way; else empty")]
+    detail: Annotated[
+        Line,
+        Meta(
+            description="of a failure, what stands in the way; of a database that was compacted, its sizes; else empty"
+        ),
+    ]
 
 
 class FinishLine(StrictPart):
@@ -232,7 +247,16 @@ class FinishLine(StrictPart):
 
 
 JournalLine = (
-    JournalHeader | MissingLine | RemovalLine | CutLine | RestoreLine | EditLine | NamesLine | EndLine | FinishLine
+    JournalHeader
+    | MissingLine
+    | RemovalLine
+    | CutLine
+    | RestoreLine
+    | CompactLine
+    | EditLine
+    | NamesLine
+    | EndLine
+    | FinishLine
 )
 
 

@@ -82,6 +82,11 @@ class PlannedPolicy(StrictPart):
         list[Shown] | UnsetType, Meta(description="--accept-loss: names of images that may be lost; absent for none")
     ] = UNSET
 
+    compact: Annotated[
+        bool | UnsetType,
+        Meta(description="--compact: whether databases of mostly free pages are made shorter; absent: no"),
+    ] = UNSET
+
     def __post_init__(self) -> None:
         """Refuse a span that no option takes."""
         for span in (self.older_than, self.unused_for):
@@ -255,6 +260,14 @@ class PlannedRestore(StrictPart):
     why: Why
 
 
+class PlannedCompaction(StrictPart):
+    """A database to compact."""
+
+    path: Annotated[Shown, Meta(description="absolute, as shown")]
+    size: Annotated[Count, Meta(description="its length in bytes")]
+    used: Annotated[Count, Meta(description="bytes of the pages in use before the run")]
+
+
 class PlanWithheld(StrictPart):
     """Something that looks reclaimable and stays."""
 
@@ -350,6 +363,10 @@ class RootPlan(StrictPart):
     names: Annotated[
         Sequence[PlannedNameDrop] | UnsetType,
         Meta(description="names of images of a classic store to delete; absent without --drop of images in one"),
+    ] = UNSET
+    compactions: Annotated[
+        list[PlannedCompaction] | UnsetType,
+        Meta(description="databases to compact after all else; absent if there are none"),
     ] = UNSET
 
     def __post_init__(self) -> None:
