@@ -7,6 +7,8 @@ site. MkDocs Material is in maintenance, and Zensical, its successor, has no rel
 import sys
 from pathlib import Path
 
+from sphinx.application import Sphinx
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from drydock.version import __version__
@@ -30,3 +32,19 @@ suppress_warnings = [
     "misc.highlighting_failure",  # json.md has documents with the names of fields alone
     "ref.python",  # several classes have an attribute "bytes", like the type
 ]
+
+
+def setup(app: Sphinx) -> None:
+    """What the theme leaves out, for those who hear the pages or have no mouse."""
+    app.connect("build-finished", _complete)
+
+
+def _complete(app: Sphinx, error: Exception | None) -> None:
+    """Say which level the captions of the side bar have, and let the keyboard come to blocks that scroll."""
+    if error is None and app.builder.name == "html":
+        for page in Path(app.outdir).glob("*.html"):
+            text = page.read_text(encoding="utf-8")
+            text = text.replace('role="heading"', 'role="heading" aria-level="2"').replace(
+                "<pre>", '<pre tabindex="0">'
+            )
+            page.write_text(text, encoding="utf-8")

@@ -6,12 +6,13 @@ import os
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 from tests.engines.unavailable import EngineUnavailable
 from tests.support.apart import keep_mounts_apart
-from tests.support.browser import BrowserUnavailable
+from tests.support.browser import BrowserUnavailable, browser
 from tests.support.captures import Capture, CaptureUnavailable, unpack
 from tests.support.firefox import Firefox, firefox
 from tests.support.full_disk import NoDisk
@@ -96,6 +97,13 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Cap
 def _firefox() -> Iterator[Firefox]:
     """One Firefox for a whole session: its start takes seconds, a page in it a fraction of one."""
     with firefox() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """One browser for all tests of a file."""
+    with browser() as started:
         yield started
 
 

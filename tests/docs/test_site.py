@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from tests.support.axe import axe_script, listed
+from tests.support.browser import THEMES, opened
 from tests.support.newcomer import TOP
 
 from drydock.cli import main
@@ -67,6 +69,8 @@ def test_it_loads_nothing_from_elsewhere(site):
     (folder,) = {path.parent for path in site}
     for style in folder.rglob("*.css"):
         assert not re.search(r"url\(\s*['\"]?https?:", style.read_text()), style.name
+    for picture in (*folder.rglob("*.svg"), *(TOP / "docs/pictures").glob("*.svg")):
+        assert "url(http" not in re.sub(r"['\"]", "", picture.read_text()), picture.name
 
 
 def test_each_command_and_each_page_is_there(site):
@@ -78,3 +82,27 @@ def test_each_command_and_each_page_is_there(site):
     for name in main.list_commands(None):
         assert f"#drydock-{name}" in page.links
         assert f"drydock {name}" in re.sub(r"<[^>]+>", "", commands)
+
+
+def test_no_page_is_wider_than_a_phone(chromium, site):
+    """Tables and blocks of code scroll by themselves; nothing is complained of."""
+    for path in site:
+        with opened(chromium, path, size="phone") as page:
+            assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth"), path.name
+            assert page.complaints == [], path.name
+
+
+@pytest.mark.parametrize("name", ["index", "clean"])
+def test_pages_in_firefox(firefox, site, name):
+    """At three widths, light and dark: nothing is wider than the screen, and axe-core finds nothing serious."""
+    (path,) = [path for path in site if path.stem == name]
+    for theme in THEMES:
+        firefox.open(path, size=(1280, 800), theme=theme)
+        firefox.run(f"{axe_script()}\n;window.axe = axe;")
+        found = listed(firefox.evaluate("axe.run(document)"))
+        assert [each for each in found if each.startswith(("critical", "serious"))] == []
+        for size in ((360, 800), (900, 900), (1600, 1000)):
+            firefox.resize(*size)
+            assert firefox.evaluate("document.scrollingElement.scrollWidth <= innerWidth"), (size, theme)
+        # The theme's script that marks where one reads asks for the heading of an empty name.
+        assert set(firefox.complaints()) <= {"Empty string passed to getElementById()."}

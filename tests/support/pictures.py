@@ -46,9 +46,13 @@ def record() -> None:
             # The host lies elsewhere than at / only for the picture.
             text = re.sub(rf" {re.escape(str(host))}(?=\s)", "", said).replace(str(host), "").replace("\r\n", "\n")
             console.print(Text.from_ansi(text.rstrip()))
-            console.save_svg(
-                str(FOLDER / f"terminal-{name}.svg"), title=f"{of.name}, {of.taken_at[:10]}", unique_id=name
-            )
+            drawn = console.export_svg(title=f"{of.name}, {of.taken_at[:10]}", unique_id=name)
+            (FOLDER / f"terminal-{name}.svg").write_text(without_fonts(drawn), encoding="utf-8")
+
+
+def without_fonts(svg: str) -> str:
+    """A picture that asks no network for a font: that of the reader's system is as good."""
+    return re.sub(r"\n *@font-face \{.*?\n *\}", "", svg, flags=re.DOTALL)
 
 
 def _places(scan: Scan) -> list[PlaceUsage]:
