@@ -210,6 +210,22 @@ def test_a_quarantine_gives_the_same_tree_back(drop, made, tmp_path):
     assert " undone " in run("runs", "--state", host / "state")
 
 
+@pytest.mark.parametrize("before", [1, 0])
+def test_undo_of_a_killed_run_gives_the_same_tree_back(before, made, tmp_path):
+    """Killed just before and just after the names went: undo brings images and names back, and no file is left."""
+    drop = "unused-images"
+    first, host = made(NEW), made(NEW)
+    whole = store(host, NEW)
+    words = (*command(NEW, first, drop)[:-1], "--quarantine", _folder(tmp_path, "first"), first)
+    number = run_counted(*words).calls.index("replace") + 1 - before
+    words = (*command(NEW, host, drop)[:-1], "--quarantine", _folder(tmp_path, "aside"), host)
+    assert run_counted(*words, kill_after=number).signal == signal.SIGKILL
+    assert store(host, NEW) != whole
+    (journal,) = (host / "state").glob("*/journal.jsonl")
+    run("undo", journal, status=0)
+    assert store(host, NEW) == whole
+
+
 def test_the_build_cache_is_left_and_told(made):
     """The kinds of the build cache take nothing of a classic store; the records that stay are counted."""
     host = made(NEW)
