@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from operator import add
 from typing import Final, NamedTuple
 
 from bbolt_reader.errors import Corrupt
@@ -136,11 +137,16 @@ class _Tree:
         """How many places each page takes."""
         self._above: dict[int, int] = {}
         """The page that leads to each page but the root."""
+        self._last: set[int] = set()
+        """The pages that lead to no other."""
         pending = [root]
         while pending:
             pgid = pending.pop()
             page = self._first_read(pgid, high_water)
-            for _, child in self._links(page):
+            links = self._links(page)
+            if not links:
+                self._last.add(pgid)
+            for _, child in links:
                 if child in self._above or child == root:
                     raise self._corrupt(child, "two pages lead to it")
                 self._above[child] = pgid
@@ -175,7 +181,8 @@ class _Tree:
     @property
     def high_water(self) -> int:
         """The first page after the last one of the tree."""
-        return max(2, *(pgid + count for pgid, count in self._places.items()))
+        ends: Iterator[int] = map(add, self._places.keys(), self._places.values())
+        return max(2, *ends)
 
     def move_round(self) -> list[tuple[int, bytes]]:
         """Move what one commit can move, as position and bytes of each copy; empty if nothing more can move."""
@@ -220,20 +227,25 @@ class _Tree:
 
     def _allot(self, chosen: set[int]) -> dict[int, int] | None:
         """The new place of each page: all of them before the first page that moves from the end, or None."""
-        runs = [list(run) for run in free(self._places, self.high_water)]
+        high_water = self.high_water
+        runs = [list(run) for run in free(self._places, high_water)]
         found: dict[int, int] = {}
+        first = size = 0
         for pgid in sorted(chosen, key=lambda each: (-self._places[each], each)):
             count = self._places[pgid]
-            run = next((run for run in runs if run[1] >= count), None)
-            if run is None:
+            if count != size:
+                first, size = 0, count
+            # Pages come by size, the largest first: what is too short for one is so for the next of its size.
+            while first < len(runs) and runs[first][1] < count:
+                first += 1
+            if first == len(runs):
                 return None
+            run = runs[first]
             found[pgid] = run[0]
             run[0], run[1] = run[0] + count, run[1] - count
-            if not run[1]:
-                runs.remove(run)
         last = max(found[pgid] + self._places[pgid] for pgid in chosen)
         stays = max((pgid + count for pgid, count in self._places.items() if pgid not in chosen), default=2)
-        return found if max(last, stays) < self.high_water else None
+        return found if max(last, stays) < high_water else None
 
     def _apply(self, found: dict[int, int]) -> list[tuple[int, bytes]]:
         """Copy pages to their new places, with the new places of the pages that they lead to."""
@@ -242,7 +254,7 @@ class _Tree:
         for pgid, place in found.items():
             page = bytearray(self._read(pgid))
             page[:ID] = place.to_bytes(ID, "little")
-            for offset, child in self._links(page):
+            for offset, child in () if pgid in self._last else self._links(page):
                 if child in found:
                     page[offset : offset + ID] = found[child].to_bytes(ID, "little")
                 else:
@@ -254,6 +266,9 @@ class _Tree:
         above.update(parents)
         for pgid, count in [(pgid, self._places.pop(pgid)) for pgid in found]:
             self._places[found[pgid]] = count
+        moved = self._last.intersection(found)
+        self._last -= moved
+        self._last.update(found[pgid] for pgid in moved)
         self.root = found.get(self.root, self.root)
         return pages
 
