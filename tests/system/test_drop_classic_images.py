@@ -172,6 +172,20 @@ def test_a_kill_after_any_call_is_ended_by_the_next_drop(drop, made, tmp_path):
         shutil.rmtree(host)
 
 
+def test_dockerd_starts_on_what_a_kill_leaves(made, tmp_path):
+    """The same containers, of which one runs, wherever the drop was killed."""
+    drop = "unused-images"
+    calls = run_counted(*command(NEW, made(NEW), drop)).calls
+    first = calls.index("unlink")
+    for number in range(first + 1, len(calls), len(calls) // 12) if ALL else [first + 1]:
+        host = made(NEW)
+        assert run_counted(*command(NEW, host, drop), kill_after=number).signal == signal.SIGKILL
+        with docker_on(NEW, host, tmp_path / str(number)) as docker:
+            assert len(listed(docker)[1]) == 3, number
+            docker.docker("start", "--attach", "web")
+        shutil.rmtree(host)
+
+
 def test_dockerd_goes_on_between_the_images_and_their_names(made, tmp_path):
     """The worst that a kill leaves are names of images that are gone: the same containers run, and a pull heals it."""
     host = made(NEW)
