@@ -527,6 +527,29 @@ def test_every_capture_is_listed_whole(chromium, unpacked, tmp_path, of):
 
 
 @pytest.mark.root
+def test_objects_of_the_classic_store_are_objects(chromium, unpacked, tmp_path):
+    """They are selected and counted as such, those of no use are held by nothing, and no cell runs into the next."""
+    of = capture("docker-28.5-classic")
+    (scan,) = run_scan(str(unpacked(of)).encode(), now=parse_time(of.taken_at.encode()), inventory=True)
+    file = tmp_path / "report.html"
+    file.write_text(render_page([scan], scan.verdict.now, None))
+    unused = [each for each in scan.verdict.objects if each.state in (State.ORPHANED, State.UNREACHABLE)]
+    assert unused
+    with opened(chromium, file) as page:
+        page.set_viewport_size({"width": 900, "height": 900})
+        page.locator("#kinds button", has_text="Held by nothing").click()
+        assert count(page) == len(unused)
+        states = page.locator("#list td.state").evaluate_all("(a) => a.map((e) => e.scrollWidth <= e.clientWidth)")
+        assert states
+        assert all(states)
+        page.locator("#kinds button", has_text="Objects").click()
+        assert count(page) == len(scan.verdict.objects)
+        page.locator("#list tbody tr", has_text="unreachable").first.click()
+        assert "Held by nothing" in page.locator("dialog[open]").inner_text()
+        assert page.complaints == []
+
+
+@pytest.mark.root
 def test_layers_have_the_steps_that_made_them(unpacked, tmp_path):
     """Of each layer of a built image, blob and snapshot: what its config says, without BuildKit's mark."""
     of = capture("docker-29-interrupted")

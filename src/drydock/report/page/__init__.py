@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from drydock.model.names import RawPath, UnixNano
-from drydock.model.objects import State
+from drydock.model.objects import ObjectKind, State
 from drydock.model.scans import Scan
 from drydock.model.times import show_time
 from drydock.report.page_data import PageData
@@ -54,7 +54,8 @@ def _data(scans: Sequence[Scan], now: UnixNano, where: RawPath | None) -> dict[s
         if scan.inventory is None:
             raise ValueError("a page needs scans made with their inventory")
         roots.append(PageData(scan, scan.inventory).document())
-    return {"now": now // 10**9, "where": target_of(where), "roots": roots}
+    objects = [kind.value for kind in ObjectKind]
+    return {"now": now // 10**9, "where": target_of(where), "objects": objects, "roots": roots}
 
 
 def _title(summaries: Sequence[Summary], beside: int) -> str:

@@ -29,7 +29,7 @@ function show({ row, root }) {
     body.append(make("h3", {}, "Held by"), make("ol", { class: "chain" }, ...chain(root, link).map((step) => make("li", {}, step))));
   }
   if (row[COUNT] > 1) body.append(make("p", {}, "They share a line here, so that the page stays fast. The JSON document and the CSV file list them one by one."), make("p", { class: "command" }, make("code", {}, `drydock scan --format csv -o objects.csv${data.where}`)));
-  else if (!row[LINKS].length && ["blob", "ingest", "snapshot"].includes(row[KIND])) body.append(make("h3", {}, "Held by nothing"));
+  else if (!row[LINKS].length && isObject(row)) body.append(make("h3", {}, "Held by nothing"));
   if (row[WORD] && row[KIND] !== "finding") {
     const dashes = row[WORD].startsWith("-") ? "-- " : "";
     const command = row[KIND] === "pull" ? `drydock pulls${data.where}` : `drydock explain ${dashes}${quoted(row[WORD])}${data.where}`;

@@ -3,8 +3,7 @@ const COLUMNS = [
   ["Is", WHAT], ["Name", NAME], ["State", STATE], ["Size", BYTES], ["Frees alone", ONLY], ["Came", CAME], ["Ends", ENDS],
 ];
 const NUMBERS = [BYTES, ONLY, CAME, ENDS];
-const WIDTHS = { [WHAT]: "14%", [NAME]: "30%", [STATE]: "12%", [CAME]: "13%", [ENDS]: "13%" };
-const OBJECTS = ["blob", "ingest", "snapshot"];
+const WIDTHS = { [WHAT]: "14%", [NAME]: "28%", [STATE]: "14%", [CAME]: "13%", [ENDS]: "13%" };
 const SELECTIONS = {
   All: () => true,
   Images: (row) => row[KIND] === "image",
@@ -12,10 +11,10 @@ const SELECTIONS = {
   Leases: (row) => row[LEASES].length > 0,
   "Interrupted pulls": (row) => row[KIND] === "pull",
   Orphans: (row) => row[STATE] === "orphaned",
-  "Held by nothing": (row) => OBJECTS.includes(row[KIND]) && ["orphaned", "unreachable"].includes(row[STATE]),
+  "Held by nothing": (row) => isObject(row) && ["orphaned", "unreachable"].includes(row[STATE]),
   Damaged: (row) => ["missing", "corrupt", "damage"].includes(row[STATE]),
   Findings: (row) => row[KIND] === "finding",
-  Objects: (row) => OBJECTS.includes(row[KIND]),
+  Objects: (row) => isObject(row),
   Volumes: (row) => row[KIND] === "usage" && row[WHAT].endsWith("volume"),
   Logs: (row) => row[KIND] === "usage" && row[WHAT] === "log",
   "Other data": (row) => row[KIND] === "usage" && row[WHAT] !== "log" && !row[WHAT].endsWith("volume"),
@@ -47,7 +46,7 @@ function select() {
     else head.removeAttribute("aria-sort");
     head.querySelector("span").textContent = own ? (down ? " ↓" : " ↑") : "";
   }
-  const bytes = found.reduce((sum, { row }) => sum + (OBJECTS.includes(row[KIND]) ? row[BYTES] : 0), 0);
+  const bytes = found.reduce((sum, { row }) => sum + (isObject(row) ? row[BYTES] : 0), 0);
   element("count").textContent = `${things(found)} of ${things(rows)}${bytes ? `; objects among them: ${size(bytes)}` : ""}`;
   turn(0);
 }

@@ -4,6 +4,8 @@ const KIND = 0, WHAT = 1, NAME = 2, STATE = 3, BYTES = 4, ONLY = 5, CAME = 6, EN
 const STATES = ["live", "leased", "unreachable", "orphaned", "missing", "corrupt", "foreign"];
 const TONES = { damage: "corrupt", "not read": "leased", note: "foreign" };
 
+const isObject = (row) => data.objects.includes(row[KIND]);
+
 const element = (id) => document.getElementById(id);
 
 function make(tag, attributes = {}, ...children) {

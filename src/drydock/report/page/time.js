@@ -23,7 +23,7 @@ function columns(items, time, from, to, count) {
 
 function timeLine() {
   const box = element("time");
-  const came = rows.filter(({ row }) => ["blob", "ingest", "snapshot"].includes(row[KIND]) && row[CAME] !== null && row[BYTES] > 0);
+  const came = rows.filter(({ row }) => isObject(row) && row[CAME] !== null && row[BYTES] > 0);
   for (const [second, state, bytes, count] of data.roots.flatMap((root) => root.times)) {
     if (bytes > 0) came.push({ row: { [CAME]: second, [STATE]: state, [BYTES]: bytes, [COUNT]: count } });
   }
