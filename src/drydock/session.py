@@ -23,7 +23,7 @@ from drydock.evidence.containerd.store import (
 )
 from drydock.evidence.host.roots import discover
 from drydock.model.access import Access
-from drydock.model.drops import CLASSIC_IMAGES
+from drydock.model.drops import CLASSIC_IMAGES, CONTAINERS
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.findings import Finding
 from drydock.model.names import RawPath, UnixNano
@@ -294,6 +294,10 @@ def _read(held: Held, access: Access) -> Store:
                 layers.image_files = {each.path: each for each in read_image_files(layers.data, held.sizes)}
         except OSError as error:
             raise EvidenceUnreadable(f"the images of the classic store cannot be listed: {error.strerror}") from error
+    if access.policy is not None and any(drop.kind in CONTAINERS for drop in access.policy.drops):
+        from drydock.evidence.docker.container_files import read_container_files  # noqa: PLC0415 - few plans need them
+
+        store.container_files = read_container_files(store.root, held.sizes)
     return store
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from drydock.model.drops import Drop, parse_drop
+from drydock.model.drops import FILTERED, Drop, LabelFilter, parse_drop, parse_filter
 from drydock.model.errors import Usage
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.policies import EndLeases, Policy, VerifyOptions
@@ -187,6 +187,11 @@ def drops(_: click.Context, __: click.Parameter, words: tuple[str, ...]) -> tupl
     return tuple(parse_drop(typed_name(word)) for each in words for word in each.split(","))
 
 
+def label_filters(_: click.Context, __: click.Parameter, words: tuple[str, ...]) -> tuple[LabelFilter, ...]:
+    """The values of ``--filter``."""
+    return tuple(parse_filter(typed_name(word)) for word in words)
+
+
 def policy_options(function: _F) -> _F:
     """The options that make a policy; :func:`make_policy` takes their values."""
     for option in (
@@ -221,7 +226,8 @@ def policy_options(function: _F) -> _F:
             "--accept-loss",
             metavar="NAME",
             multiple=True,
-            help="Let --drop remove the image NAME although no registry is known to have it; all: every such image.",
+            help="Let --drop remove the image NAME although no registry is known to have it, or the container NAME "
+            "with what it wrote; all: every such image and container.",
         ),
         click.option(
             "--compact",
@@ -233,8 +239,17 @@ def policy_options(function: _F) -> _F:
             "--unused-for",
             metavar="SPAN",
             callback=span,
-            help="With --drop: only images that came to this host (in Docker's classic store: that were made), and "
-            "cache records that were last used, at least this long ago: 90min, 24h, 30d.",
+            help="With --drop: only images that came to this host (in Docker's classic store: that were made), "
+            "containers that ended, and cache records that were last used, at least this long ago: 90min, 24h, 30d.",
+        ),
+        click.option(
+            "--filter",
+            "filters",
+            metavar="FILTER",
+            multiple=True,
+            callback=label_filters,
+            help="With --drop stopped-containers: only containers with this label, as docker container prune has it: "
+            "label=NAME, label=NAME=VALUE, label!=NAME, label!=NAME=VALUE.",
         ),
         click.option(
             "--drop",
@@ -243,8 +258,9 @@ def policy_options(function: _F) -> _F:
             callback=drops,
             help="Also remove images that something names: dangling-images, unused-images (both as docker image prune "
             "does), image-id-only, or image=NAME. An image that a container uses stays. Also build-cache, "
-            "all-build-cache (as docker builder prune, and with --all) and build-history. Several: with commas, or one "
-            "option for each.",
+            "all-build-cache (as docker builder prune, and with --all) and build-history. Also stopped-containers (as "
+            "docker container prune, but not one that ran when the engine was last stopped) and container=NAME (of "
+            "Docker, Kubernetes or containerd). Several: with commas, or one option for each.",
         ),
         click.option(
             "--drop-store",
@@ -276,6 +292,7 @@ def make_policy(
     unused_for: int | None,
     accept_loss: tuple[str, ...],
     compact: bool,
+    filters: tuple[LabelFilter, ...],
 ) -> Policy:
     """The policy that the options describe. ``--older-than`` alone means temporary leases: expired ones have an end."""
     if end_leases is None:
@@ -286,6 +303,8 @@ def make_policy(
         raise click.UsageError("--compact changes databases: leave out --no-edit")
     if (unused_for is not None or accept_loss) and not drop:
         raise click.UsageError("--unused-for and --accept-loss need --drop")
+    if filters and not any(each.kind in FILTERED for each in drop):
+        raise click.UsageError("--filter needs --drop stopped-containers")
     if no_edit and drop_store is not None:
         raise click.UsageError("--drop-store edits databases: leave out --no-edit")
     if no_edit and (end_lease or older_than is not None or end_leases != "expired"):
@@ -302,6 +321,7 @@ def make_policy(
         unused_for=unused_for,
         accept_loss=tuple(map(typed_name, accept_loss)),
         compact=compact,
+        filters=filters,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from drydock.model.access import Access
 from drydock.model.documents.common import indented
+from drydock.model.drops import DropKind
 from drydock.model.errors import ActionFailed, EvidenceUnreadable, Usage
 from drydock.model.names import RawPath
 from drydock.model.plans import Plan
@@ -14,7 +15,9 @@ from drydock.model.scans import Scan
 from drydock.model.text import did_you_mean, quoted_path, shown
 from drydock.reclaim.plan_file import Request, plan_request, plans_document, read_requests
 from drydock.session import find_roots, open_root, policies
+from drydock.verdict.choose import suggest_containers
 from drydock.verdict.find import image_names, suggest
+from drydock.verdict.stopped_containers import find_containers
 from drydock.verdict.unused_classic_images import fits
 
 
@@ -110,6 +113,9 @@ def refuse_unknown_names(scans: list[Scan], policy: Policy | None) -> None:
             several = ", ".join(f"{shown(ref.namespace)}/{shown(ref.key)}" for ref, _ in named)
             raise Usage(f"there are {len(named)} leases {shown(name)}: {several}; name one with its namespace")
     for drop in policy.drops:
+        if drop.kind is DropKind.CONTAINER:
+            _refuse_unknown_container(scans, drop.name)
+            continue
         wanted = {drop.name, *image_names(drop.name)}
         stores = [scan.verdict.store for scan in scans]
         there = (image.name for store in stores for image in store.metadata.images)
@@ -121,3 +127,13 @@ def refuse_unknown_names(scans: list[Scan], policy: Policy | None) -> None:
         if not any(name in scan.plan.kept for scan in scans):
             meant = next(filter(None, (suggest(scan.verdict, name) for scan in scans)), "")
             raise Usage(f"nothing here is called {shown(name)}, so drydock cannot keep it{meant}")
+
+
+def _refuse_unknown_container(scans: list[Scan], name: bytes) -> None:
+    found = [each for scan in scans for each in find_containers(scan.verdict.store, name)]
+    if not found:
+        names = [each for scan in scans for each in suggest_containers(scan.verdict, name)]
+        raise Usage(f"there is no container {shown(name)}{did_you_mean(shown(name), names)}")
+    if len(found) > 1:
+        ids = ", ".join(shown(each) for each in sorted(found))
+        raise Usage(f"there are {len(found)} containers {shown(name)}: {ids}; name one by its id")

@@ -66,6 +66,8 @@ class Target(enum.Enum):
     """A directory in ``overlay2``."""
     WRITTEN_LAYER = "written-layer"
     """The same, with what a container wrote."""
+    CONTAINER_FOLDER = "container-folder"
+    """The folder that dockerd or the CRI plugin keeps for a container: its configuration and its log."""
 
 
 TREES: Final = (Target.SNAPSHOT, Target.LAYER, Target.WRITTEN_LAYER)
@@ -166,6 +168,25 @@ class NameChange(NamedTuple):
     """SHA-256 of the file."""
     after: str
     """The same of the file that takes its place."""
+
+
+class ContainerDrop(NamedTuple):
+    """A container that goes by choice, with what it wrote."""
+
+    namespace: bytes
+    """Its namespace in containerd; empty for a container of Docker."""
+    id: bytes
+    name: bytes
+    """Empty for a container without a name."""
+    written: int
+    """Bytes of allocated blocks of its writable layer."""
+    why: str
+    """One shown line."""
+
+    @property
+    def called(self) -> bytes:
+        """Its name, or else its id."""
+        return self.name or self.id
 
 
 class CacheMark(NamedTuple):
@@ -359,6 +380,8 @@ class Plan(NamedTuple):
     """Names of images of a classic store to delete."""
     compactions: tuple[Compaction, ...] = ()
     """Databases to compact after all else; only ``--compact`` makes any."""
+    containers: tuple[ContainerDrop, ...] = ()
+    """Containers that go by choice; their leases, records and data are in the other parts."""
 
     @property
     def is_empty(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from drydock.model.arguments import Name, Span, choice, nanoseconds, raw_names
-from drydock.model.drops import Drop, parse_drop
+from drydock.model.drops import Drop, LabelFilter, parse_drop, parse_filter
 from drydock.model.errors import Usage
 from drydock.model.leases import LeaseClass
 from drydock.model.store_modes import StoreMode
@@ -67,9 +67,11 @@ class _Policy(NamedTuple):
     unused_for: int | None
     """Nanoseconds: what ``drops`` selects by its kind must be at least this old."""
     accept_loss: tuple[bytes, ...]
-    """Names of images that go although no registry is known to have them; ``all`` for each."""
+    """Names of images that go although no registry is known to have them, and of containers; ``all`` for each."""
     compact: bool
     """Whether databases that are mostly free pages are made shorter."""
+    filters: tuple[LabelFilter, ...]
+    """What ``drops`` selects by a kind must have these labels."""
 
 
 class Policy(_Policy):
@@ -91,12 +93,13 @@ class Policy(_Policy):
         unused_for: Span | None = None,
         accept_loss: Iterable[Name] = (),
         compact: bool = False,
+        filters: Iterable[Name | LabelFilter] = (),
     ) -> "Policy":
         """A policy of values that a caller may give in several types.
 
         Raises:
             Usage: a value is of another type, ``end`` is no class of leases, ``truncate_logs`` is negative, ``drop`` is
-                no store, or ``drops`` has no kind.
+                no store, or ``drops`` has no kind, or ``filters`` no filter.
         """
         if truncate_logs is not None and (type(truncate_logs) is not int or truncate_logs < 0):
             raise Usage(f"{truncate_logs!r} is not a number of bytes that a log can have")
@@ -113,6 +116,7 @@ class Policy(_Policy):
             None if unused_for is None else nanoseconds(unused_for),
             raw_names(accept_loss),
             compact,
+            tuple(each if isinstance(each, LabelFilter) else parse_filter(*raw_names([each])) for each in filters),
         )
 
 

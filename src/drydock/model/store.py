@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from drydock.model.container_drops import ContainerFiles
 from drydock.model.data import Backend, Content
 from drydock.model.findings import Finding
 from drydock.model.layer_store import LayerStore
@@ -39,6 +40,8 @@ class Store:
     """Whether it was read while its engine may have been running."""
     contents: StoreContents = field(default_factory=StoreContents)
     """What only the drop of one of Docker's stores has to know; empty where none is dropped."""
+    container_files: ContainerFiles = field(default_factory=ContainerFiles)
+    """What only the drop of containers has to know; empty where none is dropped."""
     findings: list[Finding] = field(default_factory=list)
     """Findings about the database files; each part has its own findings."""
 

@@ -5,7 +5,7 @@ containerd's next GC would remove some of this. It has no one to ask; an adminis
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from typing import NamedTuple
 
 from drydock.model.names import Kind, RawPath, Ref, ingest_name, is_container_id, split_row_name
@@ -24,7 +24,9 @@ _IS_MOUNTED = "it is an image mount of a container that dockerd has"
 _MAY_BE_MOUNTED = "its key may be that of an image mount, and not all configurations of containers could be read"
 
 
-def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, str]:
+def docker_containers(
+    store: Store, given_up: Container[Ref] = (), going: Collection[bytes] = frozenset()
+) -> dict[Ref, str]:
     """Records that a container of dockerd, known or possible, was made from, with the reason: its lease may be lost.
 
     dockerd deletes the lease before the container's folder (moby daemon/delete.go, v28.5), so a folder without a lease
@@ -33,6 +35,7 @@ def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, 
     Args:
         store: the root.
         given_up: leases that the user ends by name, although their containers may exist.
+        going: ids of containers that go, and of their image mounts.
     """
     dockers = frozenset(filter(is_dockers, store.metadata.namespaces))
     if not dockers:
@@ -41,13 +44,13 @@ def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, 
     uncertain: set[Ref] = set()
     for snapshot in store.metadata.snapshots:
         if snapshot.namespace in dockers:
-            reason = _reason(store.owners, snapshot.namespace, snapshot.key)
+            reason = _reason(store.owners, snapshot.namespace, snapshot.key, going)
             lease = Ref(Kind.LEASE, snapshot.namespace, container_id(snapshot.key))
             if reason is not None and lease not in given_up:
                 kept[snapshot.ref] = reason
                 if reason == _MAY_HAVE_CONTAINER:
                     uncertain.add(lease)
-    manifests = {container.manifest for container in store.owners.containers.values()}
+    manifests = {each.manifest for each in store.owners.containers.values() if each.id not in going}
     unsure = _unsure(store, dockers, given_up, uncertain)
     if not manifests and not unsure:
         # This is the case for nearly all stores.
@@ -60,9 +63,15 @@ def docker_containers(store: Store, given_up: Container[Ref] = ()) -> dict[Ref, 
     return kept
 
 
-def docker_rows(store: Store, rows: Iterable[bytes]) -> dict[bytes, str]:
-    """The rows of containers of dockerd, known or possible, with the reason: their records may be lost."""
-    reasons = ((row, _reason(store.owners, *split_row_name(row)[::2])) for row in rows)
+def docker_rows(store: Store, rows: Iterable[bytes], going: Collection[bytes] = frozenset()) -> dict[bytes, str]:
+    """The rows of containers of dockerd, known or possible, with the reason: their records may be lost.
+
+    Args:
+        store: the root.
+        rows: names of rows.
+        going: ids of containers that go, and of their image mounts.
+    """
+    reasons = ((row, _reason(store.owners, *split_row_name(row)[::2], going)) for row in rows)
     return {row: reason for row, reason in reasons if reason is not None}
 
 
@@ -220,11 +229,13 @@ def _unsure(store: Store, dockers: frozenset[bytes], given_up: Container[Ref], u
     return dict.fromkeys(found, "a container may have been made from it: not all of dockerd's containers could be read")
 
 
-def _reason(owners: Owners, namespace: bytes, key: bytes) -> str | None:
+def _reason(owners: Owners, namespace: bytes, key: bytes, going: Collection[bytes] = frozenset()) -> str | None:
     """Why a snapshot or a lease with this key may belong to one of dockerd's containers; None if it cannot."""
     if not is_dockers(namespace):
         return None
     container, named = container_id(key), mounting_container(key)
+    if container in going or key in going or named in going:
+        return None
     if container in owners.containers:
         return _HAS_CONTAINER
     if key in owners.image_mounts:

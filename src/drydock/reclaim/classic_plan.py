@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from drydock.model.drops import DropKind
 from drydock.model.layer_store import LayerStore
@@ -18,6 +18,7 @@ from drydock.reclaim.kept import Kept
 from drydock.reclaim.layer_plan import plan_layers
 from drydock.reclaim.lease_ends import decide_on_lease
 from drydock.verdict.layer_store import judge_layer_store
+from drydock.verdict.stopped_containers import GoingContainer
 
 _BUILDS = (DropKind.BUILD_CACHE, DropKind.ALL_BUILD_CACHE)
 
@@ -33,7 +34,13 @@ class ClassicPlan:
 
 
 def plan_classic(
-    store: LayerStore, verdict: Verdict, policy: Policy, by_name: Kept, images: ImagePlan | None
+    store: LayerStore,
+    verdict: Verdict,
+    policy: Policy,
+    by_name: Kept,
+    images: ImagePlan | None,
+    *,
+    containers: Sequence[GoingContainer] = (),
 ) -> ClassicPlan:
     """Decide what goes of a classic store.
 
@@ -43,8 +50,9 @@ def plan_classic(
         policy: which leases end.
         by_name: what stays by ``--keep``.
         images: the images of the store that go by choice; None if none do.
+        containers: the containers of the data root that go by choice.
     """
-    made = ClassicPlan()
+    made, read = ClassicPlan(), store
     objects, doubts = on_disk(verdict.objects, store), verdict.kept.get(store.data, {})
     released: frozenset[RawPath] = frozenset()
     if images is not None:
@@ -52,8 +60,18 @@ def plan_classic(
         if images.names or images.removals:
             released = frozenset(each.path for each in objects if each.reach is State.LIVE and each.path is not None)
             store = images.left
-            left = judge_layer_store(store, verdict.now)
-            objects, doubts = on_disk(left.objects, store), left.kept
+    going = {each.drop.id for each in containers}
+    given_up = {
+        Ref(Kind.LAYER_MOUNT, b"", name): f"container {shown(each.drop.called)} goes: {each.drop.why}"
+        for each in containers
+        for name in each.mounts
+    }
+    if going:
+        store = replace(store, containers={key: each for key, each in store.containers.items() if key not in going})
+    if store is not read:
+        left = judge_layer_store(store, verdict.now)
+        objects = [each for each in left.objects if each.path is not None]
+        doubts = left.kept
     made.withheld += _builds(store, verdict, policy)
     refs = dict(by_name.refs)
     for found in objects:
@@ -73,7 +91,10 @@ def plan_classic(
             case never:
                 assert_never(never)
     kept_paths = {**doubts, **by_name.paths}
-    layers = plan_layers(store, objects, ended=ended, kept=kept_paths, records=policy.edit, released=released)
+    ended.update(given_up)
+    layers = plan_layers(
+        store, objects, ended=ended, kept=kept_paths, records=policy.edit, released=released, chosen=given_up
+    )
     made.withheld += layers.withheld
     made.removals += layers.removals
     return made

@@ -392,8 +392,8 @@ def _record(ref: Ref) -> Deletion:
 def _path(ref: Ref) -> tuple[bytes, ...]:
     if ref.kind is Kind.SNAPSHOT:
         return (b"v1", ref.namespace, b"snapshots", *split_snapshot_key(ref.key))
-    if ref.kind is Kind.IMAGE:
-        return b"v1", ref.namespace, b"images", ref.key
+    if ref.kind in (Kind.IMAGE, Kind.CONTAINER):
+        return b"v1", ref.namespace, b"images" if ref.kind is Kind.IMAGE else b"containers", ref.key
     return (b"v1", ref.namespace, b"content", b"blob" if ref.kind is Kind.BLOB else b"ingests", ref.key)
 
 

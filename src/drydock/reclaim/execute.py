@@ -16,6 +16,10 @@ Databases are compacted last: what was removed from them is free pages by then.
 Layers are unpacked again after the removals, which make room for them; lower ones first, because directories that a
 layer has no entry for get the owner and mode that they have in the layers below.
 
+The folder of a container that goes by choice is removed last, because it is what names the container. Whenever a crash
+comes, the next run finds it and does the rest. dockerd itself removes the layer first, too (moby daemon/delete.go
+cleanupContainer, v28.5).
+
 Logs of which nothing stays are emptied before all else, because that needs no room. The others are cut last: what stays
 of a log is copied, and the removals have made room for it by then.
 """
@@ -24,7 +28,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
+from typing import Final
 
 from drydock.evidence.containerd.store import Held
 from drydock.evidence.files.directory import open_folder
@@ -62,6 +67,8 @@ from drydock.reclaim.quarantine import Quarantine, open_quarantine
 from drydock.reclaim.quarantine_manifest import ManifestWriter
 from drydock.reclaim.root_dir import RootDir, open_root_dir
 from drydock.reclaim.state_dir import open_state, places_with
+
+_MOUNTS: Final = b"image/overlay2/layerdb/mounts/"
 
 
 def execute(
@@ -144,7 +151,7 @@ def execute(
         if stays is not None:
             # Records of BuildKit name what the edits free: every build would fail without it.
             blocked[None] = f"{shown(stays.action.path)}: {stays.detail or stays.status.value}"
-        after = [removal for removal in own if removal.after_edit]
+        after = [removal for removal in own if removal.after_edit and removal.target is not Target.CONTAINER_FOLDER]
 
         def make_room() -> bool:
             """Remove the ingests of the plan; whether there were any. A move to a quarantine would free nothing."""
@@ -166,6 +173,10 @@ def execute(
         ready, waiting = _split(after, blocked, held.root.layout)
         run.outcomes += run_removals(ready, root_dir, journal, apart, report)
         run.outcomes += waiting
+        folders = [removal for removal in own if removal.target is Target.CONTAINER_FOLDER]
+        left = {each.action.path: each.detail or each.status.value for each in run.outcomes if each.is_left}
+        left |= dict.fromkeys([RawPath(b"")] if blocked else [], next(iter(blocked.values()), ""))
+        run.outcomes += _remove_containers(folders, left, journal, apart, report)
         run.cuts += _cut_logs([cut for cut in plan.log_cuts if cut not in at_once], data_roots, journal, apart)
         if plan.restores:
             assert unpack is not None, "a plan with layers to unpack came with what unpacks them"
@@ -293,6 +304,35 @@ def _remove_classic(
             detail = f"not tried: {shown(removal.named_by)}: {reason}"
             outcomes.append(Outcome(removal, Status.FAILED, detail))
     return outcomes + run_removals(ready, data_root, journal, quarantine, progress)
+
+
+def _remove_containers(
+    planned: Sequence[Removal],
+    left: Mapping[RawPath, str],
+    journal: JournalWriter,
+    quarantine: Quarantine | None,
+    progress: Callable[[Outcome], None] | None,
+) -> list[Outcome]:
+    """Remove the folders of containers of which nothing else is left.
+
+    ``left`` has why paths are still there, and why databases were not edited: those of no path stop every removal.
+    """
+    ready: dict[RawPath, list[Removal]] = {}
+    outcomes: list[Outcome] = []
+    for removal in planned:
+        mount = RawPath(_MOUNTS + removal.path.rpartition(b"/")[2])
+        reason = left.get(RawPath(b"")) or left.get(mount)
+        if reason is None:
+            ready.setdefault(removal.root, []).append(removal)
+        else:
+            outcomes.append(Outcome(removal, Status.FAILED, f"not tried: {reason}"))
+    if ready:
+        # What a container's folder names must be gone before the folder, also if the power goes.
+        os.sync()
+    for root, removals in ready.items():
+        with closing(open_root_dir(root)) as root_dir:
+            outcomes += run_removals(removals, root_dir, journal, quarantine, progress)
+    return outcomes
 
 
 def _sync_folders(root_dir: RootDir, planned: Iterable[Removal]) -> str | None:

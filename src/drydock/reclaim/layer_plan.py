@@ -42,6 +42,7 @@ def plan_layers(
     records: bool,
     dropped: str = "",
     released: Collection[RawPath] = (),
+    chosen: Mapping[Ref, str] = {},
 ) -> LayerPlan:
     """Decide what goes of a layer store.
 
@@ -53,10 +54,12 @@ def plan_layers(
         records: whether what a record names may go; else only what nothing names.
         dropped: why all of it goes, used or not; empty if only what is not used goes.
         released: what images use that go with this plan; ``objects`` are judged without them.
+        chosen: those of ``ended`` that the user chose, with the reason.
     """
-    return _LayerPlanner(
-        store, objects, ended=ended, kept=kept, records=records, dropped=dropped, released=released
-    ).plan()
+    planner = _LayerPlanner(
+        store, objects, ended=ended, kept=kept, records=records, dropped=dropped, released=released, chosen=chosen
+    )
+    return planner.plan()
 
 
 class _LayerPlanner:
@@ -72,6 +75,7 @@ class _LayerPlanner:
         records: bool,
         dropped: str,
         released: Collection[RawPath],
+        chosen: Mapping[Ref, str],
     ) -> None:
         self._store = store
         self._objects = {each.path: each for each in objects if each.kind in LAYER_KINDS and each.path is not None}
@@ -80,6 +84,7 @@ class _LayerPlanner:
         self._records = records
         self._dropped = dropped
         self._released = released
+        self._chosen = chosen
         self._going: dict[RawPath, str] = {}
         """The reasons why paths go."""
         self._written = {each.mount_id for each in store.mounts.values() if store.is_written(each)}
@@ -125,6 +130,9 @@ class _LayerPlanner:
         if found.reach is State.LEASED:
             if not self._records or not all(ref in self._ended for ref in found.held_by):
                 return None
+            why = self._chosen.get(found.held_by[0])
+            if why is not None:
+                return why
             return "only " + " and ".join(sorted(map(_shown_holder, found.held_by))) + " needs it"
         if not self._records and (found.state is not State.ORPHANED or found.reach is not None):
             return None

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
+from drydock.model.container_drops import ContainerFolder
 from drydock.model.data import Backend
-from drydock.model.drops import CLASSIC_IMAGES
+from drydock.model.drops import CLASSIC_IMAGES, CONTAINERS
 from drydock.model.errors import Usage
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, RawPath, Ref
 from drydock.model.objects import DataRootObject, ObjectKind, State, StoreObject, Verdict
 from drydock.model.plans import (
     CacheMark,
+    ContainerDrop,
     DatabaseFingerprint,
     Decision,
     FieldDrop,
@@ -57,6 +59,8 @@ from drydock.verdict.dangling import may_be_meant
 from drydock.verdict.find import describe, find
 from drydock.verdict.graph import Flat, visited
 from drydock.verdict.judge import Reach, reach
+from drydock.verdict.reach import mark
+from drydock.verdict.stopped_containers import GoingContainer, choose_containers
 
 _TARGETS = {
     ObjectKind.BLOB: Target.BLOB,
@@ -119,6 +123,10 @@ class _Planner:
         """The names of images of classic stores that go."""
         self._images: dict[Ref, str] = {}
         """Image records that go by choice, with the reason."""
+        self._containers: list[GoingContainer] = []
+        """Containers that go by choice."""
+        self._going: set[bytes] = set()
+        """Their ids, and those of their image mounts."""
         self._blind = None if metadata.complete else first_cause(metadata.findings)
         """Why not every record is known; None if they are."""
         self._no_edit = self._blind or _no_edit(self._store, policy)
@@ -141,6 +149,7 @@ class _Planner:
                 self._classic[layers.data] = plan_images(layers, self._verdict.now, self._policy, kept)
         if edits and self._policy.drops:
             self._choose_images()
+            self._choose_containers()
         ended = self._end() if edits else []
         self._dropped = self._drop(ended) if edits else {}
         self._lost_rows = without_row(self._store, self._dropped)
@@ -153,11 +162,19 @@ class _Planner:
         removals = sorted(self._removals(), key=_order)
         if drop is not StoreMode.CLASSIC:
             for layers in self._store.layer_stores:
-                made = plan_classic(layers, self._verdict, self._policy, self._kept, self._classic.get(layers.data))
+                made = plan_classic(
+                    layers,
+                    self._verdict,
+                    self._policy,
+                    self._kept,
+                    self._classic.get(layers.data),
+                    containers=[each for each in self._containers if each.data == layers.data],
+                )
                 removals += made.removals
                 self._names += made.names
                 self._withheld += made.withheld
         drops = () if drop is None else tuple(self._drop_store(drop, removals))
+        containers = tuple(self._drop_containers(ended, removals))
         return Plan(
             self._store.root.path,
             self._store.root.host,
@@ -174,6 +191,7 @@ class _Planner:
             marks=tuple(self._marks),
             fields=tuple(drop for fields in self._emptied.values() for drop in fields),
             names=tuple(self._names),
+            containers=containers,
         )
 
     def _choose_images(self) -> None:
@@ -187,6 +205,53 @@ class _Planner:
         self._images = chosen.going
         for ref, reason in chosen.staying.items():
             self._withheld.append(Withheld(Kind.IMAGE, shown(ref.key), 0, reason))
+
+    def _choose_containers(self) -> None:
+        """Choose the containers that go, and note those that would but for a doubt or a loss."""
+        policy = self._policy
+        if not any(drop.kind in CONTAINERS for drop in policy.drops):
+            return
+        ids = {ref.key.rpartition(b"/")[2].removesuffix(b"-init") for ref in self._kept.refs}
+        ids |= {path.rpartition(b"/")[2] for path in self._kept.paths}
+        chosen = choose_containers(
+            self._verdict,
+            policy.drops,
+            unused_for=policy.unused_for,
+            filters=policy.filters,
+            accepted=policy.accept_loss,
+            kept={*policy.keep, *ids},
+        )
+        self._containers = chosen.going
+        for each in chosen.going:
+            container = self._store.owners.containers.get(each.drop.id)
+            self._going |= {each.drop.id} if container is None else {each.drop.id, *container.mounts}
+        for name, written, reason in chosen.staying:
+            self._withheld.append(Withheld(Kind.CONTAINER, name, written, reason))
+
+    def _drop_containers(self, ended: list[LeaseEnd], removals: list[Removal]) -> Iterator[ContainerDrop]:
+        """The containers of which nothing stays; their folders are added to ``removals``, at the end."""
+        gone = {*(end.ref for end in ended), *self._dropped}
+        paths = {removal.path for removal in removals}
+        files = self._store.container_files
+        folders: list[Removal] = []
+        newest = {each.path: each.last.newest for each in files.docker.values() if each.last is not None}
+        for each in self._containers:
+            stays = next((shown(ref.key) for ref in each.refs if ref not in gone), None)
+            for layers in self._store.layer_stores:
+                mounts = (layers.mounts[name] for name in each.mounts if name in layers.mounts)
+                stays = stays or next((shown(mount.path) for mount in mounts if mount.path not in paths), None)
+            if stays is not None:
+                reason = f"container {shown(each.drop.called)} stays: {stays} of it stays"
+                self._withheld.append(Withheld(Kind.CONTAINER, shown(each.drop.called), each.drop.written, reason))
+                continue
+            yield each.drop
+            folder = (files.cri if each.drop.namespace else files.docker).get(each.drop.id)
+            if folder is not None and folder.root in (each.data, self._store.root.path):
+                folders.append(_folder_removal(folder, f"of container {shown(each.drop.called)}, which goes"))
+        if any(drop.kind in CONTAINERS for drop in self._policy.drops):
+            folders += [_folder_removal(left, "a run that was killed left it") for left in files.left]
+        # A container may be what shows that another did not run: the newest goes last.
+        removals += sorted(folders, key=lambda each: newest.get(each.path, 0))
 
     def _drop_store(self, mode: StoreMode, removals: list[Removal]) -> Iterator[StoreDrop]:
         """What goes with a store besides what is unused, added to ``removals``, and what is lost with it."""
@@ -216,6 +281,9 @@ class _Planner:
 
     def _end(self) -> list[LeaseEnd]:
         pruning = prune(self._verdict, self._reached, self._kept.refs, self._policy)
+        for each in self._containers:
+            leases = (ref for ref in each.refs if ref.kind is Kind.LEASE)
+            pruning.leases.update(dict.fromkeys(leases, f"container {shown(each.drop.called)} goes: {each.drop.why}"))
         self._marks, self._emptied = pruning.marks, pruning.emptied
         if self._classic:
             pruning.leases.update(image_leases(self._store, self._reached, self._classic.values()))
@@ -226,10 +294,15 @@ class _Planner:
     def _drop(self, ended: list[LeaseEnd]) -> dict[Ref, RecordDrop]:
         """The records that nothing reaches once the leases have ended."""
         blind = blind_spots(self._store)
-        refs = [*(lease.ref for lease in ended), *self._emptied, *self._images]
+        records = {ref: each.drop.why for each in self._containers for ref in each.refs if ref.kind is Kind.CONTAINER}
+        refs = [*(lease.ref for lease in ended), *self._emptied, *self._images, *records]
         free = self._without(refs)
         given_up = {lease.ref for lease in ended if lease.kind is LeaseClass.UNKNOWN}
-        lost = {ref: reason for ref, reason in docker_containers(self._store, given_up).items() if ref not in free}
+        lost = {
+            ref: reason
+            for ref, reason in docker_containers(self._store, given_up, self._going).items()
+            if ref not in free
+        }
         loose = free.loose(self._store.metadata)
         meant = may_be_meant(free.dangling(self._store), loose) if loose else {}
         kept = {**meant, **lost, **self._kept.refs}
@@ -237,7 +310,9 @@ class _Planner:
         after = self._without(refs, roots) if roots else free
         self._named = after
         why = self._reasons(ended)
-        dropped: dict[Ref, RecordDrop] = {}
+        dropped: dict[Ref, RecordDrop] = {
+            ref: RecordDrop(ref, None, reason) for ref, reason in records.items() if ref not in after
+        }
         for ref, record in self._reached.graph.records.items():
             if after is free and ref in free.live:
                 # This is the case for nearly all records.
@@ -263,19 +338,23 @@ class _Planner:
 
     def _without(self, leases: list[Ref], kept: dict[Ref, str] | None = None) -> Reach:
         """What is reached after ``leases`` have ended, with ``kept`` as further roots."""
-        changed = any(ref in self._images or not self._reached.classes[ref].kind.holds_nothing for ref in leases)
+        classes = self._reached.classes
+        changed = any(ref not in classes or not classes[ref].kind.holds_nothing for ref in leases)
         if not changed and not kept and not self._ignored:
             return self._named
         return reach(self._store, self._verdict.now, leases, kept, before=self._reached, ignored=self._ignored)
 
     def _reasons(self, ended: list[LeaseEnd]) -> dict[Ref, str]:
-        held = {lease.ref for lease in ended}
+        ends = {lease.ref for lease in ended}
         reasons: dict[Ref, str] = {}
         for ref, leases in self._reached.leased.items():
-            names = [shown(lease.key) for lease in leases if lease in held]
+            names = [shown(lease.key) for lease in leases if lease in ends]
             if names:
                 more = f" and {len(names) - 1} more" if len(names) > 1 else ""
                 reasons[ref] = f"only lease {names[0]}{more} held it"
+        for each in self._containers:
+            held = f"only container {shown(each.drop.called)} held it, which goes"
+            reasons.update(dict.fromkeys(map(visited, mark(self._reached.graph, each.refs)), held))
         if self._images:
             images = dict.fromkeys(map(visited, self._reached.live), "only images that go held it")
             reasons = {**images, **reasons, **self._images}
@@ -300,7 +379,7 @@ class _Planner:
     def _rows_of(self, backend: Backend, candidates: set[bytes], unnamed: set[bytes]) -> Iterator[RowDrop]:
         lost = self._lost_rows.get(backend.name, ())
         ambiguous = ambiguous_rows(self._named, backend.name, lost, unnamed) if unnamed else {}
-        ambiguous.update(docker_rows(self._store, unnamed))
+        ambiguous.update(docker_rows(self._store, unnamed, self._going))
         ambiguous.update(misnamed_snapshotter(self._store, backend.name, unnamed) if unnamed else {})
         self._rows_kept.update({(backend.name, name): reason for name, reason in ambiguous.items()})
         candidates = candidates - ambiguous.keys()
@@ -477,3 +556,9 @@ def _no_edit(store: Store, policy: Policy) -> str | None:
 
 def _order(removal: Removal) -> tuple[bool, str, bytes]:
     return removal.after_edit, removal.target.value, removal.path
+
+
+def _folder_removal(folder: ContainerFolder, why: str) -> Removal:
+    return Removal(
+        Target.CONTAINER_FOLDER, folder.root, folder.path, folder.fingerprint, folder.allocated, why, after_edit=True
+    )

@@ -19,6 +19,7 @@ from drydock.model.documents.plan import (
     PlanDocument,
     PlannedAdoption,
     PlannedCompaction,
+    PlannedContainer,
     PlannedDatabase,
     PlannedDrop,
     PlannedFieldDrop,
@@ -43,6 +44,7 @@ from drydock.model.names import Kind, RawPath, Ref, UnixNano, split_snapshot_key
 from drydock.model.plans import (
     Adoption,
     CacheMark,
+    ContainerDrop,
     DatabaseFingerprint,
     FieldDrop,
     LayerRestore,
@@ -65,7 +67,7 @@ from drydock.version import __version__
 
 _REASONED: Final = (
     "leases", "records", "rows", "fields", "adoptions", "snapshots", "lease_records", "removals", "withheld", "logs",
-    "drops", "marks", "restores", "names",
+    "drops", "marks", "restores", "names", "containers",
 )  # fmt: skip
 """The parts of a plan whose entries have reasons."""
 
@@ -128,6 +130,7 @@ def _unhashed(plan: Plan) -> RootPlan:
         restores=LazyList(plan.restores, _restore) if plan.restores else UNSET,
         names=LazyList(plan.names, _name_drop) if plan.names else UNSET,
         compactions=[PlannedCompaction(shown(each.path), each.size, each.used) for each in plan.compactions] or UNSET,
+        containers=LazyList(plan.containers, _container) if plan.containers else UNSET,
     )
 
 
@@ -209,6 +212,7 @@ def _policy(policy: Policy) -> PlannedPolicy:
         UNSET if policy.unused_for is None else policy.unused_for,
         [*map(shown, policy.accept_loss)] or UNSET,
         policy.compact or UNSET,
+        [shown(each.word()) for each in policy.filters] or UNSET,
     )
 
 
@@ -216,7 +220,10 @@ def _read_policy(policy: PlannedPolicy) -> Policy:
     leases, keep = (tuple(map(unshown, names)) for names in (policy.end_lease, policy.keep))
     logs = None if policy.truncate_logs is UNSET else policy.truncate_logs
     drop = None if policy.drop_store is UNSET else policy.drop_store
-    drops, lost = (() if names is UNSET else tuple(map(unshown, names)) for names in (policy.drop, policy.accept_loss))
+    drops, lost, filters = (
+        () if names is UNSET else tuple(map(unshown, names))
+        for names in (policy.drop, policy.accept_loss, policy.filter)
+    )
     return Policy(
         policy.end_leases,
         policy.older_than,
@@ -229,6 +236,7 @@ def _read_policy(policy: PlannedPolicy) -> Policy:
         unused_for=None if policy.unused_for is UNSET else policy.unused_for,
         accept_loss=lost,
         compact=policy.compact is True,
+        filters=filters,
     )
 
 
@@ -245,6 +253,10 @@ def _restore(restore: LayerRestore) -> PlannedRestore:
 
 def _name_drop(drop: NameDrop) -> PlannedNameDrop:
     return PlannedNameDrop(shown(drop.data), shown(drop.name), shown(drop.image), drop.why)
+
+
+def _container(drop: ContainerDrop) -> PlannedContainer:
+    return PlannedContainer(shown(drop.namespace), shown(drop.id), shown(drop.name), drop.written, drop.why)
 
 
 def _drop(drop: StoreDrop) -> PlannedDrop:

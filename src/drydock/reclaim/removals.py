@@ -6,6 +6,8 @@ to ``rm-…``, a name that the overlay snapshotter cleans up itself if this proc
 plugins/snapshots/overlay/overlay.go getCleanupDirectories, v2.1). A record of the classic layer store is first renamed
 into ``layerdb/tmp``, which dockerd writes and never reads (moby layer/filestore.go StartTransaction, List, v28.5): half
 a record of a layer would be passed over with all images on it, and half a record of a mount still holds its parents.
+The folder of a container is first renamed into dockerd's ``tmp``, which dockerd empties when it starts (moby
+daemon/daemon.go prepareTempDir, v28.5): of half a folder nobody could tell whose it was.
 """
 
 from __future__ import annotations
@@ -51,6 +53,10 @@ _PLACES: Final = {
         (Target.LINK, rb"overlay2/l/[^/]+"),
         (Target.LAYER, rb"overlay2/(?!(l|backingFsBlockDev)\Z)[^/]+"),
         (Target.WRITTEN_LAYER, rb"overlay2/[0-9a-f]{64}"),
+        (
+            Target.CONTAINER_FOLDER,
+            rb"(containers|io\.containerd\.grpc\.v1\.cri/containers)/[0-9a-f]{64}|tmp/drydock-container-[0-9]+(-[0-9]+)?",
+        ),
     )
 }
 """What the path of each kind of data looks like, relative to its root."""
@@ -60,6 +66,8 @@ _REMOVING: Final = b"-removing"
 _MARK: Final = b"rm-"
 _NAMES: Final = 1000
 _SET_ASIDE: Final = (Target.LAYER_RECORD, Target.MOUNT_RECORD)
+_TMP: Final = b"tmp"
+_CONTAINERS: Final = b"containers/"
 _EROFS: Final = SNAPSHOTTER_PREFIX + b"erofs/"
 
 
@@ -88,6 +96,12 @@ def remove(root_dir: RootDir, removal: Removal, stop: Callable[[], bool] = lambd
             aside = _open_aside(root_dir, found.st_dev)
             try:
                 return _remove_renamed(parent, name, removal, (aside, _write_sets(found.st_ino)), stop)
+            finally:
+                os.close(aside)
+        if removal.path.startswith(_CONTAINERS):
+            aside = _open_tmp(root_dir)
+            try:
+                return _remove_renamed(parent, name, removal, (aside, _container_names(found.st_ino)), stop)
             finally:
                 os.close(aside)
         return _outcome(removal, name, remove_tree(parent, name, (found.st_dev, found.st_ino), stop))
@@ -218,6 +232,9 @@ def is_marked(root_dir: RootDir, removal: Removal) -> bool:
         elif removal.target in _SET_ASIDE:
             parent = open_directory(root_dir.fd, _ASIDE, cross_mounts=removal.expect.device != root_dir.device)
             renamed = _write_sets(removal.expect.inode)
+        elif removal.path.startswith(_CONTAINERS):
+            parent = _open_tmp(root_dir)
+            renamed = _container_names(removal.expect.inode)
         else:
             return False
     except OSError:
@@ -350,6 +367,18 @@ def _open_aside(root_dir: RootDir, device: int) -> int:
         return open_directory(records, name)
     finally:
         os.close(records)
+
+
+def _open_tmp(root_dir: RootDir) -> int:
+    """Open dockerd's folder for temporary files, which it makes when it starts."""
+    with suppress(FileExistsError):
+        os.mkdir(_TMP, 0o700, dir_fd=root_dir.fd)
+    return open_directory(root_dir.fd, _TMP)
+
+
+def _container_names(inode: int) -> Iterator[bytes]:
+    for number in range(_NAMES):
+        yield b"drydock-container-%d" % inode + (b"-%d" % number if number else b"")
 
 
 def _write_sets(inode: int) -> Iterator[bytes]:

@@ -43,6 +43,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         about = "about " if any(removal.target in TREES for removal in plan.removals) else ""
         count = len(plan.removals) + len(plan.log_cuts)
         yield f"{root}: {about}{show_bytes(plan.bytes)} in {show_count(count, 'file or directory')}"
+        yield from container_lines(plan)
         yield from written_lines(plan)
         yield from edit_lines(plan)
         yield from removal_lines(plan)
@@ -140,10 +141,23 @@ def kept_lines(plan: Plan) -> Iterator[str]:
         yield f"  kept: {show_count(count, 'object')} that would otherwise be removed: {reason}"
 
 
+def container_lines(plan: Plan) -> Iterator[str]:
+    """The containers that go, with what each wrote, and how to save that."""
+    for drop in plan.containers:
+        called = shown(drop.called)
+        where = f"namespace {shown(drop.namespace)}" if drop.namespace else "Docker"
+        yield f"  removes container {called} ({where}): {drop.why}"
+        # Of several containers with a name, or of one of Kubernetes, only the id is surely this one's.
+        saved = shown(drop.id) if drop.namespace else called
+        wrote = f"{show_bytes(drop.written):>10}  what it wrote"
+        yield f"  WOULD BE LOST: {wrote}; to save it first: drydock export container {saved} -o FILE"
+
+
 def written_lines(plan: Plan) -> Iterator[str]:
     """What containers wrote and nothing else has, each with its bytes: it cannot be pulled or built again."""
+    chosen = {drop.id for drop in plan.containers}
     for removal in plan.removals:
-        if removal.target is Target.WRITTEN_LAYER:
+        if removal.target is Target.WRITTEN_LAYER and removal.named_by.rpartition(b"/")[2] not in chosen:
             where = _show_path(removal, plan.root)
             container = shown(removal.named_by.rpartition(b"/")[2])
             yield f"  removes what container {container} wrote, {show_bytes(removal.bytes)}: {where}"

@@ -32,8 +32,8 @@ Expected = Annotated[
 LayerDataRoot = Annotated[
     Shown | UnsetType,
     Meta(
-        description="of what is in the classic layer store: absolute path of the Docker data root that path is "
-        "relative to, as shown"
+        description="of what is in the classic layer store, and of a container's folder: absolute path of the Docker "
+        "data root that path is relative to, as shown"
     ),
 ]
 NamedBy = Annotated[
@@ -79,12 +79,15 @@ class PlannedPolicy(StrictPart):
         int | UnsetType, Meta(description="--unused-for in nanoseconds: only what is at least this old; absent: all")
     ] = UNSET
     accept_loss: Annotated[
-        list[Shown] | UnsetType, Meta(description="--accept-loss: names of images that may be lost; absent for none")
+        list[Shown] | UnsetType,
+        Meta(description="--accept-loss: names of images and containers that may be lost; absent for none"),
     ] = UNSET
-
     compact: Annotated[
         bool | UnsetType,
         Meta(description="--compact: whether databases of mostly free pages are made shorter; absent: no"),
+    ] = UNSET
+    filter: Annotated[
+        list[Shown] | UnsetType, Meta(description="--filter: labels of what goes by its kind; absent for none")
     ] = UNSET
 
     def __post_init__(self) -> None:
@@ -275,11 +278,17 @@ class PlanWithheld(StrictPart):
         Kind,
         Meta(
             description="blob, ingest, snapshot, lease (one that would end but for --keep), or container (its log "
-            "would be cut)"
+            "would be cut, or it would go)"
         ),
     ]
     id: Annotated[Shown, Meta(description="its name, as shown")]
-    bytes: Annotated[Count, Meta(description="bytes that it takes; of a lease, those that nothing else holds")]
+    bytes: Annotated[
+        Count,
+        Meta(
+            description="bytes that it takes; of a lease, those that nothing else holds; of a container that would go, "
+            "those that it wrote"
+        ),
+    ]
     reason: Annotated[Line, Meta(description="why it stays")]
 
 
@@ -290,6 +299,16 @@ class PlannedLoss(StrictPart):
     id: Annotated[Shown, Meta(description="id of the image, or name of the mount's record, as shown")]
     names: Annotated[list[Shown], Meta(description="names of the image, as shown")]
     bytes: Annotated[Count, Meta(description="bytes that it takes; what several images share counts for each")]
+
+
+class PlannedContainer(StrictPart):
+    """A container that goes, with what it wrote; its lease, records and data are in the other parts."""
+
+    namespace: Annotated[Shown, Meta(description="its namespace in containerd, as shown; empty for one of Docker")]
+    id: Annotated[Shown, Meta(description="its id, as shown")]
+    name: Annotated[Shown, Meta(description="its name, as shown; empty for none")]
+    written: Annotated[Count, Meta(description="bytes that its writable layer takes: they exist nowhere else")]
+    why: Why
 
 
 class PlannedDrop(StrictPart):
@@ -367,6 +386,10 @@ class RootPlan(StrictPart):
     compactions: Annotated[
         list[PlannedCompaction] | UnsetType,
         Meta(description="databases to compact after all else; absent if there are none"),
+    ] = UNSET
+    containers: Annotated[
+        Sequence[PlannedContainer] | UnsetType,
+        Meta(description="containers that go by choice; absent if none does"),
     ] = UNSET
 
     def __post_init__(self) -> None:

@@ -1,0 +1,60 @@
+"""What has to be known to drop containers, and for nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
+
+from drydock.model.data import Fingerprint
+from drydock.model.names import RawPath, UnixNano
+
+
+class LastRun(NamedTuple):
+    """What dockerd recorded of a container's last run (moby container/state.go, container/container.go, v28.5)."""
+
+    is_active: bool
+    """Whether it was running, paused or restarting when dockerd last wrote; still true after a crash."""
+    created: UnixNano
+    started: UnixNano | None
+    """None if it never ran."""
+    ended: UnixNano | None
+    """None if it never ended."""
+    restart: bytes | None
+    """The name of its restart policy; None if that could not be read."""
+    is_stopped_by_hand: bool
+    """Whether a command stopped it (``HasBeenManuallyStopped``)."""
+    grace: int
+    """Nanoseconds that it is given to end when it is stopped."""
+
+    @property
+    def newest(self) -> UnixNano:
+        """The latest of its times."""
+        return max(each for each in (self.created, self.started, self.ended) if each is not None)
+
+
+class ContainerFolder(NamedTuple):
+    """A folder of a container: of dockerd, or of the CRI plugin."""
+
+    root: RawPath
+    """Absolute path of the data root, or of the containerd root."""
+    path: RawPath
+    """Relative to it."""
+    fingerprint: Fingerprint
+    allocated: int
+    """Bytes of allocated blocks."""
+    labels: Mapping[bytes, bytes] = MappingProxyType({})
+    """Of a container of Docker: its labels."""
+    last: LastRun | None = None
+    """Of a container of Docker: its last run; None if it could not be read."""
+
+
+@dataclass(slots=True)
+class ContainerFiles:
+    """The folders of containers."""
+
+    docker: dict[bytes, ContainerFolder] = field(default_factory=dict)
+    """Of Docker, by the container's id."""
+    cri: dict[bytes, ContainerFolder] = field(default_factory=dict)
+    """Of Kubernetes, by the container's id."""
+    left: list[ContainerFolder] = field(default_factory=list)
+    """What a run that was killed left of folders."""
