@@ -2,9 +2,9 @@
 
     python -m benchmarks [NAME...] [--quick] [--write] [--directory DIR] [--rounds N]
 
-NAME: start, onefile, visit, second, blobs, scan, disk, data-root, digest, remove, whole, memory, compact. The full
-sizes take about an hour, 25 GB below DIR, and root. ``--quick`` has them a hundred times smaller: that they run, not
-how fast.
+NAME: start, onefile, visit, second, blobs, scan, disk, data-root, digest, remove, whole, memory, compact, browse. The
+full sizes take about an hour, 25 GB below DIR, and root. ``--quick`` has them a hundred times smaller: that they run,
+not how fast.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "src")]
 
-from benchmarks import compact, disk, memory, onefile, ruler, start, store, visit, whole  # noqa: E402 - the project's tree is found above
+from benchmarks import browse, compact, disk, memory, onefile, ruler, start, store, visit, whole  # noqa: E402 - the project's tree is found above
 
 ALL = {
     "start": start.version,
@@ -33,6 +33,7 @@ ALL = {
     "whole": whole.whole,
     "memory": memory.memory,
     "compact": compact.compact,
+    "browse": browse.keys,
 }
 
 

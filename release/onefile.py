@@ -37,10 +37,12 @@ _LEFT_OUT = (
     "textual/drivers/win32.py", "textual/drivers/windows_driver.py", "textual/highlight.py",
     "textual/widgets/_markdown", "textual/widgets/markdown.py", "textual/widgets/_text_area.py",
     "textual/widgets/text_area.py", "tqdm/__main__.py",
-    "tqdm/asyncio.py", "tqdm/auto.py", "tqdm/autonotebook.py", "tqdm/cli.py", "tqdm/completion.sh", "tqdm/contrib/",
-    "tqdm/dask.py", "tqdm/gui.py", "tqdm/keras.py", "tqdm/notebook.py", "tqdm/rich.py", "tqdm/tk.py", "tqdm/tqdm.1",
+    "tqdm/asyncio.py", "tqdm/auto.py", "tqdm/autonotebook.py", "tqdm/completion.sh", "tqdm/contrib/",
+    "tqdm/dask.py", "tqdm/keras.py", "tqdm/notebook.py", "tqdm/rich.py", "tqdm/tk.py", "tqdm/tqdm.1",
 )  # fmt: skip
 """What packages hold for other systems, other programs or their own tests."""
+_TQDM_VERSION = "tqdm/version.py"
+"""It asks the metadata of packages, which the one file does not have, and whose reader needs a parser of mail."""
 
 
 def interpreter(arch: str) -> Path:
@@ -100,7 +102,9 @@ def staged() -> Iterator[tuple[str, bytes]]:
     for source in PACKAGES:
         for member, data in members(sources / source.file):
             path = _installed(source, member)
-            if path.endswith(".py") and not path.startswith(_LEFT_OUT):
+            if path == _TQDM_VERSION:
+                yield path, f'__version__ = "{source.version}"\n'.encode()
+            elif path.endswith(".py") and not path.startswith(_LEFT_OUT):
                 yield path, data
     yield "drydock/packages.json", package_versions()
     listed = subprocess.run(["git", "ls-files", "-z", "src"], cwd=TOP, capture_output=True, check=True).stdout.decode()

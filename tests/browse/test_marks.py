@@ -122,3 +122,18 @@ def test_unreferenced_data_can_be_marked(unpacked):
         assert answer(view, item).why_not(item, view.base) is None
     assert "held by nothing" in foot(0, None, view.base)
     assert "goes with any plan" in foot(1, answer(view, group), view.base)
+
+
+def test_an_image_of_the_classic_store(unpacked):
+    """It stays for the planner's reason, and goes once its loss is accepted."""
+    from tests.browse.conftest import ignore, place_of
+
+    of = capture("docker-28.5-classic")
+    view = place_of(of, unpacked(of)).read(ignore)
+    items = list(every(view.tree, view.tree.top))
+    image = one(items, "image", "kept:1")
+    assert "WOULD BE LOST" in answer(view, image).why_not(image, view.base)
+    found = answer(view, image, accepted=image.names)
+    assert found.why_not(image, view.base) is None
+    used = one(items, "image", "shop:1")
+    assert "container" in answer(view, used).why_not(used, view.base)

@@ -216,7 +216,7 @@ class Sandbox:
             RuntimeError: ``check`` and it failed; the message has what it said.
         """
         done = subprocess.run(
-            self._enter(command), input=stdin, capture_output=True, timeout=timeout, check=False, cwd="/",
+            self.enter(command), input=stdin, capture_output=True, timeout=timeout, check=False, cwd="/",
             env=self._environment(),
         )  # fmt: skip
         if check and done.returncode != 0:
@@ -228,7 +228,7 @@ class Sandbox:
         """Start a long-running command inside; ``log`` names its log file in the work folder."""
         path = self.work / log
         # A shell that starts the tests in the background has SIGINT ignored, and docker's command then ignores it too.
-        heeding = ["env", "--default-signal=INT", *self._enter(command)]
+        heeding = ["env", "--default-signal=INT", *self.enter(command)]
         with path.open("ab") as output:
             popen = subprocess.Popen(
                 heeding, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/",
@@ -257,7 +257,8 @@ class Sandbox:
         self._inside(lambda: made.append(socket.create_server(("127.0.0.1", port))))
         return made[0]
 
-    def _enter(self, command: Sequence[str | Path]) -> list[str]:
+    def enter(self, command: Sequence[str | Path]) -> list[str]:
+        """The words that run a command inside, for who starts it."""
         root = ["-r", "-w"] if self.rootfs else []
         return ["nsenter", "-t", str(self._pid), "-m", "-p", "-n", "-i", *root, *map(str, command)]
 

@@ -18,6 +18,8 @@ from tests.engines.sandbox import Sandbox
 from tests.engines.suite import Suite, rootfs
 from tests.support.full_disk import disk, fill
 from tests.support.newcomer import TOP, blocks, section
+from tests.support.tmux import Terminal, terminal
+from tests.support.trees import tree
 
 pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.slow]
 
@@ -95,6 +97,97 @@ def test_readme_frees_it(native_program: Path, root: Path, tmp_path: Path) -> No
             )
             assert found.split()[0] == hashlib.sha256(noise(*made)).hexdigest()
         assert docker.docker("ps", "-a", "--format", "{{.Names}}").split() == ["web"]
+
+
+@pytest.mark.skipif("DRYDOCK_TEST_LONG" not in os.environ, reason="long: ./run prove runs it")
+def test_browse_frees_it_and_goes_back(native_program: Path, root: Path, tmp_path: Path) -> None:
+    """Keys alone: moved aside and undone, Docker lists what it did; then, with 0 bytes free, freed.
+
+    A quarantine frees nothing, and needs some blocks itself: without these it is refused. The disk is freed by the
+    second run, which deletes. Each list is the engine's own.
+    """
+    served = images(busybox_layer())
+    work = tmp_path / "work"
+    work.mkdir()
+    with Sandbox(work, root) as sandbox, Docker(sandbox) as docker:
+        with Registry(sandbox.listen(PORT), served) as registry:
+            docker.docker("pull", "-q", f"{_REGISTRY}/shop:1")
+            docker.docker("run", "--name", "web", "--network", "none", f"{_REGISTRY}/shop:1", "/bin/busybox", "true")
+            start_pull(docker, registry, "tools:2", served["tools:2"], held=3).interrupt()
+        before = _lists(docker)
+        sandbox.run("mount", "-t", "tmpfs", "tmpfs", "/dev/shm")
+        sandbox.run(
+            "sh", "-c", "cat >/dev/shm/drydock && chmod 755 /dev/shm/drydock", stdin=native_program.read_bytes()
+        )
+        sandbox.run("mkdir", "/aside")
+        docker.stop()
+        fill(root)
+        assert _room(root) == 0
+        stored = tree(root / "var/lib/docker", times=False)
+        with terminal(sandbox.enter(["/dev/shm/drydock", "browse"])) as screen:
+            _move_aside(screen)
+            screen.sees(r"quarantine /aside: No space left on device\nPress a key")
+            assert tree(root / "var/lib/docker", times=False) == stored
+            os.truncate(root / "ballast", (root / "ballast").stat().st_size - (1 << 20))
+            screen.types("Space")
+            _move_aside(screen)
+            screen.sees(r"journal: (?s:.*)Press a key")
+            assert set(tree(root / "var/lib/docker", times=False)) < set(stored)
+            screen.presses("Space", "nothing is marked")
+            screen.presses("u", "undo: yes")
+            screen.presses("Enter", r"Do this\? \[y/N\]")
+            screen.types("y", "Enter")
+            screen.sees(r"former contents(?s:.*)Press a key")
+            screen.presses("Space", "nothing is marked")
+            screen.presses("q", "ended with 0")
+        assert set(tree(root / "var/lib/docker", times=False)) == set(stored)
+        (root / "ballast").unlink()
+        docker.start()
+        assert _lists(docker) == before
+        docker.stop()
+
+        fill(root)
+        assert _room(root) == 0
+        with terminal(sandbox.enter(["/dev/shm/drydock", "browse"])) as screen:
+            _mark_the_pull(screen)
+            screen.presses("Enter", r"Do this\? \[y/N\]")
+            screen.types("y", "Enter")
+            screen.sees(r"journal: /run/drydock/(?s:.*)Press a key")
+            screen.presses("Space", "nothing is marked")
+            screen.presses("q", "ended with 0")
+        assert _room(root) > 1 << 20
+        docker.start()
+        after = _lists(docker)
+        assert (after["images"], after["containers"]) == (before["images"], before["containers"])
+        assert len(after["leases"]) < len(before["leases"])
+
+
+def _move_aside(screen: Terminal) -> None:
+    _mark_the_pull(screen)
+    screen.presses("m", "A folder on the same file system")
+    screen.types("/aside")
+    screen.presses("Enter", r"Do this\? \[y/N\]")
+    screen.types("y", "Enter")
+
+
+def _mark_the_pull(screen: Terminal) -> None:
+    screen.sees("nothing is marked")
+    screen.presses("/", "Enter takes it")
+    screen.presses("pull", "\npull")
+    screen.presses("Enter", r"filter 'pull'(?s:.*) pull 127\.0\.0\.1")
+    screen.presses("Space", "1 marked: frees ")
+    screen.presses("a", "ends lease")
+
+
+def _lists(docker: Docker) -> dict[str, list[str]]:
+    """What the engine lists."""
+    return {
+        "images": sorted(docker.docker("image", "ls", "--all", "--no-trunc", "--digests").splitlines()),
+        "containers": docker.docker("ps", "--all", "--format", "{{.ID}} {{.Names}} {{.Image}}").splitlines(),
+        "leases": sorted(docker.ctr("leases", "ls", "-q").split()),
+        "content": sorted(docker.ctr("content", "ls", "-q").split()),
+        "snapshots": sorted(line.split()[0] for line in docker.ctr("snapshots", "ls").splitlines()),
+    }
 
 
 def _room(point: Path) -> int:

@@ -19,6 +19,7 @@ from tests.release.host import RUN_NAME, BareHost, Ended, bare_host, here, maske
 from tests.support.captures import Capture, capture, unpack
 from tests.support.imported import imported
 from tests.support.rich import ZSTD, rich
+from tests.support.tmux import terminal
 from tests.support.trees import tree
 
 from drydock.cli.versions import NEEDED
@@ -274,6 +275,21 @@ def test_too_little_memory(native_program: Path, unpacked: Callable[[Capture], P
         assert re.fullmatch(rb"drydock: (not enough memory|Python cannot start).*\n", done.stderr), (limit, done)
     assert 8 in ends
     assert ends[-1] == whole.status
+
+
+def test_on_a_terminal(native_program: Path, unpacked: Callable[[Capture], Path], tmp_path: Path) -> None:
+    """Where stderr is a terminal, progress is drawn, and browse opens: what both load is inside."""
+    of = capture(DEMO)
+    words = ["--now", of.taken_at, unpacked(of)]
+    with terminal([native_program, "scan", *words], lines=60) as screen:
+        screen.sees("ended with 0")
+    with terminal([native_program, "browse", "--state", tmp_path, *words]) as screen:
+        screen.sees("nothing is marked")
+        screen.presses("f", "found by: .*|has: ")
+        screen.presses("Escape", "nothing is marked")
+        screen.presses("/", "Enter takes it")
+        screen.presses("Escape", "x export  p plan")
+        screen.presses("q", "ended with 0")
 
 
 def test_nothing_is_left_behind(host: BareHost, command: list[Path]) -> None:

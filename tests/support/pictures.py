@@ -15,7 +15,9 @@ from tests.support.captures import capture, unpack
 from tests.support.documents import run
 from tests.support.fleets import host_document
 from tests.support.populations import population
+from tests.support.program import DRYDOCK
 from tests.support.terminal import on_terminal
+from tests.support.tmux import terminal
 from tests.support.values import NOW
 
 from drydock.model.disk_usage import FileSystem, PlaceUsage, UsageCategory, UsageEntry
@@ -55,6 +57,27 @@ def without_fonts(svg: str) -> str:
     return re.sub(r"\n *@font-face \{.*?\n *\}", "", svg, flags=re.DOTALL)
 
 
+def record_browse() -> None:
+    """Record the view in tmux, on the same capture: the temporary leases of its namespace are marked."""
+    of = capture("docker-29-interrupted")
+    with tempfile.TemporaryDirectory() as folder:
+        host = unpack(of, Path(folder))
+        with terminal([*DRYDOCK, "browse", "--now", of.taken_at, host], columns=COLUMNS) as screen:
+            screen.sees("nothing is marked")
+            screen.presses("Enter", "daemon +1/")
+            screen.presses("Enter", "moby +1/")
+            screen.presses("End", "10/10 by size")
+            screen.presses("Space", "1 marked: frees ")
+            said = screen.text(colours=True)
+    console = Console(width=COLUMNS, record=True, file=io.StringIO(), force_terminal=True)
+    # The host lies elsewhere than at / only for the picture.
+    text = re.sub(r"(?m)^\S*(?=/var/lib/docker > )", "docker ", said.replace(str(host), ""))
+    console.print(Text.from_ansi(text.rstrip()))
+    console.save_svg(
+        str(FOLDER / "terminal-browse.svg"), title=f"drydock browse, {of.name}, {of.taken_at[:10]}", unique_id="browse"
+    )
+
+
 def _places(scan: Scan) -> list[PlaceUsage]:
     """A data root with volumes, logs and a folder of no known kind, and the containerd root of the scan."""
     data = RawPath(b"/var/lib/docker")
@@ -82,6 +105,7 @@ def main() -> None:
     """Take pictures of the page of a host, on a desktop and on a phone, and of the page over many hosts; record."""
     FOLDER.mkdir(exist_ok=True)
     record()
+    record_browse()
     with tempfile.TemporaryDirectory() as folder, browser() as started:
         file = Path(folder) / "report.html"
         scan = population(330, seed=7)

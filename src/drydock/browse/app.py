@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -37,6 +38,8 @@ _MANY: Final = 2_000
 """Items that are listed, sorted or filtered at once; more of them, in a thread."""
 _WAIT: Final = 2.0
 """Seconds for work to stop when the view ends."""
+_TURN: Final = 0.001
+"""Seconds that a thread has before another one that waits gets its turn."""
 _LOSS: Final = "WOULD BE LOST"
 
 
@@ -108,6 +111,8 @@ class Browse(App[Deed]):
         self._work: Work | None = None
         self._question: Work | None = None
         self._said = ""
+        self._shown: dict[str, str] = {}
+        """What each line of text says."""
 
     def compose(self) -> ComposeResult:
         """Title, path, columns, items, message, marks, keys."""
@@ -180,7 +185,11 @@ class Browse(App[Deed]):
         self._show_work()
 
     def _put(self, selector: str, text: str) -> None:
-        self.screen_stack[0].query_one(selector, Static).update(Content(text))
+        if self._shown.get(selector) != text:
+            self._shown[selector] = text
+            # Only the message has a height of its own; to lay the screen out anew takes longer than to draw a line.
+            line = self.screen_stack[0].query_one(selector, Static)
+            line.update(Content(text), layout=selector == "#said")
 
     def _end(self, error: BaseException | None) -> None:
         self.error = error
@@ -219,9 +228,10 @@ class Browse(App[Deed]):
 
     def _opened(self, view: View) -> None:
         self.view = view
-        # What was read stays as it is: looking through it again and again would hold up the keys.
-        gc.collect()
-        gc.freeze()
+        # To look through all that was read for what is not needed any more would hold up the keys.
+        gc.disable()
+        # While another thread works, Python lets this one in so much sooner.
+        sys.setswitchinterval(_TURN)
         self._put("#foot", foot(0, None, view.base))
         self._open(view.tree.top)
 

@@ -33,6 +33,7 @@ LETTERS: Final = {
 """A letter for each state, because a colour alone does not tell it."""
 _CURSOR: Final = Style(reverse=True)
 _PLAIN: Final = Style()
+_BAR_STYLE: Final = Style(reverse=False)
 _SIZES: Final = 10
 _BAR: Final = (8, 30)
 """Columns of a bar, at least and at most."""
@@ -162,7 +163,8 @@ class Items(Lines):
         return [
             Segment(f"{head} ", colour + Style(bold=True)),
             Segment(f"{show_bytes(item.bytes):>{_SIZES}} {unique:>{_SIZES}} ", _PLAIN),
-            Segment(self._bar(item, bar), colour),
+            # Also on the cursor's line: reversed, what is full would look empty.
+            Segment(self._bar(item, bar), colour + _BAR_STYLE),
             Segment(" " + self.fit(name + (" /" if item.is_open else ""), width - 26 - bar), _PLAIN),
         ]
 

@@ -142,27 +142,34 @@ class Answer:
                 return None
         elif self.goes(item):
             return None
+        elif item.found is None and any(not ref.namespace for ref in item.refs) and self._does_more(before):
+            # What Docker's classic store holds has no record that a plan names: its files go.
+            return self._withheld(item)
         return self._reason(item)
 
     def _does_more(self, before: Answer) -> bool:
-        return any(
-            (plan.removals, plan.records, plan.leases, plan.log_cuts, plan.marks)
-            != (former.removals, former.records, former.leases, former.log_cuts, former.marks)
-            for plan, former in zip(self.plans, before.plans, strict=True)
-        )
+        return any(_differs(*pair) for pair in zip(self.plans, before.plans, strict=True))
 
-    def _reason(self, item: Item) -> str:
+    def _withheld(self, item: Item) -> str | None:
         ids = {shown(name) for name in item.names}
         ids.update(shown(ref.key) for ref in item.refs)
         withheld: Iterable[Withheld] = self.plans[item.root].withheld
-        for each in withheld:
-            if each.id in ids:
-                return each.reason
+        return next((each.reason for each in withheld if each.id in ids), None)
+
+    def _reason(self, item: Item) -> str:
+        withheld = self._withheld(item)
+        if withheld is not None:
+            return withheld
         if item.found is not None and item.found.state is State.LIVE:
             return "something holds it: e shows what; what holds it can go, or it stays"
         if item.found is not None and item.found.state is State.LEASED:
             return "a lease holds it: e shows which; mark the lease or the pull"
         return "the plan removes nothing of it; e shows why it is there"
+
+
+def _differs(plan: Plan, former: Plan) -> bool:
+    """Whether two plans do different things."""
+    return plan._replace(policy=former.policy, withheld=(), kept=()) != former._replace(withheld=(), kept=())
 
 
 def foot(marked: int, answer: Answer | None, base: Answer | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import merge
 from typing import Final, TypeAlias
 
 from drydock.model.disk_usage import UsageCategory, UsageEntry
@@ -148,11 +149,11 @@ def sorted_by(items: list[Item], order: Order) -> list[Item]:
             case Order.NAME:
                 return 0, item.name
 
-    runs: list[Item] = []
-    for begin in range(0, len(items), _RUN):
-        runs += sorted(items[begin : begin + _RUN], key=key)
-    # Python merges the runs.
-    return sorted(runs, key=key) if len(items) > _RUN else runs
+    if len(items) <= _RUN:
+        return sorted(items, key=key)
+    runs = [sorted(items[begin : begin + _RUN], key=key) for begin in range(0, len(items), _RUN)]
+    # Slower than one more sort, but other threads have their turns meanwhile.
+    return list(merge(*runs, key=key))
 
 
 _STATES: Final = (*State, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -68,6 +69,11 @@ def browse(
         raise Usage(f"drydock browse needs Textual, which is not installed: {_INSTALL}")
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise Usage("drydock browse needs a terminal; drydock scan prints to a file or a pipe")
+    # They would stand for the size of the terminal, whatever it is resized to.
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
+    # A key leads to two drawings: at the usual 60 a second, the second one would come late.
+    os.environ.setdefault("TEXTUAL_FPS", "120")
     from drydock.browse.app import Browse  # noqa: PLC0415 - Textual is an extra
     from drydock.browse.deeds import Place  # noqa: PLC0415 - the same
 
@@ -81,7 +87,7 @@ def browse(
     while True:
         view = Browse(place)
         deed = view.run()
-        gc.unfreeze()
+        gc.enable()
         if view.interrupted:
             raise KeyboardInterrupt
         if view.error is not None:
