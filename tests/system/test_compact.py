@@ -13,6 +13,7 @@ from tests.support import gobbolt
 from tests.support.captures import capture, unpack
 from tests.support.documents import run, scan
 from tests.support.faults import run_counted
+from tests.support.roots import data
 from tests.support.surgery import edit
 
 from bbolt_surgery import Deletion, Insertion
@@ -135,6 +136,24 @@ def test_clean_compacts_after_the_removals(tmp_path):
     assert past["undo"] == "no"
     with docker_on(of, host, tmp_path / "docker") as docker:
         assert docker.docker("ps", "-a", "--format", "{{.Names}}").split() == ["web"]
+
+
+def test_databases_of_buildkit_are_compacted_too(unpacked_anew, tmp_path):
+    """The cache records and the history of dockerd's BuildKit, beside the containerd root; meta.db is left as it is."""
+    of = capture(NAME)
+    host = unpacked_anew(of)
+    (cache,) = host.glob("var/lib/docker/buildkit/*/metadata_v2.db")
+    (history,) = host.glob("var/lib/docker/buildkit/history*.db")
+    before = data(host / of.root)
+    for database, key in ((cache, (b"_index",)), (history, (b"_records",))):
+        entries = {b"%d" % number: bytes(1 << 19) for number in range(40)}
+        edit(database, [], [Insertion(key, name, value) for name, value in entries.items()])
+        edit(database, [Deletion(key, name) for name in entries])
+    said = run("clean", "--now", of.taken_at, "--compact", "--apply", "--yes", "--state", tmp_path / "state",
+        host / of.root, status=0)  # fmt: skip
+    assert said.count(": compacted, ") == 2
+    assert cache.stat().st_size < 1 << 20 > history.stat().st_size
+    assert data(host / of.root) == before
 
 
 def test_a_run_that_can_be_undone_rules_out_compacting(unpacked_anew, tmp_path):
