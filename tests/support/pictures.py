@@ -73,9 +73,8 @@ def record_browse() -> None:
     # The host lies elsewhere than at / only for the picture.
     text = re.sub(r"(?m)^\S*(?=/var/lib/docker > )", "docker ", said.replace(str(host), ""))
     console.print(Text.from_ansi(text.rstrip()))
-    console.save_svg(
-        str(FOLDER / "terminal-browse.svg"), title=f"drydock browse, {of.name}, {of.taken_at[:10]}", unique_id="browse"
-    )
+    drawn = console.export_svg(title=f"drydock browse, {of.name}, {of.taken_at[:10]}", unique_id="browse")
+    (FOLDER / "terminal-browse.svg").write_text(without_fonts(drawn), encoding="utf-8")
 
 
 def _places(scan: Scan) -> list[PlaceUsage]:
