@@ -186,6 +186,33 @@ def test_a_kill_after_any_call_loses_nothing_that_stays(part, kept, tmp_path):
         shutil.rmtree(host)
 
 
+@pytest.mark.engine
+@pytest.mark.slow
+@pytest.mark.parametrize("part", [0.4, 0.6, 0.8, 0.95] if LONG else [0.6])
+def test_the_engine_starts_after_a_kill(part, kept, tmp_path):
+    """It lists every image and no container but those that there were, and the next run takes the rest."""
+    of, before = kept
+    host = tmp_path / "host"
+    subprocess.run(["cp", "-a", before, host], check=True)
+    calls = len(run_counted(*command(of, host)).calls)
+    shutil.rmtree(host)
+    subprocess.run(["cp", "-a", before, host], check=True)
+    was = {json.loads(path.read_text())["Name"] for path in (host / of.docker).glob("containers/*/config.v2.json")}
+    assert run_counted(*command(of, host), kill_after=int(calls * part)).signal == signal.SIGKILL
+    with docker_on(of, host, tmp_path / "engine") as docker:
+        names = {f"/{name}" for name in docker.docker("ps", "--all", "--format", "{{.Names}}").split()}
+        assert names <= was
+        assert docker.docker("images", "--quiet")
+        if "29" in of.name and names:
+            docker.docker("rm", *(name[1:] for name in names))
+            docker.system_df()
+    left = {json.loads(path.read_text())["Name"] for path in (host / of.docker).glob("containers/*/config.v2.json")}
+    drop = [word for name in sorted(left) for word in ("--drop", f"container={name[1:]}")]
+    if drop:
+        clean(host, folder(tmp_path), *drop, "--accept-loss", "all", "--apply", "--yes")
+    assert not list((host / of.docker).glob("containers/*/config.v2.json"))
+
+
 def test_undo_brings_every_container_back(kept, tmp_path):
     """After a drop to quarantine, the same tree and the same dumps."""
     of, before = kept
