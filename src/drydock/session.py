@@ -23,7 +23,7 @@ from drydock.evidence.containerd.store import (
 )
 from drydock.evidence.host.roots import discover
 from drydock.model.access import Access
-from drydock.model.drops import CLASSIC_IMAGES, CONTAINERS
+from drydock.model.drops import CLASSIC_IMAGES, CONTAINERS, DropKind
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.findings import Finding
 from drydock.model.names import RawPath, UnixNano
@@ -286,7 +286,8 @@ def _read(held: Held, access: Access) -> Store:
         from drydock.reclaim.drop_store import read_contents  # noqa: PLC0415 - few plans drop a store
 
         store.contents = read_contents(store, access.policy.drop, held.sizes)
-    if access.policy is not None and any(each.kind in CLASSIC_IMAGES for each in access.policy.drops):
+    dropped = set(DropKind) if access.asks else {each.kind for each in access.policy.drops} if access.policy else set()
+    if not dropped.isdisjoint(CLASSIC_IMAGES):
         from drydock.evidence.docker.store_files import read_image_files  # noqa: PLC0415 - few plans remove images
 
         try:
@@ -294,7 +295,7 @@ def _read(held: Held, access: Access) -> Store:
                 layers.image_files = {each.path: each for each in read_image_files(layers.data, held.sizes)}
         except OSError as error:
             raise EvidenceUnreadable(f"the images of the classic store cannot be listed: {error.strerror}") from error
-    if access.policy is not None and any(drop.kind in CONTAINERS for drop in access.policy.drops):
+    if not dropped.isdisjoint(CONTAINERS):
         from drydock.evidence.docker.container_files import read_container_files  # noqa: PLC0415 - few plans need them
 
         store.container_files = read_container_files(store.root, held.sizes)

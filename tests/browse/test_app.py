@@ -149,9 +149,10 @@ def test_marks(place):
         await go_to(app, press, "image", "dang:v1")
         await press("space")
         assert not app.marked
-        await go_to(app, press, "container", "exited")
-        await press("space")
-        assert "docker container rm" in " ".join(screen(app))
+        while app.at.kind != "engine":
+            await press("left")
+        await press("home", "space")
+        assert "go down with Enter" in " ".join(screen(app))
 
     drive(place, keys)
 

@@ -93,9 +93,17 @@ def test_a_loss_is_accepted_by_name(view, items):
     assert answer(view, image, accepted=image.names).why_not(image, view.base) is None
 
 
-def test_what_no_option_removes(items):
-    """Containers, volumes and groups of them have no mark, and the reason names what does it."""
-    assert "docker container rm" in wish_of(one(items, "container", "exited"))
+def test_a_container_goes_with_what_it_wrote(view, items):
+    """Its loss is named first; once accepted, its files and its lease go."""
+    container = one(items, "container", "exited")
+    assert "WOULD BE LOST: what container exited wrote" in answer(view, container).why_not(container, view.base)
+    found = answer(view, container, accepted=container.names)
+    assert found.why_not(container, view.base) is None
+    assert found.bytes > container.unique
+
+
+def test_what_no_option_removes():
+    """Volumes have no mark, and the reason names what removes them."""
     assert "docker volume rm" in wish_of(Item("volume", "pgdata"))
     assert isinstance(wish_of(Item("tmp", "x")), str)
 

@@ -15,7 +15,7 @@ HELP: Final = (
     "Enter, Right  go down: show what is in it",
     "Backspace, Left  go up",
     "Space  mark it, or take the mark back; what may not go says why",
-    "!  mark an image although it would be lost, after Space has said so",
+    "!  mark an image or a container although it would be lost, after Space has said so",
     "e  why it is there: what holds it, as drydock explain says it",
     "f  what it was found by, and where on disk it is",
     "/  show only what has a word in its name, here and below; Esc ends that",

@@ -46,6 +46,7 @@ def _unreferenced(_: Item) -> Wish:
 
 WISHES: Final[Mapping[str, Callable[[Item], Wish]]] = {
     "image": _drop_named(DropKind.IMAGE),
+    "container": lambda item: Wish(drops=(Drop(DropKind.CONTAINER, item.names[0]),)),
     "pull": _end,
     "lease": _end,
     "group held by nothing": _unreferenced,
@@ -63,7 +64,6 @@ STAYS: Final[Mapping[str, str]] = {
     "engine": "clean removes parts of a store, not the store: go down with Enter",
     "store": "clean removes parts of a store, not the store: go down with Enter",
     "namespace": "clean removes no namespace: go down with Enter",
-    "container": "clean removes no container: docker container rm does",
     "volume": "drydock never removes a volume: docker volume rm does",
     "log": "logs are cut together: mark the group above it",
     "unknown": "drydock does not know what it is, and never removes it",
@@ -151,7 +151,7 @@ class Answer:
         return any(_differs(*pair) for pair in zip(self.plans, before.plans, strict=True))
 
     def _withheld(self, item: Item) -> str | None:
-        ids = {shown(name) for name in item.names}
+        ids = {item.name, *(shown(name) for name in item.names)}
         ids.update(shown(ref.key) for ref in item.refs)
         withheld: Iterable[Withheld] = self.plans[item.root].withheld
         return next((each.reason for each in withheld if each.id in ids), None)

@@ -37,7 +37,8 @@ def read(where: RawPath | None, access: Access) -> list[Looked]:
         EvidenceUnreadable: ``where`` is not a store, or, live, a database could not be copied.
         Refused: an engine uses it, or the clock is wrong.
     """
-    return [Looked(scan, session) for scan, session in look(where, access._replace(policy=None), inventory=True)]
+    access = access._replace(policy=None, asks=True)
+    return [Looked(scan, session) for scan, session in look(where, access, inventory=True)]
 
 
 def decide(looked: Sequence[Looked], policy: Policy) -> list[Plan]:

@@ -22,6 +22,8 @@ class Access(NamedTuple):
     verification: BlobCheck = BlobCheck.SIZE
     policy: Policy | None = None
     """What a plan removes; None where nothing is removed on the strength of the plan: then it has no fingerprints."""
+    asks: bool = False
+    """Whether plans of other policies will be asked for: what any of them needs is read."""
     state: RawPath | None = None
     """Where journals and backups are, besides the default places."""
     quarantine: RawPath | None = None
