@@ -54,6 +54,8 @@ def listed(docker):
     docker.ctr("leases", "create", "--id", "collect")
     docker.ctr("leases", "rm", "--sync", "collect")
     used = json.loads(docker.system_df("--verbose", "--format", "{{json .}}"))
+    for row in used["Containers"]:
+        row["Mounts"] = sorted(row["Mounts"].split(","))  # dockerd has them in any order
     passing = ("CreatedSince", "LastUsedAt", "LastUsedSince", "RunningFor", "Status", "CreatedAt")
     return {
         kind: sorted(
