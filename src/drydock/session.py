@@ -23,7 +23,7 @@ from drydock.evidence.containerd.store import (
 )
 from drydock.evidence.host.roots import discover
 from drydock.model.access import Access
-from drydock.model.drops import CLASSIC_IMAGES, CONTAINERS, DropKind
+from drydock.model.drops import CLASSIC_IMAGES, CONTAINERS, PRUNING, DropKind
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.findings import Finding
 from drydock.model.names import RawPath, UnixNano
@@ -295,6 +295,11 @@ def _read(held: Held, access: Access) -> Store:
                 layers.image_files = {each.path: each for each in read_image_files(layers.data, held.sizes)}
         except OSError as error:
             raise EvidenceUnreadable(f"the images of the classic store cannot be listed: {error.strerror}") from error
+    if access.policy is not None and access.policy.filters and not dropped.isdisjoint(PRUNING):
+        from drydock.evidence.containerd.manifests import read_image_documents  # noqa: PLC0415 - few plans need them
+
+        targets = {image.target for image in store.metadata.images}
+        store.image_documents = read_image_documents(store.root.path, store.content.blobs, sorted(targets))
     if not dropped.isdisjoint(CONTAINERS):
         from drydock.evidence.docker.container_files import read_container_files  # noqa: PLC0415 - few plans need them
 

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from tests.engines.hosts import docker_on
+from tests.engines.images import layer
 from tests.support import gobbolt
 from tests.support.captures import capture, unpack
 from tests.support.documents import run
@@ -74,6 +75,34 @@ def test_it_takes_what_the_engines_prune_takes(name, option, unpacked_anew, tmp_
         dropped = told(docker)
     assert dropped == pruned
     assert records(copy / of.root) == records(host / of.root) < before
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["docker-28.5-interrupted-pull", "docker-28.5-classic"])
+@pytest.mark.parametrize("label", ["label=tier=test", "label!=tier"])
+def test_it_takes_what_the_engines_prune_takes_by_label(name, label, unpacked_anew, tmp_path_factory):
+    """Of images with labels in their configs, in either store, the engine lists the same after both."""
+    of = capture(name)
+    host = unpacked_anew(of)
+    work = tmp_path_factory.mktemp("work")
+    files = layer({"srv/": b"", "srv/labelled": b"x"}).data
+    with docker_on(of, host, work / "make") as docker:
+        for tier in ("test", "live"):
+            docker.docker("import", "--change", f"LABEL tier={tier}", "-", f"{tier}:1", stdin=files)
+        docker.docker("import", "-", "plain:1", stdin=files)
+    copy = work / "copy"
+    subprocess.run(["cp", "-a", host, copy], check=True)
+    run("clean", "--drop", "unused-images", "--filter", label, "--accept-loss", "all", "--apply", "--yes", "--state",
+        _folder(work), copy, status=0)  # fmt: skip
+    with docker_on(of, host, work / "engine") as docker:
+        docker.docker("image", "prune", "-af", "--filter", label)
+        pruned = told(docker)
+    with docker_on(of, copy, work / "other") as docker:
+        dropped = told(docker)
+    assert dropped == pruned
+    left = {row.partition(":")[0] for row in pruned[0]}.intersection(("test", "live", "plain"))
+    assert left == ({"live", "plain"} if label == "label=tier=test" else {"test", "live"})
 
 
 def command(of, host, *options):

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.values import NOW, blob, digest, image, snapshot, store
 
-from drydock.model.drops import parse_drop
+from drydock.model.drops import parse_drop, parse_filter
 from drydock.model.errors import Usage
+from drydock.model.oci import Config, Descriptor, Documents, Index, Manifest
 from drydock.model.records import Container
 from drydock.model.roots import DockerContainer, Mounted, Owners
 from drydock.verdict.judge import judge
@@ -17,15 +18,14 @@ HUB = b"docker.io/library/"
 ID = b"1" * 64
 
 
-def chosen(
-    *records, drop=b"unused-images", containers=(), unused_for=None, accepted=(), known=True, docker=(b"/data",)
-):
+def chosen(*records, drop=b"unused-images", containers=(), known=True, docker=(b"/data",), documents=None, **options):
     """Names of the images that go, and reasons of those that stay."""
     owners = Owners(containers={each.id: each for each in containers})
     owners.containers_changed = NOW if known else None
     read = store(*records, owners=owners)
     read.root = read.root._replace(docker=docker)
-    found = choose_images(*judge(read, NOW), [parse_drop(drop)], unused_for=unused_for, accepted=accepted)
+    read.image_documents = Documents(documents or {})
+    found = choose_images(*judge(read, NOW), [parse_drop(drop)], **options)
     return {ref.key for ref in found.going}, {ref.key: why for ref, why in found.staying.items()}
 
 
@@ -66,6 +66,32 @@ def test_a_mounted_image_stays():
     for source in (HUB + b"a:1", digest(1)):
         made = DockerContainer(ID, mounted=(Mounted(b"image", source, b"/m"),))
         assert chosen(image(digest(1), name=HUB + b"a:1"), *pulled(digest(1)), containers=[made])[0] == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "going"),
+    [(["label=a"], {b"a:1", b"ab:1"}), (["label=a=1"], {b"a:1", b"ab:1"}), (["label=a=2"], set()),
+     (["label!=b"], {b"a:1"}), (["label!=b=2"], {b"a:1", b"ab:1"}), (["label=a", "label!=b"], {b"a:1"}),
+     (["label!=c", "label!=b"], {b"a:1"})],
+)  # fmt: skip
+def test_labels_select(words, going):
+    """Those of the config that the image was built with; not of an attestation, and without a config nothing goes."""
+    configs = {11: ((b"a", b"1"),), 12: ((b"a", b"1"), (b"b", b"1"))}
+    documents = {digest(number): Config((), b"", (), labels) for number, labels in configs.items()}
+    documents[digest(1)] = Index((Descriptor(digest(2)), Descriptor(digest(4), is_attestation=True)))
+    documents[digest(2)] = Manifest(Descriptor(digest(11)), ())
+    documents[digest(3)] = Index((Descriptor(digest(6)), Descriptor(digest(4), is_attestation=True)))
+    documents[digest(6)] = Manifest(Descriptor(digest(12)), ())
+    documents[digest(4)] = Manifest(Descriptor(digest(13)), ())
+    documents[digest(13)] = Config((), b"")
+    documents[digest(5)] = Manifest(Descriptor(digest(14)), ())
+    names = {b"a:1": 1, b"ab:1": 3, b"unread:1": 5}
+    images = [image(digest(number), name=HUB + name) for name, number in names.items()]
+    found = chosen(
+        *images, *pulled(digest(1), digest(3), digest(5)), documents=documents,
+        filters=[parse_filter(word.encode()) for word in words],
+    )  # fmt: skip
+    assert found == ({HUB + name for name in going}, {})
 
 
 def test_what_no_registry_has_stays_until_its_loss_is_accepted():

@@ -248,8 +248,8 @@ def policy_options(function: _F) -> _F:
             metavar="FILTER",
             multiple=True,
             callback=label_filters,
-            help="With --drop stopped-containers: only containers with this label, as docker container prune has it: "
-            "label=NAME, label=NAME=VALUE, label!=NAME, label!=NAME=VALUE.",
+            help="With --drop stopped-containers, dangling-images or unused-images: only those with this label, as the "
+            "prune commands of docker have it: label=NAME, label=NAME=VALUE, label!=NAME, label!=NAME=VALUE.",
         ),
         click.option(
             "--drop",
@@ -304,7 +304,7 @@ def make_policy(
     if (unused_for is not None or accept_loss) and not drop:
         raise click.UsageError("--unused-for and --accept-loss need --drop")
     if filters and not any(each.kind in FILTERED for each in drop):
-        raise click.UsageError("--filter needs --drop stopped-containers")
+        raise click.UsageError("--filter needs --drop stopped-containers, dangling-images or unused-images")
     if no_edit and drop_store is not None:
         raise click.UsageError("--drop-store edits databases: leave out --no-edit")
     if no_edit and (end_lease or older_than is not None or end_leases != "expired"):

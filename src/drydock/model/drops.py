@@ -38,10 +38,10 @@ CLASSIC_IMAGES = (DropKind.DANGLING_IMAGES, DropKind.UNUSED_IMAGES, DropKind.IMA
 """The kinds that also take images of Docker's classic store."""
 CONTAINERS = (DropKind.STOPPED_CONTAINERS, DropKind.CONTAINER)
 """The kinds that drop containers."""
-FILTERED = (DropKind.STOPPED_CONTAINERS,)
-"""The kinds that ``--filter`` selects from."""
 PRUNING = (DropKind.DANGLING_IMAGES, DropKind.UNUSED_IMAGES)
 """The kinds with which the leases labelled ``moby/prune.images`` end too, as ``docker image prune`` ends them."""
+FILTERED = (*PRUNING, DropKind.STOPPED_CONTAINERS)
+"""The kinds that ``--filter`` selects from."""
 
 
 class Drop(NamedTuple):
@@ -113,3 +113,11 @@ def selects(filters: Iterable[LabelFilter], labels: Mapping[bytes, bytes]) -> bo
     wanted = [each.fits(labels) for each in filters if not each.is_negated]
     unwanted = [each.fits(labels) for each in filters if each.is_negated]
     return all(wanted) and not (unwanted and all(unwanted))
+
+
+def fits_all(filters: Iterable[LabelFilter], labels: Mapping[bytes, bytes]) -> bool:
+    """Whether an image with these labels goes: each ``label`` fits, and no ``label!`` does.
+
+    Source: moby daemon/containerd/image_list.go setupLabelFilter, v28.5.
+    """
+    return all(each.fits(labels) != each.is_negated for each in filters)

@@ -48,6 +48,8 @@ class ClassicImage(NamedTuple):
     """As the config says, RFC 3339; empty if it does not say."""
     platform: bytes = b""
     """``os/architecture`` or ``os/architecture/variant``, as the config says; empty if it does not say."""
+    labels: tuple[tuple[bytes, bytes], ...] = ()
+    """Names and values of the labels that it was built with."""
     problem: str = ""
     """Why the config cannot be used, one shown line: dockerd does not list the image then. Empty if it can be used."""
 

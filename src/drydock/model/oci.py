@@ -71,9 +71,30 @@ class Config(NamedTuple):
     steps: tuple[bytes, ...] = ()
     """What made each layer, from the base up: the instruction of a Dockerfile, for instance. Empty if the history does
     not have one entry for each layer."""
+    labels: tuple[tuple[bytes, bytes], ...] = ()
+    """Names and values of the labels that the image was built with."""
 
 
 Document = Index | Manifest | Config
+
+
+def built_labels(config: object) -> tuple[tuple[bytes, bytes], ...]:
+    """Names and values of the labels that an image was built with (image-spec v1.1, config.md, "config.Labels").
+
+    Args:
+        config: the config of an image, as its JSON was decoded; whatever it is, no exception is raised.
+    """
+    settings = config.get("config") if isinstance(config, dict) else None
+    labels = settings.get("Labels") if isinstance(settings, dict) else None
+    if not isinstance(labels, dict):
+        return ()
+    # JSON can spell half of a surrogate pair.
+    encoded = {
+        name.encode("utf-8", "surrogatepass"): value.encode("utf-8", "surrogatepass")
+        for name, value in labels.items()
+        if isinstance(value, str)
+    }
+    return tuple(encoded.items())
 
 
 def list_children(document: Document | None) -> tuple[Descriptor, ...]:

@@ -9,6 +9,7 @@ from drydock.model.data import Backend, Content
 from drydock.model.findings import Finding
 from drydock.model.layer_store import LayerStore
 from drydock.model.names import Digest, UnixNano
+from drydock.model.oci import Documents
 from drydock.model.plugin_store import PluginStore
 from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.records import Metadata
@@ -40,6 +41,8 @@ class Store:
     """Whether it was read while its engine may have been running."""
     contents: StoreContents = field(default_factory=StoreContents)
     """What only the drop of one of Docker's stores has to know; empty where none is dropped."""
+    image_documents: Documents = field(default_factory=Documents)
+    """What only a drop of images by label has to know: the documents of all images; empty without it."""
     container_files: ContainerFiles = field(default_factory=ContainerFiles)
     """What only the drop of containers has to know; empty where none is dropped."""
     findings: list[Finding] = field(default_factory=list)

@@ -46,7 +46,13 @@ def plan_images(store: LayerStore, now: UnixNano, policy: Policy, kept: dict[Dig
         kept: the images that stay by name, with the reason.
     """
     chosen = choose_classic_images(
-        store, policy.drops, now, unused_for=policy.unused_for, accepted=policy.accept_loss, kept=kept
+        store,
+        policy.drops,
+        now,
+        unused_for=policy.unused_for,
+        filters=policy.filters,
+        accepted=policy.accept_loss,
+        kept=kept,
     )
     images = {key: each for key, each in store.images.items() if key not in chosen.images}
     names = {name: image for name, image in store.references.items() if name not in chosen.names}

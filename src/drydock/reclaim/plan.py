@@ -200,7 +200,12 @@ class _Planner:
 
         policy = self._policy
         chosen = choose_images(
-            self._verdict, self._reached, policy.drops, unused_for=policy.unused_for, accepted=policy.accept_loss
+            self._verdict,
+            self._reached,
+            policy.drops,
+            unused_for=policy.unused_for,
+            filters=policy.filters,
+            accepted=policy.accept_loss,
         )
         self._images = chosen.going
         for ref, reason in chosen.staying.items():

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from drydock.model.drops import ALL_LOSSES, Drop, DropKind
+from drydock.model.drops import ALL_LOSSES, Drop, DropKind, LabelFilter, selects
 from drydock.model.layer_store import ClassicImage, LayerStore
 from drydock.model.names import Digest, UnixNano
 from drydock.model.roots import DockerContainer
@@ -41,6 +41,7 @@ def choose_classic_images(
     now: UnixNano,
     *,
     unused_for: int | None = None,
+    filters: Iterable[LabelFilter] = (),
     accepted: Collection[bytes] = (),
     kept: dict[Digest, str] | None = None,
 ) -> ClassicChoice:
@@ -51,10 +52,13 @@ def choose_classic_images(
         drops: the kinds and names that the user chose.
         now: the time that ``unused_for`` counts back from.
         unused_for: nanoseconds: only images that were made at least this long ago go by their kind.
+        filters: only images that were built with these labels go by their kind.
         accepted: names and ids of images that may be lost: that go although no registry is known to have them.
         kept: the images that stay in any case, with the reason.
     """
-    chooser = _Chooser(store, tuple(drops), now, unused_for=unused_for, accepted=accepted, kept=kept or {})
+    chooser = _Chooser(
+        store, tuple(drops), now, unused_for=unused_for, filters=tuple(filters), accepted=accepted, kept=kept or {}
+    )
     return chooser.choose()
 
 
@@ -66,12 +70,14 @@ class _Chooser:
         now: UnixNano,
         *,
         unused_for: int | None,
+        filters: tuple[LabelFilter, ...],
         accepted: Collection[bytes],
         kept: dict[Digest, str],
     ) -> None:
         self._store = store
         self._now = now
         self._unused_for = unused_for
+        self._filters = filters
         self._kinds = {drop.kind for drop in drops}
         self._words = tuple(drop.name for drop in drops if drop.name)
         self._accepts_all = ALL_LOSSES in accepted
@@ -113,6 +119,8 @@ class _Chooser:
         if not names and image in self._built_on:
             return None  # it goes with the last image that was built on it
         found = self._store.images.get(image)
+        if self._filters and (found is None or found.problem or not selects(self._filters, dict(found.labels))):
+            return None
         if found is not None and self._unused_for is not None:
             old = age(parse_time(found.created), self._now)
             if old is None or old < self._unused_for:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from drydock.model.drops import ALL_LOSSES, Drop, DropKind
+from drydock.model.drops import ALL_LOSSES, Drop, DropKind, LabelFilter, fits_all
 from drydock.model.names import Digest, Kind, Ref, UnixNano, snapshot_ref
 from drydock.model.objects import Verdict
+from drydock.model.oci import Config, list_children
 from drydock.model.records import Blob, Image, Snapshot
 from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
@@ -53,6 +54,7 @@ def choose_images(
     drops: Iterable[Drop],
     *,
     unused_for: int | None = None,
+    filters: Iterable[LabelFilter] = (),
     accepted: Collection[bytes] = (),
 ) -> ImageChoice:
     """Choose the image records to drop.
@@ -62,9 +64,12 @@ def choose_images(
         reached: the same.
         drops: the kinds and names that the user chose.
         unused_for: nanoseconds: only images whose records are at least this old go by their kind.
+        filters: only images that were built with these labels go by ``dangling-images`` and ``unused-images``.
         accepted: names of images that may be lost: that go although no registry is known to have them.
     """
-    return _Chooser(verdict, reached, tuple(drops), unused_for, accepted).choose()
+    return _Chooser(
+        verdict, reached, tuple(drops), unused_for=unused_for, filters=tuple(filters), accepted=accepted
+    ).choose()
 
 
 class _Chooser:
@@ -73,7 +78,9 @@ class _Chooser:
         verdict: Verdict,
         reached: Reach,
         drops: tuple[Drop, ...],
+        *,
         unused_for: int | None,
+        filters: tuple[LabelFilter, ...],
         accepted: Collection[bytes],
     ) -> None:
         self._graph = reached.graph
@@ -82,6 +89,7 @@ class _Chooser:
         self._kinds = {drop.kind for drop in drops}
         self._wanted = {name: drop for drop in drops if drop.name for name in (drop.name, *image_names(drop.name))}
         self._unused_for = unused_for
+        self._filters = filters
         self._accepts_all = ALL_LOSSES in accepted
         self._accepted = {each for name in accepted for each in (name, *image_names(name))}
         self._images = self._store.metadata.images
@@ -123,13 +131,34 @@ class _Chooser:
             old = age(image.created, self._now)
             if old is None or old < self._unused_for:
                 return None, False
-        if DropKind.UNUSED_IMAGES in self._kinds:
+        if DropKind.UNUSED_IMAGES in self._kinds and self._is_selected(image):
             return "no container uses it (--drop unused-images)", False
-        if DropKind.DANGLING_IMAGES in self._kinds and _is_dangling(image):
+        if DropKind.DANGLING_IMAGES in self._kinds and _is_dangling(image) and self._is_selected(image):
             return "it has no name, and no container uses it (--drop dangling-images)", False
         if DropKind.IMAGE_ID_ONLY in self._kinds and self._is_id_only(image):
             return "only its id names it (--drop image-id-only)", False
         return None, False
+
+    def _is_selected(self, image: Image) -> bool:
+        """Whether one of the image's configs has the labels; not if none can be read.
+
+        Source: moby daemon/containerd/image_list.go setupLabelFilter (v28.5 to v29.7). Before v29 the config of an
+        attestation, which has no labels, fits every ``label!``; here it never does.
+        """
+        if not self._filters:
+            return True
+        documents = self._store.image_documents.found
+        level, seen = [image.target], set[Digest]()
+        while level:
+            digest = level.pop()
+            document = documents.get(digest)
+            if isinstance(document, Config) and fits_all(self._filters, dict(document.labels)):
+                return True
+            seen.add(digest)
+            level += [
+                each.digest for each in list_children(document) if not each.is_attestation and each.digest not in seen
+            ]
+        return False
 
     # What uses an image
 

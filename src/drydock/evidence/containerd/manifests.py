@@ -12,7 +12,7 @@ from drydock.model import messages
 from drydock.model.data import BlobFile
 from drydock.model.findings import Place
 from drydock.model.names import Digest, RawPath, hash_hex, is_digest
-from drydock.model.oci import Config, Descriptor, Document, Documents, Index, Manifest
+from drydock.model.oci import Config, Descriptor, Document, Documents, Index, Manifest, built_labels
 from drydock.model.text import shown
 
 # Registries need not take manifests of more than 4 MiB (distribution-spec v1.1, "Pushing Manifests").
@@ -90,7 +90,8 @@ def parse_document(raw: bytes) -> tuple[Document | None, str]:
     rootfs = fields.get("rootfs")
     if isinstance(rootfs, dict):
         diffs = _diff_ids(rootfs.get("diff_ids"), problems)
-        return Config(diffs, _platform(fields), _steps(fields.get("history"), len(diffs))), "; ".join(problems)
+        steps = _steps(fields.get("history"), len(diffs))
+        return Config(diffs, _platform(fields), steps, built_labels(fields)), "; ".join(problems)
     return None, ""
 
 

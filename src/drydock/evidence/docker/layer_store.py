@@ -37,7 +37,7 @@ from drydock.model.layer_store import (
     directory_kind,
 )
 from drydock.model.names import Digest, RawPath, is_container_id
-from drydock.model.oci import chain_ids
+from drydock.model.oci import built_labels, chain_ids
 from drydock.model.progress import Progress, counter
 from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
@@ -231,6 +231,7 @@ class _Reader:
             self._parent_image(name),
             created.encode("utf-8", "surrogatepass") if isinstance(created, str) else b"",
             _platform(config),
+            built_labels(config),
             problem,
         )
         self._store.images[identity] = image
