@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from drydock.model.data import RowKind
 from drydock.model.disk_usage import PlaceUsage, UsageCategory, UsageEntry
+from drydock.model.drops import DropKind
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, RawPath, Ref
 from drydock.model.objects import LayerObject, PluginObject, State, StoreObject
@@ -100,6 +101,8 @@ class _DockerCommand(NamedTuple):
     what: str
     is_most: bool = False
     """Whether it may free less."""
+    drop: DropKind | None = None
+    """What ``clean --drop`` takes to do the same without an engine; None if it cannot."""
 
     @property
     def does(self) -> str:
@@ -116,6 +119,8 @@ class PlaceSummary(NamedTuple):
     """What is not empty, the largest first."""
     prunes: tuple[Advice, ...]
     """Docker's own commands, with what each frees."""
+    instead: Advice | None
+    """What does the same where Docker does not start; None if nothing does."""
     usage: UsageText
 
 
@@ -135,14 +140,20 @@ def _summarize(place: PlaceUsage, scan: Scan) -> PlaceSummary:
     rows += [SpaceRow(group.words, group.bytes, _group_freed_by(group, scan)) for group in usage.groups]
     rows = sorted((row for row in rows if row.bytes), key=lambda row: (-row.bytes, row.name))
     shown_rows = rows if len(rows) <= _ROWS + 1 else [*rows[:_ROWS], _together(rows[_ROWS:])]
-    return PlaceSummary(usage.path, tuple(shown_rows), _advice(_prunes(place, scan, sums, usage.groups)), usage)
+    prunes = _notable(_prunes(place, scan, sums, usage.groups))
+    advice = tuple(Advice(each.words, each.does, False) for each in prunes)
+    return PlaceSummary(usage.path, tuple(shown_rows), advice, _instead(prunes), usage)
 
 
-def _advice(prunes: Iterable[_DockerCommand]) -> tuple[Advice, ...]:
+def _notable(prunes: Iterable[_DockerCommand]) -> list[_DockerCommand]:
     """The commands that free much, the most first; and those of which that is not known."""
     found = [each for each in prunes if each.bytes is None or each.bytes >= NOTABLE]
-    found.sort(key=lambda each: -1 if each.bytes is None else -each.bytes)
-    return tuple(Advice(each.words, each.does, False) for each in found)
+    return sorted(found, key=lambda each: -1 if each.bytes is None else -each.bytes)
+
+
+def _instead(prunes: Iterable[_DockerCommand]) -> Advice | None:
+    kinds = [each.drop.value for each in prunes if each.drop is not None]
+    return Advice(f"clean --drop {','.join(kinds)}", "if Docker does not start: shows the same") if kinds else None
 
 
 def _idle_stores(scan: Scan) -> frozenset[StoreMode]:
@@ -280,13 +291,16 @@ def _prunes(
     stopped = [each for each in owners.containers.values() if each.running is False]
     if stopped:
         what = f"what {show_count(len(stopped), 'stopped container')} wrote and logged"
-        yield _DockerCommand("docker container prune", _of_containers(place, scan, stopped), what)
+        size = _of_containers(place, scan, stopped)
+        yield _DockerCommand("docker container prune", size, what, drop=DropKind.STOPPED_CONTAINERS)
     idle = _idle_stores(scan)
     cache = sum(size for (part, store), size in sums.items() if part is _Keeper.BUILD_CACHE and store not in idle)
     cache += sum(entry.bytes or 0 for group in groups for entry in group.entries if _is_default_cache(entry))
-    yield _DockerCommand("docker builder prune", cache, "build cache that no build uses", is_most=True)
+    drop = None if sums[_Keeper.BUILD_CACHE, StoreMode.CLASSIC] else DropKind.BUILD_CACHE
+    yield _DockerCommand("docker builder prune", cache, "build cache that no build uses", is_most=True, drop=drop)
     images = sum(size for (part, store), size in sums.items() if part is _Keeper.IMAGES and store not in idle)
-    yield _DockerCommand("docker image prune -a", images, "images that no container uses", is_most=True)
+    drop = DropKind.UNUSED_IMAGES
+    yield _DockerCommand("docker image prune -a", images, "images that no container uses", is_most=True, drop=drop)
     yield from _builders(place)
 
 

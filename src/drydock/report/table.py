@@ -114,6 +114,9 @@ class _RootTable:
             self._line("Docker can free, while it runs:", 2)
         for command in commands:
             self._command(command.words, command.does, drydocks=False)
+        for place in self._summaries:
+            if place.instead is not None:
+                self._command(place.instead.words, place.instead.does)
         for line in (line for place in self._summaries for line in place.usage.advice):
             self._line(line, 2)
 
