@@ -319,7 +319,7 @@ class Browse(App[Deed]):
         item, view = self._items.current, self.view
         if item is None or view is None:
             return
-        name = f"{title}: {item.kind} {item.name}"
+        name = f"{title}: {item.title}"
         self._begin(title, lambda _: lines(item, view), lambda found: self.push_screen(Panel(name, found)))
 
     def action_explain(self) -> None:
@@ -371,7 +371,7 @@ class Browse(App[Deed]):
                     lambda lines: self.push_screen(Panel("export", lines)),
                 )
 
-        self.push_screen(Question(f"Write {item.kind} {item.name} to the new file:"), export)
+        self.push_screen(Question(f"Write {item.title} to the new file:"), export)
 
     def _may(self, refuse: Callable[[], None]) -> bool:
         try:

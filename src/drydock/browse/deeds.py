@@ -151,7 +151,7 @@ def explain_lines(item: Item, looked: Looked) -> list[str]:
         found = [each for ref in item.leases or item.refs for each in explain_subject(looked, ref)]
     lines = [line for each in found for line in (*report.explanation.explanation_lines(each), "")]
     if not lines:
-        lines = [f"{item.kind} {item.name} is no record: Enter lists what is in it, and e explains each of these."]
+        lines = [f"{item.title} is no record: Enter lists what is in it, and e explains each of these."]
     return lines
 
 

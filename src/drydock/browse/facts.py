@@ -16,7 +16,7 @@ from drydock.report.wording import about_root, show_bytes, show_count
 def fact_lines(item: Item, looked: Looked) -> Iterator[str]:
     """What an item was found by and where on disk it is; one shown line each."""
     root = looked.scan.verdict.store.root.path
-    yield f"{item.kind} {item.name}"
+    yield item.title
     yield f"size: {show_bytes(item.bytes)} ({show_count(item.bytes, 'byte')})"
     if item.unique is not None:
         yield f"only it has: {show_bytes(item.unique)}; shared with others: {show_bytes(item.shared)}"

@@ -158,14 +158,13 @@ class Items(Lines):
         mark = "*" if item in self.marked else "+" if self.marked and self.goes(item) else " "
         unique = "" if item.unique is None else show_bytes(item.unique)
         bar = bar_width(width)
-        name = item.name if item.kind == "group" else f"{item.kind} {item.name}"
         head = f"{mark}{LETTERS[item.state] if item.state is not None else ' '}"
         return [
             Segment(f"{head} ", colour + Style(bold=True)),
             Segment(f"{show_bytes(item.bytes):>{_SIZES}} {unique:>{_SIZES}} ", _PLAIN),
             # Also on the cursor's line: reversed, what is full would look empty.
             Segment(self._bar(item, bar), colour + _BAR_STYLE),
-            Segment(" " + self.fit(name + (" /" if item.is_open else ""), width - 26 - bar), _PLAIN),
+            Segment(" " + self.fit(item.title + (" /" if item.is_open else ""), width - 26 - bar), _PLAIN),
         ]
 
     def fit(self, text: str, width: int) -> str:

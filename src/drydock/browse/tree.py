@@ -73,6 +73,11 @@ class Item:
     """The items below it, without those of ``places``; the largest first."""
 
     @property
+    def title(self) -> str:
+        """Its kind and name. The name of an object begins with its role, which says more than its kind."""
+        return self.name if self.kind == "group" or self.found is not None else f"{self.kind} {self.name}"
+
+    @property
     def shared(self) -> int:
         """The bytes that something else reaches as well."""
         return 0 if self.unique is None else max(0, self.bytes - self.unique)
