@@ -301,9 +301,11 @@ def _read(held: Held, access: Access) -> Store:
         targets = {image.target for image in store.metadata.images}
         store.image_documents = read_image_documents(store.root.path, store.content.blobs, sorted(targets))
     if not dropped.isdisjoint(CONTAINERS):
+        from drydock.evidence.containerd.nerdctl import read_nerdctl  # noqa: PLC0415 - few plans need them
         from drydock.evidence.docker.container_files import read_container_files  # noqa: PLC0415 - few plans need them
 
         store.container_files = read_container_files(store.root, held.sizes)
+        store.container_files.nerdctl = read_nerdctl(store.root, store.metadata.containers, held.sizes)
     return store
 
 

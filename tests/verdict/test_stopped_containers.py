@@ -148,7 +148,7 @@ def record(name, space=b"default", **labels):
 
 
 def test_those_of_containerd_and_kubernetes_go_by_name_alone():
-    """By the id, or POD/NAME; never by their kind; no sandbox, and none of nerdctl."""
+    """By the id, or POD/NAME; never by their kind; no sandbox, and none of nerdctl whose files were not found."""
     pod = {"io.kubernetes.container.name": b"main", "io.kubernetes.pod.name": b"shop"}
     sandbox = {"io.cri-containerd.kind": b"sandbox"}
     records = [

@@ -33,10 +33,10 @@ class LastRun(NamedTuple):
 
 
 class ContainerFolder(NamedTuple):
-    """A folder of a container: of dockerd, or of the CRI plugin."""
+    """A folder of a container: of dockerd, of the CRI plugin or of nerdctl; or the file of its name."""
 
     root: RawPath
-    """Absolute path of the data root, or of the containerd root."""
+    """Absolute path of the data root of dockerd or nerdctl, or of the containerd root."""
     path: RawPath
     """Relative to it."""
     fingerprint: Fingerprint
@@ -48,6 +48,17 @@ class ContainerFolder(NamedTuple):
     """Of a container of Docker: its last run; None if it could not be read."""
 
 
+class NerdctlFiles(NamedTuple):
+    """What nerdctl keeps of one of its containers."""
+
+    name: ContainerFolder | None = None
+    """The file that reserves its name; None if there is none."""
+    folders: tuple[ContainerFolder, ...] = ()
+    """Its folders, in the order in which they go."""
+    doubt: str | None = None
+    """Why they cannot be removed; None if they can."""
+
+
 @dataclass(slots=True)
 class ContainerFiles:
     """The folders of containers."""
@@ -56,5 +67,7 @@ class ContainerFiles:
     """Of Docker, by the container's id."""
     cri: dict[bytes, ContainerFolder] = field(default_factory=dict)
     """Of Kubernetes, by the container's id."""
+    nerdctl: dict[tuple[bytes, bytes], NerdctlFiles] = field(default_factory=dict)
+    """Of nerdctl, by the container's namespace and id."""
     left: list[ContainerFolder] = field(default_factory=list)
     """What a run that was killed left of folders."""

@@ -67,7 +67,7 @@ class Target(enum.Enum):
     WRITTEN_LAYER = "written-layer"
     """The same, with what a container wrote."""
     CONTAINER_FOLDER = "container-folder"
-    """The folder that dockerd or the CRI plugin keeps for a container: its configuration and its log."""
+    """The folder that dockerd, the CRI plugin or nerdctl keeps for a container, or the file that has its name."""
 
 
 TREES: Final = (Target.SNAPSHOT, Target.LAYER, Target.WRITTEN_LAYER)
@@ -83,7 +83,8 @@ class Removal(NamedTuple):
 
     target: Target
     root: RawPath
-    """Absolute path of the containerd root; of the Docker data root for what is in its classic layer store."""
+    """Absolute path of the containerd root; of the Docker data root for what is in its classic layer store; of the data
+    root of dockerd or nerdctl for what it keeps of a container."""
     path: RawPath
     """Relative to the root."""
     expect: Fingerprint

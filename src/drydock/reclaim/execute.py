@@ -131,7 +131,7 @@ def execute(
         report = _outcome_progress(plan, progress, moves=apart is not None)
         own = [removal for removal in plan.removals if removal.target not in (*CLASSIC_RECORDS, *CLASSIC_DATA)]
         classic = [removal for removal in plan.removals if removal.target in (*CLASSIC_RECORDS, *CLASSIC_DATA)]
-        loose = [removal for removal in own if not removal.after_edit]
+        loose = [each for each in own if not each.after_edit and each.target is not Target.CONTAINER_FOLDER]
         run.outcomes += run_removals(loose, root_dir, journal, apart, report)
 
         def remove_classic() -> None:
@@ -151,6 +151,16 @@ def execute(
         if stays is not None:
             # Records of BuildKit name what the edits free: every build would fail without it.
             blocked[None] = f"{shown(stays.action.path)}: {stays.detail or stays.status.value}"
+        held_names = [each for each in own if not each.after_edit and each.target is Target.CONTAINER_FOLDER]
+        if held_names:
+            freed = _remove_containers(
+                held_names, {RawPath(b""): blocked[None]} if blocked else {}, journal, apart, report
+            )
+            run.outcomes += freed
+            os.sync()  # the record of a container must not go before its name, also if the power goes
+            stays = next((each for each in freed if each.is_left), None)
+            if stays is not None and not blocked:
+                blocked[None] = f"{shown(stays.action.path)}: {stays.detail or stays.status.value}"
         after = [removal for removal in own if removal.after_edit and removal.target is not Target.CONTAINER_FOLDER]
 
         def make_room() -> bool:
@@ -173,7 +183,7 @@ def execute(
         ready, waiting = _split(after, blocked, held.root.layout)
         run.outcomes += run_removals(ready, root_dir, journal, apart, report)
         run.outcomes += waiting
-        folders = [removal for removal in own if removal.target is Target.CONTAINER_FOLDER]
+        folders = [each for each in own if each.after_edit and each.target is Target.CONTAINER_FOLDER]
         left = {each.action.path: each.detail or each.status.value for each in run.outcomes if each.is_left}
         left |= dict.fromkeys([RawPath(b"")] if blocked else [], next(iter(blocked.values()), ""))
         run.outcomes += _remove_containers(folders, left, journal, apart, report)

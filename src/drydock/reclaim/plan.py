@@ -251,8 +251,15 @@ class _Planner:
                 continue
             yield each.drop
             folder = (files.cri if each.drop.namespace else files.docker).get(each.drop.id)
+            why = f"of container {shown(each.drop.called)}, which goes"
             if folder is not None and folder.root in (each.data, self._store.root.path):
-                folders.append(_folder_removal(folder, f"of container {shown(each.drop.called)}, which goes"))
+                folders.append(_folder_removal(folder, why))
+            nerdctl = files.nerdctl.get((each.drop.namespace, each.drop.id))
+            if nerdctl is not None:
+                folders += [_folder_removal(found, why) for found in nerdctl.folders]
+                if nerdctl.name is not None:
+                    # Nobody could free the name of a container that is gone; one without its name can be removed.
+                    removals.append(_folder_removal(nerdctl.name, why)._replace(after_edit=False))
         if any(drop.kind in CONTAINERS for drop in self._policy.drops):
             folders += [_folder_removal(left, "a run that was killed left it") for left in files.left]
         # A container may be what shows that another did not run: the newest goes last.

@@ -40,6 +40,11 @@ _STORE_FILES: Final = (
     rb"|buildkit/(snapshots\.db|containerdmeta\.db|metadata_v2\.db|metadata\.db|history\.db|content"
     rb"|history_c8d\.db|containerd-[a-z0-9.-]+)"
 )
+_CONTAINER_FILES: Final = (
+    rb"(containers|io\.containerd\.grpc\.v1\.cri/containers)/[0-9a-f]{64}|tmp/drydock-container-[0-9]+(-[0-9]+)?"
+    rb"|[0-9a-f]{8}/(containers|etchosts)/[A-Za-z0-9][A-Za-z0-9_.-]*/[0-9a-f]{64}"
+    rb"|[0-9a-f]{8}/names/[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*"
+)
 _PLACES: Final = {
     target: re.compile(pattern, re.DOTALL)
     for target, pattern in (
@@ -53,10 +58,7 @@ _PLACES: Final = {
         (Target.LINK, rb"overlay2/l/[^/]+"),
         (Target.LAYER, rb"overlay2/(?!(l|backingFsBlockDev)\Z)[^/]+"),
         (Target.WRITTEN_LAYER, rb"overlay2/[0-9a-f]{64}"),
-        (
-            Target.CONTAINER_FOLDER,
-            rb"(containers|io\.containerd\.grpc\.v1\.cri/containers)/[0-9a-f]{64}|tmp/drydock-container-[0-9]+(-[0-9]+)?",
-        ),
+        (Target.CONTAINER_FOLDER, _CONTAINER_FILES),
     )
 }
 """What the path of each kind of data looks like, relative to its root."""

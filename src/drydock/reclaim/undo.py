@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing, suppress
 from functools import partial
 from typing import Final
 
+from drydock.evidence.containerd.nerdctl import data_roots
 from drydock.evidence.containerd.store import Held
 from drydock.evidence.files.directory import folder
 from drydock.evidence.files.regular import read_regular
@@ -175,7 +176,7 @@ def _lacks_parent(entry: Entry, removal: Removal) -> str | None:
 
 
 def _roots(journal: Journal, held: Held) -> set[RawPath]:
-    """The root of a journal, and the data roots of what it has of the classic layer store and of logs.
+    """The root of a journal, and the data roots of what it has of the classic layer store, of logs and of nerdctl.
 
     Raises:
         Refused: the locks on one of them are not those that the caller holds.
@@ -183,8 +184,9 @@ def _roots(journal: Journal, held: Held) -> set[RawPath]:
     found = {journal.root, *(entry.removal.root for entry in journal.entries if entry.removal is not None)}
     found |= {entry.cut.data for entry in journal.entries if entry.cut is not None}
     found |= {entry.names.data for entry in journal.entries if entry.names is not None}
-    for path in found - {journal.root, *held.root.docker}:
-        raise Refused(f"the journal names {shown(path)}, which is no Docker data root of {shown(journal.root)}")
+    others = found - {journal.root, *held.root.docker}
+    for path in others.difference(data_roots(held.root)) if others else ():
+        raise Refused(f"the journal names {shown(path)}, which is no data root of {shown(journal.root)}")
     return found
 
 

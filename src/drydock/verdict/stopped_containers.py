@@ -290,8 +290,9 @@ class _Chooser:
         if record.namespace == _CRI and record.labels.get(_CRI_KIND) == b"sandbox":
             doubt = doubt or "it is the sandbox of a pod, whose network only crictl rmp frees"
         elif _NAME in record.labels or _STATE in record.labels:
-            doubt = doubt or "nerdctl keeps its name in a folder of its own, and only nerdctl rm frees that"
-        elif self._is_parent(record):
+            files = self._files.nerdctl.get((record.namespace, record.id))
+            doubt = doubt or ("what nerdctl keeps of it could not be read" if files is None else files.doubt)
+        if self._is_parent(record):
             doubt = doubt or "another snapshot is made on its writable layer"
         if doubt is not None:
             chosen.staying.append((called, written, f"container {called} stays: {doubt}"))
