@@ -32,8 +32,8 @@ Expected = Annotated[
 LayerDataRoot = Annotated[
     Shown | UnsetType,
     Meta(
-        description="of what is in the classic layer store, and of a container's folder: absolute path of the Docker "
-        "data root that path is relative to, as shown"
+        description="of what is in the classic layer store, and of a container's folder: absolute path of the data "
+        "root of Docker or nerdctl that path is relative to, as shown"
     ),
 ]
 NamedBy = Annotated[
