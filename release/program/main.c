@@ -5,6 +5,7 @@
  */
 #include <Python.h>
 #include <stdio.h>
+#include <sys/mman.h>
 
 #include "modules.h"
 
@@ -41,8 +42,22 @@ static int cannot_start(PyStatus status)
     return UNREADABLE;
 }
 
+/* Bytes that Python and drydock's own modules take before drydock itself can say that memory is short. Where they are
+ * missing, Python prints tracebacks, loses exceptions, or never ends. */
+enum { START_NEEDS = 14 << 20 };
+
+static int has_room(void)
+{
+    void *probe = mmap(NULL, START_NEEDS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return probe != MAP_FAILED && munmap(probe, START_NEEDS) == 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (!has_room()) {
+        fputs("drydock: not enough memory to start\n", stderr);
+        return UNREADABLE;
+    }
     PyPreConfig before;
     PyPreConfig_InitIsolatedConfig(&before);
     before.utf8_mode = 1;

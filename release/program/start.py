@@ -10,7 +10,7 @@ import zlib
 
 # The package importlib is in the archive itself.
 from _frozen_importlib import ModuleSpec
-from posix import write
+from posix import _exit, write
 
 import _drydock_archive
 
@@ -124,9 +124,9 @@ def run():
 
         main()
     except MemoryError:
-        # Not print: it needs memory.
+        # Not print, and no orderly end: both need memory.
         write(2, b"drydock: not enough memory to start\n")
-        sys.exit(_UNREADABLE)
+        _exit(_UNREADABLE)
     except Exception as error:  # noqa: BLE001 - the last line of defence of the exit status
         print(f"drydock: this is a fault of the one file: {error!r}", file=sys.stderr)
         sys.exit(_FAULT)

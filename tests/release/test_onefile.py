@@ -263,7 +263,7 @@ def test_too_little_memory(native_program: Path, unpacked: Callable[[Capture], P
     folder = unpacked(of)
     whole = here("scan", "--now", of.taken_at, folder)
     ends = []
-    for limit in range(20_000, 41_000, 3_000):
+    for limit in range(20_000, 41_000, 500):
         done = subprocess.run(
             ["sh", "-c", f'ulimit -v {limit}; exec "$@"', "sh", native_program, "scan", "--now", of.taken_at, folder],
             stdin=subprocess.DEVNULL, capture_output=True, check=False, env={},

@@ -48,27 +48,25 @@ def fill(point: Path) -> None:
     """Write until nothing more fits, the blocks reserved for root included, and not a byte.
 
     ext4 gives blocks back some time after it is full: what it had reserved for writes that failed, and what it keeps
-    for extents of files (fs/ext4/balloc.c, Linux 6.1). So it is filled again until a write of one byte fails.
+    for extents of files (fs/ext4/balloc.c, Linux 6.1). So it is filled again until a new file has no room for one byte.
     """
-    more = point / "more"
     with (point / "ballast").open("wb", buffering=0) as file:
-        for _ in range(200):
+        for number in range(200):
             for size in (1 << 20, 4096, 1):
                 with contextlib.suppress(OSError):
                     while True:
                         file.write(bytes(size))
                         os.fsync(file.fileno())
-            more.touch()
+            # One that found room stays: what its removal freed would only be there again after the next commit.
+            more = point / f"ballast-{number}"
             try:
-                more.write_bytes(b"x")
-                with more.open("rb") as written:
+                with more.open("wb", buffering=0) as written:
+                    written.write(b"x")
                     os.fsync(written.fileno())
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
                 break
-            finally:
-                more.unlink()
         else:
             raise AssertionError("it does not fill up")
     room = os.statvfs(point)
