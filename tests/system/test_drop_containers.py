@@ -256,7 +256,7 @@ def test_a_plan_file_has_the_choice(kept, tmp_path):
         ("--drop", "container=nothing"),
         ("--drop", "container"),
         ("--filter", "label=a"),
-        ("--drop", "unused-images", "--filter", "label=a"),
+        ("--drop", "build-cache", "--filter", "label=a"),
         ("--drop", "stopped-containers", "--filter", "until=1h"),
     ],
 )

@@ -20,6 +20,12 @@ pytestmark = pytest.mark.root
 HOST = "docker-29-interrupted"
 KINDS = ("images", "leases", "blob", "overlayfs")
 DROP = {"-f": "dangling-images", "-af": "unused-images"}
+LABELLED = [
+    (name, label)
+    for name in ("docker-28.5-interrupted-pull", "docker-28.5-classic")
+    for label in ("label=tier=test", "label!=tier")
+]
+"""What is compared by label; each store and each label once, and all in ./run prove."""
 
 
 def records(root):
@@ -79,8 +85,7 @@ def test_it_takes_what_the_engines_prune_takes(name, option, unpacked_anew, tmp_
 
 @pytest.mark.engine
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["docker-28.5-interrupted-pull", "docker-28.5-classic"])
-@pytest.mark.parametrize("label", ["label=tier=test", "label!=tier"])
+@pytest.mark.parametrize(("name", "label"), LABELLED if "DRYDOCK_TEST_LONG" in os.environ else LABELLED[1:3])
 def test_it_takes_what_the_engines_prune_takes_by_label(name, label, unpacked_anew, tmp_path_factory):
     """Of images with labels in their configs, in either store, the engine lists the same after both."""
     of = capture(name)
