@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
-from drydock.evidence.files.directory import fingerprint, open_folder
+from drydock.evidence.files.directory import fingerprint, look, open_folder
 from drydock.evidence.files.openat2 import open_directory
 from drydock.model.errors import ActionFailed
 from drydock.model.names import LEFT_BY_RESTORE, RawPath
@@ -26,7 +26,7 @@ from drydock.model.text import shown
 from drydock.reclaim import knife
 from drydock.reclaim.journal import NO_NOTE, Note
 from drydock.reclaim.quarantine import Quarantine
-from drydock.reclaim.recognition import Quarantined, mend, recognise
+from drydock.reclaim.recognition import Quarantined, mend, open_aside, recognise
 from drydock.reclaim.remove_tree import remove_tree
 from drydock.reclaim.root_dir import RootDir, describe_change
 from drydock.reclaim.syscalls import syncfs
@@ -61,13 +61,13 @@ def restore_layer(root_dir: RootDir, restore: LayerRestore, unpack: Unpack, apar
     """
     try:
         with _opened(root_dir, restore) as place:
-            found = _look(place.snapshot, FILES)
+            found = look(place.snapshot, FILES)
             if found is None:
                 return RestoreOutcome(restore, Status.CHANGED, "its directory is not there any more")
             change = describe_change(restore.expect, fingerprint(found))
             if change is not None:
                 return RestoreOutcome(restore, Status.CHANGED, change)
-            if _look(place.snapshots, place.staging) is not None:
+            if look(place.snapshots, place.staging) is not None:
                 left = f"{shown(place.staging)} is beside the snapshots: left by a killed run since the plan"
                 return RestoreOutcome(restore, Status.FAILED, left)
             os.mkdir(place.staging, 0o700, dir_fd=place.snapshots)
@@ -109,7 +109,7 @@ def put_back(root_dir: RootDir, restore: LayerRestore, moved: Quarantined, to: R
     """
     try:
         with _opened(root_dir, restore) as place:
-            now = _look(place.snapshot, FILES)
+            now = look(place.snapshot, FILES)
             if now is not None and moved.is_same(now):
                 return RestoreOutcome(restore, Status.GONE, "it is in its place")
             if to is None:
@@ -117,7 +117,7 @@ def put_back(root_dir: RootDir, restore: LayerRestore, moved: Quarantined, to: R
             with suppress(OSError):
                 staging = open_directory(place.snapshots, place.staging)
                 try:
-                    found = _look(staging, FILES)
+                    found = look(staging, FILES)
                     if found is not None and moved.is_same(found):
                         # The run was killed between the exchange and the move.
                         _exchange_back(place, staging, FILES)
@@ -125,9 +125,9 @@ def put_back(root_dir: RootDir, restore: LayerRestore, moved: Quarantined, to: R
                         return RestoreOutcome(restore, Status.DONE)
                 finally:
                     os.close(staging)
-            folder = _open_aside(to, restore.path)
+            folder = open_aside(to, restore.path)
             try:
-                found = _look(folder, FILES)
+                found = look(folder, FILES)
                 if found is None:
                     return RestoreOutcome(restore, Status.FAILED, "it is not in quarantine")
                 wrong, has_other = recognise(folder, FILES, found, moved)
@@ -153,7 +153,7 @@ def is_left(root_dir: RootDir, restore: LayerRestore) -> bool:
     """Whether a killed run left a directory beside the snapshots."""
     try:
         with _opened(root_dir, restore) as place:
-            return _look(place.snapshots, place.staging) is not None
+            return look(place.snapshots, place.staging) is not None
     except OSError:
         return False
 
@@ -235,22 +235,6 @@ def _exchange_back(place: _Place, folder: int, name: bytes) -> None:
     _sync(folder)
 
 
-def _open_aside(to: RawPath, path: RawPath) -> int:
-    """The open folder of a moved directory in a quarantine.
-
-    Raises:
-        OSError: it is not there, or the place is none of a quarantine.
-    """
-    run = to.removesuffix(b"/" + path)
-    if not to.startswith(b"/") or run == to or b".." in to.split(b"/"):
-        raise OSError(errno.EINVAL, f"{shown(to)} is not a path in a quarantine")
-    apart = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        return open_directory(apart, os.path.dirname(path))
-    finally:
-        os.close(apart)
-
-
 def as_removal(restore: LayerRestore) -> Removal:
     """The former directory as undo compares it."""
     return Removal(Target.SNAPSHOT, restore.root, restore.path, restore.expect, 0, restore.why)
@@ -261,13 +245,6 @@ def _status(parent: int, name: bytes) -> os.stat_result:
     if not stat.S_ISDIR(found.st_mode):
         raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     return found
-
-
-def _look(parent: int, name: bytes) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
 
 
 def _sync(parent: int) -> None:

@@ -21,8 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from drydock.evidence.docker.logs import LEFTOVER, is_log_path
-from drydock.evidence.files.directory import fingerprint, open_folder
-from drydock.evidence.files.openat2 import open_directory
+from drydock.evidence.files.directory import fingerprint, look, open_folder
 from drydock.evidence.files.regular import open_regular
 from drydock.evidence.files.xattrs import read_xattrs
 from drydock.model.data import Fingerprint
@@ -30,6 +29,7 @@ from drydock.model.names import RawPath
 from drydock.model.plans import CutOutcome, LogCut, Status
 from drydock.model.text import shown
 from drydock.reclaim import knife
+from drydock.reclaim.recognition import open_aside
 from drydock.reclaim.root_dir import RootDir, describe_change
 
 _CHUNK: Final = 1 << 20
@@ -76,7 +76,7 @@ def put_back(data_root: RootDir, cut: LogCut, place: RawPath | None) -> CutOutco
     """
     try:
         with _opened(data_root, cut) as (parent, name):
-            now, left = _look(parent, name), _look(parent, LEFTOVER + name)
+            now, left = look(parent, name), look(parent, LEFTOVER + name)
             if now is not None and _is_in_place(now, cut.expect, may_have_grown=place is not None):
                 if left is not None:
                     knife.unlink(LEFTOVER + name, dir_fd=parent)
@@ -85,9 +85,9 @@ def put_back(data_root: RootDir, cut: LogCut, place: RawPath | None) -> CutOutco
                 return _exchange_back(cut, (parent, name), (parent, LEFTOVER + name))
             if place is None:
                 return CutOutcome(cut, Status.FAILED, "what was cut off was deleted: it cannot be put back")
-            folder = _open_aside(place, cut.path)
+            folder = open_aside(place, cut.path)
             try:
-                moved = _look(folder, name)
+                moved = look(folder, name)
                 if moved is None:
                     return CutOutcome(cut, Status.FAILED, "it is not in quarantine")
                 if not _is_former(moved, cut.expect) and not _is_copy(moved, cut.expect):
@@ -105,7 +105,7 @@ def is_left(data_root: RootDir, cut: LogCut) -> bool:
     """Whether a killed run left a file beside the log of a cut."""
     try:
         with _opened(data_root, cut) as (parent, name):
-            return _look(parent, LEFTOVER + name) is not None
+            return look(parent, LEFTOVER + name) is not None
     except OSError:
         return False
 
@@ -150,7 +150,7 @@ def _shorten(cut: LogCut, parent: int, name: bytes, aside: int | None) -> CutOut
         except FileExistsError:
             return CutOutcome(cut, Status.FAILED, f"{shown(new)} is beside it: left by a killed run since the plan")
         except OSError as error:
-            is_made = _look(parent, new) is not None
+            is_made = look(parent, new) is not None
             if is_made and error.errno in _FULL and aside is None and 2 * cut.keep <= found.st_size:
                 return _overwrite(cut, parent, name, found.st_blocks)
             with suppress(OSError):
@@ -158,7 +158,7 @@ def _shorten(cut: LogCut, parent: int, name: bytes, aside: int | None) -> CutOut
             raise
     finally:
         os.close(source)
-    left = _look(parent, new)
+    left = look(parent, new)
     if left is None or not _is_former(left, cut.expect):
         knife.exchange(parent, new, name)
         _dispose(parent, new, name, None)
@@ -269,7 +269,7 @@ def _sync(parent: int) -> None:
 def _exchange_back(cut: LogCut, log: tuple[int, bytes], former: tuple[int, bytes]) -> CutOutcome:
     """Put a former file, given as its open folder and its name there, in the place of the log; then drop the log."""
     parent, name = log
-    if _look(parent, name) is None or cut.is_removed:
+    if look(parent, name) is None or cut.is_removed:
         knife.move(*former, parent, name)
         _sync(parent)
         return CutOutcome(cut, Status.DONE)
@@ -326,29 +326,6 @@ def _is_equal(one: int, at: int, other: int, other_at: int, length: int) -> bool
         if len(part) != count or part != os.pread(other, count, other_at + done):
             return False
     return True
-
-
-def _open_aside(place: RawPath, path: RawPath) -> int:
-    """The open folder of a moved log in a quarantine.
-
-    Raises:
-        OSError: it is not there, or the place is none of a quarantine.
-    """
-    run = place.removesuffix(b"/" + path)
-    if not place.startswith(b"/") or run == place or b".." in place.split(b"/"):
-        raise OSError(errno.EINVAL, f"{shown(place)} is not a path in a quarantine")
-    apart = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        return open_directory(apart, os.path.dirname(path))
-    finally:
-        os.close(apart)
-
-
-def _look(parent: int, name: bytes) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
 
 
 def _is_former(found: os.stat_result, expect: Fingerprint) -> bool:

@@ -17,7 +17,9 @@ from contextlib import closing
 from itertools import zip_longest
 from typing import Final, NamedTuple
 
+from drydock.evidence.files.openat2 import open_directory
 from drydock.evidence.files.regular import open_regular
+from drydock.model.names import RawPath
 from drydock.model.plans import Removal, Target
 from drydock.model.text import shown
 from drydock.reclaim.quarantine_manifest import ManifestEntry, walk
@@ -56,6 +58,26 @@ class Recognition(NamedTuple):
     """Why it is not what was moved, on one shown line; None if it is."""
     has_other: bool = False
     """Whether its mode, owner or time, or those of something in it, differ."""
+
+
+def open_aside(to: RawPath, path: RawPath) -> int:
+    """The open folder in a quarantine that something was moved to.
+
+    Args:
+        to: absolute path that it was moved to, as the journal has it.
+        path: where it came from, relative to its root.
+
+    Raises:
+        OSError: it is not there, or the place is none of a quarantine.
+    """
+    run = to.removesuffix(b"/" + path)
+    if not to.startswith(b"/") or run == to or b".." in to.split(b"/"):
+        raise OSError(errno.EINVAL, f"{shown(to)} is not a path in a quarantine")
+    apart = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return open_directory(apart, os.path.dirname(path))
+    finally:
+        os.close(apart)
 
 
 def recognise(parent: int, name: bytes, info: os.stat_result, moved: Quarantined) -> Recognition:

@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import Final
 
 from drydock.evidence.containerd.snapshots import LAYER
-from drydock.evidence.files.directory import fingerprint
+from drydock.evidence.files.directory import fingerprint, look
 from drydock.evidence.files.openat2 import open_directory
 from drydock.evidence.files.regular import open_regular
 from drydock.model.data import Fingerprint
@@ -131,7 +131,7 @@ def _checked(root_dir: RootDir, removal: Removal, cut: Callable[[int, bytes, os.
     except OSError as error:
         return _failed(removal, error)
     try:
-        found = _look(parent, name)
+        found = look(parent, name)
         if found is None:
             return Outcome(removal, Status.GONE)
         change = describe_change(removal.expect, fingerprint(found))
@@ -155,7 +155,7 @@ def put_back(root_dir: RootDir, moved: Quarantined, source: int, name: bytes) ->
     except OSError as error:
         return Outcome(removal, Status.FAILED, _describe_way(error))
     try:
-        found = _look(source, name)
+        found = look(source, name)
         if found is None:
             return Outcome(removal, Status.FAILED, "it is not in quarantine")
         wrong, has_other = recognise(source, name, found, moved)
@@ -193,7 +193,7 @@ def find_in_place(root_dir: RootDir, moved: Quarantined, *, mends: bool) -> Reco
     except OSError:
         return None
     try:
-        found = _look(parent, name)
+        found = look(parent, name)
         if found is None:
             return None
         recognition = Recognition() if moved.is_same(found) else recognise(parent, name, found, moved)
@@ -261,7 +261,7 @@ def _find(root_dir: RootDir, removal: Removal) -> os.stat_result | None:
     except OSError:
         return None
     try:
-        return _look(parent, name)
+        return look(parent, name)
     except OSError:
         return None
     finally:
@@ -278,15 +278,8 @@ def _open_checked(root_dir: RootDir, removal: Removal) -> tuple[int, bytes]:
     return root_dir.open_parent(removal.path, removal.expect.device)
 
 
-def _look(parent: int, name: bytes) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-
-
 def _is_same(parent: int, name: bytes, expect: Fingerprint) -> bool:
-    found = _look(parent, name)
+    found = look(parent, name)
     return found is not None and _fits(found, expect)
 
 
@@ -306,7 +299,7 @@ def _unprotect(parent: int, name: bytes, found: os.stat_result) -> None:
         here = os.fstat(directory)
         if (here.st_dev, here.st_ino) != (found.st_dev, found.st_ino):
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-        layer = _look(directory, LAYER)
+        layer = look(directory, LAYER)
         if layer is None or not stat.S_ISREG(layer.st_mode):
             return
         descriptor = open_regular(LAYER, directory)

@@ -66,6 +66,18 @@ def may_be_folder(name: bytes, parent: int) -> bool:
     return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
 
 
+def look(parent: int, name: bytes) -> os.stat_result | None:
+    """The status of an entry of an open directory, of a link its own; None if there is no such entry.
+
+    Raises:
+        OSError: it cannot be read for another reason.
+    """
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
 def fingerprint(found: os.stat_result) -> Fingerprint:
     """The facts of a file or folder that are compared again before it is removed."""
     return Fingerprint(found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
