@@ -364,8 +364,7 @@ class JournalWriter:
         Raises:
             ActionFailed: the lines are not on disk, so nothing may be removed.
         """
-        numbers = list(range(self._next, self._next + len(removals)))
-        self._next += len(removals)
+        numbers = self._numbers(len(removals))
         noted: Sequence[Note | None] = notes or [None] * len(removals)
         lines = [
             RemovalLine(
@@ -401,8 +400,7 @@ class JournalWriter:
         Raises:
             ActionFailed: the lines are not on disk, so nothing may be cut.
         """
-        numbers = list(range(self._next, self._next + len(cuts)))
-        self._next += len(cuts)
+        numbers = self._numbers(len(cuts))
         lines = [
             CutLine(
                 number, "cut", shown(cut.data), shown(cut.path), None if place is None else shown(place),
@@ -427,8 +425,7 @@ class JournalWriter:
         Raises:
             ActionFailed: the line is not on disk, so nothing may be changed.
         """
-        number = self._next
-        self._next += 1
+        (number,) = self._numbers(1)
         to = None if place is None else shown(place)
         line = RestoreLine(
             number, "restore", shown(restore.path), to, shown(restore.layer), restore.bytes, restore.why,
@@ -443,7 +440,7 @@ class JournalWriter:
         Raises:
             ActionFailed: the line is not on disk, so nothing may be changed.
         """
-        number, self._next = self._next, self._next + 1
+        (number,) = self._numbers(1)
         names = [NamedImage(shown(name), shown(image)) for name, image in change.names]
         line = NamesLine(number, "names", shown(change.data), names, change.before, change.after, shown(backup))
         self._write([line], sync=True)
@@ -455,7 +452,7 @@ class JournalWriter:
         Raises:
             ActionFailed: the line is not on disk, so nothing may be changed.
         """
-        number, self._next = self._next, self._next + 1
+        (number,) = self._numbers(1)
         self._write([CompactLine(number, "compact", shown(path), size)], sync=True)
         return number
 
@@ -478,8 +475,7 @@ class JournalWriter:
         Raises:
             ActionFailed: the line is not on disk, so nothing may be edited.
         """
-        number = self._next
-        self._next += 1
+        (number,) = self._numbers(1)
         noted = msgspec.convert(fields, EditNumbers)
         self._write([EditLine(number, "edit", shown(path), noted)], sync=True)
         return number
@@ -507,6 +503,11 @@ class JournalWriter:
     def close(self) -> None:
         """Close the file and let go of its lock."""
         os.close(self._fd)
+
+    def _numbers(self, count: int) -> list[int]:
+        """The numbers of the next actions."""
+        first, self._next = self._next, self._next + count
+        return list(range(first, self._next))
 
     def _write(self, lines: Sequence[JournalLine], *, sync: bool) -> None:
         if self._broken is not None:

@@ -34,6 +34,11 @@ OwnerId = Annotated[int, Meta(ge=0, lt=_NOBODY)]
 Unsigned = Annotated[int, Meta(ge=0)]
 
 
+def _refuse_unreal(expect: Fingerprint) -> None:
+    if not -_LIMIT < min(expect) <= max(expect) < _LIMIT:
+        raise ValueError("a number that no file has")
+
+
 class ManifestMember(NamedTuple):
     """Where the manifest of a directory lies in the file manifests.gz, beside the journal."""
 
@@ -94,8 +99,7 @@ class RemovalLine(StrictPart):
 
     def __post_init__(self) -> None:
         """Refuse numbers that no file has, and a move to nowhere."""
-        if not -_LIMIT < min(self.expect) <= max(self.expect) < _LIMIT:
-            raise ValueError("a number that no file has")
+        _refuse_unreal(self.expect)
         if (self.do == "move") is (self.to is None):
             raise ValueError("a removal with a destination, or a move without one")
 
@@ -122,7 +126,8 @@ class CutLine(StrictPart):
 
     def __post_init__(self) -> None:
         """Refuse numbers that no file has."""
-        if not -_LIMIT < min(self.expect) <= max(self.expect) < _LIMIT or self.keep > self.expect.size:
+        _refuse_unreal(self.expect)
+        if self.keep > self.expect.size:
             raise ValueError("a number that no file has")
 
 
@@ -154,8 +159,7 @@ class RestoreLine(StrictPart):
 
     def __post_init__(self) -> None:
         """Refuse numbers that no directory has."""
-        if not -_LIMIT < min(self.expect) <= max(self.expect) < _LIMIT:
-            raise ValueError("a number that no directory has")
+        _refuse_unreal(self.expect)
 
 
 class CompactLine(StrictPart):
