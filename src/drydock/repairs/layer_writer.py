@@ -25,7 +25,15 @@ from drydock.reclaim.remove_tree import remove_tree
 from drydock.verification import forward_tar
 from drydock.verification.decompression import UnreadableLayer
 from drydock.verification.forward_tar import TarEntry, TarReader
-from drydock.verification.layer_reader import AUFS, HOPS, MOST_SPARSE, OPAQUE, WHITEOUT, path_parts
+from drydock.verification.layer_reader import (
+    HOPS,
+    MOST_SPARSE,
+    OPAQUE,
+    WHITEOUT,
+    entry_parts,
+    hidden_name,
+    path_parts,
+)
 from drydock.verification.layer_xattrs import CAPABILITY, kept_value, list_attributes
 
 _CHUNK: Final = 1 << 20
@@ -100,17 +108,15 @@ class LayerWriter:
         os.utime(self._top, ns=(found.st_atime_ns, found.st_mtime_ns))
 
     def _add(self, archive: TarReader, entry: TarEntry) -> None:
-        parts = path_parts(entry.name)
+        parts = entry_parts(entry.name)
         if not parts:
             return
         name = parts[-1]
-        if name != OPAQUE and any(part.startswith(AUFS) for part in parts):
-            return
         parent = self._parent(parts[:-1])
         if name == OPAQUE:
             self._hide(parent)
         elif name.startswith(WHITEOUT):
-            self._hide_name(parent, name[len(WHITEOUT) :], entry)
+            self._hide_name(parent, hidden_name(name), entry)
         else:
             self._create(archive, parent, name, entry)
 
@@ -122,8 +128,6 @@ class LayerWriter:
             raise UnreadableLayer("its base layer makes a directory opaque that has entries")
 
     def _hide_name(self, parent: int, name: bytes, entry: TarEntry) -> None:
-        if name in (b"", b".", b".."):
-            raise UnreadableLayer("its layer has a whiteout without a name")
         if not self._lowers:
             self._drop(parent, name)
             return

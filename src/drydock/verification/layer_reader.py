@@ -20,7 +20,7 @@ from drydock.verification.layer_xattrs import CAPABILITY, list_attributes
 
 WHITEOUT: Final = b".wh."
 OPAQUE: Final = b".wh..wh..opq"
-AUFS: Final = b".wh..wh."
+_AUFS: Final = b".wh..wh."
 _PATH_MAX: Final = 4096
 """Linux include/uapi/linux/limits.h: containerd cannot unpack an entry with a longer path."""
 _MOST_FOLLOWED: Final = 1 << 28
@@ -84,23 +84,17 @@ class _LayerBuilder:
     def add(self, archive: TarReader, member: TarEntry) -> None:
         """Apply one entry as containerd does."""
         self._seen += 1
-        parts = path_parts(member.name)
+        parts = entry_parts(member.name)
         if not parts:
-            # containerd ignores an entry for the root directory.
             return
         name = parts[-1]
-        if name != OPAQUE and any(part.startswith(AUFS) for part in parts):
-            return
         parent = self._parent(parts[:-1])
         if name == OPAQUE:
             directory = self._tree.entry(parent)
             directory.is_opaque = True
             self._tree.update(directory)
         elif name.startswith(WHITEOUT):
-            removed = name[len(WHITEOUT) :]
-            if removed in (b"", b".", b".."):
-                raise UnreadableLayer("its layer has a whiteout without a name")
-            self._replace(parent, removed, LayerEntry(EntryType.WHITEOUT))
+            self._replace(parent, hidden_name(name), LayerEntry(EntryType.WHITEOUT))
         elif member.kind == forward_tar.GLOBAL:
             # containerd creates nothing for it, and removes what has its name, as for any other entry.
             self._remove(parent, name)
@@ -231,6 +225,26 @@ class _LayerBuilder:
         self._followed += length
         if self._followed > _MOST_FOLLOWED + self._seen * _FOLLOWED_EACH:
             raise UnreadableLayer("its layer has too many links on the paths of its entries")
+
+
+def entry_parts(name: bytes) -> list[bytes]:
+    """The parts of the path of an entry; none if containerd ignores it: the root directory, and aufs' own files."""
+    parts = path_parts(name)
+    if parts and parts[-1] != OPAQUE and any(part.startswith(_AUFS) for part in parts):
+        return []
+    return parts
+
+
+def hidden_name(whiteout: bytes) -> bytes:
+    """What a whiteout hides, by its name.
+
+    Raises:
+        UnreadableLayer: it has no name.
+    """
+    hidden = whiteout[len(WHITEOUT) :]
+    if hidden in (b"", b".", b".."):
+        raise UnreadableLayer("its layer has a whiteout without a name")
+    return hidden
 
 
 def path_parts(name: bytes) -> list[bytes]:
