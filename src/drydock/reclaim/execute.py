@@ -32,7 +32,7 @@ from contextlib import ExitStack, closing, suppress
 from typing import Final
 
 from drydock.evidence.containerd.store import Held
-from drydock.evidence.files.directory import open_folder
+from drydock.evidence.files.directory import sync_folder
 from drydock.model.errors import ActionFailed
 from drydock.model.names import RawPath
 from drydock.model.plans import (
@@ -355,13 +355,9 @@ def _sync_folders(root_dir: RootDir, planned: Iterable[Removal]) -> str | None:
         for each in folders.values():
             parent, _ = root_dir.open_parent(each.path, each.expect.device)
             try:
-                opened = open_folder(b".", parent)
+                sync_folder(parent)
             finally:
                 os.close(parent)
-            try:
-                os.fsync(opened)
-            finally:
-                os.close(opened)
     except OSError as error:
         return f"its folder cannot be synced: {error.strerror}"
     return None

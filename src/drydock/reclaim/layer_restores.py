@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
-from drydock.evidence.files.directory import fingerprint, look, open_folder
+from drydock.evidence.files.directory import fingerprint, look, open_folder, sync_folder
 from drydock.evidence.files.openat2 import open_directory
 from drydock.model.errors import ActionFailed
 from drydock.model.names import LEFT_BY_RESTORE, RawPath
@@ -209,13 +209,13 @@ def _take_place(place: _Place, restore: LayerRestore, apart: Quarantine | None) 
             knife.exchange(staging, FILES, FILES, place.snapshot)
             remove_tree(place.snapshots, place.staging)
             return RestoreOutcome(restore, Status.CHANGED, "it was swapped at the last moment")
-        _sync(place.snapshot)
-        _sync(staging)
+        sync_folder(place.snapshot)
+        sync_folder(staging)
         if apart is not None:
             folder = apart.open_folder(restore)
             try:
                 knife.move(staging, FILES, folder, FILES)
-                _sync(folder)
+                sync_folder(folder)
             finally:
                 os.close(folder)
     except OSError as error:
@@ -231,8 +231,8 @@ def _take_place(place: _Place, restore: LayerRestore, apart: Quarantine | None) 
 
 def _exchange_back(place: _Place, folder: int, name: bytes) -> None:
     knife.exchange(folder, name, FILES, place.snapshot)
-    _sync(place.snapshot)
-    _sync(folder)
+    sync_folder(place.snapshot)
+    sync_folder(folder)
 
 
 def as_removal(restore: LayerRestore) -> Removal:
@@ -245,14 +245,6 @@ def _status(parent: int, name: bytes) -> os.stat_result:
     if not stat.S_ISDIR(found.st_mode):
         raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     return found
-
-
-def _sync(parent: int) -> None:
-    opened = open_folder(b".", parent)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def _reason(error: OSError) -> str:

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from drydock.evidence.docker.logs import LEFTOVER, is_log_path
-from drydock.evidence.files.directory import fingerprint, look, open_folder
+from drydock.evidence.files.directory import fingerprint, look, sync_folder
 from drydock.evidence.files.regular import open_regular
 from drydock.evidence.files.xattrs import read_xattrs
 from drydock.model.data import Fingerprint
@@ -163,7 +163,7 @@ def _shorten(cut: LogCut, parent: int, name: bytes, aside: int | None) -> CutOut
         knife.exchange(parent, new, name)
         _dispose(parent, new, name, None)
         return CutOutcome(cut, Status.CHANGED, "it was swapped at the last moment")
-    _sync(parent)
+    sync_folder(parent)
     _dispose(parent, new, name, aside)
     return CutOutcome(cut, Status.DONE, freed=0 if aside is not None else max(0, found.st_blocks - blocks) * _BLOCK)
 
@@ -255,15 +255,7 @@ def _dispose(parent: int, name: bytes, old_name: bytes, aside: int | None) -> No
         knife.unlink(name, dir_fd=parent)
     else:
         knife.move(parent, name, aside, old_name)
-    _sync(parent)
-
-
-def _sync(parent: int) -> None:
-    opened = open_folder(b".", parent)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+    sync_folder(parent)
 
 
 def _exchange_back(cut: LogCut, log: tuple[int, bytes], former: tuple[int, bytes]) -> CutOutcome:
@@ -271,7 +263,7 @@ def _exchange_back(cut: LogCut, log: tuple[int, bytes], former: tuple[int, bytes
     parent, name = log
     if look(parent, name) is None or cut.is_removed:
         knife.move(*former, parent, name)
-        _sync(parent)
+        sync_folder(parent)
         return CutOutcome(cut, Status.DONE)
     wrong = _append_new(cut, log, former)
     if wrong is not None:
@@ -282,7 +274,7 @@ def _exchange_back(cut: LogCut, log: tuple[int, bytes], former: tuple[int, bytes
             knife.unlink(new, dir_fd=parent)
         knife.move(*former, parent, new)
     knife.exchange(parent, new, name)
-    _sync(parent)
+    sync_folder(parent)
     _dispose(parent, new, name, None)
     return CutOutcome(cut, Status.DONE)
 

@@ -66,6 +66,19 @@ def may_be_folder(name: bytes, parent: int) -> bool:
     return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
 
 
+def sync_folder(parent: int) -> None:
+    """Sync a folder that is open by its path alone (``O_PATH``).
+
+    Raises:
+        OSError: it cannot be read or synced.
+    """
+    opened = open_folder(b".", parent)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 def look(parent: int, name: bytes) -> os.stat_result | None:
     """The status of an entry of an open directory, of a link its own; None if there is no such entry.
 
