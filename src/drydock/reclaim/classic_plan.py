@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from drydock.model.drops import DropKind
 from drydock.model.layer_store import LayerStore
@@ -13,12 +14,14 @@ from drydock.model.objects import LayerObject, State, StoreObject, Verdict
 from drydock.model.plans import Keep, NameDrop, Removal, Remove, Withheld, Withhold, assert_never
 from drydock.model.policies import Policy
 from drydock.model.text import shown
-from drydock.reclaim.image_plan import ImagePlan
 from drydock.reclaim.kept import Kept
 from drydock.reclaim.layer_plan import plan_layers
 from drydock.reclaim.lease_ends import decide_on_lease
 from drydock.verdict.layer_store import judge_layer_store
-from drydock.verdict.stopped_containers import GoingContainer
+
+if TYPE_CHECKING:
+    from drydock.reclaim.image_plan import ImagePlan
+    from drydock.verdict.stopped_containers import GoingContainer
 
 _BUILDS = (DropKind.BUILD_CACHE, DropKind.ALL_BUILD_CACHE)
 

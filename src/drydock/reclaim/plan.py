@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from drydock.model.container_drops import ContainerFolder
 from drydock.model.data import Backend
@@ -50,7 +51,6 @@ from drydock.reclaim.ambiguity import (
 )
 from drydock.reclaim.build_prune import prune
 from drydock.reclaim.classic_plan import on_disk, plan_classic
-from drydock.reclaim.image_plan import ImagePlan, image_leases, plan_images
 from drydock.reclaim.kept import keep_named
 from drydock.reclaim.layer_plan import plan_layers
 from drydock.reclaim.lease_ends import dropped_namespaces, end_leases
@@ -60,7 +60,10 @@ from drydock.verdict.find import describe, find
 from drydock.verdict.graph import Flat, visited
 from drydock.verdict.judge import Reach, reach
 from drydock.verdict.reach import mark
-from drydock.verdict.stopped_containers import GoingContainer, choose_containers
+
+if TYPE_CHECKING:
+    from drydock.reclaim.image_plan import ImagePlan
+    from drydock.verdict.stopped_containers import GoingContainer
 
 _TARGETS = {
     ObjectKind.BLOB: Target.BLOB,
@@ -144,6 +147,8 @@ class _Planner:
         edits = self._no_edit is None
         chosen = drop is not StoreMode.CLASSIC and self._policy.edit
         if chosen and any(each.kind in CLASSIC_IMAGES for each in self._policy.drops):
+            from drydock.reclaim.image_plan import plan_images  # noqa: PLC0415 - few plans remove images
+
             for layers in self._store.layer_stores:
                 kept = {image: why for (data, image), why in self._kept.images.items() if data == layers.data}
                 self._classic[layers.data] = plan_images(layers, self._verdict.now, self._policy, kept)
@@ -216,6 +221,8 @@ class _Planner:
         policy = self._policy
         if not any(drop.kind in CONTAINERS for drop in policy.drops):
             return
+        from drydock.verdict.stopped_containers import choose_containers  # noqa: PLC0415 - few plans remove containers
+
         ids = {ref.key.rpartition(b"/")[2].removesuffix(b"-init") for ref in self._kept.refs}
         ids |= {path.rpartition(b"/")[2] for path in self._kept.paths}
         chosen = choose_containers(
@@ -298,6 +305,8 @@ class _Planner:
             pruning.leases.update(dict.fromkeys(leases, f"container {shown(each.drop.called)} goes: {each.drop.why}"))
         self._marks, self._emptied = pruning.marks, pruning.emptied
         if self._classic:
+            from drydock.reclaim.image_plan import image_leases  # noqa: PLC0415 - few plans remove images
+
             pruning.leases.update(image_leases(self._store, self._reached, self._classic.values()))
         ended, withheld = end_leases(self._verdict, self._reached, self._kept.refs, self._policy, pruning.leases)
         self._withheld += withheld
