@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -102,14 +103,15 @@ class Docker:
         answers that one does not exist, and is asked again.
 
         Raises:
-            RuntimeError: it failed for another reason, or for this one ten times.
+            RuntimeError: it failed for another reason, or for this one during ten seconds.
         """
-        for _ in range(9):
+        for _ in range(49):
             try:
                 return self.docker("system", "df", *options)
             except RuntimeError as error:  # noqa: PERF203 - ten tries of a command
                 if "-view does not exist" not in str(error):
                     raise
+                time.sleep(0.2)
         return self.docker("system", "df", *options)
 
     def begin(self, *arguments: str | Path) -> Client:

@@ -32,11 +32,11 @@ pytestmark = [
 ALL = "DRYDOCK_TEST_EVERY_KILL" in os.environ
 # By capture: of how many kill points one is tried. All of all takes half an hour; ./run prove does that.
 EACH = {
-    "docker-28.5-interrupted-pull": 1 if ALL else 5,
-    "docker-28.5-killed": 1 if ALL else 17,
-    "docker-26.1-interrupted-pull": 1 if ALL else 13,
-    "containerd-1.6-namespaces": 1 if ALL else 13,
-    "containerd-1.6-planted-orphans": 1 if ALL else 59,
+    "docker-28.5-interrupted-pull": 1 if ALL else 9,
+    "docker-28.5-killed": 1 if ALL else 29,
+    "docker-26.1-interrupted-pull": 1 if ALL else 23,
+    "containerd-1.6-namespaces": 1 if ALL else 29,
+    "containerd-1.6-planted-orphans": 1 if ALL else 127,
 }
 BATCH = 20
 
