@@ -446,6 +446,16 @@ def test_the_time_line_by_keyboard(plain):
     assert info.inner_text() == said[0]
 
 
+def test_a_new_width_leaves_the_keyboard_where_it_is(plain):
+    """The time line is drawn anew for another width, and has the focus still."""
+    chart = plain.locator("#time svg")
+    drawn = chart.get_attribute("viewBox")
+    chart.focus()
+    plain.set_viewport_size({"width": 900, "height": 800})
+    expect(chart).not_to_have_attribute("viewBox", drawn)
+    expect(chart).to_be_focused()
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("theme", THEMES)
 def test_it_fits_and_has_two_themes(chromium, tmp_path, tmp_path_factory, size, theme):

@@ -21,8 +21,11 @@ function columns(items, time, from, to, count) {
   return made;
 }
 
+// One element, drawn anew in place: one in its stead would take the keyboard's focus away.
+const chart = shape("svg", { role: "application", tabindex: 0, "aria-describedby": "time-help" });
+element("time").append(chart);
+
 function timeLine() {
-  const box = element("time");
   const came = rows.filter(({ row }) => isObject(row) && row[CAME] !== null && row[BYTES] > 0);
   for (const [second, state, bytes, count] of data.roots.flatMap((root) => root.times)) {
     if (bytes > 0) came.push({ row: { [CAME]: second, [STATE]: state, [BYTES]: bytes, [COUNT]: count } });
@@ -35,33 +38,24 @@ function timeLine() {
     came.length ? `${size(came.reduce((sum, { row }) => sum + row[BYTES], 0))} in ${counted(things(came), "object")} with a time.` : "No object has a time.",
     `${counted(leases.length, "lease")}: ${ends.length} with an end to come, ${past} past the end, ${never} without an end.`,
   ].join(" ");
-  const width = isPrinted ? PAPER.width : box.clientWidth;
-  const svg = shape("svg", { viewBox: `0 0 ${width} 210`, role: "application", tabindex: 0, "aria-label": element("time-words").textContent, "aria-describedby": "time-help" });
+  const width = isPrinted ? PAPER.width : chart.parentElement.clientWidth;
+  chart.replaceChildren();
+  chart.setAttribute("viewBox", `0 0 ${width} 210`);
+  chart.setAttribute("aria-label", element("time-words").textContent);
   const now = ends.length ? Math.round(width * 0.68) : width - 40;
-  if (came.length) arrivals(svg, came, now);
-  svg.append(shape("line", { x1: 0, y1: TOP + HEIGHT, x2: width, y2: TOP + HEIGHT }));
-  svg.append(shape("line", { x1: now, y1: 0, x2: now, y2: TOP + HEIGHT, class: "now" }), label(now, TOP + HEIGHT + 34, "now", "middle"));
-  if (ends.length) future(svg, ends, now, width);
-  svg.addEventListener("pointermove", (event) => event.target.matches("rect") && point(svg, event.target));
-  svg.addEventListener("pointerdown", (event) => event.target.matches("rect") && point(svg, event.target));
-  svg.addEventListener("keydown", (event) => {
-    const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key], parts = [...svg.querySelectorAll("rect")];
-    if (!way || !parts.length) return;
-    const at = parts.findIndex((part) => part.classList.contains("chosen"));
-    // Without one that is chosen: the first to the right, the last to the left.
-    point(svg, parts[Math.min(parts.length - 1, Math.max(0, at < 0 && way < 0 ? parts.length - 1 : at + way))]);
-    event.preventDefault();
-  });
-  box.replaceChildren(svg);
+  if (came.length) arrivals(came, now);
+  chart.append(shape("line", { x1: 0, y1: TOP + HEIGHT, x2: width, y2: TOP + HEIGHT }));
+  chart.append(shape("line", { x1: now, y1: 0, x2: now, y2: TOP + HEIGHT, class: "now" }), label(now, TOP + HEIGHT + 34, "now", "middle"));
+  if (ends.length) future(ends, now, width);
 }
 
-function point(svg, part) {
-  svg.querySelector(".chosen")?.classList.remove("chosen");
+function point(part) {
+  chart.querySelector(".chosen")?.classList.remove("chosen");
   part.classList.add("chosen");
   element("time-info").textContent = part.dataset.words;
 }
 
-function arrivals(svg, came, now) {
+function arrivals(came, now) {
   const from = edge(came, ({ row }) => row[CAME], ({ row }) => row[BYTES], 0.005);
   const count = Math.max(10, Math.floor(now / 14)), step = now / count;
   const steps = columns(came, ({ row }) => row[CAME], from, data.now, count);
@@ -75,13 +69,13 @@ function arrivals(svg, came, now) {
       if (!bytes) continue;
       const height = Math.max(2, (bytes / most) * HEIGHT);
       y -= height;
-      svg.append(shape("rect", { x: place * step, y, width: Math.max(step - 2, 2), height, class: `state-${tone(state)}`, "data-words": `from ${when(Math.floor(start))}: ${size(bytes)} ${state}` }));
+      chart.append(shape("rect", { x: place * step, y, width: Math.max(step - 2, 2), height, class: `state-${tone(state)}`, "data-words": `from ${when(Math.floor(start))}: ${size(bytes)} ${state}` }));
     }
   });
-  svg.append(label(0, TOP + HEIGHT + 18, `${came.some(({ row }) => row[CAME] < from) ? "before " : ""}${when(from)}`), label(0, 10, `came; the highest is ${size(most)}`));
+  chart.append(label(0, TOP + HEIGHT + 18, `${came.some(({ row }) => row[CAME] < from) ? "before " : ""}${when(from)}`), label(0, 10, `came; the highest is ${size(most)}`));
 }
 
-function future(svg, ends, now, width) {
+function future(ends, now, width) {
   const to = edge(ends, ({ end }) => end, () => 1, 0.95);
   const room = width - now - 8, count = Math.max(4, Math.floor(room / 14)), step = room / count;
   const steps = columns(ends, ({ end }) => end, data.now, to, count);
@@ -91,9 +85,20 @@ function future(svg, ends, now, width) {
     const height = Math.max(4, (items.length / most) * HEIGHT);
     const frees = [...new Set(items.map(({ row }) => row))].reduce((sum, row) => sum + (row[ONLY] ?? 0), 0);
     const names = items.slice(0, 5).map(({ row, end }) => `${row[WHAT]} ${row[NAME]}: ends ${when(end)}`).join("; ");
-    svg.append(shape("rect", { x: now + 6 + place * step, y: TOP + HEIGHT - height, width: Math.max(step - 2, 2), height, class: "state-leased", "data-words": `${counted(items.length, "lease")}, ${size(frees)}: ${names}` }));
+    chart.append(shape("rect", { x: now + 6 + place * step, y: TOP + HEIGHT - height, width: Math.max(step - 2, 2), height, class: "state-leased", "data-words": `${counted(items.length, "lease")}, ${size(frees)}: ${names}` }));
   });
-  svg.append(label(now + 6, 10, `${counted(ends.length, "lease")} to end`), label(width, TOP + HEIGHT + 18, `${when(to)}${ends.some(({ end }) => end > to) ? " or later" : ""}`, "end"));
+  chart.append(label(now + 6, 10, `${counted(ends.length, "lease")} to end`), label(width, TOP + HEIGHT + 18, `${when(to)}${ends.some(({ end }) => end > to) ? " or later" : ""}`, "end"));
 }
 
+for (const kind of ["pointermove", "pointerdown"]) {
+  chart.addEventListener(kind, ({ target }) => target.matches("rect") && point(target));
+}
+chart.addEventListener("keydown", (event) => {
+  const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key], parts = [...chart.querySelectorAll("rect")];
+  if (!way || !parts.length) return;
+  const at = parts.findIndex((part) => part.classList.contains("chosen"));
+  // Without one that is chosen: the first to the right, the last to the left.
+  point(parts[Math.min(parts.length - 1, Math.max(0, at < 0 && way < 0 ? parts.length - 1 : at + way))]);
+  event.preventDefault();
+});
 new ResizeObserver(timeLine).observe(element("time"));
