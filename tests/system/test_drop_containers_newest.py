@@ -1,7 +1,9 @@
 """``clean --drop container=NAME`` of the CRI plugin's containers and nerdctl's: as ``crictl rm`` and ``nerdctl rm``."""
 
+import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +18,8 @@ from tests.support.faults import run_counted
 from tests.support.newest import ROOT, Newest, told
 from tests.support.roots import databases, dumps
 from tests.support.trees import tree
+
+from drydock.reclaim import knife
 
 pytestmark = [pytest.mark.root]
 FOLDERS = "io.containerd.grpc.v1.cri/containers"
@@ -141,6 +145,25 @@ def test_a_kill_never_leaves_a_name_without_a_container(part, kept, tmp_path):
     if is_recorded:
         run(*command(host), status=0)
         assert everything(host) == after
+
+
+def test_a_name_that_stays_keeps_its_container(kept, tmp_path, monkeypatch):
+    """The record and the folders are not tried then, and each says why in the same words, once."""
+    host = copied(kept, tmp_path / "host")
+    was = everything(host)
+    unlink = knife.unlink
+
+    def refuse(name, *, dir_fd):
+        if name == b"web":
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        unlink(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(knife, "unlink", refuse)
+    said = run(*command(host), status=4)
+    assert everything(host) == was
+    reasons = re.findall(r"not tried: (.*?)(?:\). Backup: .*)?\n", said)
+    assert len(reasons) == said.count("not tried") > 2
+    assert {each[8:] for each in reasons} == {"/names/default/web: Operation not permitted"}
 
 
 def forge(host, how):

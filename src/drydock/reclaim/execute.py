@@ -57,7 +57,7 @@ from drydock.reclaim.compaction import run_compaction
 from drydock.reclaim.engine_folders import find_owner
 from drydock.reclaim.execute_edits import copy_database, make_edit, planned_edits
 from drydock.reclaim.execute_names import NamesEdit, copy_names
-from drydock.reclaim.execute_removals import BATCH, run_removals
+from drydock.reclaim.execute_removals import BATCH, NOT_TRIED, run_removals
 from drydock.reclaim.former_state import find_missing
 from drydock.reclaim.interrupted_runs import close_unfinished
 from drydock.reclaim.journal import NO_NOTE, JournalWriter
@@ -150,7 +150,7 @@ def execute(
         stays = next((each for each in run.outcomes if each.action.target is Target.STORE_FILE and each.is_left), None)
         if stays is not None:
             # Records of BuildKit name what the edits free: every build would fail without it.
-            blocked[None] = f"{shown(stays.action.path)}: {stays.detail or stays.status.value}"
+            blocked[None] = f"{shown(stays.action.path)}: {_cause(stays)}"
         held_names = [each for each in own if not each.after_edit and each.target is Target.CONTAINER_FOLDER]
         if held_names:
             freed = _remove_containers(
@@ -160,7 +160,7 @@ def execute(
             os.sync()  # the record of a container must not go before its name, also if the power goes
             stays = next((each for each in freed if each.is_left), None)
             if stays is not None and not blocked:
-                blocked[None] = f"{shown(stays.action.path)}: {stays.detail or stays.status.value}"
+                blocked[None] = f"{shown(stays.action.path)}: {_cause(stays)}"
         after = [removal for removal in own if removal.after_edit and removal.target is not Target.CONTAINER_FOLDER]
 
         def make_room() -> bool:
@@ -179,12 +179,12 @@ def execute(
             run.edits.append(outcome)
             if outcome.status is not Status.DONE:
                 # The leases of cache records stay as long as the records do.
-                blocked[None if each.is_cache else each.snapshotter] = outcome.detail
+                blocked[None if each.is_cache else each.snapshotter] = stopped or outcome.detail
         ready, waiting = _split(after, blocked, held.root.layout)
         run.outcomes += run_removals(ready, root_dir, journal, apart, report)
         run.outcomes += waiting
         folders = [each for each in own if each.after_edit and each.target is Target.CONTAINER_FOLDER]
-        left = {each.action.path: each.detail or each.status.value for each in run.outcomes if each.is_left}
+        left = {each.action.path: _cause(each) for each in run.outcomes if each.is_left}
         left |= dict.fromkeys([RawPath(b"")] if blocked else [], next(iter(blocked.values()), ""))
         run.outcomes += _remove_containers(folders, left, journal, apart, report)
         run.cuts += _cut_logs([cut for cut in plan.log_cuts if cut not in at_once], data_roots, journal, apart)
@@ -221,7 +221,7 @@ def _cut_logs(
                 with suppress(ActionFailed):
                     journal.end(number, ended.status, ended.freed, ended.detail)
     except ActionFailed as error:
-        outcomes += [CutOutcome(cut, Status.FAILED, f"not tried: {error}") for cut in planned[len(outcomes) :]]
+        outcomes += [CutOutcome(cut, Status.FAILED, f"{NOT_TRIED}{error}") for cut in planned[len(outcomes) :]]
     return outcomes
 
 
@@ -244,7 +244,7 @@ def _restore_layers(
             with suppress(ActionFailed):
                 journal.end(number, outcome.status, detail=outcome.detail)
     except ActionFailed as error:
-        outcomes += [RestoreOutcome(each, Status.FAILED, f"not tried: {error}") for each in planned[len(outcomes) :]]
+        outcomes += [RestoreOutcome(each, Status.FAILED, f"{NOT_TRIED}{error}") for each in planned[len(outcomes) :]]
     return outcomes
 
 
@@ -268,7 +268,7 @@ def _split(
         snapshotter = layout.named(removal.path.partition(b"/")[0]) or b""
         reason = blocked.get(None) or blocked.get(snapshotter)
         if reason is not None:
-            waiting.append(Outcome(removal, Status.FAILED, f"not tried: {reason}"))
+            waiting.append(Outcome(removal, Status.FAILED, f"{NOT_TRIED}{reason}"))
         else:
             ready.append(removal)
     return ready, waiting
@@ -292,7 +292,7 @@ def _remove_classic(
     stopped = next((each for each in outcomes if each.is_left), None)
     if stopped is not None:
         # BuildKit's databases name layers: without these, every build would fail.
-        detail = f"not tried: {shown(stopped.action.path)}: {stopped.detail or stopped.status.value}"
+        detail = f"{NOT_TRIED}{shown(stopped.action.path)}: {_cause(stopped)}"
         if names is not None:
             names.stop(detail)
         rest = (removal for removal in planned if removal.target is not Target.STORE_FILE)
@@ -301,7 +301,7 @@ def _remove_classic(
         names.make(data_root, journal)
     records = [removal for removal in planned if removal.target in CLASSIC_RECORDS[1:]]
     outcomes += run_removals(records, data_root, journal, quarantine, progress)
-    failed = {each.action.path: each.detail or each.status.value for each in outcomes if each.is_left}
+    failed = {each.action.path: _cause(each) for each in outcomes if each.is_left}
     unsynced = _sync_folders(data_root, [*files, *records])
     ready: list[Removal] = []
     for removal in planned:
@@ -311,7 +311,7 @@ def _remove_classic(
         if reason is None:
             ready.append(removal)
         else:
-            detail = f"not tried: {shown(removal.named_by)}: {reason}"
+            detail = f"{NOT_TRIED}{shown(removal.named_by)}: {reason}"
             outcomes.append(Outcome(removal, Status.FAILED, detail))
     return outcomes + run_removals(ready, data_root, journal, quarantine, progress)
 
@@ -335,7 +335,7 @@ def _remove_containers(
         if reason is None:
             ready.setdefault(removal.root, []).append(removal)
         else:
-            outcomes.append(Outcome(removal, Status.FAILED, f"not tried: {reason}"))
+            outcomes.append(Outcome(removal, Status.FAILED, f"{NOT_TRIED}{reason}"))
     if ready:
         # What a container's folder names must be gone before the folder, also if the power goes.
         os.sync()
@@ -343,6 +343,11 @@ def _remove_containers(
         with closing(open_root_dir(root)) as root_dir:
             outcomes += run_removals(removals, root_dir, journal, quarantine, progress)
     return outcomes
+
+
+def _cause(outcome: Outcome) -> str:
+    """Why something is left; of what was not tried itself, the first cause alone."""
+    return outcome.detail.removeprefix(NOT_TRIED) or outcome.status.value
 
 
 def _sync_folders(root_dir: RootDir, planned: Iterable[Removal]) -> str | None:

@@ -42,6 +42,7 @@ from drydock.reclaim.edit import (
     revert,
     row_deletions,
 )
+from drydock.reclaim.execute_removals import NOT_TRIED
 from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.root_dir import RootDir, describe_change
 from drydock.reclaim.state_dir import RunDirectory
@@ -146,7 +147,7 @@ def make_edit(
     plan, path = each.plan, each.file.path
     leases, records = each.counts
     if stopped is not None:
-        return EditOutcome(path, leases, records, Status.FAILED, f"not tried: {stopped}", backup, each.fields)
+        return EditOutcome(path, leases, records, Status.FAILED, f"{NOT_TRIED}{stopped}", backup, each.fields)
     if each.is_cache:
         deletions = cache_deletions(plan, path)
     else:

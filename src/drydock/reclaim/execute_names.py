@@ -14,6 +14,7 @@ from drydock.model.names import RawPath
 from drydock.model.plans import NameDrop, Status
 from drydock.model.runs import EditOutcome
 from drydock.model.text import shown
+from drydock.reclaim.execute_removals import NOT_TRIED
 from drydock.reclaim.image_names import change_names, prepare
 from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.root_dir import RootDir, open_root_dir
@@ -69,7 +70,7 @@ class NamesEdit:
         try:
             number = journal.intend_names(self._prepared.change, self._backup)
         except ActionFailed as error:
-            self._detail = f"not tried: {error}"
+            self._detail = f"{NOT_TRIED}{error}"
             return
         self._is_full = False
         try:

@@ -25,6 +25,8 @@ from drydock.reclaim.root_dir import RootDir
 
 BATCH: Final = 64
 """Removals that are written to the journal with one sync."""
+NOT_TRIED: Final = "not tried: "
+"""How the detail of an action begins that was not tried, because another failed."""
 _THREADS: Final = 4
 """Trees that are removed at once where unlink waits for the disk: then they wait together."""
 _WAITS: Final = 2
@@ -71,7 +73,7 @@ def run_removals(
                     if progress is not None:
                         progress(outcome)
     except ActionFailed as error:
-        outcomes += [Outcome(removal, Status.FAILED, f"not tried: {error}") for removal in planned[len(outcomes) :]]
+        outcomes += [Outcome(removal, Status.FAILED, f"{NOT_TRIED}{error}") for removal in planned[len(outcomes) :]]
     return outcomes
 
 
