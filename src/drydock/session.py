@@ -303,9 +303,11 @@ def _read(held: Held, access: Access) -> Store:
     if not dropped.isdisjoint(CONTAINERS):
         from drydock.evidence.containerd.nerdctl import read_nerdctl  # noqa: PLC0415 - few plans need them
         from drydock.evidence.docker.container_files import read_container_files  # noqa: PLC0415 - few plans need them
+        from drydock.reclaim.let_go import read_let_go  # noqa: PLC0415 - few plans need them
 
         store.container_files = read_container_files(store.root, held.sizes)
         store.container_files.nerdctl = read_nerdctl(store.root, store.metadata.containers, held.sizes)
+        store.container_files.let_go = read_let_go(held, access.state, held.sizes)
     return store
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.values import FINGERPRINT, NOW, lease, snapshot, store
 
+from drydock.commands.plan import refuse_unknown_names
 from drydock.model.container_drops import ContainerFiles, ContainerFolder, LastRun
 from drydock.model.drops import parse_drop, parse_filter
 from drydock.model.errors import Usage
@@ -12,6 +13,7 @@ from drydock.model.names import Kind, RawPath, Ref, UnixNano
 from drydock.model.policies import Policy
 from drydock.model.records import Container
 from drydock.model.roots import DockerContainer, Owners
+from drydock.model.scans import Scan
 from drydock.reclaim.plan import make_plan
 from drydock.verdict.judge import judge
 from drydock.verdict.stopped_containers import choose_containers
@@ -161,6 +163,25 @@ def test_those_of_containerd_and_kubernetes_go_by_name_alone():
     assert chosen(read)[0] == {b"web"}
     for word, going in ((b"box", set()), (b"c1", {b"c1"}), (b"shop/main", {b"main"}), (b"s1", set())):
         assert chosen(read, b"container=" + word)[0] == going, word
+
+
+def test_an_id_in_two_namespaces_names_neither():
+    """Refused with both, and each with its namespace is one container: the other stays."""
+    records = [record(b"c1" * 32, space) for space in (b"default", b"other")]
+    read = host({WEB: run(8000, 7000), DB: LONG}, records=records)
+
+    def planned(word):
+        policy = Policy(drops=[b"container=" + word], accept_loss=["all"])
+        verdict, reached = judge(read, NOW)
+        scan = Scan(verdict, make_plan(verdict, reached, policy, ()))
+        refuse_unknown_names([scan], policy)
+        return {each.namespace for each in scan.plan.containers}
+
+    for word in (b"c1" * 32, b"c1c1c1"):
+        with pytest.raises(Usage, match=r"there are 2 containers .*default/c1.*, other/c1.*; name one with its namesp"):
+            planned(word)
+    assert planned(b"other/" + b"c1" * 32) == {b"other"}
+    assert planned(b"moby/" + WEB) == {b""}
 
 
 TIME = st.integers(0, 12).map(lambda step: step * 40)

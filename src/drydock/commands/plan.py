@@ -130,10 +130,20 @@ def refuse_unknown_names(scans: list[Scan], policy: Policy | None) -> None:
 
 
 def _refuse_unknown_container(scans: list[Scan], name: bytes) -> None:
-    found = [each for scan in scans for each in find_containers(scan.verdict.store, name)]
+    found = [
+        (scan.plan.root if each.namespace else b"", each)
+        for scan in scans
+        for each in find_containers(scan.verdict.store, name)
+    ]
     if not found:
         names = [each for scan in scans for each in suggest_containers(scan.verdict, name)]
         raise Usage(f"there is no container {shown(name)}{did_you_mean(shown(name), names)}")
-    if len(found) > 1:
-        ids = ", ".join(shown(each) for each in sorted(found))
-        raise Usage(f"there are {len(found)} containers {shown(name)}: {ids}; name one by its id")
+    keys = sorted({each for _, each in found})
+    if len(keys) > 1:
+        same = len({each.id for each in keys}) < len(keys)
+        ids = ", ".join(shown(each.whole if same else each.id) for each in keys)
+        how = "with its namespace" if same else "by its id"
+        raise Usage(f"there are {len(keys)} containers {shown(name)}: {ids}; name one {how}")
+    if len(set(found)) > 1:
+        roots = ", ".join(quoted_path(scan.plan.root) for scan in scans if find_containers(scan.verdict.store, name))
+        raise Usage(f"container {shown(name)} is in several roots: {roots}; name one of them as WHERE")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from drydock.model.data import Fingerprint
 from drydock.model.names import RawPath, UnixNano
+from drydock.model.records import Container
 
 
 class LastRun(NamedTuple):
@@ -59,6 +60,14 @@ class NerdctlFiles(NamedTuple):
     """Why they cannot be removed; None if they can."""
 
 
+class LetGo(NamedTuple):
+    """What is left of a container of nerdctl whose record a killed run deleted."""
+
+    record: Container
+    """As it was."""
+    files: NerdctlFiles
+
+
 @dataclass(slots=True)
 class ContainerFiles:
     """The folders of containers."""
@@ -71,3 +80,5 @@ class ContainerFiles:
     """Of nerdctl, by the container's namespace and id."""
     left: list[ContainerFolder] = field(default_factory=list)
     """What a run that was killed left of folders."""
+    let_go: list[LetGo] = field(default_factory=list)
+    """The same of containers of nerdctl, whose folders nothing else finds."""

@@ -423,6 +423,10 @@ class Status(enum.Enum):
     FAILED = "failed"
 
 
+NOT_TRIED: Final = "not tried: "
+"""How the detail of an action begins that waited for another, which failed; the reason of that one follows."""
+
+
 class Outcome(NamedTuple):
     """How one action ended."""
 
@@ -437,6 +441,11 @@ class Outcome(NamedTuple):
     def is_left(self) -> bool:
         """Whether the data is still in its place."""
         return self.status not in (Status.DONE, Status.GONE)
+
+    @property
+    def cause(self) -> str:
+        """Why the data is left, in one shown line; of an action that was not tried, the first cause."""
+        return self.detail.removeprefix(NOT_TRIED) or self.status.value
 
 
 class CutOutcome(NamedTuple):

@@ -38,6 +38,7 @@ from drydock.model.names import RawPath
 from drydock.model.plans import (
     CLASSIC_DATA,
     CLASSIC_RECORDS,
+    NOT_TRIED,
     CutOutcome,
     LayerRestore,
     LogCut,
@@ -57,7 +58,7 @@ from drydock.reclaim.compaction import run_compaction
 from drydock.reclaim.engine_folders import find_owner
 from drydock.reclaim.execute_edits import copy_database, make_edit, planned_edits
 from drydock.reclaim.execute_names import NamesEdit, copy_names
-from drydock.reclaim.execute_removals import BATCH, NOT_TRIED, run_removals
+from drydock.reclaim.execute_removals import BATCH, run_removals
 from drydock.reclaim.former_state import find_missing
 from drydock.reclaim.interrupted_runs import close_unfinished
 from drydock.reclaim.journal import NO_NOTE, JournalWriter
@@ -150,7 +151,7 @@ def execute(
         stays = next((each for each in run.outcomes if each.action.target is Target.STORE_FILE and each.is_left), None)
         if stays is not None:
             # Records of BuildKit name what the edits free: every build would fail without it.
-            blocked[None] = f"{shown(stays.action.path)}: {_cause(stays)}"
+            blocked[None] = f"{shown(stays.action.path)}: {stays.cause}"
         held_names = [each for each in own if not each.after_edit and each.target is Target.CONTAINER_FOLDER]
         if held_names:
             freed = _remove_containers(
@@ -160,7 +161,7 @@ def execute(
             os.sync()  # the record of a container must not go before its name, also if the power goes
             stays = next((each for each in freed if each.is_left), None)
             if stays is not None and not blocked:
-                blocked[None] = f"{shown(stays.action.path)}: {_cause(stays)}"
+                blocked[None] = f"{shown(stays.action.path)}: {stays.cause}"
         after = [removal for removal in own if removal.after_edit and removal.target is not Target.CONTAINER_FOLDER]
 
         def make_room() -> bool:
@@ -184,7 +185,7 @@ def execute(
         run.outcomes += run_removals(ready, root_dir, journal, apart, report)
         run.outcomes += waiting
         folders = [each for each in own if each.after_edit and each.target is Target.CONTAINER_FOLDER]
-        left = {each.action.path: _cause(each) for each in run.outcomes if each.is_left}
+        left = {each.action.path: each.cause for each in run.outcomes if each.is_left}
         left |= dict.fromkeys([RawPath(b"")] if blocked else [], next(iter(blocked.values()), ""))
         run.outcomes += _remove_containers(folders, left, journal, apart, report)
         run.cuts += _cut_logs([cut for cut in plan.log_cuts if cut not in at_once], data_roots, journal, apart)
@@ -292,7 +293,7 @@ def _remove_classic(
     stopped = next((each for each in outcomes if each.is_left), None)
     if stopped is not None:
         # BuildKit's databases name layers: without these, every build would fail.
-        detail = f"{NOT_TRIED}{shown(stopped.action.path)}: {_cause(stopped)}"
+        detail = f"{NOT_TRIED}{shown(stopped.action.path)}: {stopped.cause}"
         if names is not None:
             names.stop(detail)
         rest = (removal for removal in planned if removal.target is not Target.STORE_FILE)
@@ -301,7 +302,7 @@ def _remove_classic(
         names.make(data_root, journal)
     records = [removal for removal in planned if removal.target in CLASSIC_RECORDS[1:]]
     outcomes += run_removals(records, data_root, journal, quarantine, progress)
-    failed = {each.action.path: _cause(each) for each in outcomes if each.is_left}
+    failed = {each.action.path: each.cause for each in outcomes if each.is_left}
     unsynced = _sync_folders(data_root, [*files, *records])
     ready: list[Removal] = []
     for removal in planned:
@@ -343,11 +344,6 @@ def _remove_containers(
         with closing(open_root_dir(root)) as root_dir:
             outcomes += run_removals(removals, root_dir, journal, quarantine, progress)
     return outcomes
-
-
-def _cause(outcome: Outcome) -> str:
-    """Why something is left; of what was not tried itself, the first cause alone."""
-    return outcome.detail.removeprefix(NOT_TRIED) or outcome.status.value
 
 
 def _sync_folders(root_dir: RootDir, planned: Iterable[Removal]) -> str | None:

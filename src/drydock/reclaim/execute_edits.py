@@ -17,6 +17,7 @@ from drydock.model.errors import ActionFailed, DiskFull
 from drydock.model.names import RawPath, Ref
 from drydock.model.plans import (
     CACHE_RECORDS,
+    NOT_TRIED,
     Adoption,
     CacheMark,
     FieldDrop,
@@ -42,7 +43,6 @@ from drydock.reclaim.edit import (
     revert,
     row_deletions,
 )
-from drydock.reclaim.execute_removals import NOT_TRIED
 from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.root_dir import RootDir, describe_change
 from drydock.reclaim.state_dir import RunDirectory

@@ -11,10 +11,9 @@ from typing import Final
 from drydock.model.errors import ActionFailed
 from drydock.model.layer_store import REFERENCES
 from drydock.model.names import RawPath
-from drydock.model.plans import NameDrop, Status
+from drydock.model.plans import NOT_TRIED, NameDrop, Status
 from drydock.model.runs import EditOutcome
 from drydock.model.text import shown
-from drydock.reclaim.execute_removals import NOT_TRIED
 from drydock.reclaim.image_names import change_names, prepare
 from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.root_dir import RootDir, open_root_dir

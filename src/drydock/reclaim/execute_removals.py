@@ -13,6 +13,7 @@ from typing import Final
 from drydock.interrupts import Deferral, defer_interrupt
 from drydock.model.errors import ActionFailed
 from drydock.model.plans import (
+    NOT_TRIED,
     TREES,
     Outcome,
     Removal,
@@ -25,8 +26,6 @@ from drydock.reclaim.root_dir import RootDir
 
 BATCH: Final = 64
 """Removals that are written to the journal with one sync."""
-NOT_TRIED: Final = "not tried: "
-"""How the detail of an action begins that was not tried, because another failed."""
 _THREADS: Final = 4
 """Trees that are removed at once where unlink waits for the disk: then they wait together."""
 _WAITS: Final = 2

@@ -22,6 +22,7 @@ from drydock.reclaim.edit import EditStatus, edit_status, former
 from drydock.reclaim.former_state import directories, recorded, row_paths, rows_of
 from drydock.reclaim.image_names import find_left as find_left_names
 from drydock.reclaim.journal import Entry, Journal, close_abandoned
+from drydock.reclaim.let_go import left_of
 from drydock.reclaim.log_cuts import is_left
 from drydock.reclaim.removals import is_in_place, is_marked
 from drydock.reclaim.root_dir import open_root_dir
@@ -38,7 +39,7 @@ def find_left(journal: Journal, held: Held, store: Store) -> str | None:
     - data that the run was about to remove;
     - a file that the cut of a log left beside the log;
     - a directory that the restore of a layer left beside the snapshots;
-    - data that the run's edits released, also if the run never wrote down its removal.
+    - data that the run's edits released, also if the run never wrote down its removal; also folders of nerdctl.
 
     Data that a record or a row names again is not left: an engine or a policy keeps it. Neither is data whose removal
     ended, with whatever result, nor the folder of an ingest that no run touches. If the database was written to since
@@ -85,6 +86,7 @@ class _LeftoverSearch:
             or self._of_names()
             or self._of_cuts()
             or self._of_restores()
+            or self._of_containers()
         )
 
     def _read(self) -> None:
@@ -207,6 +209,16 @@ class _LeftoverSearch:
                 for restore in pending:
                     if layer_restores.is_left(root_dir, restore):
                         return f"{shown(restore.path)}: a directory that restoring it left is there"
+        return None
+
+    def _of_containers(self) -> str | None:
+        """Find a folder of a container of nerdctl whose record the run deleted."""
+        file = self._held.metadata
+        if file is None:
+            return None
+        for each in left_of(self._journal, self._held, file, self._now[file.path], self._held.sizes):
+            folder = each.files.folders[-1]
+            return f"{shown(RawPath(os.path.join(folder.root, folder.path)))}, which the run let go of, is there"
         return None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from drydock.model.container_drops import ContainerFolder
+from drydock.model.container_drops import ContainerFolder, NerdctlFiles
 from drydock.model.data import Backend
 from drydock.model.drops import CLASSIC_IMAGES, CONTAINERS
 from drydock.model.errors import Usage
@@ -73,6 +73,7 @@ _TARGETS = {
 
 
 _UNUSED = "nothing refers to it"
+_KILLED = "a run that was killed left it"
 _UNHELD = {Kind.IMAGE: "it has expired, and what its label containerd.io/gc.bref names is gone"}
 _MAY_GO = (State.ORPHANED, State.UNREACHABLE, State.LEASED, State.CORRUPT, State.MISSING)
 
@@ -246,6 +247,7 @@ class _Planner:
         paths = {removal.path for removal in removals}
         files = self._store.container_files
         folders: list[Removal] = []
+        kept: list[tuple[NerdctlFiles, str]] = []
         newest = {each.path: each.last.newest for each in files.docker.values() if each.last is not None}
         for each in self._containers:
             stays = next((shown(ref.key) for ref in each.refs if ref not in gone), None)
@@ -261,14 +263,15 @@ class _Planner:
             why = f"of container {shown(each.drop.called)}, which goes"
             if folder is not None and folder.root in (each.data, self._store.root.path):
                 folders.append(_folder_removal(folder, why))
-            nerdctl = files.nerdctl.get((each.drop.namespace, each.drop.id))
-            if nerdctl is not None:
-                folders += [_folder_removal(found, why) for found in nerdctl.folders]
-                if nerdctl.name is not None:
-                    # Nobody could free the name of a container that is gone; one without its name can be removed.
-                    removals.append(_folder_removal(nerdctl.name, why)._replace(after_edit=False))
+            kept.append((files.nerdctl.get((each.drop.namespace, each.drop.id), NerdctlFiles()), why))
         if any(drop.kind in CONTAINERS for drop in self._policy.drops):
-            folders += [_folder_removal(left, "a run that was killed left it") for left in files.left]
+            folders += [_folder_removal(left, _KILLED) for left in files.left]
+            kept += [(left.files, _KILLED) for left in files.let_go]
+        for nerdctl, why in kept:
+            folders += [_folder_removal(found, why) for found in nerdctl.folders]
+            if nerdctl.name is not None:
+                # Nobody could free the name of a container that is gone; one without its name can be removed.
+                removals.append(_folder_removal(nerdctl.name, why)._replace(after_edit=False))
         # A container may be what shows that another did not run: the newest goes last.
         removals += sorted(folders, key=lambda each: newest.get(each.path, 0))
 

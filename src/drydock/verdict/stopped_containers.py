@@ -33,6 +33,7 @@ _UP: Final = 10 * _MINUTE
 _SHORTEST_PREFIX: Final = 4
 _NAME, _STATE = b"nerdctl/name", b"nerdctl/state-dir"
 _CRI: Final = b"k8s.io"
+_DOCKER: Final = b"moby"
 _CRI_NAME, _CRI_POD, _CRI_KIND = (
     b"io.kubernetes.container.name",
     b"io.kubernetes.pod.name",
@@ -86,15 +87,34 @@ def choose_containers(
     return chooser.choose()
 
 
-def find_containers(store: Store, word: bytes) -> list[bytes]:
-    """The ids of the containers that a word names: by a whole name or id, or else by the beginning of an id."""
-    names = {each.id: {each.id, each.name or each.id} for each in store.owners.containers.values()}
-    for record in store.metadata.containers:
+class ContainerKey(NamedTuple):
+    """What tells a container from all others of a root."""
+
+    namespace: bytes
+    """Empty for a container of Docker."""
+    id: bytes
+
+    @property
+    def whole(self) -> bytes:
+        """The word that names no other container."""
+        return (self.namespace or _DOCKER) + b"/" + self.id
+
+
+def find_containers(store: Store, word: bytes) -> list[ContainerKey]:
+    """The containers that a word names: by a whole name, by an id with or without its namespace, or by its beginning.
+
+    What a killed run left of containers counts, where the record is gone.
+    """
+    names: dict[ContainerKey, set[bytes]] = {}
+    for each in store.owners.containers.values():
+        key = ContainerKey(b"", each.id)
+        names[key] = {each.id, each.name or each.id, key.whole}
+    for record in [*store.metadata.containers, *(left.record for left in store.container_files.let_go)]:
         if not is_dockers(record.namespace):
-            names.setdefault(record.id, set()).update(_record_names(record))
+            names[ContainerKey(record.namespace, record.id)] = _record_names(record)
     found = [key for key, its in names.items() if word in its]
     if not found and len(word) >= _SHORTEST_PREFIX:
-        found = [key for key in names if key.startswith(word)]
+        found = [key for key in names if key.id.startswith(word)]
     return found
 
 
@@ -119,7 +139,7 @@ class _Chooser:
             if drop.kind is DropKind.CONTAINER
             for key in find_containers(self._store, drop.name)
         }
-        """The words that name containers, by the id of each."""
+        """The words that name containers."""
         self._unused_for = unused_for
         self._filters = filters
         self._accepted = accepted
@@ -164,7 +184,7 @@ class _Chooser:
             return
         name = container.name or b""
         called = shown(name or container.id)
-        word = self._wanted.get(container.id)
+        word = self._wanted.get(ContainerKey(b"", container.id))
         if word is None and not (self._all_stopped and self._is_selected(files.labels, files.last)):
             return
         written = self._written_by(container)
@@ -280,7 +300,7 @@ class _Chooser:
 
     def _choose_record(self, record: Container, chosen: ContainerChoice) -> None:
         names = _record_names(record)
-        word = self._wanted.get(record.id)
+        word = self._wanted.get(ContainerKey(record.namespace, record.id))
         if word is None:
             return
         name = record.labels.get(_NAME) or record.labels.get(_CRI_NAME) or b""
@@ -319,7 +339,7 @@ class _Chooser:
 
 def _record_names(record: Container) -> set[bytes]:
     """What nerdctl and crictl call a container."""
-    names = {record.id, record.labels.get(_NAME, b"")}
+    names = {record.id, record.namespace + b"/" + record.id, record.labels.get(_NAME, b"")}
     name, pod = record.labels.get(_CRI_NAME, b""), record.labels.get(_CRI_POD, b"")
     if name and pod:
         names |= {name, pod + b"/" + name}
