@@ -8,6 +8,7 @@ from tests.support.classic_root import ClassicRoot, hexed
 
 from drydock.evidence.docker.containers import read_containers
 from drydock.evidence.docker.layer_store import read_layer_store
+from drydock.model.build_cache import BuildCache
 from drydock.model.layer_store import BuildSnapshot
 from drydock.model.names import Digest, Kind, UnixNano
 from drydock.model.objects import ObjectKind, State
@@ -190,6 +191,29 @@ def test_builds_hold_what_they_name(root):
     assert _states(found, ObjectKind.LAYER)[root.chains["built"]] is State.LIVE
     store.builds.snapshots_known = False
     assert _path("c" * 25) in judge_layer_store(store, 0).kept
+
+
+def test_a_name_of_a_layer_that_dockerd_forgot_holds_nothing(root):
+    """After a prune the buckets of the lease and of the layer stay: the layer may be gone, and one that is there goes.
+
+    While a lease, a cache record or a directory is called so, or it is not known, they hold it.
+    """
+    root.layer("built", "base")
+    root.directory("a" * 25)
+    store = _read(root)
+    chain, gone = Digest(root.chains["built"].encode()), Digest(b"sha256:" + b"9" * 64)
+    for key, named in ((b"r" * 25, chain), (chain, None), (gone, None)):
+        store.builds.snapshots[key] = BuildSnapshot(key, b"", None, False, named, None)
+    found = judge_layer_store(store, 0)
+    assert _states(found, ObjectKind.LAYER)[gone.decode()] is State.MISSING
+    store.builds.cache, store.builds.records_changed = BuildCache(b"", b"default", False), UnixNano(9)
+    found = judge_layer_store(store, 0)
+    assert _states(found, ObjectKind.LAYER).get(gone.decode()) is None
+    assert _states(found, ObjectKind.LAYER)[root.chains["built"]] is State.UNREACHABLE
+    assert found.findings == []
+    store.builds.snapshots[b"a" * 25] = BuildSnapshot(b"a" * 25, chain, None, False, None, None)
+    found = judge_layer_store(store, 0)
+    assert _states(found, ObjectKind.LAYER)[root.chains["built"]] is State.LIVE
 
 
 def test_the_lease_of_a_killed_build_is_ownerless(root):

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from drydock.model.build_cache import BuildCache
 from drydock.model.data import Fingerprint
 from drydock.model.findings import Finding
 from drydock.model.names import Digest, RawPath, UnixNano
@@ -216,6 +217,23 @@ class Builds:
     """False if not all of ``containerdmeta.db`` could be read: a lease in it may name any layer."""
     records_changed: UnixNano | None = None
     """When ``metadata_v2.db`` last changed; None if it is missing or could not be read: no lease is ownerless then."""
+    cache: BuildCache | None = None
+    """The cache records, with those marked deleted; None if they are missing or could not be read."""
+
+    def used_keys(self) -> frozenset[bytes] | None:
+        """The keys of buckets that a lease or a cache record uses; None if not all of both are known.
+
+        dockerd holds a layer for the leases that name it. Of a record that it prunes it leaves the buckets called as
+        the record and as the layer, and does not look at them again (moby
+        builder/builder-next/adapters/snapshot/leasemanager.go, v26.1 and v28.5).
+        """
+        if self.cache is None or not (self.cache.is_clear and self.snapshots_known and self.leases_known):
+            return None
+        used = {key for lease in self.leases for _, key in lease.snapshots}
+        used.update(lease.id for lease in self.leases)
+        for record in self.cache.records.values():
+            used.update((record.id, record.snapshot))
+        return frozenset(used)
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from drydock.model.findings import Finding
 from drydock.model.layer_store import (
     BUILDS,
     SNAPSHOTTER,
+    BuildSnapshot,
     DirectoryKind,
     LayerDirectory,
     LayerRecord,
@@ -236,11 +237,14 @@ class _Judge:
                 if state is State.LIVE or key not in by_key:
                     by_key[key] = lease.ref
                 leased.append((key, state, lease.ref))
+        used = builds.used_keys()
         for snapshot in builds.snapshots.values():
+            if used is not None and snapshot.key not in used and not self._has_directory(snapshot):
+                continue  # dockerd has forgotten this name of a layer
             holder = by_key.get(snapshot.key, snapshot_ref(BUILDS, SNAPSHOTTER, snapshot.key))
             if holder in self._classes and not self._classes[holder].kind.is_owned:
                 holder = snapshot_ref(BUILDS, SNAPSHOTTER, snapshot.key)
-            for chain in (snapshot.key, snapshot.chain_id):
+            for chain in (snapshot.key, snapshot.parent, snapshot.chain_id):
                 if chain is not None and chain.startswith(b"sha256:"):
                     self._hold_layer(Digest(chain), State.LIVE, holder)
             for each in snapshot.directories:
@@ -252,6 +256,10 @@ class _Judge:
                 self._hold_layer(Digest(key), state, ref)
             elif key in self._store.directories:
                 self._hold_directory(key, state, ref)
+
+    def _has_directory(self, snapshot: BuildSnapshot) -> bool:
+        """Whether a bucket may be that of a directory, and not only name a layer."""
+        return snapshot.committed is not None or snapshot.is_committed or snapshot.key in self._store.directories
 
     # States
 

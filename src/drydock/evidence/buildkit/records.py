@@ -26,6 +26,7 @@ from drydock.model import messages
 from drydock.model.build_cache import BuildCache, CacheRecord
 from drydock.model.errors import DrydockError
 from drydock.model.findings import Finding, Place, Severity
+from drydock.model.layer_store import SNAPSHOTTER
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.roots import Root
 from drydock.model.text import shown
@@ -206,8 +207,8 @@ def _over(
     return found, None if unknown else UnixNano(max(changed))
 
 
-def read_classic_records(data: RawPath, *, live: bool = False) -> set[bytes]:
-    """Ids of the cache records of dockerd's builder in the classic mode that are not marked deleted.
+def read_classic_records(data: RawPath, *, live: bool = False) -> BuildCache:
+    """The cache records of dockerd's builder in the classic mode.
 
     Args:
         data: the data root.
@@ -221,10 +222,10 @@ def read_classic_records(data: RawPath, *, live: bool = False) -> set[bytes]:
     """
     path = RawPath(data + b"/buildkit/metadata_v2.db")
     with opened(path, live=live) as database:
-        records = _cache_records(database.root, BuildCache(path, b"", True))
-        found = {record.id for record in records if not record.deleted}
+        cache = BuildCache(path, SNAPSHOTTER, False)
+        cache.records = {record.id: record for record in _cache_records(database.root, cache)}
         _sound(database)
-    return found
+    return cache
 
 
 @contextmanager

@@ -126,7 +126,8 @@ def _read_builds(store: LayerStore, *, live: bool) -> None:
         return
     path = RawPath(os.path.join(data, _RECORDS))
     try:
-        builds.records = frozenset(read_classic_records(data, live=live))
+        builds.cache = read_classic_records(data, live=live)
+        builds.records = frozenset(each.id for each in builds.cache.records.values() if not each.deleted)
         # It lies beside the leases: that it was not written since a lease was made does not make it another's.
         changed = [os.lstat(os.path.join(data, name)).st_mtime_ns for name in there]
         builds.records_changed = UnixNano(max(changed))
