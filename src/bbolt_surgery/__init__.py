@@ -6,7 +6,7 @@ See docs/surgery.md and docs/salvage.md.
 from bbolt_surgery.assemble import Assembly, Choice, assemble
 from bbolt_surgery.changes import Deletion, Insertion, NewBucket, Receipt, RootHeader
 from bbolt_surgery.compact import Compaction, Use, compact
-from bbolt_surgery.edit import change, restore, trust
+from bbolt_surgery.edit import change, restore, settle, trust
 from bbolt_surgery.errors import Damaged, Moved, NotCommitted, NotWritten, SurgeryError, Uncertain, Unfit
 from bbolt_surgery.write import write_new
 
@@ -31,6 +31,7 @@ __all__ = [
     "change",
     "compact",
     "restore",
+    "settle",
     "trust",
     "write_new",
 ]

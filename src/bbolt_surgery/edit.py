@@ -132,6 +132,29 @@ def trust(fd: int, name: bytes) -> bool:
         return True
 
 
+def settle(fd: int, name: bytes) -> bool:
+    """Commit the root once more, so that both metas have it: the pages of the older tree are free then.
+
+    This needs no block. :func:`restore` cannot go back beyond it.
+
+    Args:
+        fd: as for :func:`change`.
+        name: of the file in errors.
+
+    Returns:
+        Whether a page came free by it.
+
+    Raises:
+        SurgeryError, Damaged, NotCommitted, Uncertain: as :func:`change`.
+    """
+    with open_database(fd, name) as opened:
+        used = opened.survey()
+        if len(used) == len(survey(opened.file, opened.root.pgid, None)):
+            return False
+        opened.commit_root(opened.root, opened.meta.high_water, [])
+        return True
+
+
 @contextmanager
 def open_database(fd: int, name: bytes) -> Iterator[OpenDatabase]:
     """A database to edit; errors of bbolt_reader become :class:`Damaged`."""

@@ -1,6 +1,7 @@
 """Where new pages go, in files with holes and on file systems without a free byte."""
 
 import errno
+import fcntl
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 from tests.support import boltwriter, gobbolt
 from tests.support.surgery import changed, dump, edit, told, tree, undo, without
 
-from bbolt_surgery import Deletion, Insertion, NotCommitted
+from bbolt_surgery import Deletion, Insertion, NotCommitted, settle
 from bbolt_surgery.space import Space
 
 pytestmark = pytest.mark.skipif(bool(gobbolt.why_not()), reason=gobbolt.why_not() or "Go is there")
@@ -39,6 +40,16 @@ def fitting(fd, size):
         if error.errno != errno.ENOSPC:
             raise
         return -1
+
+
+def settled(path):
+    """Settle a file."""
+    fd = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        return settle(fd, os.fsencode(path))
+    finally:
+        os.close(fd)
 
 
 @pytest.fixture
@@ -137,6 +148,28 @@ def test_says_so_when_the_file_would_have_to_grow(full, free):
         filler.unlink()
     edit(path, GONE)
     assert gobbolt.dump(path) == without(before, GONE)
+
+
+@pytest.mark.root
+@KINDS
+def test_the_older_tree_gives_room(full):
+    """Once both metas have the same tree, its former pages are free for an edit that had no room; contents stay."""
+    folder, fill = full
+    path = folder / "file.db"
+    subject(path, free=25)
+    edit(path, GONE)
+    before, size = dump(path), path.stat().st_size
+    more = [Deletion((b"b",), b"%03d" % number) for number in range(1, 200, 5)]
+    os.sync()
+    fill()
+    with pytest.raises(NotCommitted):
+        edit(path, more)
+    assert [settled(path), settled(path)] == [True, False]
+    assert gobbolt.dump(path) == before
+    edit(path, more)
+    assert path.stat().st_size == size
+    assert gobbolt.dump(path) == without(before, more)
+    assert gobbolt.check(path) == (0, "")
 
 
 @pytest.mark.root

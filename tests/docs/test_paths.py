@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import tarfile
 
 import pytest
 from fixtures.recipes.docker_interrupted_pull import PORT, images, start_pull
@@ -95,6 +96,42 @@ def test_from_disk_is_full_to_space_is_back(tmp_path):
                 docker.docker("pull", "-q", f"{REGISTRY}/more:1")
             assert runs(docker, f"{REGISTRY}/more:1", "/srv/more", 9, 300)
             assert runs(docker, f"{REGISTRY}/shop:1", "/srv/shop", 1, 60)
+            give_up_what_is_referenced(docker, point, tmp_path / "again")
+
+
+def give_up_what_is_referenced(docker, point, work):
+    """The last path of docs/disk-full.md: the files of a container fill the disk, so that Docker does not start.
+
+    At its end Docker lists what ran and its image, and the files that were given up are in the archive.
+    """
+    shop = (f"{REGISTRY}/shop:1", "/bin/busybox")
+    for ballast in point.glob("ballast*"):
+        ballast.unlink()
+    docker.docker("rm", "web")
+    wrote = "dd if=/dev/zero of=/srv/large bs=1M count=24; echo order >/srv/orders"
+    docker.docker("run", "--name", "web", "--network", "none", *shop, "sh", "-c", wrote)
+    docker.docker("run", "--detach", "--name", "runs", "--network", "none", *shop, "sleep", "600")
+    docker.stop()
+    fill(point)
+    with pytest.raises(TimeoutError):
+        docker.start()
+    fill(point)
+    assert room(point) == 0
+    work.mkdir()
+    with Newcomer(point, work, {}, docker) as newcomer:
+        typed = commands("disk-full.md", "The daemon does not start, and nothing is orphaned")
+        for line in typed:
+            newcomer.types(line)
+    said = newcomer.said
+    assert "clean --drop stopped-containers" in said["drydock scan --measure disk"]
+    assert "nothing to remove" in said["drydock clean"]
+    assert f"removes image {REGISTRY}/more:1" in said["drydock clean --drop unused-images"]
+    with tarfile.open(work / "web.tar") as archive:
+        assert archive.extractfile("./srv/orders").read() == b"order\n"
+    assert room(point) > 20 << 20
+    assert docker.docker("ps", "--all", "--format", "{{.Names}}").split() == ["runs"]
+    assert docker.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split() == [shop[0]]
+    assert runs(docker, shop[0], "/srv/shop", 1, 60)
 
 
 def test_from_what_fills_my_disk_to_a_page(host, tmp_path):

@@ -26,6 +26,7 @@ from bbolt_surgery import (
     change,
     compact,
     restore,
+    settle,
 )
 from drydock.evidence.containerd.encoding import encode_time, encode_uvarint, encode_varint
 from drydock.model.errors import ActionFailed, DiskFull, Refused
@@ -205,6 +206,27 @@ def edit(
             raise ActionFailed(f"{shown(name)}: {error}") from error
 
 
+def settle_database(lock: int, name: bytes, *, keep_time: bool = False) -> bool:
+    """Give up the pages that only the commit before the last one needs: an edit on a full disk may fit in them.
+
+    Args:
+        lock: as for :func:`edit`.
+        name: as for :func:`edit`.
+        keep_time: as for :func:`edit`.
+
+    Returns:
+        Whether there were any.
+
+    Raises:
+        ActionFailed: as for :func:`edit`.
+    """
+    with _writable(lock, name, keep_time=keep_time) as descriptor:
+        try:
+            return settle(descriptor, name)
+        except SurgeryError as error:
+            raise ActionFailed(f"{shown(name)}: {error}") from error
+
+
 class EditStatus(enum.Enum):
     """State of a database with regard to an edit of it."""
 
@@ -256,7 +278,7 @@ def check_former(lock: int, name: bytes, fields: Fields) -> None:
         ActionFailed: the database or the receipt cannot be read.
     """
     receipt, copy = _receipt(fields), unshown(str(fields.get("backup", "")))
-    noted = (receipt.txid_before, receipt.root_before, receipt.hwm_before)
+    noted = (receipt.root_before, receipt.hwm_before)
     stands = edit_status(lock, name, fields)
     metas: list[Meta] = []
     with suppress(BoltError), Database.open(copy) as backup:
@@ -267,7 +289,9 @@ def check_former(lock: int, name: bytes, fields: Fields) -> None:
     elif stands is EditStatus.MOVED or not metas:
         # Nothing will be committed; and if the database is in its former state, only the copy could show another.
         return
-    if noted not in [(meta.txid, RootHeader(meta.root, meta.sequence), meta.high_water) for meta in metas]:
+    # The copy is older by one transaction if the database was settled for want of room.
+    near = [meta for meta in metas if 0 <= receipt.txid_before - meta.txid <= 1]
+    if noted not in [(RootHeader(meta.root, meta.sequence), meta.high_water) for meta in near]:
         where = f"neither in the database nor in {shown(copy)}" if copy else "not in the database"
         raise Refused(
             f"{shown(name)}: the journal says that the edit found transaction {receipt.txid_before} with its root on "

@@ -42,6 +42,7 @@ from drydock.reclaim.edit import (
     metadata_insertions,
     revert,
     row_deletions,
+    settle_database,
 )
 from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.root_dir import RootDir, describe_change
@@ -164,12 +165,14 @@ def make_edit(
         if each.added:
             _sync_blobs(root_dir, plan.adoptions)
             _sync_snapshots(root_dir, plan.snapshots)
-        try:
-            fields = edit(each.file.fd, path, deletions, note, insertions, keep_time=each.is_cache)
-        except DiskFull:
-            if not make_room():
-                raise
-            fields = edit(each.file.fd, path, deletions, note, insertions, keep_time=each.is_cache)
+        ways = iter((make_room, lambda: settle_database(each.file.fd, path, keep_time=each.is_cache)))
+        while True:
+            try:
+                fields = edit(each.file.fd, path, deletions, note, insertions, keep_time=each.is_cache)
+                break
+            except DiskFull:
+                if not any(way() for way in ways):
+                    raise
         wrong = _compare(each, store)
         if wrong is not None:
             revert(each.file.fd, path, fields, keep_time=each.is_cache)
