@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
-from bbolt_reader.page import HEADER, ID, PAGE_LEAF
+from bbolt_reader.page import COUNT, HEADER, ID, PAGE_LEAF
 from bbolt_reader.shape import Shape
 from bbolt_reader.source import CHUNK
 from bbolt_reader.tree import MAX_DEPTH, Loaded, Tree
@@ -17,6 +17,7 @@ Batch: TypeAlias = "tuple[Sequence[bytes], Sequence[bytes | Bucket], Sequence[Bu
 
 _PAGE: Final = 8
 """Where the page of an inline bucket starts in the bytes behind a bucket's root: behind the sequence."""
+_COUNT: Final = _PAGE + COUNT
 
 
 class Bucket:
@@ -76,7 +77,8 @@ class Bucket:
         tree, pgid = self.tree, self.root
         if not pgid:
             rest = self._rest
-            shape = tree.inlines.get(rest[_PAGE + ID : tree.inline_guess])
+            elements = HEADER * rest[_COUNT] if len(rest) > _COUNT else 0
+            shape = tree.inlines.get(rest[_PAGE + ID : _PAGE + HEADER + elements])
             if shape is None:
                 return (self._learn(self.inline()),)
             unpack, size, _, keys, values = shape
@@ -86,9 +88,10 @@ class Bucket:
             return ((keys(fields), values(fields), ()),)
         start = pgid * tree.page_size
         if pgid < tree.end and start // CHUNK in tree.populated:
-            shape = tree.leaves.get(tree.mapping[start + ID : start + tree.leaf_guess])
+            mapping = tree.mapping
+            shape = tree.leaves.get(mapping[start + ID : start + HEADER + HEADER * mapping[start + COUNT]])
             if shape is not None:
-                fields = shape.unpack(tree.mapping, start)
+                fields = shape.unpack(mapping, start)
                 # Its id must be the one that was asked for; load() raises if it is not.
                 if fields[0] == pgid:
                     # As claim() if all is well, without the call.
@@ -105,13 +108,10 @@ class Bucket:
     def _learn(self, page: Loaded) -> Batch:
         """The entries of this bucket's only page, whose shape is remembered for the next bucket."""
         tree, batch = self.tree, self.batch(page)
-        elements = HEADER + HEADER * page[4]
         if not self.root:
             tree.learn(page, tree.inlines)
-            tree.inline_guess = _PAGE + elements
         elif page[3] - page[2] == tree.page_size:
             tree.learn(page, tree.leaves)
-            tree.leaf_guess = elements
         return batch
 
     def batch(self, page: Loaded) -> Batch:

@@ -18,6 +18,8 @@ HEADER: Final = 16
 """Bytes of a page header; an element and a bucket header have as many."""
 ID: Final = 8
 """Bytes of a page's id, which is first in its header."""
+COUNT: Final = 10
+"""Where a page's count is in its header; the lower of its two bytes alone is the count of most pages."""
 MAX_KEY: Final = 32768
 
 KINDS: Final = {PAGE_BRANCH: "branch", PAGE_LEAF: "leaf", PAGE_META: "meta", PAGE_FREELIST: "freelist"}

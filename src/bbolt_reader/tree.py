@@ -57,10 +57,8 @@ class Tree:
         "end",
         "gaps",
         "header",
-        "inline_guess",
         "inlines",
         "leaf",
-        "leaf_guess",
         "leaves",
         "mapping",
         "meta",
@@ -85,8 +83,6 @@ class Tree:
         them. Such bytes were checked in full when they were first met."""
         self.inlines: dict[bytes, Shape] = {}
         """As :attr:`leaves`, for the pages of inline buckets, which have no buckets in them."""
-        self.leaf_guess = self.inline_guess = HEADER
-        """Where the elements of the last page end: most often the next page is of its kind."""
         # bbolt leaves no byte between entries (v1.3.6 node.go write). A gap means that an element or the count was
         # written over. Pages of one shape are checked once, so this has some of the gaps, not all.
         self.gaps: set[int] = set()

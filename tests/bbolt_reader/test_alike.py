@@ -46,6 +46,11 @@ def last(path, *, likes, mapped):
         return found
 
 
+def elements(page):
+    """The bytes by which a page is recognised: from behind its id to the end of its elements."""
+    return bytes(SOUND.data[page + 8 : page + 16 + 16 * SOUND.data[page + 10]])
+
+
 def patch(offset, form, value):
     """An example of bytes changed."""
     return example(patches=[(offset, struct.pack(form, value))], mapped=True)
@@ -89,8 +94,8 @@ def test_the_examples_are_of_the_page_that_is_meant(tmp_path):
         tree = database.root.tree
         for _, record in database.root.bucket(b"records").buckets():
             plain(record)
-        assert bytes(SOUND.data[AT + 8 : AT + tree.leaf_guess]) in tree.leaves
-        assert bytes(SOUND.data[LABELS + 24 : LABELS + 8 + tree.inline_guess]) in tree.inlines
+        assert elements(AT) in tree.leaves
+        assert elements(LABELS + 16) in tree.inlines
 
 
 def test_a_page_named_twice_is_seen_though_it_is_like_others(tmp_path):
