@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from bbolt_reader.bucket import Bucket
+from bbolt_reader.bucket import Bucket, Leaf
 from bbolt_reader.database import Database
 from bbolt_reader.errors import BoltError, Corrupt, NotBolt, Truncated, Unreadable
 from bbolt_reader.meta import Meta
@@ -34,6 +34,7 @@ __all__ = [
     "Difference",
     "Dissection",
     "Field",
+    "Leaf",
     "Meta",
     "NotBolt",
     "Page",

@@ -105,6 +105,27 @@ class Bucket:
         page = tree.load(pgid, self.offset)
         return (self._learn(page),) if page[0] == PAGE_LEAF else map(self.batch, tree.leaves_below(page))
 
+    def leaves(self) -> Iterator[Leaf]:
+        """The leaf pages, each with its entries as they lie there: no bucket of them is made before it is asked for."""
+        page = self.tree.load(self.root, self.offset) if self.root else self.inline()
+        return map(self._leaf, (page,) if page[0] == PAGE_LEAF else self.tree.leaves_below(page))
+
+    def _leaf(self, page: Loaded) -> Leaf:
+        shape = self.tree.shape_of(page)
+        _, data, start, _, _, base = page
+        if not self.root:
+            self._ends(shape.size)
+        if shape.buckets:
+            self._check_below(base + start)
+        return Leaf(self, shape, shape.unpack(data, start), base + start)
+
+    def _check_below(self, offset: int) -> None:
+        """Check that the buckets of a page, which lies at a byte of the file, may be there."""
+        if not self.root:
+            raise self.tree.corrupt("a bucket in an inline bucket", offset)
+        if self._depth >= MAX_DEPTH:
+            raise self.tree.corrupt(f"more than {MAX_DEPTH} levels of buckets", offset)
+
     def _learn(self, page: Loaded) -> Batch:
         """The entries of this bucket's only page, whose shape is remembered for the next bucket."""
         tree, batch = self.tree, self.batch(page)
@@ -123,8 +144,6 @@ class Bucket:
         fields = shape.unpack(data, start)
         if not shape.buckets:
             return shape.keys(fields), shape.values(fields), ()
-        if not self.root:
-            raise self.tree.corrupt("a bucket in an inline bucket", base + start)
         return self._place(shape, fields, base + start)
 
     def _ends(self, size: int) -> None:
@@ -137,9 +156,8 @@ class Bucket:
 
     def _place(self, shape: Shape, fields: tuple[Any, ...], offset: int) -> Batch:
         """The entries of a page of buckets and values, which lies at a byte of the file."""
+        self._check_below(offset)
         tree, depth = self.tree, self._depth + 1
-        if depth > MAX_DEPTH:
-            raise tree.corrupt(f"more than {MAX_DEPTH} levels of buckets", offset)
         keys, buckets = shape.keys(fields), []
         values: list[Any] = list(shape.values(fields))
         for index, root, at in shape.buckets:
@@ -199,3 +217,44 @@ class Bucket:
         if flags != PAGE_LEAF or _PAGE + HEADER * (count + 1) > len(rest):
             raise self.tree.corrupt(f"an inline bucket with flags {flags:#x}, {count} elements", self.offset + HEADER)
         return flags, rest, _PAGE, len(rest), count, self.offset + HEADER - _PAGE
+
+
+class Leaf:
+    """The entries of one leaf page of a bucket, as they lie there."""
+
+    __slots__ = ("_fields", "_offset", "_owner", "_shape")
+
+    def __init__(self, owner: Bucket, shape: Shape, fields: tuple[Any, ...], offset: int) -> None:
+        self._owner = owner
+        self._shape = shape
+        self._fields = fields
+        self._offset = offset
+
+    def value(self, index: int) -> bytes | Bucket:
+        """The value or the bucket of an entry, which has this number."""
+        owner, fields = self._owner, self._fields
+        key, value = self._shape.keys(fields)[index], self._shape.values(fields)[index]
+        for number, root, at in self._shape.buckets:
+            if number == index:
+                return Bucket(owner.tree, owner, key, owner._depth + 1, fields[root], value, self._offset + at)
+        return value
+
+    def records(self) -> Iterator[tuple[int, bytes, Sequence[bytes], Sequence[bytes | Bucket]]]:
+        """Each entry: its number, its key, and the keys and values in it.
+
+        These are empty unless it is an inline bucket of a kind met before; read its :meth:`value` then.
+        """
+        # The hot path, as Bucket.batches is, without a Bucket for what is inline.
+        fields, buckets = self._fields, self._shape.buckets
+        keys, values, inlines = self._shape.keys(fields), self._shape.values(fields), self._owner.tree.inlines
+        if len(buckets) < len(keys):  # few buckets have values among buckets
+            yield from ((index, key, (), ()) for index, key in enumerate(keys))
+            return
+        for (index, root, _), key, rest in zip(buckets, keys, values, strict=True):
+            if not fields[root] and len(rest) > _COUNT:
+                shape = inlines.get(rest[_PAGE + ID : _PAGE + HEADER + HEADER * rest[_COUNT]])
+                if shape is not None and _PAGE + shape.size == len(rest):
+                    inside = shape.unpack(rest, _PAGE)
+                    yield index, key, shape.keys(inside), shape.values(inside)
+                    continue
+            yield index, key, (), ()

@@ -209,7 +209,7 @@ def hold_root(root: Root, access: Access) -> Iterator[Held]:
         EvidenceUnreadable: a database cannot be opened or, live, copied.
         Refused: an engine has a lock; for exclusive access, a process or a mount uses the root.
     """
-    with _hold(root, access) as held:
+    with _hold(root, access, reads=False) as held:
         if access.exclusive:
             # Something may have started since the first look; the locks keep containerd itself out.
             refuse_if_used(root)
@@ -248,7 +248,7 @@ def open_root(root: Root, access: Access) -> Iterator[Session]:
         EvidenceUnreadable: as for :func:`hold_root`.
         Refused: as for :func:`hold_root`, or the clock is wrong.
     """
-    with _hold(root, access) as held:
+    with _hold(root, access, reads=True) as held:
         store = _read(held, access)
         at = UnixNano(time.time_ns()) if access.now is None else access.now
         if access.timed:
@@ -259,7 +259,7 @@ def open_root(root: Root, access: Access) -> Iterator[Session]:
 
 
 @contextmanager
-def _hold(root: Root, access: Access) -> Iterator[Held]:
+def _hold(root: Root, access: Access, *, reads: bool) -> Iterator[Held]:
     if access.live:
         with copy_store(root, progress=access.progress) as held:
             yield held
@@ -269,7 +269,7 @@ def _hold(root: Root, access: Access) -> Iterator[Held]:
         refuse_if_used(root)
     measured = access.measure is SizeSource.DISK
     with (
-        hold_store(root, exclusive=access.exclusive, measured=measured, progress=access.progress) as held,
+        hold_store(root, exclusive=access.exclusive, listed=reads, measured=measured, progress=access.progress) as held,
         hold_data_roots(root) if access.exclusive or not root.has_containerd else nullcontext(),
     ):
         yield held

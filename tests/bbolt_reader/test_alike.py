@@ -148,3 +148,25 @@ def test_a_page_that_the_file_ends_in(tmp_path, kept):
         assert all(plain(record) == TREE[b"records"][record.path[-1]] for record in others)
         with pytest.raises(Truncated):
             last_one.items()
+
+
+def test_entries_as_they_lie_in_their_pages(tmp_path):
+    """Each number gives the value or bucket of the key; an inline bucket, once met, is given without being made."""
+    tree = {
+        b"records": {b"record%03d" % number: {b"one": b"%03d" % number, b"two": b"2"} for number in range(500)},
+        b"mixed": {b"a": b"1", b"b": {b"c": b"2"}, b"d": b"3"},
+        b"empty": {},
+    }
+    boltwriter.image(tree, page_size=PAGE).save(tmp_path / "file.db")
+    with Database.open(tmp_path / "file.db") as database:
+        for name, expected in tree.items():
+            bucket, found, given = database.root.bucket(name), {}, 0
+            for leaf in bucket.leaves():
+                for index, key, keys, values in leaf.records():
+                    value = leaf.value(index)
+                    found[key] = plain(value) if isinstance(value, Bucket) else value
+                    if keys:
+                        assert dict(zip(keys, values, strict=True)) == found[key]
+                        given += 1
+            assert found == expected
+            assert given == (499 if name == b"records" else 0)

@@ -22,7 +22,16 @@ class Fingerprint(NamedTuple):
 
 
 _FACTS: Final = Struct("<QQLqqLqLq")
+FACTS: Final = _FACTS.size
 _SECOND: Final = 1_000_000_000
+
+
+def pack_facts(fingerprint: tuple[int, int, int, int, int, int], allocated: int) -> bytes:
+    """The facts of a :class:`BlobFile`; all have the same length, :data:`FACTS`."""
+    device, inode, mode, size, mtime, ctime = fingerprint
+    return _FACTS.pack(
+        device, inode, mode, size, mtime // _SECOND, mtime % _SECOND, ctime // _SECOND, ctime % _SECOND, allocated
+    )
 
 
 @dataclass(slots=True)
@@ -31,16 +40,12 @@ class BlobFile:
 
     digest: Digest
     facts: bytes
-    """The packed arguments of :meth:`of`."""
+    """Its fingerprint and the bytes of its allocated blocks, from :func:`pack_facts`."""
 
     @classmethod
     def of(cls, digest: Digest, fingerprint: tuple[int, int, int, int, int, int], allocated: int) -> "BlobFile":
         """The file of a blob, from the fields of its :class:`Fingerprint` and the bytes of its allocated blocks."""
-        device, inode, mode, size, mtime, ctime = fingerprint
-        facts = _FACTS.pack(
-            device, inode, mode, size, mtime // _SECOND, mtime % _SECOND, ctime // _SECOND, ctime % _SECOND, allocated
-        )
-        return cls(digest, facts)
+        return cls(digest, pack_facts(fingerprint, allocated))
 
     @property
     def path(self) -> RawPath:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 from hashlib import sha256, sha512
@@ -12,8 +13,10 @@ from tests.support.privilege import NOBODY, needs_root
 
 from drydock.evidence.containerd import content as reader
 from drydock.evidence.containerd.content import read_content
+from drydock.evidence.files import worker
 from drydock.model.findings import Severity
 from drydock.model.names import CONTENT, RawPath
+from drydock.model.roots import CONTAINERD_LAYOUT
 
 NAME = sha256(b"ns/1/ref").hexdigest()
 
@@ -65,6 +68,45 @@ def test_blobs_of_every_algorithm(root):
         assert (blob.size, blob.allocated) == (info.st_size, info.st_blocks * 512)
         assert (blob.fingerprint.inode, blob.fingerprint.ctime_ns) == (info.st_ino, info.st_ctime_ns)
     assert (found.complete, found.findings) == (True, [])
+
+
+@pytest.mark.parametrize("odd", ["nothing", "a name", "a folder", "a killed worker", "no right"])
+def test_a_worker_lists_what_this_process_would(root, monkeypatch, odd):
+    """The same in every case; the worker leaves a folder with anything unusual to this process."""
+    for number in range(2500):
+        at(root, "blobs/sha256", sha256(b"%d" % number).hexdigest()).write_bytes(b"x" * number)
+    at(root, "blobs/sha512").mkdir()
+    at(root, "blobs/sha512", "0" * 128).write_bytes(b"y")
+    at(root, "blobs/md5").mkdir()
+    if odd == "a name":
+        at(root, "blobs/sha256/.tmp").touch()
+    elif odd == "a folder":
+        at(root, "blobs/sha256", "0" * 64).mkdir()
+    expected = read(root)
+    starter, write, written = os.getpid(), worker._write, []
+
+    def die(*of):
+        write(*of)
+        written.append(of)
+        if len(written) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if odd == "a killed worker":
+        monkeypatch.setattr(worker, "_write", die)
+    if odd == "no right":
+        opened = reader.open_folder
+        monkeypatch.setattr(reader, "open_folder", lambda *of: opened(*of) if os.getpid() == starter else 1 / 0)
+    path, told = RawPath(os.fsencode(root)), []
+    listing = reader.BlobListing(path, CONTAINERD_LAYOUT)
+    try:
+        listed = listing.folders()
+        assert read_content(path, told.append, listing=listing) == expected
+    finally:
+        listing.close()
+    whole = {b"sha256", b"sha512"}
+    usual = {"nothing": whole, "a name": {b"sha512"}, "a folder": {b"sha512"}}
+    assert listed == usual.get(odd, set())
+    assert sum(told) == len(expected.blobs) + len(expected.junk) - 1  # the folder md5 is none of the files
 
 
 @pytest.mark.parametrize("kind", ["short", "upper", "tmp", "folder", "link", "fifo", "odd"])

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from drydock.evidence.files.directory import fingerprint, folder, names, open_folder
 from drydock.evidence.files.regular import NotRegular, TooLarge, read_regular
 from drydock.evidence.files.sizes import Measure
+from drydock.evidence.files.worker import Worker, Write
 from drydock.model import messages
-from drydock.model.data import BlobFile, Content, IngestDirectory, Junk, WorkerBlobFile
+from drydock.model.data import FACTS, BlobFile, Content, IngestDirectory, Junk, WorkerBlobFile, pack_facts
 from drydock.model.findings import Place
 from drydock.model.messages import Text
 from drydock.model.names import Digest, RawPath, UnixNano, is_digest
@@ -25,6 +27,7 @@ _INGEST_FILES = frozenset((b"data", b"ref", b"startedat", b"updatedat", b"total"
 _REF_LIMIT = 1 << 20
 _SMALL_LIMIT = 64
 _BLOCK = 512
+_PART = 1000
 _TYPE = 0o170000  # S_IFMT: S_ISREG would be a call for each file
 
 
@@ -35,6 +38,7 @@ def read_content(
     *,
     live: bool = False,
     layout: RootLayout = CONTAINERD_LAYOUT,
+    listing: BlobListing | None = None,
 ) -> Content:
     """List the blobs and ingests of a root.
 
@@ -44,8 +48,59 @@ def read_content(
         known: valid digests that records name, by their bytes: a file's digest is the same object then, to save memory.
         live: an engine may be at work: a file that it removes meanwhile counts as missing.
         layout: where the root has its content store.
+        listing: a worker that lists the blobs already.
     """
-    return _ContentStoreReader(root, progress, known, live=live, layout=layout).read()
+    return _ContentStoreReader(root, progress, known, live=live, layout=layout, listing=listing).read()
+
+
+class BlobListing(Worker):
+    """A worker that lists the folders below ``blobs/``, except one in which it meets something unusual.
+
+    Args:
+        root: absolute path of the root.
+        layout: where the root has its content store.
+    """
+
+    def __init__(self, root: RawPath, layout: RootLayout) -> None:
+        super().__init__(partial(_list_blobs, root, layout.content))
+
+    def folders(self) -> set[bytes]:
+        """The names of the folders that it listed. Waits until it has ended, in whatever way."""
+        return {algorithm for algorithm, count, _, _ in self.read() if not count}
+
+    def files(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """The files of these folders by parts: how many, their digests end to end, and their packed facts as well."""
+        listed = self.folders()
+        for algorithm, count, digests, facts in self.read():
+            if count and algorithm in listed:
+                yield count, digests, facts
+
+
+def _list_blobs(root: RawPath, content: bytes, write: Write) -> None:
+    with folder(root, content, b"blobs") as blobs:
+        for algorithm in names(blobs):
+            if algorithm in _ALGORITHMS:
+                descriptor = open_folder(algorithm, blobs)
+                try:
+                    _list_folder(algorithm, descriptor, write)
+                finally:
+                    os.close(descriptor)
+
+
+def _list_folder(algorithm: bytes, descriptor: int, write: Write) -> None:
+    files: list[tuple[bytes, bytes]] = []
+    prefix = algorithm + b":"
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            found, digest = entry.stat(follow_symlinks=False), prefix + os.fsencode(entry.name)
+            if not (stat.S_ISREG(found.st_mode) and is_digest(digest)):
+                return  # the starter lists this folder, and reports the entry
+            files.append((digest, pack_facts(fingerprint(found), found.st_blocks * _BLOCK)))
+    files.sort()  # as the records are: what is used together lies together in the memory then
+    for start in range(0, len(files), _PART):
+        digests, facts = zip(*files[start : start + _PART], strict=True)
+        write((algorithm, len(digests), b"".join(digests), b"".join(facts)))
+    write((algorithm, 0, b"", b""))
 
 
 class _ContentStoreReader:
@@ -59,8 +114,10 @@ class _ContentStoreReader:
         *,
         live: bool,
         layout: RootLayout,
+        listing: BlobListing | None,
     ) -> None:
         self._known = known or {}
+        self._listing = listing
         self._root = root
         self._folder = layout.content
         self._file = WorkerBlobFile if layout.worker else BlobFile
@@ -86,7 +143,12 @@ class _ContentStoreReader:
                 self._unreadable(b"/".join(parts), error)
 
     def _algorithms(self, blobs: int) -> None:
+        listed = self._listing.folders() if self._listing is not None else frozenset[bytes]()
+        if self._listing is not None:
+            self._add_listed(self._listing)
         for name in names(blobs):
+            if name in listed:
+                continue
             path = b"/".join((self._folder, b"blobs", name))
             if name not in _ALGORITHMS:
                 found = os.stat(name, dir_fd=blobs, follow_symlinks=False)
@@ -105,6 +167,17 @@ class _ContentStoreReader:
                 self._unreadable(path, error)
             finally:
                 os.close(descriptor)
+
+    def _add_listed(self, listing: BlobListing) -> None:
+        known, blobs, file = self._known, self._content.blobs, self._file
+        for count, digests, facts in listing.files():
+            size = len(digests) // count
+            for number in range(count):
+                raw = digests[number * size : (number + 1) * size]
+                digest = known.get(raw) or Digest(raw)
+                blobs[digest] = file(digest, facts[number * FACTS : (number + 1) * FACTS])
+            if self._progress is not None:
+                self._progress(count)
 
     def _blobs(self, algorithm: bytes, descriptor: int) -> None:
         seen = 0
@@ -125,10 +198,7 @@ class _ContentStoreReader:
                     self._progress(1000)
                 digest = known.get(prefix + name) or Digest(prefix + name)
                 if found.st_mode & type_ == regular and (digest in known or is_digest(digest)):
-                    facts = (  # those of fingerprint(), without the call
-                        found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns,
-                    )  # fmt: skip
-                    blobs[digest] = of(digest, facts, found.st_blocks * _BLOCK)
+                    blobs[digest] = of(digest, fingerprint(found), found.st_blocks * _BLOCK)
                     continue
                 path = RawPath(above + name)
                 self._add_junk(path, found, descriptor)

@@ -5,7 +5,7 @@ Sources: containerd core/metadata/content.go, migrations.go migrateIngests (v2.1
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bbolt_reader import BoltError, Bucket
 from drydock.evidence.containerd.encoding import Undecodable, binary_time, varint
@@ -18,6 +18,9 @@ from drydock.model.records import Blob, Ingest, Labels, Metadata
 _KEPT = 1024
 _BLOB = Kind.BLOB
 _is_digest = DIGEST.match
+_FIELDS = (b"createdat", b"size", b"updatedat")
+_LABELLED = (b"createdat", b"labels", b"size", b"updatedat")
+"""The fields of a usual record, in the order of the file."""
 _NEW = tuple.__new__
 """Makes a named tuple without calling the ``__new__`` of its class, which is Python code."""
 
@@ -44,20 +47,28 @@ class UsualBlobs:
             known = self.digests[raw] = Digest(raw)
         return known
 
-    def read(self, namespace: bytes, key: bytes, bucket: Bucket) -> Blob | None:
-        """A record with nothing to report; None if there may be something to report."""
+    def read(
+        self, namespace: bytes, key: bytes, names: Sequence[bytes], fields: Sequence[bytes | Bucket]
+    ) -> Blob | None:
+        """A record with nothing to report; None if there may be something to report.
+
+        Args:
+            namespace: of the record.
+            key: of the record.
+            names: the keys in the record's bucket.
+            fields: their values.
+        """
+        labels: Labels | None = NO_LABELS
         try:
-            fields = dict(bucket.items())
-            field = fields.get
-            raw_size, raw_created, raw_updated = field(b"size"), field(b"createdat"), field(b"updatedat")
+            if names == _FIELDS:
+                raw_created, raw_size, raw_updated = fields
+            elif names == _LABELLED:
+                raw_created, in_labels, raw_size, raw_updated = fields
+                labels = self._labels(in_labels) if isinstance(in_labels, Bucket) else None
+            else:
+                return None
             if type(raw_size) is not bytes or type(raw_created) is not bytes or type(raw_updated) is not bytes:
                 return None
-            labels: Labels | None = NO_LABELS
-            if len(fields) != 3:
-                in_labels = field(b"labels")
-                if len(fields) != 4 or not isinstance(in_labels, Bucket):
-                    return None
-                labels = self._labels(in_labels)
             size, created = varint(raw_size), binary_time(raw_created)
             updated = created if raw_updated == raw_created else binary_time(raw_updated)
         except (BoltError, Undecodable):
@@ -92,6 +103,17 @@ class UsualBlobs:
                     return None
             labels[known] = digest or value
         return labels
+
+
+def _entries(value: bytes | Bucket) -> tuple[Sequence[bytes], Sequence[bytes | Bucket]]:
+    """The keys and values of a bucket; none if it has more than a page of them, or cannot be read."""
+    if isinstance(value, bytes):
+        return (), ()
+    try:
+        batches = value.batches()
+    except BoltError:
+        return (), ()
+    return batches[0][:2] if type(batches) is tuple else ((), ())
 
 
 _OFTEN = 1000
@@ -153,14 +175,21 @@ class ContentReader:
 
     def _blobs(self, namespace: bytes, bucket: Bucket) -> None:
         ledger, read, append = self._ledger, self._usual.read, self._found.blobs.append
-        for number, (key, value) in enumerate(ledger.entries(bucket), 1):
-            if self._progress is not None and not number % _OFTEN:
-                self._progress(_OFTEN)
-            blob = None if isinstance(value, bytes) else read(namespace, key, value)
-            if blob is not None:
-                append(blob)
-            elif (below := ledger.below(bucket, key, value)) is not None:
-                self._blob(namespace, key, below)
+        number = 0
+        for leaf in ledger.leaves(bucket):
+            for index, key, names, fields in leaf.records():
+                number += 1
+                if self._progress is not None and not number % _OFTEN:
+                    self._progress(_OFTEN)
+                value: bytes | Bucket = b""
+                if not names:
+                    value = leaf.value(index)
+                    names, fields = _entries(value)  # noqa: PLW2901 - what it has, where records() does not say so
+                blob = read(namespace, key, names, fields)
+                if blob is not None:
+                    append(blob)
+                elif (below := ledger.below(bucket, key, value or leaf.value(index))) is not None:
+                    self._blob(namespace, key, below)
         ledger.saw(self._usual.newest)
 
     def _blob(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from bbolt_reader import BoltError, Bucket
+from bbolt_reader import BoltError, Bucket, Leaf
 from drydock.evidence.containerd.encoding import Undecodable, binary_time, uvarint, varint
 from drydock.model import messages
 from drydock.model.findings import Finding, FindingCode, Place
@@ -45,6 +45,13 @@ class Ledger:
         """The entries of a bucket, up to the first page that cannot be read, which is reported."""
         try:
             yield from bucket.items()
+        except BoltError as error:
+            self._unread(bucket, error)
+
+    def leaves(self, bucket: Bucket) -> Iterator[Leaf]:
+        """The pages of a bucket, as :meth:`entries`."""
+        try:
+            yield from bucket.leaves()
         except BoltError as error:
             self._unread(bucket, error)
 

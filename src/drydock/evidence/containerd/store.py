@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from bbolt_reader import BoltError, Database
 from bbolt_reader.verify import verify
-from drydock.evidence.containerd.content import read_content
+from drydock.evidence.containerd.content import BlobListing, read_content
 from drydock.evidence.containerd.database_findings import database_findings
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.restore_detection import note_older_metadata
@@ -23,6 +23,7 @@ from drydock.evidence.files.directory import folder, names
 from drydock.evidence.files.libc import libc
 from drydock.evidence.files.sizes import Measure
 from drydock.evidence.files.walk_pool import WalkPool
+from drydock.evidence.files.worker import can_start
 from drydock.evidence.host.locks import hold, refuse_locked
 from drydock.model import messages
 from drydock.model.data import LayoutKind
@@ -84,6 +85,8 @@ class Held:
     """Whether these are copies, because an engine may be at work: nothing is removed on the strength of them."""
     pools: dict[bytes, WalkPool] = field(default_factory=dict)
     """The workers that measure the directories of snapshotters meanwhile."""
+    listing: BlobListing | None = None
+    """The worker that lists the blobs meanwhile; None if there are few, or none can be started."""
     sizes: Measure = field(default_factory=Measure)
     """Counts the inodes of snapshots that have several links."""
 
@@ -101,13 +104,14 @@ class Held:
 
 @contextmanager
 def hold_store(
-    root: Root, *, exclusive: bool, measured: bool = False, progress: Progress | None = None
+    root: Root, *, exclusive: bool, listed: bool = False, measured: bool = False, progress: Progress | None = None
 ) -> Iterator[Held]:
     """Lock every database of a root, as bbolt does, as long as the context lasts.
 
     Args:
         root: the root to hold.
         exclusive: keep readers out too, for changing the store.
+        listed: begin at once to list the blobs, if there are many.
         measured: begin at once to measure every directory of a snapshot.
         progress: told how far the databases are checked.
 
@@ -128,6 +132,10 @@ def hold_store(
         held = _collect(Held(root, None, {}), lock)
         if measured:
             held.pools = stack.enter_context(start_pools(root.path, held.backends, root.layout))
+        if listed and held.metadata is not None and held.metadata.allocated >= _LARGE and can_start():
+            with suppress(OSError):  # read_store lists them then
+                held.listing = BlobListing(root.path, root.layout)
+                stack.callback(held.listing.close)
         for file in held.files():
             _open(stack, file, mapped=True, progress=progress)
         yield held
@@ -227,7 +235,7 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
     store = Store(
         held.root,
         metadata,
-        read_content(root, listed, metadata.digests, live=held.live, layout=held.root.layout),
+        read_content(root, listed, metadata.digests, live=held.live, layout=held.root.layout, listing=held.listing),
         {},
         read_owners(held.root, live=held.live),
         measure,

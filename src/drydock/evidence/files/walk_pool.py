@@ -1,33 +1,24 @@
-"""Measuring many folders on every core.
-
-The workers are processes, because a walk is mostly Python code and threads would take turns. A worker is a fork of
-this process and holds its locks, so it does not outlive it.
-"""
+"""Measuring many folders on every core."""
 
 from __future__ import annotations
 
 import fcntl
-import marshal
 import os
-import signal
 import termios
-import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import NoReturn
 
-from drydock.evidence.files.libc import libc
 from drydock.evidence.files.sizes import DiskUsage, Measure, Share
+from drydock.evidence.files.worker import Worker, Write, can_start
 from drydock.model.data import Occupancy
 
 _FEWEST = 8
 _MOST = 4
 _TICKET = 4
 _TICKETS = 16_000  # a pipe holds 64 KiB (pipe(7))
-_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 
 class WalkPool:
@@ -41,8 +32,7 @@ class WalkPool:
         self._shares = shares
         self._workers: list[_Worker] = []
         self._tickets = -1
-        # A fork has only the thread that made it: a lock that another thread holds at that moment stays held in it.
-        if len(shares) < _FEWEST or (os.cpu_count() or 1) < 2 or threading.active_count() > 1:
+        if len(shares) < _FEWEST or not can_start():
             return
         self._tickets = _tickets(len(shares))
         try:
@@ -135,51 +125,19 @@ def measure_folders(
         yield usage
 
 
-class _Worker:
-    """A child process that measures, and the file it writes its results to."""
+class _Worker(Worker):
+    """A worker that measures."""
 
     def __init__(self, shares: Sequence[Share], tickets: int) -> None:
-        """Start it.
-
-        Raises:
-            OSError: there is no process or no memory for it.
-        """
-        prctl = libc().prctl
-        self._results = os.memfd_create("drydock", os.MFD_CLOEXEC)
-        starter = os.getpid()
-        try:
-            self._pid = os.fork()
-        except BaseException:
-            os.close(self._results)
-            raise
-        if not self._pid:
-            _work(shares, tickets, self._results, partial(_end_with, starter, prctl))
+        super().__init__(partial(_measure, shares, tickets))
 
     def results(self) -> dict[int, DiskUsage]:
         """What the worker found. Waits until it has ended, in whatever way."""
-        self._wait()
         found: dict[int, DiskUsage] = {}
-        os.lseek(self._results, 0, os.SEEK_SET)
-        with open(self._results, "rb", closefd=False) as file, suppress(EOFError):
-            while True:  # the last of them may be cut short
-                number, allocated, entries, skipped, skips, linked, *parts = marshal.load(file)  # noqa: S302 - of a fork of this process
-                whole, upper = (part and Occupancy(*part) for part in parts)
-                found[number] = DiskUsage(allocated, entries, skipped, skips, linked, all=whole, upper=upper)
+        for number, allocated, entries, skipped, skips, linked, *parts in self.read():
+            whole, upper = (part and Occupancy(*part) for part in parts)
+            found[number] = DiskUsage(allocated, entries, skipped, skips, linked, all=whole, upper=upper)
         return found
-
-    def close(self) -> None:
-        """End the worker if it still runs."""
-        if self._pid:
-            with suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
-            self._wait()
-        os.close(self._results)
-
-    def _wait(self) -> None:
-        if self._pid:
-            with suppress(ChildProcessError):  # SIGCHLD is ignored, so that the kernel has waited for it
-                os.waitpid(self._pid, 0)
-            self._pid = 0
 
 
 def _tickets(count: int) -> int:
@@ -206,25 +164,10 @@ def _begun(tickets: int, count: int) -> int:
     return min(count, _TICKETS) - left[0] // _TICKET
 
 
-def _end_with(starter: int, prctl: Callable[..., object]) -> bool:
-    """Have this process end with the one that started it; False where that one has ended already."""
-    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    return os.getppid() == starter
-
-
-def _work(shares: Sequence[Share], tickets: int, results: int, end_with_starter: Callable[[], bool]) -> NoReturn:
-    """Do the work of a worker, and end the process: no code of the process it was forked from may run in it."""
-    try:
-        for caught in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(caught, signal.SIG_DFL)
-        measure = Measure()
-        is_wanted = end_with_starter()
-        with open(results, "wb", closefd=False) as file:
-            for number in _drawn(tickets, len(shares)) if is_wanted else ():
-                with suppress(OSError):  # the starter tries again, and reports the error
-                    usage = measure.go_on(shares[number])
-                    whole, upper = (part and tuple(part) for part in (usage.all, usage.upper))
-                    result = (number, usage.allocated, usage.entries, usage.skipped, usage.skips, usage.linked)
-                    file.write(marshal.dumps((*result, whole, upper)))
-    finally:
-        os._exit(0)
+def _measure(shares: Sequence[Share], tickets: int, write: Write) -> None:
+    measure = Measure()
+    for number in _drawn(tickets, len(shares)):
+        with suppress(OSError):  # the starter tries again, and reports the error
+            usage = measure.go_on(shares[number])
+            whole, upper = (part and tuple(part) for part in (usage.all, usage.upper))
+            write((number, usage.allocated, usage.entries, usage.skipped, usage.skips, usage.linked, whole, upper))
