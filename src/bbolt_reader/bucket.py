@@ -232,12 +232,18 @@ class Leaf:
 
     def value(self, index: int) -> bytes | Bucket:
         """The value or the bucket of an entry, which has this number."""
-        owner, fields = self._owner, self._fields
-        key, value = self._shape.keys(fields)[index], self._shape.values(fields)[index]
-        for number, root, at in self._shape.buckets:
-            if number == index:
-                return Bucket(owner.tree, owner, key, owner._depth + 1, fields[root], value, self._offset + at)
-        return value
+        owner, fields, buckets = self._owner, self._fields, self._shape.buckets
+        entry: tuple[int, int, int] | None
+        if len(fields) == 1 + 3 * len(buckets):  # nothing but buckets, as nearly always
+            entry = buckets[index]
+        else:
+            entry = next((each for each in buckets if each[0] == index), None)
+        if entry is None:
+            return self._shape.values(fields)[index]
+        _, root, at = entry
+        return Bucket(
+            owner.tree, owner, fields[root - 1], owner._depth + 1, fields[root], fields[root + 1], self._offset + at
+        )
 
     def records(self) -> Iterator[tuple[int, bytes, Sequence[bytes], Sequence[bytes | Bucket]]]:
         """Each entry: its number, its key, and the keys and values in it.

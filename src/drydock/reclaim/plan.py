@@ -337,7 +337,9 @@ class _Planner:
         dropped: dict[Ref, RecordDrop] = {
             ref: RecordDrop(ref, None, reason) for ref, reason in records.items() if ref not in after
         }
-        for ref, record in self._reached.graph.records.items():
+        # Where nothing is loose, no record is met that is not reached.
+        records_to_drop = self._reached.graph.records.items() if loose or after is not free else ()
+        for ref, record in records_to_drop:
             if after is free and ref in free.live:
                 # This is the case for nearly all records.
                 continue

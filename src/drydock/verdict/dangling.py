@@ -17,7 +17,7 @@ from drydock.model import messages
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import LeaseClass
 from drydock.model.names import EXTRACTING, Kind, RawPath, Ref, split_snapshot_key
-from drydock.model.records import Blob, Container, Image, Ingest, Lease, Metadata, Snapshot
+from drydock.model.records import Container, Image, Ingest, Lease, Metadata, Snapshot
 from drydock.model.roots import Owners
 from drydock.model.store import Store
 from drydock.model.text import shown
@@ -43,6 +43,9 @@ class MarkedRecords(Protocol):
 
     def __contains__(self, ref: Ref) -> bool: ...
 
+    def starts(self, metadata: Metadata) -> list[Ref | None]:
+        """For each record of a blob its start in ``live``, None for none."""
+
     def refs(self) -> Iterator[Ref]:
         """The reference of everything that is reached, recorded or not."""
 
@@ -62,13 +65,11 @@ class Dangling:
 
 def list_loose(marks: MarkedRecords, metadata: Metadata) -> list[Ref]:
     """The records that nothing reaches."""
-    live = marks.live
-    records: Iterator[Blob | Ingest | Snapshot | Image] = chain(
-        metadata.blobs, metadata.ingests, metadata.snapshots, metadata.images
-    )
-    refs = (record.ref for record in records)
+    others: Iterator[Ingest | Snapshot | Image] = chain(metadata.ingests, metadata.snapshots, metadata.images)
     # Nearly all records are live.
-    return list(dict.fromkeys(ref for ref in refs if ref not in live and ref not in marks))
+    blobs = [blob.ref for blob, start in zip(metadata.blobs, marks.starts(metadata), strict=True) if start is None]
+    refs = chain(blobs, (record.ref for record in others))
+    return list(dict.fromkeys(ref for ref in refs if ref not in marks))
 
 
 def find_dangling(marks: MarkedRecords, store: Store, loose: Sequence[Ref]) -> list[Dangling]:

@@ -36,6 +36,12 @@ def visited(node: Node) -> Ref:
     return node.ref if isinstance(node, Flat) else node
 
 
+class Ends(tuple[Node, ...]):
+    """The targets of a node none of which refers to anything."""
+
+    __slots__ = ()
+
+
 class Edge(NamedTuple):
     """One reference, and where it comes from."""
 
@@ -120,16 +126,25 @@ class Graph:
         return known
 
     def _named_by(self, blob: Blob) -> tuple[Node, ...]:
-        """What the labels of a blob refer to; blobs by the ``Ref`` objects of their records, which saves memory."""
+        """What the labels of a blob refer to; blobs by the ``Ref`` objects of their records, which saves memory.
+
+        The targets of most manifests are layers, which refer to nothing: then they are :class:`Ends`.
+        """
         known = self._targets.get(blob.ref)
         if known is None:
-            find = self.records.get
-            known = self._targets[blob.ref] = tuple(
-                [
-                    found.ref if type(found := find(ref)) is Blob else ref
-                    for ref, _ in references(blob.ref.namespace, blob.labels)
-                ]
-            )
+            find, back = self.records.get, self._back
+            named: list[Node] = []
+            lead_on = False
+            for ref, _ in references(blob.ref.namespace, blob.labels):
+                found = find(ref)
+                if type(found) is Blob:
+                    named.append(found.ref)
+                    lead_on = lead_on or bool(found.labels)
+                else:
+                    named.append(ref)
+                    lead_on = lead_on or found is not None
+                lead_on = lead_on or ref in back
+            known = self._targets[blob.ref] = tuple(named) if lead_on else Ends(named)
         return known
 
     def _known(self, node: Node) -> Node:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from drydock.model import messages
 from drydock.model.data import LayoutKind, RowKind
@@ -58,8 +58,7 @@ class Reach:
     """Each node that a root or an owned lease reaches, with the first such root or lease."""
     leased: dict[Ref, tuple[Ref, ...]]
     """Each record that only other leases reach, with these leases."""
-    _alone: dict[int, tuple[Ref]] = field(default_factory=dict)
-    """Each start of :attr:`live` as a tuple, by its identity: hashing a reference for each record takes time."""
+    _starts: list[Ref | None] | None = None
     _ways: dict[Node, Node | None] | None = None
     _loose: list[Ref] | None = None
     _dangling: list[Dangling] | None = None
@@ -75,10 +74,7 @@ class Reach:
         """
         start = self.live.get(ref) or self.live.get(Flat(ref))
         if start is not None:
-            alone = self._alone.get(id(start))
-            if alone is None:
-                alone = self._alone[id(start)] = (start,)
-            return State.LIVE, alone
+            return State.LIVE, (start,)
         leases = self.leased.get(ref, ())
         return State.LEASED if leases else State.UNREACHABLE, leases
 
@@ -86,6 +82,12 @@ class Reach:
         """The reference of everything that is reached, recorded or not; some come twice."""
         yield from map(visited, self.live)
         yield from self.leased
+
+    def starts(self, metadata: Metadata) -> list[Ref | None]:
+        """For each record of a blob its start in :attr:`live`, None for none; computed lazily, for all at once."""
+        if self._starts is None:
+            self._starts = list(map(self.live.get, [blob.ref for blob in metadata.blobs]))
+        return self._starts
 
     def loose(self, metadata: Metadata) -> list[Ref]:
         """The records that nothing reaches; computed lazily."""
@@ -168,7 +170,7 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
     """
     reached = reach(store, now)
     objects = [
-        *judge_blobs(store, reached.holders),
+        *judge_blobs(store, reached.holders, reached.starts(store.metadata)),
         *judge_ingests(store, reached.holders),
         *judge_snapshots(store, reached.holders),
     ]

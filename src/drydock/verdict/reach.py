@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 
 from drydock.model.names import Ref
-from drydock.verdict.graph import Flat, Graph, Node, visited
+from drydock.verdict.graph import Ends, Flat, Graph, Node, visited
 
 
 def mark(graph: Graph, starts: Iterable[Ref], within: Container[Node] | None = None) -> dict[Node, Ref]:
@@ -26,10 +26,13 @@ def mark(graph: Graph, starts: Iterable[Ref], within: Container[Node] | None = N
             queue.append(start)
     while queue:
         node = queue.pop()
-        for target in targets_of(node):
+        start, targets = reached[node], targets_of(node)
+        lead_on = type(targets) is not Ends
+        for target in targets:
             if target not in reached and (within is None or target not in within):
-                reached[target] = reached[node]
-                queue.append(target)
+                reached[target] = start
+                if lead_on:
+                    queue.append(target)
     return reached
 
 

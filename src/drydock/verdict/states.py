@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from drydock.model.data import Backend, BlobFile, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
 from drydock.model.names import Digest, Ref, ingest_name
@@ -17,27 +17,36 @@ Holders = Callable[[Ref], tuple[State, tuple[Ref, ...]]]
 """Maps a record to LIVE, LEASED or UNREACHABLE, and to what keeps it (``Reach.holders``)."""
 
 
-def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
-    """Compare the blob records of all namespaces with the files below ``blobs/``."""
+def judge_blobs(store: Store, holders: Holders, starts: Sequence[Ref | None]) -> Iterator[StoreObject]:
+    """Compare the blob records of all namespaces with the files below ``blobs/``.
+
+    Args:
+        store: the root as it was read.
+        holders: what keeps a record.
+        starts: for each record of a blob the first that ``holders`` gives, if it is LIVE and known already.
+    """
     again, unrecorded = _compare(store)
     same: dict[int, int] = {}  # most blobs are small: equal sizes share one int object
+    alone: dict[int, tuple[Ref, ...]] = {}  # and those with one start share one tuple
     adopting: dict[Digest, list[Ingest]] = {}
     for ingest in store.metadata.ingests:
         if ingest.expected is not None:
             adopting.setdefault(ingest.expected, []).append(ingest)
-    files, wrong, kind = store.content.blobs, store.wrong, ObjectKind.BLOB
+    files, wrong, kind, live = store.content.blobs, store.wrong, ObjectKind.BLOB, State.LIVE
     compared = store.verified is not BlobCheck.NONE
-    for blob in store.metadata.blobs:
+    for blob, start in zip(store.metadata.blobs, starts, strict=True):
         refs: Ref | tuple[Ref, ...] = blob.ref
         digest = Digest(blob.ref.key)
-        records = again.get(digest)
-        if records is None:
-            state, held_by = holders(blob.ref)
-        elif records[0] is blob:
+        records = again.get(digest) if again else None
+        if records is not None:
+            if records[0] is not blob:
+                continue
             refs = tuple([record.ref for record in records])
             state, held_by = _merge(refs, holders)
+        elif start is None:
+            state, held_by = holders(blob.ref)
         else:
-            continue
+            state, held_by = live, alone.get(id(start)) or alone.setdefault(id(start), (start,))
         file = files.get(digest)
         if file is None:
             found = StoreObject(kind, digest, state, 0, None, refs, state, held_by=held_by)
@@ -75,13 +84,15 @@ def judge_blobs(store: Store, holders: Holders) -> Iterator[StoreObject]:
 def _compare(store: Store) -> tuple[dict[Digest, list[Blob]], list[BlobFile]]:
     """The records of blobs that several namespaces record, and the files that none records."""
     again: dict[Digest, list[Blob]] = {}
-    blobs = store.metadata.blobs
+    blobs, files = store.metadata.blobs, store.content.blobs
     recorded = {blob.ref.key for blob in blobs}
     if len(recorded) < len(blobs):
         for blob in blobs:
             again.setdefault(Digest(blob.ref.key), []).append(blob)
         again = {digest: records for digest, records in again.items() if len(records) > 1}
-    return again, [file for digest, file in store.content.blobs.items() if digest not in recorded]
+    if files.keys() <= recorded:
+        return again, []
+    return again, [file for digest, file in files.items() if digest not in recorded]
 
 
 def judge_ingests(store: Store, holders: Holders) -> Iterator[StoreObject]:
